@@ -18,11 +18,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import UNITS, Frozen, Is, Quantity
-from sailsim.sim.backend import Job, Product, TimesProducts, Units, backend_of
+from sailsim.sim.engine import accelerator_of
 from sailsim.sim.files import load_system
+from sailsim.sim.jobs import Job, Product, TimesProducts, Units
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
 from sailsim.workloads.graph import decode_step
@@ -213,7 +214,7 @@ def _jobs(units: Units, shapes: Sequence[Shape], wbits: int, abits: int) -> list
 
 
 def _units(machine: System) -> Units:
-    units = backend_of(machine).units(machine, Point())
+    units = accelerator_of(machine).units(machine, Point())
     if not isinstance(units, TimesProducts):
         raise SailsimError(
             f"system {machine.name} does not time products by themselves, allowed is one that does."

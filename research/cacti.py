@@ -17,8 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sailsim.analysis.baselines.prediction import data_file, read_csv
+from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
+from sailsim.sim.fitted import read_csv
 
 NODES_NM = (22, 32, 45, 65, 90)
 """Technologies that the binary has."""

@@ -1,4 +1,4 @@
-"""Fit the baselines' constants on the measurements again: analysis/data/fits.json and its errors.
+"""Fit the baselines' constants on the measurements again: sim_ext/sim/fits/fits.json and its errors.
 
 python research/fit.py --check           fail if the result differs from the shipped constants
 python research/fit.py                   write the constants
@@ -16,7 +16,7 @@ from calibration import figures, held_out_check
 from calibration.calibrate import run_all, write
 from calibration.errors import differences, error_lines
 from calibration.held_out import VARIABLE, held_out_path
-from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
+from sailsim.sim.fitted import fitted_constants, held_out_results
 
 
 @click.command(help=__doc__)
@@ -52,7 +52,6 @@ def main(check: bool, out: Path | None, held_out: Path | None, folder: Path | No
     rows = held_out_path(held_out)
     if rows is not None:
         held_out_check.write(held_out_check.check(rows, outcome))
-        held_out_results.cache_clear()
     click.echo(held_out_check.origin(held_out_results(), result))
     click.echo(f"Written to {path}")
 

@@ -28,12 +28,11 @@ from sailsim import (
     load_system,
     time_tile,
 )
-from sailsim.analysis.baselines.predict import baseline
-from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.explore import Search, try_machine
 from sailsim.analysis.paper.unknowns import space
+from sailsim.analysis.results.runs import runners
 from sailsim.lut_gemv import convert, fast, reference
 from sailsim.lut_gemv.codes import pack_codes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
@@ -47,8 +46,13 @@ from sailsim.lut_gemv.quantize import (
 from sailsim.lut_gemv.reference import tile_counts
 from sailsim.lut_gemv.tile import Scales
 from sailsim.lut_gemv.trace import read_trace, replay, write_trace
+from sailsim.sim.backend import room_of
+from sailsim.sim.backends.cores import predict_cores
+from sailsim.sim.backends.roofline import predict_card, predict_requests
+from sailsim.sim.files import load_machine
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.replay import simulate_trace
+from sailsim.sim.system import Gpu
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import default_gguf
 from sailsim.workloads.decoder import Decoder, UnitProducts, open_llama
@@ -89,22 +93,37 @@ def run_all(fields: Answer, beside: str | None) -> Answer:
     """Every runner at a point, and one machine more, with ratios, joules and dollars."""
     named = files()
     point = Point(**{name: named.get(str(value), value) for name, value in fields.items()})
-    who = runners([beside] if beside else [])
-    if load_system(point.system).backend is None:  # no units, so that nobody is SAIL there
-        who = tuple(each for each in who if (each.kind, each.hardware) != ("accelerator", "point"))
-    return compare(point, runners=who)["runs"]
+    return compare(point, runners=runners([beside] if beside else []))["runs"]
 
 
-def predict(machine: str, model: str, weights: str, **choices: Any) -> Answer:
+def predict(
+    machine: str,
+    model: str,
+    weights: str,
+    threads: int | None = None,
+    requests: tuple[int, int] | None = None,
+    **choices: Any,
+) -> Answer:
     """The rate of cores or a card by themselves."""
-    spec = load_model(model)
-    return baseline(machine, spec, chosen_format(weights, model, spec), **choices).as_dict()
+    spec, found = load_model(model), load_machine(machine)
+    fmt = chosen_format(weights, model, spec)
+    if isinstance(found, Gpu):
+        if requests is not None:
+            step = predict_requests(found, spec, fmt, choices["batch"], *requests)
+        else:
+            step = predict_card(found, spec, fmt, **choices)
+    else:
+        step = predict_cores(found, spec, fmt, threads or found.cores.count.whole, **choices)
+        tokens = choices["prompt"] or choices["context"]
+        room_of(found, spec, fmt, choices["batch"], tokens).check(spec, fmt, choices["batch"], tokens)
+    rates = {"tokens_per_s": step.tokens_per_s, "low": step.low, "high": step.high, "step_s": step.step_s}
+    return rates | {"phases": dict(step.parts), "instances": step.instances or 1}
 
 
 def area_of(machine: str) -> Answer:
     """Square millimetres of a machine's units, and of what they may be a share."""
     found = area(load_system(machine))
-    return {"added": found.added_mm2, "parts": found.parts.as_dict(), "bases": found.bases}
+    return {"added": found.added_mm2, "parts": dict(found.parts), "bases": dict(found.bases)}
 
 
 def make_tile(

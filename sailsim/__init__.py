@@ -5,7 +5,7 @@ lookup tables from quantized weights, looks them up with activation bits and reu
 
 The floors, from the ground: ``sailsim._core`` (C++, shared with gem5), ``sailsim.lut_gemv`` (arithmetic),
 ``sailsim.workloads`` (models and real inputs), ``sailsim.sim`` (systems, engines, sweeps, results),
-``sailsim.analysis`` (baselines, cost, figures, report) and ``sailsim.cli`` (the commands).
+``sailsim.analysis`` (runs, cost, claims, figures, report) and ``sailsim.cli`` (the commands).
 
 What is offered here is imported when it is first used, so that ``import sailsim`` costs nothing;
 docs/library.md has examples. The reference and the quick products of integers are functions of the package
@@ -16,19 +16,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sailsim.analysis.baselines.runners import runners
     from sailsim.analysis.costs.dollars import prices
     from sailsim.analysis.results.compare import compare
     from sailsim.analysis.results.folder import Results
+    from sailsim.analysis.results.runs import runners
     from sailsim.analysis.results.sweep import sweep
     from sailsim.base.errors import SailsimError
     from sailsim.lut_gemv.codes import WeightCode
     from sailsim.lut_gemv.fast import lut_gemv as gemv
     from sailsim.lut_gemv.tile import Tile
+    from sailsim.sim.engine import simulate
     from sailsim.sim.files import load_system
     from sailsim.sim.plan.file import expand
     from sailsim.sim.point import Point
-    from sailsim.sim.simulate import simulate
     from sailsim.sim.tile_time import TileTime, time_tile
     from sailsim.workloads.load import load_model
 
@@ -47,8 +47,8 @@ _HOMES = {
     "load_model": "sailsim.workloads.load",
     "load_system": "sailsim.sim.files",
     "prices": "sailsim.analysis.costs.dollars",
-    "runners": "sailsim.analysis.baselines.runners",
-    "simulate": "sailsim.sim.simulate",
+    "runners": "sailsim.analysis.results.runs",
+    "simulate": "sailsim.sim.engine",
     "sweep": "sailsim.analysis.results.sweep",
     "time_tile": "sailsim.sim.tile_time",
 }

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants
 from sailsim.analysis.costs.energy import EnergyConstants
 from sailsim.base.quantity import Quantity
 from sailsim.sim.files import card_names, load_card, load_system, system_names
+from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.substrate import load_substrate, substrate_names
 
 ROOT = Path(__file__).parents[1]

@@ -8,11 +8,13 @@ model takes its constants as an argument, so that a study of uncertainty can put
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError, create_model
 
@@ -27,26 +29,33 @@ CONSTANTS = Shelf("constants", "data/constants", package="sailsim.analysis")
 End = Literal["low", "value", "high"]
 
 
+def data_file(name: str) -> Traversable:
+    """A file of the ``data`` folder of this floor."""
+    return files("sailsim.analysis") / "data" / name
+
+
 @dataclass(frozen=True)
 class Constants:
     """Base: a field is a float, annotated with its unit and bounds; `FILE` has a quantity of each name."""
 
     FILE: ClassVar[str] = ""
     """The file that ships, and the `kind` of all files of this model."""
+    RULES: ClassVar[Mapping[str, Is]] = {}
+    """What each field allows, in the order of the fields."""
+    SHIPPED: ClassVar[Mapping[str, Quantity]] = {}
+    """The quantities of the file that ships, once they were asked for."""
+
+    def __init_subclass__(cls) -> None:
+        hints = get_type_hints(cls, include_extras=True)
+        cls.RULES = {
+            name: hint.__metadata__[0] for name, hint in hints.items() if get_origin(hint) is Annotated
+        }
 
     def __post_init__(self) -> None:
-        for name, rule in self.rules().items():
+        for name, rule in self.RULES.items():
             value = getattr(self, name)
             if not (isinstance(value, int | float) and isfinite(value) and rule.holds(value)):
                 raise SailsimError(f"{type(self).__name__}.{name} is {value!r}, allowed is {rule.allowed}")
-
-    @classmethod
-    def rules(cls) -> Mapping[str, Is]:
-        """What each field allows, in the order of the fields."""
-        if cls not in _RULES:
-            hints = get_type_hints(cls, include_extras=True)
-            _RULES[cls] = {field.name: hints[field.name].__metadata__[0] for field in fields(cls)}
-        return _RULES[cls]
 
     @classmethod
     def quantities(cls, file: str | Path | None = None) -> Mapping[str, Quantity]:
@@ -56,9 +65,9 @@ class Constants:
         """
         if file is not None:
             return _read(cls, str(file))
-        if cls not in _SHIPPED:
-            _SHIPPED[cls] = _read(cls, cls.FILE)
-        return _SHIPPED[cls]
+        if not cls.SHIPPED:
+            cls.SHIPPED = _read(cls, cls.FILE)
+        return cls.SHIPPED
 
     @classmethod
     def default(cls) -> Self:
@@ -68,11 +77,11 @@ class Constants:
     @classmethod
     def at(cls, end: End, file: str | Path | None = None) -> Self:
         """Every constant at the same end of its range; at its value where it has no range."""
-        found = {}
+        values = {}
         for name, quantity in cls.quantities(file).items():
             edge = getattr(quantity, end)
-            found[name] = float(quantity.value if edge is None else edge)
-        return cls(**found)
+            values[name] = float(quantity.value if edge is None else edge)
+        return cls(**values)
 
 
 def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
@@ -86,11 +95,6 @@ def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
     edge = getattr(charge, end)
     return float(charge.value if edge is None else edge)
 
-
-# Of each model: what its fields allow, and the file that ships, read once.
-_RULES: dict[type[Constants], Mapping[str, Is]] = {}
-_SHIPPED: dict[type[Constants], Mapping[str, Quantity]] = {}
-_LAYOUTS: dict[type[Constants], type[BaseModel]] = {}
 
 C = TypeVar("C", bound=Constants)
 
@@ -115,44 +119,42 @@ def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[Constants]])
     Raises SailsimError for a file of a kind that is not among ``kinds``, and for two files of one.
     """
     known = [kind.FILE for kind in kinds]
-    found: dict[str, str | Path] = {}
+    by_kind: dict[str, str | Path] = {}
     for file in files:
         kind = CONSTANTS.read(str(file)).get("kind")
         if kind not in known:
             raise SailsimError(f"{file}: kind is {kind!r}; allowed here is {' or '.join(known)}.")
-        if kind in found:
+        if kind in by_kind:
             raise SailsimError(
-                f"{file}: kind is {kind!r}, as that of {found[kind]}; allowed is one file of each."
+                f"{file}: kind is {kind!r}, as that of {by_kind[kind]}; allowed is one file of each."
             )
-        found[kind] = file
-    return found
+        by_kind[kind] = file
+    return by_kind
 
 
 def _layout(cls: type[Constants]) -> type[BaseModel]:
     """What a file of these constants looks like."""
-    if cls not in _LAYOUTS:
-        rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.rules().items()}
-        values = create_model(f"{cls.__name__}Values", __base__=Frozen, **rules)
-        layout: dict[str, Any] = {
-            "format": (Literal[1], ...),
-            "kind": (Literal[cls.FILE], ...),
-            "extends": (tuple[str, ...], ()),
-            "sources": (dict[str, str], {}),
-            "constants": (values, ...),
-        }
-        _LAYOUTS[cls] = create_model(f"{cls.__name__}File", __base__=Frozen, **layout)
-    return _LAYOUTS[cls]
+    rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.RULES.items()}
+    values = create_model(f"{cls.__name__}Values", __base__=Frozen, **rules)
+    layout: dict[str, Any] = {
+        "format": (Literal[1], ...),
+        "kind": (Literal[cls.FILE], ...),
+        "extends": (tuple[str, ...], ()),
+        "sources": (dict[str, str], {}),
+        "constants": (values, ...),
+    }
+    return create_model(f"{cls.__name__}File", __base__=Frozen, **layout)
 
 
 def _read(cls: type[Constants], name: str) -> Mapping[str, Quantity]:
     try:
-        found: Any = _layout(cls).model_validate(CONSTANTS.read(name))
+        content: Any = _layout(cls).model_validate(CONSTANTS.read(name))
     except ValidationError as error:
-        allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.rules())}"
+        allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.RULES)}"
         raise SailsimError(sentence(name, error, allowed)) from None
     quantities = {}
-    for field in cls.rules():
-        quantity: Quantity = getattr(found.constants, field)
-        cited = found.sources.get(quantity.source, quantity.source)
+    for field in cls.RULES:
+        quantity: Quantity = getattr(content.constants, field)
+        cited = content.sources.get(quantity.source, quantity.source)
         quantities[field] = quantity.model_copy(update={"source": cited})
     return MappingProxyType(quantities)

@@ -10,22 +10,31 @@ is refused. What is not known is a range: `cost_range`.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isnan
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from sailsim.analysis.baselines.prediction import data_file, read_csv
-from sailsim.analysis.costs.constants import Constants, Span
+from sailsim.analysis.costs.constants import Constants, Span, data_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_text
 from sailsim.base.quantity import LEAST, MOST, Is
+from sailsim.sim.fitted import read_csv
 
 Sizing = Literal["share", "bandwidth", "whole"]
 
 SIZINGS: tuple[Sizing, ...] = ("share", "bandwidth", "whole")
 """How a run's part of a CPU server is reckoned, from the cheapest to the dearest."""
+PAYMENTS: Mapping[str, Sizing] = {"used": "share", "bandwidth": "bandwidth", "whole": "whole"}
+"""Ways to pay, by the ends of their columns: the vCPUs whose threads and memory a run takes; or those that
+bring the bandwidth it takes, if they are more; or all of the server. The second is the nominal one."""
+DOLLARS = (
+    *("instance", "price_date", "price_source", "paid", "usd_per_hour", "usd_per_million_tokens"),
+    *("tokens_per_usd", "tokens_per_usd_low", "tokens_per_usd_high"),
+    *(f"tokens_per_usd_{payment}" for payment in PAYMENTS),
+)
+"""What `dollars` says of a run."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,8 @@ HOUR_S = 3600.0
 """Seconds of an hour, for which prices are."""
 MAX_FILE = 1 << 20
 """Bytes of a price file."""
+PRICES = "is a PriceList, as sailsim.prices reads it from a file"
+"""What stands for the prices that ship, in a sentence."""
 _COLUMNS = ("instance", "machines", "chip", "kind", "units", "memory_gib", "usd_per_hour", "source", "date")
 
 
@@ -69,22 +80,13 @@ class PriceList:
     rows: tuple[Price, ...]
     origin: str
 
-    def of(self, machine: str, instance: str | None = None) -> Price:
-        """The price of a machine: the first row that names it, or the named instance.
-
-        Raises SailsimError where the file has none.
-        """
-        if instance is not None:
-            named = [row for row in self.rows if row.instance == instance]
-            if not named:
-                known = ", ".join(row.instance for row in self.rows)
-                raise SailsimError(f"instance is {instance!r}, allowed is one of {known}")
-            return named[0]
-        for row in self.rows:
-            if machine in row.machines:
-                return row
-        priced = sorted({m for row in self.rows for m in row.machines})
-        raise SailsimError(f"{self.origin} has no price of {machine}, allowed is one of {', '.join(priced)}")
+    def of(self, machine: str) -> Price:
+        """The price of a machine: the first row that names it. Raises SailsimError where there is none."""
+        price = self.first([machine])
+        if price is None:
+            priced = ", ".join(sorted({m for row in self.rows for m in row.machines}))
+            raise SailsimError(f"{self.origin} has no price of {machine}, allowed is one of {priced}")
+        return price
 
     def has(self, machine: str) -> bool:
         """Whether the file prices a machine."""
@@ -96,18 +98,18 @@ class PriceList:
         Raises SailsimError for one that is not of the machine's ``kind``: vCPUs are no cards.
         """
         machine = next((name for name in machines if self.has(name)), None)
-        found = tuple(row for row in self.rows if machine in row.machines)
-        other = next((row for row in found if kind not in (None, row.kind)), None)
+        instances = tuple(row for row in self.rows if machine in row.machines)
+        other = next((row for row in instances if kind not in (None, row.kind)), None)
         if other is not None:
             raise SailsimError(
                 f"{self.origin}, {other.instance}: kind is {other.kind!r}, allowed for {machine} is {kind}"
             )
-        return found
+        return instances
 
     def first(self, machines: Iterable[str]) -> Price | None:
         """The price of the first of some machines that has one: a system, then those that its file
         extends."""
-        return next((self.of(machine) for machine in machines if self.has(machine)), None)
+        return next(iter(self.all_of(machines)), None)
 
 
 def prices(path: str | Path | None = None) -> PriceList:
@@ -227,16 +229,12 @@ def tokens_per_dollar(tokens_per_s: float, usd_an_hour: float) -> float:
     return tokens_per_s * HOUR_S / usd_an_hour
 
 
-def usd_per_million_tokens(tokens_per_s: float, usd_an_hour: float) -> float:
-    """Dollars that a million tokens cost."""
-    return 1e6 / tokens_per_dollar(tokens_per_s, usd_an_hour)
-
-
 @dataclass(frozen=True)
 class Usage:
     """What a run asks of the machine that it pays for.
 
-    ``tokens_per_s`` with its band (equal ends where there is none); ``overhead``: whether SAIL's is paid.
+    ``tokens_per_s`` with its band (equal ends where there is none); ``overhead``: whether SAIL's is paid;
+    ``whole``: whether all of the machine is.
     """
 
     tokens_per_s: float
@@ -246,32 +244,74 @@ class Usage:
     memory_bytes: float = 0.0
     bandwidth_share: float = 0.0
     overhead: bool = False
+    whole: bool = False
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Usage | None:
+        """That of a run, by its record (`results.runs`); None without a rate."""
+        if is_missing(record["tokens_per_s"]):
+            return None
+        rate, low, high = (
+            float(record["tokens_per_s"] if is_missing(record[name]) else record[name])
+            for name in ("tokens_per_s", "low", "high")
+        )
+        server, whole = record["kind"] != "card", record["pays"] == "whole"
+        return cls(
+            tokens_per_s=rate,
+            low=low,
+            high=high,
+            threads=int(record["cores"]) if server else 1,
+            memory_bytes=float(record["memory_bytes"]) if server else 0.0,
+            bandwidth_share=1.0 if whole else float(record["bandwidth_share"]),
+            overhead=bool(record["overhead"]),
+            whole=whole,
+        )
 
 
 @dataclass(frozen=True)
-class CostRange:
+class Cost:
     """Tokens per dollar: nominal, and the least and the most over everything that is not known.
 
-    ``usd_per_hour`` and ``usd_per_million_tokens`` are nominal; the least tokens per dollar are the most
-    dollars per million tokens.
+    ``usd_per_hour`` is nominal, and ``paid`` says in words what it is for; the least tokens per dollar are
+    the most dollars per million tokens. ``by_payment``: tokens per dollar in each of `PAYMENTS`.
     """
 
     low: float
     nominal: float
     high: float
     usd_per_hour: float
-    instance: str
+    price: Price
+    paid: str
+    by_payment: Mapping[str, float]
 
-    @property
-    def usd_per_million_tokens(self) -> float:
-        """Nominal."""
-        return 1e6 / self.nominal
+    def as_dict(self) -> dict[str, Any]:
+        """Flat, by the names of `DOLLARS`."""
+        return {
+            "instance": self.price.instance,
+            "price_date": self.price.date,
+            "price_source": self.price.source,
+            "paid": self.paid,
+            "usd_per_hour": self.usd_per_hour,
+            "usd_per_million_tokens": 1e6 / self.nominal,
+            "tokens_per_usd": self.nominal,
+            "tokens_per_usd_low": self.low,
+            "tokens_per_usd_high": self.high,
+        } | {f"tokens_per_usd_{payment}": value for payment, value in self.by_payment.items()}
+
+
+def dollars(record: Mapping[str, Any], listed: PriceList, constants: Span[CostConstants]) -> dict[str, Any]:
+    """What a run costs by its record, by the names of `DOLLARS`; None where it has no rate or no price, or
+    no instance holds it."""
+    instances = listed.all_of(record["priced_as"], "gpu" if record["kind"] == "card" else "cpu")
+    usage = Usage.of(record)
+    cost = None if usage is None else cost_range(usage, instances, constants)
+    return dict.fromkeys(DOLLARS) if cost is None else cost.as_dict()
 
 
 def cost_range(
     run: Usage, instances: Sequence[Price], constants: Span[CostConstants] | None = None
-) -> CostRange | None:
-    """Tokens per dollar of a run over instances that could hold it; None where none can.
+) -> Cost | None:
+    """What a run costs on instances that could hold it; None where none can.
 
     Nominal: the first instance that holds the run, "bandwidth" sizing, the nominal constants and rate. Ends:
     over every instance, sizing, the constants' ranges and the rate's band.
@@ -285,22 +325,64 @@ def cost_range(
         except SailsimError:
             return None
 
-    paid = [end.overhead if run.overhead else 0.0 for end in (*ends, c)]
-    hours = [hour(price, s, o) for price in instances for s in SIZINGS for o in paid]
-    known = [found for found in hours if found is not None]
+    *extra, overhead = (end.overhead if run.overhead else 0.0 for end in (*ends, c))
+    hours = [hour(price, s, o) for price in instances for s in SIZINGS for o in (*extra, overhead)]
+    known = [each for each in hours if each is not None]
     if not known:
         return None
-    first = next(p for p in instances if hour(p, "share", 0.0) is not None)
-    nominal = hour(first, "bandwidth", paid[-1])
+    first = next(price for price in instances if hour(price, "share", 0.0) is not None)
+    nominal = hour(first, "bandwidth", overhead)
     assert nominal is not None
     used = [end.utilisation for end in (*ends, c)]
-    return CostRange(
+    rate = run.tokens_per_s * c.utilisation
+    by_payment = {}
+    for payment, sizing in PAYMENTS.items():
+        usd = hour(first, "whole" if run.whole else sizing, overhead)
+        assert usd is not None
+        by_payment[payment] = tokens_per_dollar(rate, usd)
+    return Cost(
         low=tokens_per_dollar(run.low * min(used), max(known)),
-        nominal=tokens_per_dollar(run.tokens_per_s * c.utilisation, nominal),
+        nominal=tokens_per_dollar(rate, nominal),
         high=tokens_per_dollar(run.high * max(used), min(known)),
         usd_per_hour=nominal,
-        instance=first.instance,
+        price=first,
+        paid=_paid_for(first, run, overhead),
+        by_payment=by_payment,
     )
+
+
+def _paid_for(price: Price, run: Usage, overhead: float) -> str:
+    """What the nominal dollars of a run pay for, in words."""
+    if price.kind == "gpu":
+        return "1 card" if price.units == 1 else f"{price.units} cards"
+    vcpus = vcpus_paid(price, run.threads, run.memory_bytes, "bandwidth", run.bandwidth_share)
+    share = vcpus_paid(price, run.threads, run.memory_bytes, "share")
+    if vcpus == price.units:
+        paid = f"{price.units} vCPUs (all)"
+    else:
+        why = "bandwidth" if vcpus > share else "threads" if share == run.threads else "memory"
+        paid = f"{vcpus} vCPUs ({why})"
+    return paid + (f" +{overhead:.0%}" if overhead else "")
+
+
+def price_notes(rows: Iterable[Mapping[str, Any]], price_list: PriceList) -> Iterator[tuple[str, str]]:
+    """What is to be said of prices, by runner: whose price another machine has, and why there is none."""
+    for row in rows:
+        if is_missing(row["tokens_per_s"]):
+            continue
+        names = list(row["priced_as"])
+        named = next((name for name in names if price_list.has(name)), None)
+        if named is None:
+            yield row["runner"], f"no price: no row of {price_list.origin} names {' or '.join(names[:1])}"
+        elif is_missing(row["instance"]):
+            yield row["runner"], f"no price: no instance of {named} has the vCPUs or the memory of the run"
+        elif named != names[0]:
+            yield row["runner"], f"has the price of {named}, which {names[0]} is a variant of"
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing."""
+    return value is None or (isinstance(value, float) and isnan(value))
 
 
 def quoted(rows: Iterable[Price]) -> str:

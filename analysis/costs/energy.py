@@ -18,15 +18,15 @@ modelled, and so not 0 but missing: `NOT_MODELLED`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
 from sailsim.analysis.costs.constants import Constants, End, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
 from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT
-from sailsim.sim.backend import backend_of
 from sailsim.sim.charges import Charge
+from sailsim.sim.engine import accelerator_of
 from sailsim.sim.system import Gpu, System
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
@@ -195,46 +195,60 @@ def energy(use: Use, constants: EnergyConstants | None = None, end: End = "value
     )
 
 
-def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
-    """What an accelerator's step asks of its machine, from the record of a run (`results.runs`).
+def tokens_of(record: Mapping[Any, Any]) -> float:
+    """Tokens that the step of a record works on: one of each sequence, or all of its prompts."""
+    return float(record["batch"]) * max(1, int(record.get("prompt") or 0))
+
+
+def use_of(system: System, record: Mapping[str, Any]) -> Use:
+    """What a run asks of its hardware, by its record (`results.runs`): an accelerator's from its events; the
+    cores' from their traffic, all of it reads, while no thread waits.
 
     Raises EnergyNotModelledError for an accelerator or a substrate that does not declare its energy,
-    SailsimError for a record without events or a machine without an accelerator.
+    SailsimError for a card, whose joules have a bound alone, and for an accelerator's record without events.
     """
-    backend = backend_of(system)
-    shape = backend.energy(system, record)
+    if record["kind"] == "card":
+        raise SailsimError(f"runner {record['runner']} is a card; allowed is an accelerator or cores.")
+    seconds = float(record["step_s"])
+    use = Use(
+        tokens=tokens_of(record),
+        step_s=seconds,
+        threads=int(record["cores"]),
+        cores=system.cores.count.whole,
+        busy_s=seconds,
+        channels=system.memory.channels.whole,
+        dram_read_bytes=float(record["dram_bytes"]),
+        dram_written_bytes=0.0,
+        activity={},
+    )
+    return use if record["kind"] == "cores" else _of_units(use, system, record)
+
+
+def _of_units(use: Use, system: System, record: Mapping[str, Any]) -> Use:
+    """The same of an accelerator's step."""
+    accelerator = accelerator_of(system)
+    shape = accelerator.energy(system, record)
     if shape is None:
         raise EnergyNotModelledError(
             f"the energy of substrate {record['substrate']}, whose file has no [energy] table"
-            if "substrate" in backend.choices
+            if "substrate" in accelerator.choices
             else f"the energy of system {system.name}'s accelerator, of which no figure is sourced"
         )
     events = record.get("events") or {}
-    missing = [name for name in ACTIVITY if events.get(name) is None]
-    if missing:
+    missing = next((name for name in ACTIVITY if events.get(name) is None), None)
+    if missing is not None:
         raise SailsimError(
-            f"record has no event {missing[0]}, allowed is a run of an accelerator, of this version's sweep"
+            f"record has no event {missing}, allowed is a run of an accelerator, of this version's sweep"
         )
-    undeclared = next(
-        (
-            operation
-            for operation, event in (*_ROWS, *COMPUTE.items(), *CONVERT.items())
-            if events[event] and operation not in shape.operations
-        ),
-        None,
-    )
-    if undeclared is not None:
-        raise EnergyNotModelledError(
-            f"the energy of substrate {record['substrate']}, whose file has no energy.{undeclared}"
-        )
+    for operation, event in (*_ROWS, *COMPUTE.items(), *CONVERT.items()):
+        if events[event] and operation not in shape.operations:
+            raise EnergyNotModelledError(
+                f"the energy of substrate {record['substrate']}, whose file has no energy.{operation}"
+            )
     phases, traffic = record["phases"], record["traffic"]
-    return Use(
-        tokens=tokens_of(record),
-        step_s=float(record["step_s"]),
-        threads=int(record["cores"]),
-        cores=system.cores.count.whole,
+    return replace(
+        use,
         busy_s=float(phases["cores"]) + float(phases["sync"]),
-        channels=system.memory.channels.whole,
         dram_read_bytes=float(traffic["weights"]) + float(traffic["read"]) + float(traffic.get("cache") or 0),
         dram_written_bytes=float(traffic["written"]),
         activity={name: float(events[name]) for name in ACTIVITY},
@@ -242,43 +256,6 @@ def recorded_use(system: System, record: Mapping[str, Any]) -> Use:
         accumulator_bits=shape.accumulator_bits,
         operations=shape.operations,
         csram_mib=shape.csram_mib,
-    )
-
-
-def tokens_of(record: Mapping[Any, Any]) -> float:
-    """Tokens that the step of a record works on: one of each sequence, or all of its prompts."""
-    return float(record["batch"]) * max(1, int(record.get("prompt") or 0))
-
-
-def use_of(system: System, record: Mapping[str, Any]) -> Use:
-    """What a run asks of its hardware, by its record: an accelerator's from its events, the cores' from
-    traffic.
-
-    Raises EnergyNotModelledError as `recorded_use`, SailsimError for a card, whose joules have a bound alone.
-    """
-    if record["kind"] == "card":
-        raise SailsimError(f"runner {record['runner']} is a card; allowed is an accelerator or cores.")
-    if record["kind"] == "accelerator":
-        return recorded_use(system, record)
-    step, moved = float(record["step_s"]), float(record["dram_bytes"])
-    return cpu_use(system, int(record["cores"]), tokens_of(record), step, moved)
-
-
-def cpu_use(system: System, threads: int, tokens: float, step_s: float, dram_bytes: float) -> Use:
-    """What a step asks of the same server's cores alone: all its traffic is reads, and no thread waits.
-
-    ``dram_bytes`` are the weights and the KV cache (`sailsim.analysis.baselines.prediction.Work`).
-    """
-    return Use(
-        tokens=tokens,
-        step_s=step_s,
-        threads=threads,
-        cores=system.cores.count.whole,
-        busy_s=step_s,
-        channels=system.memory.channels.whole,
-        dram_read_bytes=dram_bytes,
-        dram_written_bytes=0.0,
-        activity={},
     )
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from sailsim.analysis.baselines.runners import SAIL, Runner, shipped_runners
 from sailsim.analysis.costs.area import BASES, COUNTED
+from sailsim.analysis.results.runs import SAIL, Runner, shipped_runners
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.sim.tables import Shelf, sentence

@@ -18,18 +18,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.baselines import cpu, gpu
-from sailsim.analysis.baselines.kernel_rates import Software
-from sailsim.analysis.baselines.prediction import Work
-from sailsim.analysis.baselines.runners import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
 from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, prices
 from sailsim.analysis.paper.claims import Choice, ClaimMetric, Metric, Numbers, values
 from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
 from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, scatter_of
+from sailsim.analysis.results.runs import OF_THE_POINT, SAIL, Runner
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backend import RESERVED_SHARE, memory_needed
+from sailsim.sim.backends import cores as cpu
+from sailsim.sim.backends import roofline as gpu
+from sailsim.sim.backends.cores import Software
 from sailsim.sim.engine import time_step
-from sailsim.sim.room import RESERVED_SHARE, memory_needed
+from sailsim.sim.fitted import Work, decode_work
+from sailsim.sim.host import CpuSheet
 from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import Task
 from sailsim.sim.study.workers import Workers
@@ -191,7 +193,7 @@ class SampledOutcomes:
         constants = replace(of_each[0], kernel_rate=np.array([float(c.kernel_rate) for c in of_each]))
         every = float(host.system.cores.count.whole)
         threads = np.array([every if opponent.threads == "all" else float(w.threads) for w in self.workloads])
-        one, sheet = np.asarray(1.0), cpu.CpuSheet.of(host.system)
+        one, sheet = np.asarray(1.0), CpuSheet.of(host.system)
         if opponent.instances == "one":
             parts = cpu.step_parts(work.of_a_step, sheet, threads, constants, one)
             return np.asarray(work.of_a_step.rows / sum(parts.values())), work.of_a_step.weight_bytes
@@ -291,7 +293,7 @@ class _Work:
             for w in workloads
         ]
         self.every = [(load_model(w.model), fmt, w) for w, fmt in zip(workloads, formats, strict=True)]
-        works = [cpu.decode_work(model, fmt, w.batch, w.context) for model, fmt, w in self.every]
+        works = [decode_work(model, fmt, w.batch, w.context) for model, fmt, w in self.every]
         self.of_a_step = Work.stack(works)
         self.memory: Numbers = np.array(
             [memory_needed(m, fmt, w.batch, w.context) for m, fmt, w in self.every]
@@ -304,7 +306,7 @@ class _Work:
         of one of them."""
         if threads not in self._packed:
             tried = [
-                (i, count, cpu.decode_work(m, fmt, -(-w.batch // count), w.context))
+                (i, count, decode_work(m, fmt, -(-w.batch // count), w.context))
                 for i, ((m, fmt, w), cores) in enumerate(zip(self.every, threads, strict=True))
                 for count in cpu.packings(cores, w.batch)
             ]

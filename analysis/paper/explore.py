@@ -23,14 +23,13 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.area import area
-from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.costs.dollars import is_missing, prices
 from sailsim.analysis.paper.machine import Value, machine_changes
 from sailsim.analysis.paper.reproduce import check_seed
 from sailsim.analysis.paper.unknowns import Factor, space
-from sailsim.analysis.results.joins import as_frame, is_missing, joined
-from sailsim.analysis.results.runs import runs
+from sailsim.analysis.results.joins import as_frame, joined
+from sailsim.analysis.results.runs import named, runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system

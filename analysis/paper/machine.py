@@ -14,12 +14,11 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.analysis.baselines.core_kinds import N1, core_of
-from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
-from sailsim.analysis.baselines.kernel_rates import Software
 from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.cores import Software
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import N1, Fitted, core_of, fitted_constants
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
 from sailsim.sim.vary import known_leaves, vary

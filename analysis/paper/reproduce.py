@@ -21,7 +21,6 @@ import numpy as np
 from SALib.analyze import sobol
 from SALib.sample import sobol as saltelli
 
-from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
 from sailsim.analysis.paper.claims import SHIPPED, Claim, Metric, Numbers, highest
 from sailsim.analysis.paper.evaluator import (
     Memo,
@@ -39,6 +38,7 @@ from sailsim.analysis.paper.unknowns import Alternative, Factor, ParameterSpace,
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.memory import give_back, no_search_for_circles
+from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.study.workers import Workers
 from sailsim.workloads.formats import uniform_format
@@ -484,7 +484,7 @@ def _breakdown(within: ParameterSpace, claims: Mapping[str, Any]) -> list[dict[s
         system, model = machine.system(), load_model(w.model)
         step = simulate_step(system, model, w.point(system.name, machine.group_size))
         fmt = uniform_format(w.wbits, machine.group_size)
-        cores = cpu_tokens_per_s(system, model, fmt, w.threads, w.batch, w.context)
+        cores = predict_cores(system, model, fmt, w.threads, w.batch, w.context)
         rows.append(
             {
                 "name": f"{title}: {w.name}",

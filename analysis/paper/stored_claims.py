@@ -14,9 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.prediction import UNMEASURED
-from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.area import AreaNotModelledError, area, overhead_bases
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import (
@@ -39,7 +36,9 @@ from sailsim.analysis.results.results import (
     prt_twins,
     stored_runs,
 )
+from sailsim.analysis.results.runs import SAIL
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import UNMEASURED, fitted_constants
 from sailsim.sim.nbw import nbw_in_words
 from sailsim.sim.study.folder import Store
 from sailsim.sim.system import System

@@ -21,10 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from sailsim.analysis.baselines.core_kinds import CORES, core_of
-from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.kernel_rates import Software, format_key, kernel_rates
-from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import CostConstants, Price, prices
@@ -41,9 +37,12 @@ from sailsim.analysis.paper.machine import (
     SampledMachine,
     Value,
 )
+from sailsim.analysis.results.runs import Runner
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
+from sailsim.sim.backends.cores import Software, format_key, kernel_rates
 from sailsim.sim.files import card_names, load_system
+from sailsim.sim.fitted import CORES, core_of, fitted_constants
 from sailsim.sim.nbw import AUTO
 from sailsim.sim.point import Point
 from sailsim.sim.study.origin import code_version

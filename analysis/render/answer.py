@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.paper.unknowns import load_unknowns
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs
+from sailsim.analysis.results.runs import SAIL
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
 

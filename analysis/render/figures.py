@@ -20,11 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.baselines.cpu_software import SIMULATED, SOFTWARE
-from sailsim.analysis.baselines.kinds import FASTEST
-from sailsim.analysis.baselines.prediction import data_file
-from sailsim.analysis.baselines.runners import CORES, SAIL, shipped_runners
 from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
+from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
@@ -45,7 +42,9 @@ from sailsim.analysis.results.results import (
     short_name,
     substrate_in_words,
 )
+from sailsim.analysis.results.runs import CORES, SAIL, shipped_runners
 from sailsim.base.atomic import read_records
+from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
 from sailsim.sim.files import load_system
 from sailsim.sim.nbw import nbw_in_words
 from sailsim.sim.point import Point

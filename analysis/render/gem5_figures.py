@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.baselines.prediction import data_file
-from sailsim.analysis.baselines.simulated_rows import (
+from sailsim.analysis.costs.constants import data_file
+from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.render.figure import Axis, Figure, Look, Panel, Rule, look
+from sailsim.analysis.render.style import OKABE_ITO, PHASE_STYLE
+from sailsim.analysis.results.gem5_steps import (
     CORE_PARTS,
     HOST,
     Row,
@@ -24,9 +27,6 @@ from sailsim.analysis.baselines.simulated_rows import (
     predicted,
     shape,
 )
-from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.render.figure import Axis, Figure, Look, Panel, Rule, look
-from sailsim.analysis.render.style import OKABE_ITO, PHASE_STYLE
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES

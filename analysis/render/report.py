@@ -17,8 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.baselines.core_kinds import N1, core_of
-from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.costs.dollars import is_missing, prices
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import table
 from sailsim.analysis.render.answer import COLUMNS, ORDINARY, sentence, table_rows
@@ -31,7 +30,7 @@ from sailsim.analysis.render.sections import Section, sections
 from sailsim.analysis.render.style import save
 from sailsim.analysis.results.compare import entries
 from sailsim.analysis.results.equal_quality import at_equal_quality
-from sailsim.analysis.results.joins import POINT, is_missing
+from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import (
     MissingPointsError,
     Runs,
@@ -40,9 +39,10 @@ from sailsim.analysis.results.results import (
     substrate_in_words,
 )
 from sailsim.base.atomic import write_whole
+from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
-from sailsim.base.screen import escaped
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import N1, core_of
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.load import FILE, load_model
 

@@ -9,9 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
-from sailsim.analysis.baselines.kernel_rates import kernel_rates
-from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, PriceList
 from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants
@@ -27,8 +24,11 @@ from sailsim.analysis.results.equal_quality import (
 )
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, numbers, short_name
+from sailsim.analysis.results.runs import SAIL
 from sailsim.base.quantity import Choice, Quantity
+from sailsim.sim.backends.cores import kernel_rates
 from sailsim.sim.files import load_card, load_system
+from sailsim.sim.fitted import fitted_constants, held_out_results
 from sailsim.sim.nbw import AUTO, PER_TENSOR
 from sailsim.sim.vary import leaves
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
 from sailsim.sim.study.folder import RESERVED
 

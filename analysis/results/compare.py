@@ -5,22 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from sailsim.analysis.baselines.runners import Runner
 from sailsim.analysis.costs.constants import Span, files_by_kind
-from sailsim.analysis.costs.dollars import CostConstants, PriceList, prices, quoted
+from sailsim.analysis.costs.dollars import (
+    PAYMENTS,
+    PRICES,
+    CostConstants,
+    PriceList,
+    dollars,
+    is_missing,
+    price_notes,
+    prices,
+    quoted,
+)
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
-from sailsim.analysis.results.folder import PRICES
-from sailsim.analysis.results.joins import POINT, as_frame, is_missing, joined, price_notes
-from sailsim.analysis.results.runs import runs
-from sailsim.analysis.results.sweep import RUNNERS
+from sailsim.analysis.results.joins import POINT
+from sailsim.analysis.results.runs import OF_THE_POINT, RUNNERS, SAIL, Runner, runs, shipped_runners
 from sailsim.base.arguments import check_type, items_of
+from sailsim.sim.files import as_system
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SAME = ("model_title", "system_title", "patterns")
 """Columns of a record that are the point's."""
@@ -37,27 +47,45 @@ def compare(
 
     ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
     shipped prices; ``runners`` that of those that ship; ``constants`` are files of the energy or the cost
-    instead of the shipped ones. None stands for what is not known; a runner that
-    cannot run the point has a `reason`. Raises SailsimError for a point that its own system cannot run, and
-    ArgumentTypeError for what is no point, no runners or no prices.
+    instead of the shipped ones. None stands for what is not known; a runner that cannot run the point has a
+    `reason`, and on a machine without units nobody is SAIL. Raises SailsimError for a point that its own
+    system cannot run, and ArgumentTypeError for what is no point, no runners or no prices.
     """
     check_type("point", point, Point, "is a Point")
-    runners = None if runners is None else items_of("runners", runners, Runner, RUNNERS)
     check_type("price_list", price_list, (PriceList, NoneType), PRICES)
+    who = shipped_runners() if runners is None else items_of("runners", runners, Runner, RUNNERS)
+    if as_system(system or point.system).backend is None:
+        who = tuple(each for each in who if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT))
     listed = prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
-    joules, dollars = Span.of(EnergyConstants, files.get("energy")), Span.of(CostConstants, files.get("cost"))
-    table = joined(as_frame(runs(point, system, runners, joules)), listed, dollars)
-    found = [_plain(row) for row in table.to_dict("records")]
-    used = {row["instance"] for row in found}
+    joules, usd = Span.of(EnergyConstants, files.get("energy")), Span.of(CostConstants, files.get("cost"))
+    rows = [run.as_record() for run in runs(point, system, who, joules)]
+    _join(rows, listed, usd)
+    used = {row["instance"] for row in rows}
     return {
-        "point": {name: found[0][name] for name in POINT},
-        **{name: found[0][name] for name in _SAME},
-        "runs": entries(table),
+        "point": {name: rows[0][name] for name in POINT},
+        **{name: rows[0][name] for name in _SAME},
+        "runs": {row["runner"]: _entry(row) for row in rows},
         "prices": quoted(price for price in listed.rows if price.instance in used),
-        "price_notes": said_of((name, [said]) for name, said in price_notes(found, listed)),
-        "notes": said_of((row["runner"], row["notes"]) for row in found),
+        "price_notes": said_of((name, [said]) for name, said in price_notes(rows, listed)),
+        "notes": said_of((row["runner"], row["notes"]) for row in rows),
     }
+
+
+def _join(rows: Sequence[dict[str, Any]], listed: PriceList, usd: Span[CostConstants]) -> None:
+    """Add to the records of one point's runners what `joins.joined` adds to a frame's."""
+    sail: Mapping[str, Any] = next((row for row in rows if row["runner"] == SAIL), {})
+    for row in rows:
+        row |= dollars(row, listed, usd)
+    for row in rows:
+        rate, low, high = row["tokens_per_s"], row["low"], row["high"]
+        row["speedup"] = _over(sail.get("tokens_per_s"), rate)
+        row["speedup_low"] = _over(sail.get("tokens_per_s"), rate if high is None else high)
+        row["speedup_high"] = _over(sail.get("tokens_per_s"), rate if low is None else low)
+        row["tokens_per_j"] = _over(tokens_of(row), row["energy_j"])
+        for payment in PAYMENTS:
+            name = f"tokens_per_usd_{payment}"
+            row[f"usd_ratio_{payment}"] = _over(sail.get(name), row[name])
 
 
 def entries(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -67,13 +95,13 @@ def entries(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def said_of(notes: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
     """Every sentence once, with the names of the runners that say it."""
-    found: dict[str, list[str]] = {}
+    by_sentence: dict[str, list[str]] = {}
     for name, sentences in notes:
         for sentence in sentences:
-            names = found.setdefault(str(sentence), [])
+            names = by_sentence.setdefault(str(sentence), [])
             if name not in names:
                 names.append(name)
-    return found
+    return by_sentence
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,15 +110,16 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     tokens, joules = tokens_of(row), row["energy_j"]
     entry |= {
         "cores": row["cores"] and int(row["cores"]),
-        "j_per_token": joules and joules / tokens,
+        "j_per_token": _over(joules, tokens),
         **{f"j_per_token_{end}": _over(row[f"energy_{end}_j"], tokens) for end in ("low", "high")},
-        "power_w": joules and joules / row["step_s"],
+        "power_w": _over(joules, row["step_s"]),
     }
     return entry
 
 
-def _over(joules: float | None, tokens: float) -> float | None:
-    return joules and joules / tokens
+def _over(upper: float | None, lower: float | None) -> float | None:
+    """A ratio; None where a side is not known."""
+    return None if upper is None or lower is None else upper / lower
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

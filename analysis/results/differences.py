@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sailsim.analysis.costs.dollars import is_missing
 from sailsim.analysis.results.columns import in_order
 from sailsim.analysis.results.folder import Results
-from sailsim.analysis.results.joins import is_missing
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import is_number
 from sailsim.sim.study.folder import RESERVED

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from math import isnan, nan
 from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.baselines.prediction import data_file
-from sailsim.analysis.baselines.runners import SAIL
+from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.quality import IN_FLOATS
+from sailsim.analysis.results.runs import SAIL
 from sailsim.workloads.load import FILE, GROUP_SIZE, uniform_choice
 
 ABITS, KV_BITS, METHOD = 8, 16, "nearest"
@@ -29,7 +28,6 @@ COLUMNS = ("choice", "loss", "equal_choice", "equal_loss", "speedup_equal_qualit
 """What `at_equal_quality` adds."""
 
 
-@lru_cache(maxsize=1)
 def measured() -> pd.DataFrame:
     """The points of analysis/data/quality/points.jsonl, in their order."""
     text = data_file("quality").joinpath("points.jsonl").read_text("utf-8")

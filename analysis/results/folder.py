@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.costs.dollars import PriceList, prices
+from sailsim.analysis.costs.dollars import PRICES, PriceList, prices
 from sailsim.analysis.results.columns import in_order, no_column
 from sailsim.analysis.results.joins import JOINED, joined
 from sailsim.analysis.results.results import Runs, stored_runs
@@ -26,9 +26,6 @@ RUNS, EVERYTHING = "runs", "everything"
 
 _READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 """What SQL may do."""
-
-PRICES = "is a PriceList, as sailsim.prices reads it from a file"
-"""What stands for the prices that ship, in a sentence."""
 
 
 def query(store: Store, sql: str) -> pd.DataFrame:

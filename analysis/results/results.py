@@ -11,11 +11,10 @@ from typing import Any, get_type_hints
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.baselines.runners import SAIL
-from sailsim.analysis.costs.dollars import PriceList
+from sailsim.analysis.costs.dollars import PriceList, is_missing
 from sailsim.analysis.results.columns import no_column
-from sailsim.analysis.results.joins import POINT, is_missing, joined
-from sailsim.analysis.results.runs import COLUMNS, Run
+from sailsim.analysis.results.joins import POINT, joined
+from sailsim.analysis.results.runs import COLUMNS, SAIL, Run
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.sim.nbw import nbw_in_words

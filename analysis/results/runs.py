@@ -1,20 +1,27 @@
-"""Runs: one record per point and runner, with the same columns whatever stands beside what.
+"""Runs: who runs a point, and one record per point and runner, with the same columns whatever it is.
 
-`runs` asks every runner (`baselines.runners`) for its step. What compares runs - ratios, dollars, joules a
-token - is no part of a record: `joins` reckons it from several. `evaluate` gives the records of a sweep.
+A `Runner` is hardware with software on it, a rule for the weights' format and one for what it pays. Those
+that ship are `data/runners.toml`; `runners` puts a user's beside them. No other module names a machine that a
+point is compared with, except where the paper itself does. `runs` asks every runner for its step. What
+compares runs - ratios, dollars, joules a token - is no part of a record: `joins` reckons it from several.
+`evaluate` gives the records of a sweep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from sailsim.analysis.baselines.kinds import KINDS, Question, bandwidth_of
-from sailsim.analysis.baselines.runners import OF_THE_POINT, Runner, shipped_runners
-from sailsim.analysis.costs.constants import Span
+from pydantic import ValidationError, model_validator
+
+from sailsim.analysis.costs.constants import Span, data_file
 from sailsim.analysis.costs.energy import (
     NOT_MODELLED,
     EnergyConstants,
@@ -25,16 +32,268 @@ from sailsim.analysis.costs.energy import (
     use_of,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import as_system, load_system
+from sailsim.base.quantity import Frozen
+from sailsim.base.toml_file import read_toml
+from sailsim.sim.backend import Backend, Kind, Request, Room, backend_of, check_context, software_of
+from sailsim.sim.files import as_system, card_names, load_card, load_machine, load_system, system_names
 from sailsim.sim.point import Point
-from sailsim.sim.room import Room, check_context
-from sailsim.sim.set_fields import SetField, set_values
 from sailsim.sim.system import Gpu, System
+from sailsim.sim.system_choice import SystemChoice
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import WeightFormat, weight_format
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
+if TYPE_CHECKING:
+    from sailsim.sim.set_fields import SetField
+
+SAIL = "sail"
+"""The runner that the others are compared with."""
+CORES = "cores"
+"""The runner that SAIL's joules are shown beside: the same threads of the same server, llama.cpp."""
+OF_THE_POINT = "point"
+"""`hardware`: the point's own system. `format`: the point's own weights."""
+EVERY_CARD = "cards"
+"""`hardware` of an entry that stands for one runner a shipped card."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+class Runner(Frozen):
+    """One runner, as a `[[runner]]` table of a file says it."""
+
+    name: str
+    """Small letters, digits, `.`, `_` and `-`; the key of its results."""
+    title: str
+    """In tables and figures."""
+    kind: Kind
+    """accelerator: PIM units do the matrix products; cores: the cores do; card: a GPU."""
+    hardware: str
+    """`point`: the point's own system; else a system or card by name, or its file from this one's folder."""
+    software: str
+    """What runs on it, of its kind's."""
+    threads: Literal["same", "all"] = "same"
+    """Cores that work: as many as the point says, or all."""
+    instances: Literal["one", "best"] = "one"
+    """Processes of the software side by side on the cores: one, or as many as are fastest at the point."""
+    format: str = OF_THE_POINT
+    """`point`: the point's weights; else a llama.cpp format such as f16."""
+    pays: Literal["used", "whole"] = "used"
+    """What an hour costs: the part of a server that the run uses, or all of it. A card is paid whole."""
+    overhead: bool = False
+    """Whether the server costs more than its price says, by the cost's `overhead` (docs/cost.md)."""
+    curves: bool = True
+    """Whether figures by bits and by threads have a line of it; tables and dollars have every runner."""
+    source: str
+    """Why it stands there, or where the choice comes from."""
+    machine: System | Gpu | None = None
+    """The hardware, read once; None: the point's own. A file gives `hardware` instead."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"name is {self.name!r}; allowed are small letters, digits, '.', '_' and '-', and one of the "
+                "first two at the front"
+            )
+        if not self.source.strip():
+            raise ValueError(
+                "source is empty; allowed is why the runner stands there, or where it comes from"
+            )
+        allowed = software_of(self.kind)
+        if self.software not in allowed:
+            raise ValueError(
+                f"software is {self.software!r}; allowed on {self.kind} is one of {', '.join(allowed)}"
+            )
+        if self.kind == "accelerator" and self.format != OF_THE_POINT:
+            raise ValueError(f"format is {self.format!r}; allowed on an accelerator is {OF_THE_POINT!r}")
+        if self.kind != "cores" and self.instances != "one":
+            raise ValueError(f"instances is {self.instances!r}; allowed on {self.kind} is 'one'")
+        if self.format != OF_THE_POINT:
+            weight_format(self.format)
+        self._check_hardware()
+        return self
+
+    def _check_hardware(self) -> None:
+        """Raise ValueError where the hardware is not of the runner's kind."""
+        machine, problem = self.machine, None
+        if machine is None:
+            if self.hardware != OF_THE_POINT or self.kind == "card":
+                problem = f"; allowed for {self.kind} is a name or a file of its kind"
+        elif isinstance(machine, Gpu):
+            if self.kind != "card":
+                problem = f", a GPU card; allowed is one that kind {self.kind!r} has"
+        elif self.kind == "card":
+            problem = ", a CPU server; allowed is one that kind 'card' has"
+        elif self.kind == "accelerator" and machine.backend is None:
+            problem = "; allowed for an accelerator is one with PIM units"
+        if problem is not None:
+            raise ValueError(f"hardware is {self.hardware!r}{problem}")
+
+    @property
+    def paid(self) -> Literal["used", "whole"]:
+        """What an hour of it costs."""
+        return "whole" if self.kind == "card" else self.pays
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that the runner is, its hardware included, for keys of results."""
+        content = self.model_dump(exclude={"machine", "hardware", "source"})
+        # A machine's name and what it extends decide its price.
+        content["machine"] = self.machine and [self.machine.digest, self.machine.name, *self.machine.extends]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def runners(beside: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
+    """The runners that ship, and those of some files or machines behind them.
+
+    Each of ``beside`` is a file of `[[runner]]` tables, or a machine: the file of a system or a card, or the
+    name of one that ships, with other values of its fields behind it, as in "l4:sms=60". A machine runs its
+    kind's first software, a server on all of its cores or, with PIM units, as an accelerator. Raises
+    SailsimError for a file that is none of these, and for two runners of one name.
+    """
+    every = [*shipped_runners()]
+    names = {runner.name for runner in every}
+    for path in beside:
+        for runner in read_runners(path):
+            if runner.name in names:
+                raise SailsimError(
+                    f"{path}: two runners have the name {runner.name!r}; allowed is one name each."
+                )
+            names.add(runner.name)
+            every.append(runner)
+    return tuple(every)
+
+
+@cache  # 13 runners, each with its machine's file, that every point is asked by
+def shipped_runners() -> tuple[Runner, ...]:
+    """The runners of `data/runners.toml`, in its order, cards by their names."""
+    table = tomllib.loads(data_file("runners.toml").read_text("utf-8"))
+    return tuple(runner for entry in table["runner"] for runner in _expanded(entry, "runners.toml", None))
+
+
+def named(*names: str) -> tuple[Runner, ...]:
+    """Some of the runners that ship, in the order of their names here."""
+    by_name = {runner.name: runner for runner in shipped_runners()}
+    return tuple(by_name[name] for name in names)
+
+
+def packed(who: Iterable[Runner]) -> tuple[Runner, ...]:
+    """The same, those on cores with as many processes side by side as are the fastest."""
+    return tuple(
+        each.model_copy(update={"instances": "best"}) if each.kind == "cores" else each for each in who
+    )
+
+
+def read_runners(path: str | Path) -> tuple[Runner, ...]:
+    """The runners of a file, or the one that a system or card file or name stands for."""
+    text = str(path)
+    try:
+        choice = SystemChoice.parse(text)
+    except ValueError as error:
+        raise SailsimError(f"beside is {error}.") from None
+    if choice.file in (*system_names(), *card_names()):
+        return (_of_machine(text, None),)
+    table = read_toml(Path(choice.file), "runner", "a TOML file or a machine of `sailsim list system`")
+    if "runner" not in table:
+        if "kind" in table or "extends" in table:
+            return (_of_machine(text, Path(choice.file)),)
+        raise SailsimError(
+            f"{path} has no [[runner]] and no kind; allowed is a file of runners, of a system or of a card."
+        )
+    if choice.changes:
+        raise SailsimError(
+            f"beside is {text!r}, which sets {next(iter(choice.changes))} of a file of runners; allowed is "
+            "another value of a machine's field."
+        )
+    other = next((key for key in table if key != "runner"), None)
+    entries = table["runner"]
+    if other is not None or not isinstance(entries, list):
+        raise SailsimError(f"{path}: {other or 'runner'} is unexpected; allowed are [[runner]] tables.")
+    return tuple(runner for entry in entries for runner in _expanded(entry, str(path), Path(path).parent))
+
+
+def identity(beside: Sequence[Runner]) -> str:
+    """What results of some runners beyond the shipped ones rest on, as text; empty for none."""
+    shipped = {runner.name for runner in shipped_runners()}
+    return ",".join(f"{r.name}={r.digest}" for r in beside if r.name not in shipped)
+
+
+def _of_machine(text: str, path: Path | None) -> Runner:
+    """The runner that a machine alone stands for."""
+    machine = load_machine(text)
+    backend = backend_of(machine)
+    kind = backend.kind
+    entry = {
+        "name": re.sub(r"[^a-z0-9._-]+", "-", machine.name.lower()).strip("-."),
+        "title": machine.title,
+        "kind": kind,
+        "hardware": text,
+        "software": backend.software[0],
+        "threads": "all" if kind == "cores" else "same",
+        "instances": "best" if kind == "cores" else "one",
+        "pays": "whole" if kind == "cores" else "used",
+        "overhead": kind == "accelerator",
+        "source": f"--beside {path or text}",
+        "machine": machine,
+    }
+    return _validated(entry, text)
+
+
+def _expanded(entry: Any, origin: str, folder: Path | None) -> list[Runner]:
+    """The runners of one table: one, or one a shipped card."""
+    if not isinstance(entry, dict):
+        raise SailsimError(f"{origin}: runner is {entry!r}; allowed are [[runner]] tables.")
+    if "machine" in entry:
+        raise SailsimError(
+            f"{origin}: machine is not a field of a runner; allowed is hardware, a name or a file."
+        )
+    hardware = entry.get("hardware")
+    if hardware == EVERY_CARD and entry.get("kind") == "card":
+        filled = {name: {key: _filled(value, name) for key, value in entry.items()} for name in card_names()}
+        return [
+            _validated(each | {"hardware": name, "machine": load_card(name)}, origin)
+            for name, each in filled.items()
+        ]
+    if not isinstance(hardware, str) or hardware == OF_THE_POINT:
+        return [_validated(entry, origin)]
+    if SystemChoice.parse(hardware).file.endswith(".toml") and folder is not None:
+        hardware = str(folder / hardware)
+    return [_validated(entry | {"hardware": hardware, "machine": load_machine(hardware)}, origin)]
+
+
+def _filled(value: Any, card: str) -> Any:
+    """A text of an entry for every card with one card's name in it."""
+    return value.replace("{name}", card).replace("{NAME}", card.upper()) if isinstance(value, str) else value
+
+
+def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
+    """The runner of a table, or SailsimError with the first thing that is wrong."""
+    try:
+        return Runner.model_validate(dict(entry))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        name = entry.get("name")
+        where = f"{origin}, runner {name}" if isinstance(name, str) else origin
+        match first["type"]:
+            case "missing":
+                text = f"{field} is missing; it needs a value"
+            case "extra_forbidden":
+                text = f"{field} is not a field of a runner; allowed are {', '.join(_FIELDS)}"
+            case "value_error":
+                text = str(first["ctx"]["error"]).rstrip(".")
+            case "literal_error":
+                text = f"{field} is {first['input']!r}; allowed are {first['ctx']['expected']}"
+            case _:
+                text = f"{field} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+        raise SailsimError(f"{where}: {text}.") from None
+
+
+_FIELDS = tuple(name for name in Runner.model_fields if name != "machine")
+
+
+RUNNERS = "are Runners, as sailsim.runners makes them of names and files"
+"""What runners are, in a sentence."""
 MAPS = ("phases", "counts", "events", "traffic", "chosen", "energy")
 """Columns that hold numbers by name: which names, the runner's kind decides."""
 
@@ -135,6 +394,8 @@ def evaluate(
 
     ``fields``: values of the point's own machine that are columns too, behind the others.
     """
+    from sailsim.sim.set_fields import set_values  # of sweeps
+
     records = [run.as_record() for run in runs(point, runners=runners)]
     columns = set_values(fields, point, load_system(point.system))
     return [record | columns for record in records]
@@ -167,7 +428,7 @@ def problems(point: Point, runners: Sequence[Runner] | None = None) -> dict[str,
     """
     context = _Context.of(*_on(point, None))
     who = shipped_runners() if runners is None else runners
-    return {runner.name: _room(runner, context)[2] for runner in who}
+    return {runner.name: _room(runner, context)[-1] for runner in who}
 
 
 @dataclass(frozen=True)
@@ -197,39 +458,40 @@ def _on(point: Point, system: System | str | Path | None) -> tuple[Point, System
     return replace(point, system=name), machine
 
 
-def _room(runner: Runner, at: _Context) -> tuple[Question, Room, str]:
-    """What a runner is asked at a point, what memory that takes, and why it does not even begin.
+def _room(runner: Runner, at: _Context) -> tuple[Backend, Request, Room, str]:
+    """Who runs a runner's step, what is asked of it, what memory that takes, and why it does not even begin.
 
     Raises SailsimError where the point's own system does not run the runner's software.
     """
     own = runner.machine is None
     machine = at.system if runner.machine is None else runner.machine
-    kind = KINDS[runner.kind]
-    question = Question(
+    backend = backend_of(machine, runner.kind)
+    asked = Request(
         point=at.point,
-        resolved=at.resolved,
         machine=machine,
-        hardware=at.point.system if own else runner.hardware,
-        own=own,
-        software=runner.software,
-        cores=kind.cores(machine, at.point.threads, runner.threads == "all"),
         model=at.model,
         fmt=at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
+        software=runner.software,
+        cores=at.point.threads
+        if runner.threads == "same" or isinstance(machine, Gpu)
+        else machine.cores.count.whole,
         packed=runner.instances == "best",
+        hardware="" if own else runner.hardware,
+        resolved=at.resolved,
     )
-    mismatch = kind.mismatch(question)
-    if mismatch is not None and own and runner.kind == "accelerator":
-        raise SailsimError(mismatch)  # the point asks its own machine for what it cannot do
-    room = kind.room(question)
-    if mismatch is None and not room.fits:
-        mismatch = room.problem(at.model, question.fmt, at.point.batch, at.point.context)
-    return question, room, mismatch or ""
+    problem = backend.refusal(asked)
+    if problem is not None and own and runner.kind == "accelerator":
+        raise SailsimError(problem)  # the point asks its own machine for what it cannot do
+    room = backend.room(asked)
+    if problem is None and not room.fits:
+        problem = room.problem(at.model, asked.fmt, at.point.batch, at.point.context)
+    return backend, asked, room, problem or ""
 
 
 def _run(runner: Runner, at: _Context, patterns: str, joules: Span[EnergyConstants]) -> Run:
     """One runner at a point."""
-    question, room, problem = _room(runner, at)
-    kind, machine = KINDS[runner.kind], question.machine
+    backend, asked, room, problem = _room(runner, at)
+    machine = asked.machine
     empty = Run(
         point=at.resolved,
         model_title=at.model.title,
@@ -238,32 +500,48 @@ def _run(runner: Runner, at: _Context, patterns: str, joules: Span[EnergyConstan
         runner=runner.name,
         title=runner.title,
         kind=runner.kind,
-        hardware=question.hardware,
+        hardware=asked.hardware or at.point.system,
         software=runner.software,
-        format=question.fmt.name,
-        types=question.fmt.census_in_words(at.model),
-        cores=question.cores,
+        format=asked.fmt.name,
+        types=asked.fmt.census_in_words(at.model),
+        cores=None if isinstance(machine, Gpu) else asked.cores,
         pays=runner.paid,
         overhead=runner.overhead,
         curves=runner.curves,
-        priced_as=kind.priced_as(machine),
+        priced_as=backend.priced_as(machine),
         memory_bytes=room.needed,
         memory_limit_bytes=room.limit,
     )
     if problem:
         return replace(empty, reason=problem)
     try:
-        answer = kind.answer(question)
+        step = backend.step(asked)
     except SailsimError as error:
-        if question.own:
+        if runner.machine is None:
             raise  # the point asks its own system for what it cannot do
         return replace(empty, reason=str(error))
     # Of the memory's bandwidth, by the rate that is said beside it.
-    share = answer.dram_bytes / at.point.tokens * answer.tokens_per_s / bandwidth_of(machine)
-    answered = {f.name: getattr(answer, f.name) for f in fields(answer)}
-    first = answer.step_s if at.point.phase == "prefill" else None
-    filled = replace(empty, bandwidth_share=float(min(1.0, share)), ttft_s=first, **answered)
-    return _with_energy(filled, machine, joules)
+    memory = machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth
+    share = step.dram_bytes / at.point.tokens * step.tokens_per_s / memory.si
+    cycles = {"pim_cycles": step.pim_cycles} if runner.kind == "accelerator" else {}
+    run = replace(
+        empty,
+        tokens_per_s=step.tokens_per_s,
+        low=step.low,
+        high=step.high,
+        step_s=step.step_s,
+        ttft_s=step.step_s if at.point.phase == "prefill" else None,
+        dram_bytes=step.dram_bytes,
+        bandwidth_share=float(min(1.0, share)),
+        instances=step.instances,
+        phases=dict(step.breakdown),
+        counts={**step.counts, **cycles},
+        events=dict(step.activity),
+        traffic=dict(step.bytes_by_kind),
+        chosen=dict(step.chosen),
+        notes=step.notes,
+    )
+    return _with_energy(run, machine, joules)
 
 
 def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstants]) -> Run:
@@ -278,22 +556,22 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
     notes = (*run.notes, *borrowed(machine))
     if run.kind == "accelerator":
         notes = (*notes, NOT_MODELLED)
-    found = energy(use, constants.nominal)
+    nominal = energy(use, constants.nominal)
     return replace(
         run,
         notes=notes,
-        energy=dict(found.by_cause),
-        energy_j=found.joules,
+        energy=dict(nominal.by_cause),
+        energy_j=nominal.joules,
         energy_low_j=energy(use, constants.low, "low").joules,
         energy_high_j=energy(use, constants.high, "high").joules,
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # a capture's statistics are compared with the model's, some milliseconds
 def _patterns(activations: str, model: ModelSpec) -> str:
     """What the pattern counts come from, in one sentence."""
     captured = Activations.load(activations or None)
-    said = f"Pattern statistics from {captured.meta['model']} activations"
+    sentence = f"Pattern statistics from {captured.meta['model']} activations"
     note = captured.note(model)
     # For another model's activations the note is this sentence; for the model's own it adds to it.
-    return f"{said}." if note is None or note.lower() == said.lower() else f"{said}; {note}."
+    return f"{sentence}." if note is None or note.lower() == sentence.lower() else f"{sentence}; {note}."

@@ -7,10 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sailsim.analysis.baselines.runners import Runner, identity
-from sailsim.analysis.baselines.runners import runners as shipped
 from sailsim.analysis.results.folder import Results
-from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.runs import RUNNERS, Runner, evaluate, identity
+from sailsim.analysis.results.runs import runners as shipped
 from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.sim.point import Point
 from sailsim.sim.set_fields import set_fields
@@ -19,8 +18,6 @@ from sailsim.sim.study.workers import Workers
 from sailsim.sim.sweep import run_sweep
 
 POINTS = "are Points, as sailsim.expand makes them of lists of values"
-RUNNERS = "are Runners, as sailsim.runners makes them of names and files"
-"""What points and runners are, in a sentence."""
 
 
 def sweep(

@@ -1,9 +1,9 @@
-"""Fit the constants of the baselines on the measurements in `data/` and write `data/fits.json`.
+"""Fit the constants of the baselines on the measurements in `data/` and write `sim/fits/fits.json`.
 
 Run it again at any time: ``python -m calibration`` or ``research/fit.py``. It needs only the CSV
 files of this package, the system files and the models' shapes, and gives the same numbers every time. With
 ``--held-out FILE`` the constants are also checked on measurements that lie outside the repository
-(`calibration.held_out`); what comes out is stored in `data/held_out_errors.json`.
+(`calibration.held_out`); what comes out is stored in `sim/fits/held_out_errors.json`.
 
 Residuals are logarithms of predicted over measured rates, under a Cauchy loss: two of the 64-core machines
 decode 30 % slower than their twins at the same prompt speed, and a mean would place the model between the
@@ -49,9 +49,11 @@ from calibration.measurements import (
     altra_rows,
     gpu_rows,
     held_out_gpu_rows,
+    input_file,
     llama_bench_rows,
     read_table,
 )
+from calibration.needless import REPLACED as SIMULATED_BEFORE
 from calibration.packed_check import TABLE as PACKED_TABLE
 from calibration.packed_check import run_packed
 from calibration.prompt_problem import run_cards, run_fork
@@ -65,10 +67,9 @@ from calibration.solver import (
 )
 from calibration.vllm_problem import TABLE as VLLM_TABLE
 from calibration.vllm_problem import run_vllm
-from sailsim.analysis.baselines.prediction import Floats, data_file
-from sailsim.analysis.baselines.simulated_rows import REPLACED as SIMULATED_BEFORE
-from sailsim.analysis.baselines.simulated_rows import TABLE as SIMULATED_TABLE
+from sailsim.analysis.results.gem5_steps import TABLE as SIMULATED_TABLE
 from sailsim.base.atomic import write_whole
+from sailsim.sim.fitted import Floats, fits_file
 
 SCRIPT_VERSION = 7
 
@@ -144,7 +145,7 @@ def run_all() -> Outcome:
         "script_version": SCRIPT_VERSION,
         "loss": f"Cauchy (LMDeploy, vLLM, prompts: soft L1) on log(predicted / measured), scale {LOSS_SCALE}",
         "data": {
-            name: hashlib.sha256(data_file(name).read_bytes()).hexdigest() for name in (*DATA, PACKED_TABLE)
+            name: hashlib.sha256(input_file(name).read_bytes()).hexdigest() for name in (*DATA, PACKED_TABLE)
         },
         "fewest_threads": fewest,
         "cpu": cpu_sets,
@@ -334,7 +335,7 @@ def write(path: Path | None = None, result: dict[str, Any] | None = None) -> tup
     result = run() if result is None else result
     text = json.dumps(result, indent=1) + "\n"
     if path is None:
-        with as_file(data_file("fits.json")) as shipped:
+        with as_file(fits_file("fits.json")) as shipped:
             path = Path(shipped)
     write_whole(path, text.encode())
     return path, result

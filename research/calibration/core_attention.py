@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.measurements import MeasuredRows
-from sailsim.analysis.baselines.prediction import Floats
 from sailsim.base.errors import SailsimError
+from sailsim.sim.fitted import Floats
 
 LENGTHS = ("128", "512")
 """Tokens that both runs of a pair generate."""

@@ -24,9 +24,9 @@ from calibration.errors import digits, error_row
 from calibration.measurements import MeasuredRows
 from calibration.packed_check import packed_rows
 from calibration.solver import Problem, held_out, solve
-from sailsim.analysis.baselines.fitted import Fitted, fitted_constants
-from sailsim.analysis.baselines.prediction import Floats, data_file
+from sailsim.analysis.costs.constants import data_file
 from sailsim.base.atomic import write_whole
+from sailsim.sim.fitted import Fitted, Floats, fitted_constants
 
 TABLE = "core_forms.json"
 LAYER_PRODUCTS = 7

@@ -13,9 +13,8 @@ from calibration.cpu_problem import BARRIER, software_parameters
 from calibration.errors import band_of, constants_of, digits, error_row, held_row
 from calibration.measurements import MeasuredRows
 from calibration.solver import Problem, held_out, solve
-from sailsim.analysis.baselines import cpu
-from sailsim.analysis.baselines.core_kinds import N1
-from sailsim.analysis.baselines.prediction import Floats
+from sailsim.sim.backends import cores
+from sailsim.sim.fitted import N1, Floats
 
 MEASURED: Mapping[str, tuple[str, str]] = {
     "neoverse-v1": ("graviton3", "Graviton3"),
@@ -33,12 +32,12 @@ of which as many as on N1 look up in tables."""
 
 
 def core_problem(core: str) -> Problem:
-    """llama.cpp on one core, by the equation of `sailsim.analysis.baselines.cpu`."""
+    """llama.cpp on one core, by the equation of `sailsim.sim.backends.cores`."""
     parameters = (BARRIER, *software_parameters("llama.cpp"))
     index = {p.name: i for i, p in enumerate(parameters)}
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        c = cpu.Constants(
+        c = cores.Constants(
             read_share=np.asarray(x[index["read_share"]]),
             kernel_rate=np.asarray(x[index["kernel_rate_q4_k_m"]]),
             attention_rate=np.asarray(x[index["attention_rate"]]),
@@ -46,7 +45,7 @@ def core_problem(core: str) -> Problem:
             overlap=np.asarray(x[index["overlap"]]),
             product_s=float(x[index["product_overhead"]]) * 1e-9,
         )
-        parts = cpu.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
+        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, size_rows(MEASURED[core][0]), predict)

@@ -14,9 +14,9 @@ from calibration.solver import (
     Parameter,
     Problem,
 )
-from sailsim.analysis.baselines import cpu
-from sailsim.analysis.baselines.kernel_rates import Software
-from sailsim.analysis.baselines.prediction import Floats
+from sailsim.sim.backends import cores
+from sailsim.sim.backends.cores import Software
+from sailsim.sim.fitted import Floats
 
 BARRIER = Parameter(
     "barrier", 100.0, 0.0, 1000.0, "ns", "synchronisation and small work of an operation, a thread"
@@ -91,7 +91,7 @@ def cpu_problem() -> Problem:
         fork_rate = np.where(
             rows.labels["format"] == "q8r16", theirs["kernel_rate_q8r16"], theirs["kernel_rate_q4_k_4"]
         )
-        c = cpu.Constants(
+        c = cores.Constants(
             read_share=of_software("read_share"),
             kernel_rate=np.asarray(np.where(fork, fork_rate, ours["kernel_rate_q4_k_m"])),
             attention_rate=of_software("attention_rate"),
@@ -101,7 +101,7 @@ def cpu_problem() -> Problem:
         )
         # Only the fork's rows have a batch, and its sequences share one cache.
         shared_by = np.where(fork, rows.tokens, 1.0)
-        parts = cpu.step_parts(rows.work, rows.machine, rows.threads, c, shared_by)
+        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, shared_by)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, join(llama_bench_rows(), altra_rows()), predict)

@@ -14,7 +14,7 @@ from calibration.solver import (
     Problem,
     Solution,
 )
-from sailsim.analysis.baselines.prediction import Floats
+from sailsim.sim.fitted import Floats
 
 WEAK = 0.3
 """Standard error over value from which on a constant's note says that the rows hardly determine it."""

@@ -18,8 +18,8 @@ from calibration.solver import (
     Parameter,
     Problem,
 )
-from sailsim.analysis.baselines import cpu, gpu
-from sailsim.analysis.baselines.prediction import Floats
+from sailsim.sim.backends import cores, roofline
+from sailsim.sim.fitted import Floats
 
 CARDS = ("v100", "t4", "a10g", "l4", "a100")
 """Cards with measurements of the build that the fit is of."""
@@ -96,7 +96,7 @@ def gpu_problem() -> Problem:
                 share[c] = exp(sum(log(x[index[f"{kind}_{near}"]]) for near in like) / len(like))
             return np.array([share[c] for c in card])
 
-        c = gpu.GpuConstants(
+        c = roofline.GpuConstants(
             read_share=of_card("read_share") * np.where(test == "batched", x[index["other_formats"]], 1.0),
             compute_share=of_card("prompt_share"),
             vector_share=np.asarray(x[index["vector_share"]]),
@@ -106,7 +106,7 @@ def gpu_problem() -> Problem:
             row_s=np.asarray(0.0),
             overlap=np.asarray(0.0),
         )
-        parts = gpu.step_parts(rows.work, sheets_of(rows), c)
+        parts = roofline.step_parts(rows.work, sheets_of(rows), c)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     rows = gpu_rows()
@@ -145,7 +145,7 @@ def serving_problem() -> Problem:
         def of_width(kind: str) -> Floats:
             return np.asarray(np.where(w4, x[index[f"{kind}_w4"]], x[index[f"{kind}_f16"]]))
 
-        c = gpu.GpuConstants(
+        c = roofline.GpuConstants(
             read_share=of_width("read_share"),
             compute_share=np.where(w4, x[index["compute_share_w4"]], COMPUTE_SHARE_F16["value"]),
             vector_share=np.asarray(np.inf),
@@ -155,7 +155,7 @@ def serving_problem() -> Problem:
             row_s=1e-9 * of_width("row_overhead"),
             overlap=np.asarray(1.0),
         )
-        parts = gpu.step_parts(rows.work, sheets_of(rows), c)
+        parts = roofline.step_parts(rows.work, sheets_of(rows), c)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     rows = gpu_rows()
@@ -171,5 +171,5 @@ def gpu_fit_rows(rows: MeasuredRows) -> NDArray[np.bool_]:
     """
     test = rows.labels["test"]
     older = (test == "older") & (rows.labels["card"] != "h100")
-    short_prompt = (test == "pp") & (rows.tokens < cpu.UBATCH)
+    short_prompt = (test == "pp") & (rows.tokens < cores.UBATCH)
     return np.asarray(~(older | short_prompt))

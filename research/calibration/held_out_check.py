@@ -1,7 +1,7 @@
 """How far the fitted constants are off on measurements that no fit saw.
 
 The measurements lie outside the repository (`held_out` makes the file); what is computed from them, error
-tables and the like, is stored in `data/held_out_errors.json` with the file's digest, the day and the
+tables and the like, is stored in `sim/fits/held_out_errors.json` with the file's digest, the day and the
 constants that were looked at, and shown by the report and `docs/baselines.md`.
 """
 
@@ -30,11 +30,11 @@ from calibration.measurements import (
     held_out_cpu_rows,
     held_out_gpu_rows,
 )
-from sailsim.analysis.baselines import gpu
-from sailsim.analysis.baselines.prediction import data_file, read_csv
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text, sha256_of
+from sailsim.sim.backends import roofline
+from sailsim.sim.fitted import fits_file, read_csv
 
 OTHER_ROWS = ("gem5", "tmac.csv", "prompts.csv", "vllm.csv", "LMDeploy")
 """In the sources of constants that predict none of the held-out rows."""
@@ -122,7 +122,7 @@ def origin(results: Mapping[str, Any], table: Mapping[str, Any]) -> str:
 def write(results: Mapping[str, Any], path: Path | None = None) -> Path:
     """Write results to ``path``, or over the file that ships."""
     if path is None:
-        with as_file(data_file("held_out_errors.json")) as shipped:
+        with as_file(fits_file("held_out_errors.json")) as shipped:
             path = Path(shipped)
     write_whole(path, (json.dumps(results, indent=1) + "\n").encode())
     return path
@@ -238,7 +238,7 @@ def _card_coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) ->
     known = np.isin(labels["card"], CARDS)
     v100 = labels["card"] == BATCHED_CARD
     batched = labels["test"] == "batched q4_k_m"
-    band, wide = bands["batched"], gpu.BATCHED_DOUBT
+    band, wide = bands["batched"], roofline.BATCHED_DOUBT
     wider = {"low": digits(band["low"] / wide), "high": digits(band["high"] * wide)}
     lines = []
     for title, limits, keep in (

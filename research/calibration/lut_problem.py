@@ -11,8 +11,9 @@ from calibration.cpu_problem import hides_parameter
 from calibration.errors import constants_of, digits, error_row, held_row
 from calibration.measurements import MeasuredRows, measured_work, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
-from sailsim.analysis.baselines import cpu
-from sailsim.analysis.baselines.prediction import Floats, Work
+from sailsim.sim.backends import cores
+from sailsim.sim.fitted import Floats, Work
+from sailsim.sim.host import CpuSheet
 
 MACHINE = "Raspberry Pi 5 (4x Cortex-A76)"
 """Its core is the Cortex-A76, of which Neoverse N1 is the server's version: two 128-bit vector pipes each."""
@@ -43,7 +44,7 @@ def lut_rows(software: str = "T-MAC") -> MeasuredRows:
     ones = np.ones(len(rows))
     return MeasuredRows(
         work=Work.stack(works),
-        machine=cpu.CpuSheet(clock=CLOCK * ones, read_bandwidth=PEAK * ones, core_bandwidth=PEAK * ones),
+        machine=CpuSheet(clock=CLOCK * ones, read_bandwidth=PEAK * ones, core_bandwidth=PEAK * ones),
         threads=np.array([float(row["threads"]) for row in rows]),
         tokens=ones,
         measured=np.array([float(row["value"]) for row in rows]),
@@ -74,7 +75,7 @@ def lut_problem(ours: Mapping[str, Any], overlap: float | None = None) -> Proble
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         bits = np.array([BITS[name] for name in rows.labels["format"]])
-        c = cpu.Constants(
+        c = cores.Constants(
             read_share=np.asarray(x[1]),
             kernel_rate=x[0] / bits,
             attention_rate=np.asarray(ours["attention_rate"]["value"]),
@@ -82,7 +83,7 @@ def lut_problem(ours: Mapping[str, Any], overlap: float | None = None) -> Proble
             overlap=np.asarray(x[2] if overlap is None else overlap),
             product_s=ours["product_overhead"]["value"] * 1e-9,
         )
-        parts = cpu.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
+        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, lut_rows(), predict, loss="soft_l1")

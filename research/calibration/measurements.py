@@ -10,17 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.analysis.baselines import cpu, gpu
-from sailsim.analysis.baselines.prediction import Floats, Work, data_file, fitting_model, read_csv
+from sailsim.analysis.costs.constants import data_file
+from sailsim.sim.backends import cores, roofline
 from sailsim.sim.files import load_card, load_system
+from sailsim.sim.fitted import Floats, Work, fits_file, prompt_work, read_csv
+from sailsim.sim.host import CpuSheet
 from sailsim.workloads.formats import WeightFormat, uniform_format, weight_format
 from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 FILE_BYTES: Mapping[str, int] = {"gemma-2b": 1_489_055_744}
 """Bytes of a measured file where its maker quantized otherwise than `workloads.formats` does: this one keeps
@@ -52,7 +57,7 @@ class MeasuredRows:
     """Measurements of one kind: their work, machine, measured rate and the labels that folds go by."""
 
     work: Work
-    machine: cpu.CpuSheet
+    machine: CpuSheet
     threads: Floats
     tokens: Floats
     measured: Floats
@@ -66,8 +71,8 @@ class MeasuredRows:
 
         return MeasuredRows(
             work=Work(**{name: cut(getattr(self.work, name)) for name in Work.__dataclass_fields__}),
-            machine=cpu.CpuSheet(
-                **{name: cut(getattr(self.machine, name)) for name in cpu.CpuSheet.__dataclass_fields__}
+            machine=CpuSheet(
+                **{name: cut(getattr(self.machine, name)) for name in CpuSheet.__dataclass_fields__}
             ),
             threads=cut(self.threads),
             tokens=cut(self.tokens),
@@ -93,9 +98,22 @@ class Compared:
         return Compared(self.rows.where(keep), self.predicted[keep])
 
 
+def input_file(name: str) -> Traversable:
+    """A table of measurements, or of what ships beside the constants."""
+    beside = fits_file(name)
+    return beside if beside.is_file() else data_file(name)
+
+
+@cache
+def fitting_model(name: str) -> ModelSpec:
+    """A model of the measurements: one that ships with the workloads, or one of ``data/models``."""
+    local = data_file(f"models/{name}.toml")
+    return load_model(str(local) if local.is_file() else name)
+
+
 def read_table(name: str) -> list[dict[str, str]]:
     """The rows of a CSV file in this package's ``data``."""
-    return read_csv(data_file(name).read_text("utf-8"))
+    return read_csv(input_file(name).read_text("utf-8"))
 
 
 def file_format(name: str) -> WeightFormat:
@@ -104,12 +122,12 @@ def file_format(name: str) -> WeightFormat:
     return uniform_format(int(uniform[1]), int(uniform[2])) if uniform else weight_format(name)
 
 
-def _machines(names: Sequence[str]) -> cpu.CpuSheet:
-    each = [cpu.CpuSheet.of(load_system(name)) for name in names]
-    return cpu.CpuSheet(
+def _machines(names: Sequence[str]) -> CpuSheet:
+    each = [CpuSheet.of(load_system(name)) for name in names]
+    return CpuSheet(
         **{
             field: np.array([float(getattr(m, field)) for m in each])
-            for field in cpu.CpuSheet.__dataclass_fields__
+            for field in CpuSheet.__dataclass_fields__
         }
     )
 
@@ -133,7 +151,8 @@ def measured_work(
     """
     spec, weights = fitting_model(model), file_format(fmt)
     if test == "pp":
-        work, tokens, reads = cpu.prompt_work(spec, weights, prompt), float(prompt), -(-prompt // cpu.UBATCH)
+        reads = cores.ubatches(prompt)
+        work, tokens = prompt_work(spec, weights, prompt, reads=reads), float(prompt)
     else:
         step = decode_step(spec, weights, batch, _mean_context(generated, prompt))
         work, tokens, reads = Work.of(spec, step, batch), float(batch), 1
@@ -226,7 +245,7 @@ def gpu_rows() -> MeasuredRows:
         works.append(work)
         tokens.append(counted)
         measured.append(float(rate))
-        sheets.append(gpu.GpuSheet.of(load_card("a100" if card == "a100-80" else card)))
+        sheets.append(roofline.GpuSheet.of(load_card("a100" if card == "a100-80" else card)))
         for name, value in zip(labels, (card, model, test, software, str(batch)), strict=True):
             labels[name].append(value)
 
@@ -286,7 +305,7 @@ def held_out_gpu_rows(table: Sequence[Mapping[str, str]]) -> MeasuredRows:
         work, counted = measured_work(row["model"], row["format"], row["test"], prompt, generated, batch)
         works.append(work)
         tokens.append(counted)
-        sheet = gpu.GpuSheet.of(load_card(row["system"]))
+        sheet = roofline.GpuSheet.of(load_card(row["system"]))
         if row["software"] == "lmdeploy":
             sheet = replace(sheet, bandwidth=np.asarray(2000e9))
         sheets.append(sheet)
@@ -329,7 +348,7 @@ def join(first: MeasuredRows, second: MeasuredRows) -> MeasuredRows:
 
 def card_rows(
     works: Sequence[Work],
-    sheets: Sequence[gpu.GpuSheet],
+    sheets: Sequence[roofline.GpuSheet],
     tokens: Floats,
     measured: Floats,
     labels: Mapping[str, NDArray[np.str_]],
@@ -345,18 +364,18 @@ def card_rows(
     )
 
 
-def sheets_of(rows: MeasuredRows) -> gpu.GpuSheet:
+def sheets_of(rows: MeasuredRows) -> roofline.GpuSheet:
     """The data sheets of the rows' cards, which `_cards` put into a machine's fields."""
     m = rows.machine
-    return gpu.GpuSheet(m.read_bandwidth, m.clock, m.core_bandwidth, rows.threads)
+    return roofline.GpuSheet(m.read_bandwidth, m.clock, m.core_bandwidth, rows.threads)
 
 
-def _cards(sheets: Sequence[gpu.GpuSheet]) -> cpu.CpuSheet:
+def _cards(sheets: Sequence[roofline.GpuSheet]) -> CpuSheet:
     """Cards in a machine's fields: bandwidth, fp16 MAC/s as clock and 8-bit MAC/s as core_bandwidth.
 
     The rows' threads hold multiprocessors times clock. `sheets_of` takes them out again.
     """
-    return cpu.CpuSheet(
+    return CpuSheet(
         clock=np.array([float(s.peak_macs) for s in sheets]),
         read_bandwidth=np.array([float(s.bandwidth) for s in sheets]),
         core_bandwidth=np.array([float(s.vector_macs) for s in sheets]),

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import band_of, digits, error_row
-from calibration.measurements import file_format, read_table
-from sailsim.analysis.baselines import cpu
-from sailsim.analysis.baselines.core_kinds import core_of
-from sailsim.analysis.baselines.fitted import Fitted
-from sailsim.analysis.baselines.kernel_rates import Software
-from sailsim.analysis.baselines.prediction import Floats, fitting_model
+from calibration.measurements import file_format, fitting_model, read_table
+from sailsim.sim.backends import cores
+from sailsim.sim.backends.cores import Software
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import Fitted, Floats, core_of, decode_work
+from sailsim.sim.host import CpuSheet
 
 TABLE, FITTED_TABLE = "packed.csv", "a1_batched.csv"
 _SAME = ("system", "model", "format", "threads", "prompt", "generated", "batch")
@@ -70,10 +69,10 @@ def _reckoned(row: dict[str, str], fitted: Fitted) -> float:
     system, fmt = load_system(row["system"]), file_format(row["bytes_as"])
     processes, batch = int(row["processes"]), int(row["batch"])
     context = int(row["prompt"]) + round(int(row["generated"]) / 2)
-    work = cpu.decode_work(fitting_model(row["model"]), fmt, batch, context)
-    c, _ = cpu.constants(cast(Software, row["software"]), fmt, fitted, core=core_of(system))
+    work = decode_work(fitting_model(row["model"]), fmt, batch, context)
+    c, _ = cores.constants(cast(Software, row["software"]), fmt, fitted, core=core_of(system))
     threads, together = np.asarray(float(row["threads"])), np.asarray(float(processes))
-    parts = cpu.packed_parts(work, cpu.CpuSheet.of(system), threads, c, work.rows, together)
+    parts = cores.packed_parts(work, CpuSheet.of(system), threads, c, work.rows, together)
     return processes * batch / float(sum(parts.values()))
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import band_of, constants_of, error_row, held_row
-from calibration.measurements import FORK_BYTES, MeasuredRows, file_format, read_table
+from calibration.measurements import FORK_BYTES, MeasuredRows, file_format, fitting_model, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
-from sailsim.analysis.baselines import cpu, gpu, gpu_prompts
-from sailsim.analysis.baselines.prediction import Floats, Work, fitting_model
+from sailsim.sim.backends import cores, roofline
 from sailsim.sim.files import load_card, load_system
+from sailsim.sim.fitted import Floats, Work, prompt_work
+from sailsim.sim.host import CpuSheet
 from sailsim.workloads.graph import prefill_step
 
 SIXTEEN_BIT_CARDS = ("a10g", "l4", "a100")
@@ -39,16 +40,19 @@ def fork_rows() -> MeasuredRows:
     """Prompts of Ampere's fork on an Altra, one at a time."""
     table = _table("ampere")
     works = [
-        cpu.prompt_work(
-            fitting_model(row["model"]), file_format(FORK_BYTES[row["format"]]), int(row["prompt"])
+        prompt_work(
+            fitting_model(row["model"]),
+            file_format(FORK_BYTES[row["format"]]),
+            int(row["prompt"]),
+            reads=cores.ubatches(int(row["prompt"])),
         )
         for row in table
     ]
     ones = np.ones(len(table))
-    sheet = cpu.CpuSheet.of(load_system("altra"))
+    sheet = CpuSheet.of(load_system("altra"))
     return MeasuredRows(
         work=Work.stack(works),
-        machine=cpu.CpuSheet(sheet.clock * ones, sheet.read_bandwidth * ones, sheet.core_bandwidth * ones),
+        machine=CpuSheet(sheet.clock * ones, sheet.read_bandwidth * ones, sheet.core_bandwidth * ones),
         threads=np.array([float(row["threads"]) for row in table]),
         tokens=np.array([float(row["prompt"]) for row in table]),
         measured=np.array([float(row["value"]) for row in table]),
@@ -80,7 +84,7 @@ def fork_problem(ours: Mapping[str, Any]) -> Problem:
     )
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        c = cpu.Constants(
+        c = cores.Constants(
             read_share=np.asarray(ours["read_share"]["value"]),
             kernel_rate=np.where(rows.labels["format"] == FORMATS[1], x[1], x[0]),
             attention_rate=np.asarray(ours["attention_rate"]["value"]),
@@ -88,7 +92,7 @@ def fork_problem(ours: Mapping[str, Any]) -> Problem:
             overlap=np.asarray(ours["overlap"]["value"]),
             row_s=np.asarray(x[2] * 1e-9),
         )
-        parts = cpu.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
+        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, fork_rows(), predict, loss="soft_l1")
@@ -109,37 +113,37 @@ def run_fork(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float],
     return constants_of(problem, solution, "fit of prompts.csv, Ampere's fork on Altra"), band, errors
 
 
-def _sheets(table: Sequence[Mapping[str, str]]) -> list[gpu.GpuSheet]:
+def _sheets(table: Sequence[Mapping[str, str]]) -> list[roofline.GpuSheet]:
     """The rows' cards; the 80 GB A100 reads at 2039 GB/s (its data sheet)."""
-    found = [gpu.GpuSheet.of(load_card(row["system"])) for row in table]
+    found = [roofline.GpuSheet.of(load_card(row["system"])) for row in table]
     return [
         replace(sheet, bandwidth=np.asarray(2039e9)) if row["machine"] == "a100-80" else sheet
         for row, sheet in zip(table, found, strict=True)
     ]
 
 
-def card_rows() -> tuple[MeasuredRows, gpu.GpuSheet]:
+def card_rows() -> tuple[MeasuredRows, roofline.GpuSheet]:
     """Times to the first token of vLLM in 16 bits, as tokens of the prompt a second, and the rows' cards."""
     table = _table("vllm")
     tokens = np.array([float(row["prompt"]) for row in table])
     works = [
-        gpu_prompts.prompt_work(fitting_model(row["model"]), file_format(row["format"]), int(row["prompt"]))
+        prompt_work(fitting_model(row["model"]), file_format(row["format"]), int(row["prompt"]))
         for row in table
     ]
     sheets = _sheets(table)
     columns = {
         name: np.array([float(getattr(sheet, name)) for sheet in sheets])
-        for name in gpu.GpuSheet.__dataclass_fields__
+        for name in roofline.GpuSheet.__dataclass_fields__
     }
     rows = MeasuredRows(
         work=Work.stack(works),
-        machine=cpu.CpuSheet(columns["peak_macs"], columns["bandwidth"], columns["vector_macs"]),
+        machine=CpuSheet(columns["peak_macs"], columns["bandwidth"], columns["vector_macs"]),
         threads=columns["sm_clock"],
         tokens=tokens,
         measured=tokens / np.array([float(row["value"]) * 1e-3 for row in table]),
         labels=_labels(table),
     )
-    return rows, gpu.GpuSheet(**columns)
+    return rows, roofline.GpuSheet(**columns)
 
 
 def card_problem(ours: Mapping[str, Any]) -> Problem:
@@ -167,16 +171,16 @@ def card_problem(ours: Mapping[str, Any]) -> Problem:
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         share = dict(zip(cards, x, strict=False))
-        c = gpu_prompts.sixteen_bit_constants(
+        c = roofline.sixteen_bit_constants(
             np.array([share[card] for card in rows.labels["system"].tolist()]),
             ours["read_share_f16"]["value"],
             ours["layer_overhead_f16"]["value"],
             x[-1],
         )
-        sheet = gpu.GpuSheet(
+        sheet = roofline.GpuSheet(
             rows.machine.read_bandwidth, rows.machine.clock, rows.machine.core_bandwidth, rows.threads
         )
-        seconds = sum(gpu.step_parts(rows.work, sheet, c).values())
+        seconds = sum(roofline.step_parts(rows.work, sheet, c).values())
         beside = (x[len(cards)] + x[len(cards) + 1] * rows.tokens) * 1e-6
         return np.asarray(rows.tokens / (seconds + beside))
 
@@ -209,8 +213,8 @@ def run_cards(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]
 def _layer_ratios(values: Floats, ours: Mapping[str, Any]) -> Floats:
     """Predicted over measured rates of a layer's matrices alone, which no fit saw."""
     share = values[SIXTEEN_BIT_CARDS.index("a100")]
-    sheet = gpu.GpuSheet.of(load_card("a100"))
-    c = gpu_prompts.sixteen_bit_constants(
+    sheet = roofline.GpuSheet.of(load_card("a100"))
+    c = roofline.sixteen_bit_constants(
         np.asarray(share), ours["read_share_f16"]["value"], ours["layer_overhead_f16"]["value"], values[-1]
     )
     found = []
@@ -218,7 +222,7 @@ def _layer_ratios(values: Floats, ours: Mapping[str, Any]) -> Floats:
         model = replace(fitting_model(row["model"]), n_layers=1)
         ops = prefill_step(model, file_format(row["format"]), int(row["prompt"]))
         kept = [op for op in ops if op.name.rpartition(".")[2] in LAYER_WEIGHTS]
-        parts = gpu.step_parts(Work.of(model, kept, int(row["prompt"])), sheet, c)
+        parts = roofline.step_parts(Work.of(model, kept, int(row["prompt"])), sheet, c)
         seconds = float(parts["weights"] + parts["kernels"])
         found.append(float(row["value"]) * 1e-3 / seconds)
     return np.array(found)

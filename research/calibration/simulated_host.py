@@ -20,9 +20,9 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from calibration.errors import digits
+from calibration.needless import needless_cycles, part_of_model
 from calibration.solver import LOSS_SCALE
-from sailsim.analysis.baselines.prediction import Floats
-from sailsim.analysis.baselines.simulated_rows import (
+from sailsim.analysis.results.gem5_steps import (
     CACHE_BITS,
     CORE_PARTS,
     HOST,
@@ -30,11 +30,10 @@ from sailsim.analysis.baselines.simulated_rows import (
     bits_and_group,
     core_seconds,
     decode_rows,
-    needless_cycles,
-    part_of_model,
     shape,
 )
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import Floats
 from sailsim.sim.point import Point
 from sailsim.sim.vary import vary
 

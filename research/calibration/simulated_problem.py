@@ -16,18 +16,14 @@ import numpy as np
 from calibration.errors import band_of, constants_of, digits, error_row, held_row
 from calibration.kernel_ratios import gem5_ratios
 from calibration.measurements import MeasuredRows
+from calibration.needless import needless_cycles, part_of_model
 from calibration.solver import Parameter, Problem, held_out, solve
-from sailsim.analysis.baselines import cpu
-from sailsim.analysis.baselines.prediction import Floats, Work
-from sailsim.analysis.baselines.simulated_kernels import GROUP, TABLE_BITS
-from sailsim.analysis.baselines.simulated_rows import (
-    TABLE,
-    bits_and_group,
-    decode_rows,
-    needless_cycles,
-    part_of_model,
-)
+from sailsim.analysis.results.gem5_steps import TABLE, bits_and_group, decode_rows
+from sailsim.sim.backends import cores
+from sailsim.sim.backends.cores import GROUP, TABLE_BITS
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import Floats, Work
+from sailsim.sim.host import CpuSheet
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step
 
@@ -61,16 +57,16 @@ def simulated_rows(linears: str) -> MeasuredRows:
         step = row["step_cycles"] - needless_cycles(row)
         for part, cycles in zip(PARTS, (products, row["attention_cycles"], step), strict=True):
             works.append(work)
-            sheets.append(cpu.CpuSheet.of(system))
+            sheets.append(CpuSheet.of(system))
             measured.append(row["batch"] * system.cores.clock.si / cycles)
             numbers = (run, row["threads"], row["batch"], bits, group)
             labels.append((part, row["model"], *(str(number) for number in numbers)))
     names = ("part", "model", "run", "threads", "batch", "bits", "group")
     columns = {name: np.array(column) for name, column in zip(names, zip(*labels, strict=True), strict=True)}
-    fields = cpu.CpuSheet.__dataclass_fields__
+    fields = CpuSheet.__dataclass_fields__
     return MeasuredRows(
         work=Work.stack(works),
-        machine=cpu.CpuSheet(**{f: np.array([float(getattr(s, f)) for s in sheets]) for f in fields}),
+        machine=CpuSheet(**{f: np.array([float(getattr(s, f)) for s in sheets]) for f in fields}),
         threads=columns["threads"].astype(float),
         tokens=columns["batch"].astype(float),
         measured=np.array(measured),
@@ -149,7 +145,7 @@ def _predicted(
 ) -> Floats:
     """Tokens/s of each entry's part, with kernels that take ``cycles`` a MAC in groups of 128."""
     groups = rows.labels["group"].astype(float)
-    constants = cpu.Constants(
+    constants = cores.Constants(
         read_share=np.asarray(values["read_share"]),
         kernel_rate=1 / (cycles + group_cycles * (1 / groups - 1 / GROUP)),
         attention_rate=np.asarray(values["attention_rate"]),
@@ -158,7 +154,7 @@ def _predicted(
         core_share=values["core_share"],
         shared=values["shared"],
     )
-    parts = cpu.step_parts(rows.work, rows.machine, rows.threads, constants, np.asarray(1.0))
+    parts = cores.step_parts(rows.work, rows.machine, rows.threads, constants, np.asarray(1.0))
     # A region lasts until all threads have met behind it.
     meeting = parts["synchronisation"] / rows.work.operations
     seconds = {

@@ -19,12 +19,12 @@ from calibration.errors import (
     error_row,
     held_row,
 )
-from calibration.measurements import MeasuredRows, card_rows, read_table, sheets_of
+from calibration.measurements import MeasuredRows, card_rows, fitting_model, read_table, sheets_of
 from calibration.solver import Parameter, Problem, Solution, held_out, solve
-from sailsim.analysis.baselines import gpu
-from sailsim.analysis.baselines.gpu import prompts_seconds
-from sailsim.analysis.baselines.prediction import Floats, Work, fitting_model
+from sailsim.sim.backends import roofline
+from sailsim.sim.backends.roofline import prompts_seconds
 from sailsim.sim.files import load_card
+from sailsim.sim.fitted import Floats, Work
 from sailsim.workloads.formats import weight_format
 from sailsim.workloads.graph import decode_step, prefill_step
 
@@ -60,7 +60,7 @@ def vllm_rows() -> MeasuredRows:
         works.append(_several(step, float(row["concurrency"])))
         ahead = Work.of(model, prefill_step(model, fmt, prompt), prompt)
         macs.append(float(ahead.gemv_macs + ahead.attention_macs))
-        sheet = gpu.GpuSheet.of(load_card("a100" if row["card"] == "a100-80" else row["card"]))
+        sheet = roofline.GpuSheet.of(load_card("a100" if row["card"] == "a100-80" else row["card"]))
         if row["card"] == "a100-80":
             sheet = replace(sheet, bandwidth=np.asarray(LARGER_A100))
         sheets.append(sheet)
@@ -105,7 +105,7 @@ def vllm_problem() -> Problem:
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         value = dict(zip(names, x.tolist(), strict=True))
         sheet = sheets_of(rows)
-        parts = gpu.step_parts(rows.work, sheet, gpu.serving_constants(value))
+        parts = roofline.step_parts(rows.work, sheet, roofline.serving_constants(value))
         generated, macs = (rows.labels[name].astype(float) for name in ("generated", "prompt_macs"))
         prompts = prompts_seconds(rows.work.rows, generated, macs, value["prompt_share"], sheet)
         return np.asarray(rows.tokens / (sum(parts.values()) + prompts))
@@ -149,7 +149,7 @@ def run_vllm(
         p.name.removesuffix("_vllm"): float(x)
         for p, x in zip(problem.parameters, solution.values, strict=True)
     }
-    parts = gpu.step_parts(other.work, sheets_of(other), gpu.serving_constants(value))
+    parts = roofline.step_parts(other.work, sheets_of(other), roofline.serving_constants(value))
     ratio = other.tokens / sum(parts.values()) / other.measured
     errors.append(error_row("A100 batched, f16, LMDeploy, by vLLM's constants", "the software", ratio))
     constants = constants_of(problem, solution, "fit of vllm.csv, four cards (SpareCores)")

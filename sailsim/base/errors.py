@@ -22,3 +22,8 @@ class ArgumentTypeError(SailsimError, TypeError):
 def one_line(text: str) -> str:
     """A text of anybody's as one line: what moves the cursor, or has no place on a terminal, becomes "?"."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def escaped(text: str) -> str:
+    """A text of some lines, with what moves the cursor or has no place on a terminal as Python writes it."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -19,7 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sailsim.base.screen import escaped, screen
+from sailsim.base.errors import escaped
+from sailsim.base.screen import screen
 
 QUIET_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""

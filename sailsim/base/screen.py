@@ -5,10 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-
-def escaped(text: str) -> str:
-    """A text of some lines, with what moves the cursor or has no place on a terminal as Python writes it."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+from sailsim.base.errors import escaped
 
 
 class _Screen(Console):

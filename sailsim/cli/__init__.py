@@ -22,8 +22,6 @@ from sailsim.base.stop import Terminated, stoppable
 _GROUPS = {
     "One answer": {
         "run": ("run:run", "One step of a model: SAIL beside cores and cards."),
-        "cost": ("cost:cost", "Tokens per dollar of everything that runs a point."),
-        "baseline": ("baseline:baseline", "Predict a server or a card without PIM units."),
         "quality": ("quality:quality", "What a model loses by the widths of its numbers."),
     },
     "Many answers": {

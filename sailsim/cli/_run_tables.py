@@ -1,60 +1,99 @@
-"""What `sailsim run` prints of a point's runs: a table that fits 80 columns, or all there is."""
+"""What `sailsim run` prints of a point's runs: tables that fit 80 columns, or all there is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from sailsim.analysis.baselines.kinds import FASTEST
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.cli._point import reasons, thousands
 from sailsim.cli._table import echo, print_table, say
+from sailsim.sim.backends.cores import FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
 COLUMNS = ("tokens/s", "band", "speedup", "ktok/USD", "value", "mJ/tok")
 """Of numbers in the table of runners, in decoding; in prefill the time to the first token comes first."""
 NOT_MODELLED = "not modelled"
 """How a note begins that says so: those are always told."""
+_TITLE = 22
+"""Of a runner's title, so that a table has room for its numbers."""
 
 
-def print_runs(console: Console, runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
-    """The runners beside each other, where an accelerator's step goes, and what is chosen by tensor; with
-    ``wide`` every runner, who pays for what, and the energy by cause."""
+def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
+    """The runners beside each other, where an accelerator's step goes (without one, the cores'), and what is
+    chosen by tensor; with ``wide`` every runner, who pays for what, all phases, and the energy by cause."""
     shown = runs if wide else _strongest(runs)
-    console.print(_table(shown, prefill))
+    # In prefill the time to the first token has the room of the joules.
+    names = ("TTFT, s", *COLUMNS[:-1]) if prefill else COLUMNS
+    _print(("runner", *names), ((_title(entry), *_numbers(entry, prefill)) for entry in shown.values()))
+    first = "TTFT: time to the first token; " if prefill else ""
+    say(
+        f"{first}band: nine of ten measurements; ktok/USD: for the vCPUs of threads, memory or bandwidth, "
+        "whichever are most; speedup, value: SAIL's tokens/s, and tokens/USD so paid, over the runner's."
+    )
     if len(shown) < len(runs):
         echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
     if wide:
-        console.print(_payments(shown))
-    for name, entry in runs.items():
-        if entry["kind"] == "accelerator" and entry["step_s"] is not None:
-            console.print(_phases(name, entry))
+        paid = [entry for entry in shown.values() if entry["tokens_per_usd"] is not None]
+        payments = ((_title(entry), f"{entry['usd_per_hour']:.3f}", entry["paid"]) for entry in paid)
+        _print(("runner", "USD/h", "pays for"), payments, words=1)
+    ran = {name: entry for name, entry in runs.items() if entry["step_s"] is not None}
+    accelerators = [name for name, entry in ran.items() if entry["kind"] == "accelerator"]
+    for name in accelerators or list(ran)[:1]:
+        steps = "where SAIL's step goes" if name == "sail" else f"where the step of {name} goes"
+        parts, whole = ran[name]["phases"], ran[name]["step_s"]
+        cells = ((phase, f"{s * 1e3:.3f}", f"{s / whole:.1%}") for phase, s in parts.items())
+        _print((steps, "ms", "share"), cells)
     for name, entry in runs.items():
         if entry["chosen"]:
-            console.print(_nbws(name, entry["chosen"]))
+            _print((f"NBW of {name}'s tensors", "NBW"), _nbws(entry["chosen"]), words=1)
     if wide:
+        for kind in ("cores", "card"):
+            others = [entry for entry in ran.values() if entry["kind"] == kind]
+            phases = dict.fromkeys(phase for entry in others for phase in entry["phases"])
+            rows = [(_title(e), *(f"{e['phases'].get(p, 0) * 1e3:.3f}" for p in phases)) for e in others]
+            _print(("ms a step", *phases), rows)
         _print_energy(tokens, runs)
 
 
-def print_notes(found: dict[str, Any], everything: bool) -> None:
+def print_dollars(answer: dict[str, Any]) -> None:
+    """What each runner costs: nominal dollars with their range, what is paid for, and the prices."""
+    rows = []
+    for entry in answer["runs"].values():
+        if entry["tokens_per_s"] is None:
+            cells = ["-" if entry["fits"] else "does not fit", "", "", "", ""]
+        elif entry["tokens_per_usd"] is None:
+            cells = [f"{entry['tokens_per_s']:.1f}", "no price", "", "", ""]
+        else:
+            ends = (thousands(entry[f"tokens_per_usd_{end}"]) for end in ("low", "high"))
+            dollars = (f"{entry['usd_per_hour']:.3f}", thousands(entry["tokens_per_usd"]), "..".join(ends))
+            cells = [f"{entry['tokens_per_s']:.1f}", *dollars, entry["paid"]]
+        rows.append((_title(entry), *cells))
+    _print(("runner", "tokens/s", "USD/h", "ktok/USD", "range", "pays for"), rows, words=1)
+    _print_prices(answer)
+    for line in reasons(answer["runs"]):
+        say(line)
+
+
+def print_notes(answer: dict[str, Any], everything: bool) -> None:
     """What is not modelled and who cannot run it; what was assumed too, or how to see that."""
-    notes = found["notes"]
+    notes = answer["notes"]
     told = {note: names for note, names in notes.items() if everything or note.startswith(NOT_MODELLED)}
     if everything:
-        say(f"Prices: {found['prices'] or 'none of these machines'}.")
-        for note, names in found["price_notes"].items():
-            say(f"- {', '.join(names)}: {note}")
-        say(f"- {found['patterns']}")
+        _print_prices(answer)
+        say(f"- {answer['patterns']}")
     for note, names in told.items():
         say(f"- {', '.join(names)}: {note}")
-    for line in reasons(found["runs"] if everything else _strongest(found["runs"])):
+    for line in reasons(answer["runs"] if everything else _strongest(answer["runs"])):
         say(line)
     if not everything:
         echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --notes.")
+
+
+def _print_prices(answer: dict[str, Any]) -> None:
+    say(f"Prices: {answer['prices'] or 'none of these machines'}.")
+    for note, names in answer["price_notes"].items():
+        say(f"- {', '.join(names)}: {note}")
 
 
 def _strongest(runs: Runs) -> Runs:
@@ -72,43 +111,28 @@ def _strongest(runs: Runs) -> Runs:
     }
 
 
-def _table(runs: Runs, prefill: bool) -> Table:
-    """A line a runner: its rate with its band, SAIL's speedup over it, its dollars and its joules."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        caption=f"{'TTFT: time to the first token; ' if prefill else ''}band: nine of ten measurements;\n"
-        "ktok/USD: for the vCPUs of threads, memory or bandwidth, whichever are most;\n"
-        "speedup, value: SAIL's tokens/s, and tokens/USD so paid, over the runner's",
-    )
-    table.add_column("runner", no_wrap=True, max_width=22)
-    # In prefill the time to the first token has the room of the joules.
-    names = ("TTFT, s", *COLUMNS[:-1]) if prefill else COLUMNS
-    for title in names:
-        table.add_column(title, justify="right", no_wrap=True)
-    for entry in runs.values():
-        if entry["tokens_per_s"] is None:
-            table.add_row(entry["title"], "-" if entry["fits"] else "no room")
-            continue
-        band = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
-        speedup = "" if entry["speedup"] is None else f"{entry['speedup']:.2f}x"
-        cells = [f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry)]
-        cells = [f"{entry['ttft_s']:.3g}", *cells] if prefill else [*cells, _joules(entry)]
-        table.add_row(entry["title"], *cells)
-    return table
+def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: int = 0) -> None:
+    """A table of numbers behind its first column, the last ``words`` columns in words, and a line below."""
+    numbers = names[1 : len(names) - words]
+    table = [dict(zip(names, row, strict=True)) for row in rows]
+    if table:
+        print_table(table, names, whole=names, numbers=numbers)
+        echo()
 
 
-def _payments(runs: Runs) -> Table:
-    """What each runner pays for, and how much."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("runner", no_wrap=True, max_width=22)
-    table.add_column("USD/h", justify="right", no_wrap=True)
-    table.add_column("pays for")
-    for entry in runs.values():
-        if entry["tokens_per_usd"] is not None:
-            table.add_row(entry["title"], f"{entry['usd_per_hour']:.3f}", entry["paid"])
-    return table
+def _title(entry: dict[str, Any]) -> str:
+    title = str(entry["title"])
+    return title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
+
+
+def _numbers(entry: dict[str, Any], prefill: bool) -> list[str]:
+    """A runner's rate with its band, SAIL's speedup over it, its dollars and its joules."""
+    if entry["tokens_per_s"] is None:
+        return ["-" if entry["fits"] else "no room", *[""] * (len(COLUMNS) - 1)]
+    band = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
+    speedup = "" if entry["speedup"] is None else f"{entry['speedup']:.2f}x"
+    cells = [f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry)]
+    return [f"{entry['ttft_s']:.3g}", *cells] if prefill else [*cells, _joules(entry)]
 
 
 def _short(rate: float) -> str:
@@ -131,31 +155,18 @@ def _joules(entry: dict[str, Any]) -> str:
     return "-" if most is None else f"<{_millijoules(most)}"
 
 
-def _phases(name: str, entry: dict[str, Any]) -> Table:
-    title = "where SAIL's step goes" if name == "sail" else f"where the step of {name} goes"
-    phases = Table(box=box.SIMPLE_HEAD, title=title)
-    phases.add_column("phase")
-    phases.add_column("ms", justify="right")
-    phases.add_column("share", justify="right")
-    for phase, seconds in entry["phases"].items():
-        phases.add_row(phase, f"{seconds * 1e3:.3f}", f"{seconds / entry['step_s']:.1%}")
-    return phases
-
-
-def _nbws(name: str, chosen: dict[str, int]) -> Table:
+def _nbws(chosen: dict[str, int]) -> list[tuple[str, str]]:
     """Which NBW each kind of tensor has where it was chosen for each: "4", or "3 (10 tensors), 4 (22)"."""
     kinds: dict[str, list[tuple[str, int]]] = {}
     for key, tensors in chosen.items():
         kind, _, nbw = key.rpartition(" ")
         kinds.setdefault(kind, []).append((nbw, int(tensors)))
-    table = Table(box=box.SIMPLE_HEAD, title=f"NBW of {name}'s tensors")
-    table.add_column("tensor")
-    table.add_column("NBW")
-    for kind, found in kinds.items():
-        (first, tensors), *others = sorted(found, key=lambda each: -each[1])
+    rows = []
+    for kind, counted in kinds.items():
+        (first, tensors), *others = sorted(counted, key=lambda each: -each[1])
         cells = [f"{first} ({tensors} tensors)", *(f"{nbw} ({count})" for nbw, count in others)]
-        table.add_row(kind, ", ".join(cells) if others else first)
-    return table
+        rows.append((kind, ", ".join(cells) if others else first))
+    return rows
 
 
 def _print_energy(tokens: float, runs: Runs) -> None:

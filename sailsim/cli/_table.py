@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
-from rich.cells import cell_len
-from rich.console import Console
 
-from sailsim.base.screen import escaped
+from sailsim.base.errors import escaped
 
 LONGEST = 32
 """Of a text's cell; a number is never cut."""
 _BETWEEN = "  "
+
+
+def _terminal_width() -> int:
+    """Of the terminal, or as COLUMNS says."""
+    return shutil.get_terminal_size().columns
+
+
+def cell_len(text: str) -> int:
+    """Cells that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len as measured  # knows wide letters
+
+    return measured(text)
 
 
 def cell(value: Any) -> str:
@@ -38,7 +51,7 @@ def cell(value: Any) -> str:
 def fitting(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
     """As many of the names, in their order, as have room beside each other on the terminal; one at least."""
     chosen: list[str] = []
-    left = Console().width - 1
+    left = _terminal_width() - 1
     for name in names:
         left -= len(_BETWEEN) + _width(name, [_cut(row[name]) for row in rows])
         if chosen and left + len(_BETWEEN) < 0:
@@ -132,7 +145,7 @@ def filled(text: str, indent: str = "  ") -> str:
     begin = text[: len(text) - len(text.lstrip())]
     return textwrap.fill(
         text.strip(),
-        max(Console().width, len(indent) + 20),
+        max(_terminal_width(), len(indent) + 20),
         initial_indent=begin,
         subsequent_indent=indent,
         break_long_words=False,
@@ -145,7 +158,7 @@ def _blocks(names: Sequence[str], widths: Mapping[str, int], key: int) -> list[l
 
     Of those, as many of the last as take half of the width at most.
     """
-    width = Console().width - 1
+    width = _terminal_width() - 1
     blocks: list[list[str]] = [[]]
     left = width + len(_BETWEEN)
     keys: list[str] = []

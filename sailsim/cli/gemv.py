@@ -10,9 +10,9 @@ from rich.text import Text
 
 from sailsim import _core
 from sailsim.base.atomic import atomic_file
-from sailsim.base.errors import SailsimError
+from sailsim.base.errors import SailsimError, escaped
 from sailsim.base.input_file import check_regular
-from sailsim.base.screen import escaped, screen
+from sailsim.base.screen import screen
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption

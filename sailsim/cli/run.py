@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.costs.dollars import prices as read_prices
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.results.compare import compare
-from sailsim.base.screen import screen
+from sailsim.analysis.results.runs import runners
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._point import (
@@ -24,8 +23,8 @@ from sailsim.cli._point import (
     prices_option,
     prt_option,
 )
-from sailsim.cli._run_tables import print_notes, print_runs
-from sailsim.cli._table import say
+from sailsim.cli._run_tables import print_dollars, print_notes, print_runs
+from sailsim.cli._table import echo, say
 from sailsim.sim.point import Point
 from sailsim.sim.system_choice import system_with
 from sailsim.sim.vary import parse_changes
@@ -46,11 +45,13 @@ from sailsim.sim.vary import parse_changes
 @beside_option
 @prices_option
 @constants_option("energy or the cost")
+@click.option("--cost", is_flag=True, help="What each runner costs, with its range and what it pays for.")
 @click.option("--wide", is_flag=True, help="Every runner, who pays for what, and energy by cause.")
 @click.option("--notes", is_flag=True, help="What was assumed, with the prices and their dates.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def run(
     as_json: bool,
+    cost: bool,
     wide: bool,
     notes: bool,
     prt: bool,
@@ -65,22 +66,27 @@ def run(
     """Simulate one step of a model with PIM units in the last-level cache: a token for each sequence, or with
     --phase prefill their prompts, up to the first token.
 
-    What is not given is Llama-2-7B in 4 bits at batch 1 on sail-n1, beside 16 threads.
+    What is not given is Llama-2-7B in 4 bits at batch 1 on sail-n1, beside 16 threads. On a machine without
+    units the cores and the cards stand alone.
+
+    Nominal dollars pay for the vCPUs whose threads, memory or share of the memory's bandwidth the run takes,
+    whichever are most. Their range (--cost) is over what a run may pay for, SAIL's overhead, how much of the
+    paid time it works, the instances of the price file and the baselines' bands.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = None if prices is None else read_prices(prices)
     point = Point(prt=prt, beyond_limit=beyond_limit, overlap=overlap, **given)
     if settings:
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
-    found = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
+    answer = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
     if as_json:
-        print_json(found)
+        print_json(answer)
     else:
-        _print(found, wide, notes)
+        _print(answer, cost, wide, notes)
 
 
-def _print(found: dict[str, Any], wide: bool, notes: bool) -> None:
-    point, runs = found["point"], found["runs"]
+def _print(answer: dict[str, Any], cost: bool, wide: bool, notes: bool) -> None:
+    point, runs = answer["point"], answer["runs"]
     types = next(iter(runs.values()))["types"]
     asked = point["substrate"]
     weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
@@ -90,8 +96,12 @@ def _print(found: dict[str, Any], wide: bool, notes: bool) -> None:
         f"{f', substrate {asked}' if asked else ''}",
         "",
     )
-    print_runs(screen(), runs, prefill=point["phase"] == "prefill", tokens=tokens_of(point), wide=wide)
-    print_notes(found, notes)
+    echo()
+    if cost:
+        print_dollars(answer)
+        return
+    print_runs(runs, prefill=point["phase"] == "prefill", tokens=tokens_of(point), wide=wide)
+    print_notes(answer, notes)
 
 
 def _tokens(point: dict[str, Any]) -> str:
@@ -103,6 +113,6 @@ def _tokens(point: dict[str, Any]) -> str:
 
 def _cache(point: dict[str, Any]) -> str:
     """Keys and values, where they are not fp16."""
-    said = "" if point["kv_bits"] in (0, 16) else f"{point['kv_bits']}-bit cache, "
-    said += "attention on the units, " if point["attention"] == "units" else ""
-    return said + ("two half-batches, " if point["overlap"] else "")
+    words = "" if point["kv_bits"] in (0, 16) else f"{point['kv_bits']}-bit cache, "
+    words += "attention on the units, " if point["attention"] == "units" else ""
+    return words + ("two half-batches, " if point["overlap"] else "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sailsim.analysis.baselines.runners import runners
+from sailsim.analysis.results.runs import runners
 from sailsim.analysis.results.sweep import sweep_into
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import program

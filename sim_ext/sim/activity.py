@@ -131,7 +131,7 @@ def activity(
     return events
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # a program of hundreds of operations, the same for all tiles of a machine
 def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_bits: int) -> dict[str, float]:
     """Shares of the cycles of in-memory conversion that each operation has, in a tile of so many blocks.
 
@@ -150,7 +150,6 @@ def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_b
     return {operation: cycles[operation] / whole for operation in OPERATIONS}
 
 
-@lru_cache(maxsize=1024)
 def _arrays(n: int, owned: int, lanes: int, lanes_of_array: int) -> int:
     """Arrays in use, over the passes and slices, where one array has so many lanes."""
     slices = ceil(n / owned)

@@ -3,13 +3,159 @@
 `docs/engine.md` has the equations and compares them with what was measured.
 """
 
+from __future__ import annotations
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Annotated, Self
+
+from pydantic import ConfigDict, Field, model_validator
 
 from sailsim import _core
-from sailsim.base.quantity import Quantity
-from sailsim.sim.memory import Memory
+from sailsim.base.quantity import UNITS, Choice, Frozen, Is, OneOf, Quantity
+from sailsim.sim.tables import Bandwidth, Clock, Latency, Share
+
+
+class DramTiming(Frozen):
+    """Times of a DRAM device that bound what a pattern of accesses gets (JEDEC's names)."""
+
+    tcl: Latency
+    """Read command to data."""
+    tcwl: Latency
+    """Write command to data."""
+    trcd: Latency
+    """Opening a row to its first access."""
+    trp: Latency
+    """Closing a row."""
+    tras: Latency
+    """A row stays open at least."""
+    tccd_l: Latency
+    """Between accesses to one group of banks; to different ones a line's transfer follows the other."""
+    trrd: Latency
+    """Between openings of rows in different groups of banks."""
+    tfaw: Latency
+    """Window for four openings in a rank."""
+    trtp: Latency
+    """Read to closing its row."""
+    twtr: Latency
+    """End of written data to a read command, same group of banks."""
+    trfc: Latency
+    """A refresh, in which a rank does nothing else."""
+    trefi: Latency
+    """Between refreshes."""
+
+    @model_validator(mode="after")
+    def _leaves_time_between_refreshes(self) -> Self:
+        if self.trfc.value >= self.trefi.value:
+            raise ValueError(f"trfc is {self.trfc}; allowed is less than trefi, {self.trefi}")
+        return self
+
+
+class Memory(Frozen):
+    """DRAM behind all slices and cores: channels that all lines are spread over, one pool of bandwidth."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    type: Annotated[
+        Choice,
+        OneOf("ddr4-3200", "ddr4-2933", "ddr5-4800", "ddr5-5600", "lpddr5x-8533", "hbm3-6400"),
+    ]
+    """Of the DDR5, LPDDR5X and HBM types clock, width, banks, row and timing ship (`dram_types`); a file says
+    what is different, or everything."""
+    channels: Annotated[Quantity, Is("channels", least=1, whole=True)]
+    size: Annotated[Quantity, Is("GiB", above=0)] | None = None
+    """Of all channels: what weights and KV cache must fit. A file that leaves it out says no limit."""
+    clock: Clock
+    """Of a channel's data bus, which moves data on both edges."""
+    width: Annotated[Quantity, Is("B", least=1, whole=True)]
+    """Of a channel's data bus."""
+    ranks: Annotated[Quantity, Is("ranks", least=1, whole=True)]
+    """Of a channel."""
+    banks: Annotated[Quantity, Is("banks", least=1, whole=True)]
+    """Of a rank."""
+    row: Annotated[Quantity, Is("KiB", above=0)]
+    """Of a bank, over the channel's width."""
+    timing: DramTiming
+    stated_peak: Bandwidth | None = Field(default=None, alias="peak_bandwidth")
+    """All channels, on the pins: channels, clock and width give it. A file may state it as a check."""
+    latency: Latency
+    """Load to use on an idle machine, refreshes included."""
+    read_share: Share
+    """Share of the peak that long streams of reads get, whoever reads."""
+    core_share: Share
+    """Share of the peak that the cores' own reads reach: a limit of the cores, what they leave is free."""
+    write_share: Share
+    """Share of the peak that written bytes get."""
+    burst: Annotated[Quantity, Is("lines", least=1, most=64)]
+    """Lines that come to a channel at the same time: they queue long before the bandwidth is used up."""
+    write_batch: Annotated[Quantity, Is("lines", least=1)]
+    """Lines that a controller writes before it turns to reads again; for closed forms to compare with."""
+
+    @property
+    def _channel(self) -> float:
+        """GB/s of one."""
+        return 2 * self.clock.value * self.width.value
+
+    @property
+    def row_of_channels(self) -> int:
+        """Bytes of a row over all channels, which take lines in turn: the next bytes are another bank's."""
+        return round(self.row.si * self.channels.value)
+
+    @property
+    def peak(self) -> float:
+        """Bytes/s of all channels, on the pins."""
+        return self.channels.value * self._channel * UNITS["GB/s"]
+
+    @property
+    def peak_bandwidth(self) -> Quantity:
+        """`peak`, with where it comes from."""
+        return Quantity.model_construct(
+            value=self.channels.value * self._channel,
+            unit="GB/s",
+            source=self.clock.source,
+            kind="derived",
+            note=f"{self.channels} x {self._channel:g} GB/s",
+        )
+
+    @property
+    def read_bandwidth(self) -> Quantity:
+        """What reading threads on all cores reach together."""
+        return _part(self.read_share, self.peak_bandwidth)
+
+    @property
+    def write_bandwidth(self) -> Quantity:
+        """What writing threads on all cores reach together."""
+        return _part(self.write_share, self.peak_bandwidth)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        rate = 2000 * self.clock.value
+        name = str(self.type.value)
+        if not math.isclose(rate, float(name.partition("-")[2]), rel_tol=1e-3):
+            raise ValueError(
+                f"clock is {self.clock}, which is {rate:g} MT/s; allowed is what type says, {name}"
+            )
+        stated, peak = self.stated_peak, self.peak_bandwidth
+        if stated is not None and not math.isclose(stated.si, peak.si, rel_tol=1e-3):
+            each = peak.value / self.channels.value
+            raise ValueError(
+                f"peak_bandwidth is {stated}, but channels is {self.channels} of {each:g} GB/s, which are "
+                f"{peak}; allowed is that, or to leave peak_bandwidth out"
+            )
+        return self
+
+
+def _part(share: Quantity, whole: Quantity) -> Quantity:
+    """A share of a quantity; both have been checked."""
+    return Quantity.model_construct(
+        value=share.value * whole.value,
+        unit=whole.unit,
+        source=share.source,
+        kind="derived",
+        note=f"{share.value:.3g} of {whole}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

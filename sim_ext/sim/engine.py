@@ -1,46 +1,54 @@
 """The fast engine: one step of a model, decoding or prefill, on a machine with an accelerator.
 
 It turns a step's operations into the tasks and tensors of `schedule`. What becomes of a matrix product is the
-machine's backend's to say (`backend`): the engine knows jobs only. `docs/engine.md` has the model and its
-equations.
+accelerator's to say (`jobs`): the engine knows jobs only. `docs/engine.md` has the model and its equations.
 """
 
+from __future__ import annotations
+
+from abc import abstractmethod
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from itertools import chain
+from functools import cached_property, lru_cache
+from itertools import accumulate, chain
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from sailsim.base.arguments import check_type
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.backend import Backend, Units, backend_of
-from sailsim.sim.expert_jobs import ExpertJobs
-from sailsim.sim.halves import rows_of, taking_turns
-from sailsim.sim.host import HostCores
-from sailsim.sim.parts import Part, inputs_of
-from sailsim.sim.point import Point
-from sailsim.sim.same import Same
-from sailsim.sim.schedule import CoreTask, MemorySystem, Segments, StepTimeline, play, unrolled
-from sailsim.sim.step_notes import (
-    attention_note,
-    cache_note,
-    cores_note,
-    experts_note,
-    overlap_note,
-    prompt_note,
-    rows_note,
-    slices_note,
-    unread_note,
+from sailsim.sim.backend import (
+    Backend,
+    Machine,
+    Request,
+    Room,
+    StepResult,
+    backend_of,
+    check_context,
+    room_of,
 )
+from sailsim.sim.charges import Charge
+from sailsim.sim.files import load_system
+from sailsim.sim.host import HostCores
+from sailsim.sim.jobs import ExpertJobs, Units
+from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.parts import Part, inputs_of, on_cores
+from sailsim.sim.point import SEEDS, Point
+from sailsim.sim.same import Same
+from sailsim.sim.schedule import CoreTask, Segments, StepTimeline, Tensor, play, unrolled
 from sailsim.sim.step_parts import prompt_chunk, step_parts
 from sailsim.sim.step_work import Asked, Products, Work, step_work
 from sailsim.sim.system import System
+from sailsim.sim.system_choice import SystemChoice, chosen_system
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import EXPECTED, Routing
+from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Op, step_notes
+from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
 PHASES = ("dram", *TILE_PHASES, "cores", "sync")
@@ -49,39 +57,205 @@ PHASES = ("dram", *TILE_PHASES, "cores", "sync")
 dram: PIM units wait for weights; load: they wait for descriptors, activations, or weights that are on chip;
 build, lookup, convert, write_back: phases of a tile, the last with the results' way to the LLC; cores: only
 the cores compute; sync: hand-over while nobody computes. Another accelerator has its own phases between the
-first and the last two (`backend.Units.phases`).
+first and the last two (`Units.phases`).
 """
+CHOICES: Mapping[str, Any] = {
+    **{"nbw": None, "substrate": None, "convert": None, "prt": True},
+    **{"attention": "cores", "overlap": False},
+}
+"""Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
+KEPT_UNITS = 8
+"""How many units an accelerator keeps, with all that they have timed."""
+NOTED_SHARE = 0.01
+"""Of a step, from which on it says what handing products to slices takes."""
+_CACHE = ("size", "ways", "line", "latency", "mshrs")
+NOT_READ = (
+    *(f"cores.{name}" for name in ("fetch_width", "issue_width", "rob", "iq", "lq", "sq", "mispredict")),
+    *(f"cores.{name}_registers" for name in ("int", "vector")),
+    *(f"cores.{name}_latency" for name in ("load", "vector_load", "fma", "table")),
+    *("cores.simd_width", "cores.int8_macs"),
+    *(f"{cache}.{name}" for cache in ("l1i", "l1d") for name in _CACHE),
+    *("l2.ways", "llc.ways", "llc.clock", "llc.mshrs", "pim.queue"),
+)
+"""Fields of a system that neither a step nor a baseline depends on: gem5's cores, caches and units have them,
+and what is beside is there for the reader."""
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """One simulated step.
+class EnergyShape(NamedTuple):
+    """What the energy of a step depends on beside its events."""
 
-    `breakdown` has seconds by `PHASES`, or another accelerator's, and adds up to `step_s`. `counts` are those
-    of one unit summed over the tensors (a slice's DFM: docs/contract.md, section 2), `counts_total` those of
-    all. `dram_bytes` is everything moved, `bytes_by_kind` splits it. `activity` has the events of all units,
-    what energy is reckoned from (`sailsim.sim.activity`). `notes` say what the numbers rest on.
+    columns: int
+    """Of an array: what a row access reads."""
+    accumulator_bits: int
+    """Of the adders beside the arrays."""
+    operations: Mapping[str, Charge]
+    """Of a column of an array, by operation (`sailsim.sim.substrate.Substrate.energy`)."""
+    csram_mib: float
+    """Of arrays beyond the server's own memory, which leak."""
+
+
+class Stored(NamedTuple):
+    """What an accelerator's own memory must hold, and what it can, bytes."""
+
+    needed: float
+    limit: float
+    spared: float
+    """Of the model as it is stored, what the server's memory need not hold."""
+
+
+class Accelerator(Backend):
+    """A server's accelerator does the matrix products, its cores the rest."""
+
+    kind = "accelerator"
+    choices: ClassVar[tuple[str, ...]] = ()
+    """The fields of a point, of `CHOICES`, that it knows."""
+    priced: ClassVar[bool] = True
+    """Whether the server's price and an overhead pay for it; what is bought beside it has no price."""
+
+    def __init__(self) -> None:
+        self._units = lru_cache(maxsize=KEPT_UNITS)(self._make_units)
+        # Equal ones of another machine have timed the same: of one that differs in its cores, say.
+        self._first_of_equal = lru_cache(maxsize=KEPT_UNITS)(lambda units: units)
+        self._hosts = lru_cache(maxsize=8 * KEPT_UNITS)(lambda system, threads: HostCores(system.it, threads))
+
+    def units(self, system: System, point: Point) -> Units:
+        """The units of a machine; of those that were asked for last the same ones, with what they have timed.
+
+        Raises:
+            SailsimError: the machine has none, or cannot do what the point asks.
+        """
+        units: Units = self._units(Same(system), *self.unit_choices(system, point))
+        return units
+
+    def host(self, system: System, threads: int) -> HostCores:
+        """The cores around the units. Raises SailsimError for more threads than there are cores."""
+        host: HostCores = self._hosts(Same(system), threads)
+        return host
+
+    def _make_units(self, system: Same[System], *choices: Any) -> Units:
+        units: Units = self._first_of_equal(self.make_units(system.it, *choices))
+        return units
+
+    def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
+        """What of a point its units depend on."""
+        return ()
+
+    @abstractmethod
+    def make_units(self, system: System, *choices: Any) -> Units:
+        """The units of a machine under some `unit_choices`."""
+
+    def alternatives(self, point: Point) -> tuple[Point, ...]:
+        """The points of which a step takes the fastest: the point itself, and what else is as good an answer.
+
+        More than one where the point leaves a choice to the accelerator; all but the first may be refused.
+        """
+        return (point,)
+
+    @abstractmethod
+    def takes(self, op: Op) -> bool:
+        """Whether it multiplies the matrix of an operation; the cores do where it does not."""
+
+    def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
+        """What joules are reckoned from; None: the energy is not modelled.
+
+        ``choices``: the point's, by the names of its fields.
+        """
+        return None
+
+    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored | None:
+        """What must fit its own memory; None where weights lie in the server's."""
+        return None
+
+    def check_choices(self, point: Point, name: str) -> None:
+        """Raise SailsimError for a point that asks for what this accelerator does not know."""
+        wrong = next(iter(self._unknown(point)), None)
+        if wrong is not None:
+            raise SailsimError(
+                f"{wrong} is {getattr(point, wrong)!r}, which the accelerator of system {name} does not "
+                "know; allowed is to leave it out."
+            )
+
+    def _unknown(self, point: Point) -> list[str]:
+        """What a point chooses that it does not know."""
+        return [
+            name for name, nothing in CHOICES.items()
+            if name not in self.choices and getattr(point, name) != nothing
+        ]  # fmt: skip
+
+    def refusal(self, asked: Request) -> str | None:
+        """A machine with another accelerator than the runner's."""
+        if asked.software in self.software:
+            return None
+        return (
+            f"system {asked.machine.name} runs {self.software[0]}, not {asked.software}; allowed is to put "
+            f"it beside another one, as in `--beside {asked.hardware or asked.point.system}`."
+        )
+
+    def step(self, asked: Request) -> StepResult:
+        """By the engine; on other hardware than the point's, without its choices that are not known there."""
+        assert isinstance(asked.machine, System)
+        point = replace(asked.point, system=asked.hardware or asked.point.system, threads=asked.cores)
+        ignored = self._unknown(point) if asked.hardware else []
+        if ignored:
+            point = replace(point, **{name: CHOICES[name] for name in ignored})
+        result = simulate_step(asked.machine, asked.model, point)
+        notes = []
+        if ignored:
+            notes.append(f"Runs without the point's {', '.join(ignored)}, which it does not know.")
+        other = [
+            nbw_in_words(result.point.nbw) if name == "nbw" else f"{name} {getattr(result.point, name)}"
+            for name in ("nbw", "substrate", "convert")
+            if name in self.choices
+            and getattr(result.point, name) != getattr(asked.resolved or result.point, name)
+        ]
+        if other:
+            notes.append(f"Runs with {', '.join(other)}, as its own file says.")
+        return replace(result, notes=(*result.notes, *notes))
+
+    def room(self, asked: Request) -> Room:
+        """The accelerator's own memory where it has one, if the rest fits the server's; else the server's."""
+        system, server = asked.machine, super().room(asked)
+        assert isinstance(system, System)
+        stored = self.stored(system, asked.model, asked.fmt)
+        if stored is None:
+            return server
+        rest = server._replace(
+            needed=server.needed - stored.spared, where=f"{server.where}, beside its accelerator"
+        )
+        own = Room(stored.needed, stored.limit, f"the accelerator of system {system.name}")
+        return rest if own.fits and not rest.fits else own
+
+    def priced_as(self, machine: Machine) -> tuple[str, ...]:
+        """What is bought beside the server has no price but its own: the server's does not pay for it."""
+        if self.priced:
+            return super().priced_as(machine)
+        return (machine.name, *(machine.extends[:1] if SystemChoice.parse(machine.name).changes else ()))
+
+
+def accelerator_of(system: System) -> Accelerator:
+    """The accelerator that does a machine's matrix products.
+
+    Raises:
+        SailsimError: the machine has none.
     """
+    accelerator = backend_of(system, "accelerator")
+    assert isinstance(accelerator, Accelerator)
+    return accelerator
 
-    point: Point
-    tokens: int
-    step_s: float
-    breakdown: dict[str, float]
-    counts: dict[str, int]
-    counts_total: dict[str, int]
-    dram_bytes: float
-    bytes_by_kind: dict[str, float]
-    pim_cycles: int
-    events: int
-    activity: dict[str, float]
-    chosen: dict[str, int] = field(default_factory=dict)
-    """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
-    notes: list[str] = field(default_factory=list)
 
-    @property
-    def tokens_per_s(self) -> float:
-        """Tokens of all sequences per second."""
-        return self.tokens / self.step_s
+def simulate(point: Point) -> StepResult:
+    """Simulate one step of SAIL at a point, decoding or prefill: the machine and the model that it names.
+
+    Raises:
+        SailsimError: as `simulate_step`; also where weights and KV cache do not fit the server's memory.
+        ArgumentTypeError: what is no point.
+    """
+    check_type("point", point, Point, "is a Point")
+    system, model = load_system(point.system), load_model(point.model).cached(point.kv_bits)
+    check_context(model, point)
+    step = (model, point.formats(model), point.batch, point.context)
+    room_of(system, *step).check(*step)
+    return simulate_step(system, model, point)
 
 
 def simulate_step(
@@ -101,8 +275,7 @@ def simulate_step(
         SailsimError: the machine has no accelerator or too few cores, does not know a choice of the point, or
             a product does not fit it; prompts of more rows than a descriptor can carry.
     """
-    model = model.cached(point.kv_bits)
-    return _result(_play(system, model, point, activations, routing))
+    return _fastest(system, model, point, activations, routing).result()
 
 
 @dataclass(frozen=True)
@@ -121,35 +294,85 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
 
     `counted`: names of `Units.counts` that are wanted.
     """
-    model = model.cached(point.kv_bits)
-    played = _play(system, model, point, None, EXPECTED)
-    seconds = played.line.end
+    step = _fastest(system, model, point, None, EXPECTED)
+    seconds = step.line.end
     counts = {}
     for name in counted:
-        at = played.units.counts.index(name)
-        counts[name] = sum(work.counted(at) for work in played.works)
-    return StepTime(played.tokens / seconds, seconds, played.cycles, sum(played.moved.values()), counts)
+        at = step.units.counts.index(name)
+        counts[name] = sum(work.counted(at) for work in step.works)
+    return StepTime(step.point.tokens / seconds, seconds, step.cycles, sum(step.moved.values()), counts)
 
 
-def simulate_prefill(
-    system: System, model: ModelSpec, point: Point, activations: Activations | None = None
-) -> StepResult:
-    """`simulate_step` of the point with its context as the prompt. Raises as it."""
-    return simulate_step(system, model, point.prefilling(), activations)
+def _fastest(
+    system: System, model: ModelSpec, point: Point, activations: Activations | None, routing: Routing
+) -> _Step:
+    """The step, of all the ways that the point leaves to the accelerator."""
+    accelerator = accelerator_of(system)
+    accelerator.check_choices(point, system.name)
+    model = model.cached(point.kv_bits)
+    point = point.resolved(system, model)
+    captured = activations if activations is not None else Activations.load(point.activations or None)
+    own, *others = accelerator.alternatives(point)
+    best = _Step(accelerator, system, model, own, captured, routing, bool(others))
+    for other in others:
+        with suppress(SailsimError):  # what not all tensors can have
+            step = _Step(accelerator, system, model, other, captured, routing, True)
+            if step.busy > best.line.end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
+                continue
+            if step.line.end < best.line.end:
+                best = step
+    best.asked = point
+    return best
 
 
-@dataclass(frozen=True)
-class _Played:
-    """A step that has been played."""
+class _Step:
+    """A step: what the units do in it, and how all of it plays."""
 
-    point: Point
-    tokens: int
-    units: Units
-    line: StepTimeline
-    works: tuple[Work, ...]
-    """What the units do: for all rows, or for each half of them."""
-    chosen: Callable[[], dict[str, int]]
-    notes: Callable[[], list[str]]
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        system: System,
+        model: ModelSpec,
+        point: Point,
+        captured: Activations,
+        routing: Routing,
+        several: bool,
+    ) -> None:
+        """`several`: whether the point is one of several ways, so that the step says what is chosen."""
+        self.accelerator, self.system, self.model = accelerator, system, model
+        self.point = self.asked = point
+        self.captured, self._several = captured, several
+        self.units = accelerator.units(system, point)
+        self.parts: list[tuple[Part, ...]] = []
+        self.works: list[Work] = []
+        """What the units do: for all rows, or for each half of them."""
+        for rows in halves_of(point):
+            parts = Same(step_parts(system, model, rows, routing))
+            inputs = Same(inputs_of(parts, model.n_layers, rows.seed))
+            self.parts.append(parts.it)
+            self.works.append(
+                step_work(accelerator, Same(self.units), Asked(rows), parts, inputs, Same(captured))
+            )
+
+    @property
+    def busy(self) -> float:
+        """Seconds of the units' own work, which take one product at a time: a step takes no less."""
+        return sum(work.seconds for work in self.works)
+
+    @cached_property
+    def host(self) -> HostCores:
+        """The cores around the units."""
+        return self.accelerator.host(self.system, self.point.threads)
+
+    @cached_property
+    def line(self) -> StepTimeline:
+        """How it plays."""
+        schedules = [(list(self._segments(work)), work.layout.order) for work in self.works]
+        memory = self.units.memory(self.point.threads)
+        if not self.point.overlap:
+            return play(memory, *schedules[0])
+        first, second = (unrolled(*each) for each in schedules)
+        return play(memory, [Segments.one(*taking_turns(first, second, memory.stream_limit))])
 
     @property
     def cycles(self) -> int:
@@ -160,148 +383,158 @@ class _Played:
     def moved(self) -> dict[str, float]:
         """Bytes over DRAM by kind."""
         line, cache = self.line, sum(work.cache_bytes for work in self.works)
-        found = {"weights": line.streamed - cache, "read": line.read, "written": line.written}
-        return found | ({"cache": cache} if cache else {})
+        moved = {"weights": line.streamed - cache, "read": line.read, "written": line.written}
+        return moved | ({"cache": cache} if cache else {})
 
-
-def _play(
-    system: System, model: ModelSpec, point: Point, activations: Activations | None, routing: Routing
-) -> _Played:
-    backend = backend_of(system)
-    backend.check_choices(point, system.name)
-    point = point.resolved(system, model)
-    captured = activations if activations is not None else Activations.load(point.activations or None)
-    own, *others = backend.alternatives(point)
-    best = _played(_worked(backend, system, model, own, captured, routing), bool(others))
-    for other in others:
-        with suppress(SailsimError):  # what not all tensors can have
-            worked = _worked(backend, system, model, other, captured, routing)
-            if worked.busy > best.line.end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
-                continue
-            played = _played(worked, True)
-            if played.line.end < best.line.end:
-                best = played
-    return replace(best, point=point) if others else best
-
-
-@dataclass(frozen=True)
-class _Worked:
-    """A step whose jobs are known, before it is played."""
-
-    backend: Backend
-    system: System
-    model: ModelSpec
-    point: Point
-    captured: Activations
-    units: Units
-    parts: list[tuple[Part, ...]]
-    works: list[Work]
-    """As the parts: for all rows, or for each half of them."""
-
-    @property
-    def busy(self) -> float:
-        """Seconds of the units' own work, which take one product at a time: a step takes no less."""
-        return sum(work.seconds for work in self.works)
-
-
-def _worked(
-    backend: Backend,
-    system: System,
-    model: ModelSpec,
-    point: Point,
-    captured: Activations,
-    routing: Routing,
-) -> _Worked:
-    """What the units do in a step of a point itself."""
-    units = backend.units(system, point)
-    of_each = [step_parts(system, model, rows, routing) for rows in rows_of(point)]
-    works = []
-    for rows, parts in zip(rows_of(point), of_each, strict=True):
-        inputs = inputs_of(Same(parts), model.n_layers, rows.seed)
-        works.append(step_work(backend, Same(units), Asked(rows), Same(parts), Same(inputs), Same(captured)))
-    return _Worked(backend, system, model, point, captured, units, of_each, works)
-
-
-def _played(worked: _Worked, several: bool) -> _Played:
-    """The step; it says what is chosen where that is one of `several` ways."""
-    backend, model, point, units = worked.backend, worked.model, worked.point, worked.units
-    host = _host(Same(worked.system), point.threads)
-    of_each, works, captured = worked.parts, worked.works, worked.captured
-    schedules = [(_segments(host, model, units, work, point.overlap), work.layout.order) for work in works]
-    memory = _memory(Same(units), point.threads)
-    if point.overlap:
-        first, second = (unrolled(*each) for each in schedules)
-        tasks, tensors = taking_turns(first, second, memory.stream_limit)
-        line = play(memory, [Segments.one(tasks, tensors)])
-    else:
-        line = play(memory, *schedules[0])
-    parts = tuple(chain.from_iterable(of_each)) if point.overlap else of_each[0]
-
-    chunk = prompt_chunk(worked.system, model, point)
-
-    def notes() -> list[str]:
-        streamed = line.streamed - sum(work.cache_bytes for work in works)
-        return [
-            *(
-                prompt_note(parts, backend, streamed)
-                if point.phase == "prefill"
-                else rows_note(works, parts, backend, streamed)
-            ),
-            *slices_note(works, host, line.end),
-            *(overlap_note() if point.overlap else []),
-            *(cache_note(model) if point.attention == "cores" else attention_note(chunk)),
-            *cores_note(parts, backend, host, line.end),
-            *experts_note(parts, backend, units),
-            *units.notes(model, captured),
-            *unread_note(point.system),
-            *step_notes(model, point.tokens),
-        ]
-
-    def chosen() -> dict[str, int]:
-        return _chosen(units, of_each[0], works[0]) if several else {}
-
-    return _Played(point, point.tokens, units, line, tuple(works), chosen, notes)
-
-
-def _segments(
-    host: HostCores, model: ModelSpec, units: Units, work: Work, by_sequence: bool
-) -> list[Segments]:
-    """The schedule of each kind of part; attention sequence by sequence where it is to be interrupted."""
-    return [
-        Segments.of_cores(host.work(alike.ops[0], model, 0, by_sequence))
-        if products is None
-        else Segments(
-            _around(host, alike.ops, products, units.cores_convert),
-            range(1, len(products.ops) + 1),
-            products.bytes,
-            products.seconds,
-            products.throttled,
+    def result(self) -> StepResult:
+        """All that is known of it."""
+        units, line, moved = self.units, self.line, self.moved
+        # Zeros first, as a step may have no job at all.
+        sums = np.zeros(len(units.phases) + len(units.events))
+        counts = np.zeros(len(units.counts), dtype=np.int64)
+        totals = counts.copy()
+        for jobs, times in chain.from_iterable(work.jobs for work in self.works):
+            sums += times @ jobs.numbers
+            counted = times @ jobs.counts
+            counts += counted
+            totals += np.rint(jobs.shares * counted).astype(np.int64)
+        numbers = sums.tolist()
+        spent = dict(zip(units.phases, numbers, strict=False))
+        return StepResult(
+            point=self.asked,
+            tokens=self.point.tokens,
+            step_s=line.end,
+            breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
+            counts=dict(zip(units.counts, counts.tolist(), strict=True)),
+            counts_total=dict(zip(units.counts, totals.tolist(), strict=True)),
+            dram_bytes=sum(moved.values()),
+            bytes_by_kind=moved,
+            pim_cycles=self.cycles,
+            events=line.events,
+            activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
+            chosen=self._chosen() if self._several else {},
+            notes=tuple(self._notes()),
         )
-        for alike, products in zip(work.layout.kinds, work.products, strict=True)
-    ]
+
+    def _segments(self, work: Work) -> Iterator[Segments]:
+        """The schedule of each kind of part; attention sequence by sequence where it is to be interrupted."""
+        for alike, products in zip(work.layout.kinds, work.products, strict=True):
+            if products is None:
+                yield Segments.of_cores(self.host.work(alike.ops[0], self.model, 0, self.point.overlap))
+            else:
+                tasks = _around(self.host, alike.ops, products, self.units.cores_convert)
+                ends = range(1, len(products.ops) + 1)
+                yield Segments(tasks, ends, products.bytes, products.seconds, products.throttled)
+
+    def _chosen(self) -> dict[str, int]:
+        """How many tensors of a kind have which choice: "attn_q 4"."""
+        counted: Counter[str] = Counter()
+        parts, work = self.parts[0], self.works[0]
+        for alike, products in zip(work.layout.kinds, work.products, strict=True):
+            if products is None:
+                continue
+            for at, (place, times) in enumerate(zip(alike.places, alike.times.tolist(), strict=True)):
+                for i, jobs in zip(products.ops, products.jobs, strict=True):
+                    name = parts[place].ops[i].name.rpartition(".")[2]
+                    counted[f"{name} {self.units.chosen(jobs[at])}"] += times
+        return dict(sorted(counted.items()))
+
+    def _notes(self) -> Iterator[str]:
+        """What must be said beside the step, in sentences."""
+        point, model, units = self.point, self.model, self.units
+        parts = tuple(chain.from_iterable(self.parts))
+        yield from self._weights_notes(parts)
+        yield from self._slices_note()
+        if point.overlap:
+            yield (
+                "The batch is two halves: each builds its own tables and reads all weights from memory, also "
+                "where those of the other half have just been on chip"
+            )
+        if point.attention == "units":
+            yield from _attention_notes(prompt_chunk(self.system, model, point))
+        elif model.kv_scale_bits:
+            yield (
+                f"The cores round new keys and values to {model.kv_bits} bits and unpack all that attention "
+                "reads on their vector units, beside attention at the rate of fp16"
+            )
+        there = on_cores(Same(parts), self.accelerator)
+        if there:
+            types = Counter(op.format.name for op in there if op.format is not None)
+            seconds = sum(self.host.product_seconds(op) for op in there)
+            named = ", ".join(f"{name} {count} tensors" for name, count in types.most_common())
+            yield (
+                f"On the cores, as their types have no scalar codes: {named}; they take "
+                f"{min(1.0, seconds / self.line.end):.0%} of the step's time there, at an assumed rate "
+                "(host.float_rate, host.grid_rate)"
+            )
+        if units.shares_slices and any(
+            op.spread and self.accelerator.takes(op) for part in parts for op in part.ops
+        ):
+            yield (
+                "Experts share the slices, as many at a time as are the fastest: in a last round some slices "
+                "are idle, in every other all are taken to have as much to do, and one more row can cost a "
+                "round more"
+            )
+        yield from units.notes(model, self.captured)
+        unread = [name for name in chosen_system(point.system).changes if name in NOT_READ]
+        if unread:
+            yield f"not modelled: what another {', '.join(unread)} would change; only `sailsim gem5` can tell"
+        yield from step_notes(model, point.tokens)
+
+    def _weights_notes(self, parts: Sequence[Part]) -> Iterator[str]:
+        """How often the accelerator reads its weights, and how many products have no room for all sums."""
+        every = (op for part in parts for op in part.ops if op.kind == "gemv" and not op.side_by_side)
+        weights = sum(op.weight_bytes for op in every if self.accelerator.takes(op))
+        streamed = self.moved["weights"]
+        if self.point.phase == "prefill":
+            if streamed and weights:
+                yield (
+                    "All rows of the prompts go through a matrix before the next one: the units hold the "
+                    f"sums of some of them at a time, and read {weights / 1e9:.3g} GB of weights "
+                    f"{streamed / weights:.1f} times"
+                )
+            return
+        jobs = [(jobs.crowded, int(times.sum())) for work in self.works for jobs, times in work.jobs]
+        crowded = sum(times for short, times in jobs if short)
+        if crowded and weights:
+            yield (
+                f"The sums of all rows have no room in the units in {crowded} of "
+                f"{sum(times for _, times in jobs)} products, which take more passes, and weights are read "
+                f"{streamed / weights:.2f} times in the mean: one more row can cost more than it brings, and "
+                "more bandwidth too, as a layout is chosen before patterns are known"
+            )
+
+    def _slices_note(self) -> Iterator[str]:
+        """What handing products to every slice takes, where more slices could cost more than they save."""
+        seconds = sum(
+            float(times.sum()) * _rounds(jobs) * self.host.per_slice(jobs.slices)
+            for work in self.works
+            for jobs, times in work.jobs
+        )
+        if seconds >= NOTED_SHARE * self.line.end:
+            yield (
+                f"Up to {min(1.0, seconds / self.line.end):.0%} of the step are descriptors and completion "
+                f"records, one for every slice, which {self.host.threads} threads write and poll: more "
+                "slices can take longer"
+            )
 
 
-def _chosen(units: Units, parts: Sequence[Part], work: Work) -> dict[str, int]:
-    """How many tensors of a kind have which choice: "attn_q 4"."""
-    found: Counter[str] = Counter()
-    for alike, products in zip(work.layout.kinds, work.products, strict=True):
-        if products is None:
-            continue
-        for at, (place, times) in enumerate(zip(alike.places, alike.times.tolist(), strict=True)):
-            for i, jobs in zip(products.ops, products.jobs, strict=True):
-                name = parts[place].ops[i].name.rpartition(".")[2]
-                found[f"{name} {units.chosen(jobs[at])}"] += times
-    return dict(sorted(found.items()))
+def _attention_notes(chunk: int) -> Iterator[str]:
+    """What attention on the units rests on; `chunk`: tokens of a sequence that look at keys together."""
+    yield (
+        "Units do attention's products on whole numbers: queries and weighted probabilities were not "
+        "captured, and patterns of what attention gives (attn_out) stand for them, those of a head for all"
+    )
+    if chunk > 1:
+        yield (
+            f"Up to {chunk} tokens of each prompt look together at all keys that the last of them sees: what "
+            "the others must not see is computed too, and left out by the cores"
+        )
 
 
-@lru_cache(maxsize=64)
-def _host(system: Same[System], threads: int) -> HostCores:
-    return HostCores(system.it, threads)
-
-
-@lru_cache(maxsize=8)  # each keeps its units, with the tiles that they have timed
-def _memory(units: Same[Units], threads: int) -> MemorySystem:
-    return units.it.memory(threads)
+def _rounds(jobs: Any) -> float:
+    """How often slices are handed a product: of experts so many groups one after the other."""
+    return jobs.rounds if isinstance(jobs, ExpertJobs) else 1.0
 
 
 def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: bool) -> list[CoreTask]:
@@ -310,9 +543,7 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
     Those that the accelerator does not take they multiply themselves, beside its units.
     """
     handed = [(ops[i], jobs) for i, jobs in zip(products.ops, products.jobs, strict=True)]
-    # Of experts so many groups are handed over one after the other, of heads all together.
-    times = [jobs.rounds if isinstance(jobs, ExpertJobs) else 1.0 for _, jobs in handed]
-    tasks = [host.submission(op.name, jobs.slices, n) for (op, jobs), n in zip(handed, times, strict=True)]
+    tasks = [host.submission(op.name, jobs.slices, _rounds(jobs)) for op, jobs in handed]
     for i, op in enumerate(ops):
         if i not in products.ops:
             tasks += host.product(op, 0)
@@ -327,32 +558,123 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
     return tasks
 
 
-def _result(played: _Played) -> StepResult:
-    """All that is known of a step."""
-    units, line, moved = played.units, played.line, played.moved
-    # Zeros first, as a step may have no job at all.
-    sums = np.zeros(len(units.phases) + len(units.events))
-    counts = np.zeros(len(units.counts), dtype=np.int64)
-    totals = counts.copy()
-    for jobs, times in chain.from_iterable(work.jobs for work in played.works):
-        sums += times @ jobs.numbers
-        counted = times @ jobs.counts
-        counts += counted
-        totals += np.rint(jobs.shares * counted).astype(np.int64)
-    numbers = sums.tolist()
-    spent = dict(zip(units.phases, numbers, strict=False))
-    return StepResult(
-        point=played.point,
-        tokens=played.tokens,
-        step_s=line.end,
-        breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
-        counts=dict(zip(units.counts, counts.tolist(), strict=True)),
-        counts_total=dict(zip(units.counts, totals.tolist(), strict=True)),
-        dram_bytes=sum(moved.values()),
-        bytes_by_kind=moved,
-        pim_cycles=played.cycles,
-        events=line.events,
-        activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
-        chosen=played.chosen(),
-        notes=played.notes(),
+# ---- Two half-batches -------------------------------------------------------------------------------------
+# While the cores work for one half, the units work for the other. Each half has its own tasks and tensors,
+# which keep their order. What is decided here is the order between those of both on the cores and on the
+# units, from how long each would take by itself; how long all of it takes together the schedule says.
+
+Schedule = tuple[Sequence[CoreTask], Sequence[Tensor]]
+"""What the cores and what the units have to do, in order."""
+Place = tuple[int, int]
+"""A half, and which of its tasks or tensors."""
+
+
+def halves_of(point: Point) -> tuple[Point, ...]:
+    """The point itself; with `overlap` its two halves, each with activations of its own."""
+    if not point.overlap:
+        return (point,)
+    half, other = point.batch // 2, (point.seed + 1) % SEEDS
+    return (
+        replace(point, batch=point.batch - half, overlap=False),
+        replace(point, batch=half, overlap=False, seed=other),
     )
+
+
+def taking_turns(first: Schedule, second: Schedule, bandwidth: float) -> tuple[list[CoreTask], list[Tensor]]:
+    """Tasks and tensors of two schedules as those of one.
+
+    Whenever the cores are free, the half goes on that has the least to do until it hands the units something;
+    the units take tensors as they are handed over, with weights at `bandwidth` bytes/s. What a task or a
+    tensor needs, it needs of its own half alone.
+
+    Raises:
+        RuntimeError: the needs of a half's tasks and tensors can never be met.
+    """
+    halves = [_Half(*schedule, bandwidth) for schedule in (first, second)]
+    tasks, tensors = _in_turn(halves)
+    of_tasks = [_where(tasks, half) for half in (0, 1)]
+    of_tensors = [_where(tensors, half) for half in (0, 1)]
+    core_tasks = [(half, halves[half].tasks[at]) for half, at in tasks]
+    products = [(half, halves[half].tensors[at]) for half, at in tensors]
+    return (
+        [task._replace(needs=_after(of_tensors[half], task.needs)) for half, task in core_tasks],
+        [tensor._replace(needs=_after(of_tasks[half], tensor.needs)) for half, tensor in products],
+    )
+
+
+@dataclass
+class _Half:
+    """A half's schedule, and how far it has come."""
+
+    tasks: Sequence[CoreTask]
+    tensors: Sequence[Tensor]
+    bandwidth: float
+    done: int = 0
+    """Tasks."""
+    ends: list[float] = field(default_factory=list)
+    """When each tensor that was handed over will be through."""
+
+    def __post_init__(self) -> None:
+        took = (max(t.seconds, (t.read + t.written) / t.rate) for t in self.tasks)
+        self._until = [0.0, *accumulate(took)]
+        self._handing = [tensor.needs for tensor in self.tensors]
+
+    @property
+    def ready(self) -> float:
+        """When the next task may begin; infinite where it waits for what nobody has handed over."""
+        needs = self.tasks[self.done].needs
+        if needs > len(self.ends):
+            return float("inf")
+        return self.ends[needs - 1] if needs else 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds of the cores until the units have something to do, or to the end."""
+        after = bisect_right(self._handing, self.done)
+        end = self._handing[after] if after < len(self._handing) else len(self.tasks)
+        return self._until[end] - self._until[self.done]
+
+    def work(self) -> float:
+        """Do the next task; returns its seconds."""
+        self.done += 1
+        return self._until[self.done] - self._until[self.done - 1]
+
+    def hand_over(self, now: float, free: float) -> float:
+        """Tensors whose needs are met go to the units, which are free from then on; returns when they are
+        through."""
+        while len(self.ends) < len(self.tensors) and self.tensors[len(self.ends)].needs <= self.done:
+            tensor = self.tensors[len(self.ends)]
+            free = max(now, free) + max(tensor.seconds, tensor.bytes / self.bandwidth)
+            self.ends.append(free)
+        return free
+
+
+def _in_turn(halves: Sequence[_Half]) -> tuple[list[Place], list[Place]]:
+    """The order of all tasks and of all tensors."""
+    tasks: list[Place] = []
+    tensors: list[Place] = []
+    now = free = 0.0
+    while True:
+        for at, half in enumerate(halves):
+            handed = len(half.ends)
+            free = half.hand_over(now, free)
+            tensors += [(at, i) for i in range(handed, len(half.ends))]
+        open_halves = [at for at, half in enumerate(halves) if half.done < len(half.tasks)]
+        if not open_halves:
+            return tasks, tensors
+        now = max(now, min(halves[at].ready for at in open_halves))
+        if now == float("inf"):
+            raise RuntimeError("tasks and tensors of a half wait for each other")
+        chosen = min((at for at in open_halves if halves[at].ready <= now), key=lambda at: halves[at].left)
+        tasks.append((chosen, halves[chosen].done))
+        now += halves[chosen].work()
+
+
+def _where(order: Sequence[Place], half: int) -> list[int]:
+    """Where in the common order each of a half's is."""
+    return [place for place, (whose, _) in enumerate(order) if whose == half]
+
+
+def _after(places: Sequence[int], needs: int) -> int:
+    """How many of all must be done so that a half's first `needs` are."""
+    return places[needs - 1] + 1 if needs else 0

@@ -1,7 +1,12 @@
-"""The cores beside the PIM units: rates and costs of the threads that run the rest of a step."""
+"""A machine's cores: what they can do, and the tasks of those that run a step beside PIM units."""
 
-from dataclasses import replace
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.memory_path import window
@@ -10,6 +15,26 @@ from sailsim.sim.system import System
 from sailsim.workloads.formats import FLOATS
 from sailsim.workloads.graph import Op
 from sailsim.workloads.model import ModelSpec
+
+
+@dataclass(frozen=True)
+class CpuSheet:
+    """What closed forms of whole steps need of a machine (`backends.cores`), SI units; scalars or arrays."""
+
+    clock: NDArray[np.float64]
+    read_bandwidth: NDArray[np.float64]
+    core_bandwidth: NDArray[np.float64]
+    """Bytes/s that one core can have under way: MSHRs * line / latency (Little's law)."""
+
+    @classmethod
+    def of(cls, system: System) -> CpuSheet:
+        """From a system file."""
+        under_way = system.l2.mshrs.value * system.l2.line.value
+        return cls(
+            clock=np.asarray(system.cores.clock.si, dtype=float),
+            read_bandwidth=np.asarray(system.memory.read_bandwidth.si, dtype=float),
+            core_bandwidth=np.asarray(under_way / system.memory.latency.si, dtype=float),
+        )
 
 
 class HostCores:

@@ -8,9 +8,8 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.sim.backend import Backend, Jobs, Units
-from sailsim.sim.expert_jobs import jobs_of
-from sailsim.sim.parts import Layout, Part, layout
+from sailsim.sim.jobs import Jobs, Units, jobs_of
+from sailsim.sim.parts import Layout, Part, Takes, layout
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.same import Same
@@ -87,7 +86,7 @@ class Asked:
 
 @lru_cache(maxsize=16)
 def step_work(
-    backend: Backend,
+    backend: Takes,
     units: Same[Units],
     asked: Asked,
     parts: Same[tuple[Part, ...]],

@@ -16,7 +16,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection, ByBackend
 from sailsim.sim.cores import L2, Cache, Cores, Host, LastLevel
-from sailsim.sim.memory import Memory
+from sailsim.sim.dram import Memory
 from sailsim.sim.memory_path import weights_rate
 from sailsim.sim.nbw import NBWS
 from sailsim.sim.pim import Pim

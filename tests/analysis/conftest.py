@@ -4,8 +4,7 @@ from functools import partial
 
 import pytest
 
-from sailsim.analysis.baselines.runners import identity, runners
-from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.runs import evaluate, identity, runners
 from sailsim.sim.plan.file import expand
 from sailsim.sim.sweep import run_sweep
 

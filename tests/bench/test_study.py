@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.results.folder import query
-from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.runs import evaluate, runners
 from sailsim.sim.point import Point
 from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import Task

@@ -16,9 +16,7 @@ SMALL = ["--model", "smollm2-135m"]
 ARGUMENTS: dict[str, list[str]] = {
     "gemv": ["--weights", "w.npy", "--activations", "x.npy", "--wbits", "2", "--abits", "2"],
     "run": SMALL,
-    "cost": SMALL,
     "sweep": [*SMALL, "--out", "out"],
-    "baseline": ["--machine", "l4", *SMALL],
     "results ls": ["."],
     "results show": ["study"],
     "results query": ["study", "select 1"],

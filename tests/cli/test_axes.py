@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.analysis.baselines.runners import runners
-from sailsim.analysis.results.runs import COLUMNS
+from sailsim.analysis.results.runs import COLUMNS, runners
 from sailsim.cli import main
 from sailsim.sim.study.folder import RESERVED, Store, command_of
 

@@ -1,4 +1,4 @@
-"""Accelerators that are not SAIL beside it in run, sweep, cost, figures and report, by name and by file."""
+"""Accelerators that are not SAIL beside it in run, sweep, figures and report, by name and by file."""
 
 import json
 from pathlib import Path
@@ -69,15 +69,6 @@ def test_what_the_server_keeps_beside_the_accelerator_must_fit_the_server() -> N
     assert "needs 644.3 GB, allowed is 549.8 GB" in entry["reason"]
 
 
-def test_cost_prices_what_is_part_of_the_server_and_not_what_is_bought_beside_it() -> None:
-    result = sailsim("cost", *POINT, *beside(*BESIDE), "--json")
-    assert result.exit_code == 0, result.output
-    runs = json.loads(result.stdout)["runs"]
-    assert runs["neural-cache-n1"]["tokens_per_usd"] > 0
-    assert not runs["aim-n1"]["tokens_per_usd"]
-    assert not runs["hbm-pim-n1"]["tokens_per_usd"]
-
-
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a small sweep with all of them."""
@@ -139,7 +130,7 @@ def test_a_bad_file_is_one_sentence_and_exit_status_2(text: str, words: str, tmp
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("command", ["run", "cost", "sweep"])
+@pytest.mark.parametrize("command", ["run", "sweep"])
 @pytest.mark.parametrize("system", BESIDE)
 def test_the_points_own_system_cannot_be_one_where_sail_is_asked_for(
     command: str, system: str, tmp_path: Path

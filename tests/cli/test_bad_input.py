@@ -30,7 +30,6 @@ def refused(*arguments: object) -> str:
         (["nosuch"], "No such command 'nosuch'"),
         (["run", "--wbits", "x"], "'--wbits': 'x' is not a valid integer"),
         (["run", "extra"], "unexpected extra argument (extra)"),
-        (["baseline"], "Missing option '--machine'"),
         (["results", "nosuch"], "No such command 'nosuch'"),
         (["activations", "--text", "a"], "--text is given without --out"),
     ],
@@ -131,7 +130,7 @@ def does_not_fit(command: list[object], small_disk: Path, monkeypatch: pytest.Mo
             "--substrate",
             "bit_serial",
         ],
-        ["cost", "--model", "smollm2-135m", "--substrate", "bit_parallel", "--convert", "unit"],
+        ["run", "--cost", "--model", "smollm2-135m", "--substrate", "bit_parallel", "--convert", "unit"],
     ],
     ids=" ".join,
 )

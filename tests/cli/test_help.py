@@ -49,7 +49,7 @@ def test_a_price_file_says_that_it_stands_alone_wherever_it_is_taken() -> None:
         for name, command in COMMANDS.items()
         if any("--prices" in parameter.opts for parameter in command.params)
     }
-    assert {"run", "cost", "report"} <= set(told)
+    assert {"run", "sweep", "report"} <= set(told)
     for name, text in told.items():
         assert "in the place of the shipped one, whole: what it does not name has no price." in text, name
 
@@ -83,7 +83,7 @@ def test_completion_offers_commands_and_choices() -> None:
 
     assert offered("sailsim re", 1) == {"results", "report", "replay"}
     assert offered("sailsim run --phase ", 3) == {"decode", "prefill"}
-    assert offered("sailsim cost --convert u", 3) == {"unit"}
+    assert offered("sailsim run --convert u", 3) == {"unit"}
     assert offered("sailsim run --model llama-2", 3) >= {"llama-2-7b", "llama-2-13b"}
 
 
@@ -99,5 +99,5 @@ def test_a_short_help_says_defaults_and_choices(name: str) -> None:
             assert all(choice in text for choice in option.type.choices), option.name
         if isinstance(option.default, str | int | float | Path) and option.default and not option.is_flag:
             assert option.show_default or "default" in (option.help or ""), option.name
-        if option.name in DEFAULTS and name in ("run", "cost", "sweep", "claims explore"):
+        if option.name in DEFAULTS and name in ("run", "sweep", "claims explore"):
             assert "default" in (option.help or "") or option.show_default, option.name

@@ -56,9 +56,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "words",
     [
         ["run", *SMALL],
-        ["cost", *SMALL],
-        ["baseline", "--machine", "graviton2", "--model", "smollm2-135m"],
-        ["baseline", "--machine", "l4", "--model", "smollm2-135m"],
+        ["run", *SMALL, "--system", "graviton2", "--cost"],
     ],
     ids=" ".join,
 )

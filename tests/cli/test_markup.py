@@ -62,7 +62,7 @@ def test_names_and_paths_are_printed_as_they_are() -> None:
     for path in ("a[/bold]m.toml", "a[/bold]s.toml", "a[/bold]u.toml"):
         assert path in ran
     assert NAME[:20] in ran  # the runner's title, in a column of 22
-    assert NAME[:20] in told("cost", *POINT, "--beside", "a[/bold]r.toml")
+    assert NAME[:20] in told("run", "--cost", *POINT, "--beside", "a[/bold]r.toml")
     product = told(
         "gemv", "--activations", "a[/bold]x.npy", "--weights", "a[/bold]w.npy",
         "--wbits", "2", "--abits", "8", "--out", "a[/bold]y.npy",

@@ -20,17 +20,16 @@ def call(*words: object) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "cost"])
-def test_run_and_cost_name_each_runner_and_its_reason(command: str) -> None:
-    told = call(command, *TOO_LARGE)
+@pytest.mark.parametrize(("more", "said"), [([], "no room"), (["--cost"], "does not fit")])
+def test_run_names_each_runner_and_its_reason(more: list[str], said: str) -> None:
+    told = call("run", *TOO_LARGE, *more)
     for name in ("sail", "cores", "cores-ampere", "cores-all"):
         assert f"- {name}: {SAIL}\n" in told
     assert "- v100: card v100: llama-2-70b in w4g128" in told
     rows = [line for line in told.splitlines() if line.startswith((" SAIL ", " cores, "))]
     assert rows
-    said = "no room" if command == "run" else "does not fit"
     assert all(said in line for line in rows)
-    found = json.loads(call(command, *TOO_LARGE, "--json"))["runs"]
+    found = json.loads(call("run", *TOO_LARGE, "--json"))["runs"]
     assert {entry["tokens_per_s"] for entry in found.values()} == {None}
     assert {entry["tokens_per_usd"] for entry in found.values()} == {None}
     assert all(entry["reason"] for entry in found.values())
@@ -64,15 +63,6 @@ def test_a_sweep_its_figures_and_its_report_keep_the_reason(tmp_path: Path) -> N
     assert all(path.stat().st_size > 1000 for path in (tmp_path / "figures").iterdir())
     report = (tmp_path / "report.html").read_text("utf-8")
     assert SAIL in report
-
-
-def test_baselines_refuse_what_does_not_fit() -> None:
-    for machine, where in (("graviton2", "system graviton2"), ("v100", "card v100")):
-        words = ["baseline", "--machine", machine, *TOO_LARGE, "--weights", "4g128"]
-        result = CliRunner().invoke(main, words)
-        assert result.exit_code == 2
-        (sentence,) = result.stderr.splitlines()
-        assert f"{where}: {NEEDS}" in sentence
 
 
 @pytest.mark.slow

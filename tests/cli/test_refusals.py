@@ -44,8 +44,7 @@ NUMBERS = ("wbits", "abits", "nbw", "group_size", "prompt", "batch", "threads", 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_minus_one_is_a_number_and_none_that_is_allowed(name: str) -> None:
     option = f"--{name.replace('_', '-')}"
-    for command in (["run"], ["cost"]):
-        assert "-1" in refused(*command, *SMALL, option, "-1")
+    assert "-1" in refused("run", *SMALL, option, "-1")
     for command in (["sweep", "--out", "out"], ["sweep", "--dry-run"]):
         assert "-1" in refused(*command, *SMALL, option, "-1")
         assert f"{name} is '-1'" in refused(*command, "--set", f"{name}=-1")
@@ -68,7 +67,6 @@ def test_other_commands_take_no_minus_one_either() -> None:
         [*trace, "--group-size", "-1"],
         [*trace, "--wbits", "-1"],
         ["claims", "explore", *SMALL, "--out", "o", "--context", "-1"],
-        ["baseline", *SMALL, "--machine", "l4", "--context", "-1"],
     ):
         assert "-1" in refused(*words)
 
@@ -79,12 +77,10 @@ def test_other_commands_take_no_minus_one_either() -> None:
         ["run", "--weights", ""],
         ["run", "--activations", ""],
         ["run", "--model", ""],
-        ["cost", "--weights", ""],
         ["sweep", "--out", "out", "--weights", ""],
         ["sweep", "--out", "out", "--activations", ""],
         ["sweep", "--out", "out", "--set", "weights="],
         ["sweep", "--dry-run", "--weights", "4,,8"],
-        ["baseline", *SMALL, "--machine", "l4", "--weights", ""],
         ["trace", *SMALL, "--out", "t", "--weights", ""],
         ["trace", *SMALL, "--out", "t", "--activations", ""],
         ["image", "smollm2-135m", "--out", "i", "--weights", ""],
@@ -130,9 +126,7 @@ HUGE = "9" * 400
         ["run", *SMALL, "--beside", f"l4:tdp={HUGE}"],
         ["run", *SMALL, "--batch", HUGE],
         ["run", *SMALL, "--substrate", f"row_dfm:add={HUGE}"],
-        ["baseline", *SMALL, "--machine", "l4", "--context", HUGE],
-        ["baseline", *SMALL, "--machine", "graviton3", "--batch", HUGE],
-        ["baseline", *SMALL, "--machine", "graviton3", "--prompt", HUGE],
+        ["run", *SMALL, "--system", "graviton3", "--batch", HUGE],
         ["sweep", *SMALL, "--out", "o", "--set", f"llc.slices={HUGE}"],
         ["sweep", *SMALL, "--out", "o", "--set", f"wbits={HUGE}"],
         ["show", "system", f"sail-n1:memory.latency={HUGE}", "--toml"],
@@ -215,8 +209,7 @@ def test_names_of_files_move_no_cursor() -> None:
         ["show", "model", "m.toml"],
         ["show", "system", "s.toml"],
         ["run", "--model", "m.toml", "--system", "s.toml", "--wide", "--notes", "--beside", "s.toml"],
-        ["cost", "--model", "m.toml", "--system", "s.toml", "--beside", "s.toml"],
-        ["baseline", "--model", "m.toml", "--machine", "s.toml"],
+        ["run", "--cost", "--model", "m.toml", "--system", "s.toml", "--beside", "s.toml"],
         ["sweep", "--dry-run", "--model", "m.toml", "--system", "s.toml"],
         ["sweep", "--model", "m.toml", "--system", "s.toml", "--out", f"o{ESCAPES}".replace("/", "")],
         ["results", "ls", "."],

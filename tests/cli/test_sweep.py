@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.analysis.baselines.runners import runners
+from sailsim.analysis.results.runs import runners
 from sailsim.cli import main
 from sailsim.sim.study.folder import Store
 

@@ -8,7 +8,7 @@ import fit
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.sim.fitted import fitted_constants
 
 
 @pytest.fixture

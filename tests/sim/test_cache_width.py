@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from sailsim import workloads
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backend import memory_needed
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
 from sailsim.sim.point import Point
-from sailsim.sim.room import memory_needed
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step
 from sailsim.workloads.load import load_model

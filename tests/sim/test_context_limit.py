@@ -3,15 +3,13 @@
 import pytest
 from click.testing import CliRunner
 
-from sailsim.analysis.baselines.runners import named
-from sailsim.analysis.results.runs import problems, runs
+from sailsim.analysis.results.runs import named, problems, runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim.engine import simulate_step
+from sailsim.sim.engine import simulate, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
-from sailsim.sim.simulate import simulate
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.load import load_model
 

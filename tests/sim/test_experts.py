@@ -6,15 +6,14 @@ from math import ceil, sqrt
 import pytest
 
 from sailsim import _core
-from sailsim.sim.backend import backend_of
+from sailsim.sim.backend import memory_needed
 from sailsim.sim.backends.sail import SailUnits
-from sailsim.sim.engine import PHASES, simulate_step
-from sailsim.sim.expert_jobs import ExpertJobs, jobs_of
+from sailsim.sim.engine import PHASES, accelerator_of, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
+from sailsim.sim.jobs import ExpertJobs, jobs_of
 from sailsim.sim.parts import inputs_of, parts_of
 from sailsim.sim.point import Point
-from sailsim.sim.room import memory_needed
 from sailsim.sim.same import Same
 from sailsim.sim.step_work import step_work
 from sailsim.sim.tiles import COUNTS
@@ -70,7 +69,7 @@ def test_experts_share_the_slices_in_the_fastest_way(captured: Activations, used
     point = Point().resolved(SAIL)
     parts = parts_of(decode_step(model, FORMAT, 1, 64))
     inputs = inputs_of(Same(parts), model.n_layers, 0)
-    units = backend_of(SAIL).units(SAIL, point)
+    units = accelerator_of(SAIL).units(SAIL, point)
     jobs = units.step(point, Same(parts), Same(inputs), captured)
     ops = [part.ops[0] for part in parts if part.ops[0].kind == "gemv"]
     at = next(i for i, op in enumerate(ops) if op.name == "blk.1.ffn_down_exps")
@@ -81,7 +80,7 @@ def test_experts_share_the_slices_in_the_fastest_way(captured: Activations, used
     ways = {}
     for side in (1, 2, 4, 8):
         wide = replace(one, n=side * one.n, weight_bytes=side * one.weight_bytes)
-        ways[side] = ceil(used / side) * jobs.jobs(jobs.request(wide), [at]).seconds[0]
+        ways[side] = ceil(used / side) * jobs.jobs(wide, [at]).seconds[0]
     assert found.seconds[0] == pytest.approx(min(ways.values()))
     best = min(ways, key=ways.__getitem__)
     assert best == {1: 1, 3: 4, 8: 8}[used]
@@ -143,7 +142,7 @@ def _experts(captured: Activations, point: Point) -> list[ExpertJobs]:
     """The jobs of all experts of a step of `MODEL`."""
     parts = parts_of(decode_step(MODEL, FORMAT, point.batch, point.context))
     inputs = inputs_of(Same(parts), MODEL.n_layers, 0)
-    units = backend_of(SAIL).units(SAIL, point.resolved(SAIL))
+    units = accelerator_of(SAIL).units(SAIL, point.resolved(SAIL))
     jobs = units.step(point.resolved(SAIL), Same(parts), Same(inputs), captured)
     found, at = [], 0
     for _, ops in parts:
@@ -177,8 +176,8 @@ def test_all_experts_lie_in_memory() -> None:
     more = memory_needed(MODEL, FORMAT, 1, 1) - memory_needed(plain, FORMAT, 1, 1)
     assert more == 4 * (every - one + router)
     aim = load_system("aim-n1")
-    stored = backend_of(aim).stored(aim, MODEL, FORMAT)
-    of_plain = backend_of(aim).stored(aim, plain, FORMAT)
+    stored = accelerator_of(aim).stored(aim, MODEL, FORMAT)
+    of_plain = accelerator_of(aim).stored(aim, plain, FORMAT)
     assert stored is not None
     assert of_plain is not None
     assert stored.spared - of_plain.spared == 4 * (every - one + router)

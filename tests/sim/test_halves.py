@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import simulate_step
+from sailsim.sim.engine import Schedule, halves_of, simulate_step, taking_turns
 from sailsim.sim.files import load_system
-from sailsim.sim.halves import Schedule, rows_of, taking_turns
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, MemorySystem, Segments, StepTimeline, Tensor, play
 from sailsim.workloads.load import load_model
@@ -97,12 +96,12 @@ def test_what_can_never_be_done_is_an_error() -> None:
 @given(batch=st.integers(2, 65), seed=st.sampled_from([0, 7, SEEDS - 1]))
 def test_the_halves_have_all_rows_and_activations_of_their_own(batch: int, seed: int) -> None:
     point = Point(batch=batch, overlap=True, seed=seed)
-    halves = rows_of(point)
+    halves = halves_of(point)
     assert sum(half.batch for half in halves) == batch
     assert halves[0].batch - halves[1].batch in (0, 1)
     assert halves[0].seed != halves[1].seed
     assert not any(half.overlap for half in halves)
-    assert rows_of(replace(point, overlap=False)) == (replace(point, overlap=False),)
+    assert halves_of(replace(point, overlap=False)) == (replace(point, overlap=False),)
 
 
 def test_a_step_of_halves_adds_up_and_reads_its_weights_twice() -> None:

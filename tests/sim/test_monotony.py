@@ -11,7 +11,8 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import StepResult, simulate_step
+from sailsim.sim.backend import StepResult
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.vary import vary

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from sailsim.sim import tiles
+from sailsim.sim.backend import StepResult
 from sailsim.sim.backends import sail
-from sailsim.sim.engine import StepResult, simulate_step
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.parts import inputs_of, layout, parts_of
 from sailsim.sim.point import Point
@@ -92,7 +93,7 @@ def test_units_forget_tiles_beyond_a_number(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tiles, "KEPT_TILES", 3)
     system = vary(SAIL, {"memory.latency": 101.0})
     result = simulate_step(system, MODEL, Point())
-    kept = sail._units(Same(system), "row_dfm", "memory", True, (0, 0, 0))._pim.timed
+    kept = sail.BACKEND.units(system, result.point)._pim.timed
     assert len(kept._tables) == 1  # the last
     assert kept._tiles == len(next(iter(kept._tables.values())))
     assert numbers(simulate_step(system, MODEL, Point())) == numbers(result)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import simulate_prefill, simulate_step, time_step
+from sailsim.sim.engine import simulate_step, time_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
 from sailsim.sim.keys import point_key
@@ -58,7 +58,7 @@ def test_questions_of_decoding_keep_the_keys_that_they_had_before_there_were_pha
 def test_a_step_of_the_phase_is_the_prefill_of_the_context(captured: Activations) -> None:
     point = Point(context=24, batch=2)
     found = simulate_step(SAIL, MODEL, point.prefilling(), captured)
-    assert found == simulate_prefill(SAIL, MODEL, point, captured)
+    assert found == simulate_step(SAIL, MODEL, point.prefilling(), captured)
     assert found.tokens == 48
     assert found.tokens_per_s == pytest.approx(48 / found.step_s)
     assert sum(found.breakdown.values()) == pytest.approx(found.step_s)
@@ -68,7 +68,7 @@ def test_a_step_of_the_phase_is_the_prefill_of_the_context(captured: Activations
 
 def test_a_prompt_of_one_token_is_a_step_of_decoding(captured: Activations) -> None:
     one, step = Point(context=1), simulate_step(SAIL, MODEL, Point(context=1), captured)
-    found = simulate_prefill(SAIL, MODEL, one, captured)
+    found = simulate_step(SAIL, MODEL, one.prefilling(), captured)
     assert found.step_s == step.step_s
     assert found.counts == step.counts
 

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.baselines.runners import runners
-from sailsim.analysis.results.runs import runs
+from sailsim.analysis.results.runs import runners, runs
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.expert_jobs import HeadJobs, Sharing
 from sailsim.sim.files import load_system
+from sailsim.sim.jobs import HeadJobs, Sharing
 from sailsim.sim.keys import point_key
 from sailsim.sim.patterns import PROFILES, InputRows
 from sailsim.sim.point import Point

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.baselines.runners import runners
-from sailsim.analysis.results.runs import runs
+from sailsim.analysis.results.runs import runners, runs
 from sailsim.sim import step_parts
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.expert_jobs import Sharing
 from sailsim.sim.files import load_system
+from sailsim.sim.jobs import Sharing
 from sailsim.sim.patterns import PROFILES, InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.step_parts import PROMPT_CHUNK, prompt_chunk

@@ -84,7 +84,6 @@ def test_what_needs_the_structure_alone_looks_at_no_scale(
     shutil.copy(spoilt(Path("m.gguf"), "blk.1.ffn_down", 18 * 5, 0x7E00), "bad.gguf")
     for command in (
         ["run", "--model", "?", "--context", "64"],
-        ["cost", "--model", "?", "--context", "64"],
         ["show", "model", "?"],
     ):
         said = []

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import click
 from rich.text import Text
 
-from sailsim.base.errors import SailsimError
-from sailsim.base.screen import escaped, screen
+from sailsim.base.errors import SailsimError, escaped
+from sailsim.base.screen import screen
 from sailsim.cli._command import Group
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.sim.gem5.binary import VARIABLE

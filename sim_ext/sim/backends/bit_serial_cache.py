@@ -6,14 +6,15 @@ arrays work in lockstep. Cycles are the paper's formulas and figures (Eckert et 
 matrix of a language model lies on the bit lines is derived from its rules for filters: docs/backends.md.
 """
 
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from math import ceil
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
-from sailsim.sim.backend import AlikeJobs, Backend, Product, Units
+from sailsim.sim.engine import Accelerator
+from sailsim.sim.jobs import AlikeJobs, Job, Product, Units
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part, has_codes
 from sailsim.sim.patterns import InputRows
@@ -117,36 +118,40 @@ def multiply_cycles(section: Section, wbits: int, abits: int) -> int:
     return max(1, cycles)
 
 
-class CacheJob:
-    """One product on the arrays: the fastest of the mappings with the fewest sums, which the cores add up."""
+def cache_job(section: Section, slices: int, request: Request) -> Job:
+    """One product on the arrays: the fastest of the mappings with the fewest sums, which the cores add up.
 
-    def __init__(self, section: Section, slices: int, request: Request) -> None:
-        _check(section, request)
-        self._clock = section.clock.si
-        mappings = _mappings(section, slices, request)
-        if not mappings:
-            raise SailsimError(
-                f"accelerator.accumulator is {section.accumulator}; allowed for {request.wbits} times "
-                f"{request.abits} bits is more."
-            )
-        self.mapping, self._phase_cycles = min(
-            ((m, _cycles(section, slices, request, m)) for m in mappings),
-            key=lambda found: (found[0].blocks, sum(found[1])),
+    Weights come before the arrays compute, so that the slower of DRAM and arrays adds to the rest.
+    """
+    _check(section, request)
+    mapping, phases = best_mapping(section, slices, request)
+    clock = section.clock.si
+    load, *computing = seconds = tuple(cycles / clock for cycles in phases)
+    levels = mapping.lanes.bit_length() - 1
+    return Job(
+        bytes=request.stored,
+        seconds=sum(phases) / clock,
+        throttled=lambda rate: max(load, request.stored / rate) + sum(computing),
+        slices=mapping.slices,
+        blocks=mapping.blocks,
+        cycles=sum(phases),
+        counts=(mapping.loads, mapping.rounds, mapping.rounds * mapping.steps, mapping.rounds * levels),
+        numbers=seconds,
+    )
+
+
+def best_mapping(section: Section, slices: int, request: Request) -> tuple[Mapping, tuple[int, ...]]:
+    """The mapping of a product and its cycles by `PHASES`. Raises SailsimError where no sum has room."""
+    mappings = _mappings(section, slices, request)
+    if not mappings:
+        raise SailsimError(
+            f"accelerator.accumulator is {section.accumulator}; allowed for {request.wbits} times "
+            f"{request.abits} bits is more."
         )
-        self.bytes = request.stored
-        self.slices = self.mapping.slices
-        self.blocks = self.mapping.blocks
-        self.cycles = sum(self._phase_cycles)
-        self.seconds = self.cycles / self._clock
-        self.numbers = tuple(cycles / self._clock for cycles in self._phase_cycles)
-        mapping = self.mapping
-        levels = mapping.lanes.bit_length() - 1
-        self.counts = (mapping.loads, mapping.rounds, mapping.rounds * mapping.steps, mapping.rounds * levels)
-
-    def throttled(self, rate: float) -> float:
-        """Weights come before the arrays compute, so that the slower of DRAM and arrays adds to the rest."""
-        load, *computing = self.numbers
-        return max(load, self.bytes / rate) + sum(computing)
+    return min(
+        ((m, _cycles(section, slices, request, m)) for m in mappings),
+        key=lambda each: (each[0].blocks, sum(each[1])),
+    )
 
 
 def _check(section: Section, request: Request) -> None:
@@ -166,14 +171,14 @@ def _mappings(section: Section, slices: int, request: Request) -> list[Mapping]:
 
     A sum may not have more bits than its rows.
     """
-    found, lanes = [], 1
+    mappings, lanes = [], 1
     bits = section.accumulator.whole - request.wbits - request.abits
     while lanes <= min(section.span.whole, section.arrays.whole * section.cols.whole):
         mapping = _mapping(section, slices, request, lanes)
         if bits >= 0 and mapping.length <= 1 << bits:
-            found.append(mapping)
+            mappings.append(mapping)
         lanes *= 2
-    return found
+    return mappings
 
 
 def _mapping(section: Section, slices: int, request: Request, lanes: int) -> Mapping:
@@ -246,15 +251,14 @@ class CacheUnits(Units):
 
     phases = PHASES
     counts = COUNTS
-    events = ()
     cores_convert = True
 
     def __init__(self, system: System, section: Section) -> None:
         self._system, self._section = system, section
-        self.job = cache(partial(CacheJob, section, system.llc.slices.whole))
+        self.job = cache(partial(cache_job, section, system.llc.slices.whole))
         """Of a `Request`; timed once for equal ones."""
 
-    def product(self, product: Product) -> CacheJob:
+    def product(self, product: Product) -> Job:
         """A product of whole numbers by itself, its weights packed."""
         k, n, batch, wbits, abits, group = product
         return self.job(Request(k, n, batch, wbits, abits, group, k * ceil(n * wbits / 8)))
@@ -267,7 +271,7 @@ class CacheUnits(Units):
         activations: Activations,
     ) -> AlikeJobs:
         """The products of a step."""
-        return AlikeJobs(partial(request_of, abits=point.abits), self.job, len(inputs.it))
+        return AlikeJobs(lambda op: self.job(request_of(op, point.abits)), len(inputs.it))
 
     def memory(self, threads: int) -> MemorySystem:
         """Weights come from the server's DRAM, as fast as they are read and the slices' buses take them."""
@@ -280,22 +284,16 @@ class CacheUnits(Units):
         return [NOT_MODELLED]
 
 
-@lru_cache(maxsize=8)
-def _units(system: Same[System], section: Same[Section]) -> CacheUnits:
-    """Units of machines that were asked for last, with the products that they have timed."""
-    return CacheUnits(system.it, section.it)
-
-
-class BitSerialCache(Backend):
+class BitSerialCache(Accelerator):
     """`[accelerator] backend = "bit_serial_cache"`."""
 
-    software = "bit-serial-macs"
+    software = ("bit-serial-macs",)
 
-    def units(self, system: System, point: Point) -> CacheUnits:
+    def make_units(self, system: System, *choices: Any) -> CacheUnits:
         """The arrays of the machine's slices."""
         section = system.accelerator
         assert isinstance(section, Section)
-        return _units(Same(system), Same(section))
+        return CacheUnits(system, section)
 
     def takes(self, op: Op) -> bool:
         """Whole numbers alone: what has scalar codes."""

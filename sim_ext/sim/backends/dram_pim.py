@@ -8,16 +8,17 @@ stored. Accesses follow the commands of AiM (Lee et al., ISSCC 2022) in closed f
 """
 
 from collections.abc import Sequence
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from math import ceil
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
 from sailsim.sim.accelerator import AcceleratorSection
-from sailsim.sim.backend import AlikeJobs, Backend, Product, Stored, Units
+from sailsim.sim.engine import Accelerator, Stored
+from sailsim.sim.jobs import AlikeJobs, Job, Product, Units
 from sailsim.sim.memory_path import server_memory
 from sailsim.sim.parts import Part
 from sailsim.sim.patterns import InputRows
@@ -143,11 +144,11 @@ def blocks(section: Section, k: int, n: int) -> list[Block]:
     """What a bank holds of a (k, n) matrix: outputs are dealt to the banks, inputs cut into pieces."""
     together = max(1, section.registers.whole)
     owned = ceil(n / section.outputs)
-    found = []
+    held = []
     for pieces, length in _cut(k, section.piece):
         each = ceil(length * section.element.whole / 8 / section.access.whole)
-        found += [Block(pieces * times, outputs, each) for times, outputs in _cut(owned, together)]
-    return found
+        held += [Block(pieces * times, outputs, each) for times, outputs in _cut(owned, together)]
+    return held
 
 
 def _cut(whole: int, size: int) -> list[tuple[int, int]]:
@@ -156,11 +157,11 @@ def _cut(whole: int, size: int) -> list[tuple[int, int]]:
     return [(times, part) for times, part in ((full, size), (1, rest)) if times and part]
 
 
-def _in_rows(section: Section, found: Sequence[Block]) -> tuple[float, float]:
+def _in_rows(section: Section, held: Sequence[Block]) -> tuple[float, float]:
     """Seconds in which a bank opens and closes rows, and in which it passes from access to access."""
     interval = max(section.tccd.si, section.compute.si)
     opened = multiplied = 0.0
-    for block in found:
+    for block in held:
         for often, inside in _cut(block.outputs * block.accesses, section.accesses):
             passing = (inside - 1) * interval
             whole = max(section.open.si + passing + section.close.si, section.cycle.si)
@@ -169,42 +170,37 @@ def _in_rows(section: Section, found: Sequence[Block]) -> tuple[float, float]:
     return opened, multiplied
 
 
-class BankJob:
-    """One product: outputs are dealt to the banks, pieces of the input take turns in the buffer."""
+def bank_job(section: Section, request: Request) -> Job:
+    """One product: outputs are dealt to the banks, pieces of the input take turns in the buffer.
 
-    bytes = 0.0  # of the server's memory: the weights lie in the banks
-    slices = 1  # the device is handed a product as a whole
-
-    def __init__(self, section: Section, request: Request) -> None:
-        k, n, batch = request
-        owned, turns = ceil(n / section.outputs), ceil(k / section.piece)
-        stay = section.registers.whole > 0
-        found = blocks(section, k, n)
-        pieces = found if stay else blocks(section, k, 1)
-        opened, multiplied = _in_rows(section, found)
-        results = owned if stay else turns * owned
-        given = 1 if section.sums.value == "device" else section.lanes.whole * (1 if stay else turns)
-        carried = k * section.element.whole / 8 + n * given * section.result.whole / 8
-        linked = section.link_latency.si + batch * carried / section.link.si
-        slower = batch / (1 - section.refresh.si / section.refresh_interval.si)
-        written = sum(block.times * block.accesses for block in pieces) * section.write.si
-        banks = tuple(slower * part for part in (written, opened, multiplied, results * section.read.si))
-        self.numbers = (linked, *banks)
-        self.seconds = sum(self.numbers)
-        self.cycles = ceil(sum(banks) / section.tccd.si)
-        self.blocks = given
-        rows = sum(block.times * block.rows(section) for block in found)
-        accesses = sum(block.times * block.outputs * block.accesses for block in found)
-        self.counts = (batch * rows, batch * accesses, batch * results)
-
-    def throttled(self, rate: float) -> float:
-        """Nothing comes from the server's DRAM."""
-        return self.seconds
-
-
-def request_of(op: Op) -> Request:
-    """What decides the job of an operation: its shape; its format is that of the multipliers."""
-    return Request(op.k, op.n, op.batch)
+    Nothing of it comes from the server's memory: the weights lie in the banks.
+    """
+    k, n, batch = request
+    owned, turns = ceil(n / section.outputs), ceil(k / section.piece)
+    stay = section.registers.whole > 0
+    held = blocks(section, k, n)
+    pieces = held if stay else blocks(section, k, 1)
+    opened, multiplied = _in_rows(section, held)
+    results = owned if stay else turns * owned
+    given = 1 if section.sums.value == "device" else section.lanes.whole * (1 if stay else turns)
+    carried = k * section.element.whole / 8 + n * given * section.result.whole / 8
+    linked = section.link_latency.si + batch * carried / section.link.si
+    slower = batch / (1 - section.refresh.si / section.refresh_interval.si)
+    written = sum(block.times * block.accesses for block in pieces) * section.write.si
+    banks = tuple(slower * part for part in (written, opened, multiplied, results * section.read.si))
+    seconds = sum((linked, *banks))
+    rows = sum(block.times * block.rows(section) for block in held)
+    accesses = sum(block.times * block.outputs * block.accesses for block in held)
+    return Job(
+        bytes=0.0,
+        seconds=seconds,
+        throttled=lambda rate: seconds,
+        slices=1,  # the device is handed a product as a whole
+        blocks=given,
+        cycles=ceil(sum(banks) / section.tccd.si),
+        counts=(batch * rows, batch * accesses, batch * results),
+        numbers=(linked, *banks),
+    )
 
 
 class BankUnits(Units):
@@ -212,15 +208,14 @@ class BankUnits(Units):
 
     phases = PHASES
     counts = COUNTS
-    events = ()
 
     def __init__(self, system: System, section: Section) -> None:
         self._system, self._section = system, section
-        self.job = cache(partial(BankJob, section))
+        self.job = cache(partial(bank_job, section))
         """Of a `Request`; timed once for equal ones."""
         self.cores_convert = section.sums.value == "cores"
 
-    def product(self, product: Product) -> BankJob:
+    def product(self, product: Product) -> Job:
         """A product of the multipliers' numbers by itself."""
         element = self._section.element.whole
         if (product.wbits, product.abits, product.group_size) != (element, element, 0):
@@ -238,7 +233,7 @@ class BankUnits(Units):
         activations: Activations,
     ) -> AlikeJobs:
         """The products of a step."""
-        return AlikeJobs(request_of, self.job, len(inputs.it))
+        return AlikeJobs(lambda op: self.job(Request(op.k, op.n, op.batch)), len(inputs.it))
 
     def memory(self, threads: int) -> MemorySystem:
         """The server's DRAM is the cores' alone."""
@@ -251,26 +246,20 @@ class BankUnits(Units):
         return [own, NOT_MODELLED]
 
 
-@lru_cache(maxsize=8)
-def _units(system: Same[System], section: Same[Section]) -> BankUnits:
-    """Units of machines that were asked for last, with the products that they have timed."""
-    return BankUnits(system.it, section.it)
-
-
 def _section(system: System) -> Section:
     assert isinstance(system.accelerator, Section)
     return system.accelerator
 
 
-class DramPim(Backend):
+class DramPim(Accelerator):
     """`[accelerator] backend = "dram_pim"`."""
 
-    software = "bank-macs"
+    software = ("bank-macs",)
     priced = False
 
-    def units(self, system: System, point: Point) -> BankUnits:
+    def make_units(self, system: System, *choices: Any) -> BankUnits:
         """The channels of the machine's device."""
-        return _units(Same(system), Same(_section(system)))
+        return BankUnits(system, _section(system))
 
     def takes(self, op: Op) -> bool:
         """Every product: weights of any type are stored in the multipliers' format."""

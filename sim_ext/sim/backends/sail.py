@@ -9,11 +9,11 @@ from functools import lru_cache, partial
 from math import ceil
 from typing import Any
 
-from sailsim.base.stamp import Stamp, stamp
+from sailsim.base.stamp import stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
-from sailsim.sim.backend import Backend, EnergyShape, Job, Jobs, Units
-from sailsim.sim.expert_jobs import HeadJobs, Sharing
+from sailsim.sim.engine import Accelerator, EnergyShape
+from sailsim.sim.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
 from sailsim.sim.memory_path import memory
 from sailsim.sim.nbw import NBWS, PER_TENSOR
 from sailsim.sim.parts import Part, block_sizes, has_codes
@@ -58,7 +58,7 @@ def request_of(op: Op, point: Point) -> TileRequest:
     return TileRequest(shape, stored, minimum=fmt.minimum, codebook=codebook)
 
 
-class SailJobs:
+class SailJobs(StepJobs):
     """The tiles of one step."""
 
     def __init__(
@@ -73,23 +73,20 @@ class SailJobs:
         self._units, self._point, self._profiles = units, point, profiles
         self.keys, self._units_of = keys, sharing
 
-    def request(self, op: Op) -> TileRequest:
-        """As `request_of`."""
-        return request_of(op, self._point)
-
-    def jobs(self, request: TileRequest, inputs: Sequence[int]) -> Jobs:
+    def jobs(self, op: Op, inputs: Sequence[int]) -> Jobs:
         """The tiles, timed once for equal patterns; the fastest of all NBWs where that is asked."""
-        return self._on(self._units, request, inputs)
+        return self._on(self._units, op, inputs)
 
     def side_by_side(self, op: Op, inputs: Sequence[int]) -> Jobs:
         """Matrices of their own inputs, dealt to the slices."""
         ((one, matrices),) = op.products
         sharing = Sharing.of(int(matrices), self._units.config.slices)
-        jobs = self._on(self._units_of(sharing.cut), self.request(one), inputs)
+        jobs = self._on(self._units_of(sharing.cut), one, inputs)
         return HeadJobs(jobs, sharing, len(TILE_PHASES))
 
-    def _on(self, units: PimUnits, request: TileRequest, inputs: Sequence[int]) -> Jobs:
-        """The tiles of a request on some slices."""
+    def _on(self, units: PimUnits, op: Op, inputs: Sequence[int]) -> Jobs:
+        """The tiles of an operation on some slices."""
+        request = request_of(op, self._point)
         if request.shape.nbw == PER_TENSOR:
             return FastestTiles(units.every_nbw(request, partial(self._profiles_of, inputs)))
         return units.table(request, self._profiles_of(inputs, request.shape))
@@ -112,6 +109,7 @@ class SailUnits(Units):
         self._pim = PimUnits(system, substrate=substrate, convert=convert, prt=prt)
         self._substrate, self._convert, self._prt = substrate, convert, prt
         self._sharing: dict[int, PimUnits] = {}
+        self._memory: dict[int, MemorySystem] = {}
         self.cores_convert = self._pim.config.convert == "cores"
         self._key = (self._pim.key, memory(system))
 
@@ -138,11 +136,9 @@ class SailUnits(Units):
         }
         keys: Sequence[Hashable]
         if len(profiles) == 1:
-            keys = [profile.key for found in profiles.values() for profile in found]
+            keys = [profile.key for each in profiles.values() for profile in each]
         else:
-            keys = list(
-                zip(*([profile.key for profile in found] for found in profiles.values()), strict=True)
-            )
+            keys = list(zip(*([profile.key for profile in each] for each in profiles.values()), strict=True))
         return SailJobs(self._pim, point, profiles, keys, self._of_slices)
 
     def _of_slices(self, slices: int) -> PimUnits:
@@ -158,14 +154,15 @@ class SailUnits(Units):
             )
         return self._sharing[slices]
 
-    def chosen(self, job: Job) -> int:
+    def chosen(self, job: TimedTile) -> int:
         """The NBW of a tile."""
-        assert isinstance(job, TimedTile)
         return job.nbw
 
     def memory(self, threads: int) -> MemorySystem:
         """DRAM beside the units' own misses and the room in the LLC."""
-        return memory(self._system, threads)
+        if threads not in self._memory:
+            self._memory[threads] = memory(self._system, threads)
+        return self._memory[threads]
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """Whose patterns they are, what can make a larger machine slower, and what is left out."""
@@ -178,42 +175,30 @@ class SailUnits(Units):
         ]
 
 
-@lru_cache(maxsize=8)
-def _units(
-    system: Same[System], substrate: str | None, convert: str | None, prt: bool, _substrate: Stamp
-) -> SailUnits:
-    """Units of machines that were asked for last, with the tiles that they have timed.
-
-    A substrate may be a file, which may be another one by now.
-    """
-    return _first_of_equal(SailUnits(system.it, substrate, convert, prt))
-
-
-@lru_cache(maxsize=8)
-def _first_of_equal(units: SailUnits) -> SailUnits:
-    """The units themselves, or equal ones that came before, with the work that is known of them."""
-    return units
-
-
-@lru_cache(maxsize=256)
+@lru_cache(
+    maxsize=256
+)  # making a point takes longer than a step that is known, and machines ask for the same
 def _alternatives(point: Point) -> tuple[Point, ...]:
-    """Machines of a study ask for the same few points."""
     if point.nbw != PER_TENSOR:
         return (point,)
     return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
 
 
-class SailBackend(Backend):
+class SailBackend(Accelerator):
     """`[pim]`: a data feeding module and arrays beside each slice."""
 
-    software = "lut-gemv"
+    software = ("lut-gemv",)
     choices = ("nbw", "substrate", "convert", "prt", "attention", "overlap")
 
-    def units(self, system: System, point: Point) -> SailUnits:
-        """The units under a point's choices, kept from step to step."""
+    def make_units(self, system: System, *choices: Any) -> SailUnits:
+        """The units under a point's choices."""
+        substrate, convert, prt, _ = choices
+        return SailUnits(system, substrate, convert, prt)
+
+    def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
+        """Those, and of the substrate's file that it is the same: it may be another one by now."""
         own = None if system.pim is None else str(system.pim.substrate.value)
-        file = substrate_path(point.substrate or own or "")
-        return _units(Same(system), point.substrate, point.convert, point.prt, stamp(file))
+        return point.substrate, point.convert, point.prt, stamp(substrate_path(point.substrate or own or ""))
 
     def alternatives(self, point: Point) -> tuple[Point, ...]:
         """Where the NBW is each tensor's own: that, and every NBW for all of them.

@@ -44,7 +44,7 @@ def test_a_kind_is_a_file_that_ships():
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_ships_is_its_own_default(kind):
     found = kind.quantities()
-    assert list(found) == list(kind.rules())
+    assert list(found) == list(kind.RULES)
     assert kind.default() == kind(**{name: float(q.value) for name, q in found.items()})
     # Citations stand in the file once and in full wherever a constant is shown.
     assert all(" " in q.source or q.source == "here" for q in found.values())
@@ -113,8 +113,8 @@ def test_files_of_other_kinds_are_refused(tmp_path, dear):
     with pytest.raises(SailsimError, match=r"own\.toml: kind is 'cost', as that of .*one file of each"):
         files_by_kind([dear, dear], [CostConstants])
     area = written(tmp_path, 'extends = "area"\n', "area.toml")
-    result = CliRunner().invoke(main, ["cost", "--model", POINT.model, "--constants", str(area)])
+    result = CliRunner().invoke(main, ["run", "--model", POINT.model, "--constants", str(area)])
     assert result.exit_code == 2
-    assert "area.toml: kind is 'area'; allowed here is cost." in result.output
+    assert "area.toml: kind is 'area'; allowed here is cost or energy." in result.output
     with pytest.raises(SailsimError, match=r"constants 'gone' is unknown; allowed are area, cost, energy"):
         compare(POINT, constants=["gone"])

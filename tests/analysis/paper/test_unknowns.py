@@ -8,18 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
-from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
-from sailsim.analysis.baselines.kernel_rates import kernel_rates
 from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, judged
 from sailsim.analysis.paper.reproduce import screen
 from sailsim.analysis.paper.unknowns import Factor, Levels, machine_factors, space
 from sailsim.analysis.results.compare import compare
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Quantity
+from sailsim.sim.backends.cores import kernel_rates, predict_cores
+from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_card, load_system
+from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.vary import leaves
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.load import load_model
@@ -159,8 +158,8 @@ def test_the_nominal_machine_is_what_the_commands_give(index: int) -> None:
     system, model = load_system("sail-n1"), load_model(workload.model)
     point, fmt = workload.point("sail-n1", 128), uniform_format(workload.wbits, 128)
     sail = simulate_step(system, model, point)
-    cpu = cpu_tokens_per_s(system, model, fmt, workload.threads, workload.batch, workload.context)
-    card = gpu_tokens_per_s(load_card("v100"), model, fmt, workload.batch, workload.context)
+    cpu = predict_cores(system, model, fmt, workload.threads, workload.batch, workload.context)
+    card = predict_card(load_card("v100"), model, fmt, workload.batch, workload.context)
     assert outcomes.of("sail", "tokens_per_s")[0] == sail.tokens_per_s
     assert outcomes.of("cores", "tokens_per_s")[0] == pytest.approx(cpu.tokens_per_s)
     assert outcomes.of("v100", "tokens_per_s")[0] == pytest.approx(card.tokens_per_s)

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sailsim.analysis.baselines.cpu_software import MEASURED, SIMULATED, SOFTWARE
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.figure import Axis, Figure, Panel, captioned, draw, values
 from sailsim.analysis.render.figures import FIGURES, Study
@@ -17,6 +16,7 @@ from sailsim.analysis.render.style import DASHES, MARKERS, OKABE_ITO, PHASE_STYL
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.cores import MEASURED, SIMULATED, SOFTWARE
 from sailsim.sim.engine import PHASES
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sailsim.analysis.baselines.simulated_rows import decode_rows
 from sailsim.analysis.render.figure import captioned, draw
 from sailsim.analysis.render.figures import FIGURES
 from sailsim.analysis.render.gem5_figures import (
@@ -22,6 +21,7 @@ from sailsim.analysis.render.gem5_figures import (
 )
 from sailsim.analysis.render.report import report
 from sailsim.analysis.render.style import save
+from sailsim.analysis.results.gem5_steps import decode_rows
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5

@@ -6,12 +6,12 @@ Where this fails, the sentence and the table that README should have are in the 
 from dataclasses import replace
 from pathlib import Path
 
-from sailsim.analysis.baselines.runners import named, packed, shipped_runners
-from sailsim.analysis.baselines.simulated_rows import HOST, decode_rows
 from sailsim.analysis.render.answer import BESIDE, CARDS, COLUMNS, ORDINARY, row
 from sailsim.analysis.render.gem5_figures import regions_together
 from sailsim.analysis.render.markdown import table
 from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.gem5_steps import HOST, decode_rows
+from sailsim.analysis.results.runs import named, packed, shipped_runners
 from sailsim.sim.files import load_system
 from sailsim.workloads.load import load_model
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis.baselines.fitted import fitted_constants
-from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import load_paper
@@ -21,10 +19,11 @@ from sailsim.analysis.render.report import report
 from sailsim.analysis.results.equal_quality import losses
 from sailsim.analysis.results.joins import joined
 from sailsim.analysis.results.results import Runs, stored_runs
-from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.runs import evaluate, runners
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.sim.sweep import run_sweep
@@ -204,8 +203,8 @@ def test_what_the_store_lacks_is_no_data(swept, frame):
 def test_area_of_the_arrays():
     found = area(load_system("sail-n1"))
     bits = 32 * 16 * 256 * 256
-    assert found.slices * found.parts.arrays == pytest.approx(bits * 0.027e-6 / 0.4)
-    assert found.slices * found.parts.arrays / found.llc_mm2 == pytest.approx(16 * 8 / 1024)
+    assert found.slices * found.parts["arrays"] == pytest.approx(bits * 0.027e-6 / 0.4)
+    assert found.slices * found.parts["arrays"] / found.bases["LLC"] == pytest.approx(16 * 8 / 1024)
     with pytest.raises(SailsimError, match="graviton2"):
         area(load_system("graviton2"))
 

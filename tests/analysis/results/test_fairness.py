@@ -2,10 +2,10 @@
 
 import pytest
 
-from sailsim.analysis.baselines.cpu import cpu_tokens_per_s
-from sailsim.analysis.baselines.fitted import fitted_constants
+from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.point import Point
 from sailsim.sim.vary import vary
 from sailsim.workloads.formats import weight_format
@@ -30,7 +30,7 @@ def test_floats_that_only_the_cores_multiply_gain_nothing_from_the_units(threads
     """The same cores on the same weights: two descriptions of one machine, within what they leave out."""
     system, model = load_system("sail-n1"), load_model("llama-2-7b")
     sail = simulate_step(system, model, Point(weights="f16", threads=threads, context=64))
-    cores = cpu_tokens_per_s(system, model, weight_format("f16"), threads, 1, 64)
+    cores = predict_cores(system, model, weight_format("f16"), threads, 1, 64)
     assert sail.tokens_per_s == pytest.approx(cores.tokens_per_s, rel=0.1)
 
 

@@ -2,11 +2,10 @@
 
 from dataclasses import fields, replace
 
-from sailsim.analysis.baselines.runners import SAIL
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.results.joins import as_frame
 from sailsim.analysis.results.results import FREE, Runs
-from sailsim.analysis.results.runs import runs
+from sailsim.analysis.results.runs import SAIL, runs
 from sailsim.sim.point import Point
 
 OTHERS = {"prt", "seed", "activations"}

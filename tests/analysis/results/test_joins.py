@@ -6,21 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sailsim.analysis.baselines.runners import runners
 from sailsim.analysis.costs.constants import Span
-from sailsim.analysis.costs.dollars import CostConstants, prices
+from sailsim.analysis.costs.dollars import PAYMENTS, CostConstants, prices
 from sailsim.analysis.costs.energy import EnergyConstants
 from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.joins import (
-    JOINED,
-    PAYMENTS,
-    as_frame,
-    energy_of,
-    joined,
-    speedup,
-    tokens_per_usd,
-)
-from sailsim.analysis.results.runs import COLUMNS, runs
+from sailsim.analysis.results.joins import JOINED, as_frame, energy_of, joined, speedup, tokens_per_usd
+from sailsim.analysis.results.runs import COLUMNS, runners, runs
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point

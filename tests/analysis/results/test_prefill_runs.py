@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis.baselines.gpu_prompts import gpu_prompt_tokens_per_s, prompt_work
-from sailsim.analysis.baselines.kinds import FASTEST
-from sailsim.analysis.baselines.runners import named
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.joins import as_frame, joined
-from sailsim.analysis.results.runs import problems, runs
+from sailsim.analysis.results.runs import named, problems, runs
 from sailsim.analysis.results.sweep import sweep
-from sailsim.sim.engine import simulate_prefill
+from sailsim.sim.backends.cores import FASTEST
+from sailsim.sim.backends.roofline import predict_card
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_card, load_system
+from sailsim.sim.fitted import prompt_work
 from sailsim.sim.point import Point
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.load import load_model
@@ -38,11 +38,11 @@ def test_every_runner_has_a_first_token_or_a_reason() -> None:
 
 def test_runners_are_what_they_say_alone() -> None:
     found = {run.runner: run for run in runs(POINT)}
-    sail = simulate_prefill(
-        load_system("sail-n1"), MODEL, Point(model=POINT.model, context=96, batch=2, threads=8)
+    sail = simulate_step(
+        load_system("sail-n1"), MODEL, Point(model=POINT.model, context=96, batch=2, threads=8).prefilling()
     )
     assert found["sail"].step_s == sail.step_s
-    card = gpu_prompt_tokens_per_s(load_card("a10g"), MODEL, uniform_format(4, 128), 96, 2)
+    card = predict_card(load_card("a10g"), MODEL, uniform_format(4, 128), 2, prompt=96)
     assert (found["a10g"].tokens_per_s, found["a10g"].low) == (card.tokens_per_s, card.low)
     assert "Snapdragon" in found["cores-lut"].reason
     assert "four-bit kernels was measured" in found["a100-serving"].reason

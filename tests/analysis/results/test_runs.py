@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis.baselines.cpu import cpu_tokens_per_s, packed_tokens_per_s
-from sailsim.analysis.baselines.gpu import gpu_tokens_per_s
-from sailsim.analysis.baselines.runners import runners
-from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, runs
+from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, runners, runs
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.cores import predict_cores
+from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import card_names, load_card, load_system
 from sailsim.sim.point import Point
@@ -54,12 +53,12 @@ def test_sail_is_what_the_engine_says() -> None:
 def test_baselines_are_what_they_say_alone() -> None:
     found = by_name(POINT)
     fmt, machine = uniform_format(4, 128), load_system("sail-n1")
-    for name, software, threads, predict in (
-        ("cores", "llama.cpp", 8, cpu_tokens_per_s),
-        ("cores-ampere", "ampere", 8, cpu_tokens_per_s),
-        ("cores-all", "llama.cpp", 64, packed_tokens_per_s),
+    for name, software, threads, instances in (
+        ("cores", "llama.cpp", 8, 1),
+        ("cores-ampere", "ampere", 8, 1),
+        ("cores-all", "llama.cpp", 64, None),
     ):
-        alone = predict(machine, MODEL, fmt, threads, 2, 64, software=software)
+        alone = predict_cores(machine, MODEL, fmt, threads, 2, 64, software=software, instances=instances)
         run = found[name]
         assert (run.tokens_per_s, run.low, run.high) == (alone.tokens_per_s, alone.low, alone.high)
         assert run.phases == dict(alone.parts)
@@ -70,18 +69,11 @@ def test_baselines_are_what_they_say_alone() -> None:
         ("-f16", weight_format("f16"), "llama.cpp"),
         ("-serving", fmt, "serving"),
     ):
-        card = gpu_tokens_per_s(load_card("l4"), MODEL, weights, 2, 64, software=software)
+        card = predict_card(load_card("l4"), MODEL, weights, 2, 64, software=software)
         run = found[f"l4{end}"]
         assert (run.tokens_per_s, run.format, run.cores) == (card.tokens_per_s, weights.name, None)
         assert run.energy_j is None
         assert run.energy_high_j == pytest.approx(72 * card.step_s)
-
-
-def test_the_format_of_a_point_is_made_in_one_place() -> None:
-    assert replace(POINT, wbits=3, group_size=64).formats(MODEL) == uniform_format(3, 64)
-    source = Path(__file__).parents[3] / "analysis" / "results"
-    made = [path.name for path in source.glob("*.py") if "uniform_format(" in path.read_text("utf-8")]
-    assert made == []
 
 
 def test_every_runner_has_the_formats_that_the_point_says() -> None:
@@ -93,7 +85,7 @@ def test_every_runner_has_the_formats_that_the_point_says() -> None:
         "f16",
         f"f16 {len(list(MODEL.linears()))} tensors",
     )
-    alone = cpu_tokens_per_s(load_system("sail-n1"), MODEL, fmt, 8, 2, 64)
+    alone = predict_cores(load_system("sail-n1"), MODEL, fmt, 8, 2, 64)
     assert found["cores"].tokens_per_s == alone.tokens_per_s
     assert found["sail"].memory_bytes == fmt.model_bytes(MODEL) + MODEL.kv_bytes_per_token() * 2 * 64
     # Rows of 576 weights are no blocks of 256: llama.cpp falls back to q5_0 and q8_0 for them.
@@ -181,9 +173,3 @@ def test_a_machine_may_come_by_itself_or_by_its_file(tmp_path: Path) -> None:
         assert again["sail"].point.system == str(path)
         assert again["sail"].step_s == mine["sail"].step_s
         assert again["cores"].tokens_per_s == mine["cores"].tokens_per_s
-
-
-def test_machines_of_one_name_have_their_own_baselines() -> None:
-    fast = vary(load_system("sail-n1"), {"memory.read_share": 0.95})
-    own, ours = by_name(POINT, system=fast)["cores"], by_name(POINT)["cores"]
-    assert (own.tokens_per_s or 0) > (ours.tokens_per_s or 0) > 0

@@ -17,6 +17,7 @@ from calibration import (
     kernel_ratios,
     lut_problem,
     measurements,
+    needless,
     packed_check,
     prompt_problem,
     simulated_problem,
@@ -25,9 +26,9 @@ from calibration import (
 from calibration import (
     errors as fit_errors,
 )
-from sailsim.analysis.baselines import simulated_rows
-from sailsim.analysis.baselines.fitted import fitted_constants, held_out_results
-from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.costs.constants import data_file
+from sailsim.analysis.results.gem5_steps import TABLE
+from sailsim.sim.fitted import fitted_constants, held_out_results
 
 pytestmark = pytest.mark.slow
 
@@ -119,15 +120,15 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
             row["tok_s"] = str(float(row["tok_s"]) * 3)
         return rows
 
-    def noted_runs(table=simulated_rows.TABLE):
+    def noted_runs(table=TABLE):
         seen.add(table)
         return runs(table)
 
     for module in READERS:
         monkeypatch.setattr(module, "read_table", absurd)
-    for module in (simulated_rows, simulated_problem):
+    for module in (needless, simulated_problem):
         monkeypatch.setattr(module, "decode_rows", noted_runs)
-    simulated_rows.comparison_cycles.cache_clear()
+    needless.comparison_cycles.cache_clear()
     again = fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}
     for part in ("cpu_covariance", "gpu_covariance"):

@@ -7,9 +7,8 @@ import pytest
 
 from calibration.cores_problem import core_problem
 from calibration.solver import solve
-from sailsim.analysis.baselines.core_kinds import core_of
-from sailsim.analysis.baselines.fitted import fitted_constants
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import core_of, fitted_constants
 
 
 @pytest.mark.slow

@@ -4,13 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from calibration.needless import SAME_STEP, SEARCHING
 from calibration.simulated_problem import neon_problem
 from calibration.solver import Problem, solve
-from sailsim.analysis.baselines.simulated_rows import (
-    SAME_STEP,
-    SEARCHING,
-    decode_rows,
-)
+from sailsim.analysis.results.gem5_steps import decode_rows
 
 
 def test_the_fit_finds_the_constants_that_rows_were_made_with() -> None:

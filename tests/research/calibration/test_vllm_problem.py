@@ -7,20 +7,15 @@ import pytest
 
 from calibration.solver import solve
 from calibration.vllm_problem import vllm_problem
-from sailsim.analysis.baselines.gpu import (
-    GpuConstants,
-    GpuSheet,
-    gpu_tokens_per_s,
-    requests_tokens_per_s,
-    step_parts,
-)
-from sailsim.analysis.baselines.predict import baseline
-from sailsim.analysis.baselines.prediction import Work
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.roofline import GpuConstants, GpuSheet, predict_card, predict_requests, step_parts
 from sailsim.sim.files import load_card
+from sailsim.sim.fitted import Work
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
+
+from ...sim.backends.predictions import predict
 
 EIGHT = load_model("llama-3-8b")
 HALF = weight_format("f16")
@@ -77,44 +72,31 @@ def test_a_step_of_serving_is_its_closed_forms() -> None:
 
 def test_prompts_of_others_are_a_term_of_their_own() -> None:
     card = load_card("l4")
-    step = gpu_tokens_per_s(card, EIGHT, HALF, 8, 1024 + 128)
-    served = requests_tokens_per_s(card, EIGHT, HALF, 8, 1024, 256)
+    step = predict_card(card, EIGHT, HALF, 8, 1024 + 128)
+    served = predict_requests(card, EIGHT, HALF, 8, 1024, 256)
     assert "prompts" not in step.parts
     assert served.step_s == pytest.approx(step.step_s + served.parts["prompts"])
-    twice = requests_tokens_per_s(card, EIGHT, HALF, 16, 1024, 256)
+    twice = predict_requests(card, EIGHT, HALF, 16, 1024, 256)
     assert twice.parts["prompts"] == pytest.approx(2 * served.parts["prompts"])
-    shorter = requests_tokens_per_s(card, EIGHT, HALF, 8, 1024, 128)
+    shorter = predict_requests(card, EIGHT, HALF, 8, 1024, 128)
     assert shorter.parts["prompts"] == pytest.approx(2 * served.parts["prompts"])
     assert served.low < served.tokens_per_s < served.high
-    assert served == baseline("l4", EIGHT, HALF, None, 8, requests=(1024, 256))
+    assert served == predict("l4", EIGHT, HALF, batch=8, requests=(1024, 256))
+
+
+def test_the_share_of_prompts_is_what_the_page_tells() -> None:
+    served = predict("l4", EIGHT, HALF, batch=32, requests=(1024, 256))
+    assert round(100 * served.parts["prompts"] / served.step_s) == 19
 
 
 @pytest.mark.parametrize(
     ("machine", "fmt", "words"),
     [
         ("l4", uniform_format(4, 128), ["format", "w4g128", "16 bits"]),
-        ("graviton2", HALF, ["requests", "1024+256", "graviton2"]),
         ("t4", HALF, ["t4", "needs", "allowed"]),
     ],
 )
 def test_bad_requests_are_one_sentence(machine: str, fmt: object, words: list[str]) -> None:
     with pytest.raises(SailsimError) as error:
-        baseline(machine, EIGHT, fmt, None, 8, requests=(1024, 256))
+        predict(machine, EIGHT, fmt, batch=8, requests=(1024, 256))
     assert all(word in str(error.value) for word in words)
-
-
-@pytest.mark.parametrize(
-    ("asked", "words"),
-    [
-        ({"requests": (0, 256)}, "prompt tokens of requests are 0, allowed is at least 1"),
-        ({"requests": (256, 0)}, "generated tokens of requests are 0, allowed is at least 1"),
-        ({"requests": (256, 128), "prompt": 100}, "prompt is 100, allowed with requests is none"),
-        ({"requests": (256, 128), "threads": 9}, "threads is 9, allowed is none for the GPU card l4"),
-        ({"requests": (256, 128), "software": "ampere"}, "software is 'ampere', allowed for the GPU card l4"),
-        ({"requests": (256, 128), "instances": 3}, "instances is 3, allowed is 1 for the GPU card l4"),
-    ],
-)
-def test_nothing_that_is_said_of_requests_is_ignored(asked: dict[str, object], words: str) -> None:
-    with pytest.raises(SailsimError) as error:
-        baseline("l4", EIGHT, HALF, batch=8, **asked)  # type: ignore[arg-type]
-    assert words in str(error.value)

@@ -2,6 +2,7 @@
 
 from math import ceil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,16 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backend import Product, backend_of
 from sailsim.sim.backends.bit_serial_cache import (
     PHASES,
-    CacheJob,
     Request,
     Section,
+    best_mapping,
+    cache_job,
     multiply_cycles,
 )
-from sailsim.sim.engine import simulate_step
+from sailsim.sim.engine import accelerator_of, simulate_step
 from sailsim.sim.files import load_system
+from sailsim.sim.jobs import Product
 from sailsim.sim.point import Point
 from sailsim.workloads.load import load_model
 
@@ -41,9 +43,11 @@ def quantity(field: str, value: str, unit: str) -> str:
 
 
 def job(slices: int = 14, k: int = 64, n: int = 8, batch: int = 1, wbits: int = 8, abits: int = 8,
-        group: int = 0, **values: float) -> CacheJob:  # fmt: skip
-    stored = k * ceil(n * wbits / 8)
-    return CacheJob(section(**values), slices, Request(k, n, batch, wbits, abits, group, stored))
+        group: int = 0, **values: float) -> Any:  # fmt: skip
+    """The job, and its mapping."""
+    request = Request(k, n, batch, wbits, abits, group, k * ceil(n * wbits / 8))
+    mapping, _ = best_mapping(section(**values), slices, request)
+    return SimpleNamespace(**cache_job(section(**values), slices, request)._asdict(), mapping=mapping)
 
 
 def test_a_multiplication_takes_the_papers_cycles() -> None:
@@ -118,11 +122,11 @@ def test_weights_come_before_the_arrays_compute() -> None:
 
 
 def test_weights_come_no_faster_than_they_are_read() -> None:
-    units: Any = backend_of(SYSTEM).units(SYSTEM, Point())
+    units: Any = accelerator_of(SYSTEM).units(SYSTEM, Point())
     assert units.memory(1).stream_limit == 204.8e9
     accelerator = section(fill=10)
     slow = SYSTEM.model_copy(update={"accelerator": accelerator})
-    assert backend_of(slow).units(slow, Point()).memory(1).stream_limit == 10e9
+    assert accelerator_of(slow).units(slow, Point()).memory(1).stream_limit == 10e9
     point = Point(system="neural-cache-n1", model=SMALL.name)
     weights = simulate_step(slow, SMALL, point).bytes_by_kind["weights"]
     found = simulate_step(slow, SMALL, point).breakdown
@@ -175,7 +179,7 @@ def test_a_step_is_accounted_for_and_its_sums_are_the_cores() -> None:
 
 
 def test_a_product_by_itself_is_the_job_of_its_packed_weights() -> None:
-    units: Any = backend_of(SYSTEM).units(SYSTEM, Point())
+    units: Any = accelerator_of(SYSTEM).units(SYSTEM, Point())
     found = units.product(Product(512, 256, 1, 4, 8, 128))
     assert found.bytes == 512 * 128
     assert found is units.product(Product(512, 256, 1, 4, 8, 128))

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backend import Product, backend_of
-from sailsim.sim.backends.dram_pim import PHASES, BankJob, Request, Section
-from sailsim.sim.engine import simulate_step
+from sailsim.sim.backends.dram_pim import PHASES, Request, Section, bank_job
+from sailsim.sim.engine import accelerator_of, simulate_step
 from sailsim.sim.files import load_system
+from sailsim.sim.jobs import Job, Product
 from sailsim.sim.point import Point
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.load import load_model
@@ -36,8 +36,8 @@ def quantity(field: str, value: str, unit: str) -> str:
     return f'{field} = {{ value = {value}, unit = "{unit}", source = "a test", kind = "paper" }}'
 
 
-def job(k: int, n: int, batch: int = 1, **values: float | str) -> BankJob:
-    return BankJob(section(**values), Request(k, n, batch))
+def job(k: int, n: int, batch: int = 1, **values: float | str) -> Job:
+    return bank_job(section(**values), Request(k, n, batch))
 
 
 def test_one_product_by_hand() -> None:
@@ -159,7 +159,7 @@ def test_its_time_is_that_of_its_own_numbers_whatever_the_points_are() -> None:
 
 
 def test_its_memory_holds_matrices_in_whole_rows() -> None:
-    backend = backend_of(SYSTEM)
+    backend = accelerator_of(SYSTEM)
     stored = backend.stored(SYSTEM, LLAMA, uniform_format(4, 128))
     assert stored is not None
     assert stored.limit == 32 * 16 * 32 * 2**20
@@ -180,7 +180,7 @@ def test_its_memory_holds_matrices_in_whole_rows() -> None:
 
 
 def test_a_product_by_itself_is_of_the_multipliers_numbers() -> None:
-    units: Any = backend_of(SYSTEM).units(SYSTEM, Point())
+    units: Any = accelerator_of(SYSTEM).units(SYSTEM, Point())
     assert units.product(Product(4096, 4096, 1, 16, 16, 0)).seconds == job(4096, 4096).seconds
     with pytest.raises(SailsimError, match=r"4-bit weights .* allowed are 16 bits for both"):
         units.product(Product(4096, 4096, 1, 4, 8, 0))

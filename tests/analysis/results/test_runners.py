@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis.baselines.cpu_software import SOFTWARE
-from sailsim.analysis.baselines.gpu import GPU_SOFTWARE
-from sailsim.analysis.baselines.kinds import FASTEST
-from sailsim.analysis.baselines.runners import Runner, identity, read_runners, runners, shipped_runners
+from sailsim.analysis.results.runs import identity, read_runners, runners, shipped_runners
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.cores import FASTEST, SOFTWARE
+from sailsim.sim.backends.roofline import GPU_SOFTWARE
 from sailsim.sim.files import card_names
 from sailsim.sim.system import Gpu, System
 
@@ -55,16 +54,6 @@ def test_a_file_adds_runners_behind_those_that_ship(tmp_path: Path) -> None:
     assert mine.machine.cores.count.whole == 80
 
 
-def test_the_example_of_the_page_is_a_runner(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "baselines.md").read_text("utf-8")
-    path = tmp_path / "example.toml"
-    path.write_text(page.split("```toml\n")[1].split("```")[0])
-    (found,) = read_runners(path)
-    assert (found.name, found.software, found.paid) == ("altra-fork", "ampere", "whole")
-    # The page names every field of a file.
-    assert all(f"\n{field} = " in path.read_text() for field in Runner.model_fields if field != "machine")
-
-
 def test_hardware_is_looked_for_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text(CARD)
     path = written(tmp_path / "r.toml", kind='"card"', hardware='"card.toml"', software='"serving"')
@@ -89,11 +78,6 @@ def test_a_machine_alone_has_its_kinds_first_software(
     (mine,) = read_runners(path)
     assert (mine.name, mine.kind, mine.software) == ("mine", kind, software)
     assert (mine.threads, mine.overhead) == (threads, overhead)
-
-
-def test_a_shipped_machine_goes_by_its_name() -> None:
-    (altra,) = read_runners("altra")
-    assert (altra.name, altra.kind, altra.threads, altra.paid) == ("altra", "cores", "all", "whole")
 
 
 def test_what_a_result_rests_on_changes_with_the_runner_and_its_hardware(tmp_path: Path) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from math import ceil
 from typing import Any
 
-from sailsim.analysis.baselines.prediction import data_file
+from sailsim.analysis.costs.constants import data_file
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.engine import StepResult, simulate_step
+from sailsim.sim.backend import StepResult
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
 from sailsim.sim.point import Point
@@ -46,7 +45,6 @@ _CORE_OPS = {
 }
 CACHE_BITS = {"fp16": 0, "int8": 8}
 """Bits of keys and values by the program's word for its cache; 0: what the model has."""
-_ASKED = ("blocks", "weights", "nbw", "batch", "threads", "context", "cache")
 _UNIT_PHASES = (*TILE_PHASES, "dram")
 
 
@@ -66,33 +64,18 @@ Changes = tuple[tuple[str, float], ...]
 def predicted(row: Row, machine: str = "", changes: Changes = ()) -> Predicted:
     """The engine's step of a run with units: same machine, or the one named, perhaps with ``changes``,
     weights, threads, batch, context and cache."""
-    return _predicted(machine or row["system"], changes, shape(row), *(row[name] for name in _ASKED))
-
-
-@cache
-def _predicted(
-    machine: str,
-    changes: Changes,
-    model: str,
-    blocks: int,
-    weights: str,
-    nbw: int,
-    batch: int,
-    threads: int,
-    context: int,
-    cached: str,
-) -> Predicted:
-    system, spec = vary(load_system(machine), dict(changes)), load_model(model)
-    spec = replace(spec, n_layers=blocks or spec.n_layers, extra_params=0)
+    machine = machine or row["system"]
+    system, spec = vary(load_system(machine), dict(changes)), load_model(shape(row))
+    spec = replace(spec, n_layers=row["blocks"] or spec.n_layers, extra_params=0)
     point = Point(
         system=machine,
-        model=model,
-        weights=weights,
-        nbw=nbw,
-        batch=batch,
-        threads=threads,
-        context=context,
-        kv_bits=CACHE_BITS[cached],
+        model=shape(row),
+        weights=row["weights"],
+        nbw=row["nbw"],
+        batch=row["batch"],
+        threads=row["threads"],
+        context=row["context"],
+        kv_bits=CACHE_BITS[row["cache"]],
     )
     clock = system.cores.clock.si
 
@@ -131,14 +114,6 @@ Row = Mapping[str, Any]
 TABLE = "gem5/decode.jsonl"
 SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
 """The shape that ships of a file whose tokens were measured: pages are made without the file."""
-PIECE = 64
-"""Numbers that the program rounds at a time (`kPiece` of workloads/kernels/decode/rounding.hh)."""
-SEARCHING = "1a644c001e99330c40ee25843c66f48670f34c3a84b4c4bad580fe7b469578f4"
-"""SHA-256 of the program of commit 04012f5, which makes `comparisons`; else it is the program that ships."""
-REPLACED = "gem5/decode_searching.jsonl"
-"""Its runs of steps that the program which ships has run since, in `TABLE`."""
-SAME_STEP = ("model", "weights", "blocks", "batch", "context", "cache", "warm", "threads")
-"""What runs have in common that differ in their products at most."""
 
 
 def decode_rows(table: str = TABLE) -> list[Row]:
@@ -152,12 +127,6 @@ def shape(row: Row) -> str:
     return SHAPES.get(row["model"], str(row["model"]))
 
 
-def part_of_model(row: Row) -> ModelSpec:
-    """The blocks of the model that a run had, and its head."""
-    spec = load_model(shape(row))
-    return replace(spec, n_layers=row["blocks"] or spec.n_layers, extra_params=0)
-
-
 def bits_and_group(row: Row) -> tuple[int, int]:
     """Bits of a run's weights and weights of a scale.
 
@@ -168,42 +137,3 @@ def bits_and_group(row: Row) -> tuple[int, int]:
     if uniform is None:
         raise SailsimError(f"weights is {row['weights']!r}; allowed here are bits, as 4g128.")
     return uniform[0], uniform[1]
-
-
-def comparisons(row: Row) -> float:
-    """Numbers that a thread compares in a step beside what rounding needs.
-
-    Before every piece of an attention's or an activation's output the program `SEARCHING` looks for the
-    largest number of the whole row again, among one of each head, or of each piece. That grows with the
-    square of a row's length: three quarters of the rounding of Llama-2-7B. Products on cores and on units
-    pay it alike.
-    """
-    spec = part_of_model(row)
-    mixed, hidden = ceil(spec.n_heads * spec.head_dim / PIECE), ceil(spec.d_ffn / PIECE)
-    a_row = spec.n_layers * (mixed * (spec.n_heads - 1) + hidden * (hidden - 1))
-    return float(row["batch"] * a_row / row["threads"])
-
-
-@cache
-def comparison_cycles(model: str) -> float:
-    """Cycles of one of a model's `comparisons`: what all its runs of both programs spare in rounding.
-
-    Raises:
-        SailsimError: no run of `REPLACED` is of that model.
-    """
-    names = (*SAME_STEP, "linears")
-    after = {tuple(row[name] for name in names): row for row in decode_rows()}
-    before = [row for row in decode_rows(REPLACED) if shape(row) == model]
-    if not before:
-        raise SailsimError(f"model is {model!r}; no step of it was run with both programs.")
-    spared = [
-        row["quantise_cycles"] - after[tuple(row[name] for name in names)]["quantise_cycles"]
-        for row in before
-    ]
-    return float(sum(spared) / sum(map(comparisons, before)))
-
-
-def needless_cycles(row: Row) -> float:
-    """What of a run's step goes into `comparisons`, cycles: no other software has to have them, so that fits
-    of what cores can do are made without."""
-    return comparison_cycles(shape(row)) * comparisons(row) if row["content"] == SEARCHING else 0.0

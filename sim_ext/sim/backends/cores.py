@@ -1,0 +1,694 @@
+"""A server's cores alone: fitted software stacks, the baseline that SAIL is compared with.
+
+A step takes
+
+    t = weights / bandwidth(threads) and MACs / (threads * clock * kernel rate), of which the shorter hides
+    behind
+        the longer as far as the software overlaps them,
+      + attention MACs / (attention rate * clock * min(threads, heads * batch)) + KV bytes /
+      bandwidth(threads) + operations * threads * barrier + products * product overhead,
+
+    bandwidth(threads) = min(threads * core share * line * MSHRs / latency, share * measured read bandwidth).
+
+Several instances side by side, each on some of the cores with some of the sequences, take the longer of that,
+for one of them, and of what all of them read together at the share of the bandwidth (`packed_parts`).
+
+Everything about the machine (clock, cores, bandwidth, latency, MSHRs) comes from its system file and
+everything about the model from its shapes; only the constants of the *software* are fitted (`fits.json`,
+written by `research/calibration`). That is why a fit on one machine carries over to another.
+
+This project's own kernels were not measured but run in gem5: a product and the sum of a group take
+
+    cycles a MAC = 1 / rate(bits) + group cycles * (1 / group - 1 / 128).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from math import exp
+from typing import Literal, cast
+
+import numpy as np
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Quantity
+from sailsim.sim.backend import Backend, Request, StepResult
+from sailsim.sim.fitted import (
+    N1,
+    UNMEASURED,
+    Fitted,
+    FittedSet,
+    Floats,
+    Prediction,
+    Work,
+    core_of,
+    decode_work,
+    fits_file,
+    fitted_constants,
+    model_notes,
+    overlapped,
+    prompt_work,
+    read_csv,
+)
+from sailsim.sim.host import CpuSheet
+from sailsim.sim.system import System
+from sailsim.workloads.formats import TensorFormat, WeightFormat
+from sailsim.workloads.model import ModelSpec
+
+Software = Literal["llama.cpp", "ampere", "t-mac", "neon", "neon-lut"]
+SOFTWARE: Mapping[Software, str] = {
+    "llama.cpp": "llama.cpp build 4753, April 2025",
+    "ampere": "Ampere's llama.cpp fork, release 2.0.0",
+    "t-mac": "T-MAC, look-up tables on the cores, commit 7042f8f7",
+    "neon": "NEON kernels of this project, as gem5 runs them",
+    "neon-lut": "look-up tables in NEON of this project, as gem5 runs them",
+}
+SIMULATED: tuple[Software, ...] = ("neon", "neon-lut")
+"""Software whose rates are of gem5's model of a core, not measured on a machine."""
+MEASURED = tuple(name for name in SOFTWARE if name not in SIMULATED)
+FASTEST = "best"
+"""Of the measured stacks: whichever is the fastest at a point."""
+Cache = Literal["separate", "unified"]
+CACHES: tuple[Cache, ...] = ("separate", "unified")
+"""Whether a sequence of a batch scans its own cache only or, as llama.cpp does, one shared by all."""
+
+FEWEST_THREADS = 8
+"""Threads of an instance: as few as were measured, side by side and alone."""
+LARGE_BYTES = 12e9
+"""Weights, three times the largest of N1's fit, from which a prediction of decoding is an extrapolation."""
+FITTED_LARGE = ("neoverse-v1", "neoverse-v2")
+"""Cores whose fits have models of 70B."""
+LARGE_FASTER = 1.2
+"""How much faster such models may run (assumed, 1.05..1.3): what 70B models showed on every N1 server."""
+UBATCH = 512
+"""Rows that llama.cpp works on at once in prompt processing (its default -ub)."""
+ROWS_OF_A_PASS = 4
+"""Rows of a batch that this project's kernels multiply with a weight once it is unpacked."""
+GROUP = 128
+"""Weights of a scale at which rates of this project's kernels are given."""
+WIDTHS = (2, 4, 8)
+"""Bits that whole steps were run with."""
+TABLE_BITS = 4
+"""Most bits of a weight that tables multiply; wider codes run by dot products."""
+DOUBT = 0.2
+"""How far a kernel's rate on the core model, or the ratio of two, may be off a real core's (log; assumed,
+0.1..0.3): the model is calibrated on load latencies, not on kernels."""
+WHOLE_COLUMN = 4096
+"""Weights of a scale where a column has one (assumed, 1024..16384: a column's weights)."""
+DECODE_TABLE = "gem5/decode.jsonl"
+"""The steps that this project's kernels were fitted on (`analysis/data`)."""
+SIMULATION = (
+    "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
+    "which is calibrated on load latencies alone; the band moves its kernels and attention by a fifth."
+)
+ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
+SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
+
+
+class Cores(Backend):
+    """A server's cores alone do everything."""
+
+    kind = "cores"
+    software = (*SOFTWARE, FASTEST)
+
+    def refusal(self, asked: Request) -> str | None:
+        """Weights or a core that the software has no kernels of its own for, or prompts not measured."""
+        return None if asked.software == FASTEST else self._refusal(asked, asked.software)
+
+    def _refusal(self, asked: Request, software: str) -> str | None:
+        assert isinstance(asked.machine, System)
+        core = core_of(asked.machine)
+        known = fitted_constants().known_on(core)
+        if software not in known:
+            allowed = ", ".join(known)
+            return f"software is {software}, which was not measured on {core}; allowed is one of {allowed}."
+        problem = without_tables(asked.fmt) if software == "t-mac" else None
+        if software in SIMULATED:
+            problem = without_kernels(asked.fmt)
+        if problem is None and asked.point.phase == "prefill":
+            return without_prompts(software)
+        return problem
+
+    def step(self, asked: Request) -> StepResult:
+        """By the software's fitted constants; of `FASTEST`, by all that run it."""
+        if asked.software != FASTEST:
+            return self._by(asked, asked.software)
+        results = {name: self._by(asked, name) for name in MEASURED if self._refusal(asked, name) is None}
+        first = max(results, key=lambda name: results[name].tokens_per_s)
+        best = results[first]
+        return replace(best, notes=(f"The fastest here is {SOFTWARE[first]}.", *best.notes))
+
+    def _by(self, asked: Request, software: str) -> StepResult:
+        """The step by one software."""
+        assert isinstance(asked.machine, System)
+        point = asked.point
+        return predict_cores(
+            asked.machine,
+            asked.model,
+            asked.fmt,
+            asked.cores,
+            point.batch,
+            point.context,
+            prompt=point.context if point.phase == "prefill" else None,
+            software=cast(Software, software),
+            instances=None if asked.packed and point.phase == "decode" else 1,
+        ).result(point)
+
+
+BACKEND = Cores()
+
+
+@dataclass(frozen=True)
+class Constants:
+    """The fitted constants of one software; see `fits.json` for their sources and errors.
+
+    ``read_share`` of the measured read bandwidth; ``kernel_rate`` and ``attention_rate`` in MAC/cycle of one
+    thread; ``barrier_s`` seconds an operation and a thread; ``overlap`` 0 (weights and arithmetic take turns)
+    to 1 (the longer hides the shorter); ``product_s`` seconds that a matrix product loses besides (uneven
+    last pieces, first misses); ``row_s`` seconds that a row loses a layer, whatever the threads, which only
+    prompts of the fork were seen to do. Scalars or arrays.
+    """
+
+    read_share: Floats
+    kernel_rate: Floats
+    attention_rate: Floats
+    barrier_s: float
+    overlap: Floats
+    product_s: float | Floats = 0.0
+    row_s: float | Floats = 0.0
+    core_share: float = 1.0
+    """Of what a core can have under way, what its software does have."""
+    shared: float = 0.0
+    """Share of a kernel's time that the rows of a pass (`ROWS_OF_A_PASS`) have in common."""
+
+    def moved(self, factor: float, attention: bool) -> Constants:
+        """With kernels of another speed, and ``attention`` too, where both are rates of one model."""
+        other = self.attention_rate * factor if attention else self.attention_rate
+        return replace(self, kernel_rate=self.kernel_rate * factor, attention_rate=other)
+
+
+def step_parts(
+    work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats
+) -> dict[str, Floats]:
+    """Seconds of each part of a step; they sum to the step. Arrays broadcast.
+
+    ``shared_by``: sequences whose cache cells every sequence scans: 1, or the batch where all share one
+    cache.
+    """
+    bandwidth = np.minimum(
+        threads * c.core_share * machine.core_bandwidth, c.read_share * machine.read_bandwidth
+    )
+    weights = work.weight_bytes / bandwidth
+    kernels = work.gemv_macs / (threads * machine.clock * c.kernel_rate)
+    if c.shared:
+        passes = np.ceil(work.rows / ROWS_OF_A_PASS)
+        kernels = kernels * (1 - c.shared * (1 - passes / work.rows))
+    weights, kernels = overlapped(weights, kernels, c.overlap)
+    width = np.minimum(threads, work.attention_width)
+    return {
+        "weights": weights,
+        "kernels": kernels,
+        "attention": work.attention_macs * shared_by / (c.attention_rate * machine.clock * width),
+        "kv_cache": work.kv_bytes / bandwidth,
+        "synchronisation": work.operations * threads * c.barrier_s
+        + work.products * c.product_s
+        + work.rows * work.layers * c.row_s,
+    }
+
+
+def packed_parts(
+    work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats, instances: Floats
+) -> dict[str, Floats]:
+    """Seconds of each part of a step of ``instances`` side by side; they sum to the step. Arrays broadcast.
+
+    ``work`` and ``threads`` are those of one instance. One process on all cores leaves them and the memory
+    idle in turn; of several, one reads while another computes, but each reads the weights for itself. What an
+    instance waits for the others' reading counts as reading of weights. Nothing in it is fitted.
+    """
+    parts = step_parts(work, machine, threads, c, shared_by)
+    alone = np.asarray(sum(parts.values()))
+    together = instances * (work.weight_bytes + work.kv_bytes) / (c.read_share * machine.read_bandwidth)
+    waits = np.where(instances > 1, np.maximum(together - alone, 0.0), 0.0)
+    return parts | {"weights": np.asarray(parts["weights"] + waits)}
+
+
+def constants(
+    software: Software,
+    fmt: WeightFormat,
+    fitted_by: Fitted | None = None,
+    prompts: bool = False,
+    core: str = N1,
+) -> tuple[Constants, KernelRate]:
+    """The constants for a format on a core, and what is known of its kernel rate (range, kind).
+
+    ``fitted_by`` takes the place of the shipped fits; ``prompts``: of whole prompts, not of decoding. Raises
+    SailsimError for a software that nothing is known of on that core.
+    """
+    fitted = (fitted_by or fitted_constants()).software(software, core)
+    anchor, rate = rate_of(software, fmt, fitted_by, prompts, core)
+    simulated = software in SIMULATED
+    row_s = fitted.value("prompt_row_overhead") * 1e-9 if prompts and software == "ampere" else 0.0
+    return (
+        Constants(
+            read_share=np.asarray(fitted.value("read_share")),
+            kernel_rate=np.asarray(anchor * rate.relative),
+            attention_rate=np.asarray(fitted.value("attention_rate")),
+            barrier_s=fitted.value("barrier") * 1e-9,
+            overlap=np.asarray(fitted.value("overlap")),
+            # The fork's rows have one thread count: what its products lose is in its share of the barrier.
+            # Of this project's program a product loses nothing but its barrier.
+            product_s=0.0 if software == "ampere" or simulated else fitted.value("product_overhead") * 1e-9,
+            row_s=row_s,
+            core_share=fitted.value("core_share") if simulated else 1.0,
+            shared=fitted.value("shared") if simulated else 0.0,
+        ),
+        rate,
+    )
+
+
+# ---- Predictions ------------------------------------------------------------------------------------------
+def packings(threads: int, batch: int) -> tuple[int, ...]:
+    """Numbers of instances that are tried: each has a sequence and `FEWEST_THREADS`, or there is one."""
+    return tuple(range(1, max(1, min(batch, threads // FEWEST_THREADS)) + 1))
+
+
+def ubatches(rows: int) -> int:
+    """How often llama.cpp reads its weights for some rows."""
+    return -(-rows // UBATCH)
+
+
+def predict_cores(
+    system: System,
+    model: ModelSpec,
+    fmt: WeightFormat,
+    threads: int,
+    batch: int = 1,
+    context: int = 64,
+    *,
+    prompt: int | None = None,
+    software: Software = "llama.cpp",
+    cache: Cache = "separate",
+    instances: int | None = 1,
+) -> Prediction:
+    """A step of token generation with ``batch`` sequences of ``context`` tokens, or of processing ``batch``
+    prompts of ``prompt`` tokens, whose seconds are those to the first token.
+
+    ``instances`` processes share out threads and sequences evenly, so that the one with most sequences sets
+    the pace; None: as many as are the fastest, of equals the fewest. ``cache`` "separate": each sequence
+    attends to its own tokens, as the simulated machine's cores do; "unified": the software's shared cache,
+    which the batched measurements of decoding were made with. With a batch the lower end of the band always
+    includes it.
+
+    Raises SailsimError for more threads than cores, more instances than sequences or threads, weights that
+    the software does not multiply on that core, and prompts where none were measured.
+    """
+    test, unified = "decode" if prompt is None else "prompt", prompt is None and cache == "unified"
+    _check_instances(instances, threads, batch, prompt, software)
+    _check(system, threads, software, cache)
+    core, machine = core_of(system), CpuSheet.of(system)
+    c, rate = constants(software, fmt, prompts=prompt is not None, core=core)
+    vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
+
+    def work_of(count: int) -> Work:
+        if prompt is not None:
+            return prompt_work(model, fmt, prompt, batch, ubatches(batch * prompt))
+        return decode_work(model, fmt, -(-batch // count), context)
+
+    def step(count: int, by: Constants, shared: bool) -> dict[str, float]:
+        work, each = work_of(count), float(threads // count)
+        shared_by = work.rows if shared else np.asarray(1.0)
+        arrays = packed_parts(work, machine, np.asarray(each), by, shared_by, np.asarray(float(count)))
+        return {name: float(seconds) for name, seconds in arrays.items()}
+
+    if instances is None:
+        tried = packings(threads, batch)
+        instances = min(tried, key=lambda count: sum(step(count, c, unified).values()))
+    work, count = work_of(instances), instances
+
+    def whole(by: Constants, shared: bool) -> dict[str, float]:
+        parts = step(count, by, shared)
+        unpacking = float(work.cache_flops) / (float(threads // count) * vectors)
+        return parts | {"attention": parts["attention"] + unpacking * float(work.rows if shared else 1.0)}
+
+    parts = whole(c, unified)
+    seconds = sum(parts.values())
+    # What the band must hold beside the scatter of measurements: the kernel rate's range, the other cache.
+    simulated = software in SIMULATED
+    slow = sum(whole(c.moved(rate.low / rate.relative, simulated), prompt is None and not simulated).values())
+    known = fitted_constants().software(software, core)
+    shared = float(known.constants["shared"].high or c.shared) if simulated else c.shared
+    fast = sum(whole(replace(c.moved(rate.high / rate.relative, simulated), shared=shared), False).values())
+    band = known.band(test) if count == 1 else known.band(test).joined(known.band("packed"))
+    extrapolated = core not in FITTED_LARGE and float(work.weight_bytes) > LARGE_BYTES
+    large = prompt is None and extrapolated and not simulated
+    factors = band.widened(slow / seconds, seconds / fast * (LARGE_FASTER if large else 1.0))
+    rows = batch * (prompt or 1)
+    notes = [*_software_notes(core, software, fmt, rate, test, threads // count)]
+    if large:
+        notes.append(
+            "Larger than any model of the fit: 70B models were measured 5 to 28 % faster than predicted, "
+            "which the band's upper end holds."
+        )
+    if count > 1:
+        notes.append(
+            f"{count} instances side by side, each with {threads // count} threads and at most "
+            f"{work.rows:.0f} of the sequences."
+        )
+    if prompt is None and batch > 1 and cache == "separate" and not simulated:
+        notes.append(
+            "Batched decoding was measured on Altra with a cache shared by all sequences: the band's lower "
+            "end has it."
+        )
+    notes += [*model_notes(model, rows), *([SEVERAL_PROMPTS] if prompt is not None and batch > 1 else [])]
+    read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else work_of(1).kv_bytes)
+    return Prediction.of(float(rows), parts, factors, read, notes, count)
+
+
+def _check_instances(
+    instances: int | None, threads: int, batch: int, prompt: int | None, software: str
+) -> None:
+    """Raise SailsimError for prompts where none were measured, and for more instances than have work."""
+    problem = None if prompt is None else without_prompts(software)
+    if problem is not None:
+        raise SailsimError(problem)
+    if prompt is not None and instances != 1:
+        raise SailsimError(f"instances is {instances or 'best'}, allowed with a prompt is 1")
+    most = max(1, min(batch, threads))
+    if instances is not None and not 1 <= instances <= most:
+        raise SailsimError(
+            f"instances is {instances}, allowed is 1..{most}, a sequence and a thread for each"
+        )
+
+
+def _check(system: System, threads: int, software: str, cache: str) -> None:
+    """Raise SailsimError for what no step has."""
+    cores = system.cores.count.whole
+    if not 1 <= threads <= cores:
+        raise SailsimError(f"threads is {threads}, allowed is 1..{cores}, the cores of {system.name}")
+    if software not in SOFTWARE:
+        raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}")
+    if cache not in CACHES:
+        raise SailsimError(f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}")
+    if cache != "separate" and software in SIMULATED:
+        raise SailsimError(f"cache is {cache!r}, allowed for {SOFTWARE[software]} is 'separate'")
+
+
+def without_prompts(software: str) -> str | None:
+    """Why a software's prompts are not predicted, None if they are."""
+    if software in SIMULATED:
+        return f"{SOFTWARE[software]}, decode alone; allowed for phase prefill is llama.cpp or ampere."
+    if software != "t-mac":
+        return None
+    return (
+        "T-MAC's prompts were measured on a Snapdragon X Elite alone, another core than these; allowed "
+        "for phase prefill is llama.cpp or ampere."
+    )
+
+
+def _software_notes(
+    core: str, software: Software, fmt: WeightFormat, rate: KernelRate, test: str, threads: int
+) -> Iterator[str]:
+    """What the notes say of a software, its kernels and the threads of a process."""
+    simulated = software in SIMULATED
+    if simulated:
+        yield SIMULATION
+        if software == "neon-lut":
+            yield ONE_MODEL
+    else:
+        yield from _core_notes(core, software)
+    if rate.kind == "assumed":
+        yield (
+            f"{UNMEASURED} {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
+            f"({rate.low:.3g}..{rate.high:.3g}) of the fitted rate ({rate.note})."
+        )
+    if simulated:
+        return
+    if rate.how:
+        yield (
+            f"{UNMEASURED} {fmt.name} on this chip: its kernel runs at {rate.relative:.2f} "
+            f"({rate.low:.2f}..{rate.high:.2f}) of the measured four-bit rate, {rate.how}."
+        )
+    if software == "t-mac":
+        yield (
+            "T-MAC was measured on one and two threads of a Cortex-A76, Neoverse N1's sibling, and one row "
+            "at a time: more of either is extrapolated, and the band has what other chips showed."
+        )
+    if test == "prompt" and software == "ampere":
+        yield (
+            "The fork's prompts were measured on an Altra with 48 to 80 threads, 512 tokens each: all else "
+            "is extrapolated."
+        )
+    fewest = fitted_constants().fewest_threads
+    if threads < fewest:
+        yield f"Fewer threads than the {fewest} of the smallest measured machine: extrapolated."
+
+
+def _core_notes(core: str, software: Software) -> Iterator[str]:
+    """What is said of a core where a software was not measured on it."""
+    assumed = fitted_constants().software(software, core).constants["attention_rate"].kind == "assumed"
+    tables = software == "t-mac" and core != N1
+    between = f"measured on {core}: its constants lie between those of the cores that were."
+    if tables:
+        yield f"T-MAC was not measured on {core}: its look-ups are those of {N1}, by vector pipes."
+    if assumed:
+        yield f"All else was not {between}" if tables else f"llama.cpp was not {between}"
+
+
+# ---- Rates of kernels -------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class KernelRate:
+    """Speed of a format's kernel relative to its software's anchor, and how that is known.
+
+    The anchor is the fitted four-bit kernel, of T-MAC a look-up a weight. ``kind`` "fitted": measured, or a
+    measured rate times a ratio of kernels (``how`` names the ratio); "assumed" otherwise.
+    """
+
+    relative: float
+    low: float
+    high: float
+    kind: str
+    note: str
+    source: str
+    how: str = ""
+
+    def times(self, factor: float) -> KernelRate:
+        """The same rate relative to another anchor."""
+        return replace(self, relative=self.relative * factor, low=self.low * factor, high=self.high * factor)
+
+
+@cache  # a file that every rate asks for
+def _rate_rows() -> list[dict[str, str]]:
+    return read_csv(fits_file("kernel_rates.csv").read_text("utf-8"))
+
+
+def lut_bits() -> Mapping[str, int]:
+    """Look-ups that a weight of a format takes where tables multiply it; formats without tables are not in
+    it."""
+    return {row["format"]: int(row["lut_bits"]) for row in _rate_rows() if row["lut_bits"]}
+
+
+def without_tables(fmt: WeightFormat) -> str | None:
+    """Why T-MAC has nothing to do with a format, None if its tables take a type of it."""
+    if any(format_key(each) in lut_bits() for each in (fmt.base, *(each for each, _ in fmt.shares))):
+        return None
+    return f"weights are {fmt.name}; allowed for T-MAC's tables are some of {', '.join(lut_bits())}."
+
+
+def without_kernels(fmt: WeightFormat) -> str | None:
+    """Why this project's kernels do not multiply a format, None if they do."""
+    without = [each.name for each in (fmt.base, *(each for each, _ in fmt.shares)) if each.wbits is None]
+    if not without:
+        return None
+    return f"weights are {without[0]}; allowed for this project's kernels are codes of 1 to 8 bits."
+
+
+def kernel_rates(fitted_by: Fitted | None = None) -> Mapping[str, KernelRate]:
+    """The table `kernel_rates.csv` for llama.cpp, by format; fitted rates as the shipped fits have them, or
+    others."""
+    fitted = fitted_by or fitted_constants()
+    if not fitted.rates:
+        fitted.rates.update(_kernel_rates(fitted))
+    return fitted.rates
+
+
+def _kernel_rates(fitted: Fitted) -> Mapping[str, KernelRate]:
+    llama = fitted.software("llama.cpp").constants
+    anchor = float(llama["kernel_rate_q4_k_m"].value)
+    rates = {}
+    for row in _rate_rows():
+        how = ""
+        if row["gem5"]:
+            how = f"the ratio of {row['gem5']} to q4_1 in gem5"
+        elif row["over"]:
+            how = f"the ratio of q2_k to {row['over']} on a Cortex-A76"
+        if how:
+            own = llama[f"kernel_rate_{row['format']}"]
+            relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
+        else:
+            relative, low, high = (float(row[key]) for key in ("relative_rate", "low", "high"))
+        rates[row["format"]] = KernelRate(relative, low, high, row["kind"], row["note"], row["source"], how)
+    return rates
+
+
+def format_key(fmt: TensorFormat) -> str:
+    """The row of `kernel_rates.csv` that a tensor's format uses: its type, or its width for uniform codes."""
+    if fmt.name in kernel_rates():
+        return fmt.name
+    if fmt.wbits is None:
+        raise SailsimError(
+            f"format {fmt.name} has no kernel rate, allowed is one of {', '.join(kernel_rates())}"
+        )
+    return f"w{fmt.wbits}"
+
+
+def rate_of(
+    software: Software,
+    fmt: WeightFormat,
+    fitted_by: Fitted | None = None,
+    prompts: bool = False,
+    core: str = N1,
+) -> tuple[float, KernelRate]:
+    """The anchor of a software's kernels on a core in MAC/cycle, and the rate of a format's relative to it.
+
+    ``fitted_by`` takes the place of the shipped fits; ``prompts`` asks for whole prompts, with which the fork
+    has other rates (llama.cpp's one rate serves both). Raises SailsimError for a software that nothing is
+    known of on that core.
+    """
+    fitted = fitted_by or fitted_constants()
+    rates = kernel_rates(fitted)
+    own = fitted.software("llama.cpp", core).constants["kernel_rate_q4_k_m"]
+    match software:
+        case "ampere":
+            return _of_fork(fitted, fmt, "prompt_rate" if prompts else "kernel_rate", core)
+        case "t-mac":
+            return _of_tables(fitted, fmt, rates, core)
+        case "neon" | "neon-lut":
+            return _simulated(fitted.software(software, core), fmt, software == "neon-lut")
+    rate = _mixed(fmt, lambda each: rates[format_key(each)])
+    return float(own.value), rate if core == N1 else _elsewhere(rate, own, core)
+
+
+def _elsewhere(rate: KernelRate, anchor: Quantity, core: str) -> KernelRate:
+    """A format's rate on a core where no ratio of formats was measured: Neoverse N1's ratio.
+
+    Where the anchor itself is assumed, its range is part of the rate's.
+    """
+    four_bits = rate.relative == rate.low == rate.high == 1.0
+    note = rate.note if four_bits else f"{rate.note}; the ratio to four bits is that on {N1}"
+    if anchor.kind != "assumed":
+        return replace(rate, note=note, kind=rate.kind if four_bits else "assumed", how="")
+    low, high = _range(anchor)
+    note = f"no kernel was measured on {core}" if four_bits else f"{note}; no kernel was measured on {core}"
+    return replace(rate, low=low * rate.low, high=high * rate.high, kind="assumed", note=note, how="")
+
+
+def _range(anchor: Quantity) -> tuple[float, float]:
+    """The ends of a quantity over its value."""
+    low, high = (anchor.value if end is None else end for end in (anchor.low, anchor.high))
+    return float(low) / float(anchor.value), float(high) / float(anchor.value)
+
+
+def _of_fork(fitted: Fitted, fmt: WeightFormat, rates: str, core: str) -> tuple[float, KernelRate]:
+    """Its two formats are fitted each on their own; other widths take the nearer one's rate."""
+    own = fitted.software("ampere", core)
+    eight = fmt.wbits is not None and fmt.wbits > 6
+    measured = format_key(fmt.base) in ("q4_k", "q8_0")
+    rate = KernelRate(
+        relative=1.0,
+        low=1.0 if measured else 0.6,
+        high=1.0 if measured else 1.4,
+        kind="fitted" if measured else "assumed",
+        note="taken from the fork's nearest format",
+        source="prompts.csv" if rates == "prompt_rate" else "a1_batched.csv",
+    )
+    return own.value(f"{rates}_q8r16" if eight else f"{rates}_q4_k_4"), rate
+
+
+def _of_tables(
+    fitted: Fitted, fmt: WeightFormat, rates: Mapping[str, KernelRate], core: str
+) -> tuple[float, KernelRate]:
+    """T-MAC: a look-up a bit where its tables take a type, else llama.cpp's kernel.
+
+    Raises SailsimError where they take none of a format's.
+    """
+    problem = without_tables(fmt)
+    if problem is not None:
+        raise SailsimError(problem)
+    lut = fitted.software("t-mac", core).constants["lut_rate"]
+    llama = fitted.software("llama.cpp", core).value("kernel_rate_q4_k_m")
+    anchor, (low, high) = float(lut.value), _range(lut)
+
+    def of(each: TensorFormat) -> KernelRate:
+        key = format_key(each)
+        bits = lut_bits().get(key)
+        if bits is None:
+            return rates[key].times(llama / anchor)
+        kind = "fitted" if bits in (2, 4) and core == N1 else "assumed"
+        note = "two and four bits were measured; tables take as many steps as a weight has bits"
+        return KernelRate(1 / bits, low / bits, high / bits, kind, note, lut.source)
+
+    return anchor, _mixed(fmt, of)
+
+
+def _simulated(own: FittedSet, fmt: WeightFormat, tables: bool) -> tuple[float, KernelRate]:
+    """This project's kernels in gem5, relative to dot products of four bits.
+
+    Raises SailsimError where they do not multiply one of a format's types.
+    """
+    problem = without_kernels(fmt)
+    if problem is not None:
+        raise SailsimError(problem)
+    anchor = own.value("kernel_rate_w4")
+    note = "gem5 ran 2, 4 and 8 bits; a real core's rate is not known better than the core model is"
+
+    def of(each: TensorFormat) -> KernelRate:
+        rate, low, high, run = simulated_rate(own, each, tables)
+        kind = "fitted" if run else "assumed"
+        return KernelRate(rate / anchor, low / anchor, high / anchor, kind, note, DECODE_TABLE)
+
+    return anchor, _mixed(fmt, of)
+
+
+def simulated_rate(own: FittedSet, fmt: TensorFormat, tables: bool) -> tuple[float, float, float, bool]:
+    """MAC/cycle of a thread with one row, the ends of its range, and whether its width was run.
+
+    The format has codes of at most 8 bits (`without_kernels`). Rates were fitted at three widths; codes of
+    others are widened to bytes by the same instructions: their cycles lie between those of the widths beside
+    them, which is assumed. Tables take as many steps as a weight has bits.
+    """
+    bits = fmt.wbits
+    assert bits is not None
+    if tables and bits <= TABLE_BITS:
+        cycles, scaling = bits / own.value("lut_rate"), own.value("lut_group_cycles")
+    else:
+        of = [1 / own.value(f"kernel_rate_w{width}") for width in WIDTHS]
+        cycles, scaling = float(np.interp(bits, WIDTHS, of)), own.value("group_cycles")
+    rate = 1 / (cycles + scaling * (1 / (fmt.group_size or WHOLE_COLUMN) - 1 / GROUP))
+    return rate, rate * exp(-DOUBT), rate * exp(DOUBT), bits in WIDTHS
+
+
+def _mixed(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelRate]) -> KernelRate:
+    """The rate of a format: its base type's, or that of all products together of a file's or policy's types.
+
+    Each type takes the time of its share of the products, so the rates are joined as times.
+    """
+    parts = [(rate_of_type(each), share, each.name) for each, share in fmt.shares]
+    if len(parts) < 2:
+        return rate_of_type(fmt.base)
+
+    def joined(end: str) -> float:
+        return 1 / sum(share / float(getattr(rate, end)) for rate, share, _ in parts)
+
+    assumed = any(rate.kind == "assumed" for rate, _, _ in parts)
+    named = ", ".join(f"{name} {share:.0%}" for _, share, name in parts)
+    return KernelRate(
+        joined("relative"),
+        joined("low"),
+        joined("high"),
+        "assumed" if assumed else "fitted",
+        f"products by type: {named}",
+        "here",
+        "" if assumed else "the kernels of its types",
+    )

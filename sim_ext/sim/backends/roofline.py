@@ -1,0 +1,570 @@
+"""GPU cards: a roofline per card with fitted shares, beside the cores.
+
+A step takes
+
+    t = weights / (read share * memory bandwidth) and MACs / rate
+      + KV bytes / (read share * memory bandwidth)
+      + layers * launch overhead [+ rows * row overhead].
+
+Quantized formats follow llama.cpp by default: the first two add up, since unpacking and products share the
+same units; a read share per card, times one factor for formats other than four-bit integers. It has two
+kernels. Up to eight rows each row is a product of its own at a share of the card's 8-bit dot products
+(``vector_share``), the first of them behind the reading; above, a matrix kernel does so many MACs a cycle and
+multiprocessor (``batch_rate``). With two-bit weights, where that was measured, eight rows take longer than
+sixteen; four-bit weights, where it was not, are taken to do no worse with few rows than the matrix kernel
+does with sixteen.
+
+16-bit formats follow vLLM, measured on four cards up to nearly a hundred requests: tensor-core products hide
+behind reading, keys and values are read at a share of their own, partly again for query heads that share
+them, and the processor's work of a step hides behind the card's. Software "serving" has LMDeploy's
+four-bit kernels, the stronger baseline for a batch; its batched figures exist for A100 alone, so its shares
+are taken for every card.
+
+Prompts have the same formula with full tiles, where prompts were measured. llama.cpp works on 512 rows at a
+time, and reads the weights again for each. Its prompts were measured in q4_k_m, 16-bit ones as times to the
+first token of vLLM, of which what a request takes beside its prompt (text, transport) is fitted and left out:
+the other runners have none of it.
+
+What software reaches on a card is in the card's file (`sailsim.sim.system.CardKernels`); a file that extends
+a card's has its constants under any name. Where a file has none, those cards stand for it that the constant
+was measured on. Other constants: `fits.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from math import exp, log
+from statistics import fmean
+from typing import Literal, cast
+
+import numpy as np
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Quantity
+from sailsim.sim.backend import Backend, Request, StepResult, room_of
+from sailsim.sim.backends.cores import SEVERAL_PROMPTS, UBATCH, ubatches
+from sailsim.sim.files import card_names, load_card
+from sailsim.sim.fitted import (
+    UNMEASURED,
+    Fitted,
+    Floats,
+    Prediction,
+    Work,
+    decode_work,
+    fitted_constants,
+    model_notes,
+    overlapped,
+    prompt_work,
+)
+from sailsim.sim.system import Gpu
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.model import ModelSpec
+
+GpuSoftware = Literal["llama.cpp", "serving"]
+GPU_SOFTWARE: Mapping[GpuSoftware, str] = {
+    "llama.cpp": "llama.cpp build 4753 for quantized formats, vLLM 0.22.1 for 16 bits",
+    "serving": "LMDeploy (TurboMind): four-bit weights with 16-bit products; vLLM 0.22.1 for 16 bits",
+}
+OF_THE_FIT = "fit"
+"""The source of a card's constants that are those of `fits.json`, where they bear the card's name."""
+MEASURED = ("fitted", "measured")
+"""Kinds of constants that stand for measurements of the card itself."""
+VECTOR_ROWS = 8
+"""Rows up to which llama.cpp's CUDA kernels multiply one row at a time (its MMVQ_MAX_BATCH_SIZE)."""
+TILE_ROWS = 16.0
+"""Rows of the smallest batch that the matrix kernel was measured with."""
+BATCHED_DOUBT = 1.5
+"""How much slower or faster a batch may be than predicted besides its band (assumed, 1.2..2): batches were
+measured with two-bit and codebook weights on V100 alone, and later cards have tensor cores for 8-bit
+integers. V100 is here too because the held-out rows showed its own band to be too narrow for q4_k_m."""
+SERVING_ELSEWHERE = 2.0
+"""How much slower they may be on a card where they were not measured (assumed, 1.3..3): V100 has no
+asynchronous copies, which hide the unpacking on A100."""
+SHORT_PROMPT_DOUBT = 1.8
+"""How much slower a prompt of fewer than 512 tokens may be than predicted: prompts of 128 tokens are no full
+tiles, and on V100 2B takes 1.82 times as long as predicted (docs/baselines.md, the table of errors)."""
+OTHER_FORMAT_DOUBT = 1.4
+"""How much slower or faster prompts of other quantized formats than four-bit integers may be (assumed,
+1.2..2): tiles are unpacked before they are multiplied, and only q4_k_m was measured."""
+OF_SERVING = (
+    "read_share", "compute_share", "cache_again", "cache_chain", "vocabulary",
+    "host_step", "host_rows", "host_power", "host_overlap",
+)  # fmt: skip
+"""Constants of 16-bit serving in `fits.json`, each with _vllm behind its name."""
+NONE, NEVER = np.asarray(0.0), np.asarray(np.inf)
+
+
+class Roofline(Backend):
+    """A GPU card does everything."""
+
+    kind = "card"
+    software = tuple(GPU_SOFTWARE)
+
+    def step(self, asked: Request) -> StepResult:
+        """By the card's constants."""
+        assert isinstance(asked.machine, Gpu)
+        point = asked.point
+        return predict_card(
+            asked.machine,
+            asked.model,
+            asked.fmt,
+            point.batch,
+            point.context,
+            prompt=point.context if point.phase == "prefill" else None,
+            software=cast(GpuSoftware, asked.software),
+        ).result(point)
+
+
+BACKEND = Roofline()
+
+
+# ---- The formula ------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class GpuSheet:
+    """What the formula needs of a card's data sheet; scalars or arrays.
+
+    ``bandwidth`` bytes/s; ``peak_macs`` fp16 MAC/s of the tensor cores; ``vector_macs`` MAC/s of four-way
+    8-bit dot products on the fp32 lanes; ``sm_clock`` multiprocessors times cycles/s.
+    """
+
+    bandwidth: Floats
+    peak_macs: Floats
+    vector_macs: Floats
+    sm_clock: Floats
+
+    @classmethod
+    def of(cls, card: Gpu) -> GpuSheet:
+        """From a card's file; a dot product takes the place of one fp32 multiply-add."""
+        return cls(
+            bandwidth=np.asarray(card.memory_bandwidth.si),
+            peak_macs=np.asarray(card.fp16_flops.si / 2),
+            vector_macs=np.asarray(card.fp32_flops.si / 2 * 4),
+            sm_clock=np.asarray(card.sms.value * card.clock.si),
+        )
+
+
+@dataclass(frozen=True)
+class GpuConstants:
+    """Speeds of reading and of the kernels, seconds a layer and a row; scalars or arrays.
+
+    ``read_share`` of the bandwidth; ``compute_share`` of the fp16 peak for full tiles (prompts, and every
+    batch in 16 bits); ``vector_share`` of the 8-bit dot products up to eight rows and ``batch_rate`` MACs a
+    cycle and multiprocessor above, both infinite where one kernel serves every batch. Few rows take no longer
+    than ``tile_rows`` do in the matrix kernel. ``overlap`` 1: the longer of reading and arithmetic hides the
+    shorter; 0: they take turns.
+    """
+
+    read_share: Floats
+    compute_share: Floats
+    vector_share: Floats = field(default_factory=lambda: NEVER)
+    batch_rate: Floats = field(default_factory=lambda: NEVER)
+    tile_rows: Floats = field(default_factory=lambda: NEVER)
+    layer_s: Floats = field(default_factory=lambda: NONE)
+    row_s: Floats = field(default_factory=lambda: NONE)
+    overlap: Floats = field(default_factory=lambda: np.asarray(1.0))
+    cache_again: Floats = field(default_factory=lambda: NONE)
+    """Of what query heads would read more if none shared a key head, the part that is read again."""
+    cache_chain_s: Floats = field(default_factory=lambda: NONE)
+    """Seconds a layer, token and entry of a head, over the key heads of a sequence."""
+    entry_s: Floats = field(default_factory=lambda: NONE)
+    """Seconds a row and entry of the vocabulary."""
+    host_s: Floats = field(default_factory=lambda: NONE)
+    """Seconds of the processor a step, beside the card."""
+    host_row_s: Floats = field(default_factory=lambda: NONE)
+    """And times the rows to the power `host_power`."""
+    host_power: Floats = field(default_factory=lambda: np.asarray(1.0))
+    host_overlap: Floats = field(default_factory=lambda: np.asarray(1.0))
+    """1: the longer of processor and card hides the shorter; 0: they take turns."""
+
+    @classmethod
+    def stack(cls, constants: list[GpuConstants]) -> GpuConstants:
+        """Several as one object of arrays, an entry each."""
+        names = cls.__dataclass_fields__
+        return cls(**{name: np.array([float(getattr(c, name)) for c in constants]) for name in names})
+
+
+def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats]:
+    """Seconds of each part of a step; they sum to the step."""
+    reach = c.read_share * sheet.bandwidth
+    weights = work.weight_bytes / reach
+    macs = work.gemv_macs + work.attention_macs
+    kernels = _kernels(macs - work.expert_macs, work.rows, sheet, c)
+    kernels = kernels + _kernels(work.expert_macs, work.expert_rows, sheet, c)
+    weights, kernels = overlapped(weights, kernels, c.overlap)
+    launches = work.layers * c.layer_s + work.rows * (c.row_s + work.vocabulary * c.entry_s)
+    parts = {"weights": weights, "kv_cache": _cache(work, sheet, c), "kernels": kernels}
+    card = sum(parts.values()) + launches
+    host = c.host_s + c.host_row_s * work.rows**c.host_power
+    beside = np.maximum(card, host) + (1 - c.host_overlap) * np.minimum(card, host) - card
+    return parts | {"launches": launches + beside}
+
+
+def _cache(work: Work, sheet: GpuSheet, c: GpuConstants) -> Floats:
+    """Seconds of reading keys and values, again in part for every further query head that shares them, and of
+    a chain over the tokens and the width of a head in each layer."""
+    sharing = work.attention_width / (work.rows * work.key_heads)
+    again = work.kv_bytes * np.maximum(sharing - 1, 0.0)
+    chained = work.attention_macs / (2 * work.attention_width * work.key_heads)
+    return np.asarray(
+        (work.kv_bytes + c.cache_again * again) / (c.read_share * sheet.bandwidth) + c.cache_chain_s * chained
+    )
+
+
+def _kernels(macs: Floats, rows: Floats, sheet: GpuSheet, c: GpuConstants) -> Floats:
+    """Seconds of MACs of matrices that each see so many rows: of an expert, those that chose it."""
+    by_row = (rows <= VECTOR_ROWS) & np.isfinite(c.vector_share)
+    after_first = macs * (rows - 1) / rows / (c.vector_share * sheet.vector_macs)
+    full = np.minimum(c.compute_share * sheet.peak_macs, c.batch_rate * sheet.sm_clock)
+    few = np.isfinite(c.tile_rows)
+    tile = np.where(few, macs / rows * np.where(few, c.tile_rows, 0.0) / full, np.inf)
+    return np.asarray(np.where(by_row, np.minimum(after_first, tile), macs / full))
+
+
+def prompts_seconds(
+    batch: Floats, generated: Floats, macs: Floats, share: float | Floats, sheet: GpuSheet
+) -> Floats:
+    """Seconds that the prompts of requests put between two tokens of each; ``macs`` are those of a prompt."""
+    return np.asarray(batch / generated * macs / (share * sheet.peak_macs))
+
+
+# ---- Constants of a card ----------------------------------------------------------------------------------
+@cache  # every constant of every card that a file leaves out
+def measured_on(name: str) -> Mapping[str, Quantity]:
+    """A constant of `CardKernels` by the shipped cards that it was measured on."""
+    known = {card: getattr(load_card(card).kernels, name) for card in card_names()}
+    return {card: own for card, own in known.items() if own is not None and own.kind in MEASURED}
+
+
+def is_measured(card: Gpu, *names: str) -> bool:
+    """Whether constants of a card's file, its own or inherited, were all measured."""
+    own = [getattr(card.kernels, name) for name in names]
+    return all(each is not None and each.kind in MEASURED for each in own)
+
+
+def of_card(card: Gpu, name: str, fitted_by: Fitted | None = None) -> list[float]:
+    """A constant of `CardKernels` as the card's file has it, else as those cards have it that were measured.
+
+    ``fitted_by`` takes the place of the shipped fits where the constant is theirs.
+    """
+    own: Quantity | None = getattr(card.kernels, name)
+    if own is not None:
+        sources = [(own, [f"{name}_{each}" for each in (card.name, *card.extends)])]
+    else:
+        elsewhere = measured_on(name).items()
+        sources = [(each, [f"{name}_elsewhere", f"{name}_{other}"]) for other, each in elsewhere]
+    values = []
+    for quantity, names in sources:
+        fits = fitted_by.gpu if fitted_by is not None and quantity.source == OF_THE_FIT else None
+        known = next((each for each in (*names, name) if fits and each in fits.constants), None)
+        values.append(fits.value(known) if fits and known else float(quantity.value))
+    return values
+
+
+def taken_over(card: Gpu) -> list[str]:
+    """Which constants a card has of the shipped one that its file extends, as a sentence; none of its own."""
+    parent = next((name for name in card.extends if name in card_names()), None)
+    if parent is None:
+        return []
+    known = dict(load_card(parent).kernels)
+    same = [name for name, own in card.kernels if own is not None and own == known[name]]
+    return [f"The kernels of {card.name} are taken over from {parent}: {', '.join(same)}."] if same else []
+
+
+def cards_in_words(name: str) -> str:
+    """The cards that a constant was measured on."""
+    return ", ".join(card.upper() for card in measured_on(name))
+
+
+def whose(card: Gpu, name: str) -> str:
+    """What a note says of a constant that was not measured on the card."""
+    own: Quantity | None = getattr(card.kernels, name)
+    return "the measured cards' mean" if own is None else own.note or f"{own.value:g} ({own.kind})"
+
+
+def _geometric_mean(values: list[float]) -> float:
+    return exp(sum(map(log, values)) / len(values))
+
+
+def is_sixteen_bit(fmt: WeightFormat) -> bool:
+    """Whether a format's weights are 16-bit floats."""
+    return fmt.base.name in ("f16", "bf16")
+
+
+def is_four_bit(fmt: WeightFormat) -> bool:
+    """Whether a format reads like the measured q4_k_m: four-bit codes that are integers with scales."""
+    code = fmt.base.code
+    return code is not None and code.wbits == 4 and code.kind != "book"
+
+
+def serving_constants(value: Mapping[str, float]) -> GpuConstants:
+    """The constants of 16-bit serving from those of the fit, by the names of `OF_SERVING`, ns and shares."""
+    return GpuConstants(
+        read_share=np.asarray(value["read_share"]),
+        compute_share=np.asarray(value["compute_share"]),
+        cache_again=np.asarray(value["cache_again"]),
+        cache_chain_s=np.asarray(value["cache_chain"] * 1e-9),
+        entry_s=np.asarray(value["vocabulary"] * 1e-9),
+        host_s=np.asarray(value["host_step"] * 1e-9),
+        host_row_s=np.asarray(value["host_rows"] * 1e-9),
+        host_power=np.asarray(value["host_power"]),
+        host_overlap=np.asarray(value["host_overlap"]),
+    )
+
+
+def sixteen_bit_constants(share: Floats, read_share: float, layer_ns: float, overlap: float) -> GpuConstants:
+    """Of prompts in 16 bits: a share of the fp16 peak, reading and launches of LMDeploy's decoding."""
+    return GpuConstants(
+        read_share=np.asarray(read_share),
+        compute_share=share,
+        layer_s=np.asarray(layer_ns * 1e-9),
+        overlap=np.asarray(overlap),
+    )
+
+
+def constants(
+    card: Gpu, fmt: WeightFormat, fitted_by: Fitted | None = None, software: GpuSoftware = "llama.cpp"
+) -> GpuConstants:
+    """The constants of one card for a format, by its file (`CardKernels`) and by the fits.
+
+    ``fitted_by`` takes the place of the shipped fits.
+    """
+    g = (fitted_by or fitted_constants()).gpu
+    if is_sixteen_bit(fmt):
+        return serving_constants({name: g.value(f"{name}_vllm") for name in OF_SERVING})
+    if software == "serving":
+        return GpuConstants(
+            read_share=np.asarray(fmean(of_card(card, "read_share_w4", fitted_by))),
+            compute_share=np.asarray(fmean(of_card(card, "compute_share_w4", fitted_by))),
+            layer_s=np.asarray(fmean(of_card(card, "layer_overhead_w4", fitted_by)) * 1e-9),
+            row_s=np.asarray(fmean(of_card(card, "row_overhead_w4", fitted_by)) * 1e-9),
+        )
+    share = _geometric_mean(of_card(card, "read_share", fitted_by))
+    if not is_four_bit(fmt):
+        share *= g.value("other_formats")
+    return GpuConstants(
+        read_share=np.asarray(share),
+        compute_share=np.asarray(_geometric_mean(of_card(card, "prompt_share", fitted_by))),
+        vector_share=np.asarray(g.value("vector_share")),
+        batch_rate=np.asarray(fmean(of_card(card, "batch_rate", fitted_by))),
+        tile_rows=np.asarray(TILE_ROWS if is_four_bit(fmt) else np.inf),
+        layer_s=np.asarray(g.value("layer_overhead") * 1e-9),
+        overlap=NONE,
+    )
+
+
+# ---- Predictions ------------------------------------------------------------------------------------------
+def predict_card(
+    card: Gpu,
+    model: ModelSpec,
+    fmt: WeightFormat,
+    batch: int = 1,
+    context: int = 64,
+    *,
+    prompt: int | None = None,
+    software: GpuSoftware = "llama.cpp",
+) -> Prediction:
+    """A step of decoding ``batch`` sequences of ``context`` tokens on one card, or of processing ``batch``
+    prompts of ``prompt`` tokens at once, whose seconds are those to the first token.
+
+    Software "serving" has the four-bit kernels of a serving stack; the upper end of its band is the
+    card's roofline (`gpu_roofline`). Raises SailsimError where weights and KV cache do not fit the card's
+    memory, since one card cannot run it, for a width that the software has no kernel for, and where no prompt
+    of its kind was measured.
+    """
+    if software not in GPU_SOFTWARE:
+        raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(GPU_SOFTWARE)}")
+    if prompt is not None:
+        return _prompt(card, model, fmt, batch, prompt, software)
+    sixteen_bit = is_sixteen_bit(fmt)
+    if software == "serving" and not sixteen_bit and not is_four_bit(fmt):
+        raise SailsimError(
+            f"format is {fmt.name}, allowed with software 'serving' is one of 4-bit integers or of 16 bits"
+        )
+    work = decode_work(model, fmt, batch, context)  # refuses what no step has
+    room_of(card, model, fmt, batch, context).check(model, fmt, batch, context)
+    parts = step_parts(work, GpuSheet.of(card), constants(card, fmt, software=software))
+    fitted, notes = fitted_constants().gpu, taken_over(card)
+    if software == "serving" and not sixteen_bit:
+        rate = batch / sum(map(float, parts.values()))
+        known = is_measured(card, "read_share_w4", "compute_share_w4")
+        if not known:
+            notes.append(
+                f"Four-bit serving kernels were measured on {cards_in_words('read_share_w4')} alone: the "
+                "shares are taken over, the band reaches from half of that to the card's roofline."
+            )
+        others = ", ".join(f"{each.name} {share:.0%}" for each, share in fmt.shares[1:])
+        if others:
+            notes.append(
+                f"A serving stack has no kernels for mixed types: {others} taken as {fmt.base.name}."
+            )
+        low, high = fitted.band("w4").widened(1.0 if known else SERVING_ELSEWHERE, 1.0)
+        ceiling = gpu_roofline(card, model, fmt, batch, context)
+        factors = low, high if known else max(ceiling / rate, high)
+    else:
+        test = "f16" if sixteen_bit else "decode" if batch == 1 else "batched"
+        slower, faster, unknown = _unknown(card, fmt, sixteen_bit, batch)
+        factors = fitted.band(test).widened(slower, faster)
+        notes += unknown
+        if not sixteen_bit and batch > 1:
+            notes.append(_weak(card, model, fmt, batch, context))
+    read = float(work.weight_bytes), float(work.kv_bytes)
+    return Prediction.of(batch, parts, factors, read, [*notes, *model_notes(model, batch)])
+
+
+def _weak(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
+    """What a batch would reach with better kernels than llama.cpp's."""
+    roof = gpu_roofline(card, model, fmt, batch, context)
+    known = f"the card's roofline is {roof:.0f} tokens/s"
+    if is_four_bit(fmt):
+        better = predict_card(card, model, fmt, batch, context, software="serving")
+        known = (
+            f"those of a serving stack would give {better.tokens_per_s:.0f} tokens/s "
+            f"({better.low:.0f} .. {better.high:.0f}), and {known}"
+        )
+    return f"llama.cpp's kernels are a weak baseline for a batch: {known}."
+
+
+def gpu_roofline(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int = 1, context: int = 64) -> float:
+    """Tokens/s that no software can exceed: every byte once at the sheet's bandwidth, or its fp16 peak.
+
+    Raises SailsimError where weights and KV cache do not fit the card's memory.
+    """
+    room_of(card, model, fmt, batch, context).check(model, fmt, batch, context)
+    work = decode_work(model, fmt, batch, context)
+    sheet = GpuSheet.of(card)
+    reading = float(work.weight_bytes + work.kv_bytes) / float(sheet.bandwidth)
+    return batch / max(reading, float(work.gemv_macs + work.attention_macs) / float(sheet.peak_macs))
+
+
+def _unknown(card: Gpu, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tuple[float, float, list[str]]:
+    """How much slower and faster it may be for want of data, and why."""
+    if sixteen_bit:
+        if is_measured(card, "prompt_share_f16"):
+            return 1.0, 1.0, []
+        note = (
+            f"16-bit serving was measured on {cards_in_words('prompt_share_f16')}; {card.name} is "
+            "taken to reach the same shares."
+        )
+        return 1.3, 1.1, [note]
+    slower, faster, notes = 1.0, 1.0, []
+    if batch > 1:
+        slower = faster = BATCHED_DOUBT
+        notes.append(
+            f"llama.cpp's batch kernels are known from q2_k and iq4_xs on {cards_in_words('batch_rate')} "
+            "alone, and other cards are taken to do as many MACs a cycle: the band is "
+            f"{BATCHED_DOUBT} times wider either way."
+        )
+    if not is_measured(card, "read_share", "prompt_share"):
+        slower, faster = max(slower, 1.2), max(faster, 1.2)
+        notes.append(
+            f"{UNMEASURED} {card.name} with llama.cpp build 4753: its read share is "
+            f"{whose(card, 'read_share')}, its compute share {whose(card, 'prompt_share')}."
+        )
+    if not is_four_bit(fmt):
+        slower, faster = max(slower, 1.2), max(faster, 1.4)
+        notes.append(
+            "Only q4_k_m was measured on every card: other widths are taken to reach "
+            f"{fitted_constants().gpu.value('other_formats'):.2f} of that share of bandwidth, as others "
+            f"do on {cards_in_words('batch_rate')}."
+        )
+    return slower, faster, notes
+
+
+def unmeasured(card: Gpu, fmt: WeightFormat, software: GpuSoftware) -> str | None:
+    """Why no prompt of a card, a format and a software is predicted; None where some were measured."""
+    if software == "serving" and not is_sixteen_bit(fmt):
+        return (
+            "No prompt of the serving stack's four-bit kernels was measured; allowed for phase prefill is "
+            "a card with software llama.cpp."
+        )
+    share = "prompt_share_f16" if is_sixteen_bit(fmt) else "prompt_share"
+    if is_measured(card, share):
+        return None
+    return (
+        f"No prompt in {fmt.name} was measured on card {card.name}; allowed for phase prefill is one of "
+        f"{', '.join(measured_on(share))}."
+    )
+
+
+def _prompt(
+    card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, prompt: int, software: GpuSoftware
+) -> Prediction:
+    """Some prompts at once."""
+    problem = unmeasured(card, fmt, software)
+    if problem is not None:
+        raise SailsimError(problem)
+    fitted, rows = fitted_constants().gpu, batch * prompt
+    reads = 1 if is_sixteen_bit(fmt) else ubatches(rows)
+    work = prompt_work(model, fmt, prompt, batch, reads)  # refuses what no step has
+    room_of(card, model, fmt, batch, prompt).check(model, fmt, batch, prompt)
+    slower = faster = 1.0
+    notes = taken_over(card)
+    if is_sixteen_bit(fmt):
+        c = sixteen_bit_constants(
+            np.asarray(fmean(of_card(card, "prompt_share_f16"))),
+            fitted.value("read_share_f16"),
+            fitted.value("layer_overhead_f16"),
+            fitted.value("prompt_overlap_f16"),
+        )
+        band = fitted.band("prompt f16")
+        notes.append(
+            "From vLLM's times to the first token, without what a request takes beside its prompt "
+            f"({fitted.value('request') * 1e-3:.0f} ms and {fitted.value('request_token'):.0f} us a token)."
+        )
+    else:
+        # Full tiles: neither the kernels of few rows nor their rates.
+        c = replace(constants(card, fmt), vector_share=NEVER, batch_rate=NEVER)
+        band = fitted.band("prompt")
+        if rows < UBATCH:
+            slower = SHORT_PROMPT_DOUBT
+            notes.append(
+                f"Fewer than {UBATCH} rows are no full tiles: prompts of 128 tokens were measured up to "
+                f"{SHORT_PROMPT_DOUBT} times slower than predicted, which the band's lower end holds."
+            )
+        if not is_four_bit(fmt):
+            slower, faster = max(slower, OTHER_FORMAT_DOUBT), OTHER_FORMAT_DOUBT
+            notes.append(
+                f"Only prompts in q4_k_m were measured: {fmt.name} is taken to reach the same share of the "
+                f"card's peak, and the band is {OTHER_FORMAT_DOUBT} times wider either way."
+            )
+    if batch > 1:
+        notes.append(SEVERAL_PROMPTS)
+    parts = step_parts(work, GpuSheet.of(card), c)
+    read = float(work.weight_bytes), float(work.kv_bytes)
+    factors = band.widened(slower, faster)
+    return Prediction.of(rows, parts, factors, read, [*notes, *model_notes(model, rows)])
+
+
+def predict_requests(
+    card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, prompt: int, generated: int
+) -> Prediction:
+    """A step of ``batch`` requests under way, each of ``prompt`` and ``generated`` tokens, 16-bit weights.
+
+    The part ``prompts`` is what others' prompts take of a step. Raises SailsimError for other weights, for
+    fewer than one token, and where weights and cache do not fit the card.
+    """
+    for name, value in (("prompt", prompt), ("generated", generated)):
+        if value < 1:
+            raise SailsimError(f"{name} tokens of requests are {value}, allowed is at least 1")
+    if not is_sixteen_bit(fmt):
+        raise SailsimError(f"format is {fmt.name}, allowed for requests is one of 16 bits, f16 or bf16")
+    step = predict_card(card, model, fmt, batch, prompt + max(1, generated // 2))
+    ahead = prompt_work(model, fmt, prompt)
+    macs, share = ahead.gemv_macs + ahead.attention_macs, fitted_constants().gpu.value("prompt_share_vllm")
+    size = np.asarray(float(batch)), np.asarray(float(generated))
+    waits = float(prompts_seconds(*size, macs, share, GpuSheet.of(card)))
+    seconds = step.step_s + waits
+    rate = batch / seconds
+    return replace(
+        step,
+        step_s=seconds,
+        low=rate * (step.low / step.tokens_per_s),
+        high=rate * (step.high / step.tokens_per_s),
+        parts={**step.parts, "prompts": waits},
+        notes=(
+            *step.notes,
+            f"Prompts of {prompt} tokens take {waits / seconds:.0%} of the time between tokens.",
+        ),
+    )

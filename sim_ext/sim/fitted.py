@@ -1,0 +1,385 @@
+"""What the fitted backends share: constants as data, what a step asks of a machine, and bands.
+
+`fits/fits.json` is written by `research/fit.py`. The formulas are in `backends.cores` and
+`backends.roofline`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from math import exp, hypot, isfinite, log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Quantity
+from sailsim.sim.backend import StepResult
+from sailsim.sim.point import Phase, Point
+from sailsim.sim.system import System
+from sailsim.workloads.experts import touched
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import Op, decode_step, prefill_step, step_notes
+from sailsim.workloads.model import ModelSpec
+
+Floats = NDArray[np.float64]
+
+N1 = "neoverse-n1"
+"""The core of Graviton2 and Altra, which three software stacks were measured on."""
+CORES = (N1, "neoverse-v1", "neoverse-v2", "neoverse-n2")
+"""Cores with constants of their own in `fits.json`."""
+_WIDE_PIPES = 4
+"""Vector pipes of a core with SVE2 from which on it is taken for Neoverse V2; N2 has two."""
+UNMEASURED = "No measurement of"
+"""How a note begins that says what nobody has measured of a machine's kernels or of a model."""
+
+
+def core_of(system: System) -> str:
+    """The core whose kernels a machine runs: what its instructions are, and of SVE2 how many vector pipes."""
+    match str(system.cores.isa.value):
+        case "armv8.4-a+sve+i8mm":
+            return "neoverse-v1"
+        case "armv9-a+sve2+i8mm":
+            return "neoverse-v2" if system.cores.simd_pipes.value >= _WIDE_PIPES else "neoverse-n2"
+    return N1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted step with the band of its rate.
+
+    ``tokens`` are those of the whole batch; ``low`` and ``high`` are tokens/s that hold nine of ten
+    measurements of the kind that the model was fitted on, and what is assumed where nothing was fitted.
+    ``parts`` splits the ``step_s`` seconds and sums to it. ``notes`` say in sentences what is not fitted.
+    """
+
+    tokens: float
+    step_s: float
+    low: float
+    high: float
+    parts: Mapping[str, float]
+    weight_bytes: float
+    kv_bytes: float
+    """What is read from memory: weights by every instance, the cache once."""
+    notes: tuple[str, ...]
+    instances: int | None = None
+    """Processes side by side on cores."""
+
+    @classmethod
+    def of(
+        cls,
+        tokens: float,
+        parts: Mapping[str, Floats | float],
+        factors: tuple[float, float],
+        read: tuple[float, float],
+        notes: Iterable[str],
+        instances: int | None = None,
+    ) -> Prediction:
+        """From the parts' seconds, factors on the rate, and bytes of weights and cache."""
+        seconds = {name: float(each) for name, each in parts.items()}
+        rate = tokens / sum(seconds.values())
+        low, high = (rate * factor for factor in factors)
+        return cls(tokens, sum(seconds.values()), low, high, seconds, *read, tuple(notes), instances)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Of the whole batch."""
+        return self.tokens / self.step_s
+
+    def result(self, point: Point) -> StepResult:
+        """The step of a point."""
+        return StepResult(
+            point=point,
+            tokens=point.tokens,
+            step_s=self.step_s,
+            breakdown=self.parts,
+            dram_bytes=self.weight_bytes + self.kv_bytes,
+            bytes_by_kind={"weights": self.weight_bytes, "read": self.kv_bytes},
+            low=self.low,
+            high=self.high,
+            instances=self.instances,
+            notes=self.notes,
+        )
+
+
+def fits_file(name: str) -> Traversable:
+    """A file of the ``fits`` folder."""
+    return files("sailsim.sim") / "fits" / name
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """Rows of a comma-separated table whose comment lines start with ``#``."""
+    lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    return list(csv.DictReader(lines, restval=""))
+
+
+@dataclass(frozen=True)
+class Band:
+    """Factors on a prediction between which nine of ten cross-validated measurements fell."""
+
+    low: float
+    high: float
+
+    def joined(self, other: Band) -> Band:
+        """The band that holds both."""
+        return Band(low=min(self.low, other.low), high=max(self.high, other.high))
+
+    def widened(self, slower: float, faster: float) -> tuple[float, float]:
+        """Factors on a prediction: the band joined with two known ratios (each at least 1)."""
+        low = exp(-hypot(log(self.low), log(max(slower, 1.0))))
+        high = exp(hypot(log(self.high), log(max(faster, 1.0))))
+        return low, high
+
+
+@dataclass(frozen=True)
+class FittedSet:
+    """Constants that were fitted together, and the bands of what they predict."""
+
+    constants: Mapping[str, Quantity]
+    bands: Mapping[str, Band]
+
+    def value(self, name: str) -> float:
+        """Value of one constant in its unit."""
+        return float(self.constants[name].value)
+
+    def band(self, test: str) -> Band:
+        """Band of one kind of prediction ("decode", "prompt")."""
+        return self.bands[test]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything in `fits.json`."""
+
+    table: Mapping[str, Any]
+    sets: Mapping[str, FittedSet]
+    """What was fitted together: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
+    rates: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Of llama.cpp's kernels by format, once `backends.cores.kernel_rates` was asked for them."""
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Fitted:
+        """The fits of a file's table."""
+        tables = {f"cpu.{name}": each for name, each in table["cpu"].items()} | {"gpu": table["gpu"]}
+        for core, sets in table["cores"].items():
+            tables |= {f"cpu.{name}.{core}": each for name, each in sets.items()}
+        return cls(table, {name: _set(each) for name, each in tables.items()})
+
+    def software(self, name: str, core: str = N1) -> FittedSet:
+        """The constants of a CPU software on a core (`CORES`).
+
+        Raises SailsimError where nothing is known of the software on that core.
+        """
+        if name not in self.known_on(core):
+            raise SailsimError(
+                f"software is {name}, allowed on {core} is one of {', '.join(self.known_on(core))}"
+            )
+        return self.sets[f"cpu.{name}" if core == N1 else f"cpu.{name}.{core}"]
+
+    def known_on(self, core: str) -> tuple[str, ...]:
+        """The software stacks with constants on a core."""
+        return tuple(self.table["cpu"] if core == N1 else self.table["cores"][core])
+
+    @property
+    def gpu(self) -> FittedSet:
+        """The constants of the GPU baseline, all cards."""
+        return self.sets["gpu"]
+
+    @property
+    def fewest_threads(self) -> int:
+        """Threads of the smallest measured machine."""
+        return int(self.table["fewest_threads"])
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The error table: one row a set of measurements and a way of holding them out."""
+        return list(self.table["errors"])
+
+    def quantities(self) -> dict[str, Quantity]:
+        """Every fitted constant by a dotted name, for the report."""
+        return {f"{prefix}.{name}": q for prefix, s in self.sets.items() for name, q in s.constants.items()}
+
+    def varied(self, changes: Mapping[str, float]) -> Fitted:
+        """The fits with other values, by the names of `quantities`.
+
+        Raises SailsimError for a name that is none of them or a value that is no finite number.
+        """
+        known = self.quantities()
+        sets = {name: dict(each.constants) for name, each in self.sets.items()}
+        for name, value in changes.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or list(known)[:3]
+                raise SailsimError(f"{name} is no fitted constant, allowed are such as {', '.join(near)}")
+            if not isfinite(value):
+                raise SailsimError(f"{name} is {value!r}, allowed is a finite number")
+            group, _, constant = name.rpartition(".")
+            old = known[name]
+            ends = [old.value if end is None else end for end in (old.low, old.high)]
+            moved = {"value": value, "low": min(*ends, value), "high": max(*ends, value)}
+            sets[group][constant] = old.model_copy(update=moved)
+        return replace(
+            self,
+            sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()},
+            rates={},
+        )
+
+    def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
+        """Names of `quantities` and the covariance (n, n) of what was fitted in "cpu" or "gpu".
+
+        A constant that both stacks share has the first one's name. Constants of different fits do not
+        vary together; constants held at a bound have zeros.
+        """
+        table = self.table[f"{group}_covariance"]
+        known = [name for name in self.quantities() if name.startswith(f"{group}.")]
+        names: list[str] = []
+        blocks = []
+        for listed in [table] if "order" in table else table.values():
+            # A fit of both software stacks lists the first one's constants before the other's.
+            for name in listed["order"]:
+                names.append(next(k for k in known if k.endswith(f".{name}") and k not in names))
+            blocks.append(np.asarray(listed["matrix"], dtype=float))
+        whole = np.zeros((len(names), len(names)))
+        ends = np.cumsum([len(block) for block in blocks])
+        for block, end in zip(blocks, ends, strict=True):
+            whole[end - len(block) : end, end - len(block) : end] = block
+        return names, whole
+
+
+def _set(table: Mapping[str, Any]) -> FittedSet:
+    return FittedSet(
+        constants={
+            name: Quantity.model_validate({k: v for k, v in entry.items() if k != "standard_error"})
+            for name, entry in table["constants"].items()
+        },
+        bands={test: Band(**band) for test, band in table["bands"].items()},
+    )
+
+
+@cache  # 1,300 lines of JSON, asked for by every prediction
+def fitted_constants() -> Fitted:
+    """The shipped fits."""
+    return Fitted.of(json.loads(fits_file("fits.json").read_text("utf-8")))
+
+
+def held_out_results() -> dict[str, Any]:
+    """How far the shipped constants are off on measurements outside the repository, when last looked at.
+
+    Written by ``python research/fit.py --held-out FILE`` (its `held_out_check`).
+    """
+    return dict(json.loads(fits_file("held_out_errors.json").read_text("utf-8")))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What steps ask of a machine; each field a scalar or an array of the same shape (one entry a step).
+
+    Bytes of weights and of the KV cache, MACs of the matrix products and of attention, rows of the batch,
+    attention heads over the batch (the most threads that attention can use), operations, layers and matrix
+    products. Those of a block's experts count as one for each of their matrices; of the MACs of the products
+    ``expert_macs`` are theirs, and an expert that any row chose sees ``expert_rows`` rows on average (1
+    without experts). ``cache_flops`` round and unpack keys and values of few bits. Last, key heads of a layer
+    and entries of the vocabulary.
+    """
+
+    rows: Floats
+    weight_bytes: Floats
+    kv_bytes: Floats
+    gemv_macs: Floats
+    attention_macs: Floats
+    attention_width: Floats
+    operations: Floats
+    layers: Floats
+    products: Floats
+    cache_flops: Floats = field(default_factory=lambda: np.asarray(0.0))
+    expert_macs: Floats = field(default_factory=lambda: np.asarray(0.0))
+    expert_rows: Floats = field(default_factory=lambda: np.asarray(1.0))
+    key_heads: Floats = field(default_factory=lambda: np.asarray(1.0))
+    vocabulary: Floats = field(default_factory=lambda: np.asarray(0.0))
+
+    @classmethod
+    def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
+        """The sums over the operations of one step on ``rows`` rows."""
+
+        def total(values: list[float]) -> Floats:
+            return np.asarray(sum(values), dtype=float)
+
+        attention = [op for op in ops if op.kind == "attention"]
+        chosen = [op for op in ops if op.spread]
+        read = sum(touched(op.spread) * op.k * op.n for op in chosen)
+        expert_macs = sum(op.macs for op in chosen)
+        return cls(
+            rows=np.asarray(float(rows)),
+            weight_bytes=total([op.weight_bytes for op in ops]),
+            kv_bytes=total([op.kv_bytes for op in ops]),
+            gemv_macs=total([op.macs for op in ops if op.kind == "gemv"]),
+            attention_macs=total([op.macs for op in attention]),
+            attention_width=np.asarray(float(model.n_heads * rows)),
+            operations=np.asarray(float(len(ops))),
+            layers=np.asarray(float(model.n_layers)),
+            products=np.asarray(float(sum(op.kind == "gemv" for op in ops))),
+            cache_flops=total([op.cache_flops for op in ops]),
+            expert_macs=np.asarray(float(expert_macs)),
+            expert_rows=np.asarray(expert_macs / read if read else 1.0),
+            key_heads=np.asarray(float(model.n_kv_heads)),
+            vocabulary=np.asarray(float(model.vocab)),
+        )
+
+    @classmethod
+    def stack(cls, steps: list[Work]) -> Work:
+        """Several steps as one object of arrays."""
+        names = cls.__dataclass_fields__
+        return cls(**{name: np.array([float(getattr(step, name)) for step in steps]) for name in names})
+
+
+def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Work:
+    """The work of a step of one process with ``batch`` sequences."""
+    return _work(model, fmt, "decode", batch, context)
+
+
+def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, reads: int = 1) -> Work:
+    """The work of some prompts at once, which reads the weights ``reads`` times."""
+    work = _work(model, fmt, "prefill", batch, prompt)
+    return replace(work, weight_bytes=work.weight_bytes * reads)
+
+
+@lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
+def _work(model: ModelSpec, fmt: WeightFormat, phase: Phase, batch: int, tokens: int) -> Work:
+    if phase == "decode":
+        return Work.of(model, decode_step(model, fmt, batch, tokens), batch)
+    return Work.of(model, prefill_step(model, fmt, tokens, batch), tokens * batch)
+
+
+def model_notes(model: ModelSpec, rows: int) -> list[str]:
+    """What a fitted step of a model rests on, in sentences: of experts, windows and what is left out."""
+    notes = step_notes(model, rows)
+    if model.kv_scale_bits:
+        notes.append(
+            f"No measurement has keys and values of {model.kv_bits} bits: cores round and unpack them on "
+            "their vector units, beside attention at the rate of fp16; cards read fewer bytes and unpack for "
+            "nothing."
+        )
+    if model.experts is not None:
+        notes.append(
+            f"{UNMEASURED} a mixture of experts: it is taken to read the weights of the experts that "
+            "were chosen and to multiply them as fast as other matrices, each with the rows that chose it."
+        )
+    return notes
+
+
+def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Floats, Floats]:
+    """What is left of two times when ``overlap`` of the shorter hides behind the longer, which stays
+    whole."""
+    hidden = overlap * np.minimum(reading, arithmetic)
+    reading_longer = reading >= arithmetic
+    return (
+        np.asarray(reading - np.where(reading_longer, 0.0, hidden)),
+        np.asarray(arithmetic - np.where(reading_longer, hidden, 0.0)),
+    )

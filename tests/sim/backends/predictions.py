@@ -1,0 +1,26 @@
+"""A machine's prediction by its name: of cores or of a card."""
+
+from pathlib import Path
+from typing import Any
+
+from sailsim.sim.backends.cores import predict_cores
+from sailsim.sim.backends.roofline import predict_card, predict_requests
+from sailsim.sim.files import load_machine
+from sailsim.sim.fitted import Prediction
+from sailsim.sim.system import Gpu
+from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.model import ModelSpec
+
+
+def predict(
+    machine: str | Path, model: ModelSpec, fmt: WeightFormat, threads: int | None = None, **asked: Any
+) -> Prediction:
+    """`threads`: None uses all cores of a server; a card takes none."""
+    found = load_machine(machine)
+    if not isinstance(found, Gpu):
+        return predict_cores(
+            found, model, fmt, found.cores.count.whole if threads is None else threads, **asked
+        )
+    if "requests" in asked:
+        return predict_requests(found, model, fmt, asked["batch"], *asked["requests"])
+    return predict_card(found, model, fmt, **asked)

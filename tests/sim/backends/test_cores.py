@@ -1,0 +1,454 @@
+"""Software on a server's cores: closed forms, limits, bands, rates of kernels, packings, bad input."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.analysis.results.runs import evaluate
+from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.cores import (
+    DOUBT,
+    SIMULATION,
+    SOFTWARE,
+    UBATCH,
+    Constants,
+    constants,
+    format_key,
+    kernel_rates,
+    lut_bits,
+    packed_parts,
+    packings,
+    predict_cores,
+    simulated_rate,
+    step_parts,
+    ubatches,
+)
+from sailsim.sim.files import load_system, system_names
+from sailsim.sim.fitted import CORES, N1, Work, core_of, fitted_constants, overlapped, prompt_work
+from sailsim.sim.host import CpuSheet
+from sailsim.sim.point import Point
+from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
+
+from ...examples import examples
+from .predictions import predict
+
+GRAVITON2, ALTRA = load_system("graviton2"), load_system("altra")
+LLAMA = load_model("llama-7b")
+MODEL = load_model("llama-2-7b")
+SAIL = load_system("sail-n1")
+Q4, FOUR = weight_format("q4_k_m"), uniform_format(4, 128)
+LATER = {"graviton3": "neoverse-v1", "graviton4": "neoverse-v2", "axion": "neoverse-v2",
+         "cobalt100": "neoverse-n2", "sail-v2": "neoverse-v2"}  # fmt: skip
+
+
+def scalar(value):
+    return np.asarray(float(value))
+
+
+def work(**changes):
+    base = Work(*(scalar(v) for v in (1, 1e9, 0, 1e9, 0, 32, 0, 1, 0)))
+    return replace(base, **{k: scalar(v) for k, v in changes.items()})
+
+
+MACHINE = CpuSheet(scalar(1e9), scalar(1e11), scalar(2e10))
+CONSTANTS = Constants(scalar(0.5), scalar(2), scalar(1), 0.0, scalar(0))
+
+
+def test_step_is_the_sum_of_its_closed_forms():
+    parts = step_parts(
+        work(kv_bytes=5e8, attention_macs=4e9, attention_width=2, operations=10, products=3),
+        MACHINE,
+        scalar(4),
+        replace(CONSTANTS, barrier_s=1e-3, product_s=1e-2),
+        scalar(3),
+    )
+    # 0.5 of 100 GB/s is less than 4 cores of 20 GB/s each; attention runs on 2 heads' worth of threads.
+    assert parts["weights"] == pytest.approx(1e9 / 5e10)
+    assert parts["kernels"] == pytest.approx(1e9 / (4 * 1e9 * 2))
+    assert parts["attention"] == pytest.approx(3 * 4e9 / (1e9 * 2))
+    assert parts["kv_cache"] == pytest.approx(5e8 / 5e10)
+    assert parts["synchronisation"] == pytest.approx(10 * 4 * 1e-3 + 3 * 1e-2)
+
+
+def test_one_thread_reads_what_one_core_has_under_way():
+    parts = step_parts(work(), MACHINE, scalar(1), CONSTANTS, scalar(1))
+    assert parts["weights"] == pytest.approx(1e9 / 2e10)
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.floats(0, 1))
+def test_overlap_hides_the_shorter(reading, arithmetic, overlap):
+    left = sum(overlapped(scalar(reading), scalar(arithmetic), scalar(overlap)))
+    longer, shorter = max(reading, arithmetic), min(reading, arithmetic)
+    assert left == pytest.approx(longer + (1 - overlap) * shorter)
+
+
+@examples(25)
+@given(st.integers(1, 63), st.integers(1, 31), st.integers(1, 2000))
+def test_more_threads_never_slow_the_products_and_more_context_never_helps(threads, batch, context):
+    few = predict_cores(GRAVITON2, LLAMA, Q4, threads, batch, context)
+    more = predict_cores(GRAVITON2, LLAMA, Q4, threads + 1, batch, context)
+    assert (
+        more.parts["weights"] + more.parts["kernels"] <= few.parts["weights"] + few.parts["kernels"] + 1e-12
+    )
+    longer = predict_cores(GRAVITON2, LLAMA, Q4, threads, batch, context + 1)
+    assert longer.tokens_per_s < few.tokens_per_s
+
+
+def test_shared_cache_is_slower_with_a_batch_only_and_inside_the_band():
+    for batch in (1, 16):
+        own = predict_cores(GRAVITON2, LLAMA, Q4, 64, batch, 512)
+        shared = predict_cores(GRAVITON2, LLAMA, Q4, 64, batch, 512, cache="unified")
+        assert (shared.tokens_per_s < own.tokens_per_s) == (batch > 1)
+        assert own.low <= shared.tokens_per_s
+
+
+@pytest.mark.parametrize("name", format_names())
+def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_assumed(name):
+    result = predict_cores(GRAVITON2, LLAMA, weight_format(name), 16)
+    rate = kernel_rates()[format_key(weight_format(name).base)]
+    assert rate.low <= rate.relative <= rate.high
+    assert (rate.kind == "assumed") == any("assumed" in note for note in result.notes)
+    assert bool(rate.how) == any("of the measured four-bit rate, the ratio" in note for note in result.notes)
+
+
+def test_models_larger_than_any_fitted_have_a_higher_end_and_say_so():
+    small, large = (predict_cores(GRAVITON2, load_model(name), Q4, 48) for name in ("phi-4", "llama-3.3-70b"))
+    assert large.high / large.tokens_per_s > 1.08 * small.high / small.tokens_per_s
+    assert large.low / large.tokens_per_s == pytest.approx(small.low / small.tokens_per_s)
+    assert [any("70B" in note for note in p.notes) for p in (small, large)] == [False, True]
+
+
+def test_work_adds_up_over_the_operations():
+    ops = decode_step(LLAMA, Q4, 3, 100)
+    sums = Work.of(LLAMA, ops, 3)
+    assert float(sums.gemv_macs) == sum(op.macs for op in ops if op.kind == "gemv")
+    assert float(sums.weight_bytes) == sum(op.weight_bytes for op in ops)
+    assert float(sums.attention_width) == 3 * LLAMA.n_heads
+    assert float(sums.products) == 7 * LLAMA.n_layers + 1
+
+
+def test_every_fitted_constant_says_where_it_comes_from():
+    constants = fitted_constants().quantities()
+    assert len(constants) > 20
+    for name, quantity in constants.items():
+        assert quantity.source, name
+        assert quantity.kind in ("fitted", "assumed"), name
+        assert quantity.low is not None, name
+        assert quantity.low <= quantity.value <= quantity.high, name
+
+
+def test_tables_on_the_cores_take_a_step_a_bit_whatever_the_batch():
+    """T-MAC: twice the bits are twice the steps, and a batch shares none of them."""
+    one, two, four = (
+        predict_cores(GRAVITON2, LLAMA, uniform_format(w, 128), 16, 1, 64, software="t-mac")
+        for w in (1, 2, 4)
+    )
+    rate = fitted_constants().software("t-mac").value("lut_rate")
+    macs = Work.of(LLAMA, decode_step(LLAMA, uniform_format(2, 128), 1, 64), 1).gemv_macs
+    whole = float(macs) * 2 / (rate * 2.5e9 * 16)
+    assert two.parts["kernels"] == pytest.approx(whole)  # the longer of the two stays whole
+    assert four.parts["kernels"] == pytest.approx(2 * two.parts["kernels"])
+    assert one.tokens_per_s > two.tokens_per_s > four.tokens_per_s
+    batch = predict_cores(GRAVITON2, LLAMA, uniform_format(2, 128), 16, 8, 64, software="t-mac")
+    assert batch.parts["kernels"] == pytest.approx(8 * whole)
+    assert any("Cortex-A76" in note for note in two.notes)
+
+
+def test_tables_that_take_none_of_a_formats_types_are_refused():
+    with pytest.raises(
+        SailsimError, match=r"weights are w8g128; allowed for T-MAC's tables are some of q4_0"
+    ):
+        predict_cores(GRAVITON2, LLAMA, uniform_format(8, 128), 16, software="t-mac")
+    assert set(lut_bits().values()) == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"threads": 65}, ["threads", "65", "1..64"]),
+        ({"threads": 0}, ["threads", "0", "1..64"]),
+        ({"batch": 0}, ["batch", "0"]),
+        ({"context": 0}, ["context", "0"]),
+        ({"batch": 10**29}, ["batch", "1" + 29 * "0", "1..16777216"]),
+        ({"context": 10**29}, ["context", "1..16777216"]),
+        ({"prompt": 10**29}, ["prompt", "1..16777216"]),
+        ({"machine": "l4", "threads": None, "batch": 10**400}, ["batch", "1..16777216"]),
+        ({"machine": "l4", "threads": None, "context": 10**400}, ["context", "1..16777216"]),
+        ({"machine": "l4", "threads": None, "prompt": 10**400}, ["prompt", "1..16777216"]),
+        ({"machine": "v100", "threads": None, "software": "ampere"}, ["software", "ampere", "serving"]),
+        ({"software": "serving"}, ["software", "serving", "ampere"]),
+        ({"batch": 8, "instances": 9}, ["instances", "9", "1..4"]),
+        ({"batch": 8, "instances": 0}, ["instances", "0", "1..4"]),
+        ({"instances": None, "prompt": 8}, ["instances", "best", "prompt"]),
+        ({"machine": "h100", "prompt": 4, "threads": None}, ["prompt", "h100", "a100, a10g, l4, t4, v100"]),
+        ({"machine": "nothing"}, ["nothing", "graviton2"]),
+        ({"software": "other"}, ["software", "other", "llama.cpp"]),
+        ({"cache": "other"}, ["cache", "other", "unified"]),
+    ],
+)
+def test_bad_input_is_one_sentence(change, words):
+    arguments = {"machine": "graviton2", "model": LLAMA, "fmt": Q4, "threads": 4} | change
+    with pytest.raises(SailsimError) as error:
+        predict(**arguments)
+    assert all(word in str(error.value) for word in words)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", system_names())
+def test_every_machine_has_a_core_that_something_is_known_of(name: str) -> None:
+    core = core_of(load_system(name))
+    assert core == LATER.get(name, N1)
+    assert core in CORES
+    assert "llama.cpp" in fitted_constants().known_on(core)
+
+
+def test_constants_are_those_of_the_core() -> None:
+    kernels = {core: float(constants("llama.cpp", Q4, core=core)[0].kernel_rate) for core in CORES}
+    known = fitted_constants()
+    for core, rate in kernels.items():
+        assert rate == known.software("llama.cpp", core).value("kernel_rate_q4_k_m")
+    assert kernels[N1] < kernels["neoverse-n2"] < kernels["neoverse-v2"]
+    older = predict_cores(load_system("graviton2"), LLAMA, Q4, 16)
+    newer = predict_cores(load_system("graviton3"), LLAMA, Q4, 16)
+    assert newer.tokens_per_s > 1.3 * older.tokens_per_s
+
+
+def test_a_format_keeps_its_ratio_and_says_where_it_was_measured() -> None:
+    q8 = weight_format("q8_0")
+    ratio = [float(constants("llama.cpp", q8, core=core)[1].relative) for core in (N1, "neoverse-v1")]
+    assert ratio[0] == ratio[1]
+    notes = predict_cores(load_system("graviton3"), LLAMA, q8, 16).notes
+    assert any("that on neoverse-n1" in note for note in notes)
+
+
+@pytest.mark.parametrize("machine", ["graviton3", "graviton4", "axion", "cobalt100"])
+def test_the_fork_is_refused_where_it_was_not_measured(machine: str) -> None:
+    with pytest.raises(SailsimError, match=r"ampere, allowed on neoverse-.* is one of llama.cpp, t-mac"):
+        predict(machine, LLAMA, Q4, 16, software="ampere")
+
+
+PACKED = Work(*(scalar(v) for v in (2, 1e9, 1e8, 4e9, 0, 64, 100, 32, 70)))
+SERVER = CpuSheet(scalar(2e9), scalar(1e11), scalar(1e10))
+SLOW = Constants(scalar(0.5), scalar(2.0), scalar(1.0), 0.0, scalar(0.0))
+
+
+def test_many_instances_take_what_they_read_together() -> None:
+    few, many = (packed_parts(PACKED, SERVER, scalar(4), SLOW, scalar(1), scalar(n)) for n in (2, 40))
+    alone = 1e9 / 4e10 + 1e8 / 4e10 + 4e9 / 1.6e10
+    assert float(sum(few.values())) == pytest.approx(alone)  # 44 ms of reading hide within 277.5
+    assert float(sum(many.values())) == pytest.approx(40 * 1.1e9 / 5e10)
+    assert many["kernels"] == few["kernels"]
+
+
+@pytest.mark.parametrize(
+    ("threads", "batch", "tried"),
+    [
+        (64, 1, (1,)),
+        (64, 3, (1, 2, 3)),
+        (64, 100, tuple(range(1, 9))),
+        (7, 8, (1,)),
+        (96, 16, tuple(range(1, 13))),
+    ],
+)
+def test_each_instance_has_a_sequence_and_as_many_threads_as_were_measured(
+    threads: int, batch: int, tried: tuple[int, ...]
+) -> None:
+    assert packings(threads, batch) == tried
+
+
+def test_the_choice_is_the_fastest_of_those_that_are_tried() -> None:
+    system = load_system("graviton2")
+    best = predict_cores(system, MODEL, FOUR, 64, 8, 512, instances=None)
+    each = {n: predict_cores(system, MODEL, FOUR, 64, 8, 512, instances=n) for n in packings(64, 8)}
+    assert best.tokens_per_s == max(found.tokens_per_s for found in each.values())
+    assert each[best.instances] == best
+    assert best.instances > 1
+    assert any(f"{best.instances} instances side by side" in note for note in best.notes)
+    assert sum(best.parts.values()) == pytest.approx(best.step_s)
+
+
+def test_runners_of_the_whole_server_have_the_best_packing_and_pay_for_its_reading() -> None:
+    found = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", batch=8, threads=64))}
+    packed, single = found["cores-all"], found["cores"]
+    assert packed["tokens_per_s"] > single["tokens_per_s"]
+    assert any("instances side by side" in note for note in packed["notes"])
+    assert packed["traffic"]["weights"] > 1.9 * single["traffic"]["weights"]
+    assert found["cores-all-best"]["tokens_per_s"] >= packed["tokens_per_s"]
+
+
+def test_the_fork_has_rates_of_its_own_for_prompts() -> None:
+    fitted = fitted_constants().software("ampere")
+    decoding, prompts = (constants("ampere", Q4, prompts=of)[0] for of in (False, True))
+    assert prompts.kernel_rate == fitted.value("prompt_rate_q4_k_4") > decoding.kernel_rate
+    assert (decoding.row_s, prompts.row_s) == (0.0, fitted.value("prompt_row_overhead") * 1e-9)
+    assert constants("llama.cpp", Q4, prompts=True) == constants("llama.cpp", Q4)
+    one = predict_cores(ALTRA, LLAMA, Q4, 64, prompt=512, software="ampere")
+    work = prompt_work(LLAMA, Q4, 512)
+    lost = 512 * LLAMA.n_layers * fitted.value("prompt_row_overhead") * 1e-9
+    assert one.parts["synchronisation"] == pytest.approx(
+        float(work.operations) * 64 * fitted.value("barrier") * 1e-9 + lost
+    )
+    assert one.parts["kernels"] == pytest.approx(
+        float(work.gemv_macs) / (64 * ALTRA.cores.clock.si * fitted.value("prompt_rate_q4_k_4"))
+    )
+    assert any("measured on an Altra" in note for note in one.notes)
+
+
+def test_several_prompts_are_so_many_rows_and_read_the_weights_once_for_512() -> None:
+    one, four = (prompt_work(LLAMA, Q4, 512, batch, ubatches(512 * batch)) for batch in (1, 4))
+    assert four.weight_bytes == pytest.approx(4 * one.weight_bytes, rel=1e-3)
+    assert prompt_work(LLAMA, Q4, UBATCH // 4, 4).weight_bytes == pytest.approx(one.weight_bytes, rel=1e-3)
+    assert four.attention_macs == 4 * one.attention_macs
+    assert four.rows == 2048
+    # The head has a row of each prompt.
+    head = LLAMA.head.params
+    assert float(four.gemv_macs) - 4 * head == 4 * (float(one.gemv_macs) - head)
+    single, several = (predict_cores(ALTRA, LLAMA, Q4, 64, batch, prompt=512) for batch in (1, 4))
+    assert several.step_s == pytest.approx(4 * single.step_s, rel=0.02)
+    assert several.tokens_per_s == pytest.approx(2048 / several.step_s)
+    assert not any("Single prompts" in note for note in single.notes)
+    assert any("Single prompts" in note for note in several.notes)
+
+
+def test_tables_on_the_cores_have_no_prompt_and_say_so() -> None:
+    with pytest.raises(SailsimError, match="T-MAC's prompts were measured on a Snapdragon X Elite alone"):
+        predict_cores(ALTRA, LLAMA, uniform_format(4, 128), 64, prompt=512, software="t-mac")
+    assert predict_cores(ALTRA, LLAMA, uniform_format(4, 128), 64, software="t-mac").tokens_per_s > 0
+    assert set(SOFTWARE) == {"llama.cpp", "ampere", "t-mac", "neon", "neon-lut"}
+
+
+def test_a_prompt_reads_the_weights_once_for_every_512_tokens():
+    reads = [
+        predict_cores(GRAVITON2, LLAMA, Q4, 16, prompt=tokens).weight_bytes for tokens in (1, 512, 513, 1025)
+    ]
+    assert [each / reads[0] for each in reads] == pytest.approx([1, 1, 2, 3], rel=0.002)
+
+
+def test_a_band_holds_the_whole_range_of_an_assumed_kernel():
+    """Where the kernel decides, the ends are those of its range beside the scatter of measurements."""
+    fmt = uniform_format(5, 128)
+    prediction = predict_cores(GRAVITON2, LLAMA, fmt, 1, prompt=512)
+    _, rate = constants("llama.cpp", fmt)
+    assert rate.kind == "assumed"
+    assert rate.low < rate.relative < rate.high
+    share = prediction.parts["kernels"] / prediction.step_s
+    slow, fast = (1 - share + share * rate.relative / end for end in (rate.low, rate.high))
+    assert prediction.low == pytest.approx(prediction.tokens_per_s / slow, rel=0.02)
+    assert prediction.high == pytest.approx(prediction.tokens_per_s / fast, rel=0.02)
+
+
+def test_rates_of_tables_have_the_range_of_what_was_measured():
+    """A step a bit: the ends are those of the look-up rate; types without tables keep llama.cpp's kernel."""
+    lut = fitted_constants().software("t-mac").constants["lut_rate"]
+    for bits in (2, 3, 4):
+        _, rate = constants("t-mac", uniform_format(bits, 128))
+        assert rate.low == pytest.approx(lut.low / lut.value / bits)
+        assert rate.high == pytest.approx(lut.high / lut.value / bits)
+    types = ((TENSOR_FORMATS["q4_0"], 0.6), (TENSOR_FORMATS["q8_0"], 0.4))
+    _, joined = constants("t-mac", replace(uniform_format(4, 128), shares=types))
+    llama = fitted_constants().software("llama.cpp").value("kernel_rate_q4_k_m")
+    eight = kernel_rates()["q8_0"].relative * llama / lut.value
+    assert joined.relative == pytest.approx(1 / (0.6 * 4 + 0.4 / eight))
+    assert joined.note == "products by type: q4_0 60%, q8_0 40%"
+
+
+def rate(bits: int, group: int = 128, tables: bool = False) -> float:
+    own = fitted_constants().software("neon-lut" if tables else "neon")
+    return simulated_rate(own, uniform_format(bits, group).base, tables)[0]
+
+
+def test_a_rate_is_that_of_the_fit_and_of_others_between() -> None:
+    own = fitted_constants().software("neon")
+    for bits in (2, 4, 8):
+        assert rate(bits) == pytest.approx(own.value(f"kernel_rate_w{bits}"))
+    assert 1 / rate(6) == pytest.approx((1 / rate(4) + 1 / rate(8)) / 2)
+    assert rate(1) == rate(2)
+
+
+@pytest.mark.parametrize("tables", [False, True])
+def test_smaller_groups_cost_a_scale_more_each(tables: bool) -> None:
+    own = fitted_constants().software("neon-lut" if tables else "neon")
+    cost = own.value("lut_group_cycles" if tables else "group_cycles")
+    assert cost > 0
+    assert 1 / rate(4, 32, tables) - 1 / rate(4, 64, tables) == pytest.approx(cost * (1 / 32 - 1 / 64))
+
+
+def test_tables_take_a_step_a_bit_up_to_four() -> None:
+    steps = [1 / rate(bits, 128, tables=True) for bits in (1, 2, 3, 4)]
+    assert steps == pytest.approx([steps[0] * bits for bits in (1, 2, 3, 4)])
+    assert rate(8, 128, tables=True) == rate(8)
+
+
+def test_a_rate_that_was_not_run_says_so() -> None:
+    own = fitted_constants().software("neon")
+    found = {bits: simulated_rate(own, uniform_format(bits, 128).base, False) for bits in range(1, 9)}
+    assert [bits for bits, each in found.items() if each[3]] == [2, 4, 8]
+    value, low, high, _ = found[4]
+    assert (low, high) == pytest.approx((value * np.exp(-DOUBT), value * np.exp(DOUBT)))
+
+
+def test_four_rows_share_what_a_pass_has_in_common() -> None:
+    one, _ = constants("neon", uniform_format(4, 128))
+    fast = replace(one, overlap=np.asarray(0.0))
+
+    def kernels(batch: int) -> float:
+        work = Work.of(MODEL, decode_step(MODEL, uniform_format(4, 128), batch, 64), batch)
+        return float(step_parts(work, CpuSheet.of(SAIL), np.asarray(4.0), fast, np.asarray(1.0))["kernels"])
+
+    assert 0 < one.shared < 1
+    alone = kernels(1)
+    for batch, passes in ((2, 1), (4, 1), (5, 2), (8, 2)):
+        assert kernels(batch) == pytest.approx(alone * (batch * (1 - one.shared) + passes * one.shared))
+
+
+def test_rows_of_tables_have_less_in_common_than_those_of_dot_products() -> None:
+    """A pass unpacks a weight once for its rows; of look-ups each row has its own: the fit is at its bound.
+    The band has no more than that."""
+    fmt = uniform_format(4, 128)
+    assert 0 == constants("neon-lut", fmt)[0].shared < constants("neon", fmt)[0].shared / 2
+    one, eight = (predict_cores(SAIL, MODEL, fmt, 16, rows, 512, software="neon-lut") for rows in (1, 8))
+    assert fitted_constants().software("neon-lut").constants["shared"].high == 0
+    # So eight rows have the band of one, at both ends.
+    assert eight.high / eight.tokens_per_s == pytest.approx(one.high / one.tokens_per_s, rel=0.003)
+    assert eight.low / eight.tokens_per_s == pytest.approx(one.low / one.tokens_per_s, rel=0.003)
+
+
+def test_the_fastest_software_is_a_measured_one() -> None:
+    band = fitted_constants().software("neon").band("decode")
+    for batch in (1, 8):
+        runs = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", wbits=4, batch=batch))}
+        measured = [runs[name]["tokens_per_s"] for name in ("cores", "cores-ampere", "cores-lut")]
+        assert runs["cores-best"]["tokens_per_s"] == max(measured)
+        assert SIMULATION in runs["cores-neon"]["notes"]
+        found, low, high = (runs["cores-neon"][name] for name in ("tokens_per_s", "low", "high"))
+        # No narrower than the errors of steps that the fit did not see.
+        assert low / found <= band.low * 1.001 < 1 < 1.1 < band.high / 1.001 <= high / found
+
+
+def test_what_it_does_not_know_is_refused_in_a_sentence() -> None:
+    runs = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", weights="f16"))}
+    assert "allowed for this project's kernels are codes of 1 to 8 bits" in runs["cores-neon"]["reason"]
+    prompts = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", phase="prefill", prompt=32))}
+    assert "decode alone; allowed for phase prefill" in prompts["cores-neon"]["reason"]
+    with pytest.raises(SailsimError, match="cache is 'unified', allowed for NEON kernels"):
+        predict_cores(SAIL, MODEL, uniform_format(4, 128), 16, 8, software="neon", cache="unified")
+    with pytest.raises(SailsimError, match=r"weights are f16; allowed .* are codes of 1 to 8 bits"):
+        predict("sail-n1", MODEL, weight_format("f16"), 16, software="neon")
+    elsewhere = {run["runner"]: run for run in evaluate(Point(system="sail-v2", model="llama-2-7b"))}
+    assert "was not measured on neoverse-v2" in elsewhere["cores-neon"]["reason"]
+
+
+@pytest.mark.parametrize(("wbits", "named"), [(2, "T-MAC"), (4, "T-MAC"), (8, "Ampere")])
+def test_it_is_the_fastest_of_those_that_take_the_weights(wbits: int, named: str) -> None:
+    found = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", wbits=wbits, batch=8))}
+    rates = [found[name]["tokens_per_s"] for name in ("cores", "cores-ampere", "cores-lut")]
+    assert found["cores-best"]["tokens_per_s"] == max(rate for rate in rates if rate is not None)
+    assert named in found["cores-best"]["notes"][0]
+    assert (found["cores-lut"]["tokens_per_s"] is None) == (wbits > 4)
+    if wbits > 4:
+        assert "allowed for T-MAC's tables" in found["cores-lut"]["reason"]

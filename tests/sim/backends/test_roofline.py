@@ -1,0 +1,480 @@
+"""Cards: a step, its band and its prompts in numbers that were worked by hand; whose constants a card has."""
+
+from dataclasses import replace
+from math import exp, hypot, log
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.gpu_problem import CARDS, NEAREST
+from calibration.prompt_problem import SIXTEEN_BIT_CARDS
+from sailsim.analysis.results.runs import runners, runs
+from sailsim.base.errors import SailsimError
+from sailsim.sim.backends import roofline
+from sailsim.sim.backends.roofline import (
+    OF_SERVING,
+    OF_THE_FIT,
+    GpuConstants,
+    GpuSheet,
+    gpu_roofline,
+    measured_on,
+    predict_card,
+    predict_requests,
+    prompts_seconds,
+    serving_constants,
+    step_parts,
+    taken_over,
+    unmeasured,
+)
+from sailsim.sim.files import card_names, load_card, load_machine, system_names
+from sailsim.sim.fitted import Work, fitted_constants, prompt_work
+from sailsim.sim.point import Point
+from sailsim.sim.vary import vary
+from sailsim.workloads.experts import distinct_experts
+from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.load import load_model
+
+from .predictions import predict
+
+MODEL, LLAMA, QWEN = (load_model(name) for name in ("gemma-2b", "llama-7b", "qwen3-30b-a3b"))
+Q4, Q2, F16 = (weight_format(name) for name in ("q4_k_m", "q2_k", "f16"))
+BANDS = fitted_constants().gpu
+FORMATS = (Q4, Q2, uniform_format(3, 128), F16)
+WORKLOADS = [
+    *({"batch": batch, "context": 512} for batch in (1, 8, 16)),
+    {"batch": 16, "context": 512, "software": "serving"},
+    *({"prompt": prompt, "batch": batch} for prompt, batch in ((128, 1), (1024, 1), (512, 4))),
+    {"batch": 8, "requests": (512, 128)},
+]
+
+
+def at(value):
+    return np.asarray(float(value))
+
+
+WORK = Work(
+    rows=at(4), weight_bytes=at(8e9), kv_bytes=at(4e8), gemv_macs=at(1e12), attention_macs=at(6.4e9),
+    attention_width=at(128), operations=at(99), layers=at(10), products=at(77), expert_macs=at(2e11),
+    expert_rows=at(1), key_heads=at(8), vocabulary=at(1000),
+)  # fmt: skip
+SHEET = GpuSheet(bandwidth=at(1e12), peak_macs=at(1e14), vector_macs=at(4e13), sm_clock=at(1e11))
+SERVING = GpuConstants(
+    read_share=at(0.5), compute_share=at(0.25), vector_share=at(np.inf), batch_rate=at(np.inf),
+    tile_rows=at(np.inf), layer_s=at(1e-4), row_s=at(2e-4), overlap=at(0.5), cache_again=at(0.3),
+    cache_chain_s=at(1e-10), entry_s=at(1e-6), host_s=at(3e-3), host_row_s=at(4e-3), host_power=at(0.5),
+    host_overlap=at(0.75),
+)  # fmt: skip
+
+
+def test_a_step_of_a_serving_stack_by_hand():
+    found = step_parts(WORK, SHEET, SERVING)
+    # Weights: 8e9 B at 0.5e12 B/s, 16 ms. MACs: 1e12 + 6.4e9 at 0.25e14, 40.256 ms. Half of the shorter
+    # hides.
+    assert float(found["weights"]) == pytest.approx(8e-3)
+    assert float(found["kernels"]) == pytest.approx(40.256e-3)
+    # 128 heads of 4 rows share 8 key heads by 4: three of them read 0.3 of 4e8 B again, 7.6e8 B in all, 1.52
+    # ms; and 6.4e9 / (2 * 128 * 8) = 3,125,000 links of 0.1 ns, 0.3125 ms.
+    assert float(found["kv_cache"]) == pytest.approx(1.8325e-3)
+    # 10 layers of 0.1 ms, 4 rows of 0.2 + 1000 * 0.001 ms: 5.8 ms; the card works for 55.8885 ms. The
+    # processor works for 3 + 4 * sqrt(4) = 11 ms, of which a quarter shows: 2.75 ms.
+    assert float(found["launches"]) == pytest.approx(8.55e-3)
+    # A processor that is the longer, 100 + 8 ms, hides three quarters of the card: 108 + 13.972125 ms in all.
+    slow = step_parts(WORK, SHEET, replace(SERVING, host_s=at(0.1)))
+    assert sum(map(float, slow.values())) == pytest.approx(121.972125e-3)
+    # Heads that share nothing read nothing again: 32 of 4 rows, 4e8 B; four times as long a chain.
+    plain = step_parts(replace(WORK, attention_width=at(32)), SHEET, SERVING)
+    assert float(plain["kv_cache"]) == pytest.approx(0.8e-3 + 1.25e-3)
+
+
+def test_few_rows_of_experts_and_of_all_else_by_hand():
+    c = replace(SERVING, vector_share=at(0.1), batch_rate=at(20), overlap=at(0), compute_share=at(0.5))
+    # Rows behind the first: 3 of 4 of 806.4e9 MACs at 0.1 * 4e13, 151.2 ms; an expert's one row is free.
+    assert float(step_parts(WORK, SHEET, c)["kernels"]) == pytest.approx(151.2e-3)
+    # Eight rows are few, nine are many: 20 * 1e11 MACs/s is less than half of the peak.
+    for rows, seconds in ((8, 7 / 8 * 806.4e9 / 4e12), (9, 806.4e9 / 2e12)):
+        work = replace(WORK, rows=at(rows))
+        assert float(step_parts(work, SHEET, c)["kernels"]) == pytest.approx(seconds)
+    # Four rows may take what 16 do in the matrix kernel, 4 * 806.4e9 MACs: at 20 a cycle (2e12/s) that is
+    # longer than 151.2 ms, at 400 (4e13/s) shorter, 80.64 ms.
+    tiled = replace(c, tile_rows=at(16))
+    assert float(step_parts(WORK, SHEET, tiled)["kernels"]) == pytest.approx(151.2e-3)
+    fast = replace(tiled, batch_rate=at(400))
+    assert float(step_parts(WORK, SHEET, fast)["kernels"]) == pytest.approx(80.64e-3)
+
+
+def test_constants_of_serving_are_in_seconds():
+    c = serving_constants({name: float(i) for i, name in enumerate(OF_SERVING, 1)})
+    shares = (c.read_share, c.compute_share, c.cache_again, c.host_power, c.host_overlap)
+    assert [float(v) for v in shares] == [1, 2, 3, 8, 9]
+    times = (c.cache_chain_s, c.entry_s, c.host_s, c.host_row_s, c.layer_s, c.row_s)
+    assert [float(v) for v in times] == pytest.approx([4e-9, 5e-9, 6e-9, 7e-9, 0, 0])
+    assert (float(c.overlap), *map(float, (c.vector_share, c.batch_rate, c.tile_rows))) == (1, *(np.inf,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("card", "fmt", "asked", "test", "slower", "faster"),
+    [
+        ("l4", Q4, {}, "decode", 1, 1),
+        ("h100", Q4, {}, "decode", 1.2, 1.2),
+        ("l4", Q2, {}, "decode", 1.2, 1.4),
+        ("h100", Q2, {"batch": 4}, "batched", 1.5, 1.5),
+        ("v100", Q4, {"batch": 2}, "batched", 1.5, 1.5),
+        ("l4", F16, {"batch": 4}, "f16", 1, 1),
+        ("l40s", F16, {}, "f16", 1.3, 1.1),
+        ("a100", Q4, {"software": "serving"}, "w4", 1, 1),
+        ("l4", Q4, {"prompt": 512}, "prompt", 1, 1),
+        ("l4", Q4, {"prompt": 256, "batch": 2}, "prompt", 1, 1),
+        ("l4", Q4, {"prompt": 511}, "prompt", 1.8, 1),
+        ("l4", Q2, {"prompt": 512}, "prompt", 1.4, 1.4),
+        ("l4", Q2, {"prompt": 128}, "prompt", 1.8, 1.4),
+        ("l4", F16, {"prompt": 128}, "prompt f16", 1, 1),
+    ],
+)  # fmt: skip
+def test_a_band_is_wider_by_what_nobody_measured(card, fmt, asked, test, slower, faster):
+    """Both are independent: their logarithms add up as the sides of a right angle do."""
+    found, band = predict_card(load_card(card), MODEL, fmt, **asked), BANDS.band(test)
+    low, high = exp(-hypot(log(band.low), log(slower))), exp(hypot(log(band.high), log(faster)))
+    ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
+    assert ends == pytest.approx((low, high), rel=1e-12)
+
+
+def test_a_serving_stack_elsewhere_may_be_half_as_fast_or_reach_the_roofline():
+    card = load_card("v100")
+    found, band = predict_card(card, MODEL, Q4, 4, software="serving"), BANDS.band("w4")
+    assert found.low == pytest.approx(found.tokens_per_s * exp(-hypot(log(band.low), log(2))), rel=1e-12)
+    assert found.high == pytest.approx(gpu_roofline(card, MODEL, Q4, 4), rel=1e-12)
+    # Where the roofline lies within the band, the band's end stays.
+    slow = card.model_copy(
+        update={"fp16_flops": load_card("l4").fp16_flops.model_copy(update={"value": 0.5})}
+    )
+    found = predict_card(slow, MODEL, Q4, 64, software="serving")
+    assert found.high == pytest.approx(max(found.tokens_per_s * band.high, gpu_roofline(slow, MODEL, Q4, 64)))
+
+
+def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
+    card, value = load_card("l4"), BANDS.value
+    found = predict_card(card, MODEL, F16, 2, prompt=1024)
+    work = prompt_work(MODEL, F16, 1024, 2)
+    # Two prompts are 2048 rows at once.
+    assert (float(work.rows), float(work.attention_width)) == (2048, MODEL.n_heads * 2048)
+    again = prompt_work(MODEL, F16, 1024, 2, 3)
+    assert float(again.weight_bytes) == 3 * float(work.weight_bytes)
+    # Of L4: 300 GB/s, 121 TFLOP/s.
+    reading = float(work.weight_bytes) / (value("read_share_f16") * 300e9)
+    macs = float(work.gemv_macs + work.attention_macs) / (value("prompt_share_f16_l4") * 60.5e12)
+    hidden = value("prompt_overlap_f16") * min(reading, macs)
+    kept = float(work.kv_bytes) / (value("read_share_f16") * 300e9)
+    launches = MODEL.n_layers * value("layer_overhead_f16") * 1e-9
+    assert found.step_s == pytest.approx(reading + macs - hidden + kept + launches, rel=1e-9)
+    assert found.tokens_per_s == pytest.approx(2048 / found.step_s)
+    (said,) = (note for note in found.notes if "times to the first token" in note)
+    assert "(12 ms and 11 us a token)" in said
+
+
+def test_requests_wait_for_each_others_prompts():
+    # 8 requests of 100 tokens: 0.08 prompts a token, each 1e12 MACs at half of 1e14 a second, 20 ms.
+    assert float(prompts_seconds(at(8), at(100), at(1e12), 0.5, SHEET)) == pytest.approx(1.6e-3)
+    card = load_card("l4")
+    for generated, half in ((100, 50), (1, 1), (3, 1)):
+        found = predict_requests(card, MODEL, F16, 8, 512, generated)
+        step = predict_card(card, MODEL, F16, 8, 512 + half)
+        prompt = Work.of(MODEL, prefill_step(MODEL, F16, 512), 512)
+        macs = float(prompt.gemv_macs + prompt.attention_macs)
+        waits = 8 / generated * macs / (BANDS.value("prompt_share_vllm") * 60.5e12)
+        assert found.parts == pytest.approx({**step.parts, "prompts": waits})
+        assert found.step_s == pytest.approx(step.step_s + waits)
+        assert found.tokens_per_s == pytest.approx(8 / found.step_s)
+        ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
+        assert ends == pytest.approx((step.low / step.tokens_per_s, step.high / step.tokens_per_s))
+        assert f"take {waits / found.step_s:.0%} of the time" in found.notes[-1]
+    for prompt, generated, words in ((0, 1, "prompt tokens of requests are 0"), (1, 0, "generated tokens")):
+        with pytest.raises(SailsimError, match=words):
+            predict_requests(card, MODEL, F16, 1, prompt, generated)
+    with pytest.raises(SailsimError, match="format is q4_k_m, allowed for requests is one of 16 bits"):
+        predict_requests(card, MODEL, Q4, 1, 1, 1)
+
+
+def test_what_a_card_does_with_formats_by_their_kind():
+    """Of four bits: read at the card's share, few rows no slower than 16; others at less and row by row."""
+    card = load_card("l4")
+    kernels = {fmt.name: predict_card(card, MODEL, fmt, 8).parts["kernels"] for fmt in (Q4, Q2)}
+    step = Work.of(MODEL, decode_step(MODEL, Q4, 8, 64), 8)
+    macs = float(step.gemv_macs + step.attention_macs)
+    # L4: 30.3 / 2 * 4 TMAC/s of dot products; 102.309 MACs a cycle of 58 SMs at 2.04 GHz.
+    by_row = macs * 7 / 8 / (BANDS.value("vector_share") * 60.6e12)
+    tile = macs / 8 * 16 / (102.309 * 58 * 2.04e9)
+    assert kernels["q4_k_m"] == pytest.approx(min(by_row, tile))
+    assert kernels["q2_k"] == pytest.approx(by_row)
+    for fmt, share in ((Q4, 0.898789), (Q2, 0.898789 * BANDS.value("other_formats"))):
+        found = predict_card(card, MODEL, fmt)
+        read = float(Work.of(MODEL, decode_step(MODEL, fmt, 1, 64), 1).weight_bytes)
+        assert found.parts["weights"] == pytest.approx(read / (share * 300e9))
+        assert found.tokens_per_s == pytest.approx(1 / found.step_s)
+    uniform = predict_card(card, MODEL, uniform_format(4, 128), 8)
+    assert uniform.parts["kernels"] == pytest.approx(kernels["q4_k_m"], rel=0.01)
+
+
+@pytest.mark.parametrize("card", card_names())
+def test_every_card_answers_and_says_what_it_lacks(card):
+    result = predict_card(load_card(card), LLAMA, Q4, 8, 256)
+    assert sum(result.parts.values()) == pytest.approx(result.step_s)
+    assert result.low < result.tokens_per_s < result.high
+    assert any("No measurement" in note for note in result.notes) == (card in ("l40s", "h100"))
+    assert any("weak baseline for a batch" in note for note in result.notes)
+    half = predict_card(load_card(card), load_model("gemma-2b"), weight_format("f16"))
+    assert bool(half.notes) == (card not in ("a10g", "l4", "a100"))
+
+
+@pytest.mark.parametrize("card", card_names())
+@pytest.mark.parametrize("batch", [1, 8, 32])
+def test_serving_kernels_stay_below_the_roofline_and_beat_llama_cpp_in_a_batch(card, batch):
+    sheet = load_card(card)
+    roof = gpu_roofline(sheet, LLAMA, Q4, batch, 256)
+    serving = predict_card(sheet, LLAMA, Q4, batch, 256, software="serving")
+    assert serving.low < serving.tokens_per_s < serving.high
+    assert serving.tokens_per_s < roof
+    assert predict_card(sheet, LLAMA, Q4, batch, 256).tokens_per_s < roof
+    if batch > 1:
+        assert serving.tokens_per_s > predict_card(sheet, LLAMA, Q4, batch, 256).tokens_per_s
+    # Where it was not measured the band reaches to the roofline and says so.
+    assert bool(serving.notes) == (card != "a100")
+    if card != "a100":
+        assert serving.high >= roof * 0.999
+
+
+def test_roofline_is_every_byte_once_or_the_peak():
+    card = load_card("a100")
+    work = Work.of(LLAMA, decode_step(LLAMA, Q4, 1, 64), 1)
+    reading = float(work.weight_bytes + work.kv_bytes) / card.memory_bandwidth.si
+    assert gpu_roofline(card, LLAMA, Q4) == pytest.approx(1 / reading)
+    big = Work.of(LLAMA, decode_step(LLAMA, Q4, 2048, 1), 2048)
+    macs = float(big.gemv_macs + big.attention_macs)
+    assert gpu_roofline(card, LLAMA, Q4, 2048, 1) == pytest.approx(2048 / (macs / (card.fp16_flops.si / 2)))
+
+
+def test_a_cards_band_is_that_of_its_test():
+    """Sixteen bits, one sequence and batches have bands of their own; up to eight rows go one by one."""
+    card, bands = load_card("a100"), fitted_constants().gpu
+    for fmt, test in ((weight_format("f16"), "f16"), (Q4, "decode")):
+        found, band = predict_card(card, LLAMA, fmt), bands.band(test)
+        ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
+        assert ends == pytest.approx((band.low, band.high))
+    batch, band = predict_card(card, LLAMA, Q4, 4), bands.band("batched")
+    assert batch.low < batch.tokens_per_s * band.low
+    assert batch.high > batch.tokens_per_s * band.high
+    kernels = [predict_card(card, LLAMA, Q4, rows).parts["kernels"] for rows in (8, 9)]
+    assert kernels[0] > 1.5 * kernels[1]
+
+
+def test_launches_are_of_every_layer_in_nanoseconds():
+    layers, gpu = LLAMA.n_layers, fitted_constants().gpu
+    card = load_card("a100")
+    for fmt, software, name in (
+        (Q4, "llama.cpp", "layer_overhead"),
+        (uniform_format(4, 128), "serving", "layer_overhead_w4"),
+    ):
+        found = predict_card(card, LLAMA, fmt, software=software)
+        row = 0.0 if name == "layer_overhead" else gpu.value(name.replace("layer", "row"))
+        assert found.parts["launches"] == pytest.approx((layers * gpu.value(name) + row) * 1e-9)
+        assert 1e-4 < found.step_s < 1
+
+
+@pytest.mark.parametrize("card", measured_on("prompt_share"))
+def test_a_cards_prompt_is_its_share_of_the_peak(card: str) -> None:
+    sheet, fitted = load_card(card), fitted_constants().gpu
+    found = predict_card(sheet, LLAMA, Q4, prompt=1024)
+    work = prompt_work(LLAMA, Q4, 1024, reads=2)
+    macs = float(work.gemv_macs + work.attention_macs)
+    rate = fitted.value(f"prompt_share_{card}") * sheet.fp16_flops.si / 2
+    assert found.parts["kernels"] == pytest.approx(macs / rate)
+    read = 2 * float(prompt_work(LLAMA, Q4, 1024).weight_bytes)
+    assert found.parts["weights"] == pytest.approx(
+        read / (fitted.value(f"read_share_{card}") * sheet.memory_bandwidth.si)
+    )
+    assert sum(found.parts.values()) == pytest.approx(found.step_s)
+    assert found.tokens_per_s == pytest.approx(1024 / found.step_s)
+    assert found.low < found.tokens_per_s < found.high
+
+
+def test_a_prompt_that_nobody_measured_has_no_number() -> None:
+    for name, card in ((name, load_card(name)) for name in card_names()):
+        assert (unmeasured(card, Q4, "llama.cpp") is None) == (name in ("v100", "t4", "a10g", "l4", "a100"))
+        assert (unmeasured(card, F16, "llama.cpp") is None) == (name in ("a10g", "l4", "a100"))
+        assert "four-bit kernels was measured" in str(unmeasured(card, Q4, "serving"))
+    with pytest.raises(SailsimError, match="No prompt in q4_k_m was measured on card h100; allowed"):
+        predict_card(load_card("h100"), LLAMA, Q4, prompt=512)
+    with pytest.raises(SailsimError, match="No prompt in f16 was measured on card v100"):
+        predict_card(load_card("v100"), load_model("gemma-2b"), F16, prompt=512)
+    with pytest.raises(SailsimError, match="software is 'x'"):
+        predict_card(load_card("v100"), LLAMA, Q4, prompt=512, software="x")  # type: ignore[arg-type]
+    with pytest.raises(SailsimError, match=r"card v100: .*needs .* GB, allowed is"):
+        predict_card(load_card("v100"), load_model("llama-2-70b"), Q4, prompt=512)
+
+
+def answers(machine, workloads, formats):
+    """Every number of every workload in every format, or the sentence that refuses it without the name."""
+    name = load_machine(machine).name
+    found = []
+    for asked in workloads:
+        for fmt in formats:
+            try:
+                found.append(replace(predict(machine, MODEL, fmt, **asked), notes=()))
+            except SailsimError as error:
+                found.append(str(error).replace(name, "it"))
+    return found
+
+
+def extended(folder: Path, name: str, more: str = "") -> Path:
+    """A file that extends a shipped machine under another name."""
+    path = folder / "other.toml"
+    path.write_text(f'extends = "{name}"\nname = "other"\ntitle = "Another"\n{more}')
+    return path
+
+
+@pytest.mark.parametrize("name", card_names())
+def test_a_card_under_another_name_has_the_same_numbers(tmp_path, name):
+    shipped = answers(name, WORKLOADS, FORMATS)
+    assert sum(not isinstance(each, str) for each in shipped) >= 12
+    assert answers(extended(tmp_path, name), WORKLOADS, FORMATS) == shipped
+    (runner,) = (r for r in runners([extended(tmp_path, name)]) if r.name == "other")
+    assert runner.machine.kernels == load_card(name).kernels
+    # Nor does it matter how a value of no consequence is set.
+    watts = load_card(name).tdp.value
+    assert answers(f"{name}:tdp={watts}", WORKLOADS, FORMATS) == shipped
+
+
+@pytest.mark.parametrize("name", system_names())
+def test_cores_under_another_name_have_the_same_numbers(tmp_path, name):
+    asked = [{"threads": 8}, {"threads": 8, "batch": 16, "instances": None}, {"threads": 8, "prompt": 512},
+             {"threads": 8, "software": "neon"}, {"threads": 8, "software": "t-mac"}]  # fmt: skip
+    formats = FORMATS[:1] + FORMATS[2:3]
+    assert answers(extended(tmp_path, name), asked, formats) == answers(name, asked, formats)
+
+
+def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
+    path = extended(tmp_path, "l4")
+    said = "The kernels of other are taken over from l4: read_share, prompt_share, prompt_share_f16."
+    for fmt, asked in (
+        (FORMATS[0], {}),
+        (F16, {}),
+        (FORMATS[0], {"prompt": 512}),
+        (F16, {"batch": 4, "requests": (64, 64)}),
+        (FORMATS[0], {"software": "serving"}),
+    ):
+        other, shipped = (predict(machine, MODEL, fmt, **asked).notes for machine in (path, "l4"))
+        assert [note for note in other if note not in shipped] == [said]
+    own = '[kernels]\nread_share = { value = 0.5, unit = "ratio", source = "a test", kind = "measured" }\n'
+    (said,) = taken_over(load_card(extended(tmp_path, "l4", own)))
+    assert said == "The kernels of other are taken over from l4: prompt_share, prompt_share_f16."
+
+
+def test_the_files_have_what_the_fit_found():
+    fit = fitted_constants().gpu.constants
+    of_card = {"read_share": CARDS, "prompt_share": CARDS, "prompt_share_f16": SIXTEEN_BIT_CARDS}
+    expected = {(card, name): fit[f"{name}_{card}"] for name, cards in of_card.items() for card in cards}
+    expected["v100", "batch_rate"] = fit["batch_rate_v100"]
+    expected |= {("a100", name): fit[name] for name in fit if name.endswith("_w4")}
+    measured = {}
+    for card in card_names():
+        for name, own in load_card(card).kernels:
+            if own is not None and own.kind == "fitted":
+                measured[card, name] = own
+                assert own.source == OF_THE_FIT
+    assert measured.keys() == expected.keys()
+    for key, own in measured.items():
+        assert (own.value, own.unit, own.low, own.high) == (
+            expected[key].value, expected[key].unit, expected[key].low, expected[key].high)  # fmt: skip
+    for name, cards in NEAREST.items():
+        for card, near in cards.items():
+            values = [fit[f"{name}_{other}"].value for other in near]
+            product = values[0] * values[-1]
+            assert getattr(load_card(card).kernels, name).value == pytest.approx(product**0.5, rel=1e-12)
+
+
+def test_a_card_without_constants_has_those_of_the_measured_ones():
+    bare = load_card("l4").model_copy(update={"name": "bare", "kernels": type(load_card("l4").kernels)()})
+    found = roofline.constants(bare, FORMATS[0])
+    # The fifth root of 0.902686 * 0.62179 * 0.92 * 0.898789 * 0.757705 = 0.351663.
+    assert float(found.read_share) == pytest.approx(0.811382, rel=1e-5)
+    # The fifth root of 0.321424 * 0.267108 * 0.705042 * 0.304018 * 0.209397 = 0.00385345.
+    assert float(found.compute_share) == pytest.approx(0.328980, rel=1e-5)
+    assert float(found.batch_rate) == 102.309
+    notes = predict_card(bare, MODEL, FORMATS[0]).notes
+    assert any("its read share is the measured cards' mean" in note for note in notes)
+    with pytest.raises(SailsimError, match=r"measured on card bare; allowed .* a100, a10g, l4, t4, v100"):
+        predict_card(bare, MODEL, FORMATS[0], prompt=512)
+
+
+def test_a_users_own_constant_is_no_fits_to_move():
+    """Other fits (a paper's sample) move what is theirs, by the name of the card or of what it extends."""
+    moved = fitted_constants().varied({"gpu.read_share_l4": 0.7, "gpu.batch_rate_elsewhere": 60.0})
+    l4 = load_card("l4")
+    mine = vary(l4, {"kernels.read_share": 0.5}, name="mine")
+    assert mine.extends == ("l4",)
+    for card, read in (
+        (l4, 0.7),
+        (l4.model_copy(update={"name": "x", "extends": ("l4",)}), 0.7),
+        (mine, 0.5),
+    ):
+        found = roofline.constants(card, FORMATS[0], moved)
+        assert float(found.read_share) == pytest.approx(read)
+        assert float(found.batch_rate) == 60
+    # A value that somebody sets is no measurement: its band is wider.
+    shipped, changed = (predict_card(card, MODEL, FORMATS[0]) for card in (l4, mine))
+    assert changed.low / changed.tokens_per_s < shipped.low / shipped.tokens_per_s
+    assert any("its read share is a variation" in note for note in changed.notes)
+
+
+@pytest.mark.parametrize("batch", [1, 8, 32])
+def test_the_work_of_a_step(batch: int) -> None:
+    ops = decode_step(QWEN, uniform_format(4, 128), batch, 512)
+    work = Work.of(QWEN, ops, batch)
+    one = 2048 * 768
+    assert work.expert_macs == 48 * 3 * 8 * batch * one
+    touched = distinct_experts(128, 8, batch)
+    assert work.expert_rows == pytest.approx(8 * batch / touched)
+    assert 1 <= work.expert_rows < batch or batch == 1
+    assert work.gemv_macs == batch * sum(linear.active for linear in QWEN.linears())
+    assert work.products == 48 * 8 + 1
+    of_experts = 48 * 3 * touched * (one / 2 + one / 128 * 2)
+    others = sum(op.weight_bytes for op in ops if not op.spread)
+    assert work.weight_bytes == pytest.approx(of_experts + others)
+
+
+@pytest.mark.parametrize("card", ["v100", "a100"])
+@pytest.mark.parametrize("batch", [1, 4, 12, 40])
+def test_a_card_multiplies_an_expert_with_the_rows_that_chose_it(card: str, batch: int) -> None:
+    """As if the step's experts were matrices of a dense model with so many rows."""
+    work = Work.of(QWEN, decode_step(QWEN, Q4, batch, 512), batch)
+    sheet, c = GpuSheet.of(load_card(card)), roofline.constants(load_card(card), Q4)
+    whole = step_parts(work, sheet, c)["kernels"]
+    nothing = replace(work, expert_macs=work.expert_macs * 0)
+    rest = replace(nothing, gemv_macs=work.gemv_macs - work.expert_macs)
+    alone = replace(
+        nothing, gemv_macs=work.expert_macs, attention_macs=work.attention_macs * 0, rows=work.expert_rows
+    )
+    apart = sum(step_parts(part, sheet, c)["kernels"] for part in (rest, alone))
+    assert whole == pytest.approx(apart)
+    # Eight rows or fewer of each expert go one by one, whatever the batch.
+    together = step_parts(replace(nothing, gemv_macs=work.gemv_macs), sheet, c)["kernels"]
+    assert (whole == pytest.approx(together)) == (batch == 1)
+
+
+def test_every_runner_runs_experts() -> None:
+    found = runs(Point(model="gpt-oss-20b", batch=4))
+    ran = [run for run in found if run.tokens_per_s]
+    assert {run.kind for run in ran} == {"accelerator", "cores", "card"}
+    read = {
+        round(run.traffic["weights"] / 1e6)
+        for run in ran
+        if run.kind != "accelerator" and run.format == "w4g128" and run.instances in (None, 1)
+    }
+    assert len(read) == 1
+    # Of several processes, each touches the experts of its own sequences alone, but reads them for itself.
+    shared = [run for run in ran if (run.instances or 1) > 1]
+    for run in shared:
+        assert 1 < run.traffic["weights"] / 1e6 / next(iter(read)) <= run.instances
+    for run in ran:
+        assert any("uniformly" in note for note in run.notes), run.runner
