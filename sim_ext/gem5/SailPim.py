@@ -40,7 +40,7 @@ class SailPimUnit(ClockedObject):
     )
 
     unit_file = Param.String(
-        "The arrays and the DFM: a file with their text form (sim_ext/pim/unit_text.hh), which "
+        "The arrays and the DFM: a file with their text form (sim_ext/pim/config.hh), which "
         "`sailsim systems unit` writes from a system file"
     )
 

@@ -89,7 +89,7 @@ def test_a_unit_that_the_instruction_cannot_name(run: Run, mine: Path) -> None:
 
 # In the place of the header that unit_header.py makes, so that one program serves for many texts.
 HEADER = """
-#include "pim/unit_text.hh"
+#include "pim/config.hh"
 #include <cstdlib>
 namespace sailsim::kernels
 {

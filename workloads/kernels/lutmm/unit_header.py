@@ -20,7 +20,7 @@ except ImportError:
 def header(system: System) -> str:
     """The text of the header. A system has one unit beside each LLC slice."""
     return f"""// Made by unit_header.py from the system file {system.name}, to be changed there: a slice.
-#include "pim/unit_text.hh"
+#include "pim/config.hh"
 
 namespace sailsim::kernels
 {{
