@@ -223,7 +223,7 @@ def _area(machine: System) -> str:
         100 * units.share(counted, "LLC and cores") for counted in ("all of the unit", "C-SRAM arrays")
     )
     return (
-        f"{units.slices} units of {units.parts.total:.3g} mm2, for weights of 4 bits, are "
+        f"{units.slices} units of {sum(units.parts.values()):.3g} mm2, for weights of 4 bits, are "
         f"{units.added_mm2:.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
         "(docs/cost.md)."
     )
@@ -324,7 +324,10 @@ def _shown_format(name: str) -> Row:
 def _price(name: str) -> Row:
     from sailsim.analysis.costs.dollars import prices
 
-    return asdict(prices().of("", name))
+    rows = {row.instance: row for row in prices().rows}
+    if name not in rows:
+        raise SailsimError(f"instance is {name!r}; allowed are {', '.join(rows)}.")
+    return asdict(rows[name])
 
 
 def _show_fields(row: Row, as_json: bool) -> None:

@@ -54,7 +54,7 @@ def test_a_system_says_what_its_units_take(tmp_path: Path) -> None:
     units = area(load_system("sail-n1"))
     whole = 100 * units.share("all of the unit", "LLC and cores")
     last = sailsim("show", "system", "sail-n1").stdout.splitlines()[-1]
-    assert last.startswith(f"32 units of {units.parts.total:.3g} mm2, for weights of 4 bits, are ")
+    assert last.startswith(f"32 units of {sum(units.parts.values()):.3g} mm2, for weights of 4 bits, are ")
     assert f"{whole:.3g} % of LLC and cores" in last
     assert "units of" not in sailsim("show", "system", "graviton2").stdout
     text = (ROOT / "sim_ext" / "sim" / "substrates" / "row_dfm.toml").read_text("utf-8")

@@ -49,7 +49,7 @@ def test_a_price_file_says_that_it_stands_alone_wherever_it_is_taken() -> None:
         for name, command in COMMANDS.items()
         if any("--prices" in parameter.opts for parameter in command.params)
     }
-    assert {"run", "sweep", "report"} <= set(told)
+    assert {"run", "report"} <= set(told)
     for name, text in told.items():
         assert "in the place of the shipped one, whole: what it does not name has no price." in text, name
 
