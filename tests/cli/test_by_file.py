@@ -1,4 +1,4 @@
-"""A substrate, a card and an accelerator by file, as docs/backends.md has them: in every table."""
+"""A substrate, a card and an accelerator by file, as docs/systems.md has them: in every table."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ..transcripts import assert_as_printed
 
 @pytest.mark.slow
 def test_what_is_added_by_file_is_in_every_command(tmp_path: Path) -> None:
-    assert_as_printed("docs/backends.md", tmp_path)
+    assert_as_printed("docs/systems.md", tmp_path)
 
     frame = Store(tmp_path / "out").frame()
     added = {"twice-l4": "L4, twice as wide", "slow-banks": "AiM, half the clock"}

@@ -6,7 +6,7 @@ import pytest
 
 from ..transcripts import PAGES, assert_as_printed
 
-ELSEWHERE = {"docs/backends.md"}
+ELSEWHERE = {"docs/systems.md"}
 """Pages of which a test looks at what the commands made, too."""
 
 

@@ -307,7 +307,7 @@ def test_bad_priors_are_one_sentence(tmp_path: Path, text: str, words: str) -> N
 
 
 def test_the_prior_of_the_page_can_be_read(tmp_path: Path) -> None:
-    page = (DATA.parents[1] / "docs" / "backends.md").read_text("utf-8")
+    page = (DATA.parents[1] / "docs" / "systems.md").read_text("utf-8")
     path = tmp_path / "mine.toml"
     path.write_text(re.findall(r"```toml\n(extends = \"sail\".*?)```", page, re.DOTALL)[-1], "utf-8")
     mine = space(prior=str(path))
