@@ -65,7 +65,7 @@ def validate(
     Drawn ones run on every substrate, alone, beside readers and --together; those of a trace alone and, in
     its order, --together: as many as a matrix has slices are the whole matrix. The engine's cycles are those
     of `time_tile`, memory "dram", less descriptor and record. Parts that the folder holds are not run again.
-    `sailsim figures` and `sailsim report` show them for a folder that has them in gem5/.
+    `sailsim report` shows them for a folder that has them in gem5/.
     Exit status 1: a result or a phase differs.
     """
     system = load_system(machine)
