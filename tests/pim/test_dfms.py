@@ -112,30 +112,6 @@ def test_dfms_must_divide_the_arrays(make_slice):
         make_slice(arrays=4, dfms=3)
 
 
-@pytest.mark.parametrize(("units", "interval"), [(1, 1), (16, 1), (16, 4), (64, 8)])
-@pytest.mark.parametrize("minimum", [False, True])
-def test_a_floating_point_unit_takes_a_sum_an_interval(make_slice, units, interval, minimum):
-    config = make_slice(convert="unit", convert_units=units, convert_latency=12, convert_interval=interval)
-    k, n, batch = 96, 100, 2  # three blocks of 32, one pass
-    profile = random_profile(config, k, batch, 4, 32)
-    shape = (k, n, batch, 4, 4, 8, 4, 32)
-    timing = _core.time_tile(config, *shape, profile, True, minimum=minimum)
-
-    def pipelined(operations: int) -> int:
-        return 12 + -(-operations // units) * interval
-
-    sums = batch * n
-    assert timing.convert == 3 * pipelined((1 + minimum) * sums) + pipelined(sums)
-    assert timing.conversions == 3 * batch
-    assert timing.unit_converts == 3 * (1 + minimum) * sums + sums
-    in_memory = _core.time_tile(make_slice(convert="memory"), *shape, profile, True, minimum=minimum)
-    assert in_memory.conversions == timing.conversions
-    assert in_memory.unit_converts == 0
-    assert in_memory.lookup == timing.lookup
-    plain = _core.time_tile(config, *shape, profile, False)
-    assert plain.convert == plain.unit_converts == 0
-
-
 def own_substrate(**changes: Any) -> Substrate:
     table = load_substrate("bit_parallel").model_dump() | {"name": "mine"}
     table["phases"] |= changes.pop("phases", {})

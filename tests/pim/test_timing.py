@@ -1,6 +1,5 @@
 """Plans, timing and substrates through the bindings. The tight cases are in sim_ext/pim/tests."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ from sailsim import _core
 from sailsim.lut_gemv.reference import scale_blocks
 
 from ..examples import examples
-
-MakeSlice = Callable[..., _core.SliceConfig]
 
 
 def test_a_profile_of_ones_own(make_slice):
@@ -255,24 +252,3 @@ def test_a_pass_takes_fewer_lanes_where_that_saves_rounds(make_slice):
         _core.plan_tile(make_slice(arrays=4, convert="cores"), 128, 330, 8, 4, 4, 8, 4, 128, True).lanes
         == 168
     )
-
-
-def test_activations_that_are_not_kept_come_again_in_every_further_pass(make_slice):
-    k, batch, passes = 128, 4, 3
-    profile = profile_of(k, batch, 4, 0)
-    shape = (k, 3 * 168, batch, 4, 4, 8, 4, 0)
-    whole = k * batch * 8
-    kept, again = (
-        _core.time_tile(
-            make_slice(activation_buffer_bits=bits, port_bytes=1, double_buffer=False), *shape, profile, False
-        )
-        for bits in (whole, whole - 1)
-    )
-    assert kept.activation_bytes == 0
-    assert again.activation_bytes == (passes - 1) * k * batch
-    assert again.load - kept.load == (passes - 1) * k * batch  # a byte a cycle, and nothing beside it
-    assert again.weight_bytes == kept.weight_bytes
-    with pytest.raises(ValueError, match="activation_buffer_bits is 63: two groups of one batch row take 64"):
-        _core.plan_tile(make_slice(activation_buffer_bits=63), *shape, False)
-    # Two groups of three rows: the batch of four takes two chunks.
-    assert _core.plan_tile(make_slice(activation_buffer_bits=3 * 64), *shape, False).batch_chunks == 2

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import (
+    UBATCH,
     Constants,
     constants,
     format_key,
@@ -19,9 +20,10 @@ from sailsim.sim.backends.cores import (
     predict_cores,
     simulated_rate,
     step_parts,
+    ubatches,
 )
 from sailsim.sim.files import load_system
-from sailsim.sim.fitted import Work, fitted_constants, overlapped, prompt_work
+from sailsim.sim.fitted import N1, Work, fitted_constants, overlapped, prompt_work
 from sailsim.sim.host import CpuSheet
 from sailsim.sim.point import Point
 from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
@@ -265,3 +267,27 @@ def test_what_it_does_not_know_is_refused_in_a_sentence():
         predict("sail-n1", MODEL, weight_format("f16"), 16, software="neon")
     elsewhere = {run["runner"]: run for run in evaluate(Point(system="sail-v2", model="llama-2-7b"))}
     assert "was not measured on neoverse-v2" in elsewhere["cores-neon"]["reason"]
+
+
+def test_a_format_keeps_its_ratio_and_says_where_it_was_measured():
+    q8 = weight_format("q8_0")
+    ratio = [float(constants("llama.cpp", q8, core=core)[1].relative) for core in (N1, "neoverse-v1")]
+    assert ratio[0] == ratio[1]
+    notes = predict_cores(load_system("graviton3"), LLAMA, q8, 16).notes
+    assert any("that on neoverse-n1" in note for note in notes)
+
+
+def test_several_prompts_are_so_many_rows_and_read_the_weights_once_for_512():
+    one, four = (prompt_work(LLAMA, Q4, 512, batch, ubatches(512 * batch)) for batch in (1, 4))
+    assert four.weight_bytes == pytest.approx(4 * one.weight_bytes, rel=1e-3)
+    assert prompt_work(LLAMA, Q4, UBATCH // 4, 4).weight_bytes == pytest.approx(one.weight_bytes, rel=1e-3)
+    assert four.attention_macs == 4 * one.attention_macs
+    assert four.rows == 2048
+    # The head has a row of each prompt.
+    head = LLAMA.head.params
+    assert float(four.gemv_macs) - 4 * head == 4 * (float(one.gemv_macs) - head)
+    single, several = (predict_cores(ALTRA, LLAMA, Q4, 64, batch, prompt=512) for batch in (1, 4))
+    assert several.step_s == pytest.approx(4 * single.step_s, rel=0.02)
+    assert several.tokens_per_s == pytest.approx(2048 / several.step_s)
+    assert not any("Single prompts" in note for note in single.notes)
+    assert any("Single prompts" in note for note in several.notes)
