@@ -40,9 +40,7 @@ def end_of(gem5: Gem5, machine: System, program: Path, model: str) -> tuple[int,
 
 
 @pytest.mark.parametrize("model", ["atomic", "timing", "minor", "o3"])
-def test_a_unit_reads_what_the_secure_state_has_in_its_caches(
-    gem5: Gem5, machine: System, tmp_path: Path, model: str
-) -> None:
+def test_a_unit_reads_what_the_secure_state_has_in_its_caches(gem5, machine, tmp_path, model):
     status, said = end_of(gem5, machine, built(tmp_path, SOURCE.read_text("utf-8")), model)
     assert "m5_exit instruction encountered" in said
     assert status == 0
@@ -50,14 +48,9 @@ def test_a_unit_reads_what_the_secure_state_has_in_its_caches(
 
 @pytest.mark.parametrize(
     ("change", "code"),
-    [
-        (("descriptor.wbits = 4", "descriptor.wbits = 9"), 2),
-        (("expected = 0", "expected = 1"), 100),
-    ],
+    [(("descriptor.wbits = 4", "descriptor.wbits = 9"), 2), (("expected = 0", "expected = 1"), 100)],
 )
-def test_the_program_says_what_went_wrong(
-    gem5: Gem5, machine: System, tmp_path: Path, change: tuple[str, str], code: int
-) -> None:
+def test_the_program_says_what_went_wrong(gem5, machine, tmp_path, change, code):
     text = SOURCE.read_text("utf-8")
     assert text.count(change[0]) == 1
     status, said = end_of(gem5, machine, built(tmp_path, text.replace(*change)), "o3")

@@ -1,18 +1,11 @@
 """Tiles of all formats on gem5's unit, those of files among them; and when its weights come."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.validation import ALONE, Validation, engine_seconds, random_tile
-from sailsim.sim.system import System
-from sailsim.sim.tile_time import time_tile
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.traces import plan_trace
 
@@ -22,9 +15,7 @@ pytestmark = pytest.mark.gem5
 
 
 @pytest.mark.parametrize("kind", ["Q4_1", "Q2_K", "MXFP4", "Q8_0"])
-def test_tiles_of_a_files_own_format_are_exact_and_take_the_engines_phases(
-    gem5: Gem5, machine: System, tmp_path: Path, kind: str
-) -> None:
+def test_tiles_of_a_files_own_format_are_exact_and_take_the_engines_phases(gem5, machine, tmp_path, kind):
     """A trace's tiles, alone and the whole matrix at once."""
     model, trace = tmp_path / f"{kind}.gguf", tmp_path / "own.trace"
     write_tiny_gguf(model, kind=kind, times=8)  # 512 inputs: two of the blocks of a K-quant
@@ -38,29 +29,7 @@ def test_tiles_of_a_files_own_format_are_exact_and_take_the_engines_phases(
     assert all(abs(each.error) < 0.2 for each in compared if not each.refreshes)
 
 
-def test_a_codebook_delays_the_weights_as_the_engine_says(
-    gem5: Gem5, full_machine: System, tmp_path: Path
-) -> None:
-    """Two tiles that differ in nothing but the way in which their values are told."""
-    random = np.random.default_rng(3)
-    x = random.integers(-128, 128, (1, 256))
-    codes = random.integers(0, 16, (256, 64)).astype(np.uint8)
-    plain = WeightCode.twos(4)
-    both = [Tile(x, codes, code, abits=8, nbw=4) for code in (plain, WeightCode.book(plain.values.tolist()))]
-    cycles = []
-    for number, each in enumerate(both):  # in runs of their own: equal operands are stored once
-        trace = tmp_path / f"{number}.trace"
-        write_trace(trace, [each])
-        (row,) = gem5.replay(full_machine, trace, tmp_path / f"{number}", units=1).tiles()
-        assert row["good"]
-        cycles.append(row["cycles"])
-    engine = [time_tile(full_machine, each) for each in both]
-    ours = [each.cycles - each.around["descriptor"] - each.around["record"] for each in engine]
-    assert cycles[1] - cycles[0] == pytest.approx(ours[1] - ours[0], abs=25)
-    assert cycles[1] - cycles[0] > 90
-
-
-def test_every_format_is_exact(gem5: Gem5, machine: System, format_trace: Path, tmp_path: Path) -> None:
+def test_every_format_is_exact(gem5, machine, format_trace, tmp_path):
     trace = read_trace(format_trace)
     rows = gem5.replay(machine, format_trace, tmp_path / "out").tiles()
     assert len(rows) == len(trace)
@@ -68,7 +37,7 @@ def test_every_format_is_exact(gem5: Gem5, machine: System, format_trace: Path, 
     assert wrong == []
 
 
-def test_a_group_that_left_the_buffer_makes_room_at_once(gem5: Gem5, tmp_path: Path) -> None:
+def test_a_group_that_left_the_buffer_makes_room_at_once(gem5, tmp_path):
     """Groups of 2.8 KB in a buffer of 4 KiB: it took 8 % more when only the next group made room."""
     system = load_system("sail-n1")
     wide = random_tile(np.random.default_rng(1), 96, 700, 1, 8, 8, 4, 0, scaled=False)

@@ -32,7 +32,7 @@ def right(run: Gem5Run) -> bool:
     return run.status == 0 and [line["kind"] for line in run.json_lines] == ["copy"]
 
 
-def test_a_vector_for_every_interval(profiled: Gem5Run) -> None:
+def test_a_vector_for_every_interval(profiled):
     """An interval ends with the block that fills it, and the next is as much shorter."""
     assert right(profiled)
     lines = (profiled.folder / BASIC_BLOCK_VECTORS).read_text().splitlines()
@@ -44,9 +44,7 @@ def test_a_vector_for_every_interval(profiled: Gem5Run) -> None:
         assert 0 <= ended - i * INTERVAL < 1000
 
 
-def test_checkpoints_lie_after_so_many_instructions(
-    profiled: Gem5Run, gem5: Gem5, machine: System, program: list[str], tmp_path: Path
-) -> None:
+def test_checkpoints_lie_after_so_many_instructions(profiled, gem5, machine, program, tmp_path):
     assert [path.name for path in profiled.checkpoints] == [f"instruction-{place}" for place in PLACES]
     for path, place in zip(profiled.checkpoints, PLACES, strict=True):
         extra = ["--restore", str(path)]
@@ -55,9 +53,7 @@ def test_checkpoints_lie_after_so_many_instructions(
         assert rest.totals()["instructions"] == profiled.totals()["instructions"] - place
 
 
-def test_an_interval_on_another_core_model(
-    profiled: Gem5Run, gem5: Gem5, machine: System, program: list[str], tmp_path: Path
-) -> None:
+def test_an_interval_on_another_core_model(profiled, gem5, machine, program, tmp_path):
     last = ["--restore", str(profiled.checkpoints[-1])]
     whole = gem5.run(machine, program, tmp_path / "whole", cpu="o3", pim=False, extra=last)
     assert right(whole)
@@ -69,23 +65,6 @@ def test_an_interval_on_another_core_model(
     assert part.ticks < whole.ticks
 
 
-def test_an_atomic_core_stops_exactly(
-    gem5: Gem5, machine: System, program: list[str], tmp_path: Path
-) -> None:
-    for count in (2, 1234):
-        run = gem5.run(
-            machine,
-            program,
-            tmp_path / str(count),
-            cpu="atomic",
-            pim=False,
-            extra=["--stop-after", str(count)],
-        )
-        assert run.totals()["instructions"] == count
-
-
-def test_a_program_that_ends_before_its_checkpoint(
-    gem5: Gem5, machine: System, program: list[str], tmp_path: Path
-) -> None:
+def test_a_program_that_ends_before_its_checkpoint(gem5, machine, program, tmp_path):
     with pytest.raises(SailsimError, match=r"last active thread context, before instruction 1000000000 of"):
         gem5.run(machine, program, tmp_path, cpu="atomic", pim=False, extra=["--checkpoint-at", "1000000000"])

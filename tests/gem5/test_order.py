@@ -44,9 +44,7 @@ def overlaps(run: Gem5Run, order: str) -> int:
     return sum(later["start_ps"] <= earlier["end_ps"] for earlier, later in pairwise(times))
 
 
-def test_a_phase_begins_when_the_one_before_has_ended(
-    gem5: Gem5, machine: System, layers: Path, tmp_path: Path
-) -> None:
+def test_a_phase_begins_when_the_one_before_has_ended(gem5, machine, layers, tmp_path):
     runs = {
         order: replayed(gem5, machine, layers, tmp_path / str(order), order)
         for order in (None, "step", "tensor")
@@ -58,7 +56,7 @@ def test_a_phase_begins_when_the_one_before_has_ended(
     assert free.ticks < step.ticks < tensor.ticks
 
 
-def test_an_order_outlives_a_checkpoint(gem5: Gem5, machine: System, layers: Path, tmp_path: Path) -> None:
+def test_an_order_outlives_a_checkpoint(gem5, machine, layers, tmp_path):
     whole = replayed(gem5, machine, layers, tmp_path / "whole", "tensor")
     taken = ("--checkpoint", str(tmp_path / "there"), "--checkpoint-tick", str(whole.ticks // 2))
     replayed(gem5, machine, layers, tmp_path / "first", "tensor", *taken)
@@ -66,9 +64,7 @@ def test_an_order_outlives_a_checkpoint(gem5: Gem5, machine: System, layers: Pat
     assert overlaps(rest, "tensor") == 0
 
 
-def test_another_replay_does_not_go_on_from_a_checkpoint(
-    gem5: Gem5, machine: System, layers: Path, tmp_path: Path
-) -> None:
+def test_another_replay_does_not_go_on_from_a_checkpoint(gem5, machine, layers, tmp_path):
     taken = ("--checkpoint", str(tmp_path / "there"), "--checkpoint-tick", "1000000")
     replayed(gem5, machine, layers, tmp_path / "first", None, *taken)
     given = ("--restore", str(tmp_path / "there"))

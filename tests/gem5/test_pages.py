@@ -55,9 +55,7 @@ def between(page: str, first: str, last: str) -> list[Command]:
         pytest.param(DECODE, "cat out/tiny.toml", "--out out/tiny", marks=pytest.mark.slow),
     ],
 )
-def test_commands_print_what_the_page_shows(
-    place: tuple[Path, dict[str, str]], page: str, first: str, last: str
-) -> None:
+def test_commands_print_what_the_page_shows(place, page, first, last):
     if last in ("bare_metal.py", "--memory hbm2"):
         assert_as_shown(between(page, "machine sail-n1", "machine sail-n1")[0], *place)
     if page == DECODE:

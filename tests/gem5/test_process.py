@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.gem5.binary import CPU_MODELS, Gem5
+from sailsim.sim.gem5.binary import CPU_MODELS
 from sailsim.sim.vary import vary
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
@@ -58,7 +58,7 @@ def program(kernels: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("cpu", ["atomic", "o3"])
-def test_units_obey_the_protections_of_pages(gem5: Gem5, machine, program, tmp_path, cpu: str) -> None:
+def test_units_obey_the_protections_of_pages(gem5, machine, program, tmp_path, cpu):
     """Segments of its file, mmap, mprotect, munmap, mremap and brk; more is reserved than there is memory."""
     run = gem5.run(machine, [*program, "--case", "pages"], tmp_path, cpu=cpu)
     assert [line["failure"] for line in run.json_lines if "failure" in line] == []
@@ -66,7 +66,7 @@ def test_units_obey_the_protections_of_pages(gem5: Gem5, machine, program, tmp_p
     assert (run.status, answer["checks"], answer["emulated"]) == (0, 28, 0)
 
 
-def test_protections_are_in_a_checkpoint(gem5: Gem5, machine, kernels: Path, tmp_path: Path) -> None:
+def test_protections_are_in_a_checkpoint(gem5, machine, kernels, tmp_path):
     if COMPILER is None:
         pytest.skip("there is no aarch64-linux-gnu-g++")
     (tmp_path / "asks.cc").write_text(CHECKPOINT)
@@ -82,9 +82,7 @@ def test_protections_are_in_a_checkpoint(gem5: Gem5, machine, kernels: Path, tmp
 
 
 @every_model
-def test_a_forked_child_has_units_and_memory_of_its_own(
-    gem5: Gem5, machine, program, tmp_path, cpu: str
-) -> None:
+def test_a_forked_child_has_units_and_memory_of_its_own(gem5, machine, program, tmp_path, cpu):
     run = gem5.run(machine, [*program, "--case", "fork"], tmp_path, cpu=cpu, cores=2)
     assert [line["failure"] for line in run.json_lines if "failure" in line] == []
     found = {line["process"]: (line["checks"], line["emulated"]) for line in run.json_lines}
@@ -93,7 +91,7 @@ def test_a_forked_child_has_units_and_memory_of_its_own(
 
 
 @every_model
-def test_only_a_store_rings_a_doorbell(gem5: Gem5, machine, program, tmp_path, cpu: str) -> None:
+def test_only_a_store_rings_a_doorbell(gem5, machine, program, tmp_path, cpu):
     """A swap, an addition, a comparison and a store of 4 bytes ring neither with a descriptor nor with 0."""
     run = gem5.run(machine, [*program, "--case", "doorbell"], tmp_path, cpu=cpu)
     assert [line["failure"] for line in run.json_lines if "failure" in line] == []
@@ -103,8 +101,8 @@ def test_only_a_store_rings_a_doorbell(gem5: Gem5, machine, program, tmp_path, c
 
 @every_model
 def test_tiles_outlive_their_thread_when_another_takes_its_core(
-    gem5: Gem5, machine, kernels, small_trace, tmp_path, cpu: str
-) -> None:
+    gem5, machine, kernels, small_trace, tmp_path, cpu
+):
     """Units are so slow that most tiles wait when the second thread begins."""
     slow = vary(machine, {"pim.clock": 0.1})
     program = [str(kernels / "lutmm_abandon"), "--trace", str(small_trace), "--gone", "place"]
@@ -118,9 +116,7 @@ def test_tiles_outlive_their_thread_when_another_takes_its_core(
     ("words", "status", "says"),
     [((), 0, ""), (("x",), 0, "Assertion `argc == 1' failed."), (("x", "y"), 1, "")],
 )
-def test_abort_ends_with_status_0_and_exit_with_its_own(
-    gem5: Gem5, machine, tmp_path: Path, words: tuple[str, ...], status: int, says: str
-) -> None:
+def test_abort_ends_with_status_0_and_exit_with_its_own(gem5, machine, tmp_path, words, status, says):
     """docs/gem5.md says that gem5's emulation differs from Linux here."""
     if COMPILER is None:
         pytest.skip("there is no aarch64-linux-gnu-g++")

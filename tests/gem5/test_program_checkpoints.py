@@ -35,9 +35,7 @@ def said(output: str) -> list[str]:
 
 
 @pytest.mark.parametrize("cpu", ["timing", "o3"])
-def test_a_program_goes_on_behind_its_checkpoint_and_from_it(
-    gem5: Gem5, machine, program: Path, tmp_path: Path, cpu: str
-) -> None:
+def test_a_program_goes_on_behind_its_checkpoint_and_from_it(gem5, machine, program, tmp_path, cpu):
     whole = gem5.run(machine, [str(program)], tmp_path / "whole", cpu=cpu)
     assert (whole.status, said(whole.output)) == (0, ["before", "after"])
     (checkpoint,) = (tmp_path / "whole" / "checkpoints").iterdir()
@@ -87,8 +85,8 @@ def other_state(folder: Path) -> None:
     ],
 )
 def test_nothing_else_goes_on_from_a_checkpoint(
-    gem5: Gem5, machine, program: Path, checkpoint: Path, tmp_path: Path, spoil, words, cores: int, why: str
-) -> None:
+    gem5, machine, program, checkpoint, tmp_path, spoil, words, cores, why
+):
     """gem5 itself waits for ever on most of these, and takes another program's memory for this one's."""
     there = shutil.copytree(checkpoint, tmp_path / "there")
     if spoil:
@@ -105,9 +103,7 @@ def test_nothing_else_goes_on_from_a_checkpoint(
         )
 
 
-def test_another_program_does_not_go_on_from_a_checkpoint(
-    gem5: Gem5, machine, program: Path, checkpoint: Path, tmp_path: Path
-) -> None:
+def test_another_program_does_not_go_on_from_a_checkpoint(gem5, machine, program, checkpoint, tmp_path):
     other = tmp_path / "checkpoint"
     other.write_bytes(program.read_bytes() + b"more")
     extra = ["--restore", str(checkpoint)]
@@ -116,9 +112,7 @@ def test_another_program_does_not_go_on_from_a_checkpoint(
 
 
 @pytest.mark.parametrize("later", [(), ("--switch-after", "5")])
-def test_a_model_that_never_takes_over_is_told(
-    gem5: Gem5, machine, program: Path, tmp_path: Path, later: tuple[str, ...]
-) -> None:
+def test_a_model_that_never_takes_over_is_told(gem5, machine, program, tmp_path, later):
     extra = ["--start-with", "atomic", *later]
     with pytest.raises(
         SailsimError, match="ended without a work item, which --start-with waits for: no o3 core"
@@ -126,9 +120,7 @@ def test_a_model_that_never_takes_over_is_told(
         gem5.run(machine, [str(program)], tmp_path, extra=extra)
 
 
-def test_a_program_that_ends_in_the_middle_of_a_line_has_ended(
-    gem5: Gem5, machine, tmp_path: Path, program: Path
-) -> None:
+def test_a_program_that_ends_in_the_middle_of_a_line_has_ended(gem5, machine, tmp_path, program):
     source = SOURCE.read_text().replace('"after\\n"', '"after!"').replace(".inst 0xff430110", "nop")
     done = gem5.run(machine, [str(built(source, tmp_path / "made"))], tmp_path / "run", cpu="atomic")
     assert (done.status, "after!" in done.output.splitlines()) == (0, True)

@@ -10,7 +10,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import gem5_unit, read_dumps
 from sailsim.sim.gem5.validation import Load, compare, drawn_groups, summarise
-from sailsim.sim.pim import VERSION
 from sailsim.sim.vary import vary
 
 pytestmark = pytest.mark.gem5
@@ -72,49 +71,6 @@ def test_units_that_work_together_have_results_of_their_own(gem5, tmp_path):
         compare(gem5, machine, tmp_path, drawn(machine), Load(units=49))
 
 
-def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(
-        'extends = "row_dfm"\nname = "mine"\n'
-        'costs.add = { value = [0, 2], unit = "cycles", source = "a test", kind = "paper" }\n'
-    )
-    plain = load_system("sail-n1")
-    mine = vary(plain, {"pim.substrate": str(path)})
-    rows = [compare(gem5, machine, tmp_path / "runs", drawn(plain)) for machine in (mine, plain)]
-    assert summarise([*rows[0], *rows[1]]).all_correct
-    assert summarise([*rows[0], *rows[1]]).all_phases_equal
-    assert all(a.gem5_phases["build"] > b.gem5_phases["build"] for a, b in zip(*rows, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "why"),
-    [
-        ("rows 256\n", "", "unit text: rows is missing"),
-        ("rows 256\n", "rows 256\ncolour blue\n", "unit text: 'colour' is no key"),
-        (" read ", " multiply ", "op is 'multiply': allowed are read, write"),
-        ("cost.add 1 0 0", "cost.add -1 0 0", "a cost is never negative"),
-        (
-            f"sailsim-unit {VERSION}",
-            f"sailsim-unit {VERSION + 1}",
-            f"version is {VERSION + 1}: allowed is {VERSION}",
-        ),
-        ("slices 1", "slices 32", "slices is 32"),
-        ("convert memory", "convert cores", "convert is cores"),
-    ],
-)
-def test_a_bad_unit_file_ends_in_one_sentence(gem5, small_trace, tmp_path, old, new, why):
-    unit = tmp_path / "unit.txt"
-    text = gem5_unit(load_system("sail-n1"))
-    assert old in text
-    unit.write_text(text.replace(old, new))
-    script = Path(__file__).with_name("bare_replay.py")
-    command = [str(gem5.path), "-q", "-d", str(tmp_path), str(script), "--unit", str(unit), str(small_trace)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert sum(why in line for line in done.stderr.splitlines()) == 1
-    assert str(unit) in done.stderr
-
-
 @pytest.mark.parametrize("tick", [300_000, 900_000, 2_000_000, 4_000_000])
 def test_a_checkpoint_in_the_middle_of_a_tile_ends_at_the_same_tick(gem5, small_trace, tmp_path, tick):
     went_on = bare(gem5, tmp_path / "a", small_trace, "--drain", tick, "--checkpoint", tmp_path / "cpt")
@@ -169,13 +125,6 @@ def test_the_first_command_after_idling_pays_exactly_the_flush(gem5, small_trace
     for name in ("operands", "groups", "results", "completion"):
         stage = f"stageTicks::{name}"
         assert unit_stats(tmp_path / "flushed", stage) == unit_stats(tmp_path / "plain", stage)
-
-
-@pytest.mark.parametrize(("settle", "flushes"), [(1, [4, 4]), (1_000_000, [1, 1])])
-def test_arrays_hold_lines_again_after_the_settle_time(gem5, small_trace, tmp_path, settle, flushes):
-    bare(gem5, tmp_path, small_trace, "--flush", 10, "--settle", settle, "--window", 1)
-    assert unit_stats(tmp_path, "flushes") == flushes
-    assert unit_stats(tmp_path, "stageTicks::flush") == [10 * 556 * count for count in flushes]
 
 
 def test_memory_that_never_answers_is_seen_in_the_statistics(gem5, small_trace, tmp_path):

@@ -3,10 +3,17 @@ import pytest
 from gguf import quants
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy.special import ndtri
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
+from sailsim.lut_gemv.quantize import (
+    quantize_rows,
+    quantize_weights,
+    quantize_weights_code,
+    quantize_weights_minimum,
+)
 
 codes = st.one_of(
     st.integers(1, 8).map(WeightCode.twos),
@@ -20,16 +27,6 @@ codes = st.one_of(
         ).map(WeightCode.book)
     ),
 )
-
-
-def test_twos_complement() -> None:
-    assert WeightCode.twos(3).values.tolist() == [0, 1, 2, 3, -4, -3, -2, -1]
-    assert WeightCode.twos(1).values.tolist() == [0, -1]
-
-
-def test_offset() -> None:
-    assert WeightCode.offset(2, 3).values.tolist() == [-3, -2, -1, 0]
-    assert WeightCode.offset(8, 255).values.min() == -255
 
 
 @pytest.mark.parametrize(
@@ -53,11 +50,11 @@ def test_offset() -> None:
         (WeightCode.mxfp4(), 5),
     ],
 )
-def test_value_bits_are_just_enough(code: WeightCode, bits: int) -> None:
+def test_value_bits_are_just_enough(code, bits):
     assert code.value_bits == bits
 
 
-def test_nf4_follows_from_its_definition() -> None:
+def test_nf4_follows_from_its_definition():
     # QLoRA: 8 quantiles of a normal above zero, 7 below, zero itself; the tail cut halfway between
     # 1 - 1/32 and 1 - 1/30; all divided by the greatest.
     tail = (1 - 1 / 32 + 1 - 1 / 30) / 2
@@ -67,13 +64,13 @@ def test_nf4_follows_from_its_definition() -> None:
     assert WeightCode.nf4().values.tolist() == np.rint(levels / levels.max() * 127).tolist()
 
 
-def test_named_books_equal_the_gguf_package() -> None:
+def test_named_books_equal_the_gguf_package():
     assert WeightCode.iq4_nl().values.tolist() == list(quants.IQ4_NL.kvalues)
     assert WeightCode.mxfp4().values.tolist() == list(quants.MXFP4.kvalues)
 
 
 @given(codes)
-def test_every_value_survives_encoding(code: WeightCode) -> None:
+def test_every_value_survives_encoding(code):
     values = code.values[: code.legal_codes]
     again = code.encode(values)
     assert again.dtype == np.uint8
@@ -100,29 +97,19 @@ def test_every_value_survives_encoding(code: WeightCode) -> None:
         (lambda: WeightCode.twos(2).decode(np.array([1.0])), "weight codes have dtype float64"),
     ],
 )
-def test_bad_input(make, sentence) -> None:  # type: ignore[no-untyped-def]
+def test_bad_input(make, sentence):
     with pytest.raises(SailsimError) as error:
         make()
     assert sentence in str(error.value)
 
 
-def test_ternary_never_encodes_to_the_fourth_code() -> None:
-    assert WeightCode.ternary().encode(np.array([[-1, 0, 1]])).tolist() == [[0, 1, 2]]
-
-
-def test_a_code_says_its_zero_point_where_it_has_one() -> None:
-    assert str(WeightCode.offset(4, 8)) == "offset code of 4 bits, zero point 8"
-    assert str(WeightCode.twos(1)) == "twos code of 1 bit"
-    assert str(WeightCode.iq4_nl()) == "book code of 4 bits"
-
-
-def test_least_significant_bit_first() -> None:
+def test_least_significant_bit_first():
     # Codes 1, 2, 3 of three bits: 0b1_011_010_001 read from the low end, then a padding bit.
     assert pack_codes(np.array([[1, 2, 3], [7, 0, 0]]), 3).tolist() == [[0b11_010_001, 0], [7, 0]]
 
 
 @given(st.integers(1, 8), st.integers(1, 5), st.integers(1, 20), st.integers(0, 2**32 - 1))
-def test_packing_round_trip(wbits: int, k: int, n: int, seed: int) -> None:
+def test_packing_round_trip(wbits, k, n, seed):
     codes = np.random.default_rng(seed).integers(0, 1 << wbits, (k, n), dtype=np.uint8)
     packed = pack_codes(codes, wbits)
     assert packed.shape == (k, row_bytes(n, wbits))
@@ -143,12 +130,109 @@ def test_packing_round_trip(wbits: int, k: int, n: int, seed: int) -> None:
         (np.array([[1]]), 9, "wbits is 9; allowed is 1..8."),
     ],
 )
-def test_bad_packing(codes: np.ndarray, wbits: int, sentence: str) -> None:  # type: ignore[type-arg]
+def test_bad_packing(codes, wbits, sentence):
     with pytest.raises(SailsimError) as error:
         pack_codes(codes, wbits)
     assert sentence in str(error.value)
 
 
-def test_rows_of_another_length_are_refused() -> None:
+def test_rows_of_another_length_are_refused():
     with pytest.raises(SailsimError, match="packed weights have shape"):
         unpack_codes(np.zeros((2, 3), np.uint8), 4, 4)
+
+
+# ---  ---
+
+floats = hnp.arrays(
+    np.float32,
+    hnp.array_shapes(min_dims=2, max_dims=2, max_side=12),
+    elements=st.floats(-1000, 1000, width=32),
+)
+
+
+def blocks_of(per_block: np.ndarray, k: int, group_size: int) -> np.ndarray:  # type: ignore[type-arg]
+    """Spread values (blocks, N) over the K rows."""
+    return np.repeat(per_block.astype(np.float64), group_size or k, axis=0)[:k]
+
+
+@given(floats, st.integers(2, 16))
+def test_rows_are_within_half_a_step(x, abits):
+    ints, scale = quantize_rows(x, abits)
+    assert ints.dtype == (np.int8 if abits <= 8 else np.int16)
+    assert scale.dtype == np.float32
+    assert np.abs(ints.astype(int)).max() <= (1 << (abits - 1)) - 1
+    error = np.abs(ints * scale.astype(float)[:, None] - x)
+    limit = (1 << (abits - 1)) - 1
+    assert np.array_equal(scale, (np.abs(x.astype(np.float64)).max(axis=1) / limit).astype(np.float32))
+    # fp32 rounding of the scale, which is coarse where it is subnormal, moves the largest by a little.
+    assert (error <= scale[:, None] * (0.5 + 2.0**-9) + 2.0**-134).all()
+
+
+@given(floats, st.integers(2, 8), st.integers(0, 5))
+def test_symmetric_weights(w, wbits, group_size):
+    codes, scale, code = quantize_weights(w, wbits, group_size)
+    assert codes.shape == w.shape
+    assert code.wbits == wbits
+    step = blocks_of(scale, len(w), group_size)
+    error = np.abs(code.decode(codes) * step - w)
+    # Half a step; fp16 moves a step by up to 2^-11 of itself (or half its smallest value), times the range.
+    limit = (1 << (wbits - 1)) - 1
+    assert (error <= step / 2 + limit * (step * 2.0**-10 + 2.0**-25)).all()
+
+
+@given(floats, st.integers(1, 8), st.integers(0, 5))
+def test_weights_with_a_minimum(w, wbits, group_size):
+    codes, scale, minimum, code = quantize_weights_minimum(w, wbits, group_size)
+    step, least = blocks_of(scale, len(w), group_size), blocks_of(minimum, len(w), group_size)
+    error = np.abs(code.decode(codes) * step + least - w)
+    limit = (1 << wbits) - 1
+    slack = limit * (step * 2.0**-10 + 2.0**-25) + np.abs(least) * 2.0**-10 + 2.0**-25
+    assert (error <= step / 2 + slack).all()
+
+
+def test_one_bit_weights_are_signs():
+    codes, scale, code = quantize_weights(np.array([[1.0], [-3.0]]), 1, 0)
+    assert code.decode(codes).tolist() == [[1], [-1]]
+    assert scale.tolist() == [[2.0]]
+
+
+@pytest.mark.parametrize(
+    ("quantize", "sentence"),
+    [
+        (lambda: quantize_rows(np.zeros((1, 1)), 1), "abits is 1; allowed is 2..16"),
+        (lambda: quantize_rows(np.zeros((1, 1), int), 8), "activations have dtype int64"),
+        (lambda: quantize_rows(np.zeros(3), 8), "activations have shape (3,)"),
+        (lambda: quantize_rows(np.array([[np.nan]]), 8), "activations hold nan; allowed are finite values."),
+        (lambda: quantize_rows(np.array([[1e300]]), 8), "activations hold inf; allowed are finite values."),
+        (lambda: quantize_weights(np.array([[np.inf]]), 4, 0), "weights hold inf"),
+        (
+            lambda: quantize_weights(np.array([[1e9]]), 4, 0),
+            "scale reaches 1.42857e+08; allowed is at most 65504",
+        ),
+        (lambda: quantize_weights(np.zeros((1, 1)), 9, 0), "wbits is 9; allowed is 1..8."),
+        (lambda: quantize_weights(np.zeros((1, 1)), 4, -1), "group_size is -1"),
+        (lambda: quantize_weights_minimum(np.array([[-1e6]]), 4, 0), "minimum reaches 1e+06"),
+    ],
+)
+def test_bad_input_of_quantize(quantize, sentence):
+    with pytest.raises(SailsimError) as error:
+        quantize()
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [WeightCode.iq4_nl(), WeightCode.offset(4, 8), WeightCode.ternary(), WeightCode.book([-3, -1, 0, 7])],
+)
+def test_codes_are_the_nearest_to_each_columns_own_scale(code):
+    """The largest weight of a block and column takes the end of the code's values, the others the nearest."""
+    w = np.random.default_rng(5).normal(size=(10, 3)) * (1, 20, 0.1)
+    codes, scale = quantize_weights_code(w, code, 6)
+    levels = np.unique(code.values[: code.legal_codes])
+    top = np.abs(levels).max()
+    for row, block in enumerate((slice(0, 6), slice(6, 10))):
+        largest = np.abs(w[block]).max(axis=0)
+        assert np.abs(scale[row].astype(float)) == pytest.approx(largest / top, rel=1e-3)
+        values = code.values[codes[block]] * scale[row].astype(float)
+        nearest = np.abs(w[block][..., None] - scale[row].astype(float)[:, None] * levels).min(axis=-1)
+        assert np.abs(values - w[block]) == pytest.approx(nearest)

@@ -8,12 +8,7 @@ from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.convert import (
-    fp32_to_int,
-    fp32_to_int_program,
-    int_to_fp32,
-    int_to_fp32_program,
-)
+from sailsim.lut_gemv.convert import fp32_to_int, fp32_to_int_program, int_to_fp32, int_to_fp32_program
 
 
 def hard_integers(bits: int) -> NDArray[np.int64]:
@@ -45,19 +40,19 @@ def saturated(floats: NDArray[np.float32], bits: int) -> NDArray[np.int32]:
 
 
 @pytest.mark.parametrize("bits", range(2, 64))
-def test_int_to_fp32(bits: int) -> None:
+def test_int_to_fp32(bits):
     ints = hard_integers(bits)
     assert np.array_equal(int_to_fp32(ints, bits).view(np.uint32), ints.astype(np.float32).view(np.uint32))
 
 
 @pytest.mark.parametrize("bits", range(1, 25))
-def test_fp32_to_int(bits: int) -> None:
+def test_fp32_to_int(bits):
     floats = hard_floats()
     assert np.array_equal(fp32_to_int(floats, bits), saturated(floats, bits))
 
 
 @pytest.mark.parametrize("a", range(2, 64))
-def test_tally_of_int_to_fp32_is_the_contracts(a: int) -> None:
+def test_tally_of_int_to_fp32_is_the_contracts(a):
     length = (a - 1).bit_length()
     expected: Counter[tuple[str, int]] = Counter()
     for key, count in [
@@ -80,7 +75,7 @@ def test_tally_of_int_to_fp32_is_the_contracts(a: int) -> None:
 
 
 @pytest.mark.parametrize("b", range(1, 25))
-def test_tally_of_fp32_to_int_is_the_contracts(b: int) -> None:
+def test_tally_of_fp32_to_int_is_the_contracts(b):
     expected: Counter[tuple[str, int]] = Counter()
     for key, count in [
         (("copy", 26), 8),
@@ -108,7 +103,7 @@ def test_tally_of_fp32_to_int_is_the_contracts(b: int) -> None:
 
 
 @pytest.mark.parametrize("bits", range(2, 64))
-def test_the_core_runs_the_same_program_to_fp32(bits: int) -> None:
+def test_the_core_runs_the_same_program_to_fp32(bits):
     floats, tally = _core.int_to_fp32(hard_integers(bits), bits)
     assert np.array_equal(floats.view(np.uint32), int_to_fp32(hard_integers(bits), bits).view(np.uint32))
     assert tally == int_to_fp32_program(bits).tally()
@@ -130,7 +125,7 @@ def test_the_core_runs_the_same_program_to_fp32(bits: int) -> None:
         ),
     ],
 )
-def test_bad_input(convert, sentence) -> None:  # type: ignore[no-untyped-def]
+def test_bad_input(convert, sentence):
     with pytest.raises(SailsimError) as error:
         convert()
     assert sentence in str(error.value)

@@ -8,7 +8,7 @@ from sailsim.lut_gemv import descriptor as abi
 HEADER = (Path(__file__).parents[2] / "sim_ext" / "abi" / "lutmm.h").read_text("utf-8")
 
 
-def test_layouts_are_those_of_the_structures() -> None:
+def test_layouts_are_those_of_the_structures():
     for name, dtype in (("descriptor", abi.DESCRIPTOR), ("completion", abi.COMPLETION)):
         found = re.search(rf"struct lutmm_{name} {{\n(.*?)\n}};", HEADER, re.DOTALL)
         assert found is not None
@@ -17,7 +17,7 @@ def test_layouts_are_those_of_the_structures() -> None:
     assert (abi.DESCRIPTOR.itemsize, abi.COMPLETION.itemsize) == (64, 32)
 
 
-def test_statuses_and_flags_are_all_there() -> None:
+def test_statuses_and_flags_are_all_there():
     statuses = re.findall(r"^ +LUTMM_(\w+) = (\d+)", HEADER, re.MULTILINE)
     assert {name: str(status.value) for name, status in abi.Status.__members__.items()} == dict(statuses)
     flags = {name: int(value, 16) for name, value in re.findall(r"#define LUTMM_F_(\w+) (0x\w+)u", HEADER)}

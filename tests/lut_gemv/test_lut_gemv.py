@@ -1,21 +1,23 @@
 """LUT-GEMV, the reference and the quick version, against the plain product and against counting by hand."""
 
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sailsim import _core
+from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import Counts, PrtConfig
-from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile
+from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile, prepare_scaled, scaled_product
 from sailsim.lut_gemv.operands import activation_range
-from sailsim.lut_gemv.reference import tile_counts
+from sailsim.lut_gemv.reference import block_sums, scale_blocks, tile_counts
 from sailsim.lut_gemv.tile import int_product
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import substrate_names
@@ -42,12 +44,7 @@ class Case:
 
     @property
     def widths(self) -> dict[str, Any]:
-        return {
-            "abits": self.abits,
-            "signed": self.signed,
-            "nbw": self.nbw,
-            "group_size": self.group_size,
-        }
+        return {"abits": self.abits, "signed": self.signed, "nbw": self.nbw, "group_size": self.group_size}
 
 
 @st.composite
@@ -92,7 +89,7 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @given(cases(), st.integers(1, 4))
-def test_reference_and_core_are_the_plain_product_block_by_block(case: Case, threads: int) -> None:
+def test_reference_and_core_are_the_plain_product_block_by_block(case, threads):
     acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
     by_core = lut_gemv_blocks(case.x, case.codes, code=case.code, threads=threads, **case.widths)
     assert acc.shape == by_core.shape
@@ -115,7 +112,7 @@ def test_reference_and_core_are_the_plain_product_block_by_block(case: Case, thr
     "code", [WeightCode.twos(4), WeightCode.twos(8), WeightCode.book([-32768, 32767])], ids=str
 )
 @pytest.mark.parametrize(("abits", "signed"), [(8, True), (8, False), (16, True), (16, False), (3, True)])
-def test_core_on_shapes_that_fill_vectors(code: WeightCode, abits: int, signed: bool) -> None:
+def test_core_on_shapes_that_fill_vectors(code, abits, signed):
     rng = np.random.default_rng(abits)
     x = rng.integers(*activation_range(abits, signed), (9, 517), endpoint=True)
     codes = rng.integers(0, code.legal_codes, (517, 1003), dtype=np.uint8)
@@ -127,7 +124,7 @@ def test_core_on_shapes_that_fill_vectors(code: WeightCode, abits: int, signed: 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint64])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_any_integer_type_and_order_goes_in(dtype: type, order: Any) -> None:
+def test_any_integer_type_and_order_goes_in(dtype, order):
     x = np.array([[1, 2, 3], [4, 5, 7]], dtype, order=order)
     codes = np.array([[1, 15], [2, 14], [3, 0]], dtype, order=order)
     for multiply in (lut_gemv, lambda *a, **k: reference.lut_gemv(*a, **k)[0]):
@@ -135,7 +132,7 @@ def test_any_integer_type_and_order_goes_in(dtype: type, order: Any) -> None:
         assert y.tolist() == [[14, -5], [35, -14]]
 
 
-def test_int_product_where_fp64_would_round() -> None:
+def test_int_product_where_fp64_would_round():
     x, w = np.full((1, 3), (1 << 30) + 1), np.full((3, 1), (1 << 30) + 1)
     assert int_product(x, w).tolist() == [[3 * ((1 << 30) + 1) ** 2]]
 
@@ -199,7 +196,7 @@ def count_by_hand(case: Case) -> dict[str, int]:
 
 
 @given(cases(), st.integers(1, 4))
-def test_counts_are_those_of_a_walk_by_hand_and_of_the_core(case: Case, threads: int) -> None:
+def test_counts_are_those_of_a_walk_by_hand_and_of_the_core(case, threads):
     _, counts, profile = reference.lut_gemv(case.x, case.codes, code=case.code, prt=case.prt, **case.widths)
     assert counts.as_dict() == count_by_hand(case)
     assert (profile.zero + profile.hits + profile.misses == len(case.x) * case.abits).all()
@@ -208,20 +205,8 @@ def test_counts_are_those_of_a_walk_by_hand_and_of_the_core(case: Case, threads:
         assert np.array_equal(getattr(by_core, part), getattr(profile, part)), part
 
 
-@pytest.mark.parametrize("policy", ["lru", "fifo", "direct"])
-def test_a_small_prt_evicts_by_its_policy(policy: Any) -> None:
-    """Three entries for fifteen patterns: what random cases seldom have much of."""
-    x = np.random.default_rng(9).integers(-128, 128, (16, 8))
-    prt = PrtConfig(entries=3, policy=policy)
-    case = Case(x, np.zeros((8, 1), np.uint8), WeightCode.twos(4), 8, True, 4, 0, prt)
-    found = reference.pattern_profile(x, abits=8, nbw=4, prt=prt)
-    by_hand = count_by_hand(case)
-    assert 0 < by_hand["prt_hits"] < by_hand["prt_misses"]
-    assert (found.hits.sum(), found.misses.sum()) == (by_hand["prt_hits"], by_hand["prt_misses"])
-
-
 @given(cases())
-def test_a_prt_that_holds_every_pattern_misses_each_once(case: Case) -> None:
+def test_a_prt_that_holds_every_pattern_misses_each_once(case):
     everything = PrtConfig(entries=(1 << case.nbw) - 1)
     profile = reference.pattern_profile(case.x, prt=everything, **case.widths)
     again = reference.pattern_profile(np.concatenate([case.x, case.x]), prt=everything, **case.widths)
@@ -229,41 +214,9 @@ def test_a_prt_that_holds_every_pattern_misses_each_once(case: Case) -> None:
     assert np.array_equal(again.hits, 2 * profile.hits + profile.misses)
 
 
-def test_passes_chunks_and_conversions_multiply_as_the_contract_says() -> None:
-    x = np.array([[1, 2, 3, 0, 5]])
-    profile = reference.pattern_profile(x, abits=4, nbw=2)
-    one = tile_counts(profile, nbw=2)
-    assert one.as_dict() == {
-        "lookups": 12,
-        "zero_patterns": 6,
-        "prt_hits": 2,
-        "prt_misses": 4,
-        "table_builds": 3,
-        "table_adds": 3,
-        "row_reads": 6 + 4,
-        "row_writes": 6 + 3,
-        "conversions": 0,
-        "merges": 0,
-    }
-    more = tile_counts(profile, nbw=2, passes=4, chunks=2, conversions_per_pass=5, merges_per_pass=3)
-    assert more.as_dict() == {
-        "lookups": 48,
-        "zero_patterns": 24,
-        "prt_hits": 8,
-        "prt_misses": 16,
-        "table_builds": 24,
-        "table_adds": 24,
-        "row_reads": 48 + 16,
-        "row_writes": 48 + 24,
-        "conversions": 20,
-        "merges": 12,
-    }
-    assert one.times(32).lookups == 32 * 12
-
-
 @pytest.mark.parametrize("substrate", substrate_names())
 @pytest.mark.parametrize("scaled", [False, True])
-def test_the_core_counts_passes_and_chunks_alike(substrate: str, scaled: bool) -> None:
+def test_the_core_counts_passes_and_chunks_alike(substrate, scaled):
     x = np.random.default_rng(1).integers(-20, 20, (70, 30))
     config = load_system("sail-n1").slice_config(
         arrays=2, slices=3, prt_entries=5, prt_policy="fifo", t_zero=0, t_prt=0, substrate=substrate
@@ -296,7 +249,7 @@ def test_the_core_counts_passes_and_chunks_alike(substrate: str, scaled: bool) -
 
 @examples(50)
 @given(cases(), st.booleans())
-def test_scaling_rounds_at_every_step(case: Case, with_minimum: bool) -> None:
+def test_scaling_rounds_at_every_step(case, with_minimum):
     acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
     rng = np.random.default_rng(len(case.x))
     blocks, batch, n = acc.shape
@@ -320,3 +273,87 @@ def test_scaling_rounds_at_every_step(case: Case, with_minimum: bool) -> None:
                 if with_minimum:
                     total = f32(total + f32(f32(x_sums[block, b]) * f32(minimum[block, column])))
             assert y[b, column] == f32(total * act_scale[b])
+
+
+# --- Plain multiplication of scaled tiles: to the bit what the look-ups of the reference and th ---
+
+CODES = (
+    *(WeightCode.twos(wbits) for wbits in range(1, 9)),
+    WeightCode.offset(4, 8),
+    WeightCode.offset(8, 0),
+    WeightCode.ternary(),
+    WeightCode.iq4_nl(),
+    WeightCode.book([-(1 << 15), (1 << 15) - 1]),
+)
+
+
+def tile(seed, code, k, n, batch, abits, group_size, minimum):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, code.legal_codes, (k, n)).astype(np.uint8)
+    blocks = -(-k // group_size) if group_size else 1
+    scale = rng.normal(0, 0.01, (blocks, n)).astype(np.float16)
+    least = rng.normal(0, 0.1, (blocks, n)).astype(np.float16) if minimum else None
+    x = rng.integers(-(1 << (abits - 1)), 1 << (abits - 1), (batch, k))
+    return x.astype(np.int16), rng.random(batch, np.float32), codes, scale, least
+
+
+def looked_up(way, x, act_scale, codes, code, group_size, scale, minimum, abits):
+    acc = way(x, codes, abits=abits, code=code, nbw=4, group_size=group_size)
+    sums = None if minimum is None else block_sums(x, group_size)
+    return scale_blocks(acc, scale, act_scale, minimum=minimum, x_sums=sums)
+
+
+@settings(max_examples=150)
+@given(
+    seed=st.integers(0, 2**32 - 1), code=st.sampled_from(CODES), k=st.integers(1, 70), n=st.integers(1, 40),
+    batch=st.integers(1, 15), abits=st.integers(1, 16), group_size=st.sampled_from([0, 1, 3, 16, 32]),
+    minimum=st.booleans(), threads=st.integers(1, 3),
+)  # fmt: skip
+def test_results_are_those_of_look_ups_to_the_bit(
+    seed, code, k, n, batch, abits, group_size, minimum, threads
+):
+    x, act_scale, codes, scale, least = tile(seed, code, k, n, batch, abits, group_size, minimum)
+    weights = prepare_scaled(codes, code, group_size, scale, least)
+    if code.magnitude * (1 << (abits - 1)) * min(group_size or k, k) >= 1 << 31:
+        with pytest.raises(SailsimError, match="wraps the 32-bit accumulator"):
+            scaled_product(x, act_scale, weights, abits=abits)
+        return
+    found = scaled_product(x, act_scale, weights, abits=abits, threads=threads)
+    assert found.shape == (batch, n)
+    for way in (reference.lut_gemv_blocks, lut_gemv_blocks):
+        expected = looked_up(way, x, act_scale, codes, code, group_size, scale, least, abits)
+        np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+def test_the_largest_sums_that_fit_are_exact():
+    code = WeightCode.book([-(1 << 15), (1 << 15) - 1])
+    x = np.array([[(1 << 15) - 1, (1 << 15) - 1]], np.int16)
+    codes = np.array([[1], [1]], np.uint8)
+    weights = prepare_scaled(codes, code, 1, np.ones((2, 1), np.float16))
+    each = np.float32(((1 << 15) - 1) ** 2)
+    assert scaled_product(x, np.ones(1, np.float32), weights, abits=16)[0, 0] == each + each
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x": np.zeros((2, 5), np.int16)}, "weights have K = 4, but the activations have K = 5"),
+        ({"x": np.full((2, 4), 128, np.int16)}, "activations hold 128; allowed is -128..127"),
+        ({"act_scale": np.ones(3, np.float32)}, "act_scale is float32 (3,); allowed is float32 (2,)"),
+        ({"threads": 0}, "threads is 0"),
+        ({"abits": 17}, "abits is 17; allowed is 1..16"),
+    ],
+)
+def test_bad_operands_are_refused(change, words):
+    weights = prepare_scaled(np.zeros((4, 3), np.uint8), WeightCode.twos(4), 2, np.ones((2, 3), np.float16))
+    call = {"x": np.zeros((2, 4), np.int16), "act_scale": np.ones(2, np.float32), "abits": 8} | change
+    with pytest.raises(SailsimError, match=re.escape(words)):
+        scaled_product(call.pop("x"), call.pop("act_scale"), weights, **call)
+
+
+@pytest.mark.parametrize("field", ["scale", "minimum"])
+def test_scales_of_another_shape_are_refused(field):
+    good = np.ones((2, 3), np.float16)
+    scales = {"scale": good, "minimum": good} | {field: np.ones((1, 3), np.float16)}
+    with pytest.raises(SailsimError, match=rf"{field} is float16 \(1, 3\); allowed is .* \(2, 3\)"):
+        prepare_scaled(np.zeros((4, 3), np.uint8), WeightCode.twos(4), 2, **scales)

@@ -9,6 +9,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import PrtConfig
+from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile
 
 X = np.array([[3, -2, 1], [0, 3, -4]])
 """Of three bits, bit 0 first: 110, 011, 100 and 000, 110, 001."""
@@ -22,7 +23,7 @@ def rows(array: Any) -> Any:
     return np.asarray(array).tolist()
 
 
-def test_tables_and_patterns_of_a_full_and_a_short_group() -> None:
+def test_tables_and_patterns_of_a_full_and_a_short_group():
     # Entry 3 is the sum of both weights; a weight that is missing counts nothing.
     assert rows(reference.build_table(W[:2], 2)) == [[0, 0], [1, -2], [3, 4], [4, 2]]
     assert rows(reference.build_table(W[2:], 2)) == [[0, 0], [-5, 7], [0, 0], [-5, 7]]
@@ -34,7 +35,7 @@ def test_tables_and_patterns_of_a_full_and_a_short_group() -> None:
 
 
 @pytest.mark.parametrize("dfms", [1, 2, 3])
-def test_a_product_is_its_blocks_and_its_planes(dfms: int) -> None:
+def test_a_product_is_its_blocks_and_its_planes(dfms):
     # Row 0 of the first two weights: T[1] + 2 T[3] - 4 T[2] = (1 + 8 - 12, -2 + 4 - 16) = (-3, -14); row 1:
     # T[2] + 2 T[2] = (9, 12). The third weight: 1 and -4 of (-5, 7).
     blocks = [[[-3, -14], [9, 12]], [[-5, 7], [20, -28]]]
@@ -74,13 +75,13 @@ def test_a_product_is_its_blocks_and_its_planes(dfms: int) -> None:
         (PrtConfig(enabled=False), 0),
     ],
 )
-def test_a_prt_keeps_what_its_policy_says(prt: PrtConfig, hits: int) -> None:
+def test_a_prt_keeps_what_its_policy_says(prt, hits):
     # The first of each pair has the bits 1, 1, 1, 0, 1 (23), the second 0, 1, 0, 1, 0 (10).
     found = reference.pattern_profile(np.array([[23, 10]]), abits=5, signed=False, nbw=2, prt=prt)
     assert [rows(part) for part in (found.zero, found.hits, found.misses)] == [[0], [hits], [5 - hits]]
 
 
-def test_scales_and_minima_by_hand() -> None:
+def test_scales_and_minima_by_hand():
     acc = np.array([[[3, -4]], [[5, 6]]])
     scale = np.array([[0.5, 2], [0.25, 1]], np.float16)
     act = np.array([2], np.float32)
@@ -103,3 +104,71 @@ def test_scales_and_minima_by_hand() -> None:
     assert rows(reference.block_sums(X, 0)) == [[2, -1]]
     # Of bytes, whose sums are longer than they.
     assert rows(reference.block_sums(np.full((1, 300), 127, np.int8), 0)) == [[38100]]
+
+
+# --- What the reference and the quick version refuse, each in one sentence ---
+
+SPOILED: list[tuple[dict[str, Any], str]] = [
+    ({"x": np.array([[8, 0]])}, "activations hold 8; allowed is -8..7, signed abits = 4."),
+    (
+        {"x": np.array([[-1, 0]]), "signed": False},
+        "activations hold -1; allowed is 0..15, unsigned abits = 4.",
+    ),
+    ({"x": np.array([[1.0, 0.0]])}, "activations have dtype float64; allowed is an integer dtype."),
+    ({"x": np.array([1, 2])}, "activations have shape (2,); allowed is (B, K), each at least 1."),
+    ({"x": np.zeros((0, 2), int)}, "activations have shape (0, 2); allowed is (B, K), each at least 1."),
+    ({"x": np.array([[1, 2, 3]])}, "weights have K = 2, but the activations have K = 3; they must be equal."),
+    ({"w": np.array([[16], [0]])}, "weight codes hold 16; allowed is 0..15, twos code of 4 bits."),
+    ({"w": np.array([[1.0], [0.0]])}, "weight codes have dtype float64; allowed is an integer dtype."),
+    ({"w": np.array([1, 2])}, "weights have shape (2,); allowed is (K, N), each at least 1."),
+    ({"w": np.zeros((2, 0), int)}, "weights have shape (2, 0); allowed is (K, N), each at least 1."),
+    ({"code": WeightCode.ternary(), "w": np.array([[3], [0]])}, "weight codes hold 3; allowed is 0..2"),
+    ({"abits": 0}, "abits is 0; allowed is 1..16."),
+    ({"abits": 17}, "abits is 17; allowed is 1..16."),
+    ({"nbw": 0}, "nbw is 0; allowed is 1..6."),
+    ({"nbw": 7}, "nbw is 7; allowed is 1..6."),
+    ({"group_size": -1}, "group_size is -1; allowed is 0..4294967296."),
+]
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), SPOILED)
+def test_bad_input(spoil, sentence):
+    good: dict[str, Any] = {
+        "x": np.array([[1, 2]]),
+        "w": np.array([[1], [2]]),
+        "abits": 4,
+        "code": WeightCode.twos(4),
+    }
+    for multiply in (reference.lut_gemv, lut_gemv, lut_gemv_blocks):
+        multiply(**good)
+        with pytest.raises(SailsimError) as error:
+            multiply(**(good | spoil))
+        assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("profile", [reference.pattern_profile, pattern_profile])
+def test_bad_input_of_profiles(profile):
+    for spoil, sentence in SPOILED:
+        if set(spoil) <= {"x", "abits", "signed", "nbw", "group_size"} and "K = 3" not in sentence:
+            with pytest.raises(SailsimError) as error:
+                profile(**({"x": np.array([[1, 2]]), "abits": 4, "nbw": 4} | spoil))
+            assert sentence in str(error.value)
+
+
+def test_bad_threads():
+    for threads in (0, -1, 10**6):
+        with pytest.raises(SailsimError, match=f"threads is {threads}; allowed is 1..1024."):
+            lut_gemv(np.array([[1]]), np.array([[1]]), abits=4, code=WeightCode.twos(4), threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: PrtConfig(entries=0), "prt entries is 0; allowed is 1 or more."),
+        (lambda: PrtConfig(policy="random"), "prt policy is 'random'; allowed are lru, fifo, direct."),  # type: ignore[arg-type]
+    ],
+)
+def test_bad_prt(make, sentence):
+    with pytest.raises(SailsimError) as error:
+        make()
+    assert str(error.value) == sentence

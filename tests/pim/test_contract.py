@@ -1,34 +1,24 @@
 """Section 4 of docs/contract.md played by the letter in Python, against the core, to the cycle and the byte.
 
-The layout (lanes of a pass, rows of a chunk) is the core's; tests of layouts are in test_lanes.py. All that
+The layout (lanes of a pass, rows of a chunk) is the core's; tests of layouts are in test_timing.py. All that
 a layout leaves to say is said here a second time: order of chunks and passes, shares of a chunk, loads,
 conversion, write-back.
 """
 
-import json
 from dataclasses import dataclass, field
 from math import ceil, floor
-from typing import Any
 
 import numpy as np
-import pytest
-from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim._core import PatternProfile
-from sailsim.cli import main
-from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.convert import int_to_fp32_program
-from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.point import Point
 from sailsim.sim.substrate import load_substrate
-from sailsim.workloads.load import load_model
 
 from ..examples import examples
-from .draws import TILE
 
 
 @dataclass
@@ -158,7 +148,13 @@ class Played:
 
 @examples(150)
 @given(
-    **TILE,
+    substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
+    k=st.integers(1, 60),
+    wbits=st.integers(1, 8),
+    abits=st.integers(1, 16),
+    nbw=st.integers(1, 4),
+    group_size=st.sampled_from([0, 1, 7, 32]),
+    double_buffer=st.booleans(),
     n=st.integers(1, 900),
     batch=st.integers(1, 12),
     scales=st.sampled_from(["none", "scale", "minimum"]),
@@ -171,20 +167,8 @@ class Played:
     convert="memory", double_buffer=True, port_bytes=5, buffers=(320, 172032),
 )  # fmt: skip
 def test_a_tile_played_by_the_letter(
-    substrate: str,
-    k: int,
-    n: int,
-    batch: int,
-    wbits: int,
-    abits: int,
-    nbw: int,
-    group_size: int,
-    scales: str,
-    convert: str,
-    double_buffer: bool,
-    port_bytes: int,
-    buffers: tuple[int, int],
-) -> None:
+    substrate, k, n, batch, wbits, abits, nbw, group_size, scales, convert, double_buffer, port_bytes, buffers
+):
     if convert == "unit" and substrate != "row_dfm":
         convert = "memory"
     config = load_system("sail-n1").slice_config(
@@ -214,34 +198,3 @@ def test_a_tile_played_by_the_letter(
     chunks = {first: i for i, first in enumerate(dict.fromkeys(first for first, _, _ in played.order))}
     expected = [(chunks[first] * plan.passes + at // plan.lanes, g) for first, at, g in played.order]
     assert [tuple(row[:2]) for row in timeline.tolist()] == expected
-
-
-def test_the_activation_scale_is_the_last_product_of_a_row() -> None:
-    """One product a batch row and output, behind the sum over all blocks, not one for each block."""
-    acc = np.array([[[1 << 24]], [[1]]])
-    scale = np.ones((2, 1), np.float16)
-    act_scale = np.array([1 / 3], np.float32)
-    once = np.float32(np.float32(1 << 24) + np.float32(1)) * act_scale
-    each = np.float32(np.float32(1 << 24) * act_scale) + np.float32(1) * act_scale
-    assert once != each
-    assert reference.scale_blocks(acc, scale, act_scale).tolist() == [once.tolist()]
-
-
-@pytest.mark.parametrize(("n", "used"), [(96, 32), (97, 25), (100, 25), (101, 26)])
-def test_a_slice_that_owns_fewer_outputs_counts_as_full(tmp_path: Any, n: int, used: int) -> None:
-    """ceil(n / ceil(n / 32)) slices have outputs; counts of all are the busiest one's times these."""
-    weights, x = tmp_path / "w.npy", tmp_path / "x.npy"
-    np.save(weights, np.ones((16, n), np.int8))
-    np.save(x, np.arange(16, dtype=np.int8)[None])
-    command = ["gemv", "--weights", weights, "--activations", x, "--wbits", 2, "--abits", 8, "--json"]
-    result = CliRunner().invoke(main, list(map(str, command)))
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert found["slices_used"] == used
-    assert found["counts_total"] == {name: used * count for name, count in found["counts"].items()}
-
-
-def test_totals_of_a_step_have_full_slices_too() -> None:
-    """Of SmolLM2, whose matrices have 576 or 1536 outputs: 18 and 48 for each of 32 slices; 192 give 6."""
-    step = simulate_step(load_system("sail-n1"), load_model("smollm2-135m"), Point(context=64))
-    assert all(step.counts_total[name] == 32 * count for name, count in step.counts.items())

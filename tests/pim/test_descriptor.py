@@ -1,8 +1,6 @@
 """Descriptors through the core: the shared oracles, what is refused, and bytes at random."""
 
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -36,7 +34,7 @@ def run(
     return completion, memory, memory[start : start + 32]
 
 
-def test_oracles(make_slice: MakeSlice, oracles: ModuleType, tmp_path: Path) -> None:
+def test_oracles(make_slice, oracles, tmp_path):
     cases = oracles.load_oracles()
     write_trace(tmp_path / "t", (case.tile for case in cases))
     trace = read_trace(tmp_path / "t")
@@ -55,17 +53,7 @@ def test_oracles(make_slice: MakeSlice, oracles: ModuleType, tmp_path: Path) -> 
         assert completion.cycles > 0
 
 
-def test_cycles_are_those_of_time_tile(make_slice: MakeSlice, oracles: ModuleType, tmp_path: Path) -> None:
-    (case,) = (case for case in oracles.load_oracles() if case.tile.name == "plain")
-    write_trace(tmp_path / "t", [case.tile])
-    config, tile = make_slice(), case.tile
-    completion, _, _ = run(config, read_trace(tmp_path / "t"), 0)
-    shape = (tile.k, tile.n, tile.batch, 4, 4, tile.abits, tile.nbw, tile.group_size)
-    profile = _core.pattern_profile(tile.x, tile.abits, tile.signed, tile.nbw, tile.group_size, 32, "lru")
-    assert completion.cycles == _core.time_tile(config, *shape, profile, False).total
-
-
-def test_refusals(make_slice: MakeSlice, oracles: ModuleType, tmp_path: Path) -> None:
+def test_refusals(make_slice, oracles, tmp_path):
     (plain,) = (case.tile for case in oracles.load_oracles() if case.tile.name == "plain")
     write_trace(tmp_path / "t", [plain])
     trace = read_trace(tmp_path / "t")
@@ -90,7 +78,7 @@ def test_refusals(make_slice: MakeSlice, oracles: ModuleType, tmp_path: Path) ->
         max_size=4,
     )
 )
-def test_no_descriptor_does_harm(make_slice: MakeSlice, changes: dict[str, int]) -> None:
+def test_no_descriptor_does_harm(make_slice, changes):
     """Whatever the fields hold: a known status, and memory outside output and completion stays as it was."""
     base, size = 4096, 4096
     record = np.zeros(1, DESCRIPTOR)
@@ -118,7 +106,7 @@ def test_no_descriptor_does_harm(make_slice: MakeSlice, changes: dict[str, int])
         assert static == Status.OK
 
 
-def test_bad_arguments(make_slice: MakeSlice) -> None:
+def test_bad_arguments(make_slice):
     memory = np.zeros(64, np.uint8)
     with pytest.raises(ValueError, match="descriptor has 63 bytes: allowed are 64"):
         _core.execute_descriptor(make_slice(), bytes(63), memory)

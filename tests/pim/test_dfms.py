@@ -1,6 +1,5 @@
 """Several DFMs a slice, conversion in floating-point units, and what a PRT hit leaves to do."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,14 +9,11 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.lut_gemv import reference
-from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import block_slices, group_slices
-from sailsim.sim.files import load_system
 from sailsim.sim.substrate import Substrate, load_substrate
 
 from ..examples import examples
 
-MakeSlice = Callable[..., _core.SliceConfig]
 SUBSTRATES = ["row_dfm", "bit_serial", "bit_parallel"]
 
 shapes = {
@@ -59,26 +55,11 @@ def merged_rows(k: int, batch: int, nbw: int, group_size: int, dfms: int, scaled
     return batch * sum(min(dfms, count) - 1 for count in (groups if scaled else [max(groups)]))
 
 
-def test_rows_are_merged_at_the_ends_of_blocks_or_of_the_pass() -> None:
-    # Ten weights in blocks of six and groups of two: 3 groups and 2. Of four DFMs 3 and 2 have sums: 2 + 1
-    # times 5 rows with scales, at the end of the pass 2 times 5; of two DFMs 1 + 1, and 1.
-    merged = [merged_rows(10, 5, 2, 6, dfms, scaled) for dfms in (1, 2, 4) for scaled in (True, False)]
-    assert merged == [0, 0, 10, 5, 15, 10]
-
-
 @examples(80)
 @given(**shapes)
 def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
-    make_slice: MakeSlice,
-    substrate: str,
-    k: int,
-    n: int,
-    batch: int,
-    nbw: int,
-    group_size: int,
-    scaled: bool,
-    dfms: int,
-) -> None:
+    make_slice, substrate, k, n, batch, nbw, group_size, scaled, dfms
+):
     config = make_slice(
         substrate, rows=1024, arrays=8, dfms=dfms, dfm_split="k", t_zero=2, t_prt=3, convert="cores"
     )
@@ -115,16 +96,8 @@ def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
 @examples(60)
 @given(**shapes)
 def test_dfms_that_share_out_n_change_no_cycle_and_no_count(
-    make_slice: MakeSlice,
-    substrate: str,
-    k: int,
-    n: int,
-    batch: int,
-    nbw: int,
-    group_size: int,
-    scaled: bool,
-    dfms: int,
-) -> None:
+    make_slice, substrate, k, n, batch, nbw, group_size, scaled, dfms
+):
     one = make_slice(substrate, rows=1024, arrays=8)
     many = make_slice(substrate, rows=1024, arrays=8, dfms=dfms, dfm_split="n")
     profile = random_profile(one, k, batch, nbw, group_size)
@@ -134,63 +107,9 @@ def test_dfms_that_share_out_n_change_no_cycle_and_no_count(
     assert shared.counts == alone.counts
 
 
-@given(
-    k=st.integers(1, 40),
-    dfms=st.integers(1, 5),
-    nbw=st.integers(1, 4),
-    group_size=st.sampled_from([0, 1, 7, 16]),
-)
-def test_sums_of_several_dfms_are_those_of_one(k: int, dfms: int, nbw: int, group_size: int) -> None:
-    numbers = np.random.default_rng(k)
-    x = numbers.integers(-128, 128, (3, k)).astype(np.int8)
-    w = numbers.integers(0, 16, (k, 5)).astype(np.uint8)
-    given_ = {"abits": 8, "code": WeightCode.twos(4), "nbw": nbw, "group_size": group_size}
-    one = reference.lut_gemv_blocks(x, w, **given_)
-    assert np.array_equal(reference.lut_gemv_blocks(x, w, dfms=dfms, **given_), one)
-
-
-def test_turns_of_a_timeline_hold_the_groups_of_a_block(make_slice: MakeSlice) -> None:
-    config = make_slice(arrays=4, dfms=4, dfm_split="k")
-    shape = (70, 40, 1, 4, 4, 8, 4, 28)  # blocks of 7, 7 and 4 groups
-    profile = random_profile(config, 70, 1, 4, 28)
-    plan = _core.plan_tile(config, *shape, True)
-    assert (plan.groups, plan.groups_per_turn, plan.turns) == (18, 4, 5)
-    assert plan.lanes == 42  # one array's
-    found = _core.tile_timeline(config, *shape, profile, True)
-    assert found[:, 1].tolist() == [0, 4, 7, 11, 14]
-    timing = _core.time_tile(config, *shape, profile, True)
-    assert timing.weight_bytes == 70 * 40 * 4 // 8
-
-
-def test_dfms_must_divide_the_arrays(make_slice: MakeSlice) -> None:
+def test_dfms_must_divide_the_arrays(make_slice):
     with pytest.raises(ValueError, match="dfms is 3: allowed are divisors of arrays, which is 4"):
         make_slice(arrays=4, dfms=3)
-
-
-@pytest.mark.parametrize(("units", "interval"), [(1, 1), (16, 1), (16, 4), (64, 8)])
-@pytest.mark.parametrize("minimum", [False, True])
-def test_a_floating_point_unit_takes_a_sum_an_interval(
-    make_slice: MakeSlice, units: int, interval: int, minimum: bool
-) -> None:
-    config = make_slice(convert="unit", convert_units=units, convert_latency=12, convert_interval=interval)
-    k, n, batch = 96, 100, 2  # three blocks of 32, one pass
-    profile = random_profile(config, k, batch, 4, 32)
-    shape = (k, n, batch, 4, 4, 8, 4, 32)
-    timing = _core.time_tile(config, *shape, profile, True, minimum=minimum)
-
-    def pipelined(operations: int) -> int:
-        return 12 + -(-operations // units) * interval
-
-    sums = batch * n
-    assert timing.convert == 3 * pipelined((1 + minimum) * sums) + pipelined(sums)
-    assert timing.conversions == 3 * batch
-    assert timing.unit_converts == 3 * (1 + minimum) * sums + sums
-    in_memory = _core.time_tile(make_slice(convert="memory"), *shape, profile, True, minimum=minimum)
-    assert in_memory.conversions == timing.conversions
-    assert in_memory.unit_converts == 0
-    assert in_memory.lookup == timing.lookup
-    plain = _core.time_tile(config, *shape, profile, False)
-    assert plain.convert == plain.unit_converts == 0
 
 
 def own_substrate(**changes: Any) -> Substrate:
@@ -199,23 +118,6 @@ def own_substrate(**changes: Any) -> Substrate:
     return Substrate.model_validate(table | changes)
 
 
-def test_a_hit_can_spare_the_read_but_not_the_sum() -> None:
-    system = load_system("sail-n1")
-    hits = own_substrate(prt_helps=True, phases={"hit": ["add accumulator", "shift 1"]})
-    shape = (64, 100, 4, 4, 4, 8, 4, 0)
-    with_hits, without = (
-        system.slice_config(slices=1, t_prt=0, substrate=substrate)
-        for substrate in (hits, load_substrate("bit_parallel"))
-    )
-    profile = random_profile(with_hits, 64, 4, 4, 0)
-    assert profile.hits.sum() > 0
-    spared, full = (_core.time_tile(config, *shape, profile, False) for config in (with_hits, without))
-    read = with_hits.substrate.cycles("read")
-    assert full.lookup - spared.lookup == read * int(profile.hits.sum())
-    assert full.row_reads - spared.row_reads == int(profile.hits.sum())
-    assert (spared.prt_hits, full.prt_hits) == (int(profile.hits.sum()), 0)
-
-
-def test_a_hit_where_sums_are_in_the_array_must_say_how_it_adds() -> None:
+def test_a_hit_where_sums_are_in_the_array_must_say_how_it_adds():
     with pytest.raises(ValueError, match=r"prt_helps is true, but phases\.hit has no step"):
         own_substrate(prt_helps=True)

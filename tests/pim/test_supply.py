@@ -40,51 +40,6 @@ WORK = (free().total - free().load - free().write_back) // GROUPS
 """Cycles of computing a group."""
 
 
-def test_weights_that_are_there_at_once_cost_nothing() -> None:
-    assert supplied().total == free().total
-    assert supplied(latency=50, lead=50).total == free().total
-    assert supplied().counts == free().counts
-
-
-def test_a_latency_is_paid_once() -> None:
-    # The port moves the first group while the arrays wait for it anyway.
-    load = ceil(GROUP_BYTES / 32)
-    assert free().load == load
-    assert supplied(latency=100).total == free().total - load + 100
-    assert supplied(latency=100, lead=30).total == free().total - load + 70
-
-
-def test_a_slow_stream_sets_the_time() -> None:
-    rate = GROUP_BYTES / WORK / 3
-    last = 40 + GROUPS * GROUP_BYTES / rate
-    assert supplied(rate, latency=40).total == pytest.approx(last + WORK + free().write_back, abs=1)
-
-
-def test_fractions_of_cycles_do_not_add_up() -> None:
-    """16 groups of 384 bytes at 0.7 of the arrays' need: no group is rounded up by itself."""
-    rate = 0.7 * GROUP_BYTES / WORK
-    exact = GROUPS * GROUP_BYTES / rate + WORK + free().write_back
-    assert abs(supplied(rate).total - exact) <= 1
-
-
-def test_without_room_ahead_every_group_pays_the_latency() -> None:
-    # 200 x 8 bytes may be under way, so a group is asked for at once; at 1 byte a cycle 200 of its 384 are.
-    # The first one is asked for at the rate only.
-    for rate, each, first in ((8.0, 200.0, GROUP_BYTES / 8), (1.0, 200.0 + 184.0, 200.0)):
-        assert each > WORK
-        assert supplied(rate, 200.0, ahead=0).total == pytest.approx(
-            GROUPS * each + first + WORK + free().write_back, abs=GROUPS
-        )
-
-
-def test_room_for_what_is_under_way_is_enough() -> None:
-    """While the arrays are the faster: rate x latency under way, and a group that waits to be complete."""
-    latency, rate = 200.0, 2.0
-    needed = rate * (latency + GROUP_BYTES / 32) + GROUP_BYTES
-    assert supplied(rate, latency, ahead=needed).total == supplied(rate, latency).total
-    assert supplied(rate, latency, ahead=needed / 2).total > supplied(rate, latency).total
-
-
 def by_lines(ways: int, latency: int, ahead: int) -> int:
     """The unit's rules (docs/gem5.md) cycle by cycle: lines of 64 bytes, `ways` of them under way."""
     lines = deque(
@@ -117,7 +72,7 @@ def by_lines(ways: int, latency: int, ahead: int) -> int:
 
 
 @given(st.integers(2, 32), st.integers(20, 200), st.integers(128, 8192))
-def test_the_rate_and_the_room_stand_for_single_lines(ways: int, latency: int, ahead: int) -> None:
+def test_the_rate_and_the_room_stand_for_single_lines(ways, latency, ahead):
     rate = min(64.0, ways * 64 / latency)
     played = by_lines(ways, latency, ahead)
     found = supplied(rate, latency=latency - 1, ahead=ahead).total
@@ -127,9 +82,7 @@ def test_the_rate_and_the_room_stand_for_single_lines(ways: int, latency: int, a
 
 
 @given(st.floats(0.1, 64), st.floats(0, 500), st.floats(0, 5000), st.floats(1, 4))
-def test_more_rate_and_room_and_less_latency_are_never_slower(
-    rate: float, latency: float, ahead: float, more: float
-) -> None:
+def test_more_rate_and_room_and_less_latency_are_never_slower(rate, latency, ahead, more):
     base = supplied(rate, latency, ahead=ahead)
     assert supplied(rate * more, latency, ahead=ahead).total <= base.total
     assert supplied(rate, latency / more, ahead=ahead).total <= base.total
@@ -140,7 +93,7 @@ def test_more_rate_and_room_and_less_latency_are_never_slower(
 
 
 @pytest.mark.parametrize("bad", [{"rate": 0.0}, {"latency": -1.0}, {"lead": float("nan")}, {"ahead": -64.0}])
-def test_bad_supplies_are_refused(bad: dict[str, float]) -> None:
+def test_bad_supplies_are_refused(bad):
     with pytest.raises(ValueError, match="allowed are"):
         supplied(**bad)
 
@@ -168,19 +121,8 @@ def test_bad_supplies_are_refused(bad: dict[str, float]) -> None:
     sums=172032, batch=7,
 )  # fmt: skip
 def test_tiles_take_what_the_sequencer_says_that_is_told_of_every_arrival(
-    k: int,
-    n: int,
-    arrays: int,
-    tiles: int,
-    rate: float,
-    latency: float,
-    lead: float,
-    ahead: float,
-    seed: int,
-    activations: int,
-    sums: int,
-    batch: int,
-) -> None:
+    k, n, arrays, tiles, rate, latency, lead, ahead, seed, activations, sums, batch
+):
     """To the cycle: the timeline of the same tile has every group of every pass."""
     shape = (k, n, batch, 4, 4, 8, 3, 16)
     unit = config(arrays=arrays, activation_buffer_bits=activations, accumulator_buffer_bits=sums)

@@ -1,75 +1,20 @@
 """Plans, timing and substrates through the bindings. The tight cases are in sim_ext/pim/tests."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from sailsim import _core
-from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.reference import scale_blocks
 
 from ..examples import examples
-from .draws import SUBSTRATES, TILE
-
-MakeSlice = Callable[..., _core.SliceConfig]
-PHASES = ["load", "build", "lookup", "convert", "write_back"]
 
 
-@examples(80)
-@given(
-    **TILE,
-    n=st.integers(1, 3000),
-    batch=st.integers(1, 10),
-    scaled=st.booleans(),
-    in_memory=st.booleans(),
-)
-def test_counts_equal_the_reference_and_phases_add_up(
-    make_slice: MakeSlice,
-    substrate: str,
-    k: int,
-    n: int,
-    batch: int,
-    wbits: int,
-    abits: int,
-    nbw: int,
-    group_size: int,
-    scaled: bool,
-    in_memory: bool,
-    double_buffer: bool,
-) -> None:
-    config = make_slice(
-        substrate, rows=512, arrays=2, convert="memory" if in_memory else "cores", double_buffer=double_buffer
-    )
-    tile = (k, n, batch, wbits, wbits, abits, nbw, group_size)
-    x = np.random.default_rng(k).integers(0, 1 << abits, (batch, k), dtype=np.uint16)
-    entries = config.prt_entries if config.substrate.prt_helps else 0
-    profile = _core.pattern_profile(x, abits, False, nbw, group_size, entries, "lru")
-    plan = _core.plan_tile(config, *tile, scaled)
-    timing = _core.time_tile(config, *tile, profile, scaled)
-
-    converted = plan.blocks * batch if scaled and in_memory else 0
-    expected = reference.tile_counts(
-        profile, nbw=nbw, passes=plan.passes, chunks=plan.batch_chunks, conversions_per_pass=converted
-    )
-    assert timing.counts == expected.as_dict()
-    assert all(getattr(timing, name) == count for name, count in timing.counts.items())
-    assert sum(getattr(timing, phase) for phase in PHASES) == timing.total
-    assert min(getattr(timing, phase) for phase in PHASES) >= 0
-    if scaled and not in_memory:
-        assert timing.convert == 0
-
-
-def test_slices_share_the_outputs(make_slice: MakeSlice) -> None:
-    plan = _core.plan_tile(make_slice(slices=32), 4096, 11008, 1, 4, 4, 8, 4, 0, False)
-    # 168 lanes take as many passes, and load longer.
-    assert (plan.owned, plan.entry_bits, plan.lanes, plan.passes) == (344, 6, 128, 3)
-    assert (plan.groups, plan.blocks, plan.rows_needed) == (1024, 1, 23)
-
-
-def test_a_profile_of_ones_own(make_slice: MakeSlice) -> None:
+def test_a_profile_of_ones_own(make_slice):
     def counts(value: int) -> Any:
         return np.full(4, value, np.int32)
 
@@ -87,13 +32,13 @@ def test_a_profile_of_ones_own(make_slice: MakeSlice) -> None:
         _core.PatternProfile(counts(-1), counts(2), counts(5))
 
 
-def test_arrays_of_a_profile_outlive_it() -> None:
+def test_arrays_of_a_profile_outlive_it():
     x = np.ones((1, 8), np.int8)
     zero = _core.pattern_profile(x, 8, True, 4, 0, 32, "lru").zero
     assert zero.tolist() == [7, 7]
 
 
-def test_bad_configurations_name_the_field(make_slice: MakeSlice) -> None:
+def test_bad_configurations_name_the_field(make_slice):
     for field, value in {
         "rows": 0,
         "cols": -1,
@@ -115,73 +60,195 @@ def test_bad_configurations_name_the_field(make_slice: MakeSlice) -> None:
         _core.plan_tile(make_slice(), 64, 64, 1, 4, 17, 8, 4, 0, False)
 
 
+# --- The kernel and the pattern counts against NumPy: int64 products and the reference's simula ---
+
+
+def test_other_memory_orders_are_copied():
+    rng = np.random.default_rng(5)
+    codes = np.asfortranarray(rng.integers(0, 16, (30, 20)).astype(np.uint8))
+    values = np.arange(-16, 16, 2, dtype=np.int16)
+    x = rng.integers(-8, 8, (6, 60)).astype(np.int16)[::2, ::2]
+    packed = _core.PackedWeights(codes, 4, values)
+    assert np.array_equal(
+        _core.lut_gemv(x, packed, 4, True, 4, 0), x.astype(np.int64) @ values[codes].astype(np.int64)
+    )
+
+
+def test_bad_operands_are_named():
+    codes, values = np.zeros((8, 3), np.uint8), np.zeros(16, np.int16)
+    packed = _core.PackedWeights(codes, 4, values)
+    x = np.zeros((2, 8), np.int8)
+
+    with pytest.raises(ValueError, match=r"codes\[1, 2\] is 16: allowed are 0\.\.15"):
+        _core.PackedWeights(np.where(np.arange(24).reshape(8, 3) == 5, 16, 0).astype(np.uint8), 4, values)
+    with pytest.raises(TypeError, match="codes has the wrong dtype: allowed is uint8"):
+        _core.PackedWeights(codes.astype(np.int64), 4, values)
+    with pytest.raises(ValueError, match="codes has 1 dimensions"):
+        _core.PackedWeights(codes[0], 4, values)
+    with pytest.raises(ValueError, match="codes is empty"):
+        _core.PackedWeights(codes[:0], 4, values)
+    with pytest.raises(ValueError, match="values has 16 elements along axis 0: allowed are 8"):
+        _core.PackedWeights(codes, 3, values)
+    with pytest.raises(TypeError, match="values has the wrong dtype: allowed is int16"):
+        _core.PackedWeights(codes, 4, values.astype(np.int32))
+    with pytest.raises(ValueError, match="wbits is 9"):
+        _core.PackedWeights(codes, 9, values)
+
+    with pytest.raises(TypeError, match="x has the wrong dtype"):
+        _core.lut_gemv(x.astype(np.float32), packed, 8, True, 4, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="x has 3 dimensions"):
+        _core.lut_gemv(x[None], packed, 8, True, 4, 0)
+    with pytest.raises(ValueError, match="x is empty"):
+        _core.lut_gemv(x[:0], packed, 8, True, 4, 0)
+    with pytest.raises(ValueError, match="x has 7 columns: the weights have k = 8"):
+        _core.lut_gemv(x[:, :7], packed, 8, True, 4, 0)
+    with pytest.raises(ValueError, match=r"x\[0, 0\] is 8: allowed are -8\.\.7"):
+        _core.lut_gemv(x + np.int8(8), packed, 4, True, 4, 0)
+    for field, arguments in {
+        "abits": (17, True, 4, 0, 1),
+        "nbw": (8, True, 7, 0, 1),
+        "group_size": (8, True, 4, -1, 1),
+        "threads": (8, True, 4, 0, 0),
+    }.items():
+        with pytest.raises(ValueError, match=f"{field} is"):
+            _core.lut_gemv(x, packed, *arguments)
+    with pytest.raises(ValueError, match="abits is 0"):
+        _core.pattern_profile(x, 0, True, 4, 0, 32, "lru")
+    with pytest.raises(ValueError, match="prt_policy is 'random': allowed are lru, fifo, direct"):
+        _core.pattern_profile(x, 8, True, 4, 0, 32, "random")
+    with pytest.raises(ValueError, match="prt_entries is -1"):
+        _core.pattern_profile(x, 8, True, 4, 0, -1, "lru")
+    with pytest.raises(TypeError):
+        _core.lut_gemv([[1, 2]], packed, 8, True, 4, 0)  # type: ignore[arg-type]
+
+
+# --- Conversion and scaling of the core against NumPy's rounding and the NumPy programs of lut_ ---
+
+
 @examples(60)
 @given(
-    substrate=SUBSTRATES,
-    n=st.integers(1, 1500),
-    batch=st.integers(1, 6),
-    group_size=st.sampled_from([0, 7, 32]),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 130)),
+    seed=st.integers(0, 2**32),
+    with_minimum=st.booleans(),
+    data=st.data(),
+)
+def test_scaling_equals_numpy(shape, seed, with_minimum, data):
+    blocks, batch, n = shape
+    rng = np.random.default_rng(seed)
+    sums = rng.integers(-(1 << 31), 1 << 31, shape)
+    # All numbers and infinities of 16 bits, by their words; not NaN.
+    words = hnp.arrays(np.uint16, (blocks, n), elements=st.integers(0, 0x7C00) | st.integers(0x8000, 0xFC00))
+    numbers = words.map(lambda drawn: drawn.view(np.float16))
+    scale = data.draw(numbers)
+    minimum = data.draw(numbers) if with_minimum else None
+    x_sums = rng.integers(-100000, 100000, (blocks, batch)) if with_minimum else None
+    act_scale = rng.standard_normal(batch).astype(np.float32)
+    y = _core.scale_blocks(sums, scale, act_scale, minimum, x_sums)
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = scale_blocks(sums, scale, act_scale, minimum=minimum, x_sums=x_sums)
+    assert y.dtype == np.float32
+    assert np.array_equal(y, expected, equal_nan=True)
+
+
+def test_bad_arguments_are_named():
+    sums = np.zeros((2, 1, 3), np.int64)
+    scale, act_scale = np.ones((2, 3), np.float16), np.ones(1, np.float32)
+    with pytest.raises(TypeError, match="scale has the wrong dtype: allowed is float16"):
+        _core.scale_blocks(sums, scale.astype(np.float32), act_scale)
+    with pytest.raises(ValueError, match="scale has 1 elements along axis 0: allowed are 2"):
+        _core.scale_blocks(sums, scale[:1], act_scale)
+    with pytest.raises(ValueError, match="act_scale has 2 elements"):
+        _core.scale_blocks(sums, scale, np.ones(2, np.float32))
+    with pytest.raises(ValueError, match="minimum and sums_of_x go together"):
+        _core.scale_blocks(sums, scale, act_scale, minimum=scale)
+    with pytest.raises(ValueError, match=r"value is 8: allowed are -8\.\.7"):
+        _core.int_to_fp32(np.array([8]), 4)
+    with pytest.raises(TypeError, match="values has the wrong dtype: allowed is int64"):
+        _core.int_to_fp32(np.array([8], np.int32), 8)
+
+
+# --- How many lanes a pass takes, and what the DFMs' buffers hold: layouts that `plan_tile` cho ---
+
+
+def profile_of(k: int, batch: int, nbw: int, group_size: int) -> Any:
+    x = np.random.default_rng(k * batch).integers(-128, 128, (batch, k)).astype(np.int8)
+    return _core.pattern_profile(x, 8, True, nbw, group_size, 32, "lru")
+
+
+@examples(300)
+@given(
+    substrate=st.sampled_from(["row_dfm", "bit_serial", "bit_parallel"]),
+    convert=st.sampled_from(["memory", "unit", "cores"]),
+    k=st.integers(1, 300),
+    n=st.integers(1, 3000),
+    batch=st.integers(1, 40),
+    wbits=st.integers(2, 8),
+    nbw=st.integers(1, 4),
+    group_size=st.sampled_from([0, 7, 32, 128]),
     scaled=st.booleans(),
-    in_memory=st.booleans(),
+    minimum=st.booleans(),
+    split=st.sampled_from([(1, "n"), (2, "n"), (2, "k"), (4, "k")]),
     double_buffer=st.booleans(),
-    bytes_per_cycle=st.sampled_from([0.3, 7.0, float("inf")]),
-    latency=st.sampled_from([0.0, 160.5]),
-    ahead=st.sampled_from([0.0, 500.0, float("inf")]),
+    port_bytes=st.sampled_from([4, 32, 64]),
+    buffers=st.sampled_from([(4.0, 2.0), (4.0, 21.0), (0.25, 64.0)]),
 )
-@example(
-    substrate="row_dfm",
-    n=505,
-    batch=1,
-    group_size=0,
-    scaled=False,
-    in_memory=False,
-    double_buffer=False,
-    bytes_per_cycle=7.0,
-    latency=160.5,
-    ahead=500.0,
-)
-def test_a_timeline_has_the_cycles_of_the_timing_in_order(
-    make_slice: MakeSlice,
-    substrate: str,
-    n: int,
-    batch: int,
-    group_size: int,
-    scaled: bool,
-    in_memory: bool,
-    double_buffer: bool,
-    bytes_per_cycle: float,
-    latency: float,
-    ahead: float,
-) -> None:
-    k = 45
-    config = make_slice(substrate, convert="memory" if in_memory else "cores", double_buffer=double_buffer)
-    x = np.random.default_rng(n).integers(-128, 128, (batch, k)).astype(np.int8)
-    profile = _core.pattern_profile(x, 8, True, 4, group_size, 32, "lru")
-    shape = (k, n, batch, 4, 4, 8, 4, group_size)
-    way = {"bytes_per_cycle": bytes_per_cycle, "latency": latency, "lead": 10.0, "ahead": ahead}
-    timing = _core.time_tile(config, *shape, profile, scaled, **way)
-    found = _core.tile_timeline(config, *shape, profile, scaled, **way)
-    plan = _core.plan_tile(config, *shape, scaled)
-    assert len(found) == plan.groups * plan.passes * plan.batch_chunks
-    pass_, group, load_start, load_end, start, build, lookup, convert, write_back = found.T
-    assert (pass_ * plan.groups + group).tolist() == list(range(len(found)))
-    end = start + build + lookup + convert
-    for phase, cycles in {
-        "build": build,
-        "lookup": lookup,
-        "convert": convert,
-        "write_back": write_back,
-    }.items():
-        assert cycles.sum() == getattr(timing, phase)
-    assert (load_start < load_end).all()
-    assert (load_end <= start).all()
-    if double_buffer:
-        assert (end[:-1] + write_back[:-1] <= start[1:]).all()  # the write-back has the port to itself
-        assert (load_start[1:] == start[:-1]).all()
-    else:
-        assert (end[:-1] + write_back[:-1] == load_start[1:]).all()
-    assert end[-1] + write_back[-1] == timing.total
-    again = _core.tile_timeline(config, *shape, profile, scaled, arrivals=np.ascontiguousarray(load_end))
-    assert np.array_equal(again, found)
-    with pytest.raises(ValueError, match="arrivals has 1 elements: the tile has"):
-        _core.tile_timeline(config, *shape, profile, scaled, arrivals=np.zeros(1, np.int64))
+@example(  # at full lanes 800 outputs of 8 bits convert in 4 + 4 + 4 rounds, of 7 bits in 5 + 5 + 3
+    substrate="row_dfm", convert="memory", k=128, n=800, batch=8, wbits=8, nbw=4, group_size=128,
+    scaled=True, minimum=False, split=(1, "n"), double_buffer=True, port_bytes=32, buffers=(4.0, 64.0),
+)  # fmt: skip
+def test_a_narrower_code_is_never_slower(
+    make_slice,
+    substrate,
+    convert,
+    k,
+    n,
+    batch,
+    wbits,
+    nbw,
+    group_size,
+    scaled,
+    minimum,
+    split,
+    double_buffer,
+    port_bytes,
+    buffers,
+):
+    if convert == "unit" and substrate != "row_dfm":
+        convert = "memory"
+    dfms, shared = split
+    config = make_slice(
+        substrate,
+        rows=1024,
+        arrays=8,
+        convert=convert,
+        dfms=dfms,
+        dfm_split=shared,
+        double_buffer=double_buffer,
+        port_bytes=port_bytes,
+        activation_buffer_bits=int(8192 * buffers[0]),
+        accumulator_buffer_bits=int(8192 * buffers[1]),
+        weights_kib_cycles=0,
+    )
+    profile = profile_of(k, batch, nbw, group_size)
+    wide, narrow = (
+        _core.time_tile(
+            config, k, n, batch, bits, bits, 8, nbw, group_size, profile, scaled, minimum=scaled and minimum
+        )
+        for bits in (wbits, wbits - 1)
+    )
+    assert narrow.total <= wide.total
+
+
+def test_a_pass_takes_fewer_lanes_where_that_saves_rounds(make_slice):
+    config = make_slice(arrays=4)  # 168 lanes of 6 bits, 32 of a conversion
+    plan = _core.plan_tile(config, 128, 330, 8, 4, 4, 8, 4, 128, True)
+    # 4 + 4 + 3 rounds, where 168 lanes would take 6 + 6; 5 + 5 + 1 as many, but with a longer first load.
+    assert (plan.lanes, plan.passes, plan.convert_rounds) == (128, 3, 4)
+    # A single row converts cheaply: another pass would cost more than it saves.
+    assert _core.plan_tile(config, 128, 330, 1, 4, 4, 8, 4, 128, True).lanes == 168
+    # Without conversion in memory there are no rounds.
+    assert _core.plan_tile(config, 128, 330, 8, 4, 4, 8, 4, 128, False).lanes == 168
+    assert (
+        _core.plan_tile(make_slice(arrays=4, convert="cores"), 128, 330, 8, 4, 4, 8, 4, 128, True).lanes
+        == 168
+    )

@@ -17,7 +17,7 @@ def texts() -> dict[str, str]:
     return {f"{name}.txt": system.unit_text(substrate=name) for name in substrate_names()}
 
 
-def test_unit_files_are_those_of_the_data_that_ships() -> None:
+def test_unit_files_are_those_of_the_data_that_ships():
     assert {path.name: path.read_text("utf-8") for path in UNITS.iterdir()} == texts()
 
 

@@ -10,10 +10,7 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT, activity
-from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.point import Point
-from sailsim.workloads.load import load_model
 
 from ..examples import examples
 
@@ -28,14 +25,6 @@ def timed(substrate="row_dfm", n=100, k=64, batch=2, wbits=4, abits=8, nbw=4, sc
     timing = _core.time_tile(slice_config, *shape, profile, scaled)
     events = activity(slice_config, plan, timing, n=n, k=k, batch=batch, value_bits=wbits, abits=abits)
     return slice_config, plan, timing, events
-
-
-WIDTHS = {"weight": 4, "entry": 6, "accumulator": 32}
-
-
-def converting(events):
-    """Cycles of conversion, whatever they do."""
-    return sum(events[event] for event in CONVERT.values())
 
 
 def used_to_convert(config):
@@ -82,33 +71,6 @@ def test_row_dfm_events_are_the_counts_times_what_is_in_use(n, batch, nbw, array
     assert all(value >= 0 for value in events.values())
 
 
-@pytest.mark.parametrize("substrate", ["bit_serial", "bit_parallel"])
-def test_where_the_array_accumulates_its_cycles_count(substrate):
-    config, plan, timing, events = timed(substrate, n=4096, k=256)
-    assert events["array_reads"] == events["accumulates"] == events["prt_searches"] == 0
-    used = by_hand(config, plan, 4096, config.cols // plan.lane_bits)
-    worked = timing.build + timing.lookup - timing.zero_patterns * config.t_zero
-    done = {operation: events[event] for operation, event in COMPUTE.items() if events[event]}
-    assert sum(done.values()) == pytest.approx(worked * used / plan.passes)
-    assert (
-        set(done)
-        == {"bit_serial": {"read", "add"}, "bit_parallel": {"read", "write", "shift", "add"}}[substrate]
-    )
-    reads = config.substrate.times("lookup", "read", **WIDTHS) * timing.prt_misses
-    reads += config.substrate.times("table_add", "read", **WIDTHS) * timing.table_adds
-    assert done["read"] == pytest.approx(reads * used / plan.passes)
-
-
-def test_conversion_uses_the_lanes_it_needs():
-    config, plan, timing, events = timed(n=32 * 128, k=64)  # 128 outputs a slice, 8 lanes an array: 16 arrays
-    assert plan.passes == plan.convert_rounds == 1
-    assert converting(events) == pytest.approx(timing.convert * config.arrays * config.slices)
-    _, _, timing, fewer = timed(n=32 * 8, k=64)
-    assert converting(fewer) == pytest.approx(timing.convert * 1 * config.slices)
-    *_, unscaled = timed(scaled=False)
-    assert converting(unscaled) == 0
-
-
 @pytest.mark.parametrize("substrate", ["row_dfm", "bit_serial", "bit_parallel"])
 def test_conversion_is_told_by_operation(substrate):
     config, plan, timing, events = timed(substrate, n=32 * 8, k=64, batch=3)
@@ -150,17 +112,3 @@ def test_dfms_that_share_out_k_do_the_same_in_fewer_arrays_and_add_sums_up(subst
         merging = 2 * 3 * config.substrate.phase_cycles("merge", **widths)
         more = sum(four[event] - one[event] for event in COMPUTE.values())
         assert more == pytest.approx(merging * 32)
-
-
-def test_a_step_has_the_events_of_all_its_tiles():
-    point = Point(model="smollm2-135m", context=16)
-    result = simulate_step(load_system("sail-n1"), load_model(point.model), point)
-    assert list(result.activity) == list(ACTIVITY)
-    assert result.activity["patterns"] == result.counts_total["lookups"]
-    assert result.activity["prt_searches"] == (
-        result.counts_total["prt_hits"] + result.counts_total["prt_misses"]
-    )
-    # Never more than every array of every slice, never fewer than one array.
-    arrays = load_system("sail-n1").pim.arrays.whole
-    reads = result.counts_total["row_reads"]
-    assert reads * 0.9 <= result.activity["array_reads"] <= reads * arrays

@@ -34,19 +34,6 @@ def chain(*works: tuple[float, float], layer_bytes: float = 0.0) -> Schedule:
     return tasks, tensors
 
 
-def test_units_work_for_one_half_while_cores_work_for_the_other() -> None:
-    half = chain((1.0, 1.0), (0.0, 0.0))
-    assert run(MACHINE, *half).end == pytest.approx(2.0)
-    assert run(MACHINE, *taking_turns(half, half, STREAM)).end == pytest.approx(3.0)
-
-
-def test_who_hands_over_sooner_goes_first() -> None:
-    slow, quick = chain((5.0, 1.0), (0.0, 0.0)), chain((1.0, 6.0), (0.0, 0.0))
-    tasks, _ = taking_turns(slow, quick, STREAM)
-    assert [task.seconds for task in tasks[:2]] == [1.0, 5.0]
-    assert run(MACHINE, *taking_turns(slow, quick, STREAM)).end == pytest.approx(8.0)
-
-
 WORKS = st.lists(
     st.tuples(st.floats(0, 3), st.floats(0.01, 3)).map(lambda w: (round(w[0], 2), round(w[1], 2))),
     min_size=1,
@@ -56,9 +43,7 @@ WORKS = st.lists(
 
 @examples(60)
 @given(WORKS, WORKS, st.sampled_from([0.0, 30.0]))
-def test_each_half_keeps_its_order_and_its_needs(
-    one: list[tuple[float, float]], two: list[tuple[float, float]], size: float
-) -> None:
+def test_each_half_keeps_its_order_and_its_needs(one, two, size):
     first, second = chain(*one, layer_bytes=size), chain(*two, layer_bytes=size)
     named = [
         (
@@ -86,15 +71,9 @@ def test_each_half_keeps_its_order_and_its_needs(
     assert together.streamed == pytest.approx(size * len(tensors))
 
 
-def test_what_can_never_be_done_is_an_error() -> None:
-    stuck = ([CoreTask("waits", 1, 1.0)], [])
-    with pytest.raises(RuntimeError, match="wait for each other"):
-        taking_turns(stuck, chain((1.0, 1.0)), STREAM)
-
-
 @examples(30)
 @given(batch=st.integers(2, 65), seed=st.sampled_from([0, 7, SEEDS - 1]))
-def test_the_halves_have_all_rows_and_activations_of_their_own(batch: int, seed: int) -> None:
+def test_the_halves_have_all_rows_and_activations_of_their_own(batch, seed):
     point = Point(batch=batch, overlap=True, seed=seed)
     halves = halves_of(point)
     assert sum(half.batch for half in halves) == batch
@@ -104,7 +83,7 @@ def test_the_halves_have_all_rows_and_activations_of_their_own(batch: int, seed:
     assert halves_of(replace(point, overlap=False)) == (replace(point, overlap=False),)
 
 
-def test_a_step_of_halves_adds_up_and_reads_its_weights_twice() -> None:
+def test_a_step_of_halves_adds_up_and_reads_its_weights_twice():
     point = Point(batch=8, context=512)
     whole, halves = (simulate_step(SAIL, LLAMA, replace(point, overlap=o)) for o in (False, True))
     assert sum(halves.breakdown.values()) == pytest.approx(halves.step_s)
@@ -121,13 +100,7 @@ def test_a_step_of_halves_adds_up_and_reads_its_weights_twice() -> None:
 @pytest.mark.parametrize(
     "asked", [{"batch": 1}, {"batch": 4, "phase": "prefill"}, {"batch": 4, "overlap": "yes"}]
 )
-def test_what_has_no_halves_is_one_sentence(asked: dict[str, object]) -> None:
+def test_what_has_no_halves_is_one_sentence(asked):
     with pytest.raises(SailsimError, match="overlap is") as error:
         Point(**{"overlap": True, **asked})  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
-
-
-def test_an_accelerator_that_does_not_know_halves_says_so() -> None:
-    system = load_system("neural-cache-n1")
-    with pytest.raises(SailsimError, match="overlap is True"):
-        simulate_step(system, LLAMA, Point(system="neural-cache-n1", batch=4, overlap=True))

@@ -1,16 +1,12 @@
 """What the cores take for their part of a step, in closed form."""
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from sailsim.base.quantity import Quantity
-from sailsim.sim.engine import _around
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.step_work import Products
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
 from sailsim.sim.vary import vary
@@ -28,9 +24,7 @@ def host(system: System, threads: int) -> HostCores:
 
 
 @pytest.mark.parametrize(("slices", "threads", "turns"), [(32, 5, 7), (32, 32, 1), (33, 32, 2), (1, 64, 1)])
-def test_a_thread_reads_one_record_and_writes_one_descriptor_after_the_other(
-    slices: int, threads: int, turns: int
-) -> None:
+def test_a_thread_reads_one_record_and_writes_one_descriptor_after_the_other(slices, threads, turns):
     cores = host(SAIL, threads)
     seen = cores.completion("x", slices, 0).seconds - threads * SAIL.host.barrier.si
     assert seen == pytest.approx(turns * SAIL.host.poll.si)
@@ -41,14 +35,14 @@ def test_a_thread_reads_one_record_and_writes_one_descriptor_after_the_other(
 @pytest.mark.parametrize(
     ("threads", "batch", "width"), [(1, 1, 1), (8, 1, 8), (9, 1, 9), (16, 1, 9), (64, 3, 27), (64, 8, 64)]
 )
-def test_attention_is_on_a_thread_a_head_and_sequence_at_most(threads: int, batch: int, width: int) -> None:
+def test_attention_is_on_a_thread_a_head_and_sequence_at_most(threads, batch, width):
     assert MODEL.n_heads == 9
     op = Op("attention", "attention", 0, batch, kv_bytes=1e6, macs=10**9)
     work = host(SAIL, threads).work(op, MODEL, 0)[1]
     assert work.seconds == pytest.approx(1e9 / (width * CLOCK * SAIL.host.attention_rate.value))
 
 
-def test_the_cache_grows_by_what_attention_writes() -> None:
+def test_the_cache_grows_by_what_attention_writes():
     op = Op("attention", "attention", 0, 3, kv_bytes=1e6, macs=1)
     cache = host(SAIL, 4).work(op, MODEL, 0)[0]
     written = 3 * MODEL.d_cached * 2  # keys and values of fp16, a row a sequence
@@ -69,7 +63,7 @@ def of_host(**fields: float) -> System:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_attention_that_fetches_ahead_computes_while_its_cache_comes(share: float) -> None:
+def test_attention_that_fetches_ahead_computes_while_its_cache_comes(share):
     op = Op("attention", "attention", 0, 3, kv_bytes=1e6, macs=10**9)
     turns = host(SAIL, 4).work(op, MODEL, 0)
     ahead = host(of_host(attention_ahead=share), 4).work(op, MODEL, 0)
@@ -81,7 +75,7 @@ def test_attention_that_fetches_ahead_computes_while_its_cache_comes(share: floa
 
 
 @pytest.mark.parametrize("bits", [16, 8])
-def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bits: int) -> None:
+def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bits):
     model = MODEL.cached(bits)
     row = model.cached_bytes
     op = Op(
@@ -93,17 +87,8 @@ def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bit
     assert own.work(op, model, 0)[1].seconds == pytest.approx(seconds)
 
 
-def test_few_cores_read_as_many_lines_as_they_have_under_way() -> None:
-    under_way = SAIL.l2.mshrs.value * SAIL.l2.line.value / SAIL.memory.latency.si
-    assert host(SAIL, 2).dram == pytest.approx(2 * under_way)
-    assert host(of_host(lines_share=0.3), 2).dram == pytest.approx(0.6 * under_way)
-    assert host(of_host(lines_share=0.9), 64).dram == host(SAIL, 64).dram  # all that the chip's cores reach
-
-
 @pytest.mark.parametrize(("slices", "threads", "share"), [(32, 1, 1), (32, 16, 1 / 16), (32, 5, 7 / 32)])
-def test_results_are_copied_tile_by_tile_where_a_machine_says_so(
-    slices: int, threads: int, share: float
-) -> None:
+def test_results_are_copied_tile_by_tile_where_a_machine_says_so(slices, threads, share):
     op = Op("head", "gemv", 0, batch=3, k=256, n=1000, macs=3 * 256 * 1000)
     assert host(SAIL, threads).copying(op, slices, 1) == []  # the units leave them in place
     (task,) = host(of_host(result_copy=1.5), threads).copying(op, slices, 1)
@@ -112,7 +97,7 @@ def test_results_are_copied_tile_by_tile_where_a_machine_says_so(
     assert task.seconds == pytest.approx(share * 3000 * 1.5 / CLOCK)
 
 
-def test_converting_on_the_cores_reads_sums_and_writes_results() -> None:
+def test_converting_on_the_cores_reads_sums_and_writes_results():
     op = Op("q", "gemv", 0, batch=3, k=256, n=1000)
     sums = 3 * 1000 * 8
     # However quick the arithmetic: four bytes of every sum come, four of every result go.
@@ -128,28 +113,9 @@ def test_converting_on_the_cores_reads_sums_and_writes_results() -> None:
 
 @pytest.mark.parametrize(("abits", "size"), [(1, 1), (8, 1), (9, 2), (16, 2)])
 @pytest.mark.parametrize("scaled", [False, True])
-def test_operands_are_a_byte_an_activation_or_two_and_its_rows_scale(
-    abits: int, size: int, scaled: bool
-) -> None:
+def test_operands_are_a_byte_an_activation_or_two_and_its_rows_scale(abits, size, scaled):
     units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
     shape = Shape(2048, 1000, 3, 4, 4, abits, 4, 128)
     kind = TileKind(units, TileRequest(shape, 1e6, scaled, codebook=512))
     expected = 3 * (2048 * size + (4 if scaled else 0)) + 512
     assert kind.edges[1] == pytest.approx(units.operands.seconds(expected))
-
-
-@pytest.mark.parametrize("convert", [True, False])
-def test_cores_look_at_a_product_when_the_units_are_through_with_it(convert: bool) -> None:
-    """Conversion on the cores follows each product of an input in turn; else all are seen together."""
-    ops = [Op(name, "gemv", 0, batch=3, k=256, n=1000) for name in "qkv"]
-    jobs: list[Any] = [SimpleNamespace(slices=32, blocks=8, bytes=[1e6], seconds=[1e-4]) for _ in ops]
-    tasks = _around(host(SAIL, 16), ops, Products([0, 1, 2], jobs, rows=1), convert)
-    handed, seen = tasks[:3], tasks[3:]
-    assert [task.needs for task in handed] == [0, 0, 0]
-    if convert:
-        named = [f"{op.name} {what}" for op in ops for what in ("poll", "convert", "barrier")]
-        assert [task.name for task in seen] == named
-        assert [task.needs for task in seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
-        assert [task.sync for task in seen] == [True, False, True] * 3
-    else:
-        assert [(task.name, task.needs) for task in seen] == [(f"{ops[0].name} poll", 3)]

@@ -1,5 +1,6 @@
 """A point takes what a notebook has at hand, and says shortly what it cannot take."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sailsim.analysis.results.runs import named, problems, runs
 from sailsim.base.errors import SailsimError
+from sailsim.sim.engine import simulate, simulate_step
 from sailsim.sim.files import load_system
+from sailsim.sim.keys import Keys, point_key, result_key
+from sailsim.sim.plan.file import expand
 from sailsim.sim.point import Point
+from sailsim.sim.ranges import parse_numbers, parse_values, parts_of_list, stepped
+from sailsim.sim.study.folder import Store
+from sailsim.sim.sweep import run_sweep
+from sailsim.workloads.load import load_model
 
 
-def test_a_path_is_a_name_of_a_file(tmp_path: Path) -> None:
+def test_a_path_is_a_name_of_a_file(tmp_path):
     mine = tmp_path / "mine.toml"
     mine.write_text('extends = "sail-n1"\nname = "mine"\n')
     choice: Any = mine  # not what the hints ask for
@@ -22,20 +31,244 @@ def test_a_path_is_a_name_of_a_file(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 65535), st.sampled_from([np.int32, np.int64, np.uint32]))
-def test_a_whole_number_of_numpy_is_one(batch: int, kind: Any) -> None:
+def test_a_whole_number_of_numpy_is_one(batch, kind):
     point = Point(batch=kind(batch), nbw=kind(3), kv_bits=kind(8))
     assert point == Point(batch=batch, nbw=3, kv_bits=8)
     assert {type(value) for value in (point.batch, point.nbw, point.kv_bits)} == {int}
 
 
 @pytest.mark.parametrize("value", [np.float64(4.0), 4.0, True, "4", np.array([1, 2])])
-def test_what_is_no_whole_number_is_refused(value: Any) -> None:
+def test_what_is_no_whole_number_is_refused(value):
     with pytest.raises(SailsimError, match=r"batch is .*; allowed is a whole number 1..65535"):
         Point(batch=value)
 
 
-def test_a_machine_that_was_read_is_refused_in_a_line() -> None:
+def test_a_machine_that_was_read_is_refused_in_a_line():
     machine: Any = load_system("sail-n1")
     with pytest.raises(SailsimError) as error:
         Point(system=machine)
     assert str(error.value) == "system is of the type System; allowed is a name or a path."
+
+
+# --- Keys of results: every input counts, what a file is called does not ---
+
+
+def test_a_key_depends_on_every_input(tmp_path, monkeypatch):
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "sail-n1"\nname = "mine"\n')
+    base = Point(system=str(path))
+    key = result_key(base, "f")
+    assert result_key(Point(system=str(path)), "f") == key
+    changes: list[dict[str, Any]] = [
+        {"wbits": 3},
+        {"nbw": 2},
+        {"prt": False},
+        {"seed": 1},
+        {"model": "gemma-2b"},
+    ]
+    others = {result_key(Point(**(base.as_dict() | change)), "f") for change in changes}
+    assert len(others | {key}) == 1 + len(changes)
+    assert result_key(base, "g") != key
+    path.write_text('extends = "sail-n1"\nname = "mine"\npim.enabled = false\n')
+    assert result_key(base, "f") != key
+    assert point_key(base) == point_key(Point(system=str(path)))
+    monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "other code")
+    path.write_text('extends = "sail-n1"\nname = "mine"\n')
+    assert result_key(base, "f") != key
+
+
+def test_a_worker_that_sees_another_file_is_refused(tmp_path):
+    path = tmp_path / "mine.toml"
+    ordinary = 'extends = "sail-n1"\nname = "mine"\n'
+    path.write_text(ordinary)
+    point = Point(system=str(path))
+    keys = Keys("f")
+    keys.result(point)
+    guarded = keys.guard(lambda what: what)
+    assert guarded(3) == 3
+    path.write_text(ordinary + "pim.enabled = false\n")
+    with pytest.raises(
+        SailsimError, match=r"mine\.toml has other content on .* than where the study was started"
+    ):
+        guarded(3)
+    path.write_text(ordinary)
+    assert guarded(3) == 3  # a worker lives through many studies, and reads what changed again
+
+
+# --- A sweep answers with its inputs as they are: never with those of an earlier moment ---
+
+
+def test_what_was_asked_is_what_is_answered(tmp_path):
+    """An input that is edited and edited back: the answer is that of the input as it is, never an old one."""
+    path, out = tmp_path / "mine.toml", tmp_path / "out"
+    point = Point(system=str(path))
+
+    def arrays(count: int) -> int:
+        path.write_text(
+            'extends = "sail-n1"\nname = "mine"\n[sources]\n[pim]\narrays = { value = '
+            + str(count)
+            + ', unit = "arrays", source = "a test", kind = "assumed", low = 1, high = 64, note = "x" }\n'
+        )
+        frame = run_sweep([point], arrays_of, out, progress=False).frame()
+        assert len(frame) == 1
+        return int(frame["arrays"].iloc[0])
+
+    assert [arrays(16), arrays(2), arrays(16)] == [16, 2, 16]
+    assert len(Store(out).keys()) == 2
+    assert Store(out).manifest["held_before"] == 1
+    assert Store(out).drop_unasked()[0] == 1
+    assert list(Store(out).frame()["arrays"]) == [16]
+    assert len(Store(out).keys()) == 1
+
+
+def edits_its_system(point: Point) -> dict[str, Any]:
+    path = Path(point.system)
+    found = arrays_of(point)
+    if point.batch == 3:
+        path.write_text(path.read_text() + "\n# another comment, perhaps another number\n")
+    return found
+
+
+def test_a_file_that_changes_meanwhile_ends_the_study_before_a_wrong_answer_is_kept(tmp_path):
+    base, path = tmp_path / "base.toml", tmp_path / "mine.toml"
+    base.write_text('extends = "sail-n1"\nname = "base"\n')
+    path.write_text('extends = "base.toml"\nname = "mine"\n')
+    points = [Point(system=str(path), batch=batch) for batch in (1, 2, 3, 4)]
+    with pytest.raises(SailsimError, match=r"mine\.toml changed while the study ran; .* is kept"):
+        run_sweep(points, edits_its_system, tmp_path / "out", progress=False)
+    assert len(Store(tmp_path / "out").keys()) < 3
+    keys = Keys("f")
+    keys.result(points[0])
+    assert keys.changed() is None
+    base.write_text('extends = "sail-n1"\nname = "base"\n# a change\n')
+    assert keys.changed() == base
+
+
+def arrays_of(point: Point) -> dict[str, Any]:
+    pim = load_system(point.system).pim
+    assert pim is not None
+    return {"arrays": pim.arrays.whole}
+
+
+# --- Contexts beyond what a model was made for are refused unless they are asked for ---
+
+SMALL = load_model("smollm2-135m")
+
+
+@pytest.mark.parametrize("ask", [simulate, runs, problems])
+def test_more_is_one_sentence_and_as_much_is_not(ask):
+    assert callable(ask)
+    for fields, word in (({"context": 8193}, "context"), ({"phase": "prefill", "prompt": 8193}, "prompt")):
+        with pytest.raises(SailsimError, match=rf"^{word} is 8193; allowed for smollm2-135m is at most 8192"):
+            ask(Point(model=SMALL.name, **fields))  # type: ignore[arg-type]
+    ask(Point(model=SMALL.name, context=8192))
+
+
+def test_who_asks_for_more_gets_it():
+    point = Point(model=SMALL.name, context=10_000, beyond_limit=True)
+    found = simulate(point)
+    assert found == simulate_step(load_system("sail-n1"), SMALL, point)
+    assert runs(point, runners=named("sail"))[0].step_s == found.step_s
+    assert point_key(Point(beyond_limit=False)) == point_key(Point()) != point_key(Point(beyond_limit=True))
+    with pytest.raises(SailsimError, match=r"beyond_limit is 1; allowed are true and false\."):
+        Point(beyond_limit=1)  # type: ignore[arg-type]
+
+
+# --- Grids: every combination once, in order; presets that ship ---
+
+
+def test_every_combination_once_in_order():
+    points = expand([{"wbits": [2, 4], "batch": [1, 8]}, {"wbits": 4, "batch": 8}, {"prt": [True, False]}])
+    assert [(p.wbits, p.batch) for p in points[:4]] == [(2, 1), (2, 8), (4, 1), (4, 8)]
+    assert points[4:] == [Point(prt=False)]  # with the PRT, W4 at batch 1 is there already
+    assert len(set(points)) == len(points)
+
+
+@given(st.lists(st.integers(0, 999_999_999), min_size=1))
+def test_lists_come_back(numbers):
+    assert parse_numbers("batch", ",".join(map(str, numbers))) == list(dict.fromkeys(numbers))
+
+
+@pytest.mark.parametrize(
+    "text", ["", ",", "1,", "2:", ":3", "8:2", "1.5", "-1", "0x4", "1:20000", "1;2", "4 4"]
+)
+def test_anything_else_is_refused(text):
+    with pytest.raises(SailsimError, match="wbits is"):
+        parse_numbers("wbits", text)
+
+
+def test_unknown_fields_and_empty_lists_are_refused():
+    with pytest.raises(SailsimError, match="bits is neither a field of a point nor"):
+        expand([{"bits": [4]}])
+    with pytest.raises(SailsimError, match="wbits is an empty list"):
+        expand([{"wbits": []}])
+
+
+def test_a_sweep_too_large_for_one_folder_is_refused_at_once():
+    many = list(range(1, 10_000))
+    with pytest.raises(SailsimError, match="has 999700029999 combinations; allowed are 100000 at most"):
+        expand([{"batch": many, "context": many, "seed": many}])
+
+
+# --- Lists of values in few words ---
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("16,32,64", [16, 32, 64]),
+        ("4:8", [4, 5, 6, 7, 8]),
+        ("4:9:2", [4, 6, 8]),
+        ("0.1:0.3:0.1", [0.1, 0.2, 0.3]),
+        ("1:2:0.5", [1, 1.5, 2]),
+        ("1..2/5", [1, 1.25, 1.5, 1.75, 2]),
+        ("0..1/4", [0, 0.333333333, 0.666666667, 1]),
+        ("1..64/7log", [1, 2, 4, 8, 16, 32, 64]),
+        ("1..10/3log", [1, 3.16227766, 10]),
+        ("4,4.0,2", [4, 2]),
+        ("1e-3", [0.001]),
+        ("true,false", [True, False]),
+        ("1,true", [1, True]),
+        (r"a\,b, c\\d", ["a,b", "c\\d"]),
+        ("n,k", ["n", "k"]),
+        ("8n-2,3", ["8n-2", 3]),
+        ("./a:b.toml", ["./a:b.toml"]),
+    ],
+)
+def test_values_of_a_text(text, values):
+    found = parse_values("x", text)
+    assert found == values
+    assert [type(value) for value in found] == [type(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1,", "8:2", "1:2:0", "1:2:-1", "1:20000", "1..2/1", "2..1/3", "0..1/3log"]
+)
+def test_a_range_that_is_none_is_refused(text):
+    with pytest.raises(SailsimError, match=r"x is '.*'; allowed are values and ranges"):
+        parse_values("x", text)
+
+
+def test_steps_of_whole_numbers_and_words():
+    assert parse_numbers("nbw", "2:6:2,auto", {"auto": 0}) == [2, 4, 6, 0]
+    with pytest.raises(SailsimError, match="and auto"):
+        parse_numbers("nbw", "2:3:0.5", {"auto": 0})
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\\ \t", exclude_categories=["Z", "C"]), min_size=1))
+)
+def test_names_with_commas_come_back(names):
+    escaped = ",".join(name.replace(",", r"\,") for name in names)
+    assert parts_of_list(escaped) == (names or [""])
+
+
+@given(st.integers(-(10**6), 10**6), st.integers(0, 400), st.integers(1, 50))
+def test_steps_are_those_of_python(first, length, step):
+    assert stepped(first, first + length, step) == list(range(first, first + length + 1, step))
+
+
+@given(st.text("0123456789.:/-+elog, ab=\\", max_size=20))
+def test_any_text_is_values_or_a_sentence(text):
+    with suppress(SailsimError):
+        assert parse_values("x", text)

@@ -1,14 +1,16 @@
 """Prefill: a phase of a point, and a step in which all rows of the prompts go through a matrix at once."""
 
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sailsim import workloads
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import simulate_step, time_step
+from sailsim.sim.backend import memory_needed
+from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
 from sailsim.sim.keys import point_key
@@ -16,14 +18,15 @@ from sailsim.sim.point import Point
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
 from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.graph import prefill_step
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step
 from sailsim.workloads.load import load_model
+from sailsim.workloads.model import KV_BITS
 
 from ..examples import examples
 
 SAIL = load_system("sail-n1")
 MODEL = replace(load_model("llama-2-7b"), name="one-layer", n_layers=1)
-SMALL = load_model("smollm2-135m")
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +44,12 @@ def captured() -> Activations:
         ({"phase": "prefill", "prompt": 8, "context": 9}, r"context is 9 beside a prompt of 8; allowed"),
     ],
 )
-def test_bad_phases_end_in_one_sentence(fields: dict[str, Any], said: str) -> None:
+def test_bad_phases_end_in_one_sentence(fields, said):
     with pytest.raises(SailsimError, match=said):
         Point(**fields)
 
 
-def test_questions_of_decoding_keep_the_keys_that_they_had_before_there_were_phases() -> None:
+def test_questions_of_decoding_keep_the_keys_that_they_had_before_there_were_phases():
     assert point_key(Point()) == "51735bdbe3d91cf9a4a5fb8e793b0dfed023e947bf78433388893b171b19d1c4"
     first = Point(model="smollm2-135m", wbits=2, batch=8, context=64)
     assert point_key(first) == "be805dd9240ccf3b54c567db39ae3eb990c50834cd19698981a0c20f04178ca5"
@@ -55,18 +58,7 @@ def test_questions_of_decoding_keep_the_keys_that_they_had_before_there_were_pha
     )
 
 
-def test_a_step_of_the_phase_is_the_prefill_of_the_context(captured: Activations) -> None:
-    point = Point(context=24, batch=2)
-    found = simulate_step(SAIL, MODEL, point.prefilling(), captured)
-    assert found == simulate_step(SAIL, MODEL, point.prefilling(), captured)
-    assert found.tokens == 48
-    assert found.tokens_per_s == pytest.approx(48 / found.step_s)
-    assert sum(found.breakdown.values()) == pytest.approx(found.step_s)
-    quick = time_step(SAIL, MODEL, point.prefilling())
-    assert (quick.step_s, quick.tokens_per_s) == (found.step_s, found.tokens_per_s)
-
-
-def test_a_prompt_of_one_token_is_a_step_of_decoding(captured: Activations) -> None:
+def test_a_prompt_of_one_token_is_a_step_of_decoding(captured):
     one, step = Point(context=1), simulate_step(SAIL, MODEL, Point(context=1), captured)
     found = simulate_step(SAIL, MODEL, one.prefilling(), captured)
     assert found.step_s == step.step_s
@@ -75,7 +67,7 @@ def test_a_prompt_of_one_token_is_a_step_of_decoding(captured: Activations) -> N
 
 @examples(20)
 @given(prompt=st.integers(2, 700), batch=st.integers(1, 3))
-def test_a_matrix_is_read_once_for_each_chunk_of_rows_that_the_buffers_hold(prompt: int, batch: int) -> None:
+def test_a_matrix_is_read_once_for_each_chunk_of_rows_that_the_buffers_hold(prompt, batch):
     """Tables are built once a pass and serve all rows of its chunk; the head has one row a prompt."""
     point = Point(phase="prefill", prompt=prompt, batch=batch)
     units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
@@ -92,7 +84,7 @@ def test_a_matrix_is_read_once_for_each_chunk_of_rows_that_the_buffers_hold(prom
     assert found.counts["table_builds"] == built
 
 
-def test_attention_on_the_cores_is_that_of_all_pairs(captured: Activations) -> None:
+def test_attention_on_the_cores_is_that_of_all_pairs(captured):
     """N (N + 1) / 2 pairs of a head, at the rate of decoding."""
     prompt, threads = 96, 8
     point = Point(phase="prefill", prompt=prompt, threads=threads)
@@ -103,6 +95,72 @@ def test_attention_on_the_cores_is_that_of_all_pairs(captured: Activations) -> N
     assert longer - simulate_step(SAIL, MODEL, point, captured).step_s == pytest.approx(one_rate)
 
 
-def test_more_rows_than_a_descriptor_carries_are_refused() -> None:
+def test_more_rows_than_a_descriptor_carries_are_refused():
     with pytest.raises(SailsimError, match=r"batch x prompt is 131072; allowed is at most 65535 rows"):
         simulate_step(SAIL, MODEL, Point(phase="prefill", prompt=65536, batch=2))
+
+
+# --- The width of keys and values as an axis: bytes, the cores' work, and nothing where it is a ---
+
+SMALL = load_model("smollm2-135m")
+FMT = uniform_format(4, 128)
+
+
+def attention(ops: list) -> object:  # type: ignore[type-arg]
+    return next(op for op in ops if op.kind == "attention")
+
+
+@given(st.sampled_from(KV_BITS), st.integers(1, 9), st.integers(1, 5000))
+def test_the_cache_has_codes_and_a_scale_a_head_and_token(bits, batch, context):
+    model = SMALL.cached(bits)
+    scales = 2 * SMALL.n_kv_heads * 2 if bits <= 8 else 0
+    a_token = SMALL.n_layers * (2 * SMALL.n_kv_heads * SMALL.head_dim * bits / 8 + scales)
+    assert model.kv_bytes_per_token() == a_token
+    assert memory_needed(model, FMT, batch, context) == FMT.model_bytes(SMALL) + a_token * batch * context
+    for ops in (decode_step(model, FMT, batch, context), prefill_step(model, FMT, context, batch)):
+        plain = decode_step(SMALL, FMT, batch, context) if ops[0].batch == batch else None
+        op = attention(ops)
+        assert op.kv_bytes == a_token / SMALL.n_layers * (batch * context + op.batch)
+        elements = 2 * SMALL.n_kv_heads * SMALL.head_dim * (bits <= 8)
+        assert op.cache_flops == elements * (ROUND_FLOPS * op.batch + UNPACK_FLOPS * batch * context)
+        if plain is not None:
+            assert op.flops - op.cache_flops == attention(plain).flops
+            assert op.macs == attention(plain).macs
+
+
+@pytest.mark.parametrize(("bits", "scale", "allowed"), [(8, 0, 16), (16, 16, 0), (4, 8, 16)])
+def test_scales_that_the_width_does_not_have_are_one_sentence(bits, scale, allowed, tmp_path):
+    text = (Path(workloads.__file__).parent / "models" / f"{SMALL.name}.toml").read_text("utf-8")
+    path = tmp_path / "own.toml"
+    path.write_text(text.replace("kv_bits = 16", f"kv_bits = {bits}\nkv_scale_bits = {scale}"))
+    with pytest.raises(
+        SailsimError, match=rf"kv_scale_bits is {scale}; allowed is {allowed} where kv_bits is {bits}\.$"
+    ):
+        load_model(path)
+
+
+@examples(10)
+@given(st.sampled_from(KV_BITS[:-2]), st.integers(1, 4), st.integers(64, 2048))
+def test_the_cores_unpack_what_attention_reads(bits, batch, context):
+    """Beside less reading: on an otherwise equal step the difference is bytes and vector operations."""
+    model = replace(SMALL, n_layers=1)
+    point = Point(batch=batch, context=context, kv_bits=bits)
+    tasks = [
+        HostCores(SAIL, 16).work(attention(decode_step(each, FMT, batch, context)), each, 0)
+        for each in (model, model.cached(bits))
+    ]
+    read = [own[0].read for own in tasks]
+    assert read[1] == model.cached(bits).cached_bytes * batch * context
+    assert read[0] == model.cached_bytes * batch * context
+    assert tasks[1][0].written == model.cached(bits).cached_bytes * batch
+    flops = attention(decode_step(model.cached(bits), FMT, batch, context)).cache_flops
+    assert tasks[1][1].seconds - tasks[0][1].seconds == pytest.approx(flops / HostCores(SAIL, 16).flops)
+    result = simulate_step(SAIL, model, point)
+    assert result == simulate_step(SAIL, model.cached(bits), point)
+    assert any(f"to {bits} bits" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("bits", [1, 9, 15, 64, -1, 4.0, "4"])
+def test_other_widths_are_one_sentence(bits):
+    with pytest.raises(SailsimError, match=r"^kv_bits is .*; allowed are 2\.\.8, 16 or 32, and 0 for"):
+        Point(kv_bits=bits)  # type: ignore[arg-type]

@@ -11,11 +11,9 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.keys import result_key
 from sailsim.sim.pim import FIELDS, VERSION, unit_text
 from sailsim.sim.point import Point
-from sailsim.sim.saved import save_system
-from sailsim.sim.substrate import OPERATIONS, load_substrate, substrate_names
+from sailsim.sim.substrate import OPERATIONS, Cost, in_words, load_substrate, parse_cost, substrate_names
 from sailsim.sim.vary import vary
 from sailsim.workloads.load import load_model
 
@@ -36,7 +34,7 @@ def step_s(system: str = "sail-n1", **fields: Any) -> float:
     return simulate_step(load_system(system), load_model(point.model), point).step_s
 
 
-def test_the_core_takes_the_costs_of_the_files() -> None:
+def test_the_core_takes_the_costs_of_the_files():
     assert substrate_names() == ["bit_parallel", "bit_serial", "row_dfm"]
     for name in substrate_names():
         substrate = load_substrate(name)
@@ -53,16 +51,6 @@ def test_the_core_takes_the_costs_of_the_files() -> None:
 # --- A file of one's own ---------------------------------------------------------------------------------
 
 
-def test_it_changes_a_step(tmp_path: Path) -> None:
-    path = own(tmp_path)
-    assert load_substrate(path).cycles("read") == 5
-    assert load_substrate(path).cycles("add", 6) == load_substrate("row_dfm").cycles("add", 6)
-    plain, slow = step_s(), step_s(substrate=str(path))
-    assert slow > plain
-    same = own(tmp_path, name="same", text="")
-    assert step_s(substrate=str(same)) == plain
-
-
 @pytest.mark.parametrize(
     ("steps", "slower"),
     [
@@ -73,7 +61,7 @@ def test_it_changes_a_step(tmp_path: Path) -> None:
         ('scale_row = ["2 fp_mul 32"]', "convert"),
     ],
 )
-def test_what_a_phase_does_is_its_time(tmp_path: Path, steps: str, slower: str) -> None:
+def test_what_a_phase_does_is_its_time(tmp_path, steps, slower):
     path = own(tmp_path, f"[phases]\n{steps}\n")
     before, after = (
         simulate_step(load_system("sail-n1"), load_model(SMALL["model"]), Point(substrate=name, **SMALL))
@@ -86,7 +74,7 @@ def test_what_a_phase_does_is_its_time(tmp_path: Path, steps: str, slower: str) 
     assert after.counts == before.counts  # of entries and weights, however they are reached
 
 
-def test_a_file_that_changes_is_another_substrate(tmp_path: Path) -> None:
+def test_a_file_that_changes_is_another_substrate(tmp_path):
     """Within one process, as in a notebook: nothing that was worked out for the file before is taken."""
     seconds, path = [], tmp_path / "mine.toml"
     for text in ("", '[phases]\nlookup = ["9 read"]\n', ""):
@@ -95,30 +83,7 @@ def test_a_file_that_changes_is_another_substrate(tmp_path: Path) -> None:
     assert seconds[1] > seconds[0] == seconds[2]
 
 
-def test_the_rows_that_a_phase_reads_are_its_energy(tmp_path: Path) -> None:
-    path = own(tmp_path, '[phases]\ntable_add = ["3 read", "2 write", "add entry"]\nlookup = ["2 read"]\n')
-    before, after = (
-        simulate_step(load_system("sail-n1"), load_model(SMALL["model"]), Point(substrate=name, **SMALL))
-        for name in ("row_dfm", str(path))
-    )
-    grown = after.activity["array_reads"] / before.activity["array_reads"]
-    assert 1.5 < grown < 2
-    assert 1 < after.activity["array_writes"] / before.activity["array_writes"] < 2
-    same = ("entry_add_bits", "accumulates", "patterns", "port_bytes")
-    assert [after.activity[name] for name in same] == [before.activity[name] for name in same]
-
-
-def test_phases_in_words() -> None:
-    row_dfm = load_substrate("row_dfm")
-    assert [str(step) for step in row_dfm.phases.steps()["table_add"]] == [
-        "2 read 1", "1 write 1", "1 add entry",
-    ]  # fmt: skip
-    assert row_dfm.phase_cycles("table_add", entry=6) == 2 + 1 + 1
-    assert load_substrate("bit_parallel").phase_cycles("lookup", accumulator=32) == 1 + (8 * 32 - 2) + 2
-    assert load_substrate("bit_serial").phase_cycles("stage", weight=5) == 5
-
-
-def test_a_system_names_it_relative_to_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_names_it_relative_to_its_own_file(tmp_path, monkeypatch):
     (tmp_path / "parts").mkdir()
     own(tmp_path / "parts")
     choice = '{ value = "parts/mine.toml", source = "a test", kind = "paper" }'
@@ -131,29 +96,6 @@ def test_a_system_names_it_relative_to_its_own_file(tmp_path: Path, monkeypatch:
     assert step_s(str(child)) == step_s(substrate=str(tmp_path / "parts" / "mine.toml"))
     monkeypatch.chdir(tmp_path / "parts")
     assert load_system("child.toml").slice_config().substrate.name == "mine"
-
-
-def test_a_varied_machine_is_saved_with_it(tmp_path: Path) -> None:
-    (tmp_path / "here").mkdir()
-    (tmp_path / "there").mkdir()
-    path = own(tmp_path / "here")
-    varied = vary(load_system("sail-n1"), {"pim.substrate": str(path)}, name="varied")
-    saved = save_system(varied, tmp_path / "there" / "varied.toml")
-    assert "../here/mine.toml" in saved.read_text()
-    assert load_system(saved).digest == varied.digest
-    beside = save_system(varied, tmp_path / "here" / "varied.toml")
-    assert load_system(beside).slice_config().substrate.name == "mine"
-
-
-def test_keys_follow_what_is_in_the_file(tmp_path: Path) -> None:
-    path, twin = own(tmp_path), own(tmp_path, name="twin")
-    key = result_key(Point(substrate=str(path)), "x")
-    assert key != result_key(Point(substrate="row_dfm"), "x")
-    varied = [vary(load_system("sail-n1"), {"pim.substrate": str(p)}).digest for p in (path, twin)]
-    assert varied[0] == varied[1] != load_system("sail-n1").digest
-    path.write_text(path.read_text().replace("value = 5", "value = 88"))
-    assert key != result_key(Point(substrate=str(path)), "x")
-    assert vary(load_system("sail-n1"), {"pim.substrate": str(path)}).digest != varied[1]
 
 
 # --- Bad files -------------------------------------------------------------------------------------------
@@ -236,7 +178,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_files_end_in_one_sentence(case: str, tmp_path: Path) -> None:
+def test_bad_files_end_in_one_sentence(case, tmp_path):
     text, expected = BAD[case]
     with pytest.raises(SailsimError) as caught:
         load_substrate(own(tmp_path, text + "\n"))
@@ -246,7 +188,7 @@ def test_bad_files_end_in_one_sentence(case: str, tmp_path: Path) -> None:
     assert "mine.toml" in message
 
 
-def test_a_missing_operation_or_phase_is_named(tmp_path: Path) -> None:
+def test_a_missing_operation_or_phase_is_named(tmp_path):
     path = tmp_path / "half.toml"
     shipped = (ROOT / "sim_ext" / "sim" / "substrates" / "row_dfm.toml").read_text()
     mine = shipped.replace('name = "row_dfm"', 'name = "half"')
@@ -261,22 +203,11 @@ def test_a_missing_operation_or_phase_is_named(tmp_path: Path) -> None:
             load_substrate(path)
 
 
-def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:
+def test_unknown_names_are_told_what_there_is(tmp_path):
     with pytest.raises(SailsimError, match=r"substrate is 'row_dm'; allowed are bit_parallel, .*path"):
         load_substrate("row_dm")
     with pytest.raises(SailsimError, match=r"substrate file .*none.toml cannot be read"):
         load_substrate(tmp_path / "none.toml")
-
-
-def test_a_bad_file_behind_a_system_is_named(tmp_path: Path) -> None:
-    own(tmp_path, 'layout = "diagonal"\n')
-    system = tmp_path / "machine.toml"
-    system.write_text(
-        'extends = "sail-n1"\nname = "machine"\n'
-        'pim.substrate = { value = "./mine.toml", source = "a test", kind = "paper" }\n'
-    )
-    with pytest.raises(SailsimError, match=r"mine\.toml: layout is 'diagonal'"):
-        load_system(system)
 
 
 # --- The text form ---------------------------------------------------------------------------------------
@@ -315,7 +246,7 @@ def unit_fields(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(fields=unit_fields(), name=st.sampled_from(substrate_names()))
-def test_a_unit_survives_its_text(fields: dict[str, Any], name: str) -> None:
+def test_a_unit_survives_its_text(fields, name):
     assert set(fields) == set(FIELDS)
     text = unit_text(fields, load_substrate(name))
     assert text == unit_text(dict(reversed(fields.items())), load_substrate(name))
@@ -345,20 +276,187 @@ TEXT = load_system("sail-n1").unit_text()
         (TEXT.replace(" read ", " multiply ", 1), "op is 'multiply': allowed are read, write"),
     ],
 )
-def test_a_bad_text_is_refused(text: str, why: str) -> None:
+def test_a_bad_text_is_refused(text, why):
     with pytest.raises(ValueError, match=why) as caught:
         _core.SliceConfig(text)
     assert "\n" not in str(caught.value)
 
 
 @given(text=st.text(max_size=200) | st.text("sailunt-1 \n", max_size=60))
-def test_no_text_does_harm(text: str) -> None:
+def test_no_text_does_harm(text):
     with pytest.raises(ValueError, match=r".+"):
         _core.SliceConfig(text)
 
 
-def test_fields_that_no_unit_has_are_named() -> None:
+def test_fields_that_no_unit_has_are_named():
     with pytest.raises(ValueError, match="colour is no field of a unit; allowed are rows, cols"):
         load_system("sail-n1").unit_text(colour="blue")
     with pytest.raises(ValueError, match="rows is missing"):
         unit_text({}, load_substrate("row_dfm"))
+
+
+# --- What a substrate's file says of energy and area: what is allowed, and what is refused in o ---
+
+BAD_CHARGES = {
+    "energy of no operation": (
+        '[energy]\nmul = "array_read_fj_bit"',
+        "energy.mul is no operation; allowed are read, write",
+    ),
+    "energy by no constant": (
+        '[energy]\nadd = "sunlight"',
+        "energy.add is 'sunlight'; allowed is a quantity in fJ/bit, or one of array_read_fj_bit,",
+    ),
+    "energy by too many constants": (
+        '[energy]\nadd = "9999 array_read_fj_bit"',
+        "energy.add is '9999 array_read_fj_bit'; allowed is a quantity in fJ/bit, or one of",
+    ),
+    "energy of another unit": (
+        '[energy]\nadd = { value = 3, unit = "pJ", source = "x", kind = "paper" }',
+        "energy.add has the unit 'pJ'; allowed is 'fJ/bit'",
+    ),
+    "energy without a source": (
+        '[energy]\nadd = { value = 3, unit = "fJ/bit", kind = "paper" }',
+        "energy.add.source is missing; it needs a value",
+    ),
+    "negative energy": (
+        '[energy]\nadd = { value = -3, unit = "fJ/bit", source = "x", kind = "paper" }',
+        "energy.add is -3; allowed is a number at least 0 in fJ/bit",
+    ),
+    "area of no operation": (
+        '[area]\nbeside.mul = "full_adder_um2"',
+        "area.beside.mul is no operation; allowed are read, write",
+    ),
+    "area by a constant that is none": (
+        '[area]\ncell = "nand2_um2"',
+        "area.cell is 'nand2_um2'; allowed is a quantity in um2, or one of cell_um2",
+    ),
+    "arrays of more than cells": (
+        '[area]\nefficiency = { value = 2, unit = "ratio", source = "x", kind = "paper" }',
+        "area.efficiency is 2; allowed is a number above 0 and at most 1",
+    ),
+    "lanes without a shifter": (
+        'accumulate = "behind"\nprt_helps = true\n[area]\nbeside.add = "full_adder_um2"',
+        "area.beside.shift is missing; it needs a value where entries are shifted and added",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CHARGES)
+def test_what_is_wrong_ends_in_one_sentence(case, tmp_path):
+    text, why = BAD_CHARGES[case]
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "bit_parallel"\nname = "mine"\n{text}\n')
+    with pytest.raises(SailsimError) as caught:
+        load_substrate(path)
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_may_have_numbers_of_its_own_and_share_others(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "row_dfm"\nname = "mine"\n[energy]\n'
+        'add = { value = 3, unit = "fJ/bit", source = "x", kind = "paper" }\nread = "2 array_read_fj_bit"\n'
+    )
+    charges = load_substrate(path).charges()
+    assert str(charges["energy.add"]) == "3 fJ/bit"
+    assert charges["energy.read"] == "2 array_read_fj_bit"
+    assert charges["energy.write"] == load_substrate("row_dfm").charges()["energy.write"]
+    assert load_substrate(path).digest != load_substrate("row_dfm").digest
+
+
+# --- Costs of operations in words, and substrates that are named with other costs ---
+
+SAIL = load_system("sail-n1")
+
+
+@pytest.mark.parametrize(
+    ("words", "polynomial", "settled"),
+    [
+        ("3", 3, "3"),
+        ("n", [0, 1, 0], "n"),
+        ("8n-2", [-2, 8, 0], "8n-2"),
+        ("-2 + 8 n", [-2, 8, 0], "8n-2"),
+        ("n^2+n+1", [1, 1, 1], "n^2+n+1"),
+        ("n+n", [0, 2, 0], "2n"),
+        ("0", 0, "0"),
+        ("0n", 0, "0"),
+    ],
+)
+def test_words_are_polynomials(words, polynomial, settled):
+    assert parse_cost(words) == polynomial
+    assert in_words(parse_cost(words)) == settled
+
+
+@given(st.lists(st.integers(-50, 50), min_size=3, max_size=3))
+def test_a_cost_survives_its_words(coefficients):
+    try:
+        cost = Cost(value=coefficients, unit="cycles", source="x", kind="paper")
+    except ValueError:
+        assume(False)
+    read = Cost(value=parse_cost(str(cost)), unit="cycles", source="x", kind="paper")
+    assert read.coefficients == cost.coefficients
+
+
+@given(st.text("0123456789n+-^: .eif", max_size=12))
+def test_any_text_is_a_cost_or_refused(text):
+    try:
+        found = parse_cost(text)
+    except ValueError as error:
+        why = str(error)
+    else:
+        why = "is a cost" if parse_cost(in_words(found)) == found else "was lost in its words"
+    assert why.startswith(("is ", "has "))
+
+
+def test_a_name_with_costs_is_a_substrate_of_its_own():
+    plain, slow = load_substrate("row_dfm"), load_substrate("row_dfm:add=2n:read=3")
+    assert (slow.cycles("add", 6), slow.cycles("read"), slow.cycles("write")) == (12, 3, 1)
+    assert slow.name == "row_dfm:read=3:add=2n"
+    assert slow.digest != plain.digest
+    assert (slow.energy, slow.area, slow.phases) == (plain.energy, plain.area, plain.phases)
+    assert SAIL.slice_config(substrate="row_dfm:add=2n").substrate.cycles("add", 6) == 12
+    assert plain.cycles("add", 6) == 1
+
+
+@pytest.mark.parametrize("value", ["[0, 1.5]", "1.5", '"n/2"', '"1.5n"', "true", "{ n = 1 }"])
+def test_a_cost_of_no_whole_cycles_is_refused_in_words(value, tmp_path):
+    path = tmp_path / "mine.toml"
+    cost = f'costs.add = {{ value = {value}, unit = "cycles", source = "a test", kind = "measured" }}\n'
+    path.write_text(f'extends = "row_dfm"\nname = "mine"\ntitle = "mine"\n{cost}')
+    with pytest.raises(SailsimError, match=r"costs.add.value is .*; allowed are whole cycles.*polynomial"):
+        load_substrate(path)
+
+
+BAD_COSTS = {
+    "row_dfm:mul=3": "'row_dfm:mul=3'; allowed before = are read, write, logic, shift, copy, add, fp_mul,",
+    "row_dfm:add=-1": "where add is -1 cycles at n = 1; a cost is never negative",
+    "row_dfm:add=8-n": "where add is -1 cycles at n = 9; a cost is never negative",
+    "row_dfm:add=inf": "where add is 'inf'; allowed are whole cycles from 0 on, or a polynomial of n bits",
+    "row_dfm:add=1.5": "where add is '1.5'; allowed are whole cycles",
+    "row_dfm:add=": "where add is ''; allowed are whole cycles",
+    "row_dfm:add=2000000": "where add has the coefficient 2000000; allowed are whole numbers",
+    "row_dfm:add=1:add=2": "'row_dfm:add=1:add=2', which sets add twice; allowed is once",
+    "optical:add=1": "'optical'; allowed are bit_parallel, bit_serial, row_dfm or the path of a .toml file",
+    "row_dfm:add": "'row_dfm:add'; allowed are bit_parallel, bit_serial, row_dfm or the path",
+}
+
+
+@pytest.mark.parametrize("text", BAD_COSTS)
+def test_bad_costs_are_one_sentence_wherever_they_are_said(text):
+    makers = (
+        lambda: Point(substrate=text),
+        lambda: load_substrate(text),
+        lambda: vary(SAIL, {"pim.substrate": text}),
+    )
+    for make in makers:
+        with pytest.raises(SailsimError) as caught:
+            make()
+        assert BAD_COSTS[text] in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_phase_that_would_take_too_long_is_refused():
+    rows = "1000000n^2+1000000n+1000000"
+    with pytest.raises(SailsimError, match=r"substrate bit_serial:read=.*: phases\.merge takes .* cycles"):
+        load_substrate(f"bit_serial:read={rows}:write={rows}:add=1000000n^2")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
-from sailsim.sim.files import card_names, json_schema, load_card, load_machine, load_system, system_names
+from sailsim.sim.files import card_names, load_card, load_machine, load_system, system_names
 from sailsim.sim.system import System
 from sailsim.sim.tables import sentence as sentence_of
 
@@ -52,7 +52,7 @@ def quantity(**changes: Any) -> str:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_value_of_a_shipped_machine_is_sourced(name: str) -> None:
+def test_every_value_of_a_shipped_machine_is_sourced(name):
     machine = load_machine(name)
     assert machine.name == name
     values = leaves(machine)
@@ -65,24 +65,7 @@ def test_every_value_of_a_shipped_machine_is_sourced(name: str) -> None:
             assert value.low < value.high, value
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_file_survives_a_round_trip_through_json(name: str) -> None:
-    machine = load_machine(name)
-    again = type(machine).model_validate_json(machine.model_dump_json())
-    assert again == machine
-    assert again.digest == machine.digest
-
-
-def test_sail_is_graviton2_plus_pim() -> None:
-    sail, host = load_system("sail-n1"), load_system("graviton2")
-    assert sail.extends == ("graviton2",)
-    for section in ("cores", "l1i", "l1d", "l2", "llc", "memory", "host"):
-        assert getattr(sail, section) == getattr(host, section)
-    assert sail.has_pim
-    assert not host.has_pim
-
-
-def test_one_switch_gives_the_baseline(tmp_path: Path) -> None:
+def test_one_switch_gives_the_baseline(tmp_path):
     sail = load_system("sail-n1")
     off = load_system(variation(tmp_path, "pim.enabled = false"))
     assert not off.has_pim
@@ -90,49 +73,27 @@ def test_one_switch_gives_the_baseline(tmp_path: Path) -> None:
     assert off.baseline() is off
 
 
-def test_a_file_may_extend_a_file_beside_it(tmp_path: Path) -> None:
-    variation(tmp_path, "pim.enabled = false")
-    path = tmp_path / "yours.toml"
-    path.write_text('extends = "./mine.toml"\nname = "yours"\n')
-    assert not load_system(path).has_pim
-
-
-def test_channels_alone_scale_the_bandwidth(tmp_path: Path) -> None:
-    half = load_system(variation(tmp_path, f"memory.channels = {quantity(value=4, unit='channels')}")).memory
-    whole = load_system("sail-n1").memory
-    assert whole.peak_bandwidth.value == pytest.approx(204.8)
-    assert whole.read_bandwidth.value == pytest.approx(170.5, abs=0.05)
-    assert whole.write_bandwidth.value == pytest.approx(76.2, abs=0.05)
-    for field in ("peak_bandwidth", "read_bandwidth", "write_bandwidth"):
-        assert getattr(half, field).value == pytest.approx(getattr(whole, field).value / 2)
-
-
-def test_a_name_does_not_change_the_digest(tmp_path: Path) -> None:
-    assert load_system(variation(tmp_path, "")).digest == load_system("sail-n1").digest
-
-
 BAD = {
     "unknown field": ("pim.arays = 3", "pim.arays"),
     "missing source": (f"pim.arrays = {quantity(source=None)}", "pim.arrays.source is missing"),
     "empty source": (f"pim.arrays = {quantity(source=' ')}", "pim.arrays needs a source"),
-    "wrong unit": (
-        f"pim.arrays = {quantity(unit='rows')}",
-        "has the unit 'rows'; allowed is 'arrays'",
+    "wrong unit": (f"pim.arrays = {quantity(unit='rows')}", "has the unit 'rows'; allowed is 'arrays'"),
+    "unknown kind": (
+        f"pim.arrays = {quantity(kind='guess')}",
+        "kind is 'guess'; allowed is 'measured', 'paper',",
     ),
-    "unknown kind": (f"pim.arrays = {quantity(kind='guess')}", "pim.arrays.kind is 'guess'"),
     "negative clock": (
         f"pim.clock = {quantity(value=-1.5, unit='GHz', low=-2.0, high=2.0)}",
         "pim.clock is -2; allowed is a number at least 0.001 and at most 1000 in GHz",
     ),
-    "fraction of an array": (
-        f"pim.arrays = {quantity(value=2.5)}",
-        "is 2.5; allowed is a whole number",
-    ),
+    "fraction of an array": (f"pim.arrays = {quantity(value=2.5)}", "is 2.5; allowed is a whole number"),
     "no range": (f"pim.arrays = {quantity(low=None)}", "pim.arrays is assumed, so it needs its range"),
     "no reason": (f"pim.arrays = {quantity(note=None)}", "pim.arrays is assumed, so it needs the reason"),
     "outside its range": (f"pim.arrays = {quantity(value=65)}", "needs low <= value <= high"),
-    "a bare number": ("pim.arrays = 3", "pim.arrays is 3"),
-    "a string for a number": (f"pim.arrays = {quantity(value='3')}", "pim.arrays.value is '3'"),
+    "a string for a number": (
+        f"pim.arrays = {quantity(value='3')}",
+        ".value is '3'; allowed is a number.",
+    ),
     "not a number": ("pim.arrays = { value = nan, unit = 'arrays', source = 'x', kind = 'paper' }", "finite"),
     "a switch that is a string": ("pim.enabled = 'yes'", "pim.enabled is 'yes'"),
     "unknown substrate": (
@@ -149,21 +110,35 @@ BAD = {
     ),
     "a table that does not fit": (f"pim.rows = {quantity(value=16, unit='rows')}", "rows"),
     "wrong layout version": ("format = 7", "format is 7"),
+    "a number for a table": (
+        "pim.arrays = 3",
+        "pim.arrays is 3; allowed is a table with value, unit, source and kind, such as {",
+    ),
+    "a number for a source": (
+        f"pim.arrays = {quantity(source=3)}",
+        ".source is 3; allowed is a text.",
+    ),
+    "a number for a text": (
+        'cores.isa = { value = 3, source = "a test", kind = "paper" }',
+        "cores.isa.value is 3; allowed is a text or true or false.",
+    ),
+    "a number for a switch": ("pim.enabled = 1", "pim.enabled is 1; allowed is true or false."),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_files_end_in_one_sentence(case: str, tmp_path: Path) -> None:
+def test_bad_files_end_in_one_sentence(case, tmp_path):
     text, expected = BAD[case]
     with pytest.raises(SailsimError) as caught:
         load_system(variation(tmp_path, text))
     message = str(caught.value)
     assert expected in message
+    assert "more)" not in message
     assert "\n" not in message
     assert "mine.toml" in message
 
 
-def test_unknown_machines_are_told_what_there_is() -> None:
+def test_unknown_machines_are_told_what_there_is():
     with pytest.raises(SailsimError, match=r"'sial-n1' is unknown; allowed are a100, .*sail-n1"):
         load_system("sial-n1")
     with pytest.raises(SailsimError, match=r"is a GPU card; allowed are .*altra"):
@@ -174,7 +149,7 @@ def test_unknown_machines_are_told_what_there_is() -> None:
         load_system("nowhere/x.toml")
 
 
-def test_a_circle_of_files_is_refused(tmp_path: Path) -> None:
+def test_a_circle_of_files_is_refused(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(f'extends = "{path}"\n')
     with pytest.raises(SailsimError, match="without a circle"):
@@ -182,7 +157,7 @@ def test_a_circle_of_files_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"x = [", b"kind = 3\n", b"\0" * 9, b"[" * 5000])
-def test_damaged_files_are_refused(content: bytes, tmp_path: Path) -> None:
+def test_damaged_files_are_refused(content, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(content)
     with pytest.raises(SailsimError) as caught:
@@ -202,7 +177,7 @@ _junk = st.recursive(
 @given(
     path=st.sampled_from(_PATHS), key=st.sampled_from(["value", "unit", "source", "kind", "low"]), junk=_junk
 )
-def test_junk_in_a_field_is_an_error_or_a_value(path: tuple[str, str], key: str, junk: Any) -> None:
+def test_junk_in_a_field_is_an_error_or_a_value(path, key, junk):
     """The model refuses it in one sentence or holds a consistent machine."""
     table = json.loads(json.dumps(_TABLE))
     table[path[0]][path[1]][key] = junk
@@ -215,50 +190,7 @@ def test_junk_in_a_field_is_an_error_or_a_value(path: tuple[str, str], key: str,
         assert getattr(getattr(system, path[0]), path[1]).source.strip()
 
 
-def test_the_schema_names_units_and_bounds() -> None:
-    schema = json.dumps(json_schema())
-    for word in (
-        "GB/s",
-        "a number at least 0.001 and at most 1000 in GHz",
-        "arrays",
-        "row_dfm",
-        "additionalProperties",
-    ):
-        assert word in schema
-
-
-PAPER = 'source = "a test", kind = "paper"'
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (f"pim.arrays = {quantity(value='3')}", "pim.arrays.value is '3'; allowed is a number."),
-        (
-            "pim.arrays = 3",
-            "pim.arrays is 3; allowed is a table with value, unit, source and kind, such as {",
-        ),
-        (f"pim.arrays = {quantity(kind='guess')}", "is 'guess'; allowed is 'measured', 'paper', 'derived',"),
-        (f"pim.arrays = {quantity(source=3)}", "pim.arrays.source is 3; allowed is a text."),
-        (
-            f"cores.isa = {{ value = 3, {PAPER} }}",
-            "cores.isa.value is 3; allowed is a text or true or false.",
-        ),
-        ("pim.enabled = 1", "pim.enabled is 1; allowed is true or false."),
-        ("name = 3", "name is 3; allowed is a text."),
-    ],
-)
-def test_a_value_of_another_type_is_told_what_is_allowed(text: str, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    head = "" if text.startswith("name") else 'name = "mine"\n'
-    path.write_text(f'extends = "sail-n1"\n{head}{text}\n')
-    with pytest.raises(SailsimError) as error:
-        load_system(path)
-    assert words in str(error.value)
-    assert "more)" not in str(error.value)
-
-
-def test_a_misspelt_field_comes_before_the_one_that_is_missing(tmp_path: Path) -> None:
+def test_a_misspelt_field_comes_before_the_one_that_is_missing(tmp_path):
     path = tmp_path / "mine.toml"
     for shipped, field, wrong in (("l4", "sms = ", "smss = "), ("aim-n1", "row = ", "rwo = ")):
         text = (resources.files("sailsim.sim") / "systems" / f"{shipped}.toml").read_text("utf-8")

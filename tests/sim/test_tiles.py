@@ -1,20 +1,28 @@
 """GEMVs as the PIM units see them."""
 
-import gc
-import weakref
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sailsim import _core
+from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.activity import activity
 from sailsim.sim.files import load_system
+from sailsim.sim.gem5 import validation
 from sailsim.sim.nbw import NBWS
-from sailsim.sim.patterns import InputRows, Profile, ProfileCache
+from sailsim.sim.patterns import InputRows, Profile, ProfileCache, Scan
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TileTable, _tables_of
+from sailsim.sim.tile_time import time_tile
+from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TileTable
 from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
+from sailsim.workloads.traces import replay_timed
 
 SAIL = load_system("sail-n1")
 
@@ -24,43 +32,7 @@ def captured() -> Activations:
     return Activations.load()
 
 
-def test_units_time_equal_tiles_once(captured: Activations) -> None:
-    units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
-    cache = ProfileCache()
-    scan = units.scan(8, True, 4, 128)
-    profile = cache.captured(captured, InputRows("attn_in", 0, 32, 4096, 1, 0), scan)
-    shape = Shape(4096, 4096, 1, 4, 4, 8, 4, 128)
-    tile = units.tile(shape, profile, 9e6)
-    request = TileRequest(shape, 9e6)
-    assert units.table(request, [profile]) is units.table(request, [profile])
-    # At half the rate of the work, weights alone take twice its time; conversions come on top.
-    slow = tile.throttled(9e6 / tile.seconds / 2)
-    assert 2 * tile.seconds <= slow <= 3 * tile.seconds
-    # However fast they could come: the first group has DRAM's latency, of which the operands' hides a part.
-    late = units.dram.latency - units.operands.latency + 4 * 128 / 2 / units.dram.rate
-    assert tile.seconds <= tile.throttled(1e15) <= tile.seconds + late + 1 / units.clock
-
-
-def test_tiles_that_are_slowed_together_take_what_each_takes_alone(captured: Activations) -> None:
-    shape = Shape(2048, 4096, 2, 4, 4, 8, 4, 128)
-    machine = vary(SAIL, {"pim.t_zero": 0})  # where patterns cost different times
-
-    def timed(layers: list[int]) -> TileTable:
-        _tables_of.cache_clear()  # else they are the tiles that equal units have timed already
-        units = PimUnits(machine, substrate=None, convert=None, prt=True)
-        scan = units.scan(8, True, 4, 128)
-        rows = [InputRows("attn_in", layer, 32, 2048, 2, 0) for layer in layers]
-        profiles = [ProfileCache().captured(captured, each, scan) for each in rows]
-        return units.table(TileRequest(shape, 5e6), profiles)
-
-    layers, rates = [0, 11, 21, 31], (1e10, 5e10, 1e15)
-    together, alone = timed(layers), [timed([layer])[0] for layer in layers]
-    slow = [[tile.throttled(rate) for rate in rates] for tile in alone]
-    assert np.transpose([together.throttled(rate) for rate in rates]).tolist() == slow
-    assert len({tuple(seconds) for seconds in slow}) == len(layers)  # their patterns differ
-
-
-def test_a_table_has_what_each_of_its_tiles_has_alone(captured: Activations) -> None:
+def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
     units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
     scan = units.scan(8, True, 4, 128)
     rows = [InputRows("attn_in", layer, 32, 2048, 2, 0) for layer in (0, 11, 31)]
@@ -96,7 +68,7 @@ def every_nbw(machine: System, captured: Activations, batch: int = 6) -> tuple[P
     return units, units.every_nbw(request, profiles)
 
 
-def test_each_tile_has_the_nbw_that_is_the_fastest_for_it(captured: Activations) -> None:
+def test_each_tile_has_the_nbw_that_is_the_fastest_for_it(captured):
     machine = vary(SAIL, {"pim.t_zero": 0, "pim.t_prt": 1})  # where patterns cost different times
     tables = every_nbw(machine, captured)[1]
     assert [table.kind.shape.nbw for table in tables] == list(NBWS)
@@ -112,28 +84,99 @@ def test_each_tile_has_the_nbw_that_is_the_fastest_for_it(captured: Activations)
     assert (found.slices, found.blocks, found.shares) == (best[0].slices, best[0].blocks, best[0].slices)
 
 
-def test_the_fastest_nbw_counts_the_time_to_read_weights_again(captured: Activations) -> None:
-    """From NBW 4 on the activations of 32 rows have no room: two chunks, each of which reads all weights."""
-    fields = {"pim.activation_buffer": 0.22, "pim.accumulator_buffer": 84, "pim.convert": "cores"}
-    tables = every_nbw(vary(SAIL, fields | {"memory.channels": 1}), captured, 32)[1]
-    assert [table.kind.plan.batch_chunks for table in tables] == [1, 1, 1, 2, 2, 2]
-    on_chip = [float(table.seconds[0]) for table in tables]
-    assert on_chip.index(min(on_chip)) == 3
-    assert FastestTiles(tables)[0].nbw == 3
+# --- One function times a tile; what the commands print are its answers ---
 
 
-def test_what_units_leave_behind_is_in_no_circle(captured: Activations) -> None:
-    """Nobody searches for circles between the machines of a study (`give_back`)."""
-    machine = vary(SAIL, {"pim.rows": 64, "pim.t_zero": 0})
-    gc.collect()
-    gc.disable()
-    try:
-        units, tables = every_nbw(machine, captured)
-        assert 0 < len(tables) < len(NBWS)  # some do not fit, which is an error on the way
-        found = FastestTiles(tables)
-        left = [weakref.ref(each) for each in (units, found, *tables)]
-        del units, tables, found
-        _tables_of.cache_clear()
-        assert not any(each() for each in left)
-    finally:
-        gc.enable()
+def tile(k: int = 512, n: int = 96, batch: int = 2, wbits: int = 4, scaled: bool = True, **more: Any) -> Tile:
+    random = np.random.default_rng(k + n)
+    group = 128 if scaled else 0
+    blocks = -(-k // group) if group else 1
+    scales = Scales(np.ones((blocks, n), np.float16), np.ones(batch, np.float32)) if scaled else None
+    return Tile(
+        x=random.integers(-128, 128, (batch, k), dtype=np.int8),
+        codes=random.integers(0, 1 << wbits, (k, n), dtype=np.uint8),
+        code=WeightCode.twos(wbits),
+        abits=8,
+        group_size=group,
+        scales=scales,
+        **{"nbw": 4} | more,
+    )
+
+
+@given(
+    k=st.integers(1, 700),
+    n=st.integers(1, 200),
+    batch=st.integers(1, 9),
+    wbits=st.integers(2, 8),
+    scaled=st.booleans(),
+    prt=st.booleans(),
+)
+def test_the_nearer_the_weights_the_quicker(**shape):
+    port, chip, dram = (time_tile(SAIL, tile(**shape), memory) for memory in ("port", "chip", "dram"))
+    assert port.working <= chip.working * (1 + 1e-12) <= dram.working * (1 + 1e-9)
+    assert chip.around == dram.around
+    assert (port.around, port.waiting, chip.waiting) == ({}, 0.0, 0.0)
+    assert dram.waiting >= -1e-6
+    assert all(cycles > 0 for cycles in chip.around.values())
+    assert dram.seconds == pytest.approx(dram.cycles / 1.8e9)
+    for phase in ("build", "lookup", "convert", "write_back"):
+        assert port.phases[phase] == chip.phases[phase] == dram.phases[phase]
+
+
+def test_the_port_is_what_replay_prints(tmp_path):
+    tiles = [tile(), tile(n=31, scaled=False), tile(k=63, prt=False)]
+    write_trace(tmp_path / "t.trace", tiles)
+    printed = replay_timed(read_trace(tmp_path / "t.trace"), SAIL.slice_config(slices=1))
+    for one, row in zip(tiles, printed, strict=True):
+        assert row.cycles is not None
+        assert time_tile(SAIL, one, "port").cycles == row.cycles["total"]
+
+
+def test_what_is_no_way_is_refused():
+    with pytest.raises(SailsimError, match="memory is 'llc'; allowed is one of port, chip, dram"):
+        time_tile(SAIL, tile(), "llc")  # type: ignore[arg-type]
+    with pytest.raises(SailsimError, match=r"no enabled \[pim\] section"):
+        time_tile(load_system("graviton2"), tile())
+
+
+@pytest.mark.parametrize("memory", ["chip", "dram"])
+def test_weights_behind_a_codebook_are_asked_for_when_it_is_here(memory):
+    """Without one they are under way while the operands come: a whole latency less to wait for."""
+    plain = tile(64, 16, 1, scaled=False)
+    book = tile(64, 16, 1, scaled=False)
+    object.__setattr__(book, "code", WeightCode.book(plain.code.values.tolist()))
+    times = [time_tile(SAIL, each, memory) for each in (plain, book)]
+    units = validation.PimUnits(
+        SAIL, substrate=None, convert=SAIL.unit_convert, prt=True, slices=1, operands="dram"
+    )
+    waits = times[1].working - times[0].working
+    latency = units.chip.latency if memory == "chip" else units.operands.latency
+    assert waits == pytest.approx(latency * units.clock, abs=3)
+
+
+# --- Profiles of captured rows: however they are found, they are those of the rows themselves ---
+
+CAPTURED = Activations.load()
+CACHE = ProfileCache()
+
+
+@given(
+    st.sampled_from(["attn_in", "ffn_out", "head"]),
+    st.integers(1, 4000),
+    st.sampled_from([1, 3, 8, 40]),
+    st.integers(1, 6),
+    st.sampled_from([0, 8, 30, 32, 60, 128]),
+    st.sampled_from([0, 4, 15, 63]),
+    st.sampled_from(["lru", "fifo", "direct"]),
+    st.sampled_from([(4, True), (8, True), (8, False), (12, True)]),
+)
+def test_profiles_are_those_of_the_rows(role, k, batch, nbw, group_size, entries, policy, width):
+    """Whole groups or not, evictions or none, a pool that suffices or not."""
+    layer = 0 if role == "head" else 7
+    for columns in (k, k // nbw * nbw or nbw):
+        rows = InputRows(role, layer, 32, columns, batch, 3)
+        scan = Scan(*width, nbw, group_size, entries, policy)
+        found = CACHE.captured(CAPTURED, rows, scan).counts
+        exact = _core.pattern_profile(CAPTURED.quantized(*rows, abits=scan.abits, signed=scan.signed), *scan)
+        for name in ("zero", "hits", "misses"):
+            assert (getattr(found, name) == getattr(exact, name)).all(), name

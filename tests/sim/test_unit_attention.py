@@ -4,7 +4,6 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,20 +12,19 @@ from sailsim.analysis.results.runs import runners, runs
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.jobs import HeadJobs, Sharing
-from sailsim.sim.keys import point_key
+from sailsim.sim.jobs import Sharing
 from sailsim.sim.patterns import PROFILES, InputRows
 from sailsim.sim.point import Point
+from sailsim.sim.step_parts import PROMPT_CHUNK, prompt_chunk
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest
+from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import ROUND_FLOPS, SOFTMAX_FLOPS, attention_on_units, decode_step
+from sailsim.workloads.graph import ROUND_FLOPS, SOFTMAX_FLOPS, attention_on_units, decode_step, prefill_step
 from sailsim.workloads.load import load_model
 
 from ..examples import examples
 
-SAIL = load_system("sail-n1")
-SLICES = SAIL.llc.slices.whole
 FMT = uniform_format(4, 128)
 # Two query heads on each key head, of 16 elements.
 TINY = replace(
@@ -42,9 +40,7 @@ def parts(ops: list[Any]) -> list[Any]:
 
 
 @given(st.integers(2, 8), st.integers(1, 9), st.integers(1, 700))
-def test_operations_have_the_macs_bytes_and_flops_of_their_closed_forms(
-    bits: int, batch: int, context: int
-) -> None:
+def test_operations_have_the_macs_bytes_and_flops_of_their_closed_forms(bits, batch, context):
     model = TINY.cached(bits)
     before = decode_step(model, FMT, batch, context)
     ops = attention_on_units(before, model, context, line=64)
@@ -77,7 +73,7 @@ def test_operations_have_the_macs_bytes_and_flops_of_their_closed_forms(
 
 
 @pytest.mark.parametrize(("bits", "lines", "unfilled"), [(4, 1, 0), (8, 2, 0), (6, 2, 1), (2, 1, 1)])
-def test_lines_that_a_value_fills_are_not_read_before(bits: int, lines: int, unfilled: int) -> None:
+def test_lines_that_a_value_fills_are_not_read_before(bits, lines, unfilled):
     """A value of 128 elements; its key has a code in a line of each of 128 rows, which it never fills."""
     model = replace(TINY, head_dim=128).cached(bits)
     ops = attention_on_units(decode_step(model, FMT, 3, 700), model, 700, line=64)
@@ -87,127 +83,14 @@ def test_lines_that_a_value_fills_are_not_read_before(bits: int, lines: int, unf
 
 
 @given(st.integers(1, 3000), st.integers(1, 64))
-def test_matrices_are_dealt_evenly(matrices: int, slices: int) -> None:
+def test_matrices_are_dealt_evenly(matrices, slices):
     sharing = Sharing.of(matrices, slices)
     assert 1 <= sharing.cut * sharing.at_once <= slices
     assert sharing.rounds * sharing.at_once >= matrices > (sharing.rounds - 1) * sharing.at_once
     assert sharing.rounds == (ceil(matrices / slices) if matrices >= slices else 1)
 
 
-class One:
-    """A matrix that takes 2 s, and 100 bytes at their rate where that is longer."""
-
-    slices, shares, blocks = 3, 3, 1
-    bytes, seconds = np.array([100.0]), np.array([2.0])
-    cycles, counts = np.array([20]), np.array([[5, 7]])
-    numbers = np.array([[0.5, 1.5, 8.0]])
-
-    def throttled(self, rate: float) -> Any:
-        return np.maximum(self.seconds, 100 / rate)
-
-
-def test_rounds_follow_one_another_and_share_memory() -> None:
-    jobs = HeadJobs(One(), Sharing(matrices=7, cut=3, at_once=3), phases=2)  # type: ignore[arg-type]
-    assert jobs.seconds.tolist() == [6.0]  # three rounds: 3, 3 and 1
-    assert jobs.bytes.tolist() == [700.0]
-    assert jobs.slices == 21  # a descriptor for each part of each
-    assert (jobs.cycles.tolist(), jobs.counts.tolist()) == ([60], [[15, 21]])
-    assert (jobs.shares * jobs.counts).tolist() == [[7 * 3 * 5, 7 * 3 * 7]]
-    assert jobs.numbers.tolist() == [[1.5, 4.5, 56.0]]
-    # At 60 bytes/s three matrices get 20 each, and the last one 60.
-    assert jobs.throttled(60.0).tolist() == [5.0 + 5.0 + 2.0]
-    assert jobs.throttled(1e9).tolist() == jobs.seconds.tolist()
-
-
-@pytest.mark.parametrize(("batch", "context"), [(1, 65), (8, 96), (16, 512)])
-def test_a_head_is_a_tile_of_the_slices_that_have_it(batch: int, context: int) -> None:
-    """By itself on as many slices, with the same counts; all heads have them as often as there are heads."""
-    model = replace(SMALL, n_layers=1).cached(4)
-    point = Point(model=SMALL.name, batch=batch, context=context, kv_bits=4, attention="units")
-    with_units, on_cores = (
-        simulate_step(SAIL, model, each) for each in (point, replace(point, attention="cores"))
-    )
-    sharing = Sharing.of(batch * model.n_kv_heads, SLICES)
-    units = PimUnits(SAIL, substrate=None, convert=None, prt=True, slices=sharing.cut, sharing=SLICES)
-    total = dict.fromkeys(COUNTS, 0)
-    own = dict.fromkeys(COUNTS, 0)
-    read = seconds = 0.0
-    captured = Activations.load()
-    for k, n, group in ((64, context, 64), (context, 64, 0)):
-        scan = units.scan(8, True, 4, group)
-        profile = PROFILES.captured(captured, InputRows("attn_out", 0, 1, k, model.gqa, 0), scan)
-        size = k * ceil(n * 4 / 8) + 2 * n
-        tile = units.table(TileRequest(Shape(k, n, model.gqa, 4, 4, 8, 4, group), size), [profile])
-        for name, count in zip(COUNTS, tile.counts[0].tolist(), strict=True):
-            total[name] += sharing.matrices * tile.slices * count
-            own[name] += sharing.rounds * count
-        read += sharing.matrices * size
-        seconds += sharing.rounds * float(tile.seconds[0])
-    for name in COUNTS:
-        assert with_units.counts[name] - on_cores.counts[name] == own[name]
-        assert with_units.counts_total[name] - on_cores.counts_total[name] == total[name]
-    assert with_units.bytes_by_kind["cache"] == read
-    assert with_units.bytes_by_kind["weights"] == pytest.approx(on_cores.bytes_by_kind["weights"])
-    busy = [sum(each.breakdown[p] for p in ("load", "build", "lookup", "convert", "write_back"))
-            for each in (with_units, on_cores)]  # fmt: skip
-    assert busy[0] - busy[1] == pytest.approx(seconds, rel=1e-9)
-    assert sum(with_units.breakdown.values()) == pytest.approx(with_units.step_s)
-
-
-@examples(8)
-@given(st.integers(2, 8), st.sampled_from([1, 2, 11, 12, 32]), st.integers(1, 1500))
-def test_bytes_and_time_are_accounted_for(bits: int, batch: int, context: int) -> None:
-    point = Point(model=SMALL.name, batch=batch, context=context, kv_bits=bits, attention="units", threads=8)
-    model = replace(SMALL, n_layers=2)
-    found = simulate_step(SAIL, model, point)
-    assert sum(found.breakdown.values()) == pytest.approx(found.step_s)
-    ops = attention_on_units(
-        decode_step(model.cached(bits), point.formats(model), batch, context), model.cached(bits), context, 64
-    )
-    read = sum(op.weight_bytes for op in ops if op.side_by_side)
-    assert found.bytes_by_kind["cache"] == pytest.approx(read)
-    assert found.bytes_by_kind["written"] == pytest.approx(sum(op.kv_bytes for op in ops))
-    by_cores = sum(op.weight_bytes for op in ops if op.kind != "gemv")
-    assert found.bytes_by_kind["read"] == pytest.approx(by_cores)
-    assert found.dram_bytes == pytest.approx(sum(found.bytes_by_kind.values()))
-
-
-def test_tables_are_shared_by_the_queries_of_a_group_and_not_by_sequences() -> None:
-    def builds(model: Any, batch: int, attention: str) -> int:
-        point = Point(batch=batch, context=256, kv_bits=4, attention=attention)  # type: ignore[arg-type]
-        return simulate_step(SAIL, model, point).counts_total["table_builds"]
-
-    def own(model: Any, batch: int) -> int:
-        return builds(model, batch, "units") - builds(model, batch, "cores")
-
-    model = replace(SMALL, n_layers=1, n_heads=32, n_kv_heads=32)
-    grouped = replace(model, n_kv_heads=8)
-    assert own(model, 2) == 2 * own(model, 1)
-    assert own(model, 4) == 4 * own(grouped, 4)  # every slice has whole heads
-
-
-def test_llama_is_more_than_twice_as_fast_at_batch_8() -> None:
-    """Attention is two thirds of the step at context 512 while the cores do it."""
-    model = load_model("llama-2-7b")
-    cores, units = (
-        simulate_step(SAIL, model, Point(batch=8, kv_bits=4, attention=who))  # type: ignore[arg-type]
-        for who in ("cores", "units")
-    )
-    assert cores.breakdown["cores"] > 0.6 * cores.step_s
-    assert units.breakdown["cores"] < 0.05 * units.step_s
-    assert units.tokens_per_s > 2 * cores.tokens_per_s
-    assert any("attn_out" in note for note in units.notes)
-
-
-def test_nbw_may_be_each_tensors_own_and_sums_may_be_converted_by_the_cores() -> None:
-    point = Point(model=SMALL.name, kv_bits=4, attention="units", context=128, nbw="auto")
-    found = simulate_step(SAIL, SMALL, point)
-    assert {name.split()[0] for name in found.chosen} >= {"attn_scores", "attn_values"}
-    converted = simulate_step(SAIL, SMALL, replace(point, nbw=4, convert="cores"))
-    assert converted.breakdown["convert"] == 0.0
-
-
-def test_every_runner_has_an_answer_and_who_does_not_know_units_says_so() -> None:
+def test_every_runner_has_an_answer_and_who_does_not_know_units_says_so():
     point = Point(model=SMALL.name, kv_bits=4, attention="units", context=128, batch=8)
     found = {run.runner: run for run in runs(point)}
     assert found["sail"].traffic["cache"] > 0
@@ -235,11 +118,148 @@ def test_every_runner_has_an_answer_and_who_does_not_know_units_says_so() -> Non
         ),
     ],
 )
-def test_bad_choices_are_one_sentence(fields: dict[str, Any], said: str) -> None:
+def test_bad_choices_are_one_sentence(fields, said):
     with pytest.raises(SailsimError, match=said):
         Point(**fields)
 
 
-def test_a_choice_is_a_question_of_its_own() -> None:
-    assert point_key(Point(kv_bits=4)) != point_key(Point(kv_bits=4, attention="units"))
-    assert point_key(Point(attention="cores")) == point_key(Point())
+# --- Prompts with attention on the units: chunks of queries, each with the keys that its last q ---
+
+SAIL = load_system("sail-n1")
+SLICES = SAIL.llc.slices.whole
+# Two query heads on one key head, of 4 elements.
+HAND = replace(SMALL, name="hand", n_layers=1, n_heads=2, n_kv_heads=1, head_dim=4, d_model=8)
+
+
+def of_block(ops: list[Any], name: str) -> list[Any]:
+    """The operations of a name in the first block."""
+    return [op for op in ops if op.name == f"blk.0.{name}"]
+
+
+def test_a_prompt_of_five_counted_by_hand():
+    """Chunks of 2, 2 and 1 tokens, which see 2, 4 and 5 keys: 2 x 2 + 2 x 4 + 5 = 17 products of a query and
+    a key in each of 2 heads, where 1 + 2 + 3 + 4 + 5 = 15 are seen."""
+    model = HAND.cached(4)
+    ops = attention_on_units(prefill_step(model, FMT, 5), model, 5, line=64, queries=5, chunk=2)
+    first = next(i for i, op in enumerate(ops) if op.name == "blk.0.attn_cache")
+    chunk = ["attn_scores", "attn_softmax", "attn_values", "attn_mix"]
+    names = [op.name.removeprefix("blk.0.") for op in ops[first : first + 14]]
+    assert names == ["attn_cache", *chunk, *chunk, *chunk, "attn_output"]
+    scores, values = of_block(ops, "attn_scores"), of_block(ops, "attn_values")
+    assert [(op.k, op.n, op.batch) for op in scores] == [(4, 2, 4), (4, 4, 4), (4, 5, 2)]
+    assert [(op.k, op.n, op.batch) for op in values] == [(2, 4, 4), (4, 4, 4), (5, 4, 2)]
+    assert sum(op.macs for op in scores) == sum(op.macs for op in values) == 2 * 17 * 4
+    # Of 4 rows of codes 1, 2 and 3 bytes, and 2 bytes a key; of 2, 4 and 5 rows 2 bytes, and 4 scales of 1.
+    assert [op.weight_bytes for op in scores] == [4 * 1 + 4, 4 * 2 + 8, 4 * 3 + 10]
+    assert [op.weight_bytes for op in values] == [2 * 2 + 8, 4 * 2 + 8, 5 * 2 + 8]
+    softmax = of_block(ops, "attn_softmax")
+    assert sum(op.flops for op in softmax) == (6 + 1 + 3) * 2 * 15
+    # Read are the seen scores, written the inputs of all products: 15 and 17 a head, of 4 bytes.
+    assert sum(op.act_bytes for op in softmax) == 4 * 2 * (15 + 17)
+    assert [op.weight_bytes for op in softmax] == [4, 8, 10]
+    (write,) = of_block(ops, "attn_cache")
+    # Keys: 4 rows of 3 bytes, a line. Values: 5 rows of 2 bytes, a line. Scales: a line each. Nothing before.
+    assert (write.kv_bytes, write.weight_bytes) == (4 * 64, 0)
+    assert write.flops == 3 * 5 * (8 + 4 + 4)
+    assert sum(op.flops for op in of_block(ops, "attn_mix")) == 3 * 5 * 8
+
+
+@given(
+    st.integers(2, 8),
+    st.integers(1, 3),
+    st.integers(1, 400),
+    st.integers(1, 200),
+    st.sampled_from([0, 1, 7, 64]),
+)
+def test_every_query_sees_its_keys_whatever_the_chunks(bits, batch, prompt, chunk, window):
+    model = replace(TINY, sliding_window=window).cached(bits)
+    before = prefill_step(model, FMT, prompt, batch)
+    ops = attention_on_units(before, model, prompt, 64, prompt, chunk)
+    (old,) = of_block(before, "attention")
+    scores, values = of_block(ops, "attn_scores"), of_block(ops, "attn_values")
+    assert len(scores) == len(values) == ceil(prompt / chunk)
+    assert sum(op.batch for op in scores) == batch * 4 * prompt
+    seen = min(window or prompt, prompt)
+    for at, (one, other) in enumerate(zip(scores, values, strict=True)):
+        begin, end = at * chunk, min((at + 1) * chunk, prompt)
+        # From the first key of its first query to the last of its last.
+        assert one.n == other.k == end - max(0, begin + 1 - seen)
+        assert one.spread == other.spread == ((2 * (end - begin), float(2 * batch)),)
+    done = sum(op.macs for op in (*scores, *values))
+    spare = (
+        2 * 16 * batch * 4 * prompt * (min(chunk, prompt) - 1)
+    )  # a query computes at most so many too many
+    assert old.macs <= done <= old.macs + spare
+    pairs = old.macs // (2 * 16)
+    assert sum(op.flops for op in of_block(ops, "attn_softmax")) == (6 + 1 + 3) * pairs
+    if chunk == 1:
+        assert done == old.macs
+    (write,) = of_block(ops, "attn_cache")
+    codes = batch * 2 * (16 * ceil(prompt * bits / 8) + prompt * 2 * bits)
+    lines = write.kv_bytes / 64
+    assert codes + batch * 2 * 4 * prompt <= write.kv_bytes
+    assert lines <= batch * 2 * (16 * (prompt * bits // 512 + 1) + prompt * 2 * bits // 64 + prompt // 16 + 4)
+
+
+def test_the_last_token_alone_is_a_token_of_decoding():
+    model = TINY.cached(4)
+    (decoded,) = of_block(
+        attention_on_units(decode_step(model, FMT, 3, 77), model, 77, line=64), "attn_scores"
+    )
+    prompt = prefill_step(model, FMT, 77, 3)
+    *_, last = of_block(attention_on_units(prompt, model, 77, 64, 77, 4), "attn_scores")
+    assert replace(last, name="") == replace(decoded, name="")  # 77 = 19 x 4 + 1
+
+
+@examples(6)
+@given(st.sampled_from([1, 3, 12]), st.integers(1, 300), st.integers(2, 8))
+def test_chunks_are_tiles_of_the_slices_that_have_a_head(batch, prompt, bits):
+    """Each by itself on as many slices, with the same counts, bytes and seconds."""
+    model = replace(SMALL, n_layers=1)
+    point = Point(
+        model=SMALL.name, phase="prefill", batch=batch, prompt=prompt, kv_bits=bits, attention="units"
+    )
+    with_units, on_cores = (
+        simulate_step(SAIL, model, each) for each in (point, replace(point, attention="cores"))
+    )
+    sharing = Sharing.of(batch * model.n_kv_heads, SLICES)
+    units = PimUnits(SAIL, substrate=None, convert=None, prt=True, slices=sharing.cut, sharing=SLICES)
+    total = dict.fromkeys(COUNTS, 0)
+    read = seconds = 0.0
+    captured = Activations.load()
+    for begin in range(0, prompt, PROMPT_CHUNK):
+        end = min(begin + PROMPT_CHUNK, prompt)
+        rows = (end - begin) * model.gqa
+        for k, n, group in ((64, end, 64), (end, 64, 0)):
+            scan = units.scan(8, True, 4, group)
+            profile = PROFILES.captured(captured, InputRows("attn_out", 0, 1, k, rows, 0), scan)
+            size = k * ceil(n * bits / 8) + 2 * n
+            tile = units.table(TileRequest(Shape(k, n, rows, bits, bits, 8, 4, group), size), [profile])
+            for name, count in zip(COUNTS, tile.counts[0].tolist(), strict=True):
+                total[name] += sharing.matrices * tile.slices * count
+            read += sharing.matrices * float(tile.bytes[0])
+            seconds += sharing.rounds * float(tile.seconds[0])
+    for name in COUNTS:
+        assert with_units.counts_total[name] - on_cores.counts_total[name] == total[name]
+    assert with_units.bytes_by_kind["cache"] == pytest.approx(read)
+    assert with_units.bytes_by_kind["weights"] == pytest.approx(on_cores.bytes_by_kind["weights"])
+    busy = [sum(each.breakdown[p] for p in ("load", "build", "lookup", "convert", "write_back"))
+            for each in (with_units, on_cores)]  # fmt: skip
+    assert busy[0] - busy[1] == pytest.approx(seconds, rel=1e-6)
+    assert sum(with_units.breakdown.values()) == pytest.approx(with_units.step_s)
+
+
+def test_chunks_have_room_for_their_scores():
+    point = Point(model="llama-2-7b", phase="prefill", prompt=512, kv_bits=4, attention="units")
+    model = load_model("llama-2-7b")
+    assert prompt_chunk(SAIL, model, point) == PROMPT_CHUNK
+    room = SAIL.llc.size
+    for batch, prompt in ((8, 512), (1, 4096), (16, 2048)):
+        wide = replace(point, batch=batch, prompt=prompt, context=prompt)
+        chunk = prompt_chunk(SAIL, model, wide)
+        scores = 4 * batch * 32 * prompt
+        assert chunk * scores <= room < 2 * chunk * scores
+    assert prompt_chunk(SAIL, model, replace(point, batch=127, prompt=516, context=516)) == 4
+    assert prompt_chunk(SAIL, model, Point(kv_bits=4, attention="units")) == 1
+    small = vary(SAIL, {"llc.slices": 4})
+    assert prompt_chunk(small, model, point) < PROMPT_CHUNK

@@ -28,7 +28,7 @@ def numbers(system: str, **point: Any) -> dict[str, tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_nothing_depends_on_them(system: str) -> None:
+def test_nothing_depends_on_them(system):
     known = leaves(load_system(system))
     changes = []
     for field in NOT_READ:
@@ -39,7 +39,7 @@ def test_nothing_depends_on_them(system: str) -> None:
         assert numbers(system + "".join(changes), **point) == numbers(system, **point)
 
 
-def test_they_are_told_where_they_are_asked_for() -> None:
+def test_they_are_told_where_they_are_asked_for():
     assert told("sail-n1") == told("sail-n1:llc.slices=16") == []
     assert told("sail-n1:cores.rob=99:llc.slices=16:l1d.size=32") == [
         "not modelled: what another cores.rob, l1d.size would change; only `sailsim gem5` can tell"

@@ -10,10 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Choice, Quantity
-from sailsim.sim.files import load_card, load_system
+from sailsim.base.quantity import Quantity
+from sailsim.sim.files import load_machine, load_system
+from sailsim.sim.parts_of_files import dram_type, dram_types
+from sailsim.sim.point import Point
 from sailsim.sim.saved import save_system, system_toml
-from sailsim.sim.vary import changed_values, leaves, parse_changes, value_of, vary
+from sailsim.sim.set_fields import set_fields, set_values
+from sailsim.sim.system_choice import SystemChoice
+from sailsim.sim.vary import changed_values, leaves, value_of, vary
 
 SAIL = load_system("sail-n1")
 RANGED = {
@@ -43,7 +47,7 @@ def changes(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(changes())
-def test_what_is_varied_has_the_values_and_nothing_else_changes(wanted: dict[str, Any]) -> None:
+def test_what_is_varied_has_the_values_and_nothing_else_changes(wanted):
     varied = vary(SAIL, wanted, name="mine", source="a study, sample 3, seed 1", note="why")
     differing = {path: value_of(leaf) for path, leaf in changed_values(varied, SAIL).items()}
     assert differing.keys() == wanted.keys()
@@ -61,9 +65,7 @@ def test_what_is_varied_has_the_values_and_nothing_else_changes(wanted: dict[str
 
 
 @given(changes(), st.text(max_size=40))
-def test_its_file_gives_the_same_machine(
-    tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Any], note: str
-) -> None:
+def test_its_file_gives_the_same_machine(tmp_path_factory, wanted, note):
     varied = vary(SAIL, wanted, name="mine", title=f"mine {note}", note=note + "!")
     path = save_system(varied, tmp_path_factory.mktemp("vary") / "mine.toml", comment="how\nit was made")
     read = load_system(path)
@@ -73,27 +75,6 @@ def test_its_file_gives_the_same_machine(
     assert tomllib.loads(path.read_text()).keys() <= {"extends", "name", "title"} | {
         p.split(".")[0] for p in wanted
     }
-
-
-def test_a_file_may_extend_a_file(tmp_path: Path) -> None:
-    first = save_system(vary(SAIL, {"pim.clock": 2.0}, name="first"), tmp_path / "first.toml")
-    second = vary(load_system(first), {"pim.t_prt": 0, "pim.double_buffer": False}, name="second")
-    assert second.extends == ("first", "sail-n1", "graviton2")
-    path = save_system(second, tmp_path / "deep" / "second.toml", base=first)
-    read = load_system(path)
-    assert read.pim is not None
-    assert (read.pim.clock.value, read.pim.t_prt.value, read.pim.double_buffer.value) == (2.0, 0, False)
-    assert "graviton2" in read.extends
-
-
-def test_a_choice_and_a_card_vary_too() -> None:
-    varied = vary(SAIL, {"pim.prt_policy": "fifo"})
-    assert varied.pim is not None
-    assert isinstance(varied.pim.prt_policy, Choice)
-    assert varied.pim.prt_policy.value == "fifo"
-    assert varied.extends == SAIL.extends
-    card = vary(load_card("v100"), {"memory_bandwidth": 800.0})
-    assert card.memory_bandwidth.value == 800
 
 
 @pytest.mark.parametrize(
@@ -114,7 +95,7 @@ def test_a_choice_and_a_card_vary_too() -> None:
         ({"memory.clock": 2.4}, ("memory", "clock", "2.4", "ddr4-3200")),
     ],
 )
-def test_bad_values_are_one_sentence(wanted: dict[str, Any], words: tuple[str, ...]) -> None:
+def test_bad_values_are_one_sentence(wanted, words):
     with pytest.raises(SailsimError) as error:
         vary(SAIL, wanted, name="mine")
     text = str(error.value)
@@ -123,7 +104,7 @@ def test_bad_values_are_one_sentence(wanted: dict[str, Any], words: tuple[str, .
         assert word in text
 
 
-def test_a_file_that_no_list_of_values_can_say_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_no_list_of_values_can_say_is_refused(tmp_path):
     with pytest.raises(SailsimError, match=r"name is 'sail-n1'"):
         system_toml(vary(SAIL, {"pim.clock": 2.0}), "sail-n1")
     with pytest.raises(SailsimError, match=r"pim\.enabled"):
@@ -132,47 +113,132 @@ def test_a_file_that_no_list_of_values_can_say_is_refused(tmp_path: Path) -> Non
         save_system(vary(SAIL, {}, name="mine"), tmp_path / "mine.txt")
 
 
-def test_settings_of_a_command_line() -> None:
-    found = parse_changes(
-        ["pim.t_prt=0", "memory.read_share = 0.7", "pim.double_buffer=false", "pim.substrate=bit_serial"]
-    )
-    assert found == {
-        "pim.t_prt": 0,
-        "memory.read_share": 0.7,
-        "pim.double_buffer": False,
-        "pim.substrate": "bit_serial",
-    }
-    for bad in (["pim.t_prt"], ["=3"], ["pim.t_prt="], ["pim.t_prt=0", "pim.t_prt=1"]):
-        with pytest.raises(SailsimError):
-            parse_changes(bad)
+# --- Other values of fields behind a machine's name ---
+
+VALUES = st.one_of(
+    st.integers(-(10**9), 10**9),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.from_regex(r"[a-z][a-z0-9_]{0,5}x", fullmatch=True),
+)
 
 
-def test_an_nbw_that_is_each_tensors_own_is_a_value_like_others(tmp_path: Path) -> None:
-    auto = vary(SAIL, {"pim.nbw": "auto"}, name="mine")
-    assert auto.pim is not None
-    assert auto.pim.nbw == "auto"
-    assert changed_values(auto, SAIL) == {"pim.nbw": "auto"}
-    saved = load_system(str(save_system(auto, tmp_path / "mine.toml")))
-    assert saved.pim is not None
-    assert saved.pim.nbw == "auto"
-    back = changed_values(SAIL, auto)["pim.nbw"]
-    assert value_of(back) == 4
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,4}(\.[a-z_]{1,6}){1,2}", fullmatch=True), VALUES))
+def test_a_choice_comes_back_from_its_words(changes):
+    choice = SystemChoice("sail-n1", {}).changed(changes)
+    again = SystemChoice.parse(str(choice))
+    assert again == choice
+    assert again.changes == {name: pytest.approx(value) for name, value in changes.items()}
 
 
-def test_another_type_of_memory_brings_what_it_is_as_in_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    choice = '{ value = "ddr5-4800", source = "a test", kind = "assumed", note = "why" }'
-    path.write_text(f'extends = "sail-v2"\nname = "mine"\nmemory.type = {choice}\n')
-    varied, read = vary(load_system("sail-v2"), {"memory.type": "ddr5-4800"}), load_system(path)
-    assert varied.memory.clock.value == read.memory.clock.value == 2.4
-    assert varied.memory.timing == read.memory.timing
-    assert varied.memory.peak == read.memory.peak < load_system("sail-v2").memory.peak
-    assert "4800" in varied.sources[varied.memory.clock.source]
-    saved = save_system(vary(varied, {}, name="saved"), tmp_path / "saved.toml", base="sail-v2")
-    assert load_system(saved).memory.peak == varied.memory.peak
-    # Of DDR4 no type ships, and of other DDR5 than the tables there is none.
-    for other in ("ddr4-3200", "ddr5-6400"):
-        with pytest.raises(
-            SailsimError, match=f"memory.type is '{other}'|allowed is what type says, {other}"
-        ):
-            vary(load_system("sail-v2"), {"memory.type": other})
+def test_the_machine_has_the_values_and_the_price_of_its_base():
+    machine = load_system("sail-n1:llc.slices=16:pim.dfm_split=k:pim.double_buffer=false")
+    own = leaves(machine)
+    assert own["llc.slices"].value == 16
+    assert own["pim.dfm_split"].value == "k"
+    assert own["pim.double_buffer"].value is False
+    assert own["llc.slices"].source == "set by the user"
+    assert machine.extends[0] == "sail-n1"
+    same = vary(load_system("sail-n1"), {"llc.slices": 16, "pim.dfm_split": "k", "pim.double_buffer": False},
+                source="set by the user")  # fmt: skip
+    assert machine.digest == same.digest
+    assert load_machine("l4:memory_size=48").memory_size.value == 48
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sail-n1:pim.slices=16", ("pim.slices", "llc.slices")),
+        ("sail-n1:slices=16", ("slices", "llc.slices")),
+        ("sail-n1:llc.slices=0", ("llc.slices", "0", "at least 1")),
+        ("sail-n1:llc.slices=many", ("llc.slices", "many")),
+        ("sail-n1:llc.slices=inf", ("llc.slices", "finite")),
+        ("sail-n1:pim.rows=4", ("pim does not fit",)),
+        ("sail-n2:llc.slices=16", ("sail-n2", "sail-n1")),
+        (":llc.slices=16", ("unknown",)),
+        ("sail-n1:pim.substrate.add=-1", ("add", "-1")),
+    ],
+)
+def test_a_machine_that_there_is_not(text, words):
+    with pytest.raises(SailsimError) as error:
+        load_system(text)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_columns_are_all_that_any_point_sets():
+    points = [
+        Point(system="sail-n1:llc.slices=16"),
+        Point(system="sail-n1:pim.clock=2.5", substrate="row_dfm:add=3"),
+        Point(system="graviton2", model="smollm2-135m"),
+        Point(system="neural-cache-n1"),
+    ]
+    fields = set_fields(points)
+    assert [field.name for field in fields] == ["llc.slices", "pim.clock", "pim.substrate.add"]
+    found = [set_values(fields, point, load_system(point.system)) for point in points]
+    own = leaves(load_system("sail-n1"))
+    assert found[0] == {"llc.slices": 16, "pim.clock": own["pim.clock"].value, "pim.substrate.add": 1}
+    assert found[1] == {"llc.slices": own["llc.slices"].value, "pim.clock": 2.5, "pim.substrate.add": 3}
+    assert (found[2]["llc.slices"], found[2]["pim.clock"], found[2]["pim.substrate.add"]) == (32, None, None)
+
+
+def test_a_wrong_field_names_the_file_to_look_into(tmp_path):
+    path = tmp_path / "file.toml"
+    path.write_text('extends = "sail-n1"\nname = "mine"\n')
+    for field in ("llc.slice", "pim.enabled"):
+        with pytest.raises(SailsimError, match=rf"with a source that `sailsim show system {path}` lists"):
+            load_system(f"{path}:{field}=1")
+
+
+# --- What a system file takes from elsewhere: a memory's type, a core, the PIM units of another ---
+
+TYPE = 'memory.type = {{ value = "{}", source = "what if", kind = "paper" }}\n'
+
+
+def written(folder: Path, text: str, extends: str = "graviton4") -> Path:
+    path = folder / "mine.toml"
+    path.write_text(f'extends = "{extends}"\nname = "mine"\n{text}\n')
+    return path
+
+
+@pytest.mark.parametrize("name", dram_types())
+def test_a_type_takes_the_place_of_an_inherited_one_whole(name, tmp_path):
+    """sail-n1 has DDR4 and says all of it itself; none of that stays beside another type."""
+    memory = load_system(written(tmp_path, TYPE.format(name), "sail-n1")).memory
+    table = dram_type(name)["memory"]
+    for field in ("clock", "width", "banks", "row"):
+        assert getattr(memory, field).value == table[field]["value"], field
+    for field, time in table["timing"].items():
+        assert getattr(memory.timing, field).value == time["value"], field
+    own = load_system("sail-n1").memory
+    assert (memory.channels, memory.ranks, memory.latency) == (own.channels, own.ranks, own.latency)
+    rate = float(name.partition("-")[2]) * 1e6
+    assert memory.peak == pytest.approx(8 * rate * float(memory.width.value), rel=1e-3)
+
+
+def test_what_a_file_says_beside_its_type_stays_for_those_that_extend_it(tmp_path):
+    clock = 'memory.clock = { value = 3.2, unit = "GHz", source = "what if", kind = "paper" }\n'
+    slow = 'memory.timing.trfc = { value = 410, unit = "ns", source = "what if", kind = "paper" }\n'
+    first = written(tmp_path, TYPE.format("hbm3-6400") + clock + slow, "sail-n1")
+    (tmp_path / "two").mkdir()
+    for more in ("", TYPE.format("hbm3-6400")):  # the same type once more changes nothing
+        memory = load_system(written(tmp_path / "two", more, str(first))).memory
+        assert (memory.timing.trfc.value, memory.clock.value, memory.width.value) == (410, 3.2, 4)
+    back = load_system(written(tmp_path / "two", TYPE.format("ddr5-4800"), str(first))).memory
+    assert (back.timing.trfc.value, back.clock.value) == (295, 2.4)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('pim.extends = "graviton2"', ["pim.extends", "graviton2", "sail-n1"]),
+        ("pim.extends = 3", ["pim.extends", "3", "sail-n1"]),
+        ('pim.extends = "sail-v2"', ["pim.extends", "sail-v2", "sail-n1"]),
+        ('cores.extends = "neoverse-v9"', ["cores.extends", "neoverse-v9", "neoverse-v2"]),
+        (TYPE.format("ddr6-9000"), ["memory.type", "ddr6-9000", "ddr5-5600"]),
+    ],
+)
+def test_what_does_not_ship_is_one_sentence(text, words, tmp_path):
+    with pytest.raises(SailsimError) as error:
+        load_system(written(tmp_path, text))
+    assert all(word in str(error.value) for word in words)
+    assert "\n" not in str(error.value)

@@ -4,20 +4,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sailsim.analysis.results.compare import compare
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv.trace import read_trace
 from sailsim.sim.backends.sail import request_of
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.keys import result_key
+from sailsim.sim.nbw import NBWS, PER_TENSOR, nbw_in_words, nbw_of
 from sailsim.sim.point import Point
+from sailsim.sim.replay import fastest_nbw
+from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
 from sailsim.workloads.traces import plan_trace
 
+from ..examples import examples
 from ..workloads.conftest import write_tiny_gguf
 
 SAIL = load_system("sail-n1")
@@ -30,11 +36,6 @@ def policy(folder: Path, default: str, **tensors: str) -> str:
     return str(path)
 
 
-def step(**fields):
-    point = Point(**fields)
-    return simulate_step(SAIL, load_model(point.model), point)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Files of one shape whose matrices have different types."""
@@ -44,61 +45,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {path.stem: str(path) for path in folder.glob("*.gguf")}
 
 
-def test_files_of_one_shape_have_their_own_answers(files: dict[str, str]) -> None:
-    # On row_dfm a step as short as this one waits for the cores and conversion, whatever the codes' widths;
-    # where sums are formed bit by bit every width counts.
-    steps = {kind: step(model=path, context=64, substrate="bit_parallel") for kind, path in files.items()}
-    rates = {kind: found.tokens_per_s for kind, found in steps.items()}
-    assert len(set(rates.values())) == len(rates)
-    assert len({found.dram_bytes for found in steps.values()}) == len(rates)
-    assert rates["Q4_0"] > rates["Q4_1"]  # a minimum costs conversions
-    uniform = {kind: step(model=path, context=64, wbits=4).tokens_per_s for kind, path in files.items()}
-    assert len(set(uniform.values())) == 1
-
-
-def test_every_tensor_counts(tmp_path: Path) -> None:
-    plain = step(model="llama-2-7b")
-    one = {
-        choice: step(model="llama-2-7b", weights=policy(tmp_path, "4g128", **{"blk.7.ffn_down": choice}))
-        for choice in ("2g128", "8g128", "4g32")
-    }
-    assert one["2g128"].step_s <= plain.step_s < one["8g128"].step_s
-    assert one["2g128"].dram_bytes < plain.dram_bytes < one["8g128"].dram_bytes
-    assert plain.step_s < one["4g32"].step_s < step(model="llama-2-7b", wbits=4, group_size=32).step_s
-
-
-def test_types_without_codes_run_on_the_cores_and_are_named(tmp_path: Path, files: dict[str, str]) -> None:
-    plain = step(model="smollm2-135m", batch=8)
-    mixed = step(
-        model="smollm2-135m", batch=8, weights=policy(tmp_path, "4g128", **{"blk.*.ffn_down": "f16"})
-    )
-    assert mixed.breakdown["cores"] > plain.breakdown["cores"]
-    assert mixed.counts["lookups"] < plain.counts["lookups"]
-    (note,) = (note for note in mixed.notes if note.startswith("On the cores"))
-    assert "f16 30 tensors" in note
-    assert "%" in note
-    alone = step(model=files["F16"])
-    assert alone.pim_cycles == 0
-    assert sum(alone.breakdown.values()) == pytest.approx(alone.step_s)
-    assert not [note for note in plain.notes if note.startswith("On the cores")]
-
-
-def test_a_machine_that_does_not_say_how_fast_its_cores_are_refuses_floats(files: dict[str, str]) -> None:
+def test_a_machine_that_does_not_say_how_fast_its_cores_are_refuses_floats(files):
     silent = SAIL.model_copy(update={"host": SAIL.host.model_copy(update={"float_rate": None})})
     with pytest.raises(SailsimError, match=r"is f16, which has no scalar codes.*host\.float_rate"):
         simulate_step(silent, load_model(files["F16"]), Point(model=files["F16"]))
 
 
-def test_cores_and_cards_get_the_same_formats(files: dict[str, str]) -> None:
-    eight, four = (compare(Point(model=files[kind], context=64)) for kind in ("Q8_0", "Q4_0"))
-    eight, four = eight["runs"], four["runs"]
-    assert {eight[name]["types"] for name in ("sail", "cores", "v100")} == {"q8_0 15 tensors"}
-    assert eight["cores"]["tokens_per_s"] != four["cores"]["tokens_per_s"]
-    assert eight["v100"]["tokens_per_s"] < four["v100"]["tokens_per_s"]
-    assert "allowed with software 'serving'" in eight["v100-serving"]["reason"]
-
-
-def test_the_key_follows_what_the_file_and_the_policy_say(files: dict[str, str], tmp_path: Path) -> None:
+def test_the_key_follows_what_the_file_and_the_policy_say(files, tmp_path):
     keys = {result_key(Point(model=path), "e") for path in files.values()}
     assert len(keys) == len(files)
     path = policy(tmp_path, "4g128", output="8g128")
@@ -108,7 +61,7 @@ def test_the_key_follows_what_the_file_and_the_policy_say(files: dict[str, str],
 
 
 @pytest.mark.parametrize("wbits", [1, 2, 4, 8])
-def test_a_uniform_format_is_timed_as_its_own_tiles_are(wbits: int, files: dict[str, str]) -> None:
+def test_a_uniform_format_is_timed_as_its_own_tiles_are(wbits, files):
     """What the engine asks for a tensor has the widths, and the codebook, of the tile that a trace holds."""
     fmt = uniform_format(wbits, 32)
     op = next(op for op in decode_step(load_model(files["F16"]), fmt, 2, 64) if op.kind == "gemv")
@@ -120,14 +73,7 @@ def test_a_uniform_format_is_timed_as_its_own_tiles_are(wbits: int, files: dict[
     assert (wbits == 1) == (tile.code.kind == "book")
 
 
-def test_signs_need_two_bits_in_a_table() -> None:
-    """-1 and +1 are codes of one bit whose values take two: no faster than ternary codes in an array."""
-    serial = [step(model="smollm2-135m", wbits=w, substrate="bit_serial") for w in (1, 2)]
-    assert serial[0].breakdown["build"] == serial[1].breakdown["build"]
-    assert serial[0].dram_bytes < serial[1].dram_bytes
-
-
-def test_what_is_said_twice_is_refused() -> None:
+def test_what_is_said_twice_is_refused():
     for fields in ({"wbits": 4}, {"group_size": 32}):
         with pytest.raises(SailsimError, match=r"weights is 'q4_k_m' and .* allowed is one of the two"):
             Point(weights="q4_k_m", **fields)
@@ -135,7 +81,7 @@ def test_what_is_said_twice_is_refused() -> None:
         Point(wbits=0)
 
 
-def test_a_point_says_its_weights_once(files: dict[str, str]) -> None:
+def test_a_point_says_its_weights_once(files):
     assert Point() == Point(wbits=4, group_size=128) == Point(weights="4") == Point(weights="4g128")
     own = Point(model=files["Q8_0"])
     assert (own.weights, own.wbits, own.group_size) == ("file", 0, 0)
@@ -144,3 +90,85 @@ def test_a_point_says_its_weights_once(files: dict[str, str]) -> None:
     assert Point(model=files["Q8_0"], wbits=4).weights == ""
     assert Point.from_dict(own.as_dict()) == own
     assert (own.weights_in_words(), Point().weights_in_words()) == ("weights file", "4-bit weights")
+
+
+# --- NBW "auto": for each tensor the fastest that fits, and never slower than one NBW for all o ---
+
+
+def step(system=SAIL, **fields):
+    point = Point(**fields)
+    return simulate_step(system, load_model(point.model), point)
+
+
+def rate_or_none(system, **fields):
+    """Tokens/s, or None where a tile does not fit."""
+    try:
+        return step(system, **fields).tokens_per_s
+    except SailsimError:
+        return None
+
+
+@examples(25)
+@given(
+    weights=st.sampled_from(["1", "2g64", "4", "8g32", "q4_k_m", "q2_k", "mxfp4", "f16"]),
+    batch=st.sampled_from([1, 2, 8]),
+    abits=st.sampled_from([4, 8]),
+    changes=st.fixed_dictionaries(
+        {},
+        optional={
+            "pim.rows": st.sampled_from([16, 64]),
+            "pim.arrays": st.sampled_from([2, 32]),
+            "memory.read_share": st.sampled_from([0.3, 0.9]),
+            "pim.prefetch_depth": st.sampled_from([0, 2]),
+        },
+    ),
+    substrate=st.sampled_from(["row_dfm", "bit_serial"]),
+)
+def test_auto_is_never_slower_than_any_nbw_for_all(weights, batch, abits, changes, substrate):
+    system = vary(SAIL, {"pim.nbw": 1} | changes)
+    fields = {"model": "smollm2-135m", "weights": weights, "batch": batch, "abits": abits}
+    fields |= {"substrate": substrate}
+    fixed = [rate_or_none(system, nbw=nbw, **fields) for nbw in NBWS]
+    if not any(fixed):
+        with pytest.raises(SailsimError, match=r"tile cannot run: rows is (16|64)"):
+            step(system, nbw="auto", **fields)
+        return
+    auto = step(system, nbw="auto", **fields)
+    assert auto.tokens_per_s >= max(rate for rate in fixed if rate is not None)
+    fitting = {nbw for nbw, rate in zip(NBWS, fixed, strict=True) if rate is not None}
+    assert {int(key.rpartition(" ")[2]) for key in auto.chosen} <= fitting
+    assert sum(auto.chosen.values()) == (0 if weights == "f16" else 211)
+
+
+@pytest.mark.parametrize("nbw", [7, -1, "most", True, 2.0])
+def test_other_words_are_refused(nbw):
+    with pytest.raises(SailsimError, match=r"nbw is .*; allowed is a whole number 1\.\.6, or 'auto'"):
+        Point(nbw=nbw)
+    assert (nbw_in_words(PER_TENSOR), nbw_in_words(3)) == ("NBW auto", "NBW 3")
+
+
+def test_a_traces_descriptors_carry_the_nbw_of_their_matrix(tmp_path):
+    policy = tmp_path / "p.toml"
+    policy.write_text('name = "p"\nsource = "a test"\ndefault = "8g32"\n[tensors]\n"*.ffn_up" = "1g0"\n')
+    plan = plan_trace(
+        "smollm2-135m",
+        Activations.load(),
+        choose_nbw=fastest_nbw(SAIL),
+        weights=str(policy),
+        layers=(0, 1),
+        tensors="*.ffn_*",
+        slices=3,
+        batch=4,
+    )
+    plan.write(tmp_path / "t")
+    trace = read_trace(tmp_path / "t")
+    found: dict[str, set[int]] = {}
+    for name, record in zip(trace.header["tiles"], trace.descriptors, strict=True):
+        found.setdefault(name.partition("[")[0], set()).add(int(record["nbw"]))
+    assert {len(each) for each in found.values()} == {1}
+    assert found["blk.0.ffn_up"] != found["blk.0.ffn_gate"]
+
+
+def test_auto_from_a_terminal_is_auto():
+    """A text that was put together is equal to the word and not the same object."""
+    assert nbw_of("".join(["au", "to"])) == nbw_of("auto")

@@ -34,22 +34,6 @@ def mxfp4_experts(count: int, f: int) -> Stored:
 
 FOLDERS: dict[str, tuple[Stored, dict[str, Any], dict[str, Any]]] = {
     "llama": (PLAIN, {}, {}),
-    "tied": (PLAIN, {"tie_word_embeddings": True}, {"tied_embeddings": True}),
-    "without a head": (
-        {name: of for name, of in PLAIN.items() if name != "lm_head.weight"}, {}, {"tied_embeddings": True}
-    ),
-    "qwen2, window off": (
-        PLAIN | layers(2, {"self_attn.q_proj.bias": (64,)}),
-        {"sliding_window": 8, "use_sliding_window": False, "max_window_layers": 1},
-        {"extra_params": 2 * 64},
-    ),
-    "qwen2, window from a block on": (
-        PLAIN, {"sliding_window": 8, "use_sliding_window": True, "max_window_layers": 1},
-        {"sliding_window": 8, "full_layers": (0,)},
-    ),
-    "mistral, window everywhere": (
-        PLAIN, {"sliding_window": 8, "model_type": "mistral"}, {"sliding_window": 8}
-    ),
     "unknown, window in blocks that nobody names": (
         PLAIN, {"sliding_window": 8, "model_type": "new"},
         {
@@ -58,10 +42,6 @@ FOLDERS: dict[str, tuple[Stored, dict[str, Any], dict[str, Any]]] = {
                 "taken to see the whole context in all of them, an upper end of what it reads.",
             )
         },
-    ),
-    "window by kinds": (
-        PLAIN, {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
-        {"sliding_window": 8, "full_layers": (1,)},
     ),
     "gemma 3, of a model that sees": (
         {

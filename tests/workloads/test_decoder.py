@@ -2,16 +2,29 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.decoder import Decoder, FloatProducts, UnitProducts, forward, open_llama, rounded_cache
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.fast import lut_gemv_blocks
+from sailsim.lut_gemv.quantize import quantize_rows
+from sailsim.lut_gemv.reference import scale_blocks
+from sailsim.workloads.decoder import (
+    Decoder,
+    UnitAttention,
+    UnitProducts,
+    cache_codes,
+    forward,
+    open_llama,
+    rounded_cache,
+)
 from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.load import chosen_format
 from sailsim.workloads.quality import text_chunks
 from sailsim.workloads.tokenizer import Tokenizer
 
 from .conftest import write_tiny_gguf
-from .decoder_files import attention, blocks, dense, ends, experts, facts, write_gguf
 
 TOKENS = [5, 9, 2, 40, 7, 7, 1]
 
@@ -47,14 +60,6 @@ def test_token_by_token_gives_what_the_whole_text_gives(model):
     np.testing.assert_allclose(stepwise, logits(model, decoder.products), rtol=1e-3, atol=1e-4)
 
 
-def test_texts_side_by_side_do_not_see_each_other(model):
-    decoder = Decoder(model, FloatProducts(model))
-    one, two = decoder.embed(TOKENS), decoder.embed(TOKENS[::-1])
-    both = decoder.block(0, np.concatenate([one, two]), len(TOKENS))
-    alone = decoder.block(0, two, len(TOKENS))
-    np.testing.assert_allclose(both[len(TOKENS) :], alone, rtol=1e-5, atol=1e-6)
-
-
 def test_wide_activations_and_the_files_own_weights_come_near_to_floats(model):
     floats = forward(model, TOKENS)
     distance = [
@@ -62,14 +67,6 @@ def test_wide_activations_and_the_files_own_weights_come_near_to_floats(model):
     ]
     assert distance[0] > 4 * distance[1] > 4 * distance[2]
     assert distance[2] < 0.01 * np.abs(floats).max()
-
-
-def test_weights_without_codes_run_on_the_cores_in_floats(tmp_path):
-    write_tiny_gguf(tmp_path / "m.gguf", kind="F16")
-    model = open_gguf(tmp_path / "m.gguf")
-    np.testing.assert_allclose(
-        logits(model, UnitProducts(model, model.format, 4)), forward(model, TOKENS), rtol=0.01, atol=0.01
-    )
 
 
 def test_a_grid_format_that_nothing_writes_is_refused(model):
@@ -93,20 +90,6 @@ def test_other_widths_of_the_cache_are_refused(bits):
         rounded_cache(bits)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("look_up", [False, True])
-def test_the_real_model_on_units_knows_the_capital_of_france(smollm2_path, look_up):
-    model = open_gguf(smollm2_path)
-    tokenizer = Tokenizer(model.file)
-    tokens = tokenizer.encode("The capital of France is")
-    products = UnitProducts(model, model.format, 8, keep=True, look_up=look_up)
-    decoder = Decoder(model, products, rounded_cache(8))
-    cache = decoder.empty_cache()
-    found = int(decoder.step(tokens, cache).argmax())
-    assert tokenizer.decode([found]) == " Paris"
-    assert tokenizer.decode([int(decoder.step([found], cache).argmax())]) in (".", ",")
-
-
 def said(tmp_path, **values):
     """The tiny model with other values of its header, ``__`` for a dot."""
     path = tmp_path / "said.gguf"
@@ -125,19 +108,6 @@ def said(tmp_path, **values):
 def test_positions_that_a_file_scales_are_refused(tmp_path, values, words):
     with pytest.raises(SailsimError, match=words):
         open_llama(said(tmp_path, **values))
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {},
-        {"llama__rope__scaling__factor": 1.0},
-        {"llama__rope__scaling__factor": 0.0},
-        {"llama__rope__scaling__type": "none", "llama__rope__scaling__factor": 8.0},
-    ],
-)
-def test_positions_that_are_not_scaled_are_read(tmp_path, values, model):
-    assert open_llama(said(tmp_path, **values)).spec.n_params == model.spec.n_params
 
 
 @pytest.mark.parametrize(
@@ -178,12 +148,121 @@ def test_what_has_no_weights_to_read_is_called_what_it_is(tmp_path):
         open_llama(tmp_path)
 
 
-def test_a_model_that_cannot_run_is_told_before_its_tokenizer(tmp_path):
-    tensors = blocks(2, attention(64, 4, 2, 16), experts(64, 80, 4)) | ends(64, 96)
-    path = write_gguf(tmp_path / "moe.gguf", "llama", tensors, facts(4, 2, expert_used_count=2))
-    with pytest.raises(SailsimError, match="experts is 4; allowed is none in a forward pass"):
-        open_llama(path)
-    tensors = blocks(2, attention(64, 4, 2, 16), dense(64, 80)) | ends(64, 96)
-    path = write_gguf(tmp_path / "q.gguf", "qwen3", tensors, facts(4, 2))
-    with pytest.raises(SailsimError, match="architecture is 'qwen3'; a forward pass needs 'llama'"):
-        open_llama(path)
+# ---  ---
+
+
+def test_text_survives_the_tokenizer(smollm2_path):
+    tokenizer = Tokenizer(open_gguf(smollm2_path).file)
+    text = "On 24 May 2026, it's 100% naïve —\n  don't you think?"
+    tokens = tokenizer.encode(text)
+    assert tokenizer.decode(tokens) == text
+    assert len(tokens) < len(text)
+
+
+def test_every_input_is_observed_once_with_its_shape(tiny_gguf):
+    model = open_gguf(tiny_gguf)
+    seen = {}
+    forward(model, [1, 2, 3], lambda role, layer, x: seen.__setitem__((role, layer), x.shape))
+    assert seen == {
+        (role, layer): (3, width)
+        for layer in range(2)
+        for role, width in [("attn_in", 64), ("attn_out", 64), ("ffn_in", 64), ("ffn_out", 96)]
+    } | {("head", 2): (3, 64)}
+
+
+@pytest.mark.parametrize("tokens", [[], [48], [-1], [0] * 2049])
+def test_bad_tokens_are_refused(tiny_gguf, tokens):
+    with pytest.raises(SailsimError, match="tokens has"):
+        forward(open_gguf(tiny_gguf), tokens)
+
+
+# --- Attention as units compute it: the contract's arithmetic to the bit, near to floats where  ---
+
+WIDTHS = st.integers(2, 8)
+
+
+def drawn(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@given(WIDTHS, st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3))
+def test_what_the_cache_gives_back_has_its_codes(bits, seed, size):
+    x = drawn(seed, 3, 2, 16) * np.float32(size)
+    codes, scale = cache_codes(x, bits)
+    back = rounded_cache(bits)(x)
+    np.testing.assert_array_equal(codes * scale, back)
+    again, same = cache_codes(back, bits)
+    np.testing.assert_array_equal(again, codes)
+    np.testing.assert_array_equal(same, scale)
+    assert np.abs(codes).max() == (1 << (bits - 1)) - 1
+
+
+@given(WIDTHS, st.integers(2, 8), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_both_products_are_those_of_the_contract_to_the_bit(bits, abits, tokens, seed):
+    """The scores' block has a key's scale; the values' inputs are unsigned, and their scale is 1."""
+    unit = UnitAttention(bits, abits)
+    q, k, v = drawn(seed, 2, 16), drawn(seed + 1, tokens, 16), drawn(seed + 2, tokens, 16)
+    (keys, key_scale), (values, value_scale) = (cache_codes(x, bits) for x in (k, v))
+    ints, scale = quantize_rows(q, abits)
+    code, stored = WeightCode.twos(bits), (1 << bits) - 1
+
+    def looked_up(
+        x: np.ndarray, matrix: np.ndarray, scales: np.ndarray, act: np.ndarray, signed: bool = True
+    ) -> np.ndarray:
+        codes = (matrix.astype(np.int64) & stored).astype(np.uint8)
+        acc = lut_gemv_blocks(x, codes, abits=abits, signed=signed, code=code, group_size=0)
+        return scale_blocks(acc, scales, act)
+
+    scores = unit._sums(ints, keys.T) * key_scale[:, 0] * scale[:, None]
+    np.testing.assert_array_equal(scores, looked_up(ints, keys.T, key_scale.T.astype(np.float16), scale))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    inputs, step = unit.inputs(weights, value_scale[:, 0])
+    assert inputs.min() >= 0
+    assert inputs.max() <= (1 << abits) - 1
+    whole = inputs.astype(np.uint8)
+    ones = np.ones((1, 16), np.float16)
+    found = looked_up(whole, values, ones, step.astype(np.float32), signed=False)
+    np.testing.assert_array_equal(unit._sums(inputs, values) * step[:, None], found)
+
+
+def test_what_comes_later_is_not_seen():
+    q, k, v = (drawn(s, 1, 6, 2, 8) for s in (1, 2, 3))
+    unit = UnitAttention(4, 8)
+    whole = unit(q, k, v)
+    np.testing.assert_array_equal(unit(q[:, :3], k[:, :3], v[:, :3]), whole[:, :3])
+    np.testing.assert_array_equal(unit(q[:, 5:], k, v), whole[:, 5:])
+
+
+@given(WIDTHS, st.integers(1, 30), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_chunks_of_a_prompt_are_the_same_attention(bits, tokens, chunk, seed):
+    """As units are handed them: both queries of a group and all tokens of a chunk at once, with the keys that
+    the last of them sees; what an earlier one must not see has an input of 0."""
+    unit = UnitAttention(bits, 8)
+    q, k, v = (drawn(seed + i, 1, tokens, heads, 16) for i, heads in enumerate((2, 1, 1)))
+    k, v = (rounded_cache(bits)(x) for x in (k, v))
+    whole = unit(q, k, v)
+    (keys, key_scale), (values, value_scale) = (cache_codes(x[0, :, 0], bits) for x in (k, v))
+    code, stored = WeightCode.twos(bits), (1 << bits) - 1
+    for begin in range(0, tokens, chunk):
+        end = min(begin + chunk, tokens)
+        rows = q[0, begin:end].reshape(-1, 16)  # token by token, head by head
+        ints, scale = quantize_rows(rows, 8)
+        codes = (keys[:end].T.astype(np.int64) & stored).astype(np.uint8)
+        acc = lut_gemv_blocks(ints, codes, abits=8, code=code, group_size=0)
+        scores = scale_blocks(acc, key_scale[:end].T.astype(np.float16), scale) / np.float32(4)
+        hidden = np.arange(end)[None] > np.repeat(np.arange(begin, end), 2)[:, None]
+        scores[hidden] = -np.inf
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        inputs, step = unit.inputs(weights, value_scale[:end, 0])
+        assert not inputs[hidden].any()
+        codes = (values[:end].astype(np.int64) & stored).astype(np.uint8)
+        acc = lut_gemv_blocks(inputs.astype(np.uint8), codes, abits=8, signed=False, code=code, group_size=0)
+        mixed = scale_blocks(acc, np.ones((1, 16), np.float16), step.astype(np.float32))
+        np.testing.assert_allclose(
+            (mixed / weights.sum(axis=-1, keepdims=True)).reshape(-1, 2, 16), whole[0, begin:end], rtol=1e-6
+        )
+
+
+def test_a_cache_of_floats_is_refused():
+    with pytest.raises(SailsimError, match="kv_bits is 16 beside attention on the units"):
+        UnitAttention(16, 8)

@@ -2,36 +2,34 @@
 
 import json
 import os
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv.trace import decode_tile, read_trace, replay
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.keys import Keys
 from sailsim.sim.point import Point
+from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import FolderModel, open_folder
 from sailsim.workloads.gguf_model import stored_model
 from sailsim.workloads.graph import step_notes
-from sailsim.workloads.load import chosen_format, load_model, opened, weight_choice
-from sailsim.workloads.model import ModelSpec, has_own_formats
-from sailsim.workloads.traces import plan_trace
+from sailsim.workloads.load import chosen_format, load_model, weight_choice
+from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.traces import TracePlan, plan_trace
 
 from .folder_cases import CONFIG, FOLDERS, PLAIN, SIZES, D, V
-from .folder_files import (
-    Stored,
-    grouped,
-    layers,
-    write_folder,
-)
+from .folder_data import fill, write_grouped
+from .folder_files import Stored, grouped, layers, write_folder
 
 
 @pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.parametrize("shards", [1, 3])
-def test_shapes_come_from_headers(tmp_path: Path, name: str, shards: int) -> None:
+def test_shapes_come_from_headers(tmp_path, name, shards):
     tensors, said, fields = FOLDERS[name]
     model = open_folder(write_folder(tmp_path / "m", tensors, CONFIG | said, shards))
     assert model.spec == ModelSpec(**(SIZES | fields))
@@ -60,7 +58,7 @@ def stored_bytes(model: FolderModel) -> int:
         ("awq", 4, 64, {"zero_point": False}, "awq4g64"),
     ],
 )
-def test_groups_of_codes(tmp_path: Path, method: str, bits: int, group: int, said: dict, name: str) -> None:
+def test_groups_of_codes(tmp_path, method, bits, group, said, name):
     config = CONFIG | {
         "quantization_config": {"quant_method": method, "bits": bits, "group_size": group} | said
     }
@@ -83,17 +81,6 @@ def test_groups_of_codes(tmp_path: Path, method: str, bits: int, group: int, sai
     assert result.bytes_by_kind["weights"] == pytest.approx(total - 2 * every["token_embd"].bytes(D, V))
 
 
-def test_an_older_folder_says_how_in_a_file_of_its_own(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "m", grouped("gptq", 4, 32, PLAIN), CONFIG)
-    with pytest.raises(
-        SailsimError, match=r"q_proj\.qweight is quantized and config\.json has no quantization"
-    ):
-        open_folder(folder)
-    (folder / "quantize_config.json").write_text(json.dumps({"bits": 4, "group_size": 32}))
-    (folder / "model.safetensors").rename(folder / "gptq_model-4bit.safetensors")
-    assert open_folder(folder).format.base.name == "gptq4g32"
-
-
 WHOLE = {"quant_method": "gptq", "bits": 4, "group_size": 32}
 PLACES: list[tuple[dict[str, Any], bool, str]] = [
     ({"quantization_config": WHOLE}, False, "in quantization_config of config.json"),
@@ -107,9 +94,7 @@ PLACES: list[tuple[dict[str, Any], bool, str]] = [
 
 
 @pytest.mark.parametrize(("said", "beside", "named"), PLACES)
-def test_what_is_said_of_groups_is_found_in_three_places(
-    tmp_path: Path, said: dict, beside: bool, named: str
-) -> None:
+def test_what_is_said_of_groups_is_found_in_three_places(tmp_path, said, beside, named):
     """An order of the inputs is noted, and an error names the file and the table, wherever they are."""
 
     def folder(**changes: object) -> Path:
@@ -137,21 +122,7 @@ def test_what_is_said_of_groups_is_found_in_three_places(
         assert f": {key} {named} is {value!r}; allowed is {allowed}." in str(error.value)
 
 
-def test_formats_of_experts(tmp_path: Path) -> None:
-    tensors, said, _ = FOLDERS["gpt-oss"]
-    model = open_folder(write_folder(tmp_path / "m", tensors, CONFIG | said))
-    kinds = {name: fmt.name for name, fmt in model.format.tensors.items()}
-    assert kinds["blk.0.ffn_up_exps"] == kinds["blk.1.ffn_down_exps"] == "mxfp4"
-    assert kinds["blk.0.attn_q"] == kinds["output"] == "bf16"
-    experts = sum(
-        model.format.tensors[linear.name].bytes(linear.k, linear.n) * linear.count
-        for linear in model.spec.linears()
-        if linear.of_experts
-    )
-    assert experts == sum(t.n_bytes for t in model.stored if t.dtype == "U8")
-
-
-def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path: Path) -> None:
+def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path):
     path = str(write_folder(tmp_path / "m", PLAIN, CONFIG))
     assert weight_choice(path).weights == "file"
     assert Point(model=path).formats(load_model(path)).base.name == "bf16"
@@ -166,19 +137,6 @@ def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path: Path) -> None:
         stored_model(path)
     with pytest.raises(SailsimError, match="bf16, which has no scalar codes"):
         plan_trace(path, None)
-
-
-def test_what_has_formats_of_its_own_is_told_by_name_in_one_way(tmp_path: Path) -> None:
-    """A name that ships is no folder of that name, and what ends in .toml is a file of shapes."""
-    for name, own in (("llama-2-7b", False), ("m.toml", False), ("m", True)):
-        path = write_folder(tmp_path / name, PLAIN, CONFIG)
-        with chdir(tmp_path):
-            assert has_own_formats(name) == (opened(name) is not None) == own
-            if own:
-                with pytest.raises(SailsimError, match="only its headers are read"):
-                    stored_model(path)
-            else:
-                assert stored_model(name) is None
 
 
 def broken(**changes: Any) -> Stored:
@@ -266,9 +224,7 @@ Q = "model.layers.1.self_attn.q_proj"
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_ends_in_one_sentence(
-    tmp_path: Path, tensors: Stored, said: dict, words: str
-) -> None:
+def test_what_cannot_be_read_ends_in_one_sentence(tmp_path, tensors, said, words):
     folder = write_folder(tmp_path / "m", tensors, CONFIG | said)
     with pytest.raises(SailsimError, match=words) as error:
         open_folder(folder)
@@ -276,9 +232,97 @@ def test_what_cannot_be_read_ends_in_one_sentence(
     assert str(error.value).endswith(".")
 
 
-def test_how_many_tokens_it_was_made_for_is_read(tmp_path: Path) -> None:
-    said = CONFIG | {"max_position_embeddings": 4096}
-    assert open_folder(write_folder(tmp_path / "m", PLAIN, said)).spec.max_context == 4096
-    assert open_folder(write_folder(tmp_path / "n", PLAIN, CONFIG)).spec.max_context == 0
-    with pytest.raises(SailsimError, match=r"max_position_embeddings of config\.json is .long."):
-        open_folder(write_folder(tmp_path / "o", PLAIN, CONFIG | {"max_position_embeddings": "long"}))
+# --- Traces of folders: codes of GPTQ and AWQ as they are stored mean what their layouts say ---
+
+NAMES = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "ffn_down": "mlp.down_proj"}
+
+
+def planned(path: Path, tensors: str = "*", **changes: object) -> TracePlan:
+    return plan_trace(path, Activations.load(), tensors=tensors, layers=(0, 1), batch=3, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(
+    ("method", "bits", "group", "reordered", "version"),
+    [
+        ("gptq", 4, 32, False, "gptq"),
+        ("gptq", 4, 32, True, "gptq"),
+        ("gptq", 4, 32, False, "gptq_v2"),
+        ("gptq", 3, 32, True, "gptq"),
+        ("gptq", 2, 32, False, "gptq"),
+        ("gptq", 8, 32, False, "gptq"),
+        ("awq", 4, 32, False, ""),
+    ],
+)
+def test_codes_as_stored_mean_what_their_layout_says(
+    tmp_path, method, bits, group, reordered, version, symmetric
+):
+    path, meant = write_grouped(
+        tmp_path / "m", method, bits, group, symmetric=symmetric, reordered=reordered, version=version
+    )
+    plan = planned(path)
+    plan.write(tmp_path / "t")
+    trace = read_trace(tmp_path / "t")
+    assert len(trace) == 7
+    own = f"{method}{bits}g{group}" + ("" if symmetric else "m")
+    note = "" if symmetric else ", minima rounded to fp16"
+    assert set(plan.provenance["weights"].values()) == {f"stored {own} codes{note}"}
+    activations = {linear.name: linear for linear, _ in plan.matrices}
+    for index, result in enumerate(replay(trace)):
+        assert result.matches
+        assert result.output is not None
+        kind = result.name.rpartition(".")[2]
+        if kind not in NAMES:
+            continue
+        linear = activations[result.name]
+        shape = (linear.role, linear.layer, plan.spec.n_layers, linear.k, 3, 0)
+        scale = plan.activations.act_scales(*shape, abits=8)[:, None].astype(np.float64)
+        x = plan.activations.quantized(*shape, abits=8) * scale
+        truth = x @ meant[f"model.layers.0.{NAMES[kind]}"]
+        error = np.abs(result.output - truth).max() / np.abs(truth).max()
+        assert error < (1e-6 if symmetric else 2e-3)
+        tile = decode_tile(trace, index)
+        assert (tile.code.wbits, tile.group_size, tile.has_minimum) == (bits, group, not symmetric)
+
+
+def test_a_folders_floats_are_quantized_and_experts_are_left_out(tmp_path):
+    path = write_folder(tmp_path / "m", PLAIN, CONFIG)
+    values = np.random.default_rng(1).normal(0, 0.1, (64, 64)).astype(np.float32)
+    short = (values.view(np.uint32) >> 16).astype(np.uint16)
+    fill(path, {"model.layers.0.self_attn.q_proj.weight": short})
+    with pytest.raises(SailsimError, match="bf16, which has no scalar codes"):
+        planned(path)
+    plan = planned(path, tensors="*.attn_q", weights="8g32")
+    assert plan.provenance["weights"] == {"blk.0.attn_q": "w8g32 codes of bf16 values"}
+    assert plan.provenance["model_sha256"] is None
+    (tile,) = plan.tiles()
+    assert tile.scales is not None
+    exact = (short.astype(np.uint32) << 16).view(np.float32).T
+    made = tile.code.decode(tile.codes) * np.repeat(tile.scales.scale.astype(np.float32), 32, axis=0)
+    assert np.abs(made - exact).max() <= 0.5001 * tile.scales.scale.max()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "value", "words"),
+    [
+        ("g_idx", np.zeros(64, np.int32), "group 0 of .*g_idx has another number of inputs than 32"),
+        ("g_idx", np.full(64, -1, np.int32), "group -1 of .*allowed are groups 0..1 of so many"),
+        ("qzeros", np.zeros((2, 8), np.int32), "a zero point of .*qzeros is 1; allowed is 8"),
+        ("scales", np.full((2, 64), np.nan, np.float16), "element 0 of .*scales is nan; allowed are numbers"),
+    ],
+)
+def test_data_that_are_no_groups_end_in_one_sentence(tmp_path, tensor, value, words):
+    path, _ = write_grouped(tmp_path / "m", "gptq", 4, 32, symmetric=True)
+    fill(path, {f"model.layers.0.self_attn.q_proj.{tensor}": value})
+    with pytest.raises(SailsimError, match=words):
+        planned(path).write(tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_file_that_lost_its_end_after_it_was_opened_is_refused(tmp_path):
+    path, _ = write_grouped(tmp_path / "m", "awq", 4, 32, symmetric=True)
+    tensor = next(t for t in open_folder(path).stored if t.name.endswith("qweight"))
+    with (path / "model.safetensors").open("r+b") as file:
+        file.truncate(tensor.offset + 3)
+    with pytest.raises(SailsimError, match=f"has 3 bytes; allowed are {tensor.n_bytes}"):
+        tensor.read()

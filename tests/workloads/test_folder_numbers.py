@@ -27,7 +27,7 @@ def facts(**said: Any) -> Facts:
     return FolderConfig.of("m", said).facts(("a note",))
 
 
-def test_numbers_are_read_by_either_name_and_refused_outside_their_range() -> None:
+def test_numbers_are_read_by_either_name_and_refused_outside_their_range():
     found = facts(
         num_attention_heads=32, num_key_value_heads=8, head_dim=128, v_head_dim=64, num_hidden_layers=3,
         num_experts_per_tok=2, max_position_embeddings=MOST, model_type="x",
@@ -50,7 +50,7 @@ def test_numbers_are_read_by_either_name_and_refused_outside_their_range() -> No
         facts(sliding_window=-1)
 
 
-def test_heads_of_keys_by_what_an_older_configuration_says() -> None:
+def test_heads_of_keys_by_what_an_older_configuration_says():
     old: dict[str, Any] = {"n_head": 71, "num_kv_heads": 8}
     assert facts(**old).n_kv_heads == 8
     assert facts(**old, multi_query=True).n_kv_heads == 1
@@ -58,7 +58,7 @@ def test_heads_of_keys_by_what_an_older_configuration_says() -> None:
     assert facts(**old, multi_query=True, new_decoder_architecture=True).n_kv_heads == 8
 
 
-def test_which_blocks_have_a_window() -> None:
+def test_which_blocks_have_a_window():
     three: dict[str, Any] = {"sliding_window": 512, "num_hidden_layers": 3}
     assert (facts(**three).window, facts(**three).windowed) == (512, None)
     kinds = ["sliding_attention", "full_attention", "sliding_attention"]
@@ -84,7 +84,7 @@ def grouped(method: str = "gptq", **said: Any) -> Grouped | None:
     return FolderConfig.of("m", {"quantization_config": table}).grouped(None)
 
 
-def test_how_weights_are_grouped() -> None:
+def test_how_weights_are_grouped():
     assert grouped() == Grouped("gptq", 4, 32, symmetric=True, reordered=False, zero_less_one=True)
     assert grouped(checkpoint_format="gptq_v2") == Grouped("gptq", 4, 32, True, False, False)
     assert grouped(sym=False, desc_act=True) == Grouped("gptq", 4, 32, False, True, True)
@@ -123,9 +123,7 @@ def test_how_weights_are_grouped() -> None:
         ("gptq", 0x76543210, 0xFFFFFFFF, [0, 1, 2, 3, 4, 5, 6, 7]),
     ],
 )
-def test_a_word_of_codes_by_hand(
-    tmp_path: Path, method: str, word: int, zeros: int, meant: list[int]
-) -> None:
+def test_a_word_of_codes_by_hand(tmp_path, method, word, zeros, meant):
     path, _ = write_grouped(tmp_path / "m", method, 4, 32, symmetric=False)
     q = "model.layers.0.self_attn.q_proj"
     shapes = {tensor.name: tensor.shape for tensor in open_folder(path).stored}
@@ -145,7 +143,7 @@ def tensor(name: str, dtype: str = "BF16", shape: tuple[int, ...] = (4,)) -> Saf
     return SafeTensor(name=name, dtype=dtype, shape=shape, n_bytes=0, path=Path(), offset=0)
 
 
-def test_names_by_what_else_a_block_has() -> None:
+def test_names_by_what_else_a_block_has():
     def layers(*names: str) -> list[str]:
         return [one.layer for one in named([tensor(name) for name in names])]
 
@@ -164,7 +162,7 @@ def test_names_by_what_else_a_block_has() -> None:
     assert (expert.layer, expert.expert, expert.part) == ("blk.2.ffn_up_exps", 7, "weight")
 
 
-def test_codes_of_mxfp4_are_of_four_axes_and_sixteen_bytes() -> None:
+def test_codes_of_mxfp4_are_of_four_axes_and_sixteen_bytes():
     """Of 5 experts of 6 outputs: 3 blocks of 32 inputs, so that K is 96."""
     at = "model.layers.0.mlp.experts.down_proj"
     scales = tensor(f"{at}_scales", "U8", (5, 6, 3))
@@ -187,7 +185,7 @@ def test_codes_of_mxfp4_are_of_four_axes_and_sixteen_bytes() -> None:
             found(shape, dtype)
 
 
-def test_a_folder_may_have_4096_files(tmp_path: Path) -> None:
+def test_a_folder_may_have_4096_files(tmp_path):
     """Of 14 all are read; of one too many none is looked for."""
     of_many, of_one = (open_folder(write_folder(tmp_path / str(n), PLAIN, CONFIG, n)) for n in (14, 1))
     assert replace(of_many.spec, name="", title="", source="") == replace(

@@ -1,12 +1,18 @@
+import gguf
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.formats import TENSOR_FORMATS, uniform_format, weight_format
-from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.load import load_model
+from sailsim.workloads.gguf_model import GgufModel, open_gguf
+from sailsim.workloads.load import chosen_format, load_model
 from sailsim.workloads.model import Linear
+from sailsim.workloads.quality import compensated
+from sailsim.workloads.weights import _stored, file_source, quantized, synthetic_source
+
+from .conftest import write_tiny_gguf
 
 # Bits per weight that llama.cpp publishes: tools/quantize/README.md at 311c2c9 (Llama-3.1-8B, whose shapes
 # are those of Llama-3-8B) and examples/quantize at 66d575c (Llama 2, two decimals; its Q2_K predates a
@@ -35,35 +41,6 @@ def test_mixes_have_the_published_bits_per_weight(model, published, digits):
         assert weight_format(name).model_bits_per_weight(spec) == pytest.approx(
             bits, abs=0.6 * 10**-digits
         ), name
-
-
-def test_single_formats_by_hand():
-    assert TENSOR_FORMATS["q4_0"].bits_per_weight == 4.5
-    assert TENSOR_FORMATS["q4_1"].bits_per_weight == 5.0
-    assert TENSOR_FORMATS["q8_0"].bits_per_weight == 8.5
-    assert TENSOR_FORMATS["q4_k"].bits_per_weight == 4.5
-    assert TENSOR_FORMATS["q6_k"].bits_per_weight == 6.5625
-    assert TENSOR_FORMATS["q4_0"].bytes(64, 3) == 3 * 2 * 18
-    assert all(fmt.source for fmt in TENSOR_FORMATS.values())
-
-
-def test_q4_k_m_by_tensor():
-    fmt, model = weight_format("Q4_K_M"), load_model("llama-2-7b")
-    kinds = {linear.name: fmt.tensor(linear, model).name for linear in model.linears()}
-    assert kinds["blk.0.attn_v"] == kinds["blk.31.ffn_down"] == kinds["output"] == "q6_k"
-    assert kinds["blk.4.ffn_down"] == kinds["blk.0.ffn_up"] == kinds["blk.0.attn_q"] == "q4_k"
-    assert kinds["blk.6.ffn_down"] == "q6_k"
-    assert fmt.wbits == 4
-
-
-def test_a_width_without_whole_blocks_falls_back():
-    model = load_model("smollm2-135m")
-    fmt = weight_format("q4_k_m")
-    by_name = {linear.name: fmt.tensor(linear, model).name for linear in model.linears()}
-    assert by_name["blk.10.attn_q"] == "q5_0"
-    assert by_name["token_embd"] == "q8_0"
-    assert by_name["blk.14.ffn_down"] == "q6_k"
-    assert fmt._fitting("q4_k", 33).name == "f16"
 
 
 @given(
@@ -98,3 +75,153 @@ def test_the_quantizers_rules_reproduce_the_real_file(smollm2_path):
         == model.format.model_bytes(model.spec)
     )
     assert model.spec.n_params == spec.n_params
+
+
+# --- Which format a model's weights have: what is said reaches the engine, the cores and the ca ---
+
+MODEL = load_model("llama-2-7b")
+POLICY = """
+name = "careful"
+source = "a test"
+default = "4g32"
+[tensors]
+"blk.*.attn_v" = "q6_k"
+"blk.0.*" = "8g64"
+"output" = "f16"
+"""
+
+
+def chosen(choice: str, model: str = "llama-2-7b"):
+    return chosen_format(choice, model, load_model(model))
+
+
+def test_a_word_is_a_uniform_format_a_mix_or_a_single_type():
+    assert chosen("4g32") == uniform_format(4, 32)
+    assert chosen("Q4_K_M") == weight_format("q4_k_m")
+    assert chosen("mxfp4").base.name == "mxfp4"
+    assert [found.name for found, _, _ in chosen("q4_k_m").census(MODEL)] == ["q4_k", "q6_k"]
+
+
+def test_the_first_pattern_of_a_policy_that_matches_decides(tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY)
+    fmt = chosen(str(path))
+    named = {linear.name: fmt.tensor(linear, MODEL).name for linear in MODEL.linears()}
+    assert named["blk.0.attn_v"] == named["blk.5.attn_v"] == "q6_k"
+    assert named["blk.0.attn_q"] == "w8g64"
+    assert named["blk.1.attn_q"] == "w4g32"
+    assert named["output"] == "f16"
+    assert fmt.embedding(MODEL).name == "w4g32"
+    counts = {found.name: tensors for found, tensors, _ in fmt.census(MODEL)}
+    assert counts == {"w4g32": 186, "q6_k": 32, "w8g64": 6, "f16": 1}
+    assert sum(share for _, share in fmt.shares) == pytest.approx(1)
+    assert fmt.source.endswith("a test")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('source = "a test"', ""), ("source is missing",)),
+        (('source = "a test"', 'source = " "'), ("source is ' '",)),
+        (('default = "4g32"', 'default = "q9"'), ("weights is 'q9'",)),
+        (('"blk.0.*"', '"blk.99.*"'), ("'blk.99.*'", "matches no tensor")),
+        (('"output" = "f16"', '"output" = 3'), ("tensors is no table",)),
+        (('name = "careful"', 'colour = "red"\nname = "careful"'), ("'colour' is unknown",)),
+        (('default = "4g32"', 'default = "other.toml"'), ("names another policy",)),
+        (('name = "careful"', "name = "), ("is not TOML",)),
+    ],
+)
+def test_a_damaged_policy_is_one_sentence(tmp_path, change, words):
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY.replace(*change))
+    with pytest.raises(SailsimError) as refused:
+        chosen(str(path))
+    for word in words:
+        assert word in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("choice", ["file", "q4_k_x", "9", "4g99999", "nothing.toml", "-4"])
+def test_what_is_no_choice_is_one_sentence(choice):
+    with pytest.raises(SailsimError, match="allowed"):
+        chosen(choice)
+
+
+# ---  ---
+
+FOUR = uniform_format(4, 32).base
+
+
+@pytest.mark.parametrize(
+    ("exponent", "codes", "good"), [(120, 0x11, True), (90, 0x11, False), (90, 0x80, True)]
+)
+def test_a_power_of_two_that_no_tile_holds_is_refused(exponent, codes, good):
+    raw = np.full((1, 17), codes, np.uint8)
+    raw[0, 0] = exponent
+    if good:
+        truth = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType.MXFP4).T
+        np.testing.assert_array_equal(_stored(raw, TENSOR_FORMATS["mxfp4"], "").values(), truth)
+    else:
+        with pytest.raises(SailsimError, match="a scale of MXFP4 is"):
+            _stored(raw, TENSOR_FORMATS["mxfp4"], "")
+
+
+CODED = [name for name, fmt in TENSOR_FORMATS.items() if fmt.code is not None]
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_values_become_the_codes_blocks_and_minima_of_any_format(float_model, name):
+    fmt = TENSOR_FORMATS[name]
+    linear = float_model.spec.layer_linears(0)[0]
+    weights = file_source(float_model, linear, fmt).load()
+    assert (weights.code, weights.group_size) == (fmt.code, fmt.group_size)
+    assert weights.scales.shape == (-(-linear.k // fmt.group_size), linear.n)
+    assert (weights.minima is not None) == fmt.minimum
+    truth = float_model.file.dequantize(f"{linear.name}.weight").T
+    levels = np.unique(fmt.code.values).astype(int)
+    step = np.repeat(np.abs(weights.scales.astype(np.float32)), fmt.group_size, axis=0)[: linear.k]
+    # Half of the widest gap between levels, or what lies beyond the last one, and the rounding of the scale.
+    reach = max(np.diff(levels).max() / 2, abs(levels[0] + levels[-1]))
+    assert (np.abs(weights.values() - truth) <= (reach + 0.1) * step + 1e-4).all()
+
+
+@pytest.fixture
+def float_model(tmp_path) -> GgufModel:
+    write_tiny_gguf(tmp_path / "m.gguf", kind="F16")
+    return open_gguf(tmp_path / "m.gguf")
+
+
+def test_synthetic_weights_depend_on_name_and_seed_only():
+    one, two = Linear("blk.0.attn_q", "attn_in", 96, 40, 0), Linear("blk.1.attn_q", "attn_in", 96, 40, 1)
+    weights = synthetic_source(one, FOUR, seed=5).load()
+    assert (weights.codes == synthetic_source(one, FOUR, seed=5).load().codes).all()
+    assert not (weights.codes == synthetic_source(one, FOUR, seed=6).load().codes).all()
+    assert not (weights.codes == synthetic_source(two, FOUR, seed=5).load().codes).all()
+    assert weights.values().std() == pytest.approx(0.02, rel=0.1)
+    part = weights.columns(8, 12)
+    np.testing.assert_array_equal(part.values(), weights.values()[:, 8:12])
+
+
+# --- Compensated weights: codes of the format, and outputs nearer than with each weight at its  ---
+
+
+def inputs(k, rows=400):
+    """Columns that move together, as a layer's do."""
+    rng = np.random.default_rng(4)
+    return (rng.normal(0, 1, (rows, k // 2)) @ rng.normal(0, 1, (k // 2, k))).astype(np.float32)
+
+
+FORMATS = [uniform_format(4, 32).base, uniform_format(3, 0).base, uniform_format(1, 32).base]
+FORMATS += [TENSOR_FORMATS[name] for name in ("q2_k", "q4_1", "mxfp4", "tq2_0", "iq4_nl", "q4_0")]
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=lambda fmt: fmt.name)
+def test_outputs_are_nearer_than_with_each_weight_nearest(fmt):
+    values = np.random.default_rng(1).normal(0, 0.1, (256, 24)).astype(np.float32)
+    x = inputs(256)
+    made, plain = compensated(values, x, fmt, "here"), quantized(values, fmt, "there")
+    assert (made.code, made.group_size, made.codes.shape) == (fmt.code, fmt.group_size, values.shape)
+    assert made.scales.shape == plain.scales.shape
+    assert (made.minima is None) == (not fmt.minimum)
+    off = [np.square(x @ (weights.values() - values)).mean() for weights in (made, plain)]
+    assert off[0] < 0.7 * off[1]

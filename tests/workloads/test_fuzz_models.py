@@ -78,7 +78,7 @@ def opened(path: Path) -> str:
     return "read"
 
 
-def test_a_mutated_file_is_read_or_refused_in_one_sentence(whole: list[bytes], tmp_path: Path) -> None:
+def test_a_mutated_file_is_read_or_refused_in_one_sentence(whole, tmp_path):
     refused = 0
     path = tmp_path / "m.gguf"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,15 +1,26 @@
-from collections import Counter
-from dataclasses import replace
+from itertools import combinations, product
+from math import comb, sqrt
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
+from sailsim.workloads.experts import (
+    MAX_CLASSES,
+    Experts,
+    Routing,
+    distinct_experts,
+    expected_rounds,
+    expected_spread,
+    sampled_spread,
+    touched,
+    touched_deviation,
+)
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.graph import decode_step, prefill_step
 from sailsim.workloads.load import load_model
-from sailsim.workloads.model import model_names
+from sailsim.workloads.model import ModelSpec, model_names
 
 from ..examples import examples
 
@@ -47,13 +58,6 @@ def test_attention_reads_the_whole_cache_and_writes_one_token(name, batch, conte
     assert total(ops, "macs", "attention") == 2 * model.d_attn * tokens * batch
 
 
-def test_attention_multiplies_keys_and_values_of_their_own_widths():
-    model = replace(load_model("llama-2-7b"), head_dim=192, value_dim=64)
-    ops = decode_step(model, uniform_format(4, 32), 3, 100)
-    assert total(ops, "macs", "attention") == model.n_layers * 3 * model.n_heads * (192 + 64) * 100
-    assert {op.layer for op in ops if op.kind == "attention"} == set(range(model.n_layers))
-
-
 @pytest.mark.slow
 @examples(20)
 @given(name=DENSE, prompt=st.integers(1, 64))
@@ -73,47 +77,9 @@ def test_a_prefill_sees_no_more_than_the_window(prompt):
     """Pair by pair: a token of a windowed block sees itself and those that the window still holds."""
     model, fmt = load_model("gpt-oss-20b"), weight_format("f16")
     ops = {op.name: op for op in prefill_step(model, fmt, prompt)}
-    pairs = {
-        0: sum(min(token, 128) for token in range(1, prompt + 1)),
-        1: sum(range(1, prompt + 1)),
-    }
+    pairs = {0: sum(min(token, 128) for token in range(1, prompt + 1)), 1: sum(range(1, prompt + 1))}
     for layer in range(4):
         assert ops[f"blk.{layer}.attention"].macs == 2 * model.d_attn * pairs[layer % 2]
-
-
-def test_a_window_keeps_the_cache_small():
-    model = load_model("gemma-3-4b")
-    assert model.kv_bytes(1024) == 1024 * model.kv_bytes_per_token()
-    assert model.kv_bytes(9024) == 34 * 1024 * 4096 + 5 * 8000 * 4096
-    assert [layer for layer in range(34) if model.attended(layer, 5000) == 5000] == [5, 11, 17, 23, 29]
-
-
-def test_norms_that_only_some_models_have():
-    ops = [op.name for op in decode_step(load_model("gemma-3-4b"), uniform_format(4, 32), 1, 5)]
-    assert [name.removeprefix("blk.0.") for name in ops[1:17]] == [
-        "attn_norm", "attn_q", "attn_k", "attn_v", "attn_q_norm", "attn_k_norm", "rope", "attention",
-        "attn_output", "post_attention_norm", "ffn_norm", "ffn_gate", "ffn_up", "ffn_act", "ffn_down",
-        "post_ffw_norm",
-    ]  # fmt: skip
-    whole = {op.name: op for op in decode_step(load_model("qwen3-8b"), uniform_format(4, 32), 3, 5)}
-    of_heads = whole["blk.0.attn_k_norm"]
-    assert (of_heads.weight_bytes, of_heads.flops, of_heads.act_bytes) == (
-        4 * 128, 4 * 3 * 1024, 8 * 3 * 1024
-    )  # fmt: skip
-
-
-def test_one_block_in_order():
-    model = load_model("llama-2-7b")
-    ops = decode_step(model, uniform_format(4, 32), 1, 512)
-    assert ops[0].kind == "embedding"
-    assert [op.name.removeprefix("blk.0.") for op in ops[1:13]] == [
-        "attn_norm", "attn_q", "attn_k", "attn_v", "rope", "attention", "attn_output", "ffn_norm",
-        "ffn_gate", "ffn_up", "ffn_act", "ffn_down",
-    ]  # fmt: skip
-    assert [op.name for op in ops[-3:]] == ["output_norm", "output", "sample"]
-    assert Counter(op.kind for op in ops) == {
-        "gemv": 225, "elementwise": 32 * 4 + 1, "attention": 32, "embedding": 1, "sampling": 1,
-    }  # fmt: skip
 
 
 def test_flops_of_a_block_by_hand():
@@ -132,3 +98,123 @@ def test_sizes_out_of_range_are_refused(batch, context):
         decode_step(model, fmt, batch, context)
     with pytest.raises(SailsimError, match=r"allowed is 1\.\.16777216"):
         prefill_step(model, fmt, context, batch)
+
+
+# --- Experts: how many a batch touches and how its tokens lie on them, as expected and drawn ---
+
+SIZES = st.integers(1, 300).flatmap(lambda count: st.tuples(st.just(count), st.integers(1, count)))
+
+
+def pairs(spread) -> float:
+    return sum(tokens * experts for tokens, experts in spread)
+
+
+@given(sizes=SIZES, tokens=st.one_of(st.integers(1, 80), st.integers(1, 70000)))
+def test_a_spread_has_the_closed_forms_experts_and_all_tokens(sizes, tokens):
+    count, used = sizes
+    spread = expected_spread(count, used, tokens)
+    assert touched(spread) == pytest.approx(count * (1 - (1 - used / count) ** tokens), rel=1e-9)
+    assert distinct_experts(count, used, tokens) == pytest.approx(touched(spread), rel=1e-12)
+    assert pairs(spread) == pytest.approx(tokens * used, rel=1e-12)
+    assert all(1 <= on <= tokens and experts > 0 for on, experts in spread)
+    assert len(spread) <= MAX_CLASSES
+    assert [on for on, _ in spread] == sorted({on for on, _ in spread})
+
+
+def test_a_spread_by_all_cases():
+    """Three tokens that each choose two of four experts: 216 cases, equally likely."""
+    ways = list(combinations(range(4), 2))
+    seen = dict.fromkeys((1, 2, 3), 0)
+    for case in product(ways, repeat=3):
+        for expert in range(4):
+            on = sum(expert in chosen for chosen in case)
+            if on:
+                seen[on] += 1
+    cases = len(ways) ** 3
+    assert expected_spread(4, 2, 3) == tuple((on, pytest.approx(n / cases)) for on, n in seen.items())
+
+
+@pytest.mark.parametrize(("count", "used", "tokens"), [(8, 2, 5), (32, 4, 8), (128, 8, 20), (8, 2, 1)])
+def test_draws_have_the_closed_forms_deviation_and_rounds(count, used, tokens):
+    draws = [touched(sampled_spread(count, used, tokens, seed)) for seed in range(1500)]
+    mean = sum(draws) / len(draws)
+    deviation = sqrt(sum((one - mean) ** 2 for one in draws) / (len(draws) - 1))
+    assert touched_deviation(count, used, tokens) == pytest.approx(deviation, rel=0.1)
+    for together in (2, 4, 8):
+        begun = sum(-(-one // together) for one in draws) / len(draws)
+        mean, most = distinct_experts(count, used, tokens), min(count, used * tokens)
+        own = expected_rounds(mean, deviation, together, used, most)
+        assert own == pytest.approx(begun, rel=0.03), together
+
+
+@pytest.mark.parametrize(("count", "used"), [(8, 2), (16, 4), (32, 4), (64, 8)])
+@pytest.mark.parametrize("together", [2, 4, 8])
+def test_rounds_are_those_of_numbers_that_can_be(count, used, together):
+    """Two tokens touch 2 * used experts but for those that both choose, a hypergeometric number of them."""
+    pairs = comb(count, used)
+    chances = {
+        2 * used - both: comb(used, both) * comb(count - used, used - both) / pairs
+        for both in range(used + 1)
+    }
+    exact = sum(chance * -(-number // together) for number, chance in chances.items())
+    mean, deviation = distinct_experts(count, used, 2), touched_deviation(count, used, 2)
+    own = expected_rounds(mean, deviation, together, used, 2 * used)
+    assert own == pytest.approx(exact, rel=0.008)
+
+
+def test_a_draw_is_one_of_its_seed_and_layer():
+    one = sampled_spread(32, 4, 9, 3)
+    assert one == sampled_spread(32, 4, 9, 3)
+    others = {sampled_spread(32, 4, 9, seed, layer) for seed in range(4) for layer in range(4)}
+    assert len(others) > 4
+    assert all(pairs(spread) == 36 and touched(spread) <= 32 for spread in others)
+    with pytest.raises(SailsimError, match="seed of a routing is -1"):
+        Routing(-1)
+
+
+TINY = ModelSpec(
+    name="t", title="T", source="here", n_layers=3, d_model=64, n_heads=4, n_kv_heads=2, head_dim=16,
+    d_ffn=96, vocab=50, experts=Experts(8, 2, 32, shared_d_ffn=64, dense_layers=(0,)),
+)  # fmt: skip
+
+
+@examples(40)
+@given(batch=st.integers(1, 40), seed=st.one_of(st.none(), st.integers(0, 99)))
+def test_a_step_reads_the_touched_experts_and_multiplies_the_used_ones(batch, seed):
+    fmt = weight_format("q8_0")
+    ops = {op.name: op for op in decode_step(TINY, fmt, batch, 9, Routing(seed))}
+    for layer in (1, 2):
+        spread = expected_spread(8, 2, batch) if seed is None else sampled_spread(8, 2, batch, seed, layer)
+        for kind, k, n in (("ffn_gate", 64, 32), ("ffn_up", 64, 32), ("ffn_down", 32, 64)):
+            op = ops[f"blk.{layer}.{kind}_exps"]
+            assert (op.k, op.n, op.matrices, op.spread) == (k, n, 8, spread)
+            assert op.weight_bytes == pytest.approx(touched(spread) * k * n * 8.5 / 8)
+            assert op.macs == 2 * batch * k * n
+            assert op.batch == 2 * batch
+            assert sum(times * one.macs for one, times in op.products) == pytest.approx(op.macs)
+            assert sum(times * one.weight_bytes for one, times in op.products) == pytest.approx(
+                op.weight_bytes
+            )
+            assert ops[f"blk.{layer}.{kind}_shexp"].macs == batch * 64 * 64
+        router = ops[f"blk.{layer}.ffn_gate_inp"]
+        assert (router.n, router.format.name, router.spread) == (8, "f32", ())
+    assert ops["blk.0.ffn_up"].n == 96
+    assert "blk.0.ffn_gate_inp" not in ops
+
+
+# Bytes of files that llama.cpp's quantizer (release b2636) made of Mixtral-8x22B: page of
+# bartowski/Mixtral-8x22B-v0.1-GGUF, GB. It kept routers as fp16, 0.006 GB less than fp32 as since.
+MIXTRAL_8X22B = {
+    "q5_k_m": 99.96, "q5_k_s": 96.97, "q4_k_m": 85.58, "q4_k_s": 80.47, "iq4_nl": 80.47, "iq4_xs": 76.35,
+    "q3_k_l": 72.57, "q3_k_m": 67.78, "q3_k_s": 61.49, "q2_k": 52.10,
+}  # fmt: skip
+
+
+def test_mixes_of_eight_experts_have_the_published_sizes():
+    model = ModelSpec(
+        name="mixtral-8x22b", title="Mixtral 8x22B", source="mistralai/Mixtral-8x22B-v0.1, config.json",
+        n_layers=56, d_model=6144, n_heads=48, n_kv_heads=8, head_dim=128, d_ffn=16384, vocab=32000,
+        experts=Experts(8, 2, 16384),
+    )  # fmt: skip
+    for name, size in MIXTRAL_8X22B.items():
+        assert weight_format(name).model_bytes(model) / 1e9 == pytest.approx(size, abs=0.018), name

@@ -50,7 +50,7 @@ def units(path: Path, abits: int, look_up: bool = False) -> UnitProducts:
 
 
 @pytest.mark.slow
-def test_floats_say_what_llama_cpp_says(theirs: tuple[list[int], list[Any]], smollm2_path: Path) -> None:
+def test_floats_say_what_llama_cpp_says(theirs, smollm2_path):
     """Measured: 16 of 16 tokens, 0.12 nats; llama.cpp rounds activations to 8 bits in blocks of 32."""
     same, off = beside(theirs, smollm2_path, FloatProducts(open_gguf(smollm2_path)))
     assert same >= NEW - 1
@@ -58,9 +58,7 @@ def test_floats_say_what_llama_cpp_says(theirs: tuple[list[int], list[Any]], smo
 
 
 @pytest.mark.slow
-def test_units_with_wide_activations_do_too_and_with_8_bits_nearly(
-    theirs: tuple[list[int], list[Any]], smollm2_path: Path
-) -> None:
+def test_units_with_wide_activations_do_too_and_with_8_bits_nearly(theirs, smollm2_path):
     """Measured: 16 of 16 and 0.12 nats with 16 bits; 15 of 16 and 0.58 with 8, one scale a token."""
     same, off = beside(theirs, smollm2_path, units(smollm2_path, 16))
     assert same >= NEW - 1

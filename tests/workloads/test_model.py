@@ -1,10 +1,15 @@
-from pathlib import Path
-
 import pytest
 
 from sailsim.base.errors import SailsimError
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.decoder import forward
+from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.image import plan_image
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import model_names
+from sailsim.workloads.traces import plan_trace
+
+from .decoder_files import attention, blocks, dense, ends, experts, facts, write_gguf
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -28,42 +33,7 @@ def test_exact_counts_of_llama_2_7b_by_hand():
     assert model.kv_bytes_per_token() == 32 * 2 * 4096 * 2
 
 
-def test_fused_projections_hold_the_same_weights():
-    model = load_model("phi-4")
-    fused = {linear.name: linear for linear in model.layer_linears(0)}
-    assert fused["blk.0.attn_qkv"].n == 5120 + 2 * 1280
-    assert fused["blk.0.ffn_up"].n == 2 * 17920
-    assert len(fused) == 4
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ("n_layers = 0", ["n_layers", "0", "1.."]),
-        ("n_layers = 1.5", ["n_layers", "1.5", "int"]),
-        ("n_kv_heads = 5", ["n_kv_heads", "5", "divisor"]),
-        ("kv_bits = 9", ["kv_bits", "9", "16"]),
-        ("flavour = 3", ["flavour", "unknown"]),
-        ('source = "  "', ["source", "the origin of the shapes"]),
-        ("published = 3", ["published", "table"]),
-    ],
-)
-def test_a_bad_model_file_names_the_field(tmp_path: Path, change, words):
-    shapes = {
-        "name": '"m"', "title": '"M"', "source": '"s"', "n_layers": 2, "d_model": 64, "n_heads": 4,
-        "n_kv_heads": 2, "head_dim": 16, "d_ffn": 96, "vocab": 100,
-    }  # fmt: skip
-    field, value = change.split(" = ")
-    shapes[field] = value
-    path = tmp_path / "m.toml"
-    path.write_text("\n".join(f"{key} = {value}" for key, value in shapes.items()))
-    with pytest.raises(SailsimError) as error:
-        load_model(path)
-    assert all(word in str(error.value) for word in words)
-    assert "\n" not in str(error.value)
-
-
-def test_a_missing_field_and_broken_toml(tmp_path: Path):
+def test_a_missing_field_and_broken_toml(tmp_path):
     path = tmp_path / "m.toml"
     path.write_text('name = "m"')
     with pytest.raises(SailsimError, match="'title' is missing"):
@@ -73,15 +43,16 @@ def test_a_missing_field_and_broken_toml(tmp_path: Path):
         load_model(path)
 
 
-def test_a_shape_in_words_has_what_says_something():
-    assert "norms" not in repr(load_model("llama-2-7b"))
-    assert repr(load_model("llama-2-7b")).endswith("(safetensors)')")
-    assert "experts=Experts(count=8, used=2, d_ffn=14336" in repr(load_model("mixtral-8x7b"))
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ("n_layers = 0", r"n_layers is 0; allowed .*1\.\."),
+        ("n_layers = 1.5", "n_layers is 1.5; allowed .*int"),
+        ("n_kv_heads = 5", "n_kv_heads is 5; allowed .*divisor"),
+        ("kv_bits = 9", "kv_bits is 9; allowed .*16"),
+        ("flavour = 3", "field 'flavour' is unknown"),
+        ('source = "  "', "source .*the origin of the shapes"),
+        ("published = 3", "published .*table"),
         ("experts = 3", "experts is 3; allowed is a table"),
         ("experts = {count = 4, used = 2}", "experts: field 'd_ffn' is missing"),
         (
@@ -108,10 +79,12 @@ def test_a_shape_in_words_has_what_says_something():
         ("published = {active = -1}", "published.active is -1; allowed is a whole number"),
     ],
 )
-def test_a_bad_field_of_some_models_is_named(tmp_path: Path, change, words):
+def test_a_bad_field_is_named(tmp_path, change, words):
     path = tmp_path / "m.toml"
-    shape = "n_layers = 2\nd_model = 64\nn_heads = 4\nn_kv_heads = 2\nhead_dim = 16\nd_ffn = 96\nvocab = 9"
-    path.write_text(f'name = "m"\ntitle = "M"\nsource = "s"\n{shape}\n{change}\n')
+    fields = {"name": '"m"', "title": '"M"', "source": '"s"', "n_layers": 2, "d_model": 64, "n_heads": 4}
+    fields |= {"n_kv_heads": 2, "head_dim": 16, "d_ffn": 96, "vocab": 9}
+    field, value = change.split(" = ", 1)
+    path.write_text("".join(f"{name} = {value}\n" for name, value in (fields | {field: value}).items()))
     with pytest.raises(SailsimError, match=words) as error:
         load_model(path)
     assert "\n" not in str(error.value)
@@ -129,3 +102,53 @@ def test_active_parameters_are_the_published_ones():
 def test_unknown_model_lists_the_known():
     with pytest.raises(SailsimError, match=r"'llama-9b'.*llama-2-7b"):
         load_model("llama-9b")
+
+
+# --- What only plain blocks can do says so of others: running a model, images, traces of expert ---
+
+D = 64
+PLAIN = attention(D, 4, 2, 16)
+SAID = facts(4, 2)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said", "words"),
+    [
+        (blocks(2, PLAIN, experts(D, 32, 4)), {"expert_used_count": 2}, "experts is 4; allowed is none in"),
+        (
+            blocks(2, PLAIN, dense(D, 96), {"attn_q_norm": (16,), "attn_k_norm": (16,)}),
+            {},
+            "norms is .*attn_q_norm.*; allowed is attn_norm, ffn_norm, output_norm in",
+        ),
+        (
+            blocks(2, PLAIN, dense(D, 96)),
+            {"attention.sliding_window": 8, "attention.sliding_window_pattern": 2},
+            "sliding_window is 8; allowed is none in",
+        ),
+        (
+            blocks(2, PLAIN, {"ffn_norm": (D,), "ffn_up": (D, 192), "ffn_down": (96, D)}),
+            {},
+            "fused_ffn is True; allowed is none in",
+        ),
+        (blocks(2, attention(D, 4, 2, 16, 8), dense(D, 96)), {}, "value_dim is 16; allowed is 32 in"),
+    ],
+)
+def test_running_and_images_need_plain_blocks(tmp_path, tensors, said, words):
+    path = write_gguf(tmp_path / "m.gguf", "llama", tensors | ends(D, 48), SAID | said)
+    with pytest.raises(SailsimError, match=words):
+        forward(open_gguf(path), [1])
+    with pytest.raises(SailsimError, match=words):
+        plan_image(path)
+
+
+def test_a_trace_leaves_experts_out_and_says_so(tmp_path):
+    tensors = blocks(2, PLAIN, experts(D, 32, 4, shared=32)) | ends(D, 48)
+    path = write_gguf(tmp_path / "m.gguf", "x", tensors, SAID | {"expert_used_count": 2}, kind="q8_0")
+    activations = Activations.load()
+    plan = plan_trace(path, activations, batch=1, slices=1)
+    names = {linear.name for linear, _ in plan.matrices}
+    assert "blk.1.ffn_up_shexp" in names
+    assert not any(name.endswith("_exps") for name in names)
+    assert "left out, as tokens choose among their matrices: 6 of experts" in plan.provenance["notes"]
+    with pytest.raises(SailsimError, match="those of experts, which a trace does not choose among"):
+        plan_trace(path, activations, batch=1, slices=1, tensors="*_exps")

@@ -24,7 +24,7 @@ def put(folder: Path, header: bytes, size: int = 0, length: int | None = None) -
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", bytes(7)])
-def test_a_file_without_the_length_of_a_header_says_so(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_the_length_of_a_header_says_so(tmp_path, content):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(SailsimError) as error:
@@ -73,9 +73,7 @@ ENTRY = '{"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}'
         (f'{{"a\\nb": {ENTRY}}}'.encode(), 23, None, r"data_offsets of a\?b is"),
     ],
 )  # fmt: skip
-def test_bad_headers_end_in_one_sentence_without_large_memory(
-    tmp_path: Path, header: bytes, size: int, length: int | None, words: str
-) -> None:
+def test_bad_headers_end_in_one_sentence_without_large_memory(tmp_path, header, size, length, words):
     folder = write_folder(tmp_path / "m", {}, CONFIG)
     put(folder, header, size, length)
     tracemalloc.start()
@@ -89,7 +87,7 @@ def test_bad_headers_end_in_one_sentence_without_large_memory(
     assert "\n" not in str(error.value)
 
 
-def test_bad_folders(tmp_path: Path) -> None:
+def test_bad_folders(tmp_path):
     folder = tmp_path / "m"
     folder.mkdir()
     with pytest.raises(SailsimError, match=r"has no config\.json; allowed is a folder"):
@@ -122,7 +120,7 @@ def test_bad_folders(tmp_path: Path) -> None:
     assert load_model(folder).n_layers == 2
 
 
-def test_a_large_file_costs_no_more_than_its_header(tmp_path: Path) -> None:
+def test_a_large_file_costs_no_more_than_its_header(tmp_path):
     """Eight billion parameters, 16 GB of holes."""
     d, f, kv = 4096, 14336, 8
     tensors = layers(32, attention(d, 32, kv, 128), {AFTER: (d,)}, network(d, f)) | ends(d, 128256)
@@ -140,7 +138,7 @@ def test_a_large_file_costs_no_more_than_its_header(tmp_path: Path) -> None:
 
 @examples(200, but=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_mutated_header_gives_a_model_or_one_sentence(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_mutated_header_gives_a_model_or_one_sentence(tmp_path, data):
     folder = write_folder(tmp_path / "m", PLAIN, CONFIG)
     header, size = header_of(PLAIN)
     whole = bytearray(header)

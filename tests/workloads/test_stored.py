@@ -1,15 +1,24 @@
 """Stored blocks read as a unit sees them, held against the package gguf to the bit."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
+from sailsim.lut_gemv import reference
+from sailsim.lut_gemv.descriptor import Status
+from sailsim.lut_gemv.fast import lut_gemv_blocks
+from sailsim.lut_gemv.trace import decode_tile, read_trace, replay
+from sailsim.sim.files import load_system
+from sailsim.workloads.formats import TENSOR_FORMATS
 from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.weights import ROUNDED, _stored, read_blocks
 
+from .format_tiles import FormatTile, format_tiles
 from .stored_checks import checked, coded_formats, random_blocks, weights
 
 EACH = pytest.mark.parametrize("fmt", coded_formats(), ids=lambda fmt: fmt.name)
@@ -17,23 +26,17 @@ HALF_STEP = 2.0**-11
 """Half a step of fp16, of a number's leading bit."""
 
 
-def test_every_format_with_codes_is_read() -> None:
-    assert {fmt.name for fmt in coded_formats()} == {n for n, f in TENSOR_FORMATS.items() if f.code}
-    with pytest.raises(SailsimError, match="format is 'f16'; allowed is one with codes"):
-        read_blocks(np.zeros((1, 2), np.uint8), TENSOR_FORMATS["f16"])
-
-
 @EACH
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_random_blocks_mean_to_the_bit_what_the_package_says(fmt: TensorFormat, seed: int) -> None:
+def test_random_blocks_mean_to_the_bit_what_the_package_says(fmt, seed):
     row = checked(fmt, random_blocks(fmt, seed)[:4])
     assert row.weights == 4 * 2048
     assert row.different == 0
 
 
 @EACH
-def test_fp16_scales_are_off_by_half_a_step_at_most_and_only_where_products_are(fmt: TensorFormat) -> None:
+def test_fp16_scales_are_off_by_half_a_step_at_most_and_only_where_products_are(fmt):
     row = checked(fmt, random_blocks(fmt, 5))
     if fmt.name in ROUNDED:
         assert 0 < row.scale_error <= HALF_STEP
@@ -43,7 +46,7 @@ def test_fp16_scales_are_off_by_half_a_step_at_most_and_only_where_products_are(
 
 
 @EACH
-def test_a_tile_has_the_stored_codes_and_the_nearest_fp16_scales(fmt: TensorFormat) -> None:
+def test_a_tile_has_the_stored_codes_and_the_nearest_fp16_scales(fmt):
     raw = random_blocks(fmt, 7)[:5]
     exact, tile = read_blocks(raw, fmt), _stored(raw, fmt, "here")
     assert (tile.codes == exact.codes).all()
@@ -56,7 +59,7 @@ def test_a_tile_has_the_stored_codes_and_the_nearest_fp16_scales(fmt: TensorForm
 
 
 @pytest.mark.parametrize(("kind", "at"), [("q6_k", 208), ("q2_k", 82), ("iq4_xs", 0)])
-def test_a_scale_beyond_fp16_is_refused(kind: str, at: int) -> None:
+def test_a_scale_beyond_fp16_is_refused(kind, at):
     fmt = TENSOR_FORMATS[kind]
     raw = random_blocks(fmt, 1)[:1].reshape(1, -1, fmt.block_bytes)
     raw[..., at : at + 2] = np.array([60000], np.float16).view(np.uint8)
@@ -64,7 +67,7 @@ def test_a_scale_beyond_fp16_is_refused(kind: str, at: int) -> None:
         _stored(raw.reshape(1, -1), fmt, "")
 
 
-def test_the_fourth_code_of_tq2_0_is_refused() -> None:
+def test_the_fourth_code_of_tq2_0_is_refused():
     fmt = TENSOR_FORMATS["tq2_0"]
     raw = random_blocks(fmt, 1)[:1]
     raw[0, 3] = 0b11
@@ -73,7 +76,7 @@ def test_the_fourth_code_of_tq2_0_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_every_tensor_of_the_shipped_model_means_to_the_bit_what_the_package_says(smollm2_path) -> None:
+def test_every_tensor_of_the_shipped_model_means_to_the_bit_what_the_package_says(smollm2_path):
     model = open_gguf(smollm2_path)
     seen = set()
     for name, info in model.file.tensors.items():
@@ -82,3 +85,43 @@ def test_every_tensor_of_the_shipped_model_means_to_the_bit_what_the_package_say
             assert (name, row.different) == (name, 0)
             seen.add(info.type)
     assert seen == {"q4_1", "q8_0"}
+
+
+# --- A small trace with a tile of every format, through the reference, the C++ core, the replay ---
+
+
+@pytest.fixture(scope="module")
+def tiles(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> list[FormatTile]:
+    return list(format_tiles(smollm2_path, tmp_path_factory.mktemp("folders")))
+
+
+def test_reference_and_core_agree_and_mean_what_the_formats_say(tiles):
+    for each in tiles:
+        tile = each.tile
+        widths = {
+            "abits": tile.abits, "signed": tile.signed, "nbw": tile.nbw, "group_size": tile.group_size
+        }  # fmt: skip
+        by_reference = reference.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **widths)
+        by_core = lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **widths)
+        assert np.array_equal(by_reference, by_core), tile.name
+        expected = tile.expected()
+        assert tile.finish(by_reference).tobytes() == expected.tobytes(), tile.name
+        assert tile.scales is not None
+        truth = (tile.x * tile.scales.act_scale[:, None].astype(np.float64)) @ each.meaning
+        # fp16 rounds scales and minima by 2^-11 of themselves; with minima two large sums nearly cancel.
+        assert np.abs(expected - truth).max() < 4e-3 * np.abs(truth).max(), tile.name
+
+
+def test_replay_and_unit_agree(format_trace, tiles):
+    trace = read_trace(format_trace)
+    memory = np.zeros(trace.image_bytes, np.uint8)
+    memory[: len(trace.image)] = trace.image
+    unit = load_system("sail-n1").slice_config(rows=4096, cols=4096, arrays=4096, slices=1)
+    for each, result, record in zip(tiles, replay(trace), trace.descriptors, strict=True):
+        expected = each.tile.expected()
+        assert result.matches, each.tile.name
+        assert decode_tile(trace, result.index).code == each.tile.code
+        done = _core.execute_descriptor(unit, record.tobytes(), memory, trace.base)
+        assert (done.status, done.lookups) == (Status.OK, result.lookups), each.tile.name
+        start = int(record["output"]) - trace.base
+        assert memory[start : start + expected.nbytes].tobytes() == expected.tobytes(), each.tile.name

@@ -51,51 +51,6 @@ def test_a_trace_of_a_file_multiplies_its_own_weights(tiny_gguf, tmp_path, unit)
         assert timed.result.lookups == 3 * 8 * (tile.k // 32) * 8
 
 
-def test_slices_cut_the_outputs(tiny_gguf, tmp_path, unit):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    planned(tiny_gguf, tensors="blk.1.ffn_up").write(whole)
-    plan = planned(tiny_gguf, tensors="blk.1.ffn_up", slices=5)
-    plan.write(cut)
-    trace = read_trace(cut)
-    assert trace.header["tiles"] == [f"blk.1.ffn_up[{i}]" for i in range(5)]
-    assert [int(n) for n in trace.descriptors["n"]] == [20, 20, 20, 20, 16]
-    (one,) = replay_timed(read_trace(whole), unit)
-    parts = [timed.result.output for timed in replay_timed(trace, unit)]
-    np.testing.assert_array_equal(np.concatenate(parts, axis=1), one.result.output)
-    assert cut.stat().st_size == pytest.approx(plan.bytes, abs=12000)
-
-
-def test_layers_and_patterns_choose(tiny_gguf):
-    def names(**changes):
-        return [linear.name for linear, _ in planned(tiny_gguf, **changes).matrices]
-
-    assert names(layers=(1, 2), tensors="*.attn_*") == [
-        f"blk.1.{name}" for name in ("attn_q", "attn_k", "attn_v", "attn_output")
-    ]
-    assert names(tensors="token_embd") == ["token_embd"]
-    assert len(names()) == 15
-
-
-def test_a_model_without_weights_says_they_are_synthetic(tmp_path, unit):
-    plan = planned("llama-2-7b", wbits=3, layers=(5, 6), tensors="*.attn_k", slices=32, seed=9)
-    plan.write(tmp_path / "t")
-    trace = read_trace(tmp_path / "t")
-    assert trace.header["model"] == "llama-2-7b"
-    assert trace.header["provenance"]["weights"] == {"blk.5.attn_k": "synthetic Gaussian, seed 9, as w3g128"}
-    assert len(trace) == 32
-    first = next(iter(replay_timed(trace, unit)))
-    assert first.result.matches
-    assert first.result.lookups == 4096 // 32 * 8 * 8
-
-
-def test_a_tile_that_does_not_fit_the_arrays_is_refused_by_the_unit(tiny_gguf, tmp_path):
-    planned(tiny_gguf, tensors="blk.0.attn_q", nbw=6).write(tmp_path / "t")
-    (timed,) = replay_timed(read_trace(tmp_path / "t"), unit_config(rows=32))
-    assert timed.result.status == Status.ERR_CAPACITY
-    assert timed.cycles is None
-    assert "rows" in timed.result.problem
-
-
 def test_every_matrix_has_its_own_formats_codes_blocks_and_minima(tiny_gguf, tmp_path, unit):
     policy = tmp_path / "p.toml"
     policy.write_text(

@@ -10,15 +10,11 @@ from hypothesis import strategies as st
 from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import (
-    DOUBT,
-    SIMULATION,
-    SOFTWARE,
     UBATCH,
     Constants,
     constants,
     format_key,
     kernel_rates,
-    lut_bits,
     packed_parts,
     packings,
     predict_cores,
@@ -26,8 +22,8 @@ from sailsim.sim.backends.cores import (
     step_parts,
     ubatches,
 )
-from sailsim.sim.files import load_system, system_names
-from sailsim.sim.fitted import CORES, N1, Work, core_of, fitted_constants, overlapped, prompt_work
+from sailsim.sim.files import load_system
+from sailsim.sim.fitted import N1, Work, fitted_constants, overlapped, prompt_work
 from sailsim.sim.host import CpuSheet
 from sailsim.sim.point import Point
 from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
@@ -42,8 +38,6 @@ LLAMA = load_model("llama-7b")
 MODEL = load_model("llama-2-7b")
 SAIL = load_system("sail-n1")
 Q4, FOUR = weight_format("q4_k_m"), uniform_format(4, 128)
-LATER = {"graviton3": "neoverse-v1", "graviton4": "neoverse-v2", "axion": "neoverse-v2",
-         "cobalt100": "neoverse-n2", "sail-v2": "neoverse-v2"}  # fmt: skip
 
 
 def scalar(value):
@@ -75,11 +69,6 @@ def test_step_is_the_sum_of_its_closed_forms():
     assert parts["synchronisation"] == pytest.approx(10 * 4 * 1e-3 + 3 * 1e-2)
 
 
-def test_one_thread_reads_what_one_core_has_under_way():
-    parts = step_parts(work(), MACHINE, scalar(1), CONSTANTS, scalar(1))
-    assert parts["weights"] == pytest.approx(1e9 / 2e10)
-
-
 @given(st.floats(0, 10), st.floats(0, 10), st.floats(0, 1))
 def test_overlap_hides_the_shorter(reading, arithmetic, overlap):
     left = sum(overlapped(scalar(reading), scalar(arithmetic), scalar(overlap)))
@@ -99,14 +88,6 @@ def test_more_threads_never_slow_the_products_and_more_context_never_helps(threa
     assert longer.tokens_per_s < few.tokens_per_s
 
 
-def test_shared_cache_is_slower_with_a_batch_only_and_inside_the_band():
-    for batch in (1, 16):
-        own = predict_cores(GRAVITON2, LLAMA, Q4, 64, batch, 512)
-        shared = predict_cores(GRAVITON2, LLAMA, Q4, 64, batch, 512, cache="unified")
-        assert (shared.tokens_per_s < own.tokens_per_s) == (batch > 1)
-        assert own.low <= shared.tokens_per_s
-
-
 @pytest.mark.parametrize("name", format_names())
 def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_assumed(name):
     result = predict_cores(GRAVITON2, LLAMA, weight_format(name), 16)
@@ -114,57 +95,6 @@ def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_as
     assert rate.low <= rate.relative <= rate.high
     assert (rate.kind == "assumed") == any("assumed" in note for note in result.notes)
     assert bool(rate.how) == any("of the measured four-bit rate, the ratio" in note for note in result.notes)
-
-
-def test_models_larger_than_any_fitted_have_a_higher_end_and_say_so():
-    small, large = (predict_cores(GRAVITON2, load_model(name), Q4, 48) for name in ("phi-4", "llama-3.3-70b"))
-    assert large.high / large.tokens_per_s > 1.08 * small.high / small.tokens_per_s
-    assert large.low / large.tokens_per_s == pytest.approx(small.low / small.tokens_per_s)
-    assert [any("70B" in note for note in p.notes) for p in (small, large)] == [False, True]
-
-
-def test_work_adds_up_over_the_operations():
-    ops = decode_step(LLAMA, Q4, 3, 100)
-    sums = Work.of(LLAMA, ops, 3)
-    assert float(sums.gemv_macs) == sum(op.macs for op in ops if op.kind == "gemv")
-    assert float(sums.weight_bytes) == sum(op.weight_bytes for op in ops)
-    assert float(sums.attention_width) == 3 * LLAMA.n_heads
-    assert float(sums.products) == 7 * LLAMA.n_layers + 1
-
-
-def test_every_fitted_constant_says_where_it_comes_from():
-    constants = fitted_constants().quantities()
-    assert len(constants) > 20
-    for name, quantity in constants.items():
-        assert quantity.source, name
-        assert quantity.kind in ("fitted", "assumed"), name
-        assert quantity.low is not None, name
-        assert quantity.low <= quantity.value <= quantity.high, name
-
-
-def test_tables_on_the_cores_take_a_step_a_bit_whatever_the_batch():
-    """T-MAC: twice the bits are twice the steps, and a batch shares none of them."""
-    one, two, four = (
-        predict_cores(GRAVITON2, LLAMA, uniform_format(w, 128), 16, 1, 64, software="t-mac")
-        for w in (1, 2, 4)
-    )
-    rate = fitted_constants().software("t-mac").value("lut_rate")
-    macs = Work.of(LLAMA, decode_step(LLAMA, uniform_format(2, 128), 1, 64), 1).gemv_macs
-    whole = float(macs) * 2 / (rate * 2.5e9 * 16)
-    assert two.parts["kernels"] == pytest.approx(whole)  # the longer of the two stays whole
-    assert four.parts["kernels"] == pytest.approx(2 * two.parts["kernels"])
-    assert one.tokens_per_s > two.tokens_per_s > four.tokens_per_s
-    batch = predict_cores(GRAVITON2, LLAMA, uniform_format(2, 128), 16, 8, 64, software="t-mac")
-    assert batch.parts["kernels"] == pytest.approx(8 * whole)
-    assert any("Cortex-A76" in note for note in two.notes)
-
-
-def test_tables_that_take_none_of_a_formats_types_are_refused():
-    with pytest.raises(
-        SailsimError, match=r"weights are w8g128; allowed for T-MAC's tables are some of q4_0"
-    ):
-        predict_cores(GRAVITON2, LLAMA, uniform_format(8, 128), 16, software="t-mac")
-    assert set(lut_bits().values()) == {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize(
@@ -187,6 +117,15 @@ def test_tables_that_take_none_of_a_formats_types_are_refused():
         ({"instances": None, "prompt": 8}, ["instances", "best", "prompt"]),
         ({"machine": "h100", "prompt": 4, "threads": None}, ["prompt", "h100", "a100, a10g, l4, t4, v100"]),
         ({"machine": "nothing"}, ["nothing", "graviton2"]),
+        *(
+            (
+                {"machine": machine, "software": "ampere"},
+                ["ampere", "allowed on neoverse-", "t-mac"],
+            )
+            for machine in ("graviton3", "graviton4", "axion", "cobalt100")
+        ),
+        ({"software": "t-mac", "fmt": uniform_format(8, 128)}, ["w8g128", "T-MAC's tables", "some of q4_0"]),
+        ({"software": "t-mac", "fmt": FOUR, "prompt": 512}, ["T-MAC's prompts", "Snapdragon X Elite alone"]),
         ({"software": "other"}, ["software", "other", "llama.cpp"]),
         ({"cache": "other"}, ["cache", "other", "unified"]),
     ],
@@ -199,45 +138,12 @@ def test_bad_input_is_one_sentence(change, words):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", system_names())
-def test_every_machine_has_a_core_that_something_is_known_of(name: str) -> None:
-    core = core_of(load_system(name))
-    assert core == LATER.get(name, N1)
-    assert core in CORES
-    assert "llama.cpp" in fitted_constants().known_on(core)
-
-
-def test_constants_are_those_of_the_core() -> None:
-    kernels = {core: float(constants("llama.cpp", Q4, core=core)[0].kernel_rate) for core in CORES}
-    known = fitted_constants()
-    for core, rate in kernels.items():
-        assert rate == known.software("llama.cpp", core).value("kernel_rate_q4_k_m")
-    assert kernels[N1] < kernels["neoverse-n2"] < kernels["neoverse-v2"]
-    older = predict_cores(load_system("graviton2"), LLAMA, Q4, 16)
-    newer = predict_cores(load_system("graviton3"), LLAMA, Q4, 16)
-    assert newer.tokens_per_s > 1.3 * older.tokens_per_s
-
-
-def test_a_format_keeps_its_ratio_and_says_where_it_was_measured() -> None:
-    q8 = weight_format("q8_0")
-    ratio = [float(constants("llama.cpp", q8, core=core)[1].relative) for core in (N1, "neoverse-v1")]
-    assert ratio[0] == ratio[1]
-    notes = predict_cores(load_system("graviton3"), LLAMA, q8, 16).notes
-    assert any("that on neoverse-n1" in note for note in notes)
-
-
-@pytest.mark.parametrize("machine", ["graviton3", "graviton4", "axion", "cobalt100"])
-def test_the_fork_is_refused_where_it_was_not_measured(machine: str) -> None:
-    with pytest.raises(SailsimError, match=r"ampere, allowed on neoverse-.* is one of llama.cpp, t-mac"):
-        predict(machine, LLAMA, Q4, 16, software="ampere")
-
-
 PACKED = Work(*(scalar(v) for v in (2, 1e9, 1e8, 4e9, 0, 64, 100, 32, 70)))
 SERVER = CpuSheet(scalar(2e9), scalar(1e11), scalar(1e10))
 SLOW = Constants(scalar(0.5), scalar(2.0), scalar(1.0), 0.0, scalar(0.0))
 
 
-def test_many_instances_take_what_they_read_together() -> None:
+def test_many_instances_take_what_they_read_together():
     few, many = (packed_parts(PACKED, SERVER, scalar(4), SLOW, scalar(1), scalar(n)) for n in (2, 40))
     alone = 1e9 / 4e10 + 1e8 / 4e10 + 4e9 / 1.6e10
     assert float(sum(few.values())) == pytest.approx(alone)  # 44 ms of reading hide within 277.5
@@ -245,23 +151,7 @@ def test_many_instances_take_what_they_read_together() -> None:
     assert many["kernels"] == few["kernels"]
 
 
-@pytest.mark.parametrize(
-    ("threads", "batch", "tried"),
-    [
-        (64, 1, (1,)),
-        (64, 3, (1, 2, 3)),
-        (64, 100, tuple(range(1, 9))),
-        (7, 8, (1,)),
-        (96, 16, tuple(range(1, 13))),
-    ],
-)
-def test_each_instance_has_a_sequence_and_as_many_threads_as_were_measured(
-    threads: int, batch: int, tried: tuple[int, ...]
-) -> None:
-    assert packings(threads, batch) == tried
-
-
-def test_the_choice_is_the_fastest_of_those_that_are_tried() -> None:
+def test_the_choice_is_the_fastest_of_those_that_are_tried():
     system = load_system("graviton2")
     best = predict_cores(system, MODEL, FOUR, 64, 8, 512, instances=None)
     each = {n: predict_cores(system, MODEL, FOUR, 64, 8, 512, instances=n) for n in packings(64, 8)}
@@ -272,16 +162,7 @@ def test_the_choice_is_the_fastest_of_those_that_are_tried() -> None:
     assert sum(best.parts.values()) == pytest.approx(best.step_s)
 
 
-def test_runners_of_the_whole_server_have_the_best_packing_and_pay_for_its_reading() -> None:
-    found = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", batch=8, threads=64))}
-    packed, single = found["cores-all"], found["cores"]
-    assert packed["tokens_per_s"] > single["tokens_per_s"]
-    assert any("instances side by side" in note for note in packed["notes"])
-    assert packed["traffic"]["weights"] > 1.9 * single["traffic"]["weights"]
-    assert found["cores-all-best"]["tokens_per_s"] >= packed["tokens_per_s"]
-
-
-def test_the_fork_has_rates_of_its_own_for_prompts() -> None:
+def test_the_fork_has_rates_of_its_own_for_prompts():
     fitted = fitted_constants().software("ampere")
     decoding, prompts = (constants("ampere", Q4, prompts=of)[0] for of in (False, True))
     assert prompts.kernel_rate == fitted.value("prompt_rate_q4_k_4") > decoding.kernel_rate
@@ -297,29 +178,6 @@ def test_the_fork_has_rates_of_its_own_for_prompts() -> None:
         float(work.gemv_macs) / (64 * ALTRA.cores.clock.si * fitted.value("prompt_rate_q4_k_4"))
     )
     assert any("measured on an Altra" in note for note in one.notes)
-
-
-def test_several_prompts_are_so_many_rows_and_read_the_weights_once_for_512() -> None:
-    one, four = (prompt_work(LLAMA, Q4, 512, batch, ubatches(512 * batch)) for batch in (1, 4))
-    assert four.weight_bytes == pytest.approx(4 * one.weight_bytes, rel=1e-3)
-    assert prompt_work(LLAMA, Q4, UBATCH // 4, 4).weight_bytes == pytest.approx(one.weight_bytes, rel=1e-3)
-    assert four.attention_macs == 4 * one.attention_macs
-    assert four.rows == 2048
-    # The head has a row of each prompt.
-    head = LLAMA.head.params
-    assert float(four.gemv_macs) - 4 * head == 4 * (float(one.gemv_macs) - head)
-    single, several = (predict_cores(ALTRA, LLAMA, Q4, 64, batch, prompt=512) for batch in (1, 4))
-    assert several.step_s == pytest.approx(4 * single.step_s, rel=0.02)
-    assert several.tokens_per_s == pytest.approx(2048 / several.step_s)
-    assert not any("Single prompts" in note for note in single.notes)
-    assert any("Single prompts" in note for note in several.notes)
-
-
-def test_tables_on_the_cores_have_no_prompt_and_say_so() -> None:
-    with pytest.raises(SailsimError, match="T-MAC's prompts were measured on a Snapdragon X Elite alone"):
-        predict_cores(ALTRA, LLAMA, uniform_format(4, 128), 64, prompt=512, software="t-mac")
-    assert predict_cores(ALTRA, LLAMA, uniform_format(4, 128), 64, software="t-mac").tokens_per_s > 0
-    assert set(SOFTWARE) == {"llama.cpp", "ampere", "t-mac", "neon", "neon-lut"}
 
 
 def test_a_prompt_reads_the_weights_once_for_every_512_tokens():
@@ -362,7 +220,7 @@ def rate(bits: int, group: int = 128, tables: bool = False) -> float:
     return simulated_rate(own, uniform_format(bits, group).base, tables)[0]
 
 
-def test_a_rate_is_that_of_the_fit_and_of_others_between() -> None:
+def test_a_rate_is_that_of_the_fit_and_of_others_between():
     own = fitted_constants().software("neon")
     for bits in (2, 4, 8):
         assert rate(bits) == pytest.approx(own.value(f"kernel_rate_w{bits}"))
@@ -371,28 +229,20 @@ def test_a_rate_is_that_of_the_fit_and_of_others_between() -> None:
 
 
 @pytest.mark.parametrize("tables", [False, True])
-def test_smaller_groups_cost_a_scale_more_each(tables: bool) -> None:
+def test_smaller_groups_cost_a_scale_more_each(tables):
     own = fitted_constants().software("neon-lut" if tables else "neon")
     cost = own.value("lut_group_cycles" if tables else "group_cycles")
     assert cost > 0
     assert 1 / rate(4, 32, tables) - 1 / rate(4, 64, tables) == pytest.approx(cost * (1 / 32 - 1 / 64))
 
 
-def test_tables_take_a_step_a_bit_up_to_four() -> None:
+def test_tables_take_a_step_a_bit_up_to_four():
     steps = [1 / rate(bits, 128, tables=True) for bits in (1, 2, 3, 4)]
     assert steps == pytest.approx([steps[0] * bits for bits in (1, 2, 3, 4)])
     assert rate(8, 128, tables=True) == rate(8)
 
 
-def test_a_rate_that_was_not_run_says_so() -> None:
-    own = fitted_constants().software("neon")
-    found = {bits: simulated_rate(own, uniform_format(bits, 128).base, False) for bits in range(1, 9)}
-    assert [bits for bits, each in found.items() if each[3]] == [2, 4, 8]
-    value, low, high, _ = found[4]
-    assert (low, high) == pytest.approx((value * np.exp(-DOUBT), value * np.exp(DOUBT)))
-
-
-def test_four_rows_share_what_a_pass_has_in_common() -> None:
+def test_four_rows_share_what_a_pass_has_in_common():
     one, _ = constants("neon", uniform_format(4, 128))
     fast = replace(one, overlap=np.asarray(0.0))
 
@@ -406,31 +256,7 @@ def test_four_rows_share_what_a_pass_has_in_common() -> None:
         assert kernels(batch) == pytest.approx(alone * (batch * (1 - one.shared) + passes * one.shared))
 
 
-def test_rows_of_tables_have_less_in_common_than_those_of_dot_products() -> None:
-    """A pass unpacks a weight once for its rows; of look-ups each row has its own: the fit is at its bound.
-    The band has no more than that."""
-    fmt = uniform_format(4, 128)
-    assert 0 == constants("neon-lut", fmt)[0].shared < constants("neon", fmt)[0].shared / 2
-    one, eight = (predict_cores(SAIL, MODEL, fmt, 16, rows, 512, software="neon-lut") for rows in (1, 8))
-    assert fitted_constants().software("neon-lut").constants["shared"].high == 0
-    # So eight rows have the band of one, at both ends.
-    assert eight.high / eight.tokens_per_s == pytest.approx(one.high / one.tokens_per_s, rel=0.003)
-    assert eight.low / eight.tokens_per_s == pytest.approx(one.low / one.tokens_per_s, rel=0.003)
-
-
-def test_the_fastest_software_is_a_measured_one() -> None:
-    band = fitted_constants().software("neon").band("decode")
-    for batch in (1, 8):
-        runs = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", wbits=4, batch=batch))}
-        measured = [runs[name]["tokens_per_s"] for name in ("cores", "cores-ampere", "cores-lut")]
-        assert runs["cores-best"]["tokens_per_s"] == max(measured)
-        assert SIMULATION in runs["cores-neon"]["notes"]
-        found, low, high = (runs["cores-neon"][name] for name in ("tokens_per_s", "low", "high"))
-        # No narrower than the errors of steps that the fit did not see.
-        assert low / found <= band.low * 1.001 < 1 < 1.1 < band.high / 1.001 <= high / found
-
-
-def test_what_it_does_not_know_is_refused_in_a_sentence() -> None:
+def test_what_it_does_not_know_is_refused_in_a_sentence():
     runs = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", weights="f16"))}
     assert "allowed for this project's kernels are codes of 1 to 8 bits" in runs["cores-neon"]["reason"]
     prompts = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", phase="prefill", prompt=32))}
@@ -443,12 +269,25 @@ def test_what_it_does_not_know_is_refused_in_a_sentence() -> None:
     assert "was not measured on neoverse-v2" in elsewhere["cores-neon"]["reason"]
 
 
-@pytest.mark.parametrize(("wbits", "named"), [(2, "T-MAC"), (4, "T-MAC"), (8, "Ampere")])
-def test_it_is_the_fastest_of_those_that_take_the_weights(wbits: int, named: str) -> None:
-    found = {run["runner"]: run for run in evaluate(Point(model="llama-2-7b", wbits=wbits, batch=8))}
-    rates = [found[name]["tokens_per_s"] for name in ("cores", "cores-ampere", "cores-lut")]
-    assert found["cores-best"]["tokens_per_s"] == max(rate for rate in rates if rate is not None)
-    assert named in found["cores-best"]["notes"][0]
-    assert (found["cores-lut"]["tokens_per_s"] is None) == (wbits > 4)
-    if wbits > 4:
-        assert "allowed for T-MAC's tables" in found["cores-lut"]["reason"]
+def test_a_format_keeps_its_ratio_and_says_where_it_was_measured():
+    q8 = weight_format("q8_0")
+    ratio = [float(constants("llama.cpp", q8, core=core)[1].relative) for core in (N1, "neoverse-v1")]
+    assert ratio[0] == ratio[1]
+    notes = predict_cores(load_system("graviton3"), LLAMA, q8, 16).notes
+    assert any("that on neoverse-n1" in note for note in notes)
+
+
+def test_several_prompts_are_so_many_rows_and_read_the_weights_once_for_512():
+    one, four = (prompt_work(LLAMA, Q4, 512, batch, ubatches(512 * batch)) for batch in (1, 4))
+    assert four.weight_bytes == pytest.approx(4 * one.weight_bytes, rel=1e-3)
+    assert prompt_work(LLAMA, Q4, UBATCH // 4, 4).weight_bytes == pytest.approx(one.weight_bytes, rel=1e-3)
+    assert four.attention_macs == 4 * one.attention_macs
+    assert four.rows == 2048
+    # The head has a row of each prompt.
+    head = LLAMA.head.params
+    assert float(four.gemv_macs) - 4 * head == 4 * (float(one.gemv_macs) - head)
+    single, several = (predict_cores(ALTRA, LLAMA, Q4, 64, batch, prompt=512) for batch in (1, 4))
+    assert several.step_s == pytest.approx(4 * single.step_s, rel=0.02)
+    assert several.tokens_per_s == pytest.approx(2048 / several.step_s)
+    assert not any("Single prompts" in note for note in single.notes)
+    assert any("Single prompts" in note for note in several.notes)

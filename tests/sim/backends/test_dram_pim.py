@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 from math import ceil
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +11,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.dram_pim import PHASES, Request, Section, bank_job
 from sailsim.sim.engine import accelerator_of, simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.jobs import Job, Product
+from sailsim.sim.jobs import Job
 from sailsim.sim.point import Point
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.load import load_model
@@ -40,7 +38,7 @@ def job(k: int, n: int, batch: int = 1, **values: float | str) -> Job:
     return bank_job(section(**values), Request(k, n, batch))
 
 
-def test_one_product_by_hand() -> None:
+def test_one_product_by_hand():
     # 2 banks, 3 outputs: 2 an output each; 10 weights of 16 bits in rows of 16 bytes are 8 and 2.
     found = job(10, 3, channels=1, banks=2, row=16, buffer=32, access=8, open=20, tccd=2, compute=3, close=10,
                 cycle=5, write=1, read=4, refresh=0, link=1, link_latency=100)  # fmt: skip
@@ -58,7 +56,7 @@ def test_one_product_by_hand() -> None:
     assert (found.bytes, found.blocks, found.throttled(1.0)) == (0, 1, found.seconds)
 
 
-def test_sums_that_stay_in_registers_by_hand() -> None:
+def test_sums_that_stay_in_registers_by_hand():
     # 2 banks, 6 outputs: 3 each, 2 of them and then 1 have registers. 12 weights of 16 bits are 8 and 4.
     found = job(12, 6, channels=1, banks=2, row=32, buffer=16, access=8, registers=2, lanes=4, open=20,
                 tccd=2, compute=3, close=10, cycle=5, write=1, read=4, refresh=0, link=1, link_latency=100,
@@ -76,22 +74,7 @@ def test_sums_that_stay_in_registers_by_hand() -> None:
     assert found.blocks == 4
 
 
-def test_a_group_of_outputs_takes_as_many_rows_as_its_weights_need() -> None:
-    # 8 outputs with 2 accesses each, in rows of 4: 4 rows.
-    found = job(8, 8 * 512, row=32, buffer=16, access=8, registers=8, open=20, close=10, refresh=0)
-    assert found.counts == (4, 16, 8)
-    assert found.numbers[PHASES.index("rows")] == pytest.approx(4 * max(30e-9, 44.5e-9 - 3e-9))
-
-
-def test_a_bank_waits_for_its_row_cycle() -> None:
-    quick = {"open": 5.0, "close": 5.0, "refresh": 0.0}
-    assert job(1024, 512, cycle=10, **quick).seconds < job(1024, 512, cycle=500, **quick).seconds
-    rows = PHASES.index("rows")
-    found = job(16, 512, cycle=500, **quick)  # one access a row
-    assert found.numbers[rows] == pytest.approx(500e-9)
-
-
-def test_refreshes_and_rows_of_a_batch_take_their_time() -> None:
+def test_refreshes_and_rows_of_a_batch_take_their_time():
     idle, busy = job(4096, 4096, refresh=0), job(4096, 4096, refresh=833.25)  # half of the interval
     assert busy.seconds - busy.numbers[0] == pytest.approx(2 * (idle.seconds - idle.numbers[0]))
     one, eight = job(4096, 4096), job(4096, 4096, batch=8)
@@ -99,17 +82,9 @@ def test_refreshes_and_rows_of_a_batch_take_their_time() -> None:
     assert eight.counts == tuple(8 * count for count in one.counts)
 
 
-def test_sums_that_the_cores_add_up_come_over_the_link() -> None:
-    device, cores = job(4096, 4096), job(4096, 4096, sums="cores")
-    assert (device.blocks, cores.blocks) == (1, 4)
-    assert cores.numbers[0] - device.numbers[0] == pytest.approx(3 * 4096 * 2 / 32e9)
-
-
 @given(k=st.integers(1, 20000), n=st.integers(1, 20000), registers=st.integers(0, 9),
        buffer=st.sampled_from([256, 1024, 2048]))  # fmt: skip
-def test_every_weight_of_a_ragged_product_has_a_place_in_a_row(
-    k: int, n: int, registers: int, buffer: int
-) -> None:
+def test_every_weight_of_a_ragged_product_has_a_place_in_a_row(k, n, registers, buffer):
     found = job(k, n, registers=registers, buffer=buffer)
     opened, accesses, read = found.counts
     owned, turns = ceil(n / 512), ceil(k / (buffer // 2))
@@ -122,26 +97,7 @@ def test_every_weight_of_a_ragged_product_has_a_place_in_a_row(
     assert found.numbers[1] * busy * 1e9 == pytest.approx(groups * inputs)
 
 
-@given(
-    k=st.integers(1, 20000),
-    n=st.integers(1, 20000),
-    batch=st.integers(1, 9),
-    element=st.sampled_from([8, 16, 32]),
-)
-def test_a_ragged_product_reads_every_weight_once_and_never_faster_than_the_multipliers(
-    k: int, n: int, batch: int, element: int
-) -> None:
-    found = job(k, n, batch, element=element)
-    opened, accesses, read = found.counts
-    owned = ceil(n / 512)
-    assert accesses * 256 // element >= batch * owned * k
-    assert opened == read == batch * owned * ceil(k / (2048 * 8 // element))
-    assert found.seconds * 1e9 >= (accesses - opened) * 1.0
-    assert job(k + 1, n, batch, element=element).seconds >= found.seconds
-    assert job(k, n + 1, batch, element=element).seconds >= found.seconds
-
-
-def test_a_step_takes_nothing_of_the_servers_dram_for_weights() -> None:
+def test_a_step_takes_nothing_of_the_servers_dram_for_weights():
     result = simulate_step(SYSTEM, SMALL, Point(system="aim-n1", model=SMALL.name, threads=4))
     assert tuple(result.breakdown) == ("dram", *PHASES, "cores", "sync")
     assert sum(result.breakdown.values()) == pytest.approx(result.step_s)
@@ -150,15 +106,7 @@ def test_a_step_takes_nothing_of_the_servers_dram_for_weights() -> None:
     assert any("16 bits" in note for note in result.notes)
 
 
-def test_its_time_is_that_of_its_own_numbers_whatever_the_points_are() -> None:
-    def phases(**weights: Any) -> list[float]:
-        result = simulate_step(SYSTEM, SMALL, Point(system="aim-n1", model=SMALL.name, **weights))
-        return [result.breakdown[name] for name in PHASES]
-
-    assert phases(wbits=2) == phases(wbits=8) == phases(weights="f16")
-
-
-def test_its_memory_holds_matrices_in_whole_rows() -> None:
+def test_its_memory_holds_matrices_in_whole_rows():
     backend = accelerator_of(SYSTEM)
     stored = backend.stored(SYSTEM, LLAMA, uniform_format(4, 128))
     assert stored is not None
@@ -179,13 +127,6 @@ def test_its_memory_holds_matrices_in_whole_rows() -> None:
     assert backend.stored(SYSTEM, replace(SMALL, n_layers=2), uniform_format(4, 128)).needed < wide.limit  # type: ignore[union-attr]
 
 
-def test_a_product_by_itself_is_of_the_multipliers_numbers() -> None:
-    units: Any = accelerator_of(SYSTEM).units(SYSTEM, Point())
-    assert units.product(Product(4096, 4096, 1, 16, 16, 0)).seconds == job(4096, 4096).seconds
-    with pytest.raises(SailsimError, match=r"4-bit weights .* allowed are 16 bits for both"):
-        units.product(Product(4096, 4096, 1, 4, 8, 0))
-
-
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -201,7 +142,7 @@ def test_a_product_by_itself_is_of_the_multipliers_numbers() -> None:
         (quantity("activate", "3", "ns"), "accelerator.activate is not"),
     ],
 )
-def test_a_bad_section_is_one_sentence(line: str, words: str, tmp_path: Path) -> None:
+def test_a_bad_section_is_one_sentence(line, words, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(f'extends = "aim-n1"\nname = "mine"\n[accelerator]\n{line}\n')
     with pytest.raises(SailsimError) as caught:

@@ -47,7 +47,7 @@ def words_of(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_an_accelerator_is_named_in_its_module_and_its_data_alone(name: str) -> None:
+def test_an_accelerator_is_named_in_its_module_and_its_data_alone(name):
     own = ROOT / "sim_ext" / "sim" / "backends" / f"{name}.py"
     assert own.is_file()
     assert not named(words_of(name), own)

@@ -7,29 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.gpu_problem import CARDS, NEAREST
-from calibration.prompt_problem import SIXTEEN_BIT_CARDS
-from sailsim.analysis.results.runs import runners, runs
+from sailsim.analysis.results.runs import runners
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.roofline import (
     OF_SERVING,
-    OF_THE_FIT,
     GpuConstants,
     GpuSheet,
     gpu_roofline,
-    measured_on,
     predict_card,
     predict_requests,
     prompts_seconds,
     serving_constants,
     step_parts,
-    taken_over,
     unmeasured,
 )
 from sailsim.sim.files import card_names, load_card, load_machine, system_names
 from sailsim.sim.fitted import Work, fitted_constants, prompt_work
-from sailsim.sim.point import Point
 from sailsim.sim.vary import vary
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import uniform_format, weight_format
@@ -216,34 +210,6 @@ def test_what_a_card_does_with_formats_by_their_kind():
     assert uniform.parts["kernels"] == pytest.approx(kernels["q4_k_m"], rel=0.01)
 
 
-@pytest.mark.parametrize("card", card_names())
-def test_every_card_answers_and_says_what_it_lacks(card):
-    result = predict_card(load_card(card), LLAMA, Q4, 8, 256)
-    assert sum(result.parts.values()) == pytest.approx(result.step_s)
-    assert result.low < result.tokens_per_s < result.high
-    assert any("No measurement" in note for note in result.notes) == (card in ("l40s", "h100"))
-    assert any("weak baseline for a batch" in note for note in result.notes)
-    half = predict_card(load_card(card), load_model("gemma-2b"), weight_format("f16"))
-    assert bool(half.notes) == (card not in ("a10g", "l4", "a100"))
-
-
-@pytest.mark.parametrize("card", card_names())
-@pytest.mark.parametrize("batch", [1, 8, 32])
-def test_serving_kernels_stay_below_the_roofline_and_beat_llama_cpp_in_a_batch(card, batch):
-    sheet = load_card(card)
-    roof = gpu_roofline(sheet, LLAMA, Q4, batch, 256)
-    serving = predict_card(sheet, LLAMA, Q4, batch, 256, software="serving")
-    assert serving.low < serving.tokens_per_s < serving.high
-    assert serving.tokens_per_s < roof
-    assert predict_card(sheet, LLAMA, Q4, batch, 256).tokens_per_s < roof
-    if batch > 1:
-        assert serving.tokens_per_s > predict_card(sheet, LLAMA, Q4, batch, 256).tokens_per_s
-    # Where it was not measured the band reaches to the roofline and says so.
-    assert bool(serving.notes) == (card != "a100")
-    if card != "a100":
-        assert serving.high >= roof * 0.999
-
-
 def test_roofline_is_every_byte_once_or_the_peak():
     card = load_card("a100")
     work = Work.of(LLAMA, decode_step(LLAMA, Q4, 1, 64), 1)
@@ -252,20 +218,6 @@ def test_roofline_is_every_byte_once_or_the_peak():
     big = Work.of(LLAMA, decode_step(LLAMA, Q4, 2048, 1), 2048)
     macs = float(big.gemv_macs + big.attention_macs)
     assert gpu_roofline(card, LLAMA, Q4, 2048, 1) == pytest.approx(2048 / (macs / (card.fp16_flops.si / 2)))
-
-
-def test_a_cards_band_is_that_of_its_test():
-    """Sixteen bits, one sequence and batches have bands of their own; up to eight rows go one by one."""
-    card, bands = load_card("a100"), fitted_constants().gpu
-    for fmt, test in ((weight_format("f16"), "f16"), (Q4, "decode")):
-        found, band = predict_card(card, LLAMA, fmt), bands.band(test)
-        ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
-        assert ends == pytest.approx((band.low, band.high))
-    batch, band = predict_card(card, LLAMA, Q4, 4), bands.band("batched")
-    assert batch.low < batch.tokens_per_s * band.low
-    assert batch.high > batch.tokens_per_s * band.high
-    kernels = [predict_card(card, LLAMA, Q4, rows).parts["kernels"] for rows in (8, 9)]
-    assert kernels[0] > 1.5 * kernels[1]
 
 
 def test_launches_are_of_every_layer_in_nanoseconds():
@@ -281,24 +233,7 @@ def test_launches_are_of_every_layer_in_nanoseconds():
         assert 1e-4 < found.step_s < 1
 
 
-@pytest.mark.parametrize("card", measured_on("prompt_share"))
-def test_a_cards_prompt_is_its_share_of_the_peak(card: str) -> None:
-    sheet, fitted = load_card(card), fitted_constants().gpu
-    found = predict_card(sheet, LLAMA, Q4, prompt=1024)
-    work = prompt_work(LLAMA, Q4, 1024, reads=2)
-    macs = float(work.gemv_macs + work.attention_macs)
-    rate = fitted.value(f"prompt_share_{card}") * sheet.fp16_flops.si / 2
-    assert found.parts["kernels"] == pytest.approx(macs / rate)
-    read = 2 * float(prompt_work(LLAMA, Q4, 1024).weight_bytes)
-    assert found.parts["weights"] == pytest.approx(
-        read / (fitted.value(f"read_share_{card}") * sheet.memory_bandwidth.si)
-    )
-    assert sum(found.parts.values()) == pytest.approx(found.step_s)
-    assert found.tokens_per_s == pytest.approx(1024 / found.step_s)
-    assert found.low < found.tokens_per_s < found.high
-
-
-def test_a_prompt_that_nobody_measured_has_no_number() -> None:
+def test_a_prompt_that_nobody_measured_has_no_number():
     for name, card in ((name, load_card(name)) for name in card_names()):
         assert (unmeasured(card, Q4, "llama.cpp") is None) == (name in ("v100", "t4", "a10g", "l4", "a100"))
         assert (unmeasured(card, F16, "llama.cpp") is None) == (name in ("a10g", "l4", "a100"))
@@ -353,46 +288,6 @@ def test_cores_under_another_name_have_the_same_numbers(tmp_path, name):
     assert answers(extended(tmp_path, name), asked, formats) == answers(name, asked, formats)
 
 
-def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
-    path = extended(tmp_path, "l4")
-    said = "The kernels of other are taken over from l4: read_share, prompt_share, prompt_share_f16."
-    for fmt, asked in (
-        (FORMATS[0], {}),
-        (F16, {}),
-        (FORMATS[0], {"prompt": 512}),
-        (F16, {"batch": 4, "requests": (64, 64)}),
-        (FORMATS[0], {"software": "serving"}),
-    ):
-        other, shipped = (predict(machine, MODEL, fmt, **asked).notes for machine in (path, "l4"))
-        assert [note for note in other if note not in shipped] == [said]
-    own = '[kernels]\nread_share = { value = 0.5, unit = "ratio", source = "a test", kind = "measured" }\n'
-    (said,) = taken_over(load_card(extended(tmp_path, "l4", own)))
-    assert said == "The kernels of other are taken over from l4: prompt_share, prompt_share_f16."
-
-
-def test_the_files_have_what_the_fit_found():
-    fit = fitted_constants().gpu.constants
-    of_card = {"read_share": CARDS, "prompt_share": CARDS, "prompt_share_f16": SIXTEEN_BIT_CARDS}
-    expected = {(card, name): fit[f"{name}_{card}"] for name, cards in of_card.items() for card in cards}
-    expected["v100", "batch_rate"] = fit["batch_rate_v100"]
-    expected |= {("a100", name): fit[name] for name in fit if name.endswith("_w4")}
-    measured = {}
-    for card in card_names():
-        for name, own in load_card(card).kernels:
-            if own is not None and own.kind == "fitted":
-                measured[card, name] = own
-                assert own.source == OF_THE_FIT
-    assert measured.keys() == expected.keys()
-    for key, own in measured.items():
-        assert (own.value, own.unit, own.low, own.high) == (
-            expected[key].value, expected[key].unit, expected[key].low, expected[key].high)  # fmt: skip
-    for name, cards in NEAREST.items():
-        for card, near in cards.items():
-            values = [fit[f"{name}_{other}"].value for other in near]
-            product = values[0] * values[-1]
-            assert getattr(load_card(card).kernels, name).value == pytest.approx(product**0.5, rel=1e-12)
-
-
 def test_a_card_without_constants_has_those_of_the_measured_ones():
     bare = load_card("l4").model_copy(update={"name": "bare", "kernels": type(load_card("l4").kernels)()})
     found = roofline.constants(bare, FORMATS[0])
@@ -428,7 +323,7 @@ def test_a_users_own_constant_is_no_fits_to_move():
 
 
 @pytest.mark.parametrize("batch", [1, 8, 32])
-def test_the_work_of_a_step(batch: int) -> None:
+def test_the_work_of_a_step(batch):
     ops = decode_step(QWEN, uniform_format(4, 128), batch, 512)
     work = Work.of(QWEN, ops, batch)
     one = 2048 * 768
@@ -441,40 +336,3 @@ def test_the_work_of_a_step(batch: int) -> None:
     of_experts = 48 * 3 * touched * (one / 2 + one / 128 * 2)
     others = sum(op.weight_bytes for op in ops if not op.spread)
     assert work.weight_bytes == pytest.approx(of_experts + others)
-
-
-@pytest.mark.parametrize("card", ["v100", "a100"])
-@pytest.mark.parametrize("batch", [1, 4, 12, 40])
-def test_a_card_multiplies_an_expert_with_the_rows_that_chose_it(card: str, batch: int) -> None:
-    """As if the step's experts were matrices of a dense model with so many rows."""
-    work = Work.of(QWEN, decode_step(QWEN, Q4, batch, 512), batch)
-    sheet, c = GpuSheet.of(load_card(card)), roofline.constants(load_card(card), Q4)
-    whole = step_parts(work, sheet, c)["kernels"]
-    nothing = replace(work, expert_macs=work.expert_macs * 0)
-    rest = replace(nothing, gemv_macs=work.gemv_macs - work.expert_macs)
-    alone = replace(
-        nothing, gemv_macs=work.expert_macs, attention_macs=work.attention_macs * 0, rows=work.expert_rows
-    )
-    apart = sum(step_parts(part, sheet, c)["kernels"] for part in (rest, alone))
-    assert whole == pytest.approx(apart)
-    # Eight rows or fewer of each expert go one by one, whatever the batch.
-    together = step_parts(replace(nothing, gemv_macs=work.gemv_macs), sheet, c)["kernels"]
-    assert (whole == pytest.approx(together)) == (batch == 1)
-
-
-def test_every_runner_runs_experts() -> None:
-    found = runs(Point(model="gpt-oss-20b", batch=4))
-    ran = [run for run in found if run.tokens_per_s]
-    assert {run.kind for run in ran} == {"accelerator", "cores", "card"}
-    read = {
-        round(run.traffic["weights"] / 1e6)
-        for run in ran
-        if run.kind != "accelerator" and run.format == "w4g128" and run.instances in (None, 1)
-    }
-    assert len(read) == 1
-    # Of several processes, each touches the experts of its own sequences alone, but reads them for itself.
-    shared = [run for run in ran if (run.instances or 1) > 1]
-    for run in shared:
-        assert 1 < run.traffic["weights"] / 1e6 / next(iter(read)) <= run.instances
-    for run in ran:
-        assert any("uniformly" in note for note in run.notes), run.runner

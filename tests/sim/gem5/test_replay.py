@@ -1,8 +1,6 @@
 """Timelines of the core's sequencer and of gem5's unit are one picture; a replay's order between tensors."""
 
 import os
-from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,21 +11,17 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.binary import VARIABLE, Gem5
+from sailsim.sim.gem5.binary import VARIABLE, Gem5, in_lines, last_tick, read_dumps
 from sailsim.sim.gem5.replay import (
     ORDERS,
     Phase,
     TileTimeline,
-    both_timelines,
     core_timeline,
     gem5_timeline,
-    phase_times,
     phases_of,
     read_groups,
 )
 from sailsim.sim.system import System
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -61,22 +55,7 @@ def printed(timeline: TileTimeline) -> str:
     )
 
 
-def test_bars_add_up_and_do_not_overlap(system: System, tile: Tile) -> None:
-    found = core_timeline(system, tile)
-    assert len(found.groups) == 2 * 18  # two passes
-    bars = found.bars()
-    table = np.array(found.groups)
-    for column, phase in enumerate(("build", "lookup", "convert", "write_back"), start=5):
-        assert sum(length for _, length in bars[phase]) == table[:, column].sum() > 0
-    # Computing is one thing after the other, and so is what the port does.
-    for phases in (("build", "lookup", "convert"), ("load", "write_back")):
-        lane = sorted(bar for phase in phases for bar in bars[phase])
-        assert all(a + n <= b for (a, n), (b, _) in pairwise(lane))
-    assert len(bars["write_back"]) == 2
-    assert found.end == max(start + length for start, length in bars["write_back"])
-
-
-def test_weights_that_arrive_at_the_same_cycles_give_the_same_picture(system: System, tile: Tile) -> None:
+def test_weights_that_arrive_at_the_same_cycles_give_the_same_picture(system, tile):
     found = core_timeline(system, tile)
     again = core_timeline(system, tile, arrivals=[row[3] for row in found.groups])
     assert again == found
@@ -87,7 +66,7 @@ def test_weights_that_arrive_at_the_same_cycles_give_the_same_picture(system: Sy
     assert late.groups[:20] == found.groups[:20]
 
 
-def test_what_a_unit_prints_is_read_back(system: System, tile: Tile, tmp_path: Path) -> None:
+def test_what_a_unit_prints_is_read_back(system, tile, tmp_path):
     found = core_timeline(system, tile)
     path = tmp_path / "debug.txt"
     path.write_text("0: system.units: rung\n" + printed(found))
@@ -102,25 +81,8 @@ def test_what_a_unit_prints_is_read_back(system: System, tile: Tile, tmp_path: P
         read_groups(tmp_path / "absent")
 
 
-def test_a_tile_in_gem5_is_stored_and_not_simulated_again(
-    system: System, tile: Tile, tmp_path: Path, fake_gem5: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = core_timeline(system, tile)
-    groups, log = tmp_path / "groups.txt", tmp_path / "runs.log"
-    groups.write_text(printed(expected))
-    monkeypatch.setenv("FAKE_GEM5_GROUPS", str(groups))
-    monkeypatch.setenv("FAKE_GEM5_LOG", str(log))
-    monkeypatch.delenv("FAKE_GEM5", raising=False)
-    for _ in range(2):
-        simulated, predicted = both_timelines(Gem5(fake_gem5), "sail-n1", system, tile, tmp_path / "out")
-        assert predicted == expected
-        assert simulated.groups == expected.groups
-        assert (simulated.before, simulated.after) == (1800, 1800)  # a microsecond each
-    assert len(log.read_text().splitlines()) == 1
-
-
 @pytest.mark.gem5
-def test_gem5_s_unit_and_the_core_draw_the_same_picture(system: System, tile: Tile, tmp_path: Path) -> None:
+def test_gem5_s_unit_and_the_core_draw_the_same_picture(system, tile, tmp_path):
     if not os.environ.get(VARIABLE):
         pytest.skip(f"{VARIABLE} names no gem5 binary")
     simulated = gem5_timeline(Gem5(), system, tile, tmp_path)
@@ -134,7 +96,7 @@ BLOCK = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn
 NAMES = [f"blk.{block}.{kind}.weight[{i}]" for block in (3, 4) for kind in BLOCK for i in range(2)]
 
 
-def test_tensors_of_a_step_that_multiply_one_vector_go_together() -> None:
+def test_tensors_of_a_step_that_multiply_one_vector_go_together():
     found = phases_of([*NAMES, "output.weight[0]", "output.weight[1]"], "step")
     assert found == [
         Phase("blk.3.attn_q, attn_k, attn_v", 6),
@@ -149,20 +111,8 @@ def test_tensors_of_a_step_that_multiply_one_vector_go_together() -> None:
     ]
 
 
-def test_experts_go_as_their_tensors_do() -> None:
-    names = ["blk.0.ffn_gate_exps.weight", "blk.0.ffn_up_exps.weight", "blk.0.ffn_down_exps.weight"]
-    assert [phase.end for phase in phases_of(names, "step")] == [2, 3]
-
-
-def test_each_tensor_waits_for_the_one_before() -> None:
-    found = phases_of(NAMES, "tensor")
-    assert [phase.end for phase in found] == list(range(2, 2 * len(BLOCK) * 2 + 1, 2))
-    assert found[0].name == "blk.3.attn_q.weight"
-    assert phases_of(["tile"], "tensor") == [Phase("tile", 1)]
-
-
 @given(st.lists(st.text(min_size=1), min_size=1), st.sampled_from(ORDERS))
-def test_every_tile_is_in_one_phase(names: list[str], order: str) -> None:
+def test_every_tile_is_in_one_phase(names, order):
     ends = [phase.end for phase in phases_of(names, order)]
     assert ends == sorted(set(ends))
     assert (ends[0] >= 1, ends[-1]) == (True, len(names))
@@ -176,14 +126,32 @@ def test_every_tile_is_in_one_phase(names: list[str], order: str) -> None:
         (["a"], "random", "order is 'random'; allowed are tensor, step"),
     ],
 )
-def test_what_cannot_be_ordered(names: list[str], order: str, says: str) -> None:
+def test_what_cannot_be_ordered(names, order, says):
     with pytest.raises(SailsimError, match=says):
         phases_of(names, order)
 
 
-def test_a_phase_lasts_from_the_first_ring_to_the_last_answer() -> None:
-    tiles = [{"rung_ps": ring, "answered_ps": ring + took} for ring, took in ((5, 10), (6, 1), (20, 3))]
-    assert phase_times([Phase("a", 2), Phase("b", 3)], tiles) == [
-        {"name": "a", "tiles": 2, "start_ps": 5, "end_ps": 15},
-        {"name": "b", "tiles": 1, "start_ps": 20, "end_ps": 23},
-    ]
+# --- What is read out of gem5's output and statistics ---
+
+END = "sailsim-gem5: exiting with last active thread context at 42 ps, exit status 0"
+
+
+@pytest.mark.parametrize(
+    "line", [END, "measured part begins after 1.50 s of processor time", "checkpoint at 5 ps in a"]
+)
+def test_a_line_of_ours_behind_one_that_did_not_end_is_a_line_of_its_own(line):
+    assert in_lines(f"7{line}\nx\n{line}\n") == f"7\n{line}\nx\n{line}\n"
+    assert last_tick(in_lines(f"4242{END}\n")) == 42
+
+
+def test_dumps_of_statistics(tmp_path):
+    path = tmp_path / "stats.txt"
+    begin, end = (f"---------- {word} Simulation Statistics   ----------\n" for word in ("Begin", "End"))
+    begin = begin.replace("   -", " -")
+    first = f"{begin}system.units0.tiles   1   # Tiles (Count)\n{end}"
+    second = f"\n{begin}system.units0.tiles   3   # (Count)\nsystem.text   word   # text\n"
+    path.write_text(first + second + end)
+    assert read_dumps(path) == [{"system.units0.tiles": 1}, {"system.units0.tiles": 3}]
+    path.write_text(first + second)  # cut off
+    assert read_dumps(path) == []
+    assert read_dumps(tmp_path / "absent") == []

@@ -1,5 +1,6 @@
 """What gem5's Python scripts do before gem5 itself is asked for anything: its modules are stood in for."""
 
+import ast
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -10,8 +11,10 @@ from unittest.mock import MagicMock
 
 import pytest
 
+from sailsim.lut_gemv.descriptor import UNITS_MAX
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import configs_path, machine_json
+from sailsim.sim.gem5.decode import ADDRESS
 
 SCRIPTS = ("core", "hierarchy", "machine", "bare_metal")
 
@@ -48,16 +51,14 @@ def built_by(
 
 
 @pytest.mark.parametrize("units", [0, -1, 65])
-def test_a_number_of_units_that_cannot_be_is_refused(script: Any, spec: Any, units: int) -> None:
+def test_a_number_of_units_that_cannot_be_is_refused(script, spec, units):
     for build in built_by(script, spec, units):
         with pytest.raises(ValueError, match=rf"^units is {units}; allowed: 1\.\.64$"):
             build()
 
 
 @pytest.mark.parametrize(("units", "count"), [(None, 32), (1, 1), (64, 64)])
-def test_units_are_as_many_as_asked_for_or_one_a_slice(
-    script: Any, spec: Any, units: Any, count: int
-) -> None:
+def test_units_are_as_many_as_asked_for_or_one_a_slice(script, spec, units, count):
     for build in built_by(script, spec, units):
         unit = script("m5.objects").SailPimUnit
         unit.reset_mock()
@@ -69,9 +70,7 @@ def test_units_are_as_many_as_asked_for_or_one_a_slice(
     ("machine", "channels", "burst", "between", "groups"),
     [("sail-n1", 8, 2.5, 5.0, 4), ("graviton3", 16, 64 / 4.8 / 4, 5.0, 4)],
 )
-def test_dram_is_the_system_files(
-    script: Any, tmp_path: Path, machine: str, channels: int, burst: float, between: float, groups: int
-) -> None:
+def test_dram_is_the_system_files(script, tmp_path, machine, channels, burst, between, groups):
     """A channel of DDR5 is two sub-channels in gem5, whose accesses the file has as taking turns."""
     (tmp_path / "machine.json").write_text(machine_json(load_system(machine)))
     spec = script("hierarchy").load(tmp_path / "machine.json")
@@ -88,7 +87,36 @@ def test_dram_is_the_system_files(
     assert (found["burst_length"] * found["devices_per_rank"], found["bank_groups_per_rank"]) == (64, groups)
 
 
-def test_channels_that_cannot_take_turns_are_refused(script: Any, spec: Any) -> None:
+def test_channels_that_cannot_take_turns_are_refused(script, spec):
     spec["memory"]["channels"] = 12
     with pytest.raises(ValueError, match="over 12 slices or channels; gem5 allows a power of two"):
         script("machine").build(spec, cpu=None)
+
+
+# --- Numbers that gem5's scripts and its module each have to say themselves are the same ---
+
+ROOT = Path(__file__).parents[3]
+
+
+def constants(path: str) -> dict[str, int]:
+    """The numbers that a file of gem5's Python gives a name, those of parameters' defaults too."""
+    found = {}
+    for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            value = node.value.args[0] if isinstance(node.value, ast.Call) and node.value.args else node.value
+            if isinstance(value, ast.Constant) and isinstance(value.value, int):
+                found[node.targets[0].id] = value.value
+    return found
+
+
+def test_the_scripts_map_the_doorbells_where_the_decoder_rings_them():
+    scripts = constants("gem5-configs/hierarchy.py")
+    assert scripts["DOORBELL_VIRTUAL"] == constants("sim_ext/gem5/SailCPU.py")["doorbell"]
+
+
+def test_the_scripts_allow_as_many_units_as_the_instruction_can_name():
+    assert constants("gem5-configs/hierarchy.py")["UNITS_MAX"] == UNITS_MAX
+
+
+def test_the_scripts_put_an_image_where_the_program_is_told():
+    assert constants("gem5-configs/preload.py")["ADDRESS"] == ADDRESS

@@ -11,17 +11,7 @@ from sailsim.base.atomic import read_records
 from sailsim.sim import dram
 from sailsim.sim.dram import OPEN_LOAD
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.validation import (
-    ALONE,
-    CODES,
-    Comparison,
-    Load,
-    drawn,
-    drawn_tiles,
-    shared_bandwidth,
-    summarise,
-)
-from sailsim.sim.memory_path import memory_paths
+from sailsim.sim.gem5.validation import ALONE, Load, drawn, drawn_tiles, shared_bandwidth
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.tiles import PimUnits
 
@@ -31,26 +21,6 @@ SAIL = load_system("sail-n1")
 
 def committed(name: str) -> Any:
     return read_records(ROOT / "analysis" / "data" / "gem5" / name)
-
-
-def test_tiles_are_drawn_by_their_seed_and_of_all_kinds() -> None:
-    shapes = drawn(5, 204)
-    assert shapes == drawn(5, 204)
-    assert shapes[:20] == drawn(5, 20)
-    assert len(set(shapes) - set(drawn(6, 204))) == 204
-    assert {each.code for each in shapes} == set(CODES)
-    ks, ns, batches, wbits, abits, nbws, groups, scaled = zip(*(each.fields for each in shapes), strict=True)
-    assert set(wbits) == set(range(2, 9))
-    assert set(abits) == set(range(4, 9))
-    assert set(nbws) == {2, 3, 4, 5}
-    assert (min(ks) >= 8, max(ks) < 724, min(ns) >= 4, max(ns) < 363, {*batches} == {*range(1, 12)}) == (
-        True,
-    ) * 5
-    assert all((size > 0) == scales for size, scales in zip(groups, scaled, strict=True))
-    assert 80 < sum(scaled) < 124
-    one, other = (drawn_tiles(shapes[:3], seed) for seed in (1, 2))
-    assert [tile.name for tile in one] == [tile.name for tile in other]
-    assert not (one[0].x == other[0].x).all()
 
 
 def committed_tiles(load: Load) -> list[dict[str, Any]]:
@@ -64,7 +34,7 @@ def committed_tiles(load: Load) -> list[dict[str, Any]]:
     ]
 
 
-def test_the_committed_tiles_alone_agree() -> None:
+def test_the_committed_tiles_alone_agree():
     rows = committed_tiles(ALONE)
     assert len(rows) >= 204
     assert all(row["correct"] and row["phases_equal"] for row in rows)
@@ -83,7 +53,7 @@ def test_the_committed_tiles_alone_agree() -> None:
 @pytest.mark.parametrize(
     ("units", "streams", "offset"), [(1, 16, 0), (1, 16, 1 << 20), (5, 16, 0), (5, 16, 1 << 20), (5, 0, 0)]
 )
-def test_tiles_beside_others_agree_in_the_median(units: int, streams: int, offset: int) -> None:
+def test_tiles_beside_others_agree_in_the_median(units, streams, offset):
     """What a unit and a reader lose by closing each other's rows is not modelled: the worst is far off."""
     rows = committed_tiles(Load(units, streams, stream_offset=offset))
     errors = [row["error"] for row in rows]
@@ -97,7 +67,7 @@ def test_tiles_beside_others_agree_in_the_median(units: int, streams: int, offse
         assert off < 0.45 * row["gem5_cycles"] + row["refreshes"] * refresh
 
 
-def test_the_committed_data_are_of_this_engine() -> None:
+def test_the_committed_data_are_of_this_engine():
     """Tiles of the engine as it is now take the cycles that were compared."""
     rows = {row["tile"]: row for row in committed_tiles(ALONE)}
     seed = committed("validation.jsonl")["seed"]
@@ -108,7 +78,7 @@ def test_the_committed_data_are_of_this_engine() -> None:
         assert rows[tile.name]["engine_cycles"] == pytest.approx(seconds * units.clock, abs=1.1)
 
 
-def test_the_committed_bandwidths_are_of_this_engine() -> None:
+def test_the_committed_bandwidths_are_of_this_engine():
     rows = committed("dram.jsonl")["rows"]
     for row in rows:
         case = (row["units"], row["streams"], row["stream_gb_s"])
@@ -127,9 +97,7 @@ def test_the_committed_bandwidths_are_of_this_engine() -> None:
     assert median(abs(row["error"]) for row in random) < 0.08
 
 
-def test_the_load_at_which_waits_end_is_where_one_unit_waits_as_in_gem5(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_load_at_which_waits_end_is_where_one_unit_waits_as_in_gem5(monkeypatch):
     """The fit of `OPEN_LOAD`: one unit, whose wait is nothing but that behind readers at random times."""
     rows = [row for row in committed("dram.jsonl")["rows"] if row["units"] == 1 and row["times"] == "random"]
 
@@ -142,28 +110,3 @@ def test_the_load_at_which_waits_end_is_where_one_unit_waits_as_in_gem5(
         return sum(log(rate / 1e9 / row["gem5_gb_s"]) ** 2 for rate, row in zip(found, rows, strict=True))
 
     assert min((0.8, 0.85, 0.9, 0.95, 0.98), key=off) == OPEN_LOAD.value == 0.9
-
-
-def test_units_beside_streams() -> None:
-    one = memory_paths(SAIL)[1].rate
-    assert shared_bandwidth(SAIL, 1, 0, 0.0) == (pytest.approx(one), 0.0)
-    slower = [shared_bandwidth(SAIL, 1, streams, 4.0)[0] for streams in (1, 8, 16, 24)]
-    assert sorted(slower, reverse=True) == slower
-    assert slower[0] < one
-    # More than the DRAM gives: everything is used, and nobody gets more than it asks for.
-    units, readers = shared_bandwidth(SAIL, 32, 16, 8.0)
-    assert units + readers == pytest.approx(204.8e9 * (1 - 350 / 7800))
-    assert readers <= 128e9
-
-
-def test_a_summary_names_the_worst() -> None:
-    def compared(cycles: int, tile: str) -> Comparison:
-        load = Load(units=5, streams=16, stream_offset=1 << 20)
-        return Comparison("row_dfm", load, tile, {"build": 1}, {"build": 1}, 100.0, cycles, True)
-
-    found = summarise([compared(100, "a"), compared(80, "b"), compared(101, "c")])
-    assert found.worst_error == pytest.approx(0.25)
-    assert found.worst_tile == "b on row_dfm, 5 at a time beside 16 streams from 1024 KiB on"
-    assert found.median_error == pytest.approx(1 / 101)
-    assert found.all_phases_equal
-    assert (str(ALONE), str(Load(streams=8))) == ("alone", "beside 8 streams")

@@ -1,17 +1,22 @@
 """Plans as TOML: what a file may say, where its paths lead, and a sentence for everything else."""
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.plan.file import parse_plan, preset_plan, read_plan
-from sailsim.sim.plan.plan import Span
+from sailsim.sim.plan.file import expand, parse_plan, preset_plan, read_plan
+from sailsim.sim.plan.plan import LARGEST_PLAN, Axis, Part, Plan, Span, plan_of
+from sailsim.sim.plan.sample import METHODS, Sample
 from sailsim.sim.point import Point
+
+from ...examples import examples
 
 WHOLE = """
 title = "All that a plan may say"
@@ -34,7 +39,7 @@ threads = [16, 32]
 """
 
 
-def test_a_file_says_axes_groups_and_what_is_fixed() -> None:
+def test_a_file_says_axes_groups_and_what_is_fixed():
     plan = parse_plan(WHOLE, "plan.toml", Path("there"))
     points = plan.points
     assert plan.beside == ("aim-n1", "there/mine/card.toml")
@@ -48,40 +53,7 @@ def test_a_file_says_axes_groups_and_what_is_fixed() -> None:
     assert {(point.batch, point.threads) for point in points} == {(1, 16), (8, 32)}
 
 
-def test_parts_share_what_is_fixed_around_them() -> None:
-    text = """
-    [fixed]
-    model = "smollm2-135m"
-    [[part]]
-    axes.batch = [1, 8]
-    fixed.threads = 4
-    [[part]]
-    axes.wbits = [2]
-    """
-    points = parse_plan(text, "p").points
-    assert points == [
-        Point(model="smollm2-135m", batch=1, threads=4),
-        Point(model="smollm2-135m", batch=8, threads=4),
-        Point(model="smollm2-135m", wbits=2),
-    ]
-
-
-def test_a_range_without_a_step_is_a_span_of_a_sample() -> None:
-    text = """
-    [axes]
-    batch = { from = 1, to = 64, scale = "log" }
-    pim.clock = { from = 1, to = 4 }
-    [sample]
-    method = "sobol"
-    points = 8
-    seed = 3
-    """
-    plan = parse_plan(text, "p")
-    assert [axis.span for axis in plan.parts[0].axes] == [Span(1, 64, True, True), Span(1, 4, False, False)]
-    assert len(plan.points) == 8
-
-
-def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     (tmp_path / "plans").mkdir()
     (tmp_path / "mine.toml").write_text('extends = "sail-n1"\nname = "mine"\ntitle = "Mine"\n')
     (tmp_path / "sub.toml").write_text('extends = "row_dfm"\nname = "sub"\ntitle = "Sub"\n')
@@ -108,7 +80,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_plan("plan.toml")[0].points[0].system == "../mine.toml:llc.slices=16"
 
 
-def test_the_preset_is_a_plan_of_the_points_that_it_always_had() -> None:
+def test_the_preset_is_a_plan_of_the_points_that_it_always_had():
     points = preset_plan("paper").points
     text = json.dumps([point.question() for point in points])
     assert len(points) == 297
@@ -172,7 +144,7 @@ def test_the_preset_is_a_plan_of_the_points_that_it_always_had() -> None:
         ("axes." + "a." * 12 + "b = 1", ("names of fields",)),
     ],
 )
-def test_what_is_wrong_is_one_sentence_with_file_and_key(text: str, words: tuple[str, ...]) -> None:
+def test_what_is_wrong_is_one_sentence_with_file_and_key(text, words):
     with pytest.raises(SailsimError) as error:
         _ = parse_plan(text, "my.toml").points
     said = str(error.value)
@@ -184,7 +156,7 @@ def test_what_is_wrong_is_one_sentence_with_file_and_key(text: str, words: tuple
         assert word in said
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read(tmp_path):
     for path, content in (("a.toml", None), ("b.toml", b"\xff"), ("c.toml", b"#" * (1 << 20) + b"#")):
         if content is not None:
             (tmp_path / path).write_bytes(content)
@@ -239,19 +211,99 @@ def check(text: str) -> None:
 
 
 @given(st.dictionaries(KEYS, TABLES, max_size=5))
-def test_any_table_is_a_plan_or_a_sentence(table: dict[str, object]) -> None:
+def test_any_table_is_a_plan_or_a_sentence(table):
     text = "\n".join(f"{json.dumps(key)} = {toml(value)}" for key, value in table.items())
     check(text)
 
 
-@given(st.text(max_size=80))
-def test_any_text_is_a_plan_or_a_sentence(text: str) -> None:
-    check(text)
-
-
 @given(st.data())
-def test_a_damaged_plan_is_a_plan_or_a_sentence(data: st.DataObject) -> None:
+def test_a_damaged_plan_is_a_plan_or_a_sentence(data):
     at = data.draw(st.integers(0, len(WHOLE)))
     cut = data.draw(st.integers(0, 12))
     text = WHOLE[:at] + data.draw(st.text(max_size=6)) + WHOLE[at + cut :]
     check(text)
+
+
+# --- Points of a plan: products, groups, samples ---
+
+RANGES = {"wbits": range(1, 9), "abits": range(1, 17), "batch": range(1, 40), "threads": range(1, 40)}
+LISTS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.lists(st.sampled_from(numbers), min_size=1, max_size=4, unique=True)
+        for name, numbers in RANGES.items()
+    },
+)
+
+
+@given(LISTS)
+def test_a_grid_is_the_product_of_its_axes_in_order(lists):
+    plan = plan_of(lists)
+    combinations = [dict(zip(lists, row, strict=True)) for row in itertools.product(*lists.values())]
+    assert list(plan.combinations.values()) == combinations
+    assert plan.points == [Point(**each) for each in combinations] == expand([lists])
+
+
+def test_fields_of_all_kinds_make_one_point():
+    values = {
+        "model": ["smollm2-135m"],
+        "llc.slices": [16],
+        "row_dfm:add": ["8n-2"],
+        "pim.clock": [2.0],
+        "row_dfm:read": [2],
+    }
+    (point,) = plan_of(values).points
+    assert point == Point(
+        model="smollm2-135m", system="sail-n1:llc.slices=16:pim.clock=2", substrate="row_dfm:read=2:add=8n-2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pim.slices": [1]}, ("pim.slices", "sail-n1", "llc.slices")),
+        ({"batches": [1]}, ("batches", "batch")),
+        ({"system": ["sail-n1", "graviton2"], "pim.clock": [1]}, ("pim.clock", "graviton2")),
+        ({"row_dfm:adds": [1]}, ("row_dfm:adds", "add")),
+        ({"row_df:add": [1]}, ("row_df:add", "row_dfm")),
+        ({"row_dfm:add": [1], "bit_serial:add": [1]}, ("row_dfm", "bit_serial")),
+        ({"row_dfm:add": [1], "substrate": ["row_dfm"]}, ("row_dfm", "substrate")),
+        ({"pim.substrate.add": [1], "substrate": ["row_dfm"]}, ("pim.substrate.add", "substrate")),
+        ({"row_dfm:add": [-1]}, ("row_dfm:add", "-1")),
+        ({"pim.substrate.add": [1.5]}, ("pim.substrate.add", "1.5")),
+        ({"wbits": [2.5]}, ("wbits", "2.5", "1..8")),
+        ({"model": [3]}, ("model", "3")),
+        ({"prt": ["maybe"]}, ("prt", "maybe")),
+        ({"wbits": []}, ("wbits", "empty")),
+        ({"batch": range(1, 1000), "context": range(1, 1000)}, ("998001", str(LARGEST_PLAN))),
+    ],
+)
+def test_what_no_point_can_have_is_one_sentence(fields, words):
+    with pytest.raises(SailsimError) as error:
+        _ = plan_of(fields).points
+    assert str(error.value).endswith(".")
+    assert all(word in str(error.value) for word in words)
+
+
+@examples(20)
+@given(st.sampled_from(METHODS), st.integers(1, 64), st.integers(0, 2**63 - 1))
+def test_a_sample_is_even_on_every_axis_and_the_same_from_the_same_seed(method, points, seed):
+    spans = {"pim.clock": Span(1.0, 4.0), "llc.latency": Span(20, 60, log=True)}
+    axes = (
+        *(Axis((name,), span=span) for name, span in spans.items()),
+        Axis(("batch",), span=Span(1, 4, whole=True)),
+    )
+    part = Part({}, axes, Sample(method, points, seed))
+    plan = Plan((part,))
+    assert plan.points == Plan((part,)).points
+    assert len(plan.points) == points
+    rows = Sample(method, points, seed).rows(3)
+    assert rows.shape == (points, 3)
+    if method == "lhs" or points & (points - 1) == 0:
+        parts = np.sort(np.floor(rows * points).astype(int), axis=0)
+        assert (parts == np.arange(points)[:, None]).all()
+    for combination in plan.combinations.values():
+        assert all(span.low <= combination[name] <= span.high for name, span in spans.items())
+        assert combination["batch"] in (1, 2, 3, 4)
+    rates = [combination["llc.latency"] for combination in plan.combinations.values()]
+    assert points < 8 or abs(np.median(rates) - np.sqrt(20 * 60)) < 8

@@ -3,15 +3,13 @@
 import fcntl
 import json
 import os
-import re
 import sqlite3
 import subprocess
 import threading
 import zlib
 from contextlib import closing
 from functools import partial
-from math import inf, nan
-from pathlib import Path
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -19,9 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from sailsim.base import progress
 from sailsim.base.errors import SailsimError
-from sailsim.sim.keys import point_key, result_key
+from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import RESERVED, Store
 from sailsim.sim.study.run import TRIES, run_study
@@ -53,20 +50,12 @@ def crash_at_four(point: Point, mended: bool = False) -> dict[str, Any]:
     return record
 
 
-def rows_of(point: Point) -> list[dict[str, Any]]:
-    """Two records of a point, with a column of maps that differ in their names."""
-    return [
-        point.as_dict() | {"who": "b", "parts": {"x": 1, "y": 2.5}},
-        point.as_dict() | {"who": "a", "parts": {}},
-    ]
-
-
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     evaluated.clear()
 
 
-def test_what_is_stored_is_not_run_again(tmp_path: Path) -> None:
+def test_what_is_stored_is_not_run_again(tmp_path):
     run_sweep(POINTS[:4], double, tmp_path, progress=False)
     first = Store(tmp_path).frame()
     frame = run_sweep([*POINTS, *POINTS], double, tmp_path, progress=False).frame()
@@ -84,14 +73,14 @@ VALUES = st.one_of(
 
 
 @given(VALUES)
-def test_values_come_back_to_the_bit(value: Any) -> None:
+def test_values_come_back_to_the_bit(value):
     from sailsim.sim.study.folder import _packed, _unpacked
 
     again = _unpacked(_packed({"value": value}))["value"]
     assert (type(again), repr(again)) == (type(value), repr(value))
 
 
-def test_columns_have_one_kind_of_number_and_mappings_no_gaps(tmp_path: Path) -> None:
+def test_columns_have_one_kind_of_number_and_mappings_no_gaps(tmp_path):
     answers = [{"v": None}, {"v": 1, "w": "a", "m": {"x": 1}}, {"v": 2.5, "w": nan}]
     tasks = [Task(f"{n}", f"{n}", n) for n in range(3)]
     records = run_study(tasks, lambda n: answers[n], tmp_path, progress=False).records()
@@ -103,33 +92,7 @@ def test_columns_have_one_kind_of_number_and_mappings_no_gaps(tmp_path: Path) ->
         run_study([Task("o", "o", 0)], lambda _: {"v": object()}, tmp_path, progress=False)
 
 
-def test_the_manifest_says_what_was_run(tmp_path: Path) -> None:
-    store = run_sweep(POINTS, double, tmp_path, progress=False, config={"preset": "small"})
-    run_sweep(POINTS, double, tmp_path, progress=False)
-    manifest = store.manifest
-    assert (manifest["kind"], manifest["state"]) == ("sweep", "complete")
-    assert manifest["points"] == manifest["held_before"] == len(POINTS)
-    assert store.asked() == [result_key(p, double.__module__ + ".double") for p in POINTS]
-    assert manifest["versions"]["numpy"]
-    assert manifest["wall_s"] >= 0
-    assert len(manifest["code_version"]) == 16
-    [earlier] = manifest["runs"]
-    assert (earlier["config"], earlier["points"]) == ({"preset": "small"}, len(POINTS))
-
-
-def test_a_point_may_have_several_records_and_columns_of_maps(tmp_path: Path) -> None:
-    store = run_sweep(POINTS, rows_of, tmp_path, progress=False)
-    frame = store.frame()
-    assert list(frame["who"]) == ["b", "a"] * len(POINTS)
-    assert list(frame["parts"]) == [{"x": 1.0, "y": 2.5}, {}] * len(POINTS)
-    assert len(store.keys()) == len(POINTS)
-    assert list(frame["point_key"][::2]) == list(frame["point_key"][1::2])
-    assert list(frame) == [*Point.__dataclass_fields__, "who", "parts", *RESERVED]
-
-
-def test_results_of_other_code_and_inputs_are_kept_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_results_of_other_code_and_inputs_are_kept_apart(tmp_path, monkeypatch):
     run_sweep(POINTS, double, tmp_path, progress=False)
     run_sweep(POINTS[:1], partial(double), tmp_path, progress=False, inputs="of one more")
     assert len(Store(tmp_path).frame()) == 1
@@ -152,7 +115,7 @@ def test_results_of_other_code_and_inputs_are_kept_apart(
         Store(tmp_path / "none").drop_unasked()
 
 
-def test_refused_points_are_named_after_the_others_are_stored(tmp_path: Path) -> None:
+def test_refused_points_are_named_after_the_others_are_stored(tmp_path):
     words = r"2 of 6 points were refused \(the first: wbits is 8; allowed is less\); the others are stored"
     with pytest.raises(SailsimError, match=words):
         run_sweep(POINTS, refuse_wide, tmp_path, progress=False)
@@ -165,7 +128,7 @@ def test_refused_points_are_named_after_the_others_are_stored(tmp_path: Path) ->
         run_sweep(wide, refuse_wide, tmp_path / "all", progress=False)
 
 
-def test_a_bug_is_tried_three_times_recorded_and_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_a_bug_is_tried_three_times_recorded_and_does_not_stop_the_others(tmp_path):
     with pytest.raises(SailsimError, match=r"1 of 6 points failed \(the first: ZeroDivisionError: a bug\)"):
         run_sweep(POINTS, crash_at_four, tmp_path, progress=False)
     assert len(Store(tmp_path).frame()) == 5
@@ -177,7 +140,7 @@ def test_a_bug_is_tried_three_times_recorded_and_does_not_stop_the_others(tmp_pa
     assert len(Store(tmp_path).frame()) == len(POINTS)
 
 
-def test_one_study_at_a_time_and_of_one_command(tmp_path: Path) -> None:
+def test_one_study_at_a_time_and_of_one_command(tmp_path):
     held = rf"in use by another study \(process {os.getpid()}\)"
     with Store(tmp_path).locked("sweep"), pytest.raises(SailsimError, match=held):
         run_sweep(POINTS, double, tmp_path, progress=False)
@@ -186,9 +149,7 @@ def test_one_study_at_a_time_and_of_one_command(tmp_path: Path) -> None:
         run_sweep(POINTS, double, tmp_path, progress=False)
 
 
-def test_a_reader_does_not_keep_a_study_from_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_does_not_keep_a_study_from_its_folder(tmp_path, monkeypatch):
     """Who looks at a manifest holds the lock for an instant: a study waits for that alone."""
     monkeypatch.setattr("sailsim.sim.study.folder.PATIENCE_S", 3600)
     store = Store(tmp_path)
@@ -208,7 +169,7 @@ def test_a_reader_does_not_keep_a_study_from_its_folder(
             pass
 
 
-def test_who_reads_while_a_study_writes_sees_what_is_stored(tmp_path: Path) -> None:
+def test_who_reads_while_a_study_writes_sees_what_is_stored(tmp_path):
     run_sweep(POINTS[:2], double, tmp_path, progress=False)
     writer, reader = Store(tmp_path), Store(tmp_path)
     record = dict.fromkeys(RESERVED, "x")
@@ -226,9 +187,7 @@ def test_who_reads_while_a_study_writes_sees_what_is_stored(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("holds", [0, 2])
 @pytest.mark.parametrize("at", ["before", "after"])
-def test_a_stop_while_the_question_is_written_loses_no_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: int, at: str
-) -> None:
+def test_a_stop_while_the_question_is_written_loses_no_answer(tmp_path, monkeypatch, holds, at):
     if holds:
         run_sweep(POINTS[:holds], double, tmp_path, progress=False)
     ask = Store.ask
@@ -250,7 +209,7 @@ def test_a_stop_while_the_question_is_written_loses_no_answer(
     assert len(Store(tmp_path).frame()) == len(POINTS)
 
 
-def test_a_full_disk_ends_in_one_sentence_and_the_same_call_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_ends_in_one_sentence_and_the_same_call_goes_on(tmp_path):
     points = [Point(seed=s) for s in range(300)]  # the first is one of POINTS
     with small_disk_of("96k", tmp_path) as disk:
         out = disk / "out"
@@ -264,7 +223,7 @@ def test_a_full_disk_ends_in_one_sentence_and_the_same_call_goes_on(tmp_path: Pa
         assert sorted(path.name for path in out.iterdir()) == [".lock", "study.sqlite"]
 
 
-def test_a_folder_that_is_read_only_is_read(tmp_path: Path) -> None:
+def test_a_folder_that_is_read_only_is_read(tmp_path):
     """Also where a study was killed, and who read it last has put its log into the database."""
     with small_disk_of("1m", tmp_path) as disk:
         store = Store(disk / "out")
@@ -288,7 +247,7 @@ def put(store: Store, table: str, name: str, content: Any) -> None:
     database.close()
 
 
-def test_damaged_results_and_those_of_other_programs_are_named(tmp_path: Path) -> None:
+def test_damaged_results_and_those_of_other_programs_are_named(tmp_path):
     store = run_sweep(POINTS, double, tmp_path, progress=False)
     right = store.file.read_bytes()
 
@@ -329,7 +288,7 @@ def test_damaged_results_and_those_of_other_programs_are_named(tmp_path: Path) -
 
 @examples(60, but=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_flipped_bit_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_flipped_bit_is_noticed(tmp_path, data):
     store = Store(tmp_path)
     if not store.file.exists():
         run_sweep(POINTS, double, tmp_path, progress=False)
@@ -347,34 +306,14 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
     pd.testing.assert_frame_equal(found, right)
 
 
-def test_a_point_that_cannot_be_read_leaves_the_folder_alone(tmp_path: Path) -> None:
+def test_a_point_that_cannot_be_read_leaves_the_folder_alone(tmp_path):
     for bad in (Point(system="nope"), Point(activations="nope")):
         with pytest.raises(SailsimError, match="nope"):
             run_sweep([*POINTS, bad], double, tmp_path / "out", progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_folder_has_no_frame(tmp_path: Path) -> None:
-    with pytest.raises(SailsimError, match="holds no results"):
-        Store(tmp_path).frame()
-    (tmp_path / "study.sqlite").touch()  # what a study leaves that was killed at its first step
-    with pytest.raises(SailsimError, match="holds no results"):
-        Store(tmp_path).frame()
-    assert Store(tmp_path).manifest == {}
-    with pytest.raises(SailsimError, match="points is empty"):
-        run_sweep([], double, tmp_path, progress=False)
-
-
-def test_progress_without_a_terminal_is_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(progress, "QUIET_SECONDS", inf)
-    run_sweep(POINTS, double, tmp_path)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"points 6/6, about 0 s left, [0-9.e+]+/s", line)
-
-
-def test_a_clock_that_goes_back_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_goes_back_changes_no_answer(tmp_path, monkeypatch):
     times = iter(f"2026-01-{day:02d}" for day in range(28, 0, -1))
     monkeypatch.setattr("sailsim.sim.study.tasks.now", lambda: next(times))
     run_sweep(POINTS[:2], double, tmp_path, progress=False)
@@ -382,17 +321,3 @@ def test_a_clock_that_goes_back_changes_no_answer(tmp_path: Path, monkeypatch: p
     frame = run_sweep(POINTS[:2], refuse_wide, tmp_path, progress=False).frame()
     assert list(frame["finished_at"]) == sorted(frame["finished_at"], reverse=True)
     assert list(frame["key"]) == Store(tmp_path).asked()
-
-
-def test_groups_of_questions_stand_beside_each_other(tmp_path: Path) -> None:
-    def ask(group: str, *keys: str) -> Store:
-        tasks = [Task(key, key, key) for key in keys]
-        return run_study(
-            tasks, lambda what: {"who": what}, tmp_path, kind="gem5", progress=False, group=group
-        )
-
-    ask("tiles", "a", "b")
-    assert list(ask("memory", "m").frame()["who"]) == ["a", "b", "m"]
-    store = ask("tiles", "c", "a")
-    assert list(store.frame()["who"]) == ["m", "c", "a"]
-    assert list(store.frame("tiles")["who"]) == ["c", "a"]

@@ -23,10 +23,9 @@ def hashed(tree: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["render/style.py", "render/new.py", "data/reproduction.jsonl", "data/x.txt", "data/columns.toml"],
+    "path", ["render/style.py", "render/new.py", "data/reproduction.jsonl", "data/x.txt", "data/columns.toml"]
 )
-def test_what_only_shows_results_leaves_them_valid(tree: Path, path: str) -> None:
+def test_what_only_shows_results_leaves_them_valid(tree, path):
     before = hashed(tree)
     with (tree / "analysis" / path).open("a") as file:
         file.write("# another colour\n")
@@ -36,7 +35,7 @@ def test_what_only_shows_results_leaves_them_valid(tree: Path, path: str) -> Non
 @pytest.mark.parametrize(
     "path", ["costs/energy.py", "data/prices.csv", "data/fits.json", "costs/render/x.py"]
 )
-def test_a_model_or_its_data_makes_them_old(tree: Path, path: str) -> None:
+def test_a_model_or_its_data_makes_them_old(tree, path):
     before = hashed(tree)
     (tree / "analysis" / path).parent.mkdir(exist_ok=True)
     with (tree / "analysis" / path).open("a") as file:
@@ -44,7 +43,7 @@ def test_a_model_or_its_data_makes_them_old(tree: Path, path: str) -> None:
     assert hashed(tree) != before
 
 
-def test_the_core_counts(tree: Path) -> None:
+def test_the_core_counts(tree):
     before = hashed(tree)
     (tree / "core").write_bytes(b"another")
     assert hashed(tree) != before

@@ -1,6 +1,5 @@
 """Studies that are stopped, killed and hindered: nothing is lost, doubled or left behind."""
 
-import json
 import os
 import re
 import signal
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import pandas as pd
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.progress import logged_as_json
 from sailsim.sim.study import workers
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import TRIES, run_study
@@ -91,9 +88,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_stopped_study_loses_doubles_and_leaves_nothing(
-    tmp_path: Path, wait_until: Callable[..., None], undisturbed: pd.DataFrame, number: int, jobs: int
-) -> None:
+def test_a_stopped_study_loses_doubles_and_leaves_nothing(tmp_path, wait_until, undisturbed, number, jobs):
     script = Script(tmp_path, jobs)
     process = script.start(stderr=subprocess.PIPE)
     try:
@@ -125,24 +120,6 @@ def test_a_stopped_study_loses_doubles_and_leaves_nothing(
     assert Store(script.out).manifest["held_before"] == len(kept)
 
 
-@pytest.mark.slow
-def test_a_second_study_gets_one_sentence_and_the_first_goes_on(
-    tmp_path: Path, wait_until: Callable[..., None], undisturbed: pd.DataFrame
-) -> None:
-    script = Script(tmp_path, jobs=1)
-    process = script.start()
-    try:
-        wait_until(process, lambda: bool(script.stored()))
-        assert Store(script.out).manifest["state"] == "running"
-        second = subprocess.run(script.command, capture_output=True, text=True)
-        assert f"in use by another study (process {process.pid}); allowed is one" in second.stderr
-        script.go()
-        assert process.wait() == 0
-    finally:
-        process.kill()
-    pd.testing.assert_frame_equal(script.frame(), undisturbed)
-
-
 def tasks(count: int) -> list[Task]:
     return [Task(f"{i:032x}", f"question {i}", i, i) for i in range(count)]
 
@@ -156,9 +133,7 @@ def kills_its_worker(what: tuple[int, bool]) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [5, 29])
-def test_a_task_that_kills_its_worker_is_recorded_and_the_others_have_results(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
+def test_a_task_that_kills_its_worker_is_recorded_and_the_others_have_results(tmp_path, monkeypatch, at):
     # The study looks after its workers many times before one of them has come up: it must not forget that
     # a task is tried alone, the very last one included.
     monkeypatch.setattr(workers, "LOOKS_S", 0.001)
@@ -170,31 +145,11 @@ def test_a_task_that_kills_its_worker_is_recorded_and_the_others_have_results(
     assert list(store.manifest["failed"]) == [f"question {at}"]
 
 
-def kills_once(what: tuple[int, str]) -> dict[str, Any]:
-    number, folder = what
-    try:
-        (Path(folder) / str(number)).touch(exist_ok=False)
-    except FileExistsError:
-        return {"x": number}
-    if number % 7 == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return {"x": number}
-
-
-@pytest.mark.slow
-def test_tasks_of_lost_workers_are_tried_again(tmp_path: Path) -> None:
-    (tmp_path / "tried").mkdir()
-    given = [Task(f"{i:032x}", str(i), (i, str(tmp_path / "tried")), i) for i in range(30)]
-    store = run_study(given, kills_once, tmp_path / "out", jobs=2, progress=False)
-    assert list(store.frame()["x"]) == list(range(30))
-    assert store.manifest["failed"] == {}
-
-
 def of_two(what: tuple[int, int]) -> list[dict[str, Any]]:
     return [{"x": number, "member": place} for place, number in enumerate(what)]
 
 
-def test_a_task_may_answer_several_questions(tmp_path: Path) -> None:
+def test_a_task_may_answer_several_questions(tmp_path):
     given = [
         Task("ab", "q", (1, 2), 0, (("a", "qa"), ("b", "qb"))),
         Task("c", "qc", (3, 4), 1, (("c", "qc"), ("d", "qd"))),
@@ -207,16 +162,6 @@ def test_a_task_may_answer_several_questions(tmp_path: Path) -> None:
     again = run_study([Task("b", "qb", None), *given], of_two, tmp_path, progress=False)
     assert again.manifest["held_before"] == 3
     assert list(again.frame()["x"]) == [2, 1, 3, 4]
-
-
-def test_progress_for_programs_is_a_json_object_a_line(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    with path.open("w") as stream, logged_as_json(stream):
-        run_study(tasks(5), lambda what: {"x": what}, tmp_path / "out", progress=False)
-    events = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [events[0]["event"], events[-1]["event"]] == ["started", "done"]
-    assert (events[-1]["done"], events[-1]["total"], events[-1]["failed"]) == (5, 5, 0)
-    assert events[-1]["rate_per_s"] > 0
 
 
 # --- What processes leave in shared memory ---
@@ -235,7 +180,7 @@ def semaphores(process: int) -> list[Path]:
     return list(SHARED_MEMORY.glob(f"sem.*-{process}-*"))
 
 
-def test_the_next_study_removes_the_semaphores_of_a_killed_group_and_no_others(tmp_path: Path) -> None:
+def test_the_next_study_removes_the_semaphores_of_a_killed_group_and_no_others(tmp_path):
     words = [sys.executable, "-c", KILLED]
     killed = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
     said, _ = killed.communicate()
@@ -253,7 +198,7 @@ def test_the_next_study_removes_the_semaphores_of_a_killed_group_and_no_others(t
         foreign.unlink()
 
 
-def test_a_worker_and_the_trackers_have_a_safe_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_and_the_trackers_have_a_safe_path(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     store = run_study(tasks(2), flag, tmp_path, jobs=2, progress=False)
     assert [record["safe_path"] for record in store.records()] == [True, True]
