@@ -6,7 +6,7 @@ gem5.opt bare_metal.py machine.json --model o3 program.elf
 The core starts at the program's entry, at the highest exception level that gem5's release has (EL3, secure),
 with the MMU off. Memory starts at 0x80000000. The doorbells lie where the instruction stores, unit u's page
 at 0x7000000000 + 4096 u: the program's page table maps them to themselves, as device memory.
-workloads/kernels/example/bare_metal.c is a program, docs/your-program.md says how it is built.
+workloads/kernels/example/bare_metal.c is a program, docs/gem5.md says how it is built.
 """
 
 import argparse

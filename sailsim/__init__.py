@@ -8,7 +8,7 @@ The floors, from the ground: ``sailsim._core`` (C++, shared with gem5), ``sailsi
 ``sailsim.analysis`` (runs, cost, claims, figures, report) and ``sailsim.cli`` (the commands).
 
 What is offered here is imported when it is first used, so that ``import sailsim`` costs nothing;
-docs/library.md has examples. The reference and the quick products of integers are functions of the package
+docs/start.md has examples. The reference and the quick products of integers are functions of the package
 ``sailsim.lut_gemv``; `gemv` is its `lut_gemv`.
 """
 

@@ -14,7 +14,7 @@ import sailsim
 from sailsim.base.errors import SailsimError
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "library.md"
+PAGE = ROOT / "docs" / "start.md"
 LOADED = "import sailsim, sys; {}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
 
 
@@ -92,7 +92,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_the_examples_of_the_page(tmp_path: Path) -> None:
     results = doctest.testfile(str(PAGE), module_relative=False, globs={"FOLDER": tmp_path / "sweep"})
-    assert results.attempted >= 15
+    assert results.attempted >= 21
     assert results.failed == 0
 
 

@@ -99,7 +99,7 @@ def model_files(folder: Path) -> None:
 
 PAGES: dict[str, Callable[[Path], None]] = {
     "docs/quality.md": shaped_files,
-    "docs/backends.md": no_files,
+    "docs/systems.md": no_files,
     "docs/models.md": model_files,
     "docs/studies.md": no_files,
 }

@@ -73,7 +73,7 @@ def api() -> str:
     lines = [
         "# Python API",
         "",
-        "Made from the docstrings; [library.md](library.md) has examples of every name.",
+        "Made from the docstrings; [start.md](start.md) has examples of every name.",
         "",
     ]
     for name in sorted(sailsim.__all__, key=str.lower):

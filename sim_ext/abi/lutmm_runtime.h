@@ -2,7 +2,7 @@
  *
  * LUTMM for a program of your own, in C99 or C++11: hand a descriptor to a unit whose number is known at run
  * time, wait for its answer, and run where no unit is. Link with build/kernels/liblutmm.a, which `make
- * kernels` makes, and the C++ library (docs/your-program.md).
+ * kernels` makes, and the C++ library (docs/gem5.md).
  */
 #ifndef SAILSIM_ABI_LUTMM_RUNTIME_H
 #define SAILSIM_ABI_LUTMM_RUNTIME_H

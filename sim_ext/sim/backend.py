@@ -1,6 +1,6 @@
 """What runs a step on a machine: an accelerator, a server's cores or a card, each a `Backend`.
 
-Backends are modules of `sailsim.sim.backends`, found by their names; `docs/backends.md` has how to add one.
+Backends are modules of `sailsim.sim.backends`, found by their names; `docs/systems.md` has how to add one.
 """
 
 from __future__ import annotations

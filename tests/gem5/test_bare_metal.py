@@ -16,11 +16,11 @@ SOURCE = ROOT / "workloads" / "kernels" / "example" / "bare_metal.c"
 
 
 def built(folder: Path, text: str) -> Path:
-    """The program of a text, by the command that docs/your-program.md gives for its file."""
+    """The program of a text, by the command that docs/gem5.md gives for its file."""
     if shutil.which("aarch64-linux-gnu-gcc") is None:
         pytest.skip("there is no aarch64-linux-gnu-gcc")
     (folder / "source.c").write_text(text)
-    words = the_command("your-program.md", SOURCE.name).words.split()
+    words = the_command("gem5.md", SOURCE.name).words.split()
     places = {"out/bare_metal": folder / "bare_metal", str(SOURCE.relative_to(ROOT)): folder / "source.c"}
     subprocess.run([str(places.get(word, word)) for word in words], cwd=ROOT, check=True)
     return folder / "bare_metal"

@@ -12,7 +12,7 @@ from sailsim.sim.gem5.binary import Gem5
 from .pages import ROOT, Command, assert_as_shown, commands, place_for
 
 pytestmark = pytest.mark.gem5
-PROGRAMS = "your-program.md"
+PROGRAMS = "gem5.md"
 MACHINES = "gem5.md"
 DECODE = "decode.md"
 COMPILER = "aarch64-linux-gnu-gcc"

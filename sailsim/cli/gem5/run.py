@@ -58,7 +58,7 @@ FEWEST = 2
 def machine(
     name: str, out: Path | None, check: bool, extras_path: bool, binary: str | None, as_json: bool
 ) -> None:
-    """Print machine NAME as the JSON that gem5's scripts take, sailsim's and yours (docs/your-program.md)."""
+    """Print machine NAME as the JSON that gem5's scripts take, sailsim's and yours (docs/gem5.md)."""
     if extras_path:
         echo(str(extras_folder()))
     elif check:

@@ -3,7 +3,7 @@
 Weights lie transposed, one above the other, on a bit line, which multiplies them in turn by its inputs and
 adds up the products. Some neighbouring bit lines share a sum and add theirs up at its end, in a tree. All
 arrays work in lockstep. Cycles are the paper's formulas and figures (Eckert et al., ISCA 2018); how a
-matrix of a language model lies on the bit lines is derived from its rules for filters: docs/backends.md.
+matrix of a language model lies on the bit lines is derived from its rules for filters: docs/systems.md.
 """
 
 from functools import cache, partial

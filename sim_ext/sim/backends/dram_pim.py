@@ -4,7 +4,7 @@ All banks of a channel work in lockstep on different outputs. A piece of the inp
 buffer; each bank opens a row of weights, and every access to a column of it is multiplied by the buffer and
 added up. Either a piece stays while all outputs pass, or the sums of some outputs stay in registers while all
 pieces pass. Weights are numbers of one width, whatever a file's codes are: they are expanded when they are
-stored. Accesses follow the commands of AiM (Lee et al., ISSCC 2022) in closed form: docs/backends.md.
+stored. Accesses follow the commands of AiM (Lee et al., ISSCC 2022) in closed form: docs/systems.md.
 """
 
 from collections.abc import Sequence

@@ -77,7 +77,7 @@ def test_what_is_left_out_is_told_and_leaves_no_old_picture(tmp_path, capsys):
 
 
 def mine(_study):
-    """A figure as the recipe of docs/library.md has it."""
+    """A figure as the recipe of docs/start.md has it."""
     rows = pd.DataFrame({"x": [1, 2], "y": [3.0, 4.5], "who": ["ours", "ours"]})
     return Figure("My own figure", [Panel(rows, Axis("x", "bits"), Axis("y", "J"), "who")], ["Drawn by me."])
 

@@ -3,7 +3,7 @@
  * A program without an operating system: one unit works out y = W x for 4-bit weights and two rows of
  * activations, and plain loops check it. It runs at EL3 in the secure state, on gem5-configs/bare_metal.py,
  * with caches on, and writes all operands itself: the unit is right only if it sees what the core's caches
- * hold. docs/your-program.md has the commands.
+ * hold. docs/gem5.md has the commands.
  *
  * gem5 ends by "m5_exit" where all is right, else by "m5_fail" with a number: the record's status, or 100 for
  * a wrong output.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Says "before", asks gem5 for a checkpoint of the simulation, and says "after". Gone on from the checkpoint it
- * says "after" alone. docs/your-program.md has the commands.
+ * says "after" alone. docs/gem5.md has the commands.
  *
  * m5_checkpoint with no delay and no period is the word 0xff430110 (gem5's include/gem5/asm/generic/m5ops.h).
  */
