@@ -125,15 +125,8 @@ def test_a_sweep_takes_it(mine: Path, tmp_path: Path) -> None:
 def test_costs_behind_a_name_are_swept_and_shown(tmp_path: Path) -> None:
     assert tokens_per_s("--substrate", "row_dfm:add=2n") < tokens_per_s()
     out = tmp_path / "out"
-    arguments = [
-        "sweep",
-        *SMALL,
-        "--substrate",
-        "row_dfm,row_dfm:add=1,row_dfm:add=2n",
-        "--out",
-        out,
-        "--json",
-    ]
+    names = "row_dfm,row_dfm:add=1,row_dfm:add=2n"
+    arguments = ["sweep", *SMALL, "--substrate", names, "--out", out, "--json"]
     assert json.loads(sailsim(*arguments).stdout)["points"] == 3
     frame = Store(out).frame()
     rates = frame[frame["runner"] == "sail"].set_index("substrate")["tokens_per_s"]

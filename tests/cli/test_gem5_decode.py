@@ -173,7 +173,7 @@ def test_tokens_that_the_running_model_does_not_choose_are_status_1(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = answer_as_numpy(log, monkeypatch, 1)
-    other = [tokens[0], (tokens[1] + 1) % 40]
+    other = [tokens[0], (tokens[1] + 1) % 48]
     monkeypatch.setenv("FAKE_GEM5_TOKENS", ",".join(map(str, other)))
     result = decode(log, *PROMPTED, "--linears", "neon")
     assert result.exit_code == 1
@@ -201,8 +201,8 @@ REFUSED = [
     ("--prompt|Paris is", "tiny.toml has no tokenizer; allowed are token numbers such as 1,2,3."),
     ("--prompt|", "tiny.toml has no tokenizer; allowed are token numbers such as 1,2,3."),
     ("--prompt|1,-2", "prompt is '1,-2', and model "),
-    ("--prompt|3,40", "prompt has token 40; allowed are 0..39."),
-    (f"--prompt|{'9' * 5000}", "prompt has token 99999999999999999999; allowed are 0..39."),
+    ("--prompt|3,48", "prompt has token 48; allowed are 0..47."),
+    (f"--prompt|{'9' * 5000}", "prompt has token 99999999999999999999; allowed are 0..47."),
     (f"--prompt|{','.join(['1'] * 1025)}", "prompt has 1025 tokens; allowed are 1..1024."),
     ("--prompt|1,2|--context|64", "context is given beside prompt; allowed is one of them"),
     ("--units|33", "units is 33; allowed are 1..32: a matrix has a tile a slice."),
@@ -215,7 +215,7 @@ REFUSED = [
     ("--context|0", "context is 0; allowed are 1..1048576, the steps of --warm among them"),
     ("--steps|0", "steps is 0; allowed are 1.."),
     ("--nbw|7", "nbw is 7; allowed are 1..6"),
-    ("--blocks|3", "blocks is 3; allowed is 1..2"),
+    ("--blocks|3", "blocks is 3; allowed is 1..1"),
     ("--weights|9g32", "wbits is 9; allowed is 1..8"),
     ("--model|/no/such.gguf", "model is '/no/such.gguf'; allowed is a path"),
     ("--program|/no/such/decode", "make kernels"),

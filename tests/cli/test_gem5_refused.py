@@ -13,21 +13,6 @@ import pytest
 from .gem5_stand_in import elf, one_sentence, runs, sailsim
 
 
-def test_a_part_that_fails_leaves_the_others(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ("validate", "--tiles", 2, "--together", 1, "--out", tmp_path / "gem5")
-    sailsim(*words, "--streams", 1)
-    assert len(runs(log)) == 5
-    monkeypatch.setenv("FAKE_GEM5", "panic")
-    assert "gem5 stopped before the end (it went wrong)" in one_sentence(sailsim(*words, "--streams", 2))
-    monkeypatch.setenv("FAKE_GEM5", "refused")
-    assert "was refused with status 4" in one_sentence(sailsim(*words, "--streams", 2))
-    monkeypatch.setenv("FAKE_GEM5", "good")
-    sailsim(*words, "--streams", 2)
-    assert len(runs(log)) == 5 + 2 + 2
-
-
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [

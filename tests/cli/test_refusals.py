@@ -88,7 +88,7 @@ REFUSED = [
             f"{command} --system {system}",
             "not lut-gemv; allowed is to put it beside another one, as in `--beside",
         )
-        for command, system in (("run", "aim-n1"), ("sweep --out o", "hbm-pim-n1"))
+        for command, system in (("run", "aim-n1"), ("run", "hbm-pim-n1"))
     ),
     *(
         (f"{command} --system {system}", f"system {system} has no enabled [pim] section")
@@ -131,6 +131,8 @@ REFUSED = [
     ("claims reproduce --paper sale", "claims 'sale' is unknown; allowed are sail or the path"),
     ("claims joint --samples 65", "multiple of 32"),
     ("claims explore --out o --field pim.speed", "pim.clock"),
+    ("claims explore --out o --seed -1", "seed"),
+    ("report . --paper nobody", "nobody"),
     ("claims explore --out o --threads 65", "64"),
     ("claims explore --out o --weights 9", "1..8"),
     # The empty text is neither the default nor the current folder.
@@ -279,16 +281,17 @@ def test_names_of_files_move_no_cursor_and_are_no_markup() -> None:
     Path("m.toml").write_text(model_text(ESCAPES, ESCAPES))
     text = f'extends = "sail-n1"\nname = {model_text(ESCAPES).splitlines()[0][7:]}\n'
     Path("s.toml").write_text(f"{text}title = {text.splitlines()[1][7:]}\n")
+    out = f"o{ESCAPES}".replace("/", "")
     for words in (
         ["show", "model", "m.toml"],
         ["show", "system", "s.toml"],
         ["run", "--model", "m.toml", "--system", "s.toml", "--wide", "--notes", "--beside", "s.toml"],
         ["run", "--cost", "--model", "m.toml", "--system", "s.toml", "--beside", "s.toml"],
         ["sweep", "--dry-run", "--model", "m.toml", "--system", "s.toml"],
-        ["sweep", "--model", "m.toml", "--system", "s.toml", "--out", f"o{ESCAPES}".replace("/", "")],
+        ["sweep", "--model", "m.toml", "--system", "s.toml", "--out", out],
         ["results", "ls", "."],
-        ["results", "show", f"o{ESCAPES}", "--wide"],
-        ["results", "query", f"o{ESCAPES}", "select system, model, 'a\x1bb' as x from runs"],
+        ["results", "show", out, "--wide"],
+        ["results", "query", out, "select system, model, 'a\x1bb' as x from runs"],
     ):
         told = CliRunner().invoke(main, words)
         assert told.exit_code == 0, told.output

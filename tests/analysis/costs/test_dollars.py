@@ -13,6 +13,7 @@ from sailsim.analysis.costs.dollars import (
     Usage,
     cost_range,
     prices,
+    quoted,
     usd_per_hour,
     vcpus_paid,
 )
@@ -156,3 +157,14 @@ def test_nominal_lies_in_its_range(rate, threads, share, overhead, used, sail):
     found = cost_range(run, prices().all_of(["sail-n1"]), span)
     assert found.low <= found.nominal * (1 + 1e-12)
     assert found.nominal <= found.high * (1 + 1e-12)
+
+
+def test_own_prices_replace_the_shipped_ones(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(HEADER + "mine,graviton2 sail-n1,c,cpu,32,64,1.5,me,2026\n")
+    mine = prices(path)
+    assert (mine.of("sail-n1").usd_per_hour, mine.of("sail-n1").units) == (1.5, 32)
+    assert quoted([mine.of("sail-n1")]) == "mine 1.5 USD/h (me, 2026)"
+    assert usd_per_hour(prices().of("v100"), threads=1) == 3.06
+    with pytest.raises(SailsimError, match="has no price of v100, allowed is one of graviton2, sail-n1"):
+        mine.of("v100")

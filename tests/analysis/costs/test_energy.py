@@ -7,6 +7,7 @@ import pytest
 from sailsim.analysis.costs.energy import (
     EnergyConstants,
     Use,
+    borrowed,
     energy,
     gpu_bound_j_per_token,
     tokens_of,
@@ -157,3 +158,10 @@ def test_cores_may_work_all_of_the_step_and_no_longer():
     for wrong in ({"busy_s": 3.001}, {"threads": 65}):
         with pytest.raises(SailsimError, match=r"cores busy for .* allowed is at most all of both"):
             energy(replace(full, **wrong))
+
+
+def test_constants_of_another_memory_are_said_to_be_borrowed():
+    assert borrowed(load_system("sail-n1")) == ()
+    (said,) = borrowed(load_system("graviton3"))
+    assert "constants of ddr4-3200" in said
+    assert "none of ddr5-4800" in said

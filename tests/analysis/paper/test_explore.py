@@ -75,21 +75,6 @@ def test_a_machine_whose_tiles_do_not_fit_says_why() -> None:
     assert "rows" in found["reason"]
 
 
-@pytest.mark.parametrize(
-    ("bad", "words"),
-    [
-        ({"fields": ("pim.speed",)}, "pim.speed"),
-        ({"fields": ()}, "at least one"),
-        ({"threads": (65,)}, "65"),
-        ({"threads": ()}, "threads"),
-        ({"seed": -1}, "seed is -1"),
-    ],
-)
-def test_bad_searches_are_one_sentence(bad: dict[str, object], words: str) -> None:
-    with pytest.raises(SailsimError, match=words):
-        replace(SEARCH, **bad)
-
-
 def test_bad_samples_jobs_and_folders(tmp_path: Path) -> None:
     run_sweep([Point()], Point.as_dict, tmp_path / "sweep", progress=False)
     (tmp_path / "file").write_text("x")

@@ -110,15 +110,6 @@ def test_bad_combinations_are_one_sentence(tmp_path: Path, text: str, words: str
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("machines", "seed", "words"),
-    [(65, 0, "samples is 65"), (32, 0, "samples is 32"), (0, 0, "samples is 0"), (64, -1, "seed is -1")],
-)
-def test_draws_that_cannot_be(machines: int, seed: int, words: str) -> None:
-    with pytest.raises(SailsimError, match=words):
-        Draw(small(), "sail", machines, seed)
-
-
 def test_machines_of_a_larger_draw_are_those_of_a_smaller_one_first() -> None:
     few, more, other = (Draw(small(), "sail", n, seed).rows() for n, seed in ((64, 3), (192, 3), (64, 4)))
     np.testing.assert_array_equal(few, more[:64])

@@ -21,7 +21,6 @@ from sailsim.analysis.render.claims_page import write_reproduction
 from sailsim.analysis.render.claims_words import STORED
 from sailsim.analysis.results.compare import compare
 from sailsim.base.atomic import read_records
-from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 
@@ -84,19 +83,6 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, wait_until) -> None:
     assert numbers(folder) == numbers(tmp_path / "whole")
     kept = {row["finished_at"] for row in Store(folder).everything()}
     assert {row["finished_at"] for row in held} <= kept
-
-
-@pytest.mark.parametrize(
-    ("factors", "samples", "seed", "words"),
-    [
-        *((FACTORS, n, 0, rf"samples is {n}.*power of two") for n in (0, 2, 3, 100, -4, 1 << 20)),
-        (FACTORS, 4, -1, "seed is -1"),
-        ((), 4, 0, "no factor"),
-    ],
-)
-def test_studies_that_cannot_be(factors: tuple[str, ...], samples: int, seed: int, words: str) -> None:
-    with pytest.raises(SailsimError, match=words):
-        Study(small().only(factors), samples, seed)
 
 
 @pytest.mark.slow

@@ -139,25 +139,6 @@ def test_another_papers_claims_take_the_place_of_the_shipped_ones(swept, page, t
         assert words in page
 
 
-def test_a_bad_file_of_claims_is_one_sentence_before_any_work(swept, tmp_path, monkeypatch):
-    def begun(*_, **__):
-        raise AssertionError("the report was begun")
-
-    # Work of seconds tells how far it is, in lines of its own.
-    monkeypatch.setattr("sailsim.analysis.render.report.show", begun)
-    monkeypatch.setattr("sailsim.analysis.render.report.stored_runs", begun)
-    bad = tmp_path / "bad.toml"
-    bad.write_text("colour = 3\n")
-    for name in (str(bad), "nobody"):
-        shown = CliRunner().invoke(
-            main, ["report", str(swept.path), "--paper", name, "--out", str(tmp_path / "r.html")]
-        )
-        assert shown.exit_code == 2
-        assert len(shown.output.strip().splitlines()) == 1
-        assert name in shown.output
-    assert not (tmp_path / "r.html").exists()
-
-
 @pytest.mark.slow
 def test_the_command_writes_the_same_files_every_time_and_names_them(swept, tmp_path):
     made = []

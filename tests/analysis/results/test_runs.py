@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -103,13 +103,6 @@ def test_what_does_not_fit_a_server_has_no_number_either(tmp_path: Path, size: i
     free = by_name(Point(model="llama-2-70b", threads=64), system=unlimited)["sail"]
     assert free.fits
     assert free.memory_limit_bytes is None
-
-
-def test_a_point_that_its_own_system_cannot_run_is_an_error() -> None:
-    with pytest.raises(SailsimError, match="threads"):
-        runs(replace(POINT, threads=65))
-    with pytest.raises(SailsimError, match="graviton2"):
-        runs(replace(POINT, system="graviton2"))
 
 
 PROMPTS = Point(model="smollm2-135m", phase="prefill", prompt=96, batch=2, threads=8)
