@@ -3,19 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import prices
 from sailsim.cli import main
 from sailsim.sim.files import card_names, load_system, system_names
+from sailsim.sim.study.folder import Store
 from sailsim.sim.substrate import substrate_names
 from sailsim.workloads.formats import format_names
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import model_names
 
-ROOT = Path(__file__).parents[2]
 NAMES = {
     "system": [*system_names(), *card_names()],
     "substrate": list(substrate_names()),
@@ -41,33 +41,6 @@ def test_list_names_what_ships_and_show_shows_it(kind: str) -> None:
         assert sailsim("show", kind, name).exit_code == 0, name
 
 
-@pytest.mark.parametrize("name", NAMES["system"])
-def test_a_system_is_shown_with_every_value_and_its_source(name: str) -> None:
-    output = sailsim("show", "system", name, "--sources").output
-    for section, fields in json.loads(sailsim("show", "system", name, "--json").stdout).items():
-        if isinstance(fields, dict) and section != "sources":
-            names = [f"{section}.{field}" for field in fields] if "value" not in fields else [section]
-            assert all(path in output for path in names)
-
-
-def test_a_system_says_what_its_units_take(tmp_path: Path) -> None:
-    units = area(load_system("sail-n1"))
-    whole = 100 * units.share("all of the unit", "LLC and cores")
-    last = sailsim("show", "system", "sail-n1").stdout.splitlines()[-1]
-    assert last.startswith(f"32 units of {sum(units.parts.values()):.3g} mm2, for weights of 4 bits, are ")
-    assert f"{whole:.3g} % of LLC and cores" in last
-    assert "units of" not in sailsim("show", "system", "graviton2").stdout
-    text = (ROOT / "sim_ext" / "sim" / "substrates" / "row_dfm.toml").read_text("utf-8")
-    (tmp_path / "bare.toml").write_text(text[: text.index("[area]")].replace('"row_dfm"', '"bare"'))
-    path = tmp_path / "mine.toml"
-    path.write_text(
-        'extends = "sail-n1"\nname = "mine"\n'
-        'pim.substrate = { value = "./bare.toml", source = "a test", kind = "derived" }\n'
-    )
-    shown = sailsim("show", "system", path)
-    assert shown.stdout.splitlines()[-1].startswith("The units' area is not modelled: ")
-
-
 def test_a_system_with_other_values_is_printed_as_a_file_that_runs(tmp_path: Path) -> None:
     other = "sail-n1:pim.t_prt=0:memory.read_share=0.7:llc.slices=64"
     path = tmp_path / "mine.toml"
@@ -77,13 +50,6 @@ def test_a_system_with_other_values_is_printed_as_a_file_that_runs(tmp_path: Pat
     assert "64 slices of llc.slice_size=0.5 would keep" in path.read_text()
     path.write_text(sailsim("show", "system", "sail-n1", "--toml").stdout)
     assert load_system(path).pim == load_system("sail-n1").pim
-
-
-def test_documents_of_a_system() -> None:
-    assert "GB/s" in json.dumps(json.loads(sailsim("show", "system", "sail-n1", "--schema").stdout))
-    unit = sailsim("show", "system", "sail-n1:pim.substrate=bit_serial", "--unit").stdout
-    assert unit.startswith("sailsim-unit 2\n")
-    assert {"slices 1", "convert memory", "substrate bit_serial"} <= set(unit.splitlines())
 
 
 def test_models_and_formats(smollm2_path: Path) -> None:
@@ -103,31 +69,92 @@ def test_models_and_formats(smollm2_path: Path) -> None:
     assert rows["f16"]["wbits"] is None
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ("list nosuch", "'nosuch' is not one of 'system', 'substrate', 'model', 'format', 'price'"),
-        ("show system no-such-machine", "no-such-machine"),
-        ("show system none.toml", "none.toml cannot be read"),
-        ("show system mine.toml", "mine.toml"),
-        ("show system sail-n1:pim.speed=2 --toml", "pim.speed is not a value of system sail-n1"),
-        ("show system graviton2 --unit", "graviton2 has no enabled [pim] section"),
-        ("show system sail-n1:pim.substrate=magic --unit", "magic"),
-        ("show system sail-n1 --unit --toml", "allowed is one of toml, unit, schema, json"),
-        ("show model llama-2-7b --unit", "--unit is given with a model; allowed is it with a system"),
-        ("show model llama-2-7b --sources", "--sources is given with a model"),
-        ("show substrate magic", "allowed are bit_parallel, bit_serial, row_dfm"),
-        ("show model nope", "model is 'nope'; allowed is a path"),
-        ("show format q9", "q9"),
-        ("show price aws/none", "instance is 'aws/none'"),
-    ],
-)
-def test_bad_input_is_one_sentence(
-    arguments: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("mine.toml").write_text('extends = "sail-n1"\npim.rows = 3\n')
-    result = sailsim(*arguments.split())
-    assert result.exit_code == 2
-    assert result.output.count("\n") == 1, result.output
-    assert words in result.stderr
+SMALL = ["--model", "smollm2-135m", "--group-size", "32"]
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A slower row_dfm in a file of one's own, of which energy and area are known."""
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "row_dfm"\nname = "mine"\ntitle = "slower arrays"\n'
+        'costs.add = { value = [0, 2], unit = "cycles", source = "a test", kind = "paper" }\n'
+    )
+    return path
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A whole file that says nothing of energy and area."""
+    path = tmp_path / "bare.toml"
+    operations = ("read", "write", "logic", "shift", "copy", "add", "fp_mul", "fp_add")
+    costs = [
+        f'{name} = {{ value = 2, unit = "cycles", source = "a test", kind = "paper" }}' for name in operations
+    ]
+    names = ("stage", "table_add", "lookup", "hit", "merge", "scale_block", "scale_row")
+    phases = [f'{name} = ["read", "write"]' for name in names]
+    path.write_text(
+        'format = 1\nname = "bare"\ntitle = "bare"\nlayout = "rows"\naccumulate = "behind"\n'
+        "prt_helps = true\n[sources]\n[costs]\n" + "\n".join([*costs, "[phases]", *phases, ""])
+    )
+    return path
+
+
+def tokens_per_s(*arguments: object) -> float:
+    result = sailsim("run", *SMALL, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return float(json.loads(result.stdout)["runs"]["sail"]["tokens_per_s"])
+
+
+def test_run_takes_a_file_and_the_answer_changes(mine: Path) -> None:
+    assert tokens_per_s("--substrate", mine) < tokens_per_s()
+
+
+def test_a_sweep_takes_it(mine: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["sweep", *SMALL, "--substrate", f"row_dfm,{mine}", "--out", out, "--json"]
+    assert json.loads(sailsim(*arguments).stdout)["points"] == 2
+    frame = Store(out).frame()
+    rates = frame[frame["runner"] == "sail"].set_index("substrate")["tokens_per_s"]
+    assert rates[str(mine)] < rates["row_dfm"]
+    assert json.loads(sailsim(*arguments).stdout)["held_before"] == 2
+    mine.write_text(mine.read_text().replace("[0, 2]", "[0, 3]"))  # other content is another question
+    assert json.loads(sailsim(*arguments).stdout)["held_before"] == 1
+
+
+def test_costs_behind_a_name_are_swept_and_shown(tmp_path: Path) -> None:
+    assert tokens_per_s("--substrate", "row_dfm:add=2n") < tokens_per_s()
+    out = tmp_path / "out"
+    names = "row_dfm,row_dfm:add=1,row_dfm:add=2n"
+    arguments = ["sweep", *SMALL, "--substrate", names, "--out", out, "--json"]
+    assert json.loads(sailsim(*arguments).stdout)["points"] == 3
+    frame = Store(out).frame()
+    rates = frame[frame["runner"] == "sail"].set_index("substrate")["tokens_per_s"]
+    assert rates["row_dfm"] == rates["row_dfm:add=1"] > rates["row_dfm:add=2n"]
+    slow = tmp_path / "slow.toml"
+    slow.write_text(sailsim("show", "system", "sail-n1:pim.substrate.add=2n", "--toml").stdout)
+    assert tokens_per_s("--system", slow) == rates["row_dfm:add=2n"]
+
+
+def test_gemv_and_replay_take_it(mine: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", np.ones((32, 100), int))
+    np.save(tmp_path / "x.npy", np.ones((2, 32), int))
+    files = ["--weights", tmp_path / "w.npy", "--activations", tmp_path / "x.npy", "--wbits", 2, "--abits", 2]
+    trace = tmp_path / "t.trace"
+    where = ["--layers", "0:1", "--tensors", "*.attn_k", "--out", trace]
+    assert sailsim("trace", "--model", "smollm2-135m", *where).exit_code == 0
+    for command in (["gemv", *files], ["replay", trace]):
+        plain, own = (
+            json.loads(sailsim(*command, "--system", f"sail-n1:pim.substrate={name}", "--json").stdout)[
+                "cycles"
+            ]
+            for name in ("row_dfm", mine)
+        )
+        assert own != plain
+
+
+def test_what_the_file_does_not_say_is_not_modelled(bare: Path) -> None:
+    found = json.loads(sailsim("run", *SMALL, "--substrate", bare, "--json").stdout)["runs"]
+    assert found["sail"]["j_per_token"] is None
+    assert any("not modelled: the energy of substrate" in note for note in found["sail"]["notes"])
+    assert found["cores"]["j_per_token"] > 0

@@ -1,20 +1,16 @@
 """`sailsim gem5` with a stand-in for gem5: results are stored and not simulated again."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5 import records
-from sailsim.sim.gem5.binary import VARIABLE, machine_json
+from sailsim.sim.gem5.binary import machine_json
 from sailsim.sim.gem5.validation import drawn, drawn_tiles, random_tile
 from sailsim.sim.study.folder import Store
 from sailsim.sim.substrate import substrate_names
@@ -30,15 +26,6 @@ def test_machine_says_which_gem5_it_is_and_prints_the_machine(log: Path, fake_ge
     assert json.loads(sailsim("machine").stdout) == json.loads(machine_json(load_system("sail-n1")))
 
 
-def test_a_timeline_is_drawn_and_stored(log: Path, trace: Path, tmp_path: Path) -> None:
-    words = ("replay", trace, "--timeline", 0, "--out", tmp_path / "a")
-    answer = json.loads(sailsim(*words, "--json").stdout)
-    assert [each["source"] for each in answer["timelines"]] == ["gem5 24.0.0.1", "fast engine"]
-    assert (tmp_path / "a" / "timeline.png").stat().st_size > 1000
-    assert sailsim(*words).stdout.startswith("gem5 24.0.0.1: 16 cycles, 1 groups\nfast engine: ")
-    assert len(runs(log)) == 1
-
-
 def test_statistics_of_run_and_replay_go_into_one_store_and_are_not_run_again(
     log: Path, trace: Path, tmp_path: Path
 ) -> None:
@@ -52,13 +39,6 @@ def test_statistics_of_run_and_replay_go_into_one_store_and_are_not_run_again(
     assert len(runs(log)) == 2
     replayed = frame[frame["command"] == "replay"].iloc[0]
     assert (replayed["unit_buildCycles"], replayed["unit_operandsTicks"]) == (11, 1000000)
-
-
-def test_the_key_has_the_scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = records.scripts_digest()
-    (tmp_path / "machine.py").write_text("x = 1\n")
-    monkeypatch.setattr(records, "configs_path", lambda: tmp_path)
-    assert records.scripts_digest() != before
 
 
 def test_validate_resumes(log: Path, tmp_path: Path) -> None:
@@ -83,98 +63,6 @@ def test_validate_resumes(log: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.trace"))
     assert "tiles drawn with seed 8" in sailsim(*words, "--seed", 8).stdout
     assert len(runs(log)) == 16
-
-
-def test_validate_takes_the_tiles_of_a_trace(log: Path, tmp_path: Path) -> None:
-    trace = tmp_path / "model.trace"
-    random = np.random.default_rng(1)
-    write_trace(trace, [random_tile(random, 16, 8, 1, 4, 8, 4, 0, scaled=False) for _ in range(7)])
-    data = json.loads(sailsim("validate", trace, "--together", 3, "--out", tmp_path / "out", "--json").stdout)
-    assert len(runs(log)) == 2
-    assert [(each["load"], each["tiles"]) for each in data["summaries"]] == [
-        ("alone", 7),
-        ("3 at a time alone", 3),
-    ]
-    assert data["seed"] is None
-    write_trace(trace, [random_tile(random, 16, 8, 1, 4, 8, 4, 0, scaled=False) for _ in range(7)])
-    sailsim("validate", trace, "--together", 3, "--out", tmp_path / "out")
-    assert len(runs(log)) == 4
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "allowed"),
-    [("--streams", 0, "1<=x<=64"), ("--streams", 65, "1<=x<=64"), ("--together", 49, "1<=x<=48")],
-)
-def test_validate_says_what_is_allowed(log: Path, option: str, value: int, allowed: str) -> None:
-    result = sailsim("validate", option, value)
-    assert result.exit_code == 2
-    assert f"Invalid value for '{option}': {value} is not in the range {allowed}" in result.output
-    assert runs(log) == []
-
-
-def test_one_unit_together_is_what_is_compared_anyway(log: Path, tmp_path: Path) -> None:
-    words = ("validate", "--tiles", 2, "--together", 1, "--out", tmp_path / "out", "--json")
-    data = json.loads(sailsim(*words).stdout)
-    assert len(runs(log)) == 5
-    assert [row["load"] for row in data["summaries"]] == [
-        "alone", "beside 16 streams", "beside 16 streams from 1024 KiB on",
-    ]  # fmt: skip
-
-
-def make_sim(*words: str) -> str:
-    """What `make sim` would run."""
-    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
-    command = ["make", "-n", "sim", *words]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
-def test_make_sim_asks_gem5_first_and_shows_its_tiles_with_the_others() -> None:
-    text = make_sim("GEM5=/some/gem5.opt")
-    steps = (
-        "gem5 machine --check --gem5 '/some/gem5.opt'",
-        "sweep --preset",
-        "gem5 validate --gem5",
-        "report out",
-    )
-    places = [text.index(step) for step in steps]
-    assert places == sorted(places)
-    assert "--out out/gem5" in text
-    assert "sailsim gem5" not in make_sim()
-
-
-def test_a_machines_size_and_streams_are_told_and_are_part_of_the_question(
-    log: Path, trace: Path, tmp_path: Path
-) -> None:
-    program = elf(tmp_path / "program")
-    given = ("--units", 2, "--memory", "512MiB", "--capacity-mode", "--max-ticks", 10**9)
-    for words in (
-        (
-            "run",
-            *given,
-            "--start-with",
-            "atomic",
-            "--switch-after",
-            5,
-            "--out",
-            tmp_path / "out",
-            "--",
-            program,
-        ),
-        ("run", "--units", 2, "--out", tmp_path / "out", "--", program),
-        ("replay", trace, *given, "--stream", 3, "--stream-gb-s", 2.5, "--out", tmp_path / "out"),
-    ):
-        result = sailsim(*words)
-        assert result.exit_code == 0, result.output
-    same = "--capacity-mode --max-ticks 1000000000 --memory 512MiB"
-    assert set(Store(tmp_path / "out").frame()["options"]) == {
-        f"{same} --start-with atomic --switch-after 5 --units 2",
-        "--units 2",
-        f"{same} --stream 3 --stream-gb-s 2.5 --units 2",
-    }
-    assert len(runs(log)) == 3
 
 
 def test_parts_of_a_program_are_part_of_the_question_and_told(log: Path, tmp_path: Path) -> None:

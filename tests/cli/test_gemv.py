@@ -14,7 +14,6 @@ from sailsim.cli import main
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.sim.files import load_system
-from sailsim.sim.substrate import load_substrate, substrate_names
 
 RNG = np.random.default_rng(6)
 COUNTS = ["lookups", "zero_patterns", "prt_hits", "prt_misses", "table_builds", "table_adds"]
@@ -70,14 +69,6 @@ def test_product_counts_and_cycles(folder: Path) -> None:
     assert out["cycles"]["total"] == sum(out["cycles"][phase] for phase in phases[:-1])
 
 
-def test_the_table_says_the_same(folder: Path) -> None:
-    out = found(run(folder, "--json"))
-    text = run(folder).output
-    assert "equal to the int64 product" in text
-    assert f"{out['counts']['row_reads']:,}" in text
-    assert f"{out['cycles']['total']:,}" in text
-
-
 def test_codebook_weights_are_codes(folder: Path) -> None:
     book = np.array([-127, 3, 50, 113], np.int16)
     codes = RNG.integers(0, 4, (50, 9))
@@ -94,30 +85,17 @@ def test_codebook_weights_are_codes(folder: Path) -> None:
         (["--wbits", 2, "--code", "ternary"], -1, 1),
         (["--wbits", 4, "--code", "offset:3"], -3, 12),
         (["--wbits", 1], -1, 0),
-        (["--wbits", 8, "--code", "twos"], -128, 127),
+        (["--wbits", 8, "--unsigned"], -128, 127),
     ],
 )
 def test_other_codes_take_values(folder: Path, options: list[object], low: int, high: int) -> None:
     np.save(folder / "w.npy", RNG.integers(low, high, (50, 4), endpoint=True))
+    if "--unsigned" in options:
+        np.save(folder / "x.npy", np.asfortranarray(RNG.integers(0, 256, (3, 50), dtype=np.uint8)))
     out = found(run(folder, *options, "--out", folder / "y.npy", "--json"))
     assert out["equal_to_int64_product"] is True
-    expected = np.load(folder / "x.npy") @ np.load(folder / "w.npy")
+    expected = np.load(folder / "x.npy").astype(int) @ np.load(folder / "w.npy")
     assert np.array_equal(np.load(folder / "y.npy"), expected)
-
-
-def test_unsigned_activations_and_other_types(folder: Path) -> None:
-    np.save(folder / "x.npy", np.asfortranarray(RNG.integers(0, 256, (3, 50), dtype=np.uint8)))
-    assert found(run(folder, "--unsigned", "--json"))["equal_to_int64_product"] is True
-
-
-@pytest.mark.parametrize("substrate", substrate_names())
-def test_every_substrate(folder: Path, substrate: str) -> None:
-    out = found(run(folder, "--system", f"sail-n1:pim.substrate={substrate}", "--group-size", 16, "--json"))
-    assert out["substrate"] == substrate
-    counts = out["counts"]
-    assert counts["lookups"] == counts["zero_patterns"] + counts["prt_hits"] + counts["prt_misses"]
-    if not load_substrate(substrate).prt_helps:
-        assert counts["prt_hits"] == 0
 
 
 def assert_refused(result: Result, *words: str) -> None:
@@ -134,18 +112,13 @@ def assert_refused(result: Result, *words: str) -> None:
     [
         (["--wbits", 3], ["weights hold", "twos code of 3 bits", "-4"]),
         (["--wbits", 0], ["wbits is 0; allowed is 1..8."]),
-        (["--wbits", 99], ["wbits is 99; allowed is 1..8."]),
         (["--abits", 7], ["activations hold", "allowed is -64..63"]),
         (["--abits", 17], ["abits is 17; allowed is 1..16."]),
-        (["--nbw", 0], ["nbw is 0; allowed is 1..6."]),
         (["--nbw", 7], ["nbw is 7; allowed is 1..6."]),
         (["--unsigned"], ["activations hold", "allowed is 0..255"]),
         (["--group-size", -1], ["group_size is -1"]),
         (["--threads", 0], ["threads is 0; allowed is 1..1024."]),
-        (["--system", "sail-n2"], ["sail-n2", "sail-n1"]),
         (["--system", "graviton2"], ["graviton2", "[pim]"]),
-        (["--system", "sail-n1:pim.substrate=memristor"], ["memristor", "row_dfm"]),
-        (["--code", "offset"], ["code is 'offset'; allowed is twos, offset:ZERO with a whole number"]),
         (["--code", "offset:16"], ["zero_point 16"]),
         (["--code", "ternary"], ["wbits is 4; allowed with --code ternary is 2."]),
         (["--code", ""], ["code is ''"]),
@@ -209,11 +182,6 @@ def test_other_things_than_files(folder: Path) -> None:
     assert_refused(run(folder, w="z.npz"), "is not a whole .npy file")
 
 
-def test_a_codebook_of_another_width(folder: Path) -> None:
-    np.save(folder / "c.npy", np.arange(8))
-    assert_refused(run(folder, "--code", folder / "c.npy"), "wbits is 4; allowed with --code", "c.npy is 3.")
-
-
 def test_an_output_that_cannot_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_refused(run(folder, "--out", folder / "absent" / "y.npy"), "No such file or directory")
 
@@ -225,11 +193,3 @@ def test_an_output_that_cannot_be_written(folder: Path, monkeypatch: pytest.Monk
     assert_refused(run(folder, "--out", folder / "y.npy"), "No space left on device")
     assert (folder / "y.npy").read_bytes() == b"old"
     assert sorted(path.name for path in folder.iterdir()) == ["w.npy", "x.npy", "y.npy"]
-
-
-def test_a_table_that_does_not_fit(folder: Path) -> None:
-    (folder / "small.toml").write_text('extends = "sail-n1"\nname = "small"\n')
-    assert found(run(folder, "--system", folder / "small.toml", "--json"))["substrate"] == "row_dfm"
-    table = '[pim.rows]\nvalue = 40\nunit = "rows"\nsource = "a test"\nkind = "assumed"\n'
-    (folder / "small.toml").write_text('extends = "sail-n1"\nname = "small"\n' + table)
-    assert_refused(run(folder, "--system", folder / "small.toml", "--nbw", 6), "rows")

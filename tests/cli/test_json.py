@@ -1,10 +1,15 @@
 """What `--json` prints: one object with the number of its layout, and the names of the dictionary."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -52,34 +57,18 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_answers_about_points_and_folders_have_the_names_of_records(study: Path, tmp_path: Path) -> None:
+    for words in (
         ["run", *SMALL],
         ["run", *SMALL, "--system", "graviton2", "--cost"],
-    ],
-    ids=" ".join,
-)
-def test_answers_about_points_have_the_names_of_records(words: list[str]) -> None:
-    assert unknown(answer(*words)) == set()
-
-
-def test_answers_about_folders_have_them_too(study: Path, tmp_path: Path) -> None:
-    for words in (
-        ["ls", study],
-        ["show", study],
-        ["query", study, "SELECT runner, phases FROM runs"],
-        ["export", study, "--out", tmp_path / "x.csv"],
-        ["diff", study, study],
-        ["gc", study, "--dry-run"],
+        ["results", "ls", study],
+        ["results", "show", study],
+        ["results", "query", study, "SELECT runner, phases FROM runs"],
+        ["results", "export", study, "--out", tmp_path / "x.csv"],
+        ["results", "diff", study, study],
+        ["results", "gc", study, "--dry-run"],
     ):
-        assert unknown(answer("results", *words)) == set(), words
-
-
-def test_one_that_the_dictionary_lacks_is_found() -> None:
-    assert unknown({"runs": {"sail": {"tokens_per_second": 1.0, "phases": {"any": 1}}}}) == {
-        "tokens_per_second"
-    }
+        assert unknown(answer(*words)) == set(), words
 
 
 def test_a_replay_on_gem5(
@@ -90,44 +79,39 @@ def test_a_replay_on_gem5(
     assert unknown(answer("gem5", "replay", trace, "--units", "1", "--out", tmp_path)) == set()
 
 
-@pytest.mark.slow
-def test_a_search(tmp_path: Path) -> None:
-    pytest.importorskip("optuna")
-    found = answer(
-        "claims", "explore", "--out", tmp_path, "--samples", "2", "--model", "smollm2-135m", "--jobs", "1"
-    )
-    assert unknown(found) == set()
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["list", "system"],
-        ["show", "system", "sail-n1"],
-        ["show", "system", "v100"],
-        ["list", "substrate"],
-        ["show", "substrate", "row_dfm"],
-        ["list", "model"],
-        ["show", "model", "llama-2-7b"],
-        ["list", "format"],
-        ["activations"],
-    ],
-    ids=" ".join,
-)
-def test_every_answer_is_one_object_with_its_layout(words: list[str]) -> None:
-    answer(*words)
-
-
-def test_no_command_prints_json_in_another_way() -> None:
-    """`print_json` alone; a JSON schema is no answer."""
-    folder = Path(_json.__file__).parent
-    for path in folder.rglob("*.py"):
-        text = path.read_text("utf-8")
-        others = text.count("echo(json.dumps(") - text.count("echo(json.dumps(json_schema()")
-        assert others == (path.name == "_json.py"), path
+def test_every_answer_is_one_object_with_its_layout() -> None:
+    for words in ("list system", "show system v100", "list format", "show model llama-2-7b", "activations"):
+        answer(*words.split())
 
 
 def test_what_json_does_not_have_is_nothing_or_a_text(capsys: pytest.CaptureFixture[str]) -> None:
     _json.print_json({"x": [float("nan"), float("inf"), 1.5, True, None], "path": Path("a")})
     found = json.loads(capsys.readouterr().out)
     assert found == {"schema": _json.SCHEMA, "x": [None, None, 1.5, True, None], "path": "a"}
+
+
+def test_the_list_of_commands_imports_none_and_fits_80_columns() -> None:
+    code = "import sys; from click.testing import CliRunner; from sailsim.cli import main; "
+    code += "print(CliRunner().invoke(main, ['--help']).output); "
+    code += "heavy = ('sailsim.sim', 'numpy', 'pandas'); "
+    code += "print('modules', *sorted(name for name in sys.modules if name.startswith(heavy)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *lines, modules = done.stdout.rstrip("\n").split("\n")
+    assert modules == "modules"
+    listed = [line.split()[0] for line in lines if re.match(r"  [a-z]", line)]
+    assert set(main.list_commands(click.Context(main))) <= set(listed)
+    assert max(map(len, lines)) <= 80
+    assert not any(line.endswith("...") for line in lines if line.startswith("  "))
+
+
+def test_completion_offers_commands_and_choices() -> None:
+    def offered(words: str, count: int) -> set[str]:
+        asked = {"_SAILSIM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+        command = [str(Path(sys.executable).parent / "sailsim")]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | asked, check=False)
+        return {line.partition(",")[2] for line in done.stdout.split()}
+
+    assert offered("sailsim re", 1) == {"results", "report", "replay"}
+    assert offered("sailsim run --phase ", 3) == {"decode", "prefill"}
+    assert offered("sailsim run --convert u", 3) == {"unit"}
+    assert offered("sailsim run --model llama-2", 3) >= {"llama-2-7b", "llama-2-13b"}

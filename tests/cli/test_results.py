@@ -71,31 +71,9 @@ def test_studies_are_listed_below_a_folder_too(folder: Path, tmp_path: Path) -> 
     assert "is not a database" in rows[0]["reason"]
     assert (rows[2]["kind"], rows[2]["points"], rows[2]["unasked"]) == ("sweep", 2, 4)
     assert rows[2]["bytes"] == (folder / FILE).stat().st_size
-    shown = results("ls", tmp_path, folder)
-    assert "complete" in shown.stdout
-    assert str(folder) in shown.stdout
-    assert "is not a database" in shown.stdout
-    assert results("ls", tmp_path / "d").exit_code == 2
+    shown = results("ls", tmp_path, folder).stdout
+    assert all(words in shown for words in ("complete", str(folder), "is not a database"))
     assert "is no folder" in results("ls", tmp_path / "none").stderr
-
-
-@pytest.mark.parametrize("columns", [30, 60, 80, 200])
-def test_a_table_fits_the_terminal_and_cuts_no_number(folder: Path, columns: int) -> None:
-    done = results("show", folder, columns=columns)
-    assert done.exit_code == 0, done.output
-    above, _, below = done.stdout.partition("\n4 records")
-    lines, last = above.splitlines(), " ".join(f"4 records{below}".split())
-    assert max(map(len, done.stdout.splitlines())) <= columns
-    assert "In all: system sail-n1, model a[/bold]b, context 512" in " ".join(map(str.strip, lines))
-    assert not [word for line in lines for word in line.split() if word.endswith("…") and word[0].isdigit()]
-    shown, hidden = len(lines[-5].split()), int(last.split("; ")[1].split()[0])
-    if columns == 200:
-        assert "5,710,300" in done.stdout
-    total = len(found("show", folder)["records"][0])
-    assert last == f"4 records; {hidden} of {total} columns are not shown (--wide, or --columns)."
-    header = next(line for line in lines if set(line.strip()) != {"─"} and "wbits" in line)
-    assert len(header.split()) == total - hidden
-    assert shown
 
 
 def test_conditions_columns_and_rows(folder: Path) -> None:
@@ -106,21 +84,16 @@ def test_conditions_columns_and_rows(folder: Path) -> None:
     assert found("show", folder, "--rows", 1)["total"] == 4
     assert "; 1 are shown (--rows)" in results("show", folder, "--rows", 1).stdout
     assert results("show", folder, "--where", "wbits = 7").stdout.startswith("0 records")
-    for words, said in [
-        (
-            ("--columns", "tokens_per_ss"),
-            "column 'tokens_per_ss' is not in the results; near are tokens_per_s",
-        ),
-        (("--columns", "a,,b"), "columns is 'a,,b'; allowed are names"),
-        (("--where", "wbits ="), "where is 'wbits ='"),
-        (("--where", "wbits = 2) or (true"), ""),
-        (("--where", "nope = 2"), "no such column: nope"),
-    ]:
-        done = results("show", folder, *words)
-        if said:
-            assert done.exit_code == 2, words
-            assert said in done.stderr
-            assert len(done.stderr.splitlines()) == 1
+    for option, value, said in (
+        ("--columns", "tokens_per_ss", "column 'tokens_per_ss' is not in the results; near are tokens_per_s"),
+        ("--columns", "a,,b", "columns is 'a,,b'; allowed are names"),
+        ("--where", "wbits =", "where is 'wbits ='"),
+        ("--where", "nope = 2", "no such column: nope"),
+    ):
+        done = results("show", folder, option, value)
+        assert done.exit_code == 2
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_sql_reads_the_answer_and_everything(folder: Path) -> None:
@@ -130,11 +103,8 @@ def test_sql_reads_the_answer_and_everything(folder: Path) -> None:
     nested = "SELECT phases, notes FROM runs WHERE phases ->> 'load' = 1"
     row = found("query", folder, nested)["records"][0]
     assert (row["phases"]["load"], row["notes"]) == (1.0, ["x", "y"])
-    assert "5,710,300" in results("query", folder, "SELECT max(tokens_per_s) AS best FROM runs").stdout
-    assert results("query", folder, "SELECT * FROM runs WHERE false").stdout.startswith(
-        "No records; columns "
-    )
-    assert "Not shown: " in results("query", folder, "SELECT * FROM runs").stdout
+    told = results("query", folder, "SELECT * FROM runs WHERE false").stdout
+    assert told.startswith("No records; columns ")
 
 
 BAD_SQL = [
@@ -192,7 +162,6 @@ def test_an_export_is_whole_in_order_and_replaces_nothing(folder: Path, tmp_path
     assert list(rows[0])[:5] == ["system", "model", "wbits", "batch", "context"] == answer["columns"][:5]
     assert list(rows[0])[-5:] == ["key", "point_key", "code_version", "finished_at", "evaluation_s"]
     assert [json.loads(row["phases"]) for row in rows] == list(frame["phases"])
-    assert json.loads(rows[0]["notes"]) == ["x", "y"]
     assert [float(row["tokens_per_s"] or "nan") for row in rows[::2]] == list(frame["tokens_per_s"][::2])
     assert rows[1]["tokens_per_s"] == ""
     before = out.read_bytes()
@@ -205,8 +174,7 @@ def test_an_export_is_whole_in_order_and_replaces_nothing(folder: Path, tmp_path
     words = ("--where", "runner='sail'", "--columns", "batch,wbits", "--out", few)
     assert results("export", folder, *words).exit_code == 0
     assert few.read_text() == "batch,wbits\n1,2\n8,4\n"
-    bad = results("export", folder, "--out", few / "x.csv")
-    assert bad.exit_code == 2
+    assert results("export", folder, "--out", few / "x.csv").exit_code == 2
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 

@@ -1,140 +1,160 @@
-"""`sailsim sweep`, then `figures` and `report` on what it stored."""
+"""`sailsim sweep`: what was asked for are columns, the numbers are those of `run`, and a study grows."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from sailsim.analysis.results.runs import runners
+from sailsim.analysis.results.runs import COLUMNS, runners
 from sailsim.cli import main
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.folder import RESERVED, Store, command_of
+
+SMALL = ["--model", "smollm2-135m", "--context", "64"]
+GRID = ["--model", "smollm2-135m", "--batch", "1,8", "--threads", "4,16", "--group-size", "32"]
 
 
 def sailsim(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-GRID = [
-    "--model",
-    "smollm2-135m",
-    "--wbits",
-    "2:4",
-    "--batch",
-    "1,8",
-    "--threads",
-    "4,16",
-    "--group-size",
-    "32",
-]
+def summary(*arguments: str) -> dict[str, object]:
+    result = sailsim("sweep", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, object] = json.loads(result.stdout)
+    return found
 
 
 def test_a_sweep_is_stored_once_and_grows(tmp_path: Path) -> None:
-    out = str(tmp_path / "out")
-    first = json.loads(sailsim("sweep", *GRID, "--out", out, "--json").stdout)
-    assert (first["points"], first["held_before"], first["state"]) == (12, 0, "complete")
-    again = json.loads(sailsim("sweep", *GRID, "--out", out, "--json").stdout)
-    assert (again["points"], again["held_before"]) == (12, 12)
-    more = [word if word != "2:4" else "2:5" for word in GRID]
-    grown = json.loads(sailsim("sweep", *more, "--out", out, "--json").stdout)
-    assert (grown["points"], grown["held_before"]) == (16, 12)
-    frame = Store(out).frame()
+    out = ["--out", str(tmp_path / "out")]
+    for wbits, points, held in (("2:4", 12, 0), ("2:4", 12, 12), ("2:5", 16, 12)):
+        found = summary(*GRID, "--wbits", wbits, *out)
+        assert (found["points"], found["held_before"], found["state"]) == (points, held, "complete")
+    frame = Store(tmp_path / "out").frame()
     assert len(frame) == 16 * len(runners())
     assert sorted(set(frame["wbits"])) == [2, 3, 4, 5]
-    assert set(frame["model"]) == {"smollm2-135m"}
-
-
-def test_prt_on_and_off(tmp_path: Path) -> None:
-    result = sailsim("sweep", "--model", "smollm2-135m", "--prt", "both", "--out", str(tmp_path), "--json")
-    assert json.loads(result.stdout)["points"] == 2
-    frame = Store(tmp_path).frame()
-    assert sorted(frame["prt"][frame["runner"] == "sail"]) == [False, True]
 
 
 def test_a_dry_run_shows_the_points_and_stores_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = sailsim("sweep", *GRID, "--out", str(out), "--dry-run")
+    result = sailsim("sweep", *GRID, "--wbits", "2:4", "--out", str(out), "--dry-run")
     assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
-    assert lines[0].split() == ["model", "wbits", "batch", "threads", "group_size"]
-    assert lines[-1] == "12 points."
-    assert len(lines) == 2 + 12 + 1
+    assert result.stdout.splitlines()[-1] == "12 points."
     assert not out.exists()
-    told = json.loads(sailsim("sweep", *GRID, "--dry-run", "--json").stdout)
-    assert len(told["points"]) == 12
-    assert sailsim("sweep", *GRID).stderr == "Error: out is not given; allowed is a folder, or --dry-run.\n"
-
-
-@pytest.mark.slow
-def test_a_card_of_the_users_is_stored_drawn_and_reported(tmp_path: Path) -> None:
-    card, out = tmp_path / "card.toml", str(tmp_path / "out")
-    card.write_text('extends = "l4"\nname = "mine"\ntitle = "My card"\n')
-    grid = ["sweep", "--model", "smollm2-135m", "--context", "64", "--out", out, "--json"]
-    assert json.loads(sailsim(*grid).stdout)["held_before"] == 0
-    first = Store(out).frame()
-    # Another runner is another result of the same point, and takes its place.
-    beside = [*grid, "--beside", str(card)]
-    assert json.loads(sailsim(*beside).stdout)["held_before"] == 0
-    assert json.loads(sailsim(*beside).stdout)["held_before"] == 1
-    frame = Store(out).frame()
-    assert list(frame["runner"]) == [*first["runner"], "mine"]
-    assert frame["title"].iloc[-1] == "My card"
-    assert list(frame["tokens_per_s"][:-1].dropna()) == list(first["tokens_per_s"].dropna())
-    page = tmp_path / "r.html"
-    shown = sailsim("report", out, "--out", str(page))
-    assert shown.exit_code == 0, shown.output
-    assert "My card" in page.read_text("utf-8")
-    refused = sailsim(*grid, "--beside", str(tmp_path / "missing.toml"))
-    assert refused.exit_code == 2
-    assert "missing.toml cannot be read" in refused.stderr
-
-
-def test_an_empty_folder_name_is_refused() -> None:
-    result = sailsim("sweep", *GRID, "--out", "")
-    assert result.exit_code == 2
-    assert "--out" in result.stderr
-
-
-def test_an_own_capture_beside_the_preset_only(tmp_path: Path) -> None:
-    result = sailsim("sweep", "--preset", "paper", "--wbits", "4", "--out", str(tmp_path / "out"))
-    assert result.exit_code == 2
-    assert "--wbits" in result.stderr
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--wbits", "8:2"], ("wbits", "8:2")),
-        (["--wbits", "2:9"], ("wbits", "9", "1..8")),
-        (["--wbits", ""], ("wbits", "''")),
-        (["--batch", "1,x"], ("batch", "1,x")),
-        (["--batch", "1:99999999"], ("batch", "99999999")),
-        (["--preset", "papers"], ("preset", "papers", "paper")),
-        (["--model", "llama-9"], ("llama-9", "llama-2-7b")),
-    ],
-)
-def test_bad_input_is_one_sentence(tmp_path: Path, arguments: list[str], words: tuple[str, ...]) -> None:
-    result = sailsim("sweep", *arguments, "--out", str(tmp_path / "out"))
-    assert result.exit_code == 2
-    assert len([line for line in result.stderr.strip().splitlines() if "points" not in line[:7]]) == 1
-    for word in words:
-        assert word in result.stderr
+    assert len(json.loads(sailsim("sweep", *GRID, "--dry-run", "--json").stdout)["points"]) == 4
 
 
 def test_phase_and_prompt_are_axes(tmp_path: Path) -> None:
-    out = str(tmp_path)
-    both = sailsim(
-        "sweep", "--model", "smollm2-135m", "--phase", "decode,prefill", "--context", "16", "--out", out
-    )
-    assert both.exit_code == 0, both.stderr
-    more = ["--model", "smollm2-135m", "--phase", "prefill", "--prompt", "16,32"]
-    found = json.loads(sailsim("sweep", *more, "--out", out, "--json").stdout)
+    small, out = ["--model", "smollm2-135m"], ["--out", str(tmp_path)]
+    summary(*small, "--phase", "decode,prefill", "--context", "16", *out)
+    found = summary(*small, "--phase", "prefill", "--prompt", "16,32", *out)
     assert (found["points"], found["held_before"]) == (2, 1)
+    assert sorted(set(Store(tmp_path).frame()["prompt"])) == [16, 32]
+
+
+def test_swept_fields_are_columns_of_every_record(tmp_path: Path) -> None:
+    axes = ["--set", "llc.slices=16,32", "--set", "pim.clock=2:3:0.5", "--set", "row_dfm:add=2,8n-2"]
+    assert summary(*SMALL, *axes, "--out", str(tmp_path))["points"] == 12
     frame = Store(tmp_path).frame()
-    assert sorted(set(frame["prompt"])) == [16, 32]
-    refused = sailsim(
-        "sweep", "--model", "smollm2-135m", "--phase", "decode,prefill", "--prompt", "8", "--out", out
-    )
-    assert refused.exit_code == 2
-    assert "prompt is 8 beside phase decode" in refused.stderr
+    own = ["llc.slices", "pim.clock", "pim.substrate.add"]
+    assert list(frame.columns) == [*COLUMNS, *own, *RESERVED]
+    asked = [(s, c, a) for s in (16, 32) for c in (2, 2.5, 3) for a in ("2", "8n-2")]
+    found = list(frame[own].itertuples(index=False, name=None))
+    assert found == [each for each in asked for _ in runners()]
+    assert set(frame["substrate"]) == {"row_dfm:add=2", "row_dfm:add=8n-2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["llc.slices=16", "memory.channels=4", "pim.dfm_split=k"])
+def test_a_point_of_an_axis_has_the_result_of_run_set(tmp_path: Path, setting: str) -> None:
+    summary(*SMALL, "--set", setting, "--out", str(tmp_path))
+    told = json.loads(sailsim("run", *SMALL, "--set", setting, "--json").stdout)
+    saved = tmp_path / "saved.toml"
+    saved.write_text(sailsim("show", "system", f"sail-n1:{setting}", "--toml").stdout)
+    by_file = json.loads(sailsim("run", *SMALL, "--system", str(saved), "--json").stdout)
+    for row in Store(tmp_path).frame().to_dict("records"):
+        for answer in (told, by_file):
+            run = answer["runs"][row["runner"]]
+            for name in ("tokens_per_s", "step_s", "memory_bytes"):
+                assert run[name] == row[name]
+    assert told["runs"]["sail"] != json.loads(sailsim("run", *SMALL, "--json").stdout)["runs"]["sail"]
+
+
+def test_a_record_without_a_column_of_the_study_is_made_anew(tmp_path: Path) -> None:
+    out = ["--out", str(tmp_path)]
+    one, other = "sail-n1:llc.slices=16", "sail-n1:pim.clock=2"
+    summary(*SMALL, "--system", one, *out)
+    assert summary(*SMALL, "--system", one, "--system", other, *out)["held_before"] == 0
+    frame = Store(tmp_path).frame().drop_duplicates("system")
+    assert list(frame["llc.slices"]) == [16, 32]
+    assert list(frame["pim.clock"]) == [1.8, 2]
+    assert summary(*SMALL, "--system", f"{one},{other}", *out)["held_before"] == 2
+
+
+PLAN = """
+beside = ["card.toml"]
+[fixed]
+model = "smollm2-135m"
+context = 64
+[axes]
+wbits = [2, 4]
+batch = [1, 4, 8]
+llc.slices = { from = 16, to = 32, points = 2, scale = "log" }
+"""
+
+
+def test_a_plan_is_swept_and_its_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there").mkdir()
+    Path("there/plan.toml").write_text(PLAN)
+    Path("there/card.toml").write_text('extends = "l4"\nname = "mine"\ntitle = "My card"\n')
+    first = summary("--plan", "there/plan.toml", "--out", "out")
+    assert (first["points"], first["held_before"]) == (12, 0)
+    frame = Store("out").frame()
+    assert set(frame["runner"]) >= {"sail", "mine"}
+    assert set(frame["llc.slices"]) == {16, 32}
+    manifest = Store("out").manifest
+    assert manifest["config"]["plan"] == {"file": "there/plan.toml", "text": PLAN}
+    words = shlex.split(command_of(manifest))
+    assert words == ["sailsim", "sweep", "--plan", "there/plan.toml"]
+    assert summary(*words[2:], "--out", "out")["held_before"] == 12
+
+
+def test_a_machine_that_cannot_be_does_not_stop_the_others(tmp_path: Path) -> None:
+    """Values that are allowed one by one and do not go together: listed, and the rest has its results."""
+    result = sailsim("sweep", *SMALL, "--set", "pim.rows=8,512", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "1 of 2 points were refused (the first: sail-n1:pim.rows=8: pim does not fit" in result.stderr
+    store = Store(tmp_path)
+    assert set(store.frame()["pim.rows"]) == {512}
+    assert (store.manifest["points"], len(store.manifest["refused"])) == (2, 1)
+    (row,) = json.loads(sailsim("results", "ls", str(tmp_path), "--json").stdout)["folders"]
+    assert row["refused"] == store.manifest["refused"]
+    for rows, said in (("8", "pim does not fit"), ("0,512", "pim.rows is 0; allowed is")):
+        alone = sailsim("sweep", *SMALL, "--set", f"pim.rows={rows}", "--out", str(tmp_path / "alone"))
+        assert alone.exit_code == 2
+        assert alone.stderr.startswith(f"Error: sail-n1:pim.rows={rows[0]}: {said}")
+        assert not (tmp_path / "alone").exists()
+
+
+def test_a_scheduler_that_is_not_there(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
+    out = tmp_path / "out"
+    result = sailsim("sweep", *SMALL, "--dask", "nonsense", "--out", str(out))
+    assert result.exit_code == 2
+    assert "dask is 'nonsense'; allowed is an address such as tcp:" in result.output
+    assert not out.exists()
+
+
+def test_progress_as_json(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    words = ["sweep", *GRID, "--wbits", "2,4", "--out", str(tmp_path / "out"), "--log-json", str(log)]
+    assert sailsim(*words).exit_code == 0
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [events[0]["event"], events[-1]["event"]] == ["started", "done"]
+    assert [event["done"] for event in events] == sorted(event["done"] for event in events)
+    assert (events[-1]["done"], events[-1]["total"], events[-1]["failed"]) == (8, 8, 0)
+    assert sailsim(*words).exit_code == 0
+    again = [json.loads(line) for line in log.read_text().splitlines()][len(events) :]
+    assert again[-1]["held_before"] == 8

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.costs.area import COUNTED, PARTS, AreaConstants, area, overhead_bases
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import UNITS
 from sailsim.sim.files import load_system
 from sailsim.sim.vary import vary
 
@@ -26,16 +25,6 @@ def with_arrays(count):
     return SYSTEM.model_copy(
         update={"pim": pim.model_copy(update={"arrays": pim.arrays.model_copy(update={"value": count})})}
     )
-
-
-def test_units_of_the_constants_are_those_of_their_names():
-    ends = {"_um2": "um2", "_mm2": "mm2", "_kib": "KiB", "_rows": "rows", "_gates": "gates"}
-    for name, quantity in AreaConstants.quantities().items():
-        end = next((unit for end, unit in ends.items() if name.endswith(end)), "ratio")
-        assert quantity.unit == end, name
-        assert quantity.unit in UNITS
-    assert list(AreaConstants.quantities()) == [field.name for field in fields(AreaConstants)]
-    assert UNITS["um2"] * 1e6 == pytest.approx(UNITS["mm2"])
 
 
 def test_parts_in_closed_form():
@@ -61,6 +50,8 @@ def test_parts_that_other_machines_have_in_closed_form():
     )
     larger = area(vary(SYSTEM, {"pim.unit_cache": 3, "pim.queue": 5})).parts
     assert larger["cache"] == pytest.approx(3 * area(SYSTEM).parts["cache"])
+    serial = area(vary(SYSTEM, {"pim.substrate": "bit_serial"})).parts
+    assert serial["lanes"] == serial["accumulators"] == 0
     assert larger["queue"] == pytest.approx(5 / 4 * area(SYSTEM).parts["queue"])
 
 
@@ -166,9 +157,3 @@ def test_bad_input_is_named():
         replace(C, array_efficiency=0.0)
     with pytest.raises(SailsimError, match=r"cell_um2 is -1.*at least 0"):
         replace(C, cell_um2=-1.0)
-
-
-def test_where_the_arrays_accumulate_there_are_no_lanes():
-    choice = SYSTEM.pim.substrate.model_copy(update={"value": "bit_serial"})
-    parts = area(SYSTEM.model_copy(update={"pim": SYSTEM.pim.model_copy(update={"substrate": choice})})).parts
-    assert parts["lanes"] == parts["accumulators"] == 0

@@ -32,10 +32,6 @@ def test_share_and_whole_of_a_server():
     assert vcpus_paid(price, 4, 40 * 2**30, "share") == 20
 
 
-def test_a_gpu_is_paid_whole():
-    assert usd_per_hour(prices().of("v100"), threads=1) == 3.06
-
-
 def test_runs_that_no_instance_holds_are_refused():
     price = prices().of("graviton2")
     with pytest.raises(SailsimError, match=r"64 vCPUs.*80 threads"):
@@ -44,55 +40,36 @@ def test_runs_that_no_instance_holds_are_refused():
         usd_per_hour(price, threads=1, memory_bytes=200 * 2**30)
 
 
-@pytest.mark.parametrize("usd", ["0.0", "0", "-1", "", "nan", "inf", "free"])
-def test_a_price_that_is_none_is_refused(tmp_path, usd):
-    path = tmp_path / "prices.csv"
-    path.write_text(f"{HEADER}x/y,graviton2,chip,cpu,64,128,{usd},somewhere,2025\n")
-    with pytest.raises(SailsimError, match=r"x/y: usd_per_hour.*above 0"):
-        prices(path)
+ROW = "x/y,graviton2,chip,cpu,64,128,{},somewhere,2025"
 
 
 @pytest.mark.parametrize(
-    ("row", "field"),
+    ("text", "said"),
     [
-        ("x,g,c,tpu,64,128,1,s,d", "kind"),
-        ("x,g,c,cpu,0,128,1,s,d", "units"),
-        ("x,g,c,cpu,1.5,128,1,s,d", "units"),
-        ("x,g,c,cpu,64,0,1,s,d", "memory_gib"),
-        ("x,g,c,cpu,64,128,1,,d", "source"),
-        ("x,g,c,cpu,64,128,1,s,", "date"),
-        ("x,g", "kind"),
+        *(
+            (f"{HEADER}{ROW.format(usd)}\n", "x/y: usd_per_hour.*above 0")
+            for usd in ("0", "-1", "", "nan", "1e308")
+        ),
+        (f"{HEADER}{ROW.format(1)}\n{ROW.format(2)}\n", "'x/y' twice"),
+        (HEADER + "x,g,c,tpu,64,128,1,s,d\n", "kind"),
+        (HEADER + "x,g,c,cpu,0,128,1,s,d\n", "units"),
+        (HEADER + "x,g,c,cpu,64,0,1,s,d\n", "memory_gib"),
+        (HEADER + "x,g,c,cpu,64,128,1,,d\n", "source"),
+        (HEADER + "x,g,c,cpu,64,128,1,s,\n", "date"),
+        (HEADER + "x,g\n", "kind"),
+        (HEADER, "allowed"),
+        ("", "allowed"),
+        ("a,b\n1,2\n", "allowed"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (None, "cannot be read"),
     ],
 )
-def test_a_bad_row_names_its_field(tmp_path, row, field):
+def test_bad_prices_are_refused(tmp_path, text, said):
     path = tmp_path / "prices.csv"
-    path.write_text(HEADER + row + "\n")
-    with pytest.raises(SailsimError, match=field):
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SailsimError, match=said):
         prices(path)
-
-
-@pytest.mark.parametrize("text", ["", "# only a comment\n", "a,b\n1,2\n", HEADER])
-def test_a_file_that_is_no_price_list_is_refused(tmp_path, text):
-    path = tmp_path / "prices.csv"
-    path.write_text(text)
-    with pytest.raises(SailsimError, match="allowed"):
-        prices(path)
-    with pytest.raises(SailsimError, match="cannot be read"):
-        prices(tmp_path / "none.csv")
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SailsimError, match="cannot be read"):
-        prices(path)
-
-
-def test_own_prices_replace_the_shipped_ones(tmp_path):
-    path = tmp_path / "prices.csv"
-    path.write_text(HEADER + "mine,graviton2 sail-n1,c,cpu,32,64,1.5,me,2026\n")
-    mine = prices(path)
-    assert mine.of("sail-n1").usd_per_hour == 1.5
-    assert mine.of("sail-n1").units == 32
-    assert quoted([mine.of("sail-n1")]) == "mine 1.5 USD/h (me, 2026)"
-    with pytest.raises(SailsimError, match="has no price of v100, allowed is one of graviton2, sail-n1"):
-        mine.of("v100")
 
 
 BAND = Usage(tokens_per_s=10.0, low=8.0, high=12.0, threads=16, bandwidth_share=0.5)
@@ -113,7 +90,6 @@ def test_bandwidth_is_paid_where_it_is_the_larger_need():
 def test_a_range_in_closed_form():
     only = (prices().of("graviton2"),)
     found = cost_range(BAND, only)
-    assert found.price.instance == "aws/c6g.16xlarge"
     assert found.usd_per_hour == pytest.approx(2.176 / 2)
     assert found.nominal == pytest.approx(10 * 3600 / (2.176 / 2))
     assert found.as_dict()["usd_per_million_tokens"] * found.nominal == pytest.approx(1e6)
@@ -181,3 +157,14 @@ def test_nominal_lies_in_its_range(rate, threads, share, overhead, used, sail):
     found = cost_range(run, prices().all_of(["sail-n1"]), span)
     assert found.low <= found.nominal * (1 + 1e-12)
     assert found.nominal <= found.high * (1 + 1e-12)
+
+
+def test_own_prices_replace_the_shipped_ones(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text(HEADER + "mine,graviton2 sail-n1,c,cpu,32,64,1.5,me,2026\n")
+    mine = prices(path)
+    assert (mine.of("sail-n1").usd_per_hour, mine.of("sail-n1").units) == (1.5, 32)
+    assert quoted([mine.of("sail-n1")]) == "mine 1.5 USD/h (me, 2026)"
+    assert usd_per_hour(prices().of("v100"), threads=1) == 3.06
+    with pytest.raises(SailsimError, match="has no price of v100, allowed is one of graviton2, sail-n1"):
+        mine.of("v100")

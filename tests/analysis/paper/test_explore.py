@@ -54,24 +54,6 @@ def test_points_of_the_front_give_their_numbers_by_their_files(tmp_path: Path) -
         assert area(load_system(path)).added_mm2 == pytest.approx(row["area_mm2"], rel=1e-12)
 
 
-def test_the_first_trial_is_the_machine_itself(tmp_path: Path) -> None:
-    first = explore(SEARCH, tmp_path, samples=1, progress=False).iloc[0]
-    answer = compare(POINT)
-    assert first["tokens_per_s"] == pytest.approx(answer["runs"]["sail"]["tokens_per_s"])
-    assert first["area_mm2"] == pytest.approx(area(load_system("sail-n1")).added_mm2)
-
-
-def test_a_search_on_another_substrate_is_of_machines_that_have_it(tmp_path: Path) -> None:
-    point = replace(POINT, substrate="row_dfm:add=2n")
-    first = explore(Search(point, threads=(8,)), tmp_path, samples=1, progress=False).iloc[0]
-    assert first["tokens_per_s"] == compare(point)["runs"]["sail"]["tokens_per_s"]
-    assert first["tokens_per_s"] < compare(POINT)["runs"]["sail"]["tokens_per_s"]
-    by_file = compare(replace(POINT, system=str(tmp_path / "front" / "point-01.toml")))
-    assert by_file["runs"]["sail"]["tokens_per_s"] == pytest.approx(first["tokens_per_s"], rel=1e-12)
-    serial = Search(replace(POINT, substrate="bit_serial"), threads=(8,)).base
-    assert area(serial).parts["lanes"] == 0 < area(load_system("sail-n1")).parts["lanes"]
-
-
 @pytest.mark.slow
 def test_a_search_goes_on_and_jobs_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sailsim.analysis.paper.explore.GENERATION", 3)
@@ -91,21 +73,6 @@ def test_a_machine_whose_tiles_do_not_fit_says_why() -> None:
     found = try_machine(SEARCH, values)
     assert set(found) == {"reason"}
     assert "rows" in found["reason"]
-
-
-@pytest.mark.parametrize(
-    ("bad", "words"),
-    [
-        ({"fields": ("pim.speed",)}, "pim.speed"),
-        ({"fields": ()}, "at least one"),
-        ({"threads": (65,)}, "65"),
-        ({"threads": ()}, "threads"),
-        ({"seed": -1}, "seed is -1"),
-    ],
-)
-def test_bad_searches_are_one_sentence(bad: dict[str, object], words: str) -> None:
-    with pytest.raises(SailsimError, match=words):
-        replace(SEARCH, **bad)
 
 
 def test_bad_samples_jobs_and_folders(tmp_path: Path) -> None:

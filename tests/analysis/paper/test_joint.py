@@ -1,19 +1,14 @@
 """All claims at once: declared combinations, machines with known answers, resumed studies, and the page."""
 
-import gc
 import itertools
 import json
-import operator
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,20 +16,15 @@ from sailsim.analysis.paper import joint as together
 from sailsim.analysis.paper.claims import Metric, load_paper
 from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.joint import BLOCK, Combination, Draw, joint, load_combinations
-from sailsim.analysis.paper.nearest import Search, save_machine
+from sailsim.analysis.paper.nearest import Search
 from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, space
 from sailsim.analysis.render.claims_page import write_joint
-from sailsim.analysis.results.compare import compare
-from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
-from sailsim.cli import main
 from sailsim.sim.files import load_system
 from sailsim.sim.study.folder import Store
 
 from ...examples import examples
 
-ROOT = Path(__file__).parents[3]
-STORED = ROOT / "analysis" / "data" / "joint.jsonl"
 PAPER = load_paper()
 DECLARED = load_combinations("sail", PAPER)
 QUICK = {"model": "smollm2-135m", "context": 64, "reason": "quick"}
@@ -61,32 +51,6 @@ def some_values(machines: int, workloads: int, seed: int) -> dict[Metric, np.nda
         once = claim.aggregation != "highest"
         values[metric] = np.broadcast_to(each[:, :1], each.shape) if once else each
     return values
-
-
-@pytest.mark.parametrize("nbw", [4, "auto"])
-def test_judging_machines_leaves_no_circles(nbw: int | str) -> None:
-    """While it goes on nobody searches for them: what is in one would stay."""
-    within = replace(space("sail", "sail-wide"), workloads=WORKLOADS)
-    rows = np.random.default_rng(3).random((2, len(within.factors)))
-    machines = [within.draw(row).with_values({"pim.nbw": nbw}) for row in rows]
-    gc.collect()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        for machine in machines:
-            judged(within, machine)
-        gc.collect()
-        left = {type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("sailsim")}
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-    assert left == set()
-
-
-def test_the_number_of_combinations_is_that_of_the_file() -> None:
-    every = list(DECLARED.all())
-    assert DECLARED.count == len(every) == len(set(every)) == 13 * 2 * 12 * 2
-    assert DECLARED.primary in every
-    assert all(sorted(name for name, _ in each.metrics) == sorted(DECLARED.targets) for each in every)
 
 
 @examples(30)
@@ -121,20 +85,6 @@ def test_a_machine_built_to_have_the_numbers_is_found() -> None:
     assert DECLARED.nearest(built(exact, primary), asked)[0] == pytest.approx(np.log(2))
 
 
-def test_at_one_workload_is_stricter_than_each_at_its_highest() -> None:
-    values = built({claim.name: claim.value for claim in PAPER.claim}, DECLARED.primary)
-    apart = dict(values)
-    for i, metric in enumerate(DECLARED.primary.metrics):
-        if PAPER.by_name(metric[0]).better != "lower":
-            apart[metric] = values[metric][:, :: -1 if i else 1]
-    both = [
-        DECLARED.distance(apart, replace(DECLARED.primary, where=where))[0]
-        for where in ("highest", "one workload")
-    ]
-    assert both[0] == pytest.approx(0, abs=1e-12)
-    assert both[1] == pytest.approx(np.log(2))
-
-
 @pytest.mark.parametrize("missing", [np.nan, 0.0])
 def test_what_is_no_number_or_zero_is_infinitely_far(missing: float) -> None:
     values = built({claim.name: claim.value for claim in PAPER.claim} | {"prt": missing}, DECLARED.primary)
@@ -158,15 +108,6 @@ def test_bad_combinations_are_one_sentence(tmp_path: Path, text: str, words: str
         load_combinations(str(path), PAPER)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("machines", "seed", "words"),
-    [(65, 0, "samples is 65"), (32, 0, "samples is 32"), (0, 0, "samples is 0"), (64, -1, "seed is -1")],
-)
-def test_draws_that_cannot_be(machines: int, seed: int, words: str) -> None:
-    with pytest.raises(SailsimError, match=words):
-        Draw(small(), "sail", machines, seed)
 
 
 def test_machines_of_a_larger_draw_are_those_of_a_smaller_one_first() -> None:
@@ -201,12 +142,6 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(
     joint(tmp_path / "b", 64, progress=False)
     for name in ("joint.json", "nearest-all.toml"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    for prior in results["priors"].values():
-        assert sum(prior["reached"]) == 64
-        assert list(prior["within"].values()) == sorted(prior["within"].values())
-        assert [row["gap"] for row in prior["posterior"]] == sorted(
-            (row["gap"] for row in prior["posterior"]), reverse=True
-        )
     monkeypatch.setattr("sailsim.analysis.render.claims_page.space", small)
     page = write_joint(results, tmp_path / "a").read_text("utf-8")
     assert (tmp_path / "a" / "figures" / "joint.png").is_file()
@@ -219,62 +154,8 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(
         assert getattr(getattr(machine, section), field).value == change["value"]
 
 
-def test_the_results_that_ship_are_of_the_declared_combinations() -> None:
-    stored = read_records(STORED)
-    assert stored["combinations"] == DECLARED.count
-    assert stored["machines"] >= 20_000
-
-
-@pytest.mark.slow
-def test_the_committed_nearest_of_all_gives_its_numbers_by_its_file() -> None:
-    """Each at its points, in the field of the answer that its metric names."""
-    near = read_records(STORED)["nearest"]
-    system = str(ROOT / "docs" / "systems" / near["file"])
-    workloads = {workload.name: workload for workload in space().workloads}
-    for row in (*near["reading"]["primary"]["rows"], *near["reading"]["best"]["rows"]):
-        claim = next(each for each in PAPER.claim if each.name == row["claim"])
-        metric = next(each for each in claim.metric if each.words == row["words"])
-        if metric.metric == "area_share":
-            told = CliRunner().invoke(main, ["show", "system", system]).stdout.splitlines()[-1]
-            found = float(re.findall(r"([\d.]+) % of LLC and cores", told)[0])
-        else:
-            answers: list[Any] = [
-                compare(workloads[row["at"]].point(system, near["group_size"], prt)) for prt in (True, False)
-            ]
-            if metric.field:
-                found = reduce(operator.getitem, metric.field.split("."), answers[0])
-            else:
-                spent = [answer["runs"]["sail"]["counts"][metric.saved] for answer in answers]
-                found = 100 * (1 - spent[0] / spent[1])
-        assert found == pytest.approx(row["value"], rel=0.02), (
-            f"{row['words']}: analysis/data/joint.jsonl is older than the models: run research/claims.py"
-        )
-
-
-def test_a_machine_that_was_found_is_saved_with_all_that_it_changes(tmp_path: Path) -> None:
-    wide = space(prior="sail-wide")
-    changes = {"pim.nbw": "auto", "pim.substrate.read": 2, "pim.clock": 2.0, "weights.group_size": 64}
-    path = tmp_path / "found.toml"
-    changed = save_machine(wide, changes, path, "Found", "a test")
-    assert changed == {
-        "pim.substrate": {"value": "row_dfm:read=2", "was": "row_dfm"},
-        "pim.clock": {"value": 2.0, "was": 1.8},
-        "pim.nbw": {"value": "auto", "was": 4},
-        "weights.group_size": {"value": 64, "was": 128},
-    }
-    machine = load_system(str(path)).require_pim()
-    assert (machine.nbw, machine.clock.value, machine.substrate.value) == ("auto", 2.0, "row_dfm:read=2")
-
-
 def search(off: Callable[[Mapping[str, Any]], float], enough: float = 0.0) -> Search:
     return Search(small(), off, enough, rounds=6, helps=0.99, kept=12)
-
-
-def test_changes_that_go_cost_little_all_together() -> None:
-    """Each of them costs 0.9 %: one may go, and not all of them one after another."""
-    changes = dict.fromkeys("abcde", 1)
-    assert len(search(lambda left: 1.009 ** (5 - len(left))).without_idle(changes)) == 4
-    assert search(lambda left: 1.0).without_idle(changes) == {}
 
 
 def test_a_search_finds_what_is_between_levels_from_both_sides() -> None:
@@ -284,6 +165,7 @@ def test_a_search_finds_what_is_between_levels_from_both_sides() -> None:
         return float(changes.get("pim.clock", 1.8)) / 1.37 - 1 + 0.5 * (changes.get("pim.arrays", 16) != 16)
 
     assert search(off, 0.02).run({})["pim.clock"] == pytest.approx(1.37, rel=0.02)
+    assert search(lambda left: 1.0).without_idle({"pim.clock": 2.0}) == {}
     assert search(lambda changes: abs(off(changes))).run({"pim.arrays": 8}) == {
         "pim.clock": pytest.approx(1.37, rel=0.02)
     }

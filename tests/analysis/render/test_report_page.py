@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,8 +12,7 @@ import pandas as pd
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.figures import FIGURES, Study
-from sailsim.analysis.render.gem5_figures import shipped_tiles
+from sailsim.analysis.render.figures import Study
 from sailsim.analysis.render.html import page_file
 from sailsim.analysis.render.report import report
 from sailsim.analysis.results.joins import JOINED, POINT, joined
@@ -24,11 +24,6 @@ from sailsim.sim.sweep import run_sweep
 
 from .conftest import HOSTILE, page_of
 
-SECTIONS = (
-    *("answer", "speed", "dollars", "energy", "area", "quality", "time", "reuse", "gem5", "reproduction"),
-    *("runs", "rests", "constants"),
-)
-
 
 @pytest.fixture(scope="module")
 def results(frame):
@@ -38,12 +33,6 @@ def results(frame):
 @pytest.fixture(scope="module")
 def text(file):
     return file.read_text("utf-8")
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """The tests of words and records need none."""
-    monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", {})
 
 
 class Reader(HTMLParser):
@@ -102,49 +91,6 @@ def test_nothing_is_loaded_and_every_element_is_closed(text):
     assert not re.search(r"https?:|\bfetch\(|\bimport\(|innerHTML", page_file("report.js"))
 
 
-def test_every_section_has_a_place_in_the_menu_and_something_to_read(text):
-    reader = Reader(text)
-    assert tuple(reader.letters) == SECTIONS
-    assert re.findall(r'<li><a href="#([\w-]+)">', text) == list(SECTIONS)
-    for name, letters in reader.letters.items():
-        assert len(letters.split()) > 10, name
-    assert "Not modelled in the energy" in reader.letters["energy"]
-    assert "on SmolLM2-135M-Instruct; what a width loses depends on the model." in reader.letters["quality"]
-
-
-def test_every_figure_stands_in_its_section_once_with_its_values(text):
-    for name, (section, _) in FIGURES.items():
-        own = text[text.index(f'<section id="{section}">') :]
-        own = own[: own.index("</section>")]
-        assert text.count(f'id="figure-{name}"') == own.count(f'id="figure-{name}"') == 1
-        figure = own[own.index(f'id="figure-{name}"') :]
-        figure = figure[: figure.index("</figure>")]
-        assert figure.count("<svg") == 2
-        assert "<summary>Values</summary>" in figure
-
-
-def test_a_run_has_its_speedup_at_equal_quality_where_losses_were_measured(results, text):
-    key = ["runner", *(name for name in POINT if name not in ("seed", "activations"))]
-    rows = pd.concat([results.at((), name) for name in results.runners["runner"] if name != "sail"])
-    found = held(text).merge(rows[key], on=key)
-    assert len(found) == len(rows) > 10
-    assert found["speedup_equal_quality"].notna().all()
-    assert (found["speedup_equal_quality"] <= found["speedup"] * (1 + 1e-12)).all()
-
-
-def test_cores_that_are_not_the_papers_are_named_beside_its_claims(text, tmp_path, no_figures):
-    words = "own cores stand for them: SAIL on a Neoverse-V2 server (Graviton4): neoverse-v2."
-    point = Point(system="sail-v2", model="smollm2-135m", context=64)
-    store = run_sweep([point], evaluate, tmp_path, progress=False)
-    assert words in page_of(store.frame(), store.manifest, "sail")
-    assert "stand for them" not in text
-
-
-def test_the_first_page_has_a_row_a_claim(text):
-    first = text[text.index('id="claims"') : text.index('<details class="printed" id="readings">')]
-    assert first[first.index("<tbody>") :].count("<tr>") == 7
-
-
 def test_the_answer_is_of_the_study_and_no_paper_is_graded_that_nobody_named(swept, results):
     """Number by number at the point that it names, without a word of another model."""
     text = page_of(swept.frame(), swept.manifest)
@@ -166,27 +112,6 @@ def test_the_answer_is_of_the_study_and_no_paper_is_graded_that_nobody_named(swe
     assert "What the paper claims" not in text
     assert '<section id="reproduction">' not in text
     assert "paper: " not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)  # a colour's name
-
-
-@pytest.mark.parametrize(
-    ("point", "words", "graded"),
-    [
-        (
-            Point(model="llama-2-7b", wbits=3, batch=2, context=96),
-            "This study has one point: Llama 2 7B, 3-bit weights, batch 2, 96 tokens of context",
-            True,
-        ),
-        (Point(model="llama-2-7b", phase="prefill", prompt=64), "64 tokens of prompt", False),
-    ],
-)
-def test_a_study_that_decodes_a_model_of_the_paper_is_graded(point, words, graded, tmp_path, no_figures):
-    store = run_sweep([point], evaluate, tmp_path, progress=False)
-    text = page_of(store.frame(), store.manifest)
-    letters = Reader(text).letters["answer"]
-    assert words in letters
-    assert ("SAIL reads prompts at" in letters) == (point.phase == "prefill")
-    assert ("What the paper claims" in letters) == graded
-    assert ('id="reproduction"' in text) == graded
 
 
 def test_a_study_that_sail_cannot_run_is_refused_in_one_sentence(tmp_path):
@@ -218,28 +143,6 @@ def test_the_records_in_the_page_are_those_of_the_store(text, swept):
             assert np.array_equal(found[f"{name}.{part}"].astype(float), stored, equal_nan=True)
 
 
-def test_the_first_page_counts_points_as_readme_does(text, swept):
-    """Every question of the sweep, a choice that is spelt out beside the same one that is not."""
-    asked = swept.frame()["point_key"].nunique()
-    assert asked > len(swept.frame().drop_duplicates(POINT))
-    assert f"This sweep: {asked} points." in Reader(text).letters["answer"]
-
-
-def test_a_column_that_nobody_has_named_goes_into_the_page(swept, no_figures):
-    frame = swept.frame().assign(ttft_s=0.25, tasks=[["a"]] * len(swept.frame()))
-    found = held(page_of(frame, {}))
-    assert (found["ttft_s"] == 0.25).all()
-    assert "tasks" not in found  # it holds more than one value a row
-
-
-def test_a_figure_that_has_no_points_says_what_it_needs(frame):
-    own = frame[frame["prt"].astype(bool)]
-    text = page_of(own[own["point_key"] == own["point_key"].iloc[0]], {})
-    assert "needs pairs of points with the PRT on and off" in Reader(text).letters["reuse"]
-    assert 'id="figure-prt"' not in text
-    assert 'id="figure-speedup"' in text
-
-
 def test_anybodys_names_are_text_and_nothing_else(swept):
     frame = swept.frame()
     frame = frame.assign(
@@ -258,15 +161,23 @@ def test_anybodys_names_are_text_and_nothing_else(swept):
     assert HOSTILE in reader.letters["rests"]
 
 
+def problems(text):
+    """What a strict parser says of a page, identities that are there twice, and links to none."""
+    html5lib = pytest.importorskip("html5lib", reason="html5lib is not installed")
+    parser = html5lib.HTMLParser(namespaceHTMLElements=False)
+    tree = parser.parse(text)
+    said = [f"{place}: {kind} {more}" for place, kind, more in parser.errors]
+    names = Counter(each.get("id") for each in tree.iter() if each.get("id"))
+    said += [f"id {name} is there {count} times" for name, count in names.items() if count > 1]
+    for each in tree.iter():
+        for attribute in ("href", "aria-controls", "for", "aria-labelledby"):
+            target = each.get(attribute) or ""
+            inside = target[1:] if target.startswith("#") else "" if attribute == "href" else target
+            said += [f"{attribute} {target} leads nowhere" for name in inside.split() if name not in names]
+    return said
+
+
 @pytest.mark.slow
-def test_the_file_is_a_few_megabytes_and_the_same_every_time(text, swept):
-    assert len(text) < 5e6
-    assert page_of(swept.frame(), swept.manifest, "sail") == text
-
-
-def test_gem5s_own_runs_or_those_that_ship(text):
-    letters = Reader(text).letters["gem5"]
-    assert "Whole tokens: one program decodes" in letters
-    assert "These are the runs that ship" in letters
-    count = len(shipped_tiles())
-    assert f"the {count} that ship: {count} with exact results, {count} with equal phases" in letters
+@pytest.mark.parametrize("paper", [None, "sail"])
+def test_the_report_is_valid(swept, paper):
+    assert problems(page_of(swept.frame(), swept.manifest, paper)) == []

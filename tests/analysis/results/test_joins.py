@@ -1,17 +1,18 @@
 """Ratios, dollars and joules over runs: what they follow from, and what they lack."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from sailsim.analysis.costs.constants import Span
-from sailsim.analysis.costs.dollars import PAYMENTS, CostConstants, prices
+from sailsim.analysis.costs.dollars import PAYMENTS, prices
 from sailsim.analysis.costs.energy import EnergyConstants
 from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.joins import JOINED, as_frame, energy_of, joined, speedup, tokens_per_usd
-from sailsim.analysis.results.runs import COLUMNS, runners, runs
+from sailsim.analysis.results.equal_quality import at_equal_quality
+from sailsim.analysis.results.joins import as_frame, energy_of, joined, speedup
+from sailsim.analysis.results.runs import runs
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
@@ -36,13 +37,6 @@ def one(rows: pd.DataFrame, runner: str, wbits: int = 4) -> pd.Series:
     return row
 
 
-def test_joins_add_columns_and_keep_rows(records: pd.DataFrame, rows: pd.DataFrame) -> None:
-    assert list(records.columns) == list(COLUMNS)
-    assert list(rows.columns) == [*COLUMNS, *JOINED]
-    assert list(rows["runner"]) == list(records["runner"])
-    pd.testing.assert_frame_equal(joined(rows, prices()), rows)
-
-
 def test_a_speedup_is_a_ratio_at_one_point_and_its_ends_those_of_the_band(rows: pd.DataFrame) -> None:
     for wbits in (4, 8):
         sail = one(rows, "sail", wbits)
@@ -56,10 +50,6 @@ def test_a_speedup_is_a_ratio_at_one_point_and_its_ends_those_of_the_band(rows: 
             assert row["speedup_low"] == pytest.approx(sail["tokens_per_s"] / row["high"])
             assert row["speedup_high"] == pytest.approx(sail["tokens_per_s"] / row["low"])
     assert speedup(rows, "cores")[rows["runner"] == "cores"].tolist() == [1.0, 1.0]
-
-
-def test_a_runner_that_is_not_there_gives_no_ratio(records: pd.DataFrame) -> None:
-    assert joined(records[records["runner"] != "sail"], prices())["speedup"].isna().all()
 
 
 def test_dollars_follow_from_rates_and_prices(rows: pd.DataFrame) -> None:
@@ -88,28 +78,6 @@ def test_nominal_dollars_are_those_of_the_bandwidth_and_lie_in_their_range(rows:
     assert (ends.diff(axis=1).iloc[:, 1:] <= 1e-9).all().all()
 
 
-def test_what_is_paid_is_said(tmp_path: Path) -> None:
-    """By threads, by memory and by bandwidth; a card; all; with the overhead."""
-    big = joined(as_frame(runs(Point(batch=1))), prices())
-    assert one(big, "sail")["paid"] == "49 vCPUs (bandwidth) +2%"
-    assert one(big, "cores-all")["paid"] == "64 vCPUs (all)"
-    assert one(big, "v100")["paid"] == "1 card"
-    assert one(big, "cores")["paid"] == "16 vCPUs (threads)"
-    few = joined(as_frame(runs(Point(model="llama-2-13b", wbits=8, threads=1))), prices())
-    assert one(few, "cores", 8)["paid"] == "7 vCPUs (memory)"
-
-
-def test_utilisation_scales_dollars_and_leaves_ratios(records: pd.DataFrame, rows: pd.DataFrame) -> None:
-    span = Span.of(CostConstants)
-    span = replace(span, nominal=replace(span.nominal, utilisation=0.5))
-    half = joined(records, prices(), span)
-    for name in JOINED:
-        if name.startswith("tokens_per_usd") and not name.endswith(("low", "high")):
-            assert half[name].to_numpy() == pytest.approx(rows[name].to_numpy() / 2, nan_ok=True)
-        if name.startswith("usd_ratio"):
-            assert half[name].to_numpy() == pytest.approx(rows[name].to_numpy(), nan_ok=True)
-
-
 def test_other_prices_price_again(rows: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_text(HEADER + "a,sail-n1,c,cpu,64,128,4.352,me,2030\nb,v100,c,gpu,1,,6.12,me,2030\n")
@@ -125,14 +93,6 @@ def test_other_prices_price_again(rows: pd.DataFrame, tmp_path: Path) -> None:
     pd.testing.assert_series_equal(again["usd_ratio_used"][v100], rows["usd_ratio_used"][v100])
 
 
-def test_a_variant_of_a_machine_costs_what_the_machine_costs(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    path.write_text('extends = "l4"\nname = "mine"\ntitle = "Mine"\n')
-    found = joined(as_frame(runs(POINT, runners=runners([path]))), prices())
-    assert one(found, "mine")["usd_per_hour"] == one(found, "l4")["usd_per_hour"] == 0.8048
-    assert one(found, "mine")["instance"] == "aws/g6.xlarge"
-
-
 def test_a_variant_of_a_file_costs_what_its_file_does_and_not_what_that_extends(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('extends = "sail-n1"\nname = "mine"\n')
     (tmp_path / "wider.toml").write_text('extends = "mine.toml"\nname = "wider"\n')
@@ -143,44 +103,11 @@ def test_a_variant_of_a_file_costs_what_its_file_does_and_not_what_that_extends(
     assert found["instance"] == "x/mine"
 
 
-def test_a_device_beside_a_server_costs_what_a_row_says_of_itself_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('extends = "aim-n1"\nname = "mine"\n')
-    rows = ("x/n1,graviton2 sail-n1,chip,cpu,64,512,2,here,2026", "x/aim,mine,chip,cpu,64,512,3,here,2026")
-    (tmp_path / "prices.csv").write_text(HEADER + "\n".join(rows) + "\n")
-    mine = f"{tmp_path / 'mine.toml'}"
-    beside = runners([mine, f"{mine}:accelerator.channels=64", "aim-n1"])
-    found = compare(Point(), runners=beside, price_list=prices(tmp_path / "prices.csv"))["runs"]
-    instances = [run["instance"] for run in found.values()][-3:]
-    assert instances == ["x/aim", "x/aim", None]
-
-
-def test_whose_price_a_machine_has_and_why_it_has_none_is_said(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('extends = "sail-n1"\nname = "mine"\n')
-    beside = runners(["aim-n1"])
-    point = Point(model="smollm2-135m", system=str(tmp_path / "mine.toml"))
-    said = compare(point, runners=beside)["price_notes"]
-    variant = said["has the price of sail-n1, which mine is a variant of"]
-    assert variant[:2] == ["sail", "cores"]
-    assert "h100" in said["no price: no row of the shipped price file names h100"]
-    assert said["no price: no row of the shipped price file names aim-n1"] == ["aim-n1"]
-    row = "x/small,sail-n1,chip,cpu,8,16,2,here,2026"
-    (tmp_path / "prices.csv").write_text(f"{HEADER}{row}\n")
-    small = compare(Point(model="smollm2-135m"), price_list=prices(tmp_path / "prices.csv"))["price_notes"]
-    assert "sail" in small["no price: no instance of sail-n1 has the vCPUs or the memory of the run"]
-    assert not [note for note in compare(Point(model="smollm2-135m"))["price_notes"] if "sail" in note]
-
-
 def test_a_row_of_the_other_kind_prices_nothing(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_text(f"{HEADER}x/n1,sail-n1,chip,gpu,64,512,2,here,2026\n")
     with pytest.raises(SailsimError, match=r"prices.csv, x/n1: kind is 'gpu', allowed for sail-n1 is cpu"):
         compare(Point(model="smollm2-135m"), price_list=prices(path))
-
-
-def test_a_run_without_a_rate_costs_nothing_that_is_known() -> None:
-    found = tokens_per_usd(as_frame(runs(Point(model="llama-2-70b", threads=64))), prices())
-    assert found["tokens_per_usd"].isna().any()
-    assert found["tokens_per_usd"].notna().any()
 
 
 def test_energy_follows_from_a_record_at_any_constants(rows: pd.DataFrame) -> None:
@@ -197,9 +124,57 @@ def test_energy_follows_from_a_record_at_any_constants(rows: pd.DataFrame) -> No
         energy_of(one(rows, "v100").to_dict(), system)
 
 
-def test_the_range_of_all_cores_pays_for_all_of_them() -> None:
-    """Not for as many as the point has threads: at one thread the range would be 64 times as good."""
-    found = compare(Point(threads=1))["runs"]["cores-all"]
-    best = found["tokens_per_usd_high"]
-    nominal, band = found["tokens_per_usd"], found["high"] / found["tokens_per_s"]
-    assert nominal <= best <= 1.5 * nominal * band
+LOSSES = {"8g128": 0.04, "4g128": 0.8, "q4_0": 0.3}
+RATES = {
+    "sail": {"8": 20.0, "4": 36.0, "q4_0": 30.0, "3": 40.0},
+    "cores": {"8": 10.0, "4": 12.0, "q4_0": 18.0, "3": 50.0},
+    "lut": {"8": math.nan, "4": 15.0},
+}
+
+
+def invented(**changes: object) -> pd.DataFrame:
+    found = []
+    for runner, rates in RATES.items():
+        for weights, rate in rates.items():
+            said = {"weights": "q4_0", "wbits": 0, "group_size": 0} if weights == "q4_0" else {
+                "weights": "", "wbits": int(weights), "group_size": 128
+            }  # fmt: skip
+            point = Point().as_dict() | said | changes
+            found.append(point | {"runner": runner, "tokens_per_s": rate})
+    return pd.DataFrame(found)
+
+
+def ratios(found: pd.DataFrame, runner: str) -> dict[str, float]:
+    own = found[found.runner == runner]
+    return dict(zip(own.choice, own.speedup_equal_quality, strict=True))
+
+
+def equal(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([frame, at_equal_quality(frame, LOSSES)], axis=1)
+
+
+def test_the_other_has_the_fastest_choice_that_loses_no_more() -> None:
+    found = equal(invented())
+    cores = ratios(found, "cores")
+    # At four bits it may have q4_0, which is faster and better; at eight nothing else is as good.
+    assert cores["4g128"] == pytest.approx(36 / 18)
+    assert cores["q4_0"] == pytest.approx(30 / 18)
+    assert cores["8g128"] == pytest.approx(20 / 10)
+    four = found[(found.runner == "cores") & (found.choice == "4g128")].iloc[0]
+    assert (four.equal_choice, four.equal_loss, four.loss) == ("q4_0", 0.3, 0.8)
+    assert set(ratios(found, "sail").values()) - {math.nan} >= {1.0}
+
+
+def test_what_was_not_measured_has_no_speedup_and_helps_nobody() -> None:
+    cores, lut = (ratios(equal(invented()), name) for name in ("cores", "lut"))
+    assert math.isnan(cores["3g128"])
+    assert math.isnan(lut["8g128"])  # no rate with any choice that is as good
+    assert lut["4g128"] == pytest.approx(36 / 15)
+    assert all(map(math.isnan, ratios(equal(invented(abits=6)), "cores").values()))
+
+
+def test_points_that_differ_in_more_than_weights_are_compared_apart() -> None:
+    both = pd.concat([invented(), invented(batch=8).assign(tokens_per_s=lambda f: f.tokens_per_s * 7)])
+    found = equal(both.reset_index(drop=True))
+    one = found[found.batch == 1].speedup_equal_quality.to_numpy()
+    assert one == pytest.approx(found[found.batch == 8].speedup_equal_quality.to_numpy(), nan_ok=True)

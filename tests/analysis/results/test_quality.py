@@ -13,9 +13,8 @@ from sailsim.analysis.results.quality import QualityPoint, compared, measure_qua
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.study.folder import RESERVED, Store
-from sailsim.workloads.capture import default_gguf
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.quality import CALIBRATION, QUALITY, in_floats, on_units, shipped_text, text_chunks
+from sailsim.workloads.quality import in_floats, text_chunks
 
 from ...workloads.conftest import write_tiny_gguf
 
@@ -32,13 +31,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def few(folder: Path, **axes: object) -> list[QualityPoint]:
     return points(folder / "m.gguf", text=str(folder / "text.txt"), chunks=4, length=20, **axes)  # type: ignore[arg-type]
-
-
-def test_the_shipped_text_has_4000_tokens_and_is_no_part_of_the_other(smollm2_path: Path) -> None:
-    model = open_gguf(smollm2_path)
-    assert text_chunks(model, shipped_text(QUALITY), 16, 256).size == 4096
-    assert text_chunks(model, shipped_text(CALIBRATION), 8, 256).size == 2048
-    assert not set(shipped_text(QUALITY).split("\n\n")) & set(shipped_text(CALIBRATION).split("\n\n"))
 
 
 def test_records_have_the_columns_of_the_dictionary_and_a_loss(folder: Path, tmp_path: Path) -> None:
@@ -74,44 +66,6 @@ def test_the_loss_of_a_token_is_that_of_its_own_logits(folder: Path) -> None:
     logits = forward(model, tokens[1, :3].tolist()).astype(np.float64)
     assert found.nll[1, 2] == pytest.approx(np.log(np.exp(logits).sum()) - logits[tokens[1, 3]], rel=1e-4)
     assert found.top[1, 2] == logits.argmax()
-
-
-def test_a_study_goes_on_where_it_stopped(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measure_quality(few(folder), tmp_path)
-    seen: list[QualityPoint] = []
-    plain = quality.measured
-    monkeypatch.setattr(
-        quality, "measured", lambda threads, point: (seen.append(point), plain(threads, point))[1]
-    )
-    more = measure_quality(few(folder, weights=["file", "3g32"]), tmp_path)
-    assert [point.weights for point in seen] == ["3g32"]
-    assert len(more) == 3
-
-
-def test_a_policys_content_is_part_of_what_a_record_rests_on(folder: Path) -> None:
-    policy = folder / "p.toml"
-    keys = []
-    for width in (4, 5):
-        policy.write_text(f'name = "p"\nsource = "here"\ndefault = "{width}g32"\n')
-        keys.append(few(folder, weights=[str(policy)])[1].key)
-    assert keys[0] != keys[1]
-
-
-def test_compensated_codes_are_made_for_the_inputs_of_another_text(folder: Path) -> None:
-    model = open_gguf(folder / "m.gguf")
-    from sailsim.workloads.formats import uniform_format
-
-    tokens, other = text_chunks(model, WORDS, 2, 20), text_chunks(model, WORDS[::-1], 6, 20)
-    ways = [
-        on_units(model, tokens, uniform_format(2, 32), abits=8, method=method, calibration=other)
-        for method in ("nearest", "compensated")
-    ]
-    assert ways[0].nll.shape == ways[1].nll.shape == (2, 19)
-    assert not np.array_equal(ways[0].nll, ways[1].nll)
-    with pytest.raises(SailsimError, match="compensation needs them"):
-        on_units(model, tokens, uniform_format(2, 32), method="compensated")
 
 
 def test_records_without_floats_beside_them_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -154,13 +108,6 @@ def test_the_command_prints_the_rows_and_what_must_be_said(folder: Path) -> None
     assert answer["note"].startswith("The file itself has q4_0 15 tensors")
 
 
-@pytest.mark.slow
-def test_the_real_model_loses_little_with_its_own_weights() -> None:
-    found = measure_quality(points(default_gguf(), chunks=2, length=64))
-    assert abs(found.loss.iloc[1]) < 0.1
-    assert found.agreement.iloc[1] > 0.8
-
-
 def test_a_text_that_changes_meanwhile_ends_the_study_and_stores_nothing_of_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,11 +123,3 @@ def test_a_text_that_changes_meanwhile_ends_the_study_and_stores_nothing_of_it(
     with pytest.raises(SailsimError, match=r"text\.txt changed while the study ran"):
         measure_quality(asked, tmp_path / "out")
     assert not Store(tmp_path / "out").keys()
-
-
-def test_two_files_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
-    other = tmp_path / "text.txt"
-    other.write_text(WORDS)
-    asked = few(folder) + points(folder / "m.gguf", text=str(other), chunks=4, length=20)
-    with pytest.raises(SailsimError, match=r"text\.txt and .*text\.txt have one name; allowed is one file"):
-        measure_quality(asked)

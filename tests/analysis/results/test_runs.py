@@ -1,21 +1,32 @@
 """Runs: one record per point and runner, of equal columns, that say what their parts say."""
 
 import json
-from dataclasses import replace
+import random
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, runners, runs
+from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.results.columns import columns_of, groups, in_order
+from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.folder import Results
+from sailsim.analysis.results.joins import JOINED, as_frame, joined
+from sailsim.analysis.results.results import FREE, Runs
+from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, named, problems, runners, runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backends.cores import predict_cores
+from sailsim.sim.backends.cores import FASTEST, predict_cores
 from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import card_names, load_card, load_system
 from sailsim.sim.point import Point
-from sailsim.sim.saved import save_system
+from sailsim.sim.study.folder import RESERVED
+from sailsim.sim.sweep import run_sweep
 from sailsim.sim.tiles import COUNTS
-from sailsim.sim.vary import vary
+from sailsim.sim.vary import leaves, vary
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.load import load_model
 
@@ -76,33 +87,6 @@ def test_baselines_are_what_they_say_alone() -> None:
         assert run.energy_high_j == pytest.approx(72 * card.step_s)
 
 
-def test_every_runner_has_the_formats_that_the_point_says() -> None:
-    """In rate, memory and words; a runner with a format of its own has that."""
-    mixed = replace(POINT, weights="q4_k_m", wbits=None, group_size=None)
-    found, fmt = by_name(mixed), mixed.formats(MODEL)
-    assert found["cores"].format == found["l4"].format == fmt.name
-    assert (found["l4-f16"].format, found["l4-f16"].types) == (
-        "f16",
-        f"f16 {len(list(MODEL.linears()))} tensors",
-    )
-    alone = predict_cores(load_system("sail-n1"), MODEL, fmt, 8, 2, 64)
-    assert found["cores"].tokens_per_s == alone.tokens_per_s
-    assert found["sail"].memory_bytes == fmt.model_bytes(MODEL) + MODEL.kv_bytes_per_token() * 2 * 64
-    # Rows of 576 weights are no blocks of 256: llama.cpp falls back to q5_0 and q8_0 for them.
-    assert found["sail"].types == found["cores"].types == "q5_0 166 tensors, q8_0 15, q4_k 16, q6_k 14"
-
-
-def test_a_card_that_is_too_small_has_no_number_and_a_reason() -> None:
-    found = by_name(Point(model="llama-2-70b", threads=64))
-    small = found["t4"]
-    assert small.tokens_per_s is None is small.step_s is small.energy_high_j
-    assert not small.fits
-    assert "card t4" in small.reason
-    assert "GB" in small.reason
-    assert found["sail"].fits
-    assert found["sail"].reason == ""
-
-
 @pytest.mark.parametrize(("size", "able"), [(34, True), (33, False)])
 def test_what_does_not_fit_a_server_has_no_number_either(tmp_path: Path, size: int, able: bool) -> None:
     """Llama-2-70B in four bits needs 33.3 GiB; the cards' memory is their own."""
@@ -121,55 +105,104 @@ def test_what_does_not_fit_a_server_has_no_number_either(tmp_path: Path, size: i
     assert free.memory_limit_bytes is None
 
 
-def test_a_kernel_that_a_software_lacks_is_a_reason_too() -> None:
-    two = by_name(replace(POINT, wbits=2))["v100-serving"]
-    assert two.tokens_per_s is None
-    assert two.fits
-    assert "allowed with software 'serving'" in two.reason
+PROMPTS = Point(model="smollm2-135m", phase="prefill", prompt=96, batch=2, threads=8)
 
 
-def test_a_point_that_its_own_system_cannot_run_is_an_error() -> None:
-    with pytest.raises(SailsimError, match="threads"):
-        runs(replace(POINT, threads=65))
-    with pytest.raises(SailsimError, match="graviton2"):
-        runs(replace(POINT, system="graviton2"))
+def test_every_runner_has_a_first_token_or_a_reason() -> None:
+    for run in runs(PROMPTS):
+        if run.tokens_per_s is None:
+            assert run.reason
+            assert run.ttft_s is None
+            continue
+        assert run.ttft_s == run.step_s
+        assert run.tokens_per_s == pytest.approx(2 * 96 / run.ttft_s)
+        assert 0 < run.bandwidth_share <= 1
+        assert sum(run.phases.values()) == pytest.approx(run.step_s)
+    assert all(run.ttft_s is None for run in runs(Point(model="smollm2-135m", context=8)))
 
 
-def test_a_runner_with_hardware_of_its_own_that_cannot_has_a_reason(tmp_path: Path) -> None:
-    path = tmp_path / "few.toml"
-    path.write_text(
-        '[[runner]]\nname = "few"\ntitle = "Few"\nkind = "cores"\nhardware = "graviton2"\n'
-        'software = "llama.cpp"\nsource = "a test"\n'
+def test_runners_are_what_they_say_alone() -> None:
+    found = {run.runner: run for run in runs(PROMPTS)}
+    sail = simulate_step(
+        load_system("sail-n1"), MODEL, Point(model=PROMPTS.model, context=96, batch=2, threads=8).prefilling()
     )
-    wide = by_name(replace(POINT, threads=72, system="mine"), path, system=_eighty(tmp_path))
-    assert wide["sail"].tokens_per_s is not None
-    assert wide["few"].tokens_per_s is None
-    assert "threads is 72" in wide["few"].reason
+    assert found["sail"].step_s == sail.step_s
+    card = predict_card(load_card("a10g"), MODEL, uniform_format(4, 128), 2, prompt=96)
+    assert (found["a10g"].tokens_per_s, found["a10g"].low) == (card.tokens_per_s, card.low)
+    assert "Snapdragon" in found["cores-lut"].reason
+    assert "four-bit kernels was measured" in found["a100-serving"].reason
+    assert "No prompt in f16 was measured on card t4" in found["t4-f16"].reason
+    best = max(found[name].tokens_per_s for name in ("cores", "cores-ampere"))
+    assert found["cores-best"].tokens_per_s == best
+    assert found["cores-best"].software == FASTEST
+    assert "Snapdragon" in problems(PROMPTS)["cores-lut"]
 
 
-def _eighty(folder: Path) -> Path:
-    varied = vary(load_system("sail-n1"), {"cores.count": 80}, name="eighty")
-    return save_system(varied, folder / "eighty.toml")
+def test_joules_and_dollars_are_those_of_the_prompts_tokens() -> None:
+    frame = joined(as_frame(runs(PROMPTS, runners=named("sail", "cores"))), prices())
+    answer = compare(PROMPTS, runners=named("sail", "cores"))["runs"]
+    for row in frame.to_dict("records"):
+        assert row["tokens_per_j"] == pytest.approx(2 * 96 / row["energy_j"])
+        assert answer[row["runner"]]["j_per_token"] == pytest.approx(row["energy_j"] / (2 * 96))
+    assert answer["sail"]["tokens_per_usd"] > answer["cores"]["tokens_per_usd"]
 
 
-def test_another_accelerator_runs_the_point_as_a_point_of_its_own_would(tmp_path: Path) -> None:
-    varied = vary(load_system("sail-n1"), {"pim.arrays": 4, "pim.nbw": 2}, name="small")
-    path = save_system(varied, tmp_path / "small.toml")
-    small = by_name(POINT, path)["small"]
-    alone = simulate_step(load_system(path), MODEL, replace(POINT, system=str(path)))
-    assert small.step_s == alone.step_s
-    assert small.point.nbw == 4  # the point's columns are the point's
-    assert any("NBW 2" in note for note in small.notes)
-    assert small.priced_as == ("small", "sail-n1", "graviton2")
+OTHERS = {"prt", "seed", "activations"}
+"""Which are fixed by their own names."""
+CHANGES_NOTHING = {"beyond_limit"}
+"""It allows a point and does not change it."""
 
 
-def test_a_machine_may_come_by_itself_or_by_its_file(tmp_path: Path) -> None:
-    varied = vary(load_system("sail-n1"), {"pim.arrays": 4, "memory.latency": 97}, name="small")
-    mine = by_name(POINT, system=varied)
-    assert mine["sail"].point.system == "small"
-    assert mine["sail"].step_s == simulate_step(varied, MODEL, POINT).step_s
-    path = save_system(varied, tmp_path / "small.toml")
-    for again in (by_name(POINT, system=path), by_name(replace(POINT, system=str(path)))):
-        assert again["sail"].point.system == str(path)
-        assert again["sail"].step_s == mine["sail"].step_s
-        assert again["cores"].tokens_per_s == mine["cores"].tokens_per_s
+def test_every_field_of_a_point_is_fixed() -> None:
+    assert set(FREE) | OTHERS | CHANGES_NOTHING == {field.name for field in fields(Point)}
+
+
+@pytest.fixture(scope="module")
+def two() -> Runs:
+    points = [Point(model="smollm2-135m", batch=batch) for batch in (1, 8)]
+    return Runs.of(as_frame([run for point in points for run in runs(point)]), prices())
+
+
+def test_a_name_that_is_no_column_is_refused(two: Runs) -> None:
+    with pytest.raises(SailsimError, match="column 'btch' is not in the results; near are batch"):
+        two.at(("btch",))
+    with pytest.raises(SailsimError, match="column 'thread' is not in the results; near are threads"):
+        two.at(("batch",), thread=16)
+
+
+def same(kind: str, written: Iterable[str]) -> None:
+    """The columns of a kind of study are these, and each pattern of the dictionary has one at least."""
+    names = {*written, *RESERVED}
+    own = [
+        column for group in groups() if not group.studies or kind in group.studies for column in group.columns
+    ]
+    assert [name for name in sorted(names) if not any(column.names(name) for column in own)] == []
+    assert [column.name for column in own if not any(map(column.names, names))] == []
+
+
+def test_of_a_sweep(tmp_path: Path) -> None:
+    store = run_sweep([Point(model="smollm2-135m", context=64)], evaluated, tmp_path, progress=False)
+    frame = Results(tmp_path).frame()
+    assert list(frame) == [*COLUMNS, *RESERVED]
+    assert set(store.frame()) == set(frame)
+    # A swept field of the machine is a column under its name.
+    same("sweep", [*frame, *JOINED, "pim.slices"])
+    pattern = next(column for column in columns_of("sweep") if column.words == "a field of the machine")
+    assert all(map(pattern.names, leaves(load_system("sail-n1"))))
+
+
+def evaluated(point: Point) -> list[dict[str, object]]:
+    from sailsim.analysis.results.runs import evaluate
+
+    return evaluate(point)
+
+
+@given(st.randoms(use_true_random=False), st.lists(st.text("abc.", min_size=1), unique=True))
+def test_the_order_is_always_the_same(shuffler: random.Random, own: list[str]) -> None:
+    own = [f"own {name}" for name in own]
+    names = [*COLUMNS, "pim.slices", *RESERVED]
+    shuffler.shuffle(names)
+    at = COLUMNS.index("activations") + 1
+    wanted = [*COLUMNS[:at], "pim.slices", *COLUMNS[at:], *own, *RESERVED]
+    mixed = [*names[:7], *own, *names[7:]]
+    assert in_order(mixed, "sweep") == wanted
