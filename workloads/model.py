@@ -259,7 +259,7 @@ class ModelSpec:
         """The model with keys and values of another width: 2..8 bits are whole numbers of one fp16 scale a
         head and token, as `rounded_cache` makes them, 16 and 32 floats, whoever says so. 0, and the model's
         own, is itself."""
-        return self if kv_bits in (0, self.kv_bits) else _cached(self, kv_bits)
+        return self if kv_bits in (0, self.kv_bits) else replace(self, kv_bits=kv_bits, kv_scale_bits=0)
 
     def has_experts(self, layer: int) -> bool:
         """Whether the tokens choose experts in a block."""
@@ -352,11 +352,6 @@ class ModelSpec:
         """Bytes of the KV cache of a sequence; blocks with a window keep no more than it."""
         tokens = sum(self.attended(layer, context) for layer in range(self.n_layers))
         return tokens * self.cached_bytes
-
-
-@lru_cache(maxsize=64)  # the same object again, by which steps are known
-def _cached(model: ModelSpec, kv_bits: int) -> ModelSpec:
-    return replace(model, kv_bits=kv_bits, kv_scale_bits=0)
 
 
 _NOT_IN_FILES = ("published_params", "published_active", "published_source", "notes")

@@ -9,8 +9,6 @@ beside this one's caches.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from sailsim.base.errors import SailsimError
 from sailsim.sim.tables import Shelf, Table, over
 
@@ -26,7 +24,6 @@ def dram_types() -> tuple[str, ...]:
     return _DRAM.names
 
 
-@lru_cache(maxsize=16)
 def dram_type(name: str) -> Table:
     """The table of one: `memory`, with its timing, and the citations of its values."""
     return _DRAM.read(name)

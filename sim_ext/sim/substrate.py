@@ -173,7 +173,6 @@ class Step(NamedTuple):
     n: int | str
 
     @classmethod
-    @lru_cache(maxsize=256)  # every tile asks for the cycles of every phase
     def parse(cls, text: str) -> "Step":
         """The step that "2 read", "add entry" or "weight write" means; a number left out is 1.
 
@@ -389,11 +388,6 @@ class SubstrateChoice(NamedTuple):
         Raises:
             ValueError: none; the message goes on after "substrate is", without a full stop.
         """
-        file, costs = _parsed(text)
-        return cls(file, dict(costs))
-
-    @classmethod
-    def _parse(cls, text: str) -> "SubstrateChoice":
         found = re.fullmatch(r"(.*?)((?::[^:=/]*=[^:=/]*)*)", text, re.DOTALL)
         assert found is not None  # the first group takes anything
         file, settings = found.groups()
@@ -426,12 +420,6 @@ class SubstrateChoice(NamedTuple):
         return self.file + "".join(said)
 
 
-@lru_cache(maxsize=256)  # every point and every step asks
-def _parsed(text: str) -> SubstrateChoice:
-    return SubstrateChoice._parse(text)
-
-
-@lru_cache(maxsize=256)
 def settled_substrate(text: str) -> str:
     """The one way to write a choice of substrate, so that equal ones are equal texts.
 
@@ -466,9 +454,9 @@ def substrate_path(text: str) -> Path | None:
         return None
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # every simulated step asks, and reading takes longer than a step
 def _load(text: str, _stamp: Stamp) -> Substrate:
-    """A file is read again only when it has changed: every simulated step asks for it."""
+    """A file is read again only when it has changed."""
     try:
         choice = SubstrateChoice.parse(text)
     except ValueError as error:

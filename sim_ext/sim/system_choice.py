@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 from sailsim.base.errors import SailsimError
@@ -72,7 +71,6 @@ class SystemChoice(NamedTuple):
         return self.file + "".join(f":{field}={in_words(value)}" for field, value in self.changes.items())
 
 
-@lru_cache(maxsize=4096)
 def chosen_system(text: str) -> SystemChoice:
     """As `SystemChoice.parse`; a text that is no choice stands for a file of that name."""
     try:

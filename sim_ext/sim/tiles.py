@@ -313,7 +313,6 @@ class TimedTile:
         return float(self._table.throttled(rate, latency)[self._at])
 
 
-@lru_cache(maxsize=1024)
 def refetch_ratio(k: int, outputs: int, lanes: int, wbits: int, line: int) -> float:
     """Lines of weights that a slice asks for more than once, over all lines of its tile.
 
@@ -481,7 +480,7 @@ class TimedTables:
         return found
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=8)  # machines that differ in their cores alone would time every tile again
 def _tables_of(units: Hashable) -> TimedTables:
     """Of units that are equal."""
     return TimedTables()

@@ -3,8 +3,6 @@
 import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -14,7 +12,6 @@ from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity, is_number, within_64_bits
 from sailsim.sim.nbw import AUTO
 from sailsim.sim.parts_of_files import dram_type, dram_types
-from sailsim.sim.same import Same
 from sailsim.sim.substrate import SubstrateChoice
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import field_of, sentence
@@ -40,16 +37,6 @@ def leaves_and_words(machine: Frozen) -> dict[str, Leaf | str]:
 def value_of(said: Leaf | str) -> Value:
     """What such a field says."""
     return said if isinstance(said, str) else said.value
-
-
-def known_leaves(machine: Frozen) -> Mapping[str, Leaf]:
-    """`leaves` of a machine that many are varied from."""
-    return _known_leaves(Same(machine))
-
-
-@lru_cache(maxsize=16)
-def _known_leaves(machine: Same[Frozen]) -> Mapping[str, Leaf]:
-    return MappingProxyType(leaves(machine.it))
 
 
 def values(section: Frozen, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -84,7 +71,7 @@ def vary(
         SailsimError: one sentence that names the field, the value and what is allowed.
         ImpossibleMachineError: each value is allowed, but there is no machine with all of them.
     """
-    known = known_leaves(machine)
+    known = leaves(machine)
     changes = _with_operations(machine, changes)
     table = _opened(machine) | _of_new_memory(machine, changes.get("memory.type"))
     for path, value in changes.items():

@@ -11,11 +11,9 @@ from sailsim.sim.backends.sail import SailUnits
 from sailsim.sim.engine import PHASES, accelerator_of, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.jobs import ExpertJobs, jobs_of
-from sailsim.sim.parts import inputs_of, parts_of
+from sailsim.sim.jobs import ExpertJobs, jobs_of, step_work
 from sailsim.sim.point import Point
-from sailsim.sim.same import Same
-from sailsim.sim.step_work import step_work
+from sailsim.sim.step_parts import StepParts
 from sailsim.sim.tiles import COUNTS
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import Experts, Routing, distinct_experts, expected_spread
@@ -67,11 +65,10 @@ def test_experts_share_the_slices_in_the_fastest_way(captured: Activations, used
     """Of 1, 2, 4 and 8 side by side, with a last round that need not be full."""
     model = replace(MODEL, experts=Experts(8, used, 96), d_ffn=96)
     point = Point().resolved(SAIL)
-    parts = parts_of(decode_step(model, FORMAT, 1, 64))
-    inputs = inputs_of(Same(parts), model.n_layers, 0)
+    parts = StepParts(decode_step(model, FORMAT, 1, 64), model.n_layers)
     units = accelerator_of(SAIL).units(SAIL, point)
-    jobs = units.step(point, Same(parts), Same(inputs), captured)
-    ops = [part.ops[0] for part in parts if part.ops[0].kind == "gemv"]
+    jobs = units.step(point, parts, captured)
+    ops = [part.ops[0] for part in parts.parts if part.ops[0].kind == "gemv"]
     at = next(i for i, op in enumerate(ops) if op.name == "blk.1.ffn_down_exps")
     op = ops[at]
     assert op.spread == ((1, float(used)),)
@@ -140,12 +137,11 @@ def test_every_group_of_experts_is_handed_over(captured: Activations) -> None:
 
 def _experts(captured: Activations, point: Point) -> list[ExpertJobs]:
     """The jobs of all experts of a step of `MODEL`."""
-    parts = parts_of(decode_step(MODEL, FORMAT, point.batch, point.context))
-    inputs = inputs_of(Same(parts), MODEL.n_layers, 0)
+    parts = StepParts(decode_step(MODEL, FORMAT, point.batch, point.context), MODEL.n_layers)
     units = accelerator_of(SAIL).units(SAIL, point.resolved(SAIL))
-    jobs = units.step(point.resolved(SAIL), Same(parts), Same(inputs), captured)
+    jobs = units.step(point.resolved(SAIL), parts, captured)
     found, at = [], 0
-    for _, ops in parts:
+    for _, ops in parts.parts:
         if ops[0].kind == "gemv":
             found += [jobs_of(units, jobs, op, [at]) for op in ops if op.spread]
             at += len(ops[0].products)

@@ -10,7 +10,7 @@ from sailsim.base.quantity import Quantity
 from sailsim.sim.engine import _around
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.step_work import Products
+from sailsim.sim.jobs import Products
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
 from sailsim.sim.vary import vary

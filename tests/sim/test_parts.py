@@ -11,9 +11,8 @@ from sailsim.sim.backend import StepResult
 from sailsim.sim.backends import sail
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.parts import inputs_of, layout, parts_of
 from sailsim.sim.point import Point
-from sailsim.sim.same import Same
+from sailsim.sim.step_parts import StepParts, parts_of
 from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
@@ -41,11 +40,11 @@ def test_an_operation_of_another_size_is_another_kind() -> None:
 
 
 def test_a_layout_says_where_a_step_repeats_itself() -> None:
-    parts = parts_of(OPS)
-    inputs = inputs_of(Same(parts), MODEL.n_layers, 0)
+    step = StepParts(OPS, MODEL.n_layers)
+    parts, inputs = step.parts, step.inputs(0)
     assert len(inputs) == 4 * 7 + 1
     patterns = tuple(f"{rows.role} {rows.layer // 3}" for rows in inputs)  # three neighbours have the same
-    found = layout(Same(parts), patterns)
+    found = step.layout(patterns)
     assert len(found.order) == len(parts)
     assert sum(int(alike.times.sum()) for alike in found.kinds) == len(parts)
     different = [
@@ -64,13 +63,6 @@ def test_a_layout_says_where_a_step_repeats_itself() -> None:
             assert at_input is not None
             assert patterns[at_input] == pattern
     assert sum(at_input is not None for _, at_input in different) == 4 * 3 + 1
-
-
-def test_same_is_the_object_alone() -> None:
-    one, other = [1, 2], [1, 2]
-    assert Same(one) == Same(one)
-    assert Same(one) != Same(other)
-    assert Same(one) != one
 
 
 def numbers(result: StepResult) -> list[Any]:
