@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -567,7 +567,6 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
     )
 
 
-@lru_cache(maxsize=64)  # a capture's statistics are compared with the model's, some milliseconds
 def _patterns(activations: str, model: ModelSpec) -> str:
     """What the pattern counts come from, in one sentence."""
     captured = Activations.load(activations or None)

@@ -330,7 +330,7 @@ def _changed_at(path: str) -> int:
         return 0
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # a model's file of formats takes 0.1 s to read, and a point asks several times
 def _formats(weights: str, model: str, spec: ModelSpec, *changed_at: int) -> WeightFormat:
     """The chosen formats; read again when one of the files has changed."""
     return chosen_format(weights, model, spec)

@@ -20,7 +20,7 @@ _SUFFIXES = (".py", ".toml", ".csv", ".json")
 _LIBRARIES = ("numpy", "scipy", "pandas", "pydantic", "joblib", "gguf")
 
 
-@cache  # every stored record has it, and the sources take 50 ms to read
+@cache  # every stored record has it, and reading the sources takes 10 ms
 def code_version() -> str:
     """Hash of the package's sources and data and of the compiled core, without what only shows results."""
     roots = {}
