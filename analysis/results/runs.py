@@ -38,7 +38,7 @@ from sailsim.sim.backend import Backend, Kind, Request, Room, backend_of, check_
 from sailsim.sim.files import as_system, card_names, load_card, load_machine, load_system, system_names
 from sailsim.sim.point import Point
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.system_choice import SystemChoice
+from sailsim.sim.vary import SystemChoice
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import WeightFormat, weight_format
 from sailsim.workloads.load import load_model

@@ -15,10 +15,10 @@ from pydantic.fields import FieldInfo
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
-from sailsim.sim.nbw import nbw_of
+from sailsim.sim.pim import nbw_of
 from sailsim.sim.substrate import settled_substrate
 from sailsim.sim.system import System
-from sailsim.sim.system_choice import settled_system
+from sailsim.sim.vary import settled_system
 from sailsim.workloads.folder_model import header_files
 from sailsim.workloads.formats import WeightFormat, uniform_format
 from sailsim.workloads.load import chosen_format, require_model, weight_choice

@@ -19,8 +19,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY, activity
 from sailsim.sim.memory_path import memory_paths, weights_rate
-from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import Profile, Scan
+from sailsim.sim.pim import NBWS
 from sailsim.sim.system import System
 
 _N = TypeVar("_N", bound=np.generic)

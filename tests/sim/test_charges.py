@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.charges import Shared
-from sailsim.sim.substrate import load_substrate
+from sailsim.sim.substrate import Shared, load_substrate
 
 BAD = {
     "energy of no operation": (

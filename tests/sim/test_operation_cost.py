@@ -7,9 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, save_system
 from sailsim.sim.point import Point
-from sailsim.sim.saved import save_system
 from sailsim.sim.substrate import Cost, in_words, load_substrate, parse_cost
 from sailsim.sim.vary import vary
 

@@ -6,7 +6,7 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
-from sailsim.sim.parts_of_files import dram_type, dram_types
+from sailsim.sim.tables import dram_type, dram_types
 
 TYPE = 'memory.type = {{ value = "{}", source = "what if", kind = "paper" }}\n'
 

@@ -7,13 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_machine, load_system
+from sailsim.sim.files import load_machine, load_system, save_system
 from sailsim.sim.keys import Keys, result_key
 from sailsim.sim.point import Point
-from sailsim.sim.saved import save_system
 from sailsim.sim.set_fields import set_fields, set_values
-from sailsim.sim.system_choice import SystemChoice, system_with
-from sailsim.sim.vary import leaves, vary
+from sailsim.sim.vary import SystemChoice, leaves, system_with, vary
 
 VALUES = st.one_of(
     st.integers(-(10**9), 10**9),

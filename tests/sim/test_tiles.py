@@ -9,8 +9,8 @@ import pytest
 from sailsim import _core
 from sailsim.sim.activity import activity
 from sailsim.sim.files import load_system
-from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import InputRows, Profile, ProfileCache
+from sailsim.sim.pim import NBWS
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TileTable, _tables_of
 from sailsim.sim.vary import vary

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Quantity
-from sailsim.sim.files import load_card, load_system
-from sailsim.sim.saved import save_system, system_toml
+from sailsim.sim.files import load_card, load_system, save_system, system_toml
 from sailsim.sim.vary import changed_values, leaves, parse_changes, value_of, vary
 
 SAIL = load_system("sail-n1")

@@ -15,8 +15,8 @@ from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.engine import Accelerator, EnergyShape
 from sailsim.sim.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
 from sailsim.sim.memory_path import memory
-from sailsim.sim.nbw import NBWS, PER_TENSOR
 from sailsim.sim.patterns import PROFILES, Profile
+from sailsim.sim.pim import NBWS, PER_TENSOR
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.step_parts import StepParts, has_codes

@@ -11,9 +11,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import card_names, load_card, load_system
+from sailsim.sim.files import card_names, load_card, load_system, save_system
 from sailsim.sim.point import Point
-from sailsim.sim.saved import save_system
 from sailsim.sim.tiles import COUNTS
 from sailsim.sim.vary import vary
 from sailsim.workloads.formats import uniform_format, weight_format
