@@ -49,7 +49,7 @@ def test_matplotlib_and_pandas_wait_until_something_is_drawn_or_tabulated() -> N
 @pytest.mark.slow
 def test_pandas_waits_until_a_frame_is_asked_for() -> None:
     """It takes longer to load than the rest of a command that shows a machine or runs gem5."""
-    used = loaded("import sailsim.cli.gem5, sailsim.cli.systems, sailsim.cli.trace, sailsim.cli.claims")
+    used = loaded("import sailsim.cli.gem5, sailsim.cli.catalog, sailsim.cli.trace, sailsim.cli.claims")
     assert {"numpy", "click"} <= used
     assert not used & {"matplotlib", "pandas"}
 

@@ -219,7 +219,7 @@ ROTATION = 61
 """Columns by which a source row is turned each time the whole pool of rows has been used (a prime)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Activations:
     """A capture: ``codes[role]`` int16 (layers, tokens, K), ``scales[role]`` fp32 (layers, tokens).
 

@@ -44,7 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import ceil
 from typing import Literal
 
@@ -131,17 +131,11 @@ def decode_step(
     SailsimError unless both sizes are 1..``MAX_DIMENSION``.
     """
     _check(batch=batch, context=context)
-    return list(_decoded(model, fmt, batch, context, routing))
 
-
-@lru_cache(maxsize=64)  # all runners of a point run the same step: half of a new point's time
-def _decoded(
-    model: ModelSpec, fmt: WeightFormat, batch: int, context: int, routing: Routing
-) -> tuple[Op, ...]:
     def attended(window: int) -> tuple[int, int]:
         return batch * window, batch * window
 
-    return tuple(_step(_Rows(model, fmt, batch, batch, context, attended, routing)))
+    return _step(_Rows(model, fmt, batch, batch, context, attended, routing))
 
 
 def prefill_step(

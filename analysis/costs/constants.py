@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, Quantity
-from sailsim.sim.charges import Charge, Shared
+from sailsim.sim.substrate import Charge, Shared
 from sailsim.sim.tables import Shelf, sentence
 
 CONSTANTS = Shelf("constants", "data/constants", package="sailsim.analysis")

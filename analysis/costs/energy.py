@@ -25,8 +25,8 @@ from sailsim.analysis.costs.constants import Constants, End, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
 from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT
-from sailsim.sim.charges import Charge
 from sailsim.sim.engine import accelerator_of
+from sailsim.sim.substrate import Charge
 from sailsim.sim.system import Gpu, System
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")

@@ -32,10 +32,9 @@ from sailsim.analysis.results.joins import as_frame, joined
 from sailsim.analysis.results.runs import named, runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, save_system
 from sailsim.sim.keys import Keys, result_key
 from sailsim.sim.point import Point
-from sailsim.sim.saved import save_system
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import opened
 from sailsim.sim.study.tasks import Task

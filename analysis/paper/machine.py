@@ -21,7 +21,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.fitted import N1, Fitted, core_of, fitted_constants
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
-from sailsim.sim.vary import known_leaves, vary
+from sailsim.sim.vary import leaves, vary
 
 _C = TypeVar("_C", bound=Constants)
 Value = int | float | str | bool
@@ -162,7 +162,7 @@ def _that_fits(base: System, changes: dict[str, Value], name: str, source: str) 
         try:
             return vary(base, changes, name=name, source=source, note="drawn from its range")
         except SailsimError as error:
-            nbw = changes.get("pim.nbw", known_leaves(base)["pim.nbw"].value)
+            nbw = changes.get("pim.nbw", leaves(base)["pim.nbw"].value)
             if "does not fit" not in str(error) or not isinstance(nbw, int) or nbw <= 1:
                 raise
             changes["pim.nbw"] = nbw - 1
@@ -174,7 +174,7 @@ def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Valu
     The LLC keeps its size when its slices change; of DFMs there are the most up to those asked for that share
     the arrays evenly; a floating-point unit takes a sum at the latest when the one before has left it.
     """
-    known = known_leaves(base)
+    known = leaves(base)
     changes = {n: value for n, value in values.items() if n in known or n.startswith(OPERATION)}
     if "llc.slices" in changes:
         changes["llc.slice_size"] = base.llc.slice_size_in(float(changes["llc.slices"]))

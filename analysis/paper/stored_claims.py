@@ -39,7 +39,7 @@ from sailsim.analysis.results.results import (
 from sailsim.analysis.results.runs import SAIL
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import UNMEASURED, fitted_constants
-from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.study.folder import Store
 from sailsim.sim.system import System
 

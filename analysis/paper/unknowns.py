@@ -43,7 +43,7 @@ from sailsim.base.quantity import Choice, Frozen, Quantity
 from sailsim.sim.backends.cores import Software, format_key, kernel_rates
 from sailsim.sim.files import card_names, load_system
 from sailsim.sim.fitted import CORES, core_of, fitted_constants
-from sailsim.sim.nbw import AUTO
+from sailsim.sim.pim import AUTO
 from sailsim.sim.point import Point
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System

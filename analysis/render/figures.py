@@ -46,7 +46,7 @@ from sailsim.analysis.results.runs import CORES, SAIL, shipped_runners
 from sailsim.base.atomic import read_records
 from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
 from sailsim.sim.files import load_system
-from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import Point
 
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jinja2
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FunctionLoader(
+        lambda name: (files("sailsim.analysis.render") / "page" / name).read_text("utf-8")
+    ),
+    undefined=jinja2.StrictUndefined,
+)
+"""Templates of Markdown, in which nothing is escaped."""
+_TEMPLATES.filters["code"] = "`{}`".format
 
 RULES = {"l": "---", "r": "--:"}
 
@@ -18,20 +26,8 @@ def written(template: str, **values: Any) -> str:
 
     In a template ``| code`` sets a word as code. Lines of nothing but a template's own are one blank line.
     """
-    text = _templates().get_template(template).render(**values)
+    text = _TEMPLATES.get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    """Templates of Markdown, in which nothing is escaped."""
-
-    def source(name: str) -> str:
-        return (files("sailsim.analysis.render") / "page" / name).read_text("utf-8")
-
-    environment = jinja2.Environment(loader=jinja2.FunctionLoader(source), undefined=jinja2.StrictUndefined)
-    environment.filters["code"] = "`{}`".format
-    return environment
 
 
 def three_digits(value: float) -> str:

@@ -29,7 +29,7 @@ from sailsim.base.quantity import Choice, Quantity
 from sailsim.sim.backends.cores import kernel_rates
 from sailsim.sim.files import load_card, load_system
 from sailsim.sim.fitted import fitted_constants, held_out_results
-from sailsim.sim.nbw import AUTO, PER_TENSOR
+from sailsim.sim.pim import AUTO, PER_TENSOR
 from sailsim.sim.vary import leaves
 
 

@@ -17,7 +17,7 @@ from sailsim.analysis.results.joins import POINT, joined
 from sailsim.analysis.results.runs import COLUMNS, SAIL, Run
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
-from sailsim.sim.nbw import nbw_in_words
+from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store, as_frame, command_of
 from sailsim.sim.substrate import load_substrate, substrate_names

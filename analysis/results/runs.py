@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -38,7 +38,7 @@ from sailsim.sim.backend import Backend, Kind, Request, Room, backend_of, check_
 from sailsim.sim.files import as_system, card_names, load_card, load_machine, load_system, system_names
 from sailsim.sim.point import Point
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.system_choice import SystemChoice
+from sailsim.sim.vary import SystemChoice
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import WeightFormat, weight_format
 from sailsim.workloads.load import load_model
@@ -567,7 +567,6 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
     )
 
 
-@lru_cache(maxsize=64)  # a capture's statistics are compared with the model's, some milliseconds
 def _patterns(activations: str, model: ModelSpec) -> str:
     """What the pattern counts come from, in one sentence."""
     captured = Activations.load(activations or None)

@@ -34,7 +34,8 @@ print(table.round(1).to_string())
 
 # %%
 slower = results.query(
-    "SELECT batch, max(tokens_per_s) FILTER (wbits = 2) / max(tokens_per_s) FILTER (wbits = 8) AS times "
+    "SELECT batch, max(tokens_per_s) FILTER (WHERE wbits = 2) "
+    "/ max(tokens_per_s) FILTER (WHERE wbits = 8) AS times "
     "FROM runs WHERE runner = 'sail' GROUP BY batch ORDER BY batch"
 )
 print(slower.round(2).to_string(index=False))

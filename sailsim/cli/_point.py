@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.sim.files import system_names
-from sailsim.sim.nbw import AUTO, PER_TENSOR
+from sailsim.sim.pim import AUTO, PER_TENSOR
 from sailsim.sim.point import ATTENTION, CONVERT, DECLARED, DEFAULT_CONTEXT, PHASES_OF_A_TEXT, Point
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.substrate import substrate_names

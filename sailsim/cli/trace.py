@@ -14,7 +14,7 @@ from sailsim.cli._point import point_options
 from sailsim.cli._table import echo, print_table, say
 from sailsim.lut_gemv.trace import LAYOUTS, read_trace
 from sailsim.sim.files import load_system
-from sailsim.sim.nbw import AUTO, PER_TENSOR
+from sailsim.sim.pim import AUTO, PER_TENSOR
 from sailsim.sim.replay import fastest_nbw
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.traces import ReplayedTile, plan_trace, replay_timed

@@ -6,7 +6,6 @@ a module and a system file.
 """
 
 import pkgutil
-from functools import cache
 from importlib import import_module, resources
 from types import ModuleType
 from typing import Any
@@ -30,7 +29,6 @@ class AcceleratorSection(Frozen):
     """Which module of `sailsim.sim.backends` reads it."""
 
 
-@cache  # the folder is listed once
 def backend_modules() -> tuple[str, ...]:
     """The modules of backends, in alphabetical order."""
     folder = str(resources.files("sailsim.sim") / "backends")
@@ -42,7 +40,6 @@ def backend_module(name: str) -> ModuleType:
     return import_module(f"{_FOLDER}.{name}")
 
 
-@cache  # every machine with another accelerator is checked by them
 def section_models() -> dict[str, type[AcceleratorSection]]:
     """Backend -> model of its section, of those that have one: what their `accelerator` method takes."""
     found = {}

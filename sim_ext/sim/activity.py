@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -131,7 +130,6 @@ def activity(
     return events
 
 
-@lru_cache(maxsize=1024)  # a program of hundreds of operations, the same for all tiles of a machine
 def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_bits: int) -> dict[str, float]:
     """Shares of the cycles of in-memory conversion that each operation has, in a tile of so many blocks.
 

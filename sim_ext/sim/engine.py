@@ -31,19 +31,16 @@ from sailsim.sim.backend import (
     check_context,
     room_of,
 )
-from sailsim.sim.charges import Charge
 from sailsim.sim.files import load_system
 from sailsim.sim.host import HostCores
-from sailsim.sim.jobs import ExpertJobs, Units
-from sailsim.sim.nbw import nbw_in_words
-from sailsim.sim.parts import Part, inputs_of, on_cores
+from sailsim.sim.jobs import ExpertJobs, Products, StepWork, Units, step_work
+from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.same import Same
 from sailsim.sim.schedule import CoreTask, Segments, StepTimeline, Tensor, play, unrolled
-from sailsim.sim.step_parts import prompt_chunk, step_parts
-from sailsim.sim.step_work import Asked, Products, Work, step_work
+from sailsim.sim.step_parts import Part, prompt_chunk, step_parts
+from sailsim.sim.substrate import Charge
 from sailsim.sim.system import System
-from sailsim.sim.system_choice import SystemChoice, chosen_system
+from sailsim.sim.vary import SystemChoice, chosen_system
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
@@ -81,6 +78,18 @@ NOT_READ = (
 and what is beside is there for the reader."""
 
 
+class _Instance(NamedTuple):
+    """A machine as a key of what is made of it: equal to itself alone, whatever it would take to compare."""
+
+    system: System
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Instance) and self.system is other.system
+
+    def __hash__(self) -> int:
+        return id(self.system)
+
+
 class EnergyShape(NamedTuple):
     """What the energy of a step depends on beside its events."""
 
@@ -116,7 +125,7 @@ class Accelerator(Backend):
         self._units = lru_cache(maxsize=KEPT_UNITS)(self._make_units)
         # Equal ones of another machine have timed the same: of one that differs in its cores, say.
         self._first_of_equal = lru_cache(maxsize=KEPT_UNITS)(lambda units: units)
-        self._hosts = lru_cache(maxsize=8 * KEPT_UNITS)(lambda system, threads: HostCores(system.it, threads))
+        self._hosts = lru_cache(maxsize=8 * KEPT_UNITS)(lambda of, threads: HostCores(of.system, threads))
 
     def units(self, system: System, point: Point) -> Units:
         """The units of a machine; of those that were asked for last the same ones, with what they have timed.
@@ -124,16 +133,16 @@ class Accelerator(Backend):
         Raises:
             SailsimError: the machine has none, or cannot do what the point asks.
         """
-        units: Units = self._units(Same(system), *self.unit_choices(system, point))
+        units: Units = self._units(_Instance(system), *self.unit_choices(system, point))
         return units
 
     def host(self, system: System, threads: int) -> HostCores:
         """The cores around the units. Raises SailsimError for more threads than there are cores."""
-        host: HostCores = self._hosts(Same(system), threads)
+        host: HostCores = self._hosts(_Instance(system), threads)
         return host
 
-    def _make_units(self, system: Same[System], *choices: Any) -> Units:
-        units: Units = self._first_of_equal(self.make_units(system.it, *choices))
+    def _make_units(self, of: _Instance, *choices: Any) -> Units:
+        units: Units = self._first_of_equal(self.make_units(of.system, *choices))
         return units
 
     def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
@@ -344,15 +353,13 @@ class _Step:
         self.captured, self._several = captured, several
         self.units = accelerator.units(system, point)
         self.parts: list[tuple[Part, ...]] = []
-        self.works: list[Work] = []
+        self.works: list[StepWork] = []
         """What the units do: for all rows, or for each half of them."""
         for rows in halves_of(point):
-            parts = Same(step_parts(system, model, rows, routing))
-            inputs = Same(inputs_of(parts, model.n_layers, rows.seed))
-            self.parts.append(parts.it)
-            self.works.append(
-                step_work(accelerator, Same(self.units), Asked(rows), parts, inputs, Same(captured))
-            )
+            parts = step_parts(system, model, rows, routing)
+            self.parts.append(parts.parts)
+            alone = replace(rows, threads=1)
+            self.works.append(step_work(accelerator.takes, self.units, alone, parts, captured))
 
     @property
     def busy(self) -> float:
@@ -416,13 +423,13 @@ class _Step:
             notes=tuple(self._notes()),
         )
 
-    def _segments(self, work: Work) -> Iterator[Segments]:
+    def _segments(self, work: StepWork) -> Iterator[Segments]:
         """The schedule of each kind of part; attention sequence by sequence where it is to be interrupted."""
-        for alike, products in zip(work.layout.kinds, work.products, strict=True):
+        for kind, products in zip(work.layout.kinds, work.products, strict=True):
             if products is None:
-                yield Segments.of_cores(self.host.work(alike.ops[0], self.model, 0, self.point.overlap))
+                yield Segments.of_cores(self.host.work(kind.ops[0], self.model, 0, self.point.overlap))
             else:
-                tasks = _around(self.host, alike.ops, products, self.units.cores_convert)
+                tasks = _around(self.host, kind.ops, products, self.units.cores_convert)
                 ends = range(1, len(products.ops) + 1)
                 yield Segments(tasks, ends, products.bytes, products.seconds, products.throttled)
 
@@ -430,10 +437,10 @@ class _Step:
         """How many tensors of a kind have which choice: "attn_q 4"."""
         counted: Counter[str] = Counter()
         parts, work = self.parts[0], self.works[0]
-        for alike, products in zip(work.layout.kinds, work.products, strict=True):
+        for kind, products in zip(work.layout.kinds, work.products, strict=True):
             if products is None:
                 continue
-            for at, (place, times) in enumerate(zip(alike.places, alike.times.tolist(), strict=True)):
+            for at, (place, times) in enumerate(zip(kind.places, kind.times.tolist(), strict=True)):
                 for i, jobs in zip(products.ops, products.jobs, strict=True):
                     name = parts[place].ops[i].name.rpartition(".")[2]
                     counted[f"{name} {self.units.chosen(jobs[at])}"] += times
@@ -457,7 +464,8 @@ class _Step:
                 f"The cores round new keys and values to {model.kv_bits} bits and unpack all that attention "
                 "reads on their vector units, beside attention at the rate of fp16"
             )
-        there = on_cores(Same(parts), self.accelerator)
+        gemvs = (op for part in parts for op in part.ops if op.kind == "gemv")
+        there = [op for op in gemvs if not self.accelerator.takes(op)]
         if there:
             types = Counter(op.format.name for op in there if op.format is not None)
             seconds = sum(self.host.product_seconds(op) for op in there)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property, lru_cache
 from math import ceil
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -18,11 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.parts import Part
-from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
-from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
+from sailsim.sim.step_parts import Layout, StepParts
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import expected_rounds, touched
 from sailsim.workloads.graph import Op
@@ -188,13 +187,7 @@ class Units(ABC):
     are; a product of one input n times as wide then takes as long as n of different ones."""
 
     @abstractmethod
-    def step(
-        self,
-        point: Point,
-        parts: Same[tuple[Part, ...]],
-        inputs: Same[tuple[InputRows, ...]],
-        activations: Activations,
-    ) -> StepJobs:
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
         """The jobs of a step. `point` has everything filled (`Point.resolved`)."""
 
     def chosen(self, job: Any) -> int | None:
@@ -379,3 +372,75 @@ def _sum(parts: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
 
 def _whole(parts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     return np.asarray(np.rint(np.sum(parts, axis=0)), dtype=np.int64)
+
+
+class Products:
+    """The matrix products on the accelerator of parts that are alike: a row a part, a column a product."""
+
+    def __init__(self, ops: Sequence[int], jobs: Sequence[Jobs], rows: int) -> None:
+        self.ops, self.jobs = ops, jobs
+        """Of each product: its place among the part's operations, and its jobs."""
+        shape = (rows, len(jobs))
+        self.bytes, self.seconds = np.empty(shape), np.empty(shape)
+        for column, of_one in enumerate(jobs):
+            self.bytes[:, column], self.seconds[:, column] = of_one.bytes, of_one.seconds
+
+    def throttled(self, column: int, rate: float) -> NDArray[np.float64]:
+        """As `Segments.throttled`."""
+        return self.jobs[column].throttled(rate)
+
+
+class StepWork:
+    """What the accelerator does in a step, however many threads work beside it, on whatever cores."""
+
+    def __init__(self, layout: Layout, products: Sequence[Products | None]) -> None:
+        self.layout, self.products = layout, products
+        """Of each kind of the layout; None where the cores alone work."""
+        kinds = zip(layout.kinds, products, strict=True)
+        self.jobs = [(jobs, kind.times) for kind, own in kinds if own for jobs in own.jobs]
+        """Every job, with how many tensors it is."""
+        self._counted: dict[int, int] = {}
+
+    @cached_property
+    def cache_bytes(self) -> float:
+        """Of keys and values that units read, in the place of weights."""
+        kinds = zip(self.layout.kinds, self.products, strict=True)
+        heads = ((kind, own) for kind, own in kinds if own is not None and kind.ops[0].side_by_side)
+        return float(sum(kind.times @ jobs.bytes for kind, own in heads for jobs in own.jobs))
+
+    @cached_property
+    def seconds(self) -> float:
+        """Of all jobs one behind the other, with all weights where the accelerator needs them."""
+        return sum(float(times @ jobs.seconds) for jobs, times in self.jobs)
+
+    @cached_property
+    def cycles(self) -> int:
+        """Of the accelerator."""
+        return sum(int(times @ jobs.cycles) for jobs, times in self.jobs)
+
+    def counted(self, at: int) -> int:
+        """Of one unit: a count by its place in `Units.counts`."""
+        if at not in self._counted:
+            self._counted[at] = sum(int(times @ jobs.counts[:, at]) for jobs, times in self.jobs)
+        return self._counted[at]
+
+
+@lru_cache(maxsize=16)  # a step that is known takes half as long again without it
+def step_work(
+    takes: Callable[[Op], bool], units: Units, point: Point, parts: StepParts, captured: Activations
+) -> StepWork:
+    """The jobs of a step, one for products that are alike and meet equal patterns.
+
+    `takes` says which operations are the units'; `point` has one thread, as they are the same for any number.
+    """
+    jobs = units.step(point, parts, captured)
+    layout = parts.layout(jobs.keys)
+    products: list[Products | None] = []
+    for kind in layout.kinds:
+        if kind.ops[0].kind != "gemv":
+            products.append(None)
+            continue
+        taken = [i for i, op in enumerate(kind.ops) if takes(op)]
+        of_each = [jobs_of(units, jobs, kind.ops[i], kind.inputs) for i in taken]
+        products.append(Products(taken, of_each, len(kind.places)))
+    return StepWork(layout, products)

@@ -14,7 +14,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.substrate import load_substrate, substrate_path
-from sailsim.sim.system_choice import chosen_system
+from sailsim.sim.vary import chosen_system
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import header_files
 from sailsim.workloads.formats import TensorFormat

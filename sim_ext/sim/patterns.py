@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from functools import lru_cache
 from hashlib import blake2b
 from math import ceil
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim import _core
-from sailsim.sim.same import Same
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.model import Role
 
@@ -83,9 +81,7 @@ class ProfileCache:
         self._limit = limit
         self._bytes = 0
 
-    def of_step(
-        self, activations: Activations, inputs: Same[tuple[InputRows, ...]], scan: Scan
-    ) -> list[Profile]:
+    def of_step(self, activations: Activations, inputs: tuple[InputRows, ...], scan: Scan) -> list[Profile]:
         """The profiles of all inputs of a step, which the same step on another machine finds at once."""
         scan = scan.alike
         name = (activations.id, inputs, scan)
@@ -94,7 +90,7 @@ class ProfileCache:
             for key in different:
                 self._profiles.move_to_end(key)
             return [self._profiles[key] for key in keys]
-        profiles = [self.captured(activations, rows, scan) for rows in inputs.it]
+        profiles = [self.captured(activations, rows, scan) for rows in inputs]
         if len(self._steps) >= KEPT_STEPS:
             del self._steps[next(iter(self._steps))]
         keys = [profile.key for profile in profiles]
@@ -108,9 +104,9 @@ class ProfileCache:
         known = self._profiles.get(self._keys.get(name, ""))
         if known is None:
             # Neighbouring layers of a model may stand on the same rows of a capture.
-            said = _said(activations.id, rows.role, rows.k, rows.batch, scan)
+            scanned = repr((activations.id, rows.role, rows.k, rows.batch, scan)).encode()
             source = activations.source(*rows)
-            key = blake2b(said + source.tobytes(), digest_size=16).hexdigest()
+            key = blake2b(scanned + source.tobytes(), digest_size=16).hexdigest()
             known = self._profiles.get(key)
             if known is None:
                 return self._named(
@@ -171,12 +167,6 @@ class ProfileCache:
         while self._bytes > self._limit and len(self._profiles) > 1:
             self._bytes -= self._profiles.popitem(last=False)[1].packed.bytes
         return profile
-
-
-@lru_cache(maxsize=256)
-def _said(*what: Any) -> bytes:
-    """What a profile depends on besides the captured rows, as part of its key."""
-    return repr(what).encode()
 
 
 PROFILES = ProfileCache()

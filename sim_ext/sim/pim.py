@@ -4,13 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from sailsim._core import UNIT_TEXT_VERSION
+from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
-from sailsim.sim.nbw import NBWS, PER_TENSOR, Nbw
+from sailsim.lut_gemv.descriptor import NBW_MAX
 from sailsim.sim.substrate import OPERATIONS, SUBSTRATES, Substrate, load_substrate, settled_substrate
 from sailsim.sim.tables import BytesPerCycle, Clock, Cycles, Entries, Switch
+
+# ---- NBW, the weights of a look-up table: a number, or left to each tensor's tile -------------------------
+AUTO = "auto"
+"""What a user says where each tensor has its own."""
+PER_TENSOR = 0
+"""What auto is in a point and its records, a number as all others: for each tensor the NBW whose tile is the
+fastest of those that fit the rows."""
+NBWS = range(1, NBW_MAX + 1)
+"""The numbers that there are."""
+
+
+class _OrAuto:
+    """A field of a system file that is a number of weights with its source, or bare: "auto"."""
+
+    def check(self, value: Any, handler: Any) -> Any:
+        """The word itself, or the quantity of a table."""
+        if isinstance(value, str):
+            if value != AUTO:
+                raise ValueError(f"is {value!r}; allowed is a number of weights, or {AUTO!r}")
+            return value
+        return handler(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        number = handler.generate_schema(
+            Annotated[Quantity, Is("weights", least=1, most=NBW_MAX, whole=True)]
+        )
+        return core_schema.no_info_wrap_validator_function(
+            self.check,
+            number,
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                lambda value, write: value if isinstance(value, str) else write(value), schema=number
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema["schema"]), {"const": AUTO}]}
+
+
+Nbw = Annotated[Quantity | Literal["auto"], _OrAuto()]
+"""The type of such a field."""
+
+
+def nbw_of(said: int | str) -> int:
+    """The number in a point for what a user says.
+
+    Raises:
+        SailsimError: neither a whole number of `NBWS` nor "auto".
+    """
+    if said == AUTO or (said == PER_TENSOR and type(said) is int):
+        return PER_TENSOR
+    if type(said) is not int or said not in NBWS:
+        raise SailsimError(f"nbw is {said!r}; allowed is a whole number 1..{NBW_MAX}, or {AUTO!r}.")
+    return said
+
+
+def nbw_in_words(nbw: Any) -> str:
+    """What a point's number means: "NBW 4", or "NBW auto"."""
+    return f"NBW {AUTO if nbw == PER_TENSOR else nbw}"
+
 
 VERSION = UNIT_TEXT_VERSION
 """Of the form of units as text."""
@@ -138,7 +204,7 @@ class Pim(Frozen):
     convert_interval: Annotated[Quantity, Is("cycles", least=1, whole=True)]
     """Between the sums that one of them takes; at most its latency."""
     nbw: Nbw
-    """Weights of a group, where a run does not say; "auto": each tensor's own (`sailsim.sim.nbw`)."""
+    """Weights of a group, where a run does not say; "auto": each tensor's own (`sailsim.sim.pim`)."""
     mshrs: Entries
     """Lines that one unit has under way to DRAM."""
     fetch_ahead: Annotated[Quantity, Is("ratio", least=1)]

@@ -15,10 +15,10 @@ from pydantic.fields import FieldInfo
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
-from sailsim.sim.nbw import nbw_of
+from sailsim.sim.pim import nbw_of
 from sailsim.sim.substrate import settled_substrate
 from sailsim.sim.system import System
-from sailsim.sim.system_choice import settled_system
+from sailsim.sim.vary import settled_system
 from sailsim.workloads.folder_model import header_files
 from sailsim.workloads.formats import WeightFormat, uniform_format
 from sailsim.workloads.load import chosen_format, require_model, weight_choice
@@ -253,9 +253,14 @@ class Point:
             or pim is None
             or None not in (self.nbw, self.substrate, self.convert)
         ):
-            return self if kv_bits == self.kv_bits else _filled(self, None, None, None, kv_bits)
-        convert = cast(Convert, pim.convert.value)
-        return _filled(self, pim.default_nbw, str(pim.substrate.value), convert, kv_bits)
+            return self if kv_bits == self.kv_bits else replace(self, kv_bits=kv_bits)
+        return replace(
+            self,
+            nbw=self.nbw if self.nbw is not None else pim.default_nbw,
+            substrate=self.substrate or str(pim.substrate.value),
+            convert=self.convert or cast(Convert, pim.convert.value),
+            kv_bits=kv_bits,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The fields in their order, ready for JSON."""
@@ -270,20 +275,6 @@ class Point:
     def from_dict(cls, record: dict[str, Any]) -> "Point":
         """The point of `as_dict`; other keys are ignored, so a result's record will do."""
         return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
-
-
-@lru_cache(maxsize=256)
-def _filled(
-    point: Point, nbw: int | None, substrate: str | None, convert: Convert | None, kv_bits: int
-) -> Point:
-    """The point with these where it does not say; machines that differ in other things share it."""
-    return replace(
-        point,
-        nbw=point.nbw if point.nbw is not None else nbw,
-        substrate=point.substrate or substrate,
-        convert=point.convert or convert,
-        kv_bits=kv_bits,
-    )
 
 
 _FIELDS = tuple(field.name for field in fields(Point))
@@ -339,7 +330,7 @@ def _changed_at(path: str) -> int:
         return 0
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # a model's file of formats takes 0.1 s to read, and a point asks several times
 def _formats(weights: str, model: str, spec: ModelSpec, *changed_at: int) -> WeightFormat:
     """The chosen formats; read again when one of the files has changed."""
     return chosen_format(weights, model, spec)

@@ -15,8 +15,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.substrate import Cost, SubstrateChoice, load_substrate
 from sailsim.sim.system import System
-from sailsim.sim.system_choice import SystemChoice
-from sailsim.sim.vary import leaves
+from sailsim.sim.vary import SystemChoice, leaves
 
 SUBSTRATE = "pim.substrate"
 OPERATION = f"{SUBSTRATE}."

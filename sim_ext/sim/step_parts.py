@@ -1,15 +1,26 @@
-"""The operations of a point's step in parts, found once for the studies that ask again and again."""
+"""A step's operations in parts: GEMVs that share an input together, every other operation by itself.
 
-from functools import lru_cache
+The blocks of a model are alike, so that a step has hundreds of parts of a few kinds.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import fields
+from functools import cached_property, lru_cache
+from itertools import chain, groupby
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.parts import Part, parts_of
+from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Attention, Phase, Point
-from sailsim.sim.same import Same
 from sailsim.sim.system import System
 from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.graph import ACT_BYTES, attention_on_units, decode_step, prefill_step
+from sailsim.workloads.graph import ACT_BYTES, Op, attention_on_units, decode_step, prefill_step
 from sailsim.workloads.model import ModelSpec
 
 MAX_ROWS = 65535
@@ -19,20 +30,113 @@ PROMPT_CHUNK = 128
 """Tokens of each prompt whose queries look at the keys together where units attend, at most: of the powers of
 two the fastest, of Llama 2 7B as of SmolLM2 (docs/decode.md)."""
 
+_WORK = attrgetter(*(f.name for f in fields(Op) if f.name not in ("name", "layer", "weights_key")))
+"""All of an operation but which one it is."""
 
-def step_parts(
-    system: System, model: ModelSpec, point: Point, routing: Routing = EXPECTED
-) -> tuple[Part, ...]:
+
+class Part(NamedTuple):
+    """Operations that go to the PIM units together, or one that does not; `kind` is equal for equal work."""
+
+    kind: int
+    ops: tuple[Op, ...]
+
+
+def parts_of(ops: Sequence[Op]) -> tuple[Part, ...]:
+    """The parts in order: runs of GEMVs that read the same input, every other operation by itself."""
+    kinds: dict[Any, int] = {}
+    parts = []
+    for _, run_of in groupby(
+        ops, key=lambda op: (op.layer, op.role) if op.kind == "gemv" else (op.layer, op.name)
+    ):
+        part = tuple(run_of)
+        parts.append(Part(kinds.setdefault(tuple(map(_WORK, part)), len(kinds)), part))
+    return tuple(parts)
+
+
+def has_codes(op: Op) -> bool:
+    """Whether a GEMV's weights have scalar codes, which PIM units take."""
+    return op.format is not None and op.format.code is not None
+
+
+class PartsOfAKind(NamedTuple):
+    """Different parts of one kind: the same work on inputs with other patterns."""
+
+    ops: tuple[Op, ...]
+    """Of the first of them."""
+    places: tuple[int, ...]
+    """Of each: its place among parts."""
+    inputs: tuple[int, ...]
+    """Of each: the place of its input among inputs, of experts that of the first; none where the cores alone
+    work."""
+    times: NDArray[np.int64]
+    """How many parts each stands for."""
+
+
+class Layout(NamedTuple):
+    """Which parts of a step are the same work with the same patterns."""
+
+    kinds: tuple[PartsOfAKind, ...]
+    order: list[int]
+    """For every part, which of the different parts of all `kinds`, counted through, it is like."""
+
+
+class StepParts:
+    """The parts of a step, equal to itself alone: a key that takes no comparing of operations."""
+
+    def __init__(self, ops: Sequence[Op], n_layers: int) -> None:
+        """`n_layers`: of the model whose step it is."""
+        self.parts, self._n_layers = parts_of(ops), n_layers
+
+    def inputs(self, seed: int) -> tuple[InputRows, ...]:
+        """Which captured activations the GEMVs of each part read, in the order of the parts that have any.
+
+        Experts have one for every number of tokens that an expert may see.
+        """
+        inputs = []
+        for _, (op, *_) in self.parts:
+            if op.kind == "gemv":
+                assert op.role is not None
+                for one, _ in op.products:
+                    inputs.append(InputRows(op.role, op.layer, self._n_layers, op.k, one.batch, seed))
+        return tuple(inputs)
+
+    @cached_property
+    def block_sizes(self) -> tuple[int, ...]:
+        """How many weights share a scale in the GEMVs that go to the PIM units: each size once."""
+        every = (op for part in self.parts for op in part.ops if op.kind == "gemv" and has_codes(op))
+        return tuple(dict.fromkeys(op.format.group_size for op in every if op.format is not None))
+
+    def layout(self, patterns: Sequence[Hashable]) -> Layout:
+        """Where the step repeats itself; `patterns` are keys of the profiles of its `inputs`."""
+        keys: list[tuple[int, tuple[Hashable, ...]]] = []
+        different: dict[int, dict[tuple[int, tuple[Hashable, ...]], tuple[int, int]]] = {}
+        inputs = 0
+        for at, (kind, ops) in enumerate(self.parts):
+            own = len(ops[0].products) if ops[0].kind == "gemv" else 0
+            key = (kind, tuple(patterns[inputs : inputs + own]))
+            keys.append(key)
+            different.setdefault(kind, {}).setdefault(key, (at, inputs))
+            inputs += own
+        counted = Counter(keys)
+        number = {key: i for i, key in enumerate(chain.from_iterable(different.values()))}
+        kinds = []
+        for first in different.values():
+            places, of_input = zip(*first.values(), strict=True)
+            ops = self.parts[places[0]].ops
+            times = np.array([counted[key] for key in first], dtype=np.int64)
+            kinds.append(PartsOfAKind(ops, places, of_input if ops[0].kind == "gemv" else (), times))
+        return Layout(tuple(kinds), [number[key] for key in keys])
+
+
+def step_parts(system: System, model: ModelSpec, point: Point, routing: Routing = EXPECTED) -> StepParts:
     """The parts of the step. Raises SailsimError for prompts of more rows than a descriptor can carry."""
     if point.phase == "prefill" and point.tokens > MAX_ROWS:
         raise SailsimError(
             f"batch x prompt is {point.tokens}; allowed is at most {MAX_ROWS} rows of one prefill."
         )
-    fmt, line = Same(point.formats(model)), system.llc.line.whole
+    fmt, line = point.formats(model), system.llc.line.whole
     chunk = prompt_chunk(system, model, point)
-    return _known(
-        Same(model), fmt, point.phase, point.batch, point.context, routing, point.attention, line, chunk
-    )
+    return _parts(model, fmt, point.phase, point.batch, point.context, routing, point.attention, line, chunk)
 
 
 def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
@@ -47,10 +151,10 @@ def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
     return chunk
 
 
-@lru_cache(maxsize=64)
-def _known(
-    model: Same[ModelSpec],
-    fmt: Same[WeightFormat],
+@lru_cache(maxsize=64)  # what is known of a step is known by its parts, which take longer to make
+def _parts(
+    model: ModelSpec,
+    fmt: WeightFormat,
     phase: Phase,
     batch: int,
     context: int,
@@ -58,11 +162,11 @@ def _known(
     attention: Attention,
     line: int,
     chunk: int,
-) -> tuple[Part, ...]:
+) -> StepParts:
     if phase == "prefill":
-        ops, queries = prefill_step(model.it, fmt.it, context, batch, routing), context
+        ops, queries = prefill_step(model, fmt, context, batch, routing), context
     else:
-        ops, queries = decode_step(model.it, fmt.it, batch, context, routing), 1
+        ops, queries = decode_step(model, fmt, batch, context, routing), 1
     if attention == "units":
-        ops = attention_on_units(ops, model.it, context, line, queries, chunk)
-    return parts_of(ops)
+        ops = attention_on_units(ops, model, context, line, queries, chunk)
+    return StepParts(ops, model.n_layers)

@@ -18,8 +18,7 @@ from sailsim.sim.accelerator import AcceleratorSection, ByBackend
 from sailsim.sim.cores import L2, Cache, Cores, Host, LastLevel
 from sailsim.sim.dram import Memory
 from sailsim.sim.memory_path import weights_rate
-from sailsim.sim.nbw import NBWS
-from sailsim.sim.pim import Pim
+from sailsim.sim.pim import NBWS, Pim
 from sailsim.sim.tables import Bandwidth, Clock, Latency, Share
 
 

@@ -19,8 +19,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY, activity
 from sailsim.sim.memory_path import memory_paths, weights_rate
-from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import Profile, Scan
+from sailsim.sim.pim import NBWS
 from sailsim.sim.system import System
 
 _N = TypeVar("_N", bound=np.generic)
@@ -313,7 +313,6 @@ class TimedTile:
         return float(self._table.throttled(rate, latency)[self._at])
 
 
-@lru_cache(maxsize=1024)
 def refetch_ratio(k: int, outputs: int, lanes: int, wbits: int, line: int) -> float:
     """Lines of weights that a slice asks for more than once, over all lines of its tile.
 
@@ -481,7 +480,7 @@ class TimedTables:
         return found
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=8)  # machines that differ in their cores alone would time every tile again
 def _tables_of(units: Hashable) -> TimedTables:
     """Of units that are equal."""
     return TimedTables()

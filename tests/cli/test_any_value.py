@@ -107,7 +107,9 @@ def test_any_value_is_answered_or_one_sentence(name: str) -> None:
         assert result.exception is None or isinstance(result.exception, SystemExit), (shown, result.exception)
         assert "\x1b" not in result.output, shown
         if result.exit_code == 2:
-            assert len(result.stderr.splitlines()) == 1, (shown, result.stderr)
+            # A slow machine tells of progress before.
+            said = [line for line in result.stderr.splitlines() if not line.startswith("points ")]
+            assert len(said) == 1, (shown, result.stderr)
             assert set(Path().iterdir()) == before, shown
         else:
             assert result.exit_code in (0, 1), (shown, result.output)

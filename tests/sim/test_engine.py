@@ -1,7 +1,6 @@
 """The fast engine: one step against closed forms, conservation, and what must never get slower."""
 
 from dataclasses import replace
-from itertools import zip_longest
 from math import ceil, sqrt
 from typing import Any
 
@@ -13,11 +12,9 @@ from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.sail import SailUnits
 from sailsim.sim.engine import PHASES, simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.parts import inputs_of, layout, parts_of
+from sailsim.sim.jobs import step_work
 from sailsim.sim.patterns import InputRows, ProfileCache
 from sailsim.sim.point import Point
-from sailsim.sim.same import Same
-from sailsim.sim.step_work import step_work
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TimedTile, refetch_ratio
 from sailsim.sim.vary import vary
@@ -309,33 +306,6 @@ def test_drawn_choices_have_the_expected_step_as_their_mean(captured, system):
 # --- A step in parts: what is built once stands for all that is equal to it, and for nothing el ---
 
 SEVEN_LAYERS = replace(load_model("llama-2-7b"), name="seven-layers", n_layers=7)
-OPS = tuple(decode_step(SEVEN_LAYERS, uniform_format(4, 128), 2, 64))
-
-
-def test_a_layout_says_where_a_step_repeats_itself():
-    parts = parts_of(OPS)
-    inputs = inputs_of(Same(parts), SEVEN_LAYERS.n_layers, 0)
-    assert len(inputs) == 4 * 7 + 1
-    patterns = tuple(f"{rows.role} {rows.layer // 3}" for rows in inputs)  # three neighbours have the same
-    found = layout(Same(parts), patterns)
-    assert len(found.order) == len(parts)
-    assert sum(int(alike.times.sum()) for alike in found.kinds) == len(parts)
-    different = [
-        (place, at_input)
-        for alike in found.kinds
-        for place, at_input in zip_longest(alike.places, alike.inputs, fillvalue=None)
-    ]
-    gemvs = iter(zip(inputs, patterns, strict=True))
-    for part, number in zip(parts, found.order, strict=True):
-        place, at_input = different[number]
-        assert place is not None
-        assert parts[place].kind == part.kind
-        if part.ops[0].kind == "gemv":
-            rows, pattern = next(gemvs)
-            assert (rows.layer, rows.role) == (part.ops[0].layer, part.ops[0].role)
-            assert at_input is not None
-            assert patterns[at_input] == pattern
-    assert sum(at_input is not None for _, at_input in different) == 4 * 3 + 1
 
 
 def numbers(result: StepResult) -> list[Any]:

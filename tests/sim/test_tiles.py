@@ -15,8 +15,8 @@ from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.activity import activity
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5 import validation
-from sailsim.sim.nbw import NBWS
 from sailsim.sim.patterns import InputRows, Profile, ProfileCache, Scan
+from sailsim.sim.pim import NBWS
 from sailsim.sim.system import System
 from sailsim.sim.tile_time import time_tile
 from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TileTable

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.files import load_machine, load_system
-from sailsim.sim.parts_of_files import dram_type, dram_types
+from sailsim.sim.files import load_machine, load_system, save_system, system_toml
 from sailsim.sim.point import Point
-from sailsim.sim.saved import save_system, system_toml
 from sailsim.sim.set_fields import set_fields, set_values
-from sailsim.sim.system_choice import SystemChoice
-from sailsim.sim.vary import changed_values, leaves, value_of, vary
+from sailsim.sim.tables import dram_type, dram_types
+from sailsim.sim.vary import SystemChoice, changed_values, leaves, value_of, vary
 
 SAIL = load_system("sail-n1")
 RANGED = {

@@ -13,7 +13,7 @@ from sailsim.sim.backends.sail import request_of
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.keys import result_key
-from sailsim.sim.nbw import NBWS, PER_TENSOR, nbw_in_words, nbw_of
+from sailsim.sim.pim import NBWS, PER_TENSOR, nbw_in_words, nbw_of
 from sailsim.sim.point import Point
 from sailsim.sim.replay import fastest_nbw
 from sailsim.sim.vary import vary

@@ -16,11 +16,9 @@ from sailsim.sim.accelerator import AcceleratorSection
 from sailsim.sim.engine import Accelerator
 from sailsim.sim.jobs import AlikeJobs, Job, Product, Units
 from sailsim.sim.memory_path import server_memory
-from sailsim.sim.parts import Part, has_codes
-from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
-from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
+from sailsim.sim.step_parts import StepParts, has_codes
 from sailsim.sim.system import System
 from sailsim.sim.tables import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.workloads.activations import Activations
@@ -263,15 +261,9 @@ class CacheUnits(Units):
         k, n, batch, wbits, abits, group = product
         return self.job(Request(k, n, batch, wbits, abits, group, k * ceil(n * wbits / 8)))
 
-    def step(
-        self,
-        point: Point,
-        parts: Same[tuple[Part, ...]],
-        inputs: Same[tuple[InputRows, ...]],
-        activations: Activations,
-    ) -> AlikeJobs:
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> AlikeJobs:
         """The products of a step."""
-        return AlikeJobs(lambda op: self.job(request_of(op, point.abits)), len(inputs.it))
+        return AlikeJobs(lambda op: self.job(request_of(op, point.abits)), len(parts.inputs(point.seed)))
 
     def memory(self, threads: int) -> MemorySystem:
         """Weights come from the server's DRAM, as fast as they are read and the slices' buses take them."""

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from math import exp
 from typing import Literal, cast
 
@@ -478,15 +477,13 @@ class KernelRate:
         return replace(self, relative=self.relative * factor, low=self.low * factor, high=self.high * factor)
 
 
-@cache  # a file that every rate asks for
-def _rate_rows() -> list[dict[str, str]]:
-    return read_csv(fits_file("kernel_rates.csv").read_text("utf-8"))
+_RATE_ROWS = read_csv(fits_file("kernel_rates.csv").read_text("utf-8"))
 
 
 def lut_bits() -> Mapping[str, int]:
     """Look-ups that a weight of a format takes where tables multiply it; formats without tables are not in
     it."""
-    return {row["format"]: int(row["lut_bits"]) for row in _rate_rows() if row["lut_bits"]}
+    return {row["format"]: int(row["lut_bits"]) for row in _RATE_ROWS if row["lut_bits"]}
 
 
 def without_tables(fmt: WeightFormat) -> str | None:
@@ -517,7 +514,7 @@ def _kernel_rates(fitted: Fitted) -> Mapping[str, KernelRate]:
     llama = fitted.software("llama.cpp").constants
     anchor = float(llama["kernel_rate_q4_k_m"].value)
     rates = {}
-    for row in _rate_rows():
+    for row in _RATE_ROWS:
         how = ""
         if row["gem5"]:
             how = f"the ratio of {row['gem5']} to q4_1 in gem5"

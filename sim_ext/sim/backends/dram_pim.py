@@ -20,11 +20,9 @@ from sailsim.sim.accelerator import AcceleratorSection
 from sailsim.sim.engine import Accelerator, Stored
 from sailsim.sim.jobs import AlikeJobs, Job, Product, Units
 from sailsim.sim.memory_path import server_memory
-from sailsim.sim.parts import Part
-from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Point
-from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
+from sailsim.sim.step_parts import StepParts
 from sailsim.sim.system import System
 from sailsim.sim.tables import Bandwidth
 from sailsim.workloads.activations import Activations
@@ -225,15 +223,9 @@ class BankUnits(Units):
             )
         return self.job(Request(product.k, product.n, product.batch))
 
-    def step(
-        self,
-        point: Point,
-        parts: Same[tuple[Part, ...]],
-        inputs: Same[tuple[InputRows, ...]],
-        activations: Activations,
-    ) -> AlikeJobs:
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> AlikeJobs:
         """The products of a step."""
-        return AlikeJobs(lambda op: self.job(Request(op.k, op.n, op.batch)), len(inputs.it))
+        return AlikeJobs(lambda op: self.job(Request(op.k, op.n, op.batch)), len(parts.inputs(point.seed)))
 
     def memory(self, threads: int) -> MemorySystem:
         """The server's DRAM is the cores' alone."""

@@ -5,7 +5,7 @@ Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's 
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -15,12 +15,11 @@ from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.engine import Accelerator, EnergyShape
 from sailsim.sim.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
 from sailsim.sim.memory_path import memory
-from sailsim.sim.nbw import NBWS, PER_TENSOR
-from sailsim.sim.parts import Part, block_sizes, has_codes
-from sailsim.sim.patterns import PROFILES, InputRows, Profile
+from sailsim.sim.patterns import PROFILES, Profile
+from sailsim.sim.pim import NBWS, PER_TENSOR
 from sailsim.sim.point import Point
-from sailsim.sim.same import Same
 from sailsim.sim.schedule import MemorySystem
+from sailsim.sim.step_parts import StepParts, has_codes
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TimedTile
@@ -120,18 +119,13 @@ class SailUnits(Units):
     def __hash__(self) -> int:
         return hash(self._key)
 
-    def step(
-        self,
-        point: Point,
-        parts: Same[tuple[Part, ...]],
-        inputs: Same[tuple[InputRows, ...]],
-        activations: Activations,
-    ) -> SailJobs:
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> SailJobs:
         """The tiles of a step, by the patterns that its inputs have in each size of blocks."""
         assert isinstance(point.nbw, int)
+        inputs = parts.inputs(point.seed)
         profiles = {
             (size, nbw): PROFILES.of_step(activations, inputs, self._pim.scan(point.abits, True, nbw, size))
-            for size in block_sizes(parts)
+            for size in parts.block_sizes
             for nbw in (NBWS if point.nbw == PER_TENSOR else [point.nbw])
         }
         keys: Sequence[Hashable]
@@ -175,15 +169,6 @@ class SailUnits(Units):
         ]
 
 
-@lru_cache(
-    maxsize=256
-)  # making a point takes longer than a step that is known, and machines ask for the same
-def _alternatives(point: Point) -> tuple[Point, ...]:
-    if point.nbw != PER_TENSOR:
-        return (point,)
-    return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
-
-
 class SailBackend(Accelerator):
     """`[pim]`: a data feeding module and arrays beside each slice."""
 
@@ -205,7 +190,9 @@ class SailBackend(Accelerator):
 
         Tiles that are the fastest by themselves need not make the fastest step.
         """
-        return _alternatives(point)
+        if point.nbw != PER_TENSOR:
+            return (point,)
+        return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
 
     def takes(self, op: Op) -> bool:
         """Whatever has scalar codes: tables are built of whole numbers."""

@@ -30,8 +30,7 @@ from sailsim.sim.plan.plan import (
 from sailsim.sim.plan.sample import METHODS, Sample
 from sailsim.sim.point import Point
 from sailsim.sim.substrate import SubstrateChoice
-from sailsim.sim.system_choice import chosen_system
-from sailsim.sim.vary import Value
+from sailsim.sim.vary import Value, chosen_system
 from sailsim.workloads.model import model_names
 
 

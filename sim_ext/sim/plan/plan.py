@@ -21,8 +21,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.ranges import LONGEST, between, check_span, spread, stepped
 from sailsim.sim.set_fields import OPERATION, SUBSTRATE
 from sailsim.sim.substrate import OPERATIONS, SUBSTRATES, parse_cost
-from sailsim.sim.system_choice import in_words, system_with
-from sailsim.sim.vary import Value, leaves
+from sailsim.sim.vary import Value, in_words, leaves, system_with
 
 LARGEST_PLAN = 100_000
 """Points of a study, at most."""

@@ -4,7 +4,7 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ _SUFFIXES = (".py", ".toml", ".csv", ".json")
 _LIBRARIES = ("numpy", "scipy", "pandas", "pydantic", "joblib", "gguf")
 
 
-@lru_cache(maxsize=1)
+@cache  # every stored record has it, and reading the sources takes 10 ms
 def code_version() -> str:
     """Hash of the package's sources and data and of the compiled core, without what only shows results."""
     roots = {}
@@ -46,7 +46,6 @@ def hash_of(roots: Mapping[str, Iterable[Path]], core: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-@lru_cache(maxsize=1)
 def commit() -> dict[str, Any] | None:
     """The commit of the checkout this runs from, and whether tracked files differ; None outside of one."""
     here = Path(__file__).resolve().parent
