@@ -23,6 +23,9 @@ from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import ACT_BYTES, Op, attention_on_units, decode_step, prefill_step
 from sailsim.workloads.model import ModelSpec
 
+KEPT_LAYOUTS = 8
+"""Of a step: one for each NBW that a tensor can have, and for all of them."""
+
 MAX_ROWS = 65535
 """What a descriptor can carry."""
 
@@ -86,6 +89,7 @@ class StepParts:
     def __init__(self, ops: Sequence[Op], n_layers: int) -> None:
         """`n_layers`: of the model whose step it is."""
         self.parts, self._n_layers = parts_of(ops), n_layers
+        self._layouts: dict[tuple[Hashable, ...], Layout] = {}
 
     def inputs(self, seed: int) -> tuple[InputRows, ...]:
         """Which captured activations the GEMVs of each part read, in the order of the parts that have any.
@@ -107,13 +111,24 @@ class StepParts:
         return tuple(dict.fromkeys(op.format.group_size for op in every if op.format is not None))
 
     def layout(self, patterns: Sequence[Hashable]) -> Layout:
-        """Where the step repeats itself; `patterns` are keys of the profiles of its `inputs`."""
+        """Where the step repeats itself; `patterns` are keys of the profiles of its `inputs`.
+
+        Remembered for the last patterns: half of the time of a new machine, of which a study has many.
+        """
+        known = tuple(patterns)
+        if known not in self._layouts:
+            if len(self._layouts) >= KEPT_LAYOUTS:
+                del self._layouts[next(iter(self._layouts))]
+            self._layouts[known] = self._layout(known)
+        return self._layouts[known]
+
+    def _layout(self, patterns: tuple[Hashable, ...]) -> Layout:
         keys: list[tuple[int, tuple[Hashable, ...]]] = []
         different: dict[int, dict[tuple[int, tuple[Hashable, ...]], tuple[int, int]]] = {}
         inputs = 0
         for at, (kind, ops) in enumerate(self.parts):
             own = len(ops[0].products) if ops[0].kind == "gemv" else 0
-            key = (kind, tuple(patterns[inputs : inputs + own]))
+            key = (kind, patterns[inputs : inputs + own])
             keys.append(key)
             different.setdefault(kind, {}).setdefault(key, (at, inputs))
             inputs += own
