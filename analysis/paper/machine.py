@@ -21,7 +21,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.fitted import N1, Fitted, core_of, fitted_constants
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
-from sailsim.sim.vary import leaves, vary
+from sailsim.sim.vary import leaf_at, leaves, vary
 
 _C = TypeVar("_C", bound=Constants)
 Value = int | float | str | bool
@@ -174,16 +174,16 @@ def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Valu
     The LLC keeps its size when its slices change; of DFMs there are the most up to those asked for that share
     the arrays evenly; a floating-point unit takes a sum at the latest when the one before has left it.
     """
-    known = leaves(base)
-    changes = {n: value for n, value in values.items() if n in known or n.startswith(OPERATION)}
+    own = {n: leaf_at(base, n) for n in values}
+    changes = {n: value for n, value in values.items() if own[n] is not None or n.startswith(OPERATION)}
     if "llc.slices" in changes:
         changes["llc.slice_size"] = base.llc.slice_size_in(float(changes["llc.slices"]))
     if "pim.dfms" in changes:
-        arrays = int(changes.get("pim.arrays", known["pim.arrays"].value))
+        arrays = int(changes.get("pim.arrays", base.require_pim().arrays.value))
         asked = int(changes["pim.dfms"])
         changes["pim.dfms"] = max(n for n in range(1, asked + 1) if arrays % n == 0)
     if "pim.convert_interval" in changes:
-        latency = changes.get("pim.convert_latency", known["pim.convert_latency"].value)
+        latency = changes.get("pim.convert_latency", base.require_pim().convert_latency.value)
         changes["pim.convert_interval"] = min(changes["pim.convert_interval"], latency)
     return changes
 

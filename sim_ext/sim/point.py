@@ -1,6 +1,7 @@
 """One run: which machine does what."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -253,14 +254,19 @@ class Point:
             or pim is None
             or None not in (self.nbw, self.substrate, self.convert)
         ):
-            return self if kv_bits == self.kv_bits else replace(self, kv_bits=kv_bits)
-        return replace(
-            self,
+            return self if kv_bits == self.kv_bits else self._with(kv_bits=kv_bits)
+        return self._with(
             nbw=self.nbw if self.nbw is not None else pim.default_nbw,
             substrate=self.substrate or str(pim.substrate.value),
             convert=self.convert or cast(Convert, pim.convert.value),
             kv_bits=kv_bits,
         )
+
+    def _with(self, **values: Any) -> "Point":
+        """A copy with values that a machine or a model was checked to have."""
+        other = copy(self)
+        other._settle(**values)
+        return other
 
     def as_dict(self) -> dict[str, Any]:
         """The fields in their order, ready for JSON."""
