@@ -56,12 +56,13 @@ def sweep(
         return
     if out is None:
         raise SailsimError("out is not given; allowed is a folder, or --dry-run.")
+    types = types_of_all(points)  # refuses formats that there are not before anything is written
     manifest = sweep_into(points, out, runners(also), jobs, config).manifest
     if as_json:
         told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
         print_json({"out": str(out), "points": len(points), **told})
         return
-    for line in types_of_all(points):
+    for line in types:
         say(line)
     say(
         f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
