@@ -133,3 +133,28 @@ def unnamed(folder: Path) -> Path:
     tile = random_tile(np.random.default_rng(2), 16, 8, 1, 4, 8, 4, 0, scaled=False, uniform=True)
     write_trace(folder / "unnamed.trace", [replace(tile, name="")])
     return folder / "unnamed.trace"
+
+
+def test_a_timeline_is_drawn_and_stored(log: Path, trace: Path, tmp_path: Path) -> None:
+    words = ("replay", trace, "--timeline", 0, "--out", tmp_path / "a")
+    answer = json.loads(sailsim(*words, "--json").stdout)
+    assert [each["source"] for each in answer["timelines"]] == ["gem5 24.0.0.1", "fast engine"]
+    assert (tmp_path / "a" / "timeline.png").stat().st_size > 1000
+    assert sailsim(*words).stdout.startswith("gem5 24.0.0.1: 16 cycles, 1 groups\nfast engine: ")
+    assert len(runs(log)) == 1
+
+
+def test_validate_takes_the_tiles_of_a_trace(log: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "model.trace"
+    random = np.random.default_rng(1)
+    write_trace(trace, [random_tile(random, 16, 8, 1, 4, 8, 4, 0, scaled=False) for _ in range(7)])
+    data = json.loads(sailsim("validate", trace, "--together", 3, "--out", tmp_path / "out", "--json").stdout)
+    assert len(runs(log)) == 2
+    assert [(each["load"], each["tiles"]) for each in data["summaries"]] == [
+        ("alone", 7),
+        ("3 at a time alone", 3),
+    ]
+    assert data["seed"] is None
+    write_trace(trace, [random_tile(random, 16, 8, 1, 4, 8, 4, 0, scaled=False) for _ in range(7)])
+    sailsim("validate", trace, "--together", 3, "--out", tmp_path / "out")
+    assert len(runs(log)) == 4

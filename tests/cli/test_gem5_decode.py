@@ -231,3 +231,13 @@ def test_bad_words_are_one_sentence(log: Path, words: str, sentence: str) -> Non
     assert sentence in said
     assert "runs of decode" not in said  # no run was begun
     assert runs(log) == 0
+
+
+def test_units_are_those_of_the_machine_and_of_the_program(log: Path) -> None:
+    found = json.loads(decode(log, "--threads", "1", "--units", "4", "--linears", "neon,lutmm").stdout)[
+        "rows"
+    ]
+    assert [(row["units"], row.get("unit_buildCycles")) for row in found] == [(0, None), (4, 4 * 5)]
+    # Cores multiply alike beside any number of units.
+    found = json.loads(decode(log, "--threads", "1", "--units", "8", "--linears", "neon,lutmm").stdout)
+    assert (found["held_before"], runs(log)) == (1, 3)

@@ -188,3 +188,27 @@ def test_a_folder_whose_gem5_still_runs_is_left_alone(
     with (next((tmp_path / "out").rglob("pid")).parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # what the killed one held: free as soon as it is gone
     assert sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out").exit_code == 0
+
+
+def test_a_part_that_fails_leaves_the_others(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("validate", "--tiles", 2, "--together", 1, "--out", tmp_path / "gem5")
+    sailsim(*words, "--streams", 1)
+    assert len(runs(log)) == 5
+    monkeypatch.setenv("FAKE_GEM5", "panic")
+    assert "gem5 stopped before the end (it went wrong)" in one_sentence(sailsim(*words, "--streams", 2))
+    monkeypatch.setenv("FAKE_GEM5", "refused")
+    assert "was refused with status 4" in one_sentence(sailsim(*words, "--streams", 2))
+    monkeypatch.setenv("FAKE_GEM5", "good")
+    sailsim(*words, "--streams", 2)
+    assert len(runs(log)) == 5 + 2 + 2
+
+
+def test_a_gem5_without_tracing_draws_no_timeline(
+    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GEM5", "untraced")
+    why = one_sentence(sailsim("replay", trace, "--timeline", 0, "--out", tmp_path / "out"))
+    assert "allowed for a timeline is one with it, such as gem5.opt." in why
+    assert not list(tmp_path.rglob("*.trace"))

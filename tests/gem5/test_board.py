@@ -41,3 +41,19 @@ def test_units_obey_the_protections_of_pages(board, kernels):
     result = board("--model", "atomic", "--", kernels / "lutmm_process", "--case", "pages")
     assert result.returncode == 0, result.stderr
     assert '"checks": 28, "failures": 0' in result.stdout
+
+
+def test_memories_change_the_time_of_a_part_and_no_result(
+    board: Board, kernels: Path, small_trace: Path, tmp_path: Path
+) -> None:
+    program = (kernels / "lutmm_driver", "--trace", small_trace, "--threads", 2, "--units", 4, "--m5")
+    took = set()
+    for memory in ("ddr4", "ddr5", "hbm2"):
+        result = board("--memory", memory, "--model", "timing", "--cores", 2, "--", *program)
+        assert result.returncode == 0, result.stderr
+        assert '"wrong_words": 0' in result.stdout
+        assert '"emulated": 0' in result.stdout
+        took |= set(re.findall(r"^a part of ([\d.]+) us$", result.stdout, re.M))
+        # One section is the part's, which the program dumps, and one is gem5's own at the end.
+        assert (tmp_path / "out" / "stats.txt").read_text().count("Begin Simulation Statistics") == 2
+    assert len(took) == 3

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.gem5.binary import CPU_MODELS, read_dumps
+from sailsim.sim.gem5.binary import CPU_MODELS, Gem5, read_dumps
+from sailsim.sim.system import System
 from sailsim.sim.vary import vary
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
@@ -187,3 +188,52 @@ def test_the_core_model_changes_while_tiles_are_under_way(
     rung, ended = (in_first_dump(run.folder, name, 2) for name in ("rings", "tiles"))
     assert 0 < ended < rung < 128
     assert ended + sum(run.unit_stat(unit, "tiles") for unit in range(2)) == 128
+
+
+CHASE = ("--min", "655360", "--max", "655360", "--loads", "60000")
+
+
+@every_model
+def test_without_units_a_program_ends_at_its_first_lutmm(
+    gem5: Gem5, machine, kernels, small_trace, tmp_path, cpu
+):
+    program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace)]
+    with pytest.raises(SailsimError, match="LUTMM for unit 0, and this program has no doorbell of it"):
+        gem5.run(machine, program, tmp_path, cpu=cpu, pim=False)
+
+
+def test_a_run_that_takes_too_long_is_stopped(gem5: Gem5, machine, kernels, small_trace, tmp_path):
+    slow = vary(machine, SLOWEST)
+    program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace)]
+    with pytest.raises(SailsimError, match="took longer than 4 s"):
+        gem5.run(slow, program, tmp_path, cpu="timing", timeout_s=4)
+
+
+def test_a_program_starts_fast_and_is_measured_on_another_model(
+    gem5: Gem5, machine, kernels, small_trace, tmp_path
+):
+    """The change is at the program's first work item, before its first LUTMM."""
+    program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace), "--units", "2", "--m5"]
+    run = gem5.run(machine, program, tmp_path, cpu="o3", extra=["--start-with", "atomic"])
+    (answer,) = run.json_lines
+    assert (run.status, answer["ok"], answer["wrong_words"]) == (0, 8, 0)
+    assert in_first_dump(run.folder, "rings", 2) == 0
+
+
+def test_capacity_mode_keeps_more_lines_and_the_first_command_pays(
+    gem5: Gem5, full_machine: System, kernels, small_trace, tmp_path
+):
+    """Two slices of 256 KiB, arrays of 64 and 128 KiB: 640 KiB do not fit, fit in part, fit."""
+    misses = []
+    for arrays, extra in ((16, ()), (8, ("--capacity-mode",)), (16, ("--capacity-mode",))):
+        changes = {"llc.slices": 2, "llc.slice_size": 0.25, "l2.size": 64, "pim.arrays": arrays}
+        machine = vary(full_machine, changes)
+        program = [str(kernels / "pointer_chase"), *CHASE]
+        stats = gem5.run(machine, program, tmp_path / str(len(misses)), cpu="atomic", extra=extra).stats
+        misses.append(sum(stats[f"system.llc{i}.overallMisses::total"] for i in range(2)))
+    assert misses[0] > 1.1 * misses[1] > 1.1 * 1.1 * misses[2]
+
+    program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace), "--units", "2"]
+    run = gem5.run(machine, program, tmp_path / "lutmm", cpu="timing", extra=["--capacity-mode"])
+    assert (run.json_lines[-1]["ok"], run.json_lines[-1]["wrong_words"]) == (8, 0)
+    assert [run.unit_stat(unit, "flushes") for unit in range(2)] == [1, 1]

@@ -1,8 +1,13 @@
 """Tokens on gem5: the same bits by cores and by units, on any number of threads, whoever brings the image."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.decode import REGIONS, decode_points, differing, image_for, run_decodes
+from sailsim.sim.system import System
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
 
@@ -87,3 +92,18 @@ def test_rounding_a_long_row_takes_as_long_a_number_as_a_short_one(gem5, machine
         rows, _ = run_decodes(points, gem5, "four slices", machine, kernels / "decode", tmp_path / "out")
         took.append(rows[0]["quantise_cycles"])
     assert (took[1] - took[0]) / (8192 - 1024) < 4
+
+
+def test_an_image_without_room_is_one_sentence(
+    gem5: Gem5, machine: System, kernels: Path, tmp_path: Path
+) -> None:
+    """A file with nothing in it takes no room."""
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(shutil.disk_usage("/dev/shm").free + (1 << 30))
+    with pytest.raises(ValueError, match=r"/dev/shm has \d+ bytes free; allowed to preload large are"):
+        gem5.run(
+            machine,
+            [str(kernels / "decode")],
+            tmp_path / "out",
+            extra=["--preload", str(tmp_path / "large")],
+        )

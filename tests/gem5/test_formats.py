@@ -1,11 +1,18 @@
 """Tiles of all formats on gem5's unit, those of files among them; and when its weights come."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.validation import ALONE, Validation, engine_seconds, random_tile
+from sailsim.sim.system import System
+from sailsim.sim.tile_time import time_tile
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.traces import plan_trace
 
@@ -48,3 +55,25 @@ def test_a_group_that_left_the_buffer_makes_room_at_once(gem5, tmp_path):
     # The engine's time has its share of refreshes; this tile ends before the first.
     assert row["answered_ps"] < system.memory.timing.trefi.si * 1e12
     assert 0.93 < row["cycles"] / expected < 1.02
+
+
+def test_a_codebook_delays_the_weights_as_the_engine_says(
+    gem5: Gem5, full_machine: System, tmp_path: Path
+) -> None:
+    """Two tiles that differ in nothing but the way in which their values are told."""
+    random = np.random.default_rng(3)
+    x = random.integers(-128, 128, (1, 256))
+    codes = random.integers(0, 16, (256, 64)).astype(np.uint8)
+    plain = WeightCode.twos(4)
+    both = [Tile(x, codes, code, abits=8, nbw=4) for code in (plain, WeightCode.book(plain.values.tolist()))]
+    cycles = []
+    for number, each in enumerate(both):  # in runs of their own: equal operands are stored once
+        trace = tmp_path / f"{number}.trace"
+        write_trace(trace, [each])
+        (row,) = gem5.replay(full_machine, trace, tmp_path / f"{number}", units=1).tiles()
+        assert row["good"]
+        cycles.append(row["cycles"])
+    engine = [time_tile(full_machine, each) for each in both]
+    ours = [each.cycles - each.around["descriptor"] - each.around["record"] for each in engine]
+    assert cycles[1] - cycles[0] == pytest.approx(ours[1] - ours[0], abs=25)
+    assert cycles[1] - cycles[0] > 90

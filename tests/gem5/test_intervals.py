@@ -68,3 +68,18 @@ def test_an_interval_on_another_core_model(profiled, gem5, machine, program, tmp
 def test_a_program_that_ends_before_its_checkpoint(gem5, machine, program, tmp_path):
     with pytest.raises(SailsimError, match=r"last active thread context, before instruction 1000000000 of"):
         gem5.run(machine, program, tmp_path, cpu="atomic", pim=False, extra=["--checkpoint-at", "1000000000"])
+
+
+def test_an_atomic_core_stops_exactly(
+    gem5: Gem5, machine: System, program: list[str], tmp_path: Path
+) -> None:
+    for count in (2, 1234):
+        run = gem5.run(
+            machine,
+            program,
+            tmp_path / str(count),
+            cpu="atomic",
+            pim=False,
+            extra=["--stop-after", str(count)],
+        )
+        assert run.totals()["instructions"] == count

@@ -10,6 +10,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import gem5_unit, read_dumps
 from sailsim.sim.gem5.validation import Load, compare, drawn_groups, summarise
+from sailsim.sim.pim import VERSION
 from sailsim.sim.vary import vary
 
 pytestmark = pytest.mark.gem5
@@ -139,3 +140,53 @@ def test_memory_that_never_answers_is_seen_in_the_statistics(gem5, small_trace, 
         assert unit_stats(tmp_path, "tiles")[unit] == 0
         assert (unit_stats(tmp_path, "rings")[unit], unit_stats(tmp_path, "withheld")[unit]) == (3, 1)
         assert unit_stats(tmp_path, "heldStores")[unit] > 0.99
+
+
+def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "row_dfm"\nname = "mine"\n'
+        'costs.add = { value = [0, 2], unit = "cycles", source = "a test", kind = "paper" }\n'
+    )
+    plain = load_system("sail-n1")
+    mine = vary(plain, {"pim.substrate": str(path)})
+    rows = [compare(gem5, machine, tmp_path / "runs", drawn(plain)) for machine in (mine, plain)]
+    assert summarise([*rows[0], *rows[1]]).all_correct
+    assert summarise([*rows[0], *rows[1]]).all_phases_equal
+    assert all(a.gem5_phases["build"] > b.gem5_phases["build"] for a, b in zip(*rows, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("rows 256\n", "", "unit text: rows is missing"),
+        ("rows 256\n", "rows 256\ncolour blue\n", "unit text: 'colour' is no key"),
+        (" read ", " multiply ", "op is 'multiply': allowed are read, write"),
+        ("cost.add 1 0 0", "cost.add -1 0 0", "a cost is never negative"),
+        (
+            f"sailsim-unit {VERSION}",
+            f"sailsim-unit {VERSION + 1}",
+            f"version is {VERSION + 1}: allowed is {VERSION}",
+        ),
+        ("slices 1", "slices 32", "slices is 32"),
+        ("convert memory", "convert cores", "convert is cores"),
+    ],
+)
+def test_a_bad_unit_file_ends_in_one_sentence(gem5, small_trace, tmp_path, old, new, why):
+    unit = tmp_path / "unit.txt"
+    text = gem5_unit(load_system("sail-n1"))
+    assert old in text
+    unit.write_text(text.replace(old, new))
+    script = Path(__file__).with_name("bare_replay.py")
+    command = [str(gem5.path), "-q", "-d", str(tmp_path), str(script), "--unit", str(unit), str(small_trace)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert sum(why in line for line in done.stderr.splitlines()) == 1
+    assert str(unit) in done.stderr
+
+
+@pytest.mark.parametrize(("settle", "flushes"), [(1, [4, 4]), (1_000_000, [1, 1])])
+def test_arrays_hold_lines_again_after_the_settle_time(gem5, small_trace, tmp_path, settle, flushes):
+    bare(gem5, tmp_path, small_trace, "--flush", 10, "--settle", settle, "--window", 1)
+    assert unit_stats(tmp_path, "flushes") == flushes
+    assert unit_stats(tmp_path, "stageTicks::flush") == [10 * 556 * count for count in flushes]

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.descriptor import COMPLETION, Status
+from sailsim.lut_gemv.descriptor import COMPLETION, Flag, Status
 from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights_minimum
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
 from sailsim.lut_gemv.trace import FILE_HEADER, decode_tile, read_trace, replay, write_trace
@@ -342,3 +343,25 @@ def test_weights_begin_an_odd_number_of_rows_apart(shapes, bits):
     distinct = np.unique(starts)  # equal weights are stored once
     assert not np.any(distinct % row)
     assert np.all(np.diff(distinct) // row % 2 == 1)
+
+
+@pytest.mark.parametrize(
+    ("operands", "change", "status", "detail"),
+    [
+        ((1, 3), {"flags": Flag.CODE_TERNARY}, Status.ERR_CODE, 0),
+        ((100, 3), {"abits": 7}, Status.ERR_VALUE, 8),
+    ],
+)
+def test_operands_without_a_meaning_are_refused(
+    path: Path,
+    oracles: ModuleType,
+    operands: tuple[int, int],
+    change: dict[str, int],
+    status: Status,
+    detail: int,
+) -> None:
+    x, code = (np.array([[each]]) for each in operands)
+    write_trace(path, [Tile(x, code, WeightCode.twos(2), abits=8)])
+    oracles.change_descriptor(path, 0, change)
+    (result,) = replay(read_trace(path))
+    assert (result.status, result.detail) == (status, detail)

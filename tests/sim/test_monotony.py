@@ -200,3 +200,29 @@ def test_any_number_of_a_card(name):
             except SailsimError as error:
                 number = float(len(str(error).splitlines()))
             assert 0 < number < math.inf, (field, value)
+
+
+@pytest.mark.parametrize("channels", [8, 24])
+def test_layouts_reckon_with_what_a_unit_can_have_under_way(channels: int) -> None:
+    """8 lines over 71 ns are 7.2 GB/s: 256 cycles a KiB, however fast memory is."""
+    system = vary(SAIL, {"memory.channels": channels, "pim.mshrs": 8})
+    cycles = system.slice_config().weights_kib_cycles
+    bound = 1024 * 1.8 / (8 * 64 / 71.0)
+    assert bound <= cycles
+    if channels == 24:
+        assert cycles == pytest.approx(bound, rel=0.15)  # and a little for what waits in the queues
+
+
+def test_twice_the_channels_are_not_slower_where_units_cannot_use_them() -> None:
+    fields = {
+        "pim.mshrs": 8, "pim.prefetch_share": 0.9, "pim.dfm_split": "k", "pim.accumulator_buffer": 2.625,
+    }  # fmt: skip
+    point = Point(
+        model="llama-3-8b", wbits=3, batch=32, threads=32, context=128, nbw=3, convert="cores", group_size=128
+    )
+    steps = [
+        simulate_step(vary(SAIL, fields | {"memory.channels": n}), load_model(point.model), point)
+        for n in (12, 24)
+    ]
+    assert steps[1].step_s <= steps[0].step_s
+    assert steps[1].bytes_by_kind["weights"] == pytest.approx(steps[0].bytes_by_kind["weights"])

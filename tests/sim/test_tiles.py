@@ -1,5 +1,7 @@
 """GEMVs as the PIM units see them."""
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from sailsim.sim.patterns import InputRows, Profile, ProfileCache, Scan
 from sailsim.sim.pim import NBWS
 from sailsim.sim.system import System
 from sailsim.sim.tile_time import time_tile
-from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TileTable
+from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TileTable, _tables_of
 from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.traces import replay_timed
@@ -180,3 +182,30 @@ def test_profiles_are_those_of_the_rows(role, k, batch, nbw, group_size, entries
         exact = _core.pattern_profile(CAPTURED.quantized(*rows, abits=scan.abits, signed=scan.signed), *scan)
         for name in ("zero", "hits", "misses"):
             assert (getattr(found, name) == getattr(exact, name)).all(), name
+
+
+def test_the_fastest_nbw_counts_the_time_to_read_weights_again(captured: Activations) -> None:
+    """From NBW 4 on the activations of 32 rows have no room: two chunks, each of which reads all weights."""
+    fields = {"pim.activation_buffer": 0.22, "pim.accumulator_buffer": 84, "pim.convert": "cores"}
+    tables = every_nbw(vary(SAIL, fields | {"memory.channels": 1}), captured, 32)[1]
+    assert [table.kind.plan.batch_chunks for table in tables] == [1, 1, 1, 2, 2, 2]
+    on_chip = [float(table.seconds[0]) for table in tables]
+    assert on_chip.index(min(on_chip)) == 3
+    assert FastestTiles(tables)[0].nbw == 3
+
+
+def test_what_units_leave_behind_is_in_no_circle(captured: Activations) -> None:
+    """Nobody searches for circles between the machines of a study (`give_back`)."""
+    machine = vary(SAIL, {"pim.rows": 64, "pim.t_zero": 0})
+    gc.collect()
+    gc.disable()
+    try:
+        units, tables = every_nbw(machine, captured)
+        assert 0 < len(tables) < len(NBWS)  # some do not fit, which is an error on the way
+        found = FastestTiles(tables)
+        left = [weakref.ref(each) for each in (units, found, *tables)]
+        del units, tables, found
+        _tables_of.cache_clear()
+        assert not any(each() for each in left)
+    finally:
+        gc.enable()

@@ -266,3 +266,17 @@ def test_chunks_of_a_prompt_are_the_same_attention(bits, tokens, chunk, seed):
 def test_a_cache_of_floats_is_refused():
     with pytest.raises(SailsimError, match="kv_bits is 16 beside attention on the units"):
         UnitAttention(16, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look_up", [False, True])
+def test_the_real_model_on_units_knows_the_capital_of_france(smollm2_path, look_up):
+    model = open_gguf(smollm2_path)
+    tokenizer = Tokenizer(model.file)
+    tokens = tokenizer.encode("The capital of France is")
+    products = UnitProducts(model, model.format, 8, keep=True, look_up=look_up)
+    decoder = Decoder(model, products, rounded_cache(8))
+    cache = decoder.empty_cache()
+    found = int(decoder.step(tokens, cache).argmax())
+    assert tokenizer.decode([found]) == " Paris"
+    assert tokenizer.decode([int(decoder.step([found], cache).argmax())]) in (".", ",")

@@ -1,4 +1,5 @@
 import os
+import resource
 import shutil
 import struct
 import tracemalloc
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.workloads.formats import TENSOR_FORMATS
-from sailsim.workloads.gguf_model import GgufFile, first_bad_block, open_gguf
+from sailsim.workloads.gguf_model import MAX_TEXTS, GgufFile, first_bad_block, open_gguf
 from sailsim.workloads.load import load_model
 
 from ..examples import examples
@@ -252,3 +253,54 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path):
     os.truncate(path, path.stat().st_size - 40)
     with pytest.raises(SailsimError, match=r"the data of .* is 'cut short'"):
         file.require_numbers()
+
+
+@pytest.mark.slow
+def test_millions_of_empty_texts_are_refused_before_they_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    count = 3 << 20
+    key = struct.pack("<Q", 1) + b"k" + struct.pack("<IIQ", 9, 8, count)
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + bytes(8 * count))
+    with pytest.raises(SailsimError, match=f"the length of k is {count}; allowed is {MAX_TEXTS} texts"):
+        open_gguf(path)
+    half = MAX_TEXTS // 2 + 1
+    keys = b"".join(
+        struct.pack("<Q", 1) + name + struct.pack("<IIQ", 9, 8, half) + bytes(8 * half)
+        for name in (b"a", b"b")
+    )
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + keys)
+    with pytest.raises(SailsimError, match=f"the length of b is {half}"):
+        open_gguf(path)
+
+
+@pytest.mark.slow
+def test_scales_of_a_large_file_are_looked_at_in_little_memory(tmp_path: Path) -> None:
+    """A file of 267 MB, all of it a hole: what is held grows by a tenth of it at most."""
+    path = tmp_path / "m.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    rows, row_bytes = 30720, 8192 // 32 * 34
+    writer.add_tensor_info(
+        "m.weight", (rows, row_bytes), np.dtype(np.uint8), rows * row_bytes, gguf.GGMLQuantizationType.Q8_0
+    )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    with path.open("r+b") as hole:
+        end = -(-hole.seek(0, 2) // 32) * 32 + rows * row_bytes
+        hole.truncate(end)
+    file = GgufFile(path)
+    before = _resident()
+    file.require_numbers()
+    assert _resident() - before < end / 10
+    with path.open("r+b") as changed:  # the last block of all, far behind the first piece
+        changed.seek(end - 34)
+        changed.write(b"\x00\x7e")
+    last = rows * 8192 // 32 - 1
+    with pytest.raises(SailsimError, match=f"no number in block {last} of q8_0"):
+        file.require_numbers()
+
+
+def _resident() -> int:
+    """Bytes that this process takes now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

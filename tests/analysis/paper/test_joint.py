@@ -2,13 +2,17 @@
 
 import itertools
 import json
+import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +23,10 @@ from sailsim.analysis.paper.joint import BLOCK, Combination, Draw, joint, load_c
 from sailsim.analysis.paper.nearest import Search
 from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, space
 from sailsim.analysis.render.claims_page import write_joint
+from sailsim.analysis.results.compare import compare
+from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
+from sailsim.cli import main
 from sailsim.sim.files import load_system
 from sailsim.sim.study.folder import Store
 
@@ -169,3 +176,34 @@ def test_a_search_finds_what_is_between_levels_from_both_sides() -> None:
     assert search(lambda changes: abs(off(changes))).run({"pim.arrays": 8}) == {
         "pim.clock": pytest.approx(1.37, rel=0.02)
     }
+
+
+ROOT = Path(__file__).parents[3]
+
+STORED = ROOT / "analysis" / "data" / "joint.jsonl"
+
+
+@pytest.mark.slow
+def test_the_committed_nearest_of_all_gives_its_numbers_by_its_file() -> None:
+    """Each at its points, in the field of the answer that its metric names."""
+    near = read_records(STORED)["nearest"]
+    system = str(ROOT / "docs" / "systems" / near["file"])
+    workloads = {workload.name: workload for workload in space().workloads}
+    for row in (*near["reading"]["primary"]["rows"], *near["reading"]["best"]["rows"]):
+        claim = next(each for each in PAPER.claim if each.name == row["claim"])
+        metric = next(each for each in claim.metric if each.words == row["words"])
+        if metric.metric == "area_share":
+            told = CliRunner().invoke(main, ["show", "system", system]).stdout.splitlines()[-1]
+            found = float(re.findall(r"([\d.]+) % of LLC and cores", told)[0])
+        else:
+            answers: list[Any] = [
+                compare(workloads[row["at"]].point(system, near["group_size"], prt)) for prt in (True, False)
+            ]
+            if metric.field:
+                found = reduce(operator.getitem, metric.field.split("."), answers[0])
+            else:
+                spent = [answer["runs"]["sail"]["counts"][metric.saved] for answer in answers]
+                found = 100 * (1 - spent[0] / spent[1])
+        assert found == pytest.approx(row["value"], rel=0.02), (
+            f"{row['words']}: analysis/data/joint.jsonl is older than the models: run research/claims.py"
+        )

@@ -1,5 +1,6 @@
 """The space of unknowns: ranges are the files', draws stay inside, equal constants on both sides."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,15 @@ def test_bad_priors_are_one_sentence(tmp_path: Path, text: str, words: str) -> N
         space(prior=str(path))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+DATA = Path(__file__).parents[3] / "analysis" / "data"
+
+
+def test_the_prior_of_the_page_can_be_read(tmp_path: Path) -> None:
+    page = (DATA.parents[1] / "docs" / "systems.md").read_text("utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(re.findall(r"```toml\n(extends = \"sail\".*?)```", page, re.DOTALL)[-1], "utf-8")
+    mine = space(prior=str(path))
+    assert (mine.factor("pim.clock").low, mine.factor("pim.clock").high) == (0.4, 1.8)
+    assert mine.factor("pim.substrate.read").values == (1, 2)

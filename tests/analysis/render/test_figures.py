@@ -159,3 +159,27 @@ def test_the_line_of_tokens_is_the_ratio_of_whole_steps() -> None:
     assert list(marks["value"]) == pytest.approx(expected)
     # The highest bar is NEON's step at 8 bits, in milliseconds of a core of 2.5 GHz.
     assert max(parts.named().groupby("place")["value"].sum()) == pytest.approx(steps["8g128", "neon"] / 2.5e6)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("layout", ["wide", "narrow"])
+def test_nothing_is_cut_off_and_no_two_labels_collide(name, layout, study):
+    drawing = draw(declared(name, study), layout).drawing
+    drawing.draw_without_rendering()
+    whole = drawing.bbox.padded(1)
+    shown = [axes for axes in drawing.axes if axes.get_visible()]
+    for axes in shown:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            words = [each for each in [*labels, axis.label] if each.get_text().strip() and each.get_visible()]
+            boxes = [each.get_window_extent() for each in words]
+            for i, box in enumerate(boxes):
+                assert whole.contains(*box.min), axis
+                assert whole.contains(*box.max), axis
+                assert not any(box.overlaps(other) for other in boxes[:i]), axis
+    for legend in drawing.legends:
+        box = legend.get_window_extent()
+        assert whole.contains(*box.min)
+        assert whole.contains(*box.max)
+        assert not any(box.overlaps(axes.get_window_extent()) for axes in shown)

@@ -181,3 +181,39 @@ def problems(text):
 @pytest.mark.parametrize("paper", [None, "sail"])
 def test_the_report_is_valid(swept, paper):
     assert problems(page_of(swept.frame(), swept.manifest, paper)) == []
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """The tests of words and records need none."""
+    monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", {})
+
+
+def test_a_run_has_its_speedup_at_equal_quality_where_losses_were_measured(results, text):
+    key = ["runner", *(name for name in POINT if name not in ("seed", "activations"))]
+    rows = pd.concat([results.at((), name) for name in results.runners["runner"] if name != "sail"])
+    found = held(text).merge(rows[key], on=key)
+    assert len(found) == len(rows) > 10
+    assert found["speedup_equal_quality"].notna().all()
+    assert (found["speedup_equal_quality"] <= found["speedup"] * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize(
+    ("point", "words", "graded"),
+    [
+        (
+            Point(model="llama-2-7b", wbits=3, batch=2, context=96),
+            "This study has one point: Llama 2 7B, 3-bit weights, batch 2, 96 tokens of context",
+            True,
+        ),
+        (Point(model="llama-2-7b", phase="prefill", prompt=64), "64 tokens of prompt", False),
+    ],
+)
+def test_a_study_that_decodes_a_model_of_the_paper_is_graded(point, words, graded, tmp_path, no_figures):
+    store = run_sweep([point], evaluate, tmp_path, progress=False)
+    text = page_of(store.frame(), store.manifest)
+    letters = Reader(text).letters["answer"]
+    assert words in letters
+    assert ("SAIL reads prompts at" in letters) == (point.phase == "prefill")
+    assert ("What the paper claims" in letters) == graded
+    assert ('id="reproduction"' in text) == graded

@@ -13,8 +13,9 @@ from sailsim.analysis.results.quality import QualityPoint, compared, measure_qua
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.study.folder import RESERVED, Store
+from sailsim.workloads.capture import default_gguf
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.quality import in_floats, text_chunks
+from sailsim.workloads.quality import in_floats, on_units, text_chunks
 
 from ...workloads.conftest import write_tiny_gguf
 
@@ -123,3 +124,39 @@ def test_a_text_that_changes_meanwhile_ends_the_study_and_stores_nothing_of_it(
     with pytest.raises(SailsimError, match=r"text\.txt changed while the study ran"):
         measure_quality(asked, tmp_path / "out")
     assert not Store(tmp_path / "out").keys()
+
+
+def test_a_study_goes_on_where_it_stopped(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure_quality(few(folder), tmp_path)
+    seen: list[QualityPoint] = []
+    plain = quality.measured
+    monkeypatch.setattr(
+        quality, "measured", lambda threads, point: (seen.append(point), plain(threads, point))[1]
+    )
+    more = measure_quality(few(folder, weights=["file", "3g32"]), tmp_path)
+    assert [point.weights for point in seen] == ["3g32"]
+    assert len(more) == 3
+
+
+def test_compensated_codes_are_made_for_the_inputs_of_another_text(folder: Path) -> None:
+    model = open_gguf(folder / "m.gguf")
+    from sailsim.workloads.formats import uniform_format
+
+    tokens, other = text_chunks(model, WORDS, 2, 20), text_chunks(model, WORDS[::-1], 6, 20)
+    ways = [
+        on_units(model, tokens, uniform_format(2, 32), abits=8, method=method, calibration=other)
+        for method in ("nearest", "compensated")
+    ]
+    assert ways[0].nll.shape == ways[1].nll.shape == (2, 19)
+    assert not np.array_equal(ways[0].nll, ways[1].nll)
+    with pytest.raises(SailsimError, match="compensation needs them"):
+        on_units(model, tokens, uniform_format(2, 32), method="compensated")
+
+
+@pytest.mark.slow
+def test_the_real_model_loses_little_with_its_own_weights() -> None:
+    found = measure_quality(points(default_gguf(), chunks=2, length=64))
+    assert abs(found.loss.iloc[1]) < 0.1
+    assert found.agreement.iloc[1] > 0.8

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calibration.gpu_problem import CARDS, NEAREST
+from calibration.prompt_problem import SIXTEEN_BIT_CARDS
 from sailsim.analysis.results.runs import runners
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.roofline import (
     OF_SERVING,
+    OF_THE_FIT,
     GpuConstants,
     GpuSheet,
     gpu_roofline,
@@ -20,6 +23,7 @@ from sailsim.sim.backends.roofline import (
     prompts_seconds,
     serving_constants,
     step_parts,
+    taken_over,
     unmeasured,
 )
 from sailsim.sim.files import card_names, load_card, load_machine, system_names
@@ -336,3 +340,43 @@ def test_the_work_of_a_step(batch):
     of_experts = 48 * 3 * touched * (one / 2 + one / 128 * 2)
     others = sum(op.weight_bytes for op in ops if not op.spread)
     assert work.weight_bytes == pytest.approx(of_experts + others)
+
+
+def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
+    path = extended(tmp_path, "l4")
+    said = "The kernels of other are taken over from l4: read_share, prompt_share, prompt_share_f16."
+    for fmt, asked in (
+        (FORMATS[0], {}),
+        (F16, {}),
+        (FORMATS[0], {"prompt": 512}),
+        (F16, {"batch": 4, "requests": (64, 64)}),
+        (FORMATS[0], {"software": "serving"}),
+    ):
+        other, shipped = (predict(machine, MODEL, fmt, **asked).notes for machine in (path, "l4"))
+        assert [note for note in other if note not in shipped] == [said]
+    own = '[kernels]\nread_share = { value = 0.5, unit = "ratio", source = "a test", kind = "measured" }\n'
+    (said,) = taken_over(load_card(extended(tmp_path, "l4", own)))
+    assert said == "The kernels of other are taken over from l4: prompt_share, prompt_share_f16."
+
+
+def test_the_files_have_what_the_fit_found():
+    fit = fitted_constants().gpu.constants
+    of_card = {"read_share": CARDS, "prompt_share": CARDS, "prompt_share_f16": SIXTEEN_BIT_CARDS}
+    expected = {(card, name): fit[f"{name}_{card}"] for name, cards in of_card.items() for card in cards}
+    expected["v100", "batch_rate"] = fit["batch_rate_v100"]
+    expected |= {("a100", name): fit[name] for name in fit if name.endswith("_w4")}
+    measured = {}
+    for card in card_names():
+        for name, own in load_card(card).kernels:
+            if own is not None and own.kind == "fitted":
+                measured[card, name] = own
+                assert own.source == OF_THE_FIT
+    assert measured.keys() == expected.keys()
+    for key, own in measured.items():
+        assert (own.value, own.unit, own.low, own.high) == (
+            expected[key].value, expected[key].unit, expected[key].low, expected[key].high)  # fmt: skip
+    for name, cards in NEAREST.items():
+        for card, near in cards.items():
+            values = [fit[f"{name}_{other}"].value for other in near]
+            product = values[0] * values[-1]
+            assert getattr(load_card(card).kernels, name).value == pytest.approx(product**0.5, rel=1e-12)

@@ -11,7 +11,7 @@ from sailsim.base.atomic import read_records
 from sailsim.sim import dram
 from sailsim.sim.dram import OPEN_LOAD
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.validation import ALONE, Load, drawn, drawn_tiles, shared_bandwidth
+from sailsim.sim.gem5.validation import ALONE, CODES, Load, drawn, drawn_tiles, shared_bandwidth
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.tiles import PimUnits
 
@@ -110,3 +110,23 @@ def test_the_load_at_which_waits_end_is_where_one_unit_waits_as_in_gem5(monkeypa
         return sum(log(rate / 1e9 / row["gem5_gb_s"]) ** 2 for rate, row in zip(found, rows, strict=True))
 
     assert min((0.8, 0.85, 0.9, 0.95, 0.98), key=off) == OPEN_LOAD.value == 0.9
+
+
+def test_tiles_are_drawn_by_their_seed_and_of_all_kinds() -> None:
+    shapes = drawn(5, 204)
+    assert shapes == drawn(5, 204)
+    assert shapes[:20] == drawn(5, 20)
+    assert len(set(shapes) - set(drawn(6, 204))) == 204
+    assert {each.code for each in shapes} == set(CODES)
+    ks, ns, batches, wbits, abits, nbws, groups, scaled = zip(*(each.fields for each in shapes), strict=True)
+    assert set(wbits) == set(range(2, 9))
+    assert set(abits) == set(range(4, 9))
+    assert set(nbws) == {2, 3, 4, 5}
+    assert (min(ks) >= 8, max(ks) < 724, min(ns) >= 4, max(ns) < 363, {*batches} == {*range(1, 12)}) == (
+        True,
+    ) * 5
+    assert all((size > 0) == scales for size, scales in zip(groups, scaled, strict=True))
+    assert 80 < sum(scaled) < 124
+    one, other = (drawn_tiles(shapes[:3], seed) for seed in (1, 2))
+    assert [tile.name for tile in one] == [tile.name for tile in other]
+    assert not (one[0].x == other[0].x).all()

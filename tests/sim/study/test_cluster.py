@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import Task
-from sailsim.sim.study.workers import Dask
+from sailsim.sim.study.workers import Dask, ended
+from sailsim.sim.sweep import run_sweep
 
 pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
 pytestmark = pytest.mark.slow
@@ -140,3 +142,87 @@ def test_a_scheduler_that_goes_ends_the_study_with_one_sentence(tmp_path, schedu
 def test_an_address_that_is_none():
     with pytest.raises(SailsimError, match="dask is 'nonsense'; allowed is an address such as tcp"):
         Dask("nonsense")
+
+
+def fails_once(folder: Path, what: int) -> dict[str, Any]:
+    """A task that fails the first two times, or always where it is the seventh."""
+    tries = folder / f"{what}"
+    count = len(tries.read_text()) if tries.exists() else 0
+    tries.write_text("x" * (count + 1))
+    if what == 7 or count < 2:
+        raise RuntimeError(f"no luck with {what}")
+    return {"x": what}
+
+
+def test_a_task_that_fails_three_times_is_recorded_and_the_study_goes_on(
+    tmp_path: Path, scheduler: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    start_workers(scheduler, processes, tmp_path)
+    counted = tmp_path / "tries"
+    counted.mkdir()
+    with (
+        ended(Dask(scheduler)) as workers,
+        pytest.raises(SailsimError, match=r"1 of 12 points failed .*no luck with 7"),
+    ):
+        run_study(tasks(12), partial(fails_once, counted), tmp_path / "out", jobs=workers, progress=False)
+    store = Store(tmp_path / "out")
+    assert sorted(store.frame()["x"]) == [i for i in range(12) if i != 7]
+    assert list(store.manifest["failed"]) == ["question 7"]
+    assert {len(path.read_text()) for path in counted.iterdir()} == {3}
+
+
+def takes_its_worker_along(what: int) -> dict[str, Any]:
+    """A task of which the third ends the process that evaluates it."""
+    if what == 3:
+        os._exit(1)
+    return {"x": what}
+
+
+def of_point(point: Point) -> dict[str, Any]:
+    """What a point says, without simulating it."""
+    return {"batch": point.batch, "system": point.system}
+
+
+def test_a_task_that_takes_its_workers_along_is_recorded_and_the_others_are_done(
+    tmp_path: Path, scheduler: str, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    # Each try costs two workers here. A nanny starts them again, as a user's cluster does.
+    nannies = [word for word in worker(scheduler) if word != "--no-nanny"]
+    processes += [subprocess.Popen(nannies, cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)]
+    with (
+        ended(Dask(scheduler)) as workers,
+        pytest.raises(SailsimError, match=r"1 of 8 points failed .*its worker was lost 3 times"),
+    ):
+        run_study(tasks(8), takes_its_worker_along, tmp_path / "out", jobs=workers, progress=False)
+    store = Store(tmp_path / "out")
+    assert sorted(store.frame()["x"]) == [0, 1, 2, 4, 5, 6, 7]
+    assert list(store.manifest["failed"]) == ["question 3"]
+
+
+def test_what_a_worker_sees_must_be_what_was_asked(
+    tmp_path: Path, scheduler: str, processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_workers(scheduler, processes, tmp_path, 1)
+    machine = tmp_path / "my.toml"
+    ordinary = 'extends = "sail-n1"\nname = "my"\n'
+    machine.write_text(ordinary)
+    points = [Point(system="my.toml", batch=batch) for batch in range(1, 5)]
+    monkeypatch.chdir(tmp_path)
+    with ended(Dask(scheduler)) as workers:
+        store = run_sweep(points, of_point, "out", jobs=workers, progress=False)
+        assert list(store.frame()["batch"]) == [1, 2, 3, 4]
+
+    class Late(Dask):
+        """The file is another one when the workers look at it."""
+
+        def submit(self, function: Any, argument: Any) -> Any:
+            machine.write_text(ordinary)
+            return super().submit(function, argument)
+
+    machine.write_text(ordinary + "pim.enabled = false\n")
+    late = Late(scheduler)
+    try:
+        with pytest.raises(SailsimError, match=r"my\.toml (has other content on|changed while)"):
+            run_sweep(points, of_point, "out", jobs=late, progress=False)
+    finally:
+        late.close(now=True)
