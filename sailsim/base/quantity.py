@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, TypeGuard
+from typing import Annotated, Any, Literal, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -207,6 +207,37 @@ class Is:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         return {"allOf": [handler(schema)], "unit": self.unit, "allowed": self.allowed}
+
+
+class OrWord:
+    """What a field allows that is a `Quantity` by a rule, or a word in its place."""
+
+    def __init__(self, rule: Is, schema: dict[str, str]) -> None:
+        """`schema`: of the word, as JSON schema has it."""
+        self.rule, self.schema = rule, schema
+
+    def word(self, value: str) -> str:
+        """Return the word, or raise a ValueError that says what is allowed."""
+        raise ValueError(f"is {value!r}; allowed is {self.rule.allowed}")
+
+    def check(self, value: Any, handler: Any) -> Any:
+        """The word, or the quantity of a table."""
+        return self.word(value) if isinstance(value, str) else handler(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        number = handler.generate_schema(Annotated[Quantity, self.rule])
+        return core_schema.no_info_wrap_validator_function(
+            self.check,
+            number,
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                lambda value, write: value if isinstance(value, str) else write(value), schema=number
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [handler(schema["schema"]), self.schema]}
 
 
 class OneOf:

@@ -152,12 +152,13 @@ class StepJobs(ABC):
     def jobs(self, op: Op, inputs: Sequence[int]) -> Jobs:
         """The jobs of an operation on some inputs, by their numbers in the step."""
 
-    def side_by_side(self, op: Op, inputs: Sequence[int]) -> Jobs:
-        """Of an operation of matrices with an input of their own each, on some inputs that stand for those.
 
-        Who does not know them is never asked (`Accelerator.check_choices`).
-        """
-        raise NotImplementedError
+class JobsOfHeads(StepJobs):
+    """Those of units that attention may be put on (`Accelerator.check_choices` refuses it on others)."""
+
+    @abstractmethod
+    def side_by_side(self, op: Op, inputs: Sequence[int]) -> Jobs:
+        """Of matrices with an input of their own each, on some inputs that stand for those."""
 
 
 class AlikeJobs(StepJobs):
@@ -277,6 +278,7 @@ def jobs_of(units: Units, jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Jobs
     """The jobs of an operation on some inputs; those of experts as one, in the fastest of their ways, and
     those of heads side by side."""
     if op.side_by_side:
+        assert isinstance(jobs, JobsOfHeads)
         return jobs.side_by_side(op, inputs)
     if not op.spread:
         return jobs.jobs(op, inputs)

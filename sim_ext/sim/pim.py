@@ -6,13 +6,9 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Annotated, Any, Literal
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
-
 from sailsim._core import UNIT_TEXT_VERSION
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
+from sailsim.base.quantity import Choice, Frozen, Is, OneOf, OrWord, Quantity
 from sailsim.lut_gemv.descriptor import NBW_MAX
 from sailsim.sim.substrate import OPERATIONS, SUBSTRATES, Substrate, load_substrate, settled_substrate
 from sailsim.sim.tables import BytesPerCycle, Clock, Cycles, Entries, Switch
@@ -27,33 +23,17 @@ NBWS = range(1, NBW_MAX + 1)
 """The numbers that there are."""
 
 
-class _OrAuto:
+class _OrAuto(OrWord):
     """A field of a system file that is a number of weights with its source, or bare: "auto"."""
 
-    def check(self, value: Any, handler: Any) -> Any:
-        """The word itself, or the quantity of a table."""
-        if isinstance(value, str):
-            if value != AUTO:
-                raise ValueError(f"is {value!r}; allowed is a number of weights, or {AUTO!r}")
-            return value
-        return handler(value)
+    def __init__(self) -> None:
+        super().__init__(Is("weights", least=1, most=NBW_MAX, whole=True), {"const": AUTO})
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        number = handler.generate_schema(
-            Annotated[Quantity, Is("weights", least=1, most=NBW_MAX, whole=True)]
-        )
-        return core_schema.no_info_wrap_validator_function(
-            self.check,
-            number,
-            serialization=core_schema.wrap_serializer_function_ser_schema(
-                lambda value, write: value if isinstance(value, str) else write(value), schema=number
-            ),
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema["schema"]), {"const": AUTO}]}
+    def word(self, value: str) -> str:
+        """The word itself."""
+        if value != AUTO:
+            raise ValueError(f"is {value!r}; allowed is a number of weights, or {AUTO!r}")
+        return value
 
 
 Nbw = Annotated[Quantity | Literal["auto"], _OrAuto()]

@@ -18,18 +18,14 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import (
     AfterValidator,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen, Is, Quantity, Sourced
+from sailsim.base.quantity import Frozen, Is, OrWord, Quantity, Sourced
 from sailsim.base.stamp import Stamp, stamp
 from sailsim.sim.tables import Shelf, sentence
 
@@ -62,16 +58,15 @@ Charge = Quantity | str
 """A quantity of the file's own, or words for `Shared`."""
 
 
-class Charged:
+class Charged(OrWord):
     """What a `Charge` field allows: a quantity by its rule, or a multiple of one of some constants."""
 
     def __init__(self, rule: Is, constants: tuple[str, ...]) -> None:
-        self.rule, self.constants = rule, constants
+        super().__init__(rule, {"type": "string"})
+        self.constants = constants
 
-    def check(self, value: Any, handler: Any) -> Any:
-        """The words themselves, or the quantity of a table."""
-        if not isinstance(value, str):
-            return handler(value)
+    def word(self, value: str) -> str:
+        """The words themselves."""
         found = re.fullmatch(r"(?:([1-9][0-9]{0,3}) )?(\w+)", value)
         if found is None or found[2] not in self.constants or int(found[1] or 1) > _MOST:
             raise ValueError(
@@ -79,21 +74,6 @@ class Charged:
                 f"{', '.join(self.constants)}, or up to {_MOST} times one, such as '2 {self.constants[0]}'"
             )
         return value
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        number = handler.generate_schema(Annotated[Quantity, self.rule])
-        return core_schema.no_info_wrap_validator_function(
-            self.check,
-            number,
-            serialization=core_schema.wrap_serializer_function_ser_schema(
-                lambda value, write: value if isinstance(value, str) else write(value), schema=number
-            ),
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema["schema"]), {"type": "string"}]}
 
 
 RowEnergy = Annotated[Charge, Charged(Is("fJ/bit", least=0), ENERGY_CONSTANTS)]

@@ -13,7 +13,7 @@ from sailsim.base.stamp import stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY
 from sailsim.sim.engine import Accelerator, EnergyShape
-from sailsim.sim.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
+from sailsim.sim.jobs import HeadJobs, Jobs, JobsOfHeads, Sharing, Units
 from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.pim import NBWS, PER_TENSOR
@@ -57,7 +57,7 @@ def request_of(op: Op, point: Point) -> TileRequest:
     return TileRequest(shape, stored, minimum=fmt.minimum, codebook=codebook)
 
 
-class SailJobs(StepJobs):
+class SailJobs(JobsOfHeads):
     """The tiles of one step."""
 
     def __init__(
