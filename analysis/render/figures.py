@@ -199,6 +199,7 @@ def answer(study: Study) -> Figure:
         "Tokens a second, and a dollar",
         panels,
         [
+            study.results.setting((), rows[rows["runner"] == SAIL], study.start),
             "Lines of the rate: nine of ten measurements of a kind lie in them. Dollars pay the vCPUs that "
             "are used; a card and all cores are paid whole. Their lines: all that is not known."
         ],

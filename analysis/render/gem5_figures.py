@@ -274,7 +274,7 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
             "attention, norms and rounding are the same; NEON: SDOT kernels of ours; LUT: table look-ups of "
             "ours on the cores.",
             together if first["blocks"] else "",
-            f"The engine's lines: gem5's step by NEON over the engine's step of {HOST}. "
+            f"The engine's lines: gem5's step by NEON over the engine's step of {HOST}."
             f"{told if claimed else ''}",
         ],
         looks | _PARTS,

@@ -161,9 +161,9 @@ class Runs:
         found = found[found["curves"] & (found["runner"] != SAIL)]
         return dict(zip(found["runner"], found["title"], strict=True))
 
-    def setting(self, vary: Sequence[str], rows: pd.DataFrame) -> str:
-        """What is held fixed, in words."""
-        ref = self.reference
+    def setting(self, vary: Sequence[str], rows: pd.DataFrame, at: Mapping[str, Any] | None = None) -> str:
+        """What is held fixed, in words: a point of the store, its reference unless ``at`` is another."""
+        ref = self.reference if at is None else at
         words = {
             "model": str(rows["model_title"].iloc[0]),
             "wbits": f"weights {ref['weights']}" if ref["weights"] else f"{ref['wbits']}-bit weights",
