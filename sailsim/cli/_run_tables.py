@@ -87,7 +87,7 @@ def print_notes(answer: dict[str, Any], everything: bool) -> None:
     for line in reasons(answer["runs"] if everything else _strongest(answer["runs"])):
         say(line)
     if not everything:
-        echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --notes.")
+        echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --wide.")
 
 
 def _print_prices(answer: dict[str, Any]) -> None:

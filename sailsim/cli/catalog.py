@@ -119,29 +119,28 @@ def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
 @click.argument("name")
 @click.option("--sources", is_flag=True, help="Add the citation and note of every value (system, substrate).")
 @click.option(
-    "--toml", is_flag=True, help="Print a system file that extends NAME, with the values behind it."
+    "--as",
+    "form",
+    type=click.Choice(["toml", "unit", "schema"]),
+    help="Print of a system a file that extends NAME with the values behind it, a PIM unit as gem5 reads it, "
+    "or the JSON schema of its file.",
 )
-@click.option("--unit", is_flag=True, help="Print a PIM unit of a system as gem5 reads it (`unit_file`).")
-@click.option("--schema", is_flag=True, help="Print the JSON schema of a system file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(kind: str, name: str, sources: bool, as_json: bool, **documents: bool) -> None:
+def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -> None:
     """Show the NAME of a KIND: one that ships, or the path of a file of one.
 
     A system or substrate is a TOML file, a model a TOML or GGUF file or a folder with config.json and
     safetensors files. Behind the name of a system other values may stand, as in `sail-n1:pim.t_prt=0`, so
-    `sailsim show system sail-n1:pim.t_prt=0 --toml > mine.toml` makes a file for `--system`.
+    `sailsim show system sail-n1:pim.t_prt=0 --as toml > mine.toml` makes a file for `--system`.
     """
-    asked = [document for document, is_asked in documents.items() if is_asked]
-    if asked and kind != "system":
-        raise SailsimError(f"--{asked[0]} is given with a {kind}; allowed is it with a system.")
-    if len(asked) + as_json > 1:
-        raise SailsimError(
-            f"--{asked[0]} is given beside another; allowed is one of toml, unit, schema, json."
-        )
+    if form and kind != "system":
+        raise SailsimError(f"--as is {form} with a {kind}; allowed is it with a system.")
+    if form and as_json:
+        raise SailsimError(f"--as is {form} beside --json; allowed is one of the two.")
     if sources and kind not in ("system", "substrate"):
         raise SailsimError(f"--sources is given with a {kind}; allowed is it with a system or a substrate.")
-    if asked:
-        click.echo(_DOCUMENTS[asked[0]](name), nl=False)
+    if form:
+        click.echo({"toml": _toml, "unit": _unit, "schema": _schema}[form](name), nl=False)
     elif kind == "system":
         _show_system(name, sources, as_json)
     elif kind == "substrate":
@@ -179,9 +178,6 @@ def _unit(name: str) -> str:
 
 def _schema(_: str) -> str:
     return json.dumps(json_schema(), indent=2) + "\n"
-
-
-_DOCUMENTS: dict[str, Callable[[str], str]] = {"toml": _toml, "unit": _unit, "schema": _schema}
 
 
 def _show_system(name: str, sources: bool, as_json: bool) -> None:

@@ -45,14 +45,14 @@ from sailsim.sim.vary import parse_changes, system_with
 @prices_option
 @constants_option("energy or the cost")
 @click.option("--cost", is_flag=True, help="What each runner costs, with its range and what it pays for.")
-@click.option("--wide", is_flag=True, help="Every runner, who pays for what, and energy by cause.")
-@click.option("--notes", is_flag=True, help="What was assumed, with the prices and their dates.")
+@click.option(
+    "--wide", is_flag=True, help="Every runner, who pays for what, energy by cause, and what was assumed."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def run(
     as_json: bool,
     cost: bool,
     wide: bool,
-    notes: bool,
     prt: bool,
     beyond_limit: bool,
     overlap: bool,
@@ -81,10 +81,10 @@ def run(
     if as_json:
         print_json(answer)
     else:
-        _print(answer, cost, wide, notes)
+        _print(answer, cost, wide)
 
 
-def _print(answer: dict[str, Any], cost: bool, wide: bool, notes: bool) -> None:
+def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:
     point, runs = answer["point"], answer["runs"]
     types = next(iter(runs.values()))["types"]
     asked = point["substrate"]
@@ -100,7 +100,7 @@ def _print(answer: dict[str, Any], cost: bool, wide: bool, notes: bool) -> None:
         print_dollars(answer)
         return
     print_runs(runs, prefill=point["phase"] == "prefill", tokens=tokens_of(point), wide=wide)
-    print_notes(answer, notes)
+    print_notes(answer, wide)
 
 
 def _tokens(point: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ class SailPimUnit(ClockedObject):
 
     unit_file = Param.String(
         "The arrays and the DFM: a file with their text form (sim_ext/pim/config.hh), which "
-        "`sailsim show system NAME --unit` writes from a system file"
+        "`sailsim show system NAME --as unit` writes from a system file"
     )
 
     # Capacity mode: idle arrays extend the slice (give its cache the size and ways for that). Lines of that

@@ -156,7 +156,7 @@ def over(upper: Table, lower: Table) -> Table:
 def sentence(
     name: str,
     error: ValidationError,
-    unknown: str = "a field of a system file; `sailsim show system NAME --schema` lists what is",
+    unknown: str = "a field of a system file; `sailsim show system NAME --as schema` lists what is",
 ) -> str:
     """The first of pydantic's errors as one sentence about the file `name`.
 

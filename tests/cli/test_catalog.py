@@ -44,11 +44,11 @@ def test_list_names_what_ships_and_show_shows_it(kind: str) -> None:
 def test_a_system_with_other_values_is_printed_as_a_file_that_runs(tmp_path: Path) -> None:
     other = "sail-n1:pim.t_prt=0:memory.read_share=0.7:llc.slices=64"
     path = tmp_path / "mine.toml"
-    path.write_text(sailsim("show", "system", other, "--toml").stdout)
+    path.write_text(sailsim("show", "system", other, "--as", "toml").stdout)
     machine, said = load_system(path), load_system(other)
     assert (machine.memory, machine.pim, machine.llc) == (said.memory, said.pim, said.llc)
     assert "64 slices of llc.slice_size=0.5 would keep" in path.read_text()
-    path.write_text(sailsim("show", "system", "sail-n1", "--toml").stdout)
+    path.write_text(sailsim("show", "system", "sail-n1", "--as", "toml").stdout)
     assert load_system(path).pim == load_system("sail-n1").pim
 
 
@@ -132,7 +132,7 @@ def test_costs_behind_a_name_are_swept_and_shown(tmp_path: Path) -> None:
     rates = frame[frame["runner"] == "sail"].set_index("substrate")["tokens_per_s"]
     assert rates["row_dfm"] == rates["row_dfm:add=1"] > rates["row_dfm:add=2n"]
     slow = tmp_path / "slow.toml"
-    slow.write_text(sailsim("show", "system", "sail-n1:pim.substrate.add=2n", "--toml").stdout)
+    slow.write_text(sailsim("show", "system", "sail-n1:pim.substrate.add=2n", "--as", "toml").stdout)
     assert tokens_per_s("--system", slow) == rates["row_dfm:add=2n"]
 
 

@@ -106,10 +106,10 @@ REFUSED = [
     # What is listed, traced and captured.
     ("list nosuch", "'nosuch' is not one of 'system', 'substrate', 'model', 'format', 'price'"),
     ("show system rows.toml", "rows.toml"),
-    ("show system sail-n1:pim.speed=2 --toml", "pim.speed is not a value of system sail-n1"),
-    ("show system graviton2 --unit", "graviton2 has no enabled [pim] section"),
-    ("show system sail-n1 --unit --toml", "allowed is one of toml, unit, schema, json"),
-    ("show model llama-2-7b --unit", "--unit is given with a model; allowed is it with a system"),
+    ("show system sail-n1:pim.speed=2 --as toml", "pim.speed is not a value of system sail-n1"),
+    ("show system graviton2 --as unit", "graviton2 has no enabled [pim] section"),
+    ("show system sail-n1 --as unit --json", "--as is unit beside --json; allowed is one of the two"),
+    ("show model llama-2-7b --as unit", "--as is unit with a model; allowed is it with a system"),
     ("show substrate magic", "allowed are bit_parallel, bit_serial, row_dfm"),
     ("show price aws/none", "instance is 'aws/none'"),
     ("trace --model gemma-2b --layers 9:99 --out t", "layers is 9:99"),
@@ -164,7 +164,7 @@ REFUSED = [
             "run --batch HUGE",
             "run --substrate row_dfm:add=HUGE",
             "sweep --out o --set wbits=HUGE",
-            "show system sail-n1:memory.latency=HUGE --toml",
+            "show system sail-n1:memory.latency=HUGE --as toml",
             "activations --tokens HUGE --out c.npz",
         )
     ),
@@ -279,7 +279,7 @@ def test_names_of_files_move_no_cursor_and_are_no_markup() -> None:
     for words in (
         ["show", "model", "m.toml"],
         ["show", "system", "s.toml"],
-        ["run", "--model", "m.toml", "--system", "s.toml", "--wide", "--notes", "--beside", "s.toml"],
+        ["run", "--model", "m.toml", "--system", "s.toml", "--wide", "--beside", "s.toml"],
         ["run", "--cost", "--model", "m.toml", "--system", "s.toml", "--beside", "s.toml"],
         ["sweep", "--dry-run", "--model", "m.toml", "--system", "s.toml"],
         ["sweep", "--model", "m.toml", "--system", "s.toml", "--out", out],

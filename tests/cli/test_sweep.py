@@ -71,7 +71,7 @@ def test_a_point_of_an_axis_has_the_result_of_run_set(tmp_path: Path, setting: s
     summary(*SMALL, "--set", setting, "--out", str(tmp_path))
     told = json.loads(sailsim("run", *SMALL, "--set", setting, "--json").stdout)
     saved = tmp_path / "saved.toml"
-    saved.write_text(sailsim("show", "system", f"sail-n1:{setting}", "--toml").stdout)
+    saved.write_text(sailsim("show", "system", f"sail-n1:{setting}", "--as", "toml").stdout)
     by_file = json.loads(sailsim("run", *SMALL, "--system", str(saved), "--json").stdout)
     for row in Store(tmp_path).frame().to_dict("records"):
         for answer in (told, by_file):
