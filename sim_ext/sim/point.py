@@ -254,16 +254,16 @@ class Point:
             or pim is None
             or None not in (self.nbw, self.substrate, self.convert)
         ):
-            return self if kv_bits == self.kv_bits else self._with(kv_bits=kv_bits)
-        return self._with(
+            return self if kv_bits == self.kv_bits else self.having(kv_bits=kv_bits)
+        return self.having(
             nbw=self.nbw if self.nbw is not None else pim.default_nbw,
             substrate=self.substrate or str(pim.substrate.value),
             convert=self.convert or cast(Convert, pim.convert.value),
             kv_bits=kv_bits,
         )
 
-    def _with(self, **values: Any) -> "Point":
-        """A copy with values that a machine or a model was checked to have."""
+    def having(self, **values: Any) -> "Point":
+        """A copy with other values, which are not checked again."""
         other = copy(self)
         other._settle(**values)
         return other

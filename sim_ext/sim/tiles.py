@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, lru_cache
 from math import ceil, gcd, inf
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +18,17 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.activity import ACTIVITY, activity
+from sailsim.sim.jobs import Jobs
 from sailsim.sim.memory_path import memory_paths, weights_rate
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.pim import NBWS
 from sailsim.sim.system import System
 
-_N = TypeVar("_N", bound=np.generic)
 
-
-class FastestTiles:
+class FastestTiles(Jobs):
     """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds,
     on the units or for memory to bring its weights; of equals the one with fewer bytes, then with fewer
-    seconds on the units, then that of the first table. Columns are those of `TileTable`."""
+    seconds on the units, then that of the first table."""
 
     def __init__(self, tables: Sequence[TileTable]) -> None:
         self._tables = tables
@@ -40,8 +39,7 @@ class FastestTiles:
         self._used = np.unique(self._fastest).tolist()
         first = tables[self._fastest[0]]
         self.slices, self.blocks, self.shares = first.slices, first.blocks, first.shares
-        self.bytes = self._picked(lambda table: table.bytes)
-        self.seconds = self._picked(lambda table: table.seconds)
+        self.bytes, self.seconds = self.column("bytes"), self.column("seconds")
 
     def __len__(self) -> int:
         return len(self._fastest)
@@ -49,37 +47,29 @@ class FastestTiles:
     def __getitem__(self, at: int) -> TimedTile:
         return self._tables[int(self._fastest[at])][at]
 
+    def nbw(self, at: int) -> int:
+        """Of one of them."""
+        return self[at].nbw
+
     @property
     def crowded(self) -> bool:
         """Of any."""
         return any(self._tables[which].crowded for which in self._used)
 
-    @property
-    def cycles(self) -> NDArray[np.int64]:
-        """Of each."""
-        return self._picked(lambda table: table.cycles)
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Of each, a row."""
-        return self._picked(lambda table: table.counts)
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Of each, a row."""
-        return self._picked(lambda table: table.numbers)
-
     def throttled(self, rate: float) -> NDArray[np.float64]:
         """Of each, as `TileTable.throttled`."""
-        return self._picked(lambda table: table.throttled(rate))
+        return self._picked([self._tables[which].throttled(rate) for which in self._used])
 
-    def _picked(self, column: Callable[[TileTable], NDArray[_N]]) -> NDArray[_N]:
+    def column(self, name: str) -> NDArray[Any]:
         """For each tile what the column of its own table says; of a table that has none nobody asks."""
-        columns = {which: column(self._tables[which]) for which in self._used}
-        found = columns[self._used[0]].copy()
-        for which in self._used[1:]:
+        return self._picked([getattr(self._tables[which], name) for which in self._used])
+
+    def _picked(self, columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """`columns`: of the tables that any tile has."""
+        found = columns[0].copy()
+        for which, column in zip(self._used[1:], columns[1:], strict=True):
             mine = self._fastest == which
-            found[mine] = columns[which][mine]
+            found[mine] = column[mine]
         return found
 
 
@@ -200,7 +190,7 @@ class TileKind:
         )
 
 
-class TileTable:
+class TileTable(Jobs):
     """Tiles of a kind that differ in their patterns, timed side by side: a column for each quantity, a row a
     tile.
 
@@ -240,6 +230,10 @@ class TileTable:
             found = np.maximum(self.seconds, cycles / units.clock + self.kind.around)
             self._slowed[asked] = found
         return found
+
+    def nbw(self, at: int) -> int:
+        """Of all."""
+        return self.kind.shape.nbw
 
     @property
     def crowded(self) -> bool:
