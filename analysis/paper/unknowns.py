@@ -41,14 +41,13 @@ from sailsim.analysis.results.runs import Runner
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
 from sailsim.sim.backends.cores import Software, format_key, kernel_rates
-from sailsim.sim.files import card_names, load_system
+from sailsim.sim.files import card_names, leaves, load_system
 from sailsim.sim.fitted import CORES, core_of, fitted_constants
 from sailsim.sim.pim import AUTO
 from sailsim.sim.point import Point
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
 from sailsim.sim.tables import Shelf, sentence
-from sailsim.sim.vary import leaves
 from sailsim.workloads.formats import uniform_format
 
 UNKNOWNS = Shelf("unknowns", "data/unknowns", package="sailsim.analysis")

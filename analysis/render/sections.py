@@ -27,10 +27,9 @@ from sailsim.analysis.results.results import Runs, numbers, short_name
 from sailsim.analysis.results.runs import SAIL
 from sailsim.base.quantity import Choice, Quantity
 from sailsim.sim.backends.cores import kernel_rates
-from sailsim.sim.files import load_card, load_system
+from sailsim.sim.files import leaves, load_card, load_system
 from sailsim.sim.fitted import fitted_constants, held_out_results
 from sailsim.sim.pim import AUTO, PER_TENSOR
-from sailsim.sim.vary import leaves
 
 
 @dataclass(frozen=True)

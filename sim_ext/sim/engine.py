@@ -32,16 +32,14 @@ from sailsim.sim.backend import (
     check_context,
     room_of,
 )
-from sailsim.sim.files import load_system
-from sailsim.sim.host import HostCores
+from sailsim.sim.files import SystemChoice, chosen_system, load_system
 from sailsim.sim.jobs import Products, StepWork, Units, step_work
 from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.schedule import CoreTask, Segments, StepTimeline, Tensor, play, unrolled
+from sailsim.sim.schedule import CoreTask, HostCores, Segments, StepTimeline, Tensor, play, unrolled
 from sailsim.sim.step_parts import prompt_chunk, step_parts
 from sailsim.sim.substrate import Charge
 from sailsim.sim.system import System
-from sailsim.sim.vary import SystemChoice, chosen_system
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.dram import MemorySystem
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.step_parts import Layout, StepParts
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import expected_rounds, touched
@@ -205,13 +205,12 @@ class SeveralJobs(Jobs):
     def column(self, name: str) -> NDArray[Any]:
         """Of each, the sum over its parts."""
         busy = self._busy if name == "cycles" else 1.0
-        whole: NDArray[Any] = np.sum(
-            [busy * times * getattr(jobs, name) for jobs, times in self.parts], axis=0
-        )
-        if name != "numbers":
-            return np.rint(whole).astype(np.int64)
-        whole[:, : self._phases] *= self._busy
-        return whole
+        each = [busy * times * getattr(jobs, name) for jobs, times in self.parts]
+        whole: NDArray[np.float64] = np.asarray(np.sum(each, axis=0))
+        if name == "numbers":
+            whole[:, : self._phases] *= self._busy
+            return whole
+        return np.asarray(np.rint(whole), dtype=np.int64)
 
     def nbw(self, at: int) -> int | None:
         """Of the most common part."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from decimal import Context, Decimal, localcontext
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.vary import Value
+from sailsim.sim.files import Value
 
 Number = Decimal | int | float
 LONGEST = 10_000

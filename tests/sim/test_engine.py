@@ -11,13 +11,12 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.sail import SailUnits
 from sailsim.sim.engine import PHASES, simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.jobs import step_work
 from sailsim.sim.patterns import InputRows, ProfileCache
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TimedTile, refetch_ratio
-from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import Experts, Routing, distinct_experts, expected_spread
 from sailsim.workloads.formats import uniform_format

@@ -13,12 +13,11 @@ from sailsim.analysis.results.runs import named, problems, runs
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate, simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.keys import Keys, point_key, result_key
 from sailsim.sim.plan.file import expand
 from sailsim.sim.point import Point
 from sailsim.sim.ranges import parse_numbers, parse_values, parts_of_list, stepped
 from sailsim.sim.study.folder import Store
-from sailsim.sim.sweep import run_sweep
+from sailsim.sim.sweep import Keys, point_key, result_key, run_sweep
 from sailsim.workloads.load import load_model
 
 
@@ -72,7 +71,7 @@ def test_a_key_depends_on_every_input(tmp_path, monkeypatch):
     path.write_text('extends = "sail-n1"\nname = "mine"\npim.enabled = false\n')
     assert result_key(base, "f") != key
     assert point_key(base) == point_key(Point(system=str(path)))
-    monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "other code")
+    monkeypatch.setattr("sailsim.sim.sweep.code_version", lambda: "other code")
     path.write_text('extends = "sail-n1"\nname = "mine"\n')
     assert result_key(base, "f") != key
 

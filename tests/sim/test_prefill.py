@@ -11,12 +11,11 @@ from sailsim import workloads
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import memory_needed
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
-from sailsim.sim.host import HostCores
-from sailsim.sim.keys import point_key
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.point import Point
+from sailsim.sim.schedule import HostCores
+from sailsim.sim.sweep import point_key
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
-from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step

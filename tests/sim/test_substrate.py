@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.pim import FIELDS, VERSION, unit_text
 from sailsim.sim.point import Point
 from sailsim.sim.substrate import OPERATIONS, Cost, in_words, load_substrate, parse_cost, substrate_names
-from sailsim.sim.vary import vary
 from sailsim.workloads.load import load_model
 
 ROOT = Path(__file__).parents[2]

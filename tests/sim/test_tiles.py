@@ -14,15 +14,22 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import read_trace, write_trace
-from sailsim.sim.activity import activity
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.gem5 import validation
 from sailsim.sim.patterns import InputRows, Profile, ProfileCache, Scan
 from sailsim.sim.pim import NBWS
+from sailsim.sim.replay import time_tile
 from sailsim.sim.system import System
-from sailsim.sim.tile_time import time_tile
-from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TileTable, _tables_of
-from sailsim.sim.vary import vary
+from sailsim.sim.tiles import (
+    COUNTS,
+    FastestTiles,
+    PimUnits,
+    Shape,
+    TileRequest,
+    TileTable,
+    _tables_of,
+    activity,
+)
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.traces import replay_timed
 

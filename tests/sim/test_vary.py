@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.files import load_machine, load_system, save_system, system_toml
-from sailsim.sim.point import Point
-from sailsim.sim.set_fields import set_fields, set_values
+from sailsim.sim.files import (
+    SystemChoice,
+    changed_values,
+    leaves,
+    load_machine,
+    load_system,
+    save_system,
+    system_toml,
+    value_of,
+    vary,
+)
+from sailsim.sim.point import Point, set_fields, set_values
 from sailsim.sim.tables import dram_type, dram_types
-from sailsim.sim.vary import SystemChoice, changed_values, leaves, value_of, vary
 
 SAIL = load_system("sail-n1")
 RANGED = {

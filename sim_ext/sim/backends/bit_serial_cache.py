@@ -12,14 +12,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
-from sailsim.sim.accelerator import AcceleratorSection
+from sailsim.sim.dram import MemorySystem, server_memory
 from sailsim.sim.engine import Accelerator
 from sailsim.sim.jobs import Job, StepJobs, Units, equal_jobs
-from sailsim.sim.memory_path import server_memory
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.step_parts import StepParts, has_codes
-from sailsim.sim.system import System
+from sailsim.sim.system import AcceleratorSection, System
 from sailsim.sim.tables import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.graph import Op

@@ -51,7 +51,6 @@ from sailsim.sim.fitted import (
     prompt_work,
     read_csv,
 )
-from sailsim.sim.host import CpuSheet
 from sailsim.sim.system import System
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.model import ModelSpec
@@ -157,6 +156,26 @@ class Cores(Backend):
 
 
 BACKEND = Cores()
+
+
+@dataclass(frozen=True)
+class CpuSheet:
+    """What the formula needs of a machine, SI units; scalars or arrays."""
+
+    clock: Floats
+    read_bandwidth: Floats
+    core_bandwidth: Floats
+    """Bytes/s that one core can have under way: MSHRs * line / latency (Little's law)."""
+
+    @classmethod
+    def of(cls, system: System) -> CpuSheet:
+        """From a system file."""
+        under_way = system.l2.mshrs.value * system.l2.line.value
+        return cls(
+            clock=np.asarray(system.cores.clock.si, dtype=float),
+            read_bandwidth=np.asarray(system.memory.read_bandwidth.si, dtype=float),
+            core_bandwidth=np.asarray(under_way / system.memory.latency.si, dtype=float),
+        )
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import model_validator
 
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
-from sailsim.sim.accelerator import AcceleratorSection
+from sailsim.sim.dram import MemorySystem, server_memory
 from sailsim.sim.engine import Accelerator, Stored
 from sailsim.sim.jobs import Job, StepJobs, Units, equal_jobs
-from sailsim.sim.memory_path import server_memory
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.step_parts import StepParts
-from sailsim.sim.system import System
+from sailsim.sim.system import AcceleratorSection, System
 from sailsim.sim.tables import Bandwidth
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import WeightFormat

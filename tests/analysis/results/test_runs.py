@@ -21,12 +21,11 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import FASTEST, predict_cores
 from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import card_names, load_card, load_system
+from sailsim.sim.files import card_names, leaves, load_card, load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import RESERVED
 from sailsim.sim.sweep import run_sweep
 from sailsim.sim.tiles import COUNTS
-from sailsim.sim.vary import leaves, vary
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.load import load_model
 

@@ -12,6 +12,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import (
     UBATCH,
     Constants,
+    CpuSheet,
     constants,
     format_key,
     kernel_rates,
@@ -24,7 +25,6 @@ from sailsim.sim.backends.cores import (
 )
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import N1, Work, fitted_constants, overlapped, prompt_work
-from sailsim.sim.host import CpuSheet
 from sailsim.sim.point import Point
 from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
 from sailsim.workloads.graph import decode_step

@@ -26,9 +26,8 @@ from sailsim.sim.backends.roofline import (
     taken_over,
     unmeasured,
 )
-from sailsim.sim.files import card_names, load_card, load_machine, system_names
+from sailsim.sim.files import card_names, load_card, load_machine, system_names, vary
 from sailsim.sim.fitted import Work, fitted_constants, prompt_work
-from sailsim.sim.vary import vary
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.graph import decode_step, prefill_step
