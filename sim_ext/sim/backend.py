@@ -53,7 +53,6 @@ class StepResult:
     what energy is reckoned from (`sailsim.sim.tiles`). `notes` say what the numbers rest on.
     """
 
-    point: Point
     tokens: int
     step_s: float
     breakdown: Mapping[str, float]
@@ -66,6 +65,8 @@ class StepResult:
     events: int = 0
     """Of the schedule."""
     activity: Mapping[str, float] = field(default_factory=dict)
+    point: Point | None = None
+    """As the accelerator ran it, with everything filled; None of cores and cards."""
     chosen: Mapping[str, int] = field(default_factory=dict)
     """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
     low: float | None = None

@@ -207,14 +207,13 @@ class Accelerator(Backend):
         if ignored:
             point = replace(point, **{name: CHOICES[name] for name in ignored})
         result = simulate_step(asked.machine, asked.model, point)
-        notes = []
+        run, notes = result.point, []
         if ignored:
             notes.append(f"Runs without the point's {', '.join(ignored)}, which it does not know.")
         other = [
-            nbw_in_words(result.point.nbw) if name == "nbw" else f"{name} {getattr(result.point, name)}"
+            nbw_in_words(getattr(run, name)) if name == "nbw" else f"{name} {getattr(run, name)}"
             for name in ("nbw", "substrate", "convert")
-            if name in self.choices
-            and getattr(result.point, name) != getattr(asked.resolved or result.point, name)
+            if name in self.choices and getattr(run, name) != getattr(asked.resolved or run, name)
         ]
         if other:
             notes.append(f"Runs with {', '.join(other)}, as its own file says.")

@@ -385,9 +385,9 @@ def system_toml(
         extended = _seen_from(folder, extended)
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [
-        f"extends = {_text(extended)}",
-        f"name = {_text(machine.name)}",
-        f"title = {_text(machine.title)}",
+        f"extends = {_literal(extended)}",
+        f"name = {_literal(machine.name)}",
+        f"title = {_literal(machine.title)}",
     ]
     # A section inside another (memory.timing) may lie between the other's fields, and TOML opens each once.
     sections: dict[str, list[str]] = {}
@@ -436,7 +436,7 @@ def _inline(leaf: Leaf | str, machine: System | Gpu) -> str:
     """A leaf as an inline table; the source is written out, since keys belong to the base's file. A word is
     one."""
     if isinstance(leaf, str):
-        return _text(leaf)
+        return _literal(leaf)
     table = leaf.model_dump(exclude_none=True)
     table["source"] = machine.citation(leaf.source)
     if not table["note"]:
@@ -445,16 +445,8 @@ def _inline(leaf: Leaf | str, machine: System | Gpu) -> str:
 
 
 def _literal(value: Value) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _text(value)
-    return repr(value)
-
-
-def _text(text: str) -> str:
-    """A TOML basic string: JSON's, with DEL escaped too."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """TOML's numbers, truths and basic strings are JSON's, with DEL escaped too."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _substrate_beside(table: Table, folder: Path) -> None:

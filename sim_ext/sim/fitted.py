@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
-from sailsim.sim.point import Phase, Point
+from sailsim.sim.point import Phase
 from sailsim.sim.system import System
 from sailsim.workloads.experts import touched
 from sailsim.workloads.formats import WeightFormat
@@ -52,62 +52,39 @@ def core_of(system: System) -> str:
     return N1
 
 
-@dataclass(frozen=True)
-class Prediction:
+def predicted(
+    tokens: int,
+    parts: Mapping[str, Floats | float],
+    factors: tuple[float, float],
+    read: tuple[float, float],
+    notes: Iterable[str],
+    instances: int | None = None,
+) -> StepResult:
     """A predicted step with the band of its rate.
 
-    ``tokens`` are those of the whole batch; ``low`` and ``high`` are tokens/s that hold nine of ten
-    measurements of the kind that the model was fitted on, and what is assumed where nothing was fitted.
-    ``parts`` splits the ``step_s`` seconds and sums to it. ``notes`` say in sentences what is not fitted.
+    Args:
+        tokens: of the whole batch.
+        parts: seconds; the step takes their sum.
+        factors: on the rate, to those that hold nine of ten measurements of the kind that the model was
+            fitted on, and what is assumed where nothing was fitted.
+        read: bytes from memory: weights by every instance, the cache once.
+        notes: say in sentences what is not fitted.
+        instances: processes side by side on cores.
     """
-
-    tokens: float
-    step_s: float
-    low: float
-    high: float
-    parts: Mapping[str, float]
-    weight_bytes: float
-    kv_bytes: float
-    """What is read from memory: weights by every instance, the cache once."""
-    notes: tuple[str, ...]
-    instances: int | None = None
-    """Processes side by side on cores."""
-
-    @classmethod
-    def of(
-        cls,
-        tokens: float,
-        parts: Mapping[str, Floats | float],
-        factors: tuple[float, float],
-        read: tuple[float, float],
-        notes: Iterable[str],
-        instances: int | None = None,
-    ) -> Prediction:
-        """From the parts' seconds, factors on the rate, and bytes of weights and cache."""
-        seconds = {name: float(each) for name, each in parts.items()}
-        rate = tokens / sum(seconds.values())
-        low, high = (rate * factor for factor in factors)
-        return cls(tokens, sum(seconds.values()), low, high, seconds, *read, tuple(notes), instances)
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Of the whole batch."""
-        return self.tokens / self.step_s
-
-    def result(self, point: Point) -> StepResult:
-        """The step of a point."""
-        return StepResult(
-            point=point,
-            tokens=point.tokens,
-            step_s=self.step_s,
-            breakdown=self.parts,
-            dram_bytes=self.weight_bytes + self.kv_bytes,
-            bytes_by_kind={"weights": self.weight_bytes, "read": self.kv_bytes},
-            low=self.low,
-            high=self.high,
-            instances=self.instances,
-            notes=self.notes,
-        )
+    seconds = {name: float(each) for name, each in parts.items()}
+    step_s, (weights, cache) = sum(seconds.values()), read
+    low, high = (tokens / step_s * factor for factor in factors)
+    return StepResult(
+        tokens=tokens,
+        step_s=step_s,
+        breakdown=seconds,
+        dram_bytes=weights + cache,
+        bytes_by_kind={"weights": weights, "read": cache},
+        low=low,
+        high=high,
+        instances=instances,
+        notes=tuple(notes),
+    )
 
 
 def fits_file(name: str) -> Traversable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
@@ -40,12 +40,6 @@ ATTENTION: tuple[Attention, ...] = get_args(Attention)
 """Who does the products of attention where there are units."""
 
 DEFAULT_CONTEXT = 512
-
-ADDED: Mapping[str, Any] = {
-    **{"phase": "decode", "prompt": 0, "beyond_limit": False},
-    **{"kv_bits": 0, "attention": "cores", "overlap": False},
-}
-"""Fields that came after the first studies were stored, and what the points of those had there."""
 
 SEEDS = 1 << 63
 """How many seeds there are."""
@@ -230,10 +224,6 @@ class Point:
         """That a step works on: one of each sequence, or all of the prompts."""
         return self.batch if self.phase == "decode" else self.batch * self.prompt
 
-    def prefilling(self) -> Point:
-        """The point with its context as the prompt."""
-        return replace(self, phase="prefill", prompt=self.context)
-
     def formats(self, model: ModelSpec) -> WeightFormat:
         """The format of every tensor of the point's model.
 
@@ -273,11 +263,6 @@ class Point:
     def as_dict(self) -> dict[str, Any]:
         """The fields in their order, ready for JSON."""
         return {name: getattr(self, name) for name in _FIELDS}
-
-    def question(self) -> dict[str, Any]:
-        """`as_dict` without what says no more than points did before there was such a field (`ADDED`)."""
-        said = self.as_dict()
-        return {name: value for name, value in said.items() if name not in ADDED or value != ADDED[name]}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Point:

@@ -80,9 +80,7 @@ def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
     check_type("tile", tile, Tile, "is a Tile")
     if memory not in get_args(Memory):
         raise SailsimError(f"memory is {memory!r}; allowed is one of {', '.join(get_args(Memory))}.")
-    units = PimUnits(
-        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
-    )
+    units = PimUnits.alone(system, tile.prt)
     timed = timed_tile(units, tile)
     if memory == "port":
         profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
@@ -129,10 +127,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         SailsimError: a descriptor that a unit would refuse, or a tile that does not fit its arrays.
     """
     host = HostCores(system, threads)
-    units = {
-        prt: PimUnits(system, substrate=None, convert=system.unit_convert, prt=prt, slices=1, operands="dram")
-        for prt in (False, True)
-    }
+    units = {prt: PimUnits.alone(system, prt) for prt in (False, True)}
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
     slowest: list[TimedTile] = []

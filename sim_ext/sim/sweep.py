@@ -33,7 +33,7 @@ R = TypeVar("R")
 
 def point_key(point: Point) -> str:
     """Hash of the point alone: equal for the same question, whatever its inputs contain."""
-    return _hash(point.question())
+    return _hash(point.as_dict())
 
 
 def result_key(point: Point, evaluate: str, inputs: str = "") -> str:
@@ -79,7 +79,7 @@ class Keys:
         weights = json.dumps([p.model, p.weights, p.wbits, p.group_size])
         return _hash(
             {
-                "point": p.question(),
+                "point": p.as_dict(),
                 "system": self._once("system", p.system),
                 "substrate": p.substrate and self._once("substrate", p.substrate),
                 "model": self._once("model", p.model),

@@ -19,14 +19,15 @@ from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    GetCoreSchemaHandler,
+    BeforeValidator,
     GetJsonSchemaHandler,
+    SerializeAsAny,
     ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
@@ -57,6 +58,14 @@ class AcceleratorSection(Frozen):
     backend: str
     """Which module of `sailsim.sim.backends` reads it."""
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        if cls is not AcceleratorSection:
+            return handler(schema)
+        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in section_models().values()]}
+
 
 def backend_modules() -> tuple[str, ...]:
     """The modules of backends, in alphabetical order."""
@@ -79,43 +88,20 @@ def section_models() -> dict[str, type[AcceleratorSection]]:
     return found
 
 
-class ByBackend:
-    """Marks a field whose table is checked by the model of the backend that it names."""
-
-    def check(self, table: Any) -> AcceleratorSection:
-        """The section of a table."""
-        if isinstance(table, AcceleratorSection):
-            return table
-        models = section_models()
-        named = table.get("backend") if isinstance(table, dict) else None
-        allowed = ", ".join(models)
-        if named not in models:
-            raise PydanticCustomError(
-                SECTION_PROBLEM, "{text}", {"text": f"backend is {named!r}; allowed are {allowed}"}
-            )
+def _section(table: Any) -> AcceleratorSection:
+    """The section of a table, checked by the model of the backend that it names."""
+    if isinstance(table, AcceleratorSection):
+        return table
+    models = section_models()
+    named = table.get("backend") if isinstance(table, dict) else None
+    problem = f"backend is {named!r}; allowed are {', '.join(models)}"
+    if named in models:
         try:
             return models[named].model_validate(table)
         except ValidationError as error:
-            text = first_problem(error, f"a field of backend {named}; allowed are {_fields(models[named])}")
-            raise PydanticCustomError(SECTION_PROBLEM, "{text}", {"text": text}) from None
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self.check, serialization=core_schema.plain_serializer_function_ser_schema(_dumped, info_arg=True)
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in section_models().values()]}
-
-
-def _dumped(section: AcceleratorSection, info: Any) -> dict[str, Any]:
-    return section.model_dump(mode=info.mode, exclude_none=info.exclude_none)
-
-
-def _fields(model: type[AcceleratorSection]) -> str:
-    return ", ".join(model.model_fields)
+            fields = ", ".join(models[named].model_fields)
+            problem = first_problem(error, f"a field of backend {named}; allowed are {fields}")
+    raise PydanticCustomError(SECTION_PROBLEM, "{text}", {"text": problem})
 
 
 class Cores(Frozen):
@@ -278,7 +264,7 @@ class System(_Described):
     memory: Memory
     host: Host
     pim: Pim | None = None
-    accelerator: Annotated[AcceleratorSection, ByBackend()] | None = None
+    accelerator: Annotated[SerializeAsAny[AcceleratorSection], BeforeValidator(_section)] | None = None
     """Another accelerator than `pim`: which, and what it is, in its backend's fields."""
 
     @model_validator(mode="after")

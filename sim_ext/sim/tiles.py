@@ -235,24 +235,12 @@ class TimedTile:
         self.edges = kind.edges
         self.nbw = kind.shape.nbw
         self.bytes = kind.bytes
-        self.slices, self.blocks = table.slices, table.blocks
-        self.cycles = self.timing.total
         self.seconds = float(table.seconds[at])
 
     @property
     def phases(self) -> tuple[float, ...]:
         """Seconds by `TILE_PHASES`, which add up to `seconds`."""
         return tuple(self._table.phases[self._at].tolist())
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """By `COUNTS`, of one DFM."""
-        return tuple(self._table.counts[self._at].tolist())
-
-    @property
-    def numbers(self) -> tuple[float, ...]:
-        """`phases`, then events by `ACTIVITY`."""
-        return tuple(self._table.numbers[self._at].tolist())
 
     def throttled(self, rate: float, latency: float | None = None) -> float:
         """Seconds with weights just in time, as `TileTable.throttled`."""
@@ -382,6 +370,12 @@ class PimUnits:
         self.key: Hashable = (text, self.clock, self.weights_rate, *ways)
         """Equal for units that time every tile alike."""
 
+    @classmethod
+    def alone(cls, system: System, prt: bool) -> PimUnits:
+        """A single one, as descriptors come to it: its operands lie in memory, and it converts by itself."""
+        convert = system.unit_convert
+        return cls(system, substrate=None, convert=convert, prt=prt, slices=1, operands="dram")
+
     def results(self, size: int) -> float:
         """Seconds in which results of so many bytes come to the LLC. The last line, where they fill a part of
         it, has to be read first from where the operands are."""
@@ -392,21 +386,12 @@ class PimUnits:
         """How these units scan activations of the given widths."""
         return Scan(abits, signed, nbw, group_size, self.config.prt_entries, self.config.prt_policy)
 
-    def tile(
-        self,
-        shape: Shape,
-        profile: Profile,
-        weight_bytes: float,
-        scaled: bool = True,
-        minimum: bool = False,
-        codebook: int = 0,
-    ) -> TimedTile:
-        """Time a tile; arguments as in `TileRequest`. Raises SailsimError for one that does not fit, and for
-        a width out of range."""
-        return self.table(TileRequest(shape, weight_bytes, scaled, minimum, codebook), [profile])[0]
-
     def table(self, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:
-        """Time tiles of some patterns side by side, once for equal ones. Raises as `tile`."""
+        """Time tiles of some patterns side by side, once for equal ones.
+
+        Raises:
+            SailsimError: one that does not fit, or a width out of range.
+        """
         return self.timed.table(self, request, profiles)
 
     @property

@@ -16,7 +16,7 @@ from sailsim.sim.jobs import step_work
 from sailsim.sim.patterns import InputRows, ProfileCache
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TimedTile, refetch_ratio
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile, refetch_ratio
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import Experts, Routing, distinct_experts, expected_spread
 from sailsim.workloads.formats import uniform_format
@@ -196,7 +196,7 @@ def test_bad_points_end_in_one_sentence(captured, tmp_path):
 def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = True) -> TimedTile:
     rows = InputRows("attn_in", 0, 32, shape.k, shape.batch, 0)
     profile = ProfileCache().captured(captured, rows, units.scan(8, True, shape.nbw, shape.group_size))
-    return units.tile(shape, profile, shape.k * shape.n * shape.wbits / 8, scaled)
+    return units.table(TileRequest(shape, shape.k * shape.n * shape.wbits / 8, scaled), [profile])[0]
 
 
 def test_a_tile_pays_for_its_operands_and_results(captured):

@@ -40,7 +40,6 @@ from sailsim.sim.fitted import (
     Fitted,
     FittedSet,
     Floats,
-    Prediction,
     Work,
     core_of,
     decode_work,
@@ -48,6 +47,7 @@ from sailsim.sim.fitted import (
     fitted_constants,
     model_notes,
     overlapped,
+    predicted,
     prompt_work,
     read_csv,
 )
@@ -152,7 +152,7 @@ class Cores(Backend):
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(Software, software),
             instances=None if asked.packed and point.phase == "decode" else 1,
-        ).result(point)
+        )
 
 
 BACKEND = Cores()
@@ -309,7 +309,7 @@ def predict_cores(
     software: Software = "llama.cpp",
     cache: Cache = "separate",
     instances: int | None = 1,
-) -> Prediction:
+) -> StepResult:
     """A step of token generation with ``batch`` sequences of ``context`` tokens, or of processing ``batch``
     prompts of ``prompt`` tokens, whose seconds are those to the first token.
 
@@ -381,7 +381,7 @@ def predict_cores(
         )
     notes += [*model_notes(model, rows), *([SEVERAL_PROMPTS] if prompt is not None and batch > 1 else [])]
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else work_of(1).kv_bytes)
-    return Prediction.of(float(rows), parts, factors, read, notes, count)
+    return predicted(rows, parts, factors, read, notes, count)
 
 
 def _check_instances(
