@@ -126,12 +126,11 @@ class Memory(Frozen):
     @property
     def read_bandwidth(self) -> Quantity:
         """What reading threads on all cores reach together."""
-        return _part(self.read_share, self.peak_bandwidth)
-
-    @property
-    def write_bandwidth(self) -> Quantity:
-        """What writing threads on all cores reach together."""
-        return _part(self.write_share, self.peak_bandwidth)
+        share, peak = self.read_share, self.peak_bandwidth
+        note = f"{share.value:.3g} of {peak}"
+        return peak.model_copy(
+            update={"value": share.value * peak.value, "source": share.source, "note": note}
+        )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -149,17 +148,6 @@ class Memory(Frozen):
                 f"{peak}; allowed is that, or to leave peak_bandwidth out"
             )
         return self
-
-
-def _part(share: Quantity, whole: Quantity) -> Quantity:
-    """A share of a quantity; both have been checked."""
-    return Quantity.model_construct(
-        value=share.value * whole.value,
-        unit=whole.unit,
-        source=share.source,
-        kind="derived",
-        note=f"{share.value:.3g} of {whole}",
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,10 @@ from sailsim.sim.pim import AUTO
 from sailsim.sim.substrate import SubstrateChoice, substrate_path
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import (
+    DRAM_TYPES,
     Shelf,
     Table,
     completed,
-    dram_type,
-    dram_types,
     field_of,
     over_machine,
     sentence,
@@ -147,9 +146,9 @@ def _opened(section: Frozen) -> dict[str, Any]:
 def _of_new_memory(machine: System | Gpu, named: Value | None) -> dict[str, Any]:
     """Memory and citations of a machine that gets another type of DRAM: as in a file that names one, what the
     type says, and of the old one neither clock, width, banks, row and times nor a stated peak."""
-    if not isinstance(machine, System) or named == machine.memory.type.value or named not in dram_types():
+    if not isinstance(machine, System) or named == machine.memory.type.value or named not in DRAM_TYPES.names:
         return {}
-    table = dram_type(str(named))
+    table = DRAM_TYPES.read(str(named))
     return {
         "memory": _opened(machine.memory) | {"stated_peak": None} | table["memory"],
         "sources": machine.sources | table["sources"],
@@ -512,6 +511,8 @@ def load_machine(name_or_path: str | Path) -> System | Gpu:
     Behind the name or path may stand other values of fields, as in "sail-n1:llc.slices=16" (`SystemChoice`).
     """
     text = str(name_or_path)
+    if text in _SYSTEMS.names:
+        return _load_shipped(text)
     choice = chosen_system(text)
     if choice.file in _SYSTEMS.names:
         return _load_shipped(str(choice))

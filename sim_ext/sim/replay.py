@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Literal, get_args
 
 from sailsim import _core
@@ -164,17 +165,9 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
 def _rounds(trace: Trace, units: int) -> Iterator[list[int]]:
     """Indices of the descriptors that run side by side."""
     together = ("activations", "k", "batch", "abits", "nbw", "flags", "group_size")
-    current: list[int] = []
-    for index in range(len(trace)):
-        same = current and all(
-            trace.descriptors[index][f] == trace.descriptors[current[0]][f] for f in together
-        )
-        if current and (not same or len(current) == units):
-            yield current
-            current = []
-        current.append(index)
-    if current:
-        yield current
+    for _, alike in groupby(range(len(trace)), lambda at: [trace.descriptors[at][name] for name in together]):
+        every = list(alike)
+        yield from (every[at : at + units] for at in range(0, len(every), units))
 
 
 def _timed(units: dict[bool, PimUnits], tile: Tile) -> TimedTile:
