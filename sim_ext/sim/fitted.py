@@ -11,7 +11,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from math import exp, hypot, isfinite, log
@@ -98,6 +98,31 @@ def read_csv(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(lines, restval=""))
 
 
+RATE_ROWS = read_csv(fits_file("kernel_rates.csv").read_text("utf-8"))
+"""What is known of llama.cpp's kernels by format."""
+
+
+@dataclass(frozen=True)
+class KernelRate:
+    """Speed of a format's kernel relative to its software's anchor, and how that is known.
+
+    The anchor is the fitted four-bit kernel, of T-MAC a look-up a weight. ``kind`` "fitted": measured, or a
+    measured rate times a ratio of kernels (``how`` names the ratio); "assumed" otherwise.
+    """
+
+    relative: float
+    low: float
+    high: float
+    kind: str
+    note: str
+    source: str
+    how: str = ""
+
+    def times(self, factor: float) -> KernelRate:
+        """The same rate relative to another anchor."""
+        return replace(self, relative=self.relative * factor, low=self.low * factor, high=self.high * factor)
+
+
 @dataclass(frozen=True)
 class Band:
     """Factors on a prediction between which nine of ten cross-validated measurements fell."""
@@ -139,8 +164,6 @@ class Fitted:
     table: Mapping[str, Any]
     sets: Mapping[str, FittedSet]
     """What was fitted together: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
-    rates: dict[str, Any] = field(default_factory=dict, compare=False)
-    """Of llama.cpp's kernels by format, once `backends.cores.kernel_rates` was asked for them."""
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Fitted:
@@ -184,6 +207,26 @@ class Fitted:
         """Every fitted constant by a dotted name, for the report."""
         return {f"{prefix}.{name}": q for prefix, s in self.sets.items() for name, q in s.constants.items()}
 
+    @cached_property
+    def kernel_rates(self) -> Mapping[str, KernelRate]:
+        """The table `kernel_rates.csv` for llama.cpp, by format, fitted rates as these fits have them."""
+        llama = self.software("llama.cpp").constants
+        anchor = float(llama["kernel_rate_q4_k_m"].value)
+        rates = {}
+        for row in RATE_ROWS:
+            how = ""
+            if row["gem5"]:
+                how = f"the ratio of {row['gem5']} to q4_1 in gem5"
+            elif row["over"]:
+                how = f"the ratio of q2_k to {row['over']} on a Cortex-A76"
+            if how:
+                own = llama[f"kernel_rate_{row['format']}"]
+                ends = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
+            else:
+                ends = (float(row[key]) for key in ("relative_rate", "low", "high"))
+            rates[row["format"]] = KernelRate(*ends, row["kind"], row["note"], row["source"], how)
+        return rates
+
     def varied(self, changes: Mapping[str, float]) -> Fitted:
         """The fits with other values, by the names of `quantities`.
 
@@ -205,7 +248,6 @@ class Fitted:
         return replace(
             self,
             sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()},
-            rates={},
         )
 
     def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:

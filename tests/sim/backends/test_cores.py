@@ -15,7 +15,6 @@ from sailsim.sim.backends.cores import (
     CpuSheet,
     constants,
     format_key,
-    kernel_rates,
     packed_parts,
     packings,
     predict_cores,
@@ -90,7 +89,7 @@ def test_more_threads_never_slow_the_products_and_more_context_never_helps(threa
 @pytest.mark.parametrize("name", format_names())
 def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_assumed(name):
     result = predict_cores(GRAVITON2, LLAMA, weight_format(name), 16)
-    rate = kernel_rates()[format_key(weight_format(name).base)]
+    rate = fitted_constants().kernel_rates[format_key(weight_format(name).base)]
     assert rate.low <= rate.relative <= rate.high
     assert (rate.kind == "assumed") == any("assumed" in note for note in result.notes)
     assert bool(rate.how) == any("of the measured four-bit rate, the ratio" in note for note in result.notes)
@@ -208,7 +207,7 @@ def test_rates_of_tables_have_the_range_of_what_was_measured():
     types = ((TENSOR_FORMATS["q4_0"], 0.6), (TENSOR_FORMATS["q8_0"], 0.4))
     _, joined = constants("t-mac", replace(uniform_format(4, 128), shares=types))
     llama = fitted_constants().software("llama.cpp").value("kernel_rate_q4_k_m")
-    eight = kernel_rates()["q8_0"].relative * llama / lut.value
+    eight = fitted_constants().kernel_rates["q8_0"].relative * llama / lut.value
     assert joined.relative == pytest.approx(1 / (0.6 * 4 + 0.4 / eight))
     assert joined.note == "products by type: q4_0 60%, q8_0 40%"
 
