@@ -221,10 +221,12 @@ class Fitted:
                 how = f"the ratio of q2_k to {row['over']} on a Cortex-A76"
             if how:
                 own = llama[f"kernel_rate_{row['format']}"]
-                ends = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
+                relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
             else:
-                ends = (float(row[key]) for key in ("relative_rate", "low", "high"))
-            rates[row["format"]] = KernelRate(*ends, row["kind"], row["note"], row["source"], how)
+                relative, low, high = (float(row[key]) for key in ("relative_rate", "low", "high"))
+            rates[row["format"]] = KernelRate(
+                relative, low, high, row["kind"], row["note"], row["source"], how
+            )
         return rates
 
     def varied(self, changes: Mapping[str, float]) -> Fitted:
