@@ -1,8 +1,7 @@
 """Accelerators against what is published of them, and against simulators of the same machines.
 
-`data/validation` holds machines as they were published, as system files, and the figures; an accelerator is
-asked for its products through the interface of every backend (`sailsim.sim.backend`), so none is named here.
-Misses are rows like all others.
+`data/validation` holds machines as they were published, as system files, and the figures. Misses are rows
+like all others.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file
+from math import ceil
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
@@ -21,9 +21,10 @@ from pydantic import Field, TypeAdapter, model_validator
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import UNITS, Frozen, Is, Quantity
+from sailsim.sim.backends import bit_serial_cache, dram_pim
 from sailsim.sim.engine import accelerator_of
 from sailsim.sim.files import load_system
-from sailsim.sim.jobs import Job, Product, TimesProducts, Units
+from sailsim.sim.jobs import Job, Units
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
 from sailsim.workloads.graph import decode_step
@@ -209,13 +210,19 @@ def _of_phases(units: Units, job: Job, phases: Sequence[str]) -> float:
 
 
 def _jobs(units: Units, shapes: Sequence[Shape], wbits: int, abits: int) -> list[Job]:
-    assert isinstance(units, TimesProducts)
-    return [units.product(Product(s.k, s.n, s.batch, wbits, abits, 0)) for s in shapes]
+    """Of products of whole numbers by themselves, weights packed."""
+    if isinstance(units, dram_pim.BankUnits):
+        return [units.job(dram_pim.Request(s.k, s.n, s.batch)) for s in shapes]
+    assert isinstance(units, bit_serial_cache.CacheUnits)
+    return [
+        units.job(bit_serial_cache.Request(s.k, s.n, s.batch, wbits, abits, 0, s.k * ceil(s.n * wbits / 8)))
+        for s in shapes
+    ]
 
 
 def _units(machine: System) -> Units:
     units = accelerator_of(machine).units(machine, Point())
-    if not isinstance(units, TimesProducts):
+    if not isinstance(units, dram_pim.BankUnits | bit_serial_cache.CacheUnits):
         raise SailsimError(
             f"system {machine.name} does not time products by themselves, allowed is one that does."
         )

@@ -117,7 +117,7 @@ def predict(
         tokens = choices["prompt"] or choices["context"]
         room_of(found, spec, fmt, choices["batch"], tokens).check(spec, fmt, choices["batch"], tokens)
     rates = {"tokens_per_s": step.tokens_per_s, "low": step.low, "high": step.high, "step_s": step.step_s}
-    return rates | {"phases": dict(step.parts), "instances": step.instances or 1}
+    return rates | {"phases": dict(step.breakdown), "instances": step.instances or 1}
 
 
 def area_of(machine: str) -> Answer:

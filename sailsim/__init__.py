@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sailsim.sim.files import load_system
     from sailsim.sim.plan.file import expand
     from sailsim.sim.point import Point
-    from sailsim.sim.tile_time import TileTime, time_tile
+    from sailsim.sim.replay import TileTime, time_tile
     from sailsim.workloads.load import load_model
 
     __version__: str
@@ -39,7 +39,7 @@ _HOMES = {
     "Results": "sailsim.analysis.results.folder",
     "SailsimError": "sailsim.base.errors",
     "Tile": "sailsim.lut_gemv.tile",
-    "TileTime": "sailsim.sim.tile_time",
+    "TileTime": "sailsim.sim.replay",
     "WeightCode": "sailsim.lut_gemv.codes",
     "compare": "sailsim.analysis.results.compare",
     "expand": "sailsim.sim.plan.file",
@@ -50,7 +50,7 @@ _HOMES = {
     "runners": "sailsim.analysis.results.runs",
     "simulate": "sailsim.sim.engine",
     "sweep": "sailsim.analysis.results.sweep",
-    "time_tile": "sailsim.sim.tile_time",
+    "time_tile": "sailsim.sim.replay",
 }
 """Where each name is defined, with the name there if it is another."""
 _PACKAGES = ("analysis", "lut_gemv", "sim", "workloads")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -373,7 +372,6 @@ def has_own_formats(model: str | Path) -> bool:
     return str(model) not in model_names() and Path(model).suffix != ".toml"
 
 
-@lru_cache(maxsize=32)  # every point asks, and one object is found faster again: a tenth of a sweep
 def shipped_model(name: str) -> ModelSpec:
     """One of the shapes that ship, `model_names`."""
     return read_shape(_SHIPPED.joinpath(f"{name}.toml"))

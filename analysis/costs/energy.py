@@ -24,10 +24,10 @@ from typing import Annotated, Any, ClassVar
 from sailsim.analysis.costs.constants import Constants, End, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
-from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.engine import accelerator_of
 from sailsim.sim.substrate import Charge
 from sailsim.sim.system import Gpu, System
+from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
 """What a step's joules go to, in the order of the figures."""
@@ -91,7 +91,7 @@ class EnergyNotModelledError(SailsimError):
 
 @dataclass(frozen=True)
 class Use:
-    """What a step asks of a server: events of the units (`sailsim.sim.activity`), traffic, cores and time.
+    """What a step asks of a server: events of the units (`sailsim.sim.tiles`), traffic, cores and time.
 
     Bytes are those of the whole step; ``busy_s`` is when the step's threads work, of the ``step_s`` that it
     takes, and they wait for the rest. ``csram_mib`` is 0 on a server without units.

@@ -28,15 +28,14 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import RESERVED_SHARE, memory_needed
 from sailsim.sim.backends import cores as cpu
 from sailsim.sim.backends import roofline as gpu
-from sailsim.sim.backends.cores import Software
+from sailsim.sim.backends.cores import CpuSheet, Software
 from sailsim.sim.engine import time_step
+from sailsim.sim.files import leaves
 from sailsim.sim.fitted import Work, decode_work
-from sailsim.sim.host import CpuSheet
 from sailsim.sim.study.run import run_study
 from sailsim.sim.study.tasks import Task
 from sailsim.sim.study.workers import Workers
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.vary import leaves
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.load import load_model
 

@@ -32,15 +32,14 @@ from sailsim.analysis.results.joins import as_frame, joined
 from sailsim.analysis.results.runs import named, runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_system, save_system
-from sailsim.sim.keys import Keys, result_key
+from sailsim.sim.files import load_system, on_substrate, save_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import opened
 from sailsim.sim.study.tasks import Task
 from sailsim.sim.study.workers import Workers
+from sailsim.sim.sweep import Keys, result_key
 from sailsim.sim.system import System
-from sailsim.sim.vary import on_substrate, vary
 from sailsim.workloads.load import load_model
 
 CHOSEN = ("pim.nbw", "pim.arrays", "pim.rows", "pim.cols", "llc.slices", "pim.port", "pim.clock")

@@ -35,11 +35,10 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.memory import give_back, no_search_for_circles
 from sailsim.base.quantity import Frozen
-from sailsim.sim.files import load_system
+from sailsim.sim.files import changed_values, load_system, value_of
 from sailsim.sim.study.workers import Workers
 from sailsim.sim.system import System
 from sailsim.sim.tables import Shelf, sentence
-from sailsim.sim.vary import changed_values, value_of
 
 COMBINATIONS = Shelf("combinations", "data/combinations", package="sailsim.analysis")
 Where = Literal["highest", "one workload"]

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import Software
-from sailsim.sim.files import load_system
+from sailsim.sim.files import leaf_at, leaves, load_system, vary
 from sailsim.sim.fitted import N1, Fitted, core_of, fitted_constants
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
-from sailsim.sim.vary import leaf_at, leaves, vary
 
 _C = TypeVar("_C", bound=Constants)
 Value = int | float | str | bool

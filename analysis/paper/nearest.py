@@ -22,9 +22,8 @@ from sailsim.analysis.paper.evaluator import Memo, answers, judged
 from sailsim.analysis.paper.machine import GROUP_SIZE, Value
 from sailsim.analysis.paper.unknowns import Factor, ParameterSpace, Workload
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_system, save_system
+from sailsim.sim.files import changed_values, leaves_and_words, load_system, save_system, value_of
 from sailsim.sim.study.workers import Workers
-from sailsim.sim.vary import changed_values, leaves_and_words, value_of
 
 Changes = Mapping[str, Value]
 OWN_GROUPS = ("machine", "weights")

@@ -490,7 +490,7 @@ def _breakdown(within: ParameterSpace, claims: Mapping[str, Any]) -> list[dict[s
                 "name": f"{title}: {w.name}",
                 "sail": {phase: digits(1e3 * seconds, 4) for phase, seconds in step.breakdown.items()},
                 "sail_ms": digits(1e3 * step.step_s, 4),
-                "cpu": {part: digits(1e3 * seconds, 4) for part, seconds in cores.parts.items()},
+                "cpu": {part: digits(1e3 * seconds, 4) for part, seconds in cores.breakdown.items()},
                 "cpu_ms": digits(1e3 * cores.step_s, 4),
             }
         )

@@ -40,15 +40,14 @@ from sailsim.analysis.paper.machine import (
 from sailsim.analysis.results.runs import Runner
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Choice, Frozen, Quantity
-from sailsim.sim.backends.cores import Software, format_key, kernel_rates
-from sailsim.sim.files import card_names, load_system
+from sailsim.sim.backends.cores import Software, format_key
+from sailsim.sim.files import card_names, leaves, load_system
 from sailsim.sim.fitted import CORES, core_of, fitted_constants
 from sailsim.sim.pim import AUTO
 from sailsim.sim.point import Point
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
 from sailsim.sim.tables import Shelf, sentence
-from sailsim.sim.vary import leaves
 from sailsim.workloads.formats import uniform_format
 
 UNKNOWNS = Shelf("unknowns", "data/unknowns", package="sailsim.analysis")
@@ -504,7 +503,10 @@ def _ratio(name: str, group: Group, reason: str, low: float, high: float) -> Fac
 
 def _rate_factors(widths: Iterable[int]) -> list[Factor]:
     """Kernels of uniform codes: of two and three bits together, since the same unpacking slows both down."""
-    rates = {w: kernel_rates()[format_key(uniform_format(w, 128).base)] for w in sorted(set(widths))}
+    rates = {
+        w: fitted_constants().kernel_rates[format_key(uniform_format(w, 128).base)]
+        for w in sorted(set(widths))
+    }
     few = {wbits: rate for wbits, rate in rates.items() if wbits in FEW_BITS}
     factors = []
     if few:

@@ -26,11 +26,9 @@ from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import Runs, numbers, short_name
 from sailsim.analysis.results.runs import SAIL
 from sailsim.base.quantity import Choice, Quantity
-from sailsim.sim.backends.cores import kernel_rates
-from sailsim.sim.files import load_card, load_system
+from sailsim.sim.files import leaves, load_card, load_system
 from sailsim.sim.fitted import fitted_constants, held_out_results
 from sailsim.sim.pim import AUTO, PER_TENSOR
-from sailsim.sim.vary import leaves
 
 
 @dataclass(frozen=True)
@@ -312,7 +310,7 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[Part]:
         parts.append((title, header, lines))
     rates = [
         [name, f"{r.relative:g}", "of q4_k", f"{r.low:g} .. {r.high:g}", r.kind, r.source, r.note]
-        for name, r in kernel_rates().items()
+        for name, r in fitted_constants().kernel_rates.items()
     ]
     parts.append(("CPU kernel rates by format", header, rates))
     priced = [

@@ -12,11 +12,10 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.backend import StepResult
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
-from sailsim.sim.host import HostCores
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.point import Point
+from sailsim.sim.schedule import HostCores
 from sailsim.sim.system import System
-from sailsim.sim.vary import vary
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model, uniform_choice
 from sailsim.workloads.model import ModelSpec

@@ -35,17 +35,24 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import Backend, Kind, Request, Room, backend_of, check_context, software_of
-from sailsim.sim.files import as_system, card_names, load_card, load_machine, load_system, system_names
+from sailsim.sim.files import (
+    SystemChoice,
+    as_system,
+    card_names,
+    load_card,
+    load_machine,
+    load_system,
+    system_names,
+)
 from sailsim.sim.point import Point
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.vary import SystemChoice
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import WeightFormat, weight_format
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
 if TYPE_CHECKING:
-    from sailsim.sim.set_fields import SetField
+    from sailsim.sim.point import SetField
 
 SAIL = "sail"
 """The runner that the others are compared with."""
@@ -358,7 +365,7 @@ class Run:
     counts: Mapping[str, float] = field(default_factory=dict)
     """Of one slice's unit (docs/contract.md, section 2), and its cycles as `pim_cycles`."""
     events: Mapping[str, float] = field(default_factory=dict)
-    """Of all units: what energy is reckoned from (`sailsim.sim.activity`)."""
+    """Of all units: what energy is reckoned from (`sailsim.sim.tiles`)."""
     traffic: Mapping[str, float] = field(default_factory=dict)
     """Bytes from and to DRAM by kind: weights, read, written."""
     chosen: Mapping[str, float] = field(default_factory=dict)
@@ -394,7 +401,7 @@ def evaluate(
 
     ``fields``: values of the point's own machine that are columns too, behind the others.
     """
-    from sailsim.sim.set_fields import set_values  # of sweeps
+    from sailsim.sim.point import set_values  # of sweeps
 
     records = [run.as_record() for run in runs(point, runners=runners)]
     columns = set_values(fields, point, load_system(point.system))

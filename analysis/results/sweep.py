@@ -11,8 +11,7 @@ from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.runs import RUNNERS, Runner, evaluate, identity
 from sailsim.analysis.results.runs import runners as shipped
 from sailsim.base.arguments import A_PATH, check_type, items_of
-from sailsim.sim.point import Point
-from sailsim.sim.set_fields import set_fields
+from sailsim.sim.point import Point, set_fields
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.workers import Workers
 from sailsim.sim.sweep import run_sweep

@@ -8,7 +8,7 @@
 # %%
 from sailsim import Point, load_system
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.vary import vary
+from sailsim.sim.files import vary
 from sailsim.workloads.load import load_model
 
 nominal, model = load_system("sail-n1"), load_model("llama-2-7b")

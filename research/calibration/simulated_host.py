@@ -32,10 +32,9 @@ from sailsim.analysis.results.gem5_steps import (
     decode_rows,
     shape,
 )
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.fitted import Floats
 from sailsim.sim.point import Point
-from sailsim.sim.vary import vary
 
 FITTED = {"attention": ("attention",), "norms": ("norms and rounding", "rotation")}
 """Parts of `CORE_PARTS` that are fitted together."""

@@ -11,10 +11,10 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import TEXT
 from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options
+from sailsim.sim.files import Value
 from sailsim.sim.plan.file import preset_names, preset_plan, read_plan
 from sailsim.sim.plan.plan import Plan, plan_of
 from sailsim.sim.ranges import parse_values, parts_of_list
-from sailsim.sim.vary import Value
 
 PRT = {"on": [True], "off": [False], "both": [True, False]}
 SWITCH = {"on": True, "off": False}

@@ -16,11 +16,19 @@ from sailsim.base.quantity import Choice, Quantity
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._table import echo, print_sources, print_table, say
-from sailsim.sim.files import card_names, json_schema, load_machine, load_system, system_names, system_toml
+from sailsim.sim.files import (
+    card_names,
+    json_schema,
+    load_machine,
+    load_system,
+    system_names,
+    system_toml,
+    values,
+    vary,
+)
 from sailsim.sim.gem5.binary import gem5_unit
 from sailsim.sim.substrate import Substrate, load_substrate, substrate_names
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.vary import values, vary
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import format_names, weight_format
 from sailsim.workloads.load import load_model, opened

@@ -25,8 +25,8 @@ from sailsim.cli._point import (
 )
 from sailsim.cli._run_tables import print_dollars, print_notes, print_runs
 from sailsim.cli._table import echo, say
+from sailsim.sim.files import parse_changes, system_with
 from sailsim.sim.point import Point
-from sailsim.sim.vary import parse_changes, system_with
 
 
 @click.command(cls=Command)

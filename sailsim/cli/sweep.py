@@ -18,8 +18,8 @@ from sailsim.cli._plan import asked, plan_options
 from sailsim.cli._point import types_of_all
 from sailsim.cli._study import study_options
 from sailsim.cli._table import echo, print_wide, say
+from sailsim.sim.files import Value
 from sailsim.sim.study.workers import Workers
-from sailsim.sim.vary import Value
 
 
 @click.command(cls=Command)

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.accelerator import backend_module, backend_modules
 from sailsim.sim.point import Point
-from sailsim.sim.system import Gpu, System
+from sailsim.sim.system import Gpu, System, backend_module, backend_modules
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.model import ModelSpec
 
@@ -51,10 +50,9 @@ class StepResult:
     `breakdown` has seconds by phase, which exclude each other and add up to `step_s`. `counts` are those of
     one unit summed over the tensors (a slice's DFM: docs/contract.md, section 2), `counts_total` those of
     all. `dram_bytes` is everything moved, `bytes_by_kind` splits it. `activity` has the events of all units,
-    what energy is reckoned from (`sailsim.sim.activity`). `notes` say what the numbers rest on.
+    what energy is reckoned from (`sailsim.sim.tiles`). `notes` say what the numbers rest on.
     """
 
-    point: Point
     tokens: int
     step_s: float
     breakdown: Mapping[str, float]
@@ -67,6 +65,8 @@ class StepResult:
     events: int = 0
     """Of the schedule."""
     activity: Mapping[str, float] = field(default_factory=dict)
+    point: Point | None = None
+    """As the accelerator ran it, with everything filled; None of cores and cards."""
     chosen: Mapping[str, int] = field(default_factory=dict)
     """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
     low: float | None = None

@@ -17,6 +17,7 @@ from itertools import accumulate, chain
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sailsim.base.arguments import check_type
 from sailsim.base.errors import SailsimError
@@ -31,16 +32,14 @@ from sailsim.sim.backend import (
     check_context,
     room_of,
 )
-from sailsim.sim.files import load_system
-from sailsim.sim.host import HostCores
-from sailsim.sim.jobs import ExpertJobs, Products, StepWork, Units, step_work
+from sailsim.sim.files import SystemChoice, chosen_system, load_system
+from sailsim.sim.jobs import Products, StepWork, Units, step_work
 from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.schedule import CoreTask, Segments, StepTimeline, Tensor, play, unrolled
-from sailsim.sim.step_parts import Part, prompt_chunk, step_parts
+from sailsim.sim.schedule import CoreTask, HostCores, Segments, StepTimeline, Tensor, play, unrolled
+from sailsim.sim.step_parts import prompt_chunk, step_parts
 from sailsim.sim.substrate import Charge
 from sailsim.sim.system import System
-from sailsim.sim.vary import SystemChoice, chosen_system
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
@@ -208,14 +207,13 @@ class Accelerator(Backend):
         if ignored:
             point = replace(point, **{name: CHOICES[name] for name in ignored})
         result = simulate_step(asked.machine, asked.model, point)
-        notes = []
+        run, notes = result.point, []
         if ignored:
             notes.append(f"Runs without the point's {', '.join(ignored)}, which it does not know.")
         other = [
-            nbw_in_words(result.point.nbw) if name == "nbw" else f"{name} {getattr(result.point, name)}"
+            nbw_in_words(getattr(run, name)) if name == "nbw" else f"{name} {getattr(run, name)}"
             for name in ("nbw", "substrate", "convert")
-            if name in self.choices
-            and getattr(result.point, name) != getattr(asked.resolved or result.point, name)
+            if name in self.choices and getattr(run, name) != getattr(asked.resolved or run, name)
         ]
         if other:
             notes.append(f"Runs with {', '.join(other)}, as its own file says.")
@@ -305,10 +303,8 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
     """
     step = _fastest(system, model, point, None, EXPECTED)
     seconds = step.line.end
-    counts = {}
-    for name in counted:
-        at = step.units.counts.index(name)
-        counts[name] = sum(work.counted(at) for work in step.works)
+    all_counts = dict(zip(step.units.counts, step.counts[0].tolist(), strict=True)) if counted else {}
+    counts = {name: all_counts[name] for name in counted}
     return StepTime(step.point.tokens / seconds, seconds, step.cycles, sum(step.moved.values()), counts)
 
 
@@ -352,13 +348,11 @@ class _Step:
         self.point = self.asked = point
         self.captured, self._several = captured, several
         self.units = accelerator.units(system, point)
-        self.parts: list[tuple[Part, ...]] = []
         self.works: list[StepWork] = []
         """What the units do: for all rows, or for each half of them."""
         for rows in halves_of(point):
             parts = step_parts(system, model, rows, routing)
-            self.parts.append(parts.parts)
-            alone = replace(rows, threads=1)
+            alone = rows.having(threads=1)
             self.works.append(step_work(accelerator.takes, self.units, alone, parts, captured))
 
     @property
@@ -387,6 +381,12 @@ class _Step:
         return sum(work.cycles for work in self.works)
 
     @property
+    def counts(self) -> NDArray[np.int64]:
+        """By `Units.counts`: of one unit, and of all."""
+        none = np.zeros((2, len(self.units.counts)), dtype=np.int64)
+        return sum((work.counts for work in self.works if work.jobs), none)
+
+    @property
     def moved(self) -> dict[str, float]:
         """Bytes over DRAM by kind."""
         line, cache = self.line, sum(work.cache_bytes for work in self.works)
@@ -398,22 +398,17 @@ class _Step:
         units, line, moved = self.units, self.line, self.moved
         # Zeros first, as a step may have no job at all.
         sums = np.zeros(len(units.phases) + len(units.events))
-        counts = np.zeros(len(units.counts), dtype=np.int64)
-        totals = counts.copy()
-        for jobs, times in chain.from_iterable(work.jobs for work in self.works):
-            sums += times @ jobs.numbers
-            counted = times @ jobs.counts
-            counts += counted
-            totals += np.rint(jobs.shares * counted).astype(np.int64)
-        numbers = sums.tolist()
+        for each in chain.from_iterable(work.numbers for work in self.works):
+            sums += each
+        numbers, (counts, totals) = sums.tolist(), self.counts.tolist()
         spent = dict(zip(units.phases, numbers, strict=False))
         return StepResult(
             point=self.asked,
             tokens=self.point.tokens,
             step_s=line.end,
             breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
-            counts=dict(zip(units.counts, counts.tolist(), strict=True)),
-            counts_total=dict(zip(units.counts, totals.tolist(), strict=True)),
+            counts=dict(zip(units.counts, counts, strict=True)),
+            counts_total=dict(zip(units.counts, totals, strict=True)),
             dram_bytes=sum(moved.values()),
             bytes_by_kind=moved,
             pim_cycles=self.cycles,
@@ -433,24 +428,27 @@ class _Step:
                 ends = range(1, len(products.ops) + 1)
                 yield Segments(tasks, ends, products.bytes, products.seconds, products.throttled)
 
+    @cached_property
+    def _gemvs(self) -> list[tuple[Op, int]]:
+        """The matrix products, with how many there are of each."""
+        kinds = chain.from_iterable(work.layout.kinds for work in self.works)
+        return [(op, int(kind.times.sum())) for kind in kinds for op in kind.ops if op.kind == "gemv"]
+
     def _chosen(self) -> dict[str, int]:
         """How many tensors of a kind have which choice: "attn_q 4"."""
         counted: Counter[str] = Counter()
-        parts, work = self.parts[0], self.works[0]
+        work = self.works[0]
         for kind, products in zip(work.layout.kinds, work.products, strict=True):
-            if products is None:
-                continue
-            for at, (place, times) in enumerate(zip(kind.places, kind.times.tolist(), strict=True)):
-                for i, jobs in zip(products.ops, products.jobs, strict=True):
-                    name = parts[place].ops[i].name.rpartition(".")[2]
-                    counted[f"{name} {self.units.chosen(jobs[at])}"] += times
+            for i, jobs in zip(products.ops, products.jobs, strict=True) if products else ():
+                name = kind.ops[i].name.rpartition(".")[2]
+                for at, times in enumerate(kind.times.tolist()):
+                    counted[f"{name} {jobs.nbw(at)}"] += times
         return dict(sorted(counted.items()))
 
     def _notes(self) -> Iterator[str]:
         """What must be said beside the step, in sentences."""
         point, model, units = self.point, self.model, self.units
-        parts = tuple(chain.from_iterable(self.parts))
-        yield from self._weights_notes(parts)
+        yield from self._weights_notes()
         yield from self._slices_note()
         if point.overlap:
             yield (
@@ -464,20 +462,19 @@ class _Step:
                 f"The cores round new keys and values to {model.kv_bits} bits and unpack all that attention "
                 "reads on their vector units, beside attention at the rate of fp16"
             )
-        gemvs = (op for part in parts for op in part.ops if op.kind == "gemv")
-        there = [op for op in gemvs if not self.accelerator.takes(op)]
+        there = [(op, times) for op, times in self._gemvs if not self.accelerator.takes(op)]
         if there:
-            types = Counter(op.format.name for op in there if op.format is not None)
-            seconds = sum(self.host.product_seconds(op) for op in there)
+            types: Counter[str] = Counter()
+            for op, times in there:
+                types[op.format.name if op.format is not None else ""] += times
+            seconds = sum(times * self.host.product_seconds(op) for op, times in there)
             named = ", ".join(f"{name} {count} tensors" for name, count in types.most_common())
             yield (
                 f"On the cores, as their types have no scalar codes: {named}; they take "
                 f"{min(1.0, seconds / self.line.end):.0%} of the step's time there, at an assumed rate "
                 "(host.float_rate, host.grid_rate)"
             )
-        if units.shares_slices and any(
-            op.spread and self.accelerator.takes(op) for part in parts for op in part.ops
-        ):
+        if units.shares_slices and any(op.spread and self.accelerator.takes(op) for op, _ in self._gemvs):
             yield (
                 "Experts share the slices, as many at a time as are the fastest: in a last round some slices "
                 "are idle, in every other all are taken to have as much to do, and one more row can cost a "
@@ -489,10 +486,10 @@ class _Step:
             yield f"not modelled: what another {', '.join(unread)} would change; only `sailsim gem5` can tell"
         yield from step_notes(model, point.tokens)
 
-    def _weights_notes(self, parts: Sequence[Part]) -> Iterator[str]:
+    def _weights_notes(self) -> Iterator[str]:
         """How often the accelerator reads its weights, and how many products have no room for all sums."""
-        every = (op for part in parts for op in part.ops if op.kind == "gemv" and not op.side_by_side)
-        weights = sum(op.weight_bytes for op in every if self.accelerator.takes(op))
+        every = ((op, times) for op, times in self._gemvs if not op.side_by_side)
+        weights = sum(times * op.weight_bytes for op, times in every if self.accelerator.takes(op))
         streamed = self.moved["weights"]
         if self.point.phase == "prefill":
             if streamed and weights:
@@ -515,7 +512,7 @@ class _Step:
     def _slices_note(self) -> Iterator[str]:
         """What handing products to every slice takes, where more slices could cost more than they save."""
         seconds = sum(
-            float(times.sum()) * _rounds(jobs) * self.host.per_slice(jobs.slices)
+            float(times.sum()) * jobs.rounds * self.host.per_slice(jobs.slices)
             for work in self.works
             for jobs, times in work.jobs
         )
@@ -540,18 +537,13 @@ def _attention_notes(chunk: int) -> Iterator[str]:
         )
 
 
-def _rounds(jobs: Any) -> float:
-    """How often slices are handed a product: of experts so many groups one after the other."""
-    return jobs.rounds if isinstance(jobs, ExpertJobs) else 1.0
-
-
 def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: bool) -> list[CoreTask]:
     """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert.
 
     Those that the accelerator does not take they multiply themselves, beside its units.
     """
     handed = [(ops[i], jobs) for i, jobs in zip(products.ops, products.jobs, strict=True)]
-    tasks = [host.submission(op.name, jobs.slices, _rounds(jobs)) for op, jobs in handed]
+    tasks = [host.submission(op.name, jobs.slices, jobs.rounds) for op, jobs in handed]
     for i, op in enumerate(ops):
         if i not in products.ops:
             tasks += host.product(op, 0)
@@ -583,8 +575,8 @@ def halves_of(point: Point) -> tuple[Point, ...]:
         return (point,)
     half, other = point.batch // 2, (point.seed + 1) % SEEDS
     return (
-        replace(point, batch=point.batch - half, overlap=False),
-        replace(point, batch=half, overlap=False, seed=other),
+        point.having(batch=point.batch - half, overlap=False),
+        point.having(batch=half, overlap=False, seed=other),
     )
 
 

@@ -1,4 +1,4 @@
-"""System files, read and written: errors name the field, the value and what is allowed.
+"""System files, read, varied and written: errors name the field, the value and what is allowed.
 
 A varied machine is written as a file that extends the one it varies. `load_system` of that file gives an
 equal machine, so every point of a study can be run again by its file.
@@ -6,30 +6,361 @@ equal machine, so every point of a study can be run again by its file.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from sailsim.base.arguments import A_PATH, check_type
+from sailsim.base.arguments import A_PATH, check_type, shown
 from sailsim.base.atomic import write_whole
-from sailsim.base.errors import SailsimError
+from sailsim.base.errors import ImpossibleMachineError, SailsimError
+from sailsim.base.quantity import Choice, Frozen, Quantity, is_number, within_64_bits
+from sailsim.sim.pim import AUTO
 from sailsim.sim.substrate import SubstrateChoice, substrate_path
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.tables import Shelf, Table, completed, over_machine, sentence
-from sailsim.sim.vary import (
-    Leaf,
-    SystemChoice,
-    Value,
-    changed_values,
-    chosen_system,
-    in_words,
-    value_of,
-    vary,
+from sailsim.sim.tables import (
+    DRAM_TYPES,
+    Shelf,
+    Table,
+    completed,
+    field_of,
+    over_machine,
+    sentence,
 )
+
+Value = int | float | str | bool
+Leaf = Quantity | Choice
+_M = TypeVar("_M", bound=System | Gpu)
+
+
+_SOURCED = (Quantity, Choice)
+
+
+def leaves(machine: Frozen, prefix: str = "") -> dict[str, Leaf]:
+    """Every sourced value of a machine by its dotted path (`pim.clock`), in the order of the file."""
+    return {path: value for path, value in values(machine, prefix) if isinstance(value, _SOURCED)}
+
+
+def leaf_at(machine: Frozen, path: str) -> Leaf | None:
+    """One of the `leaves` of a machine; None where it has none of that path."""
+    found: Any = machine
+    for name in path.split("."):
+        if (
+            not isinstance(found, Frozen)
+            or isinstance(found, _SOURCED)
+            or name not in type(found).model_fields
+        ):
+            return None
+        found = getattr(found, name)
+    return found if isinstance(found, _SOURCED) else None
+
+
+def leaves_and_words(machine: Frozen) -> dict[str, Leaf | str]:
+    """`leaves`, and beside them an NBW that is each tensor's own: a word without a source."""
+    return leaves(machine) | {path: value for path, value in values(machine) if value == AUTO}
+
+
+def value_of(said: Leaf | str) -> Value:
+    """What such a field says."""
+    return said if isinstance(said, str) else said.value
+
+
+def values(section: Frozen, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a section and of those in it by its dotted path, sourced or not."""
+    for name, value in section:
+        if isinstance(value, Frozen) and not isinstance(value, _SOURCED):
+            yield from values(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def vary(
+    machine: _M,
+    changes: Mapping[str, Value],
+    *,
+    name: str | None = None,
+    title: str | None = None,
+    source: str = "varied by the caller",
+    note: str = "a variation",
+    read_from: str = "",
+) -> _M:
+    """The machine with the values of `changes`, dotted path -> value in the field's unit.
+
+    An operation of the arrays is one too: `pim.substrate.add`, cycles as a number or in words ("8n-2").
+    Another `memory.type` brings what its type says, as in a file.
+
+    A changed value is `assumed`, with `source` and `note`; its range is the old one, widened to hold the old
+    and the new value. The machine extends the one it varies, whose price it has. `read_from` is the file
+    that it was read from, for errors.
+
+    Raises:
+        SailsimError: one sentence that names the field, the value and what is allowed.
+        ImpossibleMachineError: each value is allowed, but there is no machine with all of them.
+    """
+    changes = _with_operations(machine, changes)
+    table = _opened(machine) | _of_new_memory(machine, changes.get("memory.type"))
+    for path, value in changes.items():
+        if (own := leaf_at(machine, path)) is None:
+            known = leaves(machine)
+            near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or list(known)[:3]
+            raise SailsimError(
+                f"{path} is not a value of system {machine.name}; allowed are the fields with a source that "
+                f"`sailsim show system {read_from or machine.name}` lists, such as {', '.join(near)}."
+            )
+        *sections, field = path.split(".")
+        inner = table
+        for section in sections:
+            if not isinstance(inner[section], dict):
+                inner[section] = _opened(inner[section])
+            inner = inner[section]
+        inner[field] = _changed(path, own, value, source, note)
+    table["name"] = name if name is not None else machine.name
+    table["title"] = title if title is not None else machine.title
+    if name is not None and name != machine.name:
+        table["extends"] = (machine.name, *machine.extends)
+    try:
+        kind: type[Any] = type(machine)
+        found: _M = kind.model_validate(table)
+    except ValidationError as error:
+        about = [field_of(problem) for problem in error.errors() if problem["type"] == "value_error"]
+        together = len(about) == error.error_count() and all(
+            leaf_at(machine, field) is None for field in about
+        )
+        kind_of_error = ImpossibleMachineError if together else SailsimError
+        raise kind_of_error(sentence(table["name"], error)) from None
+    return found
+
+
+def _opened(section: Frozen) -> dict[str, Any]:
+    """The fields of a section, those in it as they are: what does not change is not checked again."""
+    return {name: getattr(section, name) for name in type(section).model_fields}
+
+
+def _of_new_memory(machine: System | Gpu, named: Value | None) -> dict[str, Any]:
+    """Memory and citations of a machine that gets another type of DRAM: as in a file that names one, what the
+    type says, and of the old one neither clock, width, banks, row and times nor a stated peak."""
+    if not isinstance(machine, System) or named == machine.memory.type.value or named not in DRAM_TYPES.names:
+        return {}
+    table = DRAM_TYPES.read(str(named))
+    return {
+        "memory": _opened(machine.memory) | {"stated_peak": None} | table["memory"],
+        "sources": machine.sources | table["sources"],
+    }
+
+
+_SUBSTRATE = "pim.substrate"
+
+
+def on_substrate(system: System, substrate: str, source: str) -> System:
+    """The machine on another substrate, with its name and price; itself where it has that one.
+
+    Raises:
+        SailsimError: as `vary`; a machine without PIM units.
+    """
+    varied = vary(system, {_SUBSTRATE: substrate}, source=source, note="another substrate")
+    own, other = (None if each.pim is None else each.pim.substrate.value for each in (system, varied))
+    return system if own == other else varied
+
+
+def _with_operations(machine: System | Gpu, changes: Mapping[str, Value]) -> dict[str, Value]:
+    """The changes, with costs of operations (`pim.substrate.add`) as a part of the choice of substrate."""
+    prefix = f"{_SUBSTRATE}."
+    costs = {path: value for path, value in changes.items() if path.startswith(prefix)}
+    others = {path: value for path, value in changes.items() if path not in costs}
+    if not costs or not isinstance(machine, System) or machine.pim is None:
+        return dict(changes)
+    asked = str(others.get(_SUBSTRATE, machine.pim.substrate.value))
+    try:
+        named = SubstrateChoice.parse(asked)
+        for path, value in costs.items():
+            other = SubstrateChoice.parse(f"{named.file}:{path.removeprefix(prefix)}={value}")
+            named.costs.update(other.costs)
+    except ValueError as error:
+        raise SailsimError(f"{_SUBSTRATE} is {error}.") from None
+    return others | {_SUBSTRATE: str(named)}
+
+
+def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict[str, Any] | str:
+    """The table of a leaf with another value; of NBW also the word for each tensor's own."""
+    if isinstance(old, Choice):
+        if not isinstance(value, str | bool):
+            raise SailsimError(f"{path} is {value!r}; allowed is a choice such as {old.value!r}.")
+        return {"value": value, "source": source, "kind": "assumed", "note": note}
+    if path == "pim.nbw" and value == AUTO:
+        return AUTO
+    if not is_number(value):
+        raise SailsimError(f"{path} is {shown(value)}; allowed is a finite number in {old.unit}.")
+    span = [x for x in (old.low, old.value, old.high, value) if x is not None]
+    return {
+        "value": value,
+        "unit": old.unit,
+        "source": source,
+        "kind": "assumed",
+        "low": min(span),
+        "high": max(span),
+        "note": note,
+    }
+
+
+def changed_values(machine: System | Gpu, base: System | Gpu) -> dict[str, Leaf | str]:
+    """What of `machine` (`leaves_and_words`) differs from `base`, by dotted path.
+
+    Raises:
+        SailsimError: a section or a switch that differs, which no list of values can say.
+    """
+    own, below = leaves_and_words(machine), leaves_and_words(base)
+    odd = sorted(own.keys() ^ below.keys())
+    if isinstance(machine, System) and isinstance(base, System) and machine.has_pim != base.has_pim:
+        odd.append("pim.enabled")
+    if odd:
+        raise SailsimError(
+            f"{odd[0]} is not in both of {machine.name} and {base.name}; allowed are machines that differ in "
+            "values only."
+        )
+    return {path: leaf for path, leaf in own.items() if leaf != below[path]}
+
+
+def parse_changes(settings: list[str] | tuple[str, ...]) -> dict[str, Value]:
+    """`pim.t_prt=0` and the like as changes for `vary`: numbers, true, false, anything else is text.
+
+    Raises:
+        SailsimError: a setting without "=", or a field that is given twice.
+    """
+    changes: dict[str, Value] = {}
+    for setting in settings:
+        path, equals, text = (part.strip() for part in setting.partition("="))
+        if not equals or not path or not text:
+            raise SailsimError(f"set is {setting!r}; allowed is FIELD=VALUE, such as pim.t_prt=0.")
+        if path in changes:
+            raise SailsimError(f"{path} is set twice; allowed is once.")
+        changes[path] = parse_value(text)
+    return changes
+
+
+def parse_value(text: str) -> Value:
+    """A number, true, false, or the text itself; a whole number of more than 64 bits is a float."""
+    if text in ("true", "false"):
+        return text == "true"
+    with suppress(ValueError):
+        if within_64_bits(number := int(text)):
+            return number
+    with suppress(ValueError):
+        return float(text)
+    return text
+
+
+_FIELD = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_CHOICE = re.compile(rf"(.*?)((?::\s*{_FIELD}\s*=[^:=]*)*)", re.DOTALL)
+_LARGEST_WHOLE = 1 << 53
+"""From here on a float is not surely the whole number that was meant."""
+
+
+class SystemChoice(NamedTuple):
+    """What names a machine: one that ships or a file, and fields that have other values than it says.
+
+    In words "sail-n1", "./mine.toml:llc.slices=16", "sail-n1:memory.channels=4:pim.clock=2.5".
+    """
+
+    file: str
+    """The name of one that ships or the path of a file."""
+    changes: Mapping[str, Value]
+    """As `vary` takes them, by the fields' names in alphabetical order."""
+
+    @classmethod
+    def parse(cls, text: str) -> SystemChoice:
+        """The choice that a text means. Whether the machine has such fields is seen when it is read.
+
+        Raises:
+            ValueError: a field twice, or without a value; the message goes on after "system is", without a
+                full stop.
+        """
+        found = _CHOICE.fullmatch(text)
+        assert found is not None  # the first group takes anything
+        file, settings = found.groups()
+        changes: dict[str, Value] = {}
+        for setting in settings.split(":")[1:]:
+            field, _, words = (part.strip() for part in setting.partition("="))
+            if not words:
+                raise ValueError(f"{text!r}, where {field} has no value; allowed is one, as in llc.slices=16")
+            if field in changes:
+                raise ValueError(f"{text!r}, which sets {field} twice; allowed is once")
+            changes[field] = _whole(parse_value(words))
+        return cls(file, dict(sorted(changes.items())))
+
+    def changed(self, changes: Mapping[str, Value]) -> SystemChoice:
+        """The choice with other values of some fields, in the place of those that it has.
+
+        Raises:
+            ValueError: a text that has no place behind a name; the message is a sentence of its own without
+                a full stop.
+        """
+        added = {field: _whole(value) for field, value in changes.items()}
+        if isinstance(named := added.get(_SUBSTRATE), str):
+            try:
+                substrate = SubstrateChoice.parse(named)
+            except ValueError as error:
+                raise ValueError(f"{_SUBSTRATE} is {error}") from None
+            costs = {f"{_SUBSTRATE}.{each}": words for each, words in substrate.costs_in_words().items()}
+            added |= {_SUBSTRATE: substrate.file} | costs
+        for field, value in added.items():
+            if isinstance(value, str) and re.search("[:=]", value):
+                raise ValueError(f"{field} is {value!r}; allowed is a text without : and =")
+        return self._replace(changes=dict(sorted({**self.changes, **added}.items())))
+
+    def __str__(self) -> str:
+        return self.file + "".join(f":{field}={in_words(value)}" for field, value in self.changes.items())
+
+
+def chosen_system(text: str) -> SystemChoice:
+    """As `SystemChoice.parse`; a text that is no choice stands for a file of that name."""
+    try:
+        return SystemChoice.parse(text)
+    except ValueError:
+        return SystemChoice(text, {})
+
+
+def settled_system(text: str) -> str:
+    """The one way to write a choice of machine, so that equal ones are equal texts.
+
+    Raises:
+        ValueError: as `SystemChoice.parse`.
+    """
+    return str(SystemChoice.parse(text)) if "=" in text else text
+
+
+def system_with(system: str, changes: Mapping[str, Value]) -> str:
+    """A choice of machine with other values of fields, in words.
+
+    Raises:
+        SailsimError: one sentence about a text that is no choice, or a value that cannot stand behind one.
+    """
+    try:
+        choice = SystemChoice.parse(system)
+    except ValueError as error:
+        raise SailsimError(f"system is {error}.") from None
+    try:
+        return str(choice.changed(changes))
+    except ValueError as error:
+        raise SailsimError(f"{error}.") from None
+
+
+def in_words(value: Value) -> str:
+    """A value as `parse_value` reads it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _whole(value: Value) -> Value:
+    """2 for 2.0: one way to write a number."""
+    if isinstance(value, float) and abs(value) < _LARGEST_WHOLE and value == int(value):
+        return int(value)
+    return value
 
 
 def system_toml(
@@ -53,9 +384,9 @@ def system_toml(
         extended = _seen_from(folder, extended)
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [
-        f"extends = {_text(extended)}",
-        f"name = {_text(machine.name)}",
-        f"title = {_text(machine.title)}",
+        f"extends = {_literal(extended)}",
+        f"name = {_literal(machine.name)}",
+        f"title = {_literal(machine.title)}",
     ]
     # A section inside another (memory.timing) may lie between the other's fields, and TOML opens each once.
     sections: dict[str, list[str]] = {}
@@ -104,7 +435,7 @@ def _inline(leaf: Leaf | str, machine: System | Gpu) -> str:
     """A leaf as an inline table; the source is written out, since keys belong to the base's file. A word is
     one."""
     if isinstance(leaf, str):
-        return _text(leaf)
+        return _literal(leaf)
     table = leaf.model_dump(exclude_none=True)
     table["source"] = machine.citation(leaf.source)
     if not table["note"]:
@@ -113,16 +444,8 @@ def _inline(leaf: Leaf | str, machine: System | Gpu) -> str:
 
 
 def _literal(value: Value) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _text(value)
-    return repr(value)
-
-
-def _text(text: str) -> str:
-    """A TOML basic string: JSON's, with DEL escaped too."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """TOML's numbers, truths and basic strings are JSON's, with DEL escaped too."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _substrate_beside(table: Table, folder: Path) -> None:
@@ -188,6 +511,8 @@ def load_machine(name_or_path: str | Path) -> System | Gpu:
     Behind the name or path may stand other values of fields, as in "sail-n1:llc.slices=16" (`SystemChoice`).
     """
     text = str(name_or_path)
+    if text in _SYSTEMS.names:
+        return _load_shipped(text)
     choice = chosen_system(text)
     if choice.file in _SYSTEMS.names:
         return _load_shipped(str(choice))

@@ -11,7 +11,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from math import exp, hypot, isfinite, log
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
-from sailsim.sim.point import Phase, Point
+from sailsim.sim.point import Phase
 from sailsim.sim.system import System
 from sailsim.workloads.experts import touched
 from sailsim.workloads.formats import WeightFormat
@@ -52,62 +52,39 @@ def core_of(system: System) -> str:
     return N1
 
 
-@dataclass(frozen=True)
-class Prediction:
+def predicted(
+    tokens: int,
+    parts: Mapping[str, Floats | float],
+    factors: tuple[float, float],
+    read: tuple[float, float],
+    notes: Iterable[str],
+    instances: int | None = None,
+) -> StepResult:
     """A predicted step with the band of its rate.
 
-    ``tokens`` are those of the whole batch; ``low`` and ``high`` are tokens/s that hold nine of ten
-    measurements of the kind that the model was fitted on, and what is assumed where nothing was fitted.
-    ``parts`` splits the ``step_s`` seconds and sums to it. ``notes`` say in sentences what is not fitted.
+    Args:
+        tokens: of the whole batch.
+        parts: seconds; the step takes their sum.
+        factors: on the rate, to those that hold nine of ten measurements of the kind that the model was
+            fitted on, and what is assumed where nothing was fitted.
+        read: bytes from memory: weights by every instance, the cache once.
+        notes: say in sentences what is not fitted.
+        instances: processes side by side on cores.
     """
-
-    tokens: float
-    step_s: float
-    low: float
-    high: float
-    parts: Mapping[str, float]
-    weight_bytes: float
-    kv_bytes: float
-    """What is read from memory: weights by every instance, the cache once."""
-    notes: tuple[str, ...]
-    instances: int | None = None
-    """Processes side by side on cores."""
-
-    @classmethod
-    def of(
-        cls,
-        tokens: float,
-        parts: Mapping[str, Floats | float],
-        factors: tuple[float, float],
-        read: tuple[float, float],
-        notes: Iterable[str],
-        instances: int | None = None,
-    ) -> Prediction:
-        """From the parts' seconds, factors on the rate, and bytes of weights and cache."""
-        seconds = {name: float(each) for name, each in parts.items()}
-        rate = tokens / sum(seconds.values())
-        low, high = (rate * factor for factor in factors)
-        return cls(tokens, sum(seconds.values()), low, high, seconds, *read, tuple(notes), instances)
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Of the whole batch."""
-        return self.tokens / self.step_s
-
-    def result(self, point: Point) -> StepResult:
-        """The step of a point."""
-        return StepResult(
-            point=point,
-            tokens=point.tokens,
-            step_s=self.step_s,
-            breakdown=self.parts,
-            dram_bytes=self.weight_bytes + self.kv_bytes,
-            bytes_by_kind={"weights": self.weight_bytes, "read": self.kv_bytes},
-            low=self.low,
-            high=self.high,
-            instances=self.instances,
-            notes=self.notes,
-        )
+    seconds = {name: float(each) for name, each in parts.items()}
+    step_s, (weights, cache) = sum(seconds.values()), read
+    low, high = (tokens / step_s * factor for factor in factors)
+    return StepResult(
+        tokens=tokens,
+        step_s=step_s,
+        breakdown=seconds,
+        dram_bytes=weights + cache,
+        bytes_by_kind={"weights": weights, "read": cache},
+        low=low,
+        high=high,
+        instances=instances,
+        notes=tuple(notes),
+    )
 
 
 def fits_file(name: str) -> Traversable:
@@ -119,6 +96,31 @@ def read_csv(text: str) -> list[dict[str, str]]:
     """Rows of a comma-separated table whose comment lines start with ``#``."""
     lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
     return list(csv.DictReader(lines, restval=""))
+
+
+RATE_ROWS = read_csv(fits_file("kernel_rates.csv").read_text("utf-8"))
+"""What is known of llama.cpp's kernels by format."""
+
+
+@dataclass(frozen=True)
+class KernelRate:
+    """Speed of a format's kernel relative to its software's anchor, and how that is known.
+
+    The anchor is the fitted four-bit kernel, of T-MAC a look-up a weight. ``kind`` "fitted": measured, or a
+    measured rate times a ratio of kernels (``how`` names the ratio); "assumed" otherwise.
+    """
+
+    relative: float
+    low: float
+    high: float
+    kind: str
+    note: str
+    source: str
+    how: str = ""
+
+    def times(self, factor: float) -> KernelRate:
+        """The same rate relative to another anchor."""
+        return replace(self, relative=self.relative * factor, low=self.low * factor, high=self.high * factor)
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,6 @@ class Fitted:
     table: Mapping[str, Any]
     sets: Mapping[str, FittedSet]
     """What was fitted together: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
-    rates: dict[str, Any] = field(default_factory=dict, compare=False)
-    """Of llama.cpp's kernels by format, once `backends.cores.kernel_rates` was asked for them."""
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Fitted:
@@ -207,6 +207,28 @@ class Fitted:
         """Every fitted constant by a dotted name, for the report."""
         return {f"{prefix}.{name}": q for prefix, s in self.sets.items() for name, q in s.constants.items()}
 
+    @cached_property
+    def kernel_rates(self) -> Mapping[str, KernelRate]:
+        """The table `kernel_rates.csv` for llama.cpp, by format, fitted rates as these fits have them."""
+        llama = self.software("llama.cpp").constants
+        anchor = float(llama["kernel_rate_q4_k_m"].value)
+        rates = {}
+        for row in RATE_ROWS:
+            how = ""
+            if row["gem5"]:
+                how = f"the ratio of {row['gem5']} to q4_1 in gem5"
+            elif row["over"]:
+                how = f"the ratio of q2_k to {row['over']} on a Cortex-A76"
+            if how:
+                own = llama[f"kernel_rate_{row['format']}"]
+                relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
+            else:
+                relative, low, high = (float(row[key]) for key in ("relative_rate", "low", "high"))
+            rates[row["format"]] = KernelRate(
+                relative, low, high, row["kind"], row["note"], row["source"], how
+            )
+        return rates
+
     def varied(self, changes: Mapping[str, float]) -> Fitted:
         """The fits with other values, by the names of `quantities`.
 
@@ -228,7 +250,6 @@ class Fitted:
         return replace(
             self,
             sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()},
-            rates={},
         )
 
     def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:

@@ -13,14 +13,14 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from math import ceil
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.dram import MemorySystem
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.step_parts import Layout, StepParts
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import expected_rounds, touched
@@ -49,57 +49,58 @@ class Job(NamedTuple):
     """Seconds by `Units.phases`, which add up to `seconds`, then events by `Units.events`."""
 
 
-class Jobs(Protocol):
+class Jobs:
     """Products of one shape and format on different inputs, side by side: columns of `Job`, an element or a
-    row each."""
+    row each. A column that `__init__` has not set is made by `column` when it is asked for."""
 
-    @property
-    def slices(self) -> int:
-        """The same for all."""
+    slices: int
+    """The same for all."""
+    blocks: int
+    """The same for all."""
+    shares: float
+    """How many times a unit's `counts` all units have together; of tiles on all slices `slices`."""
+    rounds: float = 1.0
+    """How often the slices are handed descriptors: of experts so many groups one after the other."""
+    bytes: NDArray[np.float64]
+    """(jobs,)."""
+    seconds: NDArray[np.float64]
+    """(jobs,)."""
 
-    @property
-    def shares(self) -> float:
-        """How many times a unit's `counts` all units have together; of tiles on all slices `slices`."""
+    @cached_property
+    def cycles(self) -> NDArray[np.int64]:
+        """(jobs,)."""
+        return self.column("cycles")
 
-    @property
-    def blocks(self) -> int:
-        """The same for all."""
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """(jobs, `Units.counts`)."""
+        return self.column("counts")
+
+    @cached_property
+    def numbers(self) -> NDArray[np.float64]:
+        """(jobs, phases and events)."""
+        return self.column("numbers")
+
+    def column(self, name: str) -> NDArray[Any]:
+        """The column of that name."""
+        raise NotImplementedError
 
     @property
     def crowded(self) -> bool:
         """Whether any takes chunks of rows, or fewer outputs at a time, for want of room for their sums."""
-
-    @property
-    def bytes(self) -> NDArray[np.float64]:
-        """(jobs,)."""
-
-    @property
-    def seconds(self) -> NDArray[np.float64]:
-        """(jobs,)."""
-
-    @property
-    def cycles(self) -> NDArray[np.int64]:
-        """(jobs,)."""
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """(jobs, `Units.counts`)."""
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """(jobs, phases and events)."""
+        return False
 
     def throttled(self, rate: float) -> NDArray[np.float64]:
         """(jobs,): each by itself at that rate."""
+        raise NotImplementedError
 
-    def __getitem__(self, at: int) -> Any:
-        """One of them, as `Units.chosen` takes it."""
+    def nbw(self, at: int) -> int | None:
+        """What one of them has of `Accelerator.alternatives`; None where there is nothing to choose."""
+        return None
 
 
-class EqualJobs:
-    """`Jobs` that are all one, whatever their inputs are."""
-
-    crowded = False
+class EqualJobs(Jobs):
+    """Jobs that are all one, whatever their inputs are."""
 
     def __init__(self, job: Job, count: int) -> None:
         if job.cycles >= 1 << 63:
@@ -107,7 +108,7 @@ class EqualJobs:
                 f"a product takes {job.cycles:.3g} cycles of the accelerator; allowed is a machine on which "
                 "it takes less than 2^63."
             )
-        self._job, self._count = job, count
+        self._job = job
         self.slices, self.shares, self.blocks = job.slices, job.slices, job.blocks
         self.bytes, self.seconds = np.full(count, float(job.bytes)), np.full(count, float(job.seconds))
         self.cycles = np.full(count, job.cycles, dtype=np.int64)
@@ -116,60 +117,24 @@ class EqualJobs:
 
     def throttled(self, rate: float) -> NDArray[np.float64]:
         """Of each."""
-        return np.full(self._count, self._job.throttled(rate))
-
-    def __getitem__(self, at: int) -> Job:
-        return self._job
+        return np.full(len(self.bytes), self._job.throttled(rate))
 
 
-class Product(NamedTuple):
-    """A (batch, k) times (k, n) product of whole numbers, by itself."""
-
-    k: int
-    n: int
-    batch: int
-    wbits: int
-    abits: int
-    group_size: int
-    """Weights along k that share a scale; 0: all."""
-
-
-@runtime_checkable
-class TimesProducts(Protocol):
-    """Units that time a product without a model around it, which is how machines are validated."""
-
-    def product(self, product: Product) -> Job:
-        """Its job. Raises SailsimError for a product that they cannot do."""
-
-
-class StepJobs(ABC):
+class StepJobs(NamedTuple):
     """The jobs of one step."""
 
     keys: Sequence[Hashable]
     """Of each input of the step: equal where jobs that differ in their input alone are equal."""
-
-    @abstractmethod
-    def jobs(self, op: Op, inputs: Sequence[int]) -> Jobs:
-        """The jobs of an operation on some inputs, by their numbers in the step."""
-
-
-class JobsOfHeads(StepJobs):
-    """Those of units that attention may be put on (`Accelerator.check_choices` refuses it on others)."""
-
-    @abstractmethod
-    def side_by_side(self, op: Op, inputs: Sequence[int]) -> Jobs:
-        """Of matrices with an input of their own each, on some inputs that stand for those."""
+    jobs: Callable[[Op, Sequence[int]], Jobs]
+    """Of an operation on some inputs, by their numbers in the step."""
+    side_by_side: Callable[[Op, Sequence[int]], Jobs] | None = None
+    """Of matrices with an input of their own each, on some inputs that stand for those; None on units that
+    attention cannot be put on (`Accelerator.check_choices`)."""
 
 
-class AlikeJobs(StepJobs):
+def equal_jobs(job: Callable[[Op], Job], inputs: int) -> StepJobs:
     """Those that do not depend on what the inputs are."""
-
-    def __init__(self, job: Callable[[Op], Job], inputs: int) -> None:
-        self._job, self.keys = job, [""] * inputs
-
-    def jobs(self, op: Op, inputs: Sequence[int]) -> EqualJobs:
-        """The same one for every input."""
-        return EqualJobs(self._job(op), len(inputs))
+    return StepJobs([""] * inputs, lambda op, some: EqualJobs(job(op), len(some)))
 
 
 class Units(ABC):
@@ -190,10 +155,6 @@ class Units(ABC):
     @abstractmethod
     def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
         """The jobs of a step. `point` has everything filled (`Point.resolved`)."""
-
-    def chosen(self, job: Any) -> int | None:
-        """What was chosen for a product where the point leaves it to each (`Accelerator.alternatives`)."""
-        return None
 
     @abstractmethod
     def memory(self, threads: int) -> MemorySystem:
@@ -225,155 +186,115 @@ class Sharing(NamedTuple):
         return ceil(self.matrices / self.at_once)
 
 
-class HeadJobs:
-    """`Jobs` of matrices side by side, of which `one` has the tiles of a single one on its slices."""
+class SeveralJobs(Jobs):
+    """Jobs that consist of others, each so many times, on average: a number that need not be whole.
+
+    Sums are those of all of them, but that busy units may wait for each other. Cycles and counts, which are
+    whole, are rounded to the nearest.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Jobs, float]], rounds: float, busy: float, phases: int) -> None:
+        """`parts`: jobs of equal length, and how often each occurs; `busy`: how many times as long as their
+        sum all take; `phases`: how many of a job's numbers are seconds."""
+        self.parts, self.rounds, self._busy, self._phases = parts, rounds, busy, phases
+        self._common = common = max(parts, key=lambda part: part[1])[0]
+        self.slices, self.blocks, self.shares = common.slices, common.blocks, common.shares
+        self.bytes = np.sum([times * jobs.bytes for jobs, times in parts], axis=0)
+        self.seconds = busy * np.sum([times * jobs.seconds for jobs, times in parts], axis=0)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Of each, the sum over its parts."""
+        busy = self._busy if name == "cycles" else 1.0
+        each = [busy * times * getattr(jobs, name) for jobs, times in self.parts]
+        whole: NDArray[np.float64] = np.asarray(np.sum(each, axis=0))
+        if name == "numbers":
+            whole[:, : self._phases] *= self._busy
+            return whole
+        return np.asarray(np.rint(whole), dtype=np.int64)
+
+    def nbw(self, at: int) -> int | None:
+        """Of the most common part."""
+        return self._common.nbw(at)
+
+    @property
+    def crowded(self) -> bool:
+        """Of any part."""
+        return any(jobs.crowded for jobs, _ in self.parts)
+
+    def throttled(self, rate: float) -> NDArray[np.float64]:
+        """Of each: all of them at that rate, or the time that they need anyway."""
+        slowed = np.sum([times * jobs.throttled(rate) for jobs, times in self.parts], axis=0)
+        return np.asarray(np.maximum(slowed, self.seconds))
+
+
+class HeadJobs(Jobs):
+    """Jobs of matrices side by side, of which `one` has the tiles of a single one on its slices."""
 
     def __init__(self, one: Jobs, sharing: Sharing, phases: int) -> None:
         """`phases`: how many of a job's numbers are seconds."""
-        self._one, self._sharing, self._phases = one, sharing, phases
-        self.blocks = one.blocks
-        self.slices = sharing.matrices * one.slices
-        self.shares = self.slices / sharing.rounds
-        self.bytes = sharing.matrices * one.bytes
-        self.seconds = sharing.rounds * one.seconds
+        self._one, self._sharing = one, sharing
+        matrices, rounds = sharing.matrices, sharing.rounds
+        self.slices, self.blocks = matrices * one.slices, one.blocks
+        self.shares = self.slices / rounds
+        self.bytes, self.seconds = matrices * one.bytes, rounds * one.seconds
+        self.cycles, self.counts = rounds * one.cycles, rounds * one.counts
+        events = one.numbers.shape[1] - phases
+        self.numbers = one.numbers * np.repeat([float(rounds), float(matrices)], [phases, events])
 
-    def __getitem__(self, at: int) -> Any:
+    def nbw(self, at: int) -> int | None:
         """Of a single matrix."""
-        return self._one[at]
+        return self._one.nbw(at)
 
     @property
     def crowded(self) -> bool:
         """Of a single matrix."""
         return self._one.crowded
 
-    @property
-    def cycles(self) -> NDArray[np.int64]:
-        """Of the busiest slice."""
-        return np.asarray(self._sharing.rounds * self._one.cycles, dtype=np.int64)
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Of the busiest slice."""
-        return np.asarray(self._sharing.rounds * self._one.counts, dtype=np.int64)
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Seconds of the busiest slice by phase, then the events of all matrices."""
-        numbers = np.array(self._one.numbers, dtype=np.float64)
-        numbers[:, : self._phases] *= self._sharing.rounds
-        numbers[:, self._phases :] *= self._sharing.matrices
-        return numbers
-
     def throttled(self, rate: float) -> NDArray[np.float64]:
         """Of all, when all slices together get `rate` bytes/s: full rounds, then what is left."""
         sharing = self._sharing
         full, left = divmod(sharing.matrices, sharing.at_once)
         seconds = full * self._one.throttled(rate / sharing.at_once)
-        if left:
-            seconds = seconds + self._one.throttled(rate / left)
-        return np.asarray(seconds, dtype=np.float64)
+        return seconds + self._one.throttled(rate / left) if left else seconds
 
 
 def jobs_of(units: Units, jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Jobs:
     """The jobs of an operation on some inputs; those of experts as one, in the fastest of their ways, and
     those of heads side by side."""
     if op.side_by_side:
-        assert isinstance(jobs, JobsOfHeads)
+        assert jobs.side_by_side is not None
         return jobs.side_by_side(op, inputs)
     if not op.spread:
         return jobs.jobs(op, inputs)
-    ways = _ways(jobs, op, inputs, len(units.phases), units.shares_slices)
-    return min(ways, key=lambda way: float(way.seconds.sum()))
+    return min(_ways(units, jobs, op, inputs), key=lambda way: float(way.seconds.sum()))
 
 
-def _ways(
-    jobs: StepJobs, op: Op, inputs: Sequence[int], phases: int, shares_slices: bool
-) -> Iterator[ExpertJobs]:
+def _ways(units: Units, jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Iterator[Jobs]:
     """One expert at a time on all slices, then where units can do that 2, 4, ... side by side.
 
     Each has an equal part of the slices, which sees its own tokens and has no more to do than with a matrix
-    as wide as all of theirs.
+    as wide as all of theirs. The last group need not be full.
     """
-    alone = _side_by_side(jobs, op, inputs, 1)
-    yield ExpertJobs(alone, op, 1, phases)
-    slices, together = alone[0][0].slices, 2
-    while shares_slices and together < 2 * touched(op.spread) and slices % together == 0:
+
+    def way(together: int) -> SeveralJobs:
+        """So many at a time: jobs for every number of tokens, and how often each occurs."""
+        parts = []
+        for behind, (one, times) in enumerate(op.products):
+            wide = replace(one, n=together * one.n, weight_bytes=together * one.weight_bytes)
+            parts.append((jobs.jobs(wide, [at + behind for at in inputs]), times / together))
+        rounds = expected_rounds(experts, op.deviation, together, op.used, min(op.matrices, op.batch))
+        return SeveralJobs(parts, rounds, rounds * together / experts, len(units.phases))
+
+    experts = touched(op.spread)
+    alone, together = way(1), 2
+    yield alone
+    slices = alone.parts[0][0].slices
+    while units.shares_slices and together < 2 * experts and slices % together == 0:
         with suppress(SailsimError):  # what does not fit the arrays
-            groups = _side_by_side(jobs, op, inputs, together)
-            if all(job.slices == slices for job, _ in groups):
-                yield ExpertJobs(groups, op, together, phases)
+            several = way(together)
+            if all(part.slices == slices for part, _ in several.parts):
+                yield several
         together *= 2
-
-
-def _side_by_side(jobs: StepJobs, op: Op, inputs: Sequence[int], together: int) -> list[tuple[Jobs, float]]:
-    """The jobs of so many experts at a time for every number of tokens, and how often each occurs."""
-    groups = []
-    for behind, (one, times) in enumerate(op.products):
-        wide = replace(one, n=together * one.n, weight_bytes=together * one.weight_bytes)
-        groups.append((jobs.jobs(wide, [at + behind for at in inputs]), times / together))
-    return groups
-
-
-class ExpertJobs:
-    """`Jobs` that consist of others, each so many times, on average: a number that need not be whole.
-
-    Sums are those of all of them, but that seconds and cycles have a last group that is not full. Cycles and
-    counts, which are whole, are rounded to the nearest.
-    """
-
-    def __init__(self, parts: Sequence[tuple[Jobs, float]], op: Op, together: int, phases: int) -> None:
-        """`parts`: jobs of equal length, of so many experts of `op` together, and how often each occurs;
-        `phases`: how many of a job's numbers are seconds."""
-        self._parts, self._phases = parts, phases
-        self._common, _ = max(parts, key=lambda part: part[1])
-        self.slices, self.blocks = self._common.slices, self._common.blocks
-        self.shares = self._common.shares
-        experts = touched(op.spread)
-        most = min(op.matrices, op.batch)
-        self.rounds = expected_rounds(experts, op.deviation, together, op.used, most)
-        """How often all slices are handed a descriptor."""
-        self._idle = self.rounds * together / experts
-        self.bytes = _sum([times * jobs.bytes for jobs, times in parts])
-        self.seconds = self._idle * _sum([times * jobs.seconds for jobs, times in parts])
-
-    def __getitem__(self, at: int) -> Any:
-        """Of the number of tokens that most experts see."""
-        return self._common[at]
-
-    @property
-    def crowded(self) -> bool:
-        """Of any number of tokens."""
-        return any(jobs.crowded for jobs, _ in self._parts)
-
-    @property
-    def cycles(self) -> NDArray[np.int64]:
-        """Of each."""
-        return _whole([self._idle * times * jobs.cycles for jobs, times in self._parts])
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Of each."""
-        return _whole([times * jobs.counts for jobs, times in self._parts])
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Of each."""
-        numbers = _sum([times * jobs.numbers for jobs, times in self._parts])
-        numbers[:, : self._phases] *= self._idle
-        return numbers
-
-    def throttled(self, rate: float) -> NDArray[np.float64]:
-        """Of each: all of them at that rate, or the time that they need anyway."""
-        slowed = _sum([times * jobs.throttled(rate) for jobs, times in self._parts])
-        return np.maximum(slowed, self.seconds)
-
-
-def _sum(parts: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
-
-
-def _whole(parts: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
-    return np.asarray(np.rint(np.sum(parts, axis=0)), dtype=np.int64)
 
 
 class Products:
@@ -401,7 +322,6 @@ class StepWork:
         kinds = zip(layout.kinds, products, strict=True)
         self.jobs = [(jobs, kind.times) for kind, own in kinds if own for jobs in own.jobs]
         """Every job, with how many tensors it is."""
-        self._counted: dict[int, int] = {}
 
     @cached_property
     def cache_bytes(self) -> float:
@@ -420,11 +340,18 @@ class StepWork:
         """Of the accelerator."""
         return sum(int(times @ jobs.cycles) for jobs, times in self.jobs)
 
-    def counted(self, at: int) -> int:
-        """Of one unit: a count by its place in `Units.counts`."""
-        if at not in self._counted:
-            self._counted[at] = sum(int(times @ jobs.counts[:, at]) for jobs, times in self.jobs)
-        return self._counted[at]
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """By `Units.counts`: of one unit, and of all."""
+        each = [times @ jobs.counts for jobs, times in self.jobs]
+        shares = [jobs.shares for jobs, _ in self.jobs]
+        every = [np.rint(share * counts).astype(np.int64) for share, counts in zip(shares, each, strict=True)]
+        return np.array([sum(each), sum(every)], dtype=np.int64)
+
+    @cached_property
+    def numbers(self) -> list[NDArray[np.float64]]:
+        """Of each of `jobs`, all its tensors together."""
+        return [times @ jobs.numbers for jobs, times in self.jobs]
 
 
 @lru_cache(maxsize=16)  # a step that is known takes half as long again without it

@@ -16,8 +16,6 @@ from sailsim.workloads.model import Role
 KEPT_BYTES = 160 << 20
 """What the profiles of one process may take; the least recently used go first. Machines of the wide prior
 have 125 MiB of them. joblib replaces a worker that grows by 300 MB."""
-KEPT_NAMES = 1 << 16
-"""How many captured inputs are remembered by name."""
 KEPT_POOLS = 1 << 5
 """Of how many roles and scans what is known of each captured row is kept."""
 KEPT_STEPS = 1 << 10
@@ -75,7 +73,6 @@ class ProfileCache:
 
     def __init__(self, limit: int = KEPT_BYTES) -> None:
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
-        self._keys: dict[Hashable, str] = {}
         self._steps: dict[Hashable, tuple[list[str], tuple[str, ...]]] = {}
         self._pools: dict[Hashable, _core.PatternPool] = {}
         self._limit = limit
@@ -98,29 +95,13 @@ class ProfileCache:
         return profiles
 
     def captured(self, activations: Activations, rows: InputRows, scan: Scan) -> Profile:
-        """The profile of captured rows; known ones are not even gathered again."""
+        """The profile of captured rows."""
         scan = scan.alike
-        name = (activations.id, rows, scan)
-        known = self._profiles.get(self._keys.get(name, ""))
-        if known is None:
-            # Neighbouring layers of a model may stand on the same rows of a capture.
-            scanned = repr((activations.id, rows.role, rows.k, rows.batch, scan)).encode()
-            source = activations.source(*rows)
-            key = blake2b(scanned + source.tobytes(), digest_size=16).hexdigest()
-            known = self._profiles.get(key)
-            if known is None:
-                return self._named(
-                    name, self._keep(key, self._scan_captured(activations, rows, source, scan))
-                )
-        self._profiles.move_to_end(known.key)
-        return self._named(name, known)
-
-    def _named(self, name: Hashable, profile: Profile) -> Profile:
-        """The profile, to be found by name the next time."""
-        if len(self._keys) >= KEPT_NAMES:
-            self._keys.clear()
-        self._keys[name] = profile.key
-        return profile
+        # Neighbouring layers of a model may stand on the same rows of a capture.
+        scanned = repr((activations.id, rows.role, rows.k, rows.batch, scan)).encode()
+        source = activations.source(*rows)
+        key = blake2b(scanned + source.tobytes(), digest_size=16).hexdigest()
+        return self._known(key) or self._keep(key, self._scan_captured(activations, rows, source, scan))
 
     def scanned(self, x: npt.NDArray[Any], scan: Scan) -> Profile:
         """The profile of x (B, K), integers of `scan.abits` bits."""
@@ -128,11 +109,13 @@ class ProfileCache:
         digest = blake2b(np.ascontiguousarray(x).data, digest_size=16)
         digest.update(f"{x.shape}{x.dtype}{scan}".encode())
         key = digest.hexdigest()
-        known = self._profiles.get(key)
-        if known is not None:
+        return self._known(key) or self._keep(key, _core.pattern_profile(x, *scan))
+
+    def _known(self, key: str) -> Profile | None:
+        """A profile that is kept, now the last used."""
+        if key in self._profiles:
             self._profiles.move_to_end(key)
-            return known
-        return self._keep(key, _core.pattern_profile(x, *scan))
+        return self._profiles.get(key)
 
     def _scan_captured(
         self, activations: Activations, rows: InputRows, source: npt.NDArray[np.int64], scan: Scan

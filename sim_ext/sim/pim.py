@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import ceil
 from typing import Annotated, Any, Literal
 
@@ -56,67 +55,6 @@ def nbw_of(said: int | str) -> int:
 def nbw_in_words(nbw: Any) -> str:
     """What a point's number means: "NBW 4", or "NBW auto"."""
     return f"NBW {AUTO if nbw == PER_TENSOR else nbw}"
-
-
-VERSION = UNIT_TEXT_VERSION
-"""Of the form of units as text."""
-
-FIELDS = (
-    "rows",
-    "cols",
-    "arrays",
-    "slices",
-    "port_bytes",
-    "weights_kib_cycles",
-    "accumulator_bits",
-    "prt_entries",
-    "prt_policy",
-    "t_zero",
-    "t_prt",
-    "double_buffer",
-    "activation_buffer_bits",
-    "accumulator_buffer_bits",
-    "dfms",
-    "dfm_split",
-    "convert",
-    "convert_units",
-    "convert_latency",
-    "convert_interval",
-)
-"""What a unit is besides its substrate, named and explained in `sim_ext/pim/config.hh`."""
-
-
-def unit_text(fields: Mapping[str, int | str | bool], substrate: Substrate) -> str:
-    """A unit as text: a line that names the version, then a key and its value a line.
-
-    `fields` has a value for each of `FIELDS`; the text is the same for equal values. What values are allowed,
-    the reader says.
-
-    Raises:
-        ValueError: a field that is missing or that a unit does not have.
-    """
-    for name in fields:
-        if name not in FIELDS:
-            raise ValueError(f"{name} is no field of a unit; allowed are {', '.join(FIELDS)} and substrate")
-    for name in FIELDS:
-        if name not in fields:
-            raise ValueError(f"{name} is missing; every field of a unit needs a value")
-    lines = [f"sailsim-unit {VERSION}", *(f"{name} {_word(fields[name])}" for name in FIELDS)]
-    lines += [
-        f"substrate {substrate.name}",
-        f"layout {substrate.layout}",
-        f"accumulate {substrate.accumulate}",
-        f"prt_helps {_word(substrate.prt_helps)}",
-    ]
-    for name in OPERATIONS:
-        lines.append(f"cost.{name} {' '.join(map(str, substrate.costs[name].coefficients))}")
-    for phase, steps in substrate.phases.steps().items():
-        lines.append(f"phase.{phase} {', '.join(map(str, steps)) or 'none'}")
-    return "\n".join(lines) + "\n"
-
-
-def _word(value: int | str | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 SLOWEST_KIB = 1 << 30
@@ -228,8 +166,8 @@ class Pim(Frozen):
         Args:
             slices: that share the outputs of a tensor.
             weights_rate: bytes/s of weights that memory brings each of them; layouts reckon with it.
-            **overrides: replace single fields (`unit.FIELDS`); `substrate` is a name, a path or a
-                `Substrate`.
+            **overrides: replace single fields, named and explained in `sim_ext/pim/config.hh`; `substrate` is
+                a name, a path or a `Substrate`.
 
         Raises:
             ValueError: a field that no unit has.
@@ -257,8 +195,23 @@ class Pim(Frozen):
             "convert_latency": self.convert_latency.whole,
             "convert_interval": self.convert_interval.whole,
         }
-        fields.update(overrides)
-        substrate = fields.pop("substrate", self.substrate.value)
+        substrate = overrides.pop("substrate", self.substrate.value)
         if not isinstance(substrate, Substrate):
             substrate = load_substrate(substrate)
-        return unit_text(fields, substrate)
+        for name, value in overrides.items():
+            if name not in fields:
+                known = ", ".join(fields)
+                raise ValueError(f"{name} is no field of a unit; allowed are {known} and substrate")
+            fields[name] = value
+        fields["substrate"] = substrate.name
+        fields |= {name: getattr(substrate, name) for name in ("layout", "accumulate", "prt_helps")}
+        lines = [f"sailsim-unit {UNIT_TEXT_VERSION}"]
+        lines += [
+            f"{name} {str(value).lower() if isinstance(value, bool) else value}"
+            for name, value in fields.items()
+        ]
+        for name in OPERATIONS:
+            lines.append(f"cost.{name} {' '.join(map(str, substrate.costs[name].coefficients))}")
+        for phase, steps in substrate.phases.steps().items():
+            lines.append(f"phase.{phase} {', '.join(map(str, steps)) or 'none'}")
+        return "\n".join(lines) + "\n"

@@ -1,11 +1,13 @@
 """One run: which machine does what."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 from annotated_types import Interval
@@ -16,10 +18,10 @@ from pydantic.fields import FieldInfo
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
+from sailsim.sim.files import SystemChoice, leaves, load_system, settled_system
 from sailsim.sim.pim import nbw_of
-from sailsim.sim.substrate import settled_substrate
+from sailsim.sim.substrate import Cost, SubstrateChoice, load_substrate, settled_substrate
 from sailsim.sim.system import System
-from sailsim.sim.vary import settled_system
 from sailsim.workloads.folder_model import header_files
 from sailsim.workloads.formats import WeightFormat, uniform_format
 from sailsim.workloads.load import chosen_format, require_model, weight_choice
@@ -38,12 +40,6 @@ ATTENTION: tuple[Attention, ...] = get_args(Attention)
 """Who does the products of attention where there are units."""
 
 DEFAULT_CONTEXT = 512
-
-ADDED: Mapping[str, Any] = {
-    **{"phase": "decode", "prompt": 0, "beyond_limit": False},
-    **{"kv_bits": 0, "attention": "cores", "overlap": False},
-}
-"""Fields that came after the first studies were stored, and what the points of those had there."""
 
 SEEDS = 1 << 63
 """How many seeds there are."""
@@ -228,10 +224,6 @@ class Point:
         """That a step works on: one of each sequence, or all of the prompts."""
         return self.batch if self.phase == "decode" else self.batch * self.prompt
 
-    def prefilling(self) -> "Point":
-        """The point with its context as the prompt."""
-        return replace(self, phase="prefill", prompt=self.context)
-
     def formats(self, model: ModelSpec) -> WeightFormat:
         """The format of every tensor of the point's model.
 
@@ -246,7 +238,7 @@ class Point:
         """The weights as a title says them: "4-bit weights", or "weights file"."""
         return f"weights {self.weights}" if self.weights else f"{self.wbits}-bit weights"
 
-    def resolved(self, system: System, model: ModelSpec | None = None) -> "Point":
+    def resolved(self, system: System, model: ModelSpec | None = None) -> Point:
         """The point with everything filled that `system` and `model` decide."""
         pim, kv_bits = system.pim, self.kv_bits or (model.kv_bits if model else 0)
         if (
@@ -254,16 +246,16 @@ class Point:
             or pim is None
             or None not in (self.nbw, self.substrate, self.convert)
         ):
-            return self if kv_bits == self.kv_bits else self._with(kv_bits=kv_bits)
-        return self._with(
+            return self if kv_bits == self.kv_bits else self.having(kv_bits=kv_bits)
+        return self.having(
             nbw=self.nbw if self.nbw is not None else pim.default_nbw,
             substrate=self.substrate or str(pim.substrate.value),
             convert=self.convert or cast(Convert, pim.convert.value),
             kv_bits=kv_bits,
         )
 
-    def _with(self, **values: Any) -> "Point":
-        """A copy with values that a machine or a model was checked to have."""
+    def having(self, **values: Any) -> Point:
+        """A copy with other values, which are not checked again."""
         other = copy(self)
         other._settle(**values)
         return other
@@ -272,13 +264,8 @@ class Point:
         """The fields in their order, ready for JSON."""
         return {name: getattr(self, name) for name in _FIELDS}
 
-    def question(self) -> dict[str, Any]:
-        """`as_dict` without what says no more than points did before there was such a field (`ADDED`)."""
-        said = self.as_dict()
-        return {name: value for name, value in said.items() if name not in ADDED or value != ADDED[name]}
-
     @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> "Point":
+    def from_dict(cls, record: dict[str, Any]) -> Point:
         """The point of `as_dict`; other keys are ignored, so a result's record will do."""
         return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
 
@@ -340,3 +327,73 @@ def _changed_at(path: str) -> int:
 def _formats(weights: str, model: str, spec: ModelSpec, *changed_at: int) -> WeightFormat:
     """The chosen formats; read again when one of the files has changed."""
     return chosen_format(weights, model, spec)
+
+
+# ---- Fields of machines that points set, as columns of a study's records ----------------------------------
+# A point's own fields are columns anyway. What its `system` sets behind the name (`llc.slices`), and costs
+# of operations that its `substrate` or its system sets (`pim.substrate.add`), have a column each, under the
+# field's name, in every record of the study: where a point does not set the field, it holds what its machine
+# has.
+SUBSTRATE = "pim.substrate"
+OPERATION = f"{SUBSTRATE}."
+"""What the name of a cost of an operation begins with."""
+
+
+class SetField(NamedTuple):
+    """A column of the records of a study."""
+
+    name: str
+    """A value of a system file, or `pim.substrate.<operation>`."""
+    words: bool = False
+    """Whether it holds text because some of its costs are no numbers, but polynomials."""
+
+
+def set_fields(points: Iterable[Point]) -> tuple[SetField, ...]:
+    """The columns of a study of some points, in alphabetical order."""
+    names: set[str] = set()
+    every: set[tuple[str, str | None]] = set()
+    for point in points:
+        every.add((point.system, point.substrate))
+    for system, substrate in every:
+        names.update(SystemChoice.parse(system).changes)
+        if substrate is not None:
+            names.update(OPERATION + each for each in SubstrateChoice.parse(substrate).costs)
+    costs = {name for name in names if name.startswith(OPERATION)}
+    words = {name for name in costs if any(_in_words(name, *each) for each in every)}
+    return tuple(SetField(name, name in words) for name in sorted(names))
+
+
+def set_values(fields: Iterable[SetField], point: Point, system: System) -> dict[str, Any]:
+    """What a point on its machine has in the columns; None where the machine has no such field."""
+    fields = tuple(fields)
+    if not fields:
+        return {}
+    values: Mapping[str, Any] = leaves(system)
+    return {field.name: _value(field, values, point) for field in fields}
+
+
+def _value(field: SetField, values: Mapping[str, Any], point: Point) -> Any:
+    if field.name.startswith(OPERATION):
+        cost = _cost(field.name, point.substrate, values)
+        return None if cost is None else str(cost) if field.words else cost()
+    found = values.get(field.name)
+    return None if found is None else found.value
+
+
+def _cost(name: str, substrate: str | None, values: Mapping[str, Any]) -> Cost | None:
+    """Of an operation of a point's arrays: those that it names, or its machine's."""
+    if substrate is None:
+        own = values.get(SUBSTRATE)
+        if own is None:
+            return None
+        substrate = str(own.value)
+    return load_substrate(substrate).costs.get(name.removeprefix(OPERATION))
+
+
+def _in_words(name: str, system: str, substrate: str | None) -> bool:
+    """Whether a point of this machine and substrate has a polynomial as the cost of an operation."""
+    try:
+        cost = _cost(name, substrate, {} if substrate else leaves(load_system(system)))
+    except SailsimError:
+        return False  # nor has it any record
+    return cost is not None and any(cost.coefficients[1:])

@@ -13,10 +13,11 @@ every machine; what is not exact is rounded to 9 digits.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Context, Decimal, localcontext
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.vary import Value
+from sailsim.sim.files import Value
 
 Number = Decimal | int | float
 LONGEST = 10_000
@@ -49,17 +50,15 @@ def parse_numbers(field: str, text: str, words: Mapping[str, int] | None = None)
     Raises:
         SailsimError: anything else; it names `field`.
     """
-    found: list[int] = []
-    for part in parts_of_list(text):
-        numbers = [words[part]] if words and part in words else _numbers(part)
-        whole = [number for number in numbers if isinstance(number, int) and 0 <= number < _LARGEST]
-        if not numbers or len(whole) < len(numbers):
-            raise SailsimError(
-                f"{field} is {text!r}; allowed are whole numbers and ranges, such as 4 or 1,8,32 or 2:8 or "
-                f"2:8:2{''.join(f', and {word}' for word in words or ())}."
-            )
-        found += whole
-    return list(dict.fromkeys(found))
+    with suppress(SailsimError):
+        values = parse_values(field, text, words)
+        whole = [value for value in values if type(value) is int and 0 <= value < _LARGEST]
+        if len(whole) == len(values):
+            return whole
+    raise SailsimError(
+        f"{field} is {text!r}; allowed are whole numbers and ranges, such as 4 or 1,8,32 or 2:8 or "
+        f"2:8:2{''.join(f', and {word}' for word in words or ())}."
+    )
 
 
 def parse_values(field: str, text: str, words: Mapping[str, Value] | None = None) -> list[Value]:

@@ -1,19 +1,103 @@
-"""A trace on a whole machine: its descriptors over all PIM units, cores and DRAM."""
+"""A trace on a whole machine, its descriptors over all PIM units, cores and DRAM; and a tile alone on one
+unit."""
 
-from collections.abc import Callable, Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from typing import Literal, get_args
 
-from sailsim.lut_gemv.counts import TILE_PHASES
+from sailsim import _core
+from sailsim.base.arguments import check_type
+from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv.counts import TILE_PHASES, cycles_by_phase
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import Trace, decode_tile
+from sailsim.sim.dram import memory
 from sailsim.sim.engine import PHASES
-from sailsim.sim.host import HostCores
-from sailsim.sim.memory_path import memory
 from sailsim.sim.patterns import PROFILES, Profile
-from sailsim.sim.schedule import CoreTask, Segments, Tensor, play
+from sailsim.sim.schedule import CoreTask, HostCores, Segments, Tensor, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TimedTile
+from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileOverheads, TileRequest, TimedTile
+
+Memory = Literal["port", "chip", "dram"]
+
+
+@dataclass(frozen=True)
+class TileTime:
+    """The time of a tile on one unit, in cycles of the C-SRAM clock.
+
+    Attributes:
+        memory: where the weights are (`time_tile`).
+        phases: cycles of `load`, `build`, `lookup`, `convert` and `write_back` with the weights at hand;
+            `load` is what computing does not hide.
+        waiting: cycles that the arrays wait for weights beyond that.
+        around: cycles of `descriptor`, `operands`, `results` and `record`, which come before and after; none
+            for `port`.
+        clock_hz: of the cycles.
+    """
+
+    memory: Memory
+    phases: Mapping[str, int]
+    waiting: float
+    around: Mapping[str, float]
+    clock_hz: float
+
+    @property
+    def working(self) -> float:
+        """Cycles from the first group's load to the last one's results."""
+        return sum(self.phases.values()) + self.waiting
+
+    @property
+    def cycles(self) -> float:
+        """All cycles, those around the groups too."""
+        return self.working + sum(self.around.values())
+
+    @property
+    def seconds(self) -> float:
+        """All of it in seconds."""
+        return self.cycles / self.clock_hz
+
+
+def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
+    """Time a tile alone on one unit of a machine; its outputs are all that unit's.
+
+    Args:
+        system: with PIM units; their own substrate and conversion in memory.
+        tile: operands and widths; its counts are those of its own activations.
+        memory: where the unit finds the weights.
+            ``port``: as fast as the port takes them, and nothing around the tile. The cycles of
+            docs/contract.md, section 4, that `sailsim gemv` and `sailsim replay` print.
+            ``chip``: in the LLC, a line after its latency; with descriptor, operands, results and record.
+            ``dram``: in DRAM, asked for ahead of need, alone on the machine; with the same around it. Less
+            descriptor and record it is what gem5's cycles are compared with (`sailsim gem5 validate`).
+
+    Raises:
+        SailsimError: the machine has no PIM units, or the tile does not fit its arrays.
+    """
+    check_type("system", system, System, "is a System, as load_system reads it")
+    check_type("tile", tile, Tile, "is a Tile")
+    if memory not in get_args(Memory):
+        raise SailsimError(f"memory is {memory!r}; allowed is one of {', '.join(get_args(Memory))}.")
+    units = PimUnits.alone(system, tile.prt)
+    timed = timed_tile(units, tile)
+    if memory == "port":
+        profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
+        timing = _core.time_tile(
+            units.config,
+            *tile.shape,
+            profile.counts,
+            scaled=tile.scales is not None,
+            minimum=tile.has_minimum,
+        )
+        return TileTime(memory, cycles_by_phase(timing), 0.0, {}, units.clock)
+    seconds = timed.seconds if memory == "chip" else timed.throttled(units.dram.rate)
+    around = dict(zip(TileOverheads._fields, (each * units.clock for each in timed.edges), strict=True))
+    phases = cycles_by_phase(timed.timing)
+    waiting = (seconds - timed.seconds) * units.clock
+    return TileTime(memory, phases, waiting, around, units.clock)
 
 
 @dataclass(frozen=True)
@@ -44,10 +128,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         SailsimError: a descriptor that a unit would refuse, or a tile that does not fit its arrays.
     """
     host = HostCores(system, threads)
-    units = {
-        prt: PimUnits(system, substrate=None, convert=system.unit_convert, prt=prt, slices=1, operands="dram")
-        for prt in (False, True)
-    }
+    units = {prt: PimUnits.alone(system, prt) for prt in (False, True)}
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
     slowest: list[TimedTile] = []
@@ -84,17 +165,9 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
 def _rounds(trace: Trace, units: int) -> Iterator[list[int]]:
     """Indices of the descriptors that run side by side."""
     together = ("activations", "k", "batch", "abits", "nbw", "flags", "group_size")
-    current: list[int] = []
-    for index in range(len(trace)):
-        same = current and all(
-            trace.descriptors[index][f] == trace.descriptors[current[0]][f] for f in together
-        )
-        if current and (not same or len(current) == units):
-            yield current
-            current = []
-        current.append(index)
-    if current:
-        yield current
+    for _, alike in groupby(range(len(trace)), lambda at: [trace.descriptors[at][name] for name in together]):
+        every = list(alike)
+        yield from (every[at : at + units] for at in range(0, len(every), units))
 
 
 def _timed(units: dict[bool, PimUnits], tile: Tile) -> TimedTile:

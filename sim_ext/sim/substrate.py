@@ -90,7 +90,7 @@ Polynomial = int | list[int]
 """Cycles of an n-bit operation: a number, or the coefficients of 1, n and n^2."""
 
 _WIDTHS = range(1, 65)  # for which a cost is checked: no operation of the contract is wider
-_TERM = re.compile(r"(?P<sign>[+-]?)(?P<number>[0-9]{0,7})(?P<power>(n(\^2)?)?)")
+_TERM = r"(?:[0-9]{1,7}(?:n(?:\^2)?)?|n(?:\^2)?)"
 
 
 class Cost(Sourced):
@@ -168,27 +168,17 @@ def parse_cost(words: str) -> Polynomial:
         ValueError: anything else, and what is no cost; the text goes on after "is", or is a sentence of its
             own about the cost.
     """
+    text = words.replace(" ", "")
+    if not re.fullmatch(rf"[+-]?{_TERM}(?:[+-]{_TERM})*", text):
+        raise ValueError(
+            f"is {words!r}; allowed are whole cycles from 0 on, or a polynomial of n bits such as n, 2n+1 or "
+            "n^2"
+        )
     found = [0, 0, 0]
-    rest = words.replace(" ", "")
-    if not rest:
-        raise ValueError(_refused(words))
-    while rest:
-        term = _TERM.match(rest)
-        length = 0 if term is None else term.end()
-        first = len(rest) == len(words.replace(" ", ""))
-        if term is None or not (term["number"] or term["power"]) or not (term["sign"] or first):
-            raise ValueError(_refused(words))
-        coefficient = int(term["number"] or 1) * (-1 if term["sign"] == "-" else 1)
-        found[("", "n", "n^2").index(term["power"])] += coefficient
-        rest = rest[length:]
+    for sign, number, power in re.findall(r"([+-]?)([0-9]*)(n\^2|n|)(?=[+-]|$)", text):
+        found[("", "n", "n^2").index(power)] += int(f"{sign}{number or 1}") if number or power else 0
     _check(found)
-    return found[0] if not any(found[1:]) else found
-
-
-def _refused(words: str) -> str:
-    return (
-        f"is {words!r}; allowed are whole cycles from 0 on, or a polynomial of n bits such as n, 2n+1 or n^2"
-    )
+    return found if any(found[1:]) else found[0]
 
 
 def _coefficients(polynomial: Polynomial) -> tuple[int, int, int]:
@@ -347,13 +337,22 @@ class Substrate(Frozen):
     def _is_consistent(self) -> Self:
         if not re.fullmatch(r"[\w.+-]+", self.name):
             raise ValueError(f"name is {self.name!r}; allowed is one word of letters, digits and _ . + -")
-        for operation in self.costs:
-            if operation not in OPERATIONS:
-                raise ValueError(f"costs.{operation} is no operation; allowed are {', '.join(OPERATIONS)}")
+        area = {} if self.area is None else self.area.beside
+        for place, table in (("costs", self.costs), ("energy", self.energy or {}), ("area.beside", area)):
+            for operation in table:
+                if operation not in OPERATIONS:
+                    raise ValueError(
+                        f"{place}.{operation} is no operation; allowed are {', '.join(OPERATIONS)}"
+                    )
         for operation in OPERATIONS:
             if operation not in self.costs:
                 raise ValueError(f"costs.{operation} is missing; every operation needs a cost")
-        self._check_charges()
+        for operation in ("add", "shift"):
+            if self.area is not None and self.accumulate == "behind" and operation not in area:
+                raise ValueError(
+                    f"area.beside.{operation} is missing; it needs a value where entries are shifted and "
+                    "added behind the arrays"
+                )
         self._check_phases()
         if self.layout == "columns" and self.accumulate == "behind":
             raise ValueError("accumulate is 'behind'; allowed with the layout 'columns' is 'in_array'")
@@ -392,20 +391,6 @@ class Substrate(Frozen):
         except ValueError as error:
             raise SailsimError(f"substrate {name}: {error}.") from None
         return found
-
-    def _check_charges(self) -> None:
-        """Raise a ValueError for an energy or an area of no operation, and for lanes without an area."""
-        area = {} if self.area is None else self.area.beside
-        for name, charges in (("energy", self.energy or {}), ("area.beside", area)):
-            unknown = next((operation for operation in charges if operation not in OPERATIONS), None)
-            if unknown is not None:
-                raise ValueError(f"{name}.{unknown} is no operation; allowed are {', '.join(OPERATIONS)}")
-        missing = next((operation for operation in ("add", "shift") if operation not in area), None)
-        if self.area is not None and self.accumulate == "behind" and missing is not None:
-            raise ValueError(
-                f"area.beside.{missing} is missing; it needs a value where entries are shifted and added "
-                "behind the arrays"
-            )
 
     @property
     def digest(self) -> str:

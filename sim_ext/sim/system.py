@@ -1,25 +1,223 @@
 """Machines as data: what a system file may say, field by field, with units and bounds.
 
 One file builds the machine of the fast engine and of gem5. Every number is a `Quantity`, so nothing here has
-a default: what a machine is, is written in its file (`systems/*.toml`). Its parts are in `cores`, `memory`
-and `pim`.
+a default: what a machine is, is written in its file (`systems/*.toml`). Its memory is in `dram`, its
+units in `pim`.
+
+Other accelerators' backends are modules of `sailsim.sim.backends`, found by their names in that folder; a
+machine names one in `[accelerator] backend = "..."`, whose section model checks the rest. No list of them
+exists, so a new one is a module and a system file.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
+import pkgutil
+from importlib import import_module, resources
+from types import ModuleType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    GetJsonSchemaHandler,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen, Is, Quantity
-from sailsim.sim.accelerator import AcceleratorSection, ByBackend
-from sailsim.sim.cores import L2, Cache, Cores, Host, LastLevel
-from sailsim.sim.dram import Memory
-from sailsim.sim.memory_path import weights_rate
+from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
+from sailsim.sim.dram import Memory, weights_rate
 from sailsim.sim.pim import NBWS, Pim
-from sailsim.sim.tables import Bandwidth, Clock, Latency, Share
+from sailsim.sim.tables import (
+    Bandwidth,
+    BytesPerCycle,
+    Clock,
+    Cycles,
+    Entries,
+    Latency,
+    Line,
+    Share,
+    Ways,
+    first_problem,
+)
+
+_FOLDER = "sailsim.sim.backends"
+SECTION_PROBLEM = "section_problem"
+"""Type of the error of a section that its backend refuses; `tables.sentence` knows it."""
+
+
+class AcceleratorSection(Frozen):
+    """What `[accelerator]` says, in any backend's words."""
+
+    backend: str
+    """Which module of `sailsim.sim.backends` reads it."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        if cls is not AcceleratorSection:
+            return handler(schema)
+        return {"anyOf": [handler(model.__pydantic_core_schema__) for model in section_models().values()]}
+
+
+def backend_modules() -> tuple[str, ...]:
+    """The modules of backends, in alphabetical order."""
+    folder = str(resources.files("sailsim.sim") / "backends")
+    return tuple(sorted(module.name for module in pkgutil.iter_modules([folder])))
+
+
+def backend_module(name: str) -> ModuleType:
+    """The module of a backend, loaded when it is asked for first."""
+    return import_module(f"{_FOLDER}.{name}")
+
+
+def section_models() -> dict[str, type[AcceleratorSection]]:
+    """Backend -> model of its section, of those that have one: what their `accelerator` method takes."""
+    found = {}
+    for name in backend_modules():
+        model = getattr(backend_module(name), "Section", None)
+        if isinstance(model, type) and issubclass(model, AcceleratorSection):
+            found[name] = model
+    return found
+
+
+def _section(table: Any) -> AcceleratorSection:
+    """The section of a table, checked by the model of the backend that it names."""
+    if isinstance(table, AcceleratorSection):
+        return table
+    models = section_models()
+    named = table.get("backend") if isinstance(table, dict) else None
+    problem = f"backend is {named!r}; allowed are {', '.join(models)}"
+    if named in models:
+        try:
+            return models[named].model_validate(table)
+        except ValidationError as error:
+            fields = ", ".join(models[named].model_fields)
+            problem = first_problem(error, f"a field of backend {named}; allowed are {fields}")
+    raise PydanticCustomError(SECTION_PROBLEM, "{text}", {"text": problem})
+
+
+class Cores(Frozen):
+    """The host's cores. The fast engine uses count, clock and peak rates; gem5 an O3 core with all."""
+
+    count: Annotated[Quantity, Is("cores", least=1, whole=True)]
+    clock: Clock
+    isa: Annotated[Choice, OneOf("armv8.2-a+dotprod", "armv8.4-a+sve+i8mm", "armv9-a+sve2+i8mm")]
+    """What kernels may use: SDOT alone (Neoverse N1), SVE and i8mm (V1), or SVE2 and i8mm (N2, V2)."""
+    fetch_width: Annotated[Quantity, Is("instr/cycle", least=1, whole=True)]
+    issue_width: Annotated[Quantity, Is("ops/cycle", least=1, whole=True)]
+    """Rename, dispatch, issue and commit width."""
+    rob: Entries
+    iq: Entries
+    lq: Entries
+    sq: Entries
+    int_registers: Annotated[Quantity, Is("registers", least=33, whole=True)]
+    vector_registers: Annotated[Quantity, Is("registers", least=33, whole=True)]
+    load_latency: Cycles
+    vector_load_latency: Cycles
+    fma_latency: Cycles
+    table_latency: Cycles
+    """TBL of one or two registers."""
+    mispredict: Cycles
+    simd_pipes: Annotated[Quantity, Is("pipes", least=1, whole=True)]
+    simd_width: Annotated[Quantity, Is("bits", least=64, whole=True)]
+    int8_macs: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    """Peak of one core with SDOT."""
+    fp32_flops: Annotated[Quantity, Is("FLOP/cycle", above=0)]
+    """Peak of one core; a fused multiply-add is two."""
+
+
+class Cache(Frozen):
+    """A private cache."""
+
+    size: Annotated[Quantity, Is("KiB", above=0)]
+    ways: Ways
+    line: Line
+    latency: Cycles
+    """Load to use, core cycles."""
+    mshrs: Entries
+
+
+class L2(Cache):
+    """The private second level, the core's gate to everything shared."""
+
+    bandwidth: BytesPerCycle
+    """What one core can read from it, per core cycle."""
+
+
+class LastLevel(Frozen):
+    """The shared cache: slices on a mesh."""
+
+    slices: Annotated[Quantity, Is("slices", least=1, most=64, whole=True)]
+    slice_size: Annotated[Quantity, Is("MiB", above=0)]
+    ways: Ways
+    line: Line
+    latency: Latency
+    """Load to use."""
+    clock: Clock
+    """Of the mesh and of the slices' SRAM."""
+    mshrs: Entries
+    """Transactions that one slice tracks."""
+    core_bandwidth: BytesPerCycle
+    """What one core can read from it, per core cycle."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all slices."""
+        return self.slices.whole * int(self.slice_size.si)
+
+    def slice_size_in(self, slices: float) -> float:
+        """What `slice_size` must be for another number of slices to make a cache of the same size."""
+        return float(self.slices.value) * float(self.slice_size.value) / slices
+
+
+class Host(Frozen):
+    """What the software on the cores costs around the PIM units."""
+
+    simd_share: Share
+    """Share of the peak fp32 rate that norm, RoPE, softmax and quantization reach."""
+    attention_rate: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    """Products of attention that a thread does in a cycle; a head of a sequence is on one thread."""
+    attention_ahead: Share | None = None
+    """Share of attention's computing that goes on while it reads the cache; None: they take turns."""
+    attention_simd_share: Share | None = None
+    """As `simd_share`, of attention's softmax and of turning numbers of its cache into floats; None: it."""
+    attention_widening: Annotated[Quantity, Is("cycles", above=0)] | None = None
+    """What a thread takes to turn a number of its cache into a float, once for all query heads that share it;
+    None: of floats it is in `attention_rate`, of integers arithmetic at `attention_simd_share`."""
+    attention_head: Annotated[Quantity, Is("ns", least=0)] | None = None
+    """What a query head of a row takes beside its products, however long the sequence; None: nothing."""
+    lines_share: Annotated[Quantity, Is("ratio", above=0, most=1)] | None = None
+    """Share of the lines that its L2 can have under way to DRAM which a core does have; None: all."""
+    float_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    """Products of a thread in a cycle where the weights are floats, which no PIM unit takes; None: such
+    weights are refused."""
+    grid_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    """The same where one code stands for several weights (IQ1, IQ2, IQ3)."""
+    barrier: Annotated[Quantity, Is("ns", least=0)]
+    """What each thread adds to the time in which the threads of an operation meet."""
+    product_overhead: Annotated[Quantity, Is("ns", least=0)]
+    """What a matrix product of the cores loses beside its barrier, whatever its size and the threads."""
+    hand_over_share: Annotated[Quantity, Is("ratio", least=0, most=1)]
+    """Share of it that is work around a product, which the cores do as well where a PIM unit multiplies:
+    rounding activations, the norm of a single row, handing over from one operation to the next."""
+    submit: Latency
+    """Preparing one descriptor and handing it to a unit with LUTMM; a thread does one after the other."""
+    poll: Latency
+    """From a unit's completion record to the core that waits for it, and the time to read one record."""
+    result_copy: Annotated[Quantity, Is("cycles", above=0)] | None = None
+    """What a thread takes to copy a scaled result of the units to where the next operation reads it; of
+    products that share an input the last one's count, the others' are copied meanwhile. None: units leave
+    them there."""
+    convert_flops: Annotated[Quantity, Is("FLOP/element", above=0)]
+    """Converting and scaling one integer accumulator on the cores."""
 
 
 class _Described(Frozen):
@@ -66,7 +264,7 @@ class System(_Described):
     memory: Memory
     host: Host
     pim: Pim | None = None
-    accelerator: Annotated[AcceleratorSection, ByBackend()] | None = None
+    accelerator: Annotated[SerializeAsAny[AcceleratorSection], BeforeValidator(_section)] | None = None
     """Another accelerator than `pim`: which, and what it is, in its backend's fields."""
 
     @model_validator(mode="after")
@@ -121,7 +319,7 @@ class System(_Described):
             return "memory"
         return str(self.pim.convert.value)
 
-    def baseline(self) -> "System":
+    def baseline(self) -> System:
         """The same machine with its PIM units switched off."""
         if not self.has_pim:
             return self

@@ -235,21 +235,11 @@ def _types_of(field: str, problems: list[ErrorDetails]) -> str:
 # stand below those of the file that names it; a file that names another type than what it extends has nothing
 # of the old one (`over_machine`). `cores.extends` names a core of `core_types` in the same way; `pim.extends`
 # a shipped machine whose PIM units stand beside this one's caches.
-_DRAM = Shelf("DRAM type", "dram_types")
+DRAM_TYPES = Shelf("DRAM type", "dram_types")
 _CORES = Shelf("core type", "core_types")
 _OF_TYPE = ("clock", "width", "banks", "row", "timing", "peak_bandwidth")
 """Of `memory`: what a type decides, and the peak that a file may state to check it."""
 _OF_CORES = ("cores", "l1i", "l1d", "l2", "sources")
-
-
-def dram_types() -> tuple[str, ...]:
-    """The types of DRAM whose timing tables ship."""
-    return _DRAM.names
-
-
-def dram_type(name: str) -> Table:
-    """The table of one: `memory`, with its timing, and the citations of its values."""
-    return _DRAM.read(name)
 
 
 def _type_of(table: Table) -> object:
@@ -269,56 +259,41 @@ def over_machine(upper: Table, lower: Table) -> Table:
     return over(upper, lower)
 
 
-def with_dram_type(table: Table) -> Table:
-    """A system's table with what its memory's type says where the table itself says nothing."""
-    name = _type_of(table)
-    if not isinstance(name, str) or name not in dram_types():
-        return table
-    return over(table, {key: value for key, value in dram_type(name).items() if key in ("memory", "sources")})
-
-
-def with_core_type(table: Table, where: str) -> Table:
-    """A system's table with the core that `cores.extends` names, if it does.
-
-    Raises:
-        SailsimError: it names no core that ships.
-    """
-    cores = table.get("cores")
-    if not isinstance(cores, dict) or "extends" not in cores:
-        return table
-    named = cores["extends"]
-    if named not in _CORES.names:
-        raise SailsimError(f"{where}: cores.extends is {named!r}; allowed are {', '.join(_CORES.names)}.")
-    own = {key: value for key, value in cores.items() if key != "extends"}
-    core = _CORES.read(named)
-    return over(table | {"cores": own}, {key: core[key] for key in _OF_CORES})
-
-
-def with_pim_of(table: Table, shelf: Shelf, where: str) -> Table:
-    """A system's table with the PIM units of the shipped machine that `pim.extends` names, if it does.
-
-    Raises:
-        SailsimError: it names no shipped machine with PIM units.
-    """
-    pim = table.get("pim")
-    if not isinstance(pim, dict) or "extends" not in pim:
-        return table
-    named = pim["extends"]
-    other = shelf.read(named) if isinstance(named, str) and named in shelf.names else {}
-    if "pim" not in other or "extends" in other["pim"]:
-        having = [
-            name for name in shelf.names if "extends" not in shelf.read(name).get("pim", {"extends": 0})
-        ]
-        raise SailsimError(f"{where}: pim.extends is {named!r}; allowed are {', '.join(having)}.")
-    own = {key: value for key, value in pim.items() if key != "extends"}
-    lower = {"pim": other["pim"], "sources": other["sources"]}
-    return over(table | {"pim": own}, lower)
-
-
 def completed(table: Table, shelf: Shelf, where: str) -> Table:
     """A system's table with all that it takes from elsewhere; `where` is its file, for errors.
 
     Raises:
-        SailsimError: it names a core or a machine that does not ship.
+        SailsimError: it names a core or a machine with PIM units that does not ship.
     """
-    return with_dram_type(with_core_type(with_pim_of(table, shelf, where), where))
+    named = _named_by(table, "pim")
+    if named is not None:
+        other = shelf.read(named) if named in shelf.names else {}
+        if "pim" not in other or _named_by(other, "pim") is not None:
+            having = [
+                name for name in shelf.names if "extends" not in shelf.read(name).get("pim", {"extends": 0})
+            ]
+            raise SailsimError(f"{where}: pim.extends is {named!r}; allowed are {', '.join(having)}.")
+        table = _over_named(table, "pim", {"pim": other["pim"], "sources": other["sources"]})
+    named = _named_by(table, "cores")
+    if named is not None:
+        if named not in _CORES.names:
+            raise SailsimError(f"{where}: cores.extends is {named!r}; allowed are {', '.join(_CORES.names)}.")
+        core = _CORES.read(named)
+        table = _over_named(table, "cores", {key: core[key] for key in _OF_CORES})
+    named = _type_of(table)
+    if isinstance(named, str) and named in DRAM_TYPES.names:
+        dram = DRAM_TYPES.read(named)
+        table = over(table, {key: dram[key] for key in ("memory", "sources")})
+    return table
+
+
+def _named_by(table: Table, section: str) -> Any:
+    """What a section of a table extends; None where it does not."""
+    own = table.get(section)
+    return own.get("extends") if isinstance(own, dict) else None
+
+
+def _over_named(table: Table, section: str, lower: Table) -> Table:
+    """The table over what one of its sections has named."""
+    own = {key: value for key, value in table[section].items() if key != "extends"}
+    return over(table | {section: own}, lower)

@@ -1,15 +1,16 @@
-"""GEMVs as the PIM units see them: tiles timed by the C++ core, and what surrounds them.
+"""GEMVs as the PIM units see them: tiles timed by the C++ core, what surrounds them, and how often each part
+of the units works in them, what energy is reckoned from (`activity`).
 
 `docs/engine.md` has the model and its equations.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from math import ceil, gcd, inf
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,71 +18,12 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.activity import ACTIVITY, activity
-from sailsim.sim.memory_path import memory_paths, weights_rate
+from sailsim.sim.dram import memory_paths, weights_rate
+from sailsim.sim.jobs import Jobs
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.pim import NBWS
+from sailsim.sim.substrate import OPERATIONS
 from sailsim.sim.system import System
-
-_N = TypeVar("_N", bound=np.generic)
-
-
-class FastestTiles:
-    """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds,
-    on the units or for memory to bring its weights; of equals the one with fewer bytes, then with fewer
-    seconds on the units, then that of the first table. Columns are those of `TileTable`."""
-
-    def __init__(self, tables: Sequence[TileTable]) -> None:
-        self._tables = tables
-        working = np.array([table.seconds for table in tables])
-        reading = np.array([table.bytes / table.kind.units.weights_rate for table in tables])
-        order = np.lexsort((working, reading, np.maximum(working, reading)), axis=0)
-        self._fastest: NDArray[np.intp] = order[0]
-        self._used = np.unique(self._fastest).tolist()
-        first = tables[self._fastest[0]]
-        self.slices, self.blocks, self.shares = first.slices, first.blocks, first.shares
-        self.bytes = self._picked(lambda table: table.bytes)
-        self.seconds = self._picked(lambda table: table.seconds)
-
-    def __len__(self) -> int:
-        return len(self._fastest)
-
-    def __getitem__(self, at: int) -> TimedTile:
-        return self._tables[int(self._fastest[at])][at]
-
-    @property
-    def crowded(self) -> bool:
-        """Of any."""
-        return any(self._tables[which].crowded for which in self._used)
-
-    @property
-    def cycles(self) -> NDArray[np.int64]:
-        """Of each."""
-        return self._picked(lambda table: table.cycles)
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Of each, a row."""
-        return self._picked(lambda table: table.counts)
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Of each, a row."""
-        return self._picked(lambda table: table.numbers)
-
-    def throttled(self, rate: float) -> NDArray[np.float64]:
-        """Of each, as `TileTable.throttled`."""
-        return self._picked(lambda table: table.throttled(rate))
-
-    def _picked(self, column: Callable[[TileTable], NDArray[_N]]) -> NDArray[_N]:
-        """For each tile what the column of its own table says; of a table that has none nobody asks."""
-        columns = {which: column(self._tables[which]) for which in self._used}
-        found = columns[self._used[0]].copy()
-        for which in self._used[1:]:
-            mine = self._fastest == which
-            found[mine] = columns[which][mine]
-        return found
-
 
 COUNTS = (
     "lookups",
@@ -200,7 +142,7 @@ class TileKind:
         )
 
 
-class TileTable:
+class TileTable(Jobs):
     """Tiles of a kind that differ in their patterns, timed side by side: a column for each quantity, a row a
     tile.
 
@@ -240,6 +182,10 @@ class TileTable:
             found = np.maximum(self.seconds, cycles / units.clock + self.kind.around)
             self._slowed[asked] = found
         return found
+
+    def nbw(self, at: int) -> int:
+        """Of all."""
+        return self.kind.shape.nbw
 
     @property
     def crowded(self) -> bool:
@@ -289,8 +235,6 @@ class TimedTile:
         self.edges = kind.edges
         self.nbw = kind.shape.nbw
         self.bytes = kind.bytes
-        self.slices, self.blocks = table.slices, table.blocks
-        self.cycles = self.timing.total
         self.seconds = float(table.seconds[at])
 
     @property
@@ -298,19 +242,57 @@ class TimedTile:
         """Seconds by `TILE_PHASES`, which add up to `seconds`."""
         return tuple(self._table.phases[self._at].tolist())
 
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """By `COUNTS`, of one DFM."""
-        return tuple(self._table.counts[self._at].tolist())
-
-    @property
-    def numbers(self) -> tuple[float, ...]:
-        """`phases`, then events by `ACTIVITY`."""
-        return tuple(self._table.numbers[self._at].tolist())
-
     def throttled(self, rate: float, latency: float | None = None) -> float:
         """Seconds with weights just in time, as `TileTable.throttled`."""
         return float(self._table.throttled(rate, latency)[self._at])
+
+
+class FastestTiles(Jobs):
+    """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds,
+    on the units or for memory to bring its weights; of equals the one with fewer bytes, then with fewer
+    seconds on the units, then that of the first table."""
+
+    def __init__(self, tables: Sequence[TileTable]) -> None:
+        self._tables = tables
+        working = np.array([table.seconds for table in tables])
+        reading = np.array([table.bytes / table.kind.units.weights_rate for table in tables])
+        order = np.lexsort((working, reading, np.maximum(working, reading)), axis=0)
+        self._fastest: NDArray[np.intp] = order[0]
+        self._used = np.unique(self._fastest).tolist()
+        first = tables[self._fastest[0]]
+        self.slices, self.blocks, self.shares = first.slices, first.blocks, first.shares
+        self.bytes, self.seconds = self.column("bytes"), self.column("seconds")
+
+    def __len__(self) -> int:
+        return len(self._fastest)
+
+    def __getitem__(self, at: int) -> TimedTile:
+        return self._tables[int(self._fastest[at])][at]
+
+    def nbw(self, at: int) -> int:
+        """Of one of them."""
+        return self[at].nbw
+
+    @property
+    def crowded(self) -> bool:
+        """Of any."""
+        return any(self._tables[which].crowded for which in self._used)
+
+    def throttled(self, rate: float) -> NDArray[np.float64]:
+        """Of each, as `TileTable.throttled`."""
+        return self._picked([self._tables[which].throttled(rate) for which in self._used])
+
+    def column(self, name: str) -> NDArray[Any]:
+        """For each tile what the column of its own table says; of a table that has none nobody asks."""
+        return self._picked([getattr(self._tables[which], name) for which in self._used])
+
+    def _picked(self, columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """`columns`: of the tables that any tile has."""
+        found = columns[0].copy()
+        for which, column in zip(self._used[1:], columns[1:], strict=True):
+            mine = self._fastest == which
+            found[mine] = column[mine]
+        return found
 
 
 def refetch_ratio(k: int, outputs: int, lanes: int, wbits: int, line: int) -> float:
@@ -388,6 +370,12 @@ class PimUnits:
         self.key: Hashable = (text, self.clock, self.weights_rate, *ways)
         """Equal for units that time every tile alike."""
 
+    @classmethod
+    def alone(cls, system: System, prt: bool) -> PimUnits:
+        """A single one, as descriptors come to it: its operands lie in memory, and it converts by itself."""
+        convert = system.unit_convert
+        return cls(system, substrate=None, convert=convert, prt=prt, slices=1, operands="dram")
+
     def results(self, size: int) -> float:
         """Seconds in which results of so many bytes come to the LLC. The last line, where they fill a part of
         it, has to be read first from where the operands are."""
@@ -398,21 +386,12 @@ class PimUnits:
         """How these units scan activations of the given widths."""
         return Scan(abits, signed, nbw, group_size, self.config.prt_entries, self.config.prt_policy)
 
-    def tile(
-        self,
-        shape: Shape,
-        profile: Profile,
-        weight_bytes: float,
-        scaled: bool = True,
-        minimum: bool = False,
-        codebook: int = 0,
-    ) -> TimedTile:
-        """Time a tile; arguments as in `TileRequest`. Raises SailsimError for one that does not fit, and for
-        a width out of range."""
-        return self.table(TileRequest(shape, weight_bytes, scaled, minimum, codebook), [profile])[0]
-
     def table(self, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:
-        """Time tiles of some patterns side by side, once for equal ones. Raises as `tile`."""
+        """Time tiles of some patterns side by side, once for equal ones.
+
+        Raises:
+            SailsimError: one that does not fit, or a width out of range.
+        """
         return self.timed.table(self, request, profiles)
 
     @property
@@ -484,3 +463,154 @@ class TimedTables:
 def _tables_of(units: Hashable) -> TimedTables:
     """Of units that are equal."""
     return TimedTables()
+
+
+# ---- How often each part of the units works, what energy is reckoned from ---------------------------------
+# Counts of the contract are of one DFM and of rows in lockstep arrays. Energy needs them over all slices and
+# only for the arrays and outputs that are in use, so `activity` multiplies them out, exactly: every pass over
+# the outputs sees the same patterns, and only the last slice and the last pass have fewer outputs.
+COMPUTE = {operation: f"compute_{operation}_cycles" for operation in OPERATIONS}
+"""Operation -> event: cycles in which one array does it in place, for sums and look-ups."""
+CONVERT = {operation: f"convert_{operation}_cycles" for operation in OPERATIONS}
+"""The same while converting."""
+ACTIVITY = (
+    "array_reads",
+    "array_writes",
+    *COMPUTE.values(),
+    *CONVERT.values(),
+    "unit_converts",
+    "entry_add_bits",
+    "accumulates",
+    "patterns",
+    "prt_searches",
+    "prt_reads",
+    "prt_writes",
+    "port_bytes",
+    "activation_bytes",
+)
+"""Events of all slices together.
+
+array_reads, array_writes: one row of one array read or written; compute_..._cycles: cycles in which one array
+computes in place, by operation (the table's sums and the look-ups of substrates that accumulate in the
+array); convert_..._cycles: the same while converting; unit_converts: sums and results that floating-point
+units at the DFMs scale; entry_add_bits: bits of table entries added beside the array; accumulates: table
+entries, or another DFM's sums, added to sums in a DFM; patterns: patterns formed, by each DFM; prt_searches:
+patterns looked for in a PRT; prt_reads, prt_writes: rows of one array's width read from and written to a PRT;
+port_bytes: weights, results and activations read again through the slices' ports; activation_bytes:
+activations brought to the units, each to every slice that has outputs.
+"""
+
+
+def activity(
+    config: _core.SliceConfig,
+    plan: _core.TilePlan,
+    timing: _core.TileTiming | _core.TileTimings,
+    *,
+    n: int,
+    k: int,
+    batch: int,
+    value_bits: int,
+    abits: int,
+) -> dict[str, Any]:
+    """Events by `ACTIVITY` of a tile of ``n`` outputs and ``k`` inputs, over all slices.
+
+    ``plan`` and ``timing`` are the busiest slice's, as the core reports them; of many timings an array has
+    the events that differ.
+    """
+    substrate = config.substrate
+    columns, in_array = substrate.layout == "columns", substrate.accumulate == "in_array"
+    slices = ceil(n / plan.owned)
+    per_array = config.cols // plan.lane_bits
+    convert_lane = 1 if columns else max(config.accumulator_bits, 32)
+    per_convert = config.cols // convert_lane
+
+    used = _arrays(n, plan.owned, plan.lanes, per_array)
+    each = 1 / plan.passes  # of the busiest slice's counts: those of one pass over the outputs
+    prt = substrate.prt_helps and config.prt_entries > 0
+    events: dict[str, Any] = dict.fromkeys(ACTIVITY, 0.0)
+
+    widths = {"weight": value_bits, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
+    done = {
+        "table_add": timing.table_adds,
+        "lookup": timing.prt_misses,
+        "hit": timing.prt_hits,
+        "merge": timing.merges if in_array else 0,  # else sums are beside the array
+    }
+
+    def rows(phase: str, operation: str) -> int:
+        """Rows of an array that a phase reads or writes once, as its tally says."""
+        return substrate.times(phase, operation, **widths)
+
+    staged = (timing.row_writes - timing.table_adds) * rows("stage", "write")  # counted are weights
+    if in_array:
+        # Every cycle of the sums and look-ups is one operation on rows; a zero pattern touches none.
+        for operation, event in COMPUTE.items():
+            worked = sum(
+                many * substrate.operation_cycles(phase, operation, **widths) for phase, many in done.items()
+            )
+            events[event] = worked * each * used
+        events["array_writes"] = staged * each * used
+    else:
+        reads, writes = (
+            sum(many * rows(phase, operation) for phase, many in done.items())
+            for operation in ("read", "write")
+        )
+        events["array_reads"] = reads * each * used
+        events["array_writes"] = (staged + writes) * each * used
+        events["entry_add_bits"] = timing.table_adds * each * n * plan.entry_bits
+        events["accumulates"] = (timing.prt_hits + timing.prt_misses + timing.merges) * each * n
+    events["unit_converts"] = timing.unit_converts * n / plan.owned
+    if config.convert == "memory" and np.any(timing.convert):
+        rounds = sum(
+            ceil(outputs / (per_convert * config.arrays)) for outputs in _passes(plan.owned, plan.lanes)
+        )
+        used_converting = _arrays(n, plan.owned, plan.lanes, per_convert)
+        for operation, share in _converting(config, plan.blocks, value_bits, plan.entry_bits).items():
+            events[CONVERT[operation]] = share * timing.convert / rounds * used_converting
+    # DFMs that share out the outputs form the same patterns, each for itself; idle ones form none.
+    of_dfm = per_array * config.arrays // config.dfms
+    feeding = 1 if config.dfm_split == "k" else ceil(plan.outputs_per_pass / of_dfm)
+    events["patterns"] = timing.lookups * slices * feeding
+    if prt:
+        events["prt_searches"] = (timing.prt_hits + timing.prt_misses) * slices * feeding
+        events["prt_reads"] = timing.prt_hits * each * used
+        events["prt_writes"] = timing.prt_misses * each * used
+    events["port_bytes"] = (
+        (timing.weight_bytes + timing.result_bytes + timing.activation_bytes) * n / plan.owned
+    )
+    events["activation_bytes"] = k * batch * abits / 8 * slices
+    return events
+
+
+def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_bits: int) -> dict[str, float]:
+    """Shares of the cycles of in-memory conversion that each operation has, in a tile of so many blocks.
+
+    Of each block a sum is converted and scaled, and at the end scaled once more.
+    """
+    substrate, bits = config.substrate, config.accumulator_bits
+    widths = {"weight": value_bits, "entry": entry_bits, "accumulator": bits}
+    cycles: Counter[str] = Counter()
+    _, tally = _core.int_to_fp32(np.zeros(1, dtype=np.int64), bits)  # which values does not matter
+    for (operation, n), times in tally.items():
+        cycles[operation] += blocks * times * substrate.cycles(operation, n)
+    for operation in OPERATIONS:
+        cycles[operation] += blocks * substrate.operation_cycles("scale_block", operation, **widths)
+        cycles[operation] += substrate.operation_cycles("scale_row", operation, **widths)
+    whole = cycles.total()
+    return {operation: cycles[operation] / whole for operation in OPERATIONS}
+
+
+def _arrays(n: int, owned: int, lanes: int, lanes_of_array: int) -> int:
+    """Arrays in use, over the passes and slices, where one array has so many lanes."""
+    slices = ceil(n / owned)
+    return sum(
+        many * sum(ceil(outputs / lanes_of_array) for outputs in _passes(outputs_owned, lanes))
+        for outputs_owned, many in ((owned, slices - 1), (n - owned * (slices - 1), 1))
+    )
+
+
+def _passes(owned: int, lanes: int) -> Iterator[int]:
+    """Outputs of each pass of a slice that owns some."""
+    while owned > 0:
+        yield min(owned, lanes)
+        owned -= lanes

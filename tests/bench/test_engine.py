@@ -15,11 +15,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from sailsim.analysis.results.runs import evaluate as evaluate_point
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.plan.file import preset_plan
 from sailsim.sim.point import Point
 from sailsim.sim.sweep import run_sweep
-from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.load import load_model
 

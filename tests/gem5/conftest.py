@@ -9,11 +9,10 @@ import pytest
 
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import write_trace
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.gem5.binary import VARIABLE, Gem5
 from sailsim.sim.gem5.validation import random_tile
 from sailsim.sim.system import System
-from sailsim.sim.vary import vary
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.files import vary
 from sailsim.sim.gem5.binary import CPU_MODELS, Gem5, read_dumps
 from sailsim.sim.system import System
-from sailsim.sim.vary import vary
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
 every_model = pytest.mark.parametrize("cpu", CPU_MODELS)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sailsim.sim.files import vary
 from sailsim.sim.gem5.binary import CPU_MODELS
-from sailsim.sim.vary import vary
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import _core
-from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT, activity
 from sailsim.sim.files import load_system
+from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT, activity
 
 from ..examples import examples
 

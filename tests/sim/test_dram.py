@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.sim.dram import Dram, Reader, shares
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.system import System
-from sailsim.sim.vary import vary
 
 SAIL = load_system("sail-n1")
 

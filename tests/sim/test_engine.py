@@ -11,13 +11,12 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.sail import SailUnits
 from sailsim.sim.engine import PHASES, simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.jobs import step_work
 from sailsim.sim.patterns import InputRows, ProfileCache
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TimedTile, refetch_ratio
-from sailsim.sim.vary import vary
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile, refetch_ratio
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import Experts, Routing, distinct_experts, expected_spread
 from sailsim.workloads.formats import uniform_format
@@ -197,7 +196,7 @@ def test_bad_points_end_in_one_sentence(captured, tmp_path):
 def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = True) -> TimedTile:
     rows = InputRows("attn_in", 0, 32, shape.k, shape.batch, 0)
     profile = ProfileCache().captured(captured, rows, units.scan(8, True, shape.nbw, shape.group_size))
-    return units.tile(shape, profile, shape.k * shape.n * shape.wbits / 8, scaled)
+    return units.table(TileRequest(shape, shape.k * shape.n * shape.wbits / 8, scaled), [profile])[0]
 
 
 def test_a_tile_pays_for_its_operands_and_results(captured):

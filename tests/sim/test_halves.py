@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
+from sailsim.sim.dram import MemorySystem
 from sailsim.sim.engine import Schedule, halves_of, simulate_step, taking_turns
 from sailsim.sim.files import load_system
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.schedule import CoreTask, MemorySystem, Segments, StepTimeline, Tensor, play
+from sailsim.sim.schedule import CoreTask, Segments, StepTimeline, Tensor, play
 from sailsim.workloads.load import load_model
 
 from ..examples import examples

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sailsim.base.quantity import Quantity
-from sailsim.sim.files import load_system
-from sailsim.sim.host import HostCores
+from sailsim.sim.files import load_system, vary
+from sailsim.sim.schedule import HostCores
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
-from sailsim.sim.vary import vary
 from sailsim.workloads.graph import Op
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec

@@ -15,10 +15,9 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import LEAST, MOST, Quantity
 from sailsim.sim.backend import StepResult
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import card_names, load_card, load_system, system_names
+from sailsim.sim.files import card_names, leaves, load_card, load_system, system_names, vary
 from sailsim.sim.point import Point
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.vary import leaves, vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.load import load_model
 

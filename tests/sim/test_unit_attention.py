@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from sailsim.analysis.results.runs import runners, runs
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.jobs import Sharing
 from sailsim.sim.patterns import PROFILES, InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.step_parts import PROMPT_CHUNK, prompt_chunk
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest
-from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import ROUND_FLOPS, SOFTMAX_FLOPS, attention_on_units, decode_step, prefill_step

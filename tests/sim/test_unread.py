@@ -7,9 +7,8 @@ import pytest
 from sailsim import compare, simulate
 from sailsim.base.quantity import Quantity
 from sailsim.sim.engine import NOT_READ
-from sailsim.sim.files import load_system
+from sailsim.sim.files import leaves, load_system
 from sailsim.sim.point import Point
-from sailsim.sim.vary import leaves
 
 SYSTEMS = ("sail-n1", "sail-v2")
 

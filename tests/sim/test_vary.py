@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.files import load_machine, load_system, save_system, system_toml
-from sailsim.sim.point import Point
-from sailsim.sim.set_fields import set_fields, set_values
-from sailsim.sim.tables import dram_type, dram_types
-from sailsim.sim.vary import SystemChoice, changed_values, leaves, value_of, vary
+from sailsim.sim.files import (
+    SystemChoice,
+    changed_values,
+    leaves,
+    load_machine,
+    load_system,
+    save_system,
+    system_toml,
+    value_of,
+    vary,
+)
+from sailsim.sim.point import Point, set_fields, set_values
+from sailsim.sim.tables import DRAM_TYPES
 
 SAIL = load_system("sail-n1")
 RANGED = {
@@ -198,11 +206,11 @@ def written(folder: Path, text: str, extends: str = "graviton4") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", dram_types())
+@pytest.mark.parametrize("name", DRAM_TYPES.names)
 def test_a_type_takes_the_place_of_an_inherited_one_whole(name, tmp_path):
     """sail-n1 has DDR4 and says all of it itself; none of that stays beside another type."""
     memory = load_system(written(tmp_path, TYPE.format(name), "sail-n1")).memory
-    table = dram_type(name)["memory"]
+    table = DRAM_TYPES.read(name)["memory"]
     for field in ("clock", "width", "banks", "row"):
         assert getattr(memory, field).value == table[field]["value"], field
     for field, time in table["timing"].items():

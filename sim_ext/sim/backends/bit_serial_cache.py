@@ -12,14 +12,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
-from sailsim.sim.accelerator import AcceleratorSection
+from sailsim.sim.dram import MemorySystem, server_memory
 from sailsim.sim.engine import Accelerator
-from sailsim.sim.jobs import AlikeJobs, Job, Product, Units
-from sailsim.sim.memory_path import server_memory
+from sailsim.sim.jobs import Job, StepJobs, Units, equal_jobs
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.step_parts import StepParts, has_codes
-from sailsim.sim.system import System
+from sailsim.sim.system import AcceleratorSection, System
 from sailsim.sim.tables import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.graph import Op
@@ -256,14 +254,9 @@ class CacheUnits(Units):
         self.job = cache(partial(cache_job, section, system.llc.slices.whole))
         """Of a `Request`; timed once for equal ones."""
 
-    def product(self, product: Product) -> Job:
-        """A product of whole numbers by itself, its weights packed."""
-        k, n, batch, wbits, abits, group = product
-        return self.job(Request(k, n, batch, wbits, abits, group, k * ceil(n * wbits / 8)))
-
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> AlikeJobs:
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
         """The products of a step."""
-        return AlikeJobs(lambda op: self.job(request_of(op, point.abits)), len(parts.inputs(point.seed)))
+        return equal_jobs(lambda op: self.job(request_of(op, point.abits)), len(parts.inputs(point.seed)))
 
     def memory(self, threads: int) -> MemorySystem:
         """Weights come from the server's DRAM, as fast as they are read and the slices' buses take them."""

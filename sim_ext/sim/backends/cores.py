@@ -36,22 +36,21 @@ from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import Backend, Request, StepResult
 from sailsim.sim.fitted import (
     N1,
+    RATE_ROWS,
     UNMEASURED,
     Fitted,
     FittedSet,
     Floats,
-    Prediction,
+    KernelRate,
     Work,
     core_of,
     decode_work,
-    fits_file,
     fitted_constants,
     model_notes,
     overlapped,
+    predicted,
     prompt_work,
-    read_csv,
 )
-from sailsim.sim.host import CpuSheet
 from sailsim.sim.system import System
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.model import ModelSpec
@@ -153,10 +152,30 @@ class Cores(Backend):
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(Software, software),
             instances=None if asked.packed and point.phase == "decode" else 1,
-        ).result(point)
+        )
 
 
 BACKEND = Cores()
+
+
+@dataclass(frozen=True)
+class CpuSheet:
+    """What the formula needs of a machine, SI units; scalars or arrays."""
+
+    clock: Floats
+    read_bandwidth: Floats
+    core_bandwidth: Floats
+    """Bytes/s that one core can have under way: MSHRs * line / latency (Little's law)."""
+
+    @classmethod
+    def of(cls, system: System) -> CpuSheet:
+        """From a system file."""
+        under_way = system.l2.mshrs.value * system.l2.line.value
+        return cls(
+            clock=np.asarray(system.cores.clock.si, dtype=float),
+            read_bandwidth=np.asarray(system.memory.read_bandwidth.si, dtype=float),
+            core_bandwidth=np.asarray(under_way / system.memory.latency.si, dtype=float),
+        )
 
 
 @dataclass(frozen=True)
@@ -290,7 +309,7 @@ def predict_cores(
     software: Software = "llama.cpp",
     cache: Cache = "separate",
     instances: int | None = 1,
-) -> Prediction:
+) -> StepResult:
     """A step of token generation with ``batch`` sequences of ``context`` tokens, or of processing ``batch``
     prompts of ``prompt`` tokens, whose seconds are those to the first token.
 
@@ -304,8 +323,8 @@ def predict_cores(
     the software does not multiply on that core, and prompts where none were measured.
     """
     test, unified = "decode" if prompt is None else "prompt", prompt is None and cache == "unified"
-    _check_instances(instances, threads, batch, prompt, software)
-    _check(system, threads, software, cache)
+    if problem := _problem(system, threads, batch, prompt, software, cache, instances):
+        raise SailsimError(problem)
     core, machine = core_of(system), CpuSheet.of(system)
     c, rate = constants(software, fmt, prompts=prompt is not None, core=core)
     vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
@@ -362,36 +381,36 @@ def predict_cores(
         )
     notes += [*model_notes(model, rows), *([SEVERAL_PROMPTS] if prompt is not None and batch > 1 else [])]
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else work_of(1).kv_bytes)
-    return Prediction.of(float(rows), parts, factors, read, notes, count)
+    return predicted(rows, parts, factors, read, notes, count)
 
 
-def _check_instances(
-    instances: int | None, threads: int, batch: int, prompt: int | None, software: str
-) -> None:
-    """Raise SailsimError for prompts where none were measured, and for more instances than have work."""
-    problem = None if prompt is None else without_prompts(software)
-    if problem is not None:
-        raise SailsimError(problem)
+def _problem(
+    system: System,
+    threads: int,
+    batch: int,
+    prompt: int | None,
+    software: str,
+    cache: str,
+    instances: int | None,
+) -> str | None:
+    """Why there is no such step: prompts where none were measured, more instances than have work, and what
+    no step has."""
+    cores, most = system.cores.count.whole, max(1, min(batch, threads))
+    if prompt is not None and (unmeasured := without_prompts(software)):
+        return unmeasured
     if prompt is not None and instances != 1:
-        raise SailsimError(f"instances is {instances or 'best'}, allowed with a prompt is 1")
-    most = max(1, min(batch, threads))
+        return f"instances is {instances or 'best'}, allowed with a prompt is 1"
     if instances is not None and not 1 <= instances <= most:
-        raise SailsimError(
-            f"instances is {instances}, allowed is 1..{most}, a sequence and a thread for each"
-        )
-
-
-def _check(system: System, threads: int, software: str, cache: str) -> None:
-    """Raise SailsimError for what no step has."""
-    cores = system.cores.count.whole
+        return f"instances is {instances}, allowed is 1..{most}, a sequence and a thread for each"
     if not 1 <= threads <= cores:
-        raise SailsimError(f"threads is {threads}, allowed is 1..{cores}, the cores of {system.name}")
+        return f"threads is {threads}, allowed is 1..{cores}, the cores of {system.name}"
     if software not in SOFTWARE:
-        raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}")
+        return f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}"
     if cache not in CACHES:
-        raise SailsimError(f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}")
+        return f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}"
     if cache != "separate" and software in SIMULATED:
-        raise SailsimError(f"cache is {cache!r}, allowed for {SOFTWARE[software]} is 'separate'")
+        return f"cache is {cache!r}, allowed for {SOFTWARE[software]} is 'separate'"
+    return None
 
 
 def without_prompts(software: str) -> str | None:
@@ -456,34 +475,10 @@ def _core_notes(core: str, software: Software) -> Iterator[str]:
 
 
 # ---- Rates of kernels -------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class KernelRate:
-    """Speed of a format's kernel relative to its software's anchor, and how that is known.
-
-    The anchor is the fitted four-bit kernel, of T-MAC a look-up a weight. ``kind`` "fitted": measured, or a
-    measured rate times a ratio of kernels (``how`` names the ratio); "assumed" otherwise.
-    """
-
-    relative: float
-    low: float
-    high: float
-    kind: str
-    note: str
-    source: str
-    how: str = ""
-
-    def times(self, factor: float) -> KernelRate:
-        """The same rate relative to another anchor."""
-        return replace(self, relative=self.relative * factor, low=self.low * factor, high=self.high * factor)
-
-
-_RATE_ROWS = read_csv(fits_file("kernel_rates.csv").read_text("utf-8"))
-
-
 def lut_bits() -> Mapping[str, int]:
     """Look-ups that a weight of a format takes where tables multiply it; formats without tables are not in
     it."""
-    return {row["format"]: int(row["lut_bits"]) for row in _RATE_ROWS if row["lut_bits"]}
+    return {row["format"]: int(row["lut_bits"]) for row in RATE_ROWS if row["lut_bits"]}
 
 
 def without_tables(fmt: WeightFormat) -> str | None:
@@ -501,42 +496,13 @@ def without_kernels(fmt: WeightFormat) -> str | None:
     return f"weights are {without[0]}; allowed for this project's kernels are codes of 1 to 8 bits."
 
 
-def kernel_rates(fitted_by: Fitted | None = None) -> Mapping[str, KernelRate]:
-    """The table `kernel_rates.csv` for llama.cpp, by format; fitted rates as the shipped fits have them, or
-    others."""
-    fitted = fitted_by or fitted_constants()
-    if not fitted.rates:
-        fitted.rates.update(_kernel_rates(fitted))
-    return fitted.rates
-
-
-def _kernel_rates(fitted: Fitted) -> Mapping[str, KernelRate]:
-    llama = fitted.software("llama.cpp").constants
-    anchor = float(llama["kernel_rate_q4_k_m"].value)
-    rates = {}
-    for row in _RATE_ROWS:
-        how = ""
-        if row["gem5"]:
-            how = f"the ratio of {row['gem5']} to q4_1 in gem5"
-        elif row["over"]:
-            how = f"the ratio of q2_k to {row['over']} on a Cortex-A76"
-        if how:
-            own = llama[f"kernel_rate_{row['format']}"]
-            relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
-        else:
-            relative, low, high = (float(row[key]) for key in ("relative_rate", "low", "high"))
-        rates[row["format"]] = KernelRate(relative, low, high, row["kind"], row["note"], row["source"], how)
-    return rates
-
-
 def format_key(fmt: TensorFormat) -> str:
     """The row of `kernel_rates.csv` that a tensor's format uses: its type, or its width for uniform codes."""
-    if fmt.name in kernel_rates():
+    rates = fitted_constants().kernel_rates
+    if fmt.name in rates:
         return fmt.name
     if fmt.wbits is None:
-        raise SailsimError(
-            f"format {fmt.name} has no kernel rate, allowed is one of {', '.join(kernel_rates())}"
-        )
+        raise SailsimError(f"format {fmt.name} has no kernel rate, allowed is one of {', '.join(rates)}")
     return f"w{fmt.wbits}"
 
 
@@ -554,7 +520,7 @@ def rate_of(
     known of on that core.
     """
     fitted = fitted_by or fitted_constants()
-    rates = kernel_rates(fitted)
+    rates = fitted.kernel_rates
     own = fitted.software("llama.cpp", core).constants["kernel_rate_q4_k_m"]
     match software:
         case "ampere":

@@ -14,16 +14,13 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
-from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
-from sailsim.sim.accelerator import AcceleratorSection
+from sailsim.sim.dram import MemorySystem, server_memory
 from sailsim.sim.engine import Accelerator, Stored
-from sailsim.sim.jobs import AlikeJobs, Job, Product, Units
-from sailsim.sim.memory_path import server_memory
+from sailsim.sim.jobs import Job, StepJobs, Units, equal_jobs
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.step_parts import StepParts
-from sailsim.sim.system import System
+from sailsim.sim.system import AcceleratorSection, System
 from sailsim.sim.tables import Bandwidth
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import WeightFormat
@@ -213,19 +210,9 @@ class BankUnits(Units):
         """Of a `Request`; timed once for equal ones."""
         self.cores_convert = section.sums.value == "cores"
 
-    def product(self, product: Product) -> Job:
-        """A product of the multipliers' numbers by itself."""
-        element = self._section.element.whole
-        if (product.wbits, product.abits, product.group_size) != (element, element, 0):
-            raise SailsimError(
-                f"a product of {product.wbits}-bit weights and {product.abits}-bit inputs in groups of "
-                f"{product.group_size} is asked for; allowed are {element} bits for both, and groups of 0."
-            )
-        return self.job(Request(product.k, product.n, product.batch))
-
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> AlikeJobs:
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
         """The products of a step."""
-        return AlikeJobs(lambda op: self.job(Request(op.k, op.n, op.batch)), len(parts.inputs(point.seed)))
+        return equal_jobs(lambda op: self.job(Request(op.k, op.n, op.batch)), len(parts.inputs(point.seed)))
 
     def memory(self, threads: int) -> MemorySystem:
         """The server's DRAM is the cores' alone."""

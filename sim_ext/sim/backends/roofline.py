@@ -34,7 +34,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from math import exp, log
 from statistics import fmean
 from typing import Literal, cast
@@ -50,12 +49,12 @@ from sailsim.sim.fitted import (
     UNMEASURED,
     Fitted,
     Floats,
-    Prediction,
     Work,
     decode_work,
     fitted_constants,
     model_notes,
     overlapped,
+    predicted,
     prompt_work,
 )
 from sailsim.sim.system import Gpu
@@ -114,7 +113,7 @@ class Roofline(Backend):
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(GpuSoftware, asked.software),
-        ).result(point)
+        )
 
 
 BACKEND = Roofline()
@@ -230,7 +229,6 @@ def prompts_seconds(
 
 
 # ---- Constants of a card ----------------------------------------------------------------------------------
-@cache  # every constant of every card that a file leaves out
 def measured_on(name: str) -> Mapping[str, Quantity]:
     """A constant of `CardKernels` by the shipped cards that it was measured on."""
     known = {card: getattr(load_card(card).kernels, name) for card in card_names()}
@@ -364,7 +362,7 @@ def predict_card(
     *,
     prompt: int | None = None,
     software: GpuSoftware = "llama.cpp",
-) -> Prediction:
+) -> StepResult:
     """A step of decoding ``batch`` sequences of ``context`` tokens on one card, or of processing ``batch``
     prompts of ``prompt`` tokens at once, whose seconds are those to the first token.
 
@@ -410,7 +408,7 @@ def predict_card(
         if not sixteen_bit and batch > 1:
             notes.append(_weak(card, model, fmt, batch, context))
     read = float(work.weight_bytes), float(work.kv_bytes)
-    return Prediction.of(batch, parts, factors, read, [*notes, *model_notes(model, batch)])
+    return predicted(batch, parts, factors, read, [*notes, *model_notes(model, batch)])
 
 
 def _weak(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
@@ -490,7 +488,7 @@ def unmeasured(card: Gpu, fmt: WeightFormat, software: GpuSoftware) -> str | Non
 
 def _prompt(
     card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, prompt: int, software: GpuSoftware
-) -> Prediction:
+) -> StepResult:
     """Some prompts at once."""
     problem = unmeasured(card, fmt, software)
     if problem is not None:
@@ -534,12 +532,12 @@ def _prompt(
     parts = step_parts(work, GpuSheet.of(card), c)
     read = float(work.weight_bytes), float(work.kv_bytes)
     factors = band.widened(slower, faster)
-    return Prediction.of(rows, parts, factors, read, [*notes, *model_notes(model, rows)])
+    return predicted(rows, parts, factors, read, [*notes, *model_notes(model, rows)])
 
 
 def predict_requests(
     card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, prompt: int, generated: int
-) -> Prediction:
+) -> StepResult:
     """A step of ``batch`` requests under way, each of ``prompt`` and ``generated`` tokens, 16-bit weights.
 
     The part ``prompts`` is what others' prompts take of a step. Raises SailsimError for other weights, for
@@ -557,12 +555,14 @@ def predict_requests(
     waits = float(prompts_seconds(*size, macs, share, GpuSheet.of(card)))
     seconds = step.step_s + waits
     rate = batch / seconds
+    assert step.low is not None
+    assert step.high is not None
     return replace(
         step,
         step_s=seconds,
         low=rate * (step.low / step.tokens_per_s),
         high=rate * (step.high / step.tokens_per_s),
-        parts={**step.parts, "prompts": waits},
+        breakdown={**step.breakdown, "prompts": waits},
         notes=(
             *step.notes,
             f"Prompts of {prompt} tokens take {waits / seconds:.0%} of the time between tokens.",

@@ -3,7 +3,7 @@
 Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's activations decide how long.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -11,18 +11,16 @@ from typing import Any
 
 from sailsim.base.stamp import stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.activity import ACTIVITY
+from sailsim.sim.dram import MemorySystem, memory
 from sailsim.sim.engine import Accelerator, EnergyShape
-from sailsim.sim.jobs import HeadJobs, Jobs, JobsOfHeads, Sharing, Units
-from sailsim.sim.memory_path import memory
+from sailsim.sim.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
 from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.pim import NBWS, PER_TENSOR
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import MemorySystem
 from sailsim.sim.step_parts import StepParts, has_codes
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest, TimedTile
+from sailsim.sim.tiles import ACTIVITY, COUNTS, FastestTiles, PimUnits, Shape, TileRequest
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.graph import Op
 from sailsim.workloads.model import ModelSpec
@@ -57,44 +55,6 @@ def request_of(op: Op, point: Point) -> TileRequest:
     return TileRequest(shape, stored, minimum=fmt.minimum, codebook=codebook)
 
 
-class SailJobs(JobsOfHeads):
-    """The tiles of one step."""
-
-    def __init__(
-        self,
-        units: PimUnits,
-        point: Point,
-        profiles: Mapping[tuple[int, int], Sequence[Profile]],
-        keys: Sequence[Hashable],
-        sharing: Callable[[int], PimUnits],
-    ) -> None:
-        """`sharing` gives units of which so many share a matrix."""
-        self._units, self._point, self._profiles = units, point, profiles
-        self.keys, self._units_of = keys, sharing
-
-    def jobs(self, op: Op, inputs: Sequence[int]) -> Jobs:
-        """The tiles, timed once for equal patterns; the fastest of all NBWs where that is asked."""
-        return self._on(self._units, op, inputs)
-
-    def side_by_side(self, op: Op, inputs: Sequence[int]) -> Jobs:
-        """Matrices of their own inputs, dealt to the slices."""
-        ((one, matrices),) = op.products
-        sharing = Sharing.of(int(matrices), self._units.config.slices)
-        jobs = self._on(self._units_of(sharing.cut), one, inputs)
-        return HeadJobs(jobs, sharing, len(TILE_PHASES))
-
-    def _on(self, units: PimUnits, op: Op, inputs: Sequence[int]) -> Jobs:
-        """The tiles of an operation on some slices."""
-        request = request_of(op, self._point)
-        if request.shape.nbw == PER_TENSOR:
-            return FastestTiles(units.every_nbw(request, partial(self._profiles_of, inputs)))
-        return units.table(request, self._profiles_of(inputs, request.shape))
-
-    def _profiles_of(self, inputs: Sequence[int], shape: Shape) -> list[Profile]:
-        profiles = self._profiles[shape.group_size, shape.nbw]
-        return [profiles[at] for at in inputs]
-
-
 class SailUnits(Units):
     """The PIM units of a machine under a point's choices."""
 
@@ -119,8 +79,9 @@ class SailUnits(Units):
     def __hash__(self) -> int:
         return hash(self._key)
 
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> SailJobs:
-        """The tiles of a step, by the patterns that its inputs have in each size of blocks."""
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
+        """The tiles of a step, by the patterns that its inputs have in each size of blocks, timed once for
+        equal patterns; the fastest of all NBWs where that is asked."""
         assert isinstance(point.nbw, int)
         inputs = parts.inputs(point.seed)
         profiles = {
@@ -133,7 +94,24 @@ class SailUnits(Units):
             keys = [profile.key for each in profiles.values() for profile in each]
         else:
             keys = list(zip(*([profile.key for profile in each] for each in profiles.values()), strict=True))
-        return SailJobs(self._pim, point, profiles, keys, self._of_slices)
+
+        def on(units: PimUnits, op: Op, some: Sequence[int]) -> Jobs:
+            def profiles_of(shape: Shape) -> list[Profile]:
+                every = profiles[shape.group_size, shape.nbw]
+                return [every[at] for at in some]
+
+            request = request_of(op, point)
+            if request.shape.nbw == PER_TENSOR:
+                return FastestTiles(units.every_nbw(request, profiles_of))
+            return units.table(request, profiles_of(request.shape))
+
+        def dealt(op: Op, some: Sequence[int]) -> HeadJobs:
+            """Matrices of their own inputs, dealt to the slices."""
+            ((one, matrices),) = op.products
+            sharing = Sharing.of(int(matrices), self._pim.config.slices)
+            return HeadJobs(on(self._of_slices(sharing.cut), one, some), sharing, len(TILE_PHASES))
+
+        return StepJobs(keys, partial(on, self._pim), dealt)
 
     def _of_slices(self, slices: int) -> PimUnits:
         """Units of which so many share a matrix, while all of them work."""
@@ -148,10 +126,6 @@ class SailUnits(Units):
             )
         return self._sharing[slices]
 
-    def chosen(self, job: TimedTile) -> int:
-        """The NBW of a tile."""
-        return job.nbw
-
     def memory(self, threads: int) -> MemorySystem:
         """DRAM beside the units' own misses and the room in the LLC."""
         if threads not in self._memory:
@@ -160,7 +134,7 @@ class SailUnits(Units):
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """Whose patterns they are, what can make a larger machine slower, and what is left out."""
-        borrowed, config, machine = activations.note(model), self._pim.config, memory(self._system)
+        borrowed, config, machine = activations.note(model), self._pim.config, self.memory(1)
         return [
             *([borrowed] if borrowed else []),
             *(SHARED_K if config.dfms > 1 and config.dfm_split == "k" else []),

@@ -30,15 +30,14 @@ from sailsim.base.input_file import sha256_of
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import Trace, decode_tile, read_trace, write_trace
-from sailsim.sim.dram import Dram, shares
+from sailsim.sim.dram import Dram, memory, memory_paths, shares
+from sailsim.sim.files import on_substrate
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.records import run_or_load
-from sailsim.sim.memory_path import memory, memory_paths
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.substrate import load_substrate, substrate_names
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
-from sailsim.sim.vary import on_substrate
 
 COMMAND = "validate"
 """What the column `command` of these records says."""

@@ -15,6 +15,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_bytes
 from sailsim.base.quantity import is_number
 from sailsim.base.toml_file import MAX_BYTES, parse_toml
+from sailsim.sim.files import Value, chosen_system
 from sailsim.sim.plan.plan import (
     LARGEST_PLAN,
     POINT_FIELDS,
@@ -30,7 +31,6 @@ from sailsim.sim.plan.plan import (
 from sailsim.sim.plan.sample import METHODS, Sample
 from sailsim.sim.point import Point
 from sailsim.sim.substrate import SubstrateChoice
-from sailsim.sim.vary import Value, chosen_system
 from sailsim.workloads.model import model_names
 
 

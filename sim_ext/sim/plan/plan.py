@@ -15,13 +15,11 @@ from typing import Any, get_type_hints
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, is_number
-from sailsim.sim.files import load_system
+from sailsim.sim.files import Value, in_words, leaves, load_system, system_with
 from sailsim.sim.plan.sample import Sample
-from sailsim.sim.point import Point
+from sailsim.sim.point import OPERATION, SUBSTRATE, Point
 from sailsim.sim.ranges import LONGEST, between, check_span, spread, stepped
-from sailsim.sim.set_fields import OPERATION, SUBSTRATE
 from sailsim.sim.substrate import OPERATIONS, SUBSTRATES, parse_cost
-from sailsim.sim.vary import Value, in_words, leaves, system_with
 
 LARGEST_PLAN = 100_000
 """Points of a study, at most."""

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.costs.area import COUNTED, PARTS, AreaConstants, area, overhead_bases
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_system
-from sailsim.sim.vary import vary
+from sailsim.sim.files import load_system, vary
 
 C = AreaConstants.default()
 SYSTEM = load_system("sail-n1")

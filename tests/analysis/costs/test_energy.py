@@ -15,9 +15,9 @@ from sailsim.analysis.costs.energy import (
 )
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.activity import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.files import load_card, load_system
 from sailsim.sim.substrate import load_substrate
+from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT
 
 C = EnergyConstants.default()
 NAMES = [field.name for field in fields(EnergyConstants)]

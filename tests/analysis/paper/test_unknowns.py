@@ -16,9 +16,8 @@ from sailsim.base.quantity import Quantity
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_card, load_system
+from sailsim.sim.files import leaves, load_card, load_system
 from sailsim.sim.fitted import fitted_constants
-from sailsim.sim.vary import leaves
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.load import load_model
 

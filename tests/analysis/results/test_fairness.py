@@ -4,10 +4,9 @@ import pytest
 
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.point import Point
-from sailsim.sim.vary import vary
 from sailsim.workloads.formats import weight_format
 from sailsim.workloads.load import load_model
 

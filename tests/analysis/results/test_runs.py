@@ -21,12 +21,11 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import FASTEST, predict_cores
 from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import card_names, load_card, load_system
+from sailsim.sim.files import card_names, leaves, load_card, load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import RESERVED
 from sailsim.sim.sweep import run_sweep
 from sailsim.sim.tiles import COUNTS
-from sailsim.sim.vary import leaves, vary
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.load import load_model
 
@@ -72,7 +71,7 @@ def test_baselines_are_what_they_say_alone() -> None:
         alone = predict_cores(machine, MODEL, fmt, threads, 2, 64, software=software, instances=instances)
         run = found[name]
         assert (run.tokens_per_s, run.low, run.high) == (alone.tokens_per_s, alone.low, alone.high)
-        assert run.phases == dict(alone.parts)
+        assert run.phases == dict(alone.breakdown)
         assert run.cores == threads
         assert run.notes == alone.notes
     for end, weights, software in (
@@ -124,7 +123,9 @@ def test_every_runner_has_a_first_token_or_a_reason() -> None:
 def test_runners_are_what_they_say_alone() -> None:
     found = {run.runner: run for run in runs(PROMPTS)}
     sail = simulate_step(
-        load_system("sail-n1"), MODEL, Point(model=PROMPTS.model, context=96, batch=2, threads=8).prefilling()
+        load_system("sail-n1"),
+        MODEL,
+        Point(model=PROMPTS.model, phase="prefill", prompt=96, batch=2, threads=8),
     )
     assert found["sail"].step_s == sail.step_s
     card = predict_card(load_card("a10g"), MODEL, uniform_format(4, 128), 2, prompt=96)

@@ -74,19 +74,19 @@ def test_prompts_of_others_are_a_term_of_their_own() -> None:
     card = load_card("l4")
     step = predict_card(card, EIGHT, HALF, 8, 1024 + 128)
     served = predict_requests(card, EIGHT, HALF, 8, 1024, 256)
-    assert "prompts" not in step.parts
-    assert served.step_s == pytest.approx(step.step_s + served.parts["prompts"])
+    assert "prompts" not in step.breakdown
+    assert served.step_s == pytest.approx(step.step_s + served.breakdown["prompts"])
     twice = predict_requests(card, EIGHT, HALF, 16, 1024, 256)
-    assert twice.parts["prompts"] == pytest.approx(2 * served.parts["prompts"])
+    assert twice.breakdown["prompts"] == pytest.approx(2 * served.breakdown["prompts"])
     shorter = predict_requests(card, EIGHT, HALF, 8, 1024, 128)
-    assert shorter.parts["prompts"] == pytest.approx(2 * served.parts["prompts"])
+    assert shorter.breakdown["prompts"] == pytest.approx(2 * served.breakdown["prompts"])
     assert served.low < served.tokens_per_s < served.high
     assert served == predict("l4", EIGHT, HALF, batch=8, requests=(1024, 256))
 
 
 def test_the_share_of_prompts_is_what_the_page_tells() -> None:
     served = predict("l4", EIGHT, HALF, batch=32, requests=(1024, 256))
-    assert round(100 * served.parts["prompts"] / served.step_s) == 19
+    assert round(100 * served.breakdown["prompts"] / served.step_s) == 19
 
 
 @pytest.mark.parametrize(

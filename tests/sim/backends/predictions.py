@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card, predict_requests
 from sailsim.sim.files import load_machine
-from sailsim.sim.fitted import Prediction
 from sailsim.sim.system import Gpu
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.model import ModelSpec
@@ -14,7 +14,7 @@ from sailsim.workloads.model import ModelSpec
 
 def predict(
     machine: str | Path, model: ModelSpec, fmt: WeightFormat, threads: int | None = None, **asked: Any
-) -> Prediction:
+) -> StepResult:
     """`threads`: None uses all cores of a server; a card takes none."""
     found = load_machine(machine)
     if not isinstance(found, Gpu):

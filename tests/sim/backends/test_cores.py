@@ -12,9 +12,9 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import (
     UBATCH,
     Constants,
+    CpuSheet,
     constants,
     format_key,
-    kernel_rates,
     packed_parts,
     packings,
     predict_cores,
@@ -24,7 +24,6 @@ from sailsim.sim.backends.cores import (
 )
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import N1, Work, fitted_constants, overlapped, prompt_work
-from sailsim.sim.host import CpuSheet
 from sailsim.sim.point import Point
 from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
 from sailsim.workloads.graph import decode_step
@@ -81,9 +80,8 @@ def test_overlap_hides_the_shorter(reading, arithmetic, overlap):
 def test_more_threads_never_slow_the_products_and_more_context_never_helps(threads, batch, context):
     few = predict_cores(GRAVITON2, LLAMA, Q4, threads, batch, context)
     more = predict_cores(GRAVITON2, LLAMA, Q4, threads + 1, batch, context)
-    assert (
-        more.parts["weights"] + more.parts["kernels"] <= few.parts["weights"] + few.parts["kernels"] + 1e-12
-    )
+    few_s, more_s = (step.breakdown["weights"] + step.breakdown["kernels"] for step in (few, more))
+    assert more_s <= few_s + 1e-12
     longer = predict_cores(GRAVITON2, LLAMA, Q4, threads, batch, context + 1)
     assert longer.tokens_per_s < few.tokens_per_s
 
@@ -91,7 +89,7 @@ def test_more_threads_never_slow_the_products_and_more_context_never_helps(threa
 @pytest.mark.parametrize("name", format_names())
 def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_assumed(name):
     result = predict_cores(GRAVITON2, LLAMA, weight_format(name), 16)
-    rate = kernel_rates()[format_key(weight_format(name).base)]
+    rate = fitted_constants().kernel_rates[format_key(weight_format(name).base)]
     assert rate.low <= rate.relative <= rate.high
     assert (rate.kind == "assumed") == any("assumed" in note for note in result.notes)
     assert bool(rate.how) == any("of the measured four-bit rate, the ratio" in note for note in result.notes)
@@ -159,7 +157,7 @@ def test_the_choice_is_the_fastest_of_those_that_are_tried():
     assert each[best.instances] == best
     assert best.instances > 1
     assert any(f"{best.instances} instances side by side" in note for note in best.notes)
-    assert sum(best.parts.values()) == pytest.approx(best.step_s)
+    assert sum(best.breakdown.values()) == pytest.approx(best.step_s)
 
 
 def test_the_fork_has_rates_of_its_own_for_prompts():
@@ -171,19 +169,18 @@ def test_the_fork_has_rates_of_its_own_for_prompts():
     one = predict_cores(ALTRA, LLAMA, Q4, 64, prompt=512, software="ampere")
     work = prompt_work(LLAMA, Q4, 512)
     lost = 512 * LLAMA.n_layers * fitted.value("prompt_row_overhead") * 1e-9
-    assert one.parts["synchronisation"] == pytest.approx(
+    assert one.breakdown["synchronisation"] == pytest.approx(
         float(work.operations) * 64 * fitted.value("barrier") * 1e-9 + lost
     )
-    assert one.parts["kernels"] == pytest.approx(
+    assert one.breakdown["kernels"] == pytest.approx(
         float(work.gemv_macs) / (64 * ALTRA.cores.clock.si * fitted.value("prompt_rate_q4_k_4"))
     )
     assert any("measured on an Altra" in note for note in one.notes)
 
 
 def test_a_prompt_reads_the_weights_once_for_every_512_tokens():
-    reads = [
-        predict_cores(GRAVITON2, LLAMA, Q4, 16, prompt=tokens).weight_bytes for tokens in (1, 512, 513, 1025)
-    ]
+    steps = [predict_cores(GRAVITON2, LLAMA, Q4, 16, prompt=tokens) for tokens in (1, 512, 513, 1025)]
+    reads = [step.bytes_by_kind["weights"] for step in steps]
     assert [each / reads[0] for each in reads] == pytest.approx([1, 1, 2, 3], rel=0.002)
 
 
@@ -194,7 +191,7 @@ def test_a_band_holds_the_whole_range_of_an_assumed_kernel():
     _, rate = constants("llama.cpp", fmt)
     assert rate.kind == "assumed"
     assert rate.low < rate.relative < rate.high
-    share = prediction.parts["kernels"] / prediction.step_s
+    share = prediction.breakdown["kernels"] / prediction.step_s
     slow, fast = (1 - share + share * rate.relative / end for end in (rate.low, rate.high))
     assert prediction.low == pytest.approx(prediction.tokens_per_s / slow, rel=0.02)
     assert prediction.high == pytest.approx(prediction.tokens_per_s / fast, rel=0.02)
@@ -210,7 +207,7 @@ def test_rates_of_tables_have_the_range_of_what_was_measured():
     types = ((TENSOR_FORMATS["q4_0"], 0.6), (TENSOR_FORMATS["q8_0"], 0.4))
     _, joined = constants("t-mac", replace(uniform_format(4, 128), shares=types))
     llama = fitted_constants().software("llama.cpp").value("kernel_rate_q4_k_m")
-    eight = kernel_rates()["q8_0"].relative * llama / lut.value
+    eight = fitted_constants().kernel_rates["q8_0"].relative * llama / lut.value
     assert joined.relative == pytest.approx(1 / (0.6 * 4 + 0.4 / eight))
     assert joined.note == "products by type: q4_0 60%, q8_0 40%"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.accelerator import section_models
 from sailsim.sim.backend import load_backend
 from sailsim.sim.files import load_system, system_names
+from sailsim.sim.system import section_models
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("sailsim", "analysis", "sim_ext", "workloads", "lut_gemv", "gem5-configs", "tools")

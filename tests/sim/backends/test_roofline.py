@@ -26,9 +26,8 @@ from sailsim.sim.backends.roofline import (
     taken_over,
     unmeasured,
 )
-from sailsim.sim.files import card_names, load_card, load_machine, system_names
+from sailsim.sim.files import card_names, load_card, load_machine, system_names, vary
 from sailsim.sim.fitted import Work, fitted_constants, prompt_work
-from sailsim.sim.vary import vary
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.graph import decode_step, prefill_step
@@ -181,7 +180,7 @@ def test_requests_wait_for_each_others_prompts():
         prompt = Work.of(MODEL, prefill_step(MODEL, F16, 512), 512)
         macs = float(prompt.gemv_macs + prompt.attention_macs)
         waits = 8 / generated * macs / (BANDS.value("prompt_share_vllm") * 60.5e12)
-        assert found.parts == pytest.approx({**step.parts, "prompts": waits})
+        assert found.breakdown == pytest.approx({**step.breakdown, "prompts": waits})
         assert found.step_s == pytest.approx(step.step_s + waits)
         assert found.tokens_per_s == pytest.approx(8 / found.step_s)
         ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
@@ -197,7 +196,7 @@ def test_requests_wait_for_each_others_prompts():
 def test_what_a_card_does_with_formats_by_their_kind():
     """Of four bits: read at the card's share, few rows no slower than 16; others at less and row by row."""
     card = load_card("l4")
-    kernels = {fmt.name: predict_card(card, MODEL, fmt, 8).parts["kernels"] for fmt in (Q4, Q2)}
+    kernels = {fmt.name: predict_card(card, MODEL, fmt, 8).breakdown["kernels"] for fmt in (Q4, Q2)}
     step = Work.of(MODEL, decode_step(MODEL, Q4, 8, 64), 8)
     macs = float(step.gemv_macs + step.attention_macs)
     # L4: 30.3 / 2 * 4 TMAC/s of dot products; 102.309 MACs a cycle of 58 SMs at 2.04 GHz.
@@ -208,10 +207,10 @@ def test_what_a_card_does_with_formats_by_their_kind():
     for fmt, share in ((Q4, 0.898789), (Q2, 0.898789 * BANDS.value("other_formats"))):
         found = predict_card(card, MODEL, fmt)
         read = float(Work.of(MODEL, decode_step(MODEL, fmt, 1, 64), 1).weight_bytes)
-        assert found.parts["weights"] == pytest.approx(read / (share * 300e9))
+        assert found.breakdown["weights"] == pytest.approx(read / (share * 300e9))
         assert found.tokens_per_s == pytest.approx(1 / found.step_s)
     uniform = predict_card(card, MODEL, uniform_format(4, 128), 8)
-    assert uniform.parts["kernels"] == pytest.approx(kernels["q4_k_m"], rel=0.01)
+    assert uniform.breakdown["kernels"] == pytest.approx(kernels["q4_k_m"], rel=0.01)
 
 
 def test_roofline_is_every_byte_once_or_the_peak():
@@ -233,7 +232,7 @@ def test_launches_are_of_every_layer_in_nanoseconds():
     ):
         found = predict_card(card, LLAMA, fmt, software=software)
         row = 0.0 if name == "layer_overhead" else gpu.value(name.replace("layer", "row"))
-        assert found.parts["launches"] == pytest.approx((layers * gpu.value(name) + row) * 1e-9)
+        assert found.breakdown["launches"] == pytest.approx((layers * gpu.value(name) + row) * 1e-9)
         assert 1e-4 < found.step_s < 1
 
 

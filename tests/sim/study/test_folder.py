@@ -18,12 +18,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import RESERVED, Store
 from sailsim.sim.study.run import TRIES, run_study
 from sailsim.sim.study.tasks import Task
-from sailsim.sim.sweep import run_sweep
+from sailsim.sim.sweep import point_key, run_sweep
 
 from ...examples import examples
 from ...small_disk import small_disk_of
@@ -96,7 +95,7 @@ def test_results_of_other_code_and_inputs_are_kept_apart(tmp_path, monkeypatch):
     run_sweep(POINTS, double, tmp_path, progress=False)
     run_sweep(POINTS[:1], partial(double), tmp_path, progress=False, inputs="of one more")
     assert len(Store(tmp_path).frame()) == 1
-    for module in ("keys", "study.run"):
+    for module in ("sweep", "study.run"):
         monkeypatch.setattr(f"sailsim.sim.{module}.code_version", lambda: "next version 16")
     store = run_sweep(POINTS[:2], double, tmp_path, progress=False)
     assert len(evaluated) == len(POINTS) + 3
@@ -317,7 +316,7 @@ def test_a_clock_that_goes_back_changes_no_answer(tmp_path, monkeypatch):
     times = iter(f"2026-01-{day:02d}" for day in range(28, 0, -1))
     monkeypatch.setattr("sailsim.sim.study.tasks.now", lambda: next(times))
     run_sweep(POINTS[:2], double, tmp_path, progress=False)
-    monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "mended")
+    monkeypatch.setattr("sailsim.sim.sweep.code_version", lambda: "mended")
     frame = run_sweep(POINTS[:2], refuse_wide, tmp_path, progress=False).frame()
     assert list(frame["finished_at"]) == sorted(frame["finished_at"], reverse=True)
     assert list(frame["key"]) == Store(tmp_path).asked()
