@@ -250,6 +250,11 @@ class Weights:
     order: npt.NDArray[Any] | None = None
     """The input that each row of codes is of, where that is not the row's own."""
 
+    @property
+    def factors(self) -> list[npt.NDArray[np.float16]]:
+        """The scales, and the minima where there are some."""
+        return [self.scales] if self.minima is None else [self.scales, self.minima]
+
     def columns(self, start: int, stop: int) -> Weights:
         """The weights of the outputs ``start`` to ``stop - 1``."""
         return self.taken(slice(start, stop))
