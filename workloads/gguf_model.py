@@ -428,7 +428,10 @@ def open_gguf(path: str | Path) -> GgufModel:
     folder or a shape that ships, neither of whose weights anybody reads.
     """
     if Path(path).is_dir():
-        raise _unread_folder(path)
+        raise SailsimError(
+            f"model folder {path}: only its headers are read, not its weights; allowed here is a GGUF file, "
+            "or a model without weights."
+        )
     if str(path) in model_names() and not Path(path).exists():
         raise SailsimError(
             f"model {path}: it ships as shapes, without weights; allowed here is the path of a GGUF file."
@@ -443,19 +446,8 @@ def stored_model(name_or_path: str | Path) -> GgufModel | None:
 
     Raises SailsimError for a folder, too, whose weights nobody reads.
     """
-    path = Path(name_or_path)
-    if not has_own_formats(name_or_path):
-        return None
-    if path.is_dir():
-        raise _unread_folder(path)
-    return open_gguf(path) if path.exists() else None
-
-
-def _unread_folder(path: str | Path) -> SailsimError:
-    return SailsimError(
-        f"model folder {path}: only its headers are read, not its weights; allowed here is a GGUF file, or "
-        "a model without weights."
-    )
+    there = has_own_formats(name_or_path) and Path(name_or_path).exists()
+    return open_gguf(name_or_path) if there else None
 
 
 def _require_whole(file: GgufFile) -> None:

@@ -44,7 +44,7 @@ from sailsim.workloads.image_layout import (
 from sailsim.workloads.load import load_model, weight_choice
 from sailsim.workloads.model import Linear, ModelSpec
 from sailsim.workloads.safetensors_file import DTYPES, safe_tensors
-from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
+from sailsim.workloads.weights import Weights, WeightSource, weight_source
 
 VERSION = "2"
 HEAD_DIM_MAX = 512
@@ -356,7 +356,7 @@ def _stored_as(linear: Linear, spec: ModelSpec) -> Linear:
 
 
 def _source(file: GgufModel | None, linear: Linear, fmt: TensorFormat, seed: int) -> WeightSource:
-    source = synthetic_source(linear, fmt, seed) if file is None else file_source(file, linear, fmt)
+    source = weight_source(file, linear, fmt, seed)
     reading(source.code)
     if fmt.group_size % CHUNK:
         raise SailsimError(

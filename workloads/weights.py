@@ -130,8 +130,8 @@ _THIRDS = np.array([1, 3, 9, 27, 81], np.uint8)
 
 
 def _digits(blocks: Bytes) -> Bytes:
-    """TQ1_0's digits of base 3, five a byte, four in a block's last four bytes: of each run of bytes all first
-    ones first.
+    """TQ1_0's digits of base 3, five a byte, four in a block's last four bytes: of each run of bytes all
+    first ones first.
 
     A byte is a fraction of 256: three times what is left of it has the next digit before the point, which is
     how many of a third and two thirds are no more than what is left.
@@ -228,19 +228,51 @@ class WeightSource:
         return self.format.code
 
 
-def file_source(model: GgufModel, linear: Linear, fmt: TensorFormat | None = None) -> WeightSource:
-    """Weights of a layer of a GGUF file, in its own format or in another. Raises SailsimError without codes.
-
-    Stored codes are used where the format is the tensor's own.
-    """
-    name = f"{linear.name}.weight"
+def weight_source(
+    model: GgufModel | FolderModel | None, linear: Linear, fmt: TensorFormat, seed: int = 0
+) -> WeightSource:
+    """Weights of a layer in a format: a file's own codes where it has them in it, else codes of its values;
+    seeded ones without a file. Raises SailsimError for a format without codes."""
+    if model is None:
+        return synthetic_source(linear, fmt, seed)
     own = model.format.tensors[linear.name]
-    fmt = fmt or own
-    if fmt == own and own.name in STORED:
-        origin = f"stored {own.name} codes" + (", scales rounded to fp16" if own.name in _INNER else "")
-        return WeightSource(fmt, origin, lambda: _stored(model.file.raw(name), fmt, origin))
+    is_folder = isinstance(model, FolderModel)
+    if fmt == own and (isinstance(own, GroupFormat) if is_folder else own.name in STORED):
+        rounded = _rounded(model, linear, own)
+        origin = f"stored {own.name} codes" + (f", {rounded} rounded to fp16" if rounded else "")
+        return WeightSource(fmt, origin, lambda: _as_stored(model, linear, own, origin))
     origin = f"{fmt.name} codes of {own.name} values"
-    return WeightSource(fmt, origin, lambda: quantized(model.file.dequantize(name).T, fmt, origin))
+    return WeightSource(fmt, origin, lambda: quantized(_values(model, linear, own), fmt, origin))
+
+
+def _rounded(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> str:
+    """Which of a matrix's numbers no fp16 holds as they are stored."""
+    if isinstance(model, GgufModel):
+        return "scales" if own.name in _INNER else ""
+    if own.minimum:
+        return "minima"
+    return "" if model.parts(linear.name)["scales"].dtype == "F16" else "scales"
+
+
+def _as_stored(
+    model: GgufModel | FolderModel, linear: Linear, own: TensorFormat, origin: str = ""
+) -> Weights:
+    """A matrix's own codes."""
+    if isinstance(model, FolderModel):
+        assert isinstance(own, GroupFormat)
+        return _grouped(model, linear, own, origin)
+    return _stored(model.file.raw(f"{linear.name}.weight"), own, origin)
+
+
+def _values(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> npt.NDArray[np.float32]:
+    """What a matrix holds, fp32 (K, N), inputs in their own order."""
+    if isinstance(model, GgufModel):
+        return model.file.dequantize(f"{linear.name}.weight").T
+    if not isinstance(own, GroupFormat):
+        return _floats(model.parts(linear.name)["weight"]).T
+    stored = _as_stored(model, linear, own)
+    values = stored.values()
+    return values if stored.order is None else values[np.argsort(stored.order)]
 
 
 def synthetic_source(linear: Linear, fmt: TensorFormat, seed: int) -> WeightSource:
@@ -333,37 +365,6 @@ AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 """Which of eight neighbouring columns each code of a word is of, lowest bits first."""
 
 Codes = npt.NDArray[np.uint8]
-
-
-def folder_source(model: FolderModel, linear: Linear, fmt: TensorFormat | None = None) -> WeightSource:
-    """Weights of a layer of a folder, in its own format or in another. Raises SailsimError without codes.
-
-    Codes of GPTQ and AWQ are used as they are stored where the format is the matrix's own.
-    """
-    own = model.format.tensors[linear.name]
-    fmt = fmt or own
-    if fmt == own and isinstance(own, GroupFormat):
-        parts = model.parts(linear.name)
-        rounded = own.minimum or parts["scales"].dtype != "F16"
-        origin = f"stored {own.name} codes" + (
-            f", {'minima' if own.minimum else 'scales'} rounded to fp16" if rounded else ""
-        )
-        return WeightSource(fmt, origin, lambda: _grouped(model, linear, own, origin))
-    origin = f"{fmt.name} codes of {own.name} values"
-    return WeightSource(fmt, origin, lambda: quantized(_values(model, linear, own), fmt, origin))
-
-
-def _values(model: FolderModel, linear: Linear, own: TensorFormat) -> npt.NDArray[np.float32]:
-    """What a matrix holds, fp32 (K, N), inputs in their own order."""
-    if isinstance(own, GroupFormat):
-        stored = _grouped(model, linear, own, "")
-        values = stored.values()
-        if stored.order is None:
-            return values
-        restored = np.empty_like(values)
-        restored[stored.order] = values
-        return restored
-    return _floats(model.parts(linear.name)["weight"]).T
 
 
 def _floats(tensor: SafeTensor) -> npt.NDArray[np.float32]:
