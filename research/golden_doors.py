@@ -78,7 +78,11 @@ Answer = Mapping[str, Any]
 
 def files() -> dict[str, str]:
     """The files that words of golden.toml stand for; two are written here."""
-    made = {"@gguf": GGUF, "@policy": str(FILES / "mixed.toml"), "@synthetic": str(FILES / "synthetic.npz")}
+    made = {
+        "@gguf": GGUF,
+        "@policy": str(FILES / "mixed.toml"),
+        "@synthetic": str(FILES / "synthetic.safetensors"),
+    }
     if not Path(made["@policy"]).exists():
         Path(made["@policy"]).write_text(POLICY)
         shipped, draw = Activations.load(), Draw("capture")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, get_type_hints
+from typing import BinaryIO, NamedTuple, get_type_hints
 from zlib import crc32
 
 import numpy as np
@@ -43,7 +43,7 @@ from sailsim.workloads.image_layout import (
 )
 from sailsim.workloads.load import load_model, weight_choice
 from sailsim.workloads.model import Linear, ModelSpec
-from sailsim.workloads.safetensors_file import DTYPES, safe_tensors
+from sailsim.workloads.safetensors_file import DTYPES, safe_header, safe_metadata, safe_tensors
 from sailsim.workloads.weights import Weights, WeightSource, weight_source
 
 VERSION = "2"
@@ -124,8 +124,8 @@ def _matrices(dimensions: Dimensions, records: Records) -> dict[str, tuple[Shape
     }
 
 
-def _entries(dimensions: Dimensions, records: Records) -> dict[str, dict[str, Any]]:
-    """What the file's JSON says of its tensors, by name, in their order."""
+def _tensors(dimensions: Dimensions, records: Records) -> dict[str, tuple[str, list[int]]]:
+    """Types and shapes of the file's tensors by name, in their order."""
     tensors: dict[str, tuple[str, list[int]]] = {
         "image": ("U32", [HEAD.itemsize // 4]),
         "matrices": ("U32", [len(records), MATRIX.itemsize // 4]),
@@ -134,12 +134,7 @@ def _entries(dimensions: Dimensions, records: Records) -> dict[str, dict[str, An
     for name, (shape, record) in _matrices(dimensions, records).items():
         for layout in _layouts(record):
             tensors[f"{name}.{layout}"] = ("U8", [aligned(shape.bytes(layout))])
-    entries, at = {}, 0
-    for name, (dtype, sizes) in tensors.items():
-        end = at + prod(sizes) * DTYPES[dtype]
-        entries[name] = {"dtype": dtype, "shape": sizes, "data_offsets": [at, end]}
-        at = end
-    return entries
+    return tensors
 
 
 class Image:
@@ -153,8 +148,7 @@ class Image:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.tensors = safe_tensors(Path(path))
         self.data: Bytes = np.memmap(path, np.uint8, mode="r")
-        start = 8 + int.from_bytes(self.data[:8].tobytes(), "little")
-        self.about = json.loads(json.loads(self.data[8:start].tobytes())["__metadata__"]["about"])
+        self.about = safe_metadata(Path(path), "about")
         (head,) = self.bytes_of("image").view(HEAD)
         self.dimensions = Dimensions(*(head[name].item() for name in Dimensions._fields))
         self.matrices = _matrices(self.dimensions, self.bytes_of("matrices").view(MATRIX))
@@ -220,8 +214,8 @@ class ImagePlan:
     @property
     def bytes(self) -> int:
         """How large the image will be, its header aside."""
-        *_, last = _entries(self.dimensions, self.records).values()
-        return int(last["data_offsets"][1])
+        tensors = _tensors(self.dimensions, self.records).values()
+        return sum(prod(sizes) * DTYPES[dtype] for dtype, sizes in tensors)
 
     @property
     def about(self) -> dict[str, object]:
@@ -256,10 +250,7 @@ class ImagePlan:
     def _write(self, file: BinaryIO, progress: bool) -> None:
         records, norms = self.records, _norms(self)
         metadata = {"sailsim_image": VERSION, "about": json.dumps(self.about)}
-        table = {"__metadata__": metadata, **_entries(self.dimensions, records)}
-        text = json.dumps(table, separators=(",", ":")).encode()
-        text = text.ljust(aligned(8 + len(text)) - 8)
-        text = len(text).to_bytes(8, "little") + text
+        text = safe_header(_tensors(self.dimensions, records), metadata)
         file.write(text + bytes(HEAD.itemsize + records.nbytes) + norms)
         of_matrices = list(_matrices(self.dimensions, records).items())
         for name, (shape, record) in followed(of_matrices, "matrices", progress):

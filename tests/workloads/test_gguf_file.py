@@ -202,7 +202,7 @@ def test_every_reader_refuses_a_scale_that_is_no_number(tmp_path, monkeypatch, w
     for command in (
         ["trace", "--model", "m.gguf", "--out", "t.trace"],
         ["trace", "--model", "m.gguf", "--out", "t.trace", "--weights", "8g32"],
-        ["activations", "--model", "m.gguf", "--out", "a.npz", "--tokens", "1,2,3"],
+        ["activations", "--model", "m.gguf", "--out", "a.safetensors", "--tokens", "1,2,3"],
         ["quality", "m.gguf", "--chunks", "2", "--length", "8", "--text", "text.txt", "--out", "q"],
     ):
         result = CliRunner().invoke(main, command)
@@ -212,7 +212,7 @@ def test_every_reader_refuses_a_scale_that_is_no_number(tmp_path, monkeypatch, w
             "m.gguf: a scale of blk.1.ffn_down.weight is 'no number in block 5 of q4_0'; allowed" in sentence
         ), command
         assert "Traceback" not in result.stderr
-    assert not {path.name for path in Path().iterdir()} & {"t.trace", "a.npz"}
+    assert not {path.name for path in Path().iterdir()} & {"t.trace", "a.safetensors"}
 
 
 @examples(30)
