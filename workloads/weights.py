@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -94,11 +95,13 @@ def _planes(packed: Bytes, run: int, bits: int, count: int) -> Bytes:
 
 def _parts(blocks: Bytes, fmt: TensorFormat) -> list[npt.NDArray[Any]]:
     """Codes, scales and, where the format has them, minima; all axes but the last are those of the blocks."""
-    layout, codes, low = BLOCKS[fmt.name], None, 0
+    layout, low = BLOCKS[fmt.name], 0
+    planes: list[Bytes] = []
     for at, bits, run in layout.codes:
         stored = blocks[..., at : at + fmt.block * bits // 8]
-        plane = _planes(stored, run, bits, 8 // bits) << np.uint8(low)
-        codes, low = plane if codes is None else codes | plane, low + bits
+        planes.append(_planes(stored, run, bits, 8 // bits) << np.uint8(low))
+        low += bits
+    codes = reduce(np.bitwise_or, planes) if planes else _digits(blocks)
     if fmt.name == "mxfp4":  # the codes mean twice their value, so a byte e is 2**(e - 128)
         return [codes, np.ldexp(np.float32(1), blocks[..., :1].astype(np.int32) - 128)]
     numbers = [np.ascontiguousarray(blocks[..., at : at + 2]).view("<f2") for at in layout.fp16]
@@ -106,7 +109,7 @@ def _parts(blocks: Bytes, fmt: TensorFormat) -> list[npt.NDArray[Any]]:
     if fmt.name in _INNER:
         scales, minima = _INNER[fmt.name](blocks)
         factors = [factors[0] * scales, *(-each * minima for each in factors[1:])]
-    return [_digits(blocks) if codes is None else codes, *factors]
+    return [codes, *factors]
 
 
 def _less_32(low: Bytes, high: Bytes) -> tuple[Floats, Any]:
