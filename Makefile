@@ -71,8 +71,8 @@ $(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
 
 sim: $(VENV)/.installed
 	$(if $(GEM5),@$(SAILSIM) gem5 machine --check --gem5 '$(GEM5)')
-	@test -e $(OUT)/activations.npz || { mkdir -p $(OUT) && $(SAILSIM) activations --out $(OUT)/activations.npz; }
-	$(SAILSIM) sweep --preset paper --activations $(OUT)/activations.npz --out $(OUT) --jobs $(JOBS)
+	@test -e $(OUT)/activations.safetensors || { mkdir -p $(OUT) && $(SAILSIM) activations --out $(OUT)/activations.safetensors; }
+	$(SAILSIM) sweep --preset paper --activations $(OUT)/activations.safetensors --out $(OUT) --jobs $(JOBS)
 	@failed=0; $(if $(GEM5),$(GEM5_TILES) || failed=$$?; $(GEM5_TOKENS) || failed=$$?;) \
 	$(ANSWERS) > $(OUT)/.answers; \
 	if test -e $(OUT)/report.html && test -e $(OUT)/figures/speedup.png && cmp -s $(OUT)/.answers $(OUT)/.shown \
@@ -88,7 +88,7 @@ SHOWN_FROM = $(VENV)/.installed sailsim lut_gemv workloads sim_ext/sim analysis
 # What fails or takes too long on gem5 is missing in the figures, and the same command tries it again.
 # A slice's share of a matrix is drawn group by group, which a gem5 without tracing cannot print.
 GEM5_TILES = $(SAILSIM) gem5 validate --gem5 '$(GEM5)' --tiles 60 --out $(OUT)/gem5 --timeout 300 && \
-  $(SAILSIM) trace --model llama-2-7b --layers 0:1 --tensors blk.0.attn_q --slices 32 --activations $(OUT)/activations.npz \
+  $(SAILSIM) trace --model llama-2-7b --layers 0:1 --tensors blk.0.attn_q --slices 32 --activations $(OUT)/activations.safetensors \
   --out $(OUT)/gem5/attn_q.trace && \
   { $(SAILSIM) gem5 replay $(OUT)/gem5/attn_q.trace --timeline 0 --gem5 '$(GEM5)' --out $(OUT)/gem5 --timeout 300 || true; }
 # A step of a small model's first block and head, on cores and on units, by bits: the programs need a compiler.

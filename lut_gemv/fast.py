@@ -58,7 +58,11 @@ def lut_gemv(
     Raises:
         SailsimError: on a wrong dtype or shape, a value outside its width, or a sum that could wrap.
     """
-    return _looked_up(x, w, abits, signed, code, nbw, group_size, threads, blocks=False)
+    blocks = lut_gemv_blocks(
+        x, w, abits=abits, signed=signed, code=code, nbw=nbw, group_size=group_size, threads=threads
+    )
+    sums: NDArray[np.int64] = blocks.sum(axis=0)
+    return sums
 
 
 def lut_gemv_blocks(
@@ -73,27 +77,13 @@ def lut_gemv_blocks(
     threads: int = 1,
 ) -> NDArray[np.int64]:
     """The accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them."""
-    return _looked_up(x, w, abits, signed, code, nbw, group_size, threads, blocks=True)
-
-
-def _looked_up(
-    x: NDArray[Any],
-    w: NDArray[Any],
-    abits: int,
-    signed: bool,
-    code: WeightCode,
-    nbw: int,
-    group_size: int,
-    threads: int,
-    blocks: bool,
-) -> NDArray[np.int64]:
     check_between("threads", threads, 1, THREADS_MAX)
     x = checked_activations(x, abits, signed, nbw, group_size)
     w = checked_weights(w, code)
     check_equal_k(x.shape[1], len(w))
     check_accumulator(code, abits, signed, x.shape[1], ACCUMULATOR_BITS)
     packed = _core.PackedWeights(w, code.wbits, code.values)
-    sums: NDArray[np.int64] = _core.lut_gemv(x, packed, abits, signed, nbw, group_size, threads, blocks)
+    sums: NDArray[np.int64] = _core.lut_gemv(x, packed, abits, signed, nbw, group_size, threads, True)
     return sums
 
 

@@ -176,15 +176,11 @@ def write_trace(
         ).encode()
         if len(text) > JSON_BYTES_MAX:
             raise SailsimError(f"the trace's JSON part has {len(text)} bytes; allowed is {JSON_BYTES_MAX}.")
-        header = np.zeros((), FILE_HEADER)
-        header["magic"], header["version"], header["abi_version"] = MAGIC, FORMAT_VERSION, ABI_VERSION
-        header["base"], header["image_bytes"] = BASE, image.size + work_bytes
-        header["image_offset"], header["stored_bytes"] = IMAGE_OFFSET, image.size
-        header["descriptor_offset"] = IMAGE_OFFSET + image.size
-        header["descriptor_count"] = len(descriptors)
-        header["expected_offset"] = header["descriptor_offset"] + descriptors.nbytes
-        header["json_offset"] = header["expected_offset"] + 8 * len(descriptors)
-        header["json_bytes"] = len(text)
+        ends = IMAGE_OFFSET + np.cumsum([image.size, descriptors.nbytes, 8 * len(descriptors)])
+        sizes = (BASE, image.size + work_bytes, IMAGE_OFFSET, image.size, ends[0], len(descriptors))
+        header = np.array(
+            (MAGIC, FORMAT_VERSION, ABI_VERSION, *sizes, ends[1], ends[2], len(text), b""), FILE_HEADER
+        )
         file.write(descriptors.tobytes())
         file.write(np.array(expected, "<u8").tobytes())
         file.write(text)

@@ -26,7 +26,7 @@ from sailsim.lut_gemv.reference import block_sums, scale_blocks
 from sailsim.workloads.formats import FLOATS, TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model import Linear, Role
-from sailsim.workloads.weights import Weights, file_source
+from sailsim.workloads.weights import Weights, weight_source
 
 Floats = npt.NDArray[np.float32]
 Observer = Callable[[Role, int, Floats], None]
@@ -66,18 +66,29 @@ def attention(q: Floats, k: Floats, v: Floats) -> Floats:
     q (texts, tokens, heads, head_dim), the last tokens of those of k and v. As q. One text at a
     time: its scores stay in a cache.
     """
+
+    def mixed(q: Floats, keys: Floats, values: Floats, hidden: npt.NDArray[np.bool_]) -> Floats:
+        scores = q @ keys.T / np.float32(np.sqrt(q.shape[-1]))
+        scores[hidden] = -np.inf
+        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        return np.asarray(scores @ values / scores.sum(axis=-1, keepdims=True))
+
+    return _by_head(q, k, v, lambda head: head, mixed)
+
+
+def _by_head(
+    q: Floats, k: Floats, v: Floats, read: Callable[[Floats], Any], mixed: Callable[..., Floats]
+) -> Floats:
+    """Attention head by head: ``mixed`` of a head's queries, of keys and values as ``read`` gives them, once
+    for all heads that share them, and of which keys a query does not see."""
     share = q.shape[2] // k.shape[2]
     out = np.empty_like(q)
     hidden = ~np.tri(q.shape[1], k.shape[1], k.shape[1] - q.shape[1], dtype=bool)
-    root = np.float32(np.sqrt(q.shape[-1]))
     for text in range(len(q)):
         for head in range(k.shape[2]):
-            keys, values = k[text, :, head], v[text, :, head]
+            keys, values = read(k[text, :, head]), read(v[text, :, head])
             for of in range(head * share, (head + 1) * share):
-                scores = q[text, :, of] @ keys.T / root
-                scores[hidden] = -np.inf
-                scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-                out[text, :, of] = scores @ values / scores.sum(axis=-1, keepdims=True)
+                out[text, :, of] = mixed(q[text, :, of], keys, values, hidden)
     return out
 
 
@@ -373,7 +384,7 @@ class UnitProducts:
     def _plain(self, linear: Linear, fmt: TensorFormat) -> Weights | _Float:
         """Codes that are the file's own, or the nearest to its values."""
         if fmt.code is not None:
-            return file_source(self.model, linear, fmt).load()
+            return weight_source(self.model, linear, fmt).load()
         values = self.model.file.dequantize(f"{linear.name}.weight")
         if fmt == self.model.format.tensors[linear.name] or fmt.name == "f32":
             return _Float(values)
@@ -439,15 +450,7 @@ class UnitAttention:
 
     def __call__(self, q: Floats, k: Floats, v: Floats) -> Floats:
         """As `decoder.attention`; ``k`` and ``v`` are what the cache gives back, which has their codes."""
-        share = q.shape[2] // k.shape[2]
-        out = np.empty_like(q)
-        hidden = ~np.tri(q.shape[1], k.shape[1], k.shape[1] - q.shape[1], dtype=bool)
-        for text in range(len(q)):
-            for head in range(k.shape[2]):
-                keys, values = (cache_codes(x[text, :, head], self.kv_bits) for x in (k, v))
-                for of in range(head * share, (head + 1) * share):
-                    out[text, :, of] = self._head(q[text, :, of], keys, values, hidden)
-        return out
+        return _by_head(q, k, v, lambda head: cache_codes(head, self.kv_bits), self._head)
 
     def _head(
         self,

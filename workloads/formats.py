@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -82,43 +82,62 @@ class UniformFormat(TensorFormat):
         return 2 * (ceil(k / self.group_size) if self.group_size else 1)
 
 
-# name -> (code on the PIM, weights per scale, minimum); None: no scalar code (see TensorFormat.code).
-_PIM_VIEW: dict[str, tuple[WeightCode, int, bool] | None] = {
-    "F32": None,
-    "F16": None,
-    "BF16": None,
-    "Q4_0": (WeightCode.offset(4, 8), 32, False),
-    "Q4_1": (WeightCode.offset(4, 0), 32, True),
-    "Q5_0": (WeightCode.offset(5, 16), 32, False),
-    "Q5_1": (WeightCode.offset(5, 0), 32, True),
-    "Q8_0": (WeightCode.twos(8), 32, False),
-    "Q2_K": (WeightCode.offset(2, 0), 16, True),
-    "Q3_K": (WeightCode.offset(3, 4), 16, False),
-    "Q4_K": (WeightCode.offset(4, 0), 32, True),
-    "Q5_K": (WeightCode.offset(5, 0), 32, True),
-    "Q6_K": (WeightCode.offset(6, 32), 16, False),
-    "IQ4_NL": (WeightCode.iq4_nl(), 32, False),
-    "IQ4_XS": (WeightCode.iq4_nl(), 32, False),
-    "MXFP4": (WeightCode.mxfp4(), 32, False),
-    "TQ1_0": (WeightCode.ternary(), 256, False),
-    "TQ2_0": (WeightCode.ternary(), 256, False),
-    "IQ1_S": None,
-    "IQ1_M": None,
-    "IQ2_XXS": None,
-    "IQ2_XS": None,
-    "IQ2_S": None,
-    "IQ3_XXS": None,
-    "IQ3_S": None,
+class Field(NamedTuple):
+    """Bits of a block's codes: they begin at byte ``at``, ``bits`` of each weight. Of every run of ``run``
+    bytes the lowest bits of all come first."""
+
+    at: int
+    bits: int
+    run: int
+
+
+class Block(NamedTuple):
+    """What a block of a ggml type holds.
+
+    ``code``, one for ``group_size`` weights: as `TensorFormat` has them. ``fp16``: bytes at which its scale
+    lies and, where it has one, its minimum. ``codes``: their lowest bits, then those above.
+    """
+
+    code: WeightCode | None = None
+    group_size: int = 0
+    fp16: tuple[int, ...] = ()
+    codes: tuple[Field, ...] = ()
+
+
+_OFFSET, _IQ4_NL, _TERNARY = WeightCode.offset, WeightCode.iq4_nl(), WeightCode.ternary()
+BLOCKS: Mapping[str, Block] = {
+    "f32": Block(),
+    "f16": Block(fp16=(0,)),
+    "bf16": Block(),
+    "q4_0": Block(_OFFSET(4, 8), 32, (0,), (Field(2, 4, 16),)),
+    "q4_1": Block(_OFFSET(4, 0), 32, (0, 2), (Field(4, 4, 16),)),
+    "q5_0": Block(_OFFSET(5, 16), 32, (0,), (Field(6, 4, 16), Field(2, 1, 1))),
+    "q5_1": Block(_OFFSET(5, 0), 32, (0, 2), (Field(8, 4, 16), Field(4, 1, 1))),
+    "q8_0": Block(WeightCode.twos(8), 32, (0,), (Field(2, 8, 32),)),
+    "q2_k": Block(_OFFSET(2, 0), 16, (80, 82), (Field(16, 2, 32),)),
+    "q3_k": Block(_OFFSET(3, 4), 16, (108,), (Field(32, 2, 32), Field(0, 1, 32))),
+    "q4_k": Block(_OFFSET(4, 0), 32, (0, 2), (Field(16, 4, 32),)),
+    "q5_k": Block(_OFFSET(5, 0), 32, (0, 2), (Field(48, 4, 32), Field(16, 1, 32))),
+    "q6_k": Block(_OFFSET(6, 32), 16, (208,), (Field(0, 4, 64), Field(128, 2, 32))),
+    "iq4_nl": Block(_IQ4_NL, 32, (0,), (Field(2, 4, 16),)),
+    "iq4_xs": Block(_IQ4_NL, 32, (0,), (Field(8, 4, 16),)),
+    "mxfp4": Block(WeightCode.mxfp4(), 32, (), (Field(1, 4, 16),)),
+    "tq1_0": Block(_TERNARY, 256, (52,)),
+    "tq2_0": Block(_TERNARY, 256, (64,), (Field(0, 2, 32),)),
+    "iq1_s": Block(fp16=(0,)),
+    "iq1_m": Block(),
+    **dict.fromkeys(("iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s"), Block(fp16=(0,))),
 }
+"""Layouts by ggml's type name in lower case. MXFP4's scale is a power of two in byte 0, IQ1_M's is spread
+over words, and TQ1_0 has digits in place of bits."""
 
 
-def _ggml(name: str) -> TensorFormat:
-    block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[name]]
-    code, group_size, minimum = _PIM_VIEW[name] or (None, 0, False)
-    return TensorFormat(name.lower(), block, block_bytes, code, group_size, minimum, GGML_SOURCE)
+def _ggml(name: str, layout: Block) -> TensorFormat:
+    block, size = GGML_QUANT_SIZES[GGMLQuantizationType[name.upper()]]
+    return TensorFormat(name, block, size, layout.code, layout.group_size, len(layout.fp16) > 1, GGML_SOURCE)
 
 
-TENSOR_FORMATS: Mapping[str, TensorFormat] = {name.lower(): _ggml(name) for name in _PIM_VIEW}
+TENSOR_FORMATS: Mapping[str, TensorFormat] = {name: _ggml(name, layout) for name, layout in BLOCKS.items()}
 """Formats of single tensors by ggml's type name in lower case."""
 
 # What the quantizer falls back to where a tensor's K is no whole number of blocks.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -25,34 +24,9 @@ from gguf.quants import dequantize
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, sha256_of, unreadable
-from sailsim.workloads.formats import GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
+from sailsim.workloads.formats import BLOCKS, GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
 from sailsim.workloads.model import ModelSpec, has_own_formats, model_names
 from sailsim.workloads.shapes import PERIODS, Facts, Header, decoder
-
-FP16_AT: dict[str, tuple[int, ...]] = {
-    "f16": (0,),
-    "q4_0": (0,),
-    "q4_1": (0, 2),
-    "q5_0": (0,),
-    "q5_1": (0, 2),
-    "q8_0": (0,),
-    "q2_k": (80, 82),
-    "q3_k": (108,),
-    "q4_k": (0, 2),
-    "q5_k": (0, 2),
-    "q6_k": (208,),
-    "iq4_nl": (0,),
-    "iq4_xs": (0,),
-    "tq1_0": (52,),
-    "tq2_0": (64,),
-    "iq1_s": (0,),
-    "iq2_xxs": (0,),
-    "iq2_xs": (0,),
-    "iq2_s": (0,),
-    "iq3_xxs": (0,),
-    "iq3_s": (0,),
-}
-"""Byte of a block at which its fp16 scale lies, and its minimum."""
 
 _IQ1_M_SCALES = 48
 """Byte of an IQ1_M block where four words begin whose highest four bits are its scale, the lowest first."""
@@ -60,34 +34,21 @@ _IQ1_M_SCALES = 48
 _EXPONENT = {"fp16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000}
 """All ones: a NaN or an infinity."""
 
-_BLOCKS = 1 << 20
-"""Blocks at a time."""
-
 
 def first_bad_block(kind: str, blocks: npt.NDArray[np.uint8]) -> int | None:
     """Which block of a tensor, bytes (blocks, bytes of one), is the first with a scale that is a NaN or an
     infinity, or of floats a value; None if none is, and for a type whose scales are not known here."""
-    for start in range(0, len(blocks), _BLOCKS):
-        bad = _bad(kind, blocks[start : start + _BLOCKS])
-        if bad is not None and bad.any():
-            return start + int(bad.argmax())
-    return None
-
-
-def _bad(kind: str, blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_] | None:
-    if kind == "f32":
-        return _no_number(_words(blocks, 0, 4), _EXPONENT["f32"])
-    if kind == "bf16":
-        return _no_number(_words(blocks, 0), _EXPONENT["bf16"])
     if kind == "mxfp4":  # a power of two; all ones mean NaN
-        return np.asarray(blocks[:, 0] == 255)
-    if kind == "iq1_m":
-        scale = np.zeros(len(blocks), np.uint16)
-        for i in range(4):
-            scale |= _words(blocks, _IQ1_M_SCALES + 2 * i) >> 12 << (4 * i)
-        return _no_number(scale, _EXPONENT["fp16"])
-    bad = [_no_number(_words(blocks, at), _EXPONENT["fp16"]) for at in FP16_AT.get(kind, ())]
-    return np.asarray(np.logical_or.reduce(bad)) if bad else None
+        bad = blocks[:, 0] == 255
+    elif kind == "iq1_m":
+        words = [_words(blocks, _IQ1_M_SCALES + 2 * i) >> 12 << (4 * i) for i in range(4)]
+        bad = _no_number(np.bitwise_or.reduce(words), "fp16")
+    elif kind in ("f32", "bf16"):
+        bad = _no_number(_words(blocks, 0, 4 if kind == "f32" else 2), kind)
+    else:
+        places = BLOCKS[kind].fp16 if kind in BLOCKS else ()
+        bad = np.logical_or.reduce([_no_number(_words(blocks, at), "fp16") for at in places])
+    return int(bad.argmax()) if bad.any() else None
 
 
 def _words(blocks: npt.NDArray[np.uint8], at: int, size: int = 2) -> npt.NDArray[Any]:
@@ -98,8 +59,8 @@ def _words(blocks: npt.NDArray[np.uint8], at: int, size: int = 2) -> npt.NDArray
     return np.ascontiguousarray(blocks).view(f"<u{size}")[:, at // size]
 
 
-def _no_number(words: npt.NDArray[Any], exponent: int) -> npt.NDArray[np.bool_]:
-    return np.asarray((words & exponent) == exponent)
+def _no_number(words: npt.NDArray[Any], kind: str) -> npt.NDArray[np.bool_]:
+    return np.asarray((words & _EXPONENT[kind]) == _EXPONENT[kind])
 
 
 _KIND = "GGUF file"
@@ -240,11 +201,6 @@ class _Cursor:
         return array
 
 
-_SOUND: dict[Path, tuple[tuple[int, int], set[str]]] = {}
-"""Of files whose tensors were looked at: their size and when they were changed, and which tensors' scales are
-numbers. A process opens a file for each of many points."""
-
-
 class GgufFile:
     """The header of one GGUF file and access to its tensors.
 
@@ -265,6 +221,7 @@ class GgufFile:
             raise unreadable(self.path, _KIND, error) from error
         self._values: dict[str, Any] = {}
         self.tensors: dict[str, TensorInfo] = {}
+        self._sound: set[str] = set()
         self._parse(_Cursor(self.path, self._view))
 
     def _parse(self, cursor: _Cursor) -> None:
@@ -386,52 +343,40 @@ class GgufFile:
             raise SailsimError(f"GGUF file {self.path}: {key} is {shown}; allowed is an array of texts.")
         return self._decode(value)
 
-    def require_numbers(self, names: Iterable[str] | None = None) -> None:
+    def _require_numbers(self, info: TensorInfo) -> None:
         """Raises SailsimError if a scale of a tensor (of floats: a value) is a NaN or an infinity.
 
-        Those named or all are looked at, once as long as the file stays the same. All of a tensor is read, a
-        piece at a time: some seconds for a file of many GB. Nothing of it stays in memory, as it would if the
-        mapped file were gone through.
+        All of it is read, a piece at a time, once. Nothing of it stays in memory, as it would if the mapped
+        file were gone through.
         """
-        try:
-            status = self.path.stat()
-            path, state = self.path.resolve(), (status.st_size, status.st_mtime_ns)
-            if _SOUND.get(path, (None,))[0] != state:
-                _SOUND[path] = (state, set())
-            sound = _SOUND[path][1]
-            for name in self.tensors if names is None else names:
-                if name not in sound:
-                    self._require_numbers(self.tensors[name])
-                    sound.add(name)
-        except OSError as error:
-            raise unreadable(self.path, _KIND, error) from error
-
-    def _require_numbers(self, info: TensorInfo) -> None:
         block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
         step = _PIECE // block_bytes * block_bytes
-        piece = np.empty(min(step, info.n_bytes), np.uint8)
-        with self.path.open("rb", buffering=0) as file:
-            for start in range(0, info.n_bytes, step):
-                part = piece[: min(step, info.n_bytes - start)]
-                file.seek(info.offset + start)
-                if file.readinto(part.data) != len(part):
-                    raise self._unsound(f"the data of {info.name}", "cut short", "as long as before")
-                bad = first_bad_block(info.type, part.reshape(-1, block_bytes))
-                if bad is not None:
-                    bad += start // block_bytes
-                    value = f"no number in block {bad} of {info.type}"
-                    raise self._unsound(f"a scale of {info.name}", value, "finite ones")
+        for start in range(0, info.n_bytes, step):
+            size = min(step, info.n_bytes - start)
+            try:
+                part = np.fromfile(self.path, np.uint8, size, offset=info.offset + start)
+            except OSError as error:
+                raise unreadable(self.path, _KIND, error) from error
+            if part.size != size:
+                raise self._fail(f"the data of {info.name}", "cut short", "as long as before")
+            bad = first_bad_block(info.type, part.reshape(-1, block_bytes))
+            if bad is not None:
+                value = f"no number in block {bad + start // block_bytes} of {info.type}"
+                raise self._fail(f"a scale of {info.name}", value, "finite ones")
+        self._sound.add(info.name)
 
-    def _unsound(self, field: str, value: object, allowed: str) -> SailsimError:
+    def _fail(self, field: str, value: object, allowed: str) -> SailsimError:
         return _Cursor(self.path, self._view).fail(field, value, allowed)
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
         """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file.
 
-        Raises SailsimError if the tensor is absent, and as `require_numbers` of it.
+        Raises SailsimError if the tensor is absent, and if one of its scales, or of floats a value, is a NaN
+        or an infinity.
         """
         info = self._info(name)
-        self.require_numbers([name])
+        if name not in self._sound:
+            self._require_numbers(info)
         rows = info.n_elements // info.shape[0]
         return self._data[info.offset : info.offset + info.n_bytes].reshape(rows, -1)
 
@@ -483,7 +428,10 @@ def open_gguf(path: str | Path) -> GgufModel:
     folder or a shape that ships, neither of whose weights anybody reads.
     """
     if Path(path).is_dir():
-        raise _unread_folder(path)
+        raise SailsimError(
+            f"model folder {path}: only its headers are read, not its weights; allowed here is a GGUF file, "
+            "or a model without weights."
+        )
     if str(path) in model_names() and not Path(path).exists():
         raise SailsimError(
             f"model {path}: it ships as shapes, without weights; allowed here is the path of a GGUF file."
@@ -498,19 +446,8 @@ def stored_model(name_or_path: str | Path) -> GgufModel | None:
 
     Raises SailsimError for a folder, too, whose weights nobody reads.
     """
-    path = Path(name_or_path)
-    if not has_own_formats(name_or_path):
-        return None
-    if path.is_dir():
-        raise _unread_folder(path)
-    return open_gguf(path) if path.exists() else None
-
-
-def _unread_folder(path: str | Path) -> SailsimError:
-    return SailsimError(
-        f"model folder {path}: only its headers are read, not its weights; allowed here is a GGUF file, or "
-        "a model without weights."
-    )
+    there = has_own_formats(name_or_path) and Path(name_or_path).exists()
+    return open_gguf(name_or_path) if there else None
 
 
 def _require_whole(file: GgufFile) -> None:

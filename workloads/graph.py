@@ -229,7 +229,7 @@ class _Rows:
         by_role: dict[Role, list[Op]] = {}
         for linear in self.model.layer_linears(layer):
             if not linear.of_experts:
-                by_role.setdefault(linear.role, []).append(_gemv(linear, self.model, self.fmt, self.rows))
+                by_role.setdefault(linear.role, []).append(_gemv(linear, self, self.rows))
         return by_role
 
 
@@ -240,7 +240,7 @@ def _step(step: _Rows) -> list[Op]:
     for layer in range(model.n_layers):
         ops += _block(step, layer)
     ops.append(_norm("output_norm", model, model.n_layers, sequences))
-    ops.append(_gemv(model.head, model, step.fmt, sequences))
+    ops.append(_gemv(model.head, step, sequences))
     ops.append(
         Op(
             "sample",
@@ -316,9 +316,7 @@ def _chosen(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
     products: dict[Role, list[Op]] = {}
     for linear in model.layer_linears(layer):
         if linear.of_experts:
-            products.setdefault(linear.role, []).append(
-                _gemv_of_experts(linear, step.fmt.tensor(linear, model), rows, spread, deviation)
-            )
+            products.setdefault(linear.role, []).append(_gemv(linear, step, rows, spread, deviation))
     scores = rows * experts.count
     ops = [router, step.op(blk + "ffn_topk", layer, scores, CHOOSE_FLOPS * scores)]
     if shared:
@@ -369,40 +367,23 @@ def _norm(name: str, model: ModelSpec, layer: int, rows: int) -> Op:
     )
 
 
-def _gemv(linear: Linear, model: ModelSpec, fmt: WeightFormat, rows: int) -> Op:
-    tensor = fmt.tensor(linear, model)
+def _gemv(linear: Linear, step: _Rows, rows: int, spread: Spread = (), deviation: float = 0.0) -> Op:
+    """The products of one matrix, or of that of every expert that a token chose."""
+    tensor, pairs = step.fmt.tensor(linear, step.model), rows * linear.used
+    size = tensor.bytes(linear.k, linear.n)
     return Op(
         linear.name if linear.role != "head" else "output",
-        "gemv",
-        linear.layer,
-        rows,
-        k=linear.k,
-        n=linear.n,
-        weight_bytes=tensor.bytes(linear.k, linear.n),
-        act_bytes=ACT_BYTES * rows * (linear.k + linear.n),
-        macs=rows * linear.params,
-        role=linear.role,
-        weights_key=linear.name + ".weight",
-        format=tensor,
-    )
-
-
-def _gemv_of_experts(linear: Linear, fmt: TensorFormat, rows: int, spread: Spread, deviation: float) -> Op:
-    """The products of one matrix of every expert that a token chose."""
-    pairs = rows * linear.used
-    return Op(
-        linear.name,
         "gemv",
         linear.layer,
         pairs,
         k=linear.k,
         n=linear.n,
-        weight_bytes=touched(spread) * fmt.bytes(linear.k, linear.n),
+        weight_bytes=touched(spread) * size if spread else size,
         act_bytes=ACT_BYTES * pairs * (linear.k + linear.n),
         macs=pairs * linear.k * linear.n,
         role=linear.role,
         weights_key=linear.name + ".weight",
-        format=fmt,
+        format=tensor,
         matrices=linear.count,
         used=linear.used,
         spread=spread,

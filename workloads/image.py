@@ -3,8 +3,7 @@
 An image is a safetensors file (docs/decode.md) whose tensors come in one order, each a whole number of lines
 of 64 bytes. The first two, ``image`` and ``matrices``, hold the numbers from which the program knows where
 all others lie. `plan_image` chooses what goes in; `ImagePlan.write` makes the matrices one by one, so an
-image needs the memory of one matrix. `read_image` checks all that the program checks and gives the weights
-back.
+image needs the memory of one matrix. `Image` gives the weights back.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, NamedTuple, get_type_hints
 from zlib import crc32
 
 import numpy as np
@@ -40,13 +39,12 @@ from sailsim.workloads.image_layout import (
     Shape,
     aligned,
     read_rows,
-    read_tiles,
     reading,
 )
 from sailsim.workloads.load import load_model, weight_choice
-from sailsim.workloads.model import MAX_DIMENSION, Linear, ModelSpec
-from sailsim.workloads.safetensors_file import DTYPES, safe_tensors
-from sailsim.workloads.weights import Weights, WeightSource, file_source, synthetic_source
+from sailsim.workloads.model import Linear, ModelSpec
+from sailsim.workloads.safetensors_file import DTYPES, safe_header, safe_metadata, safe_tensors
+from sailsim.workloads.weights import Weights, WeightSource, weight_source
 
 VERSION = "2"
 HEAD_DIM_MAX = 512
@@ -89,36 +87,18 @@ class Dimensions(NamedTuple):
         }
 
 
-_ELEMENTS = range(1, MAX_DIMENSION + 1)
-LIMITS = {
-    **dict.fromkeys(("n_layers", "model_layers"), range(1, (1 << 16) + 1)),
-    **dict.fromkeys(("d_model", "n_heads", "n_kv_heads", "d_ffn", "vocab"), _ELEMENTS),
-    "head_dim": range(2, HEAD_DIM_MAX + 1, 2),
-    "slices": range(1, SLICES_MAX + 1),
-    "max_batch": range(MAX_BATCH, MAX_BATCH + 1),
-    "tied": range(2),
-}
 HEAD = np.dtype(
     [
         ("crc", "<u4"),
         ("norms_crc", "<u4"),
-        *[(name, "<u4" if name in LIMITS else "<f4") for name in Dimensions._fields],
+        *[(name, "<u4" if kind is int else "<f4") for name, kind in get_type_hints(Dimensions).items()],
         ("reserved", "<u4"),
     ]
 )
 """The tensor ``image``, 64 bytes. ``crc`` is CRC-32 of the file up to the norms, with 0 in its place."""
-MATRIX_LIMITS = {
-    "wbits": range(1, 9),
-    "code": range(0, 7, 2),
-    "minimum": range(2),
-    "group_size": range(0, 1 << 16, CHUNK),
-    "zero_point": range(1 << 8),
-    "lut": range(2),
-    "tiles": range(2),
-}
 MATRIX = np.dtype(
     [
-        *[(name, "<u4") for name in MATRIX_LIMITS],
+        *[(name, "<u4") for name in ("wbits", "code", "minimum", "group_size", "zero_point", "lut", "tiles")],
         *[("crc", "<u4"), ("step", "<i4"), ("zero", "<i4"), ("reserved_1", "V24")],
         *[("book", "<i2", (16,)), ("reserved_2", "V32")],
     ]
@@ -144,8 +124,8 @@ def _matrices(dimensions: Dimensions, records: Records) -> dict[str, tuple[Shape
     }
 
 
-def _entries(dimensions: Dimensions, records: Records) -> dict[str, dict[str, Any]]:
-    """What the file's JSON says of its tensors, by name, in their order."""
+def _tensors(dimensions: Dimensions, records: Records) -> dict[str, tuple[str, list[int]]]:
+    """Types and shapes of the file's tensors by name, in their order."""
     tensors: dict[str, tuple[str, list[int]]] = {
         "image": ("U32", [HEAD.itemsize // 4]),
         "matrices": ("U32", [len(records), MATRIX.itemsize // 4]),
@@ -154,56 +134,27 @@ def _entries(dimensions: Dimensions, records: Records) -> dict[str, dict[str, An
     for name, (shape, record) in _matrices(dimensions, records).items():
         for layout in _layouts(record):
             tensors[f"{name}.{layout}"] = ("U8", [aligned(shape.bytes(layout))])
-    entries, at = {}, 0
-    for name, (dtype, sizes) in tensors.items():
-        end = at + prod(sizes) * DTYPES[dtype]
-        entries[name] = {"dtype": dtype, "shape": sizes, "data_offsets": [at, end]}
-        at = end
-    return entries
-
-
-def _finite(weights: Weights) -> bool:
-    numbers = [weights.scales] if weights.minima is None else [weights.scales, weights.minima]
-    return all(bool(np.isfinite(each).all()) for each in numbers)
+    return tensors
 
 
 class Image:
-    """An open image; arrays are views of the mapped file. Make one with `read_image`.
+    """An image that this library wrote, opened; arrays are views of the mapped file.
 
     ``tensors`` are those of the file by name, ``matrices`` the sizes and numbers of each matrix; ``about``
-    says where the weights come from: model, origin, notes.
+    says where the weights come from: model, origin, notes. The decode program, which takes anybody's file,
+    checks every number and checksum.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.tensors = path, safe_tensors(path)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.tensors = safe_tensors(Path(path))
         self.data: Bytes = np.memmap(path, np.uint8, mode="r")
-        self.start = 8 + int.from_bytes(self.data[:8].tobytes(), "little")
-        metadata = json.loads(self.data[8 : self.start].tobytes()).get("__metadata__")
-        try:
-            version, self.about = metadata["sailsim_image"], dict(json.loads(metadata["about"]))
-        except (KeyError, TypeError, ValueError, RecursionError):
-            raise self.wrong("its metadata", "another file's", "sailsim_image and about") from None
-        if version != VERSION:
-            raise self.wrong("its version", repr(version)[:80], repr(VERSION))
-        head = self._rows("image", HEAD)[0]
+        self.about = safe_metadata(Path(path), "about")
+        (head,) = self.bytes_of("image").view(HEAD)
         self.dimensions = Dimensions(*(head[name].item() for name in Dimensions._fields))
-        records = self._rows("matrices", MATRIX)
-        self._check_numbers(records)
-        self.norms_crc = int(head["norms_crc"])
-        first = bytearray(self.data[: self.start + HEAD.itemsize + records.nbytes].tobytes())
-        first[self.start : self.start + 4] = bytes(4)
-        self._require_checksum("the header", int(head["crc"]), crc32(first))
-        self.matrices = _matrices(self.dimensions, records)
-        self._check_places(_entries(self.dimensions, records))
-
-    def wrong(self, field: str, value: object, allowed: str) -> SailsimError:
-        """What to raise for a field of the file."""
-        return SailsimError(f"image {self.path}: {field} is {value}; allowed is {allowed}.")
+        self.matrices = _matrices(self.dimensions, self.bytes_of("matrices").view(MATRIX))
 
     def bytes_of(self, tensor: str) -> Bytes:
-        """The bytes of a tensor. Raises SailsimError where the file has none of that name."""
-        if tensor not in self.tensors:
-            raise self.wrong(f"tensor {tensor}", "absent", "an image written with it")
+        """The bytes of a tensor."""
         offset = self.tensors[tensor].offset
         return self.data[offset : offset + self.tensors[tensor].n_bytes]
 
@@ -213,8 +164,8 @@ class Image:
         table = self.bytes_of("norms").view(np.float32).reshape(2 * self.dimensions.n_layers + 1, -1)
         return table[:, : self.dimensions.d_model]
 
-    def weights(self, name: str, layout: Literal["rows", "tiles"] = "rows") -> Weights:
-        """A matrix by name. Raises SailsimError for tiles that it does not have."""
+    def weights(self, name: str) -> Weights:
+        """A matrix by name."""
         shape, record = self.matrices[name]
         kind, wbits = CODES[int(record["code"]) // 2], shape.wbits
         if kind == "book":
@@ -223,83 +174,10 @@ class Image:
             code = WeightCode.offset(wbits, int(record["zero_point"]))
         else:
             code = WeightCode.twos(wbits) if kind == "twos" else WeightCode.ternary()
-        data = self.bytes_of(f"{name}.{layout}")[: shape.bytes(layout)]
-        rows = layout == "rows"
-        codes, factors = read_rows(data, shape, reading(code).flip) if rows else read_tiles(data, shape)
+        data = self.bytes_of(f"{name}.rows")[: shape.bytes("rows")]
+        codes, factors = read_rows(data, shape, reading(code).flip)
         minima = factors[1] if shape.minimum else None
         return Weights(codes, code, shape.group_size, factors[0], minima, "image")
-
-    def check_contents(self) -> None:
-        """Looks at all checksums and scales."""
-        self._require_checksum("the norms", self.norms_crc, crc32(self.bytes_of("norms").data))
-        if not np.isfinite(self.norms).all():
-            raise self.wrong("a weight of a norm", "no number", "finite ones")
-        for name, (_, record) in self.matrices.items():
-            crc = 0
-            for layout in _layouts(record):
-                crc = crc32(self.bytes_of(f"{name}.{layout}").data, crc)
-            self._require_checksum(name, int(record["crc"]), crc)
-            stored = [self.weights(name), *([self.weights(name, "tiles")] if record["tiles"] else [])]
-            if not all(map(_finite, stored)):
-                raise self.wrong(f"a scale of {name}", "no number", "finite ones")
-
-    def _rows(self, tensor: str, dtype: np.dtype[np.void]) -> Records:
-        data = self.bytes_of(tensor)
-        if not len(data) or len(data) % dtype.itemsize:
-            raise self.wrong(f"the size of tensor {tensor}", len(data), f"a multiple of {dtype.itemsize}")
-        return np.frombuffer(data.tobytes(), dtype)
-
-    def _require(self, field: str, value: int, allowed: range) -> None:
-        if value not in allowed:
-            ends = f"{allowed[0]}..{allowed[-1]}" if len(allowed) > 1 else f"{allowed[0]}"
-            raise self.wrong(
-                field, value, ends + (f" in steps of {allowed.step}" if allowed.step > 1 else "")
-            )
-
-    def _require_checksum(self, what: str, stored: int, actual: int) -> None:
-        if stored != actual:
-            raise self.wrong(f"the checksum of {what}", f"{stored:#010x}", f"{actual:#010x}")
-
-    def _check_numbers(self, records: Records) -> None:
-        sizes = self.dimensions
-        for field, allowed in LIMITS.items():
-            self._require(field, getattr(sizes, field), allowed)
-        self._require("n_heads modulo n_kv_heads", sizes.n_heads % sizes.n_kv_heads, range(1))
-        self._require("n_heads * head_dim", sizes.n_heads * sizes.head_dim, _ELEMENTS)
-        for field, value in (("norm_eps", sizes.norm_eps), ("rope_base", sizes.rope_base)):
-            if not (isfinite(value) and value > 0):
-                raise self.wrong(field, value, "a positive number")
-        count = 7 * sizes.n_layers + 2 - sizes.tied
-        self._require("the number of matrices", len(records), range(count, count + 1))
-        for name, record in zip(sizes.matrices(), records, strict=True):
-            for field, allowed in MATRIX_LIMITS.items():
-                self._require(f"{field} of {name}", int(record[field]), allowed)
-
-    def _check_places(self, expected: dict[str, dict[str, Any]]) -> None:
-        """Every tensor lies where the program looks for it."""
-        if list(self.tensors) != list(expected):
-            raise self.wrong(
-                "its list of tensors", "another", f"the {len(expected)} that its numbers tell of"
-            )
-        for name, entry in expected.items():
-            tensor, (start, end) = self.tensors[name], entry["data_offsets"]
-            actual = tensor.dtype, list(tensor.shape), tensor.offset - self.start
-            if actual != (entry["dtype"], entry["shape"], start):
-                raise self.wrong(f"tensor {name}", actual, f"{(entry['dtype'], entry['shape'], start)}")
-        start = aligned(self.start)
-        self._require("the size of its header", self.start, range(start, start + 1))
-        self._require("its size", len(self.data), range(start + end, start + end + 1))
-
-
-def read_image(path: str | os.PathLike[str], check: bool = True) -> Image:
-    """Opens an image. With ``check`` all checksums and scales are looked at too.
-
-    Raises SailsimError for a file that is no whole image of this version.
-    """
-    image = Image(Path(path))
-    if check:
-        image.check_contents()
-    return image
 
 
 @dataclass(frozen=True)
@@ -336,8 +214,8 @@ class ImagePlan:
     @property
     def bytes(self) -> int:
         """How large the image will be, its header aside."""
-        *_, last = _entries(self.dimensions, self.records).values()
-        return int(last["data_offsets"][1])
+        tensors = _tensors(self.dimensions, self.records).values()
+        return sum(prod(sizes) * DTYPES[dtype] for dtype, sizes in tensors)
 
     @property
     def about(self) -> dict[str, object]:
@@ -372,15 +250,12 @@ class ImagePlan:
     def _write(self, file: BinaryIO, progress: bool) -> None:
         records, norms = self.records, _norms(self)
         metadata = {"sailsim_image": VERSION, "about": json.dumps(self.about)}
-        table = {"__metadata__": metadata, **_entries(self.dimensions, records)}
-        text = json.dumps(table, separators=(",", ":")).encode()
-        text = text.ljust(aligned(8 + len(text)) - 8)
-        text = len(text).to_bytes(8, "little") + text
+        text = safe_header(_tensors(self.dimensions, records), metadata)
         file.write(text + bytes(HEAD.itemsize + records.nbytes) + norms)
         of_matrices = list(_matrices(self.dimensions, records).items())
         for name, (shape, record) in followed(of_matrices, "matrices", progress):
             weights, crc = self.matrices[name][1].load(), 0
-            if not _finite(weights):
+            if not all(np.isfinite(each).all() for each in weights.factors):
                 linear = self.matrices[name][0]
                 raise SailsimError(f"a scale of {linear.name} is no number; allowed are finite ones.")
             for layout in _layouts(record):
@@ -472,7 +347,7 @@ def _stored_as(linear: Linear, spec: ModelSpec) -> Linear:
 
 
 def _source(file: GgufModel | None, linear: Linear, fmt: TensorFormat, seed: int) -> WeightSource:
-    source = synthetic_source(linear, fmt, seed) if file is None else file_source(file, linear, fmt)
+    source = weight_source(file, linear, fmt, seed)
     reading(source.code)
     if fmt.group_size % CHUNK:
         raise SailsimError(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
+from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes
 from sailsim.workloads.weights import Weights
 
 ALIGN = 64
@@ -126,16 +126,10 @@ def _padded(array: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[Any
 
 def _factors(weights: Weights, panel: int) -> Bytes:
     """Scales and minima as bytes (panels, blocks, bytes of one panel and block)."""
-    kinds = [weights.scales] if weights.minima is None else [weights.scales, weights.minima]
-    tables = [_padded(kind.astype(np.float16), 1, panel) for kind in kinds]
-    stacked = np.stack(
-        [table.reshape(len(table), -1, panel) for table in tables]
-    )  # kind, block, panel, output
-    return (
-        np.ascontiguousarray(stacked.transpose(2, 1, 0, 3))
-        .view(np.uint8)
-        .reshape(stacked.shape[2], stacked.shape[1], -1)
-    )
+    kinds, blocks = weights.factors, len(weights.scales)
+    stacked = np.stack([_padded(kind, 1, panel).reshape(blocks, -1, panel) for kind in kinds])
+    by_panel = np.ascontiguousarray(stacked.transpose(2, 1, 0, 3))  # from kind, block, panel, output
+    return by_panel.view(np.uint8).reshape(-1, blocks, 2 * len(kinds) * panel)
 
 
 def _interleaved(factors: Bytes, codes: list[Bytes]) -> Bytes:
@@ -231,23 +225,9 @@ def tiles_layout(weights: Weights, shape: Shape) -> Bytes:
         part = weights.columns(start, min(start + shape.share, shape.n))
         packed = pack_codes(part.codes, shape.wbits).reshape(-1)
         tile[: len(packed)] = packed
-        kinds = [part.scales] if part.minima is None else [part.scales, part.minima]
-        numbers = np.concatenate([np.ascontiguousarray(kind, np.float16).reshape(-1) for kind in kinds])
+        numbers = np.concatenate([kind.reshape(-1) for kind in part.factors])
         tile[shape.tile_codes : shape.tile_codes + numbers.nbytes] = numbers.view(np.uint8)
     return tiles.reshape(-1)
-
-
-def read_tiles(data: Bytes, shape: Shape) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
-    """Codes (K, N) and factors (scale, minimum; blocks, N) out of the tiles of a matrix."""
-    codes, numbers = [], []
-    for tile, start in zip(data.reshape(-1, shape.tile_stride), range(0, shape.n, shape.share), strict=True):
-        owned = min(shape.share, shape.n - start)
-        width = row_bytes(owned, shape.wbits)
-        codes.append(unpack_codes(tile[: shape.k * width].reshape(shape.k, width), owned, shape.wbits))
-        count = shape.factors * shape.blocks * owned
-        stored = tile[shape.tile_codes : shape.tile_codes + 2 * count].view(np.float16)
-        numbers.append(stored.reshape(shape.factors, shape.blocks, owned))
-    return np.concatenate(codes, axis=1), np.concatenate(numbers, axis=2)
 
 
 LAYOUTS = {"rows": rows_layout, "lut": lut_layout, "tiles": tiles_layout}

@@ -8,6 +8,7 @@ safetensors says no tensor's place, and has no BF16 beside NumPy.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -31,6 +32,8 @@ DTYPES = {
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
 }  # fmt: skip
 """Bytes of an element by the name of its type."""
+
+MAX_METADATA = 4 << 20
 
 _LENGTH = 8
 _KIND = "safetensors file"
@@ -74,6 +77,52 @@ def read_json(path: Path, most: int = MAX_HEADER) -> dict[str, Any]:
 def safe_tensors(path: Path) -> dict[str, SafeTensor]:
     """The tensors of a safetensors file by name. Raises SailsimError for a damaged header."""
     where = f"{_KIND} {path}"
+    entries, begin, size = _header(path)
+    entries.pop("__metadata__", None)
+    if len(entries) > MAX_TENSORS:
+        raise SailsimError(f"{where}: it has {len(entries)} tensors; allowed are {MAX_TENSORS}.")
+    tensors = {name: _tensor(path, name, entry, begin, size - begin) for name, entry in entries.items()}
+    placed = sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.offset + tensor.n_bytes))
+    for before, after in pairwise(placed):
+        end = before.offset + before.n_bytes
+        if end > after.offset:
+            raise SailsimError(
+                f"{where}: the data of {shown(after.name)} start at {after.offset - begin}; allowed is "
+                f"behind those of {shown(before.name)}, which end at {end - begin}."
+            )
+    return tensors
+
+
+def safe_metadata(path: Path, name: str) -> dict[str, Any]:
+    """A text of a file's metadata, which is JSON, as a table. Raises SailsimError where there is none."""
+    metadata = _header(path)[0].get("__metadata__")
+    text = metadata.get(name) if isinstance(metadata, dict) else None
+    if not isinstance(text, str) or len(text) > MAX_METADATA:
+        raise SailsimError(
+            f"{_KIND} {path}: {name} of its metadata is {shown(repr(text))}; allowed is a text of at most "
+            f"{MAX_METADATA} characters."
+        )
+    return _table(f"{_KIND} {path}", text.encode())
+
+
+def safe_header(tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
+    """What stands before the data of a file: types and shapes of tensors, one behind the other, by name.
+
+    Padded with spaces to whole lines of 64 bytes.
+    """
+    table: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + prod(shape) * DTYPES[dtype]
+        table[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * (-(_LENGTH + len(text)) % 64)
+    return len(text).to_bytes(_LENGTH, "little") + text
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """The entries of a file, where its data begin, and its size."""
+    where = f"{_KIND} {path}"
     size = check_regular(path, _KIND)
     if size < _LENGTH:
         raise SailsimError(
@@ -92,21 +141,7 @@ def safe_tensors(path: Path) -> dict[str, SafeTensor]:
             content = stream.read(length)
     except OSError as error:
         raise unreadable(path, _KIND, error) from error
-    entries = _table(where, content)
-    entries.pop("__metadata__", None)
-    if len(entries) > MAX_TENSORS:
-        raise SailsimError(f"{where}: it has {len(entries)} tensors; allowed are {MAX_TENSORS}.")
-    begin = _LENGTH + length
-    tensors = {name: _tensor(path, name, entry, begin, size - begin) for name, entry in entries.items()}
-    placed = sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.offset + tensor.n_bytes))
-    for before, after in pairwise(placed):
-        end = before.offset + before.n_bytes
-        if end > after.offset:
-            raise SailsimError(
-                f"{where}: the data of {shown(after.name)} start at {after.offset - begin}; allowed is "
-                f"behind those of {shown(before.name)}, which end at {end - begin}."
-            )
-    return tensors
+    return _table(where, content), _LENGTH + length, size
 
 
 def shown(name: str) -> str:

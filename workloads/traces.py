@@ -23,11 +23,11 @@ from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import Replayed, Trace, replay, write_trace
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import FolderModel
-from sailsim.workloads.formats import TensorFormat, WeightFormat
+from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.load import load_model, opened, weight_choice
 from sailsim.workloads.model import Linear, ModelSpec
-from sailsim.workloads.weights import WeightSource, file_source, folder_source, synthetic_source
+from sailsim.workloads.weights import WeightSource, weight_source
 
 MAX_BYTES = 4 << 30
 """Largest trace that is written without being asked for: a whole 7B model at 4 bits is about this size."""
@@ -201,21 +201,11 @@ def plan_trace(
             f"tensors is {tensors!r}, whose weights {why}; allowed are other matrices with codes, such as "
             "those of weights 4g32."
         )
-    matrices = tuple((linear, _source(file, linear, types[linear], seed)) for linear in coded)
+    matrices = tuple((linear, weight_source(file, linear, types[linear], seed)) for linear in coded)
     left_out = tuple(linear for linear in chosen if linear not in set(coded))
     return TracePlan(
         spec, file, fmt, activations, matrices, left_out, abits, nbw, batch, slices, seed, choose_nbw
     )
-
-
-def _source(
-    file: GgufModel | FolderModel | None, linear: Linear, fmt: TensorFormat, seed: int
-) -> WeightSource:
-    if file is None:
-        return synthetic_source(linear, fmt, seed)
-    if isinstance(file, FolderModel):
-        return folder_source(file, linear, fmt)
-    return file_source(file, linear, fmt)
 
 
 @dataclass(frozen=True)

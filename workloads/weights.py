@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -27,7 +28,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.quantize import quantize_weights, quantize_weights_code, quantize_weights_minimum
 from sailsim.workloads.folder_model import FLOATS, FolderModel
-from sailsim.workloads.formats import WORD_BITS, GroupFormat, TensorFormat
+from sailsim.workloads.formats import BLOCKS, WORD_BITS, GroupFormat, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Linear
 from sailsim.workloads.safetensors_file import SafeTensor, shown
@@ -50,10 +51,6 @@ class StoredBlocks(NamedTuple):
     minima: Floats | None
 
 
-_Parts = tuple[Bytes, Floats, Floats | None]
-"""Of some blocks, all axes but the last those of the blocks: codes, scales, minima."""
-
-
 def read_blocks(raw: Bytes, fmt: TensorFormat) -> StoredBlocks:
     """What the blocks of ``raw`` (N, bytes of K weights) hold, in the order of a tile's rows.
 
@@ -71,10 +68,10 @@ def read_blocks(raw: Bytes, fmt: TensorFormat) -> StoredBlocks:
     step = max(1, WEIGHTS_AT_ONCE // k)
     for start in range(0, n, step):
         rows = raw[start : start + step]
-        parts = _READERS[fmt.name](rows.reshape(len(rows), -1, fmt.block_bytes))
-        for whole, part in zip(blocks, parts, strict=True):
-            if whole is not None and part is not None:
-                whole[:, start : start + step] = part.reshape(len(rows), -1).T
+        parts = _parts(rows.reshape(len(rows), -1, fmt.block_bytes), fmt)
+        for whole, part in zip(blocks, parts, strict=False):
+            assert whole is not None
+            whole[:, start : start + step] = part.reshape(len(rows), -1).T
     return blocks
 
 
@@ -96,53 +93,28 @@ def _planes(packed: Bytes, run: int, bits: int, count: int) -> Bytes:
     return codes.view(np.uint8).reshape(*packed.shape[:-1], -1)
 
 
-def _nibbles(packed: Bytes, run: int) -> Bytes:
-    """Of every run of bytes the low halves, then the high ones."""
-    return _planes(packed, run, 4, 2)
+def _parts(blocks: Bytes, fmt: TensorFormat) -> list[npt.NDArray[Any]]:
+    """Codes, scales and, where the format has them, minima; all axes but the last are those of the blocks."""
+    layout, low = BLOCKS[fmt.name], 0
+    planes: list[Bytes] = []
+    for at, bits, run in layout.codes:
+        stored = blocks[..., at : at + fmt.block * bits // 8]
+        planes.append(_planes(stored, run, bits, 8 // bits) << np.uint8(low))
+        low += bits
+    codes = reduce(np.bitwise_or, planes) if planes else _digits(blocks)
+    if fmt.name == "mxfp4":  # the codes mean twice their value, so a byte e is 2**(e - 128)
+        return [codes, np.ldexp(np.float32(1), blocks[..., :1].astype(np.int32) - 128)]
+    numbers = [np.ascontiguousarray(blocks[..., at : at + 2]).view("<f2") for at in layout.fp16]
+    factors = [each.astype(np.float32) for each in numbers]
+    if fmt.name in _INNER:
+        scales, minima = _INNER[fmt.name](blocks)
+        factors = [factors[0] * scales, *(-each * minima for each in factors[1:])]
+    return [codes, *factors]
 
 
-def _q4(blocks: Bytes) -> _Parts:
-    return _nibbles(blocks[..., 2:], 16), _fp16(blocks, 0), None
-
-
-def _q4_1(blocks: Bytes) -> _Parts:
-    return _nibbles(blocks[..., 4:], 16), _fp16(blocks, 0), _fp16(blocks, 2)
-
-
-def _fifth(blocks: Bytes, at: int) -> Bytes:
-    """The fifth bits of 32 codes, which four bytes hold."""
-    return np.unpackbits(blocks[..., at : at + 4], axis=-1, bitorder="little") << np.uint8(4)
-
-
-def _q5_0(blocks: Bytes) -> _Parts:
-    return _nibbles(blocks[..., 6:], 16) | _fifth(blocks, 2), _fp16(blocks, 0), None
-
-
-def _q5_1(blocks: Bytes) -> _Parts:
-    return _nibbles(blocks[..., 8:], 16) | _fifth(blocks, 4), _fp16(blocks, 0), _fp16(blocks, 2)
-
-
-def _q8_0(blocks: Bytes) -> _Parts:
-    return blocks[..., 2:], _fp16(blocks, 0), None
-
-
-def _mxfp4(blocks: Bytes) -> _Parts:
-    """The codes mean twice their value, so a byte e is 2**(e - 128)."""
-    scales = np.ldexp(np.float32(1), blocks[..., :1].astype(np.int32) - 128)
-    return _nibbles(blocks[..., 1:], 16), scales, None
-
-
-def _q2_k(blocks: Bytes) -> _Parts:
-    scales = _fp16(blocks, 80) * (blocks[..., :16] & 15)
-    return _planes(blocks[..., 16:80], 32, 2, 4), scales, -_fp16(blocks, 82) * (blocks[..., :16] >> 4)
-
-
-def _q3_k(blocks: Bytes) -> _Parts:
-    third = _planes(blocks[..., :32], 32, 1, 8) << np.uint8(2)
-    packed = blocks[..., 96:108]
-    low = _nibbles(packed[..., :8], 8)
-    scales = (low | (_planes(packed[..., 8:], 4, 2, 4) << np.uint8(4))).astype(np.float32) - 32
-    return _planes(blocks[..., 32:96], 32, 2, 4) | third, _fp16(blocks, 108) * scales, None
+def _less_32(low: Bytes, high: Bytes) -> tuple[Floats, Any]:
+    """Scales of 6 bits, whose middle is 0, of their low four and high two; no minima."""
+    return (low | (high << np.uint8(4))).astype(np.float32) - 32, 0
 
 
 def _six_bits(packed: Bytes) -> tuple[Bytes, Bytes]:
@@ -157,37 +129,12 @@ def _six_bits(packed: Bytes) -> tuple[Bytes, Bytes]:
     return scales, minima
 
 
-def _q4_k(blocks: Bytes) -> _Parts:
-    scales, minima = _six_bits(blocks[..., 4:16])
-    return _nibbles(blocks[..., 16:], 32), _fp16(blocks, 0) * scales, -_fp16(blocks, 2) * minima
-
-
-def _q5_k(blocks: Bytes) -> _Parts:
-    scales, minima = _six_bits(blocks[..., 4:16])
-    fifth = _planes(blocks[..., 16:48], 32, 1, 8) << np.uint8(4)
-    codes = _nibbles(blocks[..., 48:], 32) | fifth
-    return codes, _fp16(blocks, 0) * scales, -_fp16(blocks, 2) * minima
-
-
-def _q6_k(blocks: Bytes) -> _Parts:
-    high = _planes(blocks[..., 128:192], 32, 2, 4) << np.uint8(4)
-    scales = blocks[..., 192:208].view(np.int8)
-    return _nibbles(blocks[..., :128], 64) | high, _fp16(blocks, 208) * scales, None
-
-
-def _iq4_xs(blocks: Bytes) -> _Parts:
-    low = _planes(blocks[..., 4:8, None], 1, 4, 2).reshape(*blocks.shape[:-1], 8)
-    high = _planes(blocks[..., 2:4, None], 1, 2, 4).reshape(*blocks.shape[:-1], 8)
-    scales = (low | (high << np.uint8(4))).astype(np.float32) - 32
-    return _nibbles(blocks[..., 8:], 16), _fp16(blocks, 0) * scales, None
-
-
 _THIRDS = np.array([1, 3, 9, 27, 81], np.uint8)
 
 
-def _tq1_0(blocks: Bytes) -> _Parts:
-    """Digits of base 3, five a byte, four in a block's last four bytes: of each run of bytes all first ones
-    first.
+def _digits(blocks: Bytes) -> Bytes:
+    """TQ1_0's digits of base 3, five a byte, four in a block's last four bytes: of each run of bytes all
+    first ones first.
 
     A byte is a fraction of 256: three times what is left of it has the next digit before the point, which is
     how many of a third and two thirds are no more than what is left.
@@ -198,37 +145,24 @@ def _tq1_0(blocks: Bytes) -> _Parts:
     for first, run, at, count in ((0, 32, 0, 5), (32, 16, 160, 5), (48, 4, 240, 4)):
         part = codes[..., at : at + run * count].reshape(*blocks.shape[:-1], count, run)
         part[...] = digits[..., :count, first : first + run]
-    return codes, _fp16(blocks, 52), None
+    return codes
 
 
-def _tq2_0(blocks: Bytes) -> _Parts:
-    return _planes(blocks[..., :64], 32, 2, 4), _fp16(blocks, 64), None
-
-
-_READERS: dict[str, Callable[[Bytes], _Parts]] = {
-    "q4_0": _q4,
-    "q4_1": _q4_1,
-    "q5_0": _q5_0,
-    "q5_1": _q5_1,
-    "q8_0": _q8_0,
-    "q2_k": _q2_k,
-    "q3_k": _q3_k,
-    "q4_k": _q4_k,
-    "q5_k": _q5_k,
-    "q6_k": _q6_k,
-    "iq4_nl": _q4,
-    "iq4_xs": _iq4_xs,
-    "mxfp4": _mxfp4,
-    "tq1_0": _tq1_0,
-    "tq2_0": _tq2_0,
+_INNER: dict[str, Callable[[Bytes], tuple[Any, Any]]] = {
+    "q2_k": lambda blocks: (blocks[..., :16] & 15, blocks[..., :16] >> 4),
+    "q3_k": lambda blocks: _less_32(
+        _planes(blocks[..., 96:104], 8, 4, 2), _planes(blocks[..., 104:108], 4, 2, 4)
+    ),
+    "q4_k": lambda blocks: _six_bits(blocks[..., 4:16]),
+    "q5_k": lambda blocks: _six_bits(blocks[..., 4:16]),
+    "q6_k": lambda blocks: (blocks[..., 192:208].view(np.int8), 0),
+    "iq4_xs": lambda blocks: _less_32(_planes(blocks[..., 4:8], 1, 4, 2), _planes(blocks[..., 2:4], 1, 2, 4)),
 }
+"""Whole numbers that a block's fp16 scale and minimum are multiplied by, of types that have some. Such a
+product is no fp16 number, which holds it rounded."""
 
-STORED = tuple(_READERS)
+STORED = tuple(name for name, block in BLOCKS.items() if block.code is not None)
 """Tensor types whose codes can be taken as they are stored: all that have scalar codes."""
-
-
-ROUNDED = ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs")
-"""Types whose scales are an fp16 number times a whole one, which fp16 holds rounded."""
 
 COLUMNS = 512
 """Columns quantized at a time."""
@@ -249,6 +183,11 @@ class Weights:
     origin: str
     order: npt.NDArray[Any] | None = None
     """The input that each row of codes is of, where that is not the row's own."""
+
+    @property
+    def factors(self) -> list[npt.NDArray[np.float16]]:
+        """The scales, and the minima where there are some."""
+        return [self.scales] if self.minima is None else [self.scales, self.minima]
 
     def columns(self, start: int, stop: int) -> Weights:
         """The weights of the outputs ``start`` to ``stop - 1``."""
@@ -292,19 +231,51 @@ class WeightSource:
         return self.format.code
 
 
-def file_source(model: GgufModel, linear: Linear, fmt: TensorFormat | None = None) -> WeightSource:
-    """Weights of a layer of a GGUF file, in its own format or in another. Raises SailsimError without codes.
-
-    Stored codes are used where the format is the tensor's own.
-    """
-    name = f"{linear.name}.weight"
+def weight_source(
+    model: GgufModel | FolderModel | None, linear: Linear, fmt: TensorFormat, seed: int = 0
+) -> WeightSource:
+    """Weights of a layer in a format: a file's own codes where it has them in it, else codes of its values;
+    seeded ones without a file. Raises SailsimError for a format without codes."""
+    if model is None:
+        return synthetic_source(linear, fmt, seed)
     own = model.format.tensors[linear.name]
-    fmt = fmt or own
-    if fmt == own and own.name in STORED:
-        origin = f"stored {own.name} codes" + (", scales rounded to fp16" if own.name in ROUNDED else "")
-        return WeightSource(fmt, origin, lambda: _stored(model.file.raw(name), fmt, origin))
+    is_folder = isinstance(model, FolderModel)
+    if fmt == own and (isinstance(own, GroupFormat) if is_folder else own.name in STORED):
+        rounded = _rounded(model, linear, own)
+        origin = f"stored {own.name} codes" + (f", {rounded} rounded to fp16" if rounded else "")
+        return WeightSource(fmt, origin, lambda: _as_stored(model, linear, own, origin))
     origin = f"{fmt.name} codes of {own.name} values"
-    return WeightSource(fmt, origin, lambda: quantized(model.file.dequantize(name).T, fmt, origin))
+    return WeightSource(fmt, origin, lambda: quantized(_values(model, linear, own), fmt, origin))
+
+
+def _rounded(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> str:
+    """Which of a matrix's numbers no fp16 holds as they are stored."""
+    if isinstance(model, GgufModel):
+        return "scales" if own.name in _INNER else ""
+    if own.minimum:
+        return "minima"
+    return "" if model.parts(linear.name)["scales"].dtype == "F16" else "scales"
+
+
+def _as_stored(
+    model: GgufModel | FolderModel, linear: Linear, own: TensorFormat, origin: str = ""
+) -> Weights:
+    """A matrix's own codes."""
+    if isinstance(model, FolderModel):
+        assert isinstance(own, GroupFormat)
+        return _grouped(model, linear, own, origin)
+    return _stored(model.file.raw(f"{linear.name}.weight"), own, origin)
+
+
+def _values(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> npt.NDArray[np.float32]:
+    """What a matrix holds, fp32 (K, N), inputs in their own order."""
+    if isinstance(model, GgufModel):
+        return model.file.dequantize(f"{linear.name}.weight").T
+    if not isinstance(own, GroupFormat):
+        return _floats(model.parts(linear.name)["weight"]).T
+    stored = _as_stored(model, linear, own)
+    values = stored.values()
+    return values if stored.order is None else values[np.argsort(stored.order)]
 
 
 def synthetic_source(linear: Linear, fmt: TensorFormat, seed: int) -> WeightSource:
@@ -397,37 +368,6 @@ AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 """Which of eight neighbouring columns each code of a word is of, lowest bits first."""
 
 Codes = npt.NDArray[np.uint8]
-
-
-def folder_source(model: FolderModel, linear: Linear, fmt: TensorFormat | None = None) -> WeightSource:
-    """Weights of a layer of a folder, in its own format or in another. Raises SailsimError without codes.
-
-    Codes of GPTQ and AWQ are used as they are stored where the format is the matrix's own.
-    """
-    own = model.format.tensors[linear.name]
-    fmt = fmt or own
-    if fmt == own and isinstance(own, GroupFormat):
-        parts = model.parts(linear.name)
-        rounded = own.minimum or parts["scales"].dtype != "F16"
-        origin = f"stored {own.name} codes" + (
-            f", {'minima' if own.minimum else 'scales'} rounded to fp16" if rounded else ""
-        )
-        return WeightSource(fmt, origin, lambda: _grouped(model, linear, own, origin))
-    origin = f"{fmt.name} codes of {own.name} values"
-    return WeightSource(fmt, origin, lambda: quantized(_values(model, linear, own), fmt, origin))
-
-
-def _values(model: FolderModel, linear: Linear, own: TensorFormat) -> npt.NDArray[np.float32]:
-    """What a matrix holds, fp32 (K, N), inputs in their own order."""
-    if isinstance(own, GroupFormat):
-        stored = _grouped(model, linear, own, "")
-        values = stored.values()
-        if stored.order is None:
-            return values
-        restored = np.empty_like(values)
-        restored[stored.order] = values
-        return restored
-    return _floats(model.parts(linear.name)["weight"]).T
 
 
 def _floats(tensor: SafeTensor) -> npt.NDArray[np.float32]:

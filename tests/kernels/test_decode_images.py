@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sailsim.workloads.image import read_image
+from sailsim.workloads.image import Image
 
 from ..workloads.conftest import changed_image, sealed_image, small_image
 
@@ -110,7 +110,7 @@ def test_a_scale_that_is_no_number(run: Run, good: bytes, tmp_path: Path, layout
     """Also where all checksums fit."""
     path = tmp_path / "image"
     path.write_bytes(good)
-    image, name = read_image(path), "blk.0.attn_v"
+    image, name = Image(path), "blk.0.attn_v"
     shape, tensors = image.matrices[name][0], image.tensors
     # The last number of the last tile, the first of the others.
     last = shape.bytes("tiles") - shape.tile_stride + shape.tile_codes

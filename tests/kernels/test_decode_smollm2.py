@@ -10,7 +10,7 @@ import pytest
 from sailsim.sim.gem5.decode import DecodePoint, against_model
 from sailsim.workloads.decoder import forward
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.image import plan_image, read_image
+from sailsim.workloads.image import Image, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.tokenizer import Tokenizer
 
@@ -47,7 +47,7 @@ def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
     (record,) = report("decode", *options, *written)
     chosen = [int(token) for token in record["tokens"].split(",")]
     logits = np.fromfile(tmp_path / "logits", np.float32).reshape(STEPS, -1)
-    decoder = ImageDecoder(read_image(image), followed=(tmp_path / "operands").read_bytes())
+    decoder = ImageDecoder(Image(image), followed=(tmp_path / "operands").read_bytes())
     for token in prompt[:-1]:
         decoder.step([token])
     for before, token, row in zip([prompt[-1], *chosen], chosen, logits, strict=False):

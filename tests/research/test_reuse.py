@@ -27,7 +27,7 @@ def tiny(tmp_path_factory) -> Path:
     shipped = Activations.load()
     codes = {role: np.ascontiguousarray(a[:2, :2, :130]) for role, a in shipped.codes.items()}
     scales = {role: np.ascontiguousarray(a[:2, :2]) for role, a in shipped.scales.items()}
-    path = tmp_path_factory.mktemp("capture") / "tiny.npz"
+    path = tmp_path_factory.mktemp("capture") / "tiny.safetensors"
     Activations(shipped.meta, shipped.layers[:2], codes, scales).save(path)
     return path
 

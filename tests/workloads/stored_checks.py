@@ -9,8 +9,7 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
-from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
-from sailsim.workloads.gguf_model import FP16_AT
+from sailsim.workloads.formats import BLOCKS, TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.weights import STORED, StoredBlocks, read_blocks
 
 COLUMNS, K = 64, 2048
@@ -49,7 +48,7 @@ def random_blocks(fmt: TensorFormat, seed: int) -> npt.NDArray[np.uint8]:
     """
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 256, (COLUMNS, K // fmt.block, fmt.block_bytes), dtype=np.uint8)
-    for at in FP16_AT.get(fmt.name, ()):
+    for at in BLOCKS[fmt.name].fp16:
         numbers = rng.normal(0, 0.01, (*blocks.shape[:-1], 1)).astype(np.float16)
         blocks[..., at : at + 2] = numbers.view(np.uint8)
     if fmt.name == "mxfp4":  # powers of two that fp16 holds

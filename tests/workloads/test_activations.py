@@ -1,5 +1,3 @@
-import io
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,7 +114,7 @@ def test_bad_requests(shipped, change, words):
 @examples(but=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_capture_loads_or_ends_in_one_sentence(tiny_gguf, tmp_path, data):
-    path = tmp_path / "a.npz"
+    path = tmp_path / "a.capture"
     if not path.exists():
         capture(tiny_gguf, tokens=[3, 1, 4]).save(path)
         (tmp_path / "whole").write_bytes(path.read_bytes())
@@ -136,52 +134,19 @@ def test_a_damaged_capture_loads_or_ends_in_one_sentence(tiny_gguf, tmp_path, da
     assert loaded is not None or "\n" not in message
 
 
-def test_an_array_that_claims_more_than_it_has(tiny_gguf, tmp_path):
-    good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
-    capture(tiny_gguf, tokens=[3, 1, 4]).save(good)
-    with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
-        for name in source.namelist():
-            content = source.read(name)
-            if name == "layers.npy":
-                header = io.BytesIO()
-                np.lib.format.write_array_header_1_0(
-                    header, {"descr": "<i8", "fortran_order": False, "shape": (1 << 60,)}
-                )
-                content = header.getvalue() + bytes(16)
-            target.writestr(name, content)
-    with pytest.raises(SailsimError, match="layers"):
-        Activations.load(bad)
-
-
 def save_unchecked(monkeypatch: pytest.MonkeyPatch, bad: Activations, path: Path) -> None:
     """As another program may have written it."""
     with monkeypatch.context() as patch:
-        patch.setattr(activations, "_checked_meta", lambda meta: meta)
         patch.setattr(activations, "_check", lambda *parts: None)
         bad.save(path)
-
-
-@pytest.mark.parametrize("flag", [0, 8], ids=["cp437", "says UTF-8"])
-def test_members_whose_names_are_not_utf_8(tiny_gguf, tmp_path, flag):
-    path = tmp_path / "a.npz"
-    capture(tiny_gguf, tokens=[3, 1, 4]).save(path)
-    data = bytearray(path.read_bytes().replace(b"meta.npy", b"met\xff.npy"))
-    for mark, at in ((b"PK\x01\x02", 9), (b"PK\x03\x04", 7)):  # whose byte holds the flag
-        start = -1
-        while (start := data.find(mark, start + 1)) >= 0:
-            data[start + at] |= flag
-    path.write_bytes(data)
-    with pytest.raises(SailsimError, match=r"activations file .*allowed is a saved capture"):
-        Activations.load(path)
 
 
 @pytest.mark.slow
 def test_24_mib_of_empty_texts_are_not_parsed(tiny_gguf, tmp_path, monkeypatch):
     good = capture(tiny_gguf, tokens=[3, 1, 4])
-    path = tmp_path / "a.npz"
+    path = tmp_path / "a.capture"
     save_unchecked(monkeypatch, replace(good, meta={**good.meta, "tokens": [""] * (6 << 20)}), path)
-    assert path.stat().st_size < 1 << 20
-    with pytest.raises(SailsimError, match=r"meta has \d+ bytes"):
+    with pytest.raises(SailsimError, match=r"the length of its header is \d+; allowed is at most"):
         Activations.load(path)
 
 
@@ -191,10 +156,11 @@ def test_24_mib_of_empty_texts_are_not_parsed(tiny_gguf, tmp_path, monkeypatch):
         ({"meta": {"schema": 1}}, "meta.model is None"),
         ({"schema": 9}, "schema is 9"),
         ({"layers": (40, 41)}, "layers is .40, 41."),
+        ({"layers": ()}, "layers is "),
         ({"layers": (0,)}, "shape of attn_in"),
-        ({"scales": np.nan}, "not finite"),
+        ({"scales": np.nan}, "a scale of attn_in is nan; allowed is finite and not negative"),
         *(
-            ({"tokens": tokens}, "meta.tokens has what is no whole number")
+            ({"tokens": tokens}, "meta.tokens is .*; allowed is a list of whole numbers")
             for tokens in ([""], [1.5], [True])
         ),
     ],
@@ -206,7 +172,7 @@ def test_unsound_fields_are_named_and_never_saved(tiny_gguf, tmp_path, monkeypat
         change = {"scales": {role: scale * change["scales"] for role, scale in good.scales.items()}}
     elif not {"meta", "layers"} & set(change):
         change = {"meta": {**good.meta, **change}}
-    path = tmp_path / "a.npz"
+    path = tmp_path / "a.capture"
     bad = replace(good, **change)
     with pytest.raises(SailsimError, match=words):
         bad.save(path)

@@ -10,7 +10,7 @@ from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.load import chosen_format, load_model
 from sailsim.workloads.model import Linear
 from sailsim.workloads.quality import compensated
-from sailsim.workloads.weights import _stored, file_source, quantized, synthetic_source
+from sailsim.workloads.weights import _stored, quantized, synthetic_source, weight_source
 
 from .conftest import write_tiny_gguf
 
@@ -173,7 +173,7 @@ CODED = [name for name, fmt in TENSOR_FORMATS.items() if fmt.code is not None]
 def test_values_become_the_codes_blocks_and_minima_of_any_format(float_model, name):
     fmt = TENSOR_FORMATS[name]
     linear = float_model.spec.layer_linears(0)[0]
-    weights = file_source(float_model, linear, fmt).load()
+    weights = weight_source(float_model, linear, fmt).load()
     assert (weights.code, weights.group_size) == (fmt.code, fmt.group_size)
     assert weights.scales.shape == (-(-linear.k // fmt.group_size), linear.n)
     assert (weights.minima is not None) == fmt.minimum

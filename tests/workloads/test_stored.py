@@ -16,7 +16,7 @@ from sailsim.lut_gemv.trace import decode_tile, read_trace, replay
 from sailsim.sim.files import load_system
 from sailsim.workloads.formats import TENSOR_FORMATS
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.weights import ROUNDED, _stored, read_blocks
+from sailsim.workloads.weights import _INNER, _stored, read_blocks
 
 from .format_tiles import FormatTile, format_tiles
 from .stored_checks import checked, coded_formats, random_blocks, weights
@@ -38,7 +38,7 @@ def test_random_blocks_mean_to_the_bit_what_the_package_says(fmt, seed):
 @EACH
 def test_fp16_scales_are_off_by_half_a_step_at_most_and_only_where_products_are(fmt):
     row = checked(fmt, random_blocks(fmt, 5))
-    if fmt.name in ROUNDED:
+    if fmt.name in _INNER:
         assert 0 < row.scale_error <= HALF_STEP
         assert 0 < row.weight_error <= (4 if fmt.minimum else 1) * HALF_STEP
     else:
@@ -53,7 +53,7 @@ def test_a_tile_has_the_stored_codes_and_the_nearest_fp16_scales(fmt):
     assert (tile.minima is None) == (exact.minima is None) == (not fmt.minimum)
     if fmt.name != "mxfp4":  # whose blocks of zeros lose their scale
         assert (tile.scales == exact.scales.astype(np.float16)).all()
-    room = (4 if fmt.minimum else 1) * HALF_STEP if fmt.name in ROUNDED else 0
+    room = (4 if fmt.minimum else 1) * HALF_STEP if fmt.name in _INNER else 0
     largest = np.abs(weights(fmt, exact)).max()
     np.testing.assert_allclose(tile.values(), weights(fmt, exact), rtol=1e-6, atol=room * largest + 1e-12)
 

@@ -26,7 +26,7 @@ from sailsim.sim.gem5.records import keys_of, run_or_load, stored_keys
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
 from sailsim.workloads.gguf_model import stored_model
-from sailsim.workloads.image import ImagePlan, plan_image, read_image
+from sailsim.workloads.image import Image, ImagePlan, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.load import load_model
 from sailsim.workloads.tokenizer import Tokenizer
@@ -368,7 +368,7 @@ def against_model(
     prompt = tuple(map(int, point.prompt_tokens.split(",")))
     asked, known = (image, point.cache, prompt, rows), {} if known is None else known
     if asked not in known:
-        decoder = ImageDecoder(read_image(image, check=False), len(rows), point.cache)
+        decoder = ImageDecoder(Image(image), len(rows), point.cache)
         for token in prompt[:-1]:
             decoder.step([token] * len(rows))
         inputs = [(prompt[-1],) * len(rows), *list(zip(*rows, strict=True))[:-1]]

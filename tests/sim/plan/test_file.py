@@ -61,7 +61,7 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     file.write_text("""
     system = ["../mine.toml", "sail-n1"]
     [fixed]
-    activations = "a.npz"
+    activations = "a.safetensors"
     weights = "policy.toml"
     model = "llama-2-7b"
     [axes]
@@ -72,7 +72,7 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     first = read_plan("plans/plan.toml")[0].points[0]
     assert (first.system, first.substrate) == ("mine.toml:llc.slices=16", "sub.toml:add=2")
     assert (first.activations, first.weights, first.model) == (
-        "plans/a.npz",
+        "plans/a.safetensors",
         "plans/policy.toml",
         "llama-2-7b",
     )
