@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import conversion
+
 import numpy as np
 
 from reuse import keys
@@ -34,7 +34,7 @@ from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.explore import Search, try_machine
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.runs import runners
-from sailsim.lut_gemv import fast, reference
+from sailsim.lut_gemv import convert, fast, reference
 from sailsim.lut_gemv.codes import pack_codes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.operands import activation_range
@@ -205,16 +205,16 @@ def replayed(trace: Path, machine: str) -> Answer:
 def to_floats(draw: Draw, bits: int) -> Answer:
     """Whole numbers of every size in so many bits as fp32, and the steps of that program."""
     ints = np.frombuffer(draw.randbytes(8 * 1613), "<i8") >> draw.array(1613, 64 - bits, 64)
-    steps = sorted(conversion.int_to_fp32_program(bits).tally().items())
-    return {"floats": sha(conversion.int_to_fp32(ints, bits)), "steps": str(steps)}
+    steps = sorted(convert.int_to_fp32_program(bits).tally().items())
+    return {"floats": sha(convert.int_to_fp32(ints, bits)), "steps": str(steps)}
 
 
 def to_ints(draw: Draw, bits: int) -> Answer:
     """fp32 of any bits, and some that fit, as whole numbers, and the steps of that program."""
     near = draw.array(2167, -(3 << bits), 3 << bits).astype(np.float32) / np.float32(4)
     floats = np.concatenate([np.frombuffer(draw.randbytes(4 * 2000), "<f4"), near])
-    steps = sorted(conversion.fp32_to_int_program(bits).tally().items())
-    return {"ints": sha(conversion.fp32_to_int(floats, bits)), "steps": str(steps)}
+    steps = sorted(convert.fp32_to_int_program(bits).tally().items())
+    return {"ints": sha(convert.fp32_to_int(floats, bits)), "steps": str(steps)}
 
 
 def quantized(draw: Draw, bits: int) -> Answer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import ceil, floor
 
 import numpy as np
-from conversion import int_to_fp32_program
+from sailsim.lut_gemv.convert import int_to_fp32_program
 from hypothesis import example, given
 from hypothesis import strategies as st
 
