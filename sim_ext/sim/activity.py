@@ -138,8 +138,7 @@ def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_b
     substrate, bits = config.substrate, config.accumulator_bits
     widths = {"weight": value_bits, "entry": entry_bits, "accumulator": bits}
     cycles: Counter[str] = Counter()
-    _, tally = _core.int_to_fp32(np.zeros(1, dtype=np.int64), bits)  # which values does not matter
-    for (operation, n), times in tally.items():
+    for (operation, n), times in _core.int_to_fp32_tally(bits).items():
         cycles[operation] += blocks * times * substrate.cycles(operation, n)
     for operation in OPERATIONS:
         cycles[operation] += blocks * substrate.operation_cycles("scale_block", operation, **widths)

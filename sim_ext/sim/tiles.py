@@ -178,9 +178,9 @@ class TileKind:
     ) -> _core.TileTimings:
         """The tiles of some patterns when each slice's weights come at `rate` bytes/s, a line `latency` s
         after its request; default: with their weights on chip."""
-        packed = [profile.packed for profile in profiles]
+        counted = [profile.counted for profile in profiles]
         supply = self._supply(rate, self.units.chip.latency if latency is None else latency)
-        return self._tiles.time(packed, *supply)
+        return self._tiles.time(counted, *supply)
 
     def _supply(self, rate: float, latency: float) -> tuple[float, float, float, float]:
         """What the core has to know of it: bytes a cycle, latency, lead and bytes ahead, in cycles.
