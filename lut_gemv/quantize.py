@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import ABITS_MAX
@@ -29,10 +28,11 @@ def quantize_rows(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np
         raise SailsimError(
             f"abits is {abits}; allowed is 2..{ABITS_MAX}: one signed bit has no positive value."
         )
-    ints, scale = _core.round_rows(
-        _checked_floats("activations", x, "B, K", np.float32), (1 << (abits - 1)) - 1
-    )
-    return ints.astype(activation_dtype(abits, signed=True), copy=False), scale
+    limit = (1 << (abits - 1)) - 1
+    x = _checked_floats("activations", x, "B, K", np.float32).astype(np.float64)
+    scale = (np.abs(x).max(axis=1) / limit).astype(np.float32)
+    ints = np.clip(_steps(x, scale[:, None].astype(np.float64)), -limit, limit)
+    return ints.astype(activation_dtype(abits, signed=True)), scale
 
 
 def quantize_weights(

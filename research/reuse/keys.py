@@ -1,4 +1,4 @@
-"""By what a PRT may find an entry, and what becomes of patterns by bit position: in the core, and plainly."""
+"""By what a PRT may find an entry, and what becomes of patterns by bit position: quickly, and plainly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import DEFAULT_PRT, PrtConfig
 from sailsim.lut_gemv.operands import checked_activations
@@ -82,21 +81,57 @@ def bit_profile(
     """
     x = checked_activations(x, abits, signed, nbw, group_size)
     _check_tile_rows(tile_rows, len(x))
+    if prt.policy == "direct" and key.hash is None:
+        key = replace(key, hash="modulo")
+    groups = all_groups(x.shape[1], nbw, group_size)
+    formed = np.stack([form_patterns(x[:, group], abits) for group in groups])  # (groups, rows, abits)
+    tiles = formed.reshape(len(groups), len(x) // (tile_rows or len(x)), -1).swapaxes(0, 1)
+    numbers = np.broadcast_to(np.arange(len(groups))[:, None], tiles.shape)
+    length = tiles.shape[2] if key.flushed else tiles.shape[1] * tiles.shape[2]
+    patterns, of_group = tiles.reshape(-1, length), numbers.reshape(-1, length)
+    outcomes = np.concatenate(
+        [
+            _outcomes(patterns[i : i + LANES], of_group[i : i + LANES], nbw, prt, key)
+            for i in range(0, len(patterns), LANES)
+        ]
+    ).reshape(len(tiles), -1, abits)
+    counts = np.stack([(outcomes == outcome).sum(axis=1) for outcome in range(4)], axis=-1)
+    counts[..., 1] += counts[..., 3]
+    return np.asarray(counts, np.int64)
+
+
+LANES = 1 << 16
+"""Tables that are followed side by side."""
+
+
+def _outcomes(
+    patterns: NDArray[Any], of_group: NDArray[Any], nbw: int, prt: PrtConfig, key: PrtKey
+) -> NDArray[np.int8]:
+    """What becomes of each pattern ``(tables, patterns)``: 0 it is 0, 1 a hit, 2 a miss, 3 a wrong hit."""
     entries = prt.effective_entries
-    counts: NDArray[np.int64] = _core.bit_profile(
-        x,
-        abits,
-        signed,
-        nbw,
-        group_size,
-        tile_rows or len(x),
-        entries,
-        prt.policy,
-        key.places(entries, nbw),
-        key.tagged or entries == 0,
-        key.flushed,
-    )
-    return counts
+    if entries == 0:
+        return np.where(patterns == 0, 0, 2).astype(np.int8)
+    places = np.array(key.places(entries, nbw) or range(1 << nbw))
+    evicts = key.hash is None and entries < (1 << nbw) - 1
+    tables = np.arange(len(patterns))
+    held = np.full((len(patterns), places.max() + 1), -1)
+    read_for, used = np.zeros_like(held), np.zeros_like(held)
+    outcomes = np.empty(patterns.shape, np.int8)
+    for step, (pattern, group) in enumerate(zip(patterns.T, of_group.T, strict=True), start=1):
+        place = places[pattern]
+        same = held[tables, place] == pattern
+        found = same if key.tagged else held[tables, place] >= 0
+        right = same & (read_for[tables, place] == group)
+        outcomes[:, step - 1] = np.where(pattern == 0, 0, np.where(found, np.where(right, 1, 3), 2))
+        entered = tables[(pattern != 0) & ~found]
+        if evicts:
+            whole = entered[(held[entered] >= 0).sum(axis=1) == entries]
+            held[whole, np.where(held[whole] >= 0, used[whole], step).argmin(axis=1)] = -1
+            renewed = tables[pattern != 0] if prt.policy == "lru" else entered
+            used[renewed, place[renewed]] = step
+        held[entered, place[entered]] = pattern[entered]
+        read_for[entered, place[entered]] = group[entered]
+    return outcomes
 
 
 def plain_bit_profile(

@@ -71,46 +71,6 @@ nb::object gemv(const Array &x, const PackedWeights &weights, int abits, bool is
     });
 }
 
-Result<float, 2> scale_blocks(const Array &sums, const Array &scale, const Array &act_scale,
-                              const std::optional<Array> &minimum, const std::optional<Array> &sums_of_x)
-{
-    require_ndim("sums", sums, 3);
-    const std::int64_t *sum = elements<std::int64_t>("sums", sums, "int64");
-    const auto blocks = static_cast<std::int64_t>(sums.shape(0));
-    const auto batch = static_cast<std::int64_t>(sums.shape(1));
-    const auto n = static_cast<std::int64_t>(sums.shape(2));
-    require_shape("scale", scale, {blocks, n});
-    require_shape("act_scale", act_scale, {batch});
-    pim::Scales scales{halves("scale", scale),
-                       nullptr,
-                       nullptr,
-                       elements<float>("act_scale", act_scale, "float32"),
-                       batch,
-                       n};
-    if (minimum.has_value() != sums_of_x.has_value())
-        throw std::invalid_argument("minimum and sums_of_x go together: give both or neither");
-    if (minimum) {
-        require_shape("minimum", *minimum, {blocks, n});
-        require_shape("sums_of_x", *sums_of_x, {blocks, batch});
-        scales.minimum = halves("minimum", *minimum);
-        scales.sums_of_x = elements<std::int64_t>("sums_of_x", *sums_of_x, "int64");
-    }
-
-    std::vector<float> y(static_cast<std::size_t>(batch * n));
-    std::vector<std::int64_t> tile(static_cast<std::size_t>(batch * pim::tile_outputs));
-    for (std::int64_t block = 0; block < blocks; ++block) {
-        for (std::int64_t first = 0; first < n; first += pim::tile_outputs) {
-            const std::int64_t outputs = std::min(pim::tile_outputs, n - first);
-            for (std::int64_t b = 0; b < batch; ++b)
-                std::copy_n(sum + (block * batch + b) * n + first, outputs,
-                            tile.data() + b * pim::tile_outputs);
-            add_scaled_block({block, first, outputs, tile.data()}, scales, y.data());
-        }
-    }
-    scale_rows(scales, y.data());
-    return to_numpy<float, 2>(std::move(y), {static_cast<std::size_t>(batch), static_cast<std::size_t>(n)});
-}
-
 void prepare(ScaledWeights *self, const Array &codes, int wbits, const Array &values, std::int64_t group_size,
              const Array &scale, const std::optional<Array> &minimum)
 {
@@ -153,40 +113,13 @@ Result<float, 2> product(const Array &x, const Array &act_scale, const ScaledWei
     return to_numpy<float, 2>(std::move(y), {x.shape(0), static_cast<std::size_t>(weights.n())});
 }
 
-std::pair<Result<std::int16_t, 2>, Result<float, 1>> rounded_rows(const Array &x, int most)
+std::map<std::pair<std::string, std::int64_t>, std::int64_t> int_to_fp32_tally(int bits)
 {
-    pim::require_range("most", most, 1, (1 << 15) - 1);
-    require_ndim("x", x, 2);
-    require_elements("x", x);
-    const float *values = elements<float>("x", x, "float32");
-    std::vector<std::int16_t> ints(x.size());
-    std::vector<float> scale(x.shape(0));
-    {
-        const nb::gil_scoped_release release;
-        pim::round_rows(values, static_cast<std::int64_t>(x.shape(0)), static_cast<std::int64_t>(x.shape(1)),
-                        most, ints.data(), scale.data());
-    }
-    return {to_numpy<std::int16_t, 2>(std::move(ints), {x.shape(0), x.shape(1)}),
-            to_numpy<float, 1>(std::move(scale), {x.shape(0)})};
-}
-
-using TallyByName = std::map<std::pair<std::string, int>, std::int64_t>;
-
-TallyByName by_name(const pim::Tally &tally)
-{
-    TallyByName named;
+    std::map<std::pair<std::string, std::int64_t>, std::int64_t> named;
+    const pim::Tally tally = pim::int_to_fp32_tally(bits);
     for (const auto &[operation, times] : tally.operations())
         named[{pim::ops.of(operation.first), operation.second}] = times;
     return named;
-}
-
-std::pair<Result<float, 1>, TallyByName> int_to_fp32(const Array &values, int bits)
-{
-    require_ndim("values", values, 1);
-    const std::int64_t *value = elements<std::int64_t>("values", values, "int64");
-    std::vector<float> out(values.size());
-    const pim::Tally tally = pim::int_to_fp32(value, out.size(), bits, out.data());
-    return {to_numpy<float, 1>(std::move(out), {values.size()}), by_name(tally)};
 }
 
 } // namespace
@@ -210,15 +143,9 @@ void bind_arithmetic(nb::module_ &m)
           "y = x W, exact: (B, N) int64, or (blocks, B, N) with ``blocks``.\n\n"
           "x: (B, K) int8, uint8, int16, uint16 or int32, each value inside ``abits`` bits.");
 
-    m.def("scale_blocks", &scale_blocks, "sums"_a, "scale"_a, "act_scale"_a, "minimum"_a = nb::none(),
-          "sums_of_x"_a = nb::none(),
-          "fp32 results (B, N) of block sums, every step rounded (docs/contract.md, section 1).\n\n"
-          "sums: (blocks, B, N) int64; scale, minimum: (blocks, N) float16; act_scale: (B,) float32;\n"
-          "sums_of_x: (blocks, B) int64, the sums of the activations that go with the minimum.");
+    m.def("int_to_fp32_tally", &int_to_fp32_tally, "bits"_a,
+          "How often the in-memory conversion of a sum of ``bits`` bits (2..63) does each (operation, n).");
 
-    m.def("int_to_fp32", &int_to_fp32, "values"_a, "bits"_a,
-          "The in-memory conversion of int64 values of ``bits`` bits (2..63) to fp32, with its tally.\n\n"
-          "The tally maps (operation, n) to how often it ran, whatever the number of lanes.");
     nb::class_<ScaledWeights>(m, "ScaledWeights",
                               "Weights (K, N) with their blocks' scales, laid out for products of many rows.")
         .def("__init__", &prepare, "codes"_a, "wbits"_a, "values"_a, "group_size"_a, "scale"_a,
@@ -230,12 +157,8 @@ void bind_arithmetic(nb::module_ &m)
         .def_prop_ro("nbytes", &ScaledWeights::bytes, "Memory of the layout in bytes.");
 
     m.def("scaled_product", &product, "x"_a, "act_scale"_a, "weights"_a, "threads"_a = 1,
-          "fp32 results (B, N) of a scaled tile, to the bit those of lut_gemv and scale_blocks.\n\n"
+          "fp32 results (B, N) of a scaled tile, to the bit those that look-ups give.\n\n"
           "x: (B, K) int16; act_scale: (B,) float32. No sum of a block may reach 2**31.");
-
-    m.def("round_rows", &rounded_rows, "x"_a, "most"_a,
-          "Rows of float32 x (B, K), finite, as int16 of -most..most and their float32 scales (B,).\n\n"
-          "The largest magnitude of a row is ``most`` steps; to nearest, ties to even.");
 }
 
 } // namespace sailsim::bindings

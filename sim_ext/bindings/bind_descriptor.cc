@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <nanobind/stl/pair.h>
-
 #include <cstddef>
 #include <cstring>
 #include <initializer_list>
@@ -142,14 +140,6 @@ void bind_descriptor(nb::module_ &m)
         .def_ro("cycles", &lutmm_completion::cycles)
         .def_ro("lookups", &lutmm_completion::lookups)
         .def_ro("prt_hits", &lutmm_completion::prt_hits);
-
-    m.def(
-        "validate_descriptor",
-        [](const pim::SliceConfig &config, const nb::bytes &descriptor) {
-            const pim::Verdict verdict = validate_descriptor(descriptor_argument(descriptor), config);
-            return std::pair<int, std::uint32_t>(verdict.status, verdict.detail);
-        },
-        "config"_a, "descriptor"_a, "Status and detail of what can be checked without reading memory.");
 
     m.def(
         "execute_descriptor",

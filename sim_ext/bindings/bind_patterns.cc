@@ -38,24 +38,6 @@ struct OwningPool {
     pim::PatternPool pool;
 };
 
-Result<std::int64_t, 3> bit_profile(const Array &x, int abits, bool is_signed, int nbw,
-                                    std::int64_t group_size, std::int64_t tile_rows, int prt_entries,
-                                    const std::string &prt_policy, const std::vector<int> &places,
-                                    bool tagged, bool flushed)
-{
-    const pim::PrtRule rule{prt_entries, pim::prt_policies.value(prt_policy), places, tagged, flushed};
-    std::vector<std::int64_t> flat;
-    with_activations(x, abits, is_signed, [&](const auto &activations) {
-        const nb::gil_scoped_release release;
-        const pim::Patterns patterns(activations, pim::Grouping(activations.k, nbw, group_size));
-        for (const pim::BitCounts &c : profile_bits(patterns, tile_rows, rule))
-            flat.insert(flat.end(), {c.zero, c.hits, c.misses, c.wrong});
-    });
-    const auto bits = static_cast<std::size_t>(abits);
-    const std::size_t tiles = flat.size() / 4 / bits;
-    return to_numpy<std::int64_t, 3>(std::move(flat), {tiles, bits, 4});
-}
-
 } // namespace
 
 void bind_patterns(nb::module_ &m)
@@ -77,12 +59,10 @@ void bind_patterns(nb::module_ &m)
         .def_prop_ro("misses", &profile_array<&PatternProfile::misses>, "Others that it does not, (G,).")
         .def("__len__", &PatternProfile::groups);
 
-    nb::class_<pim::PackedProfile>(m, "PackedProfile",
-                                   "A profile that is kept for many tiles, in a third of the memory.")
+    nb::class_<pim::CountedProfile>(m, "CountedProfile", "A profile that is kept for many tiles.")
         .def(nb::init<PatternProfile>(), "counts"_a)
-        .def_prop_ro("counts", &pim::PackedProfile::counts, "The profile itself.")
-        .def_prop_ro("bytes", &pim::PackedProfile::bytes, "Of the counts of all groups.")
-        .def("__len__", &pim::PackedProfile::groups);
+        .def_prop_ro("counts", &pim::CountedProfile::counts, "The profile itself.")
+        .def("__len__", &pim::CountedProfile::groups);
 
     m.def(
         "pattern_profile",
@@ -93,8 +73,8 @@ void bind_patterns(nb::module_ &m)
             const pim::PrtPolicy policy = pim::prt_policies.value(prt_policy);
             return with_activations(x, abits, is_signed, [&](const auto &activations) {
                 const nb::gil_scoped_release release;
-                const pim::Grouping grouping(activations.k, nbw, group_size);
-                return profile(activations, grouping, prt_entries, policy, threads);
+                const pim::Patterns patterns(activations, pim::Grouping(activations.k, nbw, group_size));
+                return profile(patterns, prt_entries, policy, threads);
             });
         },
         "x"_a, "abits"_a, "signed"_a, "nbw"_a, "group_size"_a, "prt_entries"_a, "prt_policy"_a,
@@ -129,14 +109,6 @@ void bind_patterns(nb::module_ &m)
             "to\n"
             "k columns. source: (B, parts) int64, places in the pool. prt: a reuse table with an entry for\n"
             "every pattern; else none. Blocks have to be whole groups.");
-
-    m.def("bit_profile", &bit_profile, "x"_a, "abits"_a, "signed"_a, "nbw"_a, "group_size"_a, "tile_rows"_a,
-          "prt_entries"_a, "prt_policy"_a, "places"_a = std::vector<int>{}, "tagged"_a = true,
-          "flushed"_a = true,
-          "Outcomes of the patterns of x (rows, K) by bit position, in tiles of ``tile_rows`` rows.\n\n"
-          "Returns int64 (tiles, abits, 4): zero patterns, PRT hits, misses, and the hits that are wrong.\n"
-          "places: the one entry of every pattern, (2**nbw,), or empty; tagged: entries know their pattern;\n"
-          "flushed: emptied when the table changes.");
 }
 
 } // namespace sailsim::bindings

@@ -3,7 +3,6 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
-#include <array>
 #include <limits>
 #include <map>
 #include <optional>
@@ -18,9 +17,10 @@ namespace sailsim::bindings
 
 using pim::PatternProfile;
 using pim::SliceConfig;
-using pim::TileCounts;
 using pim::TilePlan;
 using pim::TileTiming;
+using pim::timing_fields;
+using pim::TimingField;
 
 namespace
 {
@@ -30,57 +30,17 @@ struct TileTimings {
     std::vector<TileTiming> tiles;
 };
 
-/* A field of `TileTiming`, or of its counts where `count` is set. */
-struct Field {
-    const char *name;
-    const char *doc;
-    std::int64_t TileTiming::*own;
-    std::int64_t TileCounts::*count = nullptr;
-
-    const std::int64_t &of(const TileTiming &timing) const
-    {
-        return count ? timing.counts.*count : timing.*own;
-    }
-};
-
-constexpr std::array own_fields{
-    Field{"load", "Cycles in which nothing but loading happened.", &TileTiming::load},
-    Field{"build", "", &TileTiming::build},
-    Field{"lookup", "", &TileTiming::lookup},
-    Field{"convert", "", &TileTiming::convert},
-    Field{"write_back", "", &TileTiming::write_back},
-    Field{"total", "", &TileTiming::total},
-    Field{"weight_bytes", "Bytes of weights loaded by the slice.", &TileTiming::weight_bytes},
-    Field{"result_bytes", "Bytes of results written by the slice.", &TileTiming::result_bytes},
-    Field{"activation_bytes", "Bytes of activations that the slice read again.",
-          &TileTiming::activation_bytes},
-    Field{"unit_converts", "Sums and results that the floating-point units of the slice scaled.",
-          &TileTiming::unit_converts},
-};
-
-constexpr std::array count_fields{
-    Field{"lookups", "", nullptr, &TileCounts::lookups},
-    Field{"zero_patterns", "", nullptr, &TileCounts::zero_patterns},
-    Field{"prt_hits", "", nullptr, &TileCounts::prt_hits},
-    Field{"prt_misses", "", nullptr, &TileCounts::prt_misses},
-    Field{"table_builds", "", nullptr, &TileCounts::table_builds},
-    Field{"table_adds", "", nullptr, &TileCounts::table_adds},
-    Field{"row_reads", "", nullptr, &TileCounts::row_reads},
-    Field{"row_writes", "", nullptr, &TileCounts::row_writes},
-    Field{"conversions", "", nullptr, &TileCounts::conversions},
-    Field{"merges", "", nullptr, &TileCounts::merges},
-};
-
 std::map<std::string, std::int64_t> counts_of(const TileTiming &timing)
 {
     std::map<std::string, std::int64_t> found;
-    for (const Field &field : count_fields)
-        found[field.name] = field.of(timing);
+    for (const TimingField &field : timing_fields)
+        if (field.count)
+            found[field.name] = field.of(timing);
     return found;
 }
 
 /* A field of all tiles: a read-only view, which keeps them alive. */
-auto column(nb::handle self, const Field &field)
+auto column(nb::handle self, const TimingField &field)
 {
     using View = nb::ndarray<nb::numpy, const std::int64_t, nb::ndim<1>>;
     static_assert(sizeof(TileTiming) % sizeof(std::int64_t) == 0);
@@ -157,14 +117,10 @@ void bind_timing(nb::module_ &m)
         "load + build + lookup + convert + write_back = total.");
     nb::class_<TileTimings> many(m, "TileTimings",
                                  "Of many tiles: the same fields, each an int64 array (tiles,).");
-    const auto bind = [&](const Field &field) {
-        one.def_prop_ro(field.name, [&field](const TileTiming &t) { return field.of(t); }, field.doc);
-        many.def_prop_ro(field.name, [&field](nb::handle self) { return column(self, field); }, field.doc);
-    };
-    for (const Field &field : own_fields)
-        bind(field);
-    for (const Field &field : count_fields)
-        bind(field);
+    for (const TimingField &field : timing_fields) {
+        one.def_prop_ro(field.name, [&field](const TileTiming &t) { return field.of(t); });
+        many.def_prop_ro(field.name, [&field](nb::handle self) { return column(self, field); });
+    }
     one.def_prop_ro("counts", &counts_of, "All counts by name.");
     many.def("__len__", [](const TileTimings &t) { return t.tiles.size(); });
     many.def("__getitem__", &tile_at, nb::rv_policy::copy);
@@ -202,14 +158,14 @@ void bind_timing(nb::module_ &m)
         .def_prop_ro("plan", &pim::TileTimer::plan, "The layout of all of them.")
         .def(
             "time",
-            [](const pim::TileTimer &tiles, const std::vector<const pim::PackedProfile *> &profiles,
+            [](const pim::TileTimer &tiles, const std::vector<const pim::CountedProfile *> &profiles,
                double bytes_per_cycle, double latency, double lead, double ahead) {
-                for (const pim::PackedProfile *profile : profiles)
+                for (const pim::CountedProfile *profile : profiles)
                     if (!profile)
                         throw std::invalid_argument("profiles has None: allowed are profiles");
                 const nb::gil_scoped_release release;
                 TileTimings timings;
-                for (const pim::PackedProfile *profile : profiles)
+                for (const pim::CountedProfile *profile : profiles)
                     timings.tiles.push_back(tiles.time(*profile, {bytes_per_cycle, latency, lead, ahead}));
                 return timings;
             },

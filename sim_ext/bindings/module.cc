@@ -72,36 +72,21 @@ void bind_unit(nb::module_ &m)
             "What of ``phase_cycles`` one operation takes.")
         .def("__repr__", [](const Substrate &s) { return "Substrate('" + s.name + "')"; });
 
-    nb::class_<SliceConfig>(m, "SliceConfig", "Everything that describes one PIM slice unit.")
-        .def(
+    nb::class_<SliceConfig> unit(m, "SliceConfig",
+                                 "Everything that describes one PIM slice unit (sim_ext/pim/config.hh).");
+    unit.def(
             "__init__",
             [](SliceConfig *self, const std::string &text) { new (self) SliceConfig(pim::read_unit(text)); },
             "text"_a,
             "``text`` is a unit's text form, as ``sailsim.sim.unit_text`` writes it.\n\n"
             "Raises ``ValueError`` naming the key that is unknown, missing, or not what is allowed.")
-        .def_ro("rows", &SliceConfig::rows, "Rows of a C-SRAM array.")
-        .def_ro("cols", &SliceConfig::cols, "Columns (cells of a row) of an array.")
-        .def_ro("arrays", &SliceConfig::arrays, "Arrays of a slice, in lockstep.")
-        .def_ro("slices", &SliceConfig::slices, "Slices that share the outputs of a tensor.")
-        .def_ro("port_bytes", &SliceConfig::port_bytes, "Bytes a cycle between the slice and its arrays.")
-        .def_ro("weights_kib_cycles", &SliceConfig::weights_kib_cycles,
-                "Cycles in which memory brings each slice a KiB of weights, as layouts reckon.")
-        .def_ro("accumulator_bits", &SliceConfig::accumulator_bits, "Bits of an integer accumulator.")
-        .def_ro("prt_entries", &SliceConfig::prt_entries, "Entries of the pattern reuse table; 0: none.")
-        .def_prop_ro("prt_policy", [](const SliceConfig &c) { return pim::prt_policies.of(c.policy); })
-        .def_ro("t_zero", &SliceConfig::t_zero, "Cycles of a zero pattern.")
-        .def_ro("t_prt", &SliceConfig::t_prt, "Cycles of a PRT hit.")
-        .def_ro("double_buffer", &SliceConfig::double_buffer, "Load a group while the one before computes.")
         .def_ro("substrate", &SliceConfig::substrate)
-        .def_ro("activation_buffer_bits", &SliceConfig::activation_buffer_bits, "Of a DFM.")
-        .def_ro("accumulator_buffer_bits", &SliceConfig::accumulator_buffer_bits,
-                "Of all DFMs of a slice, where sums are behind the arrays.")
-        .def_ro("dfms", &SliceConfig::dfms, "Data feeding modules of a slice.")
+        .def_ro("double_buffer", &SliceConfig::double_buffer)
+        .def_prop_ro("prt_policy", [](const SliceConfig &c) { return pim::prt_policies.of(c.policy); })
         .def_prop_ro("dfm_split", [](const SliceConfig &c) { return pim::dfm_splits.of(c.dfm_split); })
-        .def_prop_ro("convert", [](const SliceConfig &c) { return pim::converts.of(c.convert); })
-        .def_ro("convert_units", &SliceConfig::convert_units, "Floating-point units at the DFMs of a slice.")
-        .def_ro("convert_latency", &SliceConfig::convert_latency, "Cycles of one conversion in such a unit.")
-        .def_ro("convert_interval", &SliceConfig::convert_interval, "Cycles between those that it takes.");
+        .def_prop_ro("convert", [](const SliceConfig &c) { return pim::converts.of(c.convert); });
+    for (const pim::UnitNumber &number : pim::unit_numbers)
+        unit.def_prop_ro(number.key, [&number](const SliceConfig &c) { return c.*number.field; });
 }
 
 } // namespace

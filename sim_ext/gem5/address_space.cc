@@ -91,24 +91,4 @@ std::optional<std::vector<Piece>> AddressSpace::pieces(Addr address, Addr bytes,
     return found;
 }
 
-bool AddressSpace::readable(std::uint64_t address, std::uint64_t bytes) const
-{
-    return pieces(address, bytes, BaseMMU::Read).has_value();
-}
-
-bool AddressSpace::writable(std::uint64_t address, std::uint64_t bytes) const
-{
-    return pieces(address, bytes, BaseMMU::Write).has_value();
-}
-
-void AddressSpace::read(std::uint64_t, void *, std::uint64_t) const
-{
-    panic("a PIM unit reads by its memory port only");
-}
-
-void AddressSpace::write(std::uint64_t, const void *, std::uint64_t)
-{
-    panic("a PIM unit writes by its memory port only");
-}
-
 } // namespace gem5::sail

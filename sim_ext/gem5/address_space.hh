@@ -12,7 +12,6 @@
 #include "arch/generic/mmu.hh"
 #include "base/types.hh"
 #include "gem5/doorbell.hh"
-#include "pim/descriptor.hh"
 
 namespace gem5
 {
@@ -32,7 +31,7 @@ struct Piece {
     Addr bytes = 0;
 };
 
-class AddressSpace : public ::sailsim::pim::Memory
+class AddressSpace
 {
   public:
     AddressSpace(System &system, const Ring &ring) : system(system), ring(ring) {}
@@ -41,13 +40,6 @@ class AddressSpace : public ::sailsim::pim::Memory
      * the program owns but has not touched yet are given memory. A process of which no thread is left has no
      * memory. */
     std::optional<std::vector<Piece>> pieces(Addr address, Addr bytes, BaseMMU::Mode mode) const;
-
-    bool readable(std::uint64_t address, std::uint64_t bytes) const override;
-    bool writable(std::uint64_t address, std::uint64_t bytes) const override;
-
-    /* Not for the unit, which moves bytes by its port. */
-    void read(std::uint64_t address, void *to, std::uint64_t bytes) const override;
-    void write(std::uint64_t address, const void *from, std::uint64_t bytes) override;
 
   private:
     std::optional<std::vector<Piece>> physical_pieces(Addr address, Addr bytes) const;

@@ -12,6 +12,7 @@
 #include "debug/SailPim.hh"
 #include "debug/SailPimGroups.hh"
 #include "debug/SailPimMemory.hh"
+#include "gem5/checkpoint.hh"
 #include "pim/config.hh"
 #include "sim/system.hh"
 
@@ -193,7 +194,11 @@ void PimUnit::take_up_descriptor()
         return;
     }
     const AddressSpace space(system, tile->ring);
-    const pim::Verdict verdict = pim::validate_descriptor(d, config, &space);
+    const auto reachable = [&space](const pim::Buffer &buffer, bool is_written) {
+        return space.pieces(buffer.address, buffer.bytes, is_written ? BaseMMU::Write : BaseMMU::Read)
+            .has_value();
+    };
+    const pim::Verdict verdict = pim::validate_descriptor(d, config, reachable);
     if (!verdict.ok()) {
         fail(verdict.status, verdict.detail);
         return;
@@ -239,7 +244,7 @@ void PimUnit::fetch_operands()
 
 void PimUnit::start_groups()
 {
-    if (!tile->planned() && !tile->plan(config)) {
+    if (!tile->planned && !tile->plan(config)) {
         fail(tile->status, tile->detail);
         return;
     }
@@ -457,6 +462,84 @@ void PimUnit::fail(std::uint32_t status, std::uint32_t detail)
 std::uint64_t PimUnit::cycles_since(Tick tick) const
 {
     return divCeil(curTick() - std::min(tick, curTick()), clockPeriod());
+}
+
+/* -- Draining, and checkpoints. Drained means that no access is under way; everything else, a tile in the
+ * middle of its groups too, stays as it is and is written down.
+ * ------------------------------------------------- */
+
+DrainState PimUnit::drain()
+{
+    draining = true;
+    memory.hold(true);
+    admit_waiting();
+    return memory.under_way() == 0 ? DrainState::Drained : DrainState::Draining;
+}
+
+void PimUnit::drainResume()
+{
+    draining = false;
+    memory.hold(false);
+}
+
+void PimUnit::serialize(CheckpointOut &cp) const
+{
+    ClockedObject::serialize(cp);
+    SERIALIZE_ENUM(stage);
+    SERIALIZE_SCALAR(buffered);
+    SERIALIZE_SCALAR(holds_lines);
+    SERIALIZE_SCALAR(idle_since);
+    items_out(cp, "queue", queue);
+    items_out(cp, "releases", releases);
+    items_out(cp, "fetches", fetches);
+    items_out(cp, "transfers", memory.queued());
+    std::vector<Tick> event_ticks;
+    for (const Event *event : {static_cast<const Event *>(&advance_event), static_cast<const Event *>(&timer),
+                               static_cast<const Event *>(&taken_event)})
+        event_ticks.push_back(event->scheduled() ? event->when() : MaxTick);
+    SERIALIZE_CONTAINER(event_ticks);
+    const bool has_tile = tile != nullptr;
+    SERIALIZE_SCALAR(has_tile);
+    if (has_tile)
+        tile->serializeSection(cp, "tile");
+}
+
+void PimUnit::unserialize(CheckpointIn &cp)
+{
+    ClockedObject::unserialize(cp);
+    UNSERIALIZE_ENUM(stage);
+    UNSERIALIZE_SCALAR(buffered);
+    UNSERIALIZE_SCALAR(holds_lines);
+    UNSERIALIZE_SCALAR(idle_since);
+    items_in(cp, "queue", queue);
+    items_in(cp, "releases", releases);
+    items_in(cp, "fetches", fetches);
+    std::deque<Transfer> transfers;
+    items_in(cp, "transfers", transfers);
+    UNSERIALIZE_CONTAINER(event_ticks);
+    bool has_tile = false;
+    UNSERIALIZE_SCALAR(has_tile);
+    if (has_tile) {
+        tile = std::make_unique<Tile>(Ring{}, system.cacheLineSize());
+        tile->unserializeSection(cp, "tile");
+        tile->rebuild(config);
+    }
+    memory.hold(true); /* until the simulator resumes */
+    for (Transfer &transfer : transfers) {
+        transfer.data = tile->area(static_cast<Area>(transfer.area)).data.data() + transfer.offset;
+        memory.push(transfer);
+    }
+}
+
+void PimUnit::startup()
+{
+    ClockedObject::startup();
+    stats.queueLength = queue.size();
+    Event *const events[] = {&advance_event, &timer, &taken_event};
+    for (std::size_t i = 0; i < event_ticks.size(); ++i)
+        if (event_ticks[i] != MaxTick)
+            schedule(events[i], event_ticks[i]);
+    event_ticks.clear();
 }
 
 /* -- Statistics ---------------------------------------------------------------------------------------- */

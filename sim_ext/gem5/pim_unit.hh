@@ -2,8 +2,7 @@
  *
  * The PIM unit of one LLC slice: takes descriptors at its doorbell, one after another fetches the tile's
  * operands by its own port, works through the groups in the time that the core (sim_ext/pim) says, writes
- * the results and at last the completion record. Read `advance` first, then the functions in its order;
- * unit_checkpoint.cc has draining and checkpoints.
+ * the results and at last the completion record. Read `advance` first, then the functions in its order.
  */
 #ifndef SAILSIM_GEM5_PIM_UNIT_HH
 #define SAILSIM_GEM5_PIM_UNIT_HH
@@ -113,7 +112,7 @@ class PimUnit : public ClockedObject
     EventFunctionWrapper advance_event;
     EventFunctionWrapper timer; /* the end of a flush or of the last group */
     EventFunctionWrapper taken_event;
-    std::vector<Tick> restored_events; /* by unserialize, for startup */
+    std::vector<Tick> event_ticks; /* of a checkpoint's events, for startup */
 
     UnitStats stats;
 };

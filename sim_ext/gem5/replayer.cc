@@ -8,6 +8,7 @@
 #include "base/intmath.hh"
 #include "base/output.hh"
 #include "debug/SailPim.hh"
+#include "gem5/checkpoint.hh"
 #include "gem5/doorbell.hh"
 #include "mem/physical.hh"
 #include "mem/port_proxy.hh"
@@ -163,8 +164,8 @@ void Replayer::initState()
 void Replayer::startup()
 {
     ClockedObject::startup();
-    if (restored_poll != MaxTick)
-        schedule(poll_event, restored_poll);
+    if (next_look != MaxTick)
+        schedule(poll_event, next_look);
 }
 
 void Replayer::on_poll()
@@ -313,20 +314,9 @@ void Replayer::drainResume()
 void Replayer::serialize(CheckpointOut &cp) const
 {
     ClockedObject::serialize(cp);
-    std::vector<std::uint64_t> fields;
-    for (const Lane &lane : lanes)
-        fields.insert(fields.end(), {lane.next_ring, lane.next_poll});
-    arrayParamOut(cp, "lanes", fields);
-    std::vector<std::uint64_t> words;
-    for (const Outcome &o : outcomes)
-        words.insert(words.end(), {o.rung, o.answered, o.record.status, o.record.detail, o.record.cycles,
-                                   o.record.lookups, o.record.prt_hits});
-    arrayParamOut(cp, "outcomes", words);
-    /* In the order in which they wait: which lane, and whether it rings. */
-    std::vector<std::uint64_t> waiting;
-    for (const Transfer &t : port.queued())
-        waiting.insert(waiting.end(), {static_cast<std::uint64_t>(t.area), t.write});
-    arrayParamOut(cp, "waiting", waiting);
+    items_out(cp, "lanes", lanes);
+    items_out(cp, "outcomes", outcomes);
+    items_out(cp, "waiting", port.queued());
     const Tick next_look = poll_event.scheduled() ? poll_event.when() : MaxTick;
     SERIALIZE_SCALAR(next_look);
     SERIALIZE_SCALAR(answered);
@@ -336,39 +326,21 @@ void Replayer::serialize(CheckpointOut &cp) const
 void Replayer::unserialize(CheckpointIn &cp)
 {
     ClockedObject::unserialize(cp);
-    std::vector<std::uint64_t> fields;
-    arrayParamIn(cp, "lanes", fields);
-    std::vector<std::uint64_t> words;
-    arrayParamIn(cp, "outcomes", words);
-    fatal_if(fields.size() != 2 * lanes.size() || words.size() != 7 * outcomes.size(),
+    items_in(cp, "lanes", lanes);
+    items_in(cp, "outcomes", outcomes);
+    fatal_if(lanes.size() != units || outcomes.size() != trace.tiles.size(),
              "%s: the checkpoint is of another trace or number of units", name());
-    for (std::size_t i = 0; i < lanes.size(); ++i) {
-        lanes[i].next_ring = fields[2 * i];
-        lanes[i].next_poll = fields[2 * i + 1];
-    }
-    for (std::size_t i = 0; i < outcomes.size(); ++i) {
-        const std::uint64_t *w = &words[7 * i];
-        outcomes[i] = {
-            w[0],
-            w[1],
-            {static_cast<std::uint32_t>(w[2]), static_cast<std::uint32_t>(w[3]), w[4], w[5], w[6]}};
-    }
+    UNSERIALIZE_SCALAR(next_look);
     UNSERIALIZE_SCALAR(answered);
     UNSERIALIZE_SCALAR(handed_over);
-    Tick next_look = MaxTick;
-    UNSERIALIZE_SCALAR(next_look);
-    restored_poll = next_look;
-    /* What waited to be sent waits again, in the same order. */
     port.hold(true);
-    std::vector<std::uint64_t> waiting;
-    arrayParamIn(cp, "waiting", waiting);
-    for (std::size_t i = 0; i + 1 < waiting.size(); i += 2) {
-        if (waiting[i + 1] != 0) {
-            --handed_over; /* ring() counts it again */
-            ring(waiting[i]);
-        } else {
-            poll(waiting[i]);
-        }
+    std::deque<Transfer> waiting;
+    items_in(cp, "waiting", waiting);
+    for (Transfer &transfer : waiting) {
+        Lane &lane = lanes[transfer.area];
+        transfer.data = reinterpret_cast<std::uint8_t *>(
+            transfer.write ? static_cast<void *>(&lane.doorbell_word) : static_cast<void *>(&lane.record));
+        port.push(transfer);
     }
 }
 

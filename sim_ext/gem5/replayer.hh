@@ -95,7 +95,7 @@ class Replayer : public ClockedObject
     std::uint64_t handed_over = 0;
     std::uint64_t answered = 0;
     bool draining = false;
-    Tick restored_poll = MaxTick;
+    Tick next_look = MaxTick; /* a checkpoint's, for startup */
 
     MemoryPort port;
     EventFunctionWrapper poll_event;

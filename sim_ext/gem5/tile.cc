@@ -2,9 +2,11 @@
 #include "gem5/tile.hh"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/intmath.hh"
 #include "base/logging.hh"
+#include "gem5/checkpoint.hh"
 
 namespace gem5::sail
 {
@@ -44,6 +46,7 @@ bool Tile::plan(const pim::SliceConfig &config)
     }
     layout = pim::plan_tile(prepared.config, prepared.shape, prepared.scaling);
     preparation = std::move(prepared);
+    planned = true;
     return true;
 }
 
@@ -58,13 +61,12 @@ void Tile::start(Tick now)
 void Tile::add_unfetched(std::vector<Slice> &found, Area which, Addr offset, Addr bytes)
 {
     /* Buffers start on a line, so lines of the buffer are lines of memory. */
-    std::vector<bool> &lines = fetched[which];
+    std::vector<std::uint8_t> &lines = fetched[which];
     const Addr size = areas[which].data.size();
     lines.resize(divCeil(size, Addr{line_bytes}));
     for (Addr line = offset / line_bytes; line * line_bytes < offset + bytes; ++line) {
-        if (lines[line])
+        if (std::exchange(lines[line], 1))
             continue;
-        lines[line] = true;
         const Addr first = line * line_bytes;
         for (const Slice &slice : slices(which, first, std::min<Addr>(line_bytes, size - first)))
             found.push_back(slice);
@@ -80,7 +82,7 @@ std::vector<Slice> Tile::expand_next()
     const std::int64_t turn = expanded % layout->turns;
     if (turn == 0)
         for (auto &lines : fetched)
-            lines.assign(lines.size(), false); /* the unit keeps no weights from pass to pass */
+            lines.assign(lines.size(), 0); /* the unit keeps no weights from pass to pass */
 
     const std::int64_t first = pass % layout->passes * layout->lanes;
     const std::int64_t outputs = std::min(layout->lanes, layout->owned - first);
@@ -147,83 +149,35 @@ pim::Execution Tile::execute(const pim::SliceConfig &config) const
 
 void Tile::serialize(CheckpointOut &cp) const
 {
-    const auto *bytes = reinterpret_cast<const std::uint8_t *>(&descriptor);
-    arrayParamOut(cp, "descriptor", std::vector<std::uint8_t>(bytes, bytes + sizeof descriptor));
-    SERIALIZE_SCALAR(arrived);
-    SERIALIZE_SCALAR(started);
-    SERIALIZE_SCALAR(status);
-    SERIALIZE_SCALAR(detail);
-    SERIALIZE_SCALAR(operands_missing);
-    SERIALIZE_SCALAR(writes_missing);
-    SERIALIZE_SCALAR(record_parts);
-    SERIALIZE_SCALAR(expanded);
-    SERIALIZE_SCALAR(taken);
-    const bool is_planned = planned();
-    SERIALIZE_SCALAR(is_planned);
+    items_out(cp, "progress", std::vector<Progress>{*this});
+    items_out(cp, "waiting", waiting);
     arrayParamOut(cp, "arrivals", arrivals);
-    std::vector<std::int64_t> missing;
-    std::vector<Addr> step_bytes;
-    for (const Step &step : waiting) {
-        missing.push_back(step.missing);
-        step_bytes.push_back(step.bytes);
-    }
-    arrayParamOut(cp, "step_missing", missing);
-    arrayParamOut(cp, "step_bytes", step_bytes);
     for (std::size_t i = 0; i < area_count; ++i) {
         const std::string name = "area" + std::to_string(i);
-        std::vector<Addr> pieces;
-        for (const Piece &piece : areas[i].pieces)
-            pieces.insert(pieces.end(), {piece.offset, piece.physical, piece.bytes});
-        arrayParamOut(cp, name + "_pieces", pieces);
+        items_out(cp, name + "_pieces", areas[i].pieces);
         arrayParamOut(cp, name + "_data", areas[i].data);
-        arrayParamOut(cp, name + "_fetched", std::vector<std::uint8_t>(fetched[i].begin(), fetched[i].end()));
+        arrayParamOut(cp, name + "_fetched", fetched[i]);
     }
 }
 
 void Tile::unserialize(CheckpointIn &cp)
 {
-    std::vector<std::uint8_t> bytes;
-    arrayParamIn(cp, "descriptor", bytes);
-    panic_if(bytes.size() != sizeof descriptor, "checkpoint: a descriptor of %d bytes", bytes.size());
-    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<std::uint8_t *>(&descriptor));
-    UNSERIALIZE_SCALAR(arrived);
-    UNSERIALIZE_SCALAR(started);
-    UNSERIALIZE_SCALAR(status);
-    UNSERIALIZE_SCALAR(detail);
-    UNSERIALIZE_SCALAR(operands_missing);
-    UNSERIALIZE_SCALAR(writes_missing);
-    UNSERIALIZE_SCALAR(record_parts);
-    UNSERIALIZE_SCALAR(expanded);
-    UNSERIALIZE_SCALAR(taken);
-    bool is_planned = false;
-    UNSERIALIZE_SCALAR(is_planned);
-    if (is_planned)
-        preparation.emplace(); /* rebuild() fills it */
+    std::vector<Progress> progress;
+    items_in(cp, "progress", progress);
+    static_cast<Progress &>(*this) = progress.at(0);
+    items_in(cp, "waiting", waiting);
     arrayParamIn(cp, "arrivals", arrivals);
-    std::vector<std::int64_t> missing;
-    std::vector<Addr> step_bytes;
-    arrayParamIn(cp, "step_missing", missing);
-    arrayParamIn(cp, "step_bytes", step_bytes);
-    waiting.clear();
-    for (std::size_t i = 0; i < missing.size(); ++i)
-        waiting.push_back({missing[i], step_bytes[i]});
     for (std::size_t i = 0; i < area_count; ++i) {
         const std::string name = "area" + std::to_string(i);
-        std::vector<Addr> pieces;
-        arrayParamIn(cp, name + "_pieces", pieces);
-        areas[i].pieces.clear();
-        for (std::size_t p = 0; p + 2 < pieces.size(); p += 3)
-            areas[i].pieces.push_back({pieces[p], pieces[p + 1], pieces[p + 2]});
+        items_in(cp, name + "_pieces", areas[i].pieces);
         arrayParamIn(cp, name + "_data", areas[i].data);
-        std::vector<std::uint8_t> lines;
-        arrayParamIn(cp, name + "_fetched", lines);
-        fetched[i].assign(lines.begin(), lines.end());
+        arrayParamIn(cp, name + "_fetched", fetched[i]);
     }
 }
 
 void Tile::rebuild(const pim::SliceConfig &config)
 {
-    if (!preparation)
+    if (!planned)
         return;
     plan(config);
     if (started == 0)

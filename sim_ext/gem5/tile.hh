@@ -54,12 +54,9 @@ struct Step {
     Addr bytes = 0;
 };
 
-class Tile : public Serializable
-{
-  public:
-    Tile(const Ring &ring, unsigned line_bytes) : ring(ring), line_bytes(line_bytes) {}
-
-    const Ring ring;
+/* How far a tile is, beside its buffers and the groups that wait. */
+struct Progress {
+    Ring ring;
     lutmm_descriptor descriptor{};
     Tick arrived = 0; /* of its descriptor */
     Tick started = 0; /* of cycle 0 of the sequencer; 0 until the operands are here */
@@ -68,6 +65,16 @@ class Tile : public Serializable
     std::int64_t operands_missing = 0;
     std::int64_t writes_missing = 0;
     std::int64_t record_parts = 0; /* of the completion record, not written yet */
+    std::int64_t expanded = 0;     /* turns whose slices are known */
+    std::int64_t taken = 0;        /* turns that the arrays have taken */
+    bool planned = false;
+};
+
+class Tile : public Serializable, public Progress
+{
+  public:
+    Tile(const Ring &ring, unsigned line_bytes) : Progress{ring}, line_bytes(line_bytes) {}
+
     std::array<AreaBuffer, area_count> areas;
 
     AreaBuffer &area(Area which) { return areas[which]; }
@@ -78,7 +85,6 @@ class Tile : public Serializable
     /* Plans the passes; the codebook, if any, must be here. False, with status and detail set, when the tile
      * does not fit. */
     bool plan(const ::sailsim::pim::SliceConfig &config);
-    bool planned() const { return preparation.has_value(); }
 
     /* Starts the clock of the sequencer; the activations must be here. */
     void start(Tick now);
@@ -92,8 +98,6 @@ class Tile : public Serializable
 
     /* The oldest group that the arrays have not taken is in `waiting.front()`, and its number is `taken`. */
     std::deque<Step> waiting;
-    std::int64_t expanded = 0;
-    std::int64_t taken = 0;
     ::sailsim::pim::GroupTimes last_group; /* of the group taken last, for the debug output */
 
     /* The arrays take the oldest group, whose weights are all here since `now`. The tick from which its bytes
@@ -115,7 +119,7 @@ class Tile : public Serializable
 
     void serialize(CheckpointOut &cp) const override;
     void unserialize(CheckpointIn &cp) override;
-    /* After unserialize: rebuilds what follows from the bytes and the arrivals. */
+    /* After unserialize: what follows from the bytes and the arrivals. */
     void rebuild(const ::sailsim::pim::SliceConfig &config);
 
   private:
@@ -128,7 +132,7 @@ class Tile : public Serializable
     std::optional<::sailsim::pim::TileSequencer> sequencer;
     std::vector<std::int64_t> arrivals; /* cycles at which groups were all here, to rebuild the sequencer */
     /* Lines of weights and scales that the current pass has fetched. */
-    std::array<std::vector<bool>, area_count> fetched;
+    std::array<std::vector<std::uint8_t>, area_count> fetched;
 };
 
 } // namespace gem5::sail

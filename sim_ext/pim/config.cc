@@ -7,7 +7,6 @@
 #include <set>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "pim/check.hh"
@@ -16,26 +15,33 @@
 namespace sailsim::pim
 {
 
+const std::array<UnitNumber, 16> unit_numbers{{
+    {"rows", &SliceConfig::rows, 1},
+    {"cols", &SliceConfig::cols, 1},
+    {"arrays", &SliceConfig::arrays, 1},
+    {"slices", &SliceConfig::slices, 1},
+    {"port_bytes", &SliceConfig::port_bytes, 1},
+    {"weights_kib_cycles", &SliceConfig::weights_kib_cycles, 0, 1 << 30},
+    {"accumulator_bits", &SliceConfig::accumulator_bits, min_convert_bits, max_convert_bits},
+    {"activation_buffer_bits", &SliceConfig::activation_buffer_bits, 1, std::int64_t{1} << 40},
+    {"accumulator_buffer_bits", &SliceConfig::accumulator_buffer_bits, 1, std::int64_t{1} << 40},
+    {"dfms", &SliceConfig::dfms, 1},
+    {"prt_entries", &SliceConfig::prt_entries},
+    {"t_zero", &SliceConfig::t_zero},
+    {"t_prt", &SliceConfig::t_prt},
+    {"convert_units", &SliceConfig::convert_units, 1},
+    {"convert_latency", &SliceConfig::convert_latency, 1},
+    {"convert_interval", &SliceConfig::convert_interval, 1},
+}};
+
 void SliceConfig::validate() const
 {
-    require_range("rows", rows, 1, 1 << 20);
-    require_range("cols", cols, 1, 1 << 20);
-    require_range("arrays", arrays, 1, 1 << 20);
-    require_range("slices", slices, 1, 1 << 20);
-    require_range("port_bytes", port_bytes, 1, 1 << 20);
-    require_range("weights_kib_cycles", weights_kib_cycles, 0, 1 << 30);
-    require_range("accumulator_bits", accumulator_bits, min_convert_bits, max_convert_bits);
-    require_range("activation_buffer_bits", activation_buffer_bits, 1, std::int64_t{1} << 40);
-    require_range("accumulator_buffer_bits", accumulator_buffer_bits, 1, std::int64_t{1} << 40);
+    for (const UnitNumber &number : unit_numbers)
+        require_range(number.key, this->*number.field, number.least, number.most);
     require_range("dfms", dfms, 1, arrays);
     if (arrays % dfms != 0)
         throw std::invalid_argument("dfms is " + std::to_string(dfms) +
                                     ": allowed are divisors of arrays, which is " + std::to_string(arrays));
-    require_range("prt_entries", prt_entries, 0, 1 << 20);
-    require_range("t_zero", t_zero, 0, 1 << 20);
-    require_range("t_prt", t_prt, 0, 1 << 20);
-    require_range("convert_units", convert_units, 1, 1 << 20);
-    require_range("convert_latency", convert_latency, 1, 1 << 20);
     require_range("convert_interval", convert_interval, 1, convert_latency);
     substrate.validate();
     if (convert == Convert::unit && substrate.accumulate == Accumulate::in_array)
@@ -124,71 +130,42 @@ std::vector<Step> steps(const std::string &key, std::string_view value)
     return phase;
 }
 
-using Setter = std::function<void(SliceConfig &, const std::string &, std::string_view)>;
+/* What each key sets from a value. */
+using Setter = std::function<void(const std::string &, std::string_view)>;
 
-template <class Number>
-Setter of(Number SliceConfig::*field)
+std::map<std::string, Setter> setters_of(SliceConfig &unit)
 {
-    return [field](SliceConfig &unit, const std::string &key, std::string_view value) {
-        if constexpr (std::is_same_v<Number, bool>)
-            unit.*field = truth(key, value);
-        else
-            unit.*field = number<Number>(key, value);
-    };
-}
-
-template <class Enum, std::size_t Count>
-Setter of(Enum SliceConfig::*field, const Words<Enum, Count> &words)
-{
-    return [field, &words](SliceConfig &unit, const std::string &, std::string_view value) {
-        unit.*field = words.value(value);
-    };
-}
-
-/* What each key of the form sets. */
-const std::map<std::string, Setter> &setters()
-{
-    using Key = const std::string &;
-    using Value = std::string_view;
-    static const std::map<std::string, Setter> table = [] {
-        std::map<std::string, Setter> keys = {
-            {"rows", of(&SliceConfig::rows)},
-            {"cols", of(&SliceConfig::cols)},
-            {"arrays", of(&SliceConfig::arrays)},
-            {"slices", of(&SliceConfig::slices)},
-            {"port_bytes", of(&SliceConfig::port_bytes)},
-            {"weights_kib_cycles", of(&SliceConfig::weights_kib_cycles)},
-            {"accumulator_bits", of(&SliceConfig::accumulator_bits)},
-            {"prt_entries", of(&SliceConfig::prt_entries)},
-            {"prt_policy", of(&SliceConfig::policy, prt_policies)},
-            {"t_zero", of(&SliceConfig::t_zero)},
-            {"t_prt", of(&SliceConfig::t_prt)},
-            {"double_buffer", of(&SliceConfig::double_buffer)},
-            {"activation_buffer_bits", of(&SliceConfig::activation_buffer_bits)},
-            {"accumulator_buffer_bits", of(&SliceConfig::accumulator_buffer_bits)},
-            {"dfms", of(&SliceConfig::dfms)},
-            {"dfm_split", of(&SliceConfig::dfm_split, dfm_splits)},
-            {"convert", of(&SliceConfig::convert, converts)},
-            {"convert_units", of(&SliceConfig::convert_units)},
-            {"convert_latency", of(&SliceConfig::convert_latency)},
-            {"convert_interval", of(&SliceConfig::convert_interval)},
-            {"substrate", [](SliceConfig &u, Key, Value v) { u.substrate.name = v; }},
-            {"layout", [](SliceConfig &u, Key, Value v) { u.substrate.layout = layouts.value(v); }},
-            {"accumulate",
-             [](SliceConfig &u, Key, Value v) { u.substrate.accumulate = accumulates.value(v); }},
-            {"prt_helps", [](SliceConfig &u, Key k, Value v) { u.substrate.prt_helps = truth(k, v); }},
+    std::map<std::string, Setter> keys;
+    for (const UnitNumber &each : unit_numbers)
+        keys[each.key] = [&unit, &each](const std::string &key, std::string_view value) {
+            unit.*each.field = number<std::int64_t>(key, value);
         };
-        for (std::size_t op = 0; op < op_count; ++op)
-            keys["cost." + std::string(ops.words[op])] = [op](SliceConfig &u, Key k, Value v) {
-                u.substrate.costs[op] = cost(k, v);
+    const auto flag = [](bool &field) {
+        return [&field](const std::string &key, std::string_view value) { field = truth(key, value); };
+    };
+    const auto word = [](auto &field, const auto &words) {
+        return [&field, &words](const std::string &, std::string_view value) { field = words.value(value); };
+    };
+    Substrate &substrate = unit.substrate;
+    keys["double_buffer"] = flag(unit.double_buffer);
+    keys["prt_policy"] = word(unit.policy, prt_policies);
+    keys["dfm_split"] = word(unit.dfm_split, dfm_splits);
+    keys["convert"] = word(unit.convert, converts);
+    keys["substrate"] = [&substrate](const std::string &, std::string_view value) { substrate.name = value; };
+    keys["layout"] = word(substrate.layout, layouts);
+    keys["accumulate"] = word(substrate.accumulate, accumulates);
+    keys["prt_helps"] = flag(substrate.prt_helps);
+    for (std::size_t op = 0; op < op_count; ++op)
+        keys[std::string("cost.") + ops.words[op]] =
+            [&cost_of = substrate.costs[op]](const std::string &key, std::string_view value) {
+                cost_of = cost(key, value);
             };
-        for (std::size_t phase = 0; phase < phase_count; ++phase)
-            keys["phase." + std::string(phase_words.words[phase])] = [phase](SliceConfig &u, Key k, Value v) {
-                u.substrate.phases[phase] = steps(k, v);
+    for (std::size_t phase = 0; phase < phase_count; ++phase)
+        keys[std::string("phase.") + phase_words.words[phase]] =
+            [&steps_of = substrate.phases[phase]](const std::string &key, std::string_view value) {
+                steps_of = steps(key, value);
             };
-        return keys;
-    }();
-    return table;
+    return keys;
 }
 
 void check_version(std::string_view line)
@@ -208,18 +185,19 @@ SliceConfig read_unit(std::string_view text)
 {
     check_version(cut(text, '\n'));
     SliceConfig unit;
+    std::map<std::string, Setter> setters = setters_of(unit);
     std::set<std::string> seen;
     while (!text.empty()) {
         std::string_view value = cut(text, '\n');
         const std::string key(cut(value, ' '));
-        const auto setter = setters().find(key);
-        if (setter == setters().end())
-            refuse(quoted(key) + " is no key of version " + std::to_string(unit_text_version));
         if (!seen.insert(key).second)
             refuse(key + " is there twice: allowed is once");
-        setter->second(unit, key, value);
+        const auto setter = setters.find(key);
+        if (setter == setters.end())
+            refuse(quoted(key) + " is no key of version " + std::to_string(unit_text_version));
+        setter->second(key, value);
     }
-    for (const auto &[key, setter] : setters())
+    for (const auto &[key, setter] : setters)
         if (seen.count(key) == 0)
             refuse(key + " is missing: every key is needed");
     unit.validate();

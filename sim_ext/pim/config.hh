@@ -5,6 +5,7 @@
 #ifndef SAILSIM_PIM_CONFIG_HH
 #define SAILSIM_PIM_CONFIG_HH
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -39,12 +40,12 @@ struct SliceConfig {
     std::int64_t port_bytes = 0;         /* bytes a cycle between the slice and its arrays */
     std::int64_t weights_kib_cycles = 0; /* in which memory brings each of all slices a KiB of weights: what
                                           * layouts reckon with; 0: at once */
-    int accumulator_bits = 0;            /* bits of an integer accumulator */
+    std::int64_t accumulator_bits = 0;   /* of an integer accumulator */
     std::int64_t activation_buffer_bits = 0;  /* of a DFM */
     std::int64_t accumulator_buffer_bits = 0; /* of all DFMs of a slice, where sums are behind the arrays */
     std::int64_t dfms = 1;             /* data feeding modules, each with arrays / dfms arrays and a PRT */
     DfmSplit dfm_split = DfmSplit::n;  /* what they share out */
-    int prt_entries = 0;               /* of each PRT; 0: none */
+    std::int64_t prt_entries = 0;      /* of each PRT; 0: none */
     PrtPolicy policy = PrtPolicy::lru; /* of the PRTs */
     std::int64_t t_zero = 0;           /* cycles of a zero pattern */
     std::int64_t t_prt = 0;     /* cycles of a PRT hit in the DFM, beside the substrate's phase `hit` */
@@ -58,6 +59,15 @@ struct SliceConfig {
     /* Throws std::invalid_argument: the field, its value and what is allowed. */
     void validate() const;
 };
+
+/* A number of a unit: its key in the text form, and the least and the most that it may be. */
+struct UnitNumber {
+    const char *key;
+    std::int64_t SliceConfig::*field;
+    std::int64_t least = 0;
+    std::int64_t most = 1 << 20;
+};
+extern const std::array<UnitNumber, 16> unit_numbers;
 
 /* The version of the text form: one with other keys or meanings has another. */
 constexpr int unit_text_version = 2;

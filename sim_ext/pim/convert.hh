@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Type conversion in memory: int -> fp32 as a program of row operations (docs/contract.md, section 5, has the
- * same steps in a table), with a tally of what it used.
+ * Type conversion in memory: the row operations of int -> fp32 (docs/contract.md, section 5, has the steps in
+ * a table; lut_gemv/convert.py runs them).
  */
 #ifndef SAILSIM_PIM_CONVERT_HH
 #define SAILSIM_PIM_CONVERT_HH
 
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <utility>
@@ -24,25 +23,21 @@ constexpr int fp32_bits = 32;
 class Tally
 {
   public:
-    void count(Op op, int n) { ++counts[{op, n}]; }
-    const std::map<std::pair<Op, int>, std::int64_t> &operations() const { return counts; }
+    void count(Op op, std::int64_t n, int times = 1) { counts[{op, n}] += times; }
+    const std::map<std::pair<Op, std::int64_t>, std::int64_t> &operations() const { return counts; }
 
     /* What the operations cost on a substrate. */
     std::int64_t cycles(const Substrate &substrate) const;
 
   private:
-    std::map<std::pair<Op, int>, std::int64_t> counts;
+    std::map<std::pair<Op, std::int64_t>, std::int64_t> counts;
 };
 
-/* To the nearest fp32, ties to even. `values` are two's complement of `bits` bits, 2..63; throws
- * std::invalid_argument for a value or a width outside. */
-Tally int_to_fp32(const std::int64_t *values, std::size_t lanes, int bits, float *out);
-
-/* The tally alone: it does not depend on the values. */
-Tally int_to_fp32_tally(int bits);
+/* Of a sum of `bits` bits, 2..63, to the nearest fp32, whatever its value. Throws std::invalid_argument. */
+Tally int_to_fp32_tally(std::int64_t bits);
 
 /* Cells that a lane needs while it converts an accumulator of `bits` bits. */
-constexpr int convert_lane_bits(int bits)
+constexpr std::int64_t convert_lane_bits(std::int64_t bits)
 {
     return bits > fp32_bits ? bits : fp32_bits;
 }
@@ -52,9 +47,9 @@ constexpr int convert_registers = 5;
 
 /* Bits of those in use at most: of s, w, t, m and e in the search; of s, w, t, z and e when it rounds; of s,
  * w, z and t when it packs. */
-constexpr int convert_register_bits(int bits)
+constexpr std::int64_t convert_register_bits(std::int64_t bits)
 {
-    const int search = 4 * bits + 8, round = bits > 24 ? 3 * bits + 40 : 0, pack = bits + 88;
+    const std::int64_t search = 4 * bits + 8, round = bits > 24 ? 3 * bits + 40 : 0, pack = bits + 88;
     return search > round ? (search > pack ? search : pack) : (round > pack ? round : pack);
 }
 

@@ -9,8 +9,8 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
-#include <type_traits>
 #include <vector>
 
 #include "abi/lutmm.h"
@@ -22,7 +22,7 @@ namespace sailsim::pim
 namespace
 {
 
-constexpr int unit_accumulator_bits = 32; /* results are int32 */
+constexpr std::int64_t unit_accumulator_bits = 32; /* results are int32 */
 
 static_assert(sizeof(lutmm_descriptor) == 64, "the ABI fixes the descriptor's size");
 static_assert(sizeof(lutmm_completion) == 32, "the ABI fixes the completion record's size");
@@ -86,16 +86,6 @@ std::array<Field, 6> fields_of(const lutmm_descriptor &d)
              {b.codebook, offsetof(lutmm_descriptor, codebook), false, LUTMM_BUFFER_ALIGN}}};
 }
 
-bool reachable(const Field &f, const Memory *memory)
-{
-    const Buffer &b = f.buffer;
-    if (b.bytes > std::numeric_limits<std::uint64_t>::max() - b.address)
-        return false;
-    if (memory == nullptr)
-        return true;
-    return f.is_written ? memory->writable(b.address, b.bytes) : memory->readable(b.address, b.bytes);
-}
-
 bool overlap(const Buffer &a, const Buffer &b)
 {
     return a.bytes != 0 && b.bytes != 0 && a.address < b.address + b.bytes && b.address < a.address + a.bytes;
@@ -153,7 +143,7 @@ Verdict check_values(const lutmm_descriptor &d, const SliceConfig &config,
     std::int64_t terms = d.k;
     if (has(d, LUTMM_F_CONVERT) && d.group_size != 0)
         terms = std::min<std::int64_t>(terms, d.group_size);
-    const int bits = std::min(config.accumulator_bits, unit_accumulator_bits);
+    const std::int64_t bits = std::min(config.accumulator_bits, unit_accumulator_bits);
     if (weight * activation * terms > (std::int64_t{1} << (bits - 1)) - 1)
         return {LUTMM_ERR_OVERFLOW, offsetof(lutmm_descriptor, k)};
 
@@ -200,7 +190,7 @@ Buffers buffers_of(const lutmm_descriptor &d)
     return b;
 }
 
-Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config, const Memory *memory)
+Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config, const Reachable &reachable)
 {
     config.validate();
     const unsigned code = code_of(d);
@@ -229,7 +219,9 @@ Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config
         ((code == LUTMM_F_CODE_TWOS || code == LUTMM_F_CODE_TERNARY) && d.codebook != 0))
         return {LUTMM_ERR_CODEBOOK, offsetof(lutmm_descriptor, codebook)};
     for (const Field &f : fields)
-        if (f.buffer.bytes != 0 && !reachable(f, memory))
+        if (f.buffer.bytes != 0 &&
+            (f.buffer.bytes > std::numeric_limits<std::uint64_t>::max() - f.buffer.address ||
+             (reachable && !reachable(f.buffer, f.is_written))))
             return {LUTMM_ERR_FAULT, f.offset};
     const Buffer output = buffers_of(d).output;
     for (const Field &f : fields)
@@ -270,80 +262,50 @@ std::vector<std::uint8_t> unpack(const lutmm_descriptor &d, const std::uint8_t *
     return codes;
 }
 
-/* The scales behind d.scales, in three copies of their own alignment. */
-struct ScaleArrays {
-    std::vector<std::uint16_t> scale;
-    std::vector<std::uint16_t> minimum;
-    std::vector<float> act_scale;
-};
-
-ScaleArrays scales_of(const lutmm_descriptor &d, std::int64_t blocks, const std::uint8_t *bytes)
+/* A descriptor's activations; none if one lies outside abits. */
+std::optional<std::vector<std::int32_t>> activations_of(const lutmm_descriptor &d, const std::uint8_t *bytes)
 {
-    const auto halves = static_cast<std::size_t>(blocks * d.n);
-    ScaleArrays arrays;
-    arrays.scale.resize(halves);
-    std::memcpy(arrays.scale.data(), bytes, halves * sizeof(std::uint16_t));
-    if (has(d, LUTMM_F_MINIMUM)) {
-        arrays.minimum.resize(halves);
-        std::memcpy(arrays.minimum.data(), bytes + halves * sizeof(std::uint16_t),
-                    halves * sizeof(std::uint16_t));
+    const int width = d.abits <= 8 ? 8 : 16;
+    const std::int32_t low = has(d, LUTMM_F_ACT_UNSIGNED) ? 0 : -(1 << (d.abits - 1));
+    std::vector<std::int32_t> x(static_cast<std::size_t>(d.batch) * d.k);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        x[i] = width == 8 ? bytes[i] : bytes[2 * i] | bytes[2 * i + 1] << 8;
+        if (low < 0 && x[i] >= 1 << (width - 1))
+            x[i] -= 1 << width;
+        if (x[i] < low || x[i] > low + (1 << d.abits) - 1)
+            return std::nullopt;
     }
-    arrays.act_scale.resize(d.batch);
-    std::memcpy(arrays.act_scale.data(), bytes + act_scale_offset(d, halves), d.batch * sizeof(float));
-    return arrays;
+    return x;
 }
 
-/* Calls use(activations) with a copy of a descriptor's activations, of the type that it says. */
-template <class Use>
-auto with_activations(const lutmm_descriptor &d, const std::uint8_t *bytes, const Use &use)
+Patterns patterns_of(const lutmm_descriptor &d, const std::vector<std::int32_t> &x)
 {
-    const auto call = [&](auto type) {
-        using T = decltype(type);
-        std::vector<T> x(static_cast<std::size_t>(d.batch) * d.k);
-        std::memcpy(x.data(), bytes, x.size() * sizeof(T));
-        return use(Activations<T>{x.data(), d.batch, d.k, d.abits, std::is_signed_v<T>});
-    };
-    if (has(d, LUTMM_F_ACT_UNSIGNED))
-        return d.abits <= 8 ? call(std::uint8_t{}) : call(std::uint16_t{});
-    return d.abits <= 8 ? call(std::int8_t{}) : call(std::int16_t{});
+    const bool is_signed = !has(d, LUTMM_F_ACT_UNSIGNED);
+    return {Activations<std::int32_t>{x.data(), d.batch, d.k, d.abits, is_signed},
+            Grouping(d.k, d.nbw, d.group_size)};
 }
 
-/* fp32 results of all blocks' sums. */
-template <class T>
-std::vector<float> scaled_results(const lutmm_descriptor &d, const Activations<T> &x,
-                                  const Patterns &patterns, const Grouping &grouping,
-                                  const PackedWeights &weights, const Operands &operands, int threads)
+/* The scales behind d.scales, and the sums of the activations that go with a minimum. */
+Scales scales_of(const lutmm_descriptor &d, const Grouping &grouping, const std::vector<std::int32_t> &x,
+                 const std::uint8_t *bytes)
 {
-    const ScaleArrays arrays = scales_of(d, grouping.blocks(), operands.scales);
-    std::vector<std::int64_t> sums_of_x(static_cast<std::size_t>(grouping.blocks() * d.batch));
-    sum_activations(x, grouping, sums_of_x.data());
-    const Scales scales{arrays.scale.data(),
-                        has(d, LUTMM_F_MINIMUM) ? arrays.minimum.data() : nullptr,
-                        sums_of_x.data(),
-                        arrays.act_scale.data(),
-                        d.batch,
-                        d.n};
-    std::vector<float> y(static_cast<std::size_t>(d.batch) * d.n);
-    lut_gemv(patterns, grouping, weights, x.is_signed, Sums::per_block, threads,
-             [&](const TileSums &tile) { add_scaled_block(tile, scales, y.data()); });
-    scale_rows(scales, y.data());
-    return y;
-}
-
-template <class T>
-std::vector<std::int32_t> integer_results(const lutmm_descriptor &d, const Activations<T> &x,
-                                          const Patterns &patterns, const Grouping &grouping,
-                                          const PackedWeights &weights, int threads)
-{
-    const std::int64_t n = d.n;
-    std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
-    lut_gemv(patterns, grouping, weights, x.is_signed, Sums::total, threads, [&](const TileSums &tile) {
-        for (std::int64_t b = 0; b < d.batch; ++b)
-            for (std::int64_t i = 0; i < tile.outputs; ++i)
-                y[static_cast<std::size_t>(b * n + tile.first_output + i)] =
-                    static_cast<std::int32_t>(tile.sums[b * tile_outputs + i]);
-    });
-    return y;
+    const auto halves = static_cast<std::size_t>(grouping.blocks() * d.n);
+    Scales scales{d.batch, d.n, std::vector<std::uint16_t>(halves), {}, {}, std::vector<float>(d.batch)};
+    std::memcpy(scales.scale.data(), bytes, halves * sizeof(std::uint16_t));
+    std::memcpy(scales.act_scale.data(), bytes + act_scale_offset(d, halves), d.batch * sizeof(float));
+    if (!has(d, LUTMM_F_MINIMUM))
+        return scales;
+    scales.minimum.resize(halves);
+    std::memcpy(scales.minimum.data(), bytes + halves * sizeof(std::uint16_t),
+                halves * sizeof(std::uint16_t));
+    for (std::int64_t block = 0; block < grouping.blocks(); ++block)
+        for (std::int64_t b = 0; b < d.batch; ++b) {
+            const auto row = x.begin() + b * d.k;
+            const std::int64_t first = block * grouping.block_size();
+            const std::int64_t end = std::min<std::int64_t>(first + grouping.block_size(), d.k);
+            scales.sums_of_x.push_back(std::accumulate(row + first, row + end, std::int64_t{0}));
+        }
+    return scales;
 }
 
 template <class Number>
@@ -362,36 +324,6 @@ lutmm_completion refusal(const Verdict &verdict)
     return completion;
 }
 
-template <class T>
-void work_out(const lutmm_descriptor &d, const Operands &operands, const Activations<T> &x, int threads,
-              Execution &result)
-{
-    const std::vector<std::int16_t> values = values_of(d, operands.codebook);
-    const std::vector<std::uint8_t> codes = unpack(d, operands.weights);
-    if (code_of(d) == LUTMM_F_CODE_TERNARY && std::find(codes.begin(), codes.end(), 3) != codes.end()) {
-        result.completion = refusal({LUTMM_ERR_CODE, offsetof(lutmm_descriptor, weights)});
-        return;
-    }
-    if (find_outside(x) >= 0) {
-        result.completion = refusal({LUTMM_ERR_VALUE, offsetof(lutmm_descriptor, activations)});
-        return;
-    }
-    const Grouping grouping(d.k, d.nbw, d.group_size);
-    const Patterns patterns(x, grouping);
-    const PackedWeights weights(codes.data(), d.k, d.n, d.wbits, values.data());
-    result.output = has(d, LUTMM_F_CONVERT)
-                        ? bytes_of(scaled_results(d, x, patterns, grouping, weights, operands, threads))
-                        : bytes_of(integer_results(d, x, patterns, grouping, weights, threads));
-
-    result.profile = profile(patterns, result.config.prt_entries, result.config.policy, threads);
-    const TileTiming timing = time_tile(result.config, result.shape, result.profile, result.scaling);
-    lutmm_completion &completion = result.completion;
-    completion.status = LUTMM_OK;
-    completion.cycles = static_cast<std::uint64_t>(timing.total);
-    completion.lookups = static_cast<std::uint64_t>(timing.counts.lookups);
-    completion.prt_hits = static_cast<std::uint64_t>(timing.counts.prt_hits);
-}
-
 /* Writes the record if it can be written, and returns it. */
 lutmm_completion answer(const lutmm_descriptor &d, const lutmm_completion &completion, Memory &memory)
 {
@@ -405,35 +337,66 @@ lutmm_completion answer(const lutmm_descriptor &d, const lutmm_completion &compl
 std::optional<PatternProfile> profile_activations(const lutmm_descriptor &d, const SliceConfig &prepared,
                                                   const std::uint8_t *activations, int threads)
 {
-    return with_activations(d, activations, [&](const auto &x) -> std::optional<PatternProfile> {
-        if (find_outside(x) >= 0)
-            return std::nullopt;
-        const Patterns patterns(x, Grouping(d.k, d.nbw, d.group_size));
-        return profile(patterns, prepared.prt_entries, prepared.policy, threads);
-    });
+    const auto x = activations_of(d, activations);
+    if (!x)
+        return std::nullopt;
+    return profile(patterns_of(d, *x), prepared.prt_entries, prepared.policy, threads);
 }
 
 Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config, const Operands &operands,
                            int threads)
 {
-    Execution result;
     const Preparation tile = prepare_tile(d, config, operands.codebook);
-    if (!tile.verdict.ok()) {
-        result.completion = refusal(tile.verdict);
-        return result;
+    if (!tile.verdict.ok())
+        return {refusal(tile.verdict), {}};
+    const std::vector<std::uint8_t> codes = unpack(d, operands.weights);
+    if (code_of(d) == LUTMM_F_CODE_TERNARY && std::find(codes.begin(), codes.end(), 3) != codes.end())
+        return {refusal({LUTMM_ERR_CODE, offsetof(lutmm_descriptor, weights)}), {}};
+    const auto x = activations_of(d, operands.activations);
+    if (!x)
+        return {refusal({LUTMM_ERR_VALUE, offsetof(lutmm_descriptor, activations)}), {}};
+
+    const Grouping grouping(d.k, d.nbw, d.group_size);
+    const Patterns patterns = patterns_of(d, *x);
+    const PackedWeights weights(codes.data(), d.k, d.n, d.wbits, values_of(d, operands.codebook).data());
+    const bool is_signed = !has(d, LUTMM_F_ACT_UNSIGNED);
+    const std::int64_t n = d.n;
+    Execution result;
+    if (has(d, LUTMM_F_CONVERT)) {
+        const Scales scales = scales_of(d, grouping, *x, operands.scales);
+        std::vector<float> y(static_cast<std::size_t>(d.batch) * d.n);
+        lut_gemv(patterns, grouping, weights, is_signed, Sums::per_block, threads,
+                 [&](const TileSums &sums) { add_scaled_block(sums, scales, y.data()); });
+        scale_rows(scales, y.data());
+        result.output = bytes_of(y);
+    } else {
+        std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
+        lut_gemv(patterns, grouping, weights, is_signed, Sums::total, threads, [&](const TileSums &sums) {
+            for (std::int64_t b = 0; b < d.batch; ++b)
+                for (std::int64_t i = 0; i < sums.outputs; ++i)
+                    y[static_cast<std::size_t>(b * n + sums.first_output + i)] =
+                        static_cast<std::int32_t>(sums.sums[b * tile_outputs + i]);
+        });
+        result.output = bytes_of(y);
     }
-    result.config = tile.config;
-    result.shape = tile.shape;
-    result.scaling = tile.scaling;
-    with_activations(d, operands.activations,
-                     [&](const auto &x) { work_out(d, operands, x, threads, result); });
+
+    const TileTiming timing =
+        time_tile(tile.config, tile.shape,
+                  profile(patterns, tile.config.prt_entries, tile.config.policy, threads), tile.scaling);
+    result.completion.status = LUTMM_OK;
+    result.completion.cycles = static_cast<std::uint64_t>(timing.total);
+    result.completion.lookups = static_cast<std::uint64_t>(timing.counts.lookups);
+    result.completion.prt_hits = static_cast<std::uint64_t>(timing.counts.prt_hits);
     return result;
 }
 
 lutmm_completion execute_descriptor(const lutmm_descriptor &d, const SliceConfig &config, Memory &memory,
                                     int threads)
 {
-    const Verdict verdict = validate_descriptor(d, config, &memory);
+    const Verdict verdict = validate_descriptor(d, config, [&memory](const Buffer &buffer, bool is_written) {
+        return is_written ? memory.writable(buffer.address, buffer.bytes)
+                          : memory.readable(buffer.address, buffer.bytes);
+    });
     if (!verdict.ok())
         return answer(d, refusal(verdict), memory);
 

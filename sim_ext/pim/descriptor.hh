@@ -8,6 +8,7 @@
 #define SAILSIM_PIM_DESCRIPTOR_HH
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -58,12 +59,15 @@ constexpr std::uint32_t status_count = LUTMM_ERR_UNIT + 1;
 /* "OK", "ERR_WBITS", ...; "UNKNOWN" for a number that the ABI does not have. */
 const char *status_name(std::uint32_t status);
 
+/* Whether a buffer can be read, or written. */
+using Reachable = std::function<bool(const Buffer &buffer, bool is_written)>;
+
 /* Everything that can be said before the operands are read, in the order of docs/contract.md, section 6.
- * Without a memory every address counts as good; with a codebook, whose values are not known yet, OVERFLOW
+ * Without `reachable` every address counts as good; with a codebook, whose values are not known yet, OVERFLOW
  * and CAPACITY are left to execute_operands. `config.slices` plays no part: a descriptor is one slice's tile.
  * Throws only for a bad config. */
 Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config,
-                            const Memory *memory = nullptr);
+                            const Reachable &reachable = nullptr);
 
 /* The operands' bytes, as many as buffers_of says; null where there are none. */
 struct Operands {
@@ -93,12 +97,6 @@ std::optional<PatternProfile> profile_activations(const lutmm_descriptor &d, con
 struct Execution {
     lutmm_completion completion{};
     std::vector<std::uint8_t> output; /* all of it, as it belongs into memory */
-
-    /* What a TileSequencer needs to take this tile's time. */
-    SliceConfig config; /* of one slice, with the descriptor's PRT and conversion */
-    TileShape shape;
-    Scaling scaling;
-    PatternProfile profile;
 };
 
 /* Works out a descriptor that passed validate_descriptor. completion.cycles is time_tile's, with the port as

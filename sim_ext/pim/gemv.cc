@@ -2,6 +2,7 @@
 #include "pim/gemv.hh"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -55,6 +56,11 @@ struct Job {
 
 template <class T>
 using Vector __attribute__((vector_size(64), may_alias)) = T;
+
+/* Where such vectors lie. */
+struct alignas(64) Line {
+    std::uint8_t bytes[64];
+};
 
 /* T[p] = sum of the weights whose bit is set in p, for p in [0, 2^nbw): each weight doubles the table. */
 template <class Types>
@@ -138,7 +144,7 @@ SAILSIM_VECTOR_CLONES void add_wide(const Job &job, std::int64_t first, std::int
 /* Decodes codes (K, N) into tiles of 128 outputs. */
 template <class T>
 void fill(const std::uint8_t *codes, const std::int16_t *values, const PackedWeights &weights,
-          LineVector<T> &tiles)
+          std::vector<T> &tiles)
 {
     const std::int64_t rows = weights.k(), outputs = weights.n();
     tiles.assign(static_cast<std::size_t>(weights.tiles() * rows * tile_outputs), 0);
@@ -188,7 +194,8 @@ void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWe
     const bool bytes = weights.fit_bytes();
     const std::size_t entry_bytes = bytes ? sizeof(Narrow::Entry) : sizeof(Wide::Entry);
     for_ranges(weights.tiles(), threads, [&](std::int64_t begin, std::int64_t end) {
-        LineVector<std::uint8_t> tables((chunk_groups * tile_outputs << grouping.nbw()) * entry_bytes);
+        std::vector<Line> tables((chunk_groups * tile_outputs << grouping.nbw()) * entry_bytes /
+                                 sizeof(Line));
         std::vector<std::int64_t> acc(static_cast<std::size_t>(patterns.batch() * tile_outputs));
         for (std::int64_t t = begin; t < end; ++t) {
             const Job job{bytes ? static_cast<const void *>(weights.bytes_of(t)) : weights.words_of(t),
@@ -210,51 +217,32 @@ void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWe
 
 float half_to_float(std::uint16_t half)
 {
-    const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000) << 16;
-    const std::uint32_t exponent = half >> 10 & 0x1f;
-    std::uint32_t fraction = half & 0x3ff;
-    std::uint32_t bits;
-    if (exponent == 0x1f) { /* infinity or NaN */
-        bits = sign | 0x7f800000 | fraction << 13;
-    } else if (exponent != 0) {
-        bits = sign | (exponent + 127 - 15) << 23 | fraction << 13;
-    } else if (fraction == 0) {
-        bits = sign;
-    } else { /* subnormal: normal in fp32 */
-        std::uint32_t e = 127 - 15 + 1;
-        while (!(fraction & 0x400)) {
-            fraction <<= 1;
-            --e;
-        }
-        bits = sign | e << 23 | (fraction & 0x3ff) << 13;
-    }
+    /* In a float's places the exponent is 112 too small, of subnormals too: a product that is exact. */
+    std::uint32_t bits = static_cast<std::uint32_t>(half & 0x7fff) << 13;
     float value;
     std::memcpy(&value, &bits, sizeof value);
-    return value;
+    value *= 0x1p112F;
+    if ((half & 0x7c00) == 0x7c00) { /* infinity or NaN */
+        bits |= 0x7f800000;
+        std::memcpy(&value, &bits, sizeof value);
+    }
+    return std::copysign(value, half & 0x8000 ? -1.0F : 1.0F);
 }
 
 void add_scaled_block(const TileSums &tile, const Scales &scales, float *y)
 {
-    float scale[tile_outputs];
-    float minimum[tile_outputs];
     const std::int64_t at = tile.block * scales.n + tile.first_output;
     for (std::int64_t i = 0; i < tile.outputs; ++i) {
-        scale[i] = half_to_float(scales.scale[at + i]);
-        minimum[i] = scales.minimum ? half_to_float(scales.minimum[at + i]) : 0.0F;
-    }
-    for (std::int64_t b = 0; b < scales.batch; ++b) {
-        const std::int64_t *sums = tile.sums + b * tile_outputs;
-        float *row = y + b * scales.n + tile.first_output;
-        for (std::int64_t i = 0; i < tile.outputs; ++i) {
-            const float scaled = static_cast<float>(sums[i]) * scale[i];
-            row[i] += scaled;
-        }
-        if (!scales.minimum)
-            continue;
-        const float sum_of_x = static_cast<float>(scales.sums_of_x[tile.block * scales.batch + b]);
-        for (std::int64_t i = 0; i < tile.outputs; ++i) {
-            const float offset = sum_of_x * minimum[i];
-            row[i] += offset;
+        const auto place = static_cast<std::size_t>(at + i);
+        const float scale = half_to_float(scales.scale[place]);
+        const float minimum = scales.minimum.empty() ? 0.0F : half_to_float(scales.minimum[place]);
+        for (std::int64_t b = 0; b < scales.batch; ++b) {
+            float &sum = y[b * scales.n + tile.first_output + i];
+            sum += static_cast<float>(tile.sums[b * tile_outputs + i]) * scale;
+            if (!scales.minimum.empty())
+                sum +=
+                    minimum * static_cast<float>(
+                                  scales.sums_of_x[static_cast<std::size_t>(tile.block * scales.batch + b)]);
         }
     }
 }
@@ -263,7 +251,7 @@ void scale_rows(const Scales &scales, float *y)
 {
     for (std::int64_t b = 0; b < scales.batch; ++b)
         for (std::int64_t i = 0; i < scales.n; ++i)
-            y[b * scales.n + i] *= scales.act_scale[b];
+            y[b * scales.n + i] *= scales.act_scale[static_cast<std::size_t>(b)];
 }
 
 } // namespace sailsim::pim

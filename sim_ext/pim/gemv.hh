@@ -49,8 +49,8 @@ class PackedWeights
     std::int64_t rows;
     std::int64_t outputs;
     int bits;
-    LineVector<std::int8_t> narrow;
-    LineVector<std::int16_t> wide;
+    std::vector<std::int8_t> narrow;
+    std::vector<std::int16_t> wide;
 };
 
 /* Sums over 128 outputs: (batch, 128), of which `outputs` are real, starting at `first_output`. */
@@ -78,12 +78,12 @@ float half_to_float(std::uint16_t half);
 
 /* The scales of a tile, as bit patterns of fp16. */
 struct Scales {
-    const std::uint16_t *scale;    /* (blocks, n) */
-    const std::uint16_t *minimum;  /* (blocks, n), or null */
-    const std::int64_t *sums_of_x; /* (blocks, batch): sums of activations; only with a minimum */
-    const float *act_scale;        /* (batch,) */
     std::int64_t batch;
     std::int64_t n;
+    std::vector<std::uint16_t> scale;    /* (blocks, n) */
+    std::vector<std::uint16_t> minimum;  /* (blocks, n), or empty */
+    std::vector<std::int64_t> sums_of_x; /* (blocks, batch): sums of activations; only with a minimum */
+    std::vector<float> act_scale;        /* (batch,) */
 };
 
 /* Adds the scaled sums of one block and some outputs to y (batch, n), which starts at zero. Blocks must come
@@ -92,22 +92,6 @@ void add_scaled_block(const TileSums &tile, const Scales &scales, float *y);
 
 /* The last step: y = y * act_scale, row by row. */
 void scale_rows(const Scales &scales, float *y);
-
-/* sums (blocks, batch): of the activations of each block. */
-template <class T>
-void sum_activations(const Activations<T> &x, const Grouping &grouping, std::int64_t *sums)
-{
-    for (std::int64_t block = 0; block < grouping.blocks(); ++block) {
-        const std::int64_t begin = block * grouping.block_size();
-        const std::int64_t end = block + 1 == grouping.blocks() ? x.k : begin + grouping.block_size();
-        for (std::int64_t b = 0; b < x.batch; ++b) {
-            std::int64_t sum = 0;
-            for (std::int64_t k = begin; k < end; ++k)
-                sum += x.data[b * x.k + k];
-            sums[block * x.batch + b] = sum;
-        }
-    }
-}
 
 } // namespace sailsim::pim
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What makes loops quick: threads, vectors, and memory on cache lines.
+ * What makes loops quick: threads and vectors.
  */
 #ifndef SAILSIM_PIM_PARALLEL_HH
 #define SAILSIM_PIM_PARALLEL_HH
@@ -9,7 +9,6 @@
 #include <cstdint> /* says whose C library it is */
 #include <exception>
 #include <mutex>
-#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -28,25 +27,6 @@
 
 namespace sailsim::pim
 {
-
-template <class T>
-struct LineAllocator {
-    using value_type = T;
-    LineAllocator() = default;
-    template <class U>
-    explicit LineAllocator(const LineAllocator<U> &)
-    {
-    }
-    T *allocate(std::size_t n)
-    {
-        return static_cast<T *>(::operator new(n * sizeof(T), std::align_val_t{64}));
-    }
-    void deallocate(T *p, std::size_t) { ::operator delete(p, std::align_val_t{64}); }
-    bool operator==(const LineAllocator &) const { return true; }
-    bool operator!=(const LineAllocator &) const { return false; }
-};
-template <class T>
-using LineVector = std::vector<T, LineAllocator<T>>;
 
 /* Calls work(begin, end) over [0, count) in at most `threads` runs; the caller's thread does the first. The
  * first exception that a run throws is thrown again when all have ended. */

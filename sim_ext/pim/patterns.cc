@@ -2,7 +2,6 @@
 #include "pim/patterns.hh"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -127,16 +126,6 @@ void row_words(const Activations<T> &x, std::int64_t b, const Grouping &grouping
     }
 }
 
-/* Counts of a group without evictions: every pattern misses once. */
-void count_distinct(const SeenPatterns &seen, std::size_t group, std::int64_t total, bool prt, std::size_t to,
-                    PatternProfile &counts)
-{
-    const std::int32_t accesses = seen.nonzero[group];
-    counts.zero[to] = static_cast<std::int32_t>(total - accesses);
-    counts.misses[to] = prt ? seen.distinct(group) : accesses;
-    counts.hits[to] = accesses - counts.misses[to];
-}
-
 /* Counts of one group by looking up every pattern of every batch row. */
 void simulate_group(const Patterns &patterns, std::int64_t group, Prt &prt, PatternProfile &counts)
 {
@@ -201,7 +190,9 @@ std::int64_t find_outside(const Activations<T> &x)
 }
 
 template <class T>
-void require_activations(const Activations<T> &x, const Grouping &grouping)
+Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
+    : rows(x.batch), groups(grouping.groups()), bits(x.abits), width(grouping.nbw()),
+      stride(x.abits > 8 ? 2 * groups : groups)
 {
     require_range("batch", x.batch, 1, max_batch);
     require_range("abits", x.abits, 1, max_abits);
@@ -209,21 +200,13 @@ void require_activations(const Activations<T> &x, const Grouping &grouping)
         throw std::invalid_argument("x has " + std::to_string(x.k) +
                                     " columns: allowed are k = " + std::to_string(grouping.k()));
     require_width(x);
-}
-
-template <class T>
-Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
-    : rows(x.batch), groups(grouping.groups()), bits(x.abits), width(grouping.nbw()),
-      stride(x.abits > 8 ? 2 * groups : groups)
-{
-    require_activations(x, grouping);
     words.resize(static_cast<std::size_t>(rows * stride));
     std::vector<std::uint8_t> bytes;
     for (std::int64_t b = 0; b < rows; ++b)
         row_words(x, b, grouping, bytes, words.data() + b * stride);
 }
 
-PatternProfile profile(const Patterns &patterns, int prt_entries, PrtPolicy policy, int threads)
+PatternProfile profile(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy, int threads)
 {
     PatternProfile counts = empty_profile(patterns.group_count());
     const std::int64_t total = patterns.batch() * patterns.abits();
@@ -238,41 +221,21 @@ PatternProfile profile(const Patterns &patterns, int prt_entries, PrtPolicy poli
         Prt prt = empty_prt;
         for (std::int64_t group = begin; group < end; ++group) {
             const auto i = static_cast<std::size_t>(group - begin);
-            if (prt_entries == 0 || prt.never_evicts(seen.distinct(i), patterns.nbw()))
-                count_distinct(seen, i, total, prt_entries > 0, static_cast<std::size_t>(group), counts);
-            else
+            const auto g = static_cast<std::size_t>(group);
+            const int distinct = seen.distinct(i);
+            if (prt_entries > 0 && !prt.never_evicts(distinct, patterns.nbw())) {
                 simulate_group(patterns, group, prt, counts);
+                continue;
+            }
+            counts.zero[g] = static_cast<std::int32_t>(total - seen.nonzero[i]);
+            counts.misses[g] = prt_entries > 0 ? distinct : seen.nonzero[i]; /* every pattern once */
+            counts.hits[g] = seen.nonzero[i] - counts.misses[g];
         }
     });
     return counts;
 }
 
-template <class T>
-PatternProfile profile(const Activations<T> &x, const Grouping &grouping, int prt_entries, PrtPolicy policy,
-                       int threads)
-{
-    const bool evicts =
-        prt_entries > 0 && !Prt(prt_entries, policy).never_evicts((1 << grouping.nbw()) - 1, grouping.nbw());
-    if (evicts || threads > 1)
-        return profile(Patterns(x, grouping), prt_entries, policy, threads);
-    /* The order of the patterns makes no difference, so that no more than a row of them is held. */
-    require_activations(x, grouping);
-    PatternProfile counts = empty_profile(grouping.groups());
-    SeenPatterns seen(grouping.groups());
-    std::vector<std::uint8_t> bytes;
-    std::vector<std::uint64_t> words(static_cast<std::size_t>(grouping.groups() * (x.abits > 8 ? 2 : 1)));
-    for (std::int64_t b = 0; b < x.batch; ++b) {
-        row_words(x, b, grouping, bytes, words.data());
-        seen.add(words.data());
-        if (x.abits > 8)
-            seen.add(words.data() + grouping.groups());
-    }
-    for (std::size_t g = 0; g < counts.zero.size(); ++g)
-        count_distinct(seen, g, x.batch * x.abits, prt_entries > 0, g, counts);
-    return counts;
-}
-
-PatternProfile profile_by_simulation(const Patterns &patterns, int prt_entries, PrtPolicy policy)
+PatternProfile profile_by_simulation(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy)
 {
     PatternProfile counts = empty_profile(patterns.group_count());
     Prt prt(prt_entries, policy);
@@ -281,139 +244,9 @@ PatternProfile profile_by_simulation(const Patterns &patterns, int prt_entries, 
     return counts;
 }
 
-namespace
-{
-
-enum class Outcome { hit, wrong, miss };
-
-/* The unit's PRT, with the group that each pattern's result was read for. */
-class ByPolicy
-{
-  public:
-    explicit ByPolicy(const PrtRule &rule) : prt(rule.entries, rule.policy) {}
-
-    void flush() { prt.flush(); }
-
-    Outcome access(int pattern, std::int64_t group)
-    {
-        std::int64_t &read_for = groups[static_cast<std::size_t>(pattern)];
-        if (prt.access(pattern))
-            return read_for == group ? Outcome::hit : Outcome::wrong;
-        read_for = group;
-        return Outcome::miss;
-    }
-
-  private:
-    Prt prt;
-    std::array<std::int64_t, max_patterns> groups{};
-};
-
-/* A table in which every pattern has one place. */
-class ByPlace
-{
-  public:
-    explicit ByPlace(const PrtRule &prt_rule)
-        : rule(prt_rule), entries(static_cast<std::size_t>(prt_rule.entries))
-    {
-    }
-
-    void flush() { ++epoch; }
-
-    Outcome access(int pattern, std::int64_t group)
-    {
-        Entry &entry = entries[static_cast<std::size_t>(rule.places[static_cast<std::size_t>(pattern)])];
-        const bool held = entry.epoch == epoch;
-        const bool same = held && entry.pattern == pattern;
-        if (same || (held && !rule.tagged))
-            return same && entry.group == group ? Outcome::hit : Outcome::wrong;
-        entry = {epoch, group, pattern};
-        return Outcome::miss;
-    }
-
-  private:
-    struct Entry {
-        std::int64_t epoch = 0; /* that it was entered in; one before the present was flushed away */
-        std::int64_t group = 0;
-        int pattern = 0;
-    };
-
-    const PrtRule &rule;
-    std::vector<Entry> entries;
-    std::int64_t epoch = 1;
-};
-
-template <class Table>
-void count_tile(const Patterns &patterns, std::int64_t first_row, std::int64_t end_row, bool flushed,
-                Table &table, BitCounts *counts)
-{
-    table.flush();
-    for (std::int64_t group = 0; group < patterns.group_count(); ++group) {
-        if (flushed)
-            table.flush();
-        for (std::int64_t b = first_row; b < end_row; ++b) {
-            std::uint64_t word = patterns.low(b)[group];
-            for (int bit = 0; bit < patterns.abits(); ++bit, word >>= 8) {
-                if (bit == 8)
-                    word = patterns.high(b)[group];
-                BitCounts &c = counts[bit];
-                const auto pattern = static_cast<int>(word & 0xff);
-                if (pattern == 0) {
-                    ++c.zero;
-                    continue;
-                }
-                const Outcome outcome = table.access(pattern, group);
-                c.hits += outcome != Outcome::miss;
-                c.misses += outcome == Outcome::miss;
-                c.wrong += outcome == Outcome::wrong;
-            }
-        }
-    }
-}
-
-template <class Table>
-std::vector<BitCounts> count_tiles(const Patterns &patterns, std::int64_t tile_rows, bool flushed,
-                                   Table table)
-{
-    std::vector<BitCounts> counts(static_cast<std::size_t>(patterns.batch() / tile_rows * patterns.abits()));
-    BitCounts *of_tile = counts.data();
-    for (std::int64_t row = 0; row < patterns.batch(); row += tile_rows, of_tile += patterns.abits())
-        count_tile(patterns, row, row + tile_rows, flushed, table, of_tile);
-    return counts;
-}
-
-} // namespace
-
-void PrtRule::validate(int nbw) const
-{
-    require_range("prt_entries", entries, 0, 1 << 20);
-    if (!places.empty()) {
-        if (places.size() != std::size_t{1} << nbw)
-            throw std::invalid_argument("places has " + std::to_string(places.size()) +
-                                        " elements: allowed are 2^nbw = " + std::to_string(1 << nbw));
-        for (int place : places)
-            require_range("places", place, 0, entries - 1);
-    } else if (!tagged) {
-        throw std::invalid_argument("tagged is false without places: without tags a pattern has one place");
-    }
-}
-
-std::vector<BitCounts> profile_bits(const Patterns &patterns, std::int64_t tile_rows, const PrtRule &rule)
-{
-    rule.validate(patterns.nbw());
-    require_range("tile_rows", tile_rows, 1, max_batch);
-    if (patterns.batch() % tile_rows != 0)
-        throw std::invalid_argument("tile_rows is " + std::to_string(tile_rows) + ": the " +
-                                    std::to_string(patterns.batch()) + " rows are no whole number of tiles");
-    if (rule.places.empty())
-        return count_tiles(patterns, tile_rows, rule.flushed, ByPolicy(rule));
-    return count_tiles(patterns, tile_rows, rule.flushed, ByPlace(rule));
-}
-
 #define SAILSIM_FOR_ACTIVATIONS(T)                                                                           \
     template std::int64_t find_outside(const Activations<T> &);                                              \
-    template void require_activations(const Activations<T> &, const Grouping &);                             \
-    template Patterns::Patterns(const Activations<T> &, const Grouping &);                                   \
-    template PatternProfile profile(const Activations<T> &, const Grouping &, int, PrtPolicy, int);
+    template Patterns::Patterns(const Activations<T> &, const Grouping &);
 SAILSIM_FOR_ACTIVATIONS(std::int8_t)
 SAILSIM_FOR_ACTIVATIONS(std::uint8_t)
 SAILSIM_FOR_ACTIVATIONS(std::int16_t)

@@ -29,17 +29,13 @@ struct Activations {
 template <class T>
 std::int64_t find_outside(const Activations<T> &x);
 
-/* Throws std::invalid_argument for a number of rows or bits out of range, for rows of another length than the
- * grouping's, and for an activation outside the declared width, naming its place. */
-template <class T>
-void require_activations(const Activations<T> &x, const Grouping &grouping);
-
 /* The patterns of all batch rows and groups. Bit j of a pattern is the activation bit of the group's weight
  * j. */
 class Patterns
 {
   public:
-    /* Throws as require_activations does. */
+    /* Throws std::invalid_argument for a number of rows or bits out of range, for rows of another length than
+     * the grouping's, and for an activation outside the declared width, naming its place. */
     template <class T>
     Patterns(const Activations<T> &x, const Grouping &grouping);
 
@@ -96,44 +92,10 @@ struct SeenPatterns {
 };
 
 /* entries = 0: no PRT. The order inside a group is batch row by batch row, bits LSB first. */
-PatternProfile profile(const Patterns &patterns, int prt_entries, PrtPolicy policy, int threads = 1);
-
-/* The same of activations, without holding all their patterns where no entry can be evicted. */
-template <class T>
-PatternProfile profile(const Activations<T> &x, const Grouping &grouping, int prt_entries, PrtPolicy policy,
-                       int threads = 1);
+PatternProfile profile(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy, int threads = 1);
 
 /* The same by running a Prt over every pattern, whatever the sizes: what `profile` must equal. */
-PatternProfile profile_by_simulation(const Patterns &patterns, int prt_entries, PrtPolicy policy);
-
-/* Where the reuse of patterns comes from: outcomes by bit position, under any rule by which a PRT could find
- * its entries. A measurement; the simulated unit has the one rule of prt.hh. */
-
-/* How a PRT finds an entry. The default with a policy is the unit's own PRT. */
-struct PrtRule {
-    int entries = 0; /* 0: no PRT */
-    PrtPolicy policy = PrtPolicy::lru;
-    /* The one entry that each pattern may lie in, 2^NBW of them (a hash); empty: the policy chooses. */
-    std::vector<int> places;
-    bool tagged = true;  /* an entry knows its pattern; else it is taken for any that may lie in its place */
-    bool flushed = true; /* emptied when the table changes; else entries of earlier tables are found */
-
-    /* Throws std::invalid_argument naming the field. */
-    void validate(int nbw) const;
-};
-
-/* What became of the patterns of one bit position. */
-struct BitCounts {
-    std::int64_t zero = 0;
-    std::int64_t hits = 0; /* the wrong ones included */
-    std::int64_t misses = 0;
-    std::int64_t wrong = 0; /* hits on the result of another pattern or of another table */
-};
-
-/* Rows are cut into tiles of `tile_rows` rows, each of which starts with an empty PRT; inside a tile the
- * order is that of `profile`. Returns tiles x abits counts, bit 0 first.
- * Throws std::invalid_argument when the rows are no whole number of tiles. */
-std::vector<BitCounts> profile_bits(const Patterns &patterns, std::int64_t tile_rows, const PrtRule &rule);
+PatternProfile profile_by_simulation(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy);
 
 } // namespace sailsim::pim
 

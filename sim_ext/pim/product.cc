@@ -2,7 +2,6 @@
 #include "pim/product.hh"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -183,33 +182,6 @@ void scaled_product(const std::int16_t *x, std::int64_t batch, const float *act_
             }
         }
     });
-}
-
-void round_rows(const float *x, std::int64_t batch, std::int64_t k, int most, std::int16_t *ints,
-                float *scale)
-{
-    /* Beside 1.5 * 2^52 a double has no room for a fraction: what is added to it is rounded to nearest even.
-     */
-    constexpr double whole = 6755399441055744.0;
-    for (std::int64_t b = 0; b < batch; ++b) {
-        const float *row = x + b * k;
-        std::int16_t *to = ints + b * k;
-        float largest = 0;
-        for (std::int64_t i = 0; i < k; ++i)
-            largest = std::max(largest, std::fabs(row[i]));
-        scale[b] = static_cast<float>(static_cast<double>(largest) / most);
-        if (scale[b] == 0) {
-            std::fill_n(to, k, std::int16_t{0});
-            continue;
-        }
-        const double step = scale[b];
-        const double limit = most;
-        for (std::int64_t i = 0; i < k; ++i) {
-            const double steps = (row[i] / step + whole) - whole;
-            const double below = steps < limit ? steps : limit;
-            to[i] = static_cast<std::int16_t>(static_cast<std::int32_t>(below > -limit ? below : -limit));
-        }
-    }
 }
 
 } // namespace sailsim::pim

@@ -53,21 +53,15 @@ class ScaledWeights
     std::int64_t outputs;
     std::int64_t block;
     std::int64_t largest;
-    LineVector<std::int16_t> words;
-    LineVector<float> scales;
-    LineVector<float> minima;
+    std::vector<std::int16_t> words;
+    std::vector<float> scales;
+    std::vector<float> minima;
 };
 
 /* y (batch, n) = fp32 results of x (batch, k). Throws std::invalid_argument where the sum of a block could
  * wrap 32 bits. */
 void scaled_product(const std::int16_t *x, std::int64_t batch, const float *act_scale,
                     const ScaledWeights &weights, int threads, float *y);
-
-/* Rows of x (batch, k) as whole numbers of -most..most, most below 2^15, to nearest even: of a row, the
- * largest magnitude is `most` steps of scale. A row of zeros has scale 0. Divided in double precision; no
- * value may be a NaN or an infinity. */
-void round_rows(const float *x, std::int64_t batch, std::int64_t k, int most, std::int16_t *ints,
-                float *scale);
 
 } // namespace sailsim::pim
 

@@ -12,75 +12,30 @@
 namespace sailsim::pim
 {
 
-namespace
+CountedProfile::CountedProfile(PatternProfile counts) : profile(std::move(counts))
 {
-
-std::int64_t patterns_of(const PatternProfile &counts, std::size_t group)
-{
-    return std::int64_t{counts.zero[group]} + counts.hits[group] + counts.misses[group];
-}
-
-/* Whether every group has as many patterns as the first, so few that 16 bits hold them. */
-bool even(const PatternProfile &counts)
-{
-    const std::size_t groups = counts.zero.size();
-    if (groups == 0 || patterns_of(counts, 0) > std::numeric_limits<std::uint16_t>::max())
-        return false;
-    for (std::size_t g = 1; g < groups; ++g)
-        if (patterns_of(counts, g) != patterns_of(counts, 0))
-            return false;
-    return true;
-}
-
-} // namespace
-
-PackedProfile::PackedProfile(PatternProfile counts) : count(counts.groups())
-{
-    const std::array<const std::vector<std::int32_t> *, 3> kinds{&counts.zero, &counts.hits, &counts.misses};
-    const std::array<std::int64_t *, 3> sums{&sum.zero, &sum.hits, &sum.misses};
-    for (std::size_t kind = 0; kind < kinds.size() && count > 0; ++kind) {
-        const auto [low, high] = std::minmax_element(kinds[kind]->begin(), kinds[kind]->end());
-        fewest[kind] = *low;
-        most[kind] = *high;
-        for (const std::int32_t each : *kinds[kind])
-            *sums[kind] += each;
+    fewest.fill(std::numeric_limits<std::int64_t>::max());
+    bool even = true;
+    for (std::size_t g = 0; g < profile.zero.size(); ++g) {
+        const std::array<std::int64_t, 3> kinds{profile.zero[g], profile.hits[g], profile.misses[g]};
+        const std::int64_t all = kinds[0] + kinds[1] + kinds[2];
+        even = even && (g == 0 || all == patterns);
+        patterns = all;
+        sum.add({kinds[0], kinds[1], kinds[2], 0}, 1);
+        for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+            fewest[kind] = std::min(fewest[kind], kinds[kind]);
+            most[kind] = std::max(most[kind], kinds[kind]);
+        }
     }
-    if (!even(counts)) {
-        whole = std::move(counts);
-        return;
-    }
-    patterns = patterns_of(counts, 0);
-    hits.assign(counts.hits.begin(), counts.hits.end());
-    misses.assign(counts.misses.begin(), counts.misses.end());
-}
-
-std::int64_t PackedProfile::bytes() const
-{
-    const auto size = [](const auto &numbers) { return sizeof numbers[0] * numbers.size(); };
-    return static_cast<std::int64_t>(size(hits) + size(misses) + size(whole.zero) + size(whole.hits) +
-                                     size(whole.misses));
-}
-
-PatternProfile PackedProfile::counts() const
-{
-    if (hits.empty())
-        return whole;
-    const auto groups = static_cast<std::size_t>(count);
-    PatternProfile found{std::vector<std::int32_t>(groups), std::vector<std::int32_t>(groups),
-                         std::vector<std::int32_t>(groups)};
-    for (std::size_t g = 0; g < groups; ++g) {
-        found.hits[g] = hits[g];
-        found.misses[g] = misses[g];
-        found.zero[g] = static_cast<std::int32_t>(patterns) - hits[g] - misses[g];
-    }
-    return found;
+    if (!even)
+        patterns = 0;
 }
 
 /* Every pattern costs the cheapest kind's cycles; those of the other two the difference to the second
  * cheapest more, of which a group has at least what the most of the cheapest kind leaves; and so on. */
-double PackedProfile::least_cycles(const PhaseCosts &costs) const
+double CountedProfile::least_cycles(const PhaseCosts &costs) const
 {
-    if (hits.empty())
+    if (patterns == 0)
         return 0;
     std::array<std::pair<std::int64_t, std::size_t>, 3> kinds{
         {{costs.zero, 0}, {costs.hit, 1}, {costs.miss, 2}}};

@@ -17,18 +17,14 @@
 namespace sailsim::pim
 {
 
-class PackedProfile
+/* A profile with what tiles ask of all its groups. */
+class CountedProfile
 {
   public:
-    explicit PackedProfile(PatternProfile counts);
+    explicit CountedProfile(PatternProfile counts);
 
-    std::int64_t groups() const { return count; }
-
-    /* Bytes of the counts of all groups. */
-    std::int64_t bytes() const;
-
-    /* The profile itself. */
-    PatternProfile counts() const;
+    const PatternProfile &counts() const { return profile; }
+    std::int64_t groups() const { return profile.groups(); }
 
     /* The patterns of all groups; their cycles are left at 0. */
     const FedPatterns &all() const { return sum; }
@@ -38,13 +34,9 @@ class PackedProfile
     double least_cycles(const PhaseCosts &costs) const;
 
   private:
-    std::int64_t count;
-    /* Groups of the same number of patterns, as they all have that were scanned: what is neither a hit nor a
-     * miss is zero. Others stay as they are. */
-    std::vector<std::uint16_t> hits, misses;
-    PatternProfile whole;
-    std::int64_t patterns = 0;
+    PatternProfile profile;
     FedPatterns sum;
+    std::int64_t patterns = 0;                    /* of every group; 0 where they differ */
     std::array<std::int64_t, 3> fewest{}, most{}; /* zero, hits and misses of a group */
 };
 

@@ -8,7 +8,7 @@
 namespace sailsim::pim
 {
 
-Prt::Prt(int entries, PrtPolicy prt_policy) : capacity(entries), policy(prt_policy)
+Prt::Prt(std::int64_t entries, PrtPolicy prt_policy) : capacity(entries), policy(prt_policy)
 {
     if (entries < 0)
         throw std::invalid_argument("prt_entries is " + std::to_string(entries) + ": allowed are 0 and more");

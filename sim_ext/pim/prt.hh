@@ -30,15 +30,13 @@ class Prt
 {
   public:
     /* entries = 0: no PRT, every access misses. */
-    Prt(int entries, PrtPolicy policy);
+    Prt(std::int64_t entries, PrtPolicy policy);
 
     /* Forgets everything: the table was built anew. */
     void flush();
 
     /* Looks up a pattern 1..63 and, on a miss, inserts it. True on a hit. */
     bool access(int pattern);
-
-    int entries() const { return capacity; }
 
     /* True if `distinct` patterns of nbw bits can enter without any eviction: each then misses exactly once,
      * whatever the order. In a direct-mapped table that takes an entry for every pattern there is. */
@@ -48,7 +46,7 @@ class Prt
     }
 
   private:
-    int capacity;
+    std::int64_t capacity;
     PrtPolicy policy;
     std::uint64_t resident = 0;      /* bit p: pattern p is in the table */
     std::vector<std::uint8_t> order; /* of the resident patterns, from the oldest to the newest */

@@ -13,22 +13,6 @@ namespace sailsim::pim
 namespace
 {
 
-/* `to` + `times` * (`to` - `from`), field by field. */
-TileTiming repeated(const TileTiming &from, const TileTiming &to, std::int64_t times)
-{
-    TileTiming sum = to;
-    for (const auto field : {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
-                             &TileTiming::write_back, &TileTiming::weight_bytes, &TileTiming::result_bytes,
-                             &TileTiming::activation_bytes, &TileTiming::unit_converts})
-        sum.*field += times * (to.*field - from.*field);
-    for (const auto field :
-         {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits, &TileCounts::prt_misses,
-          &TileCounts::table_builds, &TileCounts::table_adds, &TileCounts::row_reads, &TileCounts::row_writes,
-          &TileCounts::conversions, &TileCounts::merges})
-        sum.counts.*field += times * (to.counts.*field - from.counts.*field);
-    return sum;
-}
-
 /* Adds some patterns, of which a PRT serves hits. */
 void add_patterns(TileCounts &counts, const FedPatterns &fed, bool prt)
 {
@@ -82,7 +66,8 @@ void TileSequencer::go_to(std::int64_t pass, std::int64_t block)
 
 void TileSequencer::repeat_since(const TileTiming &began, std::int64_t times)
 {
-    account = repeated(began, account, times);
+    for (const TimingField &field : timing_fields)
+        field.of(account) += times * (field.of(account) - field.of(began));
 }
 
 /* What it takes to load that many weights of every output. */

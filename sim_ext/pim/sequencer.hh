@@ -7,6 +7,7 @@
 #define SAILSIM_PIM_SEQUENCER_HH
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -46,6 +47,41 @@ struct TileTiming {
     std::int64_t activation_bytes = 0; /* read from the slice again */
     std::int64_t unit_converts = 0;    /* sums and results that the floating-point units scaled */
     TileCounts counts;
+};
+
+/* A field of a timing, or of its counts where `count` is set. */
+struct TimingField {
+    const char *name;
+    std::int64_t TileTiming::*own;
+    std::int64_t TileCounts::*count = nullptr;
+
+    std::int64_t &of(TileTiming &timing) const { return count ? timing.counts.*count : timing.*own; }
+    const std::int64_t &of(const TileTiming &timing) const
+    {
+        return count ? timing.counts.*count : timing.*own;
+    }
+};
+inline constexpr std::array timing_fields{
+    TimingField{"load", &TileTiming::load},
+    TimingField{"build", &TileTiming::build},
+    TimingField{"lookup", &TileTiming::lookup},
+    TimingField{"convert", &TileTiming::convert},
+    TimingField{"write_back", &TileTiming::write_back},
+    TimingField{"total", &TileTiming::total},
+    TimingField{"weight_bytes", &TileTiming::weight_bytes},
+    TimingField{"result_bytes", &TileTiming::result_bytes},
+    TimingField{"activation_bytes", &TileTiming::activation_bytes},
+    TimingField{"unit_converts", &TileTiming::unit_converts},
+    TimingField{"lookups", nullptr, &TileCounts::lookups},
+    TimingField{"zero_patterns", nullptr, &TileCounts::zero_patterns},
+    TimingField{"prt_hits", nullptr, &TileCounts::prt_hits},
+    TimingField{"prt_misses", nullptr, &TileCounts::prt_misses},
+    TimingField{"table_builds", nullptr, &TileCounts::table_builds},
+    TimingField{"table_adds", nullptr, &TileCounts::table_adds},
+    TimingField{"row_reads", nullptr, &TileCounts::row_reads},
+    TimingField{"row_writes", nullptr, &TileCounts::row_writes},
+    TimingField{"conversions", nullptr, &TileCounts::conversions},
+    TimingField{"merges", nullptr, &TileCounts::merges},
 };
 
 /* One turn of one pass: a group, or as many as the DFMs share out. */

@@ -211,7 +211,7 @@ std::vector<TileTimer::Turn> TileTimer::account_for(std::int64_t pass, std::int6
     return found;
 }
 
-TileTiming TileTimer::time(const PackedProfile &profile, const Supply &given) const
+TileTiming TileTimer::time(const CountedProfile &profile, const Supply &given) const
 {
     if (profile.groups() != plan().groups)
         throw std::invalid_argument("profile has " + std::to_string(profile.groups()) +
@@ -251,13 +251,13 @@ std::vector<double> TileTimer::lookups(const PatternProfile &profile, const Batc
 }
 
 /* The patterns of all passes, and the cycles of their look-ups. */
-FedPatterns TileTimer::fed(const PackedProfile &profile) const
+FedPatterns TileTimer::fed(const CountedProfile &profile) const
 {
     FedPatterns sum = profile.all();
     if (plan().groups_per_turn == 1) {
         sum.lookup_cycles = sequencer.phase_costs().lookups(sum.zero, sum.hits, sum.misses);
     } else { /* DFMs wait for the slowest of them */
-        const PatternProfile counts = profile.counts();
+        const PatternProfile &counts = profile.counts();
         for (std::int64_t chunk = 0; chunk < plan().batch_chunks; ++chunk)
             for (const double cycles : lookups(counts, rows(chunk)))
                 sum.lookup_cycles += static_cast<std::int64_t>(cycles);
@@ -271,7 +271,7 @@ FedPatterns TileTimer::fed(const PackedProfile &profile) const
  * Chunks of the batch share a group's patterns out exactly; each has at least what the chunk of the fewest
  * rows would have if it were the first, whose share is rounded down. Of three shares each may be; a cycle
  * more is for the rounding here. */
-std::int64_t TileTimer::least_lookups(const PackedProfile &profile) const
+std::int64_t TileTimer::least_lookups(const CountedProfile &profile) const
 {
     const PhaseCosts &costs = sequencer.phase_costs();
     const double cycles = profile.least_cycles(costs);
@@ -339,7 +339,7 @@ TileClock TileTimer::play(const PatternProfile &profile, const Supply &supply) c
 TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
                      Scaling scaling, const Supply &supply)
 {
-    return TileTimer(config, shape, scaling).time(PackedProfile(profile), supply);
+    return TileTimer(config, shape, scaling).time(CountedProfile(profile), supply);
 }
 
 std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,

@@ -41,7 +41,7 @@ class TileTimer
 
     /* A whole tile: to the cycle what a sequencer says that is told of each arrival (`tile_timeline`).
      * Throws std::invalid_argument. */
-    TileTiming time(const PackedProfile &profile, const Supply &supply) const;
+    TileTiming time(const CountedProfile &profile, const Supply &supply) const;
 
   private:
     /* What a turn takes; of computing all but the look-ups. */
@@ -60,8 +60,8 @@ class TileTimer
     std::vector<Turn> account_for(std::int64_t pass, std::int64_t block, std::int64_t times);
     BatchRows rows(std::int64_t chunk) const;
     std::vector<double> lookups(const PatternProfile &profile, const BatchRows &rows) const;
-    FedPatterns fed(const PackedProfile &profile) const;
-    std::int64_t least_lookups(const PackedProfile &profile) const;
+    FedPatterns fed(const CountedProfile &profile) const;
+    std::int64_t least_lookups(const CountedProfile &profile) const;
     bool on_time(std::int64_t least_cycles, const Supply &supply) const;
     std::int64_t wait_for_first(const Supply &supply) const;
     TileClock play(const PatternProfile &profile, const Supply &supply) const;

@@ -60,12 +60,17 @@ class Profile(NamedTuple):
     """Counts per group, with a key that is equal for equal activations under equal scans."""
 
     key: str
-    packed: _core.PackedProfile
+    counted: _core.CountedProfile
 
     @property
     def counts(self) -> _core.PatternProfile:
-        """What it counts, unpacked."""
-        return self.packed.counts
+        """What it counts."""
+        return self.counted.counts
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the counts of all groups: three numbers of 32 bits."""
+        return 12 * len(self.counted)
 
 
 class ProfileCache:
@@ -144,11 +149,11 @@ class ProfileCache:
 
     def _keep(self, key: str, counts: _core.PatternProfile) -> Profile:
         """A profile that is from now on known by its key."""
-        profile = Profile(key, _core.PackedProfile(counts))
+        profile = Profile(key, _core.CountedProfile(counts))
         self._profiles[key] = profile
-        self._bytes += profile.packed.bytes
+        self._bytes += profile.bytes
         while self._bytes > self._limit and len(self._profiles) > 1:
-            self._bytes -= self._profiles.popitem(last=False)[1].packed.bytes
+            self._bytes -= self._profiles.popitem(last=False)[1].bytes
         return profile
 
 

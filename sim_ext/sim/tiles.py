@@ -120,9 +120,9 @@ class TileKind:
     ) -> _core.TileTimings:
         """The tiles of some patterns when each slice's weights come at `rate` bytes/s, a line `latency` s
         after its request; default: with their weights on chip."""
-        packed = [profile.packed for profile in profiles]
+        counted = [profile.counted for profile in profiles]
         supply = self._supply(rate, self.units.chip.latency if latency is None else latency)
-        return self._tiles.time(packed, *supply)
+        return self._tiles.time(counted, *supply)
 
     def _supply(self, rate: float, latency: float) -> tuple[float, float, float, float]:
         """What the core has to know of it: bytes a cycle, latency, lead and bytes ahead, in cycles.
@@ -590,8 +590,7 @@ def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_b
     substrate, bits = config.substrate, config.accumulator_bits
     widths = {"weight": value_bits, "entry": entry_bits, "accumulator": bits}
     cycles: Counter[str] = Counter()
-    _, tally = _core.int_to_fp32(np.zeros(1, dtype=np.int64), bits)  # which values does not matter
-    for (operation, n), times in tally.items():
+    for (operation, n), times in _core.int_to_fp32_tally(bits).items():
         cycles[operation] += blocks * times * substrate.cycles(operation, n)
     for operation in OPERATIONS:
         cycles[operation] += blocks * substrate.operation_cycles("scale_block", operation, **widths)

@@ -129,7 +129,7 @@ def test_tiles_take_what_the_sequencer_says_that_is_told_of_every_arrival(
     kind = _core.TileTimer(unit, *shape, False, False)
     drawn = np.random.default_rng(seed).multinomial(8 * batch, [0.3, 0.3, 0.4], (tiles, kind.plan.groups))
     profiles = [_core.PatternProfile(*map(np.ascontiguousarray, c.T)) for c in drawn.astype(np.int32)]
-    timings = kind.time([_core.PackedProfile(profile) for profile in profiles], rate, latency, lead, ahead)
+    timings = kind.time([_core.CountedProfile(profile) for profile in profiles], rate, latency, lead, ahead)
     for profile, timing in zip(profiles, timings, strict=True):
         groups = _core.tile_timeline(
             unit, *shape, profile, False, bytes_per_cycle=rate, latency=latency, lead=lead, ahead=ahead

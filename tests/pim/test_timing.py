@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from sailsim import _core
-from sailsim.lut_gemv.reference import scale_blocks
 
 from ..examples import examples
 
@@ -120,51 +118,6 @@ def test_bad_operands_are_named():
         _core.pattern_profile(x, 8, True, 4, 0, -1, "lru")
     with pytest.raises(TypeError):
         _core.lut_gemv([[1, 2]], packed, 8, True, 4, 0)  # type: ignore[arg-type]
-
-
-# --- Conversion and scaling of the core against NumPy's rounding and the NumPy programs of lut_ ---
-
-
-@examples(60)
-@given(
-    shape=st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 130)),
-    seed=st.integers(0, 2**32),
-    with_minimum=st.booleans(),
-    data=st.data(),
-)
-def test_scaling_equals_numpy(shape, seed, with_minimum, data):
-    blocks, batch, n = shape
-    rng = np.random.default_rng(seed)
-    sums = rng.integers(-(1 << 31), 1 << 31, shape)
-    # All numbers and infinities of 16 bits, by their words; not NaN.
-    words = hnp.arrays(np.uint16, (blocks, n), elements=st.integers(0, 0x7C00) | st.integers(0x8000, 0xFC00))
-    numbers = words.map(lambda drawn: drawn.view(np.float16))
-    scale = data.draw(numbers)
-    minimum = data.draw(numbers) if with_minimum else None
-    x_sums = rng.integers(-100000, 100000, (blocks, batch)) if with_minimum else None
-    act_scale = rng.standard_normal(batch).astype(np.float32)
-    y = _core.scale_blocks(sums, scale, act_scale, minimum, x_sums)
-    with np.errstate(invalid="ignore", over="ignore"):
-        expected = scale_blocks(sums, scale, act_scale, minimum=minimum, x_sums=x_sums)
-    assert y.dtype == np.float32
-    assert np.array_equal(y, expected, equal_nan=True)
-
-
-def test_bad_arguments_are_named():
-    sums = np.zeros((2, 1, 3), np.int64)
-    scale, act_scale = np.ones((2, 3), np.float16), np.ones(1, np.float32)
-    with pytest.raises(TypeError, match="scale has the wrong dtype: allowed is float16"):
-        _core.scale_blocks(sums, scale.astype(np.float32), act_scale)
-    with pytest.raises(ValueError, match="scale has 1 elements along axis 0: allowed are 2"):
-        _core.scale_blocks(sums, scale[:1], act_scale)
-    with pytest.raises(ValueError, match="act_scale has 2 elements"):
-        _core.scale_blocks(sums, scale, np.ones(2, np.float32))
-    with pytest.raises(ValueError, match="minimum and sums_of_x go together"):
-        _core.scale_blocks(sums, scale, act_scale, minimum=scale)
-    with pytest.raises(ValueError, match=r"value is 8: allowed are -8\.\.7"):
-        _core.int_to_fp32(np.array([8]), 4)
-    with pytest.raises(TypeError, match="values has the wrong dtype: allowed is int64"):
-        _core.int_to_fp32(np.array([8], np.int32), 8)
 
 
 # --- How many lanes a pass takes, and what the DFMs' buffers hold: layouts that `plan_tile` cho ---

@@ -1,4 +1,4 @@
-"""Outcomes by bit position: the core counts as the plain way does, and the sums are those of the profile."""
+"""Outcomes by bit position: quickly as plainly, and the sums are those of the profile."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ def scans(draw: st.DrawFn) -> tuple[Any, dict[str, Any], int]:
 
 
 @given(scans(), prts, keys)
-def test_the_core_counts_as_the_reference_does(
+def test_the_quick_way_counts_as_the_plain_one_does(
     scan: tuple[Any, dict[str, Any], int], prt: PrtConfig, key: PrtKey
 ) -> None:
     x, widths, tile_rows = scan

@@ -76,7 +76,7 @@ def test_conversion_is_told_by_operation(substrate):
     config, plan, timing, events = timed(substrate, n=32 * 8, k=64, batch=3)
     assert (plan.blocks, plan.convert_rounds) == (1, 1)
     tally = Counter()
-    for (operation, n), times in _core.int_to_fp32(np.array([7]), config.accumulator_bits)[1].items():
+    for (operation, n), times in _core.int_to_fp32_tally(config.accumulator_bits).items():
         tally[operation] += times * config.substrate.cycles(operation, n)
     tally["fp_mul"] += 2 * config.substrate.cycles("fp_mul", 32)  # of the block's scale, and of the row's
     tally["fp_add"] += config.substrate.cycles("fp_add", 32)

@@ -159,7 +159,7 @@ def test_any_number_of_a_machine(which, value):
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("pim.prt_entries", 3e9, "prt_entries is '3000000000'"),
+        ("pim.prt_entries", 3e9, "prt_entries is 3000000000"),
         ("pim.t_zero", 1e30, "pim.t_zero is 1e+30"),
         ("pim.t_prt", 1e30, "pim.t_prt is 1e+30"),
         ("pim.port", 1e30, "pim.port is 1e+30"),

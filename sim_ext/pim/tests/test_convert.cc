@@ -1,70 +1,9 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
-#include <cmath>
-#include <cstring>
-#include <limits>
-#include <map>
-#include <vector>
-
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * That the tally is the one of docs/contract.md is tested in tests/lut_gemv/test_convert.py.
+ */
 #include "pim/convert.hh"
 #include "support.hh"
-
-namespace
-{
-
-std::uint32_t bits_of(float value)
-{
-    std::uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-} // namespace
-
-TEST(convert, int_to_fp32_rounds_to_nearest_even)
-{
-    Numbers numbers(3);
-    for (int bits = min_convert_bits; bits <= max_convert_bits; ++bits) {
-        const std::int64_t limit = std::int64_t{1} << (bits - 1);
-        std::vector<std::int64_t> values = {0, -1, -limit, limit - 1};
-        for (int i = 0; i < 200; ++i) { /* every magnitude, and ties of the last place of fp32 */
-            const std::int64_t shifted = numbers.in(-limit, limit - 1) >> numbers.in(0, bits - 1);
-            values.push_back(shifted);
-            const std::int64_t step = std::int64_t{1} << (bits > 26 ? bits - 26 : 0);
-            values.push_back(shifted / step * step);
-        }
-        std::vector<float> out(values.size());
-        int_to_fp32(values.data(), values.size(), bits, out.data());
-        for (std::size_t i = 0; i < values.size(); ++i)
-            CHECK_EQ(bits_of(out[i]), bits_of(static_cast<float>(values[i])));
-    }
-}
-
-/* The tally as docs/contract.md, section 5, gives it. */
-TEST(convert, tally_of_int_to_fp32)
-{
-    for (int a = min_convert_bits; a <= max_convert_bits; ++a) {
-        int steps = 0;
-        while (1 << steps < a)
-            ++steps;
-        std::map<std::pair<Op, int>, std::int64_t> expected;
-        expected[{Op::copy, a}] += 1 + steps;
-        expected[{Op::copy, 8}] += 1;
-        expected[{Op::copy, 32}] += 1;
-        expected[{Op::logic, a}] += 1 + 3 * steps;
-        expected[{Op::logic, 8}] += steps;
-        expected[{Op::logic, 32}] += 2;
-        expected[{Op::add, a}] += 1 + steps + (a > 24 ? 1 : 0);
-        expected[{Op::add, 8}] += steps;
-        expected[{Op::add, 32}] += 1;
-        for (int i = 0; i < steps; ++i)
-            expected[{Op::shift, 1 << i}] += 1;
-        if (a != 24)
-            expected[{Op::shift, std::abs(24 - a)}] += a < 24 ? 1 : 2;
-        expected[{Op::shift, 23}] += 1;
-        expected[{Op::shift, 31}] += 1;
-        CHECK(int_to_fp32_tally(a).operations() == expected);
-    }
-}
 
 TEST(convert, cycles_are_the_tally_priced_by_the_table)
 {
@@ -75,15 +14,6 @@ TEST(convert, cycles_are_the_tally_priced_by_the_table)
     const std::int64_t adds = 6 + 5 + 1;
     const std::int64_t shifts = (1 + 2 + 4 + 8 + 16 + 5) + 24 + 32;
     CHECK_EQ(tally.cycles(s), copies + logic + adds + shifts);
-}
-
-TEST(convert, widths_and_values_at_the_limit)
-{
-    const std::int64_t value = 128;
-    float f = 0;
-    CHECK_THROWS("value is 128: allowed are -128..127", int_to_fp32(&value, 1, 8, &f));
-    int_to_fp32(&value, 1, 9, &f);
-    CHECK_EQ(f, 128.0F);
-    CHECK_THROWS("bits is 1", int_to_fp32(&value, 1, 1, &f));
-    CHECK_THROWS("bits is 64", int_to_fp32(&value, 1, 64, &f));
+    CHECK_THROWS("bits is 1", int_to_fp32_tally(1));
+    CHECK_THROWS("bits is 64", int_to_fp32_tally(64));
 }

@@ -297,7 +297,7 @@ TEST(descriptor, an_accumulator_that_just_holds)
     book.ram.writes.clear();
     book.d.k = 600;
     book.d.batch = 1;
-    CHECK_EQ(validate_descriptor(book.d, plain_slice(), &book.ram).status, LUTMM_OK);
+    CHECK_EQ(validate_descriptor(book.d, plain_slice()).status, LUTMM_OK);
     check_refused(book, LUTMM_ERR_OVERFLOW, offsetof(lutmm_descriptor, k));
 }
 

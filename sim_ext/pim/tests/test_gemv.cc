@@ -148,9 +148,7 @@ TEST(gemv, half_to_float_is_exact)
  * leave what the first lost by rounding. */
 TEST(gemv, scaling_rounds_the_product_before_the_sum)
 {
-    const std::uint16_t scale[2] = {0x3c01, 0x3c01}; /* 1 + 2^-10 */
-    const float act_scale = 1.0F;
-    const Scales scales{scale, nullptr, nullptr, &act_scale, 1, 1};
+    const Scales scales{1, 1, {0x3c01, 0x3c01}, {}, {}, {1.0F}}; /* 1 + 2^-10 */
     const std::int64_t sum = (1 << 24) - 1;
     const double product = static_cast<double>(sum) * (1.0 + 1.0 / 1024);
     CHECK(static_cast<double>(static_cast<float>(product)) != product); /* else the test proves nothing */

@@ -47,22 +47,6 @@ void check_patterns(int abits, bool is_signed, int nbw, std::int64_t k, std::int
     }
 }
 
-/* Unsigned activations of two bits: rows of k values. */
-Patterns two_bits(const std::vector<std::uint8_t> &x, std::int64_t rows, int nbw)
-{
-    const std::int64_t k = static_cast<std::int64_t>(x.size()) / rows;
-    return Patterns(Activations<std::uint8_t>{x.data(), rows, k, 2, false}, Grouping(k, nbw, 0));
-}
-
-void check_counts(const BitCounts &c, std::int64_t zero, std::int64_t hits, std::int64_t misses,
-                  std::int64_t wrong)
-{
-    CHECK_EQ(c.zero, zero);
-    CHECK_EQ(c.hits, hits);
-    CHECK_EQ(c.misses, misses);
-    CHECK_EQ(c.wrong, wrong);
-}
-
 constexpr std::int64_t pool_rows = 9;
 
 /* Batches out of a pool against the profile of their rows written side by side. */
@@ -89,7 +73,8 @@ void check_pool(int abits, bool is_signed, int nbw, std::int64_t width, std::int
         const Activations<T> rows{x.data(), batch, k, abits, is_signed};
         for (int entries : {0, 64}) {
             const PatternProfile found = sets.profile(source.data(), batch, parts, k, entries > 0);
-            const PatternProfile exact = profile(rows, Grouping(k, nbw, 0), entries, PrtPolicy::lru);
+            const PatternProfile exact =
+                profile(Patterns(rows, Grouping(k, nbw, 0)), entries, PrtPolicy::lru);
             CHECK(same(found, exact));
         }
     }
@@ -183,27 +168,10 @@ TEST(patterns, profile_equals_the_simulation)
                     const PatternProfile fast = profile(patterns, entries, policy, 2);
                     const PatternProfile exact = profile_by_simulation(patterns, entries, policy);
                     CHECK(same(fast, exact));
-                    const PatternProfile streamed = profile(activations, grouping, entries, policy);
-                    CHECK(same(streamed, exact));
                 }
             }
         }
     }
-}
-
-TEST(profiles, counts_come_out_as_they_went_in)
-{
-    Numbers numbers(3);
-    PatternProfile uneven = drawn_profile(numbers, 17, 256);
-    uneven.zero[11] += 1;
-    std::vector<PatternProfile> profiles{uneven, PatternProfile{}};
-    for (const std::int64_t patterns : {1, 8, 65535, 65536, 1 << 20})
-        profiles.push_back(drawn_profile(numbers, 17, patterns));
-    for (const PatternProfile &profile : profiles)
-        CHECK(same(PackedProfile(profile).counts(), profile));
-    /* A third of the memory where groups are even. */
-    CHECK_EQ(PackedProfile(drawn_profile(numbers, 100, 65535)).bytes(), 400);
-    CHECK_EQ(PackedProfile(drawn_profile(numbers, 100, 65536)).bytes(), 1200);
 }
 
 TEST(profiles, no_group_takes_less_than_the_least_cycles)
@@ -220,7 +188,7 @@ TEST(profiles, no_group_takes_less_than_the_least_cycles)
         for (std::size_t g = 0; g < profile.zero.size(); ++g)
             cycles.push_back(costs.lookups(profile.zero[g], profile.hits[g], profile.misses[g]));
         const auto least = static_cast<double>(*std::min_element(cycles.begin(), cycles.end()));
-        const double bound = PackedProfile(profile).least_cycles(costs);
+        const double bound = CountedProfile(profile).least_cycles(costs);
         CHECK(bound <= least);
         tight += bound == least;
     }
@@ -253,46 +221,4 @@ TEST(profiles, errors_name_what_is_wrong)
     const std::vector<std::int8_t> wide(12, 9);
     PatternPool narrow(Activations<std::int8_t>{wide.data(), 1, 12, 4, true}, 4);
     CHECK_THROWS("is 9: allowed are -8..7", narrow.profile(source, 1, 1, 12, true));
-}
-
-TEST(reuse, a_table_that_is_not_flushed_answers_with_another_groups_results)
-{
-    const Patterns patterns = two_bits({1, 1, 1}, 1, 1); /* three groups, pattern 1 at bit 0 in each */
-    PrtRule rule;
-    rule.entries = 2;
-    check_counts(profile_bits(patterns, 1, rule)[0], 0, 0, 3, 0);
-    rule.flushed = false;
-    check_counts(profile_bits(patterns, 1, rule)[0], 0, 2, 1, 2);
-    rule.places = {0, 1};
-    check_counts(profile_bits(patterns, 1, rule)[0], 0, 2, 1, 2);
-}
-
-TEST(reuse, a_collision_costs_a_miss_with_tags_and_the_result_without)
-{
-    const Patterns patterns = two_bits({3, 2}, 1, 2); /* bit 0: 01, bit 1: 11 */
-    PrtRule rule;
-    rule.entries = 2;
-    rule.places = {0, 1, 0, 1};
-    check_counts(profile_bits(patterns, 1, rule)[1], 0, 0, 1, 0);
-    rule.tagged = false;
-    check_counts(profile_bits(patterns, 1, rule)[1], 0, 1, 0, 1);
-    rule.places = {0, 1, 1, 0};
-    check_counts(profile_bits(patterns, 1, rule)[1], 0, 0, 1, 0);
-}
-
-TEST(reuse, bad_rules_name_their_field)
-{
-    const Patterns patterns = two_bits({1, 2}, 1, 2);
-    PrtRule rule;
-    rule.entries = -1;
-    CHECK_THROWS("prt_entries is -1", profile_bits(patterns, 1, rule));
-    rule.entries = 2;
-    rule.places = {0, 1};
-    CHECK_THROWS("places has 2 elements: allowed are 2^nbw = 4", profile_bits(patterns, 1, rule));
-    rule.places = {0, 1, 2, 0};
-    CHECK_THROWS("places is 2: allowed are 0..1", profile_bits(patterns, 1, rule));
-    rule.places.clear();
-    CHECK_THROWS("tile_rows is 2", profile_bits(patterns, 2, rule));
-    rule.tagged = false;
-    CHECK_THROWS("tagged is false without places", profile_bits(patterns, 1, rule));
 }

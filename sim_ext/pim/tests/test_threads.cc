@@ -92,11 +92,8 @@ TEST(threads, a_product_and_its_profile_are_those_of_one_thread)
         CHECK(product.sums(patterns, weights, threads) == sums);
     for (const int entries : {0, 4, 32}) {
         const PatternProfile one = profile(patterns, entries, PrtPolicy::lru, 1);
-        for (const int threads : {2, 3, 64}) {
+        for (const int threads : {2, 3, 64})
             CHECK(same(profile(patterns, entries, PrtPolicy::lru, threads), one));
-            CHECK(same(profile(product.activations(), product.grouping, entries, PrtPolicy::lru, threads),
-                       one));
-        }
     }
 }
 
@@ -119,16 +116,6 @@ TEST(threads, callers_share_weights_and_patterns)
     CHECK(all_say([&] { return product.sums(patterns, weights, 2) == one; }));
     const PatternProfile expected = profile(patterns, 4, PrtPolicy::fifo, 1);
     CHECK(all_say([&] { return same(profile(patterns, 4, PrtPolicy::fifo, 2), expected); }));
-    PrtRule rule;
-    rule.entries = 8;
-    const std::vector<BitCounts> bits = profile_bits(patterns, 1, rule);
-    CHECK(all_say([&] {
-        const std::vector<BitCounts> found = profile_bits(patterns, 1, rule);
-        bool same = found.size() == bits.size();
-        for (std::size_t i = 0; same && i < bits.size(); ++i)
-            same = found[i].zero == bits[i].zero && found[i].hits == bits[i].hits;
-        return same;
-    }));
 }
 
 TEST(threads, callers_share_slices_and_profiles)
@@ -140,7 +127,7 @@ TEST(threads, callers_share_slices_and_profiles)
     const Scaling scaling{true, true};
     const Supply supply{3.7, 120, 50, 1000};
     const TileTimer timer(config, shape, scaling);
-    const PackedProfile packed(drawn_profile(numbers, timer.plan().groups, 24));
+    const CountedProfile packed(drawn_profile(numbers, timer.plan().groups, 24));
     const std::int64_t total = timer.time(packed, supply).total;
     CHECK(all_say([&] { return timer.time(packed, supply).total == total; }));
     CHECK(all_say([&] {

@@ -27,16 +27,8 @@ void check_played(const SliceConfig &config, const TileShape &shape, const Patte
         sequencer.loaded(group.load_end);
     CHECK(sequencer.next_load() == nullptr);
     const TileTiming played = sequencer.timing();
-    for (const auto field :
-         {&TileTiming::load, &TileTiming::build, &TileTiming::lookup, &TileTiming::convert,
-          &TileTiming::write_back, &TileTiming::total, &TileTiming::weight_bytes, &TileTiming::result_bytes,
-          &TileTiming::activation_bytes, &TileTiming::unit_converts})
-        CHECK_EQ(timed.*field, played.*field);
-    for (const auto field :
-         {&TileCounts::lookups, &TileCounts::zero_patterns, &TileCounts::prt_hits, &TileCounts::prt_misses,
-          &TileCounts::table_builds, &TileCounts::table_adds, &TileCounts::row_reads, &TileCounts::row_writes,
-          &TileCounts::conversions, &TileCounts::merges})
-        CHECK_EQ(timed.counts.*field, played.counts.*field);
+    for (const TimingField &field : timing_fields)
+        CHECK_EQ(field.of(timed), field.of(played));
     check_sum(timed);
 }
 
