@@ -15,10 +15,10 @@ from sailsim.analysis.paper.claims import SHIPPED, Claim, ClaimMetric, load_pape
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
 from sailsim.analysis.paper.nearest import run_command
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.claims_figures import TITLES, draw, joint_figure
+from sailsim.analysis.render.claims_figures import FIGURES, TITLES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
+from sailsim.analysis.render.figure import captioned, draw, save
 from sailsim.analysis.render.markdown import table, written
-from sailsim.analysis.render.style import save
 from sailsim.base.atomic import write_whole
 
 WHERE = {"highest": "each at its own highest", "one workload": "all at one workload"}
@@ -28,17 +28,23 @@ MOST_PINNED = 12
 
 def write_reproduction(study: Study, folder: Path) -> Path:
     """Write page and figures of `reproduce` to a folder; returns the page. Raises OSError."""
-    for name in TITLES:
-        save(draw(name, study), *(folder / "figures" / f"{name}.{kind}" for kind in ("svg", "png")))
+    for name, declare in FIGURES.items():
+        figure = declare(study)
+        save(captioned(draw(figure), figure), *_paths(folder, name))
     write_whole(folder / "reproduction.md", reproduction_page(study).encode())
     return folder / "reproduction.md"
 
 
 def write_joint(study: Study, folder: Path) -> Path:
     """Write page and figure of `joint` to a folder; returns the page. Raises OSError."""
-    save(joint_figure(study), *(folder / "figures" / f"joint.{kind}" for kind in ("svg", "png")))
+    figure = joint_figure(study)
+    save(captioned(draw(figure), figure), *_paths(folder, "joint"))
     write_whole(folder / "joint.md", joint_page(study).encode())
     return folder / "joint.md"
+
+
+def _paths(folder: Path, name: str) -> list[Path]:
+    return [folder / "figures" / f"{name}.{kind}" for kind in ("svg", "png")]
 
 
 def _quantiles(values: Sequence[float] | None, unit: str) -> str:

@@ -1,18 +1,24 @@
 """What a figure is, declared once, and its drawing: for a file, and for a wide and a narrow window.
 
 A `Figure` is panels of marks over a data frame each. `draw` makes matplotlib's figure of it, `values` the
-table of what it shows; a figure says nothing of either."""
+table of what it shows; a figure says nothing of either. Colours are those of Okabe and Ito; markers, dashes
+and hatches repeat what they say."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -24,7 +30,98 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, SMALL, canvas, small_print, style
+from sailsim.base.atomic import write_whole
+
+OKABE_ITO = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "purple": "#CC79A7",
+}
+SERIES = tuple(
+    OKABE_ITO[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky", "black")
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6,
+    "legend.frameon": False,
+    "svg.hashsalt": "sailsim",
+    "svg.fonttype": "path",
+    "text.parse_math": False,  # a dollar in a name is one
+    "savefig.dpi": 150,
+}
+
+
+_DATED = {"svg": "Date", "pdf": "CreationDate"}
+"""What would make two files of one figure differ, by their kind."""
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of every figure, while drawing and while saving."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def save(figure: Figure, *paths: Path) -> list[Path]:
+    """Write a figure as SVG, PNG or PDF, as each path ends, whole or not at all; returns the paths.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    for path in paths:
+        kind = path.suffix.removeprefix(".")
+        metadata: dict[str, Any] = {_DATED.get(kind, "Software"): None}
+        buffer = BytesIO()
+        with style():
+            figure.savefig(buffer, format=kind, metadata=metadata)
+        write_whole(path, buffer.getvalue())
+    return list(paths)
+
+
+PHASE_STYLE: Mapping[str, tuple[str, str, str]] = {
+    "dram": ("DRAM: units wait for weights", OKABE_ITO["blue"], ""),
+    "load": ("load: activations, weights on chip", OKABE_ITO["sky"], "//"),
+    "build": ("table build", OKABE_ITO["orange"], ""),
+    "lookup": ("look-up", OKABE_ITO["vermillion"], "\\\\"),
+    "convert": ("convert and scale", OKABE_ITO["yellow"], ".."),
+    "write_back": ("write back", OKABE_ITO["purple"], "xx"),
+    "cores": ("cores: attention and the rest", OKABE_ITO["green"], ""),
+    "sync": ("hand-over", OKABE_ITO["black"], ""),
+}
+"""What each phase of a step is called, its colour and its hatch."""
+ENERGY_STYLE: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "PIM units": (("arrays", "convert", "dfm", "prt"), OKABE_ITO["vermillion"], "\\\\"),
+    "LLC and mesh": (("llc", "mesh"), OKABE_ITO["sky"], "//"),
+    "DRAM": (("dram",), OKABE_ITO["blue"], ""),
+    "cores at work and waiting": (("cores",), OKABE_ITO["green"], ""),
+    "what runs all the time": (("static",), "#bbbbbb", ".."),
+}
+"""Causes of energy that share a colour, by their name in the figure; the units' own parts have one of
+theirs."""
+UNIT_STYLE: Mapping[str, tuple[str, str, str]] = {
+    "arrays": ("arrays: tables and look-ups", OKABE_ITO["vermillion"], "\\\\"),
+    "convert": ("convert and scale", OKABE_ITO["yellow"], ".."),
+    "dfm": ("shift and add", OKABE_ITO["orange"], ""),
+    "prt": ("pattern reuse table", OKABE_ITO["purple"], "xx"),
+}
+"""The same of the units' parts."""
 
 GREY = "#444444"
 Kind = Literal["lines", "bars", "ranks", "spans"]
@@ -193,12 +290,13 @@ def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
         shares = [1.0] * columns if layout == "narrow" else [panel.width for panel in figure.panels[:columns]]
         inches = NARROW - 0.9 if layout == "narrow" else min(9.2, max(6.0, 4.0 * columns))
         beside = 0.9 if layout == "narrow" else 2.2 if len(labels) > 1 else 1.4
-        drawing, axes = canvas(
-            "",
-            columns,
+        height = 0.5 + figure.height * grid * (_TALLER if wordy else 1)
+        drawing = Drawing(figsize=(inches + beside, height), layout="constrained")
+        FigureCanvasAgg(drawing)
+        axes = drawing.subplots(
             grid,
-            width=inches + beside,
-            height=0.5 + figure.height * grid * (_TALLER if wordy else 1),
+            columns,
+            squeeze=False,
             sharex="all" if all(panel.x == figure.panels[0].x for panel in figure.panels) else False,
             sharey="all" if figure.equal else False,
             width_ratios=shares,
@@ -231,7 +329,9 @@ def captioned(drawn: Drawn, figure: Figure) -> Drawing:
     drawing = drawn.drawing
     width, height = drawing.get_size_inches()
     with style():
-        text, below = small_print(drawing, figure.caption)
+        letters = int(width * 15.2)
+        lines = [line for text in figure.caption if text for line in textwrap.wrap(text, letters)]
+        below = 0.155 * len(lines) + 0.12
         whole = height + 0.35 + below
         for axes in drawing.axes:
             box = axes.get_position()
@@ -239,7 +339,8 @@ def captioned(drawn: Drawn, figure: Figure) -> Drawing:
                 (box.x0, (box.y0 * height + below) / whole, box.width, box.height * height / whole)
             )
         drawing.set_size_inches(width, whole)
-        drawing.text(0.01, 0.06 / whole, text, **SMALL)
+        small: dict[str, Any] = {"fontsize": 7.6, "color": GREY, "va": "bottom", "linespacing": 1.35}
+        drawing.text(0.01, 0.06 / whole, "\n".join(lines), **small)
         drawing.suptitle(
             figure.title, x=0.01, y=1 - 0.08 / whole, ha="left", va="top", fontweight="bold", fontsize=12
         )
@@ -281,13 +382,8 @@ def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
         elif panel.low:
             axes.vlines(own["place"], own["low"], own["high"], color=colour, alpha=0.4, lw=3)
         axes.plot(
-            own["place"], own["value"], marker, color=colour, ls=dash, ms=size, mfc=face, gid=tell(own)
+            own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face, gid=tell(own)
         )  # fmt: skip
-    for value, words, dotted in panel.rules:
-        axes.axhline(value, color=GREY, lw=1, ls=(0, (2, 2)) if dotted else "-")
-        if words:
-            where: Any = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": "right"}
-            axes.annotate(words, (0.99, value), fontsize=8.5, **where)
 
 
 def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
@@ -324,11 +420,6 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
                 known["value"], y[known.index], xerr=span, color=colour, lw=1, capsize=2, fmt="none"
             )
         axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7, gid=tell(own))
-    for value, words, dotted in panel.rules:
-        axes.axvline(value, color=GREY, lw=1, ls=(0, (2, 2)) if dotted else "-")
-        if words:
-            where: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            axes.annotate(words, (value, 1), (3, 2), fontsize=8.5, **where)
     for place in panel.split:
         axes.axhline(place, color="#888888", lw=0.8)
 
@@ -380,7 +471,8 @@ def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int, top: float)
             words = own.ticks
             if layout == "narrow" and panel.kind == "ranks":
                 words = {value: textwrap.fill(each, _LETTERS) for value, each in words.items()}
-                axis.set_tick_params(labelsize=8.5)
+            if any("\n" in each for each in words.values()):
+                axis.set_tick_params(labelsize=8)
             axis.set_major_locator(FixedLocator(list(words)))
             axis.set_major_formatter(FixedFormatter(list(words.values())))
             axis.set_minor_locator(NullLocator())
@@ -391,11 +483,26 @@ def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int, top: float)
             axis.set_tick_params(which="minor", length=0, pad=18)
     if panel.x.ticks and any(len(words) > 5 for words in panel.x.ticks.values()):
         axes.tick_params(axis="x", rotation=30)
+    _rules(axes, panel)
     axes.set_title(textwrap.fill(panel.title, letters), loc="left")
     axes.set_xlabel(textwrap.fill(panel.x.label, letters) or panel.x.label)
     axes.set_ylabel(panel.y.label)
     for x, y, text in panel.notes:
         axes.annotate(text, (x, y), ha="left", va="bottom", fontsize=7.5)
+
+
+def _rules(axes: Axes, panel: Panel) -> None:
+    """The lines across at values."""
+    for value, words, dotted in panel.rules:
+        dash: Any = (0, (2, 2)) if dotted else "-"
+        if panel.value is panel.y:
+            axes.axhline(value, color=GREY, lw=1, ls=dash)
+            where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": "right"}
+            axes.annotate(words, (0.99, value), fontsize=8.5, **where)
+        else:
+            axes.axvline(value, color=GREY, lw=1, ls=dash)
+            where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(words, (value, 1), (3, 2), fontsize=8.5, **where)
 
 
 def _top(panel: Panel) -> float:

@@ -29,8 +29,18 @@ from sailsim.analysis.paper.stored_claims import compared_with
 from sailsim.analysis.render import gem5_figures as gem5
 from sailsim.analysis.render.answer import DRAWN_FIRST, nearest_to_ordinary
 from sailsim.analysis.render.claims_words import STORED, claims_of, primary
-from sailsim.analysis.render.figure import Axis, Figure, Look, Panel, Rule, look
-from sailsim.analysis.render.style import ENERGY_STYLE, OKABE_ITO, PHASE_STYLE, UNIT_STYLE
+from sailsim.analysis.render.figure import (
+    ENERGY_STYLE,
+    OKABE_ITO,
+    PHASE_STYLE,
+    UNIT_STYLE,
+    Axis,
+    Figure,
+    Look,
+    Panel,
+    Rule,
+    look,
+)
 from sailsim.analysis.results.equal_quality import measured
 from sailsim.analysis.results.results import (
     FREE,

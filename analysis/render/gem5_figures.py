@@ -16,8 +16,7 @@ import pandas as pd
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.render.figure import Axis, Figure, Look, Panel, Rule, look
-from sailsim.analysis.render.style import OKABE_ITO, PHASE_STYLE
+from sailsim.analysis.render.figure import OKABE_ITO, PHASE_STYLE, Axis, Figure, Look, Panel, Rule, look
 from sailsim.analysis.results.gem5_steps import (
     CORE_PARTS,
     HOST,

@@ -15,7 +15,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sailsim.analysis.render.style import style
+from sailsim.analysis.render.figure import style
 
 
 def page_file(name: str) -> str:

@@ -22,12 +22,11 @@ from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import table
 from sailsim.analysis.render.answer import COLUMNS, ORDINARY, sentence, table_rows
 from sailsim.analysis.render.claims_words import claim_rows, fact_rows, number
-from sailsim.analysis.render.figure import captioned, draw, values
+from sailsim.analysis.render.figure import captioned, draw, save, values
 from sailsim.analysis.render.figures import FIGURES, WORDS, Study
 from sailsim.analysis.render.gem5_figures import FOLDER
 from sailsim.analysis.render.html import Cell, Table, inline_svg, page_file, rendered, shown
 from sailsim.analysis.render.sections import Section, sections
-from sailsim.analysis.render.style import save
 from sailsim.analysis.results.compare import entries
 from sailsim.analysis.results.equal_quality import at_equal_quality
 from sailsim.analysis.results.joins import POINT

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.figure import Axis, Figure, Panel, captioned, draw, values
+from sailsim.analysis.render.figure import PHASE_STYLE, Axis, Figure, Panel, captioned, draw, save, values
 from sailsim.analysis.render.figures import FIGURES, Study
 from sailsim.analysis.render.gem5_figures import (
     decode_figure,
@@ -15,7 +15,6 @@ from sailsim.analysis.render.gem5_figures import (
 )
 from sailsim.analysis.render.html import inline_svg
 from sailsim.analysis.render.report import report
-from sailsim.analysis.render.style import PHASE_STYLE, save
 from sailsim.analysis.results.gem5_steps import decode_rows
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.analysis.results.runs import evaluate
