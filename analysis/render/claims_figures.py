@@ -129,8 +129,8 @@ def decides_figure(study: Study) -> Figure:
             "Bars: the claim's median over machines whose factor is in the lowest and in the highest third "
             "of its range, or over its choices; the words below a name say where. In brackets: total Sobol "
             "index, the share of the variance that goes away if the factor were known. Lines: the paper's, "
-            "and dotted the median of all machines. Names are those of the system files (`sailsim show system sail-n1 --sources`) and "
-            "of the fits (docs/baselines.md).",
+            "and dotted the median of all machines. Names are those of the system files (`sailsim show "
+            "system sail-n1 --sources`) and of the fits (docs/baselines.md).",
             f"{study['machines']} machines, {study['samples'] // 2} base samples for the indices, seed "
             f"{study['seed']}.",
         ],
@@ -264,9 +264,9 @@ def joint_figure(results: Study) -> Figure:
         [
             f"{results['machines']} machines of each prior; a machine is judged by the best of "
             f"{results['combinations']} declared combinations of readings. Dotted: papers with other "
-            "numbers, the share of them that have any machine so near. Right: where the nearest machines have "
-            "an unknown, as its place in the range that it was drawn from (line: nine of ten of them, mark: the "
-            "median); an unknown that the numbers do not pin fills the range.",
+            "numbers, the share of them that have any machine so near. Right: where the nearest machines "
+            "have an unknown, as its place in the range that it was drawn from (line: nine of ten of them, "
+            "mark: the median); an unknown that the numbers do not pin fills the range."
         ],
         looks,
         height=5.0,

@@ -7,9 +7,13 @@ are the claims' (`data/claims`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from sailsim.analysis.paper.claims import SHIPPED, Claim, ClaimMetric, load_paper
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
@@ -18,12 +22,53 @@ from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.claims_figures import FIGURES, TITLES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
 from sailsim.analysis.render.figure import captioned, draw, save
-from sailsim.analysis.render.markdown import table, written
 from sailsim.base.atomic import write_whole
 
 WHERE = {"highest": "each at its own highest", "one workload": "all at one workload"}
 MOST_PINNED = 12
 """Unknowns of a table, the most uneven ones."""
+
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FunctionLoader(
+        lambda name: (files("sailsim.analysis.render") / "page" / name).read_text("utf-8")
+    ),
+    undefined=jinja2.StrictUndefined,
+)
+"""Templates of Markdown, in which nothing is escaped."""
+_TEMPLATES.filters["code"] = "`{}`".format
+
+
+def written(template: str, **values: Any) -> str:
+    """A page of Markdown from a template of the folder `page` with values; a name that it lacks is an error.
+
+    In a template ``| code`` sets a word as code. Lines of nothing but a template's own are one blank line.
+    """
+    text = _TEMPLATES.get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = "") -> str:
+    """A table as Markdown.
+
+    ``align`` has a letter a column, ``l`` or ``r`` (all left where it is empty). Floats have three digits,
+    from a thousand on whole ones; None and NaN are a dash. Raises ValueError for a row of another length.
+    """
+    lines = [[_cell(value) for value in row] for row in (header, *rows)]
+    if any(len(line) != len(header) for line in lines):
+        raise ValueError(f"a table of {len(header)} columns has a row of another length: {header}")
+    head, *body = ("| " + " | ".join(line) + " |" for line in lines)
+    ruled = "".join("--:|" if letter == "r" else "---|" for letter in align or "l" * len(header))
+    return "\n".join([head, f"|{ruled}", *body])
+
+
+def _cell(value: object) -> str:
+    """Text that stays in its cell."""
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")
 
 
 def write_reproduction(study: Study, folder: Path) -> Path:

@@ -220,7 +220,7 @@ def regions_together(one: Row) -> dict[str, float]:
         "quantise": rounded / (rounded + spec.d_model),
     }
     more = spec.n_layers - 1 if one["blocks"] else 0
-    regions = {name for names in CORE_PARTS.values() for name in names}
+    regions = [name for names in CORE_PARTS.values() for name in names]
     return {name: one[f"{name}_cycles"] * (1 + more * of_block.get(name, 0.0)) for name in regions}
 
 

@@ -7,13 +7,22 @@ import pandas as pd
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.figure import PHASE_STYLE, Axis, Figure, Panel, captioned, draw, save, values
+from sailsim.analysis.render.figure import (
+    PHASE_STYLE,
+    Axis,
+    Figure,
+    Panel,
+    captioned,
+    draw,
+    inline_svg,
+    save,
+    values,
+)
 from sailsim.analysis.render.figures import FIGURES, Study
 from sailsim.analysis.render.gem5_figures import (
     decode_figure,
     regions_together,
 )
-from sailsim.analysis.render.html import inline_svg
 from sailsim.analysis.render.report import report
 from sailsim.analysis.results.gem5_steps import decode_rows
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
@@ -101,7 +110,7 @@ def test_what_is_drawn_is_what_the_values_say(study, tmp_path):
     drawn = draw(figure)
     lines = [each for axes in drawn.drawing.axes for each in axes.lines]
     assert sorted(y for each in lines for y in each.get_ydata()) == sorted(row[3] for row in rows)
-    svg = inline_svg(drawn.drawing, "t", drawn.words)
+    svg = inline_svg(drawn, "t")
     assert svg.count("<title>") == len(rows)
     assert "Held fixed" not in svg
     assert "#000000" not in svg.replace("var(--ink, #000000)", "")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sailsim.analysis.render.answer import BESIDE, CARDS, COLUMNS, ORDINARY, row
+from sailsim.analysis.render.claims_page import table
 from sailsim.analysis.render.gem5_figures import regions_together
-from sailsim.analysis.render.markdown import table
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.gem5_steps import HOST, decode_rows
 from sailsim.analysis.results.runs import named, packed, shipped_runners
