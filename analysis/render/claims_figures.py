@@ -14,7 +14,7 @@ from sailsim.analysis.render.claims_words import Study, claims_of, number, prima
 from sailsim.analysis.render.figure import (
     DASHES,
     OKABE_ITO,
-    PHASE_STYLE,
+    PHASES,
     SERIES,
     Axis,
     Figure,
@@ -104,12 +104,12 @@ def decides_figure(study: Study) -> Figure:
     panels = []
     for claim, results in claims_of(study):
         bars = results["decides"][:8]
-        names = {
+        names = [
             # Of an instance the provider is enough.
-            at: f"{bar['factor']} ({max(bar['total'], 0):.2f})\n"
+            f"{bar['factor']} ({max(bar['total'], 0):.2f})\n"
             + " .. ".join(bar[end].partition("/")[0] for end in ("low_at", "high_at"))
-            for at, bar in enumerate(bars)
-        }
+            for bar in bars
+        ]
         rows = pd.DataFrame([(at, bar["low"], bar["high"]) for at, bar in enumerate(bars)])
         rows.columns = pd.Index(["at", "low", "high"])
         rules, median = [Rule(claim.value)], primary(results)["quantiles"]
@@ -118,7 +118,7 @@ def decides_figure(study: Study) -> Figure:
         panels.append(
             Panel(
                 rows.assign(line="medians"), _axis(claim, "low"),
-                Axis("at", ticks=names, limits=(max(len(bars), 1) - 0.4, -0.6)),
+                Axis.of_names(names),
                 "line", "spans", claim.short, "low", "high", rules=rules,
             )
         )  # fmt: skip
@@ -139,28 +139,21 @@ def decides_figure(study: Study) -> Figure:
     )
 
 
-_CPU_STYLE: Mapping[str, tuple[str, str, str]] = {
-    "weights": ("alone: weights from DRAM", OKABE_ITO["blue"], "//"),
-    "kernels": ("alone: products", OKABE_ITO["vermillion"], "xx"),
-    "attention": ("alone: attention", OKABE_ITO["green"], "//"),
-    "kv_cache": ("alone: KV cache", OKABE_ITO["sky"], "xx"),
-    "synchronisation": ("alone: barriers", "#888888", ""),
+_ALONE: Mapping[str, tuple[str, Look]] = {
+    "weights": ("alone: weights from DRAM", Look(OKABE_ITO["blue"], hatch="//")),
+    "kernels": ("alone: products", Look(OKABE_ITO["vermillion"], hatch="xx")),
+    "attention": ("alone: attention", Look(OKABE_ITO["green"], hatch="//")),
+    "kv_cache": ("alone: KV cache", Look(OKABE_ITO["sky"], hatch="xx")),
+    "synchronisation": ("alone: barriers", Look("#888888")),
 }
 
 
 def breakdown_figure(study: Study) -> Figure:
     """A step on SAIL and on the cores alone, nominal and nearest, as stacked bars."""
     steps = study["breakdown"]
-    places = Axis(
-        "at",
-        ticks={at: step["name"].replace(": ", "\n") for at, step in enumerate(steps)},
-        limits=(len(steps) - 0.5, -0.5),
-    )
+    places = Axis.of_names([step["name"].replace(": ", "\n") for step in steps])
     panels = []
-    for side, title, styles in (
-        ("sail", "SAIL", PHASE_STYLE),
-        ("cpu", "the same cores alone", _CPU_STYLE),
-    ):
+    for side, title, styles in (("sail", "SAIL", PHASES), ("cpu", "the same cores alone", _ALONE)):
         parts = pd.DataFrame([step[side] for step in steps])
         ends = parts.cumsum(axis=1)
         rows = pd.concat(
@@ -187,10 +180,7 @@ def breakdown_figure(study: Study) -> Figure:
             "searched configuration of a claim. Cores alone: predicted for llama.cpp, constants nominal "
             "(docs/baselines.md)."
         ],
-        {
-            label: Look(colour, hatch=hatch)
-            for label, colour, hatch in (*PHASE_STYLE.values(), *_CPU_STYLE.values())
-        },
+        dict([*PHASES.values(), *_ALONE.values()]),
         height=0.8 + 0.6 * len(steps),
     )  # fmt: skip
 
@@ -257,7 +247,7 @@ def joint_figure(results: Study) -> Figure:
             Panel(
                 ends.assign(at=pinned["factor"].map(shown.index), line=pinned["line"]),
                 Axis("middle", ticks={0: "low", 0.5: "mid", 1: "high"}, limits=(0, 1)),
-                Axis("at", ticks=dict(enumerate(shown)), limits=(max(len(shown), 1) - 0.5, -0.5)),
+                Axis.of_names(shown),
                 "line", "ranks", "What is pinned (place in its range)", "low", "high",
             ),
         ],

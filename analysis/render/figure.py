@@ -97,34 +97,6 @@ def save(figure: Figure, *paths: Path) -> list[Path]:
     return list(paths)
 
 
-PHASE_STYLE: Mapping[str, tuple[str, str, str]] = {
-    "dram": ("DRAM: units wait for weights", OKABE_ITO["blue"], ""),
-    "load": ("load: activations, weights on chip", OKABE_ITO["sky"], "//"),
-    "build": ("table build", OKABE_ITO["orange"], ""),
-    "lookup": ("look-up", OKABE_ITO["vermillion"], "\\\\"),
-    "convert": ("convert and scale", OKABE_ITO["yellow"], ".."),
-    "write_back": ("write back", OKABE_ITO["purple"], "xx"),
-    "cores": ("cores: attention and the rest", OKABE_ITO["green"], ""),
-    "sync": ("hand-over", OKABE_ITO["black"], ""),
-}
-"""What each phase of a step is called, its colour and its hatch."""
-ENERGY_STYLE: Mapping[str, tuple[tuple[str, ...], str, str]] = {
-    "PIM units": (("arrays", "convert", "dfm", "prt"), OKABE_ITO["vermillion"], "\\\\"),
-    "LLC and mesh": (("llc", "mesh"), OKABE_ITO["sky"], "//"),
-    "DRAM": (("dram",), OKABE_ITO["blue"], ""),
-    "cores at work and waiting": (("cores",), OKABE_ITO["green"], ""),
-    "what runs all the time": (("static",), "#bbbbbb", ".."),
-}
-"""Causes of energy that share a colour, by their name in the figure; the units' own parts have one of
-theirs."""
-UNIT_STYLE: Mapping[str, tuple[str, str, str]] = {
-    "arrays": ("arrays: tables and look-ups", OKABE_ITO["vermillion"], "\\\\"),
-    "convert": ("convert and scale", OKABE_ITO["yellow"], ".."),
-    "dfm": ("shift and add", OKABE_ITO["orange"], ""),
-    "prt": ("pattern reuse table", OKABE_ITO["purple"], "xx"),
-}
-"""The same of the units' parts."""
-
 GREY = "#444444"
 Kind = Literal["lines", "bars", "ranks", "spans"]
 Layout = Literal["wide", "narrow"]
@@ -150,6 +122,19 @@ def look(i: int, **changed: Any) -> Look:
     return Look(SERIES[i % 7], MARKERS[i % 7], DASHES[i % 7])._replace(**changed)
 
 
+PHASES: Mapping[str, tuple[str, Look]] = {
+    "dram": ("DRAM: units wait for weights", Look(OKABE_ITO["blue"])),
+    "load": ("load: activations, weights on chip", Look(OKABE_ITO["sky"], hatch="//")),
+    "build": ("table build", Look(OKABE_ITO["orange"])),
+    "lookup": ("look-up", Look(OKABE_ITO["vermillion"], hatch="\\\\")),
+    "convert": ("convert and scale", Look(OKABE_ITO["yellow"], hatch="..")),
+    "write_back": ("write back", Look(OKABE_ITO["purple"], hatch="xx")),
+    "cores": ("cores: attention and the rest", Look(OKABE_ITO["green"])),
+    "sync": ("hand-over", Look(OKABE_ITO["black"])),
+}
+"""What each phase of a step is called, and its look."""
+
+
 class Rule(NamedTuple):
     """A line across a panel at a value, with what it says if anything; a paper's is dotted."""
 
@@ -169,6 +154,12 @@ class Axis:
     groups: Mapping[Any, str] | None = None
     """Words below those of the ticks."""
     limits: tuple[float | None, float | None] = (None, None)
+
+    @classmethod
+    def of_names(cls, names: Sequence[str], upward: bool = False) -> Axis:
+        """Places 0, 1, ... of some names in the column ``at``, from the top down unless ``upward``."""
+        ends = (-0.6, len(names) - 0.4)
+        return cls("at", ticks=dict(enumerate(names)), limits=ends if upward else ends[::-1])
 
     def words(self, value: Any) -> str:
         """A place along the axis."""

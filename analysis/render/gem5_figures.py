@@ -16,7 +16,7 @@ import pandas as pd
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.render.figure import OKABE_ITO, PHASE_STYLE, Axis, Figure, Look, Panel, Rule, look
+from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
 from sailsim.analysis.results.gem5_steps import (
     CORE_PARTS,
     HOST,
@@ -132,7 +132,7 @@ def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
         ranges.append((count - SHOWN_GROUPS[1], count))
     elif count > SHOWN_GROUPS[0]:
         ranges = [(0, count)]
-    labels = {name: PHASE_STYLE[name][0].partition(" and ")[0].partition(":")[0] for name in TILE_PHASES}
+    labels = {name: PHASES[name][0].partition(" and ")[0].partition(":")[0] for name in TILE_PHASES}
     clock = f"cycles of the C-SRAM clock ({timelines[0].clock_ghz:g} GHz) from the tile's start"
     panels = []
     for timeline in timelines:
@@ -170,7 +170,7 @@ def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
             "double buffering a group loads while the one before it computes; a gap between a look-up and "
             "the next build is a wait for weights.",
         ],
-        {labels[name]: Look(PHASE_STYLE[name][1], hatch=PHASE_STYLE[name][2]) for name in TILE_PHASES},
+        {labels[name]: PHASES[name][1] for name in TILE_PHASES},
         columns=len(ranges),
         height=2.1,
     )

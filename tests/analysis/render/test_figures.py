@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.render.figure import PHASES as LOOKS
 from sailsim.analysis.render.figure import (
-    PHASE_STYLE,
     Axis,
     Figure,
     Panel,
@@ -127,7 +127,7 @@ def test_stacked_parts_reach_the_time_of_the_step(study):
     assert list(tops) == pytest.approx(list(own["step_s"] * 1e3))
     bars = draw(declared("step_time", study)).drawing.axes[0].patches
     assert max(bar.get_y() + bar.get_height() for bar in bars) == pytest.approx(max(tops))
-    assert set(PHASE_STYLE) == set(PHASES)
+    assert set(LOOKS) == set(PHASES)
 
 
 def test_pairs_hold_all_but_the_prt_equal(study):
