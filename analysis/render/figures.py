@@ -608,21 +608,9 @@ def quality(_: Study) -> Figure:
     )  # fmt: skip
 
 
-def gem5_tiles(study: Study) -> Figure:
-    """The tiles of the sweep that ran on gem5 beside the fast engine, else those that ship."""
-    own = gem5.stored_tiles(study.gem5)
-    return gem5.tiles_figure(gem5.shipped_tiles() if own is None else own)
-
-
 def gem5_tokens(study: Study) -> Figure:
     """Whole tokens on gem5: those of the sweep's folder, else those that ship."""
-    own = gem5.stored_tokens(study.gem5)
-    return gem5.decode_figure(gem5.shipped_tokens() if own is None else own, study.paper == SHIPPED)
-
-
-def timeline(study: Study) -> Figure:
-    """One tile through a slice: that of the sweep's folder, else the one that ships."""
-    return gem5.timeline_figure(gem5.stored_timelines(study.gem5) or gem5.shipped_timelines())
+    return gem5.decode_figure(gem5.tokens(study.gem5)[0], study.paper == SHIPPED)
 
 
 def stored_study() -> Mapping[str, Any]:
@@ -668,8 +656,8 @@ FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "prt": ("reuse", prt),
     "conversion": ("reuse", conversion),
     "gem5_tokens": ("gem5", gem5_tokens),
-    "gem5": ("gem5", gem5_tiles),
-    "timeline": ("gem5", timeline),
+    "gem5": ("gem5", lambda study: gem5.tiles_figure(study.gem5)),
+    "timeline": ("gem5", lambda study: gem5.timeline_figure(gem5.timelines(study.gem5))),
     "reproduction": ("reproduction", reproduction),
 }
 """Name of the files, section of the report, and what declares it, in the order of the page. A section that

@@ -30,7 +30,7 @@ from sailsim.analysis.render.answer import COLUMNS, ORDINARY, sentence, table_ro
 from sailsim.analysis.render.claims_words import claims_of, number, primary, share, verdict
 from sailsim.analysis.render.figure import captioned, draw, inline_svg, save, values
 from sailsim.analysis.render.figures import FIGURES, WORDS, Study, stored_study
-from sailsim.analysis.render.gem5_figures import FOLDER, shipped_tiles, stored_tiles, stored_tokens
+from sailsim.analysis.render.gem5_figures import FOLDER, tiles, tokens
 from sailsim.analysis.results.compare import entries, said_of
 from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality, choice_in_words
 from sailsim.analysis.results.joins import POINT
@@ -521,15 +521,15 @@ def _gem5(study: Study) -> str:
         "Whole tokens: one program decodes on simulated cores, with its products on the cores or on PIM "
         "units (docs/gem5-results.md)."
     )
-    if stored_tokens(study.gem5) is None:
+    if not tokens(study.gem5)[1]:
         text += " These are the runs that ship; make sim GEM5=PATH makes some of its own."
-    if stored_tiles(study.gem5) is not None:
+    rows, own = tiles(study.gem5)
+    if own:
         return f"{text} Tiles: those of this sweep, run on gem5."
-    tiles = shipped_tiles()
-    worst = tiles["error"].abs()
+    worst = rows["error"].abs()
     return (
-        f"{text} No tile of this sweep ran on gem5 (make sim GEM5=PATH does so). These are the {len(tiles)} "
-        f"that ship: {int(tiles['correct'].sum())} with exact results, {int(tiles['phases_equal'].sum())} "
+        f"{text} No tile of this sweep ran on gem5 (make sim GEM5=PATH does so). These are the {len(rows)} "
+        f"that ship: {int(rows['correct'].sum())} with exact results, {int(rows['phases_equal'].sum())} "
         f"with equal phases; the engine's time is off by {worst.median():.1%} in the median and "
         f"{worst.max():.1%} at worst."
     )
