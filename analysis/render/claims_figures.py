@@ -144,7 +144,7 @@ _ALONE: Mapping[str, tuple[str, Look]] = {
     "kernels": ("alone: products", Look(OKABE_ITO["vermillion"], hatch="xx")),
     "attention": ("alone: attention", Look(OKABE_ITO["green"], hatch="//")),
     "kv_cache": ("alone: KV cache", Look(OKABE_ITO["sky"], hatch="xx")),
-    "synchronisation": ("alone: barriers", Look("#888888")),
+    "synchronisation": ("alone: barriers", Look(OKABE_ITO["black"])),
 }
 
 

@@ -21,7 +21,7 @@ from sailsim.analysis.paper.nearest import run_command
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.claims_figures import FIGURES, TITLES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
-from sailsim.analysis.render.figure import captioned, draw, save
+from sailsim.analysis.render.figure import Figure, captioned, draw, save
 from sailsim.base.atomic import write_whole
 
 WHERE = {"highest": "each at its own highest", "one workload": "all at one workload"}
@@ -51,10 +51,13 @@ def written(template: str, **values: Any) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = "") -> str:
     """A table as Markdown.
 
-    ``align`` has a letter a column, ``l`` or ``r`` (all left where it is empty). Floats have three digits,
+    ``align`` has a letter a column, ``l`` or ``r`` (all left where it is empty); without rows it is
+    nothing. Floats have three digits,
     from a thousand on whole ones; None and NaN are a dash. Raises ValueError for a row of another length.
     """
     lines = [[_cell(value) for value in row] for row in (header, *rows)]
+    if len(lines) == 1:
+        return ""
     if any(len(line) != len(header) for line in lines):
         raise ValueError(f"a table of {len(header)} columns has a row of another length: {header}")
     head, *body = ("| " + " | ".join(line) + " |" for line in lines)
@@ -73,23 +76,21 @@ def _cell(value: object) -> str:
 
 def write_reproduction(study: Study, folder: Path) -> Path:
     """Write page and figures of `reproduce` to a folder; returns the page. Raises OSError."""
-    for name, declare in FIGURES.items():
-        figure = declare(study)
-        save(captioned(draw(figure), figure), *_paths(folder, name))
-    write_whole(folder / "reproduction.md", reproduction_page(study).encode())
-    return folder / "reproduction.md"
+    figures = {name: declare(study) for name, declare in FIGURES.items()}
+    return _write(folder / "reproduction.md", reproduction_page(study), figures)
 
 
 def write_joint(study: Study, folder: Path) -> Path:
     """Write page and figure of `joint` to a folder; returns the page. Raises OSError."""
-    figure = joint_figure(study)
-    save(captioned(draw(figure), figure), *_paths(folder, "joint"))
-    write_whole(folder / "joint.md", joint_page(study).encode())
-    return folder / "joint.md"
+    return _write(folder / "joint.md", joint_page(study), {"joint": joint_figure(study)})
 
 
-def _paths(folder: Path, name: str) -> list[Path]:
-    return [folder / "figures" / f"{name}.{kind}" for kind in ("svg", "png")]
+def _write(path: Path, text: str, figures: Mapping[str, Figure]) -> Path:
+    for name, figure in figures.items():
+        drawing = captioned(draw(figure), figure)
+        save(drawing, *(path.parent / "figures" / f"{name}.{kind}" for kind in ("svg", "png")))
+    write_whole(path, text.encode())
+    return path
 
 
 def _quantiles(values: Sequence[float] | None, unit: str) -> str:
@@ -126,7 +127,7 @@ def reproduction_page(study: Study) -> str:
         (
             f["name"],
             "fitted" if f["span"].endswith("(normal)") else shown(f["nominal"]),
-            *(f[name] for name in ("span", "unit", "reason")),
+            *(f["span"], f["unit"], f["reason"]),
         )
         for f in study["factors"]
     ]
@@ -135,30 +136,20 @@ def reproduction_page(study: Study) -> str:
         study=study,
         titles=TITLES,
         summary=table((*head, "reach the paper's", "verdict"), summary),
-        facts=_table(("also claimed", "paper", "here"), (f.values() for f in study["facts"])),
-        disagreements=[_disagreement(claim, results) for claim, results in claims],
+        facts=table(("also claimed", "paper", "here"), [tuple(f.values()) for f in study["facts"]]),
+        disagreements=[
+            f"**{claim.short}** (paper {number(claim.value, claim.unit)}, nominal "
+            f"{number(primary(results)['nominal'], claim.unit)}): {verdict(claim, results)}. "
+            + " ".join(claim.why)
+            for claim, results in claims
+        ],
         claims=[_claim(claim, results) for claim, results in claims],
         workloads=table(
             ("workload", "decides", "why"),
             [(w["name"], "yes" if w["decides"] else "", w["reason"]) for w in study["workloads"]],
         ),
-        held=_table(("held equal", "value", "why"), (h.values() for h in study["held"])),
+        held=table(("held equal", "value", "why"), [tuple(h.values()) for h in study["held"]]),
         factors=table(("factor", "nominal", "range or choices", "unit", "why"), factors),
-    )
-
-
-def _table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table; nothing where there are no rows."""
-    lines = [tuple(row) for row in rows]
-    return table(head, lines) if lines else ""
-
-
-def _disagreement(claim: Claim, results: Study) -> str:
-    """A sentence from a claim's numbers, followed by the reasons that are known."""
-    nominal = number(primary(results)["nominal"], claim.unit)
-    return (
-        f"**{claim.short}** (paper {number(claim.value, claim.unit)}, nominal {nominal}): "
-        f"{verdict(claim, results)}. " + " ".join(claim.why)
     )
 
 
@@ -199,10 +190,10 @@ def _claim(claim: Claim, results: Study) -> dict[str, str]:
         "readings": table(
             ("reading", "nominal", "at", "median (5 .. 95 %)", "fixed workload", "best", "reach"), readings
         ),
-        "decides": _table(
+        "decides": table(
             ("what decides it", "total index", "first order", "low end: median", "high end: median"), deciding
         ),
-        "alternatives": _table(
+        "alternatives": table(
             ("another design on the same machines", "nominal", "median (5 .. 95 %)", "why not assumed"),
             designs,
         ),
@@ -334,7 +325,7 @@ def _posterior(prior: str, of_prior: Study) -> dict[str, Any]:
         "pinned": len(pinned),
         "unknowns": len(of_prior["posterior"]),
         "free": len(of_prior["posterior"]) - len(pinned),
-        "table": table(head, rows, "lllllr") if rows else "",
+        "table": table(head, rows, "lllllr"),
     }
 
 
