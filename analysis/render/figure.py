@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -276,7 +277,11 @@ def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
     if layout == "narrow":
         columns = min(columns, 2 if count > 4 else 1)
     grid = -(-count // columns)
-    wordy = layout == "narrow" and any(len(words) > _LETTERS for words in _ranked(figure.panels[0]))
+    wordy = (
+        layout == "narrow"
+        and figure.panels[0].kind == "ranks"
+        and any(len(words) > _LETTERS for words in (figure.panels[0].y.ticks or {}).values())
+    )
     looks = figure.styled()
     labels = [words for words in looks if words]
     with style():
@@ -296,8 +301,8 @@ def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
         )
         words: dict[str, list[str]] = {}
         pairs = list(zip(axes.flat, figure.panels, strict=False))
-        for i, (place, panel) in enumerate(pairs):
-            _MARKS[panel.kind](place, panel, looks, _telling(panel, f"mark{i}", words))
+        for place, panel in pairs:
+            _MARKS[panel.kind](place, panel, looks, partial(_tell, panel, words))
         tops = [_top(panel) for panel in figure.panels]
         for i, (place, panel) in enumerate(pairs):  # scales that are equal are so once all is drawn
             letters = int(12.5 * inches * shares[i % columns] / sum(shares))
@@ -344,15 +349,11 @@ Telling = Callable[[pd.DataFrame], str]
 """Takes rows whose marks are one group, in their order, and gives the group's name."""
 
 
-def _telling(panel: Panel, prefix: str, words: dict[str, list[str]]) -> Telling:
-    """What keeps the words of a panel's marks."""
-
-    def tell(rows: pd.DataFrame) -> str:
-        name = f"{prefix}-{len(words)}"
-        words[name] = [_words_of(panel, row) for row in rows.to_dict("records")]
-        return name
-
-    return tell
+def _tell(panel: Panel, words: dict[str, list[str]], rows: pd.DataFrame) -> str:
+    """Keep the words of rows of a panel, whose marks are one group; the group's name."""
+    name = f"mark-{len(words)}"
+    words[name] = [_words_of(panel, row) for row in rows.to_dict("records")]
+    return name
 
 
 def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
@@ -504,11 +505,6 @@ def _top(panel: Panel) -> float:
     whole = rows.groupby("place")["value"].sum() if panel.kind == "bars" else rows["value"]
     ends = [rows["high"].max()] if panel.high else []
     return float(np.nanmax([whole.max(), *ends, *(rule.value for rule in panel.rules)]))
-
-
-def _ranked(panel: Panel) -> list[str]:
-    """The words at the places of ranks."""
-    return list((panel.y.ticks or {}).values()) if panel.kind == "ranks" else []
 
 
 def _short(value: float) -> str:

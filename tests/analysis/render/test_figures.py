@@ -53,12 +53,6 @@ def declared(name, study):
     return FIGURES[name][1](study)
 
 
-def line(panel, words):
-    """The values of a line of a panel."""
-    rows = panel.named()
-    return list(rows[rows["line"] == words].sort_values("place")["value"])
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_store_of_one_point_is_drawn_unless_the_figure_compares_two(name, one_point):
     if name in PAIRS:

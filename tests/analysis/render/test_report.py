@@ -165,8 +165,6 @@ def test_every_runner_is_in_the_page_a_users_too(page):
 
 
 def test_a_bad_file_of_claims_is_one_sentence_before_any_work(swept, tmp_path, monkeypatch):
-    from click.testing import CliRunner
-
     def begun(*_, **__):
         raise AssertionError("the report was begun")
 
