@@ -15,7 +15,7 @@ from typing import Any
 
 import jinja2
 
-from sailsim.analysis.paper.claims import SHIPPED, Claim, ClaimMetric, load_paper
+from sailsim.analysis.paper.claims import SHIPPED, ClaimMetric, load_paper
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
 from sailsim.analysis.paper.nearest import run_command
 from sailsim.analysis.paper.unknowns import space
@@ -29,31 +29,26 @@ MOST_PINNED = 12
 """Unknowns of a table, the most uneven ones."""
 
 
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FunctionLoader(
-        lambda name: (files("sailsim.analysis.render") / "page" / name).read_text("utf-8")
-    ),
-    undefined=jinja2.StrictUndefined,
-)
-"""Templates of Markdown, in which nothing is escaped."""
-_TEMPLATES.filters["code"] = "`{}`".format
-
-
 def written(template: str, **values: Any) -> str:
     """A page of Markdown from a template of the folder `page` with values; a name that it lacks is an error.
 
-    In a template ``| code`` sets a word as code. Lines of nothing but a template's own are one blank line.
+    Nothing is escaped; ``| code`` sets a word as code, ``| cell`` keeps a text in its cell of a table. Lines
+    of nothing but a template's own are one blank line.
     """
-    text = _TEMPLATES.get_template(template).render(**values)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters |= {"code": "`{}`".format, "cell": _cell}
+    text = (files("sailsim.analysis.render") / "page" / template).read_text("utf-8")
+    return re.sub(r"\n{3,}", "\n\n", environment.from_string(text).render(**values)).strip() + "\n"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = "") -> str:
     """A table as Markdown.
 
     ``align`` has a letter a column, ``l`` or ``r`` (all left where it is empty); without rows it is
-    nothing. Floats have three digits,
-    from a thousand on whole ones; None and NaN are a dash. Raises ValueError for a row of another length.
+    nothing. Floats have three digits, from a thousand on whole ones; None and NaN are a dash.
+
+    Raises:
+        ValueError: a row has another length.
     """
     lines = [[_cell(value) for value in row] for row in (header, *rows)]
     if len(lines) == 1:
@@ -100,109 +95,20 @@ def _quantiles(values: Sequence[float] | None, unit: str) -> str:
     return f"{number(middle, unit)} ({number(low)} .. {number(high)})"
 
 
-# --- Each claim by itself ---
-
-
 def reproduction_page(study: Study) -> str:
     """The page of `reproduce`."""
-    claims = claims_of(study)
-    summary = []
-    for claim, results in claims:
-        main, unit = primary(results), claim.unit
-        up_to = "up to " if claim.aggregation == "highest" else ""
-        summary.append(
-            (
-                claim.title,
-                up_to + number(claim.value, unit),
-                number(main["nominal"], unit),
-                main["nominal_at"] or "-",
-                _quantiles(main["quantiles"], unit),
-                _quantiles(main["fixed_quantiles"], unit),
-                share(main["reach"], main["machines"]),
-                verdict(claim, results),
-            )
-        )
-    head = ("claim", "paper", "nominal here", "at", "machines: median (5 .. 95 %)", "same, fixed workload")
-    factors = [
-        (
-            f["name"],
-            "fitted" if f["span"].endswith("(normal)") else shown(f["nominal"]),
-            *(f["span"], f["unit"], f["reason"]),
-        )
-        for f in study["factors"]
-    ]
     return written(
         "reproduction.md.jinja",
         study=study,
         titles=TITLES,
-        summary=table((*head, "reach the paper's", "verdict"), summary),
-        facts=table(("also claimed", "paper", "here"), [tuple(f.values()) for f in study["facts"]]),
-        disagreements=[
-            f"**{claim.short}** (paper {number(claim.value, claim.unit)}, nominal "
-            f"{number(primary(results)['nominal'], claim.unit)}): {verdict(claim, results)}. "
-            + " ".join(claim.why)
-            for claim, results in claims
-        ],
-        claims=[_claim(claim, results) for claim, results in claims],
-        workloads=table(
-            ("workload", "decides", "why"),
-            [(w["name"], "yes" if w["decides"] else "", w["reason"]) for w in study["workloads"]],
-        ),
-        held=table(("held equal", "value", "why"), [tuple(h.values()) for h in study["held"]]),
-        factors=table(("factor", "nominal", "range or choices", "unit", "why"), factors),
+        claims=claims_of(study),
+        number=number,
+        primary=primary,
+        quantiles=_quantiles,
+        share=share,
+        shown=shown,
+        verdict=verdict,
     )
-
-
-def _claim(claim: Claim, results: Study) -> dict[str, str]:
-    unit, near = claim.unit, results["nearest"]
-    readings = [
-        (
-            r["words"],
-            number(r["nominal"], unit),
-            r["nominal_at"] or "-",
-            _quantiles(r["quantiles"], unit),
-            _quantiles(r["fixed_quantiles"], unit),
-            number(r["most"], unit),
-            share(r["reach"], r["machines"]),
-        )
-        for r in results["readings"]
-    ]
-    deciding = [
-        (
-            d["factor"],
-            f"{d['total']:.2f} ± {d['total_conf']:.2f}",
-            f"{d['first']:.2f}",
-            f"{number(d['low'], unit)} at {d['low_at']}",
-            f"{number(d['high'], unit)} at {d['high_at']}",
-        )
-        for d in results["decides"]
-    ]
-    designs = [
-        (a["name"], number(a["nominal"], unit), _quantiles(a["quantiles"], unit), a["reason"])
-        for a in results["alternatives"]
-    ]
-    changes = [
-        f"{path} = {shown(c['value'])} (nominal {shown(c['was'])})" for path, c in near["changes"].items()
-    ]
-    where = f" on {near['workload']}" if claim.aggregation == "highest" else ""
-    return {
-        "title": f"{claim.title[0].upper()}{claim.title[1:]}: {number(claim.value, unit)}",
-        "readings": table(
-            ("reading", "nominal", "at", "median (5 .. 95 %)", "fixed workload", "best", "reach"), readings
-        ),
-        "decides": table(
-            ("what decides it", "total index", "first order", "low end: median", "high end: median"), deciding
-        ),
-        "alternatives": table(
-            ("another design on the same machines", "nominal", "median (5 .. 95 %)", "why not assumed"),
-            designs,
-        ),
-        "nearest": f"{number(near['value'], unit, 4)}{where}, with "
-        f"{', '.join(changes) or 'nothing changed'}. "
-        f"File: `systems/{near['file']}`. "
-        + (f"`{near['find']}` of:" if near["find"] else claim.primary.how),
-        "commands": "\n".join(near["commands"]),
-    }
 
 
 # --- All claims at once ---
@@ -238,8 +144,13 @@ def joint_page(results: Study) -> str:
         pseudo=len(next(iter(priors.values()))["pseudo"]),
         spread=f"{PSEUDO_SPREAD:g}",
         invented=[_invented(prior, of_prior) for prior, of_prior in priors.items()],
-        posteriors=[_posterior(prior, of_prior) for prior, of_prior in priors.items()],
-        named=[_named(results, one) for one in (*results["beside"], near["reading"])],
+        posteriors=priors,
+        most=MOST_PINNED,
+        named=[*results["beside"], near["reading"]],
+        claims={claim["name"]: claim for claim in results["claims"]},
+        words=WHERE,
+        number=number,
+        shown=shown,
         near=near,
         commands=[run_command(near["file"], w, near["group_size"]) for w in workloads if w.name in places],
         stands=_stands(results),
@@ -301,54 +212,6 @@ def _invented(prior: str, of_prior: Study) -> str:
         f"under `{prior}` {as_near} had a machine as near as the paper has ({nearest} times), and half of "
         f"them one within {pseudo[len(pseudo) // 2]:.3g} times"
     )
-
-
-def _posterior(prior: str, of_prior: Study) -> dict[str, Any]:
-    """The unknowns of the machines nearest to all claims."""
-    pinned = [row for row in of_prior["posterior"] if row["pinned"]]
-    rows = [
-        (
-            f"`{row['factor']}`",
-            row["span"],
-            shown(row["nominal"]),
-            shown(row["values"][1]),
-            f"{shown(row['values'][0])} .. {shown(row['values'][2])}",
-            float(row["gap"]),
-        )
-        for row in pinned[:MOST_PINNED]
-    ]
-    head = ("unknown", "drawn from", "nominal", "median there", "5 .. 95 %", "gap")
-    return {
-        "prior": prior,
-        "accepted": of_prior["accepted"],
-        "within": of_prior["accepted_within"],
-        "pinned": len(pinned),
-        "unknowns": len(of_prior["posterior"]),
-        "free": len(of_prior["posterior"]) - len(pinned),
-        "table": table(head, rows, "lllllr"),
-    }
-
-
-def _named(results: Study, one: Study) -> dict[str, Any]:
-    """A machine by its name: what it changes, how near it is, and its claims."""
-    claims = {claim["name"]: claim for claim in results["claims"]}
-    rows = []
-    for row, first in zip(one["best"]["rows"], one["primary"]["rows"], strict=True):
-        claim = claims[row["claim"]]
-        values = [number(each, claim["unit"]) for each in (claim["paper"], first["value"], row["value"])]
-        rows.append(
-            (claim["short"], *values[:2], first["at"] or "-", values[2], row["at"] or "-", row["words"])
-        )
-    head = ("claim", "paper", "first reading", "at", "best combination", "at", "reading")
-    return {
-        "name": one["name"],
-        "changed": ", ".join(f"{name} = {shown(value)}" for name, value in one["changes"].items()),
-        "factor": one["factor"],
-        "primary_factor": one["primary_factor"],
-        "where": WHERE[one["best"]["where"]],
-        "count": one["combinations_within"],
-        "table": table(head, rows, "lrrlrll"),
-    }
 
 
 def _stands(results: Study) -> str:

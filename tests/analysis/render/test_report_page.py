@@ -128,6 +128,8 @@ def test_the_records_in_the_page_are_those_of_the_store(text, swept):
     # A choice that is spelt out and the same one that the system file makes are one point to a figure.
     assert not found.duplicated(key).any()
     assert len(both) == len(found) == len(want)
+    assert "My card" in set(found["title"])  # a user's, whose constants are listed too
+    assert "mine.memory_bandwidth" in text or "card.memory_bandwidth" in text
     for name in ("step_s", "energy_j", "low", "high", *JOINED):
         if name in ("instance", "price_date", "price_source", "paid"):
             assert (both[name].fillna("") == both[f"{name}_stored"].fillna("")).all()
