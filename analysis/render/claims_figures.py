@@ -152,13 +152,14 @@ def breakdown_figure(study: Study) -> Figure:
     """A step on SAIL and on the cores alone, nominal and nearest, as stacked bars."""
     steps = study["breakdown"]
     places = Axis.of_names([step["name"].replace(": ", "\n") for step in steps])
-    panels = []
+    panels: list[Panel] = []
     for side, title, styles in (("sail", "SAIL", PHASES), ("cpu", "the same cores alone", _ALONE)):
         parts = pd.DataFrame([step[side] for step in steps])
         ends = parts.cumsum(axis=1)
         rows = pd.concat(
-            pd.DataFrame({"low": ends[part] - parts[part], "high": ends[part], "line": styles[part][0]})
-            for part in parts
+            pd.DataFrame({"low": ends[part] - parts[part], "high": ends[part], "line": words})
+            for part, (words, _) in styles.items()
+            if part in parts
         ).reset_index(names="at")
         longest = max(step[f"{side}_ms"] for step in steps)
         panels.append(

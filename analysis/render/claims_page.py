@@ -8,7 +8,8 @@ are the claims' (`data/claims`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -39,25 +40,6 @@ def written(template: str, **values: Any) -> str:
     environment.filters |= {"code": "`{}`".format, "cell": _cell}
     text = (files("sailsim.analysis.render") / "page" / template).read_text("utf-8")
     return re.sub(r"\n{3,}", "\n\n", environment.from_string(text).render(**values)).strip() + "\n"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]], align: str = "") -> str:
-    """A table as Markdown.
-
-    ``align`` has a letter a column, ``l`` or ``r`` (all left where it is empty); without rows it is
-    nothing. Floats have three digits, from a thousand on whole ones; None and NaN are a dash.
-
-    Raises:
-        ValueError: a row has another length.
-    """
-    lines = [[_cell(value) for value in row] for row in (header, *rows)]
-    if len(lines) == 1:
-        return ""
-    if any(len(line) != len(header) for line in lines):
-        raise ValueError(f"a table of {len(header)} columns has a row of another length: {header}")
-    head, *body = ("| " + " | ".join(line) + " |" for line in lines)
-    ruled = "".join("--:|" if letter == "r" else "---|" for letter in align or "l" * len(header))
-    return "\n".join([head, f"|{ruled}", *body])
 
 
 def _cell(value: object) -> str:
@@ -140,11 +122,12 @@ def joint_page(results: Study) -> str:
         shipped=not options,
         where=[WHERE[each] for each in results["where"]],
         priors=list(priors),
-        **_tables(results),
+        counted=priors.items(),
+        percent=partial(_percent, results["machines"]),
+        quantiles=_quantiles,
         pseudo=len(next(iter(priors.values()))["pseudo"]),
         spread=f"{PSEUDO_SPREAD:g}",
         invented=[_invented(prior, of_prior) for prior, of_prior in priors.items()],
-        posteriors=priors,
         most=MOST_PINNED,
         named=[*results["beside"], near["reading"]],
         claims={claim["name"]: claim for claim in results["claims"]},
@@ -166,43 +149,6 @@ def _options(results: Study) -> str:
     return options if results["declared"] == SHIPPED else f"{options} --combinations {results['declared']}"
 
 
-def _tables(results: Study) -> dict[str, str]:
-    """Each claim's distribution under each prior; how many claims machines reach at once; rank correlations
-    under the first prior; how many machines are near all claims."""
-    priors: Mapping[str, Any] = results["priors"]
-    count, machines = len(results["claims"]), results["machines"]
-    head, alone = ["claim", "paper"], []
-    for prior in priors:
-        head += [f"`{prior}`: median (5 .. 95 %)", "reach it"]
-    for i, claim in enumerate(results["claims"]):
-        row = [claim["short"], number(claim["paper"], claim["unit"])]
-        for of_prior in priors.values():
-            own = of_prior["claims"][i]
-            row += [_quantiles(own["quantiles"], claim["unit"]), _percent(own["reach"], machines)]
-        alone.append(row)
-    reached = [
-        (f"`{prior}`", *(_percent(n, machines) for n in each["reached"])) for prior, each in priors.items()
-    ]
-    names = [claim["short"] for claim in results["claims"]]
-    tied = [
-        (name, *("" if j > i else f"{value:+.2f}" for j, value in enumerate(row)))
-        for i, (name, row) in enumerate(zip(names, next(iter(priors.values()))["correlation"], strict=True))
-    ]
-    within = []
-    for prior, of_prior in priors.items():
-        for words, name in (("any combination", "within"), ("first readings", "primary_within")):
-            within.append((f"`{prior}`", words, *map(str, of_prior[name].values())))
-    factors = list(next(iter(priors.values()))["within"])
-    return {
-        "alone": table(head, alone, "lr" + "rr" * len(priors)),
-        "reached": table(
-            ("prior", *(f"{n} of {count}" for n in range(count + 1))), reached, "l" + "r" * (count + 1)
-        ),
-        "tied": table(("", *names), tied, "l" + "r" * len(names)),
-        "within": table(("prior", "by", *(f"{f} times" for f in factors)), within, "ll" + "r" * len(factors)),
-    }
-
-
 def _invented(prior: str, of_prior: Study) -> str:
     """How invented papers fared beside the paper."""
     nearest = of_prior["best"]["factor"]
@@ -214,8 +160,8 @@ def _invented(prior: str, of_prior: Study) -> str:
     )
 
 
-def _stands(results: Study) -> str:
-    """Of every number of the nearest machine, where its commands' answers have it."""
+def _stands(results: Study) -> list[tuple[str, ...]]:
+    """Of every number of the nearest machine, where its commands' answers have it: a row each."""
     paper, reading = load_paper(results["paper"]), results["nearest"]["reading"]
     rows: dict[tuple[str, ...], None] = {}
     for row in (*reading["primary"]["rows"], *reading["best"]["rows"]):
@@ -223,7 +169,7 @@ def _stands(results: Study) -> str:
         metric = next(each for each in claim.metric if each.words == row["words"])
         value = number(row["value"], claim.unit)
         rows[claim.short, row["words"], row["at"] or "-", value, stands_at(metric)] = None
-    return table(("claim", "reading", "at", "is", "where"), list(rows), "lllrl")
+    return list(rows)
 
 
 def stands_at(metric: ClaimMetric) -> str:
@@ -236,5 +182,5 @@ def stands_at(metric: ClaimMetric) -> str:
     return "`sailsim show system`, its last line" if metric.primary else "[areas](cost.md#area)"
 
 
-def _percent(part: int, whole: int) -> str:
+def _percent(whole: int, part: int) -> str:
     return f"{100 * part / whole:.2g} %" if part else "0"

@@ -82,7 +82,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, *paths: Path) -> list[Path]:
+def save(drawing: Drawing, *paths: Path) -> list[Path]:
     """Write a figure as SVG, PNG or PDF, as each path ends, whole or not at all; returns the paths.
 
     Raises:
@@ -93,7 +93,7 @@ def save(figure: Figure, *paths: Path) -> list[Path]:
         metadata: dict[str, Any] = {_DATED.get(kind, "Software"): None}
         buffer = BytesIO()
         with style():
-            figure.savefig(buffer, format=kind, metadata=metadata)
+            drawing.savefig(buffer, format=kind, metadata=metadata)
         write_whole(path, buffer.getvalue())
     return list(paths)
 

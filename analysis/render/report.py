@@ -112,8 +112,9 @@ class Table:
         self.sortable = sortable
         self.head = [Cell(name, None, classes) for name, classes in zip(header, columns, strict=True)]
         self.lines = [[cell._replace(classes=columns[i]) for i, cell in enumerate(row)] for row in cells]
-        for row in self.lines if verdict is not None else ():
-            row[verdict] = row[verdict]._replace(classes=re.sub(r"\W+", "-", row[verdict].text))
+        if verdict is not None:
+            for row in self.lines:
+                row[verdict] = row[verdict]._replace(classes=re.sub(r"\W+", "-", row[verdict].text))
 
 
 RUN_COLUMNS = {
