@@ -103,6 +103,7 @@ def decides_figure(study: Study) -> Figure:
     """A tornado a claim: medians at the ends of the factors that decide most."""
     panels = []
     for claim, results in claims_of(study):
+        title = f"{claim.short}: paper {number(claim.value, claim.unit)}"
         bars = results["decides"][:8]
         names = [
             # Of an instance the provider is enough.
@@ -119,7 +120,7 @@ def decides_figure(study: Study) -> Figure:
             Panel(
                 rows.assign(line="medians"), _axis(claim, "low"),
                 Axis.of_names(names),
-                "line", "spans", claim.short, "low", "high", rules=rules,
+                "line", "spans", title, "low", "high", rules=rules,
             )
         )  # fmt: skip
     return Figure(
