@@ -13,7 +13,7 @@ import click
 from reuse.figures import FIGURES
 from reuse.measure import Reuse, measure
 from reuse.patterns import UNIT, shares
-from sailsim.analysis.render.style import save, style
+from sailsim.analysis.render.figure import save, style
 from sailsim.workloads.activations import Activations
 
 

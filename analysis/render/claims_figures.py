@@ -3,26 +3,25 @@ front."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, LogLocator, NullFormatter
 
 from sailsim.analysis.paper.claims import Claim
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary
-from sailsim.analysis.render.style import (
+from sailsim.analysis.render.figure import (
     DASHES,
-    MARKERS,
     OKABE_ITO,
-    PHASE_STYLE,
+    PHASES,
     SERIES,
-    canvas,
-    caption,
-    style,
+    Axis,
+    Figure,
+    Look,
+    Panel,
+    Rule,
+    look,
 )
 
 if TYPE_CHECKING:
@@ -33,335 +32,266 @@ TITLES: Mapping[str, str] = {
     "decides": "What decides each claim",
     "breakdown": "Where a step's time goes, on SAIL and on the cores alone",
 }
+_NOMINAL = Look(OKABE_ITO["blue"], dash="", size=8)
+_DISTRIBUTIONS = {
+    "highest over the workloads": Look(OKABE_ITO["sky"], ""),
+    "on the fixed workload": Look(OKABE_ITO["black"], ""),
+    "paper": Look(OKABE_ITO["vermillion"], "", "--"),
+    "nominal machine": _NOMINAL,
+    "nominal, fixed workload": _NOMINAL._replace(filled=False),
+}
 
 
-def _axis(axes: Axes, claim: Claim, wide: bool = False) -> None:
+def _axis(claim: Claim, column: str) -> Axis:
     """A claim's axis, on its scale."""
-    if claim.scale == "log":
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("%" if claim.unit == "%" else "times")
+    return Axis(column, "%" if claim.unit == "%" else "times", claim.scale == "log")
 
 
 def claims_figure(study: Study) -> Figure:
     """Distributions of every claim with the paper's value, the nominal and the nearest machine."""
-    figure, grid = canvas(TITLES["claims"], 2, 3, width=9.6, height=8.4)
-    panels = [axes for row in grid for axes in row]
-    every = claims_of(study)
-    for axes, (claim, results) in zip(panels, every, strict=False):
-        main, paper = primary(results), claim.value
-        per_point = claim.aggregation == "highest"
-        values = np.array([v for v in results["values"] if v is not None])
-        fixed = np.array([v for v in results["fixed_values"] if v is not None])
-        both = np.concatenate([values, fixed, [paper]])
+    panels, every = [], claims_of(study)
+    for claim, results in every:
+        main = primary(results)
+        highest, fixed = (
+            np.array([value for value in results[name] if value is not None])
+            for name in ("values", "fixed_values")
+        )
+        both = np.concatenate([highest, fixed, [claim.value]])
         if claim.scale == "linear":
             edges = np.linspace(min(0.0, both.min()), max(both.max() * 1.02, 1.0), 28)
         else:
             edges = np.geomspace(both.min() * 0.95, both.max() * 1.05, 28)
-        axes.hist(values, edges, color=OKABE_ITO["sky"], alpha=0.75, label="highest over the workloads")
-        if per_point:
-            axes.hist(
-                fixed,
-                edges,
-                histtype="step",
-                color=OKABE_ITO["black"],
-                lw=1.2,
-                label="on the fixed workload",
+        per_point = claim.aggregation == "highest"
+        steps = [np.repeat(np.histogram(each, edges)[0], 2) for each in (highest, fixed)[: 1 + per_point]]
+        x, top = np.repeat(edges, 2)[1:-1], max(each.max() for each in steps)
+        marks = [main["nominal"], *([main["nominal_fixed"]] if per_point else [])]
+        lines = [*((x, each) for each in steps), ([claim.value] * 2, [0, top])]
+        lines += [([value], [0.95 * top]) for value in marks if value is not None]
+        names = [name for name in _DISTRIBUTIONS if per_point or "fixed" not in name]
+        rows = pd.concat(
+            pd.DataFrame({"x": own, "machines": count, "line": name})
+            for name, (own, count) in zip(names, lines, strict=False)
+        )
+        filled = rows["line"] == names[0]
+        reach = f"{main['reach'] / main['machines']:.0%} reach {number(claim.value, claim.unit)}"
+        panels.append(
+            Panel(
+                rows.assign(low=np.where(filled, 0, np.nan), high=rows["machines"].where(filled)),
+                _axis(claim, "x"), Axis("machines", "machines", limits=(0, None)), "line",
+                title=f"{claim.short}: {reach}", low="low", high="high",
             )
-        _axis(axes, claim, wide=bool(edges[-1] > 300 * max(edges[0], 1e-9)))
-        axes.axvline(paper, color=OKABE_ITO["vermillion"], lw=2, label="paper")
-        top = axes.get_ylim()[1]
-        axes.plot(main["nominal"], top * 0.93, "o", color=OKABE_ITO["blue"], ms=8, label="nominal machine")
-        if main["nominal_fixed"] is not None and per_point:
-            axes.plot(
-                main["nominal_fixed"],
-                top * 0.93,
-                "o",
-                mfc="white",
-                color=OKABE_ITO["blue"],
-                ms=8,
-                label="nominal, fixed workload",
-            )
-        reach = f"{main['reach'] / main['machines']:.0%} reach {number(paper, claim.unit)}"
-        axes.set_title(f"{claim.short}: {reach}", loc="left")
-        axes.set_ylabel("machines")
-    last = panels[len(every)]
-    last.axis("off")
-    handles, labels = panels[0].get_legend_handles_labels()
-    last.legend(handles, labels, loc="center left")
+        )  # fmt: skip
     fixed_name = next(w["name"] for w in study["workloads"] if w["fixed"])
-    caption(
-        figure,
-        f"{study['machines']} machines drawn from the ranges of every unpublished parameter (seed "
-        f"{study['seed']}), each beside baselines with drawn constants. Highest over "
-        f"{len(study['workloads'])} workloads; fixed: {fixed_name} (model, weight bits, batch, threads, "
-        "context). "
-        "Hardware: at most the paper's counts as reached.",
-        "Readings: "
-        + "; ".join(f"{claim.short}: {primary(results)['words']}" for claim, results in every)
-        + ".",
+    words = "; ".join(f"{claim.short}: {primary(results)['words']}" for claim, results in every)
+    return Figure(
+        TITLES["claims"],
+        panels,
+        [
+            f"{study['machines']} machines drawn from the ranges of every unpublished parameter (seed "
+            f"{study['seed']}), each beside baselines with drawn constants. Highest over "
+            f"{len(study['workloads'])} workloads; fixed: {fixed_name} (model, weight bits, batch, threads, "
+            "context). Hardware: at most the paper's counts as reached.",
+            f"Readings: {words}.",
+        ],
+        _DISTRIBUTIONS,
+        columns=2,
+        height=2.7,
     )
-    return figure
 
 
 def decides_figure(study: Study) -> Figure:
     """A tornado a claim: medians at the ends of the factors that decide most."""
-    figure, grid = canvas(TITLES["decides"], 2, 3, width=11.0, height=9.4)
-    panels = [axes for row in grid for axes in row]
-    every = claims_of(study)
-    for axes, (claim, results) in zip(panels, every, strict=False):
-        bars, ends = results["decides"][:8], [claim.value]
-        for y, bar in enumerate(bars):
-            low, high = bar["low"], bar["high"]
-            if low is None:
-                continue
-            ends += [low, high]
-            axes.barh(y, high - low, left=low, height=0.62, color=OKABE_ITO["sky"])
+    panels = []
+    for claim, results in claims_of(study):
+        title = f"{claim.short}: paper {number(claim.value, claim.unit)}"
+        bars = results["decides"][:8]
+        names = [
             # Of an instance the provider is enough.
-            left_text, right_text = (bar[end].partition("/")[0] for end in ("low_at", "high_at"))
-            for text, x, side, away in ((left_text, low, "right", -2), (right_text, high, "left", 2)):
-                # Its ground keeps the lines of the paper and of the median out of it.
-                ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-                axes.annotate(text, (x, y), ha=side, va="center", fontsize=7, xytext=(away, 0),
-                              textcoords="offset points", bbox=ground)  # fmt: skip
-        axes.set_yticks(
-            range(len(bars)), [f"{b['factor']}  ({max(b['total'], 0):.2f})" for b in bars], fontsize=8
-        )
-        axes.set_ylim(max(len(bars), 1) - 0.4, -0.6)
-        _axis(axes, claim)
-        if claim.scale == "linear":
-            room = 0.14 * (max(ends) - min(ends))
-            axes.set_xlim(min(ends) - room, max(ends) + room)
-        else:
-            room = (max(ends) / max(min(ends), 1e-3)) ** 0.14
-            axes.set_xlim(max(min(ends), 1e-3) / room, max(ends) * room)
-        axes.axvline(claim.value, color=OKABE_ITO["vermillion"], lw=1.6)
-        median = primary(results)["quantiles"]
+            f"{bar['factor']} ({max(bar['total'], 0):.2f})\n"
+            + " .. ".join(bar[end].partition("/")[0] for end in ("low_at", "high_at"))
+            for bar in bars
+        ]
+        rows = pd.DataFrame([(at, bar["low"], bar["high"]) for at, bar in enumerate(bars)])
+        rows.columns = pd.Index(["at", "low", "high"])
+        rules, median = [Rule(claim.value)], primary(results)["quantiles"]
         if median is not None:
-            axes.axvline(median[1], color="#444444", lw=1, ls=(0, (2, 2)))
-        axes.set_title(claim.short, loc="left")
-    last = panels[len(every)]
-    last.axis("off")
-    last.plot([], [], color=OKABE_ITO["vermillion"], lw=1.6, label="paper")
-    last.plot([], [], color="#444444", lw=1, ls=(0, (2, 2)), label="median of all machines")
-    last.legend(loc="center left")
-    caption(
-        figure,
-        "Bars: the claim's median over machines whose factor is in the lowest and in the highest third "
-        "of its "
-        "range, or over its choices; the labels say where. In brackets: total Sobol index, the share of the "
-        "variance that goes away if the factor were known. Names are those of the system files "
-        "(`sailsim show system sail-n1 --sources`) and of the fits (docs/baselines.md).",
-        f"{study['machines']} machines, {study['samples'] // 2} base samples for the indices, seed "
-        f"{study['seed']}.",
+            rules.append(Rule(median[1], dotted=True))
+        panels.append(
+            Panel(
+                rows.assign(line="medians"), _axis(claim, "low"),
+                Axis.of_names(names),
+                "line", "spans", title, "low", "high", rules=rules,
+            )
+        )  # fmt: skip
+    return Figure(
+        TITLES["decides"],
+        panels,
+        [
+            "Bars: the claim's median over machines whose factor is in the lowest and in the highest third "
+            "of its range, or over its choices; the words below a name say where. In brackets: total Sobol "
+            "index, the share of the variance that goes away if the factor were known. Lines: the paper's, "
+            "and dotted the median of all machines. Names are those of the system files (`sailsim show "
+            "system sail-n1 --sources`) and of the fits (docs/baselines.md).",
+            f"{study['machines']} machines, {study['samples'] // 2} base samples for the indices, seed "
+            f"{study['seed']}.",
+        ],
+        {"medians": Look(OKABE_ITO["sky"])},
+        columns=2,
     )
-    return figure
 
 
-_CPU_STYLE: Mapping[str, tuple[str, str, str]] = {
-    "weights": ("weights from DRAM", OKABE_ITO["blue"], ""),
-    "kernels": ("products", OKABE_ITO["vermillion"], "\\\\"),
-    "attention": ("attention", OKABE_ITO["green"], ""),
-    "kv_cache": ("KV cache", OKABE_ITO["sky"], "//"),
-    "synchronisation": ("barriers", OKABE_ITO["black"], ""),
+_ALONE: Mapping[str, tuple[str, Look]] = {
+    "weights": ("alone: weights from DRAM", Look(OKABE_ITO["blue"], hatch="//")),
+    "kernels": ("alone: products", Look(OKABE_ITO["vermillion"], hatch="xx")),
+    "attention": ("alone: attention", Look(OKABE_ITO["green"], hatch="//")),
+    "kv_cache": ("alone: KV cache", Look(OKABE_ITO["sky"], hatch="xx")),
+    "synchronisation": ("alone: barriers", Look(OKABE_ITO["black"])),
 }
 
 
 def breakdown_figure(study: Study) -> Figure:
     """A step on SAIL and on the cores alone, nominal and nearest, as stacked bars."""
-    rows = study["breakdown"]
-    figure, panels = canvas(TITLES["breakdown"], 2, width=11.5, height=2.6 + 0.5 * len(rows), sharey=True)
-    sides: tuple[tuple[str, str, Mapping[str, tuple[str, str, str]]], ...] = (
-        ("sail", "SAIL", PHASE_STYLE),
-        ("cpu", "the same cores alone", _CPU_STYLE),
-    )
-    for axes, (side, title, styles) in zip(panels, sides, strict=True):
-        used: dict[str, Any] = {}
-        longest = max(row[f"{side}_ms"] for row in rows)
-        for y, row in enumerate(rows):
-            left = 0.0
-            for part, milliseconds in row[side].items():
-                label, colour, hatch = styles[part]
-                style_of = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
-                bar = axes.barh(y, milliseconds, 0.6, left, **style_of)
-                if milliseconds > 0.004 * longest:
-                    used.setdefault(label, bar)
-                left += milliseconds
-            axes.annotate(
-                f"{row[f'{side}_ms']:,.4g} ms",
-                (left, y),
-                va="center",
-                fontsize=8,
-                xytext=(3, 0),
-                textcoords="offset points",
+    steps = study["breakdown"]
+    places = Axis.of_names([step["name"].replace(": ", "\n") for step in steps])
+    panels: list[Panel] = []
+    for side, title, styles in (("sail", "SAIL", PHASES), ("cpu", "the same cores alone", _ALONE)):
+        parts = pd.DataFrame([step[side] for step in steps])
+        ends = parts.cumsum(axis=1)
+        rows = pd.concat(
+            pd.DataFrame({"low": ends[part] - parts[part], "high": ends[part], "line": words})
+            for part, (words, _) in styles.items()
+            if part in parts
+        ).reset_index(names="at")
+        longest = max(step[f"{side}_ms"] for step in steps)
+        panels.append(
+            Panel(
+                rows[rows["high"] - rows["low"] > 0.001 * longest],
+                Axis("low", "time of one decode step, ms", limits=(0, 1.2 * longest)), places,
+                "line", "spans", title, "low", "high",
+                notes=[
+                    (step[f"{side}_ms"], at + 0.1, f" {step[f'{side}_ms']:,.4g} ms")
+                    for at, step in enumerate(steps)
+                ],
             )
-        axes.set_xlim(0, 1.2 * longest)
-        axes.set_title(title, loc="left")
-        axes.set_xlabel("time of one decode step, ms")
-        axes.grid(axis="y", visible=False)
-        axes.legend(
-            list(used.values()),
-            list(used),
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.24),
-            ncols=2,
-            fontsize=8,
-        )
-    panels[0].set_yticks(range(len(rows)), [row["name"].replace(": ", "\n") for row in rows], fontsize=8.5)
-    panels[0].set_ylim(len(rows) - 0.5, -0.5)
-    caption(
-        figure,
-        "The scales differ. Workloads: model, weight bits, batch, threads, context. Nearest: the "
-        "searched configuration of "
-        "a claim. "
-        "Cores alone: predicted for llama.cpp, constants nominal (docs/baselines.md).",
-    )
-    return figure
+        )  # fmt: skip
+    return Figure(
+        TITLES["breakdown"],
+        panels,
+        [
+            "The scales differ. Workloads: model, weight bits, batch, threads, context. Nearest: the "
+            "searched configuration of a claim. Cores alone: predicted for llama.cpp, constants nominal "
+            "(docs/baselines.md)."
+        ],
+        dict([*PHASES.values(), *_ALONE.values()]),
+        height=0.8 + 0.6 * len(steps),
+    )  # fmt: skip
 
 
-def draw(name: str, study: Study) -> Figure:
-    """One figure of `reproduce` by name, of `TITLES`."""
-    drawn = {"claims": claims_figure, "decides": decides_figure, "breakdown": breakdown_figure}
-    with style():
-        return drawn[name](study)
-
-
-# --- All claims at once ---
+FIGURES: Mapping[str, Callable[[Study], Figure]] = {
+    "claims": claims_figure,
+    "decides": decides_figure,
+    "breakdown": breakdown_figure,
+}
+"""The figures of `reproduce`, by the names of `TITLES`."""
 
 PINNED_SHOWN = 14
 """Unknowns of the figure of all claims at once, the most uneven first."""
-TICKS = (1, 1.25, 1.5, 2, 3, 5, 10)
-MOST = 10.0
-"""The largest factor that is drawn."""
+TICKS = (1, 1.5, 2, 3, 5, 10)
+"""Factors named along its axis; none beyond the last is drawn."""
 
 
 def joint_figure(results: Study) -> Figure:
     """Left: the share of machines within a factor of all claims, beside invented papers; right: unknowns."""
-    priors = results["priors"]
-    with style():
-        figure, panels = canvas(
-            "One machine with all of the paper's numbers: how near, and what is pinned there",
-            2,
-            width=11.5,
-            height=5.6,
-            width_ratios=(1, 1.1),
-        )
-        for i, (prior, of_prior) in enumerate(priors.items()):
-            _shares(panels[0], i, prior, of_prior, results["machines"])
-        axes = panels[0]
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlim(1, MOST)
-        axes.set_ylim(0.9 / results["machines"], 1.2)
-        axes.xaxis.set_major_locator(FixedLocator(TICKS))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
-        axes.set_xlabel(f"within so many times all {len(results['claims'])} numbers")
-        axes.set_ylabel("of the machines, or of the invented papers")
-        axes.set_title("How near")
-        axes.legend(loc="lower right", fontsize=8)
-        _unknowns(panels[1], {name: of_prior["posterior"] for name, of_prior in priors.items()})
-        caption(
-            figure,
+    near, looks = [], {}
+    unknowns = []
+    for i, (prior, of_prior) in enumerate(results["priors"].items()):
+        machines = results["machines"]
+        shares = [(float(factor), n / machines) for factor, n in of_prior["within"].items() if n]
+        shares.append((of_prior["best"]["factor"], 1 / machines))
+        quantiles = of_prior["quantiles"]
+        shares += zip(quantiles[1:], np.linspace(0, 1, len(quantiles))[1:], strict=True)
+        others = sorted(each for each in of_prior["pseudo"] if each is not None)
+        papers = zip(others, np.arange(1, len(others) + 1) / len(of_prior["pseudo"]), strict=True)
+        for name, marker, dash, own in (
+            (f"machines of {prior}", "", DASHES[i], shares),
+            (f"invented papers, by {prior}", "", ":", papers),
+        ):
+            looks[name] = Look(SERIES[i], marker, dash)
+            near += [
+                {"factor": factor, "share": share, "line": name}
+                for factor, share in own
+                if factor is not None and factor <= TICKS[-1]
+            ]
+        name = f"the nearest of {prior}"
+        looks[name] = Look(SERIES[i], "os^D"[i % 4])
+        unknowns += [row | {"line": name} for row in of_prior["posterior"]]
+    pinned = pd.DataFrame(unknowns)
+    gaps = pinned[pinned["pinned"]].groupby("factor")["gap"].max().sort_values(ascending=False, kind="stable")
+    shown = list(gaps.index[:PINNED_SHOWN])
+    pinned = pinned[pinned["factor"].isin(shown)]
+    ends = pd.DataFrame(pinned["shares"].tolist(), columns=["low", "middle", "high"], index=pinned.index)
+    percents = {10.0**-power: f"{100 * 10.0**-power:g} %" for power in range(5)}
+    return Figure(
+        "One machine with all of the paper's numbers: how near, and what is pinned there",
+        [
+            Panel(
+                pd.DataFrame(near),
+                Axis(
+                    "factor", f"within so many times all {len(results['claims'])} numbers", True,
+                    {tick: f"{tick:g}" for tick in TICKS}, limits=(1, TICKS[-1]),
+                ),
+                Axis(
+                    "share", "of the machines, or of the invented papers", True, percents,
+                    limits=(0.9 / results["machines"], 1.2),
+                ),
+                "line", title="How near", width=1.3,
+            ),
+            Panel(
+                ends.assign(at=pinned["factor"].map(shown.index), line=pinned["line"]),
+                Axis("middle", ticks={0: "low", 0.5: "mid", 1: "high"}, limits=(0, 1)),
+                Axis.of_names(shown),
+                "line", "ranks", "What is pinned (place in its range)", "low", "high",
+            ),
+        ],
+        [
             f"{results['machines']} machines of each prior; a machine is judged by the best of "
-            f"{results['combinations']} declared combinations of readings. Thin: papers with other numbers, "
-            "the share of them that have any machine so near. Right: where the nearest machines have an "
-            "unknown, as its place in the range that it was drawn from (bar: nine of ten of them, mark: the "
-            "median); an unknown that the numbers do not pin fills the range.",
-        )
-    return figure
-
-
-def _shares(axes: Axes, i: int, prior: str, of_prior: Study, machines: int) -> None:
-    quantiles = [q if q is not None else np.inf for q in of_prior["quantiles"]]
-    counted = [(float(factor), n / machines) for factor, n in of_prior["within"].items() if n]
-    if of_prior["best"]["factor"] is not None:
-        counted.append((of_prior["best"]["factor"], 1 / machines))
-    steps = zip(quantiles[1:], np.linspace(0, 1, len(quantiles))[1:], strict=True)
-    known = sorted([*counted, *steps])
-    axes.plot(*zip(*known, strict=True), color=SERIES[i], ls=DASHES[i], label=f"machines of {prior}")
-    others = np.sort([q if q is not None else np.inf for q in of_prior["pseudo"]])
-    axes.plot(
-        others,
-        np.arange(1, len(others) + 1) / len(others),
-        color=SERIES[i],
-        ls=DASHES[i],
-        lw=0.9,
-        label=f"invented papers, by {prior}",
-    )
-
-
-def _unknowns(axes: Axes, posterior: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    by_prior = {prior: {row["factor"]: row for row in rows} for prior, rows in posterior.items()}
-    gaps: dict[str, float] = {}
-    for row in (row for rows in posterior.values() for row in rows if row["pinned"]):
-        gaps[row["factor"]] = max(gaps.get(row["factor"], 0.0), float(row["gap"]))
-    names = sorted(gaps, key=lambda name: -gaps[name])[:PINNED_SHOWN]
-    count = len(by_prior)
-    for at, name in enumerate(names):
-        axes.axhspan(at - 0.42, at + 0.42, color="#f4f4f4", lw=0)
-        for i, rows in enumerate(by_prior.values()):
-            if name not in rows:
-                continue
-            row = rows[name]
-            y = at + 0.34 * ((i + 0.5) / count * 2 - 1)
-            low, middle, high = row["shares"]
-            axes.plot([low, high], [y, y], color=SERIES[i], lw=4, solid_capstyle="butt", alpha=0.6)
-            axes.plot(middle, y, "|", color=SERIES[i], ms=9, mew=2)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
-    axes.set_xlim(0, 1)
-    axes.set_xticks([0, 0.5, 1], ["low end", "middle", "high end"])
-    axes.set_title("What is pinned (place in its range)")
-    axes.grid(visible=False, axis="y")
-
-
-# --- A search of machines ---
+            f"{results['combinations']} declared combinations of readings. Dotted: papers with other "
+            "numbers, the share of them that have any machine so near. Right: where the nearest machines "
+            "have an unknown, as its place in the range that it was drawn from (line: nine of ten of them, "
+            "mark: the median); an unknown that the numbers do not pin fills the range."
+        ],
+        looks,
+        height=5.0,
+    )  # fmt: skip
 
 
 def pareto_figure(search: Search, frame: pd.DataFrame) -> Figure:
     """Tokens/s and tokens per dollar against area; the front in colour, by threads."""
-    with style():
-        return _pareto(search, frame)
-
-
-def _pareto(search: Search, frame: pd.DataFrame) -> Figure:
-    figure, panels = canvas("Machines that no other trial beats", 2, width=10.5, height=4.6)
-    titles = (("tokens_per_s", "tokens/s of the whole batch"), ("tokens_per_usd", "tokens per USD"))
-    feasible = frame[frame["tokens_per_s"].notna()]
-    for axes, (column, title) in zip(panels, titles, strict=True):
-        axes.plot(feasible["area_mm2"], feasible[column], ".", color="#bbbbbb", ms=4, label="beaten")
-        for i, threads in enumerate(search.threads):
-            own = feasible[feasible["pareto"] & (feasible["threads"] == threads)].sort_values("area_mm2")
-            if len(own):
-                axes.plot(
-                    own["area_mm2"], own[column], MARKERS[i % 7], color=SERIES[i % 7], ms=6,
-                    label=f"front, {threads} threads",
-                )  # fmt: skip
-        nominal = feasible[feasible["trial"] == 0]
-        if len(nominal):
-            axes.plot(
-                nominal["area_mm2"], nominal[column], "*", color="black", ms=13, label=search.point.system
-            )
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(LogFormatter())
-        axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
-        axes.set_xlabel("area that SAIL adds to the server, mm2 (7 nm)")
-        axes.set_ylabel(title)
-        axes.set_ylim(bottom=0)
-    panels[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
-    point = search.point
+    point, able = search.point, frame[frame["tokens_per_s"].notna()]
+    front = "front, " + able["threads"].astype(str) + " threads"
+    line = front.where(able["pareto"].astype(bool), "beaten").mask(able["trial"] == 0, point.system)
+    looks: dict[str, Look] = {"beaten": Look("#bbbbbb", dash="", size=4)}
+    looks |= {f"front, {count} threads": look(i, dash="") for i, count in enumerate(search.threads)}
+    looks[point.system] = Look(OKABE_ITO["black"], "*", "", size=13)
+    area = Axis("area_mm2", "area that SAIL adds to the server, mm2 (7 nm)", log=True)
     refused = int((frame["reason"] != "").sum())
-    caption(
-        figure,
-        f"{len(frame)} trials of NSGA-II, seed {search.seed}; {refused} of them are machines on which a tile "
-        f"does not fit. {point.model}, {point.weights_in_words()}, batch {point.batch}, context "
-        f"{point.context}. Searched: {', '.join(search.fields)} in the ranges of docs/reproduction.md, "
-        "and threads. "
-        "A point on the front is beaten by no other in all of tokens/s, tokens per dollar and area.",
-        "Dollars: the used vCPUs of the priced server and SAIL's overhead. Dollars and area: docs/cost.md.",
+    return Figure(
+        "Machines that no other trial beats",
+        [
+            Panel(able.assign(line=line), area, Axis(column, title, limits=(0, None)), "line")
+            for column, title in (
+                ("tokens_per_s", "tokens/s of the whole batch"),
+                ("tokens_per_usd", "tokens per USD"),
+            )
+        ],
+        [
+            f"{len(frame)} trials of NSGA-II, seed {search.seed}; {refused} of them are machines on which a "
+            f"tile does not fit. {point.model}, {point.weights_in_words()}, batch {point.batch}, context "
+            f"{point.context}. Searched: {', '.join(search.fields)} in the ranges of docs/reproduction.md, "
+            "and threads. A point on the front is beaten by no other in all of tokens/s, tokens per dollar "
+            "and area.",
+            "Dollars: the used vCPUs of the priced server and SAIL's overhead. Dollars, area: docs/cost.md.",
+        ],
+        looks,
+        height=3.8,
     )
-    return figure

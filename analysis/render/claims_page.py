@@ -7,18 +7,22 @@ are the claims' (`data/claims`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sailsim.analysis.paper.claims import SHIPPED, Claim, ClaimMetric, load_paper
+import jinja2
+
+from sailsim.analysis.paper.claims import SHIPPED, ClaimMetric, load_paper
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
 from sailsim.analysis.paper.nearest import run_command
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.claims_figures import TITLES, draw, joint_figure
+from sailsim.analysis.render.claims_figures import FIGURES, TITLES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
-from sailsim.analysis.render.markdown import table, written
-from sailsim.analysis.render.style import save
+from sailsim.analysis.render.figure import Figure, captioned, draw, save
 from sailsim.base.atomic import write_whole
 
 WHERE = {"highest": "each at its own highest", "one workload": "all at one workload"}
@@ -26,19 +30,44 @@ MOST_PINNED = 12
 """Unknowns of a table, the most uneven ones."""
 
 
+def written(template: str, **values: Any) -> str:
+    """A page of Markdown from a template of the folder `page` with values; a name that it lacks is an error.
+
+    Nothing is escaped; ``| code`` sets a word as code, ``| cell`` keeps a text in its cell of a table. Lines
+    of nothing but a template's own are one blank line.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters |= {"code": "`{}`".format, "cell": _cell}
+    text = (files("sailsim.analysis.render") / "page" / template).read_text("utf-8")
+    return re.sub(r"\n{3,}", "\n\n", environment.from_string(text).render(**values)).strip() + "\n"
+
+
+def _cell(value: object) -> str:
+    """Text that stays in its cell."""
+    if value is None or value != value:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
 def write_reproduction(study: Study, folder: Path) -> Path:
     """Write page and figures of `reproduce` to a folder; returns the page. Raises OSError."""
-    for name in TITLES:
-        save(draw(name, study), *(folder / "figures" / f"{name}.{kind}" for kind in ("svg", "png")))
-    write_whole(folder / "reproduction.md", reproduction_page(study).encode())
-    return folder / "reproduction.md"
+    figures = {name: declare(study) for name, declare in FIGURES.items()}
+    return _write(folder / "reproduction.md", reproduction_page(study), figures)
 
 
 def write_joint(study: Study, folder: Path) -> Path:
     """Write page and figure of `joint` to a folder; returns the page. Raises OSError."""
-    save(joint_figure(study), *(folder / "figures" / f"joint.{kind}" for kind in ("svg", "png")))
-    write_whole(folder / "joint.md", joint_page(study).encode())
-    return folder / "joint.md"
+    return _write(folder / "joint.md", joint_page(study), {"joint": joint_figure(study)})
+
+
+def _write(path: Path, text: str, figures: Mapping[str, Figure]) -> Path:
+    for name, figure in figures.items():
+        drawing = captioned(draw(figure), figure)
+        save(drawing, *(path.parent / "figures" / f"{name}.{kind}" for kind in ("svg", "png")))
+    write_whole(path, text.encode())
+    return path
 
 
 def _quantiles(values: Sequence[float] | None, unit: str) -> str:
@@ -48,119 +77,20 @@ def _quantiles(values: Sequence[float] | None, unit: str) -> str:
     return f"{number(middle, unit)} ({number(low)} .. {number(high)})"
 
 
-# --- Each claim by itself ---
-
-
 def reproduction_page(study: Study) -> str:
     """The page of `reproduce`."""
-    claims = claims_of(study)
-    summary = []
-    for claim, results in claims:
-        main, unit = primary(results), claim.unit
-        up_to = "up to " if claim.aggregation == "highest" else ""
-        summary.append(
-            (
-                claim.title,
-                up_to + number(claim.value, unit),
-                number(main["nominal"], unit),
-                main["nominal_at"] or "-",
-                _quantiles(main["quantiles"], unit),
-                _quantiles(main["fixed_quantiles"], unit),
-                share(main["reach"], main["machines"]),
-                verdict(claim, results),
-            )
-        )
-    head = ("claim", "paper", "nominal here", "at", "machines: median (5 .. 95 %)", "same, fixed workload")
-    factors = [
-        (
-            f["name"],
-            "fitted" if f["span"].endswith("(normal)") else shown(f["nominal"]),
-            *(f[name] for name in ("span", "unit", "reason")),
-        )
-        for f in study["factors"]
-    ]
     return written(
         "reproduction.md.jinja",
         study=study,
         titles=TITLES,
-        summary=table((*head, "reach the paper's", "verdict"), summary),
-        facts=_table(("also claimed", "paper", "here"), (f.values() for f in study["facts"])),
-        disagreements=[_disagreement(claim, results) for claim, results in claims],
-        claims=[_claim(claim, results) for claim, results in claims],
-        workloads=table(
-            ("workload", "decides", "why"),
-            [(w["name"], "yes" if w["decides"] else "", w["reason"]) for w in study["workloads"]],
-        ),
-        held=_table(("held equal", "value", "why"), (h.values() for h in study["held"])),
-        factors=table(("factor", "nominal", "range or choices", "unit", "why"), factors),
+        claims=claims_of(study),
+        number=number,
+        primary=primary,
+        quantiles=_quantiles,
+        share=share,
+        shown=shown,
+        verdict=verdict,
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table; nothing where there are no rows."""
-    lines = [tuple(row) for row in rows]
-    return table(head, lines) if lines else ""
-
-
-def _disagreement(claim: Claim, results: Study) -> str:
-    """A sentence from a claim's numbers, followed by the reasons that are known."""
-    nominal = number(primary(results)["nominal"], claim.unit)
-    return (
-        f"**{claim.short}** (paper {number(claim.value, claim.unit)}, nominal {nominal}): "
-        f"{verdict(claim, results)}. " + " ".join(claim.why)
-    )
-
-
-def _claim(claim: Claim, results: Study) -> dict[str, str]:
-    unit, near = claim.unit, results["nearest"]
-    readings = [
-        (
-            r["words"],
-            number(r["nominal"], unit),
-            r["nominal_at"] or "-",
-            _quantiles(r["quantiles"], unit),
-            _quantiles(r["fixed_quantiles"], unit),
-            number(r["most"], unit),
-            share(r["reach"], r["machines"]),
-        )
-        for r in results["readings"]
-    ]
-    deciding = [
-        (
-            d["factor"],
-            f"{d['total']:.2f} ± {d['total_conf']:.2f}",
-            f"{d['first']:.2f}",
-            f"{number(d['low'], unit)} at {d['low_at']}",
-            f"{number(d['high'], unit)} at {d['high_at']}",
-        )
-        for d in results["decides"]
-    ]
-    designs = [
-        (a["name"], number(a["nominal"], unit), _quantiles(a["quantiles"], unit), a["reason"])
-        for a in results["alternatives"]
-    ]
-    changes = [
-        f"{path} = {shown(c['value'])} (nominal {shown(c['was'])})" for path, c in near["changes"].items()
-    ]
-    where = f" on {near['workload']}" if claim.aggregation == "highest" else ""
-    return {
-        "title": f"{claim.title[0].upper()}{claim.title[1:]}: {number(claim.value, unit)}",
-        "readings": table(
-            ("reading", "nominal", "at", "median (5 .. 95 %)", "fixed workload", "best", "reach"), readings
-        ),
-        "decides": _table(
-            ("what decides it", "total index", "first order", "low end: median", "high end: median"), deciding
-        ),
-        "alternatives": _table(
-            ("another design on the same machines", "nominal", "median (5 .. 95 %)", "why not assumed"),
-            designs,
-        ),
-        "nearest": f"{number(near['value'], unit, 4)}{where}, with "
-        f"{', '.join(changes) or 'nothing changed'}. "
-        f"File: `systems/{near['file']}`. "
-        + (f"`{near['find']}` of:" if near["find"] else claim.primary.how),
-        "commands": "\n".join(near["commands"]),
-    }
 
 
 # --- All claims at once ---
@@ -192,12 +122,18 @@ def joint_page(results: Study) -> str:
         shipped=not options,
         where=[WHERE[each] for each in results["where"]],
         priors=list(priors),
-        **_tables(results),
+        counted=priors.items(),
+        percent=partial(_percent, results["machines"]),
+        quantiles=_quantiles,
         pseudo=len(next(iter(priors.values()))["pseudo"]),
         spread=f"{PSEUDO_SPREAD:g}",
         invented=[_invented(prior, of_prior) for prior, of_prior in priors.items()],
-        posteriors=[_posterior(prior, of_prior) for prior, of_prior in priors.items()],
-        named=[_named(results, one) for one in (*results["beside"], near["reading"])],
+        most=MOST_PINNED,
+        named=[*results["beside"], near["reading"]],
+        claims={claim["name"]: claim for claim in results["claims"]},
+        words=WHERE,
+        number=number,
+        shown=shown,
         near=near,
         commands=[run_command(near["file"], w, near["group_size"]) for w in workloads if w.name in places],
         stands=_stands(results),
@@ -213,43 +149,6 @@ def _options(results: Study) -> str:
     return options if results["declared"] == SHIPPED else f"{options} --combinations {results['declared']}"
 
 
-def _tables(results: Study) -> dict[str, str]:
-    """Each claim's distribution under each prior; how many claims machines reach at once; rank correlations
-    under the first prior; how many machines are near all claims."""
-    priors: Mapping[str, Any] = results["priors"]
-    count, machines = len(results["claims"]), results["machines"]
-    head, alone = ["claim", "paper"], []
-    for prior in priors:
-        head += [f"`{prior}`: median (5 .. 95 %)", "reach it"]
-    for i, claim in enumerate(results["claims"]):
-        row = [claim["short"], number(claim["paper"], claim["unit"])]
-        for of_prior in priors.values():
-            own = of_prior["claims"][i]
-            row += [_quantiles(own["quantiles"], claim["unit"]), _percent(own["reach"], machines)]
-        alone.append(row)
-    reached = [
-        (f"`{prior}`", *(_percent(n, machines) for n in each["reached"])) for prior, each in priors.items()
-    ]
-    names = [claim["short"] for claim in results["claims"]]
-    tied = [
-        (name, *("" if j > i else f"{value:+.2f}" for j, value in enumerate(row)))
-        for i, (name, row) in enumerate(zip(names, next(iter(priors.values()))["correlation"], strict=True))
-    ]
-    within = []
-    for prior, of_prior in priors.items():
-        for words, name in (("any combination", "within"), ("first readings", "primary_within")):
-            within.append((f"`{prior}`", words, *map(str, of_prior[name].values())))
-    factors = list(next(iter(priors.values()))["within"])
-    return {
-        "alone": table(head, alone, "lr" + "rr" * len(priors)),
-        "reached": table(
-            ("prior", *(f"{n} of {count}" for n in range(count + 1))), reached, "l" + "r" * (count + 1)
-        ),
-        "tied": table(("", *names), tied, "l" + "r" * len(names)),
-        "within": table(("prior", "by", *(f"{f} times" for f in factors)), within, "ll" + "r" * len(factors)),
-    }
-
-
 def _invented(prior: str, of_prior: Study) -> str:
     """How invented papers fared beside the paper."""
     nearest = of_prior["best"]["factor"]
@@ -261,56 +160,8 @@ def _invented(prior: str, of_prior: Study) -> str:
     )
 
 
-def _posterior(prior: str, of_prior: Study) -> dict[str, Any]:
-    """The unknowns of the machines nearest to all claims."""
-    pinned = [row for row in of_prior["posterior"] if row["pinned"]]
-    rows = [
-        (
-            f"`{row['factor']}`",
-            row["span"],
-            shown(row["nominal"]),
-            shown(row["values"][1]),
-            f"{shown(row['values'][0])} .. {shown(row['values'][2])}",
-            float(row["gap"]),
-        )
-        for row in pinned[:MOST_PINNED]
-    ]
-    head = ("unknown", "drawn from", "nominal", "median there", "5 .. 95 %", "gap")
-    return {
-        "prior": prior,
-        "accepted": of_prior["accepted"],
-        "within": of_prior["accepted_within"],
-        "pinned": len(pinned),
-        "unknowns": len(of_prior["posterior"]),
-        "free": len(of_prior["posterior"]) - len(pinned),
-        "table": table(head, rows, "lllllr") if rows else "",
-    }
-
-
-def _named(results: Study, one: Study) -> dict[str, Any]:
-    """A machine by its name: what it changes, how near it is, and its claims."""
-    claims = {claim["name"]: claim for claim in results["claims"]}
-    rows = []
-    for row, first in zip(one["best"]["rows"], one["primary"]["rows"], strict=True):
-        claim = claims[row["claim"]]
-        values = [number(each, claim["unit"]) for each in (claim["paper"], first["value"], row["value"])]
-        rows.append(
-            (claim["short"], *values[:2], first["at"] or "-", values[2], row["at"] or "-", row["words"])
-        )
-    head = ("claim", "paper", "first reading", "at", "best combination", "at", "reading")
-    return {
-        "name": one["name"],
-        "changed": ", ".join(f"{name} = {shown(value)}" for name, value in one["changes"].items()),
-        "factor": one["factor"],
-        "primary_factor": one["primary_factor"],
-        "where": WHERE[one["best"]["where"]],
-        "count": one["combinations_within"],
-        "table": table(head, rows, "lrrlrll"),
-    }
-
-
-def _stands(results: Study) -> str:
-    """Of every number of the nearest machine, where its commands' answers have it."""
+def _stands(results: Study) -> list[tuple[str, ...]]:
+    """Of every number of the nearest machine, where its commands' answers have it: a row each."""
     paper, reading = load_paper(results["paper"]), results["nearest"]["reading"]
     rows: dict[tuple[str, ...], None] = {}
     for row in (*reading["primary"]["rows"], *reading["best"]["rows"]):
@@ -318,7 +169,7 @@ def _stands(results: Study) -> str:
         metric = next(each for each in claim.metric if each.words == row["words"])
         value = number(row["value"], claim.unit)
         rows[claim.short, row["words"], row["at"] or "-", value, stands_at(metric)] = None
-    return table(("claim", "reading", "at", "is", "where"), list(rows), "lllrl")
+    return list(rows)
 
 
 def stands_at(metric: ClaimMetric) -> str:
@@ -331,5 +182,5 @@ def stands_at(metric: ClaimMetric) -> str:
     return "`sailsim show system`, its last line" if metric.primary else "[areas](cost.md#area)"
 
 
-def _percent(part: int, whole: int) -> str:
+def _percent(whole: int, part: int) -> str:
     return f"{100 * part / whole:.2g} %" if part else "0"

@@ -1,13 +1,9 @@
-"""Words of the studies of claims, for their pages and the report: numbers, verdicts, rows of tables."""
+"""Words of the studies of claims, for their pages and the report: numbers and verdicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any
-
-import pandas as pd
 
 from sailsim.analysis.paper.claims import Claim, load_paper
 
@@ -80,38 +76,3 @@ def primary(results: Study) -> Study:
     """The metric of a claim that is searched and explained."""
     main: Study = next(r for r in results["readings"] if r["primary"])
     return main
-
-
-@dataclass(frozen=True)
-class ClaimRows:
-    """The rows of a table of claims that are of one claim."""
-
-    main: Mapping[Any, Any]
-    """The reading that is searched and explained."""
-    others: list[Mapping[Any, Any]]
-
-    def number(self, value: Any) -> str:
-        """A value of the claim to three digits, a dash for none."""
-        return number(value, self.main["unit"])
-
-    @property
-    def span(self) -> str:
-        """From the lowest to the highest of the other readings, empty without them."""
-        known = [each["here"] for each in self.others if pd.notna(each["ratio"])]
-        return f"{number(min(known))} .. {self.number(max(known))}" if known else ""
-
-
-def claim_rows(claims: pd.DataFrame, paper: str) -> Iterator[ClaimRows]:
-    """The claims of a table (`paper.stored_claims`), one after another; its facts are not among them."""
-    lines = iter(claims.to_dict("records"))
-    for claim in load_paper(paper).claim:
-        metrics = claim.metrics("store")
-        readings = list(islice(lines, len(metrics)))
-        main = readings[metrics.index(claim.primary)]
-        yield ClaimRows(main, [each for each in readings if each is not main])
-
-
-def fact_rows(claims: pd.DataFrame, paper: str) -> Sequence[Mapping[Any, Any]]:
-    """The rows of what a paper says without a number."""
-    facts = len(load_paper(paper).fact)
-    return list(claims.to_dict("records"))[len(claims) - facts :]

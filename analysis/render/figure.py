@@ -1,18 +1,27 @@
 """What a figure is, declared once, and its drawing: for a file, and for a wide and a narrow window.
 
 A `Figure` is panels of marks over a data frame each. `draw` makes matplotlib's figure of it, `values` the
-table of what it shows; a figure says nothing of either."""
+table of what it shows; a figure says nothing of either. Colours are those of Okabe and Ito; markers, dashes
+and hatches repeat what they say."""
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from xml.etree import ElementTree
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -24,7 +33,70 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from sailsim.analysis.render.style import DASHES, MARKERS, SERIES, SMALL, canvas, small_print, style
+from sailsim.base.atomic import write_whole
+
+OKABE_ITO = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "purple": "#CC79A7",
+}
+SERIES = tuple(
+    OKABE_ITO[name] for name in ("blue", "vermillion", "green", "purple", "orange", "sky", "black")
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6,
+    "legend.frameon": False,
+    "svg.hashsalt": "sailsim",
+    "svg.fonttype": "path",
+    "text.parse_math": False,  # a dollar in a name is one
+    "savefig.dpi": 150,
+}
+
+
+_DATED = {"svg": "Date", "pdf": "CreationDate"}
+"""What would make two files of one figure differ, by their kind."""
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of every figure, while drawing and while saving."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def save(drawing: Drawing, *paths: Path) -> list[Path]:
+    """Write a figure as SVG, PNG or PDF, as each path ends, whole or not at all; returns the paths.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    for path in paths:
+        kind = path.suffix.removeprefix(".")
+        metadata: dict[str, Any] = {_DATED.get(kind, "Software"): None}
+        buffer = BytesIO()
+        with style():
+            drawing.savefig(buffer, format=kind, metadata=metadata)
+        write_whole(path, buffer.getvalue())
+    return list(paths)
+
 
 GREY = "#444444"
 Kind = Literal["lines", "bars", "ranks", "spans"]
@@ -51,6 +123,19 @@ def look(i: int, **changed: Any) -> Look:
     return Look(SERIES[i % 7], MARKERS[i % 7], DASHES[i % 7])._replace(**changed)
 
 
+PHASES: Mapping[str, tuple[str, Look]] = {
+    "dram": ("DRAM: units wait for weights", Look(OKABE_ITO["blue"])),
+    "load": ("load: activations, weights on chip", Look(OKABE_ITO["sky"], hatch="//")),
+    "build": ("table build", Look(OKABE_ITO["orange"])),
+    "lookup": ("look-up", Look(OKABE_ITO["vermillion"], hatch="\\\\")),
+    "convert": ("convert and scale", Look(OKABE_ITO["yellow"], hatch="..")),
+    "write_back": ("write back", Look(OKABE_ITO["purple"], hatch="xx")),
+    "cores": ("cores: attention and the rest", Look(OKABE_ITO["green"])),
+    "sync": ("hand-over", Look(OKABE_ITO["black"])),
+}
+"""What each phase of a step is called, and its look."""
+
+
 class Rule(NamedTuple):
     """A line across a panel at a value, with what it says if anything; a paper's is dotted."""
 
@@ -70,6 +155,12 @@ class Axis:
     groups: Mapping[Any, str] | None = None
     """Words below those of the ticks."""
     limits: tuple[float | None, float | None] = (None, None)
+
+    @classmethod
+    def of_names(cls, names: Sequence[str], upward: bool = False) -> Axis:
+        """Places 0, 1, ... of some names in the column ``at``, from the top down unless ``upward``."""
+        ends = (-0.6, len(names) - 0.4)
+        return cls("at", ticks=dict(enumerate(names)), limits=ends if upward else ends[::-1])
 
     def words(self, value: Any) -> str:
         """A place along the axis."""
@@ -186,27 +277,32 @@ def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
     if layout == "narrow":
         columns = min(columns, 2 if count > 4 else 1)
     grid = -(-count // columns)
-    wordy = layout == "narrow" and any(len(words) > _LETTERS for words in _ranked(figure.panels[0]))
+    wordy = (
+        layout == "narrow"
+        and figure.panels[0].kind == "ranks"
+        and any(len(words) > _LETTERS for words in (figure.panels[0].y.ticks or {}).values())
+    )
     looks = figure.styled()
     labels = [words for words in looks if words]
     with style():
         shares = [1.0] * columns if layout == "narrow" else [panel.width for panel in figure.panels[:columns]]
         inches = NARROW - 0.9 if layout == "narrow" else min(9.2, max(6.0, 4.0 * columns))
         beside = 0.9 if layout == "narrow" else 2.2 if len(labels) > 1 else 1.4
-        drawing, axes = canvas(
-            "",
-            columns,
+        height = 0.5 + figure.height * grid * (_TALLER if wordy else 1)
+        drawing = Drawing(figsize=(inches + beside, height), layout="constrained")
+        FigureCanvasAgg(drawing)
+        axes = drawing.subplots(
             grid,
-            width=inches + beside,
-            height=0.5 + figure.height * grid * (_TALLER if wordy else 1),
+            columns,
+            squeeze=False,
             sharex="all" if all(panel.x == figure.panels[0].x for panel in figure.panels) else False,
             sharey="all" if figure.equal else False,
             width_ratios=shares,
         )
         words: dict[str, list[str]] = {}
         pairs = list(zip(axes.flat, figure.panels, strict=False))
-        for i, (place, panel) in enumerate(pairs):
-            _MARKS[panel.kind](place, panel, looks, _telling(panel, f"mark{i}", words))
+        for place, panel in pairs:
+            _MARKS[panel.kind](place, panel, looks, partial(_tell, panel, words))
         tops = [_top(panel) for panel in figure.panels]
         for i, (place, panel) in enumerate(pairs):  # scales that are equal are so once all is drawn
             letters = int(12.5 * inches * shares[i % columns] / sum(shares))
@@ -231,7 +327,9 @@ def captioned(drawn: Drawn, figure: Figure) -> Drawing:
     drawing = drawn.drawing
     width, height = drawing.get_size_inches()
     with style():
-        text, below = small_print(drawing, figure.caption)
+        letters = int(width * 15.2)
+        lines = [line for text in figure.caption if text for line in textwrap.wrap(text, letters)]
+        below = 0.155 * len(lines) + 0.12
         whole = height + 0.35 + below
         for axes in drawing.axes:
             box = axes.get_position()
@@ -239,7 +337,8 @@ def captioned(drawn: Drawn, figure: Figure) -> Drawing:
                 (box.x0, (box.y0 * height + below) / whole, box.width, box.height * height / whole)
             )
         drawing.set_size_inches(width, whole)
-        drawing.text(0.01, 0.06 / whole, text, **SMALL)
+        small: dict[str, Any] = {"fontsize": 7.6, "color": GREY, "va": "bottom", "linespacing": 1.35}
+        drawing.text(0.01, 0.06 / whole, "\n".join(lines), **small)
         drawing.suptitle(
             figure.title, x=0.01, y=1 - 0.08 / whole, ha="left", va="top", fontweight="bold", fontsize=12
         )
@@ -250,15 +349,11 @@ Telling = Callable[[pd.DataFrame], str]
 """Takes rows whose marks are one group, in their order, and gives the group's name."""
 
 
-def _telling(panel: Panel, prefix: str, words: dict[str, list[str]]) -> Telling:
-    """What keeps the words of a panel's marks."""
-
-    def tell(rows: pd.DataFrame) -> str:
-        name = f"{prefix}-{len(words)}"
-        words[name] = [_words_of(panel, row) for row in rows.to_dict("records")]
-        return name
-
-    return tell
+def _tell(panel: Panel, words: dict[str, list[str]], rows: pd.DataFrame) -> str:
+    """Keep the words of rows of a panel, whose marks are one group; the group's name."""
+    name = f"mark-{len(words)}"
+    words[name] = [_words_of(panel, row) for row in rows.to_dict("records")]
+    return name
 
 
 def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
@@ -281,13 +376,8 @@ def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
         elif panel.low:
             axes.vlines(own["place"], own["low"], own["high"], color=colour, alpha=0.4, lw=3)
         axes.plot(
-            own["place"], own["value"], marker, color=colour, ls=dash, ms=size, mfc=face, gid=tell(own)
+            own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face, gid=tell(own)
         )  # fmt: skip
-    for value, words, dotted in panel.rules:
-        axes.axhline(value, color=GREY, lw=1, ls=(0, (2, 2)) if dotted else "-")
-        if words:
-            where: Any = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": "right"}
-            axes.annotate(words, (0.99, value), fontsize=8.5, **where)
 
 
 def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
@@ -324,11 +414,6 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
                 known["value"], y[known.index], xerr=span, color=colour, lw=1, capsize=2, fmt="none"
             )
         axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7, gid=tell(own))
-    for value, words, dotted in panel.rules:
-        axes.axvline(value, color=GREY, lw=1, ls=(0, (2, 2)) if dotted else "-")
-        if words:
-            where: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            axes.annotate(words, (value, 1), (3, 2), fontsize=8.5, **where)
     for place in panel.split:
         axes.axhline(place, color="#888888", lw=0.8)
 
@@ -380,7 +465,8 @@ def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int, top: float)
             words = own.ticks
             if layout == "narrow" and panel.kind == "ranks":
                 words = {value: textwrap.fill(each, _LETTERS) for value, each in words.items()}
-                axis.set_tick_params(labelsize=8.5)
+            if any("\n" in each for each in words.values()):
+                axis.set_tick_params(labelsize=8)
             axis.set_major_locator(FixedLocator(list(words)))
             axis.set_major_formatter(FixedFormatter(list(words.values())))
             axis.set_minor_locator(NullLocator())
@@ -391,11 +477,26 @@ def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int, top: float)
             axis.set_tick_params(which="minor", length=0, pad=18)
     if panel.x.ticks and any(len(words) > 5 for words in panel.x.ticks.values()):
         axes.tick_params(axis="x", rotation=30)
+    _rules(axes, panel)
     axes.set_title(textwrap.fill(panel.title, letters), loc="left")
     axes.set_xlabel(textwrap.fill(panel.x.label, letters) or panel.x.label)
     axes.set_ylabel(panel.y.label)
     for x, y, text in panel.notes:
         axes.annotate(text, (x, y), ha="left", va="bottom", fontsize=7.5)
+
+
+def _rules(axes: Axes, panel: Panel) -> None:
+    """The lines across at values."""
+    for value, words, dotted in panel.rules:
+        dash: Any = (0, (2, 2)) if dotted else "-"
+        if panel.value is panel.y:
+            axes.axhline(value, color=GREY, lw=1, ls=dash)
+            where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": "right"}
+            axes.annotate(words, (0.99, value), fontsize=8.5, **where)
+        else:
+            axes.axvline(value, color=GREY, lw=1, ls=dash)
+            where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(words, (value, 1), (3, 2), fontsize=8.5, **where)
 
 
 def _top(panel: Panel) -> float:
@@ -404,11 +505,6 @@ def _top(panel: Panel) -> float:
     whole = rows.groupby("place")["value"].sum() if panel.kind == "bars" else rows["value"]
     ends = [rows["high"].max()] if panel.high else []
     return float(np.nanmax([whole.max(), *ends, *(rule.value for rule in panel.rules)]))
-
-
-def _ranked(panel: Panel) -> list[str]:
-    """The words at the places of ranks."""
-    return list((panel.y.ticks or {}).values()) if panel.kind == "ranks" else []
 
 
 def _short(value: float) -> str:
@@ -439,3 +535,47 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look], layout:
         drawing.legend(handles=handles, loc="outside lower left", ncols=columns, fontsize=8.5)
     else:
         drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)
+
+
+INKS = {"#000000": "ink", "#ffffff": "paper", "#444444": "quiet", "#888888": "quiet", "#dddddd": "rule"}
+"""Colours of a drawing that follow the page's, light or dark (`page/base.css`)."""
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def inline_svg(drawn: Drawn, name: str) -> str:
+    """A figure as an SVG element to stand inside HTML, in the page's colours.
+
+    ``name`` begins every id in it. The words of a mark become its title, which a browser shows at the
+    pointer; a mark's own group ends with ~ and its number.
+    """
+    buffer = StringIO()
+    with style(), mpl.rc_context({"svg.fonttype": "none"}):
+        drawn.drawing.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for unread in root.findall(f"{SVG}metadata"):
+        root.remove(unread)
+    for group in root.iter(f"{SVG}g"):
+        name_of_group, _, one = group.get("id", "").partition("~")
+        texts = drawn.words.get(name_of_group, [])
+        marks = list(group.iter(f"{SVG}use")) or group.findall(f"{SVG}path")
+        for mark, text in zip(marks, texts[int(one) :] if one else texts, strict=False):
+            mark.set("class", "mark")
+            ElementTree.SubElement(mark, f"{SVG}title").text = text
+    wanted = {
+        target for each in root.iter() for target in re.findall("#([\\w-]+)", " ".join(each.attrib.values()))
+    }
+    for each in root.iter():
+        if each.get("id") is not None:
+            own = each.attrib.pop("id")
+            if own in wanted:
+                each.set("id", f"{name}-{own}")
+        for key, value in list(each.attrib.items()):
+            value = re.sub(r"url\(#", f"url(#{name}-", value)
+            if key == "{http://www.w3.org/1999/xlink}href":
+                del each.attrib[key]
+                key, value = "href", value.replace("#", f"#{name}-", 1)
+            for colour, ink in INKS.items():
+                value = value.replace(colour, f"var(--{ink}, {colour})")
+            each.set(key, value)
+    ElementTree.register_namespace("", SVG[1:-1])
+    return ElementTree.tostring(root, encoding="unicode")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,7 @@ from sailsim.analysis.paper.stored_claims import compared_with
 from sailsim.analysis.render import gem5_figures as gem5
 from sailsim.analysis.render.answer import DRAWN_FIRST, nearest_to_ordinary
 from sailsim.analysis.render.claims_words import STORED, claims_of, primary
-from sailsim.analysis.render.figure import Axis, Figure, Look, Panel, Rule, look
-from sailsim.analysis.render.style import ENERGY_STYLE, OKABE_ITO, PHASE_STYLE, UNIT_STYLE
+from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
 from sailsim.analysis.results.equal_quality import measured
 from sailsim.analysis.results.results import (
     FREE,
@@ -170,11 +170,6 @@ def _in_words(column: str, value: Any) -> str:
     return words.get(column, f"{column} {value}")
 
 
-def _tokens(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """Tokens that each row's step works on."""
-    return np.array([tokens_of(row) for row in rows.to_dict("records")])
-
-
 def _patterns(rows: pd.DataFrame) -> str:
     """Where the pattern counts of some rows come from, in a sentence."""
     return str(rows["patterns"].iloc[0])
@@ -188,7 +183,7 @@ def answer(study: Study) -> Figure:
     rows = rows[rows["runner"].isin(study.shown) & rows["tokens_per_s"].notna()]
     rows = rows.sort_values("tokens_per_s").drop_duplicates("runner").reset_index(drop=True)
     rows = rows.assign(at=rows.index, whose=np.where(rows["runner"] == SAIL, "SAIL", "beside it"))
-    places = Axis("at", ticks=dict(enumerate(rows["title"])), limits=(-0.6, len(rows) - 0.4))
+    places = Axis.of_names(list(rows["title"]), upward=True)
     rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
     dollars = Axis("tokens_per_usd_used", "tokens per USD of vCPUs used", log=True)
     panels = [Panel(rows, rate, places, "whose", "ranks", low="low", high="high")]
@@ -314,13 +309,10 @@ def dollars(study: Study) -> Figure:
     ends = {end: value * rows[end].astype(float) / rows["tokens_per_s"] for end in ("low", "high")}
     marks = rows.assign(**{f"{end}_usd": own for end, own in ends.items()}, line=_batches(rows))
     marks = marks[marks["runner"].isin(drawn) & marks["tokens_per_usd"].notna()].sort_values("batch")
-    places = Axis(
-        "at", ticks=dict(enumerate(titles[name] for name in drawn)), limits=(len(drawn) - 0.5, -0.5)
-    )
     panel = Panel(
         marks.assign(at=marks["runner"].map(drawn.index)),
         Axis("tokens_per_usd_used", "tokens per USD", log=True),
-        places,
+        Axis.of_names([titles[name] for name in drawn]),
         "line",
         "ranks",
         low="low_usd",
@@ -380,112 +372,105 @@ def _paid(rows: pd.DataFrame, runners: pd.DataFrame) -> list[str]:
     return servers + sorted(cards.values(), key=lambda name: best[name])
 
 
-def _stacks(
+Parts = Mapping[str, tuple[Sequence[str], Look]]
+"""Parts of a stack by their words: the names that a column of maps has for each, and its look."""
+_STEP: Parts = {words: ([name], own) for name, (words, own) in PHASES.items()}
+_ENERGY: Parts = {
+    "PIM units": (("arrays", "convert", "dfm", "prt"), PHASES["lookup"][1]),
+    "LLC and mesh": (("llc", "mesh"), PHASES["load"][1]),
+    "DRAM": (("dram",), PHASES["dram"][1]),
+    "cores at work and waiting": (("cores",), PHASES["cores"][1]),
+    "what runs all the time": (("static",), Look("#bbbbbb", hatch="..")),
+}
+_UNITS: Parts = {
+    "arrays: tables and look-ups": (("arrays",), PHASES["lookup"][1]),
+    "convert and scale": (("convert",), PHASES["convert"][1]),
+    "shift and add": (("dfm",), PHASES["build"][1]),
+    "pattern reuse table": (("prt",), PHASES["write_back"][1]),
+}
+
+
+def _stacked(
     study: Study,
-    along: _Along,
-    rows: pd.DataFrame,
+    title: str,
     y: str,
-    parts: Callable[[pd.DataFrame], Mapping[str, Any]],
-    title: str = "",
-    most: int = 3,
+    parts: Parts,
+    column: str = "energy",
+    runners: Mapping[str, str] = MappingProxyType({SAIL: ""}),
+    more: str = "",
+    scale: float = 1.0,
     **marks: Any,
-) -> list[Panel]:
-    """A panel of stacked bars for each batch, or what else is not along x: parts over the tokens of a step,
-    whose whole has the range of its joules where the panel shows one."""
-    panels = []
-    for value in _some(study.results, along.by, rows[along.by], most):
-        own = rows[rows[along.by] == value].sort_values(along.x)
-        ordered = sorted(own[along.x].unique())
-        x = Axis("at", WORDS[along.x], ticks={i: f"{each:g}" for i, each in enumerate(ordered)})
-        tokens = _tokens(own)
-        same = {"at": own[along.x].map(ordered.index)}
-        same |= {end: own[f"energy_{end}_j"] / tokens for end in ("low", "high")}
-        bars = pd.concat(
-            [
-                pd.DataFrame({"value": amounts / tokens, "line": name, **same})
-                for name, amounts in parts(own).items()
-            ]
-        )
-        words = title + _in_words(along.by, value)
-        panels.append(Panel(bars, x, Axis("value", y), "line", "bars", words, **marks))
-    return panels
+) -> Figure:
+    """Stacked bars of a column of maps over a step's tokens, ``scale`` times: a panel for each batch, or what
+    else is not along x, and runner of ``runners``, whose values begin their titles. A bar's whole has the
+    range of its joules where the panels show one."""
+    results = study.results
+    along = _Along.of(results, "wbits")
+    panels: dict[str, list[Panel]] = {}
+    every = {runner: results.at(along.vary, runner) for runner in runners}
+    if column == "energy":
+        every = {runner: rows[rows["energy_j"].notna()] for runner, rows in every.items()}
+        need(len(every[SAIL]) > 0, title, "runs of SAIL with an energy")
+    for runner, rows in every.items():
+        for value in _some(results, along.by, rows[along.by], 3 if len(runners) == 1 else 2):
+            own = rows[rows[along.by] == value].sort_values(along.x)
+            ordered = sorted(own[along.x].unique())
+            tokens = np.array([tokens_of(row) for row in own.to_dict("records")])
+            same = {end: own[f"energy_{end}_j"] / tokens for end in ("low", "high")}
+            same |= {"at": own[along.x].map(ordered.index)}
+            bars = pd.concat(
+                pd.DataFrame(
+                    {"value": sum(numbers(own, column, name) * scale for name in names) / tokens, **same}
+                ).assign(line=words)
+                for words, (names, _) in parts.items()
+            )
+            x = Axis("at", WORDS[along.x], ticks={i: f"{each:g}" for i, each in enumerate(ordered)})
+            words = runners[runner] + _in_words(along.by, value)
+            panels.setdefault(runner, []).append(
+                Panel(bars, x, Axis("value", y), "line", "bars", words, **marks)
+            )
+    return Figure(
+        title,
+        [panel for pair in zip_longest(*panels.values()) for panel in pair if panel is not None],
+        [results.setting(along.vary, every[SAIL]), more + _patterns(every[SAIL])],
+        {words: own for words, (_, own) in parts.items()},
+        equal=True,
+        height=3.4 if marks else 3.0,
+    )
 
 
 def step_time(study: Study) -> Figure:
-    """Where a step's time goes: stacked phases over the step's tokens; a panel per batch."""
-    results = study.results
-    along = _Along.of(results, "wbits")
-    rows = results.at(along.vary)
-
-    def phases(own: pd.DataFrame) -> dict[str, Any]:
-        return {label: numbers(own, "phases", name) * 1e3 for name, (label, *_) in PHASE_STYLE.items()}
-
-    return Figure(
-        "Where the time of a token goes",
-        _stacks(study, along, rows, "time of a step over its tokens, ms", phases, totals=True),
-        [results.setting(along.vary, rows), "The parts exclude each other and add up. " + _patterns(rows)],
-        {label: Look(colour, hatch=hatch) for label, colour, hatch in PHASE_STYLE.values()},
-        equal=True,
-        height=3.4,
+    """Where a step's time goes: stacked phases over the step's tokens."""
+    y, more = "time of a step over its tokens, ms", "The parts exclude each other and add up. "
+    return _stacked(
+        study, "Where the time of a token goes", y, _STEP, "phases", more=more, scale=1e3, totals=True
     )
 
 
 def energy(study: Study) -> Figure:
-    """Energy of a token by cause, SAIL beside the cores alone; two panels per batch."""
-    results = study.results
-    along = _Along.of(results, "wbits")
-    rows, cores = (results.at(along.vary, name) for name in (SAIL, CORES))
-    rows, cores = rows[rows["energy_j"].notna()], cores[cores["energy_j"].notna()]
-    need(len(rows) > 0, "Energy by cause", "runs of SAIL with an energy")
-
-    def causes(own: pd.DataFrame) -> dict[str, Any]:
-        return {
-            label: sum(numbers(own, "energy", cause) for cause in causes)
-            for label, (causes, *_) in ENERGY_STYLE.items()
-        }
-
-    panels = [
-        _stacks(study, along, own, "J a token", causes, title, most=2, low="low", high="high")
-        for title, own in (("SAIL, ", rows), ("cores alone, ", cores))
-    ]
-    return Figure(
+    """Energy of a token by cause, SAIL beside the cores alone."""
+    return _stacked(
+        study,
         "Energy of a token, beside the same server's cores",
-        [panel for pair in zip_longest(*panels) for panel in pair if panel is not None],
-        [
-            results.setting(along.vary, rows),
-            "Lines: every constant at the same end of its range (docs/cost.md). Cores: the same step on the "
-            "same server without SAIL, llama.cpp. All the time: idle cores, mesh and controllers, DRAM "
-            "standing open, leaking C-SRAM; the whole server is counted for either. Not modelled: "
-            "regulators, "
-            "supply, cooling, network. " + _patterns(rows),
-        ],
-        {label: Look(colour, hatch=hatch) for label, (_, colour, hatch) in ENERGY_STYLE.items()},
-        equal=True,
-        height=3.4,
+        "J a token",
+        _ENERGY,
+        runners={SAIL: "SAIL, ", CORES: "cores alone, "},
+        more="Lines: every constant at the same end of its range (docs/cost.md). Cores: the same step on the "
+        "same server without SAIL, llama.cpp. All the time: idle cores, mesh and controllers, DRAM standing "
+        "open, leaking C-SRAM; the whole server is counted for either. Not modelled: regulators, supply, "
+        "cooling, network. ",
+        low="low",
+        high="high",
     )
 
 
 def energy_units(study: Study) -> Figure:
-    """Energy of a token in the PIM units alone by part; a panel per batch."""
-    results = study.results
-    along = _Along.of(results, "wbits")
-    rows = results.at(along.vary)
-    rows = rows[rows["energy_j"].notna()]
-    need(len(rows) > 0, "Energy of the PIM units", "runs of SAIL with an energy")
-
-    def causes(own: pd.DataFrame) -> dict[str, Any]:
-        return {label: numbers(own, "energy", cause) * 1e3 for cause, (label, *_) in UNIT_STYLE.items()}
-
-    return Figure(
+    """Energy of a token in the PIM units alone by part."""
+    title, more = (
         "Energy of a token in the PIM units alone",
-        _stacks(study, along, rows, "mJ a token", causes),
-        [
-            results.setting(along.vary, rows),
-            "What the figure of a token's energy shows as PIM units. " + _patterns(rows),
-        ],
-        {label: Look(colour, hatch=hatch) for label, colour, hatch in UNIT_STYLE.values()},
-        equal=True,
+        "What the figure of a token's energy shows as PIM units. ",
     )
+    return _stacked(study, title, "mJ a token", _UNITS, more=more, scale=1e3)
 
 
 def prt(study: Study) -> Figure:
@@ -589,11 +574,7 @@ def area(study: Study) -> Figure:
     rows = pd.DataFrame({"share": [100 * reading.share for reading in readings]}).assign(
         at=range(len(readings))
     )
-    places = Axis(
-        "at",
-        ticks={i: f"{r.counted}, of {r.base}" for i, r in enumerate(readings)},
-        limits=(len(readings) - 0.4, -0.6),
-    )
+    places = Axis.of_names([f"{reading.counted}, of {reading.base}" for reading in readings])
     share = Axis("share", "added area, %", limits=(0, None))
     return Figure(
         "What the hardware overhead may mean",
@@ -627,21 +608,9 @@ def quality(_: Study) -> Figure:
     )  # fmt: skip
 
 
-def gem5_tiles(study: Study) -> Figure:
-    """The tiles of the sweep that ran on gem5 beside the fast engine, else those that ship."""
-    own = gem5.stored_tiles(study.gem5)
-    return gem5.tiles_figure(gem5.shipped_tiles() if own is None else own)
-
-
 def gem5_tokens(study: Study) -> Figure:
     """Whole tokens on gem5: those of the sweep's folder, else those that ship."""
-    own = gem5.stored_tokens(study.gem5)
-    return gem5.decode_figure(gem5.shipped_tokens() if own is None else own, study.paper == SHIPPED)
-
-
-def timeline(study: Study) -> Figure:
-    """One tile through a slice: that of the sweep's folder, else the one that ships."""
-    return gem5.timeline_figure(gem5.stored_timelines(study.gem5) or gem5.shipped_timelines())
+    return gem5.decode_figure(gem5.tokens(study.gem5)[0], study.paper == SHIPPED)
 
 
 def stored_study() -> Mapping[str, Any]:
@@ -664,7 +633,7 @@ def reproduction(study: Study) -> Figure:
         if main["quantiles"] is not None:
             rows.append([claim.title, *(value / claim.value for value in main["quantiles"])])
     table = pd.DataFrame(rows[::-1], columns=["claim", "low", "median", "high"]).reset_index(names="at")
-    places = Axis("at", ticks=dict(enumerate(table["claim"])), limits=(-0.6, len(table) - 0.4))
+    places = Axis.of_names(list(table["claim"]), upward=True)
     over = Axis("median", "value over the paper's", log=True)
     return Figure(
         "What machines within the stated ranges give",
@@ -687,8 +656,8 @@ FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "prt": ("reuse", prt),
     "conversion": ("reuse", conversion),
     "gem5_tokens": ("gem5", gem5_tokens),
-    "gem5": ("gem5", gem5_tiles),
-    "timeline": ("gem5", timeline),
+    "gem5": ("gem5", lambda study: gem5.tiles_figure(study.gem5)),
+    "timeline": ("gem5", lambda study: gem5.timeline_figure(gem5.timelines(study.gem5))),
     "reproduction": ("reproduction", reproduction),
 }
 """Name of the files, section of the report, and what declares it, in the order of the page. A section that

@@ -16,8 +16,7 @@ import pandas as pd
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.render.figure import Axis, Figure, Look, Panel, Rule, look
-from sailsim.analysis.render.style import OKABE_ITO, PHASE_STYLE
+from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
 from sailsim.analysis.results.gem5_steps import (
     CORE_PARTS,
     HOST,
@@ -49,65 +48,69 @@ def _records(folder: Path | None, command: str) -> list[Row]:
     return [row for row in rows if row["command"] == command]
 
 
-def stored_tiles(folder: Path | None) -> pd.DataFrame | None:
-    """The tiles that a folder's validations compared, a row each; None where it has none."""
-    tiles = [
+def tiles(folder: Path | None) -> tuple[pd.DataFrame, bool]:
+    """The tiles that a folder's validations compared, a row each, and True; where it has none those of
+    docs/gem5-results.md."""
+    stored = [
         compared.as_dict() | {name: record[name] for name in ("system", "gem5_version")}
         for record in _records(folder, VALIDATE)
         for compared in comparisons_of(record)
     ]
-    return pd.DataFrame(tiles) if tiles else None
-
-
-def shipped_tiles() -> pd.DataFrame:
-    """The tiles of docs/gem5-results.md."""
+    if stored:
+        return pd.DataFrame(stored), True
     data = read_records(data_file("gem5/validation.jsonl"))
-    return pd.DataFrame(data["tiles"]).assign(system=data["system"], gem5_version=data["gem5_version"])
+    shipped = pd.DataFrame(data["tiles"])
+    return shipped.assign(system=data["system"], gem5_version=data["gem5_version"]), False
 
 
-def stored_timelines(folder: Path | None) -> list[TileTimeline] | None:
-    """The timelines of the tile that a folder drew last; None where it has none."""
+def timelines(folder: Path | None) -> list[TileTimeline]:
+    """The timelines of the tile that a folder drew last, else those of docs/gem5-results.md."""
     records = _records(folder, TIMELINE)
-    return timelines_of(records[-1]) if records else None
-
-
-def shipped_timelines() -> list[TileTimeline]:
-    """The timelines of docs/gem5-results.md."""
+    if records:
+        return timelines_of(records[-1])
     rows = read_records(data_file("gem5/tiles.jsonl"))["timelines"]
     return timelines_of({"timelines": [json.dumps(row) for row in rows]})
 
 
-def stored_tokens(folder: Path | None) -> list[Row] | None:
+def tokens(folder: Path | None) -> tuple[list[Row], bool]:
     """Those runs of whole tokens in a folder that agree in all but kind, batch, threads and bits, and have
-    most widths on both sides; None if no run on cores has one on units beside it."""
-    return most_widths(_records(folder, DECODE))
+    most widths on both sides, and True; if no run on cores has one on units beside it, the committed runs of
+    Llama 2 7B's first block and head."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in _records(folder, DECODE):
+        if row.get("step_cycles") is not None and uniform_choice(str(row["weights"])) is not None:
+            groups.setdefault(tuple(row[name] for name in _SAME), []).append(row)
 
+    def widths(group: Sequence[Row]) -> int:
+        return len({bits for own in _on_both(_steps(group)).values() for bits in own})
 
-def shipped_tokens() -> list[Row]:
-    """The committed runs of Llama 2 7B's first block and head."""
+    best = max(groups.values(), key=widths, default=[])
+    if widths(best):
+        return best, True
     wanted = {"model": "llama-2-7b", "blocks": 1, "context": 512, "cache": "fp16"}
-    return [row for row in decode_rows() if all(row[name] == value for name, value in wanted.items())]
+    return [row for row in decode_rows() if all(row[name] == value for name, value in wanted.items())], False
 
 
-def tiles_figure(tiles: pd.DataFrame) -> Figure:
+def tiles_figure(folder: Path | None) -> Figure:
     """How far the fast engine is off gem5, tile by tile, against the tile's cycles."""
-    loads = tiles[["units", "streams", "stream_offset"]].itertuples(index=False, name=None)
-    names = [f"{on}, {Load(*load)}" for on, load in zip(tiles["substrate"], loads, strict=True)]
+    rows, _ = tiles(folder)
+    loads = rows[["units", "streams", "stream_offset"]].itertuples(index=False, name=None)
+    names = [f"{on}, {Load(*load)}" for on, load in zip(rows["substrate"], loads, strict=True)]
     looks = {name: look(i, dash="", filled=i < 7) for i, name in enumerate(dict.fromkeys(names))}
     panel = Panel(
-        tiles.assign(line=names, percent=100 * tiles["error"]),
+        rows.assign(line=names, percent=100 * rows["error"]),
         Axis("gem5_cycles", "cycles of the tile in gem5", log=True),
         Axis("percent", "off gem5, %"),
         "line",
         title="above 0: the engine takes longer",
         rules=[Rule(0)],
     )
-    first, off = tiles.iloc[0], tiles["error"].abs()
-    exact = "every result is exact" if tiles["correct"].all() else "RESULTS ARE WRONG"
-    equal = "every phase equals the core's" if tiles["phases_equal"].all() else "PHASES DIFFER"
+    first, off = rows.iloc[0], rows["error"].abs()
+    exact = "every result is exact" if rows["correct"].all() else "RESULTS ARE WRONG"
+    equal = "every phase equals the core's" if rows["phases_equal"].all() else "PHASES DIFFER"
     caption = [
         f"gem5 {first['gem5_version']}, system {Path(str(first['system'])).stem}. Weights come from DRAM.",
-        f"{len(tiles)} tiles: {exact}, {equal}; the engine's time is off by {off.median():.1%} in the "
+        f"{len(rows)} tiles: {exact}, {equal}; the engine's time is off by {off.median():.1%} in the "
         f"median and {off.max():.1%} at worst.",
     ]
     return Figure("Fast engine against gem5, tile by tile", [panel], caption, looks, height=3.6)
@@ -133,7 +136,7 @@ def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
         ranges.append((count - SHOWN_GROUPS[1], count))
     elif count > SHOWN_GROUPS[0]:
         ranges = [(0, count)]
-    labels = {name: PHASE_STYLE[name][0].partition(" and ")[0].partition(":")[0] for name in TILE_PHASES}
+    labels = {name: PHASES[name][0].partition(" and ")[0].partition(":")[0] for name in TILE_PHASES}
     clock = f"cycles of the C-SRAM clock ({timelines[0].clock_ghz:g} GHz) from the tile's start"
     panels = []
     for timeline in timelines:
@@ -171,7 +174,7 @@ def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
             "double buffering a group loads while the one before it computes; a gap between a look-up and "
             "the next build is a wait for weights.",
         ],
-        {labels[name]: Look(PHASE_STYLE[name][1], hatch=PHASE_STYLE[name][2]) for name in TILE_PHASES},
+        {labels[name]: PHASES[name][1] for name in TILE_PHASES},
         columns=len(ranges),
         height=2.1,
     )
@@ -196,6 +199,8 @@ def _sums(timeline: TileTimeline) -> str:
 
 Side = tuple[int, int]
 """Batch and threads: what a panel of whole tokens agrees in."""
+Steps = Mapping[tuple[Side, int, str], Row]
+"""Runs by side, bits of a weight, and who did the products."""
 _SAME = ("system", "model", "blocks", "context", "cache", "warm")
 """What the runs of a figure agree in."""
 _OF_A_BLOCK = ("qkv", "rope", "attention", "o", "ffn")
@@ -221,7 +226,7 @@ def regions_together(one: Row) -> dict[str, float]:
         "quantise": rounded / (rounded + spec.d_model),
     }
     more = spec.n_layers - 1 if one["blocks"] else 0
-    regions = {name for names in CORE_PARTS.values() for name in names}
+    regions = [name for names in CORE_PARTS.values() for name in names]
     return {name: one[f"{name}_cycles"] * (1 + more * of_block.get(name, 0.0)) for name in regions}
 
 
@@ -236,7 +241,7 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
     Raises:
         SailsimError: there is no width of which both the cores and the units were run.
     """
-    steps = {(_side(row), bits_and_group(row)[0], row["linears"]): row for row in rows}
+    steps = _steps(rows)
     widths = _on_both(steps)
     if not widths:
         raise SailsimError("no width has runs on cores and on units; allowed are rows of both at one point.")
@@ -283,11 +288,11 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
     )  # fmt: skip
 
 
-def _side(row: Row) -> Side:
-    return row["batch"], row["threads"]
+def _steps(rows: Sequence[Row]) -> Steps:
+    return {((row["batch"], row["threads"]), bits_and_group(row)[0], row["linears"]): row for row in rows}
 
 
-def _on_both(steps: Mapping[tuple[Side, int, str], Any]) -> dict[Side, list[int]]:
+def _on_both(steps: Steps) -> dict[Side, list[int]]:
     """The widths that ran on cores and on units, by side."""
     sides = sorted({side for side, _, _ in steps})
     both = {
@@ -297,7 +302,7 @@ def _on_both(steps: Mapping[tuple[Side, int, str], Any]) -> dict[Side, list[int]
     return {side: widths for side, widths in both.items() if widths}
 
 
-def _step_parts(steps: Mapping[tuple[Side, int, str], Row], side: Side, widths: Sequence[int]) -> Panel:
+def _step_parts(steps: Steps, side: Side, widths: Sequence[int]) -> Panel:
     """The steps of a side by where their time goes, bars of one width together."""
     words = {"neon": "NEON", "lut": "LUT", "lutmm": "units"}
     rows, ticks, groups, at = [], {}, {}, 0.0
@@ -320,18 +325,3 @@ def _step_parts(steps: Mapping[tuple[Side, int, str], Row], side: Side, widths: 
     return Panel(
         pd.DataFrame(rows), x, Axis("ms", "ms a step, by where it goes"), "line", "bars", title
     )  # fmt: skip
-
-
-def most_widths(rows: Sequence[Row]) -> list[Row] | None:
-    """Those of some runs that `stored_tokens` takes."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        if row.get("step_cycles") is not None and uniform_choice(str(row["weights"])) is not None:
-            groups.setdefault(tuple(row[name] for name in _SAME), []).append(row)
-
-    def widths(group: Sequence[Row]) -> int:
-        steps = {(_side(row), bits_and_group(row)[0], row["linears"]): row for row in group}
-        return len({bits for own in _on_both(steps).values() for bits in own})
-
-    best = max(groups.values(), key=widths, default=[])
-    return best if best and widths(best) else None

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from calibration.measurements import Compared
-from sailsim.analysis.render.style import OKABE_ITO, save, style
+from sailsim.analysis.render.figure import OKABE_ITO, save, style
 
 SOURCES = (
     "SpareCores sc-inspector-data 804d3c7 (CC-BY-SA 4.0), Ampere llama.cpp r2.0.0, LMDeploy; 2023 to 2025"

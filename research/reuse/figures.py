@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from reuse import settings
@@ -14,12 +17,39 @@ from reuse.measure import Reuse
 from reuse.patterns import UNIT, shares
 from reuse.quantizers import QUANTIZERS
 from reuse.settings import ABITS, GROUP_SIZE, OWN, layer_types
-from sailsim.analysis.render.style import MARKERS, OKABE_ITO, SERIES, canvas, caption
+from sailsim.analysis.render.figure import MARKERS, OKABE_ITO, SERIES
 from sailsim.workloads.model import ROLES
 
 SHOWN_NBW = 4
 """NBW where one is shown: the system file's."""
 CHANGES = (ON_TOP, ALONE, BOTH, SKIP, PARTIAL)
+
+
+def canvas(
+    title: str, columns: int = 1, lines: int = 0, width: float = 8.0, height: float = 4.4, **kw: Any
+) -> tuple[Figure, Any]:
+    """A figure with a headline and a row of axes, or with ``lines`` a grid of them."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(max(lines, 1), columns, squeeze=False, **kw)
+    if not lines:
+        axes = axes[0]
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+    return figure, axes
+
+
+def caption(figure: Figure, *sentences: str) -> None:
+    """Small print under the axes; the figure grows by what it takes."""
+    letters = int(figure.get_figwidth() * 15.2)
+    lines = [line for sentence in sentences if sentence for line in textwrap.wrap(sentence, letters)]
+    added = 0.155 * len(lines) + 0.12
+    height = float(figure.get_figheight()) + added
+    figure.set_figheight(height)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0, added / height, 1, 1 - added / height))  # type: ignore[call-arg]
+    small: dict[str, Any] = {"fontsize": 7.6, "color": "#444444", "va": "bottom", "linespacing": 1.35}
+    figure.text(0.01, 0.06 / height, "\n".join(lines), **small)
 
 
 def role_title(role: str) -> str:

@@ -178,14 +178,15 @@ def explore(
         from sailsim.analysis.paper.explore import CHOSEN, Search, options
         from sailsim.analysis.paper.explore import explore as run
         from sailsim.analysis.render.claims_figures import pareto_figure
-        from sailsim.analysis.render.style import save
+        from sailsim.analysis.render.figure import captioned, draw, save
 
     given: dict[str, Any] = {"system": system, "batch": 8}
     point = Point(**given | {name: value for name, value in fields.items() if value is not None})
     chosen = tuple(parse_numbers("threads", threads))
     search = Search(point, tuple(searched) or CHOSEN, chosen, seed)
     frame = run(search, out, samples, jobs)
-    save(pareto_figure(search, frame), out / "pareto.svg", out / "pareto.png")
+    figure = pareto_figure(search, frame)
+    save(captioned(draw(figure), figure), out / "pareto.svg", out / "pareto.png")
     front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False)
     if as_json:
         rows = json.loads(front.to_json(orient="records"))

@@ -373,9 +373,11 @@ def _draw_timeline(
     binary: str | None, machine: str, trace: Trace, tile: int, out: Path, timeout: float, as_json: bool
 ) -> None:
     """Write one tile's timelines into timeline.png, and print them."""
-    from sailsim.analysis.render.figure import draw  # matplotlib: only when needed
+    from sailsim.analysis.render.figure import (
+        draw,  # matplotlib: only when needed
+        save,
+    )
     from sailsim.analysis.render.gem5_figures import timeline_figure
-    from sailsim.analysis.render.style import save
 
     if not 0 <= tile < len(trace):
         raise SailsimError(f"timeline is {tile}; allowed are 0..{len(trace) - 1}, the tiles of {trace.path}.")

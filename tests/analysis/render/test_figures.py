@@ -7,15 +7,23 @@ import pandas as pd
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.figure import Axis, Figure, Panel, captioned, draw, values
+from sailsim.analysis.render.figure import PHASES as LOOKS
+from sailsim.analysis.render.figure import (
+    Axis,
+    Figure,
+    Panel,
+    captioned,
+    draw,
+    inline_svg,
+    save,
+    values,
+)
 from sailsim.analysis.render.figures import FIGURES, Study
 from sailsim.analysis.render.gem5_figures import (
     decode_figure,
     regions_together,
 )
-from sailsim.analysis.render.html import inline_svg
 from sailsim.analysis.render.report import report
-from sailsim.analysis.render.style import PHASE_STYLE, save
 from sailsim.analysis.results.gem5_steps import decode_rows
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.analysis.results.runs import evaluate
@@ -43,12 +51,6 @@ def one_point(frame):
 
 def declared(name, study):
     return FIGURES[name][1](study)
-
-
-def line(panel, words):
-    """The values of a line of a panel."""
-    rows = panel.named()
-    return list(rows[rows["line"] == words].sort_values("place")["value"])
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -102,7 +104,7 @@ def test_what_is_drawn_is_what_the_values_say(study, tmp_path):
     drawn = draw(figure)
     lines = [each for axes in drawn.drawing.axes for each in axes.lines]
     assert sorted(y for each in lines for y in each.get_ydata()) == sorted(row[3] for row in rows)
-    svg = inline_svg(drawn.drawing, "t", drawn.words)
+    svg = inline_svg(drawn, "t")
     assert svg.count("<title>") == len(rows)
     assert "Held fixed" not in svg
     assert "#000000" not in svg.replace("var(--ink, #000000)", "")
@@ -119,7 +121,7 @@ def test_stacked_parts_reach_the_time_of_the_step(study):
     assert list(tops) == pytest.approx(list(own["step_s"] * 1e3))
     bars = draw(declared("step_time", study)).drawing.axes[0].patches
     assert max(bar.get_y() + bar.get_height() for bar in bars) == pytest.approx(max(tops))
-    assert set(PHASE_STYLE) == set(PHASES)
+    assert set(LOOKS) == set(PHASES)
 
 
 def test_pairs_hold_all_but_the_prt_equal(study):

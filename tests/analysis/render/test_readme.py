@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sailsim.analysis.render.answer import BESIDE, CARDS, COLUMNS, ORDINARY, row
 from sailsim.analysis.render.gem5_figures import regions_together
-from sailsim.analysis.render.markdown import table
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.gem5_steps import HOST, decode_rows
 from sailsim.analysis.results.runs import named, packed, shipped_runners
@@ -83,4 +82,5 @@ def test_readme_has_the_answer() -> None:
     what = f"{model}, {ORDINARY.wbits} bits, batch {ORDINARY.batch}, context {ORDINARY.context}"
     text = README.read_text("utf-8")
     assert sentence in text
-    assert table((what, *COLUMNS), rows, "lrrrrrr") in text
+    lines = ["| " + " | ".join(each) + " |" for each in [(what, *COLUMNS), *rows]]
+    assert "\n".join([lines[0], "|---|" + "--:|" * len(COLUMNS), *lines[1:]]) in text

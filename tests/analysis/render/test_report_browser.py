@@ -7,8 +7,7 @@ import pytest
 
 from sailsim.analysis.render.figures import FIGURES
 
-from .conftest import HOSTILE, page_of
-from .opened import SIZES, Opened
+from .conftest import HOSTILE, SIZES, Opened, page_of
 
 pytestmark = pytest.mark.slow
 

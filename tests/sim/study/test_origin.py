@@ -23,7 +23,8 @@ def hashed(tree: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "path", ["render/style.py", "render/new.py", "data/reproduction.jsonl", "data/x.txt", "data/columns.toml"]
+    "path",
+    ["render/figure.py", "render/new.py", "data/reproduction.jsonl", "data/x.txt", "data/columns.toml"],
 )
 def test_what_only_shows_results_leaves_them_valid(tree, path):
     before = hashed(tree)
