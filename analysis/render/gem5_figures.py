@@ -34,7 +34,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.gem5.decode import COMMAND as DECODE
 from sailsim.sim.gem5.replay import TIMELINE, TileTimeline, timelines_of
 from sailsim.sim.gem5.validation import COMMAND as VALIDATE
-from sailsim.sim.gem5.validation import Load, comparisons_of
+from sailsim.sim.gem5.validation import Load, rows_of
 from sailsim.sim.study.folder import FILE, Store
 from sailsim.workloads.load import load_model, uniform_choice
 
@@ -52,9 +52,9 @@ def _records(folder: Path | None, command: str) -> list[Row]:
 def stored_tiles(folder: Path | None) -> pd.DataFrame | None:
     """The tiles that a folder's validations compared, a row each; None where it has none."""
     tiles = [
-        compared.as_dict() | {name: record[name] for name in ("system", "gem5_version")}
+        dict(row) | {name: record[name] for name in ("system", "gem5_version")}
         for record in _records(folder, VALIDATE)
-        for compared in comparisons_of(record)
+        for row in rows_of(record)
     ]
     return pd.DataFrame(tiles) if tiles else None
 

@@ -48,7 +48,7 @@ def test_a_program_takes_as_long_wherever_its_file_lies(gem5, machine, kernels, 
         program.parent.mkdir(parents=True)
         shutil.copy2(kernels / "bandwidth", program)
         command = [str(program), "--kind", "copy", "--bytes", "131072", "--repeats", "1"]
-        run = gem5.run(machine, command, tmp_path / place / "out", pim=False)
+        run = gem5.run(machine, command, tmp_path / place / "out", units=0)
         assert run.status == 0
         ticks.add(run.ticks)
     assert len(ticks) == 1
@@ -99,7 +99,7 @@ def test_a_unit_that_never_ends_holds_its_cores_and_nothing_else(
     slow = vary(machine, SLOWEST)
     program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace)]
     with pytest.raises(SailsimError, match=rf"stopped before the end \(simulate\(\) limit reached at {end}"):
-        gem5.run(slow, program, tmp_path, cpu=cpu, extra=["--max-ticks", str(end)])
+        gem5.run(slow, program, tmp_path, cpu=cpu, extra=["--until", f"{end}ps"])
     stats = read_dumps(tmp_path / "stats.txt")[-1]
     spent = stages(stats)
     assert sum(spent.values()) == end
@@ -181,8 +181,7 @@ def test_the_core_model_changes_while_tiles_are_under_way(
     gem5, machine, kernels, many_tiles, tmp_path, start, end
 ):
     program = [str(kernels / "lutmm_driver"), "--trace", str(many_tiles), "--units", "2", "--m5"]
-    extra = ["--start-with", start, "--switch-after", "10000000"]
-    run = gem5.run(machine, program, tmp_path, cpu=end, extra=extra)
+    run = gem5.run(machine, program, tmp_path, cpu=f"{start},{end},10000000")
     (answer,) = run.json_lines
     assert (answer["ok"], answer["wrong_words"], answer["emulated"]) == (128, 0, 0)
     rung, ended = (in_first_dump(run.folder, name, 2) for name in ("rings", "tiles"))
@@ -199,7 +198,7 @@ def test_without_units_a_program_ends_at_its_first_lutmm(
 ):
     program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace)]
     with pytest.raises(SailsimError, match="LUTMM for unit 0, and this program has no doorbell of it"):
-        gem5.run(machine, program, tmp_path, cpu=cpu, pim=False)
+        gem5.run(machine, program, tmp_path, cpu=cpu, units=0)
 
 
 def test_a_run_that_takes_too_long_is_stopped(gem5: Gem5, machine, kernels, small_trace, tmp_path):
@@ -214,7 +213,7 @@ def test_a_program_starts_fast_and_is_measured_on_another_model(
 ):
     """The change is at the program's first work item, before its first LUTMM."""
     program = [str(kernels / "lutmm_driver"), "--trace", str(small_trace), "--units", "2", "--m5"]
-    run = gem5.run(machine, program, tmp_path, cpu="o3", extra=["--start-with", "atomic"])
+    run = gem5.run(machine, program, tmp_path, cpu="atomic,o3")
     (answer,) = run.json_lines
     assert (run.status, answer["ok"], answer["wrong_words"]) == (0, 8, 0)
     assert in_first_dump(run.folder, "rings", 2) == 0

@@ -24,8 +24,8 @@ def profiled(
     gem5: Gem5, machine: System, program: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Gem5Run:
     folder = tmp_path_factory.mktemp("profiled")
-    extra = ["--simpoint-interval", str(INTERVAL), "--checkpoint-at", ",".join(map(str, PLACES))]
-    return gem5.run(machine, program, folder, cpu="atomic", pim=False, extra=extra)
+    extra = ["--simpoint-interval", str(INTERVAL), "--checkpoint", ",".join(map(str, PLACES))]
+    return gem5.run(machine, program, folder, cpu="atomic", units=0, extra=extra)
 
 
 def right(run: Gem5Run) -> bool:
@@ -48,17 +48,17 @@ def test_checkpoints_lie_after_so_many_instructions(profiled, gem5, machine, pro
     assert [path.name for path in profiled.checkpoints] == [f"instruction-{place}" for place in PLACES]
     for path, place in zip(profiled.checkpoints, PLACES, strict=True):
         extra = ["--restore", str(path)]
-        rest = gem5.run(machine, program, tmp_path / path.name, cpu="atomic", pim=False, extra=extra)
+        rest = gem5.run(machine, program, tmp_path / path.name, cpu="atomic", units=0, extra=extra)
         assert right(rest)
         assert rest.totals()["instructions"] == profiled.totals()["instructions"] - place
 
 
 def test_an_interval_on_another_core_model(profiled, gem5, machine, program, tmp_path):
     last = ["--restore", str(profiled.checkpoints[-1])]
-    whole = gem5.run(machine, program, tmp_path / "whole", cpu="o3", pim=False, extra=last)
+    whole = gem5.run(machine, program, tmp_path / "whole", cpu="o3", units=0, extra=last)
     assert right(whole)
     part = gem5.run(
-        machine, program, tmp_path / "part", cpu="o3", pim=False, extra=[*last, "--stop-after", str(INTERVAL)]
+        machine, program, tmp_path / "part", cpu="o3", units=0, extra=[*last, "--until", str(INTERVAL)]
     )
     assert part.json_lines == []
     assert INTERVAL <= part.totals()["instructions"] < INTERVAL + 16  # O3 commits some at once
@@ -67,7 +67,7 @@ def test_an_interval_on_another_core_model(profiled, gem5, machine, program, tmp
 
 def test_a_program_that_ends_before_its_checkpoint(gem5, machine, program, tmp_path):
     with pytest.raises(SailsimError, match=r"last active thread context, before instruction 1000000000 of"):
-        gem5.run(machine, program, tmp_path, cpu="atomic", pim=False, extra=["--checkpoint-at", "1000000000"])
+        gem5.run(machine, program, tmp_path, cpu="atomic", units=0, extra=["--checkpoint", "1000000000"])
 
 
 def test_an_atomic_core_stops_exactly(
@@ -79,7 +79,7 @@ def test_an_atomic_core_stops_exactly(
             program,
             tmp_path / str(count),
             cpu="atomic",
-            pim=False,
-            extra=["--stop-after", str(count)],
+            units=0,
+            extra=["--until", str(count)],
         )
         assert run.totals()["instructions"] == count

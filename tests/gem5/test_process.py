@@ -122,6 +122,6 @@ def test_abort_ends_with_status_0_and_exit_with_its_own(gem5, machine, tmp_path,
         pytest.skip("there is no aarch64-linux-gnu-g++")
     (tmp_path / "ends.cc").write_text(ENDINGS)
     subprocess.run([COMPILER, "-static", "-o", "ends", "ends.cc"], cwd=tmp_path, check=True)
-    run = gem5.run(machine, [str(tmp_path / "ends"), *words], tmp_path / "out", cpu="atomic", pim=False)
+    run = gem5.run(machine, [str(tmp_path / "ends"), *words], tmp_path / "out", cpu="atomic", units=0)
     assert (run.status, "Assertion" in run.output) == (status, bool(says))
     assert says in run.output

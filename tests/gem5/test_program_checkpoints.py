@@ -111,13 +111,11 @@ def test_another_program_does_not_go_on_from_a_checkpoint(gem5, machine, program
         gem5.run(machine, [str(other), "word"], tmp_path / "run", cpu="timing", extra=extra, timeout_s=60)
 
 
-@pytest.mark.parametrize("later", [(), ("--switch-after", "5")])
-def test_a_model_that_never_takes_over_is_told(gem5, machine, program, tmp_path, later):
-    extra = ["--start-with", "atomic", *later]
-    with pytest.raises(
-        SailsimError, match="ended without a work item, which --start-with waits for: no o3 core"
-    ):
-        gem5.run(machine, [str(program)], tmp_path, extra=extra)
+@pytest.mark.parametrize("cpu", ["atomic,o3", "atomic,o3,5"])
+def test_a_model_that_never_takes_over_is_told(gem5, machine, program, tmp_path, cpu):
+    why = f"ended without a work item, which --cpu {cpu} waits for: no core of the later model"
+    with pytest.raises(SailsimError, match=why):
+        gem5.run(machine, [str(program)], tmp_path, cpu=cpu)
 
 
 def test_a_program_that_ends_in_the_middle_of_a_line_has_ended(gem5, machine, tmp_path, program):

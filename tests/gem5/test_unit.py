@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import gem5_unit, read_dumps
-from sailsim.sim.gem5.validation import Load, compare, drawn_groups, summarise
+from sailsim.sim.gem5.validation import Load, compare, drawn_groups, summary
 from sailsim.sim.pim import VERSION
 from sailsim.sim.vary import vary
 
@@ -41,6 +40,10 @@ def test_replayed_results_are_exact_and_statistics_as_recorded(gem5, small_trace
     assert found == golden
 
 
+def exact(rows):
+    return summary(rows)["all_correct"] and summary(rows)["all_phases_equal"]
+
+
 def drawn(machine, units=1):
     return drawn_groups(machine, units, seed=4, count=48)
 
@@ -49,27 +52,22 @@ def test_phases_equal_the_core_s_and_times_agree(gem5, tmp_path):
     machine = load_system("sail-n1")
     bit_serial = vary(machine, {"pim.substrate": "bit_serial"})
     rows = [each for m in (machine, bit_serial) for each in compare(gem5, m, tmp_path, drawn(m))]
-    assert len({(row.substrate, row.tile) for row in rows}) > 80
-    summary = summarise(rows)
-    assert summary.all_correct
-    assert summary.all_phases_equal
-    assert summary.median_error < 0.05
-    assert summarise([row for row in rows if not row.refreshes]).worst_error < 0.2
+    assert len({(row["substrate"], row["tile"]) for row in rows}) > 80
+    assert exact(rows)
+    assert summary(rows)["median_error"] < 0.05
+    assert summary([row for row in rows if not row["refreshes"]])["worst_error"] < 0.2
 
 
 def test_units_that_work_together_have_results_of_their_own(gem5, tmp_path):
     """Five beside readers: each shape once, the slowest of five; all five results are looked at."""
     machine, load = load_system("sail-n1"), Load(units=5, streams=16)
     rows = compare(gem5, machine, tmp_path, drawn(machine, 5), load)
-    assert len(rows) == len({row.tile for row in rows}) == 48
-    assert summarise(rows).all_correct
-    assert summarise(rows).all_phases_equal
-    assert summarise(rows).median_error < 0.06
+    assert len(rows) == len({row["tile"] for row in rows}) == 48
+    assert exact(rows)
+    assert summary(rows)["median_error"] < 0.06
     alone = compare(gem5, machine, tmp_path, drawn(machine))
-    slower = [both.gem5_cycles > one.gem5_cycles for both, one in zip(rows, alone, strict=True)]
+    slower = [both["gem5_cycles"] > one["gem5_cycles"] for both, one in zip(rows, alone, strict=True)]
     assert sum(slower) > 0.9 * len(slower)
-    with pytest.raises(SailsimError, match=r"units is 49; allowed: 1\.\.48"):
-        compare(gem5, machine, tmp_path, drawn(machine), Load(units=49))
 
 
 @pytest.mark.parametrize("tick", [300_000, 900_000, 2_000_000, 4_000_000])
@@ -151,9 +149,8 @@ def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
     plain = load_system("sail-n1")
     mine = vary(plain, {"pim.substrate": str(path)})
     rows = [compare(gem5, machine, tmp_path / "runs", drawn(plain)) for machine in (mine, plain)]
-    assert summarise([*rows[0], *rows[1]]).all_correct
-    assert summarise([*rows[0], *rows[1]]).all_phases_equal
-    assert all(a.gem5_phases["build"] > b.gem5_phases["build"] for a, b in zip(*rows, strict=True))
+    assert exact([*rows[0], *rows[1]])
+    assert all(a["gem5_build"] > b["gem5_build"] for a, b in zip(*rows, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,11 @@ from sailsim.sim.system import System
 
 VARIABLE = "SAILSIM_GEM5"
 CPU_MODELS = ("atomic", "timing", "minor", "o3")
+CPU = rf"(?:{'|'.join(CPU_MODELS)})(?:,(?:{'|'.join(CPU_MODELS)})(?:,\d{{1,18}})?)?"
+"""Of cores: a model; two, the second from the program's first work item on; or so many ps later."""
 BASIC_BLOCK_VECTORS = "simpoint.bb"
 """Of a run with `--simpoint-interval`: a line an interval, of ``:block:instructions`` for every block."""
 
-_HOW_TO_BUILD = "build gem5 v24.0 for ARM with EXTRAS=$(sailsim gem5 machine --extras-path), see docs/gem5.md"
 _EM_AARCH64 = 183  # of an ELF file's header: the number of the architecture
 _SEGMENTS = Path("/dev/shm")  # where Linux shows POSIX shared memory
 _FULL_DISK = 1 << 20  # bytes of free disk below which a failed run is put down to the disk
@@ -42,7 +43,7 @@ _FULL_DISK = 1 << 20  # bytes of free disk below which a failed run is put down 
 # What the scripts in gem5-configs print.
 _GOOD_ENDS = (
     "sailsim-gem5: exiting with last active thread context",
-    "sailsim-gem5: instructions of --stop-after",
+    "sailsim-gem5: instructions of --until",
     "sailsim-gem5: replay done",
 )
 _SPENT = re.compile(r"^measured part (begins|ends) after ([\d.]+) s of processor time$", re.MULTILINE)
@@ -79,6 +80,11 @@ def extras_path() -> Path:
 def configs_path() -> Path:
     """The folder of the scripts that gem5 runs."""
     return _part("configs", "gem5-configs", "machine.py")
+
+
+def how_to_build() -> str:
+    """In a few words."""
+    return f"build gem5 v24.0 for ARM with EXTRAS={extras_path()}, see docs/gem5.md"
 
 
 def gem5_unit(system: System, **overrides: Any) -> str:
@@ -203,17 +209,18 @@ class Gem5:
         """
         named = path or os.environ.get(VARIABLE)
         if not named:
-            raise SailsimError(f"no gem5 is named: set {VARIABLE} or --gem5; {_HOW_TO_BUILD}.")
+            raise SailsimError(f"no gem5 is named: set {VARIABLE} or --gem5; {how_to_build()}.")
         self.path = Path(named).resolve()
-        if not self.path.exists():
-            raise self._not_runnable("there is no such file")
-        if not self.path.is_file():
-            raise self._not_runnable("it is no file")
-        if not os.access(self.path, os.X_OK):
-            raise self._not_runnable("it is not executable")
+        for why, is_so in (
+            ("there is no such file", not self.path.exists()),
+            ("it is no file", not self.path.is_file()),
+            ("it is not executable", not os.access(self.path, os.X_OK)),
+        ):
+            if is_so:
+                raise self._not_runnable(why)
         answer = self._ask()
         if not answer.get("sailsim_module"):
-            raise SailsimError(f"gem5 at {named} has no sailsim module; {_HOW_TO_BUILD}.")
+            raise SailsimError(f"gem5 at {named} has no sailsim module; {how_to_build()}.")
         self.version = str(answer["version"])
         self.compiled = str(answer["compiled"])
 
@@ -225,7 +232,7 @@ class Gem5:
 
     def _not_runnable(self, why: str) -> SailsimError:
         return SailsimError(
-            f"gem5 is {self.path}, which is no program that can be run ({why}); {_HOW_TO_BUILD}."
+            f"gem5 is {self.path}, which is no program that can be run ({why}); {how_to_build()}."
         )
 
     def _ask(self) -> dict[str, Any]:
@@ -246,7 +253,7 @@ class Gem5:
             raise self._not_runnable(str(error.strerror)) from None
         except (subprocess.TimeoutExpired, IndexError, ValueError):
             raise SailsimError(
-                f"gem5 is {self.path}, which does not answer as gem5 does; {_HOW_TO_BUILD}."
+                f"gem5 is {self.path}, which does not answer as gem5 does; {how_to_build()}."
             ) from None
 
     def replay(
@@ -275,7 +282,7 @@ class Gem5:
             SailsimError: no PIM units; gem5 stopped before the end, or took longer than `timeout_s`.
         """
         system.require_pim()
-        arguments = ["--trace", str(trace), *extra, *([] if units is None else ["--units", str(units)])]
+        arguments = ["--trace", str(trace), *_units(units), *extra]
         return self._run("replay_trace.py", system, arguments, folder, timeout_s, good=(0, 1), debug=debug)
 
     def run(
@@ -286,7 +293,7 @@ class Gem5:
         *,
         cpu: str = "o3",
         cores: int = 1,
-        pim: bool = True,
+        units: int | None = None,
         timeout_s: float = 3600,
         extra: Sequence[str] = (),
     ) -> Gem5Run:
@@ -294,22 +301,17 @@ class Gem5:
 
         Args:
             program: the program and its arguments.
-            cpu: one of `CPU_MODELS`.
-            cores: how many; a thread of the program takes one.
-            pim: False for the same machine without PIM units.
+            cpu: one of `CPU_MODELS`, or as `CPU` has it.
+            cores: 1..64; a thread of the program takes one.
+            units: PIM units; default one a slice.
             timeout_s: wall seconds after which gem5 is stopped.
             extra: further arguments of run_program.py.
 
         Raises:
             SailsimError: a bad argument, gem5 stopped before the program's end, or took too long.
         """
-        if cpu not in CPU_MODELS:
-            raise SailsimError(f"cpu is {cpu!r}; allowed are {', '.join(CPU_MODELS)}.")
-        if not 1 <= cores <= 64:
-            raise SailsimError(f"cores is {cores}; allowed are 1..64.")
         require_program(Path(program[0]))
-        arguments = ["--cpu", cpu, "--cores", str(cores), *([] if pim else ["--no-pim"])]
-        arguments += [*extra, "--", *program]
+        arguments = ["--cpu", cpu, "--cores", str(cores), *_units(units), *extra, "--", *program]
         return self._run("run_program.py", system, arguments, folder, timeout_s, good=None)
 
     def _run(
@@ -351,6 +353,10 @@ class Gem5:
             raise SailsimError(f"gem5 stopped before the end ({why}); its output is in {log}.")
         assert ticks is not None
         return Gem5Run(status, output, ticks, host_s, dumps, folder)
+
+
+def _units(units: int | None) -> list[str]:
+    return [] if units is None else ["--units", str(units)]
 
 
 def require_program(path: Path) -> None:
