@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import reduce
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.text import Text
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError, escaped
 from sailsim.base.input_file import sha256_of
-from sailsim.base.screen import screen
 from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT, PathOption
@@ -42,8 +39,6 @@ from sailsim.sim.gem5.replay import ORDERS, both_timelines, phase_times, phases_
 from sailsim.sim.gem5.validation import UNITS, Row, Validation, load_of, summaries
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.system import System
-from sailsim.workloads.gguf_model import stored_model
-from sailsim.workloads.tokenizer import Tokenizer
 
 F = TypeVar("F", bound=Callable[..., Any])
 CHECKPOINT_FILES = ("m5.cpt", "sailsim.json")
@@ -70,13 +65,13 @@ class Words(click.ParamType):  # type: ignore[type-arg]  # generic only from cli
 
 def applied(*options: Callable[[F], F]) -> Callable[[F], F]:
     """Several options as one decorator, in their order."""
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
-    def decorate(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
 
-    return decorate
+def number(option: str, least: int, most: int, default: int | None, words: str) -> Callable[[F], F]:
+    """An option that is a whole number in a range."""
+    kind = click.IntRange(least, most)
+    return click.option(option, type=kind, default=default, show_default=True, help=words)
 
 
 with_gem5 = click.option(
@@ -111,7 +106,7 @@ def with_run(out: str = "out/gem5") -> Callable[[F], F]:
 def with_parts(what: str, until: str, until_form: str) -> Callable[[F], F]:
     """How much of the machine there is, and what part is run: from where, to where, with what on the way."""
     return applied(
-        click.option("--units", type=click.IntRange(0, 64), help="PIM units, 0: none; default: one a slice."),
+        number("--units", 0, 64, None, "PIM units, 0: none; default: one a slice."),
         click.option(
             "--memory",
             type=Words(r"[1-9]\d{0,5}(MiB|GiB)", "a whole number of MiB or GiB, such as 512MiB"),
@@ -140,15 +135,9 @@ def _ascending(_: click.Context, param: click.Parameter, text: str | None) -> st
     return text
 
 
-@contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """Says on standard error what is under way: in one changing line on a terminal, else line by line."""
-    console = screen(stderr=True)
-    if console.is_terminal:
-        with console.status("gem5") as status:
-            yield lambda text: status.update(Text(escaped(f"gem5: {text}")))
-    else:
-        yield lambda text: print(escaped(f"gem5: {text}"), file=sys.stderr, flush=True)
+def tell(text: str) -> None:
+    """Say on standard error what is under way."""
+    click.echo(escaped(f"gem5: {text}"), err=True)
 
 
 @click.group(cls=Group)
@@ -195,16 +184,18 @@ def machine(name: str, out: Path | None, check: bool, binary: str | None, as_jso
     help="Core model: atomic, timing, minor or o3. atomic,o3: the second one from the program's first work "
     "item on; atomic,o3,5000: from so many ps later.",
 )
-@click.option("--cores", type=click.IntRange(1, 64), default=1, show_default=True, help="Cores, 1..64.")
+@number("--cores", 1, 64, 1, "Cores, 1..64.")
 @with_parts(
     "numbers of instructions",
     "a number of instructions of the first core, or of simulated ps such as 5000ps",
     rf"{COUNT}|[1-9]\d{{0,17}}ps",
 )
-@click.option(
+@number(
     "--simpoint-interval",
-    type=click.IntRange(1, 2**63 - 1),
-    help=f"Write a basic-block vector of every so many instructions: {BASIC_BLOCK_VECTORS}.",
+    1,
+    2**63 - 1,
+    None,
+    f"Write a basic-block vector of every so many instructions: {BASIC_BLOCK_VECTORS}.",
 )
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
@@ -454,34 +445,10 @@ def _draw_timeline(
 @gem5.command()
 @with_run()
 @click.argument("trace", required=False, type=PathOption(exists=True, dir_okay=False))
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**32 - 1),
-    default=1,
-    show_default=True,
-    help="Of the tiles, which are drawn at random.",
-)
-@click.option(
-    "--tiles",
-    type=click.IntRange(1, 10_000),
-    default=204,
-    show_default=True,
-    help="That are drawn; a third of them for other substrates and for units that are not alone.",
-)
-@click.option(
-    "--streams",
-    type=click.IntRange(1, 64),
-    default=16,
-    show_default=True,
-    help="Readers beside drawn tiles in the later comparisons.",
-)
-@click.option(
-    "--units",
-    type=click.IntRange(1, UNITS),
-    default=5,
-    show_default=True,
-    help="Units that work at the same time in the last comparisons.",
-)
+@number("--seed", 0, 2**32 - 1, 1, "Of the tiles, which are drawn at random.")
+@number("--tiles", 1, 10_000, 204, "That are drawn; a third for other substrates and units not alone.")
+@number("--streams", 1, 64, 16, "Readers beside drawn tiles in the later comparisons.")
+@number("--units", 1, UNITS, 5, "Units that work at the same time in the last comparisons.")
 def validate(
     binary: str | None,
     machine: str,
@@ -505,8 +472,7 @@ def validate(
     system = load_system(machine)
     simulator = Gem5(binary)
     validation = Validation(machine, system, seed, tiles, streams, units, trace)
-    with telling() as tell:
-        compared = validation.run(simulator, out, timeout, tell)
+    compared = validation.run(simulator, out, timeout, tell)
     if as_json:
         print_json(
             {
@@ -564,23 +530,9 @@ def _print(compared: Sequence[Row]) -> None:
 @click.option(
     "--kv-bits", type=click.Choice(list(CACHES)), default="16", show_default=True, help="Of keys and values."
 )
-@click.option(
-    "--steps",
-    type=click.IntRange(1, 1 << 20),
-    default=1,
-    show_default=True,
-    help="Measured tokens, reported on average.",
-)
-@click.option(
-    "--units", type=click.IntRange(min=1), default=None, help="PIM units of lutmm; default: one a slice."
-)
-@click.option(
-    "--nbw",
-    type=click.IntRange(1, 6),
-    default=4,
-    show_default=True,
-    help="Weights of a unit's look-up table.",
-)
+@number("--steps", 1, 1 << 20, 1, "Measured tokens, reported on average.")
+@number("--units", 1, 64, None, "PIM units of lutmm; default: one a slice.")
+@number("--nbw", 1, 6, 4, "Weights of a unit's look-up table.")
 @click.option(
     "--program",
     type=PathOption(dir_okay=False),
@@ -638,10 +590,7 @@ def decode(
         units=units or 0,
         **fixed,
     )
-    with telling() as tell:
-        rows, before = run_decodes(
-            points, simulator, machine, system, program, out, timeout_s=timeout, tell=tell
-        )
+    rows, before = run_decodes(points, simulator, machine, system, program, out, timeout_s=timeout, tell=tell)
     wrong = differing(rows)
     if as_json:
         print_json({"out": str(out), "held_before": before, "differing": wrong, "rows": rows})
@@ -660,24 +609,13 @@ def _agreeing(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     asked = [row for row in rows if row.get("model_tokens")]
     if asked:
         same = sum(row["model_tokens"] == row["tokens"] for row in asked)
-        first = _with_text(asked[0]["model"], asked[0]["model_tokens"].partition(";")[0])
+        first = asked[0]["model_tokens"].partition(";")[0]
         yield (
             f"The prompt is {asked[0]['prompt_tokens']}. The running model in NumPy chooses the same tokens "
             f"as {same} of {len(asked)} runs ({first}). Its logits, up to "
             f"{max(row['logit_largest'] for row in asked):.4g}, differ by at most "
             f"{max(row['logit_difference'] for row in asked):.3g}: each side rounds activations of its own."
         )
-
-
-def _with_text(model: str, tokens: str) -> str:
-    """Tokens and, for a model whose tokenizer we can read, what they say."""
-    file = stored_model(model)
-    if file is None:
-        return tokens
-    try:
-        return f"{tokens}: {Tokenizer(file.file).decode([int(token) for token in tokens.split(',')])!r}"
-    except SailsimError:
-        return tokens
 
 
 def _line(row: dict[str, Any]) -> str:

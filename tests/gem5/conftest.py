@@ -1,7 +1,9 @@
 """Tests of the gem5 module. What needs gem5 itself runs where SAILSIM_GEM5 names a binary with the module."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.binary import VARIABLE, Gem5
+from sailsim.sim.gem5.binary import VARIABLE, Gem5, Gem5Run
 from sailsim.sim.system import System
 from sailsim.sim.vary import vary
 
@@ -41,6 +43,16 @@ def kernels() -> Path:
     if not (folder / "lutmm_driver").exists():
         pytest.skip("the AArch64 programs are not built (make kernels)")
     return folder
+
+
+@pytest.fixture
+def program(gem5: Gem5, machine: System, kernels: Path, tmp_path: Path) -> Callable[..., Gem5Run]:
+    """Runs one of the AArch64 programs, or one by its path, on the machine with four slices or another."""
+
+    def run(name: str | Path, *words: object, on: System = machine, to: str = "out", **how: Any) -> Gem5Run:
+        return gem5.run(on, [str(kernels / name), *map(str, words)], tmp_path / to, **how)
+
+    return run
 
 
 def small_tiles() -> list[Tile]:

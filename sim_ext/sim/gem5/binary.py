@@ -168,10 +168,9 @@ class Gem5Run:
 
     def unit_stat(self, unit: int, name: str) -> float:
         """A PIM unit's statistic. gem5 pads a unit's number with zeros, and a single unit has none."""
-        alone = (f"system.units.{name}",) if unit == 0 else ()
-        for full in (f"system.units{unit}.{name}", f"system.units{unit:02d}.{name}", *alone):
-            if full in self.stats:
-                return self.stats[full]
+        for number in (f"{unit}", f"{unit:02d}", *([""] if unit == 0 else [])):
+            if f"system.units{number}.{name}" in self.stats:
+                return self.stats[f"system.units{number}.{name}"]
         raise SailsimError(f"statistic {name!r} of unit {unit} is not in {self.folder / 'stats.txt'}.")
 
     def tiles(self) -> list[dict[str, int]]:
@@ -211,13 +210,6 @@ class Gem5:
         if not named:
             raise SailsimError(f"no gem5 is named: set {VARIABLE} or --gem5; {how_to_build()}.")
         self.path = Path(named).resolve()
-        for why, is_so in (
-            ("there is no such file", not self.path.exists()),
-            ("it is no file", not self.path.is_file()),
-            ("it is not executable", not os.access(self.path, os.X_OK)),
-        ):
-            if is_so:
-                raise self._not_runnable(why)
         answer = self._ask()
         if not answer.get("sailsim_module"):
             raise SailsimError(f"gem5 at {named} has no sailsim module; {how_to_build()}.")
@@ -229,11 +221,6 @@ class Gem5:
         """SHA-256 of the binary: another build may simulate otherwise."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-
-    def _not_runnable(self, why: str) -> SailsimError:
-        return SailsimError(
-            f"gem5 is {self.path}, which is no program that can be run ({why}); {how_to_build()}."
-        )
 
     def _ask(self) -> dict[str, Any]:
         """What check_module.py prints."""
@@ -250,11 +237,10 @@ class Gem5:
             lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
             return dict(json.loads(lines[-1]))
         except OSError as error:
-            raise self._not_runnable(str(error.strerror)) from None
+            why = f"is no program that can be run ({error.strerror})"
         except (subprocess.TimeoutExpired, IndexError, ValueError):
-            raise SailsimError(
-                f"gem5 is {self.path}, which does not answer as gem5 does; {how_to_build()}."
-            ) from None
+            why = "does not answer as gem5 does"
+        raise SailsimError(f"gem5 is {self.path}, which {why}; {how_to_build()}.")
 
     def replay(
         self,
@@ -347,11 +333,10 @@ class Gem5:
             why = _reason_of(output, status)
         elif not dumps:
             why = "its statistics are not complete"
-        if why:
+        if ticks is None or why:
             if shutil.disk_usage(folder).free < _FULL_DISK or "No space left on device" in output:
                 why = "no space left on the disk"
             raise SailsimError(f"gem5 stopped before the end ({why}); its output is in {log}.")
-        assert ticks is not None
         return Gem5Run(status, output, ticks, host_s, dumps, folder)
 
 

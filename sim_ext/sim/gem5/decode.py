@@ -51,20 +51,8 @@ PROMPT_MAX = 1024
 LOGITS = Path("/proc/self/logits")
 """Where the program writes its logits. `run_program.py` redirects this folder into the run's own. A path of
 another length would move the program's stack, and with it the cycles."""
-_SAME_TOKENS = (
-    "system",
-    "model_sha256",
-    "model",
-    "weights",
-    "blocks",
-    "batch",
-    "context",
-    "cache",
-    "warm",
-    "steps",
-    "prompt_tokens",
-)
-"""Points that agree in these decode the same tokens, whatever multiplies and on however many threads."""
+_MULTIPLY = ("linears", "threads", "nbw", "units")
+"""Fields of a point that say who multiplies: whatever they are, points decode the same tokens."""
 
 Tell = Callable[[str], None]
 Logits = dict[tuple[Any, ...], npt.NDArray[np.float32]]
@@ -321,7 +309,8 @@ def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         if row.get("step_cycles") is None:
             continue
-        first = firsts.setdefault(tuple(row.get(name) for name in _SAME_TOKENS), row)
+        same = [name for name in DecodePoint.__dataclass_fields__ if name not in _MULTIPLY]
+        first = firsts.setdefault(tuple(row.get(name) for name in ("system", "model_sha256", *same)), row)
         for name in ("tokens", "logits"):
             if row[name] != first[name]:
                 sentences.append(

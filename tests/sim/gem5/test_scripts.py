@@ -107,14 +107,8 @@ def constants(path: str) -> dict[str, int]:
     return found
 
 
-def test_the_scripts_map_the_doorbells_where_the_decoder_rings_them():
+def test_the_scripts_say_the_same_as_the_module_and_the_programs():
     scripts = constants("gem5-configs/hierarchy.py")
     assert scripts["DOORBELL_VIRTUAL"] == constants("sim_ext/gem5/SailCPU.py")["doorbell"]
-
-
-def test_the_scripts_allow_as_many_units_as_the_instruction_can_name():
-    assert constants("gem5-configs/hierarchy.py")["UNITS_MAX"] == UNITS_MAX
-
-
-def test_the_scripts_put_an_image_where_the_program_is_told():
+    assert scripts["UNITS_MAX"] == UNITS_MAX
     assert constants("gem5-configs/preload.py")["ADDRESS"] == ADDRESS
