@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import m5
-from preload import give_up
+from preload import give_up, say
 
 NOTE = "sailsim.json"
 STATE = "m5.cpt"  # gem5's file of all objects' state
@@ -34,7 +34,7 @@ def write(name, of):
     m5.checkpoint(str(folder))
     note = {"of": of, "files": _files(folder), STATE: digest(folder / STATE)}
     (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-    print(f"checkpoint at {m5.curTick()} ps in {folder}", flush=True)
+    say(f"checkpoint at {m5.curTick()} ps in {folder}")
 
 
 def instantiate(folder, of, until):

@@ -106,8 +106,8 @@ def simulate(built, options, of, until, later_by):
 
 
 def tell(what):
-    """Say what the host has spent until a border of the measured part (outcome.py reads it)."""
-    print(f"measured part {what} after {time.process_time():.2f} s of processor time", flush=True)
+    """Say what the host has spent until a border of the measured part (`Gem5Run` reads it)."""
+    preload.say(f"measured part {what} after {time.process_time():.2f} s of processor time")
 
 
 def change_cores(built):
@@ -178,7 +178,7 @@ def main(arguments):
     if file:
         preload.place(file, process)
     event = simulate(built, options, of, until, int(later_by or 0))
-    print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
+    preload.say(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
     m5.stats.dump()
     sys.exit(event.getCode() if event.getCause() in ENDS else 3)
 

@@ -41,17 +41,10 @@ _SEGMENTS = Path("/dev/shm")  # where Linux shows POSIX shared memory
 _FULL_DISK = 1 << 20  # bytes of free disk below which a failed run is put down to the disk
 
 # What the scripts in gem5-configs print.
-_GOOD_ENDS = (
-    "sailsim-gem5: exiting with last active thread context",
-    "sailsim-gem5: instructions of --until",
-    "sailsim-gem5: replay done",
-)
+_ENDS = ("exiting with last active thread context", "instructions of --until", "replay done")
+_GOOD_END = re.compile(rf"^sailsim-gem5: (?:{'|'.join(_ENDS)}) at (\d+) ps", re.MULTILINE)
 _SPENT = re.compile(r"^measured part (begins|ends) after ([\d.]+) s of processor time$", re.MULTILINE)
 _CHECKPOINT = re.compile(r"^checkpoint at \d+ ps in (.+)$", re.MULTILINE)
-_OURS = re.compile(
-    r"(?<=[^\n])(?=sailsim-gem5: \w|measured part (?:begins|ends) after [\d.]+ s|checkpoint at \d+ ps in )"
-)
-"""Where one of these begins behind something else: a program ended without a new line."""
 
 _TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], ...] = (
     (re.compile(r"simInsts"), "instructions", sum),
@@ -327,17 +320,17 @@ class Gem5:
         except OSError as error:
             raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
         host_s = time.monotonic() - started
-        output = in_lines(log.read_text(errors="replace"))
-        ticks, dumps, why = last_tick(output), read_dumps(stats), ""
-        if ticks is None or (good is not None and status not in good):
+        output = log.read_text(errors="replace")
+        ends, dumps, why = _GOOD_END.findall(output), read_dumps(stats), ""
+        if not ends or (good is not None and status not in good):
             why = _reason_of(output, status)
         elif not dumps:
             why = "its statistics are not complete"
-        if ticks is None or why:
+        if why:
             if shutil.disk_usage(folder).free < _FULL_DISK or "No space left on device" in output:
                 why = "no space left on the disk"
             raise SailsimError(f"gem5 stopped before the end ({why}); its output is in {log}.")
-        return Gem5Run(status, output, ticks, host_s, dumps, folder)
+        return Gem5Run(status, output, int(ends[-1]), host_s, dumps, folder)
 
 
 def _units(units: int | None) -> list[str]:
@@ -352,13 +345,11 @@ def require_program(path: Path) -> None:
         )
     with path.open("rb") as file:
         head = file.read(20)
-    little, machine = head[5:6] == b"\1", int.from_bytes(head[18:20], "little")
-    if len(head) < 20 or head[:4] != b"\x7fELF":
-        why = "which is no ELF file"
-    elif head[4] != 2 or not little or machine != _EM_AARCH64:
+    machine, why = int.from_bytes(head[18:20], "little"), "which is no ELF file"
+    if len(head) == 20 and head[:4] == b"\x7fELF":
+        if (head[4:6], machine) == (b"\2\1", _EM_AARCH64):  # 64 bits, the lowest byte first
+            return
         why = f"whose ELF machine is {machine} and not {_EM_AARCH64}"
-    else:
-        return
     raise SailsimError(f"program is {path}, {why}; allowed is one for AArch64.")
 
 
@@ -393,19 +384,6 @@ def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log
         # Memory that our script shares with gem5 (preload.py) loses its name only when it is filled.
         with suppress(OSError):
             (_SEGMENTS / f"sailsim-gem5-{gem5.pid}").unlink()
-
-
-def in_lines(output: str) -> str:
-    """What gem5 and the program in it printed, each line of our scripts in a line of its own."""
-    return _OURS.sub("\n", output)
-
-
-def last_tick(output: str) -> int | None:
-    """From the line that our scripts print at the end; None where what was to be run did not end."""
-    for line in reversed(output.splitlines()):
-        if line.startswith(_GOOD_ENDS) and " at " in line:
-            return int(line.split(" at ")[1].split()[0])
-    return None
 
 
 def _reason_of(output: str, status: int) -> str:

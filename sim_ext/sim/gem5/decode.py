@@ -216,6 +216,7 @@ def run_decodes(
     another `timeout_s` it is run again.
 
     Args:
+        points: of one image, as `decode_points` has them.
         program: the decode program.
         out: folder of the results; images and gem5's own output go into folders below it.
         tell: called with what is under way.
@@ -228,14 +229,13 @@ def run_decodes(
     """
     machine_json(system)  # refuses a machine that gem5 does not have, before an image is made
     require_program(program)
-    for asked in {(point.model, point.weights, point.blocks): point for point in points}.values():
-        _plan(asked, system)  # what no image can hold is refused once, before a folder or a run is begun
+    _plan(points[0], system)  # what no image can hold is refused once, before a folder or a run is begun
+    file = stored_model(points[0].model)
     content, stored = sha256_of(program, "program"), Store(out).keys()
     logits: Logits = {}
     rows, failures, before = [], [], 0
     for at, point in enumerate(points):
         tell(f"{at + 1} of {len(points)}: {point.words}")
-        file = stored_model(point.model)
         question = {
             "command": COMMAND,
             "system": machine,
