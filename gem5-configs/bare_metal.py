@@ -14,40 +14,9 @@ import sys
 
 import hierarchy
 import m5
-from core import CPU_MODELS, make_core
-from m5.objects import (
-    AddrRange,
-    ArmFsWorkload,
-    ArmSystem,
-    Root,
-    SimpleMemory,
-    SrcClockDomain,
-    VoltageDomain,
-)
-
-MEMORY_START = 0x80000000
-
-
-def build(spec, options):
-    """The system: one core, the slices and units of the machine, memory that answers in its latency."""
-    system = ArmSystem(
-        mem_mode="atomic" if options.model == "atomic" else "timing",
-        mem_ranges=[AddrRange(MEMORY_START, size=options.memory)],
-        cache_line_size=int(spec["llc"]["line"]),
-        auto_reset_addr=True,
-        workload=ArmFsWorkload(object_file=options.program),
-    )
-    system.voltage = VoltageDomain()
-    system.clk_domain = SrcClockDomain(clock=f"{spec['cores']['clock']}GHz", voltage_domain=system.voltage)
-    hierarchy.add_crossbars(system, spec, system.voltage)
-    hierarchy.add_slices(system, spec, system.mem_ranges[0])
-    system.memory = SimpleMemory(range=system.mem_ranges[0], port=system.memory_bus.mem_side_ports)
-    system.system_port = system.mesh.cpu_side_ports
-    system.cpu = make_core(options.model, spec["cores"], cpu_id=0)
-    system.cpu.createThreads()
-    hierarchy.add_private_caches(system, spec, [system.cpu])
-    hierarchy.add_units(system, spec, options.units, system.voltage, doorbell=hierarchy.DOORBELL_VIRTUAL)
-    return system
+import machine
+from core import CPU_MODELS
+from m5.objects import ArmFsWorkload, Root
 
 
 def main(arguments):
@@ -60,7 +29,12 @@ def main(arguments):
     parser.add_argument("--memory", default="256MiB", help="simulated memory")
     parser.add_argument("--max-ticks", type=int, default=10**12, help="give up after this time (ps)")
     options = parser.parse_args(arguments)
-    Root(full_system=True, system=build(hierarchy.load(options.machine), options))
+    spec, size = hierarchy.load(options.machine), options.memory
+    built = machine.build(spec, cpu=options.model, units=options.units, memory=size, bare=True)
+    built.system.auto_reset_addr = True
+    built.system.workload = ArmFsWorkload(object_file=options.program)
+    built.cpus[0].createThreads()
+    Root(full_system=True, system=built.system)
     m5.instantiate()
     event = m5.simulate(options.max_ticks)
     print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import m5
-from preload import give_up
+from preload import give_up, say
 
 NOTE = "sailsim.json"
 STATE = "m5.cpt"  # gem5's file of all objects' state
@@ -27,25 +27,27 @@ def _files(folder):
     return {path.name: path.stat().st_size for path in files}
 
 
-def write(folder, of):
-    """A checkpoint of the simulation as it stands; `of` is what runs, by names, JSON-able."""
-    folder = Path(folder)
+def write(name, of):
+    """A checkpoint of the simulation as it stands, in gem5's output directory; `of` is what runs, by names,
+    JSON-able."""
+    folder = Path(m5.options.outdir) / "checkpoints" / str(name)
     m5.checkpoint(str(folder))
     note = {"of": of, "files": _files(folder), STATE: digest(folder / STATE)}
     (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    say(f"checkpoint at {m5.curTick()} ps in {folder}")
 
 
-def instantiate(folder, of, max_ticks):
+def instantiate(folder, of, until):
     """`m5.instantiate`, from the checkpoint in a folder where one is named.
 
     Ends gem5 with a sentence where the folder holds no whole checkpoint of what is to go on, or one behind
-    `max_ticks`.
+    the time `until`.
     """
     if folder:
         _require(Path(folder), of)
     m5.instantiate(folder)
-    if max_ticks <= m5.curTick():
-        give_up(f"--max-ticks is {max_ticks}, and the checkpoint is of {m5.curTick()} ps")
+    if until <= m5.curTick():
+        give_up(f"--until is {until}ps, and the checkpoint is of {m5.curTick()} ps")
 
 
 def _require(folder, of):

@@ -72,6 +72,18 @@ def _crossbar(kind, clock, **parameters):
     return bar
 
 
+def _cache(kibibytes, ways, latency, mshrs, **parameters):
+    parameters = {"data_latency": latency, "tgts_per_mshr": 16, **parameters}
+    return Cache(
+        size=f"{kibibytes:g}KiB",
+        assoc=ways,
+        tag_latency=latency,
+        response_latency=1,
+        mshrs=mshrs,
+        **parameters,
+    )
+
+
 def _llc_cycles(llc, nanoseconds):
     return max(1, round(nanoseconds * llc["clock"]))
 
@@ -95,6 +107,11 @@ def add_crossbars(owner, spec, voltage):
     owner.memory_bus.response_latency = 1
 
 
+def array_bytes(pim):
+    """What the arrays of a slice hold."""
+    return pim["arrays"] * pim["rows"] * pim["cols"] // 8
+
+
 def add_slices(owner, spec, memory, capacity_mode=False):
     """LLC slices that take the lines of an address range in turn."""
     llc = spec["llc"]
@@ -105,21 +122,17 @@ def add_slices(owner, spec, memory, capacity_mode=False):
     kibibytes, ways = llc["slice_size"] * 1024, llc["ways"]
     if capacity_mode:
         # The arrays add whole ways, as many as fit their bytes.
-        pim = spec["pim"]
-        extra = pim["arrays"] * pim["rows"] * pim["cols"] / 8 / 1024
-        more = int(extra // (kibibytes / ways))
+        more = int(array_bytes(spec["pim"]) / 1024 // (kibibytes / ways))
         kibibytes, ways = kibibytes * (ways + more) / ways, ways + more
     owner.llc = [
-        Cache(
+        _cache(
+            kibibytes,
+            ways,
+            max(1, lookup // 2),
+            llc["mshrs"],
             clk_domain=owner.mesh_clock,
-            size=f"{kibibytes:g}KiB",
-            assoc=ways,
-            tag_latency=max(1, lookup // 2),
             data_latency=max(1, lookup - lookup // 2),
             sequential_access=True,
-            response_latency=1,
-            mshrs=llc["mshrs"],
-            tgts_per_mshr=16,
             write_buffers=llc["mshrs"],
             clusivity="mostly_incl",
             addr_ranges=[interleaved(memory, slices, i, line)],
@@ -132,32 +145,27 @@ def add_slices(owner, spec, memory, capacity_mode=False):
         cache.mem_side = owner.memory_bus.cpu_side_ports
 
 
-def _private_cache(spec, latency, **parameters):
-    return Cache(
-        size=f"{spec['size']:g}KiB",
-        assoc=spec["ways"],
-        tag_latency=latency,
-        data_latency=latency,
-        response_latency=1,
-        mshrs=spec["mshrs"],
-        tgts_per_mshr=16,
-        **parameters,
-    )
-
-
 def add_private_caches(owner, spec, cpus):
     """First- and second-level caches of cores, below the LLC's crossbar."""
+
+    def caches(level, overhead=0, prefetch=None, **parameters):
+        of, latency = spec[level], max(1, spec[level]["latency"] - overhead)
+        return [
+            _cache(
+                of["size"],
+                of["ways"],
+                latency,
+                of["mshrs"],
+                **parameters,
+                **({"prefetcher": StridePrefetcher(**prefetch)} if prefetch else {}),
+            )
+            for _ in cpus
+        ]
+
     owner.l2_buses = [L2XBar() for _ in cpus]
-    l2_latency = max(1, spec["l2"]["latency"] - L2_OVERHEAD_CYCLES)
-    l1_latency = max(1, spec["l1d"]["latency"] - LOAD_OVERHEAD)
-    owner.l1i = [_private_cache(spec["l1i"], spec["l1i"]["latency"], is_read_only=True) for _ in cpus]
-    owner.l1d = [_private_cache(spec["l1d"], l1_latency, prefetcher=StridePrefetcher(degree=4)) for _ in cpus]
-    owner.l2 = [
-        _private_cache(
-            spec["l2"], l2_latency, clusivity="mostly_excl", prefetcher=StridePrefetcher(degree=8, latency=1)
-        )
-        for _ in cpus
-    ]
+    owner.l1i = caches("l1i", is_read_only=True)
+    owner.l1d = caches("l1d", LOAD_OVERHEAD, {"degree": 4})
+    owner.l2 = caches("l2", L2_OVERHEAD_CYCLES, {"degree": 8, "latency": 1}, clusivity="mostly_excl")
     for i, core in enumerate(cpus):
         core.icache_port = owner.l1i[i].cpu_side
         core.dcache_port = owner.l1d[i].cpu_side
@@ -169,18 +177,14 @@ def add_private_caches(owner, spec, cpus):
         core.createInterruptController()
 
 
-def unit_count(spec, units):
-    """How many PIM units a machine has: `units`, or one a slice where that is None."""
-    count = spec["llc"]["slices"] if units is None else units
-    if not 1 <= count <= UNITS_MAX:
-        raise ValueError(f"units is {count}; allowed: 1..{UNITS_MAX}")
-    return count
-
-
 def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
-    """PIM units, as many as `unit_count` says, each with a small cache at the LLC's crossbar; `doorbell` is a
+    """So many PIM units (None: one a slice), each with a small cache at the LLC's crossbar; `doorbell` is a
     physical address."""
-    count = unit_count(spec, units)
+    count = spec["llc"]["slices"] if units is None else units
+    if not 0 <= count <= UNITS_MAX:
+        raise ValueError(f"units is {count}; allowed: 0..{UNITS_MAX}")
+    if count == 0:
+        return []
     if "unit" not in spec:
         raise ValueError("the machine has no unit: `sailsim gem5` writes it, from a system file with [pim]")
     pim, line = spec["pim"], int(spec["llc"]["line"])
@@ -195,26 +199,14 @@ def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBEL
     }
     if capacity_mode:
         # Half of the lines are taken for dirty; a line leaves the arrays over the port.
-        lines = pim["arrays"] * pim["rows"] * pim["cols"] // 8 // 64
+        lines = array_bytes(pim) // 64
         parameters.update(stores_when_idle=True, flush_time=lines // 2 * max(1, 64 // int(pim["port"])))
-    owner.pim_clock = SrcClockDomain(clock=f"{pim['clock']}GHz", voltage_domain=voltage)
-    owner.units = [SailPimUnit(unit=i, clk_domain=owner.pim_clock, **parameters) for i in range(count)]
+    clock = owner.pim_clock = SrcClockDomain(clock=f"{pim['clock']}GHz", voltage_domain=voltage)
+    owner.units = [SailPimUnit(unit=i, clk_domain=clock, **parameters) for i in range(count)]
     owner.units[0].absent_from = count
     # Keeps a unit's accesses coherent with the cores' caches; its MSHRs bound what the unit has under way.
-    owner.unit_caches = [
-        Cache(
-            clk_domain=owner.pim_clock,
-            size=f"{pim['unit_cache']:g}KiB",
-            assoc=4,
-            tag_latency=1,
-            data_latency=1,
-            response_latency=1,
-            mshrs=pim["mshrs"],
-            tgts_per_mshr=4,
-            write_buffers=pim["mshrs"],
-        )
-        for _ in range(count)
-    ]
+    of_unit = {"clk_domain": clock, "tgts_per_mshr": 4, "write_buffers": pim["mshrs"]}
+    owner.unit_caches = [_cache(pim["unit_cache"], 4, 1, pim["mshrs"], **of_unit) for _ in range(count)]
     for unit, cache in zip(owner.units, owner.unit_caches, strict=True):
         unit.doorbell = owner.mesh.mem_side_ports
         unit.mem_side = cache.cpu_side

@@ -4,15 +4,35 @@
 `sailsim gem5` writes a system file (TOML with sources) as plain JSON, with the text form of its PIM unit;
 `hierarchy.load` reads it and `build` makes the machine: cores with private L1 and L2, LLC slices that take
 cache lines in turn behind a crossbar, DRAM channels behind another, and one PIM unit beside each slice.
-`pim=False` leaves the units out; nothing else changes.
+Without units nothing else changes.
 """
 
+import argparse
 from typing import NamedTuple
 
+import m5
 from core import make_core
-from hierarchy import add_crossbars, add_private_caches, add_slices, add_units, interleaved
-from m5.objects import AddrRange, DDR4_2400_8x8, MemCtrl, SrcClockDomain, System, VoltageDomain
+from hierarchy import (
+    DOORBELL_PHYSICAL,
+    DOORBELL_VIRTUAL,
+    add_crossbars,
+    add_private_caches,
+    add_slices,
+    add_units,
+    interleaved,
+)
+from m5.objects import (
+    AddrRange,
+    ArmSystem,
+    DDR4_2400_8x8,
+    MemCtrl,
+    SimpleMemory,
+    SrcClockDomain,
+    System,
+    VoltageDomain,
+)
 
+BARE_START = 0x80000000  # of the memory of a program without an operating system
 MEMORY_CONTROLLER_NS = 11.5  # each way
 TIMES = {
     "tcl": "tCL", "tcwl": "tCWL", "trcd": "tRCD", "trp": "tRP", "tras": "tRAS", "tccd_l": "tCCD_L",
@@ -40,17 +60,39 @@ class Machine(NamedTuple):
     units: list
 
 
+def parser(description):
+    """The options of every script that runs on a built machine."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--system", required=True, help="plain JSON of a system file: sailsim gem5 machine")
+    options.add_argument("--units", type=int, help="PIM units, 0..64; default: one a slice")
+    options.add_argument("--memory", default="2GiB", help="simulated memory")
+    options.add_argument("--capacity-mode", action="store_true", help="idle arrays extend their slice")
+    options.add_argument(
+        "--checkpoint", type=numbers, default=[], help="checkpoints on the way: when, ascending"
+    )
+    options.add_argument("--restore", help="go on from a checkpoint of the same on this machine")
+    options.add_argument(
+        "--until", default=f"{m5.MaxTick}ps", help="give up after this simulated time: 5000ps"
+    )
+    return options
+
+
+def numbers(text):
+    """Whole numbers with commas between them."""
+    return [int(word) for word in text.split(",")]
+
+
 def build(
     spec,
     *,
-    cpu="o3",
+    cpu=None,
     cores=1,
     later_cpu=None,
-    pim=True,
     units=None,
     memory="2GiB",
     capacity_mode=False,
     shared_memory="",
+    bare=False,
 ):
     """The `Machine` of `spec` (from `hierarchy.load`).
 
@@ -58,21 +100,25 @@ def build(
         cpu: a key of core.CPU_MODELS, or None for a machine without cores.
         cores: how many.
         later_cpu: model of cores that are to take over from those of `cpu`.
-        pim: whether LLC slices have PIM units.
-        units: PIM units, 1..64; default one a slice.
+        units: PIM units, 0..64; default one a slice.
         memory: simulated memory; the real machine's is of no matter to its timing.
         capacity_mode: idle arrays extend their slice, and computing starts with a flush.
         shared_memory: name of the segment that holds simulated memory, for `preload`; none if empty.
+        bare: for a program without an operating system: a system that boots, memory at `BARE_START` that
+            answers in its latency, and doorbells at the addresses that the instruction stores to.
     """
-    system = System(cache_line_size=int(spec["llc"]["line"]))
+    system = (ArmSystem if bare else System)(cache_line_size=int(spec["llc"]["line"]))
     system.shared_backstore = shared_memory
     system.voltage = VoltageDomain()
     system.clk_domain = SrcClockDomain(clock=f"{spec['cores']['clock']}GHz", voltage_domain=system.voltage)
     system.mem_mode = "atomic" if cpu == "atomic" else "timing"
-    system.mem_ranges = [AddrRange(0, size=memory)]
+    system.mem_ranges = [AddrRange(BARE_START if bare else 0, size=memory)]
     add_crossbars(system, spec, system.voltage)
     add_slices(system, spec, system.mem_ranges[0], capacity_mode)
-    add_memory(system, spec)
+    if bare:
+        system.memory = SimpleMemory(range=system.mem_ranges[0], port=system.memory_bus.mem_side_ports)
+    else:
+        add_memory(system, spec)
     system.system_port = system.mesh.cpu_side_ports
     cpus, later_cpus = [], []
     if cpu:
@@ -81,7 +127,8 @@ def build(
     if later_cpu:
         later_cpus = [make_core(later_cpu, spec["cores"], cpu_id=i, switched_out=True) for i in range(cores)]
         system.later_cpus = later_cpus
-    made = add_units(system, spec, units, system.voltage, capacity_mode) if pim else []
+    doorbell = DOORBELL_VIRTUAL if bare else DOORBELL_PHYSICAL
+    made = add_units(system, spec, units, system.voltage, capacity_mode, doorbell)
     return Machine(system, cpus, later_cpus, made)
 
 

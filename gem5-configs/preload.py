@@ -48,9 +48,14 @@ class Preload:
         return f"/sailsim-gem5-{os.getpid()}"
 
 
+def say(words):
+    """Print a line of its own: the program may have printed half of one."""
+    print(f"\n{words}", flush=True)
+
+
 def give_up(why):
     """End gem5 with a sentence. It takes nothing but a number as a script's exit status."""
-    print(f"sailsim-gem5: {why}", flush=True)
+    say(f"sailsim-gem5: {why}")
     sys.exit(3)
 
 

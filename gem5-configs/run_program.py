@@ -4,12 +4,12 @@
 gem5.opt run_program.py --system machine.json --cores 4 -- build/kernels/lutmm_driver --trace t.trace
 
 Parts of a long program, as for SimPoint, are three kinds of runs: with --simpoint-interval for its
-basic-block vectors, which the SimPoint tool groups; with --checkpoint-at where the chosen intervals begin;
-and from each of these with --restore and --stop-after on the cores that are of interest. The first two need
-one atomic core, which counts exactly.
+basic-block vectors, which the SimPoint tool groups; with --checkpoint where the chosen intervals begin; and
+from each of these with --restore and --until on the cores that are of interest. The first two need one atomic
+core, which counts exactly. --checkpoint and --until are numbers of instructions of the first core; --until
+5000ps gives up at a simulated time.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -24,34 +24,22 @@ from m5.objects import Process, RedirectPath, Root, SEWorkload
 from m5.util.convert import toMemorySize
 
 REACHED = "instructions for a checkpoint"
-STOPPED = "instructions of --stop-after"
+STOPPED = "instructions of --until"
 ENDS = ("exiting with last active thread context", STOPPED)
 """Causes of an end that was asked for."""
+LATER = "core of the later model ran any of it"
 
 
 def parse(arguments):
     """The options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--system", required=True, help="plain JSON of a system file")
-    parser.add_argument("--cpu", choices=sorted(CPU_MODELS), default="o3", help="model of the cores")
+    parser = machine.parser(__doc__.splitlines()[0])
     parser.add_argument(
-        "--cores", type=int, default=1, help="cores, 1..64; a program's threads take one each"
+        "--cpu",
+        default="o3",
+        help=f"model of the cores: {', '.join(CPU_MODELS)}. atomic,o3: the second one from the program's "
+        "first work item on (its --m5); atomic,o3,5000: from so many ps later",
     )
-    parser.add_argument(
-        "--start-with",
-        choices=sorted(CPU_MODELS),
-        help="model of the cores until the program's first work item begins (its --m5)",
-    )
-    parser.add_argument(
-        "--switch-after", type=int, default=0, help="change to --cpu only this much later (simulated ps)"
-    )
-    parser.add_argument("--no-pim", action="store_true", help="the same machine without PIM units")
-    parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
-    parser.add_argument("--memory", default="2GiB", help="simulated memory")
-    parser.add_argument("--capacity-mode", action="store_true", help="idle arrays extend their slice")
-    parser.add_argument(
-        "--max-ticks", type=int, default=m5.MaxTick, help="give up after this simulated time (ps)"
-    )
+    parser.add_argument("--cores", type=int, default=1, help="1..64; a program's threads take one each")
     parser.add_argument(
         "--preload",
         metavar="FILE",
@@ -62,14 +50,6 @@ def parse(arguments):
         type=int,
         help="write a basic-block vector of every so many instructions into simpoint.bb",
     )
-    parser.add_argument(
-        "--checkpoint-at",
-        type=lambda text: [int(word) for word in text.split(",")],
-        default=[],
-        help="write checkpoints after these numbers of instructions, ascending with commas, and go on",
-    )
-    parser.add_argument("--stop-after", type=int, help="end after so many instructions of the first core")
-    parser.add_argument("--restore", help="go on from a checkpoint that this program took on this machine")
     parser.add_argument("program", nargs="+", help="the program and its arguments")
     return parser.parse_args(arguments)
 
@@ -87,9 +67,9 @@ def running(built, options, memory):
     }
 
 
-def simulate(built, options, of):
+def simulate(built, options, of, until, later_by):
     """Run to the end, changing the cores' model on the way if asked to; the last exit event."""
-    places = list(options.checkpoint_at)
+    places = list(options.checkpoint)
 
     def run(until):
         event = m5.simulate(until - m5.curTick())
@@ -98,41 +78,36 @@ def simulate(built, options, of):
                 tell("ends")
             else:
                 reached = event.getCause() == REACHED
-                name = f"instruction-{places.pop(0)}" if reached else str(m5.curTick())
-                folder = Path(m5.options.outdir) / "checkpoints" / name
-                checkpoints.write(folder, of)
-                print(f"checkpoint at {m5.curTick()} ps in {folder}", flush=True)
+                checkpoints.write(f"instruction-{places.pop(0)}" if reached else m5.curTick(), of)
             event = m5.simulate(until - m5.curTick())
         return event
 
-    event = run(options.max_ticks)
+    event = run(until)
     if event.getCause() == "workbegin":
         tell("begins")
-        event = run(m5.curTick() + options.switch_after) if options.switch_after else event
+        event = run(m5.curTick() + later_by) if later_by else event
         if event.getCause() in ENDS:
-            preload.give_up(f"the program ended before --switch-after: no {options.cpu} core ran any of it")
+            preload.give_up(f"the program ended before --cpu {options.cpu} changed: no {LATER}")
         if event.getCause() not in ("workbegin", "simulate() limit reached"):
             return event
         m5.stats.dump()  # of the part up to here
         m5.stats.reset()
         change_cores(built)
-        event = run(options.max_ticks)
+        event = run(until)
     elif built.later_cpus and event.getCause() in ENDS:
         preload.give_up(
-            f"the program ended without a work item, which --start-with waits for: no {options.cpu} core ran "
-            "any of it"
+            f"the program ended without a work item, which --cpu {options.cpu} waits for: no {LATER}"
         )
     while event.getCause() == "workbegin":
-        event = run(options.max_ticks)
+        event = run(until)
     if places:
-        print(f"sailsim-gem5: {event.getCause()}, before instruction {places[0]} of --checkpoint-at")
-        sys.exit(3)
+        preload.give_up(f"{event.getCause()}, before instruction {places[0]} of --checkpoint")
     return event
 
 
 def tell(what):
-    """Say what the host has spent until a border of the measured part (outcome.py reads it)."""
-    print(f"measured part {what} after {time.process_time():.2f} s of processor time", flush=True)
+    """Say what the host has spent until a border of the measured part (`Gem5Run` reads it)."""
+    preload.say(f"measured part {what} after {time.process_time():.2f} s of processor time")
 
 
 def change_cores(built):
@@ -163,15 +138,17 @@ def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
     spec = hierarchy.load(options.system)
+    cpu, later, later_by = (*options.cpu.split(","), "", "")[:3]
+    count = not options.until.endswith("ps") and int(options.until)
+    until = m5.MaxTick if count else int(options.until.removesuffix("ps"))
     file = preload.plan(options.preload, options.memory) if options.preload else None
     memory = file.memory if file else options.memory
     built = machine.build(
         spec,
-        cpu=options.start_with or options.cpu,
-        later_cpu=options.cpu if options.start_with else None,
+        cpu=cpu,
+        later_cpu=later,
         capacity_mode=options.capacity_mode,
         cores=options.cores,
-        pim=not options.no_pim,
         units=options.units,
         memory=memory,
         shared_memory=file.segment if file else "",
@@ -180,32 +157,30 @@ def main(arguments):
     if built.units or built.later_cpus:
         hierarchy.emulate_linux(built.system)
     process = make_process(built.system, options.program)
-    for cpu in built.cpus + built.later_cpus:
-        cpu.workload = process
-        cpu.createThreads()
+    for each in built.cpus + built.later_cpus:
+        each.workload = process
+        each.createThreads()
     Root(full_system=False, system=built.system)
     built.system.exit_on_work_items = bool(built.later_cpus)
     if options.simpoint_interval:
         built.cpus[0].addSimPointProbe(options.simpoint_interval)
         built.cpus[0].probeListener.profile_file = "simpoint.bb"
     of = running(built, options, memory)
-    checkpoints.instantiate(options.restore, of, options.max_ticks)
+    checkpoints.instantiate(options.restore, of, until)
     # An atomic core looks before an instruction and stops behind it; the others look where they commit.
-    early = 1 if options.cpu == "atomic" else 0
-    for place in options.checkpoint_at:
+    early = 1 if cpu == "atomic" else 0
+    for place in options.checkpoint:
         built.cpus[0].scheduleInstStop(0, place - early, REACHED)
-    if options.stop_after:
-        built.cpus[0].scheduleInstStop(0, options.stop_after - early, STOPPED)
+    if count:
+        built.cpus[0].scheduleInstStop(0, count - early, STOPPED)
     if built.units and not options.restore:
         hierarchy.map_doorbells(process)
     if file:
         preload.place(file, process)
-    event = simulate(built, options, of)
-    print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
+    event = simulate(built, options, of, until, int(later_by or 0))
+    preload.say(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
     m5.stats.dump()
-    if event.getCause() not in ENDS:
-        sys.exit(3)
-    sys.exit(event.getCode())
+    sys.exit(event.getCode() if event.getCause() in ENDS else 3)
 
 
 if __name__ == "__m5_main__":

@@ -52,14 +52,13 @@ class SailCacheHierarchy(AbstractClassicCacheHierarchy):
 
     Args:
         spec: a machine, from `hierarchy.load`.
-        units: PIM units, 1..64; default: one a slice.
+        units: PIM units, 0..64; default: one a slice.
         capacity_mode: idle arrays extend their slice, and computing starts with a flush.
     """
 
     def __init__(self, spec, units=None, capacity_mode=False):
         super().__init__()
-        self._spec, self._capacity_mode = spec, capacity_mode
-        self._count = hierarchy.unit_count(spec, units)
+        self._spec, self._units, self._capacity_mode = spec, units, capacity_mode
 
     @overrides(AbstractClassicCacheHierarchy)
     def get_mem_side_port(self):
@@ -90,7 +89,7 @@ class SailCacheHierarchy(AbstractClassicCacheHierarchy):
         self._board = board
         cpus = [core.get_simobject() for core in board.get_processor().get_cores()]
         hierarchy.add_private_caches(self, spec, cpus)
-        hierarchy.add_units(self, spec, self._count, voltage, self._capacity_mode)
+        hierarchy.add_units(self, spec, self._units, voltage, self._capacity_mode)
         hierarchy.emulate_linux(board)
 
     @overrides(AbstractCacheHierarchy)

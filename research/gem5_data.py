@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -35,8 +34,16 @@ from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5, require_program
 from sailsim.sim.gem5.decode import COMMAND as DECODE
-from sailsim.sim.gem5.records import records_of, run_or_load
-from sailsim.sim.gem5.validation import Times, Validation, random_tile, shared_bandwidth, summaries
+from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.validation import (
+    Shape,
+    Times,
+    Validation,
+    random_tile,
+    shared_bandwidth,
+    summaries,
+)
+from sailsim.sim.study.folder import Store
 from sailsim.sim.study.origin import commit
 from sailsim.sim.system import System
 
@@ -129,7 +136,7 @@ def run_program(
     folder = (out / f"measure-{name}-{identity}").resolve()
 
     def simulate() -> dict[str, Any]:
-        run = gem5.run(system, [str(program), *options], folder, cores=cores, pim=False)
+        run = gem5.run(system, [str(program), *options], folder, cores=cores, units=0)
         if run.status != 0 or not run.json_lines:
             raise SailsimError(f"{name} ended with status {run.status} in gem5; see {folder}/gem5.log.")
         output = [json.dumps(line) for line in run.json_lines]
@@ -224,8 +231,8 @@ def streams(
     for units, count, each, times in cases:
         k = 1024 if units == 1 else 512
         trace = out / f"streams-{units}.trace"
-        write_trace(trace, [random_tile(random, k, 384, 1, 8, 8, 4, 0, False) for _ in range(units)])
-        words = ["--stream", str(count), "--stream-gb-s", str(each or 1.0), "--stream-times", times]
+        write_trace(trace, [random_tile(random, Shape(k, 384, 1, 8, 8, 4)) for _ in range(units)])
+        words = ["--streams", f"{count}:{each or 1.0}:{times}"]
         folder = out / f"streams-{units}-{count}-{each:g}-{times}"
         run = gem5.replay(system, trace, folder, units=units, extra=words)
         slowest = max(row["cycles"] for row in run.tiles()) / pim.clock.si
@@ -304,8 +311,8 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
             "gem5_compiled": gem5.compiled,
             "system": MACHINE,
             "seed": seed,
-            "summaries": [{"load": str(load), **asdict(each)} for load, each in summaries(compared)],
-            "tiles": [comparison.as_dict() for comparison in compared],
+            "summaries": summaries(compared),
+            "tiles": compared,
             "latencies": list(latencies(gem5, system, kernels, out)),
             "bandwidths": list(bandwidths(gem5, system, kernels, out)),
         }
@@ -314,8 +321,9 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
         content = {"run": {"gem5_version": gem5.version, "system": MACHINE, **run}, "rows": rows}
     elif what == "decode":  # each run with its own options, without where it lay
         rows = [
-            {**row, "model": Path(row["model"]).name, "folder": None}
-            for row in records_of(out)
+            {name: value for name, value in row.items() if value is not None}
+            | {"model": Path(row["model"]).name, "folder": None}
+            for row in Store(out).records()
             if row["command"] == DECODE
         ]
         content = {"run": {"gem5": gem5.version, **run}, "rows": rows}

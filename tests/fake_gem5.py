@@ -118,27 +118,25 @@ elif Path(words[words.index("--") + 1]).name == "decode":
     assert Path(words[words.index("--preload") + 1]).stat().st_size > 0
     options = {name[2:]: value for name, value in pairwise(given) if name.startswith("--")}
     units = int(words[words.index("--units") + 1]) if "--units" in words[: words.index("--")] else 32
-    assert int(options.get("units", 32)) == units
-    stats = decode(options, 0 if "--no-pim" in words else units)
+    assert int(options.get("units", 32)) == (units or 32)
+    stats = decode(options, units)
     (folder / "stats.txt").write_text("\n".join(stats) + "\n")
     print("sailsim-gem5: exiting with last active thread context at 40000000 ps, exit status 0")
     sys.exit(int(behaviour == "refused"))
 else:
     if "--simpoint-interval" in words:
         (folder / "simpoint.bb").write_text("T:1:7 :2:3\nT:1:10\n")
-    for place in words[words.index("--checkpoint-at") + 1].split(",") if "--checkpoint-at" in words else ():
-        there = folder / "checkpoints" / f"instruction-{place}"
-        there.mkdir(parents=True, exist_ok=True)
-        for name in ("m5.cpt", "sailsim.json"):
-            (there / name).write_text(place)
-        print(f"checkpoint at 5 ps in {there}")
     print(
         json.dumps({"kind": "read", "array_bytes": 4096, "bytes": 4000, "last_ns": 200, "ns_per_load": 5.0})
     )
 if behaviour != "truncated":
     stats.append(END)
 (folder / "stats.txt").write_text("\n".join(stats) + "\n")
-if "--checkpoint" in words:
-    Path(words[words.index("--checkpoint") + 1]).mkdir(exist_ok=True)
+for place in words[words.index("--checkpoint") + 1].split(",") if "--checkpoint" in words else ():
+    there = folder / "checkpoints" / place
+    there.mkdir(parents=True, exist_ok=True)
+    for name in ("m5.cpt", "sailsim.json"):
+        (there / name).write_text(place)
+    print(f"checkpoint at 5 ps in {there}")
 print(f"sailsim-gem5: replay done at 40000000 ps, exit status {int(behaviour == 'wrong')}")
 sys.exit(int(behaviour == "wrong"))

@@ -33,7 +33,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.gem5.decode import COMMAND as DECODE
 from sailsim.sim.gem5.replay import TIMELINE, TileTimeline, timelines_of
 from sailsim.sim.gem5.validation import COMMAND as VALIDATE
-from sailsim.sim.gem5.validation import Load, comparisons_of
+from sailsim.sim.gem5.validation import Load, rows_of
 from sailsim.sim.study.folder import FILE, Store
 from sailsim.workloads.load import load_model, uniform_choice
 
@@ -52,9 +52,9 @@ def tiles(folder: Path | None) -> tuple[pd.DataFrame, bool]:
     """The tiles that a folder's validations compared, a row each, and True; where it has none those of
     docs/gem5-results.md."""
     stored = [
-        compared.as_dict() | {name: record[name] for name in ("system", "gem5_version")}
+        dict(row) | {name: record[name] for name in ("system", "gem5_version")}
         for record in _records(folder, VALIDATE)
-        for compared in comparisons_of(record)
+        for row in rows_of(record)
     ]
     if stored:
         return pd.DataFrame(stored), True

@@ -10,18 +10,20 @@ import numpy as np
 
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.binary import machine_json
-from sailsim.sim.gem5.validation import drawn, drawn_tiles, random_tile
+from sailsim.sim.gem5.binary import extras_path, machine_json
+from sailsim.sim.gem5.validation import Shape, drawn, drawn_tiles, random_tile
 from sailsim.sim.study.folder import Store
 from sailsim.sim.substrate import substrate_names
 
 from .gem5_stand_in import elf, one_sentence, runs, sailsim
 
+SMALL = Shape(16, 8, 1, 4, 8, 4)
+
 
 def test_machine_says_which_gem5_it_is_and_prints_the_machine(log: Path, fake_gem5: Path) -> None:
     answer = json.loads(sailsim("machine", "--check", "--json").stdout)
     which = {"path": str(fake_gem5), "version": "24.0.0.1", "compiled": "Nov 24 2026"}
-    assert answer == {"schema": 1, **which}
+    assert answer == {"schema": 1, **which, "extras": str(extras_path())}
     assert "24.0.0.1 with sailsim's module" in sailsim("machine", "--check").stdout
     assert json.loads(sailsim("machine").stdout) == json.loads(machine_json(load_system("sail-n1")))
 
@@ -68,38 +70,38 @@ def test_validate_resumes(log: Path, tmp_path: Path) -> None:
 def test_parts_of_a_program_are_part_of_the_question_and_told(log: Path, tmp_path: Path) -> None:
     program = elf(tmp_path / "program")
     out, atomic = ("--out", tmp_path / "out", "--", program), ("--cpu", "atomic")
-    told = sailsim("run", *atomic, "--simpoint-interval", 10, "--checkpoint-at", "5,070", *out)
+    told = sailsim("run", *atomic, "--simpoint-interval", 10, "--checkpoint", "5,70", *out)
     assert told.exit_code == 0, told.output
     folder = tmp_path / "out" / runs(log)[0].split()[1]
     assert "2 basic-block vectors in" in told.output
     assert "checkpoint in" in told.output
-    assert sailsim("run", "--stop-after", 9, *out).exit_code == 0
+    assert sailsim("run", "--until", 9, *out).exit_code == 0
     frame = Store(tmp_path / "out").frame().set_index("options")
-    first = frame.loc["--checkpoint-at 5,70 --simpoint-interval 10"]
+    first = frame.loc["--checkpoint 5,70 --simpoint-interval 10"]
     assert first["basic_block_vectors"] == 2
-    assert list(first["checkpoints"]) == [str(folder / "checkpoints" / f"instruction-{i}") for i in (5, 70)]
-    assert list(frame.loc["--stop-after 9"]["checkpoints"]) == []
+    assert list(first["checkpoints"]) == [str(folder / "checkpoints" / i) for i in ("5", "70")]
+    assert list(frame.loc["--until 9"]["checkpoints"]) == []
 
 
 def test_checkpoints_that_are_gone_are_written_again_and_are_part_of_the_question(
     log: Path, trace: Path, tmp_path: Path
 ) -> None:
-    out, there = ("--out", tmp_path / "out"), tmp_path / "there"
-    program = elf(tmp_path / "program")
-    takes = ("replay", trace, "--checkpoint", there, "--checkpoint-tick", 5, *out)
-    stops = ("run", "--cpu", "atomic", "--checkpoint-at", 5, *out, "--", program)
+    out, program = ("--out", tmp_path / "out"), elf(tmp_path / "program")
+    takes = ("replay", trace, "--checkpoint", 5, "--units", 1, *out)
+    stops = ("run", "--cpu", "atomic", "--checkpoint", 5, *out, "--", program)
     for words in (takes, takes, stops, stops):
         assert sailsim(*words).exit_code == 0
     assert len(runs(log)) == 2
     (folder,) = (tmp_path / "out").glob("run-*")
-    for gone, words in ((there, takes), (folder / "checkpoints", stops)):
+    for name, words in (("replay-*", takes), ("run-*", stops)):
+        (gone,) = (tmp_path / "out").glob(f"{name}/checkpoints")
         shutil.rmtree(gone)
         before = len(runs(log))
         for _ in range(2):
             assert sailsim(*words).exit_code == 0
         assert len(runs(log)) == before + 1
         assert gone.is_dir()
-    checkpoint = folder / "checkpoints" / "instruction-5"
+    checkpoint = folder / "checkpoints" / "5"
     goes_on = ("run", "--restore", checkpoint, *out, "--", program)
     before = len(runs(log))
     for content in ("5", "5", "other"):
@@ -112,7 +114,7 @@ def test_an_order_is_part_of_the_question_and_phases_are_told(log: Path, tmp_pat
     path = tmp_path / "named.trace"
     random = np.random.default_rng(1)
     names = ("blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_output.weight")
-    tiles = [random_tile(random, 16, 8, 1, 4, 8, 4, 0, scaled=False, uniform=True) for _ in names]
+    tiles = [random_tile(random, SMALL) for _ in names]
     write_trace(path, [replace(tile, name=name) for tile, name in zip(tiles, names, strict=True)])
     out = ("--units", 3, "--out", tmp_path / "out")
     told = sailsim("replay", path, "--order", "step", *out)
@@ -120,19 +122,10 @@ def test_an_order_is_part_of_the_question_and_phases_are_told(log: Path, tmp_pat
     assert re.search(r"^ +0.000 \.\. +40.000 us +2 tiles  blk.0.attn_q, attn_k, attn_v$", told.output, re.M)
     assert re.search(r"us +1 tiles  blk.0.attn_output$", told.output, re.M)
     assert sailsim("replay", path, *out).exit_code == 0
-    frame = Store(tmp_path / "out").frame().set_index("options")
-    assert len(frame.loc["--order step --units 3"]["phases"]) == 2
-    assert len(frame.loc["--units 3"]["phases"]) == 0
-    assert "tiles without a name" in one_sentence(
-        sailsim("replay", unnamed(tmp_path), "--order", "step", *out)
-    )
-
-
-def unnamed(folder: Path) -> Path:
-    """A trace of one tile that says no tensor."""
-    tile = random_tile(np.random.default_rng(2), 16, 8, 1, 4, 8, 4, 0, scaled=False, uniform=True)
-    write_trace(folder / "unnamed.trace", [replace(tile, name="")])
-    return folder / "unnamed.trace"
+    frame = Store(tmp_path / "out").frame().set_index("order")
+    assert (len(frame.loc["step"]["phases"]), len(frame.loc[""]["phases"])) == (2, 0)
+    write_trace(path, [replace(tiles[0], name="")])
+    assert "tiles without a name" in one_sentence(sailsim("replay", path, "--order", "step", *out))
 
 
 def test_a_timeline_is_drawn_and_stored(log: Path, trace: Path, tmp_path: Path) -> None:
@@ -146,15 +139,15 @@ def test_a_timeline_is_drawn_and_stored(log: Path, trace: Path, tmp_path: Path) 
 
 def test_validate_takes_the_tiles_of_a_trace(log: Path, tmp_path: Path) -> None:
     trace = tmp_path / "model.trace"
-    random = np.random.default_rng(1)
-    write_trace(trace, [random_tile(random, 16, 8, 1, 4, 8, 4, 0, scaled=False) for _ in range(7)])
-    data = json.loads(sailsim("validate", trace, "--together", 3, "--out", tmp_path / "out", "--json").stdout)
+    write_trace(trace, drawn_tiles([SMALL] * 7, 1))
+    words = ("validate", trace, "--units", 3, "--out", tmp_path / "out")
+    data = json.loads(sailsim(*words, "--json").stdout)
     assert len(runs(log)) == 2
     assert [(each["load"], each["tiles"]) for each in data["summaries"]] == [
         ("alone", 7),
         ("3 at a time alone", 3),
     ]
     assert data["seed"] is None
-    write_trace(trace, [random_tile(random, 16, 8, 1, 4, 8, 4, 0, scaled=False) for _ in range(7)])
-    sailsim("validate", trace, "--together", 3, "--out", tmp_path / "out")
+    write_trace(trace, drawn_tiles([SMALL] * 7, 2))
+    sailsim(*words)
     assert len(runs(log)) == 4

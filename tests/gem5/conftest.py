@@ -1,17 +1,18 @@
 """Tests of the gem5 module. What needs gem5 itself runs where SAILSIM_GEM5 names a binary with the module."""
 
 import os
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import write_trace
-from sailsim.sim.files import load_system, vary
-from sailsim.sim.gem5.binary import VARIABLE, Gem5
-from sailsim.sim.gem5.validation import random_tile
+from sailsim.sim.files import load_system
+from sailsim.sim.gem5.binary import VARIABLE, Gem5, Gem5Run
 from sailsim.sim.system import System
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,16 @@ def kernels() -> Path:
     return folder
 
 
+@pytest.fixture
+def program(gem5: Gem5, machine: System, kernels: Path, tmp_path: Path) -> Callable[..., Gem5Run]:
+    """Runs one of the AArch64 programs, or one by its path, on the machine with four slices or another."""
+
+    def run(name: str | Path, *words: object, on: System = machine, to: str = "out", **how: Any) -> Gem5Run:
+        return gem5.run(on, [str(kernels / name), *map(str, words)], tmp_path / to, **how)
+
+    return run
+
+
 def small_tiles() -> list[Tile]:
     """Eight tiles: plain, ragged, scaled, 16-bit activations, several passes."""
     random = np.random.default_rng(7)
@@ -59,9 +70,20 @@ def small_tiles() -> list[Tile]:
     return [_tile(random, *shape) for shape in shapes]
 
 
-def _tile(random: np.random.Generator, *shape: int) -> Tile:
-    """A tile with scales where it has blocks, and without a name: golden_stats.json is of files without."""
-    return replace(random_tile(random, *shape, scaled=shape[-1] > 0, uniform=True), name="")
+def _tile(
+    random: np.random.Generator, k: int, n: int, batch: int, wbits: int, abits: int, nbw: int, group_size: int
+) -> Tile:
+    """A tile of evenly drawn activations, scaled where it has blocks: golden_stats.json is of these."""
+    scales, most = None, 2 ** (abits - 1)
+    if group_size:
+        scales = Scales(
+            random.uniform(0.01, 0.1, (-(-k // group_size), n)).astype(np.float16),
+            random.uniform(0.01, 0.1, batch).astype(np.float32),
+        )
+    x = random.integers(-most, most, (batch, k)).astype(np.int8 if abits <= 8 else np.int16)
+    codes = random.integers(0, 2**wbits, (k, n)).astype(np.uint8)
+    code = WeightCode.twos(wbits)
+    return Tile(x=x, codes=codes, code=code, abits=abits, nbw=nbw, group_size=group_size, scales=scales)
 
 
 @pytest.fixture(scope="session")

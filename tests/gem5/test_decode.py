@@ -50,7 +50,7 @@ def test_cores_and_units_decode_the_same(gem5, machine, kernels, tmp_path):
     words = [str(program), *points[0].options()]
     words[words.index("--image") + 1] = str(image)
     words[words.index("--image-at") + 1] = "0"
-    run = gem5.run(machine, words, tmp_path / "mapped", cpu="atomic", cores=2, pim=False)
+    run = gem5.run(machine, words, tmp_path / "mapped", cpu="atomic", cores=2, units=0)
     report = run.json_lines[-1]
     assert (report["tokens"], report["logits"]) == (neon["tokens"], neon["logits"])
 

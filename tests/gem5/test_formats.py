@@ -10,8 +10,7 @@ from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.validation import ALONE, Validation, engine_seconds, random_tile
-from sailsim.sim.replay import time_tile
+from sailsim.sim.gem5.validation import ALONE, Shape, Validation, engine_seconds, random_tile
 from sailsim.sim.system import System
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.traces import plan_trace
@@ -29,11 +28,10 @@ def test_tiles_of_a_files_own_format_are_exact_and_take_the_engines_phases(gem5,
     slices = machine.llc.slices.whole
     plan = plan_trace(str(model), Activations.load(), layers=(0, 1), tensors="blk.0.attn_q", slices=slices)
     write_trace(trace, list(plan.tiles()))
-    compared = Validation("sail-n1", machine, together=slices, trace=trace).run(gem5, tmp_path / "out")
-    assert [str(each.load) for each in compared] == ["alone"] * slices + [f"{slices} at a time alone"]
-    assert all(each.correct and each.phases_equal for each in compared)
-    assert all(each.core_phases["convert"] > 0 for each in compared)
-    assert all(abs(each.error) < 0.2 for each in compared if not each.refreshes)
+    compared = Validation("sail-n1", machine, units=slices, trace=trace).run(gem5, tmp_path / "out")
+    assert [row["units"] for row in compared] == [1] * slices + [slices]
+    assert all(row["correct"] and row["phases_equal"] and row["core_convert"] > 0 for row in compared)
+    assert all(abs(row["error"]) < 0.2 for row in compared if not row["refreshes"])
 
 
 def test_every_format_is_exact(gem5, machine, format_trace, tmp_path):
@@ -47,7 +45,7 @@ def test_every_format_is_exact(gem5, machine, format_trace, tmp_path):
 def test_a_group_that_left_the_buffer_makes_room_at_once(gem5, tmp_path):
     """Groups of 2.8 KB in a buffer of 4 KiB: it took 8 % more when only the next group made room."""
     system = load_system("sail-n1")
-    wide = random_tile(np.random.default_rng(1), 96, 700, 1, 8, 8, 4, 0, scaled=False)
+    wide = random_tile(np.random.default_rng(1), Shape(96, 700, 1, 8, 8, 4))
     write_trace(tmp_path / "wide.trace", [wide])
     (row,) = gem5.replay(system, tmp_path / "wide.trace", tmp_path / "out", units=1).tiles()
     expected = engine_seconds(system, wide, ALONE)[0] * system.require_pim().clock.si

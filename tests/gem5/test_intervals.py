@@ -1,5 +1,6 @@
 """Parts of a long program: block vectors, checkpoints on the way, short runs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,20 @@ def profiled(
     gem5: Gem5, machine: System, program: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Gem5Run:
     folder = tmp_path_factory.mktemp("profiled")
-    extra = ["--simpoint-interval", str(INTERVAL), "--checkpoint-at", ",".join(map(str, PLACES))]
-    return gem5.run(machine, program, folder, cpu="atomic", pim=False, extra=extra)
+    extra = ["--simpoint-interval", str(INTERVAL), "--checkpoint", ",".join(map(str, PLACES))]
+    return gem5.run(machine, program, folder, cpu="atomic", units=0, extra=extra)
+
+
+@pytest.fixture
+def part(gem5: Gem5, machine: System, program: list[str], tmp_path: Path) -> Callable[..., Gem5Run]:
+    """Runs the program with options."""
+
+    def run(*words: object, cpu: str = "atomic") -> Gem5Run:
+        extra = list(map(str, words))
+        folder = tmp_path / extra[-1].replace("/", "-")
+        return gem5.run(machine, program, folder, cpu=cpu, units=0, extra=extra)
+
+    return run
 
 
 def right(run: Gem5Run) -> bool:
@@ -44,42 +57,29 @@ def test_a_vector_for_every_interval(profiled):
         assert 0 <= ended - i * INTERVAL < 1000
 
 
-def test_checkpoints_lie_after_so_many_instructions(profiled, gem5, machine, program, tmp_path):
+def test_checkpoints_lie_after_so_many_instructions(profiled, part):
     assert [path.name for path in profiled.checkpoints] == [f"instruction-{place}" for place in PLACES]
     for path, place in zip(profiled.checkpoints, PLACES, strict=True):
-        extra = ["--restore", str(path)]
-        rest = gem5.run(machine, program, tmp_path / path.name, cpu="atomic", pim=False, extra=extra)
+        rest = part("--restore", path)
         assert right(rest)
         assert rest.totals()["instructions"] == profiled.totals()["instructions"] - place
 
 
-def test_an_interval_on_another_core_model(profiled, gem5, machine, program, tmp_path):
-    last = ["--restore", str(profiled.checkpoints[-1])]
-    whole = gem5.run(machine, program, tmp_path / "whole", cpu="o3", pim=False, extra=last)
+def test_an_interval_on_another_core_model(profiled, part):
+    last = ("--restore", profiled.checkpoints[-1])
+    whole = part(*last, cpu="o3")
     assert right(whole)
-    part = gem5.run(
-        machine, program, tmp_path / "part", cpu="o3", pim=False, extra=[*last, "--stop-after", str(INTERVAL)]
-    )
-    assert part.json_lines == []
-    assert INTERVAL <= part.totals()["instructions"] < INTERVAL + 16  # O3 commits some at once
-    assert part.ticks < whole.ticks
+    run = part(*last, "--until", INTERVAL, cpu="o3")
+    assert run.json_lines == []
+    assert INTERVAL <= run.totals()["instructions"] < INTERVAL + 16  # O3 commits some at once
+    assert run.ticks < whole.ticks
 
 
-def test_a_program_that_ends_before_its_checkpoint(gem5, machine, program, tmp_path):
+def test_a_program_that_ends_before_its_checkpoint(part):
     with pytest.raises(SailsimError, match=r"last active thread context, before instruction 1000000000 of"):
-        gem5.run(machine, program, tmp_path, cpu="atomic", pim=False, extra=["--checkpoint-at", "1000000000"])
+        part("--checkpoint", 1000000000)
 
 
-def test_an_atomic_core_stops_exactly(
-    gem5: Gem5, machine: System, program: list[str], tmp_path: Path
-) -> None:
-    for count in (2, 1234):
-        run = gem5.run(
-            machine,
-            program,
-            tmp_path / str(count),
-            cpu="atomic",
-            pim=False,
-            extra=["--stop-after", str(count)],
-        )
-        assert run.totals()["instructions"] == count
+@pytest.mark.parametrize("count", [2, 1234])
+def test_an_atomic_core_stops_exactly(part, count):
+    assert part("--until", count).totals()["instructions"] == count

@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from sailsim.cli import main
-from sailsim.sim.gem5.binary import configs_path, extras_path
+from sailsim.sim.gem5.binary import VARIABLE, configs_path, extras_path
 
 
 def listed(script: Path) -> set[str]:
@@ -18,10 +18,12 @@ def listed(script: Path) -> set[str]:
     return set(re.findall(r"'(\w+)'", sources.group(1)))
 
 
-def test_extras_path_is_printed():
-    result = CliRunner().invoke(main, ["gem5", "machine", "--extras-path"])
-    assert result.exit_code == 0
-    assert (Path(result.output.strip()) / "gem5" / "SConscript").is_file()
+def test_without_gem5_the_folder_for_its_build_is_told(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    result = CliRunner().invoke(main, ["gem5", "machine", "--check"])
+    folder = re.search(r"EXTRAS=([^,]+),", result.output)
+    assert result.exit_code == 2
+    assert (Path(folder[1]) / "gem5" / "SConscript").is_file()
 
 
 def test_every_source_of_the_module_is_listed_and_no_other():

@@ -4,14 +4,13 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.replay import phase_times, phases_of
-from sailsim.sim.gem5.validation import random_tile
+from sailsim.sim.gem5.validation import Shape, drawn_tiles
 from sailsim.sim.system import System
 
 pytestmark = pytest.mark.gem5
@@ -22,10 +21,8 @@ NAMES = [f"blk.0.{kind}.weight[{i}]" for kind in KINDS for i in range(TILES)]
 
 @pytest.fixture(scope="module")
 def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    random = np.random.default_rng(9)
     path = tmp_path_factory.mktemp("layers") / "layers.trace"
-    shape = (64, 40, 1, 4, 8, 4, 0)
-    tiles = [random_tile(random, *shape, scaled=False, uniform=True) for _ in NAMES]
+    tiles = drawn_tiles([Shape(64, 40, 1, 4, 8, 4)] * len(NAMES), 9)
     write_trace(path, [replace(tile, name=name) for tile, name in zip(tiles, NAMES, strict=True)])
     return path
 
@@ -58,16 +55,16 @@ def test_a_phase_begins_when_the_one_before_has_ended(gem5, machine, layers, tmp
 
 def test_an_order_outlives_a_checkpoint(gem5, machine, layers, tmp_path):
     whole = replayed(gem5, machine, layers, tmp_path / "whole", "tensor")
-    taken = ("--checkpoint", str(tmp_path / "there"), "--checkpoint-tick", str(whole.ticks // 2))
-    replayed(gem5, machine, layers, tmp_path / "first", "tensor", *taken)
-    rest = replayed(gem5, machine, layers, tmp_path / "rest", "tensor", "--restore", str(tmp_path / "there"))
+    taken = ("--checkpoint", f"1000,{whole.ticks // 2}")
+    *_, there = replayed(gem5, machine, layers, tmp_path / "first", "tensor", *taken).checkpoints
+    rest = replayed(gem5, machine, layers, tmp_path / "rest", "tensor", "--restore", str(there))
     assert overlaps(rest, "tensor") == 0
 
 
 def test_another_replay_does_not_go_on_from_a_checkpoint(gem5, machine, layers, tmp_path):
-    taken = ("--checkpoint", str(tmp_path / "there"), "--checkpoint-tick", "1000000")
-    replayed(gem5, machine, layers, tmp_path / "first", None, *taken)
-    given = ("--restore", str(tmp_path / "there"))
+    taken = ("--checkpoint", "1000000")
+    (there,) = replayed(gem5, machine, layers, tmp_path / "first", None, *taken).checkpoints
+    given = ("--restore", str(there))
     with pytest.raises(SailsimError, match=r"is of order \[\]; what is to go on has \["):
         replayed(gem5, machine, layers, tmp_path / "order", "tensor", *given)
     other = tmp_path / "other.trace"
@@ -76,11 +73,11 @@ def test_another_replay_does_not_go_on_from_a_checkpoint(gem5, machine, layers, 
     other.write_bytes(content)
     with pytest.raises(SailsimError, match="is of trace '"):
         replayed(gem5, machine, other, tmp_path / "other", None, *given)
-    early = ("--checkpoint", str(tmp_path / "again"), "--checkpoint-tick", "1000")
+    early = ("--checkpoint", "1000")
     with pytest.raises(SailsimError, match=r"is 1000, and 10\d+ ps are over"):
         replayed(gem5, machine, layers, tmp_path / "early", None, *given, *early)
-    with pytest.raises(SailsimError, match=r"--max-ticks is 1000, and the checkpoint is of 10\d+ ps"):
-        replayed(gem5, machine, layers, tmp_path / "less", None, *given, "--max-ticks", "1000")
-    late = ("--checkpoint", str(tmp_path / "late"), "--checkpoint-tick", "9000000000000")
-    with pytest.raises(SailsimError, match=r"ended at [0-9]+ ps, before --checkpoint-tick 9000000000000"):
+    with pytest.raises(SailsimError, match=r"--until is 1000ps, and the checkpoint is of 10\d+ ps"):
+        replayed(gem5, machine, layers, tmp_path / "less", None, *given, "--until", "1000ps")
+    late = ("--checkpoint", "9000000000000")
+    with pytest.raises(SailsimError, match=r"ended at [0-9]+ ps, before --checkpoint 9000000000000"):
         replayed(gem5, machine, layers, tmp_path / "late-run", None, *late)

@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sailsim.sim.files import vary
-from sailsim.sim.gem5.binary import CPU_MODELS
+from sailsim.sim.gem5.binary import CPU_MODELS, Gem5Run
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
 ROOT = Path(__file__).parents[2]
@@ -51,62 +53,68 @@ every_model = pytest.mark.parametrize("cpu", CPU_MODELS)
 
 
 @pytest.fixture
-def program(kernels: Path) -> list[str]:
+def process(program: Callable[..., Gem5Run], kernels: Path) -> Callable[..., Gem5Run]:
+    """Runs a case of the program whose checks none fails."""
     if not (kernels / "lutmm_process").exists():
         pytest.skip("the AArch64 programs are older than their sources (make kernels)")
-    return [str(kernels / "lutmm_process"), "--timeout-ms", "1"]
+
+    def run(case: str, **how: Any) -> Gem5Run:
+        done = program("lutmm_process", "--timeout-ms", 1, "--case", case, **how)
+        assert [line["failure"] for line in done.json_lines if "failure" in line] == []
+        return done
+
+    return run
+
+
+def built(source: str, folder: Path, *words: object) -> Path:
+    """A program of a text."""
+    if COMPILER is None:
+        pytest.skip("there is no aarch64-linux-gnu-g++")
+    (folder / "source.cc").write_text(source)
+    command = [COMPILER, "-static", "-o", "program", "source.cc", *map(str, words)]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "program"
 
 
 @pytest.mark.parametrize("cpu", ["atomic", "o3"])
-def test_units_obey_the_protections_of_pages(gem5, machine, program, tmp_path, cpu):
+def test_units_obey_the_protections_of_pages(process, cpu):
     """Segments of its file, mmap, mprotect, munmap, mremap and brk; more is reserved than there is memory."""
-    run = gem5.run(machine, [*program, "--case", "pages"], tmp_path, cpu=cpu)
-    assert [line["failure"] for line in run.json_lines if "failure" in line] == []
+    run = process("pages", cpu=cpu)
     answer = run.json_lines[-1]
     assert (run.status, answer["checks"], answer["emulated"]) == (0, 28, 0)
 
 
-def test_protections_are_in_a_checkpoint(gem5, machine, kernels, tmp_path):
-    if COMPILER is None:
-        pytest.skip("there is no aarch64-linux-gnu-g++")
-    (tmp_path / "asks.cc").write_text(CHECKPOINT)
-    words = [COMPILER, "-static", "-o", "asks", "asks.cc", f"-I{ROOT / 'sim_ext' / 'abi'}"]
-    subprocess.run([*words, f"-L{kernels}", "-llutmm"], cwd=tmp_path, check=True)
-    asks = [str(tmp_path / "asks")]
+def test_protections_are_in_a_checkpoint(program, kernels, tmp_path):
+    words = (f"-I{ROOT / 'sim_ext' / 'abi'}", f"-L{kernels}", "-llutmm")
+    asks = built(CHECKPOINT, tmp_path, *words)
     small = ["--memory", "64MiB"]  # a checkpoint writes all of it
-    whole = gem5.run(machine, asks, tmp_path / "whole", cpu="atomic", extra=small)
-    (checkpoint,) = (tmp_path / "whole" / "checkpoints").iterdir()
-    small += ["--restore", str(checkpoint)]
-    rest = gem5.run(machine, asks, tmp_path / "rest", cpu="atomic", extra=small)
+    whole = program(asks, cpu="atomic", extra=small)
+    (checkpoint,) = whole.checkpoints
+    rest = program(asks, to="rest", cpu="atomic", extra=[*small, "--restore", str(checkpoint)])
     assert ["ERR_FAULT" in run.output.splitlines() for run in (whole, rest)] == [True, True]
 
 
 @every_model
-def test_a_forked_child_has_units_and_memory_of_its_own(gem5, machine, program, tmp_path, cpu):
-    run = gem5.run(machine, [*program, "--case", "fork"], tmp_path, cpu=cpu, cores=2)
-    assert [line["failure"] for line in run.json_lines if "failure" in line] == []
-    found = {line["process"]: (line["checks"], line["emulated"]) for line in run.json_lines}
-    assert found == {"parent": (4, 0), "child": (4, 0)}
+def test_a_forked_child_has_units_and_memory_of_its_own(process, cpu):
+    run = process("fork", cpu=cpu, cores=2)
+    checks = {line["process"]: (line["checks"], line["emulated"]) for line in run.json_lines}
+    assert checks == {"parent": (4, 0), "child": (4, 0)}
     assert [run.unit_stat(0, name) for name in ("rings", "tiles", "unreported")] == [8, 3, 0]
 
 
 @every_model
-def test_only_a_store_rings_a_doorbell(gem5, machine, program, tmp_path, cpu):
+def test_only_a_store_rings_a_doorbell(process, cpu):
     """A swap, an addition, a comparison and a store of 4 bytes ring neither with a descriptor nor with 0."""
-    run = gem5.run(machine, [*program, "--case", "doorbell"], tmp_path, cpu=cpu)
-    assert [line["failure"] for line in run.json_lines if "failure" in line] == []
+    run = process("doorbell", cpu=cpu)
     assert (run.status, run.json_lines[-1]["checks"]) == (0, 4)
     assert [run.unit_stat(0, name) for name in ("rings", "tiles", "unreported")] == [2, 2, 0]
 
 
 @every_model
-def test_tiles_outlive_their_thread_when_another_takes_its_core(
-    gem5, machine, kernels, small_trace, tmp_path, cpu
-):
+def test_tiles_outlive_their_thread_when_another_takes_its_core(program, machine, small_trace, cpu):
     """Units are so slow that most tiles wait when the second thread begins."""
-    slow = vary(machine, {"pim.clock": 0.1})
-    program = [str(kernels / "lutmm_abandon"), "--trace", str(small_trace), "--gone", "place"]
-    run = gem5.run(slow, [*program, "--units", "2", "--timeout-ms", "5"], tmp_path, cpu=cpu, cores=2)
+    words = ("--trace", small_trace, "--gone", "place", "--units", 2, "--timeout-ms", 5)
+    run = program("lutmm_abandon", *words, on=vary(machine, {"pim.clock": 0.1}), cpu=cpu, cores=2)
     (answer,) = run.json_lines
     assert (answer["ok"], answer["wrong_words"], answer["emulated"]) == (8, 0, 0)
     assert [sum(run.unit_stat(unit, name) for unit in range(2)) for name in ("tiles", "unreported")] == [8, 0]
@@ -116,12 +124,8 @@ def test_tiles_outlive_their_thread_when_another_takes_its_core(
     ("words", "status", "says"),
     [((), 0, ""), (("x",), 0, "Assertion `argc == 1' failed."), (("x", "y"), 1, "")],
 )
-def test_abort_ends_with_status_0_and_exit_with_its_own(gem5, machine, tmp_path, words, status, says):
+def test_abort_ends_with_status_0_and_exit_with_its_own(program, tmp_path, words, status, says):
     """docs/gem5.md says that gem5's emulation differs from Linux here."""
-    if COMPILER is None:
-        pytest.skip("there is no aarch64-linux-gnu-g++")
-    (tmp_path / "ends.cc").write_text(ENDINGS)
-    subprocess.run([COMPILER, "-static", "-o", "ends", "ends.cc"], cwd=tmp_path, check=True)
-    run = gem5.run(machine, [str(tmp_path / "ends"), *words], tmp_path / "out", cpu="atomic", pim=False)
+    run = program(built(ENDINGS, tmp_path), *words, cpu="atomic", units=0)
     assert (run.status, "Assertion" in run.output) == (status, bool(says))
     assert says in run.output

@@ -53,71 +53,47 @@ def checkpoint(gem5: Gem5, machine, program: Path, tmp_path_factory: pytest.Temp
     return found
 
 
-def cut(folder: Path) -> None:
-    state = folder / "m5.cpt"
-    state.write_bytes(state.read_bytes()[:-100])
-
-
-def other_state(folder: Path) -> None:
-    state = folder / "m5.cpt"
-    state.write_bytes(b"junk".ljust(state.stat().st_size))
+DAMAGED = "is damaged: its files are not what sailsim.json says"
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words", "cores", "why"),
+    ("name", "change", "words", "cores", "why"),
     [
-        (
-            None,
-            ["other"],
-            1,
-            "is of words ['checkpoint', 'word']; what is to go on has ['checkpoint', 'other']",
-        ),
-        (None, ["word"], 2, "is of cores 1; what is to go on has 2"),
-        (cut, ["word"], 1, "is damaged: its files are not what sailsim.json says"),
-        (other_state, ["word"], 1, "is damaged: its files are not what sailsim.json says"),
-        (lambda folder: (folder / "sailsim.json").unlink(), ["word"], 1, "it has no sailsim.json"),
-        (
-            lambda folder: (folder / "sailsim.json").write_text("{"),
-            ["word"],
-            1,
-            "sailsim.json cannot be read",
-        ),
+        ("m5.cpt", None, "other", 1, "is of words ['checkpoint', 'word']; what is to go on has ["),
+        ("m5.cpt", None, "word", 2, "is of cores 1; what is to go on has 2"),
+        ("m5.cpt", lambda old: old[:-100], "word", 1, DAMAGED),
+        ("m5.cpt", lambda old: b"junk".ljust(len(old)), "word", 1, DAMAGED),
+        ("sailsim.json", lambda old: b"{", "word", 1, "sailsim.json cannot be read"),
     ],
 )
 def test_nothing_else_goes_on_from_a_checkpoint(
-    gem5, machine, program, checkpoint, tmp_path, spoil, words, cores, why
+    gem5, machine, program, checkpoint, tmp_path, name, change, words, cores, why
 ):
     """gem5 itself waits for ever on most of these, and takes another program's memory for this one's."""
     there = shutil.copytree(checkpoint, tmp_path / "there")
-    if spoil:
-        spoil(there)
+    if change:
+        (there / name).write_bytes(change((there / name).read_bytes()))
+    how = {"cpu": "timing", "cores": cores, "extra": ["--restore", str(there)], "timeout_s": 60}
     with pytest.raises(SailsimError, match=re.escape(why)):
-        gem5.run(
-            machine,
-            [str(program), *words],
-            tmp_path / "run",
-            cpu="timing",
-            cores=cores,
-            extra=["--restore", str(there)],
-            timeout_s=60,
-        )
+        gem5.run(machine, [str(program), words], tmp_path / "run", **how)
 
 
-def test_another_program_does_not_go_on_from_a_checkpoint(gem5, machine, program, checkpoint, tmp_path):
-    other = tmp_path / "checkpoint"
-    other.write_bytes(program.read_bytes() + b"more")
-    extra = ["--restore", str(checkpoint)]
-    with pytest.raises(SailsimError, match="is of program '"):
-        gem5.run(machine, [str(other), "word"], tmp_path / "run", cpu="timing", extra=extra, timeout_s=60)
-
-
-@pytest.mark.parametrize("later", [(), ("--switch-after", "5")])
-def test_a_model_that_never_takes_over_is_told(gem5, machine, program, tmp_path, later):
-    extra = ["--start-with", "atomic", *later]
-    with pytest.raises(
-        SailsimError, match="ended without a work item, which --start-with waits for: no o3 core"
+def test_another_program_and_a_folder_without_a_note(gem5, machine, program, checkpoint, tmp_path):
+    (tmp_path / "checkpoint").write_bytes(program.read_bytes() + b"more")
+    for path, there, why in (
+        (tmp_path / "checkpoint", checkpoint, "is of program '"),
+        (program, tmp_path, "it has no sailsim.json"),
     ):
-        gem5.run(machine, [str(program)], tmp_path, extra=extra)
+        how = {"cpu": "timing", "extra": ["--restore", str(there)], "timeout_s": 60}
+        with pytest.raises(SailsimError, match=why):
+            gem5.run(machine, [str(path), "word"], tmp_path / "run", **how)
+
+
+@pytest.mark.parametrize("cpu", ["atomic,o3", "atomic,o3,5"])
+def test_a_model_that_never_takes_over_is_told(gem5, machine, program, tmp_path, cpu):
+    why = f"ended without a work item, which --cpu {cpu} waits for: no core of the later model"
+    with pytest.raises(SailsimError, match=why):
+        gem5.run(machine, [str(program)], tmp_path, cpu=cpu)
 
 
 def test_a_program_that_ends_in_the_middle_of_a_line_has_ended(gem5, machine, tmp_path, program):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sailsim.sim.files import load_system
-from sailsim.sim.pim import VERSION
+from sailsim.workloads.image import VERSION
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 

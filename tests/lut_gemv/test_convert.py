@@ -4,11 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from sailsim.lut_gemv.convert import fp32_to_int, fp32_to_int_program, int_to_fp32, int_to_fp32_program
 from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv.convert import fp32_to_int, fp32_to_int_program, int_to_fp32, int_to_fp32_program
 
 
 def hard_integers(bits: int) -> NDArray[np.int64]:

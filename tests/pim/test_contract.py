@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from math import ceil, floor
 
 import numpy as np
-from sailsim.lut_gemv.convert import int_to_fp32_program
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim._core import PatternProfile
+from sailsim.lut_gemv.convert import int_to_fp32_program
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import load_substrate
 

@@ -31,26 +31,20 @@ from sailsim.sim.system import System
 
 VARIABLE = "SAILSIM_GEM5"
 CPU_MODELS = ("atomic", "timing", "minor", "o3")
+CPU = rf"(?:{'|'.join(CPU_MODELS)})(?:,(?:{'|'.join(CPU_MODELS)})(?:,\d{{1,18}})?)?"
+"""Of cores: a model; two, the second from the program's first work item on; or so many ps later."""
 BASIC_BLOCK_VECTORS = "simpoint.bb"
 """Of a run with `--simpoint-interval`: a line an interval, of ``:block:instructions`` for every block."""
 
-_HOW_TO_BUILD = "build gem5 v24.0 for ARM with EXTRAS=$(sailsim gem5 machine --extras-path), see docs/gem5.md"
 _EM_AARCH64 = 183  # of an ELF file's header: the number of the architecture
 _SEGMENTS = Path("/dev/shm")  # where Linux shows POSIX shared memory
 _FULL_DISK = 1 << 20  # bytes of free disk below which a failed run is put down to the disk
 
 # What the scripts in gem5-configs print.
-_GOOD_ENDS = (
-    "sailsim-gem5: exiting with last active thread context",
-    "sailsim-gem5: instructions of --stop-after",
-    "sailsim-gem5: replay done",
-)
+_ENDS = ("exiting with last active thread context", "instructions of --until", "replay done")
+_GOOD_END = re.compile(rf"^sailsim-gem5: (?:{'|'.join(_ENDS)}) at (\d+) ps", re.MULTILINE)
 _SPENT = re.compile(r"^measured part (begins|ends) after ([\d.]+) s of processor time$", re.MULTILINE)
 _CHECKPOINT = re.compile(r"^checkpoint at \d+ ps in (.+)$", re.MULTILINE)
-_OURS = re.compile(
-    r"(?<=[^\n])(?=sailsim-gem5: \w|measured part (?:begins|ends) after [\d.]+ s|checkpoint at \d+ ps in )"
-)
-"""Where one of these begins behind something else: a program ended without a new line."""
 
 _TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], ...] = (
     (re.compile(r"simInsts"), "instructions", sum),
@@ -79,6 +73,11 @@ def extras_path() -> Path:
 def configs_path() -> Path:
     """The folder of the scripts that gem5 runs."""
     return _part("configs", "gem5-configs", "machine.py")
+
+
+def how_to_build() -> str:
+    """In a few words."""
+    return f"build gem5 v24.0 for ARM with EXTRAS={extras_path()}, see docs/gem5.md"
 
 
 def gem5_unit(system: System, **overrides: Any) -> str:
@@ -162,10 +161,9 @@ class Gem5Run:
 
     def unit_stat(self, unit: int, name: str) -> float:
         """A PIM unit's statistic. gem5 pads a unit's number with zeros, and a single unit has none."""
-        alone = (f"system.units.{name}",) if unit == 0 else ()
-        for full in (f"system.units{unit}.{name}", f"system.units{unit:02d}.{name}", *alone):
-            if full in self.stats:
-                return self.stats[full]
+        for number in (f"{unit}", f"{unit:02d}", *([""] if unit == 0 else [])):
+            if f"system.units{number}.{name}" in self.stats:
+                return self.stats[f"system.units{number}.{name}"]
         raise SailsimError(f"statistic {name!r} of unit {unit} is not in {self.folder / 'stats.txt'}.")
 
     def tiles(self) -> list[dict[str, int]]:
@@ -203,17 +201,11 @@ class Gem5:
         """
         named = path or os.environ.get(VARIABLE)
         if not named:
-            raise SailsimError(f"no gem5 is named: set {VARIABLE} or --gem5; {_HOW_TO_BUILD}.")
+            raise SailsimError(f"no gem5 is named: set {VARIABLE} or --gem5; {how_to_build()}.")
         self.path = Path(named).resolve()
-        if not self.path.exists():
-            raise self._not_runnable("there is no such file")
-        if not self.path.is_file():
-            raise self._not_runnable("it is no file")
-        if not os.access(self.path, os.X_OK):
-            raise self._not_runnable("it is not executable")
         answer = self._ask()
         if not answer.get("sailsim_module"):
-            raise SailsimError(f"gem5 at {named} has no sailsim module; {_HOW_TO_BUILD}.")
+            raise SailsimError(f"gem5 at {named} has no sailsim module; {how_to_build()}.")
         self.version = str(answer["version"])
         self.compiled = str(answer["compiled"])
 
@@ -222,11 +214,6 @@ class Gem5:
         """SHA-256 of the binary: another build may simulate otherwise."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-
-    def _not_runnable(self, why: str) -> SailsimError:
-        return SailsimError(
-            f"gem5 is {self.path}, which is no program that can be run ({why}); {_HOW_TO_BUILD}."
-        )
 
     def _ask(self) -> dict[str, Any]:
         """What check_module.py prints."""
@@ -243,11 +230,10 @@ class Gem5:
             lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
             return dict(json.loads(lines[-1]))
         except OSError as error:
-            raise self._not_runnable(str(error.strerror)) from None
+            why = f"is no program that can be run ({error.strerror})"
         except (subprocess.TimeoutExpired, IndexError, ValueError):
-            raise SailsimError(
-                f"gem5 is {self.path}, which does not answer as gem5 does; {_HOW_TO_BUILD}."
-            ) from None
+            why = "does not answer as gem5 does"
+        raise SailsimError(f"gem5 is {self.path}, which {why}; {how_to_build()}.")
 
     def replay(
         self,
@@ -275,7 +261,7 @@ class Gem5:
             SailsimError: no PIM units; gem5 stopped before the end, or took longer than `timeout_s`.
         """
         system.require_pim()
-        arguments = ["--trace", str(trace), *extra, *([] if units is None else ["--units", str(units)])]
+        arguments = ["--trace", str(trace), *_units(units), *extra]
         return self._run("replay_trace.py", system, arguments, folder, timeout_s, good=(0, 1), debug=debug)
 
     def run(
@@ -286,7 +272,7 @@ class Gem5:
         *,
         cpu: str = "o3",
         cores: int = 1,
-        pim: bool = True,
+        units: int | None = None,
         timeout_s: float = 3600,
         extra: Sequence[str] = (),
     ) -> Gem5Run:
@@ -294,22 +280,17 @@ class Gem5:
 
         Args:
             program: the program and its arguments.
-            cpu: one of `CPU_MODELS`.
-            cores: how many; a thread of the program takes one.
-            pim: False for the same machine without PIM units.
+            cpu: one of `CPU_MODELS`, or as `CPU` has it.
+            cores: 1..64; a thread of the program takes one.
+            units: PIM units; default one a slice.
             timeout_s: wall seconds after which gem5 is stopped.
             extra: further arguments of run_program.py.
 
         Raises:
             SailsimError: a bad argument, gem5 stopped before the program's end, or took too long.
         """
-        if cpu not in CPU_MODELS:
-            raise SailsimError(f"cpu is {cpu!r}; allowed are {', '.join(CPU_MODELS)}.")
-        if not 1 <= cores <= 64:
-            raise SailsimError(f"cores is {cores}; allowed are 1..64.")
         require_program(Path(program[0]))
-        arguments = ["--cpu", cpu, "--cores", str(cores), *([] if pim else ["--no-pim"])]
-        arguments += [*extra, "--", *program]
+        arguments = ["--cpu", cpu, "--cores", str(cores), *_units(units), *extra, "--", *program]
         return self._run("run_program.py", system, arguments, folder, timeout_s, good=None)
 
     def _run(
@@ -339,9 +320,9 @@ class Gem5:
         except OSError as error:
             raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
         host_s = time.monotonic() - started
-        output = in_lines(log.read_text(errors="replace"))
-        ticks, dumps, why = last_tick(output), read_dumps(stats), ""
-        if ticks is None or (good is not None and status not in good):
+        output = log.read_text(errors="replace")
+        ends, dumps, why = _GOOD_END.findall(output), read_dumps(stats), ""
+        if not ends or (good is not None and status not in good):
             why = _reason_of(output, status)
         elif not dumps:
             why = "its statistics are not complete"
@@ -349,8 +330,11 @@ class Gem5:
             if shutil.disk_usage(folder).free < _FULL_DISK or "No space left on device" in output:
                 why = "no space left on the disk"
             raise SailsimError(f"gem5 stopped before the end ({why}); its output is in {log}.")
-        assert ticks is not None
-        return Gem5Run(status, output, ticks, host_s, dumps, folder)
+        return Gem5Run(status, output, int(ends[-1]), host_s, dumps, folder)
+
+
+def _units(units: int | None) -> list[str]:
+    return [] if units is None else ["--units", str(units)]
 
 
 def require_program(path: Path) -> None:
@@ -361,13 +345,11 @@ def require_program(path: Path) -> None:
         )
     with path.open("rb") as file:
         head = file.read(20)
-    little, machine = head[5:6] == b"\1", int.from_bytes(head[18:20], "little")
-    if len(head) < 20 or head[:4] != b"\x7fELF":
-        why = "which is no ELF file"
-    elif head[4] != 2 or not little or machine != _EM_AARCH64:
+    machine, why = int.from_bytes(head[18:20], "little"), "which is no ELF file"
+    if len(head) == 20 and head[:4] == b"\x7fELF":
+        if (head[4:6], machine) == (b"\2\1", _EM_AARCH64):  # 64 bits, the lowest byte first
+            return
         why = f"whose ELF machine is {machine} and not {_EM_AARCH64}"
-    else:
-        return
     raise SailsimError(f"program is {path}, {why}; allowed is one for AArch64.")
 
 
@@ -402,19 +384,6 @@ def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log
         # Memory that our script shares with gem5 (preload.py) loses its name only when it is filled.
         with suppress(OSError):
             (_SEGMENTS / f"sailsim-gem5-{gem5.pid}").unlink()
-
-
-def in_lines(output: str) -> str:
-    """What gem5 and the program in it printed, each line of our scripts in a line of its own."""
-    return _OURS.sub("\n", output)
-
-
-def last_tick(output: str) -> int | None:
-    """From the line that our scripts print at the end; None where what was to be run did not end."""
-    for line in reversed(output.splitlines()):
-        if line.startswith(_GOOD_ENDS) and " at " in line:
-            return int(line.split(" at ")[1].split()[0])
-    return None
 
 
 def _reason_of(output: str, status: int) -> str:

@@ -22,7 +22,8 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.sim.gem5.binary import Gem5, Gem5Run, Gem5TimeoutError, machine_json, require_program
-from sailsim.sim.gem5.records import keys_of, run_or_load, stored_keys
+from sailsim.sim.gem5.records import keys_of, run_or_load
+from sailsim.sim.study.folder import Store
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
 from sailsim.workloads.gguf_model import stored_model
@@ -40,7 +41,8 @@ REGIONS = (
 """Of a step, in its order; their cycles add up to the step's."""
 WAITS = ("barrier", "units")
 """What the first thread waited for, inside the regions."""
-CACHES = ("fp16", "int8")
+CACHES = {"16": "fp16", "8": "int8"}
+"""The program's words for bits of keys and values."""
 ADDRESS = 0x6000000000
 """Where gem5-configs/preload.py puts the image."""
 BATCH_MAX = 64
@@ -49,22 +51,8 @@ PROMPT_MAX = 1024
 LOGITS = Path("/proc/self/logits")
 """Where the program writes its logits. `run_program.py` redirects this folder into the run's own. A path of
 another length would move the program's stack, and with it the cycles."""
-_RANGES = {"batch": (1, BATCH_MAX), "steps": (1, 1 << 20), "nbw": (1, 6), "warm": (0, 1 << 10)}
-_SAME_TOKENS = (
-    "system",
-    "model_sha256",
-    "model",
-    "weights",
-    "blocks",
-    "batch",
-    "context",
-    "cache",
-    "warm",
-    "steps",
-    "seed",
-    "prompt_tokens",
-)
-"""Points that agree in these decode the same tokens, whatever multiplies and on however many threads."""
+_MULTIPLY = ("linears", "threads", "nbw", "units")
+"""Fields of a point that say who multiplies: whatever they are, points decode the same tokens."""
 
 Tell = Callable[[str], None]
 Logits = dict[tuple[Any, ...], npt.NDArray[np.float32]]
@@ -94,7 +82,6 @@ class DecodePoint:
     cache: str = "fp16"
     warm: int = 1
     steps: int = 1
-    seed: int = 1
     nbw: int = 4
     units: int = 0
     prompt_tokens: str = ""
@@ -119,7 +106,7 @@ class DecodePoint:
         named: dict[str, Any] = {
             "image": "model.image", "image-at": ADDRESS, "linears": self.linears, "threads": self.threads,
             "batch": self.batch, "context": self.context - self.warm, "prompt": prompt, "steps": self.steps,
-            "cache": self.cache, "seed": self.seed, "nbw": self.nbw,
+            "cache": self.cache, "seed": 1, "nbw": self.nbw,
         }  # fmt: skip
         if self.units:
             named["units"] = self.units
@@ -165,6 +152,9 @@ def decode_points(
     batch: Sequence[int],
     context: Sequence[int],
     system: System,
+    *,
+    units: int = 0,
+    warm: int = 1,
     **fixed: Any,
 ) -> list[DecodePoint]:
     """Every combination, kinds of products innermost: an interruption leaves whole comparisons.
@@ -172,26 +162,19 @@ def decode_points(
     Points of other kinds than `lutmm` have no `units`: they are the same for any number of them.
 
     Raises:
-        SailsimError: a value that the program or the machine does not have, or an empty list.
+        SailsimError: a value that the program or the machine does not have.
     """
-    units = fixed.pop("units", 0)
+    if not linears or not set(linears) <= set(LINEARS):
+        raise SailsimError(f"linears is {','.join(linears)!r}; allowed are {', '.join(LINEARS)}.")
     cores = min(system.cores.count.whole, 64)
-    for name, values in (("linears", linears), ("threads", threads), ("batch", batch), ("context", context)):
-        if not values:
-            raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
-    for kind in linears:
-        _among("linears", kind, LINEARS)
-    _among("cache", fixed.get("cache", "fp16"), CACHES)
-    warm = fixed.get("warm", 1)
-    ranges = {**_RANGES, "threads": (1, cores), "context": (warm, 1 << 20)}
-    given = {"threads": threads, "batch": batch, "context": context}
-    given |= {name: [value] for name, value in fixed.items() if name in _RANGES}
-    for name, values in given.items():
-        least, most = ranges[name]
+    for name, values, least, most in (
+        ("threads", threads, 1, cores),
+        ("batch", batch, 1, BATCH_MAX),
+        ("context", context, warm, 1 << 20),
+    ):
         for value in values:
             if not least <= value <= most:
-                why = ", the steps of --warm among them" if name == "context" and warm else ""
-                raise SailsimError(f"{name} is {value}; allowed are {least}..{most}{why}.")
+                raise SailsimError(f"{name} is {value}; allowed are {least}..{most}.")
     if "lutmm" in linears:
         system.require_pim()
         slices = system.llc.slices.whole
@@ -208,6 +191,7 @@ def decode_points(
             threads=t,
             batch=b,
             context=c,
+            warm=warm,
             units=units if kind == "lutmm" else 0,
             **fixed,
         )
@@ -232,6 +216,7 @@ def run_decodes(
     another `timeout_s` it is run again.
 
     Args:
+        points: of one image, as `decode_points` has them.
         program: the decode program.
         out: folder of the results; images and gem5's own output go into folders below it.
         tell: called with what is under way.
@@ -244,14 +229,13 @@ def run_decodes(
     """
     machine_json(system)  # refuses a machine that gem5 does not have, before an image is made
     require_program(program)
-    for asked in {(point.model, point.weights, point.blocks): point for point in points}.values():
-        _plan(asked, system)  # what no image can hold is refused once, before a folder or a run is begun
-    content, stored = sha256_of(program, "program"), stored_keys(out)
+    _plan(points[0], system)  # what no image can hold is refused once, before a folder or a run is begun
+    file = stored_model(points[0].model)
+    content, stored = sha256_of(program, "program"), Store(out).keys()
     logits: Logits = {}
     rows, failures, before = [], [], 0
     for at, point in enumerate(points):
         tell(f"{at + 1} of {len(points)}: {point.words}")
-        file = stored_model(point.model)
         question = {
             "command": COMMAND,
             "system": machine,
@@ -300,18 +284,17 @@ def _simulated(
     """The columns of a point's run."""
     image = image_for(point, system, out)
     folder = (out / f"{COMMAND}-{Path(point.model).stem}-{name}").resolve()
-    extra = ["--start-with", "atomic", "--preload", str(image.resolve())]
-    extra += ["--units", str(point.units)] if point.units else []
     logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to
     logits.unlink(missing_ok=True)
     done = gem5.run(
         system,
         [str(program), *point.options()],
         folder,
+        cpu="atomic,o3",
         cores=point.threads,
-        pim=point.pim,
+        units=(point.units or None) if point.pim else 0,
         timeout_s=timeout_s,
-        extra=extra,
+        extra=["--preload", str(image.resolve())],
     )
     columns = _measured(done, point, system)
     if point.prompt_tokens:
@@ -326,7 +309,8 @@ def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         if row.get("step_cycles") is None:
             continue
-        first = firsts.setdefault(tuple(row.get(name) for name in _SAME_TOKENS), row)
+        same = [name for name in DecodePoint.__dataclass_fields__ if name not in _MULTIPLY]
+        first = firsts.setdefault(tuple(row.get(name) for name in ("system", "model_sha256", *same)), row)
         for name in ("tokens", "logits"):
             if row[name] != first[name]:
                 sentences.append(
@@ -463,8 +447,3 @@ def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, An
         "program_output": [json.dumps(line) for line in lines],
         "folder": str(done.folder),
     }
-
-
-def _among(field: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise SailsimError(f"{field} is {value!r}; allowed are {', '.join(allowed)}.")

@@ -88,15 +88,3 @@ def run_or_load(
         raise
     (record,) = Store(out).of_key(key)
     return record if whole(record) else evaluate(None)
-
-
-def stored_keys(out: Path) -> set[str]:
-    """Keys of all results that a folder holds."""
-    return Store(out).keys()
-
-
-def records_of(out: Path) -> list[Record]:
-    """What a folder answers, record by record: the columns that have a value; none if it holds nothing."""
-    store = Store(out)
-    rows = store.records() if store.keys() else []
-    return [{name: value for name, value in row.items() if value is not None} for row in rows]

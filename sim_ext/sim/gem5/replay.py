@@ -12,12 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
@@ -33,23 +32,13 @@ from sailsim.sim.tiles import PimUnits
 ORDERS = ("tensor", "step")
 """`tensor`: each tensor waits for the one before. `step`: those of a block that multiply the same vector go
 together, as in a decode step."""
-_TILE = re.compile(r"^(?P<tensor>.+?)(\[\d+\])?$")
-_BLOCK = re.compile(r"^(?P<block>blk\.\d+)\.(?P<kind>\w+?)(\.weight)?$")
-_SAME_INPUT = (
-    (re.compile(r"^attn_[qkv]$"), "attn_q, attn_k, attn_v"),
-    (re.compile(r"^ffn_(gate|up)(_\w+)?$"), "ffn_gate, ffn_up"),
-)
+_SAME_INPUT = {r"attn_[qkv]": "attn_q, attn_k, attn_v", r"ffn_(gate|up)(_\w+)?": "ffn_gate, ffn_up"}
 """Tensors of a block that multiply one vector, and what they are called together."""
 
 
-@dataclass(frozen=True)
-class Phase:
-    """Tiles that go together, one after another in the trace.
-
-    Attributes:
-        name: of the tensors.
-        end: number of tiles up to the last of the phase.
-    """
+class Phase(NamedTuple):
+    """Tiles that go together, one after another in the trace, by the name of their tensors; `end` is the
+    number of tiles up to the last of them."""
 
     name: str
     end: int
@@ -63,32 +52,28 @@ def phases_of(names: Sequence[str], order: str) -> list[Phase]:
         order: one of `ORDERS`.
 
     Raises:
-        SailsimError: an unknown order, or tiles without names.
+        SailsimError: tiles without names.
     """
-    if order not in ORDERS:
-        raise SailsimError(f"order is {order!r}; allowed are {', '.join(ORDERS)}.")
     if not all(names) or not names:
         raise SailsimError(
             f"order is {order}, and the trace has tiles without a name; allowed are traces whose tiles name "
             "their tensors, as `sailsim trace` writes them."
         )
-    phases: list[Phase] = []
-    for name, together in groupby(names, key=lambda tile: _phase_name(tile, order)):
-        before = phases[-1].end if phases else 0
-        phases.append(Phase(name, before + len(list(together))))
-    return phases
+    together = [
+        (name, len(list(tiles))) for name, tiles in groupby(names, lambda name: _tensors(name, order))
+    ]
+    ends = accumulate(count for _, count in together)
+    return [Phase(name, end) for (name, _), end in zip(together, ends, strict=True)]
 
 
-def _phase_name(tile: str, order: str) -> str:
-    match = _TILE.match(tile)
-    tensor = match["tensor"] if match else tile
-    block = _BLOCK.match(tensor)
+def _tensors(tile: str, order: str) -> str:
+    """The tensors that a tile's go with."""
+    tensor = re.sub(r"(?<=.)\[\d+\]$", "", tile)
+    block = re.match(r"(blk\.\d+)\.(\w+?)(\.weight)?$", tensor)
     if order == "tensor" or not block:
         return tensor
-    for pattern, together in _SAME_INPUT:
-        if pattern.match(block["kind"]):
-            return f"{block['block']}.{together}"
-    return f"{block['block']}.{block['kind']}"
+    together = (name for kinds, name in _SAME_INPUT.items() if re.fullmatch(kinds, block[2]))
+    return f"{block[1]}.{next(together, block[2])}"
 
 
 def phase_times(phases: Sequence[Phase], tiles: Sequence[Mapping[str, int]]) -> list[dict[str, Any]]:
@@ -171,7 +156,6 @@ def core_timeline(
     tile: Tile,
     *,
     arrivals: Sequence[int] | None = None,
-    source: str = "fast engine",
 ) -> TileTimeline:
     """A tile of one slice, alone on the machine, as the core's sequencer works it.
 
@@ -180,7 +164,6 @@ def core_timeline(
         tile: the operands.
         arrivals: cycles at which the groups' weights have arrived; default: asked for ahead of need, as many
             lines under way as the unit has MSHRs, each for the latency of DRAM.
-        source: for people.
 
     Raises:
         SailsimError: no PIM units, or the tile does not fit.
@@ -207,7 +190,8 @@ def core_timeline(
         )
     except ValueError as error:
         raise SailsimError(f"tile {tile.name} cannot run: {error}.") from None
-    return TileTimeline(source, tile.name, pim.clock.value, _rows(groups), bool(pim.double_buffer.value))
+    rows = tuple(map(tuple, groups.tolist()))
+    return TileTimeline("fast engine", tile.name, pim.clock.value, rows, bool(pim.double_buffer.value))
 
 
 def gem5_timeline(
@@ -284,25 +268,12 @@ def timelines_of(record: Mapping[str, Any]) -> list[TileTimeline]:
 
 
 def read_groups(path: Path) -> tuple[tuple[int, ...], ...]:
-    """The groups that a unit printed, in order.
-
-    Raises:
-        SailsimError: none is there, or one is missing.
-    """
-    try:
-        text = path.read_text(errors="replace")
-    except OSError as error:
-        raise SailsimError(f"gem5's debug output {path} cannot be read: {error.strerror}.") from None
-    groups = tuple(tuple(int(value) for value in match) for match in _LINE.findall(text))
-    if not groups:
+    """The groups that a unit printed, in order. Raises SailsimError where they are not those of one tile."""
+    groups = tuple(tuple(map(int, match)) for match in _LINE.findall(path.read_text(errors="replace")))
+    last = max((group for _, group, *_ in groups), default=0)
+    if not groups or [row[:2] for row in groups] != [divmod(i, last + 1) for i in range(len(groups))]:
         raise SailsimError(
-            f"gem5's debug output {path} has no groups; build gem5 with this sailsim's module."
+            f"gem5's debug output {path} lacks groups; allowed is one tile from start to end, of a gem5 with "
+            "this sailsim's module."
         )
-    last = max(group for _, group, *_ in groups)
-    if [row[:2] for row in groups] != [(i // (last + 1), i % (last + 1)) for i in range(len(groups))]:
-        raise SailsimError(f"gem5's debug output {path} lacks groups; allowed is one tile from start to end.")
     return groups
-
-
-def _rows(groups: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(int(value) for value in row) for row in groups)

@@ -48,6 +48,8 @@ PHASES = {
     "write_back": "writeBackCycles",
 }
 """Phases of the core's timing and the unit's statistic of each."""
+Row = Mapping[str, Any]
+"""One tile on one substrate, as `compare` has it; times in C-SRAM cycles."""
 UNITS = 48
 """Of a run at most; a tile each, of which so many are under way at a time as are compared together."""
 STREAM_GB_S = 4.0
@@ -72,14 +74,20 @@ WIDTHS: Mapping[str, Sequence[int]] = {
 """Bits of a code that a descriptor can tell, by its name."""
 
 
-class Drawn(NamedTuple):
-    """A tile's code and its shape: K, N, batch, wbits, abits, NBW, group size (0: one block), scaled."""
+class Shape(NamedTuple):
+    """What a tile is, but for its operands; without scales it is one block, of size 0."""
 
-    code: str
-    fields: tuple[int, int, int, int, int, int, int, bool]
+    k: int
+    n: int
+    batch: int
+    wbits: int
+    abits: int
+    nbw: int
+    group_size: int = 0
+    code: str = "twos"
 
 
-def drawn(seed: int, count: int) -> list[Drawn]:
+def drawn(seed: int, count: int) -> list[Shape]:
     """Small tiles of all kinds, drawn at random: K 8..700, N 4..360, batch 1..11, each as likely in every
     octave; half of them with scales."""
     random = np.random.default_rng(seed)
@@ -89,56 +97,31 @@ def drawn(seed: int, count: int) -> list[Drawn]:
         k, n, batch = (int(2 ** random.uniform(*ends)) for ends in octaves)
         code = str(random.choice(list(CODES)))
         widths = (int(random.choice(WIDTHS[code])), int(random.integers(4, 9)), int(random.integers(2, 6)))
-        scaled = bool(random.integers(2))
-        group_size = int(random.integers(16, 129)) if scaled else 0
-        shapes.append(Drawn(code, (k, n, batch, *widths, group_size, scaled)))
+        group_size = int(random.integers(16, 129)) if random.integers(2) else 0
+        shapes.append(Shape(k, n, batch, *widths, group_size, code))
     return shapes
 
 
-def drawn_tiles(shapes: Sequence[Drawn], seed: int) -> list[Tile]:
+def drawn_tiles(shapes: Sequence[Shape], seed: int) -> list[Tile]:
     """Tiles of some shapes with operands of a seed."""
     random = np.random.default_rng(seed)
-    return [random_tile(random, *each.fields, code=each.code) for each in shapes]
+    return [random_tile(random, shape) for shape in shapes]
 
 
-def random_tile(
-    random: np.random.Generator,
-    k: int,
-    n: int,
-    batch: int,
-    wbits: int,
-    abits: int,
-    nbw: int,
-    group_size: int,
-    scaled: bool,
-    *,
-    uniform: bool = False,
-    code: str = "twos",
-) -> Tile:
-    """A tile with normally distributed activations, quantized to their width; ``uniform``: any as often.
-    ``code``: one of `CODES`.
-
-    Of equally often ones the scales are drawn first, and none is below 0.01: recorded statistics of gem5 are
-    of tiles that were drawn so.
-    """
-
-    def draw_scales(lowest: float) -> Scales:
-        blocks = -(-k // group_size)
-        return Scales(
-            random.uniform(lowest, 0.1, (blocks, n)).astype(np.float16),
-            random.uniform(lowest, 0.1, batch).astype(np.float32),
-        )
-
+def random_tile(random: np.random.Generator, shape: Shape) -> Tile:
+    """A tile with normally distributed activations, quantized to their width."""
+    k, n, batch, wbits, abits, nbw, group_size, code = shape
     most = 2 ** (abits - 1) - 1
-    scales = draw_scales(0.01) if scaled and uniform else None
-    if uniform:
-        x = random.integers(-most - 1, most + 1, (batch, k))
-    else:
-        x = np.clip(np.rint(random.normal(0, most / 3, (batch, k))), -most - 1, most)
+    x = np.clip(np.rint(random.normal(0, most / 3, (batch, k))), -most - 1, most)
     weights = CODES[code](wbits)
     codes = random.integers(0, weights.legal_codes, (k, n)).astype(np.uint8)
-    if scaled and not uniform:
-        scales = draw_scales(0.001)
+    scales = None
+    if group_size:
+        blocks = -(-k // group_size)
+        scales = Scales(
+            random.uniform(0.001, 0.1, (blocks, n)).astype(np.float16),
+            random.uniform(0.001, 0.1, batch).astype(np.float32),
+        )
     return Tile(
         x=x.astype(np.int8 if abits <= 8 else np.int16),
         codes=codes,
@@ -148,7 +131,7 @@ def random_tile(
         group_size=group_size,
         scales=scales,
         name=f"{k}x{n} b{batch} w{wbits}a{abits} nbw{nbw}"
-        + (f" g{group_size}" if scaled else "")
+        + (f" g{group_size}" if group_size else "")
         + (f" {code}" if code != "twos" else ""),
     )
 
@@ -211,93 +194,45 @@ class Load:
 ALONE = Load()
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One tile on one substrate; times in C-SRAM cycles. Of tiles that ran at the same time, the slowest."""
-
-    substrate: str
-    load: Load
-    tile: str
-    core_phases: dict[str, int]
-    gem5_phases: dict[str, int]
-    engine_cycles: float
-    gem5_cycles: int
-    correct: bool
-    refreshes: int = 0
-
-    @property
-    def phases_equal(self) -> bool:
-        """Whether every phase takes the same number of cycles."""
-        return self.core_phases == self.gem5_phases
-
-    @property
-    def error(self) -> float:
-        """Of the engine's time, relative to gem5's."""
-        return self.engine_cycles / self.gem5_cycles - 1
-
-    def as_dict(self) -> dict[str, Any]:
-        """Flat, for a table."""
-        return {
-            "substrate": self.substrate,
-            "streams": self.load.streams,
-            "units": self.load.units,
-            "stream_offset": self.load.stream_offset,
-            "tile": self.tile,
-            **{f"core_{phase}": cycles for phase, cycles in self.core_phases.items()},
-            **{f"gem5_{phase}": cycles for phase, cycles in self.gem5_phases.items()},
-            "phases_equal": self.phases_equal,
-            "correct": self.correct,
-            "engine_cycles": round(self.engine_cycles, 1),
-            "gem5_cycles": self.gem5_cycles,
-            "error": round(self.error, 4),
-            "refreshes": self.refreshes,
-        }
+def load_of(row: Row) -> Load:
+    """What a compared tile had beside it."""
+    return Load(row["units"], row["streams"], row["stream_offset"])
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Over comparisons: whether all results and phases agree, and how far end-to-end times differ."""
-
-    tiles: int
-    all_correct: bool
-    all_phases_equal: bool
-    median_error: float
-    worst_error: float
-    worst_tile: str
+def summaries(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Of each load: whether all results and phases agree, and how far end-to-end times differ."""
+    return [
+        {"load": str(load), **summary([row for row in rows if load_of(row) == load])}
+        for load in dict.fromkeys(map(load_of, rows))
+    ]
 
 
-def summarise(comparisons: Sequence[Comparison]) -> Summary:
-    """Median and worst of the absolute end-to-end errors."""
-    worst = max(comparisons, key=lambda c: abs(c.error))
-    return Summary(
-        tiles=len(comparisons),
-        all_correct=all(c.correct for c in comparisons),
-        all_phases_equal=all(c.phases_equal for c in comparisons),
-        median_error=median(abs(c.error) for c in comparisons),
-        worst_error=abs(worst.error),
-        worst_tile=f"{worst.tile} on {worst.substrate}, {worst.load}",
-    )
-
-
-def summaries(comparisons: Sequence[Comparison]) -> list[tuple[Load, Summary]]:
-    """A summary of each load."""
-    loads = dict.fromkeys(each.load for each in comparisons)
-    return [(load, summarise([each for each in comparisons if each.load == load])) for load in loads]
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Whether all results and phases agree; median and worst of the absolute end-to-end errors."""
+    worst = max(rows, key=lambda row: abs(row["error"]))
+    return {
+        "tiles": len(rows),
+        "all_correct": all(row["correct"] for row in rows),
+        "all_phases_equal": all(row["phases_equal"] for row in rows),
+        "median_error": median(abs(row["error"]) for row in rows),
+        "worst_error": abs(worst["error"]),
+        "worst_tile": f"{worst['tile']} on {worst['substrate']}, {load_of(worst)}",
+    }
 
 
 @dataclass(frozen=True)
 class Validation:
     """What is to be compared on a machine: tiles drawn by a seed, or those of a trace.
 
-    A drawn tile runs alone on the machine's substrate, the first third of them alone on every other one,
-    and on `together` units at a time (of one shape, with other numbers) and beside `streams` readers. Tiles
-    of a trace run alone and, in the trace's order, `together` at a time.
+    A drawn tile runs alone on the machine's substrate, the first third of them alone on every other one, and
+    on `units` at a time (of one shape, with other numbers) and beside `streams` readers. Tiles of a trace run
+    alone and, in the trace's order, `units` at a time.
 
     Attributes:
         machine: the system as the user named it.
         system: the same, with PIM units.
         tiles: how many are drawn.
-        together: units that begin together, 1..`UNITS`.
+        units: that begin together, 1..`UNITS`.
     """
 
     machine: str
@@ -305,24 +240,21 @@ class Validation:
     seed: int = 1
     tiles: int = 204
     streams: int = 16
-    together: int = 5
+    units: int = 5
     trace: Path | None = None
 
     def loads(self) -> list[tuple[str, Load]]:
         """Substrates and loads, in the order in which they are compared."""
         own = str(self.system.require_pim().substrate.value)
-        together = (own, Load(self.together))
-        if self.trace is not None:
-            return list(dict.fromkeys([(own, ALONE), together]))
-        beside = [
-            (own, Load(units, self.streams, offset)) for units in (1, self.together) for offset in OFFSETS
-        ]
-        alone = [(substrate, ALONE) for substrate in (own, *substrate_names())]
-        return list(dict.fromkeys([*alone, *beside, together]))
+        loads = [(own, ALONE)]
+        if self.trace is None:
+            loads += [(substrate, ALONE) for substrate in substrate_names()]
+            loads += [(own, Load(each, self.streams, at)) for each in (1, self.units) for at in OFFSETS]
+        return list(dict.fromkeys([*loads, (own, Load(self.units))]))
 
     def run(
         self, gem5: Gem5, out: Path, timeout_s: float = 1800, tell: Callable[[str], None] = lambda text: None
-    ) -> list[Comparison]:
+    ) -> list[Row]:
         """All comparisons, from the folder where it holds them.
 
         Args:
@@ -334,39 +266,37 @@ class Validation:
         Raises:
             SailsimError: no PIM units, gem5 did not get to the end, or a tile was refused by it.
         """
-        comparisons: list[Comparison] = []
-        for substrate, load in self.loads():
+        rows: list[Row] = []
+        for at, (substrate, load) in enumerate(self.loads()):
             tell(f"tiles on {substrate}, {load}")
-            comparisons += self._compared(gem5, substrate, load, out, timeout_s)
-        return comparisons
-
-    def _compared(
-        self, gem5: Gem5, substrate: str, load: Load, out: Path, timeout_s: float
-    ) -> list[Comparison]:
-        """Those of a substrate and a load; a third of the draw where these are not the first."""
-        count = self.tiles if (substrate, load) == self.loads()[0] else -(-self.tiles // 3)
-        tiles = (
-            {"trace": sha256_of(self.trace, "trace")} if self.trace else {"seed": self.seed, "tiles": count}
-        )
-        point = {"command": COMMAND, "system": self.machine, "substrate": substrate, **tiles, **asdict(load)}
-        system = on_substrate(self.system, substrate, "sailsim gem5 validate")
-
-        def simulate() -> dict[str, Any]:
-            row = 0
+            system = on_substrate(self.system, substrate, "sailsim gem5 validate")
+            count = -(-self.tiles // 3) if at else self.tiles
+            tiles: Row = {"seed": self.seed, "tiles": count}
             if self.trace:
-                groups, row = traced_groups(system, load.units, read_trace(self.trace))
-            else:
-                groups = drawn_groups(system, load.units, self.seed, count)
-            compared = compare(gem5, system, out / COMMAND, groups, load, timeout_s, row)
-            return {"comparisons": [json.dumps(asdict(each)) for each in compared]}
+                tiles = {"trace": sha256_of(self.trace, "trace")}
+            point = {
+                "command": COMMAND,
+                "system": self.machine,
+                "substrate": substrate,
+                **tiles,
+                **asdict(load),
+            }
 
-        return comparisons_of(run_or_load(out, point, self.system, gem5, simulate))
+            def simulate(system: System = system, load: Load = load, count: int = count) -> Row:
+                if self.trace:
+                    groups, row = traced_groups(system, load.units, read_trace(self.trace))
+                else:
+                    groups, row = drawn_groups(system, load.units, self.seed, count), 0
+                compared = compare(gem5, system, out / COMMAND, groups, load, timeout_s, row)
+                return {"comparisons": [json.dumps(each) for each in compared]}
+
+            rows += rows_of(run_or_load(out, point, self.system, gem5, simulate))
+        return rows
 
 
-def comparisons_of(record: Mapping[str, Any]) -> list[Comparison]:
-    """What a stored record of a validation holds."""
-    rows = [json.loads(text) for text in record["comparisons"]]
-    return [Comparison(**row | {"load": Load(**row["load"])}) for row in rows]
+def rows_of(record: Row) -> list[Row]:
+    """The comparisons of a stored record."""
+    return [json.loads(text) for text in record["comparisons"]]
 
 
 def drawn_groups(system: System, units: int, seed: int, count: int) -> list[list[Tile]]:
@@ -403,7 +333,7 @@ def compare(
     load: Load = ALONE,
     timeout_s: float = 1800,
     row: int = 0,
-) -> list[Comparison]:
+) -> list[Row]:
     """Groups of tiles that begin together, each tile on a unit of its own; the next when all have ended.
 
     Args:
@@ -415,65 +345,66 @@ def compare(
         timeout_s: of one run of gem5.
         row: where the tiles' weights lie, as `write_trace` takes it.
 
+    Returns:
+        A row a group, of its slowest tile: `substrate`, `units`, `streams`, `stream_offset`, `tile`, the
+        cycles of each of `PHASES` as ``core_build`` and ``gem5_build``, `phases_equal`, `correct`,
+        `engine_cycles`, `gem5_cycles`, `error` of the engine's relative to gem5's, and `refreshes`.
+
     Raises:
-        SailsimError: no PIM units, a number of units that is not allowed, gem5 did not get to the end, or a
-            tile was refused by it.
+        SailsimError: no PIM units, gem5 did not get to the end, or a tile was refused by it.
     """
-    if not 1 <= load.units <= UNITS:
-        raise SailsimError(f"units is {load.units}; allowed: 1..{UNITS}.")
-    substrate = load_substrate(
-        str(system.require_pim().substrate.value)
-    ).name  # a word; what is named may be a path
+    # A word; what is named may be a path.
+    substrate = load_substrate(str(system.require_pim().substrate.value)).name
+    compared: list[Row] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        comparisons: list[Comparison] = []
         at_once = UNITS // load.units
         for first in range(0, len(groups), at_once):
             part = groups[first : first + at_once]
             name = f"{substrate}-{load.units}-{load.streams}-{load.stream_offset}-{first}"
-            write_trace(folder / f"{name}.trace", [tile for group in part for tile in group], row=row)
+            trace = folder / f"{name}.trace"
+            write_trace(trace, [tile for group in part for tile in group], row=row)
             words = ["--phase-ends", ",".join(map(str, itertools.accumulate(map(len, part))))]
-            words += ["--stream", str(load.streams), "--stream-gb-s", str(STREAM_GB_S)]
-            words += ["--stream-offset", str(load.stream_offset)]
-            run = gem5.replay(
-                system,
-                folder / f"{name}.trace",
-                folder / name,
-                units=sum(map(len, part)),
-                timeout_s=timeout_s,
-                extra=words,
-            )
-            (folder / f"{name}.trace").unlink()  # as large as the weights, and made again in a moment
-            rows = enumerate(run.tiles())
+            words += ["--streams", f"{load.streams}:{STREAM_GB_S}:in-step:{load.stream_offset}"]
+            units = sum(map(len, part))
+            run = gem5.replay(system, trace, folder / name, units=units, timeout_s=timeout_s, extra=words)
+            trace.unlink()  # as large as the weights, and made again in a moment
+            told = enumerate(run.tiles())
             for group in part:
-                compared = [_compared(system, tile, run, *next(rows), load) for tile in group]
-                comparisons.append(_slowest(compared))
+                compared.append(_slowest([_compared(system, tile, run, *next(told), load) for tile in group]))
     except OSError as error:
         raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
-    return comparisons
+    return compared
 
 
 def _compared(
-    system: System, tile: Tile, run: Gem5Run, unit: int, row: Mapping[str, int], load: Load
-) -> Comparison:
-    """One tile of a run, by its unit and its row."""
-    substrate = str(system.require_pim().substrate.value)
-    if row["status"] != 1:
-        raise SailsimError(f"tile {tile.name} on {substrate} was refused with status {row['status']}.")
+    system: System, tile: Tile, run: Gem5Run, unit: int, told: Mapping[str, int], load: Load
+) -> Row:
+    """One tile of a run, by its unit and what gem5 told of it."""
+    pim = system.require_pim()
+    if told["status"] != 1:
+        raise SailsimError(
+            f"tile {tile.name} on {pim.substrate.value} was refused with status {told['status']}."
+        )
     engine_s, timing = engine_seconds(system, tile, load)
+    core = {f"core_{phase}": int(getattr(timing, phase)) for phase in PHASES}
+    simulated = {f"gem5_{phase}": int(run.unit_stat(unit, name)) for phase, name in PHASES.items()}
     # gem5's ranks all start a refresh every tREFI.
-    first, last = (row[name] // (system.memory.timing.trefi.si * 1e12) for name in ("rung_ps", "answered_ps"))
-    return Comparison(
-        substrate=substrate,
-        load=load,
-        tile=tile.name,
-        core_phases={phase: int(getattr(timing, phase)) for phase in PHASES},
-        gem5_phases={phase: int(run.unit_stat(unit, name)) for phase, name in PHASES.items()},
-        engine_cycles=engine_s * system.require_pim().clock.si,
-        gem5_cycles=row["cycles"],
-        correct=bool(row["good"]),
-        refreshes=int(last - first),
+    first, last = (
+        told[name] // (system.memory.timing.trefi.si * 1e12) for name in ("rung_ps", "answered_ps")
     )
+    return {
+        "substrate": str(pim.substrate.value),
+        **asdict(load),
+        "tile": tile.name,
+        **core,
+        **simulated,
+        "phases_equal": [*core.values()] == [*simulated.values()],
+        "correct": bool(told["good"]),
+        "engine_cycles": engine_s * pim.clock.si,
+        "gem5_cycles": told["cycles"],
+        "refreshes": int(last - first),
+    }
 
 
 def engine_seconds(system: System, tile: Tile, load: Load) -> tuple[float, _core.TileTiming]:
@@ -487,13 +418,14 @@ def engine_seconds(system: System, tile: Tile, load: Load) -> tuple[float, _core
     return seconds - timed.edges.descriptor - timed.edges.record, timed.timing
 
 
-def _slowest(compared: Sequence[Comparison]) -> Comparison:
+def _slowest(compared: Sequence[Row]) -> Row:
     """Tiles that ran at the same time as one: the slowest in gem5 and in the engine, unless phases differ."""
-    shown = next(
-        (each for each in compared if not each.phases_equal), max(compared, key=lambda each: each.gem5_cycles)
-    )
-    return replace(
-        shown,
-        engine_cycles=max(each.engine_cycles for each in compared),
-        correct=all(each.correct for each in compared),
-    )
+    differing = [row for row in compared if not row["phases_equal"]]
+    shown = (differing or sorted(compared, key=lambda row: -row["gem5_cycles"]))[0]
+    engine = max(row["engine_cycles"] for row in compared)
+    return {
+        **shown,
+        "correct": all(row["correct"] for row in compared),
+        "engine_cycles": engine,
+        "error": engine / shown["gem5_cycles"] - 1,
+    }

@@ -11,7 +11,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.binary import VARIABLE, Gem5, in_lines, last_tick, read_dumps
+from sailsim.sim.gem5.binary import VARIABLE, Gem5, read_dumps
 from sailsim.sim.gem5.replay import (
     ORDERS,
     Phase,
@@ -75,10 +75,8 @@ def test_what_a_unit_prints_is_read_back(system, tile, tmp_path):
     with pytest.raises(SailsimError, match="lacks groups"):
         read_groups(path)
     path.write_text("")
-    with pytest.raises(SailsimError, match="has no groups"):
+    with pytest.raises(SailsimError, match="lacks groups"):
         read_groups(path)
-    with pytest.raises(SailsimError, match="cannot be read"):
-        read_groups(tmp_path / "absent")
 
 
 @pytest.mark.gem5
@@ -123,7 +121,6 @@ def test_every_tile_is_in_one_phase(names, order):
     [
         (["a", ""], "step", "order is step, and the trace has tiles without a name; allowed are traces"),
         ([], "tensor", "order is tensor, and the trace has tiles without a name"),
-        (["a"], "random", "order is 'random'; allowed are tensor, step"),
     ],
 )
 def test_what_cannot_be_ordered(names, order, says):
@@ -132,16 +129,6 @@ def test_what_cannot_be_ordered(names, order, says):
 
 
 # --- What is read out of gem5's output and statistics ---
-
-END = "sailsim-gem5: exiting with last active thread context at 42 ps, exit status 0"
-
-
-@pytest.mark.parametrize(
-    "line", [END, "measured part begins after 1.50 s of processor time", "checkpoint at 5 ps in a"]
-)
-def test_a_line_of_ours_behind_one_that_did_not_end_is_a_line_of_its_own(line):
-    assert in_lines(f"7{line}\nx\n{line}\n") == f"7\n{line}\nx\n{line}\n"
-    assert last_tick(in_lines(f"4242{END}\n")) == 42
 
 
 def test_dumps_of_statistics(tmp_path):

@@ -4,6 +4,7 @@ import ast
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import configs_path, machine_json
 from sailsim.sim.gem5.decode import ADDRESS
 
-SCRIPTS = ("core", "hierarchy", "machine", "bare_metal")
+SCRIPTS = ("core", "hierarchy", "machine")
 
 
 @pytest.fixture
@@ -43,21 +44,18 @@ def built_by(
     script: Callable[[str], Any], spec: dict[str, Any], units: int | None
 ) -> list[Callable[[], Any]]:
     """The ways to a machine with so many units."""
-    options = SimpleNamespace(model="atomic", memory="1MiB", program="program", units=units)
-    return [
-        lambda: script("machine").build(spec, cpu="atomic", units=units),
-        lambda: script("bare_metal").build(spec, options),
-    ]
+    build = script("machine").build
+    return [partial(build, spec, cpu="atomic", units=units, bare=bare) for bare in (False, True)]
 
 
-@pytest.mark.parametrize("units", [0, -1, 65])
+@pytest.mark.parametrize("units", [-1, 65])
 def test_a_number_of_units_that_cannot_be_is_refused(script, spec, units):
     for build in built_by(script, spec, units):
-        with pytest.raises(ValueError, match=rf"^units is {units}; allowed: 1\.\.64$"):
+        with pytest.raises(ValueError, match=rf"^units is {units}; allowed: 0\.\.64$"):
             build()
 
 
-@pytest.mark.parametrize(("units", "count"), [(None, 32), (1, 1), (64, 64)])
+@pytest.mark.parametrize(("units", "count"), [(None, 32), (0, 0), (1, 1), (64, 64)])
 def test_units_are_as_many_as_asked_for_or_one_a_slice(script, spec, units, count):
     for build in built_by(script, spec, units):
         unit = script("m5.objects").SailPimUnit
@@ -76,7 +74,7 @@ def test_dram_is_the_system_files(script, tmp_path, machine, channels, burst, be
     spec = script("hierarchy").load(tmp_path / "machine.json")
     made = script("m5.objects").MemCtrl
     made.reset_mock()
-    script("machine").build(spec, cpu=None, pim=False)
+    script("machine").build(spec, units=0)
     assert len(made.call_args_list) == channels
     parts = channels // 8
     found = script("machine").dram_parameters(spec["memory"], 64, parts)
@@ -90,7 +88,7 @@ def test_dram_is_the_system_files(script, tmp_path, machine, channels, burst, be
 def test_channels_that_cannot_take_turns_are_refused(script, spec):
     spec["memory"]["channels"] = 12
     with pytest.raises(ValueError, match="over 12 slices or channels; gem5 allows a power of two"):
-        script("machine").build(spec, cpu=None)
+        script("machine").build(spec)
 
 
 # --- Numbers that gem5's scripts and its module each have to say themselves are the same ---
@@ -109,14 +107,8 @@ def constants(path: str) -> dict[str, int]:
     return found
 
 
-def test_the_scripts_map_the_doorbells_where_the_decoder_rings_them():
+def test_the_scripts_say_the_same_as_the_module_and_the_programs():
     scripts = constants("gem5-configs/hierarchy.py")
     assert scripts["DOORBELL_VIRTUAL"] == constants("sim_ext/gem5/SailCPU.py")["doorbell"]
-
-
-def test_the_scripts_allow_as_many_units_as_the_instruction_can_name():
-    assert constants("gem5-configs/hierarchy.py")["UNITS_MAX"] == UNITS_MAX
-
-
-def test_the_scripts_put_an_image_where_the_program_is_told():
+    assert scripts["UNITS_MAX"] == UNITS_MAX
     assert constants("gem5-configs/preload.py")["ADDRESS"] == ADDRESS
