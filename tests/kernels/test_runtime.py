@@ -101,10 +101,10 @@ inline pim::SliceConfig emulated_unit()
 } // namespace sailsim::kernels
 """
 MAIN = """
-#include "lutmm/unit.hh"
+#include "lutmm_runtime.h"
 int main()
 {
-    sailsim::kernels::install_emulator();
+    lutmm_install_emulator();
 }
 """
 

@@ -114,6 +114,17 @@ class Region
     bool in_gem5_;
 };
 
+// Runs one measured pass; its nanoseconds, at least 1.
+template <class Pass>
+std::uint64_t measured(bool in_gem5, Pass &&pass)
+{
+    const Region region(in_gem5);
+    const std::uint64_t start = now_ns();
+    pass();
+    const std::uint64_t elapsed = now_ns() - start;
+    return elapsed > 0 ? elapsed : 1;
+}
+
 } // namespace sailsim::kernels
 
 #endif
