@@ -1,6 +1,5 @@
 """A real model decodes: SmolLM2 under emulation, by all three kinds of products, against the NumPy path."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from sailsim.workloads.image import plan_image, read_image
 from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.tokenizer import Tokenizer
 
-pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
+from .conftest import Report
 
-Report = Callable[..., list[dict[str, Any]]]
+pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 
 STEPS = 17
 WELL_ROUNDED = 0.505

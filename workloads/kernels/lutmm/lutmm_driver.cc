@@ -160,8 +160,6 @@ int main(int argc, char **argv)
     const std::string memory = options.text("memory", "", "write the image to this file, with its results");
     const bool in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
-    if (path.empty())
-        fail("--trace is missing; see --help");
 
     lutmm_install_emulator();
     Trace trace(path);

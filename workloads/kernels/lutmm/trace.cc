@@ -78,6 +78,8 @@ void check(const std::string &path, const FileHeader &header)
 
 Trace::Trace(const std::string &path) : path_(path)
 {
+    if (path.empty())
+        fail("--trace is missing; see --help");
     std::FILE *file = std::fopen(path.c_str(), "rb");
     if (file == nullptr)
         fail("trace %s cannot be opened", path.c_str());
