@@ -10,25 +10,8 @@ from .conftest import Run
 
 pytestmark = pytest.mark.aarch64
 
-PROGRAMS = [
-    "bandwidth",
-    "decode",
-    "lutmm_abandon",
-    "lutmm_driver",
-    "lutmm_process",
-    "neon_gemv",
-    "pointer_chase",
-    "quantize_check",
-]
 MAKEFILE = Path(__file__).resolve().parents[2] / "workloads" / "kernels" / "Makefile"
-
-
-def test_the_list_is_complete(programs: Path) -> None:
-    made = re.search(r"^PROGRAMS := (.*)$", MAKEFILE.read_text("utf-8"), re.MULTILINE)
-    assert made is not None
-    assert sorted(made[1].split()) == PROGRAMS
-    # What an older checkout has built may still lie beside them.
-    assert set(PROGRAMS) <= {path.name for path in programs.iterdir()}
+PROGRAMS = MAKEFILE.read_text("utf-8").partition("\nPROGRAMS := ")[2].partition("\n")[0].split()
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
