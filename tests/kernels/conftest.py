@@ -9,17 +9,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+
+from sailsim.lut_gemv.trace import write_trace
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = platform.machine() == "aarch64"
 COMPILER = "g++" if NATIVE else "aarch64-linux-gnu-g++"
 
-Record = dict[str, Any]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-Report = Callable[..., list[Record]]
+Report = Callable[..., list[dict[str, Any]]]
+Refused = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +67,31 @@ def run(programs: Path) -> Run:
 def report(run: Run) -> Report:
     """Runs a program that must succeed and returns the objects it prints."""
 
-    def report_of(name: str, *arguments: object) -> list[Record]:
+    def report_of(name: str, *arguments: object) -> list[dict[str, Any]]:
         result = run(name, *arguments)
         assert result.returncode == 0, (result.stdout, result.stderr)
         return [json.loads(line) for line in result.stdout.splitlines()]
 
     return report_of
+
+
+@pytest.fixture(scope="session")
+def refused(run: Run) -> Refused:
+    """Runs a program that must refuse its input; returns the one sentence."""
+
+    def sentence_of(name: str | Path, *arguments: object) -> str:
+        result = run(name, *arguments)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1
+        return result.stderr.removeprefix("error: ").rstrip("\n")
+
+    return sentence_of
+
+
+@pytest.fixture(scope="session")
+def cases(oracles: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shared cases as a trace."""
+    path = tmp_path_factory.mktemp("cases") / "cases.trace"
+    write_trace(path, (oracle.tile for oracle in oracles.load_oracles()))
+    return path

@@ -1,7 +1,6 @@
 """The decode program on tiny models: three kinds of products, threads, batches and caches against NumPy."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from sailsim.sim.gem5.decode import DecodePoint, against_model
 from sailsim.workloads.image import Image, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 
-pytestmark = pytest.mark.aarch64
+from .conftest import Refused, Report, Run
 
-Run = Callable[..., Any]
-Report = Callable[..., list[dict[str, Any]]]
+pytestmark = pytest.mark.aarch64
 
 NO_SHRINKING = (Phase.explicit, Phase.generate)
 """A model takes seconds; which of several failed is seen as well."""
@@ -47,12 +45,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_image(tmp_path_factory.mktemp("image") / "tiny.image", "4g32")
 
 
-def prompts(rng: np.random.Generator, batch: int, positions: int, vocab: int) -> np.ndarray:
-    """Tokens (positions, batch)."""
-    return rng.integers(0, vocab, (positions, batch))
-
-
 def as_option(tokens: np.ndarray) -> str:
+    """Tokens (positions, batch)."""
     return ";".join(",".join(map(str, row)) for row in tokens.T)
 
 
@@ -62,11 +56,16 @@ def decoded(record: dict[str, Any]) -> list[list[int]]:
     return [list(step) for step in zip(*rows, strict=True)]
 
 
-def check_against_numpy(
-    image: Path, record: dict[str, Any], prompt: np.ndarray, operands: bytes, logits: np.ndarray
-) -> None:
-    """Each integer is what NumPy's number rounds to, and logits and tokens follow from them exactly."""
+def checked_against_numpy(
+    report: Report, image: Path, prompt: np.ndarray, steps: int, options: tuple[object, ...], folder: Path
+) -> dict[str, Any]:
+    """The report of a decode of which each integer is what NumPy's number rounds to; logits and tokens follow
+    from them exactly."""
+    written = ("--logits", folder / "logits", "--operands", folder / "operands")
+    (record,) = report("decode", *options, *written)
     opened, batch = Image(image), record["batch"]
+    logits = np.fromfile(folder / "logits", np.float32).reshape(steps, batch, -1)
+    operands = (folder / "operands").read_bytes()
     decoder = ImageDecoder(opened, batch, record["cache"], record["context"], followed=operands)
     for tokens in prompt[:-1]:
         decoder.step(tokens)
@@ -77,6 +76,7 @@ def check_against_numpy(
         assert chosen == expected.argmax(axis=1).tolist()
         tokens = chosen
     assert decoder.off < WELL_ROUNDED
+    return record
 
 
 @pytest.mark.slow
@@ -101,14 +101,11 @@ def test_random_models_decode_as_numpy_says(report: Report, tmp_path: Path, data
     )
     vocab = Image(path).dimensions.vocab
     batch, context = data.draw(st.integers(1, 8)), data.draw(st.sampled_from([0, 1, 31, 32, 70]))
-    prompt = prompts(np.random.default_rng(1), batch, data.draw(st.integers(1, 3)), vocab)
+    prompt = np.random.default_rng(1).integers(0, vocab, (data.draw(st.integers(1, 3)), batch))
     steps, cache = data.draw(st.integers(1, 3)), data.draw(st.sampled_from(["fp16", "int8"]))
     options = ("--image", path, "--batch", batch, "--context", context, "--cache", cache, "--steps", steps)
     options += ("--prompt", as_option(prompt))
-    written = ("--logits", tmp_path / "logits", "--operands", tmp_path / "operands")
-    (record,) = report("decode", *options, *written)
-    logits = np.fromfile(tmp_path / "logits", np.float32).reshape(steps, batch, vocab)
-    check_against_numpy(path, record, prompt, (tmp_path / "operands").read_bytes(), logits)
+    record = checked_against_numpy(report, path, prompt, steps, options, tmp_path)
     for kind in ("neon", "lut", "lutmm"):
         threads = data.draw(st.integers(1, 8))
         (other,) = report("decode", *options, "--linears", kind, "--threads", threads)
@@ -122,10 +119,7 @@ def test_formats_of_files(report: Report, tmp_path: Path, weights: str) -> None:
     path = write_image(tmp_path / "image", weights, d_model=256, d_ffn=256, n_layers=1)
     prompt = np.array([[3, 5, 60]])
     options = ("--image", path, "--batch", 3, "--context", 40, "--prompt", as_option(prompt))
-    written = ("--logits", tmp_path / "logits", "--operands", tmp_path / "operands")
-    (record,) = report("decode", *options, *written)
-    logits = np.fromfile(tmp_path / "logits", np.float32).reshape(1, 3, 70)
-    check_against_numpy(path, record, prompt, (tmp_path / "operands").read_bytes(), logits)
+    record = checked_against_numpy(report, path, prompt, 1, options, tmp_path)
     for kind in ("lut", "lutmm"):
         (other,) = report("decode", *options, "--linears", kind, "--threads", 2)
         assert other["logits"] == record["logits"], kind
@@ -139,6 +133,9 @@ def test_one_step_of_all_kinds(report: Report, image: Path) -> None:
         regions = sum(record[f"{region}_cycles"] for region in REGIONS)
         assert regions == pytest.approx(record["step_cycles"], abs=len(REGIONS))
         assert record["emulated"] == (0 if kind != "lutmm" else 3 * (7 * 2 + 1))
+    # Fewer units than slices.
+    fewer = ("--units", 2, "--nbw", 3, "--context", 40, "--batch", 2)
+    checksums.add(report("decode", "--image", image, "--linears", "lutmm", *fewer)[0]["logits"])
     assert len(checksums) == 1
 
 
@@ -185,12 +182,6 @@ def test_a_line_for_each_thread(report: Report, image: Path) -> None:
     assert record["threads"] == 3
 
 
-def test_fewer_units_than_slices(report: Report, image: Path) -> None:
-    (record,) = report("decode", "--image", image, "--linears", "lutmm", "--units", 2, "--nbw", 3)
-    (plain,) = report("decode", "--image", image)
-    assert record["logits"] == plain["logits"]
-
-
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -212,15 +203,17 @@ def test_fewer_units_than_slices(report: Report, image: Path) -> None:
         ),
         (("--image", "{image}", "--logits", "/none/x"), "--logits /none/x cannot be written"),
         (("--image", "{image}", "--operands", "/none/x"), "--operands /none/x cannot be written"),
+        (
+            ("--image", "any", "--image-at", "4096"),
+            "--image-at is 0x1000; allowed without --m5 is 0: only a simulator puts images into memory",
+        ),
         (("--image", "/none"), "image /none cannot be opened; allowed is a file"),
-        (("--image", "/"), "image / cannot be opened; allowed is a file"),
     ],
 )
 def test_bad_options_end_in_one_sentence(
-    run: Run, image: Path, options: tuple[str, ...], sentence: str
+    refused: Refused, image: Path, options: tuple[str, ...], sentence: str
 ) -> None:
-    result = run("decode", *(option.format(image=image) for option in options))
-    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: {sentence}\n")
+    assert refused("decode", *(option.format(image=image) for option in options)) == sentence
 
 
 def test_an_image_without_tiles(run: Run, tmp_path: Path, image: Path) -> None:

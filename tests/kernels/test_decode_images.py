@@ -1,9 +1,7 @@
 """Damaged images: the decode program ends in one sentence and status 2, whatever is wrong."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -14,10 +12,9 @@ from hypothesis import strategies as st
 from sailsim.workloads.image import Image
 
 from ..workloads.conftest import changed_image, sealed_image, small_image
+from .conftest import Refused, Run
 
 pytestmark = pytest.mark.aarch64
-
-Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -26,39 +23,22 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return small_image(tmp_path_factory.mktemp("image"), "q4_1", d_ffn=64, tied=True)
 
 
-def refused(run: Run, data: bytes, path: Path) -> str:
-    """The sentence with which the program refuses bytes."""
-    path.write_bytes(data)
-    result = run("decode", "--image", path)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.count("\n") == 1
-    return str(result.stderr)
-
-
 HEADS = [
-    ("n_layers", b"\x00", "n_layers is 0; allowed is 1..65536"),
     ("n_layers", b"\xff\xff\xff\xff", "n_layers is 4294967295; allowed is 1..65536"),
     ("n_layers", b"\xff\xff", "is cut short: the tensor matrices has"),
     ("d_model", b"\xff\xff\xff\xff", "d_model is 4294967295; allowed is 1..16777216"),
     ("n_heads", b"\xff\xff\xff", "n_heads * head_dim is 268435440; allowed is 2..16777216"),
-    ("n_kv_heads", b"\x00", "n_kv_heads is 0; allowed is 1..2"),
     ("n_kv_heads", b"\x03", "n_kv_heads is 3; allowed is 1..2"),
     ("head_dim", b"\x11", "head_dim modulo 2 is 1; allowed is 0"),
-    ("head_dim", b"\x00\x10", "head_dim is 4096; allowed is 2..512"),
-    ("vocab", b"\x00", "vocab is 0; allowed is 1..16777216"),
     ("vocab", b"\xff\xff\xff", "is cut short: rows of head of block 1 has"),
     ("slices", b"\x41", "slices is 65; allowed is 1..64"),
-    ("max_batch", b"\x01", "max_batch is 1; allowed is 64"),
     ("tied", b"\x02", "tied is 2; allowed is 0..1"),
     ("norm_eps", b"\x00\x00\xc0\x7f", "norm_eps or rope_base is nan; allowed is a positive number"),
-    ("rope_base", b"\x00\x00\x80\xff", "norm_eps or rope_base is -inf; allowed is a positive number"),
     ("norms_crc", b"\x00\x00\x00\x00", "the checksum of the norms is 0x00000000; allowed is 0x"),
 ]
 MATRICES = [
-    ("wbits", b"\x00", "wbits of attn_q of block 0 is 0; allowed is 1..8"),
     ("wbits", b"\x09", "wbits of attn_q of block 0 is 9; allowed is 1..8"),
     ("code", b"\x08", "code of attn_q of block 0 is 8; allowed is 0"),
-    ("minimum", b"\x02", "minimum of attn_q of block 0 is 2; allowed is 0..1"),
     ("group_size", b"\x07", "group_size modulo 16 of attn_q of block 0 is 7; allowed is 0"),
     ("group_size", b"\x00\x00\x01", "group_size of attn_q of block 0 is 65536; allowed is 0..65535"),
     ("zero_point", b"\x00\x01", "zero_point of attn_q of block 0 is 256; allowed is 0..255"),
@@ -75,9 +55,10 @@ MATRICES = [
     [("image", *case) for case in HEADS] + [("matrices", *case) for case in MATRICES],
 )
 def test_a_damaged_number_ends_in_one_sentence(
-    run: Run, good: bytes, tmp_path: Path, tensor: str, field: str, value: bytes, words: str
+    refused: Refused, good: bytes, tmp_path: Path, tensor: str, field: str, value: bytes, words: str
 ) -> None:
-    assert words in refused(run, changed_image(good, tensor, field, value), tmp_path / "damaged")
+    (tmp_path / "damaged").write_bytes(changed_image(good, tensor, field, value))
+    assert words in refused("decode", "--image", tmp_path / "damaged")
 
 
 @pytest.mark.parametrize(
@@ -91,22 +72,26 @@ def test_a_damaged_number_ends_in_one_sentence(
     ],
 )
 def test_a_damaged_header_ends_in_one_sentence(
-    run: Run, good: bytes, tmp_path: Path, at: int, value: bytes, words: str
+    refused: Refused, good: bytes, tmp_path: Path, at: int, value: bytes, words: str
 ) -> None:
     data = bytearray(good)
     data[at : at + len(value)] = value
-    assert words in refused(run, bytes(data), tmp_path / "damaged")
+    (tmp_path / "damaged").write_bytes(data)
+    assert words in refused("decode", "--image", tmp_path / "damaged")
 
 
 @pytest.mark.parametrize("length", [0, 7, 30, 100, 5000, -1])
-def test_an_image_that_is_cut_short(run: Run, good: bytes, tmp_path: Path, length: int) -> None:
-    sentence = refused(run, good[:length], tmp_path / "short")
+def test_an_image_that_is_cut_short(refused: Refused, good: bytes, tmp_path: Path, length: int) -> None:
+    (tmp_path / "short").write_bytes(good[:length])
+    sentence = refused("decode", "--image", tmp_path / "short")
     assert "is cut short" in sentence or "is no image" in sentence
 
 
 @pytest.mark.parametrize("layout", ["rows", "lut", "tiles"])
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_a_scale_that_is_no_number(run: Run, good: bytes, tmp_path: Path, layout: str, number: float) -> None:
+def test_a_scale_that_is_no_number(
+    refused: Refused, good: bytes, tmp_path: Path, layout: str, number: float
+) -> None:
     """Also where all checksums fit."""
     path = tmp_path / "image"
     path.write_bytes(good)
@@ -118,9 +103,9 @@ def test_a_scale_that_is_no_number(run: Run, good: bytes, tmp_path: Path, layout
     data = bytearray(good)
     data[at : at + 2] = np.float16(number).tobytes()
     matrix = data[tensors[f"{name}.rows"].offset : tensors["blk.0.attn_output.rows"].offset]
-    sealed = changed_image(bytes(data), "matrices", "crc", crc32(matrix).to_bytes(4, "little"), 2)
-    sentence = f"error: image {path}: a scale of matrix 2 is no number; allowed are finite ones\n"
-    assert refused(run, sealed, path) == sentence
+    path.write_bytes(changed_image(bytes(data), "matrices", "crc", crc32(matrix).to_bytes(4, "little"), 2))
+    sentence = f"image {path}: a scale of matrix 2 is no number; allowed are finite ones"
+    assert refused("decode", "--image", path) == sentence
 
 
 @pytest.mark.slow
@@ -153,11 +138,3 @@ def test_random_damage_never_crashes(run: Run, good: bytes, tmp_path: Path, data
         assert result.stdout == ""
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1
-
-
-def test_only_a_simulator_puts_images_into_memory(run: Run) -> None:
-    done = run("decode", "--image", "any", "--image-at", 4096)
-    assert done.returncode == 2
-    assert done.stderr == (
-        "error: --image-at is 0x1000; allowed without --m5 is 0: only a simulator puts images into memory\n"
-    )

@@ -1,6 +1,5 @@
 """A real model decodes: SmolLM2 under emulation, by all three kinds of products, against the NumPy path."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,15 @@ import pytest
 from sailsim.sim.gem5.decode import DecodePoint, against_model
 from sailsim.workloads.decoder import forward
 from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.image import Image, plan_image
-from sailsim.workloads.image_decode import ImageDecoder
+from sailsim.workloads.image import plan_image
 from sailsim.workloads.tokenizer import Tokenizer
+
+from .conftest import Report
+from .test_decode import checked_against_numpy
 
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 
-Report = Callable[..., list[dict[str, Any]]]
-
 STEPS = 17
-WELL_ROUNDED = 0.505
-"""How far an integer may be from the number it stands for, in steps: both sides compute in fp32."""
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +39,9 @@ def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
     report: Report, smollm2_path: Path, image: Path, prompt: list[int], tmp_path: Path
 ) -> None:
     """NumPy's logits and tokens, bit for bit; each activation is what NumPy's number rounds to."""
-    options = ["--image", image, "--prompt", ",".join(map(str, prompt)), "--steps", STEPS]
-    written = ["--logits", tmp_path / "logits", "--operands", tmp_path / "operands"]
-    (record,) = report("decode", *options, *written)
+    options = ("--image", image, "--prompt", ",".join(map(str, prompt)), "--steps", STEPS)
+    record = checked_against_numpy(report, image, np.array(prompt)[:, None], STEPS, options, tmp_path)
     chosen = [int(token) for token in record["tokens"].split(",")]
-    logits = np.fromfile(tmp_path / "logits", np.float32).reshape(STEPS, -1)
-    decoder = ImageDecoder(Image(image), followed=(tmp_path / "operands").read_bytes())
-    for token in prompt[:-1]:
-        decoder.step([token])
-    for before, token, row in zip([prompt[-1], *chosen], chosen, logits, strict=False):
-        expected = decoder.logits([before])[0]
-        np.testing.assert_array_equal(row, expected)
-        assert token == expected.argmax()
-    assert decoder.off < WELL_ROUNDED
     # Without the program's rounding NumPy's logits differ where a number lies between two integers.
     point = DecodePoint(model=str(smollm2_path), prompt_tokens=",".join(map(str, prompt)))
     own = against_model(point, record["tokens"], tmp_path / "logits", image)

@@ -3,16 +3,13 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.aarch64
+from .conftest import Refused, Report
 
-Report = Callable[..., list[dict[str, Any]]]
-Run = Callable[..., Any]
+pytestmark = pytest.mark.aarch64
 
 BLOCK = {"q8_0": 32, "q4_0": 32, "q4_1": 32, "q2": 256}
 LOOP = {"Q8_0Code": 49, "Q4_0Code": 58, "Q4_1Code": 62, "Q2": 92}
@@ -30,16 +27,16 @@ def test_every_result_has_the_bits_of_the_scalar_reference(
     (record,) = report("neon_gemv", *options)
     assert record["checked_rows"] == n
     assert record["mismatches"] == 0
-    assert 0 <= record["worst_error_over_bound"] <= 1
     assert record["macs"] == k * n * batch
     assert record["weight_bytes"] == -(-n // 8) * 8 * k * BITS[weight_format] / 8
 
 
 @pytest.mark.parametrize("weight_format", BLOCK)
-def test_threads_do_not_change_a_bit(report: Report, weight_format: str) -> None:
+def test_threads_do_not_change_a_bit_and_the_seed_does(report: Report, weight_format: str) -> None:
     options = ("--format", weight_format, "--k", 512, "--n", 100, "--batch", 3, "--repeats", 2)
     checksums = {report("neon_gemv", *options, "--threads", t)[0]["checksum"] for t in (1, 2, 5)}
     assert len(checksums) == 1
+    assert report("neon_gemv", *options, "--seed", 2)[0]["checksum"] not in checksums
 
 
 def test_the_innermost_loops_are_as_short_as_documented(programs: Path) -> None:
@@ -73,20 +70,8 @@ def _innermost(code: list[tuple[int, str]]) -> list[str]:
     return min(loops, key=len)
 
 
-def test_the_seed_changes_the_operands(report: Report) -> None:
-    options = ("--k", 64, "--n", 8, "--repeats", 1)
-    assert (
-        report("neon_gemv", *options)[0]["checksum"]
-        != report("neon_gemv", *options, "--seed", 2)[0]["checksum"]
-    )
-
-
 def test_quantizer_equals_the_scalar_one(report: Report) -> None:
-    assert report("quantize_check", "--blocks", 20000)[0] == {
-        "program": "quantize_check",
-        "blocks": 20000,
-        "mismatches": 0,
-    }
+    assert report("quantize_check", "--blocks", 20000)[0]["mismatches"] == 0
 
 
 def test_chase_walks_every_footprint_and_whole_rounds(report: Report) -> None:
@@ -96,11 +81,6 @@ def test_chase_walks_every_footprint_and_whole_rounds(report: Report) -> None:
         assert record["loads"] >= 5000
         assert record["loads"] % (record["footprint_bytes"] // 64) == 0
         assert record["ns_per_load"] == pytest.approx(record["ns"] / record["loads"], rel=1e-4)
-
-
-def test_chase_by_pages(report: Report) -> None:
-    (record,) = report("pointer_chase", "--min", 65536, "--max", 65536, "--window", 4096)
-    assert record["window_bytes"] == 4096
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -125,33 +105,18 @@ def test_bandwidth_of_one_kind_with_odd_sizes(report: Report) -> None:
         (("neon_gemv", "--format", "q2", "--k", 128), "--k is 128; q2 needs a multiple of 256"),
         (("neon_gemv", "--format", "q3"), "--format is 'q3'; allowed: q8_0|q4_0|q4_1|q2"),
         (("neon_gemv", "--n", "0"), "--n is '0'; allowed: whole numbers 1..1048576"),
-        (("neon_gemv", "--n", "-1"), "--n is '-1'; allowed: whole numbers 1..1048576"),
         (("neon_gemv", "--n", "12x"), "--n is '12x'; allowed: whole numbers 1..1048576"),
         (("neon_gemv", "--threads", "65"), "--threads is '65'; allowed: whole numbers 1..64"),
         (("neon_gemv", "--colour", "red"), "no option --colour; see --help"),
-        (
-            (
-                "neon_gemv",
-                "--n",
-            ),
-            "--n needs a value",
-        ),
+        (("neon_gemv", "--n"), "--n needs a value"),
         (("neon_gemv", "--m5", "yes"), "--m5 takes no value, got 'yes'"),
+        (("neon_gemv", "fast"), "unexpected argument 'fast'; options are --name value"),
         (
-            (
-                "neon_gemv",
-                "fast",
-            ),
-            "unexpected argument 'fast'; options are --name value",
-        ),
-        (
-            ("pointer_chase", "--min", 8192, "--max", 4096),
+            ("pointer_chase", "--max", 4096, "--min", 8192),
             "--min is 8192; allowed: at most --max, which is 4096",
         ),
-        (("pointer_chase", "--window", 100), "--window is 100; allowed: multiples of 64"),
         (("bandwidth", "--bytes", 63), "--bytes is '63'; allowed: whole numbers 64..17179869184"),
     ],
 )
-def test_bad_options_end_in_one_sentence(run: Run, options: tuple[str, ...], sentence: str) -> None:
-    result = run(*options)
-    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: {sentence}\n")
+def test_bad_options_end_in_one_sentence(refused: Refused, options: tuple[str, ...], sentence: str) -> None:
+    assert refused(*options) == sentence

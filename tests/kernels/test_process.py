@@ -3,14 +3,11 @@
 There a tile is complete when LUTMM returns. gem5 must give the same answers (tests/gem5/test_process.py).
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
-from sailsim.lut_gemv.trace import write_trace
+from .conftest import Report, Run
 
 pytestmark = pytest.mark.aarch64
 
@@ -23,23 +20,14 @@ pytestmark = pytest.mark.aarch64
         ("doorbell", {"without a doorbell": (0, 0)}),
     ],
 )
-def test_an_operating_system(
-    report: Callable[..., Any], case: str, expected: dict[str, tuple[int, int]]
-) -> None:
+def test_an_operating_system(report: Report, case: str, expected: dict[str, tuple[int, int]]) -> None:
     answers = report("lutmm_process", "--case", case)
     assert {each["process"]: (each["checks"], each["emulated"]) for each in answers} == expected
     assert all(each["failures"] == 0 for each in answers)
 
 
-@pytest.fixture(scope="module")
-def cases(oracles: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("cases") / "cases.trace"
-    write_trace(path, (oracle.tile for oracle in oracles.load_oracles()))
-    return path
-
-
 @pytest.mark.parametrize(("gone", "rounds"), [("thread", 1), ("place", 1), ("memory", 2)])
-def test_what_remains_is_right(report: Callable[..., Any], cases: Path, gone: str, rounds: int) -> None:
+def test_what_remains_is_right(report: Report, cases: Path, gone: str, rounds: int) -> None:
     (answer,) = report("lutmm_abandon", "--trace", cases, "--gone", gone, "--units", 3)
     assert answer["ok"] == answer["descriptors"]
     assert answer["emulated"] == rounds * answer["descriptors"]
@@ -47,6 +35,6 @@ def test_what_remains_is_right(report: Callable[..., Any], cases: Path, gone: st
 
 
 @pytest.mark.parametrize("gone", ["program", "core"])
-def test_a_program_that_ends_says_nothing(run: Callable[..., Any], cases: Path, gone: str) -> None:
+def test_a_program_that_ends_says_nothing(run: Run, cases: Path, gone: str) -> None:
     result = run("lutmm_abandon", "--trace", cases, "--gone", gone)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

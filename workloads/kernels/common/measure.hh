@@ -72,47 +72,38 @@ inline std::uint64_t now_ns()
            static_cast<std::uint64_t>(time.tv_nsec);
 }
 
-// One measured pass of a program: gem5 resets its statistics at the start and dumps them at the end, and the
-// work items let a run script change the CPU model there. Only with `--m5`: elsewhere these words are
-// illegal.
-class Region
+// gem5's pseudo instructions: 0xff000110 | function << 16, two arguments in x0 and x1 (all zero here: no
+// delay and no repetition, or work item 0 of thread 0). Elsewhere these words are illegal.
+template <std::uint32_t Function>
+void tell_gem5()
 {
-  public:
-    explicit Region(bool in_gem5) : in_gem5_(in_gem5)
-    {
-        if (in_gem5_) {
-            operation<kWorkBegin>();
-            operation<kResetStats>();
-        }
-    }
-    ~Region()
-    {
-        if (in_gem5_) {
-            operation<kDumpStats>();
-            operation<kWorkEnd>();
-        }
-    }
-    Region(const Region &) = delete;
-    Region &operator=(const Region &) = delete;
+    register std::uint64_t first __asm__("x0") = 0;
+    register std::uint64_t second __asm__("x1") = 0;
+    __asm__ volatile(".inst %c2"
+                     : "+r"(first), "+r"(second)
+                     : "i"(0xff000110u | (Function << 16))
+                     : "memory");
+}
 
-  private:
-    // gem5's pseudo instructions: 0xff000110 | function << 16, two arguments in x0 and x1 (all zero here: no
-    // delay and no repetition, or work item 0 of thread 0).
-    static constexpr std::uint32_t kResetStats = 0x40, kDumpStats = 0x41, kWorkBegin = 0x5a, kWorkEnd = 0x5b;
-
-    template <std::uint32_t Function>
-    static void operation()
-    {
-        register std::uint64_t first __asm__("x0") = 0;
-        register std::uint64_t second __asm__("x1") = 0;
-        __asm__ volatile(".inst %c2"
-                         : "+r"(first), "+r"(second)
-                         : "i"(0xff000110u | (Function << 16))
-                         : "memory");
+// Runs one measured pass; its nanoseconds, at least 1. With `in_gem5` (--m5) gem5 resets its statistics at
+// the start and dumps them at the end, and the work items let a run script change the CPU model there.
+template <class Pass>
+std::uint64_t measured(bool in_gem5, Pass &&pass)
+{
+    constexpr std::uint32_t reset_stats = 0x40, dump_stats = 0x41, work_begin = 0x5a, work_end = 0x5b;
+    if (in_gem5) {
+        tell_gem5<work_begin>();
+        tell_gem5<reset_stats>();
     }
-
-    bool in_gem5_;
-};
+    const std::uint64_t start = now_ns();
+    pass();
+    const std::uint64_t elapsed = now_ns() - start;
+    if (in_gem5) {
+        tell_gem5<dump_stats>();
+        tell_gem5<work_end>();
+    }
+    return elapsed > 0 ? elapsed : 1;
+}
 
 } // namespace sailsim::kernels
 

@@ -39,35 +39,12 @@ Options::Options(int argc, char **argv, const char *summary)
     : help_("usage: " + std::string(argv[0]) + " [options]\n" + summary + "\n")
 {
     for (int i = 1; i < argc; ++i) {
-        const char *word = argv[i];
-        if (std::strncmp(word, "--", 2) != 0)
-            fail("unexpected argument '%s'; options are --name value", word);
-        if (std::strcmp(word, "--help") == 0) {
-            wants_help_ = true;
-            continue;
-        }
+        if (std::strncmp(argv[i], "--", 2) != 0)
+            fail("unexpected argument '%s'; options are --name value", argv[i]);
+        const char *name = argv[i] + 2;
         const bool has_value = i + 1 < argc && std::strncmp(argv[i + 1], "--", 2) != 0;
-        arguments_.push_back({word + 2, has_value ? argv[i + 1] : "", has_value, false});
-        i += has_value ? 1 : 0;
+        arguments_[name] = has_value ? argv[++i] : nullptr;
     }
-}
-
-Options::Argument *Options::find(const char *name)
-{
-    for (Argument &argument : arguments_)
-        if (argument.name == name) {
-            argument.used = true;
-            return &argument;
-        }
-    return nullptr;
-}
-
-const std::string *Options::find_value(const char *name)
-{
-    const Argument *argument = find(name);
-    if (argument != nullptr && !argument->has_value)
-        fail("--%s needs a value", name);
-    return argument == nullptr ? nullptr : &argument->value;
 }
 
 std::uint64_t Options::number(const char *name, std::uint64_t fallback, std::uint64_t least,
@@ -99,28 +76,29 @@ std::string Options::word(const char *name, const char *fallback, std::initializ
 std::string Options::text(const char *name, const char *fallback, const char *help)
 {
     help_ += "  --" + std::string(name) + " " + fallback + "\n        " + help + "\n";
-    const std::string *value = find_value(name);
-    return value == nullptr ? fallback : *value;
+    const auto argument = arguments_.extract(name);
+    if (argument && argument.mapped() == nullptr)
+        fail("--%s needs a value", name);
+    return argument ? argument.mapped() : fallback;
 }
 
 bool Options::flag(const char *name, const char *help)
 {
     help_ += "  --" + std::string(name) + "\n        " + help + "\n";
-    const Argument *argument = find(name);
-    if (argument != nullptr && argument->has_value)
-        fail("--%s takes no value, got '%s'", name, argument->value.c_str());
-    return argument != nullptr;
+    const auto argument = arguments_.extract(name);
+    if (argument && argument.mapped() != nullptr)
+        fail("--%s takes no value, got '%s'", name, argument.mapped());
+    return !argument.empty();
 }
 
 void Options::finish()
 {
-    if (wants_help_) {
+    if (arguments_.count("help") != 0) {
         std::fputs(help_.c_str(), stdout);
         std::exit(0);
     }
-    for (const Argument &argument : arguments_)
-        if (!argument.used)
-            fail("no option --%s; see --help", argument.name.c_str());
+    if (!arguments_.empty())
+        fail("no option --%s; see --help", arguments_.begin()->first.c_str());
 }
 
 JsonLine &JsonLine::member(const char *key, const std::string &value)

@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <string>
-#include <vector>
 
 namespace sailsim::kernels
 {
@@ -42,16 +42,8 @@ class Options
     void finish();
 
   private:
-    struct Argument {
-        std::string name, value;
-        bool has_value, used;
-    };
-    Argument *find(const char *name);
-    const std::string *find_value(const char *name);
-
     std::string help_;
-    std::vector<Argument> arguments_;
-    bool wants_help_ = false;
+    std::map<std::string, const char *> arguments_; // that nobody has read yet; null: without a value
 };
 
 // One flat object. Values are ours: names and words without characters that JSON would have to escape.

@@ -4,36 +4,9 @@
 #include "common/program.hh"
 
 #include <algorithm>
-#include <linux/sched.h>
+#include <cerrno>
+#include <sched.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-
-// long sailsim_clone(flags, stack_top, parent_tid, tls, child_tid, entry, argument): the new thread calls
-// entry(argument) on its own stack and ends. Written in assembly because the child returns on another stack.
-__asm__(R"(
-    .text
-    .align 2
-    .type sailsim_clone, %function
-sailsim_clone:
-    stp x5, x6, [x1, #-16]!
-    mov x8, #220
-    svc #0
-    cbz x0, 1f
-    ret
-1:  mov x29, xzr
-    mov x30, xzr
-    ldp x5, x0, [sp], #16
-    blr x5
-    mov x0, xzr
-    mov x8, #93
-    svc #0
-    brk #1
-    .size sailsim_clone, . - sailsim_clone
-)");
-static_assert(SYS_clone == 220 && SYS_exit == 93, "the numbers in the assembly above");
-
-extern "C" long sailsim_clone(unsigned long flags, void *stack_top, void *parent_tid, void *tls,
-                              void *child_tid, void (*entry)(void *), void *argument);
 
 namespace sailsim::kernels
 {
@@ -46,13 +19,6 @@ constexpr std::size_t kStackBytes = 512 * 1024;
 constexpr unsigned kStopRound = 0xffffffffu;
 constexpr unsigned kMostPauses = 4;
 constexpr unsigned kSpinsBeforeYield = 256;
-
-void yield_core()
-{
-    register long number __asm__("x8") = SYS_sched_yield;
-    register long result __asm__("x0");
-    __asm__ volatile("svc #0" : "=r"(result) : "r"(number) : "memory");
-}
 
 } // namespace
 
@@ -75,7 +41,7 @@ void Backoff::pause()
 {
     if (++spins_ >= kSpinsBeforeYield) {
         spins_ = 0;
-        yield_core();
+        sched_yield();
         return;
     }
     for (unsigned i = 0; i < std::min(spins_, kMostPauses); ++i)
@@ -85,19 +51,22 @@ void Backoff::pause()
 Team::Team(unsigned size)
     : size_(size), stacks_((size - 1) * kStackBytes), workers_(std::make_unique<Worker[]>(size))
 {
-    constexpr unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
-                                    CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
+    constexpr int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                          CLONE_CHILD_CLEARTID;
     for (unsigned rank = 1; rank < size_; ++rank) {
         Worker &worker = workers_[rank];
         worker.team = this;
         worker.rank = rank;
         worker.alive.store(1, std::memory_order_relaxed);
-        const long thread = sailsim_clone(
-            flags, stacks_.bytes() + rank * kStackBytes, nullptr, nullptr, &worker.alive,
-            [](void *argument) { work(static_cast<Worker *>(argument)); }, &worker);
+        const int thread = clone(
+            [](void *argument) {
+                work(static_cast<Worker *>(argument));
+                return 0;
+            },
+            stacks_.bytes() + rank * kStackBytes, flags, &worker, nullptr, nullptr, &worker.alive);
         if (thread < 0)
-            fail("cannot make thread %u of %u (error %ld); fewer --threads, or more cores in the machine",
-                 rank + 1, size_, -thread);
+            fail("cannot make thread %u of %u (error %d); fewer --threads, or more cores in the machine",
+                 rank + 1, size_, errno);
     }
 }
 

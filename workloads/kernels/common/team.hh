@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Memory and threads. A team of threads for the measured loops is made with the raw clone system call: the
-// static C library's pthreads need clone3, which gem5's syscall emulation does not have.
+// Memory and threads. A team of threads for the measured loops is made with clone: the static C library's
+// pthreads need clone3, which gem5's syscall emulation does not have.
 //
 // The threads share the first thread's thread-local storage. A body may therefore compute, call memcpy and
 // make raw system calls, but must not allocate, print or use errno; such work belongs before or after

@@ -2,7 +2,7 @@
 #include "decode/attention.hh"
 
 #include "common/measure.hh"
-#include "decode/vector_math.hh"
+#include "common/vector_math.hh"
 
 #include <algorithm>
 #include <cmath>
@@ -234,13 +234,20 @@ void Cache::put(std::size_t layer, std::size_t b, std::size_t head, std::size_t 
     keep(value, values_, value_scales_);
 }
 
-Rotation::Rotation(std::size_t positions, std::size_t head_dim, float base)
-    : pairs_(head_dim / 2), cosines_(positions * pairs_ * sizeof(float)),
-      sines_(positions * pairs_ * sizeof(float))
+Attention::Attention(const Dimensions &dimensions, std::size_t batch, std::size_t positions, bool int8_cache)
+    : cache_(int8_cache, dimensions, batch, positions), heads_(dimensions.heads),
+      kv_heads_(dimensions.kv_heads), share_(heads_ / kv_heads_), head_dim_(dimensions.head_dim),
+      pairs_(head_dim_ / 2), padded_(cache_.padded()), batch_(batch), runs_(parts_of(positions, kPositions)),
+      mixed_stride_(round_up(dimensions.d_attn(), kChunk)), cosines_(positions * pairs_ * sizeof(float)),
+      sines_(cosines_.size()), queries_(batch * heads_ * padded_ * sizeof(float)),
+      query_bytes_(batch * heads_ * padded_), query_scales_(batch * heads_ * sizeof(float)),
+      maxima_(batch * heads_ * runs_ * sizeof(float)), totals_(maxima_.size()),
+      sums_(maxima_.size() * padded_), mixed_(batch * mixed_stride_ * sizeof(float)),
+      largest_(batch * heads_ * sizeof(float))
 {
     for (std::size_t i = 0; i < pairs_; ++i) {
-        const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(head_dim);
-        const double frequency = std::pow(static_cast<double>(base), exponent);
+        const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(head_dim_);
+        const double frequency = std::pow(static_cast<double>(dimensions.rope_base), exponent);
         for (std::size_t position = 0; position < positions; ++position) {
             const double angle = static_cast<double>(position) * frequency;
             cosines_.as<float>()[position * pairs_ + i] = static_cast<float>(std::cos(angle));
@@ -249,7 +256,7 @@ Rotation::Rotation(std::size_t positions, std::size_t head_dim, float base)
     }
 }
 
-void Rotation::turn(const float *x, std::size_t position, float factor, float *out) const
+void Attention::turn(const float *x, std::size_t position, float factor, float *out) const
 {
     const float *cosines = cosines_.as<float>() + position * pairs_;
     const float *sines = sines_.as<float>() + position * pairs_;
@@ -271,19 +278,6 @@ void Rotation::turn(const float *x, std::size_t position, float factor, float *o
     }
 }
 
-Attention::Attention(const Dimensions &dimensions, std::size_t batch, std::size_t positions, Cache &cache,
-                     const Rotation &rotation)
-    : heads_(dimensions.heads), kv_heads_(dimensions.kv_heads), share_(heads_ / kv_heads_),
-      head_dim_(dimensions.head_dim), padded_(cache.padded()), batch_(batch),
-      runs_(parts_of(positions, kPositions)), mixed_stride_(round_up(dimensions.d_attn(), kChunk)),
-      cache_(cache), rotation_(rotation), queries_(batch * heads_ * padded_ * sizeof(float)),
-      query_bytes_(batch * heads_ * padded_), query_scales_(batch * heads_ * sizeof(float)),
-      maxima_(batch * heads_ * runs_ * sizeof(float)), totals_(maxima_.size()),
-      sums_(maxima_.size() * padded_), mixed_(batch * mixed_stride_ * sizeof(float)),
-      largest_(batch * heads_ * sizeof(float))
-{
-}
-
 void Attention::rotate(std::size_t layer, std::size_t position, const float *q, std::size_t q_stride,
                        const float *k, const float *v, std::size_t kv_stride, Worker &worker)
 {
@@ -295,7 +289,7 @@ void Attention::rotate(std::size_t layer, std::size_t position, const float *q, 
         if (head < heads_) {
             const std::size_t row = b * heads_ + head;
             float *query = queries_.as<float>() + row * padded_;
-            rotation_.turn(q + b * q_stride + head * head_dim_, position, factor, query);
+            turn(q + b * q_stride + head * head_dim_, position, factor, query);
             if (cache_.int8())
                 query_scales_.as<float>()[row] =
                     round_head(query, padded_, query_bytes_.as<std::int8_t>() + row * padded_);
@@ -303,7 +297,7 @@ void Attention::rotate(std::size_t layer, std::size_t position, const float *q, 
         }
         const std::size_t kv_head = head - heads_, at = b * kv_stride + kv_head * head_dim_;
         float key[kMostHeadDim];
-        rotation_.turn(k + at, position, 1.0f, key);
+        turn(k + at, position, 1.0f, key);
         cache_.put(layer, b, kv_head, position, key, v + at);
     }
 }
@@ -315,9 +309,10 @@ void Attention::run(std::size_t layer, std::size_t position, Worker &worker)
     for (std::size_t item = mine.first; item < mine.last; ++item) {
         const std::size_t at = item % runs, row = item / runs;
         const std::size_t then = std::min(item + 1, mine.last - 1);
-        const Run run{
-            row / kv_heads_, row % kv_heads_, at, std::min(kPositions, count - at * kPositions),
-            cache_.keys(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions)};
+        const std::size_t next =
+            cache_.row(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions);
+        const Run run{row / kv_heads_, row % kv_heads_, at, std::min(kPositions, count - at * kPositions),
+                      cache_.keys(next)};
         if (cache_.int8())
             heads_from<kMostQueries, std::int8_t>(layer, run, 0);
         else
@@ -340,14 +335,13 @@ void Attention::some_heads(std::size_t layer, const Run &run, std::size_t first_
 {
     constexpr bool int8 = sizeof(Element) == 1;
     const std::size_t query = run.head * share_ + first_query, row = run.b * heads_ + query;
-    const std::size_t position = run.run * kPositions;
+    const std::size_t cached = cache_.row(layer, run.b, run.head, run.run * kPositions);
     alignas(16) float weights[Queries][kPositions];
-    const auto *keys = static_cast<const Element *>(cache_.keys(layer, run.b, run.head, position));
-    const auto *values = static_cast<const Element *>(cache_.values(layer, run.b, run.head, position));
+    const auto *keys = static_cast<const Element *>(cache_.keys(cached));
+    const auto *values = static_cast<const Element *>(cache_.values(cached));
     if constexpr (int8)
         score_bytes<Queries>(query_bytes_.as<std::int8_t>() + row * padded_, query_scales_.as<float>() + row,
-                             keys, cache_.key_scales(layer, run.b, run.head, position), values, padded_,
-                             weights);
+                             keys, cache_.key_scales(cached), values, padded_, weights);
     else
         score_halves<Queries>(queries_.as<float>() + row * padded_, keys, values, padded_, weights);
     float *sums[Queries];
@@ -355,7 +349,7 @@ void Attention::some_heads(std::size_t layer, const Run &run, std::size_t first_
         const std::size_t at = partial(run.b, query + static_cast<std::size_t>(i), run.run);
         exponentials(weights[i], run.valid, maxima_.as<float>()[at], totals_.as<float>()[at]);
         sums[i] = sums_.as<float>() + at * padded_;
-        const float *scales = cache_.value_scales(layer, run.b, run.head, position);
+        const float *scales = cache_.value_scales(cached);
         for (std::size_t p = 0; int8 && p < kPositions; p += 4) // into the weights
             vst1q_f32(weights[i] + p, vmulq_f32(vld1q_f32(weights[i] + p), vld1q_f32(scales + p)));
     }

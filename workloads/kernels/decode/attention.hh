@@ -34,50 +34,21 @@ class Cache
     void put(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
              const float *value);
 
-    // Rows of padded() elements from `position` on.
-    const void *keys(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
-    {
-        return keys_.bytes() + row(layer, b, head, position) * padded_ * element_;
-    }
-    const void *values(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
-    {
-        return values_.bytes() + row(layer, b, head, position) * padded_ * element_;
-    }
-    // Of int8.
-    const float *key_scales(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
-    {
-        return key_scales_.as<float>() + row(layer, b, head, position);
-    }
-    const float *value_scales(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
-    {
-        return value_scales_.as<float>() + row(layer, b, head, position);
-    }
-
-  private:
+    // Where a row of padded() elements lies, from which on those of later positions follow.
     std::size_t row(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
     {
         return ((layer * batch_ + b) * heads_ + head) * positions_ + position;
     }
+    const void *keys(std::size_t row) const { return keys_.bytes() + row * padded_ * element_; }
+    const void *values(std::size_t row) const { return values_.bytes() + row * padded_ * element_; }
+    // Of int8.
+    const float *key_scales(std::size_t row) const { return key_scales_.as<float>() + row; }
+    const float *value_scales(std::size_t row) const { return value_scales_.as<float>() + row; }
 
+  private:
     bool int8_;
     std::size_t layers_, heads_, head_dim_, padded_, batch_, positions_, element_;
     Buffer keys_, values_, key_scales_, value_scales_;
-};
-
-// Rotary positions: angles of all positions, worked out beforehand, and the rotation of one head.
-class Rotation
-{
-  public:
-    // Positions 0 .. positions - 1 of heads of head_dim elements: angle i of a position is
-    // position * base^(-2 i / head_dim).
-    Rotation(std::size_t positions, std::size_t head_dim, float base);
-
-    // out[2i], out[2i + 1] = the pair x[2i], x[2i + 1] turned by angle i, times `factor`.
-    void turn(const float *x, std::size_t position, float factor, float *out) const;
-
-  private:
-    std::size_t pairs_;
-    Buffer cosines_, sines_;
 };
 
 // Grouped-query attention over the cache, spread over batch rows, heads and runs of kPositions positions.
@@ -88,11 +59,13 @@ class Rotation
 class Attention
 {
   public:
-    // For up to `positions` of each row. `cache` and `rotation` must outlive it.
-    Attention(const Dimensions &dimensions, std::size_t batch, std::size_t positions, Cache &cache,
-              const Rotation &rotation);
+    // For up to `positions` of each of `batch` rows.
+    Attention(const Dimensions &dimensions, std::size_t batch, std::size_t positions, bool int8_cache);
+
+    Cache &cache() { return cache_; }
 
     // The parts of a block's attention, a barrier after each. q, k, v: batch rows of `*_stride` floats.
+    // Rotation: pair i of a head is turned by position * base^(-2 i / head_dim).
     void rotate(std::size_t layer, std::size_t position, const float *q, std::size_t q_stride, const float *k,
                 const float *v, std::size_t kv_stride, Worker &worker);
     void run(std::size_t layer, std::size_t position, Worker &worker);
@@ -109,6 +82,8 @@ class Attention
         std::size_t b, head, run, valid; // head of keys; positions that are there
         const void *next;                // keys that this thread works on next
     };
+    // out[2i], out[2i + 1] = the pair x[2i], x[2i + 1] of a head turned by angle i, times `factor`.
+    void turn(const float *x, std::size_t position, float factor, float *out) const;
     template <int Queries, class Element>
     void heads_from(std::size_t layer, const Run &run, std::size_t query);
     template <int Queries, class Element>
@@ -118,9 +93,9 @@ class Attention
         return (b * heads_ + query) * runs_ + run;
     }
 
-    std::size_t heads_, kv_heads_, share_, head_dim_, padded_, batch_, runs_, mixed_stride_;
-    Cache &cache_;
-    const Rotation &rotation_;
+    Cache cache_;
+    std::size_t heads_, kv_heads_, share_, head_dim_, pairs_, padded_, batch_, runs_, mixed_stride_;
+    Buffer cosines_, sines_;                      // of all positions' angles: (positions, pairs)
     Buffer queries_, query_bytes_, query_scales_; // (batch, heads, padded), fp32 or int8
     Buffer maxima_, totals_, sums_;               // of runs: (batch, heads, runs), sums (.., padded)
     Buffer mixed_, largest_;

@@ -18,7 +18,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -141,42 +140,22 @@ std::uint64_t core_cycles(std::uint64_t ns)
     return static_cast<std::uint64_t>(std::llround(static_cast<double>(ns) * core_clock_ghz));
 }
 
-std::uint64_t sum(const std::array<std::uint64_t, kRegions> &parts)
+// Adds a step's cycles by region to a line, and the parts of them that the thread waited for other threads
+// and for units. With `waits` a region lasts until all threads have met behind it, so that regions add up to
+// the step; else it has what the thread worked. Returns the sum of all regions.
+std::uint64_t add_cycles(JsonLine &line, const Times &times, std::size_t steps, bool waits)
 {
-    return std::accumulate(parts.begin(), parts.end(), std::uint64_t{0});
-}
-
-void add_waits(JsonLine &line, const Times &times, std::size_t steps)
-{
-    line.add("barrier_cycles", core_cycles(sum(times.barrier) / steps))
-        .add("units_cycles", core_cycles(sum(times.units) / steps));
-}
-
-// One line: cycles of a step that the thread worked in each region, waited for other threads and for units.
-void report_thread(unsigned rank, const Times &times, std::size_t steps)
-{
-    JsonLine line;
-    line.add("thread", std::uint64_t{rank});
-    for (std::size_t region = 0; region < kRegions; ++region)
-        line.add((std::string(kRegionNames[region]) + "_cycles").c_str(),
-                 core_cycles(times.work[region] / steps));
-    add_waits(line, times, steps);
-    line.print();
-}
-
-// Adds the step's cycles by region to a line: a region lasts until all threads have met behind it, so these
-// add up to the step. `barrier_cycles` and `units_cycles` are the parts of them that this thread waited.
-void add_step(JsonLine &line, const Times &times, std::size_t steps)
-{
-    std::uint64_t all = 0;
+    std::uint64_t all = 0, barrier = 0, units = 0;
     for (std::size_t region = 0; region < kRegions; ++region) {
-        const std::uint64_t ns = times.work[region] + times.barrier[region] + times.units[region];
-        all += ns;
+        const std::uint64_t ns =
+            times.work[region] + (waits ? times.barrier[region] + times.units[region] : 0);
         line.add((std::string(kRegionNames[region]) + "_cycles").c_str(), core_cycles(ns / steps));
+        all += ns;
+        barrier += times.barrier[region];
+        units += times.units[region];
     }
-    add_waits(line, times, steps);
-    line.add("step_cycles", core_cycles(all / steps))
-        .add("clock_mhz", static_cast<std::uint64_t>(std::llround(1000.0 * core_clock_ghz)));
+    line.add("barrier_cycles", core_cycles(barrier / steps)).add("units_cycles", core_cycles(units / steps));
+    return core_cycles(all / steps);
 }
 
 } // namespace
@@ -205,8 +184,7 @@ int main(int argc, char **argv)
     Team team(s.linears.threads);
     Barrier barrier(s.linears.threads);
     std::vector<Times> times(s.linears.threads);
-    std::vector<std::uint32_t> tokens(s.batch), decoded;
-    decoded.resize(s.steps * s.batch);
+    std::vector<std::uint32_t> tokens(s.batch), decoded(s.steps * s.batch);
 
     // All tokens of the prompt but the last only fill the cache.
     for (std::size_t i = 0; i + 1 < prompt_steps; ++i) {
@@ -218,10 +196,7 @@ int main(int argc, char **argv)
     }
     std::copy(prompt.end() - static_cast<std::ptrdiff_t>(s.batch), prompt.end(), tokens.begin());
     std::fill(times.begin(), times.end(), Times{});
-    std::uint64_t elapsed = 0;
-    {
-        const Region region(s.in_gem5);
-        const std::uint64_t start = now_ns();
+    const std::uint64_t elapsed = measured(s.in_gem5, [&] {
         team.run([&](unsigned rank) {
             Worker worker(rank, team.size(), barrier, times[rank]);
             for (std::size_t step = 0; step < s.steps; ++step) {
@@ -230,8 +205,7 @@ int main(int argc, char **argv)
                     std::memcpy(decoded.data() + step * s.batch, tokens.data(), s.batch * sizeof(tokens[0]));
             }
         });
-        elapsed = now_ns() - start;
-    }
+    });
     if (!linears->problem().empty()) {
         std::fprintf(stderr, "error: %s\n", linears->problem().c_str());
         return kExitWrong;
@@ -246,8 +220,12 @@ int main(int argc, char **argv)
         write_rows("operands", s.operands, operands.bytes(), 1,
                    static_cast<std::size_t>(model.end_of_record() - operands.bytes()), 0);
     if (s.list)
-        for (unsigned rank = 0; rank < team.size(); ++rank)
-            report_thread(rank, times[rank], s.steps);
+        for (unsigned rank = 0; rank < team.size(); ++rank) {
+            JsonLine line;
+            line.add("thread", std::uint64_t{rank});
+            add_cycles(line, times[rank], s.steps, false);
+            line.print();
+        }
     JsonLine line;
     line.add("program", "decode")
         .add("linears", s.linears_kind)
@@ -261,9 +239,11 @@ int main(int argc, char **argv)
         .add("image_bytes", image.bytes())
         .add("tokens", rows_of(decoded, s.batch))
         .add_hex("logits", last_logits)
-        .add("emulated", emulated_descriptors())
+        .add("emulated", lutmm_emulated())
         .add("step_ns", elapsed / s.steps);
-    add_step(line, times[0], s.steps);
-    line.print();
+    const std::uint64_t step_cycles = add_cycles(line, times[0], s.steps, true);
+    line.add("step_cycles", step_cycles)
+        .add("clock_mhz", static_cast<std::uint64_t>(std::llround(1000.0 * core_clock_ghz)))
+        .print();
     return 0;
 }

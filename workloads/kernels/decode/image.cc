@@ -313,7 +313,7 @@ void Image::read_matrix(std::size_t i, const FileMatrix &record)
     require("step of " + name, static_cast<std::uint32_t>(record.step), 0, record.wbits == 1 ? 255 : 1);
     require("zero of " + name, static_cast<std::uint32_t>(record.zero + 128), 0, 255);
     if (record.step == 0)
-        require("wbits of the codebook of " + name, record.wbits, 1, 4);
+        require("wbits of the codebook of " + name, record.wbits, 2, 4);
     const bool has_table = record.wbits <= 4 && record.step != 0;
     require("the lut layout of " + name, record.lut, 0, has_table ? 1 : 0);
     require("the tiles of " + name, record.tiles, 0, 1);

@@ -3,7 +3,6 @@
 
 #include "common/program.hh"
 #include "lutmm/unit.hh"
-#include "pim/descriptor.hh"
 
 #include <algorithm>
 #include <atomic>
@@ -95,7 +94,7 @@ LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
         for (std::size_t tile = 0; tile < matrix.shape.tiles(); ++tile)
             descriptors(matrix)[tile] = describe(matrix, tile, settings);
     }
-    install_emulator();
+    lutmm_install_emulator();
 }
 
 lutmm_descriptor *LutmmLinears::descriptors(const Matrix &matrix)
@@ -132,7 +131,7 @@ void LutmmLinears::hand_over(const Product &product, std::size_t slot, const Rou
     Record &record = records_.as<Record>()[at];
     d.completion = address_of(&record);
     record.completion.status = LUTMM_PENDING;
-    submit(static_cast<unsigned>(tile % units_), &d);
+    lutmm_submit(static_cast<unsigned>(tile % units_), &d);
 }
 
 bool LutmmLinears::collect(const Product &product, std::size_t slot, std::size_t tile, std::size_t batch,
@@ -141,7 +140,7 @@ bool LutmmLinears::collect(const Product &product, std::size_t slot, std::size_t
     const Shape &shape = product.matrix->shape;
     const std::size_t at = slot * tiles_of_matrix_ + tile, outputs = shape.tile_outputs(tile);
     worker.units_begin();
-    const std::uint32_t status = wait_for(address_of(&records_.as<Record>()[at]), timeout_ns_);
+    const std::uint32_t status = lutmm_wait(&records_.as<Record>()[at].completion, timeout_ns_);
     worker.units_end();
     if (status != LUTMM_OK) {
         wrong_status_.store(status, std::memory_order_relaxed);
@@ -161,7 +160,7 @@ std::string LutmmLinears::problem() const
         return "";
     if (status == LUTMM_PENDING)
         return "a unit did not answer within --timeout-ms";
-    return std::string("a unit refused a tile: ") + pim::status_name(status);
+    return std::string("a unit refused a tile: ") + lutmm_status_name(status);
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace sailsim::kernels::decode
 {
@@ -175,27 +176,10 @@ __attribute__((noinline)) void multiply_panel(const Pass &pass)
     }
 }
 
-using Kernel = void (*)(const Pass &);
-
-template <int Batch>
-Kernel kernel_of(const Matrix &matrix)
+template <bool Book, int Batch, int... Bits>
+constexpr std::array<void (*)(const Pass &), sizeof...(Bits)> kernels(std::integer_sequence<int, Bits...>)
 {
-    static constexpr std::array<Kernel, 9> plain = {
-        nullptr,
-        multiply_panel<1, false, Batch>,
-        multiply_panel<2, false, Batch>,
-        multiply_panel<3, false, Batch>,
-        multiply_panel<4, false, Batch>,
-        multiply_panel<5, false, Batch>,
-        multiply_panel<6, false, Batch>,
-        multiply_panel<7, false, Batch>,
-        multiply_panel<8, false, Batch>,
-    };
-    // One bit never needs a book: any two values are a step apart.
-    static constexpr std::array<Kernel, 5> books = {nullptr, nullptr, multiply_panel<2, true, Batch>,
-                                                    multiply_panel<3, true, Batch>,
-                                                    multiply_panel<4, true, Batch>};
-    return matrix.step == 0 ? books[matrix.shape.wbits] : plain[matrix.shape.wbits];
+    return {multiply_panel<Bits, Book, Batch>...};
 }
 
 // Columns `first` .. `first` + Batch - 1 of a panel.
@@ -212,7 +196,10 @@ void panel_columns(const Product &product, std::size_t panel, const Rounded &x, 
         pass.scale[i] = x.scale(b);
         pass.y[i] = product.y + b * product.stride + panel * kRowsPanel;
     }
-    kernel_of<Batch>(matrix)(pass);
+    // One bit never needs a book: any two values are a step apart.
+    static constexpr auto plain = kernels<false, Batch>(std::integer_sequence<int, 1, 2, 3, 4, 5, 6, 7, 8>{});
+    static constexpr auto books = kernels<true, Batch>(std::integer_sequence<int, 2, 3, 4>{});
+    (matrix.step == 0 ? books[matrix.shape.wbits - 2] : plain[matrix.shape.wbits - 1])(pass);
 }
 
 std::size_t most_blocks(const Image &image)
@@ -258,13 +245,9 @@ void NeonLinears::multiply(const Product *products, std::size_t count, const Rou
     for (std::size_t i = 0; i < count; ++i)
         sums[i] = sums_for(*products[i].matrix, x, i, worker);
     for_my_panels(products, count, kRowsPanel, worker, [&](std::size_t i, std::size_t panel) {
-        std::size_t column = 0;
-        for (; column + kMostColumns <= x.batch(); column += kMostColumns)
-            panel_columns<kMostColumns>(products[i], panel, x, sums[i], column);
-        for (; column + 2 <= x.batch(); column += 2)
-            panel_columns<2>(products[i], panel, x, sums[i], column);
-        if (column < x.batch())
-            panel_columns<1>(products[i], panel, x, sums[i], column);
+        by_columns<kMostColumns>(x.batch(), [&](auto columns, std::size_t first) {
+            panel_columns<columns>(products[i], panel, x, sums[i], first);
+        });
     });
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "decode/model.hh"
 
-#include "decode/vector_math.hh"
+#include "common/vector_math.hh"
 
 #include <algorithm>
 #include <cstring>
@@ -46,9 +46,8 @@ Model::Model(const Image &image, Linears &linears, std::size_t batch, std::size_
              unsigned threads)
     : image_(image), linears_(linears), batch_(batch), width_(padded(image.dimensions().d_model)),
       q_width_(padded(image.dimensions().d_attn())), kv_width_(padded(image.dimensions().d_kv())),
-      ffn_width_(padded(image.dimensions().d_ffn)), cache_(int8_cache, image.dimensions(), batch, positions),
-      rotation_(positions, image.dimensions().head_dim, image.dimensions().rope_base),
-      attention_(image.dimensions(), batch, positions, cache_, rotation_),
+      ffn_width_(padded(image.dimensions().d_ffn)),
+      attention_(image.dimensions(), batch, positions, int8_cache),
       normed_(batch, image.dimensions().d_model, linears.wanted()),
       mixed_(batch, image.dimensions().d_attn(), linears.wanted()),
       hidden_(batch, image.dimensions().d_ffn, linears.wanted()),

@@ -31,7 +31,7 @@ class Model
     std::size_t operand_bytes() const;
     const unsigned char *end_of_record() const { return recorded_; }
 
-    Cache &cache() { return cache_; }
+    Cache &cache() { return attention_.cache(); }
     // Logits are rows of this many floats.
     std::size_t logits_stride() const { return round_up(image_.dimensions().vocab, kOutputPadding); }
 
@@ -52,8 +52,6 @@ class Model
     Linears &linears_;
     unsigned char *recorded_ = nullptr;
     std::size_t batch_, width_, q_width_, kv_width_, ffn_width_; // widths of rows, padded
-    Cache cache_;
-    Rotation rotation_;
     Attention attention_;
     Rounded normed_, mixed_, hidden_;
     // Of each thread's part of the vocabulary, by thread and row: a thread's on lines of their own.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "decode/rounding.hh"
 
-#include "decode/vector_math.hh"
+#include "common/vector_math.hh"
 
 #include <algorithm>
 #include <cmath>
@@ -91,8 +91,7 @@ void Rounded::round_norm(const float *x, std::size_t stride, const float *weight
             root = 1.0f / std::sqrt(squares / static_cast<float>(k_) + eps);
             largest *= root; // rounding keeps order: this is the largest of the rounded products
         }
-        set_scale(b, piece, largest);
-        round_piece(b, piece, steps_per_unit(largest), [&](std::size_t column) {
+        round_piece(b, piece, largest, [&](std::size_t column) {
             Floats16 values = load16(x + b * stride + column);
             const Floats16 weights = load16(weight + column);
             for (int j = 0; j < 4; ++j)
@@ -114,44 +113,32 @@ void Rounded::round_plain(const float *x, std::size_t stride, const float *large
             row = b;
             most = *std::max_element(largest + b * count, largest + (b + 1) * count);
         }
-        set_scale(b, piece, most);
-        round_piece(b, piece, steps_per_unit(most),
-                    [&](std::size_t column) { return load16(x + b * stride + column); });
+        round_piece(b, piece, most, [&](std::size_t column) { return load16(x + b * stride + column); });
     }
 }
 
-void Rounded::set_scale(std::size_t b, std::size_t piece, float largest)
+template <class Load>
+void Rounded::round_piece(std::size_t b, std::size_t piece, float largest, Load &&load)
 {
     if (piece == 0)
         scales_.as<float>()[b] = step_of(largest);
-}
-
-template <class Load>
-void Rounded::round_piece(std::size_t b, std::size_t piece, float factor, Load &&load)
-{
-    const float32x4_t factors = vdupq_n_f32(factor);
+    const float32x4_t factors = vdupq_n_f32(steps_per_unit(largest));
     for (std::size_t i = 0; i < piece_columns(piece); i += kChunk) {
         const std::size_t column = piece * kPiece + i, chunk = column / kChunk;
         const int8x16_t rounded = round16(load(column), factors);
         alignas(16) std::int8_t sixteen[kChunk];
         vst1q_s8(sixteen, rounded);
-        store(b, column, sixteen);
+        std::int8_t *to = values_.as<std::int8_t>() + b * stride_ + column;
+        if (stride_ - column >= kChunk)
+            vst1q_s8(to, rounded);
+        else // a packed row's last columns must not reach into the next row
+            std::memcpy(to, sixteen, stride_ - column);
         sums_.as<std::int32_t>()[b * chunks_ + chunk] = vaddlvq_s8(rounded);
         if (has_tables_)
             for (std::size_t group = 0; group < 4; ++group)
                 make_table(sixteen + 4 * group,
                            tables_.bytes() + ((b * chunks_ + chunk) * 4 + group) * kTableBytes);
     }
-}
-
-// A packed row's last columns must not reach into the next row.
-void Rounded::store(std::size_t b, std::size_t column, const std::int8_t *sixteen)
-{
-    std::int8_t *to = values_.as<std::int8_t>() + b * stride_ + column;
-    if (stride_ - column >= kChunk)
-        vst1q_s8(to, vld1q_s8(sixteen));
-    else
-        std::memcpy(to, sixteen, stride_ - column);
 }
 
 } // namespace sailsim::kernels::decode

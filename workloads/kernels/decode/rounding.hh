@@ -72,9 +72,7 @@ class Rounded
         float squares, largest; // of a piece
     };
     template <class Load>
-    void round_piece(std::size_t b, std::size_t piece, float factor, Load &&load);
-    void set_scale(std::size_t b, std::size_t piece, float largest);
-    void store(std::size_t b, std::size_t column, const std::int8_t *sixteen);
+    void round_piece(std::size_t b, std::size_t piece, float largest, Load &&load);
 
     std::size_t batch_, k_, stride_, chunks_;
     bool has_tables_;

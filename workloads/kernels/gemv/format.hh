@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// What the four weight formats share: activations in blocks, row blocks as model files store them, panels as
-// the kernels read them.
+// What the four weight formats share: activations in blocks, and panels as the kernels read them.
 //
 // A model file stores a row after the other. The kernels read panels: kRows rows side by side, so that one
 // vector register holds 4 consecutive k of 4 rows and SDOT by element adds 4 products to each of 4 rows. No
@@ -51,11 +50,6 @@ void quantize_scalar(const float *x, ActivationBlock *blocks, std::size_t count)
 
 constexpr std::size_t kRows = 8; // rows of a panel
 
-// A weight of a stored row as float64: product + minimum.
-struct WeightParts {
-    double product, minimum;
-};
-
 // One pass over a panel: results of kRows rows for Batch rows of activations.
 template <int Batch>
 using PanelSums = float32x4_t[Batch][2];
@@ -99,6 +93,21 @@ inline RowScales widen(const float16_t *scales)
 {
     const float16x8_t halves = vld1q_f16(scales);
     return {vcvt_f32_f16(vget_low_f16(halves)), vcvt_high_f32_f16(halves)};
+}
+
+// Calls columns(integral_constant<int, Count>, first) for all `batch` columns, as many at a time as a pass
+// over a panel takes: Most, then 2, then 1.
+template <int Most, class Body>
+inline __attribute__((always_inline)) void by_columns(std::size_t batch, Body &&columns)
+{
+    std::size_t first = 0;
+    for (; first + Most <= batch; first += Most)
+        columns(std::integral_constant<int, Most>{}, first);
+    if constexpr (Most > 2)
+        for (; first + 2 <= batch; first += 2)
+            columns(std::integral_constant<int, 2>{}, first);
+    if (first < batch)
+        columns(std::integral_constant<int, 1>{}, first);
 }
 
 // One pass over the blocks of a panel. Never inlined, so that each format's loop stands by itself in the

@@ -32,24 +32,19 @@ void make_scales(float16_t (&scales)[Count], bool is_signed = false)
 // differ in:
 //
 //   kName, kBytes: of a row's codes in a block; kMinimum: weight = scale * code + minimum, else scale * code;
-//   kFlip: bits of every byte that are flipped in a panel;
 //   kFraction: the products of SDOT are 2^kFraction times those of the codes;
 //   widen(bytes): 4 rows of 4 packed bytes as int8 codes, a register for each weight of a byte;
-//   code(q, i): code i of a row.
+//   code(byte, i): weight i of a byte.
 template <class Code>
 struct Block32 {
     static constexpr const char *kName = Code::kName;
-    static constexpr std::size_t kWeights = 32;    // of one row in a block
-    static constexpr std::size_t kMostColumns = 4; // of a pass over a panel
+    static constexpr std::size_t kWeights = 32; // of one row in a block
+    static constexpr int kMostColumns = 4;      // of a pass over a panel
     static constexpr std::size_t kFactors = Code::kMinimum ? 2 : 1;
 
-    struct Row {
-        float16_t factor[kFactors]; // scale, minimum
-        std::uint8_t q[Code::kBytes];
-    };
     // q[s][h]: bytes 4s .. 4s+3 of rows 4h .. 4h+3, row by row.
     struct Panel {
-        float16_t factor[kFactors][kRows];
+        float16_t factor[kFactors][kRows]; // scale, minimum
         std::uint8_t q[Code::kBytes / 4][2][16];
     };
 
@@ -96,34 +91,21 @@ struct Block32 {
             make_scales(panel.factor[1], true);
     }
 
-    static Row unpack(const Panel &panel, std::size_t row)
-    {
-        Row out{};
-        for (std::size_t f = 0; f < kFactors; ++f)
-            out.factor[f] = panel.factor[f][row];
-        for (std::size_t i = 0; i < Code::kBytes; ++i)
-            out.q[i] = panel.q[i / 4][row / 4][4 * (row % 4) + i % 4] ^ Code::kFlip;
-        return out;
-    }
-
-    static WeightParts weight(const Row &row, std::size_t i)
-    {
-        return {static_cast<double>(row.factor[0]) * Code::code(row.q, i),
-                Code::kMinimum ? static_cast<double>(row.factor[kFactors - 1]) : 0.0};
-    }
-
     // One row's result with the kernel's rounding, block by block.
-    static float reference(const Row *row, std::size_t blocks, const ActivationBlock *x)
+    static float reference(const Panel *panel, std::size_t row, std::size_t blocks, const ActivationBlock *x)
     {
         float sum = 0.0f;
-        for (std::size_t block = 0; block < blocks; ++block) {
+        for (; blocks > 0; --blocks, ++panel, ++x) {
             std::int32_t dot = 0;
-            for (std::size_t i = 0; i < kWeights; ++i)
-                dot += Code::code(row[block].q, i) * x[block].q[i];
-            const float scale = static_cast<float>(row[block].factor[0]) * x[block].scale;
+            for (std::size_t i = 0; i < kWeights; ++i) {
+                const std::size_t byte = i % Code::kBytes;
+                const std::uint8_t packed = panel->q[byte / 4][row / 4][4 * (row % 4) + byte % 4];
+                dot += Code::code(packed, i / Code::kBytes) * x->q[i];
+            }
+            const float scale = static_cast<float>(panel->factor[0][row]) * x->scale;
             sum = std::fma(static_cast<float>(dot), scale, sum);
             if constexpr (Code::kMinimum)
-                sum = std::fma(static_cast<float>(row[block].factor[1]), x[block].scaled_sum, sum);
+                sum = std::fma(static_cast<float>(panel->factor[1][row]), x->scaled_sum, sum);
         }
         return sum;
     }
@@ -148,25 +130,18 @@ struct Q8_0Code {
     static constexpr const char *kName = "q8_0";
     static constexpr std::size_t kBytes = 32;
     static constexpr bool kMinimum = false;
-    static constexpr std::uint8_t kFlip = 0;
     static constexpr int kFraction = 0;
 
     static inline Codes<1> widen(uint8x16_t bytes) { return {{vreinterpretq_s8_u8(bytes)}}; }
-    static int code(const std::uint8_t *q, std::size_t i) { return static_cast<std::int8_t>(q[i]); }
+    static int code(std::uint8_t byte, std::size_t) { return static_cast<std::int8_t>(byte); }
 };
 
-// Codes of 4 bits: i < 16 in the low half of byte i, i + 16 in its high half.
-struct NibbleCode {
+// Two codes of 4 bits a byte, with one fp16 scale, 4.5 bits a weight. Model files store them with offset 8, a
+// panel as two's complement, so that each half is widened with one instruction, to 16 times the weight.
+struct Q4_0Code {
     static constexpr std::size_t kBytes = 16;
-    static int nibble(const std::uint8_t *q, std::size_t i) { return i < 16 ? q[i] & 15 : q[i - 16] >> 4; }
-};
-
-// Offset 8, with one fp16 scale, 4.5 bits a weight. A panel has two's complement (the offset flips the top
-// bit), so that each half is widened with one instruction, to 16 times the weight.
-struct Q4_0Code : NibbleCode {
     static constexpr const char *kName = "q4_0";
     static constexpr bool kMinimum = false;
-    static constexpr std::uint8_t kFlip = 0x88;
     static constexpr int kFraction = 4;
 
     static inline Codes<2> widen(uint8x16_t packed)
@@ -174,14 +149,14 @@ struct Q4_0Code : NibbleCode {
         return {{vreinterpretq_s8_u8(vshlq_n_u8(packed, 4)),
                  vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(0xf0)))}};
     }
-    static int code(const std::uint8_t *q, std::size_t i) { return nibble(q, i) - 8; }
+    static int code(std::uint8_t byte, std::size_t i) { return ((byte >> 4 * i & 15) ^ 8) - 8; }
 };
 
 // Unsigned, with an fp16 scale and an fp16 minimum, 5 bits a weight.
-struct Q4_1Code : NibbleCode {
+struct Q4_1Code {
+    static constexpr std::size_t kBytes = 16;
     static constexpr const char *kName = "q4_1";
     static constexpr bool kMinimum = true;
-    static constexpr std::uint8_t kFlip = 0;
     static constexpr int kFraction = 0;
 
     static inline Codes<2> widen(uint8x16_t packed)
@@ -189,7 +164,7 @@ struct Q4_1Code : NibbleCode {
         return {{vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(0x0f))),
                  vreinterpretq_s8_u8(vshrq_n_u8(packed, 4))}};
     }
-    static int code(const std::uint8_t *q, std::size_t i) { return nibble(q, i); }
+    static int code(std::uint8_t byte, std::size_t i) { return byte >> 4 * i & 15; }
 };
 
 using Q8_0 = Block32<Q8_0Code>;
@@ -203,17 +178,12 @@ using Q4_1 = Block32<Q4_1Code>;
 struct Q2 {
     static constexpr const char *kName = "q2";
     static constexpr std::size_t kWeights = 256;
-    static constexpr std::size_t kMostColumns = 2; // of a pass over a panel; 4 would not fit the registers
+    static constexpr int kMostColumns = 2; // of a pass over a panel; 4 would not fit the registers
 
-    struct Row {
-        std::uint8_t scales[16];  // of a sub-block: scale in the low half, minimum in the high half
-        std::uint8_t q[64];       // code of weight i: bits 2*(i/32 % 4) of q[32*(i/128) + i % 32]
-        float16_t scale, minimum; // weight = scale * sub-scale * code - minimum * sub-minimum
-    };
     // q[u][h]: sub-block u of rows 4h .. 4h+3, row by row; bits 2s hold k = 16u + 4s .. 16u + 4s+3.
     struct Panel {
-        float16_t scale[kRows], minimum[kRows];
-        std::uint8_t scales[16][kRows];
+        float16_t scale[kRows], minimum[kRows]; // weight = scale * sub-scale * code - minimum * sub-minimum
+        std::uint8_t scales[16][kRows];         // of a sub-block: scale in the low half, minimum in the high
         std::uint8_t q[16][2][16];
     };
 
@@ -228,51 +198,24 @@ struct Q2 {
         make_scales(panel.minimum);
     }
 
-    static Row unpack(const Panel &panel, std::size_t row)
-    {
-        Row out{};
-        out.scale = panel.scale[row];
-        out.minimum = panel.minimum[row];
-        for (std::size_t u = 0; u < 16; ++u)
-            out.scales[u] = panel.scales[u][row];
-        for (std::size_t i = 0; i < 256; ++i) {
-            const std::uint8_t packed = panel.q[i / 16][row / 4][4 * (row % 4) + i % 4];
-            const unsigned code = (packed >> (2 * (i / 4 % 4))) & 3u;
-            std::uint8_t &target = out.q[32 * (i / 128) + i % 32];
-            target = static_cast<std::uint8_t>(target | (code << (2 * (i / 32 % 4))));
-        }
-        return out;
-    }
-
-    static int code(const Row &row, std::size_t i)
-    {
-        return (row.q[32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4))) & 3;
-    }
-
-    static WeightParts weight(const Row &row, std::size_t i)
-    {
-        const int packed = row.scales[i / 16];
-        return {static_cast<double>(row.scale) * (packed & 15) * code(row, i),
-                -static_cast<double>(row.minimum) * (packed >> 4)};
-    }
-
-    static float reference(const Row *row, std::size_t blocks, const ActivationBlock *x)
+    static float reference(const Panel *panel, std::size_t row, std::size_t blocks, const ActivationBlock *x)
     {
         float sum = 0.0f;
-        for (std::size_t block = 0; block < blocks; ++block, ++row) {
+        for (; blocks > 0; --blocks, ++panel) {
             float products = 0.0f, minima = 0.0f;
             for (std::size_t part = 0; part < 8; ++part, ++x) {
                 std::int32_t dot = 0, offset = 0;
-                for (std::size_t j = 0; j < 32; ++j) {
-                    const std::size_t i = 32 * part + j;
-                    dot += (row->scales[i / 16] & 15) * code(*row, i) * x->q[j];
-                    offset += (row->scales[i / 16] >> 4) * x->q[j];
+                for (std::size_t j = 0; j < kBlock; ++j) {
+                    const std::size_t u = 2 * part + j / 16, byte = 4 * (row % 4) + j % 4;
+                    const int code = panel->q[u][row / 4][byte] >> (2 * (j / 4 % 4)) & 3;
+                    dot += (panel->scales[u][row] & 15) * code * x->q[j];
+                    offset += (panel->scales[u][row] >> 4) * x->q[j];
                 }
                 products = std::fma(static_cast<float>(dot), x->scale, products);
                 minima = std::fma(static_cast<float>(offset), x->scale, minima);
             }
-            sum = std::fma(products, static_cast<float>(row->scale), sum);
-            sum = std::fma(-minima, static_cast<float>(row->minimum), sum);
+            sum = std::fma(products, static_cast<float>(panel->scale[row]), sum);
+            sum = std::fma(-minima, static_cast<float>(panel->minimum[row]), sum);
         }
         return sum;
     }

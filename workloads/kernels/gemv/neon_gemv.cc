@@ -44,53 +44,27 @@ class Problem
             const Panel *panel = weights_.as<Panel>() + mine.first * blocks_;
             for (std::size_t p = mine.first; p < mine.last; ++p, panel += blocks_) {
                 // The batch inside: a panel of a usual k stays in the L1 cache between the passes.
-                std::size_t column = 0;
-                constexpr std::size_t wide = Format::kMostColumns;
-                for (; column + wide <= x_.rows; column += wide)
-                    panel_columns<wide>(panel, p, column);
-                for (; column + 2 <= x_.rows; column += 2)
-                    panel_columns<2>(panel, p, column);
-                if (column < x_.rows)
-                    panel_columns<1>(panel, p, column);
+                by_columns<Format::kMostColumns>(
+                    x_.rows, [&](auto count, std::size_t first) { panel_columns<count>(panel, p, first); });
             }
         });
     }
 
-    // Checks `rows` outputs spread evenly over the matrix, each for all batch rows: how many results differ
-    // in any bit from the scalar reference, and the largest error against the float64 product, over its
-    // rounding bound.
-    std::pair<std::size_t, double> compare(std::size_t rows) const
+    // Of `rows` outputs spread evenly over the matrix, each for all batch rows: how many differ in any bit
+    // from the scalar reference.
+    std::size_t mismatches(std::size_t rows) const
     {
-        std::size_t mismatches = 0;
-        double worst_error = 0.0;
-        std::vector<typename Format::Row> row(blocks_);
+        std::size_t count = 0;
         for (std::size_t i = 0; i < rows; ++i) {
             const std::size_t n = part_of(n_, static_cast<unsigned>(i), static_cast<unsigned>(rows)).first;
             const Panel *panel = weights_.as<Panel>() + n / kRows * blocks_;
-            for (std::size_t block = 0; block < blocks_; ++block)
-                row[block] = Format::unpack(panel[block], n % kRows);
             for (std::size_t b = 0; b < x_.rows; ++b) {
                 const float y = y_.as<float>()[b * panels_ * kRows + n];
-                const float expected = Format::reference(row.data(), blocks_, x_.row(b));
-                mismatches += std::memcmp(&y, &expected, sizeof y) != 0;
-                double exact = 0.0, magnitude = 0.0;
-                for (std::size_t k = 0; k < x_.k; ++k) {
-                    const ActivationBlock &in = x_.row(b)[k / kBlock];
-                    const double in_value = static_cast<double>(in.scale) * in.q[k % kBlock];
-                    const auto [product, minimum] =
-                        Format::weight(row[k / Format::kWeights], k % Format::kWeights);
-                    exact += (product + minimum) * in_value;
-                    magnitude += (std::fabs(product) + std::fabs(minimum)) * std::fabs(in_value);
-                }
-                // Fewer than 4 roundings of 2^-24 for every 32 weights, and a few at the end, lie on any
-                // path.
-                const double roundings = 4.0 * static_cast<double>(x_.k / kBlock) + 4.0;
-                const double bound = roundings * 0x1p-24 * magnitude;
-                if (bound > 0.0)
-                    worst_error = std::max(worst_error, std::fabs(y - exact) / bound);
+                const float expected = Format::reference(panel, n % kRows, blocks_, x_.row(b));
+                count += std::memcmp(&y, &expected, sizeof y) != 0;
             }
         }
-        return {mismatches, worst_error};
+        return count;
     }
 
     std::size_t weight_bytes() const { return weights_.size(); }
@@ -135,15 +109,12 @@ int measure(const Run &run)
     Team team(static_cast<unsigned>(run.threads));
     std::uint64_t least = std::numeric_limits<std::uint64_t>::max(), total = 0;
     for (std::size_t i = 0; i < run.repeats; ++i) {
-        const Region region(run.in_gem5);
-        const std::uint64_t start = now_ns();
-        problem.multiply(team);
-        const std::uint64_t elapsed = std::max<std::uint64_t>(now_ns() - start, 1);
+        const std::uint64_t elapsed = measured(run.in_gem5, [&] { problem.multiply(team); });
         least = std::min(least, elapsed);
         total += elapsed;
     }
     const std::size_t checked = std::min(run.checked_rows, run.n);
-    const auto [mismatches, worst_error] = problem.compare(checked);
+    const std::size_t mismatches = problem.mismatches(checked);
     const std::uint64_t macs = static_cast<std::uint64_t>(run.k) * run.n * run.batch;
     JsonLine()
         .add("program", "neon_gemv")
@@ -162,9 +133,8 @@ int measure(const Run &run)
         .add_hex("checksum", problem.result_checksum())
         .add("checked_rows", checked)
         .add("mismatches", mismatches)
-        .add("worst_error_over_bound", worst_error)
         .print();
-    return mismatches == 0 && worst_error <= 1.0 ? 0 : kExitWrong;
+    return mismatches == 0 ? 0 : kExitWrong;
 }
 
 } // namespace

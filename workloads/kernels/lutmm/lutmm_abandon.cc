@@ -8,7 +8,7 @@
 #include "lutmm/unit.hh"
 
 #include <memory>
-#include <sys/syscall.h>
+#include <unistd.h>
 
 namespace
 {
@@ -18,16 +18,7 @@ using namespace sailsim::kernels;
 void submit_all(Trace &trace, unsigned units)
 {
     for (std::size_t i = 0; i < trace.size(); ++i)
-        submit(static_cast<unsigned>(i % units), &trace.descriptors()[i]);
-}
-
-// Ends the program with all its threads, in the middle of whatever they do.
-[[noreturn]] void end_program()
-{
-    register long status __asm__("x0") = 0;
-    register long number __asm__("x8") = SYS_exit_group;
-    __asm__ volatile("svc #0" : : "r"(status), "r"(number) : "memory");
-    __builtin_unreachable();
+        lutmm_submit(static_cast<unsigned>(i % units), &trace.descriptors()[i]);
 }
 
 } // namespace
@@ -43,10 +34,8 @@ int main(int argc, char **argv)
     const std::uint64_t timeout_ns =
         1'000'000 * options.number("timeout-ms", 60'000, 1, 1 << 30, "how long to wait for one answer");
     options.finish();
-    if (path.empty())
-        fail("--trace is missing; see --help");
 
-    install_emulator();
+    lutmm_install_emulator();
     auto trace = std::make_unique<Trace>(path);
     Trace probe(path); // submitted when the first one's memory is gone
     if (gone == "core") {
@@ -54,8 +43,8 @@ int main(int argc, char **argv)
         team.run([&](unsigned rank) {
             while (rank == 1)
                 submit_all(*trace, units);
-            wait_for(trace->descriptors()[0].completion, timeout_ns);
-            end_program();
+            wait_for(trace->descriptors()[0], timeout_ns);
+            _exit(0); // with all threads, in the middle of whatever they do
         });
     }
     if (gone == "thread" || gone == "place") {
@@ -78,7 +67,7 @@ int main(int argc, char **argv)
     Trace &rest = trace ? *trace : probe;
     std::size_t ok = 0, wrong_words = 0;
     for (std::size_t i = 0; i < rest.size(); ++i)
-        if (wait_for(rest.descriptors()[i].completion, timeout_ns) == LUTMM_OK) {
+        if (wait_for(rest.descriptors()[i], timeout_ns) == LUTMM_OK) {
             ++ok;
             wrong_words += rest.wrong_words(i);
         }
@@ -86,7 +75,7 @@ int main(int argc, char **argv)
         .add("program", "lutmm_abandon")
         .add("gone", gone.c_str())
         .add("descriptors", rest.size())
-        .add("emulated", emulated_descriptors())
+        .add("emulated", lutmm_emulated())
         .add("ok", ok)
         .add("wrong_words", wrong_words)
         .print();

@@ -6,7 +6,6 @@
 #include "common/team.hh"
 #include "lutmm/trace.hh"
 #include "lutmm/unit.hh"
-#include "pim/descriptor.hh"
 
 #include <algorithm>
 #include <cstring>
@@ -58,7 +57,7 @@ std::vector<Answer> submit_all(Trace &trace, Team &team, const Submission &submi
     const auto collect = [&](std::size_t i) {
         if (!can_answer(trace, descriptors[i]))
             return true;
-        if (wait_for(descriptors[i].completion, submission.timeout_ns) == LUTMM_PENDING)
+        if (wait_for(descriptors[i], submission.timeout_ns) == LUTMM_PENDING)
             return false;
         answers[i].answered_ns = now_ns();
         std::memcpy(&answers[i].completion, at_address(descriptors[i].completion), sizeof(lutmm_completion));
@@ -75,7 +74,7 @@ std::vector<Answer> submit_all(Trace &trace, Team &team, const Submission &submi
                 oldest += step;
             }
             answers[i].submitted_ns = now_ns();
-            submit(static_cast<unsigned>(i % submission.units), &descriptors[i]);
+            lutmm_submit(static_cast<unsigned>(i % submission.units), &descriptors[i]);
         }
         for (; oldest < count; oldest += step)
             if (!collect(oldest))
@@ -127,7 +126,7 @@ void account(Trace &trace, std::size_t i, const Answer &answer, bool list, Total
     if (list)
         JsonLine()
             .add("descriptor", i)
-            .add("status", sailsim::pim::status_name(completion.status))
+            .add("status", lutmm_status_name(completion.status))
             .add("detail", std::uint64_t{completion.detail})
             .add("cycles", completion.cycles)
             .add("lookups", completion.lookups)
@@ -161,10 +160,8 @@ int main(int argc, char **argv)
     const std::string memory = options.text("memory", "", "write the image to this file, with its results");
     const bool in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
-    if (path.empty())
-        fail("--trace is missing; see --help");
 
-    install_emulator();
+    lutmm_install_emulator();
     Trace trace(path);
     const std::uint64_t inputs = check_inputs ? checksum(trace.image(), trace.stored_bytes()) : 0;
     Team team(static_cast<unsigned>(threads));
@@ -172,10 +169,7 @@ int main(int argc, char **argv)
     std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
     for (std::size_t i = 0; i < repeats; ++i) {
         prepare(trace);
-        const Region region(in_gem5);
-        const std::uint64_t start = now_ns();
-        answers = submit_all(trace, team, submission);
-        least = std::min(least, now_ns() - start);
+        least = std::min(least, measured(in_gem5, [&] { answers = submit_all(trace, team, submission); }));
     }
 
     Totals totals;
@@ -190,7 +184,7 @@ int main(int argc, char **argv)
         .add("threads", threads)
         .add("units", std::uint64_t{submission.units})
         .add("in_flight", submission.in_flight)
-        .add("emulated", emulated_descriptors())
+        .add("emulated", lutmm_emulated())
         .add("ok", totals.ok)
         .add("errors", totals.errors)
         .add("unanswered", totals.unanswered)

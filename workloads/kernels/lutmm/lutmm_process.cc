@@ -5,7 +5,6 @@
 #include "common/measure.hh"
 #include "common/program.hh"
 #include "lutmm/unit.hh"
-#include "pim/descriptor.hh"
 
 #include <array>
 #include <cerrno>
@@ -14,6 +13,7 @@
 #include <cstring>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <utility>
 
 // A page of instructions that nobody executes, and one of constants whose values the compiler does not know.
 __asm__(R"(
@@ -37,28 +37,37 @@ namespace
 using namespace sailsim::kernels;
 
 constexpr unsigned kUnit = 0;
-constexpr std::uint32_t kWeightField = offsetof(lutmm_descriptor, weights);
-constexpr std::uint32_t kOutputField = offsetof(lutmm_descriptor, output);
+constexpr std::size_t kWeightField = offsetof(lutmm_descriptor, weights);
+constexpr std::size_t kOutputField = offsetof(lutmm_descriptor, output);
 constexpr int kAnyone = PROT_READ | PROT_WRITE;
 
 alignas(kPageBytes) unsigned char variables[kPageBytes] = {1, 2, 3};
 
 // A small tile, whose output or weights may be sent to lie anywhere.
-class Tile
-{
-  public:
-    Tile(std::uint64_t seed, std::uint64_t timeout_ns) : timeout_ns_(timeout_ns)
+struct Tile {
+    static constexpr std::size_t kDepth = 64, kOutputs = 16;
+
+    std::uint64_t timeout_ns;
+    std::array<std::int32_t, kOutputs> expected{};
+    alignas(64) unsigned char weights[kDepth * kOutputs / 2];
+    alignas(64) signed char activations[kDepth];
+    alignas(64) unsigned char output[4 * kOutputs];
+    alignas(64) lutmm_completion record{};
+    alignas(64) lutmm_descriptor d{};
+
+    Tile(std::uint64_t seed, std::uint64_t timeout) : timeout_ns(timeout)
     {
-        d_.k = kDepth;
-        d_.n = kOutputs;
-        d_.batch = 1;
-        d_.wbits = 4;
-        d_.abits = 8;
-        d_.nbw = 4;
-        d_.flags = LUTMM_F_CODE_TWOS;
-        d_.activations = address_of(activations_);
-        d_.completion = address_of(&record_);
-        at_home();
+        d.k = kDepth;
+        d.n = kOutputs;
+        d.batch = 1;
+        d.wbits = 4;
+        d.abits = 8;
+        d.nbw = 4;
+        d.flags = LUTMM_F_CODE_TWOS;
+        d.weights = address_of(weights);
+        d.activations = address_of(activations);
+        d.output = address_of(output);
+        d.completion = address_of(&record);
         fill(seed);
     }
 
@@ -66,55 +75,45 @@ class Tile
     void fill(std::uint64_t seed)
     {
         Random random(seed);
-        random.fill(weights_, sizeof weights_);
-        random.fill(activations_, sizeof activations_);
-        expected_ = {};
+        random.fill(weights, sizeof weights);
+        random.fill(activations, sizeof activations);
+        expected = {};
         for (std::size_t k = 0; k < kDepth; ++k)
             for (std::size_t n = 0; n < kOutputs; ++n) {
-                const int code = weights_[k * kOutputs / 2 + n / 2] >> (n % 2 * 4) & 15;
-                expected_[n] += (code < 8 ? code : code - 16) * activations_[k];
+                const int code = weights[k * kOutputs / 2 + n / 2] >> (n % 2 * 4) & 15;
+                expected[n] += (code < 8 ? code : code - 16) * activations[k];
             }
-    }
-
-    const lutmm_descriptor *descriptor() const { return &d_; }
-    const lutmm_completion &record() const { return record_; }
-    const unsigned char *weights() const { return weights_; }
-    bool right() const
-    {
-        return record_.status == LUTMM_OK &&
-               std::memcmp(at_address(d_.output), expected_.data(), sizeof expected_) == 0;
-    }
-
-    void output_at(const void *memory) { d_.output = address_of(memory); }
-    void weights_at(const void *memory) { d_.weights = address_of(memory); }
-    void at_home()
-    {
-        output_at(output_);
-        weights_at(weights_);
     }
 
     void forget()
     {
-        record_ = {};
-        std::memset(output_, 0, sizeof output_);
+        record = {};
+        std::memset(output, 0, sizeof output);
     }
+    void wait() { wait_for(d, timeout_ns); }
     void ask()
     {
         forget();
-        submit(kUnit, &d_);
+        lutmm_submit(kUnit, &d);
         wait();
     }
-    void wait() { wait_for(d_.completion, timeout_ns_); }
-
-  private:
-    static constexpr std::size_t kDepth = 64, kOutputs = 16;
-    std::uint64_t timeout_ns_;
-    std::array<std::int32_t, kOutputs> expected_;
-    alignas(64) unsigned char weights_[kDepth * kOutputs / 2];
-    alignas(64) signed char activations_[kDepth];
-    alignas(64) unsigned char output_[4 * kOutputs];
-    alignas(64) lutmm_completion record_{};
-    alignas(64) lutmm_descriptor d_{};
+    // Asks with another address in a field, for once.
+    void ask_with(std::uint64_t &field, const void *memory)
+    {
+        const std::uint64_t home = std::exchange(field, address_of(memory));
+        ask();
+        field = home;
+    }
+    bool right() const { return words_are_at(output); }
+    // Whether the unit has put the right words there.
+    bool words_are_at(const void *memory) const
+    {
+        return record.status == LUTMM_OK && std::memcmp(memory, expected.data(), sizeof expected) == 0;
+    }
+    bool refused(std::size_t field) const
+    {
+        return record.status == LUTMM_ERR_FAULT && record.detail == field;
+    }
 };
 
 class Checks
@@ -133,60 +132,48 @@ class Checks
         ++failures_;
         JsonLine()
             .add("failure", what)
-            .add("status", sailsim::pim::status_name(tile_.record().status))
-            .add("detail", std::uint64_t{tile_.record().detail})
+            .add("status", lutmm_status_name(tile_.record.status))
+            .add("detail", std::uint64_t{tile_.record.detail})
             .print();
     }
 
     // What comes of a tile whose output lies here: right words, or a refusal that leaves what was there.
     void output(const char *what, const void *memory, bool writable)
     {
-        std::array<unsigned char, 64> before{};
+        std::array<unsigned char, sizeof tile_.output> before{};
         const bool readable = can_read(address_of(memory), before.size());
         if (readable)
             std::memcpy(before.data(), memory, before.size());
-        const bool answered = output_answered(memory, writable);
+        tile_.ask_with(tile_.d.output, memory);
         const bool kept = !readable || std::memcmp(before.data(), memory, before.size()) == 0;
-        that(what, answered && (writable || kept));
+        that(what, writable ? tile_.words_are_at(memory) : kept && tile_.refused(kOutputField));
     }
 
     // The same where nothing is mapped: in gem5 a touch would end the simulation.
-    void nowhere(const char *what, const void *memory) { that(what, output_answered(memory, false)); }
+    void nowhere(const char *what, const void *memory)
+    {
+        tile_.ask_with(tile_.d.output, memory);
+        that(what, tile_.refused(kOutputField));
+    }
 
     // What comes of a tile whose weights lie here; they are put there where it may be written.
     void weights(const char *what, void *memory, bool readable)
     {
-        if (can_write(address_of(memory), 512))
-            std::memcpy(memory, tile_.weights(), 512);
-        tile_.weights_at(memory);
-        tile_.ask();
-        that(what, readable ? tile_.record().status == LUTMM_OK : refused(kWeightField));
-        tile_.at_home();
+        if (can_write(address_of(memory), sizeof tile_.weights))
+            std::memcpy(memory, tile_.weights, sizeof tile_.weights);
+        tile_.ask_with(tile_.d.weights, memory);
+        that(what, readable ? tile_.record.status == LUTMM_OK : tile_.refused(kWeightField));
     }
 
     // A descriptor that cannot be one is dropped: units work in order, and the next one is answered.
     void dropped(const char *what, std::uint64_t descriptor)
     {
-        submit(kUnit, at_address<lutmm_descriptor>(descriptor));
+        lutmm_submit(kUnit, at_address<lutmm_descriptor>(descriptor));
         tile_.ask();
         that(what, tile_.right());
     }
 
   private:
-    bool output_answered(const void *memory, bool writable)
-    {
-        tile_.output_at(memory);
-        tile_.ask();
-        const bool right = writable ? tile_.right() : refused(kOutputField);
-        tile_.at_home();
-        return right;
-    }
-
-    bool refused(std::uint32_t field) const
-    {
-        return tile_.record().status == LUTMM_ERR_FAULT && tile_.record().detail == field;
-    }
-
     Tile &tile_;
     std::size_t failures_ = 0, count_ = 0;
 };
@@ -293,7 +280,7 @@ int report(const char *chosen, const char *process, const Checks &checks)
         .add("program", "lutmm_process")
         .add("case", chosen)
         .add("process", process)
-        .add("emulated", emulated_descriptors())
+        .add("emulated", lutmm_emulated())
         .add("checks", checks.count())
         .add("failures", checks.failures())
         .print();
@@ -341,7 +328,7 @@ int check_doorbell(Tile &tile, Tile &later)
     if (!can_read(kDoorbell, 8))
         return report("doorbell", "without a doorbell", checks);
     auto *bell = reinterpret_cast<std::uint64_t *>(kDoorbell);
-    const std::uint64_t descriptor = address_of(tile.descriptor());
+    const std::uint64_t descriptor = address_of(&tile.d);
     std::uint64_t swapped = 1, added = 1, compared = 0;
     tile.forget();
     __asm__ volatile("swpal %1, %0, [%2]" : "=r"(swapped) : "r"(descriptor), "r"(bell) : "memory");
@@ -350,7 +337,7 @@ int check_doorbell(Tile &tile, Tile &later)
     __asm__ volatile("str %w0, [%1]" : : "r"(descriptor), "r"(bell) : "memory");
     later.ask();
     checks.that("a descriptor behind what rings no doorbell", later.right());
-    checks.that("what rings no doorbell", tile.record().status == LUTMM_PENDING);
+    checks.that("what rings no doorbell", tile.record.status == LUTMM_PENDING);
     checks.that("what a doorbell holds", swapped == 0 && added == 0 && compared == 0);
     __asm__ volatile("dmb ish\n\tstr %0, [%1]" : : "r"(descriptor), "r"(bell) : "memory");
     tile.wait();
@@ -370,7 +357,7 @@ int main(int argc, char **argv)
         1'000'000 * options.number("timeout-ms", 10'000, 1, 1 << 30, "how long to wait for one answer");
     options.finish();
 
-    install_emulator();
+    lutmm_install_emulator();
     static Tile tile(1, timeout_ns), later(3, timeout_ns);
     if (chosen == "fork")
         return check_fork(tile);

@@ -27,46 +27,19 @@ struct FileHeader {
 };
 static_assert(sizeof(FileHeader) == 88); // reserved bytes follow
 
-// A file whose parts are asked for by offset and size.
-class File
+// Reads part of a trace; ends the program where the file has not got it. With no room for it, only looks.
+void read_part(std::FILE *file, const std::string &path, const char *part, std::uint64_t offset,
+               std::uint64_t bytes, void *to)
 {
-  public:
-    explicit File(const std::string &path) : path_(path), file_(std::fopen(path.c_str(), "rb"))
-    {
-        if (file_ == nullptr)
-            fail("trace %s cannot be opened", path_.c_str());
-        if (std::fseek(file_, 0, SEEK_END) != 0)
-            fail("trace %s is not a file", path_.c_str());
-        const long end = std::ftell(file_);
-        size_ = end < 0 ? 0 : static_cast<std::uint64_t>(end);
-    }
-    ~File() { std::fclose(file_); }
-    File(const File &) = delete;
-    File &operator=(const File &) = delete;
-
-    // Before memory is taken for a part: the file must have it.
-    void require(const char *part, std::uint64_t offset, std::uint64_t bytes) const
-    {
-        if (offset > size_ || bytes > size_ - offset)
-            fail("trace %s is cut short: %s needs %" PRIu64 " bytes from byte %" PRIu64
-                 ", the file has %" PRIu64,
-                 path_.c_str(), part, bytes, offset, size_);
-    }
-    void read(const char *part, std::uint64_t offset, void *to, std::uint64_t bytes)
-    {
-        require(part, offset, bytes);
-        if (bytes == 0)
-            return;
-        if (std::fseek(file_, static_cast<long>(offset), SEEK_SET) != 0 ||
-            std::fread(to, bytes, 1, file_) != 1)
-            fail("trace %s: %s cannot be read", path_.c_str(), part);
-    }
-
-  private:
-    std::string path_;
-    std::FILE *file_;
-    std::uint64_t size_ = 0;
-};
+    const long end = std::fseek(file, 0, SEEK_END) == 0 ? std::ftell(file) : -1;
+    const std::uint64_t size = end < 0 ? 0 : static_cast<std::uint64_t>(end);
+    if (offset > size || bytes > size - offset)
+        fail("trace %s is cut short: %s needs %" PRIu64 " bytes from byte %" PRIu64 ", the file has %" PRIu64,
+             path.c_str(), part, bytes, offset, size);
+    if (to != nullptr && bytes > 0 &&
+        (std::fseek(file, static_cast<long>(offset), SEEK_SET) != 0 || std::fread(to, bytes, 1, file) != 1))
+        fail("trace %s: %s cannot be read", path.c_str(), part);
+}
 
 // A protected page keeps its place: an unmapped one could be taken by a later mapping. gem5's cores ignore
 // protections, but its syscall emulation never maps a place twice.
@@ -105,15 +78,23 @@ void check(const std::string &path, const FileHeader &header)
 
 Trace::Trace(const std::string &path) : path_(path)
 {
-    File file(path);
+    if (path.empty())
+        fail("--trace is missing; see --help");
+    std::FILE *file = std::fopen(path.c_str(), "rb");
+    if (file == nullptr)
+        fail("trace %s cannot be opened", path.c_str());
+    const auto part = [&](const char *name, std::uint64_t offset, std::uint64_t bytes, void *to) {
+        read_part(file, path, name, offset, bytes, to);
+    };
     FileHeader header;
-    file.read("the header", 0, &header, sizeof header);
+    part("the header", 0, sizeof header, &header);
     check(path, header);
     const std::uint64_t descriptor_bytes = header.descriptor_count * sizeof(lutmm_descriptor);
     const std::uint64_t expected_bytes = header.descriptor_count * sizeof(std::uint64_t);
-    file.require("the image", header.image_offset, header.stored_bytes);
-    file.require("the descriptor array", header.descriptor_offset, descriptor_bytes);
-    file.require("the array of expected outputs", header.expected_offset, expected_bytes);
+    // Before memory is taken: the file must have it.
+    part("the image", header.image_offset, header.stored_bytes, nullptr);
+    part("the descriptor array", header.descriptor_offset, descriptor_bytes, nullptr);
+    part("the array of expected outputs", header.expected_offset, expected_bytes, nullptr);
 
     base_ = header.base;
     stored_bytes_ = header.stored_bytes;
@@ -126,11 +107,12 @@ Trace::Trace(const std::string &path) : path_(path)
     close_page(static_cast<unsigned char *>(memory));
     close_page(last_page);
     image_ = last_page - image_bytes_;
-    file.read("the image", header.image_offset, image_, header.stored_bytes);
+    part("the image", header.image_offset, header.stored_bytes, image_);
     descriptors_ = std::make_unique<Buffer>(descriptor_bytes);
-    file.read("the descriptor array", header.descriptor_offset, descriptors_->bytes(), descriptor_bytes);
+    part("the descriptor array", header.descriptor_offset, descriptor_bytes, descriptors_->bytes());
     expected_.resize(header.descriptor_count);
-    file.read("the array of expected outputs", header.expected_offset, expected_.data(), expected_bytes);
+    part("the array of expected outputs", header.expected_offset, expected_bytes, expected_.data());
+    std::fclose(file);
 
     for (std::size_t i = 0; i < size(); ++i) {
         lutmm_descriptor &d = descriptors()[i];

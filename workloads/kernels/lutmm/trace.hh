@@ -25,8 +25,8 @@ inline std::size_t output_words(const lutmm_descriptor &d)
 class Trace
 {
   public:
-    // Reads and relocates; after install_emulator(). Ends the program with one sentence for what is no whole
-    // trace of this version.
+    // Reads and relocates; after lutmm_install_emulator(). Ends the program with one sentence for what is no
+    // whole trace of this version.
     explicit Trace(const std::string &path);
     ~Trace();
     Trace(const Trace &) = delete;

@@ -5,55 +5,16 @@
 #include "common/program.hh"
 #include "common/team.hh"
 #include "emulated_unit.hh" // made from the system file sail-n1
-#include "lutmm_runtime.h"
 #include "pim/descriptor.hh"
 
 #include <array>
 #include <atomic>
+#include <csetjmp>
 #include <csignal>
 #include <cstring>
 #include <exception>
-#include <initializer_list>
 #include <ucontext.h>
 #include <utility>
-
-// int sailsim_probe_read(address), int sailsim_probe_write(address): 1, or 0 when the access at the label
-// faults and the handler goes on at sailsim_probe_failed. The write is an exclusive pair, so that a store by
-// another thread in between is not undone.
-__asm__(R"(
-    .text
-    .align 2
-    .type sailsim_probe_read, %function
-sailsim_probe_read:
-    .globl sailsim_probe_load
-sailsim_probe_load:
-    ldrb w1, [x0]
-    mov w0, #1
-    ret
-    .size sailsim_probe_read, . - sailsim_probe_read
-    .type sailsim_probe_write, %function
-sailsim_probe_write:
-    .globl sailsim_probe_exclusive
-sailsim_probe_exclusive:
-    ldxrb w1, [x0]
-    .globl sailsim_probe_store
-sailsim_probe_store:
-    stxrb w2, w1, [x0]
-    cbnz w2, sailsim_probe_exclusive
-    mov w0, #1
-    ret
-    .globl sailsim_probe_failed
-sailsim_probe_failed:
-    mov w0, #0
-    ret
-    .size sailsim_probe_write, . - sailsim_probe_write
-)");
-
-extern "C" {
-int sailsim_probe_read(std::uint64_t address);
-int sailsim_probe_write(std::uint64_t address);
-extern const char sailsim_probe_load, sailsim_probe_exclusive, sailsim_probe_store, sailsim_probe_failed;
-}
 
 namespace sailsim::kernels
 {
@@ -61,18 +22,35 @@ namespace sailsim::kernels
 namespace
 {
 
-void on_fault(int signal, siginfo_t *, void *context)
+// Held while a descriptor is executed: the core allocates, and the threads of a Team must not allocate at the
+// same time; nor must two of them touch memory to see whether it can be.
+std::atomic_flag busy = ATOMIC_FLAG_INIT;
+
+volatile unsigned char *volatile touched = nullptr; // the byte that is being touched
+sigjmp_buf behind_touch;                            // where to go on if that faults
+
+void on_fault(int signal, siginfo_t *fault, void *)
 {
-    auto *machine = &static_cast<ucontext_t *>(context)->uc_mcontext;
-    for (const char *access : {&sailsim_probe_load, &sailsim_probe_exclusive, &sailsim_probe_store})
-        if (machine->pc == address_of(access)) {
-            machine->pc = address_of(&sailsim_probe_failed);
-            return;
-        }
+    if (touched != nullptr && fault->si_addr == touched)
+        siglongjmp(behind_touch, 1);
     std::signal(signal, SIG_DFL); // a fault of the program itself: returning repeats it
 }
 
-bool all_pages(std::uint64_t address, std::uint64_t bytes, int (*probe)(std::uint64_t))
+// Whether a byte can be read, or with `write` written, found out by trying; it keeps its value, also where
+// another thread stores to it meanwhile.
+bool touch(unsigned char *byte, bool write)
+{
+    touched = byte;
+    const bool faulted = sigsetjmp(behind_touch, 0) != 0;
+    if (!faulted && write)
+        __atomic_fetch_add(touched, 0, __ATOMIC_RELAXED);
+    else if (!faulted)
+        static_cast<void>(*touched);
+    touched = nullptr;
+    return !faulted;
+}
+
+bool touch_all(std::uint64_t address, std::uint64_t bytes, bool write)
 {
     if (bytes == 0)
         return true;
@@ -80,7 +58,7 @@ bool all_pages(std::uint64_t address, std::uint64_t bytes, int (*probe)(std::uin
     if (last < address)
         return false;
     for (std::uint64_t page = address;; page = (page / kPageBytes + 1) * kPageBytes) {
-        if (probe(page) == 0)
+        if (!touch(at_address(page), write))
             return false;
         if (last / kPageBytes == page / kPageBytes)
             return true;
@@ -128,9 +106,6 @@ class OwnMemory : public pim::Memory
 const pim::SliceConfig *config_of_units = nullptr;
 std::atomic<std::uint64_t> executed{0};
 
-// One descriptor at a time: the core allocates, and the threads of a Team must not allocate at the same time.
-std::atomic_flag busy = ATOMIC_FLAG_INIT;
-
 // A descriptor that cannot be read has no record to answer in: the unit drops it.
 void execute(unsigned unit, std::uint64_t address)
 {
@@ -139,9 +114,6 @@ void execute(unsigned unit, std::uint64_t address)
     lutmm_descriptor descriptor;
     std::memcpy(&descriptor, at_address(address), sizeof descriptor);
     OwnMemory memory(descriptor.completion);
-    Backoff backoff;
-    while (busy.test_and_set(std::memory_order_acquire))
-        backoff.pause();
     try {
         if (unit < emulated_units)
             pim::execute_descriptor(descriptor, *config_of_units, memory);
@@ -150,7 +122,6 @@ void execute(unsigned unit, std::uint64_t address)
     } catch (const std::exception &error) {
         fail("the emulated unit cannot execute a descriptor: %s", error.what());
     }
-    busy.clear(std::memory_order_release);
 }
 
 void on_illegal(int, siginfo_t *, void *context)
@@ -164,7 +135,11 @@ void on_illegal(int, siginfo_t *, void *context)
     }
     const unsigned source = (word >> 5) & 31, unit = (word >> 10) & (LUTMM_UNITS_MAX - 1);
     constexpr unsigned zero_register = 31;
+    Backoff backoff;
+    while (busy.test_and_set(std::memory_order_acquire))
+        backoff.pause();
     execute(unit, source == zero_register ? 0 : machine->regs[source]);
+    busy.clear(std::memory_order_release);
     executed.fetch_add(1, std::memory_order_relaxed);
     machine->pc += sizeof word;
 }
@@ -197,7 +172,22 @@ constexpr auto kSubmit = submits(std::make_integer_sequence<unsigned, LUTMM_UNIT
 
 } // namespace
 
-void install_emulator()
+bool can_read(std::uint64_t address, std::uint64_t bytes)
+{
+    return touch_all(address, bytes, false);
+}
+
+bool can_write(std::uint64_t address, std::uint64_t bytes)
+{
+    return touch_all(address, bytes, true);
+}
+
+} // namespace sailsim::kernels
+
+using namespace sailsim;
+using namespace sailsim::kernels;
+
+void lutmm_install_emulator()
 {
     try {
         static const pim::SliceConfig config = emulated_unit();
@@ -210,71 +200,36 @@ void install_emulator()
     install(SIGILL, on_illegal, 0);
 }
 
-std::uint64_t emulated_descriptors()
+std::uint64_t lutmm_emulated()
 {
     return executed.load(std::memory_order_relaxed);
 }
 
-void submit(unsigned unit, const lutmm_descriptor *descriptor)
+unsigned lutmm_units()
 {
+    return emulated_units;
+}
+
+void lutmm_submit(unsigned unit, const lutmm_descriptor *descriptor)
+{
+    if (unit >= LUTMM_UNITS_MAX)
+        fail("lutmm_submit: unit is %u; allowed: 0 to %d", unit, LUTMM_UNITS_MAX - 1);
     kSubmit[unit](descriptor);
 }
 
-std::uint32_t wait_for(std::uint64_t record, std::uint64_t timeout_ns)
+std::uint32_t lutmm_wait(const lutmm_completion *record, std::uint64_t timeout_ns)
 {
     constexpr unsigned polls_between_looks_at_the_clock = 1024;
     const std::uint64_t start = now_ns();
     Backoff backoff;
     for (unsigned polls = 1;; ++polls) {
-        const std::uint32_t status = __atomic_load_n(at_address<std::uint32_t>(record), __ATOMIC_ACQUIRE);
+        const std::uint32_t status = __atomic_load_n(&record->status, __ATOMIC_ACQUIRE);
         if (status != LUTMM_PENDING)
             return status;
         if (polls % polls_between_looks_at_the_clock == 0 && now_ns() - start > timeout_ns)
             return status;
         backoff.pause();
     }
-}
-
-bool can_read(std::uint64_t address, std::uint64_t bytes)
-{
-    return all_pages(address, bytes, sailsim_probe_read);
-}
-
-bool can_write(std::uint64_t address, std::uint64_t bytes)
-{
-    return all_pages(address, bytes, sailsim_probe_write);
-}
-
-} // namespace sailsim::kernels
-
-// The C interface of liblutmm.a.
-using namespace sailsim;
-
-void lutmm_install_emulator()
-{
-    kernels::install_emulator();
-}
-
-std::uint64_t lutmm_emulated()
-{
-    return kernels::emulated_descriptors();
-}
-
-unsigned lutmm_units()
-{
-    return kernels::emulated_units;
-}
-
-void lutmm_submit(unsigned unit, const lutmm_descriptor *descriptor)
-{
-    if (unit >= LUTMM_UNITS_MAX)
-        kernels::fail("lutmm_submit: unit is %u; allowed: 0 to %d", unit, LUTMM_UNITS_MAX - 1);
-    kernels::submit(unit, descriptor);
-}
-
-std::uint32_t lutmm_wait(const lutmm_completion *record, std::uint64_t timeout_ns)
-{
-    return kernels::wait_for(kernels::address_of(record), timeout_ns);
 }
 
 const char *lutmm_status_name(std::uint32_t status)

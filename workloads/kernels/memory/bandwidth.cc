@@ -51,7 +51,8 @@ struct Pattern {
     }
 };
 
-double read(const double *from, std::size_t count)
+// Passes over a thread's part of the arrays; reading returns its sum.
+double read(double *, const double *from, const double *, std::size_t count)
 {
     float64x2_t sum[4] = {vdupq_n_f64(0), vdupq_n_f64(0), vdupq_n_f64(0), vdupq_n_f64(0)};
     // Fetching ends at a taken branch, so a round of one line would measure how fast a core goes round:
@@ -66,15 +67,16 @@ double read(const double *from, std::size_t count)
     return vaddvq_f64(vaddq_f64(vaddq_f64(sum[0], sum[1]), vaddq_f64(sum[2], sum[3])));
 }
 
-void write(double *to, std::size_t count)
+double write(double *to, const double *, const double *, std::size_t count)
 {
     const float64x2_t value = vdupq_n_f64(kWritten);
     for (std::size_t i = 0; i < count; i += kChunk)
         for (std::size_t j = 0; j < 4; ++j)
             vst1q_f64(to + i + 2 * j, value);
+    return 0.0;
 }
 
-void copy(double *to, const double *from, std::size_t count)
+double copy(double *to, const double *from, const double *, std::size_t count)
 {
     for (std::size_t i = 0; i < count; i += kChunk) {
         float64x2_t line[4];
@@ -83,9 +85,10 @@ void copy(double *to, const double *from, std::size_t count)
         for (std::size_t j = 0; j < 4; ++j)
             vst1q_f64(to + i + 2 * j, line[j]);
     }
+    return 0.0;
 }
 
-void triad(double *to, const double *from, const double *scaled, std::size_t count)
+double triad(double *to, const double *from, const double *scaled, std::size_t count)
 {
     const float64x2_t factor = vdupq_n_f64(kFactor);
     for (std::size_t i = 0; i < count; i += kChunk) {
@@ -95,75 +98,44 @@ void triad(double *to, const double *from, const double *scaled, std::size_t cou
         for (std::size_t j = 0; j < 4; ++j)
             vst1q_f64(to + i + 2 * j, line[j]);
     }
+    return 0.0;
 }
 
 struct alignas(64) Partial {
     double sum;
 };
 
-enum class Kind { read, write, copy, triad };
-
-struct Arrays {
-    double *a, *b, *c;
-    std::size_t count;
+struct Kind {
+    const char *name;
+    std::size_t arrays; // that a pass moves; what a cache fetches before it writes is not counted
+    double (*pass)(double *a, const double *b, const double *c, std::size_t count);
+    double (*left)(std::size_t i); // element i of `a` after a pass; null: there is only a sum
 };
 
-void pass(Kind kind, const Arrays &arrays, Team &team, Partial *partial)
-{
-    team.run([&](unsigned rank) {
-        const Range lines = part_of(arrays.count / kChunk, rank, team.size());
-        const std::size_t first = lines.first * kChunk, count = (lines.last - lines.first) * kChunk;
-        switch (kind) {
-        case Kind::read:
-            partial[rank].sum = read(arrays.b + first, count);
-            break;
-        case Kind::write:
-            write(arrays.a + first, count);
-            break;
-        case Kind::copy:
-            copy(arrays.a + first, arrays.b + first, count);
-            break;
-        case Kind::triad:
-            triad(arrays.a + first, arrays.b + first, arrays.c + first, count);
-            break;
-        }
-    });
-}
+constexpr Kind kKinds[] = {
+    {"read", 1, read, nullptr},
+    {"write", 1, write, [](std::size_t) { return kWritten; }},
+    {"copy", 2, copy, value_b},
+    {"triad", 3, triad, [](std::size_t i) { return value_b(i) + kFactor * value_c(i); }},
+};
 
+// Of array b, which repeats 0, 1, .. kPeriod - 1.
 double expected_sum(std::size_t count)
 {
-    double page = 0.0, rest = 0.0;
-    for (std::size_t i = 0; i < kPeriod; ++i)
-        page += value_b(i);
-    for (std::size_t i = 0; i < count % kPeriod; ++i)
-        rest += value_b(i);
-    return page * static_cast<double>(count / kPeriod) + rest;
-}
-
-double expected_element(Kind kind, std::size_t i)
-{
-    if (kind == Kind::write)
-        return kWritten;
-    return value_b(i) + (kind == Kind::triad ? kFactor * value_c(i) : 0.0);
+    const auto below = [](std::size_t n) { return n * (n - 1) / 2; };
+    return static_cast<double>(count / kPeriod * below(kPeriod) + below(count % kPeriod));
 }
 
 // Sums, or of `checked` elements spread evenly those, that are not what the last pass must have left.
-std::size_t wrong(Kind kind, const Arrays &arrays, const Partial *partial, unsigned threads,
-                  std::size_t checked)
+std::size_t wrong(const Kind &kind, const double *a, std::size_t count, double sum, std::size_t checked)
 {
-    if (kind == Kind::read) {
-        double sum = 0.0;
-        for (unsigned rank = 0; rank < threads; ++rank)
-            sum += partial[rank].sum;
-        return sum != expected_sum(arrays.count);
-    }
-    std::size_t count = 0;
-    const std::size_t most = std::min(checked, arrays.count);
-    for (std::size_t n = 0; n < most; ++n) {
-        const std::size_t i = n * arrays.count / most;
-        count += arrays.a[i] != expected_element(kind, i);
-    }
-    return count;
+    if (kind.left == nullptr)
+        return sum != expected_sum(count);
+    std::size_t errors = 0;
+    const std::size_t most = std::min(checked, count);
+    for (std::size_t n = 0; n < most; ++n)
+        errors += a[n * count / most] != kind.left(n * count / most);
+    return errors;
 }
 
 } // namespace
@@ -185,41 +157,44 @@ int main(int argc, char **argv)
 
     const std::size_t count = bytes / sizeof(double) / kChunk * kChunk;
     Buffer a(count * sizeof(double)), b(a.size()), c(a.size()), partial(threads * sizeof(Partial));
-    const Arrays arrays{a.as<double>(), b.as<double>(), c.as<double>(), count};
     Team team(static_cast<unsigned>(threads));
+    // Calls body(rank, first, count) with each thread's part of an array.
+    const auto by_parts = [&](auto &&body) {
+        team.run([&](unsigned rank) {
+            const Range lines = part_of(count / kChunk, rank, team.size());
+            body(rank, lines.first * kChunk, (lines.last - lines.first) * kChunk);
+        });
+    };
     const Pattern blank([](std::size_t) { return -1.0; }), pattern_b(value_b), pattern_c(value_c);
-    team.run([&](unsigned rank) { // each thread first touches what it will use
-        const Range lines = part_of(count / kChunk, rank, team.size());
-        const std::size_t first = lines.first * kChunk, last = lines.last * kChunk;
-        blank.fill(arrays.a, first, last);
-        pattern_b.fill(arrays.b, first, last);
-        pattern_c.fill(arrays.c, first, last);
+    by_parts([&](unsigned, std::size_t first, std::size_t part) { // each first touches what it will use
+        blank.fill(a.as<double>(), first, first + part);
+        pattern_b.fill(b.as<double>(), first, first + part);
+        pattern_c.fill(c.as<double>(), first, first + part);
     });
 
-    struct Test {
-        Kind kind;
-        const char *name;
-        std::size_t arrays; // that a pass moves; what a cache fetches before it writes is not counted
-    };
     std::size_t errors = 0;
-    for (const Test &test : {Test{Kind::read, "read", 1}, Test{Kind::write, "write", 1},
-                             Test{Kind::copy, "copy", 2}, Test{Kind::triad, "triad", 3}}) {
-        if (which != "all" && which != test.name)
+    for (const Kind &kind : kKinds) {
+        if (which != "all" && which != kind.name)
             continue;
         std::uint64_t least = std::numeric_limits<std::uint64_t>::max(), last = 0;
         for (std::size_t i = 0; i < repeats; ++i) {
-            const Region region(in_gem5);
-            const std::uint64_t start = now_ns();
-            pass(test.kind, arrays, team, partial.as<Partial>());
-            last = std::max<std::uint64_t>(now_ns() - start, 1);
+            last = measured(in_gem5, [&] {
+                by_parts([&](unsigned rank, std::size_t first, std::size_t part) {
+                    partial.as<Partial>()[rank].sum = kind.pass(
+                        a.as<double>() + first, b.as<double>() + first, c.as<double>() + first, part);
+                });
+            });
             least = std::min(least, last);
         }
-        const std::size_t moved = test.arrays * a.size();
-        const std::size_t errors_here = wrong(test.kind, arrays, partial.as<Partial>(), team.size(), checked);
+        double sum = 0.0;
+        for (unsigned rank = 0; rank < threads; ++rank)
+            sum += partial.as<Partial>()[rank].sum;
+        const std::size_t moved = kind.arrays * a.size();
+        const std::size_t errors_here = wrong(kind, a.as<double>(), count, sum, checked);
         errors += errors_here;
         JsonLine()
             .add("program", "bandwidth")
-            .add("kind", test.name)
+            .add("kind", kind.name)
             .add("array_bytes", a.size())
             .add("threads", threads)
             .add("bytes", moved)

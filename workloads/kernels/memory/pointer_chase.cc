@@ -22,29 +22,13 @@ struct alignas(kLineBytes) Line {
     const Line *next;
 };
 
-void shuffle(std::vector<std::uint32_t> &items, Random &random)
+// Links all lines into one cycle in random order.
+void link(Line *line, std::size_t lines, Random &random)
 {
-    for (std::size_t i = items.size(); i > 1; --i)
-        std::swap(items[i - 1], items[random.below(i)]);
-}
-
-// Links `lines` lines into one cycle: windows in random order, and the lines of each window in random order.
-// A window of a page costs one TLB miss for its 64 lines; a window of the whole footprint one for nearly
-// every line.
-void link(Line *line, std::size_t lines, std::size_t window_lines, Random &random)
-{
-    std::vector<std::uint32_t> windows((lines + window_lines - 1) / window_lines);
-    std::iota(windows.begin(), windows.end(), 0u);
-    shuffle(windows, random);
-    std::vector<std::uint32_t> order, inside;
-    order.reserve(lines);
-    for (const std::uint32_t window : windows) {
-        const std::size_t first = window * window_lines;
-        inside.resize(std::min(window_lines, lines - first));
-        std::iota(inside.begin(), inside.end(), static_cast<std::uint32_t>(first));
-        shuffle(inside, random);
-        order.insert(order.end(), inside.begin(), inside.end());
-    }
+    std::vector<std::uint32_t> order(lines);
+    std::iota(order.begin(), order.end(), 0u);
+    for (std::size_t i = lines; i > 1; --i)
+        std::swap(order[i - 1], order[random.below(i)]);
     for (std::size_t i = 0; i < lines; ++i)
         line[order[i]].next = &line[order[(i + 1) % lines]];
 }
@@ -77,16 +61,12 @@ int main(int argc, char **argv)
     const std::size_t smallest = options.number("min", 4096, 4096, most, "smallest footprint in bytes");
     const std::size_t largest =
         options.number("max", 1 << 20, 4096, most, "largest footprint in bytes; doubles up to it");
-    const std::size_t window =
-        options.number("window", 0, 0, most, "bytes whose lines follow each other; 0: all of them");
     const std::size_t least_loads =
         options.number("loads", 1 << 16, 1, most, "timed loads at least (whole rounds)");
     const std::uint64_t seed =
         options.number("seed", 1, 0, std::numeric_limits<std::uint64_t>::max(), "of the order");
     const bool in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
-    if (window % kLineBytes != 0)
-        fail("--window is %zu; allowed: multiples of %zu", window, kLineBytes);
     if (smallest > largest)
         fail("--min is %zu; allowed: at most --max, which is %zu", smallest, largest);
 
@@ -95,24 +75,17 @@ int main(int argc, char **argv)
         const std::size_t lines = footprint / kLineBytes;
         Buffer memory(footprint);
         Line *line = memory.as<Line>();
-        link(line, lines, window == 0 ? lines : window / kLineBytes, random);
+        link(line, lines, random);
         if (cycle_length(line) != lines)
             return kExitWrong;
         const Line *here = chase(line, lines); // brings what fits into the caches and TLBs
         const std::size_t loads = (least_loads + lines - 1) / lines * lines;
-        std::uint64_t elapsed;
-        {
-            const Region region(in_gem5);
-            const std::uint64_t start = now_ns();
-            here = chase(here, loads);
-            elapsed = now_ns() - start;
-        }
+        const std::uint64_t elapsed = measured(in_gem5, [&] { here = chase(here, loads); });
         if (here != line) // whole rounds end where they began
             return kExitWrong;
         JsonLine()
             .add("program", "pointer_chase")
             .add("footprint_bytes", footprint)
-            .add("window_bytes", window == 0 ? footprint : window)
             .add("loads", loads)
             .add("ns", elapsed)
             .add("ns_per_load", static_cast<double>(elapsed) / static_cast<double>(loads))

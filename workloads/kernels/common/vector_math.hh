@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// What the elementwise parts of a step need of four numbers at a time.
-#ifndef SAILSIM_KERNELS_DECODE_VECTOR_MATH_HH
-#define SAILSIM_KERNELS_DECODE_VECTOR_MATH_HH
+// Elementwise arithmetic, four and sixteen numbers at a time.
+#ifndef SAILSIM_KERNELS_COMMON_VECTOR_MATH_HH
+#define SAILSIM_KERNELS_COMMON_VECTOR_MATH_HH
 
 #include <arm_neon.h>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
-namespace sailsim::kernels::decode
+namespace sailsim::kernels
 {
 
 // e^x, within 2 units of the last place; 0 below -87.33 (where a float would be subnormal), e^88 above 88.
@@ -72,6 +73,6 @@ inline int8x16_t round16(const Floats16 &values, float32x4_t factor)
                        vqmovn_s16(vcombine_s16(narrow[2], narrow[3])));
 }
 
-} // namespace sailsim::kernels::decode
+} // namespace sailsim::kernels
 
 #endif
