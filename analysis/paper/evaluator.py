@@ -32,8 +32,7 @@ from sailsim.sim.backends.cores import Software
 from sailsim.sim.engine import time_step
 from sailsim.sim.fitted import Work, decode_work
 from sailsim.sim.host import CpuSheet
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Workers
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.vary import leaves

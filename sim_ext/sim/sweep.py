@@ -10,8 +10,7 @@ from sailsim.base.errors import ImpossibleMachineError
 from sailsim.sim.keys import Keys, point_key
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Workers
 
 Record = Mapping[str, Any]

@@ -9,8 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sailsim.analysis.results.folder import query
 from sailsim.analysis.results.runs import evaluate, runners
 from sailsim.sim.point import Point
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 
 POINTS = 2000
 EVALUATED, KEPT = "evaluated by 10 runners, a point", "kept, its 10 records"

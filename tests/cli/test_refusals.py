@@ -285,7 +285,6 @@ def test_names_of_files_move_no_cursor_and_are_no_markup() -> None:
         ["sweep", "--model", "m.toml", "--system", "s.toml", "--out", out],
         ["results", "ls", "."],
         ["results", "show", out, "--wide"],
-        ["results", "query", out, "select system, model, 'a\x1bb' as x from runs"],
     ):
         told = CliRunner().invoke(main, words)
         assert told.exit_code == 0, told.output

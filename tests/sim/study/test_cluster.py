@@ -18,8 +18,7 @@ import pytest
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Dask, ended
 from sailsim.sim.sweep import run_sweep
 
