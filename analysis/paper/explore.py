@@ -208,7 +208,7 @@ def explore(
             ]
             kept.run(tasks, evaluate)
             for trial, task in zip(proposed, tasks, strict=True):
-                result = next(iter(store.of_key(task.key)), FAILED)
+                result: Mapping[str, Any] = next(iter(store.of_key(task.key)), FAILED)
                 if result["reason"]:
                     study.tell(trial, state=TrialState.FAIL)
                 else:

@@ -58,8 +58,9 @@ def stored_runs(store: Store) -> pd.DataFrame:
     records = store.records()
     hints = get_type_hints(Point) | get_type_hints(Run) | {"fits": bool, "priced_as": list, "notes": list}
     columns: dict[str, Any] = {name: (hints[name] | None, ...) for name in COLUMNS}
+    row: Any = create_model("Row", **columns)
     try:
-        TypeAdapter(list[create_model("Row", **columns)]).validate_python(records, strict=True)  # type: ignore[misc]
+        TypeAdapter[Any](list[row]).validate_python(records, strict=True)
         return pd.DataFrame(records)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

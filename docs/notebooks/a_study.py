@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from sailsim import sweep
-from sailsim.sim.plan.file import expand
+from sailsim.sim.plan import expand
 
 folder = Path(mkdtemp())
 grid = {

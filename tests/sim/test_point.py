@@ -14,7 +14,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate, simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.keys import Keys, point_key, result_key
-from sailsim.sim.plan.file import expand
+from sailsim.sim.plan import expand
 from sailsim.sim.point import Point
 from sailsim.sim.ranges import parse_numbers, parse_values, parts_of_list, stepped
 from sailsim.sim.study.folder import Store

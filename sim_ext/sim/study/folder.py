@@ -324,7 +324,7 @@ def aligned(records: Sequence[Mapping[str, Any]]) -> list[Record]:
     """The records with the columns of all of them, in the order of the first that has each; what a record has
     not is None."""
     empty = dict.fromkeys(name for record in records for name in record)
-    return [empty | record for record in records]
+    return [empty | dict(record) for record in records]
 
 
 def command_of(manifest: Mapping[str, Any]) -> str:
