@@ -14,11 +14,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sailsim.analysis.results.runs import evaluate as evaluate_point
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.plan import read_plan
 from sailsim.sim.point import Point
-from sailsim.sim.sweep import run_sweep
 from sailsim.sim.vary import vary
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.load import load_model

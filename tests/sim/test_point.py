@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.results.runs import named, problems, runs
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate, simulate_step
 from sailsim.sim.files import load_system
@@ -18,7 +19,6 @@ from sailsim.sim.plan import expand
 from sailsim.sim.point import Point
 from sailsim.sim.ranges import parse_numbers, parse_values, parts_of_list, stepped
 from sailsim.sim.study.folder import Store
-from sailsim.sim.sweep import run_sweep
 from sailsim.workloads.load import load_model
 
 

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import RESERVED, Store
 from sailsim.sim.study.run import TRIES, Task, run_study
-from sailsim.sim.sweep import run_sweep
 
 from ...examples import examples
 from ...small_disk import small_disk_of
