@@ -72,7 +72,7 @@ $(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
 sim: $(VENV)/.installed
 	$(if $(GEM5),@$(SAILSIM) gem5 machine --check --gem5 '$(GEM5)')
 	@test -e $(OUT)/activations.safetensors || { mkdir -p $(OUT) && $(SAILSIM) activations --out $(OUT)/activations.safetensors; }
-	$(SAILSIM) sweep --preset paper --activations $(OUT)/activations.safetensors --out $(OUT) --jobs $(JOBS)
+	$(SAILSIM) sweep --plan paper --activations $(OUT)/activations.safetensors --out $(OUT) --jobs $(JOBS)
 	@failed=0; $(if $(GEM5),$(GEM5_TILES) || failed=$$?; $(GEM5_TOKENS) || failed=$$?;) \
 	$(ANSWERS) > $(OUT)/.answers; \
 	if test -e $(OUT)/report.html && test -e $(OUT)/figures/speedup.png && cmp -s $(OUT)/.answers $(OUT)/.shown \

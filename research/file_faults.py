@@ -15,18 +15,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, NoReturn, TextIO
 
 from faults import Counts, compare, halves, leftovers, rows, semaphores
 
+from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.study import run as running
-from sailsim.sim.study.tasks import Chunk, Outcome, evaluated
+from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import Evaluate, Outcome, evaluated
 
 HERE = Path(__file__).parent
 FULL = 0
@@ -136,17 +137,17 @@ class Kept:
     def __init__(self) -> None:
         self.found: dict[bytes, bytes] = {}
 
-    def __call__(self, chunk: Chunk) -> list[Outcome]:
+    def __call__(self, chunk: tuple[Evaluate, Sequence[Any]]) -> list[Outcome]:
         """As `evaluated`."""
-        return [self._outcome(Chunk(chunk.evaluate, (task,))) for task in chunk.tasks]
+        evaluate, given = chunk
+        return [self._outcome(evaluate, what) for what in given]
 
-    def _outcome(self, chunk: Chunk) -> Outcome:
-        ((at, what),) = chunk.tasks
-        key = pickle.dumps((chunk.evaluate, what))
+    def _outcome(self, evaluate: Evaluate, what: Any) -> Outcome:
+        key = pickle.dumps((evaluate, what))
         if key not in self.found:
-            self.found[key] = pickle.dumps(evaluated(chunk)[0])
+            self.found[key] = pickle.dumps(evaluated((evaluate, [what]))[0])
         outcome: Outcome = pickle.loads(self.found[key])
-        return replace(outcome, at=at)
+        return outcome
 
     def __reduce__(self) -> tuple[Any, ...]:
         return resolve_name, (f"{evaluated.__module__}:{evaluated.__name__}",)
@@ -171,16 +172,13 @@ def kinds_of_files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def asked_of(folder: Path) -> tuple[list[str], list[str]]:
-    """Commands that tell the answer of a folder, and how many records it holds, asked for or not."""
-    count = "SELECT count(*) AS n FROM everything"
-    return ["results", "show", str(folder)], ["results", "query", str(folder), count, "--json"]
-
-
-def stored(run: Commands, folder: Path) -> int:
-    """How many records a folder holds."""
-    said = run.run(*asked_of(folder)[1])
-    return int(json.loads(said.out)["records"][0]["n"]) if said.status == 0 else 0
+def stored(folder: Path) -> int:
+    """How many records a folder holds, asked for or not."""
+    store = Store(folder)
+    try:
+        return sum(map(len, map(store.of_key, store.keys())))
+    except SailsimError:
+        return 0
 
 
 class Start(NamedTuple):
@@ -199,7 +197,7 @@ def operations(kind: str, times: int, work: Path, draw: random.Random) -> Counts
         starts = []
         for folder in (None, *(work / name for name in ("right", "earlier") if (work / name).exists())):
             _prepare(out, folder)
-            records = stored(run, out) if folder else 0
+            records = stored(out) if folder else 0
             ended = run.run(*words, "--jobs", "1", below=out.parent)
             starts.append(Start(folder, records, len(ended.operations)))
         right, names = rows(work / "right"), kinds_of_files(work / "right")
@@ -252,11 +250,11 @@ def _judge(
     late = do == FULL and ended.status == 0 and rows(folder) == right  # full when all was stored
     as_told = ended.status == ENDS.get(do, 128 + do) or late
     counts["different"] += not as_told or "Traceback" in ended.err
-    shown = run.run(*asked_of(folder)[0])
+    shown = run.run("results", "show", str(folder))
     told = shown.status == 0 or (before == 0 and "holds no results" in shown.err) or not folder.exists()
     counts["lost"] += not told
     if before:
-        counts["lost"] += max(0, before - stored(run, folder))
+        counts["lost"] += max(0, before - stored(folder))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sailsim.lut_gemv.tile import Tile
     from sailsim.sim.engine import simulate
     from sailsim.sim.files import load_system
-    from sailsim.sim.plan.file import expand
+    from sailsim.sim.plan import expand
     from sailsim.sim.point import Point
     from sailsim.sim.replay import TileTime, time_tile
     from sailsim.workloads.load import load_model
@@ -42,7 +42,7 @@ _HOMES = {
     "TileTime": "sailsim.sim.replay",
     "WeightCode": "sailsim.lut_gemv.codes",
     "compare": "sailsim.analysis.results.compare",
-    "expand": "sailsim.sim.plan.file",
+    "expand": "sailsim.sim.plan",
     "gemv": "sailsim.lut_gemv.fast:lut_gemv",
     "load_model": "sailsim.workloads.load",
     "load_system": "sailsim.sim.files",

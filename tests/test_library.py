@@ -153,10 +153,6 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: sailsim.Results(folder).frame(columns=["wbits", 3]),
         "columns has 3; allowed is a list of names.",
     ),
-    "query": (
-        lambda folder: sailsim.Results(folder).query(None),
-        "sql is None; allowed is a SELECT as a text.",
-    ),
     "load_model": (
         lambda folder: sailsim.load_model(None),
         "name_or_path is None; allowed is a name or a path.",

@@ -16,11 +16,15 @@ from math import ceil, isnan
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import BeforeValidator, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
 from sailsim.analysis.costs.constants import Constants, Span, data_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_text
 from sailsim.base.quantity import LEAST, MOST, Is
 from sailsim.sim.fitted import read_csv
+from sailsim.sim.tables import first_problem
 
 Sizing = Literal["share", "bandwidth", "whole"]
 
@@ -55,22 +59,25 @@ MAX_FILE = 1 << 20
 """Bytes of a price file."""
 PRICES = "is a PriceList, as sailsim.prices reads it from a file"
 """What stands for the prices that ship, in a sentence."""
-_COLUMNS = ("instance", "machines", "chip", "kind", "units", "memory_gib", "usd_per_hour", "source", "date")
+Word = Annotated[str, Field(pattern=r"\S")]
+Positive = Annotated[float, Field(ge=LEAST, le=MOST)]
 
 
-@dataclass(frozen=True)
+@checked(frozen=True)
 class Price:
     """One instance: USD an hour for ``units`` vCPUs (cpu) or cards (gpu)."""
 
-    instance: str
-    machines: tuple[str, ...]
+    instance: Word
+    machines: Annotated[
+        tuple[str, ...], BeforeValidator(lambda cell: cell.split() if cell is str(cell) else cell)
+    ]
     chip: str
     kind: Literal["cpu", "gpu"]
-    units: int
-    memory_gib: float | None
-    usd_per_hour: float
-    source: str
-    date: str
+    units: PositiveInt
+    memory_gib: Annotated[Positive | None, BeforeValidator(lambda cell: None if cell == "" else cell)]
+    usd_per_hour: Positive
+    source: Word
+    date: Word
 
 
 @dataclass(frozen=True)
@@ -130,103 +137,16 @@ def _parsed(text: str, origin: str) -> PriceList:
         raise SailsimError(f"{origin} cannot be read: {error}, allowed is a CSV text") from None
     if not table:
         raise SailsimError(f"{origin} has no rows, allowed is at least one instance")
-    missing = [column for column in _COLUMNS if column not in table[0]]
-    if missing:
-        raise SailsimError(f"{origin} lacks the column {missing[0]!r}, allowed are {', '.join(_COLUMNS)}")
-    rows = tuple(_row(row, origin) for row in table)
-    names = [row.instance for row in rows]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise SailsimError(f"{origin} has {twice!r} twice, allowed is one row an instance")
-    return PriceList(rows, origin)
-
-
-def _row(row: dict[str, str], origin: str) -> Price:
-    name = row["instance"] or "(unnamed)"
-
-    def positive(field: str) -> float:
-        text = row[field]
+    rows: dict[str, Price] = {}
+    for row in table:
+        name = row.get("instance") or "(unnamed)"
         try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not LEAST <= value <= MOST:
-            raise SailsimError(
-                f"{origin}, {name}: {field} is {text!r}, allowed is a number above 0, of {LEAST:g} to "
-                f"{MOST:g}"
-            )
-        return value
-
-    kind = row["kind"]
-    if kind != "cpu" and kind != "gpu":
-        raise SailsimError(f"{origin}, {name}: kind is {kind!r}, allowed is cpu or gpu")
-    for field in ("instance", "source", "date"):
-        if not row[field].strip():
-            raise SailsimError(f"{origin}, {name}: {field} is empty, a price needs one")
-    units = positive("units")
-    if units != int(units):
-        raise SailsimError(f"{origin}, {name}: units is {row['units']!r}, allowed is a whole number above 0")
-    return Price(
-        instance=row["instance"],
-        machines=tuple(row["machines"].split()),
-        chip=row["chip"],
-        kind="cpu" if kind == "cpu" else "gpu",
-        units=int(units),
-        memory_gib=positive("memory_gib") if row["memory_gib"] else None,
-        usd_per_hour=positive("usd_per_hour"),
-        source=row["source"],
-        date=row["date"],
-    )
-
-
-def vcpus_paid(
-    price: Price, threads: int, memory_bytes: float, sizing: Sizing, bandwidth_share: float = 0.0
-) -> int:
-    """vCPUs of a CPU instance that a run pays for.
-
-    "share": its threads, or as many as bring the memory that it needs; "bandwidth": or as many as bring the
-    ``bandwidth_share`` of the memory's bandwidth that it uses, 0..1; "whole": all. Raises SailsimError where
-    not even the whole instance has the threads or the memory.
-    """
-    if sizing not in SIZINGS:
-        raise SailsimError(f"sizing is {sizing!r}, allowed is one of {', '.join(SIZINGS)}")
-    if not 0 <= bandwidth_share <= 1:
-        raise SailsimError(f"bandwidth_share is {bandwidth_share!r}, allowed is 0..1")
-    needed = threads
-    if price.memory_gib is not None:
-        # Multiplied first: all of the memory is that of all vCPUs, also where their share is no whole number.
-        needed = max(threads, ceil(memory_bytes * price.units / (price.memory_gib * 2**30)))
-    if needed > price.units:
-        why = f"{threads} threads" if threads > price.units else f"{memory_bytes / 2**30:.0f} GiB of memory"
-        raise SailsimError(
-            f"instance {price.instance} has {price.units} vCPUs, allowed is a run that needs no {why}"
-        )
-    if sizing == "bandwidth":
-        # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
-        return max(needed, ceil(bandwidth_share * price.units * (1 - 1e-12)))
-    return price.units if sizing == "whole" else needed
-
-
-def usd_per_hour(
-    price: Price,
-    threads: int = 1,
-    memory_bytes: float = 0.0,
-    overhead: float = 0.0,
-    sizing: Sizing = "share",
-    bandwidth_share: float = 0.0,
-) -> float:
-    """What an hour of a run costs. ``overhead`` is SAIL's; a GPU instance is paid whole."""
-    share = (
-        1.0
-        if price.kind == "gpu"
-        else vcpus_paid(price, threads, memory_bytes, sizing, bandwidth_share) / price.units
-    )
-    return price.usd_per_hour * share * (1 + overhead)
-
-
-def tokens_per_dollar(tokens_per_s: float, usd_an_hour: float) -> float:
-    """Tokens that a dollar buys."""
-    return tokens_per_s * HOUR_S / usd_an_hour
+            price = TypeAdapter(Price).validate_python(row)
+        except ValidationError as error:
+            raise SailsimError(f"{origin}, {name}: {first_problem(error, 'a column')}.") from None
+        if rows.setdefault(name, price) is not price:
+            raise SailsimError(f"{origin} has {name!r} twice, allowed is one row an instance")
+    return PriceList(tuple(rows.values()), origin)
 
 
 @dataclass(frozen=True)
@@ -268,35 +188,31 @@ class Usage:
         )
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Tokens per dollar: nominal, and the least and the most over everything that is not known.
+def vcpus_paid(price: Price, run: Usage, sizing: Sizing) -> int | None:
+    """vCPUs of a CPU instance that a run pays for; None where the whole instance lacks threads or memory.
 
-    ``usd_per_hour`` is nominal, and ``paid`` says in words what it is for; the least tokens per dollar are
-    the most dollars per million tokens. ``by_payment``: tokens per dollar in each of `PAYMENTS`.
+    "share": its threads, or as many as bring the memory that it needs; "bandwidth": or as many as bring the
+    share of the memory's bandwidth that it uses; "whole": all.
     """
+    needed = run.threads
+    if price.memory_gib is not None:
+        # Multiplied first: all of the memory is that of all vCPUs, also where their share is no whole number.
+        needed = max(needed, ceil(run.memory_bytes * price.units / (price.memory_gib * 2**30)))
+    if needed > price.units:
+        return None
+    if sizing == "bandwidth":
+        # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
+        return max(needed, ceil(run.bandwidth_share * price.units * (1 - 1e-12)))
+    return price.units if sizing == "whole" else needed
 
-    low: float
-    nominal: float
-    high: float
-    usd_per_hour: float
-    price: Price
-    paid: str
-    by_payment: Mapping[str, float]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Flat, by the names of `DOLLARS`."""
-        return {
-            "instance": self.price.instance,
-            "price_date": self.price.date,
-            "price_source": self.price.source,
-            "paid": self.paid,
-            "usd_per_hour": self.usd_per_hour,
-            "usd_per_million_tokens": 1e6 / self.nominal,
-            "tokens_per_usd": self.nominal,
-            "tokens_per_usd_low": self.low,
-            "tokens_per_usd_high": self.high,
-        } | {f"tokens_per_usd_{payment}": value for payment, value in self.by_payment.items()}
+def usd_per_hour(price: Price, run: Usage, sizing: Sizing = "share", overhead: float = 0.0) -> float | None:
+    """What an hour of a run costs; None where the instance does not hold it.
+
+    ``overhead`` is SAIL's; a GPU instance is paid whole.
+    """
+    units = price.units if price.kind == "gpu" else vcpus_paid(price, run, sizing)
+    return None if units is None else price.usd_per_hour * (units / price.units) * (1 + overhead)
 
 
 def dollars(record: Mapping[str, Any], listed: PriceList, constants: Span[CostConstants]) -> dict[str, Any]:
@@ -304,59 +220,53 @@ def dollars(record: Mapping[str, Any], listed: PriceList, constants: Span[CostCo
     no instance holds it."""
     instances = listed.all_of(record["priced_as"], "gpu" if record["kind"] == "card" else "cpu")
     usage = Usage.of(record)
-    cost = None if usage is None else cost_range(usage, instances, constants)
-    return dict.fromkeys(DOLLARS) if cost is None else cost.as_dict()
+    return dict.fromkeys(DOLLARS) if usage is None else cost_range(usage, instances, constants)
 
 
-def cost_range(
-    run: Usage, instances: Sequence[Price], constants: Span[CostConstants] | None = None
-) -> Cost | None:
-    """What a run costs on instances that could hold it; None where none can.
+def cost_range(run: Usage, instances: Sequence[Price], constants: Span[CostConstants]) -> dict[str, Any]:
+    """What a run costs on instances that could hold it, by the names of `DOLLARS`; None where none can.
 
-    Nominal: the first instance that holds the run, "bandwidth" sizing, the nominal constants and rate. Ends:
-    over every instance, sizing, the constants' ranges and the rate's band.
+    Nominal: the first instance that holds the run, "bandwidth" sizing, the nominal constants and rate. Ends,
+    the least and the most tokens a dollar: over every instance, sizing, the constants' ranges and the rate's
+    band.
     """
-    span = Span.of(CostConstants) if constants is None else constants
-    c, ends = span.nominal, (span.low, span.high)
-
-    def hour(price: Price, sizing: Sizing, overhead: float) -> float | None:
-        try:
-            return usd_per_hour(price, run.threads, run.memory_bytes, overhead, sizing, run.bandwidth_share)
-        except SailsimError:
-            return None
-
-    *extra, overhead = (end.overhead if run.overhead else 0.0 for end in (*ends, c))
-    hours = [hour(price, s, o) for price in instances for s in SIZINGS for o in (*extra, overhead)]
-    known = [each for each in hours if each is not None]
+    c, ends = constants.nominal, (constants.low, constants.high)
+    overhead = c.overhead if run.overhead else 0.0
+    extras = (*(end.overhead if run.overhead else 0.0 for end in ends), overhead)
+    every = (usd_per_hour(price, run, s, extra) for price in instances for s in SIZINGS for extra in extras)
+    known = [hour for hour in every if hour is not None]
     if not known:
-        return None
-    first = next(price for price in instances if hour(price, "share", 0.0) is not None)
-    nominal = hour(first, "bandwidth", overhead)
-    assert nominal is not None
+        return dict.fromkeys(DOLLARS)
+    first = next(price for price in instances if usd_per_hour(price, run) is not None)
     used = [end.utilisation for end in (*ends, c)]
-    rate = run.tokens_per_s * c.utilisation
-    by_payment = {}
+    rate = run.tokens_per_s * c.utilisation * HOUR_S
+    nominal = usd_per_hour(first, run, "bandwidth", overhead)
+    assert nominal is not None
+    cost = {
+        "instance": first.instance,
+        "price_date": first.date,
+        "price_source": first.source,
+        "paid": _paid_for(first, run, overhead),
+        "usd_per_hour": nominal,
+        "usd_per_million_tokens": 1e6 / (rate / nominal),
+        "tokens_per_usd": rate / nominal,
+        "tokens_per_usd_low": run.low * min(used) * HOUR_S / max(known),
+        "tokens_per_usd_high": run.high * max(used) * HOUR_S / min(known),
+    }
     for payment, sizing in PAYMENTS.items():
-        usd = hour(first, "whole" if run.whole else sizing, overhead)
+        usd = usd_per_hour(first, run, "whole" if run.whole else sizing, overhead)
         assert usd is not None
-        by_payment[payment] = tokens_per_dollar(rate, usd)
-    return Cost(
-        low=tokens_per_dollar(run.low * min(used), max(known)),
-        nominal=tokens_per_dollar(rate, nominal),
-        high=tokens_per_dollar(run.high * max(used), min(known)),
-        usd_per_hour=nominal,
-        price=first,
-        paid=_paid_for(first, run, overhead),
-        by_payment=by_payment,
-    )
+        cost[f"tokens_per_usd_{payment}"] = rate / usd
+    return cost
 
 
 def _paid_for(price: Price, run: Usage, overhead: float) -> str:
     """What the nominal dollars of a run pay for, in words."""
     if price.kind == "gpu":
         return "1 card" if price.units == 1 else f"{price.units} cards"
-    vcpus = vcpus_paid(price, run.threads, run.memory_bytes, "bandwidth", run.bandwidth_share)
-    share = vcpus_paid(price, run.threads, run.memory_bytes, "share")
+    vcpus, share = vcpus_paid(price, run, "bandwidth"), vcpus_paid(price, run, "share")
+    assert vcpus is not None
+    assert share is not None
     if vcpus == price.units:
         paid = f"{price.units} vCPUs (all)"
     else:

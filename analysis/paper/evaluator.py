@@ -32,8 +32,7 @@ from sailsim.sim.backends.cores import CpuSheet, Software
 from sailsim.sim.engine import time_step
 from sailsim.sim.files import leaves
 from sailsim.sim.fitted import Work, decode_work
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Workers
 from sailsim.sim.system import Gpu, System
 from sailsim.workloads.formats import uniform_format, weight_format

@@ -33,12 +33,11 @@ from sailsim.analysis.results.runs import named, runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system, on_substrate, save_system, vary
+from sailsim.sim.keys import Keys, result_key
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
-from sailsim.sim.study.run import opened
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, opened
 from sailsim.sim.study.workers import Workers
-from sailsim.sim.sweep import Keys, result_key
 from sailsim.sim.system import System
 from sailsim.workloads.load import load_model
 
@@ -178,7 +177,6 @@ def explore(
         raise SailsimError(f"samples is {samples}, allowed is 1..{MOST_TRIALS}")
     folder, rows = Path(out), []
     store, study = Store(folder), _new(search)
-    known = {row["key"]: row for row in store.everything()} if store.keys() else {}
     keys = Keys("explore")
     keys.result(search.point)  # reads every file that a trial will read
     assert search.widest  # weights that no unit takes are refused before the first trial
@@ -207,9 +205,9 @@ def explore(
                 )
                 for question, trial in zip(questions, proposed, strict=True)
             ]
-            known |= {key: new[0] for key, new in kept.run(tasks, evaluate, keep=True).items()}
+            kept.run(tasks, evaluate)
             for trial, task in zip(proposed, tasks, strict=True):
-                result = known.get(task.key, FAILED)
+                result: Mapping[str, Any] = next(iter(store.of_key(task.key)), FAILED)
                 if result["reason"]:
                     study.tell(trial, state=TrialState.FAIL)
                 else:

@@ -11,19 +11,17 @@ import numpy as np
 
 from sailsim.analysis.costs.constants import Span, files_by_kind
 from sailsim.analysis.costs.dollars import (
-    PAYMENTS,
     PRICES,
     CostConstants,
     PriceList,
-    dollars,
     is_missing,
     price_notes,
     prices,
     quoted,
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
-from sailsim.analysis.results.joins import POINT
-from sailsim.analysis.results.runs import OF_THE_POINT, RUNNERS, SAIL, Runner, runs, shipped_runners
+from sailsim.analysis.results.joins import POINT, compared, over
+from sailsim.analysis.results.runs import OF_THE_POINT, RUNNERS, Runner, runs, shipped_runners
 from sailsim.base.arguments import check_type, items_of
 from sailsim.sim.files import as_system
 from sailsim.sim.point import Point
@@ -60,7 +58,7 @@ def compare(
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, usd = Span.of(EnergyConstants, files.get("energy")), Span.of(CostConstants, files.get("cost"))
     rows = [run.as_record() for run in runs(point, system, who, joules)]
-    _join(rows, listed, usd)
+    rows = [row | more for row, more in zip(rows, compared(rows, listed, usd), strict=True)]
     used = {row["instance"] for row in rows}
     return {
         "point": {name: rows[0][name] for name in POINT},
@@ -70,22 +68,6 @@ def compare(
         "price_notes": said_of((name, [said]) for name, said in price_notes(rows, listed)),
         "notes": said_of((row["runner"], row["notes"]) for row in rows),
     }
-
-
-def _join(rows: Sequence[dict[str, Any]], listed: PriceList, usd: Span[CostConstants]) -> None:
-    """Add to the records of one point's runners what `joins.joined` adds to a frame's."""
-    sail: Mapping[str, Any] = next((row for row in rows if row["runner"] == SAIL), {})
-    for row in rows:
-        row |= dollars(row, listed, usd)
-    for row in rows:
-        rate, low, high = row["tokens_per_s"], row["low"], row["high"]
-        row["speedup"] = _over(sail.get("tokens_per_s"), rate)
-        row["speedup_low"] = _over(sail.get("tokens_per_s"), rate if high is None else high)
-        row["speedup_high"] = _over(sail.get("tokens_per_s"), rate if low is None else low)
-        row["tokens_per_j"] = _over(tokens_of(row), row["energy_j"])
-        for payment in PAYMENTS:
-            name = f"tokens_per_usd_{payment}"
-            row[f"usd_ratio_{payment}"] = _over(sail.get(name), row[name])
 
 
 def entries(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -110,16 +92,11 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     tokens, joules = tokens_of(row), row["energy_j"]
     entry |= {
         "cores": row["cores"] and int(row["cores"]),
-        "j_per_token": _over(joules, tokens),
-        **{f"j_per_token_{end}": _over(row[f"energy_{end}_j"], tokens) for end in ("low", "high")},
-        "power_w": _over(joules, row["step_s"]),
+        "j_per_token": over(joules, tokens),
+        **{f"j_per_token_{end}": over(row[f"energy_{end}_j"], tokens) for end in ("low", "high")},
+        "power_w": over(joules, row["step_s"]),
     }
     return entry
-
-
-def _over(upper: float | None, lower: float | None) -> float | None:
-    """A ratio; None where a side is not known."""
-    return None if upper is None or lower is None else upper / lower
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -1,93 +1,52 @@
-"""The folder of any study as its user takes it along: frames, SQL and files."""
+"""Folders of any study as their users take them along: which there are, what they hold, what differs."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.costs.dollars import PRICES, PriceList, prices
+from sailsim.analysis.costs.dollars import PRICES, PriceList, is_missing, prices
 from sailsim.analysis.results.columns import in_order, no_column
 from sailsim.analysis.results.joins import JOINED, joined
 from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.folder import Record, Store, as_frame
+from sailsim.base.quantity import is_number
+from sailsim.sim.study.folder import FILE, RESERVED, Record, Store
 
-RUNS, EVERYTHING = "runs", "everything"
-"""The tables: the records that are the folder's answer, and all that it holds."""
-
-_READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-"""What SQL may do."""
-
-
-def query(store: Store, sql: str) -> pd.DataFrame:
-    """What a SELECT of SQLite finds in the tables `RUNS` and `EVERYTHING`; mappings and lists are JSON
-    to SQL.
-
-    Raises:
-        SailsimError: as `Store.records`; an SQL that is wrong, several, or not one that only reads.
-    """
-    tables = {RUNS: store.records()}
-    if EVERYTHING in sql.lower():
-        tables[EVERYTHING] = store.everything()
-    with _database(tables, sql) as database:
-        try:
-            rows = database.execute(sql)
-            names = [name for name, *_ in rows.description or ()]
-            if not names:
-                raise SailsimError(
-                    f"SQL is {sql!r}; allowed is one SELECT, which reads {RUNS} and {EVERYTHING}."
-                )
-            frame = pd.DataFrame(rows.fetchall(), columns=names)
-        except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
-            raise SailsimError(f"SQL {sql!r} is refused: {error}; allowed is one SELECT.") from None
-    for name in names:
-        if any(isinstance(record.get(name), dict | list) for record in tables[RUNS]):
-            frame[name] = frame[name].map(_nested)
-    return frame
+NOT_COMPARED = (*RESERVED, "host_s", "folder")
+"""When, where and how long something ran is no result."""
 
 
 def matching(records: Sequence[Record], where: str) -> list[Record]:
-    """The records for which an SQL condition holds, in their order.
+    """The records for which an SQL condition holds, in their order; mappings and lists are JSON to it.
 
-    Raises SailsimError for what is no condition over their columns.
+    SQLite answers, of a table in memory with the columns that occur in the condition. Raises SailsimError for
+    what is no condition over their columns.
     """
-    with _database({RUNS: records}, where) as database:
+    names = [name for name in records[0] if name.lower() in where.lower()] or list(records[0])
+    with closing(sqlite3.connect(":memory:")) as database:
+        columns = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+        database.execute(f"CREATE TABLE runs ({columns})")
+        rows = ([flat(record[name]) for name in names] for record in records)
+        database.executemany(f"INSERT INTO runs VALUES ({', '.join('?' * len(names))})", rows)
+        database.set_progress_handler(lambda: 0, 100_000)  # Python hears Ctrl-C there, and the query ends
         try:
-            rows = database.execute(f"SELECT rowid FROM {RUNS} WHERE ({where}\n) ORDER BY rowid").fetchall()
+            found = set(database.execute(f"SELECT rowid FROM runs WHERE ({where}\n)"))
         except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
             raise SailsimError(
                 f"where is {where!r}; allowed is a condition on columns, as in wbits = 4: {error}."
             ) from None
-    return [records[number - 1] for (number,) in rows]
-
-
-@contextmanager
-def _database(tables: Mapping[str, Sequence[Record]], sql: str) -> Iterator[sqlite3.Connection]:
-    """A database in memory, which can only be read, with some records and nothing else: the columns that
-    occur in a text, or all of them where it has a star."""
-    with closing(sqlite3.connect(":memory:")) as database:
-        for table, records in tables.items():
-            names = [name for name in records[0] if "*" in sql or name.lower() in sql.lower()] or [
-                *records[0]
-            ]
-            columns = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
-            database.execute(f"CREATE TABLE {table} ({columns})")
-            rows = ([flat(record[name]) for name in names] for record in records)
-            database.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})", rows)
-        database.set_authorizer(
-            lambda action, *_: sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
-        )
-        database.set_progress_handler(lambda: 0, 100_000)  # Python hears Ctrl-C there, and the query ends
-        yield database
+    return [record for number, record in enumerate(records, 1) if (number,) in found]
 
 
 def flat(value: Any) -> Any:
@@ -95,16 +54,8 @@ def flat(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 
-def _nested(cell: Any) -> Any:
-    """What `flat` made a cell of; what is no JSON stays as it is."""
-    try:
-        return json.loads(cell) if isinstance(cell, str) and cell[:1] in "{[" else cell
-    except ValueError:
-        return cell
-
-
 class Results:
-    """What a folder holds: of `sailsim sweep`, `explore`, `reproduce`, `reuse` or `gem5`.
+    """What a folder holds: of `sailsim sweep`, `explore`, `reproduce` or `gem5`.
 
     Columns are those of analysis/data/columns.toml, in its order. Of a sweep, columns that are reckoned
     from several runners or at prices (`JOINED`) are there where they are asked for by name.
@@ -136,7 +87,7 @@ class Results:
         that is none, and a column that is not there, with the nearest names.
         """
         names, records = self.records(where, columns)
-        return as_frame(records) if records else pd.DataFrame(columns=names)
+        return pd.DataFrame(records, columns=names)
 
     def records(self, where: str = "", columns: Sequence[str] = ()) -> tuple[list[str], list[Record]]:
         """As `frame`, the names of the columns and the records themselves."""
@@ -150,20 +101,6 @@ class Results:
         names = list(columns) or in_order(stored[0], self.kind)
         chosen = matching(whole, where) if where else whole
         return names, [{name: record[name] for name in names} for record in chosen]
-
-    def everything(self) -> pd.DataFrame:
-        """All records, also those of other questions, inputs or code. Raises SailsimError as `frame`."""
-        whole = as_frame(self.store.everything())
-        return whole[in_order(map(str, whole), self.kind)]
-
-    def query(self, sql: str) -> pd.DataFrame:
-        """What a SELECT finds in the tables ``runs`` (the records of `frame`) and ``everything``.
-
-        It is SQLite's SQL, and can neither write nor read anything else. Mappings are JSON: one of their
-        values is ``phases ->> 'dram'``. Raises SailsimError for SQL that is wrong or is more than one SELECT.
-        """
-        check_type("sql", sql, str, "is a SELECT as a text")
-        return query(self.store, sql)
 
     def runs(self) -> Runs:
         """A sweep's runs as figures and claims read them. Raises SailsimError for another folder."""
@@ -186,3 +123,110 @@ class Results:
         return [
             record | dict(zip(JOINED, row, strict=True)) for record, row in zip(records, rows, strict=True)
         ]
+
+
+def inventory(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """A row for each study in some folders and below: folder, kind, state, points, finished_at, code_version,
+    bytes (of the study's files), refused (questions without a result, and why), reason (of a damaged one a
+    sentence, else empty). What cannot be known of a damaged one is None.
+
+    Raises SailsimError for a folder that is none, and where there is no study at all.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise SailsimError(f"{folder} is no folder; allowed is one with studies in it or below.")
+    found = dict.fromkeys(each for top in folders for each in sorted(file.parent for file in top.rglob(FILE)))
+    if not found:
+        named = ", ".join(map(str, folders))
+        raise SailsimError(f"{named} has no results, in it or below; allowed is the folder of a study.")
+    return [_row(folder) for folder in found]
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = {"state": "damaged"}
+    reason = ""
+    try:
+        manifest = Store(folder).manifest
+    except SailsimError as error:
+        reason = str(error)
+    names = ("kind", "state", "points", "finished_at", "code_version")
+    return {
+        "folder": str(folder),
+        **{name: manifest.get(name) for name in names},
+        "bytes": sum(path.stat().st_size for path in folder.glob(f"{FILE}*")),
+        "refused": manifest.get("refused", {}) | manifest.get("failed", {}),
+        "reason": reason,
+    }
+
+
+def differences(a: Results, b: Results, rel: float = 1e-9) -> dict[str, Any]:
+    """What two folders' answers differ in, points matched by their question.
+
+    Numbers differ if their relative deviation is above ``rel``; nothing equals nothing.
+
+    Returns:
+        ``matched``, how many records both have; ``only_a`` and ``only_b``, questions (as `point_key`) that
+        one has records of and the other has not, or fewer; ``columns``, a row for each whose values differ:
+        its name (of a mapping as in `phases.dram`), how many ``records``, the largest deviation ``rel`` (None
+        where values are no numbers), ``a``, ``b`` and ``question`` of it; ``equal``, whether none is there.
+
+    Raises SailsimError for folders of different commands, one without results, and a tolerance that is not 0
+    or more.
+    """
+    if not 0 <= rel < math.inf:
+        raise SailsimError(f"rel is {rel:g}; allowed is a number from 0 on.")
+    if a.kind != b.kind:
+        raise SailsimError(
+            f"{a.store.path} is of `sailsim {a.kind}` and {b.store.path} of `sailsim {b.kind}`; allowed "
+            "are two of one command."
+        )
+    one, other = _by_question(a.store.records()), _by_question(b.store.records())
+    both = one.index.intersection(other.index, sort=False)
+    only_a, only_b = (
+        list(dict.fromkeys(mine.index.difference(others.index, sort=False).get_level_values(0)))
+        for mine, others in ((one, other), (other, one))
+    )
+    whole = {name: name.partition("\0")[0] for name in (*one, *other)}
+    order = in_order(dict.fromkeys(whole.values()), a.kind)
+    names = sorted(whole, key=lambda name: order.index(whole[name]))
+    one, other = (side.reindex(index=both, columns=names) for side in (one, other))
+    columns = []
+    for name in names:
+        pairs = list(zip(one[name], other[name], strict=True))
+        off = [_deviation(*pair) for pair in pairs]
+        differing = [at for at, deviation in enumerate(off) if deviation > rel]
+        if differing:
+            most = max(differing, key=lambda at: off[at])
+            numbers = all(is_missing(each) or is_number(each) for at in differing for each in pairs[at])
+            columns.append(
+                {
+                    "column": name.replace("\0", "."),
+                    "records": len(differing),
+                    "rel": off[most] if numbers else None,
+                    "a": None if is_missing(pairs[most][0]) else pairs[most][0],
+                    "b": None if is_missing(pairs[most][1]) else pairs[most][1],
+                    "question": both[most][0],
+                }
+            )
+    equal = not (only_a or only_b or columns)
+    answer = {"equal": equal, "matched": len(both), "only_a": only_a, "only_b": only_b}
+    return answer | {"columns": columns}
+
+
+def _by_question(records: Sequence[Record]) -> pd.DataFrame:
+    """What is compared, by a record's point, its runner if it has one, and the how many-th of these it is;
+    the values of a mapping have columns of their own, with a zero byte between the names."""
+    frame = pd.json_normalize(list(records), sep="\0", max_level=1).astype(object)
+    question = pd.DataFrame({"point": frame["point_key"], "runner": frame.get("runner", "")}).fillna("")
+    question["time"] = question.groupby(["point", "runner"]).cumcount()
+    frame.index = pd.MultiIndex.from_frame(question)
+    return frame.drop(columns=[name for name in NOT_COMPARED if name in frame])
+
+
+def _deviation(a: Any, b: Any) -> float:
+    """Of numbers relative to the larger one; of others 0 where they are equal, else without end."""
+    if (is_missing(a) and is_missing(b)) or a == b:
+        return 0.0
+    if is_number(a) and is_number(b):
+        return float(abs(a - b) / max(abs(a), abs(b)))
+    return math.inf

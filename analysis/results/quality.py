@@ -23,11 +23,10 @@ import pandas as pd
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
+from sailsim.sim.keys import Stamps
 from sailsim.sim.study.origin import code_version
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Workers
-from sailsim.sim.sweep import Stamps
 from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.gguf_model import open_gguf
 from sailsim.workloads.load import chosen_format

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError, create_model
 
 from sailsim.analysis.costs.dollars import PriceList, is_missing
 from sailsim.analysis.results.columns import no_column
@@ -19,7 +20,7 @@ from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import Store, as_frame, command_of
+from sailsim.sim.study.folder import Store, command_of
 from sailsim.sim.substrate import load_substrate, substrate_names
 
 FREE = (
@@ -54,42 +55,26 @@ def stored_runs(store: Store) -> pd.DataFrame:
     Raises SailsimError for a store without results, and for one whose records lack a column, as those of an
     older layout do, or have something else in it: it says which command makes it anew.
     """
-    records, hints = store.records(), get_type_hints(Point) | get_type_hints(Run)
-    problem = next(
-        filter(None, (_problem(name, str(hints.get(name, bool)), records) for name in COLUMNS)), None
-    )
-    if problem is None:
-        return as_frame(records)
+    records = store.records()
+    hints = get_type_hints(Point) | get_type_hints(Run) | {"fits": bool, "priced_as": list, "notes": list}
+    columns: dict[str, Any] = {name: (hints[name] | None, ...) for name in COLUMNS}
+    row: Any = create_model("Row", **columns)
+    try:
+        TypeAdapter[Any](list[row]).validate_python(records, strict=True)
+        return pd.DataFrame(records)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
     kind = str(store.manifest.get("kind", "sweep"))
     if kind != "sweep":
         raise SailsimError(
             f"folder {store.path} holds results of `sailsim {kind}`; allowed is one of `sailsim sweep`."
         )
+    name = first["loc"][1]
+    problem = f"has {shown(first['input'])} in the column {name!r}, which no run has there"
+    if first["type"] == "missing":
+        problem = f"is of an older version, whose records have no {name!r}"
     command = f"{command_of(store.manifest)} --out {shlex.quote(str(store.path))}"
     raise SailsimError(f"folder {store.path} {problem}; `{command}` makes it anew.")
-
-
-def _problem(name: str, hint: str, records: Sequence[Mapping[str, Any]]) -> str:
-    """What is wrong with a column of some records, empty where they have what a run has there; ``hint`` is
-    its type in words."""
-    if name not in records[0]:
-        return f"is of an older version, whose records have no {name!r}"
-    allowed = _kinds(hint)
-    wrong = next(
-        (value for value in (record[name] for record in records) if type(value) not in allowed), None
-    )
-    return "" if wrong is None else f"has {shown(wrong)} in the column {name!r}, which no run has there"
-
-
-def _kinds(hint: str) -> set[type]:
-    """The types of the values that a store has for a type of a run, in words; what is empty is None."""
-    if "Mapping" in hint:
-        return {dict}
-    if "tuple" in hint:
-        return {list}
-    if "int" in hint or "float" in hint:
-        return {int, float, type(None)} | ({str} if "Literal" in hint else set())  # an NBW may be a word
-    return {bool if "bool" in hint else str, type(None)}
 
 
 @dataclass(frozen=True)

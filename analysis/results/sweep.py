@@ -1,20 +1,24 @@
-"""Many points by every runner, kept in a folder."""
+"""Many points as one study, by every runner or by any function of a point."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.runs import RUNNERS, Runner, evaluate, identity
 from sailsim.analysis.results.runs import runners as shipped
 from sailsim.base.arguments import A_PATH, check_type, items_of
+from sailsim.base.errors import ImpossibleMachineError
+from sailsim.sim.keys import Keys, point_key
 from sailsim.sim.point import Point, set_fields
 from sailsim.sim.study.folder import Store
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Workers
-from sailsim.sim.sweep import run_sweep
+
+if TYPE_CHECKING:  # frames, which a sweep does without
+    from sailsim.analysis.results.folder import Results
 
 POINTS = "are Points, as sailsim.expand makes them of lists of values"
 
@@ -32,6 +36,8 @@ def sweep(
 
     Raises SailsimError as `run_sweep`, and ArgumentTypeError for an argument of another type.
     """
+    from sailsim.analysis.results.folder import Results
+
     points = items_of("points", points, Point, POINTS)
     check_type("out", out, A_PATH, "is the path of a folder")
     runners = None if runners is None else items_of("runners", runners, Runner, RUNNERS)
@@ -62,4 +68,49 @@ def sweep_into(
         jobs=jobs,
         config=config,
         inputs=";".join(filter(None, (identity(who), columns and f"columns={columns}"))),
+    )
+
+
+def run_sweep(
+    points: Iterable[Point],
+    evaluate: Callable[[Point], Mapping[str, Any] | Sequence[Mapping[str, Any]]],
+    out_dir: str | Path,
+    jobs: int | Workers = 1,
+    progress: bool = True,
+    config: Mapping[str, Any] | None = None,
+    inputs: str = "",
+) -> Store:
+    """Evaluate every point that the folder does not hold yet; results are stored as they are found.
+
+    `evaluate` is a picklable function from a point to a record or several (`Store.append`), or a
+    `functools.partial` of one. `inputs` says what else the records rest on, such as what the partial holds. A
+    point whose key (its inputs' content and the code) is stored already is not run again, so the same call
+    goes on where a stopped sweep ended. What the folder answers is these points and no others.
+
+    Raises:
+        SailsimError: as `run_study`, and where a point's system, model or capture cannot be read (the folder
+            is not touched then), or changes meanwhile. A point whose machine there cannot be is listed as
+            refused, unless there is no other.
+    """
+    function = getattr(evaluate, "func", evaluate)
+    keys = Keys(f"{function.__module__}.{function.__qualname__}", inputs)
+    tasks, impossible = [], {}
+    for p in points:
+        # Neighbours share activations: points with the same pattern profiles stay together in one worker.
+        near = (p.model, p.batch, p.abits, p.seed, p.activations, p.nbw or 0, p.group_size, p.prt)
+        try:
+            tasks.append(Task(keys.result(p), point_key(p), p, near))
+        except ImpossibleMachineError as error:
+            impossible[point_key(p)] = str(error)
+    if impossible and not tasks:
+        raise ImpossibleMachineError(next(iter(impossible.values())))
+    return run_study(
+        tasks,
+        evaluate if isinstance(jobs, int) else keys.guard(evaluate),
+        out_dir,
+        refused=impossible,
+        jobs=jobs,
+        progress=progress,
+        config=config,
+        changed=keys.changed,
     )

@@ -36,10 +36,9 @@ from reuse.patterns import UNIT, patterns, rules, structure
 from reuse.quantizers import QUANTIZERS
 from reuse.settings import SCHEMA
 from sailsim.base.atomic import write_whole
-from sailsim.sim.study.folder import RESERVED, as_frame
+from sailsim.sim.study.folder import RESERVED
 from sailsim.sim.study.origin import code_version
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Workers
 from sailsim.workloads.activations import Activations
 
@@ -100,7 +99,7 @@ def tables(
 
 def _table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Records without the study's own columns."""
-    return as_frame(records).drop(columns=list(RESERVED))
+    return pd.DataFrame(records).drop(columns=list(RESERVED))
 
 
 @dataclass(frozen=True)

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 
 import click
 
 from sailsim.analysis.results.columns import columns_of
-from sailsim.analysis.results.folder import Results, flat
+from sailsim.analysis.results.folder import Results, differences, flat, inventory
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Group
-from sailsim.cli._json import plain, print_json
+from sailsim.cli._json import print_json
 from sailsim.cli._path import OUT_FILE, PathOption
-from sailsim.cli._table import cell, echo, fitting, print_table, print_wide, say, wide_option
+from sailsim.cli._table import cell, echo, fitting, print_table, say, wide_option
 from sailsim.sim.study.folder import Record
 
 ROWS = 40
 """How many are shown where nobody says."""
 
-_folder = click.argument("folder", type=PathOption())
-_where = click.option(
-    "--where", default="", help="An SQL condition on columns, as in \"wbits=4 and runner='sail'\"."
-)
-_columns = click.option("--columns", default="", help="Columns, as in runner,tokens_per_s.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(cls=Group)
 def results() -> None:
-    """List, show, query, export, compare and tidy up the folders of studies.
+    """List, show and compare the folders of studies.
 
     Of `sailsim sweep`, `explore`, `reproduce` and `gem5`. analysis/data/columns.toml explains the columns.
     """
@@ -45,11 +39,8 @@ def results() -> None:
 def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
     """List the studies in each DIR and below it.
 
-    With their kind, state, points, when they ended, their size, and how many of their records are not part of
-    the answer (`unasked`); with --wide also the version of the code.
+    With their kind, state, points, when they ended and their size; with --wide also the version of the code.
     """
-    from sailsim.analysis.results.inventory import inventory
-
     rows = inventory(folders)
     if as_json:
         print_json({"folders": rows})
@@ -65,20 +56,35 @@ def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
 
 
 @results.command()
-@_folder
-@_where
-@_columns
+@click.argument("folder", type=PathOption())
+@click.option("--where", default="", help="An SQL condition on columns, as in \"wbits=4 and runner='sail'\".")
+@click.option("--columns", default="", help="Columns, as in runner,tokens_per_s.")
 @click.option("--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="How many at most.")
+@click.option("--out", type=OUT_FILE, help="Write all rows into this CSV file instead.")
 @wide_option
 @_json
-def show(folder: Path, where: str, columns: str, rows: int, wide: bool, as_json: bool) -> None:
+def show(
+    folder: Path, where: str, columns: str, rows: int, out: Path | None, wide: bool, as_json: bool
+) -> None:
     """Show the records of FOLDER as a table that fits the terminal.
 
     Without --columns those that differ between the rows shown, as many as fit, with --wide all of them; what
-    is equal is said above.
+    is equal is said above. A CSV file has all columns; those that hold numbers by name are JSON.
     """
     opened, asked = Results(folder), _names(columns)
     names, records = opened.records(where, asked)
+    if out is not None:
+        text = StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(names)
+        table.writerows([flat(value) for value in record.values()] for record in records)
+        content = text.getvalue().encode()
+        write_whole(out, content)
+        if as_json:
+            print_json({"path": str(out), "records": len(records), "columns": names, "bytes": len(content)})
+        else:
+            echo(f"{out}: {len(records)} records, {len(names)} columns, {len(content):,} bytes")
+        return
     if as_json:
         print_json({"folder": str(folder), "records": records[:rows], "total": len(records)})
         return
@@ -116,56 +122,6 @@ def _differing(kind: str, records: list[Record], shown: list[Record], wide: bool
 
 
 @results.command()
-@_folder
-@click.argument("sql")
-@wide_option
-@_json
-def query(folder: Path, sql: str, wide: bool, as_json: bool) -> None:
-    """Answer an SQL SELECT (SQLite's) over FOLDER's tables `runs` and `everything`.
-
-    `runs` has the records of the answer, for a sweep one a point and runner; `everything` also those of
-    other questions, inputs or code. Columns that hold numbers by name are JSON: phases ->> 'dram'. Nothing is
-    written and no other file is read.
-    """
-    table = Results(folder).query(sql)
-    names = [str(name) for name in table]
-    records = [dict(zip(names, row, strict=True)) for row in plain(table.values.tolist())]
-    if as_json:
-        print_json({"folder": str(folder), "records": records, "total": len(records)})
-    elif records:
-        print_wide(records, names, wide)
-    else:
-        say(f"No records; columns {', '.join(names)}.")
-
-
-@results.command()
-@_folder
-@click.option("--out", type=OUT_FILE, required=True, help="The file.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
-@_where
-@_columns
-@_json
-def export(folder: Path, out: Path, force: bool, where: str, columns: str, as_json: bool) -> None:
-    """Write the records of FOLDER as one CSV file, whole or not at all.
-
-    Columns that hold numbers by name are JSON.
-    """
-    names, records = Results(folder).records(where, _names(columns))
-    if out.exists() and not force:
-        raise SailsimError(f"{out} is there already; allowed is another file, or --force to replace it.")
-    text = StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(names)
-    table.writerows([flat(value) for value in record.values()] for record in records)
-    content = text.getvalue().encode()
-    write_whole(out, content)
-    if as_json:
-        print_json({"path": str(out), "records": len(records), "columns": names, "bytes": len(content)})
-    else:
-        echo(f"{out}: {len(records)} records, {len(names)} columns, {len(content):,} bytes")
-
-
-@results.command()
 @click.argument("a", type=PathOption())
 @click.argument("b", type=PathOption())
 @click.option("--rel", type=float, default=1e-9, show_default=True, help="Relative deviation that is none.")
@@ -175,34 +131,19 @@ def diff(a: Path, b: Path, rel: float, as_json: bool) -> None:
 
     When, where and how long something ran is not compared. Exit status 0: equal; 1: they differ.
     """
-    from sailsim.analysis.results.differences import differences
-
-    found = differences(Results(a), Results(b), rel)
+    compared = differences(Results(a), Results(b), rel)
     if as_json:
-        print_json({"a": str(a), "b": str(b), "equal": found.equal, **asdict(found)})
+        print_json({"a": str(a), "b": str(b), **compared})
     else:
-        for folder, only in ((a, found.only_a), (b, found.only_b)):
+        for folder, only in ((a, compared["only_a"]), (b, compared["only_b"])):
             if only:
                 echo(f"Only in {folder}: {len(only)} points, as {', '.join(k[:12] for k in only[:3])}")
-        if found.columns:
-            rows = [asdict(each) | {"question": each.question[:12]} for each in found.columns]
+        if compared["columns"]:
+            rows = [each | {"question": each["question"][:12]} for each in compared["columns"]]
             print_table(rows, list(rows[0]))
-        echo(f"{found.matched} records compared: {'equal' if found.equal else 'different'}.")
-    if not found.equal:
+        echo(f"{compared['matched']} records compared: {'equal' if compared['equal'] else 'different'}.")
+    if not compared["equal"]:
         raise click.exceptions.Exit(1)
-
-
-@results.command()
-@_folder
-@click.option("--dry-run", is_flag=True, help="Say what would go, and write nothing.")
-@_json
-def gc(folder: Path, dry_run: bool, as_json: bool) -> None:
-    """Drop the records of FOLDER that are no part of its answer: of other questions, inputs or code."""
-    records, size = Results(folder).store.drop_unasked(dry_run)
-    if as_json:
-        print_json({"folder": str(folder), "dry_run": dry_run, "records": records, "bytes": size})
-    else:
-        echo(f"{records} records {'would go' if dry_run else 'are gone'}, {size:,} bytes.")
 
 
 def _names(text: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,28 +14,41 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.hints import program
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._path import PathOption
-from sailsim.cli._plan import asked, plan_options
-from sailsim.cli._point import types_of_all
+from sailsim.cli._path import TEXT, PathOption
+from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options, types_of_all
 from sailsim.cli._study import study_options
 from sailsim.cli._table import echo, print_wide, say
 from sailsim.sim.files import Value
+from sailsim.sim.plan import Plan, plan_names, plan_of, read_plan
+from sailsim.sim.ranges import parse_values, parts_of_list
 from sailsim.sim.study.workers import Workers
+
+SWITCH = {"on": True, "off": False}
 
 
 @click.command(cls=Command)
 @click.option(
-    "--plan", "file", type=PathOption(dir_okay=False), help="A plan instead of all that, a TOML file."
+    "--plan",
+    "file",
+    type=PathOption(dir_okay=False),
+    help=f"A plan instead of all that, a TOML file or one that ships: {', '.join(plan_names())}.",
 )
-@plan_options
+@point_options(type=TEXT, multiple=True)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUES",
+    help="Values of any field of a point, of a system file, or of an operation of a substrate, as in "
+    "prt=on,off or llc.slices=16,32 or row_dfm:add=2:4. Repeatable.",
+)
+@beside_option
 @click.option("--out", type=PathOption(file_okay=False), help="Folder of the results.")
 @click.option("--dry-run", is_flag=True, help="Count the points and print them; run and store nothing.")
 @study_options(1)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest's summary as JSON.")
 def sweep(
     file: Path | None,
-    preset: str | None,
-    prt: str | None,
     settings: tuple[str, ...],
     beside: tuple[Path, ...],
     out: Path | None,
@@ -49,7 +63,13 @@ def sweep(
     cores, every card and what --beside adds run every point. Results are stored as they are found: the same
     command again goes on where a stopped one ended.
     """
-    plan, also, config = asked(file, preset, prt, settings, beside, fields)
+    given = {name: ",".join(texts) for name, texts in fields.items() if texts}
+    config: dict[str, Any] = {**given, "set": list(settings), "beside": [str(path) for path in beside]}
+    if file is None:
+        plan = plan_of(_grid(given, settings))
+    else:
+        plan, text = _planned(file, given, settings)
+        config = {"plan": {"file": str(file), "text": text}, **config}
     points = plan.points
     if dry_run:
         _show(list(plan.combinations.values()), as_json)
@@ -57,7 +77,8 @@ def sweep(
     if out is None:
         raise SailsimError("out is not given; allowed is a folder, or --dry-run.")
     types = types_of_all(points)  # refuses formats that there are not before anything is written
-    manifest = sweep_into(points, out, runners(also), jobs, config).manifest
+    who = runners([*plan.beside, *beside])
+    manifest = sweep_into(points, out, who, jobs, config).manifest
     if as_json:
         told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
         print_json({"out": str(out), "points": len(points), **told})
@@ -69,6 +90,38 @@ def sweep(
         f"{manifest['wall_s']:.1f} s."
     )
     echo(f"Next: {program()} report {out}")
+
+
+def _planned(file: Path, given: Mapping[str, str], settings: Sequence[str]) -> tuple[Plan, str]:
+    """The plan of a file, and its text; beside it the options may name other activations."""
+    others = [f"--{name.replace('_', '-')}" for name in given if name != "activations"]
+    others += ["--set"] * bool(settings)
+    if others:
+        raise SailsimError(f"{others[0]} is given beside --plan {file}; allowed beside it is --activations.")
+    plan, text = read_plan(file)
+    return plan.fixing(given), text
+
+
+def _grid(given: Mapping[str, str], settings: Sequence[str]) -> dict[str, Any]:
+    """Every field with its values: options, then `--set`."""
+    grid = {name: _values(name, text) for name, text in given.items()}
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition("="))
+        if not equals or not name:
+            raise SailsimError(f"set is {setting!r}; allowed is FIELD=VALUES, such as llc.slices=16,32.")
+        if name in grid:
+            raise SailsimError(f"{name} is given twice; allowed is once.")
+        grid[name] = _values(name, text)
+    return grid
+
+
+def _values(name: str, text: str) -> list[Value]:
+    """The values of a field, as the field takes them."""
+    if name in NUMBERS:
+        return list(numbers_of(name, text))
+    if name in NAMES:
+        return list(parts_of_list(text))
+    return parse_values(name, text, SWITCH if name in ("prt", "beyond_limit", "overlap") else None)
 
 
 def _show(combinations: Sequence[Mapping[str, Value]], as_json: bool) -> None:

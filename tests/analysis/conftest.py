@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 
 from sailsim.analysis.results.runs import evaluate, identity, runners
-from sailsim.sim.plan.file import expand
-from sailsim.sim.sweep import run_sweep
+from sailsim.analysis.results.sweep import run_sweep
+from sailsim.sim.plan import expand
 
 MODEL = {"model": ["smollm2-135m"], "context": 64, "batch": [1, 8]}
 GRIDS = [

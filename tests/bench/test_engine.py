@@ -14,11 +14,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sailsim.analysis.results.runs import evaluate as evaluate_point
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.plan.file import preset_plan
+from sailsim.sim.plan import read_plan
 from sailsim.sim.point import Point
-from sailsim.sim.sweep import run_sweep
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.load import load_model
 
@@ -60,7 +60,7 @@ def test_decode_step_with_known_patterns_and_something_new(
 
 def test_the_preset_on_two_cores(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     """All that `make sim` simulates, with baselines and costs; the start of two processes is in it."""
-    points = preset_plan("paper").points
+    points = read_plan("paper")[0].points
     benchmark.pedantic(run_sweep, (points, evaluate_point, tmp_path, 2), {"progress": False}, rounds=1)
 
 

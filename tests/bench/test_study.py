@@ -1,4 +1,4 @@
-"""What a study costs beside its evaluations: keeping, finding again and asking records by SQL."""
+"""What a study costs beside its evaluations: keeping records and finding them again."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.analysis.results.folder import query
 from sailsim.analysis.results.runs import evaluate, runners
 from sailsim.sim.point import Point
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 
 POINTS = 2000
 EVALUATED, KEPT = "evaluated by 10 runners, a point", "kept, its 10 records"
@@ -51,12 +49,3 @@ def test_finding_it_again(benchmark: BenchmarkFixture, table: Any, tmp_path: Pat
     kept()
     benchmark.pedantic(kept, rounds=5)
     table.add("found again, a point", benchmark.stats.stats.min / POINTS)
-
-
-def test_asking_by_sql(benchmark: BenchmarkFixture, table: Any, tmp_path: Path) -> None:
-    tasks = [Task(f"{i:064d}", f"{i:064d}", i) for i in range(POINTS)]
-    store = run_study(tasks, lambda i: {"x": i, "of": i % 7}, tmp_path, progress=False)
-    sql = "SELECT of, max(x) AS most FROM runs GROUP BY of"
-    found = benchmark.pedantic(lambda: query(store, sql), rounds=5)
-    table.add("asked by SQL, all points", benchmark.stats.stats.min)
-    assert len(found) == 7

@@ -14,8 +14,7 @@ from click.testing import CliRunner
 
 from sailsim.base.errors import SailsimError, one_line
 from sailsim.cli import main
-from sailsim.sim.plan.file import expand, parse_plan
-from sailsim.sim.plan.plan import plan_of
+from sailsim.sim.plan import expand, parse_plan, plan_of
 from sailsim.sim.point import Point
 
 from ..small_disk import small_disk_of
@@ -93,8 +92,8 @@ REFUSED = [
     ("sweep --model smollm2-135m", "out is not given; allowed is a folder, or --dry-run."),
     ("sweep --out o --wbits 8:2", "8:2"),
     ("sweep --out o --wbits 2:9", "1..8"),
-    ("sweep --out o --preset paper --wbits 4", "--wbits"),
-    ("sweep --out o --preset paper --set wbits=2", "--set"),
+    ("sweep --out o --plan paper --wbits 4", "--wbits"),
+    ("sweep --out o --plan paper --set wbits=2", "--set"),
     ("sweep --out o --set pim.slices=16", "llc.slices"),
     ("sweep --out o --set llc.slices", "set is 'llc.slices'"),
     ("sweep --out o --set llc.slices=0", "llc.slices is 0"),
@@ -285,7 +284,6 @@ def test_names_of_files_move_no_cursor_and_are_no_markup() -> None:
         ["sweep", "--model", "m.toml", "--system", "s.toml", "--out", out],
         ["results", "ls", "."],
         ["results", "show", out, "--wide"],
-        ["results", "query", out, "select system, model, 'a\x1bb' as x from runs"],
     ):
         told = CliRunner().invoke(main, words)
         assert told.exit_code == 0, told.output

@@ -11,7 +11,7 @@ import pytest
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import write_trace
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.gem5.binary import VARIABLE, Gem5, Gem5Run
 from sailsim.sim.system import System
 

@@ -11,6 +11,7 @@ from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.validation import ALONE, Shape, Validation, engine_seconds, random_tile
+from sailsim.sim.replay import time_tile
 from sailsim.sim.system import System
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.traces import plan_trace

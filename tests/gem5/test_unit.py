@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.files import load_system
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.gem5.binary import gem5_unit, read_dumps
 from sailsim.sim.gem5.validation import Load, compare, drawn_groups, summary
 from sailsim.workloads.image import VERSION

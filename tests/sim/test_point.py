@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.results.runs import named, problems, runs
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate, simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.plan.file import expand
+from sailsim.sim.keys import Keys, point_key, result_key
+from sailsim.sim.plan import expand
 from sailsim.sim.point import Point
 from sailsim.sim.ranges import parse_numbers, parse_values, parts_of_list, stepped
 from sailsim.sim.study.folder import Store
-from sailsim.sim.sweep import Keys, point_key, result_key, run_sweep
 from sailsim.workloads.load import load_model
 
 
@@ -71,7 +72,7 @@ def test_a_key_depends_on_every_input(tmp_path, monkeypatch):
     path.write_text('extends = "sail-n1"\nname = "mine"\npim.enabled = false\n')
     assert result_key(base, "f") != key
     assert point_key(base) == point_key(Point(system=str(path)))
-    monkeypatch.setattr("sailsim.sim.sweep.code_version", lambda: "other code")
+    monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "other code")
     path.write_text('extends = "sail-n1"\nname = "mine"\n')
     assert result_key(base, "f") != key
 
@@ -115,9 +116,7 @@ def test_what_was_asked_is_what_is_answered(tmp_path):
     assert [arrays(16), arrays(2), arrays(16)] == [16, 2, 16]
     assert len(Store(out).keys()) == 2
     assert Store(out).manifest["held_before"] == 1
-    assert Store(out).drop_unasked()[0] == 1
     assert list(Store(out).frame()["arrays"]) == [16]
-    assert len(Store(out).keys()) == 1
 
 
 def edits_its_system(point: Point) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import memory_needed
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system, vary
+from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import HostCores
-from sailsim.sim.sweep import point_key
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format

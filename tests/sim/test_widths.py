@@ -12,10 +12,10 @@ from sailsim.lut_gemv.trace import read_trace
 from sailsim.sim.backends.sail import request_of
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system, vary
+from sailsim.sim.keys import result_key
 from sailsim.sim.pim import NBWS, PER_TENSOR, nbw_in_words, nbw_of
 from sailsim.sim.point import Point
 from sailsim.sim.replay import fastest_nbw
-from sailsim.sim.sweep import result_key
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step

@@ -12,8 +12,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.trace import decode_tile, read_trace, replay
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
+from sailsim.sim.keys import Keys
 from sailsim.sim.point import Point
-from sailsim.sim.sweep import Keys
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import FolderModel, open_folder
 from sailsim.workloads.gguf_model import stored_model

@@ -12,8 +12,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.gem5.binary import Gem5, configs_path
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.origin import code_version
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.system import System
 
 Record = dict[str, Any]

@@ -17,8 +17,8 @@ import shlex
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -104,11 +104,9 @@ class Store:
                 with self._writing() as database:
                     database.execute("PRAGMA journal_mode = WAL")
                     database.execute("PRAGMA synchronous = FULL")
-                    with database:
-                        database.execute("BEGIN IMMEDIATE")
-                        if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                            for table in TABLES:
-                                database.execute(table)
+                    database.execute("BEGIN IMMEDIATE")
+                    for table in TABLES:
+                        database.execute(table.replace("TABLE", "TABLE IF NOT EXISTS"))
                     (self._stored,) = database.execute("SELECT count(*) FROM records").fetchone()
                 try:
                     yield
@@ -140,11 +138,6 @@ class Store:
         """
         by_key: dict[str, list[Mapping[str, Any]]] = {}
         for record in records:
-            missing = [name for name in RESERVED if name not in record]
-            if missing:
-                raise SailsimError(
-                    f"record has no {missing[0]!r}; allowed is a record with {', '.join(RESERVED)}."
-                )
             by_key.setdefault(record["key"], []).append(record)
         rows = [(key, _packed(own)) for key, own in by_key.items()]
         if not rows:
@@ -174,27 +167,6 @@ class Store:
     def _write(self, database: sqlite3.Connection, **rows: Any) -> None:
         packed = [(name, _packed(content)) for name, content in rows.items()]
         database.executemany("INSERT OR REPLACE INTO study VALUES (?, ?)", packed)
-
-    def drop_unasked(self, dry_run: bool = False) -> tuple[int, int]:
-        """Drop the records that are no part of the answer: how many these are, and their bytes on the disk.
-
-        ``dry_run`` reckons and writes nothing; without it the folder is held meanwhile. Raises SailsimError
-        for a folder of no study, one in use, a damaged file, a full disk.
-        """
-        kind = self.manifest.get("kind")
-        if kind is None:
-            raise self.holds_nothing()
-        with nullcontext() if dry_run else self.locked(kind):
-            asked, rows = set(self.asked() or ()), self._rows()
-            unasked = {key: content for key, content in rows.items() if key not in asked}
-            records = sum(len(self._unpacked(key, content)) for key, content in unasked.items())
-            if unasked and not dry_run:
-                with self._writing() as database:
-                    database.executemany("DELETE FROM records WHERE name = ?", [(key,) for key in unasked])
-                    self._write(database, stored=self._stored - len(unasked))
-                with self._writing() as database:
-                    database.execute("VACUUM")
-        return records, sum(map(len, unasked.values()))
 
     # --- Reading ---
 
@@ -244,10 +216,11 @@ class Store:
         """
         asked = self.asked(group)
         if asked is None:
-            raise self.holds_nothing()
+            raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
         rows = self._rows()
         if not rows.keys() >= set(asked):
-            self._unpacked_all(rows)  # a key may be damaged; its records tell
+            for key, content in rows.items():  # a key may be damaged; its records tell
+                self._unpacked(key, content)
         found = [each for key in asked if key in rows for each in self._unpacked(key, rows[key])]
         if not found:
             raise SailsimError(
@@ -258,14 +231,9 @@ class Store:
 
     def frame(self, group: str | None = None) -> pd.DataFrame:
         """As `records`, as a frame."""
-        return as_frame(self.records(group))
+        import pandas as pd
 
-    def everything(self) -> list[Record]:
-        """All records, asked for or not, as `records`; by their keys."""
-        rows = self._rows()
-        if not rows:
-            raise self.holds_nothing()
-        return aligned(self._unpacked_all(rows))
+        return pd.DataFrame(self.records(group))
 
     def _rows(self) -> dict[str, bytes]:
         """What the table `records` has. Raises SailsimError where a damaged file has lost some."""
@@ -299,20 +267,15 @@ class Store:
         except (sqlite3.Error, zlib.error, ValueError, TypeError, RecursionError) as error:
             raise self._damaged(error) from None
 
-    def _unpacked_all(self, rows: Mapping[str, bytes]) -> list[Record]:
-        return [record for key, content in rows.items() for record in self._unpacked(key, content)]
-
     def _unpacked(self, key: str, content: bytes) -> list[Record]:
         """The records of a key. Raises SailsimError where they are not what was written, or not a study's."""
         try:
             found: list[Record] = _unpacked(content)
-            lacking = next((name for record in found for name in RESERVED if name not in record), None)
-            other = lacking is None and any(record["key"] != key for record in found)
-        except (zlib.error, ValueError, TypeError, KeyError, RecursionError) as error:
+            if all(record.get("key") == key and record.keys() >= set(RESERVED) for record in found):
+                return found
+        except (zlib.error, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise self._damaged(error) from None
-        if lacking is not None or other:
-            raise self._damaged(f"a record has no {lacking!r}" if lacking else "a record has another's key")
-        return found
+        raise self._damaged("a record is another key's, or no study's")
 
     def _connected(self, mode: str) -> sqlite3.Connection:
         """A connection whose transactions begin with a statement that writes, unless one begins them."""
@@ -323,10 +286,6 @@ class Store:
             raise (self._unwritable(error) if mode == "rwc" else self._damaged(error)) from None
 
     # --- What is wrong ---
-
-    def holds_nothing(self) -> SailsimError:
-        """What is wrong with a folder that no study wrote."""
-        return SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
 
     def _damaged(self, reason: object) -> SailsimError:
         return SailsimError(
@@ -361,39 +320,11 @@ def _unpacked(content: bytes) -> Any:
     return json.loads(zlib.decompress(content))
 
 
-def aligned(records: Iterable[Mapping[str, Any]]) -> list[Record]:
-    """The records with the columns of all of them, in the order of the first that has each.
-
-    What a record has not is None, of a column of mappings an empty one. Of a column of numbers, and in
-    mappings, whole ones are floating point if one of the column is.
-    """
-    given = list(records)
-    names = list(dict.fromkeys(name for record in given for name in record))
-    columns = {name: _one_kind([record.get(name) for record in given]) for name in names}
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _one_kind(values: list[Any]) -> list[Any]:
-    kinds = set(map(type, values))
-    if dict in kinds:
-        return [
-            {name: float(each) if type(each) is int else each for name, each in (value or {}).items()}
-            if value is None or isinstance(value, dict)
-            else value
-            for value in values
-        ]
-    if float in kinds and int in kinds:
-        return [float(value) if type(value) is int else value for value in values]
-    return values
-
-
-def as_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Records that all have the same columns as a frame."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {name: [record[name] for record in records] for name in records[0]} if records else {}
-    )
+def aligned(records: Sequence[Mapping[str, Any]]) -> list[Record]:
+    """The records with the columns of all of them, in the order of the first that has each; what a record has
+    not is None."""
+    empty = dict.fromkeys(name for record in records for name in record)
+    return [empty | dict(record) for record in records]
 
 
 def command_of(manifest: Mapping[str, Any]) -> str:

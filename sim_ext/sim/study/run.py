@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,9 +18,7 @@ from sailsim.base.progress import Report, reporter
 from sailsim.base.stop import stoppable
 from sailsim.sim.study.folder import RESERVED, Store, now
 from sailsim.sim.study.origin import code_version, commit, versions
-from sailsim.sim.study.tasks import Chunk, Evaluate, Outcome, Task, evaluated
 from sailsim.sim.study.workers import (
-    Here,
     Processes,
     WorkerLostError,
     Workers,
@@ -28,19 +27,65 @@ from sailsim.sim.study.workers import (
     remove_semaphores,
 )
 
+Record = Mapping[str, Any]
+Evaluate = Callable[[Any], Record | Sequence[Record]]
+"""A picklable function of a task's `what`."""
 TRIES = 3
 """How often a task is tried whose worker goes or whose evaluation fails."""
 CHUNK_S = 1.0
-"""What a chunk should take: about what each worker loses when everything is killed."""
+"""What tasks that go to a worker together should take: what it loses when everything is killed."""
 LARGEST_CHUNK = 1000
-Changed = Callable[[], Path | None]
+GROWTH = 4
+"""How many times as many tasks as before may go together: what one takes is known from those alone."""
 KEPT = (
     *("state", "started_at", "finished_at", "wall_s", "commit", "code_version", "config"),
     *("held_before", "points"),
 )
 """What a manifest tells of earlier runs of the folder."""
-GROWTH = 4
-"""How much longer than the one before a chunk may be: what a task takes is known from those alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something to evaluate.
+
+    `key` stands for all that its records rest on: inputs, the content of files, the code. `question` is the
+    same without contents and code. Tasks whose `near` are neighbours are worked on together, as they share
+    what a worker remembers.
+    """
+
+    key: str
+    question: str
+    what: Any
+    near: Any = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A task's records, or why there are none: `refused` is a sentence, `broken` a traceback."""
+
+    records: tuple[dict[str, Any], ...] = ()
+    refused: str = ""
+    broken: str = ""
+    finished_at: str = ""
+    seconds: float = 0.0
+
+
+def evaluated(chunk: tuple[Evaluate, Sequence[Any]]) -> list[Outcome]:
+    """What came of some tasks, given a function and each one's `what`; runs in the worker."""
+    evaluate, given = chunk
+    return [_evaluated(evaluate, what) for what in given]
+
+
+def _evaluated(evaluate: Evaluate, what: Any) -> Outcome:
+    began = time.perf_counter()
+    try:
+        answer = evaluate(what)
+        records = tuple(dict(record) for record in ([answer] if isinstance(answer, Mapping) else answer))
+    except SailsimError as error:
+        return Outcome(refused=str(error))
+    except Exception:
+        return Outcome(broken=traceback.format_exc())
+    return Outcome(records, finished_at=now(), seconds=time.perf_counter() - began)
 
 
 def run_study(
@@ -77,7 +122,8 @@ def run_study(
     if not wanted:
         raise SailsimError(f"{what} is empty; allowed is at least one.")
     with opened(out_dir, len(wanted) + len(refused), what=what, **how) as study:
-        study.refuse(refused)
+        study.refused.update(refused)
+        study.report.advance(len(refused), len(refused))
         study.run(wanted, evaluate)
     study.complain()
     return study.store
@@ -95,7 +141,7 @@ def opened(
     what: str = "points",
     group: str = "",
     tries: int = TRIES,
-    changed: Changed = lambda: None,
+    changed: Callable[[], Path | None] = lambda: None,
 ) -> Iterator[OpenStudy]:
     """A study whose tasks are not all known when it starts: `total`, given to `OpenStudy.run` in parts.
 
@@ -140,17 +186,17 @@ def opened(
             if not isinstance(jobs, int):
                 return jobs
             size = min(jobs, tasks)
-            return stack.enter_context(ended(Here() if size == 1 else Processes(size)))
+            return stack.enter_context(ended(Workers() if size == 1 else Processes(size)))
 
         began = time.monotonic()
         report = stack.enter_context(reporter(total, progress, what))
-        study = OpenStudy(store, report, hire, store.keys(), group, what, tries, changed, manifest)
+        study = OpenStudy(store, report, hire, manifest, group, tries, changed)
         state = "stopped"
         try:
             yield study
             state = f"{what} without a result" if study.refused or study.failed else "complete"
         except KeyboardInterrupt as error:
-            error.add_note(f"{study.at} of {total} {what} are stored in {store.path}")
+            error.add_note(f"{report.held + report.done} of {total} {what} are stored in {store.path}")
             raise
         finally:
             manifest.update(
@@ -165,95 +211,60 @@ def opened(
                 store.write_manifest(manifest)
 
 
-@dataclass
 class OpenStudy:
     """A folder that is held for writing, and who evaluates what it lacks."""
 
-    store: Store
-    report: Report
-    hire: Callable[[int], Workers]
-    stored: set[str]
-    group: str
-    what: str
-    tries: int
-    changed: Changed
-    manifest: dict[str, Any]
-    at: int = 0
-    """Tasks that have been dealt with, here or before."""
-    refused: dict[str, str] = field(default_factory=dict)
-    """Questions of tasks that were refused, and why."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Questions of tasks that failed, and why."""
-    _asked: list[str] = field(default_factory=list)
-    _workers: Workers | None = None
+    def __init__(
+        self,
+        store: Store,
+        report: Report,
+        hire: Callable[[int], Workers],
+        manifest: dict[str, Any],
+        group: str,
+        tries: int,
+        changed: Callable[[], Path | None],
+    ) -> None:
+        self.store, self.report, self._manifest = store, report, manifest
+        self.refused: dict[str, str] = {}
+        """Questions of tasks that were refused, and why."""
+        self.failed: dict[str, str] = {}
+        """Questions of tasks that failed, and why."""
+        self._hire, self._group, self._most_tries, self._changed = hire, group, tries, changed
+        self._asked: list[str] = []
+        self._stored = store.keys()
+        self._tries = Counter[str]()
+        self._workers: Workers | None = None
 
-    def run(
-        self, tasks: Sequence[Task], evaluate: Evaluate, keep: bool = False
-    ) -> dict[str, list[dict[str, Any]]]:
-        """Evaluate tasks that the folder lacks; with ``keep`` returns the new records by key. Raises as
-        `run_study`."""
-        self._asked += [key for task in tasks for key in task.keys]
-        missing = [i for i, task in enumerate(tasks) if not self.stored.issuperset(task.keys)]
-        missing.sort(key=lambda i: (tasks[i].near, tasks[i].key))
+    def run(self, tasks: Sequence[Task], evaluate: Evaluate) -> None:
+        """Evaluate tasks that the folder lacks. Raises as `run_study`."""
+        self._asked += [task.key for task in tasks]
+        missing = [task for task in tasks if task.key not in self._stored]
+        missing.sort(key=lambda task: (task.near, task.key))
         held = len(tasks) - len(missing)
-        self.manifest["held_before"] += held
-        self.store.ask(self._asked, self.manifest, self.group)
-        self.at += held
+        self._manifest["held_before"] += held
+        self.store.ask(self._asked, self._manifest, self._group)
         self.report.hold(held)
-        if not missing:
-            return {}
-        if self._workers is None:
-            self._workers = self.hire(len(missing))
-        run = _Run(tasks, evaluate, self, keep)
-        run.all(missing, self._workers)
-        return run.kept
+        if missing:
+            self._workers = self._workers or self._hire(len(missing))
+            self._evaluate(deque(missing), evaluate, self._workers)
 
-    def refuse(self, reasons: Mapping[str, str]) -> None:
-        """List questions that are no tasks, with the reason of each."""
-        self.refused |= reasons
-        self.at += len(reasons)
-        self.report.advance(len(reasons), len(reasons))
+    def _evaluate(self, left: deque[Task], evaluate: Evaluate, workers: Workers) -> None:
+        """Evaluate tasks and store what comes of them; towards the end the workers share what is left.
 
-    def complain(self) -> None:
-        """Raise SailsimError where tasks have no result."""
-        parts = []
-        for tasks, how in ((self.refused, "were refused"), (self.failed, "failed")):
-            if tasks:
-                first = next(iter(tasks.values())).strip().splitlines()[-1]
-                parts.append(
-                    f"{len(tasks)} of {self.report.total} {self.what} {how} (the first: {first.rstrip('.')})"
-                )
-        if parts:
-            others = len(self.refused) + len(self.failed) < self.report.total
-            stored = "the others are stored, and " if others else ""
-            raise SailsimError(
-                f"{' and '.join(parts)}; {stored}`sailsim results ls {self.store.path} --json` names all."
-            )
-
-
-class _Run:
-    """Some tasks of a study: what is under way, and what came of it."""
-
-    def __init__(self, tasks: Sequence[Task], evaluate: Evaluate, study: OpenStudy, keep: bool) -> None:
-        self.tasks, self.evaluate, self.study, self.keep = tasks, evaluate, study, keep
-        self.kept: dict[str, list[dict[str, Any]]] = {}
-        self._tries: Counter[int] = Counter()
-        self._size = 1
-        self._left: deque[int] = deque()
-        self._alone: deque[int] = deque()
-        """Tasks that were under way when a worker went: they are tried one at a time, until each is done. If
-        a worker goes again, it is known whose fault it is."""
-
-    def all(self, missing: Sequence[int], workers: Workers) -> None:
-        """Evaluate tasks and store what comes of them."""
-        self._left.extend(missing)
-        under_way: dict[Future[list[Outcome]], Chunk] = {}
+        Tasks that were under way when a worker went are tried alone, one at a time, until each is done: if a
+        worker goes again, it is known whose fault it is.
+        """
+        alone: deque[Task] = deque()
+        under_way: dict[Future[list[Outcome]], list[Task]] = {}
+        size = 1
         try:
-            while self._left or self._alone or under_way:
-                size = self.study.report.workers = workers.size
-                while self._may_begin(len(under_way), size):
-                    chunk = self._next(size)
-                    under_way[workers.submit(evaluated, chunk)] = chunk
+            while left or alone or under_way:
+                count = self.report.workers = workers.size
+                while not under_way if alone else left and len(under_way) < 2 * count:
+                    together = 1 if alone else min(len(left), max(1, min(size, len(left) // (2 * count))))
+                    chunk = [(alone or left).popleft() for _ in range(together)]
+                    given = (evaluate, [task.what for task in chunk])
+                    under_way[workers.submit(evaluated, given)] = chunk
                 lost: BaseException | None = None
                 for future in first_done(under_way):
                     try:
@@ -263,83 +274,75 @@ class _Run:
                         if not isinstance(lost, WorkerLostError):
                             raise lost from None
                     else:
-                        self._take(outcomes, under_way.pop(future))
+                        chunk = under_way.pop(future)
+                        left += self._take(chunk, outcomes)
+                        each = sum(outcome.seconds for outcome in outcomes) / len(chunk)
+                        fitting = int(CHUNK_S / each) if each > 0 else LARGEST_CHUNK
+                        size = max(1, min(LARGEST_CHUNK, GROWTH * len(chunk), fitting))
                 if lost is not None:
-                    self._lose([at for chunk in under_way.values() for at, _ in chunk.tasks], str(lost))
+                    alone += self._lost([task for chunk in under_way.values() for task in chunk], str(lost))
                     _cancel(under_way)
                     workers.revive()
-        except BaseException:
+        finally:
             _cancel(under_way)
-            raise
 
-    def _may_begin(self, under_way: int, workers: int) -> bool:
-        if self._alone:
-            return not under_way
-        return bool(self._left) and under_way < 2 * workers
+    def _take(self, chunk: Sequence[Task], outcomes: Sequence[Outcome]) -> list[Task]:
+        """Store what came of some tasks; returns those that failed and are to be tried again.
 
-    def _next(self, workers: int) -> Chunk:
-        """The next tasks that go together; towards the end the workers share what is left."""
-        if self._alone:
-            taken = [self._alone.popleft()]
-        else:
-            size = max(1, min(self._size, len(self._left) // (2 * workers)))
-            taken = [self._left.popleft() for _ in range(min(size, len(self._left)))]
-        return Chunk(self.evaluate, tuple((at, self.tasks[at].what) for at in taken))
-
-    def _take(self, outcomes: Sequence[Outcome], chunk: Chunk) -> None:
-        """Store what came of a chunk; what failed is tried again."""
-        records = [record for outcome in outcomes for record in self._records(outcome)]
-        if (path := self.study.changed()) is not None:
+        Keys and code of records are those that this process asked for.
+        """
+        records = []
+        for task, outcome in zip(chunk, outcomes, strict=True):
+            own = (task.key, task.question, code_version(), outcome.finished_at, outcome.seconds)
+            records += [record | dict(zip(RESERVED, own, strict=True)) for record in outcome.records]
+        if (path := self._changed()) is not None:
             raise SailsimError(
                 f"{path} changed while the study ran; what was stored before is kept, and the same command "
                 "asks again with the file as it is."
             )
-        self.study.store.append(records)
-        self.study.stored.update(record["key"] for record in records)
-        for record in records if self.keep else ():
-            self.kept.setdefault(record["key"], []).append(record)
-        for outcome in outcomes:
+        self.store.append(records)
+        self._stored.update(record["key"] for record in records)
+        again = []
+        for task, outcome in zip(chunk, outcomes, strict=True):
             if outcome.refused:
-                self.study.refused[self.tasks[outcome.at].question] = outcome.refused
+                self.refused[task.question] = outcome.refused
             if not outcome.broken:
-                self._over(failed=bool(outcome.refused))
-            elif self._may_try_again(outcome.at, outcome.broken):
-                self._left.append(outcome.at)
-        each = sum(outcome.seconds for outcome in outcomes) / len(chunk.tasks)
-        fitting = int(CHUNK_S / each) if each > 0 else LARGEST_CHUNK
-        self._size = max(1, min(LARGEST_CHUNK, GROWTH * len(chunk.tasks), fitting))
+                self.report.advance(1, int(bool(outcome.refused)))
+            elif self._may_try_again(task, outcome.broken):
+                again.append(task)
+        return again
 
-    def _lose(self, tasks: Sequence[int], reason: str) -> None:
-        """A worker went: of one task alone it is a try."""
-        self.study.report.note("a worker was lost", reason=reason, tried_again=len(tasks))
-        lost = f"its worker was lost {self.study.tries} times ({reason})"
-        if len(tasks) > 1 or self._may_try_again(tasks[0], lost):
-            self._alone.extend(tasks)
+    def _lost(self, tasks: list[Task], reason: str) -> list[Task]:
+        """A worker went: returns which of its tasks are to be tried again; of one task alone it is a try."""
+        self.report.note("a worker was lost", reason=reason, tried_again=len(tasks))
+        why = f"its worker was lost {self._most_tries} times ({reason})"
+        return tasks if len(tasks) > 1 or self._may_try_again(tasks[0], why) else []
 
-    def _may_try_again(self, at: int, why: str) -> bool:
+    def _may_try_again(self, task: Task, why: str) -> bool:
         """Whether a task that was tried once more may be tried again; if not it has failed."""
-        self._tries[at] += 1
-        if self._tries[at] < self.study.tries:
+        self._tries[task.key] += 1
+        if self._tries[task.key] < self._most_tries:
             return True
-        self.study.failed[self.tasks[at].question] = why
-        self._over(failed=True)
+        self.failed[task.question] = why
+        self.report.advance(1, 1)
         return False
 
-    def _over(self, failed: bool) -> None:
-        self.study.at += 1
-        self.study.report.advance(1, int(failed))
+    def complain(self) -> None:
+        """Raise SailsimError where tasks have no result."""
+        total, what, parts = self.report.total, self.report.what, []
+        for tasks, how in ((self.refused, "were refused"), (self.failed, "failed")):
+            if tasks:
+                first = next(iter(tasks.values())).strip().splitlines()[-1]
+                parts.append(f"{len(tasks)} of {total} {what} {how} (the first: {first.rstrip('.')})")
+        if parts:
+            others = len(self.refused) + len(self.failed) < total
+            stored = "the others are stored, and " if others else ""
+            raise SailsimError(
+                f"{' and '.join(parts)}; {stored}`sailsim results ls {self.store.path} --json` names all."
+            )
 
-    def _records(self, outcome: Outcome) -> list[dict[str, Any]]:
-        """The records with the study's columns; keys and code are those that this process asked for."""
-        task = self.tasks[outcome.at]
-        seconds = outcome.seconds / len(task.keys)
-        for record in outcome.records:
-            own = (*task.owner(record), code_version(), outcome.finished_at, seconds)
-            record.update(zip(RESERVED, own, strict=True))
-        return list(outcome.records)
 
-
-def _cancel(under_way: dict[Future[list[Outcome]], Chunk]) -> None:
+def _cancel(under_way: dict[Future[list[Outcome]], list[Task]]) -> None:
     """Forget what is under way; a scheduler is told so."""
     for future in under_way:
         future.cancel()

@@ -1,7 +1,7 @@
 """Who evaluates the tasks of a study: this process, processes of this machine, or those of a Dask scheduler.
 
-All are one kind of thing, `Workers`: they take a function and its argument and give a future. What is
-evaluated does not know where it runs.
+All are `Workers`: they take a function and its argument and give a future. What is evaluated does not know
+where it runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker as own_tracker
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker
@@ -60,34 +60,16 @@ class WorkerLostError(Exception):
     """A worker went before it was through; who else was under way may be lost too."""
 
 
-class Workers(Protocol):
-    """Who evaluates."""
+class Workers:
+    """Who evaluates: this process, which does at once what is submitted."""
 
     @property
     def size(self) -> int:
         """How many tasks are worked on at a time; it may change, and is asked for all the while."""
-        ...
+        return 1
 
     def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
         """Begin."""
-
-    def problem(self, error: BaseException) -> BaseException:
-        """What to raise for the exception of a future: a `WorkerLostError` where the worker went."""
-
-    def revive(self) -> None:
-        """Replace workers that went; what was under way is forgotten."""
-
-    def close(self, now: bool) -> None:
-        """End all workers; `now`: without waiting for what is under way."""
-
-
-class Here:
-    """This process: what is submitted is done at once."""
-
-    size = 1
-
-    def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
-        """As `Workers.submit`."""
         future: Future[R] = Future()
         try:
             future.set_result(function(argument))
@@ -96,28 +78,33 @@ class Here:
         return future
 
     def problem(self, error: BaseException) -> BaseException:
-        """As `Workers.problem`."""
+        """What to raise for the exception of a future: a `WorkerLostError` where the worker went."""
         return error
 
     def revive(self) -> None:
-        """As `Workers.revive`."""
+        """Replace workers that went; what was under way is forgotten."""
 
     def close(self, now: bool) -> None:
-        """As `Workers.close`."""
+        """End all workers; `now`: without waiting for what is under way."""
 
 
-class Processes:
+class Processes(Workers):
     """Processes of this machine. They end with this one, however it ends."""
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self._size = size
         self._pool = self._started()
+
+    @property
+    def size(self) -> int:
+        """As `Workers.size`."""
+        return self._size
 
     def _started(self) -> ProcessPoolExecutor:
         SemLock._make_name = staticmethod(_semaphore)  # not loky's, which others' semaphores have too
         with _deaf_children():
             return ProcessPoolExecutor(
-                max_workers=self.size, initializer=_in_worker, initargs=(os.getpid(),), env=ENVIRONMENT
+                max_workers=self._size, initializer=_in_worker, initargs=(os.getpid(),), env=ENVIRONMENT
             )
 
     def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
@@ -146,7 +133,7 @@ class Processes:
         self._pool.shutdown(wait=not now, kill_workers=now)
 
 
-class Dask:
+class Dask(Workers):
     """The workers of a scheduler of `dask.distributed`, which the user started; they stay when this ends.
 
     A worker needs this version of sailsim, and sees the folder in which the study was started, with the files
@@ -200,9 +187,6 @@ class Dask:
             )
         return WorkerLostError(_first_line(error)) if isinstance(error, self._lost) else error
 
-    def revive(self) -> None:
-        """As `Workers.revive`; the scheduler itself replaces nothing."""
-
     def close(self, now: bool) -> None:
         """Let go of the scheduler; its workers stay."""
         with suppress(OSError, TimeoutError):
@@ -244,28 +228,18 @@ def _deaf_children() -> Iterator[None]:
     the parent does."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
-        with _environment(ENVIRONMENT):  # loky starts both too, and that would unblock Ctrl-C again
-            resource_tracker.ensure_running()
+        variables = os.environ.copy()
+        try:
+            os.environ.update(ENVIRONMENT)
+            resource_tracker.ensure_running()  # loky starts both too, and that would unblock Ctrl-C again
             own_tracker.ensure_running()
+        finally:
+            os.environ.clear()
+            os.environ.update(variables)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _environment(more: Mapping[str, str]) -> Iterator[None]:
-    """Variables that what starts within this inherits."""
-    before = {name: os.environ.get(name) for name in more}
-    os.environ.update(more)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _semaphore() -> str:

@@ -15,10 +15,10 @@ pytest.importorskip("optuna")
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.paper.explore import Search, explore, on_front, try_machine
 from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.sweep import run_sweep
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 SEARCH = Search(POINT, threads=(8, 16), seed=3)

@@ -27,11 +27,11 @@ from sailsim.analysis.render.report import report
 from sailsim.analysis.results.gem5_steps import decode_rows
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import PHASES
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.sweep import run_sweep
 
 PAIRS = ("prt", "conversion")
 """Figures of a choice against its absence: a store without both has nothing to draw."""

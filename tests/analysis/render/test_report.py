@@ -17,12 +17,12 @@ from sailsim.analysis.results.equal_quality import losses
 from sailsim.analysis.results.joins import joined
 from sailsim.analysis.results.results import stored_runs
 from sailsim.analysis.results.runs import evaluate, runners
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
-from sailsim.sim.sweep import run_sweep
 
 
 @pytest.fixture(scope="module")

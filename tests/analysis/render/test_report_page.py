@@ -17,9 +17,9 @@ from sailsim.analysis.render.report import page_file, report
 from sailsim.analysis.results.joins import JOINED, POINT, joined
 from sailsim.analysis.results.results import Runs
 from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
-from sailsim.sim.sweep import run_sweep
 
 from .conftest import HOSTILE, page_of
 

@@ -17,6 +17,7 @@ from sailsim.analysis.results.folder import Results
 from sailsim.analysis.results.joins import JOINED, as_frame, joined
 from sailsim.analysis.results.results import FREE, Runs
 from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, named, problems, runners, runs
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import FASTEST, predict_cores
 from sailsim.sim.backends.roofline import predict_card
@@ -24,7 +25,6 @@ from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import card_names, leaves, load_card, load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import RESERVED
-from sailsim.sim.sweep import run_sweep
 from sailsim.sim.tiles import COUNTS
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.load import load_model

@@ -15,13 +15,12 @@ from typing import Any
 
 import pytest
 
+from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Dask, ended
-from sailsim.sim.sweep import run_sweep
 
 pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
 pytestmark = pytest.mark.slow

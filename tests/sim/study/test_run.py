@@ -17,15 +17,14 @@ import pytest
 from sailsim.base.errors import SailsimError
 from sailsim.sim.study import workers
 from sailsim.sim.study.folder import Store
-from sailsim.sim.study.run import TRIES, run_study
-from sailsim.sim.study.tasks import Task
+from sailsim.sim.study.run import TRIES, Task, run_study
 
 STUDY = """
     import os, sys, time
     from pathlib import Path
     from sailsim.sim.study import run
     from sailsim.sim.study.run import run_study
-    from sailsim.sim.study.tasks import Task
+    from sailsim.sim.study.run import Task
 
     FOLDER, LOG, JOBS, TASKS = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
@@ -144,25 +143,6 @@ def test_a_task_that_kills_its_worker_is_recorded_and_the_others_have_results(tm
     store = Store(tmp_path)
     assert list(store.frame()["x"]) == [i for i in range(30) if i != at]
     assert list(store.manifest["failed"]) == [f"question {at}"]
-
-
-def of_two(what: tuple[int, int]) -> list[dict[str, Any]]:
-    return [{"x": number, "member": place} for place, number in enumerate(what)]
-
-
-def test_a_task_may_answer_several_questions(tmp_path):
-    given = [
-        Task("ab", "q", (1, 2), 0, (("a", "qa"), ("b", "qb"))),
-        Task("c", "qc", (3, 4), 1, (("c", "qc"), ("d", "qd"))),
-    ]
-    frame = run_study(given, of_two, tmp_path, progress=False).frame()
-    assert list(zip(frame["key"], frame["point_key"], frame["x"], strict=True)) == [
-        ("a", "qa", 1), ("b", "qb", 2), ("c", "qc", 3), ("d", "qd", 4)
-    ]  # fmt: skip
-    assert "member" not in frame
-    again = run_study([Task("b", "qb", None), *given], of_two, tmp_path, progress=False)
-    assert again.manifest["held_before"] == 3
-    assert list(again.frame()["x"]) == [2, 1, 3, 4]
 
 
 # --- What processes leave in shared memory ---

@@ -1,25 +1,20 @@
-"""Many points as one study, and what their results rest on, as keys: the point, the content of every file
-that it names, the code."""
+"""What a result rests on, as a key: the point, the content of every file that it names, the code."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sailsim.base.errors import ImpossibleMachineError, SailsimError
+from sailsim.base.errors import SailsimError
 from sailsim.base.stamp import Stamp, stamp
 from sailsim.sim.files import chosen_system, load_system
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import Store
 from sailsim.sim.study.origin import code_version
-from sailsim.sim.study.run import run_study
-from sailsim.sim.study.tasks import Task
-from sailsim.sim.study.workers import Workers
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import header_files
@@ -194,56 +189,3 @@ def _content(fmt: TensorFormat) -> list[Any]:
 def _hash(content: Any) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-Record = Mapping[str, Any]
-Evaluate = Callable[[Point], Record | Sequence[Record]]
-
-
-def run_sweep(
-    points: Iterable[Point],
-    evaluate: Evaluate,
-    out_dir: str | Path,
-    jobs: int | Workers = 1,
-    progress: bool = True,
-    config: Mapping[str, Any] | None = None,
-    inputs: str = "",
-) -> Store:
-    """Evaluate every point that the folder does not hold yet; results are stored as they are found.
-
-    `evaluate` is a picklable function from a point to a record or several (`Store.append`), or a
-    `functools.partial` of one. `inputs` says what else the records rest on, such as what the partial holds. A
-    point whose key (its inputs' content and the code) is stored already is not run again, so the same call
-    goes on where a stopped sweep ended. What the folder answers is these points and no others.
-
-    Raises:
-        SailsimError: as `run_study`, and where a point's system, model or capture cannot be read (the folder
-            is not touched then), or changes meanwhile. A point whose machine there cannot be is listed as
-            refused, unless there is no other.
-    """
-    function = getattr(evaluate, "func", evaluate)
-    keys = Keys(f"{function.__module__}.{function.__qualname__}", inputs)
-    tasks, impossible = [], {}
-    for point in points:
-        try:
-            tasks.append(Task(keys.result(point), point_key(point), point, _near(point)))
-        except ImpossibleMachineError as error:
-            impossible[point_key(point)] = str(error)
-    if impossible and not tasks:
-        raise ImpossibleMachineError(next(iter(impossible.values())))
-    return run_study(
-        tasks,
-        evaluate if isinstance(jobs, int) else keys.guard(evaluate),
-        out_dir,
-        refused=impossible,
-        jobs=jobs,
-        progress=progress,
-        config=config,
-        changed=keys.changed,
-    )
-
-
-def _near(point: Point) -> tuple[Any, ...]:
-    """Neighbours share activations: points with the same pattern profiles stay together in one worker."""
-    p = point
-    return (p.model, p.batch, p.abits, p.seed, p.activations, p.nbw or 0, p.group_size, p.prt)
