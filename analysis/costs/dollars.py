@@ -137,9 +137,13 @@ def _parsed(text: str, origin: str) -> PriceList:
         raise SailsimError(f"{origin} cannot be read: {error}, allowed is a CSV text") from None
     if not table:
         raise SailsimError(f"{origin} has no rows, allowed is at least one instance")
+    if "instance" not in table[0]:
+        raise SailsimError(
+            f"{origin} lacks the column 'instance'; allowed is a table with those of the shipped one."
+        )
     rows: dict[str, Price] = {}
     for row in table:
-        name = row.get("instance") or "(unnamed)"
+        name = row["instance"] or "(unnamed)"
         try:
             price = TypeAdapter(Price).validate_python(row)
         except ValidationError as error:

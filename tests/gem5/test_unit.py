@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sailsim._core import UNIT_TEXT_VERSION
 from sailsim.sim.files import load_system, vary
 from sailsim.sim.gem5.binary import gem5_unit, read_dumps
 from sailsim.sim.gem5.validation import Load, compare, drawn_groups, summary
-from sailsim.workloads.image import VERSION
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")
@@ -154,9 +154,9 @@ def test_a_substrate_of_ones_own_reaches_the_unit(gem5, tmp_path):
         (" read ", " multiply ", "op is 'multiply': allowed are read, write"),
         ("cost.add 1 0 0", "cost.add -1 0 0", "a cost is never negative"),
         (
-            f"sailsim-unit {VERSION}",
-            f"sailsim-unit {VERSION + 1}",
-            f"version is {VERSION + 1}: allowed is {VERSION}",
+            f"sailsim-unit {UNIT_TEXT_VERSION}",
+            f"sailsim-unit {UNIT_TEXT_VERSION + 1}",
+            f"version is {UNIT_TEXT_VERSION + 1}: allowed is {UNIT_TEXT_VERSION}",
         ),
         ("slices 1", "slices 32", "slices is 32"),
         ("convert memory", "convert cores", "convert is cores"),

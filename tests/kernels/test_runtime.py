@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sailsim._core import UNIT_TEXT_VERSION
 from sailsim.sim.files import load_system
-from sailsim.workloads.image import VERSION
 
 from .conftest import Refused, Run
 
@@ -117,11 +117,11 @@ def mine_of_a_text(programs: Path, compiler: str, tmp_path_factory: pytest.TempP
     ("old", "new", "why"),
     [
         ("rows 256\n", "", "rows is missing"),
-        ("rows 256\n", "rows 256\ncolour blue\n", f"'colour' is no key of version {VERSION}"),
+        ("rows 256\n", "rows 256\ncolour blue\n", f"'colour' is no key of version {UNIT_TEXT_VERSION}"),
         (
-            f"sailsim-unit {VERSION}",
-            f"sailsim-unit {VERSION + 1}",
-            f"version is {VERSION + 1}: allowed is {VERSION}",
+            f"sailsim-unit {UNIT_TEXT_VERSION}",
+            f"sailsim-unit {UNIT_TEXT_VERSION + 1}",
+            f"version is {UNIT_TEXT_VERSION + 1}: allowed is {UNIT_TEXT_VERSION}",
         ),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_store_of_an_older_layout_says_how_to_make_it_anew(rows, lacks, tmp_pa
         assert f"is of an older version, whose records have no '{lacks}'" in str(error.value)
         assert f"; `{command}` makes it anew." in str(error.value)
     # Rows of the old layout stay on disk beside those of the new one, of other code.
-    for module in ("sweep", "study.run"):
+    for module in ("keys", "study.run"):
         monkeypatch.setattr(f"sailsim.sim.{module}.code_version", lambda: "next version 16")
     run_sweep([point], evaluate, old, progress=False)
     assert len(stored_runs(Store(old))) == len(runners())

@@ -95,7 +95,7 @@ def test_results_of_other_code_and_inputs_are_kept_apart(tmp_path, monkeypatch):
     run_sweep(POINTS, double, tmp_path, progress=False)
     run_sweep(POINTS[:1], partial(double), tmp_path, progress=False, inputs="of one more")
     assert len(Store(tmp_path).frame()) == 1
-    for module in ("sweep", "study.run"):
+    for module in ("keys", "study.run"):
         monkeypatch.setattr(f"sailsim.sim.{module}.code_version", lambda: "next version 16")
     store = run_sweep(POINTS[:2], double, tmp_path, progress=False)
     assert len(evaluated) == len(POINTS) + 3
