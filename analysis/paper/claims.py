@@ -74,10 +74,8 @@ class ClaimMetric(Frozen):
     """False: it stands beside the claim for comparison, without a verdict."""
     of: Listed[Source] = ("store", "samples")
     """Where it is shown: for the points of a store, for sampled machines."""
-    find: str = ""
-    """Where `sailsim run --json` has it, dot by dot; empty where no one run has it."""
     how: str = ""
-    """A sentence that says how it follows from the commands, where `find` is empty."""
+    """A sentence that says how it follows from the commands, where no one run has it (`field`)."""
     remark: str = ""
     """What must be said beside it."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sailsim.analysis.paper.claims import SHIPPED, Claim, ClaimMetric, load_paper
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
-from sailsim.analysis.paper.nearest import run_command
+from sailsim.analysis.paper.study import run_command
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.claims_figures import TITLES, draw, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
