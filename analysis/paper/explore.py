@@ -68,8 +68,6 @@ class Search:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.fields:
-            raise SailsimError("fields is empty, allowed is at least one")
         check_seed(self.seed)
         self.base.require_pim()
         area(self.base)  # raises where it is not modelled: no machine could be compared with another

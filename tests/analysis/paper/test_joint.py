@@ -5,7 +5,6 @@ import json
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from sailsim.analysis.paper.joint import (
     sobol_rows,
 )
 from sailsim.analysis.paper.study import Answers, Search
-from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, space
+from sailsim.analysis.paper.unknowns import ParameterSpace, space
 from sailsim.analysis.render.claims_page import write_joint
 from sailsim.analysis.results.compare import compare
 from sailsim.base.atomic import read_records
@@ -38,19 +37,15 @@ from sailsim.sim.files import load_system
 from sailsim.sim.study.folder import Store
 
 from ...examples import examples
+from .test_reproduce import small as some_factors
 
 PAPER = load_paper()
 DECLARED = load_combinations("sail", PAPER)
-QUICK = {"model": "smollm2-135m", "context": 64, "reason": "quick"}
-WORKLOADS = (
-    Workload(name="small", wbits=4, batch=1, threads=8, fixed=True, decides=True, prt=True, **QUICK),
-    Workload(name="small b2", wbits=2, batch=2, threads=16, **QUICK),
-)
 FACTORS = ("pim.t_prt", "pim.clock", "pim.arrays", "cost.overhead", "area.cell_um2")
 
 
 def small(paper: str = "sail", prior: str | None = None) -> ParameterSpace:
-    return replace(space(paper, prior).only(FACTORS), workloads=WORKLOADS)
+    return some_factors(paper, prior, FACTORS)
 
 
 def some_values(machines: int, workloads: int, seed: int) -> dict[Metric, np.ndarray]:

@@ -35,8 +35,10 @@ WORKLOADS = (
 FACTORS = ("pim.t_prt", "pim.clock", "cpu.llama.cpp.kernel_rate_q4_k_m", "cost.overhead", "area.cell_um2")
 
 
-def small(paper: str = "sail", prior: str | None = None) -> ParameterSpace:
-    every = space(paper, prior).only(FACTORS)
+def small(
+    paper: str = "sail", prior: str | None = None, factors: tuple[str, ...] = FACTORS
+) -> ParameterSpace:
+    every = space(paper, prior).only(factors)
     return replace(every, workloads=WORKLOADS, alternatives=every.alternatives[:1])
 
 
