@@ -83,7 +83,7 @@ def lut_gemv_blocks(
     check_equal_k(x.shape[1], len(w))
     check_accumulator(code, abits, signed, x.shape[1], ACCUMULATOR_BITS)
     packed = _core.PackedWeights(w, code.wbits, code.values)
-    sums: NDArray[np.int64] = _core.lut_gemv(x, packed, abits, signed, nbw, group_size, threads, True)
+    sums: NDArray[np.int64] = _core.lut_gemv(x, packed, abits, signed, nbw, group_size, threads)
     return sums
 
 

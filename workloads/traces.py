@@ -228,7 +228,7 @@ def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> I
             tile, scaled = result.tile, result.tile.scales is not None
             try:
                 timing = _core.time_tile(
-                    config, *tile.shape, result.profile, scaled=scaled, minimum=tile.has_minimum
+                    config, tile.shape, result.profile, scaled=scaled, minimum=tile.has_minimum
                 )
                 cycles = {**cycles_by_phase(timing), "total": int(timing.total)}
             except ValueError as error:

@@ -126,7 +126,7 @@ def partial_tables(activations: Activations) -> pd.DataFrame:
                     x = activations.quantized(*place, model.n_layers, linear.k, batch, abits=ABITS)
                     known[place] = entries_needed(x, nbw)
                 plan = _core.plan_tile(
-                    config, linear.k, linear.n, batch, wbits, wbits, ABITS, nbw, GROUP_SIZE, scaled=True
+                    config, (linear.k, linear.n, batch, wbits, wbits, ABITS, nbw, GROUP_SIZE), scaled=True
                 )
                 adds += plan.passes * plan.groups * ((1 << nbw) - nbw - 1)
                 needed += plan.passes * known[place]

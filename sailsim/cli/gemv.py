@@ -133,19 +133,11 @@ def _timing(
     """Counts and cycles of the product on a machine, all its slices working on it."""
     config = load_system(system).slice_config()
     profile = pattern_profile(x, prt=PrtConfig.of(config), threads=threads, **widths)
-    tile = {
-        "k": len(codes),
-        "n": codes.shape[1],
-        "batch": len(x),
-        "wbits": code.wbits,
-        "value_bits": code.value_bits,
-        "abits": widths["abits"],
-        "nbw": widths["nbw"],
-        "group_size": widths["group_size"],
-    }
+    of_inputs = (widths[key] for key in ("abits", "nbw", "group_size"))
+    shape = (*codes.shape, len(x), code.wbits, code.value_bits, *of_inputs)
     try:
-        plan = _core.plan_tile(config, **tile, scaled=False)
-        timing = _core.time_tile(config, **tile, profile=profile, scaled=False)
+        plan = _core.plan_tile(config, shape, scaled=False)
+        timing = _core.time_tile(config, shape, profile, scaled=False)
     except ValueError as error:
         raise SailsimError(f"{error}.") from error
     counts = Counts(**timing.counts)

@@ -27,62 +27,52 @@ using pim::ScaledWeights;
 namespace
 {
 
-void pack(PackedWeights *self, const Array &codes, int wbits, const Array &values)
+pim::WeightCodes weight_codes(const Array &codes, int wbits, const Array &values)
 {
     pim::require_range("wbits", wbits, 1, pim::max_wbits);
     require_ndim("codes", codes, 2);
     require_elements("codes", codes);
     const std::uint8_t *code = elements<std::uint8_t>("codes", codes, "uint8");
     require_shape("values", values, {std::int64_t{1} << wbits});
-    const std::int16_t *value = elements<std::int16_t>("values", values, "int16");
-    const nb::gil_scoped_release release;
-    new (self) PackedWeights(code, static_cast<std::int64_t>(codes.shape(0)),
-                             static_cast<std::int64_t>(codes.shape(1)), wbits, value);
+    return {code, static_cast<std::int64_t>(codes.shape(0)), static_cast<std::int64_t>(codes.shape(1)), wbits,
+            elements<std::int16_t>("values", values, "int16")};
 }
 
-nb::object gemv(const Array &x, const PackedWeights &weights, int abits, bool is_signed, int nbw,
-                std::int64_t group_size, int threads, bool blocks)
+void pack(PackedWeights *self, const Array &codes, int wbits, const Array &values)
+{
+    const pim::WeightCodes weights = weight_codes(codes, wbits, values);
+    const nb::gil_scoped_release release;
+    new (self) PackedWeights(weights);
+}
+
+Result<std::int64_t, 3> gemv(const Array &x, const PackedWeights &weights, int abits, bool is_signed, int nbw,
+                             std::int64_t group_size, int threads)
 {
     require_threads(threads);
     return with_activations(x, abits, is_signed, [&](const auto &activations) {
-        const std::int64_t batch = activations.batch;
-        const std::int64_t n = weights.n();
-        std::vector<std::int64_t> y;
-        std::int64_t block_count = 1;
+        const std::int64_t batch = activations.batch, n = weights.n();
+        const pim::Grouping grouping(activations.k, nbw, group_size);
+        std::vector<std::int64_t> y(static_cast<std::size_t>(grouping.blocks() * batch * n));
         {
             const nb::gil_scoped_release release;
-            const pim::Grouping grouping(activations.k, nbw, group_size);
-            if (blocks)
-                block_count = grouping.blocks();
-            y.resize(static_cast<std::size_t>(block_count * batch * n));
             pim::lut_gemv(pim::Patterns(activations, grouping), grouping, weights, activations.is_signed,
-                          blocks ? pim::Sums::per_block : pim::Sums::total, threads,
-                          [&](const pim::TileSums &tile) {
+                          threads, [&](const pim::TileSums &tile) {
                               for (std::int64_t b = 0; b < batch; ++b)
                                   std::copy_n(tile.sums + b * pim::tile_outputs, tile.outputs,
                                               y.data() + (tile.block * batch + b) * n + tile.first_output);
                           });
         }
         const auto extent = [](std::int64_t value) { return static_cast<std::size_t>(value); };
-        if (blocks)
-            return nb::cast(
-                to_numpy<std::int64_t, 3>(std::move(y), {extent(block_count), extent(batch), extent(n)}));
-        return nb::cast(to_numpy<std::int64_t, 2>(std::move(y), {extent(batch), extent(n)}));
+        return to_numpy<std::int64_t, 3>(std::move(y), {extent(grouping.blocks()), extent(batch), extent(n)});
     });
 }
 
 void prepare(ScaledWeights *self, const Array &codes, int wbits, const Array &values, std::int64_t group_size,
              const Array &scale, const std::optional<Array> &minimum)
 {
-    pim::require_range("wbits", wbits, 1, pim::max_wbits);
     pim::require_range("group_size", group_size, 0, std::int64_t{1} << 32);
-    require_ndim("codes", codes, 2);
-    require_elements("codes", codes);
-    const std::uint8_t *code = elements<std::uint8_t>("codes", codes, "uint8");
-    require_shape("values", values, {std::int64_t{1} << wbits});
-    const std::int16_t *value = elements<std::int16_t>("values", values, "int16");
-    const auto k = static_cast<std::int64_t>(codes.shape(0));
-    const auto n = static_cast<std::int64_t>(codes.shape(1));
+    const pim::WeightCodes weights = weight_codes(codes, wbits, values);
+    const std::int64_t k = weights.k, n = weights.n;
     const std::int64_t blocks = group_size == 0 ? 1 : pim::ceil_div(k, group_size);
     require_shape("scale", scale, {blocks, n});
     const std::uint16_t *scales = halves("scale", scale);
@@ -92,7 +82,7 @@ void prepare(ScaledWeights *self, const Array &codes, int wbits, const Array &va
         minima = halves("minimum", *minimum);
     }
     const nb::gil_scoped_release release;
-    new (self) ScaledWeights(code, k, n, wbits, value, group_size, scales, minima);
+    new (self) ScaledWeights(weights, group_size, scales, minima);
 }
 
 Result<float, 2> product(const Array &x, const Array &act_scale, const ScaledWeights &weights, int threads)
@@ -116,8 +106,7 @@ Result<float, 2> product(const Array &x, const Array &act_scale, const ScaledWei
 std::map<std::pair<std::string, std::int64_t>, std::int64_t> int_to_fp32_tally(int bits)
 {
     std::map<std::pair<std::string, std::int64_t>, std::int64_t> named;
-    const pim::Tally tally = pim::int_to_fp32_tally(bits);
-    for (const auto &[operation, times] : tally.operations())
+    for (const auto &[operation, times] : pim::int_to_fp32_tally(bits))
         named[{pim::ops.of(operation.first), operation.second}] = times;
     return named;
 }
@@ -129,18 +118,11 @@ void bind_arithmetic(nb::module_ &m)
     nb::class_<PackedWeights>(m, "PackedWeights",
                               "Weights (K, N), decoded and laid out once for any number of products.")
         .def("__init__", &pack, "codes"_a, "wbits"_a, "values"_a,
-             "codes: (K, N) uint8, each below ``2**wbits``; values: int16 (2**wbits,), what a code means.")
-        .def_prop_ro("k", &PackedWeights::k)
-        .def_prop_ro("n", &PackedWeights::n)
-        .def_prop_ro("wbits", &PackedWeights::wbits)
-        .def_prop_ro("nbytes", &PackedWeights::bytes, "Memory of the layout in bytes.");
+             "codes: (K, N) uint8, each below ``2**wbits``; values: int16 (2**wbits,), what a code means.");
 
     m.def("lut_gemv", &gemv, "x"_a, "packed"_a, "abits"_a, "signed"_a, "nbw"_a, "group_size"_a,
-          "threads"_a = 1, "blocks"_a = false,
-          nb::sig("def lut_gemv(x: numpy.typing.NDArray[numpy.integer], packed: PackedWeights, abits: int, "
-                  "signed: bool, nbw: int, group_size: int, threads: int = 1, blocks: bool = False) "
-                  "-> numpy.typing.NDArray[numpy.int64]"),
-          "y = x W, exact: (B, N) int64, or (blocks, B, N) with ``blocks``.\n\n"
+          "threads"_a = 1,
+          "y = x W, exact, block by block: (blocks, B, N) int64.\n\n"
           "x: (B, K) int8, uint8, int16, uint16 or int32, each value inside ``abits`` bits.");
 
     m.def("int_to_fp32_tally", &int_to_fp32_tally, "bits"_a,
@@ -152,9 +134,7 @@ void bind_arithmetic(nb::module_ &m)
              "minimum"_a = nb::none(),
              "codes: (K, N) uint8, each below ``2**wbits``; values: int16 (2**wbits,), what a code means;\n"
              "group_size: weights of a block, 0 is one block; scale, minimum: (blocks, N) float16.")
-        .def_prop_ro("k", &ScaledWeights::k)
-        .def_prop_ro("n", &ScaledWeights::n)
-        .def_prop_ro("nbytes", &ScaledWeights::bytes, "Memory of the layout in bytes.");
+        .def_prop_ro("k", &ScaledWeights::k);
 
     m.def("scaled_product", &product, "x"_a, "act_scale"_a, "weights"_a, "threads"_a = 1,
           "fp32 results (B, N) of a scaled tile, to the bit those that look-ups give.\n\n"

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <limits>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -34,8 +36,8 @@ std::map<std::string, std::int64_t> counts_of(const TileTiming &timing)
 {
     std::map<std::string, std::int64_t> found;
     for (const TimingField &field : timing_fields)
-        if (field.count)
-            found[field.name] = field.of(timing);
+        if (field.is_count)
+            found[field.name] = timing.*field.of;
     return found;
 }
 
@@ -47,7 +49,7 @@ auto column(nb::handle self, const TimingField &field)
     const std::vector<TileTiming> &tiles = nb::cast<const TileTimings &>(self).tiles;
     if (tiles.empty())
         return View(nullptr, {0}, self);
-    return View(&field.of(tiles.front()), {tiles.size()}, self,
+    return View(&(tiles.front().*field.of), {tiles.size()}, self,
                 {static_cast<std::int64_t>(sizeof(TileTiming) / sizeof(std::int64_t))});
 }
 
@@ -69,9 +71,12 @@ Result<std::int64_t, 2> timeline_array(const std::vector<pim::GroupTimes> &group
     return to_numpy<std::int64_t, 2>(std::move(values), {groups.size(), 9});
 }
 
-pim::TileShape tile_shape(std::int64_t k, std::int64_t n, std::int64_t batch, int wbits, int value_bits,
-                          int abits, int nbw, std::int64_t group_size)
+/* The fields of a `TileShape`. */
+using ShapeTuple = std::tuple<std::int64_t, std::int64_t, std::int64_t, int, int, int, int, std::int64_t>;
+
+pim::TileShape tile_shape(const ShapeTuple &given)
 {
+    const auto &[k, n, batch, wbits, value_bits, abits, nbw, group_size] = given;
     return {k, n, batch, wbits, value_bits, abits, nbw, group_size};
 }
 
@@ -97,19 +102,17 @@ void bind_timing(nb::module_ &m)
                 "Whether the DFMs keep a chunk's activations from pass to pass; else they read them again.")
         .def_ro("rows_needed", &TilePlan::rows_needed, "Rows of an array in use.")
         .def_ro("convert_rounds", &TilePlan::convert_rounds,
-                "Times a conversion runs for all outputs of a full pass; 0: a row is too short to convert.");
+                "Times a conversion runs for all outputs of a full pass.");
 
     m.def(
         "plan_tile",
-        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
-           int value_bits, int abits, int nbw, std::int64_t group_size, bool scaled, bool minimum) {
-            return plan_tile(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
-                             {scaled, minimum});
+        [](const SliceConfig &config, const ShapeTuple &shape, bool scaled, bool minimum) {
+            return plan_tile(config, tile_shape(shape), {scaled, minimum});
         },
-        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
-        "scaled"_a, "minimum"_a = false,
-        "The layout of a tensor (K, N) over the slices; n counts the outputs of the whole tensor.\n\n"
-        "Raises ``ValueError`` when table and staging do not fit.");
+        "config"_a, "shape"_a, "scaled"_a, "minimum"_a = false,
+        "The layout of a tensor (K, N) over the slices.\n\n"
+        "shape: k, n (outputs of the whole tensor), batch, wbits, value_bits, abits, nbw, group_size.\n\n"
+        "Raises ``ValueError`` when the tile does not fit.");
 
     nb::class_<TileTiming> one(
         m, "TileTiming",
@@ -118,7 +121,7 @@ void bind_timing(nb::module_ &m)
     nb::class_<TileTimings> many(m, "TileTimings",
                                  "Of many tiles: the same fields, each an int64 array (tiles,).");
     for (const TimingField &field : timing_fields) {
-        one.def_prop_ro(field.name, [&field](const TileTiming &t) { return field.of(t); });
+        one.def_prop_ro(field.name, [&field](const TileTiming &t) { return t.*field.of; });
         many.def_prop_ro(field.name, [&field](nb::handle self) { return column(self, field); });
     }
     one.def_prop_ro("counts", &counts_of, "All counts by name.");
@@ -127,16 +130,14 @@ void bind_timing(nb::module_ &m)
 
     m.def(
         "time_tile",
-        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
-           int value_bits, int abits, int nbw, std::int64_t group_size, const PatternProfile &profile,
-           bool scaled, bool minimum, double bytes_per_cycle, double latency, double lead, double ahead) {
+        [](const SliceConfig &config, const ShapeTuple &shape, const PatternProfile &profile, bool scaled,
+           bool minimum, double bytes_per_cycle, double latency, double lead, double ahead) {
             const nb::gil_scoped_release release;
-            return time_tile(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
-                             profile, {scaled, minimum}, {bytes_per_cycle, latency, lead, ahead});
+            return time_tile(config, tile_shape(shape), profile, {scaled, minimum},
+                             {bytes_per_cycle, latency, lead, ahead});
         },
-        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
-        "profile"_a, "scaled"_a, "minimum"_a = false, "bytes_per_cycle"_a = unlimited, "latency"_a = 0.0,
-        "lead"_a = 0.0, "ahead"_a = unlimited,
+        "config"_a, "shape"_a, "profile"_a, "scaled"_a, "minimum"_a = false, "bytes_per_cycle"_a = unlimited,
+        "latency"_a = 0.0, "lead"_a = 0.0, "ahead"_a = unlimited,
         "Cycles and counts of a tensor's tile in the busiest slice (docs/contract.md, sections 2 and 4).\n\n"
         "scaled, minimum: what the blocks have. bytes_per_cycle: the slice's rate; latency: cycles from "
         "asking for a byte to having it; lead: how many cycles before the tile's start the first is asked "
@@ -146,15 +147,10 @@ void bind_timing(nb::module_ &m)
                                "Tiles that differ in their patterns alone; what they share is reckoned once.")
         .def(
             "__init__",
-            [](pim::TileTimer *self, const SliceConfig &config, std::int64_t k, std::int64_t n,
-               std::int64_t batch, int wbits, int value_bits, int abits, int nbw, std::int64_t group_size,
-               bool scaled, bool minimum) {
-                new (self)
-                    pim::TileTimer(config, tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size),
-                                   {scaled, minimum});
-            },
-            "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a,
-            "group_size"_a, "scaled"_a, "minimum"_a, "As `plan_tile`.\n\nRaises ``ValueError`` as that.")
+            [](pim::TileTimer *self, const SliceConfig &config, const ShapeTuple &shape, bool scaled,
+               bool minimum) { new (self) pim::TileTimer(config, tile_shape(shape), {scaled, minimum}); },
+            "config"_a, "shape"_a, "scaled"_a, "minimum"_a,
+            "As `plan_tile`.\n\nRaises ``ValueError`` as that.")
         .def_prop_ro("plan", &pim::TileTimer::plan, "The layout of all of them.")
         .def(
             "time",
@@ -174,23 +170,21 @@ void bind_timing(nb::module_ &m)
 
     m.def(
         "tile_timeline",
-        [](const SliceConfig &config, std::int64_t k, std::int64_t n, std::int64_t batch, int wbits,
-           int value_bits, int abits, int nbw, std::int64_t group_size, const PatternProfile &profile,
-           bool scaled, bool minimum, double bytes_per_cycle, double latency, double lead, double ahead,
+        [](const SliceConfig &config, const ShapeTuple &shape, const PatternProfile &profile, bool scaled,
+           bool minimum, double bytes_per_cycle, double latency, double lead, double ahead,
            const std::optional<Array> &arrivals) {
-            const pim::TileShape shape = tile_shape(k, n, batch, wbits, value_bits, abits, nbw, group_size);
+            const pim::TileShape tile = tile_shape(shape);
             const pim::Scaling scaling{scaled, minimum};
             const pim::Supply supply{bytes_per_cycle, latency, lead, ahead};
             if (!arrivals)
-                return timeline_array(pim::tile_timeline(config, shape, profile, scaling, supply));
+                return timeline_array(pim::tile_timeline(config, tile, profile, scaling, supply));
             require_ndim("arrivals", *arrivals, 1);
             const auto *cycles = elements<std::int64_t>("arrivals", *arrivals, "int64");
             return timeline_array(
-                pim::tile_timeline(config, shape, profile, scaling, {cycles, cycles + arrivals->size()}));
+                pim::tile_timeline(config, tile, profile, scaling, {cycles, cycles + arrivals->size()}));
         },
-        "config"_a, "k"_a, "n"_a, "batch"_a, "wbits"_a, "value_bits"_a, "abits"_a, "nbw"_a, "group_size"_a,
-        "profile"_a, "scaled"_a, "minimum"_a = false, "bytes_per_cycle"_a = unlimited, "latency"_a = 0.0,
-        "lead"_a = 0.0, "ahead"_a = unlimited, "arrivals"_a = nb::none(),
+        "config"_a, "shape"_a, "profile"_a, "scaled"_a, "minimum"_a = false, "bytes_per_cycle"_a = unlimited,
+        "latency"_a = 0.0, "lead"_a = 0.0, "ahead"_a = unlimited, "arrivals"_a = nb::none(),
         "Where the cycles of `time_tile` lie: int64 (S, 9), a row for each turn of each pass.\n\n"
         "Columns: pass, first group, start and end of its load, start of its computing, then the cycles of "
         "build, "

@@ -2,7 +2,12 @@
  *
  * The module, and what describes a unit: its substrate and its configuration.
  */
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
+
+#include <map>
+#include <utility>
 
 #include "arrays.hh"
 #include "pim/config.hh"
@@ -15,11 +20,6 @@ using pim::Substrate;
 
 namespace
 {
-
-pim::Widths widths(int weight, int entry, int accumulator)
-{
-    return {weight, entry, accumulator};
-}
 
 void bind_unit(nb::module_ &m)
 {
@@ -46,30 +46,22 @@ void bind_unit(nb::module_ &m)
             [](const Substrate &s, const std::string &op, int n) { return s.cycles(pim::ops.value(op), n); },
             "op"_a, "n"_a = 1, "Cycles of one operation on n bits.")
         .def(
-            "times",
-            [](const Substrate &s, const std::string &phase, const std::string &op, int weight, int entry,
-               int accumulator) {
-                return s.times(pim::phase_words.value(phase), pim::ops.value(op),
-                               widths(weight, entry, accumulator));
-            },
-            "phase"_a, "op"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
-            "How often a phase does an operation; ``weight``, ``entry``, ``accumulator``: bits of a tile's.")
-        .def(
-            "phase_cycles",
+            "tally",
             [](const Substrate &s, const std::string &phase, int weight, int entry, int accumulator) {
-                return s.cycles(pim::phase_words.value(phase), widths(weight, entry, accumulator));
+                const pim::Widths widths{weight, entry, accumulator};
+                std::map<std::string, std::pair<std::int64_t, std::int64_t>> tally;
+                for (const char *op : pim::ops.words)
+                    tally[op] = {0, 0};
+                for (const pim::Step &step : s.steps(pim::phase_words.value(phase))) {
+                    auto &[times, cycles] = tally[pim::ops.of(step.op)];
+                    times += step.times(widths);
+                    cycles += step.times(widths) * s.cycles(step.op, step.n(widths));
+                }
+                return tally;
             },
             "phase"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
-            "Cycles of a phase done once; the widths as in ``times``.")
-        .def(
-            "operation_cycles",
-            [](const Substrate &s, const std::string &phase, const std::string &op, int weight, int entry,
-               int accumulator) {
-                return s.cycles(pim::phase_words.value(phase), pim::ops.value(op),
-                                widths(weight, entry, accumulator));
-            },
-            "phase"_a, "op"_a, nb::kw_only(), "weight"_a, "entry"_a, "accumulator"_a,
-            "What of ``phase_cycles`` one operation takes.")
+            "How often a phase, done once, does each operation, and the cycles that these take; ``weight``, "
+            "``entry``, ``accumulator``: bits of a tile's.")
         .def("__repr__", [](const Substrate &s) { return "Substrate('" + s.name + "')"; });
 
     nb::class_<SliceConfig> unit(m, "SliceConfig",

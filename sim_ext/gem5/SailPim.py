@@ -2,13 +2,9 @@
 """The PIM unit of an LLC slice, a slice's index, and a device that replays descriptors without a core."""
 
 from m5.objects.ClockedObject import ClockedObject
+from m5.objects.IndexingPolicies import BaseIndexingPolicy
 from m5.params import Param, RequestPort, ResponsePort, VectorParam
 from m5.proxy import Parent
-
-try:  # gem5 after 24.0: a cache's own kind of policy
-    from m5.objects.Tags import TaggedIndexingPolicy as IndexingPolicy
-except ImportError:
-    from m5.objects.IndexingPolicies import BaseIndexingPolicy as IndexingPolicy
 
 
 class SailPimUnit(ClockedObject):
@@ -51,15 +47,12 @@ class SailPimUnit(ClockedObject):
     settle_time = Param.Cycles(100000, "Idle time after which the arrays hold lines again")
 
 
-class SailSliceIndexing(IndexingPolicy):
+class SailSliceIndexing(BaseIndexingPolicy):
     type = "SailSliceIndexing"
     cxx_class = "gem5::sail::SliceIndexing"
     cxx_header = "gem5/slice_indexing.hh"
 
     slices = Param.Unsigned("Slices that take lines in turn")
-    if "size" not in IndexingPolicy._params:  # gem5 after 24.0: each policy says by itself what it needs
-        size = Param.MemorySize(Parent.size, "Capacity of the slice in bytes")
-        entry_size = Param.Int(Parent.entry_size, "Bytes of a line")
 
 
 class SailReplayer(ClockedObject):

@@ -43,7 +43,11 @@ std::uint64_t space_in(const System &system, ContextID context)
     return process ? space_of(*process) : 0;
 }
 
-ThreadContext *AddressSpace::thread_in_space() const
+namespace
+{
+
+/* A thread in the address space of the one that rang, which may have ended: itself, or another. */
+ThreadContext *thread_in_space(System &system, const Ring &ring)
 {
     if (space_in(system, ring.context) == ring.space)
         return system.threads[ring.context];
@@ -53,7 +57,7 @@ ThreadContext *AddressSpace::thread_in_space() const
     return nullptr;
 }
 
-std::optional<std::vector<Piece>> AddressSpace::physical_pieces(Addr address, Addr bytes) const
+std::optional<std::vector<Piece>> physical_pieces(const System &system, Addr address, Addr bytes)
 {
     for (Addr at = address; at - address < bytes; at = (at / check_step + 1) * check_step)
         if (!system.isMemAddr(at))
@@ -61,14 +65,17 @@ std::optional<std::vector<Piece>> AddressSpace::physical_pieces(Addr address, Ad
     return std::vector<Piece>{{0, address, bytes}};
 }
 
-std::optional<std::vector<Piece>> AddressSpace::pieces(Addr address, Addr bytes, BaseMMU::Mode mode) const
+} // namespace
+
+std::optional<std::vector<Piece>> pieces_of(System &system, const Ring &ring, Addr address, Addr bytes,
+                                            BaseMMU::Mode mode)
 {
     if (address + bytes < address)
         return std::nullopt;
     if (ring.context == InvalidContextID)
-        return physical_pieces(address, bytes);
+        return physical_pieces(system, address, bytes);
 
-    ThreadContext *thread = thread_in_space();
+    ThreadContext *thread = thread_in_space(system, ring);
     if (!thread)
         return std::nullopt;
     Process *process = thread->getProcessPtr();

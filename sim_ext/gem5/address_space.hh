@@ -31,24 +31,11 @@ struct Piece {
     Addr bytes = 0;
 };
 
-class AddressSpace
-{
-  public:
-    AddressSpace(System &system, const Ring &ring) : system(system), ring(ring) {}
-
-    /* The pieces of a buffer in order; none if a byte of it is no memory that may be accessed so. Pages that
-     * the program owns but has not touched yet are given memory. A process of which no thread is left has no
-     * memory. */
-    std::optional<std::vector<Piece>> pieces(Addr address, Addr bytes, BaseMMU::Mode mode) const;
-
-  private:
-    std::optional<std::vector<Piece>> physical_pieces(Addr address, Addr bytes) const;
-    /* A thread in the address space of the one that rang, which may have ended: itself, or another. */
-    ThreadContext *thread_in_space() const;
-
-    System &system;
-    const Ring ring;
-};
+/* The pieces of a buffer in order, in the address space of the thread that rang; none if a byte of it is no
+ * memory that may be accessed so. Pages that the program owns but has not touched yet are given memory. A
+ * process of which no thread is left has no memory. */
+std::optional<std::vector<Piece>> pieces_of(System &system, const Ring &ring, Addr address, Addr bytes,
+                                            BaseMMU::Mode mode);
 
 } // namespace sail
 } // namespace gem5

@@ -54,73 +54,60 @@ class Lutmm : public ArmISA::ArmStaticInst
 {
   public:
     /* `doorbell` is the virtual address of unit 0's doorbell. */
-    Lutmm(ArmISA::ExtMachInst word, Addr doorbell);
+    Lutmm(ArmISA::ExtMachInst word, Addr doorbell)
+        : ArmStaticInst("lutmm", word, MemWriteOp),
+          source(ArmISA::makeZero(static_cast<RegIndex>(bits(word, 9, 5)))), unit(bits(word, 15, 10)),
+          address(doorbell + unit * doorbell_stride)
+    {
+        setRegIdxArrays(reinterpret_cast<RegIdArrayPtr>(&Lutmm::sources), nullptr);
+        setSrcRegIdx(_numSrcRegs++, ArmISA::isZero(source) ? RegId() : ArmISA::intRegClass[source]);
+        flags[IsStore] = true;
+        flags[IsInteger] = true;
+        flags[IsNonSpeculative] = true;
+        flags[IsWriteBarrier] = true;
+    }
 
-    Fault execute(ExecContext *xc, trace::InstRecord *trace) const override;
-    Fault initiateAcc(ExecContext *xc, trace::InstRecord *trace) const override;
-    Fault completeAcc(PacketPtr packet, ExecContext *xc, trace::InstRecord *trace) const override;
+    Fault execute(ExecContext *xc, trace::InstRecord *trace) const override
+    {
+        if (Fault fault = doorbell_missing(xc); fault != NoFault)
+            return fault;
+        const std::uint64_t descriptor = xc->getRegOperand(this, 0);
+        return writeMemAtomicLE(xc, trace, descriptor, address, access_flags, nullptr);
+    }
 
-    std::string generateDisassembly(Addr pc, const loader::SymbolTable *symbols) const override;
+    Fault initiateAcc(ExecContext *xc, trace::InstRecord *trace) const override
+    {
+        if (Fault fault = doorbell_missing(xc); fault != NoFault)
+            return fault;
+        const std::uint64_t descriptor = xc->getRegOperand(this, 0);
+        return writeMemTimingLE(xc, trace, descriptor, address, access_flags, nullptr);
+    }
+
+    Fault completeAcc(PacketPtr, ExecContext *, trace::InstRecord *) const override { return NoFault; }
+
+    std::string generateDisassembly(Addr, const loader::SymbolTable *) const override
+    {
+        std::ostringstream text;
+        printMnemonic(text, "", false);
+        printIntReg(text, source);
+        text << ", unit " << unit;
+        return text.str();
+    }
 
   private:
     /* The fault of a process in syscall emulation that the doorbell is not mapped for. */
-    Fault doorbell_missing(ExecContext *xc) const;
+    Fault doorbell_missing(ExecContext *xc) const
+    {
+        if (FullSystem || xc->tcBase()->getProcessPtr()->pTable->lookup(address))
+            return NoFault;
+        return std::make_shared<NoDoorbell>(unit);
+    }
 
     const RegIndex source;
     const unsigned unit;
     const Addr address;
     RegId sources[1];
 };
-
-Lutmm::Lutmm(ArmISA::ExtMachInst word, Addr doorbell)
-    : ArmStaticInst("lutmm", word, MemWriteOp),
-      source(ArmISA::makeZero(static_cast<RegIndex>(bits(word, 9, 5)))), unit(bits(word, 15, 10)),
-      address(doorbell + unit * doorbell_stride)
-{
-    setRegIdxArrays(reinterpret_cast<RegIdArrayPtr>(&Lutmm::sources), nullptr);
-    setSrcRegIdx(_numSrcRegs++, ArmISA::isZero(source) ? RegId() : ArmISA::intRegClass[source]);
-    flags[IsStore] = true;
-    flags[IsInteger] = true;
-    flags[IsNonSpeculative] = true;
-    flags[IsWriteBarrier] = true;
-}
-
-Fault Lutmm::doorbell_missing(ExecContext *xc) const
-{
-    if (FullSystem || xc->tcBase()->getProcessPtr()->pTable->lookup(address))
-        return NoFault;
-    return std::make_shared<NoDoorbell>(unit);
-}
-
-Fault Lutmm::execute(ExecContext *xc, trace::InstRecord *trace) const
-{
-    if (Fault fault = doorbell_missing(xc); fault != NoFault)
-        return fault;
-    const std::uint64_t descriptor = xc->getRegOperand(this, 0);
-    return writeMemAtomicLE(xc, trace, descriptor, address, access_flags, nullptr);
-}
-
-Fault Lutmm::initiateAcc(ExecContext *xc, trace::InstRecord *trace) const
-{
-    if (Fault fault = doorbell_missing(xc); fault != NoFault)
-        return fault;
-    const std::uint64_t descriptor = xc->getRegOperand(this, 0);
-    return writeMemTimingLE(xc, trace, descriptor, address, access_flags, nullptr);
-}
-
-Fault Lutmm::completeAcc(PacketPtr, ExecContext *, trace::InstRecord *) const
-{
-    return NoFault;
-}
-
-std::string Lutmm::generateDisassembly(Addr, const loader::SymbolTable *) const
-{
-    std::ostringstream text;
-    printMnemonic(text, "", false);
-    printIntReg(text, source);
-    text << ", unit " << unit;
-    return text.str();
-}
 
 } // namespace
 

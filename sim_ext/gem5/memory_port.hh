@@ -29,9 +29,9 @@ struct Transfer {
     unsigned bytes = 0;
     std::uint8_t *data = nullptr; /* where a read goes, where a write comes from; outlives the transfer */
     bool write = false;
-    int area = 0;          /* the owner's name for the buffer ... */
-    Addr offset = 0;       /* ... and the place in it, from which a checkpoint finds `data` again */
-    std::int64_t step = 0; /* the owner's */
+    int area = 0;           /* the owner's name for the buffer ... */
+    Addr offset = 0;        /* ... and the place in it, from which a checkpoint finds `data` again */
+    std::int64_t step = -1; /* the owner's: of which turn it is */
     bool secure = false;
 };
 
@@ -46,8 +46,14 @@ class MemoryPort : public RequestPort
 
     void push(const Transfer &transfer);
 
-    /* Transfers not sent yet, oldest first. */
-    const std::deque<Transfer> &queued() const { return queue; }
+    /* Transfers not sent yet, oldest first, with their `data` left out. */
+    std::deque<Transfer> queued() const
+    {
+        std::deque<Transfer> all = queue;
+        for (Transfer &transfer : all)
+            transfer.data = nullptr;
+        return all;
+    }
     /* Transfers under way: none must be when the simulator is drained. */
     unsigned under_way() const { return outstanding; }
 

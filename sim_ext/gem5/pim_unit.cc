@@ -169,7 +169,7 @@ void PimUnit::fetch_descriptor()
 {
     enter(Stage::descriptor);
     const Addr address = tile->ring.descriptor;
-    auto pieces = AddressSpace(system, tile->ring).pieces(address, sizeof(lutmm_descriptor), BaseMMU::Read);
+    auto pieces = pieces_of(system, tile->ring, address, sizeof(lutmm_descriptor), BaseMMU::Read);
     if (!pieces || address % LUTMM_BUFFER_ALIGN != 0) {
         /* Without a descriptor there is no completion record to say so in. */
         DPRINTF(SailPim, "no descriptor at %#x\n", address);
@@ -193,10 +193,12 @@ void PimUnit::take_up_descriptor()
         fail(LUTMM_ERR_UNIT, tile->ring.unit);
         return;
     }
-    const AddressSpace space(system, tile->ring);
-    const auto reachable = [&space](const pim::Buffer &buffer, bool is_written) {
-        return space.pieces(buffer.address, buffer.bytes, is_written ? BaseMMU::Write : BaseMMU::Read)
-            .has_value();
+    const auto pieces = [this](const pim::Buffer &buffer, bool is_written) {
+        return pieces_of(system, tile->ring, buffer.address, buffer.bytes,
+                         is_written ? BaseMMU::Write : BaseMMU::Read);
+    };
+    const auto reachable = [&pieces](const pim::Buffer &buffer, bool is_written) {
+        return pieces(buffer, is_written).has_value();
     };
     const pim::Verdict verdict = pim::validate_descriptor(d, config, reachable);
     if (!verdict.ok()) {
@@ -204,19 +206,19 @@ void PimUnit::take_up_descriptor()
         return;
     }
     const pim::Buffers buffers = pim::buffers_of(d);
-    const auto map = [&](Area which, const pim::Buffer &buffer, BaseMMU::Mode mode) {
+    const auto map = [&](Area which, const pim::Buffer &buffer, bool is_written = false) {
         if (buffer.bytes == 0)
             return;
         AreaBuffer &area = tile->area(which);
-        area.pieces = space.pieces(buffer.address, buffer.bytes, mode).value();
+        area.pieces = pieces(buffer, is_written).value();
         area.data.resize(buffer.bytes);
     };
-    map(weight_area, buffers.weights, BaseMMU::Read);
-    map(activation_area, buffers.activations, BaseMMU::Read);
-    map(scale_area, buffers.scales, BaseMMU::Read);
-    map(codebook_area, buffers.codebook, BaseMMU::Read);
-    map(output_area, buffers.output, BaseMMU::Write);
-    map(completion_area, buffers.completion, BaseMMU::Write);
+    map(weight_area, buffers.weights);
+    map(activation_area, buffers.activations);
+    map(scale_area, buffers.scales);
+    map(codebook_area, buffers.codebook);
+    map(output_area, buffers.output, true);
+    map(completion_area, buffers.completion, true);
     fetch_operands();
 }
 
@@ -259,12 +261,9 @@ void PimUnit::start_groups()
 void PimUnit::feed()
 {
     while (true) {
-        while (fetches.empty() && !tile->all_expanded()) {
-            const std::int64_t step = tile->expanded;
-            for (const Slice &slice : tile->expand_next())
-                fetches.push_back(
-                    {slice.physical, slice.bytes, nullptr, false, slice.area, slice.offset, step});
-        }
+        while (fetches.empty() && !tile->all_expanded())
+            for (const Transfer &read : tile->expand_next())
+                fetches.push_back(read);
         if (fetches.empty())
             return;
         const Transfer &next = fetches.front();
@@ -272,7 +271,7 @@ void PimUnit::feed()
             return;
         buffered += next.bytes;
         (next.area == weight_area ? stats.weightBytes : stats.scaleBytes) += next.bytes;
-        push({static_cast<Area>(next.area), next.offset, next.bytes, next.address}, false, next.step);
+        push(next);
         fetches.pop_front();
     }
 }
@@ -326,25 +325,27 @@ void PimUnit::on_timer()
 
 std::int64_t PimUnit::move(Area area, Addr offset, Addr bytes, bool write)
 {
-    const std::vector<Slice> slices = tile->slices(area, offset, bytes);
-    for (const Slice &slice : slices)
-        push(slice, write, no_step);
-    return static_cast<std::int64_t>(slices.size());
+    std::vector<Transfer> transfers = tile->transfers(area, offset, bytes);
+    for (Transfer &transfer : transfers) {
+        transfer.write = write;
+        push(transfer);
+    }
+    return static_cast<std::int64_t>(transfers.size());
 }
 
-void PimUnit::push(const Slice &slice, bool write, std::int64_t step)
+void PimUnit::push(Transfer transfer)
 {
-    DPRINTF(SailPimMemory, "%s area %d offset %d: %d bytes at %#x\n", write ? "write" : "read", slice.area,
-            slice.offset, slice.bytes, slice.physical);
-    ++(write ? stats.writeAccesses : stats.readAccesses);
-    memory.push({slice.physical, slice.bytes, tile->area(slice.area).data.data() + slice.offset, write,
-                 slice.area, slice.offset, step, tile->ring.secure});
+    DPRINTF(SailPimMemory, "%s area %d offset %d: %d bytes at %#x\n", transfer.write ? "write" : "read",
+            transfer.area, transfer.offset, transfer.bytes, transfer.address);
+    ++(transfer.write ? stats.writeAccesses : stats.readAccesses);
+    transfer.data = tile->area(transfer.area).data.data() + transfer.offset;
+    memory.push(transfer);
 }
 
 void PimUnit::on_transfer(const Transfer &transfer, bool ok)
 {
     panic_if(!ok, "%s: memory refused an access at %#x", name(), transfer.address);
-    if (transfer.step != no_step) {
+    if (transfer.step >= 0) {
         --tile->waiting[transfer.step - tile->taken].missing;
         if (stage == Stage::groups)
             take_groups();
@@ -404,8 +405,7 @@ void PimUnit::complete()
     AreaBuffer &area = tile->area(completion_area);
     if (area.pieces.empty()) { /* the descriptor was refused before its buffers were looked up */
         const Addr address = tile->descriptor.completion;
-        auto pieces =
-            AddressSpace(system, tile->ring).pieces(address, sizeof(lutmm_completion), BaseMMU::Write);
+        auto pieces = pieces_of(system, tile->ring, address, sizeof(lutmm_completion), BaseMMU::Write);
         if (!pieces) {
             ++stats.unreported;
             finish();
@@ -419,12 +419,12 @@ void PimUnit::complete()
     if (tile->status == LUTMM_OK) {
         const pim::TileTiming timing = tile->timing();
         record.cycles = cycles_since(tile->arrived);
-        record.lookups = timing.counts.lookups;
-        record.prt_hits = timing.counts.prt_hits;
+        record.lookups = timing.lookups;
+        record.prt_hits = timing.prt_hits;
     }
     area.data.resize(sizeof record);
     std::memcpy(area.data.data(), &record, sizeof record);
-    tile->record_parts = static_cast<std::int64_t>(tile->slices(completion_area, 0, sizeof record).size());
+    tile->record_parts = static_cast<std::int64_t>(tile->transfers(completion_area, 0, sizeof record).size());
     write_record();
 }
 
@@ -432,7 +432,9 @@ void PimUnit::complete()
  * status goes last. */
 void PimUnit::write_record()
 {
-    push(tile->slices(completion_area, 0, sizeof(lutmm_completion))[--tile->record_parts], true, no_step);
+    Transfer part = tile->transfers(completion_area, 0, sizeof(lutmm_completion))[--tile->record_parts];
+    part.write = true;
+    push(part);
     tile->writes_missing = 1;
 }
 
@@ -526,7 +528,7 @@ void PimUnit::unserialize(CheckpointIn &cp)
     }
     memory.hold(true); /* until the simulator resumes */
     for (Transfer &transfer : transfers) {
-        transfer.data = tile->area(static_cast<Area>(transfer.area)).data.data() + transfer.offset;
+        transfer.data = tile->area(transfer.area).data.data() + transfer.offset;
         memory.push(transfer);
     }
 }

@@ -64,15 +64,12 @@ class PimUnit : public ClockedObject
 
     /* Reads or writes a part of one of the tile's buffers; how many transfers that takes. */
     std::int64_t move(Area area, Addr offset, Addr bytes, bool write);
-    void push(const Slice &slice, bool write, std::int64_t step);
+    void push(Transfer transfer);
     void on_transfer(const Transfer &transfer, bool ok);
     void on_timer();
     void on_taken();
     void fail(std::uint32_t status, std::uint32_t detail);
     std::uint64_t cycles_since(Tick tick) const;
-
-    /* Of a transfer that belongs to no group. */
-    static constexpr std::int64_t no_step = -1;
 
     struct Waiting {
         Ring ring;

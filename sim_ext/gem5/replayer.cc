@@ -132,7 +132,7 @@ Replayer::Replayer(const SailReplayerParams &p)
       descriptors(roundUp(image + trace.image_bytes, Addr{LUTMM_BUFFER_ALIGN})), outcomes(trace.tiles.size()),
       lanes(p.units), port(name() + ".port", *this, *p.system, 2 * p.units,
                            [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
-      poll_event([this] { on_poll(); }, name() + ".poll"), stats(*this)
+      poll_event([this] { on_poll(); }, name() + ".poll")
 {
     fatal_if(!std::is_sorted(phase_ends.begin(), phase_ends.end()), "%s: phase_ends are not ascending",
              name());
@@ -267,35 +267,29 @@ bool Replayer::as_expected(std::size_t tile) const
 
 void Replayer::finish()
 {
-    std::vector<bool> good(trace.tiles.size());
-    for (std::size_t i = 0; i < good.size(); ++i) {
-        const bool ok = outcomes[i].record.status == LUTMM_OK;
-        good[i] = ok && as_expected(i);
-        ++stats.tiles;
-        stats.failed += !ok;
-        stats.wrong += ok && !good[i];
-    }
-    stats.ticks = curTick();
-    write_report(good);
-    const bool all_good = stats.failed.value() + stats.wrong.value() == 0;
+    const bool all_good = write_report();
     exitSimLoop(all_good ? "replay done" : "replay done with errors", all_good ? 0 : 1);
 }
 
-void Replayer::write_report(const std::vector<bool> &good) const
+bool Replayer::write_report() const
 {
     OutputStream *file = simout.create("tiles.csv");
     std::ostream &out = *file->stream();
     out << "tile,unit,k,n,batch,wbits,abits,nbw,flags,status,detail,cycles,lookups,prt_hits,good,rung_ps,"
            "answered_ps\n";
+    bool all_good = true;
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         const lutmm_descriptor &d = trace.tiles[i];
         const Outcome &o = outcomes[i];
+        const bool good = o.record.status == LUTMM_OK && as_expected(i);
+        all_good = all_good && good;
         out << i << ',' << i % units << ',' << d.k << ',' << d.n << ',' << d.batch << ',' << +d.wbits << ','
             << +d.abits << ',' << +d.nbw << ',' << +d.flags << ',' << o.record.status << ','
             << o.record.detail << ',' << o.record.cycles << ',' << o.record.lookups << ','
-            << o.record.prt_hits << ',' << good[i] << ',' << o.rung << ',' << o.answered << '\n';
+            << o.record.prt_hits << ',' << good << ',' << o.rung << ',' << o.answered << '\n';
     }
     simout.close(file);
+    return all_good;
 }
 
 DrainState Replayer::drain()
@@ -342,16 +336,6 @@ void Replayer::unserialize(CheckpointIn &cp)
             transfer.write ? static_cast<void *>(&lane.doorbell_word) : static_cast<void *>(&lane.record));
         port.push(transfer);
     }
-}
-
-Replayer::Stats::Stats(Replayer &replayer)
-    : statistics::Group(&replayer),
-      ADD_STAT(tiles, statistics::units::Count::get(), "Descriptors that were answered"),
-      ADD_STAT(failed, statistics::units::Count::get(), "Of those, with an error code"),
-      ADD_STAT(wrong, statistics::units::Count::get(),
-               "Of those, with another result than the trace expects"),
-      ADD_STAT(ticks, statistics::units::Tick::get(), "When the last answer had been seen")
-{
 }
 
 } // namespace gem5::sail

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "abi/lutmm.h"
-#include "base/statistics.hh"
 #include "gem5/memory_port.hh"
 #include "params/SailReplayer.hh"
 #include "sim/clocked_object.hh"
@@ -70,15 +69,9 @@ class Replayer : public ClockedObject
     void on_transfer(const Transfer &transfer, bool ok);
     void finish();
     bool as_expected(std::size_t tile) const;
-    /* One line a tile: tiles.csv in gem5's output directory. */
-    void write_report(const std::vector<bool> &good) const;
+    /* One line a tile: tiles.csv in gem5's output directory. Whether all are as they should be. */
+    bool write_report() const;
     Addr descriptor_address(std::size_t tile) const;
-
-    struct Stats : public statistics::Group {
-        explicit Stats(Replayer &replayer);
-
-        statistics::Scalar tiles, failed, wrong, ticks;
-    };
 
     System &system;
     const Addr image;
@@ -99,7 +92,6 @@ class Replayer : public ClockedObject
 
     MemoryPort port;
     EventFunctionWrapper poll_event;
-    Stats stats;
 };
 
 } // namespace gem5::sail

@@ -13,10 +13,10 @@ namespace gem5::sail
 
 namespace pim = ::sailsim::pim;
 
-std::vector<Slice> Tile::slices(Area which, Addr offset, Addr bytes) const
+std::vector<Transfer> Tile::transfers(Area which, Addr offset, Addr bytes) const
 {
     const std::vector<Piece> &pieces = areas[which].pieces;
-    std::vector<Slice> found;
+    std::vector<Transfer> found;
     auto piece = std::upper_bound(pieces.begin(), pieces.end(), offset,
                                   [](Addr at, const Piece &p) { return at < p.offset; });
     --piece; /* the one that holds `offset`: the first starts at 0 */
@@ -28,7 +28,8 @@ std::vector<Slice> Tile::slices(Area which, Addr offset, Addr bytes) const
         const Addr line_end = roundDown(physical, Addr{line_bytes}) + line_bytes;
         const Addr part =
             std::min({line_end - physical, end - offset, piece->offset + piece->bytes - offset});
-        found.push_back({which, offset, static_cast<unsigned>(part), physical});
+        found.push_back(
+            {physical, static_cast<unsigned>(part), nullptr, false, which, offset, -1, ring.secure});
         offset += part;
     }
     return found;
@@ -58,7 +59,7 @@ void Tile::start(Tick now)
         sequencer.emplace(preparation->config, preparation->shape, *profile, preparation->scaling);
 }
 
-void Tile::add_unfetched(std::vector<Slice> &found, Area which, Addr offset, Addr bytes)
+void Tile::add_unfetched(std::vector<Transfer> &found, Area which, Addr offset, Addr bytes)
 {
     /* Buffers start on a line, so lines of the buffer are lines of memory. */
     std::vector<std::uint8_t> &lines = fetched[which];
@@ -68,12 +69,12 @@ void Tile::add_unfetched(std::vector<Slice> &found, Area which, Addr offset, Add
         if (std::exchange(lines[line], 1))
             continue;
         const Addr first = line * line_bytes;
-        for (const Slice &slice : slices(which, first, std::min<Addr>(line_bytes, size - first)))
-            found.push_back(slice);
+        for (const Transfer &read : transfers(which, first, std::min<Addr>(line_bytes, size - first)))
+            found.push_back(read);
     }
 }
 
-std::vector<Slice> Tile::expand_next()
+std::vector<Transfer> Tile::expand_next()
 {
     if (all_expanded())
         return {};
@@ -90,7 +91,7 @@ std::vector<Slice> Tile::expand_next()
     const Addr row_bytes = divCeil(Addr{d.n} * d.wbits, Addr{8});
     const Addr from = first * d.wbits / 8;
     const Addr to = divCeil(Addr(first + outputs) * d.wbits, Addr{8});
-    std::vector<Slice> found;
+    std::vector<Transfer> found;
     const pim::TurnGroups groups = pim::groups_of_turn(*layout, grouping, turn);
     const std::int64_t k = grouping.start(groups.begin);
     const std::int64_t end = grouping.start(groups.end - 1) + grouping.length(groups.end - 1);
@@ -105,8 +106,10 @@ std::vector<Slice> Tile::expand_next()
 
     Step step;
     step.missing = found.size();
-    for (const Slice &slice : found)
-        step.bytes += slice.bytes;
+    for (Transfer &read : found) {
+        read.step = expanded;
+        step.bytes += read.bytes;
+    }
     waiting.push_back(step);
     ++expanded;
     return found;

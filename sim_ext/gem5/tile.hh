@@ -15,6 +15,7 @@
 #include "base/types.hh"
 #include "gem5/address_space.hh"
 #include "gem5/doorbell.hh"
+#include "gem5/memory_port.hh"
 #include "pim/descriptor.hh"
 #include "pim/timing.hh"
 #include "sim/serialize.hh"
@@ -40,17 +41,9 @@ struct AreaBuffer {
     std::vector<std::uint8_t> data;
 };
 
-/* A part of a buffer within one cache line. */
-struct Slice {
-    Area area = descriptor_area;
-    Addr offset = 0; /* in the buffer */
-    unsigned bytes = 0;
-    Addr physical = 0;
-};
-
 /* A turn of a pass, as far as fetching goes. */
 struct Step {
-    std::int64_t missing = 0; /* slices not here yet */
+    std::int64_t missing = 0; /* reads that are not here yet */
     Addr bytes = 0;
 };
 
@@ -65,7 +58,7 @@ struct Progress {
     std::int64_t operands_missing = 0;
     std::int64_t writes_missing = 0;
     std::int64_t record_parts = 0; /* of the completion record, not written yet */
-    std::int64_t expanded = 0;     /* turns whose slices are known */
+    std::int64_t expanded = 0;     /* turns whose reads are known */
     std::int64_t taken = 0;        /* turns that the arrays have taken */
     bool planned = false;
 };
@@ -77,10 +70,10 @@ class Tile : public Serializable, public Progress
 
     std::array<AreaBuffer, area_count> areas;
 
-    AreaBuffer &area(Area which) { return areas[which]; }
+    AreaBuffer &area(int which) { return areas[which]; }
 
-    /* The parts of a buffer's run of bytes, line by line. */
-    std::vector<Slice> slices(Area which, Addr offset, Addr bytes) const;
+    /* The reads of a buffer's run of bytes, line by line; without `data`. */
+    std::vector<Transfer> transfers(Area which, Addr offset, Addr bytes) const;
 
     /* Plans the passes; the codebook, if any, must be here. False, with status and detail set, when the tile
      * does not fit. */
@@ -89,9 +82,9 @@ class Tile : public Serializable, public Progress
     /* Starts the clock of the sequencer; the activations must be here. */
     void start(Tick now);
 
-    /* The next turn's slices that this pass has not fetched yet; empty when there is no further turn (and
+    /* The next turn's reads that this pass has not made yet; empty when there is no further turn (and
      * also where all of a turn came with its neighbours: then `expanded` moves on all the same). */
-    std::vector<Slice> expand_next();
+    std::vector<Transfer> expand_next();
     bool all_expanded() const { return expanded == total_steps(); }
     std::int64_t total_passes() const { return layout->total_passes(); }
     std::int64_t total_steps() const { return layout->total_passes() * layout->turns; }
@@ -123,7 +116,7 @@ class Tile : public Serializable, public Progress
     void rebuild(const ::sailsim::pim::SliceConfig &config);
 
   private:
-    void add_unfetched(std::vector<Slice> &found, Area which, Addr offset, Addr bytes);
+    void add_unfetched(std::vector<Transfer> &found, Area which, Addr offset, Addr bytes);
 
     const unsigned line_bytes;
     std::optional<::sailsim::pim::Preparation> preparation;

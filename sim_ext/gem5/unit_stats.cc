@@ -4,9 +4,7 @@
 #include "pim/descriptor.hh"
 #include "sim/cur_tick.hh"
 
-#include <cctype>
-#include <string>
-#include <string_view>
+#include <vector>
 
 namespace gem5::sail
 {
@@ -14,22 +12,46 @@ namespace gem5::sail
 namespace
 {
 
+using ::sailsim::pim::TileTiming;
 using statistics::units::Byte;
 using statistics::units::Count;
 using statistics::units::Cycle;
-using statistics::units::Ratio;
 using AveragedCount = statistics::units::Rate<Count, statistics::units::Tick>;
 
-/* "wbits" for ERR_WBITS: names of a statistic's parts are short and lower case. */
-std::string part_name(std::string_view status)
+/* A statistic that is the sum over tiles of a field of their timings, or of two. */
+struct Sum {
+    const char *name;
+    const statistics::units::Base *unit;
+    const char *what;
+    std::int64_t TileTiming::*field;
+    std::int64_t TileTiming::*other = nullptr;
+};
+const std::vector<Sum> &sums_of_timings()
 {
-    constexpr std::string_view prefix = "ERR_";
-    if (status.substr(0, prefix.size()) == prefix)
-        status.remove_prefix(prefix.size());
-    std::string name(status);
-    for (char &letter : name)
-        letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-    return name;
+    static const std::vector<Sum> all{
+        {"loadCycles", Cycle::get(), "Cycles in which a tile did nothing but load", &TileTiming::load},
+        {"buildCycles", Cycle::get(), "Cycles of building tables", &TileTiming::build},
+        {"lookupCycles", Cycle::get(), "Cycles of looking up", &TileTiming::lookup},
+        {"convertCycles", Cycle::get(), "Cycles of converting and scaling sums", &TileTiming::convert},
+        {"writeBackCycles", Cycle::get(), "Cycles of moving results out of the arrays",
+         &TileTiming::write_back},
+        {"lookups", Count::get(), "Energy event: patterns that the DFM formed", &TileTiming::lookups},
+        {"zeroPatterns", Count::get(), "Of those, patterns without a set bit", &TileTiming::zero_patterns},
+        {"prtHits", Count::get(), "Of those, patterns that hit the PRT", &TileTiming::prt_hits},
+        {"prtMisses", Count::get(), "Of those, patterns that read a table entry", &TileTiming::prt_misses},
+        {"tableBuilds", Count::get(), "Tables built", &TileTiming::table_builds},
+        {"tableAdds", Count::get(), "Energy event: additions that built them, rows of an array",
+         &TileTiming::table_adds},
+        {"rowReads", Count::get(), "Energy event: row reads of one array", &TileTiming::row_reads},
+        {"rowWrites", Count::get(), "Energy event: row writes of one array", &TileTiming::row_writes},
+        {"conversions", Count::get(), "Energy event: conversions of a batch row's block sums",
+         &TileTiming::conversions},
+        {"portBytes", Byte::get(),
+         "Energy event: bytes of weights and results between the slice and its arrays",
+         &TileTiming::weight_bytes, &TileTiming::result_bytes},
+        {"accumulations", Count::get(), "Energy event: table entries that were shifted and added",
+         &TileTiming::prt_hits, &TileTiming::prt_misses}};
+    return all;
 }
 
 } // namespace
@@ -54,36 +76,16 @@ UnitStats::UnitStats(statistics::Group &unit, unsigned queue_depth)
       ADD_STAT(resultBytes, Byte::get(), "Bytes of results that were written"),
       ADD_STAT(stageTicks, statistics::units::Tick::get(),
                "Time without work, and by what the unit waited for or did"),
-      ADD_STAT(loadCycles, Cycle::get(), "Cycles in which a tile did nothing but load"),
-      ADD_STAT(buildCycles, Cycle::get(), "Cycles of building tables"),
-      ADD_STAT(lookupCycles, Cycle::get(), "Cycles of looking up"),
-      ADD_STAT(convertCycles, Cycle::get(), "Cycles of converting and scaling sums"),
-      ADD_STAT(writeBackCycles, Cycle::get(), "Cycles of moving results out of the arrays"),
       ADD_STAT(weightStallCycles, Cycle::get(), "Cycles that tiles took longer because weights came late"),
       ADD_STAT(refusedTicks, statistics::units::Tick::get(),
                "Time in which the memory system did not take a request"),
       ADD_STAT(flushes, Count::get(),
-               "Times that cache lines had to leave the C-SRAM before it could compute"),
-      ADD_STAT(lookups, Count::get(), "Energy event: patterns that the DFM formed"),
-      ADD_STAT(zeroPatterns, Count::get(), "Of those, patterns without a set bit"),
-      ADD_STAT(prtHits, Count::get(), "Of those, patterns that hit the PRT"),
-      ADD_STAT(prtMisses, Count::get(), "Of those, patterns that read a table entry"),
-      ADD_STAT(tableBuilds, Count::get(), "Tables built"),
-      ADD_STAT(tableAdds, Count::get(), "Energy event: additions that built them, rows of an array"),
-      ADD_STAT(rowReads, Count::get(), "Energy event: row reads of one array"),
-      ADD_STAT(rowWrites, Count::get(), "Energy event: row writes of one array"),
-      ADD_STAT(conversions, Count::get(), "Energy event: conversions of a batch row's block sums"),
-      ADD_STAT(portBytes, Byte::get(),
-               "Energy event: bytes of weights and results between the slice and its arrays"),
-      ADD_STAT(prtHitRate, Ratio::get(), "PRT hits of the patterns that are not zero",
-               prtHits / (prtHits + prtMisses)),
-      ADD_STAT(accumulations, Count::get(), "Energy event: table entries that were shifted and added",
-               prtHits + prtMisses)
+               "Times that cache lines had to leave the C-SRAM before it could compute")
 {
     using statistics::nozero;
     errors.init(::sailsim::pim::status_count).flags(nozero);
     for (std::uint32_t status = 0; status < ::sailsim::pim::status_count; ++status)
-        errors.subname(status, part_name(::sailsim::pim::status_name(status)));
+        errors.subname(status, ::sailsim::pim::status_name(status));
 
     stageTicks.init(stage_count);
     static const char *const stages[stage_count] = {"idle",   "flush",   "descriptor", "operands",
@@ -92,6 +94,8 @@ UnitStats::UnitStats(statistics::Group &unit, unsigned queue_depth)
         stageTicks.subname(stage, stages[stage]);
 
     queueAtRing.init(0, queue_depth, 1).flags(nozero);
+    for (const Sum &sum : sums_of_timings())
+        sums.emplace_back(this, sum.name, sum.unit, sum.what);
 }
 
 void UnitStats::spend(Stage stage)
@@ -107,22 +111,11 @@ void UnitStats::restart()
 
 void UnitStats::count(const ::sailsim::pim::TileTiming &timing, std::int64_t unhindered)
 {
-    loadCycles += timing.load;
-    buildCycles += timing.build;
-    lookupCycles += timing.lookup;
-    convertCycles += timing.convert;
-    writeBackCycles += timing.write_back;
     weightStallCycles += timing.total - unhindered;
-    lookups += timing.counts.lookups;
-    zeroPatterns += timing.counts.zero_patterns;
-    prtHits += timing.counts.prt_hits;
-    prtMisses += timing.counts.prt_misses;
-    tableBuilds += timing.counts.table_builds;
-    tableAdds += timing.counts.table_adds;
-    rowReads += timing.counts.row_reads;
-    rowWrites += timing.counts.row_writes;
-    conversions += timing.counts.conversions;
-    portBytes += timing.weight_bytes + timing.result_bytes;
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+        const Sum &sum = sums_of_timings()[i];
+        sums[i] += timing.*sum.field + (sum.other ? timing.*sum.other : 0);
+    }
 }
 
 } // namespace gem5::sail

@@ -7,6 +7,7 @@
 #define SAILSIM_GEM5_UNIT_STATS_HH
 
 #include <cstdint>
+#include <deque>
 
 #include "base/statistics.hh"
 #include "base/types.hh"
@@ -47,11 +48,8 @@ struct UnitStats : public statistics::Group {
     statistics::Scalar readAccesses, writeAccesses;
     statistics::Scalar weightBytes, scaleBytes, operandBytes, resultBytes;
     statistics::Vector stageTicks;
-    statistics::Scalar loadCycles, buildCycles, lookupCycles, convertCycles, writeBackCycles;
     statistics::Scalar weightStallCycles, refusedTicks, flushes;
-    statistics::Scalar lookups, zeroPatterns, prtHits, prtMisses;
-    statistics::Scalar tableBuilds, tableAdds, rowReads, rowWrites, conversions, portBytes;
-    statistics::Formula prtHitRate, accumulations;
+    std::deque<statistics::Scalar> sums; /* over tiles, of what their timings say */
 
   private:
     Tick counted_to = 0;

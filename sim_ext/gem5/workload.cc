@@ -11,12 +11,12 @@
 
 #include "arch/arm/linux/process.hh"
 #include "arch/arm/regs/int.hh"
-#include "base/cprintf.hh"
 #include "base/intmath.hh"
 #include "base/loader/memory_image.hh"
 #include "base/loader/object_file.hh"
 #include "cpu/thread_context.hh"
 #include "gelf.h"
+#include "gem5/checkpoint.hh"
 #include "mem/page_table.hh"
 #include "sim/mem_state.hh"
 #include "sim/process.hh"
@@ -59,7 +59,12 @@ Access access_of(int prot)
     return prot & (PROT_READ | PROT_EXEC) ? Access::read : Access::none;
 }
 
-constexpr const char *section_name = "protections"; /* of a checkpoint */
+/* What a checkpoint says of an address space from an address on. */
+struct Protected {
+    std::uint64_t space;
+    Addr address;
+    Access access;
+};
 
 enum Number : RegVal {
     exit_group_number = 94,
@@ -161,29 +166,6 @@ Access Protections::of(Addr first, Addr end) const
     return least;
 }
 
-void Protections::serialize(CheckpointOut &cp) const
-{
-    std::vector<Addr> addresses;
-    std::vector<int> accesses;
-    for (const auto &[address, access] : from) {
-        addresses.push_back(address);
-        accesses.push_back(static_cast<int>(access));
-    }
-    arrayParamOut(cp, "addresses", addresses);
-    arrayParamOut(cp, "accesses", accesses);
-}
-
-void Protections::unserialize(CheckpointIn &cp)
-{
-    std::vector<Addr> addresses;
-    std::vector<int> accesses;
-    arrayParamIn(cp, "addresses", addresses);
-    arrayParamIn(cp, "accesses", accesses);
-    from.clear();
-    for (std::size_t i = 0; i < addresses.size(); ++i)
-        from.emplace(addresses[i], static_cast<Access>(accesses[i]));
-}
-
 std::uint64_t space_of(const Process &process)
 {
     return process.pTable->pid();
@@ -276,25 +258,26 @@ void EmuLinux::hand_over(BaseCPU *old_cpu, BaseCPU *new_cpu)
 void EmuLinux::serialize(CheckpointOut &cp) const
 {
     ArmISA::EmuLinux::serialize(cp);
-    const ScopedCheckpointSection section(cp, section_name);
-    std::vector<std::uint64_t> numbers;
-    for (const auto &[number, protections] : spaces)
-        numbers.push_back(number);
-    arrayParamOut(cp, "spaces", numbers);
-    for (const auto &[number, protections] : spaces)
-        protections.serializeSection(cp, csprintf("space%d", number));
+    std::vector<Protected> entries;
+    for (const auto &[space, protections] : spaces) {
+        entries.push_back({space, 0, Access::write}); /* a space without any other is one too */
+        for (const auto &[address, access] : protections.from)
+            entries.push_back({space, address, access});
+    }
+    const ScopedCheckpointSection section(cp, "protections");
+    items_out(cp, "spaces", entries);
 }
 
 void EmuLinux::unserialize(CheckpointIn &cp)
 {
     ArmISA::EmuLinux::unserialize(cp);
-    const ScopedCheckpointSection section(cp, section_name);
+    const ScopedCheckpointSection section(cp, "protections");
     if (!cp.sectionExists(currentSection()))
         return; /* of stock gem5's emulation, which keeps none */
-    std::vector<std::uint64_t> numbers;
-    arrayParamIn(cp, "spaces", numbers);
-    for (const std::uint64_t number : numbers)
-        spaces[number].unserializeSection(cp, csprintf("space%d", number));
+    std::vector<Protected> entries;
+    items_in(cp, "spaces", entries);
+    for (const auto &[space, address, access] : entries)
+        spaces[space].from[address] = access;
 }
 
 } // namespace gem5::sail

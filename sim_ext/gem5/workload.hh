@@ -22,7 +22,6 @@
 #include "arch/arm/linux/se_workload.hh"
 #include "cpu/base.hh"
 #include "params/SailEmuLinux.hh"
-#include "sim/serialize.hh"
 
 namespace gem5::sail
 {
@@ -32,7 +31,7 @@ enum class Access { none, read, write };
 
 /* What a program may do with the pages of an address space, by range: a reservation of any size takes no
  * memory. */
-class Protections : public Serializable
+class Protections
 {
   public:
     /* Everything may be written. */
@@ -47,14 +46,11 @@ class Protections : public Serializable
     /* The access that all bytes of [first, end) have. */
     Access of(Addr first, Addr end) const;
 
-    void serialize(CheckpointOut &cp) const override;
-    void unserialize(CheckpointIn &cp) override;
+    /* From this address on, up to the next entry; below the first entry everything may be written. */
+    std::map<Addr, Access> from;
 
   private:
     Access at(Addr address) const;
-
-    /* From this address on, up to the next entry; below the first entry everything may be written. */
-    std::map<Addr, Access> from;
 };
 
 /* The number of a process's address space, which its threads share. gem5 gives none twice. */

@@ -103,12 +103,9 @@ Cost cost(const std::string &key, std::string_view value)
 
 Amount amount(const std::string &key, std::string_view value)
 {
-    if (value == "weight")
-        return {Width::weight, 0};
-    if (value == "entry")
-        return {Width::entry, 0};
-    if (value == "accumulator")
-        return {Width::accumulator, 0};
+    for (std::size_t width = 0; width < width_words.size(); ++width)
+        if (value == width_words[width])
+            return {static_cast<Width>(width), 0};
     return {Width::number, number<std::int32_t>(key, value)};
 }
 

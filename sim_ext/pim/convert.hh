@@ -19,19 +19,11 @@ constexpr int min_convert_bits = 2;
 constexpr int max_convert_bits = 63;
 constexpr int fp32_bits = 32;
 
-/* How often each operation of each size was used. The order of the lanes does not matter: all do the same. */
-class Tally
-{
-  public:
-    void count(Op op, std::int64_t n, int times = 1) { counts[{op, n}] += times; }
-    const std::map<std::pair<Op, std::int64_t>, std::int64_t> &operations() const { return counts; }
+/* How often each operation of each size is used. The order of the lanes does not matter: all do the same. */
+using Tally = std::map<std::pair<Op, std::int64_t>, std::int64_t>;
 
-    /* What the operations cost on a substrate. */
-    std::int64_t cycles(const Substrate &substrate) const;
-
-  private:
-    std::map<std::pair<Op, std::int64_t>, std::int64_t> counts;
-};
+/* What the operations cost on a substrate. */
+std::int64_t cycles(const Tally &tally, const Substrate &substrate);
 
 /* Of a sum of `bits` bits, 2..63, to the nearest fp32, whatever its value. Throws std::invalid_argument. */
 Tally int_to_fp32_tally(std::int64_t bits);

@@ -125,8 +125,8 @@ Scaling scaling_of(const lutmm_descriptor &d)
 bool has_room(const SliceConfig &slice, const TileShape &shape, Scaling scaling)
 {
     try {
-        const TilePlan plan = plan_tile(slice, shape, scaling);
-        return !scaling.scaled || slice.convert != Convert::memory || plan.convert_rounds > 0;
+        plan_tile(slice, shape, scaling);
+        return true;
     } catch (const std::invalid_argument &) {
         return false;
     }
@@ -358,23 +358,24 @@ Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config,
 
     const Grouping grouping(d.k, d.nbw, d.group_size);
     const Patterns patterns = patterns_of(d, *x);
-    const PackedWeights weights(codes.data(), d.k, d.n, d.wbits, values_of(d, operands.codebook).data());
+    const std::vector<std::int16_t> values = values_of(d, operands.codebook);
+    const PackedWeights weights({codes.data(), d.k, d.n, d.wbits, values.data()});
     const bool is_signed = !has(d, LUTMM_F_ACT_UNSIGNED);
     const std::int64_t n = d.n;
     Execution result;
     if (has(d, LUTMM_F_CONVERT)) {
         const Scales scales = scales_of(d, grouping, *x, operands.scales);
         std::vector<float> y(static_cast<std::size_t>(d.batch) * d.n);
-        lut_gemv(patterns, grouping, weights, is_signed, Sums::per_block, threads,
+        lut_gemv(patterns, grouping, weights, is_signed, threads,
                  [&](const TileSums &sums) { add_scaled_block(sums, scales, y.data()); });
         scale_rows(scales, y.data());
         result.output = bytes_of(y);
     } else {
         std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
-        lut_gemv(patterns, grouping, weights, is_signed, Sums::total, threads, [&](const TileSums &sums) {
+        lut_gemv(patterns, grouping, weights, is_signed, threads, [&](const TileSums &sums) {
             for (std::int64_t b = 0; b < d.batch; ++b)
                 for (std::int64_t i = 0; i < sums.outputs; ++i)
-                    y[static_cast<std::size_t>(b * n + sums.first_output + i)] =
+                    y[static_cast<std::size_t>(b * n + sums.first_output + i)] +=
                         static_cast<std::int32_t>(sums.sums[b * tile_outputs + i]);
         });
         result.output = bytes_of(y);
@@ -385,8 +386,8 @@ Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config,
                   profile(patterns, tile.config.prt_entries, tile.config.policy, threads), tile.scaling);
     result.completion.status = LUTMM_OK;
     result.completion.cycles = static_cast<std::uint64_t>(timing.total);
-    result.completion.lookups = static_cast<std::uint64_t>(timing.counts.lookups);
-    result.completion.prt_hits = static_cast<std::uint64_t>(timing.counts.prt_hits);
+    result.completion.lookups = static_cast<std::uint64_t>(timing.lookups);
+    result.completion.prt_hits = static_cast<std::uint64_t>(timing.prt_hits);
     return result;
 }
 

@@ -143,8 +143,7 @@ SAILSIM_VECTOR_CLONES void add_wide(const Job &job, std::int64_t first, std::int
 
 /* Decodes codes (K, N) into tiles of 128 outputs. */
 template <class T>
-void fill(const std::uint8_t *codes, const std::int16_t *values, const PackedWeights &weights,
-          std::vector<T> &tiles)
+void fill(const WeightCodes &of, const PackedWeights &weights, std::vector<T> &tiles)
 {
     const std::int64_t rows = weights.k(), outputs = weights.n();
     tiles.assign(static_cast<std::size_t>(weights.tiles() * rows * tile_outputs), 0);
@@ -152,41 +151,42 @@ void fill(const std::uint8_t *codes, const std::int16_t *values, const PackedWei
         const std::int64_t first = t * tile_outputs, here = std::min(tile_outputs, outputs - first);
         for (std::int64_t k = 0; k < rows; ++k) {
             T *to = tiles.data() + (t * rows + k) * tile_outputs;
-            const std::uint8_t *code = codes + k * outputs + first;
+            const std::uint8_t *code = of.codes + k * outputs + first;
             for (std::int64_t i = 0; i < here; ++i)
-                to[i] = static_cast<T>(values[code[i]]);
+                to[i] = static_cast<T>(of.values[code[i]]);
         }
     }
 }
 
 } // namespace
 
-PackedWeights::PackedWeights(const std::uint8_t *codes, std::int64_t k, std::int64_t n, int wbits,
-                             const std::int16_t *values)
-    : rows(k), outputs(n), bits(wbits)
+void WeightCodes::validate() const
 {
     require_range("wbits", wbits, 1, max_wbits);
     require_range("k", k, 1, std::int64_t{1} << 32);
     require_range("n", n, 1, std::int64_t{1} << 32);
     const int code_count = 1 << wbits;
-    const std::int64_t count = k * n;
-    const std::uint8_t *largest = std::max_element(codes, codes + count);
-    if (*largest >= code_count) {
-        const std::int64_t at = largest - codes;
-        throw std::invalid_argument("codes[" + std::to_string(at / n) + ", " + std::to_string(at % n) +
-                                    "] is " + std::to_string(*largest) + ": allowed are 0.." +
-                                    std::to_string(code_count - 1) + " (wbits " + std::to_string(wbits) +
-                                    ")");
-    }
-    if (*std::min_element(values, values + code_count) >= -128 &&
-        *std::max_element(values, values + code_count) <= 127)
-        fill(codes, values, *this, narrow);
+    const std::uint8_t *largest = std::max_element(codes, codes + k * n);
+    if (*largest < code_count)
+        return;
+    const std::int64_t at = largest - codes;
+    throw std::invalid_argument("codes[" + std::to_string(at / n) + ", " + std::to_string(at % n) + "] is " +
+                                std::to_string(*largest) + ": allowed are 0.." +
+                                std::to_string(code_count - 1) + " (wbits " + std::to_string(wbits) + ")");
+}
+
+PackedWeights::PackedWeights(const WeightCodes &weights) : rows(weights.k), outputs(weights.n)
+{
+    weights.validate();
+    const auto [least, most] = std::minmax_element(weights.values, weights.values + (1 << weights.wbits));
+    if (*least >= -128 && *most <= 127)
+        fill(weights, *this, narrow);
     else
-        fill(codes, values, *this, wide);
+        fill(weights, *this, wide);
 }
 
 void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
-              bool is_signed, Sums sums, int threads, const TileSink &sink)
+              bool is_signed, int threads, const TileSink &sink)
 {
     if (grouping.k() != weights.k())
         throw std::invalid_argument("x has " + std::to_string(grouping.k()) +
@@ -205,7 +205,7 @@ void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWe
                           tables.data(),
                           acc.data()};
             const std::int64_t first_output = t * tile_outputs;
-            const std::int64_t step = sums == Sums::total ? grouping.groups() : grouping.groups_per_block();
+            const std::int64_t step = grouping.groups_per_block();
             for (std::int64_t first = 0, block = 0; first < grouping.groups(); first += step, ++block) {
                 (bytes ? add_narrow : add_wide)(job, first, std::min(first + step, grouping.groups()));
                 sink({block, first_output, std::min(tile_outputs, weights.n() - first_output), acc.data()});

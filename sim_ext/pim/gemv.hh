@@ -21,21 +21,29 @@ namespace sailsim::pim
 /* Outputs that are worked on at a time. */
 constexpr std::int64_t tile_outputs = 128;
 
+/* The stored weights of a tensor (K, N): K rows of N codes below 2^wbits, and what each of these means. */
+struct WeightCodes {
+    const std::uint8_t *codes;
+    std::int64_t k;
+    std::int64_t n;
+    int wbits;
+    const std::int16_t *values;
+
+    /* Throws std::invalid_argument naming the field, or the place of a code out of range. */
+    void validate() const;
+};
+
 /* Weights of a tensor (K, N), decoded to integers: for every 128 outputs K rows, as bytes where all values
  * are bytes. */
 class PackedWeights
 {
   public:
-    /* codes: K rows of N codes below 2^wbits; values: what each code means, 2^wbits of them. Throws
-     * std::invalid_argument naming the place of a code out of range. */
-    PackedWeights(const std::uint8_t *codes, std::int64_t k, std::int64_t n, int wbits,
-                  const std::int16_t *values);
+    /* Throws std::invalid_argument. */
+    explicit PackedWeights(const WeightCodes &weights);
 
     std::int64_t k() const { return rows; }
     std::int64_t n() const { return outputs; }
-    int wbits() const { return bits; }
     std::int64_t tiles() const { return ceil_div(outputs, tile_outputs); }
-    std::size_t bytes() const { return narrow.size() + wide.size() * sizeof(std::int16_t); }
 
     bool fit_bytes() const { return wide.empty(); }
     /* The rows of a tile; those of the storage that the values have. */
@@ -48,7 +56,6 @@ class PackedWeights
   private:
     std::int64_t rows;
     std::int64_t outputs;
-    int bits;
     std::vector<std::int8_t> narrow;
     std::vector<std::int16_t> wide;
 };
@@ -62,16 +69,11 @@ struct TileSums {
 };
 using TileSink = std::function<void(const TileSums &)>;
 
-enum class Sums {
-    total,     /* one sum over all blocks, reported as block 0 */
-    per_block, /* blocks in ascending order */
-};
-
-/* y = x W, handed to `sink` 128 outputs at a time. Threads share the outputs: the sink is called from several
- * threads at once, never twice for the same outputs and block. Throws std::invalid_argument where activations
- * have another number of columns than weights have rows. */
+/* y = x W, handed to `sink` 128 outputs of a block at a time, the blocks in ascending order. Threads share
+ * the outputs: the sink is called from several threads at once, never twice for the same outputs and block.
+ * Throws std::invalid_argument where activations have another number of columns than weights have rows. */
 void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWeights &weights,
-              bool is_signed, Sums sums, int threads, const TileSink &sink);
+              bool is_signed, int threads, const TileSink &sink);
 
 /* fp16 to fp32, exact. */
 float half_to_float(std::uint16_t half);

@@ -153,13 +153,6 @@ void simulate_group(const Patterns &patterns, std::int64_t group, Prt &prt, Patt
     counts.misses[g] = misses;
 }
 
-PatternProfile empty_profile(std::int64_t group_count)
-{
-    const auto groups = static_cast<std::size_t>(group_count);
-    return {std::vector<std::int32_t>(groups), std::vector<std::int32_t>(groups),
-            std::vector<std::int32_t>(groups)};
-}
-
 } // namespace
 
 SAILSIM_VECTOR_CLONES void SeenPatterns::add(const std::uint64_t *words)
@@ -208,7 +201,8 @@ Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
 
 PatternProfile profile(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy, int threads)
 {
-    PatternProfile counts = empty_profile(patterns.group_count());
+    const std::vector<std::int32_t> none(static_cast<std::size_t>(patterns.group_count()));
+    PatternProfile counts{none, none, none};
     const std::int64_t total = patterns.batch() * patterns.abits();
     const Prt empty_prt(prt_entries, policy);
     for_ranges(patterns.group_count(), threads, [&](std::int64_t begin, std::int64_t end) {
@@ -232,15 +226,6 @@ PatternProfile profile(const Patterns &patterns, std::int64_t prt_entries, PrtPo
             counts.hits[g] = seen.nonzero[i] - counts.misses[g];
         }
     });
-    return counts;
-}
-
-PatternProfile profile_by_simulation(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy)
-{
-    PatternProfile counts = empty_profile(patterns.group_count());
-    Prt prt(prt_entries, policy);
-    for (std::int64_t g = 0; g < patterns.group_count(); ++g)
-        simulate_group(patterns, g, prt, counts);
     return counts;
 }
 

@@ -50,7 +50,6 @@ class Patterns
         return static_cast<int>(word >> (bit % 8 * 8) & 0xff);
     }
 
-    std::int64_t row_stride() const { return stride; } /* words from a batch row to the next */
     std::int64_t batch() const { return rows; }
     std::int64_t group_count() const { return groups; }
     int abits() const { return bits; }
@@ -93,9 +92,6 @@ struct SeenPatterns {
 
 /* entries = 0: no PRT. The order inside a group is batch row by batch row, bits LSB first. */
 PatternProfile profile(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy, int threads = 1);
-
-/* The same by running a Prt over every pattern, whatever the sizes: what `profile` must equal. */
-PatternProfile profile_by_simulation(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy);
 
 } // namespace sailsim::pim
 

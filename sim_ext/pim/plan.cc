@@ -28,121 +28,70 @@ std::int64_t turns_of(const Grouping &grouping, std::int64_t width)
 /* Cells of the widest table entry: values of 16 bits, sums of six. */
 constexpr std::int64_t widest_lane = 19;
 
-/* What a layout of a tile takes before its patterns are known: the cycles of the sequencer if every pattern
- * read the table and weights came as fast as the port takes them, in closed form. */
-class NominalTime
+constexpr int result_bytes = 4; /* int32 or fp32 */
+
+/* Rows of an array that hold a table of single entries: the zero entry is free. */
+std::int64_t table_rows(int nbw)
 {
-  public:
-    /* Keeps references. */
-    NominalTime(const SliceConfig &config_, const TileShape &shape_, Scaling scaling_,
-                const Grouping &grouping_, const PhaseCosts &costs_, const TilePlan &plan_)
-        : config(config_), shape(shape_), scaling(scaling_), grouping(grouping_), costs(costs_), plan(plan_)
-    {
-    }
+    return (std::int64_t{1} << nbw) - 1;
+}
 
-    std::int64_t cycles() const
-    {
-        const std::int64_t chunks = plan.batch_chunks, rows = plan.chunk_rows;
-        const std::int64_t last_rows = shape.batch - (chunks - 1) * rows;
-        const auto begins = [&](std::int64_t r) { return start({r, plan.outputs_per_pass, true}); };
-        if (chunks == 1)
-            return begins(last_rows) + chunk_cycles(last_rows, 0);
-        return begins(rows) + (chunks - 2) * chunk_cycles(rows, begins(rows)) +
-               chunk_cycles(rows, begins(last_rows)) + chunk_cycles(last_rows, 0);
-    }
+/* Outputs that all arrays together hold at a time while they convert. */
+std::int64_t convert_lanes(const SliceConfig &config)
+{
+    if (config.substrate.layout == Layout::columns)
+        return config.arrays * config.cols;
+    return config.arrays * (config.cols / convert_lane_bits(config.accumulator_bits));
+}
 
-  private:
-    /* Turns of a block: all but the last have the weights of whole groups. */
-    struct Block {
-        std::int64_t groups, turns, last_weights;
+/* Bytes of so many weights of each output. */
+std::int64_t weight_bytes(const TileShape &shape, std::int64_t weights, std::int64_t outputs)
+{
+    return ceil_div(weights * outputs * shape.wbits, 8);
+}
+
+/* What a layout of a tile takes before its patterns are known: the cycles of the sequencer if every pattern
+ * read the table and weights came as fast as the port takes them. Whatever repeats is played twice, for what
+ * comes before the first may be another turn than what comes before the others. */
+std::int64_t nominal_cycles(const LaidOutTile &tile)
+{
+    const TilePlan &plan = tile.plan;
+    std::int64_t cycles = 0, work = 0, lookups = 0; /* `work`: of a turn, while the next one loads */
+    const auto repeat = [&cycles](std::int64_t times, const auto &once) {
+        if (times > 0)
+            once();
+        if (times > 1) {
+            const std::int64_t began = cycles;
+            once();
+            cycles = began + (times - 1) * (cycles - began);
+        }
     };
-
-    /* A pass of a chunk: which outputs of which batch rows, and whether it is the chunk's first. */
-    struct Pass {
-        std::int64_t rows, outputs;
-        bool is_first;
+    const auto play_turn = [&](const GroupStep &turn) {
+        cycles += tile.config.double_buffer ? std::max(work, turn.load_cycles) : work + turn.load_cycles;
+        cycles += turn.write_back_cycles;
+        work = turn.compute_cycles() + lookups;
     };
-
-    /* All passes of some batch rows; every one ends with the load of what follows. */
-    std::int64_t chunk_cycles(std::int64_t rows, std::int64_t next_load) const
-    {
-        const Pass first{rows, plan.outputs_per_pass, true}, full{rows, plan.lanes, false},
-            last{rows, plan.owned - (plan.passes - 1) * plan.lanes, false};
-        if (plan.passes == 1)
-            return pass_cycles(first, next_load);
-        const std::int64_t to_last = start(last);
-        std::int64_t sum = pass_cycles(first, plan.passes == 2 ? to_last : start(full));
-        if (plan.passes > 2)
-            sum += (plan.passes - 3) * pass_cycles(full, start(full)) + pass_cycles(full, to_last);
-        return sum + pass_cycles(last, next_load);
-    }
-
-    std::int64_t pass_cycles(const Pass &pass, std::int64_t next_load) const
-    {
-        const Block full = block_of(grouping.block_size());
-        const Block last = block_of(shape.k - (plan.blocks - 1) * grouping.block_size());
-        std::int64_t sum = block_cycles(pass, last, true, next_load);
-        if (plan.blocks > 1)
-            sum += (plan.blocks - 2) * block_cycles(pass, full, false, first_load(pass, full)) +
-                   block_cycles(pass, full, false, first_load(pass, last));
-        return sum;
-    }
-
-    std::int64_t block_cycles(const Pass &pass, const Block &block, bool pass_ends,
-                              std::int64_t next_load) const
-    {
-        /* With double buffering the next load runs beside the work, else behind it. */
-        const auto turn = [this](std::int64_t work, std::int64_t load) {
-            return config.double_buffer ? std::max(work, load) : work + load;
-        };
-        const std::int64_t work = costs.build + pass.rows * shape.abits * costs.miss;
-        const std::int64_t ending =
-            merging(pass, block, pass_ends) +
-            convert_cycles(config, costs, scaling, pass.rows, pass.outputs, pass_ends);
-        const std::int64_t written = written_bytes(config, scaling, pass.rows, pass.outputs, pass_ends);
-        std::int64_t sum = turn(work + ending, next_load) + ceil_div(written, config.port_bytes);
-        if (block.turns > 1)
-            sum += (block.turns - 2) * turn(work, load(pass, plan.groups_per_turn * shape.nbw)) +
-                   turn(work, load(pass, block.last_weights));
-        return sum;
-    }
-
-    Block block_of(std::int64_t weights) const
-    {
-        const std::int64_t groups = ceil_div(weights, shape.nbw);
-        const std::int64_t turns = ceil_div(groups, plan.groups_per_turn);
-        return {groups, turns, weights - (turns - 1) * plan.groups_per_turn * shape.nbw};
-    }
-
-    std::int64_t load(const Pass &pass, std::int64_t weights) const
-    {
-        return load_cycles(config, costs, shape, weights, pass.outputs,
-                           pass.is_first || plan.keeps_activations ? 0 : pass.rows);
-    }
-
-    std::int64_t first_load(const Pass &pass, const Block &block) const
-    {
-        return load(pass, block.turns > 1 ? plan.groups_per_turn * shape.nbw : block.last_weights);
-    }
-
-    /* The first load of a pass. */
-    std::int64_t start(const Pass &pass) const { return first_load(pass, block_of(grouping.block_size())); }
-
-    std::int64_t merging(const Pass &pass, const Block &block, bool pass_ends) const
-    {
-        if (!scaling.scaled && !pass_ends)
-            return 0;
-        const std::int64_t groups = scaling.scaled ? block.groups : grouping.groups_per_block();
-        return pass.rows * ceil_log2(std::min(plan.groups_per_turn, groups)) * costs.merge;
-    }
-
-    const SliceConfig &config;
-    const TileShape &shape;
-    const Scaling scaling;
-    const Grouping &grouping;
-    const PhaseCosts &costs;
-    const TilePlan &plan;
-};
+    const auto play_block = [&](const BlockTurns &block) {
+        repeat(block.turns - 1, [&] { play_turn(block.full); });
+        play_turn(block.last);
+    };
+    const auto play_chunks = [&](std::int64_t first, std::int64_t times) {
+        const BatchRows rows = plan.rows_of(first);
+        const std::array<PassRun, 3> runs = tile.runs(first);
+        repeat(times, [&] {
+            lookups = (rows.end - rows.first) * tile.shape.abits * tile.costs.miss;
+            for (const PassRun &run : runs)
+                repeat(run.times, [&] {
+                    repeat(plan.blocks - 1, [&] { play_block(run.block); });
+                    play_block(run.last_block);
+                });
+        });
+    };
+    if (plan.batch_chunks > 1)
+        play_chunks(0, plan.batch_chunks - 1);
+    play_chunks(plan.batch_chunks - 1, 1);
+    return cycles + work;
+}
 
 /* Weighs the layouts of a tile. */
 class Planner
@@ -153,6 +102,7 @@ class Planner
           costs(config, shape, scaling), transposed(config.substrate.layout == Layout::columns),
           in_array(config.substrate.accumulate == Accumulate::in_array)
     {
+        common.batch = shape.batch;
         common.groups = grouping.groups();
         common.blocks = grouping.blocks();
         common.groups_per_turn = config.dfm_split == DfmSplit::k ? config.dfms : 1;
@@ -189,6 +139,10 @@ class Planner
         if (config.cols < common.lane_bits)
             throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": one output takes " +
                                         std::to_string(common.lane_bits) + " cells of a row");
+        if (scaling.scaled && config.convert == Convert::memory && convert_lanes(config) == 0)
+            throw std::invalid_argument("cols is " + std::to_string(config.cols) + ": a conversion takes " +
+                                        std::to_string(convert_lane_bits(config.accumulator_bits)) +
+                                        " cells of a row");
         most_lanes = lanes_of(common.lane_bits);
         if (in_array)
             return;
@@ -280,7 +234,7 @@ class Planner
         if (lanes < 1)
             return;
         const TilePlan plan = layout_of(lanes, rows);
-        const std::int64_t cycles = NominalTime(config, shape, scaling, grouping, costs, plan).cycles();
+        const std::int64_t cycles = nominal_cycles({config, shape, scaling, grouping, costs, plan});
         const std::array<std::int64_t, 3> its = {std::max(cycles, reading_cycles(plan)), plan.batch_chunks,
                                                  cycles};
         if (!best || its < least) {
@@ -356,9 +310,90 @@ TurnGroups groups_of_turn(const TilePlan &plan, const Grouping &grouping, std::i
     return {begin, std::min(begin + plan.groups_per_turn, block_end)};
 }
 
-std::int64_t table_rows(int nbw)
+GroupStep LaidOutTile::turn(std::int64_t pass, std::int64_t group) const
 {
-    return (std::int64_t{1} << nbw) - 1; /* the zero entry is free */
+    const std::int64_t per_block = grouping.groups_per_block(), block_begin = group - group % per_block;
+    const std::int64_t block_end = std::min(block_begin + per_block, plan.groups);
+    const std::int64_t end = std::min(group + plan.groups_per_turn, block_end);
+    const std::int64_t weights = grouping.start(end - 1) + grouping.length(end - 1) - grouping.start(group);
+    const std::int64_t outputs = std::min(plan.lanes, plan.owned - pass % plan.passes * plan.lanes);
+    const BatchRows chunk = plan.rows_of(pass / plan.passes);
+    const std::int64_t rows = chunk.end - chunk.first;
+    const bool reads_again = pass % plan.passes > 0 && !plan.keeps_activations;
+
+    GroupStep step;
+    step.pass = pass;
+    step.group = group;
+    step.groups = end - group;
+    step.load_bytes = weight_bytes(shape, weights, outputs);
+    step.activation_bytes = reads_again ? ceil_div(rows * weights * shape.abits, 8) : 0;
+    step.load_cycles =
+        std::max(ceil_div(step.load_bytes + step.activation_bytes, config.port_bytes), costs.stage);
+    step.build_cycles = costs.build;
+    if (end < block_end)
+        return step;
+
+    const bool pass_ends = end == plan.groups;
+    if (scaling.scaled || pass_ends) {
+        /* The DFMs that had one of the block's groups add their sums up: in pairs that exchange halves, all
+         * pairs at once, so that each ends up with its share of the outputs. */
+        const std::int64_t used =
+            std::min(plan.groups_per_turn, scaling.scaled ? block_end - block_begin : per_block);
+        step.merges = rows * (used - 1);
+        step.merge_cycles = rows * ceil_log2(used) * costs.merge;
+    }
+    if (scaling.scaled && config.convert != Convert::cores) {
+        step.conversions = rows;
+        step.convert_cycles = convert_cycles(rows, outputs, pass_ends);
+        if (config.convert == Convert::unit)
+            step.unit_converts = rows * outputs * (1 + (scaling.minimum ? 1 : 0) + (pass_ends ? 1 : 0));
+    }
+    step.write_back_bytes = written_bytes(rows, outputs, pass_ends);
+    step.write_back_cycles = ceil_div(step.write_back_bytes, config.port_bytes);
+    return step;
+}
+
+/* Cycles to convert and scale the sums of a block, in the arrays or beside them; with the scale of the
+ * activations where a pass ends. */
+std::int64_t LaidOutTile::convert_cycles(std::int64_t rows, std::int64_t outputs, bool pass_ends) const
+{
+    if (config.convert == Convert::memory)
+        return rows * ceil_div(outputs, convert_lanes(config)) *
+               (costs.block + (pass_ends ? costs.act_scale : 0));
+    const auto pipelined = [this](std::int64_t sums) {
+        return config.convert_latency + ceil_div(sums, config.convert_units) * config.convert_interval;
+    };
+    /* A minimum's product comes to each sum as another operation; the scale of the activations needs the
+     * finished sum of all blocks. */
+    const std::int64_t sums = rows * outputs;
+    return pipelined(scaling.minimum ? 2 * sums : sums) + (pass_ends ? pipelined(sums) : 0);
+}
+
+/* What is written back at the end of a block, or of the pass. */
+std::int64_t LaidOutTile::written_bytes(std::int64_t rows, std::int64_t outputs, bool pass_ends) const
+{
+    if (scaling.scaled && config.convert == Convert::cores)
+        return ceil_div(rows * outputs * config.accumulator_bits, 8);
+    return pass_ends ? rows * outputs * result_bytes : 0;
+}
+
+BlockTurns LaidOutTile::block(std::int64_t pass, std::int64_t number) const
+{
+    const std::int64_t first = number * grouping.groups_per_block();
+    const std::int64_t groups = std::min(grouping.groups_per_block(), plan.groups - first);
+    const std::int64_t turns = ceil_div(groups, plan.groups_per_turn);
+    return {turns, turn(pass, first), turn(pass, first + (turns - 1) * plan.groups_per_turn)};
+}
+
+std::array<PassRun, 3> LaidOutTile::runs(std::int64_t chunk) const
+{
+    const auto run = [&](std::int64_t first, std::int64_t times) -> PassRun {
+        if (times < 1)
+            return {};
+        const std::int64_t pass = chunk * plan.passes + first;
+        return {times, block(pass, 0), block(pass, plan.blocks - 1)};
+    };
+    return {run(0, 1), run(1, plan.passes - 2), run(plan.passes - 1, plan.passes > 1 ? 1 : 0)};
 }
 
 TilePlan plan_tile(const SliceConfig &config, const TileShape &shape, Scaling scaling)

@@ -6,7 +6,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "pim/check.hh"
 #include "pim/gemv.hh"
 #include "pim/parallel.hh"
 
@@ -121,18 +120,13 @@ struct Operand {
 
 } // namespace
 
-ScaledWeights::ScaledWeights(const std::uint8_t *codes, std::int64_t k, std::int64_t n, int wbits,
-                             const std::int16_t *values, std::int64_t group_size, const std::uint16_t *scale,
+ScaledWeights::ScaledWeights(const WeightCodes &weights, std::int64_t group_size, const std::uint16_t *scale,
                              const std::uint16_t *minimum)
-    : rows(k), outputs(n), block(group_size == 0 ? k : std::min(group_size, k)), largest(0)
+    : rows(weights.k), outputs(weights.n), block(group_size == 0 ? rows : std::min(group_size, rows)),
+      largest(0)
 {
-    require_range("wbits", wbits, 1, max_wbits);
-    require_range("k", k, 1, std::int64_t{1} << 32);
-    require_range("n", n, 1, std::int64_t{1} << 32);
-    const std::uint8_t *highest = std::max_element(codes, codes + k * n);
-    if (*highest >= 1 << wbits)
-        throw std::invalid_argument("codes hold " + std::to_string(*highest) + ": allowed are 0.." +
-                                    std::to_string((1 << wbits) - 1));
+    weights.validate();
+    const auto &[codes, k, n, wbits, values] = weights;
     for (int code = 0; code < 1 << wbits; ++code)
         largest = std::max<std::int64_t>(largest, std::abs(std::int32_t{values[code]}));
     words.resize(static_cast<std::size_t>(tiles() * tile_words()));

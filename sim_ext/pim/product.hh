@@ -21,11 +21,9 @@ constexpr std::int64_t product_outputs = 16;
 class ScaledWeights
 {
   public:
-    /* codes: K rows of N codes below 2^wbits; values: what each means, 2^wbits of them; group_size: weights
-     * of a block, 0 is all; scale and minimum: fp16 (blocks, N), minimum may be null. Throws
-     * std::invalid_argument for a code out of range. */
-    ScaledWeights(const std::uint8_t *codes, std::int64_t k, std::int64_t n, int wbits,
-                  const std::int16_t *values, std::int64_t group_size, const std::uint16_t *scale,
+    /* group_size: weights of a block, 0 is all; scale and minimum: fp16 (blocks, N), minimum may be null.
+     * Throws std::invalid_argument. */
+    ScaledWeights(const WeightCodes &weights, std::int64_t group_size, const std::uint16_t *scale,
                   const std::uint16_t *minimum);
 
     std::int64_t k() const { return rows; }
@@ -35,7 +33,6 @@ class ScaledWeights
     std::int64_t magnitude() const { return largest; }
     bool has_minimum() const { return !minima.empty(); }
     std::int64_t tiles() const { return ceil_div(outputs, product_outputs); }
-    std::size_t bytes() const { return words.size() * 2 + (scales.size() + minima.size()) * 4; }
 
     /* Pairs of rows of a block: a short one is filled with zeros. */
     std::int64_t block_pairs() const { return (block + 1) / 2; }

@@ -392,43 +392,36 @@ class Play
 };
 
 /* What would make the schedule stand still. */
-void require_positive(const char *name, double value)
+void require(const char *name, double value, bool positive)
 {
-    if (!(value > 0))
-        throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
-                                    ": allowed are positive numbers");
-}
-
-void require_not_negative(const char *name, double value)
-{
-    if (!(value >= 0))
-        throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
-                                    ": allowed are numbers from 0 on");
+    if (!(positive ? value > 0 : value >= 0))
+        throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) + ": allowed are " +
+                                    (positive ? "positive numbers" : "numbers from 0 on"));
 }
 
 void validate(const ScheduleMachine &machine, const std::vector<Segment> &segments)
 {
-    require_positive("peak", machine.peak);
-    require_positive("read_share", machine.read_share);
-    require_positive("write_share", machine.write_share);
-    require_positive("stream_limit", machine.stream_limit);
-    require_positive("stream window", machine.stream.window);
-    require_positive("cores window", machine.cores.window);
-    require_not_negative("buffer", machine.buffer);
-    require_not_negative("stream queue", machine.stream.queue);
-    require_not_negative("cores queue", machine.cores.queue);
+    require("peak", machine.peak, true);
+    require("read_share", machine.read_share, true);
+    require("write_share", machine.write_share, true);
+    require("stream_limit", machine.stream_limit, true);
+    require("stream window", machine.stream.window, true);
+    require("cores window", machine.cores.window, true);
+    require("buffer", machine.buffer, false);
+    require("stream queue", machine.stream.queue, false);
+    require("cores queue", machine.cores.queue, false);
     for (const Segment &segment : segments) {
         for (const CoreTask &task : segment.tasks) {
-            require_not_negative("needs of a task", static_cast<double>(task.needs));
-            require_not_negative("seconds of a task", task.seconds);
-            require_not_negative("read of a task", task.read);
-            require_not_negative("written of a task", task.written);
-            require_positive("rate of a task", task.rate);
+            require("needs of a task", static_cast<double>(task.needs), false);
+            require("seconds of a task", task.seconds, false);
+            require("read of a task", task.read, false);
+            require("written of a task", task.written, false);
+            require("rate of a task", task.rate, true);
         }
         for (const StreamedTensor &tensor : segment.tensors) {
-            require_not_negative("needs of a tensor", static_cast<double>(tensor.needs));
-            require_not_negative("bytes of a tensor", tensor.bytes);
-            require_positive("seconds of a tensor", tensor.seconds);
+            require("needs of a tensor", static_cast<double>(tensor.needs), false);
+            require("bytes of a tensor", tensor.bytes, false);
+            require("seconds of a tensor", tensor.seconds, true);
         }
     }
 }

@@ -8,17 +8,8 @@ namespace sailsim::pim
 
 std::int64_t Amount::operator()(const Widths &widths) const
 {
-    switch (width) {
-    case Width::number:
-        return number;
-    case Width::weight:
-        return widths.weight;
-    case Width::entry:
-        return widths.entry;
-    case Width::accumulator:
-        return widths.accumulator;
-    }
-    throw std::invalid_argument("width is not one of the four");
+    const std::int64_t bits[] = {widths.weight, widths.entry, widths.accumulator, number};
+    return bits[static_cast<std::size_t>(width)];
 }
 
 std::int64_t Substrate::cycles(Phase phase, const Widths &widths) const
@@ -26,24 +17,6 @@ std::int64_t Substrate::cycles(Phase phase, const Widths &widths) const
     std::int64_t sum = 0;
     for (const Step &step : steps(phase))
         sum += step.times(widths) * cycles(step.op, step.n(widths));
-    return sum;
-}
-
-std::int64_t Substrate::cycles(Phase phase, Op op, const Widths &widths) const
-{
-    std::int64_t sum = 0;
-    for (const Step &step : steps(phase))
-        if (step.op == op)
-            sum += step.times(widths) * cycles(op, step.n(widths));
-    return sum;
-}
-
-std::int64_t Substrate::times(Phase phase, Op op, const Widths &widths) const
-{
-    std::int64_t sum = 0;
-    for (const Step &step : steps(phase))
-        if (step.op == op)
-            sum += step.times(widths);
     return sum;
 }
 

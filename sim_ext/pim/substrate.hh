@@ -48,7 +48,8 @@ struct Widths {
     std::int64_t entry = 0;       /* of a table entry */
     std::int64_t accumulator = 0; /* of an integer sum */
 };
-enum class Width { number, weight, entry, accumulator };
+enum class Width { weight, entry, accumulator, number };
+inline constexpr std::array<const char *, 3> width_words{"weight", "entry", "accumulator"};
 
 /* Of the widest tile. */
 inline constexpr Widths widest = {16, 19, 63};
@@ -114,12 +115,6 @@ struct Substrate {
     std::int64_t cycles(Op op, std::int64_t n = 1) const { return cost(op)(n); }
     const std::vector<Step> &steps(Phase phase) const { return phases[static_cast<std::size_t>(phase)]; }
     std::int64_t cycles(Phase phase, const Widths &widths) const;
-
-    /* Of these, what one operation takes. */
-    std::int64_t cycles(Phase phase, Op op, const Widths &widths) const;
-
-    /* How often a phase does an operation. */
-    std::int64_t times(Phase phase, Op op, const Widths &widths) const;
 
     /* Throws std::invalid_argument naming the field. */
     void validate() const;

@@ -49,11 +49,6 @@ class Grouping
     std::int64_t block_size() const { return block; }
 
     std::int64_t block_of(std::int64_t group) const { return group / per_block; }
-    bool last_of_block(std::int64_t group) const
-    {
-        return (group + 1) % per_block == 0 || group + 1 == group_count;
-    }
-
     /* The first weight of a group, and how many it has (NBW, or fewer at the end of a block). */
     std::int64_t start(std::int64_t group) const
     {
@@ -113,6 +108,7 @@ struct PhaseCosts {
         return zeros * zero + hits * hit + misses * miss;
     }
 
+    bool prt;               /* whether a PRT saves the arrays anything */
     std::int64_t stage;     /* write a group's weights into the staging rows */
     std::int64_t build;     /* one table */
     std::int64_t zero;      /* a pattern that is 0 */
@@ -122,29 +118,6 @@ struct PhaseCosts {
     std::int64_t block;     /* convert and scale the sums of a block in memory: one batch row, one round */
     std::int64_t act_scale; /* the same for the activation scale at the end of a pass */
 };
-
-/* Cycles to convert and scale the sums of a block, in the arrays or beside them: those of `rows` batch rows
- * of `outputs`; with the scale of the activations where a pass ends. None where the cores do it. */
-std::int64_t convert_cycles(const SliceConfig &config, const PhaseCosts &costs, Scaling scaling,
-                            std::int64_t rows, std::int64_t outputs, bool pass_ends);
-
-/* Bytes of weights that a turn loads, `weights` of each output. */
-std::int64_t weight_bytes(const TileShape &shape, std::int64_t weights, std::int64_t outputs);
-
-/* Bytes of activations, so many of each batch row. */
-std::int64_t activation_bytes(const TileShape &shape, std::int64_t weights, std::int64_t rows);
-
-/* The least cycles that loading a turn takes: by port and staging rows, with the activations of so many batch
- * rows that are read again. */
-std::int64_t load_cycles(const SliceConfig &config, const PhaseCosts &costs, const TileShape &shape,
-                         std::int64_t weights, std::int64_t outputs, std::int64_t rows_again);
-
-/* Bytes that are written back at the end of a block, or of the pass. */
-std::int64_t written_bytes(const SliceConfig &config, Scaling scaling, std::int64_t rows,
-                           std::int64_t outputs, bool pass_ends);
-
-/* Outputs that all arrays together hold at a time while they convert. */
-std::int64_t convert_lanes(const SliceConfig &config);
 
 } // namespace sailsim::pim
 

@@ -143,84 +143,51 @@ SAILSIM_VECTOR_CLONES void group_cycles(const PatternProfile &patterns, const Ph
         cycles[g] = share(zero[g]) * of_zero + share(hits[g]) * of_hit + share(misses[g]) * of_miss;
 }
 
-PatternProfile without_patterns(const SliceConfig &config, const TileShape &shape)
-{
-    config.validate();
-    shape.validate();
-    const auto groups = static_cast<std::size_t>(Grouping(shape.k, shape.nbw, shape.group_size).groups());
-    const std::vector<std::int32_t> none(groups);
-    return {none, none, none};
-}
-
 } // namespace
 
 TileTimer::TileTimer(const SliceConfig &config, const TileShape &shape, Scaling scaling)
-    : batch(shape.batch), double_buffer(config.double_buffer), no_patterns(without_patterns(config, shape)),
-      sequencer(config, shape, no_patterns, scaling)
+    : layout(plan_tile(config, shape, scaling)), costs(config, shape, scaling),
+      double_buffer(config.double_buffer)
 {
     const Grouping grouping(shape.k, shape.nbw, shape.group_size);
-    for (std::int64_t turn = 0; turn < plan().turns; ++turn)
-        turns.push_back(groups_of_turn(plan(), grouping, turn));
-    /* The first pass reads no activations again, the last may have fewer outputs. */
-    const std::int64_t passes = plan().passes;
-    for (const bool last : {false, true}) {
-        if (!last && plan().batch_chunks == 1)
-            continue;
-        add_run(last, 0, 1);
-        if (passes > 2)
-            add_run(last, 1, passes - 2);
-        if (passes > 1)
-            add_run(last, passes - 1, 1);
-    }
-    account = sequencer.timing();
-    const PassRun &run = runs[plan().batch_chunks == 1].front();
-    first = (run.block.empty() ? run.last_block : run.block).front();
+    for (std::int64_t turn = 0; turn < layout.turns; ++turn)
+        turns.push_back(groups_of_turn(layout, grouping, turn));
+    const LaidOutTile tile{config, shape, scaling, grouping, costs, layout};
+    const std::int64_t others = layout.batch_chunks - 1;
+    runs = {tile.runs(0), tile.runs(others)};
+    for (const bool last : {false, true})
+        for (const PassRun &run : runs[last]) {
+            const std::int64_t passes = run.times * (last ? 1 : others), full_blocks = layout.blocks - 1;
+            count(run.block.full, shape.nbw, passes * full_blocks * (run.block.turns - 1));
+            count(run.block.last, shape.nbw, passes * full_blocks);
+            count(run.last_block.full, shape.nbw, passes * (run.last_block.turns - 1));
+            count(run.last_block.last, shape.nbw, passes);
+        }
 }
 
-/* So many passes of a chunk from the given one on. */
-void TileTimer::add_run(bool last_chunk, std::int64_t pass, std::int64_t times)
+void TileTimer::count(const GroupStep &turn, int nbw, std::int64_t times)
 {
-    const std::int64_t others = plan().batch_chunks - 1, full_blocks = plan().blocks - 1;
-    const std::int64_t all = last_chunk ? times : times * others;
-    const std::int64_t at = (last_chunk ? others : 0) * plan().passes + pass;
-    PassRun run{times, {}, {}};
-    if (full_blocks > 0)
-        run.block = account_for(at, 0, full_blocks * all);
-    run.last_block = account_for(at, full_blocks, all);
-    runs[last_chunk].push_back(std::move(run));
-}
-
-/* The turns of a block, which the sequencer accounts for so many times. */
-std::vector<TileTimer::Turn> TileTimer::account_for(std::int64_t pass, std::int64_t block, std::int64_t times)
-{
-    sequencer.go_to(pass, block);
-    const TileTiming began = sequencer.timing();
-    const std::int64_t behind = (block + 1) * sequencer.groups_per_block(); /* the group behind the block */
-    std::vector<Turn> found;
-    for (const GroupStep *step = sequencer.next_load(); step && step->pass == pass && step->group < behind;
-         step = sequencer.next_load()) {
-        found.push_back(
-            {step->load_bytes, step->load_cycles, step->compute_cycles(), step->write_back_cycles});
-        most_bytes = std::max(most_bytes, step->load_bytes);
-        most_load_cycles = std::max(most_load_cycles, step->load_cycles);
-        least_load_cycles = std::min(least_load_cycles, step->load_cycles);
-        least_other = std::min(least_other, step->compute_cycles());
-        sequencer.loaded(0); /* whenever: what it costs does not depend on that */
-    }
-    sequencer.repeat_since(began, times - 1);
-    return found;
+    if (times == 0)
+        return;
+    account.add(turn, nbw, times);
+    account.load += times * turn.load_cycles;
+    most_bytes = std::max(most_bytes, turn.load_bytes);
+    most_load_cycles = std::max(most_load_cycles, turn.load_cycles);
+    least_load_cycles = std::min(least_load_cycles, turn.load_cycles);
+    least_other = std::min(least_other, turn.compute_cycles());
 }
 
 TileTiming TileTimer::time(const CountedProfile &profile, const Supply &given) const
 {
-    if (profile.groups() != plan().groups)
+    if (profile.groups() != layout.groups)
         throw std::invalid_argument("profile has " + std::to_string(profile.groups()) +
-                                    " groups: the tile has " + std::to_string(plan().groups));
+                                    " groups: the tile has " + std::to_string(layout.groups));
     const Supply supply = in_ticks(given);
-    TileTiming timing = sequencer.with_patterns(account, fed(profile));
+    TileTiming timing = account;
+    timing.add(fed(profile), costs);
     if (on_time(least_other + least_lookups(profile), supply)) {
         /* Where nothing computes beside them the loads of the other turns count too. */
-        const std::int64_t others = double_buffer ? 0 : account.load - first.load_cycles;
+        const std::int64_t others = double_buffer ? 0 : account.load - runs[0][0].block.full.load_cycles;
         timing.load = wait_for_first(supply) + others;
         timing.total = timing.load + timing.build + timing.lookup + timing.convert + timing.write_back;
     } else {
@@ -231,17 +198,12 @@ TileTiming TileTimer::time(const CountedProfile &profile, const Supply &given) c
     return timing;
 }
 
-BatchRows TileTimer::rows(std::int64_t chunk) const
-{
-    return {chunk * plan().chunk_rows, std::min((chunk + 1) * plan().chunk_rows, batch)};
-}
-
 /* Cycles of the look-ups in every turn of a pass on some rows: of the slowest of its groups. */
 std::vector<double> TileTimer::lookups(const PatternProfile &profile, const BatchRows &rows) const
 {
     std::vector<double> of_group(profile.zero.size());
-    group_cycles(profile, sequencer.phase_costs(), rows, batch, of_group.data());
-    if (plan().groups_per_turn == 1)
+    group_cycles(profile, costs, rows, layout.batch, of_group.data());
+    if (layout.groups_per_turn == 1)
         return of_group;
     std::vector<double> of_turn;
     of_turn.reserve(turns.size());
@@ -254,16 +216,16 @@ std::vector<double> TileTimer::lookups(const PatternProfile &profile, const Batc
 FedPatterns TileTimer::fed(const CountedProfile &profile) const
 {
     FedPatterns sum = profile.all();
-    if (plan().groups_per_turn == 1) {
-        sum.lookup_cycles = sequencer.phase_costs().lookups(sum.zero, sum.hits, sum.misses);
+    if (layout.groups_per_turn == 1) {
+        sum.lookup_cycles = costs.lookups(sum.zero, sum.hits, sum.misses);
     } else { /* DFMs wait for the slowest of them */
         const PatternProfile &counts = profile.counts();
-        for (std::int64_t chunk = 0; chunk < plan().batch_chunks; ++chunk)
-            for (const double cycles : lookups(counts, rows(chunk)))
+        for (std::int64_t chunk = 0; chunk < layout.batch_chunks; ++chunk)
+            for (const double cycles : lookups(counts, layout.rows_of(chunk)))
                 sum.lookup_cycles += static_cast<std::int64_t>(cycles);
     }
     FedPatterns all;
-    all.add(sum, plan().passes);
+    all.add(sum, layout.passes);
     return all;
 }
 
@@ -273,13 +235,12 @@ FedPatterns TileTimer::fed(const CountedProfile &profile) const
  * more is for the rounding here. */
 std::int64_t TileTimer::least_lookups(const CountedProfile &profile) const
 {
-    const PhaseCosts &costs = sequencer.phase_costs();
     const double cycles = profile.least_cycles(costs);
-    const BatchRows last = rows(plan().batch_chunks - 1);
+    const BatchRows last = layout.rows_of(layout.batch_chunks - 1);
     const std::int64_t fewest = last.end - last.first;
-    if (fewest == batch)
+    if (fewest == layout.batch)
         return static_cast<std::int64_t>(cycles);
-    const double part = cycles * static_cast<double>(fewest) / static_cast<double>(batch);
+    const double part = cycles * static_cast<double>(fewest) / static_cast<double>(layout.batch);
     const auto lost = static_cast<double>(costs.zero + costs.hit + costs.miss + 1);
     return static_cast<std::int64_t>(std::max(0.0, part - lost));
 }
@@ -309,6 +270,7 @@ bool TileTimer::on_time(std::int64_t least_cycles, const Supply &supply) const
 /* Cycles until the first turn can be worked on. */
 std::int64_t TileTimer::wait_for_first(const Supply &supply) const
 {
+    const GroupStep &first = runs[0][0].block.full;
     return std::max(whole_cycles(Fetcher(supply).arrival(first.load_bytes)), first.load_cycles);
 }
 
@@ -317,20 +279,24 @@ TileClock TileTimer::play(const PatternProfile &profile, const Supply &supply) c
 {
     TileClock clock(double_buffer);
     Fetcher fetcher(supply);
-    for (std::int64_t chunk = 0; chunk < plan().batch_chunks; ++chunk) {
-        const std::vector<double> looked_up = lookups(profile, rows(chunk));
-        for (const PassRun &run : runs[chunk + 1 == plan().batch_chunks])
+    for (std::int64_t chunk = 0; chunk < layout.batch_chunks; ++chunk) {
+        const std::vector<double> looked_up = lookups(profile, layout.rows_of(chunk));
+        for (const PassRun &run : runs[chunk + 1 == layout.batch_chunks])
             for (std::int64_t pass = 0; pass < run.times; ++pass) {
                 const double *lookup = looked_up.data();
-                for (std::int64_t block = 0; block < plan().blocks; ++block)
-                    for (const Turn &turn : block + 1 < plan().blocks ? run.block : run.last_block) {
+                for (std::int64_t block = 0; block < layout.blocks; ++block) {
+                    const BlockTurns &kind = block + 1 < layout.blocks ? run.block : run.last_block;
+                    for (std::int64_t at = 1; at <= kind.turns; ++at) {
+                        const GroupStep &turn = at < kind.turns ? kind.full : kind.last;
                         const std::int64_t arrived = whole_cycles(fetcher.arrival(turn.load_bytes));
-                        fetcher.taken(clock
-                                          .advance(arrived, turn.load_cycles,
-                                                   turn.compute_cycles + static_cast<std::int64_t>(*lookup++),
-                                                   turn.write_back_cycles)
-                                          .load_end);
+                        fetcher.taken(
+                            clock
+                                .advance(arrived, turn.load_cycles,
+                                         turn.compute_cycles() + static_cast<std::int64_t>(*lookup++),
+                                         turn.write_back_cycles)
+                                .load_end);
                     }
+                }
             }
     }
     return clock;

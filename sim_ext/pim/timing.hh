@@ -27,38 +27,23 @@ struct Supply {
      * nothing comes. A group leaves the buffer whole, when the port has moved it. */
 };
 
-/* Tiles that differ in their patterns alone. The sequencer says once what each kind of pass costs beside its
- * look-ups, and so what all of them add up to. Where the arrays wait for weights before the first turn alone
- * the phases follow each other; else the sequencer's clock goes from turn to turn. */
+/* Tiles that differ in their patterns alone: what each kind of turn costs beside its look-ups is reckoned
+ * once, and so what all of them add up to. Where the arrays wait for weights before the first turn alone the
+ * phases follow each other; else the clock goes from turn to turn. */
 class TileTimer
 {
   public:
     /* Throws std::invalid_argument. */
     TileTimer(const SliceConfig &config, const TileShape &shape, Scaling scaling);
-    TileTimer(const TileTimer &) = delete; /* the sequencer refers to its profile */
 
-    const TilePlan &plan() const { return sequencer.plan(); }
+    const TilePlan &plan() const { return layout; }
 
     /* A whole tile: to the cycle what a sequencer says that is told of each arrival (`tile_timeline`).
      * Throws std::invalid_argument. */
     TileTiming time(const CountedProfile &profile, const Supply &supply) const;
 
   private:
-    /* What a turn takes; of computing all but the look-ups. */
-    struct Turn {
-        std::int64_t load_bytes, load_cycles, compute_cycles, write_back_cycles;
-    };
-
-    /* Passes that cost the same, one behind the other. */
-    struct PassRun {
-        std::int64_t times;
-        std::vector<Turn> block; /* every block but the last */
-        std::vector<Turn> last_block;
-    };
-
-    void add_run(bool last_chunk, std::int64_t pass, std::int64_t times);
-    std::vector<Turn> account_for(std::int64_t pass, std::int64_t block, std::int64_t times);
-    BatchRows rows(std::int64_t chunk) const;
+    void count(const GroupStep &turn, int nbw, std::int64_t times);
     std::vector<double> lookups(const PatternProfile &profile, const BatchRows &rows) const;
     FedPatterns fed(const CountedProfile &profile) const;
     std::int64_t least_lookups(const CountedProfile &profile) const;
@@ -66,14 +51,12 @@ class TileTimer
     std::int64_t wait_for_first(const Supply &supply) const;
     TileClock play(const PatternProfile &profile, const Supply &supply) const;
 
-    std::int64_t batch;
+    TilePlan layout;
+    PhaseCosts costs;
     bool double_buffer;
-    PatternProfile no_patterns;
-    TileSequencer sequencer;
     std::vector<TurnGroups> turns;
-    std::array<std::vector<PassRun>, 2> runs; /* of every chunk of the batch but the last, and of that */
-    TileTiming account;                       /* but for patterns and times */
-    Turn first{};
+    std::array<std::array<PassRun, 3>, 2> runs; /* of every chunk of the batch but the last, and of that */
+    TileTiming account; /* but for patterns, the total and when loads overlap with work */
     /* Over all turns. */
     std::int64_t most_bytes = 0;
     std::int64_t most_load_cycles = 0;

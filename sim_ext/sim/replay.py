@@ -87,7 +87,7 @@ def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
         profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
         timing = _core.time_tile(
             units.config,
-            *tile.shape,
+            tile.shape,
             profile.counts,
             scaled=tile.scales is not None,
             minimum=tile.has_minimum,

@@ -276,9 +276,8 @@ class System(_Described):
             try:
                 unit = _core.SliceConfig(self.unit_text())
                 _core.plan_tile(
-                    unit, k=4096, n=4096, batch=1, wbits=4, value_bits=4, abits=8,
-                    nbw=self.pim.default_nbw or NBWS[0], group_size=0, scaled=False,
-                )  # fmt: skip
+                    unit, (4096, 4096, 1, 4, 4, 8, self.pim.default_nbw or NBWS[0], 0), scaled=False
+                )
             except ValueError as error:
                 raise ValueError(f"pim does not fit: {str(error).rstrip('.')}") from None
         return self

@@ -85,7 +85,7 @@ class TileKind:
     def __init__(self, units: PimUnits, request: TileRequest) -> None:
         shape = request.shape
         self.units, self.shape = units, shape
-        self._tiles = _core.TileTimer(units.config, *shape, request.scaled, request.minimum)
+        self._tiles = _core.TileTimer(units.config, shape, request.scaled, request.minimum)
         self.plan = plan = self._tiles.plan
         # The core asks for a slice's codes; scales ride along in the stream.
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / request.weight_bytes
@@ -111,7 +111,7 @@ class TileKind:
         config, plan, shape = self.units.config, self.plan, self.shape
         if plan.batch_chunks > 1:
             return True
-        one = _core.plan_tile(config, *shape._replace(batch=1), self._scaled)
+        one = _core.plan_tile(config, shape._replace(batch=1), self._scaled)
         held = config.accumulator_buffer_bits // (plan.groups_per_turn * config.accumulator_bits)
         return plan.passes > one.passes and shape.batch * one.outputs_per_pass > held
 
@@ -537,22 +537,18 @@ def activity(
         "merge": timing.merges if in_array else 0,  # else sums are beside the array
     }
 
-    def rows(phase: str, operation: str) -> int:
-        """Rows of an array that a phase reads or writes once, as its tally says."""
-        return substrate.times(phase, operation, **widths)
-
-    staged = (timing.row_writes - timing.table_adds) * rows("stage", "write")  # counted are weights
+    # Of a phase done once, by operation: how often, on rows of an array, and cycles.
+    tally = {phase: substrate.tally(phase, **widths) for phase in ("stage", *done)}
+    staged = (timing.row_writes - timing.table_adds) * tally["stage"]["write"][0]  # counted are weights
     if in_array:
         # Every cycle of the sums and look-ups is one operation on rows; a zero pattern touches none.
         for operation, event in COMPUTE.items():
-            worked = sum(
-                many * substrate.operation_cycles(phase, operation, **widths) for phase, many in done.items()
-            )
+            worked = sum(many * tally[phase][operation][1] for phase, many in done.items())
             events[event] = worked * each * used
         events["array_writes"] = staged * each * used
     else:
         reads, writes = (
-            sum(many * rows(phase, operation) for phase, many in done.items())
+            sum(many * tally[phase][operation][0] for phase, many in done.items())
             for operation in ("read", "write")
         )
         events["array_reads"] = reads * each * used
@@ -592,9 +588,9 @@ def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_b
     cycles: Counter[str] = Counter()
     for (operation, n), times in _core.int_to_fp32_tally(bits).items():
         cycles[operation] += blocks * times * substrate.cycles(operation, n)
-    for operation in OPERATIONS:
-        cycles[operation] += blocks * substrate.operation_cycles("scale_block", operation, **widths)
-        cycles[operation] += substrate.operation_cycles("scale_row", operation, **widths)
+    for phase, times in (("scale_block", blocks), ("scale_row", 1)):
+        for operation, (_, taken) in substrate.tally(phase, **widths).items():
+            cycles[operation] += times * taken
     whole = cycles.total()
     return {operation: cycles[operation] / whole for operation in OPERATIONS}
 

@@ -71,7 +71,7 @@ def test_units_that_the_machine_does_not_have(program, small_trace, cpu):
     run = program("lutmm_driver", "--trace", small_trace, "--units", 8, "--list", cpu=cpu)
     answers = [(line["status"], line["detail"]) for line in run.json_lines[:-1]]
     assert answers == [("OK", 0)] * 4 + [("ERR_UNIT", unit) for unit in range(4, 8)]
-    assert (run.unit_stat(0, "errors::unit"), run.unit_stat(0, "tiles")) == (4, 1)
+    assert (run.unit_stat(0, "errors::ERR_UNIT"), run.unit_stat(0, "tiles")) == (4, 1)
 
 
 @every_model

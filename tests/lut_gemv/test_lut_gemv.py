@@ -222,21 +222,12 @@ def test_the_core_counts_passes_and_chunks_alike(substrate, scaled):
         arrays=2, slices=3, prt_entries=5, prt_policy="fifo", t_zero=0, t_prt=0, substrate=substrate
     )
     prt = PrtConfig(entries=5, policy="fifo", enabled=config.substrate.prt_helps)
-    tile = {
-        "k": 30,
-        "n": 5000,
-        "batch": 70,
-        "wbits": 4,
-        "value_bits": 4,
-        "abits": 6,
-        "nbw": 3,
-        "group_size": 7,
-    }
-    plan = _core.plan_tile(config, **tile, scaled=scaled)
+    shape = (30, 5000, 70, 4, 4, 6, 3, 7)
+    plan = _core.plan_tile(config, shape, scaled=scaled)
     assert plan.passes > 1
     assert plan.batch_chunks > 1 or config.substrate.layout == "rows"
     profile = pattern_profile(x, abits=6, nbw=3, group_size=7, prt=prt)
-    timing = _core.time_tile(config, **tile, profile=profile, scaled=scaled)
+    timing = _core.time_tile(config, shape, profile, scaled=scaled)
     counts = tile_counts(
         profile,
         nbw=3,

@@ -65,8 +65,8 @@ def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
     )
     profile = random_profile(config, k, batch, nbw, group_size)
     shape = (k, n, batch, 4, 4, 8, nbw, group_size)
-    plan = _core.plan_tile(config, *shape, scaled)
-    timing = _core.time_tile(config, *shape, profile, scaled)
+    plan = _core.plan_tile(config, shape, scaled)
+    timing = _core.time_tile(config, shape, profile, scaled)
     merges = merged_rows(k, batch, nbw=nbw, group_size=group_size, dfms=dfms, scaled=scaled)
     counts = reference.tile_counts(
         profile, nbw=nbw, passes=plan.passes, chunks=plan.batch_chunks, merges_per_pass=merges
@@ -80,7 +80,10 @@ def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
     if plan.batch_chunks > 1:
         return
     widths = {"weight": 4, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
-    cycles = {phase: config.substrate.phase_cycles(phase, **widths) for phase in ("lookup", "hit", "merge")}
+    cycles = {
+        phase: sum(each for _, each in config.substrate.tally(phase, **widths).values())
+        for phase in ("lookup", "hit", "merge")
+    }
     hit = 3 + cycles["hit"] if config.substrate.prt_helps else cycles["lookup"]
     each = 2 * profile.zero.astype(int) + hit * profile.hits + cycles["lookup"] * profile.misses
     per_block = -(-min(group_size or k, k) // nbw)
@@ -102,7 +105,7 @@ def test_dfms_that_share_out_n_change_no_cycle_and_no_count(
     many = make_slice(substrate, rows=1024, arrays=8, dfms=dfms, dfm_split="n")
     profile = random_profile(one, k, batch, nbw, group_size)
     shape = (k, n, batch, 4, 4, 8, nbw, group_size)
-    alone, shared = (_core.time_tile(config, *shape, profile, scaled) for config in (one, many))
+    alone, shared = (_core.time_tile(config, shape, profile, scaled) for config in (one, many))
     assert shared.total == alone.total
     assert shared.counts == alone.counts
 

@@ -27,13 +27,13 @@ def profile() -> _core.PatternProfile:
 
 def supplied(rate: float = inf, latency: float = 0, lead: float = 0, ahead: float = inf) -> _core.TileTiming:
     return _core.time_tile(
-        config(), *SHAPE, profile(), scaled=False,
+        config(), SHAPE, profile(), scaled=False,
         bytes_per_cycle=rate, latency=latency, lead=lead, ahead=ahead,
     )  # fmt: skip
 
 
 def free() -> _core.TileTiming:
-    return _core.time_tile(config(), *SHAPE, profile(), False)
+    return _core.time_tile(config(), SHAPE, profile(), False)
 
 
 WORK = (free().total - free().load - free().write_back) // GROUPS
@@ -126,13 +126,13 @@ def test_tiles_take_what_the_sequencer_says_that_is_told_of_every_arrival(
     """To the cycle: the timeline of the same tile has every group of every pass."""
     shape = (k, n, batch, 4, 4, 8, 3, 16)
     unit = config(arrays=arrays, activation_buffer_bits=activations, accumulator_buffer_bits=sums)
-    kind = _core.TileTimer(unit, *shape, False, False)
+    kind = _core.TileTimer(unit, shape, False, False)
     drawn = np.random.default_rng(seed).multinomial(8 * batch, [0.3, 0.3, 0.4], (tiles, kind.plan.groups))
     profiles = [_core.PatternProfile(*map(np.ascontiguousarray, c.T)) for c in drawn.astype(np.int32)]
     timings = kind.time([_core.CountedProfile(profile) for profile in profiles], rate, latency, lead, ahead)
     for profile, timing in zip(profiles, timings, strict=True):
         groups = _core.tile_timeline(
-            unit, *shape, profile, False, bytes_per_cycle=rate, latency=latency, lead=lead, ahead=ahead
+            unit, shape, profile, False, bytes_per_cycle=rate, latency=latency, lead=lead, ahead=ahead
         )
         assert timing.total == groups[-1, 4:].sum()
         names = ("build", "lookup", "convert", "write_back")

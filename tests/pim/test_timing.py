@@ -20,7 +20,7 @@ def test_a_profile_of_ones_own(make_slice):
     assert len(profile) == 4
     assert profile.hits.tolist() == [2] * 4
     assert not profile.hits.flags.writeable
-    timing = _core.time_tile(make_slice(t_zero=0, t_prt=1), 16, 10, 1, 4, 4, 8, 4, 0, profile, False)
+    timing = _core.time_tile(make_slice(t_zero=0, t_prt=1), (16, 10, 1, 4, 4, 8, 4, 0), profile, False)
     assert timing.lookup == 4 * (2 + 5)
     with pytest.raises(TypeError, match="hits has the wrong dtype: allowed is int32"):
         _core.PatternProfile(counts(1), counts(2).astype(np.int64), counts(5))
@@ -53,9 +53,9 @@ def test_bad_configurations_name_the_field(make_slice):
     with pytest.raises(ValueError, match="prt_policy is 'mru'"):
         make_slice(prt_policy="mru")
     with pytest.raises(ValueError, match="rows is 10: the tile needs 23"):
-        _core.plan_tile(make_slice(rows=10), 64, 64, 1, 4, 4, 8, 4, 0, False)
+        _core.plan_tile(make_slice(rows=10), (64, 64, 1, 4, 4, 8, 4, 0), False)
     with pytest.raises(ValueError, match="value_bits is 17"):
-        _core.plan_tile(make_slice(), 64, 64, 1, 4, 17, 8, 4, 0, False)
+        _core.plan_tile(make_slice(), (64, 64, 1, 4, 17, 8, 4, 0), False)
 
 
 # --- The kernel and the pattern counts against NumPy: int64 products and the reference's simula ---
@@ -68,7 +68,7 @@ def test_other_memory_orders_are_copied():
     x = rng.integers(-8, 8, (6, 60)).astype(np.int16)[::2, ::2]
     packed = _core.PackedWeights(codes, 4, values)
     assert np.array_equal(
-        _core.lut_gemv(x, packed, 4, True, 4, 0), x.astype(np.int64) @ values[codes].astype(np.int64)
+        _core.lut_gemv(x, packed, 4, True, 4, 0)[0], x.astype(np.int64) @ values[codes].astype(np.int64)
     )
 
 
@@ -185,7 +185,7 @@ def test_a_narrower_code_is_never_slower(
     profile = profile_of(k, batch, nbw, group_size)
     wide, narrow = (
         _core.time_tile(
-            config, k, n, batch, bits, bits, 8, nbw, group_size, profile, scaled, minimum=scaled and minimum
+            config, (k, n, batch, bits, bits, 8, nbw, group_size), profile, scaled, minimum=scaled and minimum
         )
         for bits in (wbits, wbits - 1)
     )
@@ -194,14 +194,14 @@ def test_a_narrower_code_is_never_slower(
 
 def test_a_pass_takes_fewer_lanes_where_that_saves_rounds(make_slice):
     config = make_slice(arrays=4)  # 168 lanes of 6 bits, 32 of a conversion
-    plan = _core.plan_tile(config, 128, 330, 8, 4, 4, 8, 4, 128, True)
+    plan = _core.plan_tile(config, (128, 330, 8, 4, 4, 8, 4, 128), True)
     # 4 + 4 + 3 rounds, where 168 lanes would take 6 + 6; 5 + 5 + 1 as many, but with a longer first load.
     assert (plan.lanes, plan.passes, plan.convert_rounds) == (128, 3, 4)
     # A single row converts cheaply: another pass would cost more than it saves.
-    assert _core.plan_tile(config, 128, 330, 1, 4, 4, 8, 4, 128, True).lanes == 168
+    assert _core.plan_tile(config, (128, 330, 1, 4, 4, 8, 4, 128), True).lanes == 168
     # Without conversion in memory there are no rounds.
-    assert _core.plan_tile(config, 128, 330, 8, 4, 4, 8, 4, 128, False).lanes == 168
+    assert _core.plan_tile(config, (128, 330, 8, 4, 4, 8, 4, 128), False).lanes == 168
     assert (
-        _core.plan_tile(make_slice(arrays=4, convert="cores"), 128, 330, 8, 4, 4, 8, 4, 128, True).lanes
+        _core.plan_tile(make_slice(arrays=4, convert="cores"), (128, 330, 8, 4, 4, 8, 4, 128), True).lanes
         == 168
     )

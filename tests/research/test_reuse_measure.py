@@ -141,7 +141,9 @@ def test_first_batches_add_up_to_the_counts_of_a_simulated_step(shipped: Activat
         x = shipped.quantized(linear.role, linear.layer, model.n_layers, linear.k, batch)
         rows = of_quantizers.RoundedRows(x, 1, 1)
         counts = of_patterns.count(rows, "token", batch, nbw, of_patterns.UNIT).sum(axis=0)
-        plan = _core.plan_tile(config, linear.k, linear.n, batch, 4, 4, 8, nbw, of_settings.GROUP_SIZE, True)
+        plan = _core.plan_tile(
+            config, (linear.k, linear.n, batch, 4, 4, 8, nbw, of_settings.GROUP_SIZE), True
+        )
         total += plan.passes * counts
     assert total[:3].tolist() == [expected[key] for key in ("zero_patterns", "prt_hits", "prt_misses")]
 

@@ -21,8 +21,8 @@ def timed(substrate="row_dfm", n=100, k=64, batch=2, wbits=4, abits=8, nbw=4, sc
     shape = (k, n, batch, wbits, wbits, abits, nbw, 0)
     x = np.random.default_rng(n * k + batch).integers(-128, 128, (batch, k), dtype=np.int8)
     profile = _core.pattern_profile(x, abits, True, nbw, 0, slice_config.prt_entries, "lru")
-    plan = _core.plan_tile(slice_config, *shape, scaled)
-    timing = _core.time_tile(slice_config, *shape, profile, scaled)
+    plan = _core.plan_tile(slice_config, shape, scaled)
+    timing = _core.time_tile(slice_config, shape, profile, scaled)
     events = activity(slice_config, plan, timing, n=n, k=k, batch=batch, value_bits=wbits, abits=abits)
     return slice_config, plan, timing, events
 
@@ -109,6 +109,6 @@ def test_dfms_that_share_out_k_do_the_same_in_fewer_arrays_and_add_sums_up(subst
         assert four["accumulates"] - one["accumulates"] == pytest.approx(2 * 3 * 32 * 8)
     else:
         widths = {"weight": 4, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
-        merging = 2 * 3 * config.substrate.phase_cycles("merge", **widths)
+        merging = 2 * 3 * sum(cycles for _, cycles in config.substrate.tally("merge", **widths).values())
         more = sum(four[event] - one[event] for event in COMPUTE.values())
         assert more == pytest.approx(merging * 32)

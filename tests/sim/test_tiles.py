@@ -54,7 +54,7 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
         table[3]
     for at, profile in enumerate(profiles):
         alone = units.table(request, [profile])[0]
-        timing = _core.time_tile(units.config, *request.shape, profile.counts, True)
+        timing = _core.time_tile(units.config, request.shape, profile.counts, True)
         assert table.counts[at].tolist() == [getattr(timing, name) for name in COUNTS]
         assert table[at].phases == alone.phases
         assert sum(alone.phases) == pytest.approx(alone.seconds)

@@ -42,26 +42,24 @@ void check_product(const Case &c)
     const Grouping grouping(c.k, c.nbw, c.group_size);
     const Patterns patterns(Activations<std::int32_t>{x.data(), c.batch, c.k, c.abits, c.is_signed},
                             grouping);
-    const PackedWeights weights(codes.data(), c.k, c.n, c.wbits, values.data());
-    for (Sums sums : {Sums::total, Sums::per_block}) {
-        const std::int64_t blocks = sums == Sums::total ? 1 : grouping.blocks();
-        const std::int64_t length = sums == Sums::total ? c.k : grouping.block_size();
-        std::vector<std::int64_t> y(static_cast<std::size_t>(blocks * c.batch * c.n));
-        lut_gemv(patterns, grouping, weights, c.is_signed, sums, 2, [&](const TileSums &tile) {
-            for (std::int64_t b = 0; b < c.batch; ++b)
-                for (std::int64_t i = 0; i < tile.outputs; ++i)
-                    y[static_cast<std::size_t>((tile.block * c.batch + b) * c.n + tile.first_output + i)] =
-                        tile.sums[b * tile_outputs + i];
-        });
-        for (std::int64_t block = 0; block < blocks; ++block) {
-            for (std::int64_t b = 0; b < c.batch; ++b) {
-                for (std::int64_t n = 0; n < c.n; ++n) {
-                    std::int64_t expected = 0;
-                    for (std::int64_t k = block * length; k < std::min((block + 1) * length, c.k); ++k)
-                        expected += std::int64_t{x[static_cast<std::size_t>(b * c.k + k)]} *
-                                    values[codes[static_cast<std::size_t>(k * c.n + n)]];
-                    CHECK_EQ(y[static_cast<std::size_t>((block * c.batch + b) * c.n + n)], expected);
-                }
+    const PackedWeights weights({codes.data(), c.k, c.n, c.wbits, values.data()});
+    const std::int64_t blocks = grouping.blocks();
+    const std::int64_t length = grouping.block_size();
+    std::vector<std::int64_t> y(static_cast<std::size_t>(blocks * c.batch * c.n));
+    lut_gemv(patterns, grouping, weights, c.is_signed, 2, [&](const TileSums &tile) {
+        for (std::int64_t b = 0; b < c.batch; ++b)
+            for (std::int64_t i = 0; i < tile.outputs; ++i)
+                y[static_cast<std::size_t>((tile.block * c.batch + b) * c.n + tile.first_output + i)] =
+                    tile.sums[b * tile_outputs + i];
+    });
+    for (std::int64_t block = 0; block < blocks; ++block) {
+        for (std::int64_t b = 0; b < c.batch; ++b) {
+            for (std::int64_t n = 0; n < c.n; ++n) {
+                std::int64_t expected = 0;
+                for (std::int64_t k = block * length; k < std::min((block + 1) * length, c.k); ++k)
+                    expected += std::int64_t{x[static_cast<std::size_t>(b * c.k + k)]} *
+                                values[codes[static_cast<std::size_t>(k * c.n + n)]];
+                CHECK_EQ(y[static_cast<std::size_t>((block * c.batch + b) * c.n + n)], expected);
             }
         }
     }
@@ -101,7 +99,7 @@ TEST(gemv, storage)
     const std::vector<std::uint8_t> codes = {0, 1};
     const auto fit_bytes = [&](std::int16_t low, std::int16_t high) {
         const std::int16_t values[] = {low, high};
-        return PackedWeights(codes.data(), 1, 2, 1, values).fit_bytes();
+        return PackedWeights({codes.data(), 1, 2, 1, values}).fit_bytes();
     };
     CHECK(fit_bytes(-128, 127));
     CHECK(!fit_bytes(-128, 128));

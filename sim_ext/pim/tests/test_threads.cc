@@ -70,7 +70,7 @@ struct Product {
     std::vector<std::int64_t> sums(const Patterns &patterns, const PackedWeights &weights, int threads) const
     {
         std::vector<std::int64_t> y(static_cast<std::size_t>(grouping.blocks() * batch * n));
-        lut_gemv(patterns, grouping, weights, true, Sums::per_block, threads, [&](const TileSums &tile) {
+        lut_gemv(patterns, grouping, weights, true, threads, [&](const TileSums &tile) {
             for (std::int64_t b = 0; b < batch; ++b)
                 for (std::int64_t i = 0; i < tile.outputs; ++i)
                     y[static_cast<std::size_t>((tile.block * batch + b) * n + tile.first_output + i)] =
@@ -86,7 +86,7 @@ TEST(threads, a_product_and_its_profile_are_those_of_one_thread)
 {
     const Product product;
     const Patterns patterns(product.activations(), product.grouping);
-    const PackedWeights weights(product.codes.data(), Product::k, Product::n, 4, product.values.data());
+    const PackedWeights weights({product.codes.data(), Product::k, Product::n, 4, product.values.data()});
     const std::vector<std::int64_t> sums = product.sums(patterns, weights, 1);
     for (const int threads : {2, 3, 8, 64})
         CHECK(product.sums(patterns, weights, threads) == sums);
@@ -111,7 +111,7 @@ TEST(threads, callers_share_weights_and_patterns)
 {
     const Product product;
     const Patterns patterns(product.activations(), product.grouping);
-    const PackedWeights weights(product.codes.data(), Product::k, Product::n, 4, product.values.data());
+    const PackedWeights weights({product.codes.data(), Product::k, Product::n, 4, product.values.data()});
     const std::vector<std::int64_t> one = product.sums(patterns, weights, 1);
     CHECK(all_say([&] { return product.sums(patterns, weights, 2) == one; }));
     const PatternProfile expected = profile(patterns, 4, PrtPolicy::fifo, 1);
@@ -139,7 +139,7 @@ TEST(threads, callers_share_slices_and_profiles)
 
 TEST(threads, callers_convert_and_schedule_at_the_same_time)
 {
-    const std::int64_t tally = int_to_fp32_tally(32).cycles(plain_slice().substrate);
+    const std::int64_t tally = cycles(int_to_fp32_tally(32), plain_slice().substrate);
     ScheduleMachine machine;
     machine.peak = machine.stream_limit = 1e9;
     machine.read_share = machine.write_share = 1;
@@ -156,7 +156,7 @@ TEST(threads, callers_convert_and_schedule_at_the_same_time)
     const double end = run_schedule(machine, {segment}, {0, 0, 0}, throttled).end;
     CHECK(end > 0);
     CHECK(all_say([&] {
-        return int_to_fp32_tally(32).cycles(plain_slice().substrate) == tally &&
+        return cycles(int_to_fp32_tally(32), plain_slice().substrate) == tally &&
                run_schedule(machine, {segment}, {0, 0, 0}, throttled).end == end;
     }));
 }

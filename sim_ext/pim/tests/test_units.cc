@@ -77,9 +77,6 @@ TEST(units, every_key_sets_its_field)
     const Widths widths{4, 10, 32};
     CHECK_EQ(unit.substrate.cycles(Phase::stage, widths), 0);
     CHECK_EQ(unit.substrate.cycles(Phase::lookup, widths), 4 * 1 + 2 * (1 + 20 + 300) + 1);
-    CHECK_EQ(unit.substrate.times(Phase::lookup, Op::write, widths), 4);
-    CHECK_EQ(unit.substrate.times(Phase::lookup, Op::read, widths), 2);
-    CHECK_EQ(unit.substrate.times(Phase::lookup, Op::logic, widths), 0);
 }
 
 TEST(units, the_order_of_the_keys_does_not_matter)

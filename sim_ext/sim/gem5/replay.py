@@ -177,7 +177,7 @@ def core_timeline(
     try:
         groups = _core.tile_timeline(
             units.config,
-            *tile.shape,
+            tile.shape,
             PROFILES.scanned(tile.x, scan).counts,
             tile.scales is not None,
             minimum=tile.has_minimum,

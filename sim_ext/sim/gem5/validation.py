@@ -319,7 +319,7 @@ def traced_groups(system: System, units: int, trace: Trace) -> tuple[list[list[T
 def _fits(system: System, tile: Tile) -> bool:
     """Whether table and staging rows fit the arrays; the unit refuses the others."""
     try:
-        _core.plan_tile(system.slice_config(slices=1), *tile.shape, tile.scales is not None)
+        _core.plan_tile(system.slice_config(slices=1), tile.shape, tile.scales is not None)
     except ValueError:
         return False
     return True
