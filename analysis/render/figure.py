@@ -515,7 +515,7 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look], layout:
 
 
 INKS = {"#000000": "ink", "#ffffff": "paper", "#444444": "quiet", "#888888": "quiet", "#dddddd": "rule"}
-"""Colours of a drawing that follow the page's, light or dark (`page/base.css`)."""
+"""Colours of a drawing that follow the page's, light or dark (`page/report.css`)."""
 SVG = "{http://www.w3.org/2000/svg}"
 
 
