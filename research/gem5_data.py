@@ -33,8 +33,7 @@ from sailsim.base.quantity import Quantity
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5, require_program
-from sailsim.sim.gem5.decode import COMMAND as DECODE
-from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.records import DECODE, run_or_load
 from sailsim.sim.gem5.validation import (
     Shape,
     Times,

@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -303,10 +302,9 @@ def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
         pairs = list(zip(axes.flat, figure.panels, strict=False))
         for place, panel in pairs:
             _MARKS[panel.kind](place, panel, looks, partial(_tell, panel, words))
-        tops = [_top(panel) for panel in figure.panels]
         for i, (place, panel) in enumerate(pairs):  # scales that are equal are so once all is drawn
             letters = int(12.5 * inches * shares[i % columns] / sum(shares))
-            _furnish(place, panel, layout, letters, max(tops) if figure.equal else tops[i])
+            _furnish(place, panel, layout, letters)
             if i + columns < count and figure.panels[i + columns].x == panel.x:
                 place.set_xlabel("")
             if i % columns and figure.panels[i - 1].y.label == panel.y.label:
@@ -326,22 +324,13 @@ def captioned(drawn: Drawn, figure: Figure) -> Drawing:
     """The drawing of a figure with its title and caption, as a file needs it."""
     drawing = drawn.drawing
     width, height = drawing.get_size_inches()
+    letters = int(width * 15.2)
+    lines = [line for text in figure.caption if text for line in textwrap.wrap(text, letters)]
     with style():
-        letters = int(width * 15.2)
-        lines = [line for text in figure.caption if text for line in textwrap.wrap(text, letters)]
-        below = 0.155 * len(lines) + 0.12
-        whole = height + 0.35 + below
-        for axes in drawing.axes:
-            box = axes.get_position()
-            axes.set_position(
-                (box.x0, (box.y0 * height + below) / whole, box.width, box.height * height / whole)
-            )
-        drawing.set_size_inches(width, whole)
-        small: dict[str, Any] = {"fontsize": 7.6, "color": GREY, "va": "bottom", "linespacing": 1.35}
-        drawing.text(0.01, 0.06 / whole, "\n".join(lines), **small)
-        drawing.suptitle(
-            figure.title, x=0.01, y=1 - 0.08 / whole, ha="left", va="top", fontweight="bold", fontsize=12
-        )
+        drawing.set_size_inches(width, height + 0.35 + 0.155 * len(lines) + 0.12)
+        drawing.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.6, color=GREY, linespacing=1.35)
+        drawing.suptitle(figure.title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+        drawing.set_layout_engine("constrained")
     return drawing
 
 
@@ -442,18 +431,15 @@ def _by_look(panel: Panel, looks: Mapping[str, Look]) -> list[tuple[str, pd.Data
     return [(name, own) for name in looks if len(own := rows[rows["line"] == name])]
 
 
-def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int, top: float) -> None:
-    """Title and labels of so many letters a line, scales, ticks; values that begin at an end without another
-    reach up to ``top``."""
+def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int) -> None:
+    """Rules, title and labels of so many letters a line, scales, ticks."""
+    _rules(axes, panel)
     for axis, scale, ends, own in (
         (axes.xaxis, axes.set_xscale, axes.set_xlim, panel.x),
         (axes.yaxis, axes.set_yscale, axes.set_ylim, panel.y),
     ):
-        low, high = own.limits
-        if own is panel.value and (low is not None or panel.kind == "bars") and high is None:
-            low, high = low or 0.0, 1.08 * top
-        if (low, high) != (None, None):
-            ends(low, high)
+        if own.limits != (None, None):
+            ends(*own.limits)
         if own.log:
             scale("log")
             first, last = axis.get_view_interval()
@@ -477,7 +463,6 @@ def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int, top: float)
             axis.set_tick_params(which="minor", length=0, pad=18)
     if panel.x.ticks and any(len(words) > 5 for words in panel.x.ticks.values()):
         axes.tick_params(axis="x", rotation=30)
-    _rules(axes, panel)
     axes.set_title(textwrap.fill(panel.title, letters), loc="left")
     axes.set_xlabel(textwrap.fill(panel.x.label, letters) or panel.x.label)
     axes.set_ylabel(panel.y.label)
@@ -487,24 +472,16 @@ def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int, top: float)
 
 def _rules(axes: Axes, panel: Panel) -> None:
     """The lines across at values."""
+    upright = panel.value is panel.x
+    line = axes.axvline if upright else axes.axhline
     for value, words, dotted in panel.rules:
-        dash: Any = (0, (2, 2)) if dotted else "-"
-        if panel.value is panel.y:
-            axes.axhline(value, color=GREY, lw=1, ls=dash)
-            where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": "right"}
-            axes.annotate(words, (0.99, value), fontsize=8.5, **where)
+        line(value, color=GREY, lw=1, ls=(0, (2, 2)) if dotted else "-")
+        if upright:
+            axes.annotate(words, (value, 1), (3, 2), ("data", "axes fraction"), "offset points", fontsize=8.5)
         else:
-            axes.axvline(value, color=GREY, lw=1, ls=dash)
-            where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-            axes.annotate(words, (value, 1), (3, 2), fontsize=8.5, **where)
-
-
-def _top(panel: Panel) -> float:
-    """The highest value of a panel, of a stack its whole, ranges and rules included."""
-    rows = panel.named()
-    whole = rows.groupby("place")["value"].sum() if panel.kind == "bars" else rows["value"]
-    ends = [rows["high"].max()] if panel.high else []
-    return float(np.nanmax([whole.max(), *ends, *(rule.value for rule in panel.rules)]))
+            axes.annotate(
+                words, (0.99, value), xycoords=("axes fraction", "data"), va="bottom", ha="right", size=8.5
+            )
 
 
 def _short(value: float) -> str:
@@ -538,7 +515,7 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look], layout:
 
 
 INKS = {"#000000": "ink", "#ffffff": "paper", "#444444": "quiet", "#888888": "quiet", "#dddddd": "rule"}
-"""Colours of a drawing that follow the page's, light or dark (`page/base.css`)."""
+"""Colours of a drawing that follow the page's, light or dark (`page/report.css`)."""
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -613,15 +613,9 @@ def gem5_tokens(study: Study) -> Figure:
     return gem5.decode_figure(gem5.tokens(study.gem5)[0], study.paper == SHIPPED)
 
 
-def stored_study() -> Mapping[str, Any]:
-    """The study of the claims that ships."""
-    study: Mapping[str, Any] = read_records(data_file(STORED))
-    return study
-
-
 def reproduction(study: Study) -> Figure:
     """What machines within the stated ranges give, over the paper's values."""
-    stored = stored_study()
+    stored: Mapping[str, Any] = read_records(data_file(STORED))
     need(
         stored["paper"] == study.paper,
         "What all machines give",

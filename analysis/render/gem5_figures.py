@@ -30,7 +30,7 @@ from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.decode import COMMAND as DECODE
+from sailsim.sim.gem5.records import DECODE
 from sailsim.sim.gem5.replay import TIMELINE, TileTimeline, timelines_of
 from sailsim.sim.gem5.validation import COMMAND as VALIDATE
 from sailsim.sim.gem5.validation import Load, rows_of
@@ -123,12 +123,7 @@ SHOWN_GROUPS = (34, 6)
 def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
     """Load, build, look-up, conversion and write-back of a tile's first and last groups against cycles.
 
-    Args:
-        timelines: of one tile; a line of panels for each source.
-        shown: how many groups, at the beginning and at the end; all where the tile has fewer.
-
-    Raises:
-        SailsimError: no group is to be shown.
+    ``timelines`` are of one tile; each has a line of panels.
     """
     count = min(len(timeline.groups) for timeline in timelines)
     ranges = [(0, min(SHOWN_GROUPS[0], count))]

@@ -27,22 +27,20 @@ from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import table
 from sailsim.analysis.render.answer import COLUMNS, ORDINARY, sentence, table_rows
-from sailsim.analysis.render.claims_words import claims_of, number, primary, share, verdict
+from sailsim.analysis.render.claims_words import number
 from sailsim.analysis.render.figure import captioned, draw, inline_svg, save, values
-from sailsim.analysis.render.figures import FIGURES, WORDS, Study, stored_study
+from sailsim.analysis.render.figures import FIGURES, WORDS, Study
 from sailsim.analysis.render.gem5_figures import FOLDER, tiles, tokens
 from sailsim.analysis.results.compare import entries, said_of
-from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality, choice_in_words
+from sailsim.analysis.results.equal_quality import at_equal_quality
 from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import (
     MissingPointsError,
     Runs,
-    numbers,
     short_name,
     stored_runs,
     substrate_in_words,
 )
-from sailsim.analysis.results.runs import SAIL
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
@@ -386,8 +384,8 @@ def _sorted_by(value: object, unit: str) -> Cell | str:
 class Part:
     """A piece of a section, in this order: heading, paragraphs, a list of sentences, a table.
 
-    With ``folded`` the table stands behind these words, and ``printed`` opens it on paper; ``text`` is
-    something to read letter by letter, always behind them.
+    With ``folded`` the table stands behind these words; ``text`` is something to read letter by letter,
+    always behind them.
     """
 
     heading: str = ""
@@ -395,7 +393,6 @@ class Part:
     points: Sequence[str] = ()
     table: Table | None = None
     folded: str = ""
-    printed: bool = False
     text: str = ""
 
 
@@ -425,11 +422,11 @@ def sections(study: Study, manifest: Mapping[str, Any]) -> list[Section]:
             words=f"{NOT_MODELLED[0].upper()}{NOT_MODELLED[1:]}.",
         ),
         Section("area", "Area", "What it takes in silicon"),
-        Section("quality", "Quality", "What narrow weights lose", [_equal_quality(results)], words=QUALITY),
-        Section("time", "Where time goes", "Where the time of a token goes", _time(results)),
+        Section("quality", "Quality", "What narrow weights lose", words=QUALITY),
+        Section("time", "Where time goes", "Where the time of a token goes"),
         Section("reuse", "Reuse", "What pattern reuse and conversion in memory give"),
         Section("gem5", "gem5", "Against gem5", words=_gem5(study)),
-        *([] if study.paper is None else [_reproduction(study.paper)]),
+        *([] if study.paper is None else [_reproduction()]),
         Section("runs", "Every run", "Every run of the sweep", [Part()]),
         Section(
             "rests",
@@ -449,69 +446,13 @@ def sections(study: Study, manifest: Mapping[str, Any]) -> list[Section]:
 
 QUALITY = (
     "Measured once for the project (docs/quality.md), on SmolLM2-135M-Instruct; what a width loses depends "
-    "on the model."
+    "on the model. Every run has its speedup at equal quality below: there the others have whichever of this "
+    "sweep's widths is fastest and loses at most as much as SAIL's, by rounding to nearest."
 )
 RESTS = (
     "What SAIL leaves to the cores runs at the rates of the system file's [host]; compare those with the "
     "baselines'. The results carry these sentences:"
 )
-
-
-def _by_width(results: Runs) -> pd.DataFrame:
-    """Every runner's rows at each width of the sweep, else at the reference, with what equal quality adds."""
-    rows = pd.concat([results.at(WEIGHTS, name) for name in results.runners["runner"]])
-    return pd.concat([rows, at_equal_quality(rows)], axis=1)
-
-
-def _equal_quality(results: Runs) -> Part:
-    """SAIL at each width beside others at the same one, and at the fastest that loses no more."""
-    heading = "Speedups at equal quality"
-    rows = _by_width(results)
-    rows = rows[rows["loss"].notna() & (rows["runner"] != SAIL)].sort_values("loss", kind="stable")
-    if rows.empty:
-        return Part(heading=heading, paragraphs=["This sweep holds no width whose loss was measured."])
-    lines = [
-        [
-            choice_in_words(row["choice"]),
-            Cell(f"{row['loss']:+.4f}", row["loss"]),
-            row["title"],
-            float(row["speedup"]),
-            float(row["speedup_equal_quality"]),
-            choice_in_words(row["equal_choice"]),
-            Cell(f"{row['equal_loss']:+.4f}", row["equal_loss"]),
-        ]
-        for row in rows[rows["equal_choice"].notna()].to_dict("records")
-    ]
-    header = (
-        *("SAIL's weights", "their loss, nats a token", "SAIL over", "at equal bits", "at equal quality"),
-        *("whose weights are then", "and lose"),
-    )
-    text = (
-        "At equal quality the others have whichever of this sweep's widths is fastest and loses at most as "
-        "much as SAIL's. Losses are those of docs/quality.md, by rounding to nearest with activations of 8 "
-        "bits, on that model; another one loses other amounts, and with them this may change."
-    )
-    where = results.setting(WEIGHTS, results.at(WEIGHTS))
-    return Part(
-        heading=heading,
-        paragraphs=[text, where],
-        table=Table(header, lines, wide=(5, 6)),
-        folded=f"All of them ({len(lines)})",
-        printed=True,
-    )
-
-
-def _time(results: Runs) -> list[Part]:
-    """The phases, and how much of a step stays on the cores."""
-    rows = results.at(("batch",)).sort_values("batch")
-    kept = numbers(rows, "phases", "cores") / rows["step_s"]
-    shares = [
-        f"{part:.0%} at batch {batch}"
-        for part, batch in zip(kept, rows["batch"], strict=True)
-        if part == part
-    ]
-    text = f"Of a step, the cores work alone, on attention and the rest, for {', '.join(shares)}."
-    return [Part(paragraphs=[text])] if shares else []
 
 
 def _gem5(study: Study) -> str:
@@ -534,39 +475,14 @@ def _gem5(study: Study) -> str:
     )
 
 
-def _reproduction(paper: str) -> Section:
-    """What all machines within the ranges give, of the paper that the stored study asked about."""
-    section = Section("reproduction", "Reproduction", "The paper's claims, over all that is not published")
-    study = stored_study()
-    if study["paper"] != paper:
-        text = (
-            "The study that ships (docs/reproduction.md) draws machines from the ranges of all that is not "
-            "published, and asks them about another paper's claims than those of this report. sailsim "
-            "claims reproduce --paper asks about these."
-        )
-        section.parts.append(Part(paragraphs=[text]))
-        return section
-    lines = []
-    for claim, results in claims_of(study):
-        main = primary(results)
-        spread = main["quantiles"]
-        lines.append(
-            [
-                claim.title,
-                number(claim.value, claim.unit),
-                number(main["nominal"], claim.unit),
-                "-" if spread is None else " .. ".join(number(end) for end in (spread[0], spread[2])),
-                share(main["reach"], main["machines"]),
-                verdict(claim, results),
-            ]
-        )
-    header = ("claim", "paper", "nominal machine", "5 .. 95 % of machines", "reach the paper's", "verdict")
+def _reproduction() -> Section:
+    """What machines within the ranges give, in a figure."""
     text = (
-        f"What is not published has a range, and {study['machines']} machines were drawn from all ranges at "
-        "once (docs/reproduction.md, made by make reproduce): this does not depend on the sweep."
+        "What is not published has a range, and machines were drawn from all ranges at once "
+        "(docs/reproduction.md): this does not depend on the sweep."
     )
-    section.parts.append(Part(paragraphs=[text], table=Table(header, lines, sortable=False, wide=(3, 4))))
-    return section
+    title = "The paper's claims, over all that is not published"
+    return Section("reproduction", "Reproduction", title, [Part(paragraphs=[text])])
 
 
 def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Part]:

@@ -16,9 +16,8 @@ import pandas as pd
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.results.joins import POINT
-from sailsim.analysis.results.quality import IN_FLOATS
 from sailsim.analysis.results.runs import SAIL
-from sailsim.workloads.load import FILE, GROUP_SIZE, uniform_choice
+from sailsim.workloads.load import FILE, uniform_choice
 
 ABITS, KV_BITS, METHOD = 8, 16, "nearest"
 """Of the points that are compared: they differ in their weights alone."""
@@ -99,25 +98,3 @@ def _choices(rows: pd.DataFrame) -> list[str]:
     """The choices of records by their points."""
     cells = zip(rows["weights"], rows["wbits"], rows["group_size"], strict=True)
     return [choice_key(str(weights), int(wbits), int(group)) for weights, wbits, group in cells]
-
-
-def weights_in_words(row: Mapping[Any, Any]) -> str:
-    """A choice of weights as people say it."""
-    weights, how = str(row["weights"]), ", compensated" * (row["method"] == "compensated")
-    if weights == IN_FLOATS:
-        return "the file's values"
-    if weights == "file":
-        return "as stored (Q4_1, table Q8_0)"
-    if weights.endswith(".toml"):
-        return f"{weights[1]} bits in the blocks, table Q8_0{how}"
-    return f"{weights} bits everywhere{how}"
-
-
-def choice_in_words(choice: str) -> str:
-    """A choice of `at_equal_quality` in few words."""
-    uniform = uniform_choice(choice)
-    if uniform:
-        return f"{uniform[0]} bits" + (f", {uniform[1]} a scale" if uniform[1] != GROUP_SIZE else "")
-    if choice.endswith(".toml"):
-        return f"{choice[1]} bits in the blocks"
-    return choice.upper()

@@ -1,7 +1,6 @@
-// The page's one script: the menu, tables that sort and filter, words at the pointer, files to save, every run.
+// The page's one script: tables that sort and filter, every run, and its file to save.
 
 const about = JSON.parse(document.getElementById("page").textContent);
-document.documentElement.classList.add("scripted");
 
 /** An element with attributes and children; text is never read as HTML. */
 function make(tag, attributes = {}, ...children) {
@@ -14,9 +13,9 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Gives the reader a text as a file. */
-function download(name, text, type) {
-  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+/** Gives the reader a text as a file of comma-separated values. */
+function download(name, text) {
+  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
@@ -95,42 +94,6 @@ document.querySelectorAll("table.sortable").forEach((table) => {
   filtered(table);
 });
 
-// Figures
-
-const tip = document.body.appendChild(make("div", { class: "tip", role: "status", hidden: true }));
-document.querySelectorAll("figure.chart svg").forEach((drawing) => {
-  for (const title of drawing.querySelectorAll(".mark title")) {
-    title.parentElement.dataset.words = title.textContent;
-    title.remove(); // else shown twice
-  }
-  drawing.addEventListener("pointermove", (event) => {
-    const mark = event.target.closest(".mark");
-    tip.hidden = mark === null;
-    if (tip.hidden) return;
-    tip.textContent = mark.dataset.words;
-    tip.style.left = `${Math.min(event.clientX + 14, window.innerWidth - tip.offsetWidth - 8)}px`;
-    tip.style.top = `${Math.min(event.clientY + 14, window.innerHeight - tip.offsetHeight - 8)}px`;
-  });
-  drawing.addEventListener("pointerleave", () => (tip.hidden = true));
-});
-
-document.querySelectorAll("figure.chart").forEach((figure) => {
-  const name = figure.id.replace("figure-", "");
-  const saveSvg = () => {
-    const text = new XMLSerializer().serializeToString(figure.querySelector(".wide-drawing svg"));
-    download(`${name}.svg`, text.replace(/var\(--\w+, (#\w+)\)/g, "$1"), "image/svg+xml");
-  };
-  const saveCsv = () => {
-    const rows = [...figure.querySelector("table").rows].map((row) => [...row.cells]);
-    download(`${name}.csv`, asCsv(rows.map((cells) => cells.map((cell) => cell.dataset.number ?? cell.textContent))), "text/csv");
-  };
-  figure.querySelector("details").append(
-    make("div", { class: "tools" },
-      make("button", { type: "button", "data-save": "svg", onclick: saveSvg }, "Save SVG"),
-      make("button", { type: "button", "data-save": "csv", onclick: saveCsv }, "Save CSV")),
-  );
-});
-
 // Every run: a table of those at a chosen point
 
 const MOST_ROWS = 300;
@@ -178,52 +141,11 @@ function startRuns() {
     });
     return make("label", {}, about.words[name] ?? name, field);
   });
-  const save = () => download("records.csv", asCsv([Object.keys(records), ...every.map((row) => Object.keys(records).map((name) => records[name][row]))]), "text/csv");
+  const save = () => download("records.csv", asCsv([Object.keys(records), ...every.map((row) => Object.keys(records).map((name) => records[name][row]))]));
   const button = make("button", { type: "button", id: "all-records", onclick: save }, "Save every record as CSV");
   place.append(make("div", { class: "controls" }, ...selects), told, shown, make("p", { class: "tools" }, button));
   draw();
 }
 startRuns();
 
-// The menu: a button on narrow windows, and a mark at the section that is read
-
-function startMenu() {
-  const menu = document.querySelector(".menu");
-  const button = menu.querySelector("button");
-  const toggle = (open) => {
-    menu.classList.toggle("open", open);
-    button.setAttribute("aria-expanded", String(open));
-  };
-  button.addEventListener("click", () => toggle(!menu.classList.contains("open")));
-  menu.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    toggle(false);
-    button.focus();
-  });
-  const links = [...menu.querySelectorAll("a")];
-  links.forEach((link) => link.addEventListener("click", () => toggle(false)));
-  const parts = links.map((link) => document.querySelector(link.getAttribute("href")));
-  const mark = () => {
-    const read = parts.findLastIndex((part) => part.getBoundingClientRect().top < window.innerHeight / 3);
-    const ended = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2;
-    links.forEach((link, i) => {
-      if (i === (ended ? links.length - 1 : Math.max(read, 0))) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    });
-  };
-  window.addEventListener("scroll", mark, { passive: true });
-  mark();
-}
-startMenu();
-
-// On paper what is folded away and short is open.
-const folded = [...document.querySelectorAll("details.printed")];
-window.addEventListener("beforeprint", () => folded.filter((each) => !each.open).forEach((each) => {
-  each.open = true;
-  each.dataset.opened = "";
-}));
-window.addEventListener("afterprint", () => document.querySelectorAll("details[data-opened]").forEach((each) => {
-  each.open = false;
-  delete each.dataset.opened;
-}));
 document.documentElement.dataset.ready = "";

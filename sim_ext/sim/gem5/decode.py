@@ -22,7 +22,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.sim.gem5.binary import Gem5, Gem5Run, Gem5TimeoutError, machine_json, require_program
-from sailsim.sim.gem5.records import keys_of, run_or_load
+from sailsim.sim.gem5.records import DECODE, keys_of, run_or_load
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
@@ -32,8 +32,6 @@ from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.load import load_model
 from sailsim.workloads.tokenizer import Tokenizer
 
-COMMAND = "decode"
-"""What the column `command` of these records says."""
 LINEARS = ("neon", "lut", "lutmm")
 REGIONS = (
     "embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample",
@@ -237,7 +235,7 @@ def run_decodes(
     for at, point in enumerate(points):
         tell(f"{at + 1} of {len(points)}: {point.words}")
         question = {
-            "command": COMMAND,
+            "command": DECODE,
             "system": machine,
             **asdict(point),
             "pim": point.pim,
@@ -283,7 +281,7 @@ def _simulated(
 ) -> dict[str, Any]:
     """The columns of a point's run."""
     image = image_for(point, system, out)
-    folder = (out / f"{COMMAND}-{Path(point.model).stem}-{name}").resolve()
+    folder = (out / f"{DECODE}-{Path(point.model).stem}-{name}").resolve()
     logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to
     logits.unlink(missing_ok=True)
     done = gem5.run(
