@@ -173,27 +173,20 @@ class Matrices:
     """The layers of a model under llama.cpp's names.
 
     ``shapes`` of all tensors with their suffix, K first; ``formats`` of matrices, without it; ``called``:
-    the folder's own names; ``elements`` of all, as numbers of the model.
+    the folder's own names.
     """
 
     shapes: dict[str, Shape] = field(default_factory=dict)
     formats: dict[str, TensorFormat] = field(default_factory=dict)
     called: dict[str, str] = field(default_factory=dict)
-    elements: int = 0
 
     def add(self, layer: str, read: _Layer) -> None:
         """Take a layer's tensor."""
         name = f"{layer}.weight"
         self.shapes[name] = read.shape
         self.called[name] = read.called
-        self.elements += prod(read.shape)
         if read.format is not None:
             self.formats[layer] = read.format
-
-    def drop(self, layer: str) -> None:
-        """Leave out a layer's matrix."""
-        self.elements -= prod(self.shapes.pop(f"{layer}.weight"))
-        del self.formats[layer]
 
 
 @dataclass(frozen=True)
@@ -225,7 +218,6 @@ def matrices(where: str, tensors: Sequence[Named], grouped: Grouped | None) -> M
         if bias is not None:
             name = f"{layer}.bias" if expert is None else f"{layer}.{expert}.bias"
             model.shapes[name] = (prod(bias.shape),)
-            model.elements += prod(bias.shape)
         if not own:
             continue
         read = _Reader(where, layer, width, grouped).layer(own)
@@ -556,7 +548,7 @@ def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderMode
     own = named(stored)
     layers = matrices(where, own, grouped)
     if config.truth("tie_word_embeddings", False) and "output" in layers.formats:
-        layers.drop("output")
+        del layers.shapes["output.weight"], layers.formats["output"]
     notes = []
     if len(own) < len(stored):
         ends = ", ".join(
@@ -576,7 +568,6 @@ def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderMode
             title=name,
             source=f"model folder {name}, {CONFIG} and headers of safetensors",
             tensors=layers.shapes,
-            elements=layers.elements,
             facts=config.facts(tuple(notes)),
             called=layers.called,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from math import prod
@@ -26,6 +26,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, sha256_of, unreadable
 from sailsim.workloads.formats import BLOCKS, GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
 from sailsim.workloads.model import ModelSpec, has_own_formats, model_names
+from sailsim.workloads.safetensors_file import shown
 from sailsim.workloads.shapes import PERIODS, Facts, Header, decoder
 
 _IQ1_M_SCALES = 48
@@ -124,8 +125,9 @@ class _Cursor:
 
     def fail(self, field: str, value: object, allowed: str) -> SailsimError:
         # Names come from the file: they may be long or hold line breaks.
-        field = "".join(c if c.isprintable() else "?" for c in field[:80])
-        return SailsimError(f"GGUF file {self.path}: {field} is {repr(value)[:80]}; allowed is {allowed}.")
+        return SailsimError(
+            f"{_KIND} {self.path}: {shown(field)} is {repr(value)[:80]}; allowed is {allowed}."
+        )
 
     @property
     def left(self) -> int:
@@ -245,10 +247,22 @@ class GgufFile:
         alignment = self._values.get("general.alignment", DEFAULT_ALIGNMENT)
         if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
             raise cursor.fail("general.alignment", alignment, "a power of two up to 2**20")
-        entries = [self._tensor_entry(cursor, index) for index in range(n_tensors)]
+        for index in range(n_tensors):
+            self._parse_tensor(cursor, index)
+        self._place_tensors(cursor, alignment)
+
+    def _place_tensors(self, cursor: _Cursor, alignment: int) -> None:
+        """Count the tensors' offsets from the file's begin; they must lie in it and not in each other."""
         start = -(-cursor.at // alignment) * alignment
-        for name, shape, kind, offset in entries:
-            self._add_tensor(cursor, name, shape, kind, start, offset, alignment)
+        for info in self.tensors.values():
+            offset = info.offset
+            if offset % alignment or start + offset + info.n_bytes > len(cursor.data):
+                raise cursor.fail(
+                    f"the data of {info.name}",
+                    f"{info.n_bytes} bytes at offset {offset}",
+                    f"a multiple of {alignment} and inside the file's {len(cursor.data)} bytes",
+                )
+            self.tensors[info.name] = replace(info, offset=start + offset)
         placed = sorted(self.tensors.values(), key=lambda tensor: tensor.offset)
         for tensor, following in pairwise(placed):
             if tensor.offset + tensor.n_bytes > following.offset:
@@ -258,8 +272,8 @@ class GgufFile:
                     f"bytes of its own, not those of {tensor.name}",
                 )
 
-    @staticmethod
-    def _tensor_entry(cursor: _Cursor, index: int) -> tuple[str, tuple[int, ...], int, int]:
+    def _parse_tensor(self, cursor: _Cursor, index: int) -> None:
+        """Take a tensor's entry, whose offset counts from where the data begin."""
         name = cursor.text(f"the name of tensor {index}")
         n_dims = cursor.scalar("I", f"the dimension count of {name}")
         if not 1 <= n_dims <= MAX_DIMS:
@@ -267,19 +281,6 @@ class GgufFile:
         shape = tuple(cursor.scalar("Q", f"a dimension of {name}") for _ in range(n_dims))
         kind = cursor.scalar("I", f"the type of {name}")
         offset = cursor.scalar("Q", f"the offset of {name}")
-        return name, shape, kind, offset
-
-    def _add_tensor(
-        self,
-        cursor: _Cursor,
-        name: str,
-        shape: tuple[int, ...],
-        kind: int,
-        start: int,
-        offset: int,
-        alignment: int,
-    ) -> None:
-        size = len(cursor.data)
         if name in self.tensors:
             raise cursor.fail("a tensor name", name, "each name once")
         try:
@@ -292,13 +293,7 @@ class GgufFile:
                 f"the shape of {name}", shape, f"positive sizes, the first a multiple of {block}"
             )
         n_bytes = prod(shape) // block * block_bytes
-        if offset % alignment or start + offset + n_bytes > size:
-            raise cursor.fail(
-                f"the data of {name}",
-                f"{n_bytes} bytes at offset {offset}",
-                f"a multiple of {alignment} and inside the file's {size} bytes",
-            )
-        self.tensors[name] = TensorInfo(name, shape, ggml_type.name.lower(), start + offset, n_bytes)
+        self.tensors[name] = TensorInfo(name, shape, ggml_type.name.lower(), offset, n_bytes)
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -320,27 +315,21 @@ class GgufFile:
         """A whole number of the header. Raises SailsimError if it is absent or of another type."""
         value = self._values.get(key, default)
         if type(value) is not int:
-            shown = (
-                "an array" if isinstance(value, _LazyArray) else "absent" if value is None else repr(value)
-            )
-            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}; allowed is a whole number.")
+            raise self.refusal(key, value, "a whole number")
         return value
 
     def number(self, key: str, default: float) -> float:
         """A floating-point number of the header. Raises SailsimError if it is of another type."""
         value = self._values.get(key, default)
         if type(value) is not float:
-            raise SailsimError(
-                f"GGUF file {self.path}: {key} is {value!r}; allowed is a floating-point number."
-            )
+            raise self.refusal(key, value, "a floating-point number")
         return value
 
     def strings(self, key: str) -> list[str]:
         """An array of texts of the header. Raises SailsimError if it is absent or of another type."""
         value = self._values.get(key)
         if not isinstance(value, _LazyArray) or value.item_type != _STRING:
-            shown = "absent" if value is None else "no array of texts"
-            raise SailsimError(f"GGUF file {self.path}: {key} is {shown}; allowed is an array of texts.")
+            raise self.refusal(key, value, "an array of texts")
         return self._decode(value)
 
     def _require_numbers(self, info: TensorInfo) -> None:
@@ -358,14 +347,17 @@ class GgufFile:
             except OSError as error:
                 raise unreadable(self.path, _KIND, error) from error
             if part.size != size:
-                raise self._fail(f"the data of {info.name}", "cut short", "as long as before")
+                raise self.refusal(f"the data of {info.name}", "cut short", "as long as before")
             bad = first_bad_block(info.type, part.reshape(-1, block_bytes))
             if bad is not None:
                 value = f"no number in block {bad + start // block_bytes} of {info.type}"
-                raise self._fail(f"a scale of {info.name}", value, "finite ones")
+                raise self.refusal(f"a scale of {info.name}", value, "finite ones")
         self._sound.add(info.name)
 
-    def _fail(self, field: str, value: object, allowed: str) -> SailsimError:
+    def refusal(self, field: str, value: object, allowed: str) -> SailsimError:
+        """The error of a file whose field is not as a decoder's; a value None is not there."""
+        if value is None or isinstance(value, _LazyArray):
+            value = "absent" if value is None else "an array"
         return _Cursor(self.path, self._view).fail(field, value, allowed)
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
@@ -387,17 +379,13 @@ class GgufFile:
         try:
             values = dequantize(np.ascontiguousarray(self.raw(name)), kind)
         except NotImplementedError:
-            raise SailsimError(
-                f"GGUF file {self.path}: the type of {name} is {info.type!r}; allowed is one that the "
-                f"package gguf dequantizes."
-            ) from None
+            allowed = "one that the package gguf dequantizes"
+            raise self.refusal(f"the type of {name}", info.type, allowed) from None
         return np.asarray(values, dtype=np.float32).reshape(info.shape[::-1])
 
     def _info(self, name: str) -> TensorInfo:
         if name not in self.tensors:
-            raise SailsimError(
-                f"GGUF file {self.path}: tensor {name!r} is absent; a model of this kind needs it."
-            )
+            raise self.refusal(f"tensor {name}", None, "a file with it")
         return self.tensors[name]
 
     @cached_property
@@ -465,15 +453,9 @@ def _spec(file: GgufFile) -> ModelSpec:
     _require_whole(file)
     arch = file.get("general.architecture")
     if not isinstance(arch, str) or not re.fullmatch(r"[\w.-]{1,64}", arch):
-        raise SailsimError(
-            f"GGUF file {file.path}: general.architecture is {repr(arch)[:80]}; allowed is a name, with "
-            "which other keys begin."
-        )
-    if file.get(f"{arch}.attention.causal", True) is not True:
-        raise SailsimError(
-            f"GGUF file {file.path}: {arch}.attention.causal is {file.get(f'{arch}.attention.causal')!r}; "
-            "allowed is true, a decoder."
-        )
+        raise file.refusal("general.architecture", arch, "a name, with which other keys begin")
+    if (causal := file.get(f"{arch}.attention.causal", True)) is not True:
+        raise file.refusal(f"{arch}.attention.causal", causal, "true, a decoder")
     title = file.get("general.name")
     header = Header(
         where=f"GGUF file {file.path}",
@@ -481,21 +463,15 @@ def _spec(file: GgufFile) -> ModelSpec:
         title=title if isinstance(title, str) and title else file.path.stem,
         source=f"GGUF file {file.path.name}",
         tensors={name: info.shape for name, info in file.tensors.items()},
-        elements=sum(info.n_elements for info in file.tensors.values()),
         facts=_facts(file, arch),
     )
     spec = decoder(header)
-    for key, value in (("embedding_length", spec.d_model), ("expert_count", _count(spec))):
+    experts = spec.experts.count if spec.experts else 0
+    for key, value in (("embedding_length", spec.d_model), ("expert_count", experts)):
         stated = _uniform(file, f"{arch}.{key}", value)
         if stated != value:
-            raise SailsimError(
-                f"GGUF file {file.path}: {arch}.{key} is {stated}; allowed is {value}, as its tensors have."
-            )
+            raise file.refusal(f"{arch}.{key}", stated, f"{value}, as its tensors have")
     return spec
-
-
-def _count(spec: ModelSpec) -> int:
-    return spec.experts.count if spec.experts else 0
 
 
 def _facts(file: GgufFile, arch: str) -> Facts:
@@ -505,11 +481,9 @@ def _facts(file: GgufFile, arch: str) -> Facts:
         key = f"{arch}.{key}"
         return _uniform(file, key) if key in file else None
 
-    heads = _uniform(file, f"{arch}.attention.head_count")
     window = number("attention.sliding_window") or 0
-    windowed = _windowed(file, f"{arch}.attention.sliding_window_pattern", arch) if window else None
     return Facts(
-        n_heads=heads,
+        n_heads=_uniform(file, f"{arch}.attention.head_count"),
         n_kv_heads=number("attention.head_count_kv"),
         head_dim=number("attention.key_length"),
         value_dim=number("attention.value_length"),
@@ -517,22 +491,20 @@ def _facts(file: GgufFile, arch: str) -> Facts:
         experts_used=number("expert_used_count"),
         window=window,
         max_context=number("context_length") or 0,
-        windowed=windowed,
+        windowed=_windowed(file, arch) if window else None,
         architecture=arch,
     )
 
 
-def _windowed(file: GgufFile, key: str, arch: str) -> int | list[bool] | None:
+def _windowed(file: GgufFile, arch: str) -> int | list[bool] | None:
     """Which blocks have the window, as `Facts.windowed`."""
+    key = f"{arch}.attention.sliding_window_pattern"
     pattern = file.get(key, PERIODS.get(arch))
     if isinstance(pattern, list) and all(type(has) in (bool, int) for has in pattern):
         return [bool(has) for has in pattern]
     if pattern is None or (type(pattern) is int and pattern >= 0):
         return pattern
-    raise SailsimError(
-        f"GGUF file {file.path}: {key} is {repr(pattern)[:80]}; allowed is a number of blocks, or a truth "
-        "value for each."
-    )
+    raise file.refusal(key, pattern, "a number of blocks, or a truth value for each")
 
 
 def _uniform(file: GgufFile, key: str, default: int | None = None) -> int:
@@ -541,9 +513,7 @@ def _uniform(file: GgufFile, key: str, default: int | None = None) -> int:
     if isinstance(value, list):
         if value and type(value[0]) is int and value.count(value[0]) == len(value):
             return value[0]
-        raise SailsimError(
-            f"GGUF file {file.path}: {key} differs between blocks; allowed is one number for all of them."
-        )
+        raise file.refusal(key, value, "one number for all blocks")
     return file.integer(key, default)
 
 
@@ -557,8 +527,5 @@ def _format(file: GgufFile, spec: ModelSpec) -> WeightFormat:
 
 def _tensor_format(file: GgufFile, info: TensorInfo) -> TensorFormat:
     if info.type not in TENSOR_FORMATS:
-        raise SailsimError(
-            f"GGUF file {file.path}: the type of {info.name} is {info.type!r}; allowed is one of "
-            f"{', '.join(TENSOR_FORMATS)}."
-        )
+        raise file.refusal(f"the type of {info.name}", info.type, f"one of {', '.join(TENSOR_FORMATS)}")
     return TENSOR_FORMATS[info.type]

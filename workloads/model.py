@@ -161,8 +161,8 @@ class ModelSpec:
             self._require_whole(field, 1)
         for field in ("value_dim", "sliding_window", "max_context"):
             self._require_whole(field, 0)
-        if not 0 <= self.extra_params <= MAX_PARAMS:
-            self._refuse("extra_params", self.extra_params, f"0..{MAX_PARAMS}")
+        for field in ("extra_params", "published_params", "published_active"):
+            self._require_whole(field, 0, MAX_PARAMS)
         if self.n_heads % self.n_kv_heads:
             self._refuse("n_kv_heads", self.n_kv_heads, f"a divisor of n_heads ({self.n_heads})")
         if self.kv_bits not in KV_BITS:
@@ -193,10 +193,10 @@ class ModelSpec:
                 "d_ffn", self.d_ffn, f"experts.d_ffn ({experts.d_ffn}) where all blocks have experts"
             )
 
-    def _require_whole(self, field: str, least: int) -> None:
+    def _require_whole(self, field: str, least: int, most: int = MAX_DIMENSION) -> None:
         value = getattr(self, field)
-        if type(value) is not int or not least <= value <= MAX_DIMENSION:
-            self._refuse(field, repr(value), f"a whole number {least}..{MAX_DIMENSION}")
+        if type(value) is not int or not least <= value <= most:
+            self._refuse(field, repr(value), f"a whole number {least}..{most}")
 
     def _refuse(self, field: str, value: object, allowed: str) -> None:
         raise SailsimError(f"model {self.name}: {field} is {value}; allowed is {allowed}.")
@@ -355,7 +355,7 @@ class ModelSpec:
 
 _NOT_IN_FILES = ("published_params", "published_active", "published_source", "notes")
 """Fields that a file gives as the table ``published``, or that are a reader's own."""
-
+_PUBLISHED = {"params": int, "active": int, "source": str}
 
 _SHIPPED = files(__package__).joinpath("models")
 _NAMES = tuple(sorted(entry.name.removesuffix(".toml") for entry in _SHIPPED.iterdir()))
@@ -379,20 +379,12 @@ def shipped_model(name: str) -> ModelSpec:
 
 def read_shape(path: Traversable) -> ModelSpec:
     """ModelSpec of a TOML file. Raises SailsimError for a file that is none, or not of a model's shape."""
+    where = f"model file {path}"
+    kinds = get_type_hints(ModelSpec)
+    known = {field: kind for field, kind in kinds.items() if field not in _NOT_IN_FILES}
     table = read_toml(path, "model", "a table of shapes")
-    published = _published(table.pop("published", {}), path)
-    known = get_type_hints(ModelSpec)
-    for field in _NOT_IN_FILES:
-        del known[field]
-    _require_known(f"model file {path}: field", table, [*known, "published"])
-    missing = [field for field in list(known)[:10] if field not in table]
-    if missing:
-        raise SailsimError(
-            f"model file {path}: field {missing[0]!r} is missing; a model needs a value for it."
-        )
-    for field, kind in known.items():
-        if field in table:
-            table[field] = _value(f"model file {path}: {field}", table[field], kind)
+    table = _checked(where, table, known | {"published": dict}, list(known)[:10])
+    published = _checked(f"{where}: published", table.pop("published", {}), _PUBLISHED)
     for field, allowed in (("name", "a text that is not empty"), ("source", "the origin of the shapes")):
         if not table[field].strip():
             raise SailsimError(f"model file {path}: {field} is {table[field]!r}; allowed is {allowed}.")
@@ -401,12 +393,7 @@ def read_shape(path: Traversable) -> ModelSpec:
             f"model file {path}: max_context is 0; allowed is a number from 1 on, or no such field where "
             "nobody says how many tokens the model was made for."
         )
-    spec = ModelSpec(
-        **table,
-        published_params=published.get("params", 0),
-        published_active=published.get("active", 0),
-        published_source=published.get("source", ""),
-    )
+    spec = ModelSpec(**table, **{f"published_{field}": value for field, value in published.items()})
     if table.get("kv_scale_bits", spec.kv_scale_bits) != spec.kv_scale_bits:
         raise SailsimError(
             f"model file {path}: kv_scale_bits is {table['kv_scale_bits']}; allowed is {spec.kv_scale_bits} "
@@ -415,50 +402,29 @@ def read_shape(path: Traversable) -> ModelSpec:
     return spec
 
 
-def _require_known(what: str, table: dict[str, Any], known: Iterable[str]) -> None:
-    unknown = sorted(set(table) - set(known))
-    if unknown:
-        raise SailsimError(f"{what} {unknown[0]!r} is unknown; allowed are {', '.join(known)}.")
+def _checked(what: str, table: Any, kinds: Mapping[str, Any], needed: Iterable[str] = ()) -> dict[str, Any]:
+    """A table with its values as their types have them: lists become tuples, a table of experts `Experts`.
+
+    Raises SailsimError for what is no table, for an unknown or missing field and a value of another type.
+    """
+    if not isinstance(table, dict):
+        raise SailsimError(f"{what} is {table!r}; allowed is a table.")
+    for field in sorted(set(table) - set(kinds)):
+        raise SailsimError(f"{what}: field {field!r} is unknown; allowed are {', '.join(kinds)}.")
+    for field in needed:
+        if field not in table:
+            raise SailsimError(f"{what}: field {field!r} is missing; it needs a value.")
+    return {field: _value(f"{what}: {field}", value, kinds[field]) for field, value in table.items()}
 
 
 def _value(what: str, value: Any, kind: Any) -> Any:
-    """A field's value as its type has it: lists of a file become tuples, a table of experts `Experts`."""
     if Experts in get_args(kind):
-        return _experts(what, value)
+        return Experts(**_checked(what, value, get_type_hints(Experts), ("count", "used", "d_ffn")))
     one = next((of for of in get_args(kind) if of is not type(None)), kind)
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list) or any(type(item) is not one for item in value):
-            raise SailsimError(f"{what} is {value!r}; allowed is a list of values of type {one.__name__}.")
+    is_list = get_origin(kind) is tuple
+    if is_list and isinstance(value, list) and all(type(item) is one for item in value):
         return tuple(value)
-    if type(value) is not one:
-        raise SailsimError(f"{what} is {value!r}; allowed is a value of type {one.__name__}.")
+    if is_list or type(value) is not one:
+        allowed = "a list of values" if is_list else "a value"
+        raise SailsimError(f"{what} is {value!r}; allowed is {allowed} of type {one.__name__}.")
     return value
-
-
-def _experts(what: str, table: Any) -> Experts:
-    if not isinstance(table, dict):
-        raise SailsimError(f"{what} is {table!r}; allowed is a table.")
-    known = get_type_hints(Experts)
-    _require_known(f"{what}: field", table, known)
-    missing = [field for field in ("count", "used", "d_ffn") if field not in table]
-    if missing:
-        raise SailsimError(f"{what}: field {missing[0]!r} is missing; experts need a value for it.")
-    return Experts(**{field: _value(f"{what}.{field}", table[field], known[field]) for field in table})
-
-
-def _published(table: Any, path: Traversable) -> dict[str, Any]:
-    """What a model's page states, with fields of the right kind."""
-    if not isinstance(table, dict):
-        raise SailsimError(f"model file {path}: published is {table!r}; allowed is a table.")
-    for field, value in table.items():
-        if field in ("params", "active"):
-            good, allowed = type(value) is int and 0 <= value <= MAX_PARAMS, f"a whole number 0..{MAX_PARAMS}"
-        elif field == "source":
-            good, allowed = isinstance(value, str), "a text"
-        else:
-            raise SailsimError(
-                f"model file {path}: published.{field} is unknown; allowed are params, active and source."
-            )
-        if not good:
-            raise SailsimError(f"model file {path}: published.{field} is {value!r}; allowed is {allowed}.")
-    return table

@@ -7,10 +7,12 @@ few facts that no shape tells, such as the number of heads. What tensors do not 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.experts import Experts
 from sailsim.workloads.model import FINAL_NORM, NORMS, PLAIN_NORMS, ROUTER, ModelSpec
+from sailsim.workloads.safetensors_file import shown
 
 Shape = tuple[int, ...]
 
@@ -59,7 +61,7 @@ class Facts:
 class Header:
     """Tensors of a file under llama.cpp's names with their suffix, shapes with K first.
 
-    ``called`` are the file's own names where they differ, and ``elements`` counts those of all tensors.
+    ``called`` are the file's own names where they differ.
     """
 
     where: str
@@ -67,7 +69,6 @@ class Header:
     title: str
     source: str
     tensors: Mapping[str, Shape]
-    elements: int
     facts: Facts
     called: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,8 +78,7 @@ class Header:
 
     def own(self, name: str) -> str:
         """What the file calls a tensor; names come from a file and may hold anything."""
-        shown = self.called.get(name, name)[:80]
-        return "".join(c if c.isprintable() else "?" for c in shown)
+        return shown(self.called.get(name, name))
 
 
 def decoder(header: Header) -> ModelSpec:
@@ -121,10 +121,11 @@ def decoder(header: Header) -> ModelSpec:
         notes=(*header.facts.notes, *_window_notes(header.facts)),
     )
     _require_all(header, spec, blocks)
-    extra = header.elements - spec.n_params
+    elements = sum(prod(shape) for shape in header.tensors.values())
+    extra = elements - spec.n_params
     if extra < 0:
         raise header.refuse(
-            f"its tensors have {header.elements} elements; a model of its shapes needs {spec.n_params}"
+            f"its tensors have {elements} elements; a model of its shapes needs {spec.n_params}"
         )
     return replace(spec, extra_params=extra)
 
@@ -152,17 +153,9 @@ def _blocks(header: Header) -> list[dict[str, Shape]]:
     count = header.facts.n_layers
     if not by_layer or sorted(by_layer) != list(range(len(by_layer))) or count not in (None, len(by_layer)):
         stated = "" if count is None else f"; its header says {count}"
-        raise header.refuse(
-            f"its blocks are {_in_words(sorted(by_layer))}{stated}; allowed are all from 0 on, each with "
-            "tensors"
-        )
+        which = f"{len(by_layer)} of {min(by_layer)}..{max(by_layer)}" if by_layer else "none"
+        raise header.refuse(f"its blocks are {which}{stated}; allowed are all from 0 on, each with tensors")
     return [by_layer[layer] for layer in range(len(by_layer))]
-
-
-def _in_words(numbers: Sequence[int]) -> str:
-    if not numbers:
-        return "none"
-    return f"{len(numbers)} of {numbers[0]}..{numbers[-1]}"
 
 
 def _unknown(header: Header, name: str) -> SailsimError:

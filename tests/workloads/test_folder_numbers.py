@@ -172,7 +172,7 @@ def test_codes_of_mxfp4_are_of_four_axes_and_sixteen_bytes():
 
     whole = found((5, 6, 3, 16))
     assert whole.shapes == {"blk.0.ffn_down_exps.weight": (96, 6, 5)}
-    assert (whole.elements, whole.formats["blk.0.ffn_down_exps"].name) == (96 * 6 * 5, "mxfp4")
+    assert whole.formats["blk.0.ffn_down_exps"].name == "mxfp4"
     for shape, dtype in (
         ((6, 3, 16), "U8"),
         ((1, 5, 6, 3, 16), "U8"),
