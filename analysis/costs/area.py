@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, log2
 from typing import Annotated, ClassVar
 
@@ -47,23 +48,15 @@ class AreaConstants(Constants):
     control_gates: Annotated[float, Is("gates", least=0)]
 
 
-PARTS: Mapping[str, str] = {
-    "arrays": "C-SRAM arrays",
-    "lanes": "DFM: adders and shifters",
-    "accumulators": "DFM: accumulators",
-    "activations": "DFM: activation buffer",
-    "prt": "PRT",
-    "queue": "command queue",
-    "buffers": "line buffers (MSHRs)",
-    "cache": "unit cache",
-    "converters": "floating-point units",
-    "control": "control",
-}
-"""Of a unit, with their titles."""
+PARTS = (
+    *("arrays", "lanes", "accumulators", "activations", "prt", "queue", "buffers", "cache", "converters"),
+    "control",
+)
+"""Of a unit."""
 COUNTED: Mapping[str, tuple[str, ...]] = {
     "C-SRAM arrays": ("arrays",),
     "arrays, adders and shifters": ("arrays", "lanes"),
-    "all of the unit": tuple(PARTS),
+    "all of the unit": PARTS,
     "all but the arrays (the LLC gives its own)": tuple(name for name in PARTS if name != "arrays"),
 }
 """What may be meant by the hardware that is added, by the parts that it counts."""
@@ -81,14 +74,13 @@ class Area:
     bases: Mapping[str, float]
     """What a share may be of, by `BASES`."""
 
-    @property
-    def added_mm2(self) -> float:
-        """Everything that the units of all slices take."""
-        return sum(self.parts.values()) * self.slices
+    def added_mm2(self, counted: str = "all of the unit") -> float:
+        """What the units of all slices take, of one of `COUNTED`."""
+        return self.slices * sum(self.parts[name] for name in COUNTED[counted])
 
     def share(self, counted: str, base: str) -> float:
         """What the units of all slices add, of one of `COUNTED`, over one of `BASES`."""
-        return self.slices * _counted(self.parts, counted) / self.bases[base]
+        return self.added_mm2(counted) / self.bases[base]
 
 
 class AreaNotModelledError(SailsimError):
@@ -109,11 +101,6 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
     cores = system.cores.count.whole * c.core_mm2
     bases = dict(zip(BASES, (llc, llc + cores, c.die_mm2), strict=True))
     return Area(_unit(pim, c, wbits), system.llc.slices.whole, bases)
-
-
-def _counted(parts: Mapping[str, float], counted: str) -> float:
-    """The parts of one of `COUNTED`, mm2."""
-    return sum(parts[name] for name in COUNTED[counted])
 
 
 def _unit(pim: Pim, c: AreaConstants, wbits: int) -> dict[str, float]:
@@ -175,17 +162,16 @@ def overhead_bases(
     system: System, constants: AreaConstants | None = None, wbits: int = 4, target: float = 0.02
 ) -> Iterator[OverheadBasis]:
     """Every reading of the paper's overhead for a machine; raises as `area`."""
-    whole = area(system, constants, wbits)
     pim = system.require_pim()
-    c = AreaConstants.default() if constants is None else constants
 
-    def with_arrays(count: int) -> dict[str, float]:
+    def with_arrays(count: int) -> Area:
         arrays = pim.arrays.model_copy(update={"value": count})
-        return _unit(pim.model_copy(update={"arrays": arrays}), c, wbits)
+        other = pim.model_copy(update={"arrays": arrays})
+        return area(system.model_copy(update={"pim": other}), constants, wbits)
 
-    units = (whole.parts, with_arrays(0), with_arrays(1))
-    for counted in COUNTED:
-        for base, mm2 in whole.bases.items():
-            added, least, more = (_counted(parts, counted) * whole.slices for parts in units)
-            room = target * mm2 - least
-            yield OverheadBasis(counted, base, added / mm2, None if room < 0 else room / (more - least))
+    whole, none, one = area(system, constants, wbits), with_arrays(0), with_arrays(1)
+    for counted, base in product(COUNTED, BASES):
+        least = none.added_mm2(counted)
+        room = target * whole.bases[base] - least
+        arrays = None if room < 0 else room / (one.added_mm2(counted) - least)
+        yield OverheadBasis(counted, base, whole.share(counted, base), arrays)

@@ -28,8 +28,6 @@ from sailsim.sim.tables import first_problem
 
 Sizing = Literal["share", "bandwidth", "whole"]
 
-SIZINGS: tuple[Sizing, ...] = ("share", "bandwidth", "whole")
-"""How a run's part of a CPU server is reckoned, from the cheapest to the dearest."""
 PAYMENTS: Mapping[str, Sizing] = {"used": "share", "bandwidth": "bandwidth", "whole": "whole"}
 """Ways to pay, by the ends of their columns: the vCPUs whose threads and memory a run takes; or those that
 bring the bandwidth it takes, if they are more; or all of the server. The second is the nominal one."""
@@ -89,34 +87,29 @@ class PriceList:
 
     def of(self, machine: str) -> Price:
         """The price of a machine: the first row that names it. Raises SailsimError where there is none."""
-        price = self.first([machine])
+        price = next((row for row in self.rows if machine in row.machines), None)
         if price is None:
             priced = ", ".join(sorted({m for row in self.rows for m in row.machines}))
             raise SailsimError(f"{self.origin} has no price of {machine}, allowed is one of {priced}")
         return price
 
-    def has(self, machine: str) -> bool:
-        """Whether the file prices a machine."""
-        return any(machine in row.machines for row in self.rows)
+    def named(self, machines: Iterable[str]) -> str | None:
+        """The first of some machines that has a price: of a system and those that its file extends."""
+        return next((name for name in machines if any(name in row.machines for row in self.rows)), None)
 
-    def all_of(self, machines: Iterable[str], kind: Literal["cpu", "gpu"] | None = None) -> tuple[Price, ...]:
+    def all_of(self, machines: Iterable[str], kind: Literal["cpu", "gpu"]) -> tuple[Price, ...]:
         """Every instance of the first of some machines that has a price, in the file's order.
 
         Raises SailsimError for one that is not of the machine's ``kind``: vCPUs are no cards.
         """
-        machine = next((name for name in machines if self.has(name)), None)
+        machine = self.named(machines)
         instances = tuple(row for row in self.rows if machine in row.machines)
-        other = next((row for row in instances if kind not in (None, row.kind)), None)
+        other = next((row for row in instances if row.kind != kind), None)
         if other is not None:
             raise SailsimError(
                 f"{self.origin}, {other.instance}: kind is {other.kind!r}, allowed for {machine} is {kind}"
             )
         return instances
-
-    def first(self, machines: Iterable[str]) -> Price | None:
-        """The price of the first of some machines that has one: a system, then those that its file
-        extends."""
-        return next(iter(self.all_of(machines)), None)
 
 
 def prices(path: str | Path | None = None) -> PriceList:
@@ -137,13 +130,9 @@ def _parsed(text: str, origin: str) -> PriceList:
         raise SailsimError(f"{origin} cannot be read: {error}, allowed is a CSV text") from None
     if not table:
         raise SailsimError(f"{origin} has no rows, allowed is at least one instance")
-    if "instance" not in table[0]:
-        raise SailsimError(
-            f"{origin} lacks the column 'instance'; allowed is a table with those of the shipped one."
-        )
     rows: dict[str, Price] = {}
     for row in table:
-        name = row["instance"] or "(unnamed)"
+        name = row.get("instance") or "(unnamed)"
         try:
             price = TypeAdapter(Price).validate_python(row)
         except ValidationError as error:
@@ -237,7 +226,12 @@ def cost_range(run: Usage, instances: Sequence[Price], constants: Span[CostConst
     c, ends = constants.nominal, (constants.low, constants.high)
     overhead = c.overhead if run.overhead else 0.0
     extras = (*(end.overhead if run.overhead else 0.0 for end in ends), overhead)
-    every = (usd_per_hour(price, run, s, extra) for price in instances for s in SIZINGS for extra in extras)
+    every = (
+        usd_per_hour(price, run, s, extra)
+        for price in instances
+        for s in PAYMENTS.values()
+        for extra in extras
+    )
     known = [hour for hour in every if hour is not None]
     if not known:
         return dict.fromkeys(DOLLARS)
@@ -285,7 +279,7 @@ def price_notes(rows: Iterable[Mapping[str, Any]], price_list: PriceList) -> Ite
         if is_missing(row["tokens_per_s"]):
             continue
         names = list(row["priced_as"])
-        named = next((name for name in names if price_list.has(name)), None)
+        named = price_list.named(names)
         if named is None:
             yield row["runner"], f"no price: no row of {price_list.origin} names {' or '.join(names[:1])}"
         elif is_missing(row["instance"]):

@@ -26,8 +26,8 @@ from sailsim.analysis.paper.claims import (
     load_paper,
     values,
 )
+from sailsim.analysis.results.compare import POINT
 from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality
-from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import (
     FREE,
     MissingPointsError,

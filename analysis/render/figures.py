@@ -295,7 +295,7 @@ def dollars(study: Study) -> Figure:
     results = study.results
     ours = results.at(("batch",))
     need(len(ours) > 0, "Tokens per dollar", "points at the store's reference setting")
-    if results.price_list.first(ours["priced_as"].iloc[0]) is None:
+    if results.price_list.named(ours["priced_as"].iloc[0]) is None:
         raise MissingPointsError(
             f"Tokens per dollar needs a price of {ours['system'].iloc[0]} in the price file."
         )

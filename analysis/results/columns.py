@@ -24,13 +24,11 @@ class Column:
     """As in records; between slashes a pattern of such names."""
     words: str
     """As the label of an axis says it."""
-    unit: str
-    """Empty for what is none or a count."""
     meaning: str
+    unit: str = ""
+    """Empty for what is none or a count."""
     first: bool = False
     """Whether a table shows it before others."""
-    input: bool = False
-    """Whether it says what a record is of, and not what came out."""
 
     def names(self, column: str) -> bool:
         """Whether it is about a column."""
@@ -39,36 +37,12 @@ class Column:
         return self.name == column
 
 
-@dataclass(frozen=True)
-class Group:
-    """Columns of some kinds of studies, in their order."""
-
-    name: str
-    title: str
-    about: str
-    studies: tuple[str, ...]
-    """Empty: all."""
-    columns: tuple[Column, ...]
-
-
-def groups() -> tuple[Group, ...]:
-    """The whole dictionary, in its order."""
-    found = []
-    for name, group in tomllib.loads(data_file("columns.toml").read_text("utf-8")).items():
-        columns = tuple(
-            Column(column, **{"unit": "", "input": group.get("inputs", False)} | each)
-            for column, each in group["columns"].items()
-        )
-        found.append(Group(name, group["title"], group["about"], tuple(group["studies"]), columns))
-    return tuple(found)
-
-
 def columns_of(kind: str) -> list[Column]:
     """The columns that a study of a kind may have, in order; of all kinds where none is called so."""
-    every = groups()
-    known = any(kind in group.studies for group in every)
-    chosen = [group for group in every if not known or not group.studies or kind in group.studies]
-    return [column for group in chosen for column in group.columns]
+    groups = tomllib.loads(data_file("columns.toml").read_text("utf-8")).values()
+    known = any(kind in group["studies"] for group in groups)
+    chosen = [each for each in groups if not known or not each["studies"] or kind in each["studies"]]
+    return [Column(name, **column) for group in chosen for name, column in group["columns"].items()]
 
 
 def in_order(names: Iterable[str], kind: str = "") -> list[str]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from sailsim.analysis.costs.dollars import PRICES, PriceList, is_missing, prices
 from sailsim.analysis.results.columns import in_order, no_column
-from sailsim.analysis.results.joins import JOINED, joined
+from sailsim.analysis.results.compare import JOINED, joined
 from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.base.errors import SailsimError

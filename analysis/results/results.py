@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError, create_model
 
 from sailsim.analysis.costs.dollars import PriceList, is_missing
 from sailsim.analysis.results.columns import no_column
-from sailsim.analysis.results.joins import POINT, joined
+from sailsim.analysis.results.compare import POINT, joined
 from sailsim.analysis.results.runs import COLUMNS, SAIL, Run
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError

@@ -227,7 +227,7 @@ def _area(machine: System) -> str:
     )
     return (
         f"{units.slices} units of {sum(units.parts.values()):.3g} mm2, for weights of 4 bits, are "
-        f"{units.added_mm2:.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
+        f"{units.added_mm2():.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
         "(docs/cost.md)."
     )
 

@@ -99,7 +99,7 @@ def test_a_range_in_closed_form():
 
 
 def test_more_instances_widen_a_range_and_none_is_none():
-    both = prices().all_of(["sail-n1"])
+    both = prices().all_of(["sail-n1"], "cpu")
     assert [price.instance for price in both][:2] == ["aws/c6g.16xlarge", "aws/m6g.16xlarge"]
     every, one = cost_range(BAND, both, SPAN), cost_range(BAND, both[:1], SPAN)
     assert every["tokens_per_usd_low"] < one["tokens_per_usd_low"]
@@ -146,7 +146,7 @@ def test_nominal_dollars_pay_for_what_does_not_work():
 def test_nominal_lies_in_its_range(rate, threads, share, overhead, used, sail):
     run = Usage(rate, rate, rate, threads, 0.0, share, sail)
     span = replace(SPAN, nominal=CostConstants(overhead, used))
-    found = cost_range(run, prices().all_of(["sail-n1"]), span)
+    found = cost_range(run, prices().all_of(["sail-n1"], "cpu"), span)
     assert found["tokens_per_usd_low"] <= found["tokens_per_usd"] * (1 + 1e-12)
     assert found["tokens_per_usd"] <= found["tokens_per_usd_high"] * (1 + 1e-12)
 
