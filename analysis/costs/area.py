@@ -15,11 +15,10 @@ from itertools import product
 from math import ceil, log2
 from typing import Annotated, ClassVar
 
-from sailsim.analysis.costs.constants import Constants, charged
+from sailsim.analysis.costs.constants import Constants, NotModelledError, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
 from sailsim.lut_gemv.descriptor import WBITS_MAX
-from sailsim.sim.pim import Pim
 from sailsim.sim.system import System
 
 
@@ -83,14 +82,10 @@ class Area:
         return self.added_mm2(counted) / self.bases[base]
 
 
-class AreaNotModelledError(SailsimError):
-    """The substrate's file does not say what its area depends on."""
-
-
 def area(system: System, constants: AreaConstants | None = None, wbits: int = 4) -> Area:
     """Area of the units of a machine that has them, sized for weights of ``wbits`` bits.
 
-    Raises AreaNotModelledError for a substrate that does not declare its area, SailsimError for a machine
+    Raises NotModelledError for a substrate that does not declare its area, SailsimError for a machine
     without PIM units and for widths outside 1..8.
     """
     pim = system.require_pim()
@@ -100,11 +95,6 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
     llc = 8 * system.llc.size * c.llc_cell_um2 / c.llc_efficiency * 1e-6
     cores = system.cores.count.whole * c.core_mm2
     bases = dict(zip(BASES, (llc, llc + cores, c.die_mm2), strict=True))
-    return Area(_unit(pim, c, wbits), system.llc.slices.whole, bases)
-
-
-def _unit(pim: Pim, c: AreaConstants, wbits: int) -> dict[str, float]:
-    """The unit of one slice by `PARTS`, mm2."""
 
     def logic(um2: float) -> float:
         return um2 / c.utilisation * 1e-6
@@ -123,14 +113,14 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> dict[str, float]:
     lines = pim.mshrs.whole * (64 * 8 + 48)  # a line and its address
     substrate = pim.load_substrate()
     if substrate.area is None:
-        raise AreaNotModelledError(
+        raise NotModelledError(
             f"substrate {substrate.name} has no [area] table, allowed is one with it: area not modelled"
         )
     declared = substrate.area
     cells = row_bits * pim.rows.whole * charged(declared.cell, c)
     behind = substrate.accumulate == "behind"  # else the sums are rows of the arrays
     beside = sum(charged(circuit, c) for circuit in declared.beside.values())
-    return {
+    parts = {
         "arrays": cells / charged(declared.efficiency, c) * 1e-6,
         "lanes": logic(lanes * width * beside),
         "accumulators": 8 * pim.accumulator_buffer.si * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
@@ -143,6 +133,7 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> dict[str, float]:
         "converters": pim.convert_units.whole * c.fp_unit_um2 * 1e-6 if pim.convert.value == "unit" else 0.0,
         "control": logic(dfms * c.control_gates * c.nand2_um2),
     }
+    return Area(parts, system.llc.slices.whole, bases)
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
-from sailsim.analysis.costs.constants import Constants, End, charged
-from sailsim.base.errors import SailsimError
+from sailsim.analysis.costs.constants import Constants, End, NotModelledError, charged
 from sailsim.base.quantity import Is
-from sailsim.sim.engine import accelerator_of
-from sailsim.sim.substrate import Charge
+from sailsim.sim.engine import EnergyShape, accelerator_of
 from sailsim.sim.system import System
 from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT
 
@@ -85,8 +83,7 @@ class EnergyConstants(Constants):
     csram_leakage_mw_mib: Annotated[float, Is("mW/MiB", least=0)]
 
 
-class EnergyNotModelledError(SailsimError):
-    """The substrate's file does not say what its energy depends on."""
+NO_UNITS = EnergyShape(0, 0, {}, 0.0)
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Use:
     """What a step asks of a server: events of the units (`sailsim.sim.tiles`), traffic, cores and time.
 
     Bytes are those of the whole step; ``busy_s`` is when the step's threads work, of the ``step_s`` that it
-    takes, and they wait for the rest. ``csram_mib`` is 0 on a server without units.
+    takes, and they wait for the rest.
     """
 
     step_s: float
@@ -105,24 +102,20 @@ class Use:
     dram_read_bytes: float
     dram_written_bytes: float = 0.0
     activity: Mapping[str, float] = field(default_factory=dict)
-    columns: int = 0
-    accumulator_bits: int = 0
-    operations: Mapping[str, Charge] = field(default_factory=dict)
-    """What the substrate charges, of a column, for those operations of which there are events."""
-    csram_mib: float = 0.0
+    units: EnergyShape = NO_UNITS
 
 
 def energy(use: Use, c: EnergyConstants, end: End = "value") -> dict[str, float]:
     """Joules of a step by `CAUSES`; a substrate's own quantities are taken at the ``end`` that ``c`` is."""
     did = {name: float(use.activity.get(name, 0.0)) for name in ACTIVITY}
     fj, pj, bit = 1e-15, 1e-12, 8
-    row = use.columns * fj
+    row = use.units.columns * fj
 
     def rows(operation: str, event: str) -> float:
         """Of an operation on rows of an array."""
-        return row * charged(use.operations[operation], c, end) * did[event] if did[event] else 0.0
+        return row * charged(use.units.operations[operation], c, end) * did[event] if did[event] else 0.0
 
-    accumulate = use.accumulator_bits * (c.add_fj_bit * (1 + c.shift_factor) + 2 * c.accumulator_fj_bit)
+    accumulate = use.units.accumulator_bits * (c.add_fj_bit * (1 + c.shift_factor) + 2 * c.accumulator_fj_bit)
     moved = use.dram_read_bytes + use.dram_written_bytes
     beside = c.dram_activate_pj_bit + c.dram_pins_pj_bit + c.dram_controller_pj_bit
     return {
@@ -153,7 +146,7 @@ def energy(use: Use, c: EnergyConstants, end: End = "value") -> dict[str, float]
             c.uncore_w
             + c.dram_idle_w * use.channels
             + c.core_idle_w * (use.cores - use.threads)
-            + c.csram_leakage_mw_mib * 1e-3 * use.csram_mib
+            + c.csram_leakage_mw_mib * 1e-3 * use.units.csram_mib
         ),
     }
 
@@ -167,7 +160,7 @@ def use_of(system: System, record: Mapping[str, Any]) -> Use:
     """What a run asks of its server, by its record (`results.runs`): an accelerator's from its events; the
     cores' from their traffic, all of it reads, while no thread waits.
 
-    Raises EnergyNotModelledError for an accelerator or a substrate that does not declare its energy.
+    Raises NotModelledError for an accelerator or a substrate that does not declare its energy.
     """
     seconds = float(record["step_s"])
     use = Use(
@@ -183,7 +176,7 @@ def use_of(system: System, record: Mapping[str, Any]) -> Use:
     accelerator = accelerator_of(system)
     shape = accelerator.energy(system, record)
     if shape is None:
-        raise EnergyNotModelledError(
+        raise NotModelledError(
             f"the energy of substrate {record['substrate']}, whose file has no [energy] table"
             if "substrate" in accelerator.choices
             else f"the energy of system {system.name}'s accelerator, of which no figure is sourced"
@@ -191,7 +184,7 @@ def use_of(system: System, record: Mapping[str, Any]) -> Use:
     events, phases, traffic = record["events"], record["phases"], record["traffic"]
     for operation, event in (*_ROWS, *COMPUTE.items(), *CONVERT.items()):
         if events[event] and operation not in shape.operations:
-            raise EnergyNotModelledError(
+            raise NotModelledError(
                 f"the energy of substrate {record['substrate']}, whose file has no energy.{operation}"
             )
     return replace(
@@ -200,8 +193,5 @@ def use_of(system: System, record: Mapping[str, Any]) -> Use:
         dram_read_bytes=float(traffic["weights"]) + float(traffic["read"]) + float(traffic.get("cache") or 0),
         dram_written_bytes=float(traffic["written"]),
         activity=events,
-        columns=shape.columns,
-        accumulator_bits=shape.accumulator_bits,
-        operations=shape.operations,
-        csram_mib=shape.csram_mib,
+        units=shape,
     )

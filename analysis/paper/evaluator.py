@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
+from sailsim.analysis.costs.area import AreaConstants, area
+from sailsim.analysis.costs.constants import NotModelledError
 from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, prices
 from sailsim.analysis.paper.claims import Choice, ClaimMetric, Metric, Numbers, values
 from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
@@ -277,7 +278,7 @@ class _Host:
         """Added area over what there is; NaN where it is not modelled."""
         try:
             return float(self._area.share(counted, base))
-        except AreaNotModelledError:
+        except NotModelledError:
             return math.nan
 
 

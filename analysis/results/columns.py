@@ -6,14 +6,11 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
+from sailsim.sim.plan import nearest
 from sailsim.sim.study.folder import RESERVED
-
-NEAREST = 3
-"""How many names a sentence about an unknown one offers."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,5 @@ def in_order(names: Iterable[str], kind: str = "") -> list[str]:
 
 def no_column(name: str, allowed: Iterable[str]) -> SailsimError:
     """That there is no such column, with the nearest that there are."""
-    names = list(allowed)
-    near = get_close_matches(name, names, NEAREST, 0.5) or [each for each in names if name in each][:NEAREST]
-    offer = f"near are {', '.join(near)}" if near else f"allowed are {', '.join(names)}"
-    return SailsimError(f"column {name!r} is not in the results; {offer}.")
+    near = ", ".join(nearest(name, allowed))
+    return SailsimError(f"column {name!r} is not in the results; near are {near}.")

@@ -120,11 +120,8 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     """The row with nothing as None and numbers as Python's own."""
-    return {str(name): None if is_missing(value) else _number(value) for name, value in row.items()}
-
-
-def _number(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    values = {str(name): None if is_missing(value) else value for name, value in row.items()}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
 
 
 def compared(

@@ -69,7 +69,11 @@ def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) 
         have other than 8 bits, or a runner has no rate with any choice that is as good.
     """
     known = losses() if of is None else of
-    choices = list(rows["choice"]) if "choice" in rows else _choices(rows)
+    choices = (
+        list(rows["choice"])
+        if "choice" in rows
+        else [choice_key(*each) for each in rows[list(WEIGHTS)].itertuples(index=False, name=None)]
+    )
     same = rows[[name for name in POINT if name not in WEIGHTS]].astype(str)
     points = list(same.itertuples(index=False, name=None))
     lost = [
@@ -90,12 +94,6 @@ def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) 
         rate, _, equal_choice, equal_loss = max(good, key=itemgetter(0, 1), default=(nan, False, None, nan))
         found.append((choice, loss, equal_choice, equal_loss, ours.get((point, choice), nan) / rate))
     return pd.DataFrame(found, rows.index, columns=list(COLUMNS))
-
-
-def _choices(rows: pd.DataFrame) -> list[str]:
-    """The choices of records by their points."""
-    cells = zip(rows["weights"], rows["wbits"], rows["group_size"], strict=True)
-    return [choice_key(str(weights), int(wbits), int(group)) for weights, wbits, group in cells]
 
 
 def choice_in_words(choice: str) -> str:

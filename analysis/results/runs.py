@@ -17,15 +17,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
-from sailsim.analysis.costs.constants import Span, data_file
+from sailsim.analysis.costs.constants import NotModelledError, Span, data_file
 from sailsim.analysis.costs.energy import (
     NOT_MODELLED,
     EnergyConstants,
-    EnergyNotModelledError,
     borrowed,
     energy,
     use_of,
@@ -43,16 +42,13 @@ from sailsim.sim.files import (
     load_system,
     system_names,
 )
-from sailsim.sim.point import Point
+from sailsim.sim.point import Point, SetField, set_values
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import sentence
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import weight_format
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
-
-if TYPE_CHECKING:
-    from sailsim.sim.point import SetField
 
 SAIL = "sail"
 """The runner that the others are compared with."""
@@ -369,8 +365,6 @@ def evaluate(
 
     ``fields``: values of the point's own machine that are columns too, behind the others.
     """
-    from sailsim.sim.point import set_values  # of sweeps
-
     records = [run.as_record() for run in runs(point, runners=runners)]
     columns = set_values(fields, point, load_system(point.system))
     return [record | columns for record in records]
@@ -491,7 +485,7 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
         return replace(run, energy_high_j=float(machine.tdp.value) * run.step_s)  # its host is not in it
     try:
         use = use_of(machine, run.as_record())
-    except EnergyNotModelledError as error:
+    except NotModelledError as error:
         return replace(run, notes=(*run.notes, f"not modelled: {error}"))
     notes = (*run.notes, *borrowed(machine))
     if run.kind == "accelerator":

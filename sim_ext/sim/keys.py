@@ -43,18 +43,14 @@ class Stamps:
         return next((path for path, taken in self._taken.items() if stamp(path) != taken), None)
 
 
-class Keys:
+class Keys(Stamps):
     """Keys of many points: every file that they name is read once, now."""
 
     def __init__(self, evaluate: str, inputs: str = "") -> None:
         """`evaluate` names the function that makes the records; `inputs` is what else they rest on."""
+        super().__init__()
         self._own = {"evaluate": evaluate, "code": code_version()} | ({"inputs": inputs} if inputs else {})
         self._read: dict[tuple[str, str], str] = {}
-        self._stamps = Stamps()
-
-    def changed(self) -> Path | None:
-        """A file that is not any more what it was when it was read; None while all are."""
-        return self._stamps.changed()
 
     def result(self, point: Point) -> str:
         """Hash of all inputs of a result: the point, what its system, substrate, model and weights contain,
@@ -82,7 +78,7 @@ class Keys:
         found = self._read.get((kind, name))
         if found is None:
             for path in _FILES[kind](name):
-                self._stamps.take(path)
+                self.take(path)
             found = self._read[kind, name] = _DIGESTS[kind](name)
         return found
 

@@ -14,6 +14,7 @@ from sailsim.analysis.costs.energy import (
 )
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
+from sailsim.sim.engine import EnergyShape
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import load_substrate
 from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT
@@ -21,8 +22,8 @@ from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT
 C = EnergyConstants.default()
 NAMES = [field.name for field in fields(EnergyConstants)]
 NOTHING = Use(
-    step_s=0.0, threads=0, cores=64, busy_s=0.0, channels=8, dram_read_bytes=0, columns=256,
-    accumulator_bits=32, csram_mib=4, operations=load_substrate("row_dfm").energy,
+    step_s=0.0, threads=0, cores=64, busy_s=0.0, channels=8, dram_read_bytes=0,
+    units=EnergyShape(256, 32, load_substrate("row_dfm").energy, csram_mib=4),
 )  # fmt: skip
 
 
@@ -36,6 +37,11 @@ def does(**events):
     return replace(NOTHING, activity=events)
 
 
+def charging(use, operations):
+    """The same use of units whose operations cost something else."""
+    return replace(use, units=use.units._replace(operations=operations))
+
+
 SI = {name: quantity.si for name, quantity in EnergyConstants.quantities().items()}
 ROW = 256
 
@@ -46,14 +52,14 @@ def test_a_cycle_of_computing_is_charged_by_what_it_does_and_where():
         assert joules(use) == pytest.approx(
             ROW * SI["array_read_fj_bit" if "write" not in event else "array_write_fj_bit"]
         )
-        serial = replace(use, operations=load_substrate("bit_serial").energy)
+        serial = charging(use, load_substrate("bit_serial").energy)
         expected = "array_write_fj_bit" if "write" in event else "array_compute_fj_bit"
         assert joules(serial) == pytest.approx(ROW * SI[expected])
 
 
 def test_a_substrate_of_its_own_energy_has_its_own_range():
     add = Quantity(value=10, unit="fJ/bit", source="a test", kind="assumed", low=5, high=40, note="why")
-    use = replace(does(compute_add_cycles=2), operations={"add": add, "read": "3 array_read_fj_bit"})
+    use = charging(does(compute_add_cycles=2), {"add": add, "read": "3 array_read_fj_bit"})
     for end, fj in (("low", 5), ("value", 10), ("high", 40)):
         assert joules(use, EnergyConstants.at(end), end) == pytest.approx(2 * ROW * fj * 1e-15)
     use = replace(use, activity={"array_reads": 1})
@@ -73,15 +79,15 @@ def test_a_step_in_joules_by_hand():
     constants = replace(C, **dict(zip(NAMES, map(float, values), strict=True)))
     use = Use(
         step_s=3.0, threads=5, cores=7, busy_s=2.0, channels=11,
-        dram_read_bytes=100, dram_written_bytes=10, columns=4, accumulator_bits=6, csram_mib=2,
+        dram_read_bytes=100, dram_written_bytes=10,
         activity={
             "array_reads": 1000, "array_writes": 100, "compute_add_cycles": 10, "convert_add_cycles": 20,
             "unit_converts": 30, "entry_add_bits": 40, "accumulates": 50, "patterns": 60, "prt_searches": 70,
             "prt_reads": 80, "prt_writes": 90, "port_bytes": 200, "activation_bytes": 300,
         },
-        operations={
+        units=EnergyShape(columns=4, accumulator_bits=6, csram_mib=2, operations={
             "read": "array_read_fj_bit", "write": "array_write_fj_bit", "add": "array_compute_fj_bit",
-        },
+        }),
     )  # fmt: skip
     expected = {
         # A row has 4 columns: 4 * (1000 of 1 fJ, 100 of 2, 10 of 3) = 4 * 1230 fJ.
@@ -124,14 +130,14 @@ def test_a_use_is_read_from_its_record():
     # Cores work in their own phase and while they wait for each other; 7000 + 200 bytes are read.
     assert (use.step_s, use.threads, use.cores, use.busy_s) == (2.0, 16, 64, 0.375)
     assert (use.dram_read_bytes, use.dram_written_bytes, use.channels) == (7200, 30, 8)
-    assert (use.columns, use.accumulator_bits, use.csram_mib) == (256, 32, 4.0)
+    assert (use.units.columns, use.units.accumulator_bits, use.units.csram_mib) == (256, 32, 4.0)
     assert use.activity == {name: i for i, name in enumerate(ACTIVITY)}
     cached = record(traffic={"weights": 7000.0, "read": 200.0, "written": 30.0, "cache": 4.0})
     assert use_of(system, cached).dram_read_bytes == 7204
     alone = use_of(system, record(kind="cores"))
     assert (alone.step_s, alone.threads, alone.cores, alone.busy_s) == (2.0, 16, 64, 2.0)
     assert (alone.dram_read_bytes, alone.dram_written_bytes, alone.channels) == (1e6, 0, 8)
-    assert (alone.activity, alone.columns, alone.csram_mib) == ({}, 0, 0)
+    assert (alone.activity, alone.units.columns, alone.units.csram_mib) == ({}, 0, 0)
 
 
 def test_tokens_are_one_of_each_sequence_or_all_of_its_prompt():
