@@ -125,12 +125,12 @@ def _of_session(session: int) -> list[int]:
     return found
 
 
-def start(kind: str, out: Path, *workers: str | int) -> subprocess.Popen[str]:
-    """A study's command in a session of its own, with so many jobs or other options of its workers."""
+def start(kind: str, out: Path, jobs: str | int) -> subprocess.Popen[str]:
+    """A study's command in a session of its own, with so many jobs, or those of a scheduler."""
     study = STUDIES[kind]
     words = [str(_fake_gem5(out.parent)) if word == "GEM5" else word for word in study.command.split()]
     if study.in_parallel:
-        words += ["--jobs", str(workers[0])] if isinstance(workers[0], int) else [str(w) for w in workers]
+        words += ["--jobs", str(jobs)]
     return begin(words, out)
 
 
@@ -229,7 +229,7 @@ def cluster(times: int, work: Path, draw: random.Random) -> Counts:
             alive = [stack.enter_context(worker()) for _ in range(2)]
             while counts["tries"] < times:
                 folder = work / f"out-{counts['tries']}"
-                process = start("sweep", folder, "--dask", address)
+                process = start("sweep", folder, address)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(draw.uniform(1.0, 5.0))
                     counts["too late"] += 1

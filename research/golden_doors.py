@@ -127,7 +127,7 @@ def predict(
 def area_of(machine: str) -> Answer:
     """Square millimetres of a machine's units, and of what they may be a share."""
     found = area(load_system(machine))
-    return {"added": found.added_mm2, "parts": dict(found.parts), "bases": dict(found.bases)}
+    return {"added": found.added_mm2(), "parts": dict(found.parts), "bases": dict(found.bases)}
 
 
 def make_tile(

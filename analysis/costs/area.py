@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, log2
 from typing import Annotated, ClassVar
 
-from sailsim.analysis.costs.constants import Constants, charged
+from sailsim.analysis.costs.constants import Constants, NotModelledError, charged
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
 from sailsim.lut_gemv.descriptor import WBITS_MAX
-from sailsim.sim.pim import Pim
 from sailsim.sim.system import System
 
 
@@ -47,23 +47,15 @@ class AreaConstants(Constants):
     control_gates: Annotated[float, Is("gates", least=0)]
 
 
-PARTS: Mapping[str, str] = {
-    "arrays": "C-SRAM arrays",
-    "lanes": "DFM: adders and shifters",
-    "accumulators": "DFM: accumulators",
-    "activations": "DFM: activation buffer",
-    "prt": "PRT",
-    "queue": "command queue",
-    "buffers": "line buffers (MSHRs)",
-    "cache": "unit cache",
-    "converters": "floating-point units",
-    "control": "control",
-}
-"""Of a unit, with their titles."""
+PARTS = (
+    *("arrays", "lanes", "accumulators", "activations", "prt", "queue", "buffers", "cache", "converters"),
+    "control",
+)
+"""Of a unit."""
 COUNTED: Mapping[str, tuple[str, ...]] = {
     "C-SRAM arrays": ("arrays",),
     "arrays, adders and shifters": ("arrays", "lanes"),
-    "all of the unit": tuple(PARTS),
+    "all of the unit": PARTS,
     "all but the arrays (the LLC gives its own)": tuple(name for name in PARTS if name != "arrays"),
 }
 """What may be meant by the hardware that is added, by the parts that it counts."""
@@ -81,24 +73,19 @@ class Area:
     bases: Mapping[str, float]
     """What a share may be of, by `BASES`."""
 
-    @property
-    def added_mm2(self) -> float:
-        """Everything that the units of all slices take."""
-        return sum(self.parts.values()) * self.slices
+    def added_mm2(self, counted: str = "all of the unit") -> float:
+        """What the units of all slices take, of one of `COUNTED`."""
+        return self.slices * sum(self.parts[name] for name in COUNTED[counted])
 
     def share(self, counted: str, base: str) -> float:
         """What the units of all slices add, of one of `COUNTED`, over one of `BASES`."""
-        return self.slices * _counted(self.parts, counted) / self.bases[base]
-
-
-class AreaNotModelledError(SailsimError):
-    """The substrate's file does not say what its area depends on."""
+        return self.added_mm2(counted) / self.bases[base]
 
 
 def area(system: System, constants: AreaConstants | None = None, wbits: int = 4) -> Area:
     """Area of the units of a machine that has them, sized for weights of ``wbits`` bits.
 
-    Raises AreaNotModelledError for a substrate that does not declare its area, SailsimError for a machine
+    Raises NotModelledError for a substrate that does not declare its area, SailsimError for a machine
     without PIM units and for widths outside 1..8.
     """
     pim = system.require_pim()
@@ -108,16 +95,6 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
     llc = 8 * system.llc.size * c.llc_cell_um2 / c.llc_efficiency * 1e-6
     cores = system.cores.count.whole * c.core_mm2
     bases = dict(zip(BASES, (llc, llc + cores, c.die_mm2), strict=True))
-    return Area(_unit(pim, c, wbits), system.llc.slices.whole, bases)
-
-
-def _counted(parts: Mapping[str, float], counted: str) -> float:
-    """The parts of one of `COUNTED`, mm2."""
-    return sum(parts[name] for name in COUNTED[counted])
-
-
-def _unit(pim: Pim, c: AreaConstants, wbits: int) -> dict[str, float]:
-    """The unit of one slice by `PARTS`, mm2."""
 
     def logic(um2: float) -> float:
         return um2 / c.utilisation * 1e-6
@@ -136,14 +113,14 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> dict[str, float]:
     lines = pim.mshrs.whole * (64 * 8 + 48)  # a line and its address
     substrate = pim.load_substrate()
     if substrate.area is None:
-        raise AreaNotModelledError(
+        raise NotModelledError(
             f"substrate {substrate.name} has no [area] table, allowed is one with it: area not modelled"
         )
     declared = substrate.area
     cells = row_bits * pim.rows.whole * charged(declared.cell, c)
     behind = substrate.accumulate == "behind"  # else the sums are rows of the arrays
     beside = sum(charged(circuit, c) for circuit in declared.beside.values())
-    return {
+    parts = {
         "arrays": cells / charged(declared.efficiency, c) * 1e-6,
         "lanes": logic(lanes * width * beside),
         "accumulators": 8 * pim.accumulator_buffer.si * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
@@ -156,6 +133,7 @@ def _unit(pim: Pim, c: AreaConstants, wbits: int) -> dict[str, float]:
         "converters": pim.convert_units.whole * c.fp_unit_um2 * 1e-6 if pim.convert.value == "unit" else 0.0,
         "control": logic(dfms * c.control_gates * c.nand2_um2),
     }
+    return Area(parts, system.llc.slices.whole, bases)
 
 
 @dataclass(frozen=True)
@@ -175,17 +153,16 @@ def overhead_bases(
     system: System, constants: AreaConstants | None = None, wbits: int = 4, target: float = 0.02
 ) -> Iterator[OverheadBasis]:
     """Every reading of the paper's overhead for a machine; raises as `area`."""
-    whole = area(system, constants, wbits)
     pim = system.require_pim()
-    c = AreaConstants.default() if constants is None else constants
 
-    def with_arrays(count: int) -> dict[str, float]:
+    def with_arrays(count: int) -> Area:
         arrays = pim.arrays.model_copy(update={"value": count})
-        return _unit(pim.model_copy(update={"arrays": arrays}), c, wbits)
+        other = pim.model_copy(update={"arrays": arrays})
+        return area(system.model_copy(update={"pim": other}), constants, wbits)
 
-    units = (whole.parts, with_arrays(0), with_arrays(1))
-    for counted in COUNTED:
-        for base, mm2 in whole.bases.items():
-            added, least, more = (_counted(parts, counted) * whole.slices for parts in units)
-            room = target * mm2 - least
-            yield OverheadBasis(counted, base, added / mm2, None if room < 0 else room / (more - least))
+    whole, none, one = area(system, constants, wbits), with_arrays(0), with_arrays(1)
+    for counted, base in product(COUNTED, BASES):
+        least = none.added_mm2(counted)
+        room = target * whole.bases[base] - least
+        arrays = None if room < 0 else room / (one.added_mm2(counted) - least)
+        yield OverheadBasis(counted, base, whole.share(counted, base), arrays)

@@ -29,6 +29,10 @@ CONSTANTS = Shelf("constants", "data/constants", package="sailsim.analysis")
 End = Literal["low", "value", "high"]
 
 
+class NotModelledError(SailsimError):
+    """A machine's file does not say what its energy or its area depends on."""
+
+
 def data_file(name: str) -> Traversable:
     """A file of the ``data`` folder of this floor."""
     return files("sailsim.analysis") / "data" / name
@@ -77,11 +81,13 @@ class Constants:
     @classmethod
     def at(cls, end: End, file: str | Path | None = None) -> Self:
         """Every constant at the same end of its range; at its value where it has no range."""
-        values = {}
-        for name, quantity in cls.quantities(file).items():
-            edge = getattr(quantity, end)
-            values[name] = float(quantity.value if edge is None else edge)
-        return cls(**values)
+        return cls(**{name: _at(quantity, end) for name, quantity in cls.quantities(file).items()})
+
+
+def _at(quantity: Quantity, end: End) -> float:
+    """A quantity at an end of its range; at its value where it has no range."""
+    edge = getattr(quantity, end)
+    return float(quantity.value if edge is None else edge)
 
 
 def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
@@ -92,8 +98,7 @@ def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
     if isinstance(charge, str):
         times, constant = Shared.parse(charge)
         return times * float(getattr(constants, constant))
-    edge = getattr(charge, end)
-    return float(charge.value if edge is None else edge)
+    return _at(charge, end)
 
 
 C = TypeVar("C", bound=Constants)

@@ -4,13 +4,13 @@ A GPU instance is paid whole. A CPU server is paid by the vCPUs that a run uses 
 same chip in slices at one price a vCPU), by what it takes from its neighbours ("bandwidth": the vCPUs whose
 share of the memory's bandwidth it uses, if those are more) or whole ("whole"). SAIL's server costs the CPU
 server's price times (1 + overhead). Prices are a CSV file that can be replaced; a price that is missing or 0
-is refused. What is not known is a range: `cost_range`.
+is refused. What is not known is a range.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil, isnan
 from pathlib import Path
@@ -28,8 +28,6 @@ from sailsim.sim.tables import first_problem
 
 Sizing = Literal["share", "bandwidth", "whole"]
 
-SIZINGS: tuple[Sizing, ...] = ("share", "bandwidth", "whole")
-"""How a run's part of a CPU server is reckoned, from the cheapest to the dearest."""
 PAYMENTS: Mapping[str, Sizing] = {"used": "share", "bandwidth": "bandwidth", "whole": "whole"}
 """Ways to pay, by the ends of their columns: the vCPUs whose threads and memory a run takes; or those that
 bring the bandwidth it takes, if they are more; or all of the server. The second is the nominal one."""
@@ -89,34 +87,29 @@ class PriceList:
 
     def of(self, machine: str) -> Price:
         """The price of a machine: the first row that names it. Raises SailsimError where there is none."""
-        price = self.first([machine])
+        price = next((row for row in self.rows if machine in row.machines), None)
         if price is None:
             priced = ", ".join(sorted({m for row in self.rows for m in row.machines}))
             raise SailsimError(f"{self.origin} has no price of {machine}, allowed is one of {priced}")
         return price
 
-    def has(self, machine: str) -> bool:
-        """Whether the file prices a machine."""
-        return any(machine in row.machines for row in self.rows)
+    def named(self, machines: Iterable[str]) -> str | None:
+        """The first of some machines that has a price: of a system and those that its file extends."""
+        return next((name for name in machines if any(name in row.machines for row in self.rows)), None)
 
-    def all_of(self, machines: Iterable[str], kind: Literal["cpu", "gpu"] | None = None) -> tuple[Price, ...]:
+    def all_of(self, machines: Iterable[str], kind: Literal["cpu", "gpu"]) -> tuple[Price, ...]:
         """Every instance of the first of some machines that has a price, in the file's order.
 
         Raises SailsimError for one that is not of the machine's ``kind``: vCPUs are no cards.
         """
-        machine = next((name for name in machines if self.has(name)), None)
+        machine = self.named(machines)
         instances = tuple(row for row in self.rows if machine in row.machines)
-        other = next((row for row in instances if kind not in (None, row.kind)), None)
+        other = next((row for row in instances if row.kind != kind), None)
         if other is not None:
             raise SailsimError(
                 f"{self.origin}, {other.instance}: kind is {other.kind!r}, allowed for {machine} is {kind}"
             )
         return instances
-
-    def first(self, machines: Iterable[str]) -> Price | None:
-        """The price of the first of some machines that has one: a system, then those that its file
-        extends."""
-        return next(iter(self.all_of(machines)), None)
 
 
 def prices(path: str | Path | None = None) -> PriceList:
@@ -125,25 +118,18 @@ def prices(path: str | Path | None = None) -> PriceList:
     Raises SailsimError that names the row and the field that is missing, not a number, or not above 0.
     """
     if path is None:
-        return _parsed(data_file("prices.csv").read_text("utf-8"), "the shipped price file")
-    text = read_text(Path(path), "price file", MAX_FILE, "a CSV text")
-    return _parsed(text, f"price file {path}")
-
-
-def _parsed(text: str, origin: str) -> PriceList:
+        text, origin = data_file("prices.csv").read_text("utf-8"), "the shipped price file"
+    else:
+        text, origin = read_text(Path(path), "price file", MAX_FILE, "a CSV text"), f"price file {path}"
     try:
         table = read_csv(text)
     except csv.Error as error:
         raise SailsimError(f"{origin} cannot be read: {error}, allowed is a CSV text") from None
     if not table:
         raise SailsimError(f"{origin} has no rows, allowed is at least one instance")
-    if "instance" not in table[0]:
-        raise SailsimError(
-            f"{origin} lacks the column 'instance'; allowed is a table with those of the shipped one."
-        )
     rows: dict[str, Price] = {}
     for row in table:
-        name = row["instance"] or "(unnamed)"
+        name = row.get("instance") or "(unnamed)"
         try:
             price = TypeAdapter(Price).validate_python(row)
         except ValidationError as error:
@@ -153,64 +139,30 @@ def _parsed(text: str, origin: str) -> PriceList:
     return PriceList(tuple(rows.values()), origin)
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What a run asks of the machine that it pays for.
-
-    ``tokens_per_s`` with its band (equal ends where there is none); ``overhead``: whether SAIL's is paid;
-    ``whole``: whether all of the machine is.
-    """
-
-    tokens_per_s: float
-    low: float
-    high: float
-    threads: int = 1
-    memory_bytes: float = 0.0
-    bandwidth_share: float = 0.0
-    overhead: bool = False
-    whole: bool = False
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Usage | None:
-        """That of a run, by its record (`results.runs`); None without a rate."""
-        if is_missing(record["tokens_per_s"]):
-            return None
-        rate, low, high = (
-            float(record["tokens_per_s"] if is_missing(record[name]) else record[name])
-            for name in ("tokens_per_s", "low", "high")
-        )
-        server, whole = record["kind"] != "card", record["pays"] == "whole"
-        return cls(
-            tokens_per_s=rate,
-            low=low,
-            high=high,
-            threads=int(record["cores"]) if server else 1,
-            memory_bytes=float(record["memory_bytes"]) if server else 0.0,
-            bandwidth_share=1.0 if whole else float(record["bandwidth_share"]),
-            overhead=bool(record["overhead"]),
-            whole=whole,
-        )
+Record = Mapping[str, Any]
+"""Of a run (`results.runs`)."""
 
 
-def vcpus_paid(price: Price, run: Usage, sizing: Sizing) -> int | None:
+def vcpus_paid(price: Price, run: Record, sizing: Sizing) -> int | None:
     """vCPUs of a CPU instance that a run pays for; None where the whole instance lacks threads or memory.
 
     "share": its threads, or as many as bring the memory that it needs; "bandwidth": or as many as bring the
     share of the memory's bandwidth that it uses; "whole": all.
     """
-    needed = run.threads
+    needed = int(run["cores"])
     if price.memory_gib is not None:
         # Multiplied first: all of the memory is that of all vCPUs, also where their share is no whole number.
-        needed = max(needed, ceil(run.memory_bytes * price.units / (price.memory_gib * 2**30)))
+        needed = max(needed, ceil(run["memory_bytes"] * price.units / (price.memory_gib * 2**30)))
     if needed > price.units:
         return None
     if sizing == "bandwidth":
         # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
-        return max(needed, ceil(run.bandwidth_share * price.units * (1 - 1e-12)))
+        share = 1.0 if run["pays"] == "whole" else run["bandwidth_share"]
+        return max(needed, ceil(share * price.units * (1 - 1e-12)))
     return price.units if sizing == "whole" else needed
 
 
-def usd_per_hour(price: Price, run: Usage, sizing: Sizing = "share", overhead: float = 0.0) -> float | None:
+def usd_per_hour(price: Price, run: Record, sizing: Sizing = "share", overhead: float = 0.0) -> float | None:
     """What an hour of a run costs; None where the instance does not hold it.
 
     ``overhead`` is SAIL's; a GPU instance is paid whole.
@@ -219,63 +171,58 @@ def usd_per_hour(price: Price, run: Usage, sizing: Sizing = "share", overhead: f
     return None if units is None else price.usd_per_hour * (units / price.units) * (1 + overhead)
 
 
-def dollars(record: Mapping[str, Any], listed: PriceList, constants: Span[CostConstants]) -> dict[str, Any]:
-    """What a run costs by its record, by the names of `DOLLARS`; None where it has no rate or no price, or
-    no instance holds it."""
-    instances = listed.all_of(record["priced_as"], "gpu" if record["kind"] == "card" else "cpu")
-    usage = Usage.of(record)
-    return dict.fromkeys(DOLLARS) if usage is None else cost_range(usage, instances, constants)
-
-
-def cost_range(run: Usage, instances: Sequence[Price], constants: Span[CostConstants]) -> dict[str, Any]:
-    """What a run costs on instances that could hold it, by the names of `DOLLARS`; None where none can.
+def dollars(run: Record, listed: PriceList, constants: Span[CostConstants]) -> dict[str, Any]:
+    """What a run costs, by the names of `DOLLARS`; None where it has no rate or no price, or no instance
+    holds it.
 
     Nominal: the first instance that holds the run, "bandwidth" sizing, the nominal constants and rate. Ends,
     the least and the most tokens a dollar: over every instance, sizing, the constants' ranges and the rate's
     band.
     """
-    c, ends = constants.nominal, (constants.low, constants.high)
-    overhead = c.overhead if run.overhead else 0.0
-    extras = (*(end.overhead if run.overhead else 0.0 for end in ends), overhead)
-    every = (usd_per_hour(price, run, s, extra) for price in instances for s in SIZINGS for extra in extras)
-    known = [hour for hour in every if hour is not None]
-    if not known:
+    instances = listed.all_of(run["priced_as"], "gpu" if run["kind"] == "card" else "cpu")
+    held = [price for price in instances if usd_per_hour(price, run) is not None]
+    if is_missing(run["tokens_per_s"]) or not held:
         return dict.fromkeys(DOLLARS)
-    first = next(price for price in instances if usd_per_hour(price, run) is not None)
-    used = [end.utilisation for end in (*ends, c)]
-    rate = run.tokens_per_s * c.utilisation * HOUR_S
-    nominal = usd_per_hour(first, run, "bandwidth", overhead)
-    assert nominal is not None
-    cost = {
+    every, first = (constants.low, constants.high, constants.nominal), held[0]
+    *extras, overhead = (c.overhead if run["overhead"] else 0.0 for c in every)
+    hours: list[Any] = [
+        usd_per_hour(price, run, sizing, extra)
+        for price in held
+        for sizing in PAYMENTS.values()
+        for extra in (*extras, overhead)
+    ]
+    # Of the first instance, by payment.
+    usd: dict[str, Any] = {
+        payment: usd_per_hour(first, run, "whole" if run["pays"] == "whole" else sizing, overhead)
+        for payment, sizing in PAYMENTS.items()
+    }
+    rate, low, high = (
+        float(run["tokens_per_s"] if is_missing(run[name]) else run[name])
+        for name in ("tokens_per_s", "low", "high")
+    )
+    used = [c.utilisation for c in every]
+    nominal = rate * constants.nominal.utilisation * HOUR_S
+    return {
         "instance": first.instance,
         "price_date": first.date,
         "price_source": first.source,
         "paid": _paid_for(first, run, overhead),
-        "usd_per_hour": nominal,
-        "usd_per_million_tokens": 1e6 / (rate / nominal),
-        "tokens_per_usd": rate / nominal,
-        "tokens_per_usd_low": run.low * min(used) * HOUR_S / max(known),
-        "tokens_per_usd_high": run.high * max(used) * HOUR_S / min(known),
+        "usd_per_hour": usd["bandwidth"],
+        "usd_per_million_tokens": 1e6 / (nominal / usd["bandwidth"]),
+        "tokens_per_usd": nominal / usd["bandwidth"],
+        "tokens_per_usd_low": low * min(used) * HOUR_S / max(hours),
+        "tokens_per_usd_high": high * max(used) * HOUR_S / min(hours),
+        **{f"tokens_per_usd_{payment}": nominal / usd[payment] for payment in PAYMENTS},
     }
-    for payment, sizing in PAYMENTS.items():
-        usd = usd_per_hour(first, run, "whole" if run.whole else sizing, overhead)
-        assert usd is not None
-        cost[f"tokens_per_usd_{payment}"] = rate / usd
-    return cost
 
 
-def _paid_for(price: Price, run: Usage, overhead: float) -> str:
+def _paid_for(price: Price, run: Record, overhead: float) -> str:
     """What the nominal dollars of a run pay for, in words."""
     if price.kind == "gpu":
         return "1 card" if price.units == 1 else f"{price.units} cards"
     vcpus, share = vcpus_paid(price, run, "bandwidth"), vcpus_paid(price, run, "share")
-    assert vcpus is not None
-    assert share is not None
-    if vcpus == price.units:
-        paid = f"{price.units} vCPUs (all)"
-    else:
-        why = "bandwidth" if vcpus > share else "threads" if share == run.threads else "memory"
-        paid = f"{vcpus} vCPUs ({why})"
+    why = "bandwidth" if vcpus != share else "threads" if share == run["cores"] else "memory"
+    paid = f"{vcpus} vCPUs ({'all' if vcpus == price.units else why})"
     return paid + (f" +{overhead:.0%}" if overhead else "")
 
 
@@ -285,7 +232,7 @@ def price_notes(rows: Iterable[Mapping[str, Any]], price_list: PriceList) -> Ite
         if is_missing(row["tokens_per_s"]):
             continue
         names = list(row["priced_as"])
-        named = next((name for name in names if price_list.has(name)), None)
+        named = price_list.named(names)
         if named is None:
             yield row["runner"], f"no price: no row of {price_list.origin} names {' or '.join(names[:1])}"
         elif is_missing(row["instance"]):

@@ -21,12 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
-from sailsim.analysis.costs.constants import Constants, End, charged
-from sailsim.base.errors import SailsimError
+from sailsim.analysis.costs.constants import Constants, End, NotModelledError, charged
 from sailsim.base.quantity import Is
-from sailsim.sim.engine import accelerator_of
-from sailsim.sim.substrate import Charge
-from sailsim.sim.system import Gpu, System
+from sailsim.sim.engine import EnergyShape, accelerator_of
+from sailsim.sim.system import System
 from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
@@ -85,8 +83,7 @@ class EnergyConstants(Constants):
     csram_leakage_mw_mib: Annotated[float, Is("mW/MiB", least=0)]
 
 
-class EnergyNotModelledError(SailsimError):
-    """The substrate's file does not say what its energy depends on."""
+NO_UNITS = EnergyShape(0, 0, {}, 0.0)
 
 
 @dataclass(frozen=True)
@@ -94,76 +91,41 @@ class Use:
     """What a step asks of a server: events of the units (`sailsim.sim.tiles`), traffic, cores and time.
 
     Bytes are those of the whole step; ``busy_s`` is when the step's threads work, of the ``step_s`` that it
-    takes, and they wait for the rest. ``csram_mib`` is 0 on a server without units.
+    takes, and they wait for the rest.
     """
 
-    tokens: float
     step_s: float
     threads: int
     cores: int
     busy_s: float
     channels: int
     dram_read_bytes: float
-    dram_written_bytes: float
-    activity: Mapping[str, float]
-    columns: int = 0
-    accumulator_bits: int = 0
-    operations: Mapping[str, Charge] = field(default_factory=dict)
-    """What the substrate charges, of a column, for those operations of which there are events."""
-    csram_mib: float = 0.0
+    dram_written_bytes: float = 0.0
+    activity: Mapping[str, float] = field(default_factory=dict)
+    units: EnergyShape = NO_UNITS
 
 
-@dataclass(frozen=True)
-class Energy:
-    """Joules of one step by `CAUSES`, and its tokens and seconds."""
-
-    by_cause: Mapping[str, float]
-    tokens: float
-    step_s: float
-    prt_saved_j: float = 0.0
-    """What the step would need more if the array were read where the PRT hit, and there were no PRT."""
-
-    @property
-    def joules(self) -> float:
-        """Of one step."""
-        return sum(self.by_cause.values())
-
-    @property
-    def joules_per_token(self) -> float:
-        """Of one token of one sequence."""
-        return self.joules / self.tokens
-
-
-def energy(use: Use, constants: EnergyConstants | None = None, end: End = "value") -> Energy:
-    """Joules of a step; a substrate's own quantities are taken at the same ``end`` as ``constants`` are."""
-    c = EnergyConstants.default() if constants is None else constants
-    if use.busy_s > use.step_s * (1 + 1e-9) or use.threads > use.cores:
-        raise SailsimError(
-            f"use has {use.threads} of {use.cores} cores busy for {use.busy_s:g} of {use.step_s:g} s, "
-            f"allowed is "
-            "at most all of both"
-        )
+def energy(use: Use, c: EnergyConstants, end: End = "value") -> dict[str, float]:
+    """Joules of a step by `CAUSES`; a substrate's own quantities are taken at the ``end`` that ``c`` is."""
     did = {name: float(use.activity.get(name, 0.0)) for name in ACTIVITY}
     fj, pj, bit = 1e-15, 1e-12, 8
-    row = use.columns * fj
+    row = use.units.columns * fj
 
     def rows(operation: str, event: str) -> float:
         """Of an operation on rows of an array."""
-        return row * charged(use.operations[operation], c, end) * did[event] if did[event] else 0.0
+        return row * charged(use.units.operations[operation], c, end) * did[event] if did[event] else 0.0
 
-    accumulate = use.accumulator_bits * (c.add_fj_bit * (1 + c.shift_factor) + 2 * c.accumulator_fj_bit)
-    prt = did["prt_searches"] * c.prt_search_pj * pj + row * c.prt_fj_bit * (
-        did["prt_reads"] + did["prt_writes"]
-    )
+    accumulate = use.units.accumulator_bits * (c.add_fj_bit * (1 + c.shift_factor) + 2 * c.accumulator_fj_bit)
     moved = use.dram_read_bytes + use.dram_written_bytes
     beside = c.dram_activate_pj_bit + c.dram_pins_pj_bit + c.dram_controller_pj_bit
-    joules = {
+    return {
         "arrays": sum(rows(operation, event) for operation, event in (*_ROWS, *COMPUTE.items())),
         "convert": sum(rows(operation, event) for operation, event in CONVERT.items())
         + pj * c.unit_convert_pj * did["unit_converts"],
         "dfm": fj * (c.add_fj_bit * did["entry_add_bits"] + accumulate * did["accumulates"])
         + pj * c.pattern_pj * did["patterns"],
-        "prt": prt,
+        "prt": did["prt_searches"] * c.prt_search_pj * pj
+        + row * c.prt_fj_bit * (did["prt_reads"] + did["prt_writes"]),
         "llc": bit
         * fj
         * (
@@ -184,15 +146,9 @@ def energy(use: Use, constants: EnergyConstants | None = None, end: End = "value
             c.uncore_w
             + c.dram_idle_w * use.channels
             + c.core_idle_w * (use.cores - use.threads)
-            + c.csram_leakage_mw_mib * 1e-3 * use.csram_mib
+            + c.csram_leakage_mw_mib * 1e-3 * use.units.csram_mib
         ),
     }
-    return Energy(
-        by_cause=joules,
-        tokens=use.tokens,
-        step_s=use.step_s,
-        prt_saved_j=rows("read", "prt_reads") - prt,
-    )
 
 
 def tokens_of(record: Mapping[Any, Any]) -> float:
@@ -201,64 +157,41 @@ def tokens_of(record: Mapping[Any, Any]) -> float:
 
 
 def use_of(system: System, record: Mapping[str, Any]) -> Use:
-    """What a run asks of its hardware, by its record (`results.runs`): an accelerator's from its events; the
+    """What a run asks of its server, by its record (`results.runs`): an accelerator's from its events; the
     cores' from their traffic, all of it reads, while no thread waits.
 
-    Raises EnergyNotModelledError for an accelerator or a substrate that does not declare its energy,
-    SailsimError for a card, whose joules have a bound alone, and for an accelerator's record without events.
+    Raises NotModelledError for an accelerator or a substrate that does not declare its energy.
     """
-    if record["kind"] == "card":
-        raise SailsimError(f"runner {record['runner']} is a card; allowed is an accelerator or cores.")
     seconds = float(record["step_s"])
     use = Use(
-        tokens=tokens_of(record),
         step_s=seconds,
         threads=int(record["cores"]),
         cores=system.cores.count.whole,
         busy_s=seconds,
         channels=system.memory.channels.whole,
         dram_read_bytes=float(record["dram_bytes"]),
-        dram_written_bytes=0.0,
-        activity={},
     )
-    return use if record["kind"] == "cores" else _of_units(use, system, record)
-
-
-def _of_units(use: Use, system: System, record: Mapping[str, Any]) -> Use:
-    """The same of an accelerator's step."""
+    if record["kind"] == "cores":
+        return use
     accelerator = accelerator_of(system)
     shape = accelerator.energy(system, record)
     if shape is None:
-        raise EnergyNotModelledError(
+        raise NotModelledError(
             f"the energy of substrate {record['substrate']}, whose file has no [energy] table"
             if "substrate" in accelerator.choices
             else f"the energy of system {system.name}'s accelerator, of which no figure is sourced"
         )
-    events = record.get("events") or {}
-    missing = next((name for name in ACTIVITY if events.get(name) is None), None)
-    if missing is not None:
-        raise SailsimError(
-            f"record has no event {missing}, allowed is a run of an accelerator, of this version's sweep"
-        )
+    events, phases, traffic = record["events"], record["phases"], record["traffic"]
     for operation, event in (*_ROWS, *COMPUTE.items(), *CONVERT.items()):
         if events[event] and operation not in shape.operations:
-            raise EnergyNotModelledError(
+            raise NotModelledError(
                 f"the energy of substrate {record['substrate']}, whose file has no energy.{operation}"
             )
-    phases, traffic = record["phases"], record["traffic"]
     return replace(
         use,
         busy_s=float(phases["cores"]) + float(phases["sync"]),
         dram_read_bytes=float(traffic["weights"]) + float(traffic["read"]) + float(traffic.get("cache") or 0),
         dram_written_bytes=float(traffic["written"]),
-        activity={name: float(events[name]) for name in ACTIVITY},
-        columns=shape.columns,
-        accumulator_bits=shape.accumulator_bits,
-        operations=shape.operations,
-        csram_mib=shape.csram_mib,
+        activity=events,
+        units=shape,
     )
-
-
-def gpu_bound_j_per_token(card: Gpu, step_s: float, tokens: float) -> float:
-    """Upper bound of a card's joules a token: its board power all the step long. Its host is not in it."""
-    return float(card.tdp.value) * step_s / tokens

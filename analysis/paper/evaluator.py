@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sailsim.analysis.costs.area import Area, AreaConstants, AreaNotModelledError, area
+from sailsim.analysis.costs.area import Area, AreaConstants, area
+from sailsim.analysis.costs.constants import NotModelledError
 from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, prices
 from sailsim.analysis.paper.claims import Choice, Metric, Numbers, values
 from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
@@ -112,7 +113,7 @@ class SampledOutcomes:
         host = self.host(self.space.software)
         try:
             share = math.nan if host is None else host.area.share(counted, base)
-        except AreaNotModelledError:
+        except NotModelledError:
             share = math.nan
         return np.full(len(self.workloads), share)
 
@@ -260,7 +261,7 @@ class _Host:
 
     @cached_property
     def area(self) -> Area:
-        """Raises AreaNotModelledError where it is not modelled."""
+        """Raises NotModelledError where it is not modelled."""
         return area(self.system, self.machine.constants("area", AreaConstants))
 
 

@@ -23,16 +23,17 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from sailsim.analysis.costs.area import area
-from sailsim.analysis.costs.dollars import is_missing, prices
+from sailsim.analysis.costs.constants import Span
+from sailsim.analysis.costs.dollars import CostConstants, is_missing, prices
 from sailsim.analysis.paper.machine import Value, machine_changes
 from sailsim.analysis.paper.study import check_seed
 from sailsim.analysis.paper.unknowns import Factor, space
-from sailsim.analysis.results.joins import as_frame, joined
+from sailsim.analysis.results.compare import compared
 from sailsim.analysis.results.runs import named, runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system, on_substrate, save_system, vary
-from sailsim.sim.keys import Keys, result_key
+from sailsim.sim.keys import Keys
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import Task, opened
@@ -99,7 +100,7 @@ class Search:
 
     def task(self, number: int, values: Mapping[str, Value]) -> Task:
         """The question of a trial; trials of two runs count together where all else is equal too."""
-        own = json.dumps([result_key(self.point, "explore"), self.fields, self.threads, self.seed])
+        own = json.dumps([Keys("explore").result(self.point), self.fields, self.threads, self.seed])
         question = json.dumps([own, values], sort_keys=True)
         return Task(hashlib.sha256(question.encode()).hexdigest(), question, dict(values), number)
 
@@ -140,8 +141,9 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
     try:
         machine = search.system(values, "trial")
         point = replace(search.point, threads=int(values["threads"]), nbw=None)
-        frame = as_frame(runs(point, machine, named("sail", "cores")))
-        sail, cores = joined(frame, prices()).to_dict("records")
+        rows = [run.as_record() for run in runs(point, machine, named("sail", "cores"))]
+        costs = compared(rows, prices(), Span.of(CostConstants))
+        sail, cores = (row | cost for row, cost in zip(rows, costs, strict=True))
         if sail["reason"]:
             raise SailsimError(sail["reason"])
         if is_missing(sail["tokens_per_usd_used"]):
@@ -149,7 +151,7 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
         return {
             "tokens_per_s": sail["tokens_per_s"],
             "tokens_per_usd": sail["tokens_per_usd_used"],
-            "area_mm2": area(machine, wbits=search.widest).added_mm2,
+            "area_mm2": area(machine, wbits=search.widest).added_mm2(),
             "speedup_cpu": cores["speedup"],
             "reason": "",
         }

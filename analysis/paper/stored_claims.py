@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.costs.area import AreaNotModelledError, area, overhead_bases
+from sailsim.analysis.costs.area import area, overhead_bases
+from sailsim.analysis.costs.constants import NotModelledError
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import (
     SHIPPED,
@@ -26,8 +27,8 @@ from sailsim.analysis.paper.claims import (
     load_paper,
     values,
 )
+from sailsim.analysis.results.compare import POINT
 from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality
-from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import (
     FREE,
     MissingPointsError,
@@ -155,7 +156,7 @@ class StoredOutcomes:
         return np.asarray(column, dtype=np.float64)
 
     def area_share(self, counted: str, base: str) -> Numbers:
-        """Added area of the reference machine. Raises AreaNotModelledError where it is not modelled."""
+        """Added area of the reference machine. Raises NotModelledError where it is not modelled."""
         return np.array([area(self.system).share(counted, base)])
 
 
@@ -166,7 +167,7 @@ def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str
         words += f" ({fitted_constants().fewest_threads} threads or more)"
     try:
         here = values(metric, stored)
-    except (MissingPointsError, AreaNotModelledError) as why:
+    except (MissingPointsError, NotModelledError) as why:
         return _row(claim, words, None, "", str(why))
     if not np.isfinite(here).any():
         whose = "" if metric.runner is None else f" with a number of the runner {metric.runner}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sailsim.analysis.paper.unknowns import load_unknowns
-from sailsim.analysis.results.joins import POINT
+from sailsim.analysis.results.compare import POINT
 from sailsim.analysis.results.results import Runs
 from sailsim.analysis.results.runs import SAIL
 from sailsim.base.errors import SailsimError

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.costs.area import AreaNotModelledError, overhead_bases
-from sailsim.analysis.costs.constants import data_file
+from sailsim.analysis.costs.area import overhead_bases
+from sailsim.analysis.costs.constants import NotModelledError, data_file
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
@@ -295,7 +295,7 @@ def dollars(study: Study) -> Figure:
     results = study.results
     ours = results.at(("batch",))
     need(len(ours) > 0, "Tokens per dollar", "points at the store's reference setting")
-    if results.price_list.first(ours["priced_as"].iloc[0]) is None:
+    if results.price_list.named(ours["priced_as"].iloc[0]) is None:
         raise MissingPointsError(
             f"Tokens per dollar needs a price of {ours['system'].iloc[0]} in the price file."
         )
@@ -569,7 +569,7 @@ def area(study: Study) -> Figure:
     system = load_system(str(study.results.reference["system"]))
     try:
         readings = list(overhead_bases(system))
-    except AreaNotModelledError as why:
+    except NotModelledError as why:
         raise MissingPointsError(str(why)) from None
     rows = pd.DataFrame({"share": [100 * reading.share for reading in readings]}).assign(
         at=range(len(readings))

@@ -23,7 +23,7 @@ from sailsim.analysis.results.gem5_steps import (
     Row,
     bits_and_group,
     decode_rows,
-    predicted,
+    engine_cycles,
     shape,
 )
 from sailsim.base.atomic import read_records
@@ -252,7 +252,7 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
                 steps[side, bits, "lutmm"],
                 sum(regions_together(steps[side, bits, "neon"]).values()),
             )
-            engine = predicted({**units, "blocks": 0}, HOST).step
+            engine = engine_cycles(units, HOST)
             for source, cycles in (("gem5", sum(regions_together(units).values())), ("engine", engine)):
                 lines.append({"bits": bits, "speedup": neon / cycles, "line": f"{source}, {name}"})
     paper = load_paper().by_name("speedup").value

@@ -31,9 +31,8 @@ from sailsim.analysis.render.claims_words import number
 from sailsim.analysis.render.figure import captioned, draw, inline_svg, save, values
 from sailsim.analysis.render.figures import FIGURES, WORDS, Study
 from sailsim.analysis.render.gem5_figures import FOLDER, tiles, tokens
-from sailsim.analysis.results.compare import entries, said_of
+from sailsim.analysis.results.compare import POINT, entries, said_of
 from sailsim.analysis.results.equal_quality import at_equal_quality
-from sailsim.analysis.results.joins import POINT
 from sailsim.analysis.results.results import (
     MissingPointsError,
     Runs,

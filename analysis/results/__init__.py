@@ -1,5 +1,5 @@
 """Runs, and what compares them.
 
-Reading order: `runs` (one record per point and runner), `joins` (ratios, dollars, joules), `compare` (the
-answer of `sailsim run`), `results` (a store's runs as figures read them).
+Reading order: `runs` (one record per point and runner), `compare` (ratios, dollars, joules; the answer of
+`sailsim run`), `results` (a store's runs as figures read them).
 """

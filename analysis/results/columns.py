@@ -6,14 +6,11 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
+from sailsim.sim.plan import nearest
 from sailsim.sim.study.folder import RESERVED
-
-NEAREST = 3
-"""How many names a sentence about an unknown one offers."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +21,11 @@ class Column:
     """As in records; between slashes a pattern of such names."""
     words: str
     """As the label of an axis says it."""
-    unit: str
-    """Empty for what is none or a count."""
     meaning: str
+    unit: str = ""
+    """Empty for what is none or a count."""
     first: bool = False
     """Whether a table shows it before others."""
-    input: bool = False
-    """Whether it says what a record is of, and not what came out."""
 
     def names(self, column: str) -> bool:
         """Whether it is about a column."""
@@ -39,36 +34,12 @@ class Column:
         return self.name == column
 
 
-@dataclass(frozen=True)
-class Group:
-    """Columns of some kinds of studies, in their order."""
-
-    name: str
-    title: str
-    about: str
-    studies: tuple[str, ...]
-    """Empty: all."""
-    columns: tuple[Column, ...]
-
-
-def groups() -> tuple[Group, ...]:
-    """The whole dictionary, in its order."""
-    found = []
-    for name, group in tomllib.loads(data_file("columns.toml").read_text("utf-8")).items():
-        columns = tuple(
-            Column(column, **{"unit": "", "input": group.get("inputs", False)} | each)
-            for column, each in group["columns"].items()
-        )
-        found.append(Group(name, group["title"], group["about"], tuple(group["studies"]), columns))
-    return tuple(found)
-
-
 def columns_of(kind: str) -> list[Column]:
     """The columns that a study of a kind may have, in order; of all kinds where none is called so."""
-    every = groups()
-    known = any(kind in group.studies for group in every)
-    chosen = [group for group in every if not known or not group.studies or kind in group.studies]
-    return [column for group in chosen for column in group.columns]
+    groups = tomllib.loads(data_file("columns.toml").read_text("utf-8")).values()
+    known = any(kind in group["studies"] for group in groups)
+    chosen = [each for each in groups if not known or not each["studies"] or kind in each["studies"]]
+    return [Column(name, **column) for group in chosen for name, column in group["columns"].items()]
 
 
 def in_order(names: Iterable[str], kind: str = "") -> list[str]:
@@ -86,7 +57,5 @@ def in_order(names: Iterable[str], kind: str = "") -> list[str]:
 
 def no_column(name: str, allowed: Iterable[str]) -> SailsimError:
     """That there is no such column, with the nearest that there are."""
-    names = list(allowed)
-    near = get_close_matches(name, names, NEAREST, 0.5) or [each for each in names if name in each][:NEAREST]
-    offer = f"near are {', '.join(near)}" if near else f"allowed are {', '.join(names)}"
-    return SailsimError(f"column {name!r} is not in the results; {offer}.")
+    near = ", ".join(nearest(name, allowed))
+    return SailsimError(f"column {name!r} is not in the results; near are {near}.")

@@ -1,8 +1,12 @@
-"""The answer about one point, nested and JSON-able: every runner with its ratios, dollars and joules."""
+"""What compares the runs of a point: ratios of rates, dollars and joules, and the answer of `sailsim run`.
+
+`sailsim run`, figures, claims and the report all ask here, so that they agree.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -11,25 +15,40 @@ import numpy as np
 
 from sailsim.analysis.costs.constants import Span, files_by_kind
 from sailsim.analysis.costs.dollars import (
+    DOLLARS,
+    PAYMENTS,
     PRICES,
     CostConstants,
     PriceList,
+    dollars,
     is_missing,
     price_notes,
     prices,
     quoted,
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
-from sailsim.analysis.results.joins import POINT, compared, over
-from sailsim.analysis.results.runs import OF_THE_POINT, RUNNERS, Runner, runs, shipped_runners
+from sailsim.analysis.results.runs import OF_THE_POINT, RUNNERS, SAIL, Runner, runs, shipped_runners
 from sailsim.base.arguments import check_type, items_of
 from sailsim.sim.files import as_system
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what asks for no frame, as `run`, does not load it
     import pandas as pd
 
+POINT = [f.name for f in fields(Point)]
+"""Columns that say which point a record is of."""
+RATIOS = (
+    *("speedup", "speedup_low", "speedup_high", "tokens_per_j"),
+    *(f"usd_ratio_{payment}" for payment in PAYMENTS),
+)
+JOINED = (*RATIOS[:4], *DOLLARS, *RATIOS[4:])
+"""Columns of `joined`."""
+_NEEDED = (
+    *("runner", "priced_as", "tokens_per_s", "low", "high", "kind", "cores", "memory_bytes", "pays"),
+    *("bandwidth_share", "overhead", "energy_j"),
+)
+"""Columns that `compared` reads beside those of a point."""
 _SAME = ("model_title", "system_title", "patterns")
 """Columns of a record that are the point's."""
 
@@ -87,7 +106,7 @@ def said_of(notes: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One runner: its record without the point, what the joins say, and joules of a token."""
+    """One runner: its record without the point, what `compared` says, and joules of a token."""
     entry = {name: value for name, value in row.items() if name not in {*POINT, *_SAME, "runner"}}
     tokens, joules = tokens_of(row), row["energy_j"]
     entry |= {
@@ -101,8 +120,63 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     """The row with nothing as None and numbers as Python's own."""
-    return {str(name): None if is_missing(value) else _number(value) for name, value in row.items()}
+    values = {str(name): None if is_missing(value) else value for name, value in row.items()}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
 
 
-def _number(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def compared(
+    rows: Sequence[Mapping[str, Any]], price_list: PriceList, constants: Span[CostConstants]
+) -> list[dict[str, Any]]:
+    """What compares the records of one point's runners with SAIL's, a row each, by the names of `JOINED`.
+
+    ``speedup`` is SAIL's rate over the row's, with ends where the row's is at an end of its band;
+    ``usd_ratio_<payment>`` likewise of tokens per dollar where both pay in one way; ``paid`` says in words
+    what ``usd_per_hour`` is for. None where a row has no rate or no price.
+    """
+    costs = [dollars(row, price_list, constants) for row in rows]
+    sail: Mapping[str, Any] = {}
+    for row, cost in zip(rows, costs, strict=True):
+        if row["runner"] == SAIL:
+            sail = {"tokens_per_s": row["tokens_per_s"], **cost}
+    found = []
+    for row, cost in zip(rows, costs, strict=True):
+        rate, low, high = row["tokens_per_s"], row["low"], row["high"]
+        ratios = (
+            over(sail.get("tokens_per_s"), rate),
+            over(sail.get("tokens_per_s"), rate if is_missing(high) else high),
+            over(sail.get("tokens_per_s"), rate if is_missing(low) else low),
+            over(tokens_of(row), row["energy_j"]),
+            *(
+                over(sail.get(f"tokens_per_usd_{payment}"), cost[f"tokens_per_usd_{payment}"])
+                for payment in PAYMENTS
+            ),
+        )
+        found.append(cost | dict(zip(RATIOS, ratios, strict=True)))
+    return found
+
+
+def joined(
+    records: pd.DataFrame, price_list: PriceList, constants: Span[CostConstants] | None = None
+) -> pd.DataFrame:
+    """The records, of any points, with what `compared` says of each in the place of what they have of it."""
+    import pandas as pd
+
+    span = Span.of(CostConstants) if constants is None else constants
+    rows = records[[*POINT, *_NEEDED]].to_dict("records")
+    points: dict[tuple[Any, ...], list[int]] = {}
+    for at, row in enumerate(rows):
+        point = tuple(None if is_missing(row[name]) else row[name] for name in POINT)
+        points.setdefault(point, []).append(at)
+    found: list[dict[str, Any]] = [{}] * len(rows)
+    for places in points.values():
+        own = [{str(name): value for name, value in rows[at].items()} for at in places]
+        for at, each in zip(places, compared(own, price_list, span), strict=True):
+            found[at] = each
+    added = pd.DataFrame(found, records.index, columns=list(JOINED)).astype(dict.fromkeys(RATIOS, float))
+    kept = records.drop(columns=[name for name in JOINED if name in records])
+    return pd.concat([kept, added], axis=1).copy()  # one block again: columns were cut out of many
+
+
+def over(upper: float | None, lower: float | None) -> float | None:
+    """A ratio; None where a side is not known."""
+    return None if upper is None or lower is None or is_missing(upper) or is_missing(lower) else upper / lower

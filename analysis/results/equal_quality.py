@@ -8,14 +8,15 @@ measured.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import isnan, nan
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
 
 from sailsim.analysis.costs.constants import data_file
-from sailsim.analysis.results.joins import POINT
+from sailsim.analysis.results.compare import POINT
 from sailsim.analysis.results.runs import SAIL
 from sailsim.workloads.load import FILE, uniform_choice
 
@@ -68,33 +69,28 @@ def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) 
         have other than 8 bits, or a runner has no rate with any choice that is as good.
     """
     known = losses() if of is None else of
-    choices = list(rows["choice"]) if "choice" in rows else _choices(rows)
-    wide = rows["abits"] == ABITS
-    lost = [known.get(choice, nan) if counts else nan for choice, counts in zip(choices, wide, strict=True)]
-    same = [name for name in POINT if name not in WEIGHTS]
-    points = list(rows[same].astype(str).itertuples(index=False, name=None))
-    rates = rows["tokens_per_s"].astype(float).tolist()
+    choices = (
+        list(rows["choice"])
+        if "choice" in rows
+        else [choice_key(*each) for each in rows[list(WEIGHTS)].itertuples(index=False, name=None)]
+    )
+    same = rows[[name for name in POINT if name not in WEIGHTS]].astype(str)
+    points = list(same.itertuples(index=False, name=None))
+    lost = [
+        known.get(c, nan) if bits == ABITS else nan for c, bits in zip(choices, rows["abits"], strict=True)
+    ]
+    cells = list(zip(points, rows["runner"], choices, lost, rows["tokens_per_s"].astype(float), strict=True))
+    ours = {(point, choice): rate for point, runner, choice, _, rate in cells if runner == SAIL}
     able: dict[tuple[Any, ...], list[tuple[float, float, str]]] = {}
-    ours: dict[tuple[Any, ...], float] = {}
-    for point, runner, choice, loss, rate in zip(points, rows["runner"], choices, lost, rates, strict=True):
-        if runner == SAIL:
-            ours[point, choice] = rate
+    for point, runner, choice, loss, rate in cells:
         if not isnan(loss) and not isnan(rate):
             able.setdefault((point, runner), []).append((rate, loss, choice))
     found = []
-    for point, runner, choice, loss in zip(points, rows["runner"], choices, lost, strict=True):
-        good = [each for each in able.get((point, runner), ()) if each[1] <= loss]
-        rate, equal_loss, equal_choice = max(good, key=_rank(choice), default=(nan, nan, None))
+    for point, runner, choice, loss, _ in cells:
+        # The fastest of those that lose no more; of equally fast ones its own.
+        good = [
+            (rate, c == choice, c, other) for rate, other, c in able.get((point, runner), ()) if other <= loss
+        ]
+        rate, _, equal_choice, equal_loss = max(good, key=itemgetter(0, 1), default=(nan, False, None, nan))
         found.append((choice, loss, equal_choice, equal_loss, ours.get((point, choice), nan) / rate))
     return pd.DataFrame(found, rows.index, columns=list(COLUMNS))
-
-
-def _rank(own: str) -> Callable[[tuple[float, float, str]], tuple[float, bool]]:
-    """By rate; of equally fast choices one's own comes first."""
-    return lambda each: (each[0], each[2] == own)
-
-
-def _choices(rows: pd.DataFrame) -> list[str]:
-    """The choices of records by their points."""
-    cells = zip(rows["weights"], rows["wbits"], rows["group_size"], strict=True)
-    return [choice_key(str(weights), int(wbits), int(group)) for weights, wbits, group in cells]

@@ -16,7 +16,7 @@ import pandas as pd
 
 from sailsim.analysis.costs.dollars import PRICES, PriceList, is_missing, prices
 from sailsim.analysis.results.columns import in_order, no_column
-from sailsim.analysis.results.joins import JOINED, joined
+from sailsim.analysis.results.compare import JOINED, joined
 from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.base.errors import SailsimError
@@ -69,7 +69,7 @@ class Results:
         check_type("folder", folder, A_PATH, "is the path of a folder")
         check_type("price_list", price_list, (PriceList, NoneType), PRICES)
         self.store = Store(folder)
-        self._price_list = price_list
+        self._prices = prices() if price_list is None else price_list
 
     @property
     def kind(self) -> str:
@@ -104,10 +104,7 @@ class Results:
 
     def runs(self) -> Runs:
         """A sweep's runs as figures and claims read them. Raises SailsimError for another folder."""
-        return Runs.of(stored_runs(self.store), self._prices())
-
-    def _prices(self) -> PriceList:
-        return prices() if self._price_list is None else self._price_list
+        return Runs.of(stored_runs(self.store), self._prices)
 
     def _all(self, records: list[Record], names: Sequence[str]) -> list[Record]:
         """The records with the columns of `JOINED` if one of them is named."""
@@ -118,7 +115,7 @@ class Results:
             if joins[0] in records[0]:
                 return records
             raise SailsimError(f"column {joins[0]!r} is reckoned for folders of `sailsim sweep` alone.")
-        added = joined(stored_runs(self.store), self._prices())[list(JOINED)].astype(object)
+        added = joined(stored_runs(self.store), self._prices)[list(JOINED)].astype(object)
         rows = added.where(added.notna(), None).itertuples(index=False, name=None)
         return [
             record | dict(zip(JOINED, row, strict=True)) for record, row in zip(records, rows, strict=True)

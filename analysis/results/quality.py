@@ -38,7 +38,6 @@ from sailsim.workloads.quality import (
     LENGTH,
     METHODS,
     QUALITY,
-    Predicted,
     in_floats,
     on_units,
     shipped_text,
@@ -46,7 +45,6 @@ from sailsim.workloads.quality import (
 )
 from sailsim.workloads.tokenizer import Tokenizer
 
-SCHEMA = 1
 IN_FLOATS = "float"
 """In place of a choice of weights: the file's values in fp32 and nothing rounded."""
 
@@ -89,11 +87,11 @@ class QualityPoint:
     @property
     def key(self) -> str:
         """All that its record rests on, the content of files and the code included."""
-        parts: list[Any] = [SCHEMA, code_version(), asdict(self), open_gguf(self.model).file.sha256]
-        parts += [_digest(self.read_text()), _digest(shipped_text(CALIBRATION))]
+        parts = [code_version(), asdict(self), open_gguf(self.model).file.sha256, self.read_text()]
+        parts.append(shipped_text(CALIBRATION))
         if self.weights.endswith(".toml"):
-            parts.append(_digest(read_text(Path(self.weights), "policy", MAX_TEXT)))
-        return _digest(json.dumps(parts))
+            parts.append(read_text(Path(self.weights), "policy", MAX_TEXT))
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def read_text(self) -> str:
         """The text. Raises SailsimError if it cannot be read."""
@@ -122,7 +120,6 @@ def measure_quality(
     out: str | Path | None = None,
     *,
     jobs: int | Workers = 1,
-    threads: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Measures points, those that the folder ``out`` does not hold, and compares them (`compared`).
@@ -130,8 +127,7 @@ def measure_quality(
     Args:
         wanted: what to measure; what each is compared with must be among them.
         out: a study's folder, which may hold some of them; None: nothing is kept.
-        jobs: processes, or workers.
-        threads: of a process; 0 shares this machine's cores among the processes.
+        jobs: processes, which share this machine's cores, or workers.
         progress: whether to show it on standard error.
 
     Raises:
@@ -148,7 +144,7 @@ def measure_quality(
                     "tell them apart by it."
                 )
         _check(point)
-    threads = threads or max(1, (os.cpu_count() or 1) // (jobs if isinstance(jobs, int) else 1))
+    threads = max(1, (os.cpu_count() or 1) // (jobs if isinstance(jobs, int) else 1))
     tasks = [Task(point.key, str(point), point, i) for i, point in enumerate(wanted)]
     with TemporaryDirectory() as nowhere:
         store = run_study(
@@ -186,7 +182,18 @@ def measured(threads: int, point: QualityPoint) -> dict[str, Any]:
             calibration=learned,
             threads=threads,
         )
-    return _record(point, model.spec.name, fmt.model_bits_per_weight(model.spec), found)
+    nll = found.nll.mean(axis=1)
+    return asdict(point) | {
+        "model": model.spec.name,
+        "file": Path(point.model).name,
+        "text": Path(point.text).name if point.text else QUALITY,
+        "tokens": int(found.nll.size),
+        "bits_per_weight": fmt.model_bits_per_weight(model.spec),
+        "perplexity": found.perplexity,
+        "perplexity_error": found.perplexity * standard_error(nll),
+        "chunk_nll": nll.tolist(),
+        "top_tokens": found.top.reshape(-1).tolist(),
+    }
 
 
 def compared(frame: pd.DataFrame) -> pd.DataFrame:
@@ -243,28 +250,6 @@ def standard_error(of_chunks: Any) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def _record(point: QualityPoint, name: str, bits: float, found: Predicted) -> dict[str, Any]:
-    nll = found.nll.mean(axis=1)
-    return {
-        "model": name,
-        "file": Path(point.model).name,
-        "weights": point.weights,
-        "abits": point.abits,
-        "kv_bits": point.kv_bits,
-        "attention": point.attention,
-        "method": point.method,
-        "text": Path(point.text).name if point.text else QUALITY,
-        "chunks": point.chunks,
-        "length": point.length,
-        "tokens": int(found.nll.size),
-        "bits_per_weight": bits,
-        "perplexity": found.perplexity,
-        "perplexity_error": found.perplexity * standard_error(nll),
-        "chunk_nll": nll.tolist(),
-        "top_tokens": found.top.reshape(-1).tolist(),
-    }
-
-
 def _check(point: QualityPoint) -> None:
     model = open_llama(point.model)
     text_chunks(model, point.read_text(), point.chunks, point.length)
@@ -281,7 +266,3 @@ def _check(point: QualityPoint) -> None:
         raise SailsimError(f"kv_bits is {point.kv_bits} beside attention on the units; allowed is 2..8.")
     if point.method not in METHODS:
         raise SailsimError(f"method is {point.method!r}; allowed is {' or '.join(METHODS)}.")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError, create_model
 
 from sailsim.analysis.costs.dollars import PriceList, is_missing
 from sailsim.analysis.results.columns import no_column
-from sailsim.analysis.results.joins import POINT, joined
+from sailsim.analysis.results.compare import POINT, joined
 from sailsim.analysis.results.runs import COLUMNS, SAIL, Run
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
@@ -23,25 +23,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store, command_of
 from sailsim.sim.substrate import load_substrate, substrate_names
 
-FREE = (
-    "system",
-    "model",
-    "weights",
-    "wbits",
-    "abits",
-    "nbw",
-    "group_size",
-    "phase",
-    "prompt",
-    "batch",
-    "threads",
-    "context",
-    "kv_bits",
-    "attention",
-    "overlap",
-    "substrate",
-    "convert",
-)
+FREE = tuple(name for name in POINT if name not in ("beyond_limit", "prt", "seed", "activations"))
 """Columns that a figure fixes unless it varies them; `prt` too."""
 
 

@@ -3,7 +3,7 @@
 A `Runner` is hardware with software on it, a rule for the weights' format and one for what it pays. Those
 that ship are `data/runners.toml`; `runners` puts a user's beside them. No other module names a machine that a
 point is compared with, except where the paper itself does. `runs` asks every runner for its step. What
-compares runs - ratios, dollars, joules a token - is no part of a record: `joins` reckons it from several.
+compares runs - ratios, dollars, joules a token - is no part of a record: `compare` reckons it from several.
 `evaluate` gives the records of a sweep.
 """
 
@@ -17,24 +17,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
-from sailsim.analysis.costs.constants import Span, data_file
+from sailsim.analysis.costs.constants import NotModelledError, Span, data_file
 from sailsim.analysis.costs.energy import (
     NOT_MODELLED,
     EnergyConstants,
-    EnergyNotModelledError,
     borrowed,
     energy,
-    gpu_bound_j_per_token,
     use_of,
 )
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.toml_file import read_toml
-from sailsim.sim.backend import Backend, Kind, Request, Room, backend_of, check_context, software_of
+from sailsim.sim.backend import Kind, Request, backend_of, check_context, software_of
 from sailsim.sim.files import (
     SystemChoice,
     as_system,
@@ -44,15 +42,13 @@ from sailsim.sim.files import (
     load_system,
     system_names,
 )
-from sailsim.sim.point import Point
+from sailsim.sim.point import Point, SetField, set_values
 from sailsim.sim.system import Gpu, System
+from sailsim.sim.tables import sentence
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.formats import WeightFormat, weight_format
+from sailsim.workloads.formats import weight_format
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
-
-if TYPE_CHECKING:
-    from sailsim.sim.point import SetField
 
 SAIL = "sail"
 """The runner that the others are compared with."""
@@ -117,24 +113,19 @@ class Runner(Frozen):
             raise ValueError(f"instances is {self.instances!r}; allowed on {self.kind} is 'one'")
         if self.format != OF_THE_POINT:
             weight_format(self.format)
-        self._check_hardware()
+        kinds: tuple[Kind, ...] = ("accelerator", "cores")
+        if self.machine is None:
+            what = "the point's own system"
+        elif isinstance(self.machine, Gpu):
+            what, kinds = "a GPU card", ("card",)
+        elif self.machine.backend is None:
+            what, kinds = "a CPU server without PIM units", ("cores",)
+        else:
+            what = "a CPU server with PIM units"
+        if self.kind not in kinds:
+            words = " or ".join(kinds)
+            raise ValueError(f"hardware is {self.hardware!r}, {what}; allowed on it is kind {words}")
         return self
-
-    def _check_hardware(self) -> None:
-        """Raise ValueError where the hardware is not of the runner's kind."""
-        machine, problem = self.machine, None
-        if machine is None:
-            if self.hardware != OF_THE_POINT or self.kind == "card":
-                problem = f"; allowed for {self.kind} is a name or a file of its kind"
-        elif isinstance(machine, Gpu):
-            if self.kind != "card":
-                problem = f", a GPU card; allowed is one that kind {self.kind!r} has"
-        elif self.kind == "card":
-            problem = ", a CPU server; allowed is one that kind 'card' has"
-        elif self.kind == "accelerator" and machine.backend is None:
-            problem = "; allowed for an accelerator is one with PIM units"
-        if problem is not None:
-            raise ValueError(f"hardware is {self.hardware!r}{problem}")
 
     @property
     def paid(self) -> Literal["used", "whole"]:
@@ -158,17 +149,12 @@ def runners(beside: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
     kind's first software, a server on all of its cores or, with PIM units, as an accelerator. Raises
     SailsimError for a file that is none of these, and for two runners of one name.
     """
-    every = [*shipped_runners()]
-    names = {runner.name for runner in every}
-    for path in beside:
-        for runner in read_runners(path):
-            if runner.name in names:
-                raise SailsimError(
-                    f"{path}: two runners have the name {runner.name!r}; allowed is one name each."
-                )
-            names.add(runner.name)
-            every.append(runner)
-    return tuple(every)
+    every = (*shipped_runners(), *(runner for path in beside for runner in read_runners(path)))
+    names = [runner.name for runner in every]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SailsimError(f"beside: two runners have the name {twice!r}; allowed is one name each.")
+    return every
 
 
 @cache  # 13 runners, each with its machine's file, that every point is asked by
@@ -184,13 +170,6 @@ def named(*names: str) -> tuple[Runner, ...]:
     return tuple(by_name[name] for name in names)
 
 
-def packed(who: Iterable[Runner]) -> tuple[Runner, ...]:
-    """The same, those on cores with as many processes side by side as are the fastest."""
-    return tuple(
-        each.model_copy(update={"instances": "best"}) if each.kind == "cores" else each for each in who
-    )
-
-
 def read_runners(path: str | Path) -> tuple[Runner, ...]:
     """The runners of a file, or the one that a system or card file or name stands for."""
     text = str(path)
@@ -199,11 +178,11 @@ def read_runners(path: str | Path) -> tuple[Runner, ...]:
     except ValueError as error:
         raise SailsimError(f"beside is {error}.") from None
     if choice.file in (*system_names(), *card_names()):
-        return (_of_machine(text, None),)
+        return (_of_machine(text),)
     table = read_toml(Path(choice.file), "runner", "a TOML file or a machine of `sailsim list system`")
     if "runner" not in table:
         if "kind" in table or "extends" in table:
-            return (_of_machine(text, Path(choice.file)),)
+            return (_of_machine(text),)
         raise SailsimError(
             f"{path} has no [[runner]] and no kind; allowed is a file of runners, of a system or of a card."
         )
@@ -225,7 +204,7 @@ def identity(beside: Sequence[Runner]) -> str:
     return ",".join(f"{r.name}={r.digest}" for r in beside if r.name not in shipped)
 
 
-def _of_machine(text: str, path: Path | None) -> Runner:
+def _of_machine(text: str) -> Runner:
     """The runner that a machine alone stands for."""
     machine = load_machine(text)
     backend = backend_of(machine)
@@ -240,7 +219,7 @@ def _of_machine(text: str, path: Path | None) -> Runner:
         "instances": "best" if kind == "cores" else "one",
         "pays": "whole" if kind == "cores" else "used",
         "overhead": kind == "accelerator",
-        "source": f"--beside {path or text}",
+        "source": f"--beside {text}",
         "machine": machine,
     }
     return _validated(entry, text)
@@ -276,27 +255,12 @@ def _filled(value: Any, card: str) -> Any:
 def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
     """The runner of a table, or SailsimError with the first thing that is wrong."""
     try:
-        return Runner.model_validate(dict(entry))
+        return Runner.model_validate(entry)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
         name = entry.get("name")
+        allowed = ", ".join(field for field in Runner.model_fields if field != "machine")
         where = f"{origin}, runner {name}" if isinstance(name, str) else origin
-        match first["type"]:
-            case "missing":
-                text = f"{field} is missing; it needs a value"
-            case "extra_forbidden":
-                text = f"{field} is not a field of a runner; allowed are {', '.join(_FIELDS)}"
-            case "value_error":
-                text = str(first["ctx"]["error"]).rstrip(".")
-            case "literal_error":
-                text = f"{field} is {first['input']!r}; allowed are {first['ctx']['expected']}"
-            case _:
-                text = f"{field} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
-        raise SailsimError(f"{where}: {text}.") from None
-
-
-_FIELDS = tuple(name for name in Runner.model_fields if name != "machine")
+        raise SailsimError(sentence(where, error, f"a field of a runner; allowed are {allowed}")) from None
 
 
 RUNNERS = "are Runners, as sailsim.runners makes them of names and files"
@@ -401,8 +365,6 @@ def evaluate(
 
     ``fields``: values of the point's own machine that are columns too, behind the others.
     """
-    from sailsim.sim.point import set_values  # of sweeps
-
     records = [run.as_record() for run in runs(point, runners=runners)]
     columns = set_values(fields, point, load_system(point.system))
     return [record | columns for record in records]
@@ -420,94 +382,59 @@ def runs(
     ``constants`` those of what ships. Raises SailsimError for a point that its own system cannot run at all;
     a runner on hardware of its own that cannot has a reason instead of numbers.
     """
-    context = _Context.of(*_on(point, system))
-    patterns = _patterns(point.activations, context.model)
+    machine = as_system(point.system if system is None else system)
+    if system is not None:
+        point = replace(point, system=machine.name if isinstance(system, System) else str(system))
+    model = load_model(point.model).cached(point.kv_bits)
+    check_context(model, point)
+    request = Request(
+        point=point,
+        machine=machine,
+        model=model,
+        fmt=point.formats(model),
+        software="",
+        resolved=point.resolved(machine, model),
+    )
+    patterns = _patterns(point.activations, model)
     joules = Span.of(EnergyConstants) if constants is None else constants
     who = shipped_runners() if runners is None else runners
-    return [_run(runner, context, patterns, joules) for runner in who]
+    return [_run(runner, request, patterns, joules) for runner in who]
 
 
-def problems(point: Point, runners: Sequence[Runner] | None = None) -> dict[str, str]:
-    """Why runners do not even begin a point, by their names; empty: it begins. Nothing is simulated.
+def _run(runner: Runner, at: Request, patterns: str, joules: Span[EnergyConstants]) -> Run:
+    """One runner at the point of a request to the point's own system.
 
-    Either the hardware does not run the software, or its memory does not hold weights and KV cache. Raises
-    SailsimError as `runs`.
+    Raises SailsimError where that system cannot do what the point asks of it.
     """
-    context = _Context.of(*_on(point, None))
-    who = shipped_runners() if runners is None else runners
-    return {runner.name: _room(runner, context)[-1] for runner in who}
-
-
-@dataclass(frozen=True)
-class _Context:
-    """What the runners of a point share."""
-
-    point: Point
-    resolved: Point
-    system: System
-    model: ModelSpec
-    fmt: WeightFormat
-
-    @classmethod
-    def of(cls, point: Point, machine: System) -> _Context:
-        """Of a point on its machine."""
-        model = load_model(point.model).cached(point.kv_bits)
-        check_context(model, point)
-        return cls(point, point.resolved(machine, model), machine, model, point.formats(model))
-
-
-def _on(point: Point, system: System | str | Path | None) -> tuple[Point, System]:
-    """The point on another machine, if one is given, with the machine that it then names."""
-    if system is None:
-        return point, load_system(point.system)
-    machine = as_system(system)
-    name = machine.name if isinstance(system, System) else str(system)
-    return replace(point, system=name), machine
-
-
-def _room(runner: Runner, at: _Context) -> tuple[Backend, Request, Room, str]:
-    """Who runs a runner's step, what is asked of it, what memory that takes, and why it does not even begin.
-
-    Raises SailsimError where the point's own system does not run the runner's software.
-    """
-    own = runner.machine is None
-    machine = at.system if runner.machine is None else runner.machine
+    point, system, own = at.point, at.machine, runner.machine is None
+    machine = system if runner.machine is None else runner.machine
     backend = backend_of(machine, runner.kind)
-    asked = Request(
-        point=at.point,
+    asked = replace(
+        at,
         machine=machine,
-        model=at.model,
         fmt=at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
         software=runner.software,
-        cores=at.point.threads
+        cores=point.threads
         if runner.threads == "same" or isinstance(machine, Gpu)
         else machine.cores.count.whole,
         packed=runner.instances == "best",
         hardware="" if own else runner.hardware,
-        resolved=at.resolved,
     )
     problem = backend.refusal(asked)
     if problem is not None and own and runner.kind == "accelerator":
-        raise SailsimError(problem)  # the point asks its own machine for what it cannot do
+        raise SailsimError(problem)
     room = backend.room(asked)
     if problem is None and not room.fits:
-        problem = room.problem(at.model, asked.fmt, at.point.batch, at.point.context)
-    return backend, asked, room, problem or ""
-
-
-def _run(runner: Runner, at: _Context, patterns: str, joules: Span[EnergyConstants]) -> Run:
-    """One runner at a point."""
-    backend, asked, room, problem = _room(runner, at)
-    machine = asked.machine
+        problem = room.problem(at.model, asked.fmt, point.batch, point.context)
     empty = Run(
-        point=at.resolved,
+        point=at.resolved or point,
         model_title=at.model.title,
-        system_title=at.system.title,
+        system_title=system.title,
         patterns=patterns,
         runner=runner.name,
         title=runner.title,
         kind=runner.kind,
-        hardware=asked.hardware or at.point.system,
+        hardware=asked.hardware or point.system,
         software=runner.software,
         format=asked.fmt.name,
         types=asked.fmt.census_in_words(at.model),
@@ -519,17 +446,17 @@ def _run(runner: Runner, at: _Context, patterns: str, joules: Span[EnergyConstan
         memory_bytes=room.needed,
         memory_limit_bytes=room.limit,
     )
-    if problem:
+    if problem is not None:
         return replace(empty, reason=problem)
     try:
         step = backend.step(asked)
     except SailsimError as error:
-        if runner.machine is None:
-            raise  # the point asks its own system for what it cannot do
+        if own:
+            raise
         return replace(empty, reason=str(error))
     # Of the memory's bandwidth, by the rate that is said beside it.
     memory = machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth
-    share = step.dram_bytes / at.point.tokens * step.tokens_per_s / memory.si
+    share = step.dram_bytes / point.tokens * step.tokens_per_s / memory.si
     cycles = {"pim_cycles": step.pim_cycles} if runner.kind == "accelerator" else {}
     run = replace(
         empty,
@@ -537,7 +464,7 @@ def _run(runner: Runner, at: _Context, patterns: str, joules: Span[EnergyConstan
         low=step.low,
         high=step.high,
         step_s=step.step_s,
-        ttft_s=step.step_s if at.point.phase == "prefill" else None,
+        ttft_s=step.step_s if point.phase == "prefill" else None,
         dram_bytes=step.dram_bytes,
         bandwidth_share=float(min(1.0, share)),
         instances=step.instances,
@@ -555,10 +482,10 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
     """The run with its joules: by cause, or a card's bound, or the note that they are not modelled."""
     assert run.step_s is not None
     if isinstance(machine, Gpu):
-        return replace(run, energy_high_j=gpu_bound_j_per_token(machine, run.step_s, 1))
+        return replace(run, energy_high_j=float(machine.tdp.value) * run.step_s)  # its host is not in it
     try:
         use = use_of(machine, run.as_record())
-    except EnergyNotModelledError as error:
+    except NotModelledError as error:
         return replace(run, notes=(*run.notes, f"not modelled: {error}"))
     notes = (*run.notes, *borrowed(machine))
     if run.kind == "accelerator":
@@ -567,10 +494,10 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
     return replace(
         run,
         notes=notes,
-        energy=dict(nominal.by_cause),
-        energy_j=nominal.joules,
-        energy_low_j=energy(use, constants.low, "low").joules,
-        energy_high_j=energy(use, constants.high, "high").joules,
+        energy=nominal,
+        energy_j=sum(nominal.values()),
+        energy_low_j=sum(energy(use, constants.low, "low").values()),
+        energy_high_j=sum(energy(use, constants.high, "high").values()),
     )
 
 

@@ -28,16 +28,27 @@ from sailsim.analysis.results.gem5_steps import (
     HOST,
     Row,
     bits_and_group,
-    core_seconds,
     decode_rows,
     shape,
 )
 from sailsim.sim.files import load_system, vary
 from sailsim.sim.fitted import Floats
 from sailsim.sim.point import Point
+from sailsim.sim.schedule import HostCores
+from sailsim.sim.system import System
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.model import ModelSpec
 
 FITTED = {"attention": ("attention",), "norms": ("norms and rounding", "rotation")}
 """Parts of `CORE_PARTS` that are fitted together."""
+PART_OF = {
+    "attn_norm": "norms and rounding",
+    "ffn_norm": "norms and rounding",
+    "output_norm": "norms and rounding",
+    "rope": "rotation",
+    "attention": "attention",
+}
+"""Of the engine's operations."""
 LINES = "host.lines_share"
 COPY = "host.result_copy"
 FREE = {
@@ -127,6 +138,19 @@ def _under_way(size: float, cycles: float) -> float:
     machine = load_system(HOST)
     seconds = cycles / machine.cores.clock.si
     return size / seconds * machine.memory.latency.si / (machine.l2.mshrs.value * machine.l2.line.value)
+
+
+def core_seconds(system: System, spec: ModelSpec, point: Point) -> dict[str, float]:
+    """Seconds that the cores of a machine work alone in each part of `FITTED`, their reading at its
+    longest."""
+    parts = dict.fromkeys((part for parts in FITTED.values() for part in parts), 0.0)
+    host = HostCores(system, point.threads)
+    for op in decode_step(spec, point.formats(spec), point.batch, point.context):
+        part = PART_OF.get(op.name.rpartition(".")[2])
+        if part is not None:
+            tasks = host.work(op, spec, 0)
+            parts[part] += sum(max(each.seconds, (each.read + each.written) / each.rate) for each in tasks)
+    return parts
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, get_type_hints
 
@@ -45,14 +45,6 @@ def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], lis
     return complete
 
 
-class Offered(click.Choice[str]):
-    """Words that help and completion offer; a point says in its own sentence which it refuses."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The word as it is."""
-        return str(value)
-
-
 class NbwType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
     """A whole number, or auto."""
 
@@ -80,20 +72,19 @@ def numbers_of(name: str, text: str) -> list[int]:
     return parse_numbers(name, text, {AUTO: PER_TENSOR} if name == "nbw" else None)
 
 
-def _defaults() -> dict[str, str]:
-    """What a point has where an option is not given, in words."""
-    point = asdict(Point(phase="prefill")) | {"phase": "decode"}
-    said = {name: str(point[name]) for name in NAMES | NUMBERS if point[name] not in (None, "")}
-    system = dict.fromkeys(("nbw", "substrate", "convert"), "the system's")
-    words = {
-        "weights": "a file's own, else --wbits",
-        "kv_bits": "the model's",
-        "context": f"{DEFAULT_CONTEXT}, or --prompt",
-    }
-    return said | system | words | {"activations": "the one that ships"}
-
-
-DEFAULTS = _defaults()
+DEFAULTS = {
+    name: str(value)
+    for name, value in asdict(Point(phase="prefill")).items()
+    if name in NAMES | NUMBERS and value not in (None, "")
+} | {
+    "phase": "decode",
+    "weights": "a file's own, else --wbits",
+    "kv_bits": "the model's",
+    "context": f"{DEFAULT_CONTEXT}, or --prompt",
+    **dict.fromkeys(("nbw", "substrate", "convert"), "the system's"),
+    "activations": "the one that ships",
+}
+"""What a point has where an option is not given, in words."""
 
 
 def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: Any) -> Decorator:
@@ -120,7 +111,7 @@ def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: 
 def _type(name: str) -> Any:
     """Of a single value."""
     if name in CHOICES:
-        return Offered(CHOICES[name])
+        return click.Choice(CHOICES[name])
     return NbwType() if name == "nbw" else int if name in NUMBERS else TEXT
 
 
@@ -130,12 +121,6 @@ def types_of(point: Point) -> str:
     return f"{point.model}, {point.weights_in_words()}: {point.formats(model).census_in_words(model)}"
 
 
-def types_of_all(points: Iterable[Point]) -> list[str]:
-    """`types_of` some points, each line once."""
-    different = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
-    return list(dict.fromkeys(map(types_of, different.values())))
-
-
 beside_option = click.option(
     "--beside",
     type=PathOption(),
@@ -143,16 +128,6 @@ beside_option = click.option(
     help="What else runs the point: a file of runners, or of a system or a card, or a machine by its name; "
     "other values of a machine's fields behind it, as in l4:memory_bandwidth=600. Repeatable.",
 )
-
-
-def constants_option(kinds: str) -> Decorator:
-    """`--constants`, for files of some kinds, in words."""
-    return click.option(
-        "--constants",
-        type=PathOption(dir_okay=False),
-        multiple=True,
-        help=f"A file of constants of the {kinds}, with ranges, instead of the shipped ones. Repeatable.",
-    )
 
 
 prices_option = click.option(
@@ -165,33 +140,3 @@ prices_option = click.option(
 paper_option = click.option(
     "--paper", default="sail", show_default=True, help="A paper by name, or a file of claims (data/claims)."
 )
-
-
-prt_option = click.option(
-    "--prt/--no-prt", default=True, show_default=True, help="With or without the pattern reuse table."
-)
-
-
-overlap_option = click.option(
-    "--overlap/--no-overlap",
-    default=False,
-    show_default=True,
-    help="The batch in two halves: cores work for one while units work for the other.",
-)
-
-
-beyond_option = click.option(
-    "--beyond-limit",
-    is_flag=True,
-    help="Allow a context or prompt of more tokens than the model was made for.",
-)
-
-
-def reasons(runs: Mapping[str, Any]) -> list[str]:
-    """Why runners of a comparison have no number, a line each."""
-    return [f"- {name}: {entry['reason']}" for name, entry in runs.items() if entry["reason"]]
-
-
-def thousands(tokens: float) -> str:
-    """A number of tokens in thousands."""
-    return f"{tokens / 1e3:,.0f}" if tokens >= 1e5 else f"{tokens / 1e3:.1f}"

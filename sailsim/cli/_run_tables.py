@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sailsim.analysis.costs.energy import CAUSES
-from sailsim.cli._point import reasons, thousands
 from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.backends.cores import FASTEST
 
@@ -71,8 +70,7 @@ def print_dollars(answer: dict[str, Any]) -> None:
         rows.append((_title(entry), *cells))
     _print(("runner", "tokens/s", "USD/h", "ktok/USD", "range", "pays for"), rows, words=1)
     _print_prices(answer)
-    for line in reasons(answer["runs"]):
-        say(line)
+    _print_reasons(answer["runs"])
 
 
 def print_notes(answer: dict[str, Any], everything: bool) -> None:
@@ -84,10 +82,16 @@ def print_notes(answer: dict[str, Any], everything: bool) -> None:
         say(f"- {answer['patterns']}")
     for note, names in told.items():
         say(f"- {', '.join(names)}: {note}")
-    for line in reasons(answer["runs"] if everything else _strongest(answer["runs"])):
-        say(line)
+    _print_reasons(answer["runs"] if everything else _strongest(answer["runs"]))
     if not everything:
         echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --wide.")
+
+
+def _print_reasons(runs: Runs) -> None:
+    """Why runners have no number, a line each."""
+    for name, entry in runs.items():
+        if entry["reason"]:
+            say(f"- {name}: {entry['reason']}")
 
 
 def _print_prices(answer: dict[str, Any]) -> None:
@@ -98,17 +102,12 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 def _strongest(runs: Runs) -> Runs:
     """All runners but, of each card, those that are not its fastest."""
-    best: dict[str, str] = {}
+    of_card: dict[str, list[str]] = {}
     for name, entry in runs.items():
         if entry["kind"] == "card":
-            before = best.get(entry["hardware"])
-            if before is None or (entry["tokens_per_s"] or 0) > (runs[before]["tokens_per_s"] or 0):
-                best[entry["hardware"]] = name
-    return {
-        name: entry
-        for name, entry in runs.items()
-        if entry["kind"] != "card" or best[entry["hardware"]] == name
-    }
+            of_card.setdefault(entry["hardware"], []).append(name)
+    best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_card.values()}
+    return {name: entry for name, entry in runs.items() if entry["kind"] != "card" or name in best}
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: int = 0) -> None:
@@ -133,6 +132,11 @@ def _numbers(entry: dict[str, Any], prefill: bool) -> list[str]:
     speedup = "" if entry["speedup"] is None else f"{entry['speedup']:.2f}x"
     cells = [f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry)]
     return [f"{entry['ttft_s']:.3g}", *cells] if prefill else [*cells, _joules(entry)]
+
+
+def thousands(tokens: float) -> str:
+    """A number of tokens in thousands."""
+    return f"{tokens / 1e3:,.0f}" if tokens >= 1e5 else f"{tokens / 1e3:.1f}"
 
 
 def _short(rate: float) -> str:

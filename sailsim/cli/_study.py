@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -18,23 +18,23 @@ from sailsim.cli._path import OUT_FILE, TEXT
 from sailsim.sim.study.workers import Dask, ended
 
 F = TypeVar("F", bound=Callable[..., Any])
+MOST = 1024
+"""Processes of this machine."""
 
 
 def study_options(default: int | None = None) -> Callable[[F], F]:
-    """`--jobs`, `--dask` and `--log-json`; the command is given `jobs`, processes or workers.
+    """`--jobs` and `--log-json`; the command is given `jobs`, processes or workers.
 
-    ``default`` is how many processes there are where none of them is given; None: as many as cores.
+    ``default`` is how many processes there are where nobody says; None: as many as cores.
     """
     by_default = "as many as cores" if default is None else str(default)
     options = (
         click.option(
-            "--jobs", type=click.IntRange(1, 1024), help=f"Processes of this machine [default: {by_default}]."
-        ),
-        click.option(
-            "--dask",
+            "--jobs",
             type=TEXT,
-            metavar="ADDRESS",
-            help="Evaluate on a Dask scheduler's workers: tcp://HOST:8786.",
+            metavar="NUMBER|ADDRESS",
+            help="Processes of this machine, or the Dask scheduler whose workers evaluate, as in "
+            f"tcp://HOST:8786 [default: {by_default}].",
         ),
         click.option(
             "--log-json",
@@ -45,14 +45,11 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         @wraps(function)
-        def command(
-            *args: Any, jobs: int | None, dask: str | None, log_json: Path | None, **kwargs: Any
-        ) -> Any:
-            if jobs is not None and dask is not None:
-                raise SailsimError("--dask is given beside --jobs; allowed is one of them.")
+        def command(*args: Any, jobs: str | None, log_json: Path | None, **kwargs: Any) -> Any:
+            own = jobs or str(default or os.cpu_count() or 1)
+            local = own.isdecimal() and len(own) <= len(str(MOST)) and 1 <= int(own) <= MOST
             with _told(log_json), ExitStack() as stack:
-                own = jobs or default or os.cpu_count() or 1
-                who = own if dask is None else stack.enter_context(ended(Dask(dask)))
+                who = int(own) if local else stack.enter_context(ended(Dask(own)))
                 return function(*args, jobs=who, **kwargs)
 
         for option in reversed(options):
@@ -64,7 +61,7 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
 
 @contextmanager
 def _told(path: Path | None) -> Iterator[None]:
-    """Progress as JSON lines, added to a file."""
+    """Progress as JSON lines, added to a file; a command that is refused makes none."""
     if path is None:
         yield
     elif str(path) == "-":
@@ -73,37 +70,13 @@ def _told(path: Path | None) -> Iterator[None]:
     else:
         if not path.parent.is_dir():
             raise SailsimError(f"--log-json is {path}; allowed is a file in a folder that exists.")
-        stream = _Late(path)
+        is_new = not path.exists()
         try:
-            with logged_as_json(stream):
+            with open(path, "a", encoding="utf-8", opener=_without_waiting) as log, logged_as_json(log):
                 yield
         finally:
-            stream.close()
-
-
-class _Late:
-    """A file to add to. One that there is not yet is made for its first line: not by a command that is
-    refused."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stream = self._opened() if path.exists() else None
-
-    def _opened(self) -> TextIO:
-        return open(self._path, "a", encoding="utf-8", opener=_without_waiting)
-
-    def write(self, text: str) -> None:
-        if self._stream is None:
-            self._stream = self._opened()
-        self._stream.write(text)
-
-    def flush(self) -> None:
-        if self._stream is not None:
-            self._stream.flush()
-
-    def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
+            if is_new and path.stat().st_size == 0:
+                path.unlink()
 
 
 def _without_waiting(path: str, flags: int) -> int:

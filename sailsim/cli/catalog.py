@@ -216,18 +216,19 @@ def _show_system(name: str, sources: bool, as_json: bool) -> None:
 
 def _area(machine: System) -> str:
     """What the units of a machine take, in a sentence."""
-    from sailsim.analysis.costs.area import AreaNotModelledError, area
+    from sailsim.analysis.costs.area import area
+    from sailsim.analysis.costs.constants import NotModelledError
 
     try:
         units = area(machine)
-    except AreaNotModelledError as error:
+    except NotModelledError as error:
         return f"The units' area is not modelled: {error}"
     whole, arrays = (
         100 * units.share(counted, "LLC and cores") for counted in ("all of the unit", "C-SRAM arrays")
     )
     return (
         f"{units.slices} units of {sum(units.parts.values()):.3g} mm2, for weights of 4 bits, are "
-        f"{units.added_mm2:.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
+        f"{units.added_mm2():.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
         "(docs/cost.md)."
     )
 

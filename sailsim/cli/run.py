@@ -14,15 +14,8 @@ from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.runs import runners
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._point import (
-    beside_option,
-    beyond_option,
-    constants_option,
-    overlap_option,
-    point_options,
-    prices_option,
-    prt_option,
-)
+from sailsim.cli._path import PathOption
+from sailsim.cli._point import beside_option, point_options, prices_option
 from sailsim.cli._run_tables import print_dollars, print_notes, print_runs
 from sailsim.cli._table import echo, say
 from sailsim.sim.files import parse_changes, system_with
@@ -31,9 +24,20 @@ from sailsim.sim.point import Point
 
 @click.command(cls=Command)
 @point_options()
-@prt_option
-@beyond_option
-@overlap_option
+@click.option(
+    "--prt/--no-prt", default=True, show_default=True, help="With or without the pattern reuse table."
+)
+@click.option(
+    "--beyond-limit",
+    is_flag=True,
+    help="Allow a context or prompt of more tokens than the model was made for.",
+)
+@click.option(
+    "--overlap/--no-overlap",
+    default=False,
+    show_default=True,
+    help="The batch in two halves: cores work for one while units work for the other.",
+)
 @click.option(
     "--set",
     "settings",
@@ -43,7 +47,13 @@ from sailsim.sim.point import Point
 )
 @beside_option
 @prices_option
-@constants_option("energy or the cost")
+@click.option(
+    "--constants",
+    type=PathOption(dir_okay=False),
+    multiple=True,
+    help="A file of constants of the energy or the cost, with ranges, instead of the shipped ones. "
+    "Repeatable.",
+)
 @click.option("--cost", is_flag=True, help="What each runner costs, with its range and what it pays for.")
 @click.option(
     "--wide", is_flag=True, help="Every runner, who pays for what, energy by cause, and what was assumed."

@@ -15,7 +15,7 @@ from sailsim.base.hints import program
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT, PathOption
-from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options, types_of_all
+from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options, types_of
 from sailsim.cli._study import study_options
 from sailsim.cli._table import echo, print_wide, say
 from sailsim.sim.files import Value
@@ -76,7 +76,9 @@ def sweep(
         return
     if out is None:
         raise SailsimError("out is not given; allowed is a folder, or --dry-run.")
-    types = types_of_all(points)  # refuses formats that there are not before anything is written
+    # Of each choice of weights, which refuses formats that there are not before anything is written.
+    weighed = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
+    types = dict.fromkeys(map(types_of, weighed.values()))
     who = runners([*plan.beside, *beside])
     manifest = sweep_into(points, out, who, jobs, config).manifest
     if as_json:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.stamp import Stamp, stamp
@@ -22,22 +22,10 @@ from sailsim.workloads.formats import TensorFormat
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import model_names
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 def point_key(point: Point) -> str:
     """Hash of the point alone: equal for the same question, whatever its inputs contain."""
     return _hash(point.as_dict())
-
-
-def result_key(point: Point, evaluate: str, inputs: str = "") -> str:
-    """Hash of all inputs of a result: the point, what its system, substrate, model and weights contain, its
-    activations, the code.
-
-    `evaluate` names the function that makes the record; `inputs` is what else it rests on, as text.
-    """
-    return Keys(evaluate, inputs).result(point)
 
 
 class Stamps:
@@ -55,36 +43,33 @@ class Stamps:
         return next((path for path, taken in self._taken.items() if stamp(path) != taken), None)
 
 
-class Keys:
+class Keys(Stamps):
     """Keys of many points: every file that they name is read once, now."""
 
     def __init__(self, evaluate: str, inputs: str = "") -> None:
         """`evaluate` names the function that makes the records; `inputs` is what else they rest on."""
+        super().__init__()
         self._own = {"evaluate": evaluate, "code": code_version()} | ({"inputs": inputs} if inputs else {})
         self._read: dict[tuple[str, str], str] = {}
-        self._stamps = Stamps()
-
-    def changed(self) -> Path | None:
-        """A file that is not any more what it was when it was read; None while all are."""
-        return self._stamps.changed()
 
     def result(self, point: Point) -> str:
-        """As `result_key`. Raises SailsimError for a file that cannot be read."""
-        p = point
-        weights = json.dumps([p.model, p.weights, p.wbits, p.group_size])
-        return _hash(
-            {
-                "point": p.as_dict(),
-                "system": self._once("system", p.system),
-                "substrate": p.substrate and self._once("substrate", p.substrate),
-                "model": self._once("model", p.model),
-                "weights": self._once("weights", weights),
-                "activations": self._once("activations", p.activations),
-            }
-            | self._own
-        )
+        """Hash of all inputs of a result: the point, what its system, substrate, model and weights contain,
+        its activations, the code.
 
-    def guard(self, evaluate: Callable[[T], R]) -> Callable[[T], R]:
+        Raises SailsimError for a file that cannot be read.
+        """
+        weights = json.dumps([point.model, point.weights, point.wbits, point.group_size])
+        names = {
+            "system": point.system,
+            "substrate": point.substrate,
+            "model": point.model,
+            "weights": weights,
+            "activations": point.activations,
+        }
+        contents = {kind: None if name is None else self._once(kind, name) for kind, name in names.items()}
+        return _hash({"point": point.as_dict()} | contents | self._own)
+
+    def guard(self, evaluate: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The same function for a worker on another machine: it is refused where an input has other content
         there than what was read here."""
         return _Guarded(evaluate, dict(self._read))
@@ -93,7 +78,7 @@ class Keys:
         found = self._read.get((kind, name))
         if found is None:
             for path in _FILES[kind](name):
-                self._stamps.take(path)
+                self.take(path)
             found = self._read[kind, name] = _DIGESTS[kind](name)
         return found
 
@@ -107,11 +92,11 @@ _here: dict[str, Keys] = {}
 
 
 @dataclass(frozen=True)
-class _Guarded(Generic[T, R]):
-    evaluate: Callable[[T], R]
+class _Guarded:
+    evaluate: Callable[[Any], Any]
     read: Mapping[tuple[str, str], str]
 
-    def __call__(self, what: T) -> R:
+    def __call__(self, what: Any) -> Any:
         keys = _here.get("keys")
         if keys is None or keys.changed() is not None:
             keys = _here["keys"] = Keys("guard")

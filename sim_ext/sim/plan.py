@@ -414,12 +414,9 @@ class Part:
         """Raise SailsimError for a field that there is not or that is given twice, and a cost that is
         none."""
         check_fields([*self.fixed, *(name for axis in self.axes for name in axis.names)], self.systems)
-        for name, value in self.fixed.items():
+        pairs = (zip(axis.names, row, strict=True) for axis in self.axes for row in axis.rows)
+        for name, value in itertools.chain(self.fixed.items(), *pairs):
             check_value(name, value)
-        for axis in self.axes:
-            for row in axis.rows:
-                for name, value in zip(axis.names, row, strict=True):
-                    check_value(name, value)
 
     @property
     def systems(self) -> tuple[str, ...]:

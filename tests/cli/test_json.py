@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sailsim.analysis.results.columns import groups
+from sailsim.analysis.results.columns import columns_of
 from sailsim.analysis.results.runs import MAPS
 from sailsim.cli import _json, main
 from sailsim.sim.gem5.binary import VARIABLE
@@ -43,7 +43,7 @@ def names(value: Any) -> Iterator[str]:
 
 
 def unknown(found: dict[str, Any]) -> set[str]:
-    known = [column for group in groups() for column in group.columns]
+    known = columns_of("")
     return {name for name in names(found) if not any(column.names(name) for column in known)}
 
 

@@ -82,4 +82,4 @@ def test_a_cluster_started_as_the_page_says_runs_no_file_of_the_current_folder(
         wait_until(scheduler, lambda: file.exists() and "address" in file.read_text())
         address = json.loads(file.read_text())["address"]
         dask("worker", address, "--nthreads", "1")
-        study(planted, STUDIES["sweep"], "--dask", address)
+        study(planted, STUDIES["sweep"], "--jobs", address)

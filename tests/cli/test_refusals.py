@@ -81,7 +81,7 @@ REFUSED = [
     ("run --beside bare.toml", "title is missing"),
     ("run --beside none.toml", "backend is 'none'; allowed are"),
     ("run --beside half.toml", "is missing"),
-    ("run --prices none.csv", "lacks the column"),
+    ("run --prices none.csv", "instance is missing"),
     ("run --system aim-n1", "not lut-gemv; allowed is to put it beside another one, as in `--beside aim-n1`"),
     *(
         (f"{command} --system {system}", f"system {system} has no enabled [pim] section")
@@ -101,7 +101,7 @@ REFUSED = [
     ("sweep --out o --set pim.dfm_split=n,q", "pim.dfm_split is 'q'"),
     ("sweep --out o --set wbits=2 --wbits 4", "wbits is given twice"),
     ("sweep --out o --set prt=maybe", "prt is 'maybe'"),
-    ("sweep --out o --jobs 2 --dask tcp://x:1", "--dask is given beside --jobs; allowed is one of them."),
+    ("sweep --out o --jobs 1025", "jobs is '1025'; allowed is a number of processes, or the address"),
     # What is listed, traced and captured.
     ("list nosuch", "'nosuch' is not one of 'system', 'substrate', 'model', 'format', 'price'"),
     ("show system rows.toml", "rows.toml"),

@@ -141,9 +141,9 @@ def test_a_machine_that_cannot_be_does_not_stop_the_others(tmp_path: Path) -> No
 def test_a_scheduler_that_is_not_there(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
     out = tmp_path / "out"
-    result = sailsim("sweep", *SMALL, "--dask", "nonsense", "--out", str(out))
+    result = sailsim("sweep", *SMALL, "--jobs", "nonsense", "--out", str(out))
     assert result.exit_code == 2
-    assert "dask is 'nonsense'; allowed is an address such as tcp:" in result.output
+    assert "jobs is 'nonsense'; allowed is a number of processes" in result.output
     assert not out.exists()
 
 

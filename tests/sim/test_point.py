@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.results.runs import named, problems, runs
+from sailsim.analysis.results.runs import named, runs
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate, simulate_step
 from sailsim.sim.files import load_system
-from sailsim.sim.keys import Keys, point_key, result_key
+from sailsim.sim.keys import Keys, point_key
 from sailsim.sim.plan import expand
 from sailsim.sim.point import Point
 from sailsim.sim.ranges import parse_numbers, parse_values, parts_of_list, stepped
@@ -57,8 +57,8 @@ def test_a_key_depends_on_every_input(tmp_path, monkeypatch):
     path = tmp_path / "mine.toml"
     path.write_text('extends = "sail-n1"\nname = "mine"\n')
     base = Point(system=str(path))
-    key = result_key(base, "f")
-    assert result_key(Point(system=str(path)), "f") == key
+    key = Keys("f").result(base)
+    assert Keys("f").result(Point(system=str(path))) == key
     changes: list[dict[str, Any]] = [
         {"wbits": 3},
         {"nbw": 2},
@@ -66,15 +66,15 @@ def test_a_key_depends_on_every_input(tmp_path, monkeypatch):
         {"seed": 1},
         {"model": "gemma-2b"},
     ]
-    others = {result_key(Point(**(base.as_dict() | change)), "f") for change in changes}
+    others = {Keys("f").result(Point(**(base.as_dict() | change))) for change in changes}
     assert len(others | {key}) == 1 + len(changes)
-    assert result_key(base, "g") != key
+    assert Keys("g").result(base) != key
     path.write_text('extends = "sail-n1"\nname = "mine"\npim.enabled = false\n')
-    assert result_key(base, "f") != key
+    assert Keys("f").result(base) != key
     assert point_key(base) == point_key(Point(system=str(path)))
     monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "other code")
     path.write_text('extends = "sail-n1"\nname = "mine"\n')
-    assert result_key(base, "f") != key
+    assert Keys("f").result(base) != key
 
 
 def test_a_worker_that_sees_another_file_is_refused(tmp_path):
@@ -153,7 +153,7 @@ def arrays_of(point: Point) -> dict[str, Any]:
 SMALL = load_model("smollm2-135m")
 
 
-@pytest.mark.parametrize("ask", [simulate, runs, problems])
+@pytest.mark.parametrize("ask", [simulate, runs])
 def test_more_is_one_sentence_and_as_much_is_not(ask):
     assert callable(ask)
     for fields, word in (({"context": 8193}, "context"), ({"phase": "prefill", "prompt": 8193}, "prompt")):

@@ -12,7 +12,7 @@ from sailsim.lut_gemv.trace import read_trace
 from sailsim.sim.backends.sail import request_of
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.keys import result_key
+from sailsim.sim.keys import Keys
 from sailsim.sim.pim import NBWS, PER_TENSOR, nbw_in_words, nbw_of
 from sailsim.sim.point import Point
 from sailsim.sim.replay import fastest_nbw
@@ -51,12 +51,12 @@ def test_a_machine_that_does_not_say_how_fast_its_cores_are_refuses_floats(files
 
 
 def test_the_key_follows_what_the_file_and_the_policy_say(files, tmp_path):
-    keys = {result_key(Point(model=path), "e") for path in files.values()}
+    keys = {Keys("e").result(Point(model=path)) for path in files.values()}
     assert len(keys) == len(files)
     path = policy(tmp_path, "4g128", output="8g128")
-    first = result_key(Point(weights=path), "e")
+    first = Keys("e").result(Point(weights=path))
     Path(path).write_text(Path(path).read_text().replace("8g128", "6g128"))
-    assert result_key(Point(weights=path), "e") != first
+    assert Keys("e").result(Point(weights=path)) != first
 
 
 @pytest.mark.parametrize("wbits", [1, 2, 4, 8])

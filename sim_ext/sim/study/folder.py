@@ -217,7 +217,10 @@ class Store:
         asked = self.asked(group)
         if asked is None:
             raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
-        rows = self._rows()
+        study, stored = self._load("SELECT name, content FROM records")
+        rows = dict(stored)
+        if len(rows) != study.get("stored", 0):
+            raise self._damaged(f"it has {len(rows)} keys of {study.get('stored', 0)}")
         if not rows.keys() >= set(asked):
             for key, content in rows.items():  # a key may be damaged; its records tell
                 self._unpacked(key, content)
@@ -234,13 +237,6 @@ class Store:
         import pandas as pd
 
         return pd.DataFrame(self.records(group))
-
-    def _rows(self) -> dict[str, bytes]:
-        """What the table `records` has. Raises SailsimError where a damaged file has lost some."""
-        study, rows = self._load("SELECT name, content FROM records")
-        if len(rows) != study.get("stored", 0):
-            raise self._damaged(f"it has {len(rows)} keys of {study.get('stored', 0)}")
-        return dict(rows)
 
     def _load(self, select: str = "", *values: str) -> tuple[dict[str, Any], list[Any]]:
         """What the table `study` has, and the rows of a SELECT, of one moment; nothing where no study is."""

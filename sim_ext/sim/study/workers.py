@@ -143,7 +143,10 @@ class Dask(Workers):
     def __init__(self, address: str) -> None:
         """Raises SailsimError where nothing answers, and at once for what is no address."""
         if re.fullmatch(_ADDRESS, address) is None:
-            raise SailsimError(f"dask is {address!r}; allowed is an address such as tcp://HOST:8786.")
+            raise SailsimError(
+                f"jobs is {address!r}; allowed is a number of processes, or the address of a Dask scheduler "
+                "such as tcp://HOST:8786."
+            )
         with needing("cluster", "a cluster"):
             distributed: Any = importlib.import_module("distributed")  # takes most of a second
         self.address = address
@@ -151,7 +154,7 @@ class Dask(Workers):
             self._client = distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise SailsimError(
-                f"dask is {address!r}, where no scheduler answers ({_first_line(error)}); allowed is the "
+                f"jobs is {address!r}, where no scheduler answers ({_first_line(error)}); allowed is the "
                 "address of one that runs, such as tcp://HOST:8786."
             ) from None
         self._pool = self._client.get_executor(pure=False)

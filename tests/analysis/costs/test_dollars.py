@@ -12,8 +12,8 @@ from sailsim.analysis.costs.dollars import (
     PAYMENTS,
     CostConstants,
     Price,
-    Usage,
-    cost_range,
+    PriceList,
+    dollars,
     prices,
     quoted,
     usd_per_hour,
@@ -21,22 +21,31 @@ from sailsim.analysis.costs.dollars import (
 )
 from sailsim.base.errors import SailsimError
 
+
+def cost_range(run, instances, span):
+    """What a run costs on these instances."""
+    return dollars(run | {"priced_as": ["sail-n1"]}, PriceList(tuple(instances), "a test"), span)
+
+
 HEADER = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"
 
 
-ONE = Usage(1.0, 1.0, 1.0)
+ONE = {
+    "tokens_per_s": 1.0, "low": None, "high": None, "kind": "cores", "cores": 1, "memory_bytes": 0.0,
+    "pays": "used", "bandwidth_share": 0.0, "overhead": False,
+}  # fmt: skip
 SPAN = Span.of(CostConstants)
 
 
 def test_share_and_whole_of_a_server():
-    price, run = prices().of("graviton2"), replace(ONE, threads=16)
+    price, run = prices().of("graviton2"), ONE | {"cores": 16}
     assert price.usd_per_hour == 2.176
     assert usd_per_hour(price, run) == pytest.approx(2.176 / 4)
     assert usd_per_hour(price, run, "whole") == pytest.approx(2.176)
-    assert usd_per_hour(price, replace(ONE, threads=64), overhead=0.02) == pytest.approx(2.176 * 1.02)
+    assert usd_per_hour(price, ONE | {"cores": 64}, overhead=0.02) == pytest.approx(2.176 * 1.02)
     # 2 GiB a vCPU: forty GiB of weights need twenty.
-    assert vcpus_paid(price, replace(ONE, threads=4, memory_bytes=40 * 2**30), "share") == 20
-    for large in (replace(ONE, threads=80), replace(ONE, memory_bytes=200 * 2**30)):
+    assert vcpus_paid(price, ONE | {"cores": 4, "memory_bytes": 40 * 2**30}, "share") == 20
+    for large in (ONE | {"cores": 80}, ONE | {"memory_bytes": 200 * 2**30}):
         assert usd_per_hour(price, large) is None
 
 
@@ -59,7 +68,7 @@ ROW = "x/y,graviton2,chip,cpu,64,128,{},somewhere,2025"
         (HEADER + "x,g\n", "kind"),
         (HEADER, "allowed"),
         ("", "allowed"),
-        ("a,b\n1,2\n", "lacks the column"),
+        ("a,b\n1,2\n", "instance is missing"),
         (b"\xff\xfe\x00", "cannot be read"),
         (None, "cannot be read"),
     ],
@@ -72,14 +81,14 @@ def test_bad_prices_are_refused(tmp_path, text, said):
         prices(path)
 
 
-BAND = Usage(tokens_per_s=10.0, low=8.0, high=12.0, threads=16, bandwidth_share=0.5)
+BAND = ONE | {"tokens_per_s": 10.0, "low": 8.0, "high": 12.0, "cores": 16, "bandwidth_share": 0.5}
 
 
 def test_bandwidth_is_paid_where_it_is_the_larger_need():
     price = prices().of("graviton2")
     assert vcpus_paid(price, BAND, "bandwidth") == 32
-    assert vcpus_paid(price, replace(BAND, threads=48), "bandwidth") == 48
-    assert vcpus_paid(price, replace(BAND, bandwidth_share=1.0), "bandwidth") == 64
+    assert vcpus_paid(price, BAND | {"cores": 48}, "bandwidth") == 48
+    assert vcpus_paid(price, BAND | {"bandwidth_share": 1.0}, "bandwidth") == 64
     assert usd_per_hour(price, BAND, "bandwidth") == pytest.approx(2.176 / 2)
 
 
@@ -92,22 +101,22 @@ def test_a_range_in_closed_form():
     # Least: slow end of the band, 30 % used, the whole server. Most: fast end, the vCPUs of 16 threads.
     assert found["tokens_per_usd_low"] == pytest.approx(8 * 0.3 * 3600 / 2.176)
     assert found["tokens_per_usd_high"] == pytest.approx(12 * 3600 / (2.176 / 4))
-    sail = cost_range(replace(BAND, overhead=True), only, SPAN)
+    sail = cost_range(BAND | {"overhead": True}, only, SPAN)
     assert sail["tokens_per_usd"] == pytest.approx(found["tokens_per_usd"] / 1.02)
     assert sail["tokens_per_usd_low"] == pytest.approx(found["tokens_per_usd_low"] / 1.1)
     assert sail["tokens_per_usd_high"] == pytest.approx(found["tokens_per_usd_high"])
 
 
 def test_more_instances_widen_a_range_and_none_is_none():
-    both = prices().all_of(["sail-n1"])
+    both = prices().all_of(["sail-n1"], "cpu")
     assert [price.instance for price in both][:2] == ["aws/c6g.16xlarge", "aws/m6g.16xlarge"]
     every, one = cost_range(BAND, both, SPAN), cost_range(BAND, both[:1], SPAN)
     assert every["tokens_per_usd_low"] < one["tokens_per_usd_low"]
     assert every["tokens_per_usd"] == one["tokens_per_usd"]
     nothing = dict.fromkeys(DOLLARS)
-    assert cost_range(BAND, (), SPAN) == cost_range(replace(BAND, threads=65), both, SPAN) == nothing
+    assert cost_range(BAND, (), SPAN) == cost_range(BAND | {"cores": 65}, both, SPAN) == nothing
     # The first instance lacks the memory: the next one that has it is nominal.
-    large = replace(BAND, memory_bytes=200 * 2**30)
+    large = BAND | {"memory_bytes": 200 * 2**30}
     assert cost_range(large, both, SPAN)["instance"] == "aws/m6g.16xlarge"
 
 
@@ -116,20 +125,16 @@ def test_a_vcpu_has_its_share_of_the_memory_and_no_byte_less(gib, units, short):
     price = Price("x", ("m",), "c", "cpu", units, gib, 1.0, "s", "2026-01-01")
     for count in {units, max(1, units - short % units)}:
         held = gib * 2**30 * count // units
-        assert vcpus_paid(price, replace(ONE, memory_bytes=held), "share") == count
+        assert vcpus_paid(price, ONE | {"memory_bytes": held}, "share") == count
         if count < units:
-            assert vcpus_paid(price, replace(ONE, memory_bytes=held + 1), "share") == count + 1
-    assert vcpus_paid(price, replace(ONE, memory_bytes=gib * 2**30 + 1024), "share") is None
+            assert vcpus_paid(price, ONE | {"memory_bytes": held + 1}, "share") == count + 1
+    assert vcpus_paid(price, ONE | {"memory_bytes": gib * 2**30 + 1024}, "share") is None
 
 
 def test_nominal_dollars_pay_for_what_does_not_work():
     only = (prices().of("graviton2"),)
     idle = replace(SPAN, nominal=replace(SPAN.nominal, utilisation=0.7))
-    record = {
-        "tokens_per_s": 10.0, "low": 8.0, "high": 12.0, "kind": "cores", "cores": 16, "memory_bytes": 0.0,
-        "pays": "used", "bandwidth_share": 0.5, "overhead": False,
-    }  # fmt: skip
-    full, used = (cost_range(Usage.of(record), only, each) for each in (SPAN, idle))
+    full, used = (cost_range(BAND, only, each) for each in (SPAN, idle))
     assert used["usd_per_hour"] == full["usd_per_hour"]
     for name in ("tokens_per_usd", *(f"tokens_per_usd_{payment}" for payment in PAYMENTS)):
         assert used[name] == pytest.approx(0.7 * full[name])
@@ -144,9 +149,9 @@ def test_nominal_dollars_pay_for_what_does_not_work():
     sail=st.booleans(),
 )
 def test_nominal_lies_in_its_range(rate, threads, share, overhead, used, sail):
-    run = Usage(rate, rate, rate, threads, 0.0, share, sail)
+    run = ONE | {"tokens_per_s": rate, "cores": threads, "bandwidth_share": share, "overhead": sail}
     span = replace(SPAN, nominal=CostConstants(overhead, used))
-    found = cost_range(run, prices().all_of(["sail-n1"]), span)
+    found = cost_range(run, prices().all_of(["sail-n1"], "cpu"), span)
     assert found["tokens_per_usd_low"] <= found["tokens_per_usd"] * (1 + 1e-12)
     assert found["tokens_per_usd"] <= found["tokens_per_usd_high"] * (1 + 1e-12)
 

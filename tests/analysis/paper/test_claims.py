@@ -18,8 +18,7 @@ from sailsim.analysis.paper.claims import highest, load_paper
 from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.stored_claims import claims
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.joins import joined
+from sailsim.analysis.results.compare import compare, joined
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.files import load_system

@@ -40,7 +40,7 @@ def test_points_of_the_front_give_their_numbers_by_their_files(tmp_path: Path) -
         assert answer["runs"]["sail"]["tokens_per_usd_used"] == pytest.approx(
             row["tokens_per_usd"], rel=1e-12
         )
-        assert area(load_system(path)).added_mm2 == pytest.approx(row["area_mm2"], rel=1e-12)
+        assert area(load_system(path)).added_mm2() == pytest.approx(row["area_mm2"], rel=1e-12)
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.paper.stored_claims import COLUMNS, claims
 from sailsim.analysis.render.figures import FIGURES
 from sailsim.analysis.render.report import report
+from sailsim.analysis.results.compare import joined
 from sailsim.analysis.results.equal_quality import losses
-from sailsim.analysis.results.joins import joined
 from sailsim.analysis.results.results import stored_runs
 from sailsim.analysis.results.runs import evaluate, runners
 from sailsim.analysis.results.sweep import run_sweep

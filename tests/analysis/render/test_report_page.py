@@ -14,7 +14,7 @@ import pytest
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.figures import Study
 from sailsim.analysis.render.report import page_file, report
-from sailsim.analysis.results.joins import JOINED, POINT, joined
+from sailsim.analysis.results.compare import JOINED, POINT, joined
 from sailsim.analysis.results.results import Runs
 from sailsim.analysis.results.runs import evaluate
 from sailsim.analysis.results.sweep import run_sweep

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.results.columns import columns_of, groups, in_order
-from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.columns import columns_of, in_order
+from sailsim.analysis.results.compare import JOINED, compare, joined
 from sailsim.analysis.results.folder import Results
-from sailsim.analysis.results.joins import JOINED, as_frame, joined
 from sailsim.analysis.results.results import FREE, Runs
-from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, named, problems, runners, runs
+from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, named, runners, runs
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import FASTEST, predict_cores
@@ -136,11 +136,10 @@ def test_runners_are_what_they_say_alone() -> None:
     best = max(found[name].tokens_per_s for name in ("cores", "cores-ampere"))
     assert found["cores-best"].tokens_per_s == best
     assert found["cores-best"].software == FASTEST
-    assert "Snapdragon" in problems(PROMPTS)["cores-lut"]
 
 
 def test_joules_and_dollars_are_those_of_the_prompts_tokens() -> None:
-    frame = joined(as_frame(runs(PROMPTS, runners=named("sail", "cores"))), prices())
+    frame = joined(pd.DataFrame(evaluate(PROMPTS, named("sail", "cores"))), prices())
     answer = compare(PROMPTS, runners=named("sail", "cores"))["runs"]
     for row in frame.to_dict("records"):
         assert row["tokens_per_j"] == pytest.approx(2 * 96 / row["energy_j"])
@@ -161,7 +160,7 @@ def test_every_field_of_a_point_is_fixed() -> None:
 @pytest.fixture(scope="module")
 def two() -> Runs:
     points = [Point(model="smollm2-135m", batch=batch) for batch in (1, 8)]
-    return Runs.of(as_frame([run for point in points for run in runs(point)]), prices())
+    return Runs.of(pd.DataFrame([record for point in points for record in evaluate(point)]), prices())
 
 
 def test_a_name_that_is_no_column_is_refused(two: Runs) -> None:
@@ -174,9 +173,7 @@ def test_a_name_that_is_no_column_is_refused(two: Runs) -> None:
 def same(kind: str, written: Iterable[str]) -> None:
     """The columns of a kind of study are these, and each pattern of the dictionary has one at least."""
     names = {*written, *RESERVED}
-    own = [
-        column for group in groups() if not group.studies or kind in group.studies for column in group.columns
-    ]
+    own = columns_of(kind)
     assert [name for name in sorted(names) if not any(column.names(name) for column in own)] == []
     assert [column.name for column in own if not any(map(column.names, names))] == []
 

@@ -139,7 +139,7 @@ def test_a_scheduler_that_goes_ends_the_study_with_one_sentence(tmp_path, schedu
 
 
 def test_an_address_that_is_none():
-    with pytest.raises(SailsimError, match="dask is 'nonsense'; allowed is an address such as tcp"):
+    with pytest.raises(SailsimError, match="jobs is 'nonsense'; allowed is a number of processes"):
         Dask("nonsense")
 
 
