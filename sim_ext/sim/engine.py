@@ -424,7 +424,7 @@ class _Step:
         """The schedule of each kind of part; attention sequence by sequence where it is to be interrupted."""
         for kind, products in zip(work.layout.kinds, work.products, strict=True):
             if products is None:
-                yield Segments.of_cores(self.host.work(kind.ops[0], self.model, 0, self.point.overlap))
+                yield Segments.one(self.host.work(kind.ops[0], self.model, 0, self.point.overlap))
             else:
                 tasks = _around(self.host, kind.ops, products, self.units.cores_convert)
                 ends = range(1, len(products.ops) + 1)

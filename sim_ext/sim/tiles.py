@@ -210,17 +210,7 @@ class TileTable(Jobs):
     def numbers(self) -> NDArray[np.float64]:
         """`phases`, then the events of all units by `ACTIVITY`."""
         kind = self.kind
-        shape = kind.shape
-        events = activity(
-            kind.units.config,
-            kind.plan,
-            self.timings,
-            n=shape.n,
-            k=shape.k,
-            batch=shape.batch,
-            value_bits=shape.value_bits,
-            abits=shape.abits,
-        )
+        events = activity(kind.units.config, kind.plan, self.timings, kind.shape)
         columns = [np.broadcast_to(events[name], len(self)) for name in ACTIVITY]
         return np.column_stack([self.phases, *columns])
 
@@ -505,20 +495,16 @@ def activity(
     config: _core.SliceConfig,
     plan: _core.TilePlan,
     timing: _core.TileTiming | _core.TileTimings,
-    *,
-    n: int,
-    k: int,
-    batch: int,
-    value_bits: int,
-    abits: int,
+    shape: Shape,
 ) -> dict[str, Any]:
-    """Events by `ACTIVITY` of a tile of ``n`` outputs and ``k`` inputs, over all slices.
+    """Events by `ACTIVITY` of a tile, over all slices.
 
     ``plan`` and ``timing`` are the busiest slice's, as the core reports them; of many timings an array has
     the events that differ.
     """
     substrate = config.substrate
     columns, in_array = substrate.layout == "columns", substrate.accumulate == "in_array"
+    n, value_bits = shape.n, shape.value_bits
     slices = ceil(n / plan.owned)
     per_array = config.cols // plan.lane_bits
     convert_lane = 1 if columns else max(config.accumulator_bits, 32)
@@ -578,7 +564,7 @@ def activity(
     events["port_bytes"] = (
         (timing.weight_bytes + timing.result_bytes + timing.activation_bytes) * n / plan.owned
     )
-    events["activation_bytes"] = k * batch * abits / 8 * slices
+    events["activation_bytes"] = shape.k * shape.batch * shape.abits / 8 * slices
     return events
 
 
