@@ -125,16 +125,13 @@ class Accelerator(Backend):
         # Equal ones of another machine have timed the same: of one that differs in its cores, say.
         self._first_of_equal = lru_cache(maxsize=KEPT_UNITS)(lambda units: units)
 
-    def units(self, system: System, point: Point) -> Units:
-        """The units of a machine; of those that were asked for last the same ones, with what they have timed.
+    def units_and_hosts(self, system: System, point: Point) -> tuple[Units, dict[int, HostCores]]:
+        """The units of a machine, and the cores around them by their threads, as far as they were asked for;
+        of those that were asked for last the same ones, with what they have timed.
 
         Raises:
             SailsimError: the machine has none, or cannot do what the point asks.
         """
-        return self.units_and_hosts(system, point)[0]
-
-    def units_and_hosts(self, system: System, point: Point) -> tuple[Units, dict[int, HostCores]]:
-        """Those, and the cores around them by their threads, as far as they were asked for."""
         kept: tuple[Units, dict[int, HostCores]] = self._kept(
             _Instance(system), *self.unit_choices(system, point)
         )

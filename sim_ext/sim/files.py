@@ -325,14 +325,12 @@ def system_with(system: str, changes: Mapping[str, Value]) -> str:
     Raises:
         SailsimError: one sentence about a text that is no choice, or a value that cannot stand behind one.
     """
+    begins = "system is "
     try:
-        choice = SystemChoice.parse(system)
-    except ValueError as error:
-        raise SailsimError(f"system is {error}.") from None
-    try:
+        choice, begins = SystemChoice.parse(system), ""
         return str(choice.changed(changes))
     except ValueError as error:
-        raise SailsimError(f"{error}.") from None
+        raise SailsimError(f"{begins}{error}.") from None
 
 
 def in_words(value: Value) -> str:
