@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import Software
-from sailsim.sim.files import leaf_at, leaves, load_system, vary
+from sailsim.sim.files import leaves, load_system, vary
 from sailsim.sim.fitted import N1, Fitted, core_of, fitted_constants
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
@@ -173,8 +173,8 @@ def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Valu
     The LLC keeps its size when its slices change; of DFMs there are the most up to those asked for that share
     the arrays evenly; a floating-point unit takes a sum at the latest when the one before has left it.
     """
-    own = {n: leaf_at(base, n) for n in values}
-    changes = {n: value for n, value in values.items() if own[n] is not None or n.startswith(OPERATION)}
+    own = leaves(base)
+    changes = {n: value for n, value in values.items() if n in own or n.startswith(OPERATION)}
     if "llc.slices" in changes:
         changes["llc.slice_size"] = base.llc.slice_size_in(float(changes["llc.slices"]))
     if "pim.dfms" in changes:

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.sim.files import system_names
 from sailsim.sim.pim import AUTO, PER_TENSOR
-from sailsim.sim.point import ATTENTION, CONVERT, DECLARED, DEFAULT_CONTEXT, PHASES_OF_A_TEXT, Point
+from sailsim.sim.point import DECLARED, DEFAULT_CONTEXT, Point
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.substrate import substrate_names
 from sailsim.workloads.formats import format_names
@@ -27,7 +27,6 @@ NUMBERS = {
     name: words for name, words in _HELP.items() if name == "nbw" or get_type_hints(Point)[name] is int
 }
 NAMES = {name: words for name, words in _HELP.items() if name not in NUMBERS}
-CHOICES = {"phase": PHASES_OF_A_TEXT, "attention": ATTENTION, "convert": CONVERT}
 SHIPPED: dict[str, Callable[[], Sequence[str]]] = {
     "system": system_names,
     "model": model_names,
@@ -110,8 +109,8 @@ def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: 
 
 def _type(name: str) -> Any:
     """Of a single value."""
-    if name in CHOICES:
-        return click.Choice(CHOICES[name])
+    if name in WORDS:
+        return click.Choice(WORDS[name])
     return NbwType() if name == "nbw" else int if name in NUMBERS else TEXT
 
 

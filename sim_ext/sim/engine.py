@@ -7,13 +7,13 @@ accelerator's to say (`jobs`): the engine knows jobs only. `docs/engine.md` has 
 from __future__ import annotations
 
 from abc import abstractmethod
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain
+from math import inf
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -121,28 +121,24 @@ class Accelerator(Backend):
     """Whether the server's price and an overhead pay for it; what is bought beside it has no price."""
 
     def __init__(self) -> None:
-        self._units = lru_cache(maxsize=KEPT_UNITS)(self._make_units)
+        self._kept = lru_cache(maxsize=KEPT_UNITS)(self._make_units)
         # Equal ones of another machine have timed the same: of one that differs in its cores, say.
         self._first_of_equal = lru_cache(maxsize=KEPT_UNITS)(lambda units: units)
-        self._hosts = lru_cache(maxsize=8 * KEPT_UNITS)(lambda of, threads: HostCores(of.system, threads))
 
-    def units(self, system: System, point: Point) -> Units:
-        """The units of a machine; of those that were asked for last the same ones, with what they have timed.
+    def units_and_hosts(self, system: System, point: Point) -> tuple[Units, dict[int, HostCores]]:
+        """The units of a machine, and the cores around them by their threads, as far as they were asked for;
+        of those that were asked for last the same ones, with what they have timed.
 
         Raises:
             SailsimError: the machine has none, or cannot do what the point asks.
         """
-        units: Units = self._units(_Instance(system), *self.unit_choices(system, point))
-        return units
+        kept: tuple[Units, dict[int, HostCores]] = self._kept(
+            _Instance(system), *self.unit_choices(system, point)
+        )
+        return kept
 
-    def host(self, system: System, threads: int) -> HostCores:
-        """The cores around the units. Raises SailsimError for more threads than there are cores."""
-        host: HostCores = self._hosts(_Instance(system), threads)
-        return host
-
-    def _make_units(self, of: _Instance, *choices: Any) -> Units:
-        units: Units = self._first_of_equal(self.make_units(of.system, *choices))
-        return units
+    def _make_units(self, of: _Instance, *choices: Any) -> tuple[Units, dict[int, HostCores]]:
+        return self._first_of_equal(self.make_units(of.system, *choices)), {}
 
     def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
         """What of a point its units depend on."""
@@ -347,7 +343,7 @@ class _Step:
         self.accelerator, self.system, self.model = accelerator, system, model
         self.point = self.asked = point
         self.captured, self._several = captured, several
-        self.units = accelerator.units(system, point)
+        self.units, self._hosts = accelerator.units_and_hosts(system, point)
         self.works: list[StepWork] = []
         """What the units do: for all rows, or for each half of them."""
         for rows in halves_of(point):
@@ -362,8 +358,11 @@ class _Step:
 
     @cached_property
     def host(self) -> HostCores:
-        """The cores around the units."""
-        return self.accelerator.host(self.system, self.point.threads)
+        """The cores around the units. Raises SailsimError for more threads than there are cores."""
+        threads = self.point.threads
+        if threads not in self._hosts:
+            self._hosts[threads] = HostCores(self.system, threads)
+        return self._hosts[threads]
 
     @cached_property
     def line(self) -> StepTimeline:
@@ -422,7 +421,7 @@ class _Step:
         """The schedule of each kind of part; attention sequence by sequence where it is to be interrupted."""
         for kind, products in zip(work.layout.kinds, work.products, strict=True):
             if products is None:
-                yield Segments.of_cores(self.host.work(kind.ops[0], self.model, 0, self.point.overlap))
+                yield Segments.one(self.host.work(kind.ops[0], self.model, 0, self.point.overlap))
             else:
                 tasks = _around(self.host, kind.ops, products, self.units.cores_convert)
                 ends = range(1, len(products.ops) + 1)
@@ -565,8 +564,6 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
 
 Schedule = tuple[Sequence[CoreTask], Sequence[Tensor]]
 """What the cores and what the units have to do, in order."""
-Place = tuple[int, int]
-"""A half, and which of its tasks or tensors."""
 
 
 def halves_of(point: Point) -> tuple[Point, ...]:
@@ -590,91 +587,61 @@ def taking_turns(first: Schedule, second: Schedule, bandwidth: float) -> tuple[l
     Raises:
         RuntimeError: the needs of a half's tasks and tensors can never be met.
     """
-    halves = [_Half(*schedule, bandwidth) for schedule in (first, second)]
-    tasks, tensors = _in_turn(halves)
-    of_tasks = [_where(tasks, half) for half in (0, 1)]
-    of_tensors = [_where(tensors, half) for half in (0, 1)]
-    core_tasks = [(half, halves[half].tasks[at]) for half, at in tasks]
-    products = [(half, halves[half].tensors[at]) for half, at in tensors]
-    return (
-        [task._replace(needs=_after(of_tensors[half], task.needs)) for half, task in core_tasks],
-        [tensor._replace(needs=_after(of_tasks[half], tensor.needs)) for half, tensor in products],
-    )
+    halves = [_Half(*first), _Half(*second)]
+    tasks: list[CoreTask] = []
+    tensors: list[Tensor] = []
+    now = free = 0.0
+    while True:
+        for half in halves:
+            while (tensor := half.next_tensor) and tensor.needs <= half.done:
+                free = max(now, free) + max(tensor.seconds, tensor.bytes / bandwidth)
+                tensors.append(tensor._replace(needs=half.after_tasks[tensor.needs]))
+                half.ends.append(free)
+                half.after_tensors.append(len(tensors))
+        unfinished = [half for half in halves if half.done < len(half.tasks)]
+        if not unfinished:
+            return tasks, tensors
+        now = max(now, min(half.ready for half in unfinished))
+        if now == inf:
+            raise RuntimeError("tasks and tensors of a half wait for each other")
+        half = min((each for each in unfinished if each.ready <= now), key=lambda each: each.left)
+        task = half.tasks[half.done]
+        tasks.append(task._replace(needs=half.after_tensors[task.needs]))
+        half.after_tasks.append(len(tasks))
+        now += half.until[half.done] - half.until[half.done - 1]
 
 
-@dataclass
 class _Half:
     """A half's schedule, and how far it has come."""
 
-    tasks: Sequence[CoreTask]
-    tensors: Sequence[Tensor]
-    bandwidth: float
-    done: int = 0
-    """Tasks."""
-    ends: list[float] = field(default_factory=list)
-    """When each tensor that was handed over will be through."""
+    def __init__(self, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) -> None:
+        self.tasks, self.tensors = tasks, tensors
+        self.until = [0.0, *accumulate(max(t.seconds, (t.read + t.written) / t.rate) for t in tasks)]
+        """Seconds of the first so many tasks."""
+        self.after_tasks, self.after_tensors = [0], [0]
+        """How many of both halves are through when the first so many of this one are."""
+        self.ends = [0.0]
+        """When the units will be through with the first so many tensors, of those handed over."""
 
-    def __post_init__(self) -> None:
-        took = (max(t.seconds, (t.read + t.written) / t.rate) for t in self.tasks)
-        self._until = [0.0, *accumulate(took)]
-        self._handing = [tensor.needs for tensor in self.tensors]
+    @property
+    def done(self) -> int:
+        """Tasks."""
+        return len(self.after_tasks) - 1
+
+    @property
+    def next_tensor(self) -> Tensor | None:
+        """The first that is not handed over."""
+        handed = len(self.ends) - 1
+        return self.tensors[handed] if handed < len(self.tensors) else None
 
     @property
     def ready(self) -> float:
         """When the next task may begin; infinite where it waits for what nobody has handed over."""
         needs = self.tasks[self.done].needs
-        if needs > len(self.ends):
-            return float("inf")
-        return self.ends[needs - 1] if needs else 0.0
+        return self.ends[needs] if needs < len(self.ends) else inf
 
     @property
     def left(self) -> float:
         """Seconds of the cores until the units have something to do, or to the end."""
-        after = bisect_right(self._handing, self.done)
-        end = self._handing[after] if after < len(self._handing) else len(self.tasks)
-        return self._until[end] - self._until[self.done]
-
-    def work(self) -> float:
-        """Do the next task; returns its seconds."""
-        self.done += 1
-        return self._until[self.done] - self._until[self.done - 1]
-
-    def hand_over(self, now: float, free: float) -> float:
-        """Tensors whose needs are met go to the units, which are free from then on; returns when they are
-        through."""
-        while len(self.ends) < len(self.tensors) and self.tensors[len(self.ends)].needs <= self.done:
-            tensor = self.tensors[len(self.ends)]
-            free = max(now, free) + max(tensor.seconds, tensor.bytes / self.bandwidth)
-            self.ends.append(free)
-        return free
-
-
-def _in_turn(halves: Sequence[_Half]) -> tuple[list[Place], list[Place]]:
-    """The order of all tasks and of all tensors."""
-    tasks: list[Place] = []
-    tensors: list[Place] = []
-    now = free = 0.0
-    while True:
-        for at, half in enumerate(halves):
-            handed = len(half.ends)
-            free = half.hand_over(now, free)
-            tensors += [(at, i) for i in range(handed, len(half.ends))]
-        open_halves = [at for at, half in enumerate(halves) if half.done < len(half.tasks)]
-        if not open_halves:
-            return tasks, tensors
-        now = max(now, min(halves[at].ready for at in open_halves))
-        if now == float("inf"):
-            raise RuntimeError("tasks and tensors of a half wait for each other")
-        chosen = min((at for at in open_halves if halves[at].ready <= now), key=lambda at: halves[at].left)
-        tasks.append((chosen, halves[chosen].done))
-        now += halves[chosen].work()
-
-
-def _where(order: Sequence[Place], half: int) -> list[int]:
-    """Where in the common order each of a half's is."""
-    return [place for place, (whose, _) in enumerate(order) if whose == half]
-
-
-def _after(places: Sequence[int], needs: int) -> int:
-    """How many of all must be done so that a half's first `needs` are."""
-    return places[needs - 1] + 1 if needs else 0
+        end = len(self.tasks) if self.next_tensor is None else self.next_tensor.needs
+        return self.until[end] - self.until[self.done]

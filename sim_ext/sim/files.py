@@ -48,20 +48,6 @@ def leaves(machine: Frozen, prefix: str = "") -> dict[str, Leaf]:
     return {path: value for path, value in values(machine, prefix) if isinstance(value, _SOURCED)}
 
 
-def leaf_at(machine: Frozen, path: str) -> Leaf | None:
-    """One of the `leaves` of a machine; None where it has none of that path."""
-    found: Any = machine
-    for name in path.split("."):
-        if (
-            not isinstance(found, Frozen)
-            or isinstance(found, _SOURCED)
-            or name not in type(found).model_fields
-        ):
-            return None
-        found = getattr(found, name)
-    return found if isinstance(found, _SOURCED) else None
-
-
 def leaves_and_words(machine: Frozen) -> dict[str, Leaf | str]:
     """`leaves`, and beside them an NBW that is each tensor's own: a word without a source."""
     return leaves(machine) | {path: value for path, value in values(machine) if value == AUTO}
@@ -105,10 +91,10 @@ def vary(
         ImpossibleMachineError: each value is allowed, but there is no machine with all of them.
     """
     changes = _with_operations(machine, changes)
+    known = leaves(machine)
     table = _opened(machine) | _of_new_memory(machine, changes.get("memory.type"))
     for path, value in changes.items():
-        if (own := leaf_at(machine, path)) is None:
-            known = leaves(machine)
+        if path not in known:
             near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or list(known)[:3]
             raise SailsimError(
                 f"{path} is not a value of system {machine.name}; allowed are the fields with a source that "
@@ -120,7 +106,7 @@ def vary(
             if not isinstance(inner[section], dict):
                 inner[section] = _opened(inner[section])
             inner = inner[section]
-        inner[field] = _changed(path, own, value, source, note)
+        inner[field] = _changed(path, known[path], value, source, note)
     table["name"] = name if name is not None else machine.name
     table["title"] = title if title is not None else machine.title
     if name is not None and name != machine.name:
@@ -130,9 +116,7 @@ def vary(
         found: _M = kind.model_validate(table)
     except ValidationError as error:
         about = [field_of(problem) for problem in error.errors() if problem["type"] == "value_error"]
-        together = len(about) == error.error_count() and all(
-            leaf_at(machine, field) is None for field in about
-        )
+        together = len(about) == error.error_count() and known.keys().isdisjoint(about)
         kind_of_error = ImpossibleMachineError if together else SailsimError
         raise kind_of_error(sentence(table["name"], error)) from None
     return found
@@ -341,14 +325,12 @@ def system_with(system: str, changes: Mapping[str, Value]) -> str:
     Raises:
         SailsimError: one sentence about a text that is no choice, or a value that cannot stand behind one.
     """
+    begins = "system is "
     try:
-        choice = SystemChoice.parse(system)
-    except ValueError as error:
-        raise SailsimError(f"system is {error}.") from None
-    try:
+        choice, begins = SystemChoice.parse(system), ""
         return str(choice.changed(changes))
     except ValueError as error:
-        raise SailsimError(f"{error}.") from None
+        raise SailsimError(f"{begins}{error}.") from None
 
 
 def in_words(value: Value) -> str:

@@ -329,29 +329,28 @@ class Work:
     def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
         """The sums over the operations of one step on ``rows`` rows."""
 
-        def total(values: list[float]) -> Floats:
-            return np.asarray(sum(values), dtype=float)
-
         attention = [op for op in ops if op.kind == "attention"]
+        products = [op for op in ops if op.kind == "gemv"]
         chosen = [op for op in ops if op.spread]
         read = sum(touched(op.spread) * op.k * op.n for op in chosen)
         expert_macs = sum(op.macs for op in chosen)
-        return cls(
-            rows=np.asarray(float(rows)),
-            weight_bytes=total([op.weight_bytes for op in ops]),
-            kv_bytes=total([op.kv_bytes for op in ops]),
-            gemv_macs=total([op.macs for op in ops if op.kind == "gemv"]),
-            attention_macs=total([op.macs for op in attention]),
-            attention_width=np.asarray(float(model.n_heads * rows)),
-            operations=np.asarray(float(len(ops))),
-            layers=np.asarray(float(model.n_layers)),
-            products=np.asarray(float(sum(op.kind == "gemv" for op in ops))),
-            cache_flops=total([op.cache_flops for op in ops]),
-            expert_macs=np.asarray(float(expert_macs)),
-            expert_rows=np.asarray(expert_macs / read if read else 1.0),
-            key_heads=np.asarray(float(model.n_kv_heads)),
-            vocabulary=np.asarray(float(model.vocab)),
-        )
+        sums = {
+            "rows": rows,
+            "weight_bytes": sum(op.weight_bytes for op in ops),
+            "kv_bytes": sum(op.kv_bytes for op in ops),
+            "gemv_macs": sum(op.macs for op in products),
+            "attention_macs": sum(op.macs for op in attention),
+            "attention_width": model.n_heads * rows,
+            "operations": len(ops),
+            "layers": model.n_layers,
+            "products": len(products),
+            "cache_flops": sum(op.cache_flops for op in ops),
+            "expert_macs": expert_macs,
+            "expert_rows": expert_macs / read if read else 1.0,
+            "key_heads": model.n_kv_heads,
+            "vocabulary": model.vocab,
+        }
+        return cls(**{name: np.asarray(float(value)) for name, value in sums.items()})
 
     @classmethod
     def stack(cls, steps: list[Work]) -> Work:

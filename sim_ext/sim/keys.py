@@ -6,7 +6,8 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +73,15 @@ class Keys(Stamps):
     def guard(self, evaluate: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The same function for a worker on another machine: it is refused where an input has other content
         there than what was read here."""
-        return _Guarded(evaluate, dict(self._read))
+        return partial(_guarded, evaluate, dict(self._read))
 
     def _once(self, kind: str, name: str) -> str:
         found = self._read.get((kind, name))
         if found is None:
-            for path in _FILES[kind](name):
+            files, digest = _INPUTS[kind]
+            for path in files(name):
                 self.take(path)
-            found = self._read[kind, name] = _DIGESTS[kind](name)
+            found = self._read[kind, name] = digest(name)
         return found
 
     def holds(self, read: Mapping[tuple[str, str], str]) -> str | None:
@@ -91,22 +93,17 @@ _here: dict[str, Keys] = {}
 """What a worker has read, under one name; it may live through many studies."""
 
 
-@dataclass(frozen=True)
-class _Guarded:
-    evaluate: Callable[[Any], Any]
-    read: Mapping[tuple[str, str], str]
-
-    def __call__(self, what: Any) -> Any:
-        keys = _here.get("keys")
-        if keys is None or keys.changed() is not None:
-            keys = _here["keys"] = Keys("guard")
-        other = keys.holds(self.read)
-        if other is not None:
-            raise SailsimError(
-                f"{other} has other content on {socket.gethostname()} than where the study was started; "
-                "allowed is the same file on all machines."
-            )
-        return self.evaluate(what)
+def _guarded(evaluate: Callable[[Any], Any], read: Mapping[tuple[str, str], str], what: Any) -> Any:
+    keys = _here.get("keys")
+    if keys is None or keys.changed() is not None:
+        keys = _here["keys"] = Keys("guard")
+    other = keys.holds(read)
+    if other is not None:
+        raise SailsimError(
+            f"{other} has other content on {socket.gethostname()} than where the study was started; "
+            "allowed is the same file on all machines."
+        )
+    return evaluate(what)
 
 
 def _named(*names: str) -> list[Path]:
@@ -132,24 +129,20 @@ def _of_model(name: str) -> list[Path]:
     return header_files(name) if Path(name).is_dir() and name not in model_names() else _named(name)
 
 
-_FILES: dict[str, Callable[[str], list[Path]]] = {
-    "system": _of_system,
-    "substrate": lambda name: _named(str(substrate_path(name) or "")),
-    "model": _of_model,
-    "weights": lambda name: _named(json.loads(name)[1]),
-    "activations": _named,
+_INPUTS: dict[str, tuple[Callable[[str], list[Path]], Callable[[str], str]]] = {
+    "system": (_of_system, lambda name: load_system(name).digest),
+    "substrate": (
+        lambda name: _named(str(substrate_path(name) or "")),
+        lambda name: load_substrate(name).digest,
+    ),
+    "model": (_of_model, lambda name: _hash(asdict(load_model(name)))),
+    "weights": (
+        lambda name: _named(json.loads(name)[1]),
+        lambda name: _weights_digest(*json.loads(name)),
+    ),
+    "activations": (_named, lambda name: Activations.load(name or None).id),
 }
-"""The files behind each kind of input, by its name in a point."""
-
-
-_DIGESTS: dict[str, Callable[[str], str]] = {
-    "system": lambda name: load_system(name).digest,
-    "substrate": lambda name: load_substrate(name).digest,
-    "model": lambda name: _hash(asdict(load_model(name))),
-    "weights": lambda name: _weights_digest(*json.loads(name)),
-    "activations": lambda name: Activations.load(name or None).id,
-}
-"""What each kind of input contains, by its name."""
+"""Of each kind of input, by its name in a point: the files behind it, and what it contains."""
 
 
 def _weights_digest(model_name: str, weights: str, wbits: int, group_size: int) -> str:

@@ -1,7 +1,7 @@
 """Pattern profiles of real activations, kept for the points of a sweep that share them."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from hashlib import blake2b
 from math import ceil
 from typing import Any, NamedTuple
@@ -106,21 +106,14 @@ class ProfileCache:
         scanned = repr((activations.id, rows.role, rows.k, rows.batch, scan)).encode()
         source = activations.source(*rows)
         key = blake2b(scanned + source.tobytes(), digest_size=16).hexdigest()
-        return self._known(key) or self._keep(key, self._scan_captured(activations, rows, source, scan))
+        return self._kept(key, lambda: self._scan_captured(activations, rows, source, scan))
 
     def scanned(self, x: npt.NDArray[Any], scan: Scan) -> Profile:
         """The profile of x (B, K), integers of `scan.abits` bits."""
         scan = scan.alike
         digest = blake2b(np.ascontiguousarray(x).data, digest_size=16)
         digest.update(f"{x.shape}{x.dtype}{scan}".encode())
-        key = digest.hexdigest()
-        return self._known(key) or self._keep(key, _core.pattern_profile(x, *scan))
-
-    def _known(self, key: str) -> Profile | None:
-        """A profile that is kept, now the last used."""
-        if key in self._profiles:
-            self._profiles.move_to_end(key)
-        return self._profiles.get(key)
+        return self._kept(digest.hexdigest(), lambda: _core.pattern_profile(x, *scan))
 
     def _scan_captured(
         self, activations: Activations, rows: InputRows, source: npt.NDArray[np.int64], scan: Scan
@@ -147,9 +140,12 @@ class ProfileCache:
             self._pools[name] = _core.PatternPool(codes, *name[2:])
         return self._pools[name]
 
-    def _keep(self, key: str, counts: _core.PatternProfile) -> Profile:
-        """A profile that is from now on known by its key."""
-        profile = Profile(key, _core.CountedProfile(counts))
+    def _kept(self, key: str, scan: Callable[[], _core.PatternProfile]) -> Profile:
+        """The profile of a key, now the last used; scanned where it is not kept."""
+        if key in self._profiles:
+            self._profiles.move_to_end(key)
+            return self._profiles[key]
+        profile = Profile(key, _core.CountedProfile(scan()))
         self._profiles[key] = profile
         self._bytes += profile.bytes
         while self._bytes > self._limit and len(self._profiles) > 1:

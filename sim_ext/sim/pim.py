@@ -173,27 +173,22 @@ class Pim(Frozen):
             ValueError: a field that no unit has.
             SailsimError: a substrate that cannot be read.
         """
+
+        def as_they_are(*names: str) -> dict[str, Any]:
+            every = ((name, getattr(self, name)) for name in names)
+            return {name: own.whole if isinstance(own, Quantity) else own.value for name, own in every}
+
         fields: dict[str, Any] = {
-            "rows": self.rows.whole,
-            "cols": self.cols.whole,
-            "arrays": self.arrays.whole,
+            **as_they_are("rows", "cols", "arrays"),
             "slices": slices,
             "port_bytes": self.port.whole,
             "weights_kib_cycles": self.kib_cycles(weights_rate),
             "accumulator_bits": self.accumulator.whole,
-            "prt_entries": self.prt_entries.whole,
-            "prt_policy": self.prt_policy.value,
-            "t_zero": self.t_zero.whole,
-            "t_prt": self.t_prt.whole,
-            "double_buffer": self.double_buffer.value,
+            **as_they_are("prt_entries", "prt_policy", "t_zero", "t_prt", "double_buffer"),
             "activation_buffer_bits": int(8 * self.activation_buffer.si),
             "accumulator_buffer_bits": int(8 * self.accumulator_buffer.si),
-            "dfms": self.dfms.whole,
-            "dfm_split": self.dfm_split.value,
-            "convert": self.convert.value,
-            "convert_units": self.convert_units.whole,
-            "convert_latency": self.convert_latency.whole,
-            "convert_interval": self.convert_interval.whole,
+            **as_they_are("dfms", "dfm_split", "convert", "convert_units"),
+            **as_they_are("convert_latency", "convert_interval"),
         }
         substrate = overrides.pop("substrate", self.substrate.value)
         if not isinstance(substrate, Substrate):

@@ -28,16 +28,16 @@ from sailsim.workloads.load import chosen_format, require_model, weight_choice
 from sailsim.workloads.model import KV_BITS, KV_WORDS, ModelSpec
 
 Convert = Literal["memory", "unit", "cores"]
-CONVERT: tuple[Convert, ...] = get_args(Convert)
 """Where sums become floating point."""
 
 Phase = Literal["decode", "prefill"]
-PHASES_OF_A_TEXT: tuple[Phase, ...] = get_args(Phase)
 """What a step does: a token for each sequence, or all of their prompts up to the first token."""
 
 Attention = Literal["cores", "units"]
-ATTENTION: tuple[Attention, ...] = get_args(Attention)
 """Who does the products of attention where there are units."""
+
+WORDS = {"phase": get_args(Phase), "attention": get_args(Attention), "convert": get_args(Convert)}
+"""What the fields allow that are one of some words."""
 
 DEFAULT_CONTEXT = 512
 
@@ -301,8 +301,7 @@ def _refusal(error: ValidationError) -> SailsimError:
         case (("int_type" | "greater_than_equal" | "less_than_equal"), _):
             return _out_of_range(name, first["input"])
         case "literal_error", _:
-            allowed = {"phase": PHASES_OF_A_TEXT, "attention": ATTENTION, "convert": CONVERT}[name]
-            return SailsimError(f"{name} is {shown(first['input'])}; allowed are {', '.join(allowed)}.")
+            return SailsimError(f"{name} is {shown(first['input'])}; allowed are {', '.join(WORDS[name])}.")
         case "bool_type", _:
             return SailsimError(f"{name} is {shown(first['input'])}; allowed are true and false.")
     return SailsimError(f"{name} is {shown(first['input'])}; allowed is a name or a path.")

@@ -134,7 +134,8 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
     slowest: list[TimedTile] = []
     counts = dict.fromkeys(COUNTS, 0)
     for descriptors in _rounds(trace, system.llc.slices.whole):
-        tiles = [_timed(units, decode_tile(trace, index)) for index in descriptors]
+        read = map(partial(decode_tile, trace), descriptors)
+        tiles = [timed_tile(units[tile.prt], tile) for tile in read]
         name = f"descriptor {descriptors[0]}"
         total = sum(tile.bytes for tile in tiles)
         last = max(tiles, key=lambda tile: tile.seconds)
@@ -168,10 +169,6 @@ def _rounds(trace: Trace, units: int) -> Iterator[list[int]]:
     for _, alike in groupby(range(len(trace)), lambda at: [trace.descriptors[at][name] for name in together]):
         every = list(alike)
         yield from (every[at : at + units] for at in range(0, len(every), units))
-
-
-def _timed(units: dict[bool, PimUnits], tile: Tile) -> TimedTile:
-    return timed_tile(units[tile.prt], tile)
 
 
 def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = False) -> TimedTile:

@@ -63,13 +63,6 @@ StepTimeline = _core.ScheduleTimeline
 """What happened: seconds by cause (exclusive, they add up to `end`) and bytes over DRAM."""
 
 
-_NOTHING = np.empty((1, 0))
-
-
-def _never(tensor: int, rate: float) -> NDArray[np.float64]:
-    raise IndexError(tensor)
-
-
 @dataclass(frozen=True, slots=True)
 class Segments:
     """Parts of a schedule with the same tasks, such as a model's blocks, whose tensors differ in their times.
@@ -87,11 +80,6 @@ class Segments:
 
     def __len__(self) -> int:
         return len(self.bytes)
-
-    @classmethod
-    def of_cores(cls, tasks: Sequence[CoreTask]) -> Self:
-        """A single segment without tensors."""
-        return cls(tasks, (), _NOTHING, _NOTHING, _never)
 
     @classmethod
     def one(cls, tasks: Sequence[CoreTask], tensors: Sequence[Tensor] = ()) -> Self:

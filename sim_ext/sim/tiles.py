@@ -210,17 +210,7 @@ class TileTable(Jobs):
     def numbers(self) -> NDArray[np.float64]:
         """`phases`, then the events of all units by `ACTIVITY`."""
         kind = self.kind
-        shape = kind.shape
-        events = activity(
-            kind.units.config,
-            kind.plan,
-            self.timings,
-            n=shape.n,
-            k=shape.k,
-            batch=shape.batch,
-            value_bits=shape.value_bits,
-            abits=shape.abits,
-        )
+        events = activity(kind.units.config, kind.plan, self.timings, kind.shape)
         columns = [np.broadcast_to(events[name], len(self)) for name in ACTIVITY]
         return np.column_stack([self.phases, *columns])
 
@@ -343,19 +333,15 @@ class PimUnits:
             SailsimError: the machine has no PIM units.
         """
         pim = system.require_pim()
-        overrides: dict[str, object] = {}
-        if convert is not None:
-            overrides["convert"] = convert
-        if substrate is not None:
-            overrides["substrate"] = substrate
-        if not prt:
-            overrides["prt_entries"] = 0
-        if slices is not None:
-            overrides["slices"] = slices
         each = weights_rate(system, sharing or slices or system.llc.slices.whole)
-        if sharing is not None:
-            overrides["weights_kib_cycles"] = pim.kib_cycles(each)
-        text = system.unit_text(**overrides)
+        choices = {
+            "convert": convert,
+            "substrate": substrate,
+            "prt_entries": None if prt else 0,
+            "slices": slices,
+            "weights_kib_cycles": None if sharing is None else pim.kib_cycles(each),
+        }
+        text = system.unit_text(**{name: own for name, own in choices.items() if own is not None})
         self.config = system.config_of(text)
         self.clock = pim.clock.si
         self.chip, self.dram = memory_paths(system)
@@ -392,13 +378,9 @@ class PimUnits:
         Raises:
             SailsimError: one that does not fit, or a width out of range.
         """
-        return self.timed.table(self, request, profiles)
-
-    @property
-    def timed(self) -> TimedTables:
-        """What equal units have timed. It knows the units and they do not know it, so that Python frees both
-        as soon as nothing asks for them."""
-        return _tables_of(self.key)
+        # What equal units have timed knows the units and they do not know it, so that Python frees both as
+        # soon as nothing asks for them.
+        return _tables_of(self.key).table(self, request, profiles)
 
     def every_nbw(
         self, request: TileRequest, profiles_of: Callable[[Shape], Sequence[Profile]]
@@ -441,7 +423,9 @@ class TimedTables:
             self._tables.move_to_end(key)
             return found
         try:
-            found = TileTable(self._kind(units, request), profiles)
+            if request not in self._kinds:
+                self._kinds[request] = TileKind(units, request)
+            found = TileTable(self._kinds[request], profiles)
         except ValueError as error:
             shape = request.shape
             raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
@@ -449,13 +433,6 @@ class TimedTables:
         self._tiles += len(found)
         while self._tiles > KEPT_TILES and len(self._tables) > 1:
             self._tiles -= len(self._tables.popitem(last=False)[1])
-        return found
-
-    def _kind(self, units: PimUnits, request: TileRequest) -> TileKind:
-        """Of tiles that differ in their patterns. Raises ValueError for what does not fit the arrays."""
-        found = self._kinds.get(request)
-        if found is None:
-            found = self._kinds[request] = TileKind(units, request)
         return found
 
 
@@ -505,20 +482,16 @@ def activity(
     config: _core.SliceConfig,
     plan: _core.TilePlan,
     timing: _core.TileTiming | _core.TileTimings,
-    *,
-    n: int,
-    k: int,
-    batch: int,
-    value_bits: int,
-    abits: int,
+    shape: Shape,
 ) -> dict[str, Any]:
-    """Events by `ACTIVITY` of a tile of ``n`` outputs and ``k`` inputs, over all slices.
+    """Events by `ACTIVITY` of a tile, over all slices.
 
     ``plan`` and ``timing`` are the busiest slice's, as the core reports them; of many timings an array has
     the events that differ.
     """
     substrate = config.substrate
     columns, in_array = substrate.layout == "columns", substrate.accumulate == "in_array"
+    n, value_bits = shape.n, shape.value_bits
     slices = ceil(n / plan.owned)
     per_array = config.cols // plan.lane_bits
     convert_lane = 1 if columns else max(config.accumulator_bits, 32)
@@ -574,7 +547,7 @@ def activity(
     events["port_bytes"] = (
         (timing.weight_bytes + timing.result_bytes + timing.activation_bytes) * n / plan.owned
     )
-    events["activation_bytes"] = k * batch * abits / 8 * slices
+    events["activation_bytes"] = shape.k * shape.batch * shape.abits / 8 * slices
     return events
 
 

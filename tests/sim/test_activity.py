@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.sim.files import load_system
-from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT, activity
+from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT, Shape, activity
 
 from ..examples import examples
 
@@ -23,7 +23,7 @@ def timed(substrate="row_dfm", n=100, k=64, batch=2, wbits=4, abits=8, nbw=4, sc
     profile = _core.pattern_profile(x, abits, True, nbw, 0, slice_config.prt_entries, "lru")
     plan = _core.plan_tile(slice_config, shape, scaled)
     timing = _core.time_tile(slice_config, shape, profile, scaled)
-    events = activity(slice_config, plan, timing, n=n, k=k, batch=batch, value_bits=wbits, abits=abits)
+    events = activity(slice_config, plan, timing, Shape(*shape))
     return slice_config, plan, timing, events
 
 

@@ -58,9 +58,7 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
         assert table.counts[at].tolist() == [getattr(timing, name) for name in COUNTS]
         assert table[at].phases == alone.phases
         assert sum(alone.phases) == pytest.approx(alone.seconds)
-        events = activity(
-            units.config, table.kind.plan, alone.timing, n=3000, k=2048, batch=2, value_bits=4, abits=8
-        )
+        events = activity(units.config, table.kind.plan, alone.timing, request.shape)
         assert table.numbers[at].tolist() == [*alone.phases, *events.values()]
 
 

@@ -34,8 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import exp, log
-from statistics import fmean
+from statistics import fmean, geometric_mean
 from typing import Literal, cast
 
 import numpy as np
@@ -281,10 +280,6 @@ def whose(card: Gpu, name: str) -> str:
     return "the measured cards' mean" if own is None else own.note or f"{own.value:g} ({own.kind})"
 
 
-def _geometric_mean(values: list[float]) -> float:
-    return exp(sum(map(log, values)) / len(values))
-
-
 def is_sixteen_bit(fmt: WeightFormat) -> bool:
     """Whether a format's weights are 16-bit floats."""
     return fmt.base.name in ("f16", "bf16")
@@ -331,21 +326,25 @@ def constants(
     g = (fitted_by or fitted_constants()).gpu
     if is_sixteen_bit(fmt):
         return serving_constants({name: g.value(f"{name}_vllm") for name in OF_SERVING})
+
+    def mean(name: str) -> float:
+        return fmean(of_card(card, name, fitted_by))
+
     if software == "serving":
         return GpuConstants(
-            read_share=np.asarray(fmean(of_card(card, "read_share_w4", fitted_by))),
-            compute_share=np.asarray(fmean(of_card(card, "compute_share_w4", fitted_by))),
-            layer_s=np.asarray(fmean(of_card(card, "layer_overhead_w4", fitted_by)) * 1e-9),
-            row_s=np.asarray(fmean(of_card(card, "row_overhead_w4", fitted_by)) * 1e-9),
+            read_share=np.asarray(mean("read_share_w4")),
+            compute_share=np.asarray(mean("compute_share_w4")),
+            layer_s=np.asarray(mean("layer_overhead_w4") * 1e-9),
+            row_s=np.asarray(mean("row_overhead_w4") * 1e-9),
         )
-    share = _geometric_mean(of_card(card, "read_share", fitted_by))
+    share = geometric_mean(of_card(card, "read_share", fitted_by))
     if not is_four_bit(fmt):
         share *= g.value("other_formats")
     return GpuConstants(
         read_share=np.asarray(share),
-        compute_share=np.asarray(_geometric_mean(of_card(card, "prompt_share", fitted_by))),
+        compute_share=np.asarray(geometric_mean(of_card(card, "prompt_share", fitted_by))),
         vector_share=np.asarray(g.value("vector_share")),
-        batch_rate=np.asarray(fmean(of_card(card, "batch_rate", fitted_by))),
+        batch_rate=np.asarray(mean("batch_rate")),
         tile_rows=np.asarray(TILE_ROWS if is_four_bit(fmt) else np.inf),
         layer_s=np.asarray(g.value("layer_overhead") * 1e-9),
         overlap=NONE,

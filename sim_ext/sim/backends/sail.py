@@ -65,8 +65,8 @@ class SailUnits(Units):
 
     def __init__(self, system: System, substrate: str | None, convert: str | None, prt: bool) -> None:
         self._system = system
-        self._pim = PimUnits(system, substrate=substrate, convert=convert, prt=prt)
-        self._substrate, self._convert, self._prt = substrate, convert, prt
+        self._make = partial(PimUnits, system, substrate=substrate, convert=convert, prt=prt)
+        self._pim = self._make()
         self._sharing: dict[int, PimUnits] = {}
         self._memory: dict[int, MemorySystem] = {}
         self.cores_convert = self._pim.config.convert == "cores"
@@ -116,14 +116,7 @@ class SailUnits(Units):
     def _of_slices(self, slices: int) -> PimUnits:
         """Units of which so many share a matrix, while all of them work."""
         if slices not in self._sharing:
-            self._sharing[slices] = PimUnits(
-                self._system,
-                substrate=self._substrate,
-                convert=self._convert,
-                prt=self._prt,
-                slices=slices,
-                sharing=self._pim.config.slices,
-            )
+            self._sharing[slices] = self._make(slices=slices, sharing=self._pim.config.slices)
         return self._sharing[slices]
 
     def memory(self, threads: int) -> MemorySystem:

@@ -169,9 +169,7 @@ def core_timeline(
         SailsimError: no PIM units, or the tile does not fit.
     """
     pim = system.require_pim()
-    units = PimUnits(
-        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
-    )
+    units = PimUnits.alone(system, tile.prt)
     scan = units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size)
     codes = tile.code_bytes() / tile.stored_bytes()
     try:

@@ -409,9 +409,7 @@ def _compared(
 
 def engine_seconds(system: System, tile: Tile, load: Load) -> tuple[float, _core.TileTiming]:
     """The engine's time of a tile on each of the units, its data in memory, from descriptor to results."""
-    units = PimUnits(
-        system, substrate=None, convert=system.unit_convert, prt=tile.prt, slices=1, operands="dram"
-    )
+    units = PimUnits.alone(system, tile.prt)
     timed = timed_tile(units, tile)
     rate = shared_bandwidth(system, load.units, load.streams)[0] / load.units
     seconds = timed.throttled(inf, max(units.dram.latency, units.window / rate))
