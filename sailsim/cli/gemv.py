@@ -6,13 +6,11 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.text import Text
 
 from sailsim import _core
 from sailsim.base.atomic import atomic_file
-from sailsim.base.errors import SailsimError, escaped
+from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular
-from sailsim.base.screen import screen
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
@@ -133,15 +131,14 @@ def _timing(
     """Counts and cycles of the product on a machine, all its slices working on it."""
     config = load_system(system).slice_config()
     profile = pattern_profile(x, prt=PrtConfig.of(config), threads=threads, **widths)
+    widths = {name: bits for name, bits in widths.items() if name != "signed"}
     tile = {
         "k": len(codes),
         "n": codes.shape[1],
         "batch": len(x),
         "wbits": code.wbits,
         "value_bits": code.value_bits,
-        "abits": widths["abits"],
-        "nbw": widths["nbw"],
-        "group_size": widths["group_size"],
+        **widths,
     }
     try:
         plan = _core.plan_tile(config, **tile, scaled=False)
@@ -178,17 +175,15 @@ def load_npy(option: str, path: Path) -> NDArray[Any]:
 
 
 def _print(answer: dict[str, Any]) -> None:
-    console = screen()
     shape = answer["shape"]
     sign = "signed" if answer["signed"] else "unsigned"
     say(
         f"({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']}): activations of {answer['abits']} "
         f"bits, {sign}; {answer['weight_code']}; NBW {answer['nbw']}"
     )
-    equal = answer["equal_to_int64_product"]
-    verdict = ("equal", "green") if equal else ("NOT equal", "red")
+    verdict = "equal" if answer["equal_to_int64_product"] else "NOT equal"
     saved = f", saved in {answer['out']}" if "out" in answer else ""
-    console.print(Text.assemble("result ", verdict, escaped(f" to the int64 product{saved}")), soft_wrap=True)
+    echo(f"result {verdict} to the int64 product{saved}")
     say(
         f"{answer['system']}, substrate {answer['substrate']}: {answer['slices_used']} slices of "
         f"{answer['outputs_per_slice']} outputs, passes: {answer['passes']}"

@@ -46,9 +46,6 @@ from sailsim.workloads.traces import ReplayedTile, plan_trace, replay_timed
     "--seed", type=int, default=0, show_default=True, help="Seed of token order and synthetic weights."
 )
 @click.option("--activations", type=PathOption(), help="A capture; default: the one that ships.")
-@click.option(
-    "--max-bytes", type=int, default=4 << 30, show_default=True, help="Refuse to write a larger trace."
-)
 @click.option("--out", type=PathOption(written=True), required=True, help="The trace file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def trace(
@@ -60,7 +57,6 @@ def trace(
     slices: int,
     seed: int,
     activations: Path | None,
-    max_bytes: int,
     out: Path,
     as_json: bool,
     **fields: Any,
@@ -88,7 +84,7 @@ def trace(
         **given,
     )
     row = machine.memory.row_of_channels if layout == "rows" else 0
-    plan.write(out, max_bytes, progress=True, row=row)
+    plan.write(out, progress=True, row=row)
     written = read_trace(out)
     answer: dict[str, Any] = {
         "path": str(out),
