@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim import __version__
-from sailsim.base.atomic import atomic_file
+from sailsim.base.atomic import atomic_file, require_room
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.lut_gemv.codes import WeightCode
@@ -49,8 +49,6 @@ from sailsim.workloads.weights import Weights, WeightSource, weight_source
 VERSION = "2"
 HEAD_DIM_MAX = 512
 SLICES_MAX = 64
-MAX_BYTES = 16 << 30
-"""Largest image that is written without being asked for: a 7B model at 4 bits in all layouts has 12 GB."""
 FLOAT_FORMAT = "q8_0"
 """What tensors of types without codes become."""
 OF_BLOCK = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
@@ -231,16 +229,12 @@ class ImagePlan:
             "notes": list(self.notes),
         }
 
-    def write(self, path: str | os.PathLike[str], max_bytes: int = MAX_BYTES, progress: bool = False) -> None:
+    def write(self, path: str | os.PathLike[str], progress: bool = False) -> None:
         """Writes the image, which appears whole or not at all.
 
-        Raises SailsimError if it would be larger than ``max_bytes``, and for weights that are no numbers.
+        Raises SailsimError where the disk has no room for it, and for weights that are no numbers.
         """
-        if self.bytes > max_bytes:
-            raise SailsimError(
-                f"the image would have {self.bytes} bytes; allowed is {max_bytes}: choose fewer blocks or "
-                "layouts, or raise the limit."
-            )
+        require_room(path, self.bytes, "the image", "blocks or layouts")
         try:
             with atomic_file(path) as file:
                 self._write(file, progress)

@@ -35,6 +35,14 @@ _BEGINS = ("llama3", "llama-v3", "llama-bpe")
 (llama.cpp, src/llama-vocab.cpp)."""
 
 
+def token_numbers(prompt: str) -> list[int] | None:
+    """The tokens of whole numbers with commas between them; None for any other text."""
+    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", prompt, re.ASCII):
+        return None
+    # More digits than any token has: Python refuses to read thousands.
+    return [int(number[:20]) for number in re.sub(r"\s", "", prompt).split(",")]
+
+
 class Tokenizer:
     """Text to token numbers and back, for files whose ``tokenizer.ggml.model`` is ``gpt2``.
 

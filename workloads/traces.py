@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sailsim import _core
+from sailsim.base.atomic import require_room
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.lut_gemv import descriptor
@@ -28,9 +29,6 @@ from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.load import load_model, opened, weight_choice
 from sailsim.workloads.model import Linear, ModelSpec
 from sailsim.workloads.weights import WeightSource, weight_source
-
-MAX_BYTES = 4 << 30
-"""Largest trace that is written without being asked for: a whole 7B model at 4 bits is about this size."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +113,13 @@ class TracePlan:
                     tile = replace(tile, nbw=nbw)
                 yield tile
 
-    def write(
-        self, path: str | Path, max_bytes: int = MAX_BYTES, progress: bool = False, row: int = 0
-    ) -> None:
+    def write(self, path: str | Path, progress: bool = False, row: int = 0) -> None:
         """Writes the trace; `row` as in `write_trace`.
 
-        Raises SailsimError if it would be larger than ``max_bytes``.
+        Raises SailsimError where the disk has no room for it.
         """
         padding = 2 * row * sum(len(self._runs(linear)) for linear, _ in self.matrices)
-        if self.bytes + padding > max_bytes:
-            raise SailsimError(
-                f"the trace would have {'up to ' if padding else ''}{self.bytes + padding} bytes; allowed is "
-                f"{max_bytes}: choose fewer layers or tensors, or raise the limit."
-            )
+        require_room(path, self.bytes + padding, "the trace", "layers or tensors")
         tiles = self.tiles(progress)
         write_trace(path, tiles, model=self.spec.name, provenance=self.provenance, row=row)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.resources.abc import Traversable
@@ -108,6 +109,17 @@ def is_alive(process: int) -> bool:
     except PermissionError:
         return True  # another user's
     return True
+
+
+def require_room(path: str | os.PathLike[str], size: int, what: str, fewer: str) -> None:
+    """Raise SailsimError where a file's disk has less room than its ``size`` in bytes; a folder that is none
+    is for the writer to tell. ``fewer``: of what a smaller one has fewer."""
+    with suppress(OSError):
+        free = shutil.disk_usage(Path(path).parent).free
+        if size > free:
+            raise SailsimError(
+                f"{what} would have {size} bytes; allowed are {free}, the disk's room: choose fewer {fewer}."
+            )
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -10,23 +10,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from sailsim.base.errors import escaped
-from sailsim.base.screen import screen
 
 QUIET_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
-PATIENT_SECONDS = 2.0
-"""Before something that is usually over at once says how far it is."""
-
 T = TypeVar("T")
 
 
@@ -55,14 +52,28 @@ def logged_as_json(stream: Log) -> Iterator[None]:
 
 
 class Report:
-    """Of `total` things, `what` they are called, some are `held` from before and some `done` since."""
+    """Of `total` things, `what` they are called, some are `held` from before and some `done` since.
 
-    def __init__(self, total: int, what: str = "points") -> None:
+    It goes to standard error as a bar or as lines, to the stream of `logged_as_json` as objects, or nowhere.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        what: str = "points",
+        wanted: bool = True,
+        bar: Progress | None = None,
+        short: bool = False,
+    ) -> None:
+        """`short`: whether it may be over before anybody asks, so that its end is not told."""
         self.total, self.what = total, what
-        self.held = self.done = 0
-        self.failed = 0
-        self.workers = 0
-        self._began = time.monotonic()
+        self.held = self.done = self.failed = self.workers = 0
+        self._began = self._last = time.monotonic()
+        self._stream, self._wanted, self._bar, self._short = _LOG.get(), wanted, bar, short
+        if self._stream:
+            self._log("started")
+        elif bar:
+            bar.add_task(what, total=total, words="")
 
     @property
     def rate(self) -> float:
@@ -88,64 +99,35 @@ class Report:
         if count:
             self._show()
 
-    def note(self, event: str, **what: Any) -> None:
+    def note(self, event: str, **more: Any) -> None:
         """Something happened that is not progress, such as a worker that was lost."""
+        if self._stream:
+            self._log(event, **more)
+        elif self._wanted:
+            line = ", ".join([f"{self.what}: {event}", *(f"{name} {value}" for name, value in more.items())])
+            self._print(line)
 
-    def _show(self) -> None: ...
-
-    @property
-    def _words(self) -> str:
+    def _show(self) -> None:
+        at, now = self.held + self.done, time.monotonic()
         failed = f", {self.failed} without a result" if self.failed else ""
         workers = f", {self.workers} workers" if self.workers > 1 else ""
-        return f"{self.rate:.3g}/s{failed}{workers}"
+        words = f"{self.rate:.3g}/s{failed}{workers}"
+        if self._stream:
+            self._log("progress" if at < self.total else "done")
+        elif self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=at, words=words)
+        elif self._wanted and (now - self._last >= QUIET_SECONDS or (at == self.total and not self._short)):
+            self._last = now
+            left = f"about {self.seconds_left or 0:.0f} s left"
+            self._print(f"{self.what} {at}/{self.total}, {left}, {words}")
 
+    def _print(self, line: str) -> None:
+        if self._bar:
+            self._bar.print(Text(escaped(line)))
+        else:
+            print(escaped(line), file=sys.stderr, flush=True)
 
-class _Quiet(Report):
-    pass
-
-
-class _Lines(Report):
-    tells_end = True
-
-    def __init__(self, total: int, what: str = "points") -> None:
-        super().__init__(total, what)
-        self._last = time.monotonic()
-
-    def _show(self) -> None:
-        present = time.monotonic()
-        at = self.held + self.done
-        if present - self._last >= QUIET_SECONDS or (at == self.total and self.tells_end):
-            self._last = present
-            left = self.seconds_left or 0.0
-            self._print(f"{self.what} {at}/{self.total}, about {left:.0f} s left, {self._words}")
-
-    def note(self, event: str, **what: Any) -> None:
-        self._print(f"{self.what}: {event}" + "".join(f", {name} {value}" for name, value in what.items()))
-
-    @staticmethod
-    def _print(line: str) -> None:
-        print(escaped(line), file=sys.stderr, flush=True)
-
-
-class _Later(_Lines):
-    """Lines of what may be over before anybody asks."""
-
-    tells_end = False
-
-
-class _Json(Report):
-    def __init__(self, stream: Log, total: int, what: str = "points") -> None:
-        super().__init__(total, what)
-        self._stream = stream
-        self._write("started")
-
-    def _show(self) -> None:
-        self._write("progress" if self.held + self.done < self.total else "done")
-
-    def note(self, event: str, **what: Any) -> None:
-        self._write(event, **what)
-
-    def _write(self, event: str, **more: Any) -> None:
+    def _log(self, event: str, **more: Any) -> None:
         at = {
             "event": event,
             "time": time.time(),
@@ -158,21 +140,9 @@ class _Json(Report):
             "rate_per_s": self.rate,
             "seconds_left": self.seconds_left,
         }
+        assert self._stream
         self._stream.write(json.dumps(at | more) + "\n")
         self._stream.flush()
-
-
-class _Bar(Report):
-    def __init__(self, bar: Progress, total: int, what: str = "points") -> None:
-        super().__init__(total, what)
-        self._bar = bar
-        self._task = bar.add_task(what, total=total, completed=0, words="")
-
-    def _show(self) -> None:
-        self._bar.update(self._task, completed=self.held + self.done, words=self._words)
-
-    def note(self, event: str, **what: Any) -> None:
-        self._bar.print(f"{event}" + "".join(f", {name} {value}" for name, value in what.items()))
 
 
 def followed(things: Iterable[T], what: str, wanted: bool = True, total: int | None = None) -> Iterator[T]:
@@ -185,47 +155,27 @@ def followed(things: Iterable[T], what: str, wanted: bool = True, total: int | N
     if total is None:
         things = list(things)
         total = len(things)
-    stream, console = _LOG.get(), screen(stderr=True)
-    if stream is None and console.is_terminal:
-        with Progress(*_columns(), console=console, transient=True, disable=True) as bar:
-            began = time.monotonic()
-            shown = _Bar(bar, total, what)
-            for thing in things:
-                yield thing
-                if bar.disable and time.monotonic() - began >= PATIENT_SECONDS:
-                    bar.disable = False
-                    bar.start()
-                shown.advance(1)
-        return
-    report: Report = _Json(stream, total, what) if stream is not None else _Later(total, what)
-    for thing in things:
-        yield thing
-        report.advance(1)
+    with reporter(total, wanted, what, short=True) as report:
+        for thing in things:
+            yield thing
+            report.advance(1)
 
 
 @contextmanager
-def reporter(total: int, wanted: bool, what: str = "points") -> Iterator[Report]:
-    """Progress on standard error; the caller is given whom to tell what is done."""
-    stream = _LOG.get()
-    if stream is not None:
-        yield _Json(stream, total, what)
+def reporter(total: int, wanted: bool, what: str = "points", short: bool = False) -> Iterator[Report]:
+    """Progress on standard error; the caller is given whom to tell what is done. `short` as of `Report`; of
+    what is that, no bar remains.
+    """
+    console = Console(stderr=True, markup=False, emoji=False)
+    if _LOG.get() or not wanted or not console.is_terminal:
+        yield Report(total, what, wanted, short=short)
         return
-    if not wanted:
-        yield _Quiet(total, what)
-        return
-    console = screen(stderr=True)
-    if not console.is_terminal:
-        yield _Lines(total, what)
-        return
-    with Progress(*_columns(), console=console) as bar:
-        yield _Bar(bar, total, what)
-
-
-def _columns() -> tuple[ProgressColumn, ...]:
-    return (
+    columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}", markup=False),
     )
+    with Progress(*columns, console=console, transient=short) as bar:
+        yield Report(total, what, bar=bar, short=short)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, Literal, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -24,48 +25,24 @@ def within_64_bits(number: int) -> bool:
 Kind = Literal["measured", "paper", "derived", "fitted", "assumed"]
 
 # What one of each unit is in SI (or in plain counts); also the list of units that a file may use.
+_COUNTS = (
+    "B B/cycle bits cycles ratio cores slices channels ranks banks lines arrays DFMs units rows "
+    "columns ways entries registers pipes lanes tensors weights instr/cycle ops/cycle MAC/cycle "
+    "FLOP/cycle FLOP/element SMs W gates"
+)
 UNITS: dict[str, float] = {
+    **dict.fromkeys(_COUNTS.split(), 1),
     "GHz": 1e9,
     "ns": 1e-9,
     "us": 1e-6,
     "ms": 1e-3,
     "GB/s": 1e9,
     "GB": 1e9,
-    "B": 1,
     "KiB": 2**10,
     "MiB": 2**20,
     "GiB": 2**30,
-    "B/cycle": 1,
-    "bits": 1,
-    "cycles": 1,
-    "ratio": 1,
-    "cores": 1,
-    "slices": 1,
-    "channels": 1,
-    "ranks": 1,
-    "banks": 1,
-    "lines": 1,
-    "arrays": 1,
-    "DFMs": 1,
-    "units": 1,
-    "rows": 1,
-    "columns": 1,
-    "ways": 1,
-    "entries": 1,
-    "registers": 1,
-    "pipes": 1,
-    "lanes": 1,
-    "tensors": 1,
-    "weights": 1,
-    "instr/cycle": 1,
-    "ops/cycle": 1,
-    "MAC/cycle": 1,
-    "FLOP/cycle": 1,
-    "FLOP/element": 1,
     "TFLOP/s": 1e12,
     "TOP/s": 1e12,
-    "SMs": 1,
-    "W": 1,
     "mW/MiB": 1e-3 / 2**20,
     "pJ": 1e-12,
     "pJ/bit": 1e-12,
@@ -74,7 +51,6 @@ UNITS: dict[str, float] = {
     "mm": 1e-3,
     "um2": 1e-12,
     "mm2": 1e-6,
-    "gates": 1,
 }
 
 LEAST, MOST = 1e-12, 1e15
@@ -149,32 +125,26 @@ class Choice(Sourced):
     value: str | bool
 
 
+@dataclass(frozen=True)
 class Is:
     """What a `Quantity` field allows: its unit, its bounds, whether it must be a whole number."""
 
-    def __init__(
-        self,
-        unit: str,
-        *,
-        above: float | None = None,
-        least: float | None = None,
-        most: float | None = None,
-        whole: bool = False,
-    ) -> None:
-        if unit not in UNITS:
-            raise KeyError(unit)
-        self.unit, self.above, self.least, self.most, self.whole = unit, above, least, most, whole
+    unit: str
+    _: KW_ONLY
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise KeyError(self.unit)
 
     @property
     def allowed(self) -> str:
         """The rule in words."""
-        bounds = []
-        if self.above is not None:
-            bounds.append(f"above {self.above:g}")
-        if self.least is not None:
-            bounds.append(f"at least {self.least:g}")
-        if self.most is not None:
-            bounds.append(f"at most {self.most:g}")
+        limits = (("above", self.above), ("at least", self.least), ("at most", self.most))
+        bounds = [f"{word} {limit:g}" for word, limit in limits if limit is not None]
         number = "a whole number" if self.whole else "a number"
         return " ".join([number, " and ".join(bounds), f"in {self.unit}"]).replace("  ", " ")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
+
+from sailsim.base.errors import SailsimError
 
 
 class PathOption(click.Path):
@@ -23,17 +26,21 @@ class PathOption(click.Path):
         return super().convert(value, param, ctx)
 
 
-class TextOption(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
-    """A text that is not empty: the empty one is not the same as none."""
+class Words(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    """A text of a form; another one is refused in one sentence."""
 
     name = "text"
 
+    def __init__(self, form: str, allowed: str) -> None:
+        """`allowed`: the form in words."""
+        self.form, self.allowed = form, allowed
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text as it is."""
-        if value == "":
-            self.fail("'' is empty; allowed is a text.", param, ctx)
-        return str(value)
+        if param is None or re.fullmatch(self.form, value, re.ASCII):
+            return str(value)
+        raise SailsimError(f"{param.name} is {value!r}; allowed is {self.allowed}.")
 
 
-TEXT = TextOption()
+TEXT = Words("(?s:.+)", "a text that is not empty")
 OUT_FILE = PathOption(written=True, dir_okay=False)

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.sim.files import system_names
 from sailsim.sim.pim import AUTO, PER_TENSOR
-from sailsim.sim.point import DECLARED, DEFAULT_CONTEXT, Point
+from sailsim.sim.point import DECLARED, DEFAULT_CONTEXT, WORDS, Point
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.substrate import substrate_names
 from sailsim.workloads.formats import format_names

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -112,19 +112,6 @@ def print_varying(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], na
     print_table(rows, [name for name in (*settings, *names) if name not in same])
 
 
-def print_sources(
-    names: Iterable[str], citation: Callable[[str], str], notes: Iterable[tuple[str, str]]
-) -> None:
-    """Print what is behind the name of each source, once each, and what is noted of fields."""
-    echo("\nsources")
-    for name in dict.fromkeys(filter(None, names)):
-        say(f" {name}: {citation(name)}", "   ")
-    echo("\nnotes")
-    for field, note in notes:
-        if note:
-            say(f" {field}: {note}", "   ")
-
-
 def echo(text: str = "", err: bool = False) -> None:
     """Print lines. Names come from anybody's files: what would move the cursor is shown as an escape."""
     click.echo(escaped(text), err=err)
@@ -154,18 +141,10 @@ def filled(text: str, indent: str = "  ") -> str:
 
 
 def _blocks(names: Sequence[str], widths: Mapping[str, int], key: int) -> list[list[str]]:
-    """The columns in as many tables as the terminal's width asks for, each with the first ``key`` ones.
-
-    Of those, as many of the last as take half of the width at most.
-    """
-    width = _terminal_width() - 1
+    """The columns in as many tables as the terminal's width asks for, each with the first ``key`` ones."""
     blocks: list[list[str]] = [[]]
-    left = width + len(_BETWEEN)
-    keys: list[str] = []
-    for name in reversed(names[:key]):
-        if keys and sum(widths[each] + len(_BETWEEN) for each in (name, *keys)) > width // 2:
-            break
-        keys.insert(0, name)
+    left = _terminal_width() - 1 + len(_BETWEEN)
+    keys = list(names[:key])
     room = left - sum(widths[name] + len(_BETWEEN) for name in keys)
     for name in names:
         needed = widths[name] + len(_BETWEEN)

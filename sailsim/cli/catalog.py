@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Choice, Quantity
+from sailsim.base.quantity import Choice, Quantity, Sourced
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
-from sailsim.cli._table import echo, print_sources, print_table, say
+from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.files import (
     card_names,
     json_schema,
@@ -27,7 +27,7 @@ from sailsim.sim.files import (
     vary,
 )
 from sailsim.sim.gem5.binary import gem5_unit
-from sailsim.sim.substrate import Substrate, load_substrate, substrate_names
+from sailsim.sim.substrate import Cost, load_substrate, substrate_names
 from sailsim.sim.system import Gpu, System
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import format_names, weight_format
@@ -48,44 +48,44 @@ TOUCHED = (1, 2, 8, 32)
 Row = dict[str, Any]
 
 
-def _systems() -> list[Row]:
-    return [
-        {
-            "name": name,
-            "kind": machine.kind,
-            "pim": isinstance(machine, System) and machine.has_pim,
-            "accelerator": machine.backend if isinstance(machine, System) else None,
-            "title": machine.title,
-        }
-        for name in (*system_names(), *card_names())
-        for machine in [load_machine(name)]
-    ]
+def _machine(name: str) -> Row:
+    machine = load_machine(name)
+    return {
+        "name": name,
+        "kind": machine.kind,
+        "pim": isinstance(machine, System) and machine.has_pim,
+        "accelerator": machine.backend if isinstance(machine, System) else None,
+        "title": machine.title,
+    }
 
 
-def _substrates() -> list[Row]:
-    return [{"name": name, "title": load_substrate(name).title} for name in substrate_names()]
-
-
-def _models() -> list[Row]:
-    return [_summary(load_model(name)) for name in model_names()]
-
-
-def _formats() -> list[Row]:
-    return [_format(name) for name in format_names()]
-
-
-def _prices() -> list[Row]:
+def _instances() -> dict[str, Row]:
     from sailsim.analysis.costs.dollars import prices
 
-    return [asdict(row) for row in prices().rows]
+    return {row.instance: asdict(row) for row in prices().rows}
 
 
 _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
-    "system": (_systems, ("name", "kind", "accelerator", "title")),
-    "substrate": (_substrates, ("name", "title")),
-    "model": (_models, ("name", "n_params", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ffn")),
-    "format": (_formats, ("name", "wbits", "group_size", "bits_per_weight", "bytes")),
-    "price": (_prices, ("instance", "machines", "units", "memory_gib", "usd_per_hour")),
+    "system": (
+        lambda: [_machine(name) for name in (*system_names(), *card_names())],
+        ("name", "kind", "accelerator", "title"),
+    ),
+    "substrate": (
+        lambda: [{"name": name, "title": load_substrate(name).title} for name in substrate_names()],
+        ("name", "title"),
+    ),
+    "model": (
+        lambda: [_summary(load_model(name)) for name in model_names()],
+        ("name", "n_params", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ffn"),
+    ),
+    "format": (
+        lambda: [_format(name) for name in format_names()],
+        ("name", "wbits", "group_size", "bits_per_weight", "bytes"),
+    ),
+    "price": (
+        lambda: [*_instances().values()],
+        ("instance", "machines", "units", "memory_gib", "usd_per_hour"),
+    ),
 }
 """Of each kind, its rows and the columns of them that a terminal shows."""
 
@@ -154,7 +154,7 @@ def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -
     elif kind == "substrate":
         _show_substrate(name, sources, as_json)
     else:
-        _show_fields({"model": _model, "format": _shown_format, "price": _price}[kind](name), as_json)
+        _show_fields({"model": _model, "format": _format, "price": _price}[kind](name), as_json)
 
 
 def _toml(name: str) -> str:
@@ -194,24 +194,41 @@ def _show_system(name: str, sources: bool, as_json: bool) -> None:
         print_json(machine.model_dump(mode="json", exclude_none=True))
         return
     say(f"{machine.name}: {machine.title}")
-    rows: list[dict[str, str]] = []
-    for path, value in values(machine):
-        row = {"field": path, "value": str(value), "range": "", "kind": "switch", "source": "", "note": ""}
-        if isinstance(value, Quantity | Choice):
-            row |= {"kind": value.kind, "source": value.source, "note": value.note}
-        elif not (isinstance(value, bool) or ("." in path and isinstance(value, str))):
-            continue
-        if isinstance(value, Choice):
-            row["value"] = str(value.value)
-        elif isinstance(value, Quantity) and value.low is not None and value.high is not None:
-            row["range"] = f"{value.low:g} .. {value.high:g}"
-        rows.append(row)
+    rows = [
+        _value_row(path, value, "switch")
+        for path, value in values(machine)
+        if isinstance(value, Sourced | bool) or ("." in path and isinstance(value, str))
+    ]
     print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
     if isinstance(machine, System) and machine.has_pim:
         say(_area(machine))
     if sources:
-        notes = ((row["field"], row["note"]) for row in rows)
-        print_sources((row["source"] for row in rows), machine.citation, notes)
+        _print_sources(rows, machine.citation)
+
+
+def _value_row(path: str, value: object, unsourced: str = "") -> dict[str, str]:
+    """A value of a file, its range and source; `unsourced`: the kind of one that says neither."""
+    row = {"field": path, "value": str(value), "range": "", "kind": unsourced, "source": "", "note": ""}
+    if isinstance(value, Sourced):
+        row |= {"kind": value.kind, "source": value.source, "note": value.note}
+    if isinstance(value, Choice):
+        row["value"] = str(value.value)
+    elif isinstance(value, Cost) and value.low is not None:
+        row["range"] = " .. ".join(value.ends)
+    elif isinstance(value, Quantity) and value.low is not None and value.high is not None:
+        row["range"] = f"{value.low:g} .. {value.high:g}"
+    return row
+
+
+def _print_sources(rows: Sequence[Mapping[str, str]], citation: Callable[[str], str]) -> None:
+    """What is behind the name of each source, once each, and what is noted of fields."""
+    echo("\nsources")
+    for name in dict.fromkeys(row["source"] for row in rows if row["source"]):
+        say(f" {name}: {citation(name)}", "   ")
+    echo("\nnotes")
+    for row in rows:
+        if row["note"]:
+            say(f" {row['field']}: {row['note']}", "   ")
 
 
 def _area(machine: System) -> str:
@@ -241,45 +258,15 @@ def _show_substrate(name: str, sources: bool, as_json: bool) -> None:
     say(f"{substrate.name}: {substrate.title}")
     helps = "can help" if substrate.prt_helps else "cannot help"
     echo(f"layout {substrate.layout}, accumulates {substrate.accumulate}, a PRT {helps}\n")
-    costs = [
-        {
-            "operation": operation,
-            "cycles of n bits": str(cost),
-            "range": f"{cost.ends[0]} .. {cost.ends[1]}" if cost.low is not None else "",
-            "kind": cost.kind,
-            "source": cost.source,
-        }
-        for operation, cost in substrate.costs.items()
-    ]
-    names = ("operation", "cycles of n bits", "range", "kind", *["source"] * sources)
-    print_table(costs, names, numbers=("cycles of n bits",))
-    echo()
+    missing = {part: "not modelled" for part in ("energy", "area") if getattr(substrate, part) is None}
+    priced = {**substrate.costs, **substrate.charges(), **missing}
+    rows = [_value_row(path, value) for path, value in priced.items()]
+    print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
+    echo("cycles of an operation on n bits, energy and area of a column, of a bit\n")
     for phase in type(substrate.phases).model_fields:
         say(f" {phase:<11}  {', '.join(getattr(substrate.phases, phase)) or 'nothing'}", " " * 14)
-    echo()
-    print_table(_charges(substrate), ("energy, area", "of a column, of a bit", "kind", *["source"] * sources))
     if sources:
-        charges = {path: each for path, each in substrate.charges().items() if not isinstance(each, str)}
-        sourced = dict(substrate.costs) | charges
-        print_sources(
-            (each.source for each in sourced.values()),
-            lambda name: substrate.sources.get(name, name),
-            ((path, each.note) for path, each in sourced.items()),
-        )
-
-
-def _charges(substrate: Substrate) -> list[dict[str, str]]:
-    """Energy of operations and area, or that they are not modelled."""
-
-    def row(what: str, value: object, kind: str = "", source: str = "") -> dict[str, str]:
-        return {"energy, area": what, "of a column, of a bit": str(value), "kind": kind, "source": source}
-
-    rows = [
-        row(path, charge) if isinstance(charge, str) else row(path, charge, charge.kind, charge.source)
-        for path, charge in substrate.charges().items()
-    ]
-    parts = (("energy", substrate.energy), ("area", substrate.area))
-    return rows + [row(part, "not modelled") for part, charged in parts if charged is None]
+        _print_sources(rows, lambda name: substrate.sources.get(name, name))
 
 
 def _model(name: str) -> Row:
@@ -316,22 +303,16 @@ def _format(name: str) -> Row:
         "bits_per_weight": fmt.model_bits_per_weight(model),
         "bytes": fmt.model_bytes(model),
         "source": fmt.source,
+        "model": model.name,
+        "types": fmt.census_in_words(model),
     }
 
 
-def _shown_format(name: str) -> Row:
-    """The row of a format, and the types of tensors that make it."""
-    model = load_model(LISTED_FOR)
-    return _format(name) | {"model": model.name, "types": weight_format(name).census_in_words(model)}
-
-
 def _price(name: str) -> Row:
-    from sailsim.analysis.costs.dollars import prices
-
-    rows = {row.instance: row for row in prices().rows}
+    rows = _instances()
     if name not in rows:
         raise SailsimError(f"instance is {name!r}; allowed are {', '.join(rows)}.")
-    return asdict(rows[name])
+    return rows[name]
 
 
 def _show_fields(row: Row, as_json: bool) -> None:

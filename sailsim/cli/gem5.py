@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
@@ -19,7 +18,7 @@ from sailsim.base.errors import SailsimError, escaped
 from sailsim.base.input_file import sha256_of
 from sailsim.cli._command import Group
 from sailsim.cli._json import print_json
-from sailsim.cli._path import TEXT, PathOption
+from sailsim.cli._path import TEXT, PathOption, Words
 from sailsim.cli._table import echo, print_table, say
 from sailsim.lut_gemv.trace import Trace, decode_tile, read_trace
 from sailsim.sim.files import load_system
@@ -45,22 +44,6 @@ CHECKPOINT_FILES = ("m5.cpt", "sailsim.json")
 """Of gem5-configs/checkpoints.py: gem5's state of all objects, and the note of what they are of."""
 COUNT = r"(?:[2-9]|[1-9]\d{1,17})"
 """Of instructions or ps: gem5 counts to 2^63, and an atomic core cannot be stopped after one instruction."""
-
-
-class Words(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
-    """A text of a form; another one is refused in one sentence."""
-
-    name = "text"
-
-    def __init__(self, form: str, allowed: str) -> None:
-        """`allowed`: the form in words."""
-        self.form, self.allowed = form, allowed
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text as it is."""
-        if param is None or re.fullmatch(self.form, value, re.ASCII):
-            return str(value)
-        raise SailsimError(f"{param.name} is {value!r}; allowed is {self.allowed}.")
 
 
 def applied(*options: Callable[[F], F]) -> Callable[[F], F]:

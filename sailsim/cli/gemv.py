@@ -6,13 +6,11 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.text import Text
 
 from sailsim import _core
 from sailsim.base.atomic import atomic_file
-from sailsim.base.errors import SailsimError, escaped
+from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular
-from sailsim.base.screen import screen
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
@@ -170,17 +168,15 @@ def load_npy(option: str, path: Path) -> NDArray[Any]:
 
 
 def _print(answer: dict[str, Any]) -> None:
-    console = screen()
     shape = answer["shape"]
     sign = "signed" if answer["signed"] else "unsigned"
     say(
         f"({shape['batch']}, {shape['k']}) x ({shape['k']}, {shape['n']}): activations of {answer['abits']} "
         f"bits, {sign}; {answer['weight_code']}; NBW {answer['nbw']}"
     )
-    equal = answer["equal_to_int64_product"]
-    verdict = ("equal", "green") if equal else ("NOT equal", "red")
+    verdict = "equal" if answer["equal_to_int64_product"] else "NOT equal"
     saved = f", saved in {answer['out']}" if "out" in answer else ""
-    console.print(Text.assemble("result ", verdict, escaped(f" to the int64 product{saved}")), soft_wrap=True)
+    echo(f"result {verdict} to the int64 product{saved}")
     say(
         f"{answer['system']}, substrate {answer['substrate']}: {answer['slices_used']} slices of "
         f"{answer['outputs_per_slice']} outputs, passes: {answer['passes']}"

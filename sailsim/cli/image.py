@@ -26,9 +26,6 @@ from sailsim.workloads.image import plan_image
     help="What to write: rows for dot products, lut for table look-ups, tiles for PIM units.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
-@click.option(
-    "--max-bytes", type=int, default=16 << 30, show_default=True, help="Refuse to write a larger image."
-)
 @click.option("--out", type=PathOption(written=True), required=True, help="The image file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def image(
@@ -38,7 +35,6 @@ def image(
     slices: int,
     layouts: str,
     seed: int,
-    max_bytes: int,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -51,7 +47,7 @@ def image(
     plan = plan_image(
         model, weights=weights or "", blocks=blocks, slices=slices, layouts=layouts.split(","), seed=seed
     )
-    plan.write(out, max_bytes, progress=True)
+    plan.write(out, progress=True)
     written: dict[str, Any] = {"path": str(out), "bytes": out.stat().st_size, "blocks": plan.spec.n_layers}
     written |= {"matrices": len(plan.matrices), **plan.about}
     if as_json:

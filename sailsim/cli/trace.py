@@ -17,7 +17,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.pim import AUTO, PER_TENSOR
 from sailsim.sim.replay import fastest_nbw
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.traces import ReplayedTile, plan_trace, replay_timed
+from sailsim.workloads.traces import plan_trace, replay_timed
 
 
 @click.command(cls=Command)
@@ -46,9 +46,6 @@ from sailsim.workloads.traces import ReplayedTile, plan_trace, replay_timed
     "--seed", type=int, default=0, show_default=True, help="Seed of token order and synthetic weights."
 )
 @click.option("--activations", type=PathOption(), help="A capture; default: the one that ships.")
-@click.option(
-    "--max-bytes", type=int, default=4 << 30, show_default=True, help="Refuse to write a larger trace."
-)
 @click.option("--out", type=PathOption(written=True), required=True, help="The trace file to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def trace(
@@ -60,7 +57,6 @@ def trace(
     slices: int,
     seed: int,
     activations: Path | None,
-    max_bytes: int,
     out: Path,
     as_json: bool,
     **fields: Any,
@@ -88,7 +84,7 @@ def trace(
         **given,
     )
     row = machine.memory.row_of_channels if layout == "rows" else 0
-    plan.write(out, max_bytes, progress=True, row=row)
+    plan.write(out, progress=True, row=row)
     written = read_trace(out)
     answer: dict[str, Any] = {
         "path": str(out),
@@ -125,7 +121,12 @@ def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: b
     config = load_system(system).slice_config(slices=1)
     opened = read_trace(path)
     rows = [
-        _row(tile) for tile in followed(replay_timed(opened, config, threads), "tiles", total=len(opened))
+        {
+            name: getattr(tile.result, name)
+            for name in ("index", "name", "problem", "matches", "lookups", "prt_hits")
+        }
+        | {"status": tile.result.status.name, "cycles": tile.cycles}
+        for tile in followed(replay_timed(opened, config, threads), "tiles", total=len(opened))
     ]
     good = [row for row in rows if row["status"] == "OK" and row["matches"] is not False]
     answer = {
@@ -152,20 +153,6 @@ def _range(layers: str | None) -> tuple[int, int] | None:
         return int(first), int(end)
     except ValueError:
         raise SailsimError(f"layers is {layers!r}; allowed is FIRST:END, such as 0:2.") from None
-
-
-def _row(tile: ReplayedTile) -> dict[str, Any]:
-    result = tile.result
-    return {
-        "index": result.index,
-        "name": result.name,
-        "status": result.status.name,
-        "problem": result.problem,
-        "matches": result.matches,
-        "lookups": result.lookups,
-        "prt_hits": result.prt_hits,
-        "cycles": tile.cycles,
-    }
 
 
 def _print(answer: dict[str, Any]) -> None:

@@ -113,10 +113,8 @@ REFUSED = [
     ("show price aws/none", "instance is 'aws/none'"),
     ("trace --model gemma-2b --layers 9:99 --out t", "layers is 9:99"),
     ("trace --model smollm2-135m --group-size -1 --out t", "-1"),
-    ("trace --model llama-2-70b --out t", "allowed is 4294967296"),
-    ("activations --text a", "--text is given without --out"),
+    ("activations --prompt a", "--prompt is given without --out"),
     ("activations here.safetensors --out c", "PATH is here.safetensors beside --out"),
-    ("activations --tokens 1,2 --text a --out c", "text and tokens"),
     # Claims.
     ("claims check nothing", "step is 'nothing'; allowed are answer,"),
     ("claims reproduce --samples 100", "power of two"),
@@ -164,7 +162,7 @@ REFUSED = [
             "run --substrate row_dfm:add=HUGE",
             "sweep --out o --set wbits=HUGE",
             "show system sail-n1:memory.latency=HUGE --as toml",
-            "activations --tokens HUGE --out c.safetensors",
+            "activations --prompt HUGE --out c.safetensors",
         )
     ),
 ]

@@ -68,7 +68,7 @@ def test_show_of_the_shipped_capture():
 @pytest.mark.slow
 def test_capture_writes_what_show_reads(smollm2_path, tmp_path: Path):
     out = tmp_path / "c.safetensors"
-    arguments = ("--model", smollm2_path, "--text", "The capital of France is")
+    arguments = ("--model", smollm2_path, "--prompt", "The capital of France is")
     made = json.loads(activations(*arguments, "--out", out, "--json").stdout)
     shown = json.loads(activations(out, "--json").stdout)
     assert made == shown

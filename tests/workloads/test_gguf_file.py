@@ -202,7 +202,7 @@ def test_every_reader_refuses_a_scale_that_is_no_number(tmp_path, monkeypatch, w
     for command in (
         ["trace", "--model", "m.gguf", "--out", "t.trace"],
         ["trace", "--model", "m.gguf", "--out", "t.trace", "--weights", "8g32"],
-        ["activations", "--model", "m.gguf", "--out", "a.safetensors", "--tokens", "1,2,3"],
+        ["activations", "--model", "m.gguf", "--out", "a.safetensors", "--prompt", "1,2,3"],
         ["quality", "m.gguf", "--chunks", "2", "--length", "8", "--text", "text.txt", "--out", "q"],
     ):
         result = CliRunner().invoke(main, command)

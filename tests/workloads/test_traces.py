@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -97,7 +99,8 @@ def test_bad_plans(tiny_gguf, changes, words):
         planned(tiny_gguf, **changes)
 
 
-def test_a_trace_above_the_limit_is_not_written(tiny_gguf, tmp_path):
-    with pytest.raises(SailsimError, match="allowed is 100"):
-        planned(tiny_gguf).write(tmp_path / "t", max_bytes=100)
+def test_a_trace_that_the_disk_has_no_room_for_is_not_begun(tiny_gguf, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=100))
+    with pytest.raises(SailsimError, match="allowed are 100, the disk's room"):
+        planned(tiny_gguf).write(tmp_path / "t")
     assert list(tmp_path.iterdir()) == []

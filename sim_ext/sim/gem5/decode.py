@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from sailsim.workloads.gguf_model import stored_model
 from sailsim.workloads.image import Image, ImagePlan, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.load import load_model
-from sailsim.workloads.tokenizer import Tokenizer
+from sailsim.workloads.tokenizer import Tokenizer, token_numbers
 
 LINEARS = ("neon", "lut", "lutmm")
 REGIONS = (
@@ -124,15 +123,13 @@ def prompt_tokens(model: str, prompt: str) -> list[int]:
     """
     file = stored_model(model)
     spec = file.spec if file else load_model(model)
-    if re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", prompt, re.ASCII):
-        # More digits than any token has: Python refuses to read thousands.
-        tokens = [int(number[:20]) for number in re.sub(r"\s", "", prompt).split(",")]
-    elif file is None:
-        raise SailsimError(
-            f"prompt is {prompt!r}, and model {model} has no tokenizer; allowed are token numbers such as "
-            "1,2,3."
-        )
-    else:
+    tokens = token_numbers(prompt)
+    if tokens is None:
+        if file is None:
+            raise SailsimError(
+                f"prompt is {prompt!r}, and model {model} has no tokenizer; allowed are token numbers such "
+                "as 1,2,3."
+            )
         tokenizer = Tokenizer(file.file)
         first = tokenizer.first
         tokens = [*([] if first is None else [first]), *tokenizer.encode(prompt)]
