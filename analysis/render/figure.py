@@ -500,11 +500,12 @@ def _rules(axes: Axes, panel: Panel) -> None:
 
 
 def _top(panel: Panel) -> float:
-    """The highest value of a panel, of a stack its whole, ranges and rules included."""
+    """The highest value of a panel, of a stack its whole, ranges and rules included; NaN of no value."""
     rows = panel.named()
     whole = rows.groupby("place")["value"].sum() if panel.kind == "bars" else rows["value"]
     ends = [rows["high"].max()] if panel.high else []
-    return float(np.nanmax([whole.max(), *ends, *(rule.value for rule in panel.rules)]))
+    every = [whole.max(), *ends, *(rule.value for rule in panel.rules)]
+    return max((float(value) for value in every if not np.isnan(value)), default=np.nan)
 
 
 def _short(value: float) -> str:
