@@ -111,8 +111,10 @@ def decides_figure(study: Study) -> Figure:
             + " .. ".join(bar[end].partition("/")[0] for end in ("low_at", "high_at"))
             for bar in bars
         ]
-        rows = pd.DataFrame([(at, bar["low"], bar["high"]) for at, bar in enumerate(bars)])
-        rows.columns = pd.Index(["at", "low", "high"])
+        rows = pd.DataFrame(
+            [(at, bar["low"], bar["high"]) for at, bar in enumerate(bars)],
+            columns=["at", "low", "high"],
+        )
         rules, median = [Rule(claim.value)], primary(results)["quantiles"]
         if median is not None:
             rules.append(Rule(median[1], dotted=True))

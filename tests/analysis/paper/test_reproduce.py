@@ -108,6 +108,9 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(
     # With two factors of the machine it is they that decide: hits that cost nothing save cycles.
     assert results["claims"]["prt"]["decides"][0]["factor"] == "pim.t_prt"
     assert results["claims"]["overhead"]["decides"][0]["factor"] == "area.cell_um2"
+    # A claim that nothing decides still has its page and figures.
+    undecided = results["claims"] | {"prt": results["claims"]["prt"] | {"decides": []}}
+    write_reproduction(results | {"claims": undecided}, tmp_path / "b")
     # A nearest machine gives its number by its file.
     for name in ("speedup", "usd_cpu", "usd_v100"):
         near = results["claims"][name]["nearest"]
