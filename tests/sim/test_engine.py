@@ -29,11 +29,6 @@ MODEL = load_model("llama-2-7b")
 SMALL = replace(MODEL, name="four-layers", n_layers=4)
 
 
-@pytest.fixture(scope="module")
-def captured() -> Activations:
-    return Activations.load()
-
-
 def changed(system: System, **values: float) -> System:
     """The system with other values of `section__field`."""
     for path, value in values.items():
@@ -313,9 +308,8 @@ def numbers(result: StepResult) -> list[Any]:
     ]  # fmt: skip
 
 
-def test_a_step_of_another_machine_of_the_same_name_is_its_own():
+def test_a_step_of_another_machine_of_the_same_name_is_its_own(captured):
     """What is kept of a machine belongs to it, not to its name."""
-    captured = Activations.load()
     before = simulate_step(SAIL, SEVEN_LAYERS, Point(), captured)
     slow = vary(SAIL, {"pim.clock": SAIL.pim.clock.value / 2})  # type: ignore[union-attr]
     assert slow.name == SAIL.name
