@@ -13,7 +13,6 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -45,25 +44,6 @@ class Step(Frozen):
     value: Listed[Value]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a number of a step; `value` is None where the step failed, `why` says why."""
-
-    step: str
-    what: str
-    expected: float
-    value: float | None
-    tolerance: float
-    why: str = ""
-
-    @property
-    def met(self) -> bool:
-        """Whether it is as near as it has to be."""
-        if self.value is None:
-            return False
-        return math.isclose(self.value, self.expected, rel_tol=self.tolerance, abs_tol=1e-12)
-
-
 def steps() -> tuple[Step, ...]:
     """All of them, in order."""
     text = files("sailsim.analysis").joinpath("data", "checks.toml").read_text("utf-8")
@@ -79,7 +59,7 @@ def chosen(names: Sequence[str]) -> tuple[Step, ...]:
     return tuple(known[name] for name in names or known)
 
 
-def run_steps(wanted: Sequence[Step], out: Path) -> Iterator[tuple[Step, float, list[Outcome]]]:
+def run_steps(wanted: Sequence[Step], out: Path) -> Iterator[tuple[Step, float, list[dict[str, Any]]]]:
     """Runs steps with the sailsim of this Python, in a folder: of each its seconds and what came of it."""
     out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -91,13 +71,16 @@ def run_steps(wanted: Sequence[Step], out: Path) -> Iterator[tuple[Step, float, 
         yield step, time.monotonic() - began, judge(step, answer, why)
 
 
-def judge(step: Step, answer: Any, why: str = "") -> list[Outcome]:
-    """The numbers of a step in the answer of its last command; None: it failed."""
-    values = [None if answer is None else float(_at(answer, each.path)) for each in step.value]
-    return [
-        Outcome(step.name, each.what, each.expected, value, each.tolerance, why)
-        for each, value in zip(step.value, values, strict=True)
-    ]
+def judge(step: Step, answer: Any, why: str = "") -> list[dict[str, Any]]:
+    """The numbers of a step in the answer of its last command, and whether each is as near as it has to be;
+    of a step that failed (None) all are None, and `why` says why."""
+    outcomes = []
+    for each in step.value:
+        value = None if answer is None else float(_at(answer, each.path))
+        met = value is not None and math.isclose(value, each.expected, rel_tol=each.tolerance, abs_tol=1e-12)
+        numbers = {"expected": each.expected, "value": value, "tolerance": each.tolerance}
+        outcomes.append({"step": step.name, "what": each.what, **numbers, "why": why, "met": met})
+    return outcomes
 
 
 def _answer(step: Step, out: Path) -> tuple[Any, str]:

@@ -74,10 +74,8 @@ class ClaimMetric(Frozen):
     """False: it stands beside the claim for comparison, without a verdict."""
     of: Listed[Source] = ("store", "samples")
     """Where it is shown: for the points of a store, for sampled machines."""
-    find: str = ""
-    """Where `sailsim run --json` has it, dot by dot; empty where no one run has it."""
     how: str = ""
-    """A sentence that says how it follows from the commands, where `find` is empty."""
+    """A sentence that says how it follows from the commands, where no one run has it (`field`)."""
     remark: str = ""
     """What must be said beside it."""
 
@@ -200,12 +198,8 @@ class Paper(Frozen):
         return self
 
     def by_name(self, name: str) -> Claim:
-        """A claim. Raises SailsimError for an unknown one."""
-        for claim in self.claim:
-            if claim.name == name:
-                return claim
-        names = ", ".join(claim.name for claim in self.claim)
-        raise SailsimError(f"claim is {name!r}, allowed is one of {names}")
+        """One of its claims."""
+        return next(claim for claim in self.claim if claim.name == name)
 
     @cached_property
     def sampled(self) -> dict[Metric, ClaimMetric]:

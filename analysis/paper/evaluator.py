@@ -1,4 +1,4 @@
-"""What claims are on a sampled machine, workload by workload; and of many machines, kept in a folder.
+"""What claims are on a sampled machine, workload by workload.
 
 `SampledOutcomes` asks the simulator and the baselines for what a metric needs and no more: SAIL's step on a
 machine whose cores run one software, the same server's cores, cards. Tokens per dollar follow
@@ -7,20 +7,17 @@ machine whose cores run one software, the same server's cores, cards. Tokens per
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from sailsim.analysis.costs.area import AreaConstants, AreaNotModelledError, area
+from sailsim.analysis.costs.area import Area, AreaConstants, AreaNotModelledError, area
 from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, prices
-from sailsim.analysis.paper.claims import Choice, ClaimMetric, Metric, Numbers, values
+from sailsim.analysis.paper.claims import Choice, Metric, Numbers, values
 from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
 from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, scatter_of
 from sailsim.analysis.results.runs import OF_THE_POINT, SAIL, Runner
@@ -32,8 +29,6 @@ from sailsim.sim.backends.cores import CpuSheet, Software
 from sailsim.sim.engine import time_step
 from sailsim.sim.files import leaves
 from sailsim.sim.fitted import Work, decode_work
-from sailsim.sim.study.run import Task, run_study
-from sailsim.sim.study.workers import Workers
 from sailsim.sim.system import Gpu, System
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.load import load_model
@@ -44,8 +39,7 @@ Values = Mapping[Metric, Numbers]
 """Of every metric of sampled machines, (machines, workloads) or (workloads,)."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What is kept of a simulated step; NaN where a tile does not fit."""
 
     tokens_per_s: float = math.nan
@@ -55,14 +49,14 @@ class Step:
     dram_bytes: float = math.nan
 
 
+@dataclass(frozen=True)
 class Memo:
     """What is known within a block of machines or a search."""
 
-    def __init__(self) -> None:
-        self.steps: dict[tuple[Any, ...], dict[Any, Step]] = {}
-        """By the values of the machine that a step's time depends on, then by what is asked of it."""
-        self.work: dict[tuple[Any, ...], _Work] = {}
-        """By the choice of weights and the workloads."""
+    steps: dict[tuple[Any, ...], dict[Any, Step]] = field(default_factory=dict)
+    """By the values of the machine, then by what is asked of it."""
+    work: dict[tuple[Any, ...], _Work] = field(default_factory=dict)
+    """By the choice of weights and the workloads."""
 
 
 @dataclass
@@ -73,8 +67,6 @@ class SampledOutcomes:
     machine: SampledMachine
     workloads: Sequence[Workload]
     memo: Memo = field(default_factory=Memo)
-    untimed: frozenset[str] = frozenset()
-    """Fields of the machine that no step's time depends on (`reproduce.screen`)."""
     _hosts: dict[Software, _Host | None] = field(default_factory=dict)
     _rates: dict[str, tuple[Numbers, Numbers]] = field(default_factory=dict)
 
@@ -108,23 +100,20 @@ class SampledOutcomes:
             except SailsimError:
                 self._hosts[software] = None
             else:
-                own = tuple(v.value for path, v in leaves(system).items() if path not in self.untimed)
+                own = tuple(leaf.value for leaf in leaves(system).values())
                 known = self.memo.steps.setdefault(own, {})
-                self._hosts[software] = _Host(
-                    self.machine, system, software, self.workloads, self._reads, known
-                )
+                reads = any(metric.saved == "array_reads" for metric in self.space.paper.sampled.values())
+                counted = (READS,) if reads else ()  # beside a step's time, where a claim is about it
+                self._hosts[software] = _Host(self.machine, system, software, self.workloads, counted, known)
         return self._hosts[software]
-
-    @property
-    def _reads(self) -> tuple[str, ...]:
-        """What is counted of a step beside its time, as far as a claim is about it."""
-        metrics = self.space.paper.sampled.values()
-        return (READS,) if any(metric.saved == "array_reads" for metric in metrics) else ()
 
     def area_share(self, counted: str, base: str) -> Numbers:
         """Added area over what there is, the same on every workload; NaN where it is not modelled."""
         host = self.host(self.space.software)
-        share = math.nan if host is None else host.area_share(counted, base)
+        try:
+            share = math.nan if host is None else host.area.share(counted, base)
+        except AreaNotModelledError:
+            share = math.nan
         return np.full(len(self.workloads), share)
 
     # --- Dollars ---
@@ -270,15 +259,9 @@ class _Host:
         return self._constants[wbits]
 
     @cached_property
-    def _area(self) -> Any:
+    def area(self) -> Area:
+        """Raises AreaNotModelledError where it is not modelled."""
         return area(self.system, self.machine.constants("area", AreaConstants))
-
-    def area_share(self, counted: str, base: str) -> float:
-        """Added area over what there is; NaN where it is not modelled."""
-        try:
-            return float(self._area.share(counted, base))
-        except AreaNotModelledError:
-            return math.nan
 
 
 class _Work:
@@ -319,72 +302,21 @@ def judged(
     metrics: Iterable[Metric] | None = None,
     on: Sequence[int] | None = None,
     memo: Memo | None = None,
-    untimed: frozenset[str] = frozenset(),
 ) -> dict[Metric, Numbers]:
     """Metrics (None: all) of a machine, (workloads,); NaN where there is no number and on workloads other
     than ``on``."""
-    asked = range(len(space.workloads)) if on is None else on
-    outcomes = SampledOutcomes(space, machine, [space.workloads[i] for i in asked], memo or Memo(), untimed)
+    asked = list(range(len(space.workloads)) if on is None else on)
+    outcomes = SampledOutcomes(space, machine, [space.workloads[i] for i in asked], memo or Memo())
     chosen = {metric: space.paper.sampled[metric] for metric in metrics or space.paper.sampled}
+    opponents = [space.paper.opponents[m.runner] for m in chosen.values() if m.runner is not None]
+    softwares = dict.fromkeys([space.software, *map(space.host_of, opponents)])
     # The units do the same beside every software: workload by workload the engine remembers what they do.
-    hosts = [host for host in map(outcomes.host, _softwares(space, chosen.values())) if host is not None]
+    hosts = [host for host in map(outcomes.host, softwares) if host is not None]
     for workload in outcomes.workloads:
         for host in hosts:
             host.step(workload)
     answers = {}
     for key, metric in chosen.items():
         answers[key] = np.full(len(space.workloads), math.nan)
-        answers[key][list(asked)] = values(metric, outcomes)
+        answers[key][asked] = values(metric, outcomes)
     return answers
-
-
-def _softwares(space: ParameterSpace, metrics: Iterable[ClaimMetric]) -> list[Software]:
-    """What SAIL's cores run beside the runners of some metrics."""
-    opponents = (space.paper.opponents[m.runner] for m in metrics if m.runner is not None)
-    return list(dict.fromkeys([space.software, *map(space.host_of, opponents)]))
-
-
-# --- Many machines, kept in a folder ---
-
-
-def column(metric: Metric) -> str:
-    """The name of a metric in a record, which has a list over the workloads of it."""
-    return f"{metric[0]}/{metric[1]}"
-
-
-def of_frame(frame: pd.DataFrame, metrics: Iterable[Metric], prefix: str = "") -> dict[Metric, Numbers]:
-    """Metrics of records, (machines, workloads)."""
-    return {
-        metric: np.array([list(row) for row in frame[prefix + column(metric)]], dtype=np.float64)
-        for metric in metrics
-    }
-
-
-def answers(
-    folder: str | Path,
-    asked: Mapping[str, Any],
-    evaluate: Callable[[Any], Any],
-    *,
-    kind: str,
-    group: str,
-    within: str,
-    jobs: int | Workers = 1,
-    progress: bool = True,
-    what: str,
-    config: Mapping[str, Any] | None = None,
-) -> pd.DataFrame:
-    """The records of some questions, evaluated or read from the folder of a study.
-
-    ``asked`` has what ``evaluate`` is given by a name that says all that it rests on beside ``within``, the
-    digest of what all questions share. Raises SailsimError for fewer than one job, a folder that another run
-    holds, a full disk, or questions that failed; what was finished is stored and the same call goes on.
-    """
-    tasks = [
-        Task(hashlib.sha256(f"{within}/{name}".encode()).hexdigest()[:32], f"{group}: {name}", each, at)
-        for at, (name, each) in enumerate(asked.items())
-    ]
-    store = run_study(
-        tasks, evaluate, folder,
-        kind=kind, jobs=jobs, progress=progress, config=config, what=what, group=group,
-    )  # fmt: skip
-    return store.frame(group)

@@ -11,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -26,7 +25,7 @@ from optuna.trial import TrialState
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import is_missing, prices
 from sailsim.analysis.paper.machine import Value, machine_changes
-from sailsim.analysis.paper.reproduce import check_seed
+from sailsim.analysis.paper.study import check_seed
 from sailsim.analysis.paper.unknowns import Factor, space
 from sailsim.analysis.results.joins import as_frame, joined
 from sailsim.analysis.results.runs import named, runs
@@ -67,8 +66,6 @@ class Search:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.fields:
-            raise SailsimError("fields is empty, allowed is at least one")
         check_seed(self.seed)
         self.base.require_pim()
         area(self.base)  # raises where it is not modelled: no machine could be compared with another
@@ -97,13 +94,14 @@ class Search:
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """The space as Optuna wants it."""
-        own: dict[str, BaseDistribution] = {f.name: _distribution(f) for f in self.factors}
-        return own | {"threads": CategoricalDistribution(list(self.threads))}
+        of_each: dict[str, BaseDistribution] = {"threads": CategoricalDistribution(list(self.threads))}
+        return {f.name: _distribution(f) for f in self.factors} | of_each
 
-    @property
-    def id(self) -> str:
-        """What must be equal for trials of two runs to count together."""
-        return json.dumps([result_key(self.point, "explore"), self.fields, self.threads, self.seed])
+    def task(self, number: int, values: Mapping[str, Value]) -> Task:
+        """The question of a trial; trials of two runs count together where all else is equal too."""
+        own = json.dumps([result_key(self.point, "explore"), self.fields, self.threads, self.seed])
+        question = json.dumps([own, values], sort_keys=True)
+        return Task(hashlib.sha256(question.encode()).hexdigest(), question, dict(values), number)
 
     @cached_property
     def widest(self) -> int:
@@ -198,25 +196,20 @@ def explore(
                 seed = (search.seed * 1_000_003 + number) % (1 << 32)
                 study.sampler = optuna.samplers.NSGAIISampler(seed=seed, population_size=2 * GENERATION)
                 proposed.append(study.ask(search.distributions))
-            questions = [json.dumps([search.id, trial.params], sort_keys=True) for trial in proposed]
-            tasks = [
-                Task(
-                    hashlib.sha256(question.encode()).hexdigest(), question, dict(trial.params), trial.number
-                )
-                for question, trial in zip(questions, proposed, strict=True)
-            ]
+            tasks = [search.task(trial.number, trial.params) for trial in proposed]
             kept.run(tasks, evaluate)
             for trial, task in zip(proposed, tasks, strict=True):
-                result: Mapping[str, Any] = next(iter(store.of_key(task.key)), FAILED)
+                result = (store.of_key(task.key) or [FAILED])[0]
                 if result["reason"]:
                     study.tell(trial, state=TrialState.FAIL)
                 else:
                     study.tell(trial, [result[name] for name in OBJECTIVES])
                 rows.append({"trial": trial.number, **trial.params} | {name: result[name] for name in FAILED})
     kept.complain()
-    frame = pd.DataFrame(rows)
-    frame["pareto"] = on_front(frame[list(OBJECTIVES)].to_numpy(dtype=float))
-    _write(search, frame, folder)
+    frame, best = pd.DataFrame(rows), [trial.number for trial in study.best_trials]
+    # Of equal trials the first is on the front.
+    frame["pareto"] = frame["trial"].isin(best) & ~frame.duplicated(list(OBJECTIVES))
+    _write(search, frame, [trial.params for trial in study.trials], folder)
     return frame
 
 
@@ -235,25 +228,8 @@ def _tried(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
     return dict(values) | FAILED | try_machine(search, values)
 
 
-def on_front(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which rows of (n, 3) objectives no other beats: as good in all, better in one. Rows with NaN never are.
-
-    The first two are better when higher, the last when lower.
-    """
-    good = values * np.array([1.0, 1.0, -1.0])
-    front = np.zeros(len(good), dtype=bool)
-    for i, row in enumerate(good):
-        if np.isnan(row).any():
-            continue
-        with np.errstate(invalid="ignore"):
-            beaten = (good >= row).all(axis=1) & (good > row).any(axis=1)
-        same = [j for j in range(i) if np.array_equal(good[j], row)]
-        front[i] = not beaten.any() and not same
-    return front
-
-
-def _write(search: Search, frame: pd.DataFrame, folder: Path) -> None:
-    """Tables, and system files of the front."""
+def _write(search: Search, frame: pd.DataFrame, params: Sequence[Mapping[str, Value]], folder: Path) -> None:
+    """Tables, and system files of the front; ``params`` are the values of every trial."""
     front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False).reset_index(drop=True)
     front.insert(0, "point", [f"point-{i + 1:02d}" for i in range(len(front))])
     points = folder / FRONT
@@ -263,14 +239,7 @@ def _write(search: Search, frame: pd.DataFrame, folder: Path) -> None:
         if old.is_file() and old.read_bytes().startswith(_WRITTEN.encode()):
             old.unlink()
     for row in front.head(MOST_POINTS).to_dict("records"):
-        # A value of a table as the field takes it.
-        values = {
-            f.name: next(v for v in f.values if v == row[f.name])
-            if f.values
-            else (int if f.whole else float)(row[f.name])
-            for f in search.factors
-        }
-        machine = search.system(values, str(row["point"]))
+        machine = search.system(params[row["trial"]], str(row["point"]))
         comment = (
             f"{_WRITTEN.lstrip('# ')} {row['trial']} of sailsim claims explore: "
             f"{row['tokens_per_s']:.6g} tokens/s, {row['tokens_per_usd']:.6g} tokens/USD, "

@@ -21,23 +21,30 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from scipy.stats import kstest, qmc
 
 from sailsim.analysis.paper.claims import SHIPPED, Listed, Metric, Numbers, Paper, highest, load_paper
-from sailsim.analysis.paper.evaluator import Memo, Values, answers, column, judged, of_frame
+from sailsim.analysis.paper.evaluator import Memo, Values, judged
 from sailsim.analysis.paper.machine import Value
-from sailsim.analysis.paper.nearest import OWN_GROUPS, Changes, Search, save_machine
-from sailsim.analysis.paper.reproduce import check_seed, digits, quantiles
-from sailsim.analysis.paper.unknowns import ParameterSpace, Row, space
+from sailsim.analysis.paper.study import (
+    OWN_GROUPS,
+    Answers,
+    Changes,
+    Search,
+    check_seed,
+    digits,
+    judge,
+    of_records,
+    quantiles,
+    save_machine,
+)
+from sailsim.analysis.paper.unknowns import ParameterSpace, space
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.base.memory import give_back, no_search_for_circles
 from sailsim.base.quantity import Frozen
 from sailsim.sim.files import changed_values, load_system, value_of
 from sailsim.sim.study.workers import Workers
-from sailsim.sim.system import System
 from sailsim.sim.tables import Shelf, sentence
 
 COMBINATIONS = Shelf("combinations", "data/combinations", package="sailsim.analysis")
@@ -47,7 +54,7 @@ WHERE: tuple[Where, ...] = get_args(Where)
 PRIORS = ("sail", "sail-wide")
 """Files of unknowns: what reviews describe, and what anything built or proposed allows."""
 CANDIDATES = ("sail-n1-nbw5",)
-"""System files that stand beside the nominal machine."""
+"""System files that stand beside the nominal machine of the shipped paper."""
 BLOCK = 32
 """Machines of a task."""
 MACHINES = (64, 1 << 18)
@@ -133,30 +140,24 @@ class Combinations:
         ``targets`` are numbers in the place of the paper's. The distance is the largest |log(value / number)|
         of the claims; infinite where one has no value, or 0.
         """
-        wanted = targets or self.targets
-        nearest = []
-        for where in self.where:
-            groups = [
-                np.min([_worst(values, row, wanted, where) for row in rows], axis=0) for rows in self.groups
-            ]
-            worst = np.max(groups, axis=0)
-            nearest.append(worst if where == "highest" else worst.min(axis=-1))
-        return np.asarray(np.min(nearest, axis=0))
+        every = [_far(values, self.groups, where, targets or self.targets) for where in self.where]
+        return np.asarray(np.min(every, axis=0))
 
     def distance(self, values: Values, combination: Combination) -> Numbers:
         """As `nearest`, of one combination."""
-        worst = _worst(values, combination.metrics, self.targets, combination.where)
-        return np.asarray(worst if combination.where == "highest" else worst.min(axis=-1))
+        return _far(values, ((combination.metrics,),), combination.where, self.targets)
 
-    def at(self, values: Values, combination: Combination, machine: int) -> dict[str, tuple[float, int]]:
-        """Of one machine: each claim's value and the place of the workload where it is read off."""
-        shown = {m: values[m][machine] for m in combination.metrics}
-        if combination.where == "highest":
-            places = {m: int(np.nanargmax(v)) if np.isfinite(v).any() else 0 for m, v in shown.items()}
-        else:
-            worst = _worst(shown, combination.metrics, self.targets, "one workload")
-            places = dict.fromkeys(shown, int(np.argmin(worst)))
-        return {m[0]: (float(v[places[m]]), places[m]) for m, v in shown.items()}
+
+def _far(
+    values: Values,
+    groups: Sequence[Sequence[Sequence[Metric]]],
+    where: Where,
+    wanted: Mapping[str, float],
+) -> Numbers:
+    """How far machines are from what is wanted, by the row of every group that suits them best."""
+    of_groups = [np.min([_worst(values, row, wanted, where) for row in rows], axis=0) for rows in groups]
+    worst = np.asarray(np.max(of_groups, axis=0))
+    return worst if where == "highest" else np.asarray(worst.min(axis=-1))
 
 
 def _worst(values: Values, metrics: Sequence[Metric], wanted: Mapping[str, float], where: Where) -> Numbers:
@@ -214,67 +215,25 @@ def _row(what: str, paper: Paper, group: Together, row: Sequence[str]) -> tuple[
 # --- Machines of a prior ---
 
 
-@dataclass(frozen=True)
-class Draw:
-    """So many machines (`samples`) of a prior, from a seed: machine i is row i of a Sobol sequence, whoever
-    evaluates it."""
+def sobol_rows(space: ParameterSpace, samples: int, seed: int) -> Numbers:
+    """(machines, factors), each from 0 to below 1: machine i is row i, whoever evaluates it.
 
-    space: ParameterSpace
-    prior: str
-    samples: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        low, high = MACHINES
-        if not low <= self.samples <= high or self.samples % BLOCK:
-            raise SailsimError(
-                f"samples is {self.samples}, allowed is a multiple of {BLOCK} from {low} to {high}"
-            )
-        check_seed(self.seed)
-
-    def rows(self) -> Numbers:
-        """(machines, factors), each from 0 to below 1.
-
-        Sobol's sequence (Joe and Kuo's direction numbers) with a digital shift: one word of PCG64 a factor,
-        a stream that NumPy promises to keep, is XORed to its bits. A larger draw begins with a smaller one.
-        """
-        axes = len(self.space.factors)
-        shifts = np.random.PCG64(self.seed).random_raw(axes) >> np.uint64(64 - BITS)
-        sequence = qmc.Sobol(axes, scramble=False, bits=BITS).random_base2(math.ceil(math.log2(self.samples)))
-        shifted = (sequence[: self.samples] * 2**BITS).astype(np.uint64) ^ shifts
-        return np.asarray(shifted.astype(np.float64) / 2**BITS)
-
-    def run(self, folder: str | Path, jobs: int | Workers = 1, progress: bool = True) -> Values:
-        """Judge every machine that the folder does not hold yet; every metric of all, (machines, workloads).
-
-        Raises SailsimError as `answers`.
-        """
-        rows = self.rows()
-        blocks = range(0, self.samples, BLOCK)
-        frame = answers(
-            folder,
-            {f"{self.seed}/{first}": (first, rows[first : first + BLOCK]) for first in blocks},
-            partial(_block, self.space),
-            kind="claims joint", group=f"machines of {self.prior}", within=self.space.digest, jobs=jobs,
-            progress=progress, config={"machines": self.samples, "seed": self.seed},
-            what=f"blocks of {BLOCK} machines, prior {self.prior}",
-        )  # fmt: skip
-        frame = frame.sort_values("machine", kind="stable")
-        if frame["machine"].tolist() != list(range(self.samples)):
-            raise SailsimError(f"the folder has {len(frame)} machines, allowed is {self.samples}, each once")
-        return of_frame(frame, self.space.paper.sampled)
+    Sobol's sequence (Joe and Kuo's direction numbers) with a digital shift: one word of PCG64 a factor, a
+    stream that NumPy promises to keep, is XORed to its bits. A larger draw begins with a smaller one.
+    """
+    axes = len(space.factors)
+    shifts = np.random.PCG64(seed).random_raw(axes) >> np.uint64(64 - BITS)
+    sequence = qmc.Sobol(axes, scramble=False, bits=BITS).random_base2(math.ceil(math.log2(samples)))
+    shifted = (sequence[:samples] * 2**BITS).astype(np.uint64) ^ shifts
+    return np.asarray(shifted.astype(np.float64) / 2**BITS)
 
 
-def _block(space: ParameterSpace, what: tuple[int, Numbers]) -> list[dict[str, Any]]:
-    """The records of a block of machines."""
-    (first, rows), memo, records = what, Memo(), []
-    with no_search_for_circles():
-        for i, row in enumerate(rows):
-            values = judged(space, space.draw(row), memo=memo)
-            lists = {column(metric): each.tolist() for metric, each in values.items()}
-            records.append({"machine": first + i} | lists)
-    give_back()
-    return records
+def drawn(space: ParameterSpace, prior: str, rows: Numbers, seed: int, answers: Answers) -> Values:
+    """Every metric of the machines of some rows, (machines, workloads)."""
+    blocks = [rows[first : first + BLOCK] for first in range(0, len(rows), BLOCK)]
+    what = f"blocks of {BLOCK} machines, prior {prior}"
+    records = judge(space, blocks, answers, str(seed), what, f"machines of {prior}")
+    return of_records(records, space.paper.sampled)
 
 
 # --- The study ---
@@ -289,7 +248,6 @@ def joint(
     paper: str = SHIPPED,
     priors: Sequence[str] = PRIORS,
     combinations: str = SHIPPED,
-    candidates: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Run or finish the study in a folder and write `joint.json` and the nearest machine there.
 
@@ -302,8 +260,6 @@ def joint(
         paper: claims by name or path.
         priors: files of unknowns by name or path.
         combinations: a file of them by name or path.
-        candidates: system files that differ from the nominal machine in values, which stand beside it;
-            default: of the shipped paper `CANDIDATES`, of another none.
 
     Raises:
         SailsimError: a bad file, number or folder.
@@ -311,21 +267,35 @@ def joint(
     folder, claims = Path(out), load_paper(paper)
     spaces = {prior: space(paper, prior) for prior in priors}
     declared = load_combinations(combinations, claims)
-    draws = {prior: Draw(of_prior, prior, samples, seed) for prior, of_prior in spaces.items()}
+    low, high = MACHINES
+    if not low <= samples <= high or samples % BLOCK:
+        raise SailsimError(f"samples is {samples}, allowed is a multiple of {BLOCK} from {low} to {high}")
+    check_seed(seed)
+    config = {
+        "samples": samples, "seed": seed, "paper": paper, "prior": list(priors), "combinations": combinations
+    }  # fmt: skip
+    answers = Answers(folder, "claims joint", config, jobs, progress)
+    rows = {prior: sobol_rows(of_prior, samples, seed) for prior, of_prior in spaces.items()}
     of_priors = {
-        prior: _of_prior(declared, draw, draw.run(folder, jobs, progress)) for prior, draw in draws.items()
+        prior: _of_prior(
+            declared, of_prior, rows[prior], drawn(of_prior, prior, rows[prior], seed, answers), seed
+        )
+        for prior, of_prior in spaces.items()
     }
     widest = list(spaces.values())[-1]
     base = load_system(widest.hosts[widest.software])
-    if candidates is None:
-        candidates = CANDIDATES if paper == SHIPPED else ()
     named: dict[str, Changes] = {base.name: {}}
-    named |= {name: _changes(load_system(name), base) for name in candidates}
+    for name in CANDIDATES if paper == SHIPPED else ():
+        changed = changed_values(load_system(name), base)
+        named[name] = {path: value_of(leaf) for path, leaf in changed.items()}
     beside = [_named(declared, widest, name, changes) for name, changes in named.items()]
-    for prior, draw in draws.items():
+    for prior, of_prior in spaces.items():
         best = of_priors[prior]["best"]["machine"]
-        named[f"machine {best} of {prior}"] = _own_values(draw.space, draw.rows()[best])
-    near = nearest_to_all(widest, declared, named, folder, jobs, seed, progress)
+        # Its software, costs and area are drawn too, but no file of a machine says them.
+        own = {factor.name for factor in of_prior.factors if factor.group in OWN_GROUPS}
+        values = of_prior.draw(rows[prior][best]).values
+        named[f"machine {best} of {prior}"] = {n: value for n, value in values.items() if n in own}
+    near = nearest_to_all(widest, declared, named, answers, seed)
     near["reading"] = _named(declared, widest, near["name"], near["draw"])
     results = {
         "paper": paper,
@@ -349,40 +319,24 @@ def joint(
     return results
 
 
-def _changes(system: System, base: System) -> dict[str, Value]:
-    """A machine as what it changes of another. Raises SailsimError where no list of values can say it."""
-    return {path: value_of(leaf) for path, leaf in changed_values(system, base).items()}
-
-
-def _own_values(within: ParameterSpace, row: Row) -> dict[str, Value]:
-    """What a drawn machine has of its own; its software, costs and area are drawn too, but no file of a
-    machine says them."""
-    own = {factor.name for factor in within.factors if factor.group in OWN_GROUPS}
-    return {name: value for name, value in within.draw(row).values.items() if name in own}
-
-
 def nearest_to_all(
     space: ParameterSpace,
     declared: Combinations,
     starts: Mapping[str, Changes],
-    folder: Path,
-    jobs: int | Workers,
+    answers: Answers,
     seed: int,
-    progress: bool = False,
 ) -> dict[str, Any]:
     """The nearest machine that the search finds from some machines, and its file, saved in the folder."""
-    frame = answers(
-        folder,
-        {f"{name} {json.dumps(sorted(start.items()))}": (name, start) for name, start in starts.items()},
-        partial(_nearest, space, declared),
-        kind="claims joint", group="nearest", within=f"{space.digest} {declared.groups} {declared.where}",
-        jobs=jobs, progress=progress, what="searches for the nearest machine",
-    )  # fmt: skip
-    rows = frame.set_index("start")
-    tried = [(float(rows["distance"][name]), json.loads(rows["changes"][name]), name) for name in starts]
-    distance, changes, start = min(tried, key=lambda each: each[0])
+    asked = {f"{name} {json.dumps(sorted(start.items()))}": start for name, start in starts.items()}
+    within = f"{space.digest} {declared.groups} {declared.where}"
+    what = "searches for the nearest machine"
+    ends = answers.of_each(asked, partial(_nearest, space, declared), "nearest", within, what)
+    (distance, changes), start = min(
+        ((ends[question], name) for question, name in zip(asked, starts, strict=True)),
+        key=lambda each: float(each[0][0]),
+    )
     source = f"sailsim claims joint, nearest to all claims at once, seed {seed}"
-    path, title = folder / f"{NAME}.toml", "Nearest to all of the paper's claims at once"
+    path, title = answers.path / f"{NAME}.toml", "Nearest to all of the paper's claims at once"
     return {
         "name": NAME,
         "from": start,
@@ -394,9 +348,9 @@ def nearest_to_all(
     }
 
 
-def _nearest(space: ParameterSpace, declared: Combinations, what: tuple[str, Changes]) -> dict[str, Any]:
-    """The machine that a search from one start ends with."""
-    (name, start), memo = what, Memo()
+def _nearest(space: ParameterSpace, declared: Combinations, start: Changes) -> tuple[float, dict[str, Value]]:
+    """How far the machine is that a search from one start ends with, and its changes."""
+    memo = Memo()
 
     def off(changes: Changes) -> float:
         values = judged(space, space.nominal.with_values(changes), memo=memo)
@@ -404,7 +358,7 @@ def _nearest(space: ParameterSpace, declared: Combinations, what: tuple[str, Cha
 
     search = Search(space, off, enough=0.0, rounds=8, helps=0.99, kept=24)
     changes = search.run(start)
-    return {"start": name, "distance": search.distance(changes), "changes": json.dumps(changes)}
+    return search.distance(changes), changes
 
 
 def _alone(values: Values) -> Values:
@@ -415,18 +369,25 @@ def _alone(values: Values) -> Values:
 # --- What came out ---
 
 
-def _of_prior(declared: Combinations, draw: Draw, values: Values) -> dict[str, Any]:
-    """What the machines of one prior give."""
-    distance, rows = declared.nearest(values), draw.rows()
+def _of_prior(
+    declared: Combinations, space: ParameterSpace, rows: Numbers, values: Values, seed: int
+) -> dict[str, Any]:
+    """What the machines of one prior give, whose u's are ``rows``."""
+    distance = declared.nearest(values)
     order = np.argsort(distance, kind="stable")
     accepted = order[: min(ACCEPTED, len(rows) // 20)]
     best = int(order[0])
+    own = {metric: of_all[best : best + 1] for metric, of_all in values.items()}
     claims = declared.paper.claim
     most = {claim.name: highest(values[declared.paper.primary[claim.name]]) for claim in claims}
     reach = {claim.name: claim.reaches(np.nan_to_num(most[claim.name], nan=-np.inf)) for claim in claims}
     count = np.sum(list(reach.values()), axis=0)
     together = np.column_stack(list(most.values()))
     known = together[np.isfinite(together).all(axis=1)]
+
+    def within(off: Numbers) -> dict[str, int]:
+        return {f"{factor:g}": int((off <= np.log(factor)).sum()) for factor in WITHIN}
+
     ranks = known.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable").astype(float)
     return {
         "claims": [
@@ -435,24 +396,19 @@ def _of_prior(declared: Combinations, draw: Draw, values: Values) -> dict[str, A
         ],
         "reached": [int((count == n).sum()) for n in range(len(claims) + 1)],
         "correlation": [[digits(float(r), 3) for r in row] for row in np.corrcoef(ranks, rowvar=False)],
-        "within": _within(distance),
-        "primary_within": _within(declared.distance(values, declared.primary)),
+        "within": within(distance),
+        "primary_within": within(declared.distance(values, declared.primary)),
         "quantiles": [_factor(q) for q in np.quantile(distance, np.linspace(0, 1, 201), method="lower")],
-        "pseudo": _pseudo(declared, values, draw.seed),
-        "posterior": _posterior(draw.space, rows[accepted]),
+        "pseudo": _pseudo(declared, values, seed),
+        "posterior": _posterior(space, rows[accepted]),
         "accepted": len(accepted),
         "accepted_within": _factor(float(distance[accepted[-1]])),
         "best": {
             "machine": best,
             "factor": _factor(distance[best]),
-            "reading": _shown(declared, draw.space, values, best, _best(declared, values, best)),
+            "reading": _shown(declared, space, own, _best(declared, own)),
         },
     }
-
-
-def _within(distance: Numbers) -> dict[str, int]:
-    """How many machines are within each of the factors of all claims."""
-    return {f"{factor:g}": int((distance <= np.log(factor)).sum()) for factor in WITHIN}
 
 
 def _factor(distance: float) -> float | None:
@@ -476,7 +432,7 @@ def _pseudo(declared: Combinations, values: Values, seed: int) -> list[float | N
     return nearest
 
 
-def _posterior(within: ParameterSpace, accepted: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _posterior(within: ParameterSpace, accepted: Numbers) -> list[dict[str, Any]]:
     """Of every unknown, where in its range the nearest machines have it.
 
     A prior draws each evenly between 0 and 1; `gap` is the largest difference of the accepted machines'
@@ -503,29 +459,32 @@ def _posterior(within: ParameterSpace, accepted: NDArray[np.float64]) -> list[di
     return sorted(rows, key=lambda row: -float(row["gap"] or 0))
 
 
-def _best(declared: Combinations, values: Values, machine: int) -> Combination:
-    """The combination by which a machine is nearest; the first readings where a claim has no value, or 0."""
-    own = {metric: of_all[machine : machine + 1] for metric, of_all in values.items()}
-    if not np.isfinite(declared.nearest(own)[0]):
+def _best(declared: Combinations, values: Values) -> Combination:
+    """The combination by which one machine is nearest; the first readings where a claim has no value, or
+    0."""
+    if not np.isfinite(declared.nearest(values)[0]):
         return declared.primary
-    return min(declared.all(), key=lambda each: float(declared.distance(own, each)[0]))
+    return min(declared.all(), key=lambda each: float(declared.distance(values, each)[0]))
 
 
 def _shown(
-    declared: Combinations, within: ParameterSpace, values: Values, machine: int, combination: Combination
+    declared: Combinations, space: ParameterSpace, values: Values, combination: Combination
 ) -> dict[str, Any]:
-    """A machine's claims by one combination, in words."""
-    read = declared.at(values, combination, machine)
+    """One machine's claims by one combination, in words: each with the workload where it is read off."""
+    own = {metric: values[metric][0] for metric in combination.metrics}
+    worst = _worst(own, combination.metrics, declared.targets, "one workload")
     rows = []
-    for metric in combination.metrics:
-        name, (value, place) = metric[0], read[metric[0]]
-        per_point = declared.paper.by_name(name).aggregation == "highest"
+    for metric, value in own.items():
+        place = int(np.argmin(worst))
+        if combination.where == "highest":
+            place = int(np.nanargmax(value)) if np.isfinite(value).any() else 0
+        per_point = declared.paper.by_name(metric[0]).aggregation == "highest"
         rows.append(
             {
-                "claim": name,
+                "claim": metric[0],
                 "words": declared.paper.sampled[metric].words,
-                "value": digits(value),
-                "at": within.workloads[place].name if per_point else "",
+                "value": digits(float(value[place])),
+                "at": space.workloads[place].name if per_point else "",
             }
         )
     return {"where": combination.where, "rows": rows}
@@ -541,6 +500,6 @@ def _named(declared: Combinations, within: ParameterSpace, name: str, changes: C
         "factor": _factor(float(distances.min())),
         "primary_factor": _factor(float(declared.distance(values, declared.primary)[0])),
         "combinations_within": int((distances <= np.log(1.25)).sum()),
-        "primary": _shown(declared, within, values, 0, declared.primary),
-        "best": _shown(declared, within, values, 0, _best(declared, values, 0)),
+        "primary": _shown(declared, within, values, declared.primary),
+        "best": _shown(declared, within, values, _best(declared, values)),
     }

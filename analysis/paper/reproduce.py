@@ -22,135 +22,85 @@ from SALib.analyze import sobol
 from SALib.sample import sobol as saltelli
 
 from sailsim.analysis.paper.claims import SHIPPED, Claim, Metric, Numbers, highest
-from sailsim.analysis.paper.evaluator import (
-    Memo,
-    SampledOutcomes,
-    Step,
-    Values,
-    answers,
-    column,
-    judged,
-    of_frame,
-)
+from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, Step, Values, judged
 from sailsim.analysis.paper.machine import SampledMachine
-from sailsim.analysis.paper.nearest import nearest_of_all
-from sailsim.analysis.paper.unknowns import Alternative, Factor, ParameterSpace, space
+from sailsim.analysis.paper.study import (
+    Answers,
+    Changes,
+    Search,
+    check_seed,
+    digits,
+    finite,
+    judge,
+    of_records,
+    quantiles,
+    run_command,
+    save_machine,
+)
+from sailsim.analysis.paper.unknowns import Factor, ParameterSpace, space
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.base.memory import give_back, no_search_for_circles
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.study.workers import Workers
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.load import load_model
 
-KIND = "claims reproduce"
-"""Of the folder: the command that fills it."""
 MOST_SAMPLES = 4096
 DRAWN = 6
 """Machines that are screened beside the nominal one."""
-LAST = 1 << 30
-"""The row of B, behind all others of its block."""
-QUANTILES = (0.05, 0.5, 0.95)
+NEAR = 0.02
+"""A configuration is at the paper's value when it is this near."""
+STARTS = 2
+"""Workloads that are tried for a claim."""
 SHOWN = 10
 """Factors of a tornado."""
 LEAST_INDEX = 0.005
 """Total index up to which a factor is not shown."""
 
 
-def check_seed(seed: int) -> None:
-    """Raise SailsimError for a seed that NumPy and SALib do not take."""
-    if not 0 <= seed < 1 << 32:
-        raise SailsimError(f"seed is {seed}, allowed is 0..{(1 << 32) - 1}")
-
-
-def digits(value: float, count: int = 5) -> float | None:
-    """A number as the results' file has it; None for what is no number."""
-    return None if not math.isfinite(value) else float(f"{value:.{count}g}")
-
-
-def quantiles(values: Numbers) -> list[float | None] | None:
-    """Those of `QUANTILES` of what is finite; None of no numbers."""
-    known = finite(values)
-    return [digits(float(q)) for q in np.quantile(known, QUANTILES)] if len(known) else None
-
-
-def finite(values: Numbers) -> Numbers:
-    """Those that are numbers."""
-    return values[np.isfinite(values)]
-
-
 # --- Samples ---
 
 
-@dataclass(frozen=True)
-class Study:
-    """What is sampled: `samples` base samples (a power of two) of a space, from a seed.
+def inert_factors(space: ParameterSpace, seed: int = 0) -> list[str]:
+    """Machine factors that neither a step's time nor an area depends on, in order of their names.
 
-    A base sample is a block of Saltelli's scheme: two independent machines A and B, and for every factor a
-    row that is A with that factor of B. The first half of the blocks, itself a Sobol sample, has all rows,
-    which sensitivity indices need; the others have A and B.
+    Each is moved over its levels on the nominal machine and on `DRAWN` others, with the first two workloads:
+    so many because what some decide hangs on others (how DFMs split work, on whether there are several).
     """
+    rng, memo = np.random.default_rng(seed), Memo()
+    tried = [space.nominal, *(space.draw(row) for row in rng.random((DRAWN, len(space.factors))))]
 
-    space: ParameterSpace
-    samples: int
-    seed: int
-    untimed: frozenset[str] = frozenset()
-    """Factors that no step's time depends on."""
+    def decides(factor: Factor, base: SampledMachine) -> bool:
+        levels = dict.fromkeys(factor.values or (factor.at(0.0), factor.at(1.0)))
+        return len({_decided(space, base.with_values({factor.name: level}), memo) for level in levels}) > 1
 
-    def __post_init__(self) -> None:
-        n = self.samples
-        if not 4 <= n <= MOST_SAMPLES or n & (n - 1):
-            raise SailsimError(
-                f"samples is {n}, allowed is a power of two from 4 to {MOST_SAMPLES}, for Sobol's sequence"
-            )
-        check_seed(self.seed)
-        if not self.space.factors:
-            raise SailsimError("the space has no factor, allowed is at least one")
+    machine = (factor for factor in space.factors if factor.group == "machine")
+    return sorted(each.name for each in machine if not any(decides(each, base) for base in tried))
 
-    @property
-    def problem(self) -> dict[str, Any]:
-        """The space as SALib wants it."""
-        count = len(self.space.factors)
-        return {"num_vars": count, "names": list(self.space.names), "bounds": [[0.0, 1.0]] * count}
 
-    @property
-    def full(self) -> int:
-        """Blocks that have all rows."""
-        return self.samples // 2
-
-    def rows(self) -> list[Numbers]:
-        """Rows of every block, each (rows, factors): A, A with one factor of B each, B; or only A and B."""
-        count = len(self.space.factors)
-        flat = saltelli.sample(self.problem, self.samples, calc_second_order=False, seed=self.seed)
-        every = np.clip(np.asarray(flat, dtype=float), 0, 1).reshape(self.samples, count + 2, count)
-        return [block if i < self.full else block[[0, -1]] for i, block in enumerate(every)]
-
-    def run(self, out_dir: str | Path, jobs: int | Workers = 1, progress: bool = True) -> Sampled:
-        """Evaluate every block that the folder does not hold yet. Raises SailsimError as `answers`."""
-        rows = self.rows()
-        within = f"{self.space.digest} {sorted(self.untimed)} {self.samples} {self.seed}"
-        frame = answers(
-            out_dir,
-            {str(block): (block, of_block) for block, of_block in enumerate(rows)},
-            partial(_block, self.space, self.untimed, self.seed),
-            kind=KIND, group="blocks", within=within, jobs=jobs, progress=progress,
-            config={"samples": self.samples, "seed": self.seed}, what="blocks",
-        )  # fmt: skip
-        frame = frame.sort_values(["block", "row"], kind="stable").reset_index(drop=True)
-        free = frame[frame["row"].isin([0, LAST])]
-        flat = np.concatenate(rows)
-        primary = self.space.paper.primary.values()
-        return Sampled(
-            study=self,
-            saltelli=of_frame(frame[: sum(len(block) for block in rows[: self.full])], primary),
-            free=of_frame(free, self.space.paper.sampled),
-            free_rows=flat[free.index],
-            alternatives={
-                each.name: of_frame(free[::2], primary, of_design(each)) for each in self.space.alternatives
-            },
-            impossible=int(free["impossible"].sum()),
-        )
+def _decided(space: ParameterSpace, machine: SampledMachine, memo: Memo) -> str:
+    """All that a machine decides of steps, its own and those beside it, and of area, as a text to compare."""
+    outcomes = SampledOutcomes(space, machine, space.workloads[:2], memo)
+    host = outcomes.host(space.software)
+    if host is None:
+        return ""
+    opponents = space.paper.opponents.values()
+    decided = [
+        *([host.step(w), host.step(w, prt=False) if w.prt else Step()] for w in outcomes.workloads),
+        *(
+            outcomes.predicted(host, each)
+            for each in opponents
+            if each.kind == "card" or each.software == space.software
+        ),
+        host.system.memory.read_bandwidth.si,
+        *(
+            outcomes.area_share(str(metric.counted), str(metric.base))
+            for metric in space.paper.sampled.values()
+            if metric.metric == "area_share"
+        ),
+    ]
+    return str(decided)
 
 
 @dataclass(frozen=True)
@@ -162,138 +112,128 @@ class Sampled:
     them with another design.
     """
 
-    study: Study
+    space: ParameterSpace
     saltelli: Values
     free: Values
     free_rows: Numbers
     alternatives: Mapping[str, Values]
-    impossible: int
 
     @property
-    def space(self) -> ParameterSpace:
-        """Without what decides nothing."""
-        return self.study.space
+    def impossible(self) -> int:
+        """Independent machines that cannot run any workload."""
+        by_point = [
+            values
+            for (claim, _), values in self.free.items()
+            if self.space.paper.by_name(claim).aggregation == "highest"
+        ]
+        return int(np.isnan(np.hstack(by_point or list(self.free.values()))).all(axis=1).sum())
 
 
-def of_design(alternative: Alternative) -> str:
-    """How names of what another design gives begin in a record."""
-    return f"{alternative.name}: "
-
-
-def evaluate_block(
-    space: ParameterSpace, block: int, rows: Numbers, untimed: frozenset[str] = frozenset(), seed: int = 0
-) -> list[dict[str, Any]]:
-    """The records of one block.
-
-    A and B, its first and last row, are the free machines: evaluated on all workloads by every metric, and A
-    with every other design, whose own unknowns are drawn from the study's seed. The rows between are
-    evaluated on the workloads that decide, by the primary metrics. Within a block equal steps are simulated
-    once.
-    """
-    memo, records = Memo(), []
-    primary = list(space.paper.primary.values())
-    designs = [of_design(each) + column(metric) for each in space.alternatives for metric in primary]
-    names = [*map(column, space.paper.sampled), *designs]
-    for i, row in enumerate(rows):
-        machine, free = space.draw(row), i in (0, len(rows) - 1)
-        chosen, on = (None, None) if free else (primary, space.deciding)
-        lists: dict[str, list[float]] = {name: [] for name in names}
-        lists |= _lists(judged(space, machine, chosen, on, memo, untimed))
-        if i == 0:
-            for at, alternative in enumerate(space.alternatives):
-                varied = space.design(alternative, machine, (seed, block, at))
-                values = judged(space, varied, primary, space.deciding, memo, untimed)
-                lists |= _lists(values, of_design(alternative))
-        place = i if i == 0 or not free else LAST
-        records.append(
-            {"block": block, "row": place, "impossible": free and _idle(space, machine, memo, untimed)}
-            | lists
+def check_samples(space: ParameterSpace, samples: int, seed: int) -> None:
+    """Raise SailsimError for numbers of samples and seeds that Sobol's sequence cannot have, and for a space
+    without a factor."""
+    if not 4 <= samples <= MOST_SAMPLES or samples & (samples - 1):
+        raise SailsimError(
+            f"samples is {samples}, allowed is a power of two from 4 to {MOST_SAMPLES}, for Sobol's sequence"
         )
-    return records
+    check_seed(seed)
+    if not space.factors:
+        raise SailsimError("the space has no factor, allowed is at least one")
 
 
-def _lists(values: Values, prefix: str = "") -> dict[str, list[float]]:
-    return {prefix + column(metric): each.tolist() for metric, each in values.items()}
+def sample(space: ParameterSpace, samples: int, seed: int, answers: Answers) -> Sampled:
+    """Judge the machines of so many base samples (a power of two) of a space, from a seed.
 
-
-def _idle(space: ParameterSpace, machine: SampledMachine, memo: Memo, untimed: frozenset[str]) -> bool:
-    """Whether a machine cannot run any workload."""
-    host = SampledOutcomes(space, machine, space.workloads, memo, untimed).host(space.software)
-    return host is None or bool(np.isnan(host.steps("tokens_per_s")).all())
-
-
-def _block(
-    space: ParameterSpace, untimed: frozenset[str], seed: int, what: tuple[int, Numbers]
-) -> list[dict[str, Any]]:
-    block, rows = what
-    with no_search_for_circles():
-        records = evaluate_block(space, block, rows, untimed, seed)
-    if len(rows) > 2:  # many machines, not A and B alone
-        give_back()
-    return records
-
-
-def screen(space: ParameterSpace, seed: int = 0) -> tuple[frozenset[str], frozenset[str]]:
-    """Machine factors that no step's time depends on, and those of them that no area depends on either.
-
-    Each is moved over its levels on the nominal machine and on `DRAWN` others, with the first two workloads:
-    so many because what some decide hangs on others (how DFMs split work, on whether there are several).
+    A base sample is a block of Saltelli's scheme: two independent machines A and B, and for every factor a
+    row that is A with that factor of B. The first half of the blocks, itself a Sobol sample, has all rows,
+    which sensitivity indices need; the others have A and B. Raises SailsimError as `Answers`.
     """
-    rng, memo = np.random.default_rng(seed), Memo()
-    tried = [space.nominal, *(space.draw(row) for row in rng.random((DRAWN, len(space.factors))))]
-    untimed, inert = set(), set()
-    for factor in space.factors:
-        if factor.group != "machine":
-            continue
-        timed = sized = False
-        for base in tried:
-            levels = dict.fromkeys(factor.values or (factor.at(0.0), factor.at(1.0)))
-            seen = [_decided(space, base.with_values({factor.name: level}), memo) for level in levels]
-            timed |= len({times for times, _ in seen}) > 1
-            sized |= len({sizes for _, sizes in seen}) > 1
-            if timed:
-                break
-        if not timed:
-            untimed.add(factor.name)
-            if not sized:
-                inert.add(factor.name)
-    return frozenset(untimed), frozenset(inert)
+    count, full = len(space.factors), samples // 2
+    flat = saltelli.sample(_problem(space), samples, calc_second_order=False, seed=seed)
+    every = np.clip(np.asarray(flat, dtype=float), 0, 1).reshape(samples, count + 2, count)
+    blocks: list[Numbers] = [*every[:full], *every[full:, [0, -1]]]
+    records = judge(space, blocks, answers, f"{samples}/{seed}", "blocks", "blocks", designs_seed=seed)
+    ends = np.cumsum([len(block) for block in blocks]).tolist()
+    places = [at for end, block in zip(ends, blocks, strict=True) for at in (end - len(block), end - 1)]
+    free, primary = [records[at] for at in places], space.paper.primary.values()
+    return Sampled(
+        space,
+        saltelli=of_records(records[: ends[full - 1]], primary),
+        free=of_records(free, space.paper.sampled),
+        free_rows=np.concatenate(blocks)[places],
+        alternatives={each.name: of_records(free[::2], primary, each.name) for each in space.alternatives},
+    )
 
 
-def _decided(space: ParameterSpace, machine: SampledMachine, memo: Memo) -> tuple[str, str]:
-    """All that a machine decides of steps, its own and those beside it, and of area, as texts to compare."""
-    outcomes = SampledOutcomes(space, machine, space.workloads[:2], memo)
-    host = outcomes.host(space.software)
-    if host is None:
-        return "", ""
-    opponents = space.paper.opponents.values()
-    times = [
-        *([host.step(w), host.step(w, prt=False) if w.prt else Step()] for w in outcomes.workloads),
-        *(
-            outcomes.predicted(host, each)
-            for each in opponents
-            if each.kind == "card" or each.software == space.software
-        ),
-        host.system.memory.read_bandwidth.si,
-    ]
-    shares = [(m.counted, m.base) for m in space.paper.sampled.values() if m.metric == "area_share"]
-    return str(times), str([host.area_share(str(counted), str(base)) for counted, base in shares])
+def _problem(space: ParameterSpace) -> dict[str, Any]:
+    """A space as SALib wants it."""
+    count = len(space.factors)
+    return {"num_vars": count, "names": list(space.names), "bounds": [[0.0, 1.0]] * count}
 
 
-def _screened(
-    everything: ParameterSpace, folder: Path, progress: bool
-) -> tuple[frozenset[str], frozenset[str]]:
-    """`screen`, kept by the folder."""
-    frame = answers(
-        folder, {"factors": everything}, _screening, kind=KIND, group="screening", within=everything.digest,
-        progress=progress, what="screening",
-    )  # fmt: skip
-    return frozenset(frame["untimed"][0]), frozenset(frame["inert"][0])
+# --- The nearest machine to a claim ---
 
 
-def _screening(everything: ParameterSpace) -> dict[str, Any]:
-    untimed, inert = screen(everything)
-    return {"untimed": sorted(untimed), "inert": sorted(inert)}
+def nearest(space: ParameterSpace, claim: Claim) -> dict[str, Any]:
+    """A machine near the nominal one whose claim is nearest to the paper's: its changes, value and workload.
+
+    Starts are the workloads where the nominal machine comes nearest. Of what they lead to the nearest result
+    counts, of equally near ones that with fewest changes. Raises SailsimError where the claim has no value on
+    any workload.
+    """
+    metric, memo = space.paper.primary[claim.name], Memo()
+
+    def off(at: int, changes: Changes) -> float:
+        machine = space.nominal.with_values(changes)
+        return float(judged(space, machine, [metric], [at], memo)[metric][at]) / claim.value - 1
+
+    nominal = judged(space, space.nominal, [metric])[metric]
+    order = [i for i in range(len(nominal)) if math.isfinite(nominal[i])]
+    if claim.aggregation != "highest":
+        order = order[:1]  # the same on every workload
+    order.sort(key=lambda i: (abs(float(nominal[i]) / claim.value - 1), i))
+    ends = []
+    for at in order[:STARTS]:
+        search = Search(space, partial(off, at), enough=NEAR, rounds=6, helps=0.98, kept=12)
+        changes = search.run({})
+        distance = search.distance(changes)
+        ends.append((0.0 if distance <= NEAR else distance, len(changes), at, changes))
+        if ends[-1][:2] == (0.0, 0):
+            break
+    if not ends:
+        raise SailsimError(
+            f"claim {claim.name} has no value on any workload, allowed is one that can be simulated"
+        )
+    _, _, at, changes = min(ends, key=lambda end: end[:2])
+    machine = space.nominal.with_values(changes)
+    value = float(judged(space, machine, [metric], [at], memo)[metric][at])
+    return {"value": float(f"{value:.5g}"), "workload": at, "changes": dict(sorted(changes.items()))}
+
+
+def _saved(
+    space: ParameterSpace, claim: Claim, answer: Mapping[str, Any], folder: Path, seed: int
+) -> dict[str, Any]:
+    """The answer with the system file of its machine, and the commands that run it."""
+    workload, draw = space.workloads[answer["workload"]], dict(answer["changes"])
+    path = folder / f"nearest-{claim.name.replace('_', '-')}.toml"
+    if claim.aggregation == "highest":
+        command = run_command(path.name, workload, space.nominal.with_values(draw).group_size)
+        commands = [command]
+        if claim.primary.without is not None:
+            commands.append(command.replace("--json", f"--no-{claim.primary.without} --json"))
+    else:
+        commands = [f"sailsim show system docs/systems/{path.name}"]
+    source = f"sailsim claims reproduce, nearest to the claim {claim.name}, seed {seed}"
+    title = f"Nearest to the paper's {claim.name}, within the declared ranges"
+    return {
+        "value": answer["value"],
+        "workload": workload.name,
+        "changes": save_machine(space, draw, path, title, source, commands),
+        "file": path.name,
+        "commands": commands,
+        "find": claim.primary.field,
+        "draw": draw,
+    }
 
 
 # --- The study ---
@@ -315,12 +255,18 @@ def reproduce(
     of range, a bad file of claims or unknowns, and a folder that cannot be written or that another run holds.
     """
     folder, everything = Path(out), space(paper, prior)
-    Study(everything, samples, seed)  # refuse a bad number before anything is done
-    untimed, inert = _screened(everything, folder, progress)
+    check_samples(everything, samples, seed)
+    config = {"samples": samples, "seed": seed, "paper": paper, "prior": prior}
+    answers = Answers(folder, "claims reproduce", config, jobs, progress)
+    inert = answers.of_each(
+        {"factors": everything}, inert_factors, "screening", everything.digest, "screening"
+    )["factors"]
     kept = everything.only([name for name in everything.names if name not in inert])
-    sampled = Study(kept, samples, seed, untimed).run(folder, jobs, progress)
+    sampled = sample(kept, samples, seed, answers)
     nominal = judged(kept, kept.nominal)
-    near = nearest_of_all(kept, kept.paper.claim, folder, jobs, seed, progress)
+    every = {claim.name: claim for claim in kept.paper.claim}
+    what = "searches for the nearest machine"
+    near = answers.of_each(every, partial(nearest, kept), "nearest", kept.digest, what)
     claims = {
         claim.name: {
             "title": claim.title,
@@ -329,7 +275,7 @@ def reproduce(
             **_described(claim, sampled, nominal),
             "decides": decides(sampled, claim),
             "alternatives": _alternatives(sampled, claim),
-            "nearest": near[claim.name],
+            "nearest": _saved(kept, claim, near[claim.name], folder, seed),
         }
         for claim in kept.paper.claim
     }
@@ -342,7 +288,7 @@ def reproduce(
         "machines": len(sampled.free_rows),
         "impossible": sampled.impossible,
         "factors": [{name: getattr(factor, name) for name in names} for factor in kept.factors],
-        "inert": sorted(inert),
+        "inert": inert,
         "held": [
             {"name": name, "value": str(each.value), "reason": each.reason}
             for name, each in kept.held.items()
@@ -432,8 +378,9 @@ def decides(sampled: Sampled, claim: Claim) -> list[dict[str, Any]]:
         outcome = np.log(np.maximum(outcome, 1e-9))
     if float(np.ptp(outcome)) == 0.0:
         return []
-    problem = sampled.study.problem
-    indices = sobol.analyze(problem, outcome, calc_second_order=False, num_resamples=100, seed=1)
+    indices = sobol.analyze(
+        _problem(sampled.space), outcome, calc_second_order=False, num_resamples=100, seed=1
+    )
     factors = sampled.space.factors
     order = sorted(range(len(factors)), key=lambda i: -float(indices["ST"][i]))
     free = highest(sampled.free[metric])

@@ -169,14 +169,17 @@ def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str
     except (MissingPointsError, AreaNotModelledError) as why:
         return _row(claim, words, None, "", str(why))
     if not np.isfinite(here).any():
-        return _row(claim, words, None, "", f"no such point in this store{_named(metric)}")
+        whose = "" if metric.runner is None else f" with a number of the runner {metric.runner}"
+        return _row(claim, words, None, "", f"no such point in this store{whose}")
     at = int(np.nanargmax(here))
     if claim.aggregation == "highest":
         where = configuration(stored.points.iloc[at]) + _unmeasured(metric, stored, at)
         nearest = int(np.nanargmin(np.abs(here / claim.value - 1)))
         remarks = [f"nearest: {here[nearest]:.3g} at {configuration(stored.points.iloc[nearest])}"]
     else:
-        where, remarks = _machine(stored.system), []
+        where, remarks = stored.system.name, []
+        if (pim := stored.system.pim) is not None:
+            where += f": {pim.arrays.whole} arrays of {pim.rows.whole} x {pim.cols.whole} a slice"
     remarks += [_remark(claim, metric, stored, at), metric.remark]
     line = _row(claim, words, float(here[at]), where, "; ".join(text for text in remarks if text))
     if metric.metric == "speedup":
@@ -217,11 +220,6 @@ def _fact(fact: Fact, frame: pd.DataFrame) -> dict[str, Any]:
     return dict(zip(COLUMNS, line, strict=True))
 
 
-def _named(metric: ClaimMetric) -> str:
-    """Whose numbers are missing, after a sentence that says so."""
-    return "" if metric.runner is None else f" with a number of the runner {metric.runner}"
-
-
 def _unmeasured(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
     """That the runner's prediction there rests on a kernel, a card or a model that nobody has measured."""
     if metric.runner is None:
@@ -256,11 +254,3 @@ def configuration(row: Mapping[str, Any] | pd.Series[Any]) -> str:
         + ("" if row["prt"] else ", no PRT")
         + (", two half-batches" if row["overlap"] else "")
     )
-
-
-def _machine(system: System) -> str:
-    """A machine's arrays in words."""
-    pim = system.pim
-    if pim is None:
-        return system.name
-    return f"{system.name}: {pim.arrays.whole} arrays of {pim.rows.whole} x {pim.cols.whole} a slice"

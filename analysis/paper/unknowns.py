@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import exp, log
@@ -39,7 +39,7 @@ from sailsim.analysis.paper.machine import (
 )
 from sailsim.analysis.results.runs import Runner
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
-from sailsim.base.quantity import Choice, Frozen, Quantity
+from sailsim.base.quantity import Frozen, Quantity
 from sailsim.sim.backends.cores import Software, format_key
 from sailsim.sim.files import card_names, leaves, load_system
 from sailsim.sim.fitted import CORES, core_of, fitted_constants
@@ -269,12 +269,6 @@ class ParameterSpace:
         """Names of the factors in order."""
         return tuple(factor.name for factor in self.factors)
 
-    def factor(self, name: str) -> Factor:
-        """A factor by name. Raises SailsimError for an unknown one."""
-        if name not in self.names:
-            raise SailsimError(f"factor is {name!r}, allowed are {', '.join(self.names)}")
-        return self.factors[self.names.index(name)]
-
     @property
     def deciding(self) -> tuple[int, ...]:
         """Indices of the workloads that sensitivity is of."""
@@ -339,13 +333,14 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
     held = {name: each for name, each in file.held.items() if name not in file.drawn}
     servers = file.rented.servers(max(w.threads for w in file.workload))
     instances = tuple(price.instance for price in servers)
+    other_cores = set(CORES) - {core_of(load_system(name)) for name in file.hosts.values()}
     factors = [
         *machine_factors(load_system(next(iter(file.hosts.values()))), file.levels, file.ranges),
-        *_software_factors({core_of(load_system(name)) for name in file.hosts.values()}),
+        *_fitted_factors("cpu", lambda name: not other_cores & set(name.split(".")), "software"),
         *_rate_factors([w.wbits for w in file.workload]),
         *_opponent_factors(claims.opponents.values()),
         *(
-            _named(GROUP_SIZE, each, "weights", "weights")
+            _levelled(GROUP_SIZE, each, each.nominal, "weights", "weights")
             for n, each in file.levels.items()
             if n == GROUP_SIZE
         ),
@@ -422,7 +417,11 @@ def machine_factors(
         if path in _FOLLOW_SOFTWARE or path in _OF_OTHER_WEIGHTS:
             continue
         if path in levels:
-            factors.append(_levelled(path, leaf, levels[path]))
+            listed = levels[path]
+            if isinstance(leaf, Quantity):
+                _check_levels(path, leaf, listed)
+            unit = leaf.unit if isinstance(leaf, Quantity) else ""
+            factors.append(_levelled(path, listed, leaf.value, "machine", unit))
         elif path in spans:
             span = spans[path]
             if not isinstance(leaf, Quantity) or not span.low <= float(leaf.value) <= span.high:
@@ -430,10 +429,13 @@ def machine_factors(
                     f"ranges of {path} is {span.low:g} .. {span.high:g}, allowed is a range of a number that "
                     f"has its value, {leaf.value!r}"
                 )
-            factors.append(_ranged(path, leaf, span.low, span.high, span.reason))
+            factors.append(_ranged(path, "machine", leaf, span.low, span.high, span.reason))
         elif isinstance(leaf, Quantity) and (ends := _ends(leaf)):
-            factors.append(_ranged(path, leaf, *ends, leaf.note or system.citation(leaf.source)))
-    return factors + [_named(path, listed, "machine", "cycles") for path, listed in beside.items()]
+            reason = leaf.note or system.citation(leaf.source)
+            factors.append(_ranged(path, "machine", leaf, *ends, reason))
+    return factors + [
+        _levelled(path, listed, listed.nominal, "machine", "cycles") for path, listed in beside.items()
+    ]
 
 
 def _ends(q: Quantity) -> tuple[float | int, float | int] | None:
@@ -441,52 +443,43 @@ def _ends(q: Quantity) -> tuple[float | int, float | int] | None:
     return None if q.low is None or q.high is None or q.low == q.high else (q.low, q.high)
 
 
-def _ranged(path: str, leaf: Quantity, low: float | int, high: float | int, reason: str) -> Factor:
-    whole = all(isinstance(x, int) for x in (low, leaf.value, high))
+def _ranged(name: str, group: Group, q: Quantity, low: float | int, high: float | int, reason: str) -> Factor:
+    """A factor of a range; of a machine's field a whole number where the field and both ends are."""
+    of_machine = group == "machine"
+    whole = of_machine and all(isinstance(x, int) for x in (low, q.value, high))
     return Factor(
-        path, "machine", reason, leaf.unit, low=float(low), high=float(high), whole=whole,
-        log=low > 0 and high / low >= DECADE, nominal=leaf.value,
+        name, group, reason, q.unit, low=float(low), high=float(high), whole=whole,
+        log=low > 0 and high / low >= DECADE, nominal=q.value if of_machine else float(q.value),
     )  # fmt: skip
 
 
-def _levelled(path: str, leaf: Quantity | Choice, listed: Levels) -> Factor:
-    values, unit = listed.values, ""
-    if isinstance(leaf, Quantity):
-        unit = leaf.unit
-        low, high = (float(leaf.value if x is None else x) for x in (leaf.low, leaf.high))
-        numbers = [v for v in values if (path, v) != ("pim.nbw", AUTO)]
-        outside = [v for v in numbers if not isinstance(v, int | float) or not low <= v <= high]
-        if outside:
+def _check_levels(path: str, leaf: Quantity, listed: Levels) -> None:
+    """Raise SailsimError for a level outside the range of a system's number."""
+    low, high = (float(leaf.value if x is None else x) for x in (leaf.low, leaf.high))
+    for value in listed.values:
+        number = isinstance(value, int | float) and low <= value <= high
+        if not number and (path, value) != ("pim.nbw", AUTO):
             raise SailsimError(
-                f"levels of {path} include {outside[0]!r}, allowed is its range {low:g} .. {high:g}"
+                f"levels of {path} include {value!r}, allowed is its range {low:g} .. {high:g}"
             )
-    if not values or leaf.value not in values:
-        raise SailsimError(f"levels of {path} are {values!r}, allowed is a list that has {leaf.value!r}")
-    return Factor(path, "machine", listed.reason, unit, values=values, nominal=leaf.value)
 
 
-def _named(path: str, listed: Levels, group: Group, unit: str) -> Factor:
-    """A factor of levels that no system file has as they are."""
-    if listed.nominal is None or listed.nominal not in listed.values:
-        raise SailsimError(
-            f"levels of {path}: nominal is {listed.nominal!r}, allowed is one of {listed.values}"
-        )
-    return Factor(path, group, listed.reason, unit, values=listed.values, nominal=listed.nominal)
+def _levelled(path: str, listed: Levels, nominal: Value | None, group: Group, unit: str) -> Factor:
+    """A factor of levels."""
+    if nominal is None or nominal not in listed.values:
+        raise SailsimError(f"levels of {path}: nominal is {nominal!r}, allowed is one of {listed.values}")
+    return Factor(path, group, listed.reason, unit, values=listed.values, nominal=nominal)
 
 
-def _software_factors(cores: Collection[str]) -> list[Factor]:
-    """Constants of softwares on some kinds of cores that were fitted together, as standard normal numbers;
-    assumed ones by their range."""
-    others = set(CORES) - set(cores)
-    names = [name for name in fitted_constants().quantities() if name.startswith("cpu.")]
-    return _fitted_factors("cpu", [name for name in names if not others & set(name.split("."))], "software")
-
-
-def _fitted_factors(group: Literal["cpu", "gpu"], kept: Sequence[str], whose: Group) -> list[Factor]:
+def _fitted_factors(
+    group: Literal["cpu", "gpu"], is_kept: Callable[[str], bool], whose: Group
+) -> list[Factor]:
+    """Constants that were fitted together, as standard normal numbers; assumed ones by their range."""
     names, matrix = fitted_constants().covariance(group)
     known, factors = fitted_constants().quantities(), []
-    for name in kept:
-        q = known[name]
+    for name, q in known.items():
+        if not (name.startswith(f"{group}.") and is_kept(name)):
+            continue
         reason = f"{q.note}; {q.source}"
         low, high = (float(q.value if x is None else x) for x in (q.low, q.high))
         if name in names and matrix[names.index(name), names.index(name)] > 0:
@@ -534,10 +527,12 @@ def _opponent_factors(opponents: Collection[Runner]) -> list[Factor]:
         reason = f"T-MAC's rate on this chip, with many threads and a batch, over the fitted one: {rate.note}"
         factors.append(_ratio(TABLE_RATE, "software", reason, low, high))
     others = set(card_names()) - {runner.hardware for runner in opponents}
-    names = [name for name in fitted_constants().quantities() if name.startswith("gpu.")]
-    # Those of 16 bits are of prompts alone, which no claim is about.
-    kept = [n for n in names if n.rpartition("_")[2] not in others and not re.search("_f16(_|$)", n)]
-    factors += _fitted_factors("gpu", kept, "card")
+
+    def is_kept(name: str) -> bool:
+        # Those of 16 bits are of prompts alone, which no claim is about.
+        return name.rpartition("_")[2] not in others and not re.search("_f16(_|$)", name)
+
+    factors += _fitted_factors("gpu", is_kept, "card")
     scatters: dict[str, Factor] = {}
     for runner in opponents:
         group: Group = "software" if runner.kind == "cores" else "card"
@@ -558,21 +553,8 @@ def scatter_of(runner: Runner) -> str:
 
 def _constant_factors(group: Literal["cost", "area"], constants: type[Constants]) -> list[Factor]:
     """The constants of a model that have a range."""
-    factors = []
-    for name, q in constants.quantities().items():
-        if (ends := _ends(q)) is None:
-            continue
-        low, high = map(float, ends)
-        factors.append(
-            Factor(
-                f"{group}.{name}",
-                group,
-                q.note or q.source,
-                q.unit,
-                low=low,
-                high=high,
-                log=low > 0 and high / low >= DECADE,
-                nominal=float(q.value),
-            )
-        )
-    return factors
+    return [
+        _ranged(f"{group}.{name}", group, q, *ends, q.note or q.source)
+        for name, q in constants.quantities().items()
+        if (ends := _ends(q)) is not None
+    ]

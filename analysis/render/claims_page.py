@@ -18,7 +18,7 @@ import jinja2
 
 from sailsim.analysis.paper.claims import SHIPPED, ClaimMetric, load_paper
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
-from sailsim.analysis.paper.nearest import run_command
+from sailsim.analysis.paper.study import run_command
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.claims_figures import FIGURES, TITLES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict

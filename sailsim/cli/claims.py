@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +68,7 @@ def _study(folder: str, samples: int, of: str) -> Callable[..., Any]:
     "--prior", help="A file of unknowns by name or path, instead of the paper's own: sail-wide, say."
 )
 @paper_option
-def reproduce(
-    out: Path, samples: int, seed: int, jobs: int | Workers, as_json: bool, prior: str | None, paper: str
-) -> None:
+def reproduce(out: Path, as_json: bool, **how: Any) -> None:
     """Compare every claim with what machines inside the declared ranges give.
 
     Draws machines from the ranges of everything unpublished, and tells for each claim its distribution, what
@@ -83,7 +80,7 @@ def reproduce(
         from sailsim.analysis.render.claims_page import write_reproduction
         from sailsim.analysis.render.claims_words import claims_of, number, primary, share, verdict
 
-    results = study(out, samples, jobs, seed, paper=paper, prior=prior)
+    results = study(out, **how)
     page = write_reproduction(results, out)
     if as_json:
         print_json(results)
@@ -106,7 +103,9 @@ def reproduce(
     "--prior",
     "priors",
     multiple=True,
-    help="A file of unknowns by name or path; several times for several [default: sail and sail-wide].",
+    default=("sail", "sail-wide"),
+    show_default=True,
+    help="A file of unknowns by name or path; several times for several.",
 )
 @click.option(
     "--combinations",
@@ -115,16 +114,7 @@ def reproduce(
     help="Which readings go together: a file by name or path.",
 )
 @paper_option
-def joint(
-    out: Path,
-    samples: int,
-    seed: int,
-    jobs: int | Workers,
-    as_json: bool,
-    priors: tuple[str, ...],
-    combinations: str,
-    paper: str,
-) -> None:
+def joint(out: Path, as_json: bool, **how: Any) -> None:
     """Ask whether one machine can have all of a paper's numbers at once.
 
     Draws machines from each prior, judges every one by all declared combinations of readings, and tells how
@@ -132,11 +122,10 @@ def joint(
     been met as well. A stopped run goes on where it was; equal samples, seed and code give an equal page.
     """
     with needing("study", "claims joint"):
-        from sailsim.analysis.paper.joint import PRIORS
         from sailsim.analysis.paper.joint import joint as study
         from sailsim.analysis.render.claims_page import summary, write_joint
 
-    results = study(out, samples, jobs, seed, paper=paper, priors=priors or PRIORS, combinations=combinations)
+    results = study(out, **how)
     page = write_joint(results, out)
     if as_json:
         print_json(results)
@@ -182,8 +171,7 @@ def explore(
 
     given: dict[str, Any] = {"system": system, "batch": 8}
     point = Point(**given | {name: value for name, value in fields.items() if value is not None})
-    chosen = tuple(parse_numbers("threads", threads))
-    search = Search(point, tuple(searched) or CHOSEN, chosen, seed)
+    search = Search(point, searched or CHOSEN, tuple(parse_numbers("threads", threads)), seed)
     frame = run(search, out, samples, jobs)
     figure = pareto_figure(search, frame)
     save(captioned(draw(figure), figure), out / "pareto.svg", out / "pareto.png")
@@ -239,15 +227,15 @@ def check(names: tuple[str, ...], out: Path, only_list: bool, as_json: bool) -> 
     for step, seconds, of_step in run_steps(steps, out):
         echo(f"{step.name}: {seconds:.0f} s", err=True)
         outcomes += of_step
-    missed = [one for one in outcomes if not one.met]
+    missed = [one for one in outcomes if not one["met"]]
     if as_json:
-        print_json({"outcomes": [asdict(one) | {"met": one.met} for one in outcomes]})
+        print_json({"outcomes": outcomes})
     else:
         for one in outcomes:
-            numbers = f"{cell(one.expected):>10}  {cell(one.value):>10}"
-            begin = f"{'met' if one.met else 'MISSED':<6}  {one.step:<10}  {numbers}  "
-            say(f"{begin}{one.what}", " " * len(begin))
-        for reason in dict.fromkeys(f"{one.step}: {one.why}" for one in missed if one.why):
+            numbers = f"{cell(one['expected']):>10}  {cell(one['value']):>10}"
+            begin = f"{'met' if one['met'] else 'MISSED':<6}  {one['step']:<10}  {numbers}  "
+            say(f"{begin}{one['what']}", " " * len(begin))
+        for reason in dict.fromkeys(f"{one['step']}: {one['why']}" for one in missed if one["why"]):
             say(reason)
         echo(f"{len(outcomes) - len(missed)} of {len(outcomes)} met.")
     if missed:

@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 pytest.importorskip("SALib")  # of the extra `study`
 
 from sailsim.analysis.paper.evaluator import Memo, judged
-from sailsim.analysis.paper.joint import BLOCK, PRIORS, Draw
+from sailsim.analysis.paper.joint import BLOCK, PRIORS, sobol_rows
 from sailsim.analysis.paper.unknowns import space
 
 SAME_PATTERNS = {"pim.nbw": 4, "weights.group_size": 128}
@@ -38,7 +38,7 @@ def test_a_new_machine_with_known_patterns(benchmark: BenchmarkFixture) -> None:
 def test_machines_of_a_prior(benchmark: BenchmarkFixture, prior: str) -> None:
     """Blocks as a worker of `sailsim claims joint` has them, behind four that fill its caches."""
     of_prior = space("sail", prior)
-    rows = Draw(of_prior, prior, 8 * BLOCK, 0).rows()
+    rows = sobol_rows(of_prior, 8 * BLOCK, 0)
     blocks = iter(range(0, len(rows), BLOCK))
 
     def block() -> Any:

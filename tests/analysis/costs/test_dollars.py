@@ -59,7 +59,7 @@ ROW = "x/y,graviton2,chip,cpu,64,128,{},somewhere,2025"
         (HEADER + "x,g\n", "kind"),
         (HEADER, "allowed"),
         ("", "allowed"),
-        ("a,b\n1,2\n", "instance is missing"),
+        ("a,b\n1,2\n", "lacks the column"),
         (b"\xff\xfe\x00", "cannot be read"),
         (None, "cannot be read"),
     ],

@@ -3,17 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 pytest.importorskip("optuna")
 
 from sailsim.analysis.costs.area import area
-from sailsim.analysis.paper.explore import Search, explore, on_front, try_machine
+from sailsim.analysis.paper.explore import OBJECTIVES, Search, explore, try_machine
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
@@ -24,23 +20,16 @@ POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 SEARCH = Search(POINT, threads=(8, 16), seed=3)
 
 
-@given(arrays(float, st.tuples(st.integers(1, 12), st.just(3)), elements=st.integers(0, 4).map(float)))
-def test_the_front_is_what_no_other_beats(values: np.ndarray) -> None:
-    front = on_front(values)
-    assert front.any()
-    signs = np.array([1, 1, -1])
-    for i, row in enumerate(values * signs):
-        beaten = any((other >= row).all() and (other > row).any() for other in values * signs)
-        assert not (front[i] and beaten)
-        # What is left out is beaten, or equal to an earlier one that is on the front.
-        if not front[i] and not beaten:
-            assert any(front[j] and (values[j] == values[i]).all() for j in range(i))
-    assert on_front(np.array([[1.0, 1, 1], [np.nan, 9, 0]])).tolist() == [True, False]  # no machine
-
-
 @pytest.mark.slow
 def test_points_of_the_front_give_their_numbers_by_their_files(tmp_path: Path) -> None:
-    frame = explore(SEARCH, tmp_path, samples=8, progress=False)
+    frame = explore(SEARCH, tmp_path, samples=40, progress=False)
+    values = frame[list(OBJECTIVES)].to_numpy(dtype=float) * [1, 1, -1]
+    assert frame["pareto"].any()
+    assert frame["reason"][frame["pareto"]].eq("").all()
+    for i, row in enumerate(values):
+        beaten = any((other >= row).all() and (other > row).any() for other in values)
+        equal = any((other == row).all() for other in values[:i])
+        assert frame["pareto"][i] == (frame["reason"][i] == "" and not beaten and not equal)
     front = pd.read_csv(tmp_path / "pareto.csv")
     assert len(front) == frame["pareto"].sum() == len(list(tmp_path.glob("front/point-*.toml")))
     assert (tmp_path / "trials.csv").is_file()

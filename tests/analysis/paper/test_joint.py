@@ -5,7 +5,6 @@ import json
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,17 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.paper import joint as together
 from sailsim.analysis.paper.claims import Metric, load_paper
-from sailsim.analysis.paper.evaluator import judged
-from sailsim.analysis.paper.joint import BLOCK, Combination, Draw, joint, load_combinations
-from sailsim.analysis.paper.nearest import Search
-from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, space
+from sailsim.analysis.paper.evaluator import Values, judged
+from sailsim.analysis.paper.joint import (
+    BLOCK,
+    Combination,
+    drawn,
+    joint,
+    load_combinations,
+    sobol_rows,
+)
+from sailsim.analysis.paper.study import Answers, Search
+from sailsim.analysis.paper.unknowns import ParameterSpace, space
 from sailsim.analysis.render.claims_page import write_joint
 from sailsim.analysis.results.compare import compare
 from sailsim.base.atomic import read_records
@@ -31,19 +37,15 @@ from sailsim.sim.study.folder import Store
 
 from ...examples import examples
 from ...refusals import refusal
+from .test_reproduce import small as some_factors
 
 PAPER = load_paper()
 DECLARED = load_combinations("sail", PAPER)
-QUICK = {"model": "smollm2-135m", "context": 64, "reason": "quick"}
-WORKLOADS = (
-    Workload(name="small", wbits=4, batch=1, threads=8, fixed=True, decides=True, prt=True, **QUICK),
-    Workload(name="small b2", wbits=2, batch=2, threads=16, **QUICK),
-)
 FACTORS = ("pim.t_prt", "pim.clock", "pim.arrays", "cost.overhead", "area.cell_um2")
 
 
 def small(paper: str = "sail", prior: str | None = None) -> ParameterSpace:
-    return replace(space(paper, prior).only(FACTORS), workloads=WORKLOADS)
+    return some_factors(paper, prior, FACTORS)
 
 
 def some_values(machines: int, workloads: int, seed: int) -> dict[Metric, np.ndarray]:
@@ -115,7 +117,7 @@ def test_bad_combinations_are_one_sentence(tmp_path: Path, text: str, words: str
 
 
 def test_machines_of_a_larger_draw_are_those_of_a_smaller_one_first() -> None:
-    few, more, other = (Draw(small(), "sail", n, seed).rows() for n, seed in ((64, 3), (192, 3), (64, 4)))
+    few, more, other = (sobol_rows(small(), n, seed) for n, seed in ((64, 3), (192, 3), (64, 4)))
     np.testing.assert_array_equal(few, more[:64])
     assert (few != other).all(axis=1).any()
     assert [few[0, 0], few[-1, -1]] == pytest.approx([0.08564916625618935, 0.766003642231226], abs=0)
@@ -123,15 +125,20 @@ def test_machines_of_a_larger_draw_are_those_of_a_smaller_one_first() -> None:
 
 @pytest.mark.slow
 def test_a_draw_goes_on_where_it_was_and_does_not_depend_on_who_works(tmp_path: Path) -> None:
-    draw = Draw(small(), "sail", 64, 0)
-    first = draw.run(tmp_path / "a", 2, progress=False)
-    assert len(Store(tmp_path / "a").keys()) == 64 // BLOCK
-    Draw(small(), "sail", 96, 0).run(tmp_path / "a", 1, progress=False)
-    assert len(Store(tmp_path / "a").keys()) == 96 // BLOCK
+    space, rows = small(), sobol_rows(small(), 96, 0)
+
+    def values(machines: int, jobs: int) -> Values:
+        answers = Answers(tmp_path / "a", "claims joint", {}, jobs, progress=False)
+        of_all = drawn(space, "sail", rows[:machines], 0, answers)
+        assert len(Store(tmp_path / "a").keys()) == machines // BLOCK or jobs == 3
+        return of_all
+
+    first = values(64, 2)
+    values(96, 1)
+    again = values(64, 3)
     assert list(first) == list(PAPER.sampled)
-    again = draw.run(tmp_path / "a", 1, progress=False)
-    for at, row in enumerate(draw.rows()[:3]):
-        for metric, alone in judged(draw.space, draw.space.draw(row)).items():
+    for at, row in enumerate(rows[:3]):
+        for metric, alone in judged(space, space.draw(row)).items():
             np.testing.assert_array_equal(first[metric], again[metric])
             np.testing.assert_array_equal(first[metric][at], alone)
 

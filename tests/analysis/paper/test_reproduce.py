@@ -15,7 +15,8 @@ import pytest
 pytest.importorskip("SALib")
 
 from sailsim.analysis.paper.claims import load_paper
-from sailsim.analysis.paper.reproduce import Study, reproduce
+from sailsim.analysis.paper.reproduce import Sampled, reproduce, sample
+from sailsim.analysis.paper.study import Answers
 from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, space
 from sailsim.analysis.render.claims_page import write_reproduction
 from sailsim.analysis.render.claims_words import STORED
@@ -34,20 +35,26 @@ WORKLOADS = (
 FACTORS = ("pim.t_prt", "pim.clock", "cpu.llama.cpp.kernel_rate_q4_k_m", "cost.overhead", "area.cell_um2")
 
 
-def small(paper: str = "sail", prior: str | None = None) -> ParameterSpace:
-    every = space(paper, prior).only(FACTORS)
+def small(
+    paper: str = "sail", prior: str | None = None, factors: tuple[str, ...] = FACTORS
+) -> ParameterSpace:
+    every = space(paper, prior).only(factors)
     return replace(every, workloads=WORKLOADS, alternatives=every.alternatives[:1])
 
 
-def numbers(folder: Path, jobs: int = 1, seed: int = 0) -> str:
-    sampled = Study(small(), 4, seed).run(folder, jobs, progress=False)
+def sampled_in(folder: Path) -> Sampled:
+    return sample(small(), 4, 0, Answers(folder, "claims reproduce", {}, progress=False))
+
+
+def numbers(folder: Path) -> str:
+    sampled = sampled_in(folder)
     arrays = [*sampled.saltelli.values(), *sampled.free.values(), sampled.free_rows]
     arrays += [each for of_design in sampled.alternatives.values() for each in of_design.values()]
     return json.dumps([array.tolist() for array in arrays])
 
 
 def test_a_row_between_differs_in_what_its_factor_decides(tmp_path: Path) -> None:
-    values = Study(small(), 4, 0).run(tmp_path, progress=False).saltelli
+    values = sampled_in(tmp_path).saltelli
     decided = {
         "pim.t_prt": {"speedup", "usd_cpu", "usd_v100", "prt"},
         "pim.clock": {"speedup", "usd_cpu", "usd_v100", "prt"},
@@ -65,13 +72,14 @@ def test_a_row_between_differs_in_what_its_factor_decides(tmp_path: Path) -> Non
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, wait_until) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "import test_reproduce as t, signal\nfrom sailsim.analysis.paper import reproduce\n"
-        "real = reproduce.evaluate_block\n"
-        "def slow(space, block, *others):\n"
-        "    if block == 2: signal.pause()\n"
-        "    return real(space, block, *others)\n"
-        "reproduce.evaluate_block = slow\n"
-        "reproduce.Study(t.small(), 4, 0).run(sys.argv[1], 1, False)\n"
+        "import test_reproduce as t, signal\nfrom pathlib import Path\n"
+        "from sailsim.analysis.paper import study\n"
+        "real = study.judge_block\n"
+        "def slow(space, seed, what):\n"
+        "    if what[0] == 2: signal.pause()\n"
+        "    return real(space, seed, what)\n"
+        "study.judge_block = slow\n"
+        "t.sampled_in(Path(sys.argv[1]))\n"
     )
     folder = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", code, str(folder), str(Path(__file__).parent)])

@@ -1,15 +1,17 @@
-"""The nearest plausible machine, to one claim or to all at once: the nominal one with few values changed.
+"""What the studies of claims share: machines judged block by block, and the nearest one to what is asked.
 
-One search serves both: from a machine it makes one change after another within the declared ranges, each the
-one that comes nearest. Only values of the machine and the weights change, which a system file and a command
-can say; constants of software, cost and area stay nominal.
+A study asks its folder (`Answers`), which evaluates what it does not hold yet. `judge` gives the claims of
+drawn machines. `Search` goes from a machine to a near one: it makes one change after another within the
+declared ranges, each the one that comes nearest. Only values of the machine and the weights change, which a
+system file and a command can say; constants of software, cost and area stay nominal.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,24 +19,168 @@ from typing import Any
 
 import numpy as np
 
-from sailsim.analysis.paper.claims import Claim
-from sailsim.analysis.paper.evaluator import Memo, answers, judged
+from sailsim.analysis.paper.claims import Metric, Numbers
+from sailsim.analysis.paper.evaluator import Memo, Values, judged
 from sailsim.analysis.paper.machine import GROUP_SIZE, Value
 from sailsim.analysis.paper.unknowns import Factor, ParameterSpace, Workload
 from sailsim.base.errors import SailsimError
+from sailsim.base.memory import give_back, no_search_for_circles
 from sailsim.sim.files import changed_values, leaves_and_words, load_system, save_system, value_of
+from sailsim.sim.study.folder import Record
+from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Workers
 
 Changes = Mapping[str, Value]
 OWN_GROUPS = ("machine", "weights")
 """Groups of factors that a search changes."""
-NEAR = 0.02
-"""A configuration is at the paper's value when it is this near."""
-STARTS = 2
-"""Workloads that are tried for a claim."""
+QUANTILES = (0.05, 0.5, 0.95)
 BISECTIONS = 8
 NARROWINGS = 3
 """How often the neighbourhood of the best value of a range is searched again, four times as finely."""
+
+
+def check_seed(seed: int) -> None:
+    """Raise SailsimError for a seed that NumPy and SALib do not take."""
+    if not 0 <= seed < 1 << 32:
+        raise SailsimError(f"seed is {seed}, allowed is 0..{(1 << 32) - 1}")
+
+
+def digits(value: float, count: int = 5) -> float | None:
+    """A number as the results' file has it; None for what is no number."""
+    return None if not math.isfinite(value) else float(f"{value:.{count}g}")
+
+
+def finite(values: Numbers) -> Numbers:
+    """Those that are numbers."""
+    return values[np.isfinite(values)]
+
+
+def quantiles(values: Numbers) -> list[float | None] | None:
+    """Those of `QUANTILES` of what is finite; None of no numbers."""
+    known = finite(values)
+    return [digits(float(q)) for q in np.quantile(known, QUANTILES)] if len(known) else None
+
+
+# --- Answers in a folder ---
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The folder of a study, by the command (`kind`) and what it was given (`config`), and who evaluates.
+
+    Raises SailsimError for fewer than one job, a folder that another run holds, a full disk, or questions
+    that failed; what was finished is stored and the same call goes on.
+    """
+
+    path: Path
+    kind: str
+    config: Mapping[str, Any]
+    jobs: int | Workers = 1
+    progress: bool = True
+
+    def records(
+        self, asked: Mapping[str, Any], evaluate: Callable[[Any], Any], group: str, within: str, what: str
+    ) -> list[Record]:
+        """The records of some questions. ``asked`` has what ``evaluate`` is given by a name that says all
+        that it rests on beside ``within``, the digest of what all questions share."""
+        tasks = [
+            Task(hashlib.sha256(f"{within}/{name}".encode()).hexdigest()[:32], f"{group}: {name}", each, at)
+            for at, (name, each) in enumerate(asked.items())
+        ]
+        store = run_study(
+            tasks, evaluate, self.path, kind=self.kind, jobs=self.jobs, progress=self.progress,
+            config=self.config, what=what, group=group,
+        )  # fmt: skip
+        return store.records(group)
+
+    def of_each(
+        self, asked: Mapping[str, Any], answer: Callable[[Any], Any], group: str, within: str, what: str
+    ) -> dict[str, Any]:
+        """Of every question by its name the one answer, of what JSON has."""
+        named = {name: (name, each) for name, each in asked.items()}
+        records = self.records(named, partial(_one_answer, answer), group, within, what)
+        return {record["name"]: json.loads(record["answer"]) for record in records}
+
+
+def _one_answer(answer: Callable[[Any], Any], what: tuple[str, Any]) -> Record:
+    return {"name": what[0], "answer": json.dumps(answer(what[1]))}
+
+
+# --- Drawn machines ---
+
+
+def judge(
+    space: ParameterSpace,
+    blocks: Sequence[Numbers],
+    answers: Answers,
+    name: str,
+    what: str,
+    group: str,
+    designs_seed: int | None = None,
+) -> list[Record]:
+    """The claims of machines: a record each, in the order of the rows of all blocks.
+
+    Every machine is evaluated on all workloads by every metric. With a ``designs_seed`` blocks are Saltelli's
+    (`reproduce.sample`): only the first and the last machine are, the first with every other design too,
+    whose own unknowns are drawn from the seed; those between are on the workloads that decide, by the primary
+    metrics. ``name`` says what else the rows rest on.
+    """
+    firsts = np.cumsum([0, *map(len, blocks)]).tolist()
+    records = answers.records(
+        {f"{name}/{firsts[at]}": (at, firsts[at], rows) for at, rows in enumerate(blocks)},
+        partial(judge_block, space, designs_seed),
+        group, space.digest, what,
+    )  # fmt: skip
+    records = sorted(records, key=lambda record: int(record["machine"]))
+    if [record["machine"] for record in records] != list(range(firsts[-1])):
+        raise SailsimError(f"the folder has {len(records)} machines, allowed is {firsts[-1]}, each once")
+    return records
+
+
+def judge_block(
+    space: ParameterSpace, designs_seed: int | None, what: tuple[int, int, Numbers]
+) -> list[Record]:
+    """The records of a block of machines, within which equal steps are simulated once: its place, the place
+    of its first machine, and rows."""
+    (at, first, rows), memo, records = what, Memo(), []
+    primary = list(space.paper.primary.values())
+    with no_search_for_circles():
+        for i, row in enumerate(rows):
+            machine = space.draw(row)
+            whole = designs_seed is None or i in (0, len(rows) - 1)
+            chosen, on = (None, None) if whole else (primary, space.deciding)
+            record = {"machine": first + i} | _columns(judged(space, machine, chosen, on, memo))
+            if designs_seed is not None and i == 0:
+                for place, each in enumerate(space.alternatives):
+                    varied = space.design(each, machine, (designs_seed, at, place))
+                    values = judged(space, varied, primary, space.deciding, memo)
+                    record |= _columns(values, each.name)
+            records.append(record)
+    if len(rows) > 2:  # many machines, not two alone
+        give_back()
+    return records
+
+
+def _columns(values: Values, design: str = "") -> dict[str, Any]:
+    return {column(metric, design): each.tolist() for metric, each in values.items()}
+
+
+def column(metric: Metric, design: str = "") -> str:
+    """The name of a metric in a record, which has a list over the workloads of it; of another design too."""
+    return f"{design}: {metric[0]}/{metric[1]}" if design else f"{metric[0]}/{metric[1]}"
+
+
+def of_records(
+    records: Sequence[Record], metrics: Iterable[Metric], design: str = ""
+) -> dict[Metric, Numbers]:
+    """Metrics of records, (machines, workloads)."""
+    return {
+        metric: np.array([record[column(metric, design)] for record in records], dtype=np.float64)
+        for metric in metrics
+    }
+
+
+# --- The nearest machine ---
 
 
 @dataclass(frozen=True)
@@ -150,93 +296,6 @@ class Search:
 def _short(value: Value) -> Value:
     """A value that a file can be read with."""
     return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-# --- To one claim ---
-
-
-def nearest(space: ParameterSpace, claim: Claim) -> dict[str, Any]:
-    """A machine near the nominal one whose claim is nearest to the paper's: its changes, value and workload.
-
-    Starts are the workloads where the nominal machine comes nearest. Of what they lead to the nearest result
-    counts, of equally near ones that with fewest changes. Raises SailsimError where the claim has no value on
-    any workload.
-    """
-    metric, memo = space.paper.primary[claim.name], Memo()
-
-    def off(at: int, changes: Changes) -> float:
-        machine = space.nominal.with_values(changes)
-        return float(judged(space, machine, [metric], [at], memo)[metric][at]) / claim.value - 1
-
-    nominal = judged(space, space.nominal, [metric])[metric]
-    order = [i for i in range(len(nominal)) if math.isfinite(nominal[i])]
-    if claim.aggregation != "highest":
-        order = order[:1]  # the same on every workload
-    order.sort(key=lambda i: (abs(float(nominal[i]) / claim.value - 1), i))
-    ends = []
-    for at in order[:STARTS]:
-        search = Search(space, partial(off, at), enough=NEAR, rounds=6, helps=0.98, kept=12)
-        changes = search.run({})
-        distance = search.distance(changes)
-        ends.append((0.0 if distance <= NEAR else distance, len(changes), at, changes))
-        if ends[-1][:2] == (0.0, 0):
-            break
-    if not ends:
-        raise SailsimError(
-            f"claim {claim.name} has no value on any workload, allowed is one that can be simulated"
-        )
-    _, _, at, changes = min(ends, key=lambda end: end[:2])
-    machine = space.nominal.with_values(changes)
-    value = float(judged(space, machine, [metric], [at], memo)[metric][at])
-    return {"value": float(f"{value:.5g}"), "workload": at, "changes": dict(sorted(changes.items()))}
-
-
-def nearest_of_all(
-    space: ParameterSpace,
-    claims: Sequence[Claim],
-    folder: Path,
-    jobs: int | Workers,
-    seed: int,
-    progress: bool,
-) -> dict[str, dict[str, Any]]:
-    """`nearest` for every claim, in parallel, and its system file in the folder, which keeps the answers."""
-    frame = answers(
-        folder, {claim.name: claim for claim in claims}, partial(_nearest, space), kind="claims reproduce",
-        group="nearest", within=space.digest, jobs=jobs, progress=progress,
-        what="searches for the nearest machine",
-    )  # fmt: skip
-    rows = frame.set_index("claim")["answer"]
-    return {claim.name: _saved(space, claim, json.loads(rows[claim.name]), folder, seed) for claim in claims}
-
-
-def _nearest(space: ParameterSpace, claim: Claim) -> dict[str, Any]:
-    return {"claim": claim.name, "answer": json.dumps(nearest(space, claim))}
-
-
-def _saved(
-    space: ParameterSpace, claim: Claim, answer: Mapping[str, Any], folder: Path, seed: int
-) -> dict[str, Any]:
-    """The answer with the system file of its machine, and the commands that run it."""
-    workload, draw = space.workloads[answer["workload"]], dict(answer["changes"])
-    path = folder / f"nearest-{claim.name.replace('_', '-')}.toml"
-    if claim.aggregation == "highest":
-        command = run_command(path.name, workload, space.nominal.with_values(draw).group_size)
-        commands = [command]
-        if claim.primary.without is not None:
-            commands.append(command.replace("--json", f"--no-{claim.primary.without} --json"))
-    else:
-        commands = [f"sailsim show system docs/systems/{path.name}"]
-    source = f"sailsim claims reproduce, nearest to the claim {claim.name}, seed {seed}"
-    title = f"Nearest to the paper's {claim.name}, within the declared ranges"
-    return {
-        "value": answer["value"],
-        "workload": workload.name,
-        "changes": save_machine(space, draw, path, title, source, commands),
-        "file": path.name,
-        "commands": commands,
-        "find": claim.primary.find,
-        "draw": draw,
-    }
 
 
 # --- Its file ---
