@@ -1,15 +1,15 @@
 """One reader for every file that a user names: what is no regular file is one sentence, at once."""
 
 import os
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, read_bytes, read_text, sha256_of
+
+from ..refusals import refusal_in_little_memory
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "size": lambda path: check_regular(path, "price file"),
@@ -20,18 +20,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 
 def refused(read: Callable[[Path], Any], path: Path) -> str:
-    tracemalloc.start()
-    try:
-        with pytest.raises(SailsimError) as error:
-            read(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 2 << 20
-    sentence = str(error.value)
+    sentence = refusal_in_little_memory(read, path)
     assert sentence.startswith(f"price file {path} ")
     assert sentence.endswith(".")
-    assert "\n" not in sentence
     return sentence
 
 

@@ -1,10 +1,11 @@
 """`sailsim gem5` where a stand-in answers for gem5 (the fixture `log`)."""
 
+from functools import partial
 from pathlib import Path
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from sailsim.cli import main
+from .commands import sailsim as command
 
 
 def elf(path: Path, machine: int = 183, bits: int = 64) -> Path:
@@ -13,8 +14,7 @@ def elf(path: Path, machine: int = 183, bits: int = 64) -> Path:
     return path
 
 
-def sailsim(*words: object) -> Result:
-    return CliRunner().invoke(main, ["gem5", *map(str, words)])
+sailsim = partial(command, "gem5")
 
 
 def runs(log: Path) -> list[str]:

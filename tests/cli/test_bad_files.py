@@ -1,13 +1,14 @@
 """Every kind of file that a command reads: what is wrong is one sentence, exit status 2, nothing written."""
 
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from sailsim.cli import main
+from ..refusals import quantity
+from .commands import refused
 
 READERS = {
     "system": ["run", "--system"],
@@ -33,16 +34,6 @@ READERS = {
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def refused(*words: str) -> str:
-    before = set(Path().iterdir())
-    result = CliRunner().invoke(main, list(words))
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    (sentence,) = result.stderr.splitlines()
-    assert set(Path().iterdir()) == before
-    return sentence
 
 
 def written(text: str | bytes, name: str = "mine.toml") -> str:
@@ -124,12 +115,6 @@ def test_a_file_of_another_kind(reader: str) -> None:
     assert "mine.toml" in refused(*READERS[reader], written(OTHER_KINDS[reader]))
 
 
-def sourced(value: object, unit: str, more: str = 'source = "x", kind = "paper"') -> str:
-    return f'{{ value = {value}, unit = "{unit}", {more} }}'
-
-
-NO_SOURCE = 'kind = "paper"'
-BLANK_SOURCE = 'source = " ", kind = "paper"'
 BASES = {
     "substrate": 'extends = "row_dfm"\nname = "mine"\n',
     "system": 'extends = "sail-n1"\nname = "mine"\n',
@@ -143,25 +128,29 @@ BASES = {
     ("reader", "line", "words"),
     [
         # A missing source.
-        ("substrate", f"costs.read = {sourced(1, 'cycles', NO_SOURCE)}", "costs.read.source is missing"),
-        ("substrate", f"costs.read = {sourced(1, 'cycles', BLANK_SOURCE)}", "needs a source that is not"),
-        ("system", f"pim.arrays = {sourced(8, 'arrays', NO_SOURCE)}", "pim.arrays.source is missing"),
-        ("runner", f"tdp = {sourced(70, 'W', NO_SOURCE)}", "tdp.source is missing"),
+        ("substrate", f"costs.read = {quantity(1, 'cycles', source=None)}", "costs.read.source is missing"),
+        ("substrate", f"costs.read = {quantity(1, 'cycles', source=' ')}", "needs a source that is not"),
+        ("system", f"pim.arrays = {quantity(8, 'arrays', source=None)}", "pim.arrays.source is missing"),
+        ("runner", f"tdp = {quantity(70, 'W', source=None)}", "tdp.source is missing"),
         # An operation, a phase or a field that there is not.
-        ("substrate", f"costs.fly = {sourced(1, 'cycles')}", "costs.fly is no operation; allowed are read,"),
+        ("substrate", f"costs.fly = {quantity(1, 'cycles')}", "costs.fly is no operation; allowed are read,"),
         ("substrate", 'phases.lookup = ["fly"]', "phases.lookup has 'fly'"),
         ("system", "pim.wings = 2", "pim.wings is not a field"),
         # A cost or a size that is negative, or nothing.
-        ("substrate", f"costs.read = {sourced([9, -1], 'cycles')}", "a cost is never negative"),
-        ("system", f"pim.t_prt = {sourced(-1, 'cycles')}", "pim.t_prt is -1; allowed is"),
-        ("machine", f"tdp = {sourced(0, 'W')}", "tdp is 0; allowed is a number above 0 in W"),
+        ("substrate", f"costs.read = {quantity([9, -1], 'cycles')}", "a cost is never negative"),
+        ("system", f"pim.t_prt = {quantity(-1, 'cycles')}", "pim.t_prt is -1; allowed is"),
+        ("machine", f"tdp = {quantity(0, 'W')}", "tdp is 0; allowed is a number above 0 in W"),
         # Other values.
-        ("system", f"pim.rows = {sourced(8, 'rows')}", "pim does not fit: rows is 8"),
+        ("system", f"pim.rows = {quantity(8, 'rows')}", "pim does not fit: rows is 8"),
         ("system", 'pim.nbw = "best"', "pim.nbw is 'best'; allowed is a number of weights, or 'auto'"),
-        ("system", f"pim.arrays = {sourced('inf', 'arrays')}", "finite"),
-        ("runner", f"tdp = {sourced(70, 'GB')}", "has the unit 'GB'; allowed is 'W'"),
+        ("system", f"pim.arrays = {quantity(math.inf, 'arrays').replace('Infinity', 'inf')}", "finite"),
+        ("runner", f"tdp = {quantity(70, 'GB')}", "has the unit 'GB'; allowed is 'W'"),
         ("system", 'name = ""', "name is ''; allowed is a text that is not empty"),
-        ("system", f"memory.latency = {sourced(1e15, 'ns')}", "memory.latency is 1e+15; allowed is a number"),
+        (
+            "system",
+            f"memory.latency = {quantity(1e15, 'ns')}",
+            "memory.latency is 1e+15; allowed is a number",
+        ),
     ],
 )
 def test_a_wrong_value_names_file_and_field(reader: str, line: str, words: str) -> None:

@@ -1,20 +1,19 @@
 """`sailsim list` and `show`: what is listed is what ships, what is shown is what the file says."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.cli import main
 from sailsim.sim.files import card_names, load_system, system_names
 from sailsim.sim.study.folder import Store
 from sailsim.sim.substrate import substrate_names
 from sailsim.workloads.formats import format_names
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import model_names
+
+from .commands import answer, sailsim
 
 NAMES = {
     "system": [*system_names(), *card_names()],
@@ -25,18 +24,14 @@ NAMES = {
 }
 
 
-def sailsim(*arguments: object) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)))
-
-
 @pytest.mark.parametrize("kind", NAMES)
 def test_list_names_what_ships_and_show_shows_it(kind: str) -> None:
-    rows = json.loads(sailsim("list", kind, "--json").stdout)[f"{kind}s"]
+    rows = answer("list", kind)[f"{kind}s"]
     assert [row.get("name") or row["instance"] for row in rows] == NAMES[kind]
     text = sailsim("list", kind).output
     assert all(name in text for name in NAMES[kind])
-    assert json.loads(sailsim("list", "--json").stdout)[f"{kind}s"] == rows
-    assert json.loads(sailsim("show", kind, NAMES[kind][0], "--json").stdout)["schema"] == 1
+    assert answer("list")[f"{kind}s"] == rows
+    assert answer("show", kind, NAMES[kind][0])["schema"] == 1
     for name in NAMES[kind]:
         assert sailsim("show", kind, name).exit_code == 0, name
 
@@ -53,18 +48,18 @@ def test_a_system_with_other_values_is_printed_as_a_file_that_runs(tmp_path: Pat
 
 
 def test_models_and_formats(smollm2_path: Path) -> None:
-    listed = json.loads(sailsim("list", "model", "--json").stdout)["models"]
+    listed = answer("list", "model")["models"]
     assert {row["name"]: row["n_params"] for row in listed} == {
         name: load_model(name).n_params for name in model_names()
     }
-    shown = json.loads(sailsim("show", "model", "llama-2-7b", "--json").stdout)
+    shown = answer("show", "model", "llama-2-7b")
     assert shown["d_ffn"] == 11008
     assert shown["formats"]["q8_0"] == pytest.approx(shown["n_params"] * 8.5 / 8, rel=1e-3)
-    file = json.loads(sailsim("show", "model", smollm2_path, "--json").stdout)
+    file = answer("show", "model", smollm2_path)
     assert len(file["tensors"]) == 272
     assert file["bytes"] == sum(tensor["bytes"] for tensor in file["tensors"])
     assert "210 q4_1" in sailsim("show", "model", smollm2_path).output
-    rows = {row["name"]: row for row in json.loads(sailsim("list", "format", "--json").stdout)["formats"]}
+    rows = {row["name"]: row for row in answer("list", "format")["formats"]}
     assert rows["q4_k_m"]["bits_per_weight"] == pytest.approx(4.84, abs=0.01)
     assert rows["f16"]["wbits"] is None
 
@@ -101,9 +96,7 @@ def bare(tmp_path: Path) -> Path:
 
 
 def tokens_per_s(*arguments: object) -> float:
-    result = sailsim("run", *SMALL, *arguments, "--json")
-    assert result.exit_code == 0, result.output
-    return float(json.loads(result.stdout)["runs"]["sail"]["tokens_per_s"])
+    return float(answer("run", *SMALL, *arguments)["runs"]["sail"]["tokens_per_s"])
 
 
 def test_run_takes_a_file_and_the_answer_changes(mine: Path) -> None:
@@ -112,22 +105,22 @@ def test_run_takes_a_file_and_the_answer_changes(mine: Path) -> None:
 
 def test_a_sweep_takes_it(mine: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["sweep", *SMALL, "--substrate", f"row_dfm,{mine}", "--out", out, "--json"]
-    assert json.loads(sailsim(*arguments).stdout)["points"] == 2
+    arguments = ["sweep", *SMALL, "--substrate", f"row_dfm,{mine}", "--out", out]
+    assert answer(*arguments)["points"] == 2
     frame = Store(out).frame()
     rates = frame[frame["runner"] == "sail"].set_index("substrate")["tokens_per_s"]
     assert rates[str(mine)] < rates["row_dfm"]
-    assert json.loads(sailsim(*arguments).stdout)["held_before"] == 2
+    assert answer(*arguments)["held_before"] == 2
     mine.write_text(mine.read_text().replace("[0, 2]", "[0, 3]"))  # other content is another question
-    assert json.loads(sailsim(*arguments).stdout)["held_before"] == 1
+    assert answer(*arguments)["held_before"] == 1
 
 
 def test_costs_behind_a_name_are_swept_and_shown(tmp_path: Path) -> None:
     assert tokens_per_s("--substrate", "row_dfm:add=2n") < tokens_per_s()
     out = tmp_path / "out"
     names = "row_dfm,row_dfm:add=1,row_dfm:add=2n"
-    arguments = ["sweep", *SMALL, "--substrate", names, "--out", out, "--json"]
-    assert json.loads(sailsim(*arguments).stdout)["points"] == 3
+    arguments = ["sweep", *SMALL, "--substrate", names, "--out", out]
+    assert answer(*arguments)["points"] == 3
     frame = Store(out).frame()
     rates = frame[frame["runner"] == "sail"].set_index("substrate")["tokens_per_s"]
     assert rates["row_dfm"] == rates["row_dfm:add=1"] > rates["row_dfm:add=2n"]
@@ -145,16 +138,13 @@ def test_gemv_and_replay_take_it(mine: Path, tmp_path: Path) -> None:
     assert sailsim("trace", "--model", "smollm2-135m", *where).exit_code == 0
     for command in (["gemv", *files], ["replay", trace]):
         plain, own = (
-            json.loads(sailsim(*command, "--system", f"sail-n1:pim.substrate={name}", "--json").stdout)[
-                "cycles"
-            ]
-            for name in ("row_dfm", mine)
+            answer(*command, "--system", f"sail-n1:pim.substrate={name}") for name in ("row_dfm", mine)
         )
-        assert own != plain
+        assert own["cycles"] != plain["cycles"]
 
 
 def test_what_the_file_does_not_say_is_not_modelled(bare: Path) -> None:
-    found = json.loads(sailsim("run", *SMALL, "--substrate", bare, "--json").stdout)["runs"]
+    found = answer("run", *SMALL, "--substrate", bare)["runs"]
     assert found["sail"]["j_per_token"] is None
     assert any("not modelled: the energy of substrate" in note for note in found["sail"]["notes"])
     assert found["cores"]["j_per_token"] > 0

@@ -10,29 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from sailsim.cli import main
 from sailsim.sim.study.folder import FILE, Store
 
+from .commands import refused, sailsim
+
 SWEEP = ["sweep", "--model", "smollm2-135m", "--wbits", "2,4", "--out"]
-
-
-def call(*words: str) -> Result:
-    return CliRunner().invoke(main, list(words))
-
-
-def refused(*words: str) -> str:
-    result = call(*words)
-    assert result.exit_code == 2, result.output
-    (sentence,) = result.stderr.splitlines()
-    return sentence
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("swept") / "sw"
-    assert call(*SWEEP, str(out)).exit_code == 0
+    assert sailsim(*SWEEP, out).exit_code == 0
     return out
 
 

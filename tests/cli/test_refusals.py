@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from sailsim.base.errors import SailsimError, one_line
-from sailsim.cli import main
 from sailsim.sim.plan import expand, parse_plan, plan_of
 from sailsim.sim.point import Point
 
 from ..small_disk import small_disk_of
 from ..workloads.conftest import model_text
+from .commands import refused, sailsim
 
 SMALL = ["--model", "smollm2-135m"]
 CARD = 'extends = "l4"\nname = "{}"\ntitle = "My card"\n'
@@ -40,17 +39,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, text in FILES.items():
         Path(name).write_text(text)
-
-
-def refused(*words: object) -> str:
-    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exit_code == 2, result.output
-    assert isinstance(result.exception, SystemExit)
-    assert result.stdout == ""
-    (sentence,) = result.stderr.splitlines()
-    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
-    return sentence
 
 
 REFUSED = [
@@ -220,7 +208,7 @@ def test_a_product_is_not_written_over_what_it_is_of_or_where_no_file_can_be(pro
     for other in ("x", "no/y.npy", "w.npy/y.npy"):
         assert f"{other}: " in refused(*product, "--out", other)
     for _ in range(2):
-        assert CliRunner().invoke(main, [*map(str, product), "--out", "y.npy"]).exit_code == 0
+        assert sailsim(*product, "--out", "y.npy").exit_code == 0
 
 
 @pytest.fixture
@@ -245,7 +233,7 @@ def test_a_full_disk_is_named_and_what_was_there_is_left(
 
 def test_a_study_goes_on_where_choices_do_not_go_together() -> None:
     words = ["sweep", *SMALL, "--substrate", "row_dfm,bit_serial", "--convert", "unit", "--out", "out"]
-    found = CliRunner().invoke(main, words)
+    found = sailsim(*words)
     assert found.exit_code == 2
     assert "1 of 2 points were refused (the first: system sail-n1: convert is unit: allowed" in found.stderr
 
@@ -283,10 +271,10 @@ def test_names_of_files_move_no_cursor_and_are_no_markup() -> None:
         ["results", "ls", "."],
         ["results", "show", out, "--wide"],
     ):
-        told = CliRunner().invoke(main, words)
+        told = sailsim(*words)
         assert told.exit_code == 0, told.output
         assert not {"\x1b", "\x07"} & set(told.output), words
-    shown = CliRunner().invoke(main, ["show", "model", "m.toml"]).output
+    shown = sailsim("show", "model", "m.toml").output
     assert "\\x1b[31mred" in shown
     assert "[/bold] :bug:" in shown
     for word in ("[/bold]x", ":bug:x", "a\nb", "\x1b[31mx"):

@@ -1,33 +1,32 @@
 """`sailsim run`: the keys that scripts rely on, and where their numbers come from."""
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from sailsim.analysis.results.runs import runners
-from sailsim.cli import main
 from sailsim.sim.backends.cores import SIMULATED
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.workloads.load import load_model
 
+from .commands import answer as answer_of
+from .commands import sailsim
+
 ISSUE = ["--model", "llama-2-7b", "--batch", "8", "--threads", "16", "--context", "512"]
 SMALL = ["--model", "smollm2-135m", "--context", "64"]
 
 
 def told(*words: str) -> str:
-    result = CliRunner().invoke(main, ["run", *words], env={"COLUMNS": "240"})
+    result = sailsim("run", *words, columns=240)
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
-def answer(*words: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(told(*words, "--json"))
-    return found
+answer = partial(answer_of, "run")
 
 
 def test_json_has_a_run_for_every_runner() -> None:

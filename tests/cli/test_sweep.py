@@ -5,25 +5,18 @@ import shlex
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from sailsim.analysis.results.runs import COLUMNS, runners
-from sailsim.cli import main
 from sailsim.sim.study.folder import RESERVED, Store, command_of
+
+from .commands import answer, sailsim
 
 SMALL = ["--model", "smollm2-135m", "--context", "64"]
 GRID = ["--model", "smollm2-135m", "--batch", "1,8", "--threads", "4,16", "--group-size", "32"]
 
 
-def sailsim(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
-
-
-def summary(*arguments: str) -> dict[str, object]:
-    result = sailsim("sweep", *arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, object] = json.loads(result.stdout)
-    return found
+def summary(*words: str) -> dict[str, object]:
+    return answer("sweep", *words)
 
 
 def test_a_sweep_is_stored_once_and_grows(tmp_path: Path) -> None:
@@ -42,7 +35,7 @@ def test_a_dry_run_shows_the_points_and_stores_nothing(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1] == "12 points."
     assert not out.exists()
-    assert len(json.loads(sailsim("sweep", *GRID, "--dry-run", "--json").stdout)["points"]) == 4
+    assert len(answer("sweep", *GRID, "--dry-run")["points"]) == 4
 
 
 def test_phase_and_prompt_are_axes(tmp_path: Path) -> None:
@@ -69,16 +62,16 @@ def test_swept_fields_are_columns_of_every_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("setting", ["llc.slices=16", "memory.channels=4", "pim.dfm_split=k"])
 def test_a_point_of_an_axis_has_the_result_of_run_set(tmp_path: Path, setting: str) -> None:
     summary(*SMALL, "--set", setting, "--out", str(tmp_path))
-    told = json.loads(sailsim("run", *SMALL, "--set", setting, "--json").stdout)
+    told = answer("run", *SMALL, "--set", setting)
     saved = tmp_path / "saved.toml"
     saved.write_text(sailsim("show", "system", f"sail-n1:{setting}", "--as", "toml").stdout)
-    by_file = json.loads(sailsim("run", *SMALL, "--system", str(saved), "--json").stdout)
+    by_file = answer("run", *SMALL, "--system", str(saved))
     for row in Store(tmp_path).frame().to_dict("records"):
-        for answer in (told, by_file):
-            run = answer["runs"][row["runner"]]
+        for each in (told, by_file):
+            run = each["runs"][row["runner"]]
             for name in ("tokens_per_s", "step_s", "memory_bytes"):
                 assert run[name] == row[name]
-    assert told["runs"]["sail"] != json.loads(sailsim("run", *SMALL, "--json").stdout)["runs"]["sail"]
+    assert told["runs"]["sail"] != answer("run", *SMALL)["runs"]["sail"]
 
 
 def test_a_record_without_a_column_of_the_study_is_made_anew(tmp_path: Path) -> None:
@@ -129,7 +122,7 @@ def test_a_machine_that_cannot_be_does_not_stop_the_others(tmp_path: Path) -> No
     store = Store(tmp_path)
     assert set(store.frame()["pim.rows"]) == {512}
     assert (store.manifest["points"], len(store.manifest["refused"])) == (2, 1)
-    (row,) = json.loads(sailsim("results", "ls", str(tmp_path), "--json").stdout)["folders"]
+    (row,) = answer("results", "ls", str(tmp_path))["folders"]
     assert row["refused"] == store.manifest["refused"]
     for rows, said in (("8", "pim does not fit"), ("0,512", "pim.rows is 0; allowed is")):
         alone = sailsim("sweep", *SMALL, "--set", f"pim.rows={rows}", "--out", str(tmp_path / "alone"))

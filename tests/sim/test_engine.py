@@ -10,11 +10,12 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.sail import SailUnits
-from sailsim.sim.engine import PHASES, simulate_step
+from sailsim.sim.engine import PHASES, accelerator_of, simulate_step
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.jobs import step_work
+from sailsim.sim.jobs import jobs_of, step_work
 from sailsim.sim.patterns import InputRows, ProfileCache
 from sailsim.sim.point import Point
+from sailsim.sim.step_parts import StepParts
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile, refetch_ratio
 from sailsim.workloads.activations import Activations
@@ -27,11 +28,6 @@ from sailsim.workloads.model import ModelSpec
 SAIL = load_system("sail-n1")
 MODEL = load_model("llama-2-7b")
 SMALL = replace(MODEL, name="four-layers", n_layers=4)
-
-
-@pytest.fixture(scope="module")
-def captured() -> Activations:
-    return Activations.load()
 
 
 def changed(system: System, **values: float) -> System:
@@ -269,6 +265,31 @@ def test_counts_are_those_of_every_chosen_expert_by_itself(captured, batch, monk
     step_work.cache_clear()
 
 
+@pytest.mark.parametrize(("used", "best"), [(1, 1), (3, 4), (8, 8)])
+def test_experts_share_the_slices_in_the_fastest_way(captured, used, best):
+    """Of 1, 2, 4 and 8 side by side, with a last round that need not be full."""
+    model = replace(MOE, experts=Experts(8, used, 96), d_ffn=96)
+    point = Point().resolved(SAIL)
+    parts = StepParts(decode_step(model, FORMAT, 1, 64), model.n_layers)
+    units = accelerator_of(SAIL).units(SAIL, point)
+    jobs = units.step(point, parts, captured)
+    ops = [part.ops[0] for part in parts.parts if part.ops[0].kind == "gemv"]
+    at = next(i for i, op in enumerate(ops) if op.name == "blk.1.ffn_down_exps")
+    assert ops[at].spread == ((1, float(used)),)
+    found = jobs_of(units, jobs, ops[at], [at])
+    ((one, _),) = ops[at].products
+    ways = {}
+    for side in (1, 2, 4, 8):
+        wide = replace(one, n=side * one.n, weight_bytes=side * one.weight_bytes)
+        ways[side] = ceil(used / side) * jobs.jobs(wide, [at]).seconds[0]
+    assert min(ways, key=ways.__getitem__) == best
+    assert found.seconds[0] == pytest.approx(ways[best])
+    assert found.bytes[0] == pytest.approx(used * FORMAT.base.bytes(96, 512))
+    assert found.numbers[0, : len(units.phases)].sum() == pytest.approx(found.seconds[0])
+    assert found.throttled(1e3)[0] >= used * FORMAT.base.bytes(96, 512) / 1e3 * 0.9
+    assert (found.throttled(1e15) >= found.seconds).all()
+
+
 @pytest.mark.parametrize("batch", [1, 6, 40])
 def test_bytes_are_those_of_the_touched_experts(captured, batch):
     result = simulate_step(SAIL, MOE, Point(batch=batch), captured)
@@ -313,9 +334,8 @@ def numbers(result: StepResult) -> list[Any]:
     ]  # fmt: skip
 
 
-def test_a_step_of_another_machine_of_the_same_name_is_its_own():
+def test_a_step_of_another_machine_of_the_same_name_is_its_own(captured):
     """What is kept of a machine belongs to it, not to its name."""
-    captured = Activations.load()
     before = simulate_step(SAIL, SEVEN_LAYERS, Point(), captured)
     slow = vary(SAIL, {"pim.clock": SAIL.pim.clock.value / 2})  # type: ignore[union-attr]
     assert slow.name == SAIL.name

@@ -21,10 +21,11 @@ from sailsim.sim.ranges import parse_numbers, parse_values, parts_of_list, stepp
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.load import load_model
 
+from ..refusals import extending, refusal
+
 
 def test_a_path_is_a_name_of_a_file(tmp_path):
-    mine = tmp_path / "mine.toml"
-    mine.write_text('extends = "sail-n1"\nname = "mine"\n')
+    mine = extending(tmp_path, "sail-n1")
     choice: Any = mine  # not what the hints ask for
     assert Point(system=choice) == Point(system=str(mine))
     assert Point(model=choice).model == Point(activations=choice).activations == str(mine)
@@ -45,53 +46,42 @@ def test_what_is_no_whole_number_is_refused(value):
 
 def test_a_machine_that_was_read_is_refused_in_a_line():
     machine: Any = load_system("sail-n1")
-    with pytest.raises(SailsimError) as error:
-        Point(system=machine)
-    assert str(error.value) == "system is of the type System; allowed is a name or a path."
+    assert refusal(Point, system=machine) == "system is of the type System; allowed is a name or a path."
 
 
 # --- Keys of results: every input counts, what a file is called does not ---
 
 
 def test_a_key_depends_on_every_input(tmp_path, monkeypatch):
-    path = tmp_path / "mine.toml"
-    path.write_text('extends = "sail-n1"\nname = "mine"\n')
+    path = extending(tmp_path, "sail-n1")
     base = Point(system=str(path))
     key = Keys("f").result(base)
     assert Keys("f").result(Point(system=str(path))) == key
-    changes: list[dict[str, Any]] = [
-        {"wbits": 3},
-        {"nbw": 2},
-        {"prt": False},
-        {"seed": 1},
-        {"model": "gemma-2b"},
-    ]
-    others = {Keys("f").result(Point(**(base.as_dict() | change))) for change in changes}
+    changes = {"wbits": 3, "nbw": 2, "prt": False, "seed": 1, "model": "gemma-2b"}
+    others = {Keys("f").result(Point(**(base.as_dict() | {k: v}))) for k, v in changes.items()}
     assert len(others | {key}) == 1 + len(changes)
     assert Keys("g").result(base) != key
-    path.write_text('extends = "sail-n1"\nname = "mine"\npim.enabled = false\n')
+    extending(tmp_path, "sail-n1", "pim.enabled = false")
     assert Keys("f").result(base) != key
     assert point_key(base) == point_key(Point(system=str(path)))
     monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "other code")
-    path.write_text('extends = "sail-n1"\nname = "mine"\n')
+    extending(tmp_path, "sail-n1")
     assert Keys("f").result(base) != key
 
 
 def test_a_worker_that_sees_another_file_is_refused(tmp_path):
-    path = tmp_path / "mine.toml"
-    ordinary = 'extends = "sail-n1"\nname = "mine"\n'
-    path.write_text(ordinary)
+    path = extending(tmp_path, "sail-n1")
     point = Point(system=str(path))
     keys = Keys("f")
     keys.result(point)
     guarded = keys.guard(lambda what: what)
     assert guarded(3) == 3
-    path.write_text(ordinary + "pim.enabled = false\n")
+    extending(tmp_path, "sail-n1", "pim.enabled = false")
     with pytest.raises(
         SailsimError, match=r"mine\.toml has other content on .* than where the study was started"
     ):
         guarded(3)
-    path.write_text(ordinary)
+    extending(tmp_path, "sail-n1")
     assert guarded(3) == 3  # a worker lives through many studies, and reads what changed again
 
 
@@ -104,11 +94,8 @@ def test_what_was_asked_is_what_is_answered(tmp_path):
     point = Point(system=str(path))
 
     def arrays(count: int) -> int:
-        path.write_text(
-            'extends = "sail-n1"\nname = "mine"\n[sources]\n[pim]\narrays = { value = '
-            + str(count)
-            + ', unit = "arrays", source = "a test", kind = "assumed", low = 1, high = 64, note = "x" }\n'
-        )
+        more = 'unit = "arrays", source = "a test", kind = "assumed", low = 1, high = 64, note = "x"'
+        extending(tmp_path, "sail-n1", f"pim.arrays = {{ value = {count}, {more} }}")
         frame = run_sweep([point], arrays_of, out, progress=False).frame()
         assert len(frame) == 1
         return int(frame["arrays"].iloc[0])
@@ -128,9 +115,7 @@ def edits_its_system(point: Point) -> dict[str, Any]:
 
 
 def test_a_file_that_changes_meanwhile_ends_the_study_before_a_wrong_answer_is_kept(tmp_path):
-    base, path = tmp_path / "base.toml", tmp_path / "mine.toml"
-    base.write_text('extends = "sail-n1"\nname = "base"\n')
-    path.write_text('extends = "base.toml"\nname = "mine"\n')
+    base, path = extending(tmp_path, "sail-n1", name="base"), extending(tmp_path, "base.toml")
     points = [Point(system=str(path), batch=batch) for batch in (1, 2, 3, 4)]
     with pytest.raises(SailsimError, match=r"mine\.toml changed while the study ran; .* is kept"):
         run_sweep(points, edits_its_system, tmp_path / "out", progress=False)
@@ -138,7 +123,7 @@ def test_a_file_that_changes_meanwhile_ends_the_study_before_a_wrong_answer_is_k
     keys = Keys("f")
     keys.result(points[0])
     assert keys.changed() is None
-    base.write_text('extends = "sail-n1"\nname = "base"\n# a change\n')
+    extending(tmp_path, "sail-n1", "# a change", "base")
     assert keys.changed() == base
 
 

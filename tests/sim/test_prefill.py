@@ -16,7 +16,6 @@ from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import HostCores
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
-from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step
 from sailsim.workloads.load import load_model
@@ -26,11 +25,6 @@ from ..examples import examples
 
 SAIL = load_system("sail-n1")
 MODEL = replace(load_model("llama-2-7b"), name="one-layer", n_layers=1)
-
-
-@pytest.fixture(scope="module")
-def captured() -> Activations:
-    return Activations.load()
 
 
 @pytest.mark.parametrize(

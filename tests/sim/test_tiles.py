@@ -36,11 +36,6 @@ from sailsim.workloads.traces import replay_timed
 SAIL = load_system("sail-n1")
 
 
-@pytest.fixture(scope="module")
-def captured() -> Activations:
-    return Activations.load()
-
-
 def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
     units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
     scan = units.scan(8, True, 4, 128)

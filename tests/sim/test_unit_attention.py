@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from math import ceil
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from sailsim.analysis.results.runs import runners, runs
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.jobs import Sharing
+from sailsim.sim.jobs import HeadJobs, Sharing
 from sailsim.sim.patterns import PROFILES, InputRows
 from sailsim.sim.point import Point
 from sailsim.sim.step_parts import PROMPT_CHUNK, prompt_chunk
@@ -262,3 +264,12 @@ def test_chunks_have_room_for_their_scores():
     assert prompt_chunk(SAIL, model, Point(kv_bits=4, attention="units")) == 1
     small = vary(SAIL, {"llc.slices": 4})
     assert prompt_chunk(small, model, point) < PROMPT_CHUNK
+
+
+def test_heads_that_wait_for_memory_take_their_full_rounds_and_then_the_rest():
+    one: Any = SimpleNamespace(
+        slices=1, blocks=1, bytes=1.0, seconds=1.0, cycles=1, counts=1, numbers=np.ones((1, 2)),
+        throttled=lambda rate: np.array([1 / rate]),
+    )  # fmt: skip
+    # Five heads, two at a time: two rounds at half of the rate each, and one head that has all of it.
+    assert HeadJobs(one, Sharing(5, 1, 2), 1).throttled(1.0).tolist() == [2 * 2 + 1]

@@ -11,6 +11,8 @@ from sailsim.analysis.costs.area import COUNTED, PARTS, AreaConstants, area, ove
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system, vary
 
+from ...refusals import extending, quantity
+
 C = AreaConstants.default()
 SYSTEM = load_system("sail-n1")
 FALLING = ("array_efficiency", "utilisation")
@@ -130,14 +132,11 @@ def test_the_arrays_of_a_reading_give_its_target(target, wbits):
 
 def with_area(tmp_path, text):
     """sail-n1 on a substrate of other areas."""
-    path = tmp_path / "mine.toml"
-    path.write_text(f'extends = "row_dfm"\nname = "mine"\n[area]\n{text}\n')
-    return vary(SYSTEM, {"pim.substrate": str(path)})
+    return vary(SYSTEM, {"pim.substrate": str(extending(tmp_path, "row_dfm", f"[area]\n{text}"))})
 
 
 def test_a_substrate_may_have_areas_of_its_own(tmp_path):
-    own = '{ value = 0.1, unit = "um2", low = 0.05, high = 0.2, source = "a test", kind = "paper" }'
-    share = own.replace("um2", "ratio")
+    own, share = (quantity(0.1, unit, low=0.05, high=0.2) for unit in ("um2", "ratio"))
     found = with_area(
         tmp_path, f"cell = {own}\nefficiency = {share}\nbeside.add = {own}\nbeside.fp_add = {own}"
     )

@@ -13,12 +13,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.point import Point
 
+from ...refusals import quantity
+
 POINT = Point(model="smollm2-135m", context=64)
 
 
-def quantity(value, unit="ratio", **more):
-    fields = {"value": value, "unit": unit, "source": "a quotation, page 3", "kind": "paper"} | more
-    return "{ " + ", ".join(f"{name} = {json.dumps(said)}" for name, said in fields.items()) + " }"
+def share(value, **more):
+    return quantity(value, "ratio", **more)
 
 
 def written(folder, text, name="own.toml"):
@@ -30,7 +31,7 @@ def written(folder, text, name="own.toml"):
 @pytest.fixture
 def dear(tmp_path):
     """The shipped costs with another overhead."""
-    overhead = quantity(0.5, low=0.4, high=0.6)
+    overhead = share(0.5, low=0.4, high=0.6)
     return written(tmp_path, f'extends = "cost"\n[constants]\noverhead = {overhead}\n')
 
 
@@ -59,12 +60,12 @@ def test_joules_follow_a_file_in_the_command(tmp_path):
 
 
 WRONG = [
-    ("no source", f"overhead = {quantity(0.1, source=' ')}", r"constants\.overhead needs a source"),
-    ("no range", f"overhead = {quantity(0.1, kind='assumed', note='why')}", r"overhead is assumed.*range"),
+    ("no source", f"overhead = {share(0.1, source=' ')}", r"constants\.overhead needs a source"),
+    ("no range", f"overhead = {share(0.1, kind='assumed', note='why')}", r"overhead is assumed.*range"),
     ("another unit", f"overhead = {quantity(0.1, 'W')}", r"overhead has the unit 'W'; allowed is 'ratio'"),
-    ("beyond", f"utilisation = {quantity(1.5)}", r"utilisation is 1.5; allowed is a number above 0 and at"),
-    ("range", f"utilisation = {quantity(0.5, high=1.5)}", r"utilisation is 1.5; allowed"),
-    ("unknown", f"tax = {quantity(0.1)}", r"constants\.tax is not a field.*overhead, utilisation"),
+    ("beyond", f"utilisation = {share(1.5)}", r"utilisation is 1.5; allowed is a number above 0 and at"),
+    ("range", f"utilisation = {share(0.5, high=1.5)}", r"utilisation is 1.5; allowed"),
+    ("unknown", f"tax = {share(0.1)}", r"constants\.tax is not a field.*overhead, utilisation"),
 ]
 
 
@@ -77,7 +78,7 @@ def test_a_wrong_file_is_named_with_its_field(tmp_path, text, said):
 
 
 def test_a_file_without_all_of_them_names_one(tmp_path):
-    path = written(tmp_path, f'format = 1\nkind = "cost"\n[constants]\noverhead = {quantity(0.1)}\n')
+    path = written(tmp_path, f'format = 1\nkind = "cost"\n[constants]\noverhead = {share(0.1)}\n')
     with pytest.raises(SailsimError, match=r"constants\.utilisation is missing"):
         Span.of(CostConstants, path)
 

@@ -16,6 +16,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 
+from ...refusals import extending
+
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 HEADER = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\n"
 
@@ -92,11 +94,11 @@ def test_other_prices_price_again(rows: pd.DataFrame, tmp_path: Path) -> None:
 
 
 def test_a_variant_of_a_file_costs_what_its_file_does_and_not_what_that_extends(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('extends = "sail-n1"\nname = "mine"\n')
-    (tmp_path / "wider.toml").write_text('extends = "mine.toml"\nname = "wider"\n')
+    extending(tmp_path, "sail-n1")
+    wider = extending(tmp_path, "mine.toml", name="wider")
     rows = ("x/n1,sail-n1,chip,cpu,64,512,2,here,2026", "x/mine,mine,chip,cpu,64,512,1,here,2026")
     (tmp_path / "prices.csv").write_text(HEADER + "\n".join(rows) + "\n")
-    point = Point(model="smollm2-135m", system=str(tmp_path / "wider.toml"))
+    point = Point(model="smollm2-135m", system=str(wider))
     found = compare(point, price_list=prices(tmp_path / "prices.csv"))["runs"]["sail"]
     assert found["instance"] == "x/mine"
 

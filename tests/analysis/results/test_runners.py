@@ -8,6 +8,8 @@ from sailsim.analysis.results.runs import identity, read_runners, runners
 from sailsim.base.errors import SailsimError
 from sailsim.sim.system import Gpu
 
+from ...refusals import refusal
+
 ENTRY = {
     "name": '"mine"',
     "title": '"Mine"',
@@ -78,12 +80,9 @@ def test_what_a_result_rests_on_changes_with_the_runner_and_its_hardware(tmp_pat
 def test_a_bad_runner_is_one_sentence(
     tmp_path: Path, changes: dict[str, str], words: tuple[str, ...]
 ) -> None:
-    with pytest.raises(SailsimError) as error:
-        runners([written(tmp_path / "mine.toml", **changes)])
-    message = str(error.value)
-    assert all(word in message for word in words), message
-    assert len(message.splitlines()) == 1
-    assert message.endswith(".")
+    sentence = refusal(runners, [written(tmp_path / "mine.toml", **changes)])
+    assert sentence.endswith(".")
+    assert all(word in sentence for word in words), sentence
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import (
+    ONE_MODEL,
+    SIMULATION,
     UBATCH,
     Constants,
     CpuSheet,
@@ -30,6 +32,7 @@ from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
 
 from ...examples import examples
+from ...refusals import refusal
 from .predictions import predict
 
 GRAVITON2, ALTRA = load_system("graviton2"), load_system("altra")
@@ -130,10 +133,8 @@ def test_every_format_has_a_kernel_rate_with_its_range_and_a_note_where_it_is_as
 )
 def test_bad_input_is_one_sentence(change, words):
     arguments = {"machine": "graviton2", "model": LLAMA, "fmt": Q4, "threads": 4} | change
-    with pytest.raises(SailsimError) as error:
-        predict(**arguments)
-    assert all(word in str(error.value) for word in words)
-    assert "\n" not in str(error.value)
+    sentence = refusal(predict, **arguments)
+    assert all(word in sentence for word in words), sentence
 
 
 PACKED = Work(*(scalar(v) for v in (2, 1e9, 1e8, 4e9, 0, 64, 100, 32, 70)))
@@ -158,6 +159,56 @@ def test_the_choice_is_the_fastest_of_those_that_are_tried():
     assert best.instances > 1
     assert any(f"{best.instances} instances side by side" in note for note in best.notes)
     assert sum(best.breakdown.values()) == pytest.approx(best.step_s)
+
+
+NOTES = {
+    "fork": "The fork's prompts were measured on an Altra",
+    "tables": "T-MAC was measured on one and two threads",
+    "few": "Fewer threads than the 8 of the smallest",
+    "gem5": SIMULATION,
+    "one model": ONE_MODEL,
+    "unified": "Batched decoding was measured on Altra with a cache shared",
+    "between": "llama.cpp was not measured on neoverse-n2: its constants lie between",
+    "all else": "All else was not measured on neoverse-n2: its constants lie between",
+    "look-ups": "T-MAC was not measured on neoverse-n2: its look-ups are those of neoverse-n1",
+}
+
+
+@pytest.mark.parametrize(
+    ("software", "asked", "said"),
+    [
+        ("llama.cpp", {"threads": 8}, set()),
+        ("llama.cpp", {"threads": 7}, {"few"}),
+        ("llama.cpp", {"threads": 16, "instances": 2, "batch": 2, "cache": "unified"}, set()),
+        ("llama.cpp", {"threads": 14, "instances": 2, "batch": 2}, {"few", "unified"}),
+        ("llama.cpp", {"threads": 8, "prompt": 64}, set()),
+        ("ampere", {"threads": 8}, set()),
+        ("ampere", {"threads": 8, "prompt": 64}, {"fork"}),
+        ("t-mac", {"threads": 8}, {"tables"}),
+        ("llama.cpp", {"threads": 8, "machine": "cobalt100"}, {"between"}),
+        ("t-mac", {"threads": 8, "machine": "cobalt100"}, {"tables", "look-ups", "all else"}),
+        ("neon", {"threads": 7, "batch": 2}, {"gem5"}),
+        ("neon-lut", {"threads": 8}, {"gem5", "one model"}),
+    ],
+)
+def test_notes_are_those_of_the_software_and_what_it_does(software, asked, said):
+    notes = "\n".join(
+        predict(**{"machine": "sail-n1", "model": LLAMA, "fmt": FOUR, "software": software} | asked).notes
+    )
+    assert {name for name, words in NOTES.items() if words in notes} == said
+
+
+def test_a_cache_of_all_sequences_is_attended_to_by_each_of_them():
+    def both(**asked):
+        return [predict_cores(GRAVITON2, LLAMA, Q4, 16, 8, cache=c, **asked) for c in ("separate", "unified")]
+
+    own, shared = both()
+    assert shared.breakdown["attention"] == pytest.approx(8 * own.breakdown["attention"])
+    assert shared.breakdown["kernels"] == own.breakdown["kernels"]
+    prompts = [
+        predict_cores(GRAVITON2, LLAMA, Q4, 16, 8, prompt=64, cache=c) for c in ("separate", "unified")
+    ]
+    assert prompts[0] == prompts[1]
 
 
 def test_the_fork_has_rates_of_its_own_for_prompts():
@@ -200,8 +251,9 @@ def test_a_band_holds_the_whole_range_of_an_assumed_kernel():
 def test_rates_of_tables_have_the_range_of_what_was_measured():
     """A step a bit: the ends are those of the look-up rate; types without tables keep llama.cpp's kernel."""
     lut = fitted_constants().software("t-mac").constants["lut_rate"]
-    for bits in (2, 3, 4):
+    for bits, kind in ((2, "fitted"), (3, "assumed"), (4, "fitted")):
         _, rate = constants("t-mac", uniform_format(bits, 128))
+        assert rate.kind == kind
         assert rate.low == pytest.approx(lut.low / lut.value / bits)
         assert rate.high == pytest.approx(lut.high / lut.value / bits)
     types = ((TENSOR_FORMATS["q4_0"], 0.6), (TENSOR_FORMATS["q8_0"], 0.4))

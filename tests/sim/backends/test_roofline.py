@@ -12,12 +12,14 @@ from calibration.prompt_problem import SIXTEEN_BIT_CARDS
 from sailsim.analysis.results.runs import runners
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends import roofline
+from sailsim.sim.backends.cores import SEVERAL_PROMPTS
 from sailsim.sim.backends.roofline import (
     OF_SERVING,
     OF_THE_FIT,
     GpuConstants,
     GpuSheet,
     gpu_roofline,
+    is_four_bit,
     predict_card,
     predict_requests,
     prompts_seconds,
@@ -80,6 +82,8 @@ def test_a_step_of_a_serving_stack_by_hand():
     # A processor that is the longer, 100 + 8 ms, hides three quarters of the card: 108 + 13.972125 ms in all.
     slow = step_parts(WORK, SHEET, replace(SERVING, host_s=at(0.1)))
     assert sum(map(float, slow.values())) == pytest.approx(121.972125e-3)
+    root = step_parts(WORK, SHEET, replace(SERVING, host_power=at(0.25)))
+    assert float(root["launches"]) == pytest.approx(5.8e-3 + (3e-3 + 4e-3 * 4**0.25) / 4)
     # Heads that share nothing read nothing again: 32 of 4 rows, 4e8 B; four times as long a chain.
     plain = step_parts(replace(WORK, attention_width=at(32)), SHEET, SERVING)
     assert float(plain["kv_cache"]) == pytest.approx(0.8e-3 + 1.25e-3)
@@ -166,6 +170,7 @@ def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
     launches = MODEL.n_layers * value("layer_overhead_f16") * 1e-9
     assert found.step_s == pytest.approx(reading + macs - hidden + kept + launches, rel=1e-9)
     assert found.tokens_per_s == pytest.approx(2048 / found.step_s)
+    assert SEVERAL_PROMPTS in found.notes
     (said,) = (note for note in found.notes if "times to the first token" in note)
     assert "(12 ms and 11 us a token)" in said
 
@@ -209,6 +214,8 @@ def test_what_a_card_does_with_formats_by_their_kind():
         read = float(Work.of(MODEL, decode_step(MODEL, fmt, 1, 64), 1).weight_bytes)
         assert found.breakdown["weights"] == pytest.approx(read / (share * 300e9))
         assert found.tokens_per_s == pytest.approx(1 / found.step_s)
+    assert is_four_bit(Q4)
+    assert not is_four_bit(weight_format("iq4_nl"))  # four bits that stand for places of a book
     uniform = predict_card(card, MODEL, uniform_format(4, 128), 8)
     assert uniform.breakdown["kernels"] == pytest.approx(kernels["q4_k_m"], rel=0.01)
 
