@@ -118,7 +118,8 @@ def require_room(path: str | os.PathLike[str], size: int, what: str, fewer: str)
         free = shutil.disk_usage(Path(path).parent).free
         if size > free:
             raise SailsimError(
-                f"{what} would have {size} bytes; allowed are {free}, the disk's room: choose fewer {fewer}."
+                f"{path}: {what} would have {size} bytes; allowed are {free}, the disk's room: choose fewer "
+                f"{fewer}."
             )
 
 
