@@ -271,7 +271,7 @@ def test_experts_share_the_slices_in_the_fastest_way(captured, used, best):
     model = replace(MOE, experts=Experts(8, used, 96), d_ffn=96)
     point = Point().resolved(SAIL)
     parts = StepParts(decode_step(model, FORMAT, 1, 64), model.n_layers)
-    units = accelerator_of(SAIL).units(SAIL, point)
+    units = accelerator_of(SAIL).units_and_hosts(SAIL, point)[0]
     jobs = units.step(point, parts, captured)
     ops = [part.ops[0] for part in parts.parts if part.ops[0].kind == "gemv"]
     at = next(i for i, op in enumerate(ops) if op.name == "blk.1.ffn_down_exps")
