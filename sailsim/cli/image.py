@@ -20,7 +20,7 @@ from sailsim.workloads.image import plan_image
     "--slices", type=int, default=32, show_default=True, help="Tiles that a matrix is cut into, 1..64."
 )
 @click.option(
-    "--layouts",
+    "--layout",
     default="rows,lut,tiles",
     show_default=True,
     help="What to write: rows for dot products, lut for table look-ups, tiles for PIM units.",
@@ -33,7 +33,7 @@ def image(
     weights: str | None,
     blocks: int | None,
     slices: int,
-    layouts: str,
+    layout: str,
     seed: int,
     out: Path,
     as_json: bool,
@@ -45,7 +45,7 @@ def image(
     another format than the file's are rounded, and what is printed says so.
     """
     plan = plan_image(
-        model, weights=weights or "", blocks=blocks, slices=slices, layouts=layouts.split(","), seed=seed
+        model, weights=weights or "", blocks=blocks, slices=slices, layouts=layout.split(","), seed=seed
     )
     plan.write(out, progress=True)
     written: dict[str, Any] = {"path": str(out), "bytes": out.stat().st_size, "blocks": plan.spec.n_layers}
