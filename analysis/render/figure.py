@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -398,7 +399,7 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
             axes.hlines(y, own["least"], own["most"], color=colour, lw=5, alpha=0.22)
         if panel.low:
             known = own[own["low"].notna()]
-            span = [known["value"] - known["low"], known["high"] - known["value"]]
+            span = np.array([known["value"] - known["low"], known["high"] - known["value"]])
             axes.errorbar(
                 known["value"], y[known.index], xerr=span, color=colour, lw=1, capsize=2, fmt="none"
             )

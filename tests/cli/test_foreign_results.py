@@ -13,7 +13,7 @@ import pytest
 
 from sailsim.sim.study.folder import FILE, Store
 
-from .commands import refused, sailsim
+from .commands import sailsim, sentence_of
 
 SWEEP = ["sweep", "--model", "smollm2-135m", "--wbits", "2,4", "--out"]
 
@@ -58,7 +58,7 @@ def test_a_file_that_no_study_wrote(copied: Path, change: Change) -> None:
     before = sorted(copied.rglob("*"))
     for command in (["report"], ["results", "show"]):
         words = "is damaged or another program's (a record is another key's, or no study's)"
-        assert words in refused(*command, str(copied))
+        assert words in sentence_of(sailsim(*command, str(copied)))
     assert sorted(copied.rglob("*")) == before
 
 
@@ -74,7 +74,7 @@ def test_a_file_that_no_study_wrote(copied: Path, change: Change) -> None:
 )
 def test_records_that_no_run_has(copied: Path, change: Change, words: str) -> None:
     put(copied, change)
-    sentence = refused("report", str(copied))
+    sentence = sentence_of(sailsim("report", copied))
     assert words in sentence
     assert "`sailsim sweep --model smollm2-135m --wbits 2,4 --out" in sentence
 
@@ -89,12 +89,12 @@ def test_a_sweep_in_the_folder_of_another_command(tmp_path: Path, kind: str) -> 
     before = {path: path.read_bytes() for path in sorted(store.path.rglob("*")) if path.is_file()}
     folder = str(store.path)
     said = f"holds results of `sailsim {kind}`"
-    assert f"{said}; allowed for `sailsim sweep` is another folder" in refused(*SWEEP, folder)
-    assert f"{said}; allowed is one of `sailsim sweep`" in refused("report", folder)
+    assert f"{said}; allowed for `sailsim sweep` is another folder" in sentence_of(sailsim(*SWEEP, folder))
+    assert f"{said}; allowed is one of `sailsim sweep`" in sentence_of(sailsim("report", folder))
     after = {path: path.read_bytes() for path in before}
     assert {p for p in before if before[p] != after[p]} <= {store.path / ".lock"}
 
 
 def test_another_command_in_the_folder_of_a_sweep(copied: Path) -> None:
     words = ("claims", "explore", "--samples", "4", "--out", str(copied))
-    assert "holds results of `sailsim sweep`" in refused(*words)
+    assert "holds results of `sailsim sweep`" in sentence_of(sailsim(*words))
