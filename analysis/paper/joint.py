@@ -156,8 +156,8 @@ def _far(
 ) -> Numbers:
     """How far machines are from what is wanted, by the row of every group that suits them best."""
     of_groups = [np.min([_worst(values, row, wanted, where) for row in rows], axis=0) for rows in groups]
-    worst = np.asarray(np.max(of_groups, axis=0))
-    return worst if where == "highest" else np.asarray(worst.min(axis=-1))
+    worst = np.asarray(np.max(of_groups, axis=0), np.float64)
+    return worst if where == "highest" else np.asarray(worst.min(axis=-1), np.float64)
 
 
 def _worst(values: Values, metrics: Sequence[Metric], wanted: Mapping[str, float], where: Where) -> Numbers:
