@@ -49,7 +49,7 @@ class Job(NamedTuple):
     """Seconds by `Units.phases`, which add up to `seconds`, then events by `Units.events`."""
 
 
-class Jobs:
+class Jobs(ABC):
     """Products of one shape and format on different inputs, side by side: columns of `Job`, an element or a
     row each. A column that `__init__` has not set is made by `column` when it is asked for."""
 
@@ -81,18 +81,18 @@ class Jobs:
         """(jobs, phases and events)."""
         return self.column("numbers")
 
+    @abstractmethod
     def column(self, name: str) -> NDArray[Any]:
-        """The column of that name."""
-        raise NotImplementedError
+        """`cycles`, `counts` or `numbers`, made when it is first asked for."""
 
     @property
     def crowded(self) -> bool:
         """Whether any takes chunks of rows, or fewer outputs at a time, for want of room for their sums."""
         return False
 
+    @abstractmethod
     def throttled(self, rate: float) -> NDArray[np.float64]:
         """(jobs,): each by itself at that rate."""
-        raise NotImplementedError
 
     def nbw(self, at: int) -> int | None:
         """What one of them has of `Accelerator.alternatives`; None where there is nothing to choose."""
@@ -111,9 +111,11 @@ class EqualJobs(Jobs):
         self._job = job
         self.slices, self.shares, self.blocks = job.slices, job.slices, job.blocks
         self.bytes, self.seconds = np.full(count, float(job.bytes)), np.full(count, float(job.seconds))
-        self.cycles = np.full(count, job.cycles, dtype=np.int64)
-        self.counts = np.tile(np.array(job.counts, dtype=np.int64), (count, 1))
-        self.numbers = np.tile(np.array(job.numbers, dtype=np.float64), (count, 1))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Of each the same."""
+        kind = np.float64 if name == "numbers" else np.int64
+        return np.repeat(np.array([getattr(self._job, name)], kind), len(self.bytes), axis=0)
 
     def throttled(self, rate: float) -> NDArray[np.float64]:
         """Of each."""
@@ -232,14 +234,19 @@ class HeadJobs(Jobs):
 
     def __init__(self, one: Jobs, sharing: Sharing, phases: int) -> None:
         """`phases`: how many of a job's numbers are seconds."""
-        self._one, self._sharing = one, sharing
+        self._one, self._sharing, self._phases = one, sharing, phases
         matrices, rounds = sharing.matrices, sharing.rounds
         self.slices, self.blocks = matrices * one.slices, one.blocks
         self.shares = self.slices / rounds
         self.bytes, self.seconds = matrices * one.bytes, rounds * one.seconds
-        self.cycles, self.counts = rounds * one.cycles, rounds * one.counts
-        events = one.numbers.shape[1] - phases
-        self.numbers = one.numbers * np.repeat([float(rounds), float(matrices)], [phases, events])
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Cycles, counts and seconds of all rounds, events of all matrices."""
+        column, rounds = getattr(self._one, name), self._sharing.rounds
+        if name != "numbers":
+            return np.asarray(rounds * column)
+        times = [float(rounds), float(self._sharing.matrices)]
+        return np.asarray(column * np.repeat(times, [self._phases, column.shape[1] - self._phases]))
 
     def nbw(self, at: int) -> int | None:
         """Of a single matrix."""

@@ -156,7 +156,6 @@ class TileTable(Jobs):
         self.timings = kind.timings(profiles)
         self.slices, self.blocks = kind.slices, kind.plan.blocks
         self.shares = self.slices
-        self.cycles = self.timings.total
         self.seconds = self.cycles / kind.units.clock + kind.around
         self.bytes = np.full(len(profiles), kind.bytes)
         self._slowed: dict[tuple[float, float], NDArray[np.float64]] = {}
@@ -201,17 +200,16 @@ class TileTable(Jobs):
         found[:, -1] += edges.results + edges.record
         return found
 
-    @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        """By `COUNTS`, (tiles, counts), of one DFM."""
-        return np.column_stack([getattr(self.timings, name) for name in COUNTS])
-
-    @cached_property
-    def numbers(self) -> NDArray[np.float64]:
-        """`phases`, then the events of all units by `ACTIVITY`."""
+    def column(self, name: str) -> NDArray[Any]:
+        """Counts are of one DFM by `COUNTS`; numbers are `phases`, then the events of all units by
+        `ACTIVITY`."""
+        if name == "cycles":
+            return np.asarray(self.timings.total)
+        if name == "counts":
+            return np.column_stack([getattr(self.timings, count) for count in COUNTS])
         kind = self.kind
         events = activity(kind.units.config, kind.plan, self.timings, kind.shape)
-        columns = [np.broadcast_to(events[name], len(self)) for name in ACTIVITY]
+        columns = [np.broadcast_to(events[event], len(self)) for event in ACTIVITY]
         return np.column_stack([self.phases, *columns])
 
 
