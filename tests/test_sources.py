@@ -19,7 +19,7 @@ from sailsim.analysis.costs.dollars import CostConstants
 from sailsim.analysis.costs.energy import EnergyConstants
 from sailsim.base.quantity import Quantity
 from sailsim.sim.files import card_names, load_card, load_system, system_names
-from sailsim.sim.fitted import fitted_constants
+from sailsim.sim.fitted import core_of, fitted_constants
 from sailsim.sim.substrate import load_substrate, substrate_names
 
 ROOT = Path(__file__).parents[1]
@@ -153,6 +153,24 @@ def test_fitted_constants_have_sources():
     }
     assert lacking
     assert not {name: what for name, what in lacking.items() if what}
+
+
+@pytest.mark.parametrize("name", system_names())
+def test_cores_beside_units_have_the_constants_that_the_cores_alone_have(name):
+    """A server's file and `fits.json` say the same of its software, to the last digit."""
+    system = load_system(name)
+    software = {"fit": "llama.cpp", "fork": "ampere"}.get(system.host.attention_rate.source)
+    if software is None or system.host.attention_head is not None:
+        pytest.skip("constants of another program")
+    fit = fitted_constants().software(software, core_of(system))
+    said = {
+        "attention_rate": system.host.attention_rate.value,
+        "barrier": system.host.barrier.value,
+        "read_share": system.memory.core_share.value / system.memory.read_share.value,
+    }
+    if software == "llama.cpp":
+        said["product_overhead"] = system.host.product_overhead.value
+    assert said == pytest.approx({constant: fit.value(constant) for constant in said}, rel=1e-12)
 
 
 @pytest.mark.parametrize("path", [*data_files(".toml"), *data_files(".json")], ids=lambda path: path.name)
