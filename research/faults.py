@@ -3,9 +3,9 @@ compared with undisturbed ones. The table of docs/studies.md has what this finds
 
 Usage: faults.py FAULT [TIMES] [OUT]   (run in the root of the checkout, with its environment's Python)
 
-FAULT is `kill:KIND` with the command of a study, `files:KIND` where it happens at an operation on a file, or
-another name of `FAULTS`; OUT gets a line of JSON more (default: standard output). A full disk and a read-only
-folder need root: they mount some hundred KiB.
+FAULT is `kill:KIND` with the command of a study, or another name of `FAULTS`; OUT gets a line of JSON more
+(default: standard output). A full disk and a read-only folder need root: they mount some hundred KiB.
+`file_faults.py` stops studies at single operations on files.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -393,18 +394,10 @@ FAULTS: dict[str, Callable[[int, Path, random.Random], Counts]] = {
 }
 
 
-def main(fault: str, times: int = 200, out: str = "-") -> None:
-    """Do it, and add a line to a file."""
-    draw = random.Random(fault)
+def record(fault: str, times: int, out: str, of: Callable[[int, Path, random.Random], Counts]) -> None:
+    """Do a fault some times, drawn by its name, and add a line to a file, or to the standard output ("-")."""
     with TemporaryDirectory() as work:
-        if fault.startswith("kill:"):
-            counts = kill(fault.removeprefix("kill:"), times, Path(work), draw)
-        elif fault.startswith("files:"):
-            from file_faults import operations  # which takes what is here
-
-            counts = operations(fault.removeprefix("files:"), times, Path(work), draw)
-        else:
-            counts = FAULTS[fault](times, Path(work), draw)
+        counts = of(times, Path(work), random.Random(fault))
     line: dict[str, Any] = {"fault": fault} | {name: counts[name] for name in Counts.COLUMNS}
     line |= {name: counts[name] for name in counts if name not in line}
     text = json.dumps(line) + "\n"
@@ -413,6 +406,12 @@ def main(fault: str, times: int = 200, out: str = "-") -> None:
     else:
         with Path(out).open("a") as stream:
             stream.write(text)
+
+
+def main(fault: str, times: int = 200, out: str = "-") -> None:
+    """Do a fault by its name."""
+    _, killed, kind = fault.partition("kill:")
+    record(fault, times, out, partial(kill, kind) if killed else FAULTS[fault])
 
 
 if __name__ == "__main__":

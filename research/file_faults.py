@@ -3,6 +3,8 @@
 `file_faults.c` counts and interferes, preloaded into one process which has loaded all commands of sailsim and
 keeps what tasks give. Each command runs in a child of that process, so that hundreds take minutes: what they
 evaluate is no matter here, what they do to files is. `faults.py` has the rest.
+
+Usage: file_faults.py KIND [TIMES] [OUT], as of `faults.py`, with the name of a study in `STUDIES`.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NamedTuple, NoReturn, TextIO
 
-from faults import Counts, compare, halves, leftovers, rows, semaphores
+from faults import Counts, compare, halves, leftovers, record, rows, semaphores
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
@@ -30,6 +33,8 @@ from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import Evaluate, Outcome, evaluated
 
 HERE = Path(__file__).parent
+SERVE = "serve"
+"""The first word of the process that runs commands."""
 FULL = 0
 """Instead of a signal: the disk is full."""
 STOPS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, FULL)
@@ -82,7 +87,7 @@ class Commands:
             check=True,
         )
         self.server = subprocess.Popen(
-            [sys.executable, __file__, kind, str(work)],
+            [sys.executable, __file__, SERVE, kind, str(work)],
             env=os.environ | {"LD_PRELOAD": str(library)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -258,6 +263,11 @@ def _judge(
 
 
 if __name__ == "__main__":
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the undisturbed studies print
-    serve(STUDIES[sys.argv[1]], Path(sys.argv[2]), answers)
+    word, *others = sys.argv[1:]
+    if word == SERVE:
+        answers = os.fdopen(os.dup(1), "w")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the undisturbed studies print
+        serve(STUDIES[others[0]], Path(others[1]), answers)
+    else:
+        times = int(others[0]) if others else 200
+        record(f"files:{word}", times, "".join(others[1:2]) or "-", partial(operations, word))
