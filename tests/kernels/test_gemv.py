@@ -14,6 +14,10 @@ pytestmark = pytest.mark.aarch64
 BLOCK = {"q8_0": 32, "q4_0": 32, "q4_1": 32, "q2": 256}
 LOOP = {"Q8_0Code": 49, "Q4_0Code": 58, "Q4_1Code": 62, "Q2": 92}
 """Instructions of the innermost loop at batch 1: 256 multiply-accumulates, g++ 14 (docs/baselines.md)."""
+CHECKSUM = {
+    "q8_0": "04cb3a7777547948", "q4_0": "ebf8f560c97af478", "q4_1": "6c82767a5f99d18a", "q2": "62b23b998a54992a"
+}  # fmt: skip
+"""Of the results below, which are the same on every machine: the rounding of activations is part of them."""
 BITS = {"q8_0": 8.5, "q4_0": 4.5, "q4_1": 5.0, "q2": 2.625}
 
 
@@ -35,7 +39,7 @@ def test_every_result_has_the_bits_of_the_scalar_reference(
 def test_threads_do_not_change_a_bit_and_the_seed_does(report: Report, weight_format: str) -> None:
     options = ("--format", weight_format, "--k", 512, "--n", 100, "--batch", 3, "--repeats", 2)
     checksums = {report("neon_gemv", *options, "--threads", t)[0]["checksum"] for t in (1, 2, 5)}
-    assert len(checksums) == 1
+    assert checksums == {CHECKSUM[weight_format]}
     assert report("neon_gemv", *options, "--seed", 2)[0]["checksum"] not in checksums
 
 
@@ -68,10 +72,6 @@ def _innermost(code: list[tuple[int, str]]) -> list[str]:
             if any(line.startswith("sdot") for line in body):
                 loops.append(body)
     return min(loops, key=len)
-
-
-def test_quantizer_equals_the_scalar_one(report: Report) -> None:
-    assert report("quantize_check", "--blocks", 20000)[0]["mismatches"] == 0
 
 
 def test_chase_walks_every_footprint_and_whole_rounds(report: Report) -> None:

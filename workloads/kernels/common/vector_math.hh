@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Elementwise arithmetic, four and sixteen numbers at a time.
-#ifndef SAILSIM_KERNELS_COMMON_VECTOR_MATH_HH
-#define SAILSIM_KERNELS_COMMON_VECTOR_MATH_HH
+#pragma once
 
 #include <arm_neon.h>
 #include <cstddef>
@@ -74,5 +73,3 @@ inline int8x16_t round16(const Floats16 &values, float32x4_t factor)
 }
 
 } // namespace sailsim::kernels
-
-#endif

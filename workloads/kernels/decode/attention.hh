@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Attention: the cache of keys and values, the rotation of positions, and what mixes values.
-#ifndef SAILSIM_KERNELS_DECODE_ATTENTION_HH
-#define SAILSIM_KERNELS_DECODE_ATTENTION_HH
+#pragma once
 
 #include "common/team.hh"
 #include "decode/image.hh"
@@ -102,5 +101,3 @@ class Attention
 };
 
 } // namespace sailsim::kernels::decode
-
-#endif

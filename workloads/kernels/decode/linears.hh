@@ -2,8 +2,7 @@
 // The products of a step, by one of three kinds of kernel. All give the contract's results (docs/contract.md,
 // section 1) bit for bit: exact integer sums of every block, scaled and added in fp32 in order of the blocks,
 // every step rounded by itself.
-#ifndef SAILSIM_KERNELS_DECODE_LINEARS_HH
-#define SAILSIM_KERNELS_DECODE_LINEARS_HH
+#pragma once
 
 #include "common/team.hh"
 #include "decode/image.hh"
@@ -114,5 +113,3 @@ void for_my_panels(const Product *products, std::size_t count, std::size_t outpu
 }
 
 } // namespace sailsim::kernels::decode
-
-#endif

@@ -113,7 +113,7 @@ inline __attribute__((always_inline)) void add_chunk(const Pass &pass, const std
         unroll<4>([&](auto quad) {
             constexpr int q = decltype(quad)::value;
             for (int h = 0; h < 2; ++h)
-                dot[b][h] = dot_lane<q>(dot[b][h], meaning<Book>(codes[2 * q + h], book), in);
+                dot[b][h] = vdotq_laneq_s32(dot[b][h], meaning<Book>(codes[2 * q + h], book), in, q);
         });
     }
 }

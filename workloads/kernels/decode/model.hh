@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // A decoder of the Llama family: one step takes a token of each batch row and gives the next.
-#ifndef SAILSIM_KERNELS_DECODE_MODEL_HH
-#define SAILSIM_KERNELS_DECODE_MODEL_HH
+#pragma once
 
 #include "common/team.hh"
 #include "decode/attention.hh"
@@ -65,5 +64,3 @@ class Model
 };
 
 } // namespace sailsim::kernels::decode
-
-#endif

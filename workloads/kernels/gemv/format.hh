@@ -5,14 +5,12 @@
 // vector register holds 4 consecutive k of 4 rows and SDOT by element adds 4 products to each of 4 rows. No
 // horizontal sums, every scale is applied to 4 rows at once, and a panel is one forward stream through
 // memory.
-#ifndef SAILSIM_KERNELS_GEMV_FORMAT_HH
-#define SAILSIM_KERNELS_GEMV_FORMAT_HH
+#pragma once
 
 #include <arm_neon.h>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 namespace sailsim::kernels
 {
@@ -28,26 +26,6 @@ struct alignas(16) ActivationBlock {
     float scaled_sum; // scale * (half_sum[0] + half_sum[1]), rounded once
 };
 
-// `rows` rows of k values, k a multiple of kBlock.
-struct Activations {
-    std::size_t rows, k;
-    std::vector<ActivationBlock> blocks; // (rows, k / kBlock)
-
-    Activations(std::size_t row_count, std::size_t columns)
-        : rows(row_count), k(columns), blocks(row_count * (columns / kBlock))
-    {
-    }
-    const ActivationBlock *row(std::size_t b) const { return blocks.data() + b * (k / kBlock); }
-    ActivationBlock *row(std::size_t b) { return blocks.data() + b * (k / kBlock); }
-};
-
-// Symmetric: scale = max |x| / 127, q = x / scale to the nearest integer, ties to even. A block whose largest
-// magnitude is below 2^-100 becomes zeros: its reciprocal scale would overflow.
-void quantize(const float *x, ActivationBlock *blocks, std::size_t count);
-
-// The same in plain C++, equal bit for bit.
-void quantize_scalar(const float *x, ActivationBlock *blocks, std::size_t count);
-
 constexpr std::size_t kRows = 8; // rows of a panel
 
 // One pass over a panel: results of kRows rows for Batch rows of activations.
@@ -57,21 +35,6 @@ using PanelSums = float32x4_t[Batch][2];
 // How far ahead of the loads a panel is prefetched: about the bytes that one core of an N1 streams in the
 // latency of DRAM (10 GB/s and 100 ns), doubled.
 constexpr std::size_t kPrefetchBytes = 2048;
-
-template <class Panel>
-inline __attribute__((always_inline)) void prefetch_ahead(const Panel *panel)
-{
-    const auto address = reinterpret_cast<std::uintptr_t>(panel) + kPrefetchBytes;
-    for (std::size_t line = 0; line < sizeof(Panel); line += 64)
-        __builtin_prefetch(reinterpret_cast<const void *>(address + line), 0, 0);
-}
-
-// Adds the products of 4 consecutive k, those at `Lane` of x, to the sums of 4 rows.
-template <int Lane>
-inline __attribute__((always_inline)) int32x4_t dot_lane(int32x4_t sums, int8x16_t w, int8x16_t x)
-{
-    return vdotq_laneq_s32(sums, w, x, Lane);
-}
 
 // Calls body(integral_constant<int, 0>) ... body(integral_constant<int, Count - 1>): lanes are immediates.
 template <class Body, int... Index>
@@ -118,7 +81,9 @@ __attribute__((noinline)) void multiply_panel(const typename Format::Panel *pane
 {
     PanelSums<Batch> sum{};
     for (std::size_t block = 0; block < blocks; ++block, ++panel) {
-        prefetch_ahead(panel);
+        const auto ahead = reinterpret_cast<std::uintptr_t>(panel) + kPrefetchBytes;
+        for (std::size_t line = 0; line < sizeof *panel; line += 64)
+            __builtin_prefetch(reinterpret_cast<const void *>(ahead + line), 0, 0);
         Format::template add_block<Batch>(*panel, x, block, sum);
     }
     for (int b = 0; b < Batch; ++b)
@@ -126,5 +91,3 @@ __attribute__((noinline)) void multiply_panel(const typename Format::Panel *pane
 }
 
 } // namespace sailsim::kernels
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // The weight formats of the baseline: three with blocks of 32 weights, and Q2.
-#ifndef SAILSIM_KERNELS_GEMV_FORMATS_HH
-#define SAILSIM_KERNELS_GEMV_FORMATS_HH
+#pragma once
 
 #include "common/measure.hh"
 #include "gemv/format.hh"
@@ -67,7 +66,7 @@ struct Block32 {
                 constexpr std::size_t registers = sizeof(codes) / sizeof(int8x16_t);
                 for (std::size_t r = 0; r < registers; ++r)
                     for (int b = 0; b < Batch; ++b)
-                        dot[b][h] = dot_lane<s % 4>(dot[b][h], codes.of[r], in[b][r + s / 4]);
+                        dot[b][h] = vdotq_laneq_s32(dot[b][h], codes.of[r], in[b][r + s / 4], s % 4);
             }
         });
         const RowScales scale = widen(panel.factor[0]);
@@ -236,10 +235,10 @@ inline Lanes widen_to_int32(uint8x8_t bytes)
 inline int32x4_t sub_block_dot(const int8x16_t *codes, int8x16_t x)
 {
     int32x4_t dot = vdupq_n_s32(0);
-    dot = dot_lane<0>(dot, codes[0], x);
-    dot = dot_lane<1>(dot, codes[1], x);
-    dot = dot_lane<2>(dot, codes[2], x);
-    return dot_lane<3>(dot, codes[3], x);
+    dot = vdotq_laneq_s32(dot, codes[0], x, 0);
+    dot = vdotq_laneq_s32(dot, codes[1], x, 1);
+    dot = vdotq_laneq_s32(dot, codes[2], x, 2);
+    return vdotq_laneq_s32(dot, codes[3], x, 3);
 }
 
 template <int Batch>
@@ -297,5 +296,3 @@ inline __attribute__((always_inline)) void Q2::add_block(const Panel &panel, con
 }
 
 } // namespace sailsim::kernels
-
-#endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // A trace file (docs/contract.md) in memory: its image where it fits, its descriptors pointing into it. The
 // image ends at a page that nobody can touch, and begins behind one: whoever leaves it faults.
-#ifndef SAILSIM_KERNELS_LUTMM_TRACE_HH
-#define SAILSIM_KERNELS_LUTMM_TRACE_HH
+#pragma once
 
 #include "common/team.hh"
 #include "lutmm.h"
@@ -59,5 +58,3 @@ class Trace
 };
 
 } // namespace sailsim::kernels
-
-#endif

@@ -50,21 +50,6 @@ bool touch(unsigned char *byte, bool write)
     return !faulted;
 }
 
-bool touch_all(std::uint64_t address, std::uint64_t bytes, bool write)
-{
-    if (bytes == 0)
-        return true;
-    const std::uint64_t last = address + (bytes - 1);
-    if (last < address)
-        return false;
-    for (std::uint64_t page = address;; page = (page / kPageBytes + 1) * kPageBytes) {
-        if (!touch(at_address(page), write))
-            return false;
-        if (last / kPageBytes == page / kPageBytes)
-            return true;
-    }
-}
-
 // The memory of this process, as far as it may be touched, for the descriptor whose record is at
 // `completion`.
 class OwnMemory : public pim::Memory
@@ -74,11 +59,11 @@ class OwnMemory : public pim::Memory
 
     bool readable(std::uint64_t address, std::uint64_t bytes) const override
     {
-        return can_read(address, bytes);
+        return can_touch(address, bytes);
     }
     bool writable(std::uint64_t address, std::uint64_t bytes) const override
     {
-        return can_write(address, bytes);
+        return can_touch(address, bytes, true);
     }
     void read(std::uint64_t address, void *to, std::uint64_t bytes) const override
     {
@@ -109,7 +94,7 @@ std::atomic<std::uint64_t> executed{0};
 // A descriptor that cannot be read has no record to answer in: the unit drops it.
 void execute(unsigned unit, std::uint64_t address)
 {
-    if (address % LUTMM_BUFFER_ALIGN != 0 || !can_read(address, sizeof(lutmm_descriptor)))
+    if (address % LUTMM_BUFFER_ALIGN != 0 || !can_touch(address, sizeof(lutmm_descriptor)))
         return;
     lutmm_descriptor descriptor;
     std::memcpy(&descriptor, at_address(address), sizeof descriptor);
@@ -172,14 +157,19 @@ constexpr auto kSubmit = submits(std::make_integer_sequence<unsigned, LUTMM_UNIT
 
 } // namespace
 
-bool can_read(std::uint64_t address, std::uint64_t bytes)
+bool can_touch(std::uint64_t address, std::uint64_t bytes, bool write)
 {
-    return touch_all(address, bytes, false);
-}
-
-bool can_write(std::uint64_t address, std::uint64_t bytes)
-{
-    return touch_all(address, bytes, true);
+    if (bytes == 0)
+        return true;
+    const std::uint64_t last = address + (bytes - 1);
+    if (last < address)
+        return false;
+    for (std::uint64_t page = address;; page = (page / kPageBytes + 1) * kPageBytes) {
+        if (!touch(at_address(page), write))
+            return false;
+        if (last / kPageBytes == page / kPageBytes)
+            return true;
+    }
 }
 
 } // namespace sailsim::kernels
