@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <vector>
 
 namespace
@@ -118,6 +119,7 @@ class Problem
 };
 
 struct Run {
+    std::string format;
     std::size_t k, n, batch, threads, repeats, checked_rows;
     std::uint64_t seed;
     bool in_gem5;
@@ -127,7 +129,7 @@ template <class Format>
 int measure(const Run &run)
 {
     if (run.k % Format::kWeights != 0)
-        fail("--k is %zu; %s needs a multiple of %zu", run.k, Format::kName, Format::kWeights);
+        fail("--k is %zu; %s needs a multiple of %zu", run.k, run.format.c_str(), Format::kWeights);
     Problem<Format> problem(run.k, run.n, run.batch, run.seed);
     Team team(static_cast<unsigned>(run.threads));
     std::uint64_t least = std::numeric_limits<std::uint64_t>::max(), total = 0;
@@ -141,7 +143,7 @@ int measure(const Run &run)
     const std::uint64_t macs = static_cast<std::uint64_t>(run.k) * run.n * run.batch;
     JsonLine()
         .add("program", "neon_gemv")
-        .add("format", Format::kName)
+        .add("format", run.format)
         .add("k", run.k)
         .add("n", run.n)
         .add("batch", run.batch)
@@ -165,9 +167,8 @@ int measure(const Run &run)
 int main(int argc, char **argv)
 {
     Options options(argc, argv, "GEMV with int8 activations and quantized weights (NEON baseline).");
-    const std::string format =
-        options.word("format", "q4_0", {"q8_0", "q4_0", "q4_1", "q2"}, "weight format");
     Run run{};
+    run.format = options.word("format", "q4_0", {"q8_0", "q4_0", "q4_1", "q2"}, "weight format");
     run.k = options.number("k", 1024, 32, 1 << 20, "weights of an output");
     run.n = options.number("n", 1024, 1, 1 << 20, "outputs");
     run.batch = options.number("batch", 1, 1, 1024, "rows of activations");
@@ -177,11 +178,11 @@ int main(int argc, char **argv)
     run.seed = options.number("seed", 1, 0, std::numeric_limits<std::uint64_t>::max(), "of the operands");
     run.in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
-    if (format == "q8_0")
+    if (run.format == "q8_0")
         return measure<Q8_0>(run);
-    if (format == "q4_0")
+    if (run.format == "q4_0")
         return measure<Q4_0>(run);
-    if (format == "q4_1")
+    if (run.format == "q4_1")
         return measure<Q4_1>(run);
     return measure<Q2>(run);
 }
