@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "decode/attention.hh"
 
-#include "common/measure.hh"
 #include "common/vector_math.hh"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <vector>
 
 namespace sailsim::kernels::decode
 {

@@ -2,12 +2,8 @@
 // Attention: the cache of keys and values, the rotation of positions, and what mixes values.
 #pragma once
 
-#include "common/team.hh"
 #include "decode/image.hh"
 #include "decode/worker.hh"
-
-#include <cstddef>
-#include <cstdint>
 
 namespace sailsim::kernels::decode
 {

@@ -4,15 +4,7 @@
 // every step rounded by itself.
 #pragma once
 
-#include "common/team.hh"
-#include "decode/image.hh"
 #include "decode/rounding.hh"
-#include "decode/worker.hh"
-
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <string>
 
 namespace sailsim::kernels::decode
 {

@@ -5,7 +5,6 @@
 #include "lutmm/unit.hh"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 namespace sailsim::kernels::decode

@@ -4,8 +4,6 @@
 #include "common/vector_math.hh"
 
 #include <algorithm>
-#include <array>
-#include <utility>
 
 namespace sailsim::kernels::decode
 {

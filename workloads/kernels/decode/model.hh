@@ -2,15 +2,8 @@
 // A decoder of the Llama family: one step takes a token of each batch row and gives the next.
 #pragma once
 
-#include "common/team.hh"
 #include "decode/attention.hh"
-#include "decode/image.hh"
 #include "decode/linears.hh"
-#include "decode/rounding.hh"
-#include "decode/worker.hh"
-
-#include <cstddef>
-#include <cstdint>
 
 namespace sailsim::kernels::decode
 {

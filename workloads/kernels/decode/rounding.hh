@@ -7,12 +7,8 @@
 // largest magnitude) is kept by piece and put together in one order, so that no bit depends on the threads.
 #pragma once
 
-#include "common/team.hh"
 #include "decode/image.hh"
 #include "decode/worker.hh"
-
-#include <cstddef>
-#include <cstdint>
 
 namespace sailsim::kernels::decode
 {

@@ -6,8 +6,6 @@
 #include "common/team.hh"
 
 #include <array>
-#include <cstddef>
-#include <cstdint>
 
 namespace sailsim::kernels::decode
 {

@@ -11,7 +11,6 @@
 #include "common/vector_math.hh"
 
 #include <cmath>
-#include <cstring>
 
 namespace sailsim::kernels
 {

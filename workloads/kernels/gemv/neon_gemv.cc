@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // The CPU baseline: y = W x with int8 activations and quantized weights, NEON dot products, several threads.
-#include "common/measure.hh"
 #include "common/program.hh"
 #include "common/team.hh"
-#include "common/vector_math.hh"
 #include "gemv/formats.hh"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <string>
 #include <vector>
 
 namespace

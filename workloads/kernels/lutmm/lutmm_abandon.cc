@@ -3,11 +3,9 @@
 // the thread that submitted them ends, maybe with another on its core, or the memory that they name goes
 // away. Where there is somebody left to look, results must be right and units alive.
 #include "common/program.hh"
-#include "common/team.hh"
 #include "lutmm/trace.hh"
 #include "lutmm/unit.hh"
 
-#include <memory>
 #include <unistd.h>
 
 namespace

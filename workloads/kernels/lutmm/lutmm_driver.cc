@@ -3,12 +3,10 @@
 // word that the trace expects. A trace may hold bad descriptors.
 #include "common/measure.hh"
 #include "common/program.hh"
-#include "common/team.hh"
 #include "lutmm/trace.hh"
 #include "lutmm/unit.hh"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 namespace

@@ -8,9 +8,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <utility>
@@ -191,14 +188,6 @@ void protect(void *memory, std::size_t bytes, int protection)
         fail("cannot protect %zu bytes", bytes);
 }
 
-// Segments of the program's file.
-void check_segments(Tile &tile)
-{
-    tile.check_output("output among constants", sailsim_constants, false);
-    tile.check_output("output in code", sailsim_code, false);
-    tile.check_output("output among variables", variables, true);
-}
-
 // More than the machine has memory: only what is touched takes any.
 void check_reservation(Tile &tile)
 {
@@ -275,7 +264,10 @@ void check_answers_of_mprotect(Tile &tile)
 
 int check_pages(Tile &tile)
 {
-    check_segments(tile);
+    // Segments of the program's file.
+    tile.check_output("output among constants", sailsim_constants, false);
+    tile.check_output("output in code", sailsim_code, false);
+    tile.check_output("output among variables", variables, true);
     check_reservation(tile);
     check_mappings(tile);
     check_heap(tile);

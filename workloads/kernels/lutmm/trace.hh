@@ -6,9 +6,6 @@
 #include "common/team.hh"
 #include "lutmm.h"
 
-#include <cstddef>
-#include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 

@@ -7,14 +7,10 @@
 #include "emulated_unit.hh" // made from the system file sail-n1
 #include "pim/descriptor.hh"
 
-#include <array>
-#include <atomic>
 #include <csetjmp>
 #include <csignal>
-#include <cstring>
 #include <exception>
 #include <ucontext.h>
-#include <utility>
 
 namespace sailsim::kernels
 {
