@@ -58,8 +58,6 @@ class Team
     // `size` threads including the caller's, 1..kMost. Ends the program when a thread cannot be made.
     explicit Team(unsigned size);
     ~Team();
-    Team(const Team &) = delete;
-    Team &operator=(const Team &) = delete;
 
     unsigned size() const { return size_; }
 

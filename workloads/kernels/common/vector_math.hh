@@ -33,12 +33,6 @@ inline float32x4_t exp4(float32x4_t x)
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(p), vanishes));
 }
 
-// x / (1 + e^-x)
-inline float32x4_t silu4(float32x4_t x)
-{
-    return vdivq_f32(x, vaddq_f32(vdupq_n_f32(1.0f), exp4(vnegq_f32(x))));
-}
-
 // Eight halves, widened.
 struct Floats8 {
     float32x4_t low, high;

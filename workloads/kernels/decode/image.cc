@@ -240,11 +240,10 @@ unsigned char *Image::take(const std::string &what, std::size_t bytes)
 void Image::require(const std::string &field, std::uint64_t value, std::uint64_t least,
                     std::uint64_t most) const
 {
-    if (least == most && value != least)
-        fail("image %s: %s is %" PRIu64 "; allowed is %" PRIu64, path_.c_str(), field.c_str(), value, least);
+    const std::string range = least == most ? "" : ".." + std::to_string(most);
     if (value < least || value > most)
-        fail("image %s: %s is %" PRIu64 "; allowed is %" PRIu64 "..%" PRIu64, path_.c_str(), field.c_str(),
-             value, least, most);
+        fail("image %s: %s is %" PRIu64 "; allowed is %" PRIu64 "%s", path_.c_str(), field.c_str(), value,
+             least, range.c_str());
 }
 
 void Image::require_checksum(const std::string &what, std::uint32_t stored, std::uint32_t actual) const

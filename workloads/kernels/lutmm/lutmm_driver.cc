@@ -17,12 +17,6 @@ using namespace sailsim::kernels;
 // What the room for results holds before a run, completion records aside: an error must leave it there.
 constexpr unsigned char kUntouched = 0xa5;
 
-struct Submission {
-    unsigned units;           // descriptor i goes to unit i % units
-    std::size_t in_flight;    // descriptors that a core has under way at most
-    std::uint64_t timeout_ns; // for one answer
-};
-
 struct Answer {
     lutmm_completion completion{}; // LUTMM_PENDING where the unit never answered
     std::uint64_t submitted_ns = 0, answered_ns = 0;
@@ -45,7 +39,8 @@ void prepare(Trace &trace)
 
 // Core c of the team submits descriptors c, c + cores, ... in order and waits for the oldest when as many as
 // allowed are under way. A core gives up after the first answer that does not come.
-std::vector<Answer> submit_all(Trace &trace, Team &team, const Submission &submission)
+std::vector<Answer> submit_all(Trace &trace, Team &team, unsigned units, std::size_t in_flight,
+                               std::uint64_t timeout_ns)
 {
     const lutmm_descriptor *descriptors = trace.descriptors();
     const std::size_t count = trace.size();
@@ -55,7 +50,7 @@ std::vector<Answer> submit_all(Trace &trace, Team &team, const Submission &submi
     const auto collect = [&](std::size_t i) {
         if (!can_answer(trace, descriptors[i]))
             return true;
-        if (wait_for(descriptors[i], submission.timeout_ns) == LUTMM_PENDING)
+        if (wait_for(descriptors[i], timeout_ns) == LUTMM_PENDING)
             return false;
         answers[i].answered_ns = now_ns();
         std::memcpy(&answers[i].completion, at_address(descriptors[i].completion), sizeof(lutmm_completion));
@@ -66,13 +61,13 @@ std::vector<Answer> submit_all(Trace &trace, Team &team, const Submission &submi
         const std::size_t step = team.size();
         std::size_t oldest = rank;
         for (std::size_t i = rank; i < count; i += step) {
-            if ((i - oldest) / step == submission.in_flight) {
+            if ((i - oldest) / step == in_flight) {
                 if (!collect(oldest))
                     return;
                 oldest += step;
             }
             answers[i].submitted_ns = now_ns();
-            lutmm_submit(static_cast<unsigned>(i % submission.units), &descriptors[i]);
+            lutmm_submit(static_cast<unsigned>(i % units), &descriptors[i]);
         }
         for (; oldest < count; oldest += step)
             if (!collect(oldest))
@@ -143,12 +138,11 @@ int main(int argc, char **argv)
     Options options(argc, argv, "Runs a trace of LUTMM descriptors and checks every result word.");
     const std::string path = options.text("trace", "", "the trace file (sailsim trace)");
     const std::size_t threads = options.number("threads", 1, 1, Team::kMost, "cores that submit");
-    Submission submission;
-    submission.units = static_cast<unsigned>(
+    const auto units = static_cast<unsigned>(
         options.number("units", 1, 1, LUTMM_UNITS_MAX, "PIM units; descriptor i goes to unit i modulo this"));
-    submission.in_flight =
+    const std::size_t in_flight =
         options.number("in-flight", 4, 1, 1 << 20, "descriptors that a core has under way at most");
-    submission.timeout_ns =
+    const std::uint64_t timeout_ns =
         1'000'000 * options.number("timeout-ms", 60'000, 1, 1 << 30, "how long to wait for one answer");
     const std::size_t repeats =
         options.number("repeats", 1, 1, 1'000'000, "passes over the trace; the last is checked");
@@ -167,7 +161,9 @@ int main(int argc, char **argv)
     std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
     for (std::size_t i = 0; i < repeats; ++i) {
         prepare(trace);
-        least = std::min(least, measured(in_gem5, [&] { answers = submit_all(trace, team, submission); }));
+        least = std::min(least, measured(in_gem5, [&] {
+                             answers = submit_all(trace, team, units, in_flight, timeout_ns);
+                         }));
     }
 
     Totals totals;
@@ -180,8 +176,8 @@ int main(int argc, char **argv)
         .add("program", "lutmm_driver")
         .add("descriptors", trace.size())
         .add("threads", threads)
-        .add("units", std::uint64_t{submission.units})
-        .add("in_flight", submission.in_flight)
+        .add("units", std::uint64_t{units})
+        .add("in_flight", in_flight)
         .add("emulated", lutmm_emulated())
         .add("ok", totals.ok)
         .add("errors", totals.errors)

@@ -25,8 +25,6 @@ class Trace
     // whole trace of this version.
     explicit Trace(const std::string &path);
     ~Trace();
-    Trace(const Trace &) = delete;
-    Trace &operator=(const Trace &) = delete;
 
     std::size_t size() const { return expected_.size(); }
     lutmm_descriptor *descriptors() { return descriptors_->as<lutmm_descriptor>(); }

@@ -134,8 +134,6 @@ void install(int signal, void (*handler)(int, siginfo_t *, void *), int flags)
         fail("cannot install the handler of signal %d", signal);
 }
 
-using Submit = void (*)(const lutmm_descriptor *);
-
 template <unsigned Unit>
 void submit_to(const lutmm_descriptor *descriptor)
 {
@@ -144,12 +142,11 @@ void submit_to(const lutmm_descriptor *descriptor)
 }
 
 template <unsigned... Unit>
-constexpr std::array<Submit, sizeof...(Unit)> submits(std::integer_sequence<unsigned, Unit...>)
+void submit(unsigned unit, const lutmm_descriptor *descriptor, std::integer_sequence<unsigned, Unit...>)
 {
-    return {submit_to<Unit>...};
+    static constexpr void (*each[])(const lutmm_descriptor *) = {submit_to<Unit>...};
+    each[unit](descriptor);
 }
-
-constexpr auto kSubmit = submits(std::make_integer_sequence<unsigned, LUTMM_UNITS_MAX>{});
 
 } // namespace
 
@@ -200,7 +197,7 @@ void lutmm_submit(unsigned unit, const lutmm_descriptor *descriptor)
 {
     if (unit >= LUTMM_UNITS_MAX)
         fail("lutmm_submit: unit is %u; allowed: 0 to %d", unit, LUTMM_UNITS_MAX - 1);
-    kSubmit[unit](descriptor);
+    submit(unit, descriptor, std::make_integer_sequence<unsigned, LUTMM_UNITS_MAX>{});
 }
 
 std::uint32_t lutmm_wait(const lutmm_completion *record, std::uint64_t timeout_ns)
