@@ -45,20 +45,21 @@ __attribute__((noinline)) void multiply_panel(const typename Format::Panel *pane
         y[b][0] = sum[b][0], y[b][1] = sum[b][1];
 }
 
-// Random bits turned into plausible fp16 scales: keeps sign (when `is_signed`) and mantissa of each random
-// half and sets its exponent: magnitudes in [2^-7, 2^-6), the order of the scales of 4-bit transformer
-// weights.
-template <std::size_t Count>
-void make_scales(float16_t (&scales)[Count], bool is_signed = false)
+// Random bits, of which the fp16 factors become plausible: each keeps its mantissa, and its sign if it is a
+// minimum that has one, and its exponent is set: magnitudes in [2^-7, 2^-6), the order of the scales of 4-bit
+// transformer weights.
+template <class Format>
+void randomize(typename Format::Panel &panel, Random &random)
 {
-    constexpr std::uint16_t exponent = (15 - 7) << 10;
-    const std::uint16_t keep = is_signed ? 0x83ff : 0x03ff;
-    for (float16_t &scale : scales) {
-        std::uint16_t bits;
-        std::memcpy(&bits, &scale, sizeof bits);
-        bits = static_cast<std::uint16_t>((bits & keep) | exponent);
-        std::memcpy(&scale, &bits, sizeof bits);
-    }
+    random.fill(&panel, sizeof panel);
+    for (auto &factors : panel.factor)
+        for (float16_t &factor : factors) {
+            const bool is_signed = Format::kSignedMinimum && &factors != panel.factor;
+            std::uint16_t bits;
+            std::memcpy(&bits, &factor, sizeof bits);
+            bits = static_cast<std::uint16_t>((bits & (is_signed ? 0x83ff : 0x03ff)) | (15 - 7) << 10);
+            std::memcpy(&factor, &bits, sizeof bits);
+        }
 }
 
 // A format with blocks of 32 weights of `Bits` that share a scale, and maybe a minimum: weight = scale * code
@@ -72,6 +73,7 @@ struct Block32 {
     static constexpr std::size_t kInByte = 8 / Bits; // codes
     static constexpr int kMostColumns = 4;           // of a pass over a panel
     static constexpr std::size_t kFactors = Minimum ? 2 : 1;
+    static constexpr bool kSignedMinimum = true;
 
     // q[s][h]: bytes 4s .. 4s+3 of rows 4h .. 4h+3, row by row.
     struct Panel {
@@ -111,14 +113,6 @@ struct Block32 {
                 sum[b][1] = vfmaq_n_f32(sum[b][1], minimum.high, sum_x);
             }
         }
-    }
-
-    static void randomize(Panel &panel, Random &random)
-    {
-        random.fill(&panel, sizeof panel);
-        make_scales(panel.factor[0]);
-        if constexpr (Minimum)
-            make_scales(panel.factor[1], true);
     }
 
     // One row's result with the kernel's rounding, block by block.
@@ -181,12 +175,13 @@ using Q4_1 = Block32<4, true>;  // 5 bits a weight
 // activations.
 struct Q2 {
     static constexpr std::size_t kWeights = 256;
+    static constexpr bool kSignedMinimum = false;
     static constexpr int kMostColumns = 2; // of a pass over a panel; 4 would not fit the registers
 
     // q[u][h]: sub-block u of rows 4h .. 4h+3, row by row; bits 2s hold k = 16u + 4s .. 16u + 4s+3.
     struct Panel {
-        float16_t scale[kRows], minimum[kRows]; // weight = scale * sub-scale * code - minimum * sub-minimum
-        std::uint8_t scales[16][kRows];         // of a sub-block: scale in the low half, minimum in the high
+        float16_t factor[2][kRows];     // weight = scale * sub-scale * code - minimum * sub-minimum
+        std::uint8_t scales[16][kRows]; // of a sub-block: scale in the low half, minimum in the high
         std::uint8_t q[16][2][16];
     };
 
@@ -241,20 +236,13 @@ struct Q2 {
                 }
             }
         }
-        const Floats8 scale = widen(panel.scale), minimum = widen(panel.minimum);
+        const Floats8 scale = widen(panel.factor[0]), minimum = widen(panel.factor[1]);
         for (int b = 0; b < Batch; ++b) {
             sum[b][0] = vfmaq_f32(sum[b][0], products[b][0], scale.low);
             sum[b][1] = vfmaq_f32(sum[b][1], products[b][1], scale.high);
             sum[b][0] = vfmsq_f32(sum[b][0], minima[b][0], minimum.low);
             sum[b][1] = vfmsq_f32(sum[b][1], minima[b][1], minimum.high);
         }
-    }
-
-    static void randomize(Panel &panel, Random &random)
-    {
-        random.fill(&panel, sizeof panel);
-        make_scales(panel.scale);
-        make_scales(panel.minimum);
     }
 
     static float reference(const Panel *panel, std::size_t row, std::size_t blocks, const ActivationBlock *x)
@@ -273,8 +261,8 @@ struct Q2 {
                 products = std::fma(static_cast<float>(dot), x->scale, products);
                 minima = std::fma(static_cast<float>(offset), x->scale, minima);
             }
-            sum = std::fma(products, static_cast<float>(panel->scale[row]), sum);
-            sum = std::fma(-minima, static_cast<float>(panel->minimum[row]), sum);
+            sum = std::fma(products, static_cast<float>(panel->factor[0][row]), sum);
+            sum = std::fma(-minima, static_cast<float>(panel->factor[1][row]), sum);
         }
         return sum;
     }

@@ -46,7 +46,7 @@ class Problem
         Random random(seed);
         Panel *panel = weights_.as<Panel>();
         for (std::size_t i = 0; i < panels_ * blocks_; ++i)
-            Format::randomize(panel[i], random);
+            randomize<Format>(panel[i], random);
         for (ActivationBlock &block : x_) {
             float values[kBlock];
             for (float &value : values)
