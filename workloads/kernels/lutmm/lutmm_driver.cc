@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Runs a trace on the PIM units: loads it, submits its descriptors over cores and units, checks every result
-// word that the trace expects. A trace may hold bad descriptors.
+// word that the trace expects. A trace may hold bad descriptors, and what has submitted them may end.
 #include "common/measure.hh"
 #include "common/program.hh"
 #include "lutmm/trace.hh"
 #include "lutmm/unit.hh"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <unistd.h>
 
 namespace
 {
@@ -73,6 +75,50 @@ std::vector<Answer> submit_all(Trace &trace, Team &team, unsigned units, std::si
             if (!collect(oldest))
                 return;
     });
+    return answers;
+}
+
+// Abandons descriptors that the units have taken: the program ends, also with a thread held at a full queue,
+// the thread that submitted them ends, maybe with another on its core, or the memory that they name goes
+// away. Then `trace` is another one, which is submitted as well. Waits for the answers where somebody is left
+// to look.
+std::vector<Answer> abandon(std::unique_ptr<Trace> &trace, const std::string &path, const std::string &gone,
+                            unsigned units, std::uint64_t timeout_ns)
+{
+    auto other = std::make_unique<Trace>(path);
+    prepare(*other);
+    const auto submit = [&] {
+        for (std::size_t i = 0; i < trace->size(); ++i)
+            lutmm_submit(static_cast<unsigned>(i % units), &trace->descriptors()[i]);
+    };
+    if (gone == "core")
+        Team(2).run([&](unsigned rank) {
+            while (rank == 1)
+                submit();
+            wait_for(trace->descriptors()[0], timeout_ns);
+            _exit(0); // with all threads, in the middle of whatever they do
+        });
+    if (gone == "thread" || gone == "place")
+        Team(2).run([&](unsigned rank) {
+            if (rank == 1)
+                submit();
+        });
+    else
+        submit();
+    if (gone == "program")
+        std::exit(0);
+    if (gone == "memory") {
+        trace = std::move(other);
+        submit();
+    }
+    // The core that is free is the one of the thread that ended.
+    const auto successor = gone == "place" ? std::make_unique<Team>(2) : nullptr;
+    std::vector<Answer> answers(trace->size());
+    for (std::size_t i = 0; i < trace->size(); ++i) {
+        const lutmm_descriptor &d = trace->descriptors()[i];
+        if (can_answer(*trace, d) && wait_for(d, timeout_ns) != LUTMM_PENDING)
+            std::memcpy(&answers[i].completion, at_address(d.completion), sizeof(lutmm_completion));
+    }
     return answers;
 }
 
@@ -149,32 +195,37 @@ int main(int argc, char **argv)
     const bool list = options.flag("list", "one line for each descriptor");
     const bool check_inputs =
         options.flag("check-inputs", "check that no stored byte of the trace has changed");
+    const std::string gone =
+        options.word("gone", "nothing", {"nothing", "program", "core", "thread", "place", "memory"},
+                     "what ends while the units work on the trace");
     const std::string memory = options.text("memory", "", "write the image to this file, with its results");
     const bool in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
 
     lutmm_install_emulator();
-    Trace trace(path);
-    const std::uint64_t inputs = check_inputs ? checksum(trace.image(), trace.stored_bytes()) : 0;
+    auto trace = std::make_unique<Trace>(path);
+    const std::uint64_t inputs = check_inputs ? checksum(trace->image(), trace->stored_bytes()) : 0;
     Team team(static_cast<unsigned>(threads));
     std::vector<Answer> answers;
     std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
     for (std::size_t i = 0; i < repeats; ++i) {
-        prepare(trace);
+        prepare(*trace);
         least = std::min(least, measured(in_gem5, [&] {
-                             answers = submit_all(trace, team, units, in_flight, timeout_ns);
+                             answers = gone == "nothing"
+                                           ? submit_all(*trace, team, units, in_flight, timeout_ns)
+                                           : abandon(trace, path, gone, units, timeout_ns);
                          }));
     }
 
     Totals totals;
-    for (std::size_t i = 0; i < trace.size(); ++i)
-        account(trace, i, answers[i], list, totals);
-    const bool inputs_kept = !check_inputs || checksum(trace.image(), trace.stored_bytes()) == inputs;
+    for (std::size_t i = 0; i < trace->size(); ++i)
+        account(*trace, i, answers[i], list, totals);
+    const bool inputs_kept = !check_inputs || checksum(trace->image(), trace->stored_bytes()) == inputs;
     if (!memory.empty())
-        write_rows("memory", memory, trace.image(), 1, trace.image_bytes(), 0);
+        write_rows("memory", memory, trace->image(), 1, trace->image_bytes(), 0);
     JsonLine()
         .add("program", "lutmm_driver")
-        .add("descriptors", trace.size())
+        .add("descriptors", trace->size())
         .add("threads", threads)
         .add("units", std::uint64_t{units})
         .add("in_flight", in_flight)
@@ -195,6 +246,6 @@ int main(int argc, char **argv)
         .add("lookups", totals.lookups)
         .add("prt_hits", totals.prt_hits)
         .print();
-    const bool right = totals.ok == trace.size() && totals.wrong == 0 && inputs_kept;
+    const bool right = totals.ok == trace->size() && totals.wrong == 0 && inputs_kept;
     return right ? 0 : kExitWrong;
 }
