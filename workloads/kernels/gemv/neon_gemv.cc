@@ -175,11 +175,7 @@ int main(int argc, char **argv)
     run.seed = options.number("seed", 1, 0, std::numeric_limits<std::uint64_t>::max(), "of the operands");
     run.in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
-    if (run.format == "q8_0")
-        return measure<Q8_0>(run);
-    if (run.format == "q4_0")
-        return measure<Q4_0>(run);
-    if (run.format == "q4_1")
-        return measure<Q4_1>(run);
-    return measure<Q2>(run);
+    const std::map<std::string, int (*)(const Run &)> formats = {
+        {"q8_0", measure<Q8_0>}, {"q4_0", measure<Q4_0>}, {"q4_1", measure<Q4_1>}, {"q2", measure<Q2>}};
+    return formats.at(run.format)(run);
 }
