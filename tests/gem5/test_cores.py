@@ -111,7 +111,7 @@ def test_abandoned_tiles(program, machine, small_trace, cpu, gone):
     # A slow unit's queue is full long before its first tile, at which the program ends, is done.
     on = vary(machine, {"pim.clock": 0.1}) if gone == "core" else machine
     words = ("--trace", small_trace, "--gone", gone, "--units", 2)
-    run = program("lutmm_abandon", *words, on=on, cpu=cpu, cores=2)
+    run = program("lutmm_driver", *words, on=on, cpu=cpu, cores=2)
     rings, withheld, tiles, unreported = (
         sum(run.unit_stat(unit, name) for unit in range(2))
         for name in ("rings", "withheld", "tiles", "unreported")

@@ -114,7 +114,7 @@ def test_only_a_store_rings_a_doorbell(process, cpu):
 def test_tiles_outlive_their_thread_when_another_takes_its_core(program, machine, small_trace, cpu):
     """Units are so slow that most tiles wait when the second thread begins."""
     words = ("--trace", small_trace, "--gone", "place", "--units", 2, "--timeout-ms", 5)
-    run = program("lutmm_abandon", *words, on=vary(machine, {"pim.clock": 0.1}), cpu=cpu, cores=2)
+    run = program("lutmm_driver", *words, on=vary(machine, {"pim.clock": 0.1}), cpu=cpu, cores=2)
     (answer,) = run.json_lines
     assert (answer["ok"], answer["wrong_words"], answer["emulated"]) == (8, 0, 0)
     assert [sum(run.unit_stat(unit, name) for unit in range(2)) for name in ("tiles", "unreported")] == [8, 0]

@@ -46,12 +46,6 @@ def programs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def compiler() -> str:
-    """What compiles for AArch64; where there is none, `programs` skips."""
-    return COMPILER
-
-
-@pytest.fixture(scope="session")
 def run(programs: Path) -> Run:
     """Runs a program, or the one at a path, with arguments and returns the finished process."""
 

@@ -1,6 +1,7 @@
 """The decode program on tiny models: three kinds of products, threads, batches and caches against NumPy."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sailsim.sim.gem5.decode import DecodePoint, against_model
+from sailsim.sim.gem5.decode import REGIONS, DecodePoint, against_model
 from sailsim.workloads.image import Image, plan_image
 from sailsim.workloads.image_decode import ImageDecoder
 
@@ -22,7 +23,6 @@ NO_SHRINKING = (Phase.explicit, Phase.generate)
 """A model takes seconds; which of several failed is seen as well."""
 WELL_ROUNDED = 0.505
 """How far an integer may be from the number it stands for, in steps: both sides compute in fp32."""
-REGIONS = ("embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample")
 
 
 def write_image(path: Path, weights: str, slices: int = 3, tied: bool = True, **shape: int) -> Path:
@@ -57,10 +57,16 @@ def decoded(record: dict[str, Any]) -> list[list[int]]:
 
 
 def checked_against_numpy(
-    report: Report, image: Path, prompt: np.ndarray, steps: int, options: tuple[object, ...], folder: Path
+    report: Report,
+    image: Path,
+    prompt: np.ndarray,
+    steps: int,
+    options: tuple[object, ...],
+    folder: Path,
+    threads: Mapping[str, int],
 ) -> dict[str, Any]:
     """The report of a decode of which each integer is what NumPy's number rounds to; logits and tokens follow
-    from them exactly."""
+    from them exactly. Kinds of products with so many `threads` give the same bits."""
     written = ("--logits", folder / "logits", "--operands", folder / "operands")
     (record,) = report("decode", *options, *written)
     opened, batch = Image(image), record["batch"]
@@ -76,6 +82,10 @@ def checked_against_numpy(
         assert chosen == expected.argmax(axis=1).tolist()
         tokens = chosen
     assert decoder.off < WELL_ROUNDED
+    for kind, number in threads.items():
+        (other,) = report("decode", *options, "--linears", kind, "--threads", number)
+        assert (other["tokens"], other["logits"]) == (record["tokens"], record["logits"]), kind
+        assert (other["emulated"] > 0) == (kind == "lutmm")
     return record
 
 
@@ -105,12 +115,8 @@ def test_random_models_decode_as_numpy_says(report: Report, tmp_path: Path, data
     steps, cache = data.draw(st.integers(1, 3)), data.draw(st.sampled_from(["fp16", "int8"]))
     options = ("--image", path, "--batch", batch, "--context", context, "--cache", cache, "--steps", steps)
     options += ("--prompt", as_option(prompt))
-    record = checked_against_numpy(report, path, prompt, steps, options, tmp_path)
-    for kind in ("neon", "lut", "lutmm"):
-        threads = data.draw(st.integers(1, 8))
-        (other,) = report("decode", *options, "--linears", kind, "--threads", threads)
-        assert (other["tokens"], other["logits"]) == (record["tokens"], record["logits"]), kind
-        assert (other["emulated"] > 0) == (kind == "lutmm")
+    threads = {kind: data.draw(st.integers(1, 8)) for kind in ("neon", "lut", "lutmm")}
+    checked_against_numpy(report, path, prompt, steps, options, tmp_path, threads)
 
 
 @pytest.mark.parametrize("weights", ["mxfp4", "iq4_nl", "q4_1", "q2_k", "q3_k", "q6_k", "tq2_0"])
@@ -119,24 +125,21 @@ def test_formats_of_files(report: Report, tmp_path: Path, weights: str) -> None:
     path = write_image(tmp_path / "image", weights, d_model=256, d_ffn=256, n_layers=1)
     prompt = np.array([[3, 5, 60]])
     options = ("--image", path, "--batch", 3, "--context", 40, "--prompt", as_option(prompt))
-    record = checked_against_numpy(report, path, prompt, 1, options, tmp_path)
-    for kind in ("lut", "lutmm"):
-        (other,) = report("decode", *options, "--linears", kind, "--threads", 2)
-        assert other["logits"] == record["logits"], kind
+    checked_against_numpy(report, path, prompt, 1, options, tmp_path, {"lut": 2, "lutmm": 2})
 
 
-def test_one_step_of_all_kinds(report: Report, image: Path) -> None:
-    checksums = set()
-    for kind in ("neon", "lut", "lutmm"):
-        (record,) = report("decode", "--image", image, "--linears", kind, "--context", 40, "--batch", 2)
-        checksums.add(record["logits"])
-        regions = sum(record[f"{region}_cycles"] for region in REGIONS)
-        assert regions == pytest.approx(record["step_cycles"], abs=len(REGIONS))
-        assert record["emulated"] == (0 if kind != "lutmm" else 3 * (7 * 2 + 1))
-    # Fewer units than slices.
-    fewer = ("--units", 2, "--nbw", 3, "--context", 40, "--batch", 2)
-    checksums.add(report("decode", "--image", image, "--linears", "lutmm", *fewer)[0]["logits"])
-    assert len(checksums) == 1
+def test_what_a_decode_reports(report: Report, image: Path) -> None:
+    """One line, and on request one for each thread; with fewer units than slices too."""
+    options = ("--image", image, "--context", 40, "--batch", 2)
+    fewer = ("--linears", "lutmm", "--units", 2, "--nbw", 3, "--threads", 3, "--list")
+    (plain,), (*threads, record) = report("decode", *options), report("decode", *options, *fewer)
+    assert record["logits"] == plain["logits"]
+    assert (plain["emulated"], record["emulated"]) == (0, 3 * (7 * 2 + 1))
+    assert [line["thread"] for line in threads] == list(range(record["threads"])) == [0, 1, 2]
+    assert all(f"{region}_cycles" in threads[1] for region in (*REGIONS, "barrier", "units"))
+    for line in (plain, record):
+        regions = sum(line[f"{region}_cycles"] for region in REGIONS)
+        assert regions == pytest.approx(line["step_cycles"], abs=len(REGIONS))
 
 
 def test_the_seed_fills_the_cache(report: Report, image: Path) -> None:
@@ -175,18 +178,10 @@ def test_the_running_model_chooses_the_tokens_of_a_prompt(
     assert compared["logit_difference"] > 0.05 * compared["logit_largest"]
 
 
-def test_a_line_for_each_thread(report: Report, image: Path) -> None:
-    *threads, record = report("decode", "--image", image, "--threads", 3, "--list")
-    assert [line["thread"] for line in threads] == [0, 1, 2]
-    assert all(f"{region}_cycles" in threads[1] for region in (*REGIONS, "barrier", "units"))
-    assert record["threads"] == 3
-
-
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ((), "--image is missing; see --help"),
-        (("--image", "{image}", "--linears", "sse"), "--linears is 'sse'; allowed: neon|lut|lutmm"),
         (("--image", "{image}", "--batch", "65"), "--batch is '65'; allowed: whole numbers 1..64"),
         (("--image", "{image}", "--prompt", "70"), "--prompt has token 70; allowed: 0..69"),
         (

@@ -40,7 +40,8 @@ def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
 ) -> None:
     """NumPy's logits and tokens, bit for bit; each activation is what NumPy's number rounds to."""
     options = ("--image", image, "--prompt", ",".join(map(str, prompt)), "--steps", STEPS)
-    record = checked_against_numpy(report, image, np.array(prompt)[:, None], STEPS, options, tmp_path)
+    columns = np.array(prompt)[:, None]
+    record = checked_against_numpy(report, image, columns, STEPS, options, tmp_path, {"lut": 2})
     chosen = [int(token) for token in record["tokens"].split(",")]
     # Without the program's rounding NumPy's logits differ where a number lies between two integers.
     point = DecodePoint(model=str(smollm2_path), prompt_tokens=",".join(map(str, prompt)))
@@ -53,10 +54,7 @@ def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
     forward(model, [*prompt, *chosen[:-1]], lambda role, _, x: seen.update({role: x}))
     choices = (seen["head"][len(prompt) - 1 :] @ model.file.dequantize("token_embd.weight").T).argmax(axis=1)
     assert (choices == chosen).sum() >= 16
-    text = Tokenizer(model.file).decode(chosen)
-    assert text.startswith(" Paris.")
-    (looked_up,) = report("decode", *options, "--linears", "lut", "--threads", 2)
-    assert (looked_up["tokens"], looked_up["logits"]) == (record["tokens"], record["logits"])
+    assert Tokenizer(model.file).decode(chosen).startswith(" Paris.")
 
 
 def test_units_give_the_same_bits(report: Report, image: Path, prompt: list[int]) -> None:

@@ -12,9 +12,10 @@ from .conftest import Refused, Report
 pytestmark = pytest.mark.aarch64
 
 BLOCK = {"q8_0": 32, "q4_0": 32, "q4_1": 32, "q2": 256}
-LOOP = {"Q8_0Code": 49, "Q4_0Code": 58, "Q4_1Code": 62, "Q2": 92}
-"""Instructions of the innermost loop at batch 1: 256 multiply-accumulates, g++ 14 (docs/baselines.md)."""
 BITS = {"q8_0": 8.5, "q4_0": 4.5, "q4_1": 5.0, "q2": 2.625}
+CODE = {"Block32<8, false>": 62, "Block32<4, false>": 73, "Block32<4, true>": 79, "Q2": 165}
+"""Instructions of a pass over a panel at batch 1, by g++ 14. Of the innermost loop, 256 multiply-accumulates,
+are 49, 58, 62 and 92."""
 
 
 @pytest.mark.parametrize("weight_format", BLOCK)
@@ -31,47 +32,36 @@ def test_every_result_has_the_bits_of_the_scalar_reference(
     assert record["weight_bytes"] == -(-n // 8) * 8 * k * BITS[weight_format] / 8
 
 
-@pytest.mark.parametrize("weight_format", BLOCK)
-def test_threads_do_not_change_a_bit_and_the_seed_does(report: Report, weight_format: str) -> None:
+@pytest.mark.parametrize(
+    ("weight_format", "checksum"),
+    [
+        ("q8_0", "04cb3a7777547948"),
+        ("q4_0", "ebf8f560c97af478"),
+        ("q4_1", "6c82767a5f99d18a"),
+        ("q2", "62b23b998a54992a"),
+    ],
+)
+def test_threads_do_not_change_a_bit_and_the_seed_does(
+    report: Report, weight_format: str, checksum: str
+) -> None:
+    """The results are the same on every machine; the rounding of activations is part of them."""
     options = ("--format", weight_format, "--k", 512, "--n", 100, "--batch", 3, "--repeats", 2)
     checksums = {report("neon_gemv", *options, "--threads", t)[0]["checksum"] for t in (1, 2, 5)}
-    assert len(checksums) == 1
+    assert checksums == {checksum}
     assert report("neon_gemv", *options, "--seed", 2)[0]["checksum"] not in checksums
 
 
-def test_the_innermost_loops_are_as_short_as_documented(programs: Path) -> None:
-    objdump = next((tool for tool in ("aarch64-linux-gnu-objdump", "objdump") if shutil.which(tool)), None)
-    if objdump is None:
-        pytest.skip("no objdump for AArch64")
-    command = [objdump, "-dC", "--no-show-raw-insn", str(programs / "neon_gemv")]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    loops = {}
-    for function in re.split(r"\n(?=[0-9a-f]+ <)", text):
-        head, _, body = function.partition("\n")
-        kernel = re.search(r"multiply_panel<.*?(\w+)>?, 1>", head)
-        if kernel:
-            code = [line.split(":\t") for line in body.splitlines() if ":\t" in line]
-            loops[kernel[1]] = _innermost([(int(at, 16), text) for at, text in code])
-    assert loops.keys() == LOOP.keys()
-    for name, loop in loops.items():
-        assert sum(line.startswith("sdot") for line in loop) == 16
-        assert len(loop) <= 1.1 * LOOP[name], name
-
-
-def _innermost(code: list[tuple[int, str]]) -> list[str]:
-    """The shortest loop with dot products: from the target of a backward branch to the branch."""
-    loops = []
-    for at, text in code:
-        target = re.match(r"(?:b\.|cbn?z|tbn?z).*?\b([0-9a-f]+) <", text)
-        if target and int(target[1], 16) < at:
-            body = [line for place, line in code if int(target[1], 16) <= place <= at]
-            if any(line.startswith("sdot") for line in body):
-                loops.append(body)
-    return min(loops, key=len)
-
-
-def test_quantizer_equals_the_scalar_one(report: Report) -> None:
-    assert report("quantize_check", "--blocks", 20000)[0]["mismatches"] == 0
+def test_the_passes_over_a_panel_are_short(programs: Path) -> None:
+    nm = next((tool for tool in ("aarch64-linux-gnu-nm", "nm") if shutil.which(tool)), None)
+    if nm is None:
+        pytest.skip("no nm for AArch64")
+    symbols = subprocess.run([nm, "-SC", programs / "neon_gemv"], capture_output=True, text=True, check=True)
+    found = re.findall(
+        r" (\w+) \w void sailsim::kernels::multiply_panel<sailsim::kernels::(.*), 1>\(", symbols.stdout
+    )
+    code = {name: int(size, 16) / 4 for size, name in found}
+    assert code.keys() == CODE.keys()
+    assert all(code[name] <= 1.1 * CODE[name] for name in CODE), code
 
 
 def test_chase_walks_every_footprint_and_whole_rounds(report: Report) -> None:

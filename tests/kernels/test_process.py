@@ -28,7 +28,7 @@ def test_an_operating_system(report: Report, case: str, expected: dict[str, tupl
 
 @pytest.mark.parametrize(("gone", "rounds"), [("thread", 1), ("place", 1), ("memory", 2)])
 def test_what_remains_is_right(report: Report, cases: Path, gone: str, rounds: int) -> None:
-    (answer,) = report("lutmm_abandon", "--trace", cases, "--gone", gone, "--units", 3)
+    (answer,) = report("lutmm_driver", "--trace", cases, "--gone", gone, "--units", 3)
     assert answer["ok"] == answer["descriptors"]
     assert answer["emulated"] == rounds * answer["descriptors"]
     assert answer["wrong_words"] == 0
@@ -36,5 +36,5 @@ def test_what_remains_is_right(report: Report, cases: Path, gone: str, rounds: i
 
 @pytest.mark.parametrize("gone", ["program", "core"])
 def test_a_program_that_ends_says_nothing(run: Run, cases: Path, gone: str) -> None:
-    result = run("lutmm_abandon", "--trace", cases, "--gone", gone)
+    result = run("lutmm_driver", "--trace", cases, "--gone", gone)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

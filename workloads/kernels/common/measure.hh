@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // What measurements need: operands and a checksum of results that are the same on every machine, the time,
 // and the marks of a measured pass for gem5.
-#ifndef SAILSIM_KERNELS_COMMON_MEASURE_HH
-#define SAILSIM_KERNELS_COMMON_MEASURE_HH
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -106,5 +105,3 @@ std::uint64_t measured(bool in_gem5, Pass &&pass)
 }
 
 } // namespace sailsim::kernels
-
-#endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // What all programs have in common: options of the form `--name value` and `--flag`, one JSON object a line
 // on stdout, and ends with one sentence on stderr and an exit status that says whose fault it was.
-#ifndef SAILSIM_KERNELS_COMMON_PROGRAM_HH
-#define SAILSIM_KERNELS_COMMON_PROGRAM_HH
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -63,5 +62,3 @@ class JsonLine
 };
 
 } // namespace sailsim::kernels
-
-#endif

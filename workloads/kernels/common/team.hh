@@ -5,8 +5,7 @@
 // The threads share the first thread's thread-local storage. A body may therefore compute, call memcpy and
 // make raw system calls, but must not allocate, print or use errno; such work belongs before or after
 // Team::run.
-#ifndef SAILSIM_KERNELS_COMMON_TEAM_HH
-#define SAILSIM_KERNELS_COMMON_TEAM_HH
+#pragma once
 
 #include <atomic>
 #include <cstddef>
@@ -29,18 +28,11 @@ class Buffer
     Buffer &operator=(const Buffer &) = delete;
 
     std::size_t size() const { return size_; }
-    unsigned char *bytes() { return bytes_; }
-    const unsigned char *bytes() const { return bytes_; }
-
+    unsigned char *bytes() const { return bytes_; }
     template <class T>
-    T *as()
+    T *as() const
     {
         return reinterpret_cast<T *>(bytes_);
-    }
-    template <class T>
-    const T *as() const
-    {
-        return reinterpret_cast<const T *>(bytes_);
     }
 
   private:
@@ -66,8 +58,6 @@ class Team
     // `size` threads including the caller's, 1..kMost. Ends the program when a thread cannot be made.
     explicit Team(unsigned size);
     ~Team();
-    Team(const Team &) = delete;
-    Team &operator=(const Team &) = delete;
 
     unsigned size() const { return size_; }
 
@@ -135,5 +125,3 @@ inline Range part_of(std::size_t count, unsigned rank, unsigned size)
 }
 
 } // namespace sailsim::kernels
-
-#endif

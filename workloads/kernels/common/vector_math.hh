@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Elementwise arithmetic, four and sixteen numbers at a time.
-#ifndef SAILSIM_KERNELS_COMMON_VECTOR_MATH_HH
-#define SAILSIM_KERNELS_COMMON_VECTOR_MATH_HH
+// Elementwise arithmetic, four and sixteen numbers at a time, and what passes over panels of weights share.
+#pragma once
 
 #include <arm_neon.h>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
 
 namespace sailsim::kernels
 {
@@ -33,10 +33,14 @@ inline float32x4_t exp4(float32x4_t x)
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(p), vanishes));
 }
 
-// x / (1 + e^-x)
-inline float32x4_t silu4(float32x4_t x)
+// Eight halves, widened.
+struct Floats8 {
+    float32x4_t low, high;
+};
+inline Floats8 widen(const float16_t *x)
 {
-    return vdivq_f32(x, vaddq_f32(vdupq_n_f32(1.0f), exp4(vnegq_f32(x))));
+    const float16x8_t halves = vld1q_f16(x);
+    return {vcvt_f32_f16(vget_low_f16(halves)), vcvt_high_f32_f16(halves)};
 }
 
 // Sixteen numbers, the unit in which rows are padded.
@@ -73,6 +77,39 @@ inline int8x16_t round16(const Floats16 &values, float32x4_t factor)
                        vqmovn_s16(vcombine_s16(narrow[2], narrow[3])));
 }
 
-} // namespace sailsim::kernels
+// How far ahead of the loads a panel is prefetched: about the bytes that one core of an N1 streams in the
+// latency of DRAM (10 GB/s and 100 ns), doubled.
+constexpr std::size_t kPrefetchBytes = 2048;
 
-#endif
+// Calls body(integral_constant<int, 0>) ... body(integral_constant<int, Count - 1>): lanes are immediates.
+template <class Body, int... Index>
+inline __attribute__((always_inline)) void unrolled(Body &&body, std::integer_sequence<int, Index...>)
+{
+    (body(std::integral_constant<int, Index>{}), ...);
+}
+template <int Count, class Body>
+inline __attribute__((always_inline)) void unroll(Body &&body)
+{
+    unrolled(std::forward<Body>(body), std::make_integer_sequence<int, Count>{});
+}
+
+// Calls columns(integral_constant<int, Count>, first) for all `batch` columns, as many at a time as a pass
+// over a panel takes: Most, then 2, then 1.
+template <int Most, class Body>
+inline __attribute__((always_inline)) void by_columns(std::size_t batch, Body &&columns)
+{
+    std::size_t first = 0;
+    for (; first + Most <= batch; first += Most)
+        columns(std::integral_constant<int, Most>{}, first);
+    if constexpr (Most > 2)
+        for (; first + 2 <= batch; first += 2)
+            columns(std::integral_constant<int, 2>{}, first);
+    if (first < batch)
+        columns(std::integral_constant<int, 1>{}, first);
+}
+
+// What a pass over a panel, 8 rows of weights, gives for Batch rows of activations.
+template <int Batch>
+using PanelSums = float32x4_t[Batch][2];
+
+} // namespace sailsim::kernels

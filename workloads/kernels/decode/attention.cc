@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "decode/attention.hh"
 
-#include "common/measure.hh"
 #include "common/vector_math.hh"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <vector>
 
 namespace sailsim::kernels::decode
 {
@@ -54,12 +52,6 @@ inline void fetch(const void *from, std::size_t bytes)
         __builtin_prefetch(static_cast<const char *>(from) + i, 0, 3);
 }
 
-// Scores of 4 positions from 4 vectors of partial sums.
-inline float32x4_t add_across(const float32x4_t *sums)
-{
-    return vpaddq_f32(vpaddq_f32(sums[0], sums[1]), vpaddq_f32(sums[2], sums[3]));
-}
-
 // scores[i][position] = query i (rows of `padded`) . key of the position; asks for the values meanwhile
 template <int Queries>
 __attribute__((noinline)) void score_halves(const float *queries, const float16_t *keys,
@@ -85,7 +77,8 @@ __attribute__((noinline)) void score_halves(const float *queries, const float16_
             }
         }
         for (int i = 0; i < Queries; ++i)
-            vst1q_f32(scores[i] + position, add_across(sums[i]));
+            vst1q_f32(scores[i] + position,
+                      vpaddq_f32(vpaddq_f32(sums[i][0], sums[i][1]), vpaddq_f32(sums[i][2], sums[i][3])));
     }
 }
 
@@ -194,13 +187,13 @@ void Cache::fill(std::size_t count, std::uint64_t seed)
     for (std::size_t i = 0; i < kFillEntries; ++i)
         table[i] = random.symmetric();
     std::copy_n(table.begin(), kMostHeadDim, table.begin() + kFillEntries);
-    std::vector<float16_t> halves(table.size() / 8 * 8);
-    to_halves(table.data(), halves.size(), halves.data());
-    std::vector<std::int8_t> bytes(table.size());
+    std::vector<float16_t> halves(table.size()); // or bytes
+    auto *entries = reinterpret_cast<std::int8_t *>(halves.data());
     for (std::size_t i = 0; i < table.size(); ++i)
-        bytes[i] = static_cast<std::int8_t>(std::nearbyint(table[i] * kLargest));
-    const unsigned char *entries = int8_ ? reinterpret_cast<const unsigned char *>(bytes.data())
-                                         : reinterpret_cast<const unsigned char *>(halves.data());
+        if (int8_)
+            entries[i] = static_cast<std::int8_t>(std::nearbyint(table[i] * kLargest));
+        else
+            halves[i] = static_cast<float16_t>(table[i]);
     for (std::size_t head = 0; head < layers_ * batch_ * heads_; ++head)
         for (std::size_t position = 0; position < count; ++position) {
             const std::size_t at = (head * positions_ + position) * padded_ * element_;

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Attention: the cache of keys and values, the rotation of positions, and what mixes values.
-#ifndef SAILSIM_KERNELS_DECODE_ATTENTION_HH
-#define SAILSIM_KERNELS_DECODE_ATTENTION_HH
+#pragma once
 
-#include "common/team.hh"
 #include "decode/image.hh"
 #include "decode/worker.hh"
-
-#include <cstddef>
-#include <cstdint>
 
 namespace sailsim::kernels::decode
 {
@@ -102,5 +97,3 @@ class Attention
 };
 
 } // namespace sailsim::kernels::decode
-
-#endif

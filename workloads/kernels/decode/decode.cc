@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // Decodes tokens with the model of an image, and says where the time of a step goes.
-#include "common/measure.hh"
 #include "common/program.hh"
-#include "decode/image.hh"
-#include "decode/linears.hh"
 #include "decode/model.hh"
 #include "emulated_unit.hh" // made from the system file sail-n1
-#include "lutmm.h"
 #include "lutmm/unit.hh"
 
 #include <algorithm>
@@ -16,10 +12,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <memory>
-#include <string>
-#include <vector>
 
 namespace
 {

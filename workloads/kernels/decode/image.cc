@@ -69,24 +69,14 @@ std::uint32_t crc32(const void *from, std::size_t size, std::uint32_t crc = 0)
 }
 
 // K and N of a matrix by the model's shape.
-std::pair<std::size_t, std::size_t> size_of(const Dimensions &d, Kind kind)
+std::pair<std::size_t, std::size_t> size_of(const Dimensions &d, std::size_t kind)
 {
-    switch (kind) {
-    case Kind::q:
-        return {d.d_model, d.d_attn()};
-    case Kind::k:
-    case Kind::v:
-        return {d.d_model, d.d_kv()};
-    case Kind::output:
-        return {d.d_attn(), d.d_model};
-    case Kind::gate:
-    case Kind::up:
-        return {d.d_model, d.d_ffn};
-    case Kind::down:
-        return {d.d_ffn, d.d_model};
-    default:
-        return {d.d_model, d.vocab};
-    }
+    const std::pair<std::size_t, std::size_t> sizes[] = {
+        {d.d_model, d.d_attn()}, {d.d_model, d.d_kv()}, {d.d_model, d.d_kv()},
+        {d.d_attn(), d.d_model}, {d.d_model, d.d_ffn},  {d.d_model, d.d_ffn},
+        {d.d_ffn, d.d_model},    {d.d_model, d.vocab},  {d.d_model, d.vocab},
+    };
+    return sizes[kind];
 }
 
 // The largest magnitude that a code can mean.
@@ -102,14 +92,8 @@ std::int64_t largest_weight(const FileMatrix &record)
 
 bool are_numbers(const std::uint8_t *halves, std::size_t count)
 {
-    constexpr std::uint16_t exponent = 0x7c00; // all ones: a NaN or an infinity
-    bool good = true;
-    for (std::size_t i = 0; i < count; ++i) {
-        std::uint16_t bits;
-        std::memcpy(&bits, halves + 2 * i, sizeof bits);
-        good &= (bits & exponent) != exponent;
-    }
-    return good;
+    const auto *numbers = reinterpret_cast<const float16_t *>(halves);
+    return std::all_of(numbers, numbers + count, [](float16_t number) { return std::isfinite(number); });
 }
 
 // Looks at every scale and minimum in all layouts. A panel has those of its outputs before each block's
@@ -152,13 +136,6 @@ unsigned stored_code(const std::uint8_t *chunk, std::size_t bits, std::size_t in
     return code;
 }
 
-float widened(const std::uint8_t *half)
-{
-    float16_t value;
-    std::memcpy(&value, half, sizeof value);
-    return static_cast<float>(value);
-}
-
 } // namespace
 
 void Matrix::read(std::size_t output, std::size_t first, std::size_t count, float *out) const
@@ -181,9 +158,10 @@ void Matrix::read(std::size_t output, std::size_t first, std::size_t count, floa
             value = book[code];
         else if (shape.wbits == 8)
             value = static_cast<std::int8_t>(code);
-        out[i] = static_cast<float>(value) * widened(block + 2 * row);
+        const auto *factors = reinterpret_cast<const float16_t *>(block);
+        out[i] = static_cast<float>(value) * factors[row];
         if (shape.minimum)
-            out[i] += widened(block + 16 + 2 * row);
+            out[i] += factors[kRowsPanel + row];
     }
 }
 
@@ -262,11 +240,10 @@ unsigned char *Image::take(const std::string &what, std::size_t bytes)
 void Image::require(const std::string &field, std::uint64_t value, std::uint64_t least,
                     std::uint64_t most) const
 {
-    if (least == most && value != least)
-        fail("image %s: %s is %" PRIu64 "; allowed is %" PRIu64, path_.c_str(), field.c_str(), value, least);
+    const std::string range = least == most ? "" : ".." + std::to_string(most);
     if (value < least || value > most)
-        fail("image %s: %s is %" PRIu64 "; allowed is %" PRIu64 "..%" PRIu64, path_.c_str(), field.c_str(),
-             value, least, most);
+        fail("image %s: %s is %" PRIu64 "; allowed is %" PRIu64 "%s", path_.c_str(), field.c_str(), value,
+             least, range.c_str());
 }
 
 void Image::require_checksum(const std::string &what, std::uint32_t stored, std::uint32_t actual) const
@@ -317,7 +294,7 @@ void Image::read_matrix(std::size_t i, const FileMatrix &record)
     const bool has_table = record.wbits <= 4 && record.step != 0;
     require("the lut layout of " + name, record.lut, 0, has_table ? 1 : 0);
     require("the tiles of " + name, record.tiles, 0, 1);
-    const auto [k, n] = size_of(dimensions_, static_cast<Kind>(kind));
+    const auto [k, n] = size_of(dimensions_, kind);
     const Shape shape{k, n, record.wbits, record.group_size, dimensions_.slices, record.minimum != 0};
     // int8 activations, 32-bit accumulators: as a unit refuses what could wrap.
     constexpr std::int64_t most = 0x7fffffff, largest_activation = 128;

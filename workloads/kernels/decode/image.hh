@@ -2,8 +2,7 @@
 // An image of a model (docs/decode.md, `sailsim image`), mapped into memory and used where it lies: a
 // safetensors file whose tensors come in one order. Where each lies follows from the numbers in the first
 // two, so that the JSON in front, which names them for everybody else, is not read here.
-#ifndef SAILSIM_KERNELS_DECODE_IMAGE_HH
-#define SAILSIM_KERNELS_DECODE_IMAGE_HH
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -139,5 +138,3 @@ class Image
 };
 
 } // namespace sailsim::kernels::decode
-
-#endif

@@ -2,18 +2,9 @@
 // The products of a step, by one of three kinds of kernel. All give the contract's results (docs/contract.md,
 // section 1) bit for bit: exact integer sums of every block, scaled and added in fp32 in order of the blocks,
 // every step rounded by itself.
-#ifndef SAILSIM_KERNELS_DECODE_LINEARS_HH
-#define SAILSIM_KERNELS_DECODE_LINEARS_HH
+#pragma once
 
-#include "common/team.hh"
-#include "decode/image.hh"
 #include "decode/rounding.hh"
-#include "decode/worker.hh"
-
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <string>
 
 namespace sailsim::kernels::decode
 {
@@ -114,5 +105,3 @@ void for_my_panels(const Product *products, std::size_t count, std::size_t outpu
 }
 
 } // namespace sailsim::kernels::decode
-
-#endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "decode/linears.hh"
 
-#include "gemv/format.hh"
+#include "common/vector_math.hh"
 
 #include <algorithm>
 
@@ -117,12 +117,12 @@ inline void add_block(Totals &totals, const int32x4_t *sums, const std::uint8_t 
 {
     const auto *scales = reinterpret_cast<const float16_t *>(factors);
     for (int i = 0; i < 4; ++i) {
-        const RowScales scale = widen(scales + 8 * i);
+        const Floats8 scale = widen(scales + 8 * i);
         float32x4_t *to = totals.of + 2 * i;
         to[0] = vaddq_f32(to[0], vmulq_f32(vcvtq_f32_s32(sums[2 * i]), scale.low));
         to[1] = vaddq_f32(to[1], vmulq_f32(vcvtq_f32_s32(sums[2 * i + 1]), scale.high));
         if (minimum) {
-            const RowScales least = widen(scales + kLutPanel + 8 * i);
+            const Floats8 least = widen(scales + kLutPanel + 8 * i);
             to[0] = vaddq_f32(to[0], vmulq_n_f32(least.low, static_cast<float>(block_sum)));
             to[1] = vaddq_f32(to[1], vmulq_n_f32(least.high, static_cast<float>(block_sum)));
         }

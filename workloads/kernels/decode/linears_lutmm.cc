@@ -5,7 +5,6 @@
 #include "lutmm/unit.hh"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 namespace sailsim::kernels::decode
@@ -30,9 +29,6 @@ class LutmmLinears : public Linears
 
   private:
     lutmm_descriptor *descriptors(const Matrix &matrix);
-    void hand_over(const Product &product, std::size_t slot, const Rounded &x, std::size_t tile);
-    bool collect(const Product &product, std::size_t slot, std::size_t tile, std::size_t batch,
-                 Worker &worker);
 
     const Image &image_;
     unsigned units_;
@@ -105,52 +101,45 @@ lutmm_descriptor *LutmmLinears::descriptors(const Matrix &matrix)
 
 void LutmmLinears::multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker)
 {
-    for (std::size_t i = 0; i < count; ++i) {
-        const Range mine = worker.part(products[i].matrix->shape.tiles());
-        for (std::size_t tile = mine.first; tile < mine.last; ++tile)
-            hand_over(products[i], i, x, tile);
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-        const Range mine = worker.part(products[i].matrix->shape.tiles());
-        for (std::size_t tile = mine.first; tile < mine.last; ++tile)
-            if (!collect(products[i], i, tile, x.batch(), worker))
-                return;
-    }
-}
-
-void LutmmLinears::hand_over(const Product &product, std::size_t slot, const Rounded &x, std::size_t tile)
-{
-    const Shape &shape = product.matrix->shape;
-    const std::size_t at = slot * tiles_of_matrix_ + tile;
-    std::uint8_t *scales = product.matrix->tiles + tile * shape.tile_stride() + shape.tile_codes();
-    std::memcpy(scales + shape.tile_scale_bytes(shape.tile_outputs(tile)), x.scales(),
-                x.batch() * sizeof(float));
-    lutmm_descriptor &d = descriptors(*product.matrix)[tile];
-    d.activations = address_of(x.row(0));
-    d.output = address_of(outputs_.as<float>() + at * tile_floats_);
-    Record &record = records_.as<Record>()[at];
-    d.completion = address_of(&record);
-    record.completion.status = LUTMM_PENDING;
-    lutmm_submit(static_cast<unsigned>(tile % units_), &d);
-}
-
-bool LutmmLinears::collect(const Product &product, std::size_t slot, std::size_t tile, std::size_t batch,
-                           Worker &worker)
-{
-    const Shape &shape = product.matrix->shape;
-    const std::size_t at = slot * tiles_of_matrix_ + tile, outputs = shape.tile_outputs(tile);
-    worker.units_begin();
-    const std::uint32_t status = lutmm_wait(&records_.as<Record>()[at].completion, timeout_ns_);
-    worker.units_end();
-    if (status != LUTMM_OK) {
-        wrong_status_.store(status, std::memory_order_relaxed);
-        return false;
-    }
-    const float *results = outputs_.as<float>() + at * tile_floats_;
-    for (std::size_t b = 0; b < batch; ++b)
-        std::memcpy(product.y + b * product.stride + tile * shape.share(), results + b * outputs,
-                    outputs * sizeof(float));
-    return true;
+    // Calls body(product, tile, its place among the records) for this thread's tiles until one is false.
+    const auto for_my_tiles = [&](auto &&body) {
+        for (std::size_t i = 0; i < count; ++i) {
+            const Range mine = worker.part(products[i].matrix->shape.tiles());
+            for (std::size_t tile = mine.first; tile < mine.last; ++tile)
+                if (!body(products[i], tile, i * tiles_of_matrix_ + tile))
+                    return;
+        }
+    };
+    for_my_tiles([&](const Product &product, std::size_t tile, std::size_t at) {
+        const Shape &shape = product.matrix->shape;
+        std::uint8_t *scales = product.matrix->tiles + tile * shape.tile_stride() + shape.tile_codes();
+        std::memcpy(scales + shape.tile_scale_bytes(shape.tile_outputs(tile)), x.scales(),
+                    x.batch() * sizeof(float));
+        lutmm_descriptor &d = descriptors(*product.matrix)[tile];
+        d.activations = address_of(x.row(0));
+        d.output = address_of(outputs_.as<float>() + at * tile_floats_);
+        Record &record = records_.as<Record>()[at];
+        d.completion = address_of(&record);
+        record.completion.status = LUTMM_PENDING;
+        lutmm_submit(static_cast<unsigned>(tile % units_), &d);
+        return true;
+    });
+    for_my_tiles([&](const Product &product, std::size_t tile, std::size_t at) {
+        const Shape &shape = product.matrix->shape;
+        worker.units_begin();
+        const std::uint32_t status = lutmm_wait(&records_.as<Record>()[at].completion, timeout_ns_);
+        worker.units_end();
+        if (status != LUTMM_OK) {
+            wrong_status_.store(status, std::memory_order_relaxed);
+            return false;
+        }
+        const float *results = outputs_.as<float>() + at * tile_floats_;
+        const std::size_t outputs = shape.tile_outputs(tile);
+        for (std::size_t b = 0; b < x.batch(); ++b)
+            std::memcpy(product.y + b * product.stride + tile * shape.share(), results + b * outputs,
+                        outputs * sizeof(float));
+        return true;
+    });
 }
 
 std::string LutmmLinears::problem() const

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "decode/linears.hh"
 
-#include "gemv/format.hh"
+#include "common/vector_math.hh"
 
 #include <algorithm>
-#include <array>
-#include <utility>
 
 namespace sailsim::kernels::decode
 {
@@ -64,16 +62,14 @@ inline __attribute__((always_inline)) void unpack(const std::uint8_t *bytes, uin
         });
         return;
     }
-    constexpr int eight = Bits == 8 ? 8 : 0, four = Bits != 8 && Bits >= 4 ? 4 : 0;
-    constexpr int two = Bits - eight - four >= 2 ? 2 : 0, one = Bits - eight - four - two;
-    if constexpr (eight != 0)
+    if constexpr ((Bits & 8) != 0)
         add_plane<8, 0>(bytes, codes);
-    if constexpr (four != 0)
+    if constexpr ((Bits & 4) != 0)
         add_plane<4, 0>(bytes, codes);
-    if constexpr (two != 0)
-        add_plane<2, four>(bytes + 16 * four, codes);
-    if constexpr (one != 0)
-        add_plane<1, four + two>(bytes + 16 * (four + two), codes);
+    if constexpr ((Bits & 2) != 0)
+        add_plane<2, Bits & 4>(bytes + 16 * (Bits & 4), codes);
+    if constexpr ((Bits & 1) != 0)
+        add_plane<1, Bits & 6>(bytes + 16 * (Bits & 6), codes);
 }
 
 constexpr int kMostColumns = 4; // batch rows that share a pass over a panel
@@ -87,16 +83,6 @@ struct Pass {
     float scale[kMostColumns];
     float *y[kMostColumns]; // kRowsPanel results each
 };
-
-// The table of a codebook, or what a code of a matrix with a step means without it.
-template <bool Book>
-inline __attribute__((always_inline)) int8x16_t meaning(uint8x16_t codes, int8x16_t book)
-{
-    if constexpr (Book)
-        return vqtbl1q_s8(book, codes);
-    else
-        return vreinterpretq_s8_u8(codes);
-}
 
 // Adds the products of a chunk of 16 weights.
 template <int Bits, bool Book, int Batch>
@@ -112,8 +98,11 @@ inline __attribute__((always_inline)) void add_chunk(const Pass &pass, const std
         const int8x16_t in = vld1q_s8(pass.x[b] + kChunk * chunk);
         unroll<4>([&](auto quad) {
             constexpr int q = decltype(quad)::value;
-            for (int h = 0; h < 2; ++h)
-                dot[b][h] = dot_lane<q>(dot[b][h], meaning<Book>(codes[2 * q + h], book), in);
+            for (int h = 0; h < 2; ++h) {
+                const uint8x16_t code = codes[2 * q + h];
+                const int8x16_t weights = Book ? vqtbl1q_s8(book, code) : vreinterpretq_s8_u8(code);
+                dot[b][h] = vdotq_laneq_s32(dot[b][h], weights, in, q);
+            }
         });
     }
 }
@@ -134,7 +123,7 @@ __attribute__((noinline)) void multiply_panel(const Pass &pass)
     PanelSums<Batch> total{};
     std::size_t chunk = 0;
     for (std::size_t block = 0; chunk < chunks; ++block) {
-        const RowScales scale = widen(reinterpret_cast<const float16_t *>(panel));
+        const Floats8 scale = widen(reinterpret_cast<const float16_t *>(panel));
         const std::uint8_t *minima = panel + 16;
         // With those of the chunks no line is left out: a line in nine of four bits, fetched late, cost as
         // much as all else.
@@ -163,7 +152,7 @@ __attribute__((noinline)) void multiply_panel(const Pass &pass)
             total[b][0] = vaddq_f32(total[b][0], vmulq_f32(vcvtq_f32_s32(dot[b][0]), scale.low));
             total[b][1] = vaddq_f32(total[b][1], vmulq_f32(vcvtq_f32_s32(dot[b][1]), scale.high));
             if (minimum) {
-                const RowScales least = widen(reinterpret_cast<const float16_t *>(minima));
+                const Floats8 least = widen(reinterpret_cast<const float16_t *>(minima));
                 const auto sum = static_cast<float>(pass.sums[b][block]);
                 total[b][0] = vaddq_f32(total[b][0], vmulq_n_f32(least.low, sum));
                 total[b][1] = vaddq_f32(total[b][1], vmulq_n_f32(least.high, sum));

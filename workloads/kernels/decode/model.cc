@@ -13,11 +13,6 @@ namespace sailsim::kernels::decode
 namespace
 {
 
-constexpr std::size_t padded(std::size_t columns)
-{
-    return round_up(columns, kPiece);
-}
-
 // The gated activation, hidden = gate / (1 + e^-gate) * up: this thread's pieces of `batch` rows of `columns`
 // numbers (rows of `stride`, which may be read up to a multiple of 16). Gate becomes hidden, and `largest`
 // (batch, pieces) the largest magnitude of each piece.
@@ -32,7 +27,8 @@ void gated_activation(float *gate, const float *up, std::size_t stride, std::siz
         float32x4_t most = vdupq_n_f32(0.0f);
         for (std::size_t i = 0; i < count; i += 4) {
             float *at = gate + first + i;
-            const float32x4_t hidden = vmulq_f32(silu4(vld1q_f32(at)), vld1q_f32(up + first + i));
+            const float32x4_t in = vld1q_f32(at), divisor = vaddq_f32(vdupq_n_f32(1.0f), exp4(vnegq_f32(in)));
+            const float32x4_t hidden = vmulq_f32(vdivq_f32(in, divisor), vld1q_f32(up + first + i));
             most = vmaxq_f32(most, vabsq_f32(hidden));
             vst1q_f32(at, hidden);
         }
@@ -44,9 +40,10 @@ void gated_activation(float *gate, const float *up, std::size_t stride, std::siz
 
 Model::Model(const Image &image, Linears &linears, std::size_t batch, std::size_t positions, bool int8_cache,
              unsigned threads)
-    : image_(image), linears_(linears), batch_(batch), width_(padded(image.dimensions().d_model)),
-      q_width_(padded(image.dimensions().d_attn())), kv_width_(padded(image.dimensions().d_kv())),
-      ffn_width_(padded(image.dimensions().d_ffn)),
+    : image_(image), linears_(linears), batch_(batch), width_(round_up(image.dimensions().d_model, kPiece)),
+      q_width_(round_up(image.dimensions().d_attn(), kPiece)),
+      kv_width_(round_up(image.dimensions().d_kv(), kPiece)),
+      ffn_width_(round_up(image.dimensions().d_ffn, kPiece)),
       attention_(image.dimensions(), batch, positions, int8_cache),
       normed_(batch, image.dimensions().d_model, linears.wanted()),
       mixed_(batch, image.dimensions().d_attn(), linears.wanted()),

@@ -1,17 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // A decoder of the Llama family: one step takes a token of each batch row and gives the next.
-#ifndef SAILSIM_KERNELS_DECODE_MODEL_HH
-#define SAILSIM_KERNELS_DECODE_MODEL_HH
+#pragma once
 
-#include "common/team.hh"
 #include "decode/attention.hh"
-#include "decode/image.hh"
 #include "decode/linears.hh"
-#include "decode/rounding.hh"
-#include "decode/worker.hh"
-
-#include <cstddef>
-#include <cstdint>
 
 namespace sailsim::kernels::decode
 {
@@ -65,5 +57,3 @@ class Model
 };
 
 } // namespace sailsim::kernels::decode
-
-#endif

@@ -5,15 +5,10 @@
 //
 // Threads share a row out in pieces of 64 columns. What all need of a whole row (its sum of squares, its
 // largest magnitude) is kept by piece and put together in one order, so that no bit depends on the threads.
-#ifndef SAILSIM_KERNELS_DECODE_ROUNDING_HH
-#define SAILSIM_KERNELS_DECODE_ROUNDING_HH
+#pragma once
 
-#include "common/team.hh"
 #include "decode/image.hh"
 #include "decode/worker.hh"
-
-#include <cstddef>
-#include <cstdint>
 
 namespace sailsim::kernels::decode
 {
@@ -80,5 +75,3 @@ class Rounded
 };
 
 } // namespace sailsim::kernels::decode
-
-#endif

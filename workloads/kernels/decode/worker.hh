@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // One thread of a step: its rank, the barrier it shares, and the clock that says where its time goes.
-#ifndef SAILSIM_KERNELS_DECODE_WORKER_HH
-#define SAILSIM_KERNELS_DECODE_WORKER_HH
+#pragma once
 
 #include "common/measure.hh"
 #include "common/team.hh"
 
 #include <array>
-#include <cstddef>
-#include <cstdint>
 
 namespace sailsim::kernels::decode
 {
@@ -70,5 +67,3 @@ class Worker
 };
 
 } // namespace sailsim::kernels::decode
-
-#endif

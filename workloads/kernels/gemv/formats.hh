@@ -1,51 +1,84 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // The weight formats of the baseline: three with blocks of 32 weights, and Q2.
-#ifndef SAILSIM_KERNELS_GEMV_FORMATS_HH
-#define SAILSIM_KERNELS_GEMV_FORMATS_HH
+//
+// A model file stores a row after the other. The kernels read panels: kRows rows side by side, so that one
+// vector register holds 4 consecutive k of 4 rows and SDOT by element adds 4 products to each of 4 rows. No
+// horizontal sums, every scale is applied to 4 rows at once, and a panel is one forward stream through
+// memory.
+#pragma once
 
 #include "common/measure.hh"
-#include "gemv/format.hh"
+#include "common/vector_math.hh"
 
 #include <cmath>
-#include <cstring>
 
 namespace sailsim::kernels
 {
 
-// Random bits turned into plausible fp16 scales: keeps sign (when `is_signed`) and mantissa of each random
-// half and sets its exponent: magnitudes in [2^-7, 2^-6), the order of the scales of 4-bit transformer
-// weights.
-template <std::size_t Count>
-void make_scales(float16_t (&scales)[Count], bool is_signed = false)
+// Activations are int8 in blocks of 32, each with an fp32 scale and the sums that formats with a minimum
+// need.
+constexpr std::size_t kBlock = 32;
+
+struct alignas(16) ActivationBlock {
+    std::int8_t q[kBlock];
+    std::int16_t half_sum[2]; // of q[0..16) and q[16..32)
+    float scale;
+    float scaled_sum; // scale * (half_sum[0] + half_sum[1]), rounded once
+};
+
+constexpr std::size_t kRows = 8; // rows of a panel
+
+// One pass over the blocks of a panel. Never inlined, so that each format's loop stands by itself in the
+// binary.
+template <class Format, int Batch>
+__attribute__((noinline)) void multiply_panel(const typename Format::Panel *panel, std::size_t blocks,
+                                              const ActivationBlock *const *x, PanelSums<Batch> &y)
 {
-    constexpr std::uint16_t exponent = (15 - 7) << 10;
-    const std::uint16_t keep = is_signed ? 0x83ff : 0x03ff;
-    for (float16_t &scale : scales) {
-        std::uint16_t bits;
-        std::memcpy(&bits, &scale, sizeof bits);
-        bits = static_cast<std::uint16_t>((bits & keep) | exponent);
-        std::memcpy(&scale, &bits, sizeof bits);
+    PanelSums<Batch> sum{};
+    for (std::size_t block = 0; block < blocks; ++block, ++panel) {
+        const auto ahead = reinterpret_cast<std::uintptr_t>(panel) + kPrefetchBytes;
+        for (std::size_t line = 0; line < sizeof *panel; line += 64)
+            __builtin_prefetch(reinterpret_cast<const void *>(ahead + line), 0, 0);
+        Format::template add_block<Batch>(*panel, x, block, sum);
     }
+    for (int b = 0; b < Batch; ++b)
+        y[b][0] = sum[b][0], y[b][1] = sum[b][1];
 }
 
-// A format with blocks of 32 weights that share a scale, and maybe a minimum. `Code` is what such formats
-// differ in:
-//
-//   kName, kBytes: of a row's codes in a block; kMinimum: weight = scale * code + minimum, else scale * code;
-//   kFraction: the products of SDOT are 2^kFraction times those of the codes;
-//   widen(bytes): 4 rows of 4 packed bytes as int8 codes, a register for each weight of a byte;
-//   code(byte, i): weight i of a byte.
-template <class Code>
+// Random bits, of which the fp16 factors become plausible: each keeps its mantissa, and its sign if it is a
+// minimum that has one, and its exponent is set: magnitudes in [2^-7, 2^-6), the order of the scales of 4-bit
+// transformer weights.
+template <class Format>
+void randomize(typename Format::Panel &panel, Random &random)
+{
+    random.fill(&panel, sizeof panel);
+    for (auto &factors : panel.factor)
+        for (float16_t &factor : factors) {
+            const bool is_signed = Format::kSignedMinimum && &factors != panel.factor;
+            std::uint16_t bits;
+            std::memcpy(&bits, &factor, sizeof bits);
+            bits = static_cast<std::uint16_t>((bits & (is_signed ? 0x83ff : 0x03ff)) | (15 - 7) << 10);
+            std::memcpy(&factor, &bits, sizeof bits);
+        }
+}
+
+// A format with blocks of 32 weights of `Bits` that share a scale, and maybe a minimum: weight = scale * code
+// + minimum, else scale * code. Codes with a minimum are unsigned. Model files store those of 4 bits without
+// one with offset 8, a panel as two's complement, so that each half is widened with one instruction, to 16
+// times the weight.
+template <int Bits, bool Minimum>
 struct Block32 {
-    static constexpr const char *kName = Code::kName;
-    static constexpr std::size_t kWeights = 32; // of one row in a block
-    static constexpr int kMostColumns = 4;      // of a pass over a panel
-    static constexpr std::size_t kFactors = Code::kMinimum ? 2 : 1;
+    static constexpr std::size_t kWeights = 32;      // of one row in a block
+    static constexpr std::size_t kBytes = 4 * Bits;  // of its codes
+    static constexpr std::size_t kInByte = 8 / Bits; // codes
+    static constexpr int kMostColumns = 4;           // of a pass over a panel
+    static constexpr std::size_t kFactors = Minimum ? 2 : 1;
+    static constexpr bool kSignedMinimum = true;
 
     // q[s][h]: bytes 4s .. 4s+3 of rows 4h .. 4h+3, row by row.
     struct Panel {
         float16_t factor[kFactors][kRows]; // scale, minimum
-        std::uint8_t q[Code::kBytes / 4][2][16];
+        std::uint8_t q[kBytes / 4][2][16];
     };
 
     // Adds the products of a block.
@@ -60,35 +93,26 @@ struct Block32 {
             in[b][1] = vld1q_s8(x[b][block].q + 16);
             dot[b][0] = dot[b][1] = vdupq_n_s32(0);
         }
-        unroll<Code::kBytes / 4>([&](auto step) {
+        unroll<kBytes / 4>([&](auto step) {
             constexpr std::size_t s = decltype(step)::value;
             for (std::size_t h = 0; h < 2; ++h) {
-                const auto codes = Code::widen(vld1q_u8(panel.q[s][h]));
-                constexpr std::size_t registers = sizeof(codes) / sizeof(int8x16_t);
-                for (std::size_t r = 0; r < registers; ++r)
+                const Codes codes = widen_codes(vld1q_u8(panel.q[s][h]));
+                for (std::size_t r = 0; r < kInByte; ++r)
                     for (int b = 0; b < Batch; ++b)
-                        dot[b][h] = dot_lane<s % 4>(dot[b][h], codes.of[r], in[b][r + s / 4]);
+                        dot[b][h] = vdotq_laneq_s32(dot[b][h], codes.of[r], in[b][r + s / 4], s % 4);
             }
         });
-        const RowScales scale = widen(panel.factor[0]);
-        const RowScales minimum = widen(panel.factor[kFactors - 1]); // unused without minima
+        const Floats8 scale = widen(panel.factor[0]);
+        const Floats8 minimum = widen(panel.factor[kFactors - 1]); // unused without minima
         for (int b = 0; b < Batch; ++b) {
             const float scale_x = x[b][block].scale, sum_x = x[b][block].scaled_sum;
             sum[b][0] = vfmaq_f32(sum[b][0], to_float(dot[b][0]), vmulq_n_f32(scale.low, scale_x));
             sum[b][1] = vfmaq_f32(sum[b][1], to_float(dot[b][1]), vmulq_n_f32(scale.high, scale_x));
-            if constexpr (Code::kMinimum) {
+            if constexpr (Minimum) {
                 sum[b][0] = vfmaq_n_f32(sum[b][0], minimum.low, sum_x);
                 sum[b][1] = vfmaq_n_f32(sum[b][1], minimum.high, sum_x);
             }
         }
-    }
-
-    static void randomize(Panel &panel, Random &random)
-    {
-        random.fill(&panel, sizeof panel);
-        make_scales(panel.factor[0]);
-        if constexpr (Code::kMinimum)
-            make_scales(panel.factor[1], true);
     }
 
     // One row's result with the kernel's rounding, block by block.
@@ -98,104 +122,127 @@ struct Block32 {
         for (; blocks > 0; --blocks, ++panel, ++x) {
             std::int32_t dot = 0;
             for (std::size_t i = 0; i < kWeights; ++i) {
-                const std::size_t byte = i % Code::kBytes;
+                const std::size_t byte = i % kBytes;
                 const std::uint8_t packed = panel->q[byte / 4][row / 4][4 * (row % 4) + byte % 4];
-                dot += Code::code(packed, i / Code::kBytes) * x->q[i];
+                dot += code(packed, i / kBytes) * x->q[i];
             }
             const float scale = static_cast<float>(panel->factor[0][row]) * x->scale;
             sum = std::fma(static_cast<float>(dot), scale, sum);
-            if constexpr (Code::kMinimum)
+            if constexpr (Minimum)
                 sum = std::fma(static_cast<float>(panel->factor[1][row]), x->scaled_sum, sum);
         }
         return sum;
     }
 
   private:
+    // Of 4 rows of 4 bytes, a register for each code of a byte.
+    struct Codes {
+        int8x16_t of[kInByte];
+    };
+    static inline Codes widen_codes(uint8x16_t packed)
+    {
+        if constexpr (Bits == 8)
+            return {{vreinterpretq_s8_u8(packed)}};
+        else if constexpr (Minimum)
+            return {{vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(0x0f))),
+                     vreinterpretq_s8_u8(vshrq_n_u8(packed, 4))}};
+        else
+            return {{vreinterpretq_s8_u8(vshlq_n_u8(packed, 4)),
+                     vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(0xf0)))}};
+    }
+    static int code(std::uint8_t byte, std::size_t i)
+    {
+        const int unsigned_code = byte >> Bits * i & ((1 << Bits) - 1), top = 1 << (Bits - 1);
+        return Minimum ? unsigned_code : (unsigned_code ^ top) - top;
+    }
+
     static inline __attribute__((always_inline)) float32x4_t to_float(int32x4_t dot)
     {
-        if constexpr (Code::kFraction == 0)
-            return vcvtq_f32_s32(dot);
+        if constexpr (Bits == 4 && !Minimum)
+            return vcvtq_n_f32_s32(dot, 4); // a sixteenth, exact
         else
-            return vcvtq_n_f32_s32(dot, Code::kFraction); // exact
+            return vcvtq_f32_s32(dot);
     }
 };
 
-template <int Count>
-struct Codes {
-    int8x16_t of[Count];
-};
-
-// 32 int8 weights with one fp16 scale, 8.5 bits a weight.
-struct Q8_0Code {
-    static constexpr const char *kName = "q8_0";
-    static constexpr std::size_t kBytes = 32;
-    static constexpr bool kMinimum = false;
-    static constexpr int kFraction = 0;
-
-    static inline Codes<1> widen(uint8x16_t bytes) { return {{vreinterpretq_s8_u8(bytes)}}; }
-    static int code(std::uint8_t byte, std::size_t) { return static_cast<std::int8_t>(byte); }
-};
-
-// Two codes of 4 bits a byte, with one fp16 scale, 4.5 bits a weight. Model files store them with offset 8, a
-// panel as two's complement, so that each half is widened with one instruction, to 16 times the weight.
-struct Q4_0Code {
-    static constexpr std::size_t kBytes = 16;
-    static constexpr const char *kName = "q4_0";
-    static constexpr bool kMinimum = false;
-    static constexpr int kFraction = 4;
-
-    static inline Codes<2> widen(uint8x16_t packed)
-    {
-        return {{vreinterpretq_s8_u8(vshlq_n_u8(packed, 4)),
-                 vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(0xf0)))}};
-    }
-    static int code(std::uint8_t byte, std::size_t i) { return ((byte >> 4 * i & 15) ^ 8) - 8; }
-};
-
-// Unsigned, with an fp16 scale and an fp16 minimum, 5 bits a weight.
-struct Q4_1Code {
-    static constexpr std::size_t kBytes = 16;
-    static constexpr const char *kName = "q4_1";
-    static constexpr bool kMinimum = true;
-    static constexpr int kFraction = 0;
-
-    static inline Codes<2> widen(uint8x16_t packed)
-    {
-        return {{vreinterpretq_s8_u8(vandq_u8(packed, vdupq_n_u8(0x0f))),
-                 vreinterpretq_s8_u8(vshrq_n_u8(packed, 4))}};
-    }
-    static int code(std::uint8_t byte, std::size_t i) { return byte >> 4 * i & 15; }
-};
-
-using Q8_0 = Block32<Q8_0Code>;
-using Q4_0 = Block32<Q4_0Code>;
-using Q4_1 = Block32<Q4_1Code>;
+using Q8_0 = Block32<8, false>; // 8.5 bits a weight
+using Q4_0 = Block32<4, false>; // 4.5 bits a weight
+using Q4_1 = Block32<4, true>;  // 5 bits a weight
 
 // A 2-bit format in the manner of Q2_K: blocks of 256 weights in 16 sub-blocks of 16; each sub-block has a
 // scale and a minimum of 4 bits, the block has fp16 factors for both. 2.625 bits a weight. Unlike Q2_K's
 // usual partner, the activations keep their scale per 32 values, so that all four formats read the same
 // activations.
 struct Q2 {
-    static constexpr const char *kName = "q2";
     static constexpr std::size_t kWeights = 256;
+    static constexpr bool kSignedMinimum = false;
     static constexpr int kMostColumns = 2; // of a pass over a panel; 4 would not fit the registers
 
     // q[u][h]: sub-block u of rows 4h .. 4h+3, row by row; bits 2s hold k = 16u + 4s .. 16u + 4s+3.
     struct Panel {
-        float16_t scale[kRows], minimum[kRows]; // weight = scale * sub-scale * code - minimum * sub-minimum
-        std::uint8_t scales[16][kRows];         // of a sub-block: scale in the low half, minimum in the high
+        float16_t factor[2][kRows];     // weight = scale * sub-scale * code - minimum * sub-minimum
+        std::uint8_t scales[16][kRows]; // of a sub-block: scale in the low half, minimum in the high
         std::uint8_t q[16][2][16];
     };
 
     template <int Batch>
-    static void add_block(const Panel &panel, const ActivationBlock *const *x, std::size_t block,
-                          PanelSums<Batch> &sum);
-
-    static void randomize(Panel &panel, Random &random)
+    static inline __attribute__((always_inline)) void
+    add_block(const Panel &panel, const ActivationBlock *const *x, std::size_t block, PanelSums<Batch> &sum)
     {
-        random.fill(&panel, sizeof panel);
-        make_scales(panel.scale);
-        make_scales(panel.minimum);
+        const uint8x16_t bottom = vdupq_n_u8(3);
+        const uint8x8_t scale_bits = vdup_n_u8(15);
+        PanelSums<Batch> products{}, minima{};
+        for (std::size_t part = 0; part < 8; ++part) { // 32 weights: two sub-blocks, one activation block
+            int32x4_t dot[Batch][2], offset[Batch][2];
+            for (std::size_t half = 0; half < 2; ++half) {
+                const std::size_t u = 2 * part + half;
+                const uint8x8_t bytes = vld1_u8(panel.scales[u]);
+                const uint16x8_t scale = vmovl_u8(vand_u8(bytes, scale_bits));
+                const int32x4_t sub_scales[2] = {vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(scale))),
+                                                 vreinterpretq_s32_u32(vmovl_high_u16(scale))};
+                const int16x8_t minimum = vreinterpretq_s16_u16(vmovl_u8(vshr_n_u8(bytes, 4)));
+                for (int h = 0; h < 2; ++h) {
+                    const uint8x16_t packed = vld1q_u8(panel.q[u][h]);
+                    const int8x16_t codes[4] = {
+                        vreinterpretq_s8_u8(vandq_u8(packed, bottom)),
+                        vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 2), bottom)),
+                        vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 4), bottom)),
+                        vreinterpretq_s8_u8(vshrq_n_u8(packed, 6)),
+                    };
+                    const int16x4_t sub_minimum = h == 0 ? vget_low_s16(minimum) : vget_high_s16(minimum);
+                    for (int b = 0; b < Batch; ++b) {
+                        const ActivationBlock &in = x[b][8 * block + part];
+                        const int8x16_t q = vld1q_s8(in.q + 16 * half);
+                        int32x4_t raw = vdupq_n_s32(0);
+                        unroll<4>([&](auto lane) {
+                            constexpr int i = decltype(lane)::value;
+                            raw = vdotq_laneq_s32(raw, codes[i], q, i);
+                        });
+                        if (half == 0) {
+                            dot[b][h] = vmulq_s32(raw, sub_scales[h]);
+                            offset[b][h] = vmull_n_s16(sub_minimum, in.half_sum[0]);
+                        } else {
+                            dot[b][h] = vmlaq_s32(dot[b][h], raw, sub_scales[h]);
+                            offset[b][h] = vmlal_n_s16(offset[b][h], sub_minimum, in.half_sum[1]);
+                        }
+                    }
+                }
+            }
+            for (int b = 0; b < Batch; ++b) {
+                const float scale_x = x[b][8 * block + part].scale;
+                for (int h = 0; h < 2; ++h) {
+                    products[b][h] = vfmaq_n_f32(products[b][h], vcvtq_f32_s32(dot[b][h]), scale_x);
+                    minima[b][h] = vfmaq_n_f32(minima[b][h], vcvtq_f32_s32(offset[b][h]), scale_x);
+                }
+            }
+        }
+        const Floats8 scale = widen(panel.factor[0]), minimum = widen(panel.factor[1]);
+        for (int b = 0; b < Batch; ++b) {
+            sum[b][0] = vfmaq_f32(sum[b][0], products[b][0], scale.low);
+            sum[b][1] = vfmaq_f32(sum[b][1], products[b][1], scale.high);
+            sum[b][0] = vfmsq_f32(sum[b][0], minima[b][0], minimum.low);
+            sum[b][1] = vfmsq_f32(sum[b][1], minima[b][1], minimum.high);
+        }
     }
 
     static float reference(const Panel *panel, std::size_t row, std::size_t blocks, const ActivationBlock *x)
@@ -214,88 +261,11 @@ struct Q2 {
                 products = std::fma(static_cast<float>(dot), x->scale, products);
                 minima = std::fma(static_cast<float>(offset), x->scale, minima);
             }
-            sum = std::fma(products, static_cast<float>(panel->scale[row]), sum);
-            sum = std::fma(-minima, static_cast<float>(panel->minimum[row]), sum);
+            sum = std::fma(products, static_cast<float>(panel->factor[0][row]), sum);
+            sum = std::fma(-minima, static_cast<float>(panel->factor[1][row]), sum);
         }
         return sum;
     }
 };
 
-// Bytes of kRows rows, a 32-bit lane for each row.
-struct Lanes {
-    int32x4_t low, high;
-};
-inline Lanes widen_to_int32(uint8x8_t bytes)
-{
-    const uint16x8_t shorts = vmovl_u8(bytes);
-    return {vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(shorts))),
-            vreinterpretq_s32_u32(vmovl_high_u16(shorts))};
-}
-
-// The products of one sub-block of 16 weights of 4 rows, before its scale.
-inline int32x4_t sub_block_dot(const int8x16_t *codes, int8x16_t x)
-{
-    int32x4_t dot = vdupq_n_s32(0);
-    dot = dot_lane<0>(dot, codes[0], x);
-    dot = dot_lane<1>(dot, codes[1], x);
-    dot = dot_lane<2>(dot, codes[2], x);
-    return dot_lane<3>(dot, codes[3], x);
-}
-
-template <int Batch>
-inline __attribute__((always_inline)) void Q2::add_block(const Panel &panel, const ActivationBlock *const *x,
-                                                         std::size_t block, PanelSums<Batch> &sum)
-{
-    const uint8x16_t bottom = vdupq_n_u8(3);
-    const uint8x8_t scale_bits = vdup_n_u8(15);
-    PanelSums<Batch> products{}, minima{};
-    for (std::size_t part = 0; part < 8; ++part) { // 32 weights: two sub-blocks, one activation block
-        int32x4_t dot[Batch][2], offset[Batch][2];
-        for (std::size_t half = 0; half < 2; ++half) {
-            const std::size_t u = 2 * part + half;
-            const uint8x8_t bytes = vld1_u8(panel.scales[u]);
-            const Lanes scale = widen_to_int32(vand_u8(bytes, scale_bits));
-            const int16x8_t minimum = vreinterpretq_s16_u16(vmovl_u8(vshr_n_u8(bytes, 4)));
-            for (int h = 0; h < 2; ++h) {
-                const uint8x16_t packed = vld1q_u8(panel.q[u][h]);
-                const int8x16_t codes[4] = {
-                    vreinterpretq_s8_u8(vandq_u8(packed, bottom)),
-                    vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 2), bottom)),
-                    vreinterpretq_s8_u8(vandq_u8(vshrq_n_u8(packed, 4), bottom)),
-                    vreinterpretq_s8_u8(vshrq_n_u8(packed, 6)),
-                };
-                const int32x4_t sub_scale = h == 0 ? scale.low : scale.high;
-                const int16x4_t sub_minimum = h == 0 ? vget_low_s16(minimum) : vget_high_s16(minimum);
-                for (int b = 0; b < Batch; ++b) {
-                    const ActivationBlock &in = x[b][8 * block + part];
-                    const int32x4_t raw = sub_block_dot(codes, vld1q_s8(in.q + 16 * half));
-                    if (half == 0) {
-                        dot[b][h] = vmulq_s32(raw, sub_scale);
-                        offset[b][h] = vmull_n_s16(sub_minimum, in.half_sum[0]);
-                    } else {
-                        dot[b][h] = vmlaq_s32(dot[b][h], raw, sub_scale);
-                        offset[b][h] = vmlal_n_s16(offset[b][h], sub_minimum, in.half_sum[1]);
-                    }
-                }
-            }
-        }
-        for (int b = 0; b < Batch; ++b) {
-            const float scale_x = x[b][8 * block + part].scale;
-            for (int h = 0; h < 2; ++h) {
-                products[b][h] = vfmaq_n_f32(products[b][h], vcvtq_f32_s32(dot[b][h]), scale_x);
-                minima[b][h] = vfmaq_n_f32(minima[b][h], vcvtq_f32_s32(offset[b][h]), scale_x);
-            }
-        }
-    }
-    const RowScales scale = widen(panel.scale), minimum = widen(panel.minimum);
-    for (int b = 0; b < Batch; ++b) {
-        sum[b][0] = vfmaq_f32(sum[b][0], products[b][0], scale.low);
-        sum[b][1] = vfmaq_f32(sum[b][1], products[b][1], scale.high);
-        sum[b][0] = vfmsq_f32(sum[b][0], minima[b][0], minimum.low);
-        sum[b][1] = vfmsq_f32(sum[b][1], minima[b][1], minimum.high);
-    }
-}
-
 } // namespace sailsim::kernels
-
-#endif

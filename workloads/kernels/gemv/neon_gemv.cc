@@ -1,17 +1,35 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // The CPU baseline: y = W x with int8 activations and quantized weights, NEON dot products, several threads.
-#include "common/measure.hh"
 #include "common/program.hh"
 #include "common/team.hh"
 #include "gemv/formats.hh"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <vector>
 
 namespace
 {
 
 using namespace sailsim::kernels;
+
+// Symmetric: scale = max |x| / 127, q = x / scale to the nearest integer, ties to even. A block whose largest
+// magnitude is below 2^-100 becomes zeros: its reciprocal scale would overflow.
+ActivationBlock quantized(const float *x)
+{
+    float largest = 0.0f;
+    for (std::size_t i = 0; i < kBlock; ++i)
+        largest = std::max(largest, std::fabs(x[i]));
+    ActivationBlock block{};
+    for (std::size_t i = 0; i < kBlock; ++i) {
+        block.q[i] = static_cast<std::int8_t>(std::nearbyint(x[i] * steps_per_unit(largest)));
+        block.half_sum[i / 16] = static_cast<std::int16_t>(block.half_sum[i / 16] + block.q[i]);
+    }
+    block.scale = step_of(largest);
+    block.scaled_sum = block.scale * static_cast<float>(block.half_sum[0] + block.half_sum[1]);
+    return block;
+}
 
 // One GEMV problem in one format: random weights in panels, quantized activations, the threaded product,
 // checks.
@@ -22,18 +40,18 @@ class Problem
     // n outputs of k weights each, k a multiple of Format::kWeights; batch rows of activations.
     Problem(std::size_t k, std::size_t n, std::size_t batch, std::uint64_t seed)
         : n_(n), blocks_(k / Format::kWeights), panels_((n + kRows - 1) / kRows),
-          weights_(panels_ * blocks_ * sizeof(Panel)), x_(batch, k),
-          y_(batch * panels_ * kRows * sizeof(float))
+          weights_(panels_ * blocks_ * sizeof(Panel)), batch_(batch), x_blocks_(k / kBlock),
+          x_(batch * x_blocks_), y_(batch * panels_ * kRows * sizeof(float))
     {
         Random random(seed);
         Panel *panel = weights_.as<Panel>();
         for (std::size_t i = 0; i < panels_ * blocks_; ++i)
-            Format::randomize(panel[i], random);
-        std::vector<float> values(k);
-        for (std::size_t b = 0; b < batch; ++b) {
+            randomize<Format>(panel[i], random);
+        for (ActivationBlock &block : x_) {
+            float values[kBlock];
             for (float &value : values)
                 value = random.symmetric();
-            quantize(values.data(), x_.row(b), k / kBlock);
+            block = quantized(values);
         }
     }
 
@@ -45,7 +63,7 @@ class Problem
             for (std::size_t p = mine.first; p < mine.last; ++p, panel += blocks_) {
                 // The batch inside: a panel of a usual k stays in the L1 cache between the passes.
                 by_columns<Format::kMostColumns>(
-                    x_.rows, [&](auto count, std::size_t first) { panel_columns<count>(panel, p, first); });
+                    batch_, [&](auto count, std::size_t first) { panel_columns<count>(panel, p, first); });
             }
         });
     }
@@ -58,9 +76,9 @@ class Problem
         for (std::size_t i = 0; i < rows; ++i) {
             const std::size_t n = part_of(n_, static_cast<unsigned>(i), static_cast<unsigned>(rows)).first;
             const Panel *panel = weights_.as<Panel>() + n / kRows * blocks_;
-            for (std::size_t b = 0; b < x_.rows; ++b) {
+            for (std::size_t b = 0; b < batch_; ++b) {
                 const float y = y_.as<float>()[b * panels_ * kRows + n];
-                const float expected = Format::reference(panel, n % kRows, blocks_, x_.row(b));
+                const float expected = Format::reference(panel, n % kRows, blocks_, row(b));
                 count += std::memcmp(&y, &expected, sizeof y) != 0;
             }
         }
@@ -73,12 +91,14 @@ class Problem
   private:
     using Panel = typename Format::Panel;
 
+    const ActivationBlock *row(std::size_t b) const { return x_.data() + b * x_blocks_; }
+
     template <int Batch>
     void panel_columns(const Panel *panel, std::size_t p, std::size_t first_column)
     {
         const ActivationBlock *x[Batch];
         for (std::size_t b = 0; b < Batch; ++b)
-            x[b] = x_.row(first_column + b);
+            x[b] = row(first_column + b);
         PanelSums<Batch> sums;
         multiply_panel<Format, Batch>(panel, blocks_, x, sums);
         for (std::size_t b = 0; b < Batch; ++b) {
@@ -90,11 +110,13 @@ class Problem
 
     std::size_t n_, blocks_, panels_;
     Buffer weights_; // (panels, blocks) of Panel
-    Activations x_;
-    Buffer y_; // (batch, panels, kRows) fp32
+    std::size_t batch_, x_blocks_;
+    std::vector<ActivationBlock> x_; // (batch, x_blocks)
+    Buffer y_;                       // (batch, panels, kRows) fp32
 };
 
 struct Run {
+    std::string format;
     std::size_t k, n, batch, threads, repeats, checked_rows;
     std::uint64_t seed;
     bool in_gem5;
@@ -104,7 +126,7 @@ template <class Format>
 int measure(const Run &run)
 {
     if (run.k % Format::kWeights != 0)
-        fail("--k is %zu; %s needs a multiple of %zu", run.k, Format::kName, Format::kWeights);
+        fail("--k is %zu; %s needs a multiple of %zu", run.k, run.format.c_str(), Format::kWeights);
     Problem<Format> problem(run.k, run.n, run.batch, run.seed);
     Team team(static_cast<unsigned>(run.threads));
     std::uint64_t least = std::numeric_limits<std::uint64_t>::max(), total = 0;
@@ -118,7 +140,7 @@ int measure(const Run &run)
     const std::uint64_t macs = static_cast<std::uint64_t>(run.k) * run.n * run.batch;
     JsonLine()
         .add("program", "neon_gemv")
-        .add("format", Format::kName)
+        .add("format", run.format)
         .add("k", run.k)
         .add("n", run.n)
         .add("batch", run.batch)
@@ -142,9 +164,8 @@ int measure(const Run &run)
 int main(int argc, char **argv)
 {
     Options options(argc, argv, "GEMV with int8 activations and quantized weights (NEON baseline).");
-    const std::string format =
-        options.word("format", "q4_0", {"q8_0", "q4_0", "q4_1", "q2"}, "weight format");
     Run run{};
+    run.format = options.word("format", "q4_0", {"q8_0", "q4_0", "q4_1", "q2"}, "weight format");
     run.k = options.number("k", 1024, 32, 1 << 20, "weights of an output");
     run.n = options.number("n", 1024, 1, 1 << 20, "outputs");
     run.batch = options.number("batch", 1, 1, 1024, "rows of activations");
@@ -154,11 +175,7 @@ int main(int argc, char **argv)
     run.seed = options.number("seed", 1, 0, std::numeric_limits<std::uint64_t>::max(), "of the operands");
     run.in_gem5 = options.flag("m5", "mark the measured part for gem5");
     options.finish();
-    if (format == "q8_0")
-        return measure<Q8_0>(run);
-    if (format == "q4_0")
-        return measure<Q4_0>(run);
-    if (format == "q4_1")
-        return measure<Q4_1>(run);
-    return measure<Q2>(run);
+    const std::map<std::string, int (*)(const Run &)> formats = {
+        {"q8_0", measure<Q8_0>}, {"q4_0", measure<Q4_0>}, {"q4_1", measure<Q4_1>}, {"q2", measure<Q2>}};
+    return formats.at(run.format)(run);
 }

@@ -8,9 +8,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <utility>
@@ -37,16 +34,15 @@ namespace
 using namespace sailsim::kernels;
 
 constexpr unsigned kUnit = 0;
-constexpr std::size_t kWeightField = offsetof(lutmm_descriptor, weights);
-constexpr std::size_t kOutputField = offsetof(lutmm_descriptor, output);
 constexpr int kAnyone = PROT_READ | PROT_WRITE;
 
 alignas(kPageBytes) unsigned char variables[kPageBytes] = {1, 2, 3};
 
-// A small tile, whose output or weights may be sent to lie anywhere.
+// A small tile, whose output or weights may be sent to lie anywhere, and what has been checked with it.
 struct Tile {
     static constexpr std::size_t kDepth = 64, kOutputs = 16;
 
+    std::size_t checks = 0, failures = 0;
     std::uint64_t timeout_ns;
     std::array<std::int32_t, kOutputs> expected{};
     alignas(64) unsigned char weights[kDepth * kOutputs / 2];
@@ -104,7 +100,6 @@ struct Tile {
         ask();
         field = home;
     }
-    bool right() const { return words_are_at(output); }
     // Whether the unit has put the right words there.
     bool words_are_at(const void *memory) const
     {
@@ -114,68 +109,68 @@ struct Tile {
     {
         return record.status == LUTMM_ERR_FAULT && record.detail == field;
     }
-};
 
-class Checks
-{
-  public:
-    explicit Checks(Tile &tile) : tile_(tile) {}
-
-    std::size_t failures() const { return failures_; }
-    std::size_t count() const { return count_; }
-
-    void that(const char *what, bool right)
+    void check(const char *what, bool right)
     {
-        ++count_;
+        ++checks;
         if (right)
             return;
-        ++failures_;
+        ++failures;
         JsonLine()
             .add("failure", what)
-            .add("status", lutmm_status_name(tile_.record.status))
-            .add("detail", std::uint64_t{tile_.record.detail})
+            .add("status", lutmm_status_name(record.status))
+            .add("detail", std::uint64_t{record.detail})
             .print();
     }
 
-    // What comes of a tile whose output lies here: right words, or a refusal that leaves what was there.
-    void output(const char *what, const void *memory, bool writable)
+    // What comes of the tile if its output lies here: right words, or a refusal that leaves what was there.
+    void check_output(const char *what, const void *memory, bool writable)
     {
-        std::array<unsigned char, sizeof tile_.output> before{};
-        const bool readable = can_read(address_of(memory), before.size());
+        std::array<unsigned char, sizeof output> before{};
+        const bool readable = can_touch(address_of(memory), before.size());
         if (readable)
             std::memcpy(before.data(), memory, before.size());
-        tile_.ask_with(tile_.d.output, memory);
+        ask_with(d.output, memory);
         const bool kept = !readable || std::memcmp(before.data(), memory, before.size()) == 0;
-        that(what, writable ? tile_.words_are_at(memory) : kept && tile_.refused(kOutputField));
+        check(what, writable ? words_are_at(memory) : kept && refused(offsetof(lutmm_descriptor, output)));
     }
 
     // The same where nothing is mapped: in gem5 a touch would end the simulation.
-    void nowhere(const char *what, const void *memory)
+    void check_nowhere(const char *what, const void *memory)
     {
-        tile_.ask_with(tile_.d.output, memory);
-        that(what, tile_.refused(kOutputField));
+        ask_with(d.output, memory);
+        check(what, refused(offsetof(lutmm_descriptor, output)));
     }
 
-    // What comes of a tile whose weights lie here; they are put there where it may be written.
-    void weights(const char *what, void *memory, bool readable)
+    // What comes of the tile if its weights lie here; they are put there where it may be written.
+    void check_weights(const char *what, void *memory, bool readable)
     {
-        if (can_write(address_of(memory), sizeof tile_.weights))
-            std::memcpy(memory, tile_.weights, sizeof tile_.weights);
-        tile_.ask_with(tile_.d.weights, memory);
-        that(what, readable ? tile_.record.status == LUTMM_OK : tile_.refused(kWeightField));
+        if (can_touch(address_of(memory), sizeof weights, true))
+            std::memcpy(memory, weights, sizeof weights);
+        ask_with(d.weights, memory);
+        check(what, readable ? record.status == LUTMM_OK : refused(offsetof(lutmm_descriptor, weights)));
     }
 
     // A descriptor that cannot be one is dropped: units work in order, and the next one is answered.
-    void dropped(const char *what, std::uint64_t descriptor)
+    void check_dropped(const char *what, std::uint64_t descriptor)
     {
         lutmm_submit(kUnit, at_address<lutmm_descriptor>(descriptor));
-        tile_.ask();
-        that(what, tile_.right());
+        ask();
+        check(what, words_are_at(output));
     }
 
-  private:
-    Tile &tile_;
-    std::size_t failures_ = 0, count_ = 0;
+    int report(const char *chosen, const char *process) const
+    {
+        JsonLine()
+            .add("program", "lutmm_process")
+            .add("case", chosen)
+            .add("process", process)
+            .add("emulated", lutmm_emulated())
+            .add("checks", checks)
+            .add("failures", failures)
+            .print();
+        return failures == 0 ? 0 : kExitWrong;
+    }
 };
 
 unsigned char *map(std::size_t bytes, int protection, void *at = nullptr)
@@ -193,50 +188,42 @@ void protect(void *memory, std::size_t bytes, int protection)
         fail("cannot protect %zu bytes", bytes);
 }
 
-// Segments of the program's file.
-void check_segments(Checks &checks)
-{
-    checks.output("output among constants", sailsim_constants, false);
-    checks.output("output in code", sailsim_code, false);
-    checks.output("output among variables", variables, true);
-}
-
 // More than the machine has memory: only what is touched takes any.
-void check_reservation(Checks &checks)
+void check_reservation(Tile &tile)
 {
     constexpr std::size_t reserved = std::size_t{3} << 30, part = 16 * kPageBytes;
     unsigned char *memory = map(reserved, PROT_NONE);
     unsigned char *middle = memory + reserved / 2;
-    checks.output("output in a reservation", middle, false);
-    checks.weights("weights in a reservation", middle, false);
+    tile.check_output("output in a reservation", middle, false);
+    tile.check_weights("weights in a reservation", middle, false);
     protect(memory, reserved, PROT_READ);
-    checks.output("output in a read-only reservation", middle, false);
-    checks.weights("weights in a read-only reservation", middle, true);
+    tile.check_output("output in a read-only reservation", middle, false);
+    tile.check_weights("weights in a read-only reservation", middle, true);
     protect(middle, part, kAnyone);
-    checks.output("output in the part opened", middle, true);
-    checks.output("output before it", middle - kPageBytes, false);
-    checks.output("output at its end", middle + part - kPageBytes, true);
-    checks.output("output behind it", middle + part, false);
+    tile.check_output("output in the part opened", middle, true);
+    tile.check_output("output before it", middle - kPageBytes, false);
+    tile.check_output("output at its end", middle + part - kPageBytes, true);
+    tile.check_output("output behind it", middle + part, false);
     protect(middle, part, PROT_NONE);
-    checks.output("output in the part closed again", middle, false);
+    tile.check_output("output in the part closed again", middle, false);
     munmap(memory, reserved);
-    checks.nowhere("output where nothing is mapped any more", middle);
-    checks.dropped("a descriptor where nothing is mapped any more", address_of(middle));
-    checks.dropped("a descriptor off a line", address_of(variables) + 1);
+    tile.check_nowhere("output where nothing is mapped any more", middle);
+    tile.check_dropped("a descriptor where nothing is mapped any more", address_of(middle));
+    tile.check_dropped("a descriptor off a line", address_of(variables) + 1);
 }
 
 // Calls that make, move and take away mappings.
-void check_mappings(Checks &checks)
+void check_mappings(Tile &tile)
 {
     unsigned char *memory = map(4 * kPageBytes, PROT_READ);
-    checks.output("output in memory mapped read-only", memory, false);
+    tile.check_output("output in memory mapped read-only", memory, false);
     protect(memory + kPageBytes, kPageBytes, kAnyone);
-    checks.output("output in a page made writable", memory + kPageBytes, true);
+    tile.check_output("output in a page made writable", memory + kPageBytes, true);
     map(kPageBytes, PROT_READ, memory + kPageBytes);
-    checks.output("output in a page mapped over it", memory + kPageBytes, false);
+    tile.check_output("output in a page mapped over it", memory + kPageBytes, false);
     map(2 * kPageBytes, kAnyone, memory);
-    checks.output("output in writable pages mapped over them", memory + kPageBytes, true);
-    checks.output("output in the page behind them", memory + 2 * kPageBytes, false);
+    tile.check_output("output in writable pages mapped over them", memory + kPageBytes, true);
+    tile.check_output("output in the page behind them", memory + 2 * kPageBytes, false);
 
     unsigned char *closed = map(2 * kPageBytes, kAnyone);
     closed[0] = closed[kPageBytes] = 1;
@@ -244,58 +231,44 @@ void check_mappings(Checks &checks)
     void *moved = mremap(closed, 2 * kPageBytes, 8 * kPageBytes, MREMAP_MAYMOVE);
     if (moved == MAP_FAILED)
         fail("cannot move a mapping");
-    checks.output("output in read-only memory that moved", moved, false);
-    checks.output("output in what it grew by", static_cast<unsigned char *>(moved) + 6 * kPageBytes, false);
+    tile.check_output("output in read-only memory that moved", moved, false);
+    tile.check_output("output in what it grew by", static_cast<unsigned char *>(moved) + 6 * kPageBytes,
+                      false);
     protect(moved, 2 * kPageBytes, kAnyone);
-    checks.output("output in moved memory made writable", moved, true);
+    tile.check_output("output in moved memory made writable", moved, true);
+
+    unsigned char *holed = map(4 * kPageBytes, kAnyone);
+    munmap(holed + 2 * kPageBytes, kPageBytes);
+    errno = 0;
+    tile.check("mprotect over a hole", mprotect(holed, 4 * kPageBytes, PROT_READ) == -1 && errno == ENOMEM);
+    errno = 0;
+    tile.check("mprotect off a page", mprotect(holed + 1, kPageBytes, PROT_READ) == -1 && errno == EINVAL);
 }
 
-void check_heap(Checks &checks)
+void check_heap(Tile &tile)
 {
     constexpr std::intptr_t bytes = 8 * kPageBytes;
     const auto end = reinterpret_cast<std::uintptr_t>(sbrk(bytes)) + bytes;
     auto *page = reinterpret_cast<unsigned char *>((end - 2 * kPageBytes) / kPageBytes * kPageBytes);
-    checks.output("output on the heap", page, true);
+    tile.check_output("output on the heap", page, true);
     protect(page, kPageBytes, PROT_READ);
-    checks.output("output on a page of the heap made read-only", page, false);
+    tile.check_output("output on a page of the heap made read-only", page, false);
     sbrk(-bytes);
     sbrk(bytes);
-    checks.output("output on a page of a heap that shrank and grew", page, true);
+    tile.check_output("output on a page of a heap that shrank and grew", page, true);
     sbrk(-bytes);
-}
-
-void check_answers_of_mprotect(Checks &checks)
-{
-    unsigned char *memory = map(4 * kPageBytes, kAnyone);
-    munmap(memory + 2 * kPageBytes, kPageBytes);
-    errno = 0;
-    checks.that("mprotect over a hole", mprotect(memory, 4 * kPageBytes, PROT_READ) == -1 && errno == ENOMEM);
-    errno = 0;
-    checks.that("mprotect off a page", mprotect(memory + 1, kPageBytes, PROT_READ) == -1 && errno == EINVAL);
-}
-
-int report(const char *chosen, const char *process, const Checks &checks)
-{
-    JsonLine()
-        .add("program", "lutmm_process")
-        .add("case", chosen)
-        .add("process", process)
-        .add("emulated", lutmm_emulated())
-        .add("checks", checks.count())
-        .add("failures", checks.failures())
-        .print();
-    return checks.failures() == 0 ? 0 : kExitWrong;
 }
 
 int check_pages(Tile &tile)
 {
-    Checks checks(tile);
-    check_segments(checks);
-    check_reservation(checks);
-    check_mappings(checks);
-    check_heap(checks);
-    check_answers_of_mprotect(checks);
-    return report("pages", "only", checks);
+    // Segments of the program's file.
+    tile.check_output("output among constants", sailsim_constants, false);
+    tile.check_output("output in code", sailsim_code, false);
+    tile.check_output("output among variables", variables, true);
+    check_reservation(tile);
+    check_mappings(tile);
+    check_heap(tile);
+    return tile.report("pages", "only");
 }
 
 // Parent and child have operands of their own at the same addresses. Neither waits for the other to end: gem5
@@ -308,14 +281,13 @@ int check_fork(Tile &tile)
         fail("cannot make a process: allowed are as many as the machine has cores");
     if (child == 0)
         tile.fill(2);
-    Checks checks(tile);
-    checks.output("output among variables", variables, true);
-    checks.output("output among constants", sailsim_constants, false);
-    checks.output("output in memory mapped read-only before", memory, false);
+    tile.check_output("output among variables", variables, true);
+    tile.check_output("output among constants", sailsim_constants, false);
+    tile.check_output("output in memory mapped read-only before", memory, false);
     if (child == 0)
         protect(memory, kPageBytes, kAnyone);
-    checks.output("output in memory that the child made writable", memory, child == 0);
-    return report("fork", child == 0 ? "child" : "parent", checks);
+    tile.check_output("output in memory that the child made writable", memory, child == 0);
+    return tile.report("fork", child == 0 ? "child" : "parent");
 }
 
 // Where LUTMM stores in gem5 (SailCPU.py), unit 0.
@@ -324,9 +296,8 @@ constexpr std::uint64_t kDoorbell = 0x7000000000;
 // `later` is handed over when `tile` must have been, if anything rang for it.
 int check_doorbell(Tile &tile, Tile &later)
 {
-    Checks checks(tile);
-    if (!can_read(kDoorbell, 8))
-        return report("doorbell", "without a doorbell", checks);
+    if (!can_touch(kDoorbell, 8))
+        return tile.report("doorbell", "without a doorbell");
     auto *bell = reinterpret_cast<std::uint64_t *>(kDoorbell);
     const std::uint64_t descriptor = address_of(&tile.d);
     std::uint64_t swapped = 1, added = 1, compared = 0;
@@ -336,13 +307,13 @@ int check_doorbell(Tile &tile, Tile &later)
     __asm__ volatile("casal %0, %1, [%2]" : "+r"(compared) : "r"(descriptor), "r"(bell) : "memory");
     __asm__ volatile("str %w0, [%1]" : : "r"(descriptor), "r"(bell) : "memory");
     later.ask();
-    checks.that("a descriptor behind what rings no doorbell", later.right());
-    checks.that("what rings no doorbell", tile.record.status == LUTMM_PENDING);
-    checks.that("what a doorbell holds", swapped == 0 && added == 0 && compared == 0);
+    tile.check("a descriptor behind what rings no doorbell", later.words_are_at(later.output));
+    tile.check("what rings no doorbell", tile.record.status == LUTMM_PENDING);
+    tile.check("what a doorbell holds", swapped == 0 && added == 0 && compared == 0);
     __asm__ volatile("dmb ish\n\tstr %0, [%1]" : : "r"(descriptor), "r"(bell) : "memory");
     tile.wait();
-    checks.that("a store of 8 bytes", tile.right());
-    return report("doorbell", "only", checks);
+    tile.check("a store of 8 bytes", tile.words_are_at(tile.output));
+    return tile.report("doorbell", "only");
 }
 
 } // namespace

@@ -45,7 +45,7 @@ void read_part(std::FILE *file, const std::string &path, const char *part, std::
 // protections, but its syscall emulation never maps a place twice.
 void close_page(unsigned char *page)
 {
-    const bool closed = mprotect(page, kPageBytes, PROT_NONE) == 0 && !can_read(address_of(page), 1);
+    const bool closed = mprotect(page, kPageBytes, PROT_NONE) == 0 && !can_touch(address_of(page), 1);
     if (!closed && munmap(page, kPageBytes) != 0)
         fail("cannot close the guard page at %p", static_cast<void *>(page));
 }

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // A trace file (docs/contract.md) in memory: its image where it fits, its descriptors pointing into it. The
 // image ends at a page that nobody can touch, and begins behind one: whoever leaves it faults.
-#ifndef SAILSIM_KERNELS_LUTMM_TRACE_HH
-#define SAILSIM_KERNELS_LUTMM_TRACE_HH
+#pragma once
 
 #include "common/team.hh"
 #include "lutmm.h"
 
-#include <cstddef>
-#include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,8 +25,6 @@ class Trace
     // whole trace of this version.
     explicit Trace(const std::string &path);
     ~Trace();
-    Trace(const Trace &) = delete;
-    Trace &operator=(const Trace &) = delete;
 
     std::size_t size() const { return expected_.size(); }
     lutmm_descriptor *descriptors() { return descriptors_->as<lutmm_descriptor>(); }
@@ -59,5 +53,3 @@ class Trace
 };
 
 } // namespace sailsim::kernels
-
-#endif

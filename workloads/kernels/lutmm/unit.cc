@@ -7,14 +7,10 @@
 #include "emulated_unit.hh" // made from the system file sail-n1
 #include "pim/descriptor.hh"
 
-#include <array>
-#include <atomic>
 #include <csetjmp>
 #include <csignal>
-#include <cstring>
 #include <exception>
 #include <ucontext.h>
-#include <utility>
 
 namespace sailsim::kernels
 {
@@ -50,21 +46,6 @@ bool touch(unsigned char *byte, bool write)
     return !faulted;
 }
 
-bool touch_all(std::uint64_t address, std::uint64_t bytes, bool write)
-{
-    if (bytes == 0)
-        return true;
-    const std::uint64_t last = address + (bytes - 1);
-    if (last < address)
-        return false;
-    for (std::uint64_t page = address;; page = (page / kPageBytes + 1) * kPageBytes) {
-        if (!touch(at_address(page), write))
-            return false;
-        if (last / kPageBytes == page / kPageBytes)
-            return true;
-    }
-}
-
 // The memory of this process, as far as it may be touched, for the descriptor whose record is at
 // `completion`.
 class OwnMemory : public pim::Memory
@@ -74,11 +55,11 @@ class OwnMemory : public pim::Memory
 
     bool readable(std::uint64_t address, std::uint64_t bytes) const override
     {
-        return can_read(address, bytes);
+        return can_touch(address, bytes);
     }
     bool writable(std::uint64_t address, std::uint64_t bytes) const override
     {
-        return can_write(address, bytes);
+        return can_touch(address, bytes, true);
     }
     void read(std::uint64_t address, void *to, std::uint64_t bytes) const override
     {
@@ -109,7 +90,7 @@ std::atomic<std::uint64_t> executed{0};
 // A descriptor that cannot be read has no record to answer in: the unit drops it.
 void execute(unsigned unit, std::uint64_t address)
 {
-    if (address % LUTMM_BUFFER_ALIGN != 0 || !can_read(address, sizeof(lutmm_descriptor)))
+    if (address % LUTMM_BUFFER_ALIGN != 0 || !can_touch(address, sizeof(lutmm_descriptor)))
         return;
     lutmm_descriptor descriptor;
     std::memcpy(&descriptor, at_address(address), sizeof descriptor);
@@ -153,8 +134,6 @@ void install(int signal, void (*handler)(int, siginfo_t *, void *), int flags)
         fail("cannot install the handler of signal %d", signal);
 }
 
-using Submit = void (*)(const lutmm_descriptor *);
-
 template <unsigned Unit>
 void submit_to(const lutmm_descriptor *descriptor)
 {
@@ -163,23 +142,27 @@ void submit_to(const lutmm_descriptor *descriptor)
 }
 
 template <unsigned... Unit>
-constexpr std::array<Submit, sizeof...(Unit)> submits(std::integer_sequence<unsigned, Unit...>)
+void submit(unsigned unit, const lutmm_descriptor *descriptor, std::integer_sequence<unsigned, Unit...>)
 {
-    return {submit_to<Unit>...};
+    static constexpr void (*each[])(const lutmm_descriptor *) = {submit_to<Unit>...};
+    each[unit](descriptor);
 }
-
-constexpr auto kSubmit = submits(std::make_integer_sequence<unsigned, LUTMM_UNITS_MAX>{});
 
 } // namespace
 
-bool can_read(std::uint64_t address, std::uint64_t bytes)
+bool can_touch(std::uint64_t address, std::uint64_t bytes, bool write)
 {
-    return touch_all(address, bytes, false);
-}
-
-bool can_write(std::uint64_t address, std::uint64_t bytes)
-{
-    return touch_all(address, bytes, true);
+    if (bytes == 0)
+        return true;
+    const std::uint64_t last = address + (bytes - 1);
+    if (last < address)
+        return false;
+    for (std::uint64_t page = address;; page = (page / kPageBytes + 1) * kPageBytes) {
+        if (!touch(at_address(page), write))
+            return false;
+        if (last / kPageBytes == page / kPageBytes)
+            return true;
+    }
 }
 
 } // namespace sailsim::kernels
@@ -214,7 +197,7 @@ void lutmm_submit(unsigned unit, const lutmm_descriptor *descriptor)
 {
     if (unit >= LUTMM_UNITS_MAX)
         fail("lutmm_submit: unit is %u; allowed: 0 to %d", unit, LUTMM_UNITS_MAX - 1);
-    kSubmit[unit](descriptor);
+    submit(unit, descriptor, std::make_integer_sequence<unsigned, LUTMM_UNITS_MAX>{});
 }
 
 std::uint32_t lutmm_wait(const lutmm_completion *record, std::uint64_t timeout_ns)

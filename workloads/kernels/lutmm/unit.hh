@@ -3,8 +3,7 @@
 // unit is, the instruction traps as illegal; the handler executes the descriptor with the functional core and
 // goes on behind the instruction. In gem5 with the unit nothing traps, and its syscall emulation ignores the
 // handlers.
-#ifndef SAILSIM_KERNELS_LUTMM_UNIT_HH
-#define SAILSIM_KERNELS_LUTMM_UNIT_HH
+#pragma once
 
 #include "lutmm_runtime.h"
 
@@ -16,10 +15,9 @@ namespace sailsim::kernels
 
 constexpr std::size_t kPageBytes = 4096; // the smallest page of AArch64: it never spans two protections
 
-// Whether all `bytes` at `address` can be read, or written, found out by trying, after
+// Whether all `bytes` at `address` can be read, or with `write` written, found out by trying, after
 // lutmm_install_emulator() and by one thread at a time. Writing stores the value that is there already.
-bool can_read(std::uint64_t address, std::uint64_t bytes);
-bool can_write(std::uint64_t address, std::uint64_t bytes);
+bool can_touch(std::uint64_t address, std::uint64_t bytes, bool write = false);
 
 // Addresses as descriptors have them.
 inline std::uint64_t address_of(const void *memory)
@@ -39,5 +37,3 @@ inline std::uint32_t wait_for(const lutmm_descriptor &descriptor, std::uint64_t 
 }
 
 } // namespace sailsim::kernels
-
-#endif
