@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <nanobind/stl/map.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <limits>
 #include <map>
-#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -68,7 +66,7 @@ Result<std::int64_t, 2> timeline_array(const std::vector<pim::GroupTimes> &group
     for (const pim::GroupTimes &g : groups)
         values.insert(values.end(), {g.pass, g.group, g.load_start, g.load_end, g.start, g.build, g.lookup,
                                      g.convert, g.write_back});
-    return to_numpy<std::int64_t, 2>(std::move(values), {groups.size(), 9});
+    return to_numpy<std::int64_t, 2>(std::move(values), {static_cast<std::int64_t>(groups.size()), 9});
 }
 
 /* The fields of a `TileShape`. */
@@ -128,68 +126,52 @@ void bind_timing(nb::module_ &m)
     many.def("__len__", [](const TileTimings &t) { return t.tiles.size(); });
     many.def("__getitem__", &tile_at, nb::rv_policy::copy);
 
-    m.def(
-        "time_tile",
-        [](const SliceConfig &config, const ShapeTuple &shape, const PatternProfile &profile, bool scaled,
-           bool minimum, double bytes_per_cycle, double latency, double lead, double ahead) {
-            const nb::gil_scoped_release release;
-            return time_tile(config, tile_shape(shape), profile, {scaled, minimum},
-                             {bytes_per_cycle, latency, lead, ahead});
-        },
-        "config"_a, "shape"_a, "profile"_a, "scaled"_a, "minimum"_a = false, "bytes_per_cycle"_a = unlimited,
-        "latency"_a = 0.0, "lead"_a = 0.0, "ahead"_a = unlimited,
-        "Cycles and counts of a tensor's tile in the busiest slice (docs/contract.md, sections 2 and 4).\n\n"
-        "scaled, minimum: what the blocks have. bytes_per_cycle: the slice's rate; latency: cycles from "
-        "asking for a byte to having it; lead: how many cycles before the tile's start the first is asked "
-        "for; ahead: bytes that may be under way or wait beyond the group in turn.");
-
     nb::class_<pim::TileTimer>(m, "TileTimer",
                                "Tiles that differ in their patterns alone; what they share is reckoned once.")
         .def(
             "__init__",
             [](pim::TileTimer *self, const SliceConfig &config, const ShapeTuple &shape, bool scaled,
                bool minimum) { new (self) pim::TileTimer(config, tile_shape(shape), {scaled, minimum}); },
-            "config"_a, "shape"_a, "scaled"_a, "minimum"_a,
-            "As `plan_tile`.\n\nRaises ``ValueError`` as that.")
+            "config"_a, "shape"_a, "scaled"_a, "minimum"_a = false,
+            "As `plan_tile`; ``scaled``, ``minimum``: what the blocks have.\n\nRaises ``ValueError`` as "
+            "that.")
         .def_prop_ro("plan", &pim::TileTimer::plan, "The layout of all of them.")
         .def(
             "time",
-            [](const pim::TileTimer &tiles, const std::vector<const pim::CountedProfile *> &profiles,
+            [](const pim::TileTimer &tiles, const std::vector<const PatternProfile *> &profiles,
                double bytes_per_cycle, double latency, double lead, double ahead) {
-                for (const pim::CountedProfile *profile : profiles)
+                for (const PatternProfile *profile : profiles)
                     if (!profile)
                         throw std::invalid_argument("profiles has None: allowed are profiles");
                 const nb::gil_scoped_release release;
                 TileTimings timings;
-                for (const pim::CountedProfile *profile : profiles)
+                for (const PatternProfile *profile : profiles)
                     timings.tiles.push_back(tiles.time(*profile, {bytes_per_cycle, latency, lead, ahead}));
                 return timings;
             },
-            "profiles"_a, "bytes_per_cycle"_a, "latency"_a, "lead"_a, "ahead"_a,
-            "`time_tile` of each of the profiles.");
+            "profiles"_a, "bytes_per_cycle"_a = unlimited, "latency"_a = 0.0, "lead"_a = 0.0,
+            "ahead"_a = unlimited,
+            "Cycles and counts of a tensor's tile in the busiest slice (docs/contract.md, sections 2 and 4), "
+            "for "
+            "each profile.\n\n"
+            "bytes_per_cycle: the slice's rate; latency: cycles from asking for a byte to having it; lead: "
+            "how "
+            "many cycles before the tile's start the first is asked for; ahead: bytes that may be under way "
+            "or "
+            "wait beyond the group in turn.");
 
     m.def(
         "tile_timeline",
         [](const SliceConfig &config, const ShapeTuple &shape, const PatternProfile &profile, bool scaled,
-           bool minimum, double bytes_per_cycle, double latency, double lead, double ahead,
-           const std::optional<Array> &arrivals) {
-            const pim::TileShape tile = tile_shape(shape);
-            const pim::Scaling scaling{scaled, minimum};
-            const pim::Supply supply{bytes_per_cycle, latency, lead, ahead};
-            if (!arrivals)
-                return timeline_array(pim::tile_timeline(config, tile, profile, scaling, supply));
-            require_ndim("arrivals", *arrivals, 1);
-            const auto *cycles = elements<std::int64_t>("arrivals", *arrivals, "int64");
-            return timeline_array(
-                pim::tile_timeline(config, tile, profile, scaling, {cycles, cycles + arrivals->size()}));
+           bool minimum, double bytes_per_cycle, double latency, double lead, double ahead) {
+            return timeline_array(pim::tile_timeline(config, tile_shape(shape), profile, {scaled, minimum},
+                                                     {bytes_per_cycle, latency, lead, ahead}));
         },
         "config"_a, "shape"_a, "profile"_a, "scaled"_a, "minimum"_a = false, "bytes_per_cycle"_a = unlimited,
-        "latency"_a = 0.0, "lead"_a = 0.0, "ahead"_a = unlimited, "arrivals"_a = nb::none(),
-        "Where the cycles of `time_tile` lie: int64 (S, 9), a row for each turn of each pass.\n\n"
+        "latency"_a = 0.0, "lead"_a = 0.0, "ahead"_a = unlimited,
+        "Where the cycles of a tile lie: int64 (S, 9), a row for each turn of each pass.\n\n"
         "Columns: pass, first group, start and end of its load, start of its computing, then the cycles of "
-        "build, "
-        "look-up, conversion and write-back. arrivals, int64 (S,): the cycles at which the groups' weights "
-        "have arrived, instead of a supply.");
+        "build, look-up, conversion and write-back. A supply as in `TileTimer.time`.");
 }
 
 } // namespace sailsim::bindings

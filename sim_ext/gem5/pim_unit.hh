@@ -63,7 +63,7 @@ class PimUnit : public ClockedObject
     void finish();
 
     /* Reads or writes a part of one of the tile's buffers; how many transfers that takes. */
-    std::int64_t move(Area area, Addr offset, Addr bytes, bool write);
+    std::int64_t move(pim::Area area, Addr offset, Addr bytes, bool write);
     void push(Transfer transfer);
     void on_transfer(const Transfer &transfer, bool ok);
     void on_timer();
@@ -89,7 +89,7 @@ class PimUnit : public ClockedObject
     const bool stores_when_idle;
     const Cycles flush_time;
     const Cycles settle_time;
-    ::sailsim::pim::SliceConfig config;
+    pim::SliceConfig config;
 
     Doorbell doorbell;
     MemoryPort memory;

@@ -6,6 +6,7 @@
 #ifndef SAILSIM_PIM_PATTERNS_HH
 #define SAILSIM_PIM_PATTERNS_HH
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -15,29 +16,26 @@
 namespace sailsim::pim
 {
 
-/* A view of activations: batch rows of k integers, contiguous. */
-template <class T>
+/* A view of activations: batch rows of k integers, contiguous, in words of one byte, or two where abits is
+ * more than 8, as in a descriptor's buffer. Higher bits of a word say nothing. */
 struct Activations {
-    const T *data;
+    const std::uint8_t *bytes;
     std::int64_t batch;
     std::int64_t k;
     int abits;
-    bool is_signed;
-};
 
-/* The place (row * k + column) of the first activation outside the declared width; -1 if there is none. */
-template <class T>
-std::int64_t find_outside(const Activations<T> &x);
+    int word_bytes() const { return abits <= 8 ? 1 : 2; }
+    Activations row(std::int64_t b) const { return {bytes + b * k * word_bytes(), 1, k, abits}; }
+};
 
 /* The patterns of all batch rows and groups. Bit j of a pattern is the activation bit of the group's weight
  * j. */
 class Patterns
 {
   public:
-    /* Throws std::invalid_argument for a number of rows or bits out of range, for rows of another length than
-     * the grouping's, and for an activation outside the declared width, naming its place. */
-    template <class T>
-    Patterns(const Activations<T> &x, const Grouping &grouping);
+    /* Throws std::invalid_argument for a number of rows or bits out of range, and for rows of another length
+     * than the grouping's. */
+    Patterns(const Activations &x, const Grouping &grouping);
 
     /* The pattern at every bit position (byte i: bit i) of batch row b and a group; abits 9..16 have a second
      * word with bits 8 and up. A short last group reads as if padded with zero activations. */
@@ -64,13 +62,48 @@ class Patterns
     std::vector<std::uint64_t> words;
 };
 
-/* Counts of each group, for one pass over the tile. */
-struct PatternProfile {
-    std::vector<std::int32_t> zero;   /* patterns that are 0 */
-    std::vector<std::int32_t> hits;   /* of the others: served by the PRT */
-    std::vector<std::int32_t> misses; /* of the others: not */
+/* The patterns of one group, or the sums of several. */
+struct FedPatterns {
+    std::int64_t zero = 0;
+    std::int64_t hits = 0; /* as profiled, whether or not the substrate gains by them */
+    std::int64_t misses = 0;
+    std::int64_t lookup_cycles = 0;
 
-    std::int64_t groups() const { return static_cast<std::int64_t>(zero.size()); }
+    void add(const FedPatterns &other, std::int64_t times)
+    {
+        zero += times * other.zero;
+        hits += times * other.hits;
+        misses += times * other.misses;
+        lookup_cycles += times * other.lookup_cycles;
+    }
+};
+
+/* Counts of each group, for one pass over the tile, and what tiles ask of all its groups. */
+class PatternProfile
+{
+  public:
+    using Counts = std::vector<std::int32_t>;
+
+    /* Patterns that are 0; of the others those that the PRT serves, and those that it does not. */
+    PatternProfile(Counts zero, Counts hits, Counts misses);
+
+    const Counts &zero() const { return kinds[0]; }
+    const Counts &hits() const { return kinds[1]; }
+    const Counts &misses() const { return kinds[2]; }
+    std::int64_t groups() const { return static_cast<std::int64_t>(zero().size()); }
+
+    /* The patterns of all groups; their cycles are left at 0. */
+    const FedPatterns &all() const { return sum; }
+
+    /* Cycles that the patterns of every group take at least; 0 where the groups have not the same number of
+     * patterns. */
+    double least_cycles(const PhaseCosts &costs) const;
+
+  private:
+    std::array<Counts, 3> kinds; /* zero, hits and misses */
+    FedPatterns sum;
+    std::int64_t patterns = 0;                    /* of every group; 0 where they differ */
+    std::array<std::int64_t, 3> fewest{}, most{}; /* of each kind in a group */
 };
 
 /* Which patterns each of some groups has seen, as a bit mask, and how many of them were not 0. */

@@ -61,7 +61,8 @@ FedPatterns TileSequencer::fed(const GroupStep &step) const
     FedPatterns sum;
     for (std::int64_t group = step.group; group < step.group + step.groups; ++group) {
         const auto g = static_cast<std::size_t>(group);
-        const FedPatterns one{share(profile.zero[g]), share(profile.hits[g]), share(profile.misses[g]), 0};
+        const FedPatterns one{share(profile.zero()[g]), share(profile.hits()[g]), share(profile.misses()[g]),
+                              0};
         sum.add(one, 1);
         sum.lookup_cycles = std::max(sum.lookup_cycles, costs.lookups(one.zero, one.hits, one.misses));
     }
