@@ -30,7 +30,6 @@ namespace nb = nanobind;
 using namespace nb::literals;
 
 void bind_timing(nb::module_ &m);
-void bind_patterns(nb::module_ &m);
 void bind_arithmetic(nb::module_ &m);
 void bind_descriptor(nb::module_ &m);
 void bind_schedule(nb::module_ &m);

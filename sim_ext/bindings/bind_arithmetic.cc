@@ -14,7 +14,6 @@
 
 #include "arrays.hh"
 #include "pim/check.hh"
-#include "pim/convert.hh"
 #include "pim/gemv.hh"
 #include "pim/product.hh"
 

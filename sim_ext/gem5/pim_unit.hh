@@ -12,8 +12,7 @@
 #include <memory>
 #include <vector>
 
-#include "gem5/doorbell.hh"
-#include "gem5/memory_port.hh"
+#include "gem5/ports.hh"
 #include "gem5/tile.hh"
 #include "gem5/unit_stats.hh"
 #include "params/SailPimUnit.hh"

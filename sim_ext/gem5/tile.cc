@@ -89,13 +89,13 @@ std::vector<Transfer> Tile::expand_next()
     const Addr from = first * d.wbits / 8;
     const Addr to = divCeil(Addr(first + outputs) * d.wbits, Addr{8});
     std::vector<Transfer> found;
-    const pim::TurnGroups groups = pim::groups_of_turn(*layout, grouping, turn);
-    const std::int64_t k = grouping.start(groups.begin);
+    const pim::Span groups = pim::groups_of_turn(*layout, grouping, turn);
+    const std::int64_t k = grouping.start(groups.first);
     const std::int64_t end = grouping.start(groups.end - 1) + grouping.length(groups.end - 1);
     for (std::int64_t row = k; row < end; ++row)
         add_unfetched(found, pim::weight_area, row * row_bytes + from, to - from);
     if (preparation->scaling.scaled && k % grouping.block_size() == 0) {
-        const Addr row = grouping.block_of(groups.begin) * Addr{d.n} + first;
+        const Addr row = grouping.block_of(groups.first) * Addr{d.n} + first;
         add_unfetched(found, pim::scale_area, 2 * row, 2 * outputs);
         if (preparation->scaling.minimum)
             add_unfetched(found, pim::scale_area, 2 * (grouping.blocks() * Addr{d.n} + row), 2 * outputs);

@@ -17,6 +17,9 @@
 #include "abi/lutmm.h"
 #include "pim/gemv.hh"
 
+/* The contract rounds after the product and after the sum; a fused multiply-add would round once. */
+#pragma GCC optimize("fp-contract=off")
+
 namespace sailsim::pim
 {
 
@@ -263,27 +266,55 @@ Patterns patterns_of(const lutmm_descriptor &d, const std::uint8_t *activations)
     return {Activations{activations, d.batch, d.k, d.abits}, Grouping(d.k, d.nbw, d.group_size)};
 }
 
-/* The scales behind d.scales, and the sums of the activations that go with a minimum. */
-Scales scales_of(const lutmm_descriptor &d, const Grouping &grouping, const std::vector<std::int32_t> &x,
-                 const std::uint8_t *bytes)
+/* A tile that is multiplied: `sink` gets the sums as of `lut_gemv`. */
+using Multiply = std::function<void(const TileSink &sink)>;
+
+std::vector<std::int32_t> summed(const lutmm_descriptor &d, const Multiply &multiply)
 {
-    const auto halves = static_cast<std::size_t>(grouping.blocks() * d.n);
-    Scales scales{d.batch, d.n, std::vector<std::uint16_t>(halves), {}, {}, std::vector<float>(d.batch)};
-    std::memcpy(scales.scale.data(), bytes, halves * sizeof(std::uint16_t));
-    std::memcpy(scales.act_scale.data(), bytes + act_scale_offset(d, halves), d.batch * sizeof(float));
-    if (!has(d, LUTMM_F_MINIMUM))
-        return scales;
-    scales.minimum.resize(halves);
-    std::memcpy(scales.minimum.data(), bytes + halves * sizeof(std::uint16_t),
-                halves * sizeof(std::uint16_t));
-    for (std::int64_t block = 0; block < grouping.blocks(); ++block)
-        for (std::int64_t b = 0; b < d.batch; ++b) {
-            const auto row = x.begin() + b * d.k;
-            const std::int64_t first = block * grouping.block_size();
-            const std::int64_t end = std::min<std::int64_t>(first + grouping.block_size(), d.k);
-            scales.sums_of_x.push_back(std::accumulate(row + first, row + end, std::int64_t{0}));
+    std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
+    multiply([&](const TileSums &tile) {
+        for (std::int64_t b = 0; b < d.batch; ++b)
+            for (std::int64_t i = 0; i < tile.outputs; ++i)
+                y[static_cast<std::size_t>(b * d.n + tile.first_output + i)] +=
+                    static_cast<std::int32_t>(tile.sums[b * tile_outputs + i]);
+    });
+    return y;
+}
+
+/* With the scales behind d.scales. A minimum goes with the sum of its block's activations. */
+std::vector<float> scaled(const lutmm_descriptor &d, const Grouping &grouping,
+                          const std::vector<std::int32_t> &x, const std::uint8_t *bytes,
+                          const Multiply &multiply)
+{
+    const std::int64_t n = d.n, batch = d.batch, count = grouping.blocks() * n;
+    const bool has_minimum = has(d, LUTMM_F_MINIMUM);
+    std::vector<std::uint16_t> halves(static_cast<std::size_t>(has_minimum ? 2 * count : count));
+    std::vector<float> act_scale(d.batch), y(static_cast<std::size_t>(batch * n));
+    std::memcpy(halves.data(), bytes, halves.size() * sizeof(std::uint16_t));
+    std::memcpy(act_scale.data(), bytes + act_scale_offset(d, static_cast<std::uint64_t>(count)),
+                d.batch * sizeof(float));
+    const auto sum_of_x = [&](std::int64_t block, std::int64_t b) {
+        const std::int64_t first = block * grouping.block_size();
+        const std::int64_t end = std::min<std::int64_t>(first + grouping.block_size(), d.k);
+        const auto row = x.begin() + b * d.k;
+        return static_cast<float>(std::accumulate(row + first, row + end, std::int64_t{0}));
+    };
+    multiply([&](const TileSums &tile) {
+        for (std::int64_t b = 0; b < batch; ++b) {
+            const float of_x = has_minimum ? sum_of_x(tile.block, b) : 0.0F;
+            for (std::int64_t i = 0; i < tile.outputs; ++i) {
+                const std::int64_t place = tile.block * n + tile.first_output + i;
+                float &sum = y[static_cast<std::size_t>(b * n + tile.first_output + i)];
+                sum += static_cast<float>(tile.sums[b * tile_outputs + i]) *
+                       half_to_float(halves[static_cast<std::size_t>(place)]);
+                if (has_minimum)
+                    sum += half_to_float(halves[static_cast<std::size_t>(count + place)]) * of_x;
+            }
         }
-    return scales;
+    });
+    for (std::size_t i = 0; i < y.size(); ++i)
+        y[i] *= act_scale[i / d.n];
+    return y;
 }
 
 template <class Number>
@@ -338,25 +369,13 @@ Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config,
     const std::vector<std::int16_t> values = values_of(d, operands[codebook_area]);
     const PackedWeights weights({codes.data(), d.k, d.n, d.wbits, values.data()});
     const bool is_signed = !has(d, LUTMM_F_ACT_UNSIGNED);
-    const std::int64_t n = d.n;
+    const Multiply multiply = [&](const TileSink &sink) {
+        lut_gemv(patterns, grouping, weights, is_signed, threads, sink);
+    };
     Execution result;
-    if (has(d, LUTMM_F_CONVERT)) {
-        const Scales scales = scales_of(d, grouping, *x, operands[scale_area]);
-        std::vector<float> y(static_cast<std::size_t>(d.batch) * d.n);
-        lut_gemv(patterns, grouping, weights, is_signed, threads,
-                 [&](const TileSums &sums) { add_scaled_block(sums, scales, y.data()); });
-        scale_rows(scales, y.data());
-        result.output = bytes_of(y);
-    } else {
-        std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
-        lut_gemv(patterns, grouping, weights, is_signed, threads, [&](const TileSums &sums) {
-            for (std::int64_t b = 0; b < d.batch; ++b)
-                for (std::int64_t i = 0; i < sums.outputs; ++i)
-                    y[static_cast<std::size_t>(b * n + sums.first_output + i)] +=
-                        static_cast<std::int32_t>(sums.sums[b * tile_outputs + i]);
-        });
-        result.output = bytes_of(y);
-    }
+    result.output = has(d, LUTMM_F_CONVERT)
+                        ? bytes_of(scaled(d, grouping, *x, operands[scale_area], multiply))
+                        : bytes_of(summed(d, multiply));
 
     const TileTiming timing =
         TileTimer(tile.config, tile.shape, tile.scaling)

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Patterns: the table indices that a DFM forms from activation bits, and how many of them are zero, hit the
- * PRT or miss it.
+ * Patterns: the table indices that a DFM forms from activation bits, the pattern reuse table (PRT) that
+ * remembers which of them were looked up last, and profiles: how many are zero, hit the PRT or miss it.
  */
 #ifndef SAILSIM_PIM_PATTERNS_HH
 #define SAILSIM_PIM_PATTERNS_HH
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
-#include "pim/prt.hh"
 #include "pim/tile.hh"
 
 namespace sailsim::pim
@@ -41,12 +41,6 @@ class Patterns
      * word with bits 8 and up. A short last group reads as if padded with zero activations. */
     const std::uint64_t *low(std::int64_t b) const { return words.data() + b * stride; }
     const std::uint64_t *high(std::int64_t b) const { return words.data() + b * stride + groups; }
-
-    int at(std::int64_t b, std::int64_t group, int bit) const
-    {
-        const std::uint64_t word = bit < 8 ? low(b)[group] : high(b)[group];
-        return static_cast<int>(word >> (bit % 8 * 8) & 0xff);
-    }
 
     std::int64_t batch() const { return rows; }
     std::int64_t group_count() const { return groups; }
@@ -123,8 +117,67 @@ struct SeenPatterns {
     std::vector<std::int32_t> nonzero;
 };
 
+/* The reuse table of a DFM. The key is exact (group, pattern); the table is flushed when the group changes,
+ * so inside one group the pattern is the key. */
+class Prt
+{
+  public:
+    /* entries = 0: no PRT, every access misses. */
+    Prt(std::int64_t entries, PrtPolicy policy);
+
+    /* Forgets everything: the table was built anew. */
+    void flush();
+
+    /* Looks up a pattern 1..63 and, on a miss, inserts it. True on a hit. */
+    bool access(int pattern);
+
+    /* True if `distinct` patterns of nbw bits can enter without any eviction: each then misses exactly once,
+     * whatever the order. In a direct-mapped table that takes an entry for every pattern there is. */
+    bool never_evicts(int distinct, int nbw) const
+    {
+        return policy == PrtPolicy::direct ? capacity >= (1 << nbw) - 1 : distinct <= capacity;
+    }
+
+  private:
+    std::int64_t capacity;
+    PrtPolicy policy;
+    std::uint64_t resident = 0;      /* bit p: pattern p is in the table */
+    std::vector<std::uint8_t> order; /* of the resident patterns, from the oldest to the newest */
+    /* direct: the pattern that lies in each entry; 0 is none. */
+    std::array<std::uint8_t, max_patterns> slots{};
+};
+
 /* entries = 0: no PRT. The order inside a group is batch row by batch row, bits LSB first. */
 PatternProfile profile(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy, int threads = 1);
+
+/* Rows of activations that profiles of batches are put together from. */
+class PatternPool
+{
+  public:
+    /* `rows` stay the caller's and have to live as long as the pool. Throws std::invalid_argument for rows
+     * that are no whole number of groups. */
+    PatternPool(const Activations &rows, int nbw);
+
+    /* The profile of a batch: each of its rows is `parts` rows of the pool side by side, cut to k columns.
+     * `source` (batch, parts) names them. Blocks have to be whole groups, as k has. `prt`: a PRT that keeps
+     * every pattern, or none. Equals `profile` of the rows put together. Not for several threads at once.
+     * Throws std::invalid_argument for a row that is not in the pool and a k that the parts do not reach. */
+    PatternProfile profile(const std::int64_t *source, std::int64_t batch, std::int64_t parts, std::int64_t k,
+                           bool prt);
+
+  private:
+    void require(const std::int64_t *source, std::int64_t batch, std::int64_t parts, std::int64_t k) const;
+    void form(std::int64_t row);
+
+    Activations rows;
+    Grouping row; /* of the pool */
+    std::int64_t groups;
+    std::vector<bool> formed;
+    /* Of every group of every row: the patterns seen as a bit mask, and how many were not 0. Memory that is
+     * not written is not taken: a batch needs few rows of a long capture. */
+    std::unique_ptr<std::uint64_t[]> seen;
+    std::unique_ptr<std::uint8_t[]> nonzero;
+};
 
 } // namespace sailsim::pim
 

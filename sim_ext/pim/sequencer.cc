@@ -54,7 +54,7 @@ TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &of_tile,
  * its share of a group's patterns; over the chunks the shares are exact. */
 FedPatterns TileSequencer::fed(const GroupStep &step) const
 {
-    const BatchRows rows = layout.rows_of(step.pass / layout.passes);
+    const Span rows = layout.rows_of(step.pass / layout.passes);
     const auto share = [&](std::int64_t patterns) {
         return patterns * rows.end / shape.batch - patterns * rows.first / shape.batch;
     };

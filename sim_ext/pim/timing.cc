@@ -122,7 +122,7 @@ class Fetcher
 /* Cycles of every group's patterns that some rows of a batch have: what the sequencer feeds, as doubles,
  * which fill vectors. */
 SAILSIM_VECTOR_CLONES void group_cycles(const PatternProfile &patterns, const PhaseCosts &costs,
-                                        const BatchRows &rows, std::int64_t batch, double *cycles)
+                                        const Span &rows, std::int64_t batch, double *cycles)
 {
     const std::int32_t *zero = patterns.zero().data(), *hits = patterns.hits().data(),
                        *misses = patterns.misses().data();
@@ -199,7 +199,7 @@ TileTiming TileTimer::time(const PatternProfile &profile, const Supply &given) c
 }
 
 /* Cycles of the look-ups in every turn of a pass on some rows: of the slowest of its groups. */
-std::vector<double> TileTimer::lookups(const PatternProfile &profile, const BatchRows &rows) const
+std::vector<double> TileTimer::lookups(const PatternProfile &profile, const Span &rows) const
 {
     std::vector<double> of_group(profile.zero().size());
     group_cycles(profile, costs, rows, layout.batch, of_group.data());
@@ -207,8 +207,8 @@ std::vector<double> TileTimer::lookups(const PatternProfile &profile, const Batc
         return of_group;
     std::vector<double> of_turn;
     of_turn.reserve(turns.size());
-    for (const TurnGroups &groups : turns)
-        of_turn.push_back(*std::max_element(of_group.begin() + groups.begin, of_group.begin() + groups.end));
+    for (const Span &groups : turns)
+        of_turn.push_back(*std::max_element(of_group.begin() + groups.first, of_group.begin() + groups.end));
     return of_turn;
 }
 
@@ -235,7 +235,7 @@ FedPatterns TileTimer::fed(const PatternProfile &profile) const
 std::int64_t TileTimer::least_lookups(const PatternProfile &profile) const
 {
     const double cycles = profile.least_cycles(costs);
-    const BatchRows last = layout.rows_of(layout.batch_chunks - 1);
+    const Span last = layout.rows_of(layout.batch_chunks - 1);
     const std::int64_t fewest = last.end - last.first;
     if (fewest == layout.batch)
         return static_cast<std::int64_t>(cycles);

@@ -43,7 +43,7 @@ class TileTimer
 
   private:
     void count(const GroupStep &turn, int nbw, std::int64_t times);
-    std::vector<double> lookups(const PatternProfile &profile, const BatchRows &rows) const;
+    std::vector<double> lookups(const PatternProfile &profile, const Span &rows) const;
     FedPatterns fed(const PatternProfile &profile) const;
     std::int64_t least_lookups(const PatternProfile &profile) const;
     bool on_time(std::int64_t least_cycles, const Supply &supply) const;
@@ -53,7 +53,7 @@ class TileTimer
     TilePlan layout;
     PhaseCosts costs;
     bool double_buffer;
-    std::vector<TurnGroups> turns;
+    std::vector<Span> turns;
     std::array<std::array<PassRun, 3>, 2> runs; /* of every chunk of the batch but the last, and of that */
     TileTiming account; /* but for patterns, the total and when loads overlap with work */
     /* Over all turns. */

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "pim/profiles.hh"
+#include "pim/patterns.hh"
 #include "support.hh"
 
 namespace
@@ -18,7 +18,8 @@ PatternProfile simulated(const Patterns &patterns, std::int64_t entries, PrtPoli
     for (std::size_t g = 0; g < zero.size(); ++g, prt.flush())
         for (std::int64_t b = 0; b < patterns.batch(); ++b)
             for (int bit = 0; bit < patterns.abits(); ++bit) {
-                const int pattern = patterns.at(b, static_cast<std::int64_t>(g), bit);
+                const std::uint64_t word = (bit < 8 ? patterns.low(b) : patterns.high(b))[g];
+                const auto pattern = static_cast<int>(word >> bit % 8 * 8 & 0xff);
                 ++(pattern == 0 ? zero : prt.access(pattern) ? hits : misses)[g];
             }
     return {zero, hits, misses};

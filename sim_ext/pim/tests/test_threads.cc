@@ -11,7 +11,6 @@
 #include <thread>
 #include <vector>
 
-#include "pim/convert.hh"
 #include "pim/gemv.hh"
 #include "pim/parallel.hh"
 #include "pim/patterns.hh"
