@@ -104,7 +104,7 @@ def pattern_profile(
     check_between("threads", threads, 1, THREADS_MAX)
     x = checked_activations(x, abits, signed, nbw, group_size)
     entries = prt.effective_entries
-    return _core.pattern_profile(x, abits, signed, nbw, group_size, entries, prt.policy, threads)
+    return _core.pattern_profile(x, abits, nbw, group_size, entries, prt.policy, threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,9 @@ def prepare_scaled(
     check_array("scale", scale, np.float16, shape)
     if minimum is not None:
         check_array("minimum", minimum, np.float16, shape)
-    packed = _core.ScaledWeights(codes, code.wbits, code.values, group_size, scale, minimum)
+    bits = np.ascontiguousarray(scale).view(np.uint16)
+    of_minimum = None if minimum is None else np.ascontiguousarray(minimum).view(np.uint16)
+    packed = _core.ScaledWeights(codes, code.wbits, code.values, group_size, bits, of_minimum)
     return ScaledWeights(packed, code, group_size)
 
 

@@ -219,9 +219,8 @@ def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> I
         if result.tile is not None and result.profile is not None:
             tile, scaled = result.tile, result.tile.scales is not None
             try:
-                timing = _core.time_tile(
-                    config, tile.shape, result.profile, scaled=scaled, minimum=tile.has_minimum
-                )
+                timer = _core.TileTimer(config, tile.shape, scaled, tile.has_minimum)
+                timing = timer.time([result.profile])[0]
                 cycles = {**cycles_by_phase(timing), "total": int(timing.total)}
             except ValueError as error:
                 status = descriptor.Status.ERR_CAPACITY

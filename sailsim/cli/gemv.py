@@ -134,8 +134,8 @@ def _timing(
     of_inputs = (widths[key] for key in ("abits", "nbw", "group_size"))
     shape = (*codes.shape, len(x), code.wbits, code.value_bits, *of_inputs)
     try:
-        plan = _core.plan_tile(config, shape, scaled=False)
-        timing = _core.time_tile(config, shape, profile, scaled=False)
+        tile = _core.TileTimer(config, shape, scaled=False)
+        plan, timing = tile.plan, tile.time([profile])[0]
     except ValueError as error:
         raise SailsimError(f"{error}.") from error
     counts = Counts(**timing.counts)

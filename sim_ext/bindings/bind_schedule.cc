@@ -20,8 +20,9 @@ namespace
 
 using TaskTuple = std::tuple<std::int64_t, double, double, double, double, bool>;
 /* Tasks, what tensors need, and their bytes and seconds, a row a segment. */
-using KindTuple = std::tuple<std::vector<TaskTuple>, std::vector<std::int64_t>, Array, Array>;
-using Column = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using KindTuple =
+    std::tuple<std::vector<TaskTuple>, std::vector<std::int64_t>, Array<double, 2>, Array<double, 2>>;
+using Column = Array<double, 1>;
 
 /* The fields of a `Reader`. */
 using ReaderTuple = std::tuple<double, double, double, std::int64_t, double, bool>;
@@ -67,13 +68,11 @@ class SegmentTables
     void add(std::size_t kind, const KindTuple &given)
     {
         const auto &[tasks, needs, bytes, seconds] = given;
-        require_ndim("bytes", bytes, 2);
         const std::size_t rows = bytes.shape(0);
-        const auto shape = {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(needs.size())};
+        const auto shape = {length(bytes), static_cast<std::int64_t>(needs.size())};
         require_shape("bytes", bytes, shape);
         require_shape("seconds", seconds, shape);
-        const double *size = elements<double>("bytes", bytes, "float64");
-        const double *time = elements<double>("seconds", seconds, "float64");
+        const double *size = bytes.data(), *time = seconds.data();
         pim::Segment segment;
         for (const auto &[task_needs, least, read, written, rate, sync] : tasks)
             segment.tasks.push_back({task_needs, least, read, written, rate, sync});

@@ -94,7 +94,6 @@ NB_MODULE(_core, m)
     /* Profiles and timings that Python keeps for the next step live as long as the process: no leak. */
     nanobind::set_leak_warnings(false);
     sailsim::bindings::bind_unit(m);
-    sailsim::bindings::bind_patterns(m);
     sailsim::bindings::bind_timing(m);
     sailsim::bindings::bind_arithmetic(m);
     sailsim::bindings::bind_descriptor(m);

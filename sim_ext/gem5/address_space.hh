@@ -11,7 +11,7 @@
 
 #include "arch/generic/mmu.hh"
 #include "base/types.hh"
-#include "gem5/doorbell.hh"
+#include "gem5/ports.hh"
 
 namespace gem5
 {

@@ -12,7 +12,7 @@
 #include "cpu/exec_context.hh"
 #include "cpu/static_inst.hh"
 #include "cpu/thread_context.hh"
-#include "gem5/doorbell.hh"
+#include "gem5/ports.hh"
 #include "mem/page_table.hh"
 #include "mem/request.hh"
 #include "sim/faults.hh"

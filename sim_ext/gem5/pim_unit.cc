@@ -19,8 +19,6 @@
 namespace gem5::sail
 {
 
-namespace pim = ::sailsim::pim;
-
 namespace
 {
 
@@ -178,47 +176,37 @@ void PimUnit::fetch_descriptor()
         finish();
         return;
     }
-    AreaBuffer &area = tile->area(descriptor_area);
+    AreaBuffer &area = tile->areas[pim::descriptor_area];
     area.pieces = *pieces;
     area.data.resize(sizeof(lutmm_descriptor));
-    tile->operands_missing = move(descriptor_area, 0, sizeof(lutmm_descriptor), false);
+    tile->operands_missing = move(pim::descriptor_area, 0, sizeof(lutmm_descriptor), false);
 }
 
 void PimUnit::take_up_descriptor()
 {
     lutmm_descriptor &d = tile->descriptor;
-    std::memcpy(&d, tile->area(descriptor_area).data.data(), sizeof d);
+    std::memcpy(&d, tile->areas[pim::descriptor_area].data.data(), sizeof d);
     tile->arrived = clockEdge();
     if (tile->ring.unit != unit) {
         fail(LUTMM_ERR_UNIT, tile->ring.unit);
         return;
     }
-    const auto pieces = [this](const pim::Buffer &buffer, bool is_written) {
+    const auto pieces = [this](const pim::Buffer &buffer) {
         return pieces_of(system, tile->ring, buffer.address, buffer.bytes,
-                         is_written ? BaseMMU::Write : BaseMMU::Read);
+                         buffer.is_written ? BaseMMU::Write : BaseMMU::Read);
     };
-    const auto reachable = [&pieces](const pim::Buffer &buffer, bool is_written) {
-        return pieces(buffer, is_written).has_value();
-    };
-    const pim::Verdict verdict = pim::validate_descriptor(d, config, reachable);
+    const pim::Verdict verdict = pim::validate_descriptor(
+        d, config, [&pieces](const pim::Buffer &buffer) { return pieces(buffer).has_value(); });
     if (!verdict.ok()) {
         fail(verdict.status, verdict.detail);
         return;
     }
     const pim::Buffers buffers = pim::buffers_of(d);
-    const auto map = [&](Area which, const pim::Buffer &buffer, bool is_written = false) {
-        if (buffer.bytes == 0)
-            return;
-        AreaBuffer &area = tile->area(which);
-        area.pieces = pieces(buffer, is_written).value();
-        area.data.resize(buffer.bytes);
-    };
-    map(weight_area, buffers.weights);
-    map(activation_area, buffers.activations);
-    map(scale_area, buffers.scales);
-    map(codebook_area, buffers.codebook);
-    map(output_area, buffers.output, true);
-    map(completion_area, buffers.completion, true);
+    for (std::size_t which = 0; which < buffers.size(); ++which)
+        if (buffers[which].bytes != 0) {
+            tile->areas[which].pieces = pieces(buffers[which]).value();
+            tile->areas[which].data.resize(buffers[which].bytes);
+        }
     fetch_operands();
 }
 
@@ -226,19 +214,20 @@ void PimUnit::fetch_operands()
 {
     enter(Stage::operands);
     std::int64_t missing = 0;
-    const auto fetch = [&](Area which, Addr offset) {
-        const Addr bytes = tile->area(which).data.size() - offset;
+    const auto fetch = [&](pim::Area which, Addr offset) {
+        const Addr bytes = tile->areas[which].data.size() - offset;
         if (bytes == 0)
             return;
         missing += move(which, offset, bytes, false);
         stats.operandBytes += bytes;
     };
-    fetch(codebook_area, 0);
-    fetch(activation_area, 0);
-    if (!tile->area(scale_area).data.empty()) /* the activation scales close the buffer */
-        fetch(scale_area, tile->area(scale_area).data.size() - tile->descriptor.batch * sizeof(float));
+    fetch(pim::codebook_area, 0);
+    fetch(pim::activation_area, 0);
+    if (!tile->areas[pim::scale_area].data.empty()) /* the activation scales close the buffer */
+        fetch(pim::scale_area,
+              tile->areas[pim::scale_area].data.size() - tile->descriptor.batch * sizeof(float));
     tile->operands_missing = missing;
-    if (tile->area(codebook_area).data.empty()) {
+    if (tile->areas[pim::codebook_area].data.empty()) {
         panic_if(!tile->plan(config), "%s: a descriptor that was found good does not fit", name());
         feed(); /* weights need not wait for the activations */
     }
@@ -270,7 +259,7 @@ void PimUnit::feed()
         if (buffered + next.bytes > fetch_ahead && next.step != tile->taken)
             return;
         buffered += next.bytes;
-        (next.area == weight_area ? stats.weightBytes : stats.scaleBytes) += next.bytes;
+        (next.area == pim::weight_area ? stats.weightBytes : stats.scaleBytes) += next.bytes;
         push(next);
         fetches.pop_front();
     }
@@ -323,7 +312,7 @@ void PimUnit::on_timer()
 
 /* -- Memory ------------------------------------------------------------------------------------------- */
 
-std::int64_t PimUnit::move(Area area, Addr offset, Addr bytes, bool write)
+std::int64_t PimUnit::move(pim::Area area, Addr offset, Addr bytes, bool write)
 {
     std::vector<Transfer> transfers = tile->transfers(area, offset, bytes);
     for (Transfer &transfer : transfers) {
@@ -338,7 +327,7 @@ void PimUnit::push(Transfer transfer)
     DPRINTF(SailPimMemory, "%s area %d offset %d: %d bytes at %#x\n", transfer.write ? "write" : "read",
             transfer.area, transfer.offset, transfer.bytes, transfer.address);
     ++(transfer.write ? stats.writeAccesses : stats.readAccesses);
-    transfer.data = tile->area(transfer.area).data.data() + transfer.offset;
+    transfer.data = tile->areas[transfer.area].data.data() + transfer.offset;
     memory.push(transfer);
 }
 
@@ -387,22 +376,22 @@ void PimUnit::compute()
     stats.count(timing, tile->unhindered().total);
     DPRINTF(SailPim, "computed: load %d build %d lookup %d convert %d write-back %d\n", timing.load,
             timing.build, timing.lookup, timing.convert, timing.write_back);
-    tile->area(output_area).data = std::move(result.output);
+    tile->areas[pim::output_area].data = std::move(result.output);
     write_results();
 }
 
 void PimUnit::write_results()
 {
     enter(Stage::results);
-    const Addr bytes = tile->area(output_area).data.size();
+    const Addr bytes = tile->areas[pim::output_area].data.size();
     stats.resultBytes += bytes;
-    tile->writes_missing = move(output_area, 0, bytes, true);
+    tile->writes_missing = move(pim::output_area, 0, bytes, true);
 }
 
 void PimUnit::complete()
 {
     enter(Stage::completion);
-    AreaBuffer &area = tile->area(completion_area);
+    AreaBuffer &area = tile->areas[pim::completion_area];
     if (area.pieces.empty()) { /* the descriptor was refused before its buffers were looked up */
         const Addr address = tile->descriptor.completion;
         auto pieces = pieces_of(system, tile->ring, address, sizeof(lutmm_completion), BaseMMU::Write);
@@ -424,7 +413,8 @@ void PimUnit::complete()
     }
     area.data.resize(sizeof record);
     std::memcpy(area.data.data(), &record, sizeof record);
-    tile->record_parts = static_cast<std::int64_t>(tile->transfers(completion_area, 0, sizeof record).size());
+    tile->record_parts =
+        static_cast<std::int64_t>(tile->transfers(pim::completion_area, 0, sizeof record).size());
     write_record();
 }
 
@@ -432,7 +422,7 @@ void PimUnit::complete()
  * status goes last. */
 void PimUnit::write_record()
 {
-    Transfer part = tile->transfers(completion_area, 0, sizeof(lutmm_completion))[--tile->record_parts];
+    Transfer part = tile->transfers(pim::completion_area, 0, sizeof(lutmm_completion))[--tile->record_parts];
     part.write = true;
     push(part);
     tile->writes_missing = 1;
@@ -528,7 +518,7 @@ void PimUnit::unserialize(CheckpointIn &cp)
     }
     memory.hold(true); /* until the simulator resumes */
     for (Transfer &transfer : transfers) {
-        transfer.data = tile->area(transfer.area).data.data() + transfer.offset;
+        transfer.data = tile->areas[transfer.area].data.data() + transfer.offset;
         memory.push(transfer);
     }
 }

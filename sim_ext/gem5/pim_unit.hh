@@ -12,8 +12,7 @@
 #include <memory>
 #include <vector>
 
-#include "gem5/doorbell.hh"
-#include "gem5/memory_port.hh"
+#include "gem5/ports.hh"
 #include "gem5/tile.hh"
 #include "gem5/unit_stats.hh"
 #include "params/SailPimUnit.hh"
@@ -63,7 +62,7 @@ class PimUnit : public ClockedObject
     void finish();
 
     /* Reads or writes a part of one of the tile's buffers; how many transfers that takes. */
-    std::int64_t move(Area area, Addr offset, Addr bytes, bool write);
+    std::int64_t move(pim::Area area, Addr offset, Addr bytes, bool write);
     void push(Transfer transfer);
     void on_transfer(const Transfer &transfer, bool ok);
     void on_timer();
@@ -89,7 +88,7 @@ class PimUnit : public ClockedObject
     const bool stores_when_idle;
     const Cycles flush_time;
     const Cycles settle_time;
-    ::sailsim::pim::SliceConfig config;
+    pim::SliceConfig config;
 
     Doorbell doorbell;
     MemoryPort memory;

@@ -9,7 +9,6 @@
 #include "base/output.hh"
 #include "debug/SailPim.hh"
 #include "gem5/checkpoint.hh"
-#include "gem5/doorbell.hh"
 #include "mem/physical.hh"
 #include "mem/port_proxy.hh"
 #include "sim/sim_exit.hh"
@@ -23,17 +22,9 @@ namespace
 
 struct FileHeader {
     char magic[8];
-    std::uint32_t version;
-    std::uint32_t abi_version;
-    std::uint64_t base;
-    std::uint64_t image_bytes;
-    std::uint64_t image_offset;
-    std::uint64_t stored_bytes;
-    std::uint64_t descriptor_offset;
-    std::uint64_t descriptor_count;
-    std::uint64_t expected_offset;
-    std::uint64_t json_offset;
-    std::uint64_t json_bytes;
+    std::uint32_t version, abi_version;
+    std::uint64_t base, image_bytes, image_offset, stored_bytes;
+    std::uint64_t descriptor_offset, descriptor_count, expected_offset, json_offset, json_bytes;
     std::uint64_t reserved[5];
 };
 static_assert(sizeof(FileHeader) == 128, "docs/contract.md fixes the header's size");
@@ -171,7 +162,8 @@ void Replayer::startup()
 void Replayer::on_poll()
 {
     if (answered == trace.tiles.size()) {
-        finish();
+        const bool all_good = write_report();
+        exitSimLoop(all_good ? "replay done" : "replay done with errors", all_good ? 0 : 1);
         return;
     }
     work_everywhere();
@@ -263,12 +255,6 @@ bool Replayer::as_expected(std::size_t tile) const
     system.physProxy.readBlob(d.output, found.data(), bytes);
     system.physProxy.readBlob(trace.expected[tile], expected.data(), bytes);
     return found == expected;
-}
-
-void Replayer::finish()
-{
-    const bool all_good = write_report();
-    exitSimLoop(all_good ? "replay done" : "replay done with errors", all_good ? 0 : 1);
 }
 
 bool Replayer::write_report() const

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "abi/lutmm.h"
-#include "gem5/memory_port.hh"
+#include "gem5/ports.hh"
 #include "params/SailReplayer.hh"
 #include "sim/clocked_object.hh"
 
@@ -67,7 +67,6 @@ class Replayer : public ClockedObject
     void poll(std::size_t unit);
     void on_poll();
     void on_transfer(const Transfer &transfer, bool ok);
-    void finish();
     bool as_expected(std::size_t tile) const;
     /* One line a tile: tiles.csv in gem5's output directory. Whether all are as they should be. */
     bool write_report() const;

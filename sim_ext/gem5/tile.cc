@@ -11,9 +11,7 @@
 namespace gem5::sail
 {
 
-namespace pim = ::sailsim::pim;
-
-std::vector<Transfer> Tile::transfers(Area which, Addr offset, Addr bytes) const
+std::vector<Transfer> Tile::transfers(pim::Area which, Addr offset, Addr bytes) const
 {
     const std::vector<Piece> &pieces = areas[which].pieces;
     std::vector<Transfer> found;
@@ -37,9 +35,7 @@ std::vector<Transfer> Tile::transfers(Area which, Addr offset, Addr bytes) const
 
 bool Tile::plan(const pim::SliceConfig &config)
 {
-    const auto &codebook = areas[codebook_area].data;
-    pim::Preparation prepared =
-        pim::prepare_tile(descriptor, config, codebook.empty() ? nullptr : codebook.data());
+    pim::Preparation prepared = pim::prepare_tile(descriptor, config, areas[pim::codebook_area].data.data());
     if (!prepared.verdict.ok()) {
         status = prepared.verdict.status;
         detail = prepared.verdict.detail;
@@ -54,12 +50,13 @@ bool Tile::plan(const pim::SliceConfig &config)
 void Tile::start(Tick now)
 {
     started = now;
-    profile = pim::profile_activations(descriptor, preparation->config, areas[activation_area].data.data());
+    profile =
+        pim::profile_activations(descriptor, preparation->config, areas[pim::activation_area].data.data());
     if (profile)
         sequencer.emplace(preparation->config, preparation->shape, *profile, preparation->scaling);
 }
 
-void Tile::add_unfetched(std::vector<Transfer> &found, Area which, Addr offset, Addr bytes)
+void Tile::add_unfetched(std::vector<Transfer> &found, pim::Area which, Addr offset, Addr bytes)
 {
     /* Buffers start on a line, so lines of the buffer are lines of memory. */
     std::vector<std::uint8_t> &lines = fetched[which];
@@ -92,16 +89,16 @@ std::vector<Transfer> Tile::expand_next()
     const Addr from = first * d.wbits / 8;
     const Addr to = divCeil(Addr(first + outputs) * d.wbits, Addr{8});
     std::vector<Transfer> found;
-    const pim::TurnGroups groups = pim::groups_of_turn(*layout, grouping, turn);
-    const std::int64_t k = grouping.start(groups.begin);
+    const pim::Span groups = pim::groups_of_turn(*layout, grouping, turn);
+    const std::int64_t k = grouping.start(groups.first);
     const std::int64_t end = grouping.start(groups.end - 1) + grouping.length(groups.end - 1);
     for (std::int64_t row = k; row < end; ++row)
-        add_unfetched(found, weight_area, row * row_bytes + from, to - from);
+        add_unfetched(found, pim::weight_area, row * row_bytes + from, to - from);
     if (preparation->scaling.scaled && k % grouping.block_size() == 0) {
-        const Addr row = grouping.block_of(groups.begin) * Addr{d.n} + first;
-        add_unfetched(found, scale_area, 2 * row, 2 * outputs);
+        const Addr row = grouping.block_of(groups.first) * Addr{d.n} + first;
+        add_unfetched(found, pim::scale_area, 2 * row, 2 * outputs);
         if (preparation->scaling.minimum)
-            add_unfetched(found, scale_area, 2 * (grouping.blocks() * Addr{d.n} + row), 2 * outputs);
+            add_unfetched(found, pim::scale_area, 2 * (grouping.blocks() * Addr{d.n} + row), 2 * outputs);
     }
 
     Step step;
@@ -136,18 +133,15 @@ Tick Tile::end(Tick period) const
 
 pim::TileTiming Tile::unhindered() const
 {
-    return pim::time_tile(preparation->config, preparation->shape, *profile, preparation->scaling);
+    return pim::TileTimer(preparation->config, preparation->shape, preparation->scaling).time(*profile);
 }
 
 pim::Execution Tile::execute(const pim::SliceConfig &config) const
 {
-    const auto bytes = [this](Area which) {
-        const auto &data = areas[which].data;
-        return data.empty() ? nullptr : data.data();
-    };
-    return pim::execute_operands(
-        descriptor, config,
-        {bytes(weight_area), bytes(activation_area), bytes(scale_area), bytes(codebook_area)});
+    pim::Operands operands{};
+    for (std::size_t which = 0; which < operands.size(); ++which)
+        operands[which] = areas[which].data.data();
+    return pim::execute_operands(descriptor, config, operands);
 }
 
 void Tile::serialize(CheckpointOut &cp) const

@@ -14,8 +14,7 @@
 #include "abi/lutmm.h"
 #include "base/types.hh"
 #include "gem5/address_space.hh"
-#include "gem5/doorbell.hh"
-#include "gem5/memory_port.hh"
+#include "gem5/ports.hh"
 #include "pim/descriptor.hh"
 #include "pim/timing.hh"
 #include "sim/serialize.hh"
@@ -23,17 +22,10 @@
 namespace gem5::sail
 {
 
-/* What a transfer belongs to. */
-enum Area {
-    descriptor_area,
-    codebook_area,
-    activation_area,
-    scale_area,
-    weight_area,
-    output_area,
-    completion_area
-};
-constexpr std::size_t area_count = 7;
+namespace pim = ::sailsim::pim;
+
+/* Of the descriptor's buffers, and of itself. */
+constexpr std::size_t area_count = pim::descriptor_area + 1;
 
 /* A buffer of the program with the unit's copy of its bytes. */
 struct AreaBuffer {
@@ -70,14 +62,12 @@ class Tile : public Serializable, public Progress
 
     std::array<AreaBuffer, area_count> areas;
 
-    AreaBuffer &area(int which) { return areas[which]; }
-
     /* The reads of a buffer's run of bytes, line by line; without `data`. */
-    std::vector<Transfer> transfers(Area which, Addr offset, Addr bytes) const;
+    std::vector<Transfer> transfers(pim::Area which, Addr offset, Addr bytes) const;
 
     /* Plans the passes; the codebook, if any, must be here. False, with status and detail set, when the tile
      * does not fit. */
-    bool plan(const ::sailsim::pim::SliceConfig &config);
+    bool plan(const pim::SliceConfig &config);
 
     /* Starts the clock of the sequencer; the activations must be here. */
     void start(Tick now);
@@ -91,7 +81,7 @@ class Tile : public Serializable, public Progress
 
     /* The oldest group that the arrays have not taken is in `waiting.front()`, and its number is `taken`. */
     std::deque<Step> waiting;
-    ::sailsim::pim::GroupTimes last_group; /* of the group taken last, for the debug output */
+    pim::GroupTimes last_group; /* of the group taken last, for the debug output */
 
     /* The arrays take the oldest group, whose weights are all here since `now`. The tick from which its bytes
      * no longer wait for the port. */
@@ -103,26 +93,26 @@ class Tile : public Serializable, public Progress
     /* Whether the activations are all within their width: else there is no timing, only an error at the end.
      */
     bool timed() const { return sequencer.has_value(); }
-    ::sailsim::pim::TileTiming timing() const { return sequencer->timing(); }
+    pim::TileTiming timing() const { return sequencer->timing(); }
     /* The same tile with all weights at the port in time. */
-    ::sailsim::pim::TileTiming unhindered() const;
+    pim::TileTiming unhindered() const;
 
     /* Computes, from the bytes that came by the port. */
-    ::sailsim::pim::Execution execute(const ::sailsim::pim::SliceConfig &config) const;
+    pim::Execution execute(const pim::SliceConfig &config) const;
 
     void serialize(CheckpointOut &cp) const override;
     void unserialize(CheckpointIn &cp) override;
     /* After unserialize: what follows from the bytes and the arrivals. */
-    void rebuild(const ::sailsim::pim::SliceConfig &config);
+    void rebuild(const pim::SliceConfig &config);
 
   private:
-    void add_unfetched(std::vector<Transfer> &found, Area which, Addr offset, Addr bytes);
+    void add_unfetched(std::vector<Transfer> &found, pim::Area which, Addr offset, Addr bytes);
 
     const unsigned line_bytes;
-    std::optional<::sailsim::pim::Preparation> preparation;
-    std::optional<::sailsim::pim::TilePlan> layout;
-    std::optional<::sailsim::pim::PatternProfile> profile;
-    std::optional<::sailsim::pim::TileSequencer> sequencer;
+    std::optional<pim::Preparation> preparation;
+    std::optional<pim::TilePlan> layout;
+    std::optional<pim::PatternProfile> profile;
+    std::optional<pim::TileSequencer> sequencer;
     std::vector<std::int64_t> arrivals; /* cycles at which groups were all here, to rebuild the sequencer */
     /* Lines of weights and scales that the current pass has fetched. */
     std::array<std::vector<std::uint8_t>, area_count> fetched;

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "pim/check.hh"
-#include "pim/convert.hh"
 
 namespace sailsim::pim
 {

@@ -10,11 +10,19 @@
 #include <string>
 #include <string_view>
 
-#include "pim/prt.hh"
+#include "pim/check.hh"
 #include "pim/substrate.hh"
 
 namespace sailsim::pim
 {
+
+/* Which pattern a full reuse table gives up. */
+enum class PrtPolicy {
+    lru,    /* evicts the entry that was used longest ago */
+    fifo,   /* evicts the entry that was inserted first */
+    direct, /* pattern p may only lie in entry p mod entries */
+};
+inline constexpr Words<PrtPolicy, 3> prt_policies{"prt_policy", {"lru", "fifo", "direct"}};
 
 /* What the DFMs of a slice share out among themselves. */
 enum class DfmSplit {
@@ -31,6 +39,10 @@ enum class Convert {
     cores,  /* on the host's cores: the sums are written back */
 };
 inline constexpr Words<Convert, 3> converts{"convert", {"memory", "unit", "cores"}};
+
+/* Bits of an integer accumulator. */
+constexpr int min_convert_bits = 2;
+constexpr int max_convert_bits = 63;
 
 struct SliceConfig {
     std::int64_t rows = 0;               /* rows of a C-SRAM array */

@@ -11,10 +11,14 @@
 #include <limits>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "abi/lutmm.h"
 #include "pim/gemv.hh"
+
+/* The contract rounds after the product and after the sum; a fused multiply-add would round once. */
+#pragma GCC optimize("fp-contract=off")
 
 namespace sailsim::pim
 {
@@ -64,26 +68,6 @@ std::vector<std::int16_t> values_of(const lutmm_descriptor &d, const std::uint8_
         values[static_cast<std::size_t>(code)] = static_cast<std::int16_t>(value);
     }
     return values;
-}
-
-/* One buffer with the place of its address in the descriptor. */
-struct Field {
-    Buffer buffer;
-    std::uint32_t offset;
-    bool is_written;
-    std::uint64_t align;
-};
-
-/* In the order in which findings are reported. */
-std::array<Field, 6> fields_of(const lutmm_descriptor &d)
-{
-    const Buffers b = buffers_of(d);
-    return {{{b.weights, offsetof(lutmm_descriptor, weights), false, LUTMM_BUFFER_ALIGN},
-             {b.activations, offsetof(lutmm_descriptor, activations), false, LUTMM_BUFFER_ALIGN},
-             {b.output, offsetof(lutmm_descriptor, output), true, LUTMM_BUFFER_ALIGN},
-             {b.scales, offsetof(lutmm_descriptor, scales), false, LUTMM_BUFFER_ALIGN},
-             {b.completion, offsetof(lutmm_descriptor, completion), true, LUTMM_COMPLETION_ALIGN},
-             {b.codebook, offsetof(lutmm_descriptor, codebook), false, LUTMM_BUFFER_ALIGN}}};
 }
 
 bool overlap(const Buffer &a, const Buffer &b)
@@ -173,60 +157,59 @@ Buffers buffers_of(const lutmm_descriptor &d)
     const std::uint64_t n = d.n;
     const std::uint64_t batch = d.batch;
     const std::uint64_t activation_bytes = d.abits <= 8 ? 1 : 2;
-    Buffers b;
-    b.weights = {d.weights, k * ((n * d.wbits + 7) / 8)};
-    b.activations = {d.activations, batch * k * activation_bytes};
-    if (d.scales != 0) {
-        const std::uint64_t blocks = d.group_size == 0 ? 1 : (k + d.group_size - 1) / d.group_size;
-        /* Beyond 2^60 scales the product below would not fit; that many cannot be in memory anyhow. */
-        const std::uint64_t halves =
-            blocks > (std::uint64_t{1} << 60) / n ? std::uint64_t{1} << 60 : blocks * n;
-        b.scales = {d.scales, act_scale_offset(d, halves) + batch * sizeof(float)};
-    }
-    if (code_of(d) == LUTMM_F_CODE_BOOK)
-        b.codebook = {d.codebook, sizeof(std::int16_t) << d.wbits};
-    b.output = {d.output, batch * n * 4};
-    b.completion = {d.completion, sizeof(lutmm_completion)};
-    return b;
+    const std::uint64_t blocks = d.group_size == 0 ? 1 : (k + d.group_size - 1) / d.group_size;
+    /* Beyond 2^60 scales the product below would not fit; that many cannot be in memory anyhow. */
+    const std::uint64_t halves = blocks > (std::uint64_t{1} << 60) / n ? std::uint64_t{1} << 60 : blocks * n;
+    const std::uint64_t scale_bytes = d.scales == 0 ? 0 : act_scale_offset(d, halves) + batch * sizeof(float);
+    const std::uint64_t codebook_bytes =
+        code_of(d) == LUTMM_F_CODE_BOOK ? sizeof(std::int16_t) << d.wbits : 0;
+    return {{{d.weights, k * ((n * d.wbits + 7) / 8), offsetof(lutmm_descriptor, weights)},
+             {d.activations, batch * k * activation_bytes, offsetof(lutmm_descriptor, activations)},
+             {d.output, batch * n * 4, offsetof(lutmm_descriptor, output), true},
+             {d.scales, scale_bytes, offsetof(lutmm_descriptor, scales)},
+             {d.completion, sizeof(lutmm_completion), offsetof(lutmm_descriptor, completion), true,
+              LUTMM_COMPLETION_ALIGN},
+             {d.codebook, codebook_bytes, offsetof(lutmm_descriptor, codebook)}}};
 }
 
 Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config, const Reachable &reachable)
 {
     config.validate();
     const unsigned code = code_of(d);
-    if (d.wbits < 1 || d.wbits > LUTMM_WBITS_MAX || (code == LUTMM_F_CODE_TERNARY && d.wbits != 2))
-        return {LUTMM_ERR_WBITS, offsetof(lutmm_descriptor, wbits)};
-    if (d.abits < 1 || d.abits > LUTMM_ABITS_MAX)
-        return {LUTMM_ERR_ABITS, offsetof(lutmm_descriptor, abits)};
-    if (d.nbw < 1 || d.nbw > LUTMM_NBW_MAX)
-        return {LUTMM_ERR_NBW, offsetof(lutmm_descriptor, nbw)};
-    if (d.k == 0)
-        return {LUTMM_ERR_SHAPE, offsetof(lutmm_descriptor, k)};
-    if (d.n == 0)
-        return {LUTMM_ERR_SHAPE, offsetof(lutmm_descriptor, n)};
-    if (d.batch == 0)
-        return {LUTMM_ERR_SHAPE, offsetof(lutmm_descriptor, batch)};
+    const bool bad_wbits =
+        d.wbits < 1 || d.wbits > LUTMM_WBITS_MAX || (code == LUTMM_F_CODE_TERNARY && d.wbits != 2);
     const bool convert = has(d, LUTMM_F_CONVERT);
-    if (has(d, LUTMM_F_RESERVED) || convert != (d.scales != 0) || (has(d, LUTMM_F_MINIMUM) && !convert))
-        return {LUTMM_ERR_FLAGS, offsetof(lutmm_descriptor, flags)};
+    const bool bad_flags =
+        has(d, LUTMM_F_RESERVED) || convert != (d.scales != 0) || (has(d, LUTMM_F_MINIMUM) && !convert);
+    const std::pair<bool, Verdict> findings[] = {
+        {bad_wbits, {LUTMM_ERR_WBITS, offsetof(lutmm_descriptor, wbits)}},
+        {d.abits < 1 || d.abits > LUTMM_ABITS_MAX, {LUTMM_ERR_ABITS, offsetof(lutmm_descriptor, abits)}},
+        {d.nbw < 1 || d.nbw > LUTMM_NBW_MAX, {LUTMM_ERR_NBW, offsetof(lutmm_descriptor, nbw)}},
+        {d.k == 0, {LUTMM_ERR_SHAPE, offsetof(lutmm_descriptor, k)}},
+        {d.n == 0, {LUTMM_ERR_SHAPE, offsetof(lutmm_descriptor, n)}},
+        {d.batch == 0, {LUTMM_ERR_SHAPE, offsetof(lutmm_descriptor, batch)}},
+        {bad_flags, {LUTMM_ERR_FLAGS, offsetof(lutmm_descriptor, flags)}},
+    };
+    for (const auto &[found, verdict] : findings)
+        if (found)
+            return verdict;
 
-    const std::array<Field, 6> fields = fields_of(d);
-    for (const Field &f : fields)
-        if (f.buffer.bytes != 0 && f.buffer.address % f.align != 0)
-            return {LUTMM_ERR_ALIGN, f.offset};
+    const Buffers buffers = buffers_of(d);
+    for (const Buffer &buffer : buffers)
+        if (buffer.bytes != 0 && buffer.address % buffer.align != 0)
+            return {LUTMM_ERR_ALIGN, buffer.field};
     const bool zero_point_fits = d.codebook < std::uint64_t{1} << d.wbits;
     if ((code == LUTMM_F_CODE_BOOK && d.codebook == 0) || (code == LUTMM_F_CODE_OFFSET && !zero_point_fits) ||
         ((code == LUTMM_F_CODE_TWOS || code == LUTMM_F_CODE_TERNARY) && d.codebook != 0))
         return {LUTMM_ERR_CODEBOOK, offsetof(lutmm_descriptor, codebook)};
-    for (const Field &f : fields)
-        if (f.buffer.bytes != 0 &&
-            (f.buffer.bytes > std::numeric_limits<std::uint64_t>::max() - f.buffer.address ||
-             (reachable && !reachable(f.buffer, f.is_written))))
-            return {LUTMM_ERR_FAULT, f.offset};
-    const Buffer output = buffers_of(d).output;
-    for (const Field &f : fields)
-        if (f.offset != offsetof(lutmm_descriptor, output) && overlap(output, f.buffer))
-            return {LUTMM_ERR_OVERLAP, offsetof(lutmm_descriptor, output)};
+    for (const Buffer &buffer : buffers)
+        if (buffer.bytes != 0 && (buffer.bytes > std::numeric_limits<std::uint64_t>::max() - buffer.address ||
+                                  (reachable && !reachable(buffer))))
+            return {LUTMM_ERR_FAULT, buffer.field};
+    const Buffer &output = buffers[output_area];
+    for (const Buffer &buffer : buffers)
+        if (&buffer != &output && overlap(output, buffer))
+            return {LUTMM_ERR_OVERLAP, output.field};
 
     if (code == LUTMM_F_CODE_BOOK)
         return {};
@@ -278,34 +261,60 @@ std::optional<std::vector<std::int32_t>> activations_of(const lutmm_descriptor &
     return x;
 }
 
-Patterns patterns_of(const lutmm_descriptor &d, const std::vector<std::int32_t> &x)
+Patterns patterns_of(const lutmm_descriptor &d, const std::uint8_t *activations)
 {
-    const bool is_signed = !has(d, LUTMM_F_ACT_UNSIGNED);
-    return {Activations<std::int32_t>{x.data(), d.batch, d.k, d.abits, is_signed},
-            Grouping(d.k, d.nbw, d.group_size)};
+    return {Activations{activations, d.batch, d.k, d.abits}, Grouping(d.k, d.nbw, d.group_size)};
 }
 
-/* The scales behind d.scales, and the sums of the activations that go with a minimum. */
-Scales scales_of(const lutmm_descriptor &d, const Grouping &grouping, const std::vector<std::int32_t> &x,
-                 const std::uint8_t *bytes)
+/* A tile that is multiplied: `sink` gets the sums as of `lut_gemv`. */
+using Multiply = std::function<void(const TileSink &sink)>;
+
+std::vector<std::int32_t> summed(const lutmm_descriptor &d, const Multiply &multiply)
 {
-    const auto halves = static_cast<std::size_t>(grouping.blocks() * d.n);
-    Scales scales{d.batch, d.n, std::vector<std::uint16_t>(halves), {}, {}, std::vector<float>(d.batch)};
-    std::memcpy(scales.scale.data(), bytes, halves * sizeof(std::uint16_t));
-    std::memcpy(scales.act_scale.data(), bytes + act_scale_offset(d, halves), d.batch * sizeof(float));
-    if (!has(d, LUTMM_F_MINIMUM))
-        return scales;
-    scales.minimum.resize(halves);
-    std::memcpy(scales.minimum.data(), bytes + halves * sizeof(std::uint16_t),
-                halves * sizeof(std::uint16_t));
-    for (std::int64_t block = 0; block < grouping.blocks(); ++block)
-        for (std::int64_t b = 0; b < d.batch; ++b) {
-            const auto row = x.begin() + b * d.k;
-            const std::int64_t first = block * grouping.block_size();
-            const std::int64_t end = std::min<std::int64_t>(first + grouping.block_size(), d.k);
-            scales.sums_of_x.push_back(std::accumulate(row + first, row + end, std::int64_t{0}));
+    std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
+    multiply([&](const TileSums &tile) {
+        for (std::int64_t b = 0; b < d.batch; ++b)
+            for (std::int64_t i = 0; i < tile.outputs; ++i)
+                y[static_cast<std::size_t>(b * d.n + tile.first_output + i)] +=
+                    static_cast<std::int32_t>(tile.sums[b * tile_outputs + i]);
+    });
+    return y;
+}
+
+/* With the scales behind d.scales. A minimum goes with the sum of its block's activations. */
+std::vector<float> scaled(const lutmm_descriptor &d, const Grouping &grouping,
+                          const std::vector<std::int32_t> &x, const std::uint8_t *bytes,
+                          const Multiply &multiply)
+{
+    const std::int64_t n = d.n, batch = d.batch, count = grouping.blocks() * n;
+    const bool has_minimum = has(d, LUTMM_F_MINIMUM);
+    std::vector<std::uint16_t> halves(static_cast<std::size_t>(has_minimum ? 2 * count : count));
+    std::vector<float> act_scale(d.batch), y(static_cast<std::size_t>(batch * n));
+    std::memcpy(halves.data(), bytes, halves.size() * sizeof(std::uint16_t));
+    std::memcpy(act_scale.data(), bytes + act_scale_offset(d, static_cast<std::uint64_t>(count)),
+                d.batch * sizeof(float));
+    const auto sum_of_x = [&](std::int64_t block, std::int64_t b) {
+        const std::int64_t first = block * grouping.block_size();
+        const std::int64_t end = std::min<std::int64_t>(first + grouping.block_size(), d.k);
+        const auto row = x.begin() + b * d.k;
+        return static_cast<float>(std::accumulate(row + first, row + end, std::int64_t{0}));
+    };
+    multiply([&](const TileSums &tile) {
+        for (std::int64_t b = 0; b < batch; ++b) {
+            const float of_x = has_minimum ? sum_of_x(tile.block, b) : 0.0F;
+            for (std::int64_t i = 0; i < tile.outputs; ++i) {
+                const std::int64_t place = tile.block * n + tile.first_output + i;
+                float &sum = y[static_cast<std::size_t>(b * n + tile.first_output + i)];
+                sum += static_cast<float>(tile.sums[b * tile_outputs + i]) *
+                       half_to_float(halves[static_cast<std::size_t>(place)]);
+                if (has_minimum)
+                    sum += half_to_float(halves[static_cast<std::size_t>(count + place)]) * of_x;
+            }
         }
-    return scales;
+    });
+    for (std::size_t i = 0; i < y.size(); ++i)
+        y[i] *= act_scale[i / d.n];
+    return y;
 }
 
 template <class Number>
@@ -337,53 +346,40 @@ lutmm_completion answer(const lutmm_descriptor &d, const lutmm_completion &compl
 std::optional<PatternProfile> profile_activations(const lutmm_descriptor &d, const SliceConfig &prepared,
                                                   const std::uint8_t *activations, int threads)
 {
-    const auto x = activations_of(d, activations);
-    if (!x)
+    if (!activations_of(d, activations))
         return std::nullopt;
-    return profile(patterns_of(d, *x), prepared.prt_entries, prepared.policy, threads);
+    return profile(patterns_of(d, activations), prepared.prt_entries, prepared.policy, threads);
 }
 
 Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config, const Operands &operands,
                            int threads)
 {
-    const Preparation tile = prepare_tile(d, config, operands.codebook);
+    const Preparation tile = prepare_tile(d, config, operands[codebook_area]);
     if (!tile.verdict.ok())
         return {refusal(tile.verdict), {}};
-    const std::vector<std::uint8_t> codes = unpack(d, operands.weights);
+    const std::vector<std::uint8_t> codes = unpack(d, operands[weight_area]);
     if (code_of(d) == LUTMM_F_CODE_TERNARY && std::find(codes.begin(), codes.end(), 3) != codes.end())
         return {refusal({LUTMM_ERR_CODE, offsetof(lutmm_descriptor, weights)}), {}};
-    const auto x = activations_of(d, operands.activations);
+    const auto x = activations_of(d, operands[activation_area]);
     if (!x)
         return {refusal({LUTMM_ERR_VALUE, offsetof(lutmm_descriptor, activations)}), {}};
 
     const Grouping grouping(d.k, d.nbw, d.group_size);
-    const Patterns patterns = patterns_of(d, *x);
-    const std::vector<std::int16_t> values = values_of(d, operands.codebook);
+    const Patterns patterns = patterns_of(d, operands[activation_area]);
+    const std::vector<std::int16_t> values = values_of(d, operands[codebook_area]);
     const PackedWeights weights({codes.data(), d.k, d.n, d.wbits, values.data()});
     const bool is_signed = !has(d, LUTMM_F_ACT_UNSIGNED);
-    const std::int64_t n = d.n;
+    const Multiply multiply = [&](const TileSink &sink) {
+        lut_gemv(patterns, grouping, weights, is_signed, threads, sink);
+    };
     Execution result;
-    if (has(d, LUTMM_F_CONVERT)) {
-        const Scales scales = scales_of(d, grouping, *x, operands.scales);
-        std::vector<float> y(static_cast<std::size_t>(d.batch) * d.n);
-        lut_gemv(patterns, grouping, weights, is_signed, threads,
-                 [&](const TileSums &sums) { add_scaled_block(sums, scales, y.data()); });
-        scale_rows(scales, y.data());
-        result.output = bytes_of(y);
-    } else {
-        std::vector<std::int32_t> y(static_cast<std::size_t>(d.batch) * d.n);
-        lut_gemv(patterns, grouping, weights, is_signed, threads, [&](const TileSums &sums) {
-            for (std::int64_t b = 0; b < d.batch; ++b)
-                for (std::int64_t i = 0; i < sums.outputs; ++i)
-                    y[static_cast<std::size_t>(b * n + sums.first_output + i)] +=
-                        static_cast<std::int32_t>(sums.sums[b * tile_outputs + i]);
-        });
-        result.output = bytes_of(y);
-    }
+    result.output = has(d, LUTMM_F_CONVERT)
+                        ? bytes_of(scaled(d, grouping, *x, operands[scale_area], multiply))
+                        : bytes_of(summed(d, multiply));
 
     const TileTiming timing =
-        time_tile(tile.config, tile.shape,
-                  profile(patterns, tile.config.prt_entries, tile.config.policy, threads), tile.scaling);
+        TileTimer(tile.config, tile.shape, tile.scaling)
+            .time(profile(patterns, tile.config.prt_entries, tile.config.policy, threads));
     result.completion.status = LUTMM_OK;
     result.completion.cycles = static_cast<std::uint64_t>(timing.total);
     result.completion.lookups = static_cast<std::uint64_t>(timing.lookups);
@@ -394,26 +390,25 @@ Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config,
 lutmm_completion execute_descriptor(const lutmm_descriptor &d, const SliceConfig &config, Memory &memory,
                                     int threads)
 {
-    const Verdict verdict = validate_descriptor(d, config, [&memory](const Buffer &buffer, bool is_written) {
-        return is_written ? memory.writable(buffer.address, buffer.bytes)
-                          : memory.readable(buffer.address, buffer.bytes);
+    const Verdict verdict = validate_descriptor(d, config, [&memory](const Buffer &buffer) {
+        return buffer.is_written ? memory.writable(buffer.address, buffer.bytes)
+                                 : memory.readable(buffer.address, buffer.bytes);
     });
     if (!verdict.ok())
         return answer(d, refusal(verdict), memory);
 
     const Buffers buffers = buffers_of(d);
-    const auto fetch = [&](const Buffer &buffer) {
-        std::vector<std::uint8_t> bytes(buffer.bytes);
-        if (buffer.bytes != 0)
-            memory.read(buffer.address, bytes.data(), buffer.bytes);
-        return bytes;
-    };
-    const std::vector<std::uint8_t> weights = fetch(buffers.weights);
-    const std::vector<std::uint8_t> activations = fetch(buffers.activations);
-    const std::vector<std::uint8_t> scales = fetch(buffers.scales);
-    const std::vector<std::uint8_t> codebook = fetch(buffers.codebook);
-    const Execution result = execute_operands(
-        d, config, {weights.data(), activations.data(), scales.data(), codebook.data()}, threads);
+    std::array<std::vector<std::uint8_t>, buffer_count> fetched;
+    Operands operands{};
+    for (std::size_t area = 0; area < buffer_count; ++area) {
+        const Buffer &buffer = buffers[area];
+        if (buffer.is_written || buffer.bytes == 0)
+            continue;
+        fetched[area].resize(buffer.bytes);
+        memory.read(buffer.address, fetched[area].data(), buffer.bytes);
+        operands[area] = fetched[area].data();
+    }
+    const Execution result = execute_operands(d, config, operands, threads);
     if (result.completion.status == LUTMM_OK)
         memory.write(d.output, result.output.data(), result.output.size());
     return answer(d, result.completion, memory);

@@ -7,6 +7,8 @@
 #ifndef SAILSIM_PIM_DESCRIPTOR_HH
 #define SAILSIM_PIM_DESCRIPTOR_HH
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -25,22 +27,29 @@ struct Verdict {
     bool ok() const { return status == LUTMM_OK; }
 };
 
+/* The buffers of a descriptor, in the order in which findings are reported, and its own bytes. */
+enum Area {
+    weight_area,
+    activation_area,
+    output_area,
+    scale_area,
+    completion_area,
+    codebook_area,
+    descriptor_area,
+};
+constexpr std::size_t buffer_count = descriptor_area;
+
 /* A run of bytes in the program's memory; bytes = 0 where the descriptor has no such buffer. */
 struct Buffer {
     std::uint64_t address = 0;
     std::uint64_t bytes = 0;
+    std::uint32_t field = 0; /* byte offset of its address in the descriptor */
+    bool is_written = false;
+    std::uint64_t align = LUTMM_BUFFER_ALIGN;
 };
+using Buffers = std::array<Buffer, buffer_count>;
 
-struct Buffers {
-    Buffer weights;
-    Buffer activations;
-    Buffer scales;
-    Buffer codebook;
-    Buffer output;
-    Buffer completion;
-};
-
-/* Where a descriptor's operands lie. Only for one that passed validate_descriptor. */
+/* Where a descriptor's operands lie. Only for one of which validate_descriptor found shape and flags good. */
 Buffers buffers_of(const lutmm_descriptor &d);
 
 /* The program's memory as the unit sees it. */
@@ -59,8 +68,8 @@ constexpr std::uint32_t status_count = LUTMM_ERR_UNIT + 1;
 /* "OK", "ERR_WBITS", ...; "UNKNOWN" for a number that the ABI does not have. */
 const char *status_name(std::uint32_t status);
 
-/* Whether a buffer can be read, or written. */
-using Reachable = std::function<bool(const Buffer &buffer, bool is_written)>;
+/* Whether a buffer can be read, or written where it is written. */
+using Reachable = std::function<bool(const Buffer &buffer)>;
 
 /* Everything that can be said before the operands are read, in the order of docs/contract.md, section 6.
  * Without `reachable` every address counts as good; with a codebook, whose values are not known yet, OVERFLOW
@@ -70,12 +79,7 @@ Verdict validate_descriptor(const lutmm_descriptor &d, const SliceConfig &config
                             const Reachable &reachable = nullptr);
 
 /* The operands' bytes, as many as buffers_of says; null where there are none. */
-struct Operands {
-    const std::uint8_t *weights = nullptr;
-    const std::uint8_t *activations = nullptr;
-    const std::uint8_t *scales = nullptr;
-    const std::uint8_t *codebook = nullptr;
-};
+using Operands = std::array<const std::uint8_t *, buffer_count>;
 
 /* What a TileSequencer needs besides the profile; known as soon as the codebook is. */
 struct Preparation {
@@ -99,7 +103,7 @@ struct Execution {
     std::vector<std::uint8_t> output; /* all of it, as it belongs into memory */
 };
 
-/* Works out a descriptor that passed validate_descriptor. completion.cycles is time_tile's, with the port as
+/* Works out a descriptor that passed validate_descriptor. completion.cycles is TileTimer's, with the port as
  * the only limit to loading. */
 Execution execute_operands(const lutmm_descriptor &d, const SliceConfig &config, const Operands &operands,
                            int threads = 1);

@@ -11,9 +11,6 @@
 #include "pim/check.hh"
 #include "pim/parallel.hh"
 
-/* The contract rounds after the product and after the sum; a fused multiply-add would round once. */
-#pragma GCC optimize("fp-contract=off")
-
 namespace sailsim::pim
 {
 
@@ -227,31 +224,6 @@ float half_to_float(std::uint16_t half)
         std::memcpy(&value, &bits, sizeof value);
     }
     return std::copysign(value, half & 0x8000 ? -1.0F : 1.0F);
-}
-
-void add_scaled_block(const TileSums &tile, const Scales &scales, float *y)
-{
-    const std::int64_t at = tile.block * scales.n + tile.first_output;
-    for (std::int64_t i = 0; i < tile.outputs; ++i) {
-        const auto place = static_cast<std::size_t>(at + i);
-        const float scale = half_to_float(scales.scale[place]);
-        const float minimum = scales.minimum.empty() ? 0.0F : half_to_float(scales.minimum[place]);
-        for (std::int64_t b = 0; b < scales.batch; ++b) {
-            float &sum = y[b * scales.n + tile.first_output + i];
-            sum += static_cast<float>(tile.sums[b * tile_outputs + i]) * scale;
-            if (!scales.minimum.empty())
-                sum +=
-                    minimum * static_cast<float>(
-                                  scales.sums_of_x[static_cast<std::size_t>(tile.block * scales.batch + b)]);
-        }
-    }
-}
-
-void scale_rows(const Scales &scales, float *y)
-{
-    for (std::int64_t b = 0; b < scales.batch; ++b)
-        for (std::int64_t i = 0; i < scales.n; ++i)
-            y[b * scales.n + i] *= scales.act_scale[static_cast<std::size_t>(b)];
 }
 
 } // namespace sailsim::pim

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The functional model: LUT-GEMV as the slice unit does it, tables of subset sums from NBW weights, looked up
- * with activation bits, and the scaling of its sums. Exact for every width of docs/contract.md, section 1.
+ * with activation bits. Exact for every width of docs/contract.md, section 1.
  */
 #ifndef SAILSIM_PIM_GEMV_HH
 #define SAILSIM_PIM_GEMV_HH
@@ -77,23 +77,6 @@ void lut_gemv(const Patterns &patterns, const Grouping &grouping, const PackedWe
 
 /* fp16 to fp32, exact. */
 float half_to_float(std::uint16_t half);
-
-/* The scales of a tile, as bit patterns of fp16. */
-struct Scales {
-    std::int64_t batch;
-    std::int64_t n;
-    std::vector<std::uint16_t> scale;    /* (blocks, n) */
-    std::vector<std::uint16_t> minimum;  /* (blocks, n), or empty */
-    std::vector<std::int64_t> sums_of_x; /* (blocks, batch): sums of activations; only with a minimum */
-    std::vector<float> act_scale;        /* (batch,) */
-};
-
-/* Adds the scaled sums of one block and some outputs to y (batch, n), which starts at zero. Blocks must come
- * in ascending order. */
-void add_scaled_block(const TileSums &tile, const Scales &scales, float *y);
-
-/* The last step: y = y * act_scale, row by row. */
-void scale_rows(const Scales &scales, float *y);
 
 } // namespace sailsim::pim
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "pim/check.hh"
 #include "pim/parallel.hh"
@@ -52,35 +53,9 @@ std::uint64_t low_bytes(int count)
     return count >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << (8 * count)) - 1;
 }
 
-struct Range {
-    std::int64_t low;
-    std::int64_t high;
-};
-
-Range width_range(int abits, bool is_signed)
-{
-    if (is_signed)
-        return {-(std::int64_t{1} << (abits - 1)), (std::int64_t{1} << (abits - 1)) - 1};
-    return {0, (std::int64_t{1} << abits) - 1};
-}
-
-template <class T>
-void require_width(const Activations<T> &x)
-{
-    const std::int64_t at = find_outside(x);
-    if (at < 0)
-        return;
-    const Range range = width_range(x.abits, x.is_signed);
-    throw std::invalid_argument("x[" + std::to_string(at / x.k) + ", " + std::to_string(at % x.k) + "] is " +
-                                std::to_string(x.data[at]) + ": allowed are " + std::to_string(range.low) +
-                                ".." + std::to_string(range.high) + " (abits " + std::to_string(x.abits) +
-                                (x.is_signed ? ", signed)" : ", unsigned)"));
-}
-
-/* One byte of every activation of a row (bits shift..shift+7), each block padded with zeros to whole groups,
- * so that group g starts at byte g * nbw. */
-template <class T>
-void padded_bytes(const T *row, const Grouping &grouping, int shift, std::uint8_t *out)
+/* Byte `which` of every activation of a row, each block padded with zeros to whole groups, so that group g
+ * starts at byte g * nbw. */
+void padded_bytes(const Activations &row, const Grouping &grouping, int which, std::uint8_t *out)
 {
     /* Blocks of whole groups follow each other without padding, as one would. */
     const bool whole = grouping.block_size() % grouping.nbw() == 0;
@@ -89,11 +64,11 @@ void padded_bytes(const T *row, const Grouping &grouping, int shift, std::uint8_
     for (std::int64_t begin = 0; begin < grouping.k(); begin += block) {
         const std::int64_t end = std::min(begin + block, grouping.k());
         std::uint8_t *to = out;
-        if (sizeof(T) == 1 && shift == 0) { /* a plain copy is much quicker */
-            to = std::copy(row + begin, row + end, to);
+        if (row.word_bytes() == 1) { /* a plain copy is much quicker */
+            to = std::copy(row.bytes + begin, row.bytes + end, to);
         } else {
             for (std::int64_t k = begin; k < end; ++k)
-                *to++ = static_cast<std::uint8_t>(static_cast<std::uint32_t>(row[k]) >> shift);
+                *to++ = row.bytes[2 * k + which];
         }
         while ((to - out) % grouping.nbw() != 0)
             *to++ = 0;
@@ -114,23 +89,21 @@ SAILSIM_VECTOR_CLONES void transpose_row(const std::uint8_t *bytes, std::int64_t
 }
 
 /* The patterns of an activation row: one word a group, or two behind each other when abits > 8. */
-template <class T>
-void row_words(const Activations<T> &x, std::int64_t b, const Grouping &grouping,
-               std::vector<std::uint8_t> &bytes, std::uint64_t *out)
+void row_words(const Activations &row, const Grouping &grouping, std::vector<std::uint8_t> &bytes,
+               std::uint64_t *out)
 {
     bytes.resize(static_cast<std::size_t>(grouping.groups() * grouping.nbw() + 7));
-    for (int shift = 0; shift < x.abits; shift += 8) {
-        padded_bytes(x.data + b * x.k, grouping, shift, bytes.data());
-        transpose_row(bytes.data(), grouping.groups(), grouping.nbw(), std::min(x.abits - shift, 8), out);
+    for (int which = 0; which < row.word_bytes(); ++which) {
+        padded_bytes(row, grouping, which, bytes.data());
+        transpose_row(bytes.data(), grouping.groups(), grouping.nbw(), std::min(row.abits - 8 * which, 8),
+                      out);
         out += grouping.groups();
     }
 }
 
-/* Counts of one group by looking up every pattern of every batch row. */
-void simulate_group(const Patterns &patterns, std::int64_t group, Prt &prt, PatternProfile &counts)
+/* Misses of one group by looking up every pattern of every batch row. */
+std::int32_t simulated_misses(const Patterns &patterns, std::int64_t group, Prt &prt)
 {
-    std::int32_t zero = 0;
-    std::int32_t hits = 0;
     std::int32_t misses = 0;
     prt.flush();
     for (std::int64_t b = 0; b < patterns.batch(); ++b) {
@@ -139,18 +112,10 @@ void simulate_group(const Patterns &patterns, std::int64_t group, Prt &prt, Patt
             if (bit == 8)
                 word = patterns.high(b)[group];
             const auto pattern = static_cast<int>(word & 0xff);
-            if (pattern == 0)
-                ++zero;
-            else if (prt.access(pattern))
-                ++hits;
-            else
-                ++misses;
+            misses += pattern != 0 && !prt.access(pattern);
         }
     }
-    const auto g = static_cast<std::size_t>(group);
-    counts.zero[g] = zero;
-    counts.hits[g] = hits;
-    counts.misses[g] = misses;
+    return misses;
 }
 
 } // namespace
@@ -164,26 +129,7 @@ SAILSIM_VECTOR_CLONES void SeenPatterns::add(const std::uint64_t *words)
         nonzero[g] += nonzero_bytes(words[g]);
 }
 
-template <class T>
-std::int64_t find_outside(const Activations<T> &x)
-{
-    const Range range = width_range(x.abits, x.is_signed);
-    if (range.low <= std::numeric_limits<T>::min() && range.high >= std::numeric_limits<T>::max())
-        return -1;
-    const std::int64_t count = x.batch * x.k;
-    const auto low = static_cast<std::int32_t>(range.low);
-    const auto span = static_cast<std::uint32_t>(range.high - range.low);
-    const auto is_outside = [low, span](T value) {
-        return static_cast<std::uint32_t>(std::int32_t{value}) - static_cast<std::uint32_t>(low) > span;
-    };
-    std::uint32_t outside = 0;
-    for (std::int64_t i = 0; i < count; ++i)
-        outside |= is_outside(x.data[i]);
-    return outside == 0 ? -1 : std::find_if(x.data, x.data + count, is_outside) - x.data;
-}
-
-template <class T>
-Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
+Patterns::Patterns(const Activations &x, const Grouping &grouping)
     : rows(x.batch), groups(grouping.groups()), bits(x.abits), width(grouping.nbw()),
       stride(x.abits > 8 ? 2 * groups : groups)
 {
@@ -192,17 +138,15 @@ Patterns::Patterns(const Activations<T> &x, const Grouping &grouping)
     if (x.k != grouping.k())
         throw std::invalid_argument("x has " + std::to_string(x.k) +
                                     " columns: allowed are k = " + std::to_string(grouping.k()));
-    require_width(x);
     words.resize(static_cast<std::size_t>(rows * stride));
     std::vector<std::uint8_t> bytes;
     for (std::int64_t b = 0; b < rows; ++b)
-        row_words(x, b, grouping, bytes, words.data() + b * stride);
+        row_words(x.row(b), grouping, bytes, words.data() + b * stride);
 }
 
 PatternProfile profile(const Patterns &patterns, std::int64_t prt_entries, PrtPolicy policy, int threads)
 {
-    const std::vector<std::int32_t> none(static_cast<std::size_t>(patterns.group_count()));
-    PatternProfile counts{none, none, none};
+    PatternProfile::Counts zero(static_cast<std::size_t>(patterns.group_count())), hits = zero, misses = zero;
     const std::int64_t total = patterns.batch() * patterns.abits();
     const Prt empty_prt(prt_entries, policy);
     for_ranges(patterns.group_count(), threads, [&](std::int64_t begin, std::int64_t end) {
@@ -217,25 +161,166 @@ PatternProfile profile(const Patterns &patterns, std::int64_t prt_entries, PrtPo
             const auto i = static_cast<std::size_t>(group - begin);
             const auto g = static_cast<std::size_t>(group);
             const int distinct = seen.distinct(i);
-            if (prt_entries > 0 && !prt.never_evicts(distinct, patterns.nbw())) {
-                simulate_group(patterns, group, prt, counts);
-                continue;
-            }
-            counts.zero[g] = static_cast<std::int32_t>(total - seen.nonzero[i]);
-            counts.misses[g] = prt_entries > 0 ? distinct : seen.nonzero[i]; /* every pattern once */
-            counts.hits[g] = seen.nonzero[i] - counts.misses[g];
+            zero[g] = static_cast<std::int32_t>(total - seen.nonzero[i]);
+            if (prt_entries == 0)
+                misses[g] = seen.nonzero[i];
+            else if (prt.never_evicts(distinct, patterns.nbw()))
+                misses[g] = distinct; /* every pattern once */
+            else
+                misses[g] = simulated_misses(patterns, group, prt);
+            hits[g] = seen.nonzero[i] - misses[g];
         }
     });
-    return counts;
+    return {std::move(zero), std::move(hits), std::move(misses)};
 }
 
-#define SAILSIM_FOR_ACTIVATIONS(T)                                                                           \
-    template std::int64_t find_outside(const Activations<T> &);                                              \
-    template Patterns::Patterns(const Activations<T> &, const Grouping &);
-SAILSIM_FOR_ACTIVATIONS(std::int8_t)
-SAILSIM_FOR_ACTIVATIONS(std::uint8_t)
-SAILSIM_FOR_ACTIVATIONS(std::int16_t)
-SAILSIM_FOR_ACTIVATIONS(std::uint16_t)
-SAILSIM_FOR_ACTIVATIONS(std::int32_t)
+Prt::Prt(std::int64_t entries, PrtPolicy prt_policy) : capacity(entries), policy(prt_policy)
+{
+    if (entries < 0)
+        throw std::invalid_argument("prt_entries is " + std::to_string(entries) + ": allowed are 0 and more");
+}
+
+void Prt::flush()
+{
+    resident = 0;
+    order.clear();
+    slots.fill(0);
+}
+
+bool Prt::access(int pattern)
+{
+    const auto p = static_cast<std::uint8_t>(pattern);
+    const std::uint64_t bit = std::uint64_t{1} << p;
+    if (resident & bit) {
+        if (policy == PrtPolicy::lru) {
+            const auto place = std::find(order.begin(), order.end(), p);
+            std::rotate(place, place + 1, order.end());
+        }
+        return true;
+    }
+    if (capacity == 0)
+        return false;
+    std::uint8_t evicted = 0; /* pattern 0 never enters */
+    if (policy == PrtPolicy::direct) {
+        evicted = std::exchange(slots[static_cast<std::size_t>(pattern % capacity)], p);
+    } else {
+        if (order.size() == static_cast<std::size_t>(capacity)) {
+            evicted = order.front();
+            order.erase(order.begin());
+        }
+        order.push_back(p);
+    }
+    if (evicted != 0)
+        resident &= ~(std::uint64_t{1} << evicted);
+    resident |= bit;
+    return false;
+}
+
+PatternProfile::PatternProfile(Counts zero, Counts hits, Counts misses)
+    : kinds{std::move(zero), std::move(hits), std::move(misses)}
+{
+    fewest.fill(std::numeric_limits<std::int64_t>::max());
+    bool even = true;
+    for (std::size_t g = 0; g < kinds[0].size(); ++g) {
+        const std::array<std::int64_t, 3> counts{kinds[0][g], kinds[1][g], kinds[2][g]};
+        const std::int64_t all = counts[0] + counts[1] + counts[2];
+        even = even && (g == 0 || all == patterns);
+        patterns = all;
+        sum.add({counts[0], counts[1], counts[2], 0}, 1);
+        for (std::size_t kind = 0; kind < counts.size(); ++kind) {
+            fewest[kind] = std::min(fewest[kind], counts[kind]);
+            most[kind] = std::max(most[kind], counts[kind]);
+        }
+    }
+    if (!even)
+        patterns = 0;
+}
+
+/* Every pattern costs the cheapest kind's cycles; those of the other two the difference to the second
+ * cheapest more, of which a group has at least what the most of the cheapest kind leaves; and so on. */
+double PatternProfile::least_cycles(const PhaseCosts &costs) const
+{
+    if (patterns == 0)
+        return 0;
+    std::array<std::pair<std::int64_t, std::size_t>, 3> by_cost{
+        {{costs.zero, 0}, {costs.hit, 1}, {costs.miss, 2}}};
+    std::sort(by_cost.begin(), by_cost.end());
+    const auto [cheapest, next, dearest] = by_cost;
+    return static_cast<double>(cheapest.first) * static_cast<double>(patterns) +
+           static_cast<double>(next.first - cheapest.first) *
+               static_cast<double>(patterns - most[cheapest.second]) +
+           static_cast<double>(dearest.first - next.first) * static_cast<double>(fewest[dearest.second]);
+}
+
+PatternPool::PatternPool(const Activations &pool, int nbw)
+    : rows(pool), row(pool.k, nbw, 0), groups(row.groups()), formed(static_cast<std::size_t>(pool.batch)),
+      seen(new std::uint64_t[static_cast<std::size_t>(pool.batch * groups)]),
+      nonzero(new std::uint8_t[static_cast<std::size_t>(pool.batch * groups)])
+{
+    if (pool.k % nbw != 0)
+        throw std::invalid_argument("the rows of a pool have " + std::to_string(pool.k) +
+                                    " columns: allowed are multiples of nbw = " + std::to_string(nbw));
+}
+
+void PatternPool::form(std::int64_t at)
+{
+    const Patterns patterns(rows.row(at), row);
+    SeenPatterns of_row(groups);
+    of_row.add(patterns.low(0));
+    if (rows.abits > 8)
+        of_row.add(patterns.high(0));
+    std::copy(of_row.sets.begin(), of_row.sets.end(), seen.get() + at * groups);
+    std::transform(of_row.nonzero.begin(), of_row.nonzero.end(), nonzero.get() + at * groups,
+                   [](std::int32_t n) { return static_cast<std::uint8_t>(n); });
+    formed[static_cast<std::size_t>(at)] = true;
+}
+
+void PatternPool::require(const std::int64_t *source, std::int64_t batch, std::int64_t parts,
+                          std::int64_t k) const
+{
+    require_range("batch", batch, 1, max_batch);
+    require_range("parts", parts, 1, std::int64_t{1} << 40);
+    if (k < 1 || k % row.nbw() != 0 || k > parts * rows.k)
+        throw std::invalid_argument(
+            "k is " + std::to_string(k) + ": allowed are multiples of nbw = " + std::to_string(row.nbw()) +
+            " up to the " + std::to_string(parts * rows.k) + " columns of the parts of a row");
+    for (std::int64_t i = 0; i < batch * parts; ++i)
+        require_range("source", source[i], 0, rows.batch - 1);
+}
+
+PatternProfile PatternPool::profile(const std::int64_t *source, std::int64_t batch, std::int64_t parts,
+                                    std::int64_t k, bool prt)
+{
+    require(source, batch, parts, k);
+    const std::int64_t wanted = k / row.nbw();
+    const auto count = static_cast<std::size_t>(wanted);
+    std::vector<std::uint64_t> sets(count);
+    PatternProfile::Counts zero(count), accesses(count);
+    for (std::int64_t b = 0; b < batch; ++b) {
+        for (std::int64_t begin = 0; begin < wanted; begin += groups, ++source) {
+            if (!formed[static_cast<std::size_t>(*source)])
+                form(*source);
+            const std::uint64_t *set = seen.get() + *source * groups;
+            const std::uint8_t *used = nonzero.get() + *source * groups;
+            const std::int64_t length = std::min(groups, wanted - begin);
+            for (std::int64_t g = 0; g < length; ++g)
+                sets[static_cast<std::size_t>(begin + g)] |= set[g];
+            for (std::int64_t g = 0; g < length; ++g)
+                accesses[static_cast<std::size_t>(begin + g)] += used[g];
+        }
+        source += parts - ceil_div(wanted, groups); /* those that nothing is left of */
+    }
+    const auto total = static_cast<std::int32_t>(batch * rows.abits);
+    for (std::size_t g = 0; g < count; ++g)
+        zero[g] = total - accesses[g];
+    if (!prt)
+        return {std::move(zero), PatternProfile::Counts(count), std::move(accesses)};
+    PatternProfile::Counts hits(count), misses(count);
+    for (std::size_t g = 0; g < count; ++g) {
+        misses[g] = __builtin_popcountll(sets[g] & ~std::uint64_t{1});
+        hits[g] = accesses[g] - misses[g];
+    }
+    return {std::move(zero), std::move(hits), std::move(misses)};
+}
 
 } // namespace sailsim::pim

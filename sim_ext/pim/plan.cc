@@ -8,7 +8,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "pim/convert.hh"
 #include "pim/tile.hh"
 
 namespace sailsim::pim
@@ -76,7 +75,7 @@ std::int64_t nominal_cycles(const LaidOutTile &tile)
         play_turn(block.last);
     };
     const auto play_chunks = [&](std::int64_t first, std::int64_t times) {
-        const BatchRows rows = plan.rows_of(first);
+        const Span rows = plan.rows_of(first);
         const std::array<PassRun, 3> runs = tile.runs(first);
         repeat(times, [&] {
             lookups = (rows.end - rows.first) * tile.shape.abits * tile.costs.miss;
@@ -274,9 +273,6 @@ class Planner
         plan.passes = ceil_div(plan.owned, lanes);
         plan.chunk_rows = rows;
         plan.batch_chunks = ceil_div(shape.batch, rows);
-        plan.rows_needed = fixed_rows + plan.chunk_rows * row_of_sums;
-        const std::int64_t round = convert_lanes(config);
-        plan.convert_rounds = round > 0 ? ceil_div(plan.outputs_per_pass, round) : 0;
         /* Of the groups of a DFM. */
         plan.keeps_activations =
             plan.turns * shape.nbw * plan.chunk_rows * shape.abits <= config.activation_buffer_bits;
@@ -301,7 +297,7 @@ class Planner
 
 } // namespace
 
-TurnGroups groups_of_turn(const TilePlan &plan, const Grouping &grouping, std::int64_t turn)
+Span groups_of_turn(const TilePlan &plan, const Grouping &grouping, std::int64_t turn)
 {
     const std::int64_t per_block = ceil_div(grouping.groups_per_block(), plan.groups_per_turn);
     const std::int64_t block = turn / per_block * grouping.groups_per_block();
@@ -317,7 +313,7 @@ GroupStep LaidOutTile::turn(std::int64_t pass, std::int64_t group) const
     const std::int64_t end = std::min(group + plan.groups_per_turn, block_end);
     const std::int64_t weights = grouping.start(end - 1) + grouping.length(end - 1) - grouping.start(group);
     const std::int64_t outputs = std::min(plan.lanes, plan.owned - pass % plan.passes * plan.lanes);
-    const BatchRows chunk = plan.rows_of(pass / plan.passes);
+    const Span chunk = plan.rows_of(pass / plan.passes);
     const std::int64_t rows = chunk.end - chunk.first;
     const bool reads_again = pass % plan.passes > 0 && !plan.keeps_activations;
 

@@ -15,8 +15,8 @@
 namespace sailsim::pim
 {
 
-/* Rows of the batch that a pass works on. */
-struct BatchRows {
+/* Batch rows of a pass, or groups of a turn: the first, and the one behind the last. */
+struct Span {
     std::int64_t first = 0;
     std::int64_t end = 0;
 };
@@ -37,13 +37,11 @@ struct TilePlan {
         0;                  /* that the DFMs work on at a time; the last of a block may have fewer */
     std::int64_t turns = 0; /* over all blocks */
     std::int64_t blocks = 0;
-    std::int64_t rows_needed = 0;    /* rows of an array in use */
-    std::int64_t convert_rounds = 0; /* times the conversion runs for all outputs of a full pass */
 
     bool keeps_activations = false; /* those of a chunk, from pass to pass; else they are read again */
 
     std::int64_t total_passes() const { return passes * batch_chunks; }
-    BatchRows rows_of(std::int64_t chunk) const
+    Span rows_of(std::int64_t chunk) const
     {
         return {chunk * chunk_rows, std::min((chunk + 1) * chunk_rows, batch)};
     }
@@ -56,12 +54,8 @@ struct TilePlan {
  * slower. Throws std::invalid_argument when the tile does not fit: the message names the field. */
 TilePlan plan_tile(const SliceConfig &config, const TileShape &shape, Scaling scaling);
 
-/* The groups that a turn of a plan has: the first, and the one behind the last. */
-struct TurnGroups {
-    std::int64_t begin = 0;
-    std::int64_t end = 0;
-};
-TurnGroups groups_of_turn(const TilePlan &plan, const Grouping &grouping, std::int64_t turn);
+/* The groups that a turn of a plan has. */
+Span groups_of_turn(const TilePlan &plan, const Grouping &grouping, std::int64_t turn);
 
 /* One turn of one pass, a group or as many as the DFMs share out: all but what its patterns cost. */
 struct GroupStep {

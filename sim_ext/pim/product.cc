@@ -22,7 +22,7 @@ namespace
 constexpr int most_rows = 3;
 
 /* One tile of 16 outputs, and some batch rows. */
-struct Job {
+struct Product {
     const std::int16_t *weights; /* (blocks, pairs, 16, 2) */
     const float *scales;         /* (blocks, 16) */
     const float *minima;         /* (blocks, 16) or null */
@@ -52,7 +52,7 @@ SAILSIM_INLINED void add_pairs(Sums &to, const Pairs &a, const Pairs &b)
 }
 
 template <int Rows>
-SAILSIM_INLINED void work_rows(const Job &job)
+SAILSIM_INLINED void work_rows(const Product &job)
 {
     Floats y[Rows][vectors] = {};
     for (std::int64_t block = 0; block < job.blocks; ++block) {
@@ -79,7 +79,7 @@ SAILSIM_INLINED void work_rows(const Job &job)
     __builtin_memcpy(job.y, y, sizeof y);
 }
 
-SAILSIM_VECTOR_CLONES void work(const Job &job, int rows)
+SAILSIM_VECTOR_CLONES void work(const Product &job, int rows)
 {
     if (rows == most_rows)
         work_rows<most_rows>(job);

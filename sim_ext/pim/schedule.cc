@@ -256,7 +256,7 @@ class Play
             if (ahead) {
                 now.tensor_speed = std::min(now.tensor_speed, now.rate / size);
             } else {
-                now.tensor_speed = 1 / just_in_time(now.tensor->tile, now.rate);
+                now.tensor_speed = 1 / throttled(now.tensor->tile, now.rate);
                 now.rate = size * now.tensor_speed;
             }
             now.used = size * now.tensor_speed;
@@ -286,14 +286,6 @@ class Play
                 known->second = {part, weights > 0 ? alone(machine.peak, stream_reader, part) : 0};
             }
         }
-        return known->second;
-    }
-
-    double just_in_time(std::int64_t tile, double rate)
-    {
-        const auto [known, is_new] = slowed.try_emplace({tile, rate});
-        if (is_new)
-            known->second = throttled(tile, rate);
         return known->second;
     }
 
@@ -388,7 +380,6 @@ class Play
     double waiting = 0;  /* bytes that have come and that no slice has used yet */
 
     std::map<std::tuple<double, double, bool>, std::pair<double, double>> divided;
-    std::map<std::pair<std::int64_t, double>, double> slowed;
 };
 
 /* What would make the schedule stand still. */

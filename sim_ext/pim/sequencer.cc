@@ -54,14 +54,15 @@ TileSequencer::TileSequencer(const SliceConfig &slice, const TileShape &of_tile,
  * its share of a group's patterns; over the chunks the shares are exact. */
 FedPatterns TileSequencer::fed(const GroupStep &step) const
 {
-    const BatchRows rows = layout.rows_of(step.pass / layout.passes);
+    const Span rows = layout.rows_of(step.pass / layout.passes);
     const auto share = [&](std::int64_t patterns) {
         return patterns * rows.end / shape.batch - patterns * rows.first / shape.batch;
     };
     FedPatterns sum;
     for (std::int64_t group = step.group; group < step.group + step.groups; ++group) {
         const auto g = static_cast<std::size_t>(group);
-        const FedPatterns one{share(profile.zero[g]), share(profile.hits[g]), share(profile.misses[g]), 0};
+        const FedPatterns one{share(profile.zero()[g]), share(profile.hits()[g]), share(profile.misses()[g]),
+                              0};
         sum.add(one, 1);
         sum.lookup_cycles = std::max(sum.lookup_cycles, costs.lookups(one.zero, one.hits, one.misses));
     }

@@ -19,22 +19,6 @@
 namespace sailsim::pim
 {
 
-/* The patterns of one group, or the sums of several. */
-struct FedPatterns {
-    std::int64_t zero = 0;
-    std::int64_t hits = 0; /* as profiled, whether or not the substrate gains by them */
-    std::int64_t misses = 0;
-    std::int64_t lookup_cycles = 0;
-
-    void add(const FedPatterns &other, std::int64_t times)
-    {
-        zero += times * other.zero;
-        hits += times * other.hits;
-        misses += times * other.misses;
-        lookup_cycles += times * other.lookup_cycles;
-    }
-};
-
 /* Cycles, of phases that exclude each other and add up to the total, and exact counts over the tile, of one
  * DFM, or of all that share out the groups (docs/contract.md, section 2). */
 struct TileTiming {

@@ -122,15 +122,15 @@ class Fetcher
 /* Cycles of every group's patterns that some rows of a batch have: what the sequencer feeds, as doubles,
  * which fill vectors. */
 SAILSIM_VECTOR_CLONES void group_cycles(const PatternProfile &patterns, const PhaseCosts &costs,
-                                        const BatchRows &rows, std::int64_t batch, double *cycles)
+                                        const Span &rows, std::int64_t batch, double *cycles)
 {
-    const std::int32_t *zero = patterns.zero.data(), *hits = patterns.hits.data(),
-                       *misses = patterns.misses.data();
+    const std::int32_t *zero = patterns.zero().data(), *hits = patterns.hits().data(),
+                       *misses = patterns.misses().data();
     const auto of_zero = static_cast<double>(costs.zero), of_hit = static_cast<double>(costs.hit),
                of_miss = static_cast<double>(costs.miss);
     const auto first = static_cast<double>(rows.first), end = static_cast<double>(rows.end),
                all = static_cast<double>(batch);
-    const std::size_t groups = patterns.zero.size();
+    const std::size_t groups = patterns.zero().size();
     if (first == 0 && end == all) {
         for (std::size_t g = 0; g < groups; ++g)
             cycles[g] = zero[g] * of_zero + hits[g] * of_hit + misses[g] * of_miss;
@@ -177,7 +177,7 @@ void TileTimer::count(const GroupStep &turn, int nbw, std::int64_t times)
     least_other = std::min(least_other, turn.compute_cycles());
 }
 
-TileTiming TileTimer::time(const CountedProfile &profile, const Supply &given) const
+TileTiming TileTimer::time(const PatternProfile &profile, const Supply &given) const
 {
     if (profile.groups() != layout.groups)
         throw std::invalid_argument("profile has " + std::to_string(profile.groups()) +
@@ -191,7 +191,7 @@ TileTiming TileTimer::time(const CountedProfile &profile, const Supply &given) c
         timing.load = wait_for_first(supply) + others;
         timing.total = timing.load + timing.build + timing.lookup + timing.convert + timing.write_back;
     } else {
-        const TileClock clock = play(profile.counts(), supply);
+        const TileClock clock = play(profile, supply);
         timing.load = clock.load;
         timing.total = clock.end();
     }
@@ -199,29 +199,28 @@ TileTiming TileTimer::time(const CountedProfile &profile, const Supply &given) c
 }
 
 /* Cycles of the look-ups in every turn of a pass on some rows: of the slowest of its groups. */
-std::vector<double> TileTimer::lookups(const PatternProfile &profile, const BatchRows &rows) const
+std::vector<double> TileTimer::lookups(const PatternProfile &profile, const Span &rows) const
 {
-    std::vector<double> of_group(profile.zero.size());
+    std::vector<double> of_group(profile.zero().size());
     group_cycles(profile, costs, rows, layout.batch, of_group.data());
     if (layout.groups_per_turn == 1)
         return of_group;
     std::vector<double> of_turn;
     of_turn.reserve(turns.size());
-    for (const TurnGroups &groups : turns)
-        of_turn.push_back(*std::max_element(of_group.begin() + groups.begin, of_group.begin() + groups.end));
+    for (const Span &groups : turns)
+        of_turn.push_back(*std::max_element(of_group.begin() + groups.first, of_group.begin() + groups.end));
     return of_turn;
 }
 
 /* The patterns of all passes, and the cycles of their look-ups. */
-FedPatterns TileTimer::fed(const CountedProfile &profile) const
+FedPatterns TileTimer::fed(const PatternProfile &profile) const
 {
     FedPatterns sum = profile.all();
     if (layout.groups_per_turn == 1) {
         sum.lookup_cycles = costs.lookups(sum.zero, sum.hits, sum.misses);
     } else { /* DFMs wait for the slowest of them */
-        const PatternProfile &counts = profile.counts();
         for (std::int64_t chunk = 0; chunk < layout.batch_chunks; ++chunk)
-            for (const double cycles : lookups(counts, layout.rows_of(chunk)))
+            for (const double cycles : lookups(profile, layout.rows_of(chunk)))
                 sum.lookup_cycles += static_cast<std::int64_t>(cycles);
     }
     FedPatterns all;
@@ -233,10 +232,10 @@ FedPatterns TileTimer::fed(const CountedProfile &profile) const
  * Chunks of the batch share a group's patterns out exactly; each has at least what the chunk of the fewest
  * rows would have if it were the first, whose share is rounded down. Of three shares each may be; a cycle
  * more is for the rounding here. */
-std::int64_t TileTimer::least_lookups(const CountedProfile &profile) const
+std::int64_t TileTimer::least_lookups(const PatternProfile &profile) const
 {
     const double cycles = profile.least_cycles(costs);
-    const BatchRows last = layout.rows_of(layout.batch_chunks - 1);
+    const Span last = layout.rows_of(layout.batch_chunks - 1);
     const std::int64_t fewest = last.end - last.first;
     if (fewest == layout.batch)
         return static_cast<std::int64_t>(cycles);
@@ -302,12 +301,6 @@ TileClock TileTimer::play(const PatternProfile &profile, const Supply &supply) c
     return clock;
 }
 
-TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
-                     Scaling scaling, const Supply &supply)
-{
-    return TileTimer(config, shape, scaling).time(CountedProfile(profile), supply);
-}
-
 std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
                                       const PatternProfile &profile, Scaling scaling, const Supply &supply)
 {
@@ -318,23 +311,6 @@ std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape
         groups.push_back(sequencer.loaded(whole_cycles(fetcher.arrival(step->load_bytes))));
         fetcher.taken(groups.back().load_end);
     }
-    return groups;
-}
-
-std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
-                                      const PatternProfile &profile, Scaling scaling,
-                                      const std::vector<std::int64_t> &arrivals)
-{
-    TileSequencer sequencer(config, shape, profile, scaling);
-    const TilePlan &plan = sequencer.plan();
-    const auto expected = static_cast<std::size_t>(plan.total_passes() * plan.turns);
-    if (arrivals.size() != expected)
-        throw std::invalid_argument("arrivals has " + std::to_string(arrivals.size()) +
-                                    " elements: the tile has " + std::to_string(expected) +
-                                    " turns over all passes");
-    std::vector<GroupTimes> groups;
-    for (const std::int64_t cycle : arrivals)
-        groups.push_back(sequencer.loaded(cycle));
     return groups;
 }
 

@@ -10,7 +10,6 @@
 #include <limits>
 #include <vector>
 
-#include "pim/profiles.hh"
 #include "pim/sequencer.hh"
 
 namespace sailsim::pim
@@ -40,13 +39,13 @@ class TileTimer
 
     /* A whole tile: to the cycle what a sequencer says that is told of each arrival (`tile_timeline`).
      * Throws std::invalid_argument. */
-    TileTiming time(const CountedProfile &profile, const Supply &supply) const;
+    TileTiming time(const PatternProfile &profile, const Supply &supply = {}) const;
 
   private:
     void count(const GroupStep &turn, int nbw, std::int64_t times);
-    std::vector<double> lookups(const PatternProfile &profile, const BatchRows &rows) const;
-    FedPatterns fed(const CountedProfile &profile) const;
-    std::int64_t least_lookups(const CountedProfile &profile) const;
+    std::vector<double> lookups(const PatternProfile &profile, const Span &rows) const;
+    FedPatterns fed(const PatternProfile &profile) const;
+    std::int64_t least_lookups(const PatternProfile &profile) const;
     bool on_time(std::int64_t least_cycles, const Supply &supply) const;
     std::int64_t wait_for_first(const Supply &supply) const;
     TileClock play(const PatternProfile &profile, const Supply &supply) const;
@@ -54,7 +53,7 @@ class TileTimer
     TilePlan layout;
     PhaseCosts costs;
     bool double_buffer;
-    std::vector<TurnGroups> turns;
+    std::vector<Span> turns;
     std::array<std::array<PassRun, 3>, 2> runs; /* of every chunk of the batch but the last, and of that */
     TileTiming account; /* but for patterns, the total and when loads overlap with work */
     /* Over all turns. */
@@ -64,18 +63,9 @@ class TileTimer
     std::int64_t least_other = std::numeric_limits<std::int64_t>::max(); /* of computing beside look-ups */
 };
 
-/* One tile, as `TileTimer`. */
-TileTiming time_tile(const SliceConfig &config, const TileShape &shape, const PatternProfile &profile,
-                     Scaling scaling, const Supply &supply = {});
-
-/* The same, group by group, as the sequencer is told of every arrival. */
+/* A tile's time group by group, as the sequencer is told of every arrival. */
 std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
                                       const PatternProfile &profile, Scaling scaling, const Supply &supply);
-
-/* Group by group, when the weights of each group have arrived at the given cycles. */
-std::vector<GroupTimes> tile_timeline(const SliceConfig &config, const TileShape &shape,
-                                      const PatternProfile &profile, Scaling scaling,
-                                      const std::vector<std::int64_t> &arrivals);
 
 } // namespace sailsim::pim
 

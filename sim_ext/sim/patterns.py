@@ -44,6 +44,12 @@ class Scan(NamedTuple):
         """Whether there is a PRT and more patterns but 0 than it has entries."""
         return 0 < self.prt_entries < (1 << self.nbw) - 1
 
+    def profile(self, x: npt.NDArray[Any]) -> _core.PatternProfile:
+        """Of x (B, K), integers of `abits` bits."""
+        return _core.pattern_profile(
+            x, self.abits, self.nbw, self.group_size, self.prt_entries, self.prt_policy
+        )
+
 
 class InputRows(NamedTuple):
     """Which captured activations: the arguments of `Activations.quantized`."""
@@ -60,17 +66,12 @@ class Profile(NamedTuple):
     """Counts per group, with a key that is equal for equal activations under equal scans."""
 
     key: str
-    counted: _core.CountedProfile
-
-    @property
-    def counts(self) -> _core.PatternProfile:
-        """What it counts."""
-        return self.counted.counts
+    counts: _core.PatternProfile
 
     @property
     def bytes(self) -> int:
         """Memory of the counts of all groups: three numbers of 32 bits."""
-        return 12 * len(self.counted)
+        return 12 * len(self.counts)
 
 
 class ProfileCache:
@@ -113,7 +114,7 @@ class ProfileCache:
         scan = scan.alike
         digest = blake2b(np.ascontiguousarray(x).data, digest_size=16)
         digest.update(f"{x.shape}{x.dtype}{scan}".encode())
-        return self._kept(digest.hexdigest(), lambda: _core.pattern_profile(x, *scan))
+        return self._kept(digest.hexdigest(), lambda: scan.profile(x))
 
     def _scan_captured(
         self, activations: Activations, rows: InputRows, source: npt.NDArray[np.int64], scan: Scan
@@ -124,7 +125,7 @@ class ProfileCache:
         parts = ceil(rows.k / activations.codes[rows.role].shape[-1])
         if pool is None or rows.k % scan.nbw or len(source) != rows.batch * parts:
             x = activations.quantized(*rows, abits=scan.abits, signed=scan.signed)
-            return _core.pattern_profile(x, *scan)
+            return scan.profile(x)
         return pool.profile(source.reshape(rows.batch, parts), rows.k, scan.prt_entries > 0)
 
     def _pool(self, activations: Activations, role: Role, scan: Scan) -> _core.PatternPool | None:
@@ -137,7 +138,7 @@ class ProfileCache:
             if len(self._pools) >= KEPT_POOLS:
                 del self._pools[next(iter(self._pools))]
             codes = activations.pool(role, abits=scan.abits, signed=scan.signed)
-            self._pools[name] = _core.PatternPool(codes, *name[2:])
+            self._pools[name] = _core.PatternPool(codes, scan.abits, scan.nbw)
         return self._pools[name]
 
     def _kept(self, key: str, scan: Callable[[], _core.PatternProfile]) -> Profile:
@@ -145,7 +146,7 @@ class ProfileCache:
         if key in self._profiles:
             self._profiles.move_to_end(key)
             return self._profiles[key]
-        profile = Profile(key, _core.CountedProfile(scan()))
+        profile = Profile(key, scan())
         self._profiles[key] = profile
         self._bytes += profile.bytes
         while self._bytes > self._limit and len(self._profiles) > 1:

@@ -85,13 +85,8 @@ def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
     timed = timed_tile(units, tile)
     if memory == "port":
         profile = PROFILES.scanned(tile.x, units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size))
-        timing = _core.time_tile(
-            units.config,
-            tile.shape,
-            profile.counts,
-            scaled=tile.scales is not None,
-            minimum=tile.has_minimum,
-        )
+        timer = _core.TileTimer(units.config, tile.shape, tile.scales is not None, tile.has_minimum)
+        timing = timer.time([profile.counts])[0]
         return TileTime(memory, cycles_by_phase(timing), 0.0, {}, units.clock)
     seconds = timed.seconds if memory == "chip" else timed.throttled(units.dram.rate)
     around = dict(zip(TileOverheads._fields, (each * units.clock for each in timed.edges), strict=True))

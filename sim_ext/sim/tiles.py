@@ -120,7 +120,7 @@ class TileKind:
     ) -> _core.TileTimings:
         """The tiles of some patterns when each slice's weights come at `rate` bytes/s, a line `latency` s
         after its request; default: with their weights on chip."""
-        counted = [profile.counted for profile in profiles]
+        counted = [profile.counts for profile in profiles]
         supply = self._supply(rate, self.units.chip.latency if latency is None else latency)
         return self._tiles.time(counted, *supply)
 

@@ -106,9 +106,7 @@ def test_lut_gemv_two_threads(measure: Measure, packed: _core.PackedWeights, bat
 
 def test_pattern_profile(measure: Measure) -> None:
     x = np.random.default_rng(3).integers(-128, 128, (8, 11008)).astype(np.int8)
-    measure(
-        "pattern counts alone, K 11008, batch 8", lambda: _core.pattern_profile(x, 8, True, NBW, 0, 32, "lru")
-    )
+    measure("pattern counts alone, K 11008, batch 8", lambda: _core.pattern_profile(x, 8, NBW, 0, 32, "lru"))
 
 
 @pytest.mark.parametrize(("what", "batch"), [(OURS_1, 1), (OURS_8, 8)])
@@ -123,7 +121,7 @@ def test_lut_gemv(
     x = activations(batch)
 
     def product_and_counts() -> NDArray[np.int64]:
-        _core.pattern_profile(x, ABITS, True, NBW, 0, 32, "lru")
+        _core.pattern_profile(x, ABITS, NBW, 0, 32, "lru")
         return _core.lut_gemv(x, packed, ABITS, True, NBW, 0)
 
     y = measure(what, product_and_counts)

@@ -63,7 +63,7 @@ def test_product_counts_and_cycles(folder: Path) -> None:
     assert out["counts_total"] == {key: 24 * value for key, value in out["counts"].items()}
 
     in_core = _core.PatternProfile(profile.zero, profile.hits, profile.misses)
-    timing = _core.time_tile(config, (50, 70, 3, 4, 4, 8, 3, 0), in_core, scaled=False)
+    timing = _core.TileTimer(config, (50, 70, 3, 4, 4, 8, 3, 0), scaled=False).time([in_core])[0]
     phases = ["load", "build", "lookup", "convert", "write_back", "total"]
     assert out["cycles"] == {phase: getattr(timing, phase) for phase in phases}
     assert out["cycles"]["total"] == sum(out["cycles"][phase] for phase in phases[:-1])

@@ -223,11 +223,12 @@ def test_the_core_counts_passes_and_chunks_alike(substrate, scaled):
     )
     prt = PrtConfig(entries=5, policy="fifo", enabled=config.substrate.prt_helps)
     shape = (30, 5000, 70, 4, 4, 6, 3, 7)
-    plan = _core.plan_tile(config, shape, scaled=scaled)
+    tile = _core.TileTimer(config, shape, scaled)
+    plan = tile.plan
     assert plan.passes > 1
     assert plan.batch_chunks > 1 or config.substrate.layout == "rows"
     profile = pattern_profile(x, abits=6, nbw=3, group_size=7, prt=prt)
-    timing = _core.time_tile(config, shape, profile, scaled=scaled)
+    timing = tile.time([profile])[0]
     counts = tile_counts(
         profile,
         nbw=3,

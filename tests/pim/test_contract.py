@@ -179,12 +179,12 @@ def test_a_tile_played_by_the_letter(
     values = 2 if wbits == 1 else wbits
     shape = (k, n, batch, wbits, values, abits, nbw, group_size)
     scaled, minimum = scales != "none", scales == "minimum"
-    plan = _core.plan_tile(config, shape, scaled, minimum)
+    tile = _core.TileTimer(config, shape, scaled, minimum)
+    plan = tile.plan
     rng = np.random.default_rng(k * n)
     drawn = rng.multinomial(batch * abits, [0.3, 0.4, 0.3], plan.groups).astype(np.int32)
     profile = PatternProfile(*(np.ascontiguousarray(column) for column in drawn.T))
-    counts = _core.PatternProfile(profile.zero, profile.hits, profile.misses)
-    timing = _core.time_tile(config, shape, counts, scaled, minimum=minimum)
+    (timing,) = tile.time([profile])
 
     played = Played(config, plan, k, batch, wbits, abits, nbw, group_size, scaled, minimum)
     played.play(profile)
@@ -193,7 +193,7 @@ def test_a_tile_played_by_the_letter(
     for name in ("weight_bytes", "result_bytes", "activation_bytes", "conversions"):
         assert getattr(timing, name) == getattr(played, name), name
     # The order: the timeline has a row for every group of every pass, chunks outermost.
-    timeline = _core.tile_timeline(config, shape, counts, scaled, minimum)
+    timeline = _core.tile_timeline(config, shape, profile, scaled, minimum)
     assert len(timeline) == len(played.order) == plan.passes * plan.batch_chunks * plan.groups
     chunks = {first: i for i, first in enumerate(dict.fromkeys(first for first, _, _ in played.order))}
     expected = [(chunks[first] * plan.passes + at // plan.lanes, g) for first, at, g in played.order]

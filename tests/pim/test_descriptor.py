@@ -1,73 +1,31 @@
-"""Descriptors through the core: the shared oracles, what is refused, and bytes at random."""
+"""Descriptors through the core beside the shared oracles: what just fits, and bytes at random."""
 
-from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sailsim import _core
-from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Status
-from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
+from sailsim.lut_gemv.descriptor import DESCRIPTOR, Flag, Status
 
 from ..examples import examples
 
-MakeSlice = Callable[..., _core.SliceConfig]
+BASE, SIZE = 4096, 4096
+GOOD = {
+    "weights": BASE, "activations": BASE + 1024, "output": BASE + 2048, "completion": BASE + 3072,
+    "k": 3, "n": 2, "batch": 1, "wbits": 4, "abits": 8, "nbw": 2,
+}  # fmt: skip
+MORE = BASE + 3136
 
 
-def memory_of(trace: Trace) -> NDArray[np.uint8]:
-    memory = np.zeros(trace.image_bytes, np.uint8)
-    memory[: len(trace.image)] = trace.image
-    return memory
-
-
-def run(
-    config: _core.SliceConfig, trace: Trace, index: int, threads: int = 1
-) -> tuple[_core.Completion, NDArray[np.uint8], NDArray[np.uint8]]:
-    """The completion, the memory afterwards, and the bytes of memory from the completion record on."""
-    memory = memory_of(trace)
-    record = trace.descriptors[index]
-    completion = _core.execute_descriptor(config, record.tobytes(), memory, trace.base, threads)
-    start = int(record["completion"]) - trace.base
-    return completion, memory, memory[start : start + 32]
-
-
-def test_oracles(make_slice, oracles, tmp_path):
-    cases = oracles.load_oracles()
-    write_trace(tmp_path / "t", (case.tile for case in cases))
-    trace = read_trace(tmp_path / "t")
-    config = make_slice(arrays=64)
-    for index, case in enumerate(cases):
-        completion, memory, answer = run(config, trace, index, threads=2)
-        assert completion.status == Status.OK, case.tile.name
-        start = int(trace.descriptors[index]["output"]) - trace.base
-        size = case.result.nbytes
-        assert memory[start : start + size].tobytes() == case.result.tobytes(), case.tile.name
-        expected_hits = case.counts["prt_hits"] if case.tile.prt else 0
-        assert (completion.lookups, completion.prt_hits) == (case.counts["lookups"], expected_hits)
-        record = answer.view(COMPLETION)[0]
-        for field in ("status", "detail", "cycles", "lookups", "prt_hits"):
-            assert record[field] == getattr(completion, field)
-        assert completion.cycles > 0
-
-
-def test_refusals(make_slice, oracles, tmp_path):
-    (plain,) = (case.tile for case in oracles.load_oracles() if case.tile.name == "plain")
-    write_trace(tmp_path / "t", [plain])
-    trace = read_trace(tmp_path / "t")
-    before = memory_of(trace)
-    for row in oracles.load_bad_descriptors():
-        write_trace(tmp_path / "bad", [plain])
-        oracles.change_descriptor(tmp_path / "bad", 0, row["set"])
-        bad = read_trace(tmp_path / "bad")
-        completion, memory, _ = run(make_slice(), bad, 0)
-        assert Status(completion.status).name == row["status"], row["name"]
-        assert completion.detail == DESCRIPTOR.fields[row["field"]][1], row["name"]  # type: ignore[index]
-        changed = np.flatnonzero(memory != before)
-        start = int(bad.descriptors[0]["completion"]) - bad.base
-        assert np.all((changed >= start) & (changed < start + 32)), row["name"]
+def descriptor(**changes: int) -> np.void:
+    """That of 3 x 2 nibbles and a row of bytes, with other fields."""
+    record = np.zeros(1, DESCRIPTOR)
+    for field, value in (GOOD | changes).items():
+        record[field] = value % (1 << 8 * record.dtype[field].itemsize)
+    return cast(np.void, record[0])
 
 
 @examples(300)
@@ -80,27 +38,55 @@ def test_refusals(make_slice, oracles, tmp_path):
 )
 def test_no_descriptor_does_harm(make_slice, changes):
     """Whatever the fields hold: a known status, and memory outside output and completion stays as it was."""
-    base, size = 4096, 4096
-    record = np.zeros(1, DESCRIPTOR)
-    good = {"weights": base, "activations": base + 256, "output": base + 512, "completion": base + 1024}
-    widths = {"k": 6, "n": 5, "batch": 2, "wbits": 4, "abits": 8, "nbw": 3, "flags": 8}
-    for field, value in {**good, **widths, **changes}.items():
-        bits = 8 * record.dtype[field].itemsize
-        record[field] = value % (1 << bits)
-    memory = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)
+    d = descriptor(**{"k": 6, "n": 5, "batch": 2, "nbw": 3, "flags": Flag.PRT} | changes)
+    memory = np.random.default_rng(1).integers(0, 256, SIZE, dtype=np.uint8)
     before = memory.copy()
-    completion = _core.execute_descriptor(make_slice(), record.tobytes(), memory, base)
+    completion = _core.execute_descriptor(make_slice(), d.tobytes(), memory, BASE)
     status = Status(completion.status)
     assert status != Status.PENDING
-    allowed = np.zeros(size, bool)
-    d = record[0]
+    allowed = np.zeros(SIZE, bool)
     regions = [(int(d["completion"]), 32)]
     if status == Status.OK:
         regions.append((int(d["output"]), 4 * int(d["batch"]) * int(d["n"])))
     for address, count in regions:
-        if base <= address <= base + size - count:
-            allowed[address - base : address - base + count] = True
+        if BASE <= address <= BASE + SIZE - count:
+            allowed[address - BASE : address - BASE + count] = True
     assert np.array_equal(memory[~allowed], before[~allowed])
+
+
+SCALED = {"flags": Flag.CONVERT, "scales": MORE}
+OF_THREE_BITS = {"flags": Flag.CODE_OFFSET | Flag.ACT_UNSIGNED, "wbits": 3, "abits": 5}
+OF_BYTES = {"flags": Flag.ACT_UNSIGNED, "wbits": 8, "abits": 16, "n": 1}
+BOOK = {"flags": Flag.CODE_BOOK, "codebook": MORE}
+
+
+@pytest.mark.parametrize(
+    ("unit", "fields", "other_unit", "other_fields", "why"),
+    [
+        ({"accumulator_bits": 13}, {}, {"accumulator_bits": 12}, {}, "OVERFLOW k"),  # 8 * 128 * 3
+        # Unscaled, a sum runs over all of K.
+        ({"accumulator_bits": 12}, SCALED | {"group_size": 1}, {}, {"flags": 0, "scales": 0}, "OVERFLOW k"),
+        ({"accumulator_bits": 16}, {"k": 31}, {}, {"k": 32}, "OVERFLOW k"),  # 8 * 128 * 32 is 2**15
+        ({"accumulator_bits": 16}, OF_THREE_BITS | {"k": 151}, {}, {"k": 152}, "OVERFLOW k"),  # 7 * 31 * 151
+        # Results are int32 however wide the accumulator: 128 * 65535 * 256 is 2**31 - 2**15.
+        ({"accumulator_bits": 48}, OF_BYTES | {"k": 256}, {}, {"k": 257}, "OVERFLOW k"),
+        ({}, BOOK | {"k": 511}, {}, {"k": 512}, "OVERFLOW k"),  # of -32768: known once the values are read
+        ({"rows": 7}, {}, {"rows": 6}, {}, "CAPACITY nbw"),  # three rows of a table, four for staging
+        ({"cols": 32}, SCALED, {"cols": 31}, {}, "CAPACITY flags"),
+        # The last word of the output may touch the next buffer, not enter it.
+        ({}, {"batch": 8, "completion": GOOD["output"] + 64}, {}, {"batch": 9}, "OVERLAP output"),
+    ],
+)  # fmt: skip
+def test_what_just_fits_and_what_does_not(make_slice, unit, fields, other_unit, other_fields, why):
+    memory = np.zeros(SIZE, np.uint8)
+    memory[MORE - BASE + 1] = 0x80  # as a codebook: code 0 is -32768
+    fits, fails = (
+        _core.execute_descriptor(make_slice(**u), descriptor(**d).tobytes(), memory, BASE)
+        for u, d in ((unit, fields), (unit | other_unit, fields | other_fields))
+    )
+    assert fits.status == Status.OK
+    fields_at = {at: name for name, (_, at, *_) in (DESCRIPTOR.fields or {}).items()}
+    assert f"{Status(fails.status).name} {fields_at[fails.detail]}" == f"ERR_{why}"
 
 
 def test_bad_arguments(make_slice):

@@ -31,7 +31,7 @@ shapes = {
 def random_profile(config: _core.SliceConfig, k: int, batch: int, nbw: int, group_size: int) -> Any:
     x = np.random.default_rng(k * batch).integers(-128, 128, (batch, k)).astype(np.int8)
     entries = config.prt_entries if config.substrate.prt_helps else 0
-    return _core.pattern_profile(x, 8, True, nbw, group_size, entries, "lru")
+    return _core.pattern_profile(x, 8, nbw, group_size, entries, "lru")
 
 
 def dfm_profiles(
@@ -65,8 +65,8 @@ def test_dfms_that_share_out_k_count_and_take_what_the_reference_says(
     )
     profile = random_profile(config, k, batch, nbw, group_size)
     shape = (k, n, batch, 4, 4, 8, nbw, group_size)
-    plan = _core.plan_tile(config, shape, scaled)
-    timing = _core.time_tile(config, shape, profile, scaled)
+    tile = _core.TileTimer(config, shape, scaled)
+    plan, timing = tile.plan, tile.time([profile])[0]
     merges = merged_rows(k, batch, nbw=nbw, group_size=group_size, dfms=dfms, scaled=scaled)
     counts = reference.tile_counts(
         profile, nbw=nbw, passes=plan.passes, chunks=plan.batch_chunks, merges_per_pass=merges
@@ -105,7 +105,7 @@ def test_dfms_that_share_out_n_change_no_cycle_and_no_count(
     many = make_slice(substrate, rows=1024, arrays=8, dfms=dfms, dfm_split="n")
     profile = random_profile(one, k, batch, nbw, group_size)
     shape = (k, n, batch, 4, 4, 8, nbw, group_size)
-    alone, shared = (_core.time_tile(config, shape, profile, scaled) for config in (one, many))
+    alone, shared = (_core.TileTimer(config, shape, scaled).time([profile])[0] for config in (one, many))
     assert shared.total == alone.total
     assert shared.counts == alone.counts
 

@@ -70,9 +70,9 @@ def test_counts_are_exact(captured):
     expected, total = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
     for linear in SMALL.linears():
         x = captured.quantized(linear.role, linear.layer, 4, linear.k, 3, 0, abits=6)
-        profile = _core.pattern_profile(x, 6, True, 3, 128, 32, "lru")
-        plan = _core.plan_tile(config, (linear.k, linear.n, 3, 3, 3, 6, 3, 128), True)
-        timing = _core.time_tile(config, (linear.k, linear.n, 3, 3, 3, 6, 3, 128), profile, True)
+        profile = _core.pattern_profile(x, 6, 3, 128, 32, "lru")
+        tile = _core.TileTimer(config, (linear.k, linear.n, 3, 3, 3, 6, 3, 128), True)
+        plan, timing = tile.plan, tile.time([profile])[0]
         assert timing.zero_patterns == plan.passes * int(profile.zero.sum())
         for name in COUNTS:
             expected[name] += getattr(timing, name)
@@ -255,8 +255,9 @@ def test_counts_are_those_of_every_chosen_expert_by_itself(captured, batch, monk
         spread = expected_spread(16, 2, batch) if linear.of_experts else ((batch, 1.0),)
         for tokens, times in spread:
             x = captured.quantized(linear.role, linear.layer, 4, linear.k, tokens, 0)
-            profile = _core.pattern_profile(x, 8, True, 4, 128, 32, "lru")
-            timing = _core.time_tile(config, (linear.k, linear.n, tokens, 4, 4, 8, 4, 128), profile, True)
+            profile = _core.pattern_profile(x, 8, 4, 128, 32, "lru")
+            tile = _core.TileTimer(config, (linear.k, linear.n, tokens, 4, 4, 8, 4, 128), True)
+            (timing,) = tile.time([profile])
             for name in COUNTS:
                 expected[name] += times * getattr(timing, name)
     for name in COUNTS:

@@ -34,9 +34,10 @@ def trace(folder: Path, content: list[Tile]) -> Trace:
 
 
 def timing(tile: Tile, scaled: bool = False) -> _core.TileTiming:
-    profile = _core.pattern_profile(tile.x, 8, True, tile.nbw, tile.group_size, 32 if tile.prt else 0, "lru")
+    profile = _core.pattern_profile(tile.x, 8, tile.nbw, tile.group_size, 32 if tile.prt else 0, "lru")
     config = SAIL.slice_config(slices=1, prt_entries=32 if tile.prt else 0)
-    return _core.time_tile(config, (K, N, BATCH, 4, 4, 8, tile.nbw, tile.group_size), profile, scaled)
+    shape = (K, N, BATCH, 4, 4, 8, tile.nbw, tile.group_size)
+    return _core.TileTimer(config, shape, scaled).time([profile])[0]
 
 
 def test_parts_of_a_tensor_run_side_by_side(tmp_path):

@@ -8,7 +8,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sailsim import _core
-from sailsim._core import UNIT_TEXT_VERSION as VERSION
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system, vary
@@ -219,39 +218,6 @@ def test_a_unit_survives_its_text(fields, name):
     unit = _core.SliceConfig(text)
     assert {field: getattr(unit, field) for field in fields} == fields
     assert unit.substrate.name == name
-
-
-TEXT = load_system("sail-n1").unit_text()
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "the first line is ''"),
-        (
-            TEXT.replace(f"sailsim-unit {VERSION}", f"sailsim-unit {VERSION + 1}"),
-            f"version is {VERSION + 1}: allowed is {VERSION}",
-        ),
-        (TEXT + "colour blue\n", "'colour' is no key"),
-        (TEXT + "rows 1\n", "rows is there twice"),
-        (TEXT.replace("t_zero 1\n", ""), "t_zero is missing"),
-        (TEXT.replace("rows 256", "rows many"), "rows is 'many': allowed are whole numbers"),
-        (TEXT.replace("rows 256", "rows -1"), "rows is -1: allowed are 1.."),
-        (TEXT.replace("cost.add 1 0 0", "cost.add 1"), "cost.add is '1': allowed are three coefficients"),
-        (TEXT.replace("cost.add 1 0 0", "cost.add -1 0 0"), "costs.add is -1 .*: a cost is never negative"),
-        (TEXT.replace(" read ", " multiply ", 1), "op is 'multiply': allowed are read, write"),
-    ],
-)
-def test_a_bad_text_is_refused(text, why):
-    with pytest.raises(ValueError, match=why) as caught:
-        _core.SliceConfig(text)
-    assert "\n" not in str(caught.value)
-
-
-@given(text=st.text(max_size=200) | st.text("sailunt-1 \n", max_size=60))
-def test_no_text_does_harm(text):
-    with pytest.raises(ValueError, match=r".+"):
-        _core.SliceConfig(text)
 
 
 def test_fields_that_no_unit_has_are_named():

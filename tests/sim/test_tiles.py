@@ -49,7 +49,7 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
         table[3]
     for at, profile in enumerate(profiles):
         alone = units.table(request, [profile])[0]
-        timing = _core.time_tile(units.config, request.shape, profile.counts, True)
+        timing = _core.TileTimer(units.config, request.shape, True).time([profile.counts])[0]
         assert table.counts[at].tolist() == [getattr(timing, name) for name in COUNTS]
         assert table[at].phases == alone.phases
         assert sum(alone.phases) == pytest.approx(alone.seconds)
@@ -183,7 +183,7 @@ def test_profiles_are_those_of_the_rows(role, k, batch, nbw, group_size, entries
         rows = InputRows(role, layer, 32, columns, batch, 3)
         scan = Scan(*width, nbw, group_size, entries, policy)
         found = CACHE.captured(CAPTURED, rows, scan).counts
-        exact = _core.pattern_profile(CAPTURED.quantized(*rows, abits=scan.abits, signed=scan.signed), *scan)
+        exact = scan.profile(CAPTURED.quantized(*rows, abits=scan.abits, signed=scan.signed))
         for name in ("zero", "hits", "misses"):
             assert (getattr(found, name) == getattr(exact, name)).all(), name
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What several tests need: a plain slice and tile, numbers that look random but never change, tiles and
- * supplies that are drawn, and what makes two profiles equal.
+ * What several tests need: a plain slice, numbers that look random but never change, what is drawn by them,
+ * and what makes two profiles equal.
  */
 #ifndef SAILSIM_PIM_TESTS_SUPPORT_HH
 #define SAILSIM_PIM_TESTS_SUPPORT_HH
 
+#include <algorithm>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
@@ -16,12 +17,13 @@
 #include <vector>
 
 #include "check.hh"
+#include "pim/gemv.hh"
 #include "pim/timing.hh"
 
 using namespace sailsim::pim;
 
-/* The text of the shipped machine's unit with one of the shipped substrates. The files in units/ are written
- * by tools/units.py, and a test of Python compares them with what it writes. */
+/* The text of the shipped machine's unit with one of the shipped substrates. tests/pim/test_units.py writes
+ * the files in units/ and compares them with the data that ships. */
 inline std::string shipped_text(const std::string &substrate)
 {
     const std::string path = std::string(SAILSIM_TEST_UNITS) + "/" + substrate + ".txt";
@@ -30,11 +32,6 @@ inline std::string shipped_text(const std::string &substrate)
     if (!file)
         throw std::runtime_error(path + " cannot be read");
     return text;
-}
-
-inline Substrate shipped(const std::string &substrate)
-{
-    return read_unit(shipped_text(substrate)).substrate;
 }
 
 inline SliceConfig plain_slice(const char *substrate = "row_dfm")
@@ -54,7 +51,7 @@ inline SliceConfig plain_slice(const char *substrate = "row_dfm")
     config.t_prt = 1;
     config.double_buffer = true;
     config.convert = Convert::memory;
-    config.substrate = shipped(substrate);
+    config.substrate = read_unit(shipped_text(substrate)).substrate;
     return config;
 }
 
@@ -79,15 +76,13 @@ inline constexpr double endless = std::numeric_limits<double>::infinity();
 
 inline PatternProfile drawn_profile(Numbers &numbers, std::int64_t groups, std::int64_t patterns)
 {
-    PatternProfile profile;
+    PatternProfile::Counts zero, hits, misses;
     for (std::int64_t g = 0; g < groups; ++g) {
-        const std::int64_t zero = numbers.in(0, patterns);
-        const std::int64_t hits = numbers.in(0, patterns - zero);
-        profile.zero.push_back(static_cast<std::int32_t>(zero));
-        profile.hits.push_back(static_cast<std::int32_t>(hits));
-        profile.misses.push_back(static_cast<std::int32_t>(patterns - zero - hits));
+        zero.push_back(static_cast<std::int32_t>(numbers.in(0, patterns)));
+        hits.push_back(static_cast<std::int32_t>(numbers.in(0, patterns - zero.back())));
+        misses.push_back(static_cast<std::int32_t>(patterns - zero.back() - hits.back()));
     }
-    return profile;
+    return {zero, hits, misses};
 }
 
 inline double one_of(Numbers &numbers, const std::vector<double> &values)
@@ -107,25 +102,61 @@ inline Supply drawn_supply(Numbers &numbers)
 
 inline bool same(const PatternProfile &a, const PatternProfile &b)
 {
-    return a.zero == b.zero && a.hits == b.hits && a.misses == b.misses;
+    return a.zero() == b.zero() && a.hits() == b.hits() && a.misses() == b.misses();
 }
 
-inline PatternProfile uniform(std::int64_t groups, std::int32_t zero, std::int32_t hits, std::int32_t misses)
+enum class Drawn {
+    evenly,
+    few,    /* different values: patterns repeat */
+    largest /* magnitude that there is */
+};
+
+/* Activations within their width, as numbers and as they lie in memory. */
+struct DrawnActivations {
+    DrawnActivations(Numbers &numbers, std::int64_t rows, std::int64_t columns, int width, bool is_signed,
+                     Drawn drawn = Drawn::evenly)
+        : batch(rows), k(columns), abits(width)
+    {
+        const std::int64_t low = is_signed ? -(std::int64_t{1} << (abits - 1)) : 0;
+        const std::int64_t range = (std::int64_t{1} << abits) - 1;
+        for (std::int64_t i = 0; i < batch * k; ++i) {
+            values.push_back(low + (drawn == Drawn::evenly ? numbers.in(0, range)
+                                    : drawn == Drawn::few  ? numbers.in(0, 3) * range / 3
+                                    : is_signed            ? 0
+                                                           : range));
+            for (int byte = 0; byte < view().word_bytes(); ++byte)
+                bytes.push_back(static_cast<std::uint8_t>(values.back() >> 8 * byte & 0xff));
+        }
+    }
+
+    Activations view() const { return {bytes.data(), batch, k, abits}; }
+
+    std::int64_t batch, k;
+    int abits;
+    std::vector<std::int64_t> values;
+    std::vector<std::uint8_t> bytes;
+};
+
+inline std::vector<std::uint8_t> drawn_codes(Numbers &numbers, std::int64_t count, int wbits)
 {
-    const auto count = static_cast<std::size_t>(groups);
-    return {std::vector<std::int32_t>(count, zero), std::vector<std::int32_t>(count, hits),
-            std::vector<std::int32_t>(count, misses)};
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(count));
+    for (std::uint8_t &code : codes)
+        code = static_cast<std::uint8_t>(numbers.in(0, (1 << wbits) - 1));
+    return codes;
 }
 
-/* K = 64, N = 100: 16 groups of 4, one pass; batch 2 of 8 bits: 16 patterns a group. */
-inline TileShape plain_tile()
+/* The sums of a product by block, (blocks, batch, n). */
+inline std::vector<std::int64_t> product(const Activations &x, const Grouping &grouping,
+                                         const PackedWeights &weights, bool is_signed, int threads)
 {
-    return {64, 100, 2, 4, 4, 8, 4, 0};
+    const std::int64_t n = weights.n();
+    std::vector<std::int64_t> y(static_cast<std::size_t>(grouping.blocks() * x.batch * n));
+    lut_gemv(Patterns(x, grouping), grouping, weights, is_signed, threads, [&](const TileSums &tile) {
+        for (std::int64_t b = 0; b < x.batch; ++b)
+            std::copy_n(tile.sums + b * tile_outputs, tile.outputs,
+                        y.data() + (tile.block * x.batch + b) * n + tile.first_output);
+    });
+    return y;
 }
-
-inline constexpr std::int64_t plain_groups = 16;
-inline constexpr std::int64_t plain_load =
-    200 / 32 + 1; /* 4 x 100 codes of 4 bits through 32 bytes a cycle */
-inline constexpr std::int64_t plain_build = 11 * (2 + 1 + 1);
 
 #endif

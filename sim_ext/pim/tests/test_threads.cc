@@ -11,7 +11,6 @@
 #include <thread>
 #include <vector>
 
-#include "pim/convert.hh"
 #include "pim/gemv.hh"
 #include "pim/parallel.hh"
 #include "pim/patterns.hh"
@@ -45,38 +44,25 @@ bool all_say(const std::function<bool()> &function)
     return all;
 }
 
-/* A product of 700 outputs in blocks, with its sums by block. */
-struct Product {
+/* Operands of 700 outputs in blocks, for products and profiles. */
+struct Work {
     static constexpr std::int64_t k = 96, n = 700, batch = 5;
 
+    Numbers numbers{3};
     Grouping grouping{k, 4, 32};
-    std::vector<std::int8_t> x;
-    std::vector<std::uint8_t> codes;
-    std::vector<std::int16_t> values;
+    DrawnActivations x{numbers, batch, k, 8, true};
+    std::vector<std::uint8_t> codes = drawn_codes(numbers, k *n, 4);
+    std::int16_t values[16] = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
+    Patterns patterns{x.view(), grouping};
+    PackedWeights weights{{codes.data(), k, n, 4, values}};
 
-    Product() : x(batch * k), codes(k * n), values(16)
+    std::vector<std::int64_t> sums(int threads) const
     {
-        Numbers numbers(3);
-        for (std::int8_t &each : x)
-            each = static_cast<std::int8_t>(numbers.in(-128, 127));
-        for (std::uint8_t &each : codes)
-            each = static_cast<std::uint8_t>(numbers.in(0, 15));
-        for (std::int16_t &each : values)
-            each = static_cast<std::int16_t>(numbers.in(-8, 7));
+        return product(x.view(), grouping, weights, true, threads);
     }
-
-    Activations<std::int8_t> activations() const { return {x.data(), batch, k, 8, true}; }
-
-    std::vector<std::int64_t> sums(const Patterns &patterns, const PackedWeights &weights, int threads) const
+    PatternProfile counts(int entries, int threads) const
     {
-        std::vector<std::int64_t> y(static_cast<std::size_t>(grouping.blocks() * batch * n));
-        lut_gemv(patterns, grouping, weights, true, threads, [&](const TileSums &tile) {
-            for (std::int64_t b = 0; b < batch; ++b)
-                for (std::int64_t i = 0; i < tile.outputs; ++i)
-                    y[static_cast<std::size_t>((tile.block * batch + b) * n + tile.first_output + i)] =
-                        tile.sums[b * tile_outputs + i];
-        });
-        return y;
+        return profile(patterns, entries, PrtPolicy::fifo, threads);
     }
 };
 
@@ -84,16 +70,11 @@ struct Product {
 
 TEST(threads, a_product_and_its_profile_are_those_of_one_thread)
 {
-    const Product product;
-    const Patterns patterns(product.activations(), product.grouping);
-    const PackedWeights weights({product.codes.data(), Product::k, Product::n, 4, product.values.data()});
-    const std::vector<std::int64_t> sums = product.sums(patterns, weights, 1);
-    for (const int threads : {2, 3, 8, 64})
-        CHECK(product.sums(patterns, weights, threads) == sums);
-    for (const int entries : {0, 4, 32}) {
-        const PatternProfile one = profile(patterns, entries, PrtPolicy::lru, 1);
-        for (const int threads : {2, 3, 64})
-            CHECK(same(profile(patterns, entries, PrtPolicy::lru, threads), one));
+    const Work work;
+    for (const int threads : {2, 3, 8, 64}) {
+        CHECK(work.sums(threads) == work.sums(1));
+        for (const int entries : {0, 4, 32})
+            CHECK(same(work.counts(entries, threads), work.counts(entries, 1)));
     }
 }
 
@@ -109,13 +90,11 @@ TEST(threads, the_first_failure_is_thrown_when_all_have_ended)
 
 TEST(threads, callers_share_weights_and_patterns)
 {
-    const Product product;
-    const Patterns patterns(product.activations(), product.grouping);
-    const PackedWeights weights({product.codes.data(), Product::k, Product::n, 4, product.values.data()});
-    const std::vector<std::int64_t> one = product.sums(patterns, weights, 1);
-    CHECK(all_say([&] { return product.sums(patterns, weights, 2) == one; }));
-    const PatternProfile expected = profile(patterns, 4, PrtPolicy::fifo, 1);
-    CHECK(all_say([&] { return same(profile(patterns, 4, PrtPolicy::fifo, 2), expected); }));
+    const Work work;
+    const std::vector<std::int64_t> sums = work.sums(1);
+    CHECK(all_say([&] { return work.sums(2) == sums; }));
+    const PatternProfile counts = work.counts(4, 1);
+    CHECK(all_say([&] { return same(work.counts(4, 2), counts); }));
 }
 
 TEST(threads, callers_share_slices_and_profiles)
@@ -127,11 +106,11 @@ TEST(threads, callers_share_slices_and_profiles)
     const Scaling scaling{true, true};
     const Supply supply{3.7, 120, 50, 1000};
     const TileTimer timer(config, shape, scaling);
-    const CountedProfile packed(drawn_profile(numbers, timer.plan().groups, 24));
-    const std::int64_t total = timer.time(packed, supply).total;
-    CHECK(all_say([&] { return timer.time(packed, supply).total == total; }));
+    const PatternProfile profile = drawn_profile(numbers, timer.plan().groups, 24);
+    const std::int64_t total = timer.time(profile, supply).total;
+    CHECK(all_say([&] { return timer.time(profile, supply).total == total; }));
     CHECK(all_say([&] {
-        const std::vector<GroupTimes> line = tile_timeline(config, shape, packed.counts(), scaling, supply);
+        const std::vector<GroupTimes> line = tile_timeline(config, shape, profile, scaling, supply);
         const GroupTimes &last = line.back();
         return last.start + last.build + last.lookup + last.convert + last.write_back == total;
     }));
@@ -142,16 +121,9 @@ TEST(threads, callers_convert_and_schedule_at_the_same_time)
     const std::int64_t tally = cycles(int_to_fp32_tally(32), plain_slice().substrate);
     ScheduleMachine machine;
     machine.peak = machine.stream_limit = 1e9;
-    machine.read_share = machine.write_share = 1;
     machine.depth = 1;
     machine.buffer = 1e6;
-    Segment segment;
-    segment.tasks.push_back({});
-    segment.tasks.back().seconds = 1e-3;
-    segment.tasks.back().rate = 1e9;
-    segment.tensors.push_back({});
-    segment.tensors.back().seconds = 1e-3;
-    segment.tensors.back().bytes = 1e5;
+    const Segment segment{{{0, 1e-3, 0, 0, 1e9}}, {{0, 1e5, 1e-3, 0}}};
     const Throttled throttled = [](std::int64_t, double rate) { return 1e5 / rate; };
     const double end = run_schedule(machine, {segment}, {0, 0, 0}, throttled).end;
     CHECK(end > 0);

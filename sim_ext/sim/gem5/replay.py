@@ -1,8 +1,8 @@
 """What a replay of a trace has beside its results: an order between tensors, and one tile's timeline.
 
-A timeline has load, build, look-up, conversion and write-back of every group of a tile. Two sources give the
-same one where weights arrive at the same cycles: the core's `TileSequencer` with the fast engine's rate, and
-gem5's unit, which prints a line for each group (debug flag SailPimGroups).
+A timeline has load, build, look-up, conversion and write-back of every group of a tile. Two sources differ
+in nothing but when weights arrive: the core's `TileSequencer` with the fast engine's rate, and gem5's unit,
+which prints a line for each group (debug flag SailPimGroups).
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from hashlib import sha256
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
@@ -151,19 +149,11 @@ class TileTimeline:
         return max(start + cycles for bars in self.bars().values() for start, cycles in bars)
 
 
-def core_timeline(
-    system: System,
-    tile: Tile,
-    *,
-    arrivals: Sequence[int] | None = None,
-) -> TileTimeline:
+def core_timeline(system: System, tile: Tile) -> TileTimeline:
     """A tile of one slice, alone on the machine, as the core's sequencer works it.
 
-    Args:
-        system: with PIM units.
-        tile: the operands.
-        arrivals: cycles at which the groups' weights have arrived; default: asked for ahead of need, as many
-            lines under way as the unit has MSHRs, each for the latency of DRAM.
+    Weights are asked for ahead of need, as many lines under way as the unit has MSHRs, each for the latency
+    of DRAM.
 
     Raises:
         SailsimError: no PIM units, or the tile does not fit.
@@ -184,7 +174,6 @@ def core_timeline(
             latency=units.dram.latency * units.clock,
             lead=units.operands.latency * units.clock,
             ahead=units.ahead * codes,
-            arrivals=None if arrivals is None else np.array(arrivals, dtype=np.int64),
         )
     except ValueError as error:
         raise SailsimError(f"tile {tile.name} cannot run: {error}.") from None
