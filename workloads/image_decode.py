@@ -14,9 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import reference
-from sailsim.lut_gemv.operands import block_slices
-from sailsim.lut_gemv.tile import int_product
 from sailsim.workloads.decoder import Floats, rotate, rotation
 from sailsim.workloads.image import Image
 from sailsim.workloads.weights import Weights
@@ -50,18 +47,6 @@ def round_rows(x: Floats) -> Operand:
         factor = np.where(tiny, np.float32(0), np.float32(127) / largest)
     scale = np.where(tiny, np.float32(0), largest / np.float32(127))
     return np.rint(x * factor[:, None]).astype(np.int8), scale.astype(np.float32)
-
-
-def multiply(operand: Operand, weights: Weights) -> Floats:
-    """Rounded rows (B, K) multiplied with a matrix, (B, N), as the contract says."""
-    ints, act_scale = operand
-    blocks = block_slices(len(weights.codes), weights.group_size)
-    values = weights.code.decode(weights.codes)
-    acc = np.stack([int_product(ints[:, block], values[block]) for block in blocks])
-    sums = None
-    if weights.minima is not None:
-        sums = np.stack([ints[:, block].sum(axis=1, dtype=np.int64) for block in blocks])
-    return reference.scale_blocks(acc, weights.scales, act_scale, minimum=weights.minima, x_sums=sums)
 
 
 class ImageDecoder:
@@ -110,7 +95,7 @@ class ImageDecoder:
         """Takes one token of each sequence; logits of the next ones, (batch, vocab)."""
         x = self.step(tokens)
         head = self._rounded(self._norm(x, self.image.norms[-1]))
-        return multiply(head, self.weights("head"))
+        return self._multiplied(head, "head")
 
     def step(self, tokens: Sequence[int]) -> Floats:
         """Takes one token of each sequence into the cache; what the last block gives, (batch, d_model)."""
@@ -119,15 +104,19 @@ class ImageDecoder:
         for layer in range(sizes.n_layers):
             block = f"blk.{layer}"
             a = self._rounded(self._norm(x, norms[2 * layer]))
-            q, k, v = (multiply(a, self.weights(f"{block}.attn_{kind}")) for kind in "qkv")
+            q, k, v = (self._multiplied(a, f"{block}.attn_{kind}") for kind in "qkv")
             mixed = self._rounded(self._attention(layer, q, k, v))
-            x = x + multiply(mixed, self.weights(f"{block}.attn_output"))
+            x = x + self._multiplied(mixed, f"{block}.attn_output")
             f = self._rounded(self._norm(x, norms[2 * layer + 1]))
-            gate, up = (multiply(f, self.weights(f"{block}.ffn_{kind}")) for kind in ("gate", "up"))
+            gate, up = (self._multiplied(f, f"{block}.ffn_{kind}") for kind in ("gate", "up"))
             hidden = gate / (1 + np.exp(-gate)) * up
-            x = x + multiply(self._rounded(hidden), self.weights(f"{block}.ffn_down"))
+            x = x + self._multiplied(self._rounded(hidden), f"{block}.ffn_down")
         self.position += 1
         return x
+
+    def _multiplied(self, operand: Operand, name: str) -> Floats:
+        """Rounded rows (B, K) multiplied with a matrix, (B, N), as the contract says."""
+        return self.weights(name).product(*operand, abits=8)
 
     def _rounded(self, x: Floats) -> Operand:
         """Rows rounded, or what the program has rounded them to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
 from sailsim.workloads.formats import BLOCKS, TENSOR_FORMATS, TensorFormat
-from sailsim.workloads.weights import STORED, StoredBlocks, read_blocks
+from sailsim.workloads.weights import STORED, read_blocks
 
 COLUMNS, K = 64, 2048
 """Weights of a format that the table is made from; K is whole blocks of every type."""
@@ -64,10 +64,11 @@ def checked(fmt: TensorFormat, raw: npt.NDArray[np.uint8]) -> Checked:
     assert fmt.code is not None
     truth = dequantize(raw, GGMLQuantizationType[fmt.name.upper()]).astype(np.float32).T
     exact = read_blocks(raw, fmt)
-    rounded = StoredBlocks(exact.codes, _as_fp16(exact.scales), _optional_fp16(exact.minima))
-    values = weights(fmt, exact)
+    rounded = replace(exact, scales=_as_fp16(exact.scales), minima=_optional_fp16(exact.minima))
+    values = exact.values()
     largest = np.abs(values).reshape(len(exact.scales), fmt.group_size, -1).max(axis=1)
-    off = np.abs(weights(fmt, rounded) - values) / _spread(np.where(largest > 0, largest, 1), fmt)
+    largest = np.repeat(np.where(largest > 0, largest, 1), fmt.group_size, axis=0)
+    off = np.abs(rounded.values() - values) / largest
     return Checked(
         fmt,
         truth.size,
@@ -75,17 +76,6 @@ def checked(fmt: TensorFormat, raw: npt.NDArray[np.uint8]) -> Checked:
         max(_relative(rounded.scales, exact.scales), _relative(rounded.minima, exact.minima)),
         float(off.max()),
     )
-
-
-def weights(fmt: TensorFormat, blocks: StoredBlocks) -> npt.NDArray[np.float32]:
-    """What blocks mean, fp32 (K, N), each step rounded to nearest: value times scale, then plus minimum."""
-    assert fmt.code is not None
-    found = fmt.code.decode(blocks.codes).astype(np.float32) * _spread(blocks.scales, fmt)
-    return found if blocks.minima is None else found + _spread(blocks.minima, fmt)
-
-
-def _spread(of_blocks: npt.NDArray[np.float32], fmt: TensorFormat) -> npt.NDArray[np.float32]:
-    return np.repeat(of_blocks, fmt.group_size, axis=0)
 
 
 def _as_fp16(exact: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

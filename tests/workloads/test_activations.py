@@ -36,7 +36,8 @@ def test_the_installed_model_gives_the_shipped_capture(shipped, smollm2_path):
 @pytest.mark.parametrize("abits", [1, 2, 3, 8, 9, 16])
 def test_rounding_to_fewer_bits(shipped, abits):
     arguments = ("ffn_in", 3, 32, 576, 4)
-    rows, ints = shipped.rows(*arguments), shipped.quantized(*arguments, abits=abits)
+    rows, ints = (shipped.quantized(*arguments, abits=bits) for bits in (16, abits))
+    rows = rows * shipped.act_scales(*arguments, abits=16)[:, None]
     assert ints.dtype == (np.int8 if abits <= 8 else np.int16)
     unsigned = shipped.quantized(*arguments, abits=abits, signed=False)
     assert unsigned.dtype == (np.uint8 if abits <= 8 else np.uint16)
