@@ -5,18 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import FolderConfig, Grouped, Matrices, matrices, named, open_folder
 from sailsim.workloads.safetensors_file import SafeTensor
 from sailsim.workloads.shapes import Facts
-from sailsim.workloads.traces import plan_trace
 
 from .folder_cases import CONFIG, PLAIN
-from .folder_data import fill, write_grouped
 from .folder_files import write_folder
 
 MOST = (1 << 31) - 1
@@ -110,32 +106,6 @@ def test_how_weights_are_grouped():
     both = FolderConfig.of("m", {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}})
     assert both.grouped(beside).method == "awq"  # type: ignore[union-attr]
     assert FolderConfig.of("m", {}).grouped(None) is None
-
-
-@pytest.mark.parametrize(
-    ("method", "word", "zeros", "meant"),
-    [
-        # Eight codes down a column, 0 to 7 of a word's lowest bits on; a stored zero point of 2 is one of 3.
-        ("gptq", 0x76543210, 0x22222222, [-3, -2, -1, 0, 1, 2, 3, 4]),
-        # Eight codes along a row, in the order of columns 0, 2, 4, 6, 1, 3, 5, 7, less a zero point of 2.
-        ("awq", 0x76543210, 0x22222222, [-2, 2, -1, 3, 0, 4, 1, 5]),
-        # The zero point 15 is stored as 14; stored as 15 it is one of 0.
-        ("gptq", 0x76543210, 0xFFFFFFFF, [0, 1, 2, 3, 4, 5, 6, 7]),
-    ],
-)
-def test_a_word_of_codes_by_hand(tmp_path, method, word, zeros, meant):
-    path, _ = write_grouped(tmp_path / "m", method, 4, 32, symmetric=False)
-    q = "model.layers.0.self_attn.q_proj"
-    shapes = {tensor.name: tensor.shape for tensor in open_folder(path).stored}
-    words = {"qweight": word, "qzeros": zeros}
-    data = {f"{q}.{part}": np.full(shapes[f"{q}.{part}"], value, np.uint32) for part, value in words.items()}
-    fill(path, data | {f"{q}.scales": np.full(shapes[f"{q}.scales"], 0.5, np.float16)})
-    (tile,) = plan_trace(path, Activations.load(), tensors="*.attn_q", layers=(0, 1), batch=1).tiles()
-    assert tile.scales is not None
-    assert tile.scales.minimum is not None
-    values = tile.code.decode(tile.codes)[:32] * 0.5 + tile.scales.minimum[0].astype(np.float32)
-    line = values[:8, 5] if method == "gptq" else values[5, :8]
-    assert (line * 2).tolist() == meant
 
 
 def tensor(name: str, dtype: str = "BF16", shape: tuple[int, ...] = (4,)) -> SafeTensor:
