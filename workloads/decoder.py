@@ -276,13 +276,6 @@ class FloatProducts:
         return self._table
 
 
-@dataclass(frozen=True)
-class _Float:
-    """A matrix without codes, (N, K): a job for the cores, in fp32."""
-
-    values: Floats
-
-
 @dataclass
 class UnitProducts:
     """Products as the unit computes them.
@@ -301,7 +294,7 @@ class UnitProducts:
     abits: int
     threads: int = 1
     make: Make | None = None
-    _table: Weights | _Float | None = field(default=None, init=False, repr=False)
+    _table: Weights | Floats | None = field(default=None, init=False, repr=False)
 
     def products(self, x: Floats, linears: Sequence[Linear]) -> list[Floats]:
         """Of one input (rows, K), each layer's output (rows, N)."""
@@ -315,18 +308,18 @@ class UnitProducts:
             linear = Linear("token_embd", "head", spec.d_model, spec.vocab, spec.n_layers)
             fmt = self.format.tensor(linear, spec) if spec.tied_embeddings else self.format.embedding(spec)
             self._table = self._plain(linear, fmt)
-        if isinstance(self._table, _Float):
-            return self._table.values[tokens]
+        if not isinstance(self._table, Weights):
+            return self._table[tokens]
         distinct, place = np.unique(tokens, return_inverse=True)
         return np.ascontiguousarray(self._table.taken(distinct).values().T[place])
 
     def _product(self, x: Floats, ints: npt.NDArray[np.integer], scale: Floats, linear: Linear) -> Floats:
         made = self._made(linear, x)
-        if isinstance(made, _Float):
-            return np.asarray(x @ made.values.T, dtype=np.float32)
+        if not isinstance(made, Weights):
+            return np.asarray(x @ made.T, dtype=np.float32)
         return made.product(ints, scale, abits=self.abits, threads=self.threads)
 
-    def _made(self, linear: Linear, x: Floats) -> Weights | _Float:
+    def _made(self, linear: Linear, x: Floats) -> Weights | Floats:
         fmt = self.format.tensor(linear, self.model.spec)
         own = fmt == self.model.format.tensors[linear.name]
         if linear.name == "token_embd" and self._table is not None:
@@ -335,21 +328,22 @@ class UnitProducts:
             return self._plain(linear, fmt)
         return self.make(linear, fmt, x)
 
-    def _plain(self, linear: Linear, fmt: TensorFormat) -> Weights | _Float:
-        """Codes that are the file's own, or the nearest to its values."""
+    def _plain(self, linear: Linear, fmt: TensorFormat) -> Weights | Floats:
+        """Codes that are the file's own, or the nearest to its values; without codes, the values
+        (N, K) in fp32, a job for the cores."""
         if fmt.code is not None:
             return weight_source(self.model, linear, fmt).load()
         values = self.model.file.dequantize(f"{linear.name}.weight")
         if fmt == self.model.format.tensors[linear.name] or fmt.name == "f32":
-            return _Float(values)
+            return values
         if fmt.name not in FLOATS:
             raise SailsimError(
                 f"the format of {linear.name} is {fmt.name}, which nothing here writes; allowed are "
                 f"the file's own, {', '.join(FLOATS)}, and formats with scalar codes."
             )
         if fmt.name == "f16":
-            return _Float(values.astype(np.float16).astype(np.float32))
-        return _Float(_bf16(values))
+            return values.astype(np.float16).astype(np.float32)
+        return _bf16(values)
 
 
 def _bf16(values: Floats) -> Floats:

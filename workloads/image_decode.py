@@ -1,9 +1,8 @@
-"""The decode program's arithmetic in NumPy: what the tests hold it against, step by step, from one image.
+"""The decode program's arithmetic in NumPy: what a run is held against, step by step, from one image.
 
 Integer products and their scales are the contract's, bit for bit; sums of norms, scores and exponentials are
 NumPy's, in another order than the program's. Where an activation lies between two integers, that may decide
-which it becomes, and all that comes later with it. So a decoder can be told to **follow**: it takes the
-integers that the program has written down (`--operands`) and says how far they are from its own numbers.
+which it becomes, and all that comes later with it.
 """
 
 from __future__ import annotations
@@ -21,23 +20,6 @@ from sailsim.workloads.weights import Weights
 Operand = tuple[npt.NDArray[np.int8], Floats]
 """Rows (B, K) rounded to int8, and what a step of each is worth (B,)."""
 
-FILL_ENTRIES = 4096
-"""Numbers of the table that a filled cache repeats (`fill_table`)."""
-FILL_STRIDE = 37
-"""How many entries a row of a filled cache begins behind the row before it."""
-SPLITMIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-
-
-def fill_table(seed: int) -> Floats:
-    """The numbers in [-1, 1) that the program fills a cache with (common/measure.hh, `symmetric`)."""
-    gamma, first, second = (np.uint64(word) for word in SPLITMIX)
-    with np.errstate(over="ignore"):
-        z = np.uint64(seed) + gamma * np.arange(1, FILL_ENTRIES + 1, dtype=np.uint64)
-        z = (z ^ (z >> np.uint64(30))) * first
-        z = (z ^ (z >> np.uint64(27))) * second
-        z ^= z >> np.uint64(31)
-    return ((z >> np.uint64(40)).astype(np.int64) - (1 << 23)).astype(np.float32) * np.float32(2**-23)
-
 
 def round_rows(x: Floats) -> Operand:
     """Rows of floats as int8 and what a step of each row is worth: largest magnitude / 127."""
@@ -50,40 +32,16 @@ def round_rows(x: Floats) -> Operand:
 
 
 class ImageDecoder:
-    """One decode of ``batch`` sequences with the model of an image and a cache of fp16 or int8.
+    """One decode of ``batch`` sequences with the model of an image and a cache of fp16 or int8."""
 
-    ``context`` positions of the cache are filled beforehand as the program fills them with ``seed``.
-    ``followed`` is what the program wrote with ``--operands``; then ``off`` grows to the largest distance
-    between one of its integers and this decoder's number, in steps: 0.5 where all are rounded right.
-    """
-
-    def __init__(
-        self,
-        image: Image,
-        batch: int = 1,
-        cache: str = "fp16",
-        context: int = 0,
-        seed: int = 1,
-        followed: bytes | None = None,
-    ) -> None:
+    def __init__(self, image: Image, batch: int = 1, cache: str = "fp16") -> None:
         if cache not in ("fp16", "int8"):
             raise SailsimError(f"cache is {cache!r}; allowed is fp16 or int8.")
-        sizes = image.dimensions
-        self.image, self.sizes, self.batch, self.cache = image, sizes, batch, cache
-        self.position = context
-        self.off = 0.0
-        self._followed, self._at = followed, 0
+        self.image, self.sizes, self.batch, self.cache = image, image.dimensions, batch, cache
+        self.position = 0
         self._weights: dict[str, Weights] = {}
-        shape = (2, sizes.n_layers, batch, sizes.n_kv_heads, context, sizes.head_dim)
-        table, row = fill_table(seed), np.arange(int(np.prod(shape[1:-1]))).reshape(shape[1:-1])
-        rows = np.stack([2 * row, 2 * row + 1])[..., None]
-        filled = table[(rows * FILL_STRIDE + np.arange(sizes.head_dim)) % FILL_ENTRIES]
-        if cache == "int8":
-            filled = np.rint(filled * np.float32(127)) * np.float32(1 / 127)
-        else:
-            filled = filled.astype(np.float16).astype(np.float32)
-        self._keys = [list(np.moveaxis(layer, 2, 0)) for layer in filled[0]]
-        self._values = [list(np.moveaxis(layer, 2, 0)) for layer in filled[1]]
+        self._keys: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
+        self._values: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
 
     def weights(self, name: str) -> Weights:
         """A matrix of the image, kept once it has been read."""
@@ -119,15 +77,7 @@ class ImageDecoder:
         return self.weights(name).product(*operand, abits=8)
 
     def _rounded(self, x: Floats) -> Operand:
-        """Rows rounded, or what the program has rounded them to."""
-        if self._followed is None:
-            return round_rows(x)
-        ints = np.frombuffer(self._followed, np.int8, x.size, self._at).reshape(x.shape)
-        scale = np.frombuffer(self._followed, np.float32, self.batch, self._at + x.size)
-        self._at += x.size + scale.nbytes
-        steps = np.divide(x, scale[:, None], out=np.zeros_like(x), where=scale[:, None] > 0)
-        self.off = max(self.off, float(np.abs(steps - ints).max()))
-        return ints, scale
+        return round_rows(x)
 
     def _embedding(self, token: int) -> Floats:
         weights = self.weights("head" if self.sizes.tied else "embedding")
