@@ -61,11 +61,13 @@ def stored_bytes(model: FolderModel) -> int:
     ],
 )
 def test_groups_of_codes(tmp_path, method, bits, group, said, name):
-    config = CONFIG | {
-        "quantization_config": {"quant_method": method, "bits": bits, "group_size": group} | said
-    }
+    table = {"quant_method": method, "bits": bits, "group_size": group} | said
+    tensors = grouped(method, bits, group, PLAIN)
     plain = open_folder(write_folder(tmp_path / "plain", PLAIN, CONFIG))
-    model = open_folder(write_folder(tmp_path / "m", grouped(method, bits, group, PLAIN), config))
+    model = open_folder(write_folder(tmp_path / "m", tensors, CONFIG | {"quantization_config": table}))
+    older = write_folder(tmp_path / "older", tensors, CONFIG)
+    (older / "quantize_config.json").write_text(json.dumps(table))
+    assert open_folder(older).format.tensors == model.format.tensors
     assert model.spec.n_params == plain.spec.n_params
     fmt = model.format.tensors["blk.1.ffn_down"]
     assert fmt.name == name
@@ -81,46 +83,6 @@ def test_groups_of_codes(tmp_path, method, bits, group, said, name):
     assert any("desc_act" in note for note in model.spec.notes) == bool(said.get("desc_act"))
     result = simulate_step(load_system("sail-n1"), model.spec, Point(model=str(tmp_path / "m")))
     assert result.bytes_by_kind["weights"] == pytest.approx(total - 2 * every["token_embd"].bytes(D, V))
-
-
-WHOLE = {"quant_method": "gptq", "bits": 4, "group_size": 32}
-PLACES: list[tuple[dict[str, Any], bool, str]] = [
-    ({"quantization_config": WHOLE}, False, "in quantization_config of config.json"),
-    (
-        {"text_config": CONFIG | {"quantization_config": WHOLE}},
-        False,
-        "in quantization_config of config.json",
-    ),
-    ({"quantization_config": None}, True, "of quantize_config.json"),
-]
-
-
-@pytest.mark.parametrize(("said", "beside", "named"), PLACES)
-def test_what_is_said_of_groups_is_found_in_three_places(tmp_path, said, beside, named):
-    """An order of the inputs is noted, and an error names the file and the table, wherever they are."""
-
-    def folder(**changes: object) -> Path:
-        def changed(table: dict) -> dict:
-            inner = {key: changed(value) for key, value in table.items() if isinstance(value, dict)}
-            return table | inner | (changes if table is WHOLE else {})
-
-        path = write_folder(tmp_path / "m", grouped("gptq", 4, 32, PLAIN), changed(CONFIG | said))
-        if beside:
-            (path / "quantize_config.json").write_text(json.dumps(WHOLE | changes))
-        return path
-
-    for changes in ({}, {"desc_act": False}, {"desc_act": None}):
-        assert open_folder(folder(**changes)).spec.notes == ()
-    (note,) = open_folder(folder(desc_act=True)).spec.notes
-    assert "desc_act" in note
-    for key, value, allowed in (
-        ("bits", 5, "one of 2, 3, 4, 8 for gptq"),
-        ("group_size", "32", "a whole number -1..65535"),
-        ("sym", 1, "true or false"),
-        ("desc_act", "yes", "true or false"),
-    ):
-        sentence = refusal(open_folder, folder(**{key: value}))
-        assert f": {key} {named} is {value!r}; allowed is {allowed}." in sentence
 
 
 def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path):

@@ -12,6 +12,7 @@ from sailsim.workloads.folder_model import FolderConfig, Grouped, Matrices, matr
 from sailsim.workloads.safetensors_file import SafeTensor
 from sailsim.workloads.shapes import Facts
 
+from ..refusals import refusal
 from .folder_cases import CONFIG, PLAIN
 from .folder_files import write_folder
 
@@ -100,8 +101,19 @@ def test_how_weights_are_grouped():
         grouped(bits=0)
     with pytest.raises(SailsimError, match=r"bits .* is 1; allowed is one of 2, 3, 4, 8 for gptq"):
         grouped(bits=1)
+    # A text model may say it, too; its own table comes behind the whole one's.
+    eight = {"quantization_config": {"quant_method": "gptq", "bits": 8, "group_size": 16}}
+    assert FolderConfig.of("m", {"text_config": eight}).grouped(None).bits == 8  # type: ignore[union-attr]
     # The file of older folders is GPTQ's, and the configuration comes before it.
     beside = {"bits": 8, "group_size": 16}
+    for changes, said in (
+        ({"bits": 5}, "bits of {} is 5; allowed is one of 2, 3, 4, 8 for gptq."),
+        ({"group_size": "32"}, "group_size of {} is '32'; allowed is a whole number -1..65535."),
+        ({"desc_act": "yes"}, "desc_act of {} is 'yes'; allowed is true or false."),
+    ):
+        sentence = refusal(FolderConfig.of("m", {"quantization_config": None}).grouped, beside | changes)
+        assert sentence == f"m: {said.format('quantize_config.json')}"
+    assert not FolderConfig.of("m", {}).grouped(beside | {"desc_act": None}).reordered  # type: ignore[union-attr]
     assert FolderConfig.of("m", {}).grouped(beside) == Grouped("gptq", 8, 16, True, False, True)
     both = FolderConfig.of("m", {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}})
     assert both.grouped(beside).method == "awq"  # type: ignore[union-attr]
