@@ -96,8 +96,7 @@ def test_scales_and_minima_by_hand():
     for alone in ({"minimum": minimum}, {"x_sums": sums}):
         with pytest.raises(SailsimError, match="one without the other; allowed is both or neither"):
             reference.scale_blocks(acc, scale, act, **alone)
-    with pytest.raises(SailsimError, match="minimum"):
-        reference.scale_blocks(acc, scale, act, minimum=minimum[:1], x_sums=sums)
+    assert "minimum" in refusal(reference.scale_blocks, acc, scale, act, minimum=minimum[:1], x_sums=sums)
     # An infinite scale of a file: infinity, and of a sum of 0 no number; no warning.
     endless = reference.scale_blocks(np.array([[[1, 0]]]), np.full((1, 2), np.inf, np.float16), act)
     assert endless[0, 0] == np.inf

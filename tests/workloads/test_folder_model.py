@@ -96,10 +96,8 @@ def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path):
     os.utime(tmp_path / "m" / "model.safetensors", ns=(1, 1))
     assert keys.changed() is not None
     assert Keys("test").result(Point(model=path)) != first
-    with pytest.raises(SailsimError, match="only its headers are read"):
-        stored_model(path)
-    with pytest.raises(SailsimError, match="bf16, which has no scalar codes"):
-        plan_trace(path, None)
+    assert "only its headers are read" in refusal(stored_model, path)
+    assert "bf16, which has no scalar codes" in refusal(plan_trace, path, None)
 
 
 def broken(**changes: Any) -> Stored:
@@ -234,8 +232,7 @@ def test_a_folders_floats_are_quantized_and_experts_are_left_out(tmp_path):
     values = np.random.default_rng(1).normal(0, 0.1, (64, 64)).astype(np.float32)
     short = (values.view(np.uint32) >> 16).astype(np.uint16)
     fill(path, {"model.layers.0.self_attn.q_proj.weight": short})
-    with pytest.raises(SailsimError, match="bf16, which has no scalar codes"):
-        planned(path)
+    assert "bf16, which has no scalar codes" in refusal(planned, path)
     plan = planned(path, tensors="*.attn_q", weights="8g32")
     assert plan.provenance["weights"] == {"blk.0.attn_q": "w8g32 codes of bf16 values"}
     assert plan.provenance["model_sha256"] is None
@@ -268,5 +265,4 @@ def test_a_file_that_lost_its_end_after_it_was_opened_is_refused(tmp_path):
     tensor = next(t for t in open_folder(path).stored if t.name.endswith("qweight"))
     with (path / "model.safetensors").open("r+b") as file:
         file.truncate(tensor.offset + 3)
-    with pytest.raises(SailsimError, match=f"has 3 bytes; allowed are {tensor.n_bytes}"):
-        tensor.read()
+    assert f"has 3 bytes; allowed are {tensor.n_bytes}" in refusal(tensor.read)
