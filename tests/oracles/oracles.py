@@ -46,12 +46,6 @@ class Oracle:
     profile: dict[str, list[int]]
     counts: dict[str, int]
 
-    @property
-    def widths(self) -> dict[str, Any]:
-        """The keyword arguments that all functions on patterns take."""
-        tile = self.tile
-        return {"abits": tile.abits, "signed": tile.signed, "nbw": tile.nbw, "group_size": tile.group_size}
-
 
 def load_oracles() -> list[Oracle]:
     """All cases, in the order of the file."""
@@ -215,21 +209,8 @@ def differing_words(image: NDArray[np.uint8], expected: NDArray[np.uint8]) -> ND
     return np.flatnonzero((image.view(np.uint32) != expected.view(np.uint32)) & ~(np.isnan(a) & np.isnan(b)))
 
 
-def code_from_json(code: dict[str, Any]) -> WeightCode:
-    """A weight code as a case describes it."""
-    match code["kind"]:
-        case "twos":
-            return WeightCode.twos(code["wbits"])
-        case "offset":
-            return WeightCode.offset(code["wbits"], code["zero_point"])
-        case "ternary":
-            return WeightCode.ternary()
-        case _:
-            return WeightCode.book(code["values"])
-
-
 def _oracle(case: dict[str, Any]) -> Oracle:
-    scales = None
+    scales, code = None, case["code"]
     if case["scales"] is not None:
         minimum = case["scales"]["minimum_fp16"]
         scales = Scales(
@@ -241,7 +222,7 @@ def _oracle(case: dict[str, Any]) -> Oracle:
     tile = Tile(
         np.array(case["x"], np.int64),
         np.array(case["codes"], np.uint8),
-        code_from_json(case["code"]),
+        WeightCode.of(code["kind"], code["wbits"], code["zero_point"], code.get("values", ())),
         scales=scales,
         name=case["name"],
         **widths,

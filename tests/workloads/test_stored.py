@@ -96,11 +96,8 @@ def tiles(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
 def test_reference_and_core_agree_and_mean_what_the_formats_say(tiles):
     for each in tiles:
         tile = each.tile
-        widths = {
-            "abits": tile.abits, "signed": tile.signed, "nbw": tile.nbw, "group_size": tile.group_size
-        }  # fmt: skip
-        by_reference = reference.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **widths)
-        by_core = lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **widths)
+        by_reference = reference.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **tile.widths)
+        by_core = lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **tile.widths)
         assert np.array_equal(by_reference, by_core), tile.name
         expected = tile.expected()
         assert tile.finish(by_reference).tobytes() == expected.tobytes(), tile.name
