@@ -1,13 +1,9 @@
 """LUT-GEMV, the reference and the quick version, against the plain product and each other."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.lut_gemv import reference
@@ -15,96 +11,51 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile, scaled_product
 from sailsim.lut_gemv.operands import activation_range
-from sailsim.lut_gemv.reference import block_sums, scale_blocks, tile_counts
-from sailsim.lut_gemv.tile import int_product
+from sailsim.lut_gemv.reference import block_sums, tile_counts
+from sailsim.lut_gemv.tile import Tile, int_product
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import substrate_names
 
 from ..examples import examples
+from ..oracles.oracles import random_tile
 from ..refusals import refusal
 
 
-@dataclass(frozen=True)
-class Case:
+def drawn(seed: int, **fixed: bool) -> Tile:
     """A random tile of any widths, any code and any ragged shape."""
-
-    x: NDArray[Any]
-    codes: NDArray[np.uint8]
-    code: WeightCode
-    abits: int
-    signed: bool
-    nbw: int
-    group_size: int
-    prt: PrtConfig
-
-    @property
-    def product(self) -> NDArray[np.int64]:
-        return self.x.astype(np.int64) @ self.code.decode(self.codes).astype(np.int64)
-
-    @property
-    def widths(self) -> dict[str, Any]:
-        return {"abits": self.abits, "signed": self.signed, "nbw": self.nbw, "group_size": self.group_size}
+    return random_tile(np.random.default_rng(seed), (70, 70, 15), **fixed)
 
 
-@st.composite
-def cases(draw: st.DrawFn, signs: tuple[bool, ...] = (True, False), rows: int = 4) -> Case:
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    wbits = draw(st.integers(1, 8))
-    code = draw(
-        st.sampled_from(
-            [
-                WeightCode.twos(wbits),
-                WeightCode.offset(wbits, int(rng.integers(1 << wbits))),
-                WeightCode.ternary(),
-                WeightCode.book(rng.integers(-(1 << 15), 1 << 15, 1 << wbits)),
-            ]
-        )
-    )
-    batch, k, n = draw(st.integers(1, rows)), draw(st.integers(1, 30)), draw(st.integers(1, 70))
-    abits, signed = draw(st.integers(1, 16)), draw(st.sampled_from(signs))
-    low, high = activation_range(abits, signed)
-    # Real activations are mostly small: small ones give the zero patterns and the repeats that count.
-    spread = draw(st.integers(0, abits))
-    x = np.clip(rng.integers(-(1 << spread), (1 << spread) + 1, (batch, k)), low, high)
-    if draw(st.booleans()):
-        x[rng.integers(batch), rng.integers(k)] = draw(st.sampled_from([low, high]))
-    return Case(
-        x=x,
-        codes=rng.integers(0, code.legal_codes, (k, n), dtype=np.uint8),
-        code=code,
-        abits=abits,
-        signed=signed,
-        nbw=draw(st.integers(1, 6)),
-        group_size=draw(st.integers(0, k + 2)),
-        prt=draw(
-            st.builds(
-                PrtConfig,
-                entries=st.sampled_from([1, 2, 3, 7, 32, 63]),
-                policy=st.sampled_from(["lru", "fifo", "direct"]),
-                enabled=st.sampled_from([True, True, True, False]),
-            )
-        ),
-    )
+SEEDS = st.integers(0, 2**32 - 1)
+TILES = st.builds(drawn, SEEDS)
+SCALED = st.builds(drawn, SEEDS, signed=st.just(True), scaled=st.just(True))
+PRTS = st.builds(
+    PrtConfig,
+    entries=st.sampled_from([1, 2, 3, 7, 32, 63]),
+    policy=st.sampled_from(["lru", "fifo", "direct"]),
+    enabled=st.sampled_from([True, True, True, False]),
+)
 
 
-@given(cases(), st.integers(1, 4))
-def test_reference_and_core_are_the_plain_product_block_by_block(case, threads):
-    acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
-    by_core = lut_gemv_blocks(case.x, case.codes, code=case.code, threads=threads, **case.widths)
+@given(TILES, st.integers(1, 4))
+def test_reference_and_core_are_the_plain_product_block_by_block(tile, threads):
+    operands = {"x": tile.x, "w": tile.codes, "code": tile.code} | tile.widths
+    acc = reference.lut_gemv_blocks(**operands)
+    by_core = lut_gemv_blocks(**operands, threads=threads)
     assert acc.shape == by_core.shape
     assert np.array_equal(acc, by_core)
-    step = case.group_size or len(case.codes)
-    weights = case.code.decode(case.codes).astype(np.int64)
-    for block, start in enumerate(range(0, len(weights), step)):
+    step = tile.group_size or tile.k
+    x, weights = tile.x.astype(np.int64), tile.code.decode(tile.codes).astype(np.int64)
+    for block, start in enumerate(range(0, tile.k, step)):
         part = slice(start, start + step)
-        assert np.array_equal(acc[block], case.x[:, part] @ weights[part])
+        assert np.array_equal(acc[block], x[:, part] @ weights[part])
     for y in (
-        reference.lut_gemv(case.x, case.codes, code=case.code, **case.widths)[0],
-        lut_gemv(case.x, case.codes, code=case.code, threads=threads, **case.widths),
-        int_product(case.x, weights),
+        reference.lut_gemv(**operands)[0],
+        lut_gemv(**operands, threads=threads),
+        int_product(tile.x, weights),
     ):
         assert y.dtype == np.int64
-        assert np.array_equal(y, case.product)
+        assert np.array_equal(y, x @ weights)
 
 
 @pytest.mark.parametrize(
@@ -136,20 +87,20 @@ def test_int_product_where_fp64_would_round():
     assert int_product(x, w).tolist() == [[3 * ((1 << 30) + 1) ** 2]]
 
 
-@given(cases(), st.integers(1, 4))
-def test_reference_and_core_say_the_same_of_every_pattern(case, threads):
-    profile = reference.pattern_profile(case.x, prt=case.prt, **case.widths)
-    assert (profile.zero + profile.hits + profile.misses == len(case.x) * case.abits).all()
-    by_core = pattern_profile(case.x, prt=case.prt, threads=threads, **case.widths)
+@given(TILES, PRTS, st.integers(1, 4))
+def test_reference_and_core_say_the_same_of_every_pattern(tile, prt, threads):
+    profile = reference.pattern_profile(tile.x, prt=prt, **tile.widths)
+    assert (profile.zero + profile.hits + profile.misses == tile.batch * tile.abits).all()
+    by_core = pattern_profile(tile.x, prt=prt, threads=threads, **tile.widths)
     for part in ("zero", "hits", "misses"):
         assert np.array_equal(getattr(by_core, part), getattr(profile, part)), part
 
 
-@given(cases())
-def test_a_prt_that_holds_every_pattern_misses_each_once(case):
-    everything = PrtConfig(entries=(1 << case.nbw) - 1)
-    profile = reference.pattern_profile(case.x, prt=everything, **case.widths)
-    again = reference.pattern_profile(np.concatenate([case.x, case.x]), prt=everything, **case.widths)
+@given(TILES)
+def test_a_prt_that_holds_every_pattern_misses_each_once(tile):
+    everything = PrtConfig(entries=(1 << tile.nbw) - 1)
+    profile = reference.pattern_profile(tile.x, prt=everything, **tile.widths)
+    again = reference.pattern_profile(np.concatenate([tile.x, tile.x]), prt=everything, **tile.widths)
     assert np.array_equal(again.misses, profile.misses)
     assert np.array_equal(again.hits, 2 * profile.hits + profile.misses)
 
@@ -179,51 +130,31 @@ def test_the_core_counts_passes_and_chunks_alike(substrate, scaled):
 
 
 @examples(50)
-@given(cases(), st.booleans())
-def test_scaling_rounds_at_every_step(case, with_minimum):
-    acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
-    rng = np.random.default_rng(len(case.x))
-    blocks, batch, n = acc.shape
-    scale, minimum = rng.normal(size=(2, blocks, n)).astype(np.float16)
-    act_scale = rng.normal(size=batch).astype(np.float32)
-    x_sums = reference.block_sums(case.x, case.group_size)
-    extra = {"minimum": minimum, "x_sums": x_sums} if with_minimum else {}
-    y = reference.scale_blocks(acc, scale, act_scale, **extra)
+@given(SCALED)
+def test_scaling_rounds_at_every_step(tile):
+    acc = reference.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **tile.widths)
+    x_sums, scales = block_sums(tile.x, tile.group_size), tile.scales
+    y = tile.finish(acc)
     assert y.dtype == np.float32
     f32 = np.float32
-    for b in range(batch):
-        for column in range(n):
+    for b in range(tile.batch):
+        for column in range(tile.n):
             total = f32(0)
-            for block in range(blocks):
-                total = f32(total + f32(f32(acc[block, b, column]) * f32(scale[block, column])))
-                if with_minimum:
-                    total = f32(total + f32(f32(x_sums[block, b]) * f32(minimum[block, column])))
-            assert y[b, column] == f32(total * act_scale[b])
-
-
-# --- Plain multiplication of scaled tiles: to the bit what the look-ups of the reference and th ---
+            for block in range(tile.blocks):
+                total = f32(total + f32(f32(acc[block, b, column]) * f32(scales.scale[block, column])))
+                if scales.minimum is not None:
+                    total = f32(total + f32(f32(x_sums[block, b]) * f32(scales.minimum[block, column])))
+            assert y[b, column] == f32(total * scales.act_scale[b])
 
 
 @settings(max_examples=150)
-@given(cases(signs=(True,), rows=15), st.booleans(), st.integers(1, 3))
-def test_results_are_those_of_look_ups_to_the_bit(case, with_minimum, threads):
-    rng = np.random.default_rng(len(case.x))
-    sums = block_sums(case.x, case.group_size)
-    scale, minimum = rng.normal(0, 0.1, (2, len(sums), case.codes.shape[1])).astype(np.float16)
-    act_scale, said = rng.random(len(case.x), np.float32), case.widths | {"code": case.code}
-    extra = {"minimum": minimum} if with_minimum else {}
-
-    def product():
-        widths = {"abits": case.abits, "code": case.code, "group_size": case.group_size, "threads": threads}
-        return scaled_product(case.x, act_scale, case.codes, scale=scale, **extra, **widths)
-
-    summed = min(case.group_size or len(case.codes), len(case.codes))
-    if case.code.magnitude * (1 << (case.abits - 1)) * summed >= 1 << 31:
-        assert "wraps the 32-bit accumulator" in refusal(product)
-        return
-    found, of_sums = product(), {"x_sums": sums} if with_minimum else {}
+@given(SCALED, st.integers(1, 3))
+def test_a_plain_product_of_a_scaled_tile_is_that_of_look_ups_to_the_bit(tile, threads):
+    said = {"abits": tile.abits, "code": tile.code, "group_size": tile.group_size, "threads": threads}
+    act_scale, scale, minimum = tile.scales.act_scale, tile.scales.scale, tile.scales.minimum
+    found = scaled_product(tile.x, act_scale, tile.codes, scale=scale, minimum=minimum, **said)
     for way in (reference.lut_gemv_blocks, lut_gemv_blocks):
-        expected = scale_blocks(way(case.x, case.codes, **said), scale, act_scale, **extra, **of_sums)
+        expected = tile.finish(way(tile.x, tile.codes, code=tile.code, **tile.widths))
         np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
 
 
@@ -244,6 +175,10 @@ def test_the_largest_sums_that_fit_are_exact():
         ({"act_scale": np.ones(3, np.float32)}, "act_scale is float32 (3,); allowed is float32 (2,)"),
         ({"threads": 0}, "threads is 0"),
         ({"abits": 17}, "abits is 17; allowed is 1..16"),
+        (
+            {"x": np.full((2, 4), -(1 << 15)), "abits": 16, "code": WeightCode.book([-(1 << 15)] * 16)},
+            "a sum of 2 products may reach 2147483648, which wraps the 32-bit accumulator",
+        ),
         *(
             ({field: np.ones((1, 3), np.float16)}, f"{field} is float16 (1, 3); allowed is float16 (2, 3)")
             for field in ("scale", "minimum")

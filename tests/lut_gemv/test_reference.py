@@ -79,8 +79,9 @@ def test_a_product_is_its_blocks_and_its_planes(dfms):
 )
 def test_a_prt_keeps_what_its_policy_says(prt, hits):
     # The first of each pair has the bits 1, 1, 1, 0, 1 (23), the second 0, 1, 0, 1, 0 (10).
-    found = reference.pattern_profile(np.array([[23, 10]]), abits=5, signed=False, nbw=2, prt=prt)
-    assert [rows(part) for part in (found.zero, found.hits, found.misses)] == [[0], [hits], [5 - hits]]
+    for profile in (reference.pattern_profile, pattern_profile):
+        found = profile(np.array([[23, 10]]), abits=5, signed=False, nbw=2, prt=prt)
+        assert [rows(part) for part in (found.zero, found.hits, found.misses)] == [[0], [hits], [5 - hits]]
 
 
 def test_scales_and_minima_by_hand():

@@ -131,9 +131,6 @@ def test_every_truncation_is_refused(tiny_gguf, tmp_path):
 
 # --- Scales that are no numbers and tensors that overlap: refused by whoever reads the file ---
 
-FP16_NO_NUMBERS = (0x7E00, 0xFE01, 0x7C00, 0xFC00)
-"""NaNs and infinities of both signs."""
-
 
 @pytest.mark.parametrize("kind", TENSOR_FORMATS)
 def test_bad_blocks_are_those_whose_values_are_no_numbers(kind):
@@ -150,20 +147,12 @@ def test_bad_blocks_are_those_whose_values_are_no_numbers(kind):
     assert first_bad_block(kind, blocks[~bad]) is None
 
 
-def spoilt(path: Path, tensor: str, at: int, word: int) -> Path:
-    """A tiny file with two bytes of a tensor's data replaced."""
-    write_tiny_gguf(path)
-    offset = GgufFile(path).tensors[f"{tensor}.weight"].offset
-    with path.open("r+b") as file:
-        file.seek(offset + at)
-        file.write(struct.pack("<H", word))
-    return path
-
-
-@pytest.mark.parametrize("word", FP16_NO_NUMBERS)
-def test_every_reader_refuses_a_scale_that_is_no_number(tmp_path, monkeypatch, word):
+def test_every_reader_refuses_a_scale_that_is_no_number(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    spoilt(Path("m.gguf"), "blk.1.ffn_down", 18 * 5, word)
+    write_tiny_gguf(Path("m.gguf"))
+    with Path("m.gguf").open("r+b") as file:
+        file.seek(GgufFile("m.gguf").tensors["blk.1.ffn_down.weight"].offset + 18 * 5)
+        file.write(b"\xff\x7f")
     Path("text.txt").write_text("the cat sat on the mat and did not move. " * 20)
     for command in (
         ["trace", "--model", "m.gguf", "--out", "t.trace"],
