@@ -45,6 +45,17 @@ class WeightCode:
         self.values.setflags(write=False)
 
     @classmethod
+    def of(
+        cls, kind: CodeKind, wbits: int, zero_point: int = 0, book: Sequence[int] | NDArray[Any] = ()
+    ) -> WeightCode:
+        """A code by its kind; an ``offset`` code has the zero point, a ``book`` the values."""
+        if kind == "book":
+            return cls.book(book)
+        if kind == "offset":
+            return cls.offset(wbits, zero_point)
+        return cls.ternary() if kind == "ternary" else cls.twos(wbits)
+
+    @classmethod
     def twos(cls, wbits: int) -> WeightCode:
         """Two's complement of ``wbits`` bits; one bit means {0, -1}."""
         codes = np.arange(1 << _checked_wbits(wbits))

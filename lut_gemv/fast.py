@@ -6,7 +6,6 @@ the exact integer product of a block, and so does a multiplication whose sums st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -107,44 +106,28 @@ def pattern_profile(
     return _core.pattern_profile(x, abits, nbw, group_size, entries, prt.policy, threads)
 
 
-@dataclass(frozen=True, eq=False)
-class ScaledWeights:
-    """Weights with their blocks' scales, laid out for any number of products; by `prepare_scaled`."""
-
-    packed: _core.ScaledWeights
-    code: WeightCode
-    group_size: int
-
-
-def prepare_scaled(
+def scaled_product(
+    x: NDArray[Any],
+    act_scale: NDArray[np.float32],
     codes: NDArray[Any],
+    *,
+    abits: int,
     code: WeightCode,
     group_size: int,
     scale: NDArray[np.float16],
     minimum: NDArray[np.float16] | None = None,
-) -> ScaledWeights:
-    """Check weight codes ``(K, N)``, fp16 scales and minima ``(blocks, N)``, and lay them out once."""
-    codes = checked_weights(codes, code)
-    shape = (len(block_slices(len(codes), group_size)), codes.shape[1])
-    check_array("scale", scale, np.float16, shape)
-    if minimum is not None:
-        check_array("minimum", minimum, np.float16, shape)
-    bits = np.ascontiguousarray(scale).view(np.uint16)
-    of_minimum = None if minimum is None else np.ascontiguousarray(minimum).view(np.uint16)
-    packed = _core.ScaledWeights(codes, code.wbits, code.values, group_size, bits, of_minimum)
-    return ScaledWeights(packed, code, group_size)
-
-
-def scaled_product(
-    x: NDArray[Any], act_scale: NDArray[np.float32], w: ScaledWeights, *, abits: int, threads: int = 1
+    threads: int = 1,
 ) -> NDArray[np.float32]:
     """What a unit gives for a tile with scales (docs/contract.md, section 1), fp32 ``(B, N)``.
 
     Args:
         x: signed integers ``(B, K)`` within ``abits`` bits.
         act_scale: fp32 ``(B,)``.
-        w: prepared weights.
+        codes: weight codes ``(K, N)``.
         abits: bits of an activation, 1..16.
+        code: how codes read as integers.
+        group_size: weights of a quantization block along K; 0 is one block.
+        scale, minimum: fp16 ``(blocks, N)``.
         threads: over the outputs; the interpreter is free meanwhile.
 
     Raises:
@@ -152,10 +135,18 @@ def scaled_product(
             the unit's 32 bits.
     """
     check_between("threads", threads, 1, THREADS_MAX)
-    x = checked_activations(x, abits, signed=True, nbw=1, group_size=0)
-    k = w.packed.k
+    x = checked_activations(x, abits, signed=True, nbw=1, group_size=group_size)
+    codes = checked_weights(codes, code)
+    k, n = codes.shape
     check_equal_k(x.shape[1], k)
+    shape = (len(block_slices(k, group_size)), n)
+    check_array("scale", scale, np.float16, shape)
+    if minimum is not None:
+        check_array("minimum", minimum, np.float16, shape)
     check_array("act_scale", act_scale, np.float32, (len(x),))
-    check_accumulator(w.code, abits, True, min(w.group_size or k, k), UNIT_ACCUMULATOR_BITS)
-    y: NDArray[np.float32] = _core.scaled_product(x.astype(np.int16), act_scale, w.packed, threads)
+    check_accumulator(code, abits, True, min(group_size or k, k), UNIT_ACCUMULATOR_BITS)
+    bits = np.ascontiguousarray(scale).view(np.uint16)
+    of_minimum = None if minimum is None else np.ascontiguousarray(minimum).view(np.uint16)
+    packed = _core.ScaledWeights(codes, code.wbits, code.values, group_size, bits, of_minimum)
+    y: NDArray[np.float32] = _core.scaled_product(x.astype(np.int16), act_scale, packed, threads)
     return y

@@ -22,7 +22,7 @@ from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, unreadable
 from sailsim.lut_gemv import descriptor as abi
-from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
+from sailsim.lut_gemv.codes import CodeKind, WeightCode, pack_codes, row_bytes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.descriptor import (
     ABI_VERSION,
@@ -75,7 +75,7 @@ LAYOUTS = {"packed": "packed", "rows": "rows apart"}
 """Where the weights of a trace's tiles lie, and the words of tables for it: one behind the other, or an odd
 number of DRAM rows apart."""
 
-_CODE_FLAG: dict[str, int] = {
+_CODE_FLAG: dict[CodeKind, int] = {
     "twos": CODE_TWOS,
     "offset": Flag.CODE_OFFSET,
     "ternary": Flag.CODE_TERNARY,
@@ -599,12 +599,11 @@ class _Decoder:
         return data
 
     def _code(self) -> WeightCode:
-        wbits = self._d["wbits"]
+        wbits, book = self._d["wbits"], np.empty(0, "<i2")
         if self._code_flag == Flag.CODE_BOOK:
-            return WeightCode.book(self._stored("codebook", 2 << wbits).view("<i2"))
-        if self._code_flag == Flag.CODE_OFFSET:
-            return WeightCode.offset(wbits, self._d["codebook"])
-        return WeightCode.ternary() if self._code_flag == Flag.CODE_TERNARY else WeightCode.twos(wbits)
+            book = self._stored("codebook", 2 << wbits).view("<i2")
+        kind = next(kind for kind, flag in _CODE_FLAG.items() if flag == self._code_flag)
+        return WeightCode.of(kind, wbits, self._d["codebook"], book)
 
     def _scales(self, size: int) -> Scales:
         data = self._stored("scales", size)

@@ -181,10 +181,7 @@ def conversion() -> Iterator[Item]:
 
 
 def running() -> Iterator[Item]:
-    """Tokens of the installed model, and what it thinks of a text."""
-    for weights in ("file", "4g32"):
-        answer = partial(doors.decoded, weights, "The capital of France is", 8)
-        yield Item(f"running/{weights}", weights, answer)
+    """What the installed model thinks of a text."""
     for attention, kv_bits in (("cores", 16), ("units", 8), ("units", 3)):
         answer = partial(doors.quality, "file", attention=attention, kv_bits=kv_bits)
         yield Item(f"running/quality-{attention}-{kv_bits}", None, answer)

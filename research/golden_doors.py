@@ -55,17 +55,18 @@ from sailsim.sim.replay import simulate_trace
 from sailsim.sim.system import Gpu
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import default_gguf
-from sailsim.workloads.decoder import Decoder, UnitProducts, open_llama
+from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.load import chosen_format
 from sailsim.workloads.quality import QUALITY, on_units, shipped_text, text_chunks
-from sailsim.workloads.tokenizer import Tokenizer
 from sailsim.workloads.traces import plan_trace
 
 NOW_CALLED: dict[str, str] = {}
 """Names that the product has changed in its answers: name now -> recorded name, each a part between dots."""
 NOW_SAID = {"of a sweep --set beyond_limit": "of a sweep --axis beyond_limit"}
 """Words of refusals that the product has changed: words now -> recorded ones."""
-GONE: dict[str, str] = {}
+GONE: dict[str, str] = {
+    **dict.fromkeys(("running/file tokens.*", "running/4g32 tokens.*"), "no model runs token by token"),
+}
 """Shell patterns of recorded values, "item name", that are gone on purpose -> why."""
 
 HELD = tempfile.TemporaryDirectory(prefix="golden-")
@@ -249,20 +250,6 @@ def claims_of(within: Any, machine: Any) -> Answer:
 def searched(batch: int, **values: Any) -> Answer:
     """What a search of machines finds of one: rate, tokens per dollar, area."""
     return try_machine(Search(Point(batch=batch)), values)
-
-
-def decoded(weights: str, text: str, count: int) -> Answer:
-    """What the installed model says next, as the units compute it."""
-    model = open_llama(GGUF)
-    decoder = Decoder(
-        model, UnitProducts(model, chosen_format(weights, GGUF, model.spec), abits=8, keep=True)
-    )
-    cache, new = decoder.empty_cache(), list(Tokenizer(model.file).encode(text))
-    said: list[int] = []
-    while len(said) < count:
-        new = [int(decoder.step(new, cache).argmax())]
-        said += new
-    return {"tokens": said}
 
 
 def quality(weights: str, **choices: Any) -> Answer:

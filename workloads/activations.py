@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.resources import as_file, files
 from math import ceil
@@ -45,62 +45,13 @@ _META_TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
-Parts = tuple[
-    dict[str, Any], tuple[int, ...], dict[Role, npt.NDArray[np.int16]], dict[Role, npt.NDArray[np.float32]]
-]
-"""Of a capture, as `Activations` has them: meta, layers, codes, scales."""
-
-
-def write_capture(
-    path: str | Path,
-    meta: Mapping[str, Any],
-    layers: Sequence[int],
-    codes: Mapping[Role, npt.NDArray[np.int16]],
-    scales: Mapping[Role, npt.NDArray[np.float32]],
-) -> None:
-    """Writes a capture as a safetensors file, which appears whole or not at all.
-
-    Raises SailsimError for one that `read_capture` would refuse.
-    """
-    _check(path, meta, layers, codes, scales)
-    about = {"capture": json.dumps({"layers": list(layers), **meta})}
-    tensors = {f"{role}.codes": ("I16", codes[role].shape) for role in ROLES}
-    tensors |= {f"{role}.scales": ("F32", scales[role].shape) for role in ROLES}
-    with atomic_file(path) as file:
-        file.write(safe_header(tensors, about))
-        for of_role in (codes, scales):
-            for role in ROLES:
-                file.write(of_role[role].tobytes())
-
-
-def read_capture(path: Path) -> Parts:
-    """The parts of a capture. Raises SailsimError for a file that is no sound capture."""
-    tensors, meta = safe_tensors(path), safe_metadata(path, "capture")
-    layers = meta.pop("layers", None)
-    parts: list[dict[Role, npt.NDArray[Any]]] = []
-    for part, dtype, kind in (("codes", "I16", np.int16), ("scales", "F32", np.float32)):
-        parts.append({})
-        for role in ROLES:
-            tensor = tensors.get(f"{role}.{part}")
-            if tensor is None or tensor.dtype != dtype:
-                raise _unsound(path, f"{role}.{part}", tensor and tensor.dtype, f"a tensor of {dtype}")
-            parts[-1][role] = tensor.read().view(kind).reshape(tensor.shape)
-    _check(path, meta, layers, *parts)
-    return meta, tuple(layers), parts[0], parts[1]
-
-
 def _unsound(path: str | Path, field: str, value: object, allowed: str) -> SailsimError:
     return SailsimError(f"activations file {path}: {field} is {shown(repr(value))}; allowed is {allowed}.")
 
 
-def _check(
-    path: str | Path,
-    meta: Mapping[str, Any],
-    layers: Any,
-    codes: Mapping[Role, npt.NDArray[np.int16]],
-    scales: Mapping[Role, npt.NDArray[np.float32]],
-) -> None:
+def _check(path: str | Path, found: Activations) -> None:
     """Raises SailsimError for what is no sound capture."""
+    meta, layers, codes, scales = found.meta, found.layers, found.codes, found.scales
     for name, kind in _META_TYPES.items():
         if not isinstance(meta.get(name), kind):
             raise _unsound(path, f"meta.{name}", meta.get(name), "what a saved capture has")
@@ -160,13 +111,22 @@ class Activations:
 
         Raises SailsimError for a file that is no sound capture.
         """
-        if path is not None:
-            return Activations(*read_capture(Path(path)))
-        return _shipped()
+        return _shipped() if path is None else _read(Path(path))
 
     def save(self, path: str | Path) -> None:
-        """Writes the capture as a safetensors file, which appears whole or not at all."""
-        write_capture(path, self.meta, self.layers, self.codes, self.scales)
+        """Writes the capture as a safetensors file, which appears whole or not at all.
+
+        Raises SailsimError for one that `load` would refuse.
+        """
+        _check(path, self)
+        about = {"capture": json.dumps({"layers": list(self.layers), **self.meta})}
+        arrays: dict[str, tuple[str, npt.NDArray[Any]]]
+        arrays = {f"{role}.codes": ("I16", self.codes[role]) for role in ROLES}
+        arrays |= {f"{role}.scales": ("F32", self.scales[role]) for role in ROLES}
+        with atomic_file(path) as file:
+            file.write(safe_header({name: (dtype, of.shape) for name, (dtype, of) in arrays.items()}, about))
+            for _, array in arrays.values():
+                file.write(array.tobytes())
 
     @cached_property
     def id(self) -> str:
@@ -192,23 +152,6 @@ class Activations:
             return f"activations of {len(self.layers)} of {blocks} blocks stand for their neighbours'"
         return None
 
-    def rows(
-        self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0
-    ) -> npt.NDArray[np.float32]:
-        """Inputs (batch, k) of a linear layer of ``role`` in block ``layer`` of ``n_layers``, fp32.
-
-        The captured rows of the role form a pool: first the tokens of the captured layer at the nearest
-        relative depth, in an order drawn from ``seed``, then those of the next nearest layer, and so on.
-        With rows of K captured columns, a row of k columns takes ``ceil(k / K)`` of the pool side by side
-        and is cut to k; row after row takes the next ones. So no captured row occurs twice before all have
-        been used; after that the pool starts again with its columns turned by ``ROTATION``. Columns keep
-        their place within a captured row, so that the rows of a batch agree in which columns are large.
-        Every part keeps its own codes under the scale of the row's first part: side by side, parts are
-        equally fine, as they are in the captured model.
-        """
-        source, codes = self._gather(self.codes[role], role, layer, n_layers, k, batch, seed)
-        return codes * self.scales[role].reshape(-1)[source[:, :1]]
-
     def quantized(
         self,
         role: Role,
@@ -221,7 +164,17 @@ class Activations:
         abits: int = 8,
         signed: bool = True,
     ) -> npt.NDArray[Any]:
-        """The rows of ``rows`` as integers (batch, k) of ``abits`` bits, 1..16.
+        """Inputs (batch, k) of a linear layer of ``role`` in block ``layer`` of ``n_layers``, as integers of
+        ``abits`` bits, 1..16.
+
+        The captured rows of the role form a pool: first the tokens of the captured layer at the nearest
+        relative depth, in an order drawn from ``seed``, then those of the next nearest layer, and so on.
+        With rows of K captured columns, a row of k columns takes ``ceil(k / K)`` of the pool side by side
+        and is cut to k; row after row takes the next ones. So no captured row occurs twice before all have
+        been used; after that the pool starts again with its columns turned by ``ROTATION``. Columns keep
+        their place within a captured row, so that the rows of a batch agree in which columns are large.
+        Every part keeps its own codes under the scale of the row's first part: side by side, parts are
+        equally fine, as they are in the captured model.
 
         Signed: symmetric for each captured row, ``rint(code * m / CODE_MAX)``, ``m = 2**(abits - 1) - 1``;
         one bit is -1 for a negative value, else 0. Unsigned: the signed integer plus ``2**(abits - 1)``, the
@@ -232,11 +185,11 @@ class Activations:
     def source(
         self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0
     ) -> npt.NDArray[np.int64]:
-        """Which rows of `pool` stand in `rows` and `quantized`, part after part, (batch * parts,).
+        """Which rows of `pool` stand in `quantized`, part after part, (batch * parts,).
 
         Fewer where the pool was used up and started again with its columns turned. Equal for equal rows of
         one role, k and batch: layers near the same captured ones have the same input. Errors are those of
-        `rows`.
+        `quantized`.
         """
         _check_sizes(role, layer, n_layers, k, batch)
         needed = batch * ceil(k / self._of(self.codes, role).shape[-1])
@@ -308,7 +261,9 @@ class Activations:
     def _pool(self, role: Role, layer: int, n_layers: int, seed: int, needed: int) -> npt.NDArray[np.int64]:
         """Indices over layers * tokens in the order of use, the first `needed` of them at most."""
         if seed not in self._orders:  # a step asks for one seed's in every layer
-            self._orders[seed] = _permutation(seed, self.tokens)
+            if seed < 0:
+                raise SailsimError(f"seed is {seed!r}; allowed is 0 or more.")
+            self._orders[seed] = np.random.default_rng(seed).permutation(self.tokens)
         order = self._orders[seed]
         if role == "head":
             return order[:needed]
@@ -331,13 +286,24 @@ def _check_sizes(role: Role, layer: int, n_layers: int, k: int, batch: int) -> N
         raise SailsimError(f"layer is {layer!r}; allowed is 0..{n_layers - 1}.")
 
 
-def _permutation(seed: int, count: int) -> npt.NDArray[np.int64]:
-    if seed < 0:
-        raise SailsimError(f"seed is {seed!r}; allowed is 0 or more.")
-    return np.random.default_rng(seed).permutation(count)
-
-
 @cache  # read and unpacked it takes 0.1 s, and every point without a capture of its own asks for it
 def _shipped() -> Activations:
     with as_file(files(__package__).joinpath("data", "smollm2-135m-activations.safetensors")) as path:
-        return Activations(*read_capture(path))
+        return _read(path)
+
+
+def _read(path: Path) -> Activations:
+    """The capture of a file. Raises SailsimError for one that is no sound capture."""
+    tensors, meta = safe_tensors(path), safe_metadata(path, "capture")
+    layers = meta.pop("layers", None)
+    parts: list[dict[Role, npt.NDArray[Any]]] = []
+    for part, dtype, kind in (("codes", "I16", np.int16), ("scales", "F32", np.float32)):
+        parts.append({})
+        for role in ROLES:
+            tensor = tensors.get(f"{role}.{part}")
+            if tensor is None or tensor.dtype != dtype:
+                raise _unsound(path, f"{role}.{part}", tensor and tensor.dtype, f"a tensor of {dtype}")
+            parts[-1][role] = tensor.read().view(kind).reshape(tensor.shape)
+    found = Activations(meta, layers, *parts)
+    _check(path, found)
+    return replace(found, layers=tuple(found.layers))

@@ -4,8 +4,8 @@ things.
 RMS norms, rotary positions, grouped-query attention, SwiGLU. llama.cpp stores the rows of Q and K so that the
 rotation pairs are neighbours, (2i, 2i + 1); the checkpoints' own order has them half a head apart. The linear
 layers are `Products`: floats, or what every slice of a unit would return: activations rounded for each token,
-the exact product of each block, scales in the contract's order. `UnitProducts` multiplies (`scaled_product`);
-with `look_up` it forms patterns and reads tables instead, with the same results to the bit.
+the exact product of each block, scales in the contract's order. `UnitProducts` multiplies, which gives
+what look-ups give, to the bit.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
-from sailsim.lut_gemv.fast import ScaledWeights, lut_gemv_blocks, prepare_scaled, scaled_product
 from sailsim.lut_gemv.quantize import quantize_rows
-from sailsim.lut_gemv.reference import block_sums, scale_blocks
 from sailsim.workloads.formats import FLOATS, TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model import Linear, Role
@@ -46,25 +44,11 @@ class Products(Protocol):
         """Rows of the embedding table (tokens, d_model)."""
 
 
-@dataclass
-class Cache:
-    """Keys and values (tokens, heads, head_dim) of every block, as the cache gives them back."""
-
-    keys: list[Floats]
-    values: list[Floats]
-
-    def grown(self, layer: int, keys: Floats, values: Floats) -> tuple[Floats, Floats]:
-        """Adds a block's keys and values (1, tokens, heads, head_dim); returns all that it has of them."""
-        self.keys[layer] = np.concatenate([self.keys[layer], keys[0]])
-        self.values[layer] = np.concatenate([self.values[layer], values[0]])
-        return self.keys[layer][None], self.values[layer][None]
-
-
 def attention(q: Floats, k: Floats, v: Floats) -> Floats:
     """Causal attention of each text; heads of q share the keys and values in equal runs.
 
-    q (texts, tokens, heads, head_dim), the last tokens of those of k and v. As q. One text at a
-    time: its scores stay in a cache.
+    q (texts, tokens, heads, head_dim), k and v with fewer heads. As q. One text at a time: its scores stay
+    in a cache.
     """
 
     def mixed(q: Floats, keys: Floats, values: Floats, hidden: npt.NDArray[np.bool_]) -> Floats:
@@ -83,7 +67,7 @@ def _by_head(
     for all heads that share them, and of which keys a query does not see."""
     share = q.shape[2] // k.shape[2]
     out = np.empty_like(q)
-    hidden = ~np.tri(q.shape[1], k.shape[1], k.shape[1] - q.shape[1], dtype=bool)
+    hidden = ~np.tri(q.shape[1], dtype=bool)
     for text in range(len(q)):
         for head in range(k.shape[2]):
             keys, values = read(k[text, :, head]), read(v[text, :, head])
@@ -94,7 +78,7 @@ def _by_head(
 
 @dataclass
 class Decoder:
-    """A llama that runs: `block` by block on some texts at once, or `step` by step with a cache.
+    """A llama that runs block by block on some texts at once.
 
     Raises SailsimError for another architecture than llama, and for tensors that plain blocks do not have.
     """
@@ -116,13 +100,8 @@ class Decoder:
             raise SailsimError(f"tokens has {outside}; allowed is 0..{self.model.spec.vocab - 1}.")
         return self.products.embedding(np.asarray(tokens, np.int64))
 
-    def block(
-        self, layer: int, x: Floats, length: int, observe: Observer | None = None, cache: Cache | None = None
-    ) -> Floats:
-        """One block on the residual stream ``x`` (texts * length, d_model) of texts of ``length`` tokens.
-
-        With a ``cache`` there is one text, which goes on where the cache ends, and is added to it.
-        """
+    def block(self, layer: int, x: Floats, length: int, observe: Observer | None = None) -> Floats:
+        """One block on the residual stream ``x`` (texts * length, d_model) of texts of ``length`` tokens."""
         spec = self.model.spec
         q_, k_, v_, output, gate_, up_, down = spec.layer_linears(layer)
 
@@ -136,11 +115,9 @@ class Decoder:
             y.reshape(-1, length, y.shape[1] // spec.head_dim, spec.head_dim)
             for y in self.products.products(a, (q_, k_, v_))
         )
-        turns = rotation(len(cache.keys[layer]) if cache else 0, length, spec.head_dim, self._base)
+        turns = rotation(0, length, spec.head_dim, self._base)
         q, k = rotate(q, turns), rotate(k, turns)
         k, v = self.cached(k), self.cached(v)
-        if cache is not None:
-            k, v = cache.grown(layer, k, v)
         mixed = seen("attn_out", self.attend(q, k, v).reshape(len(x), spec.d_attn))
         x = x + self.products.products(mixed, (output,))[0]
 
@@ -157,20 +134,15 @@ class Decoder:
         """Of the head's input (rows, d_model), the logits (rows, vocab)."""
         return self.products.products(x, (self.model.spec.head,))[0]
 
-    def empty_cache(self) -> Cache:
-        """A cache of no token."""
-        shape = (0, self.model.spec.n_kv_heads, self.model.spec.head_dim)
-        blocks = range(self.model.spec.n_layers)
-        return Cache(
-            [np.empty(shape, np.float32) for _ in blocks], [np.empty(shape, np.float32) for _ in blocks]
-        )
-
-    def step(self, tokens: Sequence[int], cache: Cache) -> Floats:
-        """The logits (vocab,) after more tokens of a text, which the cache then holds too."""
+    def after(self, tokens: Sequence[int], observe: Observer | None = None, progress: bool = False) -> Floats:
+        """Logits (vocab,) of the token after a text."""
         x = self.embed(tokens)
-        for layer in range(self.model.spec.n_layers):
-            x = self.block(layer, x, len(tokens), cache=cache)
-        logits: Floats = self.logits(self.last(x[-1:]))[0]
+        for layer in followed(range(self.model.spec.n_layers), "blocks", progress):
+            x = self.block(layer, x, len(tokens), observe)
+        x = self.last(x)
+        if observe is not None:
+            observe("head", self.model.spec.n_layers, x)
+        logits: Floats = self.logits(x[-1:])[0]
         return logits
 
     def _normed(self, x: Floats, name: str) -> Floats:
@@ -304,13 +276,6 @@ class FloatProducts:
         return self._table
 
 
-@dataclass(frozen=True)
-class _Float:
-    """A matrix without codes, (N, K): a job for the cores, in fp32."""
-
-    values: Floats
-
-
 @dataclass
 class UnitProducts:
     """Products as the unit computes them.
@@ -322,8 +287,6 @@ class UnitProducts:
         threads: of a product.
         make: how codes of a block's matrices are made where they are not the file's own; None: each weight to
             the nearest, as always those of the head, whose table the embedding may need before.
-        keep: whether a matrix stays prepared after its first product; a text at once needs each once.
-        look_up: form patterns and read tables.
     """
 
     model: GgufModel
@@ -331,10 +294,7 @@ class UnitProducts:
     abits: int
     threads: int = 1
     make: Make | None = None
-    keep: bool = False
-    look_up: bool = False
-    _kept: dict[str, ScaledWeights | Weights | _Float] = field(default_factory=dict, init=False, repr=False)
-    _table: Weights | _Float | None = field(default=None, init=False, repr=False)
+    _table: Weights | Floats | None = field(default=None, init=False, repr=False)
 
     def products(self, x: Floats, linears: Sequence[Linear]) -> list[Floats]:
         """Of one input (rows, K), each layer's output (rows, N)."""
@@ -348,54 +308,42 @@ class UnitProducts:
             linear = Linear("token_embd", "head", spec.d_model, spec.vocab, spec.n_layers)
             fmt = self.format.tensor(linear, spec) if spec.tied_embeddings else self.format.embedding(spec)
             self._table = self._plain(linear, fmt)
-        if isinstance(self._table, _Float):
-            return self._table.values[tokens]
+        if not isinstance(self._table, Weights):
+            return self._table[tokens]
         distinct, place = np.unique(tokens, return_inverse=True)
         return np.ascontiguousarray(self._table.taken(distinct).values().T[place])
 
     def _product(self, x: Floats, ints: npt.NDArray[np.integer], scale: Floats, linear: Linear) -> Floats:
-        weights = self._kept.get(linear.name) or self._prepared(linear, x)
-        if self.keep:
-            self._kept[linear.name] = weights
-        if isinstance(weights, _Float):
-            return np.asarray(x @ weights.values.T, dtype=np.float32)
-        if isinstance(weights, ScaledWeights):
-            return scaled_product(ints, scale, weights, abits=self.abits, threads=self.threads)
-        acc = lut_gemv_blocks(
-            ints, weights.codes, abits=self.abits, code=weights.code, group_size=weights.group_size,
-            threads=self.threads,
-        )  # fmt: skip
-        sums = None if weights.minima is None else block_sums(ints, weights.group_size)
-        return scale_blocks(acc, weights.scales, scale, minimum=weights.minima, x_sums=sums)
+        made = self._made(linear, x)
+        if not isinstance(made, Weights):
+            return np.asarray(x @ made.T, dtype=np.float32)
+        return made.product(ints, scale, abits=self.abits, threads=self.threads)
 
-    def _prepared(self, linear: Linear, x: Floats) -> ScaledWeights | Weights | _Float:
+    def _made(self, linear: Linear, x: Floats) -> Weights | Floats:
         fmt = self.format.tensor(linear, self.model.spec)
         own = fmt == self.model.format.tensors[linear.name]
         if linear.name == "token_embd" and self._table is not None:
-            made = self._table
-        elif self.make is None or own or fmt.code is None or linear.role == "head":
-            made = self._plain(linear, fmt)
-        else:
-            made = self.make(linear, fmt, x)
-        if self.look_up or isinstance(made, _Float):
-            return made
-        return prepare_scaled(made.codes, made.code, made.group_size, made.scales, made.minima)
+            return self._table
+        if self.make is None or own or fmt.code is None or linear.role == "head":
+            return self._plain(linear, fmt)
+        return self.make(linear, fmt, x)
 
-    def _plain(self, linear: Linear, fmt: TensorFormat) -> Weights | _Float:
-        """Codes that are the file's own, or the nearest to its values."""
+    def _plain(self, linear: Linear, fmt: TensorFormat) -> Weights | Floats:
+        """Codes that are the file's own, or the nearest to its values; without codes, the values
+        (N, K) in fp32, a job for the cores."""
         if fmt.code is not None:
             return weight_source(self.model, linear, fmt).load()
         values = self.model.file.dequantize(f"{linear.name}.weight")
         if fmt == self.model.format.tensors[linear.name] or fmt.name == "f32":
-            return _Float(values)
+            return values
         if fmt.name not in FLOATS:
             raise SailsimError(
                 f"the format of {linear.name} is {fmt.name}, which nothing here writes; allowed are "
                 f"the file's own, {', '.join(FLOATS)}, and formats with scalar codes."
             )
         if fmt.name == "f16":
-            return _Float(values.astype(np.float16).astype(np.float32))
-        return _Float(_bf16(values))
+            return values.astype(np.float16).astype(np.float32)
+        return _bf16(values)
 
 
 def _bf16(values: Floats) -> Floats:
@@ -421,14 +369,7 @@ def forward(
     decoder = Decoder(model, FloatProducts(model))
     if not 1 <= len(tokens) <= MAX_TOKENS:
         raise SailsimError(f"tokens has {len(tokens)} entries; allowed is 1..{MAX_TOKENS}.")
-    x = decoder.embed(tokens)
-    for layer in followed(range(model.spec.n_layers), "blocks", progress):
-        x = decoder.block(layer, x, len(tokens), observe)
-    x = decoder.last(x)
-    if observe is not None:
-        observe("head", model.spec.n_layers, x)
-    logits: Floats = decoder.logits(x[-1:])[0]
-    return logits
+    return decoder.after(tokens, observe, progress)
 
 
 EXACT = 1 << 24

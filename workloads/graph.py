@@ -194,16 +194,7 @@ class _Rows:
 
     def op(self, name: str, layer: int, operands: int, flops: int, weights: int = 0, key: str = "") -> Op:
         """Work of the cores on so many elements in and out, with so many fp32 weights."""
-        return Op(
-            name,
-            "elementwise",
-            layer,
-            self.rows,
-            weight_bytes=4 * weights,
-            act_bytes=ACT_BYTES * operands,
-            flops=flops,
-            weights_key=key,
-        )
+        return _elementwise(name, layer, self.rows, operands, flops, 4 * weights, key)
 
     def activation(self, name: str, layer: int, elements: int) -> Op:
         """Between the matrices of a feed-forward network, on so many elements of its inside."""
@@ -355,16 +346,19 @@ def _norm(name: str, model: ModelSpec, layer: int, rows: int) -> Op:
     """
     d = model.d_model
     has = name.rpartition(".")[2] in model.norms
+    weights, key = (4 * d, f"{name}.weight") if has else (0, "")
+    flops = (ADD_FLOPS + (NORM_FLOPS if has else 0) + ROUND_FLOPS) * rows * d
+    return _elementwise(name, layer, rows, 4 * rows * d, flops, weights, key)
+
+
+def _elementwise(
+    name: str, layer: int, rows: int, operands: int, flops: int, read: float = 0, key: str = ""
+) -> Op:
+    """Work of the cores on so many elements in and out, with so many bytes beside them."""
     return Op(
-        name,
-        "elementwise",
-        layer,
-        rows,
-        weight_bytes=4 * d if has else 0,
-        act_bytes=4 * ACT_BYTES * rows * d,
-        flops=(ADD_FLOPS + (NORM_FLOPS if has else 0) + ROUND_FLOPS) * rows * d,
-        weights_key=name + ".weight" if has else "",
-    )
+        name, "elementwise", layer, rows, weight_bytes=read, act_bytes=ACT_BYTES * operands, flops=flops,
+        weights_key=key,
+    )  # fmt: skip
 
 
 def _gemv(linear: Linear, step: _Rows, rows: int, spread: Spread = (), deviation: float = 0.0) -> Op:
@@ -456,9 +450,8 @@ class _Attention:
 
     def on_cores(self, what: str, elements: int, flops: int, read: float = 0.0) -> Op:
         """Work on so many elements in and out."""
-        op, bytes_ = self.op, ACT_BYTES * elements
-        name = op.name.removesuffix("attention") + what
-        return Op(name, "elementwise", op.layer, op.batch, weight_bytes=read, act_bytes=bytes_, flops=flops)
+        name = self.op.name.removesuffix("attention") + what
+        return _elementwise(name, self.op.layer, self.op.batch, elements, flops, read)
 
     def product(self, what: str, tokens: int, k: int, n: int, fmt: TensorFormat) -> Op:
         """Of the queries of so many tokens of each sequence with a matrix a head."""

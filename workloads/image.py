@@ -25,7 +25,7 @@ from sailsim import __version__
 from sailsim.base.atomic import atomic_file, require_room
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
-from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.codes import CodeKind, WeightCode
 from sailsim.workloads.decoder import NORM_EPS, ROPE_BASE, llama_constants
 from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel, stored_model
@@ -52,7 +52,7 @@ SLICES_MAX = 64
 FLOAT_FORMAT = "q8_0"
 """What tensors of types without codes become."""
 OF_BLOCK = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
-CODES = ("twos", "offset", "ternary", "book")
+CODES: tuple[CodeKind, ...] = ("twos", "offset", "ternary", "book")
 """Weight codes; the number in the file is twice the place here, as in a descriptor's flags."""
 
 
@@ -165,13 +165,8 @@ class Image:
     def weights(self, name: str) -> Weights:
         """A matrix by name."""
         shape, record = self.matrices[name]
-        kind, wbits = CODES[int(record["code"]) // 2], shape.wbits
-        if kind == "book":
-            code = WeightCode.book(record["book"][: 1 << wbits])
-        elif kind == "offset":
-            code = WeightCode.offset(wbits, int(record["zero_point"]))
-        else:
-            code = WeightCode.twos(wbits) if kind == "twos" else WeightCode.ternary()
+        kind, book = CODES[int(record["code"]) // 2], record["book"][: 1 << shape.wbits]
+        code = WeightCode.of(kind, shape.wbits, int(record["zero_point"]), book)
         data = self.bytes_of(f"{name}.rows")[: shape.bytes("rows")]
         codes, factors = read_rows(data, shape, reading(code).flip)
         minima = factors[1] if shape.minimum else None

@@ -1,9 +1,8 @@
-"""The decode program's arithmetic in NumPy: what the tests hold it against, step by step, from one image.
+"""The decode program's arithmetic in NumPy: what a run is held against, step by step, from one image.
 
 Integer products and their scales are the contract's, bit for bit; sums of norms, scores and exponentials are
 NumPy's, in another order than the program's. Where an activation lies between two integers, that may decide
-which it becomes, and all that comes later with it. So a decoder can be told to **follow**: it takes the
-integers that the program has written down (`--operands`) and says how far they are from its own numbers.
+which it becomes, and all that comes later with it.
 """
 
 from __future__ import annotations
@@ -14,32 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv import reference
-from sailsim.lut_gemv.operands import block_slices
-from sailsim.lut_gemv.tile import int_product
 from sailsim.workloads.decoder import Floats, rotate, rotation
 from sailsim.workloads.image import Image
 from sailsim.workloads.weights import Weights
 
 Operand = tuple[npt.NDArray[np.int8], Floats]
 """Rows (B, K) rounded to int8, and what a step of each is worth (B,)."""
-
-FILL_ENTRIES = 4096
-"""Numbers of the table that a filled cache repeats (`fill_table`)."""
-FILL_STRIDE = 37
-"""How many entries a row of a filled cache begins behind the row before it."""
-SPLITMIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-
-
-def fill_table(seed: int) -> Floats:
-    """The numbers in [-1, 1) that the program fills a cache with (common/measure.hh, `symmetric`)."""
-    gamma, first, second = (np.uint64(word) for word in SPLITMIX)
-    with np.errstate(over="ignore"):
-        z = np.uint64(seed) + gamma * np.arange(1, FILL_ENTRIES + 1, dtype=np.uint64)
-        z = (z ^ (z >> np.uint64(30))) * first
-        z = (z ^ (z >> np.uint64(27))) * second
-        z ^= z >> np.uint64(31)
-    return ((z >> np.uint64(40)).astype(np.int64) - (1 << 23)).astype(np.float32) * np.float32(2**-23)
 
 
 def round_rows(x: Floats) -> Operand:
@@ -52,53 +31,17 @@ def round_rows(x: Floats) -> Operand:
     return np.rint(x * factor[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
-def multiply(operand: Operand, weights: Weights) -> Floats:
-    """Rounded rows (B, K) multiplied with a matrix, (B, N), as the contract says."""
-    ints, act_scale = operand
-    blocks = block_slices(len(weights.codes), weights.group_size)
-    values = weights.code.decode(weights.codes)
-    acc = np.stack([int_product(ints[:, block], values[block]) for block in blocks])
-    sums = None
-    if weights.minima is not None:
-        sums = np.stack([ints[:, block].sum(axis=1, dtype=np.int64) for block in blocks])
-    return reference.scale_blocks(acc, weights.scales, act_scale, minimum=weights.minima, x_sums=sums)
-
-
 class ImageDecoder:
-    """One decode of ``batch`` sequences with the model of an image and a cache of fp16 or int8.
+    """One decode of ``batch`` sequences with the model of an image and a cache of fp16 or int8."""
 
-    ``context`` positions of the cache are filled beforehand as the program fills them with ``seed``.
-    ``followed`` is what the program wrote with ``--operands``; then ``off`` grows to the largest distance
-    between one of its integers and this decoder's number, in steps: 0.5 where all are rounded right.
-    """
-
-    def __init__(
-        self,
-        image: Image,
-        batch: int = 1,
-        cache: str = "fp16",
-        context: int = 0,
-        seed: int = 1,
-        followed: bytes | None = None,
-    ) -> None:
+    def __init__(self, image: Image, batch: int = 1, cache: str = "fp16") -> None:
         if cache not in ("fp16", "int8"):
             raise SailsimError(f"cache is {cache!r}; allowed is fp16 or int8.")
-        sizes = image.dimensions
-        self.image, self.sizes, self.batch, self.cache = image, sizes, batch, cache
-        self.position = context
-        self.off = 0.0
-        self._followed, self._at = followed, 0
+        self.image, self.sizes, self.batch, self.cache = image, image.dimensions, batch, cache
+        self.position = 0
         self._weights: dict[str, Weights] = {}
-        shape = (2, sizes.n_layers, batch, sizes.n_kv_heads, context, sizes.head_dim)
-        table, row = fill_table(seed), np.arange(int(np.prod(shape[1:-1]))).reshape(shape[1:-1])
-        rows = np.stack([2 * row, 2 * row + 1])[..., None]
-        filled = table[(rows * FILL_STRIDE + np.arange(sizes.head_dim)) % FILL_ENTRIES]
-        if cache == "int8":
-            filled = np.rint(filled * np.float32(127)) * np.float32(1 / 127)
-        else:
-            filled = filled.astype(np.float16).astype(np.float32)
-        self._keys = [list(np.moveaxis(layer, 2, 0)) for layer in filled[0]]
-        self._values = [list(np.moveaxis(layer, 2, 0)) for layer in filled[1]]
+        self._keys: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
+        self._values: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
 
     def weights(self, name: str) -> Weights:
         """A matrix of the image, kept once it has been read."""
@@ -110,7 +53,7 @@ class ImageDecoder:
         """Takes one token of each sequence; logits of the next ones, (batch, vocab)."""
         x = self.step(tokens)
         head = self._rounded(self._norm(x, self.image.norms[-1]))
-        return multiply(head, self.weights("head"))
+        return self._multiplied(head, "head")
 
     def step(self, tokens: Sequence[int]) -> Floats:
         """Takes one token of each sequence into the cache; what the last block gives, (batch, d_model)."""
@@ -119,26 +62,22 @@ class ImageDecoder:
         for layer in range(sizes.n_layers):
             block = f"blk.{layer}"
             a = self._rounded(self._norm(x, norms[2 * layer]))
-            q, k, v = (multiply(a, self.weights(f"{block}.attn_{kind}")) for kind in "qkv")
+            q, k, v = (self._multiplied(a, f"{block}.attn_{kind}") for kind in "qkv")
             mixed = self._rounded(self._attention(layer, q, k, v))
-            x = x + multiply(mixed, self.weights(f"{block}.attn_output"))
+            x = x + self._multiplied(mixed, f"{block}.attn_output")
             f = self._rounded(self._norm(x, norms[2 * layer + 1]))
-            gate, up = (multiply(f, self.weights(f"{block}.ffn_{kind}")) for kind in ("gate", "up"))
+            gate, up = (self._multiplied(f, f"{block}.ffn_{kind}") for kind in ("gate", "up"))
             hidden = gate / (1 + np.exp(-gate)) * up
-            x = x + multiply(self._rounded(hidden), self.weights(f"{block}.ffn_down"))
+            x = x + self._multiplied(self._rounded(hidden), f"{block}.ffn_down")
         self.position += 1
         return x
 
+    def _multiplied(self, operand: Operand, name: str) -> Floats:
+        """Rounded rows (B, K) multiplied with a matrix, (B, N), as the contract says."""
+        return self.weights(name).product(*operand, abits=8)
+
     def _rounded(self, x: Floats) -> Operand:
-        """Rows rounded, or what the program has rounded them to."""
-        if self._followed is None:
-            return round_rows(x)
-        ints = np.frombuffer(self._followed, np.int8, x.size, self._at).reshape(x.shape)
-        scale = np.frombuffer(self._followed, np.float32, self.batch, self._at + x.size)
-        self._at += x.size + scale.nbytes
-        steps = np.divide(x, scale[:, None], out=np.zeros_like(x), where=scale[:, None] > 0)
-        self.off = max(self.off, float(np.abs(steps - ints).max()))
-        return ints, scale
+        return round_rows(x)
 
     def _embedding(self, token: int) -> Floats:
         weights = self.weights("head" if self.sizes.tied else "embedding")

@@ -167,7 +167,7 @@ def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.ND
 
 def in_floats(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predicted:
     """What the file's values say of tokens (chunks, length) in fp32, with nothing rounded."""
-    return _whole(Decoder(model, FloatProducts(model)), tokens, 0)
+    return _predicted(Decoder(model, FloatProducts(model)), tokens)
 
 
 def on_units(
@@ -206,7 +206,7 @@ def on_units(
         learned = len(calibration)
         tokens = np.concatenate([calibration, tokens])
     attend = by_cores if attention == "cores" else UnitAttention(kv_bits, abits)
-    return _whole(Decoder(model, products, rounded_cache(kv_bits), attend), tokens, learned)
+    return _predicted(Decoder(model, products, rounded_cache(kv_bits), attend), tokens, learned)
 
 
 def _compensating(model: GgufModel, rows: int) -> Callable[[Linear, TensorFormat, Floats], Weights]:
@@ -219,20 +219,14 @@ def _compensating(model: GgufModel, rows: int) -> Callable[[Linear, TensorFormat
     return make
 
 
-def _whole(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int) -> Predicted:
-    return predicted(decoder, decoder.embed(tokens.reshape(-1)), 0, tokens, skipped)
-
-
-def predicted(
-    decoder: Decoder, x: Floats, first: int, tokens: npt.NDArray[np.int64], skipped: int = 0
-) -> Predicted:
-    """What is said of tokens (chunks, length), from the residual stream ``x`` (chunks * length, d_model)
-    before block ``first`` on. The first ``skipped`` chunks are left out of the answer.
+def _predicted(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int = 0) -> Predicted:
+    """What is said of tokens (chunks, length). The first ``skipped`` chunks are left out of the answer.
 
     All chunks go through a block together, so that a matrix is read and prepared once.
     """
     length = tokens.shape[1]
-    for layer in range(first, decoder.model.spec.n_layers):
+    x = decoder.embed(tokens.reshape(-1))
+    for layer in range(decoder.model.spec.n_layers):
         x = decoder.block(layer, x, length)
     x = decoder.last(x)
     nll, top = [], []

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.fast import scaled_product
 from sailsim.lut_gemv.quantize import quantize_weights, quantize_weights_code, quantize_weights_minimum
 from sailsim.workloads.folder_model import FLOATS, FolderModel
 from sailsim.workloads.formats import BLOCKS, WORD_BITS, GroupFormat, TensorFormat
@@ -40,44 +41,26 @@ WEIGHTS_AT_ONCE = 1 << 15
 """What is made of so many weights stays in a cache while it is turned round."""
 
 
-class StoredBlocks(NamedTuple):
-    """Codes uint8 (K, N), scales fp32 (blocks, N) and, where the format has them, minima like the scales.
-
-    A weight is ``value * scale + minimum`` of its block, ``value`` what the format's code says of its code.
-    """
-
-    codes: Bytes
-    scales: Floats
-    minima: Floats | None
-
-
-def read_blocks(raw: Bytes, fmt: TensorFormat) -> StoredBlocks:
-    """What the blocks of ``raw`` (N, bytes of K weights) hold, in the order of a tile's rows.
+def read_blocks(raw: Bytes, fmt: TensorFormat) -> Weights:
+    """What the blocks of ``raw`` (N, bytes of K weights) hold, in the order of a tile's rows; scales and
+    minima are fp32.
 
     Raises SailsimError for a format without codes.
     """
     if fmt.name not in STORED:
         raise SailsimError(f"format is {fmt.name!r}; allowed is one with codes: {', '.join(STORED)}.")
+    assert fmt.code is not None
     n = len(raw)
     k = raw.shape[1] // fmt.block_bytes * fmt.block
-    blocks = StoredBlocks(
-        np.empty((k, n), np.uint8),
-        np.empty((k // fmt.group_size, n), np.float32),
-        np.empty((k // fmt.group_size, n), np.float32) if fmt.minimum else None,
-    )
+    codes = np.empty((k, n), np.uint8)
+    factors = np.empty((1 + fmt.minimum, k // fmt.group_size, n), np.float32)
     step = max(1, WEIGHTS_AT_ONCE // k)
     for start in range(0, n, step):
         rows = raw[start : start + step]
         parts = _parts(rows.reshape(len(rows), -1, fmt.block_bytes), fmt)
-        for whole, part in zip(blocks, parts, strict=False):
-            assert whole is not None
+        for whole, part in zip((codes, *factors), parts, strict=True):
             whole[:, start : start + step] = part.reshape(len(rows), -1).T
-    return blocks
-
-
-def _fp16(blocks: Bytes, at: int) -> Floats:
-    """The fp16 number at a byte of every block, one in the last axis."""
-    return np.ascontiguousarray(blocks[..., at : at + 2]).view("<f2").astype(np.float32)
+    return Weights(codes, fmt.code, fmt.group_size, factors[0], factors[1] if fmt.minimum else None)
 
 
 def _planes(packed: Bytes, run: int, bits: int, count: int) -> Bytes:
@@ -173,19 +156,22 @@ GAUSSIAN_SIGMA = 0.02
 
 @dataclass(frozen=True)
 class Weights:
-    """Codes uint8 (K, N), scales fp16 (blocks, N) and, where the format has them, minima like the scales."""
+    """Codes uint8 (K, N), scales fp16 (blocks, N) and, where the format has them, minima like the scales.
+
+    A weight is ``value * scale + minimum`` of its block, ``value`` what ``code`` says of its code.
+    """
 
     codes: npt.NDArray[np.uint8]
     code: WeightCode
     group_size: int
-    scales: npt.NDArray[np.float16]
-    minima: npt.NDArray[np.float16] | None
-    origin: str
+    scales: npt.NDArray[Any]
+    minima: npt.NDArray[Any] | None
+    origin: str = ""
     order: npt.NDArray[Any] | None = None
     """The input that each row of codes is of, where that is not the row's own."""
 
     @property
-    def factors(self) -> list[npt.NDArray[np.float16]]:
+    def factors(self) -> list[npt.NDArray[Any]]:
         """The scales, and the minima where there are some."""
         return [self.scales] if self.minima is None else [self.scales, self.minima]
 
@@ -197,6 +183,15 @@ class Weights:
         """The weights of some outputs, by their numbers or as a run of them."""
         minima = None if self.minima is None else self.minima[:, outputs]
         return replace(self, codes=self.codes[:, outputs], scales=self.scales[:, outputs], minima=minima)
+
+    def product(
+        self, x: npt.NDArray[Any], act_scale: Floats, *, abits: int, threads: int = 1
+    ) -> npt.NDArray[np.float32]:
+        """What a unit gives for inputs (B, K) of whole numbers, each row with its scale, fp32 (B, N)."""
+        return scaled_product(
+            x, act_scale, self.codes, abits=abits, code=self.code, group_size=self.group_size,
+            scale=self.scales, minimum=self.minima, threads=threads,
+        )  # fmt: skip
 
     def values(self) -> npt.NDArray[np.float32]:
         """What the codes stand for, fp32 (K, N)."""
@@ -324,15 +319,13 @@ def quantized_block(values: npt.NDArray[np.float32], fmt: TensorFormat) -> tuple
 
 def _stored(raw: npt.NDArray[np.uint8], fmt: TensorFormat, origin: str) -> Weights:
     """What the blocks of ``raw`` (N, bytes) hold, as a tile has it."""
-    assert fmt.code is not None
-    codes, scales, minima = read_blocks(raw, fmt)
-    return Weights(
-        codes,
-        fmt.code,
-        fmt.group_size,
-        _powers(scales, codes) if fmt.name == "mxfp4" else tile_fp16("scale", scales, fmt),
-        None if minima is None else tile_fp16("minimum", minima, fmt),
-        origin,
+    exact = read_blocks(raw, fmt)
+    scales, minima = exact.scales, exact.minima
+    return replace(
+        exact,
+        scales=_powers(scales, exact.codes) if fmt.name == "mxfp4" else tile_fp16("scale", scales, fmt),
+        minima=None if minima is None else tile_fp16("minimum", minima, fmt),
+        origin=origin,
     )
 
 

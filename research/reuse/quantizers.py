@@ -186,7 +186,7 @@ def rounded_rows(activations: Activations, quantizer: str, role: Role, batch: in
     ints, signal, noise = [], 0.0, 0.0
     for layer in activations.layers if role != "head" else (n_layers,):
         place = (role, layer, n_layers, width, tokens)
-        x = activations.rows(*place)
+        x = activations.quantized(*place, abits=16) * activations.act_scales(*place, abits=16)[:, None]
         rounded = made.round(x)
         if quantizer == "token":
             # The engine rounds the captured codes, not the floats: the same but for ties of float rounding.

@@ -25,7 +25,7 @@ tokens = text_chunks(model, shipped_text(QUALITY), 2, int(sys.argv[2]))[0].tolis
 began = time.process_time()
 products = CountedProducts(model, model.format, 8)
 decoder = Decoder(model, products, rounded_cache(16))
-decoder.step(tokens, decoder.empty_cache())
+decoder.after(tokens)
 took = time.process_time() - began
 with open("/proc/self/status") as status:
     peak = next(line.split()[1] for line in status if line.startswith("VmHWM:"))

@@ -16,7 +16,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.fast import prepare_scaled, scaled_product
+from sailsim.lut_gemv.fast import scaled_product
 
 FLOATS, UNITS, POINT = "NumPy float32 @, 512 x 576 x 1536", "units' W4 A8 g32, the same", "a quality point"
 SCRIPT = """
@@ -39,11 +39,10 @@ def test_a_product_in_floats(benchmark: BenchmarkFixture, table: Any, x: Any) ->
 
 def test_a_product_of_units(benchmark: BenchmarkFixture, table: Any, x: Any) -> None:
     codes = np.random.default_rng(2).integers(0, 16, (576, 1536)).astype(np.uint8)
-    weights = prepare_scaled(codes, WeightCode.twos(4), 32, np.ones((18, 1536), np.float16))
-    scale = np.ones(512, np.float32)
-    threads = os.cpu_count() or 1
+    said = {"abits": 8, "code": WeightCode.twos(4), "group_size": 32, "threads": os.cpu_count() or 1}
+    act_scale, scale = np.ones(512, np.float32), np.ones((18, 1536), np.float16)
     benchmark.pedantic(
-        lambda: scaled_product(x, scale, weights, abits=8, threads=threads), rounds=15, warmup_rounds=2
+        lambda: scaled_product(x, act_scale, codes, scale=scale, **said), rounds=15, warmup_rounds=2
     )
     table.add(UNITS, benchmark.stats.stats.min)
     assert table.ratio(UNITS, FLOATS) < 4

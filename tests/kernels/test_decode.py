@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from sailsim.sim.gem5.decode import REGIONS, DecodePoint, against_model
 from sailsim.workloads.image import Image, plan_image
-from sailsim.workloads.image_decode import ImageDecoder
+from sailsim.workloads.image_decode import ImageDecoder, Operand
 
+from ..workloads.conftest import model_text
 from .conftest import Refused, Report, Run
 
 pytestmark = pytest.mark.aarch64
@@ -27,14 +28,9 @@ WELL_ROUNDED = 0.505
 
 def write_image(path: Path, weights: str, slices: int = 3, tied: bool = True, **shape: int) -> Path:
     """An image of a random model with a small shape."""
-    fields = {
-        "n_layers": 2, "d_model": 48, "n_heads": 4, "n_kv_heads": 2, "head_dim": 16, "d_ffn": 80, "vocab": 70,
-        **shape,
-    }  # fmt: skip
+    fields = {"n_layers": 2, "d_model": 48, "d_ffn": 80, "vocab": 70} | shape
     toml = path.with_suffix(".toml")
-    lines = ['name = "tiny"', 'title = "Tiny"', 'source = "made here"']
-    lines += [f"{name} = {value}" for name, value in fields.items()]
-    toml.write_text("\n".join([*lines, f"tied_embeddings = {str(tied).lower()}"]) + "\n")
+    toml.write_text(model_text("tiny", "Tiny", **fields, tied_embeddings=tied))
     plan_image(toml, weights=weights, slices=slices).write(path)
     return path
 
@@ -56,6 +52,52 @@ def decoded(record: dict[str, Any]) -> list[list[int]]:
     return [list(step) for step in zip(*rows, strict=True)]
 
 
+FILL_ENTRIES = 4096
+"""Numbers of the table that a filled cache repeats (`fill_table`)."""
+FILL_STRIDE = 37
+"""How many entries a row of a filled cache begins behind the row before it."""
+SPLITMIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+def fill_table(seed: int) -> np.ndarray:
+    """The numbers in [-1, 1) that the program fills a cache with (common/measure.hh, `symmetric`)."""
+    gamma, first, second = (np.uint64(word) for word in SPLITMIX)
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + gamma * np.arange(1, FILL_ENTRIES + 1, dtype=np.uint64)
+        z = (z ^ (z >> np.uint64(30))) * first
+        z = (z ^ (z >> np.uint64(27))) * second
+        z ^= z >> np.uint64(31)
+    return ((z >> np.uint64(40)).astype(np.int64) - (1 << 23)).astype(np.float32) * np.float32(2**-23)
+
+
+class Following(ImageDecoder):
+    """NumPy's decode that takes the integers which the program has written (`--operands`), as rounding makes
+    a decode jump. ``off`` grows to the largest distance between one of them and NumPy's number, in steps: 0.5
+    where all are rounded right. The first positions of the cache are filled as the program fills them."""
+
+    def __init__(self, image: Image, batch: int, cache: str, context: int, operands: bytes) -> None:
+        super().__init__(image, batch, cache)
+        self.position, self.off, self._operands, self._at = context, 0.0, operands, 0
+        sizes = self.sizes
+        shape = (2, sizes.n_layers, batch, sizes.n_kv_heads, context, sizes.head_dim)
+        table, row = fill_table(1), np.arange(int(np.prod(shape[1:-1]))).reshape(shape[1:-1])
+        rows = np.stack([2 * row, 2 * row + 1])[..., None]
+        filled = table[(rows * FILL_STRIDE + np.arange(sizes.head_dim)) % FILL_ENTRIES]
+        if cache == "int8":
+            filled = np.rint(filled * np.float32(127)) * np.float32(1 / 127)
+        else:
+            filled = filled.astype(np.float16).astype(np.float32)
+        self._keys, self._values = ([list(np.moveaxis(layer, 2, 0)) for layer in of] for of in filled)
+
+    def _rounded(self, x: np.ndarray) -> Operand:
+        ints = np.frombuffer(self._operands, np.int8, x.size, self._at).reshape(x.shape)
+        scale = np.frombuffer(self._operands, np.float32, self.batch, self._at + x.size)
+        self._at += x.size + scale.nbytes
+        steps = np.divide(x, scale[:, None], out=np.zeros_like(x), where=scale[:, None] > 0)
+        self.off = max(self.off, float(np.abs(steps - ints).max()))
+        return ints, scale
+
+
 def checked_against_numpy(
     report: Report,
     image: Path,
@@ -72,7 +114,7 @@ def checked_against_numpy(
     opened, batch = Image(image), record["batch"]
     logits = np.fromfile(folder / "logits", np.float32).reshape(steps, batch, -1)
     operands = (folder / "operands").read_bytes()
-    decoder = ImageDecoder(opened, batch, record["cache"], record["context"], followed=operands)
+    decoder = Following(opened, batch, record["cache"], record["context"], operands)
     for tokens in prompt[:-1]:
         decoder.step(tokens)
     tokens = prompt[-1]

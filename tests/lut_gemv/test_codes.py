@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import ndtri
 
-from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
 from sailsim.lut_gemv.quantize import (
     quantize_rows,
@@ -14,6 +13,8 @@ from sailsim.lut_gemv.quantize import (
     quantize_weights_code,
     quantize_weights_minimum,
 )
+
+from ..refusals import refusal
 
 codes = st.one_of(
     st.integers(1, 8).map(WeightCode.twos),
@@ -95,12 +96,29 @@ def test_every_value_survives_encoding(code):
         (lambda: WeightCode.ternary().decode(np.array([3])), "weight codes hold 3; allowed is 0..2"),
         (lambda: WeightCode.twos(2).decode(np.array([-1])), "weight codes hold -1; allowed is 0..3"),
         (lambda: WeightCode.twos(2).decode(np.array([1.0])), "weight codes have dtype float64"),
+        (lambda: pack_codes(np.array([[4]]), 2), "weight codes hold 4; allowed is 0..3, wbits = 2."),
+        (lambda: pack_codes(np.array([[-1]]), 2), "weight codes hold -1; allowed is 0..3, wbits = 2."),
+        (lambda: pack_codes(np.array([[1.0]]), 2), "weight codes have dtype float64"),
+        (lambda: pack_codes(np.array([1]), 2), "weight codes have shape (1,)"),
+        (lambda: pack_codes(np.array([[1]]), 9), "wbits is 9; allowed is 1..8."),
+        (lambda: unpack_codes(np.zeros((2, 3), np.uint8), 4, 4), "packed weights have shape"),
+        (lambda: quantize_rows(np.zeros((1, 1)), 1), "abits is 1; allowed is 2..16"),
+        (lambda: quantize_rows(np.zeros((1, 1), int), 8), "activations have dtype int64"),
+        (lambda: quantize_rows(np.zeros(3), 8), "activations have shape (3,)"),
+        (lambda: quantize_rows(np.array([[np.nan]]), 8), "activations hold nan; allowed are finite values."),
+        (lambda: quantize_rows(np.array([[1e300]]), 8), "activations hold inf; allowed are finite values."),
+        (lambda: quantize_weights(np.array([[np.inf]]), 4, 0), "weights hold inf"),
+        (
+            lambda: quantize_weights(np.array([[1e9]]), 4, 0),
+            "scale reaches 1.42857e+08; allowed is at most 65504",
+        ),
+        (lambda: quantize_weights(np.zeros((1, 1)), 9, 0), "wbits is 9; allowed is 1..8."),
+        (lambda: quantize_weights(np.zeros((1, 1)), 4, -1), "group_size is -1"),
+        (lambda: quantize_weights_minimum(np.array([[-1e6]]), 4, 0), "minimum reaches 1e+06"),
     ],
 )
 def test_bad_input(make, sentence):
-    with pytest.raises(SailsimError) as error:
-        make()
-    assert sentence in str(error.value)
+    assert sentence in refusal(make)
 
 
 def test_least_significant_bit_first():
@@ -118,27 +136,6 @@ def test_packing_round_trip(wbits, k, n, seed):
     as_integers = [int.from_bytes(row.tobytes(), "little") for row in packed]
     for row, integer in zip(codes, as_integers, strict=True):
         assert integer == sum(int(code) << (wbits * place) for place, code in enumerate(row))
-
-
-@pytest.mark.parametrize(
-    ("codes", "wbits", "sentence"),
-    [
-        (np.array([[4]]), 2, "weight codes hold 4; allowed is 0..3, wbits = 2."),
-        (np.array([[-1]]), 2, "weight codes hold -1; allowed is 0..3, wbits = 2."),
-        (np.array([[1.0]]), 2, "weight codes have dtype float64"),
-        (np.array([1]), 2, "weight codes have shape (1,)"),
-        (np.array([[1]]), 9, "wbits is 9; allowed is 1..8."),
-    ],
-)
-def test_bad_packing(codes, wbits, sentence):
-    with pytest.raises(SailsimError) as error:
-        pack_codes(codes, wbits)
-    assert sentence in str(error.value)
-
-
-def test_rows_of_another_length_are_refused():
-    with pytest.raises(SailsimError, match="packed weights have shape"):
-        unpack_codes(np.zeros((2, 3), np.uint8), 4, 4)
 
 
 # ---  ---
@@ -194,30 +191,6 @@ def test_one_bit_weights_are_signs():
     codes, scale, code = quantize_weights(np.array([[1.0], [-3.0]]), 1, 0)
     assert code.decode(codes).tolist() == [[1], [-1]]
     assert scale.tolist() == [[2.0]]
-
-
-@pytest.mark.parametrize(
-    ("quantize", "sentence"),
-    [
-        (lambda: quantize_rows(np.zeros((1, 1)), 1), "abits is 1; allowed is 2..16"),
-        (lambda: quantize_rows(np.zeros((1, 1), int), 8), "activations have dtype int64"),
-        (lambda: quantize_rows(np.zeros(3), 8), "activations have shape (3,)"),
-        (lambda: quantize_rows(np.array([[np.nan]]), 8), "activations hold nan; allowed are finite values."),
-        (lambda: quantize_rows(np.array([[1e300]]), 8), "activations hold inf; allowed are finite values."),
-        (lambda: quantize_weights(np.array([[np.inf]]), 4, 0), "weights hold inf"),
-        (
-            lambda: quantize_weights(np.array([[1e9]]), 4, 0),
-            "scale reaches 1.42857e+08; allowed is at most 65504",
-        ),
-        (lambda: quantize_weights(np.zeros((1, 1)), 9, 0), "wbits is 9; allowed is 1..8."),
-        (lambda: quantize_weights(np.zeros((1, 1)), 4, -1), "group_size is -1"),
-        (lambda: quantize_weights_minimum(np.array([[-1e6]]), 4, 0), "minimum reaches 1e+06"),
-    ],
-)
-def test_bad_input_of_quantize(quantize, sentence):
-    with pytest.raises(SailsimError) as error:
-        quantize()
-    assert sentence in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -1,111 +1,61 @@
-"""LUT-GEMV, the reference and the quick version, against the plain product and against counting by hand."""
-
-import re
-from dataclasses import dataclass, fields
-from typing import Any
+"""LUT-GEMV, the reference and the quick version, against the plain product and each other."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sailsim import _core
-from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.counts import Counts, PrtConfig
-from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile, prepare_scaled, scaled_product
+from sailsim.lut_gemv.counts import PrtConfig
+from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile, scaled_product
 from sailsim.lut_gemv.operands import activation_range
-from sailsim.lut_gemv.reference import block_sums, scale_blocks, tile_counts
-from sailsim.lut_gemv.tile import int_product
+from sailsim.lut_gemv.reference import block_sums, tile_counts
+from sailsim.lut_gemv.tile import Tile, int_product
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import substrate_names
 
 from ..examples import examples
+from ..oracles.oracles import random_tile
+from ..refusals import refusal
 
 
-@dataclass(frozen=True)
-class Case:
+def drawn(seed: int, **fixed: bool) -> Tile:
     """A random tile of any widths, any code and any ragged shape."""
-
-    x: NDArray[Any]
-    codes: NDArray[np.uint8]
-    code: WeightCode
-    abits: int
-    signed: bool
-    nbw: int
-    group_size: int
-    prt: PrtConfig
-
-    @property
-    def product(self) -> NDArray[np.int64]:
-        return self.x.astype(np.int64) @ self.code.decode(self.codes).astype(np.int64)
-
-    @property
-    def widths(self) -> dict[str, Any]:
-        return {"abits": self.abits, "signed": self.signed, "nbw": self.nbw, "group_size": self.group_size}
+    return random_tile(np.random.default_rng(seed), (70, 70, 15), **fixed)
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    wbits = draw(st.integers(1, 8))
-    code = draw(
-        st.sampled_from(
-            [
-                WeightCode.twos(wbits),
-                WeightCode.offset(wbits, int(rng.integers(1 << wbits))),
-                WeightCode.ternary(),
-                WeightCode.book(rng.integers(-(1 << 15), 1 << 15, 1 << wbits)),
-            ]
-        )
-    )
-    batch, k, n = draw(st.integers(1, 4)), draw(st.integers(1, 30)), draw(st.integers(1, 70))
-    abits, signed = draw(st.integers(1, 16)), draw(st.booleans())
-    low, high = activation_range(abits, signed)
-    # Real activations are mostly small: small ones give the zero patterns and the repeats that count.
-    spread = draw(st.integers(0, abits))
-    x = np.clip(rng.integers(-(1 << spread), (1 << spread) + 1, (batch, k)), low, high)
-    if draw(st.booleans()):
-        x[rng.integers(batch), rng.integers(k)] = draw(st.sampled_from([low, high]))
-    return Case(
-        x=x,
-        codes=rng.integers(0, code.legal_codes, (k, n), dtype=np.uint8),
-        code=code,
-        abits=abits,
-        signed=signed,
-        nbw=draw(st.integers(1, 6)),
-        group_size=draw(st.integers(0, k + 2)),
-        prt=draw(
-            st.builds(
-                PrtConfig,
-                entries=st.sampled_from([1, 2, 3, 7, 32, 63]),
-                policy=st.sampled_from(["lru", "fifo", "direct"]),
-                enabled=st.sampled_from([True, True, True, False]),
-            )
-        ),
-    )
+SEEDS = st.integers(0, 2**32 - 1)
+TILES = st.builds(drawn, SEEDS)
+SCALED = st.builds(drawn, SEEDS, signed=st.just(True), scaled=st.just(True))
+PRTS = st.builds(
+    PrtConfig,
+    entries=st.sampled_from([1, 2, 3, 7, 32, 63]),
+    policy=st.sampled_from(["lru", "fifo", "direct"]),
+    enabled=st.sampled_from([True, True, True, False]),
+)
 
 
-@given(cases(), st.integers(1, 4))
-def test_reference_and_core_are_the_plain_product_block_by_block(case, threads):
-    acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
-    by_core = lut_gemv_blocks(case.x, case.codes, code=case.code, threads=threads, **case.widths)
+@given(TILES, st.integers(1, 4))
+def test_reference_and_core_are_the_plain_product_block_by_block(tile, threads):
+    operands = {"x": tile.x, "w": tile.codes, "code": tile.code} | tile.widths
+    acc = reference.lut_gemv_blocks(**operands)
+    by_core = lut_gemv_blocks(**operands, threads=threads)
     assert acc.shape == by_core.shape
     assert np.array_equal(acc, by_core)
-    step = case.group_size or len(case.codes)
-    weights = case.code.decode(case.codes).astype(np.int64)
-    for block, start in enumerate(range(0, len(weights), step)):
+    step = tile.group_size or tile.k
+    x, weights = tile.x.astype(np.int64), tile.code.decode(tile.codes).astype(np.int64)
+    for block, start in enumerate(range(0, tile.k, step)):
         part = slice(start, start + step)
-        assert np.array_equal(acc[block], case.x[:, part] @ weights[part])
+        assert np.array_equal(acc[block], x[:, part] @ weights[part])
     for y in (
-        reference.lut_gemv(case.x, case.codes, code=case.code, **case.widths)[0],
-        lut_gemv(case.x, case.codes, code=case.code, threads=threads, **case.widths),
-        int_product(case.x, weights),
+        reference.lut_gemv(**operands)[0],
+        lut_gemv(**operands, threads=threads),
+        int_product(tile.x, weights),
     ):
         assert y.dtype == np.int64
-        assert np.array_equal(y, case.product)
+        assert np.array_equal(y, x @ weights)
 
 
 @pytest.mark.parametrize(
@@ -137,79 +87,20 @@ def test_int_product_where_fp64_would_round():
     assert int_product(x, w).tolist() == [[3 * ((1 << 30) + 1) ** 2]]
 
 
-class PlainPrt:
-    """A PRT as a plain list, or for direct mapping as a dictionary of places."""
-
-    def __init__(self, case: Case) -> None:
-        self.policy, self.entries = case.prt.policy, case.prt.entries
-        self.held: list[int] = []
-        self.places: dict[int, int] = {}
-
-    def holds(self, pattern: int) -> bool:
-        """Whether a pattern is a hit; it is held from now on."""
-        if self.policy == "direct":
-            hit = self.places.get(pattern % self.entries) == pattern
-            self.places[pattern % self.entries] = pattern
-            return hit
-        hit = pattern in self.held
-        if hit and self.policy == "lru":
-            self.held.remove(pattern)
-            self.held.append(pattern)
-        elif not hit:
-            self.held = [*self.held, pattern][-self.entries :]
-        return hit
-
-
-def count_by_hand(case: Case) -> dict[str, int]:
-    """Walk over every table entry and every pattern of one pass, and keep the PRT as a plain list."""
-    counts = dict.fromkeys((field.name for field in fields(Counts)), 0)
-    batch, k = case.x.shape
-    step = case.group_size or k
-    for block_start in range(0, k, step):
-        block_end = min(block_start + step, k)
-        for start in range(block_start, block_end, case.nbw):
-            counts["table_builds"] += 1
-            counts["row_writes"] += case.nbw
-            for pattern in range(1 << case.nbw):
-                if pattern.bit_count() >= 2:
-                    counts["table_adds"] += 1
-                    counts["row_reads"] += 2
-                    counts["row_writes"] += 1
-            prt = PlainPrt(case)
-            for b in range(batch):
-                for bit in range(case.abits):
-                    counts["lookups"] += 1
-                    pattern = 0
-                    for j, column in enumerate(range(start, min(start + case.nbw, block_end))):
-                        # Python's integers are two's complement of any width.
-                        pattern += (int(case.x[b, column]) >> bit & 1) << j
-                    if pattern == 0:
-                        counts["zero_patterns"] += 1
-                        continue
-                    hit = prt.holds(pattern)
-                    if hit and case.prt.enabled:
-                        counts["prt_hits"] += 1
-                    else:
-                        counts["prt_misses"] += 1
-                        counts["row_reads"] += 1
-    return counts
-
-
-@given(cases(), st.integers(1, 4))
-def test_counts_are_those_of_a_walk_by_hand_and_of_the_core(case, threads):
-    _, counts, profile = reference.lut_gemv(case.x, case.codes, code=case.code, prt=case.prt, **case.widths)
-    assert counts.as_dict() == count_by_hand(case)
-    assert (profile.zero + profile.hits + profile.misses == len(case.x) * case.abits).all()
-    by_core = pattern_profile(case.x, prt=case.prt, threads=threads, **case.widths)
+@given(TILES, PRTS, st.integers(1, 4))
+def test_reference_and_core_say_the_same_of_every_pattern(tile, prt, threads):
+    profile = reference.pattern_profile(tile.x, prt=prt, **tile.widths)
+    assert (profile.zero + profile.hits + profile.misses == tile.batch * tile.abits).all()
+    by_core = pattern_profile(tile.x, prt=prt, threads=threads, **tile.widths)
     for part in ("zero", "hits", "misses"):
         assert np.array_equal(getattr(by_core, part), getattr(profile, part)), part
 
 
-@given(cases())
-def test_a_prt_that_holds_every_pattern_misses_each_once(case):
-    everything = PrtConfig(entries=(1 << case.nbw) - 1)
-    profile = reference.pattern_profile(case.x, prt=everything, **case.widths)
-    again = reference.pattern_profile(np.concatenate([case.x, case.x]), prt=everything, **case.widths)
+@given(TILES)
+def test_a_prt_that_holds_every_pattern_misses_each_once(tile):
+    everything = PrtConfig(entries=(1 << tile.nbw) - 1)
+    profile = reference.pattern_profile(tile.x, prt=everything, **tile.widths)
+    again = reference.pattern_profile(np.concatenate([tile.x, tile.x]), prt=everything, **tile.widths)
     assert np.array_equal(again.misses, profile.misses)
     assert np.array_equal(again.hits, 2 * profile.hits + profile.misses)
 
@@ -240,75 +131,31 @@ def test_the_core_counts_passes_and_chunks_alike(substrate, scaled):
 
 
 @examples(50)
-@given(cases(), st.booleans())
-def test_scaling_rounds_at_every_step(case, with_minimum):
-    acc = reference.lut_gemv_blocks(case.x, case.codes, code=case.code, **case.widths)
-    rng = np.random.default_rng(len(case.x))
-    blocks, batch, n = acc.shape
-    scale, minimum = rng.normal(size=(2, blocks, n)).astype(np.float16)
-    act_scale = rng.normal(size=batch).astype(np.float32)
-    x_sums = reference.block_sums(case.x, case.group_size)
-    extra = {"minimum": minimum, "x_sums": x_sums} if with_minimum else {}
-    y = reference.scale_blocks(acc, scale, act_scale, **extra)
+@given(SCALED)
+def test_scaling_rounds_at_every_step(tile):
+    acc = reference.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **tile.widths)
+    x_sums, scales = block_sums(tile.x, tile.group_size), tile.scales
+    y = tile.finish(acc)
     assert y.dtype == np.float32
     f32 = np.float32
-    for b in range(batch):
-        for column in range(n):
+    for b in range(tile.batch):
+        for column in range(tile.n):
             total = f32(0)
-            for block in range(blocks):
-                total = f32(total + f32(f32(acc[block, b, column]) * f32(scale[block, column])))
-                if with_minimum:
-                    total = f32(total + f32(f32(x_sums[block, b]) * f32(minimum[block, column])))
-            assert y[b, column] == f32(total * act_scale[b])
-
-
-# --- Plain multiplication of scaled tiles: to the bit what the look-ups of the reference and th ---
-
-CODES = (
-    *(WeightCode.twos(wbits) for wbits in range(1, 9)),
-    WeightCode.offset(4, 8),
-    WeightCode.offset(8, 0),
-    WeightCode.ternary(),
-    WeightCode.iq4_nl(),
-    WeightCode.book([-(1 << 15), (1 << 15) - 1]),
-)
-
-
-def tile(seed, code, k, n, batch, abits, group_size, minimum):
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(0, code.legal_codes, (k, n)).astype(np.uint8)
-    blocks = -(-k // group_size) if group_size else 1
-    scale = rng.normal(0, 0.01, (blocks, n)).astype(np.float16)
-    least = rng.normal(0, 0.1, (blocks, n)).astype(np.float16) if minimum else None
-    x = rng.integers(-(1 << (abits - 1)), 1 << (abits - 1), (batch, k))
-    return x.astype(np.int16), rng.random(batch, np.float32), codes, scale, least
-
-
-def looked_up(way, x, act_scale, codes, code, group_size, scale, minimum, abits):
-    acc = way(x, codes, abits=abits, code=code, nbw=4, group_size=group_size)
-    sums = None if minimum is None else block_sums(x, group_size)
-    return scale_blocks(acc, scale, act_scale, minimum=minimum, x_sums=sums)
+            for block in range(tile.blocks):
+                total = f32(total + f32(f32(acc[block, b, column]) * f32(scales.scale[block, column])))
+                if scales.minimum is not None:
+                    total = f32(total + f32(f32(x_sums[block, b]) * f32(scales.minimum[block, column])))
+            assert y[b, column] == f32(total * scales.act_scale[b])
 
 
 @settings(max_examples=150)
-@given(
-    seed=st.integers(0, 2**32 - 1), code=st.sampled_from(CODES), k=st.integers(1, 70), n=st.integers(1, 40),
-    batch=st.integers(1, 15), abits=st.integers(1, 16), group_size=st.sampled_from([0, 1, 3, 16, 32]),
-    minimum=st.booleans(), threads=st.integers(1, 3),
-)  # fmt: skip
-def test_results_are_those_of_look_ups_to_the_bit(
-    seed, code, k, n, batch, abits, group_size, minimum, threads
-):
-    x, act_scale, codes, scale, least = tile(seed, code, k, n, batch, abits, group_size, minimum)
-    weights = prepare_scaled(codes, code, group_size, scale, least)
-    if code.magnitude * (1 << (abits - 1)) * min(group_size or k, k) >= 1 << 31:
-        with pytest.raises(SailsimError, match="wraps the 32-bit accumulator"):
-            scaled_product(x, act_scale, weights, abits=abits)
-        return
-    found = scaled_product(x, act_scale, weights, abits=abits, threads=threads)
-    assert found.shape == (batch, n)
+@given(SCALED, st.integers(1, 3))
+def test_a_plain_product_of_a_scaled_tile_is_that_of_look_ups_to_the_bit(tile, threads):
+    said = {"abits": tile.abits, "code": tile.code, "group_size": tile.group_size, "threads": threads}
+    act_scale, scale, minimum = tile.scales.act_scale, tile.scales.scale, tile.scales.minimum
+    found = scaled_product(tile.x, act_scale, tile.codes, scale=scale, minimum=minimum, **said)
     for way in (reference.lut_gemv_blocks, lut_gemv_blocks):
-        expected = looked_up(way, x, act_scale, codes, code, group_size, scale, least, abits)
+        expected = tile.finish(way(tile.x, tile.codes, code=tile.code, **tile.widths))
         np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
 
 
@@ -316,9 +163,9 @@ def test_the_largest_sums_that_fit_are_exact():
     code = WeightCode.book([-(1 << 15), (1 << 15) - 1])
     x = np.array([[(1 << 15) - 1, (1 << 15) - 1]], np.int16)
     codes = np.array([[1], [1]], np.uint8)
-    weights = prepare_scaled(codes, code, 1, np.ones((2, 1), np.float16))
+    said = {"abits": 16, "code": code, "group_size": 1, "scale": np.ones((2, 1), np.float16)}
     each = np.float32(((1 << 15) - 1) ** 2)
-    assert scaled_product(x, np.ones(1, np.float32), weights, abits=16)[0, 0] == each + each
+    assert scaled_product(x, np.ones(1, np.float32), codes, **said)[0, 0] == each + each
 
 
 @pytest.mark.parametrize(
@@ -329,18 +176,21 @@ def test_the_largest_sums_that_fit_are_exact():
         ({"act_scale": np.ones(3, np.float32)}, "act_scale is float32 (3,); allowed is float32 (2,)"),
         ({"threads": 0}, "threads is 0"),
         ({"abits": 17}, "abits is 17; allowed is 1..16"),
+        (
+            {"x": np.full((2, 4), -(1 << 15)), "abits": 16, "code": WeightCode.book([-(1 << 15)] * 16)},
+            "a sum of 2 products may reach 2147483648, which wraps the 32-bit accumulator",
+        ),
+        *(
+            ({field: np.ones((1, 3), np.float16)}, f"{field} is float16 (1, 3); allowed is float16 (2, 3)")
+            for field in ("scale", "minimum")
+        ),
     ],
 )
 def test_bad_operands_are_refused(change, words):
-    weights = prepare_scaled(np.zeros((4, 3), np.uint8), WeightCode.twos(4), 2, np.ones((2, 3), np.float16))
-    call = {"x": np.zeros((2, 4), np.int16), "act_scale": np.ones(2, np.float32), "abits": 8} | change
-    with pytest.raises(SailsimError, match=re.escape(words)):
-        scaled_product(call.pop("x"), call.pop("act_scale"), weights, **call)
-
-
-@pytest.mark.parametrize("field", ["scale", "minimum"])
-def test_scales_of_another_shape_are_refused(field):
-    good = np.ones((2, 3), np.float16)
-    scales = {"scale": good, "minimum": good} | {field: np.ones((1, 3), np.float16)}
-    with pytest.raises(SailsimError, match=rf"{field} is float16 \(1, 3\); allowed is .* \(2, 3\)"):
-        prepare_scaled(np.zeros((4, 3), np.uint8), WeightCode.twos(4), 2, **scales)
+    scale = np.ones((2, 3), np.float16)
+    call = {
+        "x": np.zeros((2, 4), np.int16), "act_scale": np.ones(2, np.float32),
+        "codes": np.zeros((4, 3), np.uint8), "abits": 8, "code": WeightCode.twos(4), "group_size": 2,
+        "scale": scale, "minimum": scale,
+    }  # fmt: skip
+    assert words in refusal(scaled_product, **(call | change))

@@ -1,12 +1,11 @@
 """Traces: what is written is read and replayed; what is broken is refused in one sentence."""
 
-import errno
 import json
-import os
 import struct
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -23,6 +22,8 @@ from sailsim.lut_gemv.descriptor import COMPLETION, Flag, Status
 from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights_minimum
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
 from sailsim.lut_gemv.trace import FILE_HEADER, decode_tile, read_trace, replay, write_trace
+
+from ..refusals import refusal
 
 RNG = np.random.default_rng(20)
 
@@ -58,18 +59,9 @@ def tiles() -> list[Tile]:
     ]
 
 
-def assert_same_tile(found: Tile, given: Tile) -> None:
-    assert np.array_equal(found.x, given.x)
-    assert np.array_equal(found.codes, given.codes)
-    for field in ("code", "abits", "signed", "nbw", "group_size", "prt"):
-        assert getattr(found, field) == getattr(given, field)
-    assert (found.scales is None) == (given.scales is None)
-    if found.scales is not None and given.scales is not None:
-        assert np.array_equal(found.scales.scale, given.scales.scale)
-        assert np.array_equal(found.scales.act_scale, given.scales.act_scale)
-        assert (found.scales.minimum is None) == (given.scales.minimum is None)
-        if found.scales.minimum is not None and given.scales.minimum is not None:
-            assert np.array_equal(found.scales.minimum, given.scales.minimum)
+def said(tile: Tile) -> dict[str, Any]:
+    """All fields of a tile but its name, which its descriptor does not have."""
+    return vars(tile) | {"name": "", "scales": tile.scales and vars(tile.scales)}
 
 
 @pytest.fixture
@@ -88,7 +80,7 @@ def test_round_trip(tmp_path):
     assert trace.header["provenance"] == {"a": [1]}
     assert trace.header["tiles"] == [tile.name for tile in given]
     for index, tile in enumerate(given):
-        assert_same_tile(decode_tile(trace, index), tile)
+        np.testing.assert_equal(said(decode_tile(trace, index)), said(tile))
 
 
 def test_every_buffer_is_aligned_and_apart(path):
@@ -181,10 +173,7 @@ def test_bad_headers(path, field, value, sentence):
     data = bytearray(path.read_bytes())
     np.frombuffer(data, FILE_HEADER, 1)[field] = value
     path.write_bytes(data)
-    with pytest.raises(SailsimError) as error:
-        read_trace(path)
-    assert sentence in str(error.value)
-    assert "\n" not in str(error.value)
+    assert sentence in refusal(read_trace, path)
 
 
 def test_bad_json(path):
@@ -195,15 +184,12 @@ def test_bad_json(path):
         patched = bytearray(data[:start] + text)
         np.frombuffer(patched, FILE_HEADER, 1)["json_bytes"] = len(text)
         path.write_bytes(patched)
-        with pytest.raises(SailsimError, match="JSON"):
-            read_trace(path)
+        assert "JSON" in refusal(read_trace, path)
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(SailsimError, match="cannot be read: No such file"):
-        read_trace(tmp_path / "absent")
-    with pytest.raises(SailsimError, match="it is a folder; allowed is a regular file"):
-        read_trace(tmp_path)
+    assert "cannot be read: No such file" in refusal(read_trace, tmp_path / "absent")
+    assert "it is a folder; allowed is a regular file" in refusal(read_trace, tmp_path)
 
 
 def test_random_damage_never_escapes(path):
@@ -226,16 +212,6 @@ def test_random_damage_never_escapes(path):
 # --- writing -----------------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_trace(tmp_path / "t", tiles())
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_scales_of_another_shape_are_refused():
     good = scaled_tile()
     assert good.scales is not None
@@ -245,8 +221,7 @@ def test_scales_of_another_shape_are_refused():
         ("minimum", lambda s: Scales(s.scale, s.act_scale, s.scale.T)),
     ]
     for field, spoil in spoils:
-        with pytest.raises(SailsimError, match=f"^{field} is float"):
-            Tile(good.x, good.codes, good.code, abits=8, group_size=8, scales=spoil(good.scales))
+        assert refusal(replace, good, scales=spoil(good.scales)).startswith(f"{field} is float")
 
 
 @pytest.mark.parametrize("field", ["group_size", "batch"])
@@ -315,10 +290,8 @@ def test_a_small_file_that_asks_for_much_memory(tmp_path):
     path = tmp_path / "wide.trace"
     write_trace(path, [Tile(x, codes, WeightCode.twos(8), abits=8)], expect=False)
     assert path.stat().st_size < 1 << 18
-    with pytest.raises(
-        SailsimError, match=r"65000 x 65000 results take 16900000000 bytes to replay; allowed"
-    ):
-        list(replay(read_trace(path)))
+    sentence = refusal(lambda: list(replay(read_trace(path))))
+    assert "65000 x 65000 results take 16900000000 bytes to replay; allowed" in sentence
 
 
 def ones_by(codes: NDArray[np.uint8]) -> Tile:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import COMPLETION_ALIGN, DESCRIPTOR, Status
+from sailsim.lut_gemv.operands import activation_range
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import FILE_HEADER, read_trace, write_trace
 
@@ -45,12 +46,6 @@ class Oracle:
     result: NDArray[Any]
     profile: dict[str, list[int]]
     counts: dict[str, int]
-
-    @property
-    def widths(self) -> dict[str, Any]:
-        """The keyword arguments that all functions on patterns take."""
-        tile = self.tile
-        return {"abits": tile.abits, "signed": tile.signed, "nbw": tile.nbw, "group_size": tile.group_size}
 
 
 def load_oracles() -> list[Oracle]:
@@ -110,7 +105,7 @@ def write_random_trace(path: Path, count: int, seed: int) -> None:
     image, before and behind it, at the ends of the address space, or on another buffer. A few are noise.
     """
     rng = np.random.default_rng(seed)
-    write_trace(path, [_random_tile(rng) for _ in range(count)], expect=False)
+    write_trace(path, [random_tile(rng) for _ in range(count)], expect=False)
     data = bytearray(path.read_bytes())
     header = np.frombuffer(data, FILE_HEADER, 1)[0]
     first = int(header["base"])
@@ -125,10 +120,19 @@ def write_random_trace(path: Path, count: int, seed: int) -> None:
     path.write_bytes(data)
 
 
-def _random_tile(rng: np.random.Generator) -> Tile:
-    """A valid tile of up to 48 x 24 weights and 6 rows, small ones more often."""
-    k, n, batch = (int(rng.integers(1, rng.integers(2, most + 2))) for most in (48, 24, 6))
-    wbits, abits, signed = int(rng.integers(1, 9)), int(rng.integers(1, 17)), bool(rng.integers(2))
+def random_tile(
+    rng: np.random.Generator,
+    most: tuple[int, int, int] = (48, 24, 6),
+    signed: bool | None = None,
+    scaled: bool | None = None,
+) -> Tile:
+    """A valid tile of up to so many inputs, outputs and rows, small ones more often.
+
+    Activations are mostly small, as real ones are: that gives the zero patterns and the repeats that count.
+    """
+    k, n, batch = (int(rng.integers(1, rng.integers(2, each + 2))) for each in most)
+    wbits, abits = int(rng.integers(1, 9)), int(rng.integers(1, 17))
+    signed = bool(rng.integers(2)) if signed is None else signed
     code = [
         WeightCode.twos(wbits),
         WeightCode.offset(wbits, int(rng.integers(1 << wbits))),
@@ -136,14 +140,15 @@ def _random_tile(rng: np.random.Generator) -> Tile:
         WeightCode.book(rng.integers(-128, 128, 1 << wbits)),
     ][rng.integers(4)]
     group_size, scales = int(rng.integers(k + 5)) if rng.integers(3) else 0, None
-    if rng.integers(2):
+    if rng.integers(2) if scaled is None else scaled:
         size = (-(-k // (group_size or k)), n)
         scale, minimum = (rng.uniform(-1, 1, size).astype(np.float16) for _ in range(2))
         act_scale = rng.uniform(-1, 1, batch).astype(np.float32)
         scales = Scales(scale, act_scale, minimum if rng.integers(2) else None)
-    low = -(1 << (abits - 1)) if signed else 0
+    spread = 1 << int(rng.integers(abits + 1))
+    x = rng.integers(-spread, spread, (batch, k), endpoint=True)
     return Tile(
-        rng.integers(low, low + (1 << abits), (batch, k)),
+        np.clip(x, *activation_range(abits, signed)),
         rng.integers(0, code.legal_codes, (k, n), dtype=np.uint8),
         code,
         abits,
@@ -215,21 +220,8 @@ def differing_words(image: NDArray[np.uint8], expected: NDArray[np.uint8]) -> ND
     return np.flatnonzero((image.view(np.uint32) != expected.view(np.uint32)) & ~(np.isnan(a) & np.isnan(b)))
 
 
-def code_from_json(code: dict[str, Any]) -> WeightCode:
-    """A weight code as a case describes it."""
-    match code["kind"]:
-        case "twos":
-            return WeightCode.twos(code["wbits"])
-        case "offset":
-            return WeightCode.offset(code["wbits"], code["zero_point"])
-        case "ternary":
-            return WeightCode.ternary()
-        case _:
-            return WeightCode.book(code["values"])
-
-
 def _oracle(case: dict[str, Any]) -> Oracle:
-    scales = None
+    scales, code = None, case["code"]
     if case["scales"] is not None:
         minimum = case["scales"]["minimum_fp16"]
         scales = Scales(
@@ -241,7 +233,7 @@ def _oracle(case: dict[str, Any]) -> Oracle:
     tile = Tile(
         np.array(case["x"], np.int64),
         np.array(case["codes"], np.uint8),
-        code_from_json(case["code"]),
+        WeightCode.of(code["kind"], code["wbits"], code["zero_point"], code.get("values", ())),
         scales=scales,
         name=case["name"],
         **widths,

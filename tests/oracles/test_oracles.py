@@ -25,11 +25,11 @@ def test_the_file_is_what_the_script_writes(oracles: ModuleType, make_cases: Mod
 def test_reference(oracles: ModuleType) -> None:
     for oracle in oracles.load_oracles():
         tile = oracle.tile
-        y, counts, profile = reference.lut_gemv(tile.x, tile.codes, code=tile.code, **oracle.widths)
+        y, counts, profile = reference.lut_gemv(tile.x, tile.codes, code=tile.code, **tile.widths)
         assert np.array_equal(y, oracle.y), tile.name
         assert counts.as_dict() == oracle.counts, tile.name
         assert {key: getattr(profile, key).tolist() for key in oracle.profile} == oracle.profile, tile.name
-        acc = reference.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **oracle.widths)
+        acc = reference.lut_gemv_blocks(tile.x, tile.codes, code=tile.code, **tile.widths)
         assert tile.finish(acc).tobytes() == oracle.result.tobytes(), tile.name
         assert tile.expected().tobytes() == oracle.result.tobytes(), tile.name
 
@@ -38,11 +38,11 @@ def test_reference(oracles: ModuleType) -> None:
 def test_core(oracles: ModuleType, threads: int) -> None:
     for oracle in oracles.load_oracles():
         tile = oracle.tile
-        y = lut_gemv(tile.x, tile.codes, code=tile.code, threads=threads, **oracle.widths)
+        y = lut_gemv(tile.x, tile.codes, code=tile.code, threads=threads, **tile.widths)
         assert np.array_equal(y, oracle.y), tile.name
-        acc = lut_gemv_blocks(tile.x, tile.codes, code=tile.code, threads=threads, **oracle.widths)
+        acc = lut_gemv_blocks(tile.x, tile.codes, code=tile.code, threads=threads, **tile.widths)
         assert tile.finish(acc).tobytes() == oracle.result.tobytes(), tile.name
-        profile = pattern_profile(tile.x, threads=threads, **oracle.widths)
+        profile = pattern_profile(tile.x, threads=threads, **tile.widths)
         assert {key: getattr(profile, key).tolist() for key in oracle.profile} == oracle.profile, tile.name
 
 

@@ -8,9 +8,29 @@ import gguf
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from .conftest import finish_with_holes
-
 Tensors = dict[str, tuple[int, ...]]
+ADDS = {bool: "bool", int: "uint32", float: "float32", str: "string", list: "array"}
+
+
+def writer_of(path: Path, arch: str, facts: Mapping[str, Any]) -> gguf.GGUFWriter:
+    """A file whose header says ``facts``: keys behind the architecture's name, or by themselves where they
+    begin with a slash."""
+    writer = gguf.GGUFWriter(path, arch)
+    for key, value in facts.items():
+        add = getattr(writer, f"add_{ADDS[type(value)]}")
+        add(key[1:] if key.startswith("/") else f"{arch}.{key}", value)
+    return writer
+
+
+def finish_with_holes(writer: gguf.GGUFWriter, path: Path, size: int) -> Path:
+    """Writes a file's header; its tensors, so many bytes, are zeros that are not written."""
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+    with path.open("r+b") as file:
+        file.truncate(-(-path.stat().st_size // 32) * 32 + size)
+    return path
 
 
 def write_gguf(
@@ -22,18 +42,8 @@ def write_gguf(
     kinds: Mapping[str, str] | None = None,
 ) -> Path:
     """A file of tensors, shapes with K first; vectors are f32, matrices ``kind`` or what ``kinds`` says of
-    theirs by the end of their name. ``facts`` are keys behind the architecture's name, or by themselves
-    where they begin with a slash."""
-    writer = gguf.GGUFWriter(path, arch)
-    for key, value in facts.items():
-        key = key[1:] if key.startswith("/") else f"{arch}.{key}"
-        if isinstance(value, bool):
-            writer.add_bool(key, value)
-        elif isinstance(value, list):
-            writer.add_array(key, value)
-        else:
-            writer.add_uint32(key, value)
-    size = 0
+    theirs by the end of their name. ``facts`` as `writer_of` has them."""
+    writer, size = writer_of(path, arch, facts), 0
     for name, shape in tensors.items():
         chosen = next((of for end, of in (kinds or {}).items() if name.endswith(end)), kind)
         own = GGMLQuantizationType["F32" if len(shape) == 1 else chosen.upper()]
@@ -42,8 +52,7 @@ def write_gguf(
         stored = (*reversed(shape[1:]), shape[0] // block * block_bytes)
         writer.add_tensor_info(name, stored, np.dtype(np.uint8), n_bytes, own)
         size += -(-n_bytes // 32) * 32
-    finish_with_holes(writer, path, size)
-    return path
+    return finish_with_holes(writer, path, size)
 
 
 def blocks(count: int, *parts: Mapping[str, tuple[int, ...]]) -> Tensors:

@@ -55,7 +55,7 @@ def write_grouped(
             index = rng.permutation(index)
         codes = rng.integers(0, 1 << bits, (k, n))
         zeros = (
-            np.full((groups, n), 1 << (bits - 1)) if symmetric else rng.integers(1, 1 << bits, (groups, n))
+            np.full((groups, n), 1 << (bits - 1)) if symmetric else rng.integers(0, 1 << bits, (groups, n))
         )
         scales = rng.uniform(0.01, 0.02, (groups, n)).astype(np.float16)
         meant[layer] = (codes - zeros[index]) * scales[index].astype(np.float64)

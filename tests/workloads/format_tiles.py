@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.formats import TENSOR_FORMATS
+from sailsim.workloads.formats import BLOCKS, TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.traces import plan_trace
 from sailsim.workloads.weights import STORED, _stored
 
 from .folder_data import write_grouped
-from .stored_checks import random_blocks
 
 K, N, BATCH, ABITS = 512, 24, 2, 8
 WRITABLE = ("q4_0", "q5_0", "q5_1", "mxfp4", "tq1_0", "tq2_0")
@@ -27,6 +26,24 @@ GROUPED = (
     ("awq", 4, True),
     ("awq", 4, False),
 )
+
+
+def random_blocks(fmt: TensorFormat, seed: int) -> NDArray[np.uint8]:
+    """Stored blocks (64, bytes of 2048 weights): any bytes, but for numbers where a block has its scale.
+
+    Every code that has a meaning occurs.
+    """
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (64, 2048 // fmt.block, fmt.block_bytes), dtype=np.uint8)
+    for at in BLOCKS[fmt.name].fp16:
+        numbers = rng.normal(0, 0.01, (*blocks.shape[:-1], 1)).astype(np.float16)
+        blocks[..., at : at + 2] = numbers.view(np.uint8)
+    if fmt.name == "mxfp4":  # powers of two that fp16 holds
+        blocks[..., 0] = rng.integers(104, 140, blocks.shape[:-1])
+    if fmt.name == "tq2_0":  # the fourth code of two bits means nothing
+        digits = rng.integers(0, 3, (*blocks.shape[:-1], 64, 4)).astype(np.uint8)
+        blocks[..., :64] = (digits << np.array([0, 2, 4, 6], np.uint8)).sum(axis=-1, dtype=np.uint8)
+    return blocks.reshape(64, -1)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from sailsim.workloads.capture import capture
 from sailsim.workloads.model import ROLES
 
 from ..examples import examples
+from ..refusals import refusal
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,8 @@ def test_the_installed_model_gives_the_shipped_capture(shipped, smollm2_path):
 @pytest.mark.parametrize("abits", [1, 2, 3, 8, 9, 16])
 def test_rounding_to_fewer_bits(shipped, abits):
     arguments = ("ffn_in", 3, 32, 576, 4)
-    rows, ints = shipped.rows(*arguments), shipped.quantized(*arguments, abits=abits)
+    rows, ints = (shipped.quantized(*arguments, abits=bits) for bits in (16, abits))
+    rows = rows * shipped.act_scales(*arguments, abits=16)[:, None]
     assert ints.dtype == (np.int8 if abits <= 8 else np.int16)
     unsigned = shipped.quantized(*arguments, abits=abits, signed=False)
     assert unsigned.dtype == (np.uint8 if abits <= 8 else np.uint16)
@@ -60,8 +62,7 @@ def test_equal_sources_are_equal_rows(shipped, batch):
         rows = [shipped.quantized(*ask).tobytes() for ask in asked]
         sources = [shipped.source(*ask).tobytes() for ask in asked]
         assert len(set(sources)) == len(set(rows)) == len(set(zip(sources, rows, strict=True)))
-    with pytest.raises(SailsimError, match="layer is 32"):
-        shipped.source("attn_in", 32, 32, 600, 1)
+    assert "layer is 32" in refusal(shipped.source, "attn_in", 32, 32, 600, 1)
 
 
 @examples(60)
@@ -90,8 +91,7 @@ def test_any_shape_is_deterministic_and_in_range(role, n_layers, k, batch, seed,
     ],
 )
 def test_bad_captures(tiny_gguf, arguments, words):
-    with pytest.raises(SailsimError, match=words):
-        capture(tiny_gguf, **arguments)
+    assert words in refusal(capture, tiny_gguf, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,7 @@ def test_bad_captures(tiny_gguf, arguments, words):
 )
 def test_bad_requests(shipped, change, words):
     arguments = {"role": "attn_in", "layer": 0, "n_layers": 32, "k": 10, "batch": 1, "abits": 8} | change
-    with pytest.raises(SailsimError, match=words):
-        shipped.quantized(**arguments)
+    assert words in refusal(shipped.quantized, **arguments)
 
 
 @examples(but=[HealthCheck.function_scoped_fixture])

@@ -5,18 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.activations import Activations
 from sailsim.workloads.folder_model import FolderConfig, Grouped, Matrices, matrices, named, open_folder
 from sailsim.workloads.safetensors_file import SafeTensor
 from sailsim.workloads.shapes import Facts
-from sailsim.workloads.traces import plan_trace
 
+from ..refusals import refusal
 from .folder_cases import CONFIG, PLAIN
-from .folder_data import fill, write_grouped
 from .folder_files import write_folder
 
 MOST = (1 << 31) - 1
@@ -104,38 +101,23 @@ def test_how_weights_are_grouped():
         grouped(bits=0)
     with pytest.raises(SailsimError, match=r"bits .* is 1; allowed is one of 2, 3, 4, 8 for gptq"):
         grouped(bits=1)
+    # A text model may say it, too; its own table comes behind the whole one's.
+    eight = {"quantization_config": {"quant_method": "gptq", "bits": 8, "group_size": 16}}
+    assert FolderConfig.of("m", {"text_config": eight}).grouped(None).bits == 8  # type: ignore[union-attr]
     # The file of older folders is GPTQ's, and the configuration comes before it.
     beside = {"bits": 8, "group_size": 16}
+    for changes, said in (
+        ({"bits": 5}, "bits of {} is 5; allowed is one of 2, 3, 4, 8 for gptq."),
+        ({"group_size": "32"}, "group_size of {} is '32'; allowed is a whole number -1..65535."),
+        ({"desc_act": "yes"}, "desc_act of {} is 'yes'; allowed is true or false."),
+    ):
+        sentence = refusal(FolderConfig.of("m", {"quantization_config": None}).grouped, beside | changes)
+        assert sentence == f"m: {said.format('quantize_config.json')}"
+    assert not FolderConfig.of("m", {}).grouped(beside | {"desc_act": None}).reordered  # type: ignore[union-attr]
     assert FolderConfig.of("m", {}).grouped(beside) == Grouped("gptq", 8, 16, True, False, True)
     both = FolderConfig.of("m", {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}})
     assert both.grouped(beside).method == "awq"  # type: ignore[union-attr]
     assert FolderConfig.of("m", {}).grouped(None) is None
-
-
-@pytest.mark.parametrize(
-    ("method", "word", "zeros", "meant"),
-    [
-        # Eight codes down a column, 0 to 7 of a word's lowest bits on; a stored zero point of 2 is one of 3.
-        ("gptq", 0x76543210, 0x22222222, [-3, -2, -1, 0, 1, 2, 3, 4]),
-        # Eight codes along a row, in the order of columns 0, 2, 4, 6, 1, 3, 5, 7, less a zero point of 2.
-        ("awq", 0x76543210, 0x22222222, [-2, 2, -1, 3, 0, 4, 1, 5]),
-        # The zero point 15 is stored as 14; stored as 15 it is one of 0.
-        ("gptq", 0x76543210, 0xFFFFFFFF, [0, 1, 2, 3, 4, 5, 6, 7]),
-    ],
-)
-def test_a_word_of_codes_by_hand(tmp_path, method, word, zeros, meant):
-    path, _ = write_grouped(tmp_path / "m", method, 4, 32, symmetric=False)
-    q = "model.layers.0.self_attn.q_proj"
-    shapes = {tensor.name: tensor.shape for tensor in open_folder(path).stored}
-    words = {"qweight": word, "qzeros": zeros}
-    data = {f"{q}.{part}": np.full(shapes[f"{q}.{part}"], value, np.uint32) for part, value in words.items()}
-    fill(path, data | {f"{q}.scales": np.full(shapes[f"{q}.scales"], 0.5, np.float16)})
-    (tile,) = plan_trace(path, Activations.load(), tensors="*.attn_q", layers=(0, 1), batch=1).tiles()
-    assert tile.scales is not None
-    assert tile.scales.minimum is not None
-    values = tile.code.decode(tile.codes)[:32] * 0.5 + tile.scales.minimum[0].astype(np.float32)
-    line = values[:8, 5] if method == "gptq" else values[5, :8]
-    assert (line * 2).tolist() == meant
 
 
 def tensor(name: str, dtype: str = "BF16", shape: tuple[int, ...] = (4,)) -> SafeTensor:

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.base.errors import SailsimError
 from sailsim.workloads.formats import TENSOR_FORMATS, uniform_format, weight_format
 from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.load import chosen_format, load_model
@@ -61,8 +60,7 @@ def test_uniform_bytes_are_codes_plus_scales(wbits, group, k, n):
 
 @pytest.mark.parametrize(("wbits", "group"), [(0, 32), (9, 32), (4, -1), (4, 65536)])
 def test_uniform_refuses_what_the_abi_cannot_hold(wbits, group):
-    with pytest.raises(SailsimError, match="allowed is"):
-        uniform_format(wbits, group)
+    assert "allowed is" in refusal(uniform_format, wbits, group)
 
 
 def test_the_quantizers_rules_reproduce_the_real_file(smollm2_path):
@@ -141,8 +139,7 @@ def test_a_damaged_policy_is_one_sentence(tmp_path, change, words):
 
 @pytest.mark.parametrize("choice", ["file", "q4_k_x", "9", "4g99999", "nothing.toml", "-4"])
 def test_what_is_no_choice_is_one_sentence(choice):
-    with pytest.raises(SailsimError, match="allowed"):
-        chosen(choice)
+    assert "allowed" in refusal(chosen, choice)
 
 
 # ---  ---
@@ -160,8 +157,7 @@ def test_a_power_of_two_that_no_tile_holds_is_refused(exponent, codes, good):
         truth = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType.MXFP4).T
         np.testing.assert_array_equal(_stored(raw, TENSOR_FORMATS["mxfp4"], "").values(), truth)
     else:
-        with pytest.raises(SailsimError, match="a scale of MXFP4 is"):
-            _stored(raw, TENSOR_FORMATS["mxfp4"], "")
+        assert "a scale of MXFP4 is" in refusal(_stored, raw, TENSOR_FORMATS["mxfp4"], "")
 
 
 CODED = [name for name, fmt in TENSOR_FORMATS.items() if fmt.code is not None]

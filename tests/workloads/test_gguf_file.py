@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
@@ -20,8 +20,9 @@ from sailsim.workloads.gguf_model import MAX_TEXTS, GgufFile, first_bad_block, o
 from sailsim.workloads.load import load_model
 
 from ..examples import examples
-from ..refusals import refusal_in_little_memory
-from .conftest import TINY, finish_with_holes, write_tiny_gguf
+from ..refusals import refusal, refusal_in_little_memory
+from .conftest import TINY, write_tiny_gguf
+from .decoder_files import finish_with_holes
 
 
 def test_shapes_formats_and_bytes_of_a_written_file(tiny_gguf):
@@ -57,8 +58,7 @@ def test_a_tensor_format_that_no_tile_knows_is_refused(tmp_path):
     data[at : at + 4] = struct.pack("<I", 9)  # Q8_1: a block of 40 bytes, only used inside kernels
     data += bytes(10000)
     path.write_bytes(data)
-    with pytest.raises(SailsimError, match="'q8_1'"):
-        open_gguf(path)
+    assert "'q8_1'" in refusal(open_gguf, path)
 
 
 def header(version: int = 3, tensors: int = 0, keys: int = 0, rest: bytes = b"") -> bytes:
@@ -115,10 +115,8 @@ def test_bad_files_end_in_one_sentence_without_large_memory(tmp_path, name):
 
 
 def test_a_folder_and_an_absent_file(tmp_path):
-    with pytest.raises(SailsimError):
-        GgufFile(tmp_path)
-    with pytest.raises(SailsimError):
-        GgufFile(tmp_path / "none.gguf")
+    for path in (tmp_path, tmp_path / "none.gguf"):
+        assert refusal(GgufFile, path)
 
 
 def test_every_truncation_is_refused(tiny_gguf, tmp_path):
@@ -131,35 +129,7 @@ def test_every_truncation_is_refused(tiny_gguf, tmp_path):
             open_gguf(path)
 
 
-@examples(300, but=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_mutated_header_gives_a_model_or_one_sentence(tiny_gguf, tmp_path, data):
-    whole = bytearray(tiny_gguf.read_bytes())
-    end = min(info.offset for info in GgufFile(tiny_gguf).tensors.values())
-    for _ in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.integers(0, end - 9))
-        patch = data.draw(
-            st.one_of(
-                st.binary(min_size=1, max_size=8),
-                st.sampled_from([0, 1, HUGE, (1 << 64) - 1, 1 << 32]).map(lambda v: struct.pack("<Q", v)),
-                st.sampled_from([0, 8, 9, 12, 0xFFFFFFFF]).map(lambda v: struct.pack("<I", v)),
-            )
-        )
-        whole[at : at + len(patch)] = patch
-    path = tmp_path / "mutated.gguf"
-    path.write_bytes(whole)
-    try:
-        model = open_gguf(path)
-    except SailsimError as error:
-        assert "\n" not in str(error)  # noqa: PT017
-    else:
-        assert model.spec.n_params == sum(info.n_elements for info in model.file.tensors.values())
-
-
 # --- Scales that are no numbers and tensors that overlap: refused by whoever reads the file ---
-
-FP16_NO_NUMBERS = (0x7E00, 0xFE01, 0x7C00, 0xFC00)
-"""NaNs and infinities of both signs."""
 
 
 @pytest.mark.parametrize("kind", TENSOR_FORMATS)
@@ -177,20 +147,12 @@ def test_bad_blocks_are_those_whose_values_are_no_numbers(kind):
     assert first_bad_block(kind, blocks[~bad]) is None
 
 
-def spoilt(path: Path, tensor: str, at: int, word: int) -> Path:
-    """A tiny file with two bytes of a tensor's data replaced."""
-    write_tiny_gguf(path)
-    offset = GgufFile(path).tensors[f"{tensor}.weight"].offset
-    with path.open("r+b") as file:
-        file.seek(offset + at)
-        file.write(struct.pack("<H", word))
-    return path
-
-
-@pytest.mark.parametrize("word", FP16_NO_NUMBERS)
-def test_every_reader_refuses_a_scale_that_is_no_number(tmp_path, monkeypatch, word):
+def test_every_reader_refuses_a_scale_that_is_no_number(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    spoilt(Path("m.gguf"), "blk.1.ffn_down", 18 * 5, word)
+    write_tiny_gguf(Path("m.gguf"))
+    with Path("m.gguf").open("r+b") as file:
+        file.seek(GgufFile("m.gguf").tensors["blk.1.ffn_down.weight"].offset + 18 * 5)
+        file.write(b"\xff\x7f")
     Path("text.txt").write_text("the cat sat on the mat and did not move. " * 20)
     for command in (
         ["trace", "--model", "m.gguf", "--out", "t.trace"],
@@ -235,8 +197,7 @@ def test_more_keys_or_tensors_than_any_model_has(tmp_path):
     path = tmp_path / "m.gguf"
     for tensors, keys, said in ((0, 1 << 17, "key"), (1 << 17, 0, "tensor")):
         path.write_bytes(header(tensors=tensors, keys=keys, rest=bytes(32 << 17)))
-        with pytest.raises(SailsimError, match=f"the {said} count is {1 << 17}; allowed is at most 65536"):
-            open_gguf(path)
+        assert f"the {said} count is {1 << 17}; allowed is at most 65536" in refusal(open_gguf, path)
 
 
 def test_a_file_that_was_cut_short_is_refused(tmp_path):
@@ -253,16 +214,14 @@ def test_millions_of_empty_texts_are_refused_before_they_are_counted(tmp_path: P
     path = tmp_path / "m.gguf"
     count = 3 << 20
     path.write_bytes(key("IIQ", 9, 8, count, behind=bytes(8 * count)))
-    with pytest.raises(SailsimError, match=f"the length of k is {count}; allowed is {MAX_TEXTS} texts"):
-        open_gguf(path)
+    assert f"the length of k is {count}; allowed is {MAX_TEXTS} texts" in refusal(open_gguf, path)
     half = MAX_TEXTS // 2 + 1
     keys = b"".join(
         struct.pack("<Q", 1) + name + struct.pack("<IIQ", 9, 8, half) + bytes(8 * half)
         for name in (b"a", b"b")
     )
     path.write_bytes(header(keys=2, rest=keys))
-    with pytest.raises(SailsimError, match=f"the length of b is {half}"):
-        open_gguf(path)
+    assert f"the length of b is {half}" in refusal(open_gguf, path)
 
 
 @pytest.mark.slow

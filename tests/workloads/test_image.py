@@ -18,6 +18,7 @@ from sailsim.workloads.weights import Weights
 
 from ..examples import examples
 from ..refusals import refusal
+from .conftest import TINY, model_text
 
 SHAPE = ModelSpec(
     name="ragged", title="Ragged", source="made here", n_layers=3, d_model=50, n_heads=6, n_kv_heads=2,
@@ -31,11 +32,8 @@ def shape_file(tmp_path: Path) -> Callable[[ModelSpec], Path]:
 
     def write(spec: ModelSpec) -> Path:
         path = tmp_path / "shape.toml"
-        fields = ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ffn", "vocab")
-        lines = [f'name = "{spec.name}"', f'title = "{spec.title}"', f'source = "{spec.source}"']
-        lines += [f"{name} = {getattr(spec, name)}" for name in fields]
-        lines += [f"{name} = {str(getattr(spec, name)).lower()}" for name in ("tied_embeddings", "gated_ffn")]
-        path.write_text("\n".join(lines) + "\n")
+        fields = {name: getattr(spec, name) for name in ("tied_embeddings", "gated_ffn", *TINY)}
+        path.write_text(model_text(spec.name, spec.title, **fields))
         return path
 
     return write

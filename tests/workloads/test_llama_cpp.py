@@ -31,22 +31,23 @@ def beside(theirs: tuple[list[int], list[Any]], path: Path, products: Products) 
     probabilities over the likely ones, in nats."""
     prompt, found = theirs
     decoder = Decoder(open_gguf(path), products, rounded_cache(16))
-    cache = decoder.empty_cache()
-    logits = decoder.step(prompt, cache)
+    tokens = [*prompt, *(each["id"] for each in found[:-1])]
+    x = decoder.embed(tokens)
+    for layer in range(decoder.model.spec.n_layers):
+        x = decoder.block(layer, x, len(tokens))
     same, off = 0, []
-    for each in found:
+    for each, logits in zip(found, decoder.logits(decoder.last(x[PROMPT - 1 :])), strict=True):
         ours = logits - logits.max()
         ours = ours - np.log(np.exp(ours).sum())
         off += [float(ours[likely["id"]]) - likely["logprob"] for likely in each["top_logprobs"]]
         same += int(logits.argmax()) == each["id"]
-        logits = decoder.step([each["id"]], cache)
     assert len(off) == NEW * LIKELY
     return same, float(np.sqrt(np.mean(np.square(off))))
 
 
-def units(path: Path, abits: int, look_up: bool = False) -> UnitProducts:
+def units(path: Path, abits: int) -> UnitProducts:
     model = open_gguf(path)
-    return UnitProducts(model, model.format, abits, keep=True, look_up=look_up)
+    return UnitProducts(model, model.format, abits)
 
 
 @pytest.mark.slow

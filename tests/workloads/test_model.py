@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from sailsim.base.errors import SailsimError
@@ -9,6 +11,7 @@ from sailsim.workloads.load import load_model
 from sailsim.workloads.model import model_names
 from sailsim.workloads.traces import plan_trace
 
+from ..refusals import refusal
 from .decoder_files import attention, blocks, dense, ends, experts, facts, write_gguf
 
 
@@ -33,19 +36,15 @@ def test_exact_counts_of_llama_2_7b_by_hand():
     assert model.kv_bytes_per_token() == 32 * 2 * 4096 * 2
 
 
-def test_a_missing_field_and_broken_toml(tmp_path):
-    path = tmp_path / "m.toml"
-    path.write_text('name = "m"')
-    with pytest.raises(SailsimError, match="'title' is missing"):
-        load_model(path)
-    path.write_text("name = [")
-    with pytest.raises(SailsimError, match="is not TOML"):
-        load_model(path)
+def test_a_missing_field_is_named(tmp_path):
+    (tmp_path / "m.toml").write_text('name = "m"')
+    assert "'title' is missing" in refusal(load_model, tmp_path / "m.toml")
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ("title = ", "is not TOML"),
         ("n_layers = 0", r"n_layers is 0; allowed .*1\.\."),
         ("n_layers = 1.5", "n_layers is 1.5; allowed .*int"),
         ("n_kv_heads = 5", "n_kv_heads is 5; allowed .*divisor"),
@@ -85,9 +84,7 @@ def test_a_bad_field_is_named(tmp_path, change, words):
     fields |= {"n_kv_heads": 2, "head_dim": 16, "d_ffn": 96, "vocab": 9}
     field, value = change.split(" = ", 1)
     path.write_text("".join(f"{name} = {value}\n" for name, value in (fields | {field: value}).items()))
-    with pytest.raises(SailsimError, match=words) as error:
-        load_model(path)
-    assert "\n" not in str(error.value)
+    assert re.search(words, refusal(load_model, path))
 
 
 def test_active_parameters_are_the_published_ones():
@@ -135,10 +132,8 @@ SAID = facts(4, 2)
 )
 def test_running_and_images_need_plain_blocks(tmp_path, tensors, said, words):
     path = write_gguf(tmp_path / "m.gguf", "llama", tensors | ends(D, 48), SAID | said)
-    with pytest.raises(SailsimError, match=words):
-        forward(open_gguf(path), [1])
-    with pytest.raises(SailsimError, match=words):
-        plan_image(path)
+    for refused in (refusal(forward, open_gguf(path), [1]), refusal(plan_image, path)):
+        assert re.search(words, refused)
 
 
 def test_a_trace_leaves_experts_out_and_says_so(tmp_path):
