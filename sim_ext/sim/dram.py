@@ -191,26 +191,6 @@ class Dram:
         opening = max(timing.trrd.si, timing.tfaw.si / 4) / run / ranks
         return self.line_s / max(self.line_s, bank, opening) * (1 - self.refreshing)
 
-    def random(self, lines: float, latency: float) -> float:
-        """Share of the peak for random lines, `lines` of them under way for `latency` seconds each."""
-        return min(self.reads(1), lines * self.line / latency / self.memory.peak)
-
-    def mixed(self, read: float, written: float) -> float:
-        """Share of the peak when every `read` lines are followed by `written` ones, in open rows.
-
-        Turning to writes leaves the pins idle for two clocks, turning back for tWTR and tCL.
-        """
-        timing = self.memory.timing
-        work = (read + written) * self.line_s
-        idle = 2 / self.memory.clock.si + timing.twtr.si + timing.tcl.si if read and written else 0.0
-        return work / (work + idle) * (1 - self.refreshing)
-
-    @property
-    def stores(self) -> float:
-        """Share of the peak that stored bytes get when every line is read before it is written."""
-        batch = self.memory.write_batch.value
-        return self.mixed(batch, batch) / 2
-
     @property
     def queue(self) -> float:
         """Seconds of the pins that come to a channel at once: `burst` lines."""

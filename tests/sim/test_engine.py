@@ -25,6 +25,8 @@ from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
+from ..refusals import extending
+
 SAIL = load_system("sail-n1")
 MODEL = load_model("llama-2-7b")
 SMALL = replace(MODEL, name="four-layers", n_layers=4)
@@ -176,7 +178,7 @@ def test_bad_points_end_in_one_sentence(captured, tmp_path):
     with pytest.raises(SailsimError, match=r"graviton2 has no enabled \[pim\] section"):
         step_s(captured, load_system("graviton2"))
     with pytest.raises(SailsimError, match=r"has no enabled \[pim\] section"):
-        step_s(captured, SAIL.baseline())
+        step_s(captured, load_system(extending(tmp_path, "sail-n1", "pim.enabled = false")))
     with pytest.raises(SailsimError, match=r"tile cannot run: .*rows"):
         step_s(captured, changed(SAIL, pim__rows=20), nbw=4)
     bad = {"wbits": 9, "abits": 0, "nbw": 7, "batch": 0, "seed": -1, "threads": 1.5}

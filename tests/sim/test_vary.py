@@ -111,7 +111,7 @@ def test_a_file_that_no_list_of_values_can_say_is_refused(tmp_path):
     with pytest.raises(SailsimError, match=r"name is 'sail-n1'"):
         system_toml(vary(SAIL, {"pim.clock": 2.0}), "sail-n1")
     with pytest.raises(SailsimError, match=r"pim\.enabled"):
-        system_toml(SAIL.baseline().model_copy(update={"name": "off"}), "sail-n1")
+        system_toml(load_system(extending(tmp_path, "sail-n1", "pim.enabled = false")), "sail-n1")
     with pytest.raises(SailsimError, match=r"\.toml"):
         save_system(vary(SAIL, {}, name="mine"), tmp_path / "mine.txt")
 

@@ -220,13 +220,6 @@ def _kernels(macs: Floats, rows: Floats, sheet: GpuSheet, c: GpuConstants) -> Fl
     return np.asarray(np.where(by_row, np.minimum(after_first, tile), macs / full))
 
 
-def prompts_seconds(
-    batch: Floats, generated: Floats, macs: Floats, share: float | Floats, sheet: GpuSheet
-) -> Floats:
-    """Seconds that the prompts of requests put between two tokens of each; ``macs`` are those of a prompt."""
-    return np.asarray(batch / generated * macs / (share * sheet.peak_macs))
-
-
 # ---- Constants of a card ----------------------------------------------------------------------------------
 def measured_on(name: str) -> Mapping[str, Quantity]:
     """A constant of `CardKernels` by the shipped cards that it was measured on."""
@@ -532,38 +525,3 @@ def _prompt(
     read = float(work.weight_bytes), float(work.kv_bytes)
     factors = band.widened(slower, faster)
     return predicted(rows, parts, factors, read, [*notes, *model_notes(model, rows)])
-
-
-def predict_requests(
-    card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, prompt: int, generated: int
-) -> StepResult:
-    """A step of ``batch`` requests under way, each of ``prompt`` and ``generated`` tokens, 16-bit weights.
-
-    The part ``prompts`` is what others' prompts take of a step. Raises SailsimError for other weights, for
-    fewer than one token, and where weights and cache do not fit the card.
-    """
-    for name, value in (("prompt", prompt), ("generated", generated)):
-        if value < 1:
-            raise SailsimError(f"{name} tokens of requests are {value}, allowed is at least 1")
-    if not is_sixteen_bit(fmt):
-        raise SailsimError(f"format is {fmt.name}, allowed for requests is one of 16 bits, f16 or bf16")
-    step = predict_card(card, model, fmt, batch, prompt + max(1, generated // 2))
-    ahead = prompt_work(model, fmt, prompt)
-    macs, share = ahead.gemv_macs + ahead.attention_macs, fitted_constants().gpu.value("prompt_share_vllm")
-    size = np.asarray(float(batch)), np.asarray(float(generated))
-    waits = float(prompts_seconds(*size, macs, share, GpuSheet.of(card)))
-    seconds = step.step_s + waits
-    rate = batch / seconds
-    assert step.low is not None
-    assert step.high is not None
-    return replace(
-        step,
-        step_s=seconds,
-        low=rate * (step.low / step.tokens_per_s),
-        high=rate * (step.high / step.tokens_per_s),
-        breakdown={**step.breakdown, "prompts": waits},
-        notes=(
-            *step.notes,
-            f"Prompts of {prompt} tokens take {waits / seconds:.0%} of the time between tokens.",
-        ),
-    )

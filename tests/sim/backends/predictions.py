@@ -5,7 +5,7 @@ from typing import Any
 
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.backends.roofline import predict_card, predict_requests
+from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.files import load_machine
 from sailsim.sim.system import Gpu
 from sailsim.workloads.formats import WeightFormat
@@ -21,6 +21,4 @@ def predict(
         return predict_cores(
             found, model, fmt, found.cores.count.whole if threads is None else threads, **asked
         )
-    if "requests" in asked:
-        return predict_requests(found, model, fmt, asked["batch"], *asked["requests"])
     return predict_card(found, model, fmt, **asked)

@@ -21,8 +21,6 @@ from sailsim.sim.backends.roofline import (
     gpu_roofline,
     is_four_bit,
     predict_card,
-    predict_requests,
-    prompts_seconds,
     serving_constants,
     step_parts,
     taken_over,
@@ -32,7 +30,7 @@ from sailsim.sim.files import card_names, load_card, load_machine, system_names,
 from sailsim.sim.fitted import Work, fitted_constants, prompt_work
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import uniform_format, weight_format
-from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
 
 from .predictions import predict
@@ -45,7 +43,6 @@ WORKLOADS = [
     *({"batch": batch, "context": 512} for batch in (1, 8, 16)),
     {"batch": 16, "context": 512, "software": "serving"},
     *({"prompt": prompt, "batch": batch} for prompt, batch in ((128, 1), (1024, 1), (512, 4))),
-    {"batch": 8, "requests": (512, 128)},
 ]
 
 
@@ -173,29 +170,6 @@ def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
     assert SEVERAL_PROMPTS in found.notes
     (said,) = (note for note in found.notes if "times to the first token" in note)
     assert "(12 ms and 11 us a token)" in said
-
-
-def test_requests_wait_for_each_others_prompts():
-    # 8 requests of 100 tokens: 0.08 prompts a token, each 1e12 MACs at half of 1e14 a second, 20 ms.
-    assert float(prompts_seconds(at(8), at(100), at(1e12), 0.5, SHEET)) == pytest.approx(1.6e-3)
-    card = load_card("l4")
-    for generated, half in ((100, 50), (1, 1), (3, 1)):
-        found = predict_requests(card, MODEL, F16, 8, 512, generated)
-        step = predict_card(card, MODEL, F16, 8, 512 + half)
-        prompt = Work.of(MODEL, prefill_step(MODEL, F16, 512), 512)
-        macs = float(prompt.gemv_macs + prompt.attention_macs)
-        waits = 8 / generated * macs / (BANDS.value("prompt_share_vllm") * 60.5e12)
-        assert found.breakdown == pytest.approx({**step.breakdown, "prompts": waits})
-        assert found.step_s == pytest.approx(step.step_s + waits)
-        assert found.tokens_per_s == pytest.approx(8 / found.step_s)
-        ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
-        assert ends == pytest.approx((step.low / step.tokens_per_s, step.high / step.tokens_per_s))
-        assert f"take {waits / found.step_s:.0%} of the time" in found.notes[-1]
-    for prompt, generated, words in ((0, 1, "prompt tokens of requests are 0"), (1, 0, "generated tokens")):
-        with pytest.raises(SailsimError, match=words):
-            predict_requests(card, MODEL, F16, 1, prompt, generated)
-    with pytest.raises(SailsimError, match="format is q4_k_m, allowed for requests is one of 16 bits"):
-        predict_requests(card, MODEL, Q4, 1, 1, 1)
 
 
 def test_what_a_card_does_with_formats_by_their_kind():
@@ -355,7 +329,6 @@ def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
         (FORMATS[0], {}),
         (F16, {}),
         (FORMATS[0], {"prompt": 512}),
-        (F16, {"batch": 4, "requests": (64, 64)}),
         (FORMATS[0], {"software": "serving"}),
     ):
         other, shipped = (predict(machine, MODEL, fmt, **asked).notes for machine in (path, "l4"))

