@@ -17,7 +17,7 @@ from sailsim.sim.engine import PHASES
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.schedule import CoreTask, HostCores, Segments, Tensor, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, PimUnits, TimedTile
+from sailsim.sim.tiles import COUNTS, PimUnits, TileTable
 
 
 @dataclass(frozen=True)
@@ -51,26 +51,27 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
     units = {prt: PimUnits.alone(system, prt) for prt in (False, True)}
     tasks: list[CoreTask] = []
     tensors: list[Tensor] = []
-    slowest: list[TimedTile] = []
+    slowest: list[TileTable] = []
     counts = dict.fromkeys(COUNTS, 0)
     for descriptors in _rounds(trace, system.llc.slices.whole):
         read = map(partial(decode_tile, trace), descriptors)
         tiles = [timed_tile(units[tile.prt], tile) for tile in read]
         name = f"descriptor {descriptors[0]}"
-        total = sum(tile.bytes for tile in tiles)
-        last = max(tiles, key=lambda tile: tile.seconds)
+        total = sum(tile.kind.bytes for tile in tiles)
+        last = max(tiles, key=lambda tile: tile.seconds[0])
         tasks.append(host.submission(name, len(tiles)))
-        tensors.append(Tensor(name, len(tasks), total, last.seconds, partial(_throttled, tiles, total)))
+        seconds = float(last.seconds[0])
+        tensors.append(Tensor(name, len(tasks), total, seconds, partial(_throttled, tiles, total)))
         tasks.append(host.completion(name, len(tiles), len(tensors)))
         slowest.append(last)
         for tile in tiles:
             for count in COUNTS:
-                counts[count] += getattr(tile.timing, count)
+                counts[count] += getattr(tile.timings[0], count)
     line = play(memory(system, threads), [Segments.one(tasks, tensors)])
     breakdown = dict.fromkeys(PHASES, 0.0)
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
     for tile in slowest:
-        for phase, seconds in zip(TILE_PHASES, tile.phases, strict=True):
+        for phase, seconds in zip(TILE_PHASES, tile.phases[0].tolist(), strict=True):
             breakdown[phase] += seconds
     return TraceResult(
         tiles=len(trace),
@@ -79,7 +80,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         breakdown=breakdown,
         counts=counts,
         dram_bytes=line.streamed,
-        pim_cycles=sum(tile.timing.total for tile in slowest),
+        pim_cycles=sum(tile.timings[0].total for tile in slowest),
     )
 
 
@@ -91,6 +92,6 @@ def _rounds(trace: Trace, units: int) -> Iterator[list[int]]:
         yield from (every[at : at + units] for at in range(0, len(every), units))
 
 
-def _throttled(tiles: Sequence[TimedTile], total: float, rate: float) -> float:
+def _throttled(tiles: Sequence[TileTable], total: float, rate: float) -> float:
     """Seconds of a round whose units share `rate` bytes/s in proportion to what each has to load."""
-    return max(tile.throttled(rate * tile.bytes / total) for tile in tiles)
+    return max(float(tile.throttled(rate * tile.kind.bytes / total)[0]) for tile in tiles)

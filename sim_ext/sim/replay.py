@@ -13,7 +13,7 @@ from sailsim.lut_gemv.counts import cycles_by_phase
 from sailsim.lut_gemv.tile import Tile
 from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.system import System
-from sailsim.sim.tiles import FastestTiles, PimUnits, Shape, TileOverheads, TileRequest, TimedTile
+from sailsim.sim.tiles import FastestTiles, PimUnits, Shape, TileRequest, TileTable
 
 Memory = Literal["port", "chip", "dram"]
 
@@ -87,39 +87,35 @@ def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
         )
         return TileTime(memory, cycles_by_phase(timing), 0.0, {}, units.clock)
     seconds = timed.seconds if memory == "chip" else timed.throttled(units.dram.rate)
-    around = dict(zip(TileOverheads._fields, (each * units.clock for each in timed.edges), strict=True))
-    phases = cycles_by_phase(timed.timing)
-    waiting = (seconds - timed.seconds) * units.clock
+    around = {name: each * units.clock for name, each in timed.kind.edges._asdict().items()}
+    phases = cycles_by_phase(timed.timings[0])
+    waiting = float(seconds[0] - timed.seconds[0]) * units.clock
     return TileTime(memory, phases, waiting, around, units.clock)
 
 
-def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = False) -> TimedTile:
-    """A descriptor's tile as `unit`'s machine times it.
-
-    Args:
-        unit: units whose outputs are cut over `slices`.
-        tile: one slice's part of the matrix.
-        slices: that have a part like it each.
-        fastest: with the NBW that is the fastest in the place of the tile's.
+def timed_tile(unit: PimUnits, tile: Tile) -> TileTable:
+    """A descriptor's tile as `unit`'s machine times it: a table of one.
 
     Raises:
         SailsimError: the tile does not fit the arrays.
     """
-
-    def profiles(shape: Shape) -> list[Profile]:
-        scan = unit.scan(tile.abits, tile.signed, shape.nbw, tile.group_size)
-        return [PROFILES.scanned(tile.x, scan)]
-
-    shape = Shape(*tile.shape)._replace(n=tile.n * slices)
-    codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
-    stored = tile.stored_bytes(shape.n)
-    request = TileRequest(shape, stored, tile.scales is not None, tile.has_minimum, codebook)
-    if fastest:
-        return FastestTiles(unit.every_nbw(request, profiles))[0]
-    return unit.table(request, profiles(shape))[0]
+    request, profiles = _asked(unit, tile)
+    return unit.table(request, profiles(request.shape))
 
 
 def fastest_nbw(system: System) -> Callable[[Tile], int]:
     """What chooses the NBW of a trace's tiles: the fastest on one unit of a machine as its file has it."""
     units = PimUnits(system, substrate=None, convert=None, prt=True, slices=1, operands="dram")
-    return lambda tile: timed_tile(units, tile, fastest=True).nbw
+    return lambda tile: FastestTiles(units.every_nbw(*_asked(units, tile))).nbw(0)
+
+
+def _asked(unit: PimUnits, tile: Tile) -> tuple[TileRequest, Callable[[Shape], list[Profile]]]:
+    """A tile as a unit takes it, and its patterns for a shape that may have another NBW."""
+
+    def profiles(shape: Shape) -> list[Profile]:
+        scan = unit.scan(tile.abits, tile.signed, shape.nbw, tile.group_size)
+        return [PROFILES.scanned(tile.x, scan)]
+
+    codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
+    form = (tile.scales is not None, tile.has_minimum, codebook)
+    return TileRequest(Shape(*tile.shape), tile.stored_bytes(tile.n), *form), profiles

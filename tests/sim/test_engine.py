@@ -17,7 +17,7 @@ from sailsim.sim.patterns import InputRows, ProfileCache
 from sailsim.sim.point import Point
 from sailsim.sim.step_parts import StepParts
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TimedTile, refetch_ratio
+from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TileTable, refetch_ratio
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import Experts, Routing, distinct_experts, expected_spread
 from sailsim.workloads.formats import uniform_format
@@ -191,10 +191,10 @@ def test_bad_points_end_in_one_sentence(captured, tmp_path):
         Point(substrate="magic")
 
 
-def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = True) -> TimedTile:
+def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = True) -> TileTable:
     rows = InputRows("attn_in", 0, 32, shape.k, shape.batch, 0)
     profile = ProfileCache().captured(captured, rows, units.scan(8, True, shape.nbw, shape.group_size))
-    return units.table(TileRequest(shape, shape.k * shape.n * shape.wbits / 8, scaled), [profile])[0]
+    return units.table(TileRequest(shape, shape.k * shape.n * shape.wbits / 8, scaled), [profile])
 
 
 def test_a_tile_pays_for_its_operands_and_results(captured):
@@ -204,10 +204,11 @@ def test_a_tile_pays_for_its_operands_and_results(captured):
     tile = shaped(captured, units, Shape(4096, 4096, 3, 4, 4, 8, 4, 128))
     # 3 x (4096 + 4) bytes of activations and their scales, 3 x 128 results of 4 bytes.
     # 16 lines under way: each 16 wait for those before, the last 7 of 24 for the port too.
-    assert tile.edges.operands == pytest.approx(near * (1 + 192 / 16))
-    assert tile.edges.results == pytest.approx(near * 2 + 7 * port)
-    assert tile.edges.descriptor == tile.edges.record == pytest.approx(near)
-    assert tile.seconds == pytest.approx(tile.timing.total / 1.8e9 + sum(tile.edges))
+    edges = tile.kind.edges
+    assert edges.operands == pytest.approx(near * (1 + 192 / 16))
+    assert edges.results == pytest.approx(near * 2 + 7 * port)
+    assert edges.descriptor == edges.record == pytest.approx(near)
+    assert tile.seconds[0] == pytest.approx(tile.timings[0].total / 1.8e9 + sum(edges))
     # In a trace the activations lie in memory.
     far = PimUnits(SAIL, substrate=None, convert=None, prt=True, operands="dram")
     # Results of whole lines are only written; what fills a part of a line waits until it has been read.
@@ -215,9 +216,8 @@ def test_a_tile_pays_for_its_operands_and_results(captured):
     assert far.results(24 * 64) == units.results(24 * 64) == pytest.approx(asked + near)
     assert far.results(24 * 64 - 4) == pytest.approx(asked + far.dram.latency)
     assert units.results(24 * 64 - 4) == pytest.approx(asked + near)
-    assert shaped(captured, far, Shape(4096, 4096, 3, 4, 4, 8, 4, 128)).edges.operands == pytest.approx(
-        far.dram.latency * (1 + 192 / 16)
-    )
+    there = shaped(captured, far, Shape(4096, 4096, 3, 4, 4, 8, 4, 128)).kind.edges.operands
+    assert there == pytest.approx(far.dram.latency * (1 + 192 / 16))
 
 
 @pytest.mark.parametrize(

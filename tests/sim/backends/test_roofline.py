@@ -14,7 +14,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.cores import SEVERAL_PROMPTS
 from sailsim.sim.backends.roofline import (
-    OF_SERVING,
     OF_THE_FIT,
     GpuConstants,
     GpuSheet,
@@ -103,7 +102,9 @@ def test_few_rows_of_experts_and_of_all_else_by_hand():
 
 
 def test_constants_of_serving_are_in_seconds():
-    c = serving_constants({name: float(i) for i, name in enumerate(OF_SERVING, 1)})
+    shared = ("read_share", "compute_share", "cache_again", "cache_chain", "vocabulary")
+    names = (*shared, "host_step", "host_rows", "host_power", "host_overlap")
+    c = serving_constants({name: float(i) for i, name in enumerate(names, 1)})
     shares = (c.read_share, c.compute_share, c.cache_again, c.host_power, c.host_overlap)
     assert [float(v) for v in shares] == [1, 2, 3, 8, 9]
     times = (c.cache_chain_s, c.entry_s, c.host_s, c.host_row_s, c.layer_s, c.row_s)
