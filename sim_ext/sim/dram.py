@@ -220,11 +220,6 @@ class Reader:
         return self.demand, self.window, self.latency, self.parts, self.queue, self.even
 
 
-def alone(capacity: float, reader: Reader, load: float = 0.0) -> float:
-    """What a reader gets, bytes/s, beside `load` bytes/s that give way to nobody, in bursts as its own."""
-    return _core.alone(capacity, reader.fields, load)
-
-
 OPEN_LOAD = Quantity(
     value=0.9,
     unit="",
@@ -327,7 +322,7 @@ def weights_rate(system: System, slices: int) -> float:
     share, stream = _streamed_share(system), _stream(system, slices)
     asked = slices * memory_paths(system)[1].rate
     reader = replace(stream, demand=asked / share, window=stream.window / share)
-    return alone(system.memory.peak, reader) * share / slices
+    return _core.alone(system.memory.peak, reader.fields, 0.0) * share / slices
 
 
 def window(system: System) -> float:

@@ -99,21 +99,15 @@ def test_without_a_prt_every_pattern_is_read(captured):
     assert saved < simulate_step(free, SMALL, Point(batch=8, prt=False), captured).pim_cycles
 
 
+PLENTY = changed(
+    SAIL, memory__latency=1e-6, llc__latency=1e-6, pim__mshrs=1e6, cores__clock=1e9, host__submit=1e-9,
+    host__poll=1e-9, host__barrier=1e-9, host__product_overhead=0,
+)  # fmt: skip
+
+
 def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_slices(captured):
     """With endless bandwidth and cores and no latency, a step takes the cycles of its tiles."""
-    rich = changed(
-        SAIL,
-        memory__channels=1e9,
-        memory__latency=1e-6,
-        llc__latency=1e-6,
-        pim__port=2**20,
-        pim__mshrs=1e6,
-        cores__clock=1e9,
-        host__submit=1e-9,
-        host__poll=1e-9,
-        host__barrier=1e-9,
-        host__product_overhead=0,
-    )
+    rich = changed(PLENTY, memory__channels=1e9, pim__port=2**20)
     result = simulate_step(rich, SMALL, Point(), captured)
     assert result.step_s == pytest.approx(result.pim_cycles / 1.8e9, rel=1e-6)
     assert result.breakdown["dram"] == pytest.approx(0, abs=1e-12)
@@ -121,21 +115,7 @@ def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_slices(capture
 
 def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_dram(captured):
     """With endless clocks, a step takes its bytes over the share of the peak that each access gets."""
-    rich = changed(
-        SAIL,
-        pim__clock=1e9,
-        cores__clock=1e9,
-        l2__mshrs=1e6,
-        memory__core_share=1.0,
-        memory__latency=1e-6,
-        llc__latency=1e-6,
-        pim__mshrs=1e6,
-        pim__prefetch_depth=0,
-        host__submit=1e-9,
-        host__poll=1e-9,
-        host__barrier=1e-9,
-        host__product_overhead=0,
-    )
+    rich = changed(PLENTY, pim__clock=1e9, l2__mshrs=1e6, memory__core_share=1.0, pim__prefetch_depth=0)
     result = simulate_step(rich, SMALL, Point(batch=4), captured)
     moved, dram = result.bytes_by_kind, SAIL.memory
     expected = (
@@ -149,23 +129,11 @@ def test_a_machine_with_plenty_of_everything_else_is_bound_by_its_dram(captured)
 def test_what_must_never_be_slower(captured):
     base = step_s(captured, batch=4)
     better = {
-        "memory__clock": 3.2,
-        "memory__channels": 16,
-        "memory__latency": 80,
-        "llc__latency": 30,
-        "pim__mshrs": 32,
-        "pim__fetch_ahead": 8,
-        "memory__read_share": 0.95,
-        "memory__core_share": 0.9,
-        "pim__clock": 2.5,
-        "pim__arrays": 32,
-        "pim__port": 64,
-        "pim__prefetch_depth": 3,
-        "pim__prefetch_share": 0.9,
-        "cores__clock": 3.0,
-        "host__submit": 10,
-        "host__poll": 10,
-        "host__barrier": 10,
+        **{"memory__clock": 3.2, "memory__channels": 16, "memory__latency": 80, "llc__latency": 30},
+        **{"memory__read_share": 0.95, "memory__core_share": 0.9, "cores__clock": 3.0},
+        **{"pim__mshrs": 32, "pim__fetch_ahead": 8, "pim__clock": 2.5, "pim__arrays": 32, "pim__port": 64},
+        **{"pim__prefetch_depth": 3, "pim__prefetch_share": 0.9},
+        **{"host__submit": 10, "host__poll": 10, "host__barrier": 10},
     }
     for path, value in better.items():
         # Weights that come sooner may meet another core task: a few millionths.
@@ -181,14 +149,6 @@ def test_bad_points_end_in_one_sentence(captured, tmp_path):
         step_s(captured, load_system(extending(tmp_path, "sail-n1", "pim.enabled = false")))
     with pytest.raises(SailsimError, match=r"tile cannot run: .*rows"):
         step_s(captured, changed(SAIL, pim__rows=20), nbw=4)
-    bad = {"wbits": 9, "abits": 0, "nbw": 7, "batch": 0, "seed": -1, "threads": 1.5}
-    for field, value in bad.items():
-        with pytest.raises(SailsimError, match=f"{field} is {value}; allowed is a whole number"):
-            Point(**{field: value})  # type: ignore[arg-type]
-    with pytest.raises(
-        SailsimError, match="substrate is 'magic'; allowed are bit_parallel, bit_serial, row_dfm"
-    ):
-        Point(substrate="magic")
 
 
 def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = True) -> TileTable:

@@ -264,31 +264,20 @@ def test_rates_of_tables_have_the_range_of_what_was_measured():
     assert joined.note == "products by type: q4_0 60%, q8_0 40%"
 
 
-def rate(bits: int, group: int = 128, tables: bool = False) -> float:
-    own = fitted_constants().software("neon-lut" if tables else "neon")
-    return simulated_rate(own, uniform_format(bits, group).base, tables)[0]
-
-
-def test_a_rate_is_that_of_the_fit_and_of_others_between():
-    own = fitted_constants().software("neon")
-    for bits in (2, 4, 8):
-        assert rate(bits) == pytest.approx(own.value(f"kernel_rate_w{bits}"))
-    assert 1 / rate(6) == pytest.approx((1 / rate(4) + 1 / rate(8)) / 2)
-    assert rate(1) == rate(2)
-
-
 @pytest.mark.parametrize("tables", [False, True])
-def test_smaller_groups_cost_a_scale_more_each(tables):
+@pytest.mark.parametrize("group", [32, 64, 128])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 8])
+def test_a_rate_is_that_of_the_fit_or_between_and_every_group_costs_a_scale(bits, group, tables):
+    """Tables take a step a bit up to four."""
     own = fitted_constants().software("neon-lut" if tables else "neon")
-    cost = own.value("lut_group_cycles" if tables else "group_cycles")
-    assert cost > 0
-    assert 1 / rate(4, 32, tables) - 1 / rate(4, 64, tables) == pytest.approx(cost * (1 / 32 - 1 / 64))
-
-
-def test_tables_take_a_step_a_bit_up_to_four():
-    steps = [1 / rate(bits, 128, tables=True) for bits in (1, 2, 3, 4)]
-    assert steps == pytest.approx([steps[0] * bits for bits in (1, 2, 3, 4)])
-    assert rate(8, 128, tables=True) == rate(8)
+    fitted = {width: 1 / own.value(f"kernel_rate_w{width}") for width in (2, 4, 8)}
+    between = {1: fitted[2], 3: (fitted[2] + fitted[4]) / 2, 6: (fitted[4] + fitted[8]) / 2}
+    cycles, scale = (fitted | between)[bits], own.value("group_cycles")
+    if tables and bits <= 4:
+        cycles, scale = bits / own.value("lut_rate"), own.value("lut_group_cycles")
+    rate = simulated_rate(own, uniform_format(bits, group).base, tables)[0]
+    assert 1 / rate == pytest.approx(cycles + scale * (1 / group - 1 / 128))
+    assert scale > 0
 
 
 def test_four_rows_share_what_a_pass_has_in_common():

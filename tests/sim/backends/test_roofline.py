@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from math import exp, hypot, log
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,13 +24,14 @@ from sailsim.sim.backends.roofline import (
     taken_over,
     unmeasured,
 )
-from sailsim.sim.files import card_names, load_card, load_machine, system_names, vary
+from sailsim.sim.files import card_names, load_card, load_machine, vary
 from sailsim.sim.fitted import Work, fitted_constants, prompt_work
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
 
+from ...refusals import extending
 from .predictions import predict
 
 MODEL, LLAMA, QWEN = (load_model(name) for name in ("gemma-2b", "llama-7b", "qwen3-30b-a3b"))
@@ -246,31 +246,16 @@ def answers(machine, workloads, formats):
     return found
 
 
-def extended(folder: Path, name: str, more: str = "") -> Path:
-    """A file that extends a shipped machine under another name."""
-    path = folder / "other.toml"
-    path.write_text(f'extends = "{name}"\nname = "other"\ntitle = "Another"\n{more}')
-    return path
-
-
 @pytest.mark.parametrize("name", card_names())
 def test_a_card_under_another_name_has_the_same_numbers(tmp_path, name):
     shipped = answers(name, WORKLOADS, FORMATS)
     assert sum(not isinstance(each, str) for each in shipped) >= 12
-    assert answers(extended(tmp_path, name), WORKLOADS, FORMATS) == shipped
-    (runner,) = (r for r in runners([extended(tmp_path, name)]) if r.name == "other")
+    assert answers(extending(tmp_path, name, name="other"), WORKLOADS, FORMATS) == shipped
+    (runner,) = (r for r in runners([extending(tmp_path, name, name="other")]) if r.name == "other")
     assert runner.machine.kernels == load_card(name).kernels
     # Nor does it matter how a value of no consequence is set.
     watts = load_card(name).tdp.value
     assert answers(f"{name}:tdp={watts}", WORKLOADS, FORMATS) == shipped
-
-
-@pytest.mark.parametrize("name", system_names())
-def test_cores_under_another_name_have_the_same_numbers(tmp_path, name):
-    asked = [{"threads": 8}, {"threads": 8, "batch": 16, "instances": None}, {"threads": 8, "prompt": 512},
-             {"threads": 8, "software": "neon"}, {"threads": 8, "software": "t-mac"}]  # fmt: skip
-    formats = FORMATS[:1] + FORMATS[2:3]
-    assert answers(extended(tmp_path, name), asked, formats) == answers(name, asked, formats)
 
 
 def test_a_card_without_constants_has_those_of_the_measured_ones():
@@ -324,7 +309,7 @@ def test_the_work_of_a_step(batch):
 
 
 def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
-    path = extended(tmp_path, "l4")
+    path = extending(tmp_path, "l4", name="other")
     said = "The kernels of other are taken over from l4: read_share, prompt_share, prompt_share_f16."
     for fmt, asked in (
         (FORMATS[0], {}),
@@ -335,7 +320,7 @@ def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
         other, shipped = (predict(machine, MODEL, fmt, **asked).notes for machine in (path, "l4"))
         assert [note for note in other if note not in shipped] == [said]
     own = '[kernels]\nread_share = { value = 0.5, unit = "ratio", source = "a test", kind = "measured" }\n'
-    (said,) = taken_over(load_card(extended(tmp_path, "l4", own)))
+    (said,) = taken_over(load_card(extending(tmp_path, "l4", own, "other")))
     assert said == "The kernels of other are taken over from l4: prompt_share, prompt_share_f16."
 
 
