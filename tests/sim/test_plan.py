@@ -14,14 +14,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.plan import (
     LARGEST_PLAN,
     METHODS,
-    Axis,
     Part,
     Plan,
     Sample,
-    Span,
     expand,
     parse_plan,
     plan_of,
+    ranged,
     read_plan,
 )
 from sailsim.sim.point import Point
@@ -293,10 +292,10 @@ def test_what_no_point_can_have_is_one_sentence(fields, words):
 @examples(20)
 @given(st.sampled_from(METHODS), st.integers(1, 64), st.integers(0, 2**63 - 1))
 def test_a_sample_is_even_on_every_axis_and_the_same_from_the_same_seed(method, points, seed):
-    spans = {"pim.clock": Span(1.0, 4.0), "llc.latency": Span(20, 60, log=True)}
+    spans = {"pim.clock": {"from": 1.0, "to": 4.0}, "llc.latency": {"from": 20, "to": 60, "scale": "log"}}
     axes = (
-        *(Axis((name,), span=span) for name, span in spans.items()),
-        Axis(("batch",), span=Span(1, 4, whole=True)),
+        *(ranged(name, span, whole=False) for name, span in spans.items()),
+        ranged("batch", {"from": 1, "to": 4}, whole=True),
     )
     part = Part({}, axes, Sample(method=method, points=points, seed=seed))
     plan = Plan((part,))
@@ -308,7 +307,7 @@ def test_a_sample_is_even_on_every_axis_and_the_same_from_the_same_seed(method, 
         parts = np.sort(np.floor(rows * points).astype(int), axis=0)
         assert (parts == np.arange(points)[:, None]).all()
     for combination in plan.combinations.values():
-        assert all(span.low <= combination[name] <= span.high for name, span in spans.items())
+        assert all(span["from"] <= combination[name] <= span["to"] for name, span in spans.items())
         assert combination["batch"] in (1, 2, 3, 4)
     rates = [combination["llc.latency"] for combination in plan.combinations.values()]
     assert points < 8 or abs(np.median(rates) - np.sqrt(20 * 60)) < 8

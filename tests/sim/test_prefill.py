@@ -1,13 +1,11 @@
 """Prefill: a phase of a point, and a step in which all rows of the prompts go through a matrix at once."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim import workloads
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import memory_needed
 from sailsim.sim.engine import simulate_step
@@ -100,17 +98,6 @@ def test_the_cache_has_codes_and_a_scale_a_head_and_token(bits, batch, context):
         if plain is not None:
             assert op.flops - op.cache_flops == attention(plain).flops
             assert op.macs == attention(plain).macs
-
-
-@pytest.mark.parametrize(("bits", "scale", "allowed"), [(8, 0, 16), (16, 16, 0), (4, 8, 16)])
-def test_scales_that_the_width_does_not_have_are_one_sentence(bits, scale, allowed, tmp_path):
-    text = (Path(workloads.__file__).parent / "models" / f"{SMALL.name}.toml").read_text("utf-8")
-    path = tmp_path / "own.toml"
-    path.write_text(text.replace("kv_bits = 16", f"kv_bits = {bits}\nkv_scale_bits = {scale}"))
-    with pytest.raises(
-        SailsimError, match=rf"kv_scale_bits is {scale}; allowed is {allowed} where kv_bits is {bits}\.$"
-    ):
-        load_model(path)
 
 
 @examples(10)

@@ -47,27 +47,6 @@ def test_known_constants_are_found_from_rows_that_they_made() -> None:
     assert solve(replace(made, parameters=start)).values == pytest.approx(truth, rel=2e-2)
 
 
-def test_a_step_of_serving_is_its_closed_forms() -> None:
-    work = Work(
-        *(scalar(v) for v in (4, 1e9, 8e8, 1e9, 8e8, 8, 1, 2, 1)), key_heads=scalar(1), vocabulary=scalar(1e5)
-    )
-    sheet = GpuSheet(scalar(1e12), scalar(1e15), scalar(1e12), scalar(1e11))
-    plain = GpuConstants(*(scalar(v) for v in (0.5, 1, np.inf, np.inf, np.inf, 0, 0, 1)))
-    assert step_parts(work, sheet, plain)["kv_cache"] == pytest.approx(8e8 / 5e11)
-    again = replace(plain, cache_again=scalar(0.5))
-    assert step_parts(work, sheet, again)["kv_cache"] == pytest.approx((8e8 + 0.5 * 8e8) / 5e11)
-    chained = replace(plain, cache_chain_s=scalar(1e-9))
-    assert step_parts(work, sheet, chained)["kv_cache"] == pytest.approx(8e8 / 5e11 + 2e8 / 4 * 1e-9)
-    entries = replace(plain, entry_s=scalar(1e-9))
-    assert step_parts(work, sheet, entries)["launches"] == pytest.approx(4 * 1e5 * 1e-9)
-    card = float(sum(step_parts(work, sheet, plain).values()))
-    for host, overlap, total in ((1.0, 1.0, 1.0), (1.0, 0.0, 1.0 + card), (card / 2, 1.0, card)):
-        beside = replace(plain, host_s=scalar(host), host_overlap=scalar(overlap))
-        assert float(sum(step_parts(work, sheet, beside).values())) == pytest.approx(total)
-    rows = replace(plain, host_row_s=scalar(10.0), host_power=scalar(0.5))
-    assert float(sum(step_parts(work, sheet, rows).values())) == pytest.approx(20.0)
-
-
 @pytest.mark.parametrize(("generated", "half"), [(100, 50), (1, 1), (3, 1)])
 def test_requests_wait_for_each_others_prompts(generated: int, half: int) -> None:
     card, share = load_card("l4"), fitted_constants().gpu.value("prompt_share_vllm")

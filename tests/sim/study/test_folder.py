@@ -286,13 +286,3 @@ def test_a_point_that_cannot_be_read_leaves_the_folder_alone(tmp_path):
         with pytest.raises(SailsimError, match="nope"):
             run_sweep([*POINTS, bad], double, tmp_path / "out", progress=False)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_clock_that_goes_back_changes_no_answer(tmp_path, monkeypatch):
-    times = iter(f"2026-01-{day:02d}" for day in range(28, 0, -1))
-    monkeypatch.setattr("sailsim.sim.study.run.now", lambda: next(times))
-    run_sweep(POINTS[:2], double, tmp_path, progress=False)
-    monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "mended")
-    frame = run_sweep(POINTS[:2], refuse_wide, tmp_path, progress=False).frame()
-    assert list(frame["finished_at"]) == sorted(frame["finished_at"], reverse=True)
-    assert list(frame["key"]) == Store(tmp_path).asked()
