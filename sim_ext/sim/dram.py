@@ -310,10 +310,8 @@ def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
     chip = max(llc.latency.si - private, line / port)
     saved = private + system.memory.timing.trcd.si
     far = max(system.memory.latency.si - saved / (1 - dram.refreshing), chip)
-    return (
-        MemoryPath(chip, port, pim.mshrs.whole, line),
-        MemoryPath(far, port, pim.mshrs.whole, line),
-    )
+    own = (port, pim.mshrs.whole, line)
+    return MemoryPath(chip, *own), MemoryPath(far, *own)
 
 
 def weights_rate(system: System, slices: int) -> float:

@@ -66,7 +66,7 @@ def test_time_and_bytes_are_accounted_for(captured, convert, batch):
 
 def test_counts_are_exact(captured):
     """The step's counts are those of every linear layer's own activations, scanned one by one."""
-    point = Point(batch=3, nbw=3, abits=6, wbits=3).resolved(SAIL)
+    point = Point(batch=3, nbw=3, abits=6, wbits=3).resolved(SAIL, SMALL)
     result = simulate_step(SAIL, SMALL, point, captured)
     config = SAIL.slice_config()
     expected, total = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
@@ -231,7 +231,7 @@ def test_counts_are_those_of_every_chosen_expert_by_itself(captured, batch, monk
 def test_experts_share_the_slices_in_the_fastest_way(captured, used, best):
     """Of 1, 2, 4 and 8 side by side, with a last round that need not be full."""
     model = replace(MOE, experts=Experts(8, used, 96), d_ffn=96)
-    point = Point().resolved(SAIL)
+    point = Point().resolved(SAIL, model)
     parts = StepParts(decode_step(model, FORMAT, 1, 64), model.n_layers)
     units = accelerator_of(SAIL).units_and_hosts(SAIL, point)[0]
     jobs = units.step(point, parts, captured)
@@ -274,7 +274,7 @@ def test_drawn_choices_have_the_expected_step_as_their_mean(captured, system):
     machine = load_system(system)
     point = Point(system=system, batch=6)
     expected = simulate_step(machine, MOE, point, captured)
-    drawn = [simulate_step(machine, MOE, point, captured, Routing(seed)) for seed in range(60)]
+    drawn = [simulate_step(machine, MOE, point, captured, Routing(seed)) for seed in range(30)]
     for name in ("step_s", "dram_bytes"):
         values = [getattr(one, name) for one in drawn]
         mean = sum(values) / len(values)

@@ -10,7 +10,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import memory_needed
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import HostCores
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
@@ -23,11 +22,6 @@ from ..examples import examples
 
 SAIL = load_system("sail-n1")
 MODEL = replace(load_model("llama-2-7b"), name="one-layer", n_layers=1)
-
-
-def test_a_phase_and_its_prompt_are_a_part_of_the_question():
-    points = (Point(), Point(phase="prefill"), Point(phase="prefill", prompt=8))
-    assert len({point_key(point) for point in points}) == 3
 
 
 def test_a_prompt_of_one_token_is_a_step_of_decoding(captured):
