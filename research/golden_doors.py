@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.vllm_problem import predict_requests
 from reuse import keys
 from reuse.quantizers import quantize_columns, quantize_rows_unsigned
 from sailsim import (
@@ -48,10 +49,9 @@ from sailsim.lut_gemv.tile import Scales
 from sailsim.lut_gemv.trace import read_trace, replay, write_trace
 from sailsim.sim.backend import room_of
 from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.backends.roofline import predict_card, predict_requests
+from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.files import load_machine
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.replay import simulate_trace
 from sailsim.sim.system import Gpu
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import default_gguf
@@ -59,6 +59,7 @@ from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.load import chosen_format
 from sailsim.workloads.quality import QUALITY, on_units, shipped_text, text_chunks
 from sailsim.workloads.traces import plan_trace
+from trace_time import simulate_trace
 
 NOW_CALLED: dict[str, str] = {}
 """Names that the product has changed in its answers: name now -> recorded name, each a part between dots."""

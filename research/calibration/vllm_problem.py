@@ -21,12 +21,16 @@ from calibration.errors import (
 )
 from calibration.measurements import MeasuredRows, card_rows, fitting_model, read_table, sheets_of
 from calibration.solver import Parameter, Problem, Solution, held_out, solve
+from sailsim.base.errors import SailsimError
+from sailsim.sim.backend import StepResult
 from sailsim.sim.backends import roofline
-from sailsim.sim.backends.roofline import prompts_seconds
+from sailsim.sim.backends.roofline import GpuSheet, is_sixteen_bit, predict_card
 from sailsim.sim.files import load_card
-from sailsim.sim.fitted import Floats, Work
-from sailsim.workloads.formats import weight_format
+from sailsim.sim.fitted import Floats, Work, fitted_constants, prompt_work
+from sailsim.sim.system import Gpu
+from sailsim.workloads.formats import WeightFormat, weight_format
 from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.model import ModelSpec
 
 TABLE = "vllm.csv"
 LARGER_A100 = 2039e9
@@ -60,7 +64,7 @@ def vllm_rows() -> MeasuredRows:
         works.append(_several(step, float(row["concurrency"])))
         ahead = Work.of(model, prefill_step(model, fmt, prompt), prompt)
         macs.append(float(ahead.gemv_macs + ahead.attention_macs))
-        sheet = roofline.GpuSheet.of(load_card("a100" if row["card"] == "a100-80" else row["card"]))
+        sheet = GpuSheet.of(load_card("a100" if row["card"] == "a100-80" else row["card"]))
         if row["card"] == "a100-80":
             sheet = replace(sheet, bandwidth=np.asarray(LARGER_A100))
         sheets.append(sheet)
@@ -154,3 +158,45 @@ def run_vllm(
     errors.append(error_row("A100 batched, f16, LMDeploy, by vLLM's constants", "the software", ratio))
     constants = constants_of(problem, solution, "fit of vllm.csv, four cards (SpareCores)")
     return constants, band_of(by_card.ratio, by_model.ratio), covariance_of(problem, solution)
+
+
+def prompts_seconds(
+    batch: Floats, generated: Floats, macs: Floats, share: float | Floats, sheet: GpuSheet
+) -> Floats:
+    """Seconds that the prompts of requests put between two tokens of each; ``macs`` are those of a prompt."""
+    return np.asarray(batch / generated * macs / (share * sheet.peak_macs))
+
+
+def predict_requests(
+    card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, prompt: int, generated: int
+) -> StepResult:
+    """A step of ``batch`` requests under way, each of ``prompt`` and ``generated`` tokens, 16-bit weights.
+
+    The part ``prompts`` is what others' prompts take of a step. Raises SailsimError for other weights, for
+    fewer than one token, and where weights and cache do not fit the card.
+    """
+    for name, value in (("prompt", prompt), ("generated", generated)):
+        if value < 1:
+            raise SailsimError(f"{name} tokens of requests are {value}, allowed is at least 1")
+    if not is_sixteen_bit(fmt):
+        raise SailsimError(f"format is {fmt.name}, allowed for requests is one of 16 bits, f16 or bf16")
+    step = predict_card(card, model, fmt, batch, prompt + max(1, generated // 2))
+    ahead = prompt_work(model, fmt, prompt)
+    macs, share = ahead.gemv_macs + ahead.attention_macs, fitted_constants().gpu.value("prompt_share_vllm")
+    size = np.asarray(float(batch)), np.asarray(float(generated))
+    waits = float(prompts_seconds(*size, macs, share, GpuSheet.of(card)))
+    seconds = step.step_s + waits
+    rate = batch / seconds
+    assert step.low is not None
+    assert step.high is not None
+    return replace(
+        step,
+        step_s=seconds,
+        low=rate * (step.low / step.tokens_per_s),
+        high=rate * (step.high / step.tokens_per_s),
+        breakdown={**step.breakdown, "prompts": waits},
+        notes=(
+            *step.notes,
+            f"Prompts of {prompt} tokens take {waits / seconds:.0%} of the time between tokens.",
+        ),
+    )

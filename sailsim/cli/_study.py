@@ -15,7 +15,7 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import logged_as_json
 from sailsim.cli._path import OUT_FILE, TEXT
-from sailsim.sim.study.workers import Dask, ended
+from sailsim.sim.study.workers import Dask
 
 F = TypeVar("F", bound=Callable[..., Any])
 MOST = 1024
@@ -49,7 +49,7 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
             own = jobs or str(default or os.cpu_count() or 1)
             local = own.isdecimal() and len(own) <= len(str(MOST)) and 1 <= int(own) <= MOST
             with _told(log_json), ExitStack() as stack:
-                who = int(own) if local else stack.enter_context(ended(Dask(own)))
+                who = int(own) if local else stack.enter_context(Dask(own))
                 return function(*args, jobs=who, **kwargs)
 
         for option in reversed(options):

@@ -191,26 +191,6 @@ class Dram:
         opening = max(timing.trrd.si, timing.tfaw.si / 4) / run / ranks
         return self.line_s / max(self.line_s, bank, opening) * (1 - self.refreshing)
 
-    def random(self, lines: float, latency: float) -> float:
-        """Share of the peak for random lines, `lines` of them under way for `latency` seconds each."""
-        return min(self.reads(1), lines * self.line / latency / self.memory.peak)
-
-    def mixed(self, read: float, written: float) -> float:
-        """Share of the peak when every `read` lines are followed by `written` ones, in open rows.
-
-        Turning to writes leaves the pins idle for two clocks, turning back for tWTR and tCL.
-        """
-        timing = self.memory.timing
-        work = (read + written) * self.line_s
-        idle = 2 / self.memory.clock.si + timing.twtr.si + timing.tcl.si if read and written else 0.0
-        return work / (work + idle) * (1 - self.refreshing)
-
-    @property
-    def stores(self) -> float:
-        """Share of the peak that stored bytes get when every line is read before it is written."""
-        batch = self.memory.write_batch.value
-        return self.mixed(batch, batch) / 2
-
     @property
     def queue(self) -> float:
         """Seconds of the pins that come to a channel at once: `burst` lines."""
@@ -238,11 +218,6 @@ class Reader:
     def fields(self) -> tuple[float, float, float, int, float, bool]:
         """As the C++ core takes them."""
         return self.demand, self.window, self.latency, self.parts, self.queue, self.even
-
-
-def alone(capacity: float, reader: Reader, load: float = 0.0) -> float:
-    """What a reader gets, bytes/s, beside `load` bytes/s that give way to nobody, in bursts as its own."""
-    return _core.alone(capacity, reader.fields, load)
 
 
 OPEN_LOAD = Quantity(
@@ -335,10 +310,8 @@ def memory_paths(system: System) -> tuple[MemoryPath, MemoryPath]:
     chip = max(llc.latency.si - private, line / port)
     saved = private + system.memory.timing.trcd.si
     far = max(system.memory.latency.si - saved / (1 - dram.refreshing), chip)
-    return (
-        MemoryPath(chip, port, pim.mshrs.whole, line),
-        MemoryPath(far, port, pim.mshrs.whole, line),
-    )
+    own = (port, pim.mshrs.whole, line)
+    return MemoryPath(chip, *own), MemoryPath(far, *own)
 
 
 def weights_rate(system: System, slices: int) -> float:
@@ -347,7 +320,7 @@ def weights_rate(system: System, slices: int) -> float:
     share, stream = _streamed_share(system), _stream(system, slices)
     asked = slices * memory_paths(system)[1].rate
     reader = replace(stream, demand=asked / share, window=stream.window / share)
-    return alone(system.memory.peak, reader) * share / slices
+    return _core.alone(system.memory.peak, reader.fields, 0.0) * share / slices
 
 
 def window(system: System) -> float:

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain
 from math import inf
@@ -281,27 +281,17 @@ def simulate_step(
     return _fastest(system, model, point, activations, routing).result()
 
 
-@dataclass(frozen=True)
-class StepTime:
-    """How long a step takes and what it moves, in units of `StepResult`."""
-
-    tokens_per_s: float
-    step_s: float
-    pim_cycles: int
-    dram_bytes: float
-    counts: Mapping[str, int]
-
-
-def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[str] = ()) -> StepTime:
+def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[str] = ()) -> StepResult:
     """`simulate_step` without all that is only looked at, for studies of many machines. Raises as it.
 
-    `counted`: names of `Units.counts` that are wanted.
+    Seconds are not told by phase; `counted`: names of `Units.counts` that are wanted.
     """
     step = _fastest(system, model, point, None, EXPECTED)
-    seconds = step.line.end
+    seconds, moved = step.line.end, step.moved
     all_counts = dict(zip(step.units.counts, step.counts[0].tolist(), strict=True)) if counted else {}
     counts = {name: all_counts[name] for name in counted}
-    return StepTime(step.point.tokens / seconds, seconds, step.cycles, sum(step.moved.values()), counts)
+    total = sum(moved.values())
+    return StepResult(step.point.tokens, seconds, {}, total, moved, counts, pim_cycles=step.cycles)
 
 
 def _fastest(

@@ -51,13 +51,19 @@ Move = Callable[[str, str], str]
 
 
 class Range(Frozen):
-    """A table that is a range of numbers: with `step` or `points` these, else a span."""
+    """A table that is a range of numbers: with `step` or `points` these, else a span, which has all between
+    both ends."""
 
     low: int | float = Field(alias="from", allow_inf_nan=False)
     high: int | float = Field(alias="to", allow_inf_nan=False)
     step: int | float | None = Field(default=None, allow_inf_nan=False)
     points: int | None = Field(default=None, ge=2, le=LONGEST)
     scale: Literal["linear", "log"] = "linear"
+
+    @property
+    def log(self) -> bool:
+        """Whether it goes evenly by logarithms."""
+        return self.scale == "log"
 
 
 class Sample(Frozen):
@@ -228,35 +234,23 @@ def _moved(folder: Path | None, name: str, text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Span:
-    """All numbers between two, both in; `whole`: the whole ones. `log`: evenly by their logarithms."""
-
-    low: int | float
-    high: int | float
-    log: bool = False
-    whole: bool = False
-
-    def at(self, share: float) -> int | float:
-        """The number that lies a share, 0 to below 1, of the way; whole ones have equal parts of it."""
-        if not self.whole:
-            return between(self.low, self.high, share, self.log)
-        end = int(self.high) + 1
-        return min(int(self.high), math.floor(between(int(self.low), end, share, self.log)))
-
-
-@dataclass(frozen=True)
 class Axis:
-    """Fields, and the values that they take together: rows of one each, or of one field a span."""
+    """Fields, and the values that they take together: rows of one each, or of one field a span; `whole`: of
+    whole numbers alone."""
 
     names: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...] = ()
-    span: Span | None = None
+    span: Range | None = None
+    whole: bool = False
 
     def at(self, share: float) -> tuple[Value, ...]:
         """The row at a share, 0 to below 1, of the axis: each has an equal part of it."""
-        if self.span is not None:
-            return (self.span.at(share),)
-        return self.rows[min(len(self.rows) - 1, math.floor(share * len(self.rows)))]
+        if self.span is None:
+            return self.rows[min(len(self.rows) - 1, math.floor(share * len(self.rows)))]
+        low, high, log = self.span.low, self.span.high, self.span.log
+        if not self.whole:
+            return (between(low, high, share, log),)
+        return (min(int(high), math.floor(between(int(low), int(high) + 1, share, log))),)
 
     @cached_property
     def listed(self) -> tuple[tuple[Value, ...], ...]:
@@ -268,7 +262,7 @@ class Axis:
         if self.span is None:
             return self.rows
         name, span = self.names[0], self.span
-        if not span.whole or span.log:
+        if not self.whole or span.log:
             raise SailsimError(
                 f"{name} goes from {span.low} to {span.high} without a step or a number of points; allowed "
                 "is one of the two, or a sample."
@@ -290,7 +284,7 @@ def ranged(name: str, table: Mapping[str, Any], whole: bool) -> Axis:
     """The axis of a range; a span is of whole numbers where its field is. Raises SailsimError for another."""
     try:
         given = Range.model_validate(table)
-        low, high, log = given.low, given.high, given.scale == "log"
+        low, high, log = given.low, given.high, given.log
         if given.step is not None:
             if given.points is not None or log:
                 raise ValueError("is a range with a step and points or scale 'log'; allowed is one of them")
@@ -305,7 +299,7 @@ def ranged(name: str, table: Mapping[str, Any], whole: bool) -> Axis:
         raise SailsimError(f"{name}.{first_problem(error, unknown)}.") from None
     except ValueError as error:
         raise SailsimError(f"{name} {error}.") from None
-    return Axis((name,), span=Span(low, high, log, whole))
+    return Axis((name,), span=given, whole=whole)
 
 
 def is_whole(name: str, system: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from annotated_types import Interval
@@ -18,7 +19,7 @@ from pydantic.fields import FieldInfo
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
-from sailsim.sim.files import SystemChoice, leaves, load_system, settled_system
+from sailsim.sim.files import SystemChoice, as_system, leaves, settled_system
 from sailsim.sim.pim import nbw_of
 from sailsim.sim.substrate import Cost, SubstrateChoice, load_substrate, settled_substrate
 from sailsim.sim.system import System
@@ -238,21 +239,13 @@ class Point:
         """The weights as a title says them: "4-bit weights", or "weights file"."""
         return f"weights {self.weights}" if self.weights else f"{self.wbits}-bit weights"
 
-    def resolved(self, system: System, model: ModelSpec | None = None) -> Point:
+    def resolved(self, system: System, model: ModelSpec) -> Point:
         """The point with everything filled that `system` and `model` decide."""
-        pim, kv_bits = system.pim, self.kv_bits or (model.kv_bits if model else 0)
-        if (
-            system.accelerator is not None
-            or pim is None
-            or None not in (self.nbw, self.substrate, self.convert)
-        ):
-            return self if kv_bits == self.kv_bits else self.having(kv_bits=kv_bits)
-        return self.having(
-            nbw=self.nbw if self.nbw is not None else pim.default_nbw,
-            substrate=self.substrate or str(pim.substrate.value),
-            convert=self.convert or cast(Convert, pim.convert.value),
-            kv_bits=kv_bits,
-        )
+        pim, found = system.pim, dict[str, Any](kv_bits=self.kv_bits or model.kv_bits)
+        if pim is not None and system.accelerator is None:
+            own = {"nbw": pim.default_nbw, "substrate": pim.substrate.value, "convert": pim.convert.value}
+            found |= {name: value for name, value in own.items() if getattr(self, name) is None}
+        return self.having(**found)
 
     def having(self, **values: Any) -> Point:
         """A copy with other values, which are not checked again."""
@@ -350,49 +343,39 @@ class SetField(NamedTuple):
 def set_fields(points: Iterable[Point]) -> tuple[SetField, ...]:
     """The columns of a study of some points, in alphabetical order."""
     names: set[str] = set()
-    every: set[tuple[str, str | None]] = set()
-    for point in points:
-        every.add((point.system, point.substrate))
+    every = {(point.system, point.substrate) for point in points}
     for system, substrate in every:
         names.update(SystemChoice.parse(system).changes)
         if substrate is not None:
             names.update(OPERATION + each for each in SubstrateChoice.parse(substrate).costs)
-    costs = {name for name in names if name.startswith(OPERATION)}
-    words = {name for name in costs if any(_in_words(name, *each) for each in every)}
+    words: set[str] = set()
+    for each in every if _have_cost(names) else ():
+        with suppress(SailsimError):  # nor has it any record
+            words.update(name for name, cost in _costs(*each).items() if any(cost.coefficients[1:]))
     return tuple(SetField(name, name in words) for name in sorted(names))
 
 
-def set_values(fields: Iterable[SetField], point: Point, system: System) -> dict[str, Any]:
+def set_values(fields: Sequence[SetField], point: Point, system: System) -> dict[str, Any]:
     """What a point on its machine has in the columns; None where the machine has no such field."""
-    fields = tuple(fields)
     if not fields:
         return {}
-    values: Mapping[str, Any] = leaves(system)
-    return {field.name: _value(field, values, point) for field in fields}
+    values: dict[str, Any] = {name: leaf.value for name, leaf in leaves(system).items()}
+    costs = _costs(system, point.substrate) if _have_cost(field.name for field in fields) else {}
+    for name, words in fields:
+        if name in costs:
+            values[name] = str(costs[name]) if words else costs[name]()
+    return {field.name: values.get(field.name) for field in fields}
 
 
-def _value(field: SetField, values: Mapping[str, Any], point: Point) -> Any:
-    if field.name.startswith(OPERATION):
-        cost = _cost(field.name, point.substrate, values)
-        return None if cost is None else str(cost) if field.words else cost()
-    found = values.get(field.name)
-    return None if found is None else found.value
+def _have_cost(names: Iterable[str]) -> bool:
+    return any(name.startswith(OPERATION) for name in names)
 
 
-def _cost(name: str, substrate: str | None, values: Mapping[str, Any]) -> Cost | None:
-    """Of an operation of a point's arrays: those that it names, or its machine's."""
+def _costs(system: System | str, substrate: str | None) -> Mapping[str, Cost]:
+    """Of the operations of a point's arrays, which it names or its machine has, by their columns."""
     if substrate is None:
-        own = values.get(SUBSTRATE)
-        if own is None:
-            return None
-        substrate = str(own.value)
-    return load_substrate(substrate).costs.get(name.removeprefix(OPERATION))
-
-
-def _in_words(name: str, system: str, substrate: str | None) -> bool:
-    """Whether a point of this machine and substrate has a polynomial as the cost of an operation."""
-    try:
-        cost = _cost(name, substrate, {} if substrate else leaves(load_system(system)))
-    except SailsimError:
-        return False  # nor has it any record
-    return cost is not None and any(cost.coefficients[1:])
+        pim = as_system(system).pim
+        if pim is None:
+            return {}
+        substrate = str(pim.substrate.value)
+    return {OPERATION + name: cost for name, cost in load_substrate(substrate).costs.items()}

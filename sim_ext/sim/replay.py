@@ -1,26 +1,19 @@
-"""A trace on a whole machine, its descriptors over all PIM units, cores and DRAM; and a tile alone on one
-unit."""
+"""A descriptor's tile alone on one unit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
 from typing import Literal, get_args
 
 from sailsim import _core
 from sailsim.base.arguments import check_type
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.counts import TILE_PHASES, cycles_by_phase
+from sailsim.lut_gemv.counts import cycles_by_phase
 from sailsim.lut_gemv.tile import Tile
-from sailsim.lut_gemv.trace import Trace, decode_tile
-from sailsim.sim.dram import memory
-from sailsim.sim.engine import PHASES
 from sailsim.sim.patterns import PROFILES, Profile
-from sailsim.sim.schedule import CoreTask, HostCores, Segments, Tensor, play
 from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileOverheads, TileRequest, TimedTile
+from sailsim.sim.tiles import FastestTiles, PimUnits, Shape, TileRequest, TileTable
 
 Memory = Literal["port", "chip", "dram"]
 
@@ -89,115 +82,35 @@ def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
         timing = timer.time([profile.counts])[0]
         return TileTime(memory, cycles_by_phase(timing), 0.0, {}, units.clock)
     seconds = timed.seconds if memory == "chip" else timed.throttled(units.dram.rate)
-    around = dict(zip(TileOverheads._fields, (each * units.clock for each in timed.edges), strict=True))
-    phases = cycles_by_phase(timed.timing)
-    waiting = (seconds - timed.seconds) * units.clock
+    around = {name: each * units.clock for name, each in timed.kind.edges._asdict().items()}
+    phases = cycles_by_phase(timed.timings[0])
+    waiting = float(seconds[0] - timed.seconds[0]) * units.clock
     return TileTime(memory, phases, waiting, around, units.clock)
 
 
-@dataclass(frozen=True)
-class TraceResult:
-    """A simulated trace.
-
-    `rounds` counts the groups of tiles that ran side by side. `breakdown` has seconds by `PHASES` and adds up
-    to `seconds`. `counts` are summed over all units (docs/contract.md, section 2).
-    """
-
-    tiles: int
-    rounds: int
-    seconds: float
-    breakdown: dict[str, float]
-    counts: dict[str, int]
-    dram_bytes: float
-    pim_cycles: int
-
-
-def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResult:
-    """Simulate a trace's descriptors in order on `system`, submitted by `threads` cores.
-
-    Consecutive descriptors with the same activations and widths are parts of one tensor: up to one a unit,
-    they run side by side, and the next round starts when all are done. Only time is simulated;
-    `sailsim.lut_gemv.trace` computes the results.
-
-    Raises:
-        SailsimError: a descriptor that a unit would refuse, or a tile that does not fit its arrays.
-    """
-    host = HostCores(system, threads)
-    units = {prt: PimUnits.alone(system, prt) for prt in (False, True)}
-    tasks: list[CoreTask] = []
-    tensors: list[Tensor] = []
-    slowest: list[TimedTile] = []
-    counts = dict.fromkeys(COUNTS, 0)
-    for descriptors in _rounds(trace, system.llc.slices.whole):
-        read = map(partial(decode_tile, trace), descriptors)
-        tiles = [timed_tile(units[tile.prt], tile) for tile in read]
-        name = f"descriptor {descriptors[0]}"
-        total = sum(tile.bytes for tile in tiles)
-        last = max(tiles, key=lambda tile: tile.seconds)
-        tasks.append(host.submission(name, len(tiles)))
-        tensors.append(Tensor(name, len(tasks), total, last.seconds, partial(_throttled, tiles, total)))
-        tasks.append(host.completion(name, len(tiles), len(tensors)))
-        slowest.append(last)
-        for tile in tiles:
-            for count in COUNTS:
-                counts[count] += getattr(tile.timing, count)
-    line = play(memory(system, threads), [Segments.one(tasks, tensors)])
-    breakdown = dict.fromkeys(PHASES, 0.0)
-    breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
-    for tile in slowest:
-        for phase, seconds in zip(TILE_PHASES, tile.phases, strict=True):
-            breakdown[phase] += seconds
-    return TraceResult(
-        tiles=len(trace),
-        rounds=len(tensors),
-        seconds=line.end,
-        breakdown=breakdown,
-        counts=counts,
-        dram_bytes=line.streamed,
-        pim_cycles=sum(tile.timing.total for tile in slowest),
-    )
-
-
-def _rounds(trace: Trace, units: int) -> Iterator[list[int]]:
-    """Indices of the descriptors that run side by side."""
-    together = ("activations", "k", "batch", "abits", "nbw", "flags", "group_size")
-    for _, alike in groupby(range(len(trace)), lambda at: [trace.descriptors[at][name] for name in together]):
-        every = list(alike)
-        yield from (every[at : at + units] for at in range(0, len(every), units))
-
-
-def timed_tile(unit: PimUnits, tile: Tile, *, slices: int = 1, fastest: bool = False) -> TimedTile:
-    """A descriptor's tile as `unit`'s machine times it.
-
-    Args:
-        unit: units whose outputs are cut over `slices`.
-        tile: one slice's part of the matrix.
-        slices: that have a part like it each.
-        fastest: with the NBW that is the fastest in the place of the tile's.
+def timed_tile(unit: PimUnits, tile: Tile) -> TileTable:
+    """A descriptor's tile as `unit`'s machine times it: a table of one.
 
     Raises:
         SailsimError: the tile does not fit the arrays.
     """
-
-    def profiles(shape: Shape) -> list[Profile]:
-        scan = unit.scan(tile.abits, tile.signed, shape.nbw, tile.group_size)
-        return [PROFILES.scanned(tile.x, scan)]
-
-    shape = Shape(*tile.shape)._replace(n=tile.n * slices)
-    codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
-    stored = tile.stored_bytes(shape.n)
-    request = TileRequest(shape, stored, tile.scales is not None, tile.has_minimum, codebook)
-    if fastest:
-        return FastestTiles(unit.every_nbw(request, profiles))[0]
-    return unit.table(request, profiles(shape))[0]
+    request, profiles = _asked(unit, tile)
+    return unit.table(request, profiles(request.shape))
 
 
 def fastest_nbw(system: System) -> Callable[[Tile], int]:
     """What chooses the NBW of a trace's tiles: the fastest on one unit of a machine as its file has it."""
     units = PimUnits(system, substrate=None, convert=None, prt=True, slices=1, operands="dram")
-    return lambda tile: timed_tile(units, tile, fastest=True).nbw
+    return lambda tile: FastestTiles(units.every_nbw(*_asked(units, tile))).nbw(0)
 
 
-def _throttled(tiles: Sequence[TimedTile], total: float, rate: float) -> float:
-    """Seconds of a round whose units share `rate` bytes/s in proportion to what each has to load."""
-    return max(tile.throttled(rate * tile.bytes / total) for tile in tiles)
+def _asked(unit: PimUnits, tile: Tile) -> tuple[TileRequest, Callable[[Shape], list[Profile]]]:
+    """A tile as a unit takes it, and its patterns for a shape that may have another NBW."""
+
+    def profiles(shape: Shape) -> list[Profile]:
+        scan = unit.scan(tile.abits, tile.signed, shape.nbw, tile.group_size)
+        return [PROFILES.scanned(tile.x, scan)]
+
+    codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
+    form = (tile.scales is not None, tile.has_minimum, codebook)
+    return TileRequest(Shape(*tile.shape), tile.stored_bytes(tile.n), *form), profiles

@@ -233,18 +233,14 @@ class Step(NamedTuple):
         Raises:
             ValueError: anything else.
         """
-        words = text.split()
-        at = [i for i, word in enumerate(words) if word in OPERATIONS]
-        if len(at) != 1 or at[0] > 1 or len(words) > at[0] + 2:
+        found = re.fullmatch(rf"(?:(\S+) )?({'|'.join(OPERATIONS)})(?: (\S+))?", " ".join(text.split()))
+        if found is None or found[1] in OPERATIONS or found[3] in OPERATIONS:
             raise ValueError(
                 f"{text!r}; allowed is how often, one of {', '.join(OPERATIONS)}, and on how many bits, "
                 "such as '2 read' or 'add entry'"
             )
-        return cls(
-            _amount(words[0], text) if at[0] else 1,
-            words[at[0]],
-            _amount(words[-1], text) if len(words) > at[0] + 1 else 1,
-        )
+        times, operation, n = found.groups("1")
+        return cls(_amount(times, text), operation, _amount(n, text))
 
     def __str__(self) -> str:
         return f"{self.times} {self.operation} {self.n}"

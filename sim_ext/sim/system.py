@@ -318,13 +318,6 @@ class System(_Described):
             return "memory"
         return str(self.pim.convert.value)
 
-    def baseline(self) -> System:
-        """The same machine with its PIM units switched off."""
-        if not self.has_pim:
-            return self
-        assert self.pim is not None
-        return self.model_copy(update={"pim": self.pim.model_copy(update={"enabled": False})})
-
     def _content(self) -> dict[str, Any]:
         content = super()._content()
         if self.pim is not None:  # wherever its file lies: what is in it counts

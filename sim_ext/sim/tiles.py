@@ -163,9 +163,6 @@ class TileTable(Jobs):
     def __len__(self) -> int:
         return len(self._profiles)
 
-    def __getitem__(self, at: int) -> TimedTile:
-        return TimedTile(self, range(len(self))[at])
-
     def throttled(self, rate: float, latency: float | None = None) -> NDArray[np.float64]:
         """Seconds of each tile when all slices together get `rate` bytes/s of weights, just in time.
 
@@ -213,28 +210,6 @@ class TileTable(Jobs):
         return np.column_stack([self.phases, *columns])
 
 
-class TimedTile:
-    """One GEMV as the PIM units see it: a row of a table."""
-
-    def __init__(self, table: TileTable, at: int) -> None:
-        kind = table.kind
-        self._table, self._at = table, at
-        self.timing: _core.TileTiming = table.timings[at]
-        self.edges = kind.edges
-        self.nbw = kind.shape.nbw
-        self.bytes = kind.bytes
-        self.seconds = float(table.seconds[at])
-
-    @property
-    def phases(self) -> tuple[float, ...]:
-        """Seconds by `TILE_PHASES`, which add up to `seconds`."""
-        return tuple(self._table.phases[self._at].tolist())
-
-    def throttled(self, rate: float, latency: float | None = None) -> float:
-        """Seconds with weights just in time, as `TileTable.throttled`."""
-        return float(self._table.throttled(rate, latency)[self._at])
-
-
 class FastestTiles(Jobs):
     """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds,
     on the units or for memory to bring its weights; of equals the one with fewer bytes, then with fewer
@@ -251,15 +226,10 @@ class FastestTiles(Jobs):
         self.slices, self.blocks, self.shares = first.slices, first.blocks, first.shares
         self.bytes, self.seconds = self.column("bytes"), self.column("seconds")
 
-    def __len__(self) -> int:
-        return len(self._fastest)
-
-    def __getitem__(self, at: int) -> TimedTile:
-        return self._tables[int(self._fastest[at])][at]
-
     def nbw(self, at: int) -> int:
         """Of one of them."""
-        return self[at].nbw
+        table: TileTable = self._tables[self._fastest[at]]
+        return table.nbw(at)
 
     @property
     def crowded(self) -> bool:

@@ -35,18 +35,6 @@ def test_random_lines_are_bound_by_what_is_the_slowest():
     assert dram().reads(1) == pytest.approx(2.5 / 2.625 * (1 - REFRESH))
     # One bank: tRAS and tRP for a line.
     assert dram().reads(1, banks=1) == pytest.approx(2.5 / 45.75 * (1 - REFRESH))
-    # Few lines under way: Little's law.
-    assert dram().random(10, 100e-9) * 204.8e9 == pytest.approx(10 * 64 / 100e-9)
-    assert dram().random(1e6, 100e-9) == pytest.approx(dram().reads(1))
-
-
-def test_turning_between_reads_and_writes():
-    # 16 + 16 lines are 80 ns; two clocks, tWTR and tCL are 1.25 + 7.5 + 13.75 ns.
-    assert dram().mixed(16, 16) == pytest.approx(80 / 102.5 * (1 - REFRESH))
-    assert dram().mixed(16, 0) == pytest.approx(1 - REFRESH)
-    assert dram().stores == pytest.approx(dram().mixed(16, 16) / 2)
-    assert dram(memory__write_batch=64).stores > dram().stores
-    assert dram().stores < 0.5
 
 
 @given(st.floats(1, 500), st.integers(1, 64), st.integers(1, 4), st.integers(1, 16))

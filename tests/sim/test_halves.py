@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.base.errors import SailsimError
 from sailsim.sim.dram import MemorySystem
 from sailsim.sim.engine import Schedule, halves_of, simulate_step, taking_turns
 from sailsim.sim.files import load_system
@@ -96,12 +95,3 @@ def test_a_step_of_halves_adds_up_and_reads_its_weights_twice():
     half = simulate_step(SAIL, LLAMA, replace(point, batch=4))
     assert half.step_s < halves.step_s < 2 * half.step_s
     assert halves.step_s < whole.step_s
-
-
-@pytest.mark.parametrize(
-    "asked", [{"batch": 1}, {"batch": 4, "phase": "prefill"}, {"batch": 4, "overlap": "yes"}]
-)
-def test_what_has_no_halves_is_one_sentence(asked):
-    with pytest.raises(SailsimError, match="overlap is") as error:
-        Point(**{"overlap": True, **asked})  # type: ignore[arg-type]
-    assert "\n" not in str(error.value)

@@ -18,13 +18,9 @@ MODEL = load_model("smollm2-135m")
 CLOCK = SAIL.cores.clock.si
 
 
-def host(system: System, threads: int) -> HostCores:
-    return HostCores(system, threads)
-
-
 @pytest.mark.parametrize(("slices", "threads", "turns"), [(32, 5, 7), (32, 32, 1), (33, 32, 2), (1, 64, 1)])
 def test_a_thread_reads_one_record_and_writes_one_descriptor_after_the_other(slices, threads, turns):
-    cores = host(SAIL, threads)
+    cores = HostCores(SAIL, threads)
     seen = cores.completion("x", slices, 0).seconds - threads * SAIL.host.barrier.si
     assert seen == pytest.approx(turns * SAIL.host.poll.si)
     handed = cores.submission("x", slices).seconds - cores.hand_over
@@ -37,18 +33,18 @@ def test_a_thread_reads_one_record_and_writes_one_descriptor_after_the_other(sli
 def test_attention_is_on_a_thread_a_head_and_sequence_at_most(threads, batch, width):
     assert MODEL.n_heads == 9
     op = Op("attention", "attention", 0, batch, kv_bytes=1e6, macs=10**9)
-    work = host(SAIL, threads).work(op, MODEL, 0)[1]
+    work = HostCores(SAIL, threads).work(op, MODEL, 0)[1]
     assert work.seconds == pytest.approx(1e9 / (width * CLOCK * SAIL.host.attention_rate.value))
 
 
 def test_the_cache_grows_by_what_attention_writes():
     op = Op("attention", "attention", 0, 3, kv_bytes=1e6, macs=1)
-    cache = host(SAIL, 4).work(op, MODEL, 0)[0]
+    cache = HostCores(SAIL, 4).work(op, MODEL, 0)[0]
     written = 3 * MODEL.d_cached * 2  # keys and values of fp16, a row a sequence
     assert (cache.read, cache.written) == (1e6 - written, written)
     narrow: ModelSpec = replace(MODEL, kv_bits=8)
     scales = 3 * 2 * MODEL.n_kv_heads * 2  # of fp16, a head's key and value each
-    assert host(SAIL, 4).work(op, narrow, 0)[0].written == written / 2 + scales
+    assert HostCores(SAIL, 4).work(op, narrow, 0)[0].written == written / 2 + scales
 
 
 def of_host(**fields: float) -> System:
@@ -64,8 +60,8 @@ def of_host(**fields: float) -> System:
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_attention_that_fetches_ahead_computes_while_its_cache_comes(share):
     op = Op("attention", "attention", 0, 3, kv_bytes=1e6, macs=10**9)
-    turns = host(SAIL, 4).work(op, MODEL, 0)
-    ahead = host(of_host(attention_ahead=share), 4).work(op, MODEL, 0)
+    turns = HostCores(SAIL, 4).work(op, MODEL, 0)
+    ahead = HostCores(of_host(attention_ahead=share), 4).work(op, MODEL, 0)
     assert [(task.read, task.written, task.rate) for task in ahead] == [
         (task.read, task.written, task.rate) for task in turns
     ]
@@ -80,7 +76,7 @@ def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bit
     op = Op(
         "attention", "attention", 0, 2, kv_bytes=100 * row, act_bytes=1, macs=9, flops=600, cache_flops=500
     )
-    own = host(of_host(attention_widening=0.25, attention_simd_share=1.0), 4)
+    own = HostCores(of_host(attention_widening=0.25, attention_simd_share=1.0), 4)
     seconds = 98 * model.d_cached * 0.25 / CLOCK / 4  # a row of each sequence is written, not read
     seconds += 9 / (4 * CLOCK * SAIL.host.attention_rate.value) + 100 / own.attention_flops
     assert own.work(op, model, 0)[1].seconds == pytest.approx(seconds)
@@ -89,8 +85,8 @@ def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bit
 @pytest.mark.parametrize(("slices", "threads", "share"), [(32, 1, 1), (32, 16, 1 / 16), (32, 5, 7 / 32)])
 def test_results_are_copied_tile_by_tile_where_a_machine_says_so(slices, threads, share):
     op = Op("head", "gemv", 0, batch=3, k=256, n=1000, macs=3 * 256 * 1000)
-    assert host(SAIL, threads).copying(op, slices, 1) == []  # the units leave them in place
-    (task,) = host(of_host(result_copy=1.5), threads).copying(op, slices, 1)
+    assert HostCores(SAIL, threads).copying(op, slices, 1) == []  # the units leave them in place
+    (task,) = HostCores(of_host(result_copy=1.5), threads).copying(op, slices, 1)
     assert task.needs == 1
     assert not task.sync
     assert task.seconds == pytest.approx(share * 3000 * 1.5 / CLOCK)
@@ -101,11 +97,11 @@ def test_converting_on_the_cores_reads_sums_and_writes_results():
     sums = 3 * 1000 * 8
     # However quick the arithmetic: four bytes of every sum come, four of every result go.
     quick = vary(SAIL, {"host.convert_flops": 1e-9})
-    convert = host(quick, 4).conversion(op, blocks=8, needs=0)[0]
+    convert = HostCores(quick, 4).conversion(op, blocks=8, needs=0)[0]
     rate = 4 * CLOCK * SAIL.llc.core_bandwidth.value
     assert convert.seconds == pytest.approx((4 * sums + 4 * 3 * 1000) / rate)
     slow = vary(SAIL, {"host.convert_flops": 1000})
-    convert = host(slow, 4).conversion(op, blocks=8, needs=0)[0]
+    convert = HostCores(slow, 4).conversion(op, blocks=8, needs=0)[0]
     flops = 4 * CLOCK * SAIL.cores.fp32_flops.value * SAIL.host.simd_share.value
     assert convert.seconds == pytest.approx(1000 * sums / flops)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import event, example, given
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
@@ -73,23 +73,8 @@ NOTED = 0.01
 """By how much a step may be slower without a word."""
 
 
-def value(field: str) -> Any:
-    section, _, name = field.partition(".")
-    return getattr(getattr(SAIL, section), name).value
-
-
 @pytest.mark.slow
 @given(machine=MACHINES, asked=POINTS)
-@example(  # weights that units of few MSHRs cannot have were reckoned with
-    machine={
-        "pim.mshrs": 8, "pim.prefetch_share": 0.9, "pim.dfm_split": "k", "pim.accumulator_buffer": 2.625,
-        "pim.convert": "cores", "memory.channels": 12,
-    },
-    asked={
-        "model": "llama-3-8b", "wbits": 3, "group_size": 128, "batch": 32, "threads": 32, "context": 128,
-        "nbw": 3,
-    },
-)  # fmt: skip
 def test_more_is_not_slower_or_the_answer_says_why(machine, asked):
     point = Point(**asked)
     model = load_model(point.model)
@@ -103,7 +88,7 @@ def test_more_is_not_slower_or_the_answer_says_why(machine, asked):
     base = step({}, point)
     if base is None:
         return
-    doubled = {field: 2 * machine.get(field, value(field)) for field in WHY if "." in field}
+    doubled = {field: 2 * machine.get(field, leaves(SAIL)[field].value) for field in WHY if "." in field}
     larger = {field: step({field: number}, point) for field, number in doubled.items()}
     larger["batch"] = step({}, replace(point, batch=point.batch + 1))
     for field, other in larger.items():
@@ -154,24 +139,6 @@ def outcome(system: System, field: str, value: float) -> str:
 def test_any_number_of_a_machine(which, value):
     name, field = which
     outcome(load_system(name), field, value)
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "words"),
-    [
-        ("pim.prt_entries", 3e9, "prt_entries is 3000000000"),
-        ("pim.t_zero", 1e30, "pim.t_zero is 1e+30"),
-        ("pim.t_prt", 1e30, "pim.t_prt is 1e+30"),
-        ("pim.port", 1e30, "pim.port is 1e+30"),
-        ("memory.channels", 1e300, "memory.channels is 1e+300"),
-        ("host.simd_share", 1e-50, "host.simd_share is 1e-50"),
-        ("memory.timing.trefi", 1, "trfc is 350 ns; allowed is less than trefi, 1 ns"),
-        ("pim.clock", math.nan, "finite"),
-        ("pim.clock", math.inf, "finite"),
-    ],
-)
-def test_what_is_refused_is_named(field, value, words):
-    assert words in outcome(load_system("sail-n1"), field, value)
 
 
 @pytest.mark.parametrize("model", ["smollm2-135m", "llama-2-7b"])

@@ -1,18 +1,15 @@
 """Prefill: a phase of a point, and a step in which all rows of the prompts go through a matrix at once."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim import workloads
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import memory_needed
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import HostCores
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
@@ -25,26 +22,6 @@ from ..examples import examples
 
 SAIL = load_system("sail-n1")
 MODEL = replace(load_model("llama-2-7b"), name="one-layer", n_layers=1)
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"phase": "both"}, r"phase is 'both'; allowed are decode, prefill\."),
-        ({"prompt": 5}, r"prompt is 5 beside phase decode; allowed there is none"),
-        ({"phase": "prefill", "prompt": 0}, r"prompt is 0; allowed is a whole number 1\.\.16777216\."),
-        ({"phase": "prefill", "prompt": 1.5}, r"prompt is 1\.5; allowed is a whole number"),
-        ({"phase": "prefill", "prompt": 8, "context": 9}, r"context is 9 beside a prompt of 8; allowed"),
-    ],
-)
-def test_bad_phases_end_in_one_sentence(fields, said):
-    with pytest.raises(SailsimError, match=said):
-        Point(**fields)
-
-
-def test_a_phase_and_its_prompt_are_a_part_of_the_question():
-    points = (Point(), Point(phase="prefill"), Point(phase="prefill", prompt=8))
-    assert len({point_key(point) for point in points}) == 3
 
 
 def test_a_prompt_of_one_token_is_a_step_of_decoding(captured):
@@ -117,17 +94,6 @@ def test_the_cache_has_codes_and_a_scale_a_head_and_token(bits, batch, context):
             assert op.macs == attention(plain).macs
 
 
-@pytest.mark.parametrize(("bits", "scale", "allowed"), [(8, 0, 16), (16, 16, 0), (4, 8, 16)])
-def test_scales_that_the_width_does_not_have_are_one_sentence(bits, scale, allowed, tmp_path):
-    text = (Path(workloads.__file__).parent / "models" / f"{SMALL.name}.toml").read_text("utf-8")
-    path = tmp_path / "own.toml"
-    path.write_text(text.replace("kv_bits = 16", f"kv_bits = {bits}\nkv_scale_bits = {scale}"))
-    with pytest.raises(
-        SailsimError, match=rf"kv_scale_bits is {scale}; allowed is {allowed} where kv_bits is {bits}\.$"
-    ):
-        load_model(path)
-
-
 @examples(10)
 @given(st.sampled_from(KV_BITS[:-2]), st.integers(1, 4), st.integers(64, 2048))
 def test_the_cores_unpack_what_attention_reads(bits, batch, context):
@@ -147,9 +113,3 @@ def test_the_cores_unpack_what_attention_reads(bits, batch, context):
     result = simulate_step(SAIL, model, point)
     assert result == simulate_step(SAIL, model.cached(bits), point)
     assert any(f"to {bits} bits" in note for note in result.notes)
-
-
-@pytest.mark.parametrize("bits", [1, 9, 15, 64, -1, 4.0, "4"])
-def test_other_widths_are_one_sentence(bits):
-    with pytest.raises(SailsimError, match=r"^kv_bits is .*; allowed are 2\.\.8, 16 or 32, and 0 for"):
-        Point(kv_bits=bits)  # type: ignore[arg-type]

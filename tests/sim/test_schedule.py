@@ -91,12 +91,6 @@ def test_a_tensor_waits_for_its_submission_and_the_cores_for_its_result():
     assert line.cores == pytest.approx(0.1)
 
 
-def test_needs_that_cannot_be_met_are_refused():
-    tasks, tensors = [CoreTask("a", 1, 1.0)], [tensor(1, 1.0, needs=1)]
-    with pytest.raises(RuntimeError, match="core task 0 and tensor 0 wait for each other"):
-        run(machine(), tasks, tensors)
-
-
 @st.composite
 def schedules(draw: st.DrawFn) -> tuple[list[CoreTask], list[Tensor]]:
     """Phases as a decode step has them: some core work, a submission, some tensors, and so on."""

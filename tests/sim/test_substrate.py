@@ -18,6 +18,7 @@ from sailsim.workloads.load import load_model
 from ..refusals import extending, quantity, refusal
 
 ROOT = Path(__file__).parents[2]
+SAIL = load_system("sail-n1")
 SMALL: dict[str, Any] = {"model": "smollm2-135m", "group_size": 32}
 
 
@@ -38,7 +39,7 @@ def test_the_core_takes_the_costs_of_the_files():
     assert substrate_names() == ["bit_parallel", "bit_serial", "row_dfm"]
     for name in substrate_names():
         substrate = load_substrate(name)
-        core = load_system("sail-n1").slice_config(substrate=name).substrate
+        core = SAIL.slice_config(substrate=name).substrate
         assert (core.name, core.layout, core.accumulate, core.prt_helps) == (
             substrate.name, substrate.layout, substrate.accumulate, substrate.prt_helps,
         )  # fmt: skip
@@ -64,7 +65,7 @@ def test_the_core_takes_the_costs_of_the_files():
 def test_what_a_phase_does_is_its_time(tmp_path, steps, slower):
     path = own(tmp_path, f"[phases]\n{steps}\n")
     before, after = (
-        simulate_step(load_system("sail-n1"), load_model(SMALL["model"]), Point(substrate=name, **SMALL))
+        simulate_step(SAIL, load_model(SMALL["model"]), Point(substrate=name, **SMALL))
         for name in ("row_dfm", str(path))
     )
     for phase in ("build", "lookup", "convert"):
@@ -213,7 +214,7 @@ def unit_fields(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(fields=unit_fields(), name=st.sampled_from(substrate_names()))
 def test_a_unit_survives_its_text(fields, name):
-    text = load_system("sail-n1").unit_text(**fields, substrate=name)
+    text = SAIL.unit_text(**fields, substrate=name)
     assert text.split("\n", 1)[1].startswith("rows ")
     unit = _core.SliceConfig(text)
     assert {field: getattr(unit, field) for field in fields} == fields
@@ -222,7 +223,7 @@ def test_a_unit_survives_its_text(fields, name):
 
 def test_fields_that_no_unit_has_are_named():
     with pytest.raises(ValueError, match="colour is no field of a unit; allowed are rows, cols"):
-        load_system("sail-n1").unit_text(colour="blue")
+        SAIL.unit_text(colour="blue")
 
 
 # --- What a substrate's file says of energy and area ---
@@ -238,8 +239,6 @@ def test_a_file_may_have_numbers_of_its_own_and_share_others(tmp_path):
 
 
 # --- Costs of operations in words, and substrates that are named with other costs ---
-
-SAIL = load_system("sail-n1")
 
 
 @pytest.mark.parametrize(

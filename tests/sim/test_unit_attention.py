@@ -104,26 +104,6 @@ def test_every_runner_has_an_answer_and_who_does_not_know_units_says_so():
     assert any("without the point's attention" in note for note in beside["neural-cache-n1"].notes)
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"attention": "card"}, r"attention is 'card'; allowed are cores, units\."),
-        (
-            {"attention": "units"},
-            r"kv_bits is not said beside attention on the units; allowed there is 2\.\.8",
-        ),
-        ({"attention": "units", "kv_bits": 16}, r"kv_bits is 16 beside attention on the units; allowed"),
-        (
-            {"attention": "units", "kv_bits": 16, "phase": "prefill"},
-            r"kv_bits is 16 beside attention on the units; allowed there is 2\.\.8",
-        ),
-    ],
-)
-def test_bad_choices_are_one_sentence(fields, said):
-    with pytest.raises(SailsimError, match=said):
-        Point(**fields)
-
-
 # --- Prompts with attention on the units: chunks of queries, each with the keys that its last q ---
 
 SAIL = load_system("sail-n1")

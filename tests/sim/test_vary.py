@@ -2,7 +2,6 @@
 
 import math
 import tomllib
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,23 +36,17 @@ SHAPE = {"pim.rows", "pim.cols", "pim.nbw", "pim.accumulator", "pim.dfms"}
 FREE = sorted(set(RANGED) - SHAPE - {"pim.convert_interval", "pim.convert_latency"})
 
 
-@st.composite
-def changes(draw: st.DrawFn) -> dict[str, Any]:
-    """Values inside the declared ranges of some fields."""
-    found: dict[str, Any] = {}
-    for path in draw(st.lists(st.sampled_from(FREE), unique=True, min_size=1, max_size=6)):
-        leaf = RANGED[path]
-        assert leaf.low is not None
-        assert leaf.high is not None
-        whole = all(isinstance(x, int) for x in (leaf.low, leaf.value, leaf.high))
-        if whole:
-            found[path] = draw(st.integers(int(leaf.low), int(leaf.high)))
-        else:
-            found[path] = draw(st.floats(float(leaf.low), float(leaf.high), allow_nan=False))
-    return found
+def within(leaf: Quantity) -> st.SearchStrategy[float]:
+    """Values inside the declared range of a field."""
+    if all(isinstance(x, int) for x in (leaf.low, leaf.value, leaf.high)):
+        return st.integers(leaf.low, leaf.high)
+    return st.floats(leaf.low, leaf.high)
 
 
-@given(changes())
+CHANGES = st.fixed_dictionaries({}, optional={path: within(RANGED[path]) for path in FREE})
+
+
+@given(CHANGES)
 def test_what_is_varied_has_the_values_and_nothing_else_changes(wanted):
     varied = vary(SAIL, wanted, name="mine", source="a study, sample 3, seed 1", note="why")
     differing = {path: value_of(leaf) for path, leaf in changed_values(varied, SAIL).items()}
@@ -71,7 +64,7 @@ def test_what_is_varied_has_the_values_and_nothing_else_changes(wanted):
     assert leaves(SAIL) == leaves(load_system("sail-n1"))
 
 
-@given(changes(), st.text(max_size=40))
+@given(CHANGES, st.text(max_size=40))
 def test_its_file_gives_the_same_machine(tmp_path_factory, wanted, note):
     varied = vary(SAIL, wanted, name="mine", title=f"mine {note}", note=note + "!")
     path = save_system(varied, tmp_path_factory.mktemp("vary") / "mine.toml", comment="how\nit was made")
@@ -99,6 +92,12 @@ def test_its_file_gives_the_same_machine(tmp_path_factory, wanted, note):
         ({"pim.substrate": "optical"}, ("pim.substrate", "optical", "row_dfm")),
         ({"pim.substrate": 3}, ("pim.substrate", "3")),
         ({"pim.rows": 4}, ("rows",)),
+        ({"pim.prt_entries": 3e9}, ("prt_entries is 3000000000",)),
+        ({"pim.t_prt": 1e30}, ("pim.t_prt is 1e+30",)),
+        ({"pim.port": 1e30}, ("pim.port is 1e+30",)),
+        ({"memory.channels": 1e300}, ("memory.channels is 1e+300",)),
+        ({"host.simd_share": 1e-50}, ("host.simd_share is 1e-50",)),
+        ({"memory.timing.trefi": 1}, ("trfc is 350 ns; allowed is less than trefi, 1 ns",)),
         ({"memory.clock": 2.4}, ("memory", "clock", "2.4", "ddr4-3200")),
     ],
 )
@@ -111,7 +110,7 @@ def test_a_file_that_no_list_of_values_can_say_is_refused(tmp_path):
     with pytest.raises(SailsimError, match=r"name is 'sail-n1'"):
         system_toml(vary(SAIL, {"pim.clock": 2.0}), "sail-n1")
     with pytest.raises(SailsimError, match=r"pim\.enabled"):
-        system_toml(SAIL.baseline().model_copy(update={"name": "off"}), "sail-n1")
+        system_toml(load_system(extending(tmp_path, "sail-n1", "pim.enabled = false")), "sail-n1")
     with pytest.raises(SailsimError, match=r"\.toml"):
         save_system(vary(SAIL, {}, name="mine"), tmp_path / "mine.txt")
 
@@ -153,9 +152,6 @@ def test_the_machine_has_the_values_and_the_price_of_its_base():
     [
         ("sail-n1:pim.slices=16", ("pim.slices", "llc.slices")),
         ("sail-n1:slices=16", ("slices", "llc.slices")),
-        ("sail-n1:llc.slices=0", ("llc.slices", "0", "at least 1")),
-        ("sail-n1:llc.slices=many", ("llc.slices", "many")),
-        ("sail-n1:llc.slices=inf", ("llc.slices", "finite")),
         ("sail-n1:pim.rows=4", ("pim does not fit",)),
         ("sail-n2:llc.slices=16", ("sail-n2", "sail-n1")),
         (":llc.slices=16", ("unknown",)),
@@ -220,18 +216,3 @@ def test_what_a_file_says_beside_its_type_stays_for_those_that_extend_it(tmp_pat
         assert (memory.timing.trfc.value, memory.clock.value, memory.width.value) == (410, 3.2, 4)
     back = load_system(extending(tmp_path / "two", first, TYPE.format("ddr5-4800"))).memory
     assert (back.timing.trfc.value, back.clock.value) == (295, 2.4)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ('pim.extends = "graviton2"', ["pim.extends", "graviton2", "sail-n1"]),
-        ("pim.extends = 3", ["pim.extends", "3", "sail-n1"]),
-        ('pim.extends = "sail-v2"', ["pim.extends", "sail-v2", "sail-n1"]),
-        ('cores.extends = "neoverse-v9"', ["cores.extends", "neoverse-v9", "neoverse-v2"]),
-        (TYPE.format("ddr6-9000"), ["memory.type", "ddr6-9000", "ddr5-5600"]),
-    ],
-)
-def test_what_does_not_ship_is_one_sentence(text, words, tmp_path):
-    sentence = refusal(load_system, extending(tmp_path, "graviton4", text))
-    assert all(word in sentence for word in words), sentence

@@ -86,11 +86,13 @@ tiles, and on V100 2B takes 1.82 times as long as predicted (docs/baselines.md, 
 OTHER_FORMAT_DOUBT = 1.4
 """How much slower or faster prompts of other quantized formats than four-bit integers may be (assumed,
 1.2..2): tiles are unpacked before they are multiplied, and only q4_k_m was measured."""
-OF_SERVING = (
-    "read_share", "compute_share", "cache_again", "cache_chain", "vocabulary",
-    "host_step", "host_rows", "host_power", "host_overlap",
-)  # fmt: skip
-"""Constants of 16-bit serving in `fits.json`, each with _vllm behind its name."""
+OF_SERVING = {
+    **{name: name for name in ("read_share", "compute_share", "cache_again", "host_power", "host_overlap")},
+    **{"cache_chain_s": "cache_chain", "entry_s": "vocabulary"},
+    **{"host_s": "host_step", "host_row_s": "host_rows"},
+}
+"""Of 16-bit serving: fields of `GpuConstants`, and what the fit calls them, each with _vllm behind its name.
+Seconds are nanoseconds there."""
 NONE, NEVER = np.asarray(0.0), np.asarray(np.inf)
 
 
@@ -220,13 +222,6 @@ def _kernels(macs: Floats, rows: Floats, sheet: GpuSheet, c: GpuConstants) -> Fl
     return np.asarray(np.where(by_row, np.minimum(after_first, tile), macs / full))
 
 
-def prompts_seconds(
-    batch: Floats, generated: Floats, macs: Floats, share: float | Floats, sheet: GpuSheet
-) -> Floats:
-    """Seconds that the prompts of requests put between two tokens of each; ``macs`` are those of a prompt."""
-    return np.asarray(batch / generated * macs / (share * sheet.peak_macs))
-
-
 # ---- Constants of a card ----------------------------------------------------------------------------------
 def measured_on(name: str) -> Mapping[str, Quantity]:
     """A constant of `CardKernels` by the shipped cards that it was measured on."""
@@ -293,17 +288,8 @@ def is_four_bit(fmt: WeightFormat) -> bool:
 
 def serving_constants(value: Mapping[str, float]) -> GpuConstants:
     """The constants of 16-bit serving from those of the fit, by the names of `OF_SERVING`, ns and shares."""
-    return GpuConstants(
-        read_share=np.asarray(value["read_share"]),
-        compute_share=np.asarray(value["compute_share"]),
-        cache_again=np.asarray(value["cache_again"]),
-        cache_chain_s=np.asarray(value["cache_chain"] * 1e-9),
-        entry_s=np.asarray(value["vocabulary"] * 1e-9),
-        host_s=np.asarray(value["host_step"] * 1e-9),
-        host_row_s=np.asarray(value["host_rows"] * 1e-9),
-        host_power=np.asarray(value["host_power"]),
-        host_overlap=np.asarray(value["host_overlap"]),
-    )
+    own = {field: value[name] * (1e-9 if field.endswith("_s") else 1.0) for field, name in OF_SERVING.items()}
+    return GpuConstants(**{field: np.asarray(each) for field, each in own.items()})
 
 
 def sixteen_bit_constants(share: Floats, read_share: float, layer_ns: float, overlap: float) -> GpuConstants:
@@ -325,7 +311,7 @@ def constants(
     """
     g = (fitted_by or fitted_constants()).gpu
     if is_sixteen_bit(fmt):
-        return serving_constants({name: g.value(f"{name}_vllm") for name in OF_SERVING})
+        return serving_constants({name: g.value(f"{name}_vllm") for name in OF_SERVING.values()})
 
     def mean(name: str) -> float:
         return fmean(of_card(card, name, fitted_by))
@@ -532,38 +518,3 @@ def _prompt(
     read = float(work.weight_bytes), float(work.kv_bytes)
     factors = band.widened(slower, faster)
     return predicted(rows, parts, factors, read, [*notes, *model_notes(model, rows)])
-
-
-def predict_requests(
-    card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, prompt: int, generated: int
-) -> StepResult:
-    """A step of ``batch`` requests under way, each of ``prompt`` and ``generated`` tokens, 16-bit weights.
-
-    The part ``prompts`` is what others' prompts take of a step. Raises SailsimError for other weights, for
-    fewer than one token, and where weights and cache do not fit the card.
-    """
-    for name, value in (("prompt", prompt), ("generated", generated)):
-        if value < 1:
-            raise SailsimError(f"{name} tokens of requests are {value}, allowed is at least 1")
-    if not is_sixteen_bit(fmt):
-        raise SailsimError(f"format is {fmt.name}, allowed for requests is one of 16 bits, f16 or bf16")
-    step = predict_card(card, model, fmt, batch, prompt + max(1, generated // 2))
-    ahead = prompt_work(model, fmt, prompt)
-    macs, share = ahead.gemv_macs + ahead.attention_macs, fitted_constants().gpu.value("prompt_share_vllm")
-    size = np.asarray(float(batch)), np.asarray(float(generated))
-    waits = float(prompts_seconds(*size, macs, share, GpuSheet.of(card)))
-    seconds = step.step_s + waits
-    rate = batch / seconds
-    assert step.low is not None
-    assert step.high is not None
-    return replace(
-        step,
-        step_s=seconds,
-        low=rate * (step.low / step.tokens_per_s),
-        high=rate * (step.high / step.tokens_per_s),
-        breakdown={**step.breakdown, "prompts": waits},
-        notes=(
-            *step.notes,
-            f"Prompts of {prompt} tokens take {waits / seconds:.0%} of the time between tokens.",
-        ),
-    )

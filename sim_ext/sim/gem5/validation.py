@@ -412,8 +412,8 @@ def engine_seconds(system: System, tile: Tile, load: Load) -> tuple[float, _core
     units = PimUnits.alone(system, tile.prt)
     timed = timed_tile(units, tile)
     rate = shared_bandwidth(system, load.units, load.streams)[0] / load.units
-    seconds = timed.throttled(inf, max(units.dram.latency, units.window / rate))
-    return seconds - timed.edges.descriptor - timed.edges.record, timed.timing
+    seconds = float(timed.throttled(inf, max(units.dram.latency, units.window / rate))[0])
+    return seconds - timed.kind.edges.descriptor - timed.kind.edges.record, timed.timings[0]
 
 
 def _slowest(compared: Sequence[Row]) -> Row:

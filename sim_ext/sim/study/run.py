@@ -22,7 +22,6 @@ from sailsim.sim.study.workers import (
     Processes,
     WorkerLostError,
     Workers,
-    ended,
     first_done,
     remove_semaphores,
 )
@@ -186,7 +185,7 @@ def opened(
             if not isinstance(jobs, int):
                 return jobs
             size = min(jobs, tasks)
-            return stack.enter_context(ended(Workers() if size == 1 else Processes(size)))
+            return stack.enter_context(Workers() if size == 1 else Processes(size))
 
         began = time.monotonic()
         report = stack.enter_context(reporter(total, progress, what))

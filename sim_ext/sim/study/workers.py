@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker as own_tracker
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker
@@ -86,6 +86,13 @@ class Workers:
 
     def close(self, now: bool) -> None:
         """End all workers; `now`: without waiting for what is under way."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
+        """End them behind a block, at once if it ends in an exception."""
+        self.close(now=exception is not None)
 
 
 class Processes(Workers):
@@ -268,17 +275,6 @@ def _in_worker(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=look, daemon=True).start()
-
-
-@contextmanager
-def ended(workers: Workers) -> Iterator[Workers]:
-    """Workers that are ended behind the block, at once if it ends in an exception."""
-    try:
-        yield workers
-    except BaseException:
-        workers.close(now=True)
-        raise
-    workers.close(now=False)
 
 
 def first_done(futures: Iterable[Future[R]]) -> Sequence[Future[R]]:

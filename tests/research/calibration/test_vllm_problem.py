@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 
 from calibration.solver import solve
-from calibration.vllm_problem import vllm_problem
+from calibration.vllm_problem import predict_requests, vllm_problem
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backends.roofline import GpuConstants, GpuSheet, predict_card, predict_requests, step_parts
+from sailsim.sim.backends.roofline import GpuConstants, GpuSheet, predict_card, step_parts
 from sailsim.sim.files import load_card
-from sailsim.sim.fitted import Work
-from sailsim.workloads.formats import uniform_format, weight_format
-from sailsim.workloads.graph import decode_step
+from sailsim.sim.fitted import Work, fitted_constants
+from sailsim.workloads.formats import WeightFormat, uniform_format, weight_format
+from sailsim.workloads.graph import decode_step, prefill_step
 from sailsim.workloads.load import load_model
-
-from ...sim.backends.predictions import predict
 
 EIGHT = load_model("llama-3-8b")
 HALF = weight_format("f16")
@@ -49,54 +47,38 @@ def test_known_constants_are_found_from_rows_that_they_made() -> None:
     assert solve(replace(made, parameters=start)).values == pytest.approx(truth, rel=2e-2)
 
 
-def test_a_step_of_serving_is_its_closed_forms() -> None:
-    work = Work(
-        *(scalar(v) for v in (4, 1e9, 8e8, 1e9, 8e8, 8, 1, 2, 1)), key_heads=scalar(1), vocabulary=scalar(1e5)
-    )
-    sheet = GpuSheet(scalar(1e12), scalar(1e15), scalar(1e12), scalar(1e11))
-    plain = GpuConstants(*(scalar(v) for v in (0.5, 1, np.inf, np.inf, np.inf, 0, 0, 1)))
-    assert step_parts(work, sheet, plain)["kv_cache"] == pytest.approx(8e8 / 5e11)
-    again = replace(plain, cache_again=scalar(0.5))
-    assert step_parts(work, sheet, again)["kv_cache"] == pytest.approx((8e8 + 0.5 * 8e8) / 5e11)
-    chained = replace(plain, cache_chain_s=scalar(1e-9))
-    assert step_parts(work, sheet, chained)["kv_cache"] == pytest.approx(8e8 / 5e11 + 2e8 / 4 * 1e-9)
-    entries = replace(plain, entry_s=scalar(1e-9))
-    assert step_parts(work, sheet, entries)["launches"] == pytest.approx(4 * 1e5 * 1e-9)
-    card = float(sum(step_parts(work, sheet, plain).values()))
-    for host, overlap, total in ((1.0, 1.0, 1.0), (1.0, 0.0, 1.0 + card), (card / 2, 1.0, card)):
-        beside = replace(plain, host_s=scalar(host), host_overlap=scalar(overlap))
-        assert float(sum(step_parts(work, sheet, beside).values())) == pytest.approx(total)
-    rows = replace(plain, host_row_s=scalar(10.0), host_power=scalar(0.5))
-    assert float(sum(step_parts(work, sheet, rows).values())) == pytest.approx(20.0)
-
-
-def test_prompts_of_others_are_a_term_of_their_own() -> None:
-    card = load_card("l4")
-    step = predict_card(card, EIGHT, HALF, 8, 1024 + 128)
-    served = predict_requests(card, EIGHT, HALF, 8, 1024, 256)
-    assert "prompts" not in step.breakdown
-    assert served.step_s == pytest.approx(step.step_s + served.breakdown["prompts"])
-    twice = predict_requests(card, EIGHT, HALF, 16, 1024, 256)
-    assert twice.breakdown["prompts"] == pytest.approx(2 * served.breakdown["prompts"])
-    shorter = predict_requests(card, EIGHT, HALF, 8, 1024, 128)
-    assert shorter.breakdown["prompts"] == pytest.approx(2 * served.breakdown["prompts"])
-    assert served.low < served.tokens_per_s < served.high
-    assert served == predict("l4", EIGHT, HALF, batch=8, requests=(1024, 256))
+@pytest.mark.parametrize(("generated", "half"), [(100, 50), (1, 1), (3, 1)])
+def test_requests_wait_for_each_others_prompts(generated: int, half: int) -> None:
+    card, share = load_card("l4"), fitted_constants().gpu.value("prompt_share_vllm")
+    found = predict_requests(card, EIGHT, HALF, 8, 512, generated)
+    step = predict_card(card, EIGHT, HALF, 8, 512 + half)
+    prompt = Work.of(EIGHT, prefill_step(EIGHT, HALF, 512), 512)
+    macs = float(prompt.gemv_macs + prompt.attention_macs)
+    waits = 8 / generated * macs / (share * 60.5e12)
+    assert found.breakdown == pytest.approx({**step.breakdown, "prompts": waits})
+    assert found.step_s == pytest.approx(step.step_s + waits)
+    assert found.tokens_per_s == pytest.approx(8 / found.step_s)
+    ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
+    assert ends == pytest.approx((step.low / step.tokens_per_s, step.high / step.tokens_per_s))
+    assert f"take {waits / found.step_s:.0%} of the time" in found.notes[-1]
 
 
 def test_the_share_of_prompts_is_what_the_page_tells() -> None:
-    served = predict("l4", EIGHT, HALF, batch=32, requests=(1024, 256))
+    served = predict_requests(load_card("l4"), EIGHT, HALF, 32, 1024, 256)
     assert round(100 * served.breakdown["prompts"] / served.step_s) == 19
 
 
 @pytest.mark.parametrize(
-    ("machine", "fmt", "words"),
+    ("machine", "fmt", "tokens", "words"),
     [
-        ("l4", uniform_format(4, 128), ["format", "w4g128", "16 bits"]),
-        ("t4", HALF, ["t4", "needs", "allowed"]),
+        ("l4", uniform_format(4, 128), (1, 1), "format is w4g128, allowed for requests is one of 16 bits"),
+        ("t4", HALF, (1024, 256), "t4: .* needs .* allowed"),
+        ("l4", HALF, (0, 1), "prompt tokens of requests are 0"),
+        ("l4", HALF, (1, 0), "generated tokens"),
     ],
 )
-def test_bad_requests_are_one_sentence(machine: str, fmt: object, words: list[str]) -> None:
-    with pytest.raises(SailsimError) as error:
-        predict(machine, EIGHT, fmt, batch=8, requests=(1024, 256))
-    assert all(word in str(error.value) for word in words)
+def test_bad_requests_are_one_sentence(
+    machine: str, fmt: WeightFormat, tokens: tuple[int, int], words: str
+) -> None:
+    with pytest.raises(SailsimError, match=words):
+        predict_requests(load_card(machine), EIGHT, fmt, 8, *tokens)

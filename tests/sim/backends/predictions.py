@@ -1,15 +1,23 @@
-"""A machine's prediction by its name: of cores or of a card."""
+"""A machine's prediction by its name: of cores or of a card; an accelerator's section with other values."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.backends.roofline import predict_card, predict_requests
+from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.files import load_machine
-from sailsim.sim.system import Gpu
+from sailsim.sim.system import AcceleratorSection, Gpu
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.model import ModelSpec
+
+S = TypeVar("S", bound=AcceleratorSection)
+
+
+def varied(section: S, **values: float | str) -> S:
+    """The section with other values of some fields, which nobody checks."""
+    changed = {name: getattr(section, name).model_copy(update={"value": v}) for name, v in values.items()}
+    return section.model_copy(update=changed)
 
 
 def predict(
@@ -21,6 +29,4 @@ def predict(
         return predict_cores(
             found, model, fmt, found.cores.count.whole if threads is None else threads, **asked
         )
-    if "requests" in asked:
-        return predict_requests(found, model, fmt, asked["batch"], *asked["requests"])
     return predict_card(found, model, fmt, **asked)

@@ -15,7 +15,7 @@ from sailsim.sim.point import Point
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.load import load_model
 
-from ...refusals import extending, quantity, refusal
+from .predictions import varied
 
 SYSTEM = load_system("aim-n1")
 SECTION = SYSTEM.accelerator
@@ -24,15 +24,8 @@ LLAMA = load_model("llama-2-7b")
 SMALL = load_model("smollm2-135m")
 
 
-def section(**values: float | str) -> Section:
-    """The shipped one with other values."""
-    assert isinstance(SECTION, Section)
-    changed = {name: getattr(SECTION, name).model_copy(update={"value": v}) for name, v in values.items()}
-    return SECTION.model_copy(update=changed)
-
-
 def job(k: int, n: int, batch: int = 1, **values: float | str) -> Job:
-    return bank_job(section(**values), Request(k, n, batch))
+    return bank_job(varied(SECTION, **values), Request(k, n, batch))
 
 
 def test_one_product_by_hand():
@@ -122,22 +115,3 @@ def test_its_memory_holds_matrices_in_whole_rows():
     assert wide is not None
     assert wide.needed > wide.limit
     assert backend.stored(SYSTEM, replace(SMALL, n_layers=2), uniform_format(4, 128)).needed < wide.limit  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ('tccd = { value = 3, unit = "ns", kind = "paper" }', "accelerator.tccd.source is missing"),
-        (f"open = {quantity(-1, 'ns')}", "accelerator.open is -1"),
-        (f"banks = {quantity(1.5, 'banks')}", "accelerator.banks is 1.5"),
-        (f"refresh = {quantity(9999, 'ns')}", "refresh is 9999 ns; allowed"),
-        (f"row = {quantity(1, 'B')}", "row is 1 B; allowed is an element"),
-        (f"access = {quantity(4096, 'B')}", "access is 4096 B; allowed is 2048 B, the row, at most"),
-        (f"registers = {quantity(-1, 'registers')}", "accelerator.registers is -1"),
-        (f"lanes = {quantity(0, 'lanes')}", "accelerator.lanes is 0"),
-        ('sums = { value = "nobody", source = "a test", kind = "paper" }', "accelerator.sums is 'nobody'"),
-        (f"activate = {quantity(3, 'ns')}", "accelerator.activate is not"),
-    ],
-)
-def test_a_bad_section_is_one_sentence(line, words, tmp_path):
-    assert words in refusal(load_system, extending(tmp_path, "aim-n1", f"[accelerator]\n{line}"))

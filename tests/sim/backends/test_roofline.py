@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from math import exp, hypot, log
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,27 +13,25 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.cores import SEVERAL_PROMPTS
 from sailsim.sim.backends.roofline import (
-    OF_SERVING,
     OF_THE_FIT,
     GpuConstants,
     GpuSheet,
     gpu_roofline,
     is_four_bit,
     predict_card,
-    predict_requests,
-    prompts_seconds,
     serving_constants,
     step_parts,
     taken_over,
     unmeasured,
 )
-from sailsim.sim.files import card_names, load_card, load_machine, system_names, vary
+from sailsim.sim.files import card_names, load_card, load_machine, vary
 from sailsim.sim.fitted import Work, fitted_constants, prompt_work
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import uniform_format, weight_format
-from sailsim.workloads.graph import decode_step, prefill_step
+from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
 
+from ...refusals import extending
 from .predictions import predict
 
 MODEL, LLAMA, QWEN = (load_model(name) for name in ("gemma-2b", "llama-7b", "qwen3-30b-a3b"))
@@ -45,7 +42,6 @@ WORKLOADS = [
     *({"batch": batch, "context": 512} for batch in (1, 8, 16)),
     {"batch": 16, "context": 512, "software": "serving"},
     *({"prompt": prompt, "batch": batch} for prompt, batch in ((128, 1), (1024, 1), (512, 4))),
-    {"batch": 8, "requests": (512, 128)},
 ]
 
 
@@ -106,7 +102,9 @@ def test_few_rows_of_experts_and_of_all_else_by_hand():
 
 
 def test_constants_of_serving_are_in_seconds():
-    c = serving_constants({name: float(i) for i, name in enumerate(OF_SERVING, 1)})
+    shared = ("read_share", "compute_share", "cache_again", "cache_chain", "vocabulary")
+    names = (*shared, "host_step", "host_rows", "host_power", "host_overlap")
+    c = serving_constants({name: float(i) for i, name in enumerate(names, 1)})
     shares = (c.read_share, c.compute_share, c.cache_again, c.host_power, c.host_overlap)
     assert [float(v) for v in shares] == [1, 2, 3, 8, 9]
     times = (c.cache_chain_s, c.entry_s, c.host_s, c.host_row_s, c.layer_s, c.row_s)
@@ -173,29 +171,6 @@ def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
     assert SEVERAL_PROMPTS in found.notes
     (said,) = (note for note in found.notes if "times to the first token" in note)
     assert "(12 ms and 11 us a token)" in said
-
-
-def test_requests_wait_for_each_others_prompts():
-    # 8 requests of 100 tokens: 0.08 prompts a token, each 1e12 MACs at half of 1e14 a second, 20 ms.
-    assert float(prompts_seconds(at(8), at(100), at(1e12), 0.5, SHEET)) == pytest.approx(1.6e-3)
-    card = load_card("l4")
-    for generated, half in ((100, 50), (1, 1), (3, 1)):
-        found = predict_requests(card, MODEL, F16, 8, 512, generated)
-        step = predict_card(card, MODEL, F16, 8, 512 + half)
-        prompt = Work.of(MODEL, prefill_step(MODEL, F16, 512), 512)
-        macs = float(prompt.gemv_macs + prompt.attention_macs)
-        waits = 8 / generated * macs / (BANDS.value("prompt_share_vllm") * 60.5e12)
-        assert found.breakdown == pytest.approx({**step.breakdown, "prompts": waits})
-        assert found.step_s == pytest.approx(step.step_s + waits)
-        assert found.tokens_per_s == pytest.approx(8 / found.step_s)
-        ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
-        assert ends == pytest.approx((step.low / step.tokens_per_s, step.high / step.tokens_per_s))
-        assert f"take {waits / found.step_s:.0%} of the time" in found.notes[-1]
-    for prompt, generated, words in ((0, 1, "prompt tokens of requests are 0"), (1, 0, "generated tokens")):
-        with pytest.raises(SailsimError, match=words):
-            predict_requests(card, MODEL, F16, 1, prompt, generated)
-    with pytest.raises(SailsimError, match="format is q4_k_m, allowed for requests is one of 16 bits"):
-        predict_requests(card, MODEL, Q4, 1, 1, 1)
 
 
 def test_what_a_card_does_with_formats_by_their_kind():
@@ -271,31 +246,16 @@ def answers(machine, workloads, formats):
     return found
 
 
-def extended(folder: Path, name: str, more: str = "") -> Path:
-    """A file that extends a shipped machine under another name."""
-    path = folder / "other.toml"
-    path.write_text(f'extends = "{name}"\nname = "other"\ntitle = "Another"\n{more}')
-    return path
-
-
 @pytest.mark.parametrize("name", card_names())
 def test_a_card_under_another_name_has_the_same_numbers(tmp_path, name):
     shipped = answers(name, WORKLOADS, FORMATS)
     assert sum(not isinstance(each, str) for each in shipped) >= 12
-    assert answers(extended(tmp_path, name), WORKLOADS, FORMATS) == shipped
-    (runner,) = (r for r in runners([extended(tmp_path, name)]) if r.name == "other")
+    assert answers(extending(tmp_path, name, name="other"), WORKLOADS, FORMATS) == shipped
+    (runner,) = (r for r in runners([extending(tmp_path, name, name="other")]) if r.name == "other")
     assert runner.machine.kernels == load_card(name).kernels
     # Nor does it matter how a value of no consequence is set.
     watts = load_card(name).tdp.value
     assert answers(f"{name}:tdp={watts}", WORKLOADS, FORMATS) == shipped
-
-
-@pytest.mark.parametrize("name", system_names())
-def test_cores_under_another_name_have_the_same_numbers(tmp_path, name):
-    asked = [{"threads": 8}, {"threads": 8, "batch": 16, "instances": None}, {"threads": 8, "prompt": 512},
-             {"threads": 8, "software": "neon"}, {"threads": 8, "software": "t-mac"}]  # fmt: skip
-    formats = FORMATS[:1] + FORMATS[2:3]
-    assert answers(extended(tmp_path, name), asked, formats) == answers(name, asked, formats)
 
 
 def test_a_card_without_constants_has_those_of_the_measured_ones():
@@ -349,19 +309,18 @@ def test_the_work_of_a_step(batch):
 
 
 def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
-    path = extended(tmp_path, "l4")
+    path = extending(tmp_path, "l4", name="other")
     said = "The kernels of other are taken over from l4: read_share, prompt_share, prompt_share_f16."
     for fmt, asked in (
         (FORMATS[0], {}),
         (F16, {}),
         (FORMATS[0], {"prompt": 512}),
-        (F16, {"batch": 4, "requests": (64, 64)}),
         (FORMATS[0], {"software": "serving"}),
     ):
         other, shipped = (predict(machine, MODEL, fmt, **asked).notes for machine in (path, "l4"))
         assert [note for note in other if note not in shipped] == [said]
     own = '[kernels]\nread_share = { value = 0.5, unit = "ratio", source = "a test", kind = "measured" }\n'
-    (said,) = taken_over(load_card(extended(tmp_path, "l4", own)))
+    (said,) = taken_over(load_card(extending(tmp_path, "l4", own, "other")))
     assert said == "The kernels of other are taken over from l4: prompt_share, prompt_share_f16."
 
 

@@ -20,7 +20,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import Task, run_study
-from sailsim.sim.study.workers import Dask, ended
+from sailsim.sim.study.workers import Dask
 
 pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
 pytestmark = pytest.mark.slow
@@ -103,11 +103,8 @@ def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(tmp_path, sc
         def _seen(self) -> None:
             self._done_one = True
 
-    workers = Killing(scheduler)
-    try:
+    with Killing(scheduler) as workers:
         store = run_study(tasks(), evaluate, tmp_path / "many", jobs=workers, progress=False)
-    finally:
-        workers.close(now=True)
     assert killed == [-signal.SIGKILL]
     own = ["finished_at", "evaluation_s"]
     assert store.frame().drop(columns=own).equals(alone.frame().drop(columns=own))
@@ -126,12 +123,9 @@ def test_a_scheduler_that_goes_ends_the_study_with_one_sentence(tmp_path, schedu
                 processes[0].kill()
             return future
 
-    workers = Doomed(scheduler)
-    try:
-        with pytest.raises(SailsimError, match=r"the scheduler at .* is gone; .* goes on from there"):
-            run_study(tasks(), partial(slow_square, 0.05), tmp_path / "out", jobs=workers, progress=False)
-    finally:
-        workers.close(now=True)
+    gone = r"the scheduler at .* is gone; .* goes on from there"
+    with Doomed(scheduler) as workers, pytest.raises(SailsimError, match=gone):
+        run_study(tasks(), partial(slow_square, 0.05), tmp_path / "out", jobs=workers, progress=False)
     assert Store(tmp_path / "out").manifest["state"] == "stopped"
     store = run_study(tasks(), partial(slow_square, 0.0), tmp_path / "out", progress=False)
     assert list(store.frame()["x"]) == list(range(TASKS))
@@ -141,33 +135,6 @@ def test_a_scheduler_that_goes_ends_the_study_with_one_sentence(tmp_path, schedu
 def test_an_address_that_is_none():
     with pytest.raises(SailsimError, match="jobs is 'nonsense'; allowed is a number of processes"):
         Dask("nonsense")
-
-
-def fails_once(folder: Path, what: int) -> dict[str, Any]:
-    """A task that fails the first two times, or always where it is the seventh."""
-    tries = folder / f"{what}"
-    count = len(tries.read_text()) if tries.exists() else 0
-    tries.write_text("x" * (count + 1))
-    if what == 7 or count < 2:
-        raise RuntimeError(f"no luck with {what}")
-    return {"x": what}
-
-
-def test_a_task_that_fails_three_times_is_recorded_and_the_study_goes_on(
-    tmp_path: Path, scheduler: str, processes: list[subprocess.Popen[bytes]]
-) -> None:
-    start_workers(scheduler, processes, tmp_path)
-    counted = tmp_path / "tries"
-    counted.mkdir()
-    with (
-        ended(Dask(scheduler)) as workers,
-        pytest.raises(SailsimError, match=r"1 of 12 points failed .*no luck with 7"),
-    ):
-        run_study(tasks(12), partial(fails_once, counted), tmp_path / "out", jobs=workers, progress=False)
-    store = Store(tmp_path / "out")
-    assert sorted(store.frame()["x"]) == [i for i in range(12) if i != 7]
-    assert list(store.manifest["failed"]) == ["question 7"]
-    assert {len(path.read_text()) for path in counted.iterdir()} == {3}
 
 
 def takes_its_worker_along(what: int) -> dict[str, Any]:
@@ -189,7 +156,7 @@ def test_a_task_that_takes_its_workers_along_is_recorded_and_the_others_are_done
     nannies = [word for word in worker(scheduler) if word != "--no-nanny"]
     processes += [subprocess.Popen(nannies, cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)]
     with (
-        ended(Dask(scheduler)) as workers,
+        Dask(scheduler) as workers,
         pytest.raises(SailsimError, match=r"1 of 8 points failed .*its worker was lost 3 times"),
     ):
         run_study(tasks(8), takes_its_worker_along, tmp_path / "out", jobs=workers, progress=False)
@@ -207,7 +174,7 @@ def test_what_a_worker_sees_must_be_what_was_asked(
     machine.write_text(ordinary)
     points = [Point(system="my.toml", batch=batch) for batch in range(1, 5)]
     monkeypatch.chdir(tmp_path)
-    with ended(Dask(scheduler)) as workers:
+    with Dask(scheduler) as workers:
         store = run_sweep(points, of_point, "out", jobs=workers, progress=False)
         assert list(store.frame()["batch"]) == [1, 2, 3, 4]
 
@@ -219,9 +186,6 @@ def test_what_a_worker_sees_must_be_what_was_asked(
             return super().submit(function, argument)
 
     machine.write_text(ordinary + "pim.enabled = false\n")
-    late = Late(scheduler)
-    try:
-        with pytest.raises(SailsimError, match=r"my\.toml (has other content on|changed while)"):
-            run_sweep(points, of_point, "out", jobs=late, progress=False)
-    finally:
-        late.close(now=True)
+    changed = r"my\.toml (has other content on|changed while)"
+    with Late(scheduler) as late, pytest.raises(SailsimError, match=changed):
+        run_sweep(points, of_point, "out", jobs=late, progress=False)

@@ -66,25 +66,12 @@ def test_what_is_stored_is_not_run_again(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "study.sqlite"]
 
 
-VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.floats(), max_size=3)
-)
-
-
-@given(VALUES)
-def test_values_come_back_to_the_bit(value):
-    from sailsim.sim.study.folder import _packed, _unpacked
-
-    again = _unpacked(_packed({"value": value}))["value"]
-    assert (type(again), repr(again)) == (type(value), repr(value))
-
-
 def test_records_have_the_columns_of_all_and_values_of_json(tmp_path):
-    answers = [{"v": None}, {"v": 1, "w": "a", "m": {"x": 1}}, {"v": 2.5, "w": nan}]
+    answers = [{"v": None}, {"v": 1, "w": "a", "m": {"x": [1e-9, True]}}, {"v": 2.5, "w": nan}]
     tasks = [Task(f"{n}", f"{n}", n) for n in range(3)]
     records = run_study(tasks, lambda n: answers[n], tmp_path, progress=False).records()
     assert [(r["v"], repr(r["w"]), r["m"]) for r in records] == [
-        (None, "None", None), (1, "'a'", {"x": 1}), (2.5, "nan", None)
+        (None, "None", None), (1, "'a'", {"x": [1e-9, True]}), (2.5, "nan", None)
     ]  # fmt: skip
     assert list(records[0]) == ["v", *RESERVED, "w", "m"]
     with pytest.raises(SailsimError, match=r"record has <object object at .*>; allowed are numbers, texts"):
@@ -299,13 +286,3 @@ def test_a_point_that_cannot_be_read_leaves_the_folder_alone(tmp_path):
         with pytest.raises(SailsimError, match="nope"):
             run_sweep([*POINTS, bad], double, tmp_path / "out", progress=False)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_clock_that_goes_back_changes_no_answer(tmp_path, monkeypatch):
-    times = iter(f"2026-01-{day:02d}" for day in range(28, 0, -1))
-    monkeypatch.setattr("sailsim.sim.study.run.now", lambda: next(times))
-    run_sweep(POINTS[:2], double, tmp_path, progress=False)
-    monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "mended")
-    frame = run_sweep(POINTS[:2], refuse_wide, tmp_path, progress=False).frame()
-    assert list(frame["finished_at"]) == sorted(frame["finished_at"], reverse=True)
-    assert list(frame["key"]) == Store(tmp_path).asked()

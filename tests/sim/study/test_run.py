@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +92,7 @@ def test_a_stopped_study_loses_doubles_and_leaves_nothing(tmp_path, wait_until, 
     process = script.start(stderr=subprocess.PIPE)
     try:
         wait_until(process, lambda: len(script.stored()) >= 2)
+        assert Store(script.out).manifest["state"] == "running"
         process.send_signal(number)  # to the parent alone: its workers have to see to themselves
         _, said = process.communicate()
     finally:
@@ -188,41 +188,3 @@ def test_a_worker_and_the_trackers_have_a_safe_path(tmp_path, monkeypatch):
 
 def flag(_: int) -> dict[str, Any]:
     return {"safe_path": bool(sys.flags.safe_path)}
-
-
-@pytest.mark.slow
-def test_a_second_study_gets_one_sentence_and_the_first_goes_on(
-    tmp_path: Path, wait_until: Callable[..., None], undisturbed: pd.DataFrame
-) -> None:
-    script = Script(tmp_path, jobs=1)
-    process = script.start()
-    try:
-        wait_until(process, lambda: bool(script.stored()))
-        assert Store(script.out).manifest["state"] == "running"
-        second = subprocess.run(script.command, capture_output=True, text=True)
-        assert f"in use by another study (process {process.pid}); allowed is one" in second.stderr
-        script.go()
-        assert process.wait() == 0
-    finally:
-        process.kill()
-    pd.testing.assert_frame_equal(script.frame(), undisturbed)
-
-
-def kills_once(what: tuple[int, str]) -> dict[str, Any]:
-    number, folder = what
-    try:
-        (Path(folder) / str(number)).touch(exist_ok=False)
-    except FileExistsError:
-        return {"x": number}
-    if number % 7 == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return {"x": number}
-
-
-@pytest.mark.slow
-def test_tasks_of_lost_workers_are_tried_again(tmp_path: Path) -> None:
-    (tmp_path / "tried").mkdir()
-    given = [Task(f"{i:032x}", str(i), (i, str(tmp_path / "tried")), i) for i in range(30)]
-    store = run_study(given, kills_once, tmp_path / "out", jobs=2, progress=False)
-    assert list(store.frame()["x"]) == list(range(30))
-    assert store.manifest["failed"] == {}
