@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from sailsim.analysis.costs.area import BASES, COUNTED
-from sailsim.analysis.results.runs import SAIL, Runner, shipped_runners
+from sailsim.analysis.results.runs import SAIL, Runner, named, runner_names
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.sim.tables import Shelf, sentence
@@ -91,7 +91,7 @@ class ClaimMetric(Frozen):
                     f"{name} is {given!r}; allowed for metric {self.metric} are {', '.join(needed)}"
                 )
         known: tuple[tuple[str, Sequence[str]], ...] = (
-            ("runner", [runner.name for runner in shipped_runners()]),
+            ("runner", runner_names()),
             ("counted", list(COUNTED)),
             ("base", list(BASES)),
         )
@@ -218,8 +218,8 @@ class Paper(Frozen):
     @cached_property
     def opponents(self) -> dict[str, Runner]:
         """The runners that sampled machines are compared with, by name."""
-        named = {runner.name: runner for runner in shipped_runners()}
-        return {m.runner: named[m.runner] for m in self.sampled.values() if m.runner is not None}
+        names = dict.fromkeys(m.runner for m in self.sampled.values() if m.runner is not None)
+        return {runner.name: runner for runner in named(*names)}
 
 
 def load_paper(name_or_path: str = SHIPPED) -> Paper:

@@ -14,10 +14,9 @@ from sailsim.analysis.costs.energy import (
 )
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.engine import EnergyShape
+from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT, EnergyShape
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import load_substrate
-from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT
 
 C = EnergyConstants.default()
 NAMES = [field.name for field in fields(EnergyConstants)]
