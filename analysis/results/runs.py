@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
 from sailsim.analysis.costs.constants import NotModelledError, Span, data_file
 from sailsim.analysis.costs.energy import (
@@ -43,7 +43,7 @@ from sailsim.sim.files import (
 )
 from sailsim.sim.point import Point, SetField, set_values
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.tables import sentence
+from sailsim.sim.tables import validated
 from sailsim.workloads.formats import weight_format
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
@@ -271,13 +271,10 @@ def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
 
 def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
     """The runner of a table, or SailsimError with the first thing that is wrong."""
-    try:
-        return Runner.model_validate(entry)
-    except ValidationError as error:
-        name = entry.get("name")
-        allowed = ", ".join(field for field in Runner.model_fields if field != "machine")
-        where = f"{origin}, runner {name}" if isinstance(name, str) else origin
-        raise SailsimError(sentence(where, error, f"a field of a runner; allowed are {allowed}")) from None
+    name = entry.get("name")
+    allowed = ", ".join(field for field in Runner.model_fields if field != "machine")
+    where = f"{origin}, runner {name}" if isinstance(name, str) else origin
+    return validated(Runner, entry, where, f"a field of a runner; allowed are {allowed}")
 
 
 RUNNERS = "are Runners, as sailsim.runners makes them of names and files"
