@@ -3,6 +3,7 @@
 import copy
 import os
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from calibration import calibrate as fit
 from calibration import (
     core_rows,
+    cores_problem,
     cpu_problem,
     held_out,
     held_out_check,
@@ -66,8 +68,11 @@ def test_a_changed_constant_is_seen(result):
     assert len(fit_errors.differences(result, changed)) == 2
 
 
-def test_known_constants_are_found_from_rows_that_they_made():
-    problem = cpu_problem.cpu_problem()
+@pytest.mark.parametrize(
+    "made_problem", [cpu_problem.cpu_problem, partial(cores_problem.core_problem, "neoverse-v1")]
+)
+def test_known_constants_are_found_from_rows_that_they_made(made_problem):
+    problem = made_problem()
     truth = np.array([p.start for p in problem.parameters])
     made = replace(problem, rows=replace(problem.rows, measured=problem.predict(truth, problem.rows)))
     start = tuple(replace(p, start=p.start * 0.7) for p in problem.parameters)
