@@ -1,6 +1,6 @@
 """Make gem5's committed measurements anew: analysis/data/gem5 and analysis/data/gem5_kernels.csv.
 
-python research/gem5_data.py validation | dram | kernels | decode [--build TEXT] [--seed N] [--out FOLDER]
+python research/gem5_data.py validation | dram | kernels | decode | engine [--build TEXT] [--out FOLDER]
 
 The variable SAILSIM_GEM5 names the binary, build/kernels has the AArch64 programs (make kernels).
 
@@ -8,6 +8,7 @@ The variable SAILSIM_GEM5 names the binary, build/kernels has the AArch64 progra
 - `dram`: how gem5's DRAM is shared by units that stream weights and readers beside them.
 - `kernels`: cycles per multiply-accumulate of the NEON kernels on O3 cores, by format; twenty minutes.
 - `decode`: all runs that a folder of `sailsim gem5 decode` holds.
+- `engine`: what the engine says today of the runs of `decode`, without gem5.
 
 A program of a few megabytes is what an out-of-order core in gem5 can afford (some 70,000 instructions a
 second). `scaled` makes a machine on which a few megabytes come from DRAM: a share of the cores, LLC slices
@@ -26,14 +27,16 @@ from typing import Any
 import click
 import numpy as np
 
-from sailsim.base.atomic import to_lines, write_whole
+from sailsim.analysis.results.gem5_steps import TABLE, with_engine
+from sailsim.base.atomic import read_records, to_lines, write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.base.quantity import Quantity
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5, require_program
-from sailsim.sim.gem5.records import DECODE, run_or_load
+from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.gem5.validation import (
     Shape,
     Times,
@@ -289,7 +292,7 @@ def kernels_csv(rows: Sequence[Mapping[str, Any]], version: str, run: Mapping[st
 
 
 @click.command()
-@click.argument("what", type=click.Choice(("validation", "dram", "kernels", "decode")))
+@click.argument("what", type=click.Choice(("validation", "dram", "kernels", "decode", "engine")))
 @click.option("--build", default="", help="How gem5 was built, in words.")
 @click.option("--seed", default=3, help="Of the tiles of `validation`.")
 @click.option("--tiles", default=204, help="Of `validation`.")
@@ -297,10 +300,16 @@ def kernels_csv(rows: Sequence[Mapping[str, Any]], version: str, run: Mapping[st
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/gem5-data"))
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, help="Where the file is written.")
 def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path, data: Path) -> None:
-    """Make one of the committed files."""
+    """Make one of the committed files; `engine`: a column of that of `decode`, without gem5."""
+    content: dict[str, Any]
+    if what == "engine":  # what the engine says today of the runs that are committed
+        file = data / TABLE
+        content = read_records(file)
+        content["rows"] = [with_engine(row) if row.get("step_cycles") else row for row in content["rows"]]
+        write_whole(file, to_lines(content).encode())
+        return
     gem5, system = Gem5(), load_system(MACHINE)
     run = origin(gem5, build, f"python research/gem5_data.py {what}")
-    content: dict[str, Any]
     if what == "validation":
         run["options"] += f" --seed {seed} --tiles {tiles}"
         compared = Validation(MACHINE, system, seed, tiles).run(gem5, out, tell=click.echo)
@@ -325,7 +334,7 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
             for row in Store(out).records()
             if row["command"] == DECODE
         ]
-        content = {"run": {"gem5": gem5.version, **run}, "rows": rows}
+        content = {"run": {"gem5": gem5.version, **run}, "rows": [with_engine(row) for row in rows]}
     else:
         rows = list(kernel_rates(gem5, system, kernels, out))
         write_whole(data / "gem5_kernels.csv", kernels_csv(rows, gem5.version, run).encode())

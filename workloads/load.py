@@ -14,12 +14,11 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sailsim.base.arguments import A_PATH, check_type
 from sailsim.base.errors import SailsimError
 from sailsim.base.toml_file import read_toml
-from sailsim.workloads.folder_model import FolderModel, open_folder
 from sailsim.workloads.formats import (
     GGML_SOURCE,
     TENSOR_FORMATS,
@@ -29,8 +28,11 @@ from sailsim.workloads.formats import (
     uniform_format,
     weight_format,
 )
-from sailsim.workloads.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model import Linear, ModelSpec, has_own_formats, model_names, read_shape, shipped_model
+
+if TYPE_CHECKING:  # most models are shapes: what reads weights is loaded for a file of them
+    from sailsim.workloads.folder_model import FolderModel
+    from sailsim.workloads.gguf_model import GgufModel
 
 
 def opened(name_or_path: str | Path) -> GgufModel | FolderModel | None:
@@ -39,8 +41,14 @@ def opened(name_or_path: str | Path) -> GgufModel | FolderModel | None:
     if not has_own_formats(name_or_path):
         return None
     if path.is_dir():
+        from sailsim.workloads.folder_model import open_folder
+
         return open_folder(path)
-    return open_gguf(path) if path.exists() else None
+    if not path.exists():
+        return None
+    from sailsim.workloads.gguf_model import open_gguf
+
+    return open_gguf(path)
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:

@@ -149,18 +149,16 @@ class OverheadBasis:
     arrays: float | None
 
 
-def overhead_bases(
-    system: System, constants: AreaConstants | None = None, wbits: int = 4, target: float = 0.02
-) -> Iterator[OverheadBasis]:
+def overhead_bases(system: System, wbits: int = 4, target: float = 0.02) -> Iterator[OverheadBasis]:
     """Every reading of the paper's overhead for a machine; raises as `area`."""
     pim = system.require_pim()
 
     def with_arrays(count: int) -> Area:
         arrays = pim.arrays.model_copy(update={"value": count})
         other = pim.model_copy(update={"arrays": arrays})
-        return area(system.model_copy(update={"pim": other}), constants, wbits)
+        return area(system.model_copy(update={"pim": other}), wbits=wbits)
 
-    whole, none, one = area(system, constants, wbits), with_arrays(0), with_arrays(1)
+    whole, none, one = area(system, wbits=wbits), with_arrays(0), with_arrays(1)
     for counted, base in product(COUNTED, BASES):
         least = none.added_mm2(counted)
         room = target * whole.bases[base] - least

@@ -16,12 +16,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_origin, get_type_hints
 
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, create_model
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, Quantity
 from sailsim.sim.substrate import Charge, Shared
-from sailsim.sim.tables import Shelf, sentence
+from sailsim.sim.tables import Shelf, validated
 
 CONSTANTS = Shelf("constants", "data/constants", package="sailsim.analysis")
 """The files."""
@@ -152,11 +152,8 @@ def _layout(cls: type[Constants]) -> type[BaseModel]:
 
 
 def _read(cls: type[Constants], name: str) -> Mapping[str, Quantity]:
-    try:
-        content: Any = _layout(cls).model_validate(CONSTANTS.read(name))
-    except ValidationError as error:
-        allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.RULES)}"
-        raise SailsimError(sentence(name, error, allowed)) from None
+    allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.RULES)}"
+    content: Any = validated(_layout(cls), CONSTANTS.read(name), name, allowed)
     quantities = {}
     for field in cls.RULES:
         quantity: Quantity = getattr(content.constants, field)

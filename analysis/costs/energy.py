@@ -23,9 +23,8 @@ from typing import Annotated, Any, ClassVar
 
 from sailsim.analysis.costs.constants import Constants, End, NotModelledError, charged
 from sailsim.base.quantity import Is
-from sailsim.sim.engine import EnergyShape, accelerator_of
+from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT, EnergyShape, backend_of
 from sailsim.sim.system import System
-from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
 """What a step's joules go to, in the order of the figures."""
@@ -173,12 +172,11 @@ def use_of(system: System, record: Mapping[str, Any]) -> Use:
     )
     if record["kind"] == "cores":
         return use
-    accelerator = accelerator_of(system)
-    shape = accelerator.energy(system, record)
+    shape = backend_of(system, "accelerator").energy(system, record)
     if shape is None:
         raise NotModelledError(
             f"the energy of substrate {record['substrate']}, whose file has no [energy] table"
-            if "substrate" in accelerator.choices
+            if system.has_pim
             else f"the energy of system {system.name}'s accelerator, of which no figure is sourced"
         )
     events, phases, traffic = record["events"], record["phases"], record["traffic"]

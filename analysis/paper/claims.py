@@ -14,13 +14,12 @@ from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from sailsim.analysis.costs.area import BASES, COUNTED
-from sailsim.analysis.results.runs import SAIL, Runner, shipped_runners
-from sailsim.base.errors import SailsimError
+from sailsim.analysis.results.runs import SAIL, Runner, named, runner_names
 from sailsim.base.quantity import Frozen
-from sailsim.sim.tables import Shelf, sentence
+from sailsim.sim.tables import Shelf, validated
 
 CLAIMS = Shelf("claims", "data/claims", package="sailsim.analysis")
 SHIPPED = "sail"
@@ -91,7 +90,7 @@ class ClaimMetric(Frozen):
                     f"{name} is {given!r}; allowed for metric {self.metric} are {', '.join(needed)}"
                 )
         known: tuple[tuple[str, Sequence[str]], ...] = (
-            ("runner", [runner.name for runner in shipped_runners()]),
+            ("runner", runner_names()),
             ("counted", list(COUNTED)),
             ("base", list(BASES)),
         )
@@ -218,8 +217,8 @@ class Paper(Frozen):
     @cached_property
     def opponents(self) -> dict[str, Runner]:
         """The runners that sampled machines are compared with, by name."""
-        named = {runner.name: runner for runner in shipped_runners()}
-        return {m.runner: named[m.runner] for m in self.sampled.values() if m.runner is not None}
+        names = dict.fromkeys(m.runner for m in self.sampled.values() if m.runner is not None)
+        return {runner.name: runner for runner in named(*names)}
 
 
 def load_paper(name_or_path: str = SHIPPED) -> Paper:
@@ -227,10 +226,8 @@ def load_paper(name_or_path: str = SHIPPED) -> Paper:
 
     Raises SailsimError that names the file, the field and what is allowed.
     """
-    try:
-        paper = Paper.model_validate(CLAIMS.read(name_or_path))
-    except ValidationError as error:
-        raise SailsimError(sentence(f"claims {name_or_path}", error, "a field of a claims file")) from None
+    content = CLAIMS.read(name_or_path)
+    paper = validated(Paper, content, f"claims {name_or_path}", "a field of a claims file")
     path = CLAIMS.path(name_or_path)
     if path is None or paper.unknowns is None or not paper.unknowns.endswith(".toml"):
         return paper
@@ -270,5 +267,4 @@ def values(metric: ClaimMetric, outcomes: Outcomes) -> Numbers:
 
 def highest(values: Numbers) -> Numbers:
     """The highest along the last axis; NaN where there is no number at all."""
-    empty = np.isnan(values).all(axis=-1)
-    return np.where(empty, np.nan, np.where(np.isnan(values), -np.inf, values).max(axis=-1))
+    return np.asarray(np.fmax.reduce(values, axis=-1))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from sailsim.sim.backend import RESERVED_SHARE, memory_needed
 from sailsim.sim.backends import cores as cpu
 from sailsim.sim.backends import roofline as gpu
 from sailsim.sim.backends.cores import CpuSheet, Software
-from sailsim.sim.engine import time_step
+from sailsim.sim.engine import StepTime, time_step
 from sailsim.sim.files import leaves
 from sailsim.sim.fitted import Work, decode_work
 from sailsim.sim.system import Gpu, System
@@ -40,21 +40,11 @@ Values = Mapping[Metric, Numbers]
 """Of every metric of sampled machines, (machines, workloads) or (workloads,)."""
 
 
-class Step(NamedTuple):
-    """What is kept of a simulated step; NaN where a tile does not fit."""
-
-    tokens_per_s: float = math.nan
-    step_s: float = math.nan
-    pim_cycles: float = math.nan
-    array_reads: float = math.nan
-    dram_bytes: float = math.nan
-
-
 @dataclass(frozen=True)
 class Memo:
     """What is known within a block of machines or a search."""
 
-    steps: dict[tuple[Any, ...], dict[Any, Step]] = field(default_factory=dict)
+    steps: dict[tuple[Any, ...], dict[Any, StepTime | None]] = field(default_factory=dict)
     """By the values of the machine, then by what is asked of it."""
     work: dict[tuple[Any, ...], _Work] = field(default_factory=dict)
     """By the choice of weights and the workloads."""
@@ -216,32 +206,27 @@ class _Host:
     software: Software
     workloads: Sequence[Workload]
     counted: tuple[str, ...]
-    known: dict[Any, Step]
+    known: dict[Any, StepTime | None]
     _constants: dict[int, cpu.Constants] = field(default_factory=dict)
 
     def steps(self, quantity: str, without: Choice | None = None) -> Numbers:
-        """A quantity of SAIL's steps; without the PRT on the workloads where that is asked."""
+        """A quantity of SAIL's steps, NaN where a tile does not fit; without the PRT where that is asked."""
         if without is None:
             steps = [self.step(w) for w in self.workloads]
         else:
-            steps = [self.step(w, prt=False) if w.prt else Step() for w in self.workloads]
-        return np.array([getattr(step, quantity) for step in steps])
+            steps = [self.step(w, prt=False) if w.prt else None for w in self.workloads]
+        return np.array([_quantity(step, quantity) for step in steps], dtype=np.float64)
 
-    def step(self, workload: Workload, prt: bool = True) -> Step:
-        """One simulated step."""
+    def step(self, workload: Workload, prt: bool = True) -> StepTime | None:
+        """One simulated step; None where a tile does not fit."""
         key = (workload.name, prt, self.machine.group_size)
         if key not in self.known:
-            self.known[key] = self._timed(workload, prt)
+            point = workload.point(self.system.name, self.machine.group_size, prt)
+            try:
+                self.known[key] = time_step(self.system, load_model(workload.model), point, self.counted)
+            except SailsimError:
+                self.known[key] = None
         return self.known[key]
-
-    def _timed(self, workload: Workload, prt: bool) -> Step:
-        point = workload.point(self.system.name, self.machine.group_size, prt)
-        try:
-            timed = time_step(self.system, load_model(workload.model), point, self.counted)
-        except SailsimError:
-            return Step()
-        reads = float(timed.counts.get(READS, math.nan))
-        return Step(timed.tokens_per_s, timed.step_s, float(timed.pim_cycles), reads, timed.dram_bytes)
 
     def constants(self, wbits: int) -> cpu.Constants:
         """Of the software with weights of a width, its kernels as fast as the machine's factors say."""
@@ -263,6 +248,12 @@ class _Host:
     def area(self) -> Area:
         """Raises NotModelledError where it is not modelled."""
         return area(self.system, self.machine.constants("area", AreaConstants))
+
+
+def _quantity(step: StepTime | None, name: str) -> float:
+    if step is None:
+        return math.nan
+    return float(step.counts.get(READS, math.nan) if name == "array_reads" else getattr(step, name))
 
 
 class _Work:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 from scipy.stats import kstest, qmc
 
 from sailsim.analysis.paper.claims import SHIPPED, Listed, Metric, Numbers, Paper, highest, load_paper
@@ -45,7 +45,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.sim.files import changed_values, load_system, value_of
 from sailsim.sim.study.workers import Workers
-from sailsim.sim.tables import Shelf, sentence
+from sailsim.sim.tables import Shelf, validated
 
 COMBINATIONS = Shelf("combinations", "data/combinations", package="sailsim.analysis")
 Where = Literal["highest", "one workload"]
@@ -179,10 +179,7 @@ def load_combinations(name_or_path: str, paper: Paper) -> Combinations:
     that a claim does not have.
     """
     what = f"combinations {name_or_path}"
-    try:
-        file = _File.model_validate(COMBINATIONS.read(name_or_path))
-    except ValidationError as error:
-        raise SailsimError(sentence(what, error, "a field of such a file")) from None
+    file = validated(_File, COMBINATIONS.read(name_or_path), what, "a field of such a file")
     named = [name for group in file.together for name in group.claims]
     if sorted(named) != sorted(claim.name for claim in paper.claim):
         raise SailsimError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -24,6 +24,7 @@ from sailsim.sim.system import System
 
 _C = TypeVar("_C", bound=Constants)
 Value = int | float | str | bool
+FittedGroup = Literal["cpu", "gpu"]
 
 FEW_BITS = (2, 3)
 """Widths whose kernels are as fast or slow together."""
@@ -43,45 +44,45 @@ SAMPLED = "sampled"
 """What a machine of the space is called where nothing else is said."""
 
 
-class Covariance:
-    """How the fitted constants of a group vary together."""
+def moved(group: FittedGroup, draws: Mapping[str, float]) -> dict[str, float]:
+    """A group's constants at standard normal numbers, moved together as they were fitted; assumed ones, which
+    no fit has, as they are."""
+    known, (fitted, _) = fitted_constants().quantities(), _covariance(group)
+    normal = tuple(name for name in fitted if name in draws)
+    changes = {name: value for name, value in draws.items() if name not in fitted}
+    if normal:
+        shifts = _root(group, normal) @ np.array([draws[name] for name in normal])
+        for name, shift in zip(normal, shifts, strict=True):
+            q = known[name]
+            least = 0.0 if name.endswith("overlap") else 0.05 * float(q.value)
+            most = 1.0 if q.unit == "ratio" else float("inf")
+            changes[name] = min(max(float(q.value) + float(shift), least), most)
+    # Softwares that were fitted with one barrier keep one.
+    barrier = changes.get("cpu.llama.cpp.barrier")
+    if barrier is not None and "cpu.ampere.barrier" not in fitted:
+        changes["cpu.ampere.barrier"] = barrier
+    # T-MAC's kernels run in llama.cpp.
+    for name in known:
+        moved_with = name.replace("cpu.t-mac.", "cpu.llama.cpp.")
+        if name != moved_with and moved_with in changes:
+            changes[name] = changes[moved_with]
+    return changes
 
-    def __init__(self, group: Literal["cpu", "gpu"]) -> None:
-        self.names, self.matrix = fitted_constants().covariance(group)
-        self._roots: dict[tuple[int, ...], NDArray[np.float64]] = {}
 
-    def moved(self, draws: Mapping[str, float]) -> dict[str, float]:
-        """Constants at standard normal numbers; assumed ones, which no fit has, as they are."""
-        known = fitted_constants().quantities()
-        normal = [name for name in self.names if name in draws]
-        changes = {name: value for name, value in draws.items() if name not in self.names}
-        if normal:
-            root = self._root(tuple(self.names.index(name) for name in normal))
-            shift = root @ np.array([draws[name] for name in normal])
-            for name, moved in zip(normal, shift, strict=True):
-                q = known[name]
-                least = 0.0 if name.endswith("overlap") else 0.05 * float(q.value)
-                most = 1.0 if q.unit == "ratio" else float("inf")
-                changes[name] = min(max(float(q.value) + float(moved), least), most)
-        # Softwares that were fitted with one barrier keep one.
-        barrier = changes.get("cpu.llama.cpp.barrier")
-        if barrier is not None and "cpu.ampere.barrier" not in self.names:
-            changes["cpu.ampere.barrier"] = barrier
-        # T-MAC's kernels run in llama.cpp.
-        for name in known:
-            moved_with = name.replace("cpu.t-mac.", "cpu.llama.cpp.")
-            if name != moved_with and moved_with in changes:
-                changes[name] = changes[moved_with]
-        return changes
+@cache
+def _covariance(group: FittedGroup) -> tuple[list[str], NDArray[np.float64]]:
+    return fitted_constants().covariance(group)
 
-    def _root(self, at: tuple[int, ...]) -> NDArray[np.float64]:
-        """Cholesky factor of a part of the covariance; of its correlations, whose scales are alike."""
-        if at not in self._roots:
-            matrix = self.matrix[np.ix_(at, at)]
-            sigma = np.sqrt(np.diag(matrix))
-            root = np.linalg.cholesky(matrix / np.outer(sigma, sigma) + 1e-9 * np.eye(len(at)))
-            self._roots[at] = np.asarray(sigma[:, None] * root)
-        return self._roots[at]
+
+@cache
+def _root(group: FittedGroup, drawn: tuple[str, ...]) -> NDArray[np.float64]:
+    """Cholesky factor of a part of the covariance; of its correlations, whose scales are alike."""
+    names, whole = _covariance(group)
+    at = [names.index(name) for name in drawn]
+    matrix = whole[np.ix_(at, at)]
+    sigma = np.sqrt(np.diag(matrix))
+    root = np.linalg.cholesky(matrix / np.outer(sigma, sigma) + 1e-9 * np.eye(len(at)))
+    return np.asarray(sigma[:, None] * root)
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,12 @@ class SampledMachine:
     values: Mapping[str, Value]
     hosts: Mapping[Software, str]
     """The system whose cores run a software; the first is the nominal one."""
-    covariances: Mapping[str, Covariance] = field(compare=False, repr=False)
-    """Of the fitted constants, by how their factors' names begin."""
     _systems: dict[object, System] = field(default_factory=dict, init=False, compare=False, repr=False)
     """Softwares that ask the same of their host have one system."""
 
     def with_values(self, values: Mapping[str, Value]) -> SampledMachine:
         """The machine with some values replaced or added."""
-        return SampledMachine({**self.values, **values}, self.hosts, self.covariances)
+        return SampledMachine({**self.values, **values}, self.hosts)
 
     @cached_property
     def group_size(self) -> int:
@@ -144,10 +143,10 @@ class SampledMachine:
     def fitted(self) -> Fitted:
         """The fitted constants, moved along their covariance."""
         changes: dict[str, float] = {}
-        for prefix, covariance in self.covariances.items():
-            draws = {name: float(v) for name, v in self.values.items() if name.startswith(prefix)}
+        for group in get_args(FittedGroup):
+            draws = {name: float(v) for name, v in self.values.items() if name.startswith(f"{group}.")}
             if draws:
-                changes |= covariance.moved(draws)
+                changes |= moved(group, draws)
         return fitted_constants().varied(changes) if changes else fitted_constants()
 
     def constants(self, group: Literal["cost", "area"], kind: type[_C]) -> _C:

@@ -22,7 +22,7 @@ from SALib.analyze import sobol
 from SALib.sample import sobol as saltelli
 
 from sailsim.analysis.paper.claims import SHIPPED, Claim, Metric, Numbers, highest
-from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, Step, Values, judged
+from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, Values, judged
 from sailsim.analysis.paper.machine import SampledMachine
 from sailsim.analysis.paper.study import (
     Answers,
@@ -62,13 +62,13 @@ LEAST_INDEX = 0.005
 # --- Samples ---
 
 
-def inert_factors(space: ParameterSpace, seed: int = 0) -> list[str]:
+def inert_factors(space: ParameterSpace) -> list[str]:
     """Machine factors that neither a step's time nor an area depends on, in order of their names.
 
     Each is moved over its levels on the nominal machine and on `DRAWN` others, with the first two workloads:
     so many because what some decide hangs on others (how DFMs split work, on whether there are several).
     """
-    rng, memo = np.random.default_rng(seed), Memo()
+    rng, memo = np.random.default_rng(0), Memo()
     tried = [space.nominal, *(space.draw(row) for row in rng.random((DRAWN, len(space.factors))))]
 
     def decides(factor: Factor, base: SampledMachine) -> bool:
@@ -87,7 +87,7 @@ def _decided(space: ParameterSpace, machine: SampledMachine, memo: Memo) -> str:
         return ""
     opponents = space.paper.opponents.values()
     decided = [
-        *([host.step(w), host.step(w, prt=False) if w.prt else Step()] for w in outcomes.workloads),
+        *([host.step(w), host.step(w, prt=False) if w.prt else None] for w in outcomes.workloads),
         *(
             outcomes.predicted(host, each)
             for each in opponents

@@ -18,13 +18,12 @@ from math import exp, log
 from typing import Literal, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.constants import Constants
 from sailsim.analysis.costs.dollars import CostConstants, Price, prices
-from sailsim.analysis.paper.claims import SHIPPED, Listed, Paper, load_paper
+from sailsim.analysis.paper.claims import SHIPPED, Listed, Numbers, Paper, load_paper
 from sailsim.analysis.paper.machine import (
     ATTENTION,
     FEW_BITS,
@@ -33,7 +32,6 @@ from sailsim.analysis.paper.machine import (
     OPERATION,
     SAMPLED,
     TABLE_RATE,
-    Covariance,
     SampledMachine,
     Value,
 )
@@ -47,12 +45,11 @@ from sailsim.sim.pim import AUTO
 from sailsim.sim.point import Point
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
-from sailsim.sim.tables import Shelf, sentence
+from sailsim.sim.tables import Shelf, validated
 from sailsim.workloads.formats import uniform_format
 
 UNKNOWNS = Shelf("unknowns", "data/unknowns", package="sailsim.analysis")
 Group = Literal["machine", "software", "card", "weights", "cost", "area"]
-Row = NDArray[np.float64]
 
 TAIL = 0.01
 """Share of a normal distribution's ends that is not drawn."""
@@ -233,10 +230,8 @@ class Unknowns(Frozen):
 
 def load_unknowns(name_or_path: str = SHIPPED) -> Unknowns:
     """A file of unknowns by name or path. Raises SailsimError that names the file and the field."""
-    try:
-        return Unknowns.model_validate(UNKNOWNS.read(name_or_path))
-    except ValidationError as error:
-        raise SailsimError(sentence(f"unknowns {name_or_path}", error, "a field of such a file")) from None
+    content = UNKNOWNS.read(name_or_path)
+    return validated(Unknowns, content, f"unknowns {name_or_path}", "a field of such a file")
 
 
 # --- The space ---
@@ -283,7 +278,7 @@ class ParameterSpace:
         """The space of some factors; the others are held at their nominal values."""
         return replace(self, factors=tuple(f for f in self.factors if f.name in names))
 
-    def draw(self, row: Sequence[float] | Row) -> SampledMachine:
+    def draw(self, row: Sequence[float] | Numbers) -> SampledMachine:
         """The machine of a row of u's, one a factor.
 
         Raises SailsimError for a row of another length or outside [0, 1].
@@ -312,7 +307,7 @@ class ParameterSpace:
     @cached_property
     def nominal(self) -> SampledMachine:
         """The machine with every factor at its nominal value."""
-        return SampledMachine({}, self.hosts, {"cpu.": Covariance("cpu"), "gpu.": Covariance("gpu")})
+        return SampledMachine({}, self.hosts)
 
     def host_of(self, runner: Runner) -> Software:
         """The software of SAIL's cores beside a runner: its own on cores, the nominal one beside a card."""

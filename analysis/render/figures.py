@@ -42,7 +42,7 @@ from sailsim.analysis.results.results import (
     short_name,
     substrate_in_words,
 )
-from sailsim.analysis.results.runs import CORES, SAIL, shipped_runners
+from sailsim.analysis.results.runs import CORES, SAIL, runner_names
 from sailsim.base.atomic import read_records
 from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
 from sailsim.sim.files import load_system
@@ -76,7 +76,7 @@ class Study:
     @property
     def shown(self) -> list[str]:
         """The runners of the answer: the usual ones, and those of a user's."""
-        shipped = {runner.name for runner in shipped_runners()}
+        shipped = runner_names()
         return [name for name in self.results.runners["runner"] if name in DRAWN_FIRST or name not in shipped]
 
     def claimed(self, name: str) -> list[Rule]:

@@ -23,17 +23,14 @@ from sailsim.analysis.results.gem5_steps import (
     Row,
     bits_and_group,
     decode_rows,
-    engine_cycles,
     shape,
+    with_engine,
 )
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.records import DECODE
-from sailsim.sim.gem5.replay import TIMELINE, TileTimeline, timelines_of
-from sailsim.sim.gem5.validation import COMMAND as VALIDATE
-from sailsim.sim.gem5.validation import Load, rows_of
+from sailsim.sim.gem5.stored import DECODE, TIMELINE, VALIDATE, Load, TileTimeline, rows_of, timelines_of
 from sailsim.sim.study.folder import FILE, Store
 from sailsim.workloads.load import load_model, uniform_choice
 
@@ -86,7 +83,7 @@ def tokens(folder: Path | None) -> tuple[list[Row], bool]:
 
     best = max(groups.values(), key=widths, default=[])
     if widths(best):
-        return best, True
+        return [with_engine(row) for row in best], True
     wanted = {"model": "llama-2-7b", "blocks": 1, "context": 512, "cache": "fp16"}
     return [row for row in decode_rows() if all(row[name] == value for name, value in wanted.items())], False
 
@@ -229,8 +226,8 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
     """Speedups by width and, for every batch and number of threads, a panel with the steps' parts.
 
     Args:
-        rows: runs of one model and context, in formats that differ by their bits alone; of a model's first
-            block and head, or whole.
+        rows: runs of one model and context (`gem5_steps.with_engine`), in formats that differ by their bits
+            alone; of a model's first block and head, or whole.
         claimed: whether SAIL's own claim has a line.
 
     Raises:
@@ -248,12 +245,11 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
         name = f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
         looks |= {f"gem5, {name}": look(i, dash="-"), f"engine, {name}": look(i, dash="--", filled=False)}
         for bits in own:
-            units, neon = (
-                steps[side, bits, "lutmm"],
-                sum(regions_together(steps[side, bits, "neon"]).values()),
+            units = steps[side, bits, "lutmm"]
+            neon, simulated = (
+                sum(regions_together(run).values()) for run in (steps[side, bits, "neon"], units)
             )
-            engine = engine_cycles(units, HOST)
-            for source, cycles in (("gem5", sum(regions_together(units).values())), ("engine", engine)):
+            for source, cycles in (("gem5", simulated), ("engine", units["engine_cycles"])):
                 lines.append({"bits": bits, "speedup": neon / cycles, "line": f"{source}, {name}"})
     paper = load_paper().by_name("speedup").value
     bits_axis = Axis(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
-from sailsim.sim.plan import nearest
+from sailsim.base.hints import nearest
 from sailsim.sim.study.folder import RESERVED
 
 

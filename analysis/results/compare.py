@@ -155,13 +155,11 @@ def compared(
     return found
 
 
-def joined(
-    records: pd.DataFrame, price_list: PriceList, constants: Span[CostConstants] | None = None
-) -> pd.DataFrame:
+def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     """The records, of any points, with what `compared` says of each in the place of what they have of it."""
     import pandas as pd
 
-    span = Span.of(CostConstants) if constants is None else constants
+    span = Span.of(CostConstants)
     rows = records[[*POINT, *_NEEDED]].to_dict("records")
     points: dict[tuple[Any, ...], list[int]] = {}
     for at, row in enumerate(rows):

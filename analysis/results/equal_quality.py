@@ -58,8 +58,7 @@ def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) 
     """The columns `COLUMNS`, with the index of ``rows``.
 
     Args:
-        rows: records with `tokens_per_s`, of several choices of weights. One has a choice in its column
-            ``choice``, or else in those of a point.
+        rows: records with `tokens_per_s`, of several choices of weights.
         of: losses by choice; `losses` where it is left out.
 
     Returns:
@@ -69,11 +68,7 @@ def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) 
         have other than 8 bits, or a runner has no rate with any choice that is as good.
     """
     known = losses() if of is None else of
-    choices = (
-        list(rows["choice"])
-        if "choice" in rows
-        else [choice_key(*each) for each in rows[list(WEIGHTS)].itertuples(index=False, name=None)]
-    )
+    choices = [choice_key(*each) for each in rows[list(WEIGHTS)].itertuples(index=False, name=None)]
     same = rows[[name for name in POINT if name not in WEIGHTS]].astype(str)
     points = list(same.itertuples(index=False, name=None))
     lost = [

@@ -9,7 +9,6 @@ from typing import Any
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.workloads.load import load_model, uniform_choice
@@ -35,7 +34,7 @@ SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
 
 
 def decode_rows(table: str = TABLE) -> list[Row]:
-    """The runs of a table that came to their end."""
+    """The runs of a table that came to their end; those of `TABLE` with the engine's step (`with_engine`)."""
     rows = read_records(data_file(table))["rows"]
     return [row for row in rows if row.get("step_cycles") is not None]
 
@@ -57,11 +56,15 @@ def bits_and_group(row: Row) -> tuple[int, int]:
     return uniform[0], uniform[1]
 
 
-def engine_cycles(row: Row, machine: str) -> float:
-    """The engine's step of a run with units, on a machine with the run's weights, threads, batch, context and
-    cache, all blocks of its model, in cycles of the cores."""
+def with_engine(row: Row) -> Row:
+    """A run, with units also the engine's step of it as `engine_cycles`: on `HOST` with the run's weights,
+    threads, batch, context and cache, all blocks of its model, in cycles of the cores."""
+    from sailsim.sim.engine import simulate_step  # committed runs are shown without
+
+    if row["linears"] != "lutmm":
+        return row
     point = Point(
-        system=machine,
+        system=HOST,
         model=shape(row),
         weights=row["weights"],
         nbw=row["nbw"],
@@ -70,6 +73,7 @@ def engine_cycles(row: Row, machine: str) -> float:
         context=row["context"],
         kv_bits=CACHE_BITS[row["cache"]],
     )
-    system = load_system(machine)
+    system = load_system(HOST)
     spec = replace(load_model(point.model), extra_params=0)
-    return float(simulate_step(system, spec, point).step_s * system.cores.clock.si)
+    step = simulate_step(system, spec, point)
+    return {**row, "engine_cycles": float(step.step_s * system.cores.clock.si)}

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
 from sailsim.analysis.costs.constants import NotModelledError, Span, data_file
 from sailsim.analysis.costs.energy import (
@@ -37,15 +37,13 @@ from sailsim.sim.files import (
     SystemChoice,
     as_system,
     card_names,
-    load_card,
     load_machine,
     load_system,
     system_names,
 )
 from sailsim.sim.point import Point, SetField, set_values
 from sailsim.sim.system import Gpu, System
-from sailsim.sim.tables import sentence
-from sailsim.workloads.activations import Activations
+from sailsim.sim.tables import validated
 from sailsim.workloads.formats import weight_format
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
@@ -160,8 +158,18 @@ def runners(beside: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
 @cache  # 13 runners, each with its machine's file, that every point is asked by
 def shipped_runners() -> tuple[Runner, ...]:
     """The runners of `data/runners.toml`, in its order, cards by their names."""
-    table = tomllib.loads(data_file("runners.toml").read_text("utf-8"))
-    return tuple(runner for entry in table["runner"] for runner in _expanded(entry, "runners.toml", None))
+    return tuple(runner for entry in _shipped() for runner in _expanded(entry, "runners.toml", None))
+
+
+@cache
+def runner_names() -> tuple[str, ...]:
+    """The names of the runners that ship, without their machines."""
+    return tuple(each["name"] for entry in _shipped() for each in _each(entry))
+
+
+def _shipped() -> list[dict[str, Any]]:
+    table: dict[str, list[dict[str, Any]]] = tomllib.loads(data_file("runners.toml").read_text("utf-8"))
+    return table["runner"]
 
 
 def named(*names: str) -> tuple[Runner, ...]:
@@ -233,34 +241,40 @@ def _expanded(entry: Any, origin: str, folder: Path | None) -> list[Runner]:
         raise SailsimError(
             f"{origin}: machine is not a field of a runner; allowed is hardware, a name or a file."
         )
-    hardware = entry.get("hardware")
-    if hardware == EVERY_CARD and entry.get("kind") == "card":
-        filled = {name: {key: _filled(value, name) for key, value in entry.items()} for name in card_names()}
-        return [
-            _validated(each | {"hardware": name, "machine": load_card(name)}, origin)
-            for name, each in filled.items()
-        ]
+    return [_validated(each | _machine(each.get("hardware"), folder), origin) for each in _each(entry)]
+
+
+def _each(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """A table itself; of one for every card one a card, with its name in the texts."""
+    if entry.get("hardware") != EVERY_CARD or entry.get("kind") != "card":
+        return [entry]
+    return [
+        {
+            key: value.replace("{name}", card).replace("{NAME}", card.upper())
+            if isinstance(value, str)
+            else value
+            for key, value in entry.items()
+        }
+        | {"hardware": card}
+        for card in card_names()
+    ]
+
+
+def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
+    """The hardware of a runner and its machine, from a file's folder; nothing of the point's own."""
     if not isinstance(hardware, str) or hardware == OF_THE_POINT:
-        return [_validated(entry, origin)]
+        return {}
     if SystemChoice.parse(hardware).file.endswith(".toml") and folder is not None:
         hardware = str(folder / hardware)
-    return [_validated(entry | {"hardware": hardware, "machine": load_machine(hardware)}, origin)]
-
-
-def _filled(value: Any, card: str) -> Any:
-    """A text of an entry for every card with one card's name in it."""
-    return value.replace("{name}", card).replace("{NAME}", card.upper()) if isinstance(value, str) else value
+    return {"hardware": hardware, "machine": load_machine(hardware)}
 
 
 def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
     """The runner of a table, or SailsimError with the first thing that is wrong."""
-    try:
-        return Runner.model_validate(entry)
-    except ValidationError as error:
-        name = entry.get("name")
-        allowed = ", ".join(field for field in Runner.model_fields if field != "machine")
-        where = f"{origin}, runner {name}" if isinstance(name, str) else origin
-        raise SailsimError(sentence(where, error, f"a field of a runner; allowed are {allowed}")) from None
+    name = entry.get("name")
+    allowed = ", ".join(field for field in Runner.model_fields if field != "machine")
+    where = f"{origin}, runner {name}" if isinstance(name, str) else origin
+    return validated(Runner, entry, where, f"a field of a runner; allowed are {allowed}")
 
 
 RUNNERS = "are Runners, as sailsim.runners makes them of names and files"
@@ -503,6 +517,8 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
 
 def _patterns(activations: str, model: ModelSpec) -> str:
     """What the pattern counts come from, in one sentence."""
+    from sailsim.workloads.activations import Activations  # stored runs are read without
+
     captured = Activations.load(activations or None)
     sentence = f"Pattern statistics from {captured.meta['model']} activations"
     note = captured.note(model)

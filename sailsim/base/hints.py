@@ -1,9 +1,11 @@
-"""What a message advises: commands that work where they are read, from a clone as from a wheel."""
+"""What a message advises: names like one that is not there, and commands that work where they are read,
+from a clone as from a wheel."""
 
+import difflib
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -31,6 +33,15 @@ def installing(extra: str) -> str:
     named = (one.replace('"', "'").partition(";") for one in listed)
     needed = [package.strip() for package, _, when in named if f"extra == '{extra}'" in when]
     return shlex.join([sys.executable, "-m", "pip", "install", *needed])
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three names that are like another: those with its last part, then those spelt like it."""
+    known = list(known)
+    last = name.rpartition(".")[2]
+    found = [each for each in known if last in (each, each.rpartition(".")[2])]
+    found += difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return list(dict.fromkeys(found))[:3] or known[:3]
 
 
 @contextmanager

@@ -35,7 +35,8 @@ from sailsim.sim.gem5.binary import (
 from sailsim.sim.gem5.decode import CACHES, LINEARS, decode_points, differing, prompt_tokens, run_decodes
 from sailsim.sim.gem5.records import Record, run_or_load
 from sailsim.sim.gem5.replay import ORDERS, both_timelines, phase_times, phases_of
-from sailsim.sim.gem5.validation import UNITS, Row, Validation, load_of, summaries
+from sailsim.sim.gem5.stored import Row, load_of
+from sailsim.sim.gem5.validation import UNITS, Validation, summaries
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.system import System
 

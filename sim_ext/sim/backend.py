@@ -8,10 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
+from sailsim.sim.substrate import OPERATIONS, Charge
 from sailsim.sim.system import Gpu, System, backend_module, backend_modules
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.model import ModelSpec
@@ -43,6 +44,51 @@ class Request:
     """The point with everything filled that its own system decides."""
 
 
+COMPUTE = {operation: f"compute_{operation}_cycles" for operation in OPERATIONS}
+"""Operation -> event: cycles in which one array does it in place, for sums and look-ups."""
+CONVERT = {operation: f"convert_{operation}_cycles" for operation in OPERATIONS}
+"""The same while converting."""
+ACTIVITY = (
+    "array_reads",
+    "array_writes",
+    *COMPUTE.values(),
+    *CONVERT.values(),
+    "unit_converts",
+    "entry_add_bits",
+    "accumulates",
+    "patterns",
+    "prt_searches",
+    "prt_reads",
+    "prt_writes",
+    "port_bytes",
+    "activation_bytes",
+)
+"""Events of all slices together.
+
+array_reads, array_writes: one row of one array read or written; compute_..._cycles: cycles in which one array
+computes in place, by operation (the table's sums and the look-ups of substrates that accumulate in the
+array); convert_..._cycles: the same while converting; unit_converts: sums and results that floating-point
+units at the DFMs scale; entry_add_bits: bits of table entries added beside the array; accumulates: table
+entries, or another DFM's sums, added to sums in a DFM; patterns: patterns formed, by each DFM; prt_searches:
+patterns looked for in a PRT; prt_reads, prt_writes: rows of one array's width read from and written to a PRT;
+port_bytes: weights, results and activations read again through the slices' ports; activation_bytes:
+activations brought to the units, each to every slice that has outputs.
+"""
+
+
+class EnergyShape(NamedTuple):
+    """What the energy of a step depends on beside its events."""
+
+    columns: int
+    """Of an array: what a row access reads."""
+    accumulator_bits: int
+    """Of the adders beside the arrays."""
+    operations: Mapping[str, Charge]
+    """Of a column of an array, by operation (`sailsim.sim.substrate.Substrate.energy`)."""
+    csram_mib: float
+    """Of arrays beyond the server's own memory, which leak."""
+
+
 @dataclass(frozen=True)
 class StepResult:
     """One step, on whatever runs it.
@@ -50,7 +96,7 @@ class StepResult:
     `breakdown` has seconds by phase, which exclude each other and add up to `step_s`. `counts` are those of
     one unit summed over the tensors (a slice's DFM: docs/contract.md, section 2), `counts_total` those of
     all. `dram_bytes` is everything moved, `bytes_by_kind` splits it. `activity` has the events of all units,
-    what energy is reckoned from (`sailsim.sim.tiles`). `notes` say what the numbers rest on.
+    what energy is reckoned from (`ACTIVITY`). `notes` say what the numbers rest on.
     """
 
     tokens: int
@@ -157,6 +203,13 @@ class Backend(ABC):
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
         """The machines whose price it has: itself, then what its file extends."""
         return (machine.name, *machine.extends)
+
+    def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
+        """What joules are reckoned from; None: the energy is not modelled.
+
+        ``choices``: the point's, by the names of its fields.
+        """
+        return None
 
 
 def load_backend(name: str) -> Backend:

@@ -38,7 +38,6 @@ from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, HostCores, Segments, StepTimeline, Tensor, play, unrolled
 from sailsim.sim.step_parts import prompt_chunk, step_parts
-from sailsim.sim.substrate import Charge
 from sailsim.sim.system import System
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import EXPECTED, Routing
@@ -87,19 +86,6 @@ class _Instance(NamedTuple):
 
     def __hash__(self) -> int:
         return id(self.system)
-
-
-class EnergyShape(NamedTuple):
-    """What the energy of a step depends on beside its events."""
-
-    columns: int
-    """Of an array: what a row access reads."""
-    accumulator_bits: int
-    """Of the adders beside the arrays."""
-    operations: Mapping[str, Charge]
-    """Of a column of an array, by operation (`sailsim.sim.substrate.Substrate.energy`)."""
-    csram_mib: float
-    """Of arrays beyond the server's own memory, which leak."""
 
 
 class Stored(NamedTuple):
@@ -158,13 +144,6 @@ class Accelerator(Backend):
     @abstractmethod
     def takes(self, op: Op) -> bool:
         """Whether it multiplies the matrix of an operation; the cores do where it does not."""
-
-    def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
-        """What joules are reckoned from; None: the energy is not modelled.
-
-        ``choices``: the point's, by the names of its fields.
-        """
-        return None
 
     def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored | None:
         """What must fit its own memory; None where weights lie in the server's."""

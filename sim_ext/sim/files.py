@@ -33,6 +33,7 @@ from sailsim.sim.tables import (
     field_of,
     over_machine,
     sentence,
+    validated,
 )
 
 Value = int | float | str | bool
@@ -537,7 +538,4 @@ def _validated(name_or_path: str) -> System | Gpu:
     else:
         found = "is missing" if kind is None else f"is {kind!r}"
         raise SailsimError(f"{name_or_path}: kind {found}; allowed are 'cpu' and 'gpu'.")
-    try:
-        return model.model_validate(table)
-    except ValidationError as error:
-        raise SailsimError(sentence(name_or_path, error)) from None
+    return validated(model, table, name_or_path)

@@ -7,7 +7,6 @@ point (`wbits`), as in a system file (`llc.slices`), or as a substrate and one o
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import os
@@ -24,7 +23,7 @@ from pydantic import Field, ValidationError
 
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
-from sailsim.base.hints import needing
+from sailsim.base.hints import nearest, needing
 from sailsim.base.input_file import read_bytes
 from sailsim.base.quantity import Frozen, Is, is_number
 from sailsim.base.toml_file import MAX_BYTES, parse_toml
@@ -378,15 +377,6 @@ def check_value(name: str, value: Value) -> None:
             parse_cost(in_words(value))
     except ValueError as error:
         raise SailsimError(f"{name} {'is no field: substrate is ' * (':' in name)}{error}.") from None
-
-
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Up to three names that are like another: those with its last part, then those spelt like it."""
-    known = list(known)
-    last = name.rpartition(".")[2]
-    found = [each for each in known if last in (each, each.rpartition(".")[2])]
-    found += difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return list(dict.fromkeys(found))[:3] or known[:3]
 
 
 def _is_cost(name: str) -> bool:

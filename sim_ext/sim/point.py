@@ -23,7 +23,6 @@ from sailsim.sim.files import SystemChoice, as_system, leaves, settled_system
 from sailsim.sim.pim import nbw_of
 from sailsim.sim.substrate import Cost, SubstrateChoice, load_substrate, settled_substrate
 from sailsim.sim.system import System
-from sailsim.workloads.folder_model import header_files
 from sailsim.workloads.formats import WeightFormat, uniform_format
 from sailsim.workloads.load import chosen_format, require_model, weight_choice
 from sailsim.workloads.model import KV_BITS, KV_WORDS, ModelSpec
@@ -309,6 +308,8 @@ def _changed_at(path: str) -> int:
     """When a file, or the last of a model's folder, was changed, ns; 0 for what is none."""
     try:
         if path and Path(path).is_dir():
+            from sailsim.workloads.folder_model import header_files  # of a folder's weights alone
+
             return max((file.stat().st_mtime_ns for file in header_files(path)), default=0)
         return Path(path).stat().st_mtime_ns
     except (OSError, ValueError):  # ValueError: a path with a character 0

@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import (
     AfterValidator,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -27,7 +26,7 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, OrWord, Quantity, Sourced
 from sailsim.base.stamp import Stamp, stamp
-from sailsim.sim.tables import Shelf, sentence
+from sailsim.sim.tables import Shelf, validated
 
 # ---- What an operation takes besides cycles: joules, square micrometres -----------------------------------
 # A file says it in one of two ways: as a quantity of its own, or in words, as a multiple of a constant that
@@ -511,12 +510,8 @@ def _load(text: str, _stamp: Stamp) -> Substrate:
 
 
 def _validated(name_or_path: str) -> Substrate:
-    table = SUBSTRATES.read(name_or_path)
-    try:
-        found = Substrate.model_validate(table)
-    except ValidationError as error:
-        allowed = "a field of a substrate file; docs/systems.md lists what is"
-        raise SailsimError(sentence(name_or_path, error, allowed)) from None
+    allowed = "a field of a substrate file; docs/systems.md lists what is"
+    found = validated(Substrate, SUBSTRATES.read(name_or_path), name_or_path, allowed)
     if found.name in substrate_names() and found.name != name_or_path:
         raise SailsimError(
             f"{name_or_path}: name is {found.name!r}, the name of a substrate that ships; allowed is another."

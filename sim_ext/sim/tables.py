@@ -7,14 +7,14 @@ another machine's PIM units.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sailsim.base.errors import SailsimError
@@ -36,6 +36,7 @@ Switch = Annotated[Choice, OneOf(True, False)]
 
 
 Table = dict[str, Any]
+M = TypeVar("M", bound=BaseModel)
 
 _MAX_DEPTH = 8
 
@@ -153,11 +154,18 @@ def over(upper: Table, lower: Table) -> Table:
     return result
 
 
-def sentence(
-    name: str,
-    error: ValidationError,
-    unknown: str = "a field of a system file; `sailsim show system NAME --as schema` lists what is",
-) -> str:
+OF_A_SYSTEM = "a field of a system file; `sailsim show system NAME --as schema` lists what is"
+
+
+def validated(model: type[M], content: Mapping[str, Any], name: str, unknown: str = OF_A_SYSTEM) -> M:
+    """What a file holds as its model. Raises SailsimError as `sentence` has it."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise SailsimError(sentence(name, error, unknown)) from None
+
+
+def sentence(name: str, error: ValidationError, unknown: str = OF_A_SYSTEM) -> str:
     """The first of pydantic's errors as one sentence about the file `name`.
 
     `unknown` says what a field that the model does not have is not.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
+from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.dram import memory_paths, weights_rate
 from sailsim.sim.jobs import Jobs
 from sailsim.sim.patterns import Profile, Scan
@@ -414,36 +415,6 @@ def _tables_of(units: Hashable) -> TimedTables:
 # Counts of the contract are of one DFM and of rows in lockstep arrays. Energy needs them over all slices and
 # only for the arrays and outputs that are in use, so `activity` multiplies them out, exactly: every pass over
 # the outputs sees the same patterns, and only the last slice and the last pass have fewer outputs.
-COMPUTE = {operation: f"compute_{operation}_cycles" for operation in OPERATIONS}
-"""Operation -> event: cycles in which one array does it in place, for sums and look-ups."""
-CONVERT = {operation: f"convert_{operation}_cycles" for operation in OPERATIONS}
-"""The same while converting."""
-ACTIVITY = (
-    "array_reads",
-    "array_writes",
-    *COMPUTE.values(),
-    *CONVERT.values(),
-    "unit_converts",
-    "entry_add_bits",
-    "accumulates",
-    "patterns",
-    "prt_searches",
-    "prt_reads",
-    "prt_writes",
-    "port_bytes",
-    "activation_bytes",
-)
-"""Events of all slices together.
-
-array_reads, array_writes: one row of one array read or written; compute_..._cycles: cycles in which one array
-computes in place, by operation (the table's sums and the look-ups of substrates that accumulate in the
-array); convert_..._cycles: the same while converting; unit_converts: sums and results that floating-point
-units at the DFMs scale; entry_add_bits: bits of table entries added beside the array; accumulates: table
-entries, or another DFM's sums, added to sums in a DFM; patterns: patterns formed, by each DFM; prt_searches:
-patterns looked for in a PRT; prt_reads, prt_writes: rows of one array's width read from and written to a PRT;
-port_bytes: weights, results and activations read again through the slices' ports; activation_bytes:
-activations brought to the units, each to every slice that has outputs.
-"""
 
 
 def activity(

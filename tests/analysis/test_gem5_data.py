@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sailsim.analysis.results.gem5_steps import decode_rows, with_engine
 from sailsim.base.atomic import read_records
 
 ROOT = Path(__file__).parents[2]
@@ -35,3 +36,11 @@ def test_every_kernel_rate_says_where_it_comes_from() -> None:
         assert all(row[name] for name in ("gem5_version", "date", "commit", "options"))
         cycles = int(row["ns"]) * 2.5 * int(row["threads"]) / int(row["macs"])  # 2.5 GHz
         assert float(row["cycles_per_mac"]) == pytest.approx(cycles, abs=1e-4)
+
+
+def test_the_engines_steps_beside_committed_runs_are_todays() -> None:
+    """`python research/gem5_data.py engine` writes them anew."""
+    on_units = [row for row in decode_rows() if row["linears"] == "lutmm"]
+    assert len(on_units) == 29
+    for row in on_units:
+        assert row["engine_cycles"] == pytest.approx(with_engine(row)["engine_cycles"], rel=1e-12)

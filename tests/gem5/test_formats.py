@@ -10,7 +10,8 @@ from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.gem5.validation import ALONE, Shape, Validation, engine_seconds, random_tile
+from sailsim.sim.gem5.stored import ALONE
+from sailsim.sim.gem5.validation import Shape, Validation, engine_seconds, random_tile
 from sailsim.sim.replay import time_tile
 from sailsim.sim.system import System
 from sailsim.workloads.activations import Activations

@@ -10,7 +10,8 @@ import pytest
 from sailsim._core import UNIT_TEXT_VERSION
 from sailsim.sim.files import load_system, vary
 from sailsim.sim.gem5.binary import gem5_unit, read_dumps
-from sailsim.sim.gem5.validation import Load, compare, drawn_groups, summary
+from sailsim.sim.gem5.stored import Load
+from sailsim.sim.gem5.validation import compare, drawn_groups, summary
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")

@@ -3,23 +3,17 @@
 import accelerators
 import pytest
 from accelerators import (
-    Figure,
     checked,
     figures,
-    load_validation_machine,
     simulated,
     simulators,
 )
-from pydantic import ValidationError
 
-from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_system
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
 
 LAYERS = accelerators._rows(accelerators.NETWORK)
-BY_NAME = {figure.what: figure for figure in figures()}
 SIMULATORS = {simulator.name: simulator for simulator in simulators()}
 
 
@@ -60,27 +54,3 @@ def test_what_is_published_as_a_range_holds_ours() -> None:
         assert figure.published.low is not None
         assert figure.published.high is not None
         assert figure.published.low <= checked(figure).ours <= figure.published.high
-
-
-def test_a_machine_is_a_file_of_the_folder_or_one_that_ships() -> None:
-    assert load_validation_machine("aim-n1") == load_system("aim-n1")
-    assert load_validation_machine("pimeval-bank.toml").name == "pimeval-bank"
-
-
-def changed(what: str, **values: object) -> Figure:
-    return Figure.model_validate(BY_NAME[what].model_dump() | values)
-
-
-def test_a_row_that_asks_for_what_there_is_not_is_refused() -> None:
-    name = "Inception v3: sums"
-    with pytest.raises(SailsimError, match="phase 'lookup' is unknown; allowed are load, inputs"):
-        checked(changed(name, phases=("lookup",)))
-    with pytest.raises(SailsimError, match="products is 'Conv9'; allowed are all"):
-        checked(changed(name, products="Conv9"))
-    with pytest.raises(SailsimError, match="system sail-n1 does not time products by themselves"):
-        checked(changed(name, machine="sail-n1"))
-    with pytest.raises(SailsimError, match=r"no enabled \[pim\] section"):
-        checked(changed(name, machine="graviton2"))
-    for values in ({"products": ""}, {"reading": "speedup"}, {"product": {"k": 1, "n": 1, "batch": 1}}):
-        with pytest.raises(ValidationError, match="Inception v3: sums: "):
-            changed(name, **values)

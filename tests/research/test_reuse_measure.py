@@ -1,33 +1,15 @@
 """Pattern reuse: breakdowns that can be counted by hand, and sums that must be the engine's."""
 
-import json
-
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reuse import (
-    cycles as of_cycles,
-)
-from reuse import (
-    definitions as of_definitions,
-)
-from reuse import (
-    patterns as of_patterns,
-)
-from reuse import (
-    quantizers as of_quantizers,
-)
-from reuse import (
-    settings as of_settings,
-)
-from reuse.keys import PrtKey
+import reuse.patterns as of_patterns
+import reuse.quantizers as of_quantizers
+import reuse.settings as of_settings
 from sailsim import _core
-from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
-from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
@@ -82,23 +64,6 @@ def test_outcomes_by_bit_and_role_of_one_group_counted_by_hand():
     assert whole["lookups"] == 8 * 8
 
 
-def test_batch_rows_share_the_prt_and_tiles_do_not():
-    captured = capture({role: [[127, 127], [127, 127]] for role in ROLES})
-    one = of_patterns.shares(of_patterns.patterns(captured, "token", 1)).iloc[0]
-    two = of_patterns.shares(of_patterns.patterns(captured, "token", 2)).iloc[0]
-    assert (one["zero"], one["misses"]) == (1 / 8, 1 / 8)
-    assert (two["zero"], two["misses"]) == (1 / 8, 1 / 16)
-
-
-def test_group_patterns_are_the_references(shipped: Activations):
-    x = shipped.quantized("attn_in", 0, 30, 70, 3)
-    for nbw in (1, 3, 6):
-        planes = of_patterns.group_patterns(x, nbw, group_size=32)
-        groups = reference.all_groups(70, nbw, 32)
-        for g, group in enumerate(groups):
-            assert (reference.form_patterns(x[:, group], 8) == planes[:, :, g].T).all()
-
-
 @given(st.lists(st.integers(-128, 127), min_size=1, max_size=12), st.integers(2, 6))
 def test_partial_tables_hold_what_is_looked_up_and_what_that_is_made_of(row: list[int], nbw: int):
     x = np.array([row], np.int8)
@@ -111,21 +76,6 @@ def test_partial_tables_hold_what_is_looked_up_and_what_that_is_made_of(row: lis
                 p -= 1 << (p.bit_length() - 1)
         needed += len(built)
     assert of_patterns.entries_needed(x, nbw, group_size=0) == needed
-
-
-def test_a_rule_with_a_place_for_each_pattern_is_the_unlimited_table():
-    unlimited = of_patterns.Rule(PrtConfig(16))
-    assert of_patterns.Rule(PrtConfig(15, "fifo")).simplest(4) == unlimited
-    assert of_patterns.Rule(PrtConfig(15, "direct")).simplest(4) == unlimited
-    assert of_patterns.Rule(PrtConfig(32, "direct"), PrtKey("modulo", tagged=False)).simplest(4) == unlimited
-    for rule in (
-        of_patterns.Rule(PrtConfig(14)),
-        of_patterns.Rule(PrtConfig(14, "direct")),
-        of_patterns.Rule(PrtConfig(enabled=False)),
-        of_patterns.Rule(PrtConfig(32), PrtKey(flushed=False)),
-        of_patterns.Rule(PrtConfig(8, "direct"), PrtKey("fold", tagged=False)),
-    ):
-        assert rule.simplest(4) == rule
 
 
 @pytest.mark.parametrize("batch", [1, 8])
@@ -165,37 +115,3 @@ def test_quantizers_keep_their_widths_and_their_error_small(small: Activations, 
     lookups = found[["zero", "hits", "misses"]].sum(axis=1)
     assert (lookups == found["groups"] * made.parts).all()
     assert (found["wrong"] == 0).all()
-
-
-def test_the_nearest_is_the_nearest_and_says_how_many_were_tried():
-    row = {
-        "change": of_definitions.ON_TOP,
-        "of": "build + look-up + convert",
-        "substrate": "row_dfm",
-        "read": 1,
-    }
-    row |= {"t_zero": 0, "t_prt": 0, "machine": "row_dfm, zero 0, hit 0", "model": "llama-2-7b", "batch": 1}
-    rows = [row | {"nbw": nbw, "value": value} for nbw, value in ((2, 20.0), (3, 13.0), (4, 5.0), (5, 0.0))]
-    rows.append(row | {"change": of_definitions.SKIP, "t_prt": None, "nbw": 2, "value": 13.9})
-    found = of_definitions.nearest_of(pd.DataFrame(rows), "x")
-    assert found.claim == 13.8
-    assert (found.nearest.change, found.nearest.value) == (of_definitions.SKIP, 13.9)
-    assert (found.nearest_prt.nbw, found.nearest_prt.value) == (3, 13.0)
-    assert found.nearest_prt.distance == pytest.approx(-0.8)
-    assert (found.literal.nbw, found.literal_range) == (4, (5.0, 20.0))
-    assert (found.values, found.definitions, found.within) == (4, 2, 2)
-    assert "nearest of 4 values of 2 definitions" in found.remark
-    assert of_definitions.nearest_of(pd.DataFrame(rows), "x", claim=19.0).nearest.value == 20.0
-    json.dumps(found.as_dict())
-    with pytest.raises(SailsimError, match="no value other than 0"):
-        of_definitions.nearest_of(pd.DataFrame(rows)[3:4], "x")
-
-
-def test_the_plain_sense_is_the_reading_of_that_definition(shipped: Activations):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of_settings, "CLAIM_NBWS", (4,))
-        patch.setattr(of_settings, "BATCHES", (1,))
-        read = of_definitions.readings(
-            of_cycles.steps(shipped, of_settings.MODELS[0], 1), of_cycles.partial_tables(shipped)
-        )
-    assert of_definitions.nearest_of(read, "x").literal.value == of_definitions.plain_sense(shipped, 4)

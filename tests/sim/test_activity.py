@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim import _core
+from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.files import load_system
-from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT, Shape, activity
+from sailsim.sim.tiles import Shape, activity
 
 from ..examples import examples
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from sailsim.base.stamp import stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
+from sailsim.sim.backend import ACTIVITY, EnergyShape
 from sailsim.sim.dram import MemorySystem, memory
-from sailsim.sim.engine import Accelerator, EnergyShape
+from sailsim.sim.engine import Accelerator
 from sailsim.sim.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
 from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.pim import NBWS, PER_TENSOR
@@ -20,7 +21,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.step_parts import StepParts, has_codes
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system import System
-from sailsim.sim.tiles import ACTIVITY, COUNTS, FastestTiles, PimUnits, Shape, TileRequest
+from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.graph import Op
 from sailsim.workloads.model import ModelSpec

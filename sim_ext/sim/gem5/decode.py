@@ -21,7 +21,8 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.sim.gem5.binary import Gem5, Gem5Run, Gem5TimeoutError, machine_json, require_program
-from sailsim.sim.gem5.records import DECODE, keys_of, run_or_load
+from sailsim.sim.gem5.records import keys_of, run_or_load
+from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System

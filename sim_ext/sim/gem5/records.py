@@ -16,8 +16,6 @@ from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.system import System
 
 Record = dict[str, Any]
-DECODE = "decode"
-"""What the column `command` of whole tokens says."""
 
 
 def scripts_digest() -> str:

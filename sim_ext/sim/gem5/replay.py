@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import sha256
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.stored import TIMELINE, TileTimeline, timelines_of
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
@@ -92,10 +92,6 @@ def phase_times(phases: Sequence[Phase], tiles: Sequence[Mapping[str, int]]) -> 
     return rows
 
 
-COLUMNS = ("pass", "group", "load_start", "load_end", "start", "build", "lookup", "convert", "write_back")
-"""Of a group; the first five are numbers or cycles from the tile's start, the others lengths in cycles."""
-TIMELINE = "timeline"
-"""What the column `command` of stored timelines says."""
 _DEBUG_FLAG = "SailPimGroups"
 _UNTRACED = "Tracing is not enabled"
 """What gem5 says to a debug flag where it was compiled without them."""
@@ -103,50 +99,6 @@ _LINE = re.compile(
     r"pass (\d+) group (\d+): load (\d+)\.\.(\d+) start (\d+) build (\d+) lookup (\d+) convert (\d+) "
     r"write-back (\d+)"
 )
-
-
-@dataclass(frozen=True)
-class TileTimeline:
-    """One tile on one unit.
-
-    Attributes:
-        source: who says so, for people.
-        tile: its name.
-        clock_ghz: of the cycles.
-        groups: rows of `COLUMNS`, one for each group of each pass, in order.
-        double_buffer: whether a write-back may wait for the next group.
-        before: cycles from the descriptor's arrival to the tile's start; None: not known.
-        after: cycles from its end to the acknowledgement of the results; None: not known.
-    """
-
-    source: str
-    tile: str
-    clock_ghz: float
-    groups: tuple[tuple[int, ...], ...]
-    double_buffer: bool
-    before: int | None = None
-    after: int | None = None
-
-    def bars(self) -> dict[str, list[tuple[int, int]]]:
-        """Start and length, cycles from the tile's start, of every bar by phase; none of length 0."""
-        bars: dict[str, list[tuple[int, int]]] = {name: [] for name in TILE_PHASES}
-        for i, row in enumerate(self.groups):
-            _, _, load_start, load_end, start, build, lookup, convert, write_back = row
-            bars["load"].append((load_start, load_end - load_start))
-            at = start
-            for name, cycles in (("build", build), ("lookup", lookup), ("convert", convert)):
-                bars[name].append((at, cycles))
-                at += cycles
-            # With double buffering it has the port to itself just before the next group computes.
-            if self.double_buffer and i + 1 < len(self.groups):
-                at = self.groups[i + 1][4] - write_back
-            bars["write_back"].append((at, write_back))
-        return {name: [bar for bar in own if bar[1] > 0] for name, own in bars.items()}
-
-    @property
-    def end(self) -> int:
-        """Cycles of the tile."""
-        return max(start + cycles for bars in self.bars().values() for start, cycles in bars)
 
 
 def core_timeline(system: System, tile: Tile) -> TileTimeline:
@@ -246,12 +198,6 @@ def both_timelines(
         return {"timelines": [json.dumps(asdict(each)) for each in (simulated, expected)]}
 
     return timelines_of(run_or_load(out, point, system, gem5, simulate))
-
-
-def timelines_of(record: Mapping[str, Any]) -> list[TileTimeline]:
-    """What a stored record of `both_timelines` holds."""
-    rows = [json.loads(text) for text in record["timelines"]]
-    return [TileTimeline(**row | {"groups": tuple(map(tuple, row["groups"]))}) for row in rows]
 
 
 def read_groups(path: Path) -> tuple[tuple[int, ...], ...]:

@@ -34,13 +34,12 @@ from sailsim.sim.dram import Dram, memory, memory_paths, shares
 from sailsim.sim.files import on_substrate
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.stored import ALONE, STREAM_GB_S, VALIDATE, Load, Row, load_of, rows_of
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.substrate import load_substrate, substrate_names
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits
 
-COMMAND = "validate"
-"""What the column `command` of these records says."""
 PHASES = {
     "build": "buildCycles",
     "lookup": "lookupCycles",
@@ -48,12 +47,8 @@ PHASES = {
     "write_back": "writeBackCycles",
 }
 """Phases of the core's timing and the unit's statistic of each."""
-Row = Mapping[str, Any]
-"""One tile on one substrate, as `compare` has it; times in C-SRAM cycles."""
 UNITS = 48
 """Of a run at most; a tile each, of which so many are under way at a time as are compared together."""
-STREAM_GB_S = 4.0
-"""What each reader beside the units asks for."""
 OFFSETS = (0, 1 << 20)
 """Where readers begin, in bytes: their rows lie in one half of gem5's banks and in the other."""
 
@@ -171,34 +166,6 @@ def shared_bandwidth(
     return rates[0], rates[1] if streams else 0.0
 
 
-@dataclass(frozen=True)
-class Load:
-    """What a tile has beside it.
-
-    `units` begin together, each with a tile of its own; the next begin when all have ended. `streams` readers
-    beside them ask for `STREAM_GB_S` each, from `stream_offset` bytes beyond where replays have them on: with
-    other rows they come to other banks.
-    """
-
-    units: int = 1
-    streams: int = 0
-    stream_offset: int = 0
-
-    def __str__(self) -> str:
-        units = f"{self.units} at a time" if self.units > 1 else ""
-        beside = f"beside {self.streams} streams" if self.streams else "alone"
-        place = f"from {self.stream_offset >> 10} KiB on" if self.stream_offset else ""
-        return " ".join(word for word in (units, beside, place) if word)
-
-
-ALONE = Load()
-
-
-def load_of(row: Row) -> Load:
-    """What a compared tile had beside it."""
-    return Load(row["units"], row["streams"], row["stream_offset"])
-
-
 def summaries(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Of each load: whether all results and phases agree, and how far end-to-end times differ."""
     return [
@@ -275,7 +242,7 @@ class Validation:
             if self.trace:
                 tiles = {"trace": sha256_of(self.trace, "trace")}
             point = {
-                "command": COMMAND,
+                "command": VALIDATE,
                 "system": self.machine,
                 "substrate": substrate,
                 **tiles,
@@ -287,16 +254,11 @@ class Validation:
                     groups, row = traced_groups(system, load.units, read_trace(self.trace))
                 else:
                     groups, row = drawn_groups(system, load.units, self.seed, count), 0
-                compared = compare(gem5, system, out / COMMAND, groups, load, timeout_s, row)
+                compared = compare(gem5, system, out / VALIDATE, groups, load, timeout_s, row)
                 return {"comparisons": [json.dumps(each) for each in compared]}
 
             rows += rows_of(run_or_load(out, point, self.system, gem5, simulate))
         return rows
-
-
-def rows_of(record: Row) -> list[Row]:
-    """The comparisons of a stored record."""
-    return [json.loads(text) for text in record["comparisons"]]
 
 
 def drawn_groups(system: System, units: int, seed: int, count: int) -> list[list[Tile]]:

@@ -12,12 +12,10 @@ from sailsim.analysis.costs.energy import (
     tokens_of,
     use_of,
 )
-from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.engine import EnergyShape
+from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT, EnergyShape
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import load_substrate
-from sailsim.sim.tiles import ACTIVITY, COMPUTE, CONVERT
 
 C = EnergyConstants.default()
 NAMES = [field.name for field in fields(EnergyConstants)]
@@ -64,13 +62,6 @@ def test_a_substrate_of_its_own_energy_has_its_own_range():
         assert joules(use, EnergyConstants.at(end), end) == pytest.approx(2 * ROW * fj * 1e-15)
     use = replace(use, activity={"array_reads": 1})
     assert joules(use) == pytest.approx(3 * ROW * SI["array_read_fj_bit"])
-
-
-def test_bad_input_names_the_field():
-    with pytest.raises(SailsimError, match=r"core_active_w is -1.*at least 0"):
-        replace(C, core_active_w=-1)
-    with pytest.raises(SailsimError, match=r"uncore_w is nan"):
-        replace(C, uncore_w=float("nan"))
 
 
 def test_a_step_in_joules_by_hand():

@@ -1,10 +1,6 @@
 """The reproduction: equal inputs give equal rows, a killed run goes on, found machines give their numbers."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +19,6 @@ from sailsim.analysis.render.claims_words import STORED
 from sailsim.analysis.results.compare import compare
 from sailsim.base.atomic import read_records
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import Store
 
 ROOT = Path(__file__).parents[3]
 PAPER = load_paper()
@@ -46,13 +41,6 @@ def sampled_in(folder: Path) -> Sampled:
     return sample(small(), 4, 0, Answers(folder, "claims reproduce", {}, progress=False))
 
 
-def numbers(folder: Path) -> str:
-    sampled = sampled_in(folder)
-    arrays = [*sampled.saltelli.values(), *sampled.free.values(), sampled.free_rows]
-    arrays += [each for of_design in sampled.alternatives.values() for each in of_design.values()]
-    return json.dumps([array.tolist() for array in arrays])
-
-
 def test_a_row_between_differs_in_what_its_factor_decides(tmp_path: Path) -> None:
     values = sampled_in(tmp_path).saltelli
     decided = {
@@ -66,31 +54,6 @@ def test_a_row_between_differs_in_what_its_factor_decides(tmp_path: Path) -> Non
         moved = {claim for (claim, _), each in values.items() if not np.isclose(each[0, 0], each[i, 0])}
         assert moved <= decided[name]
         assert moved or name == "pim.t_prt"
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, wait_until) -> None:
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "import test_reproduce as t, signal\nfrom pathlib import Path\n"
-        "from sailsim.analysis.paper import study\n"
-        "real = study.judge_block\n"
-        "def slow(space, seed, what):\n"
-        "    if what[0] == 2: signal.pause()\n"
-        "    return real(space, seed, what)\n"
-        "study.judge_block = slow\n"
-        "t.sampled_in(Path(sys.argv[1]))\n"
-    )
-    folder = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder), str(Path(__file__).parent)])
-    wait_until(process, lambda: folder.is_dir() and len(Store(folder).keys()) >= 2)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = sorted(Store(folder).keys())
-    held = [Store(folder).of_key(key) for key in kept]
-    assert len(held) == 2
-    assert numbers(folder) == numbers(tmp_path / "whole")
-    assert held == [Store(folder).of_key(key) for key in kept]
 
 
 @pytest.mark.slow

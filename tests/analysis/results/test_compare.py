@@ -68,16 +68,6 @@ def test_dollars_follow_from_rates_and_prices(rows: pd.DataFrame) -> None:
     assert cores["price_date"] == "2025-03-02"
 
 
-def test_nominal_dollars_are_those_of_the_bandwidth_and_lie_in_their_range(rows: pd.DataFrame) -> None:
-    priced = rows[rows["usd_per_hour"].notna()]
-    assert len(priced) > 30
-    assert list(priced["tokens_per_usd"]) == pytest.approx(list(priced["tokens_per_usd_bandwidth"]))
-    assert (priced["tokens_per_usd_low"] <= priced["tokens_per_usd"]).all()
-    assert (priced["tokens_per_usd"] <= priced["tokens_per_usd_high"] * (1 + 1e-9)).all()
-    ends = priced[["tokens_per_usd_used", "tokens_per_usd_bandwidth", "tokens_per_usd_whole"]]
-    assert (ends.diff(axis=1).iloc[:, 1:] <= 1e-9).all().all()
-
-
 def test_other_prices_price_again(rows: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_text(HEADER + "a,sail-n1,c,cpu,64,128,4.352,me,2030\nb,v100,c,gpu,1,,6.12,me,2030\n")

@@ -126,20 +126,6 @@ def test_a_text_that_changes_meanwhile_ends_the_study_and_stores_nothing_of_it(
     assert not Store(tmp_path / "out").keys()
 
 
-def test_a_study_goes_on_where_it_stopped(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measure_quality(few(folder), tmp_path)
-    seen: list[QualityPoint] = []
-    plain = quality.measured
-    monkeypatch.setattr(
-        quality, "measured", lambda threads, point: (seen.append(point), plain(threads, point))[1]
-    )
-    more = measure_quality(few(folder, weights=["file", "3g32"]), tmp_path)
-    assert [point.weights for point in seen] == ["3g32"]
-    assert len(more) == 3
-
-
 def test_compensated_codes_are_made_for_the_inputs_of_another_text(folder: Path) -> None:
     model = open_gguf(folder / "m.gguf")
     from sailsim.workloads.formats import uniform_format

@@ -15,12 +15,12 @@ from sailsim.sim.gem5.binary import VARIABLE, Gem5, read_dumps
 from sailsim.sim.gem5.replay import (
     ORDERS,
     Phase,
-    TileTimeline,
     core_timeline,
     gem5_timeline,
     phases_of,
     read_groups,
 )
+from sailsim.sim.gem5.stored import TileTimeline
 from sailsim.sim.system import System
 
 

@@ -11,15 +11,8 @@ from sailsim.base.atomic import read_records
 from sailsim.sim import dram
 from sailsim.sim.dram import OPEN_LOAD
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.validation import (
-    ALONE,
-    CODES,
-    Load,
-    drawn,
-    drawn_tiles,
-    load_of,
-    shared_bandwidth,
-)
+from sailsim.sim.gem5.stored import ALONE, Load, load_of
+from sailsim.sim.gem5.validation import CODES, drawn, drawn_tiles, shared_bandwidth
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.tiles import PimUnits
 
