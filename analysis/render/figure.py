@@ -1,4 +1,4 @@
-"""What a figure is, declared once, and its drawing: for a file, and for a wide and a narrow window.
+"""What a figure is, declared once, and its drawing, for a file and for the page.
 
 A `Figure` is panels of marks over a data frame each. `draw` makes matplotlib's figure of it, `values` the
 table of what it shows; a figure says nothing of either. Colours are those of Okabe and Ito; markers, dashes
@@ -100,11 +100,6 @@ def save(drawing: Drawing, *paths: Path) -> list[Path]:
 
 GREY = "#444444"
 Kind = Literal["lines", "bars", "ranks", "spans"]
-Layout = Literal["wide", "narrow"]
-NARROW = 4.4
-"""Inches across of a drawing for a narrow window."""
-_LETTERS, _TALLER = 28, 1.9
-"""Of a place's words on a line of a narrow drawing, and how much taller it is where some have more."""
 
 
 class Look(NamedTuple):
@@ -182,7 +177,7 @@ class Panel:
         totals: whether the sums of bars are written above them.
         rules: lines across at values; of ranks, ``split`` are places between which a line parts them.
         notes: small words at points.
-        width: its share of a wide drawing's width, 1 as a rule.
+        width: its share of the width, 1 as a rule.
     """
 
     rows: pd.DataFrame
@@ -223,7 +218,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its title, its panels, ``columns`` of them in a wide drawing, and what one has to know.
+    """A figure: its title, its panels, ``columns`` of them beside each other, and what one has to know.
 
     ``looks`` are those of lines and parts by their words, in the legend's order: where it is empty they take
     turns. With ``equal`` all panels have one scale. ``height`` is a panel's, in inches.
@@ -270,26 +265,18 @@ class Drawn(NamedTuple):
     words: dict[str, list[str]]
 
 
-def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
+def draw(figure: Figure) -> Drawn:
     """A figure as matplotlib draws it, without its title and its caption, which a page has beside it."""
     count = len(figure.panels)
     columns = figure.columns or count
-    if layout == "narrow":
-        columns = min(columns, 2 if count > 4 else 1)
     grid = -(-count // columns)
-    wordy = (
-        layout == "narrow"
-        and figure.panels[0].kind == "ranks"
-        and any(len(words) > _LETTERS for words in (figure.panels[0].y.ticks or {}).values())
-    )
     looks = figure.styled()
     labels = [words for words in looks if words]
     with style():
-        shares = [1.0] * columns if layout == "narrow" else [panel.width for panel in figure.panels[:columns]]
-        inches = NARROW - 0.9 if layout == "narrow" else min(9.2, max(6.0, 4.0 * columns))
-        beside = 0.9 if layout == "narrow" else 2.2 if len(labels) > 1 else 1.4
-        height = 0.5 + figure.height * grid * (_TALLER if wordy else 1)
-        drawing = Drawing(figsize=(inches + beside, height), layout="constrained")
+        shares = [panel.width for panel in figure.panels[:columns]]
+        inches = min(9.2, max(6.0, 4.0 * columns))
+        beside = 2.2 if len(labels) > 1 else 1.4
+        drawing = Drawing(figsize=(inches + beside, 0.5 + figure.height * grid), layout="constrained")
         FigureCanvasAgg(drawing)
         axes = drawing.subplots(
             grid,
@@ -305,7 +292,7 @@ def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
             _MARKS[panel.kind](place, panel, looks, partial(_tell, panel, words))
         for i, (place, panel) in enumerate(pairs):  # scales that are equal are so once all is drawn
             letters = int(12.5 * inches * shares[i % columns] / sum(shares))
-            _furnish(place, panel, layout, letters)
+            _furnish(place, panel, letters)
             if i + columns < count and figure.panels[i + columns].x == panel.x:
                 place.set_xlabel("")
             if i % columns and figure.panels[i - 1].y.label == panel.y.label:
@@ -313,7 +300,7 @@ def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
         for place in axes.flat[count:]:
             place.set_visible(False)
         if len(labels) > 1:
-            _legend(drawing, figure, {name: looks[name] for name in labels}, layout)
+            _legend(drawing, figure, {name: looks[name] for name in labels})
         engine = drawing.get_layout_engine()
         assert engine is not None
         engine.execute(drawing)
@@ -432,7 +419,7 @@ def _by_look(panel: Panel, looks: Mapping[str, Look]) -> list[tuple[str, pd.Data
     return [(name, own) for name in looks if len(own := rows[rows["line"] == name])]
 
 
-def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int) -> None:
+def _furnish(axes: Axes, panel: Panel, letters: int) -> None:
     """Rules, title and labels of so many letters a line, scales, ticks."""
     _rules(axes, panel)
     for axis, scale, ends, own in (
@@ -449,13 +436,10 @@ def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int) -> None:
             axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
             axis.set_minor_locator(NullLocator())
         if own.ticks is not None:
-            words = own.ticks
-            if layout == "narrow" and panel.kind == "ranks":
-                words = {value: textwrap.fill(each, _LETTERS) for value, each in words.items()}
-            if any("\n" in each for each in words.values()):
+            if any("\n" in each for each in own.ticks.values()):
                 axis.set_tick_params(labelsize=8)
-            axis.set_major_locator(FixedLocator(list(words)))
-            axis.set_major_formatter(FixedFormatter(list(words.values())))
+            axis.set_major_locator(FixedLocator(list(own.ticks)))
+            axis.set_major_formatter(FixedFormatter(list(own.ticks.values())))
             axis.set_minor_locator(NullLocator())
         if own.groups is not None:
             axis.set_tick_params(labelsize=8)
@@ -493,8 +477,8 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look], layout: Layout) -> None:
-    """What is which: at the right, or below where the window is narrow."""
+def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look]) -> None:
+    """What is which, at the right."""
     kinds = {name: panel.kind for panel in figure.panels for name in panel.named()["line"].unique()}
     handles: list[Any] = []
     for name, own in looks.items():
@@ -507,12 +491,7 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look], layout:
         )
     if all(isinstance(each, Patch) for each in handles):
         handles.reverse()  # as they stand on each other
-    if layout == "narrow":
-        longest = max(map(len, looks))
-        columns = 1 if longest > 26 else 2 if longest > 12 else 3
-        drawing.legend(handles=handles, loc="outside lower left", ncols=columns, fontsize=8.5)
-    else:
-        drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)
+    drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)
 
 
 INKS = {"#000000": "ink", "#ffffff": "paper", "#444444": "quiet", "#888888": "quiet", "#dddddd": "rule"}

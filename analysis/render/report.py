@@ -168,9 +168,8 @@ def report(
 
 
 def show(study: Study, folder: Path | None = None, progress: bool = False) -> dict[str, dict[str, Any]]:
-    """Every figure by name as the page has it: a drawing for a wide window and for a narrow one, and a table
-    of its values; or, as ``lacking``, the sentence that says what the study lacks for it. Written into a
-    folder, too, if there is one."""
+    """Every figure by name as the page has it: its drawing and a table of its values; or, as ``lacking``, the
+    sentence that says what the study lacks for it. Written into a folder, too, if there is one."""
     shown: dict[str, dict[str, Any]] = {}
     for name, (_, declare) in followed(FIGURES.items(), "figures", progress):
         try:
@@ -178,14 +177,11 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
         except MissingPointsError as missing:
             shown[name] = {"name": name, "lacking": str(missing)}
             continue
-        wide, narrow = draw(figure), draw(figure, "narrow")
-        drawings = {
-            layout: inline_svg(drawn, f"{name}-{layout}")
-            for layout, drawn in (("wide", wide), ("narrow", narrow))
-        }
+        drawn = draw(figure)
+        drawing = inline_svg(drawn, name)
         if folder is not None:
-            save(captioned(wide, figure), folder / f"{name}.svg", folder / f"{name}.png")
-        shown[name] = {"name": name, "figure": figure, "drawings": drawings, "table": Table(*values(figure))}
+            save(captioned(drawn, figure), folder / f"{name}.svg", folder / f"{name}.png")
+        shown[name] = {"name": name, "figure": figure, "drawing": drawing, "table": Table(*values(figure))}
     return shown
 
 

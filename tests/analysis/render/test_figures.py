@@ -164,9 +164,8 @@ def test_the_line_of_tokens_is_the_ratio_of_whole_steps() -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize("layout", ["wide", "narrow"])
-def test_nothing_is_cut_off_and_no_two_labels_collide(name, layout, study):
-    drawing = draw(declared(name, study), layout).drawing
+def test_nothing_is_cut_off_and_no_two_labels_collide(name, study):
+    drawing = draw(declared(name, study)).drawing
     drawing.draw_without_rendering()
     whole = drawing.bbox.padded(1)
     shown = [axes for axes in drawing.axes if axes.get_visible()]
