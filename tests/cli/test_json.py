@@ -1,7 +1,6 @@
 """What `--json` prints: one object with the number of its layout, and the names of the dictionary."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -105,8 +104,7 @@ def test_the_list_of_commands_imports_none_and_fits_80_columns() -> None:
 def test_completion_offers_commands_and_choices() -> None:
     def offered(words: str, count: int) -> set[str]:
         asked = {"_SAILSIM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(count)}
-        command = [str(Path(sys.executable).parent / "sailsim")]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | asked, check=False)
+        done = CliRunner().invoke(main, [], env=asked, prog_name="sailsim")
         return {line.partition(",")[2] for line in done.stdout.split()}
 
     assert offered("sailsim re", 1) == {"results", "report", "replay"}

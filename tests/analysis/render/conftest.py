@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.figures import Study
+from sailsim.analysis.render.figures import FIGURES, Study
 from sailsim.analysis.render.report import page
 
 BROWSERS = ("chromium", "chromium-browser")
@@ -21,12 +21,9 @@ SIZES = {"wide": (1280, 900), "narrow": (400, 800)}
 
 
 class Opened:
-    """A report in a window, with everything that the browser complained of or asked for.
+    """A report in a window, with everything that the browser complained of or asked for."""
 
-    ``at`` is the place in it that its address names, as ``#speed``.
-    """
-
-    def __init__(self, browser, path, size="wide", at="", **options):
+    def __init__(self, browser, path, size="wide", **options):
         width, height = SIZES[size]
         self.context = browser.new_context(viewport={"width": width, "height": height}, **options)
         self.page = self.context.new_page()
@@ -35,7 +32,7 @@ class Opened:
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        self.page.goto(path.as_uri() + at)
+        self.page.goto(path.as_uri())
         self.page.wait_for_selector("html[data-ready]", state="attached")
 
     def __enter__(self):
@@ -70,15 +67,24 @@ def browser():
         running.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def file(swept, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page_of(swept.frame(), swept.manifest, "sail"), "utf-8")
     return path
 
 
+@pytest.fixture(scope="session")
+def text(file):
+    return file.read_text("utf-8")
+
+
 @pytest.fixture
-def opened(browser, file):
-    with Opened(browser, file) as found:
-        yield found
-        assert found.said == []
+def only(monkeypatch):
+    """Leaves of the report's figures those of some names, for tests of words that the others do not have."""
+
+    def leave(*names):
+        kept = {name: FIGURES[name] for name in names}
+        monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", kept)
+
+    return leave
