@@ -25,8 +25,9 @@ from typing import Any
 
 import click
 import numpy as np
+from records import to_lines
 
-from sailsim.base.atomic import to_lines, write_whole
+from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.base.quantity import Quantity

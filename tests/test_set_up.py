@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -194,18 +193,3 @@ def test_a_small_disk_is_left_as_it_was(
         set_up.main()
     assert "full" in str(stopped.value.code)
     assert list(small_disk.iterdir()) == []
-
-
-def test_the_quick_tests_compile_no_program_for_aarch64() -> None:
-    printed = subprocess.run(
-        ["make", "--dry-run", "check"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    words = shlex.split(next(line for line in printed.stdout.splitlines() if "-m pytest" in line))
-    chosen = words[words.index("-m", 2) :][:2]
-    # What the fixture `programs` is set up for, it compiles.
-    command = [sys.executable, "-m", "pytest", "--setup-plan", "-q", *chosen, "tests/kernels"]
-    planned = subprocess.run(
-        [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert "test_unit_header.py" in planned.stdout
-    assert "SETUP    S programs" not in planned.stdout

@@ -20,7 +20,7 @@ from sailsim.analysis.paper.claims import SHIPPED, ClaimMetric, load_paper
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
 from sailsim.analysis.paper.study import run_command
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.claims_figures import FIGURES, TITLES, joint_figure
+from sailsim.analysis.render.claims_figures import FIGURES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
 from sailsim.analysis.render.figure import Figure, captioned, draw, save
 from sailsim.base.atomic import write_whole
@@ -53,36 +53,10 @@ def _cell(value: object) -> str:
 
 def write_reproduction(study: Study, folder: Path) -> Path:
     """Write page and figures of `reproduce` to a folder; returns the page. Raises OSError."""
-    figures = {name: declare(study) for name, declare in FIGURES.items()}
-    return _write(folder / "reproduction.md", reproduction_page(study), figures)
-
-
-def write_joint(study: Study, folder: Path) -> Path:
-    """Write page and figure of `joint` to a folder; returns the page. Raises OSError."""
-    return _write(folder / "joint.md", joint_page(study), {"joint": joint_figure(study)})
-
-
-def _write(path: Path, text: str, figures: Mapping[str, Figure]) -> Path:
-    for name, figure in figures.items():
-        drawing = captioned(draw(figure), figure)
-        save(drawing, *(path.parent / "figures" / f"{name}.{kind}" for kind in ("svg", "png")))
-    write_whole(path, text.encode())
-    return path
-
-
-def _quantiles(values: Sequence[float] | None, unit: str) -> str:
-    if values is None:
-        return "-"
-    low, middle, high = values
-    return f"{number(middle, unit)} ({number(low)} .. {number(high)})"
-
-
-def reproduction_page(study: Study) -> str:
-    """The page of `reproduce`."""
-    return written(
-        "reproduction.md.jinja",
+    return _write(
+        folder / "reproduction.md",
+        {name: declare(study) for name, declare in FIGURES.items()},
         study=study,
-        titles=TITLES,
         claims=claims_of(study),
         number=number,
         primary=primary,
@@ -91,6 +65,23 @@ def reproduction_page(study: Study) -> str:
         shown=shown,
         verdict=verdict,
     )
+
+
+def _write(path: Path, figures: Mapping[str, Figure], **values: Any) -> Path:
+    """Write a page by the template of its name, and its figures into the folder beside it."""
+    for name, figure in figures.items():
+        drawing = captioned(draw(figure), figure)
+        save(drawing, *(path.parent / "figures" / f"{name}.{kind}" for kind in ("svg", "png")))
+    titles = {name: figure.title for name, figure in figures.items()}
+    write_whole(path, written(f"{path.name}.jinja", titles=titles, **values).encode())
+    return path
+
+
+def _quantiles(values: Sequence[float] | None, unit: str) -> str:
+    if values is None:
+        return "-"
+    low, middle, high = values
+    return f"{number(middle, unit)} ({number(low)} .. {number(high)})"
 
 
 # --- All claims at once ---
@@ -109,14 +100,15 @@ def summary(results: Study) -> list[str]:
     return [*lines, f"{near['file']}: within {near['factor']} times, from {near['from']}"]
 
 
-def joint_page(results: Study) -> str:
-    """The page of `joint`."""
+def write_joint(results: Study, folder: Path) -> Path:
+    """Write page and figure of `joint` to a folder; returns the page. Raises OSError."""
     near, priors = results["nearest"], results["priors"]
     places = {row["at"] for row in near["reading"]["best"]["rows"] if row["at"]}
     workloads = space(results["paper"], list(priors)[-1]).workloads
     options = _options(results)
-    return written(
-        "joint.md.jinja",
+    return _write(
+        folder / "joint.md",
+        {"joint": joint_figure(results)},
         **{name: results[name] for name in ("machines", "seed", "combinations", "groups", "declared")},
         options=options,
         shipped=not options,

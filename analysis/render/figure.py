@@ -6,7 +6,6 @@ and hatches repeat what they say."""
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -494,45 +493,27 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look]) -> None
     drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)
 
 
-INKS = {"#000000": "ink", "#ffffff": "paper", "#444444": "quiet", "#888888": "quiet", "#dddddd": "rule"}
-"""Colours of a drawing that follow the page's, light or dark (`page/report.css`)."""
-SVG = "{http://www.w3.org/2000/svg}"
+SVG, LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
 def inline_svg(drawn: Drawn, name: str) -> str:
-    """A figure as an SVG element to stand inside HTML, in the page's colours.
+    """A figure as an SVG element to stand inside HTML. The words of a mark become its title, which a browser
+    shows at the pointer; a mark's own group ends with ~ and its number.
 
-    ``name`` begins every id in it. The words of a mark become its title, which a browser shows at the
-    pointer; a mark's own group ends with ~ and its number.
+    ``name`` makes the ids in it others than those of another figure.
     """
     buffer = StringIO()
-    with style(), mpl.rc_context({"svg.fonttype": "none"}):
-        drawn.drawing.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    with style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        drawn.drawing.savefig(buffer, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
-    for unread in root.findall(f"{SVG}metadata"):
+    for unread in root.findall(f"{{{SVG}}}metadata"):
         root.remove(unread)
-    for group in root.iter(f"{SVG}g"):
-        name_of_group, _, one = group.get("id", "").partition("~")
+    for group in root.iter(f"{{{SVG}}}g"):
+        name_of_group, _, one = group.attrib.pop("id", "").partition("~")  # nothing refers to a group
         texts = drawn.words.get(name_of_group, [])
-        marks = list(group.iter(f"{SVG}use")) or group.findall(f"{SVG}path")
+        marks = list(group.iter(f"{{{SVG}}}use")) or group.findall(f"{{{SVG}}}path")
         for mark, text in zip(marks, texts[int(one) :] if one else texts, strict=False):
-            mark.set("class", "mark")
-            ElementTree.SubElement(mark, f"{SVG}title").text = text
-    wanted = {
-        target for each in root.iter() for target in re.findall("#([\\w-]+)", " ".join(each.attrib.values()))
-    }
-    for each in root.iter():
-        if each.get("id") is not None:
-            own = each.attrib.pop("id")
-            if own in wanted:
-                each.set("id", f"{name}-{own}")
-        for key, value in list(each.attrib.items()):
-            value = re.sub(r"url\(#", f"url(#{name}-", value)
-            if key == "{http://www.w3.org/1999/xlink}href":
-                del each.attrib[key]
-                key, value = "href", value.replace("#", f"#{name}-", 1)
-            for colour, ink in INKS.items():
-                value = value.replace(colour, f"var(--{ink}, {colour})")
-            each.set(key, value)
-    ElementTree.register_namespace("", SVG[1:-1])
+            ElementTree.SubElement(mark, f"{{{SVG}}}title").text = text
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", LINK)
     return ElementTree.tostring(root, encoding="unicode")

@@ -479,13 +479,9 @@ def prt(study: Study) -> Figure:
     results = study.results
     pairs = prt_pairs(results)
     vary = ("nbw", "batch", "substrate", "system", "prt")
-    keep = np.ones(len(pairs), dtype=bool)
-    for column in FREE:
-        if column not in vary:
-            value = results.reference[column]
-            value = value if (pairs[column] == value).any() else pairs[column].mode().iloc[0]
-            keep &= (pairs[column] == value).to_numpy()
-    rows = pairs[keep].sort_values("nbw")
+    lacking = [column for column in FREE if not (pairs[column] == results.reference[column]).any()]
+    held = results.at(vary, **{column: pairs[column].mode().iloc[0] for column in lacking})
+    rows = pairs[pairs.index.isin(held.index)].sort_values("nbw")
     rows = rows.assign(
         line=rows["nbw"].map(nbw_in_words), cycles=100 * rows["saved"], avoided=100 * rows["reads"]
     )

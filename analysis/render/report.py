@@ -86,7 +86,7 @@ class Table:
     """A table as the template takes it: cells in ``head`` and ``lines``.
 
     Numbers stand right, and the text of column ``verdict`` is its cell's class too. The page lets one sort
-    and filter it unless it is not ``sortable``. Columns ``wide`` are left out where the window is narrow.
+    and filter it unless it is not ``sortable``.
     """
 
     def __init__(
@@ -95,15 +95,10 @@ class Table:
         rows: Iterable[Iterable[object]],
         verdict: int | None = None,
         sortable: bool = True,
-        wide: Sequence[int] = (),
     ) -> None:
         cells = [[Cell.of(value) for value in row] for row in rows]
-        columns = []
-        for i in range(len(header)):
-            own = [row[i] for row in cells]
-            number = any(cell.number is not None for cell in own)
-            number = number and all(cell.number is not None or not cell.text for cell in own)
-            columns.append(" ".join(["number"] * number + ["wide"] * (i in wide)))
+        numeric = [{row[i].number is not None for row in cells if row[i].text} for i in range(len(header))]
+        columns = ["number" if kinds == {True} else "" for kinds in numeric]
         self.sortable = sortable
         self.head = [Cell(name, None, classes) for name, classes in zip(header, columns, strict=True)]
         self.lines = [[cell._replace(classes=columns[i]) for i, cell in enumerate(row)] for row in cells]
@@ -291,7 +286,7 @@ def _answer(study: Study) -> dict[str, Any]:
     return {
         "workload": workload,
         "pieces": [{"text": text, "strong": i % 2 == 1} for i, text in enumerate(pieces)],
-        "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False, wide=(2, 4, 5)),
+        "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False),
     }
 
 
@@ -348,8 +343,8 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
         *("configuration that gives it", "remark"),
     )
     return {
-        "table": Table(short, lines, verdict=3, sortable=False, wide=(5, 6)),
-        "readings": Table(long, readings, verdict=5, wide=(7, 8)),
+        "table": Table(short, lines, verdict=3, sortable=False),
+        "readings": Table(long, readings, verdict=5),
         "folded": f"Every reading that the words allow ({len(readings)})",
         "cores": _other_cores(results),
     }
@@ -514,7 +509,7 @@ def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Part]:
         Part(
             heading="How far off the baselines are",
             paragraphs=["Predicted over measured, minus 1 (docs/baselines.md)."],
-            table=Table(header, errors, wide=(1,)),
+            table=Table(header, errors),
             folded=f"All comparisons with measurements ({len(errors)})",
         ),
         Part(

@@ -94,16 +94,6 @@ def print_table(
 wide_option = click.option("--wide", is_flag=True, help="All columns, in several tables if one has no room.")
 
 
-def print_wide(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], wide: bool, numbers: Sequence[str] = ()
-) -> None:
-    """Print the columns that fit and name the others, or with ``wide`` all, below each other."""
-    shown = list(names) if wide else fitting(rows, names)
-    print_table(rows, shown, numbers=numbers)
-    if len(shown) < len(names):
-        say(f"Not shown: {', '.join(names[len(shown) :])} (--wide).")
-
-
 def print_varying(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], names: Sequence[str]) -> None:
     """Print a table of the first column and what differs; ``settings`` that are equal are said above."""
     same = [name for name in settings[1:] if all(row[name] == rows[0][name] for row in rows)]

@@ -14,7 +14,7 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Quantity, Sourced
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.files import (
     card_names,
@@ -92,7 +92,7 @@ _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
 
 @click.command("list", cls=Command)
 @click.argument("kind", type=click.Choice(list(_LISTS)), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def list_(kind: str | None, as_json: bool) -> None:
     """List what ships of a KIND, or of all: machines and cards, substrates, models, weight formats with the
     size that Llama-2-7B has in each, prices.
@@ -133,7 +133,7 @@ def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
     help="Print of a system a file that extends NAME with the values behind it, a PIM unit as gem5 reads it, "
     "or the JSON schema of its file.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -> None:
     """Show the NAME of a KIND: one that ships, or the path of a file of one.
 
