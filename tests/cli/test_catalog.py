@@ -1,5 +1,6 @@
 """`sailsim list` and `show`: what is listed is what ships, what is shown is what the file says."""
 
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -80,18 +81,10 @@ def mine(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A whole file that says nothing of energy and area."""
+    """A whole file that says nothing of energy and area, which stand at the end of what ships."""
+    shipped = (resources.files("sailsim.sim") / "substrates" / "row_dfm.toml").read_text("utf-8")
     path = tmp_path / "bare.toml"
-    operations = ("read", "write", "logic", "shift", "copy", "add", "fp_mul", "fp_add")
-    costs = [
-        f'{name} = {{ value = 2, unit = "cycles", source = "a test", kind = "paper" }}' for name in operations
-    ]
-    names = ("stage", "table_add", "lookup", "hit", "merge", "scale_block", "scale_row")
-    phases = [f'{name} = ["read", "write"]' for name in names]
-    path.write_text(
-        'format = 1\nname = "bare"\ntitle = "bare"\nlayout = "rows"\naccumulate = "behind"\n'
-        "prt_helps = true\n[sources]\n[costs]\n" + "\n".join([*costs, "[phases]", *phases, ""])
-    )
+    path.write_text(shipped.partition("[energy]")[0].replace('name = "row_dfm"', 'name = "bare"'))
     return path
 
 
