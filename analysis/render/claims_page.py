@@ -42,13 +42,9 @@ def written(template: str, **values: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", environment.from_string(text).render(**values)).strip() + "\n"
 
 
-def _cell(value: object) -> str:
-    """Text that stays in its cell."""
-    if value is None or value != value:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+def _cell(text: str | None) -> str:
+    """Text that stays in its cell, a dash for none."""
+    return "-" if text is None else text.replace("|", "\\|").replace("\n", " ")
 
 
 def write_reproduction(study: Study, folder: Path) -> Path:

@@ -13,7 +13,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,6 +128,10 @@ RUN_COLUMNS = {
 """What the page's table of every run shows of one, beside the point that it is of."""
 
 
+HELD = ("system_title", "model_title", "price_date")
+"""Of which columns the page tells every value at its beginning."""
+
+
 def report(
     store: Store | str | Path,
     out: str | Path | None = None,
@@ -187,13 +191,18 @@ def page(
     caller has them."""
     figures = show(study) if figures is None else figures
     first = study.start
-    below = sections(study, manifest)
-    known = {"answer", *(section.name for section in below)}
     drawn: dict[str, list[dict[str, Any]]] = {}
     for name, figure in figures.items():
         drawn.setdefault(FIGURES[name][0], []).append(figure)
-    of_ones_own = [name for name, own in drawn.items() if name not in known and "figure" in own[0]]
-    below += [Section(name, name.capitalize(), name.capitalize()) for name in of_ones_own]
+    of_ones_own = [name for name in drawn if name not in {"answer", *SECTIONS} and "figure" in drawn[name][0]]
+    titles = SECTIONS | {name: (name.capitalize(), name.capitalize()) for name in of_ones_own}
+    if study.paper is None:  # what was stored is of the paper's claims
+        del titles["reproduction"]
+    parts = {
+        "runs": [Part()],
+        "rests": _rests(study.results.frame, manifest),
+        "constants": _constants(study.results.frame, study.results.price_list),
+    }
     runs = runs_table(study.results)
     varied = [name for name in POINT if runs[name].nunique() > 1]
     about = {
@@ -210,11 +219,17 @@ def page(
         records=packed(json.dumps({str(name): _plain(runs[name]) for name in runs}, allow_nan=False)),
         page=about,
         answer=_answer(study),
-        sweep=_sweep(study, manifest),
+        points=study.points,
+        ordinary=ORDINARY,
+        held={name: sorted(set(study.results.frame[name].dropna())) for name in HELD},
+        made=_made(manifest),
         about=" and ".join(load_model(name).title for name in load_paper().models),
         claims=None if study.paper is None else _claims(study.results, study.paper),
-        sections=[section for section in below if section.parts or section.name in drawn],
+        sections={name: words for name, words in titles.items() if name in parts or name in drawn},
+        parts=parts,
         figures=drawn,
+        gem5=_gem5(study),
+        not_modelled=NOT_MODELLED,
     )
 
 
@@ -272,39 +287,23 @@ def _answer(study: Study) -> dict[str, Any]:
     weights = "the file's weights" if first["weights"] == FILE else weights
     length = "context" if first["phase"] == "decode" else "prompt"
     what = f"{model}, {weights}, batch {first['batch']}, {first['context']} tokens of {length}"
-    at = f"{what}, {first['threads']} threads, on {system}"
     runs = {name: run for name, run in entries(at_point).items() if run["tokens_per_s"] is not None}
-    pieces = sentence(length == "prompt", runs).split("**")
-    if study.points == 1:
-        workload = f"This study has one point: {at}."
-    else:
-        workload = (
-            f"This study has {study.points} points. The answer and the first figure are of the one that is "
-            f"nearest to {ORDINARY.wbits} bits, batch {ORDINARY.batch}, {ORDINARY.threads} threads and "
-            f"{ORDINARY.context} tokens: {at}."
-        )
     return {
-        "workload": workload,
-        "pieces": [{"text": text, "strong": i % 2 == 1} for i, text in enumerate(pieces)],
+        "at": f"{what}, {first['threads']} threads, on {system}",
+        "sentence": sentence(length == "prompt", runs),
         "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False),
     }
 
 
-def _sweep(study: Study, manifest: Mapping[str, Any]) -> str:
-    """What the store holds and which code made it."""
-    frame = study.results.frame
-    systems = "; ".join(sorted(set(frame["system_title"])))
-    models = ", ".join(sorted(set(frame["model_title"])))
-    dates = ", ".join(sorted(set(frame["price_date"].dropna())))
+def _made(manifest: Mapping[str, Any]) -> str:
+    """Which code made a store, and when."""
     commit = manifest.get("commit") or {}
     parts = [f"code {manifest['code_version']}" if "code_version" in manifest else "code unknown"]
     if "id" in commit:
         parts.append(f"commit {commit['id'][:12]}" + (" with changes" if commit.get("changed") else ""))
     if manifest.get("finished_at"):
         parts.append(f"finished {manifest['finished_at'][:16].replace('T', ' ')} UTC")
-    made = ", ".join(parts)
-    text = f"This sweep: {study.points} points. Machines: {systems}. Models: {models}. Made by {made}."
-    return text + (f" Prices of {dates}." if dates else "")
+    return ", ".join(parts)
 
 
 def _claims(results: Runs, paper: str) -> dict[str, Any]:
@@ -386,93 +385,35 @@ class Part:
     text: str = ""
 
 
-@dataclass(frozen=True)
-class Section:
-    """A section: its name in the page, its word in the menu, its headline, what stands above its figures, and
-    its parts below them."""
-
-    name: str
-    menu: str
-    title: str
-    parts: list[Part] = field(default_factory=list)
-    words: str = ""
-
-
-def sections(study: Study, manifest: Mapping[str, Any]) -> list[Section]:
-    """All but the first page. The stored study of the claims stands in the report of the paper whose claims
-    it asked about alone."""
-    results = study.results
-    return [
-        Section("speed", "Speed", "How fast"),
-        Section("dollars", "Dollars", "What a dollar buys"),
-        Section(
-            "energy",
-            "Energy",
-            "What a token takes in energy",
-            words=f"{NOT_MODELLED[0].upper()}{NOT_MODELLED[1:]}.",
-        ),
-        Section("area", "Area", "What it takes in silicon"),
-        Section("quality", "Quality", "What narrow weights lose", words=QUALITY),
-        Section("time", "Where time goes", "Where the time of a token goes"),
-        Section("reuse", "Reuse", "What pattern reuse and conversion in memory give"),
-        Section("gem5", "gem5", "Against gem5", words=_gem5(study)),
-        *([] if study.paper is None else [_reproduction()]),
-        Section("runs", "Every run", "Every run of the sweep", [Part()]),
-        Section(
-            "rests",
-            "What it rests on",
-            "What the numbers rest on",
-            _rests(results.frame, manifest),
-            words=RESTS,
-        ),
-        Section(
-            "constants",
-            "Constants",
-            "Every constant and its source",
-            _constants(results.frame, results.price_list),
-        ),
-    ]
+SECTIONS = {
+    "speed": ("Speed", "How fast"),
+    "dollars": ("Dollars", "What a dollar buys"),
+    "energy": ("Energy", "What a token takes in energy"),
+    "area": ("Area", "What it takes in silicon"),
+    "quality": ("Quality", "What narrow weights lose"),
+    "time": ("Where time goes", "Where the time of a token goes"),
+    "reuse": ("Reuse", "What pattern reuse and conversion in memory give"),
+    "gem5": ("gem5", "Against gem5"),
+    "reproduction": ("Reproduction", "The paper's claims, over all that is not published"),
+    "runs": ("Every run", "Every run of the sweep"),
+    "rests": ("What it rests on", "What the numbers rest on"),
+    "constants": ("Constants", "Every constant and its source"),
+}
+"""All but the first page: the name in the page, the word in the menu and the headline."""
 
 
-QUALITY = (
-    "Measured once for the project (docs/quality.md), on SmolLM2-135M-Instruct; what a width loses depends "
-    "on the model. Every run has its speedup at equal quality below: there the others have whichever of this "
-    "sweep's widths is fastest and loses at most as much as SAIL's, by rounding to nearest."
-)
-RESTS = (
-    "What SAIL leaves to the cores runs at the rates of the system file's [host]; compare those with the "
-    "baselines'. The results carry these sentences:"
-)
-
-
-def _gem5(study: Study) -> str:
-    """Whose tokens and tiles the figures show: the sweep's own, else those that ship."""
-    text = (
-        "Whole tokens: one program decodes on simulated cores, with its products on the cores or on PIM "
-        "units (docs/gem5-results.md)."
-    )
-    if not tokens(study.gem5)[1]:
-        text += " These are the runs that ship; make sim GEM5=PATH makes some of its own."
+def _gem5(study: Study) -> dict[str, Any]:
+    """Whether the figures show the sweep's own tokens and tiles, or those that ship, and how those agree."""
     rows, own = tiles(study.gem5)
-    if own:
-        return f"{text} Tiles: those of this sweep, run on gem5."
     worst = rows["error"].abs()
-    return (
-        f"{text} No tile of this sweep ran on gem5 (make sim GEM5=PATH does so). These are the {len(rows)} "
-        f"that ship: {int(rows['correct'].sum())} with exact results, {int(rows['phases_equal'].sum())} "
-        f"with equal phases; the engine's time is off by {worst.median():.1%} in the median and "
-        f"{worst.max():.1%} at worst."
-    )
-
-
-def _reproduction() -> Section:
-    """What machines within the ranges give, in a figure."""
-    text = (
-        "What is not published has a range, and machines were drawn from all ranges at once "
-        "(docs/reproduction.md): this does not depend on the sweep."
-    )
-    title = "The paper's claims, over all that is not published"
-    return Section("reproduction", "Reproduction", title, [Part(paragraphs=[text])])
+    return {
+        "own_tokens": tokens(study.gem5)[1],
+        "own_tiles": own,
+        "tiles": len(rows),
+        "correct": int(rows["correct"].sum()),
+        "equal": int(rows["phases_equal"].sum()),
+        "off": (f"{worst.median():.1%}", f"{worst.max():.1%}"),
+    }
 
 
 def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Part]:

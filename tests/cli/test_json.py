@@ -17,18 +17,11 @@ from sailsim.analysis.results.runs import MAPS
 from sailsim.cli import _json, main
 from sailsim.sim.gem5.binary import VARIABLE
 
+from .commands import answer
+
 BY_NAME = {*MAPS, "runs", "notes", "price_notes", "phases", "refused"}
 """What holds values by names that are no columns: of runners, phases, sentences."""
 SMALL = ["--model", "smollm2-135m", "--context", "64"]
-
-
-def answer(*words: object) -> dict[str, Any]:
-    done = CliRunner().invoke(main, [*map(str, words), "--json"])
-    assert done.exit_code in (0, 1), done.output
-    found: dict[str, Any] = json.loads(done.stdout, parse_constant=pytest.fail)
-    assert isinstance(found, dict)
-    assert next(iter(found.items())) == ("schema", _json.SCHEMA), words
-    return found
 
 
 def names(value: Any) -> Iterator[str]:

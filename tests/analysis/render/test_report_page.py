@@ -200,7 +200,7 @@ def test_a_run_has_its_speedup_at_equal_quality_where_losses_were_measured(resul
     ],
 )
 def test_a_study_that_decodes_a_model_of_the_paper_is_graded(point, words, graded, tmp_path, only):
-    only()
+    only("reproduction")
     store = run_sweep([point], evaluate, tmp_path, progress=False)
     text = page_of(store.frame(), store.manifest)
     letters = Reader(text).letters["answer"]
