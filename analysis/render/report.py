@@ -13,7 +13,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -198,11 +197,6 @@ def page(
     titles = SECTIONS | {name: (name.capitalize(), name.capitalize()) for name in of_ones_own}
     if study.paper is None:  # what was stored is of the paper's claims
         del titles["reproduction"]
-    parts = {
-        "runs": [Part()],
-        "rests": _rests(study.results.frame, manifest),
-        "constants": _constants(study.results.frame, study.results.price_list),
-    }
     runs = runs_table(study.results)
     varied = [name for name in POINT if runs[name].nunique() > 1]
     about = {
@@ -225,9 +219,10 @@ def page(
         made=_made(manifest),
         about=" and ".join(load_model(name).title for name in load_paper().models),
         claims=None if study.paper is None else _claims(study.results, study.paper),
-        sections={name: words for name, words in titles.items() if name in parts or name in drawn},
-        parts=parts,
+        sections={name: words for name, words in titles.items() if name in drawn or name in TABLES},
         figures=drawn,
+        rests=_rests(study.results.frame, manifest),
+        constants=_constants(study.results.frame, study.results.price_list),
         gem5=_gem5(study),
         not_modelled=NOT_MODELLED,
     )
@@ -344,7 +339,6 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
     return {
         "table": Table(short, lines, verdict=3, sortable=False),
         "readings": Table(long, readings, verdict=5),
-        "folded": f"Every reading that the words allow ({len(readings)})",
         "cores": _other_cores(results),
     }
 
@@ -366,25 +360,6 @@ def _sorted_by(value: object, unit: str) -> Cell | str:
     return Cell(number(value, unit), value)
 
 
-# What stands in each section below its figures.
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of a section, in this order: heading, paragraphs, a list of sentences, a table.
-
-    With ``folded`` the table stands behind these words; ``text`` is something to read letter by letter,
-    always behind them.
-    """
-
-    heading: str = ""
-    paragraphs: Sequence[str] = ()
-    points: Sequence[str] = ()
-    table: Table | None = None
-    folded: str = ""
-    text: str = ""
-
-
 SECTIONS = {
     "speed": ("Speed", "How fast"),
     "dollars": ("Dollars", "What a dollar buys"),
@@ -400,6 +375,8 @@ SECTIONS = {
     "constants": ("Constants", "Every constant and its source"),
 }
 """All but the first page: the name in the page, the word in the menu and the headline."""
+TABLES = ("runs", "rests", "constants")
+"""Sections that have no figures."""
 
 
 def _gem5(study: Study) -> dict[str, Any]:
@@ -416,7 +393,7 @@ def _gem5(study: Study) -> dict[str, Any]:
     }
 
 
-def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Part]:
+def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Every note of every run, once: what SAIL rests on, the others, and what cannot run; how far off the
     baselines are; and what the store holds."""
     ours = frame["kind"] == "accelerator"
@@ -437,28 +414,14 @@ def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Part]:
         for e in [*fitted_constants().errors, *held_out_results()["errors"]]
     ]
     header = ("measurements", "held out of the fit", "count", "median error, %", "worst, %", "bias, %")
-    return [
-        Part(points=sorted(sail)),
-        Part(
-            table=Table(("about the baselines", "which"), baselines),
-            folded=f"Sentences about the baselines ({len(baselines)})",
-        ),
-        Part(
-            table=Table(("runner", "why", "points"), refused),
-            folded=f"Steps that a runner cannot do ({len(refused)})",
-        ),
-        Part(
-            heading="How far off the baselines are",
-            paragraphs=["Predicted over measured, minus 1 (docs/baselines.md)."],
-            table=Table(header, errors),
-            folded=f"All comparisons with measurements ({len(errors)})",
-        ),
-        Part(
-            heading="What this sweep holds",
-            table=Table(("parameter", "values"), _varied(frame.drop_duplicates(POINT)), sortable=False),
-        ),
-        Part(folded="Manifest", text=json.dumps(dict(manifest), indent=1, sort_keys=True, default=str)),
-    ]
+    return {
+        "sail": sorted(sail),
+        "baselines": Table(("about the baselines", "which"), baselines),
+        "refused": Table(("runner", "why", "points"), refused),
+        "errors": Table(header, errors),
+        "varied": Table(("parameter", "values"), _varied(frame.drop_duplicates(POINT)), sortable=False),
+        "manifest": json.dumps(dict(manifest), indent=1, sort_keys=True, default=str),
+    }
 
 
 def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
@@ -473,7 +436,7 @@ def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
     return varied
 
 
-def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[Part]:
+def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Table]]:
     """Tables of the machines of a store's records, the fits and the constants of dollars, joules and area."""
     header = ("constant", "value", "unit", "range", "kind", "source", "why")
     parts = []
@@ -514,7 +477,7 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[Part]:
         [p.instance, f"{p.usd_per_hour:g}", "USD/h", p.chip, p.date, p.source, ""] for p in price_list.rows
     ]
     parts.append(("Prices", ("instance", "value", "unit", "chip", "date", "source", ""), priced))
-    return [Part(table=Table(head, lines), folded=f"{title} ({len(lines)})") for title, head, lines in parts]
+    return [(title, Table(head, lines)) for title, head, lines in parts]
 
 
 def _line(path: str, value: Quantity | Choice, source: str) -> list[str]:
