@@ -74,6 +74,14 @@ class Study:
         return nearest_to_ordinary(self.results)
 
     @property
+    def at_start(self) -> pd.DataFrame:
+        """The runs at that point."""
+        rows = self.results.frame
+        for name, value in self.start.items():
+            rows = rows[rows[name] == value]
+        return rows
+
+    @property
     def shown(self) -> list[str]:
         """The runners of the answer: the usual ones, and those of a user's."""
         shipped = {runner.name for runner in shipped_runners()}
@@ -177,9 +185,7 @@ def _patterns(rows: pd.DataFrame) -> str:
 
 def answer(study: Study) -> Figure:
     """Tokens a second and a dollar of the runners at the answer's workload."""
-    rows = study.results.frame
-    for name, value in study.start.items():
-        rows = rows[rows[name] == value]
+    rows = study.at_start
     rows = rows[rows["runner"].isin(study.shown) & rows["tokens_per_s"].notna()]
     rows = rows.sort_values("tokens_per_s").drop_duplicates("runner").reset_index(drop=True)
     rows = rows.assign(at=rows.index, whose=np.where(rows["runner"] == SAIL, "SAIL", "beside it"))

@@ -216,7 +216,7 @@ def page(
         points=study.points,
         ordinary=ORDINARY,
         held={name: sorted(set(study.results.frame[name].dropna())) for name in HELD},
-        made=_made(manifest),
+        manifest=manifest,
         about=" and ".join(load_model(name).title for name in load_paper().models),
         claims=None if study.paper is None else _claims(study.results, study.paper),
         sections={name: words for name, words in titles.items() if name in drawn or name in TABLES},
@@ -274,9 +274,7 @@ def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
 
 def _answer(study: Study) -> dict[str, Any]:
     """What SAIL gives at the study's first point, and which of its points that is."""
-    at_point, first = study.results.frame, study.start
-    for name, value in first.items():
-        at_point = at_point[at_point[name] == value]
+    at_point, first = study.at_start, study.start
     model, system = at_point["model_title"].iloc[0], at_point["system_title"].iloc[0]
     weights = f"weights {first['weights']}" if first["weights"] else f"{first['wbits']}-bit weights"
     weights = "the file's weights" if first["weights"] == FILE else weights
@@ -288,17 +286,6 @@ def _answer(study: Study) -> dict[str, Any]:
         "sentence": sentence(length == "prompt", runs),
         "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False),
     }
-
-
-def _made(manifest: Mapping[str, Any]) -> str:
-    """Which code made a store, and when."""
-    commit = manifest.get("commit") or {}
-    parts = [f"code {manifest['code_version']}" if "code_version" in manifest else "code unknown"]
-    if "id" in commit:
-        parts.append(f"commit {commit['id'][:12]}" + (" with changes" if commit.get("changed") else ""))
-    if manifest.get("finished_at"):
-        parts.append(f"finished {manifest['finished_at'][:16].replace('T', ' ')} UTC")
-    return ", ".join(parts)
 
 
 def _claims(results: Runs, paper: str) -> dict[str, Any]:
