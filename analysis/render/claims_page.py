@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,6 @@ from sailsim.analysis.render.claims_figures import FIGURES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
 from sailsim.analysis.render.figure import Figure, captioned, draw, save
 from sailsim.base.atomic import write_whole
-
-WHERE = {"highest": "each at its own highest", "one workload": "all at one workload"}
-MOST_PINNED = 12
-"""Unknowns of a table, the most uneven ones."""
 
 
 def written(template: str, **values: Any) -> str:
@@ -108,18 +103,14 @@ def write_joint(results: Study, folder: Path) -> Path:
         **{name: results[name] for name in ("machines", "seed", "combinations", "groups", "declared")},
         options=options,
         shipped=not options,
-        where=[WHERE[each] for each in results["where"]],
-        priors=list(priors),
-        counted=priors.items(),
-        percent=partial(_percent, results["machines"]),
+        where=results["where"],
+        priors=priors,
         quantiles=_quantiles,
         pseudo=len(next(iter(priors.values()))["pseudo"]),
         spread=f"{PSEUDO_SPREAD:g}",
-        invented=[_invented(prior, of_prior) for prior, of_prior in priors.items()],
-        most=MOST_PINNED,
+        invented={prior: _invented(of_prior) for prior, of_prior in priors.items()},
         named=[*results["beside"], near["reading"]],
         claims={claim["name"]: claim for claim in results["claims"]},
-        words=WHERE,
         number=number,
         shown=shown,
         near=near,
@@ -137,15 +128,11 @@ def _options(results: Study) -> str:
     return options if results["declared"] == SHIPPED else f"{options} --combinations {results['declared']}"
 
 
-def _invented(prior: str, of_prior: Study) -> str:
-    """How invented papers fared beside the paper."""
+def _invented(of_prior: Study) -> tuple[int, float]:
+    """How many invented papers had a machine as near as the paper has, and how near half of them had one."""
     nearest = of_prior["best"]["factor"]
     pseudo = sorted(each if each is not None else float("inf") for each in of_prior["pseudo"])
-    as_near = sum(1 for each in pseudo if nearest is not None and each <= nearest)
-    return (
-        f"under `{prior}` {as_near} had a machine as near as the paper has ({nearest} times), and half of "
-        f"them one within {pseudo[len(pseudo) // 2]:.3g} times"
-    )
+    return sum(nearest is not None and each <= nearest for each in pseudo), pseudo[len(pseudo) // 2]
 
 
 def _stands(results: Study) -> list[tuple[str, ...]]:
@@ -168,7 +155,3 @@ def stands_at(metric: ClaimMetric) -> str:
         field = "step_s" if metric.saved == "step_s" else f"counts.{metric.saved}"
         return f"1 - `runs.sail.{field}` over that with `--no-{metric.without}`"
     return "`sailsim show system`, its last line" if metric.primary else "[areas](cost.md#area)"
-
-
-def _percent(whole: int, part: int) -> str:
-    return f"{100 * part / whole:.2g} %" if part else "0"

@@ -7,8 +7,8 @@ and hatches repeat what they say."""
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO, StringIO
@@ -70,29 +70,26 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-_DATED = {"svg": "Date", "pdf": "CreationDate"}
-"""What would make two files of one figure differ, by their kind."""
+_UNDATED: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}}
+"""Leaves out what would make two files of one figure differ, by their kind."""
 
 
-@contextmanager
-def style() -> Iterator[None]:
+def style() -> AbstractContextManager[None]:
     """The look of every figure, while drawing and while saving."""
-    with mpl.rc_context(_STYLE):
-        yield
+    return mpl.rc_context(_STYLE)
 
 
 def save(drawing: Drawing, *paths: Path) -> list[Path]:
-    """Write a figure as SVG, PNG or PDF, as each path ends, whole or not at all; returns the paths.
+    """Write a figure as SVG or PNG, as each path ends, whole or not at all; returns the paths.
 
     Raises:
         OSError: one cannot be written.
     """
     for path in paths:
         kind = path.suffix.removeprefix(".")
-        metadata: dict[str, Any] = {_DATED.get(kind, "Software"): None}
         buffer = BytesIO()
         with style():
-            drawing.savefig(buffer, format=kind, metadata=metadata)
+            drawing.savefig(buffer, format=kind, metadata=_UNDATED[kind])
         write_whole(path, buffer.getvalue())
     return list(paths)
 
@@ -504,7 +501,7 @@ def inline_svg(drawn: Drawn, name: str) -> str:
     """
     buffer = StringIO()
     with style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        drawn.drawing.savefig(buffer, format="svg", metadata={"Date": None})
+        drawn.drawing.savefig(buffer, format="svg", metadata=_UNDATED["svg"])
     root = ElementTree.fromstring(buffer.getvalue())
     for unread in root.findall(f"{{{SVG}}}metadata"):
         root.remove(unread)
