@@ -23,34 +23,29 @@ def loaded(statement: str) -> set[str]:
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_importing_it_loads_no_library() -> None:
-    heavy = {
-        "numpy",
-        "scipy",
-        "pandas",
-        "matplotlib",
-        "pydantic",
-        "click",
-        "rich",
-        "joblib",
-        "gguf",
-    }
-    assert not loaded("dir(sailsim)") & heavy
+HEAVY = {"numpy", "scipy", "pandas", "matplotlib", "pydantic", "click", "rich", "joblib", "gguf"}
+COMMANDS = "import sailsim.cli.gem5, sailsim.cli.catalog, sailsim.cli.trace, sailsim.cli.claims"
+DRAWN = {"matplotlib", "pandas"}
+"""Wait until something is drawn or tabulated: they take longer to load than the rest of a small command."""
 
 
-@pytest.mark.slow
-def test_matplotlib_and_pandas_wait_until_something_is_drawn_or_tabulated() -> None:
-    used = loaded("sailsim.Point; sailsim.simulate; sailsim.time_tile; sailsim.load_model")
-    assert {"numpy", "pydantic"} <= used
-    assert not used & {"matplotlib", "pandas"}
-
-
-@pytest.mark.slow
-def test_pandas_waits_until_a_frame_is_asked_for() -> None:
-    """It takes longer to load than the rest of a command that shows a machine or runs gem5."""
-    used = loaded("import sailsim.cli.gem5, sailsim.cli.catalog, sailsim.cli.trace, sailsim.cli.claims")
-    assert {"numpy", "click"} <= used
-    assert not used & {"matplotlib", "pandas"}
+@pytest.mark.parametrize(
+    ("statement", "used", "unused"),
+    [
+        ("dir(sailsim)", {"sailsim"}, HEAVY),
+        pytest.param(
+            "sailsim.Point; sailsim.simulate; sailsim.time_tile; sailsim.load_model",
+            {"numpy", "pydantic"},
+            DRAWN,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(COMMANDS, {"numpy", "click"}, DRAWN, marks=pytest.mark.slow),
+    ],
+)
+def test_no_library_is_loaded_before_it_is_needed(statement: str, used: set[str], unused: set[str]) -> None:
+    found = loaded(statement)
+    assert used <= found
+    assert not unused & found
 
 
 @pytest.mark.parametrize("name", sailsim.__all__)
