@@ -183,12 +183,8 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
     return shown
 
 
-def page(
-    study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[str, Any]] | None = None
-) -> str:
-    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives, where the
-    caller has them."""
-    figures = show(study) if figures is None else figures
+def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[str, Any]]) -> str:
+    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives."""
     first = study.start
     drawn: dict[str, list[dict[str, Any]]] = {}
     for name, figure in figures.items():
