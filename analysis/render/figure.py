@@ -7,10 +7,9 @@ and hatches repeat what they say."""
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -254,14 +253,7 @@ def values(figure: Figure) -> tuple[list[str], list[list[object]]]:
     return [header[i] for i in kept], [[line[i] for i in kept] for line in lines]
 
 
-class Drawn(NamedTuple):
-    """A drawing, and the words of every mark by the group that it is in."""
-
-    drawing: Drawing
-    words: dict[str, list[str]]
-
-
-def draw(figure: Figure) -> Drawn:
+def draw(figure: Figure) -> Drawing:
     """A figure as matplotlib draws it, without its title and its caption, which a page has beside it."""
     count = len(figure.panels)
     columns = figure.columns or count
@@ -282,10 +274,9 @@ def draw(figure: Figure) -> Drawn:
             sharey="all" if figure.equal else False,
             width_ratios=shares,
         )
-        words: dict[str, list[str]] = {}
         pairs = list(zip(axes.flat, figure.panels, strict=False))
         for place, panel in pairs:
-            _MARKS[panel.kind](place, panel, looks, partial(_tell, panel, words))
+            _MARKS[panel.kind](place, panel, looks)
         for i, (place, panel) in enumerate(pairs):  # scales that are equal are so once all is drawn
             letters = int(12.5 * inches * shares[i % columns] / sum(shares))
             _furnish(place, panel, letters)
@@ -301,12 +292,11 @@ def draw(figure: Figure) -> Drawn:
         assert engine is not None
         engine.execute(drawing)
         drawing.set_layout_engine("none")  # laid out once, however often it is saved
-    return Drawn(drawing, words)
+    return drawing
 
 
-def captioned(drawn: Drawn, figure: Figure) -> Drawing:
+def captioned(drawing: Drawing, figure: Figure) -> Drawing:
     """The drawing of a figure with its title and caption, as a file needs it."""
-    drawing = drawn.drawing
     width, height = drawing.get_size_inches()
     letters = int(width * 15.2)
     lines = [line for text in figure.caption if text for line in textwrap.wrap(text, letters)]
@@ -318,15 +308,18 @@ def captioned(drawn: Drawn, figure: Figure) -> Drawing:
     return drawing
 
 
-Telling = Callable[[pd.DataFrame], str]
-"""Takes rows whose marks are one group, in their order, and gives the group's name."""
+MARKS = "marks"
+"""What the groups of a drawing that hold marks are called."""
 
 
-def _tell(panel: Panel, words: dict[str, list[str]], rows: pd.DataFrame) -> str:
-    """Keep the words of rows of a panel, whose marks are one group; the group's name."""
-    name = f"mark-{len(words)}"
-    words[name] = [_words_of(panel, row) for row in rows.to_dict("records")]
-    return name
+def _words(figure: Figure) -> Iterator[list[str]]:
+    """The marks of each such group in words, in the order in which they are drawn."""
+    looks = figure.styled()
+    for panel in figure.panels:
+        for _, own in _by_look(panel, looks):
+            together = panel.kind in ("lines", "ranks")
+            for rows in [own] if together else [rows for _, rows in own.groupby("place")]:
+                yield [_words_of(panel, row) for row in rows.to_dict("records")]
 
 
 def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
@@ -339,9 +332,8 @@ def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
     return "\n".join(filter(None, [row["line"], f"{place.label}: {at}" if place.label else at, text]))
 
 
-def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for name, own in _by_look(panel, looks):
-        own = own.sort_values("place", kind="stable")
         colour, marker, dash, _, filled, size = looks[name]
         face = colour if filled else "white"
         if panel.low and len(own) > 1:
@@ -349,22 +341,19 @@ def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
         elif panel.low:
             axes.vlines(own["place"], own["low"], own["high"], color=colour, alpha=0.4, lw=3)
         axes.plot(
-            own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face, gid=tell(own)
+            own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face, gid=MARKS
         )  # fmt: skip
 
 
-def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     every = panel.named()
     tops = pd.Series(0.0, every["place"].unique())
     for name, own in _by_look(panel, looks):
-        bars = axes.bar(
+        axes.bar(
             own["place"], own["value"], 0.74, tops[own["place"]], color=looks[name].colour,
-            hatch=looks[name].hatch, edgecolor="white", linewidth=0.4,
+            hatch=looks[name].hatch, edgecolor="white", linewidth=0.4, gid=MARKS,
         )  # fmt: skip
         tops[own["place"]] += own["value"].to_numpy()
-        group = tell(own)
-        for i, bar in enumerate(bars):
-            bar.set_gid(f"{group}~{i}")
     if panel.low:
         ends = every.drop_duplicates("place")
         axes.vlines(ends["place"], ends["low"], ends["high"], color=GREY, lw=0.9)
@@ -373,7 +362,7 @@ def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) ->
     axes.grid(axis="x", visible=False)
 
 
-def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     lines = _by_look(panel, looks)
     apart = 0.16 if panel.named()["place"].duplicated().any() else 0.0
     for i, (name, own) in enumerate(lines):
@@ -386,12 +375,12 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
             axes.errorbar(
                 known["value"], y[known.index], xerr=span, color=colour, lw=1, capsize=2, fmt="none"
             )
-        axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7, gid=tell(own))
+        axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7, gid=MARKS)
     for place in panel.split:
         axes.axhline(place, color="#888888", lw=0.8)
 
 
-def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for name, own in _by_look(panel, looks):
         colour, hatch = looks[name].colour, looks[name].hatch
         for place in own["place"].unique():
@@ -399,19 +388,19 @@ def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
             bars = list(zip(some["low"], some["high"] - some["low"], strict=True))
             axes.broken_barh(
                 bars, (place - 0.4, 0.8), facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch,
-                gid=tell(some),
+                gid=MARKS,
             )  # fmt: skip
     axes.grid(axis="y", visible=False)
 
 
-_MARKS: Mapping[Kind, Callable[[Axes, Panel, Mapping[str, Look], Telling], None]] = {
+_MARKS: Mapping[Kind, Callable[[Axes, Panel, Mapping[str, Look]], None]] = {
     "lines": _lines, "bars": _bars, "ranks": _ranks, "spans": _spans
 }  # fmt: skip
 
 
 def _by_look(panel: Panel, looks: Mapping[str, Look]) -> list[tuple[str, pd.DataFrame]]:
-    """A panel's rows by their line, in the order of the legend."""
-    rows = panel.named()
+    """A panel's rows by their line, in the order of the legend, each line's by their place."""
+    rows = panel.named().sort_values("place", kind="stable")
     return [(name, own) for name in looks if len(own := rows[rows["line"] == name])]
 
 
@@ -493,24 +482,26 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look]) -> None
 SVG, LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
-def inline_svg(drawn: Drawn, name: str) -> str:
-    """A figure as an SVG element to stand inside HTML. The words of a mark become its title, which a browser
-    shows at the pointer; a mark's own group ends with ~ and its number.
+def inline_svg(figure: Figure, drawing: Drawing, name: str) -> str:
+    """A figure's drawing as an SVG element to stand inside HTML. The words of a mark become its title, which
+    a browser shows at the pointer.
 
     ``name`` makes the ids in it others than those of another figure.
     """
     buffer = StringIO()
     with style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        drawn.drawing.savefig(buffer, format="svg", metadata=_UNDATED["svg"])
+        drawing.savefig(buffer, format="svg", metadata=_UNDATED["svg"])
     root = ElementTree.fromstring(buffer.getvalue())
     for unread in root.findall(f"{{{SVG}}}metadata"):
         root.remove(unread)
-    for group in root.iter(f"{{{SVG}}}g"):
-        name_of_group, _, one = group.attrib.pop("id", "").partition("~")  # nothing refers to a group
-        texts = drawn.words.get(name_of_group, [])
+    groups = list(root.iter(f"{{{SVG}}}g"))
+    marked = [group for group in groups if group.get("id") == MARKS]
+    for group, texts in zip(marked, _words(figure), strict=True):
         marks = list(group.iter(f"{{{SVG}}}use")) or group.findall(f"{{{SVG}}}path")
-        for mark, text in zip(marks, texts[int(one) :] if one else texts, strict=False):
+        for mark, text in zip(marks, texts, strict=False):
             ElementTree.SubElement(mark, f"{{{SVG}}}title").text = text
+    for group in groups:
+        group.attrib.pop("id", None)  # nothing refers to a group
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", LINK)
     return ElementTree.tostring(root, encoding="unicode")

@@ -175,11 +175,11 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
         except MissingPointsError as missing:
             shown[name] = {"name": name, "lacking": str(missing)}
             continue
-        drawn = draw(figure)
-        drawing = inline_svg(drawn, name)
+        drawing = draw(figure)
+        svg = inline_svg(figure, drawing, name)
         if folder is not None:
-            save(captioned(drawn, figure), folder / f"{name}.svg", folder / f"{name}.png")
-        shown[name] = {"name": name, "figure": figure, "drawing": drawing, "table": Table(*values(figure))}
+            save(captioned(drawing, figure), folder / f"{name}.svg", folder / f"{name}.png")
+        shown[name] = {"name": name, "figure": figure, "svg": svg, "table": Table(*values(figure))}
     return shown
 
 

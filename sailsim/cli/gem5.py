@@ -422,7 +422,7 @@ def _draw_timeline(asked: Asked, trace: Trace, tile: int) -> None:
         asked.simulator, asked.machine, asked.system, decode_tile(trace, tile), asked.out, asked.timeout
     )
     path = asked.out / "timeline.png"
-    save(draw(timeline_figure(timelines)).drawing, path)
+    save(draw(timeline_figure(timelines)), path)
     if asked.as_json:
         print_json({"picture": str(path), "timelines": [vars(each) for each in timelines]})
         return

@@ -59,7 +59,7 @@ def test_a_store_of_one_point_is_drawn_unless_the_figure_compares_two(name, one_
         with pytest.raises(MissingPointsError, match=r"^[^.]* needs [^.]*\.$"):
             declared(name, one_point)
     else:
-        assert draw(declared(name, one_point)).drawing.axes
+        assert draw(declared(name, one_point)).axes
 
 
 def test_what_is_left_out_is_told_and_leaves_no_old_picture(tmp_path, capsys, only):
@@ -103,9 +103,9 @@ def test_what_is_drawn_is_what_the_values_say(study, tmp_path):
     figure = declared("threads", study)
     _, rows = values(figure)
     drawn = draw(figure)
-    lines = [each for axes in drawn.drawing.axes for each in axes.lines]
+    lines = [each for axes in drawn.axes for each in axes.lines]
     assert sorted(y for each in lines for y in each.get_ydata()) == sorted(row[3] for row in rows)
-    svg = inline_svg(drawn, "t")
+    svg = inline_svg(figure, drawn, "t")
     assert svg.count("<title>") == len(rows)
     assert "Held fixed" not in svg
     path = tmp_path / "t.svg"
@@ -119,7 +119,7 @@ def test_stacked_parts_reach_the_time_of_the_step(study):
     own = rows[rows["batch"] == rows["batch"].min()].sort_values("wbits")
     tops = panel.named().groupby("place")["value"].sum()
     assert list(tops) == pytest.approx(list(own["step_s"] * 1e3))
-    bars = draw(declared("step_time", study)).drawing.axes[0].patches
+    bars = draw(declared("step_time", study)).axes[0].patches
     assert max(bar.get_y() + bar.get_height() for bar in bars) == pytest.approx(max(tops))
     assert set(LOOKS) == set(PHASES)
 
@@ -165,7 +165,7 @@ def test_the_line_of_tokens_is_the_ratio_of_whole_steps() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_is_cut_off_and_no_two_labels_collide(name, study):
-    drawing = draw(declared(name, study)).drawing
+    drawing = draw(declared(name, study))
     drawing.draw_without_rendering()
     whole = drawing.bbox.padded(1)
     shown = [axes for axes in drawing.axes if axes.get_visible()]
