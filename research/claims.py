@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sailsim.base.atomic import to_lines
+from records import to_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = {"joint.png", "reproduction_claims.png"}

@@ -26,9 +26,10 @@ from typing import Any
 
 import click
 import numpy as np
+from records import to_lines
 
 from sailsim.analysis.results.gem5_steps import TABLE, with_engine
-from sailsim.base.atomic import read_records, to_lines, write_whole
+from sailsim.base.atomic import read_records, write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.base.quantity import Quantity

@@ -50,6 +50,14 @@ def pytest_report_header() -> str:
     return f"packages: {', '.join(found)}; user {getpass.getuser()}"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the programs compiles them for minutes: `make check` leaves it out."""
+    for item in items:
+        if "programs" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.aarch64)
+
+
 @pytest.fixture(autouse=True)
 def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Output goes nowhere in particular, also where the tests' own terminal has a width."""

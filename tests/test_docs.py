@@ -49,9 +49,6 @@ def test_the_index_has_every_page_once() -> None:
     indexed = [target for target in links(ROOT / "docs" / "index.md") if "/" not in target]
     pages = {page.name for page in PAGES if page.parent.name == "docs"} - {"index.md"}
     assert sorted(indexed) == sorted(pages)
-
-
-def test_the_readme_leads_to_the_index() -> None:
     assert "docs/index.md" in links(ROOT / "README.md")
 
 

@@ -32,15 +32,6 @@ def test_the_version_is_that_of_the_changelog_and_of_the_citation() -> None:
     assert sailsim.__version__ == version("sailsim") == declared
 
 
-def test_the_citation_names_the_paper() -> None:
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    assert {"cff-version", "message", "title", "authors"} <= set(cited)
-    assert cited["authors"] == [{"name": "The sailsim authors"}]
-    (paper,) = cited["references"]
-    assert paper["identifiers"][0]["value"] == "arXiv:2509.25853"
-    assert [author["family-names"] for author in paper["authors"]] == ["Zhang", "Park", "Lee", "Sadredini"]
-
-
 def test_the_fragments_that_wait_can_be_released(changelog: ModuleType) -> None:
     changelog.fragments(ROOT)
 

@@ -2,18 +2,15 @@
 
 import importlib.util
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from .by_path import tool
-from .small_disk import small_disk_of
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "tools" / "set_up.py"
@@ -137,9 +134,12 @@ def test_a_disk_that_is_too_small_is_told_with_what_is_needed(
     assert set_up.no_room(str(venv), ["--dev"]) == ""
 
 
-@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize(
+    ("existing", "step"),
+    [(False, "--without-pip"), (False, "ensurepip"), (False, "install"), (True, "install")],
+)
 def test_what_a_set_up_began_is_taken_away_where_the_disk_becomes_full(
-    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, existing: bool
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, existing: bool, step: str
 ) -> None:
     """An environment that was there keeps what it had."""
     venv = tmp_path / "venv"
@@ -149,7 +149,7 @@ def test_what_a_set_up_began_is_taken_away_where_the_disk_becomes_full(
         (venv / ".deps").touch()
 
     def fails(command: list[str]) -> None:
-        if "install" in command:
+        if step in command:
             (packages / "half").mkdir(parents=True)
             (packages / "half" / "there.py").touch()
             print_it = "print('ERROR: [Errno 28] No space left on device'); raise SystemExit(1)"
@@ -167,45 +167,3 @@ def test_what_a_set_up_began_is_taken_away_where_the_disk_becomes_full(
     if existing:
         assert [path.name for path in packages.iterdir()] == ["pip"]
         assert (venv / ".deps").exists()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MB: less than pip takes."""
-    with small_disk_of("12m", tmp_path) as disk:
-        yield disk
-
-
-@pytest.mark.root
-def test_a_small_disk_is_left_as_it_was(
-    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, small_disk: Path
-) -> None:
-    """Whether its room is known beforehand or only seen when it is used up."""
-    ended = subprocess.run(
-        [sys.executable, str(SCRIPT), str(small_disk / "venv")], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1
-    assert "and 12 MB are free" in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
-    assert list(small_disk.iterdir()) == []
-    monkeypatch.setattr(set_up, "no_room", lambda *_: "")
-    monkeypatch.setattr(sys, "argv", ["set_up.py", str(small_disk / "venv")])
-    with pytest.raises(SystemExit) as stopped:
-        set_up.main()
-    assert "full" in str(stopped.value.code)
-    assert list(small_disk.iterdir()) == []
-
-
-def test_the_quick_tests_compile_no_program_for_aarch64() -> None:
-    printed = subprocess.run(
-        ["make", "--dry-run", "check"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    words = shlex.split(next(line for line in printed.stdout.splitlines() if "-m pytest" in line))
-    chosen = words[words.index("-m", 2) :][:2]
-    # What the fixture `programs` is set up for, it compiles.
-    command = [sys.executable, "-m", "pytest", "--setup-plan", "-q", *chosen, "tests/kernels"]
-    planned = subprocess.run(
-        [*command, "-p", "no:cacheprovider"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert "test_unit_header.py" in planned.stdout
-    assert "SETUP    S programs" not in planned.stdout

@@ -1,4 +1,4 @@
-"""Every constant of the package says where it is from: modules, data files and the substrates' tables."""
+"""Every constant of the package says where it is from: those of modules and of data files."""
 
 import ast
 import csv
@@ -7,20 +7,14 @@ import json
 import pkgutil
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from sailsim.analysis.costs.area import AreaConstants
-from sailsim.analysis.costs.dollars import CostConstants
-from sailsim.analysis.costs.energy import EnergyConstants
 from sailsim.base.quantity import Quantity
 from sailsim.sim.files import card_names, load_card, load_system, system_names
 from sailsim.sim.fitted import core_of, fitted_constants
-from sailsim.sim.substrate import load_substrate, substrate_names
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("analysis", "sim_ext/sim", "workloads", "lut_gemv", "sailsim")
@@ -49,41 +43,17 @@ def complaint(said: Mapping[str, Any], sources: Mapping[str, str] | None = None)
     return None
 
 
-def quantities(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Quantity]]:
-    """Every quantity within a value, however deep."""
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, Quantity):
-        yield name, value
-        return
-    inside: Mapping[Any, Any] = {}
-    if isinstance(value, Mapping):
-        inside = value
-    elif isinstance(value, list | tuple):
-        inside = dict(enumerate(value))
-    elif isinstance(value, BaseModel):
-        inside = {field: getattr(value, field) for field in type(value).model_fields}
-    elif is_dataclass(value) and not isinstance(value, type):
-        inside = {field.name: getattr(value, field.name) for field in fields(value)}
-    elif isinstance(value, type) and value.__module__.startswith("sailsim"):
-        inside = {key: item for key, item in vars(value).items() if not key.startswith("__")}
-    for key, item in inside.items():
-        yield from quantities(f"{name}.{key}", item, seen)
-
-
 def in_modules() -> dict[str, Quantity]:
-    """Every quantity that a module of the package holds."""
-    found: dict[str, Quantity] = {}
-    seen: set[int] = set()
+    """Every quantity that a module of the package has a name for."""
     # By name: where the install is editable not every version of it lists the parts below the package.
     parts = [importlib.import_module(f"sailsim.{part}") for part in PARTS]
-    modules = [m for part in parts for m in pkgutil.walk_packages(part.__path__, f"{part.__name__}.")]
-    for module in modules:
-        loaded = importlib.import_module(module.name)
-        for name, value in vars(loaded).items():
-            found |= dict(quantities(f"{module.name}.{name}", value, seen))
-    return found
+    modules = [m.name for part in parts for m in pkgutil.walk_packages(part.__path__, f"{part.__name__}.")]
+    return {
+        f"{module}.{name}": value
+        for module in modules
+        for name, value in vars(importlib.import_module(module)).items()
+        if isinstance(value, Quantity)
+    }
 
 
 def tables(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -116,41 +86,9 @@ def test_the_check_finds_what_is_missing():
     assert "range" in complaint(good.model_copy(update={"kind": "fitted"}).model_dump())
     assert "reason" in complaint(good.model_copy(update={"source": HERE}).model_dump())
 
-    class Holder:
-        INNER = {"a": [good]}  # noqa: RUF012
-
-    Holder.__module__ = "sailsim.test"
-    assert [name for name, _ in quantities("x", Holder, set())] == ["x.INNER.a.0"]
-
 
 def test_constants_of_modules_have_sources():
     lacking = {name: complaint(quantity.model_dump()) for name, quantity in in_modules().items()}
-    assert lacking
-    assert not {name: what for name, what in lacking.items() if what}
-
-
-@pytest.mark.parametrize("kind", [EnergyConstants, AreaConstants, CostConstants])
-def test_constants_of_models_have_sources(kind):
-    lacking = {name: complaint(quantity.model_dump()) for name, quantity in kind.quantities().items()}
-    assert len(lacking) >= 2
-    assert not {name: what for name, what in lacking.items() if what}
-
-
-@pytest.mark.parametrize("name", [*system_names(), *card_names()])
-def test_constants_of_machines_have_sources(name):
-    machine = load_card(name) if name in card_names() else load_system(name)
-    lacking = {
-        path: complaint(quantity.model_dump(), machine.sources)
-        for path, quantity in quantities(name, machine, set())
-    }
-    assert len(lacking) >= 8
-    assert not {path: what for path, what in lacking.items() if what}
-
-
-def test_fitted_constants_have_sources():
-    lacking = {
-        name: complaint(quantity.model_dump()) for name, quantity in fitted_constants().quantities().items()
-    }
     assert lacking
     assert not {name: what for name, what in lacking.items() if what}
 
@@ -195,14 +133,6 @@ def test_tables_of_numbers_have_sources(path):
     else:  # one sentence above the table serves them all
         assert " " in lines[0].lstrip("# ")
         assert lines[0].startswith("#")
-
-
-@pytest.mark.parametrize("name", substrate_names())
-def test_costs_of_substrates_have_sources(name):
-    substrate = load_substrate(name)
-    assert len(substrate.costs) == 8
-    for operation, cost in substrate.costs.items():
-        assert complaint(cost.model_dump(), substrate.sources) is None, operation
 
 
 def test_bare_numbers_of_modules_are_explained():

@@ -27,11 +27,6 @@ from sailsim.analysis.render.figure import (
 if TYPE_CHECKING:
     from sailsim.analysis.paper.explore import Search  # loads Optuna
 
-TITLES: Mapping[str, str] = {
-    "claims": "What machines within the declared ranges give, claim by claim",
-    "decides": "What decides each claim",
-    "breakdown": "Where a step's time goes, on SAIL and on the cores alone",
-}
 _NOMINAL = Look(OKABE_ITO["blue"], dash="", size=8)
 _DISTRIBUTIONS = {
     "highest over the workloads": Look(OKABE_ITO["sky"], ""),
@@ -84,7 +79,7 @@ def claims_figure(study: Study) -> Figure:
     fixed_name = next(w["name"] for w in study["workloads"] if w["fixed"])
     words = "; ".join(f"{claim.short}: {primary(results)['words']}" for claim, results in every)
     return Figure(
-        TITLES["claims"],
+        "What machines within the declared ranges give, claim by claim",
         panels,
         [
             f"{study['machines']} machines drawn from the ranges of every unpublished parameter (seed "
@@ -126,7 +121,7 @@ def decides_figure(study: Study) -> Figure:
             )
         )  # fmt: skip
     return Figure(
-        TITLES["decides"],
+        "What decides each claim",
         panels,
         [
             "Bars: the claim's median over machines whose factor is in the lowest and in the highest third "
@@ -177,7 +172,7 @@ def breakdown_figure(study: Study) -> Figure:
             )
         )  # fmt: skip
     return Figure(
-        TITLES["breakdown"],
+        "Where a step's time goes, on SAIL and on the cores alone",
         panels,
         [
             "The scales differ. Workloads: model, weight bits, batch, threads, context. Nearest: the "
@@ -194,7 +189,7 @@ FIGURES: Mapping[str, Callable[[Study], Figure]] = {
     "decides": decides_figure,
     "breakdown": breakdown_figure,
 }
-"""The figures of `reproduce`, by the names of `TITLES`."""
+"""The figures of `reproduce`, by the names of their files."""
 
 PINNED_SHOWN = 14
 """Unknowns of the figure of all claims at once, the most uneven first."""

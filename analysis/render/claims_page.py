@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,10 @@ from sailsim.analysis.paper.claims import SHIPPED, ClaimMetric, load_paper
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
 from sailsim.analysis.paper.study import run_command
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.render.claims_figures import FIGURES, TITLES, joint_figure
+from sailsim.analysis.render.claims_figures import FIGURES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
 from sailsim.analysis.render.figure import Figure, captioned, draw, save
 from sailsim.base.atomic import write_whole
-
-WHERE = {"highest": "each at its own highest", "one workload": "all at one workload"}
-MOST_PINNED = 12
-"""Unknowns of a table, the most uneven ones."""
 
 
 def written(template: str, **values: Any) -> str:
@@ -42,47 +37,17 @@ def written(template: str, **values: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", environment.from_string(text).render(**values)).strip() + "\n"
 
 
-def _cell(value: object) -> str:
-    """Text that stays in its cell."""
-    if value is None or value != value:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+def _cell(text: str | None) -> str:
+    """Text that stays in its cell, a dash for none."""
+    return "-" if text is None else text.replace("|", "\\|").replace("\n", " ")
 
 
 def write_reproduction(study: Study, folder: Path) -> Path:
     """Write page and figures of `reproduce` to a folder; returns the page. Raises OSError."""
-    figures = {name: declare(study) for name, declare in FIGURES.items()}
-    return _write(folder / "reproduction.md", reproduction_page(study), figures)
-
-
-def write_joint(study: Study, folder: Path) -> Path:
-    """Write page and figure of `joint` to a folder; returns the page. Raises OSError."""
-    return _write(folder / "joint.md", joint_page(study), {"joint": joint_figure(study)})
-
-
-def _write(path: Path, text: str, figures: Mapping[str, Figure]) -> Path:
-    for name, figure in figures.items():
-        drawing = captioned(draw(figure), figure)
-        save(drawing, *(path.parent / "figures" / f"{name}.{kind}" for kind in ("svg", "png")))
-    write_whole(path, text.encode())
-    return path
-
-
-def _quantiles(values: Sequence[float] | None, unit: str) -> str:
-    if values is None:
-        return "-"
-    low, middle, high = values
-    return f"{number(middle, unit)} ({number(low)} .. {number(high)})"
-
-
-def reproduction_page(study: Study) -> str:
-    """The page of `reproduce`."""
-    return written(
-        "reproduction.md.jinja",
+    return _write(
+        folder / "reproduction.md",
+        {name: declare(study) for name, declare in FIGURES.items()},
         study=study,
-        titles=TITLES,
         claims=claims_of(study),
         number=number,
         primary=primary,
@@ -91,6 +56,23 @@ def reproduction_page(study: Study) -> str:
         shown=shown,
         verdict=verdict,
     )
+
+
+def _write(path: Path, figures: Mapping[str, Figure], **values: Any) -> Path:
+    """Write a page by the template of its name, and its figures into the folder beside it."""
+    for name, figure in figures.items():
+        drawing = captioned(draw(figure), figure)
+        save(drawing, *(path.parent / "figures" / f"{name}.{kind}" for kind in ("svg", "png")))
+    titles = {name: figure.title for name, figure in figures.items()}
+    write_whole(path, written(f"{path.name}.jinja", titles=titles, **values).encode())
+    return path
+
+
+def _quantiles(values: Sequence[float] | None, unit: str) -> str:
+    if values is None:
+        return "-"
+    low, middle, high = values
+    return f"{number(middle, unit)} ({number(low)} .. {number(high)})"
 
 
 # --- All claims at once ---
@@ -109,29 +91,26 @@ def summary(results: Study) -> list[str]:
     return [*lines, f"{near['file']}: within {near['factor']} times, from {near['from']}"]
 
 
-def joint_page(results: Study) -> str:
-    """The page of `joint`."""
+def write_joint(results: Study, folder: Path) -> Path:
+    """Write page and figure of `joint` to a folder; returns the page. Raises OSError."""
     near, priors = results["nearest"], results["priors"]
     places = {row["at"] for row in near["reading"]["best"]["rows"] if row["at"]}
     workloads = space(results["paper"], list(priors)[-1]).workloads
     options = _options(results)
-    return written(
-        "joint.md.jinja",
+    return _write(
+        folder / "joint.md",
+        {"joint": joint_figure(results)},
         **{name: results[name] for name in ("machines", "seed", "combinations", "groups", "declared")},
         options=options,
         shipped=not options,
-        where=[WHERE[each] for each in results["where"]],
-        priors=list(priors),
-        counted=priors.items(),
-        percent=partial(_percent, results["machines"]),
+        where=results["where"],
+        priors=priors,
         quantiles=_quantiles,
         pseudo=len(next(iter(priors.values()))["pseudo"]),
         spread=f"{PSEUDO_SPREAD:g}",
-        invented=[_invented(prior, of_prior) for prior, of_prior in priors.items()],
-        most=MOST_PINNED,
+        invented={prior: _invented(of_prior) for prior, of_prior in priors.items()},
         named=[*results["beside"], near["reading"]],
         claims={claim["name"]: claim for claim in results["claims"]},
-        words=WHERE,
         number=number,
         shown=shown,
         near=near,
@@ -149,15 +128,11 @@ def _options(results: Study) -> str:
     return options if results["declared"] == SHIPPED else f"{options} --combinations {results['declared']}"
 
 
-def _invented(prior: str, of_prior: Study) -> str:
-    """How invented papers fared beside the paper."""
+def _invented(of_prior: Study) -> tuple[int, float]:
+    """How many invented papers had a machine as near as the paper has, and how near half of them had one."""
     nearest = of_prior["best"]["factor"]
     pseudo = sorted(each if each is not None else float("inf") for each in of_prior["pseudo"])
-    as_near = sum(1 for each in pseudo if nearest is not None and each <= nearest)
-    return (
-        f"under `{prior}` {as_near} had a machine as near as the paper has ({nearest} times), and half of "
-        f"them one within {pseudo[len(pseudo) // 2]:.3g} times"
-    )
+    return sum(nearest is not None and each <= nearest for each in pseudo), pseudo[len(pseudo) // 2]
 
 
 def _stands(results: Study) -> list[tuple[str, ...]]:
@@ -180,7 +155,3 @@ def stands_at(metric: ClaimMetric) -> str:
         field = "step_s" if metric.saved == "step_s" else f"counts.{metric.saved}"
         return f"1 - `runs.sail.{field}` over that with `--no-{metric.without}`"
     return "`sailsim show system`, its last line" if metric.primary else "[areas](cost.md#area)"
-
-
-def _percent(whole: int, part: int) -> str:
-    return f"{100 * part / whole:.2g} %" if part else "0"

@@ -1,4 +1,4 @@
-"""What a figure is, declared once, and its drawing: for a file, and for a wide and a narrow window.
+"""What a figure is, declared once, and its drawing, for a file and for the page.
 
 A `Figure` is panels of marks over a data frame each. `draw` makes matplotlib's figure of it, `values` the
 table of what it shows; a figure says nothing of either. Colours are those of Okabe and Ito; markers, dashes
@@ -6,12 +6,10 @@ and hatches repeat what they say."""
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -71,40 +69,32 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-_DATED = {"svg": "Date", "pdf": "CreationDate"}
-"""What would make two files of one figure differ, by their kind."""
+_UNDATED: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}}
+"""Leaves out what would make two files of one figure differ, by their kind."""
 
 
-@contextmanager
-def style() -> Iterator[None]:
+def style() -> AbstractContextManager[None]:
     """The look of every figure, while drawing and while saving."""
-    with mpl.rc_context(_STYLE):
-        yield
+    return mpl.rc_context(_STYLE)
 
 
 def save(drawing: Drawing, *paths: Path) -> list[Path]:
-    """Write a figure as SVG, PNG or PDF, as each path ends, whole or not at all; returns the paths.
+    """Write a figure as SVG or PNG, as each path ends, whole or not at all; returns the paths.
 
     Raises:
         OSError: one cannot be written.
     """
     for path in paths:
         kind = path.suffix.removeprefix(".")
-        metadata: dict[str, Any] = {_DATED.get(kind, "Software"): None}
         buffer = BytesIO()
         with style():
-            drawing.savefig(buffer, format=kind, metadata=metadata)
+            drawing.savefig(buffer, format=kind, metadata=_UNDATED[kind])
         write_whole(path, buffer.getvalue())
     return list(paths)
 
 
 GREY = "#444444"
 Kind = Literal["lines", "bars", "ranks", "spans"]
-Layout = Literal["wide", "narrow"]
-NARROW = 4.4
-"""Inches across of a drawing for a narrow window."""
-_LETTERS, _TALLER = 28, 1.9
-"""Of a place's words on a line of a narrow drawing, and how much taller it is where some have more."""
 
 
 class Look(NamedTuple):
@@ -182,7 +172,7 @@ class Panel:
         totals: whether the sums of bars are written above them.
         rules: lines across at values; of ranks, ``split`` are places between which a line parts them.
         notes: small words at points.
-        width: its share of a wide drawing's width, 1 as a rule.
+        width: its share of the width, 1 as a rule.
     """
 
     rows: pd.DataFrame
@@ -223,7 +213,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its title, its panels, ``columns`` of them in a wide drawing, and what one has to know.
+    """A figure: its title, its panels, ``columns`` of them beside each other, and what one has to know.
 
     ``looks`` are those of lines and parts by their words, in the legend's order: where it is empty they take
     turns. With ``equal`` all panels have one scale. ``height`` is a panel's, in inches.
@@ -263,33 +253,18 @@ def values(figure: Figure) -> tuple[list[str], list[list[object]]]:
     return [header[i] for i in kept], [[line[i] for i in kept] for line in lines]
 
 
-class Drawn(NamedTuple):
-    """A drawing, and the words of every mark by the group that it is in."""
-
-    drawing: Drawing
-    words: dict[str, list[str]]
-
-
-def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
+def draw(figure: Figure) -> Drawing:
     """A figure as matplotlib draws it, without its title and its caption, which a page has beside it."""
     count = len(figure.panels)
     columns = figure.columns or count
-    if layout == "narrow":
-        columns = min(columns, 2 if count > 4 else 1)
     grid = -(-count // columns)
-    wordy = (
-        layout == "narrow"
-        and figure.panels[0].kind == "ranks"
-        and any(len(words) > _LETTERS for words in (figure.panels[0].y.ticks or {}).values())
-    )
     looks = figure.styled()
     labels = [words for words in looks if words]
     with style():
-        shares = [1.0] * columns if layout == "narrow" else [panel.width for panel in figure.panels[:columns]]
-        inches = NARROW - 0.9 if layout == "narrow" else min(9.2, max(6.0, 4.0 * columns))
-        beside = 0.9 if layout == "narrow" else 2.2 if len(labels) > 1 else 1.4
-        height = 0.5 + figure.height * grid * (_TALLER if wordy else 1)
-        drawing = Drawing(figsize=(inches + beside, height), layout="constrained")
+        shares = [panel.width for panel in figure.panels[:columns]]
+        inches = min(9.2, max(6.0, 4.0 * columns))
+        beside = 2.2 if len(labels) > 1 else 1.4
+        drawing = Drawing(figsize=(inches + beside, 0.5 + figure.height * grid), layout="constrained")
         FigureCanvasAgg(drawing)
         axes = drawing.subplots(
             grid,
@@ -299,13 +274,12 @@ def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
             sharey="all" if figure.equal else False,
             width_ratios=shares,
         )
-        words: dict[str, list[str]] = {}
         pairs = list(zip(axes.flat, figure.panels, strict=False))
         for place, panel in pairs:
-            _MARKS[panel.kind](place, panel, looks, partial(_tell, panel, words))
+            _MARKS[panel.kind](place, panel, looks)
         for i, (place, panel) in enumerate(pairs):  # scales that are equal are so once all is drawn
             letters = int(12.5 * inches * shares[i % columns] / sum(shares))
-            _furnish(place, panel, layout, letters)
+            _furnish(place, panel, letters)
             if i + columns < count and figure.panels[i + columns].x == panel.x:
                 place.set_xlabel("")
             if i % columns and figure.panels[i - 1].y.label == panel.y.label:
@@ -313,17 +287,16 @@ def draw(figure: Figure, layout: Layout = "wide") -> Drawn:
         for place in axes.flat[count:]:
             place.set_visible(False)
         if len(labels) > 1:
-            _legend(drawing, figure, {name: looks[name] for name in labels}, layout)
+            _legend(drawing, figure, {name: looks[name] for name in labels})
         engine = drawing.get_layout_engine()
         assert engine is not None
         engine.execute(drawing)
         drawing.set_layout_engine("none")  # laid out once, however often it is saved
-    return Drawn(drawing, words)
+    return drawing
 
 
-def captioned(drawn: Drawn, figure: Figure) -> Drawing:
+def captioned(drawing: Drawing, figure: Figure) -> Drawing:
     """The drawing of a figure with its title and caption, as a file needs it."""
-    drawing = drawn.drawing
     width, height = drawing.get_size_inches()
     letters = int(width * 15.2)
     lines = [line for text in figure.caption if text for line in textwrap.wrap(text, letters)]
@@ -335,15 +308,18 @@ def captioned(drawn: Drawn, figure: Figure) -> Drawing:
     return drawing
 
 
-Telling = Callable[[pd.DataFrame], str]
-"""Takes rows whose marks are one group, in their order, and gives the group's name."""
+MARKS = "marks"
+"""What the groups of a drawing that hold marks are called."""
 
 
-def _tell(panel: Panel, words: dict[str, list[str]], rows: pd.DataFrame) -> str:
-    """Keep the words of rows of a panel, whose marks are one group; the group's name."""
-    name = f"mark-{len(words)}"
-    words[name] = [_words_of(panel, row) for row in rows.to_dict("records")]
-    return name
+def _words(figure: Figure) -> Iterator[list[str]]:
+    """The marks of each such group in words, in the order in which they are drawn."""
+    looks = figure.styled()
+    for panel in figure.panels:
+        for _, own in _by_look(panel, looks):
+            together = panel.kind in ("lines", "ranks")
+            for rows in [own] if together else [rows for _, rows in own.groupby("place")]:
+                yield [_words_of(panel, row) for row in rows.to_dict("records")]
 
 
 def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
@@ -356,9 +332,8 @@ def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
     return "\n".join(filter(None, [row["line"], f"{place.label}: {at}" if place.label else at, text]))
 
 
-def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for name, own in _by_look(panel, looks):
-        own = own.sort_values("place", kind="stable")
         colour, marker, dash, _, filled, size = looks[name]
         face = colour if filled else "white"
         if panel.low and len(own) > 1:
@@ -366,22 +341,19 @@ def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
         elif panel.low:
             axes.vlines(own["place"], own["low"], own["high"], color=colour, alpha=0.4, lw=3)
         axes.plot(
-            own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face, gid=tell(own)
+            own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face, gid=MARKS
         )  # fmt: skip
 
 
-def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     every = panel.named()
     tops = pd.Series(0.0, every["place"].unique())
     for name, own in _by_look(panel, looks):
-        bars = axes.bar(
+        axes.bar(
             own["place"], own["value"], 0.74, tops[own["place"]], color=looks[name].colour,
-            hatch=looks[name].hatch, edgecolor="white", linewidth=0.4,
+            hatch=looks[name].hatch, edgecolor="white", linewidth=0.4, gid=MARKS,
         )  # fmt: skip
         tops[own["place"]] += own["value"].to_numpy()
-        group = tell(own)
-        for i, bar in enumerate(bars):
-            bar.set_gid(f"{group}~{i}")
     if panel.low:
         ends = every.drop_duplicates("place")
         axes.vlines(ends["place"], ends["low"], ends["high"], color=GREY, lw=0.9)
@@ -390,7 +362,7 @@ def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) ->
     axes.grid(axis="x", visible=False)
 
 
-def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     lines = _by_look(panel, looks)
     apart = 0.16 if panel.named()["place"].duplicated().any() else 0.0
     for i, (name, own) in enumerate(lines):
@@ -403,12 +375,12 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
             axes.errorbar(
                 known["value"], y[known.index], xerr=span, color=colour, lw=1, capsize=2, fmt="none"
             )
-        axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7, gid=tell(own))
+        axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7, gid=MARKS)
     for place in panel.split:
         axes.axhline(place, color="#888888", lw=0.8)
 
 
-def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -> None:
+def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for name, own in _by_look(panel, looks):
         colour, hatch = looks[name].colour, looks[name].hatch
         for place in own["place"].unique():
@@ -416,23 +388,23 @@ def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look], tell: Telling) -
             bars = list(zip(some["low"], some["high"] - some["low"], strict=True))
             axes.broken_barh(
                 bars, (place - 0.4, 0.8), facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch,
-                gid=tell(some),
+                gid=MARKS,
             )  # fmt: skip
     axes.grid(axis="y", visible=False)
 
 
-_MARKS: Mapping[Kind, Callable[[Axes, Panel, Mapping[str, Look], Telling], None]] = {
+_MARKS: Mapping[Kind, Callable[[Axes, Panel, Mapping[str, Look]], None]] = {
     "lines": _lines, "bars": _bars, "ranks": _ranks, "spans": _spans
 }  # fmt: skip
 
 
 def _by_look(panel: Panel, looks: Mapping[str, Look]) -> list[tuple[str, pd.DataFrame]]:
-    """A panel's rows by their line, in the order of the legend."""
-    rows = panel.named()
+    """A panel's rows by their line, in the order of the legend, each line's by their place."""
+    rows = panel.named().sort_values("place", kind="stable")
     return [(name, own) for name in looks if len(own := rows[rows["line"] == name])]
 
 
-def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int) -> None:
+def _furnish(axes: Axes, panel: Panel, letters: int) -> None:
     """Rules, title and labels of so many letters a line, scales, ticks."""
     _rules(axes, panel)
     for axis, scale, ends, own in (
@@ -449,13 +421,10 @@ def _furnish(axes: Axes, panel: Panel, layout: Layout, letters: int) -> None:
             axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
             axis.set_minor_locator(NullLocator())
         if own.ticks is not None:
-            words = own.ticks
-            if layout == "narrow" and panel.kind == "ranks":
-                words = {value: textwrap.fill(each, _LETTERS) for value, each in words.items()}
-            if any("\n" in each for each in words.values()):
+            if any("\n" in each for each in own.ticks.values()):
                 axis.set_tick_params(labelsize=8)
-            axis.set_major_locator(FixedLocator(list(words)))
-            axis.set_major_formatter(FixedFormatter(list(words.values())))
+            axis.set_major_locator(FixedLocator(list(own.ticks)))
+            axis.set_major_formatter(FixedFormatter(list(own.ticks.values())))
             axis.set_minor_locator(NullLocator())
         if own.groups is not None:
             axis.set_tick_params(labelsize=8)
@@ -493,8 +462,8 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look], layout: Layout) -> None:
-    """What is which: at the right, or below where the window is narrow."""
+def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look]) -> None:
+    """What is which, at the right."""
     kinds = {name: panel.kind for panel in figure.panels for name in panel.named()["line"].unique()}
     handles: list[Any] = []
     for name, own in looks.items():
@@ -507,53 +476,32 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look], layout:
         )
     if all(isinstance(each, Patch) for each in handles):
         handles.reverse()  # as they stand on each other
-    if layout == "narrow":
-        longest = max(map(len, looks))
-        columns = 1 if longest > 26 else 2 if longest > 12 else 3
-        drawing.legend(handles=handles, loc="outside lower left", ncols=columns, fontsize=8.5)
-    else:
-        drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)
+    drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)
 
 
-INKS = {"#000000": "ink", "#ffffff": "paper", "#444444": "quiet", "#888888": "quiet", "#dddddd": "rule"}
-"""Colours of a drawing that follow the page's, light or dark (`page/report.css`)."""
-SVG = "{http://www.w3.org/2000/svg}"
+SVG, LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
-def inline_svg(drawn: Drawn, name: str) -> str:
-    """A figure as an SVG element to stand inside HTML, in the page's colours.
+def inline_svg(figure: Figure, drawing: Drawing, name: str) -> str:
+    """A figure's drawing as an SVG element to stand inside HTML. The words of a mark become its title, which
+    a browser shows at the pointer.
 
-    ``name`` begins every id in it. The words of a mark become its title, which a browser shows at the
-    pointer; a mark's own group ends with ~ and its number.
+    ``name`` makes the ids in it others than those of another figure.
     """
     buffer = StringIO()
-    with style(), mpl.rc_context({"svg.fonttype": "none"}):
-        drawn.drawing.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    with style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        drawing.savefig(buffer, format="svg", metadata=_UNDATED["svg"])
     root = ElementTree.fromstring(buffer.getvalue())
-    for unread in root.findall(f"{SVG}metadata"):
+    for unread in root.findall(f"{{{SVG}}}metadata"):
         root.remove(unread)
-    for group in root.iter(f"{SVG}g"):
-        name_of_group, _, one = group.get("id", "").partition("~")
-        texts = drawn.words.get(name_of_group, [])
-        marks = list(group.iter(f"{SVG}use")) or group.findall(f"{SVG}path")
-        for mark, text in zip(marks, texts[int(one) :] if one else texts, strict=False):
-            mark.set("class", "mark")
-            ElementTree.SubElement(mark, f"{SVG}title").text = text
-    wanted = {
-        target for each in root.iter() for target in re.findall("#([\\w-]+)", " ".join(each.attrib.values()))
-    }
-    for each in root.iter():
-        if each.get("id") is not None:
-            own = each.attrib.pop("id")
-            if own in wanted:
-                each.set("id", f"{name}-{own}")
-        for key, value in list(each.attrib.items()):
-            value = re.sub(r"url\(#", f"url(#{name}-", value)
-            if key == "{http://www.w3.org/1999/xlink}href":
-                del each.attrib[key]
-                key, value = "href", value.replace("#", f"#{name}-", 1)
-            for colour, ink in INKS.items():
-                value = value.replace(colour, f"var(--{ink}, {colour})")
-            each.set(key, value)
-    ElementTree.register_namespace("", SVG[1:-1])
+    groups = list(root.iter(f"{{{SVG}}}g"))
+    marked = [group for group in groups if group.get("id") == MARKS]
+    for group, texts in zip(marked, _words(figure), strict=True):
+        marks = list(group.iter(f"{{{SVG}}}use")) or group.findall(f"{{{SVG}}}path")
+        for mark, text in zip(marks, texts, strict=False):
+            ElementTree.SubElement(mark, f"{{{SVG}}}title").text = text
+    for group in groups:
+        group.attrib.pop("id", None)  # nothing refers to a group
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", LINK)
     return ElementTree.tostring(root, encoding="unicode")

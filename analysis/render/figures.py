@@ -74,6 +74,14 @@ class Study:
         return nearest_to_ordinary(self.results)
 
     @property
+    def at_start(self) -> pd.DataFrame:
+        """The runs at that point."""
+        rows = self.results.frame
+        for name, value in self.start.items():
+            rows = rows[rows[name] == value]
+        return rows
+
+    @property
     def shown(self) -> list[str]:
         """The runners of the answer: the usual ones, and those of a user's."""
         shipped = runner_names()
@@ -177,9 +185,7 @@ def _patterns(rows: pd.DataFrame) -> str:
 
 def answer(study: Study) -> Figure:
     """Tokens a second and a dollar of the runners at the answer's workload."""
-    rows = study.results.frame
-    for name, value in study.start.items():
-        rows = rows[rows[name] == value]
+    rows = study.at_start
     rows = rows[rows["runner"].isin(study.shown) & rows["tokens_per_s"].notna()]
     rows = rows.sort_values("tokens_per_s").drop_duplicates("runner").reset_index(drop=True)
     rows = rows.assign(at=rows.index, whose=np.where(rows["runner"] == SAIL, "SAIL", "beside it"))
@@ -479,13 +485,9 @@ def prt(study: Study) -> Figure:
     results = study.results
     pairs = prt_pairs(results)
     vary = ("nbw", "batch", "substrate", "system", "prt")
-    keep = np.ones(len(pairs), dtype=bool)
-    for column in FREE:
-        if column not in vary:
-            value = results.reference[column]
-            value = value if (pairs[column] == value).any() else pairs[column].mode().iloc[0]
-            keep &= (pairs[column] == value).to_numpy()
-    rows = pairs[keep].sort_values("nbw")
+    lacking = [column for column in FREE if not (pairs[column] == results.reference[column]).any()]
+    held = results.at(vary, **{column: pairs[column].mode().iloc[0] for column in lacking})
+    rows = pairs[pairs.index.isin(held.index)].sort_values("nbw")
     rows = rows.assign(
         line=rows["nbw"].map(nbw_in_words), cycles=100 * rows["saved"], avoided=100 * rows["reads"]
     )

@@ -123,11 +123,8 @@ def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
     ``timelines`` are of one tile; each has a line of panels.
     """
     count = min(len(timeline.groups) for timeline in timelines)
-    ranges = [(0, min(SHOWN_GROUPS[0], count))]
-    if count > sum(SHOWN_GROUPS):
-        ranges.append((count - SHOWN_GROUPS[1], count))
-    elif count > SHOWN_GROUPS[0]:
-        ranges = [(0, count)]
+    first_few, last_few = SHOWN_GROUPS
+    ranges = [(0, first_few), (count - last_few, count)] if count > first_few + last_few else [(0, count)]
     labels = {name: PHASES[name][0].partition(" and ")[0].partition(":")[0] for name in TILE_PHASES}
     clock = f"cycles of the C-SRAM clock ({timelines[0].clock_ghz:g} GHz) from the tile's start"
     panels = []

@@ -13,7 +13,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,7 +85,7 @@ class Table:
     """A table as the template takes it: cells in ``head`` and ``lines``.
 
     Numbers stand right, and the text of column ``verdict`` is its cell's class too. The page lets one sort
-    and filter it unless it is not ``sortable``. Columns ``wide`` are left out where the window is narrow.
+    and filter it unless it is not ``sortable``.
     """
 
     def __init__(
@@ -95,15 +94,10 @@ class Table:
         rows: Iterable[Iterable[object]],
         verdict: int | None = None,
         sortable: bool = True,
-        wide: Sequence[int] = (),
     ) -> None:
         cells = [[Cell.of(value) for value in row] for row in rows]
-        columns = []
-        for i in range(len(header)):
-            own = [row[i] for row in cells]
-            number = any(cell.number is not None for cell in own)
-            number = number and all(cell.number is not None or not cell.text for cell in own)
-            columns.append(" ".join(["number"] * number + ["wide"] * (i in wide)))
+        numeric = [{row[i].number is not None for row in cells if row[i].text} for i in range(len(header))]
+        columns = ["number" if kinds == {True} else "" for kinds in numeric]
         self.sortable = sortable
         self.head = [Cell(name, None, classes) for name, classes in zip(header, columns, strict=True)]
         self.lines = [[cell._replace(classes=columns[i]) for i, cell in enumerate(row)] for row in cells]
@@ -131,6 +125,10 @@ RUN_COLUMNS = {
     "step_s": "s a step",
 }
 """What the page's table of every run shows of one, beside the point that it is of."""
+
+
+HELD = ("system_title", "model_title", "price_date")
+"""Of which columns the page tells every value at its beginning."""
 
 
 def report(
@@ -168,9 +166,8 @@ def report(
 
 
 def show(study: Study, folder: Path | None = None, progress: bool = False) -> dict[str, dict[str, Any]]:
-    """Every figure by name as the page has it: a drawing for a wide window and for a narrow one, and a table
-    of its values; or, as ``lacking``, the sentence that says what the study lacks for it. Written into a
-    folder, too, if there is one."""
+    """Every figure by name as the page has it: its drawing and a table of its values; or, as ``lacking``, the
+    sentence that says what the study lacks for it. Written into a folder, too, if there is one."""
     shown: dict[str, dict[str, Any]] = {}
     for name, (_, declare) in followed(FIGURES.items(), "figures", progress):
         try:
@@ -178,31 +175,24 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
         except MissingPointsError as missing:
             shown[name] = {"name": name, "lacking": str(missing)}
             continue
-        wide, narrow = draw(figure), draw(figure, "narrow")
-        drawings = {
-            layout: inline_svg(drawn, f"{name}-{layout}")
-            for layout, drawn in (("wide", wide), ("narrow", narrow))
-        }
+        drawing = draw(figure)
+        svg = inline_svg(figure, drawing, name)
         if folder is not None:
-            save(captioned(wide, figure), folder / f"{name}.svg", folder / f"{name}.png")
-        shown[name] = {"name": name, "figure": figure, "drawings": drawings, "table": Table(*values(figure))}
+            save(captioned(drawing, figure), folder / f"{name}.svg", folder / f"{name}.png")
+        shown[name] = {"name": name, "figure": figure, "svg": svg, "table": Table(*values(figure))}
     return shown
 
 
-def page(
-    study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[str, Any]] | None = None
-) -> str:
-    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives, where the
-    caller has them."""
-    figures = show(study) if figures is None else figures
+def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[str, Any]]) -> str:
+    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives."""
     first = study.start
-    below = sections(study, manifest)
-    known = {"answer", *(section.name for section in below)}
     drawn: dict[str, list[dict[str, Any]]] = {}
     for name, figure in figures.items():
         drawn.setdefault(FIGURES[name][0], []).append(figure)
-    of_ones_own = [name for name, own in drawn.items() if name not in known and "figure" in own[0]]
-    below += [Section(name, name.capitalize(), name.capitalize()) for name in of_ones_own]
+    of_ones_own = [name for name in drawn if name not in {"answer", *SECTIONS} and "figure" in drawn[name][0]]
+    titles = SECTIONS | {name: (name.capitalize(), name.capitalize()) for name in of_ones_own}
+    if study.paper is None:  # what was stored is of the paper's claims
+        del titles["reproduction"]
     runs = runs_table(study.results)
     varied = [name for name in POINT if runs[name].nunique() > 1]
     about = {
@@ -219,11 +209,18 @@ def page(
         records=packed(json.dumps({str(name): _plain(runs[name]) for name in runs}, allow_nan=False)),
         page=about,
         answer=_answer(study),
-        sweep=_sweep(study, manifest),
+        points=study.points,
+        ordinary=ORDINARY,
+        held={name: sorted(set(study.results.frame[name].dropna())) for name in HELD},
+        manifest=manifest,
         about=" and ".join(load_model(name).title for name in load_paper().models),
         claims=None if study.paper is None else _claims(study.results, study.paper),
-        sections=[section for section in below if section.parts or section.name in drawn],
+        sections={name: words for name, words in titles.items() if name in drawn or name in TABLES},
         figures=drawn,
+        rests=_rests(study.results.frame, manifest),
+        constants=_constants(study.results.frame, study.results.price_list),
+        gem5=_gem5(study),
+        not_modelled=NOT_MODELLED,
     )
 
 
@@ -273,47 +270,18 @@ def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
 
 def _answer(study: Study) -> dict[str, Any]:
     """What SAIL gives at the study's first point, and which of its points that is."""
-    at_point, first = study.results.frame, study.start
-    for name, value in first.items():
-        at_point = at_point[at_point[name] == value]
+    at_point, first = study.at_start, study.start
     model, system = at_point["model_title"].iloc[0], at_point["system_title"].iloc[0]
     weights = f"weights {first['weights']}" if first["weights"] else f"{first['wbits']}-bit weights"
     weights = "the file's weights" if first["weights"] == FILE else weights
     length = "context" if first["phase"] == "decode" else "prompt"
     what = f"{model}, {weights}, batch {first['batch']}, {first['context']} tokens of {length}"
-    at = f"{what}, {first['threads']} threads, on {system}"
     runs = {name: run for name, run in entries(at_point).items() if run["tokens_per_s"] is not None}
-    pieces = sentence(length == "prompt", runs).split("**")
-    if study.points == 1:
-        workload = f"This study has one point: {at}."
-    else:
-        workload = (
-            f"This study has {study.points} points. The answer and the first figure are of the one that is "
-            f"nearest to {ORDINARY.wbits} bits, batch {ORDINARY.batch}, {ORDINARY.threads} threads and "
-            f"{ORDINARY.context} tokens: {at}."
-        )
     return {
-        "workload": workload,
-        "pieces": [{"text": text, "strong": i % 2 == 1} for i, text in enumerate(pieces)],
-        "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False, wide=(2, 4, 5)),
+        "at": f"{what}, {first['threads']} threads, on {system}",
+        "sentence": sentence(length == "prompt", runs),
+        "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False),
     }
-
-
-def _sweep(study: Study, manifest: Mapping[str, Any]) -> str:
-    """What the store holds and which code made it."""
-    frame = study.results.frame
-    systems = "; ".join(sorted(set(frame["system_title"])))
-    models = ", ".join(sorted(set(frame["model_title"])))
-    dates = ", ".join(sorted(set(frame["price_date"].dropna())))
-    commit = manifest.get("commit") or {}
-    parts = [f"code {manifest['code_version']}" if "code_version" in manifest else "code unknown"]
-    if "id" in commit:
-        parts.append(f"commit {commit['id'][:12]}" + (" with changes" if commit.get("changed") else ""))
-    if manifest.get("finished_at"):
-        parts.append(f"finished {manifest['finished_at'][:16].replace('T', ' ')} UTC")
-    made = ", ".join(parts)
-    text = f"This sweep: {study.points} points. Machines: {systems}. Models: {models}. Made by {made}."
-    return text + (f" Prices of {dates}." if dates else "")
 
 
 def _claims(results: Runs, paper: str) -> dict[str, Any]:
@@ -352,9 +320,8 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
         *("configuration that gives it", "remark"),
     )
     return {
-        "table": Table(short, lines, verdict=3, sortable=False, wide=(5, 6)),
-        "readings": Table(long, readings, verdict=5, wide=(7, 8)),
-        "folded": f"Every reading that the words allow ({len(readings)})",
+        "table": Table(short, lines, verdict=3, sortable=False),
+        "readings": Table(long, readings, verdict=5),
         "cores": _other_cores(results),
     }
 
@@ -376,115 +343,40 @@ def _sorted_by(value: object, unit: str) -> Cell | str:
     return Cell(number(value, unit), value)
 
 
-# What stands in each section below its figures.
+SECTIONS = {
+    "speed": ("Speed", "How fast"),
+    "dollars": ("Dollars", "What a dollar buys"),
+    "energy": ("Energy", "What a token takes in energy"),
+    "area": ("Area", "What it takes in silicon"),
+    "quality": ("Quality", "What narrow weights lose"),
+    "time": ("Where time goes", "Where the time of a token goes"),
+    "reuse": ("Reuse", "What pattern reuse and conversion in memory give"),
+    "gem5": ("gem5", "Against gem5"),
+    "reproduction": ("Reproduction", "The paper's claims, over all that is not published"),
+    "runs": ("Every run", "Every run of the sweep"),
+    "rests": ("What it rests on", "What the numbers rest on"),
+    "constants": ("Constants", "Every constant and its source"),
+}
+"""All but the first page: the name in the page, the word in the menu and the headline."""
+TABLES = ("runs", "rests", "constants")
+"""Sections that have no figures."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """A piece of a section, in this order: heading, paragraphs, a list of sentences, a table.
-
-    With ``folded`` the table stands behind these words; ``text`` is something to read letter by letter,
-    always behind them.
-    """
-
-    heading: str = ""
-    paragraphs: Sequence[str] = ()
-    points: Sequence[str] = ()
-    table: Table | None = None
-    folded: str = ""
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section: its name in the page, its word in the menu, its headline, what stands above its figures, and
-    its parts below them."""
-
-    name: str
-    menu: str
-    title: str
-    parts: list[Part] = field(default_factory=list)
-    words: str = ""
-
-
-def sections(study: Study, manifest: Mapping[str, Any]) -> list[Section]:
-    """All but the first page. The stored study of the claims stands in the report of the paper whose claims
-    it asked about alone."""
-    results = study.results
-    return [
-        Section("speed", "Speed", "How fast"),
-        Section("dollars", "Dollars", "What a dollar buys"),
-        Section(
-            "energy",
-            "Energy",
-            "What a token takes in energy",
-            words=f"{NOT_MODELLED[0].upper()}{NOT_MODELLED[1:]}.",
-        ),
-        Section("area", "Area", "What it takes in silicon"),
-        Section("quality", "Quality", "What narrow weights lose", words=QUALITY),
-        Section("time", "Where time goes", "Where the time of a token goes"),
-        Section("reuse", "Reuse", "What pattern reuse and conversion in memory give"),
-        Section("gem5", "gem5", "Against gem5", words=_gem5(study)),
-        *([] if study.paper is None else [_reproduction()]),
-        Section("runs", "Every run", "Every run of the sweep", [Part()]),
-        Section(
-            "rests",
-            "What it rests on",
-            "What the numbers rest on",
-            _rests(results.frame, manifest),
-            words=RESTS,
-        ),
-        Section(
-            "constants",
-            "Constants",
-            "Every constant and its source",
-            _constants(results.frame, results.price_list),
-        ),
-    ]
-
-
-QUALITY = (
-    "Measured once for the project (docs/quality.md), on SmolLM2-135M-Instruct; what a width loses depends "
-    "on the model. Every run has its speedup at equal quality below: there the others have whichever of this "
-    "sweep's widths is fastest and loses at most as much as SAIL's, by rounding to nearest."
-)
-RESTS = (
-    "What SAIL leaves to the cores runs at the rates of the system file's [host]; compare those with the "
-    "baselines'. The results carry these sentences:"
-)
-
-
-def _gem5(study: Study) -> str:
-    """Whose tokens and tiles the figures show: the sweep's own, else those that ship."""
-    text = (
-        "Whole tokens: one program decodes on simulated cores, with its products on the cores or on PIM "
-        "units (docs/gem5-results.md)."
-    )
-    if not tokens(study.gem5)[1]:
-        text += " These are the runs that ship; make sim GEM5=PATH makes some of its own."
+def _gem5(study: Study) -> dict[str, Any]:
+    """Whether the figures show the sweep's own tokens and tiles, or those that ship, and how those agree."""
     rows, own = tiles(study.gem5)
-    if own:
-        return f"{text} Tiles: those of this sweep, run on gem5."
     worst = rows["error"].abs()
-    return (
-        f"{text} No tile of this sweep ran on gem5 (make sim GEM5=PATH does so). These are the {len(rows)} "
-        f"that ship: {int(rows['correct'].sum())} with exact results, {int(rows['phases_equal'].sum())} "
-        f"with equal phases; the engine's time is off by {worst.median():.1%} in the median and "
-        f"{worst.max():.1%} at worst."
-    )
+    return {
+        "own_tokens": tokens(study.gem5)[1],
+        "own_tiles": own,
+        "tiles": len(rows),
+        "correct": int(rows["correct"].sum()),
+        "equal": int(rows["phases_equal"].sum()),
+        "off": (f"{worst.median():.1%}", f"{worst.max():.1%}"),
+    }
 
 
-def _reproduction() -> Section:
-    """What machines within the ranges give, in a figure."""
-    text = (
-        "What is not published has a range, and machines were drawn from all ranges at once "
-        "(docs/reproduction.md): this does not depend on the sweep."
-    )
-    title = "The paper's claims, over all that is not published"
-    return Section("reproduction", "Reproduction", title, [Part(paragraphs=[text])])
-
-
-def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Part]:
+def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Every note of every run, once: what SAIL rests on, the others, and what cannot run; how far off the
     baselines are; and what the store holds."""
     ours = frame["kind"] == "accelerator"
@@ -505,28 +397,14 @@ def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Part]:
         for e in [*fitted_constants().errors, *held_out_results()["errors"]]
     ]
     header = ("measurements", "held out of the fit", "count", "median error, %", "worst, %", "bias, %")
-    return [
-        Part(points=sorted(sail)),
-        Part(
-            table=Table(("about the baselines", "which"), baselines),
-            folded=f"Sentences about the baselines ({len(baselines)})",
-        ),
-        Part(
-            table=Table(("runner", "why", "points"), refused),
-            folded=f"Steps that a runner cannot do ({len(refused)})",
-        ),
-        Part(
-            heading="How far off the baselines are",
-            paragraphs=["Predicted over measured, minus 1 (docs/baselines.md)."],
-            table=Table(header, errors, wide=(1,)),
-            folded=f"All comparisons with measurements ({len(errors)})",
-        ),
-        Part(
-            heading="What this sweep holds",
-            table=Table(("parameter", "values"), _varied(frame.drop_duplicates(POINT)), sortable=False),
-        ),
-        Part(folded="Manifest", text=json.dumps(dict(manifest), indent=1, sort_keys=True, default=str)),
-    ]
+    return {
+        "sail": sorted(sail),
+        "baselines": Table(("about the baselines", "which"), baselines),
+        "refused": Table(("runner", "why", "points"), refused),
+        "errors": Table(header, errors),
+        "varied": Table(("parameter", "values"), _varied(frame.drop_duplicates(POINT)), sortable=False),
+        "manifest": json.dumps(dict(manifest), indent=1, sort_keys=True, default=str),
+    }
 
 
 def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
@@ -541,7 +419,7 @@ def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
     return varied
 
 
-def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[Part]:
+def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Table]]:
     """Tables of the machines of a store's records, the fits and the constants of dollars, joules and area."""
     header = ("constant", "value", "unit", "range", "kind", "source", "why")
     parts = []
@@ -582,7 +460,7 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[Part]:
         [p.instance, f"{p.usd_per_hour:g}", "USD/h", p.chip, p.date, p.source, ""] for p in price_list.rows
     ]
     parts.append(("Prices", ("instance", "value", "unit", "chip", "date", "source", ""), priced))
-    return [Part(table=Table(head, lines), folded=f"{title} ({len(lines)})") for title, head, lines in parts]
+    return [(title, Table(head, lines)) for title, head, lines in parts]
 
 
 def _line(path: str, value: Quantity | Choice, source: str) -> list[str]:

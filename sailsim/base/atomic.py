@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,25 +15,10 @@ from typing import Any, BinaryIO
 from sailsim.base.errors import SailsimError
 
 
-def to_lines(document: Mapping[str, Any]) -> str:
-    """The text of a document whose own keys are words; what stands below them is any JSON."""
-    return "".join(json.dumps({where: value}, allow_nan=False) + "\n" for where, value in _records(document))
-
-
-def _records(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in document.items():
-        if not name.isidentifier():
-            raise ValueError(f"{name!r} is no name of a record")
-        if isinstance(value, list) and value:
-            yield from ((f"{name}[]", item) for item in value)
-        elif isinstance(value, dict) and value and all(isinstance(each, dict) for each in value.values()):
-            yield from ((f"{name}.{key}", each) for key, each in value.items())
-        else:
-            yield name, value
-
-
 def from_lines(text: str, path: object = "the text") -> dict[str, Any]:
-    """The document of a text of `to_lines`. Raises SailsimError with ``path`` and the line that is none."""
+    """The document of a text with a JSON object of one key a line: a name with its value, ``name[]`` with the
+    next item of a list, or ``name.key`` with an entry of a mapping. Raises SailsimError with ``path`` and the
+    line that is none."""
     document: dict[str, Any] = {}
     for at, line in enumerate(text.splitlines(), 1):
         try:

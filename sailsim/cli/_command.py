@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli._path import PathOption
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def applied(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in their order."""
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
 class Command(click.Command):

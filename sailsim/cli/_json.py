@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 SCHEMA = 1
 """Of every `--json`: it grows when a name goes or means something else, not when one is added."""
 

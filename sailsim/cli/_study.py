@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import logged_as_json
+from sailsim.cli._command import F, applied
 from sailsim.cli._path import OUT_FILE, TEXT
 from sailsim.sim.study.workers import Dask
 
-F = TypeVar("F", bound=Callable[..., Any])
 MOST = 1024
 """Processes of this machine."""
 
@@ -52,9 +52,7 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
                 who = int(own) if local else stack.enter_context(Dask(own))
                 return function(*args, jobs=who, **kwargs)
 
-        for option in reversed(options):
-            command = option(command)
-        return command  # type: ignore[return-value]
+        return applied(*options)(command)  # type: ignore[return-value]
 
     return decorate
 

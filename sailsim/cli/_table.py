@@ -50,14 +50,8 @@ def cell(value: Any) -> str:
 
 def fitting(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
     """As many of the names, in their order, as have room beside each other on the terminal; one at least."""
-    chosen: list[str] = []
-    left = _terminal_width() - 1
-    for name in names:
-        left -= len(_BETWEEN) + _width(name, [_cut(row[name]) for row in rows])
-        if chosen and left + len(_BETWEEN) < 0:
-            break
-        chosen.append(name)
-    return chosen
+    widths = {name: _width(name, [_cut(row[name]) for row in rows]) for name in names}
+    return _blocks(names, widths, key=0)[0]
 
 
 def print_table(
@@ -92,16 +86,6 @@ def print_table(
 
 
 wide_option = click.option("--wide", is_flag=True, help="All columns, in several tables if one has no room.")
-
-
-def print_wide(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], wide: bool, numbers: Sequence[str] = ()
-) -> None:
-    """Print the columns that fit and name the others, or with ``wide`` all, below each other."""
-    shown = list(names) if wide else fitting(rows, names)
-    print_table(rows, shown, numbers=numbers)
-    if len(shown) < len(names):
-        say(f"Not shown: {', '.join(names[len(shown) :])} (--wide).")
 
 
 def print_varying(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], names: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import echo, say
 from sailsim.workloads.activations import Activations
@@ -27,7 +27,7 @@ from sailsim.workloads.tokenizer import token_numbers
     "--prompt",
     help="What it runs over: a text, or token numbers such as 1,2,3; default: the shipped capture's text.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def activations(path: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
     """Show the capture in PATH, or the one that ships; with --out make one.
 

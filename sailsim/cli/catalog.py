@@ -14,7 +14,7 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Quantity, Sourced
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.files import (
     card_names,
@@ -27,7 +27,7 @@ from sailsim.sim.files import (
     vary,
 )
 from sailsim.sim.gem5.binary import gem5_unit
-from sailsim.sim.substrate import Cost, load_substrate, substrate_names
+from sailsim.sim.substrate import Cost, Substrate, load_substrate, substrate_names
 from sailsim.sim.system import Gpu, System
 from sailsim.workloads.experts import distinct_experts
 from sailsim.workloads.formats import format_names, weight_format
@@ -92,7 +92,7 @@ _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
 
 @click.command("list", cls=Command)
 @click.argument("kind", type=click.Choice(list(_LISTS)), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def list_(kind: str | None, as_json: bool) -> None:
     """List what ships of a KIND, or of all: machines and cards, substrates, models, weight formats with the
     size that Llama-2-7B has in each, prices.
@@ -133,7 +133,7 @@ def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
     help="Print of a system a file that extends NAME with the values behind it, a PIM unit as gem5 reads it, "
     "or the JSON schema of its file.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -> None:
     """Show the NAME of a KIND: one that ships, or the path of a file of one.
 
@@ -149,10 +149,8 @@ def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -
         raise SailsimError(f"--sources is given with a {kind}; allowed is it with a system or a substrate.")
     if form:
         click.echo({"toml": _toml, "unit": _unit, "schema": _schema}[form](name), nl=False)
-    elif kind == "system":
-        _show_system(name, sources, as_json)
-    elif kind == "substrate":
-        _show_substrate(name, sources, as_json)
+    elif kind in ("system", "substrate"):
+        _show_file(load_machine(name) if kind == "system" else load_substrate(name), sources, as_json)
     else:
         _show_fields({"model": _model, "format": _format, "price": _price}[kind](name), as_json)
 
@@ -188,22 +186,33 @@ def _schema(_: str) -> str:
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
-def _show_system(name: str, sources: bool, as_json: bool) -> None:
-    machine = load_machine(name)
+def _show_file(held: System | Gpu | Substrate, sources: bool, as_json: bool) -> None:
+    """The values of a machine or a substrate, and what follows from them."""
     if as_json:
-        print_json(machine.model_dump(mode="json", exclude_none=True))
+        print_json(held.model_dump(mode="json", exclude_none=True))
         return
-    say(f"{machine.name}: {machine.title}")
-    rows = [
-        _value_row(path, value, "switch")
-        for path, value in values(machine)
-        if isinstance(value, Sourced | bool) or ("." in path and isinstance(value, str))
-    ]
+    say(f"{held.name}: {held.title}")
+    if isinstance(held, Substrate):
+        helps = "can help" if held.prt_helps else "cannot help"
+        echo(f"layout {held.layout}, accumulates {held.accumulate}, a PRT {helps}\n")
+        missing = {part: "not modelled" for part in ("energy", "area") if getattr(held, part) is None}
+        priced = {**held.costs, **held.charges(), **missing}
+        rows = [_value_row(path, value) for path, value in priced.items()]
+    else:
+        rows = [
+            _value_row(path, value, "switch")
+            for path, value in values(held)
+            if isinstance(value, Sourced | bool) or ("." in path and isinstance(value, str))
+        ]
     print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
-    if isinstance(machine, System) and machine.has_pim:
-        say(_area(machine))
+    if isinstance(held, Substrate):
+        echo("cycles of an operation on n bits, energy and area of a column, of a bit\n")
+        for phase in type(held.phases).model_fields:
+            say(f" {phase:<11}  {', '.join(getattr(held.phases, phase)) or 'nothing'}", " " * 14)
+    elif isinstance(held, System) and held.has_pim:
+        say(_area(held))
     if sources:
-        _print_sources(rows, machine.citation)
+        _print_sources(rows, held.sources)
 
 
 def _value_row(path: str, value: object, unsourced: str = "") -> dict[str, str]:
@@ -220,11 +229,11 @@ def _value_row(path: str, value: object, unsourced: str = "") -> dict[str, str]:
     return row
 
 
-def _print_sources(rows: Sequence[Mapping[str, str]], citation: Callable[[str], str]) -> None:
+def _print_sources(rows: Sequence[Mapping[str, str]], citations: Mapping[str, str]) -> None:
     """What is behind the name of each source, once each, and what is noted of fields."""
     echo("\nsources")
     for name in dict.fromkeys(row["source"] for row in rows if row["source"]):
-        say(f" {name}: {citation(name)}", "   ")
+        say(f" {name}: {citations.get(name, name)}", "   ")
     echo("\nnotes")
     for row in rows:
         if row["note"]:
@@ -248,25 +257,6 @@ def _area(machine: System) -> str:
         f"{units.added_mm2():.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
         "(docs/cost.md)."
     )
-
-
-def _show_substrate(name: str, sources: bool, as_json: bool) -> None:
-    substrate = load_substrate(name)
-    if as_json:
-        print_json(substrate.model_dump(mode="json", exclude_none=True))
-        return
-    say(f"{substrate.name}: {substrate.title}")
-    helps = "can help" if substrate.prt_helps else "cannot help"
-    echo(f"layout {substrate.layout}, accumulates {substrate.accumulate}, a PRT {helps}\n")
-    missing = {part: "not modelled" for part in ("energy", "area") if getattr(substrate, part) is None}
-    priced = {**substrate.costs, **substrate.charges(), **missing}
-    rows = [_value_row(path, value) for path, value in priced.items()]
-    print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
-    echo("cycles of an operation on n bits, energy and area of a column, of a bit\n")
-    for phase in type(substrate.phases).model_fields:
-        say(f" {phase:<11}  {', '.join(getattr(substrate.phases, phase)) or 'nothing'}", " " * 14)
-    if sources:
-        _print_sources(rows, lambda name: substrate.sources.get(name, name))
 
 
 def _model(name: str) -> Row:

@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from sailsim.base.hints import needing, program
-from sailsim.cli._command import Group
+from sailsim.cli._command import F, Group, applied
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import DEFAULTS, paper_option, point_options, types_of
 from sailsim.cli._study import study_options
-from sailsim.cli._table import cell, echo, print_wide, say, wide_option
+from sailsim.cli._table import cell, echo, fitting, print_table, say, wide_option
 from sailsim.sim.point import Point
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.study.workers import Workers
@@ -44,22 +44,15 @@ def _out(folder: str) -> Callable[..., Any]:
 _json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 
 
-def _study(folder: str, samples: int, of: str) -> Callable[..., Any]:
+def _study(folder: str, samples: int, of: str) -> Callable[[F], F]:
     """The options of a study: its folder, how many machines it tries, from which seed, and who evaluates."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        options = (
-            _out(folder),
-            click.option("--samples", type=int, default=samples, show_default=True, help=of),
-            click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn."),
-            study_options(),
-            _json,
-        )
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+    return applied(
+        _out(folder),
+        click.option("--samples", type=int, default=samples, show_default=True, help=of),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn."),
+        study_options(),
+        _json,
+    )
 
 
 @claims.command()
@@ -196,7 +189,11 @@ def explore(
         for i, row in enumerate(front.to_dict("records"), 1)
     ]
     if rows:
-        print_wide(rows, list(rows[0]), wide)
+        names = list(rows[0])
+        shown = names if wide else fitting(rows, names)
+        print_table(rows, shown)
+        if len(shown) < len(names):
+            say(f"Not shown: {', '.join(names[len(shown) :])} (--wide).")
         best = options(point, int(front["threads"].iloc[0]))
         echo(f"Next: {program()} run --system {out}/front/point-01.toml {best}")
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import reduce
+from dataclasses import dataclass, fields
+from functools import wraps
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError, escaped
 from sailsim.base.input_file import sha256_of
-from sailsim.cli._command import Group
-from sailsim.cli._json import print_json
+from sailsim.cli._command import F, Group, applied
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import TEXT, PathOption, Words
 from sailsim.cli._table import echo, print_table, say
 from sailsim.lut_gemv.trace import Trace, decode_tile, read_trace
@@ -40,16 +41,10 @@ from sailsim.sim.gem5.validation import UNITS, Validation, summaries
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.system import System
 
-F = TypeVar("F", bound=Callable[..., Any])
 CHECKPOINT_FILES = ("m5.cpt", "sailsim.json")
 """Of gem5-configs/checkpoints.py: gem5's state of all objects, and the note of what they are of."""
 COUNT = r"(?:[2-9]|[1-9]\d{1,17})"
 """Of instructions or ps: gem5 counts to 2^63, and an atomic core cannot be stopped after one instruction."""
-
-
-def applied(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator, in their order."""
-    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def number(option: str, least: int, most: int, default: int | None, words: str) -> Callable[[F], F]:
@@ -61,11 +56,41 @@ def number(option: str, least: int, most: int, default: int | None, words: str) 
 with_gem5 = click.option(
     "--gem5", "binary", type=TEXT, help=f"The gem5 binary; default: the variable {VARIABLE}."
 )
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How gem5 is to run: which one, on which machine, into which folder of results, for how many seconds."""
+
+    binary: str | None
+    machine: str
+    out: Path
+    timeout: float
+    as_json: bool
+
+    @property
+    def simulator(self) -> Gem5:
+        """The binary, which is there and has the module. Raises SailsimError for another."""
+        return Gem5(self.binary)
+
+    @property
+    def system(self) -> System:
+        """The machine."""
+        return load_system(self.machine)
 
 
 def with_run(out: str = "out/gem5") -> Callable[[F], F]:
-    """What every run of gem5 has: `--gem5`, `--system`, `--out`, `--timeout` and `--json`."""
+    """What every run of gem5 has: `--gem5`, `--system`, `--out`, `--timeout` and `--json`, as one `Asked`."""
+
+    def together(command: Callable[..., Any]) -> Any:
+        names = [each.name for each in fields(Asked)]
+
+        @wraps(command)
+        def called(**given: Any) -> Any:
+            return command(asked=Asked(**{name: given.pop(name) for name in names}), **given)
+
+        return called
+
     return applied(
         with_gem5,
         click.option("--system", "machine", default="sail-n1", show_default=True, help="A system file."),
@@ -84,6 +109,7 @@ def with_run(out: str = "out/gem5") -> Callable[[F], F]:
             help="Seconds after which a run of gem5 is stopped.",
         ),
         as_json_option,
+        together,
     )
 
 
@@ -183,26 +209,17 @@ def machine(name: str, out: Path | None, check: bool, binary: str | None, as_jso
 )
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
-    binary: str | None,
-    machine: str,
-    cpu: str,
-    cores: int,
-    out: Path,
-    timeout: float,
-    as_json: bool,
-    program: tuple[str, ...],
-    units: int | None,
-    **options: Any,
+    asked: Asked, cpu: str, cores: int, program: tuple[str, ...], units: int | None, **options: Any
 ) -> None:
     """Run an AArch64 PROGRAM with its arguments (after --) on a machine's cores and PIM units.
 
     Checkpoints, of m5_checkpoint or --checkpoint, lie in the run's folder, and so do basic-block vectors.
     """
     _require_possible(options, cpu, cores, units)
-    simulator, system = Gem5(binary), load_system(machine)
+    simulator, system = asked.simulator, asked.system
     point = {
         "command": "run",
-        "system": machine,
+        "system": asked.machine,
         "cpu": cpu,
         "cores": cores,
         "units": system.llc.slices.whole if units is None else units,
@@ -212,13 +229,13 @@ def run(
 
     def simulate(folder: Path, extra: list[str]) -> dict[str, Any]:
         done = simulator.run(
-            system, program, folder, cpu=cpu, cores=cores, units=units, timeout_s=timeout, extra=extra
+            system, program, folder, cpu=cpu, cores=cores, units=units, timeout_s=asked.timeout, extra=extra
         )
         output = [json.dumps(line) for line in done.json_lines]
         return {**_columns(done), "program_output": output, "basic_block_vectors": done.basic_block_vectors}
 
-    record = _stored(out, point, options, system, simulator, simulate)
-    if as_json:
+    record = _stored(asked.out, point, options, system, simulator, simulate)
+    if asked.as_json:
         print_json(record)
     else:
         for line in record["program_output"]:
@@ -333,16 +350,7 @@ def _restored(checkpoint: Path | None) -> dict[str, list[str]]:
 )
 @with_parts("numbers of simulated ps", "a number of simulated ps such as 5000ps", r"[1-9]\d{0,17}ps")
 def replay(
-    binary: str | None,
-    machine: str,
-    trace: Path,
-    out: Path,
-    timeout: float,
-    as_json: bool,
-    timeline: int | None,
-    order: str | None,
-    units: int | None,
-    **options: Any,
+    asked: Asked, trace: Path, timeline: int | None, order: str | None, units: int | None, **options: Any
 ) -> None:
     """Replay a TRACE of descriptors on a machine's PIM units, without a core, and check every result.
 
@@ -356,16 +364,16 @@ def replay(
                     f"{name.replace('_', '-')} is given beside timeline, whose tile is alone on the machine; "
                     "allowed is one of them."
                 )
-        _draw_timeline(binary, machine, read_trace(trace), timeline, out, timeout, as_json)
+        _draw_timeline(asked, read_trace(trace), timeline)
         return
     last, end = (options["checkpoint"] or "0").split(",")[-1], options["until"]
     if end and int(last) >= int(end[:-2]):
         raise SailsimError(f"checkpoint is {last} and until {end}; allowed is a checkpoint before the end.")
-    simulator, system = Gem5(binary), load_system(machine)
+    simulator, system = asked.simulator, asked.system
     phases = phases_of(read_trace(trace).header["tiles"], order) if order else []
     point = {
         "command": "replay",
-        "system": machine,
+        "system": asked.machine,
         "trace": sha256_of(trace, "file"),
         "units": system.llc.slices.whole if units is None else units,
         "order": order or "",
@@ -374,7 +382,7 @@ def replay(
     def simulate(folder: Path, extra: list[str]) -> dict[str, Any]:
         if phases:
             extra = [*extra, "--phase-ends", ",".join(str(phase.end) for phase in phases)]
-        done = simulator.replay(system, trace, folder, units=units, timeout_s=timeout, extra=extra)
+        done = simulator.replay(system, trace, folder, units=units, timeout_s=asked.timeout, extra=extra)
         tiles = done.tiles()
         return {
             **_columns(done),
@@ -384,8 +392,8 @@ def replay(
             "phases": [json.dumps(row) for row in phase_times(phases, tiles)],
         }
 
-    record = _stored(out, point, options, system, simulator, simulate)
-    if as_json:
+    record = _stored(asked.out, point, options, system, simulator, simulate)
+    if asked.as_json:
         print_json(record)
     else:
         for line in record["phases"]:
@@ -401,9 +409,7 @@ def replay(
         raise click.exceptions.Exit(1)
 
 
-def _draw_timeline(
-    binary: str | None, machine: str, trace: Trace, tile: int, out: Path, timeout: float, as_json: bool
-) -> None:
+def _draw_timeline(asked: Asked, trace: Trace, tile: int) -> None:
     """Write one tile's timelines into timeline.png, and print them."""
     from sailsim.analysis.render.figure import (
         draw,  # matplotlib: only when needed
@@ -413,11 +419,12 @@ def _draw_timeline(
 
     if not 0 <= tile < len(trace):
         raise SailsimError(f"timeline is {tile}; allowed are 0..{len(trace) - 1}, the tiles of {trace.path}.")
-    simulator, system = Gem5(binary), load_system(machine)
-    timelines = both_timelines(simulator, machine, system, decode_tile(trace, tile), out, timeout)
-    path = out / "timeline.png"
-    save(draw(timeline_figure(timelines)).drawing, path)
-    if as_json:
+    timelines = both_timelines(
+        asked.simulator, asked.machine, asked.system, decode_tile(trace, tile), asked.out, asked.timeout
+    )
+    path = asked.out / "timeline.png"
+    save(draw(timeline_figure(timelines)), path)
+    if asked.as_json:
         print_json({"picture": str(path), "timelines": [vars(each) for each in timelines]})
         return
     for each in timelines:
@@ -435,18 +442,7 @@ def _draw_timeline(
 @number("--tiles", 1, 10_000, 204, "That are drawn; a third for other substrates and units not alone.")
 @number("--streams", 1, 64, 16, "Readers beside drawn tiles in the later comparisons.")
 @number("--units", 1, UNITS, 5, "Units that work at the same time in the last comparisons.")
-def validate(
-    binary: str | None,
-    machine: str,
-    trace: Path | None,
-    seed: int,
-    tiles: int,
-    streams: int,
-    units: int,
-    out: Path,
-    timeout: float,
-    as_json: bool,
-) -> None:
+def validate(asked: Asked, trace: Path | None, seed: int, tiles: int, streams: int, units: int) -> None:
     """Compare gem5's PIM unit with the core and the fast engine: on tiles drawn at random, or those of TRACE.
 
     Drawn ones run on every substrate, alone, beside readers and on --units; those of a trace alone and, in
@@ -455,16 +451,15 @@ def validate(
     `sailsim report` shows them for a folder that has them in gem5/.
     Exit status 1: a result or a phase differs.
     """
-    system = load_system(machine)
-    simulator = Gem5(binary)
-    validation = Validation(machine, system, seed, tiles, streams, units, trace)
-    compared = validation.run(simulator, out, timeout, tell)
-    if as_json:
+    system, simulator = asked.system, asked.simulator
+    validation = Validation(asked.machine, system, seed, tiles, streams, units, trace)
+    compared = validation.run(simulator, asked.out, asked.timeout, tell)
+    if asked.as_json:
         print_json(
             {
                 "gem5_version": simulator.version,
                 "gem5_compiled": simulator.compiled,
-                "system": machine,
+                "system": asked.machine,
                 "seed": None if trace else seed,
                 "summaries": summaries(compared),
                 "tiles": compared,
@@ -473,7 +468,7 @@ def validate(
     else:
         _print(compared)
         source = f"of {trace}" if trace else f"drawn with seed {seed}"
-        echo(f"gem5 {simulator.version}, {machine}, tiles {source}")
+        echo(f"gem5 {simulator.version}, {asked.machine}, tiles {source}")
         for each in summaries(compared):
             say(
                 "{load}: {tiles} tiles, median error {median_error:.1%}, worst {worst_error:.1%} "
@@ -527,8 +522,7 @@ def _print(compared: Sequence[Row]) -> None:
     help="The AArch64 program.",
 )
 def decode(
-    binary: str | None,
-    machine: str,
+    asked: Asked,
     model: str,
     weights: str | None,
     linears: str,
@@ -539,9 +533,6 @@ def decode(
     kv_bits: str,
     units: int | None,
     program: Path,
-    out: Path,
-    timeout: float,
-    as_json: bool,
     **fixed: Any,
 ) -> None:
     """Decode tokens on gem5's O3 cores, with products on the cores or on PIM units, and say where time goes.
@@ -563,7 +554,7 @@ def decode(
         tokens = prompt_tokens(model, prompt)
         context = str(len(tokens) - 1)
         fixed |= {"warm": len(tokens) - 1, "prompt_tokens": ",".join(map(str, tokens))}
-    simulator, system = Gem5(binary), load_system(machine)
+    simulator, system = asked.simulator, asked.system
     points = decode_points(
         model,
         [word.strip() for word in linears.split(",") if word.strip()],
@@ -576,14 +567,16 @@ def decode(
         units=units or 0,
         **fixed,
     )
-    rows, before = run_decodes(points, simulator, machine, system, program, out, timeout_s=timeout, tell=tell)
+    rows, before = run_decodes(
+        points, simulator, asked.machine, system, program, asked.out, timeout_s=asked.timeout, tell=tell
+    )
     wrong = differing(rows)
-    if as_json:
-        print_json({"out": str(out), "held_before": before, "differing": wrong, "rows": rows})
+    if asked.as_json:
+        print_json({"out": str(asked.out), "held_before": before, "differing": wrong, "rows": rows})
     else:
         for row in rows:
             say(_line(row), " " * 6)
-        say(f"{len(rows)} runs in {out}, {before} of them from before.")
+        say(f"{len(rows)} runs in {asked.out}, {before} of them from before.")
         for sentence in [*_agreeing(rows), *wrong]:
             say(sentence)
     if wrong:

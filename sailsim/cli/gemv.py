@@ -12,7 +12,7 @@ from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import echo, print_table, say
 from sailsim.lut_gemv.codes import WeightCode
@@ -47,7 +47,7 @@ FILE = PathOption()
 @click.option("--system", default="sail-n1", show_default=True, help="A machine that ships, or a TOML file.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
 @click.option("--out", type=PathOption(written=True), help="Save the product as .npy: int64 (B, N).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 @click.pass_context
 def gemv(
     ctx: click.Context,

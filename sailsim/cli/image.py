@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._table import say
 from sailsim.workloads.image import plan_image
@@ -27,7 +27,7 @@ from sailsim.workloads.image import plan_image
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
 @click.option("--out", type=PathOption(written=True), required=True, help="The image file to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def image(
     model: str,
     weights: str | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
 from sailsim.cli._table import print_varying, say
@@ -48,7 +48,7 @@ ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_erro
     help="Keep the records here; what it holds is not measured again.",
 )
 @study_options(1)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def quality(
     model: Path | None,
     weights: str,

@@ -13,15 +13,13 @@ from sailsim.analysis.results.folder import Results, differences, flat, inventor
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Group
-from sailsim.cli._json import print_json
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import OUT_FILE, PathOption
 from sailsim.cli._table import cell, echo, fitting, print_table, say, wide_option
 from sailsim.sim.study.folder import Record
 
 ROWS = 40
 """How many are shown where nobody says."""
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(cls=Group)
@@ -35,7 +33,7 @@ def results() -> None:
 @results.command()
 @click.argument("folders", nargs=-1, required=True, type=PathOption(), metavar="DIR...")
 @wide_option
-@_json
+@as_json_option
 def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
     """List the studies in each DIR and below it.
 
@@ -62,7 +60,7 @@ def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
 @click.option("--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="How many at most.")
 @click.option("--out", type=OUT_FILE, help="Write all rows into this CSV file instead.")
 @wide_option
-@_json
+@as_json_option
 def show(
     folder: Path, where: str, columns: str, rows: int, out: Path | None, wide: bool, as_json: bool
 ) -> None:
@@ -125,7 +123,7 @@ def _differing(kind: str, records: list[Record], shown: list[Record], wide: bool
 @click.argument("a", type=PathOption())
 @click.argument("b", type=PathOption())
 @click.option("--rel", type=float, default=1e-9, show_default=True, help="Relative deviation that is none.")
-@_json
+@as_json_option
 def diff(a: Path, b: Path, rel: float, as_json: bool) -> None:
     """Compare the records of folders A and B, points matched by their question.
 

@@ -13,7 +13,7 @@ from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.runs import runners
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import beside_option, point_options, prices_option
 from sailsim.cli._run_tables import print_dollars, print_notes, print_runs
@@ -58,7 +58,7 @@ from sailsim.sim.point import Point
 @click.option(
     "--wide", is_flag=True, help="Every runner, who pays for what, energy by cause, and what was assumed."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def run(
     as_json: bool,
     cost: bool,

@@ -17,7 +17,7 @@ from sailsim.cli._json import print_json
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options, types_of
 from sailsim.cli._study import study_options
-from sailsim.cli._table import echo, print_wide, say
+from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.files import Value
 from sailsim.sim.plan import Plan, plan_names, plan_of, read_plan
 from sailsim.sim.ranges import parse_values, parts_of_list
@@ -132,5 +132,5 @@ def _show(combinations: Sequence[Mapping[str, Value]], as_json: bool) -> None:
         print_json({"points": combinations})
         return
     names = list(dict.fromkeys(name for each in combinations for name in each))
-    print_wide([{name: each.get(name) for name in names} for each in combinations], names, wide=True)
+    print_table([{name: each.get(name) for name in names} for each in combinations], names)
     echo(f"{len(combinations)} points.")

@@ -8,7 +8,7 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import point_options
 from sailsim.cli._table import echo, print_table, say
@@ -47,7 +47,7 @@ from sailsim.workloads.traces import plan_trace, replay_timed
 )
 @click.option("--activations", type=PathOption(), help="A capture; default: the one that ships.")
 @click.option("--out", type=PathOption(written=True), required=True, help="The trace file to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def trace(
     model: str,
     system: str,
@@ -109,7 +109,7 @@ def trace(
 @click.argument("path", type=PathOption())
 @click.option("--system", default="sail-n1", show_default=True, help="The machine whose PIM unit works.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 @click.pass_context
 def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: bool) -> None:
     """Work through the trace in PATH on one PIM unit: results, look-ups, and cycles by phase.

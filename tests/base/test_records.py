@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records import to_lines
 
-from sailsim.base.atomic import from_lines, to_lines
+from sailsim.base.atomic import from_lines
 from sailsim.base.errors import SailsimError
 
 NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)

@@ -2,13 +2,11 @@
 
 Goals, on one core: a step of Llama-2-7B with known patterns in 0.5 ms, with new activations at batch 8 in
 8 ms; on two cores the 297 points of the preset `paper` in 8 s. Seen on an otherwise idle machine: 0.2 ms,
-5.4 ms, 3.3 s. "Known" is a machine whose tiles are known
-too, as for another number of threads; a new machine or a new width times its tiles anew.
+5.4 ms, 3.3 s.
 """
 
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -16,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sailsim.analysis.results.runs import evaluate as evaluate_point
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system, vary
+from sailsim.sim.files import load_system
 from sailsim.sim.plan import read_plan
 from sailsim.sim.point import Point
 from sailsim.workloads.activations import Activations
@@ -39,44 +37,7 @@ def test_decode_step(benchmark: BenchmarkFixture, name: str, patterns: str, batc
     benchmark.pedantic(step, rounds=5, warmup_rounds=1)
 
 
-@pytest.mark.parametrize("batch", [1, 8])
-@pytest.mark.parametrize("new", ["threads", "context", "machine"])
-def test_decode_step_with_known_patterns_and_something_new(
-    benchmark: BenchmarkFixture, new: str, batch: int
-) -> None:
-    system, model, captured = load_system("sail-n1"), load_model("llama-2-7b"), Activations.load()
-    numbers = count(1)
-    machines = [vary(system, {"memory.latency": 100 + i / 100}) for i in range(8)]
-    simulate_step(system, model, Point(batch=batch), captured)
-
-    def step() -> None:
-        i = next(numbers)
-        choices = {new: i} if new != "machine" else {}
-        machine = machines[i] if new == "machine" else system
-        simulate_step(machine, model, Point(batch=batch, **choices), captured)
-
-    benchmark.pedantic(step, rounds=5, warmup_rounds=1)
-
-
 def test_the_preset_on_two_cores(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     """All that `make sim` simulates, with baselines and costs; the start of two processes is in it."""
     points = read_plan("paper")[0].points
     benchmark.pedantic(run_sweep, (points, evaluate_point, tmp_path, 2), {"progress": False}, rounds=1)
-
-
-def evaluate(point: Point) -> dict[str, Any]:
-    result = simulate_step(load_system(point.system), load_model(point.model), point)
-    return point.as_dict() | {"tokens_per_s": result.tokens_per_s}
-
-
-def test_sweep_of_500_points(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    """Seven bit widths, three batches, four thread counts, three block sizes, two models; one process."""
-    points = [
-        Point(model=model, wbits=wbits, batch=batch, threads=threads, group_size=group_size)
-        for model in ("llama-2-7b", "llama-2-13b")
-        for wbits in range(2, 9)
-        for batch in (1, 8, 32)
-        for threads in (1, 4, 16, 64)
-        for group_size in (32, 128, 0)
-    ][:500]
-    benchmark.pedantic(run_sweep, (points, evaluate, tmp_path), {"progress": False}, rounds=1)

@@ -1,4 +1,4 @@
-"""What a study costs beside its evaluations: keeping records and finding them again."""
+"""What a study costs beside its evaluations: keeping records."""
 
 from pathlib import Path
 from typing import Any
@@ -38,14 +38,3 @@ def test_a_study_of_evaluations_that_return_at_once(
     table.add(KEPT, benchmark.stats.stats.min / POINTS)
     if EVALUATED in table.rows:
         assert table.ratio(KEPT, EVALUATED) < 0.5
-
-
-def test_finding_it_again(benchmark: BenchmarkFixture, table: Any, tmp_path: Path) -> None:
-    tasks = [Task(f"{i:064d}", f"{i:064d}", i) for i in range(POINTS)]
-
-    def kept() -> None:
-        run_study(tasks, lambda i: {"x": i}, tmp_path, progress=False)
-
-    kept()
-    benchmark.pedantic(kept, rounds=5)
-    table.add("found again, a point", benchmark.stats.stats.min / POINTS)

@@ -4,20 +4,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from sailsim.cli import main
+from sailsim.cli._json import SCHEMA
 
 
 def sailsim(*words: object, columns: int = 80) -> Result:
     return CliRunner().invoke(main, [*map(str, words)], env={"COLUMNS": str(columns)})
 
 
-def answer(*words: object) -> dict[str, Any]:
-    """What a command that ends well prints as JSON."""
+def answer(*words: object, status: int = 0) -> dict[str, Any]:
+    """What a command prints as JSON: one object with its layout first, of numbers that are some."""
     result = sailsim(*words, "--json")
-    assert result.exit_code == 0, result.output
-    parsed: dict[str, Any] = json.loads(result.stdout)
+    assert result.exit_code == status, result.output
+    parsed: dict[str, Any] = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert next(iter(parsed.items())) == ("schema", SCHEMA), words
     return parsed
 
 

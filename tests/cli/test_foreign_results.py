@@ -46,26 +46,9 @@ def with_column(name: str, value: object) -> Change:
     return lambda record: record | {name: value}
 
 
-def without(name: str) -> Change:
-    return lambda record: {each: value for each, value in record.items() if each != name}
-
-
-@pytest.mark.parametrize(
-    "change", [lambda _: {"a": 1, "b": "x"}, without("code_version"), with_column("key", 1)]
-)
-def test_a_file_that_no_study_wrote(copied: Path, change: Change) -> None:
-    put(copied, change)
-    before = sorted(copied.rglob("*"))
-    for command in (["report"], ["results", "show"]):
-        words = "is damaged or another program's (a record is another key's, or no study's)"
-        assert words in sentence_of(sailsim(*command, str(copied)))
-    assert sorted(copied.rglob("*")) == before
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without("tokens_per_s"), "have no 'tokens_per_s'"),
         (with_column("tokens_per_s", "x"), "has 'x' in the column 'tokens_per_s', which no run has there"),
         (with_column("model", ["x"]), "has ['x'] in the column 'model'"),
         (with_column("prt", 1), "has 1 in the column 'prt'"),

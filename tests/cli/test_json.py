@@ -1,7 +1,6 @@
 """What `--json` prints: one object with the number of its layout, and the names of the dictionary."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,18 +17,11 @@ from sailsim.analysis.results.runs import MAPS
 from sailsim.cli import _json, main
 from sailsim.sim.gem5.binary import VARIABLE
 
+from .commands import answer
+
 BY_NAME = {*MAPS, "runs", "notes", "price_notes", "phases", "refused"}
 """What holds values by names that are no columns: of runners, phases, sentences."""
 SMALL = ["--model", "smollm2-135m", "--context", "64"]
-
-
-def answer(*words: object) -> dict[str, Any]:
-    done = CliRunner().invoke(main, [*map(str, words), "--json"])
-    assert done.exit_code in (0, 1), done.output
-    found: dict[str, Any] = json.loads(done.stdout, parse_constant=pytest.fail)
-    assert isinstance(found, dict)
-    assert next(iter(found.items())) == ("schema", _json.SCHEMA), words
-    return found
 
 
 def names(value: Any) -> Iterator[str]:
@@ -105,8 +97,7 @@ def test_the_list_of_commands_imports_none_and_fits_80_columns() -> None:
 def test_completion_offers_commands_and_choices() -> None:
     def offered(words: str, count: int) -> set[str]:
         asked = {"_SAILSIM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(count)}
-        command = [str(Path(sys.executable).parent / "sailsim")]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | asked, check=False)
+        done = CliRunner().invoke(main, [], env=asked, prog_name="sailsim")
         return {line.partition(",")[2] for line in done.stdout.split()}
 
     assert offered("sailsim re", 1) == {"results", "report", "replay"}

@@ -14,17 +14,12 @@ from sailsim.sim.study.folder import FILE, Store
 from sailsim.sim.study.run import Task, run_study
 
 from ..examples import examples
-from .commands import sailsim, sentence_of
+from .commands import answer, sailsim, sentence_of
 
 results = partial(sailsim, "results")
 
 
-def found(*words: object) -> dict[str, Any]:
-    done = results(*words, "--json")
-    assert done.exit_code in (0, 1), done.output
-    answer: dict[str, Any] = json.loads(done.stdout)
-    assert answer.pop("schema") == 1
-    return answer
+found = partial(answer, "results")
 
 
 def record(what: tuple[int, int], scale: float = 1.0) -> list[dict[str, Any]]:
@@ -74,10 +69,10 @@ def test_studies_are_listed_below_a_folder_too(folder: Path, tmp_path: Path) -> 
 
 
 def test_conditions_columns_and_rows(folder: Path) -> None:
-    answer = found(
+    some = found(
         "show", folder, "--where", "runner = 'sail' and wbits = 4", "--columns", "batch,tokens_per_s"
     )
-    assert answer["records"] == [{"batch": 8, "tokens_per_s": 11_420_600.25 / 4}]
+    assert some["records"] == [{"batch": 8, "tokens_per_s": 11_420_600.25 / 4}]
     assert found("show", folder, "--rows", 1)["total"] == 4
     assert "; 1 are shown (--rows)" in results("show", folder, "--rows", 1).stdout
     assert results("show", folder, "--where", "wbits = 7").stdout.startswith("0 records")
@@ -104,11 +99,11 @@ def test_any_condition_is_answered_or_refused_in_a_sentence(folder: Path, where:
 
 def test_a_table_is_written_whole_and_in_order(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs.csv"
-    answer = found("show", folder, "--out", out)
+    written = found("show", folder, "--out", out)
     frame = Store(folder).frame()
     rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
-    assert len(rows) == len(frame) == answer["records"]
-    assert list(rows[0])[:5] == ["system", "model", "wbits", "batch", "context"] == answer["columns"][:5]
+    assert len(rows) == len(frame) == written["records"]
+    assert list(rows[0])[:5] == ["system", "model", "wbits", "batch", "context"] == written["columns"][:5]
     assert list(rows[0])[-5:] == ["key", "point_key", "code_version", "finished_at", "evaluation_s"]
     assert [json.loads(row["phases"] or "null") for row in rows] == list(frame["phases"])
     assert [float(row["tokens_per_s"] or "nan") for row in rows[::2]] == list(frame["tokens_per_s"][::2])
@@ -129,15 +124,15 @@ def test_folders_are_compared_by_question(tmp_path: Path) -> None:
     assert results("diff", a, c, "--rel", "0").exit_code == 1
     done = results("diff", a, b, columns=200)
     assert done.exit_code == 1
-    answer = found("diff", a, b)
-    assert answer["only_a"] == ["question (2, 1)"]
-    assert answer["only_b"] == ["question (4, 1)"]
-    assert answer["matched"] == 2
-    by_name = {each["column"]: each for each in answer["columns"]}
+    compared = found("diff", a, b, status=1)
+    assert compared["only_a"] == ["question (2, 1)"]
+    assert compared["only_b"] == ["question (4, 1)"]
+    assert compared["matched"] == 2
+    by_name = {each["column"]: each for each in compared["columns"]}
     assert set(by_name) == {"tokens_per_s", "phases.dram"}
     assert by_name["tokens_per_s"]["rel"] == pytest.approx(0.01 / 1.01)
     assert (by_name["tokens_per_s"]["records"], by_name["tokens_per_s"]["question"]) == (1, "question (3, 1)")
-    assert found("diff", a, b, "--rel", "0.0101")["columns"] == []
+    assert found("diff", a, b, "--rel", "0.0101", status=1)["columns"] == []
     for words, said in [
         ((a, tmp_path / "none"), "of `sailsim sweep` and"),
         ((a, b, "--rel", "-1"), "rel is -1"),

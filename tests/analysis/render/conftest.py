@@ -1,12 +1,13 @@
 """Headless Chromium, driven by playwright, and the report that it shows; tests skip where one is missing."""
 
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.figures import Study
-from sailsim.analysis.render.report import page
+from sailsim.analysis.render import report
+from sailsim.analysis.render.figures import FIGURES, Study
 
 BROWSERS = ("chromium", "chromium-browser")
 HOSTILE = 'a[/bold]b</script><script>alert("x")</script><img src=x onerror=alert(1)> <i> & $x$'
@@ -14,45 +15,27 @@ HOSTILE = 'a[/bold]b</script><script>alert("x")</script><img src=x onerror=alert
 
 def page_of(frame, manifest, paper=None):
     """The report's page for some records."""
-    return page(Study.of(frame, prices(), paper), manifest)
+    study = Study.of(frame, prices(), paper)
+    return report.page(study, manifest, report.show(study))
 
 
 SIZES = {"wide": (1280, 900), "narrow": (400, 800)}
 
 
-class Opened:
-    """A report in a window, with everything that the browser complained of or asked for.
-
-    ``at`` is the place in it that its address names, as ``#speed``.
-    """
-
-    def __init__(self, browser, path, size="wide", at="", **options):
-        width, height = SIZES[size]
-        self.context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        self.page = self.context.new_page()
-        self.said, self.asked = [], []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        self.page.goto(path.as_uri() + at)
-        self.page.wait_for_selector("html[data-ready]", state="attached")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.context.close()
-
-    def saved(self, button):
-        """The name and the text of the file that a button gives."""
-        with self.page.expect_download() as event:
-            button.click()
-        return event.value.suggested_filename, event.value.path().read_bytes().decode()
-
-    def overflow(self):
-        """How much wider than the window the page is."""
-        return self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+@contextmanager
+def opened(browser, path, size="wide", **options):
+    """A report in a window: its page, all that the browser complained of, and all that it asked for."""
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, **options)
+    page, said, asked = context.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    yield page, said, asked
+    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +53,24 @@ def browser():
         running.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def file(swept, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page_of(swept.frame(), swept.manifest, "sail"), "utf-8")
     return path
 
 
+@pytest.fixture(scope="session")
+def text(file):
+    return file.read_text("utf-8")
+
+
 @pytest.fixture
-def opened(browser, file):
-    with Opened(browser, file) as found:
-        yield found
-        assert found.said == []
+def only(monkeypatch):
+    """Leaves of the report's figures those of some names, for tests of words that the others do not have."""
+
+    def leave(*names):
+        kept = {name: FIGURES[name] for name in names}
+        monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", kept)
+
+    return leave

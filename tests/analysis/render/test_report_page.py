@@ -29,11 +29,6 @@ def results(frame):
     return Runs.of(frame, prices())
 
 
-@pytest.fixture(scope="module")
-def text(file):
-    return file.read_text("utf-8")
-
-
 class Reader(HTMLParser):
     """What a browser would load, the nesting of elements, their names, and the letters of each section."""
 
@@ -88,8 +83,9 @@ def test_nothing_is_loaded_and_every_element_is_closed(text):
     assert not re.search(r"https?:|\bfetch\(|\bimport\(|innerHTML", page_file("report.js"))
 
 
-def test_the_answer_is_of_the_study_and_no_paper_is_graded_that_nobody_named(swept, results):
+def test_the_answer_is_of_the_study_and_no_paper_is_graded_that_nobody_named(swept, results, only):
     """Number by number at the point that it names, without a word of another model."""
+    only("speedup", "reproduction")  # which have a paper's values
     text = page_of(swept.frame(), swept.manifest)
     letters = Reader(text).letters["answer"]
     asked = swept.frame()["point_key"].nunique()
@@ -142,7 +138,8 @@ def test_the_records_in_the_page_are_those_of_the_store(text, swept):
             assert np.array_equal(found[f"{name}.{part}"].astype(float), stored, equal_nan=True)
 
 
-def test_anybodys_names_are_text_and_nothing_else(swept):
+def test_anybodys_names_are_text_and_nothing_else(swept, only):
+    only("answer", "speedup", "prt")
     frame = swept.frame()
     frame = frame.assign(
         title=frame["title"].where(frame["runner"] != "mine", HOSTILE),
@@ -182,12 +179,6 @@ def test_the_report_is_valid(swept, paper):
     assert problems(page_of(swept.frame(), swept.manifest, paper)) == []
 
 
-@pytest.fixture
-def no_figures(monkeypatch):
-    """The tests of words and records need none."""
-    monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", {})
-
-
 def test_a_run_has_its_speedup_at_equal_quality_where_losses_were_measured(results, text):
     key = ["runner", *(name for name in POINT if name not in ("seed", "activations"))]
     rows = pd.concat([results.at((), name) for name in results.runners["runner"] if name != "sail"])
@@ -208,7 +199,8 @@ def test_a_run_has_its_speedup_at_equal_quality_where_losses_were_measured(resul
         (Point(model="llama-2-7b", phase="prefill", prompt=64), "64 tokens of prompt", False),
     ],
 )
-def test_a_study_that_decodes_a_model_of_the_paper_is_graded(point, words, graded, tmp_path, no_figures):
+def test_a_study_that_decodes_a_model_of_the_paper_is_graded(point, words, graded, tmp_path, only):
+    only("reproduction")
     store = run_sweep([point], evaluate, tmp_path, progress=False)
     text = page_of(store.frame(), store.manifest)
     letters = Reader(text).letters["answer"]
