@@ -138,5 +138,6 @@ for place in words[words.index("--checkpoint") + 1].split(",") if "--checkpoint"
     for name in ("m5.cpt", "sailsim.json"):
         (there / name).write_text(place)
     print(f"checkpoint at 5 ps in {there}")
-print(f"sailsim-gem5: replay done at 40000000 ps, exit status {int(behaviour == 'wrong')}")
-sys.exit(int(behaviour == "wrong"))
+wrong = behaviour in ("wrong", "refused")
+print(f"sailsim-gem5: replay done{' with errors' * wrong} at 40000000 ps, exit status {int(wrong)}")
+sys.exit(int(wrong))

@@ -1,4 +1,4 @@
-"""What a replay of a trace has beside its results: an order between tensors, and one tile's timeline.
+"""What a replay has beside its results: tiles of one's own, an order between tensors, one tile's timeline.
 
 A timeline has load, build, look-up, conversion and write-back of every group of a tile. Two sources give the
 same one where weights arrive at the same cycles: the core's `TileSequencer` with the fast engine's rate, and
@@ -23,7 +23,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import write_trace
-from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.patterns import PROFILES
 from sailsim.sim.system import System
@@ -94,6 +94,39 @@ def phase_times(phases: Sequence[Phase], tiles: Sequence[Mapping[str, int]]) -> 
     return rows
 
 
+def replay_tiles(
+    gem5: Gem5, system: System, tiles: Sequence[Tile], folder: Path, *, row: int = 0, **how: Any
+) -> Gem5Run:
+    """Replay tiles, a unit each, by a trace that is gone afterwards: it is as large as their weights.
+
+    Args:
+        gem5: with the module.
+        system: with PIM units.
+        tiles: the operands.
+        folder: gem5's output directory; created.
+        row: where the tiles' weights lie, as `write_trace` takes it.
+        how: as `Gem5.replay` takes it.
+
+    Raises:
+        SailsimError: as `Gem5.replay`; or a tile was refused.
+    """
+    trace = folder / "tiles.trace"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_trace(trace, tiles, row=row)
+    except OSError as error:
+        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
+    try:
+        run = gem5.replay(system, trace, folder, units=len(tiles), **how)
+    finally:
+        trace.unlink(missing_ok=True)
+    for tile, told in zip(tiles, run.tiles(), strict=True):
+        if told["status"] != 1:
+            substrate = system.require_pim().substrate.value
+            raise SailsimError(f"tile {tile.name} on {substrate} was refused with status {told['status']}.")
+    return run
+
+
 COLUMNS = ("pass", "group", "load_start", "load_end", "start", "build", "lookup", "convert", "write_back")
 """Of a group; the first five are numbers or cycles from the tile's start, the others lengths in cycles."""
 TIMELINE = "timeline"
@@ -151,12 +184,7 @@ class TileTimeline:
         return max(start + cycles for bars in self.bars().values() for start, cycles in bars)
 
 
-def core_timeline(
-    system: System,
-    tile: Tile,
-    *,
-    arrivals: Sequence[int] | None = None,
-) -> TileTimeline:
+def core_timeline(system: System, tile: Tile, *, arrivals: Sequence[int] | None = None) -> TileTimeline:
     """A tile of one slice, alone on the machine, as the core's sequencer works it.
 
     Args:
@@ -201,14 +229,8 @@ def gem5_timeline(
         SailsimError: this gem5 can print no groups, did not get to the end or refused the tile.
     """
     pim = system.require_pim()
-    trace = folder / "tile.trace"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_trace(trace, [tile])
-    except OSError as error:
-        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
-    try:
-        run = gem5.replay(system, trace, folder, units=1, timeout_s=timeout_s, debug=_DEBUG_FLAG)
+        run = replay_tiles(gem5, system, [tile], folder, timeout_s=timeout_s, debug=_DEBUG_FLAG)
     except SailsimError as error:
         if _UNTRACED not in str(error):
             raise
@@ -216,11 +238,6 @@ def gem5_timeline(
             f"gem5 is {gem5.path}, which was compiled without tracing and prints no groups of a tile; "
             "allowed for a timeline is one with it, such as gem5.opt."
         ) from None
-    finally:
-        trace.unlink(missing_ok=True)
-    (row,) = run.tiles()
-    if row["status"] != 1:
-        raise SailsimError(f"tile {tile.name} was refused by gem5's unit with status {row['status']}.")
 
     def cycles(stage: str) -> int:
         return round(run.unit_stat(0, f"stageTicks::{stage}") * 1e-12 * pim.clock.si)
