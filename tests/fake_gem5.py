@@ -2,9 +2,9 @@
 
 FAKE_GEM5 says how it behaves: good (default), no_module, silent, panic,
 hang, killed, untraced, truncated, full, refused, wrong; for the decode program also unmarked, other_clock and
-no_units. FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit
-prints of its groups, FAKE_GEM5_SEGMENTS the folder in which a hanging one leaves its shared memory,
-FAKE_GEM5_LOGITS one with the logits that decode gives and FAKE_GEM5_TOKENS the tokens of a row.
+no_units. FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_SEGMENTS the folder in which a
+hanging one leaves its shared memory, FAKE_GEM5_LOGITS a file with the logits that decode gives and
+FAKE_GEM5_TOKENS the tokens of a row.
 """
 
 import json
@@ -83,11 +83,8 @@ def decode(options: dict[str, str], pim: int) -> list[str]:
     print(json.dumps(report))
     stats = []
     for instructions, ticks, seconds in ((1000, 10, 2.0), (5000, 1000000, 8.0), (6000, 1000001, 8.5)):
-        stats += [BEGIN, f"simInsts {instructions} # (Count)", f"simTicks {ticks} # (Tick)"]
-        stats += [
-            f"hostSeconds {seconds} # (Second)",
-            f"system.memory0.dram.bytesRead::total {ticks} # (Byte)",
-        ]
+        stats += [BEGIN, f"simInsts {instructions} # (Count)", f"hostSeconds {seconds} # (Second)"]
+        stats += [f"{name} {ticks} # (Tick)" for name in ("simTicks", "system.memory0.dram.bytesRead::total")]
         stats += [f"system.units{unit:02d}.buildCycles 5 # (Cycle)" for unit in range(pim)]
         stats.append(END)
     return stats[: len(stats) // 3] if behaviour == "unmarked" else stats
@@ -110,8 +107,7 @@ if script.name == "replay_trace.py":
             stats.append(f"system.units{number}.{name}Cycles  {len(name) + 6}  # a sentence (Cycle)")
     (folder / "tiles.csv").write_text("\n".join(rows) + "\n")
     if any(word.startswith("--debug-flags=SailPimGroups") for word in words):
-        groups = os.environ.get("FAKE_GEM5_GROUPS")
-        (folder / "debug.txt").write_text(Path(groups).read_text() if groups else GROUP)
+        (folder / "debug.txt").write_text(GROUP)
 elif Path(words[words.index("--") + 1]).name == "decode":
     given = words[words.index("--") + 2 :]
     assert given[:2] == ["--image", "model.image"], given

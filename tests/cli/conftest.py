@@ -1,5 +1,6 @@
 """gem5 as these tests have it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ def log(tmp_path: Path, fake_gem5: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.setenv("FAKE_GEM5_LOG", str(path))
     monkeypatch.delenv("FAKE_GEM5", raising=False)
     return path
+
+
+@pytest.fixture
+def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Has the stand-in behave in one of its ways."""
+    return lambda behaviour: monkeypatch.setenv("FAKE_GEM5", behaviour)
 
 
 @pytest.fixture(scope="module")
