@@ -1,6 +1,5 @@
 """gem5 as these tests have it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,8 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.gem5.binary import VARIABLE
+
+from .gem5_stand_in import Behave
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def log(tmp_path: Path, fake_gem5: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 @pytest.fixture
-def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def behave(monkeypatch: pytest.MonkeyPatch) -> Behave:
     """Has the stand-in behave in one of its ways."""
     return lambda behaviour: monkeypatch.setenv("FAKE_GEM5", behaviour)
 

@@ -15,7 +15,7 @@ from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.tokenizer import Tokenizer
 
 from ..workloads.conftest import model_text
-from .gem5_stand_in import elf, one_sentence, runs, sailsim
+from .gem5_stand_in import Behave, elf, one_sentence, runs, sailsim
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_a_study_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert len(Store(tmp_path / "out").frame()) == 8
 
 
-def test_what_takes_too_long_is_stored_without_numbers(log, tmp_path, behave):
+def test_what_takes_too_long_is_stored_without_numbers(log: Path, tmp_path: Path, behave: Behave) -> None:
     behave("hang")
     one = ("--threads", "1", "--linears", "neon")
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_what_takes_too_long_is_stored_without_numbers(log, tmp_path, behave):
     assert list(Store(tmp_path / "out").frame()["step_cycles"]) == [160000]
 
 
-def test_a_run_that_fails_leaves_the_others(log, tmp_path, behave):
+def test_a_run_that_fails_leaves_the_others(log: Path, tmp_path: Path, behave: Behave) -> None:
     decode(log, "--threads", "1", "--linears", "lutmm")
     for behaviour, words in {
         "refused": "the program ended without a result (a unit did not answer within --timeout-ms)",
@@ -92,7 +92,7 @@ def test_a_run_that_fails_leaves_the_others(log, tmp_path, behave):
     assert "the others" not in alone
 
 
-def test_kinds_that_decode_other_tokens_are_status_1(log, behave):
+def test_kinds_that_decode_other_tokens_are_status_1(log: Path, behave: Behave) -> None:
     behave("wrong")
     result = decode(log, "--threads", "1")
     assert result.exit_code == 1
@@ -126,7 +126,9 @@ def answer_as_numpy(log: Path, monkeypatch: pytest.MonkeyPatch, batch: int, othe
 PROMPTED = ("--prompt", " 5, 6,7", "--steps", "2", "--threads", "1")
 
 
-def test_a_prompt_is_decoded_and_compared_with_the_running_model(log, monkeypatch):
+def test_a_prompt_is_decoded_and_compared_with_the_running_model(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = ",".join(map(str, answer_as_numpy(log, monkeypatch, 2, other=0.25)))
     result = decode(log, *PROMPTED, "--batch", "2")
     assert result.exit_code == 0, result.stderr
@@ -144,7 +146,9 @@ def test_a_prompt_is_decoded_and_compared_with_the_running_model(log, monkeypatc
     assert json.loads(decode(log, "--threads", "1").stdout)["held_before"] == 0
 
 
-def test_tokens_that_the_running_model_does_not_choose_are_status_1(log, monkeypatch):
+def test_tokens_that_the_running_model_does_not_choose_are_status_1(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens = answer_as_numpy(log, monkeypatch, 1)
     other = [tokens[0], (tokens[1] + 1) % 48]
     monkeypatch.setenv("FAKE_GEM5_TOKENS", ",".join(map(str, other)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .gem5_stand_in import elf, one_sentence, runs, sailsim
+from .gem5_stand_in import Behave, elf, one_sentence, runs, sailsim
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,14 @@ from .gem5_stand_in import elf, one_sentence, runs, sailsim
     ],
 )
 def test_a_run_that_ends_badly_is_one_sentence_and_stores_nothing(
-    log, trace, tmp_path, behave, monkeypatch, behaviour, words
-):
+    log: Path,
+    trace: Path,
+    tmp_path: Path,
+    behave: Behave,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: str,
+    words: tuple[str, ...],
+) -> None:
     behave(behaviour)
     monkeypatch.setenv("FAKE_GEM5_SEGMENTS", "/dev/shm")
     out = tmp_path / "gem5"
@@ -43,7 +49,9 @@ def test_a_run_that_ends_badly_is_one_sentence_and_stores_nothing(
     assert sailsim("replay", trace, "--units", 1, "--out", out).exit_code == 0
 
 
-def test_a_wrong_result_is_stored_and_status_1(log, trace, tmp_path, behave):
+def test_a_wrong_result_is_stored_and_status_1(
+    log: Path, trace: Path, tmp_path: Path, behave: Behave
+) -> None:
     behave("wrong")
     result = sailsim("replay", trace, "--units", 2, "--out", tmp_path)
     assert (result.exit_code, result.stdout.split(",")[0]) == (1, "0 of 2 tiles as expected")
@@ -70,7 +78,9 @@ def test_what_cannot_be_run_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "words"), [("no_module", "has no sailsim module"), ("silent", "does not answer as gem5")]
 )
-def test_a_gem5_without_the_module_is_one_sentence_before_any_work(log, tmp_path, behave, behaviour, words):
+def test_a_gem5_without_the_module_is_one_sentence_before_any_work(
+    log: Path, tmp_path: Path, behave: Behave, behaviour: str, words: str
+) -> None:
     behave(behaviour)
     for command in (["machine", "--check"], ["validate", "--out", tmp_path / "out"]):
         sentence = one_sentence(sailsim(*command))
@@ -130,7 +140,9 @@ def test_a_program_of_another_machine_is_one_sentence(log: Path, tmp_path: Path)
     assert not runs(log)
 
 
-def test_a_full_disk_is_one_sentence(log, trace, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_sentence(
+    log: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(self: Path, *_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
 
@@ -166,7 +178,7 @@ def test_a_folder_whose_gem5_still_runs_is_left_alone(
     assert sailsim("replay", trace, "--units", 1, "--out", tmp_path / "out").exit_code == 0
 
 
-def test_a_part_that_fails_leaves_the_others(log, tmp_path, behave):
+def test_a_part_that_fails_leaves_the_others(log: Path, tmp_path: Path, behave: Behave) -> None:
     words = ("validate", "--tiles", 2, "--units", 1, "--out", tmp_path / "gem5")
     sailsim(*words, "--streams", 1)
     assert len(runs(log)) == 5
@@ -179,7 +191,9 @@ def test_a_part_that_fails_leaves_the_others(log, tmp_path, behave):
     assert len(runs(log)) == 5 + 2 + 2
 
 
-def test_a_gem5_without_tracing_draws_no_timeline(log, trace, tmp_path, behave):
+def test_a_gem5_without_tracing_draws_no_timeline(
+    log: Path, trace: Path, tmp_path: Path, behave: Behave
+) -> None:
     behave("untraced")
     why = one_sentence(sailsim("replay", trace, "--timeline", 0, "--out", tmp_path / "out"))
     assert "allowed for a timeline is one with it, such as gem5.opt." in why
