@@ -69,6 +69,11 @@ def parser(description):
     return options
 
 
+def asked(options):
+    """What `build` takes of the options of `parser`."""
+    return {name: getattr(options, name) for name in ("units", "memory", "capacity_mode")}
+
+
 def numbers(text):
     """Whole numbers with commas between them."""
     return [int(word) for word in text.split(",")]

@@ -1,4 +1,4 @@
-"""What a replay has beside its results: tiles of one's own, an order between tensors, one tile's timeline.
+"""What a replay of a trace has beside its results: an order between tensors, and one tile's timeline.
 
 A timeline has load, build, look-up, conversion and write-back of every group of a tile. Two sources give the
 same one where weights arrive at the same cycles: the core's `TileSequencer` with the fast engine's rate, and
@@ -34,6 +34,39 @@ ORDERS = ("tensor", "step")
 together, as in a decode step."""
 _SAME_INPUT = {r"attn_[qkv]": "attn_q, attn_k, attn_v", r"ffn_(gate|up)(_\w+)?": "ffn_gate, ffn_up"}
 """Tensors of a block that multiply one vector, and what they are called together."""
+
+
+def replay_tiles(
+    gem5: Gem5, system: System, tiles: Sequence[Tile], folder: Path, *, row: int = 0, **how: Any
+) -> Gem5Run:
+    """Replay tiles, a unit each, by a trace that is gone afterwards: it is as large as their weights.
+
+    Args:
+        gem5: with the module.
+        system: with PIM units.
+        tiles: the operands.
+        folder: gem5's output directory; created.
+        row: where the tiles' weights lie, as `write_trace` takes it.
+        how: as `Gem5.replay` takes it.
+
+    Raises:
+        SailsimError: as `Gem5.replay`; or a tile was refused.
+    """
+    trace = folder / "tiles.trace"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_trace(trace, tiles, row=row)
+    except OSError as error:
+        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
+    try:
+        run = gem5.replay(system, trace, folder, units=len(tiles), **how)
+    finally:
+        trace.unlink(missing_ok=True)
+    for tile, told in zip(tiles, run.tiles(), strict=True):
+        if told["status"] != 1:
+            substrate = system.require_pim().substrate.value
+            raise SailsimError(f"tile {tile.name} on {substrate} was refused with status {told['status']}.")
+    return run
 
 
 class Phase(NamedTuple):
@@ -94,39 +127,6 @@ def phase_times(phases: Sequence[Phase], tiles: Sequence[Mapping[str, int]]) -> 
     return rows
 
 
-def replay_tiles(
-    gem5: Gem5, system: System, tiles: Sequence[Tile], folder: Path, *, row: int = 0, **how: Any
-) -> Gem5Run:
-    """Replay tiles, a unit each, by a trace that is gone afterwards: it is as large as their weights.
-
-    Args:
-        gem5: with the module.
-        system: with PIM units.
-        tiles: the operands.
-        folder: gem5's output directory; created.
-        row: where the tiles' weights lie, as `write_trace` takes it.
-        how: as `Gem5.replay` takes it.
-
-    Raises:
-        SailsimError: as `Gem5.replay`; or a tile was refused.
-    """
-    trace = folder / "tiles.trace"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_trace(trace, tiles, row=row)
-    except OSError as error:
-        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
-    try:
-        run = gem5.replay(system, trace, folder, units=len(tiles), **how)
-    finally:
-        trace.unlink(missing_ok=True)
-    for tile, told in zip(tiles, run.tiles(), strict=True):
-        if told["status"] != 1:
-            substrate = system.require_pim().substrate.value
-            raise SailsimError(f"tile {tile.name} on {substrate} was refused with status {told['status']}.")
-    return run
-
-
 COLUMNS = ("pass", "group", "load_start", "load_end", "start", "build", "lookup", "convert", "write_back")
 """Of a group; the first five are numbers or cycles from the tile's start, the others lengths in cycles."""
 TIMELINE = "timeline"
@@ -184,7 +184,12 @@ class TileTimeline:
         return max(start + cycles for bars in self.bars().values() for start, cycles in bars)
 
 
-def core_timeline(system: System, tile: Tile, *, arrivals: Sequence[int] | None = None) -> TileTimeline:
+def core_timeline(
+    system: System,
+    tile: Tile,
+    *,
+    arrivals: Sequence[int] | None = None,
+) -> TileTimeline:
     """A tile of one slice, alone on the machine, as the core's sequencer works it.
 
     Args:
