@@ -18,8 +18,15 @@ STATISTICS = ("build", "lookup", "convert", "writeBack", "weightStall")
 REGIONS = ("embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample")
 GROUP = "8: system.units: pass 0 group 0: load 0..9 start 9 build 4 lookup 2 convert 0 write-back 1\n"
 behaviour = os.environ.get("FAKE_GEM5", "good")
-words = sys.argv[1:]
-folder = Path(words[words.index("-d") + 1])
+at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+words, program = sys.argv[1:at], sys.argv[at + 1 :]
+
+
+def given(option: str, default: str = "") -> str:
+    return words[words.index(option) + 1] if option in words else default
+
+
+folder = Path(given("-d"))
 script = next(Path(word) for word in words if word.endswith(".py"))
 
 if script.name == "check_module.py":
@@ -93,8 +100,8 @@ def decode(options: dict[str, str], pim: int) -> list[str]:
 json.loads((folder / "machine.json").read_text())
 stats = ["", BEGIN]
 if script.name == "replay_trace.py":
-    assert Path(words[words.index("--trace") + 1]).stat().st_size > 0
-    units = int(words[words.index("--units") + 1]) if "--units" in words else 1
+    assert Path(given("--trace")).stat().st_size > 0
+    units = int(given("--units", "1"))
     rows = ["tile,unit,k,n,batch,status,detail,cycles,lookups,prt_hits,good,rung_ps,answered_ps"]
     status, good = (4 if behaviour == "refused" else 1), int(behaviour != "wrong")
     for unit in range(units):
@@ -108,12 +115,11 @@ if script.name == "replay_trace.py":
     (folder / "tiles.csv").write_text("\n".join(rows) + "\n")
     if any(word.startswith("--debug-flags=SailPimGroups") for word in words):
         (folder / "debug.txt").write_text(GROUP)
-elif Path(words[words.index("--") + 1]).name == "decode":
-    given = words[words.index("--") + 2 :]
-    assert given[:2] == ["--image", "model.image"], given
-    assert Path(words[words.index("--preload") + 1]).stat().st_size > 0
-    options = {name[2:]: value for name, value in pairwise(given) if name.startswith("--")}
-    units = int(words[words.index("--units") + 1]) if "--units" in words[: words.index("--")] else 32
+elif Path(program[0]).name == "decode":
+    assert program[1:3] == ["--image", "model.image"], program
+    assert Path(given("--preload")).stat().st_size > 0
+    options = {name[2:]: value for name, value in pairwise(program) if name.startswith("--")}
+    units = int(given("--units", "32"))
     assert int(options.get("units", 32)) == (units or 32)
     stats = decode(options, units)
     (folder / "stats.txt").write_text("\n".join(stats) + "\n")
@@ -128,7 +134,7 @@ else:
 if behaviour != "truncated":
     stats.append(END)
 (folder / "stats.txt").write_text("\n".join(stats) + "\n")
-for place in words[words.index("--checkpoint") + 1].split(",") if "--checkpoint" in words else ():
+for place in filter(None, given("--checkpoint").split(",")):
     there = folder / "checkpoints" / place
     there.mkdir(parents=True, exist_ok=True)
     for name in ("m5.cpt", "sailsim.json"):

@@ -46,8 +46,9 @@ def test_weights_that_arrive_at_the_same_cycles_give_the_same_picture(system, ti
     found = core_timeline(system, tile)
     again = core_timeline(system, tile, arrivals=[row[3] for row in found.groups])
     assert again == found
-    later = [row[3] + 100 * (i == 20) for i, row in enumerate(found.groups)]
-    late = core_timeline(system, tile, arrivals=later)
+    late = core_timeline(
+        system, tile, arrivals=[row[3] + 100 * (i == 20) for i, row in enumerate(found.groups)]
+    )
     assert late.end > found.end
     assert late.groups[:20] == found.groups[:20]
 
@@ -68,8 +69,9 @@ def test_gem5_s_unit_and_the_core_draw_the_same_picture(system, tile, tmp_path):
     if not os.environ.get(VARIABLE):
         pytest.skip(f"{VARIABLE} names no gem5 binary")
     simulated = gem5_timeline(Gem5(), system, tile, tmp_path)
-    arrivals = [row[3] for row in simulated.groups]
-    assert simulated.groups == core_timeline(system, tile, arrivals=arrivals).groups
+    assert (
+        simulated.groups == core_timeline(system, tile, arrivals=[row[3] for row in simulated.groups]).groups
+    )
     assert simulated.before > 0
 
 
