@@ -6,12 +6,6 @@ import json
 import _m5.core
 import m5.objects
 
-print(
-    json.dumps(
-        {
-            "sailsim_module": hasattr(m5.objects, "SailPimUnit"),
-            "version": _m5.core.gem5Version,
-            "compiled": _m5.core.compileDate,
-        }
-    )
-)
+has_module = hasattr(m5.objects, "SailPimUnit")
+which = {"version": _m5.core.gem5Version, "compiled": _m5.core.compileDate}
+print(json.dumps({"sailsim_module": has_module, **which}))

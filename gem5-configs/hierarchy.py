@@ -73,15 +73,9 @@ def _crossbar(kind, clock, **parameters):
 
 
 def _cache(kibibytes, ways, latency, mshrs, **parameters):
-    parameters = {"data_latency": latency, "tgts_per_mshr": 16, **parameters}
-    return Cache(
-        size=f"{kibibytes:g}KiB",
-        assoc=ways,
-        tag_latency=latency,
-        response_latency=1,
-        mshrs=mshrs,
-        **parameters,
-    )
+    latencies = {"tag_latency": latency, "data_latency": latency, "response_latency": 1}
+    shape = {"size": f"{kibibytes:g}KiB", "assoc": ways, "mshrs": mshrs, "tgts_per_mshr": 16}
+    return Cache(**{**latencies, **shape, **parameters})
 
 
 def _llc_cycles(llc, nanoseconds):
@@ -102,9 +96,7 @@ def add_crossbars(owner, spec, voltage):
         snoop_response_latency=crossing,
         point_of_unification=True,
     )
-    owner.memory_bus = _crossbar(SystemXBar, owner.mesh_clock)
-    owner.memory_bus.frontend_latency = 1
-    owner.memory_bus.response_latency = 1
+    owner.memory_bus = _crossbar(SystemXBar, owner.mesh_clock, frontend_latency=1, response_latency=1)
 
 
 def array_bytes(pim):
@@ -124,23 +116,18 @@ def add_slices(owner, spec, memory, capacity_mode=False):
         # The arrays add whole ways, as many as fit their bytes.
         more = int(array_bytes(spec["pim"]) / 1024 // (kibibytes / ways))
         kibibytes, ways = kibibytes * (ways + more) / ways, ways + more
-    owner.llc = [
-        _cache(
-            kibibytes,
-            ways,
-            max(1, lookup // 2),
-            llc["mshrs"],
-            clk_domain=owner.mesh_clock,
-            data_latency=max(1, lookup - lookup // 2),
-            sequential_access=True,
-            write_buffers=llc["mshrs"],
-            clusivity="mostly_incl",
-            addr_ranges=[interleaved(memory, slices, i, line)],
-            tags=BaseSetAssoc(indexing_policy=SailSliceIndexing(slices=slices)),
-        )
-        for i in range(slices)
-    ]
-    for cache in owner.llc:
+    of_slice = {
+        "clk_domain": owner.mesh_clock,
+        "data_latency": max(1, lookup - lookup // 2),
+        "sequential_access": True,
+        "write_buffers": llc["mshrs"],
+        "clusivity": "mostly_incl",
+    }
+    tag_latency = max(1, lookup // 2)
+    owner.llc = [_cache(kibibytes, ways, tag_latency, llc["mshrs"], **of_slice) for _ in range(slices)]
+    for i, cache in enumerate(owner.llc):
+        cache.addr_ranges = [interleaved(memory, slices, i, line)]
+        cache.tags = BaseSetAssoc(indexing_policy=SailSliceIndexing(slices=slices))
         cache.cpu_side = owner.mesh.mem_side_ports
         cache.mem_side = owner.memory_bus.cpu_side_ports
 
@@ -148,25 +135,17 @@ def add_slices(owner, spec, memory, capacity_mode=False):
 def add_private_caches(owner, spec, cpus):
     """First- and second-level caches of cores, below the LLC's crossbar."""
 
-    def caches(level, overhead=0, prefetch=None, **parameters):
+    def caches(level, overhead=0, **parameters):
         of, latency = spec[level], max(1, spec[level]["latency"] - overhead)
-        return [
-            _cache(
-                of["size"],
-                of["ways"],
-                latency,
-                of["mshrs"],
-                **parameters,
-                **({"prefetcher": StridePrefetcher(**prefetch)} if prefetch else {}),
-            )
-            for _ in cpus
-        ]
+        return [_cache(of["size"], of["ways"], latency, of["mshrs"], **parameters) for _ in cpus]
 
     owner.l2_buses = [L2XBar() for _ in cpus]
     owner.l1i = caches("l1i", is_read_only=True)
-    owner.l1d = caches("l1d", LOAD_OVERHEAD, {"degree": 4})
-    owner.l2 = caches("l2", L2_OVERHEAD_CYCLES, {"degree": 8, "latency": 1}, clusivity="mostly_excl")
+    owner.l1d = caches("l1d", LOAD_OVERHEAD)
+    owner.l2 = caches("l2", L2_OVERHEAD_CYCLES, clusivity="mostly_excl")
     for i, core in enumerate(cpus):
+        owner.l1d[i].prefetcher = StridePrefetcher(degree=4)
+        owner.l2[i].prefetcher = StridePrefetcher(degree=8, latency=1)
         core.icache_port = owner.l1i[i].cpu_side
         core.dcache_port = owner.l1d[i].cpu_side
         core.mmu.connectWalkerPorts(owner.l2_buses[i].cpu_side_ports, owner.l2_buses[i].cpu_side_ports)

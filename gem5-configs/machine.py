@@ -10,17 +10,9 @@ Without units nothing else changes.
 import argparse
 from typing import NamedTuple
 
+import hierarchy
 import m5
 from core import make_core
-from hierarchy import (
-    DOORBELL_PHYSICAL,
-    DOORBELL_VIRTUAL,
-    add_crossbars,
-    add_private_caches,
-    add_slices,
-    add_units,
-    interleaved,
-)
 from m5.objects import (
     AddrRange,
     ArmSystem,
@@ -77,6 +69,11 @@ def parser(description):
     return options
 
 
+def asked(options):
+    """What `build` takes of the options of `parser`."""
+    return {name: getattr(options, name) for name in ("units", "memory", "capacity_mode")}
+
+
 def numbers(text):
     """Whole numbers with commas between them."""
     return [int(word) for word in text.split(",")]
@@ -113,8 +110,8 @@ def build(
     system.clk_domain = SrcClockDomain(clock=f"{spec['cores']['clock']}GHz", voltage_domain=system.voltage)
     system.mem_mode = "atomic" if cpu == "atomic" else "timing"
     system.mem_ranges = [AddrRange(BARE_START if bare else 0, size=memory)]
-    add_crossbars(system, spec, system.voltage)
-    add_slices(system, spec, system.mem_ranges[0], capacity_mode)
+    hierarchy.add_crossbars(system, spec, system.voltage)
+    hierarchy.add_slices(system, spec, system.mem_ranges[0], capacity_mode)
     if bare:
         system.memory = SimpleMemory(range=system.mem_ranges[0], port=system.memory_bus.mem_side_ports)
     else:
@@ -123,12 +120,12 @@ def build(
     cpus, later_cpus = [], []
     if cpu:
         system.cpus = cpus = [make_core(cpu, spec["cores"], cpu_id=i) for i in range(cores)]
-        add_private_caches(system, spec, system.cpus)
+        hierarchy.add_private_caches(system, spec, system.cpus)
     if later_cpu:
         later_cpus = [make_core(later_cpu, spec["cores"], cpu_id=i, switched_out=True) for i in range(cores)]
         system.later_cpus = later_cpus
-    doorbell = DOORBELL_VIRTUAL if bare else DOORBELL_PHYSICAL
-    made = add_units(system, spec, units, system.voltage, capacity_mode, doorbell)
+    doorbell = hierarchy.DOORBELL_VIRTUAL if bare else hierarchy.DOORBELL_PHYSICAL
+    made = hierarchy.add_units(system, spec, units, system.voltage, capacity_mode, doorbell)
     return Machine(system, cpus, later_cpus, made)
 
 
@@ -137,14 +134,15 @@ def add_memory(system, spec):
     memory, line = spec["memory"], int(spec["llc"]["line"])
     parts = max(1, memory["banks"] // BANKS_MAX)
     channels, parameters = memory["channels"] * parts, dram_parameters(memory, line, parts)
+    ranges = [hierarchy.interleaved(system.mem_ranges[0], channels, i, line) for i in range(channels)]
     system.memory = [
         MemCtrl(
-            dram=DDR4_2400_8x8(range=interleaved(system.mem_ranges[0], channels, i, line), **parameters),
+            dram=DDR4_2400_8x8(range=each, **parameters),
             static_frontend_latency=f"{MEMORY_CONTROLLER_NS}ns",
             static_backend_latency=f"{MEMORY_CONTROLLER_NS}ns",
             port=system.memory_bus.mem_side_ports,
         )
-        for i in range(channels)
+        for each in ranges
     ]
 
 

@@ -9,12 +9,13 @@ gets its pages.
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from m5.util.convert import toMemorySize
 
 SEGMENTS = Path("/dev/shm")  # where Linux shows POSIX shared memory
+SEGMENT = f"sailsim-gem5-{os.getpid()}"  # `Gem5` takes it away where a run is stopped before `place`
 # Where the process sees the file: above what gem5 maps for a program (from 0x4000000000 downwards), below
 # the doorbells.
 ADDRESS = 0x6000000000
@@ -23,8 +24,7 @@ GRAIN = 16 << 20  # by which memory grows: whole rows of all channels
 OWN = 256 << 20  # what the program may need beside the file
 
 
-@dataclass(frozen=True)
-class Preload:
+class Preload(NamedTuple):
     """A file that is to lie in memory, above what the program may use.
 
     Attributes:
@@ -36,16 +36,6 @@ class Preload:
     path: Path
     start: int
     size: int
-
-    @property
-    def memory(self):
-        """Simulated memory with it, in gem5's words."""
-        return f"{self.start + self.size}B"
-
-    @property
-    def segment(self):
-        """Name of the segment of shared memory."""
-        return f"/sailsim-gem5-{os.getpid()}"
 
 
 def say(words):
@@ -77,7 +67,7 @@ def plan(path, memory):
 
 def place(file, process):
     """Copy the file and give the process its pages; after `m5.instantiate`. The segment loses its name."""
-    segment = SEGMENTS / file.segment[1:]
+    segment = SEGMENTS / SEGMENT
     try:
         with file.path.open("rb") as source, segment.open("r+b") as memory:
             memory.seek(file.start)

@@ -82,9 +82,7 @@ def main(arguments):
     """Build, run and say how it ended."""
     options = parse(arguments)
     spec, until = hierarchy.load(options.system), int(options.until.removesuffix("ps"))
-    built = machine.build(
-        spec, units=options.units, memory=options.memory, capacity_mode=options.capacity_mode
-    )
+    built = machine.build(spec, **machine.asked(options))
     system = built.system
     # A period of whole picoseconds, so that ticks of the report are easy to read.
     system.replay_clock = SrcClockDomain(clock="2GHz", voltage_domain=system.voltage)

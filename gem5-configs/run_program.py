@@ -142,17 +142,10 @@ def main(arguments):
     count = not options.until.endswith("ps") and int(options.until)
     until = m5.MaxTick if count else int(options.until.removesuffix("ps"))
     file = preload.plan(options.preload, options.memory) if options.preload else None
-    memory = file.memory if file else options.memory
-    built = machine.build(
-        spec,
-        cpu=cpu,
-        later_cpu=later,
-        capacity_mode=options.capacity_mode,
-        cores=options.cores,
-        units=options.units,
-        memory=memory,
-        shared_memory=file.segment if file else "",
-    )
+    how = machine.asked(options)
+    if file:
+        how |= {"memory": f"{file.start + file.size}B", "shared_memory": f"/{preload.SEGMENT}"}
+    built = machine.build(spec, cpu=cpu, later_cpu=later, cores=options.cores, **how)
     built.system.workload = SEWorkload.init_compatible(options.program[0])
     if built.units or built.later_cpus:
         hierarchy.emulate_linux(built.system)
@@ -165,7 +158,7 @@ def main(arguments):
     if options.simpoint_interval:
         built.cpus[0].addSimPointProbe(options.simpoint_interval)
         built.cpus[0].probeListener.profile_file = "simpoint.bb"
-    of = running(built, options, memory)
+    of = running(built, options, how["memory"])
     checkpoints.instantiate(options.restore, of, until)
     # An atomic core looks before an instruction and stops behind it; the others look where they commit.
     early = 1 if cpu == "atomic" else 0

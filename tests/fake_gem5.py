@@ -2,9 +2,9 @@
 
 FAKE_GEM5 says how it behaves: good (default), no_module, silent, panic,
 hang, killed, untraced, truncated, full, refused, wrong; for the decode program also unmarked, other_clock and
-no_units. FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_GROUPS one with what a unit
-prints of its groups, FAKE_GEM5_SEGMENTS the folder in which a hanging one leaves its shared memory,
-FAKE_GEM5_LOGITS one with the logits that decode gives and FAKE_GEM5_TOKENS the tokens of a row.
+no_units. FAKE_GEM5_LOG names a file that gets a line for every run, FAKE_GEM5_SEGMENTS the folder in which a
+hanging one leaves its shared memory, FAKE_GEM5_LOGITS a file with the logits that decode gives and
+FAKE_GEM5_TOKENS the tokens of a row.
 """
 
 import json
@@ -18,8 +18,15 @@ STATISTICS = ("build", "lookup", "convert", "writeBack", "weightStall")
 REGIONS = ("embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample")
 GROUP = "8: system.units: pass 0 group 0: load 0..9 start 9 build 4 lookup 2 convert 0 write-back 1\n"
 behaviour = os.environ.get("FAKE_GEM5", "good")
-words = sys.argv[1:]
-folder = Path(words[words.index("-d") + 1])
+at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+words, program = sys.argv[1:at], sys.argv[at + 1 :]
+
+
+def given(option: str, default: str = "") -> str:
+    return words[words.index(option) + 1] if option in words else default
+
+
+folder = Path(given("-d"))
 script = next(Path(word) for word in words if word.endswith(".py"))
 
 if script.name == "check_module.py":
@@ -83,11 +90,8 @@ def decode(options: dict[str, str], pim: int) -> list[str]:
     print(json.dumps(report))
     stats = []
     for instructions, ticks, seconds in ((1000, 10, 2.0), (5000, 1000000, 8.0), (6000, 1000001, 8.5)):
-        stats += [BEGIN, f"simInsts {instructions} # (Count)", f"simTicks {ticks} # (Tick)"]
-        stats += [
-            f"hostSeconds {seconds} # (Second)",
-            f"system.memory0.dram.bytesRead::total {ticks} # (Byte)",
-        ]
+        stats += [BEGIN, f"simInsts {instructions} # (Count)", f"hostSeconds {seconds} # (Second)"]
+        stats += [f"{name} {ticks} # (Tick)" for name in ("simTicks", "system.memory0.dram.bytesRead::total")]
         stats += [f"system.units{unit:02d}.buildCycles 5 # (Cycle)" for unit in range(pim)]
         stats.append(END)
     return stats[: len(stats) // 3] if behaviour == "unmarked" else stats
@@ -96,8 +100,8 @@ def decode(options: dict[str, str], pim: int) -> list[str]:
 json.loads((folder / "machine.json").read_text())
 stats = ["", BEGIN]
 if script.name == "replay_trace.py":
-    assert Path(words[words.index("--trace") + 1]).stat().st_size > 0
-    units = int(words[words.index("--units") + 1]) if "--units" in words else 1
+    assert Path(given("--trace")).stat().st_size > 0
+    units = int(given("--units", "1"))
     rows = ["tile,unit,k,n,batch,status,detail,cycles,lookups,prt_hits,good,rung_ps,answered_ps"]
     status, good = (4 if behaviour == "refused" else 1), int(behaviour != "wrong")
     for unit in range(units):
@@ -110,14 +114,12 @@ if script.name == "replay_trace.py":
             stats.append(f"system.units{number}.{name}Cycles  {len(name) + 6}  # a sentence (Cycle)")
     (folder / "tiles.csv").write_text("\n".join(rows) + "\n")
     if any(word.startswith("--debug-flags=SailPimGroups") for word in words):
-        groups = os.environ.get("FAKE_GEM5_GROUPS")
-        (folder / "debug.txt").write_text(Path(groups).read_text() if groups else GROUP)
-elif Path(words[words.index("--") + 1]).name == "decode":
-    given = words[words.index("--") + 2 :]
-    assert given[:2] == ["--image", "model.image"], given
-    assert Path(words[words.index("--preload") + 1]).stat().st_size > 0
-    options = {name[2:]: value for name, value in pairwise(given) if name.startswith("--")}
-    units = int(words[words.index("--units") + 1]) if "--units" in words[: words.index("--")] else 32
+        (folder / "debug.txt").write_text(GROUP)
+elif Path(program[0]).name == "decode":
+    assert program[1:3] == ["--image", "model.image"], program
+    assert Path(given("--preload")).stat().st_size > 0
+    options = {name[2:]: value for name, value in pairwise(program) if name.startswith("--")}
+    units = int(given("--units", "32"))
     assert int(options.get("units", 32)) == (units or 32)
     stats = decode(options, units)
     (folder / "stats.txt").write_text("\n".join(stats) + "\n")
@@ -132,11 +134,12 @@ else:
 if behaviour != "truncated":
     stats.append(END)
 (folder / "stats.txt").write_text("\n".join(stats) + "\n")
-for place in words[words.index("--checkpoint") + 1].split(",") if "--checkpoint" in words else ():
+for place in filter(None, given("--checkpoint").split(",")):
     there = folder / "checkpoints" / place
     there.mkdir(parents=True, exist_ok=True)
     for name in ("m5.cpt", "sailsim.json"):
         (there / name).write_text(place)
     print(f"checkpoint at 5 ps in {there}")
-print(f"sailsim-gem5: replay done at 40000000 ps, exit status {int(behaviour == 'wrong')}")
-sys.exit(int(behaviour == "wrong"))
+wrong = behaviour in ("wrong", "refused")
+print(f"sailsim-gem5: replay done{' with errors' * wrong} at 40000000 ps, exit status {int(wrong)}")
+sys.exit(int(wrong))

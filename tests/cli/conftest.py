@@ -9,6 +9,8 @@ from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import write_trace
 from sailsim.sim.gem5.binary import VARIABLE
 
+from .gem5_stand_in import Behave
+
 
 @pytest.fixture
 def log(tmp_path: Path, fake_gem5: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -18,6 +20,12 @@ def log(tmp_path: Path, fake_gem5: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.setenv("FAKE_GEM5_LOG", str(path))
     monkeypatch.delenv("FAKE_GEM5", raising=False)
     return path
+
+
+@pytest.fixture
+def behave(monkeypatch: pytest.MonkeyPatch) -> Behave:
+    """Has the stand-in behave in one of its ways."""
+    return lambda behaviour: monkeypatch.setenv("FAKE_GEM5", behaviour)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """`sailsim gem5` where a stand-in answers for gem5 (the fixture `log`)."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def elf(path: Path, machine: int = 183, bits: int = 64) -> Path:
 
 
 sailsim = partial(command, "gem5")
+Behave = Callable[[str], None]
+"""The fixture `behave`."""
 
 
 def runs(log: Path) -> list[str]:

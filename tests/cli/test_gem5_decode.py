@@ -15,7 +15,7 @@ from sailsim.workloads.image_decode import ImageDecoder
 from sailsim.workloads.tokenizer import Tokenizer
 
 from ..workloads.conftest import model_text
-from .gem5_stand_in import elf, one_sentence, runs, sailsim
+from .gem5_stand_in import Behave, elf, one_sentence, runs, sailsim
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +56,8 @@ def test_a_study_is_stored_resumed_and_grows(log: Path, tmp_path: Path) -> None:
     assert len(Store(tmp_path / "out").frame()) == 8
 
 
-def test_what_takes_too_long_is_stored_without_numbers(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FAKE_GEM5", "hang")
+def test_what_takes_too_long_is_stored_without_numbers(log: Path, tmp_path: Path, behave: Behave) -> None:
+    behave("hang")
     one = ("--threads", "1", "--linears", "neon")
     for _ in range(2):
         result = decode(log, *one, "--timeout", "0.5")
@@ -67,17 +65,14 @@ def test_what_takes_too_long_is_stored_without_numbers(
         assert (result.exit_code, row.get("step_cycles"), row["host_s"]) == (0, None, 0.5)
         assert row["reason"].startswith("gem5 took longer than 0.5 s")
     assert len(runs(log)) == 1
-    assert "gem5 took longer than 0.5 s" in decode(log, *one, "--timeout", "0.5").stdout
     # With other limits it is tried again, and what is found takes the place of what was not.
-    monkeypatch.setenv("FAKE_GEM5", "good")
+    behave("good")
     assert json.loads(decode(log, *one, "--timeout", "600").stdout)["rows"][0]["step_cycles"] == 160000
     assert len(runs(log)) == 2
     assert list(Store(tmp_path / "out").frame()["step_cycles"]) == [160000]
 
 
-def test_a_run_that_fails_leaves_the_others(
-    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_fails_leaves_the_others(log: Path, tmp_path: Path, behave: Behave) -> None:
     decode(log, "--threads", "1", "--linears", "lutmm")
     for behaviour, words in {
         "refused": "the program ended without a result (a unit did not answer within --timeout-ms)",
@@ -86,7 +81,7 @@ def test_a_run_that_fails_leaves_the_others(
         "unmarked": "gem5's statistics have no measured part",
         "other_clock": "cores.clock is 2.5; allowed is 3, that of the machine which the program was",
     }.items():
-        monkeypatch.setenv("FAKE_GEM5", behaviour)
+        behave(behaviour)
         sentence = one_sentence(decode(log, "--linears", "lutmm"))
         assert "1 of 2 runs of decode on gem5 failed (the first: tiny 4g32, lutmm, 2 threads" in sentence
         assert words in sentence
@@ -97,8 +92,8 @@ def test_a_run_that_fails_leaves_the_others(
     assert "the others" not in alone
 
 
-def test_kinds_that_decode_other_tokens_are_status_1(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAKE_GEM5", "wrong")
+def test_kinds_that_decode_other_tokens_are_status_1(log: Path, behave: Behave) -> None:
+    behave("wrong")
     result = decode(log, "--threads", "1")
     assert result.exit_code == 1
     found = json.loads(result.stdout)["differing"]
@@ -180,7 +175,6 @@ def test_a_prompt_as_text_is_its_tokens(smollm2_path: Path) -> None:
 
 
 REFUSED = [
-    ("--prompt|Paris is", "tiny.toml has no tokenizer; allowed are token numbers such as 1,2,3."),
     ("--prompt|", "tiny.toml has no tokenizer; allowed are token numbers such as 1,2,3."),
     ("--prompt|1,-2", "prompt is '1,-2', and model "),
     ("--prompt|3,48", "prompt has token 48; allowed are 0..47."),
@@ -214,10 +208,9 @@ def test_bad_words_are_one_sentence(log: Path, words: str, sentence: str) -> Non
 
 
 def test_units_are_those_of_the_machine_and_of_the_program(log: Path) -> None:
-    found = json.loads(decode(log, "--threads", "1", "--units", "4", "--linears", "neon,lutmm").stdout)[
-        "rows"
-    ]
-    assert [(row["units"], row.get("unit_buildCycles")) for row in found] == [(0, None), (4, 4 * 5)]
+    words = ("--threads", "1", "--linears", "neon,lutmm", "--units")
+    rows = json.loads(decode(log, *words, "4").stdout)["rows"]
+    assert [(row["units"], row.get("unit_buildCycles")) for row in rows] == [(0, None), (4, 4 * 5)]
     # Cores multiply alike beside any number of units.
-    found = json.loads(decode(log, "--threads", "1", "--units", "8", "--linears", "neon,lutmm").stdout)
+    found = json.loads(decode(log, *words, "8").stdout)
     assert (found["held_before"], len(runs(log))) == (1, 3)

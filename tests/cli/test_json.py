@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from sailsim.analysis.results.columns import columns_of
 from sailsim.analysis.results.runs import MAPS
 from sailsim.cli import _json, main
-from sailsim.sim.gem5.binary import VARIABLE
 
 from .commands import answer
 
@@ -61,11 +60,7 @@ def test_answers_about_points_and_folders_have_the_names_of_records(study: Path,
         assert unknown(answer(*words)) == set(), words
 
 
-def test_a_replay_on_gem5(
-    fake_gem5: Path, trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(VARIABLE, str(fake_gem5))
-    monkeypatch.delenv("FAKE_GEM5", raising=False)
+def test_a_replay_on_gem5(log: Path, trace: Path, tmp_path: Path) -> None:
     assert unknown(answer("gem5", "replay", trace, "--units", "1", "--out", tmp_path)) == set()
 
 

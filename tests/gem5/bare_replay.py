@@ -29,12 +29,8 @@ parser.add_argument("--unit", required=True, help="file with a unit's text form"
 parser.add_argument("--mode", default="timing")
 parser.add_argument("--queue", type=int, default=4)
 parser.add_argument("--window", type=int, default=0)
-parser.add_argument("--latency", default="60ns", help="of the memory")
 parser.add_argument("--flush", type=int, help="capacity mode: cycles to empty the arrays")
-parser.add_argument(
-    "--settle", type=int, default=100_000, help="idle cycles after which they hold lines again"
-)
-parser.add_argument("--max-ticks", type=int, default=m5.MaxTick)
+parser.add_argument("--settle", type=int, default=100_000, help="cycles until they hold lines again")
 parser.add_argument("--drain", type=int, action="append", default=[], help="drain and go on at this tick")
 parser.add_argument("--checkpoint", help="at the first drain")
 parser.add_argument("--restore")
@@ -43,7 +39,7 @@ options = parser.parse_args()
 system = System(mem_mode=options.mode, mem_ranges=[AddrRange("256MiB")])
 system.clk_domain = SrcClockDomain(clock="1.8GHz", voltage_domain=VoltageDomain())
 system.bus = SystemXBar()
-system.mem = SimpleMemory(range=system.mem_ranges[0], latency=options.latency, port=system.bus.mem_side_ports)
+system.mem = SimpleMemory(range=system.mem_ranges[0], latency="60ns", port=system.bus.mem_side_ports)
 system.system_port = system.bus.cpu_side_ports
 system.units = [
     SailPimUnit(
@@ -75,5 +71,5 @@ for tick in options.drain:
         m5.checkpoint(options.checkpoint)
     else:
         m5.drain()
-event = m5.simulate(options.max_ticks - m5.curTick())
+event = m5.simulate()
 print(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")

@@ -1,59 +1,42 @@
 """A program without an operating system, in the secure state: the unit sees what its caches hold."""
 
+import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from sailsim.sim.gem5.binary import Gem5, configs_path, machine_json
-from sailsim.sim.system import System
+from sailsim.sim.gem5.binary import CPU_MODELS, configs_path, machine_json
 
-from .pages import ROOT, the_command
+from .conftest import ROOT
+from .pages import the_command
 
 pytestmark = pytest.mark.gem5
 SOURCE = ROOT / "workloads" / "kernels" / "example" / "bare_metal.c"
 
 
-def built(folder: Path, text: str) -> Path:
-    """The program of a text, by the command that docs/gem5.md gives for its file."""
+@pytest.mark.parametrize(
+    ("cpu", "old", "new", "end", "status"),
+    [
+        *((cpu, "expected = 0", "expected = 0", "m5_exit .*", 0) for cpu in CPU_MODELS),
+        ("o3", "descriptor.wbits = 4", "descriptor.wbits = 9", "m5_fail .* exit status 2", 3),
+        ("o3", "expected = 0", "expected = 1", "m5_fail .* exit status 100", 3),
+    ],
+)
+def test_a_unit_reads_what_the_secure_state_has_in_its_caches(
+    script, machine, tmp_path, cpu, old, new, end, status
+):
+    """And the program, built by the command that docs/gem5.md gives for it, says what went wrong."""
     if shutil.which("aarch64-linux-gnu-gcc") is None:
         pytest.skip("there is no aarch64-linux-gnu-gcc")
-    (folder / "source.c").write_text(text)
-    words = the_command("gem5.md", SOURCE.name).words.split()
-    places = {"out/bare_metal": folder / "bare_metal", str(SOURCE.relative_to(ROOT)): folder / "source.c"}
-    subprocess.run([str(places.get(word, word)) for word in words], cwd=ROOT, check=True)
-    return folder / "bare_metal"
-
-
-def end_of(gem5: Gem5, machine: System, program: Path, model: str) -> tuple[int, str]:
-    """gem5's exit status and the line that says how the simulation ended."""
-    folder = program.parent
-    (folder / "machine.json").write_text(machine_json(machine))
-    script = configs_path() / "bare_metal.py"
-    words = [gem5.path, "-q", "-d", folder, script, folder / "machine.json", program]
-    command = [*(str(word) for word in words), "--model", model, "--max-ticks", str(10**11)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    last = [line for line in done.stdout.splitlines() if line.startswith("sailsim-gem5: ")]
-    assert last, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.returncode, last[0]
-
-
-@pytest.mark.parametrize("model", ["atomic", "timing", "minor", "o3"])
-def test_a_unit_reads_what_the_secure_state_has_in_its_caches(gem5, machine, tmp_path, model):
-    status, said = end_of(gem5, machine, built(tmp_path, SOURCE.read_text("utf-8")), model)
-    assert "m5_exit instruction encountered" in said
-    assert status == 0
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [(("descriptor.wbits = 4", "descriptor.wbits = 9"), 2), (("expected = 0", "expected = 1"), 100)],
-)
-def test_the_program_says_what_went_wrong(gem5, machine, tmp_path, change, code):
     text = SOURCE.read_text("utf-8")
-    assert text.count(change[0]) == 1
-    status, said = end_of(gem5, machine, built(tmp_path, text.replace(*change)), "o3")
-    assert "m5_fail instruction encountered" in said
-    assert said.endswith(f"exit status {code}")
-    assert status == 3
+    assert text.count(old) == 1
+    source, program, spec = (tmp_path / name for name in ("source.c", "bare_metal", "machine.json"))
+    source.write_text(text.replace(old, new))
+    spec.write_text(machine_json(machine))
+    places = {"out/bare_metal": str(program), str(SOURCE.relative_to(ROOT)): str(source)}
+    words = the_command("gem5.md", SOURCE.name).words.split()
+    subprocess.run([places.get(word, word) for word in words], cwd=ROOT, check=True)
+    done = script(configs_path() / "bare_metal.py", spec, program, "--model", cpu, "--max-ticks", 10**11)
+    assert re.search(rf"^sailsim-gem5: {end}$", done.stdout, re.M), done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.returncode == status

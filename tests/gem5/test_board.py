@@ -1,45 +1,42 @@
 """Slices and units on a board of gem5's standard library (gem5-configs/sail_board.py)."""
 
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-from sailsim.sim.gem5.binary import Gem5, configs_path, machine_json
+from sailsim.sim.gem5.binary import configs_path, machine_json
 from sailsim.sim.system import System
 
+from .conftest import every_model
+
 pytestmark = pytest.mark.gem5
-Board = Callable[..., subprocess.CompletedProcess[str]]
+Board = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture
-def board(gem5: Gem5, machine: System, tmp_path: Path) -> Board:
-    """Runs an example's board with options and a program; returns the finished process."""
+def board(script: Board, machine: System, tmp_path: Path) -> Board:
+    """Runs an example's board with options and a program to its good end."""
     (tmp_path / "machine.json").write_text(machine_json(machine))
 
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
-        path = configs_path() / "example_board.py"
-        command = [gem5.path, "-d", tmp_path / "out", path, tmp_path / "machine.json", *words]
-        result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-        if "cannot import name" in result.stderr:
-            pytest.skip("this gem5 was built without parts that its own standard library imports")
-        return result
+    def run(*words: object) -> CompletedProcess[str]:
+        done = script(configs_path() / "example_board.py", tmp_path / "machine.json", *words)
+        assert done.returncode == 0, done.stderr
+        return done
 
     return run
 
 
-@pytest.mark.parametrize("model", ["atomic", "timing", "minor", "o3"])
-def test_units_answer_on_every_core_model(board, kernels, model):
-    result = board("--model", model, "--", kernels / "example_gemv", 4)
-    assert result.returncode == 0, result.stderr
+@every_model
+def test_units_answer_on_every_core_model(board, kernels, cpu):
+    result = board("--model", cpu, "--", kernels / "example_gemv", 4)
     assert re.search(r"^64 outputs right, \d+ cycles a tile, 0 tiles by emulation$", result.stdout, re.M)
 
 
 def test_units_obey_the_protections_of_pages(board, kernels):
     result = board("--model", "atomic", "--", kernels / "lutmm_process", "--case", "pages")
-    assert result.returncode == 0, result.stderr
     assert '"checks": 28, "failures": 0' in result.stdout
 
 
@@ -50,7 +47,6 @@ def test_memories_change_the_time_of_a_part_and_no_result(
     took = set()
     for memory in ("ddr4", "ddr5", "hbm2"):
         result = board("--memory", memory, "--model", "timing", "--cores", 2, "--", *program)
-        assert result.returncode == 0, result.stderr
         assert '"wrong_words": 0' in result.stdout
         assert '"emulated": 0' in result.stdout
         took |= set(re.findall(r"^a part of ([\d.]+) us$", result.stdout, re.M))

@@ -8,10 +8,11 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import vary
-from sailsim.sim.gem5.binary import CPU_MODELS, Gem5Run, read_dumps
+from sailsim.sim.gem5.binary import Gem5Run, read_dumps
+
+from .conftest import every_model
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
-every_model = pytest.mark.parametrize("cpu", CPU_MODELS)
 
 FUZZED = {"atomic": 1000, "timing": 1000, "minor": 200, "o3": 200}
 """Random descriptors on each core model, unless SAILSIM_FUZZ says how many."""
@@ -106,11 +107,13 @@ def test_a_unit_that_never_ends_holds_its_cores_and_nothing_else(
 
 
 @every_model
-@pytest.mark.parametrize("gone", ["program", "core", "thread", "memory"])
+@pytest.mark.parametrize("gone", ["program", "core", "thread", "place", "memory"])
 def test_abandoned_tiles(program, machine, small_trace, cpu, gone):
-    # A slow unit's queue is full long before its first tile, at which the program ends, is done.
-    on = vary(machine, {"pim.clock": 0.1}) if gone == "core" else machine
-    words = ("--trace", small_trace, "--gone", gone, "--units", 2)
+    """By a thread whose core another takes ("place") too."""
+    # A slow unit's queue is full long before its first tile, at which the program ends, is done; and most of
+    # its tiles wait when a second thread begins.
+    on = vary(machine, {"pim.clock": 0.1}) if gone in ("core", "place") else machine
+    words = ("--trace", small_trace, "--gone", gone, "--units", 2, "--timeout-ms", 5)
     run = program("lutmm_driver", *words, on=on, cpu=cpu, cores=2)
     rings, withheld, tiles, unreported = (
         sum(run.unit_stat(unit, name) for unit in range(2))
@@ -127,23 +130,17 @@ def test_abandoned_tiles(program, machine, small_trace, cpu, gone):
     assert (answer["ok"], answer["wrong_words"], answer["emulated"]) == (8, 0, 0)
     if gone == "thread":
         assert (rings, tiles + unreported) == (8, 8)
+    elif gone == "place":
+        assert (tiles, unreported) == (8, 0)
     else:  # of the first eight, some were worked out and some found no descriptor
         assert rings == 16
         assert tiles + unreported >= 8
 
 
-@pytest.mark.parametrize("cpu", ["timing", "o3"])
-def test_four_cores_share_units(program, small_trace, cpu):
-    words = ("--trace", small_trace, "--units", 2, "--threads", 4, "--repeats", 2)
-    run = program("lutmm_driver", *words, cpu=cpu, cores=4)
-    assert exact(run, 8)
-    assert run.json_lines[-1]["threads"] == 4
-    assert sum(run.unit_stat(unit, "tiles") for unit in range(2)) == 16
-
-
 @pytest.mark.parametrize(
     ("cores", "threads", "units"),
     [
+        (4, 4, 2),
         (16, 16, 4),
         # 16 GB, most of it gem5's names of statistics: of every command of every requestor in every cache.
         pytest.param(64, 4, 32, marks=large),
@@ -152,10 +149,9 @@ def test_four_cores_share_units(program, small_trace, cpu):
     ],
 )
 def test_many_cores_and_units(program, full_machine, many_tiles, cores, threads, units):
+    on, cpu = vary(full_machine, {"llc.slices": units}), "o3" if cores == 4 else "timing"
     words = ("--trace", many_tiles, "--units", units, "--threads", threads)
-    run = program(
-        "lutmm_driver", *words, on=vary(full_machine, {"llc.slices": units}), cpu="timing", cores=cores
-    )
+    run = program("lutmm_driver", *words, on=on, cpu=cpu, cores=cores)
     assert exact(run, 128)
     assert run.json_lines[-1]["threads"] == threads
     assert all(run.unit_stat(unit, "tiles") == 128 / units for unit in range(units))
@@ -178,11 +174,6 @@ def test_the_core_model_changes_while_tiles_are_under_way(program, many_tiles, c
 def test_without_units_a_program_ends_at_its_first_lutmm(program, small_trace, cpu):
     with pytest.raises(SailsimError, match="LUTMM for unit 0, and this program has no doorbell of it"):
         program("lutmm_driver", "--trace", small_trace, cpu=cpu, units=0)
-
-
-def test_a_run_that_takes_too_long_is_stopped(program, machine, small_trace):
-    with pytest.raises(SailsimError, match="took longer than 4 s"):
-        program("lutmm_driver", "--trace", small_trace, on=vary(machine, SLOWEST), cpu="timing", timeout_s=4)
 
 
 def test_capacity_mode_keeps_more_lines_and_the_first_command_pays(program, full_machine, small_trace):

@@ -1,13 +1,10 @@
 """Tokens on gem5: the same bits by cores and by units, on any number of threads, whoever brings the image."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 
-from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.gem5.decode import REGIONS, decode_points, differing, image_for, run_decodes
-from sailsim.sim.system import System
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
 
@@ -25,16 +22,26 @@ tied_embeddings = true
 """
 
 
-def test_cores_and_units_decode_the_same(gem5, machine, kernels, tmp_path):
+@pytest.fixture
+def decoded(gem5, machine, kernels, tmp_path):
+    """Decodes with a shape on the machine with four slices: the points and their rows."""
+
+    def run(*linears, shape=SHAPE, name="tiny", threads=1, batch=2, context=40, **fixed):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(shape)
+        numbers = ((threads,), (batch,), (context,))
+        points = decode_points(str(path), linears, *numbers, machine, weights="4g32", **fixed)
+        program, out = kernels / "decode", tmp_path / "out"
+        return points, run_decodes(points, gem5, "four slices", machine, program, out)[0]
+
+    return run
+
+
+def test_cores_and_units_decode_the_same(decoded, program, machine, tmp_path):
     """Two threads, which atomic cores hand over to O3 cores, and one; the image put into memory or mapped."""
-    shape = tmp_path / "tiny.toml"
-    shape.write_text(SHAPE)
-    fixed = {"weights": "4g32", "batch": (2,), "context": (40,), "warm": 2}
-    points = decode_points(str(shape), ("neon", "lutmm"), threads=(2,), system=machine, **fixed)
-    points += decode_points(str(shape), ("lut",), threads=(1,), system=machine, **fixed)
-    program = kernels / "decode"
-    rows, before = run_decodes(points, gem5, "four slices", machine, program, tmp_path / "out")
-    assert (len(rows), before, differing(rows)) == (3, 0, [])
+    points, rows = decoded("neon", "lutmm", threads=2, warm=2)
+    rows += decoded("lut", warm=2)[1]
+    assert differing(rows) == []
     for row in rows:
         regions = [row[f"{region}_cycles"] for region in REGIONS]
         assert min(regions) > 0
@@ -46,22 +53,17 @@ def test_cores_and_units_decode_the_same(gem5, machine, kernels, tmp_path):
     # 15 matrices of 4 tiles; atomic cores' are not counted.
     assert lutmm["unit_tiles"] == 4 * 15
 
-    image = image_for(points[0], machine, tmp_path / "out")
-    words = [str(program), *points[0].options()]
-    words[words.index("--image") + 1] = str(image)
+    words = points[0].options()
+    words[words.index("--image") + 1] = str(image_for(points[0], machine, tmp_path / "out"))
     words[words.index("--image-at") + 1] = "0"
-    run = gem5.run(machine, words, tmp_path / "mapped", cpu="atomic", cores=2, units=0)
-    report = run.json_lines[-1]
+    report = program("decode", *words, to="mapped", cpu="atomic", cores=2, units=0).json_lines[-1]
     assert (report["tokens"], report["logits"]) == (neon["tokens"], neon["logits"])
 
 
-def test_a_prompt_gives_the_tokens_of_the_running_model(gem5, machine, kernels, tmp_path):
+def test_a_prompt_gives_the_tokens_of_the_running_model(decoded):
     """Cores, and two units for the tiles of four slices; the program's logits come out of the simulation."""
-    shape = tmp_path / "tiny.toml"
-    shape.write_text(SHAPE)
-    fixed = {"weights": "4g32", "warm": 2, "steps": 2, "prompt_tokens": "3,5,60", "units": 2}
-    points = decode_points(str(shape), ("neon", "lutmm"), (1,), (2,), (2,), machine, **fixed)
-    rows, _ = run_decodes(points, gem5, "four slices", machine, kernels / "decode", tmp_path / "out")
+    fixed = {"context": 2, "warm": 2, "steps": 2, "prompt_tokens": "3,5,60", "units": 2}
+    _, rows = decoded("neon", "lutmm", **fixed)
     assert differing(rows) == []
     for row in rows:
         assert row["model_tokens"] == row["tokens"]
@@ -71,39 +73,19 @@ def test_a_prompt_gives_the_tokens_of_the_running_model(gem5, machine, kernels, 
     assert lutmm["unit_tiles"] == 2 * 4 * 15
 
 
-def test_rounding_a_long_row_takes_as_long_a_number_as_a_short_one(gem5, machine, kernels, tmp_path):
+def test_rounding_a_long_row_takes_as_long_a_number_as_a_short_one(decoded):
     """The largest number was looked for again before every piece of a row: 12 cycles a number here, not 1."""
     took = []
     for width in (1024, 8192):
-        shape = tmp_path / f"wide-{width}.toml"
-        shape.write_text(
-            SHAPE.replace("d_ffn = 96", f"d_ffn = {width}").replace("n_layers = 2", "n_layers = 1")
-        )
-        points = decode_points(
-            str(shape),
-            ("neon",),
-            threads=(1,),
-            batch=(1,),
-            context=(1,),
-            system=machine,
-            weights="4g32",
-            warm=1,
-        )
-        rows, _ = run_decodes(points, gem5, "four slices", machine, kernels / "decode", tmp_path / "out")
-        took.append(rows[0]["quantise_cycles"])
+        shape = SHAPE.replace("n_layers = 2", "n_layers = 1").replace("d_ffn = 96", f"d_ffn = {width}")
+        (row,) = decoded("neon", shape=shape, name=f"wide-{width}", batch=1, context=1)[1]
+        took.append(row["quantise_cycles"])
     assert (took[1] - took[0]) / (8192 - 1024) < 4
 
 
-def test_an_image_without_room_is_one_sentence(
-    gem5: Gem5, machine: System, kernels: Path, tmp_path: Path
-) -> None:
+def test_an_image_without_room_is_one_sentence(program, tmp_path):
     """A file with nothing in it takes no room."""
     with (tmp_path / "large").open("wb") as file:
         file.truncate(shutil.disk_usage("/dev/shm").free + (1 << 30))
     with pytest.raises(ValueError, match=r"/dev/shm has \d+ bytes free; allowed to preload large are"):
-        gem5.run(
-            machine,
-            [str(kernels / "decode")],
-            tmp_path / "out",
-            extra=["--preload", str(tmp_path / "large")],
-        )
+        program("decode", extra=["--preload", str(tmp_path / "large")])

@@ -1,7 +1,5 @@
 """Tiles of all formats on gem5's unit, those of files among them; and when its weights come."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -9,11 +7,10 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.replay import replay_tiles
 from sailsim.sim.gem5.stored import ALONE
 from sailsim.sim.gem5.validation import Shape, Validation, engine_seconds, random_tile
 from sailsim.sim.replay import time_tile
-from sailsim.sim.system import System
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.traces import plan_trace
 
@@ -48,8 +45,7 @@ def test_a_group_that_left_the_buffer_makes_room_at_once(gem5, tmp_path):
     """Groups of 2.8 KB in a buffer of 4 KiB: it took 8 % more when only the next group made room."""
     system = load_system("sail-n1")
     wide = random_tile(np.random.default_rng(1), Shape(96, 700, 1, 8, 8, 4))
-    write_trace(tmp_path / "wide.trace", [wide])
-    (row,) = gem5.replay(system, tmp_path / "wide.trace", tmp_path / "out", units=1).tiles()
+    (row,) = replay_tiles(gem5, system, [wide], tmp_path).tiles()
     expected = engine_seconds(system, wide, ALONE)[0] * system.require_pim().clock.si
     assert row["good"] == 1
     # The engine's time has its share of refreshes; this tile ends before the first.
@@ -57,22 +53,17 @@ def test_a_group_that_left_the_buffer_makes_room_at_once(gem5, tmp_path):
     assert 0.93 < row["cycles"] / expected < 1.02
 
 
-def test_a_codebook_delays_the_weights_as_the_engine_says(
-    gem5: Gem5, full_machine: System, tmp_path: Path
-) -> None:
+def test_a_codebook_delays_the_weights_as_the_engine_says(gem5, full_machine, tmp_path):
     """Two tiles that differ in nothing but the way in which their values are told."""
     random = np.random.default_rng(3)
     x = random.integers(-128, 128, (1, 256))
     codes = random.integers(0, 16, (256, 64)).astype(np.uint8)
     plain = WeightCode.twos(4)
     both = [Tile(x, codes, code, abits=8, nbw=4) for code in (plain, WeightCode.book(plain.values.tolist()))]
-    cycles = []
-    for number, each in enumerate(both):  # in runs of their own: equal operands are stored once
-        trace = tmp_path / f"{number}.trace"
-        write_trace(trace, [each])
-        (row,) = gem5.replay(full_machine, trace, tmp_path / f"{number}", units=1).tiles()
-        assert row["good"]
-        cycles.append(row["cycles"])
+    # In runs of their own: equal operands are stored once.
+    rows = [replay_tiles(gem5, full_machine, [each], tmp_path).tiles()[0] for each in both]
+    assert all(row["good"] for row in rows)
+    cycles = [row["cycles"] for row in rows]
     engine = [time_tile(full_machine, each) for each in both]
     ours = [each.cycles - each.around["descriptor"] - each.around["record"] for each in engine]
     assert cycles[1] - cycles[0] == pytest.approx(ours[1] - ours[0], abs=25)

@@ -15,30 +15,23 @@ PLACES = (100_000, 400_000)
 
 
 @pytest.fixture(scope="module")
-def program(kernels: Path) -> list[str]:
-    """It waits for nothing, so that it has as many instructions however long they take."""
-    return [str(kernels / "bandwidth"), "--kind", "copy", "--bytes", "131072", "--repeats", "1"]
+def part(
+    gem5: Gem5, machine: System, kernels: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Gem5Run]:
+    """Runs a program with options of `sailsim gem5 run`. It waits for nothing, so that it has as many
+    instructions however long they take."""
+    program = [str(kernels / "bandwidth"), "--kind", "copy", "--bytes", "131072", "--repeats", "1"]
+
+    def run(*words: object, cpu: str = "atomic") -> Gem5Run:
+        folder = tmp_path_factory.mktemp("part")
+        return gem5.run(machine, program, folder, cpu=cpu, units=0, extra=list(map(str, words)))
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def profiled(
-    gem5: Gem5, machine: System, program: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Gem5Run:
-    folder = tmp_path_factory.mktemp("profiled")
-    extra = ["--simpoint-interval", str(INTERVAL), "--checkpoint", ",".join(map(str, PLACES))]
-    return gem5.run(machine, program, folder, cpu="atomic", units=0, extra=extra)
-
-
-@pytest.fixture
-def part(gem5: Gem5, machine: System, program: list[str], tmp_path: Path) -> Callable[..., Gem5Run]:
-    """Runs the program with options."""
-
-    def run(*words: object, cpu: str = "atomic") -> Gem5Run:
-        extra = list(map(str, words))
-        folder = tmp_path / extra[-1].replace("/", "-")
-        return gem5.run(machine, program, folder, cpu=cpu, units=0, extra=extra)
-
-    return run
+def profiled(part: Callable[..., Gem5Run]) -> Gem5Run:
+    return part("--simpoint-interval", INTERVAL, "--checkpoint", ",".join(map(str, PLACES)))
 
 
 def right(run: Gem5Run) -> bool:

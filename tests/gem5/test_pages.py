@@ -9,19 +9,18 @@ import pytest
 
 from sailsim.sim.gem5.binary import Gem5
 
-from .pages import ROOT, Command, assert_as_shown, commands, place_for
+from .conftest import COMPILER
+from .pages import ROOT, Command, assert_as_shown, commands, place_for, the_command
 
 pytestmark = pytest.mark.gem5
-PROGRAMS = "gem5.md"
-MACHINES = "gem5.md"
+PAGE = "gem5.md"
 DECODE = "decode.md"
-COMPILER = "aarch64-linux-gnu-gcc"
 
 
 @pytest.fixture
 def place(gem5: Gem5, kernels: Path, tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """Skips where programs or gem5 are others than the pages': their cycles are others too."""
-    text = (ROOT / "docs" / PROGRAMS).read_text("utf-8")
+    text = (ROOT / "docs" / PAGE).read_text("utf-8")
     named = re.search(r"gem5 v([\d.]+\d), with programs by GCC ([\d.]+\d)", text)
     assert named is not None
     if shutil.which(COMPILER) is None:
@@ -44,29 +43,24 @@ def between(page: str, first: str, last: str) -> list[Command]:
 @pytest.mark.parametrize(
     ("page", "first", "last"),
     [
-        (PROGRAMS, "qemu-aarch64 build/kernels/example_gemv", "grep outputs"),
-        (PROGRAMS, "g++ -std=c++17", "grep sum"),
-        (PROGRAMS, "example/checkpoint.S", "grep -E '^(before|after)$' out/rest"),
-        (PROGRAMS, "machine sail-n1", "--model o3 -- build/kernels/example_gemv"),
-        pytest.param(PROGRAMS, "--tensors 'blk.0.ffn_*'", "--memory hbm2", marks=pytest.mark.slow),
-        (PROGRAMS, "example/bare_metal.c", "bare_metal.py"),
-        pytest.param(MACHINES, "--simpoint-interval", "--restore", marks=pytest.mark.slow),
-        (MACHINES, "trace --model smollm2-135m", "--order step"),
+        (PAGE, "qemu-aarch64 build/kernels/example_gemv", "grep outputs"),
+        (PAGE, "g++ -std=c++17", "grep sum"),
+        (PAGE, "example/checkpoint.S", "grep -E '^(before|after)$' out/rest"),
+        (PAGE, "machine sail-n1", "--model o3 -- build/kernels/example_gemv"),
+        pytest.param(PAGE, "--tensors 'blk.0.ffn_*'", "--memory hbm2", marks=pytest.mark.slow),
+        (PAGE, "example/bare_metal.c", "bare_metal.py"),
+        pytest.param(PAGE, "--simpoint-interval", "--restore", marks=pytest.mark.slow),
+        (PAGE, "trace --model smollm2-135m", "--order step"),
         pytest.param(DECODE, "cat out/tiny.toml", "--out out/tiny", marks=pytest.mark.slow),
     ],
 )
 def test_commands_print_what_the_page_shows(place, page, first, last):
     if last in ("bare_metal.py", "--memory hbm2"):
         assert_as_shown(between(page, "machine sail-n1", "machine sail-n1")[0], *place)
-    if page == DECODE:
-        write_shape(place[0])
+    if page == DECODE:  # the file that the page prints by `cat` is the one that its next command reads
+        shape = "\n".join(the_command(DECODE, "cat out/tiny.toml").shown)
+        (place[0] / "out" / "tiny.toml").write_text(f"{shape}\n")
     for each in between(page, first, last):
         if "qemu-aarch64" in each.words and shutil.which("qemu-aarch64") is None:
             continue
         assert_as_shown(each, *place)
-
-
-def write_shape(place: Path) -> None:
-    """The file that the page prints by `cat` is the one that its next command reads."""
-    (shape,) = between(DECODE, "cat out/tiny.toml", "cat out/tiny.toml")
-    (place / "out" / "tiny.toml").write_text("\n".join(shape.shown) + "\n")

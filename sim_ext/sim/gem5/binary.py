@@ -41,8 +41,8 @@ _SEGMENTS = Path("/dev/shm")  # where Linux shows POSIX shared memory
 _FULL_DISK = 1 << 20  # bytes of free disk below which a failed run is put down to the disk
 
 # What the scripts in gem5-configs print.
-_ENDS = ("exiting with last active thread context", "instructions of --until", "replay done")
-_GOOD_END = re.compile(rf"^sailsim-gem5: (?:{'|'.join(_ENDS)}) at (\d+) ps", re.MULTILINE)
+_ENDS = "exiting with last active thread context|instructions of --until|replay done(?: with errors)?"
+_GOOD_END = re.compile(rf"^sailsim-gem5: (?:{_ENDS}) at (\d+) ps", re.MULTILINE)
 _SPENT = re.compile(r"^measured part (begins|ends) after ([\d.]+) s of processor time$", re.MULTILINE)
 _CHECKPOINT = re.compile(r"^checkpoint at \d+ ps in (.+)$", re.MULTILINE)
 
@@ -261,8 +261,8 @@ class Gem5:
             SailsimError: no PIM units; gem5 stopped before the end, or took longer than `timeout_s`.
         """
         system.require_pim()
-        arguments = ["--trace", str(trace), *_units(units), *extra]
-        return self._run("replay_trace.py", system, arguments, folder, timeout_s, good=(0, 1), debug=debug)
+        words = ["--trace", str(trace), *extra]
+        return self._run("replay_trace.py", system, words, folder, units, timeout_s, debug)
 
     def run(
         self,
@@ -290,25 +290,26 @@ class Gem5:
             SailsimError: a bad argument, gem5 stopped before the program's end, or took too long.
         """
         require_program(Path(program[0]))
-        arguments = ["--cpu", cpu, "--cores", str(cores), *_units(units), *extra, "--", *program]
-        return self._run("run_program.py", system, arguments, folder, timeout_s, good=None)
+        words = ["--cpu", cpu, "--cores", str(cores), *extra, "--", *program]
+        return self._run("run_program.py", system, words, folder, units, timeout_s)
 
     def _run(
         self,
         script: str,
         system: System,
-        arguments: Sequence[str],
+        words: Sequence[str],
         folder: Path,
+        units: int | None,
         timeout_s: float,
-        good: tuple[int, ...] | None,
         debug: str | None = None,
     ) -> Gem5Run:
         if not timeout_s > 0:
             raise SailsimError(f"timeout is {timeout_s:g}; allowed are more than 0 seconds.")
         flags = [f"--debug-flags={debug}", "--debug-file=debug.txt"] if debug else []
+        count = [] if units is None else ["--units", str(units)]
         machine, log, stats = folder / "machine.json", folder / "gem5.log", folder / "stats.txt"
         command = [str(self.path), "-q", *flags, "-d", str(folder), str(configs_path() / script)]
-        command += ["--system", str(machine), *arguments]
+        command += ["--system", str(machine), *count, *words]
         started = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -322,7 +323,7 @@ class Gem5:
         host_s = time.monotonic() - started
         output = log.read_text(errors="replace")
         ends, dumps, why = _GOOD_END.findall(output), read_dumps(stats), ""
-        if not ends or (good is not None and status not in good):
+        if not ends or status < 0:
             why = _reason_of(output, status)
         elif not dumps:
             why = "its statistics are not complete"
@@ -331,10 +332,6 @@ class Gem5:
                 why = "no space left on the disk"
             raise SailsimError(f"gem5 stopped before the end ({why}); its output is in {log}.")
         return Gem5Run(status, output, int(ends[-1]), host_s, dumps, folder)
-
-
-def _units(units: int | None) -> list[str]:
-    return [] if units is None else ["--units", str(units)]
 
 
 def require_program(path: Path) -> None:

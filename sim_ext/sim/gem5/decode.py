@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,9 +245,7 @@ def run_decodes(
         (key, group), (stopped, _) = (keys_of(each, system, gem5) for each in (question, limited))
         before += not stored.isdisjoint((key, stopped))
 
-        def simulate(point: DecodePoint = point, group: str = group) -> dict[str, Any]:
-            return _simulated(point, gem5, system, program, out, group[:12], timeout_s, logits)
-
+        simulate = partial(_simulated, point, gem5, system, program, out, group[:12], timeout_s, logits)
         reason: dict[str, Any] = {}
         if stopped not in stored:
             try:

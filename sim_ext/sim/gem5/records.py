@@ -12,7 +12,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.gem5.binary import Gem5, configs_path
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.origin import code_version
-from sailsim.sim.study.run import Task, run_study
+from sailsim.sim.study.run import Task, opened
 from sailsim.sim.system import System
 
 Record = dict[str, Any]
@@ -71,19 +71,10 @@ def run_or_load(
             failures.append(error)
             raise
 
-    try:
-        run_study(
-            [Task(key, question, None)],
-            evaluate,
-            out,
-            kind="gem5",
-            progress=False,
-            group=group or question,
-            tries=1,
-        )
-    except SailsimError:
-        if failures:
-            raise failures[0] from None
-        raise
+    with opened(out, 1, kind="gem5", progress=False, group=group or question, tries=1) as study:
+        study.run([Task(key, question, None)], evaluate)
+    if failures:
+        raise failures[0]
+    study.complain()
     (record,) = Store(out).of_key(key)
     return record if whole(record) else evaluate(None)

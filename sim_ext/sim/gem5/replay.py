@@ -20,7 +20,7 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace import write_trace
-from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.gem5.stored import TIMELINE, TileTimeline, timelines_of
 from sailsim.sim.patterns import PROFILES
@@ -32,6 +32,39 @@ ORDERS = ("tensor", "step")
 together, as in a decode step."""
 _SAME_INPUT = {r"attn_[qkv]": "attn_q, attn_k, attn_v", r"ffn_(gate|up)(_\w+)?": "ffn_gate, ffn_up"}
 """Tensors of a block that multiply one vector, and what they are called together."""
+
+
+def replay_tiles(
+    gem5: Gem5, system: System, tiles: Sequence[Tile], folder: Path, *, row: int = 0, **how: Any
+) -> Gem5Run:
+    """Replay tiles, a unit each, by a trace that is gone afterwards: it is as large as their weights.
+
+    Args:
+        gem5: with the module.
+        system: with PIM units.
+        tiles: the operands.
+        folder: gem5's output directory; created.
+        row: where the tiles' weights lie, as `write_trace` takes it.
+        how: as `Gem5.replay` takes it.
+
+    Raises:
+        SailsimError: as `Gem5.replay`; or a tile was refused.
+    """
+    trace = folder / "tiles.trace"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_trace(trace, tiles, row=row)
+    except OSError as error:
+        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
+    try:
+        run = gem5.replay(system, trace, folder, units=len(tiles), **how)
+    finally:
+        trace.unlink(missing_ok=True)
+    for tile, told in zip(tiles, run.tiles(), strict=True):
+        if told["status"] != 1:
+            substrate = system.require_pim().substrate.value
+            raise SailsimError(f"tile {tile.name} on {substrate} was refused with status {told['status']}.")
+    return run
 
 
 class Phase(NamedTuple):
@@ -142,14 +175,8 @@ def gem5_timeline(
         SailsimError: this gem5 can print no groups, did not get to the end or refused the tile.
     """
     pim = system.require_pim()
-    trace = folder / "tile.trace"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_trace(trace, [tile])
-    except OSError as error:
-        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
-    try:
-        run = gem5.replay(system, trace, folder, units=1, timeout_s=timeout_s, debug=_DEBUG_FLAG)
+        run = replay_tiles(gem5, system, [tile], folder, timeout_s=timeout_s, debug=_DEBUG_FLAG)
     except SailsimError as error:
         if _UNTRACED not in str(error):
             raise
@@ -157,11 +184,6 @@ def gem5_timeline(
             f"gem5 is {gem5.path}, which was compiled without tracing and prints no groups of a tile; "
             "allowed for a timeline is one with it, such as gem5.opt."
         ) from None
-    finally:
-        trace.unlink(missing_ok=True)
-    (row,) = run.tiles()
-    if row["status"] != 1:
-        raise SailsimError(f"tile {tile.name} was refused by gem5's unit with status {row['status']}.")
 
     def cycles(stage: str) -> int:
         return round(run.unit_stat(0, f"stageTicks::{stage}") * 1e-12 * pim.clock.si)

@@ -25,15 +25,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from sailsim import _core
-from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import Trace, decode_tile, read_trace, write_trace
+from sailsim.lut_gemv.trace import Trace, decode_tile, read_trace
 from sailsim.sim.dram import Dram, memory, memory_paths, shares
 from sailsim.sim.files import on_substrate
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.replay import replay_tiles
 from sailsim.sim.gem5.stored import ALONE, STREAM_GB_S, VALIDATE, Load, Row, load_of, rows_of
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.substrate import load_substrate, substrate_names
@@ -52,21 +52,15 @@ UNITS = 48
 OFFSETS = (0, 1 << 20)
 """Where readers begin, in bytes: their rows lie in one half of gem5's banks and in the other."""
 
-CODES: Mapping[str, Callable[[int], WeightCode]] = {
-    "twos": WeightCode.twos,
-    "offset": lambda wbits: WeightCode.offset(wbits, 1 << wbits - 1),
-    "ternary": lambda wbits: WeightCode.ternary(),
-    "iq4_nl": lambda wbits: WeightCode.iq4_nl(),
-    "mxfp4": lambda wbits: WeightCode.mxfp4(),
-    "nf4": lambda wbits: WeightCode.nf4(),
+CODES: Mapping[str, tuple[Callable[[int], WeightCode], Sequence[int]]] = {
+    "twos": (WeightCode.twos, range(2, 9)),
+    "offset": (lambda wbits: WeightCode.offset(wbits, 1 << wbits - 1), range(2, 9)),
+    "ternary": (lambda wbits: WeightCode.ternary(), (2,)),
+    "iq4_nl": (lambda wbits: WeightCode.iq4_nl(), (4,)),
+    "mxfp4": (lambda wbits: WeightCode.mxfp4(), (4,)),
+    "nf4": (lambda wbits: WeightCode.nf4(), (4,)),
 }
-"""Codes by name, of so many bits where they have them to choose."""
-WIDTHS: Mapping[str, Sequence[int]] = {
-    **dict.fromkeys(("twos", "offset"), range(2, 9)),
-    "ternary": (2,),
-    **dict.fromkeys(("iq4_nl", "mxfp4", "nf4"), (4,)),
-}
-"""Bits of a code that a descriptor can tell, by its name."""
+"""Codes by name, and their bits that a descriptor can tell."""
 
 
 class Shape(NamedTuple):
@@ -91,7 +85,7 @@ def drawn(seed: int, count: int) -> list[Shape]:
     for _ in range(count):
         k, n, batch = (int(2 ** random.uniform(*ends)) for ends in octaves)
         code = str(random.choice(list(CODES)))
-        widths = (int(random.choice(WIDTHS[code])), int(random.integers(4, 9)), int(random.integers(2, 6)))
+        widths = (int(random.choice(CODES[code][1])), int(random.integers(4, 9)), int(random.integers(2, 6)))
         group_size = int(random.integers(16, 129)) if random.integers(2) else 0
         shapes.append(Shape(k, n, batch, *widths, group_size, code))
     return shapes
@@ -108,7 +102,7 @@ def random_tile(random: np.random.Generator, shape: Shape) -> Tile:
     k, n, batch, wbits, abits, nbw, group_size, code = shape
     most = 2 ** (abits - 1) - 1
     x = np.clip(np.rint(random.normal(0, most / 3, (batch, k))), -most - 1, most)
-    weights = CODES[code](wbits)
+    weights = CODES[code][0](wbits)
     codes = random.integers(0, weights.legal_codes, (k, n)).astype(np.uint8)
     scales = None
     if group_size:
@@ -301,7 +295,7 @@ def compare(
     Args:
         gem5: with the module.
         system: a machine with PIM units.
-        folder: for traces and gem5's output.
+        folder: for gem5's output.
         groups: of at most `load.units` tiles.
         load: units, 1..`UNITS`, and readers.
         timeout_s: of one run of gem5.
@@ -318,24 +312,17 @@ def compare(
     # A word; what is named may be a path.
     substrate = load_substrate(str(system.require_pim().substrate.value)).name
     compared: list[Row] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        at_once = UNITS // load.units
-        for first in range(0, len(groups), at_once):
-            part = groups[first : first + at_once]
-            name = f"{substrate}-{load.units}-{load.streams}-{load.stream_offset}-{first}"
-            trace = folder / f"{name}.trace"
-            write_trace(trace, [tile for group in part for tile in group], row=row)
-            words = ["--phase-ends", ",".join(map(str, itertools.accumulate(map(len, part))))]
-            words += ["--streams", f"{load.streams}:{STREAM_GB_S}:in-step:{load.stream_offset}"]
-            units = sum(map(len, part))
-            run = gem5.replay(system, trace, folder / name, units=units, timeout_s=timeout_s, extra=words)
-            trace.unlink()  # as large as the weights, and made again in a moment
-            told = enumerate(run.tiles())
-            for group in part:
-                compared.append(_slowest([_compared(system, tile, run, *next(told), load) for tile in group]))
-    except OSError as error:
-        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
+    at_once = UNITS // load.units
+    for first in range(0, len(groups), at_once):
+        part = groups[first : first + at_once]
+        name = f"{substrate}-{load.units}-{load.streams}-{load.stream_offset}-{first}"
+        words = ["--phase-ends", ",".join(map(str, itertools.accumulate(map(len, part))))]
+        words += ["--streams", f"{load.streams}:{STREAM_GB_S}:in-step:{load.stream_offset}"]
+        tiles = [tile for group in part for tile in group]
+        run = replay_tiles(gem5, system, tiles, folder / name, row=row, timeout_s=timeout_s, extra=words)
+        told = enumerate(run.tiles())
+        for group in part:
+            compared.append(_slowest([_compared(system, tile, run, *next(told), load) for tile in group]))
     return compared
 
 
@@ -344,10 +331,6 @@ def _compared(
 ) -> Row:
     """One tile of a run, by its unit and what gem5 told of it."""
     pim = system.require_pim()
-    if told["status"] != 1:
-        raise SailsimError(
-            f"tile {tile.name} on {pim.substrate.value} was refused with status {told['status']}."
-        )
     engine_s, timing = engine_seconds(system, tile, load)
     core = {f"core_{phase}": int(getattr(timing, phase)) for phase in PHASES}
     simulated = {f"gem5_{phase}": int(run.unit_stat(unit, name)) for phase, name in PHASES.items()}

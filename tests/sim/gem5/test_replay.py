@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.tile import Tile
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import VARIABLE, Gem5, read_dumps
 from sailsim.sim.gem5.replay import (
@@ -21,6 +20,7 @@ from sailsim.sim.gem5.replay import (
     read_groups,
 )
 from sailsim.sim.gem5.stored import TileTimeline
+from sailsim.sim.gem5.validation import Shape, random_tile
 from sailsim.sim.system import System
 
 
@@ -31,20 +31,7 @@ def system() -> System:
 
 @pytest.fixture(scope="module")
 def tile() -> Tile:
-    random = np.random.default_rng(3)
-    return Tile(
-        x=random.integers(-127, 128, (2, 70)).astype(np.int8),
-        codes=random.integers(0, 16, (70, 1200)).astype(np.uint8),
-        code=WeightCode.twos(4),
-        abits=8,
-        nbw=4,
-        group_size=32,
-        scales=Scales(
-            random.uniform(0.01, 0.1, (3, 1200)).astype(np.float16),
-            random.uniform(0.01, 0.1, 2).astype(np.float32),
-        ),
-        name="70 x 1200",
-    )
+    return random_tile(np.random.default_rng(3), Shape(70, 1200, 2, 4, 8, 4, 32))
 
 
 def printed(timeline: TileTimeline) -> str:
@@ -60,12 +47,10 @@ def test_what_a_unit_prints_is_read_back(system, tile, tmp_path):
     path = tmp_path / "debug.txt"
     path.write_text("0: system.units: rung\n" + printed(found))
     assert read_groups(path) == found.groups
-    path.write_text("".join(printed(found).splitlines(keepends=True)[1:]))
-    with pytest.raises(SailsimError, match="lacks groups"):
-        read_groups(path)
-    path.write_text("")
-    with pytest.raises(SailsimError, match="lacks groups"):
-        read_groups(path)
+    for text in ("", printed(found).partition("\n")[2]):
+        path.write_text(text)
+        with pytest.raises(SailsimError, match="lacks groups"):
+            read_groups(path)
 
 
 @pytest.mark.gem5

@@ -4,7 +4,6 @@ import ast
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -40,28 +39,23 @@ def spec(script: Callable[[str], Any], tmp_path: Path) -> dict[str, Any]:
     return script("hierarchy").load(path)
 
 
-def built_by(
-    script: Callable[[str], Any], spec: dict[str, Any], units: int | None
-) -> list[Callable[[], Any]]:
-    """The ways to a machine with so many units."""
-    build = script("machine").build
-    return [partial(build, spec, cpu="atomic", units=units, bare=bare) for bare in (False, True)]
+both_ways = pytest.mark.parametrize("bare", [False, True])
+"""To a machine: with an operating system's memory, and without."""
 
 
+@both_ways
 @pytest.mark.parametrize("units", [-1, 65])
-def test_a_number_of_units_that_cannot_be_is_refused(script, spec, units):
-    for build in built_by(script, spec, units):
-        with pytest.raises(ValueError, match=rf"^units is {units}; allowed: 0\.\.64$"):
-            build()
+def test_a_number_of_units_that_cannot_be_is_refused(script, spec, units, bare):
+    with pytest.raises(ValueError, match=rf"^units is {units}; allowed: 0\.\.64$"):
+        script("machine").build(spec, cpu="atomic", units=units, bare=bare)
 
 
+@both_ways
 @pytest.mark.parametrize(("units", "count"), [(None, 32), (0, 0), (1, 1), (64, 64)])
-def test_units_are_as_many_as_asked_for_or_one_a_slice(script, spec, units, count):
-    for build in built_by(script, spec, units):
-        unit = script("m5.objects").SailPimUnit
-        unit.reset_mock()
-        build()
-        assert [call.kwargs["unit"] for call in unit.call_args_list] == list(range(count))
+def test_units_are_as_many_as_asked_for_or_one_a_slice(script, spec, units, count, bare):
+    script("machine").build(spec, cpu="atomic", units=units, bare=bare)
+    made = script("m5.objects").SailPimUnit.call_args_list
+    assert [call.kwargs["unit"] for call in made] == list(range(count))
 
 
 @pytest.mark.parametrize(

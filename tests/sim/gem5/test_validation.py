@@ -1,5 +1,6 @@
-"""The committed comparison with gem5, and the engine's side of it."""
+"""What is committed of gem5's measurements, and the engine's side of it."""
 
+import csv
 from math import log
 from pathlib import Path
 from statistics import median
@@ -16,12 +17,12 @@ from sailsim.sim.gem5.validation import CODES, drawn, drawn_tiles, shared_bandwi
 from sailsim.sim.replay import timed_tile
 from sailsim.sim.tiles import PimUnits
 
-ROOT = Path(__file__).parents[3]
+DATA = Path(__file__).parents[3] / "analysis" / "data"
 SAIL = load_system("sail-n1")
 
 
 def committed(name: str) -> Any:
-    return read_records(ROOT / "analysis" / "data" / "gem5" / name)
+    return read_records(DATA / "gem5" / name)
 
 
 def committed_tiles(load: Load) -> list[dict[str, Any]]:
@@ -60,6 +61,31 @@ def test_tiles_beside_others_agree_in_the_median(units, streams, offset):
     assert median(map(abs, errors)) < 0.07
     assert max(errors) < 0.15  # seldom too slow: conflicts that the engine does not know make gem5 slower
     assert max(map(beyond_refreshes, rows)) < 0.45
+
+
+def test_the_committed_tiles_of_a_matrix_hold_what_they_must():
+    data = committed("tiles.jsonl")
+    tiles = data["tiles"]
+    assert {tile["wbits"] for tile in tiles} == set(range(2, 9))
+    assert all(tile["correct"] and tile["phases_equal"] for tile in tiles)
+    assert max(abs(tile["error"]) for tile in tiles if tile["slices"] == 1) < 0.05
+    apart = [tile for tile in tiles if tile["layout"] == "rows"]
+    assert sorted(tile["wbits"] for tile in apart) == [2, 4, 8]
+    assert max(abs(tile["bare_error"]) for tile in apart) < 0.03
+    assert max(abs(tile["error"]) for tile in tiles) < 0.14
+    assert [len(each["groups"]) for each in data["timelines"]] == [1024, 1024]
+    assert set(data["run"]) >= {"gem5", "commit", "date", "build", "options"}
+
+
+def test_every_kernel_rate_says_where_it_comes_from():
+    text = (DATA / "gem5_kernels.csv").read_text()
+    rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    assert {row["format"] for row in rows} == {"q8_0", "q4_0", "q4_1", "q2"}
+    for row in rows:
+        assert row["kind"] == "fitted"
+        assert all(row[name] for name in ("gem5_version", "date", "commit", "options"))
+        cycles = int(row["ns"]) * 2.5 * int(row["threads"]) / int(row["macs"])  # 2.5 GHz
+        assert float(row["cycles_per_mac"]) == pytest.approx(cycles, abs=1e-4)
 
 
 def test_the_committed_data_are_of_this_engine():
