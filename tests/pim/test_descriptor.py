@@ -73,7 +73,8 @@ BOOK = {"flags": Flag.CODE_BOOK, "codebook": MORE}
         ({}, BOOK | {"k": 511}, {}, {"k": 512}, "OVERFLOW k"),  # of -32768: known once the values are read
         ({"rows": 7}, {}, {"rows": 6}, {}, "CAPACITY nbw"),  # three rows of a table, four for staging
         ({"cols": 32}, SCALED, {"cols": 31}, {}, "CAPACITY flags"),
-        # The last word of the output may touch the next buffer, not enter it.
+        # The output may touch the buffers on either side, not enter them.
+        ({}, {"k": 64, "output": GOOD["activations"] + 64}, {}, {"batch": 2}, "OVERLAP output"),
         ({}, {"batch": 8, "completion": GOOD["output"] + 64}, {}, {"batch": 9}, "OVERLAP output"),
     ],
 )  # fmt: skip
