@@ -180,23 +180,16 @@ def test_unknown_names_are_told_what_there_is(tmp_path):
 # --- The text form ---------------------------------------------------------------------------------------
 
 FIELD_VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "rows": st.integers(1, 1 << 20),
-    "cols": st.integers(1, 1 << 20),
+    **dict.fromkeys(("rows", "cols", "slices", "port_bytes", "convert_units"), st.integers(1, 1 << 20)),
+    **dict.fromkeys(("prt_entries", "t_zero", "t_prt"), st.integers(0, 1 << 20)),
+    **dict.fromkeys(("activation_buffer_bits", "accumulator_buffer_bits"), st.integers(1, 1 << 40)),
     "arrays": st.integers(1, 1 << 16),
-    "slices": st.integers(1, 1 << 20),
-    "port_bytes": st.integers(1, 1 << 20),
     "weights_kib_cycles": st.integers(0, 1 << 30),
     "accumulator_bits": st.integers(2, 63),
-    "prt_entries": st.integers(0, 1 << 20),
     "prt_policy": st.sampled_from(["lru", "fifo", "direct"]),
-    "t_zero": st.integers(0, 1 << 20),
-    "t_prt": st.integers(0, 1 << 20),
     "double_buffer": st.booleans(),
-    "activation_buffer_bits": st.integers(1, 1 << 40),
-    "accumulator_buffer_bits": st.integers(1, 1 << 40),
     "dfm_split": st.sampled_from(["n", "k"]),
     "convert": st.sampled_from(["memory", "cores"]),
-    "convert_units": st.integers(1, 1 << 20),
 }
 
 

@@ -1,4 +1,4 @@
-"""A bit-serial multiply-accumulate cache: the paper's cycles, how products lie on bit lines, bad files."""
+"""A bit-serial multiply-accumulate cache: the paper's cycles, how products lie on bit lines."""
 
 from math import ceil
 from types import SimpleNamespace

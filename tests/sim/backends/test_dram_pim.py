@@ -1,4 +1,4 @@
-"""DRAM with bank-level MACs: accesses by hand, what its memory holds, and bad files."""
+"""DRAM with bank-level MACs: accesses by hand, and what its memory holds."""
 
 from dataclasses import replace
 from math import ceil
