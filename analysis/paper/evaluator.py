@@ -23,11 +23,11 @@ from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, 
 from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, scatter_of
 from sailsim.analysis.results.runs import OF_THE_POINT, SAIL, Runner
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backend import RESERVED_SHARE, memory_needed
+from sailsim.sim.backend import RESERVED_SHARE, StepResult, memory_needed
 from sailsim.sim.backends import cores as cpu
 from sailsim.sim.backends import roofline as gpu
 from sailsim.sim.backends.cores import CpuSheet, Software
-from sailsim.sim.engine import StepTime, time_step
+from sailsim.sim.engine import time_step
 from sailsim.sim.files import leaves
 from sailsim.sim.fitted import Work, decode_work
 from sailsim.sim.system import Gpu, System
@@ -44,7 +44,7 @@ Values = Mapping[Metric, Numbers]
 class Memo:
     """What is known within a block of machines or a search."""
 
-    steps: dict[tuple[Any, ...], dict[Any, StepTime | None]] = field(default_factory=dict)
+    steps: dict[tuple[Any, ...], dict[Any, StepResult | None]] = field(default_factory=dict)
     """By the values of the machine, then by what is asked of it."""
     work: dict[tuple[Any, ...], _Work] = field(default_factory=dict)
     """By the choice of weights and the workloads."""
@@ -206,7 +206,7 @@ class _Host:
     software: Software
     workloads: Sequence[Workload]
     counted: tuple[str, ...]
-    known: dict[Any, StepTime | None]
+    known: dict[Any, StepResult | None]
     _constants: dict[int, cpu.Constants] = field(default_factory=dict)
 
     def steps(self, quantity: str, without: Choice | None = None) -> Numbers:
@@ -217,7 +217,7 @@ class _Host:
             steps = [self.step(w, prt=False) if w.prt else None for w in self.workloads]
         return np.array([_quantity(step, quantity) for step in steps], dtype=np.float64)
 
-    def step(self, workload: Workload, prt: bool = True) -> StepTime | None:
+    def step(self, workload: Workload, prt: bool = True) -> StepResult | None:
         """One simulated step; None where a tile does not fit."""
         key = (workload.name, prt, self.machine.group_size)
         if key not in self.known:
@@ -250,7 +250,7 @@ class _Host:
         return area(self.system, self.machine.constants("area", AreaConstants))
 
 
-def _quantity(step: StepTime | None, name: str) -> float:
+def _quantity(step: StepResult | None, name: str) -> float:
     if step is None:
         return math.nan
     return float(step.counts.get(READS, math.nan) if name == "array_reads" else getattr(step, name))
