@@ -1,8 +1,8 @@
-"""Type conversion inside the SRAM as explicit programs of row operations (docs/contract.md, section 5).
+"""Type conversion inside the SRAM as an explicit program of row operations (docs/contract.md, section 5).
 
 A program is a list of steps that every lane of the array performs at once. A step is one operation of the
 substrate's cost table, from memory to memory: a program's cycles are the sum of its steps' costs, and its
-result is what the steps compute. The C++ core builds the same programs; their tallies must be equal.
+result is what the steps compute. The C++ core tallies the same program.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.operands import check_between, check_integers, check_range
 
 Op = Literal["copy", "logic", "shift", "add"]
 """The rows of a substrate's cost table that conversion uses."""
-Action = Literal[
-    "load", "broadcast", "broadcast_not", "and", "and_not", "or", "xor", "left", "right", "add", "subtract"
-]
+Action = Literal["load", "broadcast", "broadcast_not", "and", "or", "xor", "left", "right", "add", "subtract"]
 Operand = str | int | tuple[str, int]
 """A register by name, a constant row, or one bit ``(register, position)``."""
 
@@ -31,7 +28,6 @@ _OP_OF_ACTION: dict[Action, Op] = {
     "broadcast": "copy",
     "broadcast_not": "copy",
     "and": "logic",
-    "and_not": "logic",
     "or": "logic",
     "xor": "logic",
     "left": "shift",
@@ -42,8 +38,6 @@ _OP_OF_ACTION: dict[Action, Op] = {
 
 INT_BITS = (2, 63)
 """Widths of the integer that :func:`int_to_fp32` takes, inclusive."""
-TARGET_BITS = (1, 24)
-"""Widths of the integer that :func:`fp32_to_int` gives, inclusive."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +131,6 @@ _SIMPLE: dict[Action, Callable[[Any, Any, Any], Any]] = {
     "broadcast": lambda a, b, n: np.where(a, _ONES, _ZERO),
     "broadcast_not": lambda a, b, n: np.where(a, _ZERO, _ONES),
     "and": lambda a, b, n: a & b,
-    "and_not": lambda a, b, n: a & ~b,
     "or": lambda a, b, n: a | b,
     "xor": lambda a, b, n: a ^ b,
     "left": lambda a, b, n: a << n,
@@ -181,56 +174,6 @@ def int_to_fp32_program(bits: int) -> Program:
     return p
 
 
-def fp32_to_int_program(bits: int) -> Program:
-    """The program from the bits of an fp32 to the nearest two's complement of ``bits`` bits, 1..24."""
-    check_between("bits of the integer", bits, *TARGET_BITS)
-    p = Program()
-    # Unpack: the significand with a guard and a sticky bit below it, 26 bits. A subnormal takes the leading
-    # one that it does not have, and rounds to zero all the same.
-    p.do("e", "right", "x", n=23, keep=32)
-    p.do("e", "and", "e", 255, n=8)
-    p.do("w", "and", "x", (1 << 23) - 1, n=32)
-    p.do("w", "or", "w", 1 << 23, n=32)
-    p.do("w", "left", "w", n=2, keep=26)
-    # How far the digit of the units lies to the left of where it will be read.
-    p.do("distance", "subtract", 150, "e", n=9)
-    p.do("t", "subtract", "distance", 25 - bits, n=9)
-    p.do("big", "broadcast", ("t", 8), n=bits)
-    # Shift right by it, gathering lost bits in the sticky bit; 32 and more leave nothing that could round up.
-    for position in range(5):
-        by = 1 << position
-        p.do("m", "broadcast", ("distance", position), n=26)
-        p.do("t", "and", "w", (1 << by) - 1, n=26)
-        p.do("t", "add", "t", (1 << by) - 1, n=26)
-        p.do("t", "or", "t", "w", n=26)
-        p.do("t", "right", "t", n=by, keep=26)
-        p.select("w", "m", "t", 26)
-    for position in range(5, 8):
-        p.do("m", "broadcast", ("distance", position), n=26)
-        p.do("w", "and_not", "w", "m", n=26)
-    # Round to nearest even.
-    p.do("t", "right", "w", n=2, keep=26)
-    p.do("t", "and", "t", 1, n=26)
-    p.do("w", "add", "w", "t", n=26, carry_in=1)
-    p.do("w", "right", "w", n=2, keep=26)
-    # Apply the sign.
-    p.do("sign", "broadcast", ("x", 31), n=bits + 1)
-    p.do("w", "xor", "w", "sign", n=bits + 1)
-    p.do("w", "add", "w", 0, n=bits + 1, carry_in=("sign", 0))
-    # Saturate: what was too big, and what rounding made too big.
-    p.do("over", "and_not", ("w", bits - 1), ("w", bits), n=1)
-    p.do("over", "or", "over", "big", n=1)
-    p.do("m", "broadcast", ("over", 0), n=bits)
-    p.do("t", "xor", (1 << (bits - 1)) - 1, "sign", n=bits)
-    p.select("w", "m", "t", bits)
-    # NaN becomes 0.
-    p.do("t", "and", "x", (1 << 31) - 1, n=32)
-    p.do("t", "add", "t", (1 << 23) - 1, n=32)
-    p.do("m", "broadcast", ("t", 31), n=bits)
-    p.do("y", "and_not", "w", "m", n=bits)
-    return p
-
-
 def int_to_fp32(ints: NDArray[Any], bits: int) -> NDArray[np.float32]:
     """Run :func:`int_to_fp32_program` on integers of any shape that fit ``bits`` bits; fp32 of that shape.
 
@@ -242,19 +185,6 @@ def int_to_fp32(ints: NDArray[Any], bits: int) -> NDArray[np.float32]:
     check_range("integers to convert", ints, -(1 << (bits - 1)), (1 << (bits - 1)) - 1, f"bits = {bits}")
     lanes = ints.astype(np.int64).view(np.uint64) & np.uint64((1 << bits) - 1)
     return program.run(lanes).astype(np.uint32).view(np.float32)
-
-
-def fp32_to_int(floats: NDArray[np.float32], bits: int) -> NDArray[np.int32]:
-    """Run :func:`fp32_to_int_program` on fp32 values of any shape; int32 of that shape.
-
-    Equal to ``rint``, then a clip to ``-2**(bits - 1) .. 2**(bits - 1) - 1``, with NaN as 0.
-    """
-    program = fp32_to_int_program(bits)
-    floats = np.asarray(floats)
-    if floats.dtype != np.float32:
-        raise SailsimError(f"floats to convert have dtype {floats.dtype}; allowed is float32.")
-    codes = program.run(floats.view(np.uint32).astype(np.uint64)).astype(np.int64)
-    return np.where(codes >> (bits - 1), codes - (1 << bits), codes).astype(np.int32)
 
 
 def _descending_powers(bits: int) -> list[int]:

@@ -67,6 +67,7 @@ NOW_SAID = {"of a sweep --set beyond_limit": "of a sweep --axis beyond_limit"}
 """Words of refusals that the product has changed: words now -> recorded ones."""
 GONE: dict[str, str] = {
     **dict.fromkeys(("running/file tokens.*", "running/4g32 tokens.*"), "no model runs token by token"),
+    "conversion/ints-* *": "no unit converts from fp32",
 }
 """Shell patterns of recorded values, "item name", that are gone on purpose -> why."""
 
@@ -208,14 +209,6 @@ def to_floats(draw: Draw, bits: int) -> Answer:
     ints = np.frombuffer(draw.randbytes(8 * 1613), "<i8") >> draw.array(1613, 64 - bits, 64)
     steps = sorted(convert.int_to_fp32_program(bits).tally().items())
     return {"floats": sha(convert.int_to_fp32(ints, bits)), "steps": str(steps)}
-
-
-def to_ints(draw: Draw, bits: int) -> Answer:
-    """fp32 of any bits, and some that fit, as whole numbers, and the steps of that program."""
-    near = draw.array(2167, -(3 << bits), 3 << bits).astype(np.float32) / np.float32(4)
-    floats = np.concatenate([np.frombuffer(draw.randbytes(4 * 2000), "<f4"), near])
-    steps = sorted(convert.fp32_to_int_program(bits).tally().items())
-    return {"ints": sha(convert.fp32_to_int(floats, bits)), "steps": str(steps)}
 
 
 def quantized(draw: Draw, bits: int) -> Answer:
