@@ -153,6 +153,7 @@ def test_many_instances_take_what_they_read_together():
 def test_the_choice_is_the_fastest_of_those_that_are_tried():
     system = load_system("graviton2")
     best = predict_cores(system, MODEL, FOUR, 64, 8, 512, instances=None)
+    assert [packings(*asked) for asked in ((64, 3), (16, 9), (4, 2))] == [(1, 2, 3), (1, 2), (1,)]
     each = {n: predict_cores(system, MODEL, FOUR, 64, 8, 512, instances=n) for n in packings(64, 8)}
     assert best.tokens_per_s == max(found.tokens_per_s for found in each.values())
     assert each[best.instances] == best
@@ -314,6 +315,10 @@ def test_a_format_keeps_its_ratio_and_says_where_it_was_measured():
     assert ratio[0] == ratio[1]
     notes = predict_cores(load_system("graviton3"), LLAMA, q8, 16).notes
     assert any("that on neoverse-n1" in note for note in notes)
+    anchor = fitted_constants().software("llama.cpp", "neoverse-n2").constants["kernel_rate_q4_k_m"]
+    near, far = (constants("llama.cpp", weight_format("q5_1"), core=core)[1] for core in (N1, "neoverse-n2"))
+    ends = [near.low * anchor.low / anchor.value, near.high * anchor.high / anchor.value]
+    assert [far.low, far.high] == pytest.approx(ends, rel=1e-12)
 
 
 def test_several_prompts_are_so_many_rows_and_read_the_weights_once_for_512():
