@@ -6,14 +6,14 @@ and hatches repeat what they say."""
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -308,30 +308,6 @@ def captioned(drawing: Drawing, figure: Figure) -> Drawing:
     return drawing
 
 
-MARKS = "marks"
-"""What the groups of a drawing that hold marks are called."""
-
-
-def _words(figure: Figure) -> Iterator[list[str]]:
-    """The marks of each such group in words, in the order in which they are drawn."""
-    looks = figure.styled()
-    for panel in figure.panels:
-        for _, own in _by_look(panel, looks):
-            together = panel.kind in ("lines", "ranks")
-            for rows in [own] if together else [rows for _, rows in own.groupby("place")]:
-                yield [_words_of(panel, row) for row in rows.to_dict("records")]
-
-
-def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
-    """A mark in words."""
-    place, value = panel.place, panel.value
-    at = place.words(row["place"])
-    text = f"{value.label}: {row['value']:,.4g}"
-    if row.get("low") is not None and row["low"] == row["low"]:
-        text += f" ({row['low']:,.4g} .. {row['high']:,.4g})"
-    return "\n".join(filter(None, [row["line"], f"{place.label}: {at}" if place.label else at, text]))
-
-
 def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for name, own in _by_look(panel, looks):
         colour, marker, dash, _, filled, size = looks[name]
@@ -340,9 +316,7 @@ def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
             axes.fill_between(own["place"], own["low"], own["high"], color=colour, alpha=0.13, lw=0)
         elif panel.low:
             axes.vlines(own["place"], own["low"], own["high"], color=colour, alpha=0.4, lw=3)
-        axes.plot(
-            own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face, gid=MARKS
-        )  # fmt: skip
+        axes.plot(own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face)
 
 
 def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
@@ -351,7 +325,7 @@ def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for name, own in _by_look(panel, looks):
         axes.bar(
             own["place"], own["value"], 0.74, tops[own["place"]], color=looks[name].colour,
-            hatch=looks[name].hatch, edgecolor="white", linewidth=0.4, gid=MARKS,
+            hatch=looks[name].hatch, edgecolor="white", linewidth=0.4,
         )  # fmt: skip
         tops[own["place"]] += own["value"].to_numpy()
     if panel.low:
@@ -375,7 +349,7 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
             axes.errorbar(
                 known["value"], y[known.index], xerr=span, color=colour, lw=1, capsize=2, fmt="none"
             )
-        axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7, gid=MARKS)
+        axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7)
     for place in panel.split:
         axes.axhline(place, color="#888888", lw=0.8)
 
@@ -383,13 +357,10 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
 def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for name, own in _by_look(panel, looks):
         colour, hatch = looks[name].colour, looks[name].hatch
-        for place in own["place"].unique():
-            some = own[own["place"] == place]
+        for place, some in own.groupby("place"):
             bars = list(zip(some["low"], some["high"] - some["low"], strict=True))
-            axes.broken_barh(
-                bars, (place - 0.4, 0.8), facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch,
-                gid=MARKS,
-            )  # fmt: skip
+            ends = (place - 0.4, 0.8)
+            axes.broken_barh(bars, ends, facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch)
     axes.grid(axis="y", visible=False)
 
 
@@ -479,29 +450,11 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look]) -> None
     drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)
 
 
-SVG, LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-
-
-def inline_svg(figure: Figure, drawing: Drawing, name: str) -> str:
-    """A figure's drawing as an SVG element to stand inside HTML. The words of a mark become its title, which
-    a browser shows at the pointer.
-
-    ``name`` makes the ids in it others than those of another figure.
-    """
+def inline_svg(drawing: Drawing, name: str) -> str:
+    """A drawing as an SVG element to stand inside HTML; ``name`` makes the ids in it others than those of
+    another's."""
     buffer = StringIO()
     with style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        drawing.savefig(buffer, format="svg", metadata=_UNDATED["svg"])
-    root = ElementTree.fromstring(buffer.getvalue())
-    for unread in root.findall(f"{{{SVG}}}metadata"):
-        root.remove(unread)
-    groups = list(root.iter(f"{{{SVG}}}g"))
-    marked = [group for group in groups if group.get("id") == MARKS]
-    for group, texts in zip(marked, _words(figure), strict=True):
-        marks = list(group.iter(f"{{{SVG}}}use")) or group.findall(f"{{{SVG}}}path")
-        for mark, text in zip(marks, texts, strict=False):
-            ElementTree.SubElement(mark, f"{{{SVG}}}title").text = text
-    for group in groups:
-        group.attrib.pop("id", None)  # nothing refers to a group
-    ElementTree.register_namespace("", SVG)
-    ElementTree.register_namespace("xlink", LINK)
-    return ElementTree.tostring(root, encoding="unicode")
+        drawing.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Format", "Type", "Creator")))
+    _, begin, element = buffer.getvalue().partition("<svg")
+    return begin + re.sub('<g id="[^"]*">', "<g>", element)  # nothing refers to a group

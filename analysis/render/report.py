@@ -176,7 +176,7 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
             shown[name] = {"name": name, "lacking": str(missing)}
             continue
         drawing = draw(figure)
-        svg = inline_svg(figure, drawing, name)
+        svg = inline_svg(drawing, name)
         if folder is not None:
             save(captioned(drawing, figure), folder / f"{name}.svg", folder / f"{name}.png")
         shown[name] = {"name": name, "figure": figure, "svg": svg, "table": Table(*values(figure))}
