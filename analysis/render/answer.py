@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -78,13 +78,8 @@ def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]]) -> str:
     return text
 
 
-def table_rows(runs: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> list[tuple[object, ...]]:
-    """The table of a point: those of ``shown`` that ran it, `COLUMNS` behind their titles."""
-    return [row(str(runs[name]["title"]), runs[name]) for name in shown if name in runs]
-
-
 def row(name: str, run: Mapping[str, Any]) -> tuple[object, ...]:
-    """One runner by a name."""
+    """One runner by a name: `COLUMNS` behind it."""
     own = run["kind"] == "accelerator"
     joules, most = run["j_per_token"], run["j_per_token_high"]
     dollars, over = run["tokens_per_usd_used"], run["usd_ratio_used"]

@@ -238,19 +238,18 @@ class Figure:
 
 def values(figure: Figure) -> tuple[list[str], list[list[object]]]:
     """The header and the rows of the table of what a figure shows."""
-    ends = ("low", "high", "least", "most")
-    lines: list[list[object]] = []
-    for panel in figure.panels:
-        for row in panel.named().to_dict("records"):
-            place = panel.place.words(row["place"])
-            known = [row.get(end) for end in ends]
-            lines.append([panel.title, row["line"], place, row["value"], *known])
     places = {panel.place.label for panel in figure.panels}
     titles = {panel.value.label for panel in figure.panels}
     place, title = (of.pop() if len(of) == 1 else "" for of in (places, titles))
-    header = ["panel", "what", place or "at", title or "value", *ends]
-    kept = [i for i in range(len(header)) if any(line[i] is not None and line[i] != "" for line in lines)]
-    return [header[i] for i in kept], [[line[i] for i in kept] for line in lines]
+    columns = {"title": "panel", "line": "what", "place": place or "at", "value": title or "value"}
+    columns |= {end: end for end in ("low", "high", "least", "most")}
+    rows = pd.concat(
+        marks.assign(title=panel.title, place=marks["place"].map(panel.place.words))
+        for panel in figure.panels
+        if len(marks := panel.named())
+    ).reindex(columns=list(columns))
+    told = rows.mask(rows == "").dropna(axis="columns", how="all")
+    return [columns[name] for name in told], told.to_numpy().tolist()
 
 
 def draw(figure: Figure) -> Drawing:

@@ -25,7 +25,7 @@ from sailsim.analysis.costs.dollars import CostConstants, PriceList, is_missing,
 from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import table
-from sailsim.analysis.render.answer import COLUMNS, ORDINARY, sentence, table_rows
+from sailsim.analysis.render.answer import COLUMNS, ORDINARY, row, sentence
 from sailsim.analysis.render.claims_words import number
 from sailsim.analysis.render.figure import captioned, draw, inline_svg, save, values
 from sailsim.analysis.render.figures import FIGURES, WORDS, Study
@@ -219,7 +219,8 @@ def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[s
         figures=drawn,
         rests=_rests(study.results.frame, manifest),
         constants=_constants(study.results.frame, study.results.price_list),
-        gem5=_gem5(study),
+        own_tokens=tokens(study.gem5)[1],
+        own_tiles=tiles(study.gem5)[1],
         not_modelled=NOT_MODELLED,
     )
 
@@ -277,10 +278,11 @@ def _answer(study: Study) -> dict[str, Any]:
     length = "context" if first["phase"] == "decode" else "prompt"
     what = f"{model}, {weights}, batch {first['batch']}, {first['context']} tokens of {length}"
     runs = {name: run for name, run in entries(at_point).items() if run["tokens_per_s"] is not None}
+    rows = [row(str(runs[name]["title"]), runs[name]) for name in study.shown if name in runs]
     return {
         "at": f"{what}, {first['threads']} threads, on {system}",
         "sentence": sentence(length == "prompt", runs),
-        "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False),
+        "table": Table((what, *COLUMNS), rows, sortable=False),
     }
 
 
@@ -360,20 +362,6 @@ SECTIONS = {
 """All but the first page: the name in the page, the word in the menu and the headline."""
 TABLES = ("runs", "rests", "constants")
 """Sections that have no figures."""
-
-
-def _gem5(study: Study) -> dict[str, Any]:
-    """Whether the figures show the sweep's own tokens and tiles, or those that ship, and how those agree."""
-    rows, own = tiles(study.gem5)
-    worst = rows["error"].abs()
-    return {
-        "own_tokens": tokens(study.gem5)[1],
-        "own_tiles": own,
-        "tiles": len(rows),
-        "correct": int(rows["correct"].sum()),
-        "equal": int(rows["phases_equal"].sum()),
-        "off": (f"{worst.median():.1%}", f"{worst.max():.1%}"),
-    }
 
 
 def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
