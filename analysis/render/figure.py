@@ -241,7 +241,12 @@ def values(figure: Figure) -> tuple[list[str], list[list[object]]]:
     places = {panel.place.label for panel in figure.panels}
     titles = {panel.value.label for panel in figure.panels}
     place, title = (of.pop() if len(of) == 1 else "" for of in (places, titles))
-    columns = {"title": "panel", "line": "what", "place": place or "at", "value": title or "value"}
+    columns: dict[Any, str] = {
+        "title": "panel",
+        "line": "what",
+        "place": place or "at",
+        "value": title or "value",
+    }
     columns |= {end: end for end in ("low", "high", "least", "most")}
     rows = pd.concat(
         marks.assign(title=panel.title, place=marks["place"].map(panel.place.words))
@@ -356,7 +361,8 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
 def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for name, own in _by_look(panel, looks):
         colour, hatch = looks[name].colour, looks[name].hatch
-        for place, some in own.groupby("place"):
+        for place in own["place"].unique():
+            some = own[own["place"] == place]
             bars = list(zip(some["low"], some["high"] - some["low"], strict=True))
             ends = (place - 0.4, 0.8)
             axes.broken_barh(bars, ends, facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch)

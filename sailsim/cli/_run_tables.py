@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sailsim.analysis.costs.energy import CAUSES
-from sailsim.cli._table import echo, print_table, say
+from sailsim.cli._table import echo, print_numbers, say
 from sailsim.sim.backends.cores import FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
@@ -111,11 +111,8 @@ def _strongest(runs: Runs) -> Runs:
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: int = 0) -> None:
-    """A table of numbers behind its first column, the last ``words`` columns in words, and a line below."""
-    numbers = names[1 : len(names) - words]
-    table = [dict(zip(names, row, strict=True)) for row in rows]
-    if table:
-        print_table(table, names, whole=names, numbers=numbers)
+    """A table of numbers as `print_numbers` prints it, and a line below."""
+    if print_numbers(names, rows, words):
         echo()
 
 
@@ -192,7 +189,7 @@ def _print_energy(tokens: float, runs: Runs) -> None:
     rows.append(["range", *("..".join(dict.fromkeys(pair)) for pair in ends)])
     rows.append(["mean power, W", *(_modelled(entry["power_w"], ".0f") for entry in used.values())])
     names = ("mJ a token", *used)
-    print_table([dict(zip(names, row, strict=True)) for row in rows], names, numbers=list(used))
+    print_numbers(names, rows)
     bounds = [
         f"{name} {1e3 * entry['j_per_token_high']:.0f}"
         for name, entry in runs.items()

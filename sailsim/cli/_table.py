@@ -85,6 +85,15 @@ def print_table(
             echo(line((name, texts[name][j]) for name in block))
 
 
+def print_numbers(names: Sequence[str], rows: Iterable[Sequence[str]], words: int = 0) -> bool:
+    """Print rows of numbers in words behind a first column, the last ``words`` columns in words, nothing cut;
+    whether there are any."""
+    table = [dict(zip(names, row, strict=True)) for row in rows]
+    if table:
+        print_table(table, names, whole=names, numbers=names[1 : len(names) - words])
+    return bool(table)
+
+
 wide_option = click.option("--wide", is_flag=True, help="All columns, in several tables if one has no room.")
 
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import click
 
-from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.cli._command import Command
 from sailsim.cli._json import as_json_option, print_json
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import PathOption, Words
 from sailsim.cli._point import point_options
 from sailsim.cli._table import echo, print_table, say
 from sailsim.lut_gemv.trace import LAYOUTS, read_trace
@@ -37,7 +36,11 @@ from sailsim.workloads.traces import plan_trace, replay_timed
     help="Where the tiles' weights lie: one behind the other, or begun an odd number of the system's DRAM "
     "rows apart, so that units that work at once have banks of their own.",
 )
-@click.option("--layers", help="Blocks FIRST:END, without END; default: all, and the head.")
+@click.option(
+    "--layers",
+    type=Words(r"-?\d{1,9}:-?\d{1,9}", "FIRST:END, such as 0:2"),
+    help="Blocks FIRST:END, without END; default: all, and the head.",
+)
 @click.option("--tensors", default="*", show_default=True, help="Shell pattern of tensor names.")
 @click.option(
     "--slices", type=int, default=1, show_default=True, help="Cut every matrix into this many tiles."
@@ -68,6 +71,7 @@ def trace(
     quantized from its values; models without weights get seeded Gaussian ones. The trace's header says which.
     """
     given = {name: value for name, value in fields.items() if value is not None}
+    first, _, end = (layers or "").partition(":")
     machine = load_system(system)
     nbw = given.pop("nbw", machine.require_pim().default_nbw)
     if nbw in (AUTO, PER_TENSOR):
@@ -77,7 +81,7 @@ def trace(
     plan = plan_trace(
         model,
         Activations.load(activations),
-        layers=_range(layers),
+        layers=(int(first), int(end)) if layers else None,
         tensors=tensors,
         slices=slices,
         seed=seed,
@@ -143,16 +147,6 @@ def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: b
         _print(answer)
     if not answer["ok"]:
         ctx.exit(1)
-
-
-def _range(layers: str | None) -> tuple[int, int] | None:
-    if layers is None:
-        return None
-    first, _, end = layers.partition(":")
-    try:
-        return int(first), int(end)
-    except ValueError:
-        raise SailsimError(f"layers is {layers!r}; allowed is FIRST:END, such as 0:2.") from None
 
 
 def _print(answer: dict[str, Any]) -> None:
