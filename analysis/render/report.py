@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ from sailsim.analysis.results.results import (
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
-from sailsim.base.quantity import Choice, Quantity
+from sailsim.base.quantity import Quantity
 from sailsim.sim.files import leaves, load_card, load_system
 from sailsim.sim.fitted import N1, core_of, fitted_constants, held_out_results
 from sailsim.sim.pim import AUTO, PER_TENSOR
@@ -410,50 +410,44 @@ def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
 def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Table]]:
     """Tables of the machines of a store's records, the fits and the constants of dollars, joules and area."""
     header = ("constant", "value", "unit", "range", "kind", "source", "why")
-    parts = []
-    listed: dict[str, set[tuple[str, ...]]] = {}
+    fits = fitted_constants()
+    listed: dict[str, list[list[str]]] = {}
+    parts: dict[str, list[list[str]]] = {}
     # A machine's own file after those that it extends, and then only what it changes.
     servers = set(frame["system"]) | set(frame["hardware"][frame["kind"] != "card"])
     for system in sorted(map(load_system, servers), key=lambda s: (len(s.extends), s.name)):
-        lines = [_line(path, value, system.citation(value.source)) for path, value in leaves(system).items()]
-        listed[system.name] = {tuple(line) for line in lines}
+        lines = listed[system.name] = _lines(leaves(system), system.citation)
         below = next((name for name in system.extends if name in listed), None)
-        if below is not None:
-            lines = [line for line in lines if tuple(line) not in listed[below]]
         title = f"System {system.name}: {system.title}" + (f"; all else as {below}" if below else "")
-        parts.append((title, header, lines))
-    rows = [_line(path, value, value.source) for path, value in fitted_constants().quantities().items()]
-    parts.append(("Baselines, fitted (fits.json)", header, rows))
-    rows = []
-    for name in sorted(set(frame["hardware"][frame["kind"] == "card"])):
-        card = load_card(name)
-        rows += [
-            _line(path, value, card.citation(value.source))
-            for path, value in leaves(card, f"{short_name(name)}.").items()
-        ]
-    parts.append(("GPU cards", header, rows))
-    for title, constants in (
-        ("Cost", CostConstants),
-        ("Energy", EnergyConstants),
-        ("Area", AreaConstants),
-    ):
-        lines = [_line(name, value, value.source) for name, value in constants.quantities().items()]
-        parts.append((title, header, lines))
-    rates = [
-        [name, f"{r.relative:g}", "of q4_k", f"{r.low:g} .. {r.high:g}", r.kind, r.source, r.note]
-        for name, r in fitted_constants().kernel_rates.items()
+        parts[title] = [line for line in lines if below is None or line not in listed[below]]
+    parts["Baselines, fitted (fits.json)"] = _lines(fits.quantities())
+    cards = {name: load_card(name) for name in sorted(set(frame["hardware"][frame["kind"] == "card"]))}
+    parts["GPU cards"] = [
+        line
+        for name, card in cards.items()
+        for line in _lines(leaves(card, f"{short_name(name)}."), card.citation)
     ]
-    parts.append(("CPU kernel rates by format", header, rates))
+    parts["Cost"] = _lines(CostConstants.quantities())
+    parts["Energy"] = _lines(EnergyConstants.quantities())
+    parts["Area"] = _lines(AreaConstants.quantities())
+    parts["CPU kernel rates by format"] = [
+        [name, f"{r.relative:g}", "of q4_k", f"{r.low:g} .. {r.high:g}", r.kind, r.source, r.note]
+        for name, r in fits.kernel_rates.items()
+    ]
     priced = [
         [p.instance, f"{p.usd_per_hour:g}", "USD/h", p.chip, p.date, p.source, ""] for p in price_list.rows
     ]
-    parts.append(("Prices", ("instance", "value", "unit", "chip", "date", "source", ""), priced))
-    return [(title, Table(head, lines)) for title, head, lines in parts]
+    of_prices = Table(("instance", "value", "unit", "chip", "date", "source", ""), priced)
+    return [*((title, Table(header, lines)) for title, lines in parts.items()), ("Prices", of_prices)]
 
 
-def _line(path: str, value: Quantity | Choice, source: str) -> list[str]:
-    """One constant as the cells of a row."""
-    if isinstance(value, Choice):
-        return [path, str(value.value), "", "", value.kind, source, value.note]
-    span = "" if value.low is None or value.high is None else f"{value.low:g} .. {value.high:g}"
-    return [path, f"{value.value:g}", value.unit, span, value.kind, source, value.note]
+def _lines(constants: Mapping[str, Any], citation: Callable[[str], str] = str) -> list[list[str]]:
+    """Constants as the cells of a row each, with what is behind the names of their sources."""
+    lines = []
+    for path, value in constants.items():
+        cells = [path, str(value.value), "", ""]
+        if isinstance(value, Quantity):
+            span = "" if value.low is None or value.high is None else f"{value.low:g} .. {value.high:g}"
+            cells = [path, f"{value.value:g}", value.unit, span]
+        lines.append([*cells, value.kind, citation(value.source), value.note])
+    return lines
