@@ -299,8 +299,9 @@ def draw(figure: Figure) -> Drawing:
     return drawing
 
 
-def captioned(drawing: Drawing, figure: Figure) -> Drawing:
-    """The drawing of a figure with its title and caption, as a file needs it."""
+def save_captioned(figure: Figure, drawing: Drawing, stem: Path) -> None:
+    """Write the drawing of a figure as SVG and PNG, with its title and caption, which it has from then on.
+    Raises OSError as `save`."""
     width, height = drawing.get_size_inches()
     letters = int(width * 15.2)
     lines = [line for text in figure.caption if text for line in textwrap.wrap(text, letters)]
@@ -309,7 +310,7 @@ def captioned(drawing: Drawing, figure: Figure) -> Drawing:
         drawing.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.6, color=GREY, linespacing=1.35)
         drawing.suptitle(figure.title, x=0.01, ha="left", fontweight="bold", fontsize=12)
         drawing.set_layout_engine("constrained")
-    return drawing
+    save(drawing, *(stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")))
 
 
 def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:

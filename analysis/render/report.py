@@ -27,7 +27,7 @@ from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import table
 from sailsim.analysis.render.answer import COLUMNS, ORDINARY, row, sentence
 from sailsim.analysis.render.claims_words import number
-from sailsim.analysis.render.figure import captioned, draw, inline_svg, save, values
+from sailsim.analysis.render.figure import draw, inline_svg, save_captioned, values
 from sailsim.analysis.render.figures import FIGURES, WORDS, Study
 from sailsim.analysis.render.gem5_figures import FOLDER, tiles, tokens
 from sailsim.analysis.results.compare import POINT, entries, said_of
@@ -178,7 +178,7 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
         drawing = draw(figure)
         svg = inline_svg(drawing, name)
         if folder is not None:
-            save(captioned(drawing, figure), folder / f"{name}.svg", folder / f"{name}.png")
+            save_captioned(figure, drawing, folder / name)
         shown[name] = {"name": name, "figure": figure, "svg": svg, "table": Table(*values(figure))}
     return shown
 

@@ -131,15 +131,6 @@ def test_a_machine_that_cannot_be_does_not_stop_the_others(tmp_path: Path) -> No
         assert not (tmp_path / "alone").exists()
 
 
-def test_a_scheduler_that_is_not_there(tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
-    out = tmp_path / "out"
-    result = sailsim("sweep", *SMALL, "--jobs", "nonsense", "--out", str(out))
-    assert result.exit_code == 2
-    assert "jobs is 'nonsense'; allowed is a number of processes" in result.output
-    assert not out.exists()
-
-
 def test_progress_as_json(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     words = ["sweep", *GRID, "--wbits", "2,4", "--out", str(tmp_path / "out"), "--log-json", str(log)]
