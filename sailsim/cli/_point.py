@@ -10,7 +10,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from sailsim.cli._command import F, applied
-from sailsim.cli._path import TEXT, PathOption
+from sailsim.cli._path import TEXT, PathOption, Words
+from sailsim.lut_gemv.descriptor import NBW_MAX
 from sailsim.sim.files import system_names
 from sailsim.sim.pim import AUTO, PER_TENSOR
 from sailsim.sim.point import DECLARED, DEFAULT_CONTEXT, WORDS, Point
@@ -43,26 +44,20 @@ def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], lis
     return complete
 
 
-class NbwType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
-    """A whole number, or auto."""
+class NbwType(Words):
+    """A whole number, whose range a point checks, or auto."""
 
-    name = "nbw"
+    def __init__(self) -> None:
+        super().__init__(rf"{AUTO}|-?[1-9]\d{{0,17}}", f"a whole number 1..{NBW_MAX}, or {AUTO}")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """What the help shows."""
         return "INTEGER|auto"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """The word or the number, whose range a point checks."""
-        if value == AUTO:
-            return AUTO
-        try:
-            number = int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a whole number nor {AUTO}.", param, ctx)
-        if number == PER_TENSOR:  # what a point has for auto
-            self.fail(f"{number} is not in 1..6.", param, ctx)
-        return number
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word or the number."""
+        text = super().convert(value, param, ctx)
+        return text if text == AUTO else int(text)
 
 
 def numbers_of(name: str, text: str) -> list[int]:

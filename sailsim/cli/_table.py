@@ -85,12 +85,12 @@ def print_table(
             echo(line((name, texts[name][j]) for name in block))
 
 
-def print_numbers(names: Sequence[str], rows: Iterable[Sequence[str]], words: int = 0) -> bool:
-    """Print rows of numbers in words behind a first column, the last ``words`` columns in words, nothing cut;
-    whether there are any."""
+def print_numbers(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> bool:
+    """Print rows of numbers, written out, behind a first column; that of ``words`` holds none. Nothing is
+    cut. Returns whether there are any."""
     table = [dict(zip(names, row, strict=True)) for row in rows]
     if table:
-        print_table(table, names, whole=names, numbers=names[1 : len(names) - words])
+        print_table(table, names, whole=names, numbers=[name for name in names[1:] if name != words])
     return bool(table)
 
 

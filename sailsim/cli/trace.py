@@ -10,7 +10,7 @@ from sailsim.cli._command import Command
 from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import PathOption, Words
 from sailsim.cli._point import point_options
-from sailsim.cli._table import echo, print_table, say
+from sailsim.cli._table import echo, print_numbers, say
 from sailsim.lut_gemv.trace import LAYOUTS, read_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.pim import AUTO, PER_TENSOR
@@ -151,19 +151,12 @@ def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: b
 
 def _print(answer: dict[str, Any]) -> None:
     verdicts = {True: "as expected", False: "DIFFERS", None: "unchecked"}
-    done = [
-        {
-            "tile": row["name"],
-            "result": verdicts[row["matches"]],
-            "look-ups": f"{row['lookups']:,}",
-            "PRT hits": f"{row['prt_hits']:,}",
-            "cycles": f"{row['cycles']['total']:,}",
-        }
-        for row in answer["tiles"]
-        if row["status"] == "OK"
-    ]
-    if done:
-        print_table(done, list(done[0]), numbers=("look-ups", "PRT hits", "cycles"))
+    done = []
+    for row in answer["tiles"]:
+        if row["status"] == "OK":
+            counts = (row["lookups"], row["prt_hits"], row["cycles"]["total"])
+            done.append((row["name"], verdicts[row["matches"]], *(f"{count:,}" for count in counts)))
+    print_numbers(("tile", "result", "look-ups", "PRT hits", "cycles"), done, words="result")
     for row in answer["tiles"]:
         if row["status"] != "OK":
             say(f"{row['name']}: {row['problem']}")
