@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from sailsim.analysis.paper.unknowns import load_unknowns
 from sailsim.analysis.results.compare import POINT
-from sailsim.analysis.results.results import Runs
+from sailsim.analysis.results.results import Runs, typical
 from sailsim.analysis.results.runs import SAIL
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
@@ -32,19 +30,7 @@ def nearest_to_ordinary(results: Runs) -> dict[str, Any]:
     if rows["tokens_per_s"].isna().all():
         why = f" ({rows['reason'].iloc[0]})" if len(rows) else ""
         raise SailsimError(f"the study has no point that SAIL can run{why}; allowed is one with some.")
-    rows = rows[rows["tokens_per_s"].notna()]
-    chosen: dict[str, Any] = {}
-    ordinary = ORDINARY.as_dict()
-    for column in POINT:
-        wanted = [value for value in (ordinary[column], results.reference.get(column)) if value is not None]
-        value = next((value for value in wanted if (rows[column] == value).any()), None)
-        if value is None and rows[column].isna().all():
-            continue
-        if value is None:
-            value = rows[column].mode().iloc[0]
-        rows = rows[rows[column] == value]
-        chosen[column] = value.item() if isinstance(value, np.generic) else value
-    return chosen
+    return typical(rows[rows["tokens_per_s"].notna()], POINT, ORDINARY.as_dict(), results.reference)
 
 
 def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]]) -> str:
@@ -78,13 +64,8 @@ def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]]) -> str:
     return text
 
 
-def table_rows(runs: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> list[tuple[object, ...]]:
-    """The table of a point: those of ``shown`` that ran it, `COLUMNS` behind their titles."""
-    return [row(str(runs[name]["title"]), runs[name]) for name in shown if name in runs]
-
-
 def row(name: str, run: Mapping[str, Any]) -> tuple[object, ...]:
-    """One runner by a name."""
+    """One runner by a name: `COLUMNS` behind it."""
     own = run["kind"] == "accelerator"
     joules, most = run["j_per_token"], run["j_per_token_high"]
     dollars, over = run["tokens_per_usd_used"], run["usd_ratio_used"]

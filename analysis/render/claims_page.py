@@ -21,7 +21,7 @@ from sailsim.analysis.paper.study import run_command
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.render.claims_figures import FIGURES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
-from sailsim.analysis.render.figure import Figure, captioned, draw, save
+from sailsim.analysis.render.figure import Figure, draw, save_captioned
 from sailsim.base.atomic import write_whole
 
 
@@ -49,11 +49,8 @@ def write_reproduction(study: Study, folder: Path) -> Path:
         {name: declare(study) for name, declare in FIGURES.items()},
         study=study,
         claims=claims_of(study),
-        number=number,
         primary=primary,
-        quantiles=_quantiles,
         share=share,
-        shown=shown,
         verdict=verdict,
     )
 
@@ -61,10 +58,10 @@ def write_reproduction(study: Study, folder: Path) -> Path:
 def _write(path: Path, figures: Mapping[str, Figure], **values: Any) -> Path:
     """Write a page by the template of its name, and its figures into the folder beside it."""
     for name, figure in figures.items():
-        drawing = captioned(draw(figure), figure)
-        save(drawing, *(path.parent / "figures" / f"{name}.{kind}" for kind in ("svg", "png")))
+        save_captioned(figure, draw(figure), path.parent / "figures" / name)
     titles = {name: figure.title for name, figure in figures.items()}
-    write_whole(path, written(f"{path.name}.jinja", titles=titles, **values).encode())
+    values |= {"titles": titles, "number": number, "quantiles": _quantiles, "shown": shown}
+    write_whole(path, written(f"{path.name}.jinja", **values).encode())
     return path
 
 
@@ -105,14 +102,11 @@ def write_joint(results: Study, folder: Path) -> Path:
         shipped=not options,
         where=results["where"],
         priors=priors,
-        quantiles=_quantiles,
         pseudo=len(next(iter(priors.values()))["pseudo"]),
         spread=f"{PSEUDO_SPREAD:g}",
         invented={prior: _invented(of_prior) for prior, of_prior in priors.items()},
         named=[*results["beside"], near["reading"]],
         claims={claim["name"]: claim for claim in results["claims"]},
-        number=number,
-        shown=shown,
         near=near,
         commands=[run_command(near["file"], w, near["group_size"]) for w in workloads if w.name in places],
         stands=_stands(results),

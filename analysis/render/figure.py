@@ -6,14 +6,14 @@ and hatches repeat what they say."""
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -238,19 +238,23 @@ class Figure:
 
 def values(figure: Figure) -> tuple[list[str], list[list[object]]]:
     """The header and the rows of the table of what a figure shows."""
-    ends = ("low", "high", "least", "most")
-    lines: list[list[object]] = []
-    for panel in figure.panels:
-        for row in panel.named().to_dict("records"):
-            place = panel.place.words(row["place"])
-            known = [row.get(end) for end in ends]
-            lines.append([panel.title, row["line"], place, row["value"], *known])
     places = {panel.place.label for panel in figure.panels}
     titles = {panel.value.label for panel in figure.panels}
     place, title = (of.pop() if len(of) == 1 else "" for of in (places, titles))
-    header = ["panel", "what", place or "at", title or "value", *ends]
-    kept = [i for i in range(len(header)) if any(line[i] is not None and line[i] != "" for line in lines)]
-    return [header[i] for i in kept], [[line[i] for i in kept] for line in lines]
+    columns: dict[Any, str] = {
+        "title": "panel",
+        "line": "what",
+        "place": place or "at",
+        "value": title or "value",
+    }
+    columns |= {end: end for end in ("low", "high", "least", "most")}
+    rows = pd.concat(
+        marks.assign(title=panel.title, place=marks["place"].map(panel.place.words))
+        for panel in figure.panels
+        if len(marks := panel.named())
+    ).reindex(columns=list(columns))
+    told = rows.mask(rows == "").dropna(axis="columns", how="all")
+    return [columns[name] for name in told], told.to_numpy().tolist()
 
 
 def draw(figure: Figure) -> Drawing:
@@ -295,8 +299,9 @@ def draw(figure: Figure) -> Drawing:
     return drawing
 
 
-def captioned(drawing: Drawing, figure: Figure) -> Drawing:
-    """The drawing of a figure with its title and caption, as a file needs it."""
+def save_captioned(figure: Figure, drawing: Drawing, stem: Path) -> None:
+    """Write the drawing of a figure as SVG and PNG, with its title and caption, which it has from then on.
+    Raises OSError as `save`."""
     width, height = drawing.get_size_inches()
     letters = int(width * 15.2)
     lines = [line for text in figure.caption if text for line in textwrap.wrap(text, letters)]
@@ -305,31 +310,7 @@ def captioned(drawing: Drawing, figure: Figure) -> Drawing:
         drawing.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7.6, color=GREY, linespacing=1.35)
         drawing.suptitle(figure.title, x=0.01, ha="left", fontweight="bold", fontsize=12)
         drawing.set_layout_engine("constrained")
-    return drawing
-
-
-MARKS = "marks"
-"""What the groups of a drawing that hold marks are called."""
-
-
-def _words(figure: Figure) -> Iterator[list[str]]:
-    """The marks of each such group in words, in the order in which they are drawn."""
-    looks = figure.styled()
-    for panel in figure.panels:
-        for _, own in _by_look(panel, looks):
-            together = panel.kind in ("lines", "ranks")
-            for rows in [own] if together else [rows for _, rows in own.groupby("place")]:
-                yield [_words_of(panel, row) for row in rows.to_dict("records")]
-
-
-def _words_of(panel: Panel, row: Mapping[Any, Any]) -> str:
-    """A mark in words."""
-    place, value = panel.place, panel.value
-    at = place.words(row["place"])
-    text = f"{value.label}: {row['value']:,.4g}"
-    if row.get("low") is not None and row["low"] == row["low"]:
-        text += f" ({row['low']:,.4g} .. {row['high']:,.4g})"
-    return "\n".join(filter(None, [row["line"], f"{place.label}: {at}" if place.label else at, text]))
+    save(drawing, *(stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")))
 
 
 def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
@@ -340,9 +321,7 @@ def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
             axes.fill_between(own["place"], own["low"], own["high"], color=colour, alpha=0.13, lw=0)
         elif panel.low:
             axes.vlines(own["place"], own["low"], own["high"], color=colour, alpha=0.4, lw=3)
-        axes.plot(
-            own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face, gid=MARKS
-        )  # fmt: skip
+        axes.plot(own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face)
 
 
 def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
@@ -351,7 +330,7 @@ def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     for name, own in _by_look(panel, looks):
         axes.bar(
             own["place"], own["value"], 0.74, tops[own["place"]], color=looks[name].colour,
-            hatch=looks[name].hatch, edgecolor="white", linewidth=0.4, gid=MARKS,
+            hatch=looks[name].hatch, edgecolor="white", linewidth=0.4,
         )  # fmt: skip
         tops[own["place"]] += own["value"].to_numpy()
     if panel.low:
@@ -375,7 +354,7 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
             axes.errorbar(
                 known["value"], y[known.index], xerr=span, color=colour, lw=1, capsize=2, fmt="none"
             )
-        axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7, gid=MARKS)
+        axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7)
     for place in panel.split:
         axes.axhline(place, color="#888888", lw=0.8)
 
@@ -386,10 +365,8 @@ def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
         for place in own["place"].unique():
             some = own[own["place"] == place]
             bars = list(zip(some["low"], some["high"] - some["low"], strict=True))
-            axes.broken_barh(
-                bars, (place - 0.4, 0.8), facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch,
-                gid=MARKS,
-            )  # fmt: skip
+            ends = (place - 0.4, 0.8)
+            axes.broken_barh(bars, ends, facecolors=colour, edgecolors="white", linewidth=0.5, hatch=hatch)
     axes.grid(axis="y", visible=False)
 
 
@@ -479,29 +456,11 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look]) -> None
     drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)
 
 
-SVG, LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-
-
-def inline_svg(figure: Figure, drawing: Drawing, name: str) -> str:
-    """A figure's drawing as an SVG element to stand inside HTML. The words of a mark become its title, which
-    a browser shows at the pointer.
-
-    ``name`` makes the ids in it others than those of another figure.
-    """
+def inline_svg(drawing: Drawing, name: str) -> str:
+    """A drawing as an SVG element to stand inside HTML; ``name`` makes the ids in it others than those of
+    another's."""
     buffer = StringIO()
     with style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        drawing.savefig(buffer, format="svg", metadata=_UNDATED["svg"])
-    root = ElementTree.fromstring(buffer.getvalue())
-    for unread in root.findall(f"{{{SVG}}}metadata"):
-        root.remove(unread)
-    groups = list(root.iter(f"{{{SVG}}}g"))
-    marked = [group for group in groups if group.get("id") == MARKS]
-    for group, texts in zip(marked, _words(figure), strict=True):
-        marks = list(group.iter(f"{{{SVG}}}use")) or group.findall(f"{{{SVG}}}path")
-        for mark, text in zip(marks, texts, strict=False):
-            ElementTree.SubElement(mark, f"{{{SVG}}}title").text = text
-    for group in groups:
-        group.attrib.pop("id", None)  # nothing refers to a group
-    ElementTree.register_namespace("", SVG)
-    ElementTree.register_namespace("xlink", LINK)
-    return ElementTree.tostring(root, encoding="unicode")
+        drawing.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Format", "Type", "Creator")))
+    _, begin, element = buffer.getvalue().partition("<svg")
+    return begin + re.sub('<g id="[^"]*">', "<g>", element)  # nothing refers to a group

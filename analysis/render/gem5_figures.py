@@ -27,7 +27,6 @@ from sailsim.analysis.results.gem5_steps import (
     with_engine,
 )
 from sailsim.base.atomic import read_records
-from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.stored import DECODE, TIMELINE, VALIDATE, Load, TileTimeline, rows_of, timelines_of
@@ -224,16 +223,11 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
 
     Args:
         rows: runs of one model and context (`gem5_steps.with_engine`), in formats that differ by their bits
-            alone; of a model's first block and head, or whole.
+            alone; of a model's first block and head, or whole. Some widths were run on cores and units.
         claimed: whether SAIL's own claim has a line.
-
-    Raises:
-        SailsimError: there is no width of which both the cores and the units were run.
     """
     steps = _steps(rows)
     widths = _on_both(steps)
-    if not widths:
-        raise SailsimError("no width has runs on cores and on units; allowed are rows of both at one point.")
     first, spec = rows[0], load_model(shape(rows[0]))
     lines: list[dict[str, Any]] = []
     looks: dict[str, Look] = {}

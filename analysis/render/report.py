@@ -12,7 +12,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +25,9 @@ from sailsim.analysis.costs.dollars import CostConstants, PriceList, is_missing,
 from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import table
-from sailsim.analysis.render.answer import COLUMNS, ORDINARY, sentence, table_rows
+from sailsim.analysis.render.answer import COLUMNS, ORDINARY, row, sentence
 from sailsim.analysis.render.claims_words import number
-from sailsim.analysis.render.figure import captioned, draw, inline_svg, save, values
+from sailsim.analysis.render.figure import draw, inline_svg, save_captioned, values
 from sailsim.analysis.render.figures import FIGURES, WORDS, Study
 from sailsim.analysis.render.gem5_figures import FOLDER, tiles, tokens
 from sailsim.analysis.results.compare import POINT, entries, said_of
@@ -42,7 +42,7 @@ from sailsim.analysis.results.results import (
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
-from sailsim.base.quantity import Choice, Quantity
+from sailsim.base.quantity import Quantity
 from sailsim.sim.files import leaves, load_card, load_system
 from sailsim.sim.fitted import N1, core_of, fitted_constants, held_out_results
 from sailsim.sim.pim import AUTO, PER_TENSOR
@@ -176,9 +176,9 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
             shown[name] = {"name": name, "lacking": str(missing)}
             continue
         drawing = draw(figure)
-        svg = inline_svg(figure, drawing, name)
+        svg = inline_svg(drawing, name)
         if folder is not None:
-            save(captioned(drawing, figure), folder / f"{name}.svg", folder / f"{name}.png")
+            save_captioned(figure, drawing, folder / name)
         shown[name] = {"name": name, "figure": figure, "svg": svg, "table": Table(*values(figure))}
     return shown
 
@@ -219,7 +219,8 @@ def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[s
         figures=drawn,
         rests=_rests(study.results.frame, manifest),
         constants=_constants(study.results.frame, study.results.price_list),
-        gem5=_gem5(study),
+        own_tokens=tokens(study.gem5)[1],
+        own_tiles=tiles(study.gem5)[1],
         not_modelled=NOT_MODELLED,
     )
 
@@ -277,10 +278,11 @@ def _answer(study: Study) -> dict[str, Any]:
     length = "context" if first["phase"] == "decode" else "prompt"
     what = f"{model}, {weights}, batch {first['batch']}, {first['context']} tokens of {length}"
     runs = {name: run for name, run in entries(at_point).items() if run["tokens_per_s"] is not None}
+    rows = [row(str(runs[name]["title"]), runs[name]) for name in study.shown if name in runs]
     return {
         "at": f"{what}, {first['threads']} threads, on {system}",
         "sentence": sentence(length == "prompt", runs),
-        "table": Table((what, *COLUMNS), table_rows(runs, study.shown), sortable=False),
+        "table": Table((what, *COLUMNS), rows, sortable=False),
     }
 
 
@@ -362,20 +364,6 @@ TABLES = ("runs", "rests", "constants")
 """Sections that have no figures."""
 
 
-def _gem5(study: Study) -> dict[str, Any]:
-    """Whether the figures show the sweep's own tokens and tiles, or those that ship, and how those agree."""
-    rows, own = tiles(study.gem5)
-    worst = rows["error"].abs()
-    return {
-        "own_tokens": tokens(study.gem5)[1],
-        "own_tiles": own,
-        "tiles": len(rows),
-        "correct": int(rows["correct"].sum()),
-        "equal": int(rows["phases_equal"].sum()),
-        "off": (f"{worst.median():.1%}", f"{worst.max():.1%}"),
-    }
-
-
 def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Every note of every run, once: what SAIL rests on, the others, and what cannot run; how far off the
     baselines are; and what the store holds."""
@@ -422,50 +410,44 @@ def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
 def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Table]]:
     """Tables of the machines of a store's records, the fits and the constants of dollars, joules and area."""
     header = ("constant", "value", "unit", "range", "kind", "source", "why")
-    parts = []
-    listed: dict[str, set[tuple[str, ...]]] = {}
+    fits = fitted_constants()
+    listed: dict[str, list[list[str]]] = {}
+    parts: dict[str, list[list[str]]] = {}
     # A machine's own file after those that it extends, and then only what it changes.
     servers = set(frame["system"]) | set(frame["hardware"][frame["kind"] != "card"])
     for system in sorted(map(load_system, servers), key=lambda s: (len(s.extends), s.name)):
-        lines = [_line(path, value, system.citation(value.source)) for path, value in leaves(system).items()]
-        listed[system.name] = {tuple(line) for line in lines}
+        lines = listed[system.name] = _lines(leaves(system), system.citation)
         below = next((name for name in system.extends if name in listed), None)
-        if below is not None:
-            lines = [line for line in lines if tuple(line) not in listed[below]]
         title = f"System {system.name}: {system.title}" + (f"; all else as {below}" if below else "")
-        parts.append((title, header, lines))
-    rows = [_line(path, value, value.source) for path, value in fitted_constants().quantities().items()]
-    parts.append(("Baselines, fitted (fits.json)", header, rows))
-    rows = []
-    for name in sorted(set(frame["hardware"][frame["kind"] == "card"])):
-        card = load_card(name)
-        rows += [
-            _line(path, value, card.citation(value.source))
-            for path, value in leaves(card, f"{short_name(name)}.").items()
-        ]
-    parts.append(("GPU cards", header, rows))
-    for title, constants in (
-        ("Cost", CostConstants),
-        ("Energy", EnergyConstants),
-        ("Area", AreaConstants),
-    ):
-        lines = [_line(name, value, value.source) for name, value in constants.quantities().items()]
-        parts.append((title, header, lines))
-    rates = [
-        [name, f"{r.relative:g}", "of q4_k", f"{r.low:g} .. {r.high:g}", r.kind, r.source, r.note]
-        for name, r in fitted_constants().kernel_rates.items()
+        parts[title] = [line for line in lines if below is None or line not in listed[below]]
+    parts["Baselines, fitted (fits.json)"] = _lines(fits.quantities())
+    cards = {name: load_card(name) for name in sorted(set(frame["hardware"][frame["kind"] == "card"]))}
+    parts["GPU cards"] = [
+        line
+        for name, card in cards.items()
+        for line in _lines(leaves(card, f"{short_name(name)}."), card.citation)
     ]
-    parts.append(("CPU kernel rates by format", header, rates))
+    parts["Cost"] = _lines(CostConstants.quantities())
+    parts["Energy"] = _lines(EnergyConstants.quantities())
+    parts["Area"] = _lines(AreaConstants.quantities())
+    parts["CPU kernel rates by format"] = [
+        [name, f"{r.relative:g}", "of q4_k", f"{r.low:g} .. {r.high:g}", r.kind, r.source, r.note]
+        for name, r in fits.kernel_rates.items()
+    ]
     priced = [
         [p.instance, f"{p.usd_per_hour:g}", "USD/h", p.chip, p.date, p.source, ""] for p in price_list.rows
     ]
-    parts.append(("Prices", ("instance", "value", "unit", "chip", "date", "source", ""), priced))
-    return [(title, Table(head, lines)) for title, head, lines in parts]
+    of_prices = Table(("instance", "value", "unit", "chip", "date", "source", ""), priced)
+    return [*((title, Table(header, lines)) for title, lines in parts.items()), ("Prices", of_prices)]
 
 
-def _line(path: str, value: Quantity | Choice, source: str) -> list[str]:
-    """One constant as the cells of a row."""
-    if isinstance(value, Choice):
-        return [path, str(value.value), "", "", value.kind, source, value.note]
-    span = "" if value.low is None or value.high is None else f"{value.low:g} .. {value.high:g}"
-    return [path, f"{value.value:g}", value.unit, span, value.kind, source, value.note]
+def _lines(constants: Mapping[str, Any], citation: Callable[[str], str] = str) -> list[list[str]]:
+    """Constants as the cells of a row each, with what is behind the names of their sources."""
+    lines = []
+    for path, value in constants.items():
+        cells = [path, str(value.value), "", ""]
+        if isinstance(value, Quantity):
+            span = "" if value.low is None or value.high is None else f"{value.low:g} .. {value.high:g}"
+            cells = [path, f"{value.value:g}", value.unit, span]
+        lines.append([*cells, value.kind, citation(value.source), value.note])
+    return lines

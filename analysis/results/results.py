@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -73,17 +73,10 @@ class Runs:
         values of those that are like it so far: in a sample hardly a point has all that is most frequent."""
         if frame.empty:
             raise SailsimError("results has no rows, allowed is a store of at least one point")
-        defaults = Point().as_dict()
-        chosen = {}
-        points = every = frame.drop_duplicates(POINT)
-        for column in (*FREE, "prt"):
-            values = points[column].dropna()
-            values = every[column].dropna() if values.empty else values
-            default = defaults.get(column)
-            # The lowest of equally frequent values, so that the choice does not depend on the order of rows.
-            chosen[column] = default if default in set(values) else values.mode().iloc[0]
-            alike = points[points[column] == chosen[column]]
-            points = points if alike.empty else alike
+        points, defaults = frame.drop_duplicates(POINT), Point().as_dict()
+        chosen = typical(points, (*FREE, "prt"), defaults)
+        for column in (*FREE, "prt"):  # that has no value in those alike
+            chosen |= {} if column in chosen else typical(points, [column], defaults)
         # A choice spelt out and the same one left to the system file are one point to a figure.
         rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations", "runner"])
         return cls(joined(rows, price_list), price_list, chosen)
@@ -152,6 +145,22 @@ class Runs:
         systems = rows[["system", "system_title"]].drop_duplicates().itertuples(index=False)
         named = "; ".join(f"{title} ({short_name(name)})" for name, title in systems)
         return f"System: {named}. Held fixed: {', '.join(held)}."
+
+
+def typical(points: pd.DataFrame, columns: Iterable[str], *wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A value of each column, among the points that have those of the columns before: the first of ``wanted``
+    that is there, else the most frequent one. A column without a value there is left out."""
+    chosen: dict[str, Any] = {}
+    for column in columns:
+        known = points[column].dropna()
+        if known.empty:
+            continue
+        there = [each[column] for each in wanted if (known == each.get(column)).any()]
+        # The lowest of equally frequent values, so that the choice does not depend on the order of rows.
+        value = there[0] if there else known.mode().iloc[0]
+        chosen[column] = value.item() if isinstance(value, np.generic) else value
+        points = points[points[column] == value]
+    return chosen
 
 
 def short_name(system: str) -> str:

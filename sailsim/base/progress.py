@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -27,21 +27,11 @@ QUIET_SECONDS = 5.0
 T = TypeVar("T")
 
 
-class Log(Protocol):
-    """What lines of JSON are written to: a stream."""
-
-    def write(self, text: str, /) -> object:
-        """Add a line."""
-
-    def flush(self) -> object:
-        """Let others see it."""
-
-
-_LOG: ContextVar[Log | None] = ContextVar("log_json", default=None)
+_LOG: ContextVar[TextIO | None] = ContextVar("log_json", default=None)
 
 
 @contextmanager
-def logged_as_json(stream: Log) -> Iterator[None]:
+def logged_as_json(stream: TextIO) -> Iterator[None]:
     """Within this, progress is a JSON object a line on a stream instead of words: `event` and what belongs to
     it (docs/studies.md)."""
     token = _LOG.set(stream)

@@ -42,24 +42,20 @@ def parse_toml(data: bytes, named: str, allowed: str = "a TOML file") -> dict[st
         raise SailsimError(f"{named} is not TOML: {error}; allowed is {allowed}.") from None
     except RecursionError:
         raise too_deep from None
-    level: list[tuple[str, Any]] = [("", table)]
-    for _ in range(MAX_DEPTH):
-        inside = [each for name, outer in level for each in _inner(name, outer)]
-        large = next(
-            (name for name, value in inside if type(value) is int and not within_64_bits(value)), None
-        )
-        if large is not None:
+
+    def check(name: str, value: Any, depth: int) -> None:
+        if type(value) is int and not within_64_bits(value):
             raise SailsimError(
-                f"{named} has {large!r} as a whole number of more than 64 bits; allowed are those of TOML."
+                f"{named} has {name!r} as a whole number of more than 64 bits; allowed are those of TOML."
             )
-        level = [(name, value) for name, value in inside if isinstance(value, dict | list)]
-    if level:
-        raise too_deep
+        if isinstance(value, dict | list) and depth == MAX_DEPTH:
+            raise too_deep
+        if isinstance(value, dict):
+            for key, each in value.items():
+                check(f"{name}.{key}" if name else key, each, depth + 1)
+        if isinstance(value, list):
+            for each in value:
+                check(name, each, depth + 1)
+
+    check("", table, 0)
     return table
-
-
-def _inner(name: str, value: Any) -> list[tuple[str, Any]]:
-    """What is directly inside a table or an array, each with its dotted name."""
-    if isinstance(value, dict):
-        return [(f"{name}.{key}" if name else key, each) for key, each in value.items()]
-    return [(name, each) for each in value]

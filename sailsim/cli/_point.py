@@ -9,7 +9,9 @@ from typing import Any, get_type_hints
 import click
 from click.shell_completion import CompletionItem
 
-from sailsim.cli._path import TEXT, PathOption
+from sailsim.cli._command import F, applied
+from sailsim.cli._path import TEXT, PathOption, Words
+from sailsim.lut_gemv.descriptor import NBW_MAX
 from sailsim.sim.files import system_names
 from sailsim.sim.pim import AUTO, PER_TENSOR
 from sailsim.sim.point import DECLARED, DEFAULT_CONTEXT, WORDS, Point
@@ -18,8 +20,6 @@ from sailsim.sim.substrate import substrate_names
 from sailsim.workloads.formats import format_names
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import model_names
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _HELP = {name: field.description for name, field in DECLARED.items() if field.description}
 """Field of a point -> what its option says; single values in `run`, lists in `sweep`."""
@@ -44,26 +44,20 @@ def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], lis
     return complete
 
 
-class NbwType(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
-    """A whole number, or auto."""
+class NbwType(Words):
+    """A whole number, whose range a point checks, or auto."""
 
-    name = "nbw"
+    def __init__(self) -> None:
+        super().__init__(rf"{AUTO}|-?[1-9]\d{{0,17}}", f"a whole number 1..{NBW_MAX}, or {AUTO}")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """What the help shows."""
         return "INTEGER|auto"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """The word or the number, whose range a point checks."""
-        if value == AUTO:
-            return AUTO
-        try:
-            number = int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a whole number nor {AUTO}.", param, ctx)
-        if number == PER_TENSOR:  # what a point has for auto
-            self.fail(f"{number} is not in 1..6.", param, ctx)
-        return number
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word or the number."""
+        text = super().convert(value, param, ctx)
+        return text if text == AUTO else int(text)
 
 
 def numbers_of(name: str, text: str) -> list[int]:
@@ -86,25 +80,21 @@ DEFAULTS = {
 """What a point has where an option is not given, in words."""
 
 
-def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: Any) -> Decorator:
+def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: Any) -> Callable[[F], F]:
     """One option per field of a point, or for some, with what the help says of its default.
 
     `shared` goes to each (``type=str`` in a sweep, say).
     """
 
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        fields = NAMES | NUMBERS
-        for name, text in reversed([(name, fields[name]) for name in only or fields]):
-            option = f"--{name.replace('_', '-')}"
-            kind = shared.get("type") or _type(name)
-            complete = _completed(name) if name in SHIPPED else None
-            said = f"{text[0].upper()}{text[1:]} [default: {defaults[name]}]."
-            command = click.option(
-                option, name, help=said, shell_complete=complete, **shared | {"type": kind}
-            )(command)
-        return command
+    fields = NAMES | NUMBERS
 
-    return decorate
+    def option(name: str) -> Any:
+        said = f"{fields[name][0].upper()}{fields[name][1:]} [default: {defaults[name]}]."
+        complete = _completed(name) if name in SHIPPED else None
+        how = {"type": _type(name), **shared, "help": said, "shell_complete": complete}
+        return click.option(f"--{name.replace('_', '-')}", name, **how)
+
+    return applied(*map(option, only or fields))
 
 
 def _type(name: str) -> Any:

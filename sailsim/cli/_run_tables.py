@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sailsim.analysis.costs.energy import CAUSES
-from sailsim.cli._table import echo, print_table, say
+from sailsim.cli._table import echo, print_numbers, say
 from sailsim.sim.backends.cores import FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
@@ -35,7 +35,7 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     if wide:
         paid = [entry for entry in shown.values() if entry["tokens_per_usd"] is not None]
         payments = ((_title(entry), f"{entry['usd_per_hour']:.3f}", entry["paid"]) for entry in paid)
-        _print(("runner", "USD/h", "pays for"), payments, words=1)
+        _print(("runner", "USD/h", "pays for"), payments, words="pays for")
     ran = {name: entry for name, entry in runs.items() if entry["step_s"] is not None}
     accelerators = [name for name, entry in ran.items() if entry["kind"] == "accelerator"]
     for name in accelerators or list(ran)[:1]:
@@ -45,7 +45,7 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
         _print((steps, "ms", "share"), cells)
     for name, entry in runs.items():
         if entry["chosen"]:
-            _print((f"NBW of {name}'s tensors", "NBW"), _nbws(entry["chosen"]), words=1)
+            _print((f"NBW of {name}'s tensors", "NBW"), _nbws(entry["chosen"]), words="NBW")
     if wide:
         for kind in ("cores", "card"):
             others = [entry for entry in ran.values() if entry["kind"] == kind]
@@ -68,7 +68,7 @@ def print_dollars(answer: dict[str, Any]) -> None:
             dollars = (f"{entry['usd_per_hour']:.3f}", thousands(entry["tokens_per_usd"]), "..".join(ends))
             cells = [f"{entry['tokens_per_s']:.1f}", *dollars, entry["paid"]]
         rows.append((_title(entry), *cells))
-    _print(("runner", "tokens/s", "USD/h", "ktok/USD", "range", "pays for"), rows, words=1)
+    _print(("runner", "tokens/s", "USD/h", "ktok/USD", "range", "pays for"), rows, words="pays for")
     _print_prices(answer)
     _print_reasons(answer["runs"])
 
@@ -110,12 +110,9 @@ def _strongest(runs: Runs) -> Runs:
     return {name: entry for name, entry in runs.items() if entry["kind"] != "card" or name in best}
 
 
-def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: int = 0) -> None:
-    """A table of numbers behind its first column, the last ``words`` columns in words, and a line below."""
-    numbers = names[1 : len(names) - words]
-    table = [dict(zip(names, row, strict=True)) for row in rows]
-    if table:
-        print_table(table, names, whole=names, numbers=numbers)
+def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:
+    """A table of numbers as `print_numbers` prints it, and a line below."""
+    if print_numbers(names, rows, words):
         echo()
 
 
@@ -192,7 +189,7 @@ def _print_energy(tokens: float, runs: Runs) -> None:
     rows.append(["range", *("..".join(dict.fromkeys(pair)) for pair in ends)])
     rows.append(["mean power, W", *(_modelled(entry["power_w"], ".0f") for entry in used.values())])
     names = ("mJ a token", *used)
-    print_table([dict(zip(names, row, strict=True)) for row in rows], names, numbers=list(used))
+    print_numbers(names, rows)
     bounds = [
         f"{name} {1e3 * entry['j_per_token_high']:.0f}"
         for name, entry in runs.items()

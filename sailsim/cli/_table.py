@@ -85,6 +85,15 @@ def print_table(
             echo(line((name, texts[name][j]) for name in block))
 
 
+def print_numbers(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> bool:
+    """Print rows of numbers, written out, behind a first column; that of ``words`` holds none. Nothing is
+    cut. Returns whether there are any."""
+    table = [dict(zip(names, row, strict=True)) for row in rows]
+    if table:
+        print_table(table, names, whole=names, numbers=[name for name in names[1:] if name != words])
+    return bool(table)
+
+
 wide_option = click.option("--wide", is_flag=True, help="All columns, in several tables if one has no room.")
 
 

@@ -148,7 +148,7 @@ def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -
     if sources and kind not in ("system", "substrate"):
         raise SailsimError(f"--sources is given with a {kind}; allowed is it with a system or a substrate.")
     if form:
-        click.echo({"toml": _toml, "unit": _unit, "schema": _schema}[form](name), nl=False)
+        click.echo(_FORMS[form](name), nl=False)
     elif kind in ("system", "substrate"):
         _show_file(load_machine(name) if kind == "system" else load_substrate(name), sources, as_json)
     else:
@@ -176,14 +176,12 @@ def _other_cache(base: System | Gpu, varied: System | Gpu) -> str:
     )
 
 
-def _unit(name: str) -> str:
-    machine = load_system(name)
-    machine.require_pim()
-    return gem5_unit(machine)
-
-
-def _schema(_: str) -> str:
-    return json.dumps(json_schema(), indent=2) + "\n"
+_FORMS: dict[str, Callable[[str], str]] = {
+    "toml": _toml,
+    "unit": lambda name: gem5_unit(load_system(name)),
+    "schema": lambda _: json.dumps(json_schema(), indent=2) + "\n",
+}
+"""Of a system by its name, what `--as` prints."""
 
 
 def _show_file(held: System | Gpu | Substrate, sources: bool, as_json: bool) -> None:

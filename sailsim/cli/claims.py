@@ -160,14 +160,14 @@ def explore(
         from sailsim.analysis.paper.explore import CHOSEN, Search, options
         from sailsim.analysis.paper.explore import explore as run
         from sailsim.analysis.render.claims_figures import pareto_figure
-        from sailsim.analysis.render.figure import captioned, draw, save
+        from sailsim.analysis.render.figure import draw, save_captioned
 
     given: dict[str, Any] = {"system": system, "batch": 8}
     point = Point(**given | {name: value for name, value in fields.items() if value is not None})
     search = Search(point, searched or CHOSEN, tuple(parse_numbers("threads", threads)), seed)
     frame = run(search, out, samples, jobs)
     figure = pareto_figure(search, frame)
-    save(captioned(draw(figure), figure), out / "pareto.svg", out / "pareto.png")
+    save_captioned(figure, draw(figure), out / "pareto")
     front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False)
     if as_json:
         rows = json.loads(front.to_json(orient="records"))

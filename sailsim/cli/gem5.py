@@ -20,7 +20,7 @@ from sailsim.base.input_file import sha256_of
 from sailsim.cli._command import F, Group, applied
 from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import TEXT, PathOption, Words
-from sailsim.cli._table import echo, print_table, say
+from sailsim.cli._table import echo, print_numbers, say
 from sailsim.lut_gemv.trace import Trace, decode_tile, read_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import (
@@ -481,18 +481,13 @@ def validate(asked: Asked, trace: Path | None, seed: int, tiles: int, streams: i
 def _print(compared: Sequence[Row]) -> None:
     """A table for each substrate and load."""
     for (substrate, load), of_load in groupby(compared, lambda row: (row["substrate"], load_of(row))):
-        rows = [
-            {
-                "tile": row["tile"],
-                "phases": "equal" if row["phases_equal"] else "DIFFER",
-                "gem5": f"{row['gem5_cycles']:,}",
-                "engine": f"{row['engine_cycles']:,.0f}",
-                "error": f"{row['error']:.1%}",
-            }
-            for row in of_load
-        ]
         echo(f"{substrate}, {load}, cycles")
-        print_table(rows, list(rows[0]), whole=("tile",), numbers=("gem5", "engine", "error"))
+        rows = []
+        for row in of_load:
+            phases = "equal" if row["phases_equal"] else "DIFFER"
+            cycles = (f"{row['gem5_cycles']:,}", f"{row['engine_cycles']:,.0f}")
+            rows.append((row["tile"], phases, *cycles, f"{row['error']:.1%}"))
+        print_numbers(("tile", "phases", "gem5", "engine", "error"), rows, words="phases")
 
 
 # --- Whole tokens ---

@@ -14,7 +14,7 @@ from sailsim.base.input_file import check_regular
 from sailsim.cli._command import Command
 from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._table import echo, print_table, say
+from sailsim.cli._table import echo, print_numbers, say
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.counts import Counts, PrtConfig, cycles_by_phase
 from sailsim.lut_gemv.fast import lut_gemv, pattern_profile
@@ -181,22 +181,9 @@ def _print(answer: dict[str, Any]) -> None:
         f"{answer['system']}, substrate {answer['substrate']}: {answer['slices_used']} slices of "
         f"{answer['outputs_per_slice']} outputs, passes: {answer['passes']}"
     )
-    counts = [
-        {
-            "counts": key.replace("_", " "),
-            "one slice": f"{value:,}",
-            "all slices": f"{answer['counts_total'][key]:,}",
-        }
-        for key, value in answer["counts"].items()
-    ]
-    print_table(counts, list(counts[0]), numbers=("one slice", "all slices"))
+    every, whole = answer["counts_total"], answer["cycles"]["total"]
+    counts = ((key.replace("_", " "), f"{n:,}", f"{every[key]:,}") for key, n in answer["counts"].items())
+    print_numbers(("counts", "one slice", "all slices"), counts)
     echo()
-    cycles = [
-        {
-            "cycles": phase.replace("_", " "),
-            "busiest slice": f"{value:,}",
-            "share": f"{value / answer['cycles']['total']:.1%}",
-        }
-        for phase, value in answer["cycles"].items()
-    ]
-    print_table(cycles, list(cycles[0]), numbers=("busiest slice", "share"))
+    cycles = ((key.replace("_", " "), f"{n:,}", f"{n / whole:.1%}") for key, n in answer["cycles"].items())
+    print_numbers(("cycles", "busiest slice", "share"), cycles)

@@ -5,13 +5,12 @@ from typing import Any
 
 import click
 
-from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.cli._command import Command
 from sailsim.cli._json import as_json_option, print_json
-from sailsim.cli._path import PathOption
+from sailsim.cli._path import PathOption, Words
 from sailsim.cli._point import point_options
-from sailsim.cli._table import echo, print_table, say
+from sailsim.cli._table import echo, print_numbers, say
 from sailsim.lut_gemv.trace import LAYOUTS, read_trace
 from sailsim.sim.files import load_system
 from sailsim.sim.pim import AUTO, PER_TENSOR
@@ -37,7 +36,11 @@ from sailsim.workloads.traces import plan_trace, replay_timed
     help="Where the tiles' weights lie: one behind the other, or begun an odd number of the system's DRAM "
     "rows apart, so that units that work at once have banks of their own.",
 )
-@click.option("--layers", help="Blocks FIRST:END, without END; default: all, and the head.")
+@click.option(
+    "--layers",
+    type=Words(r"-?\d{1,9}:-?\d{1,9}", "FIRST:END, such as 0:2"),
+    help="Blocks FIRST:END, without END; default: all, and the head.",
+)
 @click.option("--tensors", default="*", show_default=True, help="Shell pattern of tensor names.")
 @click.option(
     "--slices", type=int, default=1, show_default=True, help="Cut every matrix into this many tiles."
@@ -68,6 +71,7 @@ def trace(
     quantized from its values; models without weights get seeded Gaussian ones. The trace's header says which.
     """
     given = {name: value for name, value in fields.items() if value is not None}
+    first, _, end = (layers or "").partition(":")
     machine = load_system(system)
     nbw = given.pop("nbw", machine.require_pim().default_nbw)
     if nbw in (AUTO, PER_TENSOR):
@@ -77,7 +81,7 @@ def trace(
     plan = plan_trace(
         model,
         Activations.load(activations),
-        layers=_range(layers),
+        layers=(int(first), int(end)) if layers else None,
         tensors=tensors,
         slices=slices,
         seed=seed,
@@ -145,31 +149,14 @@ def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: b
         ctx.exit(1)
 
 
-def _range(layers: str | None) -> tuple[int, int] | None:
-    if layers is None:
-        return None
-    first, _, end = layers.partition(":")
-    try:
-        return int(first), int(end)
-    except ValueError:
-        raise SailsimError(f"layers is {layers!r}; allowed is FIRST:END, such as 0:2.") from None
-
-
 def _print(answer: dict[str, Any]) -> None:
     verdicts = {True: "as expected", False: "DIFFERS", None: "unchecked"}
-    done = [
-        {
-            "tile": row["name"],
-            "result": verdicts[row["matches"]],
-            "look-ups": f"{row['lookups']:,}",
-            "PRT hits": f"{row['prt_hits']:,}",
-            "cycles": f"{row['cycles']['total']:,}",
-        }
-        for row in answer["tiles"]
-        if row["status"] == "OK"
-    ]
-    if done:
-        print_table(done, list(done[0]), numbers=("look-ups", "PRT hits", "cycles"))
+    done = []
+    for row in answer["tiles"]:
+        if row["status"] == "OK":
+            counts = (row["lookups"], row["prt_hits"], row["cycles"]["total"])
+            done.append((row["name"], verdicts[row["matches"]], *(f"{count:,}" for count in counts)))
+    print_numbers(("tile", "result", "look-ups", "PRT hits", "cycles"), done, words="result")
     for row in answer["tiles"]:
         if row["status"] != "OK":
             say(f"{row['name']}: {row['problem']}")

@@ -50,8 +50,5 @@ def test_a_package_that_is_missing_is_named_with_how_to_get_it() -> None:
         raise ModuleNotFoundError(name="distributed.client")
     assert str(refused.value).startswith("distributed is not installed, which a cluster needs: ")
     assert str(refused.value).endswith(f"{hints.installing('cluster')}.")
-
-
-def test_a_module_of_our_own_that_is_missing_is_no_advice() -> None:
     with pytest.raises(ModuleNotFoundError), needing("cluster", "a cluster"):
-        raise ModuleNotFoundError(name="sailsim.nothing")
+        raise ModuleNotFoundError(name="sailsim.nothing")  # of our own: no advice

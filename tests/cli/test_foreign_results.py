@@ -4,10 +4,8 @@ import json
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,35 +28,18 @@ def copied(swept: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(swept, tmp_path / "sw"))
 
 
-Change = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def put(folder: Path, change: Change) -> None:
-    """Every record of the folder changed, as another program would write it."""
-    with closing(sqlite3.connect(folder / FILE)) as database, database:
+@pytest.mark.parametrize(
+    ("column", "value"), [("tokens_per_s", "x"), ("model", ["x"]), ("prt", 1), ("phases", 3.0)]
+)
+def test_records_that_no_run_has(copied: Path, column: str, value: object) -> None:
+    """Every one changed, as another program would write it."""
+    with closing(sqlite3.connect(copied / FILE)) as database, database:
         for key, content in database.execute("SELECT * FROM records").fetchall():
-            records = [change(record) for record in json.loads(zlib.decompress(content))]
+            records = [record | {column: value} for record in json.loads(zlib.decompress(content))]
             changed = (zlib.compress(json.dumps(records).encode()), key)
             database.execute("UPDATE records SET content = ? WHERE name = ?", changed)
-
-
-def with_column(name: str, value: object) -> Change:
-    return lambda record: record | {name: value}
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (with_column("tokens_per_s", "x"), "has 'x' in the column 'tokens_per_s', which no run has there"),
-        (with_column("model", ["x"]), "has ['x'] in the column 'model'"),
-        (with_column("prt", 1), "has 1 in the column 'prt'"),
-        (with_column("phases", 3.0), "has 3.0 in the column 'phases'"),
-    ],
-)
-def test_records_that_no_run_has(copied: Path, change: Change, words: str) -> None:
-    put(copied, change)
     sentence = sentence_of(sailsim("report", copied))
-    assert words in sentence
+    assert f"has {value!r} in the column {column!r}, which no run has there" in sentence
     assert "`sailsim sweep --model smollm2-135m --wbits 2,4 --out" in sentence
 
 

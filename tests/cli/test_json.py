@@ -64,11 +64,6 @@ def test_a_replay_on_gem5(log: Path, trace: Path, tmp_path: Path) -> None:
     assert unknown(answer("gem5", "replay", trace, "--units", "1", "--out", tmp_path)) == set()
 
 
-def test_every_answer_is_one_object_with_its_layout() -> None:
-    for words in ("list system", "show system v100", "list format", "show model llama-2-7b", "activations"):
-        answer(*words.split())
-
-
 def test_what_json_does_not_have_is_nothing_or_a_text(capsys: pytest.CaptureFixture[str]) -> None:
     _json.print_json({"x": [float("nan"), float("inf"), 1.5, True, None], "path": Path("a")})
     found = json.loads(capsys.readouterr().out)

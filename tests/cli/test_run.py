@@ -13,6 +13,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 from sailsim.workloads.load import load_model
 
+from ..refusals import quantity
 from .commands import answer as answer_of
 from .commands import sailsim
 
@@ -34,16 +35,9 @@ def test_json_has_a_run_for_every_runner() -> None:
     runs = found["runs"]
     assert list(runs) == [runner.name for runner in runners()]
     assert len({tuple(entry) for entry in runs.values()}) == 1
-    sail, cores = runs["sail"], runs["cores"]
     point = Point(wbits=4, abits=8, batch=8, threads=16, context=512)
     result = simulate_step(load_system("sail-n1"), load_model("llama-2-7b"), point)
-    assert sail["tokens_per_s"] == pytest.approx(result.tokens_per_s)
-    assert sum(sail["phases"].values()) == pytest.approx(sail["step_s"])
     assert found["point"] == result.point.as_dict()
-    assert cores["cores"] == 16
-    assert cores["speedup"] == pytest.approx(sail["tokens_per_s"] / cores["tokens_per_s"])
-    own, other = (entry["tokens_per_usd_used"] for entry in (sail, cores))
-    assert cores["usd_ratio_used"] == pytest.approx(own / other)
     for entry in runs.values():
         if entry["tokens_per_s"] is None:
             assert entry["reason"]
@@ -63,27 +57,8 @@ def test_nbw_auto_says_what_it_chose() -> None:
     assert sum(found["runs"]["sail"]["chosen"].values()) == 211
 
 
-def test_a_card_of_the_users_is_a_runner_like_any(tmp_path: Path) -> None:
-    path = tmp_path / "card.toml"
-    fast = 'memory_bandwidth = { value = 600, unit = "GB/s", source = "a test", kind = "paper" }\n'
-    path.write_text(f'extends = "l4"\nname = "mine"\ntitle = "My card"\n{fast}')
-    found = answer(*ISSUE, "--beside", str(path))["runs"]
-    assert list(found)[-1] == "mine"
-    assert found["mine"]["title"] == "My card"
-    assert found["mine"]["tokens_per_s"] > found["l4"]["tokens_per_s"]
-    assert found["mine"]["instance"] == "aws/g6.xlarge"
-    assert "My card" in told(*ISSUE, "--beside", str(path))
-
-
 def test_prefill_says_the_time_to_the_first_token() -> None:
-    words = ["--model", "smollm2-135m", "--phase", "prefill", "--prompt", "48"]
-    found = answer(*words)
-    point = found["point"]
-    assert (point["phase"], point["prompt"], point["context"]) == ("prefill", 48, 48)
-    sail = found["runs"]["sail"]
-    assert sail["ttft_s"] == sail["step_s"] == pytest.approx(48 / sail["tokens_per_s"])
-    assert found["runs"]["cores-lut"]["ttft_s"] is None
-    assert "TTFT" in told(*words)
+    assert "TTFT" in told("--model", "smollm2-135m", "--phase", "prefill", "--prompt", "48")
 
 
 def test_on_a_machine_without_units_cores_and_cards_stand_alone() -> None:
@@ -117,7 +92,6 @@ def test_dollars_and_joules_are_said_by_their_units() -> None:
             assert row["usd_per_million_tokens"] == pytest.approx(1e6 / row["tokens_per_usd"])
             assert row["paid"]
     for run in (found["sail"], found["cores"], found["cores-all"]):
-        assert run["j_per_token"] == pytest.approx(run["energy_j"] / 2)
         assert run["j_per_token_low"] < run["j_per_token"] < run["j_per_token_high"]
         assert run["power_w"] == pytest.approx(run["energy_j"] / run["step_s"])
     assert "2025-03-02" in told(*SMALL, "--cost")
@@ -157,9 +131,14 @@ def test_what_does_not_fit_its_own_memory_has_a_reason_and_no_number(
     assert f"allowed is {limit} GB" in entry["reason"]
 
 
-def test_a_file_of_the_users_is_an_accelerator_like_any_other(tmp_path: Path) -> None:
-    path = tmp_path / "mine.toml"
-    half = 'channels = { value = 16, unit = "channels", source = "a test", kind = "paper" }'
-    path.write_text(f'extends = "aim-n1"\nname = "half"\ntitle = "Half"\n[accelerator]\n{half}\n')
-    runs = runs_beside("aim-n1", str(path))
+def test_a_file_of_the_users_is_a_runner_like_any_other(tmp_path: Path) -> None:
+    card, half = tmp_path / "card.toml", tmp_path / "half.toml"
+    card.write_text('extends = "l4"\nname = "mine"\ntitle = "My card"\n')
+    channels = quantity(16, "channels")
+    half.write_text(f'extends = "aim-n1"\nname = "half"\n[accelerator]\nchannels = {channels}\n')
+    runs = runs_beside("aim-n1", str(half), str(card))
+    assert list(runs)[-2:] == ["half", "mine"]
     assert runs["half"]["phases"]["rows"] > runs["aim-n1"]["phases"]["rows"]
+    assert runs["mine"]["tokens_per_s"] == runs["l4"]["tokens_per_s"]
+    assert (runs["mine"]["title"], runs["mine"]["instance"]) == ("My card", "aws/g6.xlarge")
+    assert "My card" in told(*SMALL, "--beside", str(card))

@@ -20,10 +20,20 @@ def summary(*words: str) -> dict[str, object]:
 
 
 def test_a_sweep_is_stored_once_and_grows(tmp_path: Path) -> None:
-    out = ["--out", str(tmp_path / "out")]
+    log, told = tmp_path / "log.jsonl", 0
+    out = ["--out", str(tmp_path / "out"), "--log-json", str(log)]
     for wbits, points, held in (("2:4", 12, 0), ("2:4", 12, 12), ("2:5", 16, 12)):
         found = summary(*GRID, "--wbits", wbits, *out)
         assert (found["points"], found["held_before"], found["state"]) == (points, held, "complete")
+        first, *_, last = (json.loads(line) for line in log.read_text().splitlines()[told:])
+        assert (first["event"], first["total"], last["event"], last["failed"]) == (
+            "started",
+            points,
+            "done",
+            0,
+        )
+        assert (last["done"], last["held_before"], last["total"]) == (points, held, points)
+        told = len(log.read_text().splitlines())
     frame = Store(tmp_path / "out").frame()
     assert len(frame) == 16 * len(runners())
     assert sorted(set(frame["wbits"])) == [2, 3, 4, 5]
@@ -129,25 +139,3 @@ def test_a_machine_that_cannot_be_does_not_stop_the_others(tmp_path: Path) -> No
         assert alone.exit_code == 2
         assert alone.stderr.startswith(f"Error: sail-n1:pim.rows={rows[0]}: {said}")
         assert not (tmp_path / "alone").exists()
-
-
-def test_a_scheduler_that_is_not_there(tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")
-    out = tmp_path / "out"
-    result = sailsim("sweep", *SMALL, "--jobs", "nonsense", "--out", str(out))
-    assert result.exit_code == 2
-    assert "jobs is 'nonsense'; allowed is a number of processes" in result.output
-    assert not out.exists()
-
-
-def test_progress_as_json(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    words = ["sweep", *GRID, "--wbits", "2,4", "--out", str(tmp_path / "out"), "--log-json", str(log)]
-    assert sailsim(*words).exit_code == 0
-    events = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [events[0]["event"], events[-1]["event"]] == ["started", "done"]
-    assert [event["done"] for event in events] == sorted(event["done"] for event in events)
-    assert (events[-1]["done"], events[-1]["total"], events[-1]["failed"]) == (8, 8, 0)
-    assert sailsim(*words).exit_code == 0
-    again = [json.loads(line) for line in log.read_text().splitlines()][len(events) :]
-    assert again[-1]["held_before"] == 8

@@ -6,18 +6,10 @@ const about = JSON.parse(document.getElementById("page").textContent);
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== null) element.setAttribute(name, value === true ? "" : value);
+    if (value !== false && value !== null) element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children);
   return element;
-}
-
-/** Gives the reader a text as a file of comma-separated values. */
-function download(name, text) {
-  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 /** Rows of values as comma-separated ones; a text that a spreadsheet would take for a formula begins with an
@@ -98,54 +90,56 @@ document.querySelectorAll("table.sortable").forEach((table) => {
 
 const MOST_ROWS = 300;
 
-/** The text of an element that holds it as gzip in base64. */
-async function unpacked(id) {
-  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (letter) => letter.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
-}
-
-const records = JSON.parse(await unpacked("records"));
+/** The records, which the page holds as gzip in base64. */
+const packed = Uint8Array.from(atob(document.getElementById("records").textContent), (letter) => letter.charCodeAt(0));
+const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+const records = await new Response(unpacked).json();
 const every = [...records.runner.keys()];
 const words = (name, value) => about.titles[name]?.[String(value)] ?? (value === "" ? "none" : String(value));
 
-function startRuns() {
-  const place = document.getElementById("every-run");
-  const choice = { ...about.start };
-  const told = make("p", { class: "quiet", role: "status" });
-  const shown = make("div", { class: "scroll" });
-  const heads = { ...about.words, ...Object.fromEntries(about.show) };
-  const columns = [...about.show.map(([name]) => name), ...about.choose];
-  const draw = () => {
-    const found = every.filter((row) => Object.entries(choice).every(([name, value]) => records[name][row] === value));
-    told.textContent = `${found.length} of ${every.length} runs` + (found.length > MOST_ROWS ? `; the first ${MOST_ROWS} are shown` : "");
-    const varied = columns.filter((name) => !(name in choice));
-    const head = varied.map((name) => make("th", { scope: "col" }, heads[name] ?? name));
-    const lines = found.slice(0, MOST_ROWS).map((row) => make("tr", {}, ...varied.map((name) => {
-      const value = records[name][row];
-      return typeof value === "number"
-        ? make("td", { class: "number", "data-number": value }, shortNumber(value))
-        : make("td", {}, value === null ? "" : words(name, value));
-    })));
-    const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
-    sortable(table);
-    shown.replaceChildren(table);
-  };
-  const selects = about.choose.map((name) => {
-    const known = [...new Set(records[name])].sort((a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b))));
-    const options = known.map((value, i) => make("option", { value: i, selected: choice[name] === value }, words(name, value)));
-    const field = make("select", { "data-column": name }, make("option", { value: "" }, "any"), ...options);
-    field.addEventListener("change", () => {
-      if (field.value === "") delete choice[name];
-      else choice[name] = known[Number(field.value)];
-      draw();
-    });
-    return make("label", {}, about.words[name] ?? name, field);
-  });
-  const save = () => download("records.csv", asCsv([Object.keys(records), ...every.map((row) => Object.keys(records).map((name) => records[name][row]))]));
-  const button = make("button", { type: "button", id: "all-records", onclick: save }, "Save every record as CSV");
-  place.append(make("div", { class: "controls" }, ...selects), told, shown, make("p", { class: "tools" }, button));
-  draw();
+const choice = { ...about.start };
+const told = make("p", { class: "quiet", role: "status" });
+const shown = make("div", { class: "scroll" });
+const heads = { ...about.words, ...Object.fromEntries(about.show) };
+const columns = [...about.show.map(([name]) => name), ...about.choose];
+
+/** Shows the runs that are as chosen. */
+function draw() {
+  const found = every.filter((row) => Object.entries(choice).every(([name, value]) => records[name][row] === value));
+  told.textContent = `${found.length} of ${every.length} runs` + (found.length > MOST_ROWS ? `; the first ${MOST_ROWS} are shown` : "");
+  const varied = columns.filter((name) => !(name in choice));
+  const head = varied.map((name) => make("th", { scope: "col" }, heads[name] ?? name));
+  const lines = found.slice(0, MOST_ROWS).map((row) => make("tr", {}, ...varied.map((name) => {
+    const value = records[name][row];
+    return typeof value === "number"
+      ? make("td", { class: "number", "data-number": value }, shortNumber(value))
+      : make("td", {}, value === null ? "" : words(name, value));
+  })));
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines));
+  sortable(table);
+  shown.replaceChildren(table);
 }
-startRuns();
+
+const selects = about.choose.map((name) => {
+  const known = [...new Set(records[name])].sort((a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b))));
+  const options = known.map((value, i) => make("option", { value: i, selected: choice[name] === value }, words(name, value)));
+  const field = make("select", { "data-column": name }, make("option", { value: "" }, "any"), ...options);
+  field.addEventListener("change", () => {
+    if (field.value === "") delete choice[name];
+    else choice[name] = known[Number(field.value)];
+    draw();
+  });
+  return make("label", {}, about.words[name] ?? name, field);
+});
+const button = make("button", { type: "button", id: "all-records" }, "Save every record as CSV");
+button.addEventListener("click", () => {
+  const text = asCsv([Object.keys(records), ...every.map((row) => Object.keys(records).map((name) => records[name][row]))]);
+  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "records.csv" });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+});
+const place = document.getElementById("every-run");
+place.append(make("div", { class: "controls" }, ...selects), told, shown, make("p", { class: "tools" }, button));
+draw();
 
 document.documentElement.dataset.ready = "";
