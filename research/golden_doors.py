@@ -207,8 +207,8 @@ def replayed(trace: Path, machine: str) -> Answer:
 def to_floats(draw: Draw, bits: int) -> Answer:
     """Whole numbers of every size in so many bits as fp32, and the steps of that program."""
     ints = np.frombuffer(draw.randbytes(8 * 1613), "<i8") >> draw.array(1613, 64 - bits, 64)
-    steps = sorted(convert.int_to_fp32_program(bits).tally().items())
-    return {"floats": sha(convert.int_to_fp32(ints, bits)), "steps": str(steps)}
+    floats, tally = convert.int_to_fp32(ints, bits)
+    return {"floats": sha(floats), "steps": str(sorted(tally.items()))}
 
 
 def quantized(draw: Draw, bits: int) -> Answer:
