@@ -20,6 +20,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import WBITS_MAX
+from sailsim.lut_gemv.quantize import SIGNS
 from sailsim.workloads.model import Linear, ModelSpec, shipped_model
 
 GGML_SOURCE = "ggml block layouts (ggml-common.h), sizes as in the package gguf, constants.GGML_QUANT_SIZES"
@@ -408,7 +409,7 @@ def uniform_format(wbits: int, group_size: int) -> WeightFormat:
     # One block of 8 groups is a whole number of bytes for every width.
     block = 8 * max(group_size, 1)
     scales = 16 if group_size else 0
-    code = WeightCode.twos(wbits) if wbits > 1 else WeightCode.book([-1, 1])
+    code = WeightCode.twos(wbits) if wbits > 1 else SIGNS
     base = UniformFormat(name, block, block * wbits // 8 + scales, code, group_size, False, source)
     return WeightFormat(name, base, source)
 
