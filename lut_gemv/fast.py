@@ -147,6 +147,7 @@ def scaled_product(
     check_accumulator(code, abits, True, min(group_size or k, k), UNIT_ACCUMULATOR_BITS)
     bits = np.ascontiguousarray(scale).view(np.uint16)
     of_minimum = None if minimum is None else np.ascontiguousarray(minimum).view(np.uint16)
-    packed = _core.ScaledWeights(codes, code.wbits, code.values, group_size, bits, of_minimum)
-    y: NDArray[np.float32] = _core.scaled_product(x.astype(np.int16), act_scale, packed, threads)
+    y: NDArray[np.float32] = _core.scaled_product(
+        x.astype(np.int16), act_scale, codes, code.wbits, code.values, group_size, bits, of_minimum, threads
+    )
     return y

@@ -31,103 +31,72 @@ def quantize_rows(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np
     limit = (1 << (abits - 1)) - 1
     x = _checked_floats("activations", x, "B, K", np.float32).astype(np.float64)
     scale = (np.abs(x).max(axis=1) / limit).astype(np.float32)
-    ints = np.clip(_steps(x, scale[:, None].astype(np.float64)), -limit, limit)
+    step = scale[:, None].astype(np.float64)
+    exact = np.divide(x, step, out=np.zeros_like(x), where=step > 0)
+    ints = np.clip(np.rint(exact), -limit, limit)
     return ints.astype(activation_dtype(abits, signed=True)), scale
 
 
-def quantize_weights(
-    w: NDArray[Any], wbits: int, group_size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float16], WeightCode]:
-    """Quantize weights symmetrically: ``w`` is about ``value * scale`` of its block and output.
-
-    Args:
-        w: floats ``(K, N)``, finite.
-        wbits: bits of a code, 1..8. Two and more are two's complement over ``-m..m`` with
-            ``m = 2**(wbits - 1) - 1``; one bit is the sign, -1 or +1, with the mean magnitude as scale.
-        group_size: weights of a block along K; 0 is one block.
-
-    Returns:
-        codes uint8 ``(K, N)``, scales fp16 ``(blocks, N)`` and the code.
-    """
-    w = _checked_floats("weights", w, "K, N")
-    code = WeightCode.book([-1, 1]) if wbits == 1 else WeightCode.twos(wbits)
-    blocks = block_slices(len(w), group_size)
-    ints = np.empty(w.shape, np.int16)
-    scale = np.empty((len(blocks), w.shape[1]), np.float16)
-    for row, block in enumerate(blocks):
-        magnitude = np.abs(w[block])
-        if wbits == 1:
-            scale[row] = _fp16("scale", magnitude.mean(axis=0))
-            ints[block] = np.where(w[block] < 0, -1, 1)
-        else:
-            limit = (1 << (wbits - 1)) - 1
-            scale[row] = _fp16("scale", magnitude.max(axis=0) / limit)
-            ints[block] = np.clip(_steps(w[block], scale[row].astype(np.float64)), -limit, limit)
-    return code.encode(ints), scale, code
+SIGNS = WeightCode.book([-1, 1])
+"""The code of one bit a weight."""
 
 
-def quantize_weights_minimum(
-    w: NDArray[Any], wbits: int, group_size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16], WeightCode]:
-    """Quantize weights between the least and the greatest of their block: ``code * scale + minimum``.
-
-    Args:
-        w: floats ``(K, N)``, finite.
-        wbits: bits of a code, 1..8.
-        group_size: weights of a block along K; 0 is one block.
-
-    Returns:
-        codes uint8 ``(K, N)``, scales and minima fp16 ``(blocks, N)``, and the code: unsigned.
-    """
-    w = _checked_floats("weights", w, "K, N")
-    code = WeightCode.offset(wbits, zero_point=0)
-    blocks = block_slices(len(w), group_size)
-    codes = np.empty(w.shape, np.uint8)
-    scale = np.empty((len(blocks), w.shape[1]), np.float16)
-    minimum = np.empty_like(scale)
-    limit = (1 << wbits) - 1
-    for row, block in enumerate(blocks):
-        least = w[block].min(axis=0)
-        minimum[row] = _fp16("minimum", least)
-        scale[row] = _fp16("scale", (w[block].max(axis=0) - least) / limit)
-        above = w[block] - minimum[row].astype(np.float64)
-        codes[block] = np.clip(_steps(above, scale[row].astype(np.float64)), 0, limit)
-    return codes, scale, minimum, code
-
-
-def quantize_weights_code(
-    w: NDArray[Any], code: WeightCode, group_size: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
-    """Quantize weights to any code, each to the nearest level: ``w`` is about ``value * scale``.
-
-    The largest weight of a block is that level of the code which has the largest magnitude, exactly. Where
-    only a negative level has it (an ``offset`` code has one level more below 0), the scale takes the sign
-    that this needs, as llama.cpp's reference quantizers do.
-
-    Args:
-        w: floats ``(K, N)``, finite.
-        code: what the codes may mean.
-        group_size: weights of a block along K; 0 is one block.
-
-    Returns:
-        codes uint8 ``(K, N)`` and scales fp16 ``(blocks, N)``.
-    """
-    w = _checked_floats("weights", w, "K, N")
+def levels_of(code: WeightCode) -> NDArray[np.int64]:
+    """What weights are quantized to, ascending: all of a code's values but the lowest of two's complement."""
     levels = np.unique(code.values[: code.legal_codes]).astype(np.int64)
+    return levels[1:] if code.kind == "twos" and code.wbits > 1 else levels
+
+
+def quantize_weights(
+    w: NDArray[Any], code: WeightCode, group_size: int, *, minimum: bool = False
+) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16] | None]:
+    """Quantize weights to a code: ``w`` is about ``value * scale + minimum`` of its block and output.
+
+    Args:
+        w: floats ``(K, N)``, finite.
+        code: what the codes may mean. The largest weight of a block is that level which has the largest
+            magnitude, exactly. Where only a negative one has it (an ``offset`` code has one more below 0),
+            the scale takes the sign that this needs, as llama.cpp's reference quantizers do. Of ``SIGNS`` it
+            is the mean magnitude.
+        group_size: weights of a block along K; 0 is one block.
+        minimum: whether every block has one: the code is unsigned then, and 0 means the least weight.
+
+    Returns:
+        codes uint8 ``(K, N)``, scales fp16 ``(blocks, N)``, and minima like the scales, or None.
+    """
+    w = _checked_floats("weights", w, "K, N")
+    levels = levels_of(code)
     between = (levels[:-1] + levels[1:]) / 2
     top = levels[-1] if levels[-1] >= -levels[0] else levels[0]
+    one_sided = -top not in levels
     blocks = block_slices(len(w), group_size)
-    ints = np.empty(w.shape, np.int64)
-    scale = np.empty((len(blocks), w.shape[1]), np.float16)
+    ints = np.empty(w.shape, np.int16)
+    scales = np.empty((len(blocks), w.shape[1]), np.float16)
+    minima = np.empty_like(scales) if minimum else None
     for row, block in enumerate(blocks):
         part = w[block]
-        largest = part[np.abs(part).argmax(axis=0), np.arange(part.shape[1])]
-        extreme = np.abs(largest) if -top in levels else largest
-        scale[row] = _fp16("scale", extreme / top)
-        step = np.broadcast_to(scale[row].astype(np.float64), part.shape)
+        if minima is not None:
+            least = part.min(axis=0)
+            minima[row] = _fp16("minimum", least)
+            reach = (part.max(axis=0) - least) / top
+            part = part - minima[row].astype(np.float64)
+        elif code == SIGNS:
+            reach = np.abs(part).mean(axis=0)
+        else:
+            size = np.abs(part)
+            largest = part[size.argmax(axis=0), np.arange(part.shape[1])] if one_sided else size.max(axis=0)
+            reach = largest / top
+        scales[row] = _fp16("scale", reach)
+        step = scales[row].astype(np.float64)
         exact = np.divide(part, step, out=np.zeros_like(part), where=step != 0)
-        ints[block] = levels[np.searchsorted(between, exact)]
-    return code.encode(ints), scale
+        if code == SIGNS:
+            ints[block] = np.where(part < 0, -1, 1)
+        elif minimum or code.kind == "twos":
+            ints[block] = np.clip(np.rint(exact), levels[0], levels[-1])
+        else:
+            ints[block] = levels[np.searchsorted(between, exact)]
+    codes = ints.astype(np.uint8) if minimum else code.encode(ints)  # encoding takes longer than all else
+    return codes, scales, minima
 
 
 def _checked_floats(what: str, array: NDArray[Any], axes: str, dtype: type = np.float64) -> NDArray[Any]:
@@ -141,11 +110,6 @@ def _checked_floats(what: str, array: NDArray[Any], axes: str, dtype: type = np.
     if not np.isfinite(array).all():
         raise SailsimError(f"{what} hold {array[~np.isfinite(array)].flat[0]}; allowed are finite values.")
     return array
-
-
-def _steps(values: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``values / step`` rounded to nearest even; 0 where a step is 0, that is, too small to be stored."""
-    return np.rint(np.divide(values, step, out=np.zeros_like(values), where=step > 0))
 
 
 def _fp16(field: str, values: NDArray[np.float64]) -> NDArray[np.float16]:

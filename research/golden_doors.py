@@ -38,12 +38,7 @@ from sailsim.lut_gemv import convert, fast, reference
 from sailsim.lut_gemv.codes import pack_codes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.operands import activation_range
-from sailsim.lut_gemv.quantize import (
-    quantize_rows,
-    quantize_weights,
-    quantize_weights_code,
-    quantize_weights_minimum,
-)
+from sailsim.lut_gemv.quantize import SIGNS, quantize_rows, quantize_weights
 from sailsim.lut_gemv.reference import tile_counts
 from sailsim.lut_gemv.tile import Scales
 from sailsim.lut_gemv.trace import read_trace, replay, write_trace
@@ -207,8 +202,8 @@ def replayed(trace: Path, machine: str) -> Answer:
 def to_floats(draw: Draw, bits: int) -> Answer:
     """Whole numbers of every size in so many bits as fp32, and the steps of that program."""
     ints = np.frombuffer(draw.randbytes(8 * 1613), "<i8") >> draw.array(1613, 64 - bits, 64)
-    steps = sorted(convert.int_to_fp32_program(bits).tally().items())
-    return {"floats": sha(convert.int_to_fp32(ints, bits)), "steps": str(steps)}
+    floats, tally = convert.int_to_fp32(ints, bits)
+    return {"floats": sha(floats), "steps": str(sorted(tally.items()))}
 
 
 def quantized(draw: Draw, bits: int) -> Answer:
@@ -216,13 +211,14 @@ def quantized(draw: Draw, bits: int) -> Answer:
     x = draw.bell((96, 70), 1 << 20).astype(np.float32) / np.float32(12345)
     codes = draw.array((33, 29), 0, 1 << bits).astype(np.uint8)
     packed, code = pack_codes(codes, bits), WeightCode.offset(bits, (1 << bits) // 3)
+    even, unsigned = WeightCode.twos(bits) if bits > 1 else SIGNS, WeightCode.offset(bits, 0)
     return {
         "rows": sha(*quantize_rows(x, 2 * bits)),
         "columns": sha(*quantize_columns(x, 2 * bits)),
         "unsigned": sha(*quantize_rows_unsigned(x, 2 * bits)),
-        "weights": [sha(*quantize_weights(x, bits, size)[:2]) for size in (0, 32)],
-        "minimum": [sha(*quantize_weights_minimum(x, bits, size)[:3]) for size in (0, 32)],
-        "code": [sha(*quantize_weights_code(x, of, 32)) for of in (code, WeightCode.nf4())],
+        "weights": [sha(*quantize_weights(x, even, size)[:2]) for size in (0, 32)],
+        "minimum": [sha(*quantize_weights(x, unsigned, size, minimum=True)) for size in (0, 32)],
+        "code": [sha(*quantize_weights(x, of, 32)[:2]) for of in (code, WeightCode.nf4())],
         "packed": sha(packed, unpack_codes(packed, 29, bits)),
     }
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.activations import CODE_MAX, SCHEMA, Activations
-from sailsim.workloads.decoder import Floats, forward, open_llama
+from sailsim.workloads.decoder import Decoder, FloatProducts, Floats, open_llama
 from sailsim.workloads.model import ROLES, Role
 from sailsim.workloads.tokenizer import Tokenizer
 
@@ -74,7 +74,7 @@ def capture(
             codes[role].append(row_codes)
             scales[role].append(row_scales)
 
-    forward(model, tokens, observe, progress)
+    Decoder(model, FloatProducts(model)).after(tokens, observe, progress)
     title = model.file.path.name.split(".")[0]
     meta = {
         "schema": SCHEMA,

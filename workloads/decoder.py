@@ -34,6 +34,10 @@ Attend = Callable[[Floats, Floats, Floats], Floats]
 """Of queries, keys and values, as `attention`."""
 
 
+MAX_TOKENS = 2048
+"""Longest text of one pass: attention scores grow with its square."""
+
+
 class Products(Protocol):
     """Who multiplies: the linear layers of a model."""
 
@@ -135,7 +139,14 @@ class Decoder:
         return self.products.products(x, (self.model.spec.head,))[0]
 
     def after(self, tokens: Sequence[int], observe: Observer | None = None, progress: bool = False) -> Floats:
-        """Logits (vocab,) of the token after a text."""
+        """Logits (vocab,) of the token after a text.
+
+        ``observe(role, layer, x)`` receives the float32 input (tokens, k) of the linear layers of each role,
+        the head's with layer ``n_layers``; ``progress`` is told on standard error. Raises SailsimError for
+        token numbers outside the vocabulary, and for none or more than ``MAX_TOKENS`` of them.
+        """
+        if not 1 <= len(tokens) <= MAX_TOKENS:
+            raise SailsimError(f"tokens has {len(tokens)} entries; allowed is 1..{MAX_TOKENS}.")
         x = self.embed(tokens)
         for layer in followed(range(self.model.spec.n_layers), "blocks", progress):
             x = self.block(layer, x, len(tokens), observe)
@@ -350,26 +361,6 @@ def _bf16(values: Floats) -> Floats:
     """The nearest bf16, ties to even, as fp32."""
     bits = values.view(np.uint32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
-
-
-MAX_TOKENS = 2048
-"""Longest text of one pass: attention scores grow with its square."""
-
-
-def forward(
-    model: GgufModel, tokens: Sequence[int], observe: Observer | None = None, progress: bool = False
-) -> Floats:
-    """Logits of the token after ``tokens``, (vocab,).
-
-    ``observe(role, layer, x)`` receives the float32 input (tokens, k) of the linear layers of each role, the
-    head's with layer ``n_layers``; ``progress`` is told on standard error. Raises SailsimError for another
-    architecture than llama, for token numbers outside the vocabulary, and for none or more than
-    ``MAX_TOKENS`` of them.
-    """
-    decoder = Decoder(model, FloatProducts(model))
-    if not 1 <= len(tokens) <= MAX_TOKENS:
-        raise SailsimError(f"tokens has {len(tokens)} entries; allowed is 1..{MAX_TOKENS}.")
-    return decoder.after(tokens, observe, progress)
 
 
 EXACT = 1 << 24

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, prod
 from pathlib import Path
@@ -168,29 +168,8 @@ class Grouped:
     zero_less_one: bool = False
 
 
-@dataclass
-class Matrices:
-    """The layers of a model under llama.cpp's names.
-
-    ``shapes`` of all tensors with their suffix, K first; ``formats`` of matrices, without it; ``called``:
-    the folder's own names.
-    """
-
-    shapes: dict[str, Shape] = field(default_factory=dict)
-    formats: dict[str, TensorFormat] = field(default_factory=dict)
-    called: dict[str, str] = field(default_factory=dict)
-
-    def add(self, layer: str, read: _Layer) -> None:
-        """Take a layer's tensor."""
-        name = f"{layer}.weight"
-        self.shapes[name] = read.shape
-        self.called[name] = read.called
-        if read.format is not None:
-            self.formats[layer] = read.format
-
-
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """One layer, or that of one expert: its own name, its shape with K first, and the format of a matrix."""
 
     called: str
@@ -198,8 +177,11 @@ class _Layer:
     format: TensorFormat | None
 
 
-def matrices(where: str, tensors: Sequence[Named], grouped: Grouped | None) -> Matrices:
-    """The layers of all tensors, experts of one layer together. Raises SailsimError, naming a tensor."""
+def matrices(where: str, tensors: Sequence[Named], grouped: Grouped | None) -> dict[str, Layer]:
+    """The layers of all tensors under llama.cpp's names with their suffix, experts of one layer together.
+
+    Raises SailsimError, naming a tensor.
+    """
     parts: dict[tuple[str, int | None], dict[str, SafeTensor]] = {}
     for one in tensors:
         own = parts.setdefault((one.layer, one.expert), {})
@@ -211,26 +193,26 @@ def matrices(where: str, tensors: Sequence[Named], grouped: Grouped | None) -> M
         own[one.part] = one.tensor
     embedding = parts.get(("token_embd", None), {}).get("weight")
     width = embedding.shape[-1] if embedding is not None and embedding.shape else 0
-    model = Matrices()
-    experts: dict[str, dict[int, _Layer]] = {}
+    layers: dict[str, Layer] = {}
+    experts: dict[str, dict[int, Layer]] = {}
     for (layer, expert), own in parts.items():
         bias = own.pop("bias", None)
         if bias is not None:
             name = f"{layer}.bias" if expert is None else f"{layer}.{expert}.bias"
-            model.shapes[name] = (prod(bias.shape),)
+            layers[name] = Layer(name, (prod(bias.shape),), None)
         if not own:
             continue
         read = _Reader(where, layer, width, grouped).layer(own)
         if expert is None:
-            model.add(layer, read)
+            layers[f"{layer}.weight"] = read
         else:
             experts.setdefault(layer, {})[expert] = read
     for layer, of_experts in experts.items():
-        model.add(layer, _together(where, layer, of_experts))
-    return model
+        layers[f"{layer}.weight"] = _together(where, layer, of_experts)
+    return layers
 
 
-def _together(where: str, layer: str, experts: Mapping[int, _Layer]) -> _Layer:
+def _together(where: str, layer: str, experts: Mapping[int, Layer]) -> Layer:
     """Matrices of single experts as one tensor. Raises where one is missing or of another kind."""
     first = experts.get(0)
     count = len(experts)
@@ -245,10 +227,10 @@ def _together(where: str, layer: str, experts: Mapping[int, _Layer]) -> _Layer:
                 f"{where}: tensor {shown(one.called)} is {_kind(one)}; allowed is {_kind(first)}, as "
                 "expert 0's."
             )
-    return _Layer(first.called, (*first.shape, count), first.format)
+    return Layer(first.called, (*first.shape, count), first.format)
 
 
-def _kind(layer: _Layer) -> str:
+def _kind(layer: Layer) -> str:
     return f"{layer.format.name if layer.format else 'no matrix'} of shape {layer.shape}"
 
 
@@ -263,7 +245,7 @@ class _Reader:
             f"{self._where}: the {field} of {shown(tensor.name)} is {value}; allowed is {allowed}."
         )
 
-    def layer(self, parts: Mapping[str, SafeTensor]) -> _Layer:
+    def layer(self, parts: Mapping[str, SafeTensor]) -> Layer:
         """Shape and format by which parts a layer has."""
         if "qweight" in parts:
             return self._quantized(parts)
@@ -277,10 +259,10 @@ class _Reader:
             )
         return self._floats(parts["weight"])
 
-    def _floats(self, tensor: SafeTensor) -> _Layer:
+    def _floats(self, tensor: SafeTensor) -> Layer:
         shape = tensor.shape
         if len(shape) < 2 or self._layer.endswith(ONE_ROW):
-            return _Layer(tensor.name, (prod(shape),), None)
+            return Layer(tensor.name, (prod(shape),), None)
         if tensor.dtype not in FLOATS:
             raise self._refuse(
                 tensor,
@@ -289,7 +271,7 @@ class _Reader:
                 f"{', '.join(FLOATS)}, or codes of GPTQ, AWQ or MXFP4 for a matrix",
             )
         shape = self._stacked(shape) if len(shape) == 3 else shape[::-1]
-        return _Layer(tensor.name, shape, TENSOR_FORMATS[FLOATS[tensor.dtype]])
+        return Layer(tensor.name, shape, TENSOR_FORMATS[FLOATS[tensor.dtype]])
 
     def _stacked(self, shape: Shape) -> Shape:
         """(K, N, experts) of experts stored together, inputs or outputs first."""
@@ -297,7 +279,7 @@ class _Reader:
         side = second if self._layer.endswith("ffn_down_exps") else first
         return (first, second, count) if side == self._width else (second, first, count)
 
-    def _mxfp4(self, parts: Mapping[str, SafeTensor]) -> _Layer:
+    def _mxfp4(self, parts: Mapping[str, SafeTensor]) -> Layer:
         """Experts in MXFP4: blocks of 32 codes, two a byte, and a byte of scale for each."""
         blocks = parts["blocks"]
         if blocks.dtype != "U8" or len(blocks.shape) != 4 or blocks.shape[-1] != _MXFP4_BYTES:
@@ -306,7 +288,7 @@ class _Reader:
             )
         count, n, groups, _ = blocks.shape
         self._part(parts, "scales", blocks, (count, n, groups), ("U8",))
-        return _Layer(blocks.name, (32 * groups, n, count), TENSOR_FORMATS["mxfp4"])
+        return Layer(blocks.name, (32 * groups, n, count), TENSOR_FORMATS["mxfp4"])
 
     def _part(
         self,
@@ -327,7 +309,7 @@ class _Reader:
                 tensor, "shape", f"{tensor.shape} of {tensor.dtype}", f"{shape} of {' or '.join(dtypes)}"
             )
 
-    def _quantized(self, parts: Mapping[str, SafeTensor]) -> _Layer:
+    def _quantized(self, parts: Mapping[str, SafeTensor]) -> Layer:
         """Codes of GPTQ, packed along K, or of AWQ, packed along N."""
         tensor, grouped = parts["qweight"], self._grouped
         if grouped is None:
@@ -350,7 +332,7 @@ class _Reader:
         if indexed:
             self._part(parts, "g_idx", tensor, (k,), ("I32",))
         fmt = group_format(grouped.method, bits, grouped.group_size, grouped.symmetric, indexed)
-        return _Layer(tensor.name, (k, n), fmt)
+        return Layer(tensor.name, (k, n), fmt)
 
 
 QUANTIZE = "quantize_config.json"
@@ -547,8 +529,9 @@ def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderMode
     grouped = config.grouped(read_json(folder / QUANTIZE) if QUANTIZE in there else None)
     own = named(stored)
     layers = matrices(where, own, grouped)
-    if config.truth("tie_word_embeddings", False) and "output" in layers.formats:
-        del layers.shapes["output.weight"], layers.formats["output"]
+    known = {name.removesuffix(".weight"): layer.format for name, layer in layers.items() if layer.format}
+    if config.truth("tie_word_embeddings", False) and "output" in known:
+        del layers["output.weight"]
     notes = []
     if len(own) < len(stored):
         ends = ", ".join(
@@ -567,14 +550,14 @@ def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderMode
             name=name,
             title=name,
             source=f"model folder {name}, {CONFIG} and headers of safetensors",
-            tensors=layers.shapes,
+            tensors={name: layer.shape for name, layer in layers.items()},
             facts=config.facts(tuple(notes)),
-            called=layers.called,
+            called={name: layer.called for name, layer in layers.items()},
         )
     )
     linears = spec.linears()
-    formats = {linear.name: layers.formats[linear.name] for linear in linears}
-    formats["token_embd"] = layers.formats["token_embd"]
+    formats = {linear.name: known[linear.name] for linear in linears}
+    formats["token_embd"] = known["token_embd"]
     source = f"model folder {name}, headers of safetensors"
     return FolderModel(
         folder,

@@ -9,7 +9,7 @@ llama.cpp publishes in ``tools/quantize/README.md``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil
@@ -20,6 +20,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import WBITS_MAX
+from sailsim.lut_gemv.quantize import SIGNS
 from sailsim.workloads.model import Linear, ModelSpec, shipped_model
 
 GGML_SOURCE = "ggml block layouts (ggml-common.h), sizes as in the package gguf, constants.GGML_QUANT_SIZES"
@@ -155,21 +156,16 @@ _FALLBACK = {
 Layers = Literal["all", "first2", "first4", "sixteenth", "eighth", "spread"]
 
 
-def _selected(layers: Layers, i: int, n: int) -> bool:
-    """Whether block i of n belongs to the set that a rule names."""
-    match layers:
-        case "all":
-            return True
-        case "first2":
-            return i < 2
-        case "first4":
-            return i < 4
-        case "sixteenth":
-            return i < n // 16
-        case "eighth":
-            return i < n // 8
-        case "spread":  # the first and last eighth, and every third block between them
-            return i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2
+_SELECTED: Mapping[Layers, Callable[[int, int], bool]] = {
+    "all": lambda i, n: True,
+    "first2": lambda i, n: i < 2,
+    "first4": lambda i, n: i < 4,
+    "sixteenth": lambda i, n: i < n // 16,
+    "eighth": lambda i, n: i < n // 8,
+    # The first and last eighth, and every third block between them.
+    "spread": lambda i, n: i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2,
+}
+"""Whether block i of n belongs to the set that a rule names."""
 
 
 @dataclass(frozen=True)
@@ -289,7 +285,7 @@ class WeightFormat:
             if (
                 rule.kind == kind
                 and model.gqa >= rule.min_gqa
-                and _selected(rule.layers, layer, model.n_layers)
+                and _SELECTED[rule.layers](layer, model.n_layers)
             ):
                 chosen = rule.type
                 break
@@ -408,7 +404,7 @@ def uniform_format(wbits: int, group_size: int) -> WeightFormat:
     # One block of 8 groups is a whole number of bytes for every width.
     block = 8 * max(group_size, 1)
     scales = 16 if group_size else 0
-    code = WeightCode.twos(wbits) if wbits > 1 else WeightCode.book([-1, 1])
+    code = WeightCode.twos(wbits) if wbits > 1 else SIGNS
     base = UniformFormat(name, block, block * wbits // 8 + scales, code, group_size, False, source)
     return WeightFormat(name, base, source)
 

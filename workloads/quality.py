@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import block_slices
+from sailsim.lut_gemv.quantize import levels_of, quantize_weights
 from sailsim.workloads.decoder import (
     Decoder,
     FloatProducts,
@@ -26,7 +27,7 @@ from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.gguf_model import GgufModel
 from sailsim.workloads.model import Linear
 from sailsim.workloads.tokenizer import Tokenizer
-from sailsim.workloads.weights import Weights, quantized_block
+from sailsim.workloads.weights import Weights
 
 DAMPING = 0.01
 """Of the mean second moment, what is added to each: directions that the inputs hardly have count as well."""
@@ -44,11 +45,10 @@ def compensated(values: Floats, x: Floats, fmt: TensorFormat, origin: str) -> We
     left = np.array(values, dtype=np.float32)
     levels = _Levels.of(fmt.code)
     codes = np.empty(left.shape, np.uint8)
-    scales, minima = [], []
+    factors: list[tuple[Any, Any]] = []
     for block in block_slices(len(left), fmt.group_size):
-        _, scale, minimum = quantized_block(left[block], fmt)
-        scales.append(scale)
-        minima.append(minimum)
+        _, scale, minimum = quantize_weights(left[block], fmt.code, fmt.group_size, minimum=fmt.minimum)
+        factors.append((scale, minimum))
         step = scale[0].astype(np.float32)
         least = None if minimum is None else minimum[0].astype(np.float32)
         for start in range(block.start, block.stop, AT_ONCE):
@@ -60,6 +60,7 @@ def compensated(values: Floats, x: Floats, fmt: TensorFormat, origin: str) -> We
                 errors[i] = (row - meant) / factor[i, i]
                 rows[i + 1 :] -= factor[i, i + 1 :, None] * errors[i]
             left[run.stop :] -= upper[run, run.stop :].T @ errors
+    scales, minima = zip(*factors, strict=True)
     return Weights(
         codes,
         fmt.code,
@@ -79,10 +80,8 @@ class _Levels:
 
     @classmethod
     def of(cls, code: WeightCode) -> _Levels:
-        """All of a code's, but the lowest of two's complement, which other quantizers here leave out."""
-        levels = np.unique(code.values[: code.legal_codes])
-        if code.kind == "twos" and code.wbits > 1:
-            levels = levels[1:]
+        """Those that a code's weights are quantized to."""
+        levels = levels_of(code)
         return cls(levels.astype(np.float32), code.encode(levels))
 
     def nearest(

@@ -24,7 +24,6 @@ def _byte_characters() -> dict[int, str]:
 
 
 _TO_CHARACTER = _byte_characters()
-_TO_BYTE = {character: byte for byte, character in _TO_CHARACTER.items()}
 
 
 SPLIT = "smollm"
@@ -44,7 +43,7 @@ def token_numbers(prompt: str) -> list[int] | None:
 
 
 class Tokenizer:
-    """Text to token numbers and back, for files whose ``tokenizer.ggml.model`` is ``gpt2``.
+    """Text to token numbers, for files whose ``tokenizer.ggml.model`` is ``gpt2``.
 
     ``unlike`` is the pre-tokenizer that a file names where it is another than `SPLIT`, else empty.
     """
@@ -110,16 +109,3 @@ class Tokenizer:
             _, i = min(ranked)
             parts = [*parts[:i], parts[i] + parts[i + 1], *parts[i + 2 :]]
         return parts
-
-    def decode(self, tokens: list[int]) -> str:
-        """Text of token numbers; bytes that are no UTF-8 become replacement characters.
-
-        Raises SailsimError for a number outside the vocabulary.
-        """
-        bad = [token for token in tokens if not 0 <= token < len(self.vocabulary)]
-        if bad:
-            raise SailsimError(f"tokens has {bad[0]}; allowed is 0..{len(self.vocabulary) - 1}.")
-        joined = "".join(self.vocabulary[token] for token in tokens)
-        return bytes(_TO_BYTE[character] for character in joined if character in _TO_BYTE).decode(
-            "utf-8", "replace"
-        )

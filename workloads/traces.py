@@ -200,16 +200,11 @@ def plan_trace(
     )
 
 
-@dataclass(frozen=True)
-class ReplayedTile:
-    """One replayed tile: the results' side, and the cycles of one unit by phase (None after an error)."""
-
-    result: Replayed
-    cycles: dict[str, int] | None
-
-
-def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> Iterator[ReplayedTile]:
-    """Works through a trace on one unit, tile by tile: results, counts and cycles.
+def replay_timed(
+    trace: Trace, config: _core.SliceConfig, threads: int = 1
+) -> Iterator[tuple[Replayed, dict[str, int] | None]]:
+    """Works through a trace on one unit, tile by tile: results and counts, and cycles by phase (None after an
+    error).
 
     ``config`` describes the unit; it holds whole tiles, so ``config.slices`` must be 1. A tile that does not
     fit the unit's arrays gets ``ERR_CAPACITY``.
@@ -225,4 +220,4 @@ def replay_timed(trace: Trace, config: _core.SliceConfig, threads: int = 1) -> I
             except ValueError as error:
                 status = descriptor.Status.ERR_CAPACITY
                 result = replace(result, status=status, problem=str(error), output=None)
-        yield ReplayedTile(result, cycles)
+        yield result, cycles

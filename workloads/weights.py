@@ -27,7 +27,7 @@ import numpy.typing as npt
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.fast import scaled_product
-from sailsim.lut_gemv.quantize import quantize_weights, quantize_weights_code, quantize_weights_minimum
+from sailsim.lut_gemv.quantize import quantize_weights
 from sailsim.workloads.folder_model import FLOATS, FolderModel
 from sailsim.workloads.formats import BLOCKS, WORD_BITS, GroupFormat, TensorFormat
 from sailsim.workloads.gguf_model import GgufModel
@@ -288,10 +288,10 @@ def synthetic_source(linear: Linear, fmt: TensorFormat, seed: int) -> WeightSour
 def quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -> Weights:
     """Codes of values (K, N), made some columns at a time: they do not depend on each other, and that needs
     less memory."""
-    runs = [values[:, start : start + COLUMNS] for start in range(0, values.shape[1], COLUMNS)]
-    parts = [quantized_block(run, fmt) for run in runs]
-    codes, scales, minima = zip(*parts, strict=True)
     assert fmt.code is not None
+    runs = [values[:, start : start + COLUMNS] for start in range(0, values.shape[1], COLUMNS)]
+    parts = [quantize_weights(run, fmt.code, fmt.group_size, minimum=fmt.minimum) for run in runs]
+    codes, scales, minima = zip(*parts, strict=True)
     return Weights(
         np.concatenate(codes, axis=1),
         fmt.code,
@@ -300,21 +300,6 @@ def quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -
         np.concatenate(minima, axis=1) if fmt.minimum else None,
         origin,
     )
-
-
-def quantized_block(values: npt.NDArray[np.float32], fmt: TensorFormat) -> tuple[Any, Any, Any]:
-    """Codes, scales and minima (None without) of values (K, N), some columns or one block of them."""
-    code = fmt.code
-    assert code is not None
-    if fmt.minimum:
-        codes, scales, minima, made = quantize_weights_minimum(values, code.wbits, fmt.group_size)
-        assert made == code
-        return codes, scales, minima
-    if code.kind == "twos" or code.wbits == 1:  # symmetric, or signs with their mean magnitude
-        codes, scales, made = quantize_weights(values, code.wbits, fmt.group_size)
-        assert made == code
-        return codes, scales, None
-    return *quantize_weights_code(values, code, fmt.group_size), None
 
 
 def _stored(raw: npt.NDArray[np.uint8], fmt: TensorFormat, origin: str) -> Weights:

@@ -126,11 +126,11 @@ def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: b
     opened = read_trace(path)
     rows = [
         {
-            name: getattr(tile.result, name)
+            name: getattr(result, name)
             for name in ("index", "name", "problem", "matches", "lookups", "prt_hits")
         }
-        | {"status": tile.result.status.name, "cycles": tile.cycles}
-        for tile in followed(replay_timed(opened, config, threads), "tiles", total=len(opened))
+        | {"status": result.status.name, "cycles": cycles}
+        for result, cycles in followed(replay_timed(opened, config, threads), "tiles", total=len(opened))
     ]
     good = [row for row in rows if row["status"] == "OK" and row["matches"] is not False]
     answer = {

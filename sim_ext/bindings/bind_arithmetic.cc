@@ -21,7 +21,6 @@ namespace sailsim::bindings
 {
 
 using pim::PackedWeights;
-using pim::ScaledWeights;
 
 namespace
 {
@@ -64,33 +63,28 @@ Result<std::int64_t, 3> gemv(const Words &x, const PackedWeights &weights, int a
     return to_numpy<std::int64_t, 3>(std::move(y), {grouping.blocks(), rows.batch, n});
 }
 
-void prepare(ScaledWeights *self, const Codes &codes, int wbits, const Values &values,
-             std::int64_t group_size, const Halves &scale, const std::optional<Halves> &minimum)
+Result<float, 2> scaled_product(const Array<std::int16_t, 2> &x, const Array<float, 1> &act_scale,
+                                const Codes &codes, int wbits, const Values &values, std::int64_t group_size,
+                                const Halves &scale, const std::optional<Halves> &minimum, int threads)
 {
+    require_threads(threads);
     pim::require_range("group_size", group_size, 0, std::int64_t{1} << 32);
     const pim::WeightCodes weights = weight_codes(codes, wbits, values);
-    const std::int64_t k = weights.k, n = weights.n;
-    const std::int64_t blocks = group_size == 0 ? 1 : pim::ceil_div(k, group_size);
+    const std::int64_t batch = length(x), n = weights.n;
+    const std::int64_t blocks = group_size == 0 ? 1 : pim::ceil_div(weights.k, group_size);
+    require_shape("x", x, {batch, weights.k});
+    require_shape("act_scale", act_scale, {batch});
     require_shape("scale", scale, {blocks, n});
     if (minimum)
         require_shape("minimum", *minimum, {blocks, n});
-    const nb::gil_scoped_release release;
-    new (self) ScaledWeights(weights, group_size, scale.data(), minimum ? minimum->data() : nullptr);
-}
-
-Result<float, 2> product(const Array<std::int16_t, 2> &x, const Array<float, 1> &act_scale,
-                         const ScaledWeights &weights, int threads)
-{
-    require_threads(threads);
-    const std::int64_t batch = length(x);
-    require_shape("x", x, {batch, weights.k()});
-    require_shape("act_scale", act_scale, {batch});
-    std::vector<float> y(static_cast<std::size_t>(batch * weights.n()));
+    std::vector<float> y(static_cast<std::size_t>(batch * n));
     {
         const nb::gil_scoped_release release;
-        pim::scaled_product(x.data(), batch, act_scale.data(), weights, threads, y.data());
+        const pim::ScaledWeights scaled(weights, group_size, scale.data(),
+                                        minimum ? minimum->data() : nullptr);
+        pim::scaled_product(x.data(), batch, act_scale.data(), scaled, threads, y.data());
     }
-    return to_numpy<float, 2>(std::move(y), {batch, weights.n()});
+    return to_numpy<float, 2>(std::move(y), {batch, n});
 }
 
 std::map<std::pair<std::string, std::int64_t>, std::int64_t> int_to_fp32_tally(int bits)
@@ -118,17 +112,12 @@ void bind_arithmetic(nb::module_ &m)
     m.def("int_to_fp32_tally", &int_to_fp32_tally, "bits"_a,
           "How often the in-memory conversion of a sum of ``bits`` bits (2..63) does each (operation, n).");
 
-    nb::class_<ScaledWeights>(m, "ScaledWeights",
-                              "Weights (K, N) with their blocks' scales, laid out for products of many rows.")
-        .def("__init__", &prepare, given("codes"), "wbits"_a, given("values"), "group_size"_a, given("scale"),
-             given("minimum") = nb::none(),
-             "codes: (K, N) uint8, each below ``2**wbits``; values: int16 (2**wbits,), what a code means;\n"
-             "group_size: weights of a block, 0 is one block; scale, minimum: (blocks, N), bits of float16.")
-        .def_prop_ro("k", &ScaledWeights::k);
-
-    m.def("scaled_product", &product, given("x"), given("act_scale"), "weights"_a, "threads"_a = 1,
+    m.def("scaled_product", &scaled_product, given("x"), given("act_scale"), given("codes"), "wbits"_a,
+          given("values"), "group_size"_a, given("scale"), given("minimum") = nb::none(), "threads"_a = 1,
           "fp32 results (B, N) of a scaled tile, to the bit those that look-ups give.\n\n"
-          "x: (B, K) int16; act_scale: (B,) float32. No sum of a block may reach 2**31.");
+          "x: (B, K) int16; act_scale: (B,) float32; codes, values: as of `PackedWeights`; group_size:\n"
+          "weights of a block, 0 is one block; scale, minimum: (blocks, N), bits of float16.\n"
+          "No sum of a block may reach 2**31.");
 }
 
 } // namespace sailsim::bindings

@@ -7,15 +7,11 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import ndtri
 
 from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes, unpack_codes
-from sailsim.lut_gemv.quantize import (
-    quantize_rows,
-    quantize_weights,
-    quantize_weights_code,
-    quantize_weights_minimum,
-)
+from sailsim.lut_gemv.quantize import SIGNS, quantize_rows, quantize_weights
 
 from ..refusals import refusal
 
+TWOS, UNSIGNED = WeightCode.twos(4), WeightCode.offset(4, 0)
 codes = st.one_of(
     st.integers(1, 8).map(WeightCode.twos),
     st.integers(1, 8).flatmap(
@@ -107,14 +103,10 @@ def test_every_value_survives_encoding(code):
         (lambda: quantize_rows(np.zeros(3), 8), "activations have shape (3,)"),
         (lambda: quantize_rows(np.array([[np.nan]]), 8), "activations hold nan; allowed are finite values."),
         (lambda: quantize_rows(np.array([[1e300]]), 8), "activations hold inf; allowed are finite values."),
-        (lambda: quantize_weights(np.array([[np.inf]]), 4, 0), "weights hold inf"),
-        (
-            lambda: quantize_weights(np.array([[1e9]]), 4, 0),
-            "scale reaches 1.42857e+08; allowed is at most 65504",
-        ),
-        (lambda: quantize_weights(np.zeros((1, 1)), 9, 0), "wbits is 9; allowed is 1..8."),
-        (lambda: quantize_weights(np.zeros((1, 1)), 4, -1), "group_size is -1"),
-        (lambda: quantize_weights_minimum(np.array([[-1e6]]), 4, 0), "minimum reaches 1e+06"),
+        (lambda: quantize_weights(np.array([[np.inf]]), TWOS, 0), "weights hold inf"),
+        (lambda: quantize_weights(np.array([[7e6]]), TWOS, 0), "scale reaches 1e+06; allowed is at most 6"),
+        (lambda: quantize_weights(np.zeros((1, 1)), TWOS, -1), "group_size is -1"),
+        (lambda: quantize_weights(np.array([[-1e6]]), UNSIGNED, 0, minimum=True), "minimum reaches 1e+06"),
     ],
 )
 def test_bad_input(make, sentence):
@@ -167,9 +159,9 @@ def test_rows_are_within_half_a_step(x, abits):
 
 @given(floats, st.integers(2, 8), st.integers(0, 5))
 def test_symmetric_weights(w, wbits, group_size):
-    codes, scale, code = quantize_weights(w, wbits, group_size)
+    code = WeightCode.twos(wbits)
+    codes, scale, _ = quantize_weights(w, code, group_size)
     assert codes.shape == w.shape
-    assert code.wbits == wbits
     step = blocks_of(scale, len(w), group_size)
     error = np.abs(code.decode(codes) * step - w)
     # Half a step; fp16 moves a step by up to 2^-11 of itself (or half its smallest value), times the range.
@@ -179,7 +171,8 @@ def test_symmetric_weights(w, wbits, group_size):
 
 @given(floats, st.integers(1, 8), st.integers(0, 5))
 def test_weights_with_a_minimum(w, wbits, group_size):
-    codes, scale, minimum, code = quantize_weights_minimum(w, wbits, group_size)
+    code = WeightCode.offset(wbits, 0)
+    codes, scale, minimum = quantize_weights(w, code, group_size, minimum=True)
     step, least = blocks_of(scale, len(w), group_size), blocks_of(minimum, len(w), group_size)
     error = np.abs(code.decode(codes) * step + least - w)
     limit = (1 << wbits) - 1
@@ -188,8 +181,8 @@ def test_weights_with_a_minimum(w, wbits, group_size):
 
 
 def test_one_bit_weights_are_signs():
-    codes, scale, code = quantize_weights(np.array([[1.0], [-3.0]]), 1, 0)
-    assert code.decode(codes).tolist() == [[1], [-1]]
+    codes, scale, _ = quantize_weights(np.array([[1.0], [-3.0]]), SIGNS, 0)
+    assert SIGNS.decode(codes).tolist() == [[1], [-1]]
     assert scale.tolist() == [[2.0]]
 
 
@@ -200,7 +193,7 @@ def test_one_bit_weights_are_signs():
 def test_codes_are_the_nearest_to_each_columns_own_scale(code):
     """The largest weight of a block and column takes the end of the code's values, the others the nearest."""
     w = np.random.default_rng(5).normal(size=(10, 3)) * (1, 20, 0.1)
-    codes, scale = quantize_weights_code(w, code, 6)
+    codes, scale, _ = quantize_weights(w, code, 6)
     levels = np.unique(code.values[: code.legal_codes])
     top = np.abs(levels).max()
     for row, block in enumerate((slice(0, 6), slice(6, 10))):

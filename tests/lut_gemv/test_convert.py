@@ -1,11 +1,11 @@
-"""The conversion program against NumPy, bit for bit, and the core's tally of it."""
+"""The conversion against NumPy, bit for bit, and the core's tally of it."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from sailsim import _core
-from sailsim.lut_gemv.convert import int_to_fp32, int_to_fp32_program
+from sailsim.lut_gemv.convert import int_to_fp32
 
 from ..refusals import refusal
 
@@ -21,14 +21,11 @@ def hard_integers(bits: int) -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize("bits", range(2, 64))
-def test_int_to_fp32(bits):
+def test_int_to_fp32_and_the_cores_tally_of_it(bits):
     ints = hard_integers(bits)
-    assert np.array_equal(int_to_fp32(ints, bits).view(np.uint32), ints.astype(np.float32).view(np.uint32))
-
-
-@pytest.mark.parametrize("bits", range(2, 64))
-def test_the_core_tallies_the_program_to_fp32(bits):
-    assert _core.int_to_fp32_tally(bits) == int_to_fp32_program(bits).tally()
+    floats, tally = int_to_fp32(ints, bits)
+    assert np.array_equal(floats.view(np.uint32), ints.astype(np.float32).view(np.uint32))
+    assert _core.int_to_fp32_tally(bits) == tally
 
 
 @pytest.mark.parametrize(

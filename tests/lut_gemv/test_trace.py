@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import COMPLETION, Flag, Status
-from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights_minimum
+from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
 from sailsim.lut_gemv.trace import FILE_HEADER, decode_tile, read_trace, replay, write_trace
 
@@ -29,7 +29,8 @@ RNG = np.random.default_rng(20)
 
 
 def scaled_tile() -> Tile:
-    codes, scale, minimum, code = quantize_weights_minimum(RNG.normal(size=(20, 5)), 4, 8)
+    code = WeightCode.offset(4, 0)
+    codes, scale, minimum = quantize_weights(RNG.normal(size=(20, 5)), code, 8, minimum=True)
     x, act_scale = quantize_rows(RNG.normal(size=(3, 20)), 8)
     return Tile(
         x, codes, code, abits=8, group_size=8, scales=Scales(scale, act_scale, minimum), name="scaled"

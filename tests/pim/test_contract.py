@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim._core import PatternProfile
-from sailsim.lut_gemv.convert import int_to_fp32_program
+from sailsim.lut_gemv.convert import int_to_fp32
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import load_substrate
 
@@ -136,7 +136,7 @@ class Played:
             scaling = pipelined(rows * outputs) if pass_ends else 0
             return pipelined(twice * rows * outputs) + scaling, written
         substrate = load_substrate(c.substrate.name)
-        tally = int_to_fp32_program(c.accumulator_bits).tally()
+        _, tally = int_to_fp32(np.zeros(1, np.int64), c.accumulator_bits)
         block = twice * (
             sum(many * substrate.cycles(op, n) for (op, n), many in tally.items()) + self._cost("scale_block")
         )

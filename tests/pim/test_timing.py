@@ -103,9 +103,9 @@ def test_arrays_of_another_type_order_or_number_of_axes_are_refused(call):
 
 
 def test_a_half_is_the_float_of_its_value():
-    halves = np.arange(1 << 16, dtype=np.uint16)[None]
-    weights = _core.ScaledWeights(np.ones(halves.shape, np.uint8), 1, np.array([0, 1], np.int16), 0, halves)
-    found = _core.scaled_product(np.ones((1, 1), np.int16), np.ones(1, np.float32), weights)
+    halves, one = np.arange(1 << 16, dtype=np.uint16)[None], np.ones((1, 1), np.int16)
+    codes, values = np.ones(halves.shape, np.uint8), np.array([0, 1], np.int16)
+    found = _core.scaled_product(one, np.ones(1, np.float32), codes, 1, values, 0, halves)
     np.testing.assert_array_equal(found, halves.view(np.float16).astype(np.float32))
 
 

@@ -12,10 +12,10 @@ from sailsim.lut_gemv.quantize import quantize_rows
 from sailsim.lut_gemv.reference import scale_blocks
 from sailsim.workloads.decoder import (
     Decoder,
+    FloatProducts,
     UnitAttention,
     UnitProducts,
     cache_codes,
-    forward,
     open_llama,
     rounded_cache,
 )
@@ -40,7 +40,7 @@ def model(tiny_gguf):
 
 
 def test_wide_activations_and_the_files_own_weights_come_near_to_floats(model):
-    floats = forward(model, TOKENS)
+    floats = logits(model, FloatProducts(model))
     distance = [
         np.abs(logits(model, UnitProducts(model, model.format, abits)) - floats).max() for abits in (4, 8, 14)
     ]
@@ -132,14 +132,16 @@ def test_text_survives_the_tokenizer(smollm2_path):
     tokenizer = Tokenizer(open_gguf(smollm2_path).file)
     text = "On 24 May 2026, it's 100% naïve —\n  don't you think?"
     tokens = tokenizer.encode(text)
-    assert tokenizer.decode(tokens) == text
+    spelled = "".join(tokenizer.vocabulary[token] for token in tokens)
+    assert spelled == "OnĠ24ĠMayĠ2026,Ġit'sĠ100%ĠnaÃ¯veĠâĢĶĊĠĠdon'tĠyouĠthink?"
     assert len(tokens) < len(text)
 
 
 def test_every_input_is_observed_once_with_its_shape(tiny_gguf):
     model = open_gguf(tiny_gguf)
     seen = {}
-    forward(model, [1, 2, 3], lambda role, layer, x: seen.__setitem__((role, layer), x.shape))
+    decoder = Decoder(model, FloatProducts(model))
+    decoder.after([1, 2, 3], lambda role, layer, x: seen.__setitem__((role, layer), x.shape))
     assert seen == {
         (role, layer): (3, width)
         for layer in range(2)
@@ -149,7 +151,8 @@ def test_every_input_is_observed_once_with_its_shape(tiny_gguf):
 
 @pytest.mark.parametrize("tokens", [[], [48], [-1], [0] * 2049])
 def test_bad_tokens_are_refused(tiny_gguf, tokens):
-    assert "tokens has" in refusal(forward, open_gguf(tiny_gguf), tokens)
+    model = open_gguf(tiny_gguf)
+    assert "tokens has" in refusal(Decoder(model, FloatProducts(model)).after, tokens)
 
 
 # --- Attention as units compute it: the contract's arithmetic to the bit, near to floats where  ---
@@ -247,4 +250,4 @@ def test_the_real_model_on_units_knows_the_capital_of_france(smollm2_path):
     tokenizer = Tokenizer(model.file)
     tokens = tokenizer.encode("The capital of France is")
     found = int(logits(model, UnitProducts(model, model.format, 8), tokens, bits=8).argmax())
-    assert tokenizer.decode([found]) == " Paris"
+    assert [found] == tokenizer.encode(" Paris")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.folder_model import FolderConfig, Grouped, Matrices, matrices, named, open_folder
+from sailsim.workloads.folder_model import FolderConfig, Grouped, Layer, matrices, named, open_folder
+from sailsim.workloads.formats import TENSOR_FORMATS
 from sailsim.workloads.safetensors_file import SafeTensor
 from sailsim.workloads.shapes import Facts
 
@@ -149,12 +150,11 @@ def test_codes_of_mxfp4_are_of_four_axes_and_sixteen_bytes():
     at = "model.layers.0.mlp.experts.down_proj"
     scales = tensor(f"{at}_scales", "U8", (5, 6, 3))
 
-    def found(shape: tuple[int, ...], dtype: str = "U8") -> Matrices:
+    def found(shape: tuple[int, ...], dtype: str = "U8") -> dict[str, Layer]:
         return matrices("m", named([tensor(f"{at}_blocks", dtype, shape), scales]), None)
 
-    whole = found((5, 6, 3, 16))
-    assert whole.shapes == {"blk.0.ffn_down_exps.weight": (96, 6, 5)}
-    assert whole.formats["blk.0.ffn_down_exps"].name == "mxfp4"
+    whole = Layer(f"{at}_blocks", (96, 6, 5), TENSOR_FORMATS["mxfp4"])
+    assert found((5, 6, 3, 16)) == {"blk.0.ffn_down_exps.weight": whole}
     for shape, dtype in (
         ((6, 3, 16), "U8"),
         ((1, 5, 6, 3, 16), "U8"),

@@ -4,8 +4,7 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.decoder import forward
-from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.image import plan_image
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import model_names
@@ -135,7 +134,7 @@ SAID = facts(4, 2)
 )
 def test_running_and_images_need_plain_blocks(tmp_path, tensors, said, words):
     path = write_gguf(tmp_path / "m.gguf", "llama", tensors | ends(D, 48), SAID | said)
-    for refused in (refusal(forward, open_gguf(path), [1]), refusal(plan_image, path)):
+    for refused in (refusal(open_llama, path), refusal(plan_image, path)):
         assert re.search(words, refused)
 
 
