@@ -264,8 +264,7 @@ PatternProfile PatternPool::profile(const std::int64_t *source, std::int64_t bat
     require(source, batch, parts, k);
     const std::int64_t wanted = k / row.nbw();
     const auto count = static_cast<std::size_t>(wanted);
-    std::vector<std::uint64_t> sets(count);
-    PatternProfile::Counts zero(count), accesses(count);
+    SeenPatterns of_batch(wanted);
     for (std::int64_t b = 0; b < batch; ++b) {
         for (std::int64_t begin = 0; begin < wanted; begin += groups, ++source) {
             if (!formed[static_cast<std::size_t>(*source)])
@@ -274,21 +273,18 @@ PatternProfile PatternPool::profile(const std::int64_t *source, std::int64_t bat
             const std::uint8_t *used = nonzero.get() + *source * groups;
             const std::int64_t length = std::min(groups, wanted - begin);
             for (std::int64_t g = 0; g < length; ++g)
-                sets[static_cast<std::size_t>(begin + g)] |= set[g];
+                of_batch.sets[static_cast<std::size_t>(begin + g)] |= set[g];
             for (std::int64_t g = 0; g < length; ++g)
-                accesses[static_cast<std::size_t>(begin + g)] += used[g];
+                of_batch.nonzero[static_cast<std::size_t>(begin + g)] += used[g];
         }
         source += parts - ceil_div(wanted, groups); /* those that nothing is left of */
     }
     const auto total = static_cast<std::int32_t>(batch * rows.abits);
-    for (std::size_t g = 0; g < count; ++g)
-        zero[g] = total - accesses[g];
-    if (!prt)
-        return {std::move(zero), PatternProfile::Counts(count), std::move(accesses)};
-    PatternProfile::Counts hits(count), misses(count);
+    PatternProfile::Counts zero(count), hits(count), misses(count);
     for (std::size_t g = 0; g < count; ++g) {
-        misses[g] = __builtin_popcountll(sets[g] & ~std::uint64_t{1});
-        hits[g] = accesses[g] - misses[g];
+        zero[g] = total - of_batch.nonzero[g];
+        misses[g] = prt ? of_batch.distinct(g) : of_batch.nonzero[g];
+        hits[g] = of_batch.nonzero[g] - misses[g];
     }
     return {std::move(zero), std::move(hits), std::move(misses)};
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Profiles of patterns against running a reuse table over every one, and the bound that follows from them.
+ * Profiles of patterns against running a reuse table over every one.
  */
 #include <algorithm>
 #include <vector>
