@@ -41,14 +41,13 @@ LLC_PATH_NS = 8.5  # of the LLC's latency, what is neither the private levels' n
 
 def load(path):
     """The plain numbers of a system file: sections of fields, and `unit`, the text form of a PIM unit."""
-    whole = json.loads(Path(path).read_text(encoding="utf-8"))
 
     def plain(value):
         if isinstance(value, dict):
             return value["value"] if "value" in value else {key: plain(item) for key, item in value.items()}
         return value
 
-    return {section: plain(content) for section, content in whole.items()}
+    return plain(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 def interleaved(whole, parts, part, line):

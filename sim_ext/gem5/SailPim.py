@@ -67,9 +67,6 @@ class SailReplayer(ClockedObject):
     image_addr = Param.Addr("Physical address that the trace's image is put at, a multiple of 64")
     doorbell_addr = Param.Addr("Physical address of unit 0's doorbell")
     units = Param.Unsigned("Units: descriptor i goes to unit i modulo units")
-    window = Param.Unsigned(
-        0, "Descriptors under way at most, in the trace's order; 0: as many as the units take"
-    )
     phase_ends = VectorParam.UInt64(
         [],
         "Ascending numbers of descriptors: those from one number on are handed over when all before it have "

@@ -17,14 +17,6 @@ namespace
 
 constexpr Addr check_step = 4096; /* memory ranges start and end on pages */
 
-void append(std::vector<Piece> &pieces, Addr offset, Addr physical, Addr bytes)
-{
-    if (!pieces.empty() && pieces.back().physical + pieces.back().bytes == physical)
-        pieces.back().bytes += bytes;
-    else
-        pieces.push_back({offset, physical, bytes});
-}
-
 /* Whether the program itself may do so, by its operating system's protections. */
 bool allowed(Process *process, Addr address, Addr bytes, BaseMMU::Mode mode)
 {
@@ -93,7 +85,7 @@ std::optional<std::vector<Piece>> pieces_of(System &system, const Ring &ring, Ad
         }
         if (!system.isMemAddr(range->paddr))
             return std::nullopt;
-        append(found, range->vaddr - address, range->paddr, range->size);
+        found.push_back({range->vaddr - address, range->paddr, range->size});
     }
     return found;
 }

@@ -127,17 +127,12 @@ StaticInstPtr Decoder::decode(PCStateBase &pc)
     const auto &arm_pc = pc.as<ArmISA::PCState>();
     if (arm_pc.illegalExec() || arm_pc.debugStep())
         return inst;
-    return lutmm(word);
-}
-
-StaticInstPtr Decoder::lutmm(ArmISA::ExtMachInst word)
-{
-    StaticInstPtr &inst = decoded[word.instBits];
-    if (!inst) {
-        inst = new Lutmm(word, doorbell);
-        inst->size(sizeof(std::uint32_t));
+    StaticInstPtr &lutmm = decoded[word.instBits];
+    if (!lutmm) {
+        lutmm = new Lutmm(word, doorbell);
+        lutmm->size(sizeof(std::uint32_t));
     }
-    return inst;
+    return lutmm;
 }
 
 } // namespace gem5::sail

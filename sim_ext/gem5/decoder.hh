@@ -22,11 +22,8 @@ class Decoder : public ArmISA::Decoder
     StaticInstPtr decode(PCStateBase &pc) override;
 
   private:
-    /* The instruction of an encoded word. The base's cache of decoded words is shared by all decoders, also
-     * by those without LUTMM, so these words have their own. */
-    StaticInstPtr lutmm(ArmISA::ExtMachInst word);
-
     const Addr doorbell; /* virtual address of unit 0's page */
+    /* The base's cache of decoded words is shared by all decoders, also by those without LUTMM. */
     std::unordered_map<std::uint32_t, StaticInstPtr> decoded;
 };
 

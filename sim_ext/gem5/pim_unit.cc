@@ -11,7 +11,6 @@
 #include "base/intmath.hh"
 #include "debug/SailPim.hh"
 #include "debug/SailPimGroups.hh"
-#include "debug/SailPimMemory.hh"
 #include "gem5/checkpoint.hh"
 #include "pim/config.hh"
 #include "sim/system.hh"
@@ -64,7 +63,7 @@ PimUnit::PimUnit(const SailPimUnitParams &p)
              [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
       holds_lines(p.stores_when_idle), advance_event([this] { advance(); }, name() + ".advance"),
       timer([this] { on_timer(); }, name() + ".timer"),
-      taken_event([this] { on_taken(); }, name() + ".taken"), stats(*this, p.queue_depth)
+      taken_event([this] { on_taken(); }, name() + ".taken"), stats(*this, stage)
 {
     fatal_if(depth == 0, "%s: queue_depth is 0: allowed is at least 1", name());
     fatal_if(p.max_outstanding == 0, "%s: max_outstanding is 0: allowed is at least 1", name());
@@ -96,7 +95,6 @@ void PimUnit::on_ring(Ring ring, PacketPtr packet)
 {
     ring.space = space_in(system, ring.context);
     ++stats.rings;
-    stats.queueAtRing.sample(queue.size());
     DPRINTF(SailPim, "rung: descriptor %#x, context %d, %d queued\n", ring.descriptor, ring.context,
             queue.size());
     /* Atomic mode cannot hold a store back, and a store that waits would keep its core from draining. */
@@ -114,7 +112,6 @@ void PimUnit::on_ring(Ring ring, PacketPtr packet)
 void PimUnit::admit(const Ring &ring)
 {
     queue.push_back(ring);
-    stats.queueLength = queue.size();
     wake();
 }
 
@@ -139,7 +136,7 @@ void PimUnit::wake()
 
 void PimUnit::enter(Stage next)
 {
-    stats.spend(stage);
+    stats.spend();
     stage = next;
 }
 
@@ -149,7 +146,6 @@ void PimUnit::advance()
         return;
     tile = std::make_unique<Tile>(queue.front(), system.cacheLineSize());
     queue.pop_front();
-    stats.queueLength = queue.size();
     if (stores_when_idle && curTick() - idle_since >= cyclesToTicks(settle_time))
         holds_lines = true;
     if (holds_lines) {
@@ -324,8 +320,6 @@ std::int64_t PimUnit::move(pim::Area area, Addr offset, Addr bytes, bool write)
 
 void PimUnit::push(Transfer transfer)
 {
-    DPRINTF(SailPimMemory, "%s area %d offset %d: %d bytes at %#x\n", transfer.write ? "write" : "read",
-            transfer.area, transfer.offset, transfer.bytes, transfer.address);
     ++(transfer.write ? stats.writeAccesses : stats.readAccesses);
     transfer.data = tile->areas[transfer.area].data.data() + transfer.offset;
     memory.push(transfer);
@@ -370,12 +364,9 @@ void PimUnit::compute()
         complete();
         return;
     }
-    const pim::TileTiming timing = tile->timing();
     stats.groups += tile->total_steps();
     stats.passes += tile->total_passes();
-    stats.count(timing, tile->unhindered().total);
-    DPRINTF(SailPim, "computed: load %d build %d lookup %d convert %d write-back %d\n", timing.load,
-            timing.build, timing.lookup, timing.convert, timing.write_back);
+    stats.count(tile->timing(), tile->unhindered().total);
     tile->areas[pim::output_area].data = std::move(result.output);
     write_results();
 }
@@ -407,7 +398,7 @@ void PimUnit::complete()
     record.detail = tile->detail;
     if (tile->status == LUTMM_OK) {
         const pim::TileTiming timing = tile->timing();
-        record.cycles = cycles_since(tile->arrived);
+        record.cycles = divCeil(curTick() - tile->arrived, clockPeriod());
         record.lookups = timing.lookups;
         record.prt_hits = timing.prt_hits;
     }
@@ -435,8 +426,7 @@ void PimUnit::finish()
     } else if (tile->status != LUTMM_PENDING) {
         ++stats.errors[tile->status];
     }
-    DPRINTF(SailPim, "done: status %d detail %d after %d cycles\n", tile->status, tile->detail,
-            cycles_since(tile->arrived));
+    DPRINTF(SailPim, "done: status %d detail %d\n", tile->status, tile->detail);
     tile.reset();
     fetches.clear();
     enter(Stage::idle);
@@ -449,11 +439,6 @@ void PimUnit::fail(std::uint32_t status, std::uint32_t detail)
     tile->status = status;
     tile->detail = detail;
     complete();
-}
-
-std::uint64_t PimUnit::cycles_since(Tick tick) const
-{
-    return divCeil(curTick() - std::min(tick, curTick()), clockPeriod());
 }
 
 /* -- Draining, and checkpoints. Drained means that no access is under way; everything else, a tile in the
@@ -526,28 +511,11 @@ void PimUnit::unserialize(CheckpointIn &cp)
 void PimUnit::startup()
 {
     ClockedObject::startup();
-    stats.queueLength = queue.size();
     Event *const events[] = {&advance_event, &timer, &taken_event};
     for (std::size_t i = 0; i < event_ticks.size(); ++i)
         if (event_ticks[i] != MaxTick)
             schedule(events[i], event_ticks[i]);
     event_ticks.clear();
-}
-
-/* -- Statistics ---------------------------------------------------------------------------------------- */
-
-void PimUnit::preDumpStats()
-{
-    ClockedObject::preDumpStats();
-    stats.spend(stage);
-    stats.refusedTicks += memory.take_refused_ticks();
-}
-
-void PimUnit::resetStats()
-{
-    ClockedObject::resetStats();
-    stats.restart();
-    memory.take_refused_ticks();
 }
 
 } // namespace gem5::sail

@@ -36,9 +36,6 @@ class PimUnit : public ClockedObject
     void serialize(CheckpointOut &cp) const override;
     void unserialize(CheckpointIn &cp) override;
 
-    void preDumpStats() override;
-    void resetStats() override;
-
   private:
     /* The doorbell. */
     void on_ring(Ring ring, PacketPtr packet);
@@ -68,7 +65,6 @@ class PimUnit : public ClockedObject
     void on_timer();
     void on_taken();
     void fail(std::uint32_t status, std::uint32_t detail);
-    std::uint64_t cycles_since(Tick tick) const;
 
     struct Waiting {
         Ring ring;

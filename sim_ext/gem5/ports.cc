@@ -134,7 +134,6 @@ void MemoryPort::send_next()
     if (system.isTimingMode()) {
         if (!sendTimingReq(packet)) {
             refused_packet = packet;
-            refused_at = curTick();
             return;
         }
     } else {
@@ -154,18 +153,8 @@ void MemoryPort::recvReqRetry()
         refused_packet = packet;
         return;
     }
-    refused += curTick() - refused_at;
     next_send = owner.clockEdge(Cycles(1));
     schedule_send();
-}
-
-Tick MemoryPort::take_refused_ticks()
-{
-    if (refused_packet) {
-        refused += curTick() - refused_at;
-        refused_at = curTick();
-    }
-    return std::exchange(refused, 0);
 }
 
 bool MemoryPort::recvTimingResp(PacketPtr packet)

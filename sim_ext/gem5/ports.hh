@@ -115,10 +115,6 @@ class MemoryPort : public RequestPort
     /* While held nothing new is sent; what is queued stays. */
     void hold(bool on);
 
-    /* Ticks up to now in which a transfer was ready and the memory system did not take it; counts from 0
-     * again. */
-    Tick take_refused_ticks();
-
   protected:
     bool recvTimingResp(PacketPtr packet) override;
     void recvReqRetry() override;
@@ -143,9 +139,7 @@ class MemoryPort : public RequestPort
     unsigned outstanding = 0;
     bool held = false;
     PacketPtr refused_packet = nullptr; /* waits for the retry */
-    Tick refused_at = 0;                /* or counted up to here */
     Tick next_send = 0;                 /* one transfer a cycle */
-    Tick refused = 0;
     EventFunctionWrapper send_event;
 };
 

@@ -93,33 +93,11 @@ TraceFile read_trace(const SailReplayerParams &p)
     return trace;
 }
 
-/* Puts bytes into memory before the simulation begins, while no cache holds any: where gem5 keeps memory's
- * content. A functional access for each line would ask every cache whether it has it. */
-void preload(System &system, Addr address, const void *from, std::uint64_t bytes)
-{
-    const auto *source = static_cast<const std::uint8_t *>(from);
-    const auto stores = system.getPhysMem().getBackingStore();
-    while (bytes > 0) {
-        const auto store = std::find_if(stores.begin(), stores.end(), [address](const auto &each) {
-            return each.inAddrMap && each.pmem && each.range.contains(address);
-        });
-        if (store == stores.end()) { /* a memory that keeps no bytes here */
-            system.physProxy.writeBlob(address, source, bytes);
-            return;
-        }
-        const std::uint64_t part = std::min<std::uint64_t>(bytes, store->range.end() - address);
-        std::memcpy(store->pmem + (address - store->range.start()), source, part);
-        address += part;
-        source += part;
-        bytes -= part;
-    }
-}
-
 } // namespace
 
 Replayer::Replayer(const SailReplayerParams &p)
     : ClockedObject(p), system(*p.system), image(p.image_addr), doorbells(p.doorbell_addr), units(p.units),
-      window(p.window), phase_ends(p.phase_ends), poll_period(p.poll_period), trace(read_trace(p)),
+      phase_ends(p.phase_ends), poll_period(p.poll_period), trace(read_trace(p)),
       descriptors(roundUp(image + trace.image_bytes, Addr{LUTMM_BUFFER_ALIGN})), outcomes(trace.tiles.size()),
       lanes(p.units), port(name() + ".port", *this, *p.system, 2 * p.units,
                            [this](const Transfer &transfer, bool ok) { on_transfer(transfer, ok); }),
@@ -147,8 +125,11 @@ void Replayer::initState()
     for (Addr at : {image, last - 1})
         fatal_if(!system.isMemAddr(at), "%s: the trace takes %#x..%#x, which is more than the memory", name(),
                  image, last);
-    preload(system, image, trace.stored.data(), trace.stored.size());
-    preload(system, descriptors, trace.tiles.data(), trace.tiles.size() * sizeof(lutmm_descriptor));
+    /* Past the caches, which hold nothing yet: each of them would be asked for every line. */
+    PortProxy memory([this](PacketPtr packet) { system.getPhysMem().functionalAccess(packet); },
+                     system.cacheLineSize());
+    memory.writeBlob(image, trace.stored.data(), trace.stored.size());
+    memory.writeBlob(descriptors, trace.tiles.data(), trace.tiles.size() * sizeof(lutmm_descriptor));
     schedule(poll_event, clockEdge(Cycles(1)));
 }
 
@@ -185,25 +166,16 @@ std::size_t Replayer::open_until() const
 void Replayer::work(std::size_t unit)
 {
     const Lane &lane = lanes[unit];
-    if (may_ring(lane))
+    if (!lane.ringing && lane.next_ring < open_until())
         ring(unit);
     if (!lane.polling && lane.next_poll < lane.next_ring && lane.next_poll < trace.tiles.size())
         poll(unit);
-}
-
-bool Replayer::may_ring(const Lane &lane) const
-{
-    if (lane.ringing || lane.next_ring >= open_until())
-        return false;
-    /* With a window the trace's order holds over all units. */
-    return window == 0 || (lane.next_ring == handed_over && handed_over - answered < window);
 }
 
 void Replayer::ring(std::size_t unit)
 {
     Lane &lane = lanes[unit];
     lane.ringing = true;
-    ++handed_over;
     lane.doorbell_word = descriptor_address(lane.next_ring);
     port.push({doorbells + unit * doorbell_stride, sizeof lane.doorbell_word,
                reinterpret_cast<std::uint8_t *>(&lane.doorbell_word), true, static_cast<int>(unit)});
@@ -300,7 +272,6 @@ void Replayer::serialize(CheckpointOut &cp) const
     const Tick next_look = poll_event.scheduled() ? poll_event.when() : MaxTick;
     SERIALIZE_SCALAR(next_look);
     SERIALIZE_SCALAR(answered);
-    SERIALIZE_SCALAR(handed_over);
 }
 
 void Replayer::unserialize(CheckpointIn &cp)
@@ -312,7 +283,6 @@ void Replayer::unserialize(CheckpointIn &cp)
              "%s: the checkpoint is of another trace or number of units", name());
     UNSERIALIZE_SCALAR(next_look);
     UNSERIALIZE_SCALAR(answered);
-    UNSERIALIZE_SCALAR(handed_over);
     port.hold(true);
     std::deque<Transfer> waiting;
     items_in(cp, "waiting", waiting);

@@ -62,7 +62,6 @@ class Replayer : public ClockedObject
     void work_everywhere();
     /* Descriptors before this one may be handed over: where the phase in turn ends. */
     std::size_t open_until() const;
-    bool may_ring(const Lane &lane) const;
     void ring(std::size_t unit);
     void poll(std::size_t unit);
     void on_poll();
@@ -76,7 +75,6 @@ class Replayer : public ClockedObject
     const Addr image;
     const Addr doorbells;
     const std::size_t units;
-    const std::uint64_t window; /* 0: no limit */
     const std::vector<std::uint64_t> phase_ends;
     const Cycles poll_period;
 
@@ -84,7 +82,6 @@ class Replayer : public ClockedObject
     Addr descriptors; /* physical address of the descriptor array, behind the image */
     std::vector<Outcome> outcomes;
     std::vector<Lane> lanes;
-    std::uint64_t handed_over = 0;
     std::uint64_t answered = 0;
     bool draining = false;
     Tick next_look = MaxTick; /* a checkpoint's, for startup */

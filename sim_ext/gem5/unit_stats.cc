@@ -56,12 +56,10 @@ const std::vector<Sum> &sums_of_timings()
 
 } // namespace
 
-UnitStats::UnitStats(statistics::Group &unit, unsigned queue_depth)
+UnitStats::UnitStats(statistics::Group &unit, const Stage &of_unit)
     : statistics::Group(&unit), ADD_STAT(rings, Count::get(), "Stores that rang the doorbell"),
       ADD_STAT(withheld, Count::get(), "Of those, stores that had to wait for room in the queue"),
       ADD_STAT(heldStores, AveragedCount::get(), "Stores that wait for room, averaged over time"),
-      ADD_STAT(queueLength, AveragedCount::get(), "Descriptors in the queue, averaged over time"),
-      ADD_STAT(queueAtRing, Count::get(), "Descriptors that were in the queue when one rang"),
       ADD_STAT(tiles, Count::get(), "Tiles that ended well"),
       ADD_STAT(unreported, Count::get(), "Descriptors with an error and no place to write it to"),
       ADD_STAT(errors, Count::get(), "Descriptors that ended in an error, by status"),
@@ -77,10 +75,9 @@ UnitStats::UnitStats(statistics::Group &unit, unsigned queue_depth)
       ADD_STAT(stageTicks, statistics::units::Tick::get(),
                "Time without work, and by what the unit waited for or did"),
       ADD_STAT(weightStallCycles, Cycle::get(), "Cycles that tiles took longer because weights came late"),
-      ADD_STAT(refusedTicks, statistics::units::Tick::get(),
-               "Time in which the memory system did not take a request"),
       ADD_STAT(flushes, Count::get(),
-               "Times that cache lines had to leave the C-SRAM before it could compute")
+               "Times that cache lines had to leave the C-SRAM before it could compute"),
+      stage(of_unit)
 {
     using statistics::nozero;
     errors.init(::sailsim::pim::status_count).flags(nozero);
@@ -90,22 +87,22 @@ UnitStats::UnitStats(statistics::Group &unit, unsigned queue_depth)
     stageTicks.init(stage_count);
     static const char *const stages[stage_count] = {"idle",   "flush",   "descriptor", "operands",
                                                     "groups", "results", "completion"};
-    for (int stage = 0; stage < stage_count; ++stage)
-        stageTicks.subname(stage, stages[stage]);
+    for (int each = 0; each < stage_count; ++each)
+        stageTicks.subname(each, stages[each]);
 
-    queueAtRing.init(0, queue_depth, 1).flags(nozero);
     for (const Sum &sum : sums_of_timings())
         sums.emplace_back(this, sum.name, sum.unit, sum.what);
 }
 
-void UnitStats::spend(Stage stage)
+void UnitStats::spend()
 {
     stageTicks[static_cast<int>(stage)] += curTick() - counted_to;
-    restart();
+    counted_to = curTick();
 }
 
-void UnitStats::restart()
+void UnitStats::resetStats()
 {
+    Group::resetStats();
     counted_to = curTick();
 }
 

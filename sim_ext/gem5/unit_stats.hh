@@ -29,29 +29,31 @@ enum class Stage {
 constexpr int stage_count = 7;
 
 struct UnitStats : public statistics::Group {
-    UnitStats(statistics::Group &unit, unsigned queue_depth);
+    /* `stage`: what the unit is about. */
+    UnitStats(statistics::Group &unit, const Stage &stage);
 
-    /* Counts the time up to now for `stage`. */
-    void spend(Stage stage);
-    /* Time is counted from now on. */
-    void restart();
+    void preDumpStats() override { spend(); }
+    void resetStats() override;
+
+    /* Counts the time up to now for the stage. */
+    void spend();
     /* A tile was worked out in `timing`; it would have been in `unhindered` cycles with all weights in time.
      */
     void count(const ::sailsim::pim::TileTiming &timing, std::int64_t unhindered);
 
     statistics::Scalar rings, withheld;
-    statistics::Average heldStores, queueLength;
-    statistics::Distribution queueAtRing;
+    statistics::Average heldStores;
     statistics::Scalar tiles, unreported;
     statistics::Vector errors;
     statistics::Scalar groups, passes;
     statistics::Scalar readAccesses, writeAccesses;
     statistics::Scalar weightBytes, scaleBytes, operandBytes, resultBytes;
     statistics::Vector stageTicks;
-    statistics::Scalar weightStallCycles, refusedTicks, flushes;
+    statistics::Scalar weightStallCycles, flushes;
     std::deque<statistics::Scalar> sums; /* over tiles, of what their timings say */
 
   private:
+    const Stage &stage;
     Tick counted_to = 0;
 };
 

@@ -132,35 +132,27 @@ using Setter = std::function<void(const std::string &, std::string_view)>;
 std::map<std::string, Setter> setters_of(SliceConfig &unit)
 {
     std::map<std::string, Setter> keys;
-    for (const UnitNumber &each : unit_numbers)
-        keys[each.key] = [&unit, &each](const std::string &key, std::string_view value) {
-            unit.*each.field = number<std::int64_t>(key, value);
-        };
-    const auto flag = [](bool &field) {
-        return [&field](const std::string &key, std::string_view value) { field = truth(key, value); };
+    const auto parsed = [](auto &field, auto parse) {
+        return [&field, parse](const std::string &key, std::string_view value) { field = parse(key, value); };
     };
     const auto word = [](auto &field, const auto &words) {
         return [&field, &words](const std::string &, std::string_view value) { field = words.value(value); };
     };
+    for (const UnitNumber &each : unit_numbers)
+        keys[each.key] = parsed(unit.*each.field, number<std::int64_t>);
     Substrate &substrate = unit.substrate;
-    keys["double_buffer"] = flag(unit.double_buffer);
+    keys["double_buffer"] = parsed(unit.double_buffer, truth);
     keys["prt_policy"] = word(unit.policy, prt_policies);
     keys["dfm_split"] = word(unit.dfm_split, dfm_splits);
     keys["convert"] = word(unit.convert, converts);
     keys["substrate"] = [&substrate](const std::string &, std::string_view value) { substrate.name = value; };
     keys["layout"] = word(substrate.layout, layouts);
     keys["accumulate"] = word(substrate.accumulate, accumulates);
-    keys["prt_helps"] = flag(substrate.prt_helps);
+    keys["prt_helps"] = parsed(substrate.prt_helps, truth);
     for (std::size_t op = 0; op < op_count; ++op)
-        keys[std::string("cost.") + ops.words[op]] =
-            [&cost_of = substrate.costs[op]](const std::string &key, std::string_view value) {
-                cost_of = cost(key, value);
-            };
+        keys[std::string("cost.") + ops.words[op]] = parsed(substrate.costs[op], cost);
     for (std::size_t phase = 0; phase < phase_count; ++phase)
-        keys[std::string("phase.") + phase_words.words[phase]] =
-            [&steps_of = substrate.phases[phase]](const std::string &key, std::string_view value) {
-                steps_of = steps(key, value);
-            };
+        keys[std::string("phase.") + phase_words.words[phase]] = parsed(substrate.phases[phase], steps);
     return keys;
 }
 

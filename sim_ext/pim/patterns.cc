@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -219,37 +218,8 @@ bool Prt::access(int pattern)
 PatternProfile::PatternProfile(Counts zero, Counts hits, Counts misses)
     : kinds{std::move(zero), std::move(hits), std::move(misses)}
 {
-    fewest.fill(std::numeric_limits<std::int64_t>::max());
-    bool even = true;
-    for (std::size_t g = 0; g < kinds[0].size(); ++g) {
-        const std::array<std::int64_t, 3> counts{kinds[0][g], kinds[1][g], kinds[2][g]};
-        const std::int64_t all = counts[0] + counts[1] + counts[2];
-        even = even && (g == 0 || all == patterns);
-        patterns = all;
-        sum.add({counts[0], counts[1], counts[2], 0}, 1);
-        for (std::size_t kind = 0; kind < counts.size(); ++kind) {
-            fewest[kind] = std::min(fewest[kind], counts[kind]);
-            most[kind] = std::max(most[kind], counts[kind]);
-        }
-    }
-    if (!even)
-        patterns = 0;
-}
-
-/* Every pattern costs the cheapest kind's cycles; those of the other two the difference to the second
- * cheapest more, of which a group has at least what the most of the cheapest kind leaves; and so on. */
-double PatternProfile::least_cycles(const PhaseCosts &costs) const
-{
-    if (patterns == 0)
-        return 0;
-    std::array<std::pair<std::int64_t, std::size_t>, 3> by_cost{
-        {{costs.zero, 0}, {costs.hit, 1}, {costs.miss, 2}}};
-    std::sort(by_cost.begin(), by_cost.end());
-    const auto [cheapest, next, dearest] = by_cost;
-    return static_cast<double>(cheapest.first) * static_cast<double>(patterns) +
-           static_cast<double>(next.first - cheapest.first) *
-               static_cast<double>(patterns - most[cheapest.second]) +
-           static_cast<double>(dearest.first - next.first) * static_cast<double>(fewest[dearest.second]);
+    for (std::size_t g = 0; g < kinds[0].size(); ++g)
+        sum.add({kinds[0][g], kinds[1][g], kinds[2][g], 0}, 1);
 }
 
 PatternPool::PatternPool(const Activations &pool, int nbw)
@@ -294,8 +264,7 @@ PatternProfile PatternPool::profile(const std::int64_t *source, std::int64_t bat
     require(source, batch, parts, k);
     const std::int64_t wanted = k / row.nbw();
     const auto count = static_cast<std::size_t>(wanted);
-    std::vector<std::uint64_t> sets(count);
-    PatternProfile::Counts zero(count), accesses(count);
+    SeenPatterns of_batch(wanted);
     for (std::int64_t b = 0; b < batch; ++b) {
         for (std::int64_t begin = 0; begin < wanted; begin += groups, ++source) {
             if (!formed[static_cast<std::size_t>(*source)])
@@ -304,21 +273,18 @@ PatternProfile PatternPool::profile(const std::int64_t *source, std::int64_t bat
             const std::uint8_t *used = nonzero.get() + *source * groups;
             const std::int64_t length = std::min(groups, wanted - begin);
             for (std::int64_t g = 0; g < length; ++g)
-                sets[static_cast<std::size_t>(begin + g)] |= set[g];
+                of_batch.sets[static_cast<std::size_t>(begin + g)] |= set[g];
             for (std::int64_t g = 0; g < length; ++g)
-                accesses[static_cast<std::size_t>(begin + g)] += used[g];
+                of_batch.nonzero[static_cast<std::size_t>(begin + g)] += used[g];
         }
         source += parts - ceil_div(wanted, groups); /* those that nothing is left of */
     }
     const auto total = static_cast<std::int32_t>(batch * rows.abits);
-    for (std::size_t g = 0; g < count; ++g)
-        zero[g] = total - accesses[g];
-    if (!prt)
-        return {std::move(zero), PatternProfile::Counts(count), std::move(accesses)};
-    PatternProfile::Counts hits(count), misses(count);
+    PatternProfile::Counts zero(count), hits(count), misses(count);
     for (std::size_t g = 0; g < count; ++g) {
-        misses[g] = __builtin_popcountll(sets[g] & ~std::uint64_t{1});
-        hits[g] = accesses[g] - misses[g];
+        zero[g] = total - of_batch.nonzero[g];
+        misses[g] = prt ? of_batch.distinct(g) : of_batch.nonzero[g];
+        hits[g] = of_batch.nonzero[g] - misses[g];
     }
     return {std::move(zero), std::move(hits), std::move(misses)};
 }

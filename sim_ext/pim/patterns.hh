@@ -89,15 +89,9 @@ class PatternProfile
     /* The patterns of all groups; their cycles are left at 0. */
     const FedPatterns &all() const { return sum; }
 
-    /* Cycles that the patterns of every group take at least; 0 where the groups have not the same number of
-     * patterns. */
-    double least_cycles(const PhaseCosts &costs) const;
-
   private:
     std::array<Counts, 3> kinds; /* zero, hits and misses */
     FedPatterns sum;
-    std::int64_t patterns = 0;                    /* of every group; 0 where they differ */
-    std::array<std::int64_t, 3> fewest{}, most{}; /* of each kind in a group */
 };
 
 /* Which patterns each of some groups has seen, as a bit mask, and how many of them were not 0. */

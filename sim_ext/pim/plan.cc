@@ -24,16 +24,7 @@ std::int64_t turns_of(const Grouping &grouping, std::int64_t width)
     return full * ceil_div(grouping.groups_per_block(), width) + ceil_div(last, width);
 }
 
-/* Cells of the widest table entry: values of 16 bits, sums of six. */
-constexpr std::int64_t widest_lane = 19;
-
 constexpr int result_bytes = 4; /* int32 or fp32 */
-
-/* Rows of an array that hold a table of single entries: the zero entry is free. */
-std::int64_t table_rows(int nbw)
-{
-    return (std::int64_t{1} << nbw) - 1;
-}
 
 /* Outputs that all arrays together hold at a time while they convert. */
 std::int64_t convert_lanes(const SliceConfig &config)
@@ -154,7 +145,8 @@ class Planner
 
     void set_rows()
     {
-        const std::int64_t table = table_rows(shape.nbw) * (transposed ? common.entry_bits : 1);
+        const std::int64_t entries = (std::int64_t{1} << shape.nbw) - 1; /* that of no weight is free */
+        const std::int64_t table = entries * (transposed ? common.entry_bits : 1);
         const std::int64_t staging = 2 * shape.nbw * (transposed ? shape.value_bits : 1);
         row_of_sums = !in_array ? 0 : transposed ? config.accumulator_bits : 1;
         /* At a block's end the conversion has the table's rows, and more where it needs more. */
@@ -224,7 +216,7 @@ class Planner
         weigh_lanes(most_lanes);
         if (transposed || in_array)
             return;
-        for (std::int64_t bits = common.lane_bits + 1; bits <= std::min(widest_lane, config.cols); ++bits)
+        for (std::int64_t bits = common.lane_bits + 1; bits <= std::min(widest.entry, config.cols); ++bits)
             weigh_lanes(lanes_of(bits));
     }
 

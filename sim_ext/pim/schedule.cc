@@ -24,11 +24,6 @@ double waiting(double queue, double load)
     return queue * load / (2 * (1 - std::min(load, 0.999)));
 }
 
-double total(const std::vector<double> &numbers)
-{
-    return std::accumulate(numbers.begin(), numbers.end(), 0.0);
-}
-
 /* Every demand is met or gets an equal share of what the smaller ones leave. */
 std::vector<double> max_min(double capacity, const std::vector<double> &demands)
 {
@@ -53,7 +48,7 @@ std::vector<double> crowded(double capacity, const std::vector<Reader> &readers,
     const auto fits = [&](double least) {
         for (std::size_t i = 0; i < readers.size(); ++i)
             rates[i] = readers[i].rate(std::max(waits[i], least));
-        return total(rates) <= capacity;
+        return std::accumulate(rates.begin(), rates.end(), 0.0) <= capacity;
     };
     if (fits(0))
         return rates;

@@ -87,7 +87,6 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
                            step.merge_cycles + patterns.lookup_cycles,
                            step.convert_cycles,
                            step.write_back_cycles};
-    account.load += turn.waited;
     account.add(step, shape.nbw, 1);
     account.add(patterns, costs);
 
@@ -103,6 +102,7 @@ GroupTimes TileSequencer::loaded(std::int64_t cycle)
 TileTiming TileSequencer::timing() const
 {
     TileTiming timing = account;
+    timing.load = clock.load;
     timing.total = clock.end();
     return timing;
 }

@@ -101,7 +101,6 @@ class TileClock
     struct Turn {
         std::int64_t load_end; /* the weights are here and staged */
         std::int64_t start;    /* of computing */
-        std::int64_t waited;   /* while nothing but loading happened */
     };
 
     /* A turn's weights arrived at `cycle`. */
@@ -110,8 +109,8 @@ class TileClock
     {
         const std::int64_t arrival = std::max(cycle, port_free + load_cycles);
         const std::int64_t ready = std::max(arrival, compute_end);
-        const Turn turn{arrival, ready + owed_write_back, ready - compute_end};
-        load += turn.waited;
+        const Turn turn{arrival, ready + owed_write_back};
+        load += ready - compute_end;
         compute_end = turn.start + compute_cycles;
         if (double_buffer) {
             port_free = turn.start;
@@ -149,8 +148,6 @@ class TileSequencer
                   Scaling scaling);
 
     TileSequencer(const TileSequencer &) = delete; /* the laid out tile refers to its parts */
-
-    const TilePlan &plan() const { return layout; }
 
     /* The group to be loaded next; null when all are. */
     const GroupStep *next_load() const { return pending ? &*pending : nullptr; }

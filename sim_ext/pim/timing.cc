@@ -184,8 +184,16 @@ TileTiming TileTimer::time(const PatternProfile &profile, const Supply &given) c
                                     " groups: the tile has " + std::to_string(layout.groups));
     const Supply supply = in_ticks(given);
     TileTiming timing = account;
-    timing.add(fed(profile), costs);
-    if (on_time(least_other + least_lookups(profile), supply)) {
+    FedPatterns pass = profile.all(), fed; /* of one pass over the whole batch, and of all */
+    double least_lookups = std::numeric_limits<double>::infinity(); /* of a turn and chunk of the batch */
+    for (std::int64_t chunk = 0; chunk < layout.batch_chunks; ++chunk)
+        for (const double cycles : lookups(profile, layout.rows_of(chunk))) {
+            pass.lookup_cycles += static_cast<std::int64_t>(cycles);
+            least_lookups = std::min(least_lookups, cycles);
+        }
+    fed.add(pass, layout.passes);
+    timing.add(fed, costs);
+    if (on_time(least_other + static_cast<std::int64_t>(least_lookups), supply)) {
         /* Where nothing computes beside them the loads of the other turns count too. */
         const std::int64_t others = double_buffer ? 0 : account.load - runs[0][0].block.full.load_cycles;
         timing.load = wait_for_first(supply) + others;
@@ -210,38 +218,6 @@ std::vector<double> TileTimer::lookups(const PatternProfile &profile, const Span
     for (const Span &groups : turns)
         of_turn.push_back(*std::max_element(of_group.begin() + groups.first, of_group.begin() + groups.end));
     return of_turn;
-}
-
-/* The patterns of all passes, and the cycles of their look-ups. */
-FedPatterns TileTimer::fed(const PatternProfile &profile) const
-{
-    FedPatterns sum = profile.all();
-    if (layout.groups_per_turn == 1) {
-        sum.lookup_cycles = costs.lookups(sum.zero, sum.hits, sum.misses);
-    } else { /* DFMs wait for the slowest of them */
-        for (std::int64_t chunk = 0; chunk < layout.batch_chunks; ++chunk)
-            for (const double cycles : lookups(profile, layout.rows_of(chunk)))
-                sum.lookup_cycles += static_cast<std::int64_t>(cycles);
-    }
-    FedPatterns all;
-    all.add(sum, layout.passes);
-    return all;
-}
-
-/* Cycles that the patterns of a turn and chunk take at least. A turn takes no less than any of its groups.
- * Chunks of the batch share a group's patterns out exactly; each has at least what the chunk of the fewest
- * rows would have if it were the first, whose share is rounded down. Of three shares each may be; a cycle
- * more is for the rounding here. */
-std::int64_t TileTimer::least_lookups(const PatternProfile &profile) const
-{
-    const double cycles = profile.least_cycles(costs);
-    const Span last = layout.rows_of(layout.batch_chunks - 1);
-    const std::int64_t fewest = last.end - last.first;
-    if (fewest == layout.batch)
-        return static_cast<std::int64_t>(cycles);
-    const double part = cycles * static_cast<double>(fewest) / static_cast<double>(layout.batch);
-    const auto lost = static_cast<double>(costs.zero + costs.hit + costs.miss + 1);
-    return static_cast<std::int64_t>(std::max(0.0, part - lost));
 }
 
 /* Whether weights come in time if every turn computes for at least so many cycles.

@@ -44,8 +44,6 @@ class TileTimer
   private:
     void count(const GroupStep &turn, int nbw, std::int64_t times);
     std::vector<double> lookups(const PatternProfile &profile, const Span &rows) const;
-    FedPatterns fed(const PatternProfile &profile) const;
-    std::int64_t least_lookups(const PatternProfile &profile) const;
     bool on_time(std::int64_t least_cycles, const Supply &supply) const;
     std::int64_t wait_for_first(const Supply &supply) const;
     TileClock play(const PatternProfile &profile, const Supply &supply) const;

@@ -28,7 +28,7 @@ parser.add_argument("trace")
 parser.add_argument("--unit", required=True, help="file with a unit's text form")
 parser.add_argument("--mode", default="timing")
 parser.add_argument("--queue", type=int, default=4)
-parser.add_argument("--window", type=int, default=0)
+parser.add_argument("--phase-ends", type=int, nargs="*", default=[])
 parser.add_argument("--flush", type=int, help="capacity mode: cycles to empty the arrays")
 parser.add_argument("--settle", type=int, default=100_000, help="cycles until they hold lines again")
 parser.add_argument("--drain", type=int, action="append", default=[], help="drain and go on at this tick")
@@ -60,7 +60,7 @@ system.replayer = SailReplayer(
     image_addr=1 << 20,
     doorbell_addr=DOORBELL_PHYSICAL,
     units=2,
-    window=options.window,
+    phase_ends=options.phase_ends,
     port=system.bus.cpu_side_ports,
 )
 Root(full_system=False, system=system)

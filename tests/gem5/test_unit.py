@@ -15,6 +15,7 @@ from sailsim.sim.gem5.validation import compare, drawn_groups, summary
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")
 BARE = Path(__file__).with_name("bare_replay.py")
+TILE_BY_TILE = ("--phase-ends", *range(1, 8))
 
 
 @pytest.fixture
@@ -111,8 +112,8 @@ def unit_stats(folder: Path, name: str) -> list[float]:
 def test_the_first_command_after_idling_pays_exactly_the_flush(bare, tmp_path):
     """Capacity mode, tile by tile. The flush is a multiple of the replayer's 100 cycles from poll to poll, so
     that its polls meet the unit's accesses as before."""
-    plain, _ = bare("--window", 1, to="plain")
-    flushed, _ = bare("--window", 1, "--flush", 1000, to="flushed")
+    plain, _ = bare(*TILE_BY_TILE, to="plain")
+    flushed, _ = bare(*TILE_BY_TILE, "--flush", 1000, to="flushed")
     flush = 1000 * 556  # ps at 1.8 GHz
     later = [after - before for before, after in zip(plain, flushed, strict=True)]
     # Unit 0 has the first tile, unit 1 the second.
@@ -159,6 +160,6 @@ def test_a_bad_unit_file_ends_in_one_sentence(script, small_trace, tmp_path, old
 
 @pytest.mark.parametrize(("settle", "flushes"), [(1, [4, 4]), (1_000_000, [1, 1])])
 def test_arrays_hold_lines_again_after_the_settle_time(bare, tmp_path, settle, flushes):
-    bare("--flush", 10, "--settle", settle, "--window", 1)
+    bare("--flush", 10, "--settle", settle, *TILE_BY_TILE)
     assert unit_stats(tmp_path / "out", "flushes") == flushes
     assert unit_stats(tmp_path / "out", "stageTicks::flush") == [10 * 556 * count for count in flushes]

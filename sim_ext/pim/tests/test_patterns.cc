@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Profiles of patterns against running a reuse table over every one, and the bound that follows from them.
+ * Profiles of patterns against running a reuse table over every one.
  */
 #include <algorithm>
 #include <vector>
@@ -63,24 +63,4 @@ TEST(patterns, a_batch_out_of_a_pool_has_the_profile_of_its_rows_put_together)
                 CHECK(same(pool.profile(source.data(), batch, parts, k, prt),
                            profile(patterns, prt ? max_patterns : 0, PrtPolicy::lru)));
         }
-}
-
-TEST(patterns, no_group_takes_less_than_the_least_cycles)
-{
-    Numbers numbers(7);
-    int tight = 0;
-    for (int trial = 0; trial < 200; ++trial) {
-        const PatternProfile profile = drawn_profile(numbers, numbers.in(1, 30), numbers.in(1, 300));
-        PhaseCosts costs(plain_slice(), {64, 100, 2, 4, 4, 8, 4, 0}, {});
-        costs.zero = numbers.in(0, 3);
-        costs.hit = numbers.in(0, 3);
-        costs.miss = numbers.in(0, 9);
-        std::int64_t least = costs.lookups(profile.zero()[0], profile.hits()[0], profile.misses()[0]);
-        for (std::size_t g = 1; g < profile.zero().size(); ++g)
-            least = std::min(least, costs.lookups(profile.zero()[g], profile.hits()[g], profile.misses()[g]));
-        const double bound = profile.least_cycles(costs);
-        CHECK(bound <= static_cast<double>(least));
-        tight += bound == static_cast<double>(least);
-    }
-    CHECK(tight > 50);
 }

@@ -50,7 +50,7 @@ _TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], 
     (re.compile(r"simInsts"), "instructions", sum),
     (re.compile(r"system\.cpus\d*\.numCycles"), "core_cycles", max),
     (re.compile(r"system\.memory\d*\.dram\.bytes(Read|Written)::total"), "dram_bytes{}", sum),
-    (re.compile(r"system\.units\d*\.(?!queueLength|heldStores)(\w+)"), "unit_{}", sum),
+    (re.compile(r"system\.units\d*\.(?!heldStores)(\w+)"), "unit_{}", sum),
     (re.compile(r"system\.units\d*\.stageTicks::(\w+)"), "unit_{}Ticks", sum),
 )
 """Statistics that `Gem5Run.totals` keeps: names in gem5, the name of the total, how they are put together."""
