@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -311,15 +311,6 @@ def chosen_system(text: str) -> SystemChoice:
         return SystemChoice(text, {})
 
 
-def settled_system(text: str) -> str:
-    """The one way to write a choice of machine, so that equal ones are equal texts.
-
-    Raises:
-        ValueError: as `SystemChoice.parse`.
-    """
-    return str(SystemChoice.parse(text)) if "=" in text else text
-
-
 def system_with(system: str, changes: Mapping[str, Value]) -> str:
     """A choice of machine with other values of fields, in words.
 
@@ -363,7 +354,7 @@ def system_toml(
             f"name is {machine.name!r}, the name of what the file extends; allowed is another."
         )
     extended = base
-    if extended not in (*system_names(), *card_names()) and folder is not None:
+    if extended not in _SYSTEMS.names and folder is not None:
         extended = _seen_from(folder, extended)
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [
@@ -441,26 +432,23 @@ def _substrate_beside(table: Table, folder: Path) -> None:
         choice["value"] = str(folder / named)
 
 
-class _Systems(Shelf):
-    """The system files."""
-
-    @cached_property
-    def kinds(self) -> dict[str, str]:
-        """Shipped machine -> "cpu" or "gpu", in the order of their names."""
-        return {name: str(self.read(name)["kind"]) for name in self.names}
+_SYSTEMS = Shelf("system", "systems", _substrate_beside, merge=over_machine)
 
 
-_SYSTEMS = _Systems("system", "systems", _substrate_beside, merge=over_machine)
+@cache
+def _kinds() -> dict[str, str]:
+    """Shipped machine -> "cpu" or "gpu", in the order of their names."""
+    return {name: str(_SYSTEMS.read(name)["kind"]) for name in _SYSTEMS.names}
 
 
 def system_names() -> list[str]:
     """The CPU machines that ship, with and without PIM units."""
-    return [name for name, kind in _SYSTEMS.kinds.items() if kind == "cpu"]
+    return [name for name, kind in _kinds().items() if kind == "cpu"]
 
 
 def card_names() -> list[str]:
     """The GPU cards that ship."""
-    return [name for name, kind in _SYSTEMS.kinds.items() if kind == "gpu"]
+    return [name for name, kind in _kinds().items() if kind == "gpu"]
 
 
 def load_system(name_or_path: str | Path) -> System:
@@ -530,12 +518,8 @@ def json_schema() -> dict[str, Any]:
 def _validated(name_or_path: str) -> System | Gpu:
     table = completed(_SYSTEMS.read(name_or_path), _SYSTEMS, name_or_path)
     kind = table.get("kind")
-    model: type[System] | type[Gpu]
-    if kind == "cpu":
-        model = System
-    elif kind == "gpu":
-        model = Gpu
-    else:
+    if kind not in ("cpu", "gpu"):
         found = "is missing" if kind is None else f"is {kind!r}"
         raise SailsimError(f"{name_or_path}: kind {found}; allowed are 'cpu' and 'gpu'.")
+    model: type[System] | type[Gpu] = System if kind == "cpu" else Gpu
     return validated(model, table, name_or_path)

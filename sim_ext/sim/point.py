@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
-from sailsim.sim.files import SystemChoice, as_system, leaves, settled_system
+from sailsim.sim.files import SystemChoice, as_system, leaves
 from sailsim.sim.pim import nbw_of
 from sailsim.sim.substrate import Cost, SubstrateChoice, load_substrate, settled_substrate
 from sailsim.sim.system import System
@@ -125,7 +125,7 @@ class Point:
 
     system: Annotated[
         Text,
-        AfterValidator(settled_system),
+        AfterValidator(lambda said: str(SystemChoice.parse(said))),  # equal choices are equal texts
         _help(
             "a machine of `sailsim list system`, or a TOML file; other values of fields behind it, as in "
             "sail-n1:llc.slices=16"
