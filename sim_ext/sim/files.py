@@ -174,24 +174,17 @@ def _with_operations(machine: System | Gpu, changes: Mapping[str, Value]) -> dic
 
 def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict[str, Any] | str:
     """The table of a leaf with another value; of NBW also the word for each tensor's own."""
+    changed = {"value": value, "source": source, "kind": "assumed", "note": note}
     if isinstance(old, Choice):
         if not isinstance(value, str | bool):
             raise SailsimError(f"{path} is {value!r}; allowed is a choice such as {old.value!r}.")
-        return {"value": value, "source": source, "kind": "assumed", "note": note}
+        return changed
     if path == "pim.nbw" and value == AUTO:
         return AUTO
     if not is_number(value):
         raise SailsimError(f"{path} is {shown(value)}; allowed is a finite number in {old.unit}.")
     span = [x for x in (old.low, old.value, old.high, value) if x is not None]
-    return {
-        "value": value,
-        "unit": old.unit,
-        "source": source,
-        "kind": "assumed",
-        "low": min(span),
-        "high": max(span),
-        "note": note,
-    }
+    return changed | {"unit": old.unit, "low": min(span), "high": max(span)}
 
 
 def changed_values(machine: System | Gpu, base: System | Gpu) -> dict[str, Leaf | str]:
@@ -279,26 +272,6 @@ class SystemChoice(NamedTuple):
             changes[field] = _whole(parse_value(words))
         return cls(file, dict(sorted(changes.items())))
 
-    def changed(self, changes: Mapping[str, Value]) -> SystemChoice:
-        """The choice with other values of some fields, in the place of those that it has.
-
-        Raises:
-            ValueError: a text that has no place behind a name; the message is a sentence of its own without
-                a full stop.
-        """
-        added = {field: _whole(value) for field, value in changes.items()}
-        if isinstance(named := added.get(_SUBSTRATE), str):
-            try:
-                substrate = SubstrateChoice.parse(named)
-            except ValueError as error:
-                raise ValueError(f"{_SUBSTRATE} is {error}") from None
-            costs = {f"{_SUBSTRATE}.{each}": words for each, words in substrate.costs_in_words().items()}
-            added |= {_SUBSTRATE: substrate.file} | costs
-        for field, value in added.items():
-            if isinstance(value, str) and re.search("[:=]", value):
-                raise ValueError(f"{field} is {value!r}; allowed is a text without : and =")
-        return self._replace(changes=dict(sorted({**self.changes, **added}.items())))
-
     def __str__(self) -> str:
         return self.file + "".join(f":{field}={in_words(value)}" for field, value in self.changes.items())
 
@@ -317,12 +290,19 @@ def system_with(system: str, changes: Mapping[str, Value]) -> str:
     Raises:
         SailsimError: one sentence about a text that is no choice, or a value that cannot stand behind one.
     """
-    begins = "system is "
+    added, read = {field: _whole(value) for field, value in changes.items()}, "system"
     try:
-        choice, begins = SystemChoice.parse(system), ""
-        return str(choice.changed(changes))
+        choice, read = SystemChoice.parse(system), _SUBSTRATE
+        if isinstance(named := added.get(_SUBSTRATE), str):
+            substrate = SubstrateChoice.parse(named)
+            costs = {f"{_SUBSTRATE}.{each}": words for each, words in substrate.costs_in_words().items()}
+            added |= {_SUBSTRATE: substrate.file} | costs
     except ValueError as error:
-        raise SailsimError(f"{begins}{error}.") from None
+        raise SailsimError(f"{read} is {error}.") from None
+    for field, value in added.items():
+        if isinstance(value, str) and re.search("[:=]", value):
+            raise SailsimError(f"{field} is {value!r}; allowed is a text without : and =.")
+    return str(choice._replace(changes=dict(sorted({**choice.changes, **added}.items()))))
 
 
 def in_words(value: Value) -> str:

@@ -256,11 +256,6 @@ class Point:
         """The fields in their order, ready for JSON."""
         return {name: getattr(self, name) for name in _FIELDS}
 
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Point:
-        """The point of `as_dict`; other keys are ignored, so a result's record will do."""
-        return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
-
 
 _FIELDS = tuple(field.name for field in fields(Point))
 DECLARED: Mapping[str, FieldInfo] = Point.__pydantic_fields__  # type: ignore[attr-defined]
