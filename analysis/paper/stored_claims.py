@@ -59,7 +59,10 @@ def claims(results: Runs, paper: str | None = SHIPPED) -> pd.DataFrame:
     """
     lines: list[dict[str, Any]] = []
     if paper is not None:
-        known, stored = load_paper(paper), StoredOutcomes.of_runs(results)
+        known, rows = load_paper(paper), results.frame[results.frame["runner"] == SAIL]
+        # In an order of their own, so that of equal values always the same is shown.
+        points = rows.sort_values([*FREE, "prt", "seed"], kind="stable").reset_index(drop=True)
+        stored = StoredOutcomes(results, points)
         for claim in known.claim:
             lines += [_line(claim, metric, stored.within(metric)) for metric in claim.metrics("store")]
         lines += [_fact(fact, results.frame) for fact in known.fact]
@@ -85,13 +88,6 @@ class StoredOutcomes:
     _rows: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
     # Both hold what has been asked for: dozens of metrics are of the same few runners and points.
 
-    @classmethod
-    def of_runs(cls, results: Runs) -> StoredOutcomes:
-        """Every point, in an order of their own, so that of equal values always the same is shown."""
-        frame = results.frame
-        points = frame[frame["runner"] == SAIL].sort_values([*FREE, "prt", "seed"], kind="stable")
-        return cls(results, points.reset_index(drop=True))
-
     @property
     def system(self) -> System:
         """The reference machine."""
@@ -101,19 +97,16 @@ class StoredOutcomes:
         """The points that count for a metric."""
         what = (metric.machines, metric.threads, metric.without)
         if what not in self._within:
-            self._within[what] = StoredOutcomes(self.results, self._points_within(metric))
+            points = self.points
+            if metric.machines == "reference":
+                # With variants of the machine one more thing than the runner would differ.
+                points = points[points["system"] == self.results.reference["system"]]
+            if metric.threads == "fitted":
+                points = points[points["threads"] >= fitted_constants().fewest_threads]
+            if metric.without == "prt":
+                points = points[points["prt"].astype(bool)]
+            self._within[what] = StoredOutcomes(self.results, points.reset_index(drop=True))
         return self._within[what]
-
-    def _points_within(self, metric: ClaimMetric) -> pd.DataFrame:
-        keep = pd.Series(True, self.points.index)
-        if metric.machines == "reference":
-            # With variants of the machine one more thing than the runner would differ.
-            keep &= self.points["system"] == self.results.reference["system"]
-        if metric.threads == "fitted":
-            keep &= self.points["threads"] >= fitted_constants().fewest_threads
-        if metric.without == "prt":
-            keep &= self.points["prt"].astype(bool)
-        return self.points[keep].reset_index(drop=True)
 
     def rows(self, runner: str) -> pd.DataFrame:
         """A runner's rows, one a point."""
