@@ -47,9 +47,8 @@ def test_a_speedup_at_equal_quality_leaves_the_other_side_its_width(tmp_path):
     """Three bits lose most, so that cores may take any of the three, which are faster on them."""
     points = [Point(model="llama-2-7b", wbits=bits, batch=32, threads=16, context=64) for bits in (3, 4, 8)]
     store = run_sweep(points, evaluate, tmp_path, progress=False)
-    rows = claims(Runs.of(stored_runs(store), prices())).set_index("reading")
-    found = rows["equal_quality"].dropna()
-    here = rows["here"][found.index].astype(float)
+    rows = claims(Runs.of(stored_runs(store), prices())).set_index("reading").dropna(subset="equal_quality")
+    found, here = rows["equal_quality"], rows["here"].astype(float)
     assert (found <= here * (1 + 1e-12)).all()
     rates = store.frame().query("runner == 'cores-all'").set_index("wbits")["tokens_per_s"]
     assert losses()["3g128"] > losses()["4g128"] > losses()["8g128"]
