@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, create_model
 
@@ -83,6 +83,11 @@ class Constants:
         """Every constant at the same end of its range; at its value where it has no range."""
         return cls(**{name: _at(quantity, end) for name, quantity in cls.quantities(file).items()})
 
+    @classmethod
+    def ends(cls, file: str | Path | None = None) -> dict[End, Self]:
+        """All of them at both ends of their ranges and at their values, by the end, as `at` gives each."""
+        return {end: cls.at(end, file) for end in get_args(End)}
+
 
 def _at(quantity: Quantity, end: End) -> float:
     """A quantity at an end of its range; at its value where it has no range."""
@@ -99,23 +104,6 @@ def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
         times, constant = Shared.parse(charge)
         return times * float(getattr(constants, constant))
     return _at(charge, end)
-
-
-C = TypeVar("C", bound=Constants)
-
-
-@dataclass(frozen=True)
-class Span(Generic[C]):
-    """A model's constants, nominal and at both ends of their ranges."""
-
-    nominal: C
-    low: C
-    high: C
-
-    @classmethod
-    def of(cls, kind: type[C], file: str | Path | None = None) -> Span[C]:
-        """Those of a file; None is the one that ships. Raises as `Constants.quantities`."""
-        return Span(kind.at("value", file), kind.at("low", file), kind.at("high", file))
 
 
 def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[Constants]]) -> dict[str, str | Path]:

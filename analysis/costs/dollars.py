@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from sailsim.analysis.costs.constants import Constants, Span, data_file
+from sailsim.analysis.costs.constants import Constants, End, data_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_text
 from sailsim.base.quantity import LEAST, MOST, Is
@@ -171,7 +171,7 @@ def usd_per_hour(price: Price, run: Record, sizing: Sizing = "share", overhead: 
     return None if units is None else price.usd_per_hour * (units / price.units) * (1 + overhead)
 
 
-def dollars(run: Record, listed: PriceList, constants: Span[CostConstants]) -> dict[str, Any]:
+def dollars(run: Record, listed: PriceList, constants: Mapping[End, CostConstants]) -> dict[str, Any]:
     """What a run costs, by the names of `DOLLARS`; None where it has no rate or no price, or no instance
     holds it.
 
@@ -183,13 +183,13 @@ def dollars(run: Record, listed: PriceList, constants: Span[CostConstants]) -> d
     held = [price for price in instances if usd_per_hour(price, run) is not None]
     if is_missing(run["tokens_per_s"]) or not held:
         return dict.fromkeys(DOLLARS)
-    every, first = (constants.low, constants.high, constants.nominal), held[0]
-    *extras, overhead = (c.overhead if run["overhead"] else 0.0 for c in every)
+    first, extras = held[0], {end: c.overhead if run["overhead"] else 0.0 for end, c in constants.items()}
+    overhead = extras["value"]
     hours: list[Any] = [
         usd_per_hour(price, run, sizing, extra)
         for price in held
         for sizing in PAYMENTS.values()
-        for extra in (*extras, overhead)
+        for extra in extras.values()
     ]
     # Of the first instance, by payment.
     usd: dict[str, Any] = {
@@ -200,8 +200,8 @@ def dollars(run: Record, listed: PriceList, constants: Span[CostConstants]) -> d
         float(run["tokens_per_s"] if is_missing(run[name]) else run[name])
         for name in ("tokens_per_s", "low", "high")
     )
-    used = [c.utilisation for c in every]
-    nominal = rate * constants.nominal.utilisation * HOUR_S
+    used = [c.utilisation for c in constants.values()]
+    nominal = rate * constants["value"].utilisation * HOUR_S
     return {
         "instance": first.instance,
         "price_date": first.date,

@@ -253,16 +253,13 @@ class Outcomes(Protocol):
 def values(metric: ClaimMetric, outcomes: Outcomes) -> Numbers:
     """A metric at every point, as a ratio or in percent."""
     if metric.metric == "area_share":
-        assert metric.counted is not None
-        assert metric.base is not None
-        return 100 * outcomes.area_share(metric.counted, metric.base)
+        return 100 * outcomes.area_share(str(metric.counted), str(metric.base))
     if metric.metric == "saving":
-        assert metric.saved is not None
-        whole = outcomes.of(SAIL, metric.saved, without=metric.without)
-        return 100 * (1 - outcomes.of(SAIL, metric.saved) / whole)
-    assert metric.runner is not None
+        saved = str(metric.saved)
+        return 100 * (1 - outcomes.of(SAIL, saved) / outcomes.of(SAIL, saved, without=metric.without))
+    runner = str(metric.runner)
     rate = "tokens_per_s" if metric.metric == "speedup" else f"tokens_per_usd_{metric.payment}"
-    return outcomes.of(SAIL, rate, beside=metric.runner) / outcomes.of(metric.runner, rate)
+    return outcomes.of(SAIL, rate, beside=runner) / outcomes.of(runner, rate)
 
 
 def highest(values: Numbers) -> Numbers:

@@ -71,17 +71,15 @@ class SampledOutcomes:
         host = self.host(software)
         if host is None:
             return np.full(len(self.workloads), math.nan)
-        if quantity.startswith("tokens_per_usd_"):
-            hour = self.usd_per_hour(host, opponent, quantity.removeprefix("tokens_per_usd_"))
-            return self._rate(host, opponent) * HOUR_S / hour
-        if quantity == "tokens_per_s":
-            return self._rate(host, opponent)
-        return host.steps(quantity, without)
-
-    def _rate(self, host: _Host, opponent: Runner | None) -> Numbers:
+        if not quantity.startswith("tokens_per_"):
+            return host.steps(quantity, without)
         if opponent is None:
-            return host.steps("tokens_per_s")
-        return self.predicted(host, opponent)[0] * self.machine.factor(scatter_of(opponent))
+            rate = host.steps("tokens_per_s")
+        else:
+            rate = self.predicted(host, opponent)[0] * self.machine.factor(scatter_of(opponent))
+        if quantity == "tokens_per_s":
+            return rate
+        return rate * HOUR_S / self.usd_per_hour(host, opponent, quantity.removeprefix("tokens_per_usd_"))
 
     def host(self, software: Software) -> _Host | None:
         """The machine with a software on its cores; None where there is no such machine."""
@@ -211,10 +209,7 @@ class _Host:
 
     def steps(self, quantity: str, without: Choice | None = None) -> Numbers:
         """A quantity of SAIL's steps, NaN where a tile does not fit; without the PRT where that is asked."""
-        if without is None:
-            steps = [self.step(w) for w in self.workloads]
-        else:
-            steps = [self.step(w, prt=False) if w.prt else None for w in self.workloads]
+        steps = [self.step(w, without is None) if without is None or w.prt else None for w in self.workloads]
         return np.array([_quantity(step, quantity) for step in steps], dtype=np.float64)
 
     def step(self, workload: Workload, prt: bool = True) -> StepResult | None:

@@ -23,7 +23,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from sailsim.analysis.costs.area import area
-from sailsim.analysis.costs.constants import Span
 from sailsim.analysis.costs.dollars import CostConstants, is_missing, prices
 from sailsim.analysis.paper.machine import Value, machine_changes
 from sailsim.analysis.paper.study import check_seed
@@ -142,7 +141,7 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
         machine = search.system(values, "trial")
         point = replace(search.point, threads=int(values["threads"]), nbw=None)
         rows = [run.as_record() for run in runs(point, machine, named("sail", "cores"))]
-        costs = compared(rows, prices(), Span.of(CostConstants))
+        costs = compared(rows, prices(), CostConstants.ends())
         sail, cores = (row | cost for row, cost in zip(rows, costs, strict=True))
         if sail["reason"]:
             raise SailsimError(sail["reason"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import pandas as pd
 
 from sailsim.analysis.costs.area import area, overhead_bases
 from sailsim.analysis.costs.constants import NotModelledError
-from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.claims import (
     SHIPPED,
     Choice,
@@ -35,13 +33,11 @@ from sailsim.analysis.results.results import (
     Runs,
     numbers,
     prt_twins,
-    stored_runs,
 )
 from sailsim.analysis.results.runs import SAIL
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import UNMEASURED, fitted_constants
 from sailsim.sim.pim import nbw_in_words
-from sailsim.sim.study.folder import Store
 from sailsim.sim.system import System
 
 COLUMNS = (
@@ -52,21 +48,25 @@ NEAR = 0.25
 """How far from the paper's a value may be that is no goal to reach, and still agree with it."""
 
 
-def claims(
-    store: Store | str | Path, price_file: str | Path | None = None, paper: str | None = SHIPPED
-) -> pd.DataFrame:
-    """The table of a store: one row a claim and metric, columns `COLUMNS`.
+def claims(results: Runs, paper: str | None = SHIPPED) -> pd.DataFrame:
+    """The table of a store's runs: one row a claim and metric, columns `COLUMNS`.
 
     ``equal_quality`` is what a speedup becomes where the other side may choose its weights too, among those
     of the store that lose no more (`results.equal_quality`); missing where that was not measured.
 
-    ``paper`` is one by name or a file of claims; None: `compared_with` says which, and without one the table
-    is empty. Raises SailsimError for a store without results, a bad price file or a bad file of claims.
+    ``paper`` is one by name or a file of claims; without one the table is empty. Raises SailsimError for a
+    bad file of claims.
     """
-    opened = store if isinstance(store, Store) else Store(store)
-    results = Runs.of(stored_runs(opened), prices(price_file))
-    paper = compared_with(results, paper)
-    return pd.DataFrame(columns=list(COLUMNS)) if paper is None else table(results, paper)
+    lines: list[dict[str, Any]] = []
+    if paper is not None:
+        known, rows = load_paper(paper), results.frame[results.frame["runner"] == SAIL]
+        # In an order of their own, so that of equal values always the same is shown.
+        points = rows.sort_values([*FREE, "prt", "seed"], kind="stable").reset_index(drop=True)
+        stored = StoredOutcomes(results, points)
+        for claim in known.claim:
+            lines += [_line(claim, metric, stored.within(metric)) for metric in claim.metrics("store")]
+        lines += [_fact(fact, results.frame) for fact in known.fact]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
 def compared_with(results: Runs, paper: str | None) -> str | None:
@@ -76,19 +76,6 @@ def compared_with(results: Runs, paper: str | None) -> str | None:
         return paper
     models = results.frame["model"][results.frame["phase"] == "decode"]
     return SHIPPED if models.isin(load_paper().models).any() else None
-
-
-def table(results: Runs, paper: str = SHIPPED) -> pd.DataFrame:
-    """The table of the runs of a store."""
-    known = load_paper(paper)
-    stored = StoredOutcomes.of_runs(results)
-    lines = [
-        _line(claim, metric, stored.within(metric))
-        for claim in known.claim
-        for metric in claim.metrics("store")
-    ]
-    lines += [_fact(fact, results.frame) for fact in known.fact]
-    return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -101,13 +88,6 @@ class StoredOutcomes:
     _rows: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
     # Both hold what has been asked for: dozens of metrics are of the same few runners and points.
 
-    @classmethod
-    def of_runs(cls, results: Runs) -> StoredOutcomes:
-        """Every point, in an order of their own, so that of equal values always the same is shown."""
-        frame = results.frame
-        points = frame[frame["runner"] == SAIL].sort_values([*FREE, "prt", "seed"], kind="stable")
-        return cls(results, points.reset_index(drop=True))
-
     @property
     def system(self) -> System:
         """The reference machine."""
@@ -117,19 +97,16 @@ class StoredOutcomes:
         """The points that count for a metric."""
         what = (metric.machines, metric.threads, metric.without)
         if what not in self._within:
-            self._within[what] = StoredOutcomes(self.results, self._points_within(metric))
+            points = self.points
+            if metric.machines == "reference":
+                # With variants of the machine one more thing than the runner would differ.
+                points = points[points["system"] == self.results.reference["system"]]
+            if metric.threads == "fitted":
+                points = points[points["threads"] >= fitted_constants().fewest_threads]
+            if metric.without == "prt":
+                points = points[points["prt"].astype(bool)]
+            self._within[what] = StoredOutcomes(self.results, points.reset_index(drop=True))
         return self._within[what]
-
-    def _points_within(self, metric: ClaimMetric) -> pd.DataFrame:
-        keep = pd.Series(True, self.points.index)
-        if metric.machines == "reference":
-            # With variants of the machine one more thing than the runner would differ.
-            keep &= self.points["system"] == self.results.reference["system"]
-        if metric.threads == "fitted":
-            keep &= self.points["threads"] >= fitted_constants().fewest_threads
-        if metric.without == "prt":
-            keep &= self.points["prt"].astype(bool)
-        return self.points[keep].reset_index(drop=True)
 
     def rows(self, runner: str) -> pd.DataFrame:
         """A runner's rows, one a point."""

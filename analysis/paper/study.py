@@ -25,7 +25,7 @@ from sailsim.analysis.paper.machine import GROUP_SIZE, Value
 from sailsim.analysis.paper.unknowns import Factor, ParameterSpace, Workload
 from sailsim.base.errors import SailsimError
 from sailsim.base.memory import give_back, no_search_for_circles
-from sailsim.sim.files import changed_values, leaves_and_words, load_system, save_system, value_of
+from sailsim.sim.files import leaves_and_words, load_system, save_system, value_of
 from sailsim.sim.study.folder import Record
 from sailsim.sim.study.run import Task, run_study
 from sailsim.sim.study.workers import Workers
@@ -99,11 +99,11 @@ class Answers:
         """Of every question by its name the one answer, of what JSON has."""
         named = {name: (name, each) for name, each in asked.items()}
         records = self.records(named, partial(_one_answer, answer), group, within, what)
-        return {record["name"]: json.loads(record["answer"]) for record in records}
+        return {record["name"]: record["answer"] for record in records}
 
 
 def _one_answer(answer: Callable[[Any], Any], what: tuple[str, Any]) -> Record:
-    return {"name": what[0], "answer": json.dumps(answer(what[1]))}
+    return {"name": what[0], "answer": answer(what[1])}
 
 
 # --- Drawn machines ---
@@ -321,12 +321,11 @@ def save_machine(
     machine, base = space.nominal.with_values(changes), space.hosts[space.software]
     system = machine.system(source=source, name=path.stem).model_copy(update={"title": title})
     save_system(system, path, base, "\n".join([f"{source}.", *commands]))
-    nominal = load_system(base)
-    was = {field: value_of(leaf) for field, leaf in leaves_and_words(nominal).items()}
-    now = {field: value_of(leaf) for field, leaf in changed_values(system, nominal).items()}
-    changed = {
-        field: {"value": value, "was": was[field]} for field, value in now.items() if value != was[field]
-    }
+    was, now = (
+        {path: value_of(said) for path, said in leaves_and_words(each).items()}
+        for each in (load_system(base), system)
+    )
+    changed = {path: {"value": value, "was": was[path]} for path, value in now.items() if value != was[path]}
     if GROUP_SIZE in changes:
         changed[GROUP_SIZE] = {"value": machine.group_size, "was": space.nominal.group_size}
     return changed

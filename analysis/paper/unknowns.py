@@ -328,17 +328,14 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
     held = {name: each for name, each in file.held.items() if name not in file.drawn}
     servers = file.rented.servers(max(w.threads for w in file.workload))
     instances = tuple(price.instance for price in servers)
+    sizes = [each for name, each in file.levels.items() if name == GROUP_SIZE]
     other_cores = set(CORES) - {core_of(load_system(name)) for name in file.hosts.values()}
     factors = [
         *machine_factors(load_system(next(iter(file.hosts.values()))), file.levels, file.ranges),
         *_fitted_factors("cpu", lambda name: not other_cores & set(name.split(".")), "software"),
         *_rate_factors([w.wbits for w in file.workload]),
         *_opponent_factors(claims.opponents.values()),
-        *(
-            _levelled(GROUP_SIZE, each, each.nominal, "weights", "weights")
-            for n, each in file.levels.items()
-            if n == GROUP_SIZE
-        ),
+        *(_levelled(GROUP_SIZE, each, each.nominal, "weights", "weights") for each in sizes),
         *_constant_factors("cost", CostConstants),
         Factor("cost.instance", "cost", file.rented.reason, values=instances, nominal=instances[0]),
         *_constant_factors("area", AreaConstants),
@@ -387,20 +384,18 @@ def _check_asked(whole: ParameterSpace, file: Unknowns, named: str) -> None:
 # --- Where factors come from ---
 
 
-def machine_factors(
-    system: System, levels: Mapping[str, Levels], ranges: Mapping[str, Span] | None = None
-) -> list[Factor]:
+def machine_factors(system: System, levels: Mapping[str, Levels], ranges: Mapping[str, Span]) -> list[Factor]:
     """Values of a system file that are not published or not known exactly: those with a range or levels.
 
     Levels may also be of an operation of the arrays (`pim.substrate.read`) and of `machine.ATTENTION`. Raises
     SailsimError for levels outside a value's range, for a range without its value, and for either of what is
     no value.
     """
-    known, spans = leaves(system), ranges or {}
+    known = leaves(system)
     beside = {path: each for path, each in levels.items() if path == ATTENTION or path.startswith(OPERATION)}
     for what, named, allowed in (
         ("levels", levels, {*known, *beside, GROUP_SIZE}),
-        ("ranges", spans, {*known}),
+        ("ranges", ranges, {*known}),
     ):
         unknown = next((path for path in named if path not in allowed), None)
         if unknown is not None:
@@ -417,8 +412,8 @@ def machine_factors(
                 _check_levels(path, leaf, listed)
             unit = leaf.unit if isinstance(leaf, Quantity) else ""
             factors.append(_levelled(path, listed, leaf.value, "machine", unit))
-        elif path in spans:
-            span = spans[path]
+        elif path in ranges:
+            span = ranges[path]
             if not isinstance(leaf, Quantity) or not span.low <= float(leaf.value) <= span.high:
                 raise SailsimError(
                     f"ranges of {path} is {span.low:g} .. {span.high:g}, allowed is a range of a number that "

@@ -24,7 +24,7 @@ from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, is_missing, prices
 from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
-from sailsim.analysis.paper.stored_claims import table
+from sailsim.analysis.paper.stored_claims import claims
 from sailsim.analysis.render.answer import COLUMNS, ORDINARY, row, sentence
 from sailsim.analysis.render.claims_words import number
 from sailsim.analysis.render.figure import draw, inline_svg, save_captioned, values
@@ -288,7 +288,7 @@ def _answer(study: Study) -> dict[str, Any]:
 
 def _claims(results: Runs, paper: str) -> dict[str, Any]:
     """The claims in a row each, and every reading behind them."""
-    claimed, asked = table(results, paper).to_dict("records"), load_paper(paper)
+    claimed, asked = claims(results, paper).to_dict("records"), load_paper(paper)
     lines = []
     for claim in asked.claim:
         own = [row for row in claimed if row["claim"] == claim.title]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sailsim.analysis.costs.constants import Span, files_by_kind
+from sailsim.analysis.costs.constants import End, files_by_kind
 from sailsim.analysis.costs.dollars import (
     DOLLARS,
     PAYMENTS,
@@ -75,7 +75,7 @@ def compare(
         who = tuple(each for each in who if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT))
     listed = prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
-    joules, usd = Span.of(EnergyConstants, files.get("energy")), Span.of(CostConstants, files.get("cost"))
+    joules, usd = EnergyConstants.ends(files.get("energy")), CostConstants.ends(files.get("cost"))
     rows = [run.as_record() for run in runs(point, system, who, joules)]
     rows = [row | more for row, more in zip(rows, compared(rows, listed, usd), strict=True)]
     used = {row["instance"] for row in rows}
@@ -125,7 +125,7 @@ def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def compared(
-    rows: Sequence[Mapping[str, Any]], price_list: PriceList, constants: Span[CostConstants]
+    rows: Sequence[Mapping[str, Any]], price_list: PriceList, constants: Mapping[End, CostConstants]
 ) -> list[dict[str, Any]]:
     """What compares the records of one point's runners with SAIL's, a row each, by the names of `JOINED`.
 
@@ -134,12 +134,10 @@ def compared(
     what ``usd_per_hour`` is for. None where a row has no rate or no price.
     """
     costs = [dollars(row, price_list, constants) for row in rows]
-    sail: Mapping[str, Any] = {}
-    for row, cost in zip(rows, costs, strict=True):
-        if row["runner"] == SAIL:
-            sail = {"tokens_per_s": row["tokens_per_s"], **cost}
+    pairs = list(zip(rows, costs, strict=True))
+    sail: Mapping[str, Any] = next(({**row, **cost} for row, cost in pairs if row["runner"] == SAIL), {})
     found = []
-    for row, cost in zip(rows, costs, strict=True):
+    for row, cost in pairs:
         rate, low, high = row["tokens_per_s"], row["low"], row["high"]
         ratios = (
             over(sail.get("tokens_per_s"), rate),
@@ -159,7 +157,7 @@ def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     """The records, of any points, with what `compared` says of each in the place of what they have of it."""
     import pandas as pd
 
-    span = Span.of(CostConstants)
+    constants = CostConstants.ends()
     rows = records[[*POINT, *_NEEDED]].to_dict("records")
     points: dict[tuple[Any, ...], list[int]] = {}
     for at, row in enumerate(rows):
@@ -168,7 +166,7 @@ def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     found: list[dict[str, Any]] = [{}] * len(rows)
     for places in points.values():
         own = [{str(name): value for name, value in rows[at].items()} for at in places]
-        for at, each in zip(places, compared(own, price_list, span), strict=True):
+        for at, each in zip(places, compared(own, price_list, constants), strict=True):
             found[at] = each
     added = pd.DataFrame(found, records.index, columns=list(JOINED)).astype(dict.fromkeys(RATIOS, float))
     kept = records.drop(columns=[name for name in JOINED if name in records])

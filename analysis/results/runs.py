@@ -17,11 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import model_validator
 
-from sailsim.analysis.costs.constants import NotModelledError, Span, data_file
+from sailsim.analysis.costs.constants import End, NotModelledError, data_file
 from sailsim.analysis.costs.energy import (
     NOT_MODELLED,
     EnergyConstants,
@@ -223,14 +223,12 @@ def _of_machine(text: str) -> Runner:
         "kind": kind,
         "hardware": text,
         "software": backend.software[0],
-        "threads": "all" if kind == "cores" else "same",
-        "instances": "best" if kind == "cores" else "one",
-        "pays": "whole" if kind == "cores" else "used",
         "overhead": kind == "accelerator",
         "source": f"--beside {text}",
         "machine": machine,
     }
-    return _validated(entry, text)
+    whole = {"threads": "all", "instances": "best", "pays": "whole"} if kind == "cores" else {}
+    return _validated(entry | whole, text)
 
 
 def _expanded(entry: Any, origin: str, folder: Path | None) -> list[Runner]:
@@ -248,16 +246,11 @@ def _each(entry: dict[str, Any]) -> list[dict[str, Any]]:
     """A table itself; of one for every card one a card, with its name in the texts."""
     if entry.get("hardware") != EVERY_CARD or entry.get("kind") != "card":
         return [entry]
-    return [
-        {
-            key: value.replace("{name}", card).replace("{NAME}", card.upper())
-            if isinstance(value, str)
-            else value
-            for key, value in entry.items()
-        }
-        | {"hardware": card}
-        for card in card_names()
-    ]
+
+    def of(card: str, said: Any) -> Any:
+        return said.replace("{name}", card).replace("{NAME}", card.upper()) if isinstance(said, str) else said
+
+    return [{k: of(card, said) for k, said in entry.items()} | {"hardware": card} for card in card_names()]
 
 
 def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
@@ -388,7 +381,7 @@ def runs(
     point: Point,
     system: System | str | Path | None = None,
     runners: Sequence[Runner] | None = None,
-    constants: Span[EnergyConstants] | None = None,
+    constants: Mapping[End, EnergyConstants] | None = None,
 ) -> list[Run]:
     """Every runner at a point, in the runners' order.
 
@@ -410,12 +403,12 @@ def runs(
         resolved=point.resolved(machine, model),
     )
     patterns = _patterns(point.activations, model)
-    joules = Span.of(EnergyConstants) if constants is None else constants
+    joules = EnergyConstants.ends() if constants is None else constants
     who = shipped_runners() if runners is None else runners
     return [_run(runner, request, patterns, joules) for runner in who]
 
 
-def _run(runner: Runner, at: Request, patterns: str, joules: Span[EnergyConstants]) -> Run:
+def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, EnergyConstants]) -> Run:
     """One runner at the point of a request to the point's own system.
 
     Raises SailsimError where that system cannot do what the point asks of it.
@@ -489,10 +482,10 @@ def _run(runner: Runner, at: Request, patterns: str, joules: Span[EnergyConstant
         chosen=dict(step.chosen),
         notes=step.notes,
     )
-    return _with_energy(run, machine, joules)
+    return _with_energy(run, machine, constants)
 
 
-def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstants]) -> Run:
+def _with_energy(run: Run, machine: System | Gpu, constants: Mapping[End, EnergyConstants]) -> Run:
     """The run with its joules: by cause, or a card's bound, or the note that they are not modelled."""
     assert run.step_s is not None
     if isinstance(machine, Gpu):
@@ -504,14 +497,10 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Span[EnergyConstant
     notes = (*run.notes, *borrowed(machine))
     if run.kind == "accelerator":
         notes = (*notes, NOT_MODELLED)
-    nominal = energy(use, constants.nominal)
+    causes = {end: energy(use, c, end) for end, c in constants.items()}
+    low, nominal, high = (sum(causes[end].values()) for end in get_args(End))
     return replace(
-        run,
-        notes=notes,
-        energy=nominal,
-        energy_j=sum(nominal.values()),
-        energy_low_j=sum(energy(use, constants.low, "low").values()),
-        energy_high_j=sum(energy(use, constants.high, "high").values()),
+        run, notes=notes, energy=causes["value"], energy_j=nominal, energy_low_j=low, energy_high_j=high
     )
 
 

@@ -38,11 +38,14 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str | Non
     The answer is that of the study's own workload. A figure runs along what the sweep varied. One that its
     points do not suit is left out, and a line says what it lacks.
     """
-    from sailsim.analysis.paper.stored_claims import claims
+    from sailsim.analysis.costs.dollars import prices as price_list
+    from sailsim.analysis.paper.stored_claims import claims, compared_with
     from sailsim.analysis.render.report import report as write
+    from sailsim.analysis.results.results import Runs, stored_runs
 
     path, *figures = write(Store(folder), out, prices, paper, progress=True)
-    table = claims(Store(folder), prices, paper)
+    results = Runs.of(stored_runs(Store(folder)), price_list(prices))
+    table = claims(results, compared_with(results, paper))
     if as_json:
         rows = json.loads(table.to_json(orient="records"))
         print_json({"report": str(path), "figures": [str(each) for each in figures], "claims": rows})

@@ -19,7 +19,7 @@ from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_
 from sailsim.cli._study import study_options
 from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.files import Value
-from sailsim.sim.plan import Plan, plan_names, plan_of, read_plan
+from sailsim.sim.plan import PLANS, Plan, plan_of, read_plan
 from sailsim.sim.ranges import parse_values, parts_of_list
 from sailsim.sim.study.workers import Workers
 
@@ -31,7 +31,7 @@ SWITCH = {"on": True, "off": False}
     "--plan",
     "file",
     type=PathOption(dir_okay=False),
-    help=f"A plan instead of all that, a TOML file or one that ships: {', '.join(plan_names())}.",
+    help=f"A plan instead of all that, a TOML file or one that ships: {', '.join(PLANS.names)}.",
 )
 @point_options(type=TEXT, multiple=True)
 @click.option(

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -174,24 +174,17 @@ def _with_operations(machine: System | Gpu, changes: Mapping[str, Value]) -> dic
 
 def _changed(path: str, old: Leaf, value: Value, source: str, note: str) -> dict[str, Any] | str:
     """The table of a leaf with another value; of NBW also the word for each tensor's own."""
+    changed = {"value": value, "source": source, "kind": "assumed", "note": note}
     if isinstance(old, Choice):
         if not isinstance(value, str | bool):
             raise SailsimError(f"{path} is {value!r}; allowed is a choice such as {old.value!r}.")
-        return {"value": value, "source": source, "kind": "assumed", "note": note}
+        return changed
     if path == "pim.nbw" and value == AUTO:
         return AUTO
     if not is_number(value):
         raise SailsimError(f"{path} is {shown(value)}; allowed is a finite number in {old.unit}.")
     span = [x for x in (old.low, old.value, old.high, value) if x is not None]
-    return {
-        "value": value,
-        "unit": old.unit,
-        "source": source,
-        "kind": "assumed",
-        "low": min(span),
-        "high": max(span),
-        "note": note,
-    }
+    return changed | {"unit": old.unit, "low": min(span), "high": max(span)}
 
 
 def changed_values(machine: System | Gpu, base: System | Gpu) -> dict[str, Leaf | str]:
@@ -279,26 +272,6 @@ class SystemChoice(NamedTuple):
             changes[field] = _whole(parse_value(words))
         return cls(file, dict(sorted(changes.items())))
 
-    def changed(self, changes: Mapping[str, Value]) -> SystemChoice:
-        """The choice with other values of some fields, in the place of those that it has.
-
-        Raises:
-            ValueError: a text that has no place behind a name; the message is a sentence of its own without
-                a full stop.
-        """
-        added = {field: _whole(value) for field, value in changes.items()}
-        if isinstance(named := added.get(_SUBSTRATE), str):
-            try:
-                substrate = SubstrateChoice.parse(named)
-            except ValueError as error:
-                raise ValueError(f"{_SUBSTRATE} is {error}") from None
-            costs = {f"{_SUBSTRATE}.{each}": words for each, words in substrate.costs_in_words().items()}
-            added |= {_SUBSTRATE: substrate.file} | costs
-        for field, value in added.items():
-            if isinstance(value, str) and re.search("[:=]", value):
-                raise ValueError(f"{field} is {value!r}; allowed is a text without : and =")
-        return self._replace(changes=dict(sorted({**self.changes, **added}.items())))
-
     def __str__(self) -> str:
         return self.file + "".join(f":{field}={in_words(value)}" for field, value in self.changes.items())
 
@@ -311,27 +284,25 @@ def chosen_system(text: str) -> SystemChoice:
         return SystemChoice(text, {})
 
 
-def settled_system(text: str) -> str:
-    """The one way to write a choice of machine, so that equal ones are equal texts.
-
-    Raises:
-        ValueError: as `SystemChoice.parse`.
-    """
-    return str(SystemChoice.parse(text)) if "=" in text else text
-
-
 def system_with(system: str, changes: Mapping[str, Value]) -> str:
     """A choice of machine with other values of fields, in words.
 
     Raises:
         SailsimError: one sentence about a text that is no choice, or a value that cannot stand behind one.
     """
-    begins = "system is "
+    added, read = {field: _whole(value) for field, value in changes.items()}, "system"
     try:
-        choice, begins = SystemChoice.parse(system), ""
-        return str(choice.changed(changes))
+        choice, read = SystemChoice.parse(system), _SUBSTRATE
+        if isinstance(named := added.get(_SUBSTRATE), str):
+            substrate = SubstrateChoice.parse(named)
+            costs = {f"{_SUBSTRATE}.{each}": words for each, words in substrate.costs_in_words().items()}
+            added |= {_SUBSTRATE: substrate.file} | costs
     except ValueError as error:
-        raise SailsimError(f"{begins}{error}.") from None
+        raise SailsimError(f"{read} is {error}.") from None
+    for field, value in added.items():
+        if isinstance(value, str) and re.search("[:=]", value):
+            raise SailsimError(f"{field} is {value!r}; allowed is a text without : and =.")
+    return str(choice._replace(changes=dict(sorted({**choice.changes, **added}.items()))))
 
 
 def in_words(value: Value) -> str:
@@ -363,7 +334,7 @@ def system_toml(
             f"name is {machine.name!r}, the name of what the file extends; allowed is another."
         )
     extended = base
-    if extended not in (*system_names(), *card_names()) and folder is not None:
+    if extended not in _SYSTEMS.names and folder is not None:
         extended = _seen_from(folder, extended)
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     lines += [
@@ -441,26 +412,23 @@ def _substrate_beside(table: Table, folder: Path) -> None:
         choice["value"] = str(folder / named)
 
 
-class _Systems(Shelf):
-    """The system files."""
-
-    @cached_property
-    def kinds(self) -> dict[str, str]:
-        """Shipped machine -> "cpu" or "gpu", in the order of their names."""
-        return {name: str(self.read(name)["kind"]) for name in self.names}
+_SYSTEMS = Shelf("system", "systems", _substrate_beside, merge=over_machine)
 
 
-_SYSTEMS = _Systems("system", "systems", _substrate_beside, merge=over_machine)
+@cache
+def _kinds() -> dict[str, str]:
+    """Shipped machine -> "cpu" or "gpu", in the order of their names."""
+    return {name: str(_SYSTEMS.read(name)["kind"]) for name in _SYSTEMS.names}
 
 
 def system_names() -> list[str]:
     """The CPU machines that ship, with and without PIM units."""
-    return [name for name, kind in _SYSTEMS.kinds.items() if kind == "cpu"]
+    return [name for name, kind in _kinds().items() if kind == "cpu"]
 
 
 def card_names() -> list[str]:
     """The GPU cards that ship."""
-    return [name for name, kind in _SYSTEMS.kinds.items() if kind == "gpu"]
+    return [name for name, kind in _kinds().items() if kind == "gpu"]
 
 
 def load_system(name_or_path: str | Path) -> System:
@@ -530,12 +498,8 @@ def json_schema() -> dict[str, Any]:
 def _validated(name_or_path: str) -> System | Gpu:
     table = completed(_SYSTEMS.read(name_or_path), _SYSTEMS, name_or_path)
     kind = table.get("kind")
-    model: type[System] | type[Gpu]
-    if kind == "cpu":
-        model = System
-    elif kind == "gpu":
-        model = Gpu
-    else:
+    if kind not in ("cpu", "gpu"):
         found = "is missing" if kind is None else f"is {kind!r}"
         raise SailsimError(f"{name_or_path}: kind {found}; allowed are 'cpu' and 'gpu'.")
+    model: type[System] | type[Gpu] = System if kind == "cpu" else Gpu
     return validated(model, table, name_or_path)

@@ -60,13 +60,7 @@ class Keys(Stamps):
         Raises SailsimError for a file that cannot be read.
         """
         weights = json.dumps([point.model, point.weights, point.wbits, point.group_size])
-        names = {
-            "system": point.system,
-            "substrate": point.substrate,
-            "model": point.model,
-            "weights": weights,
-            "activations": point.activations,
-        }
+        names = {kind: getattr(point, kind) for kind in _INPUTS} | {"weights": weights}
         contents = {kind: None if name is None else self._once(kind, name) for kind, name in names.items()}
         return _hash({"point": point.as_dict()} | contents | self._own)
 

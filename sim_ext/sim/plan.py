@@ -31,7 +31,7 @@ from sailsim.sim.files import Value, chosen_system, in_words, leaves, load_syste
 from sailsim.sim.point import OPERATION, SUBSTRATE, Point
 from sailsim.sim.ranges import LONGEST, between, check_span, spread, stepped
 from sailsim.sim.substrate import OPERATIONS, SubstrateChoice, parse_cost
-from sailsim.sim.tables import first_problem
+from sailsim.sim.tables import Shelf, first_problem
 from sailsim.workloads.model import model_names
 
 LARGEST_PLAN = 100_000
@@ -58,11 +58,6 @@ class Range(Frozen):
     step: int | float | None = Field(default=None, allow_inf_nan=False)
     points: int | None = Field(default=None, ge=2, le=LONGEST)
     scale: Literal["linear", "log"] = "linear"
-
-    @property
-    def log(self) -> bool:
-        """Whether it goes evenly by logarithms."""
-        return self.scale == "log"
 
 
 class Sample(Frozen):
@@ -103,10 +98,7 @@ class PlanTable(PartTable):
     part: list[PartTable] | None = Field(default=None, min_length=1)
 
 
-def plan_names() -> list[str]:
-    """Plans that ship, in alphabetical order."""
-    folder = files("sailsim.sim") / "plans"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+PLANS = Shelf("plan", "plans")
 
 
 def read_plan(name_or_path: str | Path) -> tuple[Plan, str]:
@@ -115,11 +107,11 @@ def read_plan(name_or_path: str | Path) -> tuple[Plan, str]:
     Raises:
         SailsimError: one sentence that names the file, the key and what is allowed.
     """
-    if str(name_or_path) in plan_names():
+    if str(name_or_path) in PLANS.names:
         text = (files("sailsim.sim") / "plans" / f"{name_or_path}.toml").read_text(encoding="utf-8")
         return parse_plan(text, str(name_or_path)), text
     path = Path(name_or_path)
-    allowed = f"a TOML file, or one of {', '.join(plan_names())}"
+    allowed = f"a TOML file, or one of {', '.join(PLANS.names)}"
     data = read_bytes(path, "plan file", MAX_BYTES, allowed)
     return _plan_of(parse_toml(data, f"plan file {path}"), str(path), path.parent), data.decode()
 
@@ -246,7 +238,7 @@ class Axis:
         """The row at a share, 0 to below 1, of the axis: each has an equal part of it."""
         if self.span is None:
             return self.rows[min(len(self.rows) - 1, math.floor(share * len(self.rows)))]
-        low, high, log = self.span.low, self.span.high, self.span.log
+        low, high, log = self.span.low, self.span.high, self.span.scale == "log"
         if not self.whole:
             return (between(low, high, share, log),)
         return (min(int(high), math.floor(between(int(low), int(high) + 1, share, log))),)
@@ -261,7 +253,7 @@ class Axis:
         if self.span is None:
             return self.rows
         name, span = self.names[0], self.span
-        if not self.whole or span.log:
+        if not self.whole or span.scale == "log":
             raise SailsimError(
                 f"{name} goes from {span.low} to {span.high} without a step or a number of points; allowed "
                 "is one of the two, or a sample."
@@ -283,7 +275,7 @@ def ranged(name: str, table: Mapping[str, Any], whole: bool) -> Axis:
     """The axis of a range; a span is of whole numbers where its field is. Raises SailsimError for another."""
     try:
         given = Range.model_validate(table)
-        low, high, log = given.low, given.high, given.log
+        low, high, log = given.low, given.high, given.scale == "log"
         if given.step is not None:
             if given.points is not None or log:
                 raise ValueError("is a range with a step and points or scale 'log'; allowed is one of them")

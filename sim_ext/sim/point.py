@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
-from sailsim.sim.files import SystemChoice, as_system, leaves, settled_system
+from sailsim.sim.files import SystemChoice, as_system, leaves
 from sailsim.sim.pim import nbw_of
 from sailsim.sim.substrate import Cost, SubstrateChoice, load_substrate, settled_substrate
 from sailsim.sim.system import System
@@ -125,7 +125,7 @@ class Point:
 
     system: Annotated[
         Text,
-        AfterValidator(settled_system),
+        AfterValidator(lambda said: str(SystemChoice.parse(said))),  # equal choices are equal texts
         _help(
             "a machine of `sailsim list system`, or a TOML file; other values of fields behind it, as in "
             "sail-n1:llc.slices=16"
@@ -255,11 +255,6 @@ class Point:
     def as_dict(self) -> dict[str, Any]:
         """The fields in their order, ready for JSON."""
         return {name: getattr(self, name) for name in _FIELDS}
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> Point:
-        """The point of `as_dict`; other keys are ignored, so a result's record will do."""
-        return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
 
 
 _FIELDS = tuple(field.name for field in fields(Point))

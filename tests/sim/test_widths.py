@@ -79,7 +79,7 @@ def test_a_point_says_its_weights_once(files):
     assert replace(own, batch=8).weights == "file"
     assert replace(own, weights="3g64") == Point(model=files["Q8_0"], wbits=3, group_size=64)
     assert Point(model=files["Q8_0"], wbits=4).weights == ""
-    assert Point.from_dict(own.as_dict()) == own
+    assert Point(**own.as_dict()) == own
     assert (own.weights_in_words(), Point().weights_in_words()) == ("weights file", "4-bit weights")
 
 

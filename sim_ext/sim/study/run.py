@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,13 +18,7 @@ from sailsim.base.progress import Report, reporter
 from sailsim.base.stop import stoppable
 from sailsim.sim.study.folder import RESERVED, Store, now
 from sailsim.sim.study.origin import code_version, commit, versions
-from sailsim.sim.study.workers import (
-    Processes,
-    WorkerLostError,
-    Workers,
-    first_done,
-    remove_semaphores,
-)
+from sailsim.sim.study.workers import Processes, WorkerLostError, Workers, first_done, remove_semaphores
 
 Record = Mapping[str, Any]
 Evaluate = Callable[[Any], Record | Sequence[Record]]
@@ -210,29 +204,27 @@ def opened(
                 store.write_manifest(manifest)
 
 
+@dataclass
 class OpenStudy:
-    """A folder that is held for writing, and who evaluates what it lacks."""
+    """A folder that is held for writing, and who evaluates what it lacks; `opened` says what each is."""
 
-    def __init__(
-        self,
-        store: Store,
-        report: Report,
-        hire: Callable[[int], Workers],
-        manifest: dict[str, Any],
-        group: str,
-        tries: int,
-        changed: Callable[[], Path | None],
-    ) -> None:
-        self.store, self.report, self._manifest = store, report, manifest
-        self.refused: dict[str, str] = {}
-        """Questions of tasks that were refused, and why."""
-        self.failed: dict[str, str] = {}
-        """Questions of tasks that failed, and why."""
-        self._hire, self._group, self._most_tries, self._changed = hire, group, tries, changed
-        self._asked: list[str] = []
-        self._stored = store.keys()
-        self._tries = Counter[str]()
-        self._workers: Workers | None = None
+    store: Store
+    report: Report
+    hire: Callable[[int], Workers]
+    manifest: dict[str, Any]
+    group: str
+    tries: int
+    changed: Callable[[], Path | None]
+    refused: dict[str, str] = field(default_factory=dict)
+    """Questions of tasks that were refused, and why."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Questions of tasks that failed, and why."""
+    _asked: list[str] = field(default_factory=list)
+    _tried: Counter[str] = field(default_factory=Counter)
+    _workers: Workers | None = None
+
+    def __post_init__(self) -> None:
+        self._stored = self.store.keys()
 
     def run(self, tasks: Sequence[Task], evaluate: Evaluate) -> None:
         """Evaluate tasks that the folder lacks. Raises as `run_study`."""
@@ -240,11 +232,11 @@ class OpenStudy:
         missing = [task for task in tasks if task.key not in self._stored]
         missing.sort(key=lambda task: (task.near, task.key))
         held = len(tasks) - len(missing)
-        self._manifest["held_before"] += held
-        self.store.ask(self._asked, self._manifest, self._group)
+        self.manifest["held_before"] += held
+        self.store.ask(self._asked, self.manifest, self.group)
         self.report.hold(held)
         if missing:
-            self._workers = self._workers or self._hire(len(missing))
+            self._workers = self._workers or self.hire(len(missing))
             self._evaluate(deque(missing), evaluate, self._workers)
 
     def _evaluate(self, left: deque[Task], evaluate: Evaluate, workers: Workers) -> None:
@@ -294,7 +286,7 @@ class OpenStudy:
         for task, outcome in zip(chunk, outcomes, strict=True):
             own = (task.key, task.question, code_version(), outcome.finished_at, outcome.seconds)
             records += [record | dict(zip(RESERVED, own, strict=True)) for record in outcome.records]
-        if (path := self._changed()) is not None:
+        if (path := self.changed()) is not None:
             raise SailsimError(
                 f"{path} changed while the study ran; what was stored before is kept, and the same command "
                 "asks again with the file as it is."
@@ -314,13 +306,13 @@ class OpenStudy:
     def _lost(self, tasks: list[Task], reason: str) -> list[Task]:
         """A worker went: returns which of its tasks are to be tried again; of one task alone it is a try."""
         self.report.note("a worker was lost", reason=reason, tried_again=len(tasks))
-        why = f"its worker was lost {self._most_tries} times ({reason})"
+        why = f"its worker was lost {self.tries} times ({reason})"
         return tasks if len(tasks) > 1 or self._may_try_again(tasks[0], why) else []
 
     def _may_try_again(self, task: Task, why: str) -> bool:
         """Whether a task that was tried once more may be tried again; if not it has failed."""
-        self._tries[task.key] += 1
-        if self._tries[task.key] < self._most_tries:
+        self._tried[task.key] += 1
+        if self._tried[task.key] < self.tries:
             return True
         self.failed[task.question] = why
         self.report.advance(1, 1)

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from sailsim.analysis.costs.constants import Span, files_by_kind
+from sailsim.analysis.costs.constants import files_by_kind
 from sailsim.analysis.costs.dollars import CostConstants
 from sailsim.analysis.costs.energy import EnergyConstants
 from sailsim.analysis.results.compare import compare
@@ -73,19 +73,19 @@ WRONG = [
 def test_a_wrong_file_is_named_with_its_field(tmp_path, text, said):
     path = written(tmp_path, f'extends = "cost"\n[constants]\n{text}\n')
     with pytest.raises(SailsimError, match=rf"own\.toml: .*{said}") as caught:
-        Span.of(CostConstants, path)
+        CostConstants.ends(path)
     assert str(caught.value).count("\n") == 0
 
 
 def test_a_file_without_all_of_them_names_one(tmp_path):
     path = written(tmp_path, f'format = 1\nkind = "cost"\n[constants]\noverhead = {share(0.1)}\n')
     with pytest.raises(SailsimError, match=r"constants\.utilisation is missing"):
-        Span.of(CostConstants, path)
+        CostConstants.ends(path)
 
 
 def test_files_of_other_kinds_are_refused(tmp_path, dear):
     with pytest.raises(SailsimError, match=r"own\.toml: kind is 'cost'; allowed is 'energy'|kind is 'cost'"):
-        Span.of(EnergyConstants, dear)
+        EnergyConstants.ends(dear)
     with pytest.raises(SailsimError, match=r"own\.toml: kind is 'cost', as that of .*one file of each"):
         files_by_kind([dear, dear], [CostConstants])
     area = written(tmp_path, 'extends = "area"\n', "area.toml")

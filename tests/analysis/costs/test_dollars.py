@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.costs.constants import Span
 from sailsim.analysis.costs.dollars import (
     DOLLARS,
     PAYMENTS,
@@ -34,7 +33,7 @@ ONE = {
     "tokens_per_s": 1.0, "low": None, "high": None, "kind": "cores", "cores": 1, "memory_bytes": 0.0,
     "pays": "used", "bandwidth_share": 0.0, "overhead": False,
 }  # fmt: skip
-SPAN = Span.of(CostConstants)
+ENDS = CostConstants.ends()
 
 
 def test_share_and_whole_of_a_server():
@@ -94,14 +93,14 @@ def test_bandwidth_is_paid_where_it_is_the_larger_need():
 
 def test_a_range_in_closed_form():
     only = (prices().of("graviton2"),)
-    found = cost_range(BAND, only, SPAN)
+    found = cost_range(BAND, only, ENDS)
     assert found["usd_per_hour"] == pytest.approx(2.176 / 2)
     assert found["tokens_per_usd"] == pytest.approx(10 * 3600 / (2.176 / 2))
     assert found["usd_per_million_tokens"] * found["tokens_per_usd"] == pytest.approx(1e6)
     # Least: slow end of the band, 30 % used, the whole server. Most: fast end, the vCPUs of 16 threads.
     assert found["tokens_per_usd_low"] == pytest.approx(8 * 0.3 * 3600 / 2.176)
     assert found["tokens_per_usd_high"] == pytest.approx(12 * 3600 / (2.176 / 4))
-    sail = cost_range(BAND | {"overhead": True}, only, SPAN)
+    sail = cost_range(BAND | {"overhead": True}, only, ENDS)
     assert sail["tokens_per_usd"] == pytest.approx(found["tokens_per_usd"] / 1.02)
     assert sail["tokens_per_usd_low"] == pytest.approx(found["tokens_per_usd_low"] / 1.1)
     assert sail["tokens_per_usd_high"] == pytest.approx(found["tokens_per_usd_high"])
@@ -110,14 +109,14 @@ def test_a_range_in_closed_form():
 def test_more_instances_widen_a_range_and_none_is_none():
     both = prices().all_of(["sail-n1"], "cpu")
     assert [price.instance for price in both][:2] == ["aws/c6g.16xlarge", "aws/m6g.16xlarge"]
-    every, one = cost_range(BAND, both, SPAN), cost_range(BAND, both[:1], SPAN)
+    every, one = cost_range(BAND, both, ENDS), cost_range(BAND, both[:1], ENDS)
     assert every["tokens_per_usd_low"] < one["tokens_per_usd_low"]
     assert every["tokens_per_usd"] == one["tokens_per_usd"]
     nothing = dict.fromkeys(DOLLARS)
-    assert cost_range(BAND, (), SPAN) == cost_range(BAND | {"cores": 65}, both, SPAN) == nothing
+    assert cost_range(BAND, (), ENDS) == cost_range(BAND | {"cores": 65}, both, ENDS) == nothing
     # The first instance lacks the memory: the next one that has it is nominal.
     large = BAND | {"memory_bytes": 200 * 2**30}
-    assert cost_range(large, both, SPAN)["instance"] == "aws/m6g.16xlarge"
+    assert cost_range(large, both, ENDS)["instance"] == "aws/m6g.16xlarge"
 
 
 @given(st.integers(1, 4096), st.integers(1, 512), st.integers(0, 511))
@@ -133,8 +132,8 @@ def test_a_vcpu_has_its_share_of_the_memory_and_no_byte_less(gib, units, short):
 
 def test_nominal_dollars_pay_for_what_does_not_work():
     only = (prices().of("graviton2"),)
-    idle = replace(SPAN, nominal=replace(SPAN.nominal, utilisation=0.7))
-    full, used = (cost_range(BAND, only, each) for each in (SPAN, idle))
+    idle = ENDS | {"value": replace(ENDS["value"], utilisation=0.7)}
+    full, used = (cost_range(BAND, only, each) for each in (ENDS, idle))
     assert used["usd_per_hour"] == full["usd_per_hour"]
     for name in ("tokens_per_usd", *(f"tokens_per_usd_{payment}" for payment in PAYMENTS)):
         assert used[name] == pytest.approx(0.7 * full[name])
@@ -150,7 +149,7 @@ def test_nominal_dollars_pay_for_what_does_not_work():
 )
 def test_nominal_lies_in_its_range(rate, threads, share, overhead, used, sail):
     run = ONE | {"tokens_per_s": rate, "cores": threads, "bandwidth_share": share, "overhead": sail}
-    span = replace(SPAN, nominal=CostConstants(overhead, used))
+    span = ENDS | {"value": CostConstants(overhead, used)}
     found = cost_range(run, prices().all_of(["sail-n1"], "cpu"), span)
     assert found["tokens_per_usd_low"] <= found["tokens_per_usd"] * (1 + 1e-12)
     assert found["tokens_per_usd"] <= found["tokens_per_usd_high"] * (1 + 1e-12)

@@ -19,6 +19,7 @@ from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.stored_claims import claims
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.compare import compare, joined
+from sailsim.analysis.results.results import Runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.files import load_system
@@ -27,8 +28,8 @@ FOLDER = Path(__file__).parent
 TINY = str(FOLDER / "tiny_claims.toml")
 
 
-def test_another_papers_claims_of_a_store(swept, frame) -> None:
-    table = claims(swept, paper=TINY)
+def test_another_papers_claims_of_a_store(frame) -> None:
+    table = claims(Runs.of(frame, prices()), TINY)
     by_claim = {row["claim"]: row for row in table.to_dict("records")}
     assert len(table) == 4
     rows = joined(frame, prices())

@@ -15,7 +15,7 @@ from sailsim.analysis.render.figures import FIGURES
 from sailsim.analysis.render.report import report
 from sailsim.analysis.results.compare import joined
 from sailsim.analysis.results.equal_quality import losses
-from sailsim.analysis.results.results import stored_runs
+from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.analysis.results.runs import evaluate, runners
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.cli import main
@@ -27,8 +27,8 @@ from ...refusals import refusal
 
 
 @pytest.fixture(scope="module")
-def table(swept):
-    return claims(swept)
+def table(frame):
+    return claims(Runs.of(frame, prices()))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def test_a_speedup_at_equal_quality_leaves_the_other_side_its_width(tmp_path):
     """Three bits lose most, so that cores may take any of the three, which are faster on them."""
     points = [Point(model="llama-2-7b", wbits=bits, batch=32, threads=16, context=64) for bits in (3, 4, 8)]
     store = run_sweep(points, evaluate, tmp_path, progress=False)
-    found = claims(store).set_index("reading")["equal_quality"].dropna()
-    here = claims(store).set_index("reading")["here"][found.index].astype(float)
+    rows = claims(Runs.of(stored_runs(store), prices())).set_index("reading").dropna(subset="equal_quality")
+    found, here = rows["equal_quality"], rows["here"].astype(float)
     assert (found <= here * (1 + 1e-12)).all()
     rates = store.frame().query("runner == 'cores-all'").set_index("wbits")["tokens_per_s"]
     assert losses()["3g128"] > losses()["4g128"] > losses()["8g128"]
@@ -106,8 +106,8 @@ def test_a_store_of_an_older_layout_says_how_to_make_it_anew(rows, lacks, tmp_pa
     point, old = Point(model="smollm2-135m", context=64), tmp_path / "old"
     config = {"preset": None, "prt": None, "batch": "1,8", "beside": ["my card.toml", "b.toml"]}
     run_sweep([point], rows, old, progress=False, config=config)
-    for read in (claims, report):
-        sentence = refusal(read, old)
+    for read in (stored_runs, report):
+        sentence = refusal(read, Store(old))
         command = f"sailsim sweep --batch 1,8 --beside 'my card.toml' --beside b.toml --out {old}"
         assert f"is of an older version, whose records have no '{lacks}'" in sentence
         assert f"; `{command}` makes it anew." in sentence
@@ -116,7 +116,6 @@ def test_a_store_of_an_older_layout_says_how_to_make_it_anew(rows, lacks, tmp_pa
         monkeypatch.setattr(f"sailsim.sim.{module}.code_version", lambda: "next version 16")
     run_sweep([point], evaluate, old, progress=False)
     assert len(stored_runs(Store(old))) == len(runners())
-    assert len(claims(old)) > 10
 
 
 TINY = Path(__file__).parents[1] / "paper" / "tiny_claims.toml"
