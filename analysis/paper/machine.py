@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
@@ -47,11 +46,11 @@ SAMPLED = "sampled"
 def moved(group: FittedGroup, draws: Mapping[str, float]) -> dict[str, float]:
     """A group's constants at standard normal numbers, moved together as they were fitted; assumed ones, which
     no fit has, as they are."""
-    known, (fitted, _) = fitted_constants().quantities(), _covariance(group)
+    known, (fitted, _) = fitted_constants().quantities(), fitted_constants().covariances[group]
     normal = tuple(name for name in fitted if name in draws)
     changes = {name: value for name, value in draws.items() if name not in fitted}
     if normal:
-        shifts = _root(group, normal) @ np.array([draws[name] for name in normal])
+        shifts = fitted_constants().root(group, normal) @ np.array([draws[name] for name in normal])
         for name, shift in zip(normal, shifts, strict=True):
             q = known[name]
             least = 0.0 if name.endswith("overlap") else 0.05 * float(q.value)
@@ -67,22 +66,6 @@ def moved(group: FittedGroup, draws: Mapping[str, float]) -> dict[str, float]:
         if name != moved_with and moved_with in changes:
             changes[name] = changes[moved_with]
     return changes
-
-
-@cache
-def _covariance(group: FittedGroup) -> tuple[list[str], NDArray[np.float64]]:
-    return fitted_constants().covariance(group)
-
-
-@cache
-def _root(group: FittedGroup, drawn: tuple[str, ...]) -> NDArray[np.float64]:
-    """Cholesky factor of a part of the covariance; of its correlations, whose scales are alike."""
-    names, whole = _covariance(group)
-    at = [names.index(name) for name in drawn]
-    matrix = whole[np.ix_(at, at)]
-    sigma = np.sqrt(np.diag(matrix))
-    root = np.linalg.cholesky(matrix / np.outer(sigma, sigma) + 1e-9 * np.eye(len(at)))
-    return np.asarray(sigma[:, None] * root)
 
 
 @dataclass(frozen=True)

@@ -465,7 +465,7 @@ def _fitted_factors(
     group: Literal["cpu", "gpu"], is_kept: Callable[[str], bool], whose: Group
 ) -> list[Factor]:
     """Constants that were fitted together, as standard normal numbers; assumed ones by their range."""
-    names, matrix = fitted_constants().covariance(group)
+    names, matrix = fitted_constants().covariances[group]
     known, factors = fitted_constants().quantities(), []
     for name, q in known.items():
         if not (name.startswith(f"{group}.") and is_kept(name)):

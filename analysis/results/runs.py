@@ -161,7 +161,6 @@ def shipped_runners() -> tuple[Runner, ...]:
     return tuple(runner for entry in _shipped() for runner in _expanded(entry, "runners.toml", None))
 
 
-@cache
 def runner_names() -> tuple[str, ...]:
     """The names of the runners that ship, without their machines."""
     return tuple(each["name"] for entry in _shipped() for each in _each(entry))

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -415,20 +415,14 @@ def _substrate_beside(table: Table, folder: Path) -> None:
 _SYSTEMS = Shelf("system", "systems", _substrate_beside, merge=over_machine)
 
 
-@cache
-def _kinds() -> dict[str, str]:
-    """Shipped machine -> "cpu" or "gpu", in the order of their names."""
-    return {name: str(_SYSTEMS.read(name)["kind"]) for name in _SYSTEMS.names}
-
-
 def system_names() -> list[str]:
     """The CPU machines that ship, with and without PIM units."""
-    return [name for name, kind in _kinds().items() if kind == "cpu"]
+    return [name for name, kind in _SYSTEMS.kinds.items() if kind == "cpu"]
 
 
 def card_names() -> list[str]:
     """The GPU cards that ship."""
-    return [name for name, kind in _kinds().items() if kind == "gpu"]
+    return [name for name, kind in _SYSTEMS.kinds.items() if kind == "gpu"]
 
 
 def load_system(name_or_path: str | Path) -> System:

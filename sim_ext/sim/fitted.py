@@ -164,6 +164,9 @@ class Fitted:
     table: Mapping[str, Any]
     sets: Mapping[str, FittedSet]
     """What was fitted together: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
+    _roots: dict[tuple[str, tuple[str, ...]], NDArray[np.float64]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Fitted:
@@ -252,12 +255,28 @@ class Fitted:
             sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()},
         )
 
-    def covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
-        """Names of `quantities` and the covariance (n, n) of what was fitted in "cpu" or "gpu".
+    @cached_property
+    def covariances(self) -> Mapping[str, tuple[list[str], NDArray[np.float64]]]:
+        """Of "cpu" and "gpu" the names of what was fitted, as in `quantities`, and its covariance (n, n).
 
         A constant that both stacks share has the first one's name. Constants of different fits do not
         vary together; constants held at a bound have zeros.
         """
+        return {group: self._covariance(group) for group in ("cpu", "gpu")}
+
+    def root(self, group: str, drawn: tuple[str, ...]) -> NDArray[np.float64]:
+        """Cholesky factor of the covariance of some constants, of its correlations, whose scales are alike;
+        kept, as every machine that is drawn asks for the same few."""
+        if (group, drawn) not in self._roots:
+            names, whole = self.covariances[group]
+            at = [names.index(name) for name in drawn]
+            matrix = whole[np.ix_(at, at)]
+            sigma = np.sqrt(np.diag(matrix))
+            root = np.linalg.cholesky(matrix / np.outer(sigma, sigma) + 1e-9 * np.eye(len(at)))
+            self._roots[group, drawn] = np.asarray(sigma[:, None] * root)
+        return self._roots[group, drawn]
+
+    def _covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
         table = self.table[f"{group}_covariance"]
         known = [name for name in self.quantities() if name.startswith(f"{group}.")]
         names: list[str] = []

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar, NamedTuple
 
@@ -361,7 +361,6 @@ class StepWork:
         return [times @ jobs.numbers for jobs, times in self.jobs]
 
 
-@lru_cache(maxsize=16)  # a step that is known takes half as long again without it
 def step_work(
     takes: Callable[[Op], bool], units: Units, point: Point, parts: StepParts, captured: Activations
 ) -> StepWork:

@@ -72,6 +72,11 @@ class Shelf:
         files = [path.name for path in self._folder.iterdir() if path.name.endswith(".toml")]
         return tuple(sorted(name.removesuffix(".toml") for name in files))
 
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """What ships -> what its table says as `kind`, empty where it says none."""
+        return {name: str(self.read(name).get("kind", "")) for name in self.names}
+
     def problem(self, name_or_path: str) -> str | None:
         """Why a text names no file, as the end of a sentence; None for a shipped name and any path."""
         if name_or_path in self.names or name_or_path.endswith(".toml") or "/" in name_or_path:

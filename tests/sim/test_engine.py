@@ -9,10 +9,10 @@ import pytest
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepResult
-from sailsim.sim.backends.sail import SailUnits
+from sailsim.sim.backends.sail import BACKEND, SailUnits
 from sailsim.sim.engine import PHASES, accelerator_of, simulate_step
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.jobs import jobs_of, step_work
+from sailsim.sim.jobs import jobs_of
 from sailsim.sim.patterns import InputRows, ProfileCache
 from sailsim.sim.point import Point
 from sailsim.sim.step_parts import StepParts
@@ -207,7 +207,7 @@ FORMAT = uniform_format(4, 128)
 def test_counts_are_those_of_every_chosen_expert_by_itself(captured, batch, monkeypatch):
     """A table is built of an expert's weights if a token chose it, and serves all tokens that did."""
     monkeypatch.setattr(SailUnits, "shares_slices", False)
-    step_work.cache_clear()
+    BACKEND.step_work.cache_clear()
     result = simulate_step(SAIL, MOE, Point(batch=batch, nbw=4), captured)
     config = SAIL.slice_config()
     expected = dict.fromkeys(COUNTS, 0.0)
@@ -225,7 +225,7 @@ def test_counts_are_those_of_every_chosen_expert_by_itself(captured, batch, monk
     for name in COUNTS:
         # Each operation's are rounded to whole ones: 4 blocks of 3.
         assert result.counts[name] == pytest.approx(expected[name], abs=6.0), name
-    step_work.cache_clear()
+    BACKEND.step_work.cache_clear()
 
 
 @pytest.mark.parametrize(("used", "best"), [(1, 1), (3, 4), (8, 8)])

@@ -93,7 +93,7 @@ def test_rows_of_another_length_or_outside_are_refused() -> None:
 
 
 def test_drawn_constants_have_the_covariance_of_their_fit() -> None:
-    names, matrix = fitted_constants().covariance("cpu")
+    names, matrix = fitted_constants().covariances["cpu"]
     pair = ["cpu.llama.cpp.kernel_rate_q4_k_m", "cpu.llama.cpp.attention_rate"]
     at = [names.index(name) for name in pair]
     rng = np.random.default_rng(3)
