@@ -28,7 +28,7 @@ import click
 import numpy as np
 from records import to_lines
 
-from sailsim.analysis.results.gem5_steps import TABLE, with_engine
+from sailsim.analysis.results.gem5_steps import ENGINE, HOST, TABLE, with_engine
 from sailsim.base.atomic import read_records, write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
@@ -301,13 +301,12 @@ def kernels_csv(rows: Sequence[Mapping[str, Any]], version: str, run: Mapping[st
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/gem5-data"))
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, help="Where the file is written.")
 def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path, data: Path) -> None:
-    """Make one of the committed files; `engine`: a column of that of `decode`, without gem5."""
+    """Make one of the committed files; `engine`: the engine's steps beside those of `decode`, without gem5."""
     content: dict[str, Any]
-    if what == "engine":  # what the engine says today of the runs that are committed
-        file = data / TABLE
-        content = read_records(file)
-        content["rows"] = [with_engine(row) if row.get("step_cycles") else row for row in content["rows"]]
-        write_whole(file, to_lines(content).encode())
+    if what == "engine":
+        runs = (row for row in read_records(data / TABLE)["rows"] if row.get("step_cycles"))
+        cycles = [with_engine(row)["engine_cycles"] for row in runs if row["linears"] == "lutmm"]
+        write_whole(data / ENGINE, to_lines({"machine": HOST, "engine_cycles": cycles}).encode())
         return
     gem5, system = Gem5(), load_system(MACHINE)
     run = origin(gem5, build, f"python research/gem5_data.py {what}")
@@ -335,7 +334,7 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
             for row in Store(out).records()
             if row["command"] == DECODE
         ]
-        content = {"run": {"gem5": gem5.version, **run}, "rows": [with_engine(row) for row in rows]}
+        content = {"run": {"gem5": gem5.version, **run}, "rows": rows}
     else:
         rows = list(kernel_rates(gem5, system, kernels, out))
         write_whole(data / "gem5_kernels.csv", kernels_csv(rows, gem5.version, run).encode())

@@ -29,14 +29,21 @@ CACHE_BITS = {"fp16": 0, "int8": 8}
 """Bits of keys and values by the program's word for its cache; 0: what the model has."""
 Row = Mapping[str, Any]
 TABLE = "gem5/decode.jsonl"
+ENGINE = "gem5/decode_engine.jsonl"
+"""The engine's steps beside those of `TABLE` with units, in its order."""
 SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
 """The shape that ships of a file whose tokens were measured: pages are made without the file."""
 
 
 def decode_rows(table: str = TABLE) -> list[Row]:
     """The runs of a table that came to their end; those of `TABLE` with the engine's step (`with_engine`)."""
-    rows = read_records(data_file(table))["rows"]
-    return [row for row in rows if row.get("step_cycles") is not None]
+    rows = [row for row in read_records(data_file(table))["rows"] if row.get("step_cycles") is not None]
+    if table == TABLE:
+        cycles = read_records(data_file(ENGINE))["engine_cycles"]
+        of_units = [row for row in rows if row["linears"] == "lutmm"]
+        for row, own in zip(of_units, cycles, strict=True):
+            row["engine_cycles"] = own
+    return rows
 
 
 def shape(row: Row) -> str:
