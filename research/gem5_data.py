@@ -301,7 +301,7 @@ def kernels_csv(rows: Sequence[Mapping[str, Any]], version: str, run: Mapping[st
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/gem5-data"))
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, help="Where the file is written.")
 def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path, data: Path) -> None:
-    """Make one of the committed files; `engine`: the engine's steps beside those of `decode`, without gem5."""
+    """Make one of the committed files; `engine`: the engine's steps beside `decode`'s, without gem5."""
     content: dict[str, Any]
     if what == "engine":
         runs = (row for row in read_records(data / TABLE)["rows"] if row.get("step_cycles"))
