@@ -444,7 +444,8 @@ class _Step:
                 f"{min(1.0, seconds / self.line.end):.0%} of the step's time there, at an assumed rate "
                 "(host.float_rate, host.grid_rate)"
             )
-        if units.shares_slices and any(op.spread and self.accelerator.takes(op) for op, _ in self._gemvs):
+        experts = (op for op, _ in self._gemvs if op.spread and not op.side_by_side)  # no heads of attention
+        if units.shares_slices and any(map(self.accelerator.takes, experts)):
             yield (
                 "Experts share the slices, as many at a time as are the fastest: in a last round some slices "
                 "are idle, in every other all are taken to have as much to do, and one more row can cost a "

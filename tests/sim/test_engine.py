@@ -304,3 +304,34 @@ def test_a_step_of_another_machine_of_the_same_name_is_its_own(captured):
     assert slow.name == SAIL.name
     assert simulate_step(slow, SEVEN_LAYERS, Point(), captured).step_s > 1.2 * before.step_s
     assert numbers(simulate_step(SAIL, SEVEN_LAYERS, Point(), captured)) == numbers(before)
+
+
+NOTES = {
+    "slices": "descriptors and completion records",
+    "experts": "Experts share the slices",
+    "units": "Units do attention's products",
+    "chunk": "look together at all keys",
+    "halves": "The batch is two halves",
+    "sums": "have no room in the units",
+    "prompts": "All rows of the prompts",
+}
+ON_UNITS = {"kv_bits": 8, "attention": "units"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, set()),
+        ({"model": "smollm2-135m"}, set()),
+        ({"model": "smollm2-135m", "threads": 1}, {"slices"}),
+        ({"model": "mixtral-8x7b"}, {"experts"}),
+        (ON_UNITS, {"units"}),
+        (ON_UNITS | {"phase": "prefill", "prompt": 32}, {"units", "chunk", "prompts"}),
+        ({"batch": 2, "overlap": True}, {"halves"}),
+        ({"batch": 64}, {"sums"}),
+    ],
+)
+def test_notes_are_those_of_the_step(asked, said):
+    point = Point(**asked)
+    notes = "\n".join(simulate_step(SAIL, load_model(point.model), point).notes)
+    assert {name for name, words in NOTES.items() if words in notes} == said

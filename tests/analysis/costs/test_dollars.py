@@ -137,6 +137,10 @@ def test_nominal_dollars_pay_for_what_does_not_work():
     assert used["usd_per_hour"] == full["usd_per_hour"]
     for name in ("tokens_per_usd", *(f"tokens_per_usd_{payment}" for payment in PAYMENTS)):
         assert used[name] == pytest.approx(0.7 * full[name])
+    most = idle | {"high": replace(ENDS["high"], utilisation=0.8)}
+    assert cost_range(BAND, only, most)["tokens_per_usd_high"] == pytest.approx(
+        0.8 * full["tokens_per_usd_high"]
+    )
 
 
 @given(
