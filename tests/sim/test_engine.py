@@ -335,3 +335,10 @@ def test_notes_are_those_of_the_step(asked, said):
     point = Point(**asked)
     notes = "\n".join(simulate_step(SAIL, load_model(point.model), point).notes)
     assert {name for name, words in NOTES.items() if words in notes} == said
+
+
+def test_a_step_of_each_tensors_own_nbw_is_no_slower_than_one_of_any_nbw():
+    def seconds(nbw):
+        return simulate_step(SAIL, SMALL, Point(batch=3, nbw=nbw)).step_s
+
+    assert seconds("auto") <= min(map(seconds, range(1, 6)))
