@@ -307,7 +307,7 @@ def test_a_step_of_another_machine_of_the_same_name_is_its_own(captured):
 
 
 NOTES = {
-    "slices": "descriptors and completion records",
+    "slices": "Up to 4% of the step are descriptors and completion records",
     "experts": "Experts share the slices",
     "units": "Units do attention's products",
     "chunk": "look together at all keys",
