@@ -12,10 +12,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, isnan
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
@@ -27,6 +29,7 @@ from sailsim.sim.fitted import read_csv
 from sailsim.sim.tables import first_problem
 
 Sizing = Literal["share", "bandwidth", "whole"]
+Floats = NDArray[np.float64]
 
 PAYMENTS: Mapping[str, Sizing] = {"used": "share", "bandwidth": "bandwidth", "whole": "whole"}
 """Ways to pay, by the ends of their columns: the vCPUs whose threads and memory a run takes; or those that
@@ -143,22 +146,33 @@ Record = Mapping[str, Any]
 """Of a run (`results.runs`)."""
 
 
+def vcpus_needed(price: Price, cores: Floats | float, memory_bytes: Floats | float) -> Floats:
+    """vCPUs of a CPU instance that bring some threads and some memory, perhaps more than it has; arrays
+    broadcast."""
+    if price.memory_gib is None:
+        return np.asarray(cores)
+    # Multiplied first: all of the memory is that of all vCPUs, also where their share is no whole number.
+    return np.maximum(cores, np.ceil(memory_bytes * price.units / (price.memory_gib * 2**30)))
+
+
+def vcpus_of_bandwidth(needed: Floats | float, share: Floats | float, units: float) -> Floats:
+    """As many of ``units`` vCPUs as bring a share of the memory's bandwidth, if they are more than needed."""
+    # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
+    return np.maximum(needed, np.ceil(share * units * (1 - 1e-12)))
+
+
 def vcpus_paid(price: Price, run: Record, sizing: Sizing) -> int | None:
     """vCPUs of a CPU instance that a run pays for; None where the whole instance lacks threads or memory.
 
     "share": its threads, or as many as bring the memory that it needs; "bandwidth": or as many as bring the
     share of the memory's bandwidth that it uses; "whole": all.
     """
-    needed = int(run["cores"])
-    if price.memory_gib is not None:
-        # Multiplied first: all of the memory is that of all vCPUs, also where their share is no whole number.
-        needed = max(needed, ceil(run["memory_bytes"] * price.units / (price.memory_gib * 2**30)))
+    needed = int(vcpus_needed(price, run["cores"], run["memory_bytes"]))
     if needed > price.units:
         return None
     if sizing == "bandwidth":
-        # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
         share = 1.0 if run["pays"] == "whole" else run["bandwidth_share"]
-        return max(needed, ceil(share * price.units * (1 - 1e-12)))
+        return int(vcpus_of_bandwidth(needed, share, price.units))
     return price.units if sizing == "whole" else needed
 
 

@@ -1,8 +1,8 @@
 """What claims are on a sampled machine, workload by workload.
 
-`SampledOutcomes` asks the simulator and the baselines for what a metric needs and no more: SAIL's step on a
-machine whose cores run one software, the same server's cores, cards. Tokens per dollar follow
-`costs.dollars`: SAIL pays (1 + overhead) times what its part of a server costs.
+`SampledOutcomes` asks the engine and the backends' formulas for what a metric needs and no more, all
+workloads at once: SAIL's step on a machine whose cores run one software, the same server's cores, cards. It
+is `results.runs` for a machine of the space: equal at the nominal one.
 """
 
 from __future__ import annotations
@@ -17,19 +17,26 @@ import numpy as np
 
 from sailsim.analysis.costs.area import Area, AreaConstants, area
 from sailsim.analysis.costs.constants import NotModelledError
-from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, prices
+from sailsim.analysis.costs.dollars import (
+    HOUR_S,
+    CostConstants,
+    prices,
+    vcpus_needed,
+    vcpus_of_bandwidth,
+)
 from sailsim.analysis.paper.claims import Choice, Metric, Numbers, values
 from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
 from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, scatter_of
 from sailsim.analysis.results.runs import OF_THE_POINT, SAIL, Runner
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backend import RESERVED_SHARE, StepResult, memory_needed
+from sailsim.sim.backend import StepResult, memory_needed, memory_of
 from sailsim.sim.backends import cores as cpu
 from sailsim.sim.backends import roofline as gpu
-from sailsim.sim.backends.cores import CpuSheet, Software
+from sailsim.sim.backends.cores import Software
 from sailsim.sim.engine import time_step
 from sailsim.sim.files import leaves
 from sailsim.sim.fitted import Work, decode_work
+from sailsim.sim.schedule import CpuSheet
 from sailsim.sim.system import Gpu, System
 from sailsim.workloads.formats import uniform_format, weight_format
 from sailsim.workloads.load import load_model
@@ -121,11 +128,9 @@ class SampledOutcomes:
         else:
             every = opponent is not None and opponent.threads == "all"
             threads = np.array([cores if every else float(w.threads) for w in self.workloads])
-            memory = (price.memory_gib or np.inf) * 2**30 / price.units
-            paid = np.maximum(threads, np.ceil(self.work(OF_THE_POINT).memory / memory))
+            paid = vcpus_needed(price, threads, self.work(OF_THE_POINT).memory)
             if payment == "bandwidth":
-                share = self._bandwidth_share(host, opponent)
-                paid = np.maximum(paid, np.ceil(share * cores * (1 - 1e-12)))
+                paid = vcpus_of_bandwidth(paid, self._bandwidth_share(host, opponent), cores)
             paid = np.minimum(paid, cores)
         hour = price.usd_per_hour / price.units * paid
         overhead = self.machine.constants("cost", CostConstants).overhead
@@ -190,8 +195,8 @@ class SampledOutcomes:
         known = {fmt: gpu.constants(card, fmt, self.machine.fitted, software) for fmt in set(formats)}
         constants = gpu.GpuConstants.stack([known[fmt] for fmt in formats])
         parts = gpu.step_parts(work.of_a_step, gpu.GpuSheet.of(card), constants)
-        kernels = [software != "serving" or gpu.is_four_bit(f) or gpu.is_sixteen_bit(f) for f in formats]
-        fits = work.memory <= card.memory_size.si * (1 - RESERVED_SHARE)
+        kernels = [gpu.without_kernels(f, software) is None for f in formats]
+        fits = work.memory <= memory_of(card)
         return np.where(fits & kernels, work.of_a_step.rows / sum(parts.values()), math.nan)
 
 

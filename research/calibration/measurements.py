@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.sim.backends import cores, roofline
-from sailsim.sim.backends.cores import CpuSheet
 from sailsim.sim.files import load_card, load_system
 from sailsim.sim.fitted import Floats, Work, fits_file, prompt_work, read_csv
+from sailsim.sim.schedule import CpuSheet
 from sailsim.workloads.formats import WeightFormat, uniform_format, weight_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model

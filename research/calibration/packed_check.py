@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from calibration.errors import band_of, digits, error_row
 from calibration.measurements import file_format, fitting_model, read_table
 from sailsim.sim.backends import cores
-from sailsim.sim.backends.cores import CpuSheet, Software
+from sailsim.sim.backends.cores import Software
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import Fitted, Floats, core_of, decode_work
+from sailsim.sim.schedule import CpuSheet
 
 TABLE, FITTED_TABLE = "packed.csv", "a1_batched.csv"
 _SAME = ("system", "model", "format", "threads", "prompt", "generated", "batch")

@@ -20,9 +20,10 @@ from calibration.needless import needless_cycles, part_of_model
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.analysis.results.gem5_steps import TABLE, bits_and_group, decode_rows
 from sailsim.sim.backends import cores
-from sailsim.sim.backends.cores import GROUP, TABLE_BITS, CpuSheet
+from sailsim.sim.backends.cores import GROUP, TABLE_BITS
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import Floats, Work
+from sailsim.sim.schedule import CpuSheet
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step
 

@@ -160,11 +160,16 @@ def memory_needed(model: ModelSpec, fmt: WeightFormat, batch: int, context: int)
     return fmt.model_bytes(model) + model.kv_bytes(context) * batch
 
 
+def memory_of(card: Gpu) -> float:
+    """Bytes of a card's memory that the software does not keep for itself."""
+    return float(card.memory_size.si * (1 - RESERVED_SHARE))
+
+
 def room_of(machine: Machine, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Room:
     """A server's memory as its file says; a card's, but what the software keeps of it."""
     needed = memory_needed(model, fmt, batch, context)
     if isinstance(machine, Gpu):
-        return Room(needed, float(machine.memory_size.si * (1 - RESERVED_SHARE)), f"card {machine.name}")
+        return Room(needed, memory_of(machine), f"card {machine.name}")
     size = machine.memory.size
     return Room(needed, None if size is None else size.si, f"system {machine.name}")
 

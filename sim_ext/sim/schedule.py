@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.sim.dram import OPEN_LOAD, MemorySystem, window
+from sailsim.sim.dram import OPEN_LOAD, MemorySystem
 from sailsim.sim.system import System
 from sailsim.workloads.formats import FLOATS
 from sailsim.workloads.graph import Op
@@ -141,6 +141,38 @@ def play(machine: MemorySystem, kinds: Sequence[Segments], order: Sequence[int] 
     )
 
 
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CpuSheet:
+    """A server's cores, whether all of a step is theirs (`backends.cores`) or what units leave them
+    (`HostCores`): SI units; scalars or arrays, which broadcast."""
+
+    clock: Floats
+    read_bandwidth: Floats
+    core_bandwidth: Floats
+    """Bytes/s that one core can have under way: MSHRs * line / latency (Little's law)."""
+
+    @classmethod
+    def of(cls, system: System) -> Self:
+        """From a system file."""
+        under_way = system.l2.mshrs.value * system.l2.line.value
+        return cls(
+            clock=np.asarray(system.cores.clock.si, dtype=float),
+            read_bandwidth=np.asarray(system.memory.read_bandwidth.si, dtype=float),
+            core_bandwidth=np.asarray(under_way / system.memory.latency.si, dtype=float),
+        )
+
+    def bandwidth(self, threads: Floats | int, share: Floats | float, most: Floats | float) -> Floats:
+        """Bytes/s that threads read: each a share of what a core can have under way, all of them ``most``."""
+        return np.minimum(threads * share * self.core_bandwidth, most)
+
+    def multiplying(self, macs: Floats | int, threads: Floats | int, rate: Floats | float) -> Floats:
+        """Seconds of MACs on threads with a rate of MAC/cycle each."""
+        return macs / (threads * self.clock * rate)
+
+
 class HostCores:
     """Rates and costs of `threads` of a machine's cores, SI units."""
 
@@ -154,15 +186,15 @@ class HostCores:
         peak = threads * cores.clock.si * cores.fp32_flops.value
         self.flops = peak * host.simd_share.value
         self.attention_flops = peak * (host.attention_simd_share or host.simd_share).value
-        self.attention = cores.clock.si * host.attention_rate.value
+        self.sheet = CpuSheet.of(system)
+        self.attention_rate = host.attention_rate.value
         self.ahead = host.attention_ahead.value if host.attention_ahead is not None else 0.0
         widening, head = host.attention_widening, host.attention_head
         self.widening = None if widening is None else widening.value / cores.clock.si
         self.head = 0.0 if head is None else head.si
         self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
-        # Little's law: the lines that a core has under way, over the time one takes.
-        latency_bound = threads * window(system) / system.memory.latency.si
-        self.dram = min(latency_bound, system.memory.core_share.value * system.memory.peak)
+        lines, most = host.lines_share, system.memory.core_share.value * system.memory.peak
+        self.dram = float(self.sheet.bandwidth(threads, 1.0 if lines is None else lines.value, most))
         self.barrier = threads * host.barrier.si
         self.submit = host.submit.si
         self.product_overhead = host.product_overhead.si
@@ -172,7 +204,7 @@ class HostCores:
         self.convert_flops = host.convert_flops.value
         self.system = system.name
         rates = {"float_rate": host.float_rate, "grid_rate": host.grid_rate}
-        self.products = {name: cores.clock.si * q.value for name, q in rates.items() if q is not None}
+        self.products = {name: q.value for name, q in rates.items() if q is not None}
 
     def seconds(self, flops: float, llc_bytes: float, rate: float | None = None) -> float:
         """Work on cached data, at ``rate`` FLOP/s if not the usual: arithmetic and loads overlap."""
@@ -199,7 +231,8 @@ class HostCores:
         """
         written = model.cached_bytes * op.batch
         width = min(self.threads, model.n_heads * op.batch)
-        work = op.macs / (width * self.attention) + model.n_heads * op.batch * self.head / width
+        work = float(self.sheet.multiplying(op.macs, width, self.attention_rate))
+        work += model.n_heads * op.batch * self.head / width
         flops = op.flops
         if self.widening is not None:
             flops -= op.cache_flops
@@ -226,10 +259,11 @@ class HostCores:
 
     def _multiplying(self, op: Op) -> float:
         """Seconds of a GEMV's products and of what it loses beside them."""
-        return op.macs / (self.threads * self._product_rate(op)) + self.product_overhead
+        rate = self._product_rate(op)
+        return float(self.sheet.multiplying(op.macs, self.threads, rate)) + self.product_overhead
 
     def _product_rate(self, op: Op) -> float:
-        """MAC/s of a thread for the type of a GEMV's weights."""
+        """MAC/cycle of a thread for the type of a GEMV's weights."""
         assert op.format is not None
         name = "float_rate" if op.format.name in FLOATS else "grid_rate"
         if name not in self.products:

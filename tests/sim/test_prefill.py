@@ -57,7 +57,7 @@ def test_attention_on_the_cores_is_that_of_all_pairs(captured):
     slow = vary(SAIL, {"host.attention_rate": SAIL.host.attention_rate.value / 2})
     longer = simulate_step(slow, MODEL, point, captured).step_s
     macs = 2 * MODEL.d_attn * prompt * (prompt + 1) / 2
-    one_rate = macs / (threads * HostCores(SAIL, threads).attention)
+    one_rate = macs / (threads * SAIL.cores.clock.si * SAIL.host.attention_rate.value)
     assert longer - simulate_step(SAIL, MODEL, point, captured).step_s == pytest.approx(one_rate)
 
 

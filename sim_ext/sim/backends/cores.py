@@ -51,6 +51,7 @@ from sailsim.sim.fitted import (
     predicted,
     prompt_work,
 )
+from sailsim.sim.schedule import CpuSheet
 from sailsim.sim.system import System
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.model import ModelSpec
@@ -159,26 +160,6 @@ BACKEND = Cores()
 
 
 @dataclass(frozen=True)
-class CpuSheet:
-    """What the formula needs of a machine, SI units; scalars or arrays."""
-
-    clock: Floats
-    read_bandwidth: Floats
-    core_bandwidth: Floats
-    """Bytes/s that one core can have under way: MSHRs * line / latency (Little's law)."""
-
-    @classmethod
-    def of(cls, system: System) -> CpuSheet:
-        """From a system file."""
-        under_way = system.l2.mshrs.value * system.l2.line.value
-        return cls(
-            clock=np.asarray(system.cores.clock.si, dtype=float),
-            read_bandwidth=np.asarray(system.memory.read_bandwidth.si, dtype=float),
-            core_bandwidth=np.asarray(under_way / system.memory.latency.si, dtype=float),
-        )
-
-
-@dataclass(frozen=True)
 class Constants:
     """The fitted constants of one software; see `fits.json` for their sources and errors.
 
@@ -215,11 +196,9 @@ def step_parts(
     ``shared_by``: sequences whose cache cells every sequence scans: 1, or the batch where all share one
     cache.
     """
-    bandwidth = np.minimum(
-        threads * c.core_share * machine.core_bandwidth, c.read_share * machine.read_bandwidth
-    )
+    bandwidth = machine.bandwidth(threads, c.core_share, c.read_share * machine.read_bandwidth)
     weights = work.weight_bytes / bandwidth
-    kernels = work.gemv_macs / (threads * machine.clock * c.kernel_rate)
+    kernels = machine.multiplying(work.gemv_macs, threads, c.kernel_rate)
     if c.shared:
         passes = np.ceil(work.rows / ROWS_OF_A_PASS)
         kernels = kernels * (1 - c.shared * (1 - passes / work.rows))
@@ -228,7 +207,7 @@ def step_parts(
     return {
         "weights": weights,
         "kernels": kernels,
-        "attention": work.attention_macs * shared_by / (c.attention_rate * machine.clock * width),
+        "attention": machine.multiplying(work.attention_macs * shared_by, width, c.attention_rate),
         "kv_cache": work.kv_bytes / bandwidth,
         "synchronisation": work.operations * threads * c.barrier_s
         + work.products * c.product_s

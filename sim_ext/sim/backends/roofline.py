@@ -286,6 +286,13 @@ def is_four_bit(fmt: WeightFormat) -> bool:
     return code is not None and code.wbits == 4 and code.kind != "book"
 
 
+def without_kernels(fmt: WeightFormat, software: GpuSoftware) -> str | None:
+    """Why a software does not decode a format on cards, None if it does."""
+    if software != "serving" or is_four_bit(fmt) or is_sixteen_bit(fmt):
+        return None
+    return f"format is {fmt.name}, allowed with software 'serving' is one of 4-bit integers or of 16 bits"
+
+
 def serving_constants(value: Mapping[str, float]) -> GpuConstants:
     """The constants of 16-bit serving from those of the fit, by the names of `OF_SERVING`, ns and shares."""
     own = {field: value[name] * (1e-9 if field.endswith("_s") else 1.0) for field, name in OF_SERVING.items()}
@@ -361,10 +368,8 @@ def predict_card(
     if prompt is not None:
         return _prompt(card, model, fmt, batch, prompt, software)
     sixteen_bit = is_sixteen_bit(fmt)
-    if software == "serving" and not sixteen_bit and not is_four_bit(fmt):
-        raise SailsimError(
-            f"format is {fmt.name}, allowed with software 'serving' is one of 4-bit integers or of 16 bits"
-        )
+    if problem := without_kernels(fmt, software):
+        raise SailsimError(problem)
     work = decode_work(model, fmt, batch, context)  # refuses what no step has
     room_of(card, model, fmt, batch, context).check(model, fmt, batch, context)
     parts = step_parts(work, GpuSheet.of(card), constants(card, fmt, software=software))

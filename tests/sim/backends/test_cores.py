@@ -14,7 +14,6 @@ from sailsim.sim.backends.cores import (
     SIMULATION,
     UBATCH,
     Constants,
-    CpuSheet,
     constants,
     format_key,
     packed_parts,
@@ -27,6 +26,7 @@ from sailsim.sim.backends.cores import (
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import N1, Work, fitted_constants, overlapped, prompt_work
 from sailsim.sim.point import Point
+from sailsim.sim.schedule import CpuSheet
 from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
