@@ -51,7 +51,8 @@ ASKED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_t
 RATIOS = {
     *("speedup", "speedup_low", "speedup_high", "tokens_per_j", "usd_per_million_tokens", "power_w", "paid"),
     *("j_per_token", "j_per_token_low", "j_per_token_high"),
-    *(f"{name}_{way}" for name in ("tokens_per_usd", "usd_ratio") for way in ("used", "bandwidth", "whole")),
+    *(f"tokens_per_usd_{way}" for way in ("used", "bandwidth", "llc", "whole")),
+    *(f"usd_ratio_{way}" for way in ("used", "bandwidth", "llc", "whole")),
 }
 """What follows from other values of a run: kept of the prices alone."""
 DOLLARS = {"tokens_per_usd", "tokens_per_usd_low", "tokens_per_usd_high", "usd_per_hour", "instance"}

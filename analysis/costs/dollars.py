@@ -2,9 +2,9 @@
 
 A GPU instance is paid whole. A CPU server is paid by the vCPUs that a run uses ("share": providers sell the
 same chip in slices at one price a vCPU), by what it takes from its neighbours ("bandwidth": the vCPUs whose
-share of the memory's bandwidth it uses, if those are more) or whole ("whole"). SAIL's server costs the CPU
-server's price times (1 + overhead). Prices are a CSV file that can be replaced; a price that is missing or 0
-is refused. What is not known is a range.
+share of the memory's bandwidth it uses, if those are more; "llc": those of the last-level cache too) or whole
+("whole"). SAIL's server costs the CPU server's price times (1 + overhead). Prices are a CSV file that can be
+replaced; a price that is missing or 0 is refused. What is not known is a range.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from sailsim.base.quantity import LEAST, MOST, Is
 from sailsim.sim.fitted import read_csv
 from sailsim.sim.tables import first_problem
 
-Sizing = Literal["share", "bandwidth", "whole"]
+Sizing = Literal["share", "bandwidth", "llc", "whole"]
 Floats = NDArray[np.float64]
 
-PAYMENTS: Mapping[str, Sizing] = {"used": "share", "bandwidth": "bandwidth", "whole": "whole"}
+PAYMENTS: Mapping[str, Sizing] = {"used": "share", "bandwidth": "bandwidth", "llc": "llc", "whole": "whole"}
 """Ways to pay, by the ends of their columns: the vCPUs whose threads and memory a run takes; or those that
-bring the bandwidth it takes, if they are more; or all of the server. The second is the nominal one."""
+bring the bandwidth it takes, if they are more; or those that bring the last-level cache too; or all of the
+server. The second is the nominal one."""
 DOLLARS = (
     *("instance", "price_date", "price_source", "paid", "usd_per_hour", "usd_per_million_tokens"),
     *("tokens_per_usd", "tokens_per_usd_low", "tokens_per_usd_high"),
@@ -155,8 +156,8 @@ def vcpus_needed(price: Price, cores: Floats | float, memory_bytes: Floats | flo
     return np.maximum(cores, np.ceil(memory_bytes * price.units / (price.memory_gib * 2**30)))
 
 
-def vcpus_of_bandwidth(needed: Floats | float, share: Floats | float, units: float) -> Floats:
-    """As many of ``units`` vCPUs as bring a share of the memory's bandwidth, if they are more than needed."""
+def vcpus_of_share(needed: Floats | float, share: Floats | float, units: float) -> Floats:
+    """As many of ``units`` vCPUs as bring a share of the bandwidth or the LLC, if they are more than needed."""
     # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
     return np.maximum(needed, np.ceil(share * units * (1 - 1e-12)))
 
@@ -165,14 +166,20 @@ def vcpus_paid(price: Price, run: Record, sizing: Sizing) -> int | None:
     """vCPUs of a CPU instance that a run pays for; None where the whole instance lacks threads or memory.
 
     "share": its threads, or as many as bring the memory that it needs; "bandwidth": or as many as bring the
-    share of the memory's bandwidth that it uses; "whole": all.
+    share of the memory's bandwidth that it uses; "llc": or its threads, and beside them as many as bring the
+    share of the last-level cache that its accelerator keeps; "whole": all.
+
+    Under "llc" no neighbour has less cache than it pays for: each core that works, the run's too, keeps the
+    part of its vCPU, and whoever takes more brings it. Only room is counted. All slices work, but share
+    their ports by time, as memory does. Who thinks the slices themselves are taken pays "whole".
     """
     needed = int(vcpus_needed(price, run["cores"], run["memory_bytes"]))
     if needed > price.units:
         return None
-    if sizing == "bandwidth":
+    if sizing in ("bandwidth", "llc"):
         share = 1.0 if run["pays"] == "whole" else run["bandwidth_share"]
-        return int(vcpus_of_bandwidth(needed, share, price.units))
+        cached = run["cores"] / price.units + run["llc_share"] if sizing == "llc" else 0.0
+        return int(vcpus_of_share(needed, min(1.0, max(share, cached)), price.units))
     return price.units if sizing == "whole" else needed
 
 

@@ -22,7 +22,7 @@ from sailsim.analysis.costs.dollars import (
     CostConstants,
     prices,
     vcpus_needed,
-    vcpus_of_bandwidth,
+    vcpus_of_share,
 )
 from sailsim.analysis.paper.claims import Choice, Metric, Numbers, values
 from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
@@ -130,7 +130,7 @@ class SampledOutcomes:
             threads = np.array([cores if every else float(w.threads) for w in self.workloads])
             paid = vcpus_needed(price, threads, self.work(OF_THE_POINT).memory)
             if payment == "bandwidth":
-                paid = vcpus_of_bandwidth(paid, self._bandwidth_share(host, opponent), cores)
+                paid = vcpus_of_share(paid, self._bandwidth_share(host, opponent), cores)
             paid = np.minimum(paid, cores)
         hour = price.usd_per_hour / price.units * paid
         overhead = self.machine.constants("cost", CostConstants).overhead

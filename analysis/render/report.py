@@ -119,6 +119,7 @@ RUN_COLUMNS = {
     "speedup_equal_quality": "at equal quality",
     "tokens_per_usd_used": "tokens/USD, vCPUs used",
     "tokens_per_usd_bandwidth": "with the bandwidth",
+    "tokens_per_usd_llc": "with the LLC",
     "tokens_per_usd_whole": "whole server",
     "paid": "pays for",
     "energy_j": "J a step",

@@ -46,7 +46,7 @@ JOINED = (*RATIOS[:4], *DOLLARS, *RATIOS[4:])
 """Columns of `joined`."""
 _NEEDED = (
     *("runner", "priced_as", "tokens_per_s", "low", "high", "kind", "cores", "memory_bytes", "pays"),
-    *("bandwidth_share", "overhead", "energy_j"),
+    *("bandwidth_share", "llc_share", "overhead", "energy_j"),
 )
 """Columns that `compared` reads beside those of a point."""
 _SAME = ("model_title", "system_title", "patterns")

@@ -323,6 +323,8 @@ class Run:
     dram_bytes: float | None = None
     bandwidth_share: float | None = None
     """Of what the hardware's memory gives, the part that the run takes: 0..1."""
+    llc_share: float | None = None
+    """Of the server's last-level cache, the part that an accelerator keeps from all cores; None of a card."""
     instances: int | None = None
     """Processes of the software side by side on a server's cores; None for another kind."""
     energy_j: float | None = None
@@ -473,6 +475,7 @@ def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, Ene
         ttft_s=step.step_s if point.phase == "prefill" else None,
         dram_bytes=step.dram_bytes,
         bandwidth_share=float(min(1.0, share)),
+        llc_share=None if isinstance(machine, Gpu) else backend.llc_share(machine),
         instances=step.instances,
         phases=dict(step.breakdown),
         counts={**step.counts, **cycles},

@@ -209,6 +209,10 @@ class Backend(ABC):
         """The machines whose price it has: itself, then what its file extends."""
         return (machine.name, *machine.extends)
 
+    def llc_share(self, machine: System) -> float:
+        """Share of the last-level cache that it keeps from all cores: 0..1."""
+        return 0.0
+
     def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
         """What joules are reckoned from; None: the energy is not modelled.
 

@@ -280,6 +280,13 @@ class BitSerialCache(Accelerator):
         assert isinstance(section, Section)
         return CacheUnits(system, section)
 
+    def llc_share(self, machine: System) -> float:
+        """The arrays that compute."""
+        section = machine.accelerator
+        assert isinstance(section, Section)
+        cells = section.arrays.whole * section.rows.whole * section.cols.whole
+        return min(1.0, cells / 8 / machine.llc.slice_size.si)
+
     def takes(self, op: Op) -> bool:
         """Whole numbers alone: what has scalar codes."""
         return has_codes(op)

@@ -166,6 +166,11 @@ class SailBackend(Accelerator):
         """Whatever has scalar codes: tables are built of whole numbers."""
         return has_codes(op)
 
+    def llc_share(self, machine: System) -> float:
+        """The room for weights that wait, also where they do not fill it; C-SRAM lies beside the LLC."""
+        pim = machine.require_pim()
+        return float(pim.prefetch_share.value) if pim.prefetch_depth.whole else 0.0
+
     def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
         """From the substrate, which may not declare its energy."""
         pim = system.require_pim()

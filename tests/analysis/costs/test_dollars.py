@@ -31,7 +31,7 @@ HEADER = "instance,machines,chip,kind,units,memory_gib,usd_per_hour,source,date\
 
 ONE = {
     "tokens_per_s": 1.0, "low": None, "high": None, "kind": "cores", "cores": 1, "memory_bytes": 0.0,
-    "pays": "used", "bandwidth_share": 0.0, "overhead": False,
+    "pays": "used", "bandwidth_share": 0.0, "llc_share": 0.0, "overhead": False,
 }  # fmt: skip
 ENDS = CostConstants.ends()
 
@@ -89,6 +89,27 @@ def test_bandwidth_is_paid_where_it_is_the_larger_need():
     assert vcpus_paid(price, BAND | {"cores": 48}, "bandwidth") == 48
     assert vcpus_paid(price, BAND | {"bandwidth_share": 1.0}, "bandwidth") == 64
     assert usd_per_hour(price, BAND, "bandwidth") == pytest.approx(2.176 / 2)
+
+
+@given(st.integers(1, 64), st.floats(0, 1), st.floats(0, 1))
+def test_whoever_pays_for_the_cache_leaves_its_neighbours_theirs(threads, bandwidth, kept):
+    price = prices().of("graviton2")
+    run = ONE | {"cores": threads, "bandwidth_share": bandwidth, "llc_share": kept}
+    paid = vcpus_paid(price, run, "llc")
+    assert vcpus_paid(price, run, "bandwidth") <= paid <= price.units
+    assert vcpus_paid(price, run | {"llc_share": 0.0}, "llc") == vcpus_paid(price, run, "bandwidth")
+    # Cores that work, the neighbours' and the run's, share evenly what the accelerator leaves.
+    neighbours = price.units - paid
+    if neighbours:
+        assert (1 - kept) / (neighbours + threads) >= 1 / price.units - 1e-9
+
+
+def test_half_of_the_cache_beside_a_quarter_of_the_threads():
+    price, run = prices().of("graviton2"), BAND | {"bandwidth_share": 0.24, "llc_share": 0.5}
+    assert vcpus_paid(price, run, "llc") == 48
+    assert vcpus_paid(price, run | {"bandwidth_share": 0.9}, "llc") == 58
+    found = cost_range(run, [price], ENDS)
+    assert found["tokens_per_usd_llc"] == pytest.approx(found["tokens_per_usd"] / 3)
 
 
 def test_a_range_in_closed_form():

@@ -40,7 +40,7 @@ def by_name(point: Point, *beside: str | Path, system: object = None) -> dict[st
 def test_every_record_has_the_same_columns_and_is_json() -> None:
     records = evaluate(POINT)
     assert len(records) == 9 + 3 * len(card_names())
-    assert len(COLUMNS) <= 58
+    assert len(COLUMNS) <= 59
     for record in records:
         assert tuple(record) == COLUMNS
         assert all(not isinstance(value, tuple) for value in record.values())
@@ -102,6 +102,15 @@ def test_what_does_not_fit_a_server_has_no_number_either(tmp_path: Path, size: i
     free = by_name(Point(model="llama-2-70b", threads=64), system=unlimited)["sail"]
     assert free.fits
     assert free.memory_limit_bytes is None
+
+
+@pytest.mark.parametrize(("changes", "kept"), [("", 0.5), ("share=0.9", 0.9), ("depth=0", 0.0)])
+def test_units_keep_the_room_for_waiting_weights_from_the_cores(changes: str, kept: float) -> None:
+    system = f"sail-n1:pim.prefetch_{changes}" if changes else "sail-n1"
+    found = by_name(Point(system=system, model="smollm2-135m"), "neural-cache-n1", "hbm-pim-n1")
+    shares = {name: found[name].llc_share for name in ("sail", "neural-cache-n1", "hbm-pim-n1", "cores")}
+    assert shares == {"sail": kept, "neural-cache-n1": 115 / 128, "hbm-pim-n1": 0.0, "cores": 0.0}
+    assert found["v100"].llc_share is None
 
 
 PROMPTS = Point(model="smollm2-135m", phase="prefill", prompt=96, batch=2, threads=8)

@@ -1,0 +1,149 @@
+"""The tables of docs/cost.md on silicon, on who pays for the LLC, and on what moves the answer most.
+
+    python research/silicon.py     # 30 s: asks `sailsim run` and writes docs/data/cost-*.csv
+
+Published values are those of `analysis/data/sram_cim_silicon.csv`. Nothing is scaled from one process to
+another. A MAC is a product and an addition, so an efficiency of x TOPS/W is 2000 / x fJ.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sailsim.analysis.costs.area import area
+from sailsim.analysis.costs.constants import data_file
+from sailsim.analysis.costs.dollars import PAYMENTS
+from sailsim.sim.files import load_system
+from sailsim.sim.fitted import read_csv
+from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
+
+OUT = Path(__file__).parents[1] / "docs" / "data"
+UNITS = ("arrays", "dfm", "prt")
+"""Causes of a step's energy that are the units' own, but for conversion."""
+SAIL_PROCESS = "7 nm, predictive"
+"""Of ASAP7, from which the constants of the area and the energy come."""
+WITHOUT_ROOM = "--set pim.prefetch_share=0"
+
+ASKED: dict[str, list[list[str]]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+
+
+@cache
+def asked(options: str, batch: int = 8) -> dict[str, Any]:
+    """`sailsim run --json` with some options, its runs by their names."""
+    command = [sys.executable, "-m", "sailsim", "run", "--batch", str(batch), *shlex.split(options), "--json"]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return found["runs"]
+
+
+def write(name: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table beside the pages."""
+    with (OUT / f"cost-{name}.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def span(values: Iterable[float]) -> str:
+    """One number, or the ends of several, in three digits."""
+    ends = sorted(values)
+    rounded = [f"{float(f'{end:.3g}'):,.6g}" for end in (*ends[:1], *ends[-1:])]
+    return " .. ".join(dict.fromkeys(rounded)) or "-"
+
+
+def published() -> list[list[str]]:
+    """A row an array and product: process, clock, fJ a MAC, um2 a bit, as far as they are published."""
+    chips: dict[str, list[dict[str, str]]] = {}
+    for row in read_csv(data_file("sram_cim_silicon.csv").read_text("utf-8")):
+        chips.setdefault(row["machine"], []).append(row)
+    found = []
+    for machine, rows in chips.items():
+
+        def of(metric: str, fmt: str | None = None, rows: list[dict[str, str]] = rows) -> list[float]:
+            """Values of a metric, of a product's format."""
+            every = [row for row in rows if row["metric"] == metric and fmt in (None, row["format"])]
+            return [float(row["value"]) for row in every]
+
+        areas = [float(row["value"]) for row in rows if row["metric"].startswith("area of ")]
+        per_bit = [sum(areas) / bits for bits in of("bits")]
+        energies = {
+            fmt: [*of("energy", fmt), *(2000 / each for each in of("efficiency", fmt))]
+            for fmt in dict.fromkeys(row["format"] for row in rows)
+        }
+        clock = [each / 1000 for each in of("clock")]
+        if clock or per_bit:
+            told = [fmt for fmt, each in energies.items() if each and fmt != "W1A1"]
+            for fmt in told or [""]:
+                numbers = map(span, (clock, energies.get(fmt, []), per_bit))
+                found.append([machine, rows[0]["kind"], rows[0]["process"], fmt or "-", *numbers])
+    return found
+
+
+def ours() -> list[list[str]]:
+    """The same of sail-n1 at the headline: its units without conversion, and with it."""
+    run, system, model = asked("")["sail"], load_system("sail-n1"), load_model("llama-2-7b")
+    ops = decode_step(model, uniform_format(4, 128), 8, 512)
+    products = sum(op.macs for op in ops if op.kind == "gemv")
+    pim = system.require_pim()
+    bits = system.llc.slices.whole * pim.arrays.whole * pim.rows.whole * pim.cols.whole
+    energy = {cause: joules / products * 1e15 for cause, joules in run["energy"].items()}
+    look_ups = sum(energy[cause] for cause in UNITS)
+    same = ("derived", SAIL_PROCESS, "W4A8", span([pim.clock.value]))
+    unit = span([area(system).added_mm2() * 1e6 / bits])
+    return [
+        ["sail-n1, simulated: tables and look-ups", *same, span([look_ups]), unit],
+        ["the same, conversion in memory", *same, span([look_ups + energy["convert"]]), unit],
+    ]
+
+
+def moves() -> Iterable[list[str]]:
+    """A row a change, from the slowest to the fastest."""
+    headline = asked("")["sail"]["tokens_per_s"]
+    rates = [(asked(options)["sail"]["tokens_per_s"], change, options) for change, options in ASKED["moves"]]
+    for rate, change, options in sorted(rates):
+        yield [change, f"`{options}`", f"{rate:.1f}", f"{rate / headline:.2f}x"]
+
+
+def not_modelled() -> Iterable[list[str]]:
+    """A row of each, with what something like it does to tokens/s where the engine can be asked."""
+    run, system = asked("")["sail"], load_system("sail-n1")
+    pim, step = system.require_pim(), run["step_s"]
+    mib = system.llc.slices.whole * pim.arrays.whole * pim.rows.whole * pim.cols.whole / 8 / 2**20
+    watts = sum(run["energy"][cause] for cause in (*UNITS, "convert")) / step
+    said = {
+        "watts": f"units draw {watts:.1f} W of {run['power_w']:.0f}",
+        "mib": mib,
+        "us": mib * 2**20 / system.memory.read_bandwidth.si * 1e6,
+    }
+    for what, options, kind, why in ASKED["not_modelled"]:
+        rate = asked(options)["sail"]["tokens_per_s"] if options else 0.0
+        factor = f"{rate / run['tokens_per_s']:.2f}x" if rate else "-"
+        number = [f"`{options}`", f"{rate:.1f}"] if options else ["-", "-"]
+        yield [what, *number, factor, kind or "-", why.format(**said)]
+
+
+def paid() -> Iterable[list[str]]:
+    """Tokens a dollar by way to pay, SAIL with and without the room in the LLC."""
+    for batch in (1, 8):
+        with_room, without = asked("", batch), asked(WITHOUT_ROOM, batch)
+        own = {"SAIL": with_room["sail"], "SAIL, no room in the LLC": without["sail"]}
+        others = {with_room[name]["title"]: with_room[name] for name in ("cores", "cores-lut", "v100")}
+        for title, run in (own | others).items():
+            dollars = (f"{run[f'tokens_per_usd_{payment}']:,.0f}" for payment in PAYMENTS)
+            yield [str(batch), title, f"{run['tokens_per_s']:.1f}", *dollars]
+
+
+if __name__ == "__main__":
+    quantities = ("clock, GHz", "fJ a MAC", "um2 a bit")
+    write("silicon", ("array", "kind", "process", "product", *quantities), [*published(), *ours()])
+    write("who-pays-for-the-llc", ("batch", "runner", "tokens/s", *PAYMENTS), paid())
+    write("what-moves-it", ("change", "options", "tokens/s", "of the headline"), moves())
+    write("not-modelled", ("what", "asked as", "tokens/s", "factor", "kind", "why"), not_modelled())
