@@ -27,8 +27,17 @@ from sailsim.analysis.costs.dollars import (
     quoted,
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
-from sailsim.analysis.results.runs import OF_THE_POINT, RUNNERS, SAIL, Runner, runs, shipped_runners
+from sailsim.analysis.results.runs import (
+    AS_FILED,
+    OF_THE_POINT,
+    RUNNERS,
+    SAIL,
+    Runner,
+    runs,
+    shipped_runners,
+)
 from sailsim.base.arguments import check_type, items_of
+from sailsim.sim.backend import software_of
 from sailsim.sim.files import as_system
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
@@ -177,6 +186,11 @@ def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     added = pd.DataFrame(found, records.index, columns=list(JOINED)).astype(dict.fromkeys(RATIOS, float))
     kept = records.drop(columns=[name for name in JOINED if name in records])
     return pd.concat([kept, added], axis=1).copy()  # one block again: columns were cut out of many
+
+
+def mixes(run: Mapping[str, Any]) -> bool:
+    """Whether a run's ratios are over cores with another software around the products than its own."""
+    return run["speedup_of"] == SAIL and run["around"] not in ("", AS_FILED, software_of("cores")[0])
 
 
 def _is_sail(row: Mapping[str, Any]) -> bool:

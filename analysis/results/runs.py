@@ -33,7 +33,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import Kind, Request, backend_of, check_context, software_of
-from sailsim.sim.backends.cores import AROUND, SOFTWARE, without_prompts
+from sailsim.sim.backends.cores import AROUND, SIMULATED, SOFTWARE, without_prompts
 from sailsim.sim.files import (
     SystemChoice,
     as_system,
@@ -60,6 +60,9 @@ OF_THE_POINT = "point"
 """`hardware`: the point's own system. `format`: the point's own weights."""
 EVERY_CARD = "cards"
 """`hardware` of an entry that stands for one runner a shipped card."""
+SIGN = "\N{DAGGER}"
+"""Behind the title of a record whose rate is of a simulator alone."""
+LEGEND = f"{SIGN} nobody ran it but a simulator; fastest: of measured software"
 _AROUND = tuple(name for name in SOFTWARE if name not in AROUND)
 """Software with attention of its own."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -142,6 +145,12 @@ class Runner(Frozen):
                 f"hardware is {OF_THE_POINT!r}"
             )
         return self
+
+    @property
+    def marked(self) -> str:
+        """The title, with `SIGN` where nobody has run it but a simulator."""
+        simulated = self.kind == "accelerator" or self.software in SIMULATED
+        return f"{self.title} {SIGN}" if simulated else self.title
 
     @property
     def paid(self) -> Literal["used", "whole"]:
@@ -309,6 +318,7 @@ class Run:
     """Where the pattern counts come from, in a sentence."""
     runner: str
     title: str
+    """In tables and figures, with `SIGN` where nobody has run it but a simulator."""
     kind: str
     hardware: str
     """A name or a file."""
@@ -461,7 +471,7 @@ def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, Ene
         system_title=system.title,
         patterns=patterns,
         runner=runner.name,
-        title=runner.title,
+        title=runner.marked,
         kind=runner.kind,
         hardware=asked.hardware or point.system,
         software=runner.software,
