@@ -63,6 +63,8 @@ NOW_SAID = {"of a sweep --set beyond_limit": "of a sweep --axis beyond_limit"}
 GONE: dict[str, str] = {
     **dict.fromkeys(("running/file tokens.*", "running/4g32 tokens.*"), "no model runs token by token"),
     "conversion/ints-* *": "no unit converts from fp32",
+    **dict.fromkeys(("points/* sail-ampere.*", "points/* sail-neon.*"), "runners that came later"),
+    **dict.fromkeys(("prices/* sail-ampere.*", "prices/* sail-neon.*"), "runners that came later"),
 }
 """Shell patterns of recorded values, "item name", that are gone on purpose -> why."""
 

@@ -157,7 +157,7 @@ def vcpus_needed(price: Price, cores: Floats | float, memory_bytes: Floats | flo
 
 
 def vcpus_of_share(needed: Floats | float, share: Floats | float, units: float) -> Floats:
-    """As many of ``units`` vCPUs as bring a share of the bandwidth or the LLC, if they are more than needed."""
+    """As many of ``units`` vCPUs as bring a share of a resource, if they are more than needed."""
     # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
     return np.maximum(needed, np.ceil(share * units * (1 - 1e-12)))
 

@@ -17,7 +17,7 @@ from sailsim.analysis.costs.constants import Constants
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import Software
 from sailsim.sim.files import leaves, load_system, vary
-from sailsim.sim.fitted import N1, Fitted, core_of, fitted_constants
+from sailsim.sim.fitted import N1, Fitted, core_of, fitted_constants, host_constants
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
 
@@ -110,7 +110,7 @@ class SampledMachine:
                     f"one with {N1} cores, whose constants they are"
                 )
             reads = float(changes.get("memory.read_share", base.memory.read_share.value))
-            changes |= host_constants(self.fitted, software, reads)
+            changes |= host_constants(self.fitted.software(software), reads)
         whose = self.values.get(ATTENTION, OWN)
         if whose != OWN:
             if whose not in get_args(Software):
@@ -167,17 +167,3 @@ def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Valu
         latency = changes.get("pim.convert_latency", base.require_pim().convert_latency.value)
         changes["pim.convert_interval"] = min(changes["pim.convert_interval"], latency)
     return changes
-
-
-def host_constants(fitted: Fitted, software: Software, reads: float) -> dict[str, Value]:
-    """What SAIL's cores must have where the baseline has the fitted constants of a software.
-
-    ``reads`` is the share of the DRAM peak that reading threads reach, of which the software gets a share.
-    """
-    constants = fitted.software(software)
-    return {
-        "host.attention_rate": constants.value("attention_rate"),
-        "host.barrier": constants.value("barrier"),
-        "host.product_overhead": constants.value("product_overhead") if software != "ampere" else 0.0,
-        "memory.core_share": min(constants.value("read_share") * reads, 1.0),
-    }

@@ -119,10 +119,16 @@ class StoredOutcomes:
     def of(
         self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
     ) -> Numbers:
-        """As `Outcomes.of`; without a choice only where its table is of use at all.
+        """As `Outcomes.of`, SAIL's beside a runner of the row that `speedup_of` names; without a choice only
+        where its table is of use at all.
 
         Raises MissingPointsError where the store has no such point.
         """
+        if runner == SAIL and beside is not None:
+            named = self.rows(beside)["speedup_of"]
+            found = {name: self.rows(name)[quantity] for name in named.dropna().unique()}
+            chosen = [found[name].iloc[at] if name in found else np.nan for at, name in enumerate(named)]
+            return np.asarray(chosen, dtype=np.float64)
         rows = self.rows(runner)
         if without is not None:
             twins = prt_twins(self.results, self.points)
@@ -184,7 +190,8 @@ def _slower_at_equal_quality(metric: ClaimMetric, stored: StoredOutcomes, at: in
     points = stored.points[same].astype(str)
     ours = stored.points[(points == points.iloc[at]).all(axis=1)]
     theirs = stored.results.beside(ours, metric.runner)
-    both = pd.concat([ours, theirs], ignore_index=True)
+    # Of the runner's rates alone, whatever SAIL's cores run.
+    both = pd.concat([ours, theirs], ignore_index=True).assign(speedup_of=SAIL)
     own = len(ours) + list(ours.index).index(at)
     equal = at_equal_quality(both)["speedup_equal_quality"].iloc[own]
     return float(equal * theirs["tokens_per_s"].loc[at] / ours["tokens_per_s"].loc[at])

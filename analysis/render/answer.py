@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sailsim.analysis.paper.unknowns import load_unknowns
-from sailsim.analysis.results.compare import POINT
+from sailsim.analysis.results.compare import POINT, mixes
+from sailsim.analysis.results.equal_quality import ABITS, KV_BITS, METHOD, measured
 from sailsim.analysis.results.results import Runs, typical
 from sailsim.analysis.results.runs import SAIL
 from sailsim.base.errors import SailsimError
+from sailsim.sim.pim import AUTO
 from sailsim.sim.point import Point
+from sailsim.workloads.load import FILE
 
-ORDINARY = next(each for each in load_unknowns().workload if each.fixed).point(Point().system, 128, True)
-"""The workload that the reproduction holds fixed: the middle of everything, with a scale for 128 weights."""
+_WORKLOAD = next(each for each in load_unknowns().workload if each.fixed)
+ORDINARY = _WORKLOAD.point(Point().system, 128, True).having(convert=AUTO)
+"""The workload that the reproduction holds fixed: the middle of everything, with a scale for 128 weights, and
+sums that become floating point where SAIL is the fastest."""
+FORMATS = ("q4_k_m", "4g128")
+"""Of the answer: what people run, in which llama.cpp was measured on these cores, and what suits SAIL."""
 BESIDE = ("cores", "cores-ampere", "cores-lut")
-"""Software on the same threads."""
+"""Measured software on the same threads."""
+SIMULATION = "cores-neon"
+"""This project's kernels on the same threads, which gem5 alone has run."""
 CARDS = ("v100", "v100-serving", "a10g-serving")
 """The paper's card with llama.cpp and with a serving stack, and the one that gives most tokens per dollar."""
-DRAWN_FIRST = (SAIL, *BESIDE, "cores-all-best", *CARDS)
+DRAWN_FIRST = (SAIL, "sail-ampere", "sail-neon", *BESIDE, SIMULATION, "cores-all-best", *CARDS)
 """Runners of the answer's table and figure; a user's own stand there too."""
-COLUMNS = ("tokens/s", "nine of ten", "SAIL is", "ktokens/USD", "SAIL gives", "J a token")
+COLUMNS = ("tokens/s", "SAIL is", "SAIL gives")
+"""Of a format: the rate and its range, SAIL's rate and its tokens per dollar over the row's."""
+_PLACES = {"memory": " in memory", "unit": " in the units", "cores": " on the cores"}
 
 
 def nearest_to_ordinary(results: Runs) -> dict[str, Any]:
@@ -33,30 +44,54 @@ def nearest_to_ordinary(results: Runs) -> dict[str, Any]:
     return typical(rows[rows["tokens_per_s"].notna()], POINT, ORDINARY.as_dict(), results.reference)
 
 
-def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]]) -> str:
+def lost() -> str:
+    """What the measured model loses with weights like those of `FORMATS`, in a sentence."""
+    points = measured()
+    points = points[(points.abits == ABITS) & (points.kv_bits == KV_BITS) & (points.method == METHOD)]
+    loss = dict(zip(points.weights, points.loss, strict=True))
+    return (
+        f"SmolLM2-135M loses {loss[FILE]:.2f} nats a token as its file is stored (Q4_1; q4_k_m was not "
+        f"measured), rounded again to 4g128 {loss['4']:.2f}."
+    )
+
+
+def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]], weights: str = "") -> str:
     """SAIL's rate at a point, and its ratios over those that ran the point too; bold words are between stars.
 
     With ``prompts`` the rates are of tokens that are read. ``runs`` are those with a rate
-    (`compare.entries`), SAIL among them."""
+    (`compare.entries`), SAIL among them; ``weights`` names their format where there are several."""
     sail = runs[SAIL]
     does = "reads prompts at" if prompts else "decodes"
-    text = f"With {sail['cores']} threads on the cores, SAIL {does} {sail['tokens_per_s']:.1f} tokens/s."
+    text = f"With {sail['cores']} threads on the cores{f' and {weights}' if weights else ''}, SAIL {does} "
+    text += f"{rate(sail)} tokens/s"
+    if sail["converted"]:
+        text += f", with sums converted{_PLACES[sail['converted']]}"
+    text += "."
     beside = [runs[name] for name in BESIDE if name in runs]
     best = max(beside, key=lambda run: float(run["tokens_per_s"]), default=None)
     over = []
     if "cores" in runs and runs["cores"] is not best:
-        over.append(f"{_speedup(runs['cores'])} what llama.cpp reaches on as many threads")
+        over.append(f"{times(runs['cores'])} what llama.cpp reaches on as many threads")
     if best is not None:
         title = str(best["title"]).removeprefix("cores, ")
-        over.append(f"{_speedup(best)} what the fastest software does ({title})")
+        over.append(f"{times(best)} what the fastest measured software does ({title}{_shared(best, runs)})")
+    if SIMULATION in runs:
+        ours = runs[SIMULATION]
+        over.append(
+            f"{times(ours)} what this project's kernels do, which nobody ran but a simulator"
+            f"{_shared(ours, runs)}"
+        )
     if "cores-all-best" in runs:
         every = runs["cores-all-best"]
-        over.append(f"{_speedup(every)} what the fastest software reaches on all {every['cores']} cores")
+        over.append(
+            f"{times(every)} what the fastest measured software reaches on all {every['cores']} cores"
+            f"{_shared(every, runs)}"
+        )
     if over:
         text += f" That is {'; '.join(over)}."
     if "v100" in runs:
         card = runs["v100"]
-        text += f" It is **{card['speedup']:.2f}x** of a V100's tokens/s"
+        text += f" It is {times(card)} of a V100's tokens/s"
         if card["usd_ratio_used"] is not None:
             text += f" and **{card['usd_ratio_used']:.2f}x** of its tokens per dollar"
             text += ", where SAIL pays for its threads' vCPUs"
@@ -64,27 +99,51 @@ def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]]) -> str:
     return text
 
 
-def row(name: str, run: Mapping[str, Any]) -> tuple[object, ...]:
-    """One runner by a name: `COLUMNS` behind it."""
-    own = run["kind"] == "accelerator"
-    joules, most = run["j_per_token"], run["j_per_token_high"]
-    dollars, over = run["tokens_per_usd_used"], run["usd_ratio_used"]
-    at_most = "" if most is None else f"at most {most:.2g}"
-    thousands = (
-        "" if dollars is None else f"{dollars / 1e3:,.0f}" if dollars >= 1e6 else f"{dollars / 1e3:.3g}"
-    )
-    return (
-        name,
-        f"{run['tokens_per_s']:.1f}",
-        "" if run["low"] is None else f"{run['low']:.0f} .. {run['high']:.0f}",
-        "" if own else f"{run['speedup']:.2f}x",
-        thousands,
-        "" if own or over is None else f"{over:.2f}x",
-        at_most if joules is None else f"{joules:.2g}",
-    )
+def _shared(run: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Whose attention SAIL's cores run in a ratio, where it is not as in its nominal row."""
+    if run["speedup_of"] != SAIL:
+        return f", where SAIL's cores run its attention too: {rate(runs[run['speedup_of']])} tokens/s"
+    return ", with other attention than SAIL's" if mixes(run) else ""
 
 
-def _speedup(run: Mapping[str, Any]) -> str:
-    """SAIL's rate over a run's, with the range that the run's own gives it."""
-    band = "" if run["low"] is None else f" ({run['speedup_low']:.2f} .. {run['speedup_high']:.2f}x)"
-    return f"**{run['speedup']:.2f}x**{band}"
+def table(
+    what: str, formats: Mapping[str, Mapping[str, Mapping[str, Any]]], names: Sequence[str]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows of the runners by their names, with `COLUMNS` for each format's runs."""
+    several = len(formats) > 1
+    header = [f"{each}: {column}" if several else column for each in formats for column in COLUMNS]
+    rows = []
+    for name in names:
+        own = [runs.get(name) for runs in formats.values()]
+        title = next((run["title"] for run in own if run is not None), None)
+        if title is not None:
+            rows.append((str(title), *(cell for run in own for cell in cells(name, run))))
+    return (what, *header), rows
+
+
+def cells(name: str, run: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """`COLUMNS` of a runner by its name; None: it cannot run the point."""
+    if run is None:
+        return ("-", *[""] * (len(COLUMNS) - 1))
+    if run["speedup_of"] == name:
+        return rate(run), "", ""
+    gives, other = run["usd_ratio_used"], ", other attention" if mixes(run) else ""
+    return rate(run), times(run).replace("*", "") + other, "" if gives is None else f"{gives:.2f}x"
+
+
+def rate(run: Mapping[str, Any]) -> str:
+    """Tokens a second, with the median where one is known, and the range."""
+    return f"{run['tokens_per_s']:.1f}" + _range(run, "", "median", ".0f")
+
+
+def times(run: Mapping[str, Any]) -> str:
+    """SAIL's rate over a run's, with the range that both sides' own give it."""
+    return f"**{run['speedup']:.2f}x**" + _range(run, "speedup_", "speedup_median", ".2f", "x")
+
+
+def _range(run: Mapping[str, Any], ends: str, median: str, digits: str, unit: str = "") -> str:
+    low, high, middle = run[f"{ends}low"], run[f"{ends}high"], run.get(median)
+    if low is None or high is None or low == high:
+        return ""
+    known = "" if middle is None else f"median {middle:{digits}}, "
+    return f" ({known}{low:{digits}} .. {high:{digits}}{unit})"

@@ -28,7 +28,7 @@ from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import compared_with
 from sailsim.analysis.render import gem5_figures as gem5
-from sailsim.analysis.render.answer import DRAWN_FIRST, nearest_to_ordinary
+from sailsim.analysis.render.answer import DRAWN_FIRST, FORMATS, nearest_to_ordinary
 from sailsim.analysis.render.claims_words import STORED, claims_of, primary
 from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
 from sailsim.analysis.results.equal_quality import measured
@@ -42,12 +42,13 @@ from sailsim.analysis.results.results import (
     short_name,
     substrate_in_words,
 )
-from sailsim.analysis.results.runs import CORES, SAIL, runner_names
+from sailsim.analysis.results.runs import CORES, SAIL, SIGN, runner_names
 from sailsim.base.atomic import read_records
 from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
 from sailsim.sim.files import load_system
 from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import Point
+from sailsim.workloads.load import weight_choice
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,21 @@ class Study:
     @property
     def at_start(self) -> pd.DataFrame:
         """The runs at that point."""
+        return self._at(self.start)
+
+    @property
+    def formats(self) -> dict[str, pd.DataFrame]:
+        """The runs there with each format of the answer; those of its own alone where a format is missing."""
+        found = {}
+        for name in FORMATS:
+            rows = self._at(self.start | weight_choice(str(self.start["model"]), name)._asdict())
+            if (rows["runner"] == SAIL).any():
+                found[name] = rows
+        return found if len(found) == len(FORMATS) else {"": self.at_start}
+
+    def _at(self, point: Mapping[str, Any]) -> pd.DataFrame:
         rows = self.results.frame
-        for name, value in self.start.items():
+        for name, value in point.items():
             rows = rows[rows[name] == value]
         return rows
 
@@ -188,7 +202,7 @@ def answer(study: Study) -> Figure:
     rows = study.at_start
     rows = rows[rows["runner"].isin(study.shown) & rows["tokens_per_s"].notna()]
     rows = rows.sort_values("tokens_per_s").drop_duplicates("runner").reset_index(drop=True)
-    rows = rows.assign(at=rows.index, whose=np.where(rows["runner"] == SAIL, "SAIL", "beside it"))
+    rows = rows.assign(at=rows.index, whose=np.where(rows["kind"] == "accelerator", "SAIL", "beside it"))
     places = Axis.of_names(list(rows["title"]), upward=True)
     rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
     dollars = Axis("tokens_per_usd_used", "tokens per USD of vCPUs used", log=True)
@@ -233,7 +247,7 @@ def speedup(study: Study) -> Figure:
             own = own[(own["model"] == model) & own[along.by].isin(lines)].sort_values(along.by)
             own = own.assign(line=[_in_words(along.by, value) for value in own[along.by]])
             title = rows[rows["model"] == model]["model_title"].iloc[0]
-            y = Axis("speedup", "SAIL is so many times as fast", log=True)
+            y = Axis("speedup", f"SAIL {SIGN} is so many times as fast", log=True)
             claimed = study.claimed("speedup")
             if (model, name) != (models[0], [*beside][-1]):
                 claimed = [rule._replace(words="") for rule in claimed]
@@ -256,7 +270,7 @@ def speedup(study: Study) -> Figure:
             "(docs/baselines.md). Shaded: what is left where the other runs at the ends of its band, which "
             "holds nine of ten measurements. Only four bits are measured on these cores; two bits and T-MAC "
             "(up to four bits) on a sibling core, and other widths are assumed: the ranges are in the band. "
-            "What SAIL leaves to the cores runs at the system file's rates in every column.",
+            "What SAIL leaves to the cores runs as fast on them in either: by the other's software.",
         ],
         columns=len(beside),
         equal=True,
@@ -269,7 +283,7 @@ def threads(study: Study) -> Figure:
     results = study.results
     along = _Along.of(results, "threads")
     rows = results.at(along.vary)
-    titles = {SAIL: "SAIL", **results.curves}
+    titles = {SAIL: f"SAIL {SIGN}", **results.curves}
     runs = pd.concat([results.at(along.vary, name).assign(line=title) for name, title in titles.items()])
     rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
     panels = [
@@ -460,7 +474,7 @@ def energy(study: Study) -> Figure:
         "Energy of a token, beside the same server's cores",
         "J a token",
         _ENERGY,
-        runners={SAIL: "SAIL, ", CORES: "cores alone, "},
+        runners={SAIL: f"SAIL {SIGN}, ", CORES: "cores alone, "},
         more="Lines: every constant at the same end of its range (docs/cost.md). Cores: the same step on the "
         "same server without SAIL, llama.cpp. All the time: idle cores, mesh and controllers, DRAM standing "
         "open, leaking C-SRAM; the whole server is counted for either. Not modelled: regulators, supply, "

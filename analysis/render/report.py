@@ -13,7 +13,9 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +27,7 @@ from sailsim.analysis.costs.dollars import CostConstants, PriceList, is_missing,
 from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.paper.stored_claims import claims
-from sailsim.analysis.render.answer import COLUMNS, ORDINARY, row, sentence
+from sailsim.analysis.render.answer import ORDINARY, lost, sentence, table
 from sailsim.analysis.render.claims_words import number
 from sailsim.analysis.render.figure import draw, inline_svg, save_captioned, values
 from sailsim.analysis.render.figures import FIGURES, WORDS, Study
@@ -39,6 +41,7 @@ from sailsim.analysis.results.results import (
     stored_runs,
     substrate_in_words,
 )
+from sailsim.analysis.results.runs import LEGEND, SIGN
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
@@ -176,11 +179,14 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
         except MissingPointsError as missing:
             shown[name] = {"name": name, "lacking": str(missing)}
             continue
+        header, rows = values(figure)
+        if any(SIGN in str(cell) for cell in (*header, *chain.from_iterable(rows))):
+            figure = replace(figure, caption=[*figure.caption, f"{LEGEND}."])
         drawing = draw(figure)
         svg = inline_svg(drawing, name)
         if folder is not None:
             save_captioned(figure, drawing, folder / name)
-        shown[name] = {"name": name, "figure": figure, "svg": svg, "table": Table(*values(figure))}
+        shown[name] = {"name": name, "figure": figure, "svg": svg, "table": Table(header, rows)}
     return shown
 
 
@@ -278,12 +284,16 @@ def _answer(study: Study) -> dict[str, Any]:
     weights = "the file's weights" if first["weights"] == FILE else weights
     length = "context" if first["phase"] == "decode" else "prompt"
     what = f"{model}, {weights}, batch {first['batch']}, {first['context']} tokens of {length}"
-    runs = {name: run for name, run in entries(at_point).items() if run["tokens_per_s"] is not None}
-    rows = [row(str(runs[name]["title"]), runs[name]) for name in study.shown if name in runs]
+    runs = {
+        name: {who: run for who, run in entries(rows).items() if run["tokens_per_s"] is not None}
+        for name, rows in study.formats.items()
+    }
     return {
         "at": f"{what}, {first['threads']} threads, on {system}",
-        "sentence": sentence(length == "prompt", runs),
-        "table": Table((what, *COLUMNS), rows, sortable=False),
+        "sentences": [sentence(length == "prompt", each, name) for name, each in runs.items()],
+        "lost": lost() if len(runs) > 1 else "",
+        "legend": LEGEND,
+        "table": Table(*table(what, runs, study.shown), sortable=False),
     }
 
 

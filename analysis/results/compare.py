@@ -27,8 +27,17 @@ from sailsim.analysis.costs.dollars import (
     quoted,
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
-from sailsim.analysis.results.runs import OF_THE_POINT, RUNNERS, SAIL, Runner, runs, shipped_runners
+from sailsim.analysis.results.runs import (
+    AS_FILED,
+    OF_THE_POINT,
+    RUNNERS,
+    SAIL,
+    Runner,
+    runs,
+    shipped_runners,
+)
 from sailsim.base.arguments import check_type, items_of
+from sailsim.sim.backend import software_of
 from sailsim.sim.files import as_system
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
@@ -42,11 +51,15 @@ RATIOS = (
     *("speedup", "speedup_low", "speedup_high", "tokens_per_j"),
     *(f"usd_ratio_{payment}" for payment in PAYMENTS),
 )
-JOINED = (*RATIOS[:4], *DOLLARS, *RATIOS[4:])
+JOINED = (*RATIOS[:3], "speedup_of", *RATIOS[3:4], *DOLLARS, *RATIOS[4:])
 """Columns of `joined`."""
 _NEEDED = (
     *("runner", "priced_as", "tokens_per_s", "low", "high", "kind", "cores", "memory_bytes", "pays"),
+<<<<<<< HEAD
     *("bandwidth_share", "llc_share", "overhead", "energy_j"),
+=======
+    *("bandwidth_share", "overhead", "energy_j", "hardware", "around"),
+>>>>>>> formats
 )
 """Columns that `compared` reads beside those of a point."""
 _SAME = ("model_title", "system_title", "patterns")
@@ -129,15 +142,20 @@ def compared(
 ) -> list[dict[str, Any]]:
     """What compares the records of one point's runners with SAIL's, a row each, by the names of `JOINED`.
 
-    ``speedup`` is SAIL's rate over the row's, with ends where the row's is at an end of its band;
+    SAIL leaves attention to the cores, so its row is the one whose cores run the same software around their
+    matrix products as the row's: ``speedup_of`` names it. Where there is none, and beside a card, it is
+    `SAIL`. ``speedup`` is that one's rate over the row's, with ends where the row's is at an end of its band;
     ``usd_ratio_<payment>`` likewise of tokens per dollar where both pay in one way; ``paid`` says in words
     what ``usd_per_hour`` is for. None where a row has no rate or no price.
     """
     costs = [dollars(row, price_list, constants) for row in rows]
     pairs = list(zip(rows, costs, strict=True))
-    sail: Mapping[str, Any] = next(({**row, **cost} for row, cost in pairs if row["runner"] == SAIL), {})
+    ours = [{**row, **cost} for row, cost in pairs if _is_sail(row)]
+    partners = {row["around"]: row for row in reversed(ours)}
+    nominal: Mapping[str, Any] = next((row for row in ours if row["runner"] == SAIL), {})
     found = []
     for row, cost in pairs:
+        sail = partners.get(row["around"], nominal)
         rate, low, high = row["tokens_per_s"], row["low"], row["high"]
         ratios = (
             over(sail.get("tokens_per_s"), rate),
@@ -149,7 +167,8 @@ def compared(
                 for payment in PAYMENTS
             ),
         )
-        found.append(cost | dict(zip(RATIOS, ratios, strict=True)))
+        of = None if ratios[0] is None else sail["runner"]
+        found.append(cost | dict(zip(RATIOS, ratios, strict=True)) | {"speedup_of": of})
     return found
 
 
@@ -171,6 +190,17 @@ def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     added = pd.DataFrame(found, records.index, columns=list(JOINED)).astype(dict.fromkeys(RATIOS, float))
     kept = records.drop(columns=[name for name in JOINED if name in records])
     return pd.concat([kept, added], axis=1).copy()  # one block again: columns were cut out of many
+
+
+def mixes(run: Mapping[str, Any]) -> bool:
+    """Whether a run's ratios are over cores with another software around the products than its own."""
+    return run["speedup_of"] == SAIL and run["around"] not in ("", AS_FILED, software_of("cores")[0])
+
+
+def _is_sail(row: Mapping[str, Any]) -> bool:
+    """Whether a row with a rate is the point's own accelerator, whatever its cores run."""
+    own = row["kind"] == "accelerator" and row["hardware"] == row["system"]
+    return own and not is_missing(row["tokens_per_s"])
 
 
 def over(upper: float | None, lower: float | None) -> float | None:

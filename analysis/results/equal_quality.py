@@ -58,14 +58,15 @@ def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) 
     """The columns `COLUMNS`, with the index of ``rows``.
 
     Args:
-        rows: records with `tokens_per_s`, of several choices of weights.
+        rows: records with `tokens_per_s` and `speedup_of`, of several choices of weights.
         of: losses by choice; `losses` where it is left out.
 
     Returns:
         ``equal_choice`` is the one at which the row's runner is fastest among those of the same point
-        otherwise that lose at most ``loss``, and ``speedup_equal_quality`` the rate of SAIL at the row's
-        choice over the runner's at that one. Missing where the row's choice was not measured, its activations
-        have other than 8 bits, or a runner has no rate with any choice that is as good.
+        otherwise that lose at most ``loss``. ``speedup_equal_quality`` is SAIL's rate at the row's choice
+        over the runner's at that one; SAIL's cores run the same software there. Both are missing where the
+        row's choice was not measured, its activations have other than 8 bits, or a runner has no rate with
+        any choice that is as good.
     """
     known = losses() if of is None else of
     choices = [choice_key(*each) for each in rows[list(WEIGHTS)].itertuples(index=False, name=None)]
@@ -74,18 +75,24 @@ def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) 
     lost = [
         known.get(c, nan) if bits == ABITS else nan for c, bits in zip(choices, rows["abits"], strict=True)
     ]
-    cells = list(zip(points, rows["runner"], choices, lost, rows["tokens_per_s"].astype(float), strict=True))
-    ours = {(point, choice): rate for point, runner, choice, _, rate in cells if runner == SAIL}
-    able: dict[tuple[Any, ...], list[tuple[float, float, str]]] = {}
-    for point, runner, choice, loss, rate in cells:
+    rates = rows["tokens_per_s"].astype(float)
+    cells = list(zip(points, rows["runner"], choices, lost, rates, rows["speedup_of"], strict=True))
+    every = {(point, runner, choice): rate for point, runner, choice, _, rate, _ in cells}
+    able: dict[tuple[Any, ...], list[tuple[float, float, str, str]]] = {}
+    for point, runner, choice, loss, rate, sail in cells:
         if not isnan(loss) and not isnan(rate):
-            able.setdefault((point, runner), []).append((rate, loss, choice))
+            able.setdefault((point, runner), []).append((rate, loss, choice, sail))
     found = []
-    for point, runner, choice, loss, _ in cells:
+    for point, runner, choice, loss, *_ in cells:
         # The fastest of those that lose no more; of equally fast ones its own.
         good = [
-            (rate, c == choice, c, other) for rate, other, c in able.get((point, runner), ()) if other <= loss
+            (each[0], each[2] == choice, *each[1:])
+            for each in able.get((point, runner), ())
+            if each[1] <= loss
         ]
-        rate, _, equal_choice, equal_loss = max(good, key=itemgetter(0, 1), default=(nan, False, None, nan))
-        found.append((choice, loss, equal_choice, equal_loss, ours.get((point, choice), nan) / rate))
+        rate, _, equal_loss, equal_choice, sail = max(
+            good, key=itemgetter(0, 1), default=(nan, False, nan, None, SAIL)
+        )
+        ours = every.get((point, sail, choice), nan)
+        found.append((choice, loss, equal_choice, equal_loss, ours / rate))
     return pd.DataFrame(found, rows.index, columns=list(COLUMNS))

@@ -18,13 +18,16 @@ from sailsim.analysis.results.compare import POINT, joined
 from sailsim.analysis.results.runs import COLUMNS, SAIL, Run
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
-from sailsim.sim.pim import nbw_in_words
+from sailsim.sim.pim import AUTO, nbw_in_words
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store, command_of
 from sailsim.sim.substrate import load_substrate, substrate_names
 
 FREE = tuple(name for name in POINT if name not in ("beyond_limit", "prt", "seed", "activations"))
 """Columns that a figure fixes unless it varies them; `prt` too."""
+
+
+_PLACES = {"memory": "in memory", "unit": "in units", "cores": "on cores", AUTO: "where it is fastest"}
 
 
 class MissingPointsError(SailsimError):
@@ -136,9 +139,7 @@ class Runs:
             "threads": f"{ref['threads']} threads",
             "context": f"{ref['context']} tokens of {'context' if ref['phase'] == 'decode' else 'prompt'}",
             "substrate": f"arrays: {substrate_in_words(str(ref['substrate']))}",
-            "convert": f"conversion in {ref['convert']}"
-            if ref["convert"] == "memory"
-            else "conversion on cores",
+            "convert": f"conversion {_PLACES[ref['convert']]}",
             "prt": "PRT on" if ref["prt"] else "PRT off",
         }
         held = [text for column, text in words.items() if column not in vary]

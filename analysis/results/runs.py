@@ -33,6 +33,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import Kind, Request, backend_of, check_context, software_of
+from sailsim.sim.backends.cores import AROUND, SIMULATED, SOFTWARE, without_prompts
 from sailsim.sim.files import (
     SystemChoice,
     as_system,
@@ -41,6 +42,7 @@ from sailsim.sim.files import (
     load_system,
     system_names,
 )
+from sailsim.sim.fitted import around_units
 from sailsim.sim.point import Point, SetField, set_values
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import validated
@@ -52,10 +54,17 @@ SAIL = "sail"
 """The runner that the others are compared with."""
 CORES = "cores"
 """The runner that SAIL's joules are shown beside: the same threads of the same server, llama.cpp."""
+AS_FILED = "file"
+"""`around` of an accelerator whose cores are as its machine's file says."""
 OF_THE_POINT = "point"
 """`hardware`: the point's own system. `format`: the point's own weights."""
 EVERY_CARD = "cards"
 """`hardware` of an entry that stands for one runner a shipped card."""
+SIGN = "\N{DAGGER}"
+"""Behind the title of a record whose rate is of a simulator alone."""
+LEGEND = f"{SIGN} nobody ran it but a simulator; fastest: of measured software"
+_AROUND = tuple(name for name in SOFTWARE if name not in AROUND)
+"""Software with attention of its own."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -72,6 +81,9 @@ class Runner(Frozen):
     """`point`: the point's own system; else a system or card by name, or its file from this one's folder."""
     software: str
     """What runs on it, of its kind's."""
+    around: str = ""
+    """Of an accelerator on the point's own system: whose software, of the cores', does attention and all else
+    that is no matrix product; empty: as its file says."""
     threads: Literal["same", "all"] = "same"
     """Cores that work: as many as the point says, or all."""
     instances: Literal["one", "best"] = "one"
@@ -124,6 +136,21 @@ class Runner(Frozen):
             words = " or ".join(kinds)
             raise ValueError(f"hardware is {self.hardware!r}, {what}; allowed on it is kind {words}")
         return self
+
+    @model_validator(mode="after")
+    def _is_around(self) -> Self:
+        if self.around and (self.around not in _AROUND or (self.kind, self.machine) != ("accelerator", None)):
+            raise ValueError(
+                f"around is {self.around!r}; allowed is one of {', '.join(_AROUND)}, on an accelerator whose "
+                f"hardware is {OF_THE_POINT!r}"
+            )
+        return self
+
+    @property
+    def marked(self) -> str:
+        """The title, with `SIGN` where nobody has run it but a simulator."""
+        simulated = self.kind == "accelerator" or self.software in SIMULATED
+        return f"{self.title} {SIGN}" if simulated else self.title
 
     @property
     def paid(self) -> Literal["used", "whole"]:
@@ -291,10 +318,14 @@ class Run:
     """Where the pattern counts come from, in a sentence."""
     runner: str
     title: str
+    """In tables and figures, with `SIGN` where nobody has run it but a simulator."""
     kind: str
     hardware: str
     """A name or a file."""
     software: str
+    around: str
+    """Whose software does attention, norms and all else that is no matrix product: a software's name, `file`
+    where an accelerator's cores are as their machine's file says; empty of a card."""
     format: str
     """Of the weights, by its name."""
     types: str
@@ -342,6 +373,8 @@ class Run:
     """Bytes from and to DRAM by kind: weights, read, written."""
     chosen: Mapping[str, float] = field(default_factory=dict)
     """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
+    converted: str = ""
+    """Where an accelerator's sums became floating point: memory, unit or cores."""
     energy: Mapping[str, float] = field(default_factory=dict)
     """Joules by cause."""
     reason: str = ""
@@ -440,10 +473,11 @@ def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, Ene
         system_title=system.title,
         patterns=patterns,
         runner=runner.name,
-        title=runner.title,
+        title=runner.marked,
         kind=runner.kind,
         hardware=asked.hardware or point.system,
         software=runner.software,
+        around=_around(runner, runner.software),
         format=asked.fmt.name,
         types=asked.fmt.census_in_words(at.model),
         cores=None if isinstance(machine, Gpu) else asked.cores,
@@ -457,9 +491,11 @@ def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, Ene
     if problem is not None:
         return replace(empty, reason=problem)
     try:
+        if runner.around:
+            asked = replace(asked, machine=_with_cores(system, runner.around, point.phase))
         step = backend.step(asked)
     except SailsimError as error:
-        if own:
+        if own and not runner.around:
             raise
         return replace(empty, reason=str(error))
     # Of the memory's bandwidth, by the rate that is said beside it.
@@ -468,6 +504,7 @@ def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, Ene
     cycles = {"pim_cycles": step.pim_cycles} if runner.kind == "accelerator" else {}
     run = replace(
         empty,
+        around=_around(runner, step.software or runner.software),
         tokens_per_s=step.tokens_per_s,
         low=step.low,
         high=step.high,
@@ -482,9 +519,26 @@ def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, Ene
         events=dict(step.activity),
         traffic=dict(step.bytes_by_kind),
         chosen=dict(step.chosen),
+        converted=step.converted,
         notes=step.notes,
     )
     return _with_energy(run, machine, constants)
+
+
+def _around(runner: Runner, software: str) -> str:
+    """`Run.around` of a runner whose software is known."""
+    if runner.kind == "accelerator":
+        return runner.around or AS_FILED
+    return AROUND.get(software, software) if runner.kind == "cores" else ""
+
+
+def _with_cores(system: System | Gpu, software: str, phase: str) -> System:
+    """The point's machine with a software around its units. Raises SailsimError where it was not seen."""
+    assert isinstance(system, System)
+    problem = without_prompts(software) if phase == "prefill" else None
+    if problem is not None:
+        raise SailsimError(problem)
+    return around_units(system, software)
 
 
 def _with_energy(run: Run, machine: System | Gpu, constants: Mapping[End, EnergyConstants]) -> Run:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sailsim.analysis.costs.energy import CAUSES
+from sailsim.analysis.results.compare import mixes
+from sailsim.analysis.results.runs import AS_FILED, LEGEND
 from sailsim.cli._table import echo, print_numbers, say
 from sailsim.sim.backends.cores import FASTEST
 
@@ -28,8 +30,12 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     first = "TTFT: time to the first token; " if prefill else ""
     say(
         f"{first}band: nine of ten measurements; ktok/USD: for the vCPUs of threads, memory or bandwidth, "
-        "whichever are most; speedup, value: SAIL's tokens/s, and tokens/USD so paid, over the runner's."
+        "whichever are most; speedup, value: SAIL's tokens/s, and tokens/USD so paid, over a row, both "
+        f"with its attention on the cores. {LEGEND}."
     )
+    mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
+    if mixed:
+        say(f"Over SAIL with other attention than the runner's: {mixed}.")
     if len(shown) < len(runs):
         echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
     if wide:
@@ -37,13 +43,14 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
         payments = ((_title(entry), f"{entry['usd_per_hour']:.3f}", entry["paid"]) for entry in paid)
         _print(("runner", "USD/h", "pays for"), payments, words="pays for")
     ran = {name: entry for name, entry in runs.items() if entry["step_s"] is not None}
-    accelerators = [name for name, entry in ran.items() if entry["kind"] == "accelerator"]
+    own = {name: entry for name, entry in ran.items() if wide or entry["around"] == AS_FILED}
+    accelerators = [name for name, entry in own.items() if entry["kind"] == "accelerator"]
     for name in accelerators or list(ran)[:1]:
         steps = "where SAIL's step goes" if name == "sail" else f"where the step of {name} goes"
         parts, whole = ran[name]["phases"], ran[name]["step_s"]
         cells = ((phase, f"{s * 1e3:.3f}", f"{s / whole:.1%}") for phase, s in parts.items())
         _print((steps, "ms", "share"), cells)
-    for name, entry in runs.items():
+    for name, entry in own.items():
         if entry["chosen"]:
             _print((f"NBW of {name}'s tensors", "NBW"), _nbws(entry["chosen"]), words="NBW")
     if wide:
@@ -69,6 +76,7 @@ def print_dollars(answer: dict[str, Any]) -> None:
             cells = [f"{entry['tokens_per_s']:.1f}", *dollars, entry["paid"]]
         rows.append((_title(entry), *cells))
     _print(("runner", "tokens/s", "USD/h", "ktok/USD", "range", "pays for"), rows, words="pays for")
+    say(f"{LEGEND}.")
     _print_prices(answer)
     _print_reasons(answer["runs"])
 
@@ -101,13 +109,14 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 
 def _strongest(runs: Runs) -> Runs:
-    """All runners but, of each card, those that are not its fastest."""
+    """All runners but, of each card, those that are not its fastest, and what is another one's once more."""
     of_card: dict[str, list[str]] = {}
     for name, entry in runs.items():
         if entry["kind"] == "card":
             of_card.setdefault(entry["hardware"], []).append(name)
     best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_card.values()}
-    return {name: entry for name, entry in runs.items() if entry["kind"] != "card" or name in best}
+    again = {name for name, e in runs.items() if e["software"] == FASTEST and e["pays"] == "used"}
+    return {n: e for n, e in runs.items() if n not in again and (e["kind"] != "card" or n in best)}
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:

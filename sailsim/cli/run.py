@@ -19,6 +19,7 @@ from sailsim.cli._point import beside_option, point_options, prices_option
 from sailsim.cli._run_tables import print_dollars, print_notes, print_runs
 from sailsim.cli._table import echo, say
 from sailsim.sim.files import parse_changes, system_with
+from sailsim.sim.pim import AUTO
 from sailsim.sim.point import Point
 
 
@@ -98,11 +99,13 @@ def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:
     point, runs = answer["point"], answer["runs"]
     types = next(iter(runs.values()))["types"]
     asked = point["substrate"]
+    where = [run["converted"] for run in runs.values() if run["converted"]]
+    converts = f", conversion: {where[0]}" if point["convert"] == AUTO and where else ""
     weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
     say(
         f"{point['model']}, {weights} ({types}), {point['abits']}-bit activations, batch {point['batch']}, "
         f"{_tokens(point)}, {_cache(point)}{point['threads']} threads, on {point['system']}"
-        f"{f', substrate {asked}' if asked else ''}",
+        f"{f', substrate {asked}' if asked else ''}{converts}",
         "",
     )
     echo()

@@ -115,6 +115,10 @@ class StepResult:
     """As the accelerator ran it, with everything filled; None of cores and cards."""
     chosen: Mapping[str, int] = field(default_factory=dict)
     """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
+    software: str = ""
+    """What ran, where it was chosen."""
+    converted: str = ""
+    """Where an accelerator's sums became floating point (`Point.convert`); empty of what has no choice."""
     low: float | None = None
     high: float | None = None
     """Tokens/s between which nine of ten measurements fall, of what is fitted; None where nothing is."""

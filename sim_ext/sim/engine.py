@@ -34,11 +34,11 @@ from sailsim.sim.backend import (
 )
 from sailsim.sim.files import SystemChoice, chosen_system, load_system
 from sailsim.sim.jobs import Products, StepWork, Units, step_work
-from sailsim.sim.pim import nbw_in_words
+from sailsim.sim.pim import AUTO, PER_TENSOR, nbw_in_words
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, HostCores, Segments, StepTimeline, Tensor, play, unrolled
 from sailsim.sim.step_parts import prompt_chunk, step_parts
-from sailsim.sim.system import System
+from sailsim.sim.system import Instance, System
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
@@ -76,18 +76,6 @@ NOT_READ = (
 and what is beside is there for the reader."""
 
 
-class _Instance(NamedTuple):
-    """A machine as a key of what is made of it: equal to itself alone, whatever it would take to compare."""
-
-    system: System
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Instance) and self.system is other.system
-
-    def __hash__(self) -> int:
-        return id(self.system)
-
-
 class Stored(NamedTuple):
     """What an accelerator's own memory must hold, and what it can, bytes."""
 
@@ -121,11 +109,11 @@ class Accelerator(Backend):
             SailsimError: the machine has none, or cannot do what the point asks.
         """
         kept: tuple[Units, dict[int, HostCores]] = self._kept(
-            _Instance(system), *self.unit_choices(system, point)
+            Instance(system), *self.unit_choices(system, point)
         )
         return kept
 
-    def _make_units(self, of: _Instance, *choices: Any) -> tuple[Units, dict[int, HostCores]]:
+    def _make_units(self, of: Instance, *choices: Any) -> tuple[Units, dict[int, HostCores]]:
         return self._first_of_equal(self.make_units(of.system, *choices)), {}
 
     def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
@@ -136,8 +124,9 @@ class Accelerator(Backend):
     def make_units(self, system: System, *choices: Any) -> Units:
         """The units of a machine under some `unit_choices`."""
 
-    def alternatives(self, point: Point) -> tuple[Point, ...]:
-        """The points of which a step takes the fastest: the point itself, and what else is as good an answer.
+    def alternatives(self, system: System, point: Point) -> tuple[Point, ...]:
+        """The points of which a step on a machine takes the fastest, of equals the first: the point itself,
+        and what else is as good an answer.
 
         More than one where the point leaves a choice to the accelerator; all but the first may be refused.
         """
@@ -284,11 +273,11 @@ def _fastest(
     model = model.cached(point.kv_bits)
     point = point.resolved(system, model)
     captured = activations if activations is not None else Activations.load(point.activations or None)
-    own, *others = accelerator.alternatives(point)
-    best = _Step(accelerator, system, model, own, captured, routing, bool(others))
+    own, *others = accelerator.alternatives(system, point)
+    best = _Step(accelerator, system, model, own, captured, routing)
     for other in others:
         with suppress(SailsimError):  # what not all tensors can have
-            step = _Step(accelerator, system, model, other, captured, routing, True)
+            step = _Step(accelerator, system, model, other, captured, routing)
             if step.busy > best.line.end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
                 continue
             if step.line.end < best.line.end:
@@ -308,12 +297,10 @@ class _Step:
         point: Point,
         captured: Activations,
         routing: Routing,
-        several: bool,
     ) -> None:
-        """`several`: whether the point is one of several ways, so that the step says what is chosen."""
         self.accelerator, self.system, self.model = accelerator, system, model
         self.point = self.asked = point
-        self.captured, self._several = captured, several
+        self.captured = captured
         self.units, self._hosts = accelerator.units_and_hosts(system, point)
         self.works: list[StepWork] = []
         """What the units do: for all rows, or for each half of them."""
@@ -384,7 +371,8 @@ class _Step:
             pim_cycles=self.cycles,
             events=line.events,
             activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
-            chosen=self._chosen() if self._several else {},
+            chosen=self._chosen() if self.asked.nbw == PER_TENSOR else {},
+            converted=self.point.convert or "",
             notes=tuple(self._notes()),
         )
 
@@ -425,6 +413,8 @@ class _Step:
                 "The batch is two halves: each builds its own tables and reads all weights from memory, also "
                 "where those of the other half have just been on chip"
             )
+        if self.asked.convert == AUTO:
+            yield f"Sums become floating point where the step is the fastest: convert {point.convert}"
         if point.attention == "units":
             yield from _attention_notes(prompt_chunk(self.system, model, point))
         elif model.kv_scale_bits:

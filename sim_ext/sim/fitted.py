@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
+from sailsim.sim.files import load_system, vary
 from sailsim.sim.point import Phase
-from sailsim.sim.system import System
+from sailsim.sim.system import Instance, System
 from sailsim.workloads.experts import touched
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Op, decode_step, prefill_step, step_notes
@@ -301,6 +302,49 @@ def _set(table: Mapping[str, Any]) -> FittedSet:
         },
         bands={test: Band(**band) for test, band in table["bands"].items()},
     )
+
+
+SIMULATED_HOST = "sail-n1-neon-host"
+"""The system whose file has what was fitted of cores around units that run this project's program in gem5."""
+
+
+def host_constants(constants: FittedSet, reads: float) -> dict[str, float]:
+    """What SAIL's cores must have, by fields of a system, where the baseline has a software's constants.
+
+    ``reads`` is the share of the DRAM peak that reading threads reach, of which the software gets a share.
+    """
+    # The fork's rows have one thread count: what its products lose is in its share of the barrier.
+    lost = constants.constants.get("product_overhead")
+    return {
+        "host.attention_rate": constants.value("attention_rate"),
+        "host.barrier": constants.value("barrier"),
+        "host.product_overhead": 0.0 if lost is None else float(lost.value),
+        "memory.core_share": min(constants.value("read_share") * reads, 1.0),
+    }
+
+
+def around_units(system: System, software: str) -> System:
+    """The machine with cores that run a software around its units: attention, norms, barriers.
+
+    Measured software has its fitted constants; this project's the fields of cores that `SIMULATED_HOST` has
+    of its own. Raises SailsimError for a software that nothing is known of on these cores.
+    """
+    return _around(Instance(system), software)
+
+
+@lru_cache(maxsize=64)  # a machine that is the same one has the same units, with all that they have timed
+def _around(of: Instance, software: str) -> System:
+    system = of.system
+    constants = fitted_constants().software(software, core_of(system))
+    if "core_share" not in constants.constants:
+        changes = host_constants(constants, float(system.memory.read_share.value))
+        return vary(system, changes, source="fits.json", note=f"as fitted for {software}")
+    own = load_system(SIMULATED_HOST)
+    below = load_system(own.extends[0])
+    host = {name: value for name, value in own.host if value != getattr(below.host, name)}
+    share = {"core_share": own.memory.core_share}
+    parts = {"host": system.host.model_copy(update=host), "memory": system.memory.model_copy(update=share)}
+    return system.model_copy(update=parts)
 
 
 @cache  # 1,300 lines of JSON, asked for by every prediction

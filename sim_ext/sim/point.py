@@ -27,8 +27,8 @@ from sailsim.workloads.formats import WeightFormat, uniform_format
 from sailsim.workloads.load import chosen_format, require_model, weight_choice
 from sailsim.workloads.model import KV_BITS, KV_WORDS, ModelSpec
 
-Convert = Literal["memory", "unit", "cores"]
-"""Where sums become floating point."""
+Convert = Literal["memory", "unit", "cores", "auto"]
+"""Where sums become floating point; auto: where the step is the fastest, of what the machine has."""
 
 Phase = Literal["decode", "prefill"]
 """What a step does: a token for each sequence, or all of their prompts up to the first token."""
@@ -171,9 +171,10 @@ class Point:
             "operations behind it, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2"
         ),
     ] = None
-    convert: Annotated[Convert | None, _help("where sums become floating point: memory, unit or cores")] = (
-        None
-    )
+    convert: Annotated[
+        Convert | None,
+        _help("where sums become floating point: memory, unit, cores, or auto: where the step is fastest"),
+    ] = None
     prt: bool = True
     seed: Annotated[Seed, _help("picks the captured activations that the batch is drawn from")] = 0
     activations: Annotated[Text, _help("a capture of `sailsim activations`")] = ""

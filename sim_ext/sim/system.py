@@ -16,7 +16,7 @@ import json
 import pkgutil
 from importlib import import_module, resources
 from types import ModuleType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BeforeValidator,
@@ -399,3 +399,15 @@ class Gpu(_Described):
     l2: Annotated[Quantity, Is("MiB", above=0)]
     tdp: Annotated[Quantity, Is("W", above=0)]
     kernels: CardKernels = CardKernels()
+
+
+class Instance(NamedTuple):
+    """A machine as a key of what is made of it: equal to itself alone, whatever it would take to compare."""
+
+    system: System
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Instance) and self.system is other.system
+
+    def __hash__(self) -> int:
+        return id(self.system)

@@ -1,10 +1,13 @@
 """The fast engine: one step against closed forms, conservation, and what must never get slower."""
 
+from contextlib import suppress
 from dataclasses import replace
 from math import ceil, sqrt
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
@@ -25,6 +28,7 @@ from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
+from ..examples import examples
 from ..refusals import extending
 
 SAIL = load_system("sail-n1")
@@ -44,6 +48,39 @@ def changed(system: System, **values: float) -> System:
 
 def step_s(captured: Activations, system: System = SAIL, model: ModelSpec = SMALL, **point: Any) -> float:
     return simulate_step(system, model, Point(**point), captured).step_s
+
+
+@examples(15, but=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(
+        {
+            "weights": st.sampled_from(["4g128", "q4_k_m", "2g32", "8g0"]),
+            "batch": st.sampled_from([1, 8, 40]),
+            "threads": st.sampled_from([1, 16]),
+            "nbw": st.sampled_from([None, 2, "auto"]),
+            "substrate": st.sampled_from([None, "bit_serial"]),
+        }
+    ),
+    st.sampled_from(["memory", "unit", "cores"]),
+)
+def test_auto_converts_where_the_step_is_the_fastest_of_what_the_machine_has(captured, fields, own):
+    system = vary(SAIL, {"pim.convert": own})
+    try:
+        auto = simulate_step(system, SMALL, Point(convert="auto", **fields), captured)
+    except SailsimError:  # what the file's own place refuses, auto does
+        with pytest.raises(SailsimError):
+            simulate_step(system, SMALL, Point(**fields), captured)
+        return
+    single = {}
+    for place in dict.fromkeys((own, "memory", "cores")):
+        with suppress(SailsimError):
+            single[place] = simulate_step(system, SMALL, Point(convert=place, **fields), captured)
+    assert auto.step_s == min(each.step_s for each in single.values())
+    ties = [place for place, each in single.items() if each.step_s == auto.step_s]
+    assert auto.converted == ties[0]
+    assert auto.breakdown == single[ties[0]].breakdown
+    assert auto.point.convert == "auto"
+    assert any(f"convert {auto.converted}" in note for note in auto.notes)
 
 
 @pytest.mark.parametrize("convert", ["memory", "cores"])

@@ -67,6 +67,8 @@ SOFTWARE: Mapping[Software, str] = {
 SIMULATED: tuple[Software, ...] = ("neon", "neon-lut")
 """Software whose rates are of gem5's model of a core, not measured on a machine."""
 MEASURED = tuple(name for name in SOFTWARE if name not in SIMULATED)
+AROUND: Mapping[str, str] = {"t-mac": "llama.cpp", "neon-lut": "neon"}
+"""Software that only multiplies matrices in its own way, and whose attention and norms it runs."""
 FASTEST = "best"
 """Of the measured stacks: whichever is the fastest at a point."""
 Cache = Literal["separate", "unified"]
@@ -137,7 +139,7 @@ class Cores(Backend):
         results = {name: self._by(asked, name) for name in MEASURED if self._refusal(asked, name) is None}
         first = max(results, key=lambda name: results[name].tokens_per_s)
         best = results[first]
-        return replace(best, notes=(f"The fastest here is {SOFTWARE[first]}.", *best.notes))
+        return replace(best, software=first, notes=(f"The fastest here is {SOFTWARE[first]}.", *best.notes))
 
     def _by(self, asked: Request, software: str) -> StepResult:
         """The step by one software."""

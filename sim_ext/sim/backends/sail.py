@@ -4,7 +4,6 @@ Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's 
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from math import ceil
 from typing import Any
@@ -16,7 +15,7 @@ from sailsim.sim.dram import MemorySystem, memory
 from sailsim.sim.engine import Accelerator
 from sailsim.sim.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
 from sailsim.sim.patterns import PROFILES, Profile
-from sailsim.sim.pim import NBWS, PER_TENSOR
+from sailsim.sim.pim import AUTO, NBWS, PER_TENSOR
 from sailsim.sim.point import Point
 from sailsim.sim.step_parts import StepParts, has_codes
 from sailsim.sim.substrate import load_substrate, substrate_path
@@ -153,14 +152,17 @@ class SailBackend(Accelerator):
         own = None if system.pim is None else str(system.pim.substrate.value)
         return point.substrate, point.convert, point.prt, stamp(substrate_path(point.substrate or own or ""))
 
-    def alternatives(self, point: Point) -> tuple[Point, ...]:
+    def alternatives(self, system: System, point: Point) -> tuple[Point, ...]:
         """Where the NBW is each tensor's own: that, and every NBW for all of them.
 
-        Tiles that are the fastest by themselves need not make the fastest step.
+        Tiles that are the fastest by themselves need not make the fastest step. Where the place of conversion
+        is open: each with the file's own place, then the others that the machine has. Floating-point units
+        are there where its file converts in them.
         """
-        if point.nbw != PER_TENSOR:
-            return (point,)
-        return (point, *(replace(point, nbw=nbw) for nbw in NBWS))
+        own = system.require_pim().convert.value
+        places = dict.fromkeys((own, "memory", "cores")) if point.convert == AUTO else (point.convert,)
+        nbws = (PER_TENSOR, *NBWS) if point.nbw == PER_TENSOR else (point.nbw,)
+        return tuple(point.having(convert=place, nbw=nbw) for place in places for nbw in nbws)
 
     def takes(self, op: Op) -> bool:
         """Whatever has scalar codes: tables are built of whole numbers."""

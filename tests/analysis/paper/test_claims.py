@@ -72,7 +72,7 @@ def test_reaching_is_as_high_or_as_low_and_the_highest_of_no_numbers_is_none() -
 @pytest.mark.parametrize(
     ("was", "becomes", "words"),
     [
-        ('runner = "l4"', 'runner = "l5"', r"runner is 'l5'; allowed is one of sail, cores"),
+        ('runner = "l4"', 'runner = "l5"', r"runner is 'l5'; allowed is one of sail, sail-ampere"),
         ('runner = "l4"', "", "runner is missing; metric usd_ratio needs it"),
         ('counted = "C-SRAM arrays"', 'counted = "lids"', "counted is 'lids'"),
         ('saved = "array_reads"', 'saved = "array_reads"\nbase = "die"', "base is 'die'; allowed for metric"),

@@ -6,34 +6,45 @@ Where this fails, the sentence and the table that README should have are in the 
 from dataclasses import replace
 from pathlib import Path
 
-from sailsim.analysis.render.answer import BESIDE, CARDS, COLUMNS, ORDINARY, row
+from sailsim.analysis.render.answer import (
+    BESIDE,
+    CARDS,
+    FORMATS,
+    ORDINARY,
+    SIMULATION,
+    lost,
+    rate,
+    table,
+    times,
+)
 from sailsim.analysis.render.gem5_figures import regions_together
 from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.gem5_steps import HOST, decode_rows
-from sailsim.analysis.results.runs import named, shipped_runners
+from sailsim.analysis.results.gem5_steps import decode_rows
+from sailsim.analysis.results.runs import shipped_runners
 from sailsim.sim.files import load_system
 from sailsim.workloads.load import load_model
 
 README = Path(__file__).parents[3] / "README.md"
 CORES = load_system(ORDINARY.system).cores.count.whole
-HOSTS = {
-    "fast": ("sail-n1-fast-host", "SAIL, attention as in the fork"),
-    "ours": (HOST, "SAIL, around it as gem5 NEON"),
-}
-"""SAIL where the cores run attention as Ampere's fork does, and all of it as this project's program."""
+SAILS = ("sail", "sail-ampere", "sail-neon")
+SOME = (*SAILS, *BESIDE, SIMULATION)
+"""Rows with as many cores as the workload says; with all of them those that were measured."""
+WHOLE = (*SAILS[:2], *BESIDE)
 
 
-def runs(point, runners):
-    """What runs a point, and SAIL beside other hosts."""
-    found = compare(point, runners=runners)["runs"]
-    for name, (host, title) in HOSTS.items():
-        own = compare(replace(point, system=host), runners=named("sail"))["runs"]["sail"]
-        found[name] = own | {"title": title}
+def runs(runners, prefix, **changes):
+    """What can run the ordinary workload in each format, by its name, with what it runs on in its title."""
+    found = {}
+    for name in FORMATS:
+        point = replace(ORDINARY, wbits=None, group_size=None, weights=name, **changes)
+        answer = compare(point, runners=runners)["runs"]
+        found[name] = {
+            who: run
+            | {"title": (prefix if run["kind"] != "card" else "") + run["title"].removeprefix("cores, ")}
+            for who, run in answer.items()
+            if run["tokens_per_s"] is not None
+        }
     return found
-
-
-def title(run):
-    return run["title"].removeprefix("cores, ")
 
 
 def in_gem5():
@@ -51,40 +62,57 @@ def in_gem5():
     return tuple(ORDINARY.batch * clock / steps[kind] for kind in ("lutmm", "neon"))
 
 
-def test_readme_has_the_answer() -> None:
-    some = runs(ORDINARY, shipped_runners())
+def decoded(of):
+    """SAIL's rate in a format."""
+    return f"{rate(of['sail'])} tokens/s in {{}}"
+
+
+def of_card(of, ratio):
+    """A ratio of SAIL over the paper's card."""
+    return f"{of['v100'][ratio]:.2f}x"
+
+
+def fastest(of):
+    """SAIL over the fastest measured software in a format, and that one's name."""
+    best = max((of[name] for name in BESIDE if name in of), key=lambda run: run["tokens_per_s"])
+    return f"{times(best)} in {{}} ({best['title'].partition('cores, ')[2]})"
+
+
+def answer():
+    """README's sentence and table."""
+    some = runs(shipped_runners(), f"{ORDINARY.threads} cores, ")
     # The whole server runs as many processes of a software as are the fastest.
     packed = [
         each.model_copy(update={"instances": "best"}) if each.kind == "cores" else each
         for each in shipped_runners()
     ]
-    whole = runs(replace(ORDINARY, threads=CORES), packed)
-    best, least = (
-        max((of[name] for name in BESIDE), key=lambda run: run["tokens_per_s"]) for of in (some, whole)
-    )
+    whole = runs(packed, f"{CORES} cores, ", threads=CORES)
+
+    def both(words, of=some):
+        return " and ".join(words(of[name]).format(name) for name in FORMATS)
+
     units, cores = in_gem5()
-    card = some["v100"]
     sentence = (
         f"With {ORDINARY.threads} of the server's {CORES} cores beside it, SAIL decodes "
-        f"{some['sail']['tokens_per_s']:.1f} tokens/s: "
-        f"**{some['cores']['speedup']:.1f}x** what llama.cpp reaches on these cores, and "
-        f"**{best['speedup']:.1f}x** ({best['speedup_low']:.1f} .. {best['speedup_high']:.1f}x) what the "
-        f"fastest software does ({title(best)}). With all {CORES} cores on either side it is "
-        f"**{least['speedup']:.1f}x** ({least['speedup_low']:.1f} .. {least['speedup_high']:.1f}x) what the "
-        f"fastest ({title(least)}) reaches. "
-        "In gem5, where a program of this project runs on both sides, with kernels faster than any of these, "
-        f"the same step is **{units / cores:.1f}x** as fast with units ({units:.1f} and {cores:.1f} "
-        f"tokens/s). A card gives more: SAIL has {card['speedup']:.2f}x of a V100's tokens/s and, where it "
-        f"pays for {ORDINARY.threads} vCPUs alone, {card['usd_ratio_used']:.2f}x of its tokens per dollar."
+        f"{both(decoded)}: {both(lambda of: times(of['cores']))} "
+        "what llama.cpp reaches on these cores. Over the fastest measured software, with its attention on "
+        f"both sides, it is {both(fastest)}; with all {CORES} cores on either side {both(fastest, whole)}. "
+        "In gem5, where a program of this project runs on both sides, with kernels faster than any measured "
+        f"ones, {FORMATS[-1]} is **{units / cores:.1f}x** as fast with units ({units:.1f} and {cores:.1f} "
+        "tokens/s). A card gives more: SAIL has "
+        f"{both(lambda of: of_card(of, 'speedup'))} of a V100's tokens/s and, where it pays for "
+        f"{ORDINARY.threads} vCPUs alone, {both(lambda of: of_card(of, 'usd_ratio_used'))} of its "
+        f"tokens per dollar. {lost()}"
     )
-    rows = []
-    for of, count in ((some, ORDINARY.threads), (whole, CORES)):
-        names = ("sail", "fast", *BESIDE, *(("ours", "cores-neon") if of is some else ()))
-        rows += [row(f"{count} cores, {title(of[name])}", of[name]) for name in names]
-    rows += [row(some[name]["title"], some[name]) for name in CARDS]
-    model = load_model(ORDINARY.model).title
-    what = f"{model}, {ORDINARY.wbits} bits, batch {ORDINARY.batch}, context {ORDINARY.context}"
+    what = f"{load_model(ORDINARY.model).title}, batch {ORDINARY.batch}, context {ORDINARY.context}"
+    header, rows = table(what, some, SOME)
+    rows += table(what, whole, WHOLE)[1] + table(what, some, CARDS)[1]
+    lines = ["| " + " | ".join(each) + " |" for each in [header, *rows]]
+    return sentence, "\n".join([lines[0], "|---|" + "--:|" * (len(header) - 1), *lines[1:]])
+
+
+def test_readme_has_the_answer() -> None:
+    sentence, rows = answer()
     text = README.read_text("utf-8")
     assert sentence in text
-    lines = ["| " + " | ".join(each) + " |" for each in [(what, *COLUMNS), *rows]]
-    assert "\n".join([lines[0], "|---|" + "--:|" * len(COLUMNS), *lines[1:]]) in text
+    assert rows in text

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sailsim.analysis.costs.dollars import PAYMENTS, prices
 from sailsim.analysis.costs.energy import EnergyConstants, energy, use_of
 from sailsim.analysis.results.compare import compare, joined
 from sailsim.analysis.results.equal_quality import at_equal_quality
-from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.runs import evaluate, named
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backends.cores import FASTEST, SOFTWARE
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 
+from ...examples import examples
 from ...refusals import extending
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
@@ -50,6 +54,49 @@ def test_a_speedup_is_a_ratio_at_one_point_and_its_ends_those_of_the_band(rows: 
             assert row["speedup"] == pytest.approx(sail["tokens_per_s"] / row["tokens_per_s"])
             assert row["speedup_low"] == pytest.approx(sail["tokens_per_s"] / row["high"])
             assert row["speedup_high"] == pytest.approx(sail["tokens_per_s"] / row["low"])
+
+
+PARTNERS = {"llama.cpp": "sail", "ampere": "sail-ampere", "neon": "sail-neon", "file": "sail", "": "sail"}
+
+
+@examples(10)
+@given(
+    st.sampled_from(["4g128", "q4_k_m", "2", "q8_0"]),
+    st.sampled_from([1, 8]),
+    st.sampled_from(["sail-n1", "sail-n1:pim.convert=unit", "sail-v2"]),
+    st.sampled_from([None, "auto"]),
+)
+def test_a_ratio_is_over_cores_that_run_the_same_software(weights, batch, system, convert) -> None:
+    point = Point(model="smollm2-135m", weights=weights, batch=batch, system=system, convert=convert)
+    answer = compare(point)
+    found = {name: run for name, run in answer["runs"].items() if run["tokens_per_s"] is not None}
+    for name, run in found.items():
+        known = SOFTWARE.get(run["software"]) or next(
+            (words for words in SOFTWARE.values() if any(words in note for note in run["notes"])), ""
+        )
+        assert (run["around"] in ("", "file")) == (run["kind"] != "cores" and name[:5] != "sail-"), name
+        if run["software"] == FASTEST:  # whichever was chosen, whose attention may be another's
+            assert run["around"] in known.lower() or (run["around"], known[:5]) == ("llama.cpp", "T-MAC")
+        sail = found[run["speedup_of"]]
+        assert run["speedup_of"] == (name if name[:4] == "sail" else PARTNERS[run["around"]])
+        assert run["speedup"] == pytest.approx(sail["tokens_per_s"] / run["tokens_per_s"])
+        for payment in PAYMENTS:
+            both = (sail[f"tokens_per_usd_{payment}"], run[f"tokens_per_usd_{payment}"])
+            if None not in both:
+                assert run[f"usd_ratio_{payment}"] == pytest.approx(both[0] / both[1])
+
+
+def test_without_a_partner_the_row_names_the_sail_that_it_has() -> None:
+    """A software that its cores do not run: Neoverse V2 has no fit of the fork."""
+    some = compare(POINT, runners=named("sail", "cores-ampere", "cores-best"))["runs"]
+    assert some["cores-ampere"]["speedup_of"] == "sail"
+    assert (
+        some["cores-ampere"]["speedup"] == some["sail"]["tokens_per_s"] / some["cores-ampere"]["tokens_per_s"]
+    )
+    v2 = compare(replace(POINT, system="sail-v2"))["runs"]
+    assert "allowed on neoverse-v2" in v2["sail-ampere"]["reason"]
+    prompts = compare(replace(POINT, phase="prefill", context=None, prompt=32))["runs"]
+    assert "decode alone" in prompts["sail-neon"]["reason"]
 
 
 def test_dollars_follow_from_rates_and_prices(rows: pd.DataFrame) -> None:
@@ -128,7 +175,7 @@ def invented(**changes: object) -> pd.DataFrame:
                 "weights": "", "wbits": int(weights), "group_size": 128
             }  # fmt: skip
             point = Point().as_dict() | said | changes
-            found.append(point | {"runner": runner, "tokens_per_s": rate})
+            found.append(point | {"runner": runner, "tokens_per_s": rate, "speedup_of": "sail"})
     return pd.DataFrame(found)
 
 

@@ -5,23 +5,33 @@ import pytest
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.fitted import fitted_constants
+from sailsim.sim.fitted import SIMULATED_HOST, around_units, fitted_constants
 from sailsim.sim.point import Point
 from sailsim.workloads.formats import weight_format
 from sailsim.workloads.load import load_model
 
+from ...refusals import refusal
 
-@pytest.mark.parametrize(("system", "software"), [("sail-n1", "llama.cpp"), ("sail-n1-fast-host", "ampere")])
-def test_host_constants_are_those_of_the_baseline(system: str, software: str) -> None:
-    machine, fitted = load_system(system), fitted_constants().software(software)
+
+@pytest.mark.parametrize("software", [None, "llama.cpp", "ampere"])
+def test_host_constants_are_those_of_the_baseline(software: str | None) -> None:
+    system, fitted = load_system("sail-n1"), fitted_constants().software(software or "llama.cpp")
+    machine = system if software is None else around_units(system, software)
     reads = fitted.value("read_share") * machine.memory.read_bandwidth.si / machine.memory.peak_bandwidth.si
     assert machine.host.attention_rate.value == pytest.approx(fitted.value("attention_rate"), rel=2e-3)
     assert machine.host.barrier.value == pytest.approx(fitted.value("barrier"), rel=2e-3)
     assert machine.memory.core_share.value == pytest.approx(reads, rel=5e-3)
-    lost = fitted.value("product_overhead") if software == "llama.cpp" else 0.0
+    lost = fitted.value("product_overhead") if software != "ampere" else 0.0
     assert machine.host.product_overhead.value == pytest.approx(lost, rel=2e-3)
-    for quantity in (machine.host.attention_rate, machine.memory.core_share, machine.host.product_overhead):
-        assert quantity.kind == "fitted"
+    assert machine.pim == system.pim
+
+
+def test_our_program_around_units_is_as_it_was_fitted_with_them() -> None:
+    fitted, other = load_system(SIMULATED_HOST), load_system("sail-v2:cores.clock=2")
+    ours = around_units(load_system("sail-n1:host.submit=99"), "neon")
+    assert ours.host == fitted.host.model_copy(update={"submit": ours.host.submit})
+    assert (ours.host.submit.value, ours.memory.core_share) == (99, fitted.memory.core_share)
+    assert refusal(around_units, other, "neon").startswith("software is neon, allowed on neoverse-v2")
 
 
 @pytest.mark.parametrize("threads", [1, 16, 64])

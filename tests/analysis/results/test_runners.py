@@ -72,6 +72,15 @@ def test_what_a_result_rests_on_changes_with_the_runner_and_its_hardware(tmp_pat
         ({"name": '"My Runner"'}, ("name is 'My Runner'", "small letters")),
         ({"name": '"cores"'}, ("two runners have the name 'cores'",)),
         ({"format": '"q9"'}, ("format is 'q9'", "q4_k_m")),
+        ({"around": '"ampere"'}, ("around is 'ampere'", "hardware is 'point'")),
+        (
+            {"kind": '"accelerator"', "hardware": '"sail-v2"', "software": '"lut-gemv"', "around": '"neon"'},
+            ("around",),
+        ),
+        (
+            {"kind": '"accelerator"', "hardware": '"point"', "software": '"lut-gemv"', "around": '"t-mac"'},
+            ("t-mac",),
+        ),
         ({"threads": '"half"'}, ("threads is 'half'", "'same' or 'all'")),
         ({"speed": "3"}, ("speed is not a field of a runner", "hardware")),
         ('title = "x"', ("no [[runner]] and no kind",)),
