@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sailsim.analysis.paper.unknowns import load_unknowns
 from sailsim.analysis.results.compare import POINT
+from sailsim.analysis.results.prior import load_unknowns
 from sailsim.analysis.results.results import Runs, typical
 from sailsim.analysis.results.runs import SAIL
 from sailsim.base.errors import SailsimError

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from math import exp, hypot, log
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -38,14 +39,31 @@ if TYPE_CHECKING:  # what asks for no frame, as `run`, does not load it
 
 POINT = [f.name for f in fields(Point)]
 """Columns that say which point a record is of."""
+NOMINAL = "bandwidth"
+"""The payment of the nominal dollars (`dollars.PAYMENTS`), whose ratio has ends."""
+_USD = f"usd_ratio_{NOMINAL}"
+_OF_BANDS = ("median", "low", "high")
+_RATES = ("speedup", *(f"speedup_{end}" for end in _OF_BANDS), "tokens_per_j")
 RATIOS = (
-    *("speedup", "speedup_low", "speedup_high", "tokens_per_j"),
+    *_RATES,
     *(f"usd_ratio_{payment}" for payment in PAYMENTS),
+    *(f"{_USD}_{end}" for end in _OF_BANDS),
 )
-JOINED = (*RATIOS[:4], *DOLLARS, *RATIOS[4:])
+JOINED = (*_RATES, *DOLLARS, *RATIOS[len(_RATES) :])
 """Columns of `joined`."""
 _NEEDED = (
-    *("runner", "priced_as", "tokens_per_s", "low", "high", "kind", "cores", "memory_bytes", "pays"),
+    *(
+        "runner",
+        "priced_as",
+        "tokens_per_s",
+        "low",
+        "high",
+        "median",
+        "kind",
+        "cores",
+        "memory_bytes",
+        "pays",
+    ),
     *("bandwidth_share", "overhead", "energy_j"),
 )
 """Columns that `compared` reads beside those of a point."""
@@ -129,28 +147,56 @@ def compared(
 ) -> list[dict[str, Any]]:
     """What compares the records of one point's runners with SAIL's, a row each, by the names of `JOINED`.
 
-    ``speedup`` is SAIL's rate over the row's, with ends where the row's is at an end of its band;
-    ``usd_ratio_<payment>`` likewise of tokens per dollar where both pay in one way; ``paid`` says in words
-    what ``usd_per_hour`` is for. None where a row has no rate or no price.
+    ``speedup`` is SAIL's rate over the row's, ``usd_ratio_<payment>`` likewise of tokens per dollar where
+    both pay in one way. Their median and ends are those of `ratio_spread`, of dollars at the nominal price;
+    ``paid`` says in words what ``usd_per_hour`` is for. None where a row has no rate or no price.
     """
     costs = [dollars(row, price_list, constants) for row in rows]
     pairs = list(zip(rows, costs, strict=True))
     sail: Mapping[str, Any] = next(({**row, **cost} for row, cost in pairs if row["runner"] == SAIL), {})
     found = []
     for row, cost in pairs:
-        rate, low, high = row["tokens_per_s"], row["low"], row["high"]
-        ratios = (
-            over(sail.get("tokens_per_s"), rate),
-            over(sail.get("tokens_per_s"), rate if is_missing(high) else high),
-            over(sail.get("tokens_per_s"), rate if is_missing(low) else low),
-            over(tokens_of(row), row["energy_j"]),
-            *(
-                over(sail.get(f"tokens_per_usd_{payment}"), cost[f"tokens_per_usd_{payment}"])
-                for payment in PAYMENTS
-            ),
-        )
-        found.append(cost | dict(zip(RATIOS, ratios, strict=True)))
+        dollar = {
+            f"usd_ratio_{payment}": over(
+                sail.get(f"tokens_per_usd_{payment}"), cost[f"tokens_per_usd_{payment}"]
+            )
+            for payment in PAYMENTS
+        }
+        speedup = over(sail.get("tokens_per_s"), row["tokens_per_s"])
+        ratios = {"speedup": speedup, "tokens_per_j": over(tokens_of(row), row["energy_j"]), **dollar}
+        spreads = dict.fromkeys(_OF_BANDS) if speedup is None else ratio_spread(sail, row)
+        for end, ratio in spreads.items():
+            prices_over = over(dollar[_USD], speedup)
+            ratios |= {
+                f"speedup_{end}": ratio,
+                f"{_USD}_{end}": None if ratio is None or prices_over is None else ratio * prices_over,
+            }
+        found.append(cost | ratios)
     return found
+
+
+def ratio_spread(sail: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, float | None]:
+    """``median``, ``low`` and ``high`` of SAIL's rate over a row's: nine of ten such ratios lie between.
+
+    In logarithms, the distances of each band's ends from its middle, SAIL's median or the row's rate, are
+    combined in quadrature, as `fitted.Band.widened` does. That assumes that the two are independent. They
+    are not quite on the cores of one server, and not at all on two accelerators of one prior: there the
+    ends are too far apart. A side without a band adds nothing, and SAIL over itself is 1.
+    """
+    if row["runner"] == SAIL:
+        return dict.fromkeys(_OF_BANDS, 1.0)
+    (below, own, above), (low, middle, high) = _in_logarithms(sail), _in_logarithms(row)
+    median = own - middle
+    ends = (median, median - hypot(own - below, high - middle), median + hypot(above - own, middle - low))
+    return {name: exp(end) for name, end in zip(_OF_BANDS, ends, strict=True)}
+
+
+def _in_logarithms(row: Mapping[str, Any]) -> tuple[float, float, float]:
+    """The low end, the middle and the high end of a rate."""
+    middle = row["tokens_per_s"] if is_missing(row["median"]) else row["median"]
+    ends = (middle if is_missing(row[end]) else row[end] for end in ("low", "high"))
+    low, high = map(log, ends)
+    return low, log(middle), high
 
 
 def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:

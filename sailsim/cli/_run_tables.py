@@ -30,6 +30,13 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
         f"{first}band: nine of ten measurements; ktok/USD: for the vCPUs of threads, memory or bandwidth, "
         "whichever are most; speedup, value: SAIL's tokens/s, and tokens/USD so paid, over the runner's."
     )
+    for entry in shown.values():
+        if entry["median"] is not None:
+            say(
+                f"{entry['title']}'s band: nine of ten machines that may be meant, with what is not published "
+                f"drawn; their median is {entry['median']:.1f} tokens/s, and {entry['percentile']:.0f} % of them "
+                "are slower than the one above."
+            )
     if len(shown) < len(runs):
         echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
     if wide:
