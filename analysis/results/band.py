@@ -38,7 +38,7 @@ from sailsim.analysis.results.prior import (
 )
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.base.stamp import stamp
+from sailsim.base.stamp import Stamp, stamp
 from sailsim.sim.backends.cores import Software
 from sailsim.sim.engine import NOT_READ, time_step
 from sailsim.sim.files import A_VARIATION, Leaf, leaves, load_system
@@ -57,6 +57,8 @@ _CHOICES = {"nbw": "pim.nbw", "substrate": _SUBSTRATE, "convert": "pim.convert"}
 """Choices of a point, and the value of the machine that each stands for."""
 _CONSTANTS = {"memory.core_share": "read_share"}
 """Values of the cores whose fitted constants have another name."""
+_DECIDED = (A_VARIATION, DRAWN)
+"""Notes of values that a user or a study has set: the range beside them is not their own."""
 _SAME = 1e-4
 """Fitted constants that files state in six digits differ by less."""
 
@@ -92,8 +94,7 @@ def spread(
 
     Raises SailsimError for a prior that cannot be read, or that has not the machine that it is about.
     """
-    choices = {path for name, path in _CHOICES.items() if getattr(point, name) is not None}
-    machines = _machines(_Alike(system.digest, system), frozenset(choices), prior, stamp(_file(prior)))
+    machines = drawn_machines(*kept(system, point, prior))
     if not machines.drawn:
         return Spread(), f"no band: of {system.name} nothing is drawn by prior {prior}, all of it is decided"
     rates = []
@@ -104,15 +105,15 @@ def spread(
             continue
     if not rates:
         return Spread(), f"no band: no machine of prior {prior} can run the point"
-    low, median, high = np.interp(ENDS, np.linspace(0, 100, len(rates)), sorted(rates)).tolist()
-    below = np.mean(np.sign(rate - np.array(rates)) + 1) / 2
+    ordered, places = sorted(rates), np.linspace(0, 100, len(rates))
+    low, median, high = np.interp(ENDS, places, ordered).tolist()
     left = DRAWS - len(rates)
-    beside = f"; {left} others cannot be" if left else ""
+    beside = f"; {left} others cannot run it" if left else ""
     words = (
         f"The band is of {len(rates)} machines of prior {prior} in {len(machines.drawn)} values that are not "
         f"published{beside}; held is what the point or its machine's file decides, and whose attention runs"
     )
-    return Spread(low, high, median, 100 * float(below)), words
+    return Spread(low, high, median, float(np.interp(rate, ordered, places))), words
 
 
 # ---- The machines -----------------------------------------------------------------------------------------
@@ -131,12 +132,15 @@ class _Alike(NamedTuple):
         return hash(self.digest)
 
 
-def _file(prior: str) -> Path | None:
-    return None if prior in UNKNOWNS.names else Path(prior)
+def kept(system: System, point: Point, prior: str) -> tuple[_Alike, frozenset[str], str, Stamp]:
+    """What `drawn_machines` are made of and known by: a machine, what the point chooses of it, a prior."""
+    choices = frozenset(path for name, path in _CHOICES.items() if getattr(point, name) is not None)
+    file = None if prior in UNKNOWNS.names else Path(prior)
+    return _Alike(system.digest, system), choices, prior, stamp(file)
 
 
 @lru_cache(maxsize=4)  # points of a sweep ask for the same ones, and making them takes half of a first band
-def _machines(of: _Alike, chosen: frozenset[str], prior: str, *_read: object) -> Machines:
+def drawn_machines(of: _Alike, chosen: frozenset[str], prior: str, _read: Stamp) -> Machines:
     """The machines of a prior around one, without those that cannot be."""
     system, file = of.system, load_unknowns(prior)
     softwares = _softwares(system, file)
@@ -174,6 +178,8 @@ def _factors(system: System, file: Unknowns, held: frozenset[str]) -> list[Facto
     known, theirs = leaves(system), leaves(nominal)
     found = []
     for path, leaf in known.items():
+        if leaf.note in _DECIDED:
+            continue
         same = path in theirs and _says(leaf) == _says(theirs[path])
         factor = (of_prior.get(path) if same else None) or _own(path, leaf)
         if factor is not None:
@@ -190,11 +196,10 @@ def _says(leaf: Leaf) -> tuple[Value | None, ...]:
 
 
 def _own(path: str, leaf: Leaf) -> Factor | None:
-    """A value that its own file gives a range, as a factor; none of a value that was set."""
-    if not isinstance(leaf, Quantity) or leaf.note in (A_VARIATION, DRAWN):
-        return None
-    ends = ends_of(leaf)
-    return None if ends is None else ranged(path, "machine", leaf, *ends, leaf.note or leaf.source)
+    """A value that its own file gives a range, as a factor."""
+    if isinstance(leaf, Quantity) and (ends := ends_of(leaf)):
+        return ranged(path, "machine", leaf, *ends, leaf.note or leaf.source)
+    return None
 
 
 def _softwares(system: System, file: Unknowns) -> dict[str, Software]:
@@ -205,6 +210,8 @@ def _softwares(system: System, file: Unknowns) -> dict[str, Software]:
     nominal = {software: host_constants(fitted_constants(), software, reads) for software in file.hosts}
     found: dict[str, Software] = {}
     for path in FOLLOW_SOFTWARE:
+        if known[path].note in _DECIDED:
+            continue
         for software, constants in nominal.items():
             if isclose(float(constants[path]), float(known[path].value), rel_tol=_SAME):
                 found.setdefault(path, software)

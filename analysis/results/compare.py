@@ -28,6 +28,7 @@ from sailsim.analysis.costs.dollars import (
     quoted,
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
+from sailsim.analysis.results.prior import PRIOR
 from sailsim.analysis.results.runs import OF_THE_POINT, RUNNERS, SAIL, Runner, runs, shipped_runners
 from sailsim.base.arguments import check_type, items_of
 from sailsim.sim.files import as_system
@@ -52,19 +53,8 @@ RATIOS = (
 JOINED = (*_RATES, *DOLLARS, *RATIOS[len(_RATES) :])
 """Columns of `joined`."""
 _NEEDED = (
-    *(
-        "runner",
-        "priced_as",
-        "tokens_per_s",
-        "low",
-        "high",
-        "median",
-        "kind",
-        "cores",
-        "memory_bytes",
-        "pays",
-    ),
-    *("bandwidth_share", "overhead", "energy_j"),
+    *("runner", "priced_as", "tokens_per_s", "low", "high", "median", "kind", "cores", "memory_bytes"),
+    *("pays", "bandwidth_share", "overhead", "energy_j"),
 )
 """Columns that `compared` reads beside those of a point."""
 _SAME = ("model_title", "system_title", "patterns")
@@ -77,14 +67,17 @@ def compare(
     price_list: PriceList | None = None,
     runners: Sequence[Runner] | None = None,
     constants: Iterable[str | Path] = (),
+    prior: str | Path = PRIOR,
 ) -> dict[str, Any]:
     """A point's runs by their runners' names, each with SAIL's speedup over it, cost and joules a token.
 
     ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
     shipped prices; ``runners`` that of those that ship; ``constants`` are files of the energy or the cost
-    instead of the shipped ones. None stands for what is not known; a runner that cannot run the point has a
-    `reason`, and on a machine without units nobody is SAIL. Raises SailsimError for a point that its own
-    system cannot run, and ArgumentTypeError for what is no point, no runners or no prices.
+    instead of the shipped ones; ``prior`` is the file of unknowns that bands of accelerators are drawn from.
+    None stands for what is not known; a runner that cannot run the point has a `reason`, and on a machine
+    without units nobody is SAIL. Raises SailsimError for a point that its own system cannot run and for a
+    prior without the machine that it is about, and ArgumentTypeError for what is no point, no runners or no
+    prices.
     """
     check_type("point", point, Point, "is a Point")
     check_type("price_list", price_list, (PriceList, NoneType), PRICES)
@@ -94,7 +87,7 @@ def compare(
     listed = prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, usd = EnergyConstants.ends(files.get("energy")), CostConstants.ends(files.get("cost"))
-    rows = [run.as_record() for run in runs(point, system, who, joules)]
+    rows = [run.as_record() for run in runs(point, system, who, joules, str(prior))]
     rows = [row | more for row, more in zip(rows, compared(rows, listed, usd), strict=True)]
     used = {row["instance"] for row in rows}
     return {
