@@ -33,9 +33,9 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     for entry in shown.values():
         if entry["median"] is not None:
             say(
-                f"{entry['title']}'s band: nine of ten machines that may be meant, with what is not published "
-                f"drawn; their median is {entry['median']:.1f} tokens/s, and {entry['percentile']:.0f} % of them "
-                "are slower than the one above."
+                f"Band of {entry['title']}: nine of ten machines that may be meant, with what is not "
+                f"published drawn from its range. Their median is {entry['median']:.1f} tokens/s, and "
+                f"{entry['percentile']:.0f} % of them are slower than the one above."
             )
     if len(shown) < len(runs):
         echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")

@@ -171,5 +171,6 @@ def test_run_tells_the_band_its_median_and_the_percentile() -> None:
     sail = json.loads(result.output)["runs"]["sail"]
     assert sail["low"] < sail["median"] < sail["high"]
     text = CliRunner().invoke(main, asked).output
-    assert f"their median is {sail['median']:.1f} tokens/s" in text
-    assert f"{sail['percentile']:.0f} % of them are slower" in " ".join(text.split())
+    words = " ".join(text.split())
+    assert f"Their median is {sail['median']:.1f} tokens/s" in words
+    assert f"{sail['percentile']:.0f} % of them are slower" in words
