@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sailsim.analysis.paper.claims import Listed
+from sailsim.analysis.results.prior import Listed
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 

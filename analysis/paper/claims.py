@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from sailsim.analysis.costs.area import BASES, COUNTED
+from sailsim.analysis.results.prior import Listed
 from sailsim.analysis.results.runs import SAIL, Runner, named, runner_names
 from sailsim.base.quantity import Frozen
 from sailsim.sim.tables import Shelf, validated
@@ -31,9 +32,6 @@ Choice = Literal["prt"]
 Source = Literal["store", "samples"]
 Numbers = NDArray[np.float64]
 
-T = TypeVar("T")
-Listed = Annotated[tuple[T, ...], Field(strict=False)]
-"""A list of a file, as the tuple that a frozen model wants."""
 
 _FIELDS_OF: dict[MetricName, tuple[str, ...]] = {
     "speedup": ("runner",),

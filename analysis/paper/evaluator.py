@@ -26,7 +26,8 @@ from sailsim.analysis.costs.dollars import (
 )
 from sailsim.analysis.paper.claims import Choice, Metric, Numbers, values
 from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
-from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, scatter_of
+from sailsim.analysis.paper.unknowns import ParameterSpace, scatter_of
+from sailsim.analysis.results.prior import Workload
 from sailsim.analysis.results.runs import OF_THE_POINT, SAIL, Runner
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepResult, memory_needed, memory_of

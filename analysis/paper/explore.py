@@ -24,10 +24,10 @@ from optuna.trial import TrialState
 
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import CostConstants, is_missing, prices
-from sailsim.analysis.paper.machine import Value, machine_changes
 from sailsim.analysis.paper.study import check_seed
-from sailsim.analysis.paper.unknowns import Factor, space
+from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.compare import compared
+from sailsim.analysis.results.prior import Factor, Value, machine_changes
 from sailsim.analysis.results.runs import named, runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
@@ -140,7 +140,7 @@ def try_machine(search: Search, values: Mapping[str, Value]) -> dict[str, Any]:
     try:
         machine = search.system(values, "trial")
         point = replace(search.point, threads=int(values["threads"]), nbw=None)
-        rows = [run.as_record() for run in runs(point, machine, named("sail", "cores"))]
+        rows = [run.as_record() for run in runs(point, machine, named("sail", "cores"), prior=None)]
         costs = compared(rows, prices(), CostConstants.ends())
         sail, cores = (row | cost for row, cost in zip(rows, costs, strict=True))
         if sail["reason"]:

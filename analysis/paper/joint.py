@@ -24,9 +24,8 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import kstest, qmc
 
-from sailsim.analysis.paper.claims import SHIPPED, Listed, Metric, Numbers, Paper, highest, load_paper
+from sailsim.analysis.paper.claims import SHIPPED, Metric, Numbers, Paper, highest, load_paper
 from sailsim.analysis.paper.evaluator import Memo, Values, judged
-from sailsim.analysis.paper.machine import Value
 from sailsim.analysis.paper.study import (
     OWN_GROUPS,
     Answers,
@@ -40,6 +39,7 @@ from sailsim.analysis.paper.study import (
     save_machine,
 )
 from sailsim.analysis.paper.unknowns import ParameterSpace, space
+from sailsim.analysis.results.prior import Listed, Value
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen

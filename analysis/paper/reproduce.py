@@ -37,7 +37,8 @@ from sailsim.analysis.paper.study import (
     run_command,
     save_machine,
 )
-from sailsim.analysis.paper.unknowns import Factor, ParameterSpace, space
+from sailsim.analysis.paper.unknowns import ParameterSpace, space
+from sailsim.analysis.results.prior import Factor
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import predict_cores

@@ -21,8 +21,8 @@ import numpy as np
 
 from sailsim.analysis.paper.claims import Metric, Numbers
 from sailsim.analysis.paper.evaluator import Memo, Values, judged
-from sailsim.analysis.paper.machine import GROUP_SIZE, Value
-from sailsim.analysis.paper.unknowns import Factor, ParameterSpace, Workload
+from sailsim.analysis.paper.unknowns import ParameterSpace
+from sailsim.analysis.results.prior import GROUP_SIZE, Factor, Value, Workload
 from sailsim.base.errors import SailsimError
 from sailsim.base.memory import give_back, no_search_for_circles
 from sailsim.sim.files import leaves_and_words, load_system, save_system, value_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sailsim.analysis.paper.unknowns import load_unknowns
 from sailsim.analysis.results.compare import POINT, mixes
 from sailsim.analysis.results.equal_quality import ABITS, KV_BITS, METHOD, measured
+from sailsim.analysis.results.prior import load_unknowns
 from sailsim.analysis.results.results import Runs, typical
 from sailsim.analysis.results.runs import SAIL
 from sailsim.base.errors import SailsimError

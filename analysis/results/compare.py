@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from math import exp, hypot, log
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from sailsim.analysis.costs.dollars import (
     quoted,
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
+from sailsim.analysis.results.prior import PRIOR
 from sailsim.analysis.results.runs import (
     AS_FILED,
     OF_THE_POINT,
@@ -47,19 +49,21 @@ if TYPE_CHECKING:  # what asks for no frame, as `run`, does not load it
 
 POINT = [f.name for f in fields(Point)]
 """Columns that say which point a record is of."""
+NOMINAL = "bandwidth"
+"""The payment of the nominal dollars (`dollars.PAYMENTS`), whose ratio has ends."""
+_USD = f"usd_ratio_{NOMINAL}"
+_OF_BANDS = ("median", "low", "high")
+_RATES = ("speedup", *(f"speedup_{end}" for end in _OF_BANDS), "tokens_per_j")
 RATIOS = (
-    *("speedup", "speedup_low", "speedup_high", "tokens_per_j"),
+    *_RATES,
     *(f"usd_ratio_{payment}" for payment in PAYMENTS),
+    *(f"{_USD}_{end}" for end in _OF_BANDS),
 )
-JOINED = (*RATIOS[:3], "speedup_of", *RATIOS[3:4], *DOLLARS, *RATIOS[4:])
+JOINED = (*_RATES[:-1], "speedup_of", *_RATES[-1:], *DOLLARS, *RATIOS[len(_RATES) :])
 """Columns of `joined`."""
 _NEEDED = (
-    *("runner", "priced_as", "tokens_per_s", "low", "high", "kind", "cores", "memory_bytes", "pays"),
-<<<<<<< HEAD
-    *("bandwidth_share", "llc_share", "overhead", "energy_j"),
-=======
-    *("bandwidth_share", "overhead", "energy_j", "hardware", "around"),
->>>>>>> formats
+    *("runner", "priced_as", "tokens_per_s", "low", "high", "median", "kind", "cores", "memory_bytes"),
+    *("pays", "bandwidth_share", "llc_share", "overhead", "energy_j", "hardware", "around"),
 )
 """Columns that `compared` reads beside those of a point."""
 _SAME = ("model_title", "system_title", "patterns")
@@ -72,14 +76,17 @@ def compare(
     price_list: PriceList | None = None,
     runners: Sequence[Runner] | None = None,
     constants: Iterable[str | Path] = (),
+    prior: str | Path = PRIOR,
 ) -> dict[str, Any]:
     """A point's runs by their runners' names, each with SAIL's speedup over it, cost and joules a token.
 
     ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
     shipped prices; ``runners`` that of those that ship; ``constants`` are files of the energy or the cost
-    instead of the shipped ones. None stands for what is not known; a runner that cannot run the point has a
-    `reason`, and on a machine without units nobody is SAIL. Raises SailsimError for a point that its own
-    system cannot run, and ArgumentTypeError for what is no point, no runners or no prices.
+    instead of the shipped ones; ``prior`` is the file of unknowns that bands of accelerators are drawn from.
+    None stands for what is not known; a runner that cannot run the point has a `reason`, and on a machine
+    without units nobody is SAIL. Raises SailsimError for a point that its own system cannot run and for a
+    prior without the machine that it is about, and ArgumentTypeError for what is no point, no runners or no
+    prices.
     """
     check_type("point", point, Point, "is a Point")
     check_type("price_list", price_list, (PriceList, NoneType), PRICES)
@@ -89,7 +96,7 @@ def compare(
     listed = prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, usd = EnergyConstants.ends(files.get("energy")), CostConstants.ends(files.get("cost"))
-    rows = [run.as_record() for run in runs(point, system, who, joules)]
+    rows = [run.as_record() for run in runs(point, system, who, joules, str(prior))]
     rows = [row | more for row, more in zip(rows, compared(rows, listed, usd), strict=True)]
     used = {row["instance"] for row in rows}
     return {
@@ -144,9 +151,10 @@ def compared(
 
     SAIL leaves attention to the cores, so its row is the one whose cores run the same software around their
     matrix products as the row's: ``speedup_of`` names it. Where there is none, and beside a card, it is
-    `SAIL`. ``speedup`` is that one's rate over the row's, with ends where the row's is at an end of its band;
-    ``usd_ratio_<payment>`` likewise of tokens per dollar where both pay in one way; ``paid`` says in words
-    what ``usd_per_hour`` is for. None where a row has no rate or no price.
+    `SAIL`. ``speedup`` is that one's rate over the row's, ``usd_ratio_<payment>`` likewise of tokens per
+    dollar where both pay in one way. Their median and ends are those of `ratio_spread`, of dollars at the
+    nominal price; ``paid`` says in words what ``usd_per_hour`` is for. None where a row has no rate or no
+    price.
     """
     costs = [dollars(row, price_list, constants) for row in rows]
     pairs = list(zip(rows, costs, strict=True))
@@ -156,20 +164,48 @@ def compared(
     found = []
     for row, cost in pairs:
         sail = partners.get(row["around"], nominal)
-        rate, low, high = row["tokens_per_s"], row["low"], row["high"]
-        ratios = (
-            over(sail.get("tokens_per_s"), rate),
-            over(sail.get("tokens_per_s"), rate if is_missing(high) else high),
-            over(sail.get("tokens_per_s"), rate if is_missing(low) else low),
-            over(tokens_of(row), row["energy_j"]),
-            *(
-                over(sail.get(f"tokens_per_usd_{payment}"), cost[f"tokens_per_usd_{payment}"])
-                for payment in PAYMENTS
-            ),
-        )
-        of = None if ratios[0] is None else sail["runner"]
-        found.append(cost | dict(zip(RATIOS, ratios, strict=True)) | {"speedup_of": of})
+        dollar = {
+            f"usd_ratio_{payment}": over(
+                sail.get(f"tokens_per_usd_{payment}"), cost[f"tokens_per_usd_{payment}"]
+            )
+            for payment in PAYMENTS
+        }
+        speedup = over(sail.get("tokens_per_s"), row["tokens_per_s"])
+        ratios = {"speedup": speedup, "tokens_per_j": over(tokens_of(row), row["energy_j"]), **dollar}
+        spreads = dict.fromkeys(_OF_BANDS) if speedup is None else ratio_spread(sail, row)
+        for end, ratio in spreads.items():
+            prices_over = over(dollar[_USD], speedup)
+            ratios |= {
+                f"speedup_{end}": ratio,
+                f"{_USD}_{end}": None if ratio is None or prices_over is None else ratio * prices_over,
+            }
+        of = None if speedup is None else sail["runner"]
+        found.append(cost | ratios | {"speedup_of": of})
     return found
+
+
+def ratio_spread(sail: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, float | None]:
+    """``median``, ``low`` and ``high`` of SAIL's rate over a row's: nine of ten such ratios lie between.
+
+    In logarithms, the distances of each band's ends from its middle, SAIL's median or the row's rate, are
+    combined in quadrature, as `fitted.Band.widened` does. That assumes that the two are independent. They
+    are not quite on the cores of one server, and not at all on two accelerators of one prior: there the
+    ends are too far apart. A side without a band adds nothing, and SAIL over itself is 1.
+    """
+    if row["runner"] == SAIL:
+        return dict.fromkeys(_OF_BANDS, 1.0)
+    (below, own, above), (low, middle, high) = _in_logarithms(sail), _in_logarithms(row)
+    median = own - middle
+    ends = (median, median - hypot(own - below, high - middle), median + hypot(above - own, middle - low))
+    return {name: exp(end) for name, end in zip(_OF_BANDS, ends, strict=True)}
+
+
+def _in_logarithms(row: Mapping[str, Any]) -> tuple[float, float, float]:
+    """The low end, the middle and the high end of a rate."""
+    middle = row["tokens_per_s"] if is_missing(row["median"]) else row["median"]
+    ends = (middle if is_missing(row[end]) else row[end] for end in ("low", "high"))
+    low, high = map(log, ends)
+    return low, log(middle), high
 
 
 def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:

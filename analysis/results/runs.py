@@ -29,11 +29,14 @@ from sailsim.analysis.costs.energy import (
     energy,
     use_of,
 )
+from sailsim.analysis.results.band import Spread, spread
+from sailsim.analysis.results.prior import PRIOR
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import Kind, Request, backend_of, check_context, software_of
 from sailsim.sim.backends.cores import AROUND, SIMULATED, SOFTWARE, without_prompts
+from sailsim.sim.engine import Accelerator
 from sailsim.sim.files import (
     SystemChoice,
     as_system,
@@ -347,7 +350,12 @@ class Run:
     tokens_per_s: float | None = None
     low: float | None = None
     high: float | None = None
-    """Nine of ten measurements fall between low and high; None where a rate has no band."""
+    """Nine of ten measurements fall between low and high, of an accelerator nine of ten machines that could
+    be meant (`band`); None where a rate has no band."""
+    median: float | None = None
+    """Of those machines."""
+    percentile: float | None = None
+    """Of the nominal machine among them, 0..100."""
     step_s: float | None = None
     ttft_s: float | None = None
     """Seconds from the prompt to the first token; None of a step of decoding."""
@@ -416,11 +424,13 @@ def runs(
     system: System | str | Path | None = None,
     runners: Sequence[Runner] | None = None,
     constants: Mapping[End, EnergyConstants] | None = None,
+    prior: str | None = PRIOR,
 ) -> list[Run]:
     """Every runner at a point, in the runners' order.
 
     ``system``, a machine or its name or path, takes the place of the point's; ``runners`` and the energy's
-    ``constants`` those of what ships. Raises SailsimError for a point that its own system cannot run at all;
+    ``constants`` those of what ships; an accelerator's band is drawn from a ``prior``, by name or path, and
+    without one it has none. Raises SailsimError for a point that its own system cannot run at all;
     a runner on hardware of its own that cannot has a reason instead of numbers.
     """
     machine = as_system(point.system if system is None else system)
@@ -439,10 +449,12 @@ def runs(
     patterns = _patterns(point.activations, model)
     joules = EnergyConstants.ends() if constants is None else constants
     who = shipped_runners() if runners is None else runners
-    return [_run(runner, request, patterns, joules) for runner in who]
+    return [_run(runner, request, patterns, joules, prior) for runner in who]
 
 
-def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, EnergyConstants]) -> Run:
+def _run(
+    runner: Runner, at: Request, patterns: str, constants: Mapping[End, EnergyConstants], prior: str | None
+) -> Run:
     """One runner at the point of a request to the point's own system.
 
     Raises SailsimError where that system cannot do what the point asks of it.
@@ -492,7 +504,8 @@ def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, Ene
         return replace(empty, reason=problem)
     try:
         if runner.around:
-            asked = replace(asked, machine=_with_cores(system, runner.around, point.phase))
+            machine = _with_cores(system, runner.around, point.phase)
+            asked = replace(asked, machine=machine)
         step = backend.step(asked)
     except SailsimError as error:
         if own and not runner.around:
@@ -502,12 +515,14 @@ def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, Ene
     memory = machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth
     share = step.dram_bytes / point.tokens * step.tokens_per_s / memory.si
     cycles = {"pim_cycles": step.pim_cycles} if runner.kind == "accelerator" else {}
+    band, words = Spread(step.low, step.high), ""
+    if isinstance(backend, Accelerator) and isinstance(machine, System) and prior is not None:
+        band, words = spread(backend.point_of(asked), machine, at.model, step.tokens_per_s, prior)
     run = replace(
         empty,
         around=_around(runner, step.software or runner.software),
         tokens_per_s=step.tokens_per_s,
-        low=step.low,
-        high=step.high,
+        **band._asdict(),
         step_s=step.step_s,
         ttft_s=step.step_s if point.phase == "prefill" else None,
         dram_bytes=step.dram_bytes,
@@ -520,7 +535,7 @@ def _run(runner: Runner, at: Request, patterns: str, constants: Mapping[End, Ene
         traffic=dict(step.bytes_by_kind),
         chosen=dict(step.chosen),
         converted=step.converted,
-        notes=step.notes,
+        notes=(*step.notes, words) if words else step.notes,
     )
     return _with_energy(run, machine, constants)
 

@@ -36,6 +36,13 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
     if mixed:
         say(f"Over SAIL with other attention than the runner's: {mixed}.")
+    for entry in shown.values():
+        if entry["median"] is not None:
+            say(
+                f"Band of {entry['title']}: nine of ten machines that may be meant, with what is not "
+                f"published drawn from its range. Their median is {entry['median']:.1f} tokens/s, and "
+                f"{entry['percentile']:.0f} % of them are slower than the one above."
+            )
     if len(shown) < len(runs):
         echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
     if wide:

@@ -33,7 +33,7 @@ from sailsim.sim.backend import (
     room_of,
 )
 from sailsim.sim.files import SystemChoice, chosen_system, load_system
-from sailsim.sim.jobs import Products, StepWork, Units, step_work
+from sailsim.sim.jobs import KEPT_UNITS, Products, StepWork, Units, step_work
 from sailsim.sim.pim import AUTO, PER_TENSOR, nbw_in_words
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, HostCores, Segments, StepTimeline, Tensor, play, unrolled
@@ -59,8 +59,6 @@ CHOICES: Mapping[str, Any] = {
     **{"attention": "cores", "overlap": False},
 }
 """Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
-KEPT_UNITS = 8
-"""How many units an accelerator keeps, with all that they have timed."""
 NOTED_SHARE = 0.01
 """Of a step, from which on it says what handing products to slices takes."""
 _CACHE = ("size", "ways", "line", "latency", "mshrs")
@@ -165,13 +163,18 @@ class Accelerator(Backend):
             f"it beside another one, as in `--beside {asked.hardware or asked.point.system}`."
         )
 
-    def step(self, asked: Request) -> StepResult:
-        """By the engine; on other hardware than the point's, without its choices that are not known there."""
-        assert isinstance(asked.machine, System)
+    def point_of(self, asked: Request) -> Point:
+        """The point as this accelerator runs it: on other hardware than the point's, without its choices
+        that are not known there."""
         point = replace(asked.point, system=asked.hardware or asked.point.system, threads=asked.cores)
         ignored = self._unknown(point) if asked.hardware else []
-        if ignored:
-            point = replace(point, **{name: CHOICES[name] for name in ignored})
+        return replace(point, **{name: CHOICES[name] for name in ignored}) if ignored else point
+
+    def step(self, asked: Request) -> StepResult:
+        """By the engine, at `point_of`."""
+        assert isinstance(asked.machine, System)
+        point = self.point_of(asked)
+        ignored = self._unknown(asked.point) if asked.hardware else []
         result = simulate_step(asked.machine, asked.model, point)
         run, notes = result.point, []
         if ignored:

@@ -40,7 +40,8 @@ Value = int | float | str | bool
 Leaf = Quantity | Choice
 _M = TypeVar("_M", bound=System | Gpu)
 
-
+A_VARIATION = "a variation"
+"""The note of a value that `vary` has changed: its range holds the old value too, and is not its own."""
 _SOURCED = (Quantity, Choice)
 
 
@@ -75,7 +76,7 @@ def vary(
     name: str | None = None,
     title: str | None = None,
     source: str = "varied by the caller",
-    note: str = "a variation",
+    note: str = A_VARIATION,
     read_from: str = "",
 ) -> _M:
     """The machine with the values of `changes`, dotted path -> value in the field's unit.

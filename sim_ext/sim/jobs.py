@@ -27,6 +27,10 @@ from sailsim.workloads.experts import expected_rounds, touched
 from sailsim.workloads.graph import Op
 from sailsim.workloads.model import ModelSpec
 
+KEPT_UNITS = 80
+"""How many units are kept, with all that they have timed: those of the 64 machines of a band, which every
+point of a sweep asks for in turn, and of some others."""
+
 
 class Job(NamedTuple):
     """One matrix product on an accelerator."""

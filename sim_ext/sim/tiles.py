@@ -20,7 +20,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.dram import memory_paths, weights_rate
-from sailsim.sim.jobs import Jobs
+from sailsim.sim.jobs import KEPT_UNITS, Jobs
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.pim import NBWS
 from sailsim.sim.substrate import OPERATIONS
@@ -405,7 +405,7 @@ class TimedTables:
         return found
 
 
-@lru_cache(maxsize=8)  # machines that differ in their cores alone would time every tile again
+@lru_cache(maxsize=KEPT_UNITS)  # machines that differ in their cores alone would time every tile again
 def _tables_of(units: Hashable) -> TimedTables:
     """Of units that are equal."""
     return TimedTables()

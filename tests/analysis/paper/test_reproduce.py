@@ -13,10 +13,11 @@ pytest.importorskip("SALib")
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.analysis.paper.reproduce import Sampled, reproduce, sample
 from sailsim.analysis.paper.study import Answers
-from sailsim.analysis.paper.unknowns import ParameterSpace, Workload, space
+from sailsim.analysis.paper.unknowns import ParameterSpace, space
 from sailsim.analysis.render.claims_page import write_reproduction
 from sailsim.analysis.render.claims_words import STORED
 from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.prior import Workload
 from sailsim.base.atomic import read_records
 from sailsim.sim.point import Point
 

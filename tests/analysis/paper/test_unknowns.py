@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, judged
-from sailsim.analysis.paper.unknowns import Factor, space
+from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.prior import Factor
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backends.cores import predict_cores

@@ -42,7 +42,7 @@ def one(rows: pd.DataFrame, runner: str, wbits: int = 4) -> pd.Series:
     return row
 
 
-def test_a_speedup_is_a_ratio_at_one_point_and_its_ends_those_of_the_band(rows: pd.DataFrame) -> None:
+def test_a_speedup_is_a_ratio_at_one_point(rows: pd.DataFrame) -> None:
     for wbits in (4, 8):
         sail = one(rows, "sail", wbits)
         assert sail["speedup"] == 1.0 == sail["speedup_low"] == sail["speedup_high"]
@@ -52,8 +52,6 @@ def test_a_speedup_is_a_ratio_at_one_point_and_its_ends_those_of_the_band(rows: 
                 assert pd.isna(row["speedup"])
                 continue
             assert row["speedup"] == pytest.approx(sail["tokens_per_s"] / row["tokens_per_s"])
-            assert row["speedup_low"] == pytest.approx(sail["tokens_per_s"] / row["high"])
-            assert row["speedup_high"] == pytest.approx(sail["tokens_per_s"] / row["low"])
 
 
 PARTNERS = {"llama.cpp": "sail", "ampere": "sail-ampere", "neon": "sail-neon", "file": "sail", "": "sail"}

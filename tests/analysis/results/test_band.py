@@ -1,0 +1,176 @@
+"""SAIL's band: what is drawn and what is held, where its ends come from, and ratios of two bands."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.analysis.results.band import DRAWS, drawn_machines, kept, spread
+from sailsim.analysis.results.compare import compare, compared, ratio_spread
+from sailsim.analysis.results.runs import named, runners, runs
+from sailsim.cli import main
+from sailsim.sim.files import leaves, load_system, save_system, vary
+from sailsim.sim.point import Point
+from sailsim.sim.system import System
+from sailsim.workloads.load import load_model
+
+from ...examples import examples
+from ...refusals import extending, quantity, refusal
+
+POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
+SAIL_N1 = load_system("sail-n1")
+
+
+def drawn(system: System, **point: Any) -> dict[str, set[Any]]:
+    """The values that each drawn value of a machine has, by its path."""
+    machines = drawn_machines(*kept(system, replace(POINT, **point), "sail")).systems
+    found: dict[str, set[Any]] = {}
+    for machine in machines:
+        for path, leaf in leaves(machine).items():
+            found.setdefault(path, set()).add(leaf.value)
+    return {path: values for path, values in found.items() if len(values) > 1}
+
+
+def rate_of(point: Point) -> Any:
+    (run,) = runs(point, runners=named("sail"))
+    return run
+
+
+@pytest.mark.parametrize("system", ["sail-n1-fast-host", "sail-v2", "aim-n1"])
+def test_a_band_holds_the_nominal_rate_or_its_percentile_says_where_it_lies(system: str) -> None:
+    run: Any = runs(POINT, runners=runners([system]))[-1]
+    assert run.low < run.median < run.high
+    assert (run.low <= run.tokens_per_s <= run.high) == (5 <= run.percentile <= 95)
+    assert any(f"{DRAWS} machines of prior sail" in note for note in run.notes)
+
+
+def test_a_band_is_the_same_whenever_it_is_drawn() -> None:
+    first = rate_of(POINT)
+    drawn_machines.cache_clear()
+    assert rate_of(POINT) == first
+
+
+@examples(20)
+@given(rates=st.tuples(st.floats(1, 1e4), st.floats(1, 1e4)))
+def test_a_faster_machine_has_no_lower_percentile(rates: tuple[float, float]) -> None:
+    model = load_model(POINT.model)
+    (slow, _), (fast, _) = (spread(POINT, SAIL_N1, model, rate) for rate in sorted(rates))
+    assert slow.percentile is not None is not fast.percentile
+    assert 0 <= slow.percentile <= fast.percentile <= 100
+    assert slow._replace(percentile=0) == fast._replace(percentile=0)
+
+
+def test_what_a_point_or_its_machine_decides_is_held_and_moves_nothing_else(tmp_path: Path) -> None:
+    every = drawn(SAIL_N1)
+    assert {"pim.nbw", "pim.arrays", "pim.clock", "host.attention_rate", "memory.core_share"} <= every.keys()
+    assert "pim.convert" not in every  # the paper says it, and so do the prior's levels
+    by_point = drawn(SAIL_N1, nbw=4)
+    assert every.keys() - by_point.keys() == {"pim.nbw"}
+    assert every["pim.clock"] == by_point["pim.clock"]
+    set_again = load_system("sail-n1:pim.arrays=16:host.attention_rate=1")
+    assert every.keys() - drawn(set_again).keys() == {"pim.arrays", "host.attention_rate"}
+    saved = save_system(vary(SAIL_N1, {"pim.clock": 1.5}, name="other"), tmp_path / "other.toml")
+    assert every.keys() - drawn(load_system(saved)).keys() == {"pim.clock"}
+    known = extending(tmp_path, "sail-n1", f"[pim]\nclock = {quantity(1.8, 'GHz')}")
+    assert every.keys() - drawn(load_system(known)).keys() == {"pim.clock"}
+
+
+def test_a_range_of_the_users_file_is_drawn(tmp_path: Path) -> None:
+    own = quantity(9, "arrays", kind="assumed", low=8, high=12, note="a guess")
+    arrays = drawn(load_system(extending(tmp_path, "sail-n1", f"[pim]\narrays = {own}")))["pim.arrays"]
+    assert arrays == {8, 9, 10, 11, 12}
+
+
+def test_attention_is_drawn_along_the_fit_of_the_software_that_it_is() -> None:
+    of_llama, of_fork = (
+        drawn(load_system(name))["host.attention_rate"] for name in ("sail-n1", "sail-n1-fast-host")
+    )
+    assert max(of_llama) < 1 < 1.5 < min(of_fork)
+
+
+def test_a_machine_of_which_all_is_decided_has_no_band() -> None:
+    decided = vary(SAIL_N1, {path: leaf.value for path, leaf in leaves(SAIL_N1).items()}, name="decided")
+    (run,) = runs(POINT, decided, named("sail"))
+    assert (run.low, run.high, run.median, run.percentile) == (None,) * 4
+    assert [note for note in run.notes if note.startswith("no band: of decided nothing is drawn")]
+
+
+def test_machines_that_cannot_run_the_point_are_left_out_and_counted() -> None:
+    (note,) = (
+        note for note in rate_of(replace(POINT, substrate="bit_serial")).notes if "others cannot" in note
+    )
+    machines, _, others = (int(word) for word in note.split() if word.isdigit())
+    assert machines + others == DRAWS > machines
+
+
+@pytest.mark.parametrize(
+    "what", ['ranges."pim.clock"]\nlow = 0.4\nhigh = 0.5', 'levels."pim.rows"]\nvalues = [64, 128]']
+)
+def test_a_prior_without_its_own_machine_is_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "sail"\n[{what}\nreason = "a test"\n')
+    sentence = refusal(compare, POINT, prior=path)
+    assert what.split('"')[1] in sentence
+    assert "allowed is" in sentence
+
+
+# ---- Ratios -----------------------------------------------------------------------------------------------
+
+SIDES = st.tuples(st.floats(0.1, 1e4), st.floats(1, 10), st.floats(1, 10))
+
+
+def record(runner: str, side: tuple[float, float, float], median: bool = False) -> dict[str, Any]:
+    rate, slower, faster = side
+    bands = {"low": rate / slower, "high": rate * faster}
+    return {"runner": runner, "tokens_per_s": rate, "median": rate if median else None, **bands}
+
+
+@given(sail=SIDES, other=SIDES)
+def test_ends_of_a_ratio_are_both_bands_in_quadrature(sail: Any, other: Any) -> None:
+    found = ratio_spread(record("sail", sail, median=True), record("cores", other))
+    low, median, high = (math.log(found[end] or math.nan) for end in ("low", "median", "high"))
+    assert median == pytest.approx(math.log(sail[0] / other[0]), abs=1e-9)
+    slower = math.hypot(math.log(sail[1]), math.log(other[2]))
+    faster = math.hypot(math.log(sail[2]), math.log(other[1]))
+    assert (median - low, high - median) == pytest.approx((slower, faster), abs=1e-9)
+    exact = ratio_spread(record("sail", sail, median=True), record("card", (other[0], 1, 1)))
+    assert exact["low"] == pytest.approx(sail[0] / sail[1] / other[0])
+    assert exact["high"] == pytest.approx(sail[0] * sail[2] / other[0])
+
+
+def test_a_comparison_has_the_spread_of_rates_and_of_dollars_at_the_nominal_price() -> None:
+    found = compare(POINT)["runs"]
+    sail, cores = found["sail"], found["cores"]
+    assert (sail["speedup_low"], sail["speedup_median"], sail["speedup_high"]) == (1, 1, 1)
+    assert cores["median"] is None is cores["percentile"]
+    assert cores["speedup"] == pytest.approx(sail["tokens_per_s"] / cores["tokens_per_s"])
+    assert cores["speedup_median"] == pytest.approx(sail["median"] / cores["tokens_per_s"])
+    assert cores["speedup_low"] < sail["low"] / cores["tokens_per_s"]
+    assert cores["speedup_high"] > sail["high"] / cores["tokens_per_s"]
+    for end in ("low", "median", "high"):
+        prices = cores["usd_ratio_bandwidth"] / cores["speedup"]
+        assert cores[f"usd_ratio_bandwidth_{end}"] == pytest.approx(cores[f"speedup_{end}"] * prices)
+    assert sail["tokens_per_usd_low"] < sail["tokens_per_usd"] * sail["low"] / sail["tokens_per_s"]
+
+
+def test_without_sail_nothing_has_a_ratio() -> None:
+    found = compare(replace(POINT, system="graviton2"))["runs"]
+    assert {run["speedup_median"] for run in found.values()} == {None}
+    assert compared([], None, {}) == []  # type: ignore[arg-type]
+
+
+def test_run_tells_the_band_its_median_and_the_percentile() -> None:
+    asked = ["run", "--model", POINT.model, "--context", "64", "--batch", "2", "--threads", "8"]
+    result = CliRunner().invoke(main, [*asked, "--json"])
+    sail = json.loads(result.output)["runs"]["sail"]
+    assert sail["low"] < sail["median"] < sail["high"]
+    text = CliRunner().invoke(main, asked).output
+    words = " ".join(text.split())
+    assert f"Their median is {sail['median']:.1f} tokens/s" in words
+    assert f"{sail['percentile']:.0f} % of them are slower" in words
