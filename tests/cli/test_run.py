@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sailsim.analysis.results.runs import runners
+from sailsim.analysis.results.runs import LEGEND, SIGN, runners
 from sailsim.sim.backends.cores import SIMULATED
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
@@ -55,6 +55,26 @@ def test_nbw_auto_says_what_it_chose() -> None:
     found = answer("--model", "smollm2-135m", "--nbw", "auto")
     assert found["point"]["nbw"] == 0
     assert sum(found["runs"]["sail"]["chosen"].values()) == 211
+
+
+def test_the_table_marks_what_nobody_ran_and_says_where_sums_are_converted(tmp_path: Path) -> None:
+    words = [*SMALL, "--batch", "8", "--convert", "auto"]
+    runs, printed = answer(*words)["runs"], " ".join(told(*words).split())
+    for name, entry in runs.items():
+        simulated = entry["kind"] == "accelerator" or entry["software"] in SIMULATED
+        assert entry["title"].endswith(f" {SIGN}") == simulated, name
+    assert f"{LEGEND}." in printed
+    assert f"{LEGEND}." in " ".join(told(*words, "--cost").split())
+    assert f"conversion: {runs['sail']['converted']}" in printed
+    assert "cores, fastest" not in printed.replace("all cores, fastest", "")  # one of the rows above it
+    assert "Over SAIL with other attention" not in printed
+    # Neoverse V2's cores do not run the fork; another server beside it does.
+    (tmp_path / "fork.toml").write_text(
+        '[[runner]]\nname = "fork"\ntitle = "Altra"\nkind = "cores"\nhardware = "altra"\n'
+        'software = "ampere"\nsource = "a test"\n'
+    )
+    mixed = told(*SMALL, "--system", "sail-v2", "--beside", str(tmp_path / "fork.toml"))
+    assert "Over SAIL with other attention than the runner's: fork." in mixed
 
 
 def test_prefill_says_the_time_to_the_first_token() -> None:

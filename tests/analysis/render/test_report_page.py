@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,11 +13,12 @@ import pandas as pd
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
+from sailsim.analysis.render.answer import FORMATS, lost
 from sailsim.analysis.render.figures import Study
 from sailsim.analysis.render.report import page_file, report
-from sailsim.analysis.results.compare import JOINED, POINT, joined
+from sailsim.analysis.results.compare import JOINED, POINT, compare, joined
 from sailsim.analysis.results.results import Runs
-from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.results.runs import LEGEND, SIGN, evaluate
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
@@ -112,6 +114,35 @@ def test_a_study_that_sail_cannot_run_is_refused_in_one_sentence(tmp_path):
     store = run_sweep([point], evaluate, tmp_path, progress=False)
     with pytest.raises(SailsimError, match=r"has no point that SAIL can run \(.*needs 722.8 GB"):
         report(store)
+
+
+def test_the_answer_has_both_formats_where_the_study_has_them_and_marks_what_nobody_ran(only):
+    only("answer", "threads", "speedup")
+    point = Point(model="smollm2-135m", batch=8, context=64, convert="auto")
+    answers = {name: compare(replace(point, wbits=None, group_size=None, weights=name)) for name in FORMATS}
+    records = [
+        record | {"point_key": name}
+        for name in FORMATS
+        for record in evaluate(replace(point, wbits=None, group_size=None, weights=name))
+    ]
+    text = page_of(pd.DataFrame(records), {})
+    letters = Reader(text).letters["answer"]
+    for name, answer in answers.items():
+        sail, best = answer["runs"]["sail"], answer["runs"]["cores-best"]
+        said = f"and {name}, SAIL decodes {sail['tokens_per_s']:.1f} tokens/s, with sums converted"
+        assert f"{said} {'in' if sail['converted'] == 'memory' else 'on the'} {sail['converted']}" in letters
+        assert f"{best['speedup']:.2f}x" in letters
+        assert f"{name}: SAIL is" in letters
+    assert lost() in letters
+    for title in ("SAIL", "SAIL, fork attention", "SAIL, NEON attention", "cores, gem5 NEON"):
+        assert f"{title} {SIGN}" in letters
+    for title in ("cores, llama.cpp", "cores, T-MAC", "V100"):
+        assert f"{title} {SIGN}" not in text
+    assert "the fastest measured software" in letters
+    assert "the fastest software" not in letters
+    assert text.count(f"{LEGEND}.") == 1 + 3  # the answer's, and that of each figure
+    one = page_of(pd.DataFrame(records[: len(records) // 2]), {})
+    assert f"{FORMATS[0]}: " not in Reader(one).letters["answer"]
 
 
 def test_the_records_in_the_page_are_those_of_the_store(text, swept):
