@@ -215,7 +215,7 @@ def answer(study: Study) -> Figure:
         panels,
         [
             study.results.setting((), rows[rows["runner"] == SAIL], study.start),
-            "Lines of the rate: nine of ten measurements of a kind lie in them. Dollars pay the vCPUs that "
+            "Lines of the rate: nine of ten measurements of a kind, of SAIL nine of ten machines. Dollars pay the vCPUs that "
             "are used; a card and all cores are paid whole. Their lines: all that is not known."
         ],
         {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "beside it": Look(OKABE_ITO["blue"])},
@@ -267,8 +267,8 @@ def speedup(study: Study) -> Figure:
             results.setting(along.vary, rows),
             _patterns(rows),
             "Above 1 SAIL is faster; equal scales. Cores: the same server's without SAIL, predicted "
-            "(docs/baselines.md). Shaded: what is left where the other runs at the ends of its band, which "
-            "holds nine of ten measurements. Only four bits are measured on these cores; two bits and T-MAC "
+            "(docs/baselines.md). Shaded: nine of ten ratios, by the bands of both sides, around the ratio of "
+            "SAIL's median. Only four bits are measured on these cores; two bits and T-MAC "
             "(up to four bits) on a sibling core, and other widths are assumed: the ranges are in the band. "
             "What SAIL leaves to the cores runs as fast on them in either: by the other's software.",
         ],
@@ -304,7 +304,8 @@ def threads(study: Study) -> Figure:
         [
             results.setting(along.vary, rows),
             _patterns(rows),
-            f"{predicted}Shaded: the band that holds nine of ten measurements (docs/baselines.md).",
+            f"{predicted}Shaded: nine of ten measurements (docs/baselines.md), of SAIL nine of ten machines "
+            "that may be meant.",
         ],
         equal=True,
     )  # fmt: skip
@@ -358,7 +359,7 @@ def dollars(study: Study) -> Figure:
             f"Prices, on demand: {quoted(used)}. SAIL's server costs {CostConstants.default().overhead:.0%} "
             f"more.{lacking}",
             "A batch that does not fit a runner's memory has no mark. " + _patterns(ours),
-            "Bars: the band of the baselines (docs/baselines.md). Pale: what else is not known, from the "
+            "Bars: the bands of rates (docs/baselines.md). Pale: what else is not known, from the "
             "least to the most: what a run pays for, SAIL's overhead, how much of the paid time works "
             "(docs/cost.md).",
         ],
