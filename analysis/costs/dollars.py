@@ -28,9 +28,7 @@ from sailsim.sim.tables import first_problem
 
 Sizing = Literal["share", "bandwidth", "llc", "whole"]
 
-PAYMENTS: Mapping[str, Sizing] = {
-    **{"used": "share", "bandwidth": "bandwidth", "llc": "llc", "whole": "whole"},
-}
+PAYMENTS: Mapping[str, Sizing] = {"used": "share", "bandwidth": "bandwidth", "llc": "llc", "whole": "whole"}
 """Ways to pay, by the ends of their columns: the vCPUs whose threads and memory a run takes; or those that
 bring the bandwidth it takes, if they are more; or those that bring the last-level cache too; or all of the
 server. The second is the nominal one."""
