@@ -202,7 +202,8 @@ def answer(study: Study) -> Figure:
     rows = study.at_start
     rows = rows[rows["runner"].isin(study.shown) & rows["tokens_per_s"].notna()]
     rows = rows.sort_values("tokens_per_s").drop_duplicates("runner").reset_index(drop=True)
-    rows = rows.assign(at=rows.index, whose=np.where(rows["kind"] == "accelerator", "SAIL", "beside it"))
+    ours = (rows["kind"] == "accelerator") & (rows["hardware"] == rows["system"])
+    rows = rows.assign(at=rows.index, whose=np.where(ours, "SAIL", "beside it"))
     places = Axis.of_names(list(rows["title"]), upward=True)
     rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
     dollars = Axis("tokens_per_usd_used", "tokens per USD of vCPUs used", log=True)
