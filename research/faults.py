@@ -264,7 +264,7 @@ def _dask(part: str, *words: str, folder: Path) -> Iterator[subprocess.Popen[byt
 def edits(times: int, work: Path, draw: random.Random) -> Counts:
     """The machine's file is changed and changed back between sweeps, and the clock of the files with it."""
     counts, folder, file = Counts(), work / "out", work / "my.toml"
-    machines = ("sail-n1", "sail-n1-fast-host", "sail-n1-free-hits")
+    machines = ("sail-n1", "sail-n1-nbw5", "sail-n1-free-hits")
     texts = {choice: f'extends = "{choice}"\nname = "my"\n' for choice in machines}
     words = ["sweep", "--system", str(file), "--model", "smollm2-135m", "--wbits", "2,4"]
     right = {}

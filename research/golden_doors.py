@@ -93,9 +93,21 @@ def files() -> dict[str, str]:
     return made
 
 
+RENAMED = {"sail-n1-fast-host": "sail-n1:host.attention_rate=2.06347:host.product_overhead=0"}
+"""Machines of the questions that do not ship: their names, and what they were."""
+
+
+def machine_named(text: str) -> str:
+    """A machine of the questions as the product has it."""
+    for name, is_now in RENAMED.items():
+        text = text.replace(name, is_now)
+    return text
+
+
 def run_all(fields: Answer, beside: str | None) -> Answer:
     """Every runner at a point, and one machine more, with ratios, joules and dollars."""
     named = files()
+    fields = {**fields, "system": machine_named(fields["system"])}
     point = Point(**{name: named.get(str(value), value) for name, value in fields.items()})
     return compare(point, runners=runners([beside] if beside else []))["runs"]
 
@@ -126,7 +138,7 @@ def predict(
 
 def area_of(machine: str) -> Answer:
     """Square millimetres of a machine's units, and of what they may be a share."""
-    found = area(load_system(machine))
+    found = area(load_system(machine_named(machine)))
     return {"added": found.added_mm2(), "parts": dict(found.parts), "bases": dict(found.bases)}
 
 

@@ -23,7 +23,7 @@ from sailsim.analysis.results.prior import (
     that_fits,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backends.cores import Software
+from sailsim.sim.backends.cores import AROUND, MEASURED, Software
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import N1, Fitted, core_of, fitted_constants, host_constants
 from sailsim.sim.point import Point
@@ -47,7 +47,7 @@ class SampledMachine:
 
     values: Mapping[str, Value]
     hosts: Mapping[Software, str]
-    """The system whose cores run a software; the first is the nominal one."""
+    """The system with a software on its cores; the first is the nominal one."""
     _systems: dict[object, System] = field(default_factory=dict, init=False, compare=False, repr=False)
     """Softwares that ask the same of their host have one system."""
 
@@ -76,14 +76,15 @@ class SampledMachine:
         software = software or nominal
         base = load_system(self.hosts[software])
         changes = machine_changes(load_system(self.hosts[nominal]), self.values)
-        if any(name.startswith("cpu.") for name in self.values):
+        drawn = any(name.startswith("cpu.") for name in self.values)
+        if drawn or AROUND.get(software, software) != MEASURED[0]:  # whose constants the file has
             if core_of(base) != N1:
                 raise SailsimError(
                     f"system is {base.name}, allowed where constants of the cores' software are unknowns is "
                     f"one with {N1} cores, whose constants they are"
                 )
             reads = float(changes.get("memory.read_share", base.memory.read_share.value))
-            changes |= host_constants(self.fitted.software(software), reads)
+            changes |= host_constants(self.fitted, software, reads)
         whose = self.values.get(ATTENTION, OWN)
         if whose != OWN:
             if whose not in get_args(Software):

@@ -202,7 +202,8 @@ def answer(study: Study) -> Figure:
     rows = study.at_start
     rows = rows[rows["runner"].isin(study.shown) & rows["tokens_per_s"].notna()]
     rows = rows.sort_values("tokens_per_s").drop_duplicates("runner").reset_index(drop=True)
-    rows = rows.assign(at=rows.index, whose=np.where(rows["kind"] == "accelerator", "SAIL", "beside it"))
+    ours = (rows["kind"] == "accelerator") & (rows["hardware"] == rows["system"])
+    rows = rows.assign(at=rows.index, whose=np.where(ours, "SAIL", "beside it"))
     places = Axis.of_names(list(rows["title"]), upward=True)
     rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
     dollars = Axis("tokens_per_usd_used", "tokens per USD of vCPUs used", log=True)
@@ -215,8 +216,8 @@ def answer(study: Study) -> Figure:
         panels,
         [
             study.results.setting((), rows[rows["runner"] == SAIL], study.start),
-            "Lines of the rate: nine of ten measurements of a kind, of SAIL nine of ten machines. Dollars pay the vCPUs that "
-            "are used; a card and all cores are paid whole. Their lines: all that is not known."
+            "Lines of the rate: nine of ten measurements of a kind, of SAIL nine of ten machines. Dollars pay "
+            "the vCPUs that are used; a card and all cores are paid whole. Their lines: all that is not known."
         ],
         {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "beside it": Look(OKABE_ITO["blue"])},
         equal=True,
@@ -267,8 +268,8 @@ def speedup(study: Study) -> Figure:
             results.setting(along.vary, rows),
             _patterns(rows),
             "Above 1 SAIL is faster; equal scales. Cores: the same server's without SAIL, predicted "
-            "(docs/baselines.md). Shaded: nine of ten ratios, by the bands of both sides, around the ratio of "
-            "SAIL's median. Only four bits are measured on these cores; two bits and T-MAC "
+            "(docs/baselines.md). Shaded: nine of ten ratios, by the bands of both sides, around the ratio "
+            "of SAIL's median. Only four bits are measured on these cores; two bits and T-MAC "
             "(up to four bits) on a sibling core, and other widths are assumed: the ranges are in the band. "
             "What SAIL leaves to the cores runs as fast on them in either: by the other's software.",
         ],

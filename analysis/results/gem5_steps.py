@@ -10,10 +10,11 @@ from sailsim.analysis.costs.constants import data_file
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
+from sailsim.sim.fitted import SIMULATED_HOST
 from sailsim.sim.point import Point
 from sailsim.workloads.load import load_model, uniform_choice
 
-HOST = "sail-n1-neon-host"
+HOST = SIMULATED_HOST
 """The machine of these runs whose cores work around the units as the program does that gem5 ran."""
 CORE_PARTS = {
     "embed": ("embed",),

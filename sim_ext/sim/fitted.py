@@ -308,11 +308,12 @@ SIMULATED_HOST = "sail-n1-neon-host"
 """The system whose file has what was fitted of cores around units that run this project's program in gem5."""
 
 
-def host_constants(constants: FittedSet, reads: float) -> dict[str, float]:
-    """What SAIL's cores must have, by fields of a system, where the baseline has a software's constants.
+def host_constants(fitted: Fitted, software: str, reads: float) -> dict[str, float]:
+    """What SAIL's cores must have where the baseline has the fitted constants of a software, by their fields.
 
     ``reads`` is the share of the DRAM peak that reading threads reach, of which the software gets a share.
     """
+    constants = fitted.software(software)
     # The fork's rows have one thread count: what its products lose is in its share of the barrier.
     lost = constants.constants.get("product_overhead")
     return {
@@ -335,9 +336,9 @@ def around_units(system: System, software: str) -> System:
 @lru_cache(maxsize=64)  # a machine that is the same one has the same units, with all that they have timed
 def _around(of: Instance, software: str) -> System:
     system = of.system
-    constants = fitted_constants().software(software, core_of(system))
-    if "core_share" not in constants.constants:
-        changes = host_constants(constants, float(system.memory.read_share.value))
+    known = fitted_constants().software(software, core_of(system))
+    if "core_share" not in known.constants:
+        changes = host_constants(fitted_constants(), software, float(system.memory.read_share.value))
         return vary(system, changes, source="fits.json", note=f"as fitted for {software}")
     own = load_system(SIMULATED_HOST)
     below = load_system(own.extends[0])

@@ -139,7 +139,9 @@ class Cores(Backend):
         results = {name: self._by(asked, name) for name in MEASURED if self._refusal(asked, name) is None}
         first = max(results, key=lambda name: results[name].tokens_per_s)
         best = results[first]
-        return replace(best, software=first, notes=(f"The fastest here is {SOFTWARE[first]}.", *best.notes))
+        return replace(
+            best, software=first, notes=(f"The fastest measured here is {SOFTWARE[first]}.", *best.notes)
+        )
 
     def _by(self, asked: Request, software: str) -> StepResult:
         """The step by one software."""

@@ -61,7 +61,7 @@ def test_a_speedup_at_equal_quality_leaves_the_other_side_its_width(tmp_path):
     ("reading", "runner", "column"),
     [
         ("same threads, llama.cpp on the cores .8 threads or more", "cores", "speedup"),
-        ("^the fastest software on all cores", "cores-all-best", "speedup"),
+        ("^the fastest measured software on all cores", "cores-all-best", "speedup"),
         ("same threads, both pay the vCPUs", "cores", "usd_ratio_used"),
         ("as the first, Ampere's fork", "cores-ampere", "usd_ratio_used"),
         ("both pay the bandwidth", "cores", "usd_ratio_bandwidth"),
