@@ -216,8 +216,9 @@ def answer(study: Study) -> Figure:
         panels,
         [
             study.results.setting((), rows[rows["runner"] == SAIL], study.start),
-            "Lines of the rate: nine of ten measurements of a kind, of SAIL nine of ten machines. Dollars pay "
-            "the vCPUs that are used; a card and all cores are paid whole. Their lines: all that is not known."
+            "Lines of the rate: nine of ten measurements of a kind, of SAIL nine of ten machines. "
+            "Dollars pay the vCPUs that are used; a card and all cores are paid whole. Their lines: all that "
+            "is not known."
         ],
         {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "beside it": Look(OKABE_ITO["blue"])},
         equal=True,

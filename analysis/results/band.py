@@ -153,7 +153,7 @@ def drawn_machines(of: _Alike, chosen: frozenset[str], prior: str, _read: Stamp)
             draws = {name: float(factor.at(columns[name][at])) for name, factor in normal.items()}
             fitted = fitted_constants().varied(moved("cpu", draws))
             reads = float(changes.get("memory.read_share", system.memory.read_share.value))
-            of_each = {each: host_constants(fitted.software(each), reads) for each in {*softwares.values()}}
+            of_each = {each: host_constants(fitted, each, reads) for each in {*softwares.values()}}
             changes |= {path: of_each[software][path] for path, software in softwares.items()}
         try:
             found.append(that_fits(system, changes, SAMPLED, f"prior {prior}"))
@@ -206,7 +206,7 @@ def _softwares(system: System, file: Unknowns) -> dict[str, Software]:
     if core_of(system) != N1:  # whose constants they are
         return {}
     known, reads = leaves(system), float(system.memory.read_share.value)
-    nominal = {each: host_constants(fitted_constants().software(each), reads) for each in file.hosts}
+    nominal = {each: host_constants(fitted_constants(), each, reads) for each in file.hosts}
     found: dict[str, Software] = {}
     for path in FOLLOW_SOFTWARE:
         if known[path].note in _DECIDED:

@@ -16,6 +16,7 @@ from sailsim.analysis.results.compare import compare, compared, ratio_spread
 from sailsim.analysis.results.runs import named, runners, runs
 from sailsim.cli import main
 from sailsim.sim.files import leaves, load_system, save_system, vary
+from sailsim.sim.fitted import around_units
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
 from sailsim.workloads.load import load_model
@@ -42,7 +43,7 @@ def rate_of(point: Point) -> Any:
     return run
 
 
-@pytest.mark.parametrize("system", ["sail-n1-fast-host", "sail-v2", "aim-n1"])
+@pytest.mark.parametrize("system", ["sail-n1-nbw5", "sail-v2", "aim-n1"])
 def test_a_band_holds_the_nominal_rate_or_its_percentile_says_where_it_lies(system: str) -> None:
     run: Any = runs(POINT, runners=runners([system]))[-1]
     assert run.low < run.median < run.high
@@ -89,7 +90,7 @@ def test_a_range_of_the_users_file_is_drawn(tmp_path: Path) -> None:
 
 def test_attention_is_drawn_along_the_fit_of_the_software_that_it_is() -> None:
     of_llama, of_fork = (
-        drawn(load_system(name))["host.attention_rate"] for name in ("sail-n1", "sail-n1-fast-host")
+        drawn(around_units(SAIL_N1, name))["host.attention_rate"] for name in ("llama.cpp", "ampere")
     )
     assert max(of_llama) < 1 < 1.5 < min(of_fork)
 
