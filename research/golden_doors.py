@@ -58,7 +58,12 @@ from trace_time import simulate_trace
 
 NOW_CALLED: dict[str, str] = {}
 """Names that the product has changed in its answers: name now -> recorded name, each a part between dots."""
-NOW_SAID = {"of a sweep --set beyond_limit": "of a sweep --axis beyond_limit"}
+RENAMED = {"sail-n1-fast-host": "sail-n1:host.attention_rate=2.06347:host.product_overhead=0"}
+"""Machines of the questions that do not ship: their names, and what they were."""
+NOW_SAID = {
+    "of a sweep --set beyond_limit": "of a sweep --axis beyond_limit",
+    **{is_now: name for name, is_now in RENAMED.items()},
+}
 """Words of refusals that the product has changed: words now -> recorded ones."""
 GONE: dict[str, str] = {
     **dict.fromkeys(("running/file tokens.*", "running/4g32 tokens.*"), "no model runs token by token"),
@@ -91,10 +96,6 @@ def files() -> dict[str, str]:
         meta = {**shipped.meta, "model": "synthetic", "model_key": "synthetic"}
         replace(shipped, meta=meta, layers=(0, 15), codes=codes, scales=scales).save(made["@synthetic"])
     return made
-
-
-RENAMED = {"sail-n1-fast-host": "sail-n1:host.attention_rate=2.06347:host.product_overhead=0"}
-"""Machines of the questions that do not ship: their names, and what they were."""
 
 
 def machine_named(text: str) -> str:

@@ -20,7 +20,7 @@ def test_what_is_added_by_file_is_in_every_command(tmp_path: Path) -> None:
     """A substrate, a card and an accelerator of docs/systems.md are in every table."""
     assert_as_printed("docs/systems.md", tmp_path)
     frame = Store(tmp_path / "out").frame()
-    added = {"twice-l4": "L4, twice as wide", "slow-banks": "AiM, half the clock"}
+    added = {"twice-l4": "L4, twice as wide", "slow-banks": "AiM, half the clock \N{DAGGER}"}
     shown = frame[frame["runner"].isin(added)]
     assert dict(zip(shown["runner"], shown["title"], strict=True)) == added
     assert (shown["tokens_per_s"] > 0).all()
