@@ -40,7 +40,7 @@ def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]]) -> str:
     (`compare.entries`), SAIL among them."""
     sail = runs[SAIL]
     does = "reads prompts at" if prompts else "decodes"
-    text = f"With {sail['cores']} threads on the cores, SAIL {does} {sail['tokens_per_s']:.1f} tokens/s."
+    text = f"With {sail['cores']} threads on the cores, SAIL {does} {_rate(sail)}."
     beside = [runs[name] for name in BESIDE if name in runs]
     best = max(beside, key=lambda run: float(run["tokens_per_s"]), default=None)
     over = []
@@ -56,10 +56,13 @@ def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]]) -> str:
         text += f" That is {'; '.join(over)}."
     if "v100" in runs:
         card = runs["v100"]
-        text += f" It is **{card['speedup']:.2f}x** of a V100's tokens/s"
+        text += f" It is {_speedup(card)} of a V100's tokens/s"
         if card["usd_ratio_used"] is not None:
-            text += f" and **{card['usd_ratio_used']:.2f}x** of its tokens per dollar"
-            text += ", where SAIL pays for its threads' vCPUs"
+            # Paid by threads an hour costs the same at any rate.
+            dollars = card["usd_ratio_used"] * card["speedup_median"] / card["speedup"]
+            text += (
+                f" and **{dollars:.2f}x** of its tokens per dollar, where SAIL pays for its threads' vCPUs"
+            )
         text += "."
     return text
 
@@ -84,7 +87,17 @@ def row(name: str, run: Mapping[str, Any]) -> tuple[object, ...]:
     )
 
 
+def _rate(run: Mapping[str, Any]) -> str:
+    """SAIL's rate: the median and the ends of its band, and the nominal machine's place."""
+    if run["median"] is None:
+        return f"{run['tokens_per_s']:.1f} tokens/s"
+    return (
+        f"**{run['median']:.1f}** tokens/s ({run['low']:.0f} .. {run['high']:.0f}: nine of ten machines that "
+        f"may be meant; {run['tokens_per_s']:.1f} on the nominal one, percentile {run['percentile']:.0f})"
+    )
+
+
 def _speedup(run: Mapping[str, Any]) -> str:
-    """SAIL's rate over a run's, with the range that the run's own gives it."""
-    band = "" if run["low"] is None else f" ({run['speedup_low']:.2f} .. {run['speedup_high']:.2f}x)"
-    return f"**{run['speedup']:.2f}x**{band}"
+    """SAIL's median rate over a run's, with the range that both bands give it."""
+    ends = f" ({run['speedup_low']:.2f} .. {run['speedup_high']:.2f}x)"
+    return f"**{run['speedup_median']:.2f}x**{ends if run['speedup_low'] < run['speedup_high'] else ''}"
