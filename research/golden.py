@@ -49,10 +49,12 @@ from golden_doors import GONE, HELD, NOW_CALLED, Answer, Draw, attempt  # noqa: 
 # ---- The questions ----------------------------------------------------------------------------------------
 ASKED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 RATIOS = {
-    *("speedup", "speedup_low", "speedup_high", "tokens_per_j", "usd_per_million_tokens", "power_w", "paid"),
+    *("speedup", "speedup_median", "speedup_low", "speedup_high", "tokens_per_j"),
+    *("usd_per_million_tokens", "power_w", "paid"),
     *("j_per_token", "j_per_token_low", "j_per_token_high"),
     *(f"tokens_per_usd_{way}" for way in ("used", "bandwidth", "llc", "whole")),
     *(f"usd_ratio_{way}" for way in ("used", "bandwidth", "llc", "whole")),
+    *(f"usd_ratio_bandwidth_{end}" for end in ("median", "low", "high")),
 }
 """What follows from other values of a run: kept of the prices alone."""
 DOLLARS = {"tokens_per_usd", "tokens_per_usd_low", "tokens_per_usd_high", "usd_per_hour", "instance"}

@@ -63,7 +63,7 @@ def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]], weights: str 
     sail = runs[SAIL]
     does = "reads prompts at" if prompts else "decodes"
     text = f"With {sail['cores']} threads on the cores{f' and {weights}' if weights else ''}, SAIL {does} "
-    text += f"{rate(sail)} tokens/s"
+    text += _of_machines(sail)
     if sail["converted"]:
         text += f", with sums converted{_PLACES[sail['converted']]}"
     text += "."
@@ -92,9 +92,9 @@ def sentence(prompts: bool, runs: Mapping[str, Mapping[str, Any]], weights: str 
     if "v100" in runs:
         card = runs["v100"]
         text += f" It is {times(card)} of a V100's tokens/s"
-        if card["usd_ratio_used"] is not None:
-            text += f" and **{card['usd_ratio_used']:.2f}x** of its tokens per dollar"
-            text += ", where SAIL pays for its threads' vCPUs"
+        given = dollars(card)
+        if given is not None:
+            text += f" and **{given:.2f}x** of its tokens per dollar, where SAIL pays for its threads' vCPUs"
         text += "."
     return text
 
@@ -127,23 +127,38 @@ def cells(name: str, run: Mapping[str, Any] | None) -> tuple[str, ...]:
         return ("-", *[""] * (len(COLUMNS) - 1))
     if run["speedup_of"] == name:
         return rate(run), "", ""
-    gives, other = run["usd_ratio_used"], ", other attention" if mixes(run) else ""
+    gives, other = dollars(run), ", other attention" if mixes(run) else ""
     return rate(run), times(run).replace("*", "") + other, "" if gives is None else f"{gives:.2f}x"
 
 
 def rate(run: Mapping[str, Any]) -> str:
-    """Tokens a second, with the median where one is known, and the range."""
-    return f"{run['tokens_per_s']:.1f}" + _range(run, "", "median", ".0f")
+    """Tokens a second of the nominal machine, with the median where one is known, and the range."""
+    known = "" if run["median"] is None else f"median {run['median']:.0f}, "
+    ends = "" if run["low"] is None else f" ({known}{run['low']:.0f} .. {run['high']:.0f})"
+    return f"{run['tokens_per_s']:.1f}{ends}"
 
 
 def times(run: Mapping[str, Any]) -> str:
-    """SAIL's rate over a run's, with the range that both sides' own give it."""
-    return f"**{run['speedup']:.2f}x**" + _range(run, "speedup_", "speedup_median", ".2f", "x")
+    """SAIL's median rate over a run's, its only one where it has no band, with the range of both sides."""
+    ends = f" ({run['speedup_low']:.2f} .. {run['speedup_high']:.2f}x)"
+    return f"**{_middle(run):.2f}x**{ends if run['speedup_low'] < run['speedup_high'] else ''}"
 
 
-def _range(run: Mapping[str, Any], ends: str, median: str, digits: str, unit: str = "") -> str:
-    low, high, middle = run[f"{ends}low"], run[f"{ends}high"], run.get(median)
-    if low is None or high is None or low == high:
-        return ""
-    known = "" if middle is None else f"median {middle:{digits}}, "
-    return f" ({known}{low:{digits}} .. {high:{digits}}{unit})"
+def dollars(run: Mapping[str, Any]) -> float | None:
+    """The same of tokens per dollar, paid by threads: an hour then costs the same at any rate."""
+    nominal = run["usd_ratio_used"]
+    return None if nominal is None else float(nominal * _middle(run) / run["speedup"])
+
+
+def _middle(run: Mapping[str, Any]) -> float:
+    return float(run["speedup"] if run["speedup_median"] is None else run["speedup_median"])
+
+
+def _of_machines(run: Mapping[str, Any]) -> str:
+    """SAIL's rate: the median and the ends of its band, and the nominal machine's place."""
+    if run["median"] is None:
+        return f"{run['tokens_per_s']:.1f} tokens/s"
+    return (
+        f"**{run['median']:.1f}** tokens/s ({run['low']:.0f} .. {run['high']:.0f}: nine of ten machines that "
+        f"may be meant; {run['tokens_per_s']:.1f} on the nominal one, percentile {run['percentile']:.0f})"
+    )

@@ -216,9 +216,8 @@ def answer(study: Study) -> Figure:
         panels,
         [
             study.results.setting((), rows[rows["runner"] == SAIL], study.start),
-            "Lines of the rate: nine of ten measurements of a kind, of SAIL nine of ten machines. "
-            "Dollars pay the vCPUs that are used; a card and all cores are paid whole. Their lines: all that "
-            "is not known."
+            "Lines of the rate: nine of ten measurements of a kind, of SAIL nine of ten machines. Dollars "
+            "pay the vCPUs used; a card and all cores are paid whole. Their lines: all that is not known."
         ],
         {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "beside it": Look(OKABE_ITO["blue"])},
         equal=True,
@@ -269,9 +268,9 @@ def speedup(study: Study) -> Figure:
             results.setting(along.vary, rows),
             _patterns(rows),
             "Above 1 SAIL is faster; equal scales. Cores: the same server's without SAIL, predicted "
-            "(docs/baselines.md). Shaded: nine of ten ratios, by the bands of both sides, around the ratio "
-            "of SAIL's median. Only four bits are measured on these cores; two bits and T-MAC "
-            "(up to four bits) on a sibling core, and other widths are assumed: the ranges are in the band. "
+            "(docs/baselines.md). Shaded: nine of ten ratios, by the bands of both sides, around SAIL's "
+            "median. Only four bits are measured on these cores; two bits and T-MAC (up to four bits) on a "
+            "sibling core, and other widths are assumed: the ranges are in the band. "
             "What SAIL leaves to the cores runs as fast on them in either: by the other's software.",
         ],
         columns=len(beside),

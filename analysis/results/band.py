@@ -48,7 +48,13 @@ from sailsim.workloads.model import ModelSpec
 
 DRAWS = 64
 """Machines of a band."""
-SEED = 0
+SEED = 8
+"""Of their sequence, chosen of 40 (`research/band_draws.py`).
+
+On the ten workloads of the shipped prior these machines have the percentiles of 4,096 within 4 %, 5 % and 5 %
+(5th, 50th and 95th, root mean square). Over seeds 64 machines deviate by 21 %, 6 % and 6 %, and 128 by 13 %,
+5 % and 4 %. Chosen on half of the workloads, the seed is as near on the others.
+"""
 ENDS = (5.0, 50.0, 95.0)
 """Percentiles: nine of ten machines lie between the first and the last."""
 _SUBSTRATE = "pim.substrate"
@@ -138,7 +144,9 @@ def kept(system: System, point: Point, prior: str) -> tuple[_Alike, frozenset[st
     return _Alike(system.digest, system), choices, prior, stamp(file)
 
 
-@lru_cache(maxsize=4)  # points of a sweep ask for the same ones, and making them takes half of a first band
+@lru_cache(
+    maxsize=8
+)  # points of a sweep ask for the same ones, and making them takes a third of a first band
 def drawn_machines(of: _Alike, chosen: frozenset[str], prior: str, _read: Stamp) -> Machines:
     """The machines of a prior around one, without those that cannot be."""
     system, file = of.system, load_unknowns(prior)
