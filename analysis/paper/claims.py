@@ -7,7 +7,7 @@ reckoned from `Outcomes`: the points of a store (`stored_claims`) or a sampled m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, Self, TypeVar
@@ -25,7 +25,7 @@ CLAIMS = Shelf("claims", "data/claims", package="sailsim.analysis")
 SHIPPED = "sail"
 """The paper that is asked about unless another one is named."""
 
-MetricName = Literal["speedup", "usd_ratio", "saving", "area_share"]
+MetricName = Literal["speedup", "product_speedup", "usd_ratio", "saving", "area_share"]
 Payment = Literal["used", "bandwidth", "whole"]
 Choice = Literal["prt"]
 Source = Literal["store", "samples"]
@@ -37,6 +37,7 @@ Listed = Annotated[tuple[T, ...], Field(strict=False)]
 
 _FIELDS_OF: dict[MetricName, tuple[str, ...]] = {
     "speedup": ("runner",),
+    "product_speedup": ("runner",),
     "usd_ratio": ("runner", "payment"),
     "saving": ("saved", "without"),
     "area_share": ("counted", "base"),
@@ -50,10 +51,13 @@ class ClaimMetric(Frozen):
     words: str
     """The reading, in a phrase."""
     metric: MetricName
-    """speedup: SAIL's tokens/s over a runner's; usd_ratio: tokens per dollar likewise; saving: percent that a
-    choice saves; area_share: percent of added area."""
+    """speedup: the subject's tokens/s over a runner's; product_speedup: of the matrix products alone;
+    usd_ratio: tokens per dollar likewise; saving: percent that a choice saves; area_share: percent of added
+    area."""
+    subject: str = SAIL
+    """Whom the claim is about: a runner. Metrics of another one than SAIL are of stores alone."""
     runner: str | None = None
-    """Whom SAIL is compared with, by its name in `data/runners.toml`."""
+    """Whom the subject is compared with, by its name in `data/runners.toml` or in the paper's `beside`."""
     payment: Payment | None = None
     """What both pay: the vCPUs that they use, or those of the bandwidth that they use too, or the server."""
     saved: Literal["pim_cycles", "step_s", "array_reads"] | None = None
@@ -89,23 +93,29 @@ class ClaimMetric(Frozen):
                 raise ValueError(
                     f"{name} is {given!r}; allowed for metric {self.metric} are {', '.join(needed)}"
                 )
-        known: tuple[tuple[str, Sequence[str]], ...] = (
-            ("runner", runner_names()),
-            ("counted", list(COUNTED)),
-            ("base", list(BASES)),
-        )
-        for name, allowed in known:
-            given = getattr(self, name)
-            if given is not None and given not in allowed:
-                raise ValueError(f"{name} is {given!r}; allowed is one of {', '.join(allowed)}")
+        _check(self, {"counted": list(COUNTED), "base": list(BASES)})
         return self
 
     @property
+    def sampled(self) -> bool:
+        """Whether sampled machines, which are SAIL's, have it against a runner that ships."""
+        known = self.runner is None or self.runner in runner_names()
+        return known and self.subject == SAIL and self.metric != "product_speedup" and "samples" in self.of
+
+    @property
     def field(self) -> str:
-        """Where an answer of `sailsim run --json` has it, dot by dot; empty where no one run has it."""
+        """Where an answer of `sailsim run --json` has SAIL's, dot by dot; empty where no one run has it."""
         if self.metric == "speedup":
             return f"runs.{self.runner}.speedup"
         return f"runs.{self.runner}.usd_ratio_{self.payment}" if self.metric == "usd_ratio" else ""
+
+
+def _check(metric: ClaimMetric, known: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError for a field with a name that none of the known ones has."""
+    for name, allowed in known.items():
+        given = getattr(metric, name)
+        if given is not None and given not in allowed:
+            raise ValueError(f"{name} is {given!r}; allowed is one of {', '.join(allowed)}")
 
 
 class Claim(Frozen):
@@ -119,8 +129,9 @@ class Claim(Frozen):
     unit: Literal["x", "%"]
     better: Literal["higher", "lower"] = "higher"
     """Whether a machine reaches it with as much or with as little. "lower" is no goal: near it or not."""
-    aggregation: Literal["highest", "one a machine"] = "highest"
-    """Over points: the highest ("up to"), or a value that a machine has whatever it runs."""
+    aggregation: Literal["highest", "lowest", "geomean", "one a machine"] = "highest"
+    """Over points: the highest ("up to"), the lowest, their geometric mean, or a value that a machine has
+    whatever it runs. Sampled machines take all but the last as the highest."""
     scale: Literal["log", "linear"] = "log"
     """Of axes and of what sensitivity explains; linear where the value can be 0."""
     confidence: Literal["high", "medium", "low"]
@@ -148,7 +159,7 @@ class Claim(Frozen):
 
     def metrics(self, source: Source) -> tuple[ClaimMetric, ...]:
         """Its metrics for one source of numbers."""
-        return tuple(metric for metric in self.metric if source in metric.of)
+        return tuple(m for m in self.metric if (m.sampled if source == "samples" else source in m.of))
 
     def reaches(self, values: Numbers) -> NDArray[np.bool_]:
         """Whether values are as good as the paper's."""
@@ -183,8 +194,18 @@ class Paper(Frozen):
     """A file of `data/unknowns` by name, or one by its path from this file; None: nothing to sample."""
     models: Listed[str] = ()
     """The models that the claims are about, by name."""
+    beside: Listed[str] = ()
+    """Runners that do not ship, by the names that `--beside` gives them in a sweep."""
     claim: Listed[Claim]
     fact: Listed[Fact] = ()
+
+    @model_validator(mode="after")
+    def _runners_are_known(self) -> Self:
+        allowed = [*runner_names(), *self.beside]
+        for claim in self.claim:
+            for metric in claim.metric:
+                _check(metric, {"runner": allowed, "subject": allowed})
+        return self
 
     @model_validator(mode="after")
     def _names_are_different(self) -> Self:
@@ -240,7 +261,8 @@ class Outcomes(Protocol):
     def of(
         self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
     ) -> Numbers:
-        """A runner's `tokens_per_s`, `tokens_per_usd_<payment>`, `pim_cycles`, `step_s` or `array_reads`.
+        """A runner's `tokens_per_s`, `products_per_s`, `tokens_per_usd_<payment>`, `pim_cycles`, `step_s` or
+        `array_reads`.
 
         SAIL's are those of the machine whose cores run the software of the runner ``beside``, and with
         ``without`` those at the same points without a choice.
@@ -257,9 +279,9 @@ def values(metric: ClaimMetric, outcomes: Outcomes) -> Numbers:
     if metric.metric == "saving":
         saved = str(metric.saved)
         return 100 * (1 - outcomes.of(SAIL, saved) / outcomes.of(SAIL, saved, without=metric.without))
-    runner = str(metric.runner)
-    rate = "tokens_per_s" if metric.metric == "speedup" else f"tokens_per_usd_{metric.payment}"
-    return outcomes.of(SAIL, rate, beside=runner) / outcomes.of(runner, rate)
+    runner, rates = str(metric.runner), {"speedup": "tokens_per_s", "product_speedup": "products_per_s"}
+    rate = rates.get(metric.metric, f"tokens_per_usd_{metric.payment}")
+    return outcomes.of(metric.subject, rate, beside=runner) / outcomes.of(runner, rate)
 
 
 def highest(values: Numbers) -> Numbers:

@@ -6,6 +6,7 @@ allow. A value below the paper's is a miss and stays one; what is not modelled o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ from sailsim.analysis.results.results import (
     FREE,
     MissingPointsError,
     Runs,
+    is_missing,
     numbers,
     prt_twins,
 )
@@ -44,6 +46,8 @@ COLUMNS = (
     *("claim", "reading", "paper", "here", "unit", "ratio", "verdict"),
     *("configuration", "equal_quality", "remark"),
 )
+NO_PRODUCT = ("cores", "sync", "attention", "kv_cache", "synchronisation", "launches")
+"""Phases of a step that no matrix product is in, of any backend."""
 NEAR = 0.25
 """How far from the paper's a value may be that is no goal to reach, and still agree with it."""
 
@@ -129,12 +133,22 @@ class StoredOutcomes:
             hits = numbers(self.points, "counts", "prt_hits").to_numpy(dtype=float)
             rows = twins[hits > 0].reindex(twins.index)
         counted = {"pim_cycles": "pim_cycles", "array_reads": "prt_misses"}.get(quantity)
-        column = rows[quantity] if counted is None else numbers(rows, "counts", counted)
+        if quantity == "products_per_s":
+            column = 1 / rows["phases"].map(_product_seconds)
+        else:
+            column = rows[quantity] if counted is None else numbers(rows, "counts", counted)
         return np.asarray(column, dtype=np.float64)
 
     def area_share(self, counted: str, base: str) -> Numbers:
         """Added area of the reference machine. Raises NotModelledError where it is not modelled."""
         return np.array([area(self.system).share(counted, base)])
+
+
+def _product_seconds(phases: Any) -> float:
+    """Of a step's matrix products: all that is no attention, hand-over or other work of cores and cards."""
+    if is_missing(phases):
+        return math.nan
+    return sum(seconds for name, seconds in phases.items() if name not in NO_PRODUCT) or math.nan
 
 
 def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str, Any]:
@@ -149,19 +163,24 @@ def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str
     if not np.isfinite(here).any():
         whose = "" if metric.runner is None else f" with a number of the runner {metric.runner}"
         return _row(claim, words, None, "", f"no such point in this store{whose}")
-    at = int(np.nanargmax(here))
-    if claim.aggregation == "highest":
-        where = configuration(stored.points.iloc[at]) + _unmeasured(metric, stored, at)
-        nearest = int(np.nanargmin(np.abs(here / claim.value - 1)))
-        remarks = [f"nearest: {here[nearest]:.3g} at {configuration(stored.points.iloc[nearest])}"]
-    else:
+    at = int(np.nanargmin(here) if claim.aggregation == "lowest" else np.nanargmax(here))
+    value, points = float(here[at]), stored.points
+    if claim.aggregation == "one a machine":
         where, remarks = stored.system.name, []
         if (pim := stored.system.pim) is not None:
             where += f": {pim.arrays.whole} arrays of {pim.rows.whole} x {pim.cols.whole} a slice"
+    elif claim.aggregation == "geomean":
+        known = here[np.isfinite(here)]
+        value, where = float(np.exp(np.log(known).mean())), f"{len(known)} points"
+        remarks = [f"{known.min():.3g} .. {known.max():.3g}, the last at {configuration(points.iloc[at])}"]
+    else:
+        where = configuration(points.iloc[at]) + _unmeasured(metric, stored, at)
+        nearest = int(np.nanargmin(np.abs(here / claim.value - 1)))
+        remarks = [f"nearest: {here[nearest]:.3g} at {configuration(points.iloc[nearest])}"]
     remarks += [_remark(claim, metric, stored, at), metric.remark]
-    line = _row(claim, words, float(here[at]), where, "; ".join(text for text in remarks if text))
-    if metric.metric == "speedup":
-        line["equal_quality"] = float(here[at]) * _slower_at_equal_quality(metric, stored, at)
+    line = _row(claim, words, value, where, "; ".join(text for text in remarks if text))
+    if metric.metric == "speedup" and metric.subject == SAIL:
+        line["equal_quality"] = value * _slower_at_equal_quality(metric, stored, at)
     return line if metric.claimed else line | {"verdict": ""}
 
 
@@ -219,6 +238,8 @@ def _remark(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) 
     row = stored.rows(metric.runner).iloc[at]
     if metric.metric == "usd_ratio":
         return f"prices of {row['price_date']}"
+    if metric.metric != "speedup" or metric.subject != SAIL:
+        return ""
     return f"{row['speedup_low']:.3g} .. {row['speedup_high']:.3g} over the baseline's band"
 
 
