@@ -16,6 +16,7 @@ import pandas as pd
 
 from sailsim.analysis.costs.area import area, overhead_bases
 from sailsim.analysis.costs.constants import NotModelledError
+from sailsim.analysis.costs.dollars import is_missing
 from sailsim.analysis.paper.claims import (
     SHIPPED,
     Choice,
@@ -32,7 +33,6 @@ from sailsim.analysis.results.results import (
     FREE,
     MissingPointsError,
     Runs,
-    is_missing,
     numbers,
     prt_twins,
 )
