@@ -25,7 +25,7 @@ CLAIMS = Shelf("claims", "data/claims", package="sailsim.analysis")
 SHIPPED = "sail"
 """The paper that is asked about unless another one is named."""
 
-MetricName = Literal["speedup", "product_speedup", "usd_ratio", "saving", "area_share"]
+MetricName = Literal["speedup", "usd_ratio", "saving", "area_share"]
 Payment = Literal["used", "bandwidth", "whole"]
 Choice = Literal["prt"]
 Source = Literal["store", "samples"]
@@ -37,7 +37,6 @@ Listed = Annotated[tuple[T, ...], Field(strict=False)]
 
 _FIELDS_OF: dict[MetricName, tuple[str, ...]] = {
     "speedup": ("runner",),
-    "product_speedup": ("runner",),
     "usd_ratio": ("runner", "payment"),
     "saving": ("saved", "without"),
     "area_share": ("counted", "base"),
@@ -51,13 +50,14 @@ class ClaimMetric(Frozen):
     words: str
     """The reading, in a phrase."""
     metric: MetricName
-    """speedup: the subject's tokens/s over a runner's; product_speedup: of the matrix products alone;
-    usd_ratio: tokens per dollar likewise; saving: percent that a choice saves; area_share: percent of added
-    area."""
+    """speedup: the subject's tokens/s over a runner's; usd_ratio: tokens per dollar likewise; saving: percent
+    that a choice saves; area_share: percent of added area."""
     subject: str = SAIL
     """Whom the claim is about: a runner. Metrics of another one than SAIL are of stores alone."""
     runner: str | None = None
     """Whom the subject is compared with, by its name in `data/runners.toml` or in the paper's `beside`."""
+    part: Literal["step", "products"] = "step"
+    """Of a speedup or a ratio of dollars: the whole step, or as if it were its matrix products alone."""
     payment: Payment | None = None
     """What both pay: the vCPUs that they use, or those of the bandwidth that they use too, or the server."""
     saved: Literal["pim_cycles", "step_s", "array_reads"] | None = None
@@ -100,7 +100,7 @@ class ClaimMetric(Frozen):
     def sampled(self) -> bool:
         """Whether sampled machines, which are SAIL's, have it against a runner that ships."""
         known = self.runner is None or self.runner in runner_names()
-        return known and self.subject == SAIL and self.metric != "product_speedup" and "samples" in self.of
+        return known and self.subject == SAIL and self.part == "step" and "samples" in self.of
 
     @property
     def field(self) -> str:
@@ -261,8 +261,8 @@ class Outcomes(Protocol):
     def of(
         self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
     ) -> Numbers:
-        """A runner's `tokens_per_s`, `products_per_s`, `tokens_per_usd_<payment>`, `pim_cycles`, `step_s` or
-        `array_reads`.
+        """A runner's `tokens_per_s`, `tokens_per_usd_<payment>`, `pim_cycles`, `step_s`, `array_reads`, or of
+        a store `products_s`, the seconds of a step's matrix products.
 
         SAIL's are those of the machine whose cores run the software of the runner ``beside``, and with
         ``without`` those at the same points without a choice.
@@ -279,9 +279,17 @@ def values(metric: ClaimMetric, outcomes: Outcomes) -> Numbers:
     if metric.metric == "saving":
         saved = str(metric.saved)
         return 100 * (1 - outcomes.of(SAIL, saved) / outcomes.of(SAIL, saved, without=metric.without))
-    runner, rates = str(metric.runner), {"speedup": "tokens_per_s", "product_speedup": "products_per_s"}
-    rate = rates.get(metric.metric, f"tokens_per_usd_{metric.payment}")
-    return outcomes.of(metric.subject, rate, beside=runner) / outcomes.of(runner, rate)
+    rate = "tokens_per_s" if metric.metric == "speedup" else f"tokens_per_usd_{metric.payment}"
+
+    def of(name: str, beside: str | None = None) -> Numbers:
+        whole = outcomes.of(name, rate, beside=beside)
+        if metric.part == "step":
+            return whole
+        seconds = (outcomes.of(name, column, beside=beside) for column in ("step_s", "products_s"))
+        return whole * next(seconds) / next(seconds)
+
+    runner = str(metric.runner)
+    return of(metric.subject, beside=runner) / of(runner)
 
 
 def highest(values: Numbers) -> Numbers:

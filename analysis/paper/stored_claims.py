@@ -66,7 +66,7 @@ def claims(results: Runs, paper: str | None = SHIPPED) -> pd.DataFrame:
         known, rows = load_paper(paper), results.frame[results.frame["runner"] == SAIL]
         # In an order of their own, so that of equal values always the same is shown.
         points = rows.sort_values([*FREE, "prt", "seed"], kind="stable").reset_index(drop=True)
-        stored = StoredOutcomes(results, points)
+        stored = StoredOutcomes(results, _with_products(points))
         for claim in known.claim:
             lines += [_line(claim, metric, stored.within(metric)) for metric in claim.metrics("store")]
         lines += [_fact(fact, results.frame) for fact in known.fact]
@@ -117,7 +117,7 @@ class StoredOutcomes:
         if runner == SAIL:
             return self.points
         if runner not in self._rows:
-            self._rows[runner] = self.results.beside(self.points, runner)
+            self._rows[runner] = _with_products(self.results.beside(self.points, runner))
         return self._rows[runner]
 
     def of(
@@ -133,10 +133,7 @@ class StoredOutcomes:
             hits = numbers(self.points, "counts", "prt_hits").to_numpy(dtype=float)
             rows = twins[hits > 0].reindex(twins.index)
         counted = {"pim_cycles": "pim_cycles", "array_reads": "prt_misses"}.get(quantity)
-        if quantity == "products_per_s":
-            column = 1 / rows["phases"].map(_product_seconds)
-        else:
-            column = rows[quantity] if counted is None else numbers(rows, "counts", counted)
+        column = rows[quantity] if counted is None else numbers(rows, "counts", counted)
         return np.asarray(column, dtype=np.float64)
 
     def area_share(self, counted: str, base: str) -> Numbers:
@@ -144,11 +141,15 @@ class StoredOutcomes:
         return np.array([area(self.system).share(counted, base)])
 
 
-def _product_seconds(phases: Any) -> float:
-    """Of a step's matrix products: all that is no attention, hand-over or other work of cores and cards."""
-    if is_missing(phases):
-        return math.nan
-    return sum(seconds for name, seconds in phases.items() if name not in NO_PRODUCT) or math.nan
+def _with_products(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with `products_s`, the seconds of a step's matrix products; NaN where there is no step."""
+
+    def seconds(phases: Any) -> float:
+        if is_missing(phases):
+            return math.nan
+        return sum(each for name, each in phases.items() if name not in NO_PRODUCT) or math.nan
+
+    return rows.assign(products_s=rows["phases"].map(seconds))
 
 
 def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str, Any]:

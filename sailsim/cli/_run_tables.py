@@ -7,7 +7,7 @@ from typing import Any
 
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.cli._table import echo, print_numbers, say
-from sailsim.sim.backends.cores import FASTEST
+from sailsim.sim.backends.cores import CLAIMED, FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
 COLUMNS = ("tokens/s", "band", "speedup", "ktok/USD", "value", "mJ/tok")
@@ -101,13 +101,18 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 
 def _strongest(runs: Runs) -> Runs:
-    """All runners but, of each card, those that are not its fastest."""
+    """All runners but, of each card, those that are not its fastest, and a claimed one without a number."""
     of_card: dict[str, list[str]] = {}
     for name, entry in runs.items():
         if entry["kind"] == "card":
             of_card.setdefault(entry["hardware"], []).append(name)
     best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_card.values()}
-    return {name: entry for name, entry in runs.items() if entry["kind"] != "card" or name in best}
+    left = {name for name, entry in runs.items() if entry["software"] in CLAIMED and entry["reason"]}
+    return {
+        name: entry
+        for name, entry in runs.items()
+        if name not in left and (entry["kind"] != "card" or name in best)
+    }
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:

@@ -63,7 +63,8 @@ runner = "cores"
 primary = true
 [[claim.metric]]
 words = "products"
-metric = "product_speedup"
+metric = "speedup"
+part = "products"
 subject = "mine"
 runner = "cores"
 """

@@ -39,7 +39,7 @@ def by_name(point: Point, *beside: str | Path, system: object = None) -> dict[st
 
 def test_every_record_has_the_same_columns_and_is_json() -> None:
     records = evaluate(POINT)
-    assert len(records) == 9 + 3 * len(card_names())
+    assert len(records) == 10 + 3 * len(card_names())
     assert len(COLUMNS) <= 58
     for record in records:
         assert tuple(record) == COLUMNS
