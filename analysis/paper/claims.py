@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from sailsim.analysis.costs.area import BASES, COUNTED
-from sailsim.analysis.results.runs import SAIL, Runner, named, runner_names
+from sailsim.analysis.results.runs import SAIL, Runner, named, runner_names, shipped_runners
 from sailsim.base.quantity import Frozen
+from sailsim.sim.backends.cores import CLAIMED
 from sailsim.sim.tables import Shelf, validated
 
 CLAIMS = Shelf("claims", "data/claims", package="sailsim.analysis")
@@ -98,9 +99,12 @@ class ClaimMetric(Frozen):
 
     @property
     def sampled(self) -> bool:
-        """Whether sampled machines, which are SAIL's, have it against a runner that ships."""
-        known = self.runner is None or self.runner in runner_names()
-        return known and self.subject == SAIL and self.part == "step" and "samples" in self.of
+        """Whether sampled machines have it: they are SAIL's, against runners that ship and somebody ran."""
+        if self.runner is not None:
+            software = {runner.name: runner.software for runner in shipped_runners()}.get(self.runner)
+            if software is None or software in CLAIMED:
+                return False
+        return self.subject == SAIL and self.part == "step" and "samples" in self.of
 
     @property
     def field(self) -> str:
@@ -205,6 +209,11 @@ class Paper(Frozen):
         for claim in self.claim:
             for metric in claim.metric:
                 _check(metric, {"runner": allowed, "subject": allowed})
+            if self.unknowns is not None and not claim.primary.sampled:
+                raise ValueError(
+                    f"unknowns is {self.unknowns!r}, but the primary metric of claim {claim.name} is of "
+                    "stores alone; allowed is SAIL's whole step over a runner that ships and somebody ran"
+                )
         return self
 
     @model_validator(mode="after")

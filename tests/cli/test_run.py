@@ -48,7 +48,8 @@ def test_json_has_a_run_for_every_runner() -> None:
     assert "GB" in runs["v100-f16"]["reason"]
     assert found["notes"]["Batched decoding was measured on Altra with a cache shared by all sequences: the "
                           "band's lower end has it."] == [
-        r.name for r in runners() if r.kind == "cores" and r.software not in (*SIMULATED, *CLAIMED)]  # fmt: skip
+        r.name for r in runners()
+        if r.kind == "cores" and r.software not in (*SIMULATED, *CLAIMED)]  # fmt: skip
 
 
 def test_nbw_auto_says_what_it_chose() -> None:

@@ -108,7 +108,8 @@ SIMULATION = (
 )
 CLAIM = (
     "Simulated by its authors on other cores, not measured: T-MAC's tables, times the ends of the gains that "
-    "they claim, and in the middle their geometric mean. Its weights are -1, 0 and 1."
+    "they claim, and in the middle their geometric mean. Its weights are -1, 0 and 1. Its joules lack "
+    "what its instructions add."
 )
 ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."

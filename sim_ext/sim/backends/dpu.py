@@ -34,7 +34,7 @@ COUNTS = ("sums",)
 SUM_BYTES = 4
 """Of a sum on the way to the server: the registers have 32 bits."""
 NOT_MODELLED = (
-    "not modelled: writing weights and tables into the accelerator's memory, sorting activations, and energy"
+    "not modelled: writing weights and tables into the accelerator's memory, and sorting activations"
 )
 
 

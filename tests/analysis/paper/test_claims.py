@@ -95,6 +95,10 @@ def test_a_claim_about_a_runner_that_nobody_names_is_refused(tmp_path: Path) -> 
     file.write_text(OTHER.replace('["mine"]', '["yours"]'))
     with pytest.raises(SailsimError, match=r"subject is 'mine'; allowed is one of .*, yours"):
         load_paper(str(file))
+    # Nor may unknowns be drawn for what only a store has.
+    file.write_text(OTHER.replace("beside", 'unknowns = "sail"\nbeside', 1))
+    with pytest.raises(SailsimError, match=r"unknowns is 'sail', but the primary metric of claim faster"):
+        load_paper(str(file))
 
 
 def test_another_papers_claims_of_a_sample_are_those_of_a_run() -> None:
