@@ -96,8 +96,8 @@ TABLE_BITS = 4
 DOUBT = 0.2
 """How far a kernel's rate on the core model, or the ratio of two, may be off a real core's (log; assumed,
 0.1..0.3): the model is calibrated on load latencies, not on kernels."""
-TERNARY_BITS = 2
-"""Of a weight that is -1, 0 or 1, as this project stores it."""
+TERNARY = ("tq1_0", "tq2_0", "w2")
+"""Formats that T-SAR multiplies: weights of -1, 0 and 1, and two bits, which are what one takes."""
 WHOLE_COLUMN = 4096
 """Weights of a scale where a column has one (assumed, 1024..16384: a column's weights)."""
 DECODE_TABLE = "gem5/decode.jsonl"
@@ -427,7 +427,9 @@ def without_prompts(software: str) -> str | None:
     """Why a software's prompts are not predicted, None if they are."""
     if software in SIMULATED:
         return f"{SOFTWARE[software]}, decode alone; allowed for phase prefill is llama.cpp or ampere."
-    if software not in ("t-mac", "t-sar"):
+    if software in CLAIMED:
+        return "T-SAR's prompts are not modelled; allowed for phase prefill is llama.cpp or ampere."
+    if software != "t-mac":
         return None
     return (
         "T-MAC's prompts were measured on a Snapdragon X Elite alone, another core than these; allowed "
@@ -495,11 +497,10 @@ def lut_bits() -> Mapping[str, int]:
 
 def without_tables(fmt: WeightFormat, software: str = "t-mac") -> str | None:
     """Why T-MAC or T-SAR has nothing to do with a format, None if its tables take a type of it."""
-    if software == "t-sar" and any(
-        each.wbits != TERNARY_BITS for each in (fmt.base, *(f for f, _ in fmt.shares))
-    ):
-        return f"weights are {fmt.name}; allowed for T-SAR are ternary ones, so {TERNARY_BITS} bits."
-    if any(format_key(each) in lut_bits() for each in (fmt.base, *(each for each, _ in fmt.shares))):
+    types = (fmt.base, *(each for each, _ in fmt.shares))
+    if software == "t-sar" and not all(format_key(each) in TERNARY for each in types):
+        return f"weights are {fmt.name}; allowed for T-SAR are ternary ones alone: {', '.join(TERNARY)}."
+    if any(format_key(each) in lut_bits() for each in types):
         return None
     return f"weights are {fmt.name}; allowed for T-MAC's tables are some of {', '.join(lut_bits())}."
 

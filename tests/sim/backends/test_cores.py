@@ -357,10 +357,15 @@ def test_what_authors_claim_is_between_its_ends_and_no_faster_than_reading(threa
     assert any("not measured" in note for note in claimed.notes)
 
 
-def test_what_nobody_ran_is_never_the_fastest_and_takes_two_bits_alone():
+def test_what_nobody_ran_is_never_the_fastest_and_takes_ternary_weights_alone():
     found = {record["runner"]: record for record in evaluate(Point(wbits=2, batch=8))}
     assert found["cores-tsar"]["tokens_per_s"] > found["cores-best"]["tokens_per_s"]
     assert found["cores-best"]["tokens_per_s"] == found["cores-lut"]["tokens_per_s"]
-    other = {record["runner"]: record for record in evaluate(Point(wbits=4))}["cores-tsar"]
-    assert other["tokens_per_s"] is None
-    assert "allowed for T-SAR are ternary ones, so 2 bits" in other["reason"]
+    for point, words in (
+        (Point(wbits=4), "weights are w4g128; allowed for T-SAR are ternary ones alone: tq1_0, tq2_0, w2"),
+        (Point(weights="q2_k"), "weights are q2_k; allowed for T-SAR"),
+        (Point(wbits=2, phase="prefill"), "T-SAR's prompts are not modelled"),
+    ):
+        other = {record["runner"]: record for record in evaluate(point)}["cores-tsar"]
+        assert other["tokens_per_s"] is None
+        assert words in other["reason"]
