@@ -7,7 +7,7 @@ reckoned from `Outcomes`: the points of a store (`stored_claims`) or a sampled m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -18,8 +18,9 @@ from pydantic import model_validator
 
 from sailsim.analysis.costs.area import BASES, COUNTED
 from sailsim.analysis.results.prior import Listed
-from sailsim.analysis.results.runs import SAIL, Runner, named, runner_names
+from sailsim.analysis.results.runs import SAIL, Runner, named, runner_names, shipped_runners
 from sailsim.base.quantity import Frozen
+from sailsim.sim.backends.cores import CLAIMED
 from sailsim.sim.tables import Shelf, validated
 
 CLAIMS = Shelf("claims", "data/claims", package="sailsim.analysis")
@@ -48,10 +49,14 @@ class ClaimMetric(Frozen):
     words: str
     """The reading, in a phrase."""
     metric: MetricName
-    """speedup: SAIL's tokens/s over a runner's; usd_ratio: tokens per dollar likewise; saving: percent that a
-    choice saves; area_share: percent of added area."""
+    """speedup: the subject's tokens/s over a runner's; usd_ratio: tokens per dollar likewise; saving: percent
+    that a choice saves; area_share: percent of added area."""
+    subject: str = SAIL
+    """Whom the claim is about: a runner. Metrics of another one than SAIL are of stores alone."""
     runner: str | None = None
-    """Whom SAIL is compared with, by its name in `data/runners.toml`."""
+    """Whom the subject is compared with, by its name in `data/runners.toml` or in the paper's `beside`."""
+    part: Literal["step", "products"] = "step"
+    """Of a speedup or a ratio of dollars: the whole step, or as if it were its matrix products alone."""
     payment: Payment | None = None
     """What both pay: the vCPUs that they use, or those of the bandwidth that they use too, or the server."""
     saved: Literal["pim_cycles", "step_s", "array_reads"] | None = None
@@ -87,23 +92,32 @@ class ClaimMetric(Frozen):
                 raise ValueError(
                     f"{name} is {given!r}; allowed for metric {self.metric} are {', '.join(needed)}"
                 )
-        known: tuple[tuple[str, Sequence[str]], ...] = (
-            ("runner", runner_names()),
-            ("counted", list(COUNTED)),
-            ("base", list(BASES)),
-        )
-        for name, allowed in known:
-            given = getattr(self, name)
-            if given is not None and given not in allowed:
-                raise ValueError(f"{name} is {given!r}; allowed is one of {', '.join(allowed)}")
+        _check(self, {"counted": list(COUNTED), "base": list(BASES)})
         return self
 
     @property
+    def sampled(self) -> bool:
+        """Whether sampled machines have it: they are SAIL's, against runners that ship and somebody ran."""
+        if self.runner is not None:
+            software = {runner.name: runner.software for runner in shipped_runners()}.get(self.runner)
+            if software is None or software in CLAIMED:
+                return False
+        return self.subject == SAIL and self.part == "step" and "samples" in self.of
+
+    @property
     def field(self) -> str:
-        """Where an answer of `sailsim run --json` has it, dot by dot; empty where no one run has it."""
+        """Where an answer of `sailsim run --json` has SAIL's, dot by dot; empty where no one run has it."""
         if self.metric == "speedup":
             return f"runs.{self.runner}.speedup"
         return f"runs.{self.runner}.usd_ratio_{self.payment}" if self.metric == "usd_ratio" else ""
+
+
+def _check(metric: ClaimMetric, known: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError for a field with a name that none of the known ones has."""
+    for name, allowed in known.items():
+        given = getattr(metric, name)
+        if given is not None and given not in allowed:
+            raise ValueError(f"{name} is {given!r}; allowed is one of {', '.join(allowed)}")
 
 
 class Claim(Frozen):
@@ -117,8 +131,9 @@ class Claim(Frozen):
     unit: Literal["x", "%"]
     better: Literal["higher", "lower"] = "higher"
     """Whether a machine reaches it with as much or with as little. "lower" is no goal: near it or not."""
-    aggregation: Literal["highest", "one a machine"] = "highest"
-    """Over points: the highest ("up to"), or a value that a machine has whatever it runs."""
+    aggregation: Literal["highest", "lowest", "geomean", "one a machine"] = "highest"
+    """Over points: the highest ("up to"), the lowest, their geometric mean, or a value that a machine has
+    whatever it runs. Sampled machines take all but the last as the highest."""
     scale: Literal["log", "linear"] = "log"
     """Of axes and of what sensitivity explains; linear where the value can be 0."""
     confidence: Literal["high", "medium", "low"]
@@ -146,7 +161,7 @@ class Claim(Frozen):
 
     def metrics(self, source: Source) -> tuple[ClaimMetric, ...]:
         """Its metrics for one source of numbers."""
-        return tuple(metric for metric in self.metric if source in metric.of)
+        return tuple(m for m in self.metric if (m.sampled if source == "samples" else source in m.of))
 
     def reaches(self, values: Numbers) -> NDArray[np.bool_]:
         """Whether values are as good as the paper's."""
@@ -181,8 +196,23 @@ class Paper(Frozen):
     """A file of `data/unknowns` by name, or one by its path from this file; None: nothing to sample."""
     models: Listed[str] = ()
     """The models that the claims are about, by name."""
+    beside: Listed[str] = ()
+    """Runners that do not ship, by the names that `--beside` gives them in a sweep."""
     claim: Listed[Claim]
     fact: Listed[Fact] = ()
+
+    @model_validator(mode="after")
+    def _runners_are_known(self) -> Self:
+        allowed = [*runner_names(), *self.beside]
+        for claim in self.claim:
+            for metric in claim.metric:
+                _check(metric, {"runner": allowed, "subject": allowed})
+            if self.unknowns is not None and not claim.primary.sampled:
+                raise ValueError(
+                    f"unknowns is {self.unknowns!r}, but the primary metric of claim {claim.name} is of "
+                    "stores alone; allowed is SAIL's whole step over a runner that ships and somebody ran"
+                )
+        return self
 
     @model_validator(mode="after")
     def _names_are_different(self) -> Self:
@@ -238,7 +268,8 @@ class Outcomes(Protocol):
     def of(
         self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
     ) -> Numbers:
-        """A runner's `tokens_per_s`, `tokens_per_usd_<payment>`, `pim_cycles`, `step_s` or `array_reads`.
+        """A runner's `tokens_per_s`, `tokens_per_usd_<payment>`, `pim_cycles`, `step_s`, `array_reads`, or of
+        a store `products_s`, the seconds of a step's matrix products.
 
         SAIL's are those of the machine whose cores run the software of the runner ``beside``, and with
         ``without`` those at the same points without a choice.
@@ -255,9 +286,17 @@ def values(metric: ClaimMetric, outcomes: Outcomes) -> Numbers:
     if metric.metric == "saving":
         saved = str(metric.saved)
         return 100 * (1 - outcomes.of(SAIL, saved) / outcomes.of(SAIL, saved, without=metric.without))
-    runner = str(metric.runner)
     rate = "tokens_per_s" if metric.metric == "speedup" else f"tokens_per_usd_{metric.payment}"
-    return outcomes.of(SAIL, rate, beside=runner) / outcomes.of(runner, rate)
+
+    def of(name: str, beside: str | None = None) -> Numbers:
+        whole = outcomes.of(name, rate, beside=beside)
+        if metric.part == "step":
+            return whole
+        seconds = (outcomes.of(name, column, beside=beside) for column in ("step_s", "products_s"))
+        return whole * next(seconds) / next(seconds)
+
+    runner = str(metric.runner)
+    return of(metric.subject, beside=runner) / of(runner)
 
 
 def highest(values: Numbers) -> Numbers:

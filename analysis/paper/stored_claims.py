@@ -6,6 +6,7 @@ allow. A value below the paper's is a miss and stays one; what is not modelled o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ import pandas as pd
 
 from sailsim.analysis.costs.area import area, overhead_bases
 from sailsim.analysis.costs.constants import NotModelledError
+from sailsim.analysis.costs.dollars import is_missing
 from sailsim.analysis.paper.claims import (
     SHIPPED,
     Choice,
@@ -44,6 +46,8 @@ COLUMNS = (
     *("claim", "reading", "paper", "here", "unit", "ratio", "verdict"),
     *("configuration", "equal_quality", "remark"),
 )
+NO_PRODUCT = ("cores", "sync", "attention", "kv_cache", "synchronisation", "launches")
+"""Phases of a step that no matrix product is in, of any backend."""
 NEAR = 0.25
 """How far from the paper's a value may be that is no goal to reach, and still agree with it."""
 
@@ -62,7 +66,7 @@ def claims(results: Runs, paper: str | None = SHIPPED) -> pd.DataFrame:
         known, rows = load_paper(paper), results.frame[results.frame["runner"] == SAIL]
         # In an order of their own, so that of equal values always the same is shown.
         points = rows.sort_values([*FREE, "prt", "seed"], kind="stable").reset_index(drop=True)
-        stored = StoredOutcomes(results, points)
+        stored = StoredOutcomes(results, _with_products(points))
         for claim in known.claim:
             lines += [_line(claim, metric, stored.within(metric)) for metric in claim.metrics("store")]
         lines += [_fact(fact, results.frame) for fact in known.fact]
@@ -113,7 +117,7 @@ class StoredOutcomes:
         if runner == SAIL:
             return self.points
         if runner not in self._rows:
-            self._rows[runner] = self.results.beside(self.points, runner)
+            self._rows[runner] = _with_products(self.results.beside(self.points, runner))
         return self._rows[runner]
 
     def of(
@@ -143,6 +147,17 @@ class StoredOutcomes:
         return np.array([area(self.system).share(counted, base)])
 
 
+def _with_products(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with `products_s`, the seconds of a step's matrix products; NaN where there is no step."""
+
+    def seconds(phases: Any) -> float:
+        if is_missing(phases):
+            return math.nan
+        return sum(each for name, each in phases.items() if name not in NO_PRODUCT) or math.nan
+
+    return rows.assign(products_s=rows["phases"].map(seconds))
+
+
 def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str, Any]:
     """One row of the table."""
     words = metric.words
@@ -155,19 +170,24 @@ def _line(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes) -> dict[str
     if not np.isfinite(here).any():
         whose = "" if metric.runner is None else f" with a number of the runner {metric.runner}"
         return _row(claim, words, None, "", f"no such point in this store{whose}")
-    at = int(np.nanargmax(here))
-    if claim.aggregation == "highest":
-        where = configuration(stored.points.iloc[at]) + _unmeasured(metric, stored, at)
-        nearest = int(np.nanargmin(np.abs(here / claim.value - 1)))
-        remarks = [f"nearest: {here[nearest]:.3g} at {configuration(stored.points.iloc[nearest])}"]
-    else:
+    at = int(np.nanargmin(here) if claim.aggregation == "lowest" else np.nanargmax(here))
+    value, points = float(here[at]), stored.points
+    if claim.aggregation == "one a machine":
         where, remarks = stored.system.name, []
         if (pim := stored.system.pim) is not None:
             where += f": {pim.arrays.whole} arrays of {pim.rows.whole} x {pim.cols.whole} a slice"
+    elif claim.aggregation == "geomean":
+        known = here[np.isfinite(here)]
+        value, where = float(np.exp(np.log(known).mean())), f"{len(known)} points"
+        remarks = [f"{known.min():.3g} .. {known.max():.3g}, the last at {configuration(points.iloc[at])}"]
+    else:
+        where = configuration(points.iloc[at]) + _unmeasured(metric, stored, at)
+        nearest = int(np.nanargmin(np.abs(here / claim.value - 1)))
+        remarks = [f"nearest: {here[nearest]:.3g} at {configuration(points.iloc[nearest])}"]
     remarks += [_remark(claim, metric, stored, at), metric.remark]
-    line = _row(claim, words, float(here[at]), where, "; ".join(text for text in remarks if text))
-    if metric.metric == "speedup":
-        line["equal_quality"] = float(here[at]) * _slower_at_equal_quality(metric, stored, at)
+    line = _row(claim, words, value, where, "; ".join(text for text in remarks if text))
+    if metric.metric == "speedup" and metric.subject == SAIL:
+        line["equal_quality"] = value * _slower_at_equal_quality(metric, stored, at)
     return line if metric.claimed else line | {"verdict": ""}
 
 
@@ -226,6 +246,8 @@ def _remark(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) 
     row = stored.rows(metric.runner).iloc[at]
     if metric.metric == "usd_ratio":
         return f"prices of {row['price_date']}"
+    if metric.metric != "speedup" or metric.subject != SAIL:
+        return ""
     return f"{row['speedup_low']:.3g} .. {row['speedup_high']:.3g} over the baseline's band"
 
 

@@ -35,7 +35,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import Kind, Request, backend_of, check_context, software_of
-from sailsim.sim.backends.cores import AROUND, SIMULATED, SOFTWARE, without_prompts
+from sailsim.sim.backends.cores import AROUND, CLAIMED, SIMULATED, SOFTWARE, without_prompts
 from sailsim.sim.engine import Accelerator
 from sailsim.sim.files import (
     SystemChoice,
@@ -152,7 +152,7 @@ class Runner(Frozen):
     @property
     def marked(self) -> str:
         """The title, with `SIGN` where nobody has run it but a simulator."""
-        simulated = self.kind == "accelerator" or self.software in SIMULATED
+        simulated = self.kind == "accelerator" or self.software in (*SIMULATED, *CLAIMED)
         return f"{self.title} {SIGN}" if simulated else self.title
 
     @property

@@ -9,7 +9,7 @@ from sailsim.analysis.costs.energy import CAUSES
 from sailsim.analysis.results.compare import mixes
 from sailsim.analysis.results.runs import AS_FILED, LEGEND
 from sailsim.cli._table import echo, print_numbers, say
-from sailsim.sim.backends.cores import FASTEST
+from sailsim.sim.backends.cores import CLAIMED, FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
 COLUMNS = ("tokens/s", "band", "speedup", "ktok/USD", "value", "mJ/tok")
@@ -116,14 +116,20 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 
 def _strongest(runs: Runs) -> Runs:
-    """All runners but, of each card, those that are not its fastest, and what is another one's once more."""
+    """All runners but, of each card, those that are not its fastest, what is another one's once more, and a
+    claimed one without a number."""
     of_card: dict[str, list[str]] = {}
     for name, entry in runs.items():
         if entry["kind"] == "card":
             of_card.setdefault(entry["hardware"], []).append(name)
     best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_card.values()}
-    again = {name for name, e in runs.items() if e["software"] == FASTEST and e["pays"] == "used"}
-    return {n: e for n, e in runs.items() if n not in again and (e["kind"] != "card" or n in best)}
+    left = {
+        name
+        for name, entry in runs.items()
+        if (entry["software"] == FASTEST and entry["pays"] == "used")
+        or (entry["software"] in CLAIMED and entry["reason"])
+    }
+    return {n: e for n, e in runs.items() if n not in left and (e["kind"] != "card" or n in best)}
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:

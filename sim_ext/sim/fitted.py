@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
@@ -191,6 +192,13 @@ class Fitted:
     def known_on(self, core: str) -> tuple[str, ...]:
         """The software stacks with constants on a core."""
         return tuple(self.table["cpu"] if core == N1 else self.table["cores"][core])
+
+    @cached_property
+    def claimed(self) -> Mapping[str, Quantity]:
+        """How many times as fast as another one's a software's kernels are, as its authors claim
+        (`claimed.toml`)."""
+        table = tomllib.loads(fits_file("claimed.toml").read_text("utf-8"))
+        return {name: Quantity.model_validate(each) for name, each in table["gain"].items()}
 
     @property
     def gpu(self) -> FittedSet:

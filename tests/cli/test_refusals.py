@@ -91,7 +91,10 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("claims check nothing", "step is 'nothing'; allowed are answer,"),
     ("claims reproduce --samples 100", "power of two"),
     ("claims reproduce --samples 0", "samples"),
-    ("claims reproduce --paper sale", "claims 'sale' is unknown; allowed are sail or the path"),
+    (
+        "claims reproduce --paper sale",
+        "claims 'sale' is unknown; allowed are cent, localut, sail, t-sar or the path",
+    ),
     ("claims joint --samples 65", "multiple of 32"),
     ("claims explore --out o --field pim.speed", "pim.clock"),
     ("claims explore --out o --seed -1", "seed"),

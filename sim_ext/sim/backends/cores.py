@@ -56,18 +56,21 @@ from sailsim.sim.system import System
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.model import ModelSpec
 
-Software = Literal["llama.cpp", "ampere", "t-mac", "neon", "neon-lut"]
+Software = Literal["llama.cpp", "ampere", "t-mac", "t-sar", "neon", "neon-lut"]
 SOFTWARE: Mapping[Software, str] = {
     "llama.cpp": "llama.cpp build 4753, April 2025",
     "ampere": "Ampere's llama.cpp fork, release 2.0.0",
     "t-mac": "T-MAC, look-up tables on the cores, commit 7042f8f7",
+    "t-sar": "T-SAR, tables in vector registers by new instructions, as its authors simulated them",
     "neon": "NEON kernels of this project, as gem5 runs them",
     "neon-lut": "look-up tables in NEON of this project, as gem5 runs them",
 }
 SIMULATED: tuple[Software, ...] = ("neon", "neon-lut")
 """Software whose rates are of gem5's model of a core, not measured on a machine."""
-MEASURED = tuple(name for name in SOFTWARE if name not in SIMULATED)
-AROUND: Mapping[str, str] = {"t-mac": "llama.cpp", "neon-lut": "neon"}
+CLAIMED: Mapping[Software, Software] = {"t-sar": "t-mac"}
+"""Software whose speed is its authors' claim of a simulation, over another one, whose constants it has."""
+MEASURED = tuple(name for name in SOFTWARE if name not in (*SIMULATED, *CLAIMED))
+AROUND: Mapping[str, str] = {"t-mac": "llama.cpp", "t-sar": "llama.cpp", "neon-lut": "neon"}
 """Software that only multiplies matrices in its own way, and whose attention and norms it runs."""
 FASTEST = "best"
 """Of the measured stacks: whichever is the fastest at a point."""
@@ -96,6 +99,8 @@ TABLE_BITS = 4
 DOUBT = 0.2
 """How far a kernel's rate on the core model, or the ratio of two, may be off a real core's (log; assumed,
 0.1..0.3): the model is calibrated on load latencies, not on kernels."""
+TERNARY = ("tq1_0", "tq2_0", "w2")
+"""Formats that T-SAR multiplies: weights of -1, 0 and 1, and two bits, which are what one takes."""
 WHOLE_COLUMN = 4096
 """Weights of a scale where a column has one (assumed, 1024..16384: a column's weights)."""
 DECODE_TABLE = "gem5/decode.jsonl"
@@ -103,6 +108,11 @@ DECODE_TABLE = "gem5/decode.jsonl"
 SIMULATION = (
     "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
     "which is calibrated on load latencies alone; the band moves its kernels and attention by a fifth."
+)
+CLAIM = (
+    "Simulated by its authors on other cores, not measured: T-MAC's tables, times the ends of the gains that "
+    "they claim, and in the middle their geometric mean. Its weights are -1, 0 and 1. Its joules lack "
+    "what its instructions add."
 )
 ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
@@ -122,10 +132,10 @@ class Cores(Backend):
         assert isinstance(asked.machine, System)
         core = core_of(asked.machine)
         known = fitted_constants().known_on(core)
-        if software not in known:
+        if CLAIMED.get(cast(Software, software), software) not in known:
             allowed = ", ".join(known)
             return f"software is {software}, which was not measured on {core}; allowed is one of {allowed}."
-        problem = without_tables(asked.fmt) if software == "t-mac" else None
+        problem = without_tables(asked.fmt, software) if software in ("t-mac", "t-sar") else None
         if software in SIMULATED:
             problem = without_kernels(asked.fmt)
         if problem is None and asked.point.phase == "prefill":
@@ -247,7 +257,7 @@ def constants(
     ``fitted_by`` takes the place of the shipped fits; ``prompts``: of whole prompts, not of decoding. Raises
     SailsimError for a software that nothing is known of on that core.
     """
-    fitted = (fitted_by or fitted_constants()).software(software, core)
+    fitted = (fitted_by or fitted_constants()).software(CLAIMED.get(software, software), core)
     anchor, rate = rate_of(software, fmt, fitted_by, prompts, core)
     simulated = software in SIMULATED
     row_s = fitted.value("prompt_row_overhead") * 1e-9 if prompts and software == "ampere" else 0.0
@@ -338,7 +348,7 @@ def predict_cores(
     # What the band must hold beside the scatter of measurements: the kernel rate's range, the other cache.
     simulated = software in SIMULATED
     slow = sum(whole(c.moved(rate.low / rate.relative, simulated), prompt is None and not simulated).values())
-    known = fitted_constants().software(software, core)
+    known = fitted_constants().software(CLAIMED.get(software, software), core)
     shared = float(known.constants["shared"].high or c.shared) if simulated else c.shared
     fast = sum(whole(replace(c.moved(rate.high / rate.relative, simulated), shared=shared), False).values())
     band = known.band(test) if count == 1 else known.band(test).joined(known.band("packed"))
@@ -400,6 +410,8 @@ def without_prompts(software: str) -> str | None:
     """Why a software's prompts are not predicted, None if they are."""
     if software in SIMULATED:
         return f"{SOFTWARE[software]}, decode alone; allowed for phase prefill is llama.cpp or ampere."
+    if software in CLAIMED:
+        return "T-SAR's prompts are not modelled; allowed for phase prefill is llama.cpp or ampere."
     if software != "t-mac":
         return None
     return (
@@ -417,6 +429,8 @@ def _software_notes(
         yield SIMULATION
         if software == "neon-lut":
             yield ONE_MODEL
+    elif software in CLAIMED:
+        yield CLAIM
     else:
         yield from _core_notes(core, software)
     if rate.kind == "assumed":
@@ -424,7 +438,7 @@ def _software_notes(
             f"{UNMEASURED} {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
             f"({rate.low:.3g}..{rate.high:.3g}) of the fitted rate ({rate.note})."
         )
-    if simulated:
+    if simulated or software in CLAIMED:
         return
     if rate.how:
         yield (
@@ -464,9 +478,12 @@ def lut_bits() -> Mapping[str, int]:
     return {row["format"]: int(row["lut_bits"]) for row in RATE_ROWS if row["lut_bits"]}
 
 
-def without_tables(fmt: WeightFormat) -> str | None:
-    """Why T-MAC has nothing to do with a format, None if its tables take a type of it."""
-    if any(format_key(each) in lut_bits() for each in (fmt.base, *(each for each, _ in fmt.shares))):
+def without_tables(fmt: WeightFormat, software: str = "t-mac") -> str | None:
+    """Why T-MAC or T-SAR has nothing to do with a format, None if its tables take a type of it."""
+    types = (fmt.base, *(each for each, _ in fmt.shares))
+    if software == "t-sar" and not all(format_key(each) in TERNARY for each in types):
+        return f"weights are {fmt.name}; allowed for T-SAR are ternary ones alone: {', '.join(TERNARY)}."
+    if any(format_key(each) in lut_bits() for each in types):
         return None
     return f"weights are {fmt.name}; allowed for T-MAC's tables are some of {', '.join(lut_bits())}."
 
@@ -510,6 +527,11 @@ def rate_of(
             return _of_fork(fitted, fmt, "prompt_rate" if prompts else "kernel_rate", core)
         case "t-mac":
             return _of_tables(fitted, fmt, rates, core)
+        case "t-sar":
+            anchor, rate = _of_tables(fitted, fmt, rates, core)
+            gain = fitted.claimed[software]
+            low, high = (rate.relative * float(end or gain.value) for end in (gain.low, gain.high))
+            return anchor, replace(rate.times(gain.value), low=low, high=high, source=gain.source)
         case "neon" | "neon-lut":
             return _simulated(fitted.software(software, core), fmt, software == "neon-lut")
     rate = _mixed(fmt, lambda each: rates[format_key(each)])

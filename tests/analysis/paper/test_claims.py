@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.stats import gmean
 
 pytest.importorskip("SALib")
 
@@ -18,7 +19,7 @@ from sailsim.analysis.paper.claims import highest, load_paper
 from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.stored_claims import claims
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.results.compare import compare, joined
+from sailsim.analysis.results.compare import POINT, compare, joined
 from sailsim.analysis.results.results import Runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
@@ -40,6 +41,64 @@ def test_another_papers_claims_of_a_store(frame) -> None:
     assert arrays["verdict"] == "differs"
     assert by_claim["array reads saved"]["verdict"] == "reached"
     assert by_claim["models simulated"]["here"] == "SmolLM2 135M Instruct"
+
+
+OTHER = """
+source = "a paper about a card"
+beside = ["mine"]
+[[claim]]
+name = "faster"
+title = "the card over the cores"
+short = "Card"
+value = 2.0
+unit = "x"
+aggregation = "geomean"
+confidence = "low"
+source = "a test"
+[[claim.metric]]
+words = "tokens"
+metric = "speedup"
+subject = "mine"
+runner = "cores"
+primary = true
+[[claim.metric]]
+words = "products"
+metric = "speedup"
+part = "products"
+subject = "mine"
+runner = "cores"
+"""
+
+
+@pytest.mark.parametrize(("how", "over"), [("geomean", gmean), ("lowest", np.min), ("highest", np.max)])
+def test_a_paper_about_another_runner_is_a_file(frame, tmp_path: Path, how: str, over) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text(OTHER.replace('"geomean"', f'"{how}"'))
+    tokens, products = claims(Runs.of(frame, prices()), str(file)).to_dict("records")
+    own = (
+        frame[frame["system"] == "sail-n1"].drop_duplicates([*POINT, "runner"]).set_index([*POINT, "runner"])
+    )
+    sides = [own.xs(name, level="runner") for name in ("mine", "cores")]
+    assert tokens["here"] == pytest.approx(
+        over((sides[0]["tokens_per_s"] / sides[1]["tokens_per_s"]).dropna())
+    )
+    mine, cores = (
+        side["phases"].map(lambda at: at["weights"] + at["kernels"] if at else np.nan) for side in sides
+    )
+    assert products["here"] == pytest.approx(over((cores / mine).dropna()))
+    # Only SAIL is drawn, so a study has nothing of it.
+    assert not load_paper(str(file)).sampled
+
+
+def test_a_claim_about_a_runner_that_nobody_names_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text(OTHER.replace('["mine"]', '["yours"]'))
+    with pytest.raises(SailsimError, match=r"subject is 'mine'; allowed is one of .*, yours"):
+        load_paper(str(file))
+    # Nor may unknowns be drawn for what only a store has.
+    file.write_text(OTHER.replace("beside", 'unknowns = "sail"\nbeside', 1))
+    with pytest.raises(SailsimError, match=r"unknowns is 'sail', but the primary metric of claim faster"):
+        load_paper(str(file))
 
 
 def test_another_papers_claims_of_a_sample_are_those_of_a_run() -> None:

@@ -337,3 +337,35 @@ def test_several_prompts_are_so_many_rows_and_read_the_weights_once_for_512():
     single, several = (predict_cores(ALTRA, LLAMA, Q4, 64, batch, prompt=512) for batch in (1, 4))
     assert several.step_s == pytest.approx(4 * single.step_s, rel=0.02)
     assert several.tokens_per_s == pytest.approx(2048 / several.step_s)
+
+
+@pytest.mark.parametrize(("threads", "batch"), [(1, 1), (16, 8), (64, 32)])
+def test_what_authors_claim_is_between_its_ends_and_no_faster_than_reading(threads: int, batch: int):
+    two = uniform_format(2, 128)
+    asked = {"threads": threads, "batch": batch, "context": 512}
+    tables = predict("graviton2", MODEL, two, software="t-mac", **asked)
+    claimed = predict("graviton2", MODEL, two, software="t-sar", **asked)
+    _, rate = constants("t-sar", two)
+    _, measured = constants("t-mac", two)
+    ends = [each / measured.relative for each in (rate.low, rate.relative, rate.high)]
+    assert ends == pytest.approx([1.1, 9.74, 86.2])
+    products = tables.breakdown["weights"] + tables.breakdown["kernels"]
+    faster = claimed.breakdown["weights"] + claimed.breakdown["kernels"]
+    reading = claimed.bytes_by_kind["weights"] / GRAVITON2.memory.read_bandwidth.si
+    assert max(products / ends[1], reading) <= faster * (1 + 1e-9) <= products * (1 + 2e-9)
+    assert claimed.step_s - faster == pytest.approx(tables.step_s - products)
+    assert any("not measured" in note for note in claimed.notes)
+
+
+def test_what_nobody_ran_is_never_the_fastest_and_takes_ternary_weights_alone():
+    found = {record["runner"]: record for record in evaluate(Point(wbits=2, batch=8))}
+    assert found["cores-tsar"]["tokens_per_s"] > found["cores-best"]["tokens_per_s"]
+    assert found["cores-best"]["tokens_per_s"] == found["cores-lut"]["tokens_per_s"]
+    for point, words in (
+        (Point(wbits=4), "weights are w4g128; allowed for T-SAR are ternary ones alone: tq1_0, tq2_0, w2"),
+        (Point(weights="q2_k"), "weights are q2_k; allowed for T-SAR"),
+        (Point(wbits=2, phase="prefill"), "T-SAR's prompts are not modelled"),
+    ):
+        other = {record["runner"]: record for record in evaluate(point)}["cores-tsar"]
+        assert other["tokens_per_s"] is None
+        assert words in other["reason"]

@@ -12,7 +12,7 @@ from sailsim.sim.system import section_models
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("sailsim", "analysis", "sim_ext", "workloads", "lut_gemv", "gem5-configs", "tools")
-DATA = ("sim_ext/sim/systems", "analysis/data/validation")
+DATA = ("sim_ext/sim/systems", "analysis/data/validation", "analysis/data/claims")
 """Where machines and what is published of them may be named, beside docs and tests."""
 OTHERS = list(section_models())
 
