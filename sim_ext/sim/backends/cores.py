@@ -24,7 +24,7 @@ This project's own kernels were not measured but run in gem5: a product and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import exp
 from typing import Literal, cast
@@ -38,6 +38,7 @@ from sailsim.sim.fitted import (
     N1,
     RATE_ROWS,
     UNMEASURED,
+    Band,
     Fitted,
     FittedSet,
     Floats,
@@ -74,6 +75,8 @@ CACHES: tuple[Cache, ...] = ("separate", "unified")
 
 FEWEST_THREADS = 8
 """Threads of an instance: as few as were measured, side by side and alone."""
+MANY_THREADS = 64
+"""Threads from which on a process is taken for one on a whole server."""
 LARGE_BYTES = 12e9
 """Weights, three times the largest of N1's fit, from which a prediction of decoding is an extrapolation."""
 FITTED_LARGE = ("neoverse-v1", "neoverse-v2")
@@ -287,6 +290,12 @@ def constants(
 
 
 # ---- Predictions ------------------------------------------------------------------------------------------
+def band_of_kinds(known: FittedSet, kinds: Iterable[str]) -> Band:
+    """The band that holds those of all kinds of a prediction."""
+    ends = [known.bands.get(kind, known.bands["prompt" if kind == "prompt" else "decode"]) for kind in kinds]
+    return Band(min(each.low for each in ends), max(each.high for each in ends))
+
+
 def packings(threads: int, batch: int) -> tuple[int, ...]:
     """Numbers of instances that are tried: each has a sequence and `FEWEST_THREADS`, or there is one."""
     return tuple(range(1, max(1, min(batch, threads // FEWEST_THREADS)) + 1))
