@@ -22,11 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from calibration.core_rows import BATCHED_TABLE
 from calibration.core_rows import TABLE as CORES_TABLE
 from calibration.cores_problem import run_cores
-from calibration.cpu_problem import cpu_problem, software_parameters, textbook_problem
+from calibration.cpu_problem import cpu_problem, small_products, software_parameters, textbook_problem
 from calibration.errors import (
     band_of,
+    band_of_kind,
     constants_of,
     covariance_of,
     digits,
@@ -40,14 +42,15 @@ from calibration.gpu_problem import (
     gpu_problem,
     serving_problem,
     serving_rows,
+    sixteen_bit_problem,
 )
 from calibration.kernel_ratios import gem5_rates, measured_rates
+from calibration.kinds import run_kinds
 from calibration.lut_problem import run_lut
 from calibration.measurements import (
     Compared,
     MeasuredRows,
     altra_rows,
-    gpu_rows,
     held_out_gpu_rows,
     input_file,
     llama_bench_rows,
@@ -71,7 +74,7 @@ from sailsim.analysis.results.gem5_steps import TABLE as SIMULATED_TABLE
 from sailsim.base.atomic import write_whole
 from sailsim.sim.fitted import Floats, fits_file
 
-SCRIPT_VERSION = 7
+SCRIPT_VERSION = 8
 
 DATA = (
     "llama_bench.csv",
@@ -82,6 +85,7 @@ DATA = (
     "tmac.csv",
     "prompts.csv",
     CORES_TABLE,
+    BATCHED_TABLE,
     VLLM_TABLE,
     SIMULATED_TABLE,
     SIMULATED_BEFORE,
@@ -157,6 +161,7 @@ def run_all() -> Outcome:
         "noise": [_twins()],
     }
     run_packed(table)
+    run_kinds(table)
     return Outcome(table, compared, predict_cpu, predict_gpu)
 
 
@@ -181,8 +186,6 @@ def _run_cpu(
         errors.append(held_row(name, "machine", by_machine.where(keep)))
         errors.append(held_row(name, "model", by_model.where(keep)))
         errors.append(error_row(name, "machine, with overlap fixed at 1 (maximum)", textbook[keep]))
-    bands = {kind: band_of(by_machine.ratio[keep], by_model.ratio[keep]) for kind, keep in tests.items()}
-
     noisy = llama_bench_rows(disturbed=True)
     noisy = noisy.where(noisy.labels["test"] == "tg")
     errors.append(
@@ -216,15 +219,16 @@ def _run_cpu(
             anchor = float(own["kernel_rate_q4_k_m"]["value"])
             rates = gem5_rates(anchor)
             own |= rates | measured_rates(anchor, rates)
-        # One machine says nothing of the scatter between machines: the fork's bands are llama.cpp's.
-        sets[software] = {"constants": own | {n: dict(c) for n, c in barrier.items()}, "bands": bands}
+        # One machine says nothing of the scatter between machines: bands are llama.cpp's (`kinds`).
+        constants = own | {n: dict(c) for n, c in barrier.items()} | small_products()
+        sets[software] = {"constants": constants, "bands": {}}
         first += count
     prompts, band, rows = run_fork(sets["ampere"]["constants"])
-    sets["ampere"] = {"constants": sets["ampere"]["constants"] | prompts, "bands": bands | {"prompt": band}}
+    sets["ampere"] = {"constants": sets["ampere"]["constants"] | prompts, "bands": {"prompt": band}}
     errors.extend(rows)
     tables, rows = run_lut(sets["llama.cpp"]["constants"])
     # Nor do four rows of one machine.
-    sets["t-mac"] = {"constants": tables, "bands": bands}
+    sets["t-mac"] = {"constants": tables, "bands": {}}
     errors.extend(rows)
     simulated, rows = run_simulated()
     errors.extend(rows)
@@ -280,12 +284,15 @@ def _run_gpu(
     outside = cards.predict(ours.values, rest) / rest.measured
     short = rest.labels["test"] == "pp"
     errors.append(error_row("GPU prompts of 128 tokens, q4_k_m", "all of them", outside[short]))
-    old = gpu_rows()
-    old = old.where(old.labels["test"] == "older f16")
-    older = np.concatenate([outside[~short], serving.predict(theirs.values, old) / old.measured])
-    errors.append(error_row("A100-80 and H100, llama.cpp of 2024", "all of them", older))
+    errors.append(error_row("A100-80, llama.cpp of 2024", "all of them", outside[~short]))
+    cells = np.char.add(fitted.rows.labels["card"], fitted.rows.labels["model"])
+    cell = replace(fitted, rows=replace(fitted.rows, labels={**fitted.rows.labels, "cell": cells}))
+    by_cell = held_out(cell, "cell", fitted.rows.labels["test"] == "tg").where(
+        fitted.rows.labels["test"] == "tg"
+    )
+    errors.append(held_row(names["tg"], "a card's model", by_cell))
     bands = {
-        "decode": band_of(without["tg"].ratio),
+        "decode": band_of_kind(without["tg"].ratio, by_cell.ratio),
         "batched": band_of(without["batched"].ratio),
         "w4": band_of(without["w4"].ratio),
         "prompt": band_of(without["pp"].ratio),
@@ -295,11 +302,22 @@ def _run_gpu(
     ratio = serving.predict(theirs.values, again) / again.measured
     errors.append(error_row("A100 batched, f16, LMDeploy, another run", "these rows", ratio))
     theirs_f16 = serving.rows.where(serving.rows.labels["test"] == "f16")
-    serving16, bands["f16"], covariance16 = run_vllm(theirs_f16, errors)
+    serving16, more, covariance16 = run_vllm(theirs_f16, errors)
+    bands |= more
     constants = constants_of(fitted, ours, "fit of llama_bench.csv (GPU rows) and gpu_batched.csv")
     constants |= serving16
     constants |= constants_of(serving, theirs, "fit of gpu_batched.csv, LMDeploy's rows")
     constants["compute_share_f16"] = dict(COMPUTE_SHARE_F16)
+    sixteen = sixteen_bit_problem(constants)
+    found = solve(sixteen)
+    constants |= constants_of(sixteen, found, "fit of gpu_batched.csv, llama.cpp in 16 bits")
+    name = "A100-80 and H100, 16 bits, llama.cpp of 2024"
+    errors.append(
+        error_row(name, "nothing", sixteen.predict(found.values, sixteen.rows) / sixteen.rows.measured)
+    )
+    by_card = held_out(sixteen, "card")
+    errors.append(held_row(name, "card", by_card))
+    bands["f16 llama"] = band_of(by_card.ratio)
     prompts, bands["prompt f16"], rows = run_cards(constants)
     constants |= prompts
     errors.extend(rows)

@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from calibration.measurements import MeasuredRows, labelled_rows, read_table
+from calibration.measurements import MeasuredRows, batched_rows, join, labelled_rows, read_table
 
-TABLE = "neoverse_v.csv"
+TABLE, BATCHED_TABLE = "neoverse_v.csv", "g4_batched.csv"
+BATCHED = "one process"
+"""The label `instances` of rows of a batch, on one machine."""
 FEWEST_THREADS = 8
 """Of the instances that the fit uses, as on Neoverse N1."""
 MOST_THREADS: Mapping[str, int] = {"graviton3": 64, "graviton4": 96}
@@ -25,13 +27,16 @@ def instance_rows(system: str, disturbed: bool = False) -> MeasuredRows:
 
 
 def size_rows(system: str) -> MeasuredRows:
-    """Medians over the undisturbed, usual instances of each number of threads: what is fitted on."""
+    """Medians over the undisturbed, usual instances of each number of threads, and what rows there are of a
+    batch: what is fitted on."""
     groups: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     for row in read_table(TABLE):
         if row["system"] == system and row["disturbed"] == "0" and _sort(row) == "usual":
             groups[row["threads"], row["model"], row["test"], row["n"]].append(row)
     rows = [_middle(found) for _, found in sorted(groups.items())]
-    return labelled_rows(rows, {"instances": ["usual"] * len(rows)})
+    usual = labelled_rows(rows, {"instances": ["usual"] * len(rows), "batch": ["1"] * len(rows)})
+    table = [row for row in read_table(BATCHED_TABLE) if row["system"] == system]
+    return join(usual, batched_rows(table, BATCHED)) if table else usual
 
 
 def _middle(found: Sequence[dict[str, str]]) -> dict[str, str]:

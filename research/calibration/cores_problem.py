@@ -8,9 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from calibration.core_rows import instance_rows, size_rows
-from calibration.cpu_problem import BARRIER, software_parameters
-from calibration.errors import band_of, constants_of, digits, error_row, held_row
+from calibration.core_rows import BATCHED, instance_rows, size_rows
+from calibration.cpu_problem import (
+    BARRIER,
+    HAND_OVER,
+    SMALL,
+    small_products,
+    software_parameters,
+    whole_product,
+)
+from calibration.errors import constants_of, digits, error_row, held_row
+from calibration.kernel_ratios import gem5_rates
 from calibration.measurements import MeasuredRows
 from calibration.solver import Problem, held_out, solve
 from sailsim.sim.backends import cores
@@ -22,30 +30,35 @@ MEASURED: Mapping[str, tuple[str, str]] = {
 }
 """Cores with rows of their own: system file and name of the chip."""
 UNMEASURED = "neoverse-n2"
-N2_OVER_N1 = 1.4
-"""Instructions a cycle of Neoverse N2 over N1 by Arm's announcement of both, as WikiChip Fuse has it ("Arm
-Launches New Neoverse N2 and V1 Server CPUs: 1.4x-1.5x IPC, SVE, and ARMv9", April 2021): 1.5 is V1's, whose
-kernels were then measured at 1.6 of N1's."""
+N2_RATE = (2.99, 2.85, 3.13)
+"""MAC/cycle of a thread of Neoverse N2 and its range: what prompts on Azure's Cobalt 100 give at 3.4 GHz
+(llama.cpp build 4753, SpareCores sc-inspector-data; the review of 2026-11-28). 1.13 times N1's; Arm's
+announcement said 1.4 of instructions a cycle."""
 TABLE_PIPES = 2.0**0.5
 """Rate of table look-ups of Neoverse V1 and V2 over N1's (assumed, 1..2): they have twice the vector pipes,
 of which as many as on N1 look up in tables."""
 
 
 def core_problem(core: str) -> Problem:
-    """llama.cpp on one core, by the equation of `sailsim.sim.backends.cores`."""
+    """llama.cpp on one core, by the equation of `sailsim.sim.backends.cores`; a batch has one cache."""
+    eight = float(gem5_rates(1.0)["kernel_rate_q8_0"]["value"])
     parameters = (BARRIER, *software_parameters("llama.cpp"))
     index = {p.name: i for i, p in enumerate(parameters)}
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         c = cores.Constants(
             read_share=np.asarray(x[index["read_share"]]),
-            kernel_rate=np.asarray(x[index["kernel_rate_q4_k_m"]]),
+            kernel_rate=x[index["kernel_rate_q4_k_m"]]
+            * np.where(rows.labels["format"] == "q8_0", eight, 1.0),
             attention_rate=np.asarray(x[index["attention_rate"]]),
             barrier_s=float(x[index["barrier"]]) * 1e-9,
             overlap=np.asarray(x[index["overlap"]]),
             product_s=float(x[index["product_overhead"]]) * 1e-9,
+            hand_over=np.where(rows.labels["test"] == "pp", 1.0, HAND_OVER),
+            whole_product=whole_product(),
         )
-        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
+        shared_by = np.where(rows.labels["instances"] == BATCHED, rows.tokens, 1.0)
+        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, shared_by)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, size_rows(MEASURED[core][0]), predict)
@@ -70,9 +83,9 @@ def _run_core(core: str, errors: list[dict[str, Any]]) -> dict[str, Any]:
     rows = problem.rows
     ratio = problem.predict(solution.values, rows) / rows.measured
     by_size, by_model = held_out(problem, "threads"), held_out(problem, "model")
-    test, short = rows.labels["test"], rows.labels["n"] == "16"
+    test, short, batched = rows.labels["test"], rows.labels["n"] == "16", rows.labels["instances"] == BATCHED
     tests = {
-        "decode": test == "tg",
+        "decode": (test == "tg") & ~batched,
         "prompt": (test == "pp") & ~short,
         "16 rows at once": (test == "pp") & short,
     }
@@ -81,13 +94,15 @@ def _run_core(core: str, errors: list[dict[str, Any]]) -> dict[str, Any]:
         errors.append(error_row(name, "nothing", ratio[keep]))
         errors.append(held_row(name, "all instances of that size", by_size.where(keep)))
         errors.append(held_row(name, "model", by_model.where(keep)))
+    if batched.any():
+        name = f"{chip}, llama.cpp, one process of 1 to 32 rows, one cache"
+        errors.append(error_row(name, "nothing", ratio[batched]))
+        for label in ("batch", "model"):
+            found = by_model if label == "model" else held_out(problem, label, batched)
+            errors.append(held_row(name, {"batch": "batch size"}.get(label, label), found.where(batched)))
     _single_rows(problem, solution.values, chip, system, by_size.ratio, errors)
-    bands = {
-        kind: band_of(by_size.ratio[tests[kind]], by_model.ratio[tests[kind]])
-        for kind in ("decode", "prompt")
-    }
-    source = f"fit of neoverse_v.csv, {chip} (SpareCores)"
-    return {"constants": constants_of(problem, solution, source), "bands": bands}
+    source = f"fit of neoverse_v.csv, {chip} (SpareCores)" + (", and g4_batched.csv" if batched.any() else "")
+    return {"constants": constants_of(problem, solution, source) | small_products(), "bands": {}}
 
 
 def _single_rows(
@@ -139,11 +154,8 @@ def _between(n1: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
         if name == "attention_rate":
             value, note = float(np.exp(np.mean(np.log(values)))), f"geometric {note}"
         if name == "kernel_rate_q4_k_m":
-            value = N2_OVER_N1 * float(first["value"])
-            note = (
-                f"{N2_OVER_N1} times Neoverse N1's, which is N2's over N1's speed a cycle in Arm's "
-                "announcement; low is N1's, high the faster of V1 and V2"
-            )
+            found[name] = _measured_on_n2()
+            continue
         found[name] = {
             "value": digits(value),
             "unit": first["unit"],
@@ -154,12 +166,22 @@ def _between(n1: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
             "note": note,
             "standard_error": None,
         }
-    bands = [n1["bands"], *(sets["llama.cpp"]["bands"] for sets in later.values())]
-    widest = {
-        kind: {"low": min(b[kind]["low"] for b in bands), "high": max(b[kind]["high"] for b in bands)}
-        for kind in ("decode", "prompt")
+    found |= {name: dict(n1["constants"][name]) for name in SMALL}
+    return {"constants": found, "bands": {}}
+
+
+def _measured_on_n2() -> dict[str, Any]:
+    value, low, high = N2_RATE
+    return {
+        "value": value,
+        "unit": "MAC/cycle",
+        "source": "llama.cpp's prompts on Azure Cobalt 100 (SpareCores)",
+        "kind": "measured",
+        "low": low,
+        "high": high,
+        "note": "matrix products of a thread, q4_k_m; no row of it is in the fit",
+        "standard_error": None,
     }
-    return {"constants": found, "bands": widest}
 
 
 def _tables(core: str, n1: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,7 +196,8 @@ def _tables(core: str, n1: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[s
         "note": f"{factor:.2f} times Neoverse N1's, 1 to {most:g}: T-MAC was not measured on this core",
         "standard_error": None,
     }
-    same = ("read_share", "attention_rate", "barrier", "product_overhead")
+    same = ("read_share", "attention_rate", "barrier", "product_overhead", *SMALL)
     kept = {name: ours["constants"][name] | {"note": "as in llama.cpp on this core"} for name in same}
+    kept["read_power"] = n1["constants"]["read_power"] | {"note": "as on the cores that T-MAC ran on"}
     overlap = n1["constants"]["overlap"] | {"note": "as on Cortex-A76", "kind": "assumed", "low": 0.0}
-    return {"constants": {"lut_rate": lut, "overlap": overlap, **kept}, "bands": ours["bands"]}
+    return {"constants": {"lut_rate": lut, "overlap": overlap, **kept}, "bands": {}}

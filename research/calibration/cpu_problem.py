@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from calibration.errors import digits
 from calibration.measurements import (
     MeasuredRows,
     altra_rows,
@@ -23,6 +26,39 @@ BARRIER = Parameter(
 )
 """Common to both stacks: the fork keeps llama.cpp's threads, and only both together tell it from what
 a product loses."""
+
+
+HAND_OVER = 0.27
+"""Of what a product loses, the part that the smallest lose too: that of `host.hand_over_share` of Graviton2's
+file, from the fastest runs of a 135M model on 64 cores of Altra."""
+SMALL = ("hand_over", "whole_product")
+"""Constants of products smaller than those of the fit."""
+
+
+def whole_product() -> float:
+    """Weights of a mean product of the smallest model of the fits."""
+    rows = llama_bench_rows()
+    work = rows.where(rows.labels["test"] == "tg").work
+    return float((work.gemv_macs / work.rows / work.products).min())
+
+
+def small_products() -> dict[str, dict[str, Any]]:
+    """What `fits.json` says of products smaller than those of the fits."""
+
+    def said(value: float, unit: str, source: str, note: str) -> dict[str, Any]:
+        known = {"value": digits(value), "unit": unit, "source": source, "kind": "derived"}
+        return known | {"low": None, "high": None, "note": note, "standard_error": None}
+
+    return {
+        "hand_over": said(
+            HAND_OVER, "ratio", "graviton2.toml, host.hand_over_share", "of product_overhead, of any product"
+        ),
+        "whole_product": said(
+            whole_product(), "weights", "llama_bench.csv, the mean product of Gemma 2B",
+            "smaller ones lose in proportion what is no hand-over: one process of Llama-3.2-1B on "
+            "Graviton4 puts the kink here (g4_batched.csv)",
+        ),
+    }  # fmt: skip
 
 
 TOGETHER: tuple[Software, ...] = ("llama.cpp", "ampere")

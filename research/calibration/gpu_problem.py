@@ -113,6 +113,34 @@ def gpu_problem() -> Problem:
     return Problem(parameters, rows.where(~serving_rows(rows)), predict)
 
 
+def sixteen_bit_problem(ours: Mapping[str, Any]) -> Problem:
+    """llama.cpp in 16 bits, one sequence: its read share, of that of four bits on the same card.
+
+    ``ours``: the cards' constants as `fits.json` holds them.
+    """
+    parameters = (
+        Parameter(
+            "sixteen_bits", 0.8, 0.3, 1.2, "ratio", "read share of 16-bit weights, of q4_k's, llama.cpp"
+        ),
+    )
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        share = np.array(
+            [ours[f"read_share_{card.removesuffix('-80')}"]["value"] for card in rows.labels["card"].tolist()]
+        )
+        c = roofline.GpuConstants(
+            read_share=share * x[0],
+            compute_share=np.asarray(COMPUTE_SHARE_F16["value"]),
+            layer_s=np.asarray(1e-9 * ours["layer_overhead"]["value"]),
+            overlap=np.asarray(0.0),
+        )
+        parts = roofline.step_parts(rows.work, sheets_of(rows), c)
+        return np.asarray(rows.tokens / sum(parts.values()))
+
+    rows = gpu_rows()
+    return Problem(parameters, rows.where(rows.labels["test"] == "older f16"), predict, loss="soft_l1")
+
+
 def serving_rows(rows: MeasuredRows) -> NDArray[np.bool_]:
     """Which GPU rows the constants of the serving software predict."""
     return np.isin(rows.labels["test"], ("f16", "older f16", "w4"))

@@ -36,7 +36,9 @@ from sailsim.base.input_file import MAX_TEXT, read_text, sha256_of
 from sailsim.sim.backends import roofline
 from sailsim.sim.fitted import fits_file, read_csv
 
-OTHER_ROWS = ("gem5", "tmac.csv", "prompts.csv", "vllm.csv", "LMDeploy")
+OTHER_ROWS = (
+    "gem5", "tmac.csv", "prompts.csv", "vllm.csv", "LMDeploy", "in 16 bits", "graviton2.toml", "mean product",
+)  # fmt: skip
 """In the sources of constants that predict none of the held-out rows."""
 FEWEST_THREADS = 8
 """Threads of the smallest machine of the fit; fewer are an extrapolation and have a line of their own."""

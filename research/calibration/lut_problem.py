@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.cpu_problem import hides_parameter
+from calibration.cpu_problem import SMALL, hides_parameter
 from calibration.errors import constants_of, digits, error_row, held_row
 from calibration.measurements import MeasuredRows, measured_work, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
@@ -25,9 +25,8 @@ BITS: Mapping[str, int] = {"W2": 2, "W4": 4}
 """Bits of a weight, by the name that the table gives a format."""
 TOKENS = 128
 """Tokens that a measurement generates (assumed, 32..256: the table does not say): 1 % of a step at most."""
-MANY_THREADS = 0.5
-"""Rate of a thread among many, of one alone: four bits on 8 of an M2 Ultra's cores reach 0.50 of eight times
-one core's, two bits 0.38 while llama.cpp's two bits reach 0.72 (tmac.csv)."""
+SCALED = ("Apple M2 Ultra", "Surface Book 3 (i5-1035G7)", "Snapdragon X Elite (Surface Laptop 7)")
+"""Machines that say how reading scales with threads; of the Pi's four cores two fill its memory's pins."""
 BATCHES = 1.35
 """Rate with a batch, of that with one row: a prompt of 256 tokens, two bits, on four cores of a Snapdragon X
 Elite reaches 1.35 times four times what one core decodes with (tmac.csv)."""
@@ -89,6 +88,37 @@ def lut_problem(ours: Mapping[str, Any], overlap: float | None = None) -> Proble
     return Problem(parameters, lut_rows(), predict, loss="soft_l1")
 
 
+def read_powers() -> dict[str, list[tuple[float, float]]]:
+    """By machine and row, threads over the fewest, and the power of them that decoding grows with."""
+    groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    for row in read_table("tmac.csv"):
+        if row["machine"] in SCALED and row["software"].startswith("T-MAC") and row["metric"] == "tg":
+            case = row["machine"], row["model"], row["format"]
+            groups.setdefault(case, []).append((float(row["threads"]), float(row["value"])))
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in SCALED}
+    for (machine, _, _), rows in groups.items():
+        (few, slow), *more = sorted(rows)
+        for many, fast in more:
+            found[machine].append((many / few, float(np.log(fast / slow) / np.log(many / few))))
+    return found
+
+
+def _read_power() -> dict[str, Any]:
+    powers = {name: [power for _, power in found] for name, found in read_powers().items()}
+    every = [power for found in powers.values() for power in found]
+    return {
+        "value": digits(float(np.mean([np.mean(found) for found in powers.values()]))),
+        "unit": "ratio",
+        "source": "tmac.csv, two to eight threads of three chips over one or two",
+        "kind": "fitted",
+        "low": digits(min(every)),
+        "high": digits(max(every)),
+        "note": "look-ups of all threads read together as the threads to this power; prompts of 4 and 8 "
+        "threads scale by 1.88, so reading is what stops decoding; the range is that of the rows",
+        "standard_error": None,
+    }
+
+
 def two_bit_ratio() -> float:
     """llama.cpp's two-bit kernel (Q2_K) over its four-bit one (Q4_0), measured on that machine: the mean of
     one and two threads, where neither waits for memory."""
@@ -108,13 +138,13 @@ def run_lut(ours: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any
     slowest, fastest = (float(solve(lut_problem(ours, end)).values[0]) for end in (1.0, 0.0))
     value = float(rate["value"])
     rate |= {
-        "low": digits(MANY_THREADS * min(slowest, value)),
+        "low": digits(min(slowest, value)),
         "high": digits(BATCHES * max(fastest, value)),
         "note": f"look-ups cost as many steps as a weight has bits; {slowest:.0f} if the longer of reading "
-        f"and tables hid the shorter, {fastest:.0f} if nothing were hidden; low: half of the first, a thread "
-        f"among many (M2 Ultra); high: {BATCHES} times the second, a batch (Snapdragon X Elite)",
+        f"and tables hid the shorter, {fastest:.0f} if nothing were hidden; high: {BATCHES} times that, a "
+        "batch (Snapdragon X Elite)",
     }
-    same = ("read_share", "attention_rate", "barrier", "product_overhead")
+    same = ("read_share", "attention_rate", "barrier", "product_overhead", *SMALL)
     kept = {name: ours[name] | {"note": f"as in llama.cpp: {ours[name]['note']}"} for name in same}
     name = "Cortex-A76 decode, one and two threads, T-MAC"
     inside = problem.predict(solution.values, problem.rows) / problem.rows.measured
@@ -122,4 +152,4 @@ def run_lut(ours: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any
         error_row(name, "nothing", inside),
         held_row(name, "width", held_out(problem, "format")),
     ]
-    return own | kept, errors
+    return own | kept | {"read_power": _read_power()}, errors

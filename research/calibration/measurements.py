@@ -207,7 +207,11 @@ def labelled_rows(table: Sequence[Mapping[str, str]], beside: Mapping[str, Seque
 
 def altra_rows() -> MeasuredRows:
     """Batched decoding on Altra."""
-    table = read_table("a1_batched.csv")
+    return batched_rows(read_table("a1_batched.csv"), "")
+
+
+def batched_rows(table: Sequence[Mapping[str, str]], instances: str) -> MeasuredRows:
+    """Decoding with a batch in one process; ``instances`` is the label of them all."""
     works = []
     for row in table:
         model, batch = fitting_model(row["model"]), int(row["batch"])
@@ -223,9 +227,13 @@ def altra_rows() -> MeasuredRows:
             model=[row["model"] for row in table],
             format=[row["format"] for row in table],
             batch=[row["batch"] for row in table],
-            machine=["altra"] * len(table),
+            machine=[row["system"] for row in table],
+            # No size of an instance: fits that leave a size out keep these.
+            threads=[f"batched {row['threads']}" for row in table],
             test=["tg"] * len(table),
-            software=["ampere"] * len(table),
+            n=[row["generated"] for row in table],
+            software=[row.get("software", "ampere") for row in table],
+            instances=[instances] * len(table),
         ),
     )
 

@@ -1,7 +1,7 @@
 """Several processes on one server: how far the reckoned rates and packings are off measured ones.
 
 No fit uses rows of several processes; the bands of packed predictions come from them. Of those of one process
-the fit has some, rounded (`a1_batched.csv`), which are left out where errors are told.
+the fits have some (`a1_batched.csv`, `g4_batched.csv`), which are left out where errors are told.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.fitted import Fitted, Floats, core_of, decode_work
 from sailsim.sim.schedule import CpuSheet
 
-TABLE, FITTED_TABLE = "packed.csv", "a1_batched.csv"
+TABLE, FITTED_TABLES = "packed.csv", ("a1_batched.csv", "g4_batched.csv")
 _SAME = ("system", "model", "format", "threads", "prompt", "generated", "batch")
 """What tells that a row of one process is one of the fit's."""
 TITLES = {"altra": "Altra, Ampere's fork", "graviton4": "Graviton4, llama.cpp"}
@@ -51,7 +51,7 @@ class PackedRows:
 def packed_rows(fitted: Fitted) -> PackedRows:
     """All rows by the constants of ``fitted``; their sequences share one cache, as they were measured."""
     table = read_table(TABLE)
-    known = {tuple(row[name] for name in _SAME) for row in read_table(FITTED_TABLE)}
+    known = {tuple(row[name] for name in _SAME) for table in FITTED_TABLES for row in read_table(table)}
     return PackedRows(
         system=np.array([row["system"] for row in table]),
         case=np.array([f"{row['model']} {row['format']}" for row in table]),
@@ -123,7 +123,8 @@ def run_packed(table: dict[str, Any]) -> None:
         name = f"{title}, several processes side by side"
         table["errors"].append(error_row(name, "these rows", rows.ratio[own & several]))
         name = f"{title}, one process on 48 threads or more, batches, one cache"
-        table["errors"].append(error_row(name, "these rows", rows.ratio[own & ~several & ~rows.fitted]))
+        if (rest := own & ~several & ~rows.fitted).any():
+            table["errors"].append(error_row(name, "these rows", rows.ratio[rest]))
         bands[system] = band_of(rows.ratio[own & several])
     for name, sets in (*table["cpu"].items(), *_later(table)):
         later = name not in table["cpu"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import (
-    band_of,
+    band_of_kind,
     constants_of,
     covariance_of,
     error_row,
@@ -131,8 +131,8 @@ def with_power_given(problem: Problem, solution: Solution) -> Problem:
 
 def run_vllm(
     other: MeasuredRows, errors: list[dict[str, Any]]
-) -> tuple[dict[str, Any], dict[str, float], dict[str, Any]]:
-    """The constants, the band and the covariance of 16-bit serving; adds the rows of the error table.
+) -> tuple[dict[str, Any], dict[str, dict[str, float]], dict[str, Any]]:
+    """The constants, the bands and the covariance of 16-bit serving; adds the rows of the error table.
 
     ``other``: batches of another serving software, which are compared and not fitted on.
     """
@@ -157,7 +157,12 @@ def run_vllm(
     ratio = other.tokens / sum(parts.values()) / other.measured
     errors.append(error_row("A100 batched, f16, LMDeploy, by vLLM's constants", "the software", ratio))
     constants = constants_of(problem, solution, "fit of vllm.csv, four cards (SpareCores)")
-    return constants, band_of(by_card.ratio, by_model.ratio), covariance_of(problem, solution)
+    small = rows.labels["model"] == "smollm2-135m"
+    bands = {
+        kind: band_of_kind(by_card.ratio[keep], by_model.ratio[keep])
+        for kind, keep in (("f16", ~small), ("f16 small", small))
+    }
+    return constants, bands, covariance_of(problem, solution)
 
 
 def prompts_seconds(
@@ -180,7 +185,7 @@ def predict_requests(
             raise SailsimError(f"{name} tokens of requests are {value}, allowed is at least 1")
     if not is_sixteen_bit(fmt):
         raise SailsimError(f"format is {fmt.name}, allowed for requests is one of 16 bits, f16 or bf16")
-    step = predict_card(card, model, fmt, batch, prompt + max(1, generated // 2))
+    step = predict_card(card, model, fmt, batch, prompt + max(1, generated // 2), software="serving")
     ahead = prompt_work(model, fmt, prompt)
     macs, share = ahead.gemv_macs + ahead.attention_macs, fitted_constants().gpu.value("prompt_share_vllm")
     size = np.asarray(float(batch)), np.asarray(float(generated))

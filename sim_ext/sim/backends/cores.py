@@ -10,6 +10,10 @@ A step takes
 
     bandwidth(threads) = min(threads * core share * line * MSHRs / latency, share * measured read bandwidth).
 
+Of the product overhead a decoding step keeps a hand-over however small the matrices; the rest shrinks with
+their mean size below that of the smallest fitted model. T-MAC's weights also pass through look-ups, which do
+not scale as threads do: threads ** read power * look-up rate * clock.
+
 Several instances side by side, each on some of the cores with some of the sequences, take the longer of that,
 for one of them, and of what all of them read together at the share of the bandwidth (`packed_parts`).
 
@@ -24,8 +28,9 @@ This project's own kernels were not measured but run in gem5: a product and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import exp
 from typing import Literal, cast
 
@@ -38,6 +43,7 @@ from sailsim.sim.fitted import (
     N1,
     RATE_ROWS,
     UNMEASURED,
+    Band,
     Fitted,
     FittedSet,
     Floats,
@@ -80,12 +86,24 @@ CACHES: tuple[Cache, ...] = ("separate", "unified")
 
 FEWEST_THREADS = 8
 """Threads of an instance: as few as were measured, side by side and alone."""
+MANY_THREADS = 64
+"""Threads from which on a process is taken for one on a whole server."""
 LARGE_BYTES = 12e9
-"""Weights, three times the largest of N1's fit, from which a prediction of decoding is an extrapolation."""
-FITTED_LARGE = ("neoverse-v1", "neoverse-v2")
-"""Cores whose fits have models of 70B."""
-LARGE_FASTER = 1.2
-"""How much faster such models may run (assumed, 1.05..1.3): what 70B models showed on every N1 server."""
+"""Weights, three times the largest of N1's fit, from which a model is a large one."""
+FEW_PARAMETERS = 1e9
+"""Parameters below which a model is a small one: of none is there a row of llama.cpp here."""
+SMALL_BAND = Band(1 / 3, 1.6)
+"""Of small models (assumed, slower 2..3, faster 1.3..2): published runs of them overlapped with downloads."""
+FEW_ROWS = 64
+"""Tokens of a prompt below which it is one of few rows: those of 16 were measured."""
+KINDS: Mapping[str, str] = {
+    "many": "64 threads or more, where bare metal was measured 13 to 53 % slower than predicted",
+    "large": "weights of more than 12 GB: 70B models were measured up to 31 % faster than predicted",
+    "small": "fewer than 1e9 parameters, of which no undisturbed run is at hand: it is assumed",
+    "batched": "several sequences in one process, whose rates fall from eight sequences on",
+    "rows": "prompts of fewer than 64 tokens",
+}
+"""Kinds of predictions with a band of their own, in words."""
 UBATCH = 512
 """Rows that llama.cpp works on at once in prompt processing (its default -ub)."""
 ROWS_OF_A_PASS = 4
@@ -156,9 +174,11 @@ class Cores(Backend):
     def _by(self, asked: Request, software: str) -> StepResult:
         """The step by one software."""
         assert isinstance(asked.machine, System)
-        point = asked.point
+        point, machine = asked.point, asked.machine
+        # Beside units the cores' software has the cache of their program: only the products differ.
+        beside = machine.has_pim or machine.accelerator is not None
         return predict_cores(
-            asked.machine,
+            machine,
             asked.model,
             asked.fmt,
             asked.cores,
@@ -166,6 +186,7 @@ class Cores(Backend):
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(Software, software),
+            cache="separate" if beside else None,
             instances=None if asked.packed and point.phase == "decode" else 1,
         )
 
@@ -191,6 +212,14 @@ class Constants:
     overlap: Floats
     product_s: float | Floats = 0.0
     row_s: float | Floats = 0.0
+    hand_over: float | Floats = 1.0
+    """Of ``product_s``, what a product loses however small it is."""
+    whole_product: float = 1.0
+    """Weights of a mean product from which on it loses all of ``product_s``."""
+    read_rate: float = 0.0
+    """Bytes of weights a cycle that one thread passes through its look-ups; 0 without tables."""
+    read_power: float = 1.0
+    """Power of the threads that look-ups read with together."""
     core_share: float = 1.0
     """Of what a core can have under way, what its software does have."""
     shared: float = 0.0
@@ -211,8 +240,11 @@ def step_parts(
     cache.
     """
     bandwidth = machine.bandwidth(threads, c.core_share, c.read_share * machine.read_bandwidth)
-    weights = work.weight_bytes / bandwidth
+    tables = threads**c.read_power * c.read_rate * machine.clock if c.read_rate else np.inf
+    weights = work.weight_bytes / np.minimum(bandwidth, tables)
     kernels = machine.multiplying(work.gemv_macs, threads, c.kernel_rate)
+    size = work.gemv_macs / (work.rows * np.maximum(work.products, 1.0))
+    lost = c.hand_over + (1 - c.hand_over) * np.minimum(size / c.whole_product, 1.0)
     if c.shared:
         passes = np.ceil(work.rows / ROWS_OF_A_PASS)
         kernels = kernels * (1 - c.shared * (1 - passes / work.rows))
@@ -224,7 +256,7 @@ def step_parts(
         "attention": machine.multiplying(work.attention_macs * shared_by, width, c.attention_rate),
         "kv_cache": work.kv_bytes / bandwidth,
         "synchronisation": work.operations * threads * c.barrier_s
-        + work.products * c.product_s
+        + work.products * c.product_s * lost
         + work.rows * work.layers * c.row_s,
     }
 
@@ -272,6 +304,10 @@ def constants(
             # Of this project's program a product loses nothing but its barrier.
             product_s=0.0 if software == "ampere" or simulated else fitted.value("product_overhead") * 1e-9,
             row_s=row_s,
+            hand_over=1.0 if simulated or prompts else fitted.value("hand_over"),
+            whole_product=1.0 if simulated else fitted.value("whole_product"),
+            read_rate=anchor / 8 if software == "t-mac" else 0.0,
+            read_power=fitted.value("read_power") if software == "t-mac" else 1.0,
             core_share=fitted.value("core_share") if simulated else 1.0,
             shared=fitted.value("shared") if simulated else 0.0,
         ),
@@ -280,6 +316,27 @@ def constants(
 
 
 # ---- Predictions ------------------------------------------------------------------------------------------
+def kinds_of(work: Work, prompt: int | None, parameters: int, threads: int, instances: int) -> list[str]:
+    """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
+    process."""
+    if prompt is not None:
+        return ["rows" if prompt < FEW_ROWS else "prompt"]
+    found = {
+        "small": parameters < FEW_PARAMETERS,
+        "large": float(work.weight_bytes) > LARGE_BYTES,
+        "many": threads >= MANY_THREADS,
+        "batched": float(work.rows) > 1,
+        "packed": instances > 1,
+    }
+    return [name for name, own in found.items() if own] or ["decode"]
+
+
+def band_of_kinds(known: FittedSet, kinds: Iterable[str]) -> Band:
+    """The band that holds those of all kinds of a prediction, or of decoding where a software has none."""
+    bands = {"small": SMALL_BAND, **known.bands}
+    return reduce(Band.joined, [bands.get(kind, bands["decode"]) for kind in kinds])
+
+
 def packings(threads: int, batch: int) -> tuple[int, ...]:
     """Numbers of instances that are tried: each has a sequence and `FEWEST_THREADS`, or there is one."""
     return tuple(range(1, max(1, min(batch, threads // FEWEST_THREADS)) + 1))
@@ -300,22 +357,23 @@ def predict_cores(
     *,
     prompt: int | None = None,
     software: Software = "llama.cpp",
-    cache: Cache = "separate",
+    cache: Cache | None = None,
     instances: int | None = 1,
 ) -> StepResult:
     """A step of token generation with ``batch`` sequences of ``context`` tokens, or of processing ``batch``
     prompts of ``prompt`` tokens, whose seconds are those to the first token.
 
     ``instances`` processes share out threads and sequences evenly, so that the one with most sequences sets
-    the pace; None: as many as are the fastest, of equals the fewest. ``cache`` "separate": each sequence
-    attends to its own tokens, as the simulated machine's cores do; "unified": the software's shared cache,
-    which the batched measurements of decoding were made with. With a batch the lower end of the band always
-    includes it.
+    the pace; None: as many as are the fastest, of equals the fewest. ``cache`` "unified": each sequence scans
+    the cells of all, as measured software does; "separate": its own alone, as this project's kernels do, and
+    then the lower end of the band has the other. None: as the software does.
 
     Raises SailsimError for more threads than cores, more instances than sequences or threads, weights that
     the software does not multiply on that core, and prompts where none were measured.
     """
-    test, unified = "decode" if prompt is None else "prompt", prompt is None and cache == "unified"
+    simulated = software in SIMULATED
+    cache = cache or ("separate" if simulated else "unified")
+    unified = prompt is None and cache == "unified"
     if problem := _problem(system, threads, batch, prompt, software, cache, instances):
         raise SailsimError(problem)
     core, machine = core_of(system), CpuSheet.of(system)
@@ -345,32 +403,36 @@ def predict_cores(
 
     parts = whole(c, unified)
     seconds = sum(parts.values())
-    # What the band must hold beside the scatter of measurements: the kernel rate's range, the other cache.
-    simulated = software in SIMULATED
-    slow = sum(whole(c.moved(rate.low / rate.relative, simulated), prompt is None and not simulated).values())
+    # What the band must hold beside the scatter of measurements: the ranges of rates, the other cache.
     known = fitted_constants().software(CLAIMED.get(software, software), core)
-    shared = float(known.constants["shared"].high or c.shared) if simulated else c.shared
-    fast = sum(whole(replace(c.moved(rate.high / rate.relative, simulated), shared=shared), False).values())
-    band = known.band(test) if count == 1 else known.band(test).joined(known.band("packed"))
-    extrapolated = core not in FITTED_LARGE and float(work.weight_bytes) > LARGE_BYTES
-    large = prompt is None and extrapolated and not simulated
-    factors = band.widened(slow / seconds, seconds / fast * (LARGE_FASTER if large else 1.0))
+    low, high = c.moved(rate.low / rate.relative, simulated), c.moved(rate.high / rate.relative, simulated)
+    if simulated:
+        high = replace(high, shared=float(known.constants["shared"].high or c.shared))
+    if c.read_rate:
+        power = known.constants["read_power"]
+        low = replace(low, read_power=float(power.low or c.read_power))
+        high = replace(high, read_power=float(power.high or c.read_power))
+    slow, fast = (
+        sum(whole(by, shared).values())
+        for by, shared in ((low, prompt is None and not simulated), (high, unified))
+    )
+    kinds = ["decode"] if simulated else kinds_of(work, prompt, model.n_params, threads // count, count)
+    if simulated and count > 1:
+        kinds.append("packed")
+    factors = band_of_kinds(known, kinds).widened(slow / seconds, seconds / fast)
     rows = batch * (prompt or 1)
-    notes = [*_software_notes(core, software, fmt, rate, test, threads // count)]
-    if large:
-        notes.append(
-            "Larger than any model of the fit: 70B models were measured 5 to 28 % faster than predicted, "
-            "which the band's upper end holds."
-        )
+    notes = [*_software_notes(core, software, fmt, rate, prompt is not None, threads // count)]
+    notes += [f"The band has that of {KINDS[kind]}." for kind in kinds if kind in KINDS]
     if count > 1:
         notes.append(
             f"{count} instances side by side, each with {threads // count} threads and at most "
             f"{work.rows:.0f} of the sequences."
         )
-    if prompt is None and batch > 1 and cache == "separate" and not simulated:
+    if prompt is None and work.rows > 1 and not simulated:
         notes.append(
-            "Batched decoding was measured on Altra with a cache shared by all sequences: the band's lower "
-            "end has it."
+            "Every sequence scans the cache of all, as this software does."
+            if unified
+            else "Batches were measured with one cache for all sequences: the band's lower end has it."
         )
     notes += [*model_notes(model, rows), *([SEVERAL_PROMPTS] if prompt is not None and batch > 1 else [])]
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else work_of(1).kv_bytes)
@@ -421,7 +483,7 @@ def without_prompts(software: str) -> str | None:
 
 
 def _software_notes(
-    core: str, software: Software, fmt: WeightFormat, rate: KernelRate, test: str, threads: int
+    core: str, software: Software, fmt: WeightFormat, rate: KernelRate, prompts: bool, threads: int
 ) -> Iterator[str]:
     """What the notes say of a software, its kernels and the threads of a process."""
     simulated = software in SIMULATED
@@ -448,9 +510,9 @@ def _software_notes(
     if software == "t-mac":
         yield (
             "T-MAC was measured on one and two threads of a Cortex-A76, Neoverse N1's sibling, and one row "
-            "at a time: more of either is extrapolated, and the band has what other chips showed."
+            "at a time: more threads read as those of three other chips did, and the band has their range."
         )
-    if test == "prompt" and software == "ampere":
+    if prompts and software == "ampere":
         yield (
             "The fork's prompts were measured on an Altra with 48 to 80 threads, 512 tokens each: all else "
             "is extrapolated."
@@ -464,11 +526,11 @@ def _core_notes(core: str, software: Software) -> Iterator[str]:
     """What is said of a core where a software was not measured on it."""
     assumed = fitted_constants().software(software, core).constants["attention_rate"].kind == "assumed"
     tables = software == "t-mac" and core != N1
-    between = f"measured on {core}: its constants lie between those of the cores that were."
+    between = "lie between those of the cores that it was measured on."
     if tables:
         yield f"T-MAC was not measured on {core}: its look-ups are those of {N1}, by vector pipes."
     if assumed:
-        yield f"All else was not {between}" if tables else f"llama.cpp was not {between}"
+        yield f"Of llama.cpp on {core} only the kernels were measured: its other constants {between}"
 
 
 # ---- Rates of kernels -------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ multiprocessor (``batch_rate``). With two-bit weights, where that was measured, 
 sixteen; four-bit weights, where it was not, are taken to do no worse with few rows than the matrix kernel
 does with sixteen.
 
-16-bit formats follow vLLM, measured on four cards up to nearly a hundred requests: tensor-core products hide
+16 bits decode by llama.cpp at a share of the four-bit read share, from two cards at batch 1. By software
+"serving" they follow vLLM, measured on four cards up to nearly a hundred requests: tensor-core products hide
 behind reading, keys and values are read at a share of their own, partly again for query heads that share
 them, and the processor's work of a step hides behind the card's. Software "serving" has LMDeploy's
 four-bit kernels, the stronger baseline for a batch; its batched figures exist for A100 alone, so its shares
@@ -42,7 +43,7 @@ import numpy as np
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import Backend, Request, StepResult, room_of
-from sailsim.sim.backends.cores import SEVERAL_PROMPTS, UBATCH, ubatches
+from sailsim.sim.backends.cores import FEW_PARAMETERS, SEVERAL_PROMPTS, UBATCH, ubatches
 from sailsim.sim.files import card_names, load_card
 from sailsim.sim.fitted import (
     UNMEASURED,
@@ -62,7 +63,7 @@ from sailsim.workloads.model import ModelSpec
 
 GpuSoftware = Literal["llama.cpp", "serving"]
 GPU_SOFTWARE: Mapping[GpuSoftware, str] = {
-    "llama.cpp": "llama.cpp build 4753 for quantized formats, vLLM 0.22.1 for 16 bits",
+    "llama.cpp": "llama.cpp build 4753; of 2024 for 16 bits",
     "serving": "LMDeploy (TurboMind): four-bit weights with 16-bit products; vLLM 0.22.1 for 16 bits",
 }
 OF_THE_FIT = "fit"
@@ -77,6 +78,9 @@ BATCHED_DOUBT = 1.5
 """How much slower or faster a batch may be than predicted besides its band (assumed, 1.2..2): batches were
 measured with two-bit and codebook weights on V100 alone, and later cards have tensor cores for 8-bit
 integers. V100 is here too because the held-out rows showed its own band to be too narrow for q4_k_m."""
+SIXTEEN_FASTER = 1.2
+"""How much faster one sequence may decode with llama.cpp in 16 bits than two rows say (assumed, 1.1..1.4);
+how much slower: `BATCHED_DOUBT`."""
 SERVING_ELSEWHERE = 2.0
 """How much slower they may be on a card where they were not measured (assumed, 1.3..3): V100 has no
 asynchronous copies, which hide the unpacking on A100."""
@@ -317,7 +321,7 @@ def constants(
     ``fitted_by`` takes the place of the shipped fits.
     """
     g = (fitted_by or fitted_constants()).gpu
-    if is_sixteen_bit(fmt):
+    if is_sixteen_bit(fmt) and software == "serving":
         return serving_constants({name: g.value(f"{name}_vllm") for name in OF_SERVING.values()})
 
     def mean(name: str) -> float:
@@ -331,6 +335,13 @@ def constants(
             row_s=np.asarray(mean("row_overhead_w4") * 1e-9),
         )
     share = geometric_mean(of_card(card, "read_share", fitted_by))
+    if is_sixteen_bit(fmt):
+        return GpuConstants(
+            read_share=np.asarray(share * g.value("sixteen_bits")),
+            compute_share=np.asarray(g.value("compute_share_f16")),
+            layer_s=np.asarray(g.value("layer_overhead") * 1e-9),
+            overlap=NONE,
+        )
     if not is_four_bit(fmt):
         share *= g.value("other_formats")
     return GpuConstants(
@@ -391,8 +402,11 @@ def predict_card(
         ceiling = gpu_roofline(card, model, fmt, batch, context)
         factors = low, high if known else max(ceiling / rate, high)
     else:
-        test = "f16" if sixteen_bit else "decode" if batch == 1 else "batched"
-        slower, faster, unknown = _unknown(card, fmt, sixteen_bit, batch)
+        served = sixteen_bit and software == "serving"
+        test = "f16" if served else "f16 llama" if sixteen_bit else "decode" if batch == 1 else "batched"
+        if served and model.n_params < FEW_PARAMETERS:
+            test = "f16 small"
+        slower, faster, unknown = _unknown(card, fmt, served, batch)
         factors = fitted.band(test).widened(slower, faster)
         notes += unknown
         if not sixteen_bit and batch > 1:
@@ -426,9 +440,12 @@ def gpu_roofline(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int = 1,
     return batch / max(reading, float(work.gemv_macs + work.attention_macs) / float(sheet.peak_macs))
 
 
-def _unknown(card: Gpu, fmt: WeightFormat, sixteen_bit: bool, batch: int) -> tuple[float, float, list[str]]:
+def _unknown(card: Gpu, fmt: WeightFormat, served: bool, batch: int) -> tuple[float, float, list[str]]:
     """How much slower and faster it may be for want of data, and why."""
-    if sixteen_bit:
+    if is_sixteen_bit(fmt) and not served:
+        notes = ["llama.cpp in 16 bits was measured on A100 and H100, one sequence, builds of 2024."]
+        return BATCHED_DOUBT, BATCHED_DOUBT if batch > 1 else SIXTEEN_FASTER, notes
+    if served:
         if is_measured(card, "prompt_share_f16"):
             return 1.0, 1.0, []
         note = (
