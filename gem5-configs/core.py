@@ -32,23 +32,60 @@ CPU_MODELS = {
 
 
 VECTOR = {
-    1: "SimdPredAlu",
-    2: "SimdAdd SimdAlu SimdCmp SimdShift SimdFloatAdd SimdFloatAlu SimdFloatCmp SimdAes SimdAesMix "
-    "SimdSha1Hash SimdShaSigma2 SimdShaSigma3 FloatAdd FloatCmp",
-    3: "SimdCvt SimdFloatCvt SimdFloatMisc SimdFloatMult FloatCvt FloatMult FloatMisc",
-    4: "SimdAddAcc SimdMult SimdShiftAcc SimdReduceAdd SimdReduceAlu SimdReduceCmp SimdFloatReduceAdd "
-    "SimdFloatReduceCmp SimdSha1Hash2 SimdSha256Hash SimdSha256Hash2",
-    -10: "SimdDiv SimdSqrt SimdFloatDiv FloatDiv",
-    -12: "SimdFloatSqrt FloatSqrt",
+    "any": {
+        1: "SimdPredAlu",
+        2: "SimdAdd SimdAddAcc SimdAlu SimdCmp SimdFloatAdd SimdFloatAlu SimdFloatCmp FloatAdd",
+        3: "SimdFloatMisc SimdFloatMult FloatCvt FloatMult FloatMisc",
+    },
+    "fma": {"fma_latency": "SimdFloatMultAcc FloatMultAcc"},
+    "table": {"table_latency": "SimdMisc"},
+    "convert": {-2: "SimdCvt SimdFloatCvt"},
+    "multiply": {4: "SimdMult SimdMultAcc"},
+    "divide": {-10: "SimdDiv SimdSqrt SimdFloatDiv FloatDiv", -12: "SimdFloatSqrt FloatSqrt"},
+    "first": {
+        2: "FloatCmp SimdAes SimdAesMix SimdSha1Hash SimdShaSigma2 SimdShaSigma3",
+        4: "SimdSha1Hash2 SimdSha256Hash SimdSha256Hash2",
+    },
+    "shift": {
+        2: "SimdShift",
+        4: "SimdShiftAcc SimdReduceAdd SimdReduceAlu SimdReduceCmp SimdFloatReduceAdd SimdFloatReduceCmp",
+    },
 }
-"""Operation classes of the vector units by their latency; negative: not pipelined. No system file has these:
-they are assumed after LLVM's AArch64SchedNeoverseN1.td.
+"""Operation classes of the vector pipes by kind and latency, or a system file's name of it; negative: not
+pipelined. Latencies and pipes are LLVM's (AArch64SchedNeoverseN1.td, AArch64SchedNeoverseV2.td), which has them
+from Arm's optimisation guides.
 
-gem5 gives SDOT the class of vector logic (SimdAlu), so both have one latency: 2 cycles, that of vector logic
-on the N1; accumulating chains of SDOT are forwarded after 1 there.
+A class of gem5 is one kind, though an N1 parts it: what the kernels here and llama.cpp's use decides.
+- SimdCvt: FCVTL, FCVTN, SCVTF, FCVTNS, FRINTN of 128 bits hold a pipe for two cycles. gem5 can only do so with
+  a unit that is not pipelined, so their latency is 2 instead of 4. Of 64 bits and scalars take as long.
+- SimdMult, SimdMultAcc: SMULL, SMLAL; MUL and MLA of 128 bits would hold V0 for two cycles.
+- SimdAlu: logic, and SDOT (2 cycles; a chain of accumulators is forwarded after 1 on an N1).
+- SimdAdd: ADD; ADDV, SADDLV and SADALP would be V1's. SimdMisc: TBL, XTN, DUP, EXT; SQXTN would be V1's.
+Stores take no vector pipe in gem5.
 """
-FMA = "SimdMultAcc SimdFloatMultAcc FloatMultAcc"
-TABLE = "SimdMisc"  # among them TBL
+PIPES = {
+    2: {
+        "any": "01",
+        "fma": "01",
+        "table": "01",
+        "convert": "0",
+        "multiply": "0",
+        "divide": "0",
+        "first": "0",
+        "shift": "1",
+    },
+    4: {
+        "any": "0123",
+        "fma": "0123",
+        "table": "01",
+        "convert": "02",
+        "multiply": "02",
+        "divide": "02",
+        "first": "0",
+        "shift": "13",
+    },
+}
+"""Pipes V0, V1, ... that take a kind of `VECTOR`, of the Neoverse N1 and of the V2, by `cores.simd_pipes`."""
 
 
 def _unit(count, latencies):
@@ -61,18 +98,35 @@ def _unit(count, latencies):
     return FUDesc(count=count, opList=operations)
 
 
+def _vector_pipes(cores):
+    """A unit for each vector pipe, with what it takes."""
+    count = int(cores["simd_pipes"])
+    if count not in PIPES:
+        raise ValueError(f"cores.simd_pipes is {count}; allowed on O3 cores are {', '.join(map(str, PIPES))}")
+    return [
+        _unit(
+            1,
+            [
+                (cores.get(latency, latency), names)
+                for kind, classes in VECTOR.items()
+                if str(pipe) in PIPES[count][kind]
+                for latency, names in classes.items()
+            ],
+        )
+        for pipe in range(count)
+    ]
+
+
 def _execution_units(cores):
-    """Ports of the N1 (LLVM, AArch64SchedNeoverseN1.td): one branch and two simple integer units (one kind
-    here, since gem5 sends branches to IntAlu), one multi-cycle integer unit, two load/store units and
-    `simd_pipes` vector units."""
-    vector = [*VECTOR.items(), (cores["fma_latency"], FMA), (cores["table_latency"], TABLE)]
+    """Ports of the N1 (LLVM, AArch64SchedNeoverseN1.td): three integer units, of which one multiplies, and a
+    fourth for branches (gem5 sends both to IntAlu), two load/store units, and the vector pipes."""
     pool = FUPool()
     pool.FUList = [
         _unit(3, [(1, "IntAlu")]),
-        _unit(1, [(2, "IntMult"), (-12, "IntDiv")]),
+        _unit(1, [(1, "IntAlu"), (2, "IntMult"), (-12, "IntDiv")]),
         _unit(2, [(1, "MemRead MemWrite FloatMemRead FloatMemWrite InstPrefetch")]),
         _unit(1, [(3, "IprAccess")]),
-        _unit(cores["simd_pipes"], vector),
+        *_vector_pipes(cores),
     ]
     return pool
 
