@@ -52,40 +52,29 @@ VECTOR = {
     },
 }
 """Operation classes of the vector pipes by kind and latency, or a system file's name of it; negative: not
-pipelined. Latencies and pipes are LLVM's (AArch64SchedNeoverseN1.td, AArch64SchedNeoverseV2.td), which has them
-from Arm's optimisation guides.
+pipelined. Latencies and pipes are LLVM's (AArch64SchedNeoverseN1.td, AArch64SchedNeoverseV2.td), which has
+them from Arm's optimisation guides.
 
-A class of gem5 is one kind, though an N1 parts it: what the kernels here and llama.cpp's use decides.
-- SimdCvt: FCVTL, FCVTN, SCVTF, FCVTNS, FRINTN of 128 bits hold a pipe for two cycles. gem5 can only do so with
-  a unit that is not pipelined, so their latency is 2 instead of 4. Of 64 bits and scalars take as long.
-- SimdMult, SimdMultAcc: SMULL, SMLAL; MUL and MLA of 128 bits would hold V0 for two cycles.
-- SimdAlu: logic, and SDOT (2 cycles; a chain of accumulators is forwarded after 1 on an N1).
-- SimdAdd: ADD; ADDV, SADDLV and SADALP would be V1's. SimdMisc: TBL, XTN, DUP, EXT; SQXTN would be V1's.
+gem5 has one class for instructions that an N1 parts; what the kernels here and llama.cpp's use decides:
+- SimdCvt: FCVTL, FCVTN, SCVTF, FCVTNS, FRINTN of 128 bits hold a pipe for two cycles. gem5 has that only of
+  units that are not pipelined, so their latency is 2 instead of 4. 64 bits and scalars take as long here.
+- SimdMult, SimdMultAcc: SMULL, SMLAL. MUL and MLA of 128 bits would hold V0 for two cycles.
+- SimdAlu: logic, and SDOT. 2 cycles; an N1 forwards a chain of accumulators after 1.
+- SimdAdd: ADD, UADDW. ADDV, SADDLV and SADALP would be V1's.
+- SimdMisc: TBL, XTN, DUP, EXT. SQXTN would be V1's.
 Stores take no vector pipe in gem5.
 """
 PIPES = {
     2: {
-        "any": "01",
-        "fma": "01",
-        "table": "01",
-        "convert": "0",
-        "multiply": "0",
-        "divide": "0",
-        "first": "0",
-        "shift": "1",
+        "any": "01", "fma": "01", "table": "01", "convert": "0", "multiply": "0", "divide": "0",
+        "first": "0", "shift": "1",
     },
     4: {
-        "any": "0123",
-        "fma": "0123",
-        "table": "01",
-        "convert": "02",
-        "multiply": "02",
-        "divide": "02",
-        "first": "0",
-        "shift": "13",
+        "any": "0123", "fma": "0123", "table": "01", "convert": "02", "multiply": "02", "divide": "02",
+        "first": "0", "shift": "13",
     },
-}
-"""Pipes V0, V1, ... that take a kind of `VECTOR`, of the Neoverse N1 and of the V2, by `cores.simd_pipes`."""
+}  # fmt: skip
+"""Pipes V0, V1, ... that take a kind of `VECTOR`, by `cores.simd_pipes`: the Neoverse N1's and the V2's."""
 
 
 def _unit(count, latencies):
@@ -99,17 +88,27 @@ def _unit(count, latencies):
 
 
 def _vector_pipes(cores):
-    """A unit for each vector pipe, with what it takes."""
+    """A unit for each vector pipe, with what it takes.
+
+    Raises ValueError for a number of pipes without a table, and for a port that no pipe has.
+    """
     count = int(cores["simd_pipes"])
     if count not in PIPES:
-        raise ValueError(f"cores.simd_pipes is {count}; allowed on O3 cores are {', '.join(map(str, PIPES))}")
+        raise ValueError(
+            f"cores.simd_pipes is {count}; allowed with O3 cores are {' and '.join(map(str, PIPES))}"
+        )
+    taken = PIPES[count]
+    for kind in VECTOR:
+        missing = set(taken.get(kind, "-")) - set(map(str, range(count)))
+        if missing:
+            raise ValueError(f"{kind} is on port V{min(missing)}; allowed are V0..V{count - 1}")
     return [
         _unit(
             1,
             [
                 (cores.get(latency, latency), names)
                 for kind, classes in VECTOR.items()
-                if str(pipe) in PIPES[count][kind]
+                if str(pipe) in taken[kind]
                 for latency, names in classes.items()
             ],
         )

@@ -1,14 +1,15 @@
 """Holds gem5's cores to llvm-mca: every inner loop of the programs, with its data in the L1 cache.
 
-    python research/core_loops.py --gem5 GEM5 --system sail-n1 --mca llvm-mca-19 --cpu neoverse-n1 --out loops.csv
+    python research/core_loops.py --gem5 GEM5 --out analysis/data/gem5_loops.csv
 
 One pass of a loop is traced under qemu, instruction by instruction, and llvm-mca gets the trace as straight
-code: so nested loops and their ends count. Its bound knows ports, latencies and the reorder buffer, but not
-the width of the decoders; `decode_bound` is that: a pass's instructions over the instructions of a cycle.
-gem5 runs many passes on one O3 core without PIM units.
+code, so nested loops and their ends count. `mca` is its simulation, with latencies and a reorder buffer of 128
+micro-operations, of which a vector load is two or three there and one in gem5. `ports` is what the busiest port
+allows, `decoders` what the width of the decoders does, which llvm-mca does not know.
 
-Columns: `work` of a pass (multiply-accumulates; of look-ups, times bits; of others, numbers), then work a cycle
-of llvm-mca, of the decoders and of gem5, and gem5's over the lower of both bounds.
+Columns: `work` of a pass: multiply-accumulates, times bits for look-ups, numbers where there are none. Then work
+a cycle: llvm-mca's simulation, both limits, gem5, and gem5 over llvm-mca's simulation. `--other` adds what the
+program printed on another core file.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from sailsim.sim.study.origin import commit
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ROOT / "workloads" / "kernels"
-FLAGS = "-std=c++17 -O3 -march=armv8.2-a+dotprod -ffp-contract=off -static".split()
+FLAGS = ("-std=c++17", "-O3", "-march=armv8.2-a+dotprod", "-ffp-contract=off", "-static")
 """As workloads/kernels/Makefile has them."""
 FOLDERS = (ROOT / "build" / "kernels" / "generated", KERNELS, ROOT / "sim_ext", ROOT / "sim_ext" / "abi")
 TRACED = re.compile(r"^Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", re.MULTILINE)
@@ -78,7 +79,7 @@ def _line(text: str) -> str:
 def pass_of(program: Path, loop: str, code: dict[int, str], folder: Path) -> list[str]:
     """The instructions of one pass of a loop, in the order in which they are executed."""
     trace = folder / "trace.txt"
-    flags = ["-one-insn-per-tb", "-d", "exec,nochain", "-D", trace]
+    flags = ["-cpu", "neoverse-n1", "-one-insn-per-tb", "-d", "exec,nochain", "-D", trace]
     output(["qemu-aarch64", *flags, program, "--repeats", "4", "--loop", loop])
     symbols = dict(
         line.split()[::-2]
@@ -95,7 +96,7 @@ def mca_cycles(mca: str, cpu: str, lines: Sequence[str]) -> tuple[float, float]:
     words = [
         "-mtriple=aarch64",
         f"-mcpu={cpu}",
-        "-mattr=+dotprod",
+        "-mattr=+dotprod,+fullfp16",
         f"-iterations={ITERATIONS}",
         "-instruction-info=0",
         "-resource-pressure=0",
@@ -109,46 +110,52 @@ def mca_cycles(mca: str, cpu: str, lines: Sequence[str]) -> tuple[float, float]:
     return int(total[1]) / ITERATIONS, float(port[1])
 
 
+def read_lines(path: Path) -> dict[str, float]:
+    """Nanoseconds of a pass by loop, as the program printed them."""
+    lines = (json.loads(line) for line in path.read_text().splitlines() if line.startswith("{"))
+    return {line["loop"]: float(line["ns_per_pass"]) for line in lines}
+
+
 @click.command()
 @click.option("--gem5", "binary", required=True, help="The gem5 binary.")
 @click.option("--system", "name", default="sail-n1", help="A system file.")
 @click.option("--mca", default="llvm-mca-19")
 @click.option("--cpu", default="neoverse-n1", help="llvm-mca's.")
-@click.option("--repeats", default=100)
+@click.option("--other", type=click.Path(path_type=Path), help="What the program printed on another core.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/loops.csv"))
-@click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path("out/loops"), help="Of what is built and run."
-)
-def main(binary: str, name: str, mca: str, cpu: str, repeats: int, out: Path, folder: Path) -> None:
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("out/loops"), help="Of the runs.")
+def main(binary: str, name: str, mca: str, cpu: str, other: Path | None, out: Path, folder: Path) -> None:
     """Measure all loops and write the table."""
     folder.mkdir(parents=True, exist_ok=True)
     program, system, gem5 = build(folder), load_system(name), Gem5(binary)
-    run = gem5.run(
-        vary(system, {"llc.slices": 4}), [str(program), "--repeats", str(repeats)], folder / "gem5", units=0
-    )
-    code, rows = code_of(program), []
+    small = vary(system, {"llc.slices": 4, "memory.channels": 4})
+    run = gem5.run(small, [str(program)], folder / "gem5", units=0)
+    code, rows, clock = code_of(program), [], system.cores.clock.value
+    before = {} if other is None else read_lines(other)
     for line in run.json_lines:
         lines = pass_of(program, str(line["loop"]), code, folder)
-        work, clock = float(line["work"]), system.cores.clock.value
-        bound = work / mca_cycles(mca, cpu, lines)
-        decode = work / len(lines) * system.cores.fetch_width.value
+        work, (cycles, port) = float(line["work"]), mca_cycles(mca, cpu, lines)
         rate = work / (float(line["ns_per_pass"]) * clock)
-        rows.append(
-            {
-                "loop": line["loop"],
-                "work": int(work),
-                "instructions": len(lines),
-                "mca": round(bound, 3),
-                "decode_bound": round(decode, 3),
-                "gem5": round(rate, 3),
-                "gem5_over_bound": round(rate / min(bound, decode), 3),
-            }
-        )
-        click.echo(json.dumps(rows[-1]))
-    code_version = commit()
-    version = output([mca, "--version"]).splitlines()[0].strip()
+        row = {
+            "core": cpu,
+            "loop": line["loop"],
+            "work": int(work),
+            "instructions": len(lines),
+            "mca": round(work / cycles, 3),
+            "ports": round(work / port, 3),
+            "decoders": round(work / len(lines) * system.cores.fetch_width.value, 3),
+            "gem5": round(rate, 3),
+            "gem5_over_mca": round(rate * cycles / work, 3),
+        }
+        if before:
+            row["before"] = round(work / (before[line["loop"]] * clock), 3)
+            row["before_over_mca"] = round(cycles / (before[line["loop"]] * clock), 3)
+        rows.append(row)
+        click.echo(json.dumps(row))
+    code_version, version = commit(), re.search(r"version ([\d.]+)", output([mca, "--version"]))
     head = (
-        f"# {datetime.now(UTC).date()}, commit {'?' if code_version is None else code_version['id'][:7]}: gem5 {gem5.version}, {version} -mcpu={cpu}, "
+        f"# {datetime.now(UTC).date()}, commit {'?' if code_version is None else code_version['id'][:7]}: "
+        f"gem5 {gem5.version}, llvm-mca {version and version[1]}, "
         f"python research/core_loops.py --system {name} --cpu {cpu}\n"
     )
     with out.open("w") as to:
