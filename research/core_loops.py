@@ -3,13 +3,12 @@
     python research/core_loops.py --gem5 GEM5 --out analysis/data/gem5_loops.csv
 
 One pass of a loop is traced under qemu, instruction by instruction, and llvm-mca gets the trace as straight
-code, so nested loops and their ends count. `mca` is its simulation, with latencies and a reorder buffer of 128
-micro-operations, of which a vector load is two or three there and one in gem5. `ports` is what the busiest port
+code, so nested loops and their ends count. `mca` is its simulation: latencies, ports, and a reorder buffer of
+128 micro-operations, of which a vector load is two or three (in gem5 one). `ports` is what the busiest port
 allows, `decoders` what the width of the decoders does, which llvm-mca does not know.
 
-Columns: `work` of a pass: multiply-accumulates, times bits for look-ups, numbers where there are none. Then work
-a cycle: llvm-mca's simulation, both limits, gem5, and gem5 over llvm-mca's simulation. `--other` adds what the
-program printed on another core file.
+`work` of a pass is multiply-accumulates, times bits for look-ups, and numbers where there are none. Rates are
+work a cycle. `--other` adds what the program printed on another core file.
 """
 
 from __future__ import annotations
@@ -36,6 +35,8 @@ FOLDERS = (ROOT / "build" / "kernels" / "generated", KERNELS, ROOT / "sim_ext", 
 TRACED = re.compile(r"^Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", re.MULTILINE)
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t[0-9a-f]{8} \t([^/\n]*)", re.MULTILINE)
 SYMBOL = re.compile(r"<[^>]*>")
+CACHES = "sail-n1"
+"""The machine around the core, made smaller: the loops need no more than its L1."""
 ITERATIONS = 40
 """Passes that llvm-mca goes through: enough that filling the pipeline is under a percent."""
 
@@ -80,7 +81,7 @@ def pass_of(program: Path, loop: str, code: dict[int, str], folder: Path) -> lis
     """The instructions of one pass of a loop, in the order in which they are executed."""
     trace = folder / "trace.txt"
     flags = ["-cpu", "neoverse-n1", "-one-insn-per-tb", "-d", "exec,nochain", "-D", trace]
-    output(["qemu-aarch64", *flags, program, "--repeats", "4", "--loop", loop])
+    output(["qemu-aarch64", *map(str, flags), str(program), "--repeats", "4", "--loop", loop])
     symbols = dict(
         line.split()[::-2]
         for line in output(["aarch64-linux-gnu-nm", program]).splitlines()
@@ -128,7 +129,8 @@ def main(binary: str, name: str, mca: str, cpu: str, other: Path | None, out: Pa
     """Measure all loops and write the table."""
     folder.mkdir(parents=True, exist_ok=True)
     program, system, gem5 = build(folder), load_system(name), Gem5(binary)
-    small = vary(system, {"llc.slices": 4, "memory.channels": 4})
+    caches = vary(load_system(CACHES), {"llc.slices": 4, "memory.channels": 4})
+    small = caches.model_copy(update={"cores": system.cores})
     run = gem5.run(small, [str(program)], folder / "gem5", units=0)
     code, rows, clock = code_of(program), [], system.cores.clock.value
     before = {} if other is None else read_lines(other)
