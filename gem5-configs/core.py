@@ -75,6 +75,9 @@ PIPES = {
     },
 }  # fmt: skip
 """Pipes V0, V1, ... that take a kind of `VECTOR`, by `cores.simd_pipes`: the Neoverse N1's and the V2's."""
+OTHERS = {2: (3, 1, 2), 4: (6, 2, 3)}
+"""Of the same cores: simple integer units with those for branches, which gem5 sends there too; integer units
+that also multiply; ports for loads."""
 
 
 def _unit(count, latencies):
@@ -117,15 +120,16 @@ def _vector_pipes(cores):
 
 
 def _execution_units(cores):
-    """Ports of the N1 (LLVM, AArch64SchedNeoverseN1.td): three integer units, of which one multiplies, and a
-    fourth for branches (gem5 sends both to IntAlu), two load/store units, and the vector pipes."""
+    """The ports of a core: integer units, load/store units, and the vector pipes."""
+    pipes = _vector_pipes(cores)
+    simple, multiplying, memory = OTHERS[len(pipes)]
     pool = FUPool()
     pool.FUList = [
-        _unit(3, [(1, "IntAlu")]),
-        _unit(1, [(1, "IntAlu"), (2, "IntMult"), (-12, "IntDiv")]),
-        _unit(2, [(1, "MemRead MemWrite FloatMemRead FloatMemWrite InstPrefetch")]),
+        _unit(simple, [(1, "IntAlu")]),
+        _unit(multiplying, [(1, "IntAlu"), (2, "IntMult"), (-12, "IntDiv")]),
+        _unit(memory, [(1, "MemRead MemWrite FloatMemRead FloatMemWrite InstPrefetch")]),
         _unit(1, [(3, "IprAccess")]),
-        *_vector_pipes(cores),
+        *pipes,
     ]
     return pool
 
@@ -135,6 +139,7 @@ def make_core(model, spec, **parameters):
     core = CPU_MODELS[model](**parameters)
     if model != "o3":
         return core
+    core.fuPool = _execution_units(spec)
     core.fetchWidth = core.decodeWidth = spec["fetch_width"]
     for stage in ("rename", "dispatch", "issue", "wb", "commit", "squash"):
         setattr(core, f"{stage}Width", spec["issue_width"])
@@ -145,8 +150,7 @@ def make_core(model, spec, **parameters):
     core.numPhysIntRegs = spec["int_registers"]
     core.numPhysVecRegs = core.numPhysFloatRegs = spec["vector_registers"]
     core.fetchToDecodeDelay = max(1, spec["mispredict"] - FRONT_END_OVERHEAD)
-    core.cacheLoadPorts = 2
+    core.cacheLoadPorts = OTHERS[int(spec["simd_pipes"])][-1]
     core.cacheStorePorts = 2
-    core.fuPool = _execution_units(spec)
     core.branchPred = LTAGE()
     return core
