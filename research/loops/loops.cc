@@ -15,8 +15,14 @@ using namespace sailsim::kernels;
 
 extern "C" {
 // Between these two a tracer finds one pass of the loop.
-__attribute__((noinline)) void trace_begins() { __asm__ volatile(""); }
-__attribute__((noinline)) void trace_ends() { __asm__ volatile(""); }
+__attribute__((noinline)) void trace_begins()
+{
+    __asm__ volatile("");
+}
+__attribute__((noinline)) void trace_ends()
+{
+    __asm__ volatile("");
+}
 }
 
 namespace
@@ -51,7 +57,8 @@ Loop neon(std::size_t group)
     matrix->step = 1;
     matrix->zero = 1 << (Bits - 1);
     auto *panel = operands<std::uint8_t>(matrix->shape.rows_panel_bytes());
-    for (std::size_t at = 0, block = 16 + group * Bits; at + 16 <= matrix->shape.rows_panel_bytes(); at += block)
+    for (std::size_t at = 0, block = 16 + group * Bits; at + 16 <= matrix->shape.rows_panel_bytes();
+         at += block)
         for (int i = 0; i < 8; ++i)
             reinterpret_cast<float16_t *>(panel + at)[i] = static_cast<float16_t>(0.01f);
     decode::Pass pass{matrix, panel, {}, {}, {}, {}};
@@ -85,7 +92,8 @@ template <class Format, int Batch>
 Loop gemv()
 {
     const std::size_t blocks = 512 / Format::kWeights;
-    auto *panel = static_cast<typename Format::Panel *>(aligned_alloc(64, sizeof(typename Format::Panel) * 16 + 8192));
+    auto *panel =
+        static_cast<typename Format::Panel *>(aligned_alloc(64, sizeof(typename Format::Panel) * 16 + 8192));
     Random random(2);
     for (std::size_t i = 0; i < blocks; ++i)
         randomize<Format>(panel[i], random);
@@ -108,7 +116,8 @@ Loop scores_fp16()
 {
     auto *queries = operands<float>(Queries * kHead);
     auto *keys = operands<float16_t>(decode::kPositions * kHead);
-    auto *scores = reinterpret_cast<float(*)[decode::kPositions]>(operands<float>(Queries * decode::kPositions));
+    auto *scores =
+        reinterpret_cast<float (*)[decode::kPositions]>(operands<float>(Queries * decode::kPositions));
     return {[=] { decode::score_halves<Queries>(queries, keys, keys, kHead, scores); },
             decode::kPositions * kHead * Queries};
 }
@@ -119,7 +128,8 @@ Loop scores_int8()
     auto *queries = operands<std::int8_t>(Queries * kHead);
     auto *keys = operands<std::int8_t>(decode::kPositions * kHead);
     auto *scales = operands<float>(decode::kPositions);
-    auto *scores = reinterpret_cast<float(*)[decode::kPositions]>(operands<float>(Queries * decode::kPositions));
+    auto *scores =
+        reinterpret_cast<float (*)[decode::kPositions]>(operands<float>(Queries * decode::kPositions));
     return {[=] { decode::score_bytes<Queries>(queries, scales, keys, scales, keys, kHead, scores); },
             decode::kPositions * kHead * Queries};
 }
@@ -127,13 +137,15 @@ Loop scores_int8()
 template <int Queries, class Element>
 Loop values()
 {
-    auto *weights = reinterpret_cast<float(*)[decode::kPositions]>(operands<float>(Queries * decode::kPositions));
+    auto *weights =
+        reinterpret_cast<float (*)[decode::kPositions]>(operands<float>(Queries * decode::kPositions));
     auto *values = operands<Element>(decode::kPositions * kHead);
     auto **sums = new float *[Queries];
     for (int i = 0; i < Queries; ++i)
         sums[i] = operands<float>(kHead);
-    return {[=] { decode::weigh<Queries, Element>(weights, values, values, decode::kPositions, kHead, sums); },
-            decode::kPositions * kHead * Queries};
+    return {
+        [=] { decode::weigh<Queries, Element>(weights, values, values, decode::kPositions, kHead, sums); },
+        decode::kPositions * kHead * Queries};
 }
 
 __attribute__((noinline)) void softmax(float *scores, float &largest, float &total)
