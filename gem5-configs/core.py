@@ -32,23 +32,52 @@ CPU_MODELS = {
 
 
 VECTOR = {
-    1: "SimdPredAlu",
-    2: "SimdAdd SimdAlu SimdCmp SimdShift SimdFloatAdd SimdFloatAlu SimdFloatCmp SimdAes SimdAesMix "
-    "SimdSha1Hash SimdShaSigma2 SimdShaSigma3 FloatAdd FloatCmp",
-    3: "SimdCvt SimdFloatCvt SimdFloatMisc SimdFloatMult FloatCvt FloatMult FloatMisc",
-    4: "SimdAddAcc SimdMult SimdShiftAcc SimdReduceAdd SimdReduceAlu SimdReduceCmp SimdFloatReduceAdd "
-    "SimdFloatReduceCmp SimdSha1Hash2 SimdSha256Hash SimdSha256Hash2",
-    -10: "SimdDiv SimdSqrt SimdFloatDiv FloatDiv",
-    -12: "SimdFloatSqrt FloatSqrt",
+    "any": {
+        1: "SimdPredAlu",
+        2: "SimdAdd SimdAddAcc SimdAlu SimdCmp SimdFloatAdd SimdFloatAlu SimdFloatCmp FloatAdd",
+        3: "SimdFloatMisc SimdFloatMult FloatCvt FloatMult FloatMisc",
+    },
+    "fma": {"fma_latency": "SimdFloatMultAcc FloatMultAcc"},
+    "table": {"table_latency": "SimdMisc"},
+    "convert": {-2: "SimdCvt SimdFloatCvt"},
+    "multiply": {4: "SimdMult SimdMultAcc"},
+    "divide": {-10: "SimdDiv SimdSqrt SimdFloatDiv FloatDiv", -12: "SimdFloatSqrt FloatSqrt"},
+    "first": {
+        2: "FloatCmp SimdAes SimdAesMix SimdSha1Hash SimdShaSigma2 SimdShaSigma3",
+        4: "SimdSha1Hash2 SimdSha256Hash SimdSha256Hash2",
+    },
+    "shift": {
+        2: "SimdShift",
+        4: "SimdShiftAcc SimdReduceAdd SimdReduceAlu SimdReduceCmp SimdFloatReduceAdd SimdFloatReduceCmp",
+    },
 }
-"""Operation classes of the vector units by their latency; negative: not pipelined. No system file has these:
-they are assumed after LLVM's AArch64SchedNeoverseN1.td.
+"""Operation classes of the vector pipes by kind and latency, or a system file's name of it; negative: not
+pipelined. Latencies and pipes are LLVM's (AArch64SchedNeoverseN1.td, AArch64SchedNeoverseV2.td), which has
+them from Arm's optimisation guides.
 
-gem5 gives SDOT the class of vector logic (SimdAlu), so both have one latency: 2 cycles, that of vector logic
-on the N1; accumulating chains of SDOT are forwarded after 1 there.
+gem5 has one class for instructions that an N1 parts; what the kernels here and llama.cpp's use decides:
+- SimdCvt: FCVTL, FCVTN, SCVTF, FCVTNS, FRINTN of 128 bits hold a pipe for two cycles. gem5 has that only of
+  units that are not pipelined, so their latency is 2 instead of 4. 64 bits and scalars take as long here.
+- SimdMult, SimdMultAcc: SMULL, SMLAL. MUL and MLA of 128 bits would hold V0 for two cycles.
+- SimdAlu: logic, and SDOT. 2 cycles; an N1 forwards a chain of accumulators after 1.
+- SimdAdd: ADD, UADDW. ADDV, SADDLV and SADALP would be V1's.
+- SimdMisc: TBL, XTN, DUP, EXT. SQXTN would be V1's.
+Stores take no vector pipe in gem5.
 """
-FMA = "SimdMultAcc SimdFloatMultAcc FloatMultAcc"
-TABLE = "SimdMisc"  # among them TBL
+PIPES = {
+    2: {
+        "any": "01", "fma": "01", "table": "01", "convert": "0", "multiply": "0", "divide": "0",
+        "first": "0", "shift": "1",
+    },
+    4: {
+        "any": "0123", "fma": "0123", "table": "01", "convert": "02", "multiply": "02", "divide": "02",
+        "first": "0", "shift": "13",
+    },
+}  # fmt: skip
+"""Pipes V0, V1, ... that take a kind of `VECTOR`, by `cores.simd_pipes`: the Neoverse N1's and the V2's."""
+OTHERS = {2: (3, 1, 2), 4: (6, 2, 3)}
+"""Of the same cores: simple integer units with those for branches, which gem5 sends there too; integer units
+that also multiply; ports for loads."""
 
 
 def _unit(count, latencies):
@@ -61,18 +90,46 @@ def _unit(count, latencies):
     return FUDesc(count=count, opList=operations)
 
 
+def _vector_pipes(cores):
+    """A unit for each vector pipe, with what it takes.
+
+    Raises ValueError for a number of pipes without a table, and for a port that no pipe has.
+    """
+    count = int(cores["simd_pipes"])
+    if count not in PIPES:
+        raise ValueError(
+            f"cores.simd_pipes is {count}; allowed with O3 cores are {' and '.join(map(str, PIPES))}"
+        )
+    taken = PIPES[count]
+    for kind in VECTOR:
+        missing = set(taken.get(kind, "-")) - set(map(str, range(count)))
+        if missing:
+            raise ValueError(f"{kind} is on port V{min(missing)}; allowed are V0..V{count - 1}")
+    return [
+        _unit(
+            1,
+            [
+                (cores.get(latency, latency), names)
+                for kind, classes in VECTOR.items()
+                if str(pipe) in taken[kind]
+                for latency, names in classes.items()
+            ],
+        )
+        for pipe in range(count)
+    ]
+
+
 def _execution_units(cores):
-    """Ports of the N1 (LLVM, AArch64SchedNeoverseN1.td): one branch and two simple integer units (one kind
-    here, since gem5 sends branches to IntAlu), one multi-cycle integer unit, two load/store units and
-    `simd_pipes` vector units."""
-    vector = [*VECTOR.items(), (cores["fma_latency"], FMA), (cores["table_latency"], TABLE)]
+    """The ports of a core: integer units, load/store units, and the vector pipes."""
+    pipes = _vector_pipes(cores)
+    simple, multiplying, memory = OTHERS[len(pipes)]
     pool = FUPool()
     pool.FUList = [
-        _unit(3, [(1, "IntAlu")]),
-        _unit(1, [(2, "IntMult"), (-12, "IntDiv")]),
-        _unit(2, [(1, "MemRead MemWrite FloatMemRead FloatMemWrite InstPrefetch")]),
+        _unit(simple, [(1, "IntAlu")]),
+        _unit(multiplying, [(1, "IntAlu"), (2, "IntMult"), (-12, "IntDiv")]),
+        _unit(memory, [(1, "MemRead MemWrite FloatMemRead FloatMemWrite InstPrefetch")]),
         _unit(1, [(3, "IprAccess")]),
-        _unit(cores["simd_pipes"], vector),
+        *pipes,
     ]
     return pool
 
@@ -82,6 +139,7 @@ def make_core(model, spec, **parameters):
     core = CPU_MODELS[model](**parameters)
     if model != "o3":
         return core
+    core.fuPool = _execution_units(spec)
     core.fetchWidth = core.decodeWidth = spec["fetch_width"]
     for stage in ("rename", "dispatch", "issue", "wb", "commit", "squash"):
         setattr(core, f"{stage}Width", spec["issue_width"])
@@ -92,8 +150,7 @@ def make_core(model, spec, **parameters):
     core.numPhysIntRegs = spec["int_registers"]
     core.numPhysVecRegs = core.numPhysFloatRegs = spec["vector_registers"]
     core.fetchToDecodeDelay = max(1, spec["mispredict"] - FRONT_END_OVERHEAD)
-    core.cacheLoadPorts = 2
+    core.cacheLoadPorts = OTHERS[int(spec["simd_pipes"])][-1]
     core.cacheStorePorts = 2
-    core.fuPool = _execution_units(spec)
     core.branchPred = LTAGE()
     return core

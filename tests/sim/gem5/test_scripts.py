@@ -106,3 +106,44 @@ def test_the_scripts_say_the_same_as_the_module_and_the_programs():
     assert scripts["DOORBELL_VIRTUAL"] == constants("sim_ext/gem5/SailCPU.py")["doorbell"]
     assert scripts["UNITS_MAX"] == UNITS_MAX
     assert constants("gem5-configs/preload.py")["ADDRESS"] == ADDRESS
+
+
+@pytest.fixture
+def pipes(script) -> Callable[[dict[str, Any]], list[dict[str, tuple[int, bool]]]]:
+    """What each vector pipe of a core takes: latency, and whether pipelined, by operation class."""
+    objects = script("m5.objects")
+    objects.OpDesc, objects.FUDesc = SimpleNamespace, SimpleNamespace
+    core = script("core")
+
+    def of(cores: dict[str, Any]) -> list[dict[str, tuple[int, bool]]]:
+        return [
+            {each.opClass: (each.opLat, each.pipelined) for each in unit.opList}
+            for unit in core._vector_pipes(cores)
+        ]
+
+    return of
+
+
+def test_a_vector_pipe_takes_what_an_n1s_takes(pipes, spec):
+    first, second = pipes(spec["cores"])
+    assert first["SimdCvt"] == (2, False)
+    assert "SimdCvt" not in second
+    assert "SimdShift" not in first
+    assert second["SimdShift"] == (2, True)
+    both = {"SimdAlu", "SimdAdd", "SimdMisc", "SimdFloatMultAcc"}
+    assert both <= first.keys() & second.keys()
+    assert not {"SimdMultAcc", "SimdFloatDiv"} & second.keys()
+
+
+def test_four_pipes_take_together_what_two_do(pipes, spec):
+    two, four = pipes(spec["cores"]), pipes(spec["cores"] | {"simd_pipes": 4})
+    assert set().union(*two) == set().union(*four)
+    assert ["SimdShift" in pipe for pipe in four] == [False, True, False, True]
+
+
+def test_ports_that_no_pipe_has_are_refused(pipes, spec, script, monkeypatch):
+    with pytest.raises(ValueError, match=r"^cores\.simd_pipes is 3; allowed with O3 cores are 2 and 4$"):
+        pipes(spec["cores"] | {"simd_pipes": 3})
+    monkeypatch.setitem(script("core").PIPES[2], "shift", "2")
+    with pytest.raises(ValueError, match=r"^shift is on port V2; allowed are V0\.\.V1$"):
+        pipes(spec["cores"])
