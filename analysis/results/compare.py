@@ -192,7 +192,7 @@ def ratio_spread(sail: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, f
     are not quite on the cores of one server, and not at all on two accelerators of one prior: there the
     ends are too far apart. A side without a band adds nothing, and SAIL over itself is 1.
     """
-    if row["runner"] == SAIL:
+    if row["runner"] == sail["runner"]:
         return dict.fromkeys(_OF_BANDS, 1.0)
     (below, own, above), (low, middle, high) = _in_logarithms(sail), _in_logarithms(row)
     median = own - middle

@@ -12,8 +12,10 @@ from sailsim.cli._table import echo, print_numbers, say
 from sailsim.sim.backends.cores import CLAIMED, FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
-COLUMNS = ("tokens/s", "band", "speedup", "ktok/USD", "value", "mJ/tok")
+COLUMNS = ("tokens/s", "band", "speedup", "its band", "ktok/USD")
 """Of numbers in the table of runners, in decoding; in prefill the time to the first token comes first."""
+MORE = ("value", "mJ/tok")
+"""Of those of all there is."""
 NOT_MODELLED = "not modelled"
 """How a note begins that says so: those are always told."""
 _TITLE = 22
@@ -24,20 +26,21 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     """The runners beside each other, where an accelerator's step goes (without one, the cores'), and what is
     chosen by tensor; with ``wide`` every runner, who pays for what, all phases, and the energy by cause."""
     shown = runs if wide else _strongest(runs)
-    # In prefill the time to the first token has the room of the joules.
-    names = ("TTFT, s", *COLUMNS[:-1]) if prefill else COLUMNS
-    _print(("runner", *names), ((_title(entry), *_numbers(entry, prefill)) for entry in shown.values()))
+    names = (*(("TTFT, s",) if prefill else ()), *COLUMNS, *MORE)
+    if not wide:  # in prefill the time to the first token has the room of the dollars
+        names = names[: len(COLUMNS)]
+    _print(("runner", *names), ((_title(e), *_numbers(e, prefill)[: len(names)]) for e in shown.values()))
     first = "TTFT: time to the first token; " if prefill else ""
     say(
         f"{first}band: nine of ten measurements; ktok/USD: for the vCPUs of threads, memory or bandwidth, "
-        "whichever are most; speedup, value: SAIL's tokens/s, and tokens/USD so paid, over a row, both "
-        f"with its attention on the cores. {LEGEND}."
+        "whichever are most; speedup (its band: nine of ten) and value: SAIL's tokens/s, and tokens/USD so "
+        f"paid, over a row's, both with its attention on the cores. {LEGEND}."
     )
     mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
     if mixed:
         say(f"Over SAIL with other attention than the runner's: {mixed}.")
     for entry in shown.values():
-        if entry["median"] is not None:
+        if entry["median"] is not None and (wide or entry["around"] == AS_FILED):
             say(
                 f"Band of {entry['title']}: nine of ten machines that may be meant, with what is not "
                 f"published drawn from its range. Their median is {entry['median']:.1f} tokens/s, and "
@@ -144,13 +147,29 @@ def _title(entry: dict[str, Any]) -> str:
 
 
 def _numbers(entry: dict[str, Any], prefill: bool) -> list[str]:
-    """A runner's rate with its band, SAIL's speedup over it, its dollars and its joules."""
-    if entry["tokens_per_s"] is None:
-        return ["-" if entry["fits"] else "no room", *[""] * (len(COLUMNS) - 1)]
-    band = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
-    speedup = "" if entry["speedup"] is None else f"{entry['speedup']:.2f}x"
-    cells = [f"{entry['tokens_per_s']:.1f}", band, speedup, *_dollars(entry)]
-    return [f"{entry['ttft_s']:.3g}", *cells] if prefill else [*cells, _joules(entry)]
+    """A runner's rate with its band, SAIL's speedup over it with its band, its dollars and its joules."""
+    cells = ["-" if entry["fits"] else "no room", *[""] * (len(COLUMNS) + len(MORE) - 1)]
+    if entry["tokens_per_s"] is not None:
+        band = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
+        dollars = "no price" if entry["tokens_per_usd"] is None else thousands(entry["tokens_per_usd"])
+        ratios = (_times(entry["speedup"]), _ratios(entry), dollars, _times(entry["usd_ratio_bandwidth"]))
+        cells = [f"{entry['tokens_per_s']:.1f}", band, *ratios, _joules(entry)]
+    first = "" if entry["ttft_s"] is None else f"{entry['ttft_s']:.3g}"
+    return [first, *cells] if prefill else cells
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}x"
+
+
+def _ratios(entry: dict[str, Any]) -> str:
+    """Nine of ten ratios of SAIL's rate over a runner's; nothing where one is sure."""
+    ends = [entry[f"speedup_{end}"] for end in ("low", "high")]
+    if None in ends or ends[0] == ends[1]:
+        return ""
+    return "..".join(
+        f"{end:.3f}" if end < 0.1 else f"{end:.2f}" if end < 10 else f"{end:.0f}" for end in ends
+    )
 
 
 def thousands(tokens: float) -> str:
@@ -161,13 +180,6 @@ def thousands(tokens: float) -> str:
 def _short(rate: float) -> str:
     """A rate in as few digits as a band needs."""
     return f"{rate:.0f}" if rate < 1e4 else f"{rate / 1e3:.0f}k"
-
-
-def _dollars(entry: dict[str, Any]) -> list[str]:
-    if entry["tokens_per_usd"] is None:
-        return ["no price", ""]
-    ratio = entry["usd_ratio_bandwidth"]
-    return [thousands(entry["tokens_per_usd"]), "" if ratio is None else f"{ratio:.2f}x"]
 
 
 def _joules(entry: dict[str, Any]) -> str:

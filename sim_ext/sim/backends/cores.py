@@ -1,3 +1,4 @@
+# Longer than 700 lines: one formula, the software it is fitted for, and what must be said of each.
 """A server's cores alone: fitted software stacks, the baseline that SAIL is compared with.
 
 A step takes
