@@ -140,7 +140,8 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
         assert fit_errors.differences(old["constants"], new["constants"]) == []
         # A packing's band is how far off it was on rows that no fit uses.
         bands = [
-            {k: band for k, band in each["bands"].items() if k not in ("packed", "batched")} for each in (old, new)
+            {k: band for k, band in each["bands"].items() if k not in ("packed", "batched")}
+            for each in (old, new)
         ]
         assert bands[0] == bands[1]
     assert again["errors"] != result["errors"]
