@@ -175,11 +175,9 @@ class Cores(Backend):
     def _by(self, asked: Request, software: str) -> StepResult:
         """The step by one software."""
         assert isinstance(asked.machine, System)
-        point, machine = asked.point, asked.machine
-        # Beside units the cores' software has the cache of their program: only the products differ.
-        beside = machine.has_pim or machine.accelerator is not None
+        point = asked.point
         return predict_cores(
-            machine,
+            asked.machine,
             asked.model,
             asked.fmt,
             asked.cores,
@@ -187,7 +185,6 @@ class Cores(Backend):
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(Software, software),
-            cache="separate" if beside else None,
             instances=None if asked.packed and point.phase == "decode" else 1,
         )
 
@@ -367,13 +364,16 @@ def predict_cores(
     ``instances`` processes share out threads and sequences evenly, so that the one with most sequences sets
     the pace; None: as many as are the fastest, of equals the fewest. ``cache`` "unified": each sequence scans
     the cells of all, as measured software does; "separate": its own alone, as this project's kernels do, and
-    then the lower end of the band has the other. None: as the software does.
+    then the lower end of the band has the other. None: as the software does, on a machine with units as
+    their program does, which has one each.
 
     Raises SailsimError for more threads than cores, more instances than sequences or threads, weights that
     the software does not multiply on that core, and prompts where none were measured.
     """
     simulated = software in SIMULATED
-    cache = cache or ("separate" if simulated else "unified")
+    # Beside units software has the caches of their program, so that the products alone differ.
+    beside = system.has_pim or system.accelerator is not None
+    cache = cache or ("separate" if simulated or beside else "unified")
     unified = prompt is None and cache == "unified"
     if problem := _problem(system, threads, batch, prompt, software, cache, instances):
         raise SailsimError(problem)

@@ -75,7 +75,7 @@ def test_baselines_are_what_they_say_alone() -> None:
         assert run.notes == alone.notes
     for end, weights, software in (
         ("", fmt, "llama.cpp"),
-        ("-f16", weight_format("f16"), "llama.cpp"),
+        ("-f16", weight_format("f16"), "serving"),
         ("-serving", fmt, "serving"),
     ):
         card = predict_card(load_card("l4"), MODEL, weights, 2, 64, software=software)

@@ -51,7 +51,7 @@ def test_known_constants_are_found_from_rows_that_they_made() -> None:
 def test_requests_wait_for_each_others_prompts(generated: int, half: int) -> None:
     card, share = load_card("l4"), fitted_constants().gpu.value("prompt_share_vllm")
     found = predict_requests(card, EIGHT, HALF, 8, 512, generated)
-    step = predict_card(card, EIGHT, HALF, 8, 512 + half)
+    step = predict_card(card, EIGHT, HALF, 8, 512 + half, software="serving")
     prompt = Work.of(EIGHT, prefill_step(EIGHT, HALF, 512), 512)
     macs = float(prompt.gemv_macs + prompt.attention_macs)
     waits = 8 / generated * macs / (share * 60.5e12)
