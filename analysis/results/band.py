@@ -56,6 +56,9 @@ On the ten workloads of the shipped prior these machines have the percentiles of
 (5th, 50th and 95th, root mean square). Over seeds 64 machines deviate by 21 %, 6 % and 6 %, and 128 by 13 %,
 5 % and 4 %. Chosen on half of the workloads, the seed is as near on the others.
 """
+LAYERS = 1
+"""Of a model that have activations of their own on these machines; rates are over the nominal machine's with as
+many. It takes a third to a tenth of the time, and ends differ by less than 0.1 % (decoding and prompts)."""
 ENDS = (5.0, 50.0, 95.0)
 """Percentiles: nine of ten machines lie between the first and the last."""
 _SUBSTRATE = "pim.substrate"
@@ -103,10 +106,10 @@ def spread(
     machines = drawn_machines(*kept(system, point, prior))
     if not machines.drawn:
         return Spread(), f"no band: of {system.name} nothing is drawn by prior {prior}, all of it is decided"
-    rates = []
+    over, rates = rate / time_step(system, model, point, (), LAYERS).tokens_per_s, []
     for machine in machines.systems:
         try:
-            rates.append(time_step(machine, model, point).tokens_per_s)
+            rates.append(over * time_step(machine, model, point, (), LAYERS).tokens_per_s)
         except SailsimError:  # what fits the nominal machine need not fit this one
             continue
     if not rates:
