@@ -9,7 +9,7 @@ too, so that rows of one software stay like for like.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import isclose
 from pathlib import Path
@@ -57,8 +57,8 @@ On the ten workloads of the shipped prior these machines have the percentiles of
 5 % and 4 %. Chosen on half of the workloads, the seed is as near on the others.
 """
 LAYERS = 1
-"""Of a model that have activations of their own on these machines; rates are over the nominal machine's with as
-many. It takes a third to a tenth of the time, and ends differ by less than 0.1 % (decoding and prompts)."""
+"""Of a model that have activations of their own on these machines; rates are over the nominal machine's with
+as many. It takes a third to a tenth of the time; ends differ by less than 0.1 % (decoding and prompts)."""
 ENDS = (5.0, 50.0, 95.0)
 """Percentiles: nine of ten machines lie between the first and the last."""
 _SUBSTRATE = "pim.substrate"
@@ -114,15 +114,20 @@ def spread(
             continue
     if not rates:
         return Spread(), f"no band: no machine of prior {prior} can run the point"
-    ordered, places = sorted(rates), np.linspace(0, 100, len(rates))
-    low, median, high = np.interp(ENDS, places, ordered).tolist()
     left = DRAWS - len(rates)
     beside = f"; {left} others cannot run it" if left else ""
     words = (
         f"The band is of {len(rates)} machines of prior {prior} in {len(machines.drawn)} values that are not "
         f"published{beside}; held is what the point or its machine's file decides, and whose attention runs"
     )
-    return Spread(low, high, median, float(np.interp(rate, ordered, places))), words
+    return placed(rate, rates), words
+
+
+def placed(rate: float, rates: Sequence[float]) -> Spread:
+    """Percentiles of some machines' rates, and that of the nominal one, by straight lines between them."""
+    ordered, places = sorted(rates), np.linspace(0, 100, len(rates))
+    low, median, high = np.interp(ENDS, places, ordered).tolist()
+    return Spread(low, high, median, float(np.interp(rate, ordered, places)))
 
 
 # ---- The machines -----------------------------------------------------------------------------------------
