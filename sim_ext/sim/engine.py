@@ -37,7 +37,7 @@ from sailsim.sim.jobs import KEPT_UNITS, Products, StepWork, Units, step_work
 from sailsim.sim.pim import AUTO, PER_TENSOR, nbw_in_words
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, HostCores, Segments, StepTimeline, Tensor, play, unrolled
-from sailsim.sim.step_parts import prompt_chunk, step_parts
+from sailsim.sim.step_parts import EVERY, prompt_chunk, step_parts
 from sailsim.sim.system import Instance, System
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import EXPECTED, Routing
@@ -254,12 +254,15 @@ def simulate_step(
     return _fastest(system, model, point, activations, routing).result()
 
 
-def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[str] = ()) -> StepResult:
+def time_step(
+    system: System, model: ModelSpec, point: Point, counted: Sequence[str] = (), captured: int = EVERY
+) -> StepResult:
     """`simulate_step` without all that is only looked at, for studies of many machines. Raises as it.
 
-    Seconds are not told by phase; `counted`: names of `Units.counts` that are wanted.
+    Seconds are not told by phase; `counted`: names of `Units.counts` that are wanted; `captured`: how many
+    layers have activations of their own, which is most of the time of a new machine.
     """
-    step = _fastest(system, model, point, None, EXPECTED)
+    step = _fastest(system, model, point, None, EXPECTED, captured)
     seconds, moved = step.line.end, step.moved
     all_counts = dict(zip(step.units.counts, step.counts[0].tolist(), strict=True)) if counted else {}
     counts = {name: all_counts[name] for name in counted}
@@ -268,7 +271,12 @@ def time_step(system: System, model: ModelSpec, point: Point, counted: Sequence[
 
 
 def _fastest(
-    system: System, model: ModelSpec, point: Point, activations: Activations | None, routing: Routing
+    system: System,
+    model: ModelSpec,
+    point: Point,
+    activations: Activations | None,
+    routing: Routing,
+    layers: int = EVERY,
 ) -> _Step:
     """The step, of all the ways that the point leaves to the accelerator."""
     accelerator = accelerator_of(system)
@@ -277,10 +285,10 @@ def _fastest(
     point = point.resolved(system, model)
     captured = activations if activations is not None else Activations.load(point.activations or None)
     own, *others = accelerator.alternatives(system, point)
-    best = _Step(accelerator, system, model, own, captured, routing)
+    best = _Step(accelerator, system, model, own, captured, routing, layers)
     for other in others:
         with suppress(SailsimError):  # what not all tensors can have
-            step = _Step(accelerator, system, model, other, captured, routing)
+            step = _Step(accelerator, system, model, other, captured, routing, layers)
             if step.busy > best.line.end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
                 continue
             if step.line.end < best.line.end:
@@ -300,7 +308,9 @@ class _Step:
         point: Point,
         captured: Activations,
         routing: Routing,
+        layers: int,
     ) -> None:
+        """`layers`: how many have activations of their own."""
         self.accelerator, self.system, self.model = accelerator, system, model
         self.point = self.asked = point
         self.captured = captured
@@ -308,7 +318,7 @@ class _Step:
         self.works: list[StepWork] = []
         """What the units do: for all rows, or for each half of them."""
         for rows in halves_of(point):
-            parts = step_parts(system, model, rows, routing)
+            parts = step_parts(system, model, rows, routing, layers)
             alone = rows.having(threads=1)
             self.works.append(accelerator.step_work(self.units, alone, parts, captured))
 

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import fields
 from functools import cached_property, lru_cache
 from itertools import chain, groupby
+from math import ceil
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -25,6 +26,9 @@ from sailsim.workloads.model import ModelSpec
 
 KEPT_LAYOUTS = 8
 """Of a step: one for each NBW that a tensor can have, and for all of them."""
+
+EVERY = 1 << 31
+"""Layers that have activations of their own: all."""
 
 MAX_ROWS = 65535
 """What a descriptor can carry."""
@@ -86,9 +90,11 @@ class Layout(NamedTuple):
 class StepParts:
     """The parts of a step, equal to itself alone: a key that takes no comparing of operations."""
 
-    def __init__(self, ops: Sequence[Op], n_layers: int) -> None:
-        """`n_layers`: of the model whose step it is."""
+    def __init__(self, ops: Sequence[Op], n_layers: int, captured: int = EVERY) -> None:
+        """`n_layers`: of the model whose step it is; `captured`: how many of them have activations of their
+        own, which their neighbours borrow."""
         self.parts, self._n_layers = parts_of(ops), n_layers
+        self._together = ceil(n_layers / min(captured, n_layers))
         self._layouts: dict[tuple[Hashable, ...], Layout] = {}
         self._inputs: tuple[int, tuple[InputRows, ...]] = (-1, ())
 
@@ -104,8 +110,10 @@ class StepParts:
         for _, (op, *_) in self.parts:
             if op.kind == "gemv":
                 assert op.role is not None
+                together, last = self._together, max(op.layer, self._n_layers - 1)
+                layer = min(op.layer // together * together + together // 2, last)
                 for one, _ in op.products:
-                    inputs.append(InputRows(op.role, op.layer, self._n_layers, op.k, one.batch, seed))
+                    inputs.append(InputRows(op.role, layer, self._n_layers, op.k, one.batch, seed))
         self._inputs = seed, tuple(inputs)
         return self._inputs[1]
 
@@ -148,15 +156,21 @@ class StepParts:
         return Layout(tuple(kinds), [number[key] for key in keys])
 
 
-def step_parts(system: System, model: ModelSpec, point: Point, routing: Routing = EXPECTED) -> StepParts:
-    """The parts of the step. Raises SailsimError for prompts of more rows than a descriptor can carry."""
+def step_parts(
+    system: System, model: ModelSpec, point: Point, routing: Routing = EXPECTED, captured: int = EVERY
+) -> StepParts:
+    """The parts of the step; `captured` as in `StepParts`.
+
+    Raises SailsimError for prompts of more rows than a descriptor can carry.
+    """
     if point.phase == "prefill" and point.tokens > MAX_ROWS:
         raise SailsimError(
             f"batch x prompt is {point.tokens}; allowed is at most {MAX_ROWS} rows of one prefill."
         )
     fmt, line = point.formats(model), system.llc.line.whole
     chunk = prompt_chunk(system, model, point)
-    return _parts(model, fmt, point.phase, point.batch, point.context, routing, point.attention, line, chunk)
+    step = (point.phase, point.batch, point.context, routing, point.attention)
+    return _parts(model, fmt, *step, line, chunk, captured)
 
 
 def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
@@ -182,6 +196,7 @@ def _parts(
     attention: Attention,
     line: int,
     chunk: int,
+    captured: int,
 ) -> StepParts:
     if phase == "prefill":
         ops, queries = prefill_step(model, fmt, context, batch, routing), context
@@ -189,4 +204,4 @@ def _parts(
         ops, queries = decode_step(model, fmt, batch, context, routing), 1
     if attention == "units":
         ops = attention_on_units(ops, model, context, line, queries, chunk)
-    return StepParts(ops, model.n_layers)
+    return StepParts(ops, model.n_layers, captured)

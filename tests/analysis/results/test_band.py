@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.results.band import DRAWS, drawn_machines, kept, spread
+from sailsim.analysis.results.band import DRAWS, drawn_machines, kept, placed
 from sailsim.analysis.results.compare import compare, compared, ratio_spread
 from sailsim.analysis.results.runs import named, runners, runs
 from sailsim.cli import main
@@ -19,9 +19,7 @@ from sailsim.sim.files import leaves, load_system, save_system, vary
 from sailsim.sim.fitted import around_units
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
-from sailsim.workloads.load import load_model
 
-from ...examples import examples
 from ...refusals import extending, quantity, refusal
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
@@ -57,14 +55,17 @@ def test_a_band_is_the_same_whenever_it_is_drawn() -> None:
     assert rate_of(POINT) == first
 
 
-@examples(20)
-@given(rates=st.tuples(st.floats(1, 1e4), st.floats(1, 1e4)))
-def test_a_faster_machine_has_no_lower_percentile(rates: tuple[float, float]) -> None:
-    model = load_model(POINT.model)
-    (slow, _), (fast, _) = (spread(POINT, SAIL_N1, model, rate) for rate in sorted(rates))
-    assert slow.percentile is not None is not fast.percentile
-    assert 0 <= slow.percentile <= fast.percentile <= 100
-    assert slow._replace(percentile=0) == fast._replace(percentile=0)
+RATES = st.floats(1, 1e4)
+
+
+@given(rates=st.lists(RATES, min_size=1, max_size=64), slow=RATES, fast=RATES)
+def test_a_faster_machine_has_no_lower_percentile(rates: list[float], slow: float, fast: float) -> None:
+    slow, fast = sorted((slow, fast))
+    (low, high, median, below), above = placed(slow, rates), placed(fast, rates).percentile
+    assert min(rates) <= low <= median <= high <= max(rates)
+    assert 0 <= below <= above <= 100
+    if len(rates) > 1:
+        assert placed(max(rates), rates).percentile == 100
 
 
 def test_what_a_point_or_its_machine_decides_is_held_and_moves_nothing_else(tmp_path: Path) -> None:
