@@ -324,7 +324,7 @@ def kinds_of(work: Work, prompt: int | None, parameters: int, threads: int, inst
     """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
     process."""
     if prompt is not None:
-        return ["rows" if prompt < FEW_ROWS else "prompt"]
+        return ["rows" if float(work.rows) < FEW_ROWS else "prompt"]
     found = {
         "small": parameters < FEW_PARAMETERS,
         "large": float(work.weight_bytes) > LARGE_BYTES,
