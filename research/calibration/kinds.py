@@ -36,10 +36,19 @@ from calibration.vllm_problem import vllm_problem, with_power_given
 from sailsim.base.atomic import write_whole
 from sailsim.sim.backends import cores, roofline
 from sailsim.sim.files import load_system
-from sailsim.sim.fitted import N1, Band, Fitted, Floats, fitted_constants
+from sailsim.sim.fitted import (
+    LARGE_BYTES,
+    MANY_THREADS,
+    N1,
+    Band,
+    Fitted,
+    Floats,
+    band_of_kinds,
+    fitted_constants,
+)
 
 COLUMNS = ("kind", "what", "of", "held_out", "count", "median_error", "bias", "low", "high", "inside")
-MANY, FEW = cores.MANY_THREADS, 8
+MANY, FEW = MANY_THREADS, 8
 OTHER_CHIPS = 1.28
 """How much faster than predicted 64 threads may run: Azure's Altra was predicted 15 to 22 %
 too slow there (held_out_errors.json, scaling). No size of one chip that is left out shows that."""
@@ -139,7 +148,7 @@ def _decode(found: CoreRows) -> NDArray[np.bool_]:
 
 
 def _large(found: CoreRows) -> NDArray[np.bool_]:
-    return np.asarray(found.rows.work.weight_bytes > cores.LARGE_BYTES)
+    return np.asarray(found.rows.work.weight_bytes > LARGE_BYTES)
 
 
 def _many(found: CoreRows) -> NDArray[np.bool_]:
@@ -215,7 +224,7 @@ def core_cases() -> Iterator[Case]:
     fitted = fitted_constants()
     for kind, what, core, held, ratio in (*core_groups(list(core_rows())), *process_groups(fitted)):
         software = fitted.software("llama.cpp", core if core in MEASURED else N1)
-        yield _with_band((kind, what, core, held), ratio, cores.band_of_kinds(software, (kind,)))
+        yield _with_band((kind, what, core, held), ratio, band_of_kinds(software, (kind,)))
 
 
 def packed_cases() -> Iterator[Case]:

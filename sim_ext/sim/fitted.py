@@ -12,7 +12,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, reduce
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from math import exp, hypot, isfinite, log
@@ -475,3 +475,45 @@ def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Fl
         np.asarray(reading - np.where(reading_longer, 0.0, hidden)),
         np.asarray(arithmetic - np.where(reading_longer, hidden, 0.0)),
     )
+
+
+# ---- Kinds of predictions ---------------------------------------------------------------------------------
+MANY_THREADS = 64
+"""Threads from which on a process is taken for one on a whole server."""
+LARGE_BYTES = 12e9
+"""Weights, three times the largest of N1's fit, from which a model is a large one."""
+FEW_PARAMETERS = 1e9
+"""Parameters below which a model is a small one: of none is there a row of llama.cpp here."""
+SMALL_BAND = Band(1 / 3, 1.6)
+"""Of small models (assumed, slower 2..3, faster 1.3..2): published runs of them overlapped with downloads."""
+FEW_ROWS = 64
+"""Tokens of a prompt below which it is one of few rows: those of 16 were measured."""
+KINDS: Mapping[str, str] = {
+    "many": "64 threads or more, where bare metal was measured 13 to 53 % slower than predicted",
+    "large": "weights of more than 12 GB: 70B models were measured up to 31 % faster than predicted",
+    "small": "fewer than 1e9 parameters, of which no undisturbed run is at hand: it is assumed",
+    "batched": "several sequences in one process, whose rates fall from eight sequences on",
+    "rows": "prompts of fewer than 64 tokens",
+}
+"""Kinds of predictions with a band of their own, in words."""
+
+
+def kinds_of(work: Work, prompt: int | None, parameters: int, threads: int, instances: int) -> list[str]:
+    """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
+    process."""
+    if prompt is not None:
+        return ["rows" if float(work.rows) < FEW_ROWS else "prompt"]
+    found = {
+        "small": parameters < FEW_PARAMETERS,
+        "large": float(work.weight_bytes) > LARGE_BYTES,
+        "many": threads >= MANY_THREADS,
+        "batched": float(work.rows) > 1,
+        "packed": instances > 1,
+    }
+    return [name for name, own in found.items() if own] or ["decode"]
+
+
+def band_of_kinds(known: FittedSet, kinds: Iterable[str]) -> Band:
+    """The band that holds those of all kinds of a prediction, or of decoding where a software has none."""
+    bands = {"small": SMALL_BAND, **known.bands}
+    return reduce(Band.joined, [bands.get(kind, bands["decode"]) for kind in kinds])

@@ -29,9 +29,8 @@ This project's own kernels were not measured but run in gem5: a product and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
 from math import exp
 from typing import Literal, cast
 
@@ -41,18 +40,20 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import Backend, Request, StepResult
 from sailsim.sim.fitted import (
+    KINDS,
     N1,
     RATE_ROWS,
     UNMEASURED,
-    Band,
     Fitted,
     FittedSet,
     Floats,
     KernelRate,
     Work,
+    band_of_kinds,
     core_of,
     decode_work,
     fitted_constants,
+    kinds_of,
     model_notes,
     overlapped,
     predicted,
@@ -87,24 +88,6 @@ CACHES: tuple[Cache, ...] = ("separate", "unified")
 
 FEWEST_THREADS = 8
 """Threads of an instance: as few as were measured, side by side and alone."""
-MANY_THREADS = 64
-"""Threads from which on a process is taken for one on a whole server."""
-LARGE_BYTES = 12e9
-"""Weights, three times the largest of N1's fit, from which a model is a large one."""
-FEW_PARAMETERS = 1e9
-"""Parameters below which a model is a small one: of none is there a row of llama.cpp here."""
-SMALL_BAND = Band(1 / 3, 1.6)
-"""Of small models (assumed, slower 2..3, faster 1.3..2): published runs of them overlapped with downloads."""
-FEW_ROWS = 64
-"""Tokens of a prompt below which it is one of few rows: those of 16 were measured."""
-KINDS: Mapping[str, str] = {
-    "many": "64 threads or more, where bare metal was measured 13 to 53 % slower than predicted",
-    "large": "weights of more than 12 GB: 70B models were measured up to 31 % faster than predicted",
-    "small": "fewer than 1e9 parameters, of which no undisturbed run is at hand: it is assumed",
-    "batched": "several sequences in one process, whose rates fall from eight sequences on",
-    "rows": "prompts of fewer than 64 tokens",
-}
-"""Kinds of predictions with a band of their own, in words."""
 UBATCH = 512
 """Rows that llama.cpp works on at once in prompt processing (its default -ub)."""
 ROWS_OF_A_PASS = 4
@@ -314,27 +297,6 @@ def constants(
 
 
 # ---- Predictions ------------------------------------------------------------------------------------------
-def kinds_of(work: Work, prompt: int | None, parameters: int, threads: int, instances: int) -> list[str]:
-    """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
-    process."""
-    if prompt is not None:
-        return ["rows" if prompt < FEW_ROWS else "prompt"]
-    found = {
-        "small": parameters < FEW_PARAMETERS,
-        "large": float(work.weight_bytes) > LARGE_BYTES,
-        "many": threads >= MANY_THREADS,
-        "batched": float(work.rows) > 1,
-        "packed": instances > 1,
-    }
-    return [name for name, own in found.items() if own] or ["decode"]
-
-
-def band_of_kinds(known: FittedSet, kinds: Iterable[str]) -> Band:
-    """The band that holds those of all kinds of a prediction, or of decoding where a software has none."""
-    bands = {"small": SMALL_BAND, **known.bands}
-    return reduce(Band.joined, [bands.get(kind, bands["decode"]) for kind in kinds])
-
-
 def packings(threads: int, batch: int) -> tuple[int, ...]:
     """Numbers of instances that are tried: each has a sequence and `FEWEST_THREADS`, or there is one."""
     return tuple(range(1, max(1, min(batch, threads // FEWEST_THREADS)) + 1))

@@ -43,9 +43,10 @@ import numpy as np
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import Backend, Request, StepResult, room_of
-from sailsim.sim.backends.cores import FEW_PARAMETERS, SEVERAL_PROMPTS, UBATCH, ubatches
+from sailsim.sim.backends.cores import SEVERAL_PROMPTS, UBATCH, ubatches
 from sailsim.sim.files import card_names, load_card
 from sailsim.sim.fitted import (
+    FEW_PARAMETERS,
     UNMEASURED,
     Fitted,
     Floats,

@@ -16,6 +16,7 @@ from calibration import (
     held_out,
     held_out_check,
     kernel_ratios,
+    kinds,
     lut_problem,
     measurements,
     needless,
@@ -145,6 +146,17 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
         ]
         assert bands[0] == bands[1]
     assert again["errors"] != result["errors"]
+
+
+def test_left_out_rows_lie_in_their_bands_as_the_table_says():
+    stored = measurements.read_table("coverage.csv")
+    found = [case.row() for case in kinds.cases()]
+    same = ("kind", "what", "of", "held_out", "count")
+    assert [[row[name] for name in same] for row in found] == [[row[name] for name in same] for row in stored]
+    for row, known in zip(found, stored, strict=True):
+        assert float(row["inside"]) == pytest.approx(float(known["inside"]), abs=0.03), row
+    many = [row for row in stored if int(row["count"]) >= 20]
+    assert min(float(row["inside"]) for row in many) >= 0.8
 
 
 def test_stored_results_come_out_of_the_held_out_file_again(outcome, held_out_file):
