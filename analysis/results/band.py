@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import isclose
 from pathlib import Path
@@ -211,9 +212,10 @@ def _says(leaf: Leaf) -> tuple[Value | None, ...]:
 
 
 def _own(path: str, leaf: Leaf) -> Factor | None:
-    """A value that its own file gives a range, as a factor."""
+    """A value that its own file gives a range, as a factor; that of a fit is even about its value."""
     if isinstance(leaf, Quantity) and (ends := ends_of(leaf)):
-        return ranged(path, "machine", leaf, *ends, leaf.note or leaf.source)
+        factor = ranged(path, "machine", leaf, *ends, leaf.note or leaf.source)
+        return replace(factor, log=factor.log and leaf.kind != "fitted")
     return None
 
 

@@ -98,7 +98,8 @@ def test_the_answer_is_of_the_study_and_no_paper_is_graded_that_nobody_named(swe
     assert set(start) <= set(Point().as_dict())
     rows = results.at((), unable=True, **start)
     sail = rows.iloc[0]
-    assert f"SAIL decodes {sail['median']:.1f} tokens/s" in letters
+    assert f"SAIL decodes {sail['median']:.1f} tokens/s ({sail['low']:.0f} .. {sail['high']:.0f}: " in letters
+    assert f"{sail['tokens_per_s']:.1f} on the nominal one" in letters
     for name in ("cores", "cores-all-best", "v100"):
         row = results.beside(rows, name).iloc[0]
         assert f"{row['speedup_median']:.2f}x" in letters, name

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sailsim.analysis.results import band
 from sailsim.analysis.results.band import DRAWS, drawn_machines, kept, placed
 from sailsim.analysis.results.compare import compare, compared, ratio_spread
 from sailsim.analysis.results.runs import named, runners, runs
@@ -18,6 +19,7 @@ from sailsim.cli import main
 from sailsim.sim.files import leaves, load_system, save_system, vary
 from sailsim.sim.fitted import around_units
 from sailsim.sim.point import Point
+from sailsim.sim.step_parts import EVERY
 from sailsim.sim.system import System
 
 from ...refusals import extending, quantity, refusal
@@ -66,6 +68,17 @@ def test_a_faster_machine_has_no_lower_percentile(rates: list[float], slow: floa
     assert 0 <= below <= above <= 100
     if len(rates) > 1:
         assert placed(max(rates), rates).percentile == 100
+
+
+def test_one_layers_activations_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = rate_of(POINT)
+    monkeypatch.setattr(band, "LAYERS", EVERY)
+    every = rate_of(POINT)
+    assert few.tokens_per_s == every.tokens_per_s
+    ends = ("low", "median", "high")
+    assert [getattr(few, end) for end in ends] == pytest.approx(
+        [getattr(every, end) for end in ends], rel=2e-3
+    )
 
 
 def test_what_a_point_or_its_machine_decides_is_held_and_moves_nothing_else(tmp_path: Path) -> None:
