@@ -209,14 +209,29 @@ def run_kinds(table: dict[str, Any]) -> None:
     groups: dict[str, list[Floats]] = {}
     for kind, _, _, _, ratio in (*core_groups(list(core_rows())), *process_groups(Fitted.of(table))):
         groups.setdefault(kind, []).append(ratio)
-    bands = {
-        kind: band_of_kind(*ratios) if kind in WAYS else band_of(*ratios) for kind, ratios in groups.items()
-    }
-    bands["many"]["high"] = max(bands["many"]["high"], OTHER_CHIPS)
+    bands = {kind: _band(kind, ratios) for kind, ratios in groups.items()}
     measured = [table["cpu"][name] for name in cores.MEASURED]
     measured += [each for sets in table["cores"].values() for each in sets.values()]
     for each in measured:
         each["bands"] = {kind: dict(band) for kind, band in bands.items()} | each["bands"]
+
+
+def _band(kind: str, ratios: Sequence[Floats]) -> dict[str, float]:
+    """The band of a kind by groups of its rows."""
+    band = band_of_kind(*ratios) if kind in WAYS else band_of(*ratios)
+    return band | {"high": max(band["high"], OTHER_CHIPS)} if kind == "many" else band
+
+
+def by_other_cores(
+    groups: Sequence[tuple[str, str, str, str, Floats]],
+) -> Iterator[tuple[str, str, str, float]]:
+    """Of each kind, rows and core the share inside the band that the rows of the other cores give."""
+    for kind, what, core in dict.fromkeys(group[:3] for group in groups):
+        others = [ratio for name, _, of, _, ratio in groups if name == kind and of != core]
+        if others:
+            band = _band(kind, others)
+            own = np.concatenate([1 / ratio for *names, ratio in groups if names[:3] == [kind, what, core]])
+            yield kind, what, core, float(np.mean((own >= band["low"]) & (own <= band["high"])))
 
 
 def core_cases() -> Iterator[Case]:
@@ -347,6 +362,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row = case.row()
         names = f"{row['what']:44} {row['of']:22} {row['held_out']:18}"
         print(names, " ".join(f"{row[name]:>7}" for name in COLUMNS[4:]))
+    for kind, what, core, inside in by_other_cores(list(core_groups(list(core_rows())))):
+        print(f"by the rows of other cores: {kind:8} {what:44} {core:14} {inside:.2f}")
     if asked.out is not None:
         write(asked.out, found)
     if asked.page is not None:
