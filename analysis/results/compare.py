@@ -52,6 +52,7 @@ POINT = [f.name for f in fields(Point)]
 NOMINAL = "bandwidth"
 """The payment of the nominal dollars (`dollars.PAYMENTS`), whose ratio has ends."""
 _USD = f"usd_ratio_{NOMINAL}"
+_DOLLARS = {payment: f"tokens_per_usd_{payment}" for payment in PAYMENTS}
 _OF_BANDS = ("median", "low", "high")
 _RATES = ("speedup", *(f"speedup_{end}" for end in _OF_BANDS), "tokens_per_j")
 RATIOS = (
@@ -164,21 +165,13 @@ def compared(
     found = []
     for row, cost in pairs:
         sail = partners.get(row["around"], nominal)
-        dollar = {
-            f"usd_ratio_{payment}": over(
-                sail.get(f"tokens_per_usd_{payment}"), cost[f"tokens_per_usd_{payment}"]
-            )
-            for payment in PAYMENTS
-        }
+        ratios = {f"usd_ratio_{way}": over(sail.get(usd), cost[usd]) for way, usd in _DOLLARS.items()}
         speedup = over(sail.get("tokens_per_s"), row["tokens_per_s"])
-        ratios = {"speedup": speedup, "tokens_per_j": over(tokens_of(row), row["energy_j"]), **dollar}
+        dearer = over(speedup, ratios[_USD])  # SAIL's hour over the row's
+        ratios |= {"speedup": speedup, "tokens_per_j": over(tokens_of(row), row["energy_j"])}
         spreads = dict.fromkeys(_OF_BANDS) if speedup is None else ratio_spread(sail, row)
         for end, ratio in spreads.items():
-            prices_over = over(dollar[_USD], speedup)
-            ratios |= {
-                f"speedup_{end}": ratio,
-                f"{_USD}_{end}": None if ratio is None or prices_over is None else ratio * prices_over,
-            }
+            ratios |= {f"speedup_{end}": ratio, f"{_USD}_{end}": over(ratio, dearer)}
         of = None if speedup is None else sail["runner"]
         found.append(cost | ratios | {"speedup_of": of})
     return found
