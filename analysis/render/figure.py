@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -350,10 +349,9 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
             axes.hlines(y, own["least"], own["most"], color=colour, lw=5, alpha=0.22)
         if panel.low:
             known = own[own["low"].notna()]
-            span = np.array([known["value"] - known["low"], known["high"] - known["value"]])
-            axes.errorbar(
-                known["value"], y[known.index], xerr=span, color=colour, lw=1, capsize=2, fmt="none"
-            )
+            # About the middle: a nominal machine may lie outside the band of those that may be meant.
+            middle, half = (known["low"] + known["high"]) / 2, (known["high"] - known["low"]) / 2
+            axes.errorbar(middle, y[known.index], xerr=half, color=colour, lw=1, capsize=2, fmt="none")
         axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7)
     for place in panel.split:
         axes.axhline(place, color="#888888", lw=0.8)

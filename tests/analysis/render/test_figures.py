@@ -110,6 +110,14 @@ def test_what_is_drawn_is_what_the_values_say(study, tmp_path):
     assert (tmp_path / "t.svg").read_text("utf-8").count("<path") > svg.count("<path")
 
 
+def test_a_value_outside_its_range_stands_beside_it() -> None:
+    rows = pd.DataFrame({"at": [0], "value": [69.6], "low": [28.0], "high": [60.0]})
+    panel = Panel(rows, Axis("value"), Axis.of_names(["SAIL"]), kind="ranks", low="low", high="high")
+    (axes,) = draw(Figure("nominal", [panel], [])).axes
+    (ends,) = [each for bars in axes.containers for each in bars[2]]
+    assert ends.get_segments()[0][:, 0].tolist() == [28.0, 60.0]
+
+
 def test_stacked_parts_reach_the_time_of_the_step(study):
     panel = declared("step_time", study).panels[0]
     rows = study.results.at(("wbits", "batch"))
