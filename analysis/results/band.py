@@ -49,12 +49,12 @@ from sailsim.workloads.model import ModelSpec
 
 DRAWS = 64
 """Machines of a band."""
-SEED = 8
+SEED = 2
 """Of their sequence, chosen of 40 (`research/band_draws.py`).
 
-On the ten workloads of the shipped prior these machines have the percentiles of 4,096 within 4 %, 5 % and 5 %
-(5th, 50th and 95th, root mean square). Over seeds 64 machines deviate by 21 %, 6 % and 6 %, and 128 by 13 %,
-5 % and 4 %. Chosen on half of the workloads, the seed is as near on the others.
+On the ten workloads of the shipped prior these machines have the percentiles of 4,096 within 4 %, 6 % and 3 %
+(5th, 50th and 95th, root mean square). Over seeds 64 machines deviate by 25 %, 7 % and 7 %. Chosen on half of
+the workloads, the seed is as near on the others.
 """
 LAYERS = 1
 """Of a model that have activations of their own on these machines; rates are over the nominal machine's with
