@@ -268,9 +268,9 @@ def speedup(study: Study) -> Figure:
             results.setting(along.vary, rows),
             _patterns(rows),
             "Above 1 SAIL is faster; equal scales. Cores: the same server's without SAIL, predicted "
-            "(docs/baselines.md). Lines: the nominal machine. Shaded: nine of ten ratios, by the bands of both "
-            "sides, around the median of SAIL's machines. Only four bits are measured on these cores; two bits "
-            "and T-MAC (up to four bits) on a sibling core, and other widths are assumed. "
+            "(docs/baselines.md). Lines: the nominal machine. Shaded: nine of ten ratios, by the bands of "
+            "both sides, around the median of SAIL's machines. Only four bits are measured on these cores; "
+            "two bits and T-MAC (up to four bits) on a sibling core, and other widths are assumed. "
             "What SAIL leaves to the cores runs as fast on them in either: by the other's software.",
         ],
         columns=len(beside),
