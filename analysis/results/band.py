@@ -153,9 +153,8 @@ def kept(system: System, point: Point, prior: str) -> tuple[_Alike, frozenset[st
     return _Alike(system.digest, system), choices, prior, stamp(file)
 
 
-@lru_cache(
-    maxsize=8
-)  # points of a sweep ask for the same ones, and making them takes a third of a first band
+# Points of a sweep ask for the same ones, and making them takes a third of a first band.
+@lru_cache(maxsize=8)
 def drawn_machines(of: _Alike, chosen: frozenset[str], prior: str, _read: Stamp) -> Machines:
     """The machines of a prior around one, without those that cannot be."""
     system, file = of.system, load_unknowns(prior)
