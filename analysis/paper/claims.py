@@ -18,7 +18,7 @@ from pydantic import model_validator
 
 from sailsim.analysis.costs.area import BASES, COUNTED
 from sailsim.analysis.results.prior import Listed
-from sailsim.analysis.results.runs import SAIL, Runner, named, runner_names, shipped_runners
+from sailsim.analysis.results.runs import SAIL, Runner, named, runner_names, shipped_software
 from sailsim.base.quantity import Frozen
 from sailsim.sim.backends.cores import CLAIMED
 from sailsim.sim.tables import Shelf, validated
@@ -99,7 +99,7 @@ class ClaimMetric(Frozen):
     def sampled(self) -> bool:
         """Whether sampled machines have it: they are SAIL's, against runners that ship and somebody ran."""
         if self.runner is not None:
-            software = {runner.name: runner.software for runner in shipped_runners()}.get(self.runner)
+            software = shipped_software().get(self.runner)
             if software is None or software in CLAIMED:
                 return False
         return self.subject == SAIL and self.part == "step" and "samples" in self.of

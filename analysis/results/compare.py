@@ -39,7 +39,7 @@ from sailsim.analysis.results.runs import (
     shipped_runners,
 )
 from sailsim.base.arguments import check_type, items_of
-from sailsim.sim.backend import software_of
+from sailsim.sim.backends.cores import MEASURED
 from sailsim.sim.files import as_system
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
@@ -223,7 +223,7 @@ def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
 
 def mixes(run: Mapping[str, Any]) -> bool:
     """Whether a run's ratios are over cores with another software around the products than its own."""
-    return run["speedup_of"] == SAIL and run["around"] not in ("", AS_FILED, software_of("cores")[0])
+    return run["speedup_of"] == SAIL and run["around"] not in ("", AS_FILED, MEASURED[0])
 
 
 def _is_sail(row: Mapping[str, Any]) -> bool:

@@ -29,14 +29,20 @@ from sailsim.analysis.costs.energy import (
     energy,
     use_of,
 )
-from sailsim.analysis.results.band import Spread, spread
 from sailsim.analysis.results.prior import PRIOR
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.toml_file import read_toml
-from sailsim.sim.backend import Kind, Request, backend_of, check_context, software_of
+from sailsim.sim.backend import (
+    Backend,
+    Kind,
+    Request,
+    StepResult,
+    backend_of,
+    check_context,
+    software_of,
+)
 from sailsim.sim.backends.cores import AROUND, CLAIMED, SIMULATED, SOFTWARE, without_prompts
-from sailsim.sim.engine import Accelerator
 from sailsim.sim.files import (
     SystemChoice,
     as_system,
@@ -193,7 +199,12 @@ def shipped_runners() -> tuple[Runner, ...]:
 
 def runner_names() -> tuple[str, ...]:
     """The names of the runners that ship, without their machines."""
-    return tuple(each["name"] for entry in _shipped() for each in _each(entry))
+    return tuple(shipped_software())
+
+
+def shipped_software() -> dict[str, str]:
+    """The software of the runners that ship, by their names, without their machines."""
+    return {each["name"]: each["software"] for entry in _shipped() for each in _each(entry)}
 
 
 def _shipped() -> list[dict[str, Any]]:
@@ -515,14 +526,12 @@ def _run(
     memory = machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth
     share = step.dram_bytes / point.tokens * step.tokens_per_s / memory.si
     cycles = {"pim_cycles": step.pim_cycles} if runner.kind == "accelerator" else {}
-    band, words = Spread(step.low, step.high), ""
-    if isinstance(backend, Accelerator) and isinstance(machine, System) and prior is not None:
-        band, words = spread(backend.point_of(asked), machine, at.model, step.tokens_per_s, prior)
+    band, words = _band(backend, asked, step, prior)
     run = replace(
         empty,
         around=_around(runner, step.software or runner.software),
         tokens_per_s=step.tokens_per_s,
-        **band._asdict(),
+        **band,
         step_s=step.step_s,
         ttft_s=step.step_s if point.phase == "prefill" else None,
         dram_bytes=step.dram_bytes,
@@ -538,6 +547,19 @@ def _run(
         notes=(*step.notes, words) if words else step.notes,
     )
     return _with_energy(run, machine, constants)
+
+
+def _band(
+    backend: Backend, asked: Request, step: StepResult, prior: str | None
+) -> tuple[dict[str, Any], str]:
+    """Of a step's rate, by the fields of a run, and what is said of it."""
+    from sailsim.analysis.results.band import spread  # stored runs are read without the engine
+    from sailsim.sim.engine import Accelerator
+
+    if prior is None or not isinstance(backend, Accelerator) or not isinstance(asked.machine, System):
+        return {"low": step.low, "high": step.high}, ""
+    band, words = spread(backend.point_of(asked), asked.machine, asked.model, step.tokens_per_s, prior)
+    return band._asdict(), words
 
 
 def _around(runner: Runner, software: str) -> str:
