@@ -45,6 +45,7 @@ from sailsim.sim.files import A_VARIATION, Leaf, leaves, load_system
 from sailsim.sim.fitted import N1, core_of, fitted_constants, host_constants
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
+from sailsim.workloads.activations import Activations
 from sailsim.workloads.model import ModelSpec
 
 DRAWS = 64
@@ -106,10 +107,11 @@ def spread(
     machines = drawn_machines(*kept(system, point, prior))
     if not machines.drawn:
         return Spread(), f"no band: of {system.name} nothing is drawn by prior {prior}, all of it is decided"
-    over, rates = rate / time_step(system, model, point, (), LAYERS).tokens_per_s, []
+    read = Activations.load(point.activations or None)  # once for all machines
+    over, rates = rate / time_step(system, model, point, (), LAYERS, read).tokens_per_s, []
     for machine in machines.systems:
         try:
-            rates.append(over * time_step(machine, model, point, (), LAYERS).tokens_per_s)
+            rates.append(over * time_step(machine, model, point, (), LAYERS, read).tokens_per_s)
         except SailsimError:  # what fits the nominal machine need not fit this one
             continue
     if not rates:

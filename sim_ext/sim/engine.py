@@ -255,14 +255,20 @@ def simulate_step(
 
 
 def time_step(
-    system: System, model: ModelSpec, point: Point, counted: Sequence[str] = (), captured: int = EVERY
+    system: System,
+    model: ModelSpec,
+    point: Point,
+    counted: Sequence[str] = (),
+    captured: int = EVERY,
+    activations: Activations | None = None,
 ) -> StepResult:
     """`simulate_step` without all that is only looked at, for studies of many machines. Raises as it.
 
     Seconds are not told by phase; `counted`: names of `Units.counts` that are wanted; `captured`: how many
-    layers have activations of their own, which is most of the time of a new machine.
+    layers have activations of their own, which is most of the time of a new machine; `activations`: the
+    point's, where they were read before.
     """
-    step = _fastest(system, model, point, None, EXPECTED, captured)
+    step = _fastest(system, model, point, activations, EXPECTED, captured)
     seconds, moved = step.line.end, step.moved
     all_counts = dict(zip(step.units.counts, step.counts[0].tolist(), strict=True)) if counted else {}
     counts = {name: all_counts[name] for name in counted}

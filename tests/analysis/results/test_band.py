@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.results import band
-from sailsim.analysis.results.band import DRAWS, drawn_machines, kept, placed
+from sailsim.analysis.results.band import DRAWS, drawn_machines, kept, placed, spread
 from sailsim.analysis.results.compare import compare, compared, ratio_spread
 from sailsim.analysis.results.runs import named, runners, runs
 from sailsim.cli import main
@@ -21,6 +21,8 @@ from sailsim.sim.fitted import around_units
 from sailsim.sim.point import Point
 from sailsim.sim.step_parts import EVERY
 from sailsim.sim.system import System
+from sailsim.workloads.activations import Activations
+from sailsim.workloads.load import load_model
 
 from ...refusals import extending, quantity, refusal
 
@@ -189,3 +191,15 @@ def test_run_tells_the_band_its_median_and_the_percentile() -> None:
     words = " ".join(text.split())
     assert f"Their median is {sail['median']:.1f} tokens/s" in words
     assert f"{sail['percentile']:.0f} % of them are slower" in words
+
+
+def test_a_capture_of_the_users_is_read_once_for_all_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Activations.load().save(tmp_path / "own.safetensors")
+    point = replace(POINT, activations=str(tmp_path / "own.safetensors"))
+    reads: list[Any] = []
+    load = Activations.load
+    monkeypatch.setattr(Activations, "load", staticmethod(lambda path=None: reads.append(path) or load(path)))
+    spread(point, SAIL_N1, load_model(point.model), 1.0)
+    assert reads == [point.activations]
