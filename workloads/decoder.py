@@ -382,28 +382,33 @@ class UnitAttention:
 
     def __call__(self, q: Floats, k: Floats, v: Floats) -> Floats:
         """As `decoder.attention`; ``k`` and ``v`` are what the cache gives back, which has their codes."""
-        return _by_head(q, k, v, lambda head: cache_codes(head, self.kv_bits), self._head)
+        return _by_head(q, k, v, lambda head: cache_codes(head, self.kv_bits), self.mixed)
 
-    def _head(
+    def mixed(
         self,
         q: Floats,
         keys: tuple[Floats, Floats],
         values: tuple[Floats, Floats],
         hidden: npt.NDArray[np.bool_],
     ) -> Floats:
-        """Of the queries of a head (tokens, head_dim)."""
-        ints, scale = quantize_rows(q, self.abits)
-        scores = self._sums(ints, keys[0].T) * keys[1][:, 0] * scale[:, None]
+        """Of the queries (..., rows, head_dim) of heads whose keys and values are `cache_codes` of
+        (..., tokens, head_dim); ``hidden`` (rows, tokens) says what a query does not see. As ``q``."""
+        ints, scale = self.rounded(q)
+        scores = self._sums(ints, keys[0].swapaxes(-1, -2)) * keys[1].swapaxes(-1, -2) * scale[..., None]
         scores /= np.float32(np.sqrt(q.shape[-1]))
-        scores[hidden] = -np.inf
+        scores[..., hidden] = -np.inf
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        inputs, step = self.inputs(weights, values[1][:, 0])
-        mixed = self._sums(inputs, values[0]) * step[:, None]
+        inputs, step = self.inputs(weights, values[1].swapaxes(-1, -2))
+        mixed = self._sums(inputs, values[0]) * step[..., None]
         return np.asarray(mixed / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
 
-    def inputs(self, weights: Floats, scales: Floats) -> tuple[Floats, Floats]:
-        """Weights of tokens (rows, tokens) times the scales of their values (tokens,), as unsigned whole
-        numbers, and what one is worth in each row."""
+    def rounded(self, q: Floats) -> tuple[npt.NDArray[Any], Floats]:
+        """Queries (..., head_dim) as whole numbers, and what one is worth in each."""
+        return quantize_rows(q, self.abits)
+
+    def inputs(self, weights: Floats, scales: Floats) -> tuple[npt.NDArray[Any], Floats]:
+        """Weights of tokens (..., tokens) times the scales of their values, which broadcast to them, as
+        unsigned whole numbers, and what one is worth in each row."""
         scaled = weights * scales
         most = np.float32((1 << self.abits) - 1)
         step = scaled.max(axis=-1) / most
@@ -412,6 +417,6 @@ class UnitAttention:
 
     def _sums(self, inputs: npt.NDArray[Any], codes: Floats) -> Floats:
         """Exact products of whole numbers, rounded to fp32 once."""
-        bound = (1 << self.abits) * (1 << (self.kv_bits - 1)) * codes.shape[0]
+        bound = (1 << self.abits) * (1 << (self.kv_bits - 1)) * codes.shape[-2]
         kind = np.float32 if bound < EXACT else np.float64
         return np.asarray(inputs.astype(kind) @ codes.astype(kind), dtype=np.float32)

@@ -8,38 +8,46 @@ which it becomes, and all that comes later with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.decoder import Floats, rotate, rotation
+from sailsim.workloads.decoder import Floats, UnitAttention, cache_codes, rotate, rotation
 from sailsim.workloads.image import Image
 from sailsim.workloads.weights import Weights
 
-Operand = tuple[npt.NDArray[np.int8], Floats]
-"""Rows (B, K) rounded to int8, and what a step of each is worth (B,)."""
+Operand = tuple[npt.NDArray[Any], Floats]
+"""Rows (B, K) rounded to int8, or uint8 where units mix values, and what a step of each is worth (B,)."""
 
 
-def round_rows(x: Floats) -> Operand:
-    """Rows of floats as int8 and what a step of each row is worth: largest magnitude / 127."""
-    largest = np.abs(x).max(axis=1).astype(np.float32)
+def round_rows(x: Floats, kind: type[np.integer[Any]] = np.int8) -> Operand:
+    """Rows of floats as int8 or uint8, and what a step of each is worth: largest magnitude / 127 or 255."""
+    most, largest = np.float32(np.iinfo(kind).max), np.abs(x).max(axis=1).astype(np.float32)
     tiny = largest < np.float32(2**-100)
     with np.errstate(divide="ignore"):
-        factor = np.where(tiny, np.float32(0), np.float32(127) / largest)
-    scale = np.where(tiny, np.float32(0), largest / np.float32(127))
-    return np.rint(x * factor[:, None]).astype(np.int8), scale.astype(np.float32)
+        factor = np.where(tiny, np.float32(0), most / largest)
+    scale = np.where(tiny, np.float32(0), largest / most)
+    return np.rint(x * factor[:, None]).astype(kind), scale.astype(np.float32)
+
+
+CACHES = {"cores": ("fp16", "int8"), "units": tuple(f"int{bits}" for bits in range(2, 9))}
+"""What keys and values are kept as, by who multiplies them."""
 
 
 class ImageDecoder:
-    """One decode of ``batch`` sequences with the model of an image and a cache of fp16 or int8."""
+    """One decode of ``batch`` sequences with the model of an image, a cache of `CACHES` and attention on the
+    cores or the units."""
 
-    def __init__(self, image: Image, batch: int = 1, cache: str = "fp16") -> None:
-        if cache not in ("fp16", "int8"):
-            raise SailsimError(f"cache is {cache!r}; allowed is fp16 or int8.")
+    def __init__(self, image: Image, batch: int = 1, cache: str = "fp16", attention: str = "cores") -> None:
+        check_cache(cache, attention)
         self.image, self.sizes, self.batch, self.cache = image, image.dimensions, batch, cache
+        self._units = _Units(int(cache[-1]), 8, self) if attention == "units" else None
         self.position = 0
         self._weights: dict[str, Weights] = {}
+        # Of a position (batch, heads, head_dim): with units whole numbers, and behind a head's its scale.
         self._keys: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
         self._values: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
 
@@ -76,8 +84,8 @@ class ImageDecoder:
         """Rounded rows (B, K) multiplied with a matrix, (B, N), as the contract says."""
         return self.weights(name).product(*operand, abits=8)
 
-    def _rounded(self, x: Floats) -> Operand:
-        return round_rows(x)
+    def _rounded(self, x: Floats, kind: type[np.integer[Any]] = np.int8) -> Operand:
+        return round_rows(x, kind)
 
     def _embedding(self, token: int) -> Floats:
         weights = self.weights("head" if self.sizes.tied else "embedding")
@@ -93,7 +101,9 @@ class ImageDecoder:
         return rotate(x[:, None], turns)[:, 0]
 
     def _cached(self, x: Floats) -> Floats:
-        """What the cache gives back of rows (batch, heads, head_dim)."""
+        """What the cache holds of rows (batch, heads, head_dim)."""
+        if self._units is not None:
+            return np.concatenate(cache_codes(x, self._units.kv_bits), axis=-1)
         if self.cache == "fp16":
             return x.astype(np.float16).astype(np.float32)
         ints, scale = round_rows(x.reshape(-1, x.shape[-1]))
@@ -104,7 +114,13 @@ class ImageDecoder:
         self._keys[layer].append(self._cached(self._rotated(k.reshape(self.batch, -1, dim))))
         self._values[layer].append(self._cached(v.reshape(self.batch, -1, dim)))
         keys, values = np.stack(self._keys[layer], axis=2), np.stack(self._values[layer], axis=2)
-        rotated = self._rotated(q.reshape(self.batch, -1, dim)) / np.float32(np.sqrt(dim))
+        rotated = self._rotated(q.reshape(self.batch, -1, dim))
+        if self._units is not None:
+            queries = rotated.reshape(self.batch, -1, share, dim)
+            all_seen = np.zeros((share, keys.shape[2]), bool)
+            kept, kept_values = ((of[..., :dim], of[..., dim:]) for of in (keys, values))
+            return self._units.mixed(queries, kept, kept_values, all_seen).reshape(self.batch, -1)
+        rotated = rotated / np.float32(np.sqrt(dim))
         if self.cache == "int8":
             rotated = self._cached(rotated)
         grouped = rotated.reshape(self.batch, -1, share, dim)
@@ -113,3 +129,33 @@ class ImageDecoder:
         scores /= scores.sum(axis=-1, keepdims=True)
         mixed = np.einsum("bhgs,bhsd->bhgd", scores, values).reshape(self.batch, -1)
         return np.asarray(mixed, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class _Units(UnitAttention):
+    """Attention on the units, whose operands a decode rounds as its others, all heads together."""
+
+    decode: ImageDecoder
+
+    def rounded(self, q: Floats) -> Operand:
+        """Queries (batch, heads of keys, heads of each, head_dim)."""
+        return self._of_rows(q, np.int8)
+
+    def inputs(self, weights: Floats, scales: Floats) -> Operand:
+        """Weights of the same heads."""
+        return self._of_rows(weights * scales, np.uint8)
+
+    def _of_rows(self, x: Floats, kind: type[np.integer[Any]]) -> Operand:
+        ints, step = self.decode._rounded(x.reshape(-1, x.shape[-1]), kind)
+        return ints.reshape(x.shape), step.reshape(x.shape[:-1])
+
+
+def check_cache(cache: str, attention: str) -> None:
+    """Raise SailsimError for what a decode cannot keep keys and values as."""
+    if attention not in CACHES:
+        raise SailsimError(f"attention is {attention!r}; allowed is {' or '.join(CACHES)}.")
+    if cache not in CACHES[attention]:
+        bits, allowed = cache.lstrip("fpint"), {"cores": "8 or 16", "units": "2..8"}[attention]
+        raise SailsimError(
+            f"kv_bits is {bits} beside attention on the {attention}; allowed there is {allowed}."
+        )

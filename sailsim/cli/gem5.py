@@ -33,13 +33,14 @@ from sailsim.sim.gem5.binary import (
     extras_path,
     machine_json,
 )
-from sailsim.sim.gem5.decode import CACHES, LINEARS, decode_points, differing, prompt_tokens, run_decodes
+from sailsim.sim.gem5.decode import KV_BITS, LINEARS, decode_points, differing, prompt_tokens, run_decodes
 from sailsim.sim.gem5.records import Record, run_or_load
 from sailsim.sim.gem5.replay import ORDERS, both_timelines, phase_times, phases_of
 from sailsim.sim.gem5.stored import Row, load_of
 from sailsim.sim.gem5.validation import UNITS, Validation, summaries
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.system import System
+from sailsim.workloads.image_decode import CACHES
 
 CHECKPOINT_FILES = ("m5.cpt", "sailsim.json")
 """Of gem5-configs/checkpoints.py: gem5's state of all objects, and the note of what they are of."""
@@ -504,7 +505,10 @@ def _print(compared: Sequence[Row]) -> None:
 @click.option("--prompt", help="What every row decodes: a text, or token numbers such as 1,2,3.")
 @click.option("--context", help="Positions before the first measured one; default: 64, or the prompt's.")
 @click.option(
-    "--kv-bits", type=click.Choice(list(CACHES)), default="16", show_default=True, help="Of keys and values."
+    "--kv-bits", type=click.Choice(list(KV_BITS)), default="16", show_default=True, help="Of keys and values."
+)
+@click.option(
+    "--attention", type=click.Choice(list(CACHES)), default="cores", show_default=True, help="Who attends."
 )
 @number("--steps", 1, 1 << 20, 1, "Measured tokens, reported on average.")
 @number("--units", 1, 64, None, "PIM units of lutmm; default: one a slice.")
@@ -558,7 +562,7 @@ def decode(
         parse_numbers("context", "64" if context is None else context),
         system,
         weights=weights or "",
-        cache=CACHES[kv_bits],
+        cache=KV_BITS[kv_bits],
         units=units or 0,
         **fixed,
     )

@@ -182,7 +182,14 @@ REFUSED = [
     (f"--prompt|{','.join(['1'] * 1025)}", "prompt has 1025 tokens; allowed are 1..1024."),
     ("--prompt|1,2|--context|64", "context is given beside prompt; allowed is one of them"),
     ("--units|33", "units is 33; allowed are 1..32: a matrix has a tile a slice."),
-    ("--units|4|--linears|neon,lut", "units is 4 and linears is neon,lut; allowed beside units is lutmm."),
+    (
+        "--units|4|--linears|neon,lut",
+        "units is 4 and linears is neon,lut; allowed beside units is lutmm, or ",
+    ),
+    ("--attention|units", "kv_bits is 16 beside attention on the units; allowed there is 2..8."),
+    ("--kv-bits|4", "kv_bits is 4 beside attention on the cores; allowed there is 8 or 16."),
+    ("--model|llama-2-7b|--context|64,4097", "context is 4097; allowed for llama-2-7b is at most 4096"),
+    ("--attention|units|--kv-bits|8|--system|graviton2", "no enabled [pim] section"),
     ("--linears|neon,gpu", "linears is 'neon,gpu'; allowed are neon, lut, lutmm"),
     ("--linears|,", "linears is ''; allowed are neon, lut, lutmm"),
     ("--threads|65", "threads is 65; allowed are 1..64"),
@@ -204,6 +211,17 @@ def test_bad_words_are_one_sentence(log: Path, words: str, sentence: str) -> Non
     said = one_sentence(decode(log, *words.split("|")))
     assert sentence in said
     assert "runs of decode" not in said  # no run was begun
+    assert len(runs(log)) == 0
+
+
+def test_a_head_that_does_not_fit_the_arrays(log: Path) -> None:
+    """Of both tiles, a look-up table of 6 weights and its staging rows."""
+    small = log.parent / "small.toml"
+    serial = '{ value = "bit_serial", source = "a test", kind = "assumed" }'
+    small.write_text(f'extends = "sail-n1"\nname = "small"\npim.substrate = {serial}\n')
+    words = ("--attention", "units", "--kv-bits", "4", "--nbw", "6", "--system", small)
+    said = one_sentence(decode(log, *words))
+    assert "attention is units, and small has no room for a head's 8 x 64 tile: " in said
     assert len(runs(log)) == 0
 
 

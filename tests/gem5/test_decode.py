@@ -73,6 +73,24 @@ def test_a_prompt_gives_the_tokens_of_the_running_model(decoded):
     assert lutmm["unit_tiles"] == 2 * 4 * 15
 
 
+def test_attention_on_units_is_the_same_by_all_kinds_and_the_running_model(decoded):
+    """Two heads of keys on four slices, which halve each; 4 bits, two threads and one, and the tiles of both
+    products counted."""
+    fixed = {"attention": "units", "cache": "int4"}
+    _, rows = decoded("neon", "lutmm", threads=2, batch=1, **fixed)
+    rows += decoded("neon", batch=1, **fixed)[1]
+    prompted = {"context": 2, "warm": 2, "steps": 2, "prompt_tokens": "3,5,60", "units": 2}
+    _, after = decoded("neon", "lutmm", **prompted, **fixed)
+    assert differing([*rows, *after]) == []
+    for row in after:
+        assert row["model_tokens"] == row["tokens"]
+        assert row["logit_difference"] < 0.05 * row["logit_largest"]
+    neon, lutmm, one = rows
+    assert neon["unit_tiles"] == one["unit_tiles"] == 2 * 2 * (2 + 2)
+    assert lutmm["unit_tiles"] == 4 * 15 + neon["unit_tiles"]
+    assert neon["units_cycles"] > 0
+
+
 def test_rounding_a_long_row_takes_as_long_a_number_as_a_short_one(decoded):
     """The largest number was looked for again before every piece of a row: 12 cycles a number here, not 1."""
     took = []

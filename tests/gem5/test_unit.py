@@ -70,6 +70,23 @@ def test_phases_equal_the_core_s_and_times_agree(gem5, tmp_path):
     assert summary([row for row in rows if not row["refreshes"]])["worst_error"] < 0.2
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pim.convert": "unit", "pim.convert_units": 3, "pim.convert_latency": 5, "pim.convert_interval": 2},
+        {"pim.dfms": 4, "pim.dfm_split": "n"},
+        {"pim.dfms": 4, "pim.dfm_split": "k"},
+        {"pim.convert": "unit", "pim.dfms": 2, "pim.dfm_split": "k"},
+    ],
+    ids=["units convert", "DFMs share outputs", "DFMs share groups", "both"],
+)
+def test_conversion_units_and_dfms_take_the_core_s_cycles(gem5, tmp_path, changes):
+    machine = vary(load_system("sail-n1"), changes)
+    rows = compare(gem5, machine, tmp_path, drawn(machine))
+    assert exact(rows)
+    assert summary(rows)["median_error"] < 0.05
+
+
 def test_units_that_work_together_have_results_of_their_own(gem5, tmp_path):
     """Five beside readers: each shape once, the slowest of five; all five results are looked at."""
     machine, load = load_system("sail-n1"), Load(units=5, streams=16)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sailsim.sim.gem5.decode import REGIONS, DecodePoint, against_model
 from sailsim.workloads.image import Image, plan_image
-from sailsim.workloads.image_decode import ImageDecoder, Operand
+from sailsim.workloads.image_decode import CACHES, ImageDecoder, Operand
 
 from ..workloads.conftest import model_text
 from .conftest import Refused, Report, Run
@@ -75,23 +75,29 @@ class Following(ImageDecoder):
     a decode jump. ``off`` grows to the largest distance between one of them and NumPy's number, in steps: 0.5
     where all are rounded right. The first positions of the cache are filled as the program fills them."""
 
-    def __init__(self, image: Image, batch: int, cache: str, context: int, operands: bytes) -> None:
-        super().__init__(image, batch, cache)
+    def __init__(
+        self, image: Image, batch: int, cache: str, attention: str, context: int, operands: bytes
+    ) -> None:
+        super().__init__(image, batch, cache, attention)
         self.position, self.off, self._operands, self._at = context, 0.0, operands, 0
         sizes = self.sizes
         shape = (2, sizes.n_layers, batch, sizes.n_kv_heads, context, sizes.head_dim)
         table, row = fill_table(1), np.arange(int(np.prod(shape[1:-1]))).reshape(shape[1:-1])
         rows = np.stack([2 * row, 2 * row + 1])[..., None]
         filled = table[(rows * FILL_STRIDE + np.arange(sizes.head_dim)) % FILL_ENTRIES]
-        if cache == "int8":
+        if attention == "units":
+            most = np.float32((1 << int(cache[-1]) - 1) - 1)
+            scale = np.full_like(filled[..., :1], np.float16(1 / most))
+            filled = np.concatenate([np.rint(filled * most), scale], axis=-1)
+        elif cache == "int8":
             filled = np.rint(filled * np.float32(127)) * np.float32(1 / 127)
         else:
             filled = filled.astype(np.float16).astype(np.float32)
         self._keys, self._values = ([list(np.moveaxis(layer, 2, 0)) for layer in of] for of in filled)
 
-    def _rounded(self, x: np.ndarray) -> Operand:
-        ints = np.frombuffer(self._operands, np.int8, x.size, self._at).reshape(x.shape)
-        scale = np.frombuffer(self._operands, np.float32, self.batch, self._at + x.size)
+    def _rounded(self, x: np.ndarray, kind: type[np.integer[Any]] = np.int8) -> Operand:
+        ints = np.frombuffer(self._operands, kind, x.size, self._at).reshape(x.shape)
+        scale = np.frombuffer(self._operands, np.float32, len(x), self._at + x.size)
         self._at += x.size + scale.nbytes
         steps = np.divide(x, scale[:, None], out=np.zeros_like(x), where=scale[:, None] > 0)
         self.off = max(self.off, float(np.abs(steps - ints).max()))
@@ -114,7 +120,7 @@ def checked_against_numpy(
     opened, batch = Image(image), record["batch"]
     logits = np.fromfile(folder / "logits", np.float32).reshape(steps, batch, -1)
     operands = (folder / "operands").read_bytes()
-    decoder = Following(opened, batch, record["cache"], record["context"], operands)
+    decoder = Following(opened, batch, record["cache"], record["attention"], record["context"], operands)
     for tokens in prompt[:-1]:
         decoder.step(tokens)
     tokens = prompt[-1]
@@ -127,7 +133,7 @@ def checked_against_numpy(
     for kind, number in threads.items():
         (other,) = report("decode", *options, "--linears", kind, "--threads", number)
         assert (other["tokens"], other["logits"]) == (record["tokens"], record["logits"]), kind
-        assert (other["emulated"] > 0) == (kind == "lutmm")
+        assert (other["emulated"] > 0) == (kind == "lutmm" or record["attention"] == "units")
     return record
 
 
@@ -154,9 +160,10 @@ def test_random_models_decode_as_numpy_says(report: Report, tmp_path: Path, data
     vocab = Image(path).dimensions.vocab
     batch, context = data.draw(st.integers(1, 8)), data.draw(st.sampled_from([0, 1, 31, 32, 70]))
     prompt = np.random.default_rng(1).integers(0, vocab, (data.draw(st.integers(1, 3)), batch))
-    steps, cache = data.draw(st.integers(1, 3)), data.draw(st.sampled_from(["fp16", "int8"]))
-    options = ("--image", path, "--batch", batch, "--context", context, "--cache", cache, "--steps", steps)
-    options += ("--prompt", as_option(prompt))
+    attention = data.draw(st.sampled_from(list(CACHES)))
+    steps, cache = data.draw(st.integers(1, 3)), data.draw(st.sampled_from(CACHES[attention]))
+    options = ("--image", path, "--batch", batch, "--context", context, "--steps", steps)
+    options += ("--prompt", as_option(prompt), "--attention", attention, "--cache", cache)
     threads = {kind: data.draw(st.integers(1, 8)) for kind in ("neon", "lut", "lutmm")}
     checked_against_numpy(report, path, prompt, steps, options, tmp_path, threads)
 
@@ -168,6 +175,21 @@ def test_formats_of_files(report: Report, tmp_path: Path, weights: str) -> None:
     prompt = np.array([[3, 5, 60]])
     options = ("--image", path, "--batch", 3, "--context", 40, "--prompt", as_option(prompt))
     checked_against_numpy(report, path, prompt, 1, options, tmp_path, {"lut": 2, "lutmm": 2})
+
+
+@pytest.mark.parametrize(("cache", "kv_heads", "slices"), [("int8", 2, 3), ("int4", 1, 7), ("int3", 6, 4)])
+def test_attention_on_units(report: Report, tmp_path: Path, cache: str, kv_heads: int, slices: int) -> None:
+    """Heads that take their turns on a slice, and that several slices share; a context that does not fill
+    its last one."""
+    path = write_image(tmp_path / "image", "4g32", slices=slices, n_heads=6, n_kv_heads=kv_heads, head_dim=22)
+    prompt = np.array([[3, 5], [9, 60]])
+    options = ("--image", path, "--batch", 2, "--context", 45, "--prompt", as_option(prompt), "--steps", 2)
+    options += ("--attention", "units", "--cache", cache)
+    record = checked_against_numpy(report, path, prompt, 2, options, tmp_path, {"lut": 3, "lutmm": 2})
+    cut = max(1, slices // (2 * kv_heads))
+    keys = [-(-count // -(-48 // cut)) for count in (46, 47, 48)]
+    values = -(-22 // -(-22 // cut))
+    assert record["emulated"] == 2 * 2 * kv_heads * (sum(keys) + 3 * values)
 
 
 def test_what_a_decode_reports(report: Report, image: Path) -> None:

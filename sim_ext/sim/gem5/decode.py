@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sailsim import _core
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
@@ -27,10 +28,12 @@ from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.system import System
+from sailsim.sim.tiles import Shape
 from sailsim.workloads.gguf_model import stored_model
 from sailsim.workloads.image import Image, ImagePlan, plan_image
-from sailsim.workloads.image_decode import ImageDecoder
+from sailsim.workloads.image_decode import ImageDecoder, check_cache
 from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 from sailsim.workloads.tokenizer import Tokenizer, token_numbers
 
 LINEARS = ("neon", "lut", "lutmm")
@@ -40,7 +43,7 @@ REGIONS = (
 """Of a step, in its order; their cycles add up to the step's."""
 WAITS = ("barrier", "units")
 """What the first thread waited for, inside the regions."""
-CACHES = {"16": "fp16", "8": "int8"}
+KV_BITS = {"16": "fp16", **{str(bits): f"int{bits}" for bits in range(8, 1, -1)}}
 """The program's words for bits of keys and values."""
 ADDRESS = 0x6000000000
 """Where gem5-configs/preload.py puts the image."""
@@ -78,6 +81,7 @@ class DecodePoint:
     threads: int = 1
     batch: int = 1
     context: int = 64
+    attention: str = "cores"
     cache: str = "fp16"
     warm: int = 1
     steps: int = 1
@@ -88,15 +92,16 @@ class DecodePoint:
     @property
     def pim(self) -> bool:
         """Whether the machine has PIM units."""
-        return self.linears == "lutmm"
+        return self.linears == "lutmm" or self.attention == "units"
 
     @property
     def words(self) -> str:
         """For progress and complaints."""
         blocks = f", {self.blocks} blocks" if self.blocks else ""
+        attention = f", attention on units, {self.cache}" if self.attention == "units" else ""
         return (
             f"{Path(self.model).stem} {self.weights or 'own weights'}{blocks}, {self.linears}, "
-            f"{self.threads} threads, batch {self.batch}, context {self.context}"
+            f"{self.threads} threads, batch {self.batch}, context {self.context}{attention}"
         )
 
     def options(self) -> list[str]:
@@ -109,6 +114,8 @@ class DecodePoint:
         }  # fmt: skip
         if self.units:
             named["units"] = self.units
+        if self.attention != "cores":
+            named["attention"] = self.attention
         if self.prompt_tokens:
             named["logits"] = LOGITS
         words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
@@ -123,8 +130,7 @@ def prompt_tokens(model: str, prompt: str) -> list[int]:
     Raises:
         SailsimError: a text for a model without a tokenizer, tokens outside its vocabulary, or too many.
     """
-    file = stored_model(model)
-    spec = file.spec if file else load_model(model)
+    file, spec = stored_model(model), _spec(model)
     tokens = token_numbers(prompt)
     if tokens is None:
         if file is None:
@@ -142,6 +148,11 @@ def prompt_tokens(model: str, prompt: str) -> list[int]:
     return tokens
 
 
+def _spec(model: str) -> ModelSpec:
+    file = stored_model(model)
+    return file.spec if file else load_model(model)
+
+
 def decode_points(
     model: str,
     linears: Sequence[str],
@@ -152,15 +163,18 @@ def decode_points(
     *,
     units: int = 0,
     warm: int = 1,
+    attention: str = "cores",
+    cache: str = "fp16",
     **fixed: Any,
 ) -> list[DecodePoint]:
     """Every combination, kinds of products innermost: an interruption leaves whole comparisons.
 
-    Points of other kinds than `lutmm` have no `units`: they are the same for any number of them.
+    Points of other kinds than `lutmm` have no `units`, unless units attend: they are the same for any number.
 
     Raises:
-        SailsimError: a value that the program or the machine does not have.
+        SailsimError: a value that the program, the machine or the model does not have.
     """
+    check_cache(cache, attention)
     if not linears or not set(linears) <= set(LINEARS):
         raise SailsimError(f"linears is {','.join(linears)!r}; allowed are {', '.join(LINEARS)}.")
     cores = min(system.cores.count.whole, 64)
@@ -172,14 +186,24 @@ def decode_points(
         for value in values:
             if not least <= value <= most:
                 raise SailsimError(f"{name} is {value}; allowed are {least}..{most}.")
-    if "lutmm" in linears:
+    spec = _spec(model)
+    if 0 < spec.max_context < max(context):
+        raise SailsimError(
+            f"context is {max(context)}; allowed for {spec.name} is at most {spec.max_context}, which it was "
+            "made for."
+        )
+    on_units = attention == "units"
+    if on_units:
+        _require_room(system, spec, max(context), int(cache[-1]), fixed.get("nbw", DecodePoint.nbw))
+    if "lutmm" in linears or on_units:
         system.require_pim()
         slices = system.llc.slices.whole
         if not 0 <= units <= slices:
             raise SailsimError(f"units is {units}; allowed are 1..{slices}: a matrix has a tile a slice.")
     elif units:
         raise SailsimError(
-            f"units is {units} and linears is {','.join(linears)}; allowed beside units is lutmm."
+            f"units is {units} and linears is {','.join(linears)}; allowed beside units is lutmm, or "
+            "attention on the units."
         )
     return [
         DecodePoint(
@@ -189,11 +213,25 @@ def decode_points(
             batch=b,
             context=c,
             warm=warm,
-            units=units if kind == "lutmm" else 0,
+            attention=attention,
+            cache=cache,
+            units=units if kind == "lutmm" or on_units else 0,
             **fixed,
         )
         for b, c, t, kind in itertools.product(batch, context, threads, linears)
     ]
+
+
+def _require_room(system: System, spec: ModelSpec, context: int, bits: int, nbw: int) -> None:
+    """Raise SailsimError for a machine whose arrays do not hold the tables of a head's products."""
+    config = system.slice_config(slices=1, convert=system.unit_convert)
+    for k, n in ((spec.head_dim, context), (context, spec.head_dim)):
+        try:
+            _core.plan_tile(config, Shape(k, n, spec.gqa, bits, bits, 8, nbw, 0), True)
+        except ValueError as error:
+            raise SailsimError(
+                f"attention is units, and {system.name} has no room for a head's {k} x {n} tile: {error}."
+            ) from None
 
 
 def run_decodes(
@@ -345,9 +383,9 @@ def against_model(
     """
     rows = tuple(tuple(map(int, row.split(","))) for row in tokens.split(";"))
     prompt = tuple(map(int, point.prompt_tokens.split(",")))
-    asked, known = (image, point.cache, prompt, rows), {} if known is None else known
+    asked, known = (image, point.attention, point.cache, prompt, rows), {} if known is None else known
     if asked not in known:
-        decoder = ImageDecoder(Image(image), len(rows), point.cache)
+        decoder = ImageDecoder(Image(image), len(rows), point.cache, point.attention)
         for token in prompt[:-1]:
             decoder.step([token] * len(rows))
         inputs = [(prompt[-1],) * len(rows), *list(zip(*rows, strict=True))[:-1]]

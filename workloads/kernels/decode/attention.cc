@@ -14,25 +14,10 @@ namespace sailsim::kernels::decode
 namespace
 {
 
-constexpr std::size_t kFillEntries = 4096, kFillStride = 37;
-
 void to_halves(const float *x, std::size_t count, float16_t *out)
 {
     for (std::size_t i = 0; i < count; i += 8)
         vst1q_f16(out + i, vcvt_high_f16_f32(vcvt_f16_f32(vld1q_f32(x + i)), vld1q_f32(x + i + 4)));
-}
-
-// Rounds `count` numbers, a multiple of 16, as activations are rounded; returns what a step is worth.
-float round_head(const float *x, std::size_t count, std::int8_t *out)
-{
-    float32x4_t largest = vdupq_n_f32(0.0f);
-    for (std::size_t i = 0; i < count; i += 4)
-        largest = vmaxq_f32(largest, vabsq_f32(vld1q_f32(x + i)));
-    const float most = vmaxvq_f32(largest);
-    const float32x4_t factor = vdupq_n_f32(steps_per_unit(most));
-    for (std::size_t i = 0; i < count; i += 16)
-        vst1q_s8(out + i, round16(load16(x + i), factor));
-    return step_of(most);
 }
 
 // What follows is attention of some query heads that share keys and values, over one run of kPositions
@@ -169,12 +154,33 @@ __attribute__((noinline)) void weigh(const float (*weights)[kPositions], const E
 
 } // namespace
 
-Cache::Cache(bool int8, const Dimensions &dimensions, std::size_t batch, std::size_t positions)
-    : int8_(int8), layers_(dimensions.layers), heads_(dimensions.kv_heads), head_dim_(dimensions.head_dim),
-      padded_(round_up(dimensions.head_dim, kChunk)), batch_(batch),
-      positions_(round_up(positions, kPositions)), element_(int8 ? 1 : 2),
-      keys_(layers_ * batch * heads_ * positions_ * padded_ * element_), values_(keys_.size()),
-      key_scales_(int8 ? layers_ * batch * heads_ * positions_ * sizeof(float) : 0),
+float round_head(const float *x, std::size_t count, std::int8_t *out)
+{
+    float32x4_t largest = vdupq_n_f32(0.0f);
+    for (std::size_t i = 0; i < count; i += 4)
+        largest = vmaxq_f32(largest, vabsq_f32(vld1q_f32(x + i)));
+    const float most = vmaxvq_f32(largest);
+    const float32x4_t factor = vdupq_n_f32(steps_per_unit(most));
+    for (std::size_t i = 0; i < count; i += 16)
+        vst1q_s8(out + i, round16(load16(x + i), factor));
+    return step_of(most);
+}
+
+std::vector<float> fill_table(std::uint64_t seed)
+{
+    std::vector<float> table(kFillEntries);
+    Random random(seed);
+    for (float &entry : table)
+        entry = random.symmetric();
+    return table;
+}
+
+Cache::Cache(const Dimensions &dimensions, const AttentionSettings &settings)
+    : int8_(settings.bits == 8), layers_(dimensions.layers), heads_(dimensions.kv_heads),
+      head_dim_(dimensions.head_dim), padded_(round_up(dimensions.head_dim, kChunk)), batch_(settings.batch),
+      positions_(round_up(settings.positions, kPositions)), element_(int8_ ? 1 : 2),
+      keys_(layers_ * batch_ * heads_ * positions_ * padded_ * element_), values_(keys_.size()),
+      key_scales_(int8_ ? layers_ * batch_ * heads_ * positions_ * sizeof(float) : 0),
       value_scales_(key_scales_.size())
 {
 }
@@ -182,11 +188,9 @@ Cache::Cache(bool int8, const Dimensions &dimensions, std::size_t batch, std::si
 void Cache::fill(std::size_t count, std::uint64_t seed)
 {
     // A row longer than what is left of the table goes on at its beginning.
-    std::vector<float> table(kFillEntries + kMostHeadDim + kChunk);
-    Random random(seed);
-    for (std::size_t i = 0; i < kFillEntries; ++i)
-        table[i] = random.symmetric();
-    std::copy_n(table.begin(), kMostHeadDim, table.begin() + kFillEntries);
+    std::vector<float> table = fill_table(seed);
+    for (std::size_t i = 0; i < kMostHeadDim; ++i)
+        table.push_back(table[i]);
     std::vector<float16_t> halves(table.size()); // or bytes
     auto *entries = reinterpret_cast<std::int8_t *>(halves.data());
     for (std::size_t i = 0; i < table.size(); ++i)
@@ -227,21 +231,19 @@ void Cache::put(std::size_t layer, std::size_t b, std::size_t head, std::size_t 
     keep(value, values_, value_scales_);
 }
 
-Attention::Attention(const Dimensions &dimensions, std::size_t batch, std::size_t positions, bool int8_cache)
-    : cache_(int8_cache, dimensions, batch, positions), heads_(dimensions.heads),
-      kv_heads_(dimensions.kv_heads), share_(heads_ / kv_heads_), head_dim_(dimensions.head_dim),
-      pairs_(head_dim_ / 2), padded_(cache_.padded()), batch_(batch), runs_(parts_of(positions, kPositions)),
-      mixed_stride_(round_up(dimensions.d_attn(), kChunk)), cosines_(positions * pairs_ * sizeof(float)),
-      sines_(cosines_.size()), queries_(batch * heads_ * padded_ * sizeof(float)),
-      query_bytes_(batch * heads_ * padded_), query_scales_(batch * heads_ * sizeof(float)),
-      maxima_(batch * heads_ * runs_ * sizeof(float)), totals_(maxima_.size()),
-      sums_(maxima_.size() * padded_), mixed_(batch * mixed_stride_ * sizeof(float)),
-      largest_(batch * heads_ * sizeof(float))
+Attention::Attention(const Dimensions &dimensions, const AttentionSettings &settings, float query_factor)
+    : layers_(dimensions.layers), heads_(dimensions.heads), kv_heads_(dimensions.kv_heads),
+      share_(heads_ / kv_heads_), head_dim_(dimensions.head_dim), padded_(round_up(head_dim_, kChunk)),
+      batch_(settings.batch), pairs_(head_dim_ / 2), query_factor_(query_factor),
+      cosines_(settings.positions * pairs_ * sizeof(float)), sines_(cosines_.size()),
+      queries_(batch_ * heads_ * padded_ * sizeof(float)),
+      mixed_stride_(round_up(dimensions.d_attn(), kChunk)), mixed_(batch_ * mixed_stride_ * sizeof(float)),
+      largest_(batch_ * heads_ * sizeof(float))
 {
     for (std::size_t i = 0; i < pairs_; ++i) {
         const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(head_dim_);
         const double frequency = std::pow(static_cast<double>(dimensions.rope_base), exponent);
-        for (std::size_t position = 0; position < positions; ++position) {
+        for (std::size_t position = 0; position < settings.positions; ++position) {
             const double angle = static_cast<double>(position) * frequency;
             cosines_.as<float>()[position * pairs_ + i] = static_cast<float>(std::cos(angle));
             sines_.as<float>()[position * pairs_ + i] = static_cast<float>(std::sin(angle));
@@ -275,27 +277,46 @@ void Attention::rotate(std::size_t layer, std::size_t position, const float *q, 
                        const float *k, const float *v, std::size_t kv_stride, Worker &worker)
 {
     const std::size_t of_row = heads_ + kv_heads_;
-    const float factor = 1.0f / std::sqrt(static_cast<float>(head_dim_));
     const Range mine = worker.part(batch_ * of_row);
     for (std::size_t item = mine.first; item < mine.last; ++item) {
         const std::size_t b = item / of_row, head = item % of_row;
         if (head < heads_) {
             const std::size_t row = b * heads_ + head;
-            float *query = queries_.as<float>() + row * padded_;
-            turn(q + b * q_stride + head * head_dim_, position, factor, query);
-            if (cache_.int8())
-                query_scales_.as<float>()[row] =
-                    round_head(query, padded_, query_bytes_.as<std::int8_t>() + row * padded_);
+            turn(q + b * q_stride + head * head_dim_, position, query_factor_, query(row));
+            keep_query(row);
             continue;
         }
         const std::size_t kv_head = head - heads_, at = b * kv_stride + kv_head * head_dim_;
         float key[kMostHeadDim];
         turn(k + at, position, 1.0f, key);
-        cache_.put(layer, b, kv_head, position, key, v + at);
+        keep(layer, b, kv_head, position, key, v + at);
     }
 }
 
-void Attention::run(std::size_t layer, std::size_t position, Worker &worker)
+std::unique_ptr<Attention> make_attention(const Dimensions &dimensions, const AttentionSettings &settings)
+{
+    if (settings.on_units)
+        return attention_on_units(dimensions, settings);
+    return std::make_unique<CoreAttention>(dimensions, settings);
+}
+
+CoreAttention::CoreAttention(const Dimensions &dimensions, const AttentionSettings &settings)
+    : Attention(dimensions, settings, 1.0f / std::sqrt(static_cast<float>(dimensions.head_dim))),
+      cache_(dimensions, settings), runs_(parts_of(settings.positions, kPositions)),
+      query_bytes_(batch_ * heads_ * padded_), query_scales_(batch_ * heads_ * sizeof(float)),
+      maxima_(batch_ * heads_ * runs_ * sizeof(float)), totals_(maxima_.size()),
+      sums_(maxima_.size() * padded_)
+{
+}
+
+void CoreAttention::keep_query(std::size_t row)
+{
+    if (cache_.int8())
+        query_scales_.as<float>()[row] =
+            round_head(query(row), padded_, query_bytes_.as<std::int8_t>() + row * padded_);
+}
+
+void CoreAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
 {
     const std::size_t count = position + 1, runs = parts_of(count, kPositions);
     const Range mine = worker.part(batch_ * kv_heads_ * runs);
@@ -311,11 +332,13 @@ void Attention::run(std::size_t layer, std::size_t position, Worker &worker)
         else
             heads_from<kMostQueries, float16_t>(layer, run, 0);
     }
+    worker.meet();
+    combine(position, worker);
 }
 
 // As many heads at a time as there are, up to Queries.
 template <int Queries, class Element>
-void Attention::heads_from(std::size_t layer, const Run &run, std::size_t query)
+void CoreAttention::heads_from(std::size_t layer, const Run &run, std::size_t query)
 {
     for (; query + Queries <= share_; query += Queries)
         some_heads<Queries, Element>(layer, run, query);
@@ -324,10 +347,10 @@ void Attention::heads_from(std::size_t layer, const Run &run, std::size_t query)
 }
 
 template <int Queries, class Element>
-void Attention::some_heads(std::size_t layer, const Run &run, std::size_t first_query)
+void CoreAttention::some_heads(std::size_t layer, const Run &run, std::size_t first_query)
 {
     constexpr bool int8 = sizeof(Element) == 1;
-    const std::size_t query = run.head * share_ + first_query, row = run.b * heads_ + query;
+    const std::size_t first = run.head * share_ + first_query, row = run.b * heads_ + first;
     const std::size_t cached = cache_.row(layer, run.b, run.head, run.run * kPositions);
     alignas(16) float weights[Queries][kPositions];
     const auto *keys = static_cast<const Element *>(cache_.keys(cached));
@@ -336,10 +359,10 @@ void Attention::some_heads(std::size_t layer, const Run &run, std::size_t first_
         score_bytes<Queries>(query_bytes_.as<std::int8_t>() + row * padded_, query_scales_.as<float>() + row,
                              keys, cache_.key_scales(cached), values, padded_, weights);
     else
-        score_halves<Queries>(queries_.as<float>() + row * padded_, keys, values, padded_, weights);
+        score_halves<Queries>(query(row), keys, values, padded_, weights);
     float *sums[Queries];
     for (int i = 0; i < Queries; ++i) {
-        const std::size_t at = partial(run.b, query + static_cast<std::size_t>(i), run.run);
+        const std::size_t at = partial(run.b, first + static_cast<std::size_t>(i), run.run);
         exponentials(weights[i], run.valid, maxima_.as<float>()[at], totals_.as<float>()[at]);
         sums[i] = sums_.as<float>() + at * padded_;
         const float *scales = cache_.value_scales(cached);
@@ -349,7 +372,7 @@ void Attention::some_heads(std::size_t layer, const Run &run, std::size_t first_
     weigh<Queries>(weights, values, static_cast<const Element *>(run.next), run.valid, padded_, sums);
 }
 
-void Attention::combine(std::size_t position, Worker &worker)
+void CoreAttention::combine(std::size_t position, Worker &worker)
 {
     const std::size_t runs = parts_of(position + 1, kPositions);
     const Range mine = worker.part(batch_ * heads_);

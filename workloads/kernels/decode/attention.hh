@@ -1,31 +1,104 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-// Attention: the cache of keys and values, the rotation of positions, and what mixes values.
+// Attention: the rotation of positions, the cache of keys and values, and what mixes values, on the cores or
+// on PIM units.
 #pragma once
 
-#include "decode/image.hh"
-#include "decode/worker.hh"
+#include "decode/tiles.hh"
+
+#include <memory>
 
 namespace sailsim::kernels::decode
 {
 
-constexpr std::size_t kPositions = 32; // that attention works on at a time
+struct AttentionSettings {
+    std::size_t batch = 1, positions = 1; // for up to so many positions of each of `batch` rows
+    unsigned threads = 1;
+    bool on_units = false;
+    unsigned bits = 16; // of a key's or value's number: 16 (fp16) or 8 on the cores, 2..8 on units
+    UnitSettings unit;
+};
+
+// What both have in common.
+class Attention
+{
+  public:
+    Attention(const Dimensions &dimensions, const AttentionSettings &settings, float query_factor);
+    virtual ~Attention() = default;
+    Attention(const Attention &) = delete;
+    Attention &operator=(const Attention &) = delete;
+
+    // Fills the first `count` positions with numbers in [-1, 1): entries of a table of 4096 seeded ones.
+    virtual void fill(std::size_t count, std::uint64_t seed) = 0;
+
+    // The parts of a block's attention, a barrier after each. q, k, v: batch rows of `*_stride` floats.
+    // Rotation: pair i of a head is turned by position * base^(-2 i / head_dim).
+    void rotate(std::size_t layer, std::size_t position, const float *q, std::size_t q_stride, const float *k,
+                const float *v, std::size_t kv_stride, Worker &worker);
+    virtual void mix(std::size_t layer, std::size_t position, Worker &worker) = 0;
+    // The mixed values, (batch, heads * head_dim) in rows of mixed_stride(), and each head's largest
+    // magnitude, (batch, heads).
+    const float *mixed() const { return mixed_.as<float>(); }
+    std::size_t mixed_stride() const { return mixed_stride_; }
+    const float *largest() const { return largest_.as<float>(); }
+
+    // Most bytes of the operands of the units' products in a block; copies those of the last `mix` to `to`
+    // and returns their end: of the scores, then of the values, all rows, then a scale for each row.
+    virtual std::size_t operand_bytes() const { return 0; }
+    virtual unsigned char *record(std::size_t, unsigned char *to) const { return to; }
+    // What went wrong in some thread, as a sentence; empty where nothing did.
+    virtual std::string problem() const { return ""; }
+
+  protected:
+    // A query that has been turned is at query(row). Keeps a key and a value of head_dim numbers.
+    virtual void keep_query(std::size_t row) = 0;
+    virtual void keep(std::size_t layer, std::size_t b, std::size_t head, std::size_t position,
+                      const float *key, const float *value) = 0;
+    float *query(std::size_t row) const { return queries_.as<float>() + row * padded_; }
+
+    std::size_t layers_, heads_, kv_heads_, share_, head_dim_, padded_, batch_;
+
+  private:
+    // out[2i], out[2i + 1] = the pair x[2i], x[2i + 1] of a head turned by angle i, times `factor`.
+    void turn(const float *x, std::size_t position, float factor, float *out) const;
+
+    std::size_t pairs_;
+    float query_factor_;
+    Buffer cosines_, sines_; // of all positions' angles: (positions, pairs)
+    Buffer queries_;         // (batch, heads, padded)
+
+  protected:
+    std::size_t mixed_stride_;
+    Buffer mixed_, largest_;
+};
+
+// On the cores, or as AttentionSettings say on units.
+std::unique_ptr<Attention> make_attention(const Dimensions &dimensions, const AttentionSettings &settings);
+std::unique_ptr<Attention> attention_on_units(const Dimensions &dimensions,
+                                              const AttentionSettings &settings);
+
+// The table that `fill` repeats: row number i of all keys (even numbers) and values (odd ones), by block,
+// batch row, head and position, begins at entry i * kFillStride.
+constexpr std::size_t kFillEntries = 4096, kFillStride = 37;
+std::vector<float> fill_table(std::uint64_t seed);
+
+// Rounds `count` numbers, a multiple of 16, as activations are rounded; returns what a step is worth.
+float round_head(const float *x, std::size_t count, std::int8_t *out);
+
+constexpr std::size_t kPositions = 32; // that attention on the cores works on at a time
 
 // The cache of keys and values: by block of the model, batch row and head, position after position, as fp16
 // or as int8 with a scale for each head and position.
 class Cache
 {
   public:
-    // Zeroed, for `positions` of each of `batch` rows.
-    Cache(bool int8, const Dimensions &dimensions, std::size_t batch, std::size_t positions);
+    // Zeroed.
+    Cache(const Dimensions &dimensions, const AttentionSettings &settings);
 
     bool int8() const { return int8_; }
     // Elements of a head, padded with zeros.
     std::size_t padded() const { return padded_; }
 
-    // Fills the first `count` positions with numbers in [-1, 1): entries of a table of 4096 seeded ones.
     void fill(std::size_t count, std::uint64_t seed);
-
-    // Keeps a key and a value of head_dim numbers.
     void put(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
              const float *value);
 
@@ -51,34 +124,26 @@ class Cache
 // Query heads that share keys are worked on together, so that a key is read once. A run of positions gives
 // its own largest score, sum of exponentials and weighted sum of values; `combine` puts the runs of a head
 // together in order. Runs have one length whatever the threads, so no bit depends on them.
-class Attention
+class CoreAttention : public Attention
 {
   public:
-    // For up to `positions` of each of `batch` rows.
-    Attention(const Dimensions &dimensions, std::size_t batch, std::size_t positions, bool int8_cache);
+    CoreAttention(const Dimensions &dimensions, const AttentionSettings &settings);
 
-    Cache &cache() { return cache_; }
-
-    // The parts of a block's attention, a barrier after each. q, k, v: batch rows of `*_stride` floats.
-    // Rotation: pair i of a head is turned by position * base^(-2 i / head_dim).
-    void rotate(std::size_t layer, std::size_t position, const float *q, std::size_t q_stride, const float *k,
-                const float *v, std::size_t kv_stride, Worker &worker);
-    void run(std::size_t layer, std::size_t position, Worker &worker);
-    // The mixed values, (batch, heads * head_dim) in rows of mixed_stride(), and each head's largest
-    // magnitude, (batch, heads).
-    void combine(std::size_t position, Worker &worker);
-
-    const float *mixed() const { return mixed_.as<float>(); }
-    std::size_t mixed_stride() const { return mixed_stride_; }
-    const float *largest() const { return largest_.as<float>(); }
+    void fill(std::size_t count, std::uint64_t seed) override { cache_.fill(count, seed); }
+    void mix(std::size_t layer, std::size_t position, Worker &worker) override;
 
   private:
     struct Run {
         std::size_t b, head, run, valid; // head of keys; positions that are there
         const void *next;                // keys that this thread works on next
     };
-    // out[2i], out[2i + 1] = the pair x[2i], x[2i + 1] of a head turned by angle i, times `factor`.
-    void turn(const float *x, std::size_t position, float factor, float *out) const;
+    void keep_query(std::size_t row) override;
+    void keep(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
+              const float *value) override
+    {
+        cache_.put(layer, b, head, position, key, value);
+    }
+    void combine(std::size_t position, Worker &worker);
     template <int Queries, class Element>
     void heads_from(std::size_t layer, const Run &run, std::size_t query);
     template <int Queries, class Element>
@@ -89,11 +154,9 @@ class Attention
     }
 
     Cache cache_;
-    std::size_t heads_, kv_heads_, share_, head_dim_, pairs_, padded_, batch_, runs_, mixed_stride_;
-    Buffer cosines_, sines_;                      // of all positions' angles: (positions, pairs)
-    Buffer queries_, query_bytes_, query_scales_; // (batch, heads, padded), fp32 or int8
-    Buffer maxima_, totals_, sums_;               // of runs: (batch, heads, runs), sums (.., padded)
-    Buffer mixed_, largest_;
+    std::size_t runs_;
+    Buffer query_bytes_, query_scales_; // (batch, heads, padded), int8
+    Buffer maxima_, totals_, sums_;     // of runs: (batch, heads, runs), sums (.., padded)
 };
 
 } // namespace sailsim::kernels::decode

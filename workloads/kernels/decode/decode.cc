@@ -20,11 +20,12 @@ using namespace sailsim::kernels;
 using namespace sailsim::kernels::decode;
 
 struct Settings {
-    std::string image, linears_kind, prompt, logits, operands;
+    std::string image, linears_kind, cache, prompt, logits, operands;
     LinearsSettings linears;
+    AttentionSettings attention;
     std::size_t batch, context, steps;
     std::uint64_t image_at, seed;
-    bool int8_cache, trusted, in_gem5, list;
+    bool trusted, in_gem5, list;
 };
 
 Settings read_settings(int argc, char **argv)
@@ -42,14 +43,16 @@ Settings read_settings(int argc, char **argv)
     s.prompt =
         options.text("prompt", "1", "token numbers 1,2,3, of all rows or, with ; between them, of each");
     s.steps = options.number("steps", 1, 1, 1 << 20, "tokens to decode; these are measured");
-    s.int8_cache =
-        options.word("cache", "fp16", {"fp16", "int8"}, "what keys and values are kept as") == "int8";
+    s.attention.on_units =
+        options.word("attention", "cores", {"cores", "units"}, "who multiplies keys and values") == "units";
+    s.cache = options.word("cache", "fp16", {"fp16", "int8", "int7", "int6", "int5", "int4", "int3", "int2"},
+                           "what keys and values are kept as");
     s.seed = options.number("seed", 1, 0, ~std::uint64_t{0}, "of the filled cache");
-    s.linears.units = static_cast<unsigned>(
+    s.linears.unit.units = static_cast<unsigned>(
         options.number("units", 0, 0, LUTMM_UNITS_MAX, "PIM units; 0: as many as the image has slices"));
-    s.linears.nbw =
+    s.linears.unit.nbw =
         static_cast<std::uint8_t>(options.number("nbw", 4, 1, LUTMM_NBW_MAX, "weights of a group"));
-    s.linears.timeout_ns =
+    s.linears.unit.timeout_ns =
         1'000'000 * options.number("timeout-ms", 60'000, 1, 1 << 30, "how long to wait for one tile");
     s.logits = options.text("logits", "", "write the logits of all measured steps to this file, as fp32");
     s.operands = options.text("operands", "", "write the rounded operands of all products to this file");
@@ -63,7 +66,14 @@ Settings read_settings(int argc, char **argv)
         fail("--image-at is 0x%" PRIx64 "; allowed without --m5 is 0: only a simulator puts images into "
              "memory",
              s.image_at);
-    s.linears.batch = s.batch;
+    s.attention.bits = s.cache == "fp16" ? 16u : static_cast<unsigned>(s.cache.back() - '0');
+    if (s.attention.on_units && s.attention.bits == 16)
+        fail("--cache is fp16 beside --attention units; allowed there are int2 to int8, which are codes");
+    if (!s.attention.on_units && s.attention.bits < 8)
+        fail("--cache is %s beside --attention cores; allowed there are fp16 and int8", s.cache.c_str());
+    s.linears.batch = s.attention.batch = s.batch;
+    s.attention.threads = s.linears.threads;
+    s.attention.unit = s.linears.unit;
     return s;
 }
 
@@ -154,19 +164,19 @@ std::uint64_t add_cycles(JsonLine &line, const Times &times, std::size_t steps, 
 
 int main(int argc, char **argv)
 {
-    const Settings s = read_settings(argc, argv);
+    Settings s = read_settings(argc, argv);
     const Image image(s.image, s.image_at, s.trusted);
     const std::size_t vocab = image.dimensions().vocab;
     const std::vector<std::uint32_t> prompt = read_prompt(s.prompt, s.batch, vocab);
     const std::size_t prompt_steps = prompt.size() / s.batch;
     const std::unique_ptr<Linears> linears = make_linears(s.linears_kind, image, s.linears);
-    Model model(image, *linears, s.batch, s.context + prompt_steps + s.steps, s.int8_cache,
-                s.linears.threads);
+    s.attention.positions = s.context + prompt_steps + s.steps - 1;
+    Model model(image, *linears, s.attention);
     Buffer operands(s.operands.empty() ? 0 : (prompt_steps + s.steps) * model.operand_bytes());
     if (!s.operands.empty())
         model.record(operands.bytes());
     if (s.context > 0)
-        model.cache().fill(s.context, s.seed);
+        model.attention().fill(s.context, s.seed);
     // Of one step or, if they are written, of all.
     const std::size_t kept = s.logits.empty() ? 1 : s.steps, stride = model.logits_stride();
     Buffer logits(kept * s.batch * stride * sizeof(float));
@@ -198,10 +208,11 @@ int main(int argc, char **argv)
             }
         });
     });
-    if (!linears->problem().empty()) {
-        std::fprintf(stderr, "error: %s\n", linears->problem().c_str());
-        return kExitWrong;
-    }
+    for (const std::string &problem : {linears->problem(), model.attention().problem()})
+        if (!problem.empty()) {
+            std::fprintf(stderr, "error: %s\n", problem.c_str());
+            return kExitWrong;
+        }
     std::uint64_t last_logits = 0;
     for (std::size_t b = 0; b < s.batch; ++b)
         last_logits = 31 * last_logits + checksum(logits_of(s.steps - 1, b), vocab * sizeof(float));
@@ -226,7 +237,8 @@ int main(int argc, char **argv)
         .add("context", s.context)
         .add("prompt", prompt_steps)
         .add("steps", s.steps)
-        .add("cache", s.int8_cache ? "int8" : "fp16")
+        .add("attention", s.attention.on_units ? "units" : "cores")
+        .add("cache", s.cache)
         .add("layers", image.dimensions().layers)
         .add("image_bytes", image.bytes())
         .add("tokens", rows_of(decoded, s.batch))

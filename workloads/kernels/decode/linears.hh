@@ -5,6 +5,7 @@
 #pragma once
 
 #include "decode/rounding.hh"
+#include "decode/tiles.hh"
 
 namespace sailsim::kernels::decode
 {
@@ -20,10 +21,9 @@ constexpr std::size_t kOutputPadding = kLutPanel; // results are padded to so ma
 constexpr std::size_t kMostProducts = 3;          // of one operand
 
 struct LinearsSettings {
-    unsigned threads = 1, units = 0; // units 0: as many as the image has slices
-    std::uint8_t nbw = 4;
+    unsigned threads = 1;
     std::size_t batch = 1;
-    std::uint64_t timeout_ns = 0; // for one tile
+    UnitSettings unit;
 };
 
 class Linears

@@ -2,7 +2,6 @@
 #include "decode/linears.hh"
 
 #include "common/program.hh"
-#include "lutmm/unit.hh"
 
 #include <algorithm>
 #include <cstring>
@@ -13,11 +12,6 @@ namespace sailsim::kernels::decode
 namespace
 {
 
-// On a line of its own, so that a poll does not meet another unit's answer.
-struct alignas(kLine) Record {
-    lutmm_completion completion;
-};
-
 class LutmmLinears : public Linears
 {
   public:
@@ -25,18 +19,15 @@ class LutmmLinears : public Linears
 
     Wanted wanted() const override { return {false, true}; }
     void multiply(const Product *products, std::size_t count, const Rounded &x, Worker &worker) override;
-    std::string problem() const override;
+    std::string problem() const override { return tiles_.problem(); }
 
   private:
     lutmm_descriptor *descriptors(const Matrix &matrix);
 
     const Image &image_;
-    unsigned units_;
-    std::uint64_t timeout_ns_;
     std::size_t tiles_of_matrix_; // room in the array of descriptors
-    std::size_t tile_floats_;     // room for the results of one tile
-    Buffer descriptors_, records_, outputs_;
-    std::atomic<std::uint32_t> wrong_status_{LUTMM_OK};
+    Buffer descriptors_;
+    Tiles tiles_;
 };
 
 std::size_t most_tile_outputs(const Image &image)
@@ -60,7 +51,7 @@ lutmm_descriptor describe(const Matrix &matrix, std::size_t tile, const LinearsS
     d.batch = static_cast<std::uint16_t>(settings.batch);
     d.wbits = static_cast<std::uint8_t>(shape.wbits);
     d.abits = 8;
-    d.nbw = settings.nbw;
+    d.nbw = settings.unit.nbw;
     d.flags = static_cast<std::uint8_t>(matrix.code_flags | LUTMM_F_PRT | LUTMM_F_CONVERT |
                                         (shape.minimum ? LUTMM_F_MINIMUM : 0));
     d.group_size = static_cast<std::uint16_t>(shape.group_size);
@@ -72,13 +63,10 @@ lutmm_descriptor describe(const Matrix &matrix, std::size_t tile, const LinearsS
 }
 
 LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
-    : image_(image),
-      units_(settings.units != 0 ? settings.units : static_cast<unsigned>(image.dimensions().slices)),
-      timeout_ns_(settings.timeout_ns), tiles_of_matrix_(image.dimensions().slices),
-      tile_floats_(round_up(settings.batch * most_tile_outputs(image), kLine / sizeof(float))),
+    : image_(image), tiles_of_matrix_(image.dimensions().slices),
       descriptors_(image.matrices().size() * tiles_of_matrix_ * sizeof(lutmm_descriptor)),
-      records_(kMostProducts * tiles_of_matrix_ * sizeof(Record)),
-      outputs_(kMostProducts * tiles_of_matrix_ * tile_floats_ * sizeof(float))
+      tiles_(kMostProducts * tiles_of_matrix_, settings.batch * most_tile_outputs(image),
+             image.dimensions().slices, settings.unit)
 {
     const std::size_t products = image.matrices().size() - (&image.embedding() == &image.head() ? 0 : 1);
     for (std::size_t i = 0; i < products; ++i) {
@@ -90,7 +78,6 @@ LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
         for (std::size_t tile = 0; tile < matrix.shape.tiles(); ++tile)
             descriptors(matrix)[tile] = describe(matrix, tile, settings);
     }
-    lutmm_install_emulator();
 }
 
 lutmm_descriptor *LutmmLinears::descriptors(const Matrix &matrix)
@@ -117,39 +104,20 @@ void LutmmLinears::multiply(const Product *products, std::size_t count, const Ro
                     x.batch() * sizeof(float));
         lutmm_descriptor &d = descriptors(*product.matrix)[tile];
         d.activations = address_of(x.row(0));
-        d.output = address_of(outputs_.as<float>() + at * tile_floats_);
-        Record &record = records_.as<Record>()[at];
-        d.completion = address_of(&record);
-        record.completion.status = LUTMM_PENDING;
-        lutmm_submit(static_cast<unsigned>(tile % units_), &d);
+        tiles_.submit(at, tile, d);
         return true;
     });
     for_my_tiles([&](const Product &product, std::size_t tile, std::size_t at) {
         const Shape &shape = product.matrix->shape;
-        worker.units_begin();
-        const std::uint32_t status = lutmm_wait(&records_.as<Record>()[at].completion, timeout_ns_);
-        worker.units_end();
-        if (status != LUTMM_OK) {
-            wrong_status_.store(status, std::memory_order_relaxed);
+        const float *results = tiles_.wait(at, worker);
+        if (results == nullptr)
             return false;
-        }
-        const float *results = outputs_.as<float>() + at * tile_floats_;
         const std::size_t outputs = shape.tile_outputs(tile);
         for (std::size_t b = 0; b < x.batch(); ++b)
             std::memcpy(product.y + b * product.stride + tile * shape.share(), results + b * outputs,
                         outputs * sizeof(float));
         return true;
     });
-}
-
-std::string LutmmLinears::problem() const
-{
-    const std::uint32_t status = wrong_status_.load(std::memory_order_relaxed);
-    if (status == LUTMM_OK)
-        return "";
-    if (status == LUTMM_PENDING)
-        return "a unit did not answer within --timeout-ms";
-    return std::string("a unit refused a tile: ") + lutmm_status_name(status);
 }
 
 } // namespace

@@ -38,21 +38,21 @@ void gated_activation(float *gate, const float *up, std::size_t stride, std::siz
 
 } // namespace
 
-Model::Model(const Image &image, Linears &linears, std::size_t batch, std::size_t positions, bool int8_cache,
-             unsigned threads)
-    : image_(image), linears_(linears), batch_(batch), width_(round_up(image.dimensions().d_model, kPiece)),
+Model::Model(const Image &image, Linears &linears, const AttentionSettings &settings)
+    : image_(image), linears_(linears), batch_(settings.batch),
+      width_(round_up(image.dimensions().d_model, kPiece)),
       q_width_(round_up(image.dimensions().d_attn(), kPiece)),
       kv_width_(round_up(image.dimensions().d_kv(), kPiece)),
       ffn_width_(round_up(image.dimensions().d_ffn, kPiece)),
-      attention_(image.dimensions(), batch, positions, int8_cache),
-      normed_(batch, image.dimensions().d_model, linears.wanted()),
-      mixed_(batch, image.dimensions().d_attn(), linears.wanted()),
-      hidden_(batch, image.dimensions().d_ffn, linears.wanted()),
-      candidates_of_thread_(round_up(batch, kLine / sizeof(Candidate))),
-      candidates_(threads * candidates_of_thread_ * sizeof(Candidate)), x_(batch * width_ * sizeof(float)),
-      delta_(x_.size()), q_(batch * q_width_ * sizeof(float)), k_(batch * kv_width_ * sizeof(float)),
-      v_(k_.size()), gate_(batch * ffn_width_ * sizeof(float)), up_(gate_.size()),
-      largest_(batch * hidden_.pieces() * sizeof(float))
+      attention_(make_attention(image.dimensions(), settings)),
+      normed_(batch_, image.dimensions().d_model, linears.wanted()),
+      mixed_(batch_, image.dimensions().d_attn(), linears.wanted()),
+      hidden_(batch_, image.dimensions().d_ffn, linears.wanted()),
+      candidates_of_thread_(round_up(batch_, kLine / sizeof(Candidate))),
+      candidates_(settings.threads * candidates_of_thread_ * sizeof(Candidate)),
+      x_(batch_ * width_ * sizeof(float)), delta_(x_.size()), q_(batch_ * q_width_ * sizeof(float)),
+      k_(batch_ * kv_width_ * sizeof(float)), v_(k_.size()), gate_(batch_ * ffn_width_ * sizeof(float)),
+      up_(gate_.size()), largest_(batch_ * hidden_.pieces() * sizeof(float))
 {
 }
 
@@ -60,7 +60,9 @@ std::size_t Model::operand_bytes() const
 {
     const Dimensions &d = image_.dimensions();
     const auto bytes = [&](std::size_t k) { return batch_ * (k + sizeof(float)); };
-    return d.layers * (2 * bytes(d.d_model) + bytes(d.d_attn()) + bytes(d.d_ffn)) + bytes(d.d_model);
+    return d.layers *
+               (attention_->operand_bytes() + 2 * bytes(d.d_model) + bytes(d.d_attn()) + bytes(d.d_ffn)) +
+           bytes(d.d_model);
 }
 
 void Model::step(std::uint32_t *tokens, std::size_t position, float *logits, Worker &worker)
@@ -158,16 +160,16 @@ void Model::attend(std::size_t layer, std::size_t position, Worker &worker)
                               {&image_.matrix(Kind::v, layer), v_.as<float>(), kv_width_}};
     multiply(Part::qkv, inputs, 3, normed_, worker);
     worker.enter(Part::rope);
-    attention_.rotate(layer, position, q_.as<float>(), q_width_, k_.as<float>(), v_.as<float>(), kv_width_,
-                      worker);
+    attention_->rotate(layer, position, q_.as<float>(), q_width_, k_.as<float>(), v_.as<float>(), kv_width_,
+                       worker);
     worker.meet();
     worker.enter(Part::attention);
-    attention_.run(layer, position, worker);
+    attention_->mix(layer, position, worker);
     worker.meet();
-    attention_.combine(position, worker);
-    worker.meet();
+    if (recorded_ != nullptr && worker.rank() == 0)
+        recorded_ = attention_->record(position, recorded_);
     worker.enter(Part::quantise);
-    mixed_.round_plain(attention_.mixed(), attention_.mixed_stride(), attention_.largest(),
+    mixed_.round_plain(attention_->mixed(), attention_->mixed_stride(), attention_->largest(),
                        image_.dimensions().heads, worker);
     worker.meet();
     const Product output{&image_.matrix(Kind::output, layer), delta_.as<float>(), width_};

@@ -11,19 +11,18 @@ namespace sailsim::kernels::decode
 class Model
 {
   public:
-    // For `batch` rows of up to `positions` tokens by `threads` threads; image and linears must outlive it.
-    Model(const Image &image, Linears &linears, std::size_t batch, std::size_t positions, bool int8_cache,
-          unsigned threads);
+    // Image and linears must outlive it.
+    Model(const Image &image, Linears &linears, const AttentionSettings &settings);
 
     // From now on the operands of all products go to a place with room for them, one after the other: batch
     // rows of k int8, then a scale for each row. They are what another implementation is compared with number
     // by number, as a rounding that falls the other way changes all that follows.
     void record(unsigned char *to) { recorded_ = to; }
-    // Bytes of the operands of one step, the head's product among them.
+    // Most bytes of the operands of one step, the head's product among them.
     std::size_t operand_bytes() const;
     const unsigned char *end_of_record() const { return recorded_; }
 
-    Cache &cache() { return attention_.cache(); }
+    Attention &attention() { return *attention_; }
     // Logits are rows of this many floats.
     std::size_t logits_stride() const { return round_up(image_.dimensions().vocab, kOutputPadding); }
 
@@ -44,7 +43,7 @@ class Model
     Linears &linears_;
     unsigned char *recorded_ = nullptr;
     std::size_t batch_, width_, q_width_, kv_width_, ffn_width_; // widths of rows, padded
-    Attention attention_;
+    std::unique_ptr<Attention> attention_;
     Rounded normed_, mixed_, hidden_;
     // Of each thread's part of the vocabulary, by thread and row: a thread's on lines of their own.
     struct Candidate {
