@@ -59,15 +59,41 @@ FILL_STRIDE = 37
 SPLITMIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
-def fill_table(seed: int) -> np.ndarray:
-    """The numbers in [-1, 1) that the program fills a cache with (common/measure.hh, `symmetric`)."""
+FILL_BYTES = 65537
+"""Of the table that tiles of a filled cache on units repeat."""
+
+
+def splitmix(seed: int, count: int) -> np.ndarray:
+    """Numbers of 64 bits of the program's generator (common/measure.hh)."""
     gamma, first, second = (np.uint64(word) for word in SPLITMIX)
     with np.errstate(over="ignore"):
-        z = np.uint64(seed) + gamma * np.arange(1, FILL_ENTRIES + 1, dtype=np.uint64)
+        z = np.uint64(seed) + gamma * np.arange(1, count + 1, dtype=np.uint64)
         z = (z ^ (z >> np.uint64(30))) * first
         z = (z ^ (z >> np.uint64(27))) * second
-        z ^= z >> np.uint64(31)
+        return z ^ (z >> np.uint64(31))
+
+
+def fill_table(seed: int) -> np.ndarray:
+    """The numbers in [-1, 1) that the program fills a cache with (`symmetric`)."""
+    z = splitmix(seed, FILL_ENTRIES)
     return ((z >> np.uint64(40)).astype(np.int64) - (1 << 23)).astype(np.float32) * np.float32(2**-23)
+
+
+def filled_tiles(matrices: int, k: int, n: int, cut: int, bits: int) -> np.ndarray:
+    """Codes (matrices, k, n) of a filled cache on units, cut into tiles of equally many outputs."""
+    table = splitmix(1, -(-FILL_BYTES // 8)).view(np.uint8)[:FILL_BYTES]
+    share = -(-n // cut)
+    stride = -(-k * -(-share * bits // 8) // 64) * 64
+    found = np.resize(table, (matrices, -(-n // share), stride))
+    pieces = []
+    for piece in range(found.shape[1]):
+        outputs = min(share, n - piece * share)
+        row = -(-outputs * bits // 8)
+        packed = found[:, piece, : k * row].reshape(matrices, k, row)
+        each = np.unpackbits(packed, axis=-1, bitorder="little")[..., : outputs * bits]
+        codes = each.reshape(matrices, k, outputs, bits) @ (1 << np.arange(bits))
+        pieces.append(codes - (codes >> bits - 1 << bits))
+    return np.concatenate(pieces, axis=-1).astype(np.float32)
 
 
 class Following(ImageDecoder):
@@ -75,20 +101,23 @@ class Following(ImageDecoder):
     a decode jump. ``off`` grows to the largest distance between one of them and NumPy's number, in steps: 0.5
     where all are rounded right. The first positions of the cache are filled as the program fills them."""
 
-    def __init__(
-        self, image: Image, batch: int, cache: str, attention: str, context: int, operands: bytes
-    ) -> None:
-        super().__init__(image, batch, cache, attention)
+    def __init__(self, image: Image, record: dict[str, Any], operands: bytes) -> None:
+        batch, cache, context = record["batch"], record["cache"], record["context"]
+        super().__init__(image, batch, cache, record["attention"])
         self.position, self.off, self._operands, self._at = context, 0.0, operands, 0
         sizes = self.sizes
         shape = (2, sizes.n_layers, batch, sizes.n_kv_heads, context, sizes.head_dim)
         table, row = fill_table(1), np.arange(int(np.prod(shape[1:-1]))).reshape(shape[1:-1])
         rows = np.stack([2 * row, 2 * row + 1])[..., None]
         filled = table[(rows * FILL_STRIDE + np.arange(sizes.head_dim)) % FILL_ENTRIES]
-        if attention == "units":
-            most = np.float32((1 << int(cache[-1]) - 1) - 1)
-            scale = np.full_like(filled[..., :1], np.float16(1 / most))
-            filled = np.concatenate([np.rint(filled * most), scale], axis=-1)
+        if record["attention"] == "units":
+            bits, room = int(cache[-1]), context + record["prompt"] + record["steps"] - 1
+            matrices, cut = int(np.prod(shape[1:4])), max(1, sizes.slices // (batch * sizes.n_kv_heads))
+            keys = filled_tiles(matrices, sizes.head_dim, room, cut, bits).swapaxes(1, 2)
+            values = filled_tiles(matrices, room, sizes.head_dim, cut, bits)
+            filled = np.stack([keys, values])[:, :, :context].reshape(shape)
+            scale = np.full_like(filled[..., :1], np.float16(1 / ((1 << bits - 1) - 1)))
+            filled = np.concatenate([filled, scale], axis=-1)
         elif cache == "int8":
             filled = np.rint(filled * np.float32(127)) * np.float32(1 / 127)
         else:
@@ -120,7 +149,7 @@ def checked_against_numpy(
     opened, batch = Image(image), record["batch"]
     logits = np.fromfile(folder / "logits", np.float32).reshape(steps, batch, -1)
     operands = (folder / "operands").read_bytes()
-    decoder = Following(opened, batch, record["cache"], record["attention"], record["context"], operands)
+    decoder = Following(opened, record, operands)
     for tokens in prompt[:-1]:
         decoder.step(tokens)
     tokens = prompt[-1]

@@ -14,6 +14,8 @@ namespace sailsim::kernels::decode
 namespace
 {
 
+constexpr std::size_t kFillEntries = 4096, kFillStride = 37;
+
 void to_halves(const float *x, std::size_t count, float16_t *out)
 {
     for (std::size_t i = 0; i < count; i += 8)
@@ -166,15 +168,6 @@ float round_head(const float *x, std::size_t count, std::int8_t *out)
     return step_of(most);
 }
 
-std::vector<float> fill_table(std::uint64_t seed)
-{
-    std::vector<float> table(kFillEntries);
-    Random random(seed);
-    for (float &entry : table)
-        entry = random.symmetric();
-    return table;
-}
-
 Cache::Cache(const Dimensions &dimensions, const AttentionSettings &settings)
     : int8_(settings.bits == 8), layers_(dimensions.layers), heads_(dimensions.kv_heads),
       head_dim_(dimensions.head_dim), padded_(round_up(dimensions.head_dim, kChunk)), batch_(settings.batch),
@@ -188,9 +181,11 @@ Cache::Cache(const Dimensions &dimensions, const AttentionSettings &settings)
 void Cache::fill(std::size_t count, std::uint64_t seed)
 {
     // A row longer than what is left of the table goes on at its beginning.
-    std::vector<float> table = fill_table(seed);
-    for (std::size_t i = 0; i < kMostHeadDim; ++i)
-        table.push_back(table[i]);
+    std::vector<float> table(kFillEntries + kMostHeadDim + kChunk);
+    Random random(seed);
+    for (std::size_t i = 0; i < kFillEntries; ++i)
+        table[i] = random.symmetric();
+    std::copy_n(table.begin(), kMostHeadDim, table.begin() + kFillEntries);
     std::vector<float16_t> halves(table.size()); // or bytes
     auto *entries = reinterpret_cast<std::int8_t *>(halves.data());
     for (std::size_t i = 0; i < table.size(); ++i)

@@ -27,7 +27,7 @@ class Attention
     Attention(const Attention &) = delete;
     Attention &operator=(const Attention &) = delete;
 
-    // Fills the first `count` positions with numbers in [-1, 1): entries of a table of 4096 seeded ones.
+    // Fills the first `count` positions, perhaps all, with seeded numbers in [-1, 1].
     virtual void fill(std::size_t count, std::uint64_t seed) = 0;
 
     // The parts of a block's attention, a barrier after each. q, k, v: batch rows of `*_stride` floats.
@@ -76,11 +76,6 @@ std::unique_ptr<Attention> make_attention(const Dimensions &dimensions, const At
 std::unique_ptr<Attention> attention_on_units(const Dimensions &dimensions,
                                               const AttentionSettings &settings);
 
-// The table that `fill` repeats: row number i of all keys (even numbers) and values (odd ones), by block,
-// batch row, head and position, begins at entry i * kFillStride.
-constexpr std::size_t kFillEntries = 4096, kFillStride = 37;
-std::vector<float> fill_table(std::uint64_t seed);
-
 // Rounds `count` numbers, a multiple of 16, as activations are rounded; returns what a step is worth.
 float round_head(const float *x, std::size_t count, std::int8_t *out);
 
@@ -98,6 +93,7 @@ class Cache
     // Elements of a head, padded with zeros.
     std::size_t padded() const { return padded_; }
 
+    // Fills the first `count` positions with entries of a table of 4096 seeded ones.
     void fill(std::size_t count, std::uint64_t seed);
     void put(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
              const float *value);

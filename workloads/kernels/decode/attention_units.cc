@@ -18,6 +18,7 @@ namespace
 {
 
 constexpr float kMostProbability = 255.0f; // unsigned, 8 bits
+constexpr std::size_t kFillBytes = 65'537; // a prime: rows of equal length begin at different places of it
 
 // Code `index` of a row of codes of `bits` bits, lowest bits first.
 void set_code(std::uint8_t *row, std::size_t index, unsigned bits, int code)
@@ -29,46 +30,28 @@ void set_code(std::uint8_t *row, std::size_t index, unsigned bits, int code)
         row[at + 1] = static_cast<std::uint8_t>((row[at + 1] & ~(mask >> 8)) | value >> 8);
 }
 
-// A sequence of codes that comes round, packed from each of 8 places on: so any part of it begins on a byte.
-class Packed
-{
-  public:
-    Packed(const std::vector<std::int8_t> &codes, unsigned bits)
-        : period_(codes.size()), bits_(bits), stride_((2 * period_ + 8) * bits / 8 + 1), bytes_(8 * stride_)
-    {
-        for (std::size_t phase = 0; phase < 8; ++phase)
-            for (std::size_t i = 0; i < 2 * period_ + 8; ++i)
-                set_code(&bytes_[phase * stride_], i, bits, codes[(phase + i) % period_]);
-    }
-
-    // Codes `first` .. `first + count - 1`, and what fills the last byte.
-    void copy(std::size_t first, std::size_t count, std::uint8_t *to) const
-    {
-        for (std::size_t done = 0; done < count; done += period_) {
-            const std::size_t start = first % period_,
-                              bytes = parts_of(std::min(count - done, period_) * bits_, 8);
-            std::memcpy(to + done * bits_ / 8, &bytes_[start % 8 * stride_ + start / 8 * bits_], bytes);
-        }
-    }
-
-  private:
-    std::size_t period_, bits_, stride_;
-    std::vector<std::uint8_t> bytes_;
-};
-
 // The tiles of one of the two products: a matrix of codes, (k, n), for each block, batch row and head, cut
-// into pieces of equally many outputs, which lie in slices of their own.
+// into pieces of equally many outputs, which lie in slices of their own. All scales begin as one number.
 class Matrices
 {
   public:
     Matrices(std::size_t count, std::size_t layers, std::size_t k, std::size_t n, std::size_t cut,
-             std::size_t rows, const AttentionSettings &settings)
+             std::size_t rows, float scale, const AttentionSettings &settings)
         : count_(count), k_(k), n_(n), share_(parts_of(n, cut)), pieces_(parts_of(n, share_)), rows_(rows),
           bits_(settings.bits), stride_(round_up(k * row_bytes(0), kLine)),
           scale_stride_(round_up(round_up(2 * share_, sizeof(float)) + rows * sizeof(float), kLine)),
           codes_(layers * count * pieces_ * stride_), scales_(layers * count * pieces_ * scale_stride_),
           descriptors_(count * pieces_ * sizeof(lutmm_descriptor))
     {
+        std::fill_n(scales_.as<float16_t>(), scales_.size() / sizeof(float16_t),
+                    static_cast<float16_t>(scale));
+    }
+
+    // The codes of all pieces, one behind the other, become those of a table that comes round.
+    void fill(const std::vector<unsigned char> &table)
+    {
+        for (std::size_t at = 0; at < codes_.size(); at += table.size())
+            std::memcpy(codes_.bytes() + at, table.data(), std::min(table.size(), codes_.size() - at));
     }
 
     std::size_t pieces() const { return pieces_; }
@@ -124,7 +107,7 @@ class UnitAttention : public Attention
   public:
     UnitAttention(const Dimensions &dimensions, const AttentionSettings &settings);
 
-    void fill(std::size_t count, std::uint64_t seed) override;
+    void fill(std::size_t, std::uint64_t seed) override;
     void mix(std::size_t layer, std::size_t position, Worker &worker) override;
     std::size_t operand_bytes() const override
     {
@@ -180,8 +163,8 @@ UnitAttention::UnitAttention(const Dimensions &dimensions, const AttentionSettin
       cut_(cut_of(dimensions, matrices())), bits_(settings.bits),
       most_(static_cast<float>((1 << (bits_ - 1)) - 1)), nbw_(settings.unit.nbw),
       query_scale_(1.0f / std::sqrt(static_cast<float>(head_dim_))),
-      keys_(matrices(), layers_, head_dim_, positions_, cut_, share_, settings),
-      values_(matrices(), layers_, positions_, head_dim_, cut_, share_, settings),
+      keys_(matrices(), layers_, head_dim_, positions_, cut_, share_, 1.0f / most_, settings),
+      values_(matrices(), layers_, positions_, head_dim_, cut_, share_, 1.0f, settings),
       tiles_(matrices() * std::max(keys_.pieces(), values_.pieces()),
              share_ * std::max(keys_.share(), values_.share()), slices_, settings.unit),
       query_bytes_(matrices() * round_up(share_ * head_dim_, kLine)),
@@ -198,46 +181,17 @@ UnitAttention::UnitAttention(const Dimensions &dimensions, const AttentionSettin
              "--cache "
              "int%u are at most %zu",
              positions_, bits_, most);
-    for (std::size_t i = 0; i < layers_ * matrices() * values_.pieces(); ++i) {
-        float16_t *scales = values_.scales(0, 0, i);
-        std::fill_n(scales, values_.share(), static_cast<float16_t>(1.0f));
-    }
+    std::fill_n(value_scales_.as<float16_t>(), value_scales_.size() / sizeof(float16_t),
+                static_cast<float16_t>(1.0f / most_));
 }
 
-void UnitAttention::fill(std::size_t count, std::uint64_t seed)
+void UnitAttention::fill(std::size_t, std::uint64_t seed)
 {
-    std::vector<std::int8_t> codes;
-    for (const float entry : fill_table(seed))
-        codes.push_back(static_cast<std::int8_t>(std::nearbyint(entry * most_)));
-    // A key's row of the table begins 2 kFillStride entries behind that of the position before.
-    constexpr std::size_t half = kFillEntries / 2;
-    std::vector<std::int8_t> every[2];
-    std::size_t place_of[half]; // of an even entry in the first of these, of the next entry in the second
-    for (std::size_t i = 0; i < half; ++i)
-        for (std::size_t odd = 0; odd < 2; ++odd) {
-            place_of[i * kFillStride % half] = i;
-            every[odd].push_back(codes[(odd + 2 * i * kFillStride) % kFillEntries]);
-        }
-    const Packed rows(codes, bits_), columns[2] = {{every[0], bits_}, {every[1], bits_}};
-    const auto scale = static_cast<float16_t>(1.0f / most_);
-    for (std::size_t number = 0; number < layers_ * matrices(); ++number) {
-        const std::size_t layer = number / matrices(), matrix = number % matrices();
-        for (std::size_t piece = 0; piece < keys_.pieces() && piece * keys_.share() < count; ++piece) {
-            const std::size_t first = piece * keys_.share(),
-                              there = std::min(keys_.outputs(piece), count - first);
-            std::fill_n(keys_.scales(layer, matrix, piece), there, scale);
-            for (std::size_t k = 0; k < head_dim_; ++k) {
-                const std::size_t entry = 2 * number * count * kFillStride + k;
-                columns[entry % 2].copy(place_of[entry / 2 % half] + first, there,
-                                        keys_.row(layer, matrix, piece, k));
-            }
-        }
-        std::fill_n(value_scales(layer, matrix), count, scale);
-        for (std::size_t piece = 0; piece < values_.pieces(); ++piece)
-            for (std::size_t position = 0; position < count; ++position)
-                rows.copy((2 * (number * count + position) + 1) * kFillStride + piece * values_.share(),
-                          values_.outputs(piece), values_.row(layer, matrix, piece, position));
-    }
+    Random random(seed);
+    std::vector<unsigned char> table(kFillBytes);
+    random.fill(table.data(), table.size());
+    keys_.fill(table);
+    values_.fill(table);
 }
 
 void UnitAttention::keep_query(std::size_t row)
