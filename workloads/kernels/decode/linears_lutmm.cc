@@ -73,7 +73,7 @@ LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
         const Matrix &matrix = image.matrices()[i];
         if (matrix.tiles == nullptr)
             fail("--linears is lutmm and matrix %zu of the image has no tiles; allowed: an image with them "
-                 "(sailsim image --layouts rows,tiles)",
+                 "(sailsim image --layout rows,tiles)",
                  i);
         for (std::size_t tile = 0; tile < matrix.shape.tiles(); ++tile)
             descriptors(matrix)[tile] = describe(matrix, tile, settings);
