@@ -20,7 +20,7 @@ from sailsim.workloads.image import Image
 from sailsim.workloads.weights import Weights
 
 Operand = tuple[npt.NDArray[Any], Floats]
-"""Rows (B, K) rounded to int8, or uint8 where units mix values, and what a step of each is worth (B,)."""
+"""Rows (B, K) rounded to int8, or uint8 where codes are mixed, and what a step of each is worth (B,)."""
 
 
 def round_rows(x: Floats, kind: type[np.integer[Any]] = np.int8) -> Operand:
@@ -33,21 +33,22 @@ def round_rows(x: Floats, kind: type[np.integer[Any]] = np.int8) -> Operand:
     return np.rint(x * factor[:, None]).astype(kind), scale.astype(np.float32)
 
 
-CACHES = {"cores": ("fp16", "int8"), "units": tuple(f"int{bits}" for bits in range(2, 9))}
-"""What keys and values are kept as, by who multiplies them."""
+CACHES = ("fp16", *(f"int{bits}" for bits in range(8, 1, -1)))
+"""What keys and values are kept as."""
 
 
 class ImageDecoder:
-    """One decode of ``batch`` sequences with the model of an image, a cache of `CACHES` and attention on the
-    cores or the units."""
+    """One decode of ``batch`` sequences with the model of an image and a cache of `CACHES`; over codes its
+    attention is `UnitAttention`, whoever multiplies."""
 
-    def __init__(self, image: Image, batch: int = 1, cache: str = "fp16", attention: str = "cores") -> None:
-        check_cache(cache, attention)
+    def __init__(self, image: Image, batch: int = 1, cache: str = "fp16") -> None:
+        if cache not in CACHES:
+            raise SailsimError(f"cache is {cache!r}; allowed are {', '.join(CACHES)}.")
         self.image, self.sizes, self.batch, self.cache = image, image.dimensions, batch, cache
-        self._units = _Units(int(cache[-1]), 8, self) if attention == "units" else None
+        self._codes = None if cache == "fp16" else _Attention(int(cache[-1]), 8, self)
         self.position = 0
         self._weights: dict[str, Weights] = {}
-        # Of a position (batch, heads, head_dim): with units whole numbers, and behind a head's its scale.
+        # Of a position (batch, heads, head_dim), of codes with a head's scale behind them.
         self._keys: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
         self._values: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
 
@@ -102,12 +103,9 @@ class ImageDecoder:
 
     def _cached(self, x: Floats) -> Floats:
         """What the cache holds of rows (batch, heads, head_dim)."""
-        if self._units is not None:
-            return np.concatenate(cache_codes(x, self._units.kv_bits), axis=-1)
-        if self.cache == "fp16":
-            return x.astype(np.float16).astype(np.float32)
-        ints, scale = round_rows(x.reshape(-1, x.shape[-1]))
-        return (ints * scale[:, None]).astype(np.float32).reshape(x.shape)
+        if self._codes is not None:
+            return np.concatenate(cache_codes(x, self._codes.kv_bits), axis=-1)
+        return x.astype(np.float16).astype(np.float32)
 
     def _attention(self, layer: int, q: Floats, k: Floats, v: Floats) -> Floats:
         dim, share = self.sizes.head_dim, self.sizes.n_heads // self.sizes.n_kv_heads
@@ -115,14 +113,12 @@ class ImageDecoder:
         self._values[layer].append(self._cached(v.reshape(self.batch, -1, dim)))
         keys, values = np.stack(self._keys[layer], axis=2), np.stack(self._values[layer], axis=2)
         rotated = self._rotated(q.reshape(self.batch, -1, dim))
-        if self._units is not None:
+        if self._codes is not None:
             queries = rotated.reshape(self.batch, -1, share, dim)
             all_seen = np.zeros((share, keys.shape[2]), bool)
             kept, kept_values = ((of[..., :dim], of[..., dim:]) for of in (keys, values))
-            return self._units.mixed(queries, kept, kept_values, all_seen).reshape(self.batch, -1)
+            return self._codes.mixed(queries, kept, kept_values, all_seen).reshape(self.batch, -1)
         rotated = rotated / np.float32(np.sqrt(dim))
-        if self.cache == "int8":
-            rotated = self._cached(rotated)
         grouped = rotated.reshape(self.batch, -1, share, dim)
         scores = np.einsum("bhgd,bhsd->bhgs", grouped, keys)
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -132,8 +128,8 @@ class ImageDecoder:
 
 
 @dataclass(frozen=True)
-class _Units(UnitAttention):
-    """Attention on the units, whose operands a decode rounds as its others, all heads together."""
+class _Attention(UnitAttention):
+    """Attention over codes, whose operands a decode rounds as its others, all heads together."""
 
     decode: ImageDecoder
 
@@ -148,14 +144,3 @@ class _Units(UnitAttention):
     def _of_rows(self, x: Floats, kind: type[np.integer[Any]]) -> Operand:
         ints, step = self.decode._rounded(x.reshape(-1, x.shape[-1]), kind)
         return ints.reshape(x.shape), step.reshape(x.shape[:-1])
-
-
-def check_cache(cache: str, attention: str) -> None:
-    """Raise SailsimError for what a decode cannot keep keys and values as."""
-    if attention not in CACHES:
-        raise SailsimError(f"attention is {attention!r}; allowed is {' or '.join(CACHES)}.")
-    if cache not in CACHES[attention]:
-        bits, allowed = cache.lstrip("fpint"), {"cores": "8 or 16", "units": "2..8"}[attention]
-        raise SailsimError(
-            f"kv_bits is {bits} beside attention on the {attention}; allowed there is {allowed}."
-        )

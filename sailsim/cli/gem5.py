@@ -40,7 +40,7 @@ from sailsim.sim.gem5.stored import Row, load_of
 from sailsim.sim.gem5.validation import UNITS, Validation, summaries
 from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.system import System
-from sailsim.workloads.image_decode import CACHES
+from sailsim.workloads.quality import ATTENTION
 
 CHECKPOINT_FILES = ("m5.cpt", "sailsim.json")
 """Of gem5-configs/checkpoints.py: gem5's state of all objects, and the note of what they are of."""
@@ -508,7 +508,7 @@ def _print(compared: Sequence[Row]) -> None:
     "--kv-bits", type=click.Choice(list(KV_BITS)), default="16", show_default=True, help="Of keys and values."
 )
 @click.option(
-    "--attention", type=click.Choice(list(CACHES)), default="cores", show_default=True, help="Who attends."
+    "--attention", type=click.Choice(ATTENTION), default="cores", show_default=True, help="Who attends."
 )
 @number("--steps", 1, 1 << 20, 1, "Measured tokens, reported on average.")
 @number("--units", 1, 64, None, "PIM units of lutmm; default: one a slice.")

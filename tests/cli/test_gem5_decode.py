@@ -217,7 +217,7 @@ def test_bad_words_are_one_sentence(log: Path, words: str, sentence: str) -> Non
 def test_a_head_that_does_not_fit_the_arrays(log: Path) -> None:
     """Of both tiles, a look-up table of 6 weights and its staging rows."""
     small = log.parent / "small.toml"
-    serial = '{ value = "bit_serial", source = "a test", kind = "assumed" }'
+    serial = '{ value = "bit_serial", source = "a test", kind = "paper" }'
     small.write_text(f'extends = "sail-n1"\nname = "small"\npim.substrate = {serial}\n')
     words = ("--attention", "units", "--kv-bits", "4", "--nbw", "6", "--system", small)
     said = one_sentence(decode(log, *words))

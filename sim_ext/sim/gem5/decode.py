@@ -31,7 +31,7 @@ from sailsim.sim.system import System
 from sailsim.sim.tiles import Shape
 from sailsim.workloads.gguf_model import stored_model
 from sailsim.workloads.image import Image, ImagePlan, plan_image
-from sailsim.workloads.image_decode import ImageDecoder, check_cache
+from sailsim.workloads.image_decode import CACHES, ImageDecoder
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 from sailsim.workloads.tokenizer import Tokenizer, token_numbers
@@ -43,7 +43,7 @@ REGIONS = (
 """Of a step, in its order; their cycles add up to the step's."""
 WAITS = ("barrier", "units")
 """What the first thread waited for, inside the regions."""
-KV_BITS = {"16": "fp16", **{str(bits): f"int{bits}" for bits in range(8, 1, -1)}}
+KV_BITS = {word.lstrip("fpint"): word for word in CACHES}
 """The program's words for bits of keys and values."""
 ADDRESS = 0x6000000000
 """Where gem5-configs/preload.py puts the image."""
@@ -174,7 +174,12 @@ def decode_points(
     Raises:
         SailsimError: a value that the program, the machine or the model does not have.
     """
-    check_cache(cache, attention)
+    on_units = attention == "units"
+    if cache not in (CACHES[1:] if on_units else CACHES[:2]):
+        raise SailsimError(
+            f"kv_bits is {cache.lstrip('fpint')} beside attention on the {attention}; allowed there is "
+            f"{'2..8' if on_units else '8 or 16'}."
+        )
     if not linears or not set(linears) <= set(LINEARS):
         raise SailsimError(f"linears is {','.join(linears)!r}; allowed are {', '.join(LINEARS)}.")
     cores = min(system.cores.count.whole, 64)
@@ -192,7 +197,6 @@ def decode_points(
             f"context is {max(context)}; allowed for {spec.name} is at most {spec.max_context}, which it was "
             "made for."
         )
-    on_units = attention == "units"
     if on_units:
         _require_room(system, spec, max(context), int(cache[-1]), fixed.get("nbw", DecodePoint.nbw))
     if "lutmm" in linears or on_units:
@@ -383,9 +387,9 @@ def against_model(
     """
     rows = tuple(tuple(map(int, row.split(","))) for row in tokens.split(";"))
     prompt = tuple(map(int, point.prompt_tokens.split(",")))
-    asked, known = (image, point.attention, point.cache, prompt, rows), {} if known is None else known
+    asked, known = (image, point.cache, prompt, rows), {} if known is None else known
     if asked not in known:
-        decoder = ImageDecoder(Image(image), len(rows), point.cache, point.attention)
+        decoder = ImageDecoder(Image(image), len(rows), point.cache)
         for token in prompt[:-1]:
             decoder.step([token] * len(rows))
         inputs = [(prompt[-1],) * len(rows), *list(zip(*rows, strict=True))[:-1]]

@@ -69,37 +69,6 @@ __attribute__((noinline)) void score_halves(const float *queries, const float16_
     }
 }
 
-// The same of int8 queries and keys: exact sums times both scales.
-template <int Queries>
-__attribute__((noinline)) void score_bytes(const std::int8_t *queries, const float *query_scales,
-                                           const std::int8_t *keys, const float *key_scales,
-                                           const std::int8_t *values, std::size_t padded,
-                                           float (*scores)[kPositions])
-{
-    for (std::size_t position = 0; position < kPositions; position += kTogether) {
-        const std::int8_t *key = keys + position * padded;
-        fetch(values + position * padded, kTogether * padded);
-        int32x4_t sums[Queries][kTogether] = {};
-        for (std::size_t j = 0; j < padded; j += 16) {
-            int8x16_t bytes[kTogether];
-            for (std::size_t p = 0; p < kTogether; ++p)
-                bytes[p] = vld1q_s8(key + p * padded + j);
-            for (int i = 0; i < Queries; ++i) {
-                const int8x16_t query = vld1q_s8(queries + static_cast<std::size_t>(i) * padded + j);
-                for (std::size_t p = 0; p < kTogether; ++p)
-                    sums[i][p] = vdotq_s32(sums[i][p], bytes[p], query);
-            }
-        }
-        const float32x4_t scale = vld1q_f32(key_scales + position);
-        for (int i = 0; i < Queries; ++i) {
-            const int32x4_t sum =
-                vpaddq_s32(vpaddq_s32(sums[i][0], sums[i][1]), vpaddq_s32(sums[i][2], sums[i][3]));
-            vst1q_f32(scores[i] + position,
-                      vmulq_f32(vmulq_n_f32(vcvtq_f32_s32(sum), query_scales[i]), scale));
-        }
-    }
-}
-
 // Turns the first `valid` scores into e^(score - largest), the others into 0; their largest and their sum.
 inline void exponentials(float *scores, std::size_t valid, float &largest, float &total)
 {
@@ -125,23 +94,16 @@ inline Floats16 widen16(const float16_t *x)
     return {{vcvt_f32_f16(vget_low_f16(first)), vcvt_high_f32_f16(first), vcvt_f32_f16(vget_low_f16(second)),
              vcvt_high_f32_f16(second)}};
 }
-inline Floats16 widen16(const std::int8_t *x)
-{
-    const int8x16_t bytes = vld1q_s8(x);
-    const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
-    return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_high_s16(low)),
-             vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_high_s16(high))}};
-}
 
 // sums[i] (padded) = sum over the `valid` positions of weights[i][position] * value of the position; asks for
 // the `next` run's keys meanwhile
-template <int Queries, class Element>
-__attribute__((noinline)) void weigh(const float (*weights)[kPositions], const Element *values,
-                                     const Element *next, std::size_t valid, std::size_t padded,
+template <int Queries>
+__attribute__((noinline)) void weigh(const float (*weights)[kPositions], const float16_t *values,
+                                     const float16_t *next, std::size_t valid, std::size_t padded,
                                      float *const *sums)
 {
     for (std::size_t j = 0; j < padded; j += 16) {
-        fetch(next + j * kPositions, 16 * kPositions * sizeof(Element));
+        fetch(next + j * kPositions, 16 * kPositions * sizeof(float16_t));
         Floats16 sum[Queries] = {};
         for (std::size_t position = 0; position < valid; ++position) {
             const Floats16 wide = widen16(values + position * padded + j);
@@ -169,12 +131,10 @@ float round_head(const float *x, std::size_t count, std::int8_t *out)
 }
 
 Cache::Cache(const Dimensions &dimensions, const AttentionSettings &settings)
-    : int8_(settings.bits == 8), layers_(dimensions.layers), heads_(dimensions.kv_heads),
-      head_dim_(dimensions.head_dim), padded_(round_up(dimensions.head_dim, kChunk)), batch_(settings.batch),
-      positions_(round_up(settings.positions, kPositions)), element_(int8_ ? 1 : 2),
-      keys_(layers_ * batch_ * heads_ * positions_ * padded_ * element_), values_(keys_.size()),
-      key_scales_(int8_ ? layers_ * batch_ * heads_ * positions_ * sizeof(float) : 0),
-      value_scales_(key_scales_.size())
+    : layers_(dimensions.layers), heads_(dimensions.kv_heads), head_dim_(dimensions.head_dim),
+      padded_(round_up(dimensions.head_dim, kChunk)), batch_(settings.batch),
+      positions_(round_up(settings.positions, kPositions)),
+      keys_(layers_ * batch_ * heads_ * positions_ * padded_ * sizeof(float16_t)), values_(keys_.size())
 {
 }
 
@@ -186,27 +146,17 @@ void Cache::fill(std::size_t count, std::uint64_t seed)
     for (std::size_t i = 0; i < kFillEntries; ++i)
         table[i] = random.symmetric();
     std::copy_n(table.begin(), kMostHeadDim, table.begin() + kFillEntries);
-    std::vector<float16_t> halves(table.size()); // or bytes
-    auto *entries = reinterpret_cast<std::int8_t *>(halves.data());
-    for (std::size_t i = 0; i < table.size(); ++i)
-        if (int8_)
-            entries[i] = static_cast<std::int8_t>(std::nearbyint(table[i] * kLargest));
-        else
-            halves[i] = static_cast<float16_t>(table[i]);
+    const std::vector<float16_t> halves(table.begin(), table.end());
     for (std::size_t head = 0; head < layers_ * batch_ * heads_; ++head)
         for (std::size_t position = 0; position < count; ++position) {
-            const std::size_t at = (head * positions_ + position) * padded_ * element_;
+            const std::size_t at = (head * positions_ + position) * padded_;
             const std::size_t number = 2 * (head * count + position);
             const auto copy = [&](Buffer &to, std::size_t row_number) {
-                std::memcpy(to.bytes() + at, entries + row_number * kFillStride % kFillEntries * element_,
-                            head_dim_ * element_);
+                std::memcpy(to.as<float16_t>() + at, &halves[row_number * kFillStride % kFillEntries],
+                            head_dim_ * sizeof(float16_t));
             };
             copy(keys_, number);
             copy(values_, number + 1);
-            if (int8_) {
-                key_scales_.as<float>()[head * positions_ + position] = 1.0f / kLargest;
-                value_scales_.as<float>()[head * positions_ + position] = 1.0f / kLargest;
-            }
         }
 }
 
@@ -214,16 +164,13 @@ void Cache::put(std::size_t layer, std::size_t b, std::size_t head, std::size_t 
                 const float *value)
 {
     const std::size_t at = row(layer, b, head, position);
-    const auto keep = [&](const float *x, Buffer &to, Buffer &scales) {
+    const auto keep = [&](const float *x, Buffer &to) {
         alignas(16) float whole[kMostHeadDim] = {};
         std::copy_n(x, head_dim_, whole);
-        if (int8_)
-            scales.as<float>()[at] = round_head(whole, padded_, to.as<std::int8_t>() + at * padded_);
-        else
-            to_halves(whole, padded_, to.as<float16_t>() + at * padded_);
+        to_halves(whole, padded_, to.as<float16_t>() + at * padded_);
     };
-    keep(key, keys_, key_scales_);
-    keep(value, values_, value_scales_);
+    keep(key, keys_);
+    keep(value, values_);
 }
 
 Attention::Attention(const Dimensions &dimensions, const AttentionSettings &settings, float query_factor)
@@ -290,28 +237,20 @@ void Attention::rotate(std::size_t layer, std::size_t position, const float *q, 
 
 std::unique_ptr<Attention> make_attention(const Dimensions &dimensions, const AttentionSettings &settings)
 {
-    if (settings.on_units)
-        return attention_on_units(dimensions, settings);
-    return std::make_unique<CoreAttention>(dimensions, settings);
+    if (settings.bits <= 8)
+        return attention_over_codes(dimensions, settings);
+    return std::make_unique<FloatAttention>(dimensions, settings);
 }
 
-CoreAttention::CoreAttention(const Dimensions &dimensions, const AttentionSettings &settings)
+FloatAttention::FloatAttention(const Dimensions &dimensions, const AttentionSettings &settings)
     : Attention(dimensions, settings, 1.0f / std::sqrt(static_cast<float>(dimensions.head_dim))),
       cache_(dimensions, settings), runs_(parts_of(settings.positions, kPositions)),
-      query_bytes_(batch_ * heads_ * padded_), query_scales_(batch_ * heads_ * sizeof(float)),
       maxima_(batch_ * heads_ * runs_ * sizeof(float)), totals_(maxima_.size()),
       sums_(maxima_.size() * padded_)
 {
 }
 
-void CoreAttention::keep_query(std::size_t row)
-{
-    if (cache_.int8())
-        query_scales_.as<float>()[row] =
-            round_head(query(row), padded_, query_bytes_.as<std::int8_t>() + row * padded_);
-}
-
-void CoreAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
+void FloatAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
 {
     const std::size_t count = position + 1, runs = parts_of(count, kPositions);
     const Range mine = worker.part(batch_ * kv_heads_ * runs);
@@ -322,52 +261,40 @@ void CoreAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
             cache_.row(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions);
         const Run run{row / kv_heads_, row % kv_heads_, at, std::min(kPositions, count - at * kPositions),
                       cache_.keys(next)};
-        if (cache_.int8())
-            heads_from<kMostQueries, std::int8_t>(layer, run, 0);
-        else
-            heads_from<kMostQueries, float16_t>(layer, run, 0);
+        heads_from<kMostQueries>(layer, run, 0);
     }
     worker.meet();
     combine(position, worker);
 }
 
 // As many heads at a time as there are, up to Queries.
-template <int Queries, class Element>
-void CoreAttention::heads_from(std::size_t layer, const Run &run, std::size_t query)
+template <int Queries>
+void FloatAttention::heads_from(std::size_t layer, const Run &run, std::size_t query)
 {
     for (; query + Queries <= share_; query += Queries)
-        some_heads<Queries, Element>(layer, run, query);
+        some_heads<Queries>(layer, run, query);
     if constexpr (Queries > 1)
-        heads_from<Queries - 1, Element>(layer, run, query);
+        heads_from<Queries - 1>(layer, run, query);
 }
 
-template <int Queries, class Element>
-void CoreAttention::some_heads(std::size_t layer, const Run &run, std::size_t first_query)
+template <int Queries>
+void FloatAttention::some_heads(std::size_t layer, const Run &run, std::size_t first_query)
 {
-    constexpr bool int8 = sizeof(Element) == 1;
     const std::size_t first = run.head * share_ + first_query, row = run.b * heads_ + first;
     const std::size_t cached = cache_.row(layer, run.b, run.head, run.run * kPositions);
     alignas(16) float weights[Queries][kPositions];
-    const auto *keys = static_cast<const Element *>(cache_.keys(cached));
-    const auto *values = static_cast<const Element *>(cache_.values(cached));
-    if constexpr (int8)
-        score_bytes<Queries>(query_bytes_.as<std::int8_t>() + row * padded_, query_scales_.as<float>() + row,
-                             keys, cache_.key_scales(cached), values, padded_, weights);
-    else
-        score_halves<Queries>(query(row), keys, values, padded_, weights);
+    const float16_t *values = cache_.values(cached);
+    score_halves<Queries>(query(row), cache_.keys(cached), values, padded_, weights);
     float *sums[Queries];
     for (int i = 0; i < Queries; ++i) {
         const std::size_t at = partial(run.b, first + static_cast<std::size_t>(i), run.run);
         exponentials(weights[i], run.valid, maxima_.as<float>()[at], totals_.as<float>()[at]);
         sums[i] = sums_.as<float>() + at * padded_;
-        const float *scales = cache_.value_scales(cached);
-        for (std::size_t p = 0; int8 && p < kPositions; p += 4) // into the weights
-            vst1q_f32(weights[i] + p, vmulq_f32(vld1q_f32(weights[i] + p), vld1q_f32(scales + p)));
     }
-    weigh<Queries>(weights, values, static_cast<const Element *>(run.next), run.valid, padded_, sums);
+    weigh<Queries>(weights, values, run.next, run.valid, padded_, sums);
 }
 
-void CoreAttention::combine(std::size_t position, Worker &worker)
+void FloatAttention::combine(std::size_t position, Worker &worker)
 {
     const std::size_t runs = parts_of(position + 1, kPositions);
     const Range mine = worker.part(batch_ * heads_);

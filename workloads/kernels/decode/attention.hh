@@ -5,6 +5,7 @@
 
 #include "decode/tiles.hh"
 
+#include <arm_neon.h>
 #include <memory>
 
 namespace sailsim::kernels::decode
@@ -73,46 +74,37 @@ class Attention
 
 // On the cores, or as AttentionSettings say on units.
 std::unique_ptr<Attention> make_attention(const Dimensions &dimensions, const AttentionSettings &settings);
-std::unique_ptr<Attention> attention_on_units(const Dimensions &dimensions,
-                                              const AttentionSettings &settings);
+std::unique_ptr<Attention> attention_over_codes(const Dimensions &dimensions,
+                                                const AttentionSettings &settings);
 
 // Rounds `count` numbers, a multiple of 16, as activations are rounded; returns what a step is worth.
 float round_head(const float *x, std::size_t count, std::int8_t *out);
 
 constexpr std::size_t kPositions = 32; // that attention on the cores works on at a time
 
-// The cache of keys and values: by block of the model, batch row and head, position after position, as fp16
-// or as int8 with a scale for each head and position.
+// The cache of keys and values as fp16: by block of the model, batch row and head, position after position.
 class Cache
 {
   public:
     // Zeroed.
     Cache(const Dimensions &dimensions, const AttentionSettings &settings);
 
-    bool int8() const { return int8_; }
-    // Elements of a head, padded with zeros.
-    std::size_t padded() const { return padded_; }
-
     // Fills the first `count` positions with entries of a table of 4096 seeded ones.
     void fill(std::size_t count, std::uint64_t seed);
     void put(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
              const float *value);
 
-    // Where a row of padded() elements lies, from which on those of later positions follow.
+    // Where a row of elements, padded with zeros, lies, from which on those of later positions follow.
     std::size_t row(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
     {
         return ((layer * batch_ + b) * heads_ + head) * positions_ + position;
     }
-    const void *keys(std::size_t row) const { return keys_.bytes() + row * padded_ * element_; }
-    const void *values(std::size_t row) const { return values_.bytes() + row * padded_ * element_; }
-    // Of int8.
-    const float *key_scales(std::size_t row) const { return key_scales_.as<float>() + row; }
-    const float *value_scales(std::size_t row) const { return value_scales_.as<float>() + row; }
+    const float16_t *keys(std::size_t row) const { return keys_.as<float16_t>() + row * padded_; }
+    const float16_t *values(std::size_t row) const { return values_.as<float16_t>() + row * padded_; }
 
   private:
-    bool int8_;
-    std::size_t layers_, heads_, head_dim_, padded_, batch_, positions_, element_;
-    Buffer keys_, values_, key_scales_, value_scales_;
+    std::size_t layers_, heads_, head_dim_, padded_, batch_, positions_;
+    Buffer keys_, values_;
 };
 
 // Grouped-query attention over the cache, spread over batch rows, heads and runs of kPositions positions.
@@ -120,10 +112,10 @@ class Cache
 // Query heads that share keys are worked on together, so that a key is read once. A run of positions gives
 // its own largest score, sum of exponentials and weighted sum of values; `combine` puts the runs of a head
 // together in order. Runs have one length whatever the threads, so no bit depends on them.
-class CoreAttention : public Attention
+class FloatAttention : public Attention
 {
   public:
-    CoreAttention(const Dimensions &dimensions, const AttentionSettings &settings);
+    FloatAttention(const Dimensions &dimensions, const AttentionSettings &settings);
 
     void fill(std::size_t count, std::uint64_t seed) override { cache_.fill(count, seed); }
     void mix(std::size_t layer, std::size_t position, Worker &worker) override;
@@ -131,18 +123,18 @@ class CoreAttention : public Attention
   private:
     struct Run {
         std::size_t b, head, run, valid; // head of keys; positions that are there
-        const void *next;                // keys that this thread works on next
+        const float16_t *next;           // keys that this thread works on next
     };
-    void keep_query(std::size_t row) override;
+    void keep_query(std::size_t) override {}
     void keep(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
               const float *value) override
     {
         cache_.put(layer, b, head, position, key, value);
     }
     void combine(std::size_t position, Worker &worker);
-    template <int Queries, class Element>
+    template <int Queries>
     void heads_from(std::size_t layer, const Run &run, std::size_t query);
-    template <int Queries, class Element>
+    template <int Queries>
     void some_heads(std::size_t layer, const Run &run, std::size_t first_query);
     std::size_t partial(std::size_t b, std::size_t query, std::size_t run) const
     {
@@ -151,8 +143,7 @@ class CoreAttention : public Attention
 
     Cache cache_;
     std::size_t runs_;
-    Buffer query_bytes_, query_scales_; // (batch, heads, padded), int8
-    Buffer maxima_, totals_, sums_;     // of runs: (batch, heads, runs), sums (.., padded)
+    Buffer maxima_, totals_, sums_; // of runs: (batch, heads, runs), sums (.., padded)
 };
 
 } // namespace sailsim::kernels::decode

@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+// Attention over a cache of codes (docs/decode.md), on PIM units or by dot products of the cores: two
+// products of each head of keys of a batch row, whole sums on both sides and so the same bits. The cores
+// round what is new and take the softmax between.
+#include "decode/attention.hh"
+
+#include "common/program.hh"
+#include "common/vector_math.hh"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace sailsim::kernels::decode
+{
+
+namespace
+{
+
+constexpr float kMostProbability = 255.0f; // unsigned, 8 bits
+constexpr std::size_t kFillBytes = 65'537; // a prime: rows of equal length begin at different places of it
+
+std::vector<unsigned char> fill_bytes(std::uint64_t seed)
+{
+    Random random(seed);
+    std::vector<unsigned char> table(kFillBytes);
+    random.fill(table.data(), table.size());
+    return table;
+}
+
+// Bytes become those of a table that comes round.
+void repeat(const std::vector<unsigned char> &table, const Buffer &to)
+{
+    for (std::size_t at = 0; at < to.size(); at += table.size())
+        std::memcpy(to.bytes() + at, table.data(), std::min(table.size(), to.size() - at));
+}
+
+// Code `index` of a row of codes of `bits` bits, lowest bits first.
+void set_code(std::uint8_t *row, std::size_t index, unsigned bits, int code)
+{
+    const std::size_t at = index * bits / 8, shift = index * bits % 8;
+    const unsigned mask = ((1u << bits) - 1) << shift, value = (static_cast<unsigned>(code) << shift) & mask;
+    row[at] = static_cast<std::uint8_t>((row[at] & ~mask) | value);
+    if (shift + bits > 8)
+        row[at + 1] = static_cast<std::uint8_t>((row[at + 1] & ~(mask >> 8)) | value >> 8);
+}
+
+// The tiles of one of the two products: a matrix of codes, (k, n), for each block, batch row and head, cut
+// into pieces of equally many outputs, which lie in slices of their own. All scales begin as one number.
+class Matrices
+{
+  public:
+    Matrices(std::size_t count, std::size_t layers, std::size_t k, std::size_t n, std::size_t cut,
+             std::size_t rows, float scale, const AttentionSettings &settings)
+        : count_(count), k_(k), n_(n), share_(parts_of(n, cut)), pieces_(parts_of(n, share_)), rows_(rows),
+          bits_(settings.bits), stride_(round_up(k * row_bytes(0), kLine)),
+          scale_stride_(round_up(round_up(2 * share_, sizeof(float)) + rows * sizeof(float), kLine)),
+          codes_(layers * count * pieces_ * stride_), scales_(layers * count * pieces_ * scale_stride_),
+          descriptors_(count * pieces_ * sizeof(lutmm_descriptor))
+    {
+        std::fill_n(scales_.as<float16_t>(), scales_.size() / sizeof(float16_t),
+                    static_cast<float16_t>(scale));
+    }
+
+    void fill(const std::vector<unsigned char> &table) { repeat(table, codes_); }
+
+    std::size_t pieces() const { return pieces_; }
+    std::size_t share() const { return share_; }
+    std::size_t outputs(std::size_t piece) const { return std::min(share_, n_ - piece * share_); }
+    std::size_t row_bytes(std::size_t piece) const { return parts_of(outputs(piece) * bits_, 8); }
+    // Row k of a piece's codes, and the scales of its outputs.
+    std::uint8_t *row(std::size_t layer, std::size_t matrix, std::size_t piece, std::size_t k) const
+    {
+        return codes_.bytes() + place(layer, matrix, piece) * stride_ + k * row_bytes(piece);
+    }
+    float16_t *scales(std::size_t layer, std::size_t matrix, std::size_t piece) const
+    {
+        return reinterpret_cast<float16_t *>(scales_.bytes() + place(layer, matrix, piece) * scale_stride_);
+    }
+
+    // The descriptor of a piece with its first k inputs, for rows of activations that are worth `steps`.
+    lutmm_descriptor &describe(std::size_t layer, std::size_t matrix, std::size_t piece, std::size_t k,
+                               const void *activations, const float *steps, std::uint8_t flags,
+                               std::uint8_t nbw) const
+    {
+        float16_t *of_outputs = scales(layer, matrix, piece);
+        const std::size_t own = round_up(2 * outputs(piece), sizeof(float));
+        std::memcpy(reinterpret_cast<unsigned char *>(of_outputs) + own, steps, rows_ * sizeof(float));
+        lutmm_descriptor &d = descriptors_.as<lutmm_descriptor>()[matrix * pieces_ + piece];
+        d.weights = address_of(row(layer, matrix, piece, 0));
+        d.activations = address_of(activations);
+        d.scales = address_of(of_outputs);
+        d.k = static_cast<std::uint32_t>(k);
+        d.n = static_cast<std::uint32_t>(outputs(piece));
+        d.batch = static_cast<std::uint16_t>(rows_);
+        d.wbits = static_cast<std::uint8_t>(bits_);
+        d.abits = 8;
+        d.nbw = nbw;
+        d.flags = static_cast<std::uint8_t>(flags | LUTMM_F_CODE_TWOS | LUTMM_F_PRT | LUTMM_F_CONVERT);
+        return d;
+    }
+
+  private:
+    std::size_t place(std::size_t layer, std::size_t matrix, std::size_t piece) const
+    {
+        return (layer * count_ + matrix) * pieces_ + piece;
+    }
+
+    std::size_t count_, k_, n_, share_, pieces_, rows_;
+    unsigned bits_;
+    std::size_t stride_, scale_stride_;
+    Buffer codes_, scales_, descriptors_;
+};
+
+class CodeAttention : public Attention
+{
+  public:
+    CodeAttention(const Dimensions &dimensions, const AttentionSettings &settings);
+
+    void mix(std::size_t layer, std::size_t position, Worker &worker) override;
+    std::size_t operand_bytes() const override
+    {
+        return batch_ * heads_ * (head_dim_ + positions_ + 2 * sizeof(float));
+    }
+    unsigned char *record(std::size_t position, unsigned char *to) const override;
+
+  protected:
+    // The two products by all threads: of all queries with `count` keys, and of probabilities with values.
+    virtual void multiply_keys(std::size_t layer, std::size_t count, Worker &worker) = 0;
+    virtual void multiply_values(std::size_t layer, std::size_t count, Worker &worker) = 0;
+    // The scores of a row at `to`, or where they are, with room for a multiple of 16; its mixed values to
+    // `to`.
+    virtual float *scores(std::size_t row, std::size_t count, float *to) = 0;
+    virtual void results(std::size_t row, float *to) const = 0;
+    // Keeps the codes of a key and a value, and the key's scale.
+    virtual void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position,
+                            const std::int8_t *key, float key_scale, const std::int8_t *value) = 0;
+
+    std::size_t matrices() const { return batch_ * kv_heads_; }
+    // Of a matrix, as descriptors have them: `share` rows of so many numbers.
+    std::int8_t *queries(std::size_t matrix) const
+    {
+        return query_bytes_.as<std::int8_t>() + matrix * round_up(share_ * query_stride_, kLine);
+    }
+    std::uint8_t *probabilities(std::size_t matrix) const
+    {
+        return probabilities_.bytes() + matrix * round_up(share_ * round_up(positions_, kPositions), kLine);
+    }
+    std::size_t probability_stride(std::size_t count) const
+    {
+        return packed_ ? count : round_up(count, kChunk);
+    }
+
+    std::size_t positions_;
+    unsigned bits_;
+    float most_;  // largest code
+    bool packed_; // rows without padding, as a descriptor's
+    std::size_t query_stride_;
+    Buffer query_bytes_, query_steps_, probabilities_, steps_,
+        sums_; // rows, what one is worth, sums of bytes
+
+  private:
+    void keep_query(std::size_t row) override;
+    void keep(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
+              const float *value) override;
+    float round(const float *x, std::int8_t *codes) const;
+    void soften(std::size_t layer, std::size_t count, std::size_t row, float *scores);
+    void gather(std::size_t row);
+    // Of the keys that a head sees, by position.
+    float16_t *value_scales(std::size_t layer, std::size_t matrix) const
+    {
+        return value_scales_.as<float16_t>() + (layer * matrices() + matrix) * round_up(positions_, kChunk);
+    }
+
+    float query_scale_;
+    Buffer totals_, value_scales_, scores_;
+};
+
+class UnitAttention : public CodeAttention
+{
+  public:
+    UnitAttention(const Dimensions &dimensions, const AttentionSettings &settings);
+
+    void fill(std::size_t, std::uint64_t seed) override
+    {
+        const std::vector<unsigned char> table = fill_bytes(seed);
+        keys_.fill(table);
+        values_.fill(table);
+    }
+    std::string problem() const override { return tiles_.problem(); }
+
+  private:
+    void multiply_keys(std::size_t layer, std::size_t count, Worker &worker) override;
+    void multiply_values(std::size_t layer, std::size_t count, Worker &worker) override;
+    float *scores(std::size_t row, std::size_t count, float *to) override;
+    void results(std::size_t row, float *to) const override;
+    void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position, const std::int8_t *key,
+                    float key_scale, const std::int8_t *value) override;
+    // Works out `pieces` pieces of every matrix with all threads.
+    template <class Describe>
+    void multiply(std::size_t pieces, Worker &worker, Describe &&describe);
+
+    std::size_t slices_, cut_;
+    std::uint8_t nbw_;
+    Matrices keys_, values_;
+    Tiles tiles_;
+};
+
+// A matrix is shared by as many slices as there are for each (`sailsim.sim.jobs.Sharing`).
+std::size_t cut_of(const Dimensions &dimensions, std::size_t matrices)
+{
+    return std::max<std::size_t>(1, dimensions.slices / matrices);
+}
+
+CodeAttention::CodeAttention(const Dimensions &dimensions, const AttentionSettings &settings)
+    : Attention(dimensions, settings, 1.0f), positions_(settings.positions), bits_(settings.bits),
+      most_(static_cast<float>((1 << (bits_ - 1)) - 1)), packed_(settings.on_units),
+      query_stride_(packed_ ? head_dim_ : padded_),
+      query_bytes_(matrices() * round_up(share_ * query_stride_, kLine)),
+      query_steps_(batch_ * heads_ * sizeof(float)),
+      probabilities_(matrices() * round_up(share_ * round_up(positions_, kPositions), kLine)),
+      steps_(query_steps_.size()), sums_(steps_.size()),
+      query_scale_(1.0f / std::sqrt(static_cast<float>(head_dim_))), totals_(steps_.size()),
+      value_scales_(layers_ * matrices() * round_up(positions_, kChunk) * sizeof(float16_t)),
+      scores_(settings.threads * round_up(positions_, kChunk) * sizeof(float))
+{
+    const std::size_t most = 0x7fffffff / 255 >> (bits_ - 1);
+    if (positions_ > most) // as a unit refuses what could wrap its 32 bits
+        fail("--context, --prompt and --steps have %zu positions; allowed beside --cache int%u are at most "
+             "%zu",
+             positions_, bits_, most);
+    std::fill_n(value_scales_.as<float16_t>(), value_scales_.size() / sizeof(float16_t),
+                static_cast<float16_t>(1.0f / most_));
+}
+
+UnitAttention::UnitAttention(const Dimensions &dimensions, const AttentionSettings &settings)
+    : CodeAttention(dimensions, settings), slices_(dimensions.slices), cut_(cut_of(dimensions, matrices())),
+      nbw_(settings.unit.nbw),
+      keys_(matrices(), layers_, head_dim_, positions_, cut_, share_, 1.0f / most_, settings),
+      values_(matrices(), layers_, positions_, head_dim_, cut_, share_, 1.0f, settings),
+      tiles_(matrices() * std::max(keys_.pieces(), values_.pieces()),
+             share_ * std::max(keys_.share(), values_.share()), slices_, settings.unit)
+{
+}
+
+void CodeAttention::keep_query(std::size_t row)
+{
+    alignas(16) std::int8_t whole[kMostHeadDim];
+    query_steps_.as<float>()[row] = round_head(query(row), padded_, whole);
+    std::memcpy(queries(row / share_) + row % share_ * query_stride_, whole, query_stride_);
+}
+
+// Whole numbers of one fp16 scale, which it returns, from head_dim numbers; zeros behind them.
+float CodeAttention::round(const float *x, std::int8_t *codes) const
+{
+    alignas(16) float whole[kMostHeadDim] = {};
+    std::copy_n(x, head_dim_, whole);
+    float32x4_t largest = vdupq_n_f32(0.0f);
+    for (std::size_t i = 0; i < padded_; i += 4)
+        largest = vmaxq_f32(largest, vabsq_f32(vld1q_f32(whole + i)));
+    const auto scale = static_cast<float>(static_cast<float16_t>(vmaxvq_f32(largest) / most_));
+    const float32x4_t divisor = vdupq_n_f32(scale > 0.0f ? scale : 1.0f),
+                      most = vdupq_n_f32(scale > 0.0f ? most_ : 0.0f);
+    for (std::size_t i = 0; i < padded_; i += kChunk) {
+        Floats16 values = load16(whole + i);
+        for (float32x4_t &four : values.of)
+            four = vmaxq_f32(vminq_f32(vdivq_f32(four, divisor), most), vnegq_f32(most));
+        vst1q_s8(codes + i, round16(values, vdupq_n_f32(1.0f)));
+    }
+    return scale;
+}
+
+void CodeAttention::keep(std::size_t layer, std::size_t b, std::size_t head, std::size_t position,
+                         const float *key, const float *value)
+{
+    const std::size_t matrix = b * kv_heads_ + head;
+    std::int8_t key_codes[kMostHeadDim], value_codes[kMostHeadDim];
+    const float key_scale = round(key, key_codes);
+    value_scales(layer, matrix)[position] = static_cast<float16_t>(round(value, value_codes));
+    keep_codes(layer, matrix, position, key_codes, key_scale, value_codes);
+}
+
+void CodeAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
+{
+    const std::size_t count = position + 1;
+    multiply_keys(layer, count, worker);
+    worker.meet();
+    const Range mine = worker.part(batch_ * heads_);
+    float *own = scores_.as<float>() + worker.rank() * round_up(positions_, kChunk);
+    for (std::size_t row = mine.first; row < mine.last; ++row)
+        soften(layer, count, row, scores(row, count, own));
+    worker.meet();
+    multiply_values(layer, count, worker);
+    worker.meet();
+    for (std::size_t row = mine.first; row < mine.last; ++row)
+        gather(row);
+}
+
+// A key has a code in each row of its piece; a value is a row of every piece.
+void UnitAttention::keep_codes(std::size_t layer, std::size_t matrix, std::size_t position,
+                               const std::int8_t *key, float key_scale, const std::int8_t *value)
+{
+    const std::size_t piece = position / keys_.share(), column = position % keys_.share();
+    keys_.scales(layer, matrix, piece)[column] = static_cast<float16_t>(key_scale);
+    for (std::size_t k = 0; k < head_dim_; ++k)
+        set_code(keys_.row(layer, matrix, piece, k), column, bits_, key[k]);
+    for (std::size_t i = 0; i < head_dim_; ++i)
+        set_code(values_.row(layer, matrix, i / values_.share(), position), i % values_.share(), bits_,
+                 value[i]);
+}
+
+template <class Describe>
+void UnitAttention::multiply(std::size_t pieces, Worker &worker, Describe &&describe)
+{
+    // Matrices one after the other, each on `cut_` slices, as many at a time as there are slices for.
+    const std::size_t at_once = std::min(matrices(), slices_ / cut_);
+    const Range mine = worker.part(matrices() * pieces);
+    for (std::size_t at = mine.first; at < mine.last; ++at) {
+        const std::size_t matrix = at / pieces, piece = at % pieces;
+        tiles_.submit(at, matrix % at_once * cut_ + piece, describe(matrix, piece));
+    }
+    for (std::size_t at = mine.first; at < mine.last; ++at)
+        if (tiles_.wait(at, worker) == nullptr)
+            return;
+}
+
+void UnitAttention::multiply_keys(std::size_t layer, std::size_t count, Worker &worker)
+{
+    multiply(parts_of(count, keys_.share()), worker, [&](std::size_t matrix, std::size_t piece) -> auto & {
+        return keys_.describe(layer, matrix, piece, head_dim_, queries(matrix),
+                              query_steps_.as<float>() + matrix * share_, 0, nbw_);
+    });
+}
+
+void UnitAttention::multiply_values(std::size_t layer, std::size_t count, Worker &worker)
+{
+    multiply(values_.pieces(), worker, [&](std::size_t matrix, std::size_t piece) -> auto & {
+        return values_.describe(layer, matrix, piece, count, probabilities(matrix),
+                                steps_.as<float>() + matrix * share_, LUTMM_F_ACT_UNSIGNED, nbw_);
+    });
+}
+
+float *UnitAttention::scores(std::size_t row, std::size_t count, float *to)
+{
+    const std::size_t pieces = parts_of(count, keys_.share());
+    for (std::size_t piece = 0; piece < pieces; ++piece) {
+        const std::size_t first = piece * keys_.share(), outputs = keys_.outputs(piece);
+        std::memcpy(to + first, tiles_.results(row / share_ * pieces + piece) + row % share_ * outputs,
+                    std::min(outputs, count - first) * sizeof(float));
+    }
+    return to;
+}
+
+void UnitAttention::results(std::size_t row, float *to) const
+{
+    for (std::size_t piece = 0; piece < values_.pieces(); ++piece) {
+        const std::size_t outputs = values_.outputs(piece);
+        const float *from = tiles_.results(row / share_ * values_.pieces() + piece) + row % share_ * outputs;
+        to = std::copy_n(from, outputs, to);
+    }
+}
+
+// The exponentials of a row's scores, times the scale of each value, rounded to unsigned bytes.
+void CodeAttention::soften(std::size_t layer, std::size_t count, std::size_t row, float *scores)
+{
+    const std::size_t matrix = row / share_, padded = round_up(count, kChunk);
+    std::fill(scores + count, scores + padded, -std::numeric_limits<float>::infinity());
+    float32x4_t most = vdupq_n_f32(-std::numeric_limits<float>::infinity()), total = vdupq_n_f32(0.0f);
+    for (std::size_t i = 0; i < padded; i += 4)
+        most = vmaxq_f32(most, vld1q_f32(scores + i));
+    const float32x4_t largest = vdupq_n_f32(vmaxvq_f32(most));
+    const float16_t *scales = value_scales(layer, matrix);
+    most = vdupq_n_f32(0.0f);
+    for (std::size_t i = 0; i < padded; i += 8) {
+        const Floats8 scale = widen(scales + i);
+        for (std::size_t half = 0; half < 2; ++half) {
+            float *at = scores + i + 4 * half;
+            const float32x4_t weight = exp4(vmulq_n_f32(vsubq_f32(vld1q_f32(at), largest), query_scale_));
+            const float32x4_t scaled = vmulq_f32(weight, half == 0 ? scale.low : scale.high);
+            total = vaddq_f32(total, weight);
+            most = vmaxq_f32(most, scaled);
+            vst1q_f32(at, scaled);
+        }
+    }
+    const float top = vmaxvq_f32(most);
+    totals_.as<float>()[row] = vaddvq_f32(total);
+    steps_.as<float>()[row] = top < kTiny ? 0.0f : top / kMostProbability;
+    const float32x4_t factor = vdupq_n_f32(top < kTiny ? 0.0f : kMostProbability / top);
+    std::uint8_t *to = probabilities(matrix) + row % share_ * probability_stride(count);
+    std::uint32_t sum = 0;
+    for (std::size_t i = 0; i < count; i += kChunk) {
+        const Floats16 values = load16(scores + i);
+        uint16x4_t narrow[4];
+        for (int j = 0; j < 4; ++j)
+            narrow[j] = vqmovn_u32(vcvtnq_u32_f32(vmulq_f32(values.of[j], factor)));
+        const uint8x16_t rounded = vcombine_u8(vqmovn_u16(vcombine_u16(narrow[0], narrow[1])),
+                                               vqmovn_u16(vcombine_u16(narrow[2], narrow[3])));
+        sum += vaddlvq_u8(rounded);
+        std::uint8_t last[kChunk];
+        vst1q_u8(last, rounded); // where rows are packed the next one follows at once
+        std::memcpy(to + i, last, packed_ ? std::min(kChunk, count - i) : kChunk);
+    }
+    sums_.as<std::uint32_t>()[row] = sum;
+}
+
+void CodeAttention::gather(std::size_t row)
+{
+    const float reciprocal = 1.0f / totals_.as<float>()[row];
+    float *to = mixed_.as<float>() + row / heads_ * mixed_stride_ + row % heads_ * head_dim_, largest = 0.0f;
+    results(row, to);
+    for (std::size_t i = 0; i < head_dim_; ++i) {
+        to[i] *= reciprocal;
+        largest = std::max(largest, std::fabs(to[i]));
+    }
+    largest_.as<float>()[row] = largest;
+}
+
+unsigned char *CodeAttention::record(std::size_t position, unsigned char *to) const
+{
+    const std::size_t count = position + 1, stride = probability_stride(count);
+    const auto append = [&](const void *from, std::size_t bytes) {
+        std::memcpy(to, from, bytes);
+        to += bytes;
+    };
+    for (std::size_t row = 0; row < batch_ * heads_; ++row)
+        append(queries(row / share_) + row % share_ * query_stride_, head_dim_);
+    append(query_steps_.bytes(), query_steps_.size());
+    for (std::size_t row = 0; row < batch_ * heads_; ++row)
+        append(probabilities(row / share_) + row % share_ * stride, count);
+    append(steps_.bytes(), steps_.size());
+    return to;
+}
+
+// By dot products. Keys lie position after position, padded to 16 numbers. Values lie by 16 outputs, of each
+// the positions in fours, and are 128 more than their codes: a dot product has one sign on both sides.
+class DotAttention : public CodeAttention
+{
+  public:
+    DotAttention(const Dimensions &dimensions, const AttentionSettings &settings)
+        : CodeAttention(dimensions, settings), room_(round_up(positions_, kPositions)),
+          keys_(layers_ * matrices() * room_ * padded_), values_(keys_.size()),
+          key_scales_(layers_ * matrices() * room_ * sizeof(float)),
+          scores_(batch_ * heads_ * room_ * sizeof(float)),
+          mixed_values_(batch_ * heads_ * padded_ * sizeof(float))
+    {
+        std::fill_n(key_scales_.as<float>(), key_scales_.size() / sizeof(float),
+                    static_cast<float>(static_cast<float16_t>(1.0f / most_)));
+    }
+
+    void fill(std::size_t, std::uint64_t seed) override
+    {
+        const std::vector<unsigned char> table = fill_bytes(seed);
+        repeat(table, keys_);
+        repeat(table, values_);
+    }
+
+  private:
+    void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position, const std::int8_t *key,
+                    float key_scale, const std::int8_t *value) override
+    {
+        const std::size_t at = (layer * matrices() + matrix) * room_;
+        std::memcpy(keys_.as<std::int8_t>() + (at + position) * padded_, key, head_dim_);
+        key_scales_.as<float>()[at + position] = key_scale;
+        for (std::size_t i = 0; i < head_dim_; ++i)
+            values_.bytes()[at * padded_ + i / kChunk * kChunk * room_ + position / 4 * 64 + i % kChunk * 4 +
+                            position % 4] = static_cast<std::uint8_t>(value[i] + 128);
+    }
+    float *scores(std::size_t row, std::size_t, float *) override
+    {
+        return scores_.as<float>() + row * room_;
+    }
+    void results(std::size_t row, float *to) const override
+    {
+        std::copy_n(mixed_values_.as<float>() + row * padded_, head_dim_, to);
+    }
+    // Runs of kPositions keys, and of kChunk outputs.
+    void multiply_keys(std::size_t layer, std::size_t count, Worker &worker) override
+    {
+        const std::size_t runs = parts_of(count, kPositions);
+        const Range mine = worker.part(matrices() * runs);
+        for (std::size_t item = mine.first; item < mine.last; ++item) {
+            const std::size_t matrix = item / runs, at = (layer * matrices() + matrix) * room_;
+            by_columns<4>(share_, [&](auto rows, std::size_t first) {
+                run_of_keys<rows>(queries(matrix) + first * padded_, matrix * share_ + first, at,
+                                  item % runs * kPositions);
+            });
+        }
+    }
+    void multiply_values(std::size_t layer, std::size_t count, Worker &worker) override
+    {
+        const std::size_t runs = padded_ / kChunk;
+        const Range mine = worker.part(matrices() * runs);
+        for (std::size_t item = mine.first; item < mine.last; ++item) {
+            const std::size_t matrix = item / runs, stride = probability_stride(count);
+            const std::uint8_t *values =
+                values_.bytes() + ((layer * matrices() + matrix) * padded_ + item % runs * kChunk) * room_;
+            by_columns<4>(share_, [&](auto rows, std::size_t first) {
+                run_of_values<rows>(probabilities(matrix) + first * stride, stride, values,
+                                    matrix * share_ + first, item % runs * kChunk);
+            });
+        }
+    }
+    template <int Rows>
+    void run_of_keys(const std::int8_t *queries, std::size_t row, std::size_t at, std::size_t first);
+    template <int Rows>
+    void run_of_values(const std::uint8_t *probabilities, std::size_t count, const std::uint8_t *values,
+                       std::size_t row, std::size_t first);
+
+    std::size_t room_;
+    Buffer keys_, values_, key_scales_, scores_, mixed_values_;
+};
+
+// Four positions at a time; their sums are put together lane by lane.
+template <int Rows>
+__attribute__((noinline)) void DotAttention::run_of_keys(const std::int8_t *queries, std::size_t row,
+                                                         std::size_t at, std::size_t first)
+{
+    const std::int8_t *key = keys_.as<std::int8_t>() + (at + first) * padded_;
+    for (std::size_t position = first; position < first + kPositions; position += 4, key += 4 * padded_) {
+        int32x4_t sums[Rows][4] = {};
+        for (std::size_t j = 0; j < padded_; j += kChunk) {
+            __builtin_prefetch(key + kPrefetchBytes + 4 * j, 0, 0);
+            int8x16_t bytes[4];
+            for (std::size_t p = 0; p < 4; ++p)
+                bytes[p] = vld1q_s8(key + p * padded_ + j);
+            for (int i = 0; i < Rows; ++i) {
+                const int8x16_t query = vld1q_s8(queries + static_cast<std::size_t>(i) * padded_ + j);
+                for (std::size_t p = 0; p < 4; ++p)
+                    sums[i][p] = vdotq_s32(sums[i][p], bytes[p], query);
+            }
+        }
+        const float32x4_t scale = vld1q_f32(key_scales_.as<float>() + at + position);
+        for (std::size_t i = 0; i < Rows; ++i) {
+            const int32x4_t sum =
+                vpaddq_s32(vpaddq_s32(sums[i][0], sums[i][1]), vpaddq_s32(sums[i][2], sums[i][3]));
+            vst1q_f32(scores_.as<float>() + (row + i) * room_ + position,
+                      vmulq_n_f32(vmulq_f32(vcvtq_f32_s32(sum), scale), query_steps_.as<float>()[row + i]));
+        }
+    }
+}
+
+template <int Rows>
+__attribute__((noinline)) void DotAttention::run_of_values(const std::uint8_t *probabilities,
+                                                           std::size_t count, const std::uint8_t *values,
+                                                           std::size_t row, std::size_t first)
+{
+    uint32x4_t sums[Rows][4] = {};
+    for (std::size_t position = 0; position < count; position += kChunk, values += 4 * 64) {
+        uint8x16_t weights[Rows];
+        for (std::size_t i = 0; i < Rows; ++i)
+            weights[i] = vld1q_u8(probabilities + i * count + position);
+        unroll<4>([&](auto four) {
+            __builtin_prefetch(values + kPrefetchBytes + 64 * four, 0, 0);
+            for (std::size_t part = 0; part < 4; ++part) {
+                const uint8x16_t bytes = vld1q_u8(values + 64 * four + 16 * part);
+                for (int i = 0; i < Rows; ++i)
+                    sums[i][part] = vdotq_laneq_u32(sums[i][part], bytes, weights[i], four);
+            }
+        });
+    }
+    for (std::size_t i = 0; i < Rows; ++i)
+        for (std::size_t part = 0; part < 4; ++part) {
+            const int32x4_t sum =
+                vsubq_s32(vreinterpretq_s32_u32(sums[i][part]),
+                          vdupq_n_s32(static_cast<std::int32_t>(128 * sums_.as<std::uint32_t>()[row + i])));
+            vst1q_f32(mixed_values_.as<float>() + (row + i) * padded_ + first + 4 * part,
+                      vmulq_n_f32(vcvtq_f32_s32(sum), steps_.as<float>()[row + i]));
+        }
+}
+
+} // namespace
+
+std::unique_ptr<Attention> attention_over_codes(const Dimensions &dimensions,
+                                                const AttentionSettings &settings)
+{
+    if (settings.on_units)
+        return std::make_unique<UnitAttention>(dimensions, settings);
+    return std::make_unique<DotAttention>(dimensions, settings);
+}
+
+} // namespace sailsim::kernels::decode
