@@ -221,7 +221,7 @@ def test_a_head_that_does_not_fit_the_arrays(log: Path) -> None:
     small.write_text(f'extends = "sail-n1"\nname = "small"\npim.substrate = {serial}\n')
     words = ("--attention", "units", "--kv-bits", "4", "--nbw", "6", "--system", small)
     said = one_sentence(decode(log, *words))
-    assert "attention is units, and small has no room for a head's 8 x 64 tile: " in said
+    assert "attention is units, and small has no room for a head's 16 x 64 tile: " in said
     assert len(runs(log)) == 0
 
 

@@ -397,9 +397,13 @@ void CodeAttention::soften(std::size_t layer, std::size_t count, std::size_t row
         const uint8x16_t rounded = vcombine_u8(vqmovn_u16(vcombine_u16(narrow[0], narrow[1])),
                                                vqmovn_u16(vcombine_u16(narrow[2], narrow[3])));
         sum += vaddlvq_u8(rounded);
-        std::uint8_t last[kChunk];
-        vst1q_u8(last, rounded); // where rows are packed the next one follows at once
-        std::memcpy(to + i, last, packed_ ? std::min(kChunk, count - i) : kChunk);
+        if (!packed_ || count - i >= kChunk) {
+            vst1q_u8(to + i, rounded);
+        } else { // the next row follows at once
+            std::uint8_t last[kChunk];
+            vst1q_u8(last, rounded);
+            std::memcpy(to + i, last, count - i);
+        }
     }
     sums_.as<std::uint32_t>()[row] = sum;
 }
