@@ -83,7 +83,8 @@ def filled_tiles(matrices: int, k: int, n: int, cut: int, bits: int) -> np.ndarr
     """Codes (matrices, k, n) of a filled cache on units, cut into tiles of equally many outputs."""
     table = splitmix(1, -(-FILL_BYTES // 8)).view(np.uint8)[:FILL_BYTES]
     share = -(-n // cut)
-    stride = -(-k * -(-share * bits // 8) // 64) * 64
+    scales = -(-(-(-2 * share // 4) * 4 + 4 * 64) // 64) * 64
+    stride = -(-k * -(-share * bits // 8) // 64) * 64 + scales
     found = np.resize(table, (matrices, -(-n // share), stride))
     pieces = []
     for piece in range(found.shape[1]):

@@ -130,49 +130,6 @@ float round_head(const float *x, std::size_t count, std::int8_t *out)
     return step_of(most);
 }
 
-Cache::Cache(const Dimensions &dimensions, const AttentionSettings &settings)
-    : layers_(dimensions.layers), heads_(dimensions.kv_heads), head_dim_(dimensions.head_dim),
-      padded_(round_up(dimensions.head_dim, kChunk)), batch_(settings.batch),
-      positions_(round_up(settings.positions, kPositions)),
-      keys_(layers_ * batch_ * heads_ * positions_ * padded_ * sizeof(float16_t)), values_(keys_.size())
-{
-}
-
-void Cache::fill(std::size_t count, std::uint64_t seed)
-{
-    // A row longer than what is left of the table goes on at its beginning.
-    std::vector<float> table(kFillEntries + kMostHeadDim + kChunk);
-    Random random(seed);
-    for (std::size_t i = 0; i < kFillEntries; ++i)
-        table[i] = random.symmetric();
-    std::copy_n(table.begin(), kMostHeadDim, table.begin() + kFillEntries);
-    const std::vector<float16_t> halves(table.begin(), table.end());
-    for (std::size_t head = 0; head < layers_ * batch_ * heads_; ++head)
-        for (std::size_t position = 0; position < count; ++position) {
-            const std::size_t at = (head * positions_ + position) * padded_;
-            const std::size_t number = 2 * (head * count + position);
-            const auto copy = [&](Buffer &to, std::size_t row_number) {
-                std::memcpy(to.as<float16_t>() + at, &halves[row_number * kFillStride % kFillEntries],
-                            head_dim_ * sizeof(float16_t));
-            };
-            copy(keys_, number);
-            copy(values_, number + 1);
-        }
-}
-
-void Cache::put(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
-                const float *value)
-{
-    const std::size_t at = row(layer, b, head, position);
-    const auto keep = [&](const float *x, Buffer &to) {
-        alignas(16) float whole[kMostHeadDim] = {};
-        std::copy_n(x, head_dim_, whole);
-        to_halves(whole, padded_, to.as<float16_t>() + at * padded_);
-    };
-    keep(key, keys_);
-    keep(value, values_);
-}
-
 Attention::Attention(const Dimensions &dimensions, const AttentionSettings &settings, float query_factor)
     : layers_(dimensions.layers), heads_(dimensions.heads), kv_heads_(dimensions.kv_heads),
       share_(heads_ / kv_heads_), head_dim_(dimensions.head_dim), padded_(round_up(head_dim_, kChunk)),
@@ -244,10 +201,45 @@ std::unique_ptr<Attention> make_attention(const Dimensions &dimensions, const At
 
 FloatAttention::FloatAttention(const Dimensions &dimensions, const AttentionSettings &settings)
     : Attention(dimensions, settings, 1.0f / std::sqrt(static_cast<float>(dimensions.head_dim))),
-      cache_(dimensions, settings), runs_(parts_of(settings.positions, kPositions)),
+      runs_(parts_of(settings.positions, kPositions)), positions_(runs_ * kPositions),
+      keys_(layers_ * batch_ * kv_heads_ * positions_ * padded_ * sizeof(float16_t)), values_(keys_.size()),
       maxima_(batch_ * heads_ * runs_ * sizeof(float)), totals_(maxima_.size()),
       sums_(maxima_.size() * padded_)
 {
+}
+
+void FloatAttention::fill(std::size_t count, std::uint64_t seed)
+{
+    // A row longer than what is left of the table goes on at its beginning.
+    std::vector<float> table(kFillEntries + kMostHeadDim + kChunk);
+    Random random(seed);
+    for (std::size_t i = 0; i < kFillEntries; ++i)
+        table[i] = random.symmetric();
+    std::copy_n(table.begin(), kMostHeadDim, table.begin() + kFillEntries);
+    const std::vector<float16_t> halves(table.begin(), table.end());
+    for (std::size_t head = 0; head < layers_ * batch_ * kv_heads_; ++head)
+        for (std::size_t position = 0; position < count; ++position) {
+            const std::size_t at = (head * positions_ + position) * padded_;
+            const std::size_t number = 2 * (head * count + position);
+            const auto copy = [&](Buffer &to, std::size_t row_number) {
+                std::memcpy(to.as<float16_t>() + at, &halves[row_number * kFillStride % kFillEntries],
+                            head_dim_ * sizeof(float16_t));
+            };
+            copy(keys_, number);
+            copy(values_, number + 1);
+        }
+}
+
+void FloatAttention::keep(std::size_t layer, std::size_t b, std::size_t head, std::size_t position,
+                          const float *key, const float *value)
+{
+    const auto put = [&](const float *x, Buffer &to) {
+        alignas(16) float whole[kMostHeadDim] = {};
+        std::copy_n(x, head_dim_, whole);
+        to_halves(whole, padded_, to.as<float16_t>() + place(layer, b, head, position));
+    };
+    put(key, keys_);
+    put(value, values_);
 }
 
 void FloatAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
@@ -258,9 +250,9 @@ void FloatAttention::mix(std::size_t layer, std::size_t position, Worker &worker
         const std::size_t at = item % runs, row = item / runs;
         const std::size_t then = std::min(item + 1, mine.last - 1);
         const std::size_t next =
-            cache_.row(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions);
+            place(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions);
         const Run run{row / kv_heads_, row % kv_heads_, at, std::min(kPositions, count - at * kPositions),
-                      cache_.keys(next)};
+                      keys_.as<float16_t>() + next};
         heads_from<kMostQueries>(layer, run, 0);
     }
     worker.meet();
@@ -281,10 +273,10 @@ template <int Queries>
 void FloatAttention::some_heads(std::size_t layer, const Run &run, std::size_t first_query)
 {
     const std::size_t first = run.head * share_ + first_query, row = run.b * heads_ + first;
-    const std::size_t cached = cache_.row(layer, run.b, run.head, run.run * kPositions);
+    const std::size_t cached = place(layer, run.b, run.head, run.run * kPositions);
     alignas(16) float weights[Queries][kPositions];
-    const float16_t *values = cache_.values(cached);
-    score_halves<Queries>(query(row), cache_.keys(cached), values, padded_, weights);
+    const float16_t *values = values_.as<float16_t>() + cached;
+    score_halves<Queries>(query(row), keys_.as<float16_t>() + cached, values, padded_, weights);
     float *sums[Queries];
     for (int i = 0; i < Queries; ++i) {
         const std::size_t at = partial(run.b, first + static_cast<std::size_t>(i), run.run);

@@ -82,32 +82,8 @@ float round_head(const float *x, std::size_t count, std::int8_t *out);
 
 constexpr std::size_t kPositions = 32; // that attention on the cores works on at a time
 
-// The cache of keys and values as fp16: by block of the model, batch row and head, position after position.
-class Cache
-{
-  public:
-    // Zeroed.
-    Cache(const Dimensions &dimensions, const AttentionSettings &settings);
-
-    // Fills the first `count` positions with entries of a table of 4096 seeded ones.
-    void fill(std::size_t count, std::uint64_t seed);
-    void put(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
-             const float *value);
-
-    // Where a row of elements, padded with zeros, lies, from which on those of later positions follow.
-    std::size_t row(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
-    {
-        return ((layer * batch_ + b) * heads_ + head) * positions_ + position;
-    }
-    const float16_t *keys(std::size_t row) const { return keys_.as<float16_t>() + row * padded_; }
-    const float16_t *values(std::size_t row) const { return values_.as<float16_t>() + row * padded_; }
-
-  private:
-    std::size_t layers_, heads_, head_dim_, padded_, batch_, positions_;
-    Buffer keys_, values_;
-};
-
-// Grouped-query attention over the cache, spread over batch rows, heads and runs of kPositions positions.
+// Grouped-query attention over a cache of fp16, which has position after position of a block of the model,
+// batch row and head, spread over batch rows, heads and runs of kPositions positions.
 //
 // Query heads that share keys are worked on together, so that a key is read once. A run of positions gives
 // its own largest score, sum of exponentials and weighted sum of values; `combine` puts the runs of a head
@@ -117,7 +93,8 @@ class FloatAttention : public Attention
   public:
     FloatAttention(const Dimensions &dimensions, const AttentionSettings &settings);
 
-    void fill(std::size_t count, std::uint64_t seed) override { cache_.fill(count, seed); }
+    // With entries of a table of 4096 seeded numbers.
+    void fill(std::size_t count, std::uint64_t seed) override;
     void mix(std::size_t layer, std::size_t position, Worker &worker) override;
 
   private:
@@ -127,9 +104,11 @@ class FloatAttention : public Attention
     };
     void keep_query(std::size_t) override {}
     void keep(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
-              const float *value) override
+              const float *value) override;
+    // Where a row of padded elements lies, from which on those of later positions follow.
+    std::size_t place(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
     {
-        cache_.put(layer, b, head, position, key, value);
+        return (((layer * batch_ + b) * kv_heads_ + head) * positions_ + position) * padded_;
     }
     void combine(std::size_t position, Worker &worker);
     template <int Queries>
@@ -141,8 +120,8 @@ class FloatAttention : public Attention
         return (b * heads_ + query) * runs_ + run;
     }
 
-    Cache cache_;
-    std::size_t runs_;
+    std::size_t runs_, positions_;
+    Buffer keys_, values_;
     Buffer maxima_, totals_, sums_; // of runs: (batch, heads, runs), sums (.., padded)
 };
 

@@ -21,21 +21,6 @@ namespace
 constexpr float kMostProbability = 255.0f; // unsigned, 8 bits
 constexpr std::size_t kFillBytes = 65'537; // a prime: rows of equal length begin at different places of it
 
-std::vector<unsigned char> fill_bytes(std::uint64_t seed)
-{
-    Random random(seed);
-    std::vector<unsigned char> table(kFillBytes);
-    random.fill(table.data(), table.size());
-    return table;
-}
-
-// Bytes become those of a table that comes round.
-void repeat(const std::vector<unsigned char> &table, const Buffer &to)
-{
-    for (std::size_t at = 0; at < to.size(); at += table.size())
-        std::memcpy(to.bytes() + at, table.data(), std::min(table.size(), to.size() - at));
-}
-
 // Code `index` of a row of codes of `bits` bits, lowest bits first.
 void set_code(std::uint8_t *row, std::size_t index, unsigned bits, int code)
 {
@@ -45,73 +30,6 @@ void set_code(std::uint8_t *row, std::size_t index, unsigned bits, int code)
     if (shift + bits > 8)
         row[at + 1] = static_cast<std::uint8_t>((row[at + 1] & ~(mask >> 8)) | value >> 8);
 }
-
-// The tiles of one of the two products: a matrix of codes, (k, n), for each block, batch row and head, cut
-// into pieces of equally many outputs, which lie in slices of their own. All scales begin as one number.
-class Matrices
-{
-  public:
-    Matrices(std::size_t count, std::size_t layers, std::size_t k, std::size_t n, std::size_t cut,
-             std::size_t rows, float scale, const AttentionSettings &settings)
-        : count_(count), k_(k), n_(n), share_(parts_of(n, cut)), pieces_(parts_of(n, share_)), rows_(rows),
-          bits_(settings.bits), stride_(round_up(k * row_bytes(0), kLine)),
-          scale_stride_(round_up(round_up(2 * share_, sizeof(float)) + rows * sizeof(float), kLine)),
-          codes_(layers * count * pieces_ * stride_), scales_(layers * count * pieces_ * scale_stride_),
-          descriptors_(count * pieces_ * sizeof(lutmm_descriptor))
-    {
-        std::fill_n(scales_.as<float16_t>(), scales_.size() / sizeof(float16_t),
-                    static_cast<float16_t>(scale));
-    }
-
-    void fill(const std::vector<unsigned char> &table) { repeat(table, codes_); }
-
-    std::size_t pieces() const { return pieces_; }
-    std::size_t share() const { return share_; }
-    std::size_t outputs(std::size_t piece) const { return std::min(share_, n_ - piece * share_); }
-    std::size_t row_bytes(std::size_t piece) const { return parts_of(outputs(piece) * bits_, 8); }
-    // Row k of a piece's codes, and the scales of its outputs.
-    std::uint8_t *row(std::size_t layer, std::size_t matrix, std::size_t piece, std::size_t k) const
-    {
-        return codes_.bytes() + place(layer, matrix, piece) * stride_ + k * row_bytes(piece);
-    }
-    float16_t *scales(std::size_t layer, std::size_t matrix, std::size_t piece) const
-    {
-        return reinterpret_cast<float16_t *>(scales_.bytes() + place(layer, matrix, piece) * scale_stride_);
-    }
-
-    // The descriptor of a piece with its first k inputs, for rows of activations that are worth `steps`.
-    lutmm_descriptor &describe(std::size_t layer, std::size_t matrix, std::size_t piece, std::size_t k,
-                               const void *activations, const float *steps, std::uint8_t flags,
-                               std::uint8_t nbw) const
-    {
-        float16_t *of_outputs = scales(layer, matrix, piece);
-        const std::size_t own = round_up(2 * outputs(piece), sizeof(float));
-        std::memcpy(reinterpret_cast<unsigned char *>(of_outputs) + own, steps, rows_ * sizeof(float));
-        lutmm_descriptor &d = descriptors_.as<lutmm_descriptor>()[matrix * pieces_ + piece];
-        d.weights = address_of(row(layer, matrix, piece, 0));
-        d.activations = address_of(activations);
-        d.scales = address_of(of_outputs);
-        d.k = static_cast<std::uint32_t>(k);
-        d.n = static_cast<std::uint32_t>(outputs(piece));
-        d.batch = static_cast<std::uint16_t>(rows_);
-        d.wbits = static_cast<std::uint8_t>(bits_);
-        d.abits = 8;
-        d.nbw = nbw;
-        d.flags = static_cast<std::uint8_t>(flags | LUTMM_F_CODE_TWOS | LUTMM_F_PRT | LUTMM_F_CONVERT);
-        return d;
-    }
-
-  private:
-    std::size_t place(std::size_t layer, std::size_t matrix, std::size_t piece) const
-    {
-        return (layer * count_ + matrix) * pieces_ + piece;
-    }
-
-    std::size_t count_, k_, n_, share_, pieces_, rows_;
-    unsigned bits_;
-    std::size_t stride_, scale_stride_;
-    Buffer codes_, scales_, descriptors_;
-};
 
 class CodeAttention : public Attention
 {
@@ -133,6 +51,7 @@ class CodeAttention : public Attention
     // `to`.
     virtual float *scores(std::size_t row, std::size_t count, float *to) = 0;
     virtual void results(std::size_t row, float *to) const = 0;
+    static void fill_codes(const Buffer &codes, std::uint64_t seed);
     // Keeps the codes of a key and a value, and the key's scale.
     virtual void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position,
                             const std::int8_t *key, float key_scale, const std::int8_t *value) = 0;
@@ -157,8 +76,8 @@ class CodeAttention : public Attention
     float most_;  // largest code
     bool packed_; // rows without padding, as a descriptor's
     std::size_t query_stride_;
-    Buffer query_bytes_, query_steps_, probabilities_, steps_,
-        sums_; // rows, what one is worth, sums of bytes
+    Buffer query_bytes_, query_steps_, probabilities_, steps_; // rows, and what one is worth
+    Buffer sums_;                                              // of a row's probabilities
 
   private:
     void keep_query(std::size_t row) override;
@@ -184,9 +103,9 @@ class UnitAttention : public CodeAttention
 
     void fill(std::size_t, std::uint64_t seed) override
     {
-        const std::vector<unsigned char> table = fill_bytes(seed);
-        keys_.fill(table);
-        values_.fill(table);
+        fill_codes(key_tiles_, seed);
+        fill_codes(value_tiles_, seed);
+        begin_scales();
     }
     std::string problem() const override { return tiles_.problem(); }
 
@@ -197,13 +116,41 @@ class UnitAttention : public CodeAttention
     void results(std::size_t row, float *to) const override;
     void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position, const std::int8_t *key,
                     float key_scale, const std::int8_t *value) override;
-    // Works out `pieces` pieces of every matrix with all threads.
-    template <class Describe>
-    void multiply(std::size_t pieces, Worker &worker, Describe &&describe);
+    // The keys or values of a head, whose tiles lie in slices of their own; where row k of a tile begins, and
+    // the scales of its outputs.
+    Matrix matrix(const Shape &shape, const Buffer &tiles, std::size_t layer, std::size_t number) const
+    {
+        return {shape,
+                1,
+                0,
+                LUTMM_F_CODE_TWOS,
+                0,
+                nullptr,
+                nullptr,
+                nullptr,
+                tiles.bytes() + (layer * matrices() + number) * shape.tiles_bytes()};
+    }
+    static std::uint8_t *row(const Matrix &of, std::size_t tile, std::size_t k)
+    {
+        const Shape &shape = of.shape;
+        return of.tiles + tile * shape.tile_stride() +
+               k * parts_of(shape.tile_outputs(tile) * shape.wbits, 8);
+    }
+    static float16_t *scales(const Matrix &of, std::size_t tile)
+    {
+        return reinterpret_cast<float16_t *>(of.tiles + tile * of.shape.tile_stride() +
+                                             of.shape.tile_codes());
+    }
+    void begin_scales() const;
+    // Works out `pieces` tiles of every matrix with all threads: rows(matrix) of k numbers, worth `steps`.
+    template <class Rows>
+    void multiply(const Shape &shape, const Buffer &tiles, std::size_t layer, std::size_t pieces,
+                  std::size_t k, Rows &&rows, const Buffer &steps, std::uint8_t flags, Worker &worker);
 
     std::size_t slices_, cut_;
     std::uint8_t nbw_;
-    Matrices keys_, values_;
+    Shape keys_, values_;
+    Buffer key_tiles_, value_tiles_, descriptors_;
     Tiles tiles_;
 };
 
@@ -236,12 +183,39 @@ CodeAttention::CodeAttention(const Dimensions &dimensions, const AttentionSettin
 
 UnitAttention::UnitAttention(const Dimensions &dimensions, const AttentionSettings &settings)
     : CodeAttention(dimensions, settings), slices_(dimensions.slices), cut_(cut_of(dimensions, matrices())),
-      nbw_(settings.unit.nbw),
-      keys_(matrices(), layers_, head_dim_, positions_, cut_, share_, 1.0f / most_, settings),
-      values_(matrices(), layers_, positions_, head_dim_, cut_, share_, 1.0f, settings),
-      tiles_(matrices() * std::max(keys_.pieces(), values_.pieces()),
+      nbw_(settings.unit.nbw), keys_{head_dim_, positions_, bits_, 0, cut_, false},
+      values_{positions_, head_dim_, bits_, 0, cut_, false},
+      key_tiles_(layers_ * matrices() * keys_.tiles_bytes()),
+      value_tiles_(layers_ * matrices() * values_.tiles_bytes()),
+      descriptors_(matrices() * std::max(keys_.tiles(), values_.tiles()) * sizeof(lutmm_descriptor)),
+      tiles_(descriptors_.size() / sizeof(lutmm_descriptor),
              share_ * std::max(keys_.share(), values_.share()), slices_, settings.unit)
 {
+    if (share_ > kMostBatch) // what a tile has room for
+        fail("--attention is units and %zu heads share keys; allowed are at most %zu", share_, kMostBatch);
+    begin_scales();
+}
+
+// All are one number: what a filled cache's codes are worth, and 1 for values, whose scales go with the
+// inputs.
+void UnitAttention::begin_scales() const
+{
+    const auto all = [this](const Shape &shape, const Buffer &tiles, float scale) {
+        for (std::size_t tile = 0; tile < tiles.size() / shape.tile_stride(); ++tile)
+            std::fill_n(scales(matrix(shape, tiles, 0, 0), tile), shape.share(),
+                        static_cast<float16_t>(scale));
+    };
+    all(keys_, key_tiles_, 1.0f / most_);
+    all(values_, value_tiles_, 1.0f);
+}
+
+void CodeAttention::fill_codes(const Buffer &codes, std::uint64_t seed)
+{
+    Random random(seed);
+    std::vector<unsigned char> table(kFillBytes);
+    random.fill(table.data(), table.size());
+    for (std::size_t at = 0; at < codes.size(); at += table.size())
+        std::memcpy(codes.bytes() + at, table.data(), std::min(table.size(), codes.size() - at));
 }
 
 void CodeAttention::keep_query(std::size_t row)
@@ -297,28 +271,40 @@ void CodeAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
         gather(row);
 }
 
-// A key has a code in each row of its piece; a value is a row of every piece.
-void UnitAttention::keep_codes(std::size_t layer, std::size_t matrix, std::size_t position,
+// A key has a code in each row of its tile; a value is a row of every tile.
+void UnitAttention::keep_codes(std::size_t layer, std::size_t number, std::size_t position,
                                const std::int8_t *key, float key_scale, const std::int8_t *value)
 {
-    const std::size_t piece = position / keys_.share(), column = position % keys_.share();
-    keys_.scales(layer, matrix, piece)[column] = static_cast<float16_t>(key_scale);
+    const Matrix keys = matrix(keys_, key_tiles_, layer, number);
+    const Matrix values = matrix(values_, value_tiles_, layer, number);
+    const std::size_t tile = position / keys_.share(), column = position % keys_.share();
+    scales(keys, tile)[column] = static_cast<float16_t>(key_scale);
     for (std::size_t k = 0; k < head_dim_; ++k)
-        set_code(keys_.row(layer, matrix, piece, k), column, bits_, key[k]);
+        set_code(row(keys, tile, k), column, bits_, key[k]);
     for (std::size_t i = 0; i < head_dim_; ++i)
-        set_code(values_.row(layer, matrix, i / values_.share(), position), i % values_.share(), bits_,
-                 value[i]);
+        set_code(row(values, i / values_.share(), position), i % values_.share(), bits_, value[i]);
 }
 
-template <class Describe>
-void UnitAttention::multiply(std::size_t pieces, Worker &worker, Describe &&describe)
+template <class Rows>
+void UnitAttention::multiply(const Shape &shape, const Buffer &tiles, std::size_t layer, std::size_t pieces,
+                             std::size_t k, Rows &&rows, const Buffer &steps, std::uint8_t flags,
+                             Worker &worker)
 {
     // Matrices one after the other, each on `cut_` slices, as many at a time as there are slices for.
     const std::size_t at_once = std::min(matrices(), slices_ / cut_);
     const Range mine = worker.part(matrices() * pieces);
     for (std::size_t at = mine.first; at < mine.last; ++at) {
-        const std::size_t matrix = at / pieces, piece = at % pieces;
-        tiles_.submit(at, matrix % at_once * cut_ + piece, describe(matrix, piece));
+        const std::size_t number = at / pieces, tile = at % pieces;
+        const Matrix of = matrix(shape, tiles, layer, number);
+        std::memcpy(reinterpret_cast<unsigned char *>(scales(of, tile)) +
+                        shape.tile_scale_bytes(shape.tile_outputs(tile)),
+                    steps.as<float>() + number * share_, share_ * sizeof(float));
+        lutmm_descriptor &d = descriptors_.as<lutmm_descriptor>()[at];
+        d = describe_tile(of, tile, share_, nbw_);
+        d.k = static_cast<std::uint32_t>(k);
+        d.flags |= flags;
+        d.activations = address_of(rows(number));
+        tiles_.submit(at, number % at_once * cut_ + tile, d);
     }
     for (std::size_t at = mine.first; at < mine.last; ++at)
         if (tiles_.wait(at, worker) == nullptr)
@@ -327,25 +313,23 @@ void UnitAttention::multiply(std::size_t pieces, Worker &worker, Describe &&desc
 
 void UnitAttention::multiply_keys(std::size_t layer, std::size_t count, Worker &worker)
 {
-    multiply(parts_of(count, keys_.share()), worker, [&](std::size_t matrix, std::size_t piece) -> auto & {
-        return keys_.describe(layer, matrix, piece, head_dim_, queries(matrix),
-                              query_steps_.as<float>() + matrix * share_, 0, nbw_);
-    });
+    const auto rows = [this](std::size_t number) { return queries(number); };
+    multiply(keys_, key_tiles_, layer, parts_of(count, keys_.share()), head_dim_, rows, query_steps_, 0,
+             worker);
 }
 
 void UnitAttention::multiply_values(std::size_t layer, std::size_t count, Worker &worker)
 {
-    multiply(values_.pieces(), worker, [&](std::size_t matrix, std::size_t piece) -> auto & {
-        return values_.describe(layer, matrix, piece, count, probabilities(matrix),
-                                steps_.as<float>() + matrix * share_, LUTMM_F_ACT_UNSIGNED, nbw_);
-    });
+    const auto rows = [this](std::size_t number) { return probabilities(number); };
+    multiply(values_, value_tiles_, layer, values_.tiles(), count, rows, steps_, LUTMM_F_ACT_UNSIGNED,
+             worker);
 }
 
 float *UnitAttention::scores(std::size_t row, std::size_t count, float *to)
 {
     const std::size_t pieces = parts_of(count, keys_.share());
     for (std::size_t piece = 0; piece < pieces; ++piece) {
-        const std::size_t first = piece * keys_.share(), outputs = keys_.outputs(piece);
+        const std::size_t first = piece * keys_.share(), outputs = keys_.tile_outputs(piece);
         std::memcpy(to + first, tiles_.results(row / share_ * pieces + piece) + row % share_ * outputs,
                     std::min(outputs, count - first) * sizeof(float));
     }
@@ -354,9 +338,9 @@ float *UnitAttention::scores(std::size_t row, std::size_t count, float *to)
 
 void UnitAttention::results(std::size_t row, float *to) const
 {
-    for (std::size_t piece = 0; piece < values_.pieces(); ++piece) {
-        const std::size_t outputs = values_.outputs(piece);
-        const float *from = tiles_.results(row / share_ * values_.pieces() + piece) + row % share_ * outputs;
+    for (std::size_t piece = 0; piece < values_.tiles(); ++piece) {
+        const std::size_t outputs = values_.tile_outputs(piece);
+        const float *from = tiles_.results(row / share_ * values_.tiles() + piece) + row % share_ * outputs;
         to = std::copy_n(from, outputs, to);
     }
 }
@@ -454,9 +438,8 @@ class DotAttention : public CodeAttention
 
     void fill(std::size_t, std::uint64_t seed) override
     {
-        const std::vector<unsigned char> table = fill_bytes(seed);
-        repeat(table, keys_);
-        repeat(table, values_);
+        fill_codes(keys_, seed);
+        fill_codes(values_, seed);
     }
 
   private:

@@ -38,30 +38,6 @@ std::size_t most_tile_outputs(const Image &image)
     return most;
 }
 
-// All of a tile's descriptor but where the operand and the results are.
-lutmm_descriptor describe(const Matrix &matrix, std::size_t tile, const LinearsSettings &settings)
-{
-    const Shape &shape = matrix.shape;
-    const std::uint8_t *bytes = matrix.tiles + tile * shape.tile_stride();
-    lutmm_descriptor d{};
-    d.weights = address_of(bytes);
-    d.scales = address_of(bytes + shape.tile_codes());
-    d.k = static_cast<std::uint32_t>(shape.k);
-    d.n = static_cast<std::uint32_t>(shape.tile_outputs(tile));
-    d.batch = static_cast<std::uint16_t>(settings.batch);
-    d.wbits = static_cast<std::uint8_t>(shape.wbits);
-    d.abits = 8;
-    d.nbw = settings.unit.nbw;
-    d.flags = static_cast<std::uint8_t>(matrix.code_flags | LUTMM_F_PRT | LUTMM_F_CONVERT |
-                                        (shape.minimum ? LUTMM_F_MINIMUM : 0));
-    d.group_size = static_cast<std::uint16_t>(shape.group_size);
-    if (matrix.code_flags == LUTMM_F_CODE_BOOK)
-        d.codebook = address_of(matrix.book);
-    else if (matrix.code_flags == LUTMM_F_CODE_OFFSET)
-        d.codebook = matrix.zero_point;
-    return d;
-}
-
 LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
     : image_(image), tiles_of_matrix_(image.dimensions().slices),
       descriptors_(image.matrices().size() * tiles_of_matrix_ * sizeof(lutmm_descriptor)),
@@ -76,7 +52,7 @@ LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
                  "(sailsim image --layout rows,tiles)",
                  i);
         for (std::size_t tile = 0; tile < matrix.shape.tiles(); ++tile)
-            descriptors(matrix)[tile] = describe(matrix, tile, settings);
+            descriptors(matrix)[tile] = describe_tile(matrix, tile, settings.batch, settings.unit.nbw);
     }
 }
 

@@ -4,6 +4,29 @@
 namespace sailsim::kernels::decode
 {
 
+lutmm_descriptor describe_tile(const Matrix &matrix, std::size_t tile, std::size_t batch, std::uint8_t nbw)
+{
+    const Shape &shape = matrix.shape;
+    const std::uint8_t *bytes = matrix.tiles + tile * shape.tile_stride();
+    lutmm_descriptor d{};
+    d.weights = address_of(bytes);
+    d.scales = address_of(bytes + shape.tile_codes());
+    d.k = static_cast<std::uint32_t>(shape.k);
+    d.n = static_cast<std::uint32_t>(shape.tile_outputs(tile));
+    d.batch = static_cast<std::uint16_t>(batch);
+    d.wbits = static_cast<std::uint8_t>(shape.wbits);
+    d.abits = 8;
+    d.nbw = nbw;
+    d.flags = static_cast<std::uint8_t>(matrix.code_flags | LUTMM_F_PRT | LUTMM_F_CONVERT |
+                                        (shape.minimum ? LUTMM_F_MINIMUM : 0));
+    d.group_size = static_cast<std::uint16_t>(shape.group_size);
+    if (matrix.code_flags == LUTMM_F_CODE_BOOK)
+        d.codebook = address_of(matrix.book);
+    else if (matrix.code_flags == LUTMM_F_CODE_OFFSET)
+        d.codebook = matrix.zero_point;
+    return d;
+}
+
 Tiles::Tiles(std::size_t count, std::size_t floats, std::size_t slices, const UnitSettings &settings)
     : floats_(round_up(floats, kLine / sizeof(float))),
       units_(settings.units != 0 ? settings.units : static_cast<unsigned>(slices)),

@@ -15,6 +15,9 @@ struct UnitSettings {
     std::uint64_t timeout_ns = 0; // for one tile
 };
 
+// All of a tile's descriptor but where the operand and the results are.
+lutmm_descriptor describe_tile(const Matrix &matrix, std::size_t tile, std::size_t batch, std::uint8_t nbw);
+
 class Tiles
 {
   public:
