@@ -26,7 +26,7 @@ CORE_PARTS = {
     "sampling": ("sample",),
 }
 """Parts of a step that gem5 and the engine both have, and the program's regions in each."""
-CACHE_BITS = {"fp16": 0, "int8": 8}
+CACHE_BITS = {"fp16": 0, **{f"int{bits}": bits for bits in range(2, 9)}}
 """Bits of keys and values by the program's word for its cache; 0: what the model has."""
 Row = Mapping[str, Any]
 TABLE = "gem5/decode.jsonl"
@@ -80,6 +80,7 @@ def with_engine(row: Row) -> Row:
         threads=row["threads"],
         context=row["context"],
         kv_bits=CACHE_BITS[row["cache"]],
+        attention=row.get("attention", "cores"),
     )
     system = load_system(HOST)
     spec = replace(load_model(point.model), extra_params=0)
