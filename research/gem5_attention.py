@@ -29,6 +29,7 @@ from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 
 def engine(row: Mapping[str, Any]) -> dict[str, float]:
@@ -39,19 +40,17 @@ def engine(row: Mapping[str, Any]) -> dict[str, float]:
     same = {name: row[name] for name in ("weights", "nbw", "batch", "threads", "context", "attention")}
     point = Point(system=HOST, model=shape(row), kv_bits=bits, **same)
 
-    def cycles() -> float:
-        step_parts._parts.cache_clear()
-        return float(simulate_step(system, spec, point).step_s * system.cores.clock.si)
+    def cycles(of: ModelSpec) -> float:
+        return float(simulate_step(system, of, point).step_s * system.cores.clock.si)
 
     ops = step_parts.decode_step
-    whole = cycles()
+    whole = cycles(spec)
     with patch.object(
         step_parts,
         "decode_step",
         lambda *asked: [op for op in ops(*asked) if op.kind != "attention" and not op.name.endswith("rope")],
     ):
-        rest = cycles()
-    step_parts._parts.cache_clear()
+        rest = cycles(replace(spec, title="without attention"))  # parts of a step are kept by their model
     return {"engine_cycles": round(whole), "engine_attention_cycles": round(whole - rest)}
 
 

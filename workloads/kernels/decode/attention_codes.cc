@@ -279,10 +279,15 @@ void UnitAttention::keep_codes(std::size_t layer, std::size_t number, std::size_
     const Matrix values = matrix(values_, value_tiles_, layer, number);
     const std::size_t tile = position / keys_.share(), column = position % keys_.share();
     scales(keys, tile)[column] = static_cast<float16_t>(key_scale);
+    std::uint8_t *key_row = row(keys, tile, 0);
+    const auto apart = static_cast<std::size_t>(row(keys, tile, 1) - key_row);
     for (std::size_t k = 0; k < head_dim_; ++k)
-        set_code(row(keys, tile, k), column, bits_, key[k]);
-    for (std::size_t i = 0; i < head_dim_; ++i)
-        set_code(row(values, i / values_.share(), position), i % values_.share(), bits_, value[i]);
+        set_code(key_row + k * apart, column, bits_, key[k]);
+    for (std::size_t i = 0, of = 0; of < values_.tiles(); ++of) {
+        std::uint8_t *value_row = row(values, of, position);
+        for (std::size_t at = 0, outputs = values_.tile_outputs(of); at < outputs; ++at, ++i)
+            set_code(value_row, at, bits_, value[i]);
+    }
 }
 
 template <class Rows>
