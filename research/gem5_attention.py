@@ -2,9 +2,9 @@
 
 python research/gem5_attention.py FOLDER ... [--build TEXT] [--out FILE]
 
-A folder holds runs of `sailsim gem5 decode`. Of each with PIM units the engine (`sail-n1-neon-host`) says the
-step of as many blocks as were run, and what attention, the rotation and the writing of the cache add to it:
-the step less that without these operations. In gem5 they are the regions `rope` and `attention`.
+A folder holds runs of `sailsim gem5 decode`; of programs that answer the same the last one counts. Of each
+run with PIM units the engine (`sail-n1-neon-host`) says the step of as many blocks as were run, and what
+attention, the rotation and the writing of the cache add to it: the step less that without these operations. In gem5 they are the regions `rope` and `attention`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sailsim.sim import step_parts
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.gem5.decode import DecodePoint
 from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store
@@ -60,10 +61,11 @@ def engine(row: Mapping[str, Any]) -> dict[str, float]:
 @click.option("--out", type=click.Path(path_type=Path), default=DATA / "gem5" / "decode_attention.jsonl")
 def main(folders: tuple[Path, ...], build: str, out: Path) -> None:
     """Collect the runs and tell how far the engine is from them."""
-    rows = []
+    rows, asked = [], dict[tuple[Any, ...], Mapping[str, Any]]()
     for row in (row for folder in folders for row in Store(folder).records()):
-        if row["command"] != DECODE or row.get("step_cycles") is None:
-            continue
+        if row["command"] == DECODE and row.get("step_cycles") is not None:
+            asked[tuple(row[name] for name in DecodePoint.__dataclass_fields__)] = row
+    for row in asked.values():
         kept = {name: value for name, value in row.items() if value is not None}
         kept |= {"model": Path(row["model"]).name, "folder": None}
         if row["pim"]:
