@@ -4,7 +4,8 @@ python research/gem5_attention.py FOLDER ... [--build TEXT] [--out FILE]
 
 A folder holds runs of `sailsim gem5 decode`; of programs that answer the same the last one counts. Of each
 run with PIM units the engine (`sail-n1-neon-host`) says the step of as many blocks as were run, and what
-attention, the rotation and the writing of the cache add to it: the step less that without these operations. In gem5 they are the regions `rope` and `attention`.
+attention, the rotation and the writing of the cache add to it: the step less that without these operations.
+In gem5 they are the regions `rope` and `attention`.
 """
 
 from __future__ import annotations
