@@ -180,8 +180,8 @@ class Search:
             for value in (*choice.values, *choice.late):
                 with suppress(ImpossibleMachineError):  # beside other values it may go
                     self.machine({name: value})
-                if name in SOFTWARE:
-                    Point(batch=2, kv_bits=8, **{name: value})
+                own: dict[str, Any] = {name: value} if name in SOFTWARE else {}
+                Point(batch=2, kv_bits=8, **own)
         for runner in (self.content.runner, self.content.opponent):
             if runner not in runner_names():
                 raise SailsimError(f"runner is {runner!r}; allowed are {', '.join(runner_names())}.")
@@ -319,15 +319,17 @@ class Search:
     def task(self, evaluate: str, number: int, asked: tuple[Values, Any]) -> Task:
         """The question of a machine. Rivals are no part of it: the seed and the trials before decide them."""
         values, more = asked
-        question = json.dumps([self._own, evaluate, more if isinstance(more, int) else more is None, values])
+        asks = more if isinstance(more, int) else more is None
+        question = json.dumps([self._digest, evaluate, asks, values])
         return Task(hashlib.sha256(question.encode()).hexdigest(), question, asked, number)
 
     @cached_property
-    def _own(self) -> str:
+    def _digest(self) -> str:
         """All that a trial rests on beside its values."""
         keys = Keys("explore")
         of_each = [keys.result(load.point(0, system=self.content.system)) for load in self.content.workload]
-        return json.dumps([of_each, self.content.model_dump(mode="json"), self.area, self.power, self.seed])
+        own = [of_each, self.content.model_dump(mode="json"), self.area, self.power, self.seed]
+        return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
 
 
 # ---- One machine ------------------------------------------------------------------------------------------
@@ -434,8 +436,7 @@ def explore(
     with opened(folder, samples, what="trials", **how) as study:
         asking = _Asking(search, Store(folder), study, (lambda f: f) if isinstance(jobs, int) else keys.guard)
         rows, front = asking.trials(samples)
-        best = asking.late(_best(search, rows, front))
-        steps = asking.waterfall(asking.plain(best))
+        steps = asking.late(asking.waterfall(asking.plain(_best(search, rows, front))))
         bands = [asking.band(values) for values in (search.start, steps[-1].values)]
     study.complain()
     found = _told(search, rows, front, steps, bands)
@@ -455,6 +456,8 @@ class _Asking:
     def ask(self, asked: Sequence[tuple[Values, Any]], evaluate: Any = tried) -> list[Record]:
         """The record of each."""
         tasks = [self.search.task(evaluate.__name__, at, each) for at, each in enumerate(asked)]
+        report = self.study.report
+        report.total = max(report.total, report.held + report.done + len(tasks))
         self.study.run(tasks, self.guard(partial(evaluate, self.search)))
         failed = FOUND | {"reason": "its evaluation failed"}
         found = [(self.store.of_key(task.key) or [failed])[0] for task in tasks]
@@ -482,14 +485,6 @@ class _Asking:
         scores = [0.0 if isnan(each["score"]) else each["score"] for each in found]
         return [Scored(f["area_percent"], s, v) for f, s, v in zip(found, scores, every, strict=True)]
 
-    def late(self, best: Scored) -> Scored:
-        """The machine with each value that is tried last, where it is better with it and within the limit."""
-        for name, choice in self.search.content.choices.items():
-            every = self.exact([{**best.values, name: value} for value in choice.late])
-            able = [each for each in every if each.area <= self.search.most_area]
-            best = max((best, *able), key=lambda each: each.score)
-        return best
-
     def plain(self, best: Scored) -> Scored:
         """The machine without changes that bring less than `IDLE` together and save no area."""
         here, least = best, best.score * (1 - IDLE)
@@ -508,6 +503,16 @@ class _Asking:
         while left := {n: v for n, v in best.values.items() if v != steps[-1].values[n]}:
             every = self.exact([{**steps[-1].values, name: value} for name, value in left.items()])
             steps.append(max(every, key=lambda each: each.score))
+        return steps
+
+    def late(self, steps: list[Scored]) -> list[Scored]:
+        """A waterfall, and behind it what is tried last: each value that brings `IDLE` within the limit."""
+        for name, choice in self.search.content.choices.items():
+            every = self.exact([{**steps[-1].values, name: value} for value in choice.late])
+            able = [each for each in every if each.area <= self.search.most_area]
+            best = max(able, key=lambda each: each.score, default=steps[-1])
+            if best.score > (1 + IDLE) * steps[-1].score:
+                steps = [*steps, best]
         return steps
 
     def band(self, values: Values) -> dict[str, Spread]:

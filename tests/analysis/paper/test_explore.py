@@ -11,10 +11,11 @@ from click.testing import CliRunner
 
 from sailsim.analysis.paper.explore import SOFTWARE, Search, explore, tried
 from sailsim.analysis.results.equal_quality import cache_widths
+from sailsim.analysis.results.runs import runs
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim.files import load_system
+from sailsim.sim.files import leaves, load_system, value_of
 from sailsim.sim.point import Point
 
 SMALL = """
@@ -222,3 +223,25 @@ def test_bad_samples_jobs_and_folders(tmp_path: Path, file: Path) -> None:
         with pytest.raises(SailsimError, match="allowed is a number above 0"):
             Search(str(file), area=limit)
     assert set(SOFTWARE) <= {*search.names}
+
+
+@pytest.mark.slow
+def test_sail_next_is_what_was_found_and_gives_the_committed_numbers() -> None:
+    docs, search = Path(__file__).parents[3] / "docs" / "data", Search()
+    falls = pd.read_csv(docs / "next-waterfall.csv", thousands=",")
+    said = dict(change.split("=") for change in falls["change"][1:])
+    machine = load_system("sail-next")
+    own = {path: value_of(leaf) for path, leaf in leaves(machine).items()}
+    assert {name: str(own[name]) for name in said if name in own} == {
+        n: v for n, v in said.items() if n in own
+    }
+    assert search.area_of(machine)[0] == pytest.approx(falls["area, %"].iloc[-1], rel=1e-3)
+    table = pd.read_csv(docs / "next-workloads.csv", thousands=",")
+    for load, (rate, kv), row in zip(
+        search.content.workload[:4], search.opponents, table.to_dict("records"), strict=False
+    ):
+        point = load.point(8, attention=said["attention"])
+        rates = [runs(point, each, [search.runner], prior=None)[0].tokens_per_s for each in (machine,)]
+        assert rates[0] == pytest.approx(row["sail-next"], rel=1e-3)
+        assert (rate, kv) == (pytest.approx(row["NEON, tokens/s"], rel=1e-3), row["its cache, bits"])
+        assert rates[0] <= search.roofline(load, 8)
