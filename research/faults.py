@@ -53,8 +53,8 @@ STUDIES = {
     "reproduce": Study("claims reproduce --samples 4", ("reproduction.json",)),
     "joint": Study("claims joint --samples 64 --prior sail", ("joint.json",)),
     "explore": Study(
-        "claims explore --model smollm2-135m --samples 60",
-        ("trials.csv", "pareto.csv", "front/point-01.toml"),
+        "explore --samples 60",
+        ("trials.csv", "front.csv", "front/point-01.toml"),
     ),
     "quality": Study("quality --chunks 2 --length 16 --weights 4g32,3g32 --abits 6,8"),
     "gem5": Study("gem5 validate --gem5 GEM5 --tiles 6", in_parallel=False, status=1),

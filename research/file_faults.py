@@ -55,9 +55,9 @@ STUDIES = {
         "sweep --model smollm2-135m --wbits 2:4 --batch 1:8", "sweep --model smollm2-135m --wbits 2,8"
     ),
     "explore": Study(
-        "claims explore --model smollm2-135m --samples 12",
-        "claims explore --model smollm2-135m --samples 6 --seed 1",
-        ("trials.csv", "pareto.csv"),
+        "explore --samples 12",
+        "explore --samples 6 --seed 1",
+        ("trials.csv", "front.csv"),
     ),
     "reproduce": Study("claims reproduce --samples 4", files=("reproduction.json",)),
     "joint": Study("claims joint --samples 64 --prior sail", files=("joint.json",)),

@@ -30,10 +30,12 @@ from sailsim import (
     time_tile,
 )
 from sailsim.analysis.costs.area import area
+from sailsim.analysis.costs.dollars import CostConstants, prices
 from sailsim.analysis.paper.evaluator import judged
-from sailsim.analysis.paper.explore import Search, try_machine
 from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.results.runs import runners
+from sailsim.analysis.results.compare import compared
+from sailsim.analysis.results.prior import machine_changes
+from sailsim.analysis.results.runs import named, runners, runs
 from sailsim.lut_gemv import convert, fast, reference
 from sailsim.lut_gemv.codes import pack_codes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
@@ -45,7 +47,7 @@ from sailsim.lut_gemv.trace import read_trace, replay, write_trace
 from sailsim.sim.backend import room_of
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card
-from sailsim.sim.files import load_machine
+from sailsim.sim.files import load_machine, vary
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.system import Gpu
 from sailsim.workloads.activations import Activations
@@ -254,7 +256,21 @@ def claims_of(within: Any, machine: Any) -> Answer:
 
 def searched(batch: int, **values: Any) -> Answer:
     """What a search of machines finds of one: rate, tokens per dollar, area."""
-    return try_machine(Search(Point(batch=batch)), values)
+    threads, base = values.pop("threads"), load_system("sail-n1")
+    point, who = Point(batch=batch, threads=threads), named("sail", "cores")
+    try:
+        machine = vary(base, machine_changes(base, values), name="trial")
+        rows = [run.as_record() for run in runs(point, machine, who, prior=None)]
+    except SailsimError as error:
+        return {"reason": str(error)}
+    costs = compared(rows, prices(), CostConstants.ends())
+    return {
+        "tokens_per_s": rows[0]["tokens_per_s"],
+        "tokens_per_usd": costs[0]["tokens_per_usd_used"],
+        "area_mm2": area(machine).added_mm2(),
+        "speedup_cpu": costs[1]["speedup"],
+        "reason": "",
+    }
 
 
 def quality(weights: str, **choices: Any) -> Answer:

@@ -36,7 +36,6 @@ VERSIONS = (
     "pydantic",
     "gguf",
     "joblib",
-    "optuna",
     "SALib",
 )
 

@@ -92,7 +92,7 @@ def test_what_only_tests_need_comes_with_dev(set_up: ModuleType) -> None:
         [sys.executable, "-c", WITHOUT, *(developed - run)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    assert not run & {"pytest", "mypy", "duckdb", "scipy", "optuna", "cmake", "playwright"}
+    assert not run & {"pytest", "mypy", "duckdb", "scipy", "cmake", "playwright"}
     assert {"numpy", "scikit-build-core"} <= run
     assert run < developed
     assert {"pytest", "scipy"} <= developed & lowest

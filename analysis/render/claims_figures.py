@@ -21,11 +21,10 @@ from sailsim.analysis.render.figure import (
     Look,
     Panel,
     Rule,
-    look,
 )
 
 if TYPE_CHECKING:
-    from sailsim.analysis.paper.explore import Search  # loads Optuna
+    from sailsim.analysis.paper.explore import Explored, Search
 
 _NOMINAL = Look(OKABE_ITO["blue"], dash="", size=8)
 _DISTRIBUTIONS = {
@@ -262,33 +261,58 @@ def joint_figure(results: Study) -> Figure:
     )  # fmt: skip
 
 
-def pareto_figure(search: Search, frame: pd.DataFrame) -> Figure:
-    """Tokens/s and tokens per dollar against area; the front in colour, by threads."""
-    point, able = search.point, frame[frame["tokens_per_s"].notna()]
-    front = "front, " + able["threads"].astype(str) + " threads"
-    line = front.where(able["pareto"].astype(bool), "beaten").mask(able["trial"] == 0, point.system)
-    looks: dict[str, Look] = {"beaten": Look("#bbbbbb", dash="", size=4)}
-    looks |= {f"front, {count} threads": look(i, dash="") for i, count in enumerate(search.threads)}
-    looks[point.system] = Look(OKABE_ITO["black"], "*", "", size=13)
-    area = Axis("area_mm2", "area that SAIL adds to the server, mm2 (7 nm)", log=True)
-    refused = int((frame["reason"] != "").sum())
-    return Figure(
-        "Machines that no other trial beats",
-        [
-            Panel(able.assign(line=line), area, Axis(column, title, limits=(0, None)), "line")
-            for column, title in (
-                ("tokens_per_s", "tokens/s of the whole batch"),
-                ("tokens_per_usd", "tokens per USD"),
-            )
-        ],
-        [
-            f"{len(frame)} trials of NSGA-II, seed {search.seed}; {refused} of them are machines on which a "
-            f"tile does not fit. {point.model}, {point.weights_in_words()}, batch {point.batch}, context "
-            f"{point.context}. Searched: {', '.join(search.fields)} in the ranges of docs/reproduction.md, "
-            "and threads. A point on the front is beaten by no other in all of tokens/s, tokens per dollar "
-            "and area.",
-            "Dollars: the used vCPUs of the priced server and SAIL's overhead. Dollars, area: docs/cost.md.",
-        ],
-        looks,
-        height=3.8,
+def explore_figure(search: Search, found: Explored) -> Figure:
+    """Which change brings most, the front of score and area, and each workload beside the bound."""
+    first, best, bound = search.base.name, "the best machine", "the memory's roofline"
+    falls, mix = found.waterfall, found.workloads.iloc[-1]
+    steps = falls.assign(
+        at=range(len(falls)), line=[first, *["a change"] * (len(falls) - 2), best][-len(falls) :]
     )
+    able = found.trials[found.trials["score"] > 0].assign(line="tried to its end")
+    ends = steps.iloc[[0, -1]]
+    front = pd.concat([able, found.front.assign(line="front"), ends])
+    loads = found.workloads.assign(at=range(len(found.workloads)))
+    rows = [
+        loads.assign(x=loads["first_speedup"], low=loads["first_low"], high=loads["first_high"], line=first),
+        loads.assign(x=loads["best_speedup"], low=loads["best_low"], high=loads["best_high"], line=best),
+        loads.assign(x=loads["bound"], low=np.nan, high=np.nan, line=bound),
+    ]
+    score = Axis("score", "times the opponent, over the mix", limits=(0, None))
+    rules = [Rule(1.0), Rule(mix["bound"], dotted=True)]
+    added = Axis("area_percent", "added area, % of LLC and cores", limits=(0, None))
+    names, workloads = Axis.of_names(list(falls["change"])), Axis.of_names(list(loads["workload"]))
+    ratio = Axis("x", "times the opponent", log=True)
+    return Figure(
+        "From a machine to the best one within the limits",
+        [
+            Panel(steps, score, names, "line", "ranks", "Change by change", rules=rules),
+            Panel(front, added, score, "line", title="Score and area", rules=rules),
+            Panel(
+                pd.concat(rows),
+                ratio,
+                workloads,
+                "line",
+                "ranks",
+                "Workload by workload",
+                "low",
+                "high",
+                rules=rules[:1],
+            ),
+        ],
+        [
+            f"{len(found.trials)} machines, seed {search.seed}. Opponent: {search.content.opponent}, "
+            "simulated software on the same cores, at equal quality. Dotted: whoever reads weights and cache "
+            "once, as fast as memory streams; nobody passes it. Ends: nine of ten machines in what is not "
+            "published, beside the nominal opponent.",
+        ],
+        {
+            "tried to its end": Look("#bbbbbb", dash="", size=3),
+            "front": Look(OKABE_ITO["sky"], "o", "-", size=4),
+            "a change": Look(OKABE_ITO["sky"], "s", ""),
+            first: Look(OKABE_ITO["black"], "*", "", size=11),
+            best: Look(OKABE_ITO["vermillion"], "D", "", size=8),
+            bound: Look(OKABE_ITO["green"], "|", "", size=12),
+        },
+        columns=2,
+        height=3.6,
+    )  # fmt: skip

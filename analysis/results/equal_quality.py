@@ -54,6 +54,20 @@ def losses() -> Mapping[str, float]:
     }
 
 
+def cache_widths(attention: str, most: float) -> tuple[int, ...]:
+    """Widths of keys and values, widest first, that lose at most so many nats a token against fp16.
+
+    Measured with the weights of a file as they are stored; by who attends, cores or units.
+    """
+    lines = data_file("quality").joinpath("attention.jsonl").read_text("utf-8").splitlines()
+    points = pd.concat([measured().assign(attention="cores"), pd.DataFrame(map(json.loads, lines))])
+    alike = points[(points.weights == FILE) & (points.abits == ABITS) & (points.method == METHOD)]
+    lost = dict(zip(zip(alike.attention, alike.kv_bits, strict=True), alike.loss, strict=True))
+    floats = lost["cores", KV_BITS]
+    found = {int(kv) for (who, kv), loss in lost.items() if who == attention and loss - floats <= most}
+    return tuple(sorted(found, reverse=True))
+
+
 def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) -> pd.DataFrame:
     """The columns `COLUMNS`, with the index of ``rows``.
 

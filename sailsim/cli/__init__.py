@@ -26,6 +26,7 @@ _GROUPS = {
     },
     "Many answers": {
         "sweep": ("sweep:sweep", "Many points by every runner, kept in a folder."),
+        "explore": ("claims:explore", "The fastest machine for a mix, within limits."),
         "results": ("results:results", "List, show, save and compare folders."),
         "report": ("report:report", "The report of a sweep, one page, and its figures."),
         "claims": ("claims:claims", "A paper's claims under all that is not published."),

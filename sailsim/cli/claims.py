@@ -1,10 +1,10 @@
-"""`sailsim claims`: a paper's claims by themselves and together, a search for good machines, and what this
-project claims."""
+"""`sailsim claims`: a paper's claims by themselves and together, and what this project claims; and
+`sailsim explore`, a search for good machines, which is a study like them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,20 @@ from sailsim.base.hints import needing, program
 from sailsim.cli._command import F, Group, applied
 from sailsim.cli._json import print_json
 from sailsim.cli._path import PathOption
-from sailsim.cli._point import DEFAULTS, paper_option, point_options, types_of
+from sailsim.cli._point import paper_option
 from sailsim.cli._study import study_options
-from sailsim.cli._table import cell, echo, fitting, print_table, say, wide_option
-from sailsim.sim.point import Point
-from sailsim.sim.ranges import parse_numbers
+from sailsim.cli._table import cell, echo, print_table, say
 from sailsim.sim.study.workers import Workers
 
+_OF_A_MACHINE = {
+    "machine": "machine",
+    "x": "score",
+    "area %": "area_percent",
+    "J/token": "joules_per_token",
+    "tokens/USD": "tokens_per_usd",
+    "W": "power_w",
+}
+"""What tables say of a machine, by their words."""
 REASONS = 3
 """How many of the reasons why machines cannot run the point are printed, the most frequent first."""
 
@@ -128,74 +135,69 @@ def joint(out: Path, as_json: bool, **how: Any) -> None:
     echo(str(page))
 
 
-@claims.command()
-@_study("explored", 200, "Machines to try, earlier ones included.")
-@click.option("--system", default="sail-n1", show_default=True, help="The machine that is varied.")
-@point_options(
-    *("model", "weights", "abits", "batch", "context", "substrate"),
-    defaults=DEFAULTS | {"weights": "a file's own, else 4g128", "batch": "8", "context": "512"},
+@click.command()
+@_study("explored", 2000, "Machines to try, earlier ones included.")
+@click.option(
+    "--search",
+    "file",
+    default="next",
+    show_default=True,
+    help="What may be built and for which mix of workloads: a file by name or path.",
 )
-@click.option("--threads", default="8,16,32,64", show_default=True, help="Numbers of cores to choose from.")
-@click.option("--field", "searched", multiple=True, help="A field of the system file to search; repeat.")
-@wide_option
+@click.option("--area", type=float, help="% of LLC and cores that units may add  [default: the file's]")
+@click.option("--power", type=float, help="W that the server may draw  [default: the file's]")
 def explore(
-    out: Path,
-    samples: int,
-    seed: int,
-    jobs: int | Workers,
-    as_json: bool,
-    system: str,
-    threads: str,
-    searched: tuple[str, ...],
-    wide: bool,
-    **fields: Any,
+    out: Path, samples: int, seed: int, jobs: int | Workers, as_json: bool, file: str, **limits: Any
 ) -> None:
-    """Search for machines that no other beats in tokens/s, tokens per dollar and area.
+    """Search for the machine that is the fastest over a mix of workloads, within limits of area and power.
 
-    Varies NBW, arrays, rows, columns, slices, port, clock and threads within their declared ranges. A stopped
-    search goes on where it was. Each machine of the front is a system file for `sailsim run --system`.
-    What is not given is as in `sailsim run`, but batch 8.
+    A machine's score is the geometric mean, over the mix, of its speed over software tuned alike on the same
+    cores at equal quality. Tells the front of score and area, which change brings most, and how sure that is.
+    Each machine of the front is a file for --system. A stopped search goes on where it was.
     """
-    with needing("study", "claims explore"):
-        from sailsim.analysis.paper.explore import CHOSEN, Search, options
+    with needing("study", "explore"):
+        from sailsim.analysis.paper.explore import WIDER, Search
         from sailsim.analysis.paper.explore import explore as run
-        from sailsim.analysis.render.claims_figures import pareto_figure
+        from sailsim.analysis.render.claims_figures import explore_figure
         from sailsim.analysis.render.figure import draw, save_captioned
 
-    given: dict[str, Any] = {"system": system, "batch": 8}
-    point = Point(**given | {name: value for name, value in fields.items() if value is not None})
-    search = Search(point, searched or CHOSEN, tuple(parse_numbers("threads", threads)), seed)
-    frame = run(search, out, samples, jobs)
-    figure = pareto_figure(search, frame)
-    save_captioned(figure, draw(figure), out / "pareto")
-    front = frame[frame["pareto"]].sort_values("tokens_per_s", ascending=False)
+    search = Search(file, seed=seed, **limits)
+    found = run(search, out, samples, jobs)
+    figure = explore_figure(search, found)
+    save_captioned(figure, draw(figure), out / "explored")
     if as_json:
-        rows = json.loads(front.to_json(orient="records"))
-        print_json({"out": str(out), "trials": len(frame), "pareto": rows})
+        tables = {name: getattr(found, name) for name in ("front", "waterfall", "workloads")}
+        rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+        print_json({"out": str(out), "trials": len(found.trials), **rows})
         return
-    reasons = frame["reason"][frame["reason"] != ""]
-    say(types_of(point))
-    say(f"{len(frame)} machines tried, {len(reasons)} cannot run it, {len(front)} on the front:")
+    reasons = found.trials["reason"][found.trials["reason"] != ""]
+    done = int(found.trials["score"].notna().sum())
+    say(
+        f"{len(found.trials)} machines tried: {done} to their end, {len(reasons)} cannot be or are beyond a "
+        "limit, the others cannot beat one that is no larger."
+    )
     for reason, machines in reasons.value_counts().head(REASONS).items():
         say(f"- {machines} of them: {reason}")
-    rows = [
-        {
-            "": f"point-{i:02d}",
-            "tokens/s": row["tokens_per_s"],
-            "tokens/USD": row["tokens_per_usd"],
-            "mm2": row["area_mm2"],
-            **{name.rpartition(".")[2]: row[name] for name in (*search.fields, "threads")},
-        }
-        for i, row in enumerate(front.to_dict("records"), 1)
-    ]
-    if rows:
-        names = list(rows[0])
-        shown = names if wide else fitting(rows, names)
-        print_table(rows, shown)
-        if len(shown) < len(names):
-            say(f"Not shown: {', '.join(names[len(shown) :])} (--wide).")
-        best = options(point, int(front["threads"].iloc[0]))
-        echo(f"Next: {program()} run --system {out}/front/point-01.toml {best}")
+    echo("")
+    bests = []
+    for limit in (search.most_area * wider for wider in WIDER):
+        able = found.front[found.front["area_percent"] <= limit]
+        if len(able):
+            best = able.sort_values("score").iloc[-1]
+            bests.append({"within %": limit} | {words: best[name] for words, name in _OF_A_MACHINE.items()})
+    print_table(bests, list(bests[0]))
+    echo("")
+    steps = found.waterfall.rename(columns={name: words for words, name in _OF_A_MACHINE.items()})
+    told: list[Mapping[str, Any]] = steps.to_dict("records")  # type: ignore[assignment]
+    print_table(told, ["change", "gain", *list(_OF_A_MACHINE)[1:]])
+    mix = found.workloads.iloc[-1]
+    say(
+        f"{search.base.name} is {mix['first_speedup']:.3g}x of {search.content.opponent} over the mix "
+        f"({mix['first_low']:.3g} .. {mix['first_high']:.3g}), the last of these machines "
+        f"{mix['best_speedup']:.3g}x ({mix['best_low']:.3g} .. {mix['best_high']:.3g}); the memory's "
+        f"roofline is {mix['bound']:.3g}x."
+    )
+    echo(f"Next: {program()} run --system {out}/front/best.toml")
 
 
 @claims.command()

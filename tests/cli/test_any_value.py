@@ -32,7 +32,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "image": ["none", "--out", "i"],
     "activations": ["--model", "none", "--out", "c"],
     "quality": ["none"],
-    "claims explore": ["--model", "none", "--out", "out"],
+    "explore": ["--search", "none", "--out", "out"],
     "claims reproduce": ["--paper", "none.toml", "--out", "out"],
     "claims joint": ["--paper", "none.toml", "--out", "out"],
 }

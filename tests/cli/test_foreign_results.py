@@ -43,7 +43,7 @@ def test_records_that_no_run_has(copied: Path, column: str, value: object) -> No
     assert "`sailsim sweep --model smollm2-135m --wbits 2,4 --out" in sentence
 
 
-@pytest.mark.parametrize("kind", ["gem5", "claims explore", "claims reproduce"])
+@pytest.mark.parametrize("kind", ["gem5", "explore", "claims reproduce"])
 def test_a_sweep_in_the_folder_of_another_command(tmp_path: Path, kind: str) -> None:
     store = Store(tmp_path / "other")
     with store.locked(kind):
@@ -60,5 +60,5 @@ def test_a_sweep_in_the_folder_of_another_command(tmp_path: Path, kind: str) -> 
 
 
 def test_another_command_in_the_folder_of_a_sweep(copied: Path) -> None:
-    words = ("claims", "explore", "--samples", "4", "--out", str(copied))
+    words = ("explore", "--samples", "4", "--out", str(copied))
     assert "holds results of `sailsim sweep`" in sentence_of(sailsim(*words))

@@ -61,7 +61,7 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("run --system aim-n1", "not lut-gemv; allowed is to put it beside another one, as in `--beside aim-n1`"),
     *(
         (f"{command} --system {system}", f"system {system} has no enabled [pim] section")
-        for command in ("trace --model smollm2-135m --out t", "claims explore --out o")
+        for command in ("trace --model smollm2-135m --out t",)
         for system in ("aim-n1", "graviton2")
     ),
     # Axes of a sweep.
@@ -96,11 +96,11 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
         "claims 'sale' is unknown; allowed are cent, localut, sail, t-sar or the path",
     ),
     ("claims joint --samples 65", "multiple of 32"),
-    ("claims explore --out o --field pim.speed", "pim.clock"),
-    ("claims explore --out o --seed -1", "seed"),
+    ("explore --out o --search nobody", "allowed are next or the path of a .toml file"),
+    ("explore --out o --area 0", "area is 0.0; allowed is a number above 0."),
+    ("explore --out o --power nan", "power is nan"),
+    ("explore --out o --seed -1", "seed"),
     ("report . --paper nobody", "nobody"),
-    ("claims explore --out o --threads 65", "64"),
-    ("claims explore --out o --weights 9", "1..8"),
     # The empty text is neither the default nor the current folder.
     ("report . --prices ''", "'' is empty; allowed is a path"),
     ("run --beside ''", "'' is empty; allowed is a path"),

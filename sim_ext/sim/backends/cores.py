@@ -117,6 +117,9 @@ CLAIM = (
     "what its instructions add."
 )
 ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
+WIDENED = 8
+"""Bits of a whole number that this project's attention reads as it does fp16."""
+ONE_CACHE = "One step over a cache of 8 bits was run: a number of it takes as long as one of fp16."
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
 
@@ -343,6 +346,9 @@ def predict_cores(
     c, rate = constants(software, fmt, prompts=prompt is not None, core=core)
     vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
 
+    # Its program widens fp16 and whole numbers of 8 bits alike, which its attention rate has.
+    widened = simulated and model.kv_bits == WIDENED
+
     def work_of(count: int) -> Work:
         if prompt is not None:
             return prompt_work(model, fmt, prompt, batch, ubatches(batch * prompt))
@@ -361,7 +367,7 @@ def predict_cores(
 
     def whole(by: Constants, shared: bool) -> dict[str, float]:
         parts = step(count, by, shared)
-        unpacking = float(work.cache_flops) / (float(threads // count) * vectors)
+        unpacking = 0.0 if widened else float(work.cache_flops) / (float(threads // count) * vectors)
         return parts | {"attention": parts["attention"] + unpacking * float(work.rows if shared else 1.0)}
 
     parts = whole(c, unified)
@@ -397,7 +403,12 @@ def predict_cores(
             if unified
             else "Batches were measured with one cache for all sequences: the band's lower end has it."
         )
-    notes += [*model_notes(model, rows), *([SEVERAL_PROMPTS] if prompt is not None and batch > 1 else [])]
+    said = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if widened else model, rows)
+    notes += [
+        *said,
+        *([ONE_CACHE] if widened else []),
+        *([SEVERAL_PROMPTS] if prompt is not None and batch > 1 else []),
+    ]
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else work_of(1).kv_bytes)
     return predicted(rows, parts, factors, read, notes, count)
 
