@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -88,7 +89,7 @@ def checked(requests: Iterable[Request], where: str = "requests") -> tuple[Reque
     return tuple(found)
 
 
-# ---- Files ------------------------------------------------------------------------------------------
+# ---- Files ------------------------------------------------------------------------------------
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:
@@ -176,14 +177,22 @@ _FORMS: Mapping[Layout, _Form] = {
 LAYOUTS: tuple[Layout, ...] = tuple(_FORMS)
 
 
+SHIPPED = {"azure-conv": "azure-conv.csv"}
+"""Files of requests that ship, by their names."""
+
+
 def read_requests(path: str | Path) -> tuple[Request, ...]:
     """The requests of a file of one of `LAYOUTS`, which its first line tells; the first arrives at 0 s.
+
+    ``path`` may be the name of one that ships (`SHIPPED`).
 
     Raises:
         SailsimError: one sentence with the line, the field, the value and what is allowed.
     """
     where = f"requests {path}"
-    text = read_text(Path(path), "requests", MOST_BYTES)
+    shipped = SHIPPED.get(str(path))
+    file = Path(path) if shipped is None else files(__package__) / "data" / shipped
+    text = read_text(file, "requests", MOST_BYTES)
     form, rows = _layout(text, where)
     found: list[Request] = []
     begin: float | None = None
@@ -252,7 +261,7 @@ def write_requests(path: str | Path, requests: Iterable[Request], layout: Layout
     write_whole(Path(path), out.getvalue().encode())
 
 
-# ---- Chance ------------------------------------------------------------------------------------------
+# ---- Chance ------------------------------------------------------------------------------------
 
 
 def arrivals(count: int, rate: float, seed: int = 0, burst: float = 1.0) -> np.ndarray[Any, Any]:

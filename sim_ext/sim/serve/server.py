@@ -54,6 +54,8 @@ class Policy:
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number 1..{most}.")
+        if type(self.reuse) is not bool:
+            raise SailsimError(f"reuse is {self.reuse!r}; allowed are true and false.")
 
     def most_tokens(self, blocks: int) -> int:
         """Of one request, in a memory of so many blocks."""
@@ -124,10 +126,11 @@ class Server:
         """Of the step under way."""
         self.busy_s = self.prompt_s = 0.0
         """Seconds of all steps, and of those with a piece of a prompt."""
-        self.steps = self.worked = self.reused = self.carried = self.lost = self.answers = self.contexts = 0
-        """Steps; tokens that they computed, that were found, that came over a link, and that were lost and
-        computed again; tokens of answers, and the tokens before them."""
-        self.most_waiting = self.most_running = 0
+        self.steps = self.worked = self.reused = self.carried = self.lost = 0
+        """Steps; tokens that they computed, that were found, that came over a link, and that were lost."""
+        self.answer_steps = self.answers = self.contexts = 0
+        """Steps with answers, tokens of those, and the tokens of their sequences."""
+        self.most_waiting = self.most_running = self.most_held = 0
 
     def enter(self, job: Job) -> None:
         """A request comes."""
@@ -156,6 +159,8 @@ class Server:
         self.steps += 1
         self.busy_s += seconds
         self.prompt_s += seconds if prefill else 0.0
+        self.answer_steps += bool(contexts)
+        self.most_held = max(self.most_held, self.blocks.count - len(self.blocks.free))
         self.answers += len(contexts)
         self.contexts += sum(contexts)
         self.most_running = max(self.most_running, len(self.running))

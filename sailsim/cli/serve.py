@@ -1,0 +1,238 @@
+"""`sailsim serve`: requests on servers, from arrival to the last token."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.analysis.costs.dollars import prices as read_prices
+from sailsim.analysis.results.serving import WHO, Level, Service, serve, serving_runners
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
+from sailsim.cli._command import Command
+from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._path import OUT_FILE, TEXT
+from sailsim.cli._point import DEFAULTS, point_options, prices_option
+from sailsim.cli._table import cell, echo, print_table, say
+from sailsim.sim.files import SystemChoice
+from sailsim.sim.point import Point
+from sailsim.sim.serve.loop import ROUTINGS
+from sailsim.sim.serve.server import SCHEDULERS, Policy
+from sailsim.workloads.requests import SHIPPED, at_rate, read_requests
+
+_MODEL, _THREADS = "llama-3.1-8b", 64
+
+
+@click.command("serve", cls=Command)
+@point_options(
+    *("system", "model", "weights", "threads", "kv_bits"),
+    defaults=DEFAULTS | {"model": _MODEL, "threads": str(_THREADS)},
+)
+@click.option(
+    "--trace",
+    type=TEXT,
+    default="azure-conv",
+    show_default=True,
+    help=f"Requests: a file of Azure's, Mooncake's, Vidur's or LLMServingSim's, or {', '.join(SHIPPED)}.",
+)
+@click.option("--rate", type=float, help="Requests/s in place of the trace's times, as Poisson has them.")
+@click.option(
+    "--burst",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Of --rate: variation of the gaps, squared; 1 is Poisson's, more comes in bursts, 0 evenly.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the arrivals and the ranges.")
+@click.option(
+    "--on",
+    "names",
+    type=TEXT,
+    default=",".join(WHO),
+    show_default=True,
+    help="Who serves: runners of `sailsim run --wide --json`, or machines as --beside of run has them.",
+)
+@click.option(
+    "--scheduler",
+    type=TEXT,
+    default="vllm",
+    show_default=True,
+    help=f"{', '.join(SCHEDULERS)}; other values of sequences, budget, block_tokens or reuse behind it, as "
+    "in vllm:budget=512.",
+)
+@click.option("--servers", type=int, default=1, show_default=True, help="Of each machine.")
+@click.option(
+    "--readers", type=int, default=0, show_default=True, help="Servers more that read prompts for the others."
+)
+@click.option("--link", type=float, default=0.0, help="GB/s from each reader to the others.")
+@click.option(
+    "--routing",
+    type=click.Choice(ROUTINGS),
+    default="turns",
+    show_default=True,
+    help="Who is sent a request: each in turn, who has the least tokens, or who has its beginning.",
+)
+@click.option(
+    "--level",
+    type=TEXT,
+    default="2,0.2,0.99",
+    show_default=True,
+    help="Service level: seconds to the first token, seconds a token, share of requests that have both.",
+)
+@click.option("--find-rate", is_flag=True, help="The highest rate that meets the level.")
+@click.option("--fleet", type=float, help="The cheapest servers for so many requests/s.")
+@prices_option
+@click.option("--out", type=OUT_FILE, help="Times of each request on each machine, as CSV.")
+@as_json_option
+def serve_(
+    as_json: bool,
+    trace: str,
+    rate: float | None,
+    burst: float,
+    seed: int,
+    names: str,
+    scheduler: str,
+    level: str,
+    find_rate: bool,
+    fleet: float | None,
+    prices: Path | None,
+    out: Path | None,
+    servers: int,
+    readers: int,
+    link: float,
+    routing: Any,
+    **given: Any,
+) -> None:
+    """Serve requests on each machine: times of requests, what meets a service level, dollars and joules.
+
+    Ranges are over draws of the requests; of a highest rate over draws of arrivals and the band of the
+    machine's steps.
+    """
+    defaults: dict[str, Any] = {"model": _MODEL, "threads": _THREADS}
+    point = Point(**defaults | {name: value for name, value in given.items() if value is not None})
+    requests = read_requests(trace)
+    if rate is not None:
+        requests = at_rate(requests, rate, seed, burst)
+    answer = serve(
+        requests,
+        point,
+        serving_runners([name.strip() for name in names.split(",")]),
+        Service(_policy(scheduler), servers, readers, link, routing),
+        _level(level),
+        None if prices is None else read_prices(prices),
+        seed,
+        find_rate,
+        fleet,
+        burst,
+    )
+    if out is not None:
+        write_whole(out, _times(answer["machines"]).encode())
+    for row in answer["machines"]:
+        row.pop("served", None)
+    if as_json:
+        print_json(answer | {"trace": trace, "rate": rate, "scheduler": scheduler})
+    else:
+        _print(answer, trace if rate is None else f"{trace} at {rate:g} requests/s")
+
+
+def _policy(text: str) -> Policy:
+    """A scheduler with its settings."""
+    try:
+        name, changes = SystemChoice.parse(text)
+    except ValueError as error:
+        raise SailsimError(f"scheduler is {error}.") from None
+    allowed = [each.name for each in fields(Policy) if each.name != "scheduler"]
+    other = next((field for field in changes if field not in allowed), None)
+    if other is not None:
+        raise SailsimError(f"scheduler is {text!r}, which sets {other}; allowed are {', '.join(allowed)}.")
+    return Policy(name, **changes)  # type: ignore[arg-type]
+
+
+def _level(text: str) -> Level:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+        if not 2 <= len(numbers) <= 3:
+            raise ValueError
+    except ValueError:
+        raise SailsimError(
+            f"level is {text!r}; allowed are two or three numbers: s to the first token, s a token, share."
+        ) from None
+    return Level(*numbers)
+
+
+def _times(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Every request on every machine that served it."""
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("runner", "arrival_s", "prompt", "output", "first_s", "last_s", "restarts"))
+    for row in rows:
+        if (of := row.get("served")) is not None:
+            columns = of.arrival_s, of.prompt, of.output, of.first_s, of.last_s, of.restarts
+            for values in zip(*(column.tolist() for column in columns), strict=True):
+                table.writerow((row["runner"], *values))
+    return text.getvalue()
+
+
+def _print(answer: Mapping[str, Any], trace: str) -> None:
+    point = answer["point"]
+    say(
+        f"{point['model']}, {answer['requests']} requests of {trace}, {point['threads']} threads on "
+        f"{point['system']}; level: {answer['level']}",
+        "",
+    )
+    echo()
+    served = [row for row in answer["machines"] if not row["reason"]]
+    if served:
+        table = [_row(row) for row in served]
+        print_table(table, list(table[0]), whole=list(table[0])[1:], numbers=list(table[0])[1:])
+    for row in answer["machines"]:
+        if row["reason"]:
+            say(f" {row['title']}: {row['reason']}")
+        elif row["endless"]:
+            grows = f"It grows by {row['queue_grows']:.0%} of the arrivals"
+            say(f" {row['title']}: the queue has no end. {grows}; times say how long the trace is.")
+    if any(row["joules_are_a_bound"] for row in served):
+        say(" J of a card: its board's power, which it takes at most.")
+    if "fleet" in answer:
+        _print_fleet(answer["fleet"], {row["runner"]: row["title"] for row in served})
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A machine as the table has it."""
+
+    def with_range(times: Mapping[str, float], key: str) -> str:
+        if key not in times:
+            return "-"
+        return f"{cell(times[key])} ({cell(times[f'{key}_low'])}..{cell(times[f'{key}_high'])})"
+
+    found: dict[str, Any] = {"machine": row["title"]}
+    if "rate" in row:
+        found["requests/s"] = with_range(row, "rate")
+    times = row["times_s"]
+    return found | {
+        "TTFT p50": cell(times["ttft"]["p50"]),
+        "TTFT p99": with_range(times["ttft"], "p99"),
+        "TPOT p99": with_range(times["tpot"], "p99"),
+        "latency p99": with_range(times["latency"], "p99"),
+        "in level": f"{row['in_level']:.1%}",
+        "tokens/s": cell(row["tokens_per_s"]),
+        "USD/1M": cell(row["usd_per_million_tokens"]),
+        "kJ/1M": cell(row["j_per_million_tokens"] and row["j_per_million_tokens"] / 1e3),
+    }
+
+
+def _print_fleet(fleet: Mapping[str, Any], titles: Mapping[str, str]) -> None:
+    if not fleet["servers"]:
+        say(f" No servers of these meet the level at {fleet['load']:g} requests/s.")
+        return
+    words = " + ".join(f"{count} x {titles[name]}" for name, count in fleet["servers"].items())
+    say(
+        f" Cheapest for {fleet['load']:g} requests/s: {words}, {fleet['usd_per_hour']:.4g} USD/h, "
+        f"{fleet['usd_per_million_tokens']:.4g} USD a million tokens."
+    )
