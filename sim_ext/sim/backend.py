@@ -6,7 +6,7 @@ Backends are modules of `sailsim.sim.backends`, found by their names; `docs/syst
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.substrate import OPERATIONS, Charge
 from sailsim.sim.system import Gpu, System, backend_module, backend_modules
 from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import Piece
 from sailsim.workloads.model import ModelSpec
 
 Kind = Literal["accelerator", "cores", "card"]
@@ -42,6 +43,15 @@ class Request:
     """The machine by name or file, where it is another one than the point's."""
     resolved: Point | None = None
     """The point with everything filled that its own system decides."""
+    pieces: tuple[Piece, ...] = ()
+    """Of a mixed step, in the place of the point's phase, batch, prompt and context."""
+
+    @property
+    def prompts(self) -> bool:
+        """Whether any of its tokens is a prompt's."""
+        if self.pieces:
+            return not all(piece.decodes for piece in self.pieces)
+        return self.point.phase == "prefill"
 
 
 COMPUTE = {operation: f"compute_{operation}_cycles" for operation in OPERATIONS}
@@ -169,9 +179,20 @@ def memory_of(card: Gpu) -> float:
     return float(card.memory_size.si * (1 - RESERVED_SHARE))
 
 
-def room_of(machine: Machine, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Room:
-    """A server's memory as its file says; a card's, but what the software keeps of it."""
+def room_of(
+    machine: Machine,
+    model: ModelSpec,
+    fmt: WeightFormat,
+    batch: int,
+    context: int,
+    pieces: Sequence[Piece] = (),
+) -> Room:
+    """A server's memory as its file says; a card's, but what the software keeps of it; beside what a batch
+    needs there, or the sequences of some pieces."""
     needed = memory_needed(model, fmt, batch, context)
+    if pieces:
+        cached = sum(model.kv_bytes(piece.tokens) * piece.times for piece in pieces)
+        needed = fmt.model_bytes(model) + cached
     if isinstance(machine, Gpu):
         return Room(needed, memory_of(machine), f"card {machine.name}")
     size = machine.memory.size
@@ -207,7 +228,7 @@ class Backend(ABC):
     def room(self, asked: Request) -> Room:
         """What the step needs of its memory: weights and KV cache in the machine's."""
         point = asked.point
-        return room_of(asked.machine, asked.model, asked.fmt, point.batch, point.context)
+        return room_of(asked.machine, asked.model, asked.fmt, point.batch, point.context, asked.pieces)
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
         """The machines whose price it has: itself, then what its file extends."""

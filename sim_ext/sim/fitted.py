@@ -25,11 +25,10 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.point import Phase
 from sailsim.sim.system import Instance, System
 from sailsim.workloads.experts import touched
 from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.graph import Op, decode_step, prefill_step, step_notes
+from sailsim.workloads.graph import Op, Piece, check_sizes, mixed_step, step_notes
 from sailsim.workloads.model import ModelSpec
 
 Floats = NDArray[np.float64]
@@ -433,20 +432,25 @@ class Work:
 
 def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Work:
     """The work of a step of one process with ``batch`` sequences."""
-    return _work(model, fmt, "decode", batch, context)
+    check_sizes(batch=batch, context=context)
+    return pieces_work(model, fmt, (Piece(1, context - 1, batch),))
 
 
 def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, reads: int = 1) -> Work:
     """The work of some prompts at once, which reads the weights ``reads`` times."""
-    work = _work(model, fmt, "prefill", batch, prompt)
+    check_sizes(prompt=prompt, batch=batch)
+    return read_again(pieces_work(model, fmt, (Piece(prompt, 0, batch),)), reads)
+
+
+def read_again(work: Work, reads: int) -> Work:
+    """The work of a step that reads the weights so many times."""
     return replace(work, weight_bytes=work.weight_bytes * reads)
 
 
 @lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
-def _work(model: ModelSpec, fmt: WeightFormat, phase: Phase, batch: int, tokens: int) -> Work:
-    if phase == "decode":
-        return Work.of(model, decode_step(model, fmt, batch, tokens), batch)
-    return Work.of(model, prefill_step(model, fmt, tokens, batch), tokens * batch)
+def pieces_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Piece, ...]) -> Work:
+    """The work of a mixed step. Raises SailsimError as `mixed_step`."""
+    return Work.of(model, mixed_step(model, fmt, pieces), sum(piece.new * piece.times for piece in pieces))
 
 
 def model_notes(model: ModelSpec, rows: int) -> list[str]:
@@ -498,10 +502,10 @@ KINDS: Mapping[str, str] = {
 """Kinds of predictions with a band of their own, in words."""
 
 
-def kinds_of(work: Work, prompt: int | None, parameters: int, threads: int, instances: int) -> list[str]:
+def kinds_of(work: Work, prompt: bool, parameters: int, threads: int, instances: int) -> list[str]:
     """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
     process."""
-    if prompt is not None:
+    if prompt:
         return ["rows" if float(work.rows) < FEW_ROWS else "prompt"]
     found = {
         "small": parameters < FEW_PARAMETERS,

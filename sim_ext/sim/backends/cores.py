@@ -31,8 +31,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
 from math import exp
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 import numpy as np
 
@@ -51,17 +53,18 @@ from sailsim.sim.fitted import (
     Work,
     band_of_kinds,
     core_of,
-    decode_work,
     fitted_constants,
     kinds_of,
     model_notes,
     overlapped,
+    pieces_work,
     predicted,
-    prompt_work,
+    read_again,
 )
 from sailsim.sim.schedule import CpuSheet
 from sailsim.sim.system import System
 from sailsim.workloads.formats import TensorFormat, WeightFormat
+from sailsim.workloads.graph import Piece, check_sizes, split
 from sailsim.workloads.model import ModelSpec
 
 Software = Literal["llama.cpp", "ampere", "t-mac", "t-sar", "neon", "neon-lut"]
@@ -117,6 +120,7 @@ CLAIM = (
     "what its instructions add."
 )
 ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
+MIXED = "Nobody measured prompts and decoding in one step: all rows are multiplied as those of a prompt."
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
 
@@ -140,7 +144,7 @@ class Cores(Backend):
         problem = without_tables(asked.fmt, software) if software in ("t-mac", "t-sar") else None
         if software in SIMULATED:
             problem = without_kernels(asked.fmt)
-        if problem is None and asked.point.phase == "prefill":
+        if problem is None and asked.prompts:
             return without_prompts(software)
         return problem
 
@@ -168,7 +172,8 @@ class Cores(Backend):
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(Software, software),
-            instances=None if asked.packed and point.phase == "decode" else 1,
+            instances=None if asked.packed and point.phase == "decode" and not asked.pieces else 1,
+            pieces=asked.pieces,
         )
 
 
@@ -297,6 +302,81 @@ def constants(
 
 
 # ---- Predictions ------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Rows:
+    """What one process works on in a step: sequences that decode and pieces of prompts."""
+
+    model: ModelSpec
+    fmt: WeightFormat
+    decoding: tuple[Piece, ...]
+    prompts: tuple[Piece, ...]
+
+    @classmethod
+    def of(
+        cls,
+        model: ModelSpec,
+        fmt: WeightFormat,
+        batch: int,
+        context: int,
+        prompt: int | None = None,
+        pieces: tuple[Piece, ...] = (),
+    ) -> Self:
+        """As `predict_cores` is asked."""
+        if pieces:
+            return cls(model, fmt, *split(pieces))
+        if prompt is not None:
+            check_sizes(prompt=prompt, batch=batch)
+            return cls(model, fmt, (), (Piece(prompt, 0, batch),))
+        check_sizes(batch=batch, context=context)
+        return cls(model, fmt, (Piece(1, context - 1, batch),), ())
+
+    @cached_property
+    def work(self) -> Work:
+        """Of all; the weights are read for every `UBATCH` rows where there are prompts."""
+        work = self._of(self.decoding + self.prompts)
+        return read_again(work, ubatches(int(work.rows))) if self.prompts else work
+
+    @property
+    def batched_prompts(self) -> bool:
+        """Whether several prompts are worked on at once."""
+        return sum(piece.times for piece in self.prompts) > 1
+
+    @cached_property
+    def scans(self) -> Floats:
+        """How many times as many products attention has where all sequences share a cache: those that decode
+        scan the cells of all, prompts their own."""
+        if not self.prompts:
+            return self.work.rows
+        if not self.decoding:
+            return np.asarray(1.0)
+        cells = tuple(
+            piece._replace(new=1, before=piece.tokens - 1) for piece in self.decoding + self.prompts
+        )
+        scanned = sum(piece.times for piece in self.decoding) * self._of(cells).attention_macs
+        return np.asarray((self._of(self.prompts).attention_macs + scanned) / self.work.attention_macs)
+
+    def constants(self, software: Software, core: str) -> tuple[Constants, KernelRate]:
+        """The constants of all rows: a product takes what all rows take at the rate of prompts, and no less
+        than those that decode by themselves."""
+        c, rate = constants(software, self.fmt, prompts=bool(self.prompts), core=core)
+        if not self.prompts or not self.decoding:
+            return c, rate
+        alone, _ = constants(software, self.fmt, core=core)
+        decoding, work = self._of(self.decoding), self.work
+        slowest = np.maximum(work.gemv_macs / c.kernel_rate, decoding.gemv_macs / alone.kernel_rate)
+        by_prompts = 1 - decoding.rows / work.rows
+        return replace(c, kernel_rate=work.gemv_macs / slowest, row_s=c.row_s * by_prompts), rate
+
+    def kinds(self, parameters: int, threads: int, instances: int) -> list[str]:
+        """The kinds of predictions that it is, by `kinds_of`."""
+        there = [is_prompt for is_prompt in (False, True) if (self.prompts if is_prompt else self.decoding)]
+        every = (kinds_of(self.work, is_prompt, parameters, threads, instances) for is_prompt in there)
+        return list(chain.from_iterable(every))
+
+    def _of(self, pieces: tuple[Piece, ...]) -> Work:
+        return pieces_work(self.model, self.fmt, pieces)
+
+
 def packings(threads: int, batch: int) -> tuple[int, ...]:
     """Numbers of instances that are tried: each has a sequence and `FEWEST_THREADS`, or there is one."""
     return tuple(range(1, max(1, min(batch, threads // FEWEST_THREADS)) + 1))
@@ -319,9 +399,11 @@ def predict_cores(
     software: Software = "llama.cpp",
     cache: Cache | None = None,
     instances: int | None = 1,
+    pieces: tuple[Piece, ...] = (),
 ) -> StepResult:
     """A step of token generation with ``batch`` sequences of ``context`` tokens, or of processing ``batch``
-    prompts of ``prompt`` tokens, whose seconds are those to the first token.
+    prompts of ``prompt`` tokens, whose seconds are those to the first token; or a mixed step of ``pieces``
+    in the place of all three, by one process.
 
     ``instances`` processes share out threads and sequences evenly, so that the one with most sequences sets
     the pace; None: as many as are the fastest, of equals the fewest. ``cache`` "unified": each sequence scans
@@ -336,33 +418,34 @@ def predict_cores(
     # Beside units software has the caches of their program, so that the products alone differ.
     beside = system.has_pim or system.accelerator is not None
     cache = cache or ("separate" if simulated or beside else "unified")
-    unified = prompt is None and cache == "unified"
-    if problem := _problem(system, threads, batch, prompt, software, cache, instances):
+    every = Rows.of(model, fmt, batch, context, prompt, pieces)
+    unified = bool(every.decoding) and cache == "unified"
+    if problem := _problem(system, threads, batch, bool(every.prompts), software, cache, instances):
         raise SailsimError(problem)
     core, machine = core_of(system), CpuSheet.of(system)
-    c, rate = constants(software, fmt, prompts=prompt is not None, core=core)
+
+    def rows_of(count: int) -> Rows:
+        return every if count == 1 else Rows.of(model, fmt, -(-batch // count), context)
+
+    c, rate = every.constants(software, core)
     vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
 
-    def work_of(count: int) -> Work:
-        if prompt is not None:
-            return prompt_work(model, fmt, prompt, batch, ubatches(batch * prompt))
-        return decode_work(model, fmt, -(-batch // count), context)
-
     def step(count: int, by: Constants, shared: bool) -> dict[str, float]:
-        work, each = work_of(count), float(threads // count)
-        shared_by = work.rows if shared else np.asarray(1.0)
-        arrays = packed_parts(work, machine, np.asarray(each), by, shared_by, np.asarray(float(count)))
+        own, each = rows_of(count), float(threads // count)
+        shared_by = own.scans if shared else np.asarray(1.0)
+        arrays = packed_parts(own.work, machine, np.asarray(each), by, shared_by, np.asarray(float(count)))
         return {name: float(seconds) for name, seconds in arrays.items()}
 
     if instances is None:
         tried = packings(threads, batch)
         instances = min(tried, key=lambda count: sum(step(count, c, unified).values()))
-    work, count = work_of(instances), instances
+    rows, count = rows_of(instances), instances
+    work = rows.work
 
     def whole(by: Constants, shared: bool) -> dict[str, float]:
         parts = step(count, by, shared)
         unpacking = float(work.cache_flops) / (float(threads // count) * vectors)
-        return parts | {"attention": parts["attention"] + unpacking * float(work.rows if shared else 1.0)}
+        return parts | {"attention": parts["attention"] + unpacking * float(rows.scans if shared else 1.0)}
 
     parts = whole(c, unified)
     seconds = sum(parts.values())
@@ -377,36 +460,37 @@ def predict_cores(
         high = replace(high, read_power=float(power.high or c.read_power))
     slow, fast = (
         sum(whole(by, shared).values())
-        for by, shared in ((low, prompt is None and not simulated), (high, unified))
+        for by, shared in ((low, bool(rows.decoding) and not simulated), (high, unified))
     )
-    kinds = ["decode"] if simulated else kinds_of(work, prompt, model.n_params, threads // count, count)
+    kinds = ["decode"] if simulated else rows.kinds(model.n_params, threads // count, count)
     if simulated and count > 1:
         kinds.append("packed")
     factors = band_of_kinds(known, kinds).widened(slow / seconds, seconds / fast)
-    rows = batch * (prompt or 1)
-    notes = [*_software_notes(core, software, fmt, rate, prompt is not None, threads // count)]
+    tokens = int(work.rows) if pieces else batch * (prompt or 1)
+    notes = [*_software_notes(core, software, fmt, rate, bool(rows.prompts), threads // count)]
     notes += [f"The band has that of {KINDS[kind]}." for kind in kinds if kind in KINDS]
     if count > 1:
         notes.append(
             f"{count} instances side by side, each with {threads // count} threads and at most "
             f"{work.rows:.0f} of the sequences."
         )
-    if prompt is None and work.rows > 1 and not simulated:
+    if rows.decoding and work.rows > 1 and not simulated:
         notes.append(
             "Every sequence scans the cache of all, as this software does."
             if unified
             else "Batches were measured with one cache for all sequences: the band's lower end has it."
         )
-    notes += [*model_notes(model, rows), *([SEVERAL_PROMPTS] if prompt is not None and batch > 1 else [])]
-    read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else work_of(1).kv_bytes)
-    return predicted(rows, parts, factors, read, notes, count)
+    notes += [*model_notes(model, tokens), *([SEVERAL_PROMPTS] if rows.batched_prompts else [])]
+    notes += [MIXED] if rows.prompts and rows.decoding else []
+    read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else every.work.kv_bytes)
+    return predicted(tokens, parts, factors, read, notes, count)
 
 
 def _problem(
     system: System,
     threads: int,
     batch: int,
-    prompt: int | None,
+    prompts: bool,
     software: str,
     cache: str,
     instances: int | None,
@@ -414,9 +498,9 @@ def _problem(
     """Why there is no such step: prompts where none were measured, more instances than have work, and what
     no step has."""
     cores, most = system.cores.count.whole, max(1, min(batch, threads))
-    if prompt is not None and (unmeasured := without_prompts(software)):
+    if prompts and (unmeasured := without_prompts(software)):
         return unmeasured
-    if prompt is not None and instances != 1:
+    if prompts and instances != 1:
         return f"instances is {instances or 'best'}, allowed with a prompt is 1"
     if instances is not None and not 1 <= instances <= most:
         return f"instances is {instances}, allowed is 1..{most}, a sequence and a thread for each"
