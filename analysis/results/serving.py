@@ -35,7 +35,7 @@ from sailsim.base.progress import followed
 from sailsim.sim.backend import room_of
 from sailsim.sim.files import as_system
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.serve.loop import Link, Loop, Routing, Served
+from sailsim.sim.serve.loop import ROUTINGS, Link, Loop, Routing, Served
 from sailsim.sim.serve.server import Policy, Server, StepTime
 from sailsim.workloads.formats import weight_format
 from sailsim.workloads.load import load_model
@@ -190,13 +190,20 @@ class Service:
     routing: Routing = "turns"
 
     def __post_init__(self) -> None:
+        if self.routing not in ROUTINGS:
+            raise SailsimError(f"routing is {self.routing!r}; allowed are {', '.join(ROUTINGS)}.")
         for name, least in (("servers", 1), ("readers", 0)):
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= 4096:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..4096.")
-        if not 0 <= self.link_gb_s <= 1e9 or bool(self.readers) != bool(self.link_gb_s):
+        link = self.link_gb_s
+        if (
+            type(link) not in (int, float)
+            or not 0 <= link <= 1e9
+            or bool(self.readers) != bool(self.link_gb_s)
+        ):
             raise SailsimError(
-                f"link is {self.link_gb_s:g} GB/s beside {self.readers} readers; allowed is one above 0, at "
+                f"link_gb_s is {link!r} beside {self.readers} readers; allowed is one above 0, at "
                 "most 1e9, with readers, and none without."
             )
 

@@ -20,10 +20,10 @@ from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import OUT_FILE, TEXT
 from sailsim.cli._point import DEFAULTS, point_options, prices_option
 from sailsim.cli._table import cell, echo, print_table, say
-from sailsim.sim.files import SystemChoice
+from sailsim.sim.files import SystemChoice, parse_value
 from sailsim.sim.point import Point
 from sailsim.sim.serve.loop import ROUTINGS
-from sailsim.sim.serve.server import SCHEDULERS, Policy
+from sailsim.sim.serve.server import POLICY_FIELDS, SCHEDULERS, Policy
 from sailsim.workloads.requests import SHIPPED, at_rate, read_requests
 
 _MODEL, _THREADS = "llama-3.1-8b", 64
@@ -41,13 +41,10 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
     show_default=True,
     help=f"Requests: a file of Azure's, Mooncake's, Vidur's or LLMServingSim's, or {', '.join(SHIPPED)}.",
 )
-@click.option("--rate", type=float, help="Requests/s in place of the trace's times, as Poisson has them.")
 @click.option(
-    "--burst",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Of --rate: variation of the gaps, squared; 1 is Poisson's, more comes in bursts, 0 evenly.",
+    "--rate",
+    type=TEXT,
+    help="Requests/s by chance, not at the trace's times; 1:burst=4: gaps of 4 times Poisson's variance.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the arrivals and the ranges.")
 @click.option(
@@ -56,27 +53,22 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
     type=TEXT,
     default=",".join(WHO),
     show_default=True,
-    help="Who serves: runners of `sailsim run --wide --json`, or machines as --beside of run has them.",
+    help="Who serves: runners of `sailsim run --json`, or machines as --beside of run has them.",
 )
 @click.option(
     "--scheduler",
     type=TEXT,
     default="vllm",
     show_default=True,
-    help=f"{', '.join(SCHEDULERS)}; other values of sequences, budget, block_tokens or reuse behind it, as "
-    "in vllm:budget=512.",
+    help=f"{', '.join(SCHEDULERS)}; other sequences, budget, block_tokens, reuse as in vllm:budget=512.",
 )
-@click.option("--servers", type=int, default=1, show_default=True, help="Of each machine.")
 @click.option(
-    "--readers", type=int, default=0, show_default=True, help="Servers more that read prompts for the others."
-)
-@click.option("--link", type=float, default=0.0, help="GB/s from each reader to the others.")
-@click.option(
-    "--routing",
-    type=click.Choice(ROUTINGS),
-    default="turns",
+    "--servers",
+    type=TEXT,
+    default="1",
     show_default=True,
-    help="Who is sent a request: each in turn, who has the least tokens, or who has its beginning.",
+    help=f"Of each machine; 2:routing=least has another of {', '.join(ROUTINGS)}, 2:readers=1:link_gb_s=25 "
+    "one more that reads prompts for them.",
 )
 @click.option(
     "--level",
@@ -93,20 +85,16 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
 def serve_(
     as_json: bool,
     trace: str,
-    rate: float | None,
-    burst: float,
+    rate: str | None,
     seed: int,
     names: str,
     scheduler: str,
+    servers: str,
     level: str,
     find_rate: bool,
     fleet: float | None,
     prices: Path | None,
     out: Path | None,
-    servers: int,
-    readers: int,
-    link: float,
-    routing: Any,
     **given: Any,
 ) -> None:
     """Serve requests on each machine: times of requests, what meets a service level, dollars and joules.
@@ -116,53 +104,47 @@ def serve_(
     """
     defaults: dict[str, Any] = {"model": _MODEL, "threads": _THREADS}
     point = Point(**defaults | {name: value for name, value in given.items() if value is not None})
-    requests = read_requests(trace)
+    requests, burst = read_requests(trace), 1.0
     if rate is not None:
-        requests = at_rate(requests, rate, seed, burst)
-    answer = serve(
-        requests,
-        point,
-        serving_runners([name.strip() for name in names.split(",")]),
-        Service(_policy(scheduler), servers, readers, link, routing),
-        _level(level),
-        None if prices is None else read_prices(prices),
-        seed,
-        find_rate,
-        fleet,
-        burst,
-    )
+        chosen = _chosen("rate", rate, "rate", ("burst",))
+        requests, burst = at_rate(requests, seed=seed, **chosen), chosen.get("burst", 1.0)
+    policy = Policy(**_chosen("scheduler", scheduler, "scheduler", POLICY_FIELDS))
+    service = Service(policy, **_chosen("servers", servers, "servers", ("readers", "link_gb_s", "routing")))
+    who = serving_runners([name.strip() for name in names.split(",")])
+    listed = None if prices is None else read_prices(prices)
+    more = {"find_rate": find_rate, "load": fleet, "burst": burst}
+    answer = serve(requests, point, who, service, _level(level), listed, seed, **more)  # type: ignore[arg-type]
     if out is not None:
         write_whole(out, _times(answer["machines"]).encode())
     for row in answer["machines"]:
         row.pop("served", None)
     if as_json:
-        print_json(answer | {"trace": trace, "rate": rate, "scheduler": scheduler})
+        print_json(answer | {"trace": trace, "rate": rate, "scheduler": scheduler, "servers": servers})
     else:
-        _print(answer, trace if rate is None else f"{trace} at {rate:g} requests/s")
+        _print(answer, trace if rate is None else f"{trace} at {rate} requests/s")
 
 
-def _policy(text: str) -> Policy:
-    """A scheduler with its settings."""
+def _chosen(option: str, text: str, first: str, others: Sequence[str]) -> dict[str, Any]:
+    """What an option says by name: its first value, and other values behind it."""
     try:
-        name, changes = SystemChoice.parse(text)
+        value, changes = SystemChoice.parse(text)
     except ValueError as error:
-        raise SailsimError(f"scheduler is {error}.") from None
-    allowed = [each.name for each in fields(Policy) if each.name != "scheduler"]
-    other = next((field for field in changes if field not in allowed), None)
+        raise SailsimError(f"{option} is {error}.") from None
+    other = next((name for name in changes if name not in others), None)
     if other is not None:
-        raise SailsimError(f"scheduler is {text!r}, which sets {other}; allowed are {', '.join(allowed)}.")
-    return Policy(name, **changes)  # type: ignore[arg-type]
+        raise SailsimError(f"{option} is {text!r}, which sets {other}; allowed are {', '.join(others)}.")
+    return {first: parse_value(value), **changes}
 
 
 def _level(text: str) -> Level:
     try:
         numbers = [float(part) for part in text.split(",")]
-        if not 2 <= len(numbers) <= 3:
-            raise ValueError
     except ValueError:
+        numbers = []
+    if not 0 < len(numbers) <= len(fields(Level)):
         raise SailsimError(
-            f"level is {text!r}; allowed are two or three numbers: s to the first token, s a token, share."
-        ) from None
+            f"level is {text!r}; allowed are up to three numbers: s to the first token, s a token, share."
+        )
     return Level(*numbers)
 
 

@@ -36,11 +36,6 @@ class Link:
     """Of keys and values."""
     delay_s: float = 0.0
 
-    def __post_init__(self) -> None:
-        for name, least in (("bytes_per_s", 1.0), ("bytes_per_token", 0.0), ("delay_s", 0.0)):
-            if not least <= getattr(self, name) < float("inf"):
-                raise SailsimError(f"{name} is {getattr(self, name)!r}; allowed is {least:g} or more.")
-
 
 @dataclass
 class Served:
@@ -107,8 +102,6 @@ class Loop:
         self._check()
 
     def _check(self) -> None:
-        if self.routing not in ROUTINGS:
-            raise SailsimError(f"routing is {self.routing!r}; allowed are {', '.join(ROUTINGS)}.")
         split = {server.role != "both" for server in self.servers}
         if len(split) != 1 or not self._first or (True in split) != bool(self._then and self.link):
             raise SailsimError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf
 from typing import Literal, NamedTuple, Protocol, get_args
 
@@ -61,6 +61,10 @@ class Policy:
         """Of one request, in a memory of so many blocks."""
         share = blocks // self.sequences if self.scheduler == "slots" else blocks
         return share * self.block_tokens
+
+
+POLICY_FIELDS = tuple(each.name for each in fields(Policy) if each.name != "scheduler")
+"""What a scheduler can be told."""
 
 
 class Job:

@@ -135,8 +135,8 @@ def test_readers_and_a_link_stand_before_the_others() -> None:
         (lambda: sailsim.serve(FEW, SMALL, load=0.0), "fleet is 0.0; allowed is a load above 0"),
         (lambda: sailsim.serve(FEW, SMALL, seed=-1), "seed is -1; allowed is a whole number"),
         (lambda: Service(servers=0), "servers is 0; allowed is a whole number 1"),
-        (lambda: Service(readers=1), "link is 0 GB/s beside 1 readers"),
-        (lambda: Service(link_gb_s=float("nan")), "link is nan GB/s"),
+        (lambda: Service(readers=1), "link_gb_s is 0.0 beside 1 readers"),
+        (lambda: Service(link_gb_s=float("nan")), "link_gb_s is nan"),
         (lambda: serving_runners(["nobody"]), "nobody"),
     ],
 )
