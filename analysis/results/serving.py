@@ -80,7 +80,7 @@ class Level:
         return bool(self.met(out).mean() >= self.share) and not out.endless
 
     def __str__(self) -> str:
-        return f"{self.ttft_s:g} s to the first token and {self.tpot_s:g} s a token for {self.share:.0%}"
+        return f"{self.ttft_s:g} s to the first token and {self.tpot_s:g} s a token for {self.share:.3g} of the requests"
 
 
 def times_of(out: Served) -> dict[str, NDArray[np.float64]]:

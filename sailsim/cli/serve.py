@@ -19,7 +19,7 @@ from sailsim.cli._command import Command
 from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import OUT_FILE, TEXT
 from sailsim.cli._point import DEFAULTS, point_options, prices_option
-from sailsim.cli._table import cell, echo, print_table, say
+from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.files import SystemChoice, parse_value
 from sailsim.sim.point import Point
 from sailsim.sim.serve.loop import ROUTINGS
@@ -187,26 +187,30 @@ def _print(answer: Mapping[str, Any], trace: str) -> None:
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A machine as the table has it."""
-
-    def with_range(times: Mapping[str, float], key: str) -> str:
-        if key not in times:
-            return "-"
-        return f"{cell(times[key])} ({cell(times[f'{key}_low'])}..{cell(times[f'{key}_high'])})"
-
-    found: dict[str, Any] = {"machine": row["title"]}
-    if "rate" in row:
-        found["requests/s"] = with_range(row, "rate")
     times = row["times_s"]
+    found = {"machine": row["title"]} | ({"requests/s": _ranged(row, "rate")} if "rate" in row else {})
+    joules = row["j_per_million_tokens"]
     return found | {
-        "TTFT p50": cell(times["ttft"]["p50"]),
-        "TTFT p99": with_range(times["ttft"], "p99"),
-        "TPOT p99": with_range(times["tpot"], "p99"),
-        "latency p99": with_range(times["latency"], "p99"),
+        "TTFT p50": _short(times["ttft"]["p50"]),
+        "p99, s": _ranged(times["ttft"], "p99"),
+        "TPOT p99, s": _ranged(times["tpot"], "p99"),
+        "latency p99, s": _ranged(times["latency"], "p99"),
         "in level": f"{row['in_level']:.1%}",
-        "tokens/s": cell(row["tokens_per_s"]),
-        "USD/1M": cell(row["usd_per_million_tokens"]),
-        "kJ/1M": cell(row["j_per_million_tokens"] and row["j_per_million_tokens"] / 1e3),
+        "tokens/s": _short(row["tokens_per_s"]),
+        "USD/1M": _short(row["usd_per_million_tokens"]),
+        "kJ/1M": _short(joules and joules / 1e3),
     }
+
+
+def _ranged(values: Mapping[str, float], key: str) -> str:
+    """A number with its range."""
+    ends = "..".join(_short(values.get(f"{key}_{end}")) for end in ("low", "high"))
+    return f"{_short(values.get(key))} ({ends})" if key in values else "-"
+
+
+def _short(value: float | None) -> str:
+    """To three digits, from a hundred on to whole ones."""
+    return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _print_fleet(fleet: Mapping[str, Any], titles: Mapping[str, str]) -> None:
@@ -215,6 +219,6 @@ def _print_fleet(fleet: Mapping[str, Any], titles: Mapping[str, str]) -> None:
         return
     words = " + ".join(f"{count} x {titles[name]}" for name, count in fleet["servers"].items())
     say(
-        f" Cheapest for {fleet['load']:g} requests/s: {words}, {fleet['usd_per_hour']:.4g} USD/h, "
-        f"{fleet['usd_per_million_tokens']:.4g} USD a million tokens."
+        f" Cheapest for {fleet['load']:g} requests/s: {words}, {_short(fleet['usd_per_hour'])} USD/h, "
+        f"{_short(fleet['usd_per_million_tokens'])} USD a million tokens."
     )

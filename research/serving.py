@@ -1,0 +1,199 @@
+"""Who serves most for a dollar: the data and the figures of docs/serving.md.
+
+    python research/serving.py            writes docs/data/serving-*.csv and docs/figures/serving*.png
+
+Llama-3.1-8B on SAIL and the cores of its server, all with 64 threads, on Graviton4, L4 and A100. Each machine
+has the budget of tokens a step, of some, with which it serves most.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sailsim.analysis.render.figure import Axis, Figure, Panel, draw, look, save
+from sailsim.analysis.results.serving import Level, Machine, Service, rates, serving_runners, summary
+from sailsim.sim.point import Point
+from sailsim.sim.serve.server import Policy
+from sailsim.workloads.requests import Request, at_rate, read_requests
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+POINT = Point(model="llama-3.1-8b", threads=64)
+ON = ("sail", "cores-best", "graviton4", "l4", "l4-f16", "a100-f16")
+BUDGETS = (128, 512, 2048)
+"""Tokens of a step."""
+LEVELS = {
+    "MLPerf": Level(),
+    "patient": Level(60.0, 0.5, 0.9),
+}
+"""MLPerf's, and one that reads and answers faster than a person reads, after a minute at most."""
+CHAT = read_requests("azure-conv")
+LONG = tuple(Request(0.0, prompt, output) for prompt, output in ((8192, 256), (16384, 512), (4096, 128)) * 34)
+"""Long documents: no trace of them is at hand whose licence is known, so sizes are assumed."""
+WORKS = {"chat": CHAT, "long documents": LONG}
+SIZES = (128, 512, 2048, 8192)
+ANSWERS = (32, 128, 512, 2048)
+TOGETHER = 1e4
+"""Requests/s of those that come all at once."""
+MANY = 128
+
+
+def services() -> Iterator[Service]:
+    """One server, with each budget."""
+    for budget in BUDGETS:
+        yield Service(Policy(budget=budget))
+
+
+def once(machine: Machine, requests: Sequence[Request]) -> dict[str, Any]:
+    """The cheapest answer of requests that all are there at the beginning."""
+    every = [summary(machine, each.run(machine, requests), Level()) for each in services()]
+    return min(every, key=lambda row: row["usd_per_million_tokens"] or float("inf"))
+
+
+def rate_rows(machines: Sequence[Machine]) -> Iterator[dict[str, Any]]:
+    """Of each work and level, the highest rate of each machine, its tokens and dollars."""
+    for work, requests in WORKS.items():
+        for name, level in LEVELS.items():
+            for machine in machines:
+                best = max(
+                    (
+                        {"budget": each.policy.budget, **rates(machine, each, level, requests)}
+                        for each in services()
+                    ),
+                    key=lambda found: found["rate"],
+                )
+                row = {"requests": work, "level": name, "machine": machine.runner.marked}
+                out = best["served"]
+                if out is None:
+                    yield row
+                    continue
+                said = summary(machine, out, level)
+                usd = said["usd_per_million_tokens"]
+                yield row | {
+                    "requests/s": f"{best['rate']:.3g}",
+                    "low": f"{best['rate_low']:.3g}",
+                    "high": f"{best['rate_high']:.3g}",
+                    "budget": best["budget"],
+                    "tokens/s": f"{said['tokens_per_s']:.3g}",
+                    "USD/1M tokens": "" if usd is None else f"{usd:.3g}",
+                }
+        for machine in machines:
+            said = once(machine, [request._replace(arrival_s=0.0) for request in requests[:200]])
+            usd = said["usd_per_million_tokens"]
+            yield {
+                "requests": work,
+                "level": "none, all at once",
+                "machine": machine.runner.marked,
+                "requests/s": f"{said['requests_per_s']:.3g}",
+                "tokens/s": f"{said['tokens_per_s']:.3g}",
+                "USD/1M tokens": "" if usd is None else f"{usd:.3g}",
+            }
+
+
+def curves(machines: Sequence[Machine]) -> Figure:
+    """Throughput against p99, of chat."""
+    rows = []
+    for machine in machines:
+        service = Service(Policy(budget=512))
+        full = service.run(machine, [request._replace(arrival_s=0.0) for request in CHAT])
+        most = len(CHAT) / full.seconds
+        for share in (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0):
+            said = summary(machine, service.run(machine, at_rate(CHAT, share * most, seed=1)), Level())
+            for measure in ("ttft", "tpot"):
+                times = said["times_s"][measure]
+                rows.append(
+                    {
+                        "machine": machine.runner.marked,
+                        "measure": measure,
+                        "tokens": said["tokens_per_s"],
+                        "p99": times["p99"],
+                        "low": times["p99_low"],
+                        "high": times["p99_high"],
+                    }
+                )
+    frame = pd.DataFrame(rows)
+    words = {"ttft": "to the first token, s (p99)", "tpot": "a token, s (p99)"}
+    panels = [
+        Panel(
+            frame[frame["measure"] == measure],
+            Axis("tokens", "tokens/s of answers", log=True),
+            Axis("p99", label, log=True),
+            "machine",
+            low="low",
+            high="high",
+        )
+        for measure, label in words.items()
+    ]
+    return Figure("Throughput against p99, chat", panels)
+
+
+def cells(machines: Sequence[Machine]) -> list[dict[str, Any]]:
+    """Of each size of prompt and answer, dollars of every machine, requests all at once."""
+    rows = []
+    for prompt in SIZES:
+        for output in ANSWERS:
+            for machine in machines:
+                said = once(machine, [Request(0.0, prompt, output)] * MANY)
+                usd = said["usd_per_million_tokens"]
+                if usd is not None:
+                    rows.append(
+                        {"prompt": prompt, "output": output, "machine": machine.runner.marked, "usd": usd}
+                    )
+    return rows
+
+
+def winners(rows: Sequence[dict[str, Any]], left_out: Sequence[str]) -> pd.DataFrame:
+    """The cheapest of each cell but for some machines."""
+    frame = pd.DataFrame(rows)
+    frame = frame[~frame["machine"].isin(left_out)]
+    return frame.loc[frame.groupby(["prompt", "output"])["usd"].idxmin()]
+
+
+def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
+    """Who is the cheapest by the sizes of prompt and answer: of all, and of servers without a card."""
+    panels = []
+    for title, left_out in (("of all", ()), ("of servers without a card", cards)):
+        won = winners(rows, left_out)
+        notes = [(row.prompt, row.output, f"{row.usd:.2g}") for row in won.itertuples()]
+        panels.append(
+            Panel(
+                won,
+                Axis("prompt", "tokens of the prompt", log=True, ticks={n: str(n) for n in SIZES}),
+                Axis("output", "tokens of the answer", log=True, ticks={n: str(n) for n in ANSWERS}),
+                "machine",
+                title=title,
+                notes=notes,
+            )
+        )
+    names = list(dict.fromkeys(row["machine"] for row in rows))
+    looks = {name: look(at, dash="", size=11) for at, name in enumerate(names)}
+    return Figure("Cheapest by sizes; USD a million tokens of answers", panels, looks=looks)
+
+
+def written(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as a CSV file, "-" where nothing is known."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, names, restval="-", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def main() -> None:
+    """Writes all."""
+    machines = [Machine(POINT, runner) for runner in serving_runners(ON)]
+    cards = [machine.runner.marked for machine in machines if machine.runner.kind == "card"]
+    figures = DOCS / "figures"
+    rows = cells(machines)
+    written(DOCS / "data" / "serving-map.csv", [row | {"usd": f"{row['usd']:.3g}"} for row in rows])
+    save(draw(ratio_map(rows, cards)), figures / "serving_map.png")
+    save(draw(curves(machines)), figures / "serving.png")
+    written(DOCS / "data" / "serving-rates.csv", list(rate_rows(machines)))
+
+
+if __name__ == "__main__":
+    main()
