@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -490,8 +490,14 @@ def _request(point: Point, machine: System | Gpu) -> Request:
 def step_surface(point: Point, runner: Runner) -> StepSurface:
     """Seconds of any mixed step of a runner: machine, model, weights and threads are the point's.
 
-    Raises SailsimError for a runner that cannot run such steps.
+    Raises SailsimError for a runner that cannot run such steps. Known ones are kept: what a surface costs
+    is its first steps.
     """
+    return _surface(point.having(phase="decode", prompt=0, batch=1, context=1), runner, runner.digest)
+
+
+@lru_cache(maxsize=64)
+def _surface(point: Point, runner: Runner, _: str) -> StepSurface:
     machine = as_system(point.system)
     backend, asked = _asked(runner, _request(point, machine))
     if problem := backend.refusal(asked):

@@ -28,6 +28,7 @@ from sailsim.sim.backend import (
     Request,
     Room,
     StepResult,
+    Timer,
     backend_of,
     check_context,
     room_of,
@@ -59,6 +60,8 @@ CHOICES: Mapping[str, Any] = {
     **{"attention": "cores", "overlap": False},
 }
 """Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
+FEW_LAYERS = 4
+"""Layers with activations of their own where many steps are timed: new rows then cost a tenth of the time."""
 NOTED_SHARE = 0.01
 """Of a step, from which on it says what handing products to slices takes."""
 _CACHE = ("size", "ways", "line", "latency", "mshrs")
@@ -187,6 +190,17 @@ class Accelerator(Backend):
         if other:
             notes.append(f"Runs with {', '.join(other)}, as its own file says.")
         return replace(result, notes=(*result.notes, *notes))
+
+    def timer(self, asked: Request) -> Timer:
+        """By the engine, with activations of few layers."""
+        system, point = asked.machine, self.point_of(asked)
+        assert isinstance(system, System)
+        activations = Activations.load(point.activations or None)
+
+        def seconds(pieces: tuple[Piece, ...]) -> float:
+            return time_step(system, asked.model, point, (), FEW_LAYERS, activations, pieces).step_s
+
+        return seconds
 
     def room(self, asked: Request) -> Room:
         """The accelerator's own memory where it has one, if the rest fits the server's; else the server's."""

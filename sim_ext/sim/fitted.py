@@ -10,6 +10,7 @@ import csv
 import difflib
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache, reduce
@@ -29,7 +30,7 @@ from sailsim.sim.system import Instance, System
 from sailsim.workloads.experts import touched
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Op, Piece, check_sizes, mixed_step, step_notes
-from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.model import MAX_DIMENSION, ModelSpec
 
 Floats = NDArray[np.float64]
 
@@ -447,10 +448,69 @@ def read_again(work: Work, reads: int) -> Work:
     return replace(work, weight_bytes=work.weight_bytes * reads)
 
 
-@lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
 def pieces_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Piece, ...]) -> Work:
     """The work of a mixed step. Raises SailsimError as `mixed_step`."""
-    return Work.of(model, mixed_step(model, fmt, pieces), sum(piece.new * piece.times for piece in pieces))
+    return works_of(model, fmt)(pieces)
+
+
+@lru_cache(maxsize=256)  # a sweep asks for the same works again for every software, card and thread count
+def works_of(model: ModelSpec, fmt: WeightFormat) -> Works:
+    """The works of mixed steps of a model in a format."""
+    return Works(model, fmt)
+
+
+class Works:
+    """The work of any mixed step of a model, from those of few tokens.
+
+    It is linear in rows, in sequences, and in keys and pairs of attention, but for experts in rows.
+    """
+
+    def __init__(self, model: ModelSpec, fmt: WeightFormat) -> None:
+        self._model, self._fmt = model, fmt
+        every = Counter(model.attended(layer, MAX_DIMENSION) for layer in range(model.n_layers))
+        self._windows = [(window, times / model.n_layers) for window, times in every.items()]
+        self._tokens: dict[int, Floats] = {}
+        one, two = self._of(Piece(1)), self._of(Piece(1, 0, 2))
+        whole = replace(model, sliding_window=0, full_layers=())
+        first, prompt = self._of(Piece(1), whole), self._of(Piece(2), whole)
+        key_and_pair = self._of(Piece(1, 1), whole) - first
+        pair = self._of(Piece(2, 1), whole) - prompt - key_and_pair
+        sequence = self._of(Piece(1, 0, 2), whole) - prompt + pair
+        self._first, self._row = one, two - one
+        self._slopes = sequence, key_and_pair - pair, pair
+
+    def __call__(self, pieces: tuple[Piece, ...]) -> Work:
+        """Of a step. Raises SailsimError as `mixed_step`."""
+        rows, sequences, keys, pairs = self.sums(pieces)
+        own = (
+            slope * (many - rows) for slope, many in zip(self._slopes, (sequences, keys, pairs), strict=True)
+        )
+        return Work(*sum(own, self._rows(rows)))
+
+    def sums(self, pieces: tuple[Piece, ...]) -> tuple[int, int, float, float]:
+        """New tokens, sequences, and what a block's attention has in the mean: keys and pairs."""
+        most = MAX_DIMENSION
+        if not pieces or any(not (0 < p.new <= most - p.before <= most >= p.times > 0) for p in pieces):
+            mixed_step(self._model, self._fmt, pieces)  # says why there is none
+        keys = pairs = 0.0
+        for window, share in self._windows:
+            keys += share * sum([piece.keys(window) for piece in pieces])
+            pairs += share * sum([piece.pairs(window) for piece in pieces])
+        return sum([p.new * p.times for p in pieces]), sum([p.times for p in pieces]), keys, pairs
+
+    def _rows(self, rows: int) -> Floats:
+        """Of so many first tokens of sequences: each sees itself alone."""
+        if self._model.experts is None:
+            return self._first + (rows - 1) * self._row
+        if rows not in self._tokens:
+            self._tokens[rows] = self._of(Piece(1, 0, rows))
+        return self._tokens[rows]
+
+    def _of(self, piece: Piece, model: ModelSpec | None = None) -> Floats:
+        """By the fields of a work."""
+        model = model or self._model
+        work = Work.of(model, mixed_step(model, self._fmt, (piece,)), piece.new * piece.times)
+        return np.array([float(getattr(work, name)) for name in Work.__dataclass_fields__])
 
 
 def model_notes(model: ModelSpec, rows: int) -> list[str]:

@@ -10,6 +10,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import Request, backend_of
 from sailsim.sim.files import load_machine
 from sailsim.sim.point import Point
+from sailsim.sim.surface import StepSurface
 from sailsim.workloads.formats import weight_format
 from sailsim.workloads.graph import Piece, decode_step, mixed_step, prefill_step
 from sailsim.workloads.load import load_model
@@ -124,6 +125,51 @@ def test_what_no_mixed_step_is_says_so():
             step("sail-n1", *pieces)
     with pytest.raises(SailsimError, match="overlap is asked for in a mixed step"):
         step("sail-n1", Piece(4), Piece(1, 9), batch=2, overlap=True)
+    request = replace(asked("graviton2"), software="neon", pieces=(Piece(8), Piece(1, 9)))
     with pytest.raises(SailsimError, match="decode alone; allowed for phase prefill"):
-        request = replace(asked("graviton2"), software="neon", pieces=(Piece(8), Piece(1, 9)))
         backend_of(request.machine).step(request)
+
+
+SURFACES: dict[str, StepSurface] = {}
+PROMPTS = st.lists(st.tuples(SIZES, st.integers(0, 3000)), max_size=3)
+CONTEXTS = st.lists(st.integers(2, 3000), max_size=40)
+
+
+@examples(60)
+@given(MACHINES, PROMPTS, CONTEXTS)
+def test_the_surface_is_the_step(name, prompts, contexts):
+    """Within 2 % on units; of a formula, what decodes alone is nearly and all else is wholly exact."""
+    if not prompts and not contexts:
+        return
+    request = asked(name)
+    if name not in SURFACES:
+        SURFACES[name] = StepSurface(backend_of(request.machine, RUNNERS[name][0]), request)  # type: ignore[arg-type]
+    pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
+    near = 0.02 if RUNNERS[name][0] == "accelerator" else 0.003 if not prompts else 1e-9
+    assert SURFACES[name].seconds(prompts, contexts) == pytest.approx(step(name, *pieces).step_s, rel=near)
+
+
+@pytest.mark.parametrize("name", ["sail-n1", "l4"])
+def test_the_surface_knows_windows(name):
+    request = replace(asked(name), model=WINDOWED)
+    backend = backend_of(request.machine, RUNNERS[name][0])  # type: ignore[arg-type]
+    surface = StepSurface(backend, request)
+    for prompts, contexts in (([(40, 90)], [20, 300, 800]), ([], [20, 300, 800]), ([(64, 0), (9, 200)], [])):
+        pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
+        expected = backend.step(replace(request, pieces=pieces)).step_s
+        assert surface.seconds(prompts, contexts) == pytest.approx(expected, rel=0.02)
+
+
+def test_a_surface_refuses_as_a_step_does():
+    request = asked("graviton2")
+    backend = backend_of(request.machine)
+    with pytest.raises(SailsimError, match="threads is 99, allowed is"):
+        StepSurface(backend, replace(request, cores=99))
+    tables = StepSurface(backend, replace(request, software="t-mac"))
+    assert tables.seconds([], [100]) > 0
+    for prompts, contexts, words in (
+        ([(9, 0)], [4], "T-MAC's prompts"),
+        ([], [], "new tokens of a step is 0"),
+    ):
+        with pytest.raises(SailsimError, match=words):
+            tables.seconds(prompts, contexts)

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from math import exp
 from typing import Literal, Self, cast
@@ -40,7 +40,7 @@ import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.backend import Backend, Request, StepResult
+from sailsim.sim.backend import Backend, Request, StepResult, Timer
 from sailsim.sim.fitted import (
     KINDS,
     N1,
@@ -51,15 +51,16 @@ from sailsim.sim.fitted import (
     Floats,
     KernelRate,
     Work,
+    Works,
     band_of_kinds,
     core_of,
     fitted_constants,
     kinds_of,
     model_notes,
     overlapped,
-    pieces_work,
     predicted,
     read_again,
+    works_of,
 )
 from sailsim.sim.schedule import CpuSheet
 from sailsim.sim.system import System
@@ -147,6 +148,18 @@ class Cores(Backend):
         if problem is None and asked.prompts:
             return without_prompts(software)
         return problem
+
+    def timer(self, asked: Request) -> Timer:
+        """By the same formula; of `FASTEST`, by the one that is the fastest at each step."""
+        if asked.software == FASTEST:
+            known = {name: replace(asked, software=name) for name in MEASURED}
+            timers = {name: self.timer(each) for name, each in known.items() if self.refusal(each) is None}
+            with_prompts = [timer for name, timer in timers.items() if without_prompts(name) is None]
+            return lambda pieces: min(
+                timer(pieces) for timer in (with_prompts if split(pieces)[1] else timers.values())
+            )
+        assert isinstance(asked.machine, System)
+        return _timer(asked.machine, asked.model, asked.fmt, asked.cores, cast(Software, asked.software))
 
     def step(self, asked: Request) -> StepResult:
         """By the software's fitted constants; of `FASTEST`, by all that run it."""
@@ -306,34 +319,23 @@ def constants(
 class Rows:
     """What one process works on in a step: sequences that decode and pieces of prompts."""
 
-    model: ModelSpec
-    fmt: WeightFormat
+    works: Works
     decoding: tuple[Piece, ...]
     prompts: tuple[Piece, ...]
 
     @classmethod
-    def of(
-        cls,
-        model: ModelSpec,
-        fmt: WeightFormat,
-        batch: int,
-        context: int,
-        prompt: int | None = None,
-        pieces: tuple[Piece, ...] = (),
-    ) -> Self:
+    def of(cls, works: Works, batch: int, context: int, prompt: int | None = None) -> Self:
         """As `predict_cores` is asked."""
-        if pieces:
-            return cls(model, fmt, *split(pieces))
         if prompt is not None:
             check_sizes(prompt=prompt, batch=batch)
-            return cls(model, fmt, (), (Piece(prompt, 0, batch),))
+            return cls(works, (), (Piece(prompt, 0, batch),))
         check_sizes(batch=batch, context=context)
-        return cls(model, fmt, (Piece(1, context - 1, batch),), ())
+        return cls(works, (Piece(1, context - 1, batch),), ())
 
     @cached_property
     def work(self) -> Work:
         """Of all; the weights are read for every `UBATCH` rows where there are prompts."""
-        work = self._of(self.decoding + self.prompts)
+        work = self.works(self.decoding + self.prompts)
         return read_again(work, ubatches(int(work.rows))) if self.prompts else work
 
     @property
@@ -352,29 +354,28 @@ class Rows:
         cells = tuple(
             piece._replace(new=1, before=piece.tokens - 1) for piece in self.decoding + self.prompts
         )
-        scanned = sum(piece.times for piece in self.decoding) * self._of(cells).attention_macs
-        return np.asarray((self._of(self.prompts).attention_macs + scanned) / self.work.attention_macs)
+        scanned = sum(piece.times for piece in self.decoding) * self.works(cells).attention_macs
+        return np.asarray((self.works(self.prompts).attention_macs + scanned) / self.work.attention_macs)
 
-    def constants(self, software: Software, core: str) -> tuple[Constants, KernelRate]:
-        """The constants of all rows: a product takes what all rows take at the rate of prompts, and no less
-        than those that decode by themselves."""
-        c, rate = constants(software, self.fmt, prompts=bool(self.prompts), core=core)
+    def constants(self, known: Callable[[bool], Constants]) -> Constants:
+        """The constants of all rows, from those of decoding and of prompts (True).
+
+        A product takes what all rows take at the rate of prompts, and no less than those that decode by
+        themselves.
+        """
+        c = known(bool(self.prompts))
         if not self.prompts or not self.decoding:
-            return c, rate
-        alone, _ = constants(software, self.fmt, core=core)
-        decoding, work = self._of(self.decoding), self.work
-        slowest = np.maximum(work.gemv_macs / c.kernel_rate, decoding.gemv_macs / alone.kernel_rate)
+            return c
+        decoding, work = self.works(self.decoding), self.work
+        slowest = np.maximum(work.gemv_macs / c.kernel_rate, decoding.gemv_macs / known(False).kernel_rate)
         by_prompts = 1 - decoding.rows / work.rows
-        return replace(c, kernel_rate=work.gemv_macs / slowest, row_s=c.row_s * by_prompts), rate
+        return replace(c, kernel_rate=work.gemv_macs / slowest, row_s=c.row_s * by_prompts)
 
     def kinds(self, parameters: int, threads: int, instances: int) -> list[str]:
         """The kinds of predictions that it is, by `kinds_of`."""
         there = [is_prompt for is_prompt in (False, True) if (self.prompts if is_prompt else self.decoding)]
         every = (kinds_of(self.work, is_prompt, parameters, threads, instances) for is_prompt in there)
         return list(chain.from_iterable(every))
-
-    def _of(self, pieces: tuple[Piece, ...]) -> Work:
-        return pieces_work(self.model, self.fmt, pieces)
 
 
 def packings(threads: int, batch: int) -> tuple[int, ...]:
@@ -415,20 +416,19 @@ def predict_cores(
     the software does not multiply on that core, and prompts where none were measured.
     """
     simulated = software in SIMULATED
-    # Beside units software has the caches of their program, so that the products alone differ.
-    beside = system.has_pim or system.accelerator is not None
-    cache = cache or ("separate" if simulated or beside else "unified")
-    every = Rows.of(model, fmt, batch, context, prompt, pieces)
+    cache = cache or _cache_of(system, software)
+    works = works_of(model, fmt)
+    every = Rows(works, *split(pieces)) if pieces else Rows.of(works, batch, context, prompt)
     unified = bool(every.decoding) and cache == "unified"
     if problem := _problem(system, threads, batch, bool(every.prompts), software, cache, instances):
         raise SailsimError(problem)
     core, machine = core_of(system), CpuSheet.of(system)
 
     def rows_of(count: int) -> Rows:
-        return every if count == 1 else Rows.of(model, fmt, -(-batch // count), context)
+        return every if count == 1 else Rows.of(works, -(-batch // count), context)
 
-    c, rate = every.constants(software, core)
-    vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
+    _, rate = constants(software, fmt, prompts=bool(every.prompts), core=core)
+    c = every.constants(lambda prompts: constants(software, fmt, prompts=prompts, core=core)[0])
 
     def step(count: int, by: Constants, shared: bool) -> dict[str, float]:
         own, each = rows_of(count), float(threads // count)
@@ -444,7 +444,7 @@ def predict_cores(
 
     def whole(by: Constants, shared: bool) -> dict[str, float]:
         parts = step(count, by, shared)
-        unpacking = float(work.cache_flops) / (float(threads // count) * vectors)
+        unpacking = _unpacking(system, work, float(threads // count))
         return parts | {"attention": parts["attention"] + unpacking * float(rows.scans if shared else 1.0)}
 
     parts = whole(c, unified)
@@ -484,6 +484,46 @@ def predict_cores(
     notes += [MIXED] if rows.prompts and rows.decoding else []
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else every.work.kv_bytes)
     return predicted(tokens, parts, factors, read, notes, count)
+
+
+def _cache_of(system: System, software: Software) -> Cache:
+    """Beside units software has the caches of their program, so that the products alone differ."""
+    beside = system.has_pim or system.accelerator is not None
+    return "separate" if software in SIMULATED or beside else "unified"
+
+
+def _unpacking(system: System, work: Work, threads: float) -> float:
+    """Seconds in which the cores round and unpack keys and values of few bits."""
+    vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
+    return float(work.cache_flops) / (threads * vectors)
+
+
+def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, software: Software) -> Timer:
+    """`predict_cores` of one process, its seconds alone."""
+    works, sheet, core, many = (
+        works_of(model, fmt),
+        CpuSheet.of(system),
+        core_of(system),
+        np.asarray(float(threads)),
+    )
+    kept = _cache_of(system, software)
+    unified = kept == "unified"
+    if problem := _problem(system, threads, 1, False, software, kept, 1):
+        raise SailsimError(problem)
+
+    @cache
+    def known(prompts: bool) -> Constants:
+        if prompts and (problem := without_prompts(software)):
+            raise SailsimError(problem)
+        return constants(software, fmt, prompts=prompts, core=core)[0]
+
+    def seconds(pieces: tuple[Piece, ...]) -> float:
+        rows = Rows(works, *split(pieces))
+        scans = rows.scans if unified and rows.decoding else np.asarray(1.0)
+        parts = step_parts(rows.work, sheet, many, rows.constants(known), scans)
+        return float(sum(parts.values())) + _unpacking(system, rows.work, threads) * float(scans)
+
+    return seconds
 
 
 def _problem(

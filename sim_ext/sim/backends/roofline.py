@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
 from statistics import fmean, geometric_mean
 from typing import Literal, NamedTuple, cast
 
@@ -42,7 +43,7 @@ import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.backend import Backend, Request, StepResult, room_of
+from sailsim.sim.backend import Backend, Request, StepResult, Timer, room_of
 from sailsim.sim.backends.cores import MIXED, SEVERAL_PROMPTS, UBATCH, ubatches
 from sailsim.sim.files import card_names, load_card
 from sailsim.sim.fitted import (
@@ -58,6 +59,7 @@ from sailsim.sim.fitted import (
     pieces_work,
     predicted,
     read_again,
+    works_of,
 )
 from sailsim.sim.system import Gpu
 from sailsim.workloads.formats import WeightFormat
@@ -108,6 +110,13 @@ class Roofline(Backend):
 
     kind = "card"
     software = tuple(GPU_SOFTWARE)
+
+    def timer(self, asked: Request) -> Timer:
+        """By the same formula, whatever the card's memory holds."""
+        assert isinstance(asked.machine, Gpu)
+        software = cast(GpuSoftware, asked.software)
+        sheet = _Sheet(asked.machine, asked.model, asked.fmt, software)
+        return lambda pieces: float(sum(sheet.parts(*split(pieces))[1].values()))
 
     def step(self, asked: Request) -> StepResult:
         """By the card's constants."""
@@ -417,35 +426,59 @@ def predict_card(
     else:
         check_sizes(batch=batch, context=context)
         decoding, prompts = (Piece(1, context - 1, batch),), ()
-    problem = unmeasured(card, fmt, software) if prompts else without_kernels(fmt, software)
-    if problem:
+    if problem := unmeasured(card, fmt, software) if prompts else without_kernels(fmt, software):
         raise SailsimError(problem)
     room_of(card, model, fmt, batch, context, pieces).check(model, fmt, batch, context)
-    work, sheet = pieces_work(model, fmt, decoding + prompts), GpuSheet.of(card)
-    notes, rows = taken_over(card), int(work.rows)
-    alone = constants(card, fmt, software=software) if decoding else None
-    if not prompts:
-        assert alone is not None
-        parts = step_parts(work, sheet, alone)
-        factors = _decode_factors(card, model, fmt, work, rows / sum(map(float, parts.values())), software)
-        notes += factors.notes
-        if rows > 1 and not is_sixteen_bit(fmt) and software == "llama.cpp" and not pieces:
-            notes.append(_weak(card, model, fmt, batch, context))
-    else:
-        reads = 1 if is_sixteen_bit(fmt) else ubatches(rows)
-        work, c = read_again(work, reads), _prompt_constants(card, fmt)
-        factors = _prompt_factors(fmt, rows, batch)
-        if alone is None:
-            parts = step_parts(work, sheet, c)
-        else:
-            decoded, prompted = (pieces_work(model, fmt, each) for each in (decoding, prompts))
-            parts = mixed_parts(work, decoded, prompted, sheet, alone, c)
-            rate = rows / sum(map(float, parts.values()))
-            factors = factors.joined(_decode_factors(card, model, fmt, decoded, rate, software))
-            notes.append(MIXED)
-        notes += factors.notes
+    work, parts = _Sheet(card, model, fmt, software).parts(decoding, prompts)
+    notes, rows, seconds = taken_over(card), int(work.rows), sum(map(float, parts.values()))
+    both = []
+    if prompts:
+        both.append(_prompt_factors(fmt, rows, sum(piece.times for piece in prompts)))
+    if decoding:
+        alone = pieces_work(model, fmt, decoding)
+        both.append(_decode_factors(card, model, fmt, alone, rows / seconds, software))
+    factors = reduce(_Factors.joined, both)
+    notes += factors.notes
+    if len(both) > 1:
+        notes.append(MIXED)
+    elif decoding and rows > 1 and not is_sixteen_bit(fmt) and software == "llama.cpp" and not pieces:
+        notes.append(_weak(card, model, fmt, batch, context))
     read = float(work.weight_bytes), float(work.kv_bytes)
     return predicted(rows, parts, factors.ends, read, [*notes, *model_notes(model, rows)])
+
+
+class _Sheet:
+    """A card with a software, and a model in a format: seconds of steps."""
+
+    def __init__(self, card: Gpu, model: ModelSpec, fmt: WeightFormat, software: GpuSoftware) -> None:
+        self._card, self._fmt, self._software = card, fmt, software
+        self._works, self._sheet = works_of(model, fmt), GpuSheet.of(card)
+
+    @cached_property
+    def _alone(self) -> GpuConstants:
+        if problem := without_kernels(self._fmt, self._software):
+            raise SailsimError(problem)
+        return constants(self._card, self._fmt, software=self._software)
+
+    @cached_property
+    def _prompt(self) -> GpuConstants:
+        if problem := unmeasured(self._card, self._fmt, self._software):
+            raise SailsimError(problem)
+        return _prompt_constants(self._card, self._fmt)
+
+    def parts(
+        self, decoding: tuple[Piece, ...], prompts: tuple[Piece, ...]
+    ) -> tuple[Work, dict[str, Floats]]:
+        """The work of a step, and seconds of its parts."""
+        work = self._works(decoding + prompts)
+        if not prompts:
+            return work, step_parts(work, self._sheet, self._alone)
+        if not is_sixteen_bit(self._fmt):
+            work = read_again(work, ubatches(int(work.rows)))
+        if not decoding:
+            return work, step_parts(work, self._sheet, self._prompt)
+        kinds = self._works(decoding), self._works(prompts)
+        return work, mixed_parts(work, *kinds, self._sheet, self._alone, self._prompt)
 
 
 class _Factors(NamedTuple):
