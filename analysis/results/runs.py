@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -493,18 +493,20 @@ def step_surface(point: Point, runner: Runner) -> StepSurface:
     Raises SailsimError for a runner that cannot run such steps. Known ones are kept: what a surface costs
     is its first steps.
     """
-    return _surface(point.having(phase="decode", prompt=0, batch=1, context=1), runner, runner.digest)
+    point = point.having(phase="decode", prompt=0, batch=1, context=1)
+    key = point, runner.digest  # a runner with a machine of its own has no hash
+    if key not in _SURFACES:
+        machine = as_system(point.system)
+        backend, asked = _asked(runner, _request(point, machine))
+        if problem := backend.refusal(asked):
+            raise SailsimError(problem)
+        if runner.around:
+            asked = replace(asked, machine=_with_cores(machine, runner.around, "prefill"))
+        _SURFACES[key] = StepSurface(backend, asked)
+    return _SURFACES[key]
 
 
-@lru_cache(maxsize=64)
-def _surface(point: Point, runner: Runner, _: str) -> StepSurface:
-    machine = as_system(point.system)
-    backend, asked = _asked(runner, _request(point, machine))
-    if problem := backend.refusal(asked):
-        raise SailsimError(problem)
-    if runner.around:
-        asked = replace(asked, machine=_with_cores(machine, runner.around, "prefill"))
-    return StepSurface(backend, asked)
+_SURFACES: dict[tuple[Point, str], StepSurface] = {}
 
 
 def _run(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sailsim.analysis.costs.constants import End
 from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, PriceList, dollars, prices
+from sailsim.analysis.results.prior import PRIOR
 from sailsim.analysis.results.runs import (
     RUNNERS,
     Run,
@@ -80,7 +81,8 @@ class Level:
         return bool(self.met(out).mean() >= self.share) and not out.endless
 
     def __str__(self) -> str:
-        return f"{self.ttft_s:g} s to the first token and {self.tpot_s:g} s a token for {self.share:.3g} of the requests"
+        times = f"{self.ttft_s:g} s to the first token, {self.tpot_s:g} s a token"
+        return f"{times}, for {self.share:.3g} of requests"
 
 
 def times_of(out: Served) -> dict[str, NDArray[np.float64]]:
@@ -135,6 +137,8 @@ class Machine:
 
     point: Point
     runner: Runner
+    prior: str | None = None
+    """That the band of an accelerator is drawn from."""
 
     @cached_property
     def step(self) -> StepTime:
@@ -166,10 +170,13 @@ class Machine:
         return Server(step, self.blocks(policy), policy, role)
 
     def run(self, batch: int, context: int, phase: str = "decode") -> Run:
-        """A step of equal sequences."""
-        sizes = {"batch": max(1, batch), "phase": phase, "prompt": None, "context": max(1, context)}
+        """A step of equal sequences, of as many as the memory holds."""
+        weights, token, limit = self.memory
+        context = max(1, context)
+        held = int(min((limit - weights) // (token * context), batch))
+        sizes = {"batch": max(1, held), "phase": phase, "prompt": None, "context": context}
         point = replace(self.point, beyond_limit=True, **sizes)  # type: ignore[arg-type]
-        return runs(point, None, (self.runner,), prior=None)[0]
+        return runs(point, None, (self.runner,), prior=self.prior)[0]
 
 
 MOST_BLOCKS = 1 << 20
@@ -406,11 +413,7 @@ def rates(
 def _band(machine: Machine, out: Served) -> tuple[float, float] | None:
     """How many times as long as nominally a step of answers takes at most and at least; None: not known."""
     batch, context, _ = _sizes(out)
-    run = runs(
-        replace(machine.point, beyond_limit=True, batch=max(1, batch), context=max(1, context)),
-        None,
-        (machine.runner,),
-    )[0]
+    run = replace(machine, prior=PRIOR).run(batch, context)
     if run.low is None or run.high is None or run.tokens_per_s is None:
         return None
     return run.tokens_per_s / run.low, run.tokens_per_s / run.high
@@ -454,7 +457,7 @@ def cheapest(load: float, offers: Mapping[str, tuple[float, float]]) -> dict[str
 
 # ---- The front door --------------------------------------------------------------------------------
 
-WHO = ("sail", "cores-best", "l4", "a100-f16")
+WHO = ("sail", "sail-ampere", "cores-best", "l4", "a100-f16")
 """Who serves where nobody is named."""
 
 
