@@ -1,6 +1,8 @@
 """Who serves most for a dollar: the data and the figures of docs/serving.md.
 
-    python research/serving.py            writes docs/data/serving-*.csv and docs/figures/serving*.png
+    python research/serving.py [map] [curves] [chat] [long documents]
+
+writes docs/data/serving-*.csv and docs/figures/serving*.png, all of them or some.
 
 Llama-3.1-8B on SAIL, on 64 threads of N1, N2 and V2, on L4 and A100. Each machine
 has the budget and the number of sequences, of a few, with which it serves most.
@@ -9,6 +11,7 @@ has the budget and the number of sequences, of a few, with which it serves most.
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +38,7 @@ MACHINES = {
     "A100, vLLM f16": ("sail-n1", "a100-f16"),
 }
 """System and runner. What is faster on N1 was measured there; one process on 64 threads each."""
-CHOICES = ((128, 16), (512, 16), (512, 64), (2048, 256))
+CHOICES = ((128, 16), (512, 64), (2048, 256))
 """Tokens of a step, and sequences that run together: each machine has those with which it serves most."""
 LEVELS = {
     "MLPerf": Level(),
@@ -50,7 +53,7 @@ SIZES = (128, 512, 2048, 8192)
 ANSWERS = (32, 128, 512, 2048)
 TOGETHER = 1e4
 """Requests/s of those that come all at once."""
-MANY = 128
+MANY = 96
 
 
 def services() -> Iterator[Service]:
@@ -70,43 +73,32 @@ def once(machine: Machine, requests: Sequence[Request]) -> dict[str, Any]:
     return min(every, key=lambda row: row["usd_per_million_tokens"] or float("inf"))
 
 
-def rate_rows(machines: Mapping[str, Machine]) -> Iterator[dict[str, Any]]:
-    """Of each work and level, the highest rate of each machine, its tokens and dollars."""
-    for work, requests in WORKS.items():
+def rate_rows(machines: Mapping[str, Machine], requests: Sequence[Request]) -> Iterator[dict[str, Any]]:
+    """Of each machine the highest rate of each level with its dollars, and what it does with all at once."""
+    for title, machine in machines.items():
+        row: dict[str, Any] = {"machine": title}
         for name, level in LEVELS.items():
-            for title, machine in machines.items():
-                tried = [
-                    (rates(machine, each, level, requests, draws=1)["rate"], each) for each in services()
-                ]
-                chosen = max(tried, key=lambda pair: pair[0])[1]
-                best = rates(machine, chosen, level, requests)
-                row = {"requests": work, "level": name, "machine": title}
-                out = best["served"]
-                if out is None:
-                    yield row
-                    continue
+            tried = [
+                (rates(machine, each, level, requests, draws=1, band=False)["rate"], each)
+                for each in services()
+            ]
+            chosen = max(tried, key=lambda pair: pair[0])[1]
+            best = rates(machine, chosen, level, requests)
+            out, said = best["served"], {}
+            if out is not None:
                 said = summary(machine, out, level)
-                usd = said["usd_per_million_tokens"]
-                yield row | {
-                    "requests/s": f"{best['rate']:.3g}",
-                    "low": f"{best['rate_low']:.3g}",
-                    "high": f"{best['rate_high']:.3g}",
-                    "budget": chosen.policy.budget,
-                    "sequences": chosen.policy.sequences,
-                    "tokens/s": f"{said['tokens_per_s']:.3g}",
-                    "USD/1M tokens": "" if usd is None else f"{usd:.3g}",
-                }
-        for title, machine in machines.items():
-            said = once(machine, [request._replace(arrival_s=0.0) for request in requests[:200]])
-            usd = said["usd_per_million_tokens"]
-            yield {
-                "requests": work,
-                "level": "none, all at once",
-                "machine": title,
-                "requests/s": f"{said['requests_per_s']:.3g}",
-                "tokens/s": f"{said['tokens_per_s']:.3g}",
-                "USD/1M tokens": "" if usd is None else f"{usd:.3g}",
-            }
+            ends = f"{short(best['rate'])} ({short(best['rate_low'])}..{short(best['rate_high'])})"
+            row[f"{name}: requests/s"] = ends if best["rate_high"] else "none"
+            row[f"{name}: USD/1M"] = short(said.get("usd_per_million_tokens"))
+        said = once(machine, [request._replace(arrival_s=0.0) for request in requests[:200]])
+        row["all at once: tokens/s"] = short(said["tokens_per_s"])
+        row["all at once: USD/1M"] = short(said["usd_per_million_tokens"])
+        yield row
+
+
+def short(value: float | None) -> str:
+    """Three digits."""
+    return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def curves(machines: Mapping[str, Machine]) -> Figure:
@@ -197,15 +189,20 @@ def written(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Writes all."""
+    """Writes what the words ask for; rates last, from the parts of all works."""
     machines = {title: machine(*names) for title, names in MACHINES.items()}
     cards = [title for title, each in machines.items() if each.runner.kind == "card"]
-    figures = DOCS / "figures"
-    rows = cells(machines)
-    written(DOCS / "data" / "serving-map.csv", [row | {"usd": f"{row['usd']:.3g}"} for row in rows])
-    save(draw(ratio_map(rows, cards)), figures / "serving_map.png")
-    save(draw(curves(machines)), figures / "serving.png")
-    written(DOCS / "data" / "serving-rates.csv", list(rate_rows(machines)))
+    figures, data = DOCS / "figures", DOCS / "data"
+    asked = sys.argv[1:] or ["map", "curves", *WORKS]
+    if "map" in asked:
+        rows = cells(machines)
+        written(data / "serving-map.csv", [row | {"usd": f"{row['usd']:.3g}"} for row in rows])
+        save(draw(ratio_map(rows, cards)), figures / "serving_map.png")
+    if "curves" in asked:
+        save(draw(curves(machines)), figures / "serving.png")
+    for work in WORKS:
+        if work in asked:
+            written(data / f"serving-{work.split()[0]}.csv", list(rate_rows(machines, WORKS[work])))
 
 
 if __name__ == "__main__":

@@ -377,6 +377,7 @@ def rates(
     seed: int = 0,
     burst: float = 1.0,
     draws: int = 3,
+    band: bool = True,
 ) -> dict[str, Any]:
     """The highest rate of a machine, for prompts and answers as the requests have them, in their order.
 
@@ -404,9 +405,10 @@ def rates(
     rate, out = found[len(found) // 2]
     low, high = found[0][0], found[-1][0]
     ends: dict[str, Any] = {"rate": rate, "rate_low": low, "rate_high": high, "band": None}
-    if out is not None and (band := _band(machine, out)) is not None:
-        slow, fast = (one(0, factor, rate)[0] for factor in band)
-        ends |= {"rate_low": min(low, slow), "rate_high": max(high, fast), "band": band}
+    factors = _band(machine, out) if band and out is not None else None
+    if factors is not None:
+        slow, fast = (one(0, factor, rate)[0] for factor in factors)
+        ends |= {"rate_low": min(low, slow), "rate_high": max(high, fast), "band": factors}
     return {**ends, "served": out}
 
 
