@@ -33,12 +33,9 @@ from sailsim.analysis.results.runs import (
 from sailsim.base.arguments import check_type, items_of
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
-from sailsim.sim.backend import room_of
-from sailsim.sim.files import as_system
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.serve.loop import ROUTINGS, Link, Loop, Routing, Served
 from sailsim.sim.serve.server import Policy, Server, StepTime
-from sailsim.workloads.formats import weight_format
 from sailsim.workloads.load import load_model
 from sailsim.workloads.requests import Request, at_rate
 
@@ -149,15 +146,18 @@ class Machine:
     def memory(self) -> tuple[float, float, float]:
         """Bytes of its weights, of a token's keys and values, and of its memory; that may be without end.
 
-        Raises SailsimError for a machine that does not hold the weights and a token.
+        A window of attention frees none. Raises SailsimError for a machine that cannot run the model.
         """
-        model = load_model(self.point.model).cached(self.point.kv_bits)
-        own = self.runner.format == "point"
-        fmt = self.point.formats(model) if own else weight_format(self.runner.format)
-        machine = self.runner.machine or as_system(self.point.system)
-        room = room_of(machine, model, fmt, 1, 1)
-        room.check(model, fmt, 1, 1)
-        return fmt.model_bytes(model), model.kv_bytes_per_token(), inf if room.limit is None else room.limit
+        run = self._run(batch=1, context=2)
+        if run.reason:
+            raise SailsimError(run.reason)
+        token = load_model(self.point.model).cached(self.point.kv_bits).kv_bytes_per_token()
+        limit = inf if run.memory_limit_bytes is None else run.memory_limit_bytes
+        return run.memory_bytes - 2 * token, token, limit
+
+    def _run(self, **sizes: Any) -> Run:
+        point = replace(self.point, beyond_limit=True, **{"phase": "decode", "prompt": None} | sizes)
+        return runs(point, None, (self.runner,), prior=self.prior)[0]
 
     def blocks(self, policy: Policy) -> int:
         """Of keys and values, at most as many as its software could ever fill: `MOST_BLOCKS`."""
@@ -174,9 +174,7 @@ class Machine:
         weights, token, limit = self.memory
         context = max(1, context)
         held = int(min((limit - weights) // (token * context), batch))
-        sizes = {"batch": max(1, held), "phase": phase, "prompt": None, "context": context}
-        point = replace(self.point, beyond_limit=True, **sizes)  # type: ignore[arg-type]
-        return runs(point, None, (self.runner,), prior=self.prior)[0]
+        return self._run(batch=max(1, held), context=context, phase=phase)
 
 
 MOST_BLOCKS = 1 << 20
@@ -204,11 +202,7 @@ class Service:
             if type(value) is not int or not least <= value <= 4096:
                 raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..4096.")
         link = self.link_gb_s
-        if (
-            type(link) not in (int, float)
-            or not 0 <= link <= 1e9
-            or bool(self.readers) != bool(self.link_gb_s)
-        ):
+        if not isinstance(link, int | float) or not 0 <= link <= 1e9 or bool(link) != bool(self.readers):
             raise SailsimError(
                 f"link_gb_s is {link!r} beside {self.readers} readers; allowed is one above 0, at "
                 "most 1e9, with readers, and none without."
