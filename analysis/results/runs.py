@@ -36,6 +36,7 @@ from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import (
     Backend,
     Kind,
+    Prefill,
     Request,
     StepResult,
     backend_of,
@@ -487,21 +488,23 @@ def _request(point: Point, machine: System | Gpu) -> Request:
     )
 
 
-def step_surface(point: Point, runner: Runner) -> StepSurface:
+def step_surface(point: Point, runner: Runner, prefill: Prefill = "units") -> StepSurface:
     """Seconds of any mixed step of a runner: machine, model, weights and threads are the point's.
 
-    Raises SailsimError for a runner that cannot run such steps. Known ones are kept: what a surface costs
-    is its first steps.
+    ``prefill``: who multiplies prompts where there are units. Raises SailsimError for a runner that cannot
+    run such steps. Known ones are kept: what a surface costs is its first steps.
     """
-    return _surface(point.having(phase="decode", prompt=0, batch=1, context=1), runner, runner.digest)
+    at = point.having(phase="decode", prompt=0, batch=1, context=1)
+    return _surface(at, runner, runner.digest, prefill)
 
 
 @lru_cache(maxsize=64)
-def _surface(point: Point, runner: Runner, _: str) -> StepSurface:
+def _surface(point: Point, runner: Runner, _: str, prefill: Prefill) -> StepSurface:
     machine = as_system(point.system)
     backend, asked = _asked(runner, _request(point, machine))
     if problem := backend.refusal(asked):
         raise SailsimError(problem)
+    asked = replace(asked, prefill=prefill, around=runner.around or asked.around)
     if runner.around:
         asked = replace(asked, machine=_with_cores(machine, runner.around, "prefill"))
     return StepSurface(backend, asked)
