@@ -28,7 +28,6 @@ from sailsim.workloads.requests import Request, at_rate, read_requests
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 POINT = Point(model="llama-3.1-8b", threads=64)
 MACHINES = {
-    "SAIL": ("sail-n1", "sail"),
     "SAIL, fork on its cores": ("sail-n1", "sail-ampere"),
     "its cores (N1), fastest": ("sail-n1", "cores-best"),
     "N2 (Cobalt 100), fastest": ("cobalt100", "cores-best"),
@@ -38,14 +37,14 @@ MACHINES = {
     "A100, vLLM f16": ("sail-n1", "a100-f16"),
 }
 """System and runner. What is faster on N1 was measured there; one process on 64 threads each."""
-CHOICES = ((128, 16), (512, 64), (2048, 256))
+CHOICES = {"card": ((2048, 256),), "cores": ((128, 16), (512, 64)), "accelerator": ((128, 16), (512, 64))}
 """Tokens of a step, and sequences that run together: each machine has those with which it serves most."""
 LEVELS = {
     "MLPerf": Level(),
     "patient": Level(60.0, 0.5, 0.9),
 }
 """MLPerf's, and one that reads and answers faster than a person reads, after a minute at most."""
-CHAT = read_requests("azure-conv")
+CHAT = read_requests("azure-conv")[:300]
 LONG = tuple(Request(0.0, prompt, output) for prompt, output in ((8192, 256), (16384, 512), (4096, 128)) * 34)
 """Long documents: no trace of them is at hand whose licence is known, so sizes are assumed."""
 WORKS = {"chat": CHAT, "long documents": LONG}
@@ -56,9 +55,9 @@ TOGETHER = 1e4
 MANY = 96
 
 
-def services() -> Iterator[Service]:
-    """One server, with each choice."""
-    for budget, sequences in CHOICES:
+def services(machine: Machine) -> Iterator[Service]:
+    """One server, with each choice of its kind."""
+    for budget, sequences in CHOICES[machine.runner.kind]:
         yield Service(Policy(budget=budget, sequences=sequences))
 
 
@@ -69,7 +68,7 @@ def machine(system: str, runner: str) -> Machine:
 
 def once(machine: Machine, requests: Sequence[Request]) -> dict[str, Any]:
     """The cheapest answer of requests that all are there at the beginning."""
-    every = [summary(machine, each.run(machine, requests), Level()) for each in services()]
+    every = [summary(machine, each.run(machine, requests), Level()) for each in services(machine)]
     return min(every, key=lambda row: row["usd_per_million_tokens"] or float("inf"))
 
 
@@ -80,7 +79,7 @@ def rate_rows(machines: Mapping[str, Machine], requests: Sequence[Request]) -> I
         for name, level in LEVELS.items():
             tried = [
                 (rates(machine, each, level, requests, draws=1, band=False)["rate"], each)
-                for each in services()
+                for each in services(machine)
             ]
             chosen = max(tried, key=lambda pair: pair[0])[1]
             best = rates(machine, chosen, level, requests)

@@ -36,6 +36,7 @@ from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import (
     Backend,
     Kind,
+    Prefill,
     Request,
     StepResult,
     backend_of,
@@ -487,26 +488,27 @@ def _request(point: Point, machine: System | Gpu) -> Request:
     )
 
 
-def step_surface(point: Point, runner: Runner) -> StepSurface:
+def step_surface(point: Point, runner: Runner, prefill: Prefill = "units") -> StepSurface:
     """Seconds of any mixed step of a runner: machine, model, weights and threads are the point's.
 
-    Raises SailsimError for a runner that cannot run such steps. Known ones are kept: what a surface costs
-    is its first steps.
+    ``prefill``: who multiplies prompts where there are units. Raises SailsimError for a runner that cannot
+    run such steps. Known ones are kept: what a surface costs is its first steps.
     """
     point = point.having(phase="decode", prompt=0, batch=1, context=1)
-    key = point, runner.digest  # a runner with a machine of its own has no hash
+    key = point, runner.digest, prefill  # a runner with a machine of its own has no hash
     if key not in _SURFACES:
         machine = as_system(point.system)
         backend, asked = _asked(runner, _request(point, machine))
         if problem := backend.refusal(asked):
             raise SailsimError(problem)
+        asked = replace(asked, prefill=prefill, around=runner.around or asked.around)
         if runner.around:
             asked = replace(asked, machine=_with_cores(machine, runner.around, "prefill"))
         _SURFACES[key] = StepSurface(backend, asked)
     return _SURFACES[key]
 
 
-_SURFACES: dict[tuple[Point, str], StepSurface] = {}
+_SURFACES: dict[tuple[Point, str, Prefill], StepSurface] = {}
 
 
 def _run(

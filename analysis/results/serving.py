@@ -33,6 +33,7 @@ from sailsim.analysis.results.runs import (
 from sailsim.base.arguments import check_type, items_of
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
+from sailsim.sim.backend import Prefill
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.serve.loop import ROUTINGS, Link, Loop, Routing, Served
 from sailsim.sim.serve.server import Policy, Server, StepTime
@@ -134,13 +135,16 @@ class Machine:
 
     point: Point
     runner: Runner
+    prefill: Prefill = "units"
+    """Who multiplies the prompts of an accelerator."""
     prior: str | None = None
     """That the band of an accelerator is drawn from."""
 
     @cached_property
     def step(self) -> StepTime:
         """Its steps' times."""
-        return step_surface(self.point, self.runner)
+        accelerates = self.runner.kind == "accelerator"
+        return step_surface(self.point, self.runner, self.prefill if accelerates else "units")
 
     @cached_property
     def memory(self) -> tuple[float, float, float]:
@@ -479,6 +483,7 @@ def serve(
     find_rate: bool = False,
     load: float | None = None,
     burst: float = 1.0,
+    prefill: Prefill = "units",
 ) -> dict[str, Any]:
     """Serve requests on each of some runners: times, what meets the level, dollars and joules.
 
@@ -506,7 +511,7 @@ def serve(
         )
     rows, offers = [], {}
     for runner in followed(who, "machines"):
-        machine = Machine(where, runner)
+        machine = Machine(where, runner, prefill)
         empty = {"runner": runner.name, "title": runner.marked, "reason": None}
         try:
             ends: dict[str, Any] = {}

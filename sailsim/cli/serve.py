@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -20,6 +20,7 @@ from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import OUT_FILE, TEXT
 from sailsim.cli._point import DEFAULTS, point_options, prices_option
 from sailsim.cli._table import echo, print_table, say
+from sailsim.sim.backend import Prefill
 from sailsim.sim.files import SystemChoice, parse_value
 from sailsim.sim.point import Point
 from sailsim.sim.serve.loop import ROUTINGS
@@ -56,6 +57,13 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
     help="Who serves: runners of `sailsim run --json`, or machines as --beside of run has them.",
 )
 @click.option(
+    "--prefill",
+    type=click.Choice(get_args(Prefill)),
+    default="units",
+    show_default=True,
+    help="Who multiplies the prompts of an accelerator: units, cores while the units decode, or the faster.",
+)
+@click.option(
     "--scheduler",
     type=TEXT,
     default="vllm",
@@ -88,6 +96,7 @@ def serve_(
     rate: str | None,
     seed: int,
     names: str,
+    prefill: Prefill,
     scheduler: str,
     servers: str,
     level: str,
@@ -112,14 +121,17 @@ def serve_(
     service = Service(policy, **_chosen("servers", servers, "servers", ("readers", "link_gb_s", "routing")))
     who = serving_runners([name.strip() for name in names.split(",")])
     listed = None if prices is None else read_prices(prices)
-    more = {"find_rate": find_rate, "load": fleet, "burst": burst}
+    more = {"find_rate": find_rate, "load": fleet, "burst": burst, "prefill": prefill}
     answer = serve(requests, point, who, service, _level(level), listed, seed, **more)  # type: ignore[arg-type]
     if out is not None:
         write_whole(out, _times(answer["machines"]).encode())
     for row in answer["machines"]:
         row.pop("served", None)
     if as_json:
-        print_json(answer | {"trace": trace, "rate": rate, "scheduler": scheduler, "servers": servers})
+        print_json(
+            answer
+            | {"trace": trace, "rate": rate, "scheduler": scheduler, "prefill": prefill, "servers": servers}
+        )
     else:
         _print(answer, trace if rate is None else f"{trace} at {rate} requests/s")
 

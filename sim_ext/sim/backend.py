@@ -18,6 +18,8 @@ from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Piece
 from sailsim.workloads.model import ModelSpec
 
+Prefill = Literal["units", "cores", "auto"]
+"""Who multiplies the prompts of a machine with units: they, the cores while units decode, or the faster."""
 Timer = Callable[[tuple[Piece, ...]], float]
 """From the pieces of a step to its seconds. Raises SailsimError where there is no such step."""
 Kind = Literal["accelerator", "cores", "card"]
@@ -47,6 +49,9 @@ class Request:
     """The point with everything filled that its own system decides."""
     pieces: tuple[Piece, ...] = ()
     """Of a mixed step, in the place of the point's phase, batch, prompt and context."""
+    prefill: Prefill = "units"
+    around: str = "llama.cpp"
+    """Software of the cores around units: that of their prompts; the machine has its other constants."""
 
     @property
     def prompts(self) -> bool:
@@ -218,6 +223,8 @@ class Backend(ABC):
     kind: ClassVar[Kind]
     software: ClassVar[tuple[str, ...]]
     """What may run on it; the first where nothing else is said."""
+    prefills: ClassVar[tuple[Prefill, ...]] = ("units",)
+    """Who may multiply prompts; of what has no units, it itself."""
 
     @abstractmethod
     def step(self, asked: Request) -> StepResult:
@@ -230,6 +237,14 @@ class Backend(ABC):
             return self.step(replace(asked, pieces=pieces)).step_s
 
         return seconds
+
+    def check_prefill(self, asked: Request) -> None:
+        """Raise SailsimError where another than those in `prefills` is to multiply prompts."""
+        if asked.prefill not in self.prefills:
+            raise SailsimError(
+                f"prefill is {asked.prefill!r}; allowed on {asked.machine.name} with {asked.software} is "
+                f"{' or '.join(self.prefills)}."
+            )
 
     def refusal(self, asked: Request) -> str | None:
         """Why the machine does not run the software at all, None if it does."""

@@ -176,6 +176,7 @@ class Accelerator(Backend):
     def step(self, asked: Request) -> StepResult:
         """By the engine, at `point_of`."""
         assert isinstance(asked.machine, System)
+        self.check_prefill(asked)
         point = self.point_of(asked)
         ignored = self._unknown(asked.point) if asked.hardware else []
         result = simulate_step(asked.machine, asked.model, point, pieces=asked.pieces)
@@ -255,10 +256,12 @@ def simulate_step(
     activations: Activations | None = None,
     routing: Routing = EXPECTED,
     pieces: tuple[Piece, ...] = (),
+    beside: Sequence[CoreTask] = (),
 ) -> StepResult:
     """Simulate one step: a token for each of `point.batch` sequences of `point.context` tokens, or in prefill
     as many prompts of `point.prompt` tokens, all rows in one batch; with ``pieces``, theirs in the place of
-    both. Where the model has experts, they choose by `routing`.
+    both. Where the model has experts, they choose by `routing`. ``beside``: what the cores have to do besides
+    without units, in order, whenever nothing of the step waits for them.
 
     `tokens` counts those that the step works on.
 
@@ -267,7 +270,7 @@ def simulate_step(
             a product does not fit it; prompts of more rows than a descriptor can carry; a mixed step with
             attention on the units or in two halves.
     """
-    return _fastest(system, model, point, activations, routing, pieces=pieces).result()
+    return _fastest(system, model, point, activations, routing, pieces=pieces, beside=beside).result()
 
 
 def time_step(
@@ -301,6 +304,7 @@ def _fastest(
     routing: Routing,
     layers: int = EVERY,
     pieces: tuple[Piece, ...] = (),
+    beside: Sequence[CoreTask] = (),
 ) -> _Step:
     """The step, of all the ways that the point leaves to the accelerator."""
     accelerator = accelerator_of(system)
@@ -314,10 +318,10 @@ def _fastest(
     point = point.resolved(system, model)
     captured = activations if activations is not None else Activations.load(point.activations or None)
     own, *others = accelerator.alternatives(system, point)
-    best = _Step(accelerator, system, model, own, captured, routing, layers, pieces)
+    best = _Step(accelerator, system, model, own, captured, routing, layers, pieces, beside)
     for other in others:
         with suppress(SailsimError):  # what not all tensors can have
-            step = _Step(accelerator, system, model, other, captured, routing, layers, pieces)
+            step = _Step(accelerator, system, model, other, captured, routing, layers, pieces, beside)
             if step.busy > best.line.end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
                 continue
             if step.line.end < best.line.end:
@@ -339,13 +343,15 @@ class _Step:
         routing: Routing,
         layers: int,
         pieces: tuple[Piece, ...],
+        beside: Sequence[CoreTask],
     ) -> None:
-        """`layers`: how many have activations of their own; `pieces`: in the place of the point's."""
+        """`layers`: how many have activations of their own; `pieces`: in the place of the point's; `beside`:
+        what the cores do besides."""
         self.accelerator, self.system, self.model = accelerator, system, model
         self.point = self.asked = point
         self.tokens = sum(piece.new * piece.times for piece in pieces or pieces_of(point))
         self.prompts = point.phase == "prefill" if not pieces else any(not each.decodes for each in pieces)
-        self.captured = captured
+        self.captured, self.beside = captured, beside
         self.units, self._hosts = accelerator.units_and_hosts(system, point)
         self.works: list[StepWork] = []
         """What the units do: for all rows, or for each half of them."""
@@ -372,9 +378,9 @@ class _Step:
         """How it plays."""
         schedules = [(list(self._segments(work)), work.layout.order) for work in self.works]
         memory = self.units.memory(self.point.threads)
-        if not self.point.overlap:
+        if not self.point.overlap and not self.beside:
             return play(memory, *schedules[0])
-        first, second = (unrolled(*each) for each in schedules)
+        first, second = (*(unrolled(*each) for each in schedules), (self.beside, ()))[:2]
         return play(memory, [Segments.one(*taking_turns(first, second, memory.stream_limit))])
 
     @property

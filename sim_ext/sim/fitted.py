@@ -11,7 +11,7 @@ import difflib
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache, reduce
 from importlib.resources import files
@@ -434,13 +434,13 @@ class Work:
 def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Work:
     """The work of a step of one process with ``batch`` sequences."""
     check_sizes(batch=batch, context=context)
-    return pieces_work(model, fmt, (Piece(1, context - 1, batch),))
+    return counted_work(model, fmt, (Piece(1, context - 1, batch),))
 
 
 def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, reads: int = 1) -> Work:
     """The work of some prompts at once, which reads the weights ``reads`` times."""
     check_sizes(prompt=prompt, batch=batch)
-    return read_again(pieces_work(model, fmt, (Piece(prompt, 0, batch),)), reads)
+    return read_again(counted_work(model, fmt, (Piece(prompt, 0, batch),)), reads)
 
 
 def read_again(work: Work, reads: int) -> Work:
@@ -448,19 +448,24 @@ def read_again(work: Work, reads: int) -> Work:
     return replace(work, weight_bytes=work.weight_bytes * reads)
 
 
-def pieces_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Piece, ...]) -> Work:
-    """The work of a mixed step. Raises SailsimError as `mixed_step`."""
-    return works_of(model, fmt)(pieces)
+@lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
+def counted_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Piece, ...]) -> Work:
+    """The work of a step, operation by operation. Raises SailsimError as `mixed_step`."""
+    rows = sum(piece.new * piece.times for piece in pieces)
+    return Work.of(model, mixed_step(model, fmt, pieces), rows)
 
 
-@lru_cache(maxsize=256)  # a sweep asks for the same works again for every software, card and thread count
+WorkOf = Callable[[tuple[Piece, ...]], Work]
+
+
+@lru_cache(maxsize=64)
 def works_of(model: ModelSpec, fmt: WeightFormat) -> Works:
     """The works of mixed steps of a model in a format."""
     return Works(model, fmt)
 
 
 class Works:
-    """The work of any mixed step of a model, from those of few tokens.
+    """The work of any mixed step of a model, as `counted_work` counts it, but from that of few tokens.
 
     It is linear in rows, in sequences, and in keys and pairs of attention, but for experts in rows.
     """
@@ -508,8 +513,7 @@ class Works:
 
     def _of(self, piece: Piece, model: ModelSpec | None = None) -> Floats:
         """By the fields of a work."""
-        model = model or self._model
-        work = Work.of(model, mixed_step(model, self._fmt, (piece,)), piece.new * piece.times)
+        work = counted_work(model or self._model, self._fmt, (piece,))
         return np.array([float(getattr(work, name)) for name in Work.__dataclass_fields__])
 
 

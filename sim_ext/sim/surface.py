@@ -11,12 +11,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
-from math import floor, log2
+from math import floor, inf, log2
 from typing import NamedTuple
 
-from sailsim.sim.backend import Backend, Request
+from sailsim.sim.backend import Backend, Request, load_backend
 from sailsim.sim.fitted import works_of
 from sailsim.workloads.graph import Piece
 
@@ -31,6 +32,9 @@ BENT = 0.003
 BEFORE = 2048
 """Tokens before the piece that shows what pairs of attention take."""
 
+BESIDE_PROMPTS, BESIDE_CONTEXTS = (2, 8, 16, 32, 64, 256), (64, 512, 2048)
+"""Tokens of a prompt on the cores, and of each sequence beside, at which steps of both are timed."""
+
 
 class StepSurface:
     """Seconds of any mixed step of one machine, software, model and format.
@@ -41,7 +45,10 @@ class StepSurface:
     """
 
     def __init__(self, backend: Backend, asked: Request) -> None:
+        backend.check_prefill(asked)
         self._time = backend.timer(asked)
+        self._beside = None if asked.prefill == "units" else _Beside(backend, asked, self)
+        self._auto = asked.prefill == "auto"
         self._formula = backend.kind != "accelerator"
         self._sums = works_of(asked.model, asked.fmt).sums
         self._windowed = bool(asked.model.sliding_window)
@@ -60,26 +67,24 @@ class StepSurface:
         """
         rows, pieces = len(decode_contexts), tuple(Piece(*each) for each in prefill)
         if not pieces and rows:
-            if not self._windowed:
-                return self._between(rows, lambda node: self._line(node)(sum(decode_contexts)))
-            keys = self._sums(_counted(decode_contexts))[2]
-            return self._between(rows, lambda node: self._line(node)(keys))
+            windowed = self._windowed
+            keys = self._sums(_counted(decode_contexts))[2] if windowed else sum(decode_contexts)
+            return self.decoding(rows, keys)
+        on_cores = inf
+        if self._beside is not None and pieces:
+            on_cores = self._beside.seconds(pieces, decode_contexts)
+            if not self._auto:
+                return on_cores
         pieces += _counted(decode_contexts) if self._windowed else _evened(decode_contexts)
         if self._formula:
             return self._time(pieces)
         rows, sequences, keys, pairs = self._sums(pieces)
-        return self._between(rows, lambda node: self._node(node)(node, sequences, keys, pairs))
+        units = _between(rows, EVERY_ROW, lambda node: self._node(node)(node, sequences, keys, pairs))
+        return min(on_cores, units)
 
-    def _between(self, rows: int, seconds: Callable[[int], float]) -> float:
-        """Of so many rows, from the nodes around them."""
-        if rows <= EVERY_ROW or self._formula:
-            return seconds(rows)
-        step = floor(NODES * log2(rows))
-        low, high = (round(2 ** (each / NODES)) for each in (step, step + 1))
-        if rows < low:  # rounded up
-            low, high = round(2 ** ((step - 1) / NODES)), low
-        first = seconds(low)
-        return first + (seconds(high) - first) * (rows - low) / (high - low)
+    def decoding(self, rows: int, keys: float) -> float:
+        """Seconds of so many sequences that decode, which read so many keys together."""
+        return _between(rows, inf if self._formula else EVERY_ROW, lambda node: self._line(node)(keys))
 
     def _make_line(self, rows: int) -> _Line:
         """Seconds of so many sequences that decode, over the keys that their attention reads."""
@@ -108,6 +113,59 @@ class StepSurface:
         (first, few), (second, many) = prompts
         pair = (second - first) / (many - few) if many > few else 0.0
         return _Node(line, pair, (pair * few - first) / max(rows - 1, 1))
+
+
+class _Beside:
+    """Steps with prompts on the cores while units decode: the longer of what each takes by itself, and an
+    excess, which the two leave each other on cores and memory.
+
+    The excess was timed at some lengths of a prompt and two contexts, for every power of two of sequences.
+    """
+
+    def __init__(self, backend: Backend, asked: Request, surface: StepSurface) -> None:
+        self._backend, self._asked, self._surface = backend, replace(asked, prefill="cores"), surface
+        self._prompts = load_backend("cores").timer(replace(asked, prefill="units", software=asked.around))
+        self._excess = cache(self._make_excess)
+
+    def seconds(self, prompts: tuple[Piece, ...], contexts: Sequence[int]) -> float:
+        """Of a step."""
+        alone, rows = self._prompts(prompts), len(contexts)
+        if not rows:
+            return alone
+        mean = sum(contexts) / rows
+        decoding = self._surface.seconds((), contexts)
+
+        def excess(node: int) -> float:
+            lines = ((context, *self._excess(node, context)) for context in BESIDE_CONTEXTS)
+            share = alone / decoding
+            return _Line([_Corner(at, scale * line(share), at) for at, scale, line in lines])(mean)
+
+        return max(alone, decoding) + _between(rows, 2, excess, 1)
+
+    def _make_excess(self, rows: int, context: int) -> tuple[float, _Line]:
+        """Seconds of decoding, and the excess as a share of it over those of prompts as a share of it."""
+        decoding = self._surface.seconds((), [context] * rows)
+        corners = []
+        for prompt in BESIDE_PROMPTS:
+            pieces = Piece(prompt), Piece(1, context - 1, rows)
+            alone = self._prompts(pieces[:1])
+            step = self._backend.step(replace(self._asked, pieces=pieces)).step_s
+            excess = (step - max(alone, decoding)) / decoding
+            corners.append(_Corner(alone / decoding, excess, prompt))
+        last = corners[-1]
+        return decoding, _Line([*corners, last._replace(keys=1e3 * last.keys)])
+
+
+def _between(rows: int, every: float, seconds: Callable[[int], float], nodes: int = NODES) -> float:
+    """Of so many rows, from the nodes around them: up to ``every`` row each number is one."""
+    if rows <= every:
+        return seconds(rows)
+    step = floor(nodes * log2(rows))
+    low, high = (round(2 ** (each / nodes)) for each in (step, step + 1))
+    if rows < low:  # rounded up
+        low, high = round(2 ** ((step - 1) / nodes)), low
+    first = seconds(low)
+    return first + (seconds(high) - first) * (rows - low) / (high - low)
 
 
 class _Corner(NamedTuple):

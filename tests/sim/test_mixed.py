@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import Request, backend_of
-from sailsim.sim.files import load_machine
+from sailsim.sim.backends.cores import predict_cores
+from sailsim.sim.files import load_machine, load_system
+from sailsim.sim.fitted import around_units
 from sailsim.sim.point import Point
 from sailsim.sim.surface import StepSurface
 from sailsim.workloads.formats import weight_format
@@ -173,3 +175,71 @@ def test_a_surface_refuses_as_a_step_does():
     ):
         with pytest.raises(SailsimError, match=words):
             tables.seconds(prompts, contexts)
+
+
+# --- Prompts on the cores while units decode ---
+
+
+def on(who: str, *pieces: Piece, around: str = "llama.cpp"):  # type: ignore[no-untyped-def]
+    request = replace(asked("sail-n1"), pieces=pieces, prefill=who, around=around)
+    return backend_of(request.machine).step(request)
+
+
+@examples(30)
+@given(st.lists(DECODING, max_size=3), PIECES)
+def test_prompts_on_the_cores_take_turns_with_what_decodes(decoding, prompts):
+    """Neither is faster than by itself, and nothing is done twice; `auto` is the faster of both ways."""
+    prompts = [piece._replace(new=piece.new + 1) for piece in prompts]
+    both, alone = on("cores", *decoding, *prompts), on("cores", *prompts)
+    assert both.step_s >= alone.step_s * (1 - 1e-9)
+    assert sum(both.breakdown.values()) == pytest.approx(both.step_s)
+    if decoding:
+        units = on("units", *decoding)
+        assert units.step_s * (1 - 1e-9) <= both.step_s <= (units.step_s + alone.step_s) * 1.01
+        assert both.dram_bytes == pytest.approx(units.dram_bytes + alone.dram_bytes)
+        assert both.counts == units.counts
+    ways = both.step_s, on("units", *decoding, *prompts).step_s
+    assert on("auto", *decoding, *prompts).step_s == min(ways)
+
+
+@pytest.mark.parametrize("around", ["llama.cpp", "ampere"])
+@pytest.mark.parametrize("prompt", [16, 512])
+def test_prompts_on_the_cores_alone_are_the_softwares(around, prompt):
+    """As `predict_cores` has them, but for elementwise work, which it has in its constants."""
+    model = load_model("llama-2-7b")
+    point = Point(model="llama-2-7b", threads=32)
+    machine = around_units(load_system("sail-n1"), around)
+    request = Request(point, machine, model, point.formats(model), "lut-gemv", cores=32, around=around)
+    found = backend_of(machine).step(replace(request, pieces=(Piece(prompt),), prefill="cores")).step_s
+    cores = predict_cores(machine, model, request.fmt, 32, prompt=prompt, software=around).step_s  # type: ignore[arg-type]
+    assert cores * 0.99 < found < cores * 1.02
+
+
+def test_without_prompts_it_does_not_matter_who_multiplies_them():
+    assert on("cores", Piece(1, 99, 4)).step_s == on("units", Piece(1, 99, 4)).step_s
+
+
+def test_who_cannot_multiply_prompts_says_so():
+    with pytest.raises(
+        SailsimError, match="prefill is 'cores'; allowed on upmem-n1 with dpu-kernels is units"
+    ):
+        backend_of(load_machine("upmem-n1")).step(replace(asked("upmem-n1"), prefill="cores"))
+    with pytest.raises(SailsimError, match="T-MAC's prompts"):
+        on("cores", Piece(8), around="t-mac")
+
+
+@pytest.mark.parametrize("who", ["cores", "auto"])
+def test_the_surface_knows_who_multiplies_prompts(who):
+    """Within 4 %: what the two leave each other was timed at a few lengths and contexts."""
+    request = replace(asked("sail-n1"), prefill=who)
+    backend = backend_of(request.machine)
+    surface = StepSurface(backend, request)
+    for prompts, contexts in (
+        ([(20, 100)], [300] * 3),
+        ([(90, 0), (7, 40)], [50, 900]),
+        ([(64, 64)], []),
+        ([], [9]),
+    ):
+        pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
+        expected = backend.step(replace(request, pieces=pieces)).step_s
+        assert surface.seconds(prompts, contexts) == pytest.approx(expected, rel=0.04)

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import chain
 from math import exp
 from typing import Literal, Self, cast
@@ -51,9 +51,10 @@ from sailsim.sim.fitted import (
     Floats,
     KernelRate,
     Work,
-    Works,
+    WorkOf,
     band_of_kinds,
     core_of,
+    counted_work,
     fitted_constants,
     kinds_of,
     model_notes,
@@ -319,12 +320,12 @@ def constants(
 class Rows:
     """What one process works on in a step: sequences that decode and pieces of prompts."""
 
-    works: Works
+    works: WorkOf
     decoding: tuple[Piece, ...]
     prompts: tuple[Piece, ...]
 
     @classmethod
-    def of(cls, works: Works, batch: int, context: int, prompt: int | None = None) -> Self:
+    def of(cls, works: WorkOf, batch: int, context: int, prompt: int | None = None) -> Self:
         """As `predict_cores` is asked."""
         if prompt is not None:
             check_sizes(prompt=prompt, batch=batch)
@@ -417,7 +418,7 @@ def predict_cores(
     """
     simulated = software in SIMULATED
     cache = cache or _cache_of(system, software)
-    works = works_of(model, fmt)
+    works = partial(counted_work, model, fmt)
     every = Rows(works, *split(pieces)) if pieces else Rows.of(works, batch, context, prompt)
     unified = bool(every.decoding) and cache == "unified"
     if problem := _problem(system, threads, batch, bool(every.prompts), software, cache, instances):

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from statistics import fmean, geometric_mean
 from typing import Literal, NamedTuple, cast
 
@@ -52,11 +52,12 @@ from sailsim.sim.fitted import (
     Fitted,
     Floats,
     Work,
+    WorkOf,
+    counted_work,
     decode_work,
     fitted_constants,
     model_notes,
     overlapped,
-    pieces_work,
     predicted,
     read_again,
     works_of,
@@ -115,7 +116,7 @@ class Roofline(Backend):
         """By the same formula, whatever the card's memory holds."""
         assert isinstance(asked.machine, Gpu)
         software = cast(GpuSoftware, asked.software)
-        sheet = _Sheet(asked.machine, asked.model, asked.fmt, software)
+        sheet = _Sheet(asked.machine, works_of(asked.model, asked.fmt), asked.fmt, software)
         return lambda pieces: float(sum(sheet.parts(*split(pieces))[1].values()))
 
     def step(self, asked: Request) -> StepResult:
@@ -429,13 +430,14 @@ def predict_card(
     if problem := unmeasured(card, fmt, software) if prompts else without_kernels(fmt, software):
         raise SailsimError(problem)
     room_of(card, model, fmt, batch, context, pieces).check(model, fmt, batch, context)
-    work, parts = _Sheet(card, model, fmt, software).parts(decoding, prompts)
+    works = partial(counted_work, model, fmt)
+    work, parts = _Sheet(card, works, fmt, software).parts(decoding, prompts)
     notes, rows, seconds = taken_over(card), int(work.rows), sum(map(float, parts.values()))
     both = []
     if prompts:
         both.append(_prompt_factors(fmt, rows, sum(piece.times for piece in prompts)))
     if decoding:
-        alone = pieces_work(model, fmt, decoding)
+        alone = works(decoding)
         both.append(_decode_factors(card, model, fmt, alone, rows / seconds, software))
     factors = reduce(_Factors.joined, both)
     notes += factors.notes
@@ -450,9 +452,9 @@ def predict_card(
 class _Sheet:
     """A card with a software, and a model in a format: seconds of steps."""
 
-    def __init__(self, card: Gpu, model: ModelSpec, fmt: WeightFormat, software: GpuSoftware) -> None:
+    def __init__(self, card: Gpu, works: WorkOf, fmt: WeightFormat, software: GpuSoftware) -> None:
         self._card, self._fmt, self._software = card, fmt, software
-        self._works, self._sheet = works_of(model, fmt), GpuSheet.of(card)
+        self._works, self._sheet = works, GpuSheet.of(card)
 
     @cached_property
     def _alone(self) -> GpuConstants:
