@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sailsim.analysis.results.compare import compare
     from sailsim.analysis.results.folder import Results
     from sailsim.analysis.results.runs import runners
+    from sailsim.analysis.results.serving import Level, Service, serve
     from sailsim.analysis.results.sweep import sweep
     from sailsim.base.errors import SailsimError
     from sailsim.lut_gemv.codes import WeightCode
@@ -31,13 +32,16 @@ if TYPE_CHECKING:
     from sailsim.sim.point import Point
     from sailsim.sim.replay import TileTime, time_tile
     from sailsim.workloads.load import load_model
+    from sailsim.workloads.requests import read_requests
 
     __version__: str
 
 _HOMES = {
+    "Level": "sailsim.analysis.results.serving",
     "Point": "sailsim.sim.point",
     "Results": "sailsim.analysis.results.folder",
     "SailsimError": "sailsim.base.errors",
+    "Service": "sailsim.analysis.results.serving",
     "Tile": "sailsim.lut_gemv.tile",
     "TileTime": "sailsim.sim.replay",
     "WeightCode": "sailsim.lut_gemv.codes",
@@ -47,7 +51,9 @@ _HOMES = {
     "load_model": "sailsim.workloads.load",
     "load_system": "sailsim.sim.files",
     "prices": "sailsim.analysis.costs.dollars",
+    "read_requests": "sailsim.workloads.requests",
     "runners": "sailsim.analysis.results.runs",
+    "serve": "sailsim.analysis.results.serving",
     "simulate": "sailsim.sim.engine",
     "sweep": "sailsim.analysis.results.sweep",
     "time_tile": "sailsim.sim.replay",
@@ -56,9 +62,11 @@ _HOMES = {
 _PACKAGES = ("analysis", "lut_gemv", "sim", "workloads")
 
 __all__ = [
+    "Level",
     "Point",
     "Results",
     "SailsimError",
+    "Service",
     "Tile",
     "TileTime",
     "WeightCode",
@@ -68,7 +76,9 @@ __all__ = [
     "load_model",
     "load_system",
     "prices",
+    "read_requests",
     "runners",
+    "serve",
     "simulate",
     "sweep",
     "time_tile",

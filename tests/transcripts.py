@@ -102,6 +102,7 @@ PAGES: dict[str, Callable[[Path], None]] = {
     "docs/systems.md": no_files,
     "docs/models.md": model_files,
     "docs/studies.md": no_files,
+    "docs/serving.md": no_files,
 }
 """Each page, and what makes the files that it does not show."""
 

@@ -1,4 +1,4 @@
-"""A decode step and a prefill as lists of operations with their bytes, MACs and flops.
+"""A decode step, a prefill and a step of both as lists of operations with their bytes, MACs and flops.
 
 Counting rules, for a batch of B sequences:
 
@@ -42,11 +42,11 @@ written. docs/decode.md explains.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.experts import EXPECTED, Experts, Routing, Spread, touched
@@ -61,8 +61,35 @@ GATED_FLOPS, PLAIN_FLOPS = 5, 4
 UNPACK_FLOPS = 2
 CHOOSE_FLOPS, JOIN_FLOPS = SOFTMAX_FLOPS + 1, 2
 
-Attended = Callable[[int], tuple[int, int]]
-"""Of a window: keys fetched from the cache in a layer, and query-key pairs of one head."""
+
+class Piece(NamedTuple):
+    """New tokens of a sequence in a step: one that it decodes, all of a prompt, or some of one."""
+
+    new: int
+    before: int = 0
+    """Tokens of the sequence that are in the cache."""
+    times: int = 1
+    """Sequences that are so."""
+
+    @property
+    def tokens(self) -> int:
+        """Of the sequence, with the new ones."""
+        return self.before + self.new
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it is a sequence's next token, and no prompt's."""
+        return self.new == 1 and self.before > 0
+
+    def keys(self, window: int) -> int:
+        """Fetched from the cache by all, where a token sees itself and at most ``window`` - 1 before it."""
+        return self.times * (self.new + min(self.before, window - 1))
+
+    def pairs(self, window: int) -> int:
+        """Of a query's token and one that it sees, by all."""
+        growing = min(max(window - self.before, 0), self.new)  # tokens that see all before them
+        seen = growing * self.before + growing * (growing + 1) // 2 + (self.new - growing) * window
+        return self.times * seen
 
 
 @dataclass(frozen=True)
@@ -130,12 +157,8 @@ def decode_step(
     ``context`` counts the token being processed; ``routing`` says which experts the tokens choose. Raises
     SailsimError unless both sizes are 1..``MAX_DIMENSION``.
     """
-    _check(batch=batch, context=context)
-
-    def attended(window: int) -> tuple[int, int]:
-        return batch * window, batch * window
-
-    return _step(_Rows(model, fmt, batch, batch, context, attended, routing))
+    check_sizes(batch=batch, context=context)
+    return mixed_step(model, fmt, (Piece(1, context - 1, batch),), routing)
 
 
 def prefill_step(
@@ -145,13 +168,26 @@ def prefill_step(
 
     Matrix products work on ``prompt * batch`` rows, except the head, which needs the last token of each.
     """
-    _check(prompt=prompt, batch=batch)
+    check_sizes(prompt=prompt, batch=batch)
+    return mixed_step(model, fmt, (Piece(prompt, 0, batch),), routing)
 
-    def attended(window: int) -> tuple[int, int]:
-        pairs = window * (window + 1) // 2 + (prompt - window) * window
-        return batch * prompt, batch * pairs
 
-    return _step(_Rows(model, fmt, batch * prompt, batch, prompt, attended, routing))
+def mixed_step(
+    model: ModelSpec, fmt: WeightFormat, pieces: Sequence[Piece], routing: Routing = EXPECTED
+) -> list[Op]:
+    """Operations of a step with any pieces of prompts beside any sequences that decode.
+
+    Matrix products work on the new tokens of all as rows, the head on the last of each piece. Raises
+    SailsimError where a number is not 1..``MAX_DIMENSION``, or before it less than 0, or without a piece.
+    """
+    rows, sequences = 0, 0
+    for piece in pieces:
+        check_sizes(**{"new tokens": piece.new, "times": piece.times, "tokens of a sequence": piece.tokens})
+        if piece.before < 0:
+            raise SailsimError(f"tokens before a piece are {piece.before}; allowed are 0 or more.")
+        rows, sequences = rows + piece.new * piece.times, sequences + piece.times
+    check_sizes(**{"new tokens of a step": rows})
+    return _step(_Rows(model, fmt, rows, sequences, tuple(pieces), routing))
 
 
 def step_notes(model: ModelSpec, rows: int) -> list[str]:
@@ -165,7 +201,13 @@ def step_notes(model: ModelSpec, rows: int) -> list[str]:
     return notes
 
 
-def _check(**sizes: int) -> None:
+def split(pieces: Sequence[Piece]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """Those that decode, and those of prompts."""
+    return tuple(p for p in pieces if p.decodes), tuple(p for p in pieces if not p.decodes)
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raise SailsimError for one that is not 1..``MAX_DIMENSION``, by its name."""
     for name, value in sizes.items():
         if not 1 <= value <= MAX_DIMENSION:
             raise SailsimError(f"{name} is {value!r}; allowed is 1..{MAX_DIMENSION}.")
@@ -173,14 +215,13 @@ def _check(**sizes: int) -> None:
 
 @dataclass(frozen=True)
 class _Rows:
-    """A step: ``rows`` tokens of ``sequences`` sequences of ``context`` tokens."""
+    """A step: ``rows`` new tokens of ``sequences`` sequences."""
 
     model: ModelSpec
     fmt: WeightFormat
     rows: int
     sequences: int
-    context: int
-    attended: Attended
+    pieces: tuple[Piece, ...]
     routing: Routing
 
     def spread(self, experts: Experts, layer: int) -> Spread:
@@ -268,7 +309,9 @@ def _block(step: _Rows, layer: int) -> list[Op]:
 def _attention(step: _Rows, layer: int) -> list[Op]:
     """The rotation and attention itself."""
     model, rows, blk = step.model, step.rows, f"blk.{layer}."
-    keys_read, pairs = step.attended(model.attended(layer, step.context))
+    window = model.attended(layer, MAX_DIMENSION)
+    keys_read = sum(piece.keys(window) for piece in step.pieces)
+    pairs = sum(piece.pairs(window) for piece in step.pieces)
     rotated = rows * (model.d_query + model.d_key)
     scaled = model.d_cached if model.kv_scale_bits else 0
     converted = scaled * (ROUND_FLOPS * rows + UNPACK_FLOPS * keys_read)

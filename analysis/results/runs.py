@@ -36,6 +36,7 @@ from sailsim.base.toml_file import read_toml
 from sailsim.sim.backend import (
     Backend,
     Kind,
+    Prefill,
     Request,
     StepResult,
     backend_of,
@@ -53,6 +54,7 @@ from sailsim.sim.files import (
 )
 from sailsim.sim.fitted import around_units
 from sailsim.sim.point import Point, SetField, set_values
+from sailsim.sim.surface import StepSurface
 from sailsim.sim.system import Gpu, System
 from sailsim.sim.tables import validated
 from sailsim.workloads.formats import weight_format
@@ -447,9 +449,36 @@ def runs(
     machine = as_system(point.system if system is None else system)
     if system is not None:
         point = replace(point, system=machine.name if isinstance(system, System) else str(system))
+    request = _request(point, machine)
+    patterns = _patterns(point.activations, request.model)
+    joules = EnergyConstants.ends() if constants is None else constants
+    who = shipped_runners() if runners is None else runners
+    return [_run(runner, request, patterns, joules, prior) for runner in who]
+
+
+def _asked(runner: Runner, at: Request) -> tuple[Backend, Request]:
+    """What runs a runner's step, and what it is asked for where the point's own system is asked for `at`."""
+    machine = at.machine if runner.machine is None else runner.machine
+    point = at.point
+    return backend_of(machine, runner.kind), replace(
+        at,
+        machine=machine,
+        fmt=at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
+        software=runner.software,
+        cores=point.threads
+        if runner.threads == "same" or isinstance(machine, Gpu)
+        else machine.cores.count.whole,
+        packed=runner.instances == "best",
+        hardware="" if runner.machine is None else runner.hardware,
+    )
+
+
+def _request(point: Point, machine: System | Gpu) -> Request:
+    """A step of the point's own system, without a software."""
     model = load_model(point.model).cached(point.kv_bits)
     check_context(model, point)
-    request = Request(
+    assert isinstance(machine, System)
+    return Request(
         point=point,
         machine=machine,
         model=model,
@@ -457,10 +486,29 @@ def runs(
         software="",
         resolved=point.resolved(machine, model),
     )
-    patterns = _patterns(point.activations, model)
-    joules = EnergyConstants.ends() if constants is None else constants
-    who = shipped_runners() if runners is None else runners
-    return [_run(runner, request, patterns, joules, prior) for runner in who]
+
+
+def step_surface(point: Point, runner: Runner, prefill: Prefill = "units") -> StepSurface:
+    """Seconds of any mixed step of a runner: machine, model, weights and threads are the point's.
+
+    ``prefill``: who multiplies prompts where there are units. Raises SailsimError for a runner that cannot
+    run such steps. Known ones are kept: what a surface costs is its first steps.
+    """
+    point = point.having(phase="decode", prompt=0, batch=1, context=1)
+    key = point, runner.digest, prefill  # a runner with a machine of its own has no hash
+    if key not in _SURFACES:
+        machine = as_system(point.system)
+        backend, asked = _asked(runner, _request(point, machine))
+        if problem := backend.refusal(asked):
+            raise SailsimError(problem)
+        asked = replace(asked, prefill=prefill, around=runner.around or asked.around)
+        if runner.around:
+            asked = replace(asked, machine=_with_cores(machine, runner.around, "prefill"))
+        _SURFACES[key] = StepSurface(backend, asked)
+    return _SURFACES[key]
+
+
+_SURFACES: dict[tuple[Point, str, Prefill], StepSurface] = {}
 
 
 def _run(
@@ -471,19 +519,8 @@ def _run(
     Raises SailsimError where that system cannot do what the point asks of it.
     """
     point, system, own = at.point, at.machine, runner.machine is None
-    machine = system if runner.machine is None else runner.machine
-    backend = backend_of(machine, runner.kind)
-    asked = replace(
-        at,
-        machine=machine,
-        fmt=at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
-        software=runner.software,
-        cores=point.threads
-        if runner.threads == "same" or isinstance(machine, Gpu)
-        else machine.cores.count.whole,
-        packed=runner.instances == "best",
-        hardware="" if own else runner.hardware,
-    )
+    backend, asked = _asked(runner, at)
+    machine = asked.machine
     problem = backend.refusal(asked)
     if problem is not None and own and runner.kind == "accelerator":
         raise SailsimError(problem)

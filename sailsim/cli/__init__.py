@@ -22,6 +22,7 @@ from sailsim.base.stop import Terminated, stoppable
 _GROUPS = {
     "One answer": {
         "run": ("run:run", "One step of a model: SAIL beside cores and cards."),
+        "serve": ("serve:serve_", "Requests on servers: times, rates, dollars of a service level."),
         "quality": ("quality:quality", "What a model loses by the widths of its numbers."),
     },
     "Many answers": {

@@ -6,8 +6,8 @@ Backends are modules of `sailsim.sim.backends`, found by their names; `docs/syst
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
@@ -15,8 +15,13 @@ from sailsim.sim.point import Point
 from sailsim.sim.substrate import OPERATIONS, Charge
 from sailsim.sim.system import Gpu, System, backend_module, backend_modules
 from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import Piece
 from sailsim.workloads.model import ModelSpec
 
+Prefill = Literal["units", "cores", "auto"]
+"""Who multiplies the prompts of a machine with units: they, the cores while units decode, or the faster."""
+Timer = Callable[[tuple[Piece, ...]], float]
+"""From the pieces of a step to its seconds. Raises SailsimError where there is no such step."""
 Kind = Literal["accelerator", "cores", "card"]
 Machine = System | Gpu
 RESERVED_SHARE = 0.05
@@ -42,6 +47,18 @@ class Request:
     """The machine by name or file, where it is another one than the point's."""
     resolved: Point | None = None
     """The point with everything filled that its own system decides."""
+    pieces: tuple[Piece, ...] = ()
+    """Of a mixed step, in the place of the point's phase, batch, prompt and context."""
+    prefill: Prefill = "units"
+    around: str = "llama.cpp"
+    """Software of the cores around units: that of their prompts; the machine has its other constants."""
+
+    @property
+    def prompts(self) -> bool:
+        """Whether any of its tokens is a prompt's."""
+        if self.pieces:
+            return not all(piece.decodes for piece in self.pieces)
+        return self.point.phase == "prefill"
 
 
 COMPUTE = {operation: f"compute_{operation}_cycles" for operation in OPERATIONS}
@@ -169,9 +186,20 @@ def memory_of(card: Gpu) -> float:
     return float(card.memory_size.si * (1 - RESERVED_SHARE))
 
 
-def room_of(machine: Machine, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Room:
-    """A server's memory as its file says; a card's, but what the software keeps of it."""
+def room_of(
+    machine: Machine,
+    model: ModelSpec,
+    fmt: WeightFormat,
+    batch: int,
+    context: int,
+    pieces: Sequence[Piece] = (),
+) -> Room:
+    """A server's memory as its file says; a card's, but what the software keeps of it; beside what a batch
+    needs there, or the sequences of some pieces."""
     needed = memory_needed(model, fmt, batch, context)
+    if pieces:
+        cached = sum(model.kv_bytes(piece.tokens) * piece.times for piece in pieces)
+        needed = fmt.model_bytes(model) + cached
     if isinstance(machine, Gpu):
         return Room(needed, memory_of(machine), f"card {machine.name}")
     size = machine.memory.size
@@ -195,10 +223,28 @@ class Backend(ABC):
     kind: ClassVar[Kind]
     software: ClassVar[tuple[str, ...]]
     """What may run on it; the first where nothing else is said."""
+    prefills: ClassVar[tuple[Prefill, ...]] = ("units",)
+    """Who may multiply prompts; of what has no units, it itself."""
 
     @abstractmethod
     def step(self, asked: Request) -> StepResult:
         """The step. Raises SailsimError where the machine cannot do it."""
+
+    def timer(self, asked: Request) -> Timer:
+        """What a step takes by its pieces alone; quicker than `step`, where many are asked for."""
+
+        def seconds(pieces: tuple[Piece, ...]) -> float:
+            return self.step(replace(asked, pieces=pieces)).step_s
+
+        return seconds
+
+    def check_prefill(self, asked: Request) -> None:
+        """Raise SailsimError where another than those in `prefills` is to multiply prompts."""
+        if asked.prefill not in self.prefills:
+            raise SailsimError(
+                f"prefill is {asked.prefill!r}; allowed on {asked.machine.name} with {asked.software} is "
+                f"{' or '.join(self.prefills)}."
+            )
 
     def refusal(self, asked: Request) -> str | None:
         """Why the machine does not run the software at all, None if it does."""
@@ -207,7 +253,7 @@ class Backend(ABC):
     def room(self, asked: Request) -> Room:
         """What the step needs of its memory: weights and KV cache in the machine's."""
         point = asked.point
-        return room_of(asked.machine, asked.model, asked.fmt, point.batch, point.context)
+        return room_of(asked.machine, asked.model, asked.fmt, point.batch, point.context, asked.pieces)
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
         """The machines whose price it has: itself, then what its file extends."""

@@ -28,6 +28,7 @@ from sailsim.sim.backend import (
     Request,
     Room,
     StepResult,
+    Timer,
     backend_of,
     check_context,
     room_of,
@@ -37,12 +38,12 @@ from sailsim.sim.jobs import KEPT_UNITS, Products, StepWork, Units, step_work
 from sailsim.sim.pim import AUTO, PER_TENSOR, nbw_in_words
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, HostCores, Segments, StepTimeline, Tensor, play, unrolled
-from sailsim.sim.step_parts import EVERY, prompt_chunk, step_parts
+from sailsim.sim.step_parts import EVERY, pieces_of, prompt_chunk, step_parts
 from sailsim.sim.system import Instance, System
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.graph import Op, step_notes
+from sailsim.workloads.graph import Op, Piece, step_notes
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
@@ -59,6 +60,8 @@ CHOICES: Mapping[str, Any] = {
     **{"attention": "cores", "overlap": False},
 }
 """Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
+FEW_LAYERS = 4
+"""Layers with activations of their own where many steps are timed: new rows then cost a tenth of the time."""
 NOTED_SHARE = 0.01
 """Of a step, from which on it says what handing products to slices takes."""
 _CACHE = ("size", "ways", "line", "latency", "mshrs")
@@ -173,9 +176,10 @@ class Accelerator(Backend):
     def step(self, asked: Request) -> StepResult:
         """By the engine, at `point_of`."""
         assert isinstance(asked.machine, System)
+        self.check_prefill(asked)
         point = self.point_of(asked)
         ignored = self._unknown(asked.point) if asked.hardware else []
-        result = simulate_step(asked.machine, asked.model, point)
+        result = simulate_step(asked.machine, asked.model, point, pieces=asked.pieces)
         run, notes = result.point, []
         if ignored:
             notes.append(f"Runs without the point's {', '.join(ignored)}, which it does not know.")
@@ -187,6 +191,17 @@ class Accelerator(Backend):
         if other:
             notes.append(f"Runs with {', '.join(other)}, as its own file says.")
         return replace(result, notes=(*result.notes, *notes))
+
+    def timer(self, asked: Request) -> Timer:
+        """By the engine, with activations of few layers."""
+        system, point = asked.machine, self.point_of(asked)
+        assert isinstance(system, System)
+        activations = Activations.load(point.activations or None)
+
+        def seconds(pieces: tuple[Piece, ...]) -> float:
+            return time_step(system, asked.model, point, (), FEW_LAYERS, activations, pieces).step_s
+
+        return seconds
 
     def room(self, asked: Request) -> Room:
         """The accelerator's own memory where it has one, if the rest fits the server's; else the server's."""
@@ -240,18 +255,22 @@ def simulate_step(
     point: Point,
     activations: Activations | None = None,
     routing: Routing = EXPECTED,
+    pieces: tuple[Piece, ...] = (),
+    beside: Sequence[CoreTask] = (),
 ) -> StepResult:
     """Simulate one step: a token for each of `point.batch` sequences of `point.context` tokens, or in prefill
-    as many prompts of `point.prompt` tokens, all rows in one batch. Where the model has experts, they choose
-    by `routing`.
+    as many prompts of `point.prompt` tokens, all rows in one batch; with ``pieces``, theirs in the place of
+    both. Where the model has experts, they choose by `routing`. ``beside``: what the cores have to do besides
+    without units, in order, whenever nothing of the step waits for them.
 
-    `tokens` counts those of the step (`Point.tokens`).
+    `tokens` counts those that the step works on.
 
     Raises:
         SailsimError: the machine has no accelerator or too few cores, does not know a choice of the point, or
-            a product does not fit it; prompts of more rows than a descriptor can carry.
+            a product does not fit it; prompts of more rows than a descriptor can carry; a mixed step with
+            attention on the units or in two halves.
     """
-    return _fastest(system, model, point, activations, routing).result()
+    return _fastest(system, model, point, activations, routing, pieces=pieces, beside=beside).result()
 
 
 def time_step(
@@ -261,6 +280,7 @@ def time_step(
     counted: Sequence[str] = (),
     captured: int = EVERY,
     activations: Activations | None = None,
+    pieces: tuple[Piece, ...] = (),
 ) -> StepResult:
     """`simulate_step` without all that is only looked at, for studies of many machines. Raises as it.
 
@@ -268,12 +288,12 @@ def time_step(
     layers have activations of their own, which is most of the time of a new machine; `activations`: the
     point's, where they were read before.
     """
-    step = _fastest(system, model, point, activations, EXPECTED, captured)
+    step = _fastest(system, model, point, activations, EXPECTED, captured, pieces)
     seconds, moved = step.line.end, step.moved
     all_counts = dict(zip(step.units.counts, step.counts[0].tolist(), strict=True)) if counted else {}
     counts = {name: all_counts[name] for name in counted}
     total = sum(moved.values())
-    return StepResult(step.point.tokens, seconds, {}, total, moved, counts, pim_cycles=step.cycles)
+    return StepResult(step.tokens, seconds, {}, total, moved, counts, pim_cycles=step.cycles)
 
 
 def _fastest(
@@ -283,18 +303,25 @@ def _fastest(
     activations: Activations | None,
     routing: Routing,
     layers: int = EVERY,
+    pieces: tuple[Piece, ...] = (),
+    beside: Sequence[CoreTask] = (),
 ) -> _Step:
     """The step, of all the ways that the point leaves to the accelerator."""
     accelerator = accelerator_of(system)
     accelerator.check_choices(point, system.name)
+    if pieces and (point.attention == "units" or point.overlap):
+        raise SailsimError(
+            "attention units or overlap is asked for in a mixed step; allowed there is attention on the "
+            "cores, and one batch."
+        )
     model = model.cached(point.kv_bits)
     point = point.resolved(system, model)
     captured = activations if activations is not None else Activations.load(point.activations or None)
     own, *others = accelerator.alternatives(system, point)
-    best = _Step(accelerator, system, model, own, captured, routing, layers)
+    best = _Step(accelerator, system, model, own, captured, routing, layers, pieces, beside)
     for other in others:
         with suppress(SailsimError):  # what not all tensors can have
-            step = _Step(accelerator, system, model, other, captured, routing, layers)
+            step = _Step(accelerator, system, model, other, captured, routing, layers, pieces, beside)
             if step.busy > best.line.end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
                 continue
             if step.line.end < best.line.end:
@@ -315,16 +342,21 @@ class _Step:
         captured: Activations,
         routing: Routing,
         layers: int,
+        pieces: tuple[Piece, ...],
+        beside: Sequence[CoreTask],
     ) -> None:
-        """`layers`: how many have activations of their own."""
+        """`layers`: how many have activations of their own; `pieces`: in the place of the point's; `beside`:
+        what the cores do besides."""
         self.accelerator, self.system, self.model = accelerator, system, model
         self.point = self.asked = point
-        self.captured = captured
+        self.tokens = sum(piece.new * piece.times for piece in pieces or pieces_of(point))
+        self.prompts = point.phase == "prefill" if not pieces else any(not each.decodes for each in pieces)
+        self.captured, self.beside = captured, beside
         self.units, self._hosts = accelerator.units_and_hosts(system, point)
         self.works: list[StepWork] = []
         """What the units do: for all rows, or for each half of them."""
         for rows in halves_of(point):
-            parts = step_parts(system, model, rows, routing, layers)
+            parts = step_parts(system, model, rows, routing, layers, pieces)
             alone = rows.having(threads=1)
             self.works.append(accelerator.step_work(self.units, alone, parts, captured))
 
@@ -346,9 +378,9 @@ class _Step:
         """How it plays."""
         schedules = [(list(self._segments(work)), work.layout.order) for work in self.works]
         memory = self.units.memory(self.point.threads)
-        if not self.point.overlap:
+        if not self.point.overlap and not self.beside:
             return play(memory, *schedules[0])
-        first, second = (unrolled(*each) for each in schedules)
+        first, second = (*(unrolled(*each) for each in schedules), (self.beside, ()))[:2]
         return play(memory, [Segments.one(*taking_turns(first, second, memory.stream_limit))])
 
     @property
@@ -380,7 +412,7 @@ class _Step:
         spent = dict(zip(units.phases, numbers, strict=False))
         return StepResult(
             point=self.asked,
-            tokens=self.point.tokens,
+            tokens=self.tokens,
             step_s=line.end,
             breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
             counts=dict(zip(units.counts, counts, strict=True)),
@@ -464,14 +496,14 @@ class _Step:
         unread = [name for name in chosen_system(point.system).changes if name in NOT_READ]
         if unread:
             yield f"not modelled: what another {', '.join(unread)} would change; only `sailsim gem5` can tell"
-        yield from step_notes(model, point.tokens)
+        yield from step_notes(model, self.tokens)
 
     def _weights_notes(self) -> Iterator[str]:
         """How often the accelerator reads its weights, and how many products have no room for all sums."""
         every = ((op, times) for op, times in self._gemvs if not op.side_by_side)
         weights = sum(times * op.weight_bytes for op, times in every if self.accelerator.takes(op))
         streamed = self.moved["weights"]
-        if self.point.phase == "prefill":
+        if self.prompts:
             if streamed and weights:
                 yield (
                     "All rows of the prompts go through a matrix before the next one: the units hold the "

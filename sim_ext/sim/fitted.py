@@ -10,7 +10,8 @@ import csv
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache, reduce
 from importlib.resources import files
@@ -25,12 +26,11 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
 from sailsim.sim.files import load_system, vary
-from sailsim.sim.point import Phase
 from sailsim.sim.system import Instance, System
 from sailsim.workloads.experts import touched
 from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.graph import Op, decode_step, prefill_step, step_notes
-from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.graph import Op, Piece, check_sizes, mixed_step, step_notes
+from sailsim.workloads.model import MAX_DIMENSION, ModelSpec
 
 Floats = NDArray[np.float64]
 
@@ -433,20 +433,88 @@ class Work:
 
 def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Work:
     """The work of a step of one process with ``batch`` sequences."""
-    return _work(model, fmt, "decode", batch, context)
+    check_sizes(batch=batch, context=context)
+    return counted_work(model, fmt, (Piece(1, context - 1, batch),))
 
 
 def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, reads: int = 1) -> Work:
     """The work of some prompts at once, which reads the weights ``reads`` times."""
-    work = _work(model, fmt, "prefill", batch, prompt)
+    check_sizes(prompt=prompt, batch=batch)
+    return read_again(counted_work(model, fmt, (Piece(prompt, 0, batch),)), reads)
+
+
+def read_again(work: Work, reads: int) -> Work:
+    """The work of a step that reads the weights so many times."""
     return replace(work, weight_bytes=work.weight_bytes * reads)
 
 
 @lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
-def _work(model: ModelSpec, fmt: WeightFormat, phase: Phase, batch: int, tokens: int) -> Work:
-    if phase == "decode":
-        return Work.of(model, decode_step(model, fmt, batch, tokens), batch)
-    return Work.of(model, prefill_step(model, fmt, tokens, batch), tokens * batch)
+def counted_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Piece, ...]) -> Work:
+    """The work of a step, operation by operation. Raises SailsimError as `mixed_step`."""
+    rows = sum(piece.new * piece.times for piece in pieces)
+    return Work.of(model, mixed_step(model, fmt, pieces), rows)
+
+
+WorkOf = Callable[[tuple[Piece, ...]], Work]
+
+
+@lru_cache(maxsize=64)
+def works_of(model: ModelSpec, fmt: WeightFormat) -> Works:
+    """The works of mixed steps of a model in a format."""
+    return Works(model, fmt)
+
+
+class Works:
+    """The work of any mixed step of a model, as `counted_work` counts it, but from that of few tokens.
+
+    It is linear in rows, in sequences, and in keys and pairs of attention, but for experts in rows.
+    """
+
+    def __init__(self, model: ModelSpec, fmt: WeightFormat) -> None:
+        self._model, self._fmt = model, fmt
+        every = Counter(model.attended(layer, MAX_DIMENSION) for layer in range(model.n_layers))
+        self._windows = [(window, times / model.n_layers) for window, times in every.items()]
+        self._tokens: dict[int, Floats] = {}
+        one, two = self._of(Piece(1)), self._of(Piece(1, 0, 2))
+        whole = replace(model, sliding_window=0, full_layers=())
+        first, prompt = self._of(Piece(1), whole), self._of(Piece(2), whole)
+        key_and_pair = self._of(Piece(1, 1), whole) - first
+        pair = self._of(Piece(2, 1), whole) - prompt - key_and_pair
+        sequence = self._of(Piece(1, 0, 2), whole) - prompt + pair
+        self._first, self._row = one, two - one
+        self._slopes = sequence, key_and_pair - pair, pair
+
+    def __call__(self, pieces: tuple[Piece, ...]) -> Work:
+        """Of a step. Raises SailsimError as `mixed_step`."""
+        rows, sequences, keys, pairs = self.sums(pieces)
+        own = (
+            slope * (many - rows) for slope, many in zip(self._slopes, (sequences, keys, pairs), strict=True)
+        )
+        return Work(*sum(own, self._rows(rows)))
+
+    def sums(self, pieces: tuple[Piece, ...]) -> tuple[int, int, float, float]:
+        """New tokens, sequences, and what a block's attention has in the mean: keys and pairs."""
+        most = MAX_DIMENSION
+        if not pieces or any(not (0 < p.new <= most - p.before <= most >= p.times > 0) for p in pieces):
+            mixed_step(self._model, self._fmt, pieces)  # says why there is none
+        keys = pairs = 0.0
+        for window, share in self._windows:
+            keys += share * sum([piece.keys(window) for piece in pieces])
+            pairs += share * sum([piece.pairs(window) for piece in pieces])
+        return sum([p.new * p.times for p in pieces]), sum([p.times for p in pieces]), keys, pairs
+
+    def _rows(self, rows: int) -> Floats:
+        """Of so many first tokens of sequences: each sees itself alone."""
+        if self._model.experts is None:
+            return self._first + (rows - 1) * self._row
+        if rows not in self._tokens:
+            self._tokens[rows] = self._of(Piece(1, 0, rows))
+        return self._tokens[rows]
+
+    def _of(self, piece: Piece, model: ModelSpec | None = None) -> Floats:
+        """By the fields of a work."""
+        work = counted_work(model or self._model, self._fmt, (piece,))
+        return np.array([float(getattr(work, name)) for name in Work.__dataclass_fields__])
 
 
 def model_notes(model: ModelSpec, rows: int) -> list[str]:
@@ -498,10 +566,10 @@ KINDS: Mapping[str, str] = {
 """Kinds of predictions with a band of their own, in words."""
 
 
-def kinds_of(work: Work, prompt: int | None, parameters: int, threads: int, instances: int) -> list[str]:
+def kinds_of(work: Work, prompt: bool, parameters: int, threads: int, instances: int) -> list[str]:
     """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
     process."""
-    if prompt is not None:
+    if prompt:
         return ["rows" if float(work.rows) < FEW_ROWS else "prompt"]
     found = {
         "small": parameters < FEW_PARAMETERS,

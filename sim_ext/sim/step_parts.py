@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.patterns import InputRows
-from sailsim.sim.point import Attention, Phase, Point
+from sailsim.sim.point import Attention, Point
 from sailsim.sim.system import System
 from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.graph import ACT_BYTES, Op, attention_on_units, decode_step, prefill_step
+from sailsim.workloads.graph import ACT_BYTES, Op, Piece, attention_on_units, mixed_step
 from sailsim.workloads.model import ModelSpec
 
 KEPT_LAYOUTS = 8
@@ -156,20 +156,34 @@ class StepParts:
         return Layout(tuple(kinds), [number[key] for key in keys])
 
 
+def pieces_of(point: Point) -> tuple[Piece, ...]:
+    """What a point's step works on, as the pieces of a mixed one."""
+    if point.phase == "prefill":
+        return (Piece(point.prompt, 0, point.batch),)
+    return (Piece(1, point.context - 1, point.batch),)
+
+
 def step_parts(
-    system: System, model: ModelSpec, point: Point, routing: Routing = EXPECTED, captured: int = EVERY
+    system: System,
+    model: ModelSpec,
+    point: Point,
+    routing: Routing = EXPECTED,
+    captured: int = EVERY,
+    pieces: tuple[Piece, ...] = (),
 ) -> StepParts:
-    """The parts of the step; `captured` as in `StepParts`.
+    """The parts of the step, that of ``pieces`` where there are any; `captured` as in `StepParts`.
 
     Raises SailsimError for prompts of more rows than a descriptor can carry.
     """
-    if point.phase == "prefill" and point.tokens > MAX_ROWS:
+    rows = sum(piece.new * piece.times for piece in pieces) or point.tokens
+    if (pieces or point.phase == "prefill") and rows > MAX_ROWS:
         raise SailsimError(
-            f"batch x prompt is {point.tokens}; allowed is at most {MAX_ROWS} rows of one prefill."
+            f"{'new tokens' if pieces else 'batch x prompt'} is {rows}; allowed is at most {MAX_ROWS} rows "
+            "of one prefill."
         )
     fmt, line = point.formats(model), system.llc.line.whole
     chunk = prompt_chunk(system, model, point)
-    step = (point.phase, point.batch, point.context, routing, point.attention)
+    step = (pieces or pieces_of(point), routing, point.attention)
     return _parts(model, fmt, *step, line, chunk, captured)
 
 
@@ -189,19 +203,15 @@ def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
 def _parts(
     model: ModelSpec,
     fmt: WeightFormat,
-    phase: Phase,
-    batch: int,
-    context: int,
+    pieces: tuple[Piece, ...],
     routing: Routing,
     attention: Attention,
     line: int,
     chunk: int,
     captured: int,
 ) -> StepParts:
-    if phase == "prefill":
-        ops, queries = prefill_step(model, fmt, context, batch, routing), context
-    else:
-        ops, queries = decode_step(model, fmt, batch, context, routing), 1
+    ops = mixed_step(model, fmt, pieces, routing)
     if attention == "units":
-        ops = attention_on_units(ops, model, context, line, queries, chunk)
+        (piece,) = pieces
+        ops = attention_on_units(ops, model, piece.tokens, line, piece.new, chunk)
     return StepParts(ops, model.n_layers, captured)

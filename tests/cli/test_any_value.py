@@ -16,6 +16,7 @@ SMALL = ["--model", "smollm2-135m"]
 ARGUMENTS: dict[str, list[str]] = {
     "gemv": ["--weights", "w.npy", "--activations", "x.npy", "--wbits", "2", "--abits", "2"],
     "run": SMALL,
+    "serve": [*SMALL, "--trace", "few.csv", "--on", "cores"],
     "sweep": [*SMALL, "--out", "out"],
     "results ls": ["."],
     "results show": ["study"],
@@ -51,6 +52,7 @@ PATHS = ("", "pipe.toml", "zero", "junk.toml", "\udcffx.toml", f"l4:tdp={HUGE}")
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(VARIABLE, raising=False)
+    Path("few.csv").write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,9,2\n1,9,2\n")
     np.save("w.npy", np.ones((8, 16), int))
     np.save("x.npy", np.ones((2, 8), int))
     os.mkfifo("pipe.toml")

@@ -31,14 +31,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
+from itertools import chain
 from math import exp
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.backend import Backend, Request, StepResult
+from sailsim.sim.backend import Backend, Request, StepResult, Timer
 from sailsim.sim.fitted import (
     KINDS,
     N1,
@@ -49,19 +51,22 @@ from sailsim.sim.fitted import (
     Floats,
     KernelRate,
     Work,
+    WorkOf,
     band_of_kinds,
     core_of,
-    decode_work,
+    counted_work,
     fitted_constants,
     kinds_of,
     model_notes,
     overlapped,
     predicted,
-    prompt_work,
+    read_again,
+    works_of,
 )
 from sailsim.sim.schedule import CpuSheet
 from sailsim.sim.system import System
 from sailsim.workloads.formats import TensorFormat, WeightFormat
+from sailsim.workloads.graph import Piece, check_sizes, split
 from sailsim.workloads.model import ModelSpec
 
 Software = Literal["llama.cpp", "ampere", "t-mac", "t-sar", "neon", "neon-lut"]
@@ -120,6 +125,7 @@ ONE_MODEL = "What several rows of a table kernel have in common is known from Sm
 WIDENED = 8
 """Bits of a whole number that this project's attention reads as it does fp16."""
 ONE_CACHE = "One step over a cache of 8 bits was run: a number of it takes as long as one of fp16."
+MIXED = "Nobody measured prompts and decoding in one step: all rows are multiplied as those of a prompt."
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
 
@@ -143,9 +149,21 @@ class Cores(Backend):
         problem = without_tables(asked.fmt, software) if software in ("t-mac", "t-sar") else None
         if software in SIMULATED:
             problem = without_kernels(asked.fmt)
-        if problem is None and asked.point.phase == "prefill":
+        if problem is None and asked.prompts:
             return without_prompts(software)
         return problem
+
+    def timer(self, asked: Request) -> Timer:
+        """By the same formula; of `FASTEST`, by the one that is the fastest at each step."""
+        if asked.software == FASTEST:
+            known = {name: replace(asked, software=name) for name in MEASURED}
+            timers = {name: self.timer(each) for name, each in known.items() if self.refusal(each) is None}
+            with_prompts = [timer for name, timer in timers.items() if without_prompts(name) is None]
+            return lambda pieces: min(
+                timer(pieces) for timer in (with_prompts if split(pieces)[1] else timers.values())
+            )
+        assert isinstance(asked.machine, System)
+        return _timer(asked.machine, asked.model, asked.fmt, asked.cores, cast(Software, asked.software))
 
     def step(self, asked: Request) -> StepResult:
         """By the software's fitted constants; of `FASTEST`, by all that run it."""
@@ -171,7 +189,8 @@ class Cores(Backend):
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(Software, software),
-            instances=None if asked.packed and point.phase == "decode" else 1,
+            instances=None if asked.packed and point.phase == "decode" and not asked.pieces else 1,
+            pieces=asked.pieces,
         )
 
 
@@ -300,6 +319,69 @@ def constants(
 
 
 # ---- Predictions ------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Rows:
+    """What one process works on in a step: sequences that decode and pieces of prompts."""
+
+    works: WorkOf
+    decoding: tuple[Piece, ...]
+    prompts: tuple[Piece, ...]
+
+    @classmethod
+    def of(cls, works: WorkOf, batch: int, context: int, prompt: int | None = None) -> Self:
+        """As `predict_cores` is asked."""
+        if prompt is not None:
+            check_sizes(prompt=prompt, batch=batch)
+            return cls(works, (), (Piece(prompt, 0, batch),))
+        check_sizes(batch=batch, context=context)
+        return cls(works, (Piece(1, context - 1, batch),), ())
+
+    @cached_property
+    def work(self) -> Work:
+        """Of all; the weights are read for every `UBATCH` rows where there are prompts."""
+        work = self.works(self.decoding + self.prompts)
+        return read_again(work, ubatches(int(work.rows))) if self.prompts else work
+
+    @property
+    def batched_prompts(self) -> bool:
+        """Whether several prompts are worked on at once."""
+        return sum(piece.times for piece in self.prompts) > 1
+
+    @cached_property
+    def scans(self) -> Floats:
+        """How many times as many products attention has where all sequences share a cache: those that decode
+        scan the cells of all, prompts their own."""
+        if not self.prompts:
+            return self.work.rows
+        if not self.decoding:
+            return np.asarray(1.0)
+        cells = tuple(
+            piece._replace(new=1, before=piece.tokens - 1) for piece in self.decoding + self.prompts
+        )
+        scanned = sum(piece.times for piece in self.decoding) * self.works(cells).attention_macs
+        return np.asarray((self.works(self.prompts).attention_macs + scanned) / self.work.attention_macs)
+
+    def constants(self, known: Callable[[bool], Constants]) -> Constants:
+        """The constants of all rows, from those of decoding and of prompts (True).
+
+        A product takes what all rows take at the rate of prompts, and no less than those that decode by
+        themselves.
+        """
+        c = known(bool(self.prompts))
+        if not self.prompts or not self.decoding:
+            return c
+        decoding, work = self.works(self.decoding), self.work
+        slowest = np.maximum(work.gemv_macs / c.kernel_rate, decoding.gemv_macs / known(False).kernel_rate)
+        by_prompts = 1 - decoding.rows / work.rows
+        return replace(c, kernel_rate=work.gemv_macs / slowest, row_s=c.row_s * by_prompts)
+
+    def kinds(self, parameters: int, threads: int, instances: int) -> list[str]:
+        """The kinds of predictions that it is, by `kinds_of`."""
+        there = [is_prompt for is_prompt in (False, True) if (self.prompts if is_prompt else self.decoding)]
+        every = (kinds_of(self.work, is_prompt, parameters, threads, instances) for is_prompt in there)
+        return list(chain.from_iterable(every))
+
+
 def packings(threads: int, batch: int) -> tuple[int, ...]:
     """Numbers of instances that are tried: each has a sequence and `FEWEST_THREADS`, or there is one."""
     return tuple(range(1, max(1, min(batch, threads // FEWEST_THREADS)) + 1))
@@ -322,9 +404,11 @@ def predict_cores(
     software: Software = "llama.cpp",
     cache: Cache | None = None,
     instances: int | None = 1,
+    pieces: tuple[Piece, ...] = (),
 ) -> StepResult:
     """A step of token generation with ``batch`` sequences of ``context`` tokens, or of processing ``batch``
-    prompts of ``prompt`` tokens, whose seconds are those to the first token.
+    prompts of ``prompt`` tokens, whose seconds are those to the first token; or a mixed step of ``pieces``
+    in the place of all three, by one process.
 
     ``instances`` processes share out threads and sequences evenly, so that the one with most sequences sets
     the pace; None: as many as are the fastest, of equals the fewest. ``cache`` "unified": each sequence scans
@@ -336,39 +420,36 @@ def predict_cores(
     the software does not multiply on that core, and prompts where none were measured.
     """
     simulated = software in SIMULATED
-    # Beside units software has the caches of their program, so that the products alone differ.
-    beside = system.has_pim or system.accelerator is not None
-    cache = cache or ("separate" if simulated or beside else "unified")
-    unified = prompt is None and cache == "unified"
-    if problem := _problem(system, threads, batch, prompt, software, cache, instances):
+    cache = cache or _cache_of(system, software)
+    works = partial(counted_work, model, fmt)
+    every = Rows(works, *split(pieces)) if pieces else Rows.of(works, batch, context, prompt)
+    unified = bool(every.decoding) and cache == "unified"
+    if problem := _problem(system, threads, batch, bool(every.prompts), software, cache, instances):
         raise SailsimError(problem)
     core, machine = core_of(system), CpuSheet.of(system)
-    c, rate = constants(software, fmt, prompts=prompt is not None, core=core)
-    vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
 
-    # Its program widens fp16 and whole numbers of 8 bits alike, which its attention rate has.
-    widened = simulated and model.kv_bits == WIDENED
+    def rows_of(count: int) -> Rows:
+        return every if count == 1 else Rows.of(works, -(-batch // count), context)
 
-    def work_of(count: int) -> Work:
-        if prompt is not None:
-            return prompt_work(model, fmt, prompt, batch, ubatches(batch * prompt))
-        return decode_work(model, fmt, -(-batch // count), context)
+    _, rate = constants(software, fmt, prompts=bool(every.prompts), core=core)
+    c = every.constants(lambda prompts: constants(software, fmt, prompts=prompts, core=core)[0])
 
     def step(count: int, by: Constants, shared: bool) -> dict[str, float]:
-        work, each = work_of(count), float(threads // count)
-        shared_by = work.rows if shared else np.asarray(1.0)
-        arrays = packed_parts(work, machine, np.asarray(each), by, shared_by, np.asarray(float(count)))
+        own, each = rows_of(count), float(threads // count)
+        shared_by = own.scans if shared else np.asarray(1.0)
+        arrays = packed_parts(own.work, machine, np.asarray(each), by, shared_by, np.asarray(float(count)))
         return {name: float(seconds) for name, seconds in arrays.items()}
 
     if instances is None:
         tried = packings(threads, batch)
         instances = min(tried, key=lambda count: sum(step(count, c, unified).values()))
-    work, count = work_of(instances), instances
+    rows, count = rows_of(instances), instances
+    work = rows.work
 
     def whole(by: Constants, shared: bool) -> dict[str, float]:
         parts = step(count, by, shared)
-        unpacking = 0.0 if widened else float(work.cache_flops) / (float(threads // count) * vectors)
-        return parts | {"attention": parts["attention"] + unpacking * float(work.rows if shared else 1.0)}
+        unpacking = _unpacking(system, model, software, work, float(threads // count))
+        return parts | {"attention": parts["attention"] + unpacking * float(rows.scans if shared else 1.0)}
 
     parts = whole(c, unified)
     seconds = sum(parts.values())
@@ -383,41 +464,88 @@ def predict_cores(
         high = replace(high, read_power=float(power.high or c.read_power))
     slow, fast = (
         sum(whole(by, shared).values())
-        for by, shared in ((low, prompt is None and not simulated), (high, unified))
+        for by, shared in ((low, bool(rows.decoding) and not simulated), (high, unified))
     )
-    kinds = ["decode"] if simulated else kinds_of(work, prompt, model.n_params, threads // count, count)
+    kinds = ["decode"] if simulated else rows.kinds(model.n_params, threads // count, count)
     if simulated and count > 1:
         kinds.append("packed")
     factors = band_of_kinds(known, kinds).widened(slow / seconds, seconds / fast)
-    rows = batch * (prompt or 1)
-    notes = [*_software_notes(core, software, fmt, rate, prompt is not None, threads // count)]
+    tokens = int(work.rows) if pieces else batch * (prompt or 1)
+    notes = [*_software_notes(core, software, fmt, rate, bool(rows.prompts), threads // count)]
     notes += [f"The band has that of {KINDS[kind]}." for kind in kinds if kind in KINDS]
     if count > 1:
         notes.append(
             f"{count} instances side by side, each with {threads // count} threads and at most "
             f"{work.rows:.0f} of the sequences."
         )
-    if prompt is None and work.rows > 1 and not simulated:
+    if rows.decoding and work.rows > 1 and not simulated:
         notes.append(
             "Every sequence scans the cache of all, as this software does."
             if unified
             else "Batches were measured with one cache for all sequences: the band's lower end has it."
         )
-    said = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if widened else model, rows)
-    notes += [
-        *said,
-        *([ONE_CACHE] if widened else []),
-        *([SEVERAL_PROMPTS] if prompt is not None and batch > 1 else []),
-    ]
-    read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else work_of(1).kv_bytes)
-    return predicted(rows, parts, factors, read, notes, count)
+    widened = _widens(software, model)
+    said = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if widened else model, tokens)
+    notes += [*said, *([ONE_CACHE] if widened else []), *([SEVERAL_PROMPTS] if rows.batched_prompts else [])]
+    notes += [MIXED] if rows.prompts and rows.decoding else []
+    read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else every.work.kv_bytes)
+    return predicted(tokens, parts, factors, read, notes, count)
+
+
+def _cache_of(system: System, software: Software) -> Cache:
+    """Beside units software has the caches of their program, so that the products alone differ."""
+    beside = system.has_pim or system.accelerator is not None
+    return "separate" if software in SIMULATED or beside else "unified"
+
+
+def _widens(software: Software, model: ModelSpec) -> bool:
+    """Whether attention reads the cache as it does fp16, which its rate then has."""
+    return software in SIMULATED and model.kv_bits == WIDENED
+
+
+def _unpacking(system: System, model: ModelSpec, software: Software, work: Work, threads: float) -> float:
+    """Seconds in which the cores round and unpack keys and values of few bits."""
+    if _widens(software, model):
+        return 0.0
+    vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
+    return float(work.cache_flops) / (threads * vectors)
+
+
+def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, software: Software) -> Timer:
+    """`predict_cores` of one process, its seconds alone."""
+    works, sheet, core, many = (
+        works_of(model, fmt),
+        CpuSheet.of(system),
+        core_of(system),
+        np.asarray(float(threads)),
+    )
+    kept = _cache_of(system, software)
+    unified = kept == "unified"
+    if problem := _problem(system, threads, 1, False, software, kept, 1):
+        raise SailsimError(problem)
+
+    @cache
+    def known(prompts: bool) -> Constants:
+        if prompts and (problem := without_prompts(software)):
+            raise SailsimError(problem)
+        return constants(software, fmt, prompts=prompts, core=core)[0]
+
+    def seconds(pieces: tuple[Piece, ...]) -> float:
+        rows = Rows(works, *split(pieces))
+        scans = rows.scans if unified and rows.decoding else np.asarray(1.0)
+        parts = step_parts(rows.work, sheet, many, rows.constants(known), scans)
+        return float(sum(parts.values())) + _unpacking(system, model, software, rows.work, threads) * float(
+            scans
+        )
+
+    return seconds
 
 
 def _problem(
     system: System,
     threads: int,
     batch: int,
-    prompt: int | None,
+    prompts: bool,
     software: str,
     cache: str,
     instances: int | None,
@@ -425,9 +553,9 @@ def _problem(
     """Why there is no such step: prompts where none were measured, more instances than have work, and what
     no step has."""
     cores, most = system.cores.count.whole, max(1, min(batch, threads))
-    if prompt is not None and (unmeasured := without_prompts(software)):
+    if prompts and (unmeasured := without_prompts(software)):
         return unmeasured
-    if prompt is not None and instances != 1:
+    if prompts and instances != 1:
         return f"instances is {instances or 'best'}, allowed with a prompt is 1"
     if instances is not None and not 1 <= instances <= most:
         return f"instances is {instances}, allowed is 1..{most}, a sequence and a thread for each"

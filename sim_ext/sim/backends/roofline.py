@@ -35,15 +35,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial, reduce
 from statistics import fmean, geometric_mean
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.backend import Backend, Request, StepResult, room_of
-from sailsim.sim.backends.cores import SEVERAL_PROMPTS, UBATCH, ubatches
+from sailsim.sim.backend import Backend, Request, StepResult, Timer, room_of
+from sailsim.sim.backends.cores import MIXED, SEVERAL_PROMPTS, UBATCH, ubatches
 from sailsim.sim.files import card_names, load_card
 from sailsim.sim.fitted import (
     FEW_PARAMETERS,
@@ -51,15 +52,19 @@ from sailsim.sim.fitted import (
     Fitted,
     Floats,
     Work,
+    WorkOf,
+    counted_work,
     decode_work,
     fitted_constants,
     model_notes,
     overlapped,
     predicted,
-    prompt_work,
+    read_again,
+    works_of,
 )
 from sailsim.sim.system import Gpu
 from sailsim.workloads.formats import WeightFormat
+from sailsim.workloads.graph import Piece, check_sizes, split
 from sailsim.workloads.model import ModelSpec
 
 GpuSoftware = Literal["llama.cpp", "serving"]
@@ -107,6 +112,13 @@ class Roofline(Backend):
     kind = "card"
     software = tuple(GPU_SOFTWARE)
 
+    def timer(self, asked: Request) -> Timer:
+        """By the same formula, whatever the card's memory holds."""
+        assert isinstance(asked.machine, Gpu)
+        software = cast(GpuSoftware, asked.software)
+        sheet = _Sheet(asked.machine, works_of(asked.model, asked.fmt), asked.fmt, software)
+        return lambda pieces: float(sum(sheet.parts(*split(pieces))[1].values()))
+
     def step(self, asked: Request) -> StepResult:
         """By the card's constants."""
         assert isinstance(asked.machine, Gpu)
@@ -119,6 +131,7 @@ class Roofline(Backend):
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
             software=cast(GpuSoftware, asked.software),
+            pieces=asked.pieces,
         )
 
 
@@ -192,18 +205,44 @@ class GpuConstants:
 
 def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats]:
     """Seconds of each part of a step; they sum to the step."""
-    reach = c.read_share * sheet.bandwidth
-    weights = work.weight_bytes / reach
+    weights = work.weight_bytes / (c.read_share * sheet.bandwidth)
+    weights, kernels = overlapped(weights, _products(work, sheet, c), c.overlap)
+    parts = {"weights": weights, "kv_cache": _cache(work, sheet, c), "kernels": kernels}
+    return parts | {"launches": _launches(parts, work, work.rows, c)}
+
+
+def mixed_parts(
+    every: Work, decoding: Work, prompts: Work, sheet: GpuSheet, alone: GpuConstants, c: GpuConstants
+) -> dict[str, Floats]:
+    """Seconds of each part of a mixed step, of prompts with the constants `c` beside decoding with those of
+    `alone`: each part takes what it takes for the slower of the two.
+
+    Products take what all rows take as a prompt's, and no less than the decoding ones by themselves.
+    """
+    reach = np.minimum(c.read_share, alone.read_share) * sheet.bandwidth
+    products = np.maximum(_products(every, sheet, c), _products(decoding, sheet, alone))
+    weights, kernels = overlapped(every.weight_bytes / reach, products, np.minimum(c.overlap, alone.overlap))
+    cache = _cache(decoding, sheet, alone) + _cache(prompts, sheet, c)
+    parts = {"weights": weights, "kv_cache": cache, "kernels": kernels}
+    own = replace(alone, layer_s=np.maximum(alone.layer_s, c.layer_s))
+    return parts | {"launches": _launches(parts, every, decoding.rows, own)}
+
+
+def _products(work: Work, sheet: GpuSheet, c: GpuConstants) -> Floats:
+    """Seconds of all MACs of a step."""
     macs = work.gemv_macs + work.attention_macs
     kernels = _kernels(macs - work.expert_macs, work.rows, sheet, c)
-    kernels = kernels + _kernels(work.expert_macs, work.expert_rows, sheet, c)
-    weights, kernels = overlapped(weights, kernels, c.overlap)
-    launches = work.layers * c.layer_s + work.rows * (c.row_s + work.vocabulary * c.entry_s)
-    parts = {"weights": weights, "kv_cache": _cache(work, sheet, c), "kernels": kernels}
+    return kernels + _kernels(work.expert_macs, work.expert_rows, sheet, c)
+
+
+def _launches(parts: Mapping[str, Floats], work: Work, rows: Floats, c: GpuConstants) -> Floats:
+    """Seconds of layers and rows, and of the processor beside the card as far as they do not hide behind
+    it."""
+    launches = work.layers * c.layer_s + rows * (c.row_s + work.vocabulary * c.entry_s)
     card = sum(parts.values()) + launches
-    host = c.host_s + c.host_row_s * work.rows**c.host_power
+    host = c.host_s + c.host_row_s * rows**c.host_power
     beside = np.maximum(card, host) + (1 - c.host_overlap) * np.minimum(card, host) - card
-    return parts | {"launches": launches + beside}
+    return np.asarray(launches + beside)
 
 
 def _cache(work: Work, sheet: GpuSheet, c: GpuConstants) -> Floats:
@@ -366,9 +405,11 @@ def predict_card(
     *,
     prompt: int | None = None,
     software: GpuSoftware = "llama.cpp",
+    pieces: tuple[Piece, ...] = (),
 ) -> StepResult:
     """A step of decoding ``batch`` sequences of ``context`` tokens on one card, or of processing ``batch``
-    prompts of ``prompt`` tokens at once, whose seconds are those to the first token.
+    prompts of ``prompt`` tokens at once, whose seconds are those to the first token; or a mixed step of
+    ``pieces`` in the place of all three.
 
     Software "serving" has the four-bit kernels of a serving stack; the upper end of its band is the
     card's roofline (`gpu_roofline`). Raises SailsimError where weights and KV cache do not fit the card's
@@ -377,17 +418,90 @@ def predict_card(
     """
     if software not in GPU_SOFTWARE:
         raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(GPU_SOFTWARE)}")
-    if prompt is not None:
-        return _prompt(card, model, fmt, batch, prompt, software)
-    sixteen_bit = is_sixteen_bit(fmt)
-    if problem := without_kernels(fmt, software):
+    if pieces:
+        decoding, prompts = split(pieces)
+        batch, context = sum(piece.times for piece in pieces), max(piece.tokens for piece in pieces)
+    elif prompt is not None:
+        check_sizes(prompt=prompt, batch=batch)
+        decoding, prompts, context = (), (Piece(prompt, 0, batch),), prompt
+    else:
+        check_sizes(batch=batch, context=context)
+        decoding, prompts = (Piece(1, context - 1, batch),), ()
+    if problem := unmeasured(card, fmt, software) if prompts else without_kernels(fmt, software):
         raise SailsimError(problem)
-    work = decode_work(model, fmt, batch, context)  # refuses what no step has
-    room_of(card, model, fmt, batch, context).check(model, fmt, batch, context)
-    parts = step_parts(work, GpuSheet.of(card), constants(card, fmt, software=software))
-    fitted, notes = fitted_constants().gpu, taken_over(card)
-    if software == "serving" and not sixteen_bit:
-        rate = batch / sum(map(float, parts.values()))
+    room_of(card, model, fmt, batch, context, pieces).check(model, fmt, batch, context)
+    works = partial(counted_work, model, fmt)
+    work, parts = _Sheet(card, works, fmt, software).parts(decoding, prompts)
+    notes, rows, seconds = taken_over(card), int(work.rows), sum(map(float, parts.values()))
+    both = []
+    if prompts:
+        both.append(_prompt_factors(fmt, rows, sum(piece.times for piece in prompts)))
+    if decoding:
+        alone = works(decoding)
+        both.append(_decode_factors(card, model, fmt, alone, rows / seconds, software))
+    factors = reduce(_Factors.joined, both)
+    notes += factors.notes
+    if len(both) > 1:
+        notes.append(MIXED)
+    elif decoding and rows > 1 and not is_sixteen_bit(fmt) and software == "llama.cpp" and not pieces:
+        notes.append(_weak(card, model, fmt, batch, context))
+    read = float(work.weight_bytes), float(work.kv_bytes)
+    return predicted(rows, parts, factors.ends, read, [*notes, *model_notes(model, rows)])
+
+
+class _Sheet:
+    """A card with a software, and a model in a format: seconds of steps."""
+
+    def __init__(self, card: Gpu, works: WorkOf, fmt: WeightFormat, software: GpuSoftware) -> None:
+        self._card, self._fmt, self._software = card, fmt, software
+        self._works, self._sheet = works, GpuSheet.of(card)
+
+    @cached_property
+    def _alone(self) -> GpuConstants:
+        if problem := without_kernels(self._fmt, self._software):
+            raise SailsimError(problem)
+        return constants(self._card, self._fmt, software=self._software)
+
+    @cached_property
+    def _prompt(self) -> GpuConstants:
+        if problem := unmeasured(self._card, self._fmt, self._software):
+            raise SailsimError(problem)
+        return _prompt_constants(self._card, self._fmt)
+
+    def parts(
+        self, decoding: tuple[Piece, ...], prompts: tuple[Piece, ...]
+    ) -> tuple[Work, dict[str, Floats]]:
+        """The work of a step, and seconds of its parts."""
+        work = self._works(decoding + prompts)
+        if not prompts:
+            return work, step_parts(work, self._sheet, self._alone)
+        if not is_sixteen_bit(self._fmt):
+            work = read_again(work, ubatches(int(work.rows)))
+        if not decoding:
+            return work, step_parts(work, self._sheet, self._prompt)
+        kinds = self._works(decoding), self._works(prompts)
+        return work, mixed_parts(work, *kinds, self._sheet, self._alone, self._prompt)
+
+
+class _Factors(NamedTuple):
+    """On a rate, to the ends of its band, and what is said of them."""
+
+    ends: tuple[float, float]
+    notes: list[str]
+
+    def joined(self, other: _Factors) -> _Factors:
+        """The band that holds both."""
+        ends = zip(self.ends, other.ends, strict=True)
+        (low, high) = (pick(both) for pick, both in zip((min, max), ends, strict=True))
+        return _Factors((low, high), [*self.notes, *other.notes])
+
+
+def _decode_factors(
+    card: Gpu, model: ModelSpec, fmt: WeightFormat, work: Work, rate: float, software: GpuSoftware
+) -> _Factors:
+    """Of decoding at a rate, tokens/s."""
+    fitted, batch, notes = fitted_constants().gpu, int(work.rows), list[str]()
+    if software == "serving" and not is_sixteen_bit(fmt):
         known = is_measured(card, "read_share_w4", "compute_share_w4")
         if not known:
             notes.append(
@@ -400,20 +514,13 @@ def predict_card(
                 f"A serving stack has no kernels for mixed types: {others} taken as {fmt.base.name}."
             )
         low, high = fitted.band("w4").widened(1.0 if known else SERVING_ELSEWHERE, 1.0)
-        ceiling = gpu_roofline(card, model, fmt, batch, context)
-        factors = low, high if known else max(ceiling / rate, high)
-    else:
-        served = sixteen_bit and software == "serving"
-        test = "f16" if served else "f16 llama" if sixteen_bit else "decode" if batch == 1 else "batched"
-        if served and model.n_params < FEW_PARAMETERS:
-            test = "f16 small"
-        slower, faster, unknown = _unknown(card, fmt, served, batch)
-        factors = fitted.band(test).widened(slower, faster)
-        notes += unknown
-        if not sixteen_bit and batch > 1:
-            notes.append(_weak(card, model, fmt, batch, context))
-    read = float(work.weight_bytes), float(work.kv_bytes)
-    return predicted(batch, parts, factors, read, [*notes, *model_notes(model, batch)])
+        return _Factors((low, high if known else max(_roof(card, work) / rate, high)), notes)
+    served = is_sixteen_bit(fmt) and software == "serving"
+    test = "f16" if served else "f16 llama" if is_sixteen_bit(fmt) else "decode" if batch == 1 else "batched"
+    if served and model.n_params < FEW_PARAMETERS:
+        test = "f16 small"
+    slower, faster, unknown = _unknown(card, fmt, served, batch)
+    return _Factors(fitted.band(test).widened(slower, faster), unknown)
 
 
 def _weak(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
@@ -435,10 +542,15 @@ def gpu_roofline(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int = 1,
     Raises SailsimError where weights and KV cache do not fit the card's memory.
     """
     room_of(card, model, fmt, batch, context).check(model, fmt, batch, context)
-    work = decode_work(model, fmt, batch, context)
+    return _roof(card, decode_work(model, fmt, batch, context))
+
+
+def _roof(card: Gpu, work: Work) -> float:
+    """Tokens/s that no software can exceed in a step."""
     sheet = GpuSheet.of(card)
     reading = float(work.weight_bytes + work.kv_bytes) / float(sheet.bandwidth)
-    return batch / max(reading, float(work.gemv_macs + work.attention_macs) / float(sheet.peak_macs))
+    macs = float(work.gemv_macs + work.attention_macs)
+    return float(work.rows) / max(reading, macs / float(sheet.peak_macs))
 
 
 def _unknown(card: Gpu, fmt: WeightFormat, served: bool, batch: int) -> tuple[float, float, list[str]]:
@@ -494,34 +606,31 @@ def unmeasured(card: Gpu, fmt: WeightFormat, software: GpuSoftware) -> str | Non
     )
 
 
-def _prompt(
-    card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, prompt: int, software: GpuSoftware
-) -> StepResult:
-    """Some prompts at once."""
-    problem = unmeasured(card, fmt, software)
-    if problem is not None:
-        raise SailsimError(problem)
-    fitted, rows = fitted_constants().gpu, batch * prompt
-    reads = 1 if is_sixteen_bit(fmt) else ubatches(rows)
-    work = prompt_work(model, fmt, prompt, batch, reads)  # refuses what no step has
-    room_of(card, model, fmt, batch, prompt).check(model, fmt, batch, prompt)
-    slower = faster = 1.0
-    notes = taken_over(card)
+def _prompt_constants(card: Gpu, fmt: WeightFormat) -> GpuConstants:
+    """The constants of prompts."""
+    fitted = fitted_constants().gpu
     if is_sixteen_bit(fmt):
-        c = sixteen_bit_constants(
+        return sixteen_bit_constants(
             np.asarray(fmean(of_card(card, "prompt_share_f16"))),
             fitted.value("read_share_f16"),
             fitted.value("layer_overhead_f16"),
             fitted.value("prompt_overlap_f16"),
         )
+    # Full tiles: neither the kernels of few rows nor their rates.
+    return replace(constants(card, fmt), vector_share=NEVER, batch_rate=NEVER)
+
+
+def _prompt_factors(fmt: WeightFormat, rows: int, batch: int) -> _Factors:
+    """Of some prompts at once, of so many rows together."""
+    fitted, notes = fitted_constants().gpu, list[str]()
+    slower = faster = 1.0
+    if is_sixteen_bit(fmt):
         band = fitted.band("prompt f16")
         notes.append(
             "From vLLM's times to the first token, without what a request takes beside its prompt "
             f"({fitted.value('request') * 1e-3:.0f} ms and {fitted.value('request_token'):.0f} us a token)."
         )
     else:
-        # Full tiles: neither the kernels of few rows nor their rates.
-        c = replace(constants(card, fmt), vector_share=NEVER, batch_rate=NEVER)
         band = fitted.band("prompt")
         if rows < UBATCH:
             slower = SHORT_PROMPT_DOUBT
@@ -537,7 +646,4 @@ def _prompt(
             )
     if batch > 1:
         notes.append(SEVERAL_PROMPTS)
-    parts = step_parts(work, GpuSheet.of(card), c)
-    read = float(work.weight_bytes), float(work.kv_bytes)
-    factors = band.widened(slower, faster)
-    return predicted(rows, parts, factors, read, [*notes, *model_notes(model, rows)])
+    return _Factors(band.widened(slower, faster), notes)

@@ -3,28 +3,36 @@
 Tiles are timed by the C++ core (`sailsim.sim.tiles`); the patterns of a step's activations decide how long.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, cast
 
+from sailsim.base.errors import SailsimError
 from sailsim.base.stamp import stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.backend import ACTIVITY, EnergyShape
+from sailsim.sim.backend import ACTIVITY, EnergyShape, Request, StepResult
+from sailsim.sim.backends.cores import Software, constants, ubatches, without_prompts
 from sailsim.sim.dram import MemorySystem, memory
-from sailsim.sim.engine import Accelerator
+from sailsim.sim.engine import Accelerator, simulate_step
+from sailsim.sim.fitted import core_of
 from sailsim.sim.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
 from sailsim.sim.patterns import PROFILES, Profile
 from sailsim.sim.pim import AUTO, NBWS, PER_TENSOR
 from sailsim.sim.point import Point
-from sailsim.sim.step_parts import StepParts, has_codes
+from sailsim.sim.schedule import CoreTask, HostCores, Segments, play
+from sailsim.sim.step_parts import StepParts, has_codes, pieces_of
 from sailsim.sim.substrate import load_substrate, substrate_path
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.graph import Op
+from sailsim.workloads.graph import Op, Piece, mixed_step, split, step_notes
 from sailsim.workloads.model import ModelSpec
 
+GRAIN_S = 2e-4
+"""Longest task of a prompt on the cores that what decodes has to wait for (assumed, 0.5e-4..1e-3: some tens
+of a thread's chunks of a product)."""
 NOT_MODELLED = (
     "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "
     "to waiting weights"
@@ -136,11 +144,80 @@ class SailUnits(Units):
         ]
 
 
+def prompt_tasks(asked: Request, host: HostCores, prompts: tuple[Piece, ...]) -> Iterator[CoreTask]:
+    """What the cores do for pieces of prompts, in grains that other work can come between.
+
+    Products go at the fitted rate of the software's prompts, as `backends.cores` has it; all else as around
+    units. Raises SailsimError for software whose prompts were not measured.
+    """
+    assert isinstance(asked.machine, System)
+    if problem := without_prompts(asked.around):
+        raise SailsimError(problem)
+    software, core = cast(Software, asked.around), core_of(asked.machine)
+    c, _ = constants(software, asked.fmt, prompts=True, core=core)
+    ops, rows = mixed_step(asked.model, asked.fmt, prompts), sum(p.new * p.times for p in prompts)
+    products = sum(op.kind == "gemv" for op in ops)
+    row = float(c.product_s) + rows * asked.model.n_layers * float(c.row_s) / products
+    for op in ops:
+        if op.kind == "gemv":
+            read = op.weight_bytes * ubatches(rows)
+            seconds = float(host.sheet.multiplying(op.macs, host.threads, c.kernel_rate))
+            hidden = float(c.overlap) * min(read / host.dram, seconds)
+            tasks = [
+                CoreTask(f"{op.name} weights", 0, hidden, read, 0.0, host.dram),
+                CoreTask(op.name, 0, seconds - hidden + row),
+                CoreTask(f"{op.name} barrier", 0, host.barrier, sync=True),
+            ]
+        else:
+            tasks = host.work(op, asked.model, 0)
+        for task in tasks:
+            grains = max(1, ceil(max(task.seconds, (task.read + task.written) / task.rate) / GRAIN_S))
+            seconds, read, written = (each / grains for each in (task.seconds, task.read, task.written))
+            yield from [task._replace(seconds=seconds, read=read, written=written)] * grains
+
+
 class SailBackend(Accelerator):
     """`[pim]`: a data feeding module and arrays beside each slice."""
 
     software = ("lut-gemv",)
     choices = ("nbw", "substrate", "convert", "prt", "attention", "overlap")
+    prefills = ("units", "cores", "auto")
+
+    def step(self, asked: Request) -> StepResult:
+        """By the engine; with prompts on the cores while units decode, or the faster of both ways."""
+        self.check_prefill(asked)
+        units = replace(asked, prefill="units")
+        if asked.prefill == "units" or not asked.prompts:
+            return super().step(units)
+        ways = [self._beside(asked)]
+        if asked.prefill == "auto":
+            ways.append(super().step(units))
+        return min(ways, key=lambda result: result.step_s)
+
+    def _beside(self, asked: Request) -> StepResult:
+        """The prompts on the cores."""
+        system, point = asked.machine, self.point_of(asked)
+        assert isinstance(system, System)
+        decoding, prompts = split(asked.pieces or pieces_of(point))
+        tasks = list(prompt_tasks(asked, HostCores(system, point.threads), prompts))
+        tokens = sum(piece.new * piece.times for piece in decoding + prompts)
+        note = f"The cores multiply the prompts, as {asked.around} does"
+        if decoding:
+            result = simulate_step(system, asked.model, point, pieces=decoding, beside=tasks)
+            note += ", while the units decode; what decodes goes first, and memory is shared by demand"
+            return replace(result, tokens=tokens, notes=(*result.notes, f"{note}."))
+        line = play(memory(system, point.threads), [Segments.one(tasks)])
+        moved = {"weights": 0.0, "read": line.read, "written": line.written}
+        return StepResult(
+            tokens=tokens,
+            step_s=line.end,
+            breakdown={"cores": line.cores, "sync": line.sync},
+            dram_bytes=line.read + line.written,
+            bytes_by_kind=moved,
+            events=line.events,
+            point=point,
+            notes=(f"{note}.", *step_notes(asked.model, tokens)),
+        )
 
     def make_units(self, system: System, *choices: Any) -> SailUnits:
         """The units under a point's choices."""

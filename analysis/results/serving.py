@@ -1,0 +1,549 @@
+"""Requests on machines: times of requests with their ranges, what meets a service level, dollars and joules.
+
+A machine here is a runner with the software of a server: its steps are timed by its surface, its blocks are
+what its memory holds beside the weights. Its hour is paid as any run's (`costs.dollars`), with the memory of
+the most blocks that it held. Joules are those of two steps, of prompts and of answers of the mean size, times
+the seconds of such steps: what a server takes while it waits is not modelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import ceil, inf, isfinite, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sailsim.analysis.costs.constants import End
+from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, PriceList, dollars, prices
+from sailsim.analysis.results.prior import PRIOR
+from sailsim.analysis.results.runs import (
+    RUNNERS,
+    Run,
+    Runner,
+    named,
+    read_runners,
+    runner_names,
+    runs,
+    step_surface,
+)
+from sailsim.base.arguments import check_type, items_of
+from sailsim.base.errors import SailsimError
+from sailsim.base.progress import followed
+from sailsim.sim.backend import Prefill
+from sailsim.sim.point import SEEDS, Point
+from sailsim.sim.serve.loop import ROUTINGS, Link, Loop, Routing, Served
+from sailsim.sim.serve.server import Policy, Server, StepTime
+from sailsim.workloads.load import load_model
+from sailsim.workloads.requests import Request, at_rate
+
+MEASURES = ("ttft", "tpot", "latency")
+"""Of requests, s: from arrival to the first token, from one token of an answer to the next, to the last."""
+PERCENTILES = (50, 90, 99)
+RESAMPLES = 200
+"""Of a bootstrap."""
+RANGE = (5, 95)
+"""Percentiles of the resamples that a range is between."""
+MOST_RATE = 1e4
+"""Requests/s that are tried at most."""
+CLOSE = 1.02
+"""Rates nearer than by this factor are one."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A service level: what a request needs to count, and how many need to. The default is that of
+    MLPerf Inference v4.0, Llama-2-70B, Server: 2 s to the first token, 0.2 s a token, for 99 of 100."""
+
+    ttft_s: float = 2.0
+    tpot_s: float = 0.2
+    share: float = 0.99
+
+    def __post_init__(self) -> None:
+        for name, most in (("ttft_s", inf), ("tpot_s", inf), ("share", 1.0)):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 < value <= most):
+                words = " and at most 1" if most == 1.0 else ""
+                raise SailsimError(f"level's {name} is {value!r}; allowed is a number above 0{words}.")
+
+    def met(self, out: Served) -> NDArray[np.bool_]:
+        """Which requests have what they need."""
+        times = times_of(out)
+        return np.asarray((times["ttft"] <= self.ttft_s) & (times["tpot"] <= self.tpot_s))
+
+    def holds(self, out: Served) -> bool:
+        """Whether enough have, and the queue has an end."""
+        return bool(self.met(out).mean() >= self.share) and not out.endless
+
+    def __str__(self) -> str:
+        times = f"{self.ttft_s:g} s to the first token, {self.tpot_s:g} s a token"
+        return f"{times}, for {self.share:.3g} of requests"
+
+
+def times_of(out: Served) -> dict[str, NDArray[np.float64]]:
+    """The `MEASURES` of every request, s; an answer of one token has no time a token, and 0 stands for it."""
+    first, last = out.first_s - out.arrival_s, out.last_s - out.arrival_s
+    return {"ttft": first, "tpot": (last - first) / np.maximum(1, out.output - 1), "latency": last}
+
+
+def percentiles(out: Served, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Mean and `PERCENTILES` of each measure, s, with ranges: 90 % of resamples lie within.
+
+    Requests near each other wait together, so the bootstrap draws runs of neighbours, as long as the
+    root of their number.
+    """
+    random, count = np.random.default_rng(seed), len(out.arrival_s)
+    length = ceil(sqrt(count))
+    begins = random.integers(0, count, (RESAMPLES, ceil(count / length)))
+    drawn = ((begins[:, :, None] + np.arange(length)) % count).reshape(RESAMPLES, -1)[:, :count]
+    found: dict[str, dict[str, Any]] = {}
+    for name, times in times_of(out).items():
+        kept = out.output > 1 if name == "tpot" else np.ones(count, bool)
+        if not kept.any():
+            found[name] = {}
+            continue
+        samples = np.where(kept, times, np.nan)[drawn]
+        row = {"mean": (times[kept].mean(), np.nanmean(samples, axis=1))}
+        of_samples = np.nanpercentile(samples, PERCENTILES, axis=1)
+        for which, values in zip(PERCENTILES, of_samples, strict=True):
+            row[f"p{which}"] = (np.percentile(times[kept], which), values)
+        found[name] = {}
+        for key, (value, values) in row.items():
+            low, high = np.nanpercentile(values, RANGE)
+            found[name] |= {key: float(value), f"{key}_low": float(low), f"{key}_high": float(high)}
+    return found
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Step times, each so many times as long."""
+
+    step: StepTime
+    factor: float
+
+    def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
+        """Of a step (`StepTime`)."""
+        return self.factor * self.step.seconds(prefill, decode_contexts)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A runner that serves a point's model, with its weights, threads and width of keys and values."""
+
+    point: Point
+    runner: Runner
+    prefill: Prefill = "units"
+    """Who multiplies the prompts of an accelerator."""
+    prior: str | None = None
+    """That the band of an accelerator is drawn from."""
+
+    @cached_property
+    def step(self) -> StepTime:
+        """Its steps' times."""
+        accelerates = self.runner.kind == "accelerator"
+        return step_surface(self.point, self.runner, self.prefill if accelerates else "units")
+
+    @cached_property
+    def memory(self) -> tuple[float, float, float]:
+        """Bytes of its weights, of a token's keys and values, and of its memory; that may be without end.
+
+        A window of attention frees none. Raises SailsimError for a machine that cannot run the model.
+        """
+        run = self._run(batch=1, context=2)
+        if run.reason:
+            raise SailsimError(run.reason)
+        token = load_model(self.point.model).cached(self.point.kv_bits).kv_bytes_per_token()
+        limit = inf if run.memory_limit_bytes is None else run.memory_limit_bytes
+        return run.memory_bytes - 2 * token, token, limit
+
+    def _run(self, **sizes: Any) -> Run:
+        point = replace(self.point, beyond_limit=True, **{"phase": "decode", "prompt": None} | sizes)
+        return runs(point, None, (self.runner,), prior=self.prior)[0]
+
+    def blocks(self, policy: Policy) -> int:
+        """Of keys and values, at most as many as its software could ever fill: `MOST_BLOCKS`."""
+        weights, token, limit = self.memory
+        return int(min((limit - weights) // (token * policy.block_tokens), MOST_BLOCKS))
+
+    def server(self, policy: Policy, role: Any = "both", factor: float = 1.0) -> Server:
+        """One of it; ``factor``: how many times as long as nominally its steps take."""
+        step = self.step if factor == 1.0 else Scaled(self.step, factor)
+        return Server(step, self.blocks(policy), policy, role)
+
+    def run(self, batch: int, context: int, phase: str = "decode") -> Run:
+        """A step of equal sequences, of as many as the memory holds."""
+        weights, token, limit = self.memory
+        context = max(1, context)
+        held = int(min((limit - weights) // (token * context), batch))
+        return self._run(batch=max(1, held), context=context, phase=phase)
+
+
+MOST_BLOCKS = 1 << 20
+"""16 million tokens in blocks of 16."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Servers of one machine, how they order their work and who sends them requests."""
+
+    policy: Policy = field(default_factory=Policy)
+    servers: int = 1
+    """Of prompts and answers."""
+    readers: int = 0
+    """Servers of prompts alone; with any, the others answer alone."""
+    link_gb_s: float = 0.0
+    """From each reader; needed with any."""
+    routing: Routing = "turns"
+
+    def __post_init__(self) -> None:
+        if self.routing not in ROUTINGS:
+            raise SailsimError(f"routing is {self.routing!r}; allowed are {', '.join(ROUTINGS)}.")
+        for name, least in (("servers", 1), ("readers", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= 4096:
+                raise SailsimError(f"{name} is {value!r}; allowed is a whole number {least}..4096.")
+        link = self.link_gb_s
+        if not isinstance(link, int | float) or not 0 <= link <= 1e9 or bool(link) != bool(self.readers):
+            raise SailsimError(
+                f"link_gb_s is {link!r} beside {self.readers} readers; allowed is one above 0, at "
+                "most 1e9, with readers, and none without."
+            )
+
+    def run(
+        self,
+        machine: Machine,
+        requests: Sequence[Request],
+        factor: float = 1.0,
+        watch: Callable[[Loop], None] | None = None,
+    ) -> Served:
+        """Serve requests on servers of one machine; `watch` as of `Loop`. Raises SailsimError for what they
+        cannot hold."""
+        role = "answers" if self.readers else "both"
+        roles = ["prompts"] * self.readers + [role] * self.servers
+        servers = [machine.server(self.policy, each, factor) for each in roles]
+        link = Link(self.link_gb_s * 1e9, machine.memory[1]) if self.readers else None
+        return Loop(requests, servers, self.routing, link, watch).run()
+
+
+def summary(
+    machine: Machine, out: Served, level: Level, listed: PriceList | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """What came of requests on a machine, by names that JSON has; None: not known."""
+    met, seconds = level.met(out), out.seconds
+    usd, joules = _dollars(machine, out, prices() if listed is None else listed), _joules(machine, out)
+    answers, good = int(out.output.sum()), int(out.output[met].sum())
+    return {
+        "runner": machine.runner.name,
+        "title": machine.runner.marked,
+        "requests": len(met),
+        "seconds": seconds,
+        "requests_per_s": len(met) / seconds,
+        "tokens_per_s": answers / seconds,
+        "times_s": percentiles(out, seed),
+        "in_level": float(met.mean()),
+        "goodput_requests_per_s": float(met.sum()) / seconds,
+        "endless": out.endless,
+        "queue_grows": out.grows,
+        "busy": sum(each.busy_s for each in out.servers) / (seconds * len(out.servers)),
+        "restarts": int(out.restarts.sum()),
+        "reused_tokens": sum(each.reused for each in out.servers),
+        "moved_bytes": out.moved_bytes,
+        "most_waiting": max(each.most_waiting for each in out.servers),
+        "most_running": max(each.most_running for each in out.servers),
+        **usd,
+        **_per_million("usd", usd["usd_per_hour"] and usd["usd_per_hour"] * seconds / HOUR_S, answers, good),
+        **_per_million("j", joules["joules"], answers, good),
+        **joules,
+    }
+
+
+def _per_million(unit: str, spent: float | None, answers: int, good: int) -> dict[str, float | None]:
+    """Of a million tokens of all answers, and of those whose requests meet the level."""
+    return {
+        f"{unit}_per_million_tokens": None if spent is None else 1e6 * spent / answers,
+        f"{unit}_per_million_good_tokens": None if spent is None or not good else 1e6 * spent / good,
+    }
+
+
+def _sizes(out: Served) -> tuple[int, int, int]:
+    """Answers of a mean step that has any, their mean tokens, and the mean prompt."""
+    answers = sum(each.answers for each in out.servers)
+    batch = answers / max(1, sum(each.answer_steps for each in out.servers))
+    context = sum(each.contexts for each in out.servers) / max(1, answers)
+    return round(batch), round(context), round(float(out.prompt.mean()))
+
+
+def _dollars(machine: Machine, out: Served, listed: PriceList) -> dict[str, Any]:
+    """What an hour of all servers costs; every one pays for the same."""
+    batch, context, _ = _sizes(out)
+    weights, token, _ = machine.memory
+    held = max(each.most_held for each in out.servers) * out.servers[0].policy.block_tokens
+    # Idle time is in the requests' own times, so that nothing is left to assume of it.
+    ends: dict[End, CostConstants] = {
+        end: replace(each, utilisation=1.0) for end, each in CostConstants.ends().items()
+    }
+    row = machine.run(batch, context).as_record()
+    row |= {"memory_bytes": weights + held * token, "tokens_per_s": 1.0, "low": None, "high": None}
+    count = len(out.servers)
+    hour = dict.fromkeys(("usd_per_hour", "usd_per_hour_low", "usd_per_hour_high"))
+    if row["reason"] or listed.named(row["priced_as"]) is None:
+        return {**hour, "paid": None, "instance": None}
+    said = dollars(row, listed, ends)
+    if said["usd_per_hour"] is not None:
+        hour = {
+            "usd_per_hour": count * said["usd_per_hour"],
+            "usd_per_hour_low": count * HOUR_S / said["tokens_per_usd_high"],
+            "usd_per_hour_high": count * HOUR_S / said["tokens_per_usd_low"],
+        }
+    return {**hour, "paid": said["paid"], "instance": said["instance"]}
+
+
+def _joules(machine: Machine, out: Served) -> dict[str, Any]:
+    """Of all steps; of a card its board's power, which it takes at most."""
+    batch, context, prompt = _sizes(out)
+    total, bound = 0.0, machine.runner.kind == "card"
+    reading = sum(each.prompt_s for each in out.servers)
+    answering = sum(each.busy_s for each in out.servers) - reading
+    for seconds, run in (
+        (reading, machine.run(1, prompt, "prefill")),
+        (answering, machine.run(batch, context)),
+    ):
+        joules = run.energy_high_j if bound else run.energy_j
+        if seconds and (joules is None or not run.step_s):
+            return {"joules": None, "joules_are_a_bound": bound}
+        total += seconds * joules / run.step_s if seconds else 0.0  # type: ignore[operator]
+    return {"joules": total, "joules_are_a_bound": bound}
+
+
+# ---- The highest rate, and the cheapest fleet --------------------------------------------------------------
+
+
+class _MissedError(Exception):
+    """A level that cannot be met any more."""
+
+
+class _Patience:
+    """Ends a loop, by `_MissedError`, once more requests than a level allows have no first token in time."""
+
+    def __init__(self, level: Level, count: int) -> None:
+        self.level, self.left, self.next = level, int(count * (1 - level.share) + 1e-9), 0
+
+    def __call__(self, loop: Loop) -> None:
+        while self.next < len(loop.jobs):
+            job = loop.jobs[self.next]
+            due = job.request.arrival_s + self.level.ttft_s
+            if due >= loop.now:
+                return
+            self.left -= not 0 <= job.first_s <= due
+            if self.left < 0:
+                raise _MissedError
+            self.next += 1
+
+
+def highest_rate(
+    serve: Callable[[float], Served | None], level: Level, begin: float = 1.0
+) -> tuple[float, Served | None]:
+    """The highest rate that meets a level, requests/s, to 2 %, and what came of it; 0 and None if none does.
+
+    ``serve``: what comes of a rate; None where it does not meet the level. Rates are tried by
+    factors from ``begin`` on, then between. Where a rate meets the level, lower ones are taken to; chance may
+    break that by little.
+    """
+    low, high, best = 0.0, inf, None
+    rate = begin
+    while high / CLOSE > max(low, MOST_RATE**-1):
+        out = serve(rate)
+        if out is not None and level.holds(out):
+            low, best = rate, out
+            if rate >= MOST_RATE:
+                break
+        else:
+            high = rate
+        rate = low * 2 if not isfinite(high) else high / 4 if not low else sqrt(low * high)
+        rate = min(rate, MOST_RATE)
+    return low, best
+
+
+def rates(
+    machine: Machine,
+    service: Service,
+    level: Level,
+    requests: Sequence[Request],
+    seed: int = 0,
+    burst: float = 1.0,
+    draws: int = 3,
+    band: bool = True,
+) -> dict[str, Any]:
+    """The highest rate of a machine, for prompts and answers as the requests have them, in their order.
+
+    It is the median of some draws of arrivals. Its ends are those of the draws, and beyond them those of the
+    band of the machine's steps. ``rate`` is 0 where no rate meets the level.
+    """
+
+    def one(draw: int, factor: float, begin: float) -> tuple[float, Served | None]:
+        def serve(rate: float) -> Served | None:
+            arriving = at_rate(requests, rate, seed + draw, burst)
+            try:
+                return service.run(machine, arriving, factor, _Patience(level, len(arriving)))
+            except _MissedError:
+                return None
+
+        return highest_rate(serve, level, begin)
+
+    alone = service.run(machine, [requests[0]._replace(arrival_s=0.0)])
+    begin = min(MOST_RATE, max(1.0 / MOST_RATE, 8.0 / alone.seconds))
+    found = []
+    for draw in range(draws):
+        found.append(one(draw, 1.0, begin))
+        begin = found[-1][0] or begin
+    found.sort(key=lambda each: each[0])
+    rate, out = found[len(found) // 2]
+    low, high = found[0][0], found[-1][0]
+    ends: dict[str, Any] = {"rate": rate, "rate_low": low, "rate_high": high, "band": None}
+    factors = _band(machine, out) if band and out is not None else None
+    if factors is not None:
+        slow, fast = (one(0, factor, rate)[0] for factor in factors)
+        ends |= {"rate_low": min(low, slow), "rate_high": max(high, fast), "band": factors}
+    return {**ends, "served": out}
+
+
+def _band(machine: Machine, out: Served) -> tuple[float, float] | None:
+    """How many times as long as nominally a step of answers takes at most and at least; None: not known."""
+    batch, context, _ = _sizes(out)
+    run = replace(machine, prior=PRIOR).run(batch, context)
+    if run.low is None or run.high is None or run.tokens_per_s is None:
+        return None
+    return run.tokens_per_s / run.low, run.tokens_per_s / run.high
+
+
+def cheapest(load: float, offers: Mapping[str, tuple[float, float]]) -> dict[str, int] | None:
+    """Whole servers of machines that together serve a load, requests/s, for the least dollars an hour.
+
+    ``offers``: of each machine the highest rate of a server, requests/s, and its dollars an hour. Requests
+    are sent to servers by chance, to each as many as it can serve: it sees arrivals of its own rate. Who
+    sends them by their queues needs no more servers. None where no machine serves any.
+    """
+    useful = {name: offer for name, offer in offers.items() if offer[0] > 0}
+    if not useful:
+        return None
+    order = sorted(useful, key=lambda name: useful[name][1] / useful[name][0])
+    best, least = dict[str, int](), inf
+
+    def fill(at: int, left: float, spent: float, chosen: dict[str, int]) -> None:
+        nonlocal best, least
+        rate, hour = useful[order[at]]
+        if spent + max(left, 0.0) * hour / rate >= least:  # none behind it serves for less
+            return
+        if left <= 0:
+            best, least = dict(chosen), spent
+            return
+        most = ceil(left / rate - 1e-9)
+        counts = range(most, -1, -1) if at + 1 < len(order) else (most,)
+        for count in counts:
+            step = {order[at]: count} if count else {}
+            rest, cost = left - count * rate, spent + count * hour
+            if rest <= 1e-9 * load:
+                if cost < least:
+                    best, least = chosen | step, cost
+            else:
+                fill(at + 1, rest, cost, chosen | step)
+
+    fill(0, load, 0.0, {})
+    return best
+
+
+# ---- The front door --------------------------------------------------------------------------------
+
+WHO = ("sail", "sail-ampere", "cores-best", "l4", "a100-f16")
+"""Who serves where nobody is named."""
+
+
+def serving_runners(names: Sequence[str] = WHO) -> tuple[Runner, ...]:
+    """Runners that ship by their names, and machines or files as `runners` has them beside those.
+
+    Raises SailsimError for a name that is neither.
+    """
+    found: list[Runner] = []
+    for name in names:
+        found.extend(named(name) if name in runner_names() else read_runners(name))
+    return tuple(found)
+
+
+def serve(
+    requests: Sequence[Request],
+    point: Point | None = None,
+    runners: Sequence[Runner] | None = None,
+    service: Service | None = None,
+    level: Level | None = None,
+    price_list: PriceList | None = None,
+    seed: int = 0,
+    find_rate: bool = False,
+    load: float | None = None,
+    burst: float = 1.0,
+    prefill: Prefill = "units",
+) -> dict[str, Any]:
+    """Serve requests on each of some runners: times, what meets the level, dollars and joules.
+
+    The point has model, weights, width of keys and values, system and threads; its batch, context and phase
+    are of no account. With ``find_rate`` the requests come at the highest rate that meets the level; with
+    ``load``, requests/s, ``fleet`` has the cheapest servers of the runners for it. ``served`` of a runner has
+    the times of every request; one that cannot serve has a `reason`. Raises SailsimError for requests that
+    the model was not made for.
+    """
+    where = Point(model="llama-3.1-8b", threads=64) if point is None else point
+    check_type("point", where, Point, "is a Point")
+    who = serving_runners() if runners is None else items_of("runners", runners, Runner, RUNNERS)
+    given, wanted = service or Service(), level or Level()
+    listed = prices() if price_list is None else price_list
+    if type(seed) is not int or not 0 <= seed < SEEDS:
+        raise SailsimError(f"seed is {seed!r}; allowed is a whole number 0..{SEEDS - 1}.")
+    if load is not None and not 0 < load <= 1e9:
+        raise SailsimError(f"fleet is {load!r}; allowed is a load above 0 requests/s, at most 1e9.")
+    model = load_model(where.model)
+    longest = max(each.prompt + each.output for each in requests)
+    if 0 < model.max_context < longest and not where.beyond_limit:
+        raise SailsimError(
+            f"a request has {longest} tokens; allowed for {model.name} are at most {model.max_context}, "
+            "which it was made for."
+        )
+    rows, offers = [], {}
+    for runner in followed(who, "machines"):
+        machine = Machine(where, runner, prefill)
+        empty = {"runner": runner.name, "title": runner.marked, "reason": None}
+        try:
+            ends: dict[str, Any] = {}
+            if find_rate or load is not None:
+                ends = rates(machine, given, wanted, requests, seed, burst)
+                out = ends.pop("served")
+                if out is None:
+                    rows.append(empty | ends | {"reason": f"no rate meets {wanted}"})
+                    continue
+            else:
+                out = given.run(machine, requests)
+            rows.append(empty | ends | summary(machine, out, wanted, listed, seed) | {"served": out})
+            if ends and rows[-1]["usd_per_hour"]:
+                offers[runner.name] = ends["rate"], rows[-1]["usd_per_hour"]
+        except SailsimError as error:
+            rows.append(empty | {"reason": str(error)})
+    answer = {"point": where.as_dict(), "level": str(wanted), "requests": len(requests), "machines": rows}
+    return answer if load is None else answer | {"fleet": _fleet(load, offers, requests)}
+
+
+def _fleet(
+    load: float, offers: Mapping[str, tuple[float, float]], requests: Sequence[Request]
+) -> dict[str, Any]:
+    """The cheapest servers for a load, and what they cost; no servers where none meets the level."""
+    chosen = cheapest(load, offers)
+    if chosen is None:
+        return {"load": load, "servers": {}, "usd_per_hour": None, "usd_per_million_tokens": None}
+    hour = sum(count * offers[name][1] for name, count in chosen.items())
+    answers = load * HOUR_S * float(np.mean([each.output for each in requests]))
+    return {
+        "load": load,
+        "servers": chosen,
+        "usd_per_hour": hour,
+        "usd_per_million_tokens": 1e6 * hour / answers,
+    }

@@ -1,0 +1,208 @@
+"""Who serves most for a dollar: the data and the figures of docs/serving.md.
+
+    python research/serving.py [map] [curves] [chat] [long documents]
+
+writes docs/data/serving-*.csv and docs/figures/serving*.png, all of them or some.
+
+Llama-3.1-8B on SAIL, on 64 threads of N1, N2 and V2, on L4 and A100. Each machine
+has the budget and the number of sequences, of a few, with which it serves most.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sailsim.analysis.render.figure import Axis, Figure, Panel, draw, look, save
+from sailsim.analysis.results.serving import Level, Machine, Service, rates, serving_runners, summary
+from sailsim.sim.point import Point
+from sailsim.sim.serve.server import Policy
+from sailsim.workloads.requests import Request, at_rate, read_requests
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+POINT = Point(model="llama-3.1-8b", threads=64)
+MACHINES = {
+    "SAIL, fork on its cores": ("sail-n1", "sail-ampere"),
+    "its cores (N1), fastest": ("sail-n1", "cores-best"),
+    "N2 (Cobalt 100), fastest": ("cobalt100", "cores-best"),
+    "V2 (Graviton4), fastest": ("graviton4", "cores-best"),
+    "L4, llama.cpp": ("sail-n1", "l4"),
+    "L4, vLLM f16": ("sail-n1", "l4-f16"),
+    "A100, vLLM f16": ("sail-n1", "a100-f16"),
+}
+"""System and runner. What is faster on N1 was measured there; one process on 64 threads each."""
+CHOICES = {"card": ((2048, 256),), "cores": ((128, 16), (512, 64)), "accelerator": ((128, 16), (512, 64))}
+"""Tokens of a step, and sequences that run together: each machine has those with which it serves most."""
+LEVELS = {
+    "MLPerf": Level(),
+    "patient": Level(60.0, 0.5, 0.9),
+}
+"""MLPerf's, and one that reads and answers faster than a person reads, after a minute at most."""
+CHAT = read_requests("azure-conv")[:300]
+LONG = tuple(Request(0.0, prompt, output) for prompt, output in ((8192, 256), (16384, 512), (4096, 128)) * 34)
+"""Long documents: no trace of them is at hand whose licence is known, so sizes are assumed."""
+WORKS = {"chat": CHAT, "long documents": LONG}
+SIZES = (128, 512, 2048, 8192)
+ANSWERS = (32, 128, 512, 2048)
+TOGETHER = 1e4
+"""Requests/s of those that come all at once."""
+MANY = 96
+
+
+def services(machine: Machine) -> Iterator[Service]:
+    """One server, with each choice of its kind."""
+    for budget, sequences in CHOICES[machine.runner.kind]:
+        yield Service(Policy(budget=budget, sequences=sequences))
+
+
+def machine(system: str, runner: str) -> Machine:
+    """Of a name."""
+    return Machine(replace(POINT, system=system), *serving_runners([runner]))
+
+
+def once(machine: Machine, requests: Sequence[Request]) -> dict[str, Any]:
+    """The cheapest answer of requests that all are there at the beginning."""
+    every = [summary(machine, each.run(machine, requests), Level()) for each in services(machine)]
+    return min(every, key=lambda row: row["usd_per_million_tokens"] or float("inf"))
+
+
+def rate_rows(machines: Mapping[str, Machine], requests: Sequence[Request]) -> Iterator[dict[str, Any]]:
+    """Of each machine the highest rate of each level with its dollars, and what it does with all at once."""
+    for title, machine in machines.items():
+        row: dict[str, Any] = {"machine": title}
+        for name, level in LEVELS.items():
+            tried = [
+                (rates(machine, each, level, requests, draws=1, band=False)["rate"], each)
+                for each in services(machine)
+            ]
+            chosen = max(tried, key=lambda pair: pair[0])[1]
+            best = rates(machine, chosen, level, requests)
+            out, said = best["served"], {}
+            if out is not None:
+                said = summary(machine, out, level)
+            ends = f"{short(best['rate'])} ({short(best['rate_low'])}..{short(best['rate_high'])})"
+            row[f"{name}: requests/s"] = ends if best["rate_high"] else "none"
+            row[f"{name}: USD/1M"] = short(said.get("usd_per_million_tokens"))
+        said = once(machine, [request._replace(arrival_s=0.0) for request in requests[:200]])
+        row["all at once: tokens/s"] = short(said["tokens_per_s"])
+        row["all at once: USD/1M"] = short(said["usd_per_million_tokens"])
+        yield row
+
+
+def short(value: float | None) -> str:
+    """Three digits."""
+    return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def curves(machines: Mapping[str, Machine]) -> Figure:
+    """Throughput against p99, of chat."""
+    rows = []
+    for title, machine in machines.items():
+        service = Service(Policy(budget=512))
+        full = service.run(machine, [request._replace(arrival_s=0.0) for request in CHAT])
+        most = len(CHAT) / full.seconds
+        for share in (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0):
+            said = summary(machine, service.run(machine, at_rate(CHAT, share * most, seed=1)), Level())
+            for measure in ("ttft", "tpot"):
+                times = said["times_s"][measure]
+                rows.append(
+                    {
+                        "machine": title,
+                        "measure": measure,
+                        "tokens": said["tokens_per_s"],
+                        "p99": times["p99"],
+                        "low": times["p99_low"],
+                        "high": times["p99_high"],
+                    }
+                )
+    frame = pd.DataFrame(rows)
+    words = {"ttft": "to the first token, s (p99)", "tpot": "a token, s (p99)"}
+    panels = [
+        Panel(
+            frame[frame["measure"] == measure],
+            Axis("tokens", "tokens/s of answers", log=True),
+            Axis("p99", label, log=True),
+            "machine",
+            low="low",
+            high="high",
+        )
+        for measure, label in words.items()
+    ]
+    return Figure("Throughput against p99, chat", panels)
+
+
+def cells(machines: Mapping[str, Machine]) -> list[dict[str, Any]]:
+    """Of each size of prompt and answer, dollars of every machine, requests all at once."""
+    rows = []
+    for prompt in SIZES:
+        for output in ANSWERS:
+            for title, machine in machines.items():
+                said = once(machine, [Request(0.0, prompt, output)] * MANY)
+                usd = said["usd_per_million_tokens"]
+                if usd is not None:
+                    rows.append({"prompt": prompt, "output": output, "machine": title, "usd": usd})
+    return rows
+
+
+def winners(rows: Sequence[dict[str, Any]], left_out: Sequence[str]) -> pd.DataFrame:
+    """The cheapest of each cell but for some machines."""
+    frame = pd.DataFrame(rows)
+    frame = frame[~frame["machine"].isin(left_out)]
+    return frame.loc[frame.groupby(["prompt", "output"])["usd"].idxmin()]
+
+
+def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
+    """Who is the cheapest by the sizes of prompt and answer: of all, and of servers without a card."""
+    panels = []
+    for title, left_out in (("of all", ()), ("of servers without a card", cards)):
+        won = winners(rows, left_out)
+        notes = [(row.prompt, row.output, f"{row.usd:.2g}") for row in won.itertuples()]
+        panels.append(
+            Panel(
+                won,
+                Axis("prompt", "tokens of the prompt", log=True, ticks={n: str(n) for n in SIZES}),
+                Axis("output", "tokens of the answer", log=True, ticks={n: str(n) for n in ANSWERS}),
+                "machine",
+                title=title,
+                notes=notes,
+            )
+        )
+    names = list(dict.fromkeys(row["machine"] for row in rows))
+    looks = {name: look(at, dash="", size=11) for at, name in enumerate(names)}
+    return Figure("Cheapest by sizes; USD a million tokens of answers", panels, looks=looks)
+
+
+def written(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as a CSV file, "-" where nothing is known."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, names, restval="-", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def main() -> None:
+    """Writes what the words ask for; rates last, from the parts of all works."""
+    machines = {title: machine(*names) for title, names in MACHINES.items()}
+    cards = [title for title, each in machines.items() if each.runner.kind == "card"]
+    figures, data = DOCS / "figures", DOCS / "data"
+    asked = sys.argv[1:] or ["map", "curves", *WORKS]
+    if "map" in asked:
+        rows = cells(machines)
+        written(data / "serving-map.csv", [row | {"usd": f"{row['usd']:.3g}"} for row in rows])
+        save(draw(ratio_map(rows, cards)), figures / "serving_map.png")
+    if "curves" in asked:
+        save(draw(curves(machines)), figures / "serving.png")
+    for work in WORKS:
+        if work in asked:
+            written(data / f"serving-{work.split()[0]}.csv", list(rate_rows(machines, WORKS[work])))
+
+
+if __name__ == "__main__":
+    main()

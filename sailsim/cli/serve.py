@@ -1,0 +1,236 @@
+"""`sailsim serve`: requests on servers, from arrival to the last token."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from io import StringIO
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from sailsim.analysis.costs.dollars import prices as read_prices
+from sailsim.analysis.results.serving import WHO, Level, Service, serve, serving_runners
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
+from sailsim.cli._command import Command
+from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._path import OUT_FILE, TEXT
+from sailsim.cli._point import DEFAULTS, point_options, prices_option
+from sailsim.cli._table import echo, print_table, say
+from sailsim.sim.backend import Prefill
+from sailsim.sim.files import SystemChoice, parse_value
+from sailsim.sim.point import Point
+from sailsim.sim.serve.loop import ROUTINGS
+from sailsim.sim.serve.server import POLICY_FIELDS, SCHEDULERS, Policy
+from sailsim.workloads.requests import SHIPPED, at_rate, read_requests
+
+_MODEL, _THREADS = "llama-3.1-8b", 64
+
+
+@click.command("serve", cls=Command)
+@point_options(
+    *("system", "model", "weights", "threads", "kv_bits"),
+    defaults=DEFAULTS | {"model": _MODEL, "threads": str(_THREADS)},
+)
+@click.option(
+    "--trace",
+    type=TEXT,
+    default="azure-conv",
+    show_default=True,
+    help=f"Requests: a file of Azure's, Mooncake's, Vidur's or LLMServingSim's, or {', '.join(SHIPPED)}.",
+)
+@click.option(
+    "--rate",
+    type=TEXT,
+    help="Requests/s by chance, not at the trace's times; 1:burst=4: gaps of 4 times Poisson's variance.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the arrivals and the ranges.")
+@click.option(
+    "--on",
+    "names",
+    type=TEXT,
+    default=",".join(WHO),
+    show_default=True,
+    help="Who serves: runners of `sailsim run --json`, or machines as --beside of run has them.",
+)
+@click.option(
+    "--prefill",
+    type=click.Choice(get_args(Prefill)),
+    default="units",
+    show_default=True,
+    help="Who multiplies the prompts of an accelerator: units, cores while the units decode, or the faster.",
+)
+@click.option(
+    "--scheduler",
+    type=TEXT,
+    default="vllm",
+    show_default=True,
+    help=f"{', '.join(SCHEDULERS)}; other sequences, budget, block_tokens, reuse as in vllm:budget=512.",
+)
+@click.option(
+    "--servers",
+    type=TEXT,
+    default="1",
+    show_default=True,
+    help=f"Of each machine; 2:routing=least has another of {', '.join(ROUTINGS)}, 2:readers=1:link_gb_s=25 "
+    "one more that reads prompts for them.",
+)
+@click.option(
+    "--level",
+    type=TEXT,
+    default="2,0.2,0.99",
+    show_default=True,
+    help="Service level: seconds to the first token, seconds a token, share of requests that have both.",
+)
+@click.option("--find-rate", is_flag=True, help="The highest rate that meets the level.")
+@click.option("--fleet", type=float, help="The cheapest servers for so many requests/s.")
+@prices_option
+@click.option("--out", type=OUT_FILE, help="Times of each request on each machine, as CSV.")
+@as_json_option
+def serve_(
+    as_json: bool,
+    trace: str,
+    rate: str | None,
+    seed: int,
+    names: str,
+    prefill: Prefill,
+    scheduler: str,
+    servers: str,
+    level: str,
+    find_rate: bool,
+    fleet: float | None,
+    prices: Path | None,
+    out: Path | None,
+    **given: Any,
+) -> None:
+    """Serve requests on each machine: times of requests, what meets a service level, dollars and joules.
+
+    Ranges are over draws of the requests; of a highest rate over draws of arrivals and the band of the
+    machine's steps.
+    """
+    defaults: dict[str, Any] = {"model": _MODEL, "threads": _THREADS}
+    point = Point(**defaults | {name: value for name, value in given.items() if value is not None})
+    requests, burst = read_requests(trace), 1.0
+    if rate is not None:
+        chosen = _chosen("rate", rate, "rate", ("burst",))
+        requests, burst = at_rate(requests, seed=seed, **chosen), chosen.get("burst", 1.0)
+    policy = Policy(**_chosen("scheduler", scheduler, "scheduler", POLICY_FIELDS))
+    service = Service(policy, **_chosen("servers", servers, "servers", ("readers", "link_gb_s", "routing")))
+    who = serving_runners([name.strip() for name in names.split(",")])
+    listed = None if prices is None else read_prices(prices)
+    more = {"find_rate": find_rate, "load": fleet, "burst": burst, "prefill": prefill}
+    answer = serve(requests, point, who, service, _level(level), listed, seed, **more)  # type: ignore[arg-type]
+    if out is not None:
+        write_whole(out, _times(answer["machines"]).encode())
+    for row in answer["machines"]:
+        row.pop("served", None)
+    if as_json:
+        print_json(
+            answer
+            | {"trace": trace, "rate": rate, "scheduler": scheduler, "prefill": prefill, "servers": servers}
+        )
+    else:
+        _print(answer, trace if rate is None else f"{trace} at {rate} requests/s")
+
+
+def _chosen(option: str, text: str, first: str, others: Sequence[str]) -> dict[str, Any]:
+    """What an option says by name: its first value, and other values behind it."""
+    try:
+        value, changes = SystemChoice.parse(text)
+    except ValueError as error:
+        raise SailsimError(f"{option} is {error}.") from None
+    other = next((name for name in changes if name not in others), None)
+    if other is not None:
+        raise SailsimError(f"{option} is {text!r}, which sets {other}; allowed are {', '.join(others)}.")
+    return {first: parse_value(value), **changes}
+
+
+def _level(text: str) -> Level:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not 0 < len(numbers) <= len(fields(Level)):
+        raise SailsimError(
+            f"level is {text!r}; allowed are up to three numbers: s to the first token, s a token, share."
+        )
+    return Level(*numbers)
+
+
+def _times(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Every request on every machine that served it."""
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("runner", "arrival_s", "prompt", "output", "first_s", "last_s", "restarts"))
+    for row in rows:
+        if (of := row.get("served")) is not None:
+            columns = of.arrival_s, of.prompt, of.output, of.first_s, of.last_s, of.restarts
+            for values in zip(*(column.tolist() for column in columns), strict=True):
+                table.writerow((row["runner"], *values))
+    return text.getvalue()
+
+
+def _print(answer: Mapping[str, Any], trace: str) -> None:
+    point = answer["point"]
+    say(
+        f"{point['model']}, {answer['requests']} requests of {trace}, {point['threads']} threads on "
+        f"{point['system']}; level: {answer['level']}",
+        "",
+    )
+    echo()
+    served = [row for row in answer["machines"] if not row["reason"]]
+    if served:
+        table = [_row(row) for row in served]
+        print_table(table, list(table[0]), whole=list(table[0])[1:], numbers=list(table[0])[1:])
+    for row in answer["machines"]:
+        if row["reason"]:
+            say(f" {row['title']}: {row['reason']}")
+        elif row["endless"]:
+            grows = f"It grows by {row['queue_grows']:.0%} of the arrivals"
+            say(f" {row['title']}: the queue has no end. {grows}; times say how long the trace is.")
+    if any(row["joules_are_a_bound"] for row in served):
+        say(" J of a card: its board's power, which it takes at most.")
+    if "fleet" in answer:
+        _print_fleet(answer["fleet"], {row["runner"]: row["title"] for row in served})
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A machine as the table has it."""
+    times = row["times_s"]
+    found = {"machine": row["title"]} | ({"requests/s": _ranged(row, "rate")} if "rate" in row else {})
+    joules = row["j_per_million_tokens"]
+    return found | {
+        "TTFT p50": _short(times["ttft"]["p50"]),
+        "p99, s": _ranged(times["ttft"], "p99"),
+        "TPOT p99, s": _ranged(times["tpot"], "p99"),
+        "latency p99, s": _ranged(times["latency"], "p99"),
+        "in level": f"{row['in_level']:.1%}",
+        "tokens/s": _short(row["tokens_per_s"]),
+        "USD/1M": _short(row["usd_per_million_tokens"]),
+        "kJ/1M": _short(joules and joules / 1e3),
+    }
+
+
+def _ranged(values: Mapping[str, float], key: str) -> str:
+    """A number with its range."""
+    ends = "..".join(_short(values.get(f"{key}_{end}")) for end in ("low", "high"))
+    return f"{_short(values.get(key))} ({ends})" if key in values else "-"
+
+
+def _short(value: float | None) -> str:
+    """To three digits, from a hundred on to whole ones."""
+    return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _print_fleet(fleet: Mapping[str, Any], titles: Mapping[str, str]) -> None:
+    if not fleet["servers"]:
+        say(f" No servers of these meet the level at {fleet['load']:g} requests/s.")
+        return
+    words = " + ".join(f"{count} x {titles[name]}" for name, count in fleet["servers"].items())
+    say(
+        f" Cheapest for {fleet['load']:g} requests/s: {words}, {_short(fleet['usd_per_hour'])} USD/h, "
+        f"{_short(fleet['usd_per_million_tokens'])} USD a million tokens."
+    )

@@ -1,0 +1,160 @@
+"""Step times that others measured: a bundle of profiles of LLMServingSim 2, read as a machine.
+
+A bundle is a folder: ``meta.yaml`` says of what it is, ``tp<N>/dense.csv`` has microseconds of a layer's
+kernels by tokens of the step, ``per_sequence.csv`` those of the head by sequences, ``attention.csv`` those of
+attention by new tokens and tokens before them of prompts, and by number and tokens of answers.
+"""
+
+from __future__ import annotations
+
+import csv
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import MAX_TEXT, read_text
+from sailsim.workloads.model import ModelSpec
+
+ONCE = ("embedding", "final_layernorm")
+"""Of the layers by tokens, those that a model has once."""
+TWICE = ("layernorm",)
+"""Those that each of its layers has twice: before attention and before the feed-forward network."""
+PER_LAYER = ("qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down_proj")
+PER_SEQUENCE = ("lm_head", "sampler")
+AXES = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode")
+"""Of attention."""
+
+
+class _Line:
+    """A function through points, straight between them and beyond the last as between the last two."""
+
+    def __init__(self, points: Mapping[int, float]) -> None:
+        self.x = sorted(points)
+        self.y = [points[x] for x in self.x]
+
+    def __call__(self, x: float) -> float:
+        if len(self.x) == 1:
+            return self.y[0] * x / self.x[0]
+        at = min(max(bisect_right(self.x, x) - 1, 0), len(self.x) - 2)
+        share = (x - self.x[at]) / (self.x[at + 1] - self.x[at])
+        return self.y[at] + max(share, 0.0) * (self.y[at + 1] - self.y[at])
+
+
+class Tables:
+    """Step times of a bundle, s (`StepTime`)."""
+
+    def __init__(self, folder: str | Path, model: ModelSpec, tp: int = 1) -> None:
+        """``tp``: cards that share each layer. Raises SailsimError for a missing file, layer, axis or number:
+        none counts as 0."""
+        place = Path(folder) / f"tp{tp}"
+        self.layers = model.n_layers
+        dense = _by_layer(place / "dense.csv", "tokens", (*PER_LAYER, *TWICE, *ONCE))
+        head = _by_layer(place / "per_sequence.csv", "sequences", PER_SEQUENCE)
+        times = dict.fromkeys(PER_LAYER, model.n_layers) | dict.fromkeys(TWICE, 2 * model.n_layers)
+        times |= dict.fromkeys(ONCE, 1)
+        self._dense = _sum(dense, times)
+        self._head = _sum(head, dict.fromkeys(PER_SEQUENCE, 1))
+        self._attention = _Grid(place / "attention.csv")
+
+    def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
+        """Of a step (`StepTime`). Prompts are taken together: as many products as one piece of all their new
+        tokens would have. So are answers: of their mean context, as the grid has them."""
+        count = len(decode_contexts)
+        new = sum(piece for piece, _ in prefill)
+        before = 0.0
+        if new:
+            products = sum(piece * (old + piece / 2) for piece, old in prefill)
+            before = max(0.0, products / new - new / 2)
+        mean = sum(decode_contexts) / count if count else 0.0
+        us = self._dense(new + count) + self._head(len(prefill) + count)
+        return 1e-6 * (us + self.layers * self._attention(new, before, count, mean))
+
+
+class _Grid:
+    """Attention between the points of a grid of four axes, straight along each of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, rows = path, _rows(path, AXES)
+        self.axes = [sorted({int(row[at]) for row in rows}) for at in range(4)]
+        times = {tuple(map(int, row[:4])): row[4] for row in rows}
+        self.strides = [1, 1, 1, 1]
+        for at in (2, 1, 0):
+            self.strides[at] = self.strides[at + 1] * len(self.axes[at + 1])
+        least = min((x for x in self.axes[3] if x), default=0)
+        self.times: list[float] = []
+        for new, before, count, context in product(*self.axes):
+            # Without prompts, or answers, the tokens before them make no difference; answers behind fewer
+            # tokens than the least take as long.
+            key = (new, before if new else 0, count, (context or least) if count else 0)
+            self.times.append(self._time(times, key) if new or count else 0.0)
+
+    def _time(self, times: Mapping[tuple[int, ...], float], key: tuple[int, int, int, int]) -> float:
+        """Of a point; where the most answers beside prompts are missing, straight on from fewer ones."""
+        if key in times:
+            return times[key]
+        new, before, count, context = key
+        fewer = self.axes[2].index(count)
+        nearest = [(new, before, less, context) for less in self.axes[2][max(fewer - 2, 0) : fewer]]
+        if count != self.axes[2][-1] or len(nearest) < 2 or not all(each in times for each in nearest):
+            words = ", ".join(f"{name} {x}" for name, x in zip(AXES, key, strict=True))
+            raise SailsimError(f"{self.path} has no row of {words}; allowed is a whole grid.")
+        return _Line({each[2]: times[each] for each in nearest})(count)
+
+    def __call__(self, *at: float) -> float:
+        """Microseconds of a layer."""
+        corners = [(0, 1.0)]
+        for x, axis, stride in zip(at, self.axes, self.strides, strict=True):
+            low = min(max(bisect_right(axis, x) - 1, 0), len(axis) - 2)
+            share = max(0.0, (x - axis[low]) / (axis[low + 1] - axis[low]))
+            base = low * stride
+            if share == 0.0:
+                corners = [(place + base, weight) for place, weight in corners]
+            else:
+                corners = [
+                    (place + base + step, weight * part)
+                    for place, weight in corners
+                    for step, part in ((0, 1 - share), (stride, share))
+                ]
+        times = self.times
+        return sum(times[place] * weight for place, weight in corners)
+
+
+def _rows(path: Path, names: Sequence[str]) -> list[list[float]]:
+    """The numbers of some columns of a file, and microseconds behind them."""
+    text = read_text(path, "bundle's file", MAX_TEXT)
+    found = []
+    for at, row in enumerate(csv.DictReader(text.splitlines()), 2):
+        try:
+            numbers = [float(row[name]) for name in (*names, "time_us")]
+        except (KeyError, TypeError, ValueError):
+            raise SailsimError(
+                f"{path}, line {at}: allowed are numbers in the columns {', '.join(names)} and time_us."
+            ) from None
+        if not all(0 <= number < 1e12 for number in numbers):
+            raise SailsimError(f"{path}, line {at} has {min(numbers):g}; allowed is 0 or more.")
+        found.append(numbers)
+    return found
+
+
+def _by_layer(path: Path, column: str, layers: Sequence[str]) -> dict[str, _Line]:
+    """Microseconds of each layer by a column."""
+    text = read_text(path, "bundle's file", MAX_TEXT)
+    names = [row.get("layer") for row in csv.DictReader(text.splitlines())]
+    points: dict[str, dict[int, float]] = {}
+    for name, (x, us) in zip(names, _rows(path, (column,)), strict=True):
+        points.setdefault(str(name), {})[int(x)] = us
+    for name in layers:
+        if name not in points:
+            raise SailsimError(f"{path} has no layer {name}; allowed are {', '.join(layers)}.")
+    other = next((name for name in points if name not in layers), None)
+    if other is not None:
+        raise SailsimError(f"{path} has the layer {other}; allowed are {', '.join(layers)}.")
+    return {name: _Line(points[name]) for name in layers}
+
+
+def _sum(lines: Mapping[str, _Line], times: Mapping[str, int]) -> _Line:
+    """Several lines, each so many times, as one with the points of all."""
+    xs = sorted({x for line in lines.values() for x in line.x})
+    return _Line({x: sum(count * lines[name](x) for name, count in times.items()) for x in xs})

@@ -1,0 +1,98 @@
+"""The loop on step times of a public simulator, beside a vLLM that was measured on the same card.
+
+`rtx4090`: NVIDIA RTX 4090, Llama-3.1-8B in bf16, vLLM 0.19.0 (256 sequences, 2,048 tokens a step, 2,588
+blocks of 16), 300 ShareGPT requests. Nothing here was fitted to the times of the requests.
+"""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim.serve.loop import Loop
+from sailsim.sim.serve.server import Policy, Server
+from sailsim.sim.serve.tables import Tables
+from sailsim.workloads.load import load_model
+from sailsim.workloads.requests import Request
+
+BUNDLE = Path(__file__).parent / "rtx4090"
+RESULTS = BUNDLE / "errors.json"
+BLOCKS = 2588
+
+
+def times(first: np.ndarray, last: np.ndarray, output: np.ndarray) -> dict[str, np.ndarray]:
+    """Of requests, from their arrival on, s."""
+    return {"TTFT": first, "TPOT": (last - first) / (output - 1), "latency": last}
+
+
+def test_a_measured_server_is_met_within_5_percent_in_the_means_and_8_at_p99() -> None:
+    lines = [line for line in (BUNDLE / "requests.csv").read_text().splitlines() if line[0] != "#"]
+    rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+    requests = [Request(row["arrival_s"], int(row["input_toks"]), int(row["output_toks"])) for row in rows]
+    step = Tables(BUNDLE, load_model("llama-3.1-8b"))
+    out = Loop(requests, [Server(step, BLOCKS, Policy())]).run()
+    ours = times(out.first_s - out.arrival_s, out.last_s - out.arrival_s, out.output)
+    theirs = times(
+        *(np.array([row[name] for row in rows]) for name in ("ttft_s", "last_token_s")), out.output
+    )
+    found = {
+        name: {
+            of: round(100 * float(number(ours[name]) / number(theirs[name]) - 1), 1)
+            for of, number in (("mean", np.mean), ("p50", np.median), ("p99", lambda x: np.percentile(x, 99)))
+        }
+        for name in ours
+    }
+    assert all(abs(each["mean"]) < 5 and abs(each["p99"]) < 8 for each in found.values()), found
+    assert found == json.loads(RESULTS.read_text())["percent"]
+
+
+def test_a_step_at_a_point_of_the_grid_is_the_sum_of_what_was_measured() -> None:
+    step = Tables(BUNDLE, load_model("llama-3.1-8b"))
+    found = {}
+    for name in ("dense", "per_sequence"):
+        for row in csv.DictReader((BUNDLE / f"tp1/{name}.csv").read_text().splitlines()):
+            if "8" in (row.get("tokens"), row.get("sequences")):
+                found[row["layer"]] = float(row["time_us"])
+    once = sum(found[name] for name in ("embedding", "final_layernorm", "lm_head", "sampler"))
+    layer = sum(found.values()) - once + found["layernorm"]  # a layer has two of them
+    attention = next(
+        float(row["time_us"])
+        for row in csv.DictReader((BUNDLE / "tp1/attention.csv").read_text().splitlines())
+        if [row[name] for name in ("prefill_chunk", "n_decode", "kv_decode")] == ["0", "8", "256"]
+    )
+    assert step.seconds([], [256] * 8) == pytest.approx(1e-6 * (once + 32 * (layer + attention)), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("dense", lambda text: text.replace("o_proj", "other"), "dense.csv has no layer o_proj; allowed are"),
+        ("dense", lambda text: text + "other,1,2\n", "dense.csv has the layer other; allowed are"),
+        (
+            "per_sequence",
+            lambda text: text.replace("sequences", "n"),
+            "line 2: allowed are numbers in the col",
+        ),
+        ("per_sequence", lambda text: text + "sampler,300,-1\n", "line 82 has -1; allowed is 0 or more"),
+        (
+            "attention",
+            lambda text: text.replace("0,0,1,16,9.31067\n", ""),
+            "no row of prefill_chunk 0, kv_pre",
+        ),
+        ("attention", lambda text: text.replace("\n0,0,1,16,9.31067", "\n0,0,1,16,x"), "line 2: allowed are"),
+        ("attention", None, "attention.csv cannot be read"),
+    ],
+)
+def test_a_damaged_bundle_is_refused_and_nothing_counts_as_0(
+    tmp_path: Path, file: str, change: object, said: str
+) -> None:
+    (tmp_path / "tp1").mkdir()
+    for name in ("dense", "per_sequence", "attention"):
+        text = (BUNDLE / f"tp1/{name}.csv").read_text()
+        if name != file or change is not None:
+            (tmp_path / f"tp1/{name}.csv").write_text(change(text) if name == file else text)  # type: ignore[operator]
+    with pytest.raises(SailsimError, match=said):
+        Tables(tmp_path, load_model("llama-3.1-8b"))
