@@ -50,7 +50,7 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
     if config.convert == "cores":
         _require("accumulator_bits", bits, bits == WORD_BITS, f"{WORD_BITS} where the cores convert")
     shape = Shape(nbw, config.slices, batch, code.wbits, code.value_bits, abits, nbw, 0)
-    plan = _core.plan_tile(config, shape)  # refuses what has no room
+    plan = _core.plan_tile(config, shape, scaled=False)  # refuses what has no room
     prt = substrate.prt_helps and config.prt_entries > 0
     widths = {"weight": code.value_bits, "entry": plan.entry_bits, "accumulator": bits}
 
