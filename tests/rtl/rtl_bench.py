@@ -101,7 +101,9 @@ class Ports:
 
     def observe(self):
         """What this cycle's clock edge does; true where the unit is idle."""
-        now = int(self.watch.value)
+        watched = self.watch.value
+        assert watched.is_resolvable, f"neither 0 nor 1 in cycle {self.cycle}: {watched}"
+        now = int(watched)
         self.begun = self.begun or bool(now & BEGIN)
         if self.begun:
             self.seen.append(now & 0xFF)

@@ -40,8 +40,8 @@ def skip_without_tools() -> None:
 class Simulation:
     """A simulator at work: call it with an instance, a player of `rtl_bench.py` and a case for that.
 
-    ``instances`` are module and parameters of each by its name. ``watch`` are ports that a player reads at
-    once, the first in the lowest bits.
+    ``instances`` are module and parameters of each by its name. ``watch`` are ports, marked with an
+    @, that a player reads at once, the first in the lowest bits.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Simulation:
             given = ", ".join(f".{key}({n})" for key, n in parameters.items())
             lines.append(f"  {module} {f'#({given}) ' if given else ''}{name} ();")
             if watch:
-                ports = ", ".join(f"{name}.{port}" for port in reversed(watch))
+                ports = ", ".join(port.replace("@", f"{name}.") for port in reversed(watch))
                 lines.append(f"  wire [31:0] {name}_watch = {{{ports}}};")
         bench = folder / "bench.sv"
         bench.write_text("\n".join([*lines, "endmodule", ""]))

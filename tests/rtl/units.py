@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.operands import block_slices, group_slices
-from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.operands import activation_range, block_slices, group_slices
+from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.sim.files import load_system
 from sailsim.sim.rtl import package, parameters, tile_fields
 from sailsim.sim.tiles import Shape
@@ -24,8 +25,8 @@ from .simulation import RTL
 EVENTS = ("begin", "load", "loaded", "start", "done")
 """Bits of what is watched, from bit 3 on; below is the phase."""
 HANDSHAKES = ("tile", "weights", "activations", "scales")
-WATCH = ("phase", *(f"event_{event}" for event in EVENTS), *(f"{port}_ready" for port in HANDSHAKES))
-WATCH += ("results_valid", "results_last")
+WATCH = ("@phase", *(f"@event_{event}" for event in EVENTS), *(f"@{port}_ready" for port in HANDSHAKES))
+WATCH += ("@results_valid", "@results_valid & @results_last")
 PHASES = {"build": 3, "lookup": 4, "convert": 5, "write_back": 6}
 COUNTS = ("zero_patterns", "prt_hits", "prt_misses", "table_builds", "table_adds", "row_reads", "row_writes")
 """In the order in which the bench reads the counters."""
@@ -106,21 +107,24 @@ class Play:
         return self.tile.scales is not None and self.build.config.convert == "cores"
 
     @cached_property
-    def groups(self) -> int:
+    def groups(self) -> list[slice]:
         """Of a pass."""
-        return len(self.profile)
+        return [group for block in self.blocks for group in group_slices(block, self.tile.nbw)]
+
+    @property
+    def port(self) -> int:
+        """Bits of a beat of weights and of results."""
+        return 8 * self.build.config.port_bytes
 
     def queues(self) -> dict[str, list[Any]]:
         """What each port is offered."""
         tile, constants = self.tile, self.build.constants
-        port = 8 * constants["PORT_BYTES"]
-        groups = [group for block in self.blocks for group in group_slices(block, tile.nbw)]
-        words = [packed(row, tile.abits) for group in groups for row in tile.x[:, group]]
+        words = [packed(row, tile.abits) for group in self.groups for row in tile.x[:, group]]
         weights, scales = [], []
         for outputs in self.passes:
-            for group in groups:
+            for group in self.groups:
                 codes = tile.codes[group, outputs].ravel()
-                weights += beats(packed(codes, tile.code.wbits), len(codes) * tile.code.wbits, port)
+                weights += beats(packed(codes, tile.code.wbits), len(codes) * tile.code.wbits, self.port)
             if tile.scales is not None and not self.cores_scale:
                 for row in tile.scales.scale[:, outputs].view(np.uint16):
                     scales += beats(packed(row, 16), 16 * len(row), 16 * constants["CONVERT_UNITS"])
@@ -140,6 +144,24 @@ class Play:
         return _core.tile_timeline(
             self.build.config, self.tile.shape, self.profile, self.tile.scales is not None
         )
+
+    def told(self, arrivals: Sequence[int]) -> NDArray[np.int64]:
+        """`timeline`, whose load, start and end columns follow from when each beat of weights had come."""
+        rows = self.timeline()
+        codes = [(g.stop - g.start) * (n.stop - n.start) for n in self.passes for g in self.groups]
+        beats_of = [-(-many * self.tile.code.wbits // self.port) for many in codes]
+        port_free = computed = owed = taken = 0
+        for row, many in zip(rows, beats_of, strict=True):
+            taken += many
+            load_end = max(arrivals[taken - 1], port_free + row[3] - row[2])
+            start = max(load_end, computed) + owed
+            row[2:5] = port_free, load_end, start
+            computed, owed = start + row[5:8].sum(), row[8]
+            if self.build.config.double_buffer:
+                port_free = start
+            else:
+                port_free, computed, owed = computed + owed, computed + owed, 0
+        return rows
 
     def timing(self) -> _core.TileTiming:
         timer = _core.TileTimer(self.build.config, self.tile.shape, self.tile.scales is not None)
@@ -195,9 +217,9 @@ def played(answer: Any, plays: Sequence[Play]) -> list[Played]:
         phase = watched[begin:done] & 7
         spans = pairwise([*rows[2], done - begin])
         cycles = [[int((phase[slice(*span)] == code).sum()) for code in PHASES.values()] for span in spans]
-        numbers = [divmod(n, play.groups) for n in range(len(cycles))]
+        numbers = [divmod(n, len(play.groups)) for n in range(len(cycles))]
         timeline = np.column_stack([np.array(numbers), *rows, np.array(cycles)])
-        phases = {name: int((phase == code).sum()) for name, code in {"load": 2, **PHASES}.items()}
+        phases = {name: int((np.maximum(phase,2) == code).sum()) for name, code in {"load": 2, **PHASES}.items()}
         write_backs, words = words[: len(play.written())], words[len(play.written()) :]
         found.append(Played(timeline, int(done - begin), phases, write_backs))
     assert not words
@@ -206,3 +228,62 @@ def played(answer: Any, plays: Sequence[Play]) -> list[Played]:
     last.counts = dict(zip(COUNTS, counts, strict=True))
     last.arrivals = [cycle - int(at["begin"][-1]) for cycle in arrivals]
     return found
+
+
+IDLE: dict[str, list[int]] = {port: [0] for port in (*HANDSHAKES, "results")}
+"""No port ever stalls."""
+
+_OLD = {"double_buffer": False}
+_SLOW = {"t_zero": 2, "t_prt": 3, "substrate": "row_dfm:read=5"}
+BUILDS = [
+    # The machine's own unit: a table that holds every pattern.
+    Build(WeightCode.twos(4), 8, True, 4),
+    Build(WeightCode.twos(1), 1, True, 1, changes={"prt_entries": 1, "port_bytes": 4}),
+    Build(WeightCode.twos(2), 16, True, 6, changes={"prt_entries": 32}),
+    Build(WeightCode.twos(2), 16, False, 6, changes={"prt_entries": 9, "prt_policy": "fifo", **_SLOW}),
+    Build(WeightCode.twos(3), 5, False, 6, changes={"prt_policy": "direct", "port_bytes": 16}),
+    Build(WeightCode.offset(5, 16), 9, True, 3, changes={"prt_entries": 3, **_SLOW}),
+    Build(WeightCode.offset(8, 255), 2, False, 2, changes=_OLD | {"prt_entries": 2, "prt_policy": "fifo"}),
+    Build(WeightCode.ternary(), 8, True, 5, changes={"prt_entries": 8, "port_bytes": 32, **_OLD}),
+    Build(WeightCode.nf4(), 8, True, 4, changes={"prt_entries": 0, "port_bytes": 4}),
+    Build(WeightCode.book([-32768, 5, 32767, -1]), 7, True, 2, changes=_SLOW | {"prt_policy": "direct"}),
+    Build(WeightCode.twos(8), 12, True, 5, changes={"prt_entries": 5, "port_bytes": 4, **_OLD, **_SLOW}),
+    Build(WeightCode.twos(6), 3, True, 3, changes={"prt_entries": 4, "prt_policy": "direct", "cols": 256}),
+    # Activations that its buffer does not hold: every pass reads them again.
+    Build(WeightCode.twos(7), 8, False, 4, changes={"activation_buffer_bits": 640, "prt_entries": 6}),
+]
+"""What Hypothesis draws from: every width of weights, code, policy and NBW, and both kinds of buffering."""
+
+
+@st.composite
+def plays(draw: st.DrawFn, builds: Sequence[Build]) -> Play:
+    """A tile of free shape on one of the builds; the numbers come of a seed, so shapes alone shrink."""
+    build = draw(st.sampled_from(builds))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    k, batch = draw(st.integers(1, 8 * build.nbw)), draw(st.integers(1, build.batch))
+    n = draw(st.integers(1, 2 * build.constants["LANES"] + 2))
+    group_size = draw(st.just(0) | st.integers(1, k + 1))
+    spread = 1 << draw(st.integers(0, build.abits))
+    x = rng.integers(-spread, spread, (batch, k), endpoint=True)
+    if draw(st.booleans()):  # the same patterns again and again
+        x[:] = x[:1, : build.nbw].repeat(-(-k // build.nbw), 0).reshape(1, -1)[:, :k]
+    scales = None
+    if draw(st.booleans()):
+        size = (-(-k // (group_size or k)), n)
+        scale, minimum = (rng.uniform(-1, 1, size).astype(np.float16) for _ in range(2))
+        with_minimum = build.config.convert == "cores" and draw(st.booleans())
+        act_scale = rng.uniform(-1, 1, batch).astype(np.float32)
+        scales = Scales(scale, act_scale, minimum if with_minimum else None)
+    return Play(
+        Tile(
+            np.clip(x, *activation_range(build.abits, build.signed)),
+            rng.integers(0, build.code.legal_codes, (k, n), dtype=np.uint8),
+            build.code,
+            build.abits,
+            build.signed,
+            nbw=build.nbw,
+            group_size=group_size,
+            scales=scales,
+        ),
+        build,
+    )
