@@ -11,7 +11,7 @@
 // drops all that is under way.
 //
 // tile         one transfer a tile, one chunk of the batch. `passes` is ceil(outputs / lanes), pass p owns outputs
-//              p * lanes and up; `block` is K where nothing is scaled; `words` is rows * groups of a pass; `keep`
+//              p * lanes and up; `block` is K where there is one; `words` is rows * groups of a pass; `keep`
 //              says that all of them lie in the DFM's buffer (words <= ACTIVATION_WORDS).
 // activations  a word has the NBW activations of one batch row and group, weight j at bit j * ABITS, zeros where
 //              a last group is short. Order: group by group, in it row by row. With `keep` one pass of words, all of
@@ -90,4 +90,336 @@ module sail_unit #(
     output logic [31:0]                   count_row_reads,
     output logic [31:0]                   count_row_writes
 );
+  localparam int ENTRY_BITS = sail_pkg::ENTRY_BITS;
+  localparam int ROW_BITS = LANES * ENTRY_BITS;
+  localparam int SUMS_BITS = LANES * ACC_BITS;
+  localparam int TABLE = 2 ** NBW; // entries
+  localparam int ARRAY_ROWS = TABLE + 2 * NBW;
+  localparam int INDEX_BITS = $clog2(ARRAY_ROWS);
+  localparam int BIT_BITS = ABITS < 2 ? 1 : $clog2(ABITS);
+  localparam int PLACES = sail_pkg::PRT_ENTRIES < 1 ? 1 :
+                          sail_pkg::PRT_ENTRIES < TABLE - 1 ? sail_pkg::PRT_ENTRIES : TABLE - 1;
+  localparam int SLOT_BITS = PLACES < 2 ? 1 : $clog2(PLACES); // as `sail_prt` has it
+  localparam int SUMS_INDEX_BITS = BATCH < 2 ? 1 : $clog2(BATCH);
+
+  // The rows of the arrays: entry p at p, then two halves of staging rows. An entry of one weight is its staging row.
+  function automatic logic [INDEX_BITS-1:0] staging_row(input logic [2:0] weight, input logic of_half);
+    staging_row = INDEX_BITS'(TABLE) + INDEX_BITS'(weight) + (of_half ? INDEX_BITS'(NBW) : '0);
+  endfunction
+  function automatic logic [INDEX_BITS-1:0] row_of(input logic [NBW-1:0] p, input logic of_half);
+    row_of = INDEX_BITS'(p);
+    for (int j = 0; j < NBW; j++) if (p == NBW'(1) << j) row_of = staging_row(3'(j), of_half);
+  endfunction
+
+  // ---- Issue: what this cycle is for ----
+  logic go;
+  wire begin_tile = tile_valid && tile_ready;
+  logic pattern_valid, pattern_hit, pattern_take;
+  logic [NBW-1:0] pattern, entry;
+  logic [SLOT_BITS-1:0] pattern_slot;
+  logic load_half, half, add_first, add_second, add_write, fresh;
+  logic [2:0] load_weights;
+  logic [LANES_BITS-1:0] load_outputs, outputs;
+  logic [23:0] load_more_bytes;
+  logic [BIT_BITS-1:0] position;
+  logic [ROWS_BITS-1:0] rows, row, back_row;
+  logic convert, convert_pass_ends, convert_last, back_begins_row, back_last;
+
+  sail_sequencer #(
+      .NBW(NBW),
+      .ABITS(ABITS),
+      .BATCH(BATCH),
+      .LANES(LANES),
+      .ZERO_CYCLES(sail_pkg::ZERO_CYCLES),
+      .HIT_CYCLES(sail_pkg::HIT_CYCLES),
+      .MISS_CYCLES(sail_pkg::MISS_CYCLES),
+      .ADD_CYCLES(sail_pkg::ADD_CYCLES),
+      .DOUBLE_BUFFER(sail_pkg::DOUBLE_BUFFER),
+      .CONVERT(CONVERT)
+  ) sequencer (
+      .clk,
+      .rst_n,
+      .go,
+      .tile_valid,
+      .tile_ready,
+      .tile_k,
+      .tile_block,
+      .tile_rows,
+      .tile_outputs,
+      .tile_lanes,
+      .tile_keep,
+      .tile_scaled,
+      .rows,
+      .load(event_load),
+      .load_weights,
+      .load_outputs,
+      .load_more_bytes,
+      .load_half,
+      .loaded(event_loaded),
+      .pattern_valid,
+      .pattern,
+      .pattern_hit,
+      .pattern_take,
+      .phase,
+      .half,
+      .add_first,
+      .add_second,
+      .add_write,
+      .entry,
+      .position,
+      .row,
+      .fresh,
+      .convert,
+      .convert_pass_ends,
+      .convert_last,
+      .outputs,
+      .back_last,
+      .start(event_start),
+      .begins(event_begin),
+      .over(event_done)
+  );
+
+  sail_dfm #(
+      .NBW(NBW),
+      .ABITS(ABITS),
+      .BATCH(BATCH),
+      .WORDS(sail_pkg::ACTIVATION_WORDS),
+      .PRT_ENTRIES(sail_pkg::PRT_ENTRIES),
+      .PRT_POLICY(sail_pkg::PRT_POLICY),
+      .SLOT_BITS(SLOT_BITS)
+  ) dfm (
+      .clk,
+      .rst_n,
+      .begin_tile,
+      .clear(event_done),
+      .tile_words,
+      .tile_passes,
+      .tile_keep,
+      .rows,
+      .activations_valid,
+      .activations_ready,
+      .activations_data,
+      .pattern_valid,
+      .pattern,
+      .pattern_hit,
+      .pattern_slot,
+      .pattern_take
+  );
+
+  // ---- Staging, beside all of that ----
+  logic [WBITS-1:0] zero_point;
+  logic [VALUE_BITS*2**WBITS-1:0] book;
+  always_ff @(posedge clk) if (begin_tile) {zero_point, book} <= {tile_zero_point, tile_book};
+
+  logic staged;
+  logic [2:0] staged_weight;
+  logic [ROW_BITS-1:0] staged_row;
+  sail_stager #(
+      .LANES(LANES),
+      .NBW(NBW),
+      .WBITS(WBITS),
+      .VALUE_BITS(VALUE_BITS),
+      .ENTRY_BITS(ENTRY_BITS),
+      .CODE(CODE),
+      .PORT_BITS(PORT_BITS)
+  ) stager (
+      .clk,
+      .rst_n,
+      .open(event_load),
+      .weights(load_weights),
+      .outputs(load_outputs),
+      .more_bytes(load_more_bytes),
+      .zero_point,
+      .book,
+      .weights_valid,
+      .weights_ready,
+      .weights_data,
+      .row_valid(staged),
+      .row_index(staged_weight),
+      .row(staged_row),
+      .done(event_loaded)
+  );
+
+  // ---- Stage 1: the arrays ----
+  wire back = phase == 3'd6 && go;
+  wire zero = pattern == '0;
+  wire miss = pattern_take && !zero && !pattern_hit;
+  wire [NBW-1:0] first_summand = entry & (entry - 1'b1); // the entry without its lowest weight
+
+  logic access1, write1, first1, second1;
+  logic [INDEX_BITS-1:0] index1;
+  always_ff @(posedge clk)
+    if (!rst_n) {access1, write1, first1, second1} <= '0;
+    else if (go) begin
+      access1 <= add_first || add_second || add_write || miss;
+      {write1, first1, second1} <= {add_write, add_first, add_second};
+      index1 <= row_of(add_first ? first_summand : add_second ? entry ^ first_summand : add_write ? entry : pattern,
+                       half);
+    end
+
+  logic [ROW_BITS-1:0] made, read_row;
+  sail_array #(
+      .ROWS(ARRAY_ROWS),
+      .ROW_BITS(ROW_BITS)
+  ) arrays (
+      .clk,
+      .access(access1 && go),
+      .write(write1),
+      .index(index1),
+      .row_in(made),
+      .row_out(read_row),
+      .stage(staged),
+      .stage_index(staging_row(staged_weight, load_half)),
+      .stage_row(staged_row)
+  );
+
+  // What becomes of a look-up. A row of sums that a write-back begins passes through the lanes as an empty one.
+  typedef struct packed {
+    logic valid;
+    logic empty; // adds nothing
+    logic hit;
+    logic miss;
+    logic [SLOT_BITS-1:0] slot;
+    logic [BIT_BITS-1:0] shift;
+    logic minus;
+    logic fresh; // the sum begins at 0,
+    logic other; // or at what the buffer holds
+    logic last; // the sum goes to the buffer
+    logic [SUMS_INDEX_BITS-1:0] row;
+  } look_t;
+  look_t look0, look1, look2, look3;
+  wire last_bit = position == BIT_BITS'(ABITS - 1);
+  always_comb begin
+    look0 = '0;
+    look0.slot = pattern_slot;
+    look0.shift = position;
+    if (pattern_take) begin
+      look0.valid = 1'b1;
+      look0.empty = zero;
+      look0.hit = pattern_hit;
+      look0.miss = miss;
+      look0.minus = SIGNED != 0 && last_bit && !zero;
+      look0.fresh = fresh && position == '0;
+      look0.other = !fresh && position == '0 && rows != ROWS_BITS'(1);
+      look0.last = last_bit;
+      look0.row = SUMS_INDEX_BITS'(row);
+    end else if (back && back_begins_row) begin
+      look0.valid = 1'b1;
+      look0.empty = 1'b1;
+      look0.other = 1'b1;
+      look0.row = SUMS_INDEX_BITS'(back_row);
+    end
+  end
+  always_ff @(posedge clk)
+    if (!rst_n) {look1, look2, look3} <= '0;
+    else if (go) {look1, look2, look3} <= {look0, look1, look2};
+
+  // ---- Stage 2: the row is here, or the PRT's ----
+  logic first2, second2;
+  always_ff @(posedge clk)
+    if (!rst_n) {first2, second2} <= '0;
+    else if (go) {first2, second2} <= {first1, second1};
+
+  logic [ROW_BITS-1:0] prt_row;
+  if (sail_pkg::PRT_ENTRIES > 0) begin : g_prt_rows
+    sail_prt_rows #(
+        .PLACES(PLACES),
+        .ROW_BITS(ROW_BITS)
+    ) prt_rows (
+        .clk,
+        .fill_valid(look2.miss),
+        .fill_slot(look2.slot),
+        .fill_row(read_row),
+        .slot(look2.slot),
+        .row(prt_row)
+    );
+  end else begin : g_no_prt_rows
+    assign prt_row = '0;
+  end
+
+  logic [SUMS_BITS-1:0] sums, next_sums, stored;
+  sail_buffer #(
+      .ROWS(BATCH),
+      .ROW_BITS(SUMS_BITS)
+  ) sums_buffer (
+      .clk,
+      .read(look2.other && go),
+      .read_index(look2.row),
+      .row_out(stored),
+      .write(look3.last && go),
+      .write_index(look3.row),
+      .row_in(next_sums)
+  );
+
+  // ---- Stages 2 and 3: a lane behind every output ----
+  for (genvar o = 0; o < LANES; o++) begin : g_lane
+    sail_lane #(
+        .ENTRY_BITS(ENTRY_BITS),
+        .ACC_BITS(ACC_BITS),
+        .SHIFT_BITS(BIT_BITS)
+    ) lane (
+        .clk,
+        .entry(read_row[ENTRY_BITS*o+:ENTRY_BITS]),
+        .keep(first2 && go),
+        .add(second2 && go),
+        .made(made[ENTRY_BITS*o+:ENTRY_BITS]),
+        .look(look2.valid && go),
+        .empty(look2.empty),
+        .from_prt(look2.hit),
+        .prt_entry(prt_row[ENTRY_BITS*o+:ENTRY_BITS]),
+        .shift(look2.shift),
+        .minus(look2.minus),
+        .sum_enable(look3.valid && go),
+        .minus_late(look3.minus),
+        .fresh(look3.fresh),
+        .other(look3.other),
+        .stored(stored[ACC_BITS*o+:ACC_BITS]),
+        .sum(sums[ACC_BITS*o+:ACC_BITS]),
+        .next_sum(next_sums[ACC_BITS*o+:ACC_BITS])
+    );
+  end
+
+  logic hold;
+  assign go = !hold;
+  sail_drain #(
+      .LANES(LANES),
+      .BATCH(BATCH),
+      .ACC_BITS(ACC_BITS),
+      .PORT_BITS(PORT_BITS)
+  ) drain (
+      .clk,
+      .rst_n,
+      .go,
+      .step(back),
+      .rows,
+      .outputs,
+      .next_row(back_begins_row),
+      .row(back_row),
+      .last(back_last),
+      .sums,
+      .stored,
+      .hold,
+      .results_valid,
+      .results_ready,
+      .results_data,
+      .results_last
+  );
+
+  // ---- Conversion ----
+  assign convert_last = 1'b1;
+  assign scales_ready = 1'b0;
+
+  // ---- Counters ----
+  always_ff @(posedge clk)
+    if (!rst_n || begin_tile)
+      {count_zero, count_hit, count_miss, count_builds, count_adds, count_row_reads, count_row_writes} <= '0;
+    else begin
+      count_zero <= count_zero + 32'(pattern_take && zero);
+      count_hit <= count_hit + 32'(pattern_take && !zero && pattern_hit);
+      count_miss <= count_miss + 32'(miss);
+      count_builds <= count_builds + 32'(event_start);
+      count_adds <= count_adds + 32'(add_write);
+      count_row_reads <= count_row_reads + 32'(add_first || add_second || miss);
+      count_row_writes <= count_row_writes + 32'(add_write) + 32'(staged);
+    end
 endmodule
