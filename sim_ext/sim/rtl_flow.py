@@ -2,7 +2,7 @@
 
 Per module and clock period: cells, area, the longest path, and from a simulation's waves the energy of a cycle.
 There is no layout: wires and the clock's tree take nothing, inputs come at the clock's edge, and a gate switches
-at most once a cycle. Modules marked ``(* blackbox *)`` stand for SRAM: they have no area, no path, no energy.
+at most once a cycle. `BEHAVIOURAL` modules stand for SRAM: they have no area, no path, no energy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.base.progress import followed
 from sailsim.sim.files import load_system
-from sailsim.sim.gem5.binary import gem5_unit
 from sailsim.sim.ranges import parse_values
 from sailsim.sim.rtl import package
 from sailsim.workloads.formats import uniform_format
@@ -42,6 +41,8 @@ SCRIPTS = {
     "delay": "strash; ifraig; scorr; dch -f; map -B 0.9 {D}; topo; buffer -c; upsize {D}; dnsize {D}",
 }
 """What ABC does: map for few cells or for short paths; either sizes gates for the period."""
+BEHAVIOURAL = ("sail_array", "sail_buffer")
+"""Modules that are left out: rows of SRAM, of which nobody has a macro here."""
 CLOCK = "clk"
 """The port of the clock."""
 
@@ -146,7 +147,7 @@ def mapped(flow: Flow) -> dict[str, dict[str, str]]:
             if cell["type"] in modules
         }
         for plain, module in names.items()
-        if not int(modules[module]["attributes"].get("blackbox", "0"), 2)
+        if not plain.startswith(BEHAVIOURAL)
     }
     text = (flow.work / "read.il").read_text()
     for plain, module in names.items():
@@ -157,6 +158,7 @@ def mapped(flow: Flow) -> dict[str, dict[str, str]]:
     flow.yosys(
         "mapped",
         "read_rtlil read.il",
+        *(f"blackbox {plain}" for plain in names if plain not in inside),
         f"synth -top {flow.top} -run begin:abc",
         "techmap -map latches.v" if (flow.work / "latches.v").stat().st_size else "",
         " ".join(["dfflibmap", *flow.liberty("-liberty")]),
@@ -345,7 +347,7 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
         cells = gates(flow, script, period)
         area: dict[str, float] = {}
         for module in reversed(order):
-            own = float(cells[module].get("area", 0))
+            own = float(cells[module].get("area", 0)) if module in cells else 0.0
             area[module] = own + sum(area.get(other, 0) for other in inside[module].values())
             kinds: Mapping[str, int] = cells[module]["num_cells_by_type"]
             row = {
@@ -403,10 +405,11 @@ def run(
     files, sources = libraries(named), sorted(rtl.glob("*.sv"))
     if not sources:
         raise SailsimError(f"{rtl} has no *.sv; allowed is the folder rtl of the repository.")
-    unit = gem5_unit(load_system(system))
-    code = uniform_format(wbits, 128).base.code
+    machine = load_system(system)
+    pim = machine.require_pim()
+    unit = machine.unit_text(slices=1, convert=str(pim.convert.value))
+    code, nbw = uniform_format(wbits, 128).base.code, pim.default_nbw
     assert code is not None
-    nbw = load_system(system).require_pim().default_nbw
     try:
         text = package(unit, code, 8, True, nbw, batch)
     except ValueError as error:
