@@ -2,7 +2,7 @@
 //
 // A floating-point unit of `convert = unit`: y + fp32(value) * scale, every step rounded to nearest even, no fused
 // multiply-add (docs/contract.md, section 1). It takes a sum every cycle and answers LATENCY cycles later. The end
-// of a pass takes the same way: with `in_float` the value is a fp32 number itself, and y = -0 adds nothing.
+// of a pass takes the same way: with `in_float` value and scale are fp32 themselves, and y = -0 adds nothing.
 module sail_convert #(
     parameter int ACC_BITS = 32,
     parameter int TAG_BITS = 1, // that go with a sum to its result
@@ -23,7 +23,7 @@ module sail_convert #(
     input  logic                  in_valid,
     input  logic                  in_float,
     input  logic [VALUE_BITS-1:0] in_value, // a sum in the lowest ACC_BITS, or fp32
-    input  logic [31:0]           in_scale, // fp32
+    input  logic [31:0]           in_scale, // fp16 in the lowest bits, or fp32
     input  logic [31:0]           in_y,
     input  logic [TAG_BITS-1:0]   in_tag,
     output logic                  in_ready,
@@ -48,20 +48,20 @@ module sail_convert #(
   assign out_valid = valid[LATENCY-1];
   sail_delay #(TAG_BITS, LATENCY) tag (clk, en, in_tag, out_tag);
 
-  // Of the sum.
-  logic [31:0] converted, as_given, scale, y, product, summed;
+  logic [31:0] whole, converted, given, value, widened, scale, y, product, scaled, summed;
   logic is_float;
-  logic [31:0] whole;
   sail_int_to_fp32 #(ACC_BITS, CUTS[2:0]) to_float (clk, en, in_value[ACC_BITS-1:0], whole);
   sail_delay #(32, int'(CUTS[3])) whole_cut (clk, en, whole, converted);
-  sail_delay #(65, INT_STAGES) beside_int (
-      clk, en, {in_float, in_value[31:0], in_scale}, {is_float, as_given, scale});
+  sail_delay #(1, INT_STAGES) float_beside (clk, en, in_float, is_float);
+  sail_delay #(32, INT_STAGES) value_beside (clk, en, in_value[31:0], given);
+  assign value = is_float ? given : converted;
 
-  logic [31:0] scaled;
-  sail_fp_mul #(CUTS[7:4]) mul (clk, en, is_float ? as_given : converted, scale, product);
+  sail_fp16_widen widen (in_scale[15:0], widened);
+  sail_delay #(32, INT_STAGES) scale_beside (clk, en, in_float ? in_scale : widened, scale);
+  sail_fp_mul #(CUTS[7:4]) mul (clk, en, value, scale, product);
   sail_delay #(32, int'(CUTS[8])) product_cut (clk, en, product, scaled);
-  sail_delay #(32, INT_STAGES + MUL_STAGES) beside_mul (clk, en, in_y, y);
 
+  sail_delay #(32, INT_STAGES + MUL_STAGES) y_beside (clk, en, in_y, y);
   sail_fp_add #(CUTS[13:9]) add (clk, en, y, scaled, summed);
-  sail_delay #(32, 1) result (clk, en, summed, out_y);
+  sail_delay #(32, 1) sum (clk, en, summed, out_y);
 endmodule

@@ -210,3 +210,20 @@ module sail_fp_add #(
       clk, en, about_2[11], about_2[10], about_2[9] && !(subtracts_2 && sum == '0), {1'b0, about_2[8:0]}, sum,
       result);
 endmodule
+
+// An fp16 number as fp32, exactly.
+module sail_fp16_widen (
+    input  logic [15:0] half,
+    output logic [31:0] single
+);
+  logic [3:0] zeros; // of a subnormal number, before its leading one
+  always_comb begin
+    zeros = '0;
+    for (int i = 0; i < 10; i++) if (half[i]) zeros = 4'(9 - i);
+  end
+  always_comb
+    if (&half[14:10]) single = {half[15], 8'hff, half[9:0], 13'd0};
+    else if (half[14:10] != '0) single = {half[15], 8'(half[14:10]) + 8'd112, half[9:0], 13'd0};
+    else if (half[9:0] == '0) single = {half[15], 31'd0};
+    else single = {half[15], 8'd112 - 8'(zeros), 10'(half[9:0] << zeros << 1), 13'd0};
+endmodule
