@@ -1,0 +1,22 @@
+"""Simulations of the RTL that tests share."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from .simulation import Simulation, skip_without_tools
+
+
+@pytest.fixture(scope="session")
+def simulate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Simulation]]:
+    """Builds and starts a simulation, which ends with the session."""
+    skip_without_tools()
+    with ExitStack() as running:
+
+        def start(*what: Any) -> Simulation:
+            folder = tmp_path_factory.mktemp("rtl")
+            return running.enter_context(closing(Simulation(folder, *what)))
+
+        yield start
