@@ -105,7 +105,7 @@ module sail_sequencer #(
   assign start = settle && !owed && ready;
   assign over = settle && !owed && !waits && !more;
   assign begins = state == FILL && go && pattern_valid && (CONVERT != 2 || !scaled || scales_here);
-  assign phase = back ? BACK : start ? (NBW > 1 ? BUILD : LOOKUP) : state;
+  assign phase = back ? BACK : start ? (NBW > 1 ? BUILD : LOOKUP) : begins ? SETTLE : state;
   assign tile_ready = state == IDLE && go;
   assign load = more && (begins || (DOUBLE_BUFFER != 0 ? start : settle && !owed && !waits));
 
@@ -147,8 +147,8 @@ module sail_sequencer #(
 
         case (phase)
           IDLE: if (tile_valid) state <= FILL;
-          FILL: if (begins) state <= SETTLE;
-          SETTLE: if (over) state <= IDLE;
+          FILL: state <= FILL;
+          SETTLE: state <= over ? IDLE : SETTLE;
           BUILD: state <= build_ends ? LOOKUP : BUILD;
           LOOKUP: state <= !lookup_ends ? LOOKUP : converts ? CONVERSION : SETTLE;
           CONVERSION: if (convert_last) state <= SETTLE;
