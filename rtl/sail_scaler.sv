@@ -211,7 +211,6 @@ module sail_scaler #(
   for (genvar u = 0; u < UNITS; u++) begin : g_unit
     wire [WORD_BITS-1:0] word = beat[WORD_BITS*u+:WORD_BITS];
     wire [31:0] own = results[32*u+:32];
-    logic ready;
     logic [BEATS_BITS-1:0] tag;
     sail_convert #(
         .ACC_BITS(ACC_BITS),
@@ -226,17 +225,14 @@ module sail_scaler #(
         .in_scale(second_round ? word[31:0] : {16'b0, word[47:32]}),
         .in_y(second_round ? 32'h8000_0000 : fresh ? 32'b0 : own),
         .in_tag(beat_index),
-        .in_ready(ready),
         .out_valid(done_valid[u]),
         .out_y(done[32*u+:32]),
-        .out_tag(tag),
-        .out_ready(1'b1)
+        .out_tag(tag)
     );
     if (u == 0) begin : g_first
       assign done_index = tag;
     end else begin : g_rest
       wire unused_tag = &{1'b0, tag, done_valid[u]};
     end
-    wire unused_ready = ready;
   end
 endmodule
