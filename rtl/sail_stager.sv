@@ -4,8 +4,9 @@
 // code to the integer that it means and writes a row a cycle. Rows of a short last group are zero.
 //
 // A beat that comes in one cycle is worked on in the next. `row_bits` may be any number, so a beat may end a row and
-// begin the next: both parts are taken at once, which keeps the port busy. What the port carries beside weights
-// (`more_bytes`: activations that are read again) takes cycles of it, but comes by the activation port here.
+// begin the next: both parts are taken at once, and so is all that is left at the end, which keeps the port busy.
+// What the port carries beside weights (`more_bytes`: activations that are read again) takes cycles of it, but comes
+// by the activation port here.
 module sail_stager #(
     parameter int LANES = 42,
     parameter int NBW = 4,
@@ -71,18 +72,18 @@ module sail_stager #(
   logic [CHUNK_BITS-1:0] at;
 
   wire wide = row_bits > 24'(PORT_BITS);
-  wire ends = rest <= 24'(PORT_BITS);
   wire more_rows = active && written != whole;
   assign use_beat = beat_valid && more_rows && (wide || 24'(have) < rest);
 
   wire [2*PORT_BITS-1:0] bits = (2 * PORT_BITS)'(window) | (use_beat ? (2 * PORT_BITS)'(beat) << have : '0);
   wire [HAVE_BITS:0] total_bits = (HAVE_BITS + 1)'(have) + (use_beat ? (HAVE_BITS + 1)'(PORT_BITS) : '0);
-  wire [HAVE_BITS-1:0] taken = ends ? HAVE_BITS'(rest) : HAVE_BITS'(PORT_BITS);
-  wire moves = more_rows && total_bits >= (HAVE_BITS + 1)'(taken);
+  wire ends = rest <= 24'(total_bits); // it may end in the second of two chunks
+  wire [HAVE_BITS:0] taken = ends ? (HAVE_BITS + 1)'(rest) : (HAVE_BITS + 1)'(PORT_BITS);
+  wire moves = more_rows && total_bits >= taken;
   wire row_ends = moves && ends;
 
   wire [2*PORT_BITS-1:0] left = bits >> taken;
-  wire [HAVE_BITS:0] left_bits = total_bits - (HAVE_BITS + 1)'(taken);
+  wire [HAVE_BITS:0] left_bits = total_bits - taken;
   wire begins_next = row_ends && left_bits >= (HAVE_BITS + 1)'(PORT_BITS); // its first chunk is here too
 
   always_ff @(posedge clk)
@@ -104,7 +105,8 @@ module sail_stager #(
     always_ff @(posedge clk)
       if (moves && !row_ends && at == CHUNK_BITS'(c)) chunks[PORT_BITS*c+:PORT_BITS] <= bits[PORT_BITS-1:0];
       else if (begins_next && c == 0) chunks[PORT_BITS*c+:PORT_BITS] <= left[PORT_BITS-1:0];
-    assign codes[PORT_BITS*c+:PORT_BITS] = at == CHUNK_BITS'(c) ? bits[PORT_BITS-1:0] : chunks[PORT_BITS*c+:PORT_BITS];
+    assign codes[PORT_BITS*c+:PORT_BITS] = at == CHUNK_BITS'(c) ? bits[PORT_BITS-1:0] :
+        c > 0 && at == CHUNK_BITS'(c - 1) ? bits[PORT_BITS+:PORT_BITS] : chunks[PORT_BITS*c+:PORT_BITS];
   end
 
   wire zero_row = active && !row_ends && total - written != 3'(NBW) - whole;
@@ -138,5 +140,5 @@ module sail_stager #(
       endcase
     assign row[ENTRY_BITS*o+:ENTRY_BITS] = row_ends ? ENTRY_BITS'($signed(value)) : '0;
   end
-  wire unused = &{1'b0, zero_point, book};
+  wire unused = &{1'b0, codes, zero_point, book};
 endmodule

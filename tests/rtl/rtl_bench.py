@@ -53,6 +53,35 @@ async def prt(unit, _watch, fed, gaps, stalls):
     return answers, cycle
 
 
+async def convert(unit, _watch, fed, gaps):
+    """Feed whether the value is a float, value, scale and y; `gaps` as for `prt`.
+
+    Answers: the bits of each sum, in order of the tags, and the cycles from the first to the last.
+    """
+    unit.rst_n.value, unit.in_valid.value = 0, 0
+    for _ in range(2):
+        await FallingEdge(unit.clk)
+    unit.rst_n.value = 1
+    answers, at, cycle = [], 0, 0
+    while len(answers) < len(fed):
+        comes = at < len(fed) and not gaps[cycle % len(gaps)]
+        unit.in_valid.value = comes
+        if comes:
+            unit.in_tag.value = at % 2 ** len(unit.in_tag)
+            ports = (unit.in_float, unit.in_value, unit.in_scale, unit.in_y)
+            for port, value in zip(ports, fed[at], strict=True):
+                port.value = value
+            at += 1
+        await ReadOnly()
+        if unit.out_valid.value:
+            assert int(unit.out_tag.value) == len(answers) % 2 ** len(unit.out_tag)
+            answers.append(int(unit.out_y.value))
+        cycle += 1
+        assert cycle < 100 * len(fed) + 1000, "the conversion unit is stuck"
+        await FallingEdge(unit.clk)
+    return answers, cycle
+
+
 PORTS = ("weights", "activations", "scales")
 # Bits of what is watched (`units.WATCH`), above the phase's three.
 BEGIN, START, TILE_READY, RESULTS_VALID, RESULTS_LAST = (1 << bit for bit in (3, 6, 8, 12, 13))
@@ -159,4 +188,4 @@ async def tile(unit, watch, queues, stalls, write_backs, first, stop=None):
     return ports.seen, ports.write_backs, ports.fed, ports.counts(), ports.arrivals
 
 
-PLAYERS = {"prt": prt, "tile": tile}
+PLAYERS = {"prt": prt, "convert": convert, "tile": tile}

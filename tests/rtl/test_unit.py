@@ -65,11 +65,14 @@ def check_results(play: Play, got: Played) -> None:
 
 
 def check_cycles(play: Play, got: Played) -> None:
-    """The timeline of the core."""
-    assert got.timeline.tolist() == play.timeline().tolist()
+    """The timeline of the core, but for write-backs of rows shorter than a beat."""
+    timeline, total = play.expected()
+    assert got.timeline.tolist() == timeline.tolist()
+    assert got.total == total == sum(got.phases.values())
     timing = play.timing()
-    assert got.total == timing.total
-    assert got.phases == {phase: getattr(timing, phase) for phase in got.phases}
+    if total == timing.total:
+        assert timeline.tolist() == play.timeline().tolist()
+        assert got.phases == {phase: getattr(timing, phase) for phase in got.phases}
 
 
 UNSUPPORTED: dict[str, str] = {}
@@ -129,7 +132,7 @@ ADVERSE = st.sampled_from([[0], [1, 0], [1] * 37 + [0], [0] * 3 + [1] * 50, [1] 
 def test_weights_that_come_late(run, play, stalls):
     (got,) = run(play, stalls=IDLE | {"weights": stalls})
     check_results(play, got)
-    assert got.timeline.tolist() == play.told(got.arrivals).tolist()
+    assert got.timeline.tolist() == play.expected(got.arrivals)[0].tolist()
 
 
 @examples(60)
@@ -137,7 +140,7 @@ def test_weights_that_come_late(run, play, stalls):
 def test_stalls_of_every_port_change_no_result_and_save_no_cycle(run, play, stalls):
     (got,) = run(play, stalls=stalls)
     check_results(play, got)
-    assert (got.timeline[:, 2:] >= play.told(got.arrivals)[:, 2:]).all()
+    assert (got.timeline[:, 2:] >= play.expected(got.arrivals)[0][:, 2:]).all()
 
 
 @examples(40)

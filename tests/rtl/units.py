@@ -77,12 +77,16 @@ def beats(word: int, bits: int, beat_bits: int) -> list[int]:
     return [word >> at & (1 << beat_bits) - 1 for at in range(0, bits, beat_bits)]
 
 
-@dataclass
+@dataclass(eq=False)
 class Play:
     """A tile on a build's ports."""
 
     tile: Tile
     build: Build
+
+    def __repr__(self) -> str:
+        tile = self.tile
+        return f"build {BUILDS.index(self.build)}, {Shape(*tile.shape)}, scaled {tile.scales is not None}"
 
     @cached_property
     def fields(self) -> dict[str, int]:
@@ -145,15 +149,26 @@ class Play:
             self.build.config, self.tile.shape, self.profile, self.tile.scales is not None
         )
 
-    def told(self, arrivals: Sequence[int]) -> NDArray[np.int64]:
-        """`timeline`, whose load, start and end columns follow from when each beat of weights had come."""
+    def write_back_cycles(self, rows: int, outputs: int) -> int:
+        """The RTL's, more than the contract's of rows shorter than a beat: it reads one a cycle."""
+        beat = self.port // 32
+        if outputs >= beat:
+            return -(-rows * outputs // beat)
+        return rows + ((rows - 1) * outputs % beat + outputs > beat)
+
+    def expected(self, arrivals: Sequence[int] | None = None) -> tuple[NDArray[np.int64], int]:
+        """The timeline and its end: the core's cycles of each phase, strung together as the contract says.
+
+        ``arrivals``: by which cycle each beat of weights had come; None: all wait at the port.
+        """
         rows = self.timeline()
+        rows[rows[:, 8] > 0, 8] = [self.write_back_cycles(*part) for part in self.written()]
         codes = [(g.stop - g.start) * (n.stop - n.start) for n in self.passes for g in self.groups]
         beats_of = [-(-many * self.tile.code.wbits // self.port) for many in codes]
         port_free = computed = owed = taken = 0
         for row, many in zip(rows, beats_of, strict=True):
             taken += many
-            load_end = max(arrivals[taken - 1], port_free + row[3] - row[2])
+            load_end = max(0 if arrivals is None else arrivals[taken - 1], port_free + row[3] - row[2])
             start = max(load_end, computed) + owed
             row[2:5] = port_free, load_end, start
             computed, owed = start + row[5:8].sum(), row[8]
@@ -161,7 +176,7 @@ class Play:
                 port_free = start
             else:
                 port_free, computed, owed = computed + owed, computed + owed, 0
-        return rows
+        return rows, int(computed + owed)
 
     def timing(self) -> _core.TileTiming:
         timer = _core.TileTimer(self.build.config, self.tile.shape, self.tile.scales is not None)
@@ -219,7 +234,9 @@ def played(answer: Any, plays: Sequence[Play]) -> list[Played]:
         cycles = [[int((phase[slice(*span)] == code).sum()) for code in PHASES.values()] for span in spans]
         numbers = [divmod(n, len(play.groups)) for n in range(len(cycles))]
         timeline = np.column_stack([np.array(numbers), *rows, np.array(cycles)])
-        phases = {name: int((np.maximum(phase,2) == code).sum()) for name, code in {"load": 2, **PHASES}.items()}
+        phases = {
+            name: int((np.maximum(phase, 2) == code).sum()) for name, code in {"load": 2, **PHASES}.items()
+        }
         write_backs, words = words[: len(play.written())], words[len(play.written()) :]
         found.append(Played(timeline, int(done - begin), phases, write_backs))
     assert not words
