@@ -159,7 +159,7 @@ def mapped(flow: Flow) -> dict[str, dict[str, str]]:
         "mapped",
         "read_rtlil read.il",
         *(f"blackbox {plain}" for plain in names if plain not in inside),
-        f"synth -top {flow.top} -run begin:abc",
+        f"synth -top {flow.top} -noabc -noshare -run begin:check",
         "techmap -map latches.v" if (flow.work / "latches.v").stat().st_size else "",
         " ".join(["dfflibmap", *flow.liberty("-liberty")]),
         "write_rtlil mapped.il",
@@ -196,32 +196,34 @@ def gates(flow: Flow, script: str, period: float) -> Mapping[str, Row]:
     return {name.removeprefix("\\"): row for name, row in found.items()}
 
 
-def opensta(flow: Flow, module: str, period: float, *commands: str) -> str:
-    """What OpenSTA prints of a module of `gates.v`, clocked with a period in ps."""
-    script = [
-        *flow.liberty("read_liberty"),
-        "read_verilog gates.v",
-        f"link_design {module}",
-        f"create_clock -name clock -period {period:g} [get_ports -quiet {CLOCK}]",
-        "set_input_delay 0 -clock clock [all_inputs]",
-        "set_output_delay 0 -clock clock [all_outputs]",
-        *commands,
-    ]
+def opensta(flow: Flow, modules: Iterable[str], period: float, *commands: str) -> str:
+    """What OpenSTA prints of modules of `gates.v`, each clocked with a period in ps."""
+    script = flow.liberty("read_liberty")
+    for module in modules:
+        script += [
+            "read_verilog gates.v",  # each link forgets it
+            f"link_design {module}",
+            f"puts {{module {module}}}",
+            f"create_clock -name clock -period {period:g} [get_ports -quiet {CLOCK}]",
+            "set_input_delay 0 -clock clock [all_inputs]",
+            "set_output_delay 0 -clock clock [all_outputs]",
+            *commands,
+        ]
     (flow.work / "sta.tcl").write_text("\n".join(script) + "\n")
     return _run(["sta", "-no_splash", "-exit", "sta.tcl"], flow.work)
 
 
-def path(flow: Flow, module: str, period: float) -> float | None:
-    """The longest path in ps, set-up included; None where there is none."""
+def paths(flow: Flow, modules: Iterable[str], period: float) -> dict[str, float]:
+    """The longest path of each module that has one, in ps, set-up included."""
     said = opensta(
         flow,
-        module,
+        modules,
         period,
         "set paths [find_timing_paths]",
         'if {[llength $paths]} {puts "slack [get_property [lindex $paths 0] slack]"}',
     )
-    slack = re.search(r"^slack (\S+)$", said, re.MULTILINE)
-    return None if slack is None else round(period - float(slack[1]), 2)
+    slacks = re.findall(r"^module (\S+)$(?:(?!^module).)*?^slack (\S+)$", said, re.MULTILINE | re.DOTALL)
+    return {module: round(period - float(slack), 2) for module, slack in slacks}
 
 
 # --- Energy ---
@@ -303,7 +305,7 @@ def energy(flow: Flow, module: str, period: float, waves: Path, scope: str) -> R
         if cell and net != clock
     ]
     (flow.work / "activity.tcl").write_text("\n".join([_SWITCHES, *activity]) + "\n")
-    said = opensta(flow, module, period, "source activity.tcl", "report_power -digits 8")
+    said = opensta(flow, [module], period, "source activity.tcl", "report_power -digits 8")
     total = re.search(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)", said, re.MULTILINE)
     if total is None:
         raise SailsimError(f"OpenSTA reports no power of {module}; allowed are libraries with power tables.")
@@ -324,45 +326,49 @@ def energy(flow: Flow, module: str, period: float, waves: Path, scope: str) -> R
 # --- All of it ---
 
 
-def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: str) -> dict[str, list[Row]]:
+def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None) -> dict[str, list[Row]]:
     """Rows of every module at every period by both scripts, and of its energy by the second at the last.
 
-    ``waves``: of a simulation (FST) in which ``scope`` is the top module; None: no energies.
+    ``waves``: of a simulation (FST) in which the top module is the outermost; None: no energies.
     """
     inside = mapped(flow)
-    places = {flow.top: ("", 1)}
-    """Of each module the first instance's path below the top, and how many there are."""
-    for module in (order := [flow.top]):
-        path_of, count = places[module]
-        for name, other in inside.get(module, {}).items():
-            known, before = places.get(other, (f"{path_of}.{name}", 0))
-            places[other] = known, before + count
-            if other in inside and other not in order:
-                order.append(other)
+    count, places = Counter[str](), dict[str, str]()
+    """Of each module how many there are, and the path of one below the top; what is inside comes first."""
+
+    def walk(module: str, at: str) -> None:
+        count[module] += 1
+        for name, other in inside[module].items():
+            if other in inside:
+                walk(other, f"{at}.{name}")
+        places.setdefault(module, at)
+
+    walk(flow.top, flow.top)
     timed = shutil.which("sta") is not None
     rows: list[Row] = []
     energies: list[Row] = []
     asked = [(script, period) for script in SCRIPTS for period in periods]
     for script, period in followed(asked, "syntheses"):
         cells = gates(flow, script, period)
+        there = [module for module in places if module in cells]
+        longest = paths(flow, there, period) if timed else {}
         area: dict[str, float] = {}
-        for module in reversed(order):
-            own = float(cells[module].get("area", 0)) if module in cells else 0.0
+        for module in there:
+            own = float(cells[module].get("area", 0))
             area[module] = own + sum(area.get(other, 0) for other in inside[module].values())
             kinds: Mapping[str, int] = cells[module]["num_cells_by_type"]
             row = {
                 "module": module,
-                "instances": places[module][1],
+                "instances": count[module],
                 "script": script,
                 "period_ps": period,
-                "cells": sum(count for kind, count in kinds.items() if kind not in places),
+                "cells": sum(n for kind, n in kinds.items() if kind not in places),
                 "own_um2": round(own, 3),
                 "area_um2": round(area[module], 3),
-                "path_ps": path(flow, module, period) if timed else None,
+                "path_ps": longest.get(module),
             }
             rows.append(row)
             if waves and timed and (script, period) == asked[-1] and not inside[module]:
-                energies.append(energy(flow, module, period, waves, scope + places[module][0]))
+                energies.append(energy(flow, module, period, waves, places[module]))
     return {"rows": rows, "energies": energies}
 
 
@@ -418,7 +424,7 @@ def run(
         work = Path(folder)
         (work / "sail_pkg.sv").write_text(text)
         flow = Flow([work / "sail_pkg.sv", *(path.resolve() for path in sources)], top, files, work)
-        found = synthesise(flow, periods, waves and waves.resolve(), top)
+        found = synthesise(flow, periods, waves and waves.resolve())
     document: dict[str, Any] = {
         "kind": "synthesised",
         "system": system,
