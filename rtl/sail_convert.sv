@@ -26,42 +26,33 @@ module sail_convert #(
     input  logic [31:0]           in_scale, // fp16 in the lowest bits, or fp32
     input  logic [31:0]           in_y,
     input  logic [TAG_BITS-1:0]   in_tag,
-    output logic                  in_ready,
     output logic                  out_valid,
     output logic [31:0]           out_y,
-    output logic [TAG_BITS-1:0]   out_tag,
-    input  logic                  out_ready
+    output logic [TAG_BITS-1:0]   out_tag
 );
-  assign in_ready = !out_valid || out_ready;
-  wire en = in_ready;
-
   logic [LATENCY-1:0] valid;
   if (LATENCY == 1) begin : g_one
-    always_ff @(posedge clk)
-      if (!rst_n) valid <= '0;
-      else if (en) valid <= in_valid;
+    always_ff @(posedge clk) valid <= rst_n && in_valid;
   end else begin : g_more
-    always_ff @(posedge clk)
-      if (!rst_n) valid <= '0;
-      else if (en) valid <= {valid[LATENCY-2:0], in_valid};
+    always_ff @(posedge clk) valid <= rst_n ? {valid[LATENCY-2:0], in_valid} : '0;
   end
   assign out_valid = valid[LATENCY-1];
-  sail_delay #(TAG_BITS, LATENCY) tag (clk, en, in_tag, out_tag);
+  sail_delay #(TAG_BITS, LATENCY) tag (clk, in_tag, out_tag);
 
   logic [31:0] whole, converted, given, value, widened, scale, y, product, scaled, summed;
   logic is_float;
-  sail_int_to_fp32 #(ACC_BITS, CUTS[2:0]) to_float (clk, en, in_value[ACC_BITS-1:0], whole);
-  sail_delay #(32, int'(CUTS[3])) whole_cut (clk, en, whole, converted);
-  sail_delay #(1, INT_STAGES) float_beside (clk, en, in_float, is_float);
-  sail_delay #(32, INT_STAGES) value_beside (clk, en, in_value[31:0], given);
+  sail_int_to_fp32 #(ACC_BITS, CUTS[2:0]) to_float (clk, in_value[ACC_BITS-1:0], whole);
+  sail_delay #(32, int'(CUTS[3])) whole_cut (clk, whole, converted);
+  sail_delay #(1, INT_STAGES) float_beside (clk, in_float, is_float);
+  sail_delay #(32, INT_STAGES) value_beside (clk, in_value[31:0], given);
   assign value = is_float ? given : converted;
 
   sail_fp16_widen widen (in_scale[15:0], widened);
-  sail_delay #(32, INT_STAGES) scale_beside (clk, en, in_float ? in_scale : widened, scale);
-  sail_fp_mul #(CUTS[7:4]) mul (clk, en, value, scale, product);
-  sail_delay #(32, int'(CUTS[8])) product_cut (clk, en, product, scaled);
+  sail_delay #(32, INT_STAGES) scale_beside (clk, in_float ? in_scale : widened, scale);
+  sail_fp_mul #(CUTS[7:4]) mul (clk, value, scale, product);
+  sail_delay #(32, int'(CUTS[8])) product_cut (clk, product, scaled);
 
-  sail_delay #(32, INT_STAGES + MUL_STAGES) y_beside (clk, en, in_y, y);
-  sail_fp_add #(CUTS[13:9]) add (clk, en, y, scaled, summed);
-  sail_delay #(32, 1) sum (clk, en, summed, out_y);
+  sail_delay #(32, INT_STAGES + MUL_STAGES) y_beside (clk, in_y, y);
+  sail_fp_add #(CUTS[13:9]) add (clk, y, scaled, summed);
+  sail_delay #(32, 1) sum (clk, summed, out_y);
 endmodule

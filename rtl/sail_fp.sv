@@ -2,7 +2,7 @@
 //
 // Arithmetic of the conversion unit: fp32 with subnormals, rounded to nearest even, as NumPy's float32. Every NaN
 // that comes out is 7fc00000. Each operation is a pipeline whose inner boundaries hold registers where its CUTS
-// say so (bit 0 is the first), and moves where `en` is set.
+// say so (bit 0 is the first). It moves every cycle.
 // verilator lint_off DECLFILENAME
 
 // STAGES registers one behind the other; none is a wire.
@@ -11,19 +11,18 @@ module sail_delay #(
     parameter int STAGES = 1
 ) (
     input  logic            clk,
-    input  logic            en,
     input  logic [BITS-1:0] d,
     output logic [BITS-1:0] q
 );
   if (STAGES == 0) begin : g_wire
-    wire unused = &{1'b0, clk, en};
+    wire unused = &{1'b0, clk};
     assign q = d;
   end else begin : g_registers
     logic [BITS*STAGES-1:0] held;
     if (STAGES == 1) begin : g_one
-      always_ff @(posedge clk) if (en) held <= d;
+      always_ff @(posedge clk) held <= d;
     end else begin : g_more
-      always_ff @(posedge clk) if (en) held <= {held[BITS*(STAGES-1)-1:0], d};
+      always_ff @(posedge clk) held <= {held[BITS*(STAGES-1)-1:0], d};
     end
     assign q = held[BITS*STAGES-1-:BITS];
   end
@@ -37,7 +36,6 @@ module sail_fp_pack #(
     parameter bit [1:0] CUTS = 2'b0
 ) (
     input  logic               clk,
-    input  logic               en,
     input  logic               nan,
     input  logic               infinite,
     input  logic               sign,
@@ -67,7 +65,7 @@ module sail_fp_pack #(
   logic [4:0] right_1;
   logic [BITS-1:0] magnitude_1;
   sail_delay #(BITS + COUNT_BITS + 18, int'(CUTS[0])) shift_cut (
-      clk, en, {nan, infinite, sign, exponent, left, right, magnitude},
+      clk, {nan, infinite, sign, exponent, left, right, magnitude},
       {nan_1, infinite_1, sign_1, exponent_1, left_1, right_1, magnitude_1});
 
   logic [BITS-1:0] shifted;
@@ -87,7 +85,7 @@ module sail_fp_pack #(
   logic [9:0] biased_2;
   logic [22:0] fraction;
   sail_delay #(38, int'(CUTS[1])) shifted_cut (
-      clk, en,
+      clk,
       {nan_1, infinite_1, sign_1, biased, shifted[BITS-2-:23], shifted[BITS-25], |shifted[BITS-26:0] || lost},
       {nan_2, infinite_2, sign_2, biased_2, fraction, guard, sticky});
 
@@ -103,7 +101,6 @@ module sail_int_to_fp32 #(
     parameter bit [2:0] CUTS = 3'b0
 ) (
     input  logic                clk,
-    input  logic                en,
     input  logic [ACC_BITS-1:0] value,
     output logic [31:0]         result
 );
@@ -111,9 +108,9 @@ module sail_int_to_fp32 #(
   logic sign;
   logic [ACC_BITS-1:0] magnitude;
   sail_delay #(ACC_BITS + 1, int'(CUTS[0])) magnitude_cut (
-      clk, en, {value[ACC_BITS-1], value[ACC_BITS-1] ? -value : value}, {sign, magnitude});
+      clk, {value[ACC_BITS-1], value[ACC_BITS-1] ? -value : value}, {sign, magnitude});
   sail_fp_pack #(BITS, 0, CUTS[2:1]) pack (
-      clk, en, 1'b0, 1'b0, sign, 10'(127 + ACC_BITS - 2), BITS'(magnitude) << (BITS - ACC_BITS), result);
+      clk, 1'b0, 1'b0, sign, 10'(127 + ACC_BITS - 2), BITS'(magnitude) << (BITS - ACC_BITS), result);
 endmodule
 
 // What an fp32 number is: its significand, of 24 bits, and the exponent that goes with it.
@@ -135,7 +132,6 @@ module sail_fp_mul #(
     parameter bit [3:0] CUTS = 4'b0
 ) (
     input  logic        clk,
-    input  logic        en,
     input  logic [31:0] a,
     input  logic [31:0] b,
     output logic [31:0] result
@@ -156,11 +152,11 @@ module sail_fp_mul #(
   logic [35:0] low_1, high_1;
   logic [47:0] product;
   sail_delay #(85, int'(CUTS[0])) halves_cut (
-      clk, en, {nan, infinite, a[31] ^ b[31], exponent, low, high}, {about_1, low_1, high_1});
+      clk, {nan, infinite, a[31] ^ b[31], exponent, low, high}, {about_1, low_1, high_1});
   sail_delay #(61, int'(CUTS[1])) product_cut (
-      clk, en, {about_1, {high_1, 12'd0} + 48'(low_1)}, {about_2, product});
+      clk, {about_1, {high_1, 12'd0} + 48'(low_1)}, {about_2, product});
   sail_fp_pack #(48, 1, CUTS[3:2]) pack (
-      clk, en, about_2[12], about_2[11], about_2[10], about_2[9:0], product, result);
+      clk, about_2[12], about_2[11], about_2[10], about_2[9:0], product, result);
 endmodule
 
 // Boundaries: the larger first; aligned; sum; those of sail_fp_pack.
@@ -168,14 +164,13 @@ module sail_fp_add #(
     parameter bit [4:0] CUTS = 5'b0
 ) (
     input  logic        clk,
-    input  logic        en,
     input  logic [31:0] a,
     input  logic [31:0] b,
     output logic [31:0] result
 );
   wire swap = a[30:0] < b[30:0];
   logic [31:0] larger, smaller;
-  sail_delay #(64, int'(CUTS[0])) swap_cut (clk, en, swap ? {b, a} : {a, b}, {larger, smaller});
+  sail_delay #(64, int'(CUTS[0])) swap_cut (clk, swap ? {b, a} : {a, b}, {larger, smaller});
 
   logic nan_l, nan_s, infinite_l, infinite_s;
   logic [7:0] exponent_l, exponent_s;
@@ -199,15 +194,15 @@ module sail_fp_add #(
   logic [26:0] aligned_1;
   logic [27:0] sum;
   sail_delay #(64, int'(CUTS[1])) aligned_cut (
-      clk, en, {nan, infinite_l, larger[31], 1'b0, exponent_l, subtracts, significand_l, aligned},
+      clk, {nan, infinite_l, larger[31], 1'b0, exponent_l, subtracts, significand_l, aligned},
       {about_1, subtracts_1, significand_1, aligned_1});
   sail_delay #(41, int'(CUTS[2])) sum_cut (
-      clk, en,
+      clk,
       {about_1, subtracts_1,
        {1'b0, significand_1, 3'd0} + ({1'b0, aligned_1} ^ {28{subtracts_1}}) + 28'(subtracts_1)},
       {about_2, subtracts_2, sum});
   sail_fp_pack #(28, 0, CUTS[4:3]) pack (
-      clk, en, about_2[11], about_2[10], about_2[9] && !(subtracts_2 && sum == '0), {1'b0, about_2[8:0]}, sum,
+      clk, about_2[11], about_2[10], about_2[9] && !(subtracts_2 && sum == '0), {1'b0, about_2[8:0]}, sum,
       result);
 endmodule
 

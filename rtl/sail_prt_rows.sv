@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The rows of a PRT's entries. One that is being filled can be read in the same cycle. In latches (LATCHES) a row
+// The rows of a PRT's entries. A row can be read from the cycle after its filling on. In latches (LATCHES) it
 // is written in the low half of the clock, so `fill_*` must come straight from flip-flops.
 module sail_prt_rows #(
     parameter int PLACES = 32,
@@ -27,5 +27,5 @@ module sail_prt_rows #(
     end
   end
 
-  assign row = fill_valid && fill_slot == slot ? fill_row : rows[ROW_BITS*slot+:ROW_BITS];
+  assign row = rows[ROW_BITS*slot+:ROW_BITS];
 endmodule

@@ -53,12 +53,12 @@ async def prt(unit, _watch, fed, gaps, stalls):
     return answers, cycle
 
 
-async def convert(unit, _watch, fed, gaps, stalls):
-    """Feed whether the value is a float, value, scale and y; `gaps` and `stalls` as for `prt`.
+async def convert(unit, _watch, fed, gaps):
+    """Feed whether the value is a float, value, scale and y; `gaps` as for `prt`.
 
     Answers: the bits of each sum, in order of the tags, and the cycles from the first to the last.
     """
-    unit.rst_n.value, unit.in_valid.value, unit.out_ready.value = 0, 0, 1
+    unit.rst_n.value, unit.in_valid.value = 0, 0
     for _ in range(2):
         await FallingEdge(unit.clk)
     unit.rst_n.value = 1
@@ -71,10 +71,9 @@ async def convert(unit, _watch, fed, gaps, stalls):
             ports = (unit.in_float, unit.in_value, unit.in_scale, unit.in_y)
             for port, value in zip(ports, fed[at], strict=True):
                 port.value = value
-        unit.out_ready.value = taken = not stalls[cycle % len(stalls)]
+            at += 1
         await ReadOnly()
-        at += comes and bool(unit.in_ready.value)
-        if taken and unit.out_valid.value:
+        if unit.out_valid.value:
             assert int(unit.out_tag.value) == len(answers) % 2 ** len(unit.out_tag)
             answers.append(int(unit.out_y.value))
         cycle += 1
