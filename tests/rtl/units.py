@@ -156,19 +156,38 @@ class Play:
             return -(-rows * outputs // beat)
         return rows + ((rows - 1) * outputs % beat + outputs > beat)
 
+    def staged(self, outputs: int, weights: int, first_pass: bool, port_free: int, came: list[int]) -> int:
+        """When the RTL has staged a group whose beats had come by these cycles.
+
+        It writes a row a cycle, those of a short group's missing weights while it waits for codes. Activations that
+        it reads again take the port behind the weights. The contract says nothing of a load that comes late.
+        """
+        bits, at = outputs * self.tile.code.wbits, port_free
+        for weight in range(weights):
+            at = max(at + 1, came[-(-(weight + 1) * bits // self.port) - 1])
+        at += max(0, self.tile.nbw - (at - port_free))
+        again = (
+            0 if first_pass or self.fields["keep"] else -(-self.tile.batch * weights * self.tile.abits // 8)
+        )
+        beats = -(-(-(-weights * bits // 8) + again) * 8 // self.port)
+        return max(at, came[-1] + beats - len(came))
+
     def expected(self, arrivals: Sequence[int] | None = None) -> tuple[NDArray[np.int64], int]:
         """The timeline and its end: the core's cycles of each phase, strung together as the contract says.
 
         ``arrivals``: by which cycle each beat of weights had come; None: all wait at the port.
         """
-        rows = self.timeline()
+        rows, left = self.timeline(), list(arrivals or [])
         rows[rows[:, 8] > 0, 8] = [self.write_back_cycles(*part) for part in self.written()]
-        codes = [(g.stop - g.start) * (n.stop - n.start) for n in self.passes for g in self.groups]
-        beats_of = [-(-many * self.tile.code.wbits // self.port) for many in codes]
-        port_free = computed = owed = taken = 0
-        for row, many in zip(rows, beats_of, strict=True):
-            taken += many
-            load_end = max(0 if arrivals is None else arrivals[taken - 1], port_free + row[3] - row[2])
+        port_free = computed = owed = 0
+        for row in rows:
+            part, group = self.passes[row[0]], self.groups[row[1]]
+            outputs, weights = part.stop - part.start, group.stop - group.start
+            load_end = port_free + row[3] - row[2]
+            if arrivals is not None:
+                beats = -(-outputs * weights * self.tile.code.wbits // self.port)
+                came, left = left[:beats], left[beats:]
+                load_end = self.staged(outputs, weights, row[0] == 0, port_free, came)
             start = max(load_end, computed) + owed
             row[2:5] = port_free, load_end, start
             computed, owed = start + row[5:8].sum(), row[8]
