@@ -95,7 +95,7 @@ class Ports:
     def __init__(self, unit, watch, queues, stalls):
         self.unit, self.watch, self.queues, self.stalls = unit, watch, queues, stalls
         self.at, self.offered = dict.fromkeys(queues, 0), {}
-        self.cycle, self.ready, self.begun = 0, False, False
+        self.cycle, self.ready, self.begun = 0, None, False
         self.driven, self.words = {}, []
         self.seen, self.write_backs, self.fed, self.arrivals = [], [], [], []
 
@@ -108,25 +108,23 @@ class Ports:
             await FallingEdge(self.unit.clk)
         self.unit.rst_n.value = 1
 
-    def put(self, name, value):
-        """Drive a port, where it has another value."""
-        if self.driven.get(name) != value:
-            getattr(self.unit, name).value = self.driven[name] = value
-
     def drive(self):
         """Offer what comes next. Where nothing is offered there is what is certainly wrong."""
         for port, queue in self.queues.items():
             stalls, at = self.stalls[port], self.at[port]
             offers = self.offered[port] = at < len(queue) and not stalls[self.cycle % len(stalls)]
-            self.put(f"{port}_valid", offers)
+            if self.driven.get(port) == (at, offers):
+                continue
+            self.driven[port] = at, offers
+            getattr(self.unit, f"{port}_valid").value = offers
             item = queue[min(at, len(queue) - 1)] if queue else 0
-            fields = item.items() if port == "tile" else [("data", item)]
-            for name, value in fields:
-                field = f"{port}_{name}"
-                self.put(field, value if offers else ~value & (1 << len(getattr(self.unit, field))) - 1)
+            for name, value in item.items() if port == "tile" else [("data", item)]:
+                handle = getattr(self.unit, f"{port}_{name}")
+                handle.value = value if offers else ~value & (1 << len(handle)) - 1
         stalls = self.stalls["results"]
-        self.ready = not stalls[self.cycle % len(stalls)]
-        self.put("results_ready", self.ready)
+        ready = not stalls[self.cycle % len(stalls)]
+        if ready != self.ready:
+            self.unit.results_ready.value = self.ready = ready
 
     def observe(self):
         """What this cycle's clock edge does; true where the unit is idle."""
@@ -157,8 +155,8 @@ class Ports:
         return [int(getattr(self.unit, f"count_{count}").value) for count in COUNTS]
 
 
-async def tile(unit, watch, queues, stalls, write_backs, first, stop=None):
-    """Play tiles, each offered while the one before may still be at work.
+async def tile(unit, watch, queues, stalls, write_backs, limit, first, stop=None):
+    """Play tiles, each offered while the one before may still be at work, in at most `limit` cycles.
 
     `stalls` says of each port in which cycles, again and again, it neither offers nor takes. `stop`: end with
     a reset so many cycles behind the first tile's cycle 0.
@@ -169,7 +167,6 @@ async def tile(unit, watch, queues, stalls, write_backs, first, stop=None):
     ports = Ports(unit, watch, queues, stalls)
     if first:
         await ports.reset()
-    limit = 20000 + 100 * sum(map(len, queues.values()))
     quiet = 0
     while quiet < 6:
         ports.drive()
