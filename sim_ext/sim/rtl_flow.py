@@ -1,8 +1,8 @@
 """rtl/ as gates of a reader's own cells: `make rtl LIB=...`, by yosys and, where it is installed, OpenSTA.
 
-Per module and clock period: cells, area, the longest path, and from a simulation's waves the energy of a cycle.
-There is no layout: wires and the clock's tree take nothing, inputs come at the clock's edge, and a gate switches
-at most once a cycle. `BEHAVIOURAL` modules stand for SRAM: they have no area, no path, no energy.
+Per module and clock period: cells, area, the longest path, and from a simulation's waves a cycle's energy.
+There is no layout: wires and the clock's tree take nothing, inputs come at the clock's edge, and a gate
+switches at most once a cycle. `BEHAVIOURAL` modules stand for SRAM: they have no area, no path, no energy.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def mapped(flow: Flow) -> dict[str, dict[str, str]]:
 
 
 def gates(flow: Flow, script: str, period: float) -> Mapping[str, Row]:
-    """Synthesise for a period in ps; netlists are left in `gates.il` and `gates.v`. Returns cells by module."""
+    """Cells by module, sized for a period in ps; leaves netlists in `gates.il` and `gates.v`."""
     abc = SCRIPTS[script].replace("{D}", f"-D {period:g}")
     (flow.work / "abc.txt").write_text(abc.replace("; ", "\n") + "\n")
     of_all = " ".join(flow.liberty("-liberty"))
@@ -230,8 +230,8 @@ def paths(flow: Flow, modules: Iterable[str], period: float) -> dict[str, float]
 
 # --- Energy ---
 
-# What OpenSTA calls the activity of a pin, transitions a cycle and the share of time at 1: 2.0.17's own command
-# for pins names a procedure that it does not have.
+# Transitions a cycle, and the share of time at 1. OpenSTA 2.0.17's own command for pins names a procedure
+# that it does not have.
 _SWITCHES = """proc switches {name activity duty} {
   set pin [get_pins $name]
   if {[llength [info commands ::sta::set_power_pin_activity]]} {
@@ -466,10 +466,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except (SailsimError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    print(f"{'module':<20} {'mapped for':<10} {'asked, ps':>9} {'path, ps':>9} {'area, um2':>12}")
     for row in found["rows"]:
-        print(
-            f"{row['module']:<24} {row['script']:<6} {row['period_ps']:>7g} ps asked  {row['path_ps'] or '-':>8} ps  {row['area_um2']:>12,.1f} um2"
-        )
+        path = f"{row['path_ps'] or '-':>9}"
+        begin = f"{row['module']:<20} {row['script']:<10} {row['period_ps']:>9g}"
+        print(f"{begin} {path} {row['area_um2']:>12,.1f}")
     print(options.out / RESULTS)
     return 0
 
