@@ -176,7 +176,7 @@ def mapped(flow: Flow) -> dict[str, dict[str, str]]:
 
 
 def gates(flow: Flow, script: str, period: float) -> Mapping[str, Row]:
-    """Cells by module, sized for a period in ps; leaves netlists in `gates.il` and `gates.v`."""
+    """Cells by module, sized for a period in ps; leaves netlists in `gates.il`, and a module in its `.v`."""
     abc = SCRIPTS[script].replace("{D}", f"-D {period:g}")
     (flow.work / "abc.txt").write_text(abc.replace("; ", "\n") + "\n")
     of_all = " ".join(flow.liberty("-liberty"))
@@ -194,16 +194,19 @@ def gates(flow: Flow, script: str, period: float) -> Mapping[str, Row]:
         f"tee -o gates.json stat -json {of_all}",
         "write_verilog -noattr gates.v",
     )
+    text = (flow.work / "gates.v").read_text()
+    for verilog, name in re.findall(r"^(module (\w+)\b.*?^endmodule$)", text, re.DOTALL | re.MULTILINE):
+        (flow.work / f"{name}.v").write_text(verilog + "\n")
     found: Mapping[str, Row] = json.loads((flow.work / "gates.json").read_text())["modules"]
     return {name.removeprefix("\\"): row for name, row in found.items()}
 
 
-def opensta(flow: Flow, modules: Iterable[str], period: float, *commands: str) -> str:
-    """What OpenSTA prints of modules of `gates.v`, each clocked with a period in ps."""
+def opensta(flow: Flow, modules: Mapping[str, Iterable[str]], period: float, *commands: str) -> str:
+    """What OpenSTA prints of modules, each with those that are inside it and clocked with a period in ps."""
     script = flow.liberty("read_liberty")
-    for module in modules:
+    for module, inside in modules.items():
         script += [
-            "read_verilog gates.v",  # each link forgets it
+            *(f"read_verilog {name}.v" for name in (*inside, module)),  # each link forgets them
             f"link_design {module}",
             f"puts {{module {module}}}",
             f"create_clock -name clock -period {period:g} [get_ports -quiet {CLOCK}]",
@@ -215,7 +218,7 @@ def opensta(flow: Flow, modules: Iterable[str], period: float, *commands: str) -
     return _run(["sta", "-no_splash", "-exit", "sta.tcl"], flow.work)
 
 
-def paths(flow: Flow, modules: Iterable[str], period: float) -> dict[str, float]:
+def paths(flow: Flow, modules: Mapping[str, Iterable[str]], period: float) -> dict[str, float]:
     """The longest path of each module that has one, in ps, set-up included."""
     said = opensta(
         flow,
@@ -307,7 +310,7 @@ def energy(flow: Flow, module: str, period: float, waves: Path, scope: str) -> R
         if cell and net != clock
     ]
     (flow.work / "activity.tcl").write_text("\n".join([_SWITCHES, *activity]) + "\n")
-    said = opensta(flow, [module], period, "source activity.tcl", "report_power -digits 8")
+    said = opensta(flow, {module: ()}, period, "source activity.tcl", "report_power -digits 8")
     total = re.search(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)", said, re.MULTILINE)
     if total is None:
         raise SailsimError(f"OpenSTA reports no power of {module}; allowed are libraries with power tables.")
@@ -335,14 +338,18 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
     """
     inside = mapped(flow)
     count, places = Counter[str](), dict[str, str]()
-    """Of each module how many there are, and the path of one below the top; what is inside comes first."""
+    below: dict[str, set[str]] = {}
+    """Of each module how many there are, where one is, and what is inside. What is inside comes first."""
 
     def walk(module: str, at: str) -> None:
         count[module] += 1
         for name, other in inside[module].items():
             if other in inside:
                 walk(other, f"{at}.{name}")
-        places.setdefault(module, at)
+        if module not in places:
+            own = set(inside[module].values()) & set(inside)
+            below[module] = own.union(*(below[other] for other in own))
+            places[module] = at
 
     walk(flow.top, scope)
     timed = shutil.which("sta") is not None
@@ -352,7 +359,8 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
     for script, period in followed(asked, "syntheses"):
         cells = gates(flow, script, period)
         there = [module for module in places if module in cells]
-        longest = paths(flow, there, period) if timed else {}
+        asked_of = {module: below[module] & set(there) for module in there}
+        longest = paths(flow, asked_of, period) if timed else {}
         area: dict[str, float] = {}
         for module in there:
             own = float(cells[module].get("area", 0))
