@@ -52,9 +52,7 @@ def test_what_the_rtl_cannot_have_is_one_sentence(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)) as refused:
         package(
-            unit(**changes),
-            WeightCode.twos(4),
-            **({"abits": 8, "signed": True, "nbw": 4, "batch": 8} | given),
+            unit(**changes), WeightCode.twos(4), signed=True, **({"abits": 8, "nbw": 4, "batch": 8} | given)
         )
     assert str(refused.value).startswith(sentence)
 
