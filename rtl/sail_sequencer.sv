@@ -59,9 +59,10 @@ module sail_sequencer #(
     output logic [ROWS_BITS-1:0]  row, // its batch row
     output logic                  fresh, // no group of the block came before
     // Ends of blocks and passes.
-    output logic                  convert, // begins
-    output logic                  convert_pass_ends,
-    input  logic                  convert_last, // cycle of it
+    input  logic                  scales_here, // of the first block
+    output logic                  pass_ends, // with the group at work
+    output logic                  tile_ends,
+    input  logic                  convert_last, // cycle of a conversion
     output logic [LANES_BITS-1:0] outputs, // of the pass at work
     input  logic                  back_last, // cycle of a write-back
     output logic                  start, // a group's computing begins
@@ -103,8 +104,8 @@ module sail_sequencer #(
   wire back = settle && owed && (DOUBLE_BUFFER == 0 || ready || !waits);
   assign start = settle && !owed && ready;
   assign over = settle && !owed && !waits && !more;
-  assign begins = state == FILL && go && pattern_valid;
-  assign phase = back ? BACK : start ? (NBW > 1 ? BUILD : LOOKUP) : state;
+  assign begins = state == FILL && go && pattern_valid && (CONVERT != 2 || !scaled || scales_here);
+  assign phase = back ? BACK : start ? (NBW > 1 ? BUILD : LOOKUP) : begins ? SETTLE : state;
   assign tile_ready = state == IDLE && go;
   assign load = more && (begins || (DOUBLE_BUFFER != 0 ? start : settle && !owed && !waits));
 
@@ -124,8 +125,8 @@ module sail_sequencer #(
 
   wire converts = CONVERT == 2 && scaled && work_block_last;
   wire back_at_block = CONVERT == 1 && scaled;
-  assign convert = lookup_ends && go && converts;
-  assign convert_pass_ends = work_pass_last;
+  assign pass_ends = work_pass_last;
+  assign tile_ends = !more && !waits;
 
   always_ff @(posedge clk)
     if (!rst_n) {state, more, waits, here, owed, step} <= '0;
@@ -146,8 +147,8 @@ module sail_sequencer #(
 
         case (phase)
           IDLE: if (tile_valid) state <= FILL;
-          FILL: if (begins) state <= SETTLE;
-          SETTLE: if (over) state <= IDLE;
+          FILL: state <= FILL;
+          SETTLE: state <= over ? IDLE : SETTLE;
           BUILD: state <= build_ends ? LOOKUP : BUILD;
           LOOKUP: state <= !lookup_ends ? LOOKUP : converts ? CONVERSION : SETTLE;
           CONVERSION: if (convert_last) state <= SETTLE;

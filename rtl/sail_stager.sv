@@ -140,5 +140,5 @@ module sail_stager #(
       endcase
     assign row[ENTRY_BITS*o+:ENTRY_BITS] = row_ends ? ENTRY_BITS'($signed(value)) : '0;
   end
-  wire unused = &{1'b0, zero_point, book};
+  wire unused = &{1'b0, codes, zero_point, book};
 endmodule

@@ -19,7 +19,8 @@
 // weights      per pass and group: the codes of weight 0, of weight 1, ... (g of them), each of the pass's outputs
 //              in order, WBITS each, packed from the LSB up without gaps. Every group begins a beat.
 //              ceil(g * outputs * WBITS / PORT_BITS) beats.
-// scales       (CONVERT 2 and `scaled`) per pass and block: fp16 of the pass's outputs in order, CONVERT_UNITS a beat.
+// scales       (CONVERT 2 and `scaled`) per pass and block: fp16 of the pass's outputs in order, CONVERT_UNITS a beat,
+//              ceil(lanes / CONVERT_UNITS) beats also where a last pass has fewer outputs.
 // results      at the end of a pass (of a block, where sums are scaled by the cores): 32 bits for every batch row
 //              and output of the pass, outputs innermost, packed without gaps; int32, or fp32 from the conversion
 //              unit. `results_last` marks the last beat of a write-back; what is behind its last word is 0.
@@ -101,6 +102,9 @@ module sail_unit #(
                           sail_pkg::PRT_ENTRIES < TABLE - 1 ? sail_pkg::PRT_ENTRIES : TABLE - 1;
   localparam int SLOT_BITS = PLACES < 2 ? 1 : $clog2(PLACES); // as `sail_prt` has it
   localparam int SUMS_INDEX_BITS = BATCH < 2 ? 1 : $clog2(BATCH);
+  localparam int BEATS = (BATCH * LANES + CONVERT_UNITS - 1) / CONVERT_UNITS; // of converted results
+  localparam int BACK_ROWS = CONVERT == 2 && BEATS > BATCH ? BEATS : BATCH; // that a write-back may have
+  localparam int BACK_BITS = $clog2(BACK_ROWS + 1);
 
   // The rows of the arrays: entry p at p, then two halves of staging rows. An entry of one weight is its staging row.
   function automatic logic [INDEX_BITS-1:0] staging_row(input logic [2:0] weight, input logic of_half);
@@ -122,8 +126,8 @@ module sail_unit #(
   logic [LANES_BITS-1:0] load_outputs, outputs;
   logic [23:0] load_more_bytes;
   logic [BIT_BITS-1:0] position;
-  logic [ROWS_BITS-1:0] rows, row, back_row;
-  logic convert, convert_pass_ends, convert_last, back_begins_row, back_last;
+  logic [ROWS_BITS-1:0] rows, row;
+  logic pass_ends, tile_ends, scales_here, convert_last, back_last;
 
   sail_sequencer #(
       .NBW(NBW),
@@ -169,8 +173,9 @@ module sail_unit #(
       .position,
       .row,
       .fresh,
-      .convert,
-      .convert_pass_ends,
+      .scales_here,
+      .pass_ends,
+      .tile_ends,
       .convert_last,
       .outputs,
       .back_last,
@@ -242,6 +247,10 @@ module sail_unit #(
 
   // ---- Stage 1: the arrays ----
   wire back = phase == 3'd6 && go;
+  logic [BACK_BITS-1:0] back_row;
+  logic [ROWS_BITS-1:0] convert_row;
+  logic back_begins_row, convert_begins_row;
+  logic converted; // what the tile writes back
   wire zero = pattern == '0;
   wire miss = pattern_take && !zero && !pattern_hit;
   wire [NBW-1:0] first_summand = entry & (entry - 1'b1); // the entry without its lowest weight
@@ -273,7 +282,7 @@ module sail_unit #(
       .stage_row(staged_row)
   );
 
-  // What becomes of a look-up. A row of sums that a write-back begins passes through the lanes as an empty one.
+  // What becomes of a look-up. A row that goes to the port or is converted passes through the lanes as an empty one.
   typedef struct packed {
     logic valid;
     logic empty; // adds nothing
@@ -283,9 +292,10 @@ module sail_unit #(
     logic [BIT_BITS-1:0] shift;
     logic minus;
     logic fresh; // the sum begins at 0,
-    logic other; // or at what the buffer holds
+    logic other; // or at what a buffer holds:
+    logic y; // that of converted results
     logic last; // the sum goes to the buffer
-    logic [SUMS_INDEX_BITS-1:0] row;
+    logic [BACK_BITS-1:0] row;
   } look_t;
   look_t look0, look1, look2, look3;
   wire last_bit = position == BIT_BITS'(ABITS - 1);
@@ -302,17 +312,19 @@ module sail_unit #(
       look0.fresh = fresh && position == '0;
       look0.other = !fresh && position == '0 && rows != ROWS_BITS'(1);
       look0.last = last_bit;
-      look0.row = SUMS_INDEX_BITS'(row);
-    end else if (back && back_begins_row) begin
+      look0.row = BACK_BITS'(row);
+    end else if (convert_begins_row || back && back_begins_row) begin
       look0.valid = 1'b1;
       look0.empty = 1'b1;
       look0.other = 1'b1;
-      look0.row = SUMS_INDEX_BITS'(back_row);
+      look0.y = back && converted;
+      look0.row = back ? back_row : BACK_BITS'(convert_row);
     end
   end
   always_ff @(posedge clk)
     if (!rst_n) {look1, look2, look3} <= '0;
     else if (go) {look1, look2, look3} <= {look0, look1, look2};
+  wire unused_look = &{1'b0, look3};
 
   // ---- Stage 2: the row is here, or the PRT's ----
   logic first2, second2;
@@ -337,17 +349,17 @@ module sail_unit #(
     assign prt_row = '0;
   end
 
-  logic [SUMS_BITS-1:0] sums, next_sums, stored;
+  logic [SUMS_BITS-1:0] sums, next_sums, stored_sums, stored;
   sail_buffer #(
       .ROWS(BATCH),
       .ROW_BITS(SUMS_BITS)
   ) sums_buffer (
       .clk,
       .read(look2.other && go),
-      .read_index(look2.row),
-      .row_out(stored),
+      .read_index(SUMS_INDEX_BITS'(look2.row)),
+      .row_out(stored_sums),
       .write(look3.last && go),
-      .write_index(look3.row),
+      .write_index(SUMS_INDEX_BITS'(look3.row)),
       .row_in(next_sums)
   );
 
@@ -379,35 +391,97 @@ module sail_unit #(
     );
   end
 
-  logic hold;
+  // ---- Conversion ----
+  logic [LANES_BITS-1:0] back_outputs, back_last_outputs;
+  logic [BACK_BITS-1:0] back_rows;
+  if (CONVERT == 2) begin : g_scaler
+    localparam int BEATS_BITS = $clog2(BEATS + 1);
+    logic [BEATS_BITS-1:0] beats;
+    logic [LANES_BITS-1:0] last_words;
+    logic [32*CONVERT_UNITS-1:0] results;
+    always_ff @(posedge clk) if (begin_tile) converted <= tile_scaled;
+    sail_scaler #(
+        .LANES(LANES),
+        .BATCH(BATCH),
+        .ACC_BITS(ACC_BITS),
+        .UNITS(CONVERT_UNITS),
+        .LATENCY(sail_pkg::CONVERT_LATENCY),
+        .INTERVAL(sail_pkg::CONVERT_INTERVAL)
+    ) scaler (
+        .clk,
+        .rst_n,
+        .go,
+        .begin_tile(begin_tile && tile_scaled),
+        .tile_lanes,
+        .tile_act_scales,
+        .over(event_done),
+        .scales_valid,
+        .scales_ready,
+        .scales_data,
+        .scales_here,
+        .active(phase == 3'd5),
+        .pass_ends,
+        .tile_ends,
+        .rows,
+        .outputs,
+        .last(convert_last),
+        .next_row(convert_begins_row),
+        .row(convert_row),
+        .row_comes(look3.other),
+        .comes_row(ROWS_BITS'(look3.row)),
+        .sums,
+        .stored,
+        .beats,
+        .last_words,
+        .read(look2.y),
+        .read_beat(BEATS_BITS'(look2.row)),
+        .results
+    );
+    assign stored = look3.y ? SUMS_BITS'(results) : stored_sums;
+    assign back_rows = converted ? BACK_BITS'(beats) : BACK_BITS'(rows);
+    assign back_outputs = converted ? LANES_BITS'(CONVERT_UNITS) : outputs;
+    assign back_last_outputs = converted ? last_words : outputs;
+  end else begin : g_no_scaler
+    assign {scales_here, scales_ready, convert_last, convert_begins_row, converted} = '0;
+    assign convert_row = '0;
+    assign stored = stored_sums;
+    assign {back_rows, back_outputs, back_last_outputs} = {rows, outputs, outputs};
+    wire unused = &{1'b0, scales_valid, scales_data, tile_act_scales, pass_ends, tile_ends};
+  end
+
+  // ---- Results ----
+  logic hold, emits, emits_last;
+  logic [$clog2(PORT_BITS/32+1)-1:0] emits_words;
   assign go = !hold;
   sail_drain #(
       .LANES(LANES),
-      .BATCH(BATCH),
-      .ACC_BITS(ACC_BITS),
-      .PORT_BITS(PORT_BITS)
+      .ROWS(BACK_ROWS),
+      .IN_BITS(ACC_BITS),
+      .WORD_BITS(32),
+      .WORDS(PORT_BITS / 32)
   ) drain (
       .clk,
       .rst_n,
       .go,
       .step(back),
-      .rows,
-      .outputs,
+      .rows(back_rows),
+      .outputs(back_outputs),
+      .last_outputs(back_last_outputs),
       .next_row(back_begins_row),
       .row(back_row),
       .last(back_last),
-      .sums,
-      .stored,
+      .held(sums),
+      .comes(stored),
       .hold,
-      .results_valid,
-      .results_ready,
-      .results_data,
-      .results_last
+      .emits,
+      .emits_last,
+      .emits_words,
+      .beat_valid(results_valid),
+      .beat_ready(results_ready),
+      .beat(results_data),
+      .beat_last(results_last)
   );
-
-  // ---- Conversion ----
-  assign convert_last = 1'b1;
-  assign scales_ready = 1'b0;
+  wire unused_drain = &{1'b0, emits, emits_last, emits_words};
 
   // ---- Counters ----
   always_ff @(posedge clk)

@@ -47,12 +47,19 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
     _require("port_bytes", config.port_bytes, config.port_bytes % 4 == 0, "whole words of 4 bytes")
     bits = config.accumulator_bits
     _require("accumulator_bits", bits, bits <= WORD_BITS, f"at most {WORD_BITS}")
-    if config.convert == "cores":
-        _require("accumulator_bits", bits, bits == WORD_BITS, f"{WORD_BITS} where the cores convert")
+    if config.convert == "unit":
+        words, units = config.port_bytes // 4, config.convert_units
+        _require("accumulator_bits", bits, bits == WORD_BITS, f"{WORD_BITS} where units convert")
+        _require("convert_units", units, units % words == 0, f"whole beats of {words} words")
+        _require("convert_latency", config.convert_latency, 4 <= config.convert_latency <= 16, "4..16 cycles")
     shape = Shape(nbw, config.slices, batch, code.wbits, code.value_bits, abits, nbw, 0)
     plan = _core.plan_tile(config, shape, scaled=False)  # refuses what has no room
     prt = substrate.prt_helps and config.prt_entries > 0
     widths = {"weight": code.value_bits, "entry": plan.entry_bits, "accumulator": bits}
+
+    lanes = config.arrays * (config.cols // plan.lane_bits)
+    if config.convert == "unit":
+        _require("convert_units", config.convert_units, config.convert_units <= lanes, f"its {lanes} lanes")
 
     def cycles(phase: str) -> int:
         return sum(spent for _, spent in substrate.tally(phase, **widths).values())
@@ -73,7 +80,7 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
         "SIGNED": int(signed),
         "ACC_BITS": bits,
         "BATCH": batch,
-        "LANES": config.arrays * (config.cols // plan.lane_bits),
+        "LANES": lanes,
         "PORT_BYTES": config.port_bytes,
         "ACTIVATION_WORDS": config.activation_buffer_bits // (nbw * abits),
         "PRT_ENTRIES": config.prt_entries if prt else 0,
@@ -106,6 +113,8 @@ def tile_fields(config: _core.SliceConfig, shape: Shape, scaled: bool = False) -
     """
     plan = _core.plan_tile(config, shape, scaled)
     _require("batch", shape.batch, plan.batch_chunks == 1, f"{plan.chunk_rows} rows of this shape")
+    bits = config.accumulator_bits
+    _require("accumulator_bits", bits, bits == WORD_BITS or not scaled, f"{WORD_BITS} of sums with scales")
     return {
         "k": shape.k,
         "block": min(shape.group_size or shape.k, shape.k),

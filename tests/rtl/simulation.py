@@ -1,7 +1,7 @@
-"""Simulations of the RTL: a process that has many instances of a module, each with parameters and a clock of its own.
+"""Simulations of the RTL: a process that has many instances of it, each with a clock of its own.
 
-The simulator's process runs `rtl_bench.py`. It takes a case as it comes through a socket, plays it and answers,
-so Hypothesis draws here and shrinks what fails. An instance whose clock stands still costs nothing.
+The simulator's process runs `rtl_bench.py`. It takes a case as it comes through a socket, plays it and
+answers, so Hypothesis draws here and shrinks what fails. An instance whose clock stands still costs nothing.
 ``SAILSIM_RTL_SIMULATOR`` names another simulator of cocotb than icarus (verilator), ``SAILSIM_RTL`` another
 folder than rtl/.
 """
@@ -40,28 +40,36 @@ def skip_without_tools() -> None:
 class Simulation:
     """A simulator at work: call it with an instance, a player of `rtl_bench.py` and a case for that.
 
-    ``instances`` are the parameters of each by its name, all of one ``module``.
+    ``instances`` are module and parameters of each by its name. ``watch`` are ports, marked with an
+    @, that a player reads at once, the first in the lowest bits.
     """
 
     def __init__(
-        self, folder: Path, module: str, sources: Sequence[Path], instances: Mapping[str, Mapping[str, int]]
+        self,
+        folder: Path,
+        sources: Sequence[Path],
+        instances: Mapping[str, tuple[str, Mapping[str, int]]],
+        watch: Sequence[str] = (),
     ) -> None:
         from cocotb_tools.runner import get_runner
 
         self._runner, self._folder, self._log = get_runner(SIMULATOR), folder, folder / "log"
+        lines = ["module bench;"]
+        for name, (module, parameters) in instances.items():
+            given = ", ".join(f".{key}({n})" for key, n in parameters.items())
+            lines.append(f"  {module} {f'#({given}) ' if given else ''}{name} ();")
+            if watch:
+                ports = ", ".join(port.replace("@", f"{name}.") for port in reversed(watch))
+                lines.append(f"  wire [31:0] {name}_watch = {{{ports}}};")
         bench = folder / "bench.sv"
-        lines = [
-            f"  {module} #({', '.join(f'.{name}({value})' for name, value in parameters.items())}) {instance} ();"
-            for instance, parameters in instances.items()
-        ]
-        bench.write_text("\n".join(["module bench;", *lines, "endmodule", ""]))
+        bench.write_text("\n".join([*lines, "endmodule", ""]))
         try:
             self._runner.build(
                 sources=[*sources, bench], hdl_toplevel="bench", build_dir=folder, timescale=("1ns", "1ns"),
                 build_args=BUILD_ARGS.get(SIMULATOR, []), log_file=self._log,
             )  # fmt: skip
         except BaseException as error:
-            raise AssertionError(f"{module} does not build:\n{self._said()}") from error
+            raise AssertionError(f"the RTL does not build:\n{self._said()}") from error
         with Listener(family="AF_UNIX") as listener:
             self._thread = threading.Thread(target=self._run, args=(listener.address,), daemon=True)
             self._thread.start()

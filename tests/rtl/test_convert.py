@@ -67,7 +67,8 @@ def expected(is_float: bool, value: int, scale: int, y: int, bits: int) -> int:
 
 @pytest.fixture(scope="session")
 def units(simulate: Callable[..., Simulation]) -> Simulation:
-    return simulate("sail_convert", [RTL / "sail_convert.sv", RTL / "sail_fp.sv"], UNITS)
+    sources = [RTL / "sail_convert.sv", RTL / "sail_fp.sv"]
+    return simulate(sources, {name: ("sail_convert", unit) for name, unit in UNITS.items()})
 
 
 @examples(400)

@@ -26,7 +26,7 @@ STALLS = st.sampled_from([[0], [1, 0], [0, 0, 1], [1] * 9 + [0] * 3]) | st.lists
 
 @pytest.fixture(scope="session")
 def prts(simulate: Callable[..., Simulation]) -> Simulation:
-    return simulate("sail_prt", [RTL / "sail_prt.sv"], TABLES)
+    return simulate([RTL / "sail_prt.sv"], {name: ("sail_prt", table) for name, table in TABLES.items()})
 
 
 def hits_of_core(patterns: list[int], nbw: int, entries: int, policy: str) -> list[bool]:

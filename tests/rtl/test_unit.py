@@ -1,0 +1,152 @@
+"""The unit in RTL against the core: results, counts and cycles, group by group."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sailsim.lut_gemv.tile import same_results
+from sailsim.lut_gemv.trace import decode_tile, read_trace, write_trace
+
+from ..examples import examples
+from .simulation import Simulation
+from .units import BUILDS, COUNTS, IDLE, WATCH, Build, Play, Played, played, plays
+
+Runner = Callable[..., list[Played]]
+Units = Callable[[list[Build]], Runner]
+
+
+@pytest.fixture(scope="session")
+def units(simulate: Callable[..., Simulation], tmp_path_factory: pytest.TempPathFactory) -> Units:
+    """Builds units, all in one simulation, and returns what plays a tile on one of them by its number."""
+
+    def start(builds: list[Build]) -> Runner:
+        folder = tmp_path_factory.mktemp("sources")
+        sources = [path for n, build in enumerate(builds) for path in build.sources(f"u{n}", folder)]
+        instances = {f"u{n}": (f"sail_unit_u{n}", {}) for n in range(len(builds))}
+        simulation = simulate(sources, instances, WATCH)
+        fresh = set(range(len(builds)))
+
+        def play(*plays: Play, stalls: dict[str, list[int]] = IDLE, stop: int | None = None) -> list[Played]:
+            number = builds.index(plays[0].build)
+            each = [play.queues() for play in plays]
+            case = {
+                "queues": {port: [item for one in each for item in one[port]] for port in each[0]},
+                "write_backs": sum(len(play.written()) for play in plays),
+                "stalls": stalls,
+                "first": number in fresh,
+                "stop": stop,
+            }
+            fresh.discard(number)
+            answer = simulation(f"u{number}", "tile", **case)
+            return [] if stop is not None else played(answer, plays)
+
+        return play
+
+    return start
+
+
+def check_results(play: Play, got: Played) -> None:
+    """Results to the bit, nothing behind them, and the counts of all and of each group."""
+    for words, (rows, n) in zip(got.write_backs, play.written(), strict=True):
+        assert not any(words[rows * n :])
+        assert len(words) * 4 - rows * n * 4 < play.build.constants["PORT_BYTES"]
+    assert same_results(play.result(got.write_backs), play.tile.expected())
+    timing, profile = play.timing(), play.profile
+    assert got.counts == {count: getattr(timing, count) for count in COUNTS}
+    fed = np.stack([profile.zero, profile.hits, profile.misses], axis=1)
+    assert np.array_equal(got.fed, np.tile(fed, (len(play.passes), 1)))
+
+
+def check_cycles(play: Play, got: Played) -> None:
+    """The timeline of the core, but for write-backs of rows shorter than a beat."""
+    timeline, total = play.expected()
+    assert got.timeline.tolist() == timeline.tolist()
+    assert got.total == total == sum(got.phases.values())
+    timing = play.timing()
+    if total == timing.total:
+        assert timeline.tolist() == play.timeline().tolist()
+        assert got.phases == {phase: getattr(timing, phase) for phase in got.phases}
+
+
+UNSUPPORTED: dict[str, str] = {}
+
+
+def test_shared_cases(units, oracles: ModuleType, tmp_path: Path) -> None:
+    """The cases of tests/oracles, as a trace brings them."""
+    cases = oracles.load_oracles()
+    write_trace(tmp_path / "cases.trace", [oracle.tile for oracle in cases])
+    trace = read_trace(tmp_path / "cases.trace")
+    builds: dict[Any, Build] = {}
+    plays = []
+    for index, oracle in enumerate(cases):
+        if oracle.tile.name in UNSUPPORTED:
+            continue
+        tile = dataclasses.replace(decode_tile(trace, index), name=oracle.tile.name)
+        code = tile.code
+        key = (code.kind, code.wbits, code.value_bits, tile.abits, tile.signed, tile.nbw)
+        build = Build(code, tile.abits, tile.signed, tile.nbw, batch=40)
+        plays.append(Play(tile, builds.setdefault(key, build)))
+    run = units(list(builds.values()))
+    for play in plays:
+        (got,) = run(play)
+        check_results(play, got)
+        check_cycles(play, got)
+
+
+@pytest.fixture(scope="session")
+def run(units: Units) -> Runner:
+    return units(BUILDS)
+
+
+@examples(150)
+@given(plays(BUILDS))
+def test_any_tile(run, play):
+    (got,) = run(play)
+    check_results(play, got)
+    check_cycles(play, got)
+
+
+@examples(25)
+@given(st.sampled_from(BUILDS).flatmap(lambda build: st.lists(plays([build]), min_size=2, max_size=3)))
+def test_tiles_that_wait_for_each_other(run, tiles):
+    several = run(*tiles)
+    for play, got in zip(tiles, several, strict=True):
+        assert same_results(play.result(got.write_backs), play.tile.expected())
+        check_cycles(play, got)
+    check_results(tiles[-1], several[-1])
+
+
+SOME = st.lists(st.sampled_from([0, 0, 1]), min_size=1, max_size=12).map(lambda some: [*some, 0])
+ADVERSE = st.sampled_from([[0], [1, 0], [1] * 37 + [0], [0] * 3 + [1] * 50, [1] * 300 + [0] * 40])
+
+
+@examples(60)
+@given(plays(BUILDS), SOME | ADVERSE)
+def test_weights_that_come_late(run, play, stalls):
+    (got,) = run(play, stalls=IDLE | {"weights": stalls})
+    check_results(play, got)
+    assert got.timeline.tolist() == play.expected(got.arrivals)[0].tolist()
+
+
+@examples(60)
+@given(plays(BUILDS), st.fixed_dictionaries(dict.fromkeys(IDLE, SOME | ADVERSE)))
+def test_stalls_of_every_port_change_no_result_and_save_no_cycle(run, play, stalls):
+    (got,) = run(play, stalls=stalls)
+    check_results(play, got)
+    assert (got.timeline[:, 2:] >= play.expected(got.arrivals)[0][:, 2:]).all()
+
+
+@examples(40)
+@given(plays(BUILDS), st.integers(0, 2000), SOME)
+def test_reset_in_the_middle_of_a_tile(run, play, cycle, stalls):
+    run(play, stalls=IDLE | {"results": stalls}, stop=cycle % play.timing().total)
+    (got,) = run(play)
+    check_results(play, got)
+    check_cycles(play, got)
