@@ -78,15 +78,9 @@ module sail_dfm #(
   logic [NBW*ABITS-1:0] fetched;
   assign fetch = feeding && (keep || level != '0) && (!fetched_valid || use_fetched);
   sail_buffer #(
-      .ROWS(WORDS),
-      .ROW_BITS(NBW * ABITS)
+      .ROWS(WORDS), .ROW_BITS(NBW * ABITS)
   ) activations (
-      .clk,
-      .read(fetch),
-      .read_index(get),
-      .row_out(fetched),
-      .write(accept),
-      .write_index(put),
+      .clk, .read(fetch), .read_index(get), .row_out(fetched), .write(accept), .write_index(put),
       .row_in(activations_data)
   );
 
@@ -125,21 +119,12 @@ module sail_dfm #(
   logic [SLOT_BITS-1:0] known_slot;
   if (PRT_ENTRIES > 0) begin : g_prt
     sail_prt #(
-        .NBW(NBW),
-        .ENTRIES(PRT_ENTRIES),
-        .POLICY(PRT_POLICY)
+        .NBW(NBW), .ENTRIES(PRT_ENTRIES), .POLICY(PRT_POLICY)
     ) prt (
-        .clk,
-        .rst_n(rst_n && !clear),
+        .clk, .rst_n(rst_n && !clear),
         .in_flush(word_valid && position == '0 && row == '0), // the group's first pattern
-        .in_valid(word_valid),
-        .in_pattern(formed),
-        .in_ready(formed_ready),
-        .out_valid(known_valid),
-        .out_hit(known_hit),
-        .out_pattern(known),
-        .out_slot(known_slot),
-        .out_ready(known_ready)
+        .in_valid(word_valid), .in_pattern(formed), .in_ready(formed_ready), .out_valid(known_valid),
+        .out_hit(known_hit), .out_pattern(known), .out_slot(known_slot), .out_ready(known_ready)
     );
   end else begin : g_no_prt
     assign {known_valid, known, known_hit} = {word_valid, formed, 1'b0};

@@ -119,16 +119,10 @@ module sail_scaler #(
 
   for (genvar c = 0; c < CHUNKS; c++) begin : g_chunk
     sail_buffer #(
-        .ROWS(1),
-        .ROW_BITS(16 * UNITS)
+        .ROWS(1), .ROW_BITS(16 * UNITS)
     ) buffer (
-        .clk,
-        .read(fetch),
-        .read_index(1'b0),
-        .row_out(scales[16*UNITS*c+:16*UNITS]),
-        .write(take && scale_chunk == CHUNK_BITS'(c)),
-        .write_index(1'b0),
-        .row_in(scales_data)
+        .clk, .read(fetch), .read_index(1'b0), .row_out(scales[16*UNITS*c+:16*UNITS]),
+        .write(take && scale_chunk == CHUNK_BITS'(c)), .write_index(1'b0), .row_in(scales_data)
     );
   end
 
@@ -150,31 +144,10 @@ module sail_scaler #(
   logic [COUNT_BITS-1:0] emits_words;
   logic [UNITS*WORD_BITS-1:0] beat;
   sail_drain #(
-      .LANES(LANES),
-      .ROWS(BATCH),
-      .IN_BITS(WORD_BITS),
-      .WORD_BITS(WORD_BITS),
-      .WORDS(UNITS)
+      .LANES(LANES), .ROWS(BATCH), .IN_BITS(WORD_BITS), .WORD_BITS(WORD_BITS), .WORDS(UNITS)
   ) drain (
-      .clk,
-      .rst_n,
-      .go,
-      .step,
-      .rows,
-      .outputs,
-      .last_outputs(outputs),
-      .next_row(drain_next_row),
-      .row,
-      .last(step_last),
-      .held,
-      .comes,
-      .hold,
-      .emits,
-      .emits_last,
-      .emits_words,
-      .beat_valid,
-      .beat_ready(go),
-      .beat,
+      .clk, .rst_n, .go, .step, .rows, .outputs, .last_outputs(outputs), .next_row(drain_next_row), .row,
+      .last(step_last), .held, .comes, .hold, .emits, .emits_last, .emits_words, .beat_valid, .beat_ready(go), .beat,
       .beat_last
   );
   assign next_row = step && drain_next_row;
@@ -196,16 +169,10 @@ module sail_scaler #(
     end
 
   sail_buffer #(
-      .ROWS(BEATS),
-      .ROW_BITS(32 * UNITS)
+      .ROWS(BEATS), .ROW_BITS(32 * UNITS)
   ) y (
-      .clk,
-      .read(go && (emits || read)),
-      .read_index(INDEX_BITS'(emits ? index : read_beat)),
-      .row_out(results),
-      .write(done_valid[0]),
-      .write_index(INDEX_BITS'(done_index)),
-      .row_in(done)
+      .clk, .read(go && (emits || read)), .read_index(INDEX_BITS'(emits ? index : read_beat)), .row_out(results),
+      .write(done_valid[0]), .write_index(INDEX_BITS'(done_index)), .row_in(done)
   );
 
   for (genvar u = 0; u < UNITS; u++) begin : g_unit
@@ -213,21 +180,12 @@ module sail_scaler #(
     wire [31:0] own = results[32*u+:32];
     logic [BEATS_BITS-1:0] tag;
     sail_convert #(
-        .ACC_BITS(ACC_BITS),
-        .TAG_BITS(BEATS_BITS),
-        .CUTS(spread(LATENCY - 2))
+        .ACC_BITS(ACC_BITS), .TAG_BITS(BEATS_BITS), .CUTS(spread(LATENCY - 2))
     ) unit (
-        .clk,
-        .rst_n,
-        .in_valid(beat_valid && go),
-        .in_float(second_round),
-        .in_value(second_round ? own : word[31:0]),
-        .in_scale(second_round ? word[31:0] : {16'b0, word[47:32]}),
-        .in_y(second_round ? 32'h8000_0000 : fresh ? 32'b0 : own),
-        .in_tag(beat_index),
-        .out_valid(done_valid[u]),
-        .out_y(done[32*u+:32]),
-        .out_tag(tag)
+        .clk, .rst_n, .in_valid(beat_valid && go), .in_float(second_round),
+        .in_value(second_round ? own : word[31:0]), .in_scale(second_round ? word[31:0] : {16'b0, word[47:32]}),
+        .in_y(second_round ? 32'h8000_0000 : fresh ? 32'b0 : own), .in_tag(beat_index), .out_valid(done_valid[u]),
+        .out_y(done[32*u+:32]), .out_tag(tag)
     );
     if (u == 0) begin : g_first
       assign done_index = tag;

@@ -50,7 +50,7 @@ module sail_stager #(
   logic [PORT_BITS-1:0] beat;
   assign weights_ready = bits_now != '0 && (!beat_valid || use_beat);
   wire take_beat = weights_valid && weights_ready;
-  wire slot = take_beat || bits_now == '0; // a cycle in which the port moves something
+  wire slot = take_beat || !weights_ready; // a cycle in which the port moves something, if there is anything
 
   always_ff @(posedge clk)
     if (!rst_n) {port_bits, port_bytes, beat_valid} <= '0;

@@ -130,85 +130,24 @@ module sail_unit #(
   logic pass_ends, tile_ends, scales_here, convert_last, back_last;
 
   sail_sequencer #(
-      .NBW(NBW),
-      .ABITS(ABITS),
-      .BATCH(BATCH),
-      .LANES(LANES),
-      .ZERO_CYCLES(sail_pkg::ZERO_CYCLES),
-      .HIT_CYCLES(sail_pkg::HIT_CYCLES),
-      .MISS_CYCLES(sail_pkg::MISS_CYCLES),
-      .ADD_CYCLES(sail_pkg::ADD_CYCLES),
-      .DOUBLE_BUFFER(sail_pkg::DOUBLE_BUFFER),
-      .CONVERT(CONVERT)
+      .NBW(NBW), .ABITS(ABITS), .BATCH(BATCH), .LANES(LANES), .ZERO_CYCLES(sail_pkg::ZERO_CYCLES),
+      .HIT_CYCLES(sail_pkg::HIT_CYCLES), .MISS_CYCLES(sail_pkg::MISS_CYCLES), .ADD_CYCLES(sail_pkg::ADD_CYCLES),
+      .DOUBLE_BUFFER(sail_pkg::DOUBLE_BUFFER), .CONVERT(CONVERT)
   ) sequencer (
-      .clk,
-      .rst_n,
-      .go,
-      .tile_valid,
-      .tile_ready,
-      .tile_k,
-      .tile_block,
-      .tile_rows,
-      .tile_outputs,
-      .tile_lanes,
-      .tile_keep,
-      .tile_scaled,
-      .rows,
-      .load(event_load),
-      .load_weights,
-      .load_outputs,
-      .load_more_bytes,
-      .load_half,
-      .loaded(event_loaded),
-      .pattern_valid,
-      .pattern,
-      .pattern_hit,
-      .pattern_take,
-      .phase,
-      .half,
-      .add_first,
-      .add_second,
-      .add_write,
-      .entry,
-      .position,
-      .row,
-      .fresh,
-      .scales_here,
-      .pass_ends,
-      .tile_ends,
-      .convert_last,
-      .outputs,
-      .back_last,
-      .start(event_start),
-      .begins(event_begin),
-      .over(event_done)
+      .clk, .rst_n, .go, .tile_valid, .tile_ready, .tile_k, .tile_block, .tile_rows, .tile_outputs, .tile_lanes,
+      .tile_keep, .tile_scaled, .rows, .load(event_load), .load_weights, .load_outputs, .load_more_bytes, .load_half,
+      .loaded(event_loaded), .pattern_valid, .pattern, .pattern_hit, .pattern_take, .phase, .half, .add_first,
+      .add_second, .add_write, .entry, .position, .row, .fresh, .scales_here, .pass_ends, .tile_ends, .convert_last,
+      .outputs, .back_last, .start(event_start), .begins(event_begin), .over(event_done)
   );
 
   sail_dfm #(
-      .NBW(NBW),
-      .ABITS(ABITS),
-      .BATCH(BATCH),
-      .WORDS(sail_pkg::ACTIVATION_WORDS),
-      .PRT_ENTRIES(sail_pkg::PRT_ENTRIES),
-      .PRT_POLICY(sail_pkg::PRT_POLICY),
-      .SLOT_BITS(SLOT_BITS)
+      .NBW(NBW), .ABITS(ABITS), .BATCH(BATCH), .WORDS(sail_pkg::ACTIVATION_WORDS),
+      .PRT_ENTRIES(sail_pkg::PRT_ENTRIES), .PRT_POLICY(sail_pkg::PRT_POLICY), .SLOT_BITS(SLOT_BITS)
   ) dfm (
-      .clk,
-      .rst_n,
-      .begin_tile,
-      .clear(event_done),
-      .tile_words,
-      .tile_passes,
-      .tile_keep,
-      .rows,
-      .activations_valid,
-      .activations_ready,
-      .activations_data,
-      .pattern_valid,
-      .pattern,
-      .pattern_hit,
-      .pattern_slot,
-      .pattern_take
+      .clk, .rst_n, .begin_tile, .clear(event_done), .tile_words, .tile_passes, .tile_keep, .rows,
+      .activations_valid, .activations_ready, .activations_data, .pattern_valid, .pattern, .pattern_hit,
+      .pattern_slot, .pattern_take
   );
 
   // ---- Staging, beside all of that ----
@@ -220,29 +159,12 @@ module sail_unit #(
   logic [2:0] staged_weight;
   logic [ROW_BITS-1:0] staged_row;
   sail_stager #(
-      .LANES(LANES),
-      .NBW(NBW),
-      .WBITS(WBITS),
-      .VALUE_BITS(VALUE_BITS),
-      .ENTRY_BITS(ENTRY_BITS),
-      .CODE(CODE),
+      .LANES(LANES), .NBW(NBW), .WBITS(WBITS), .VALUE_BITS(VALUE_BITS), .ENTRY_BITS(ENTRY_BITS), .CODE(CODE),
       .PORT_BITS(PORT_BITS)
   ) stager (
-      .clk,
-      .rst_n,
-      .open(event_load),
-      .weights(load_weights),
-      .outputs(load_outputs),
-      .more_bytes(load_more_bytes),
-      .zero_point,
-      .book,
-      .weights_valid,
-      .weights_ready,
-      .weights_data,
-      .row_valid(staged),
-      .row_index(staged_weight),
-      .row(staged_row),
-      .done(event_loaded)
+      .clk, .rst_n, .open(event_load), .weights(load_weights), .outputs(load_outputs), .more_bytes(load_more_bytes),
+      .zero_point, .book, .weights_valid, .weights_ready, .weights_data, .row_valid(staged),
+      .row_index(staged_weight), .row(staged_row), .done(event_loaded)
   );
 
   // ---- Stage 1: the arrays ----
@@ -268,18 +190,10 @@ module sail_unit #(
 
   logic [ROW_BITS-1:0] made, read_row;
   sail_array #(
-      .ROWS(ARRAY_ROWS),
-      .ROW_BITS(ROW_BITS)
+      .ROWS(ARRAY_ROWS), .ROW_BITS(ROW_BITS)
   ) arrays (
-      .clk,
-      .access(access1 && go),
-      .write(write1),
-      .index(index1),
-      .row_in(made),
-      .row_out(read_row),
-      .stage(staged),
-      .stage_index(staging_row(staged_weight, load_half)),
-      .stage_row(staged_row)
+      .clk, .access(access1 && go), .write(write1), .index(index1), .row_in(made), .row_out(read_row),
+      .stage(staged), .stage_index(staging_row(staged_weight, load_half)), .stage_row(staged_row)
   );
 
   // What becomes of a look-up. A row that goes to the port or is converted passes through the lanes as an empty one.
@@ -335,15 +249,9 @@ module sail_unit #(
   logic [ROW_BITS-1:0] prt_row;
   if (sail_pkg::PRT_ENTRIES > 0) begin : g_prt_rows
     sail_prt_rows #(
-        .PLACES(PLACES),
-        .ROW_BITS(ROW_BITS)
+        .PLACES(PLACES), .ROW_BITS(ROW_BITS)
     ) prt_rows (
-        .clk,
-        .fill_valid(look2.miss),
-        .fill_slot(look2.slot),
-        .fill_row(read_row),
-        .slot(look2.slot),
-        .row(prt_row)
+        .clk, .fill_valid(look2.miss), .fill_slot(look2.slot), .fill_row(read_row), .slot(look2.slot), .row(prt_row)
     );
   end else begin : g_no_prt_rows
     assign prt_row = '0;
@@ -351,42 +259,22 @@ module sail_unit #(
 
   logic [SUMS_BITS-1:0] sums, next_sums, stored_sums, stored;
   sail_buffer #(
-      .ROWS(BATCH),
-      .ROW_BITS(SUMS_BITS)
+      .ROWS(BATCH), .ROW_BITS(SUMS_BITS)
   ) sums_buffer (
-      .clk,
-      .read(look2.other && go),
-      .read_index(SUMS_INDEX_BITS'(look2.row)),
-      .row_out(stored_sums),
-      .write(look3.last && go),
-      .write_index(SUMS_INDEX_BITS'(look3.row)),
-      .row_in(next_sums)
+      .clk, .read(look2.other && go), .read_index(SUMS_INDEX_BITS'(look2.row)), .row_out(stored_sums),
+      .write(look3.last && go), .write_index(SUMS_INDEX_BITS'(look3.row)), .row_in(next_sums)
   );
 
   // ---- Stages 2 and 3: a lane behind every output ----
   for (genvar o = 0; o < LANES; o++) begin : g_lane
     sail_lane #(
-        .ENTRY_BITS(ENTRY_BITS),
-        .ACC_BITS(ACC_BITS),
-        .SHIFT_BITS(BIT_BITS)
+        .ENTRY_BITS(ENTRY_BITS), .ACC_BITS(ACC_BITS), .SHIFT_BITS(BIT_BITS)
     ) lane (
-        .clk,
-        .entry(read_row[ENTRY_BITS*o+:ENTRY_BITS]),
-        .keep(first2 && go),
-        .add(second2 && go),
-        .made(made[ENTRY_BITS*o+:ENTRY_BITS]),
-        .look(look2.valid && go),
-        .empty(look2.empty),
-        .from_prt(look2.hit),
-        .prt_entry(prt_row[ENTRY_BITS*o+:ENTRY_BITS]),
-        .shift(look2.shift),
-        .minus(look2.minus),
-        .sum_enable(look3.valid && go),
-        .minus_late(look3.minus),
-        .fresh(look3.fresh),
-        .other(look3.other),
-        .stored(stored[ACC_BITS*o+:ACC_BITS]),
-        .sum(sums[ACC_BITS*o+:ACC_BITS]),
+        .clk, .entry(read_row[ENTRY_BITS*o+:ENTRY_BITS]), .keep(first2 && go), .add(second2 && go),
+        .made(made[ENTRY_BITS*o+:ENTRY_BITS]), .look(look2.valid && go), .empty(look2.empty), .from_prt(look2.hit),
+        .prt_entry(prt_row[ENTRY_BITS*o+:ENTRY_BITS]), .shift(look2.shift), .minus(look2.minus),
+        .sum_enable(look3.valid && go), .minus_late(look3.minus), .fresh(look3.fresh), .other(look3.other),
+        .stored(stored[ACC_BITS*o+:ACC_BITS]), .sum(sums[ACC_BITS*o+:ACC_BITS]),
         .next_sum(next_sums[ACC_BITS*o+:ACC_BITS])
     );
   end
@@ -401,41 +289,14 @@ module sail_unit #(
     logic [32*CONVERT_UNITS-1:0] results;
     always_ff @(posedge clk) if (begin_tile) converted <= tile_scaled;
     sail_scaler #(
-        .LANES(LANES),
-        .BATCH(BATCH),
-        .ACC_BITS(ACC_BITS),
-        .UNITS(CONVERT_UNITS),
-        .LATENCY(sail_pkg::CONVERT_LATENCY),
-        .INTERVAL(sail_pkg::CONVERT_INTERVAL)
+        .LANES(LANES), .BATCH(BATCH), .ACC_BITS(ACC_BITS), .UNITS(CONVERT_UNITS),
+        .LATENCY(sail_pkg::CONVERT_LATENCY), .INTERVAL(sail_pkg::CONVERT_INTERVAL)
     ) scaler (
-        .clk,
-        .rst_n,
-        .go,
-        .begin_tile(begin_tile && tile_scaled),
-        .tile_lanes,
-        .tile_act_scales,
-        .over(event_done),
-        .scales_valid,
-        .scales_ready,
-        .scales_data,
-        .scales_here,
-        .active(phase == 3'd5),
-        .pass_ends,
-        .tile_ends,
-        .rows,
-        .outputs,
-        .last(convert_last),
-        .next_row(convert_begins_row),
-        .row(convert_row),
-        .row_comes(look3.other),
-        .comes_row(ROWS_BITS'(look3.row)),
-        .sums,
-        .stored,
-        .beats,
-        .last_words,
-        .read(look2.y),
-        .read_beat(BEATS_BITS'(look2.row)),
-        .results
+        .clk, .rst_n, .go, .begin_tile(begin_tile && tile_scaled), .tile_lanes, .tile_act_scales, .over(event_done),
+        .scales_valid, .scales_ready, .scales_data, .scales_here, .active(phase == 3'd5), .pass_ends, .tile_ends,
+        .rows, .outputs, .last(convert_last), .next_row(convert_begins_row), .row(convert_row),
+        .row_comes(look3.other), .comes_row(ROWS_BITS'(look3.row)), .sums, .stored, .beats, .last_words,
+        .read(look2.y), .read_beat(BEATS_BITS'(look2.row)), .results
     );
     assign stored = look3.y ? SUMS_BITS'(results) : stored_sums;
     assign back_rows = converted ? BACK_BITS'(beats) : BACK_BITS'(rows);
@@ -454,31 +315,11 @@ module sail_unit #(
   logic [$clog2(PORT_BITS/32+1)-1:0] emits_words;
   assign go = !hold;
   sail_drain #(
-      .LANES(LANES),
-      .ROWS(BACK_ROWS),
-      .IN_BITS(ACC_BITS),
-      .WORD_BITS(32),
-      .WORDS(PORT_BITS / 32)
+      .LANES(LANES), .ROWS(BACK_ROWS), .IN_BITS(ACC_BITS), .WORD_BITS(32), .WORDS(PORT_BITS / 32)
   ) drain (
-      .clk,
-      .rst_n,
-      .go,
-      .step(back),
-      .rows(back_rows),
-      .outputs(back_outputs),
-      .last_outputs(back_last_outputs),
-      .next_row(back_begins_row),
-      .row(back_row),
-      .last(back_last),
-      .held(sums),
-      .comes(stored),
-      .hold,
-      .emits,
-      .emits_last,
-      .emits_words,
-      .beat_valid(results_valid),
-      .beat_ready(results_ready),
-      .beat(results_data),
+      .clk, .rst_n, .go, .step(back), .rows(back_rows), .outputs(back_outputs), .last_outputs(back_last_outputs),
+      .next_row(back_begins_row), .row(back_row), .last(back_last), .held(sums), .comes(stored), .hold, .emits,
+      .emits_last, .emits_words, .beat_valid(results_valid), .beat_ready(results_ready), .beat(results_data),
       .beat_last(results_last)
   );
   wire unused_drain = &{1'b0, emits, emits_last, emits_words};

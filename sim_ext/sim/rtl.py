@@ -105,13 +105,16 @@ def package(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, bat
     return "\n".join([head, "package sail_pkg;", *lines, "endpackage", ""])
 
 
-def tile_fields(config: _core.SliceConfig, shape: Shape, scaled: bool = False) -> dict[str, int]:
+def tile_fields(
+    config: _core.SliceConfig, shape: Shape, scaled: bool = False, minimum: bool = False
+) -> dict[str, int]:
     """A tile in the fields of `sail_unit`'s port `tile_*`, but for the values of its weight code.
 
     Raises:
         ValueError: a tile that does not fit, or that takes chunks of its batch, each a tile of its own here.
     """
-    plan = _core.plan_tile(config, shape, scaled)
+    plan = _core.plan_tile(config, shape, scaled, minimum)
+    _require("minimum", minimum, not minimum or config.convert == "cores", "minima where the cores convert")
     _require("batch", shape.batch, plan.batch_chunks == 1, f"{plan.chunk_rows} rows of this shape")
     bits = config.accumulator_bits
     _require("accumulator_bits", bits, bits == WORD_BITS or not scaled, f"{WORD_BITS} of sums with scales")

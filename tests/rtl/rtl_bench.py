@@ -155,8 +155,8 @@ class Ports:
         return [int(getattr(self.unit, f"count_{count}").value) for count in COUNTS]
 
 
-async def tile(unit, watch, queues, stalls, write_backs, first, stop=None):
-    """Play tiles, each offered while the one before may still be at work.
+async def tile(unit, watch, queues, stalls, write_backs, limit, first, stop=None):
+    """Play tiles, each offered while the one before may still be at work, in at most `limit` cycles.
 
     `stalls` says of each port in which cycles, again and again, it neither offers nor takes. `stop`: end with
     a reset so many cycles behind the first tile's cycle 0.
@@ -167,7 +167,6 @@ async def tile(unit, watch, queues, stalls, write_backs, first, stop=None):
     ports = Ports(unit, watch, queues, stalls)
     if first:
         await ports.reset()
-    limit = 20000 + 100 * sum(map(len, queues.values()))
     quiet = 0
     while quiet < 6:
         ports.drive()

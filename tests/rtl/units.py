@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -107,6 +108,12 @@ class Play:
         return [slice(at, min(at + lanes, n)) for at in range(0, n, lanes)]
 
     @property
+    def beats(self) -> int:
+        """Of all ports: no stall takes more than 400 cycles of each."""
+        results = sum(rows * n for rows, n in self.written()) + len(self.written())
+        return results + sum(map(len, self.queues().values()))
+
+    @property
     def cores_scale(self) -> bool:
         return self.tile.scales is not None and self.build.config.convert == "cores"
 
@@ -130,8 +137,9 @@ class Play:
                 codes = tile.codes[group, outputs].ravel()
                 weights += beats(packed(codes, tile.code.wbits), len(codes) * tile.code.wbits, self.port)
             if tile.scales is not None and not self.cores_scale:
-                for row in tile.scales.scale[:, outputs].view(np.uint16):
-                    scales += beats(packed(row, 16), 16 * len(row), 16 * constants["CONVERT_UNITS"])
+                for row in tile.scales.scale[:, outputs].copy().view(np.uint16):
+                    lanes = 16 * self.fields["lanes"]
+                    scales += beats(packed(row, 16), lanes, 16 * constants["CONVERT_UNITS"])
         repeats = 1 if self.fields["keep"] else len(self.passes)
         return {"tile": [self.fields], "weights": weights, "activations": words * repeats, "scales": scales}
 
@@ -149,18 +157,33 @@ class Play:
             self.build.config, self.tile.shape, self.profile, self.tile.scales is not None
         )
 
-    def write_back_cycles(self, rows: int, outputs: int) -> int:
-        """The RTL's, more than the contract's of rows shorter than a beat: it reads one a cycle."""
-        beat = self.port // 32
-        if outputs >= beat:
-            return -(-rows * outputs // beat)
-        return rows + ((rows - 1) * outputs % beat + outputs > beat)
+    def steps(self, outputs: int, words: int) -> int:
+        """Cycles of taking all sums, so many words at a time.
+
+        Of rows shorter than that the RTL reads one a cycle, which the contract does not know of.
+        """
+        rows = self.tile.batch
+        if outputs >= words:
+            return -(-rows * outputs // words)
+        return rows + ((rows - 1) * outputs % words + outputs > words)
+
+    def set_block_ends(self, rows: NDArray[np.int64]) -> None:
+        """Give a timeline's rows the cycles of conversion and write-back that the RTL takes."""
+        config = self.build.config
+        for row in rows:
+            part = self.passes[row[0]]
+            if row[7]:
+                steps = self.steps(part.stop - part.start, config.convert_units)
+                rounds = 2 if row[1] == len(self.groups) - 1 else 1
+                row[7] = rounds * (config.convert_latency + steps * config.convert_interval)
+            elif row[8]:
+                row[8] = self.steps(part.stop - part.start, self.port // 32)
 
     def staged(self, outputs: int, weights: int, first_pass: bool, port_free: int, came: list[int]) -> int:
         """When the RTL has staged a group whose beats had come by these cycles.
 
-        It writes a row a cycle, those of a short group's missing weights while it waits for codes. Activations that
-        it reads again take the port behind the weights. The contract says nothing of a load that comes late.
+        It writes a row a cycle, those of a short group's missing weights while it waits for codes. What it
+        reads again takes the port behind the weights. The contract has no load that comes late.
         """
         bits, at = outputs * self.tile.code.wbits, port_free
         for weight in range(weights):
@@ -178,7 +201,7 @@ class Play:
         ``arrivals``: by which cycle each beat of weights had come; None: all wait at the port.
         """
         rows, left = self.timeline(), list(arrivals or [])
-        rows[rows[:, 8] > 0, 8] = [self.write_back_cycles(*part) for part in self.written()]
+        self.set_block_ends(rows)
         port_free = computed = owed = 0
         for row in rows:
             part, group = self.passes[row[0]], self.groups[row[1]]
@@ -271,6 +294,7 @@ IDLE: dict[str, list[int]] = {port: [0] for port in (*HANDSHAKES, "results")}
 
 _OLD = {"double_buffer": False}
 _SLOW = {"t_zero": 2, "t_prt": 3, "substrate": "row_dfm:read=5"}
+_UNITS = {"convert": "unit", "convert_units": 4, "convert_latency": 4, "prt_entries": 3}
 BUILDS = [
     # The machine's own unit: a table that holds every pattern.
     Build(WeightCode.twos(4), 8, True, 4),
@@ -284,7 +308,9 @@ BUILDS = [
     Build(WeightCode.nf4(), 8, True, 4, changes={"prt_entries": 0, "port_bytes": 4}),
     Build(WeightCode.book([-32768, 5, 32767, -1]), 7, True, 2, changes=_SLOW | {"prt_policy": "direct"}),
     Build(WeightCode.twos(8), 12, True, 5, changes={"prt_entries": 5, "port_bytes": 4, **_OLD, **_SLOW}),
-    Build(WeightCode.twos(6), 3, True, 3, changes={"prt_entries": 4, "prt_policy": "direct", "cols": 256}),
+    Build(WeightCode.twos(6), 3, True, 3, changes={"prt_entries": 4, "prt_policy": "direct", "cols": 128}),
+    Build(WeightCode.offset(4, 8), 8, True, 4, changes=_UNITS | {"convert_units": 2, "convert_latency": 12}),
+    Build(WeightCode.twos(3), 6, False, 3, changes=_UNITS | _OLD | {"convert_interval": 3}),
     # Activations that its buffer does not hold: every pass reads them again.
     Build(WeightCode.twos(7), 8, False, 4, changes={"activation_buffer_bits": 640, "prt_entries": 6}),
 ]
@@ -310,7 +336,7 @@ def plays(draw: st.DrawFn, builds: Sequence[Build]) -> Play:
         with_minimum = build.config.convert == "cores" and draw(st.booleans())
         act_scale = rng.uniform(-1, 1, batch).astype(np.float32)
         scales = Scales(scale, act_scale, minimum if with_minimum else None)
-    return Play(
+    play = Play(
         Tile(
             np.clip(x, *activation_range(build.abits, build.signed)),
             rng.integers(0, build.code.legal_codes, (k, n), dtype=np.uint8),
@@ -323,3 +349,5 @@ def plays(draw: st.DrawFn, builds: Sequence[Build]) -> Play:
         ),
         build,
     )
+    assume(play.timing().total < 4000)
+    return play
