@@ -30,8 +30,8 @@ PERIOD = 450.0
 ABC = "strash; if -g -K 6; strash; dch -f; map -B 0.9 {D}; topo; buffer -c; topo; upsize {D}; dnsize {D}"
 ROW_BITS = 256
 """Of an array's row; the sixteen arrays of a slice have sixteen times as many."""
-CUTS = (0x3FFF, 0x15BA, 0x0910, 0x0100)
-"""Where the conversion unit has registers, from all boundaries to one."""
+REGISTERS = (14, 10, 6, 2)
+"""Inside of the conversion unit, spread as rtl/sail_scaler.sv does it; its latency has two cycles more."""
 
 Variant = tuple[str, list[Path], dict[str, int]]
 
@@ -49,7 +49,8 @@ def variants() -> Iterator[Variant]:
         for latches in (0, 1):
             parameters = {"PLACES": places, "ROW_BITS": ROW_BITS, "LATCHES": latches}
             yield "sail_prt_rows", [RTL / "sail_prt_rows.sv"], parameters
-    for cuts in CUTS:
+    for registers in REGISTERS:
+        cuts = sum(1 << i for i in range(14) if (i + 1) * registers // 14 != i * registers // 14)
         yield "sail_convert", [RTL / "sail_convert.sv", RTL / "sail_fp.sv"], {"ACC_BITS": 32, "CUTS": cuts}
 
 
@@ -122,7 +123,7 @@ def main(lib: tuple[str, ...]) -> None:
                 "store": ("flip-flops", "latches")[parameters["LATCHES"]],
             }
         else:
-            row["stages"] = parameters["CUTS"].bit_count() + 1
+            row["stages"] = parameters["CUTS"].bit_count() + 2
         row |= {"area_um2": round(area, 2), "path_ps": round(path, 1), "kind": "synthesised"}
         row |= {
             "yosys": rtl_flow.version("yosys", "-V").split()[1],
