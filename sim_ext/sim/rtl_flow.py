@@ -27,13 +27,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.base.progress import followed
 from sailsim.sim.files import load_system
-from sailsim.sim.ranges import parse_values
+from sailsim.sim.ranges import parse_numbers
 from sailsim.sim.rtl import package
 from sailsim.workloads.formats import uniform_format
 
 RESULTS = "synthesis.jsonl"
 """The one file, written when all of it is there."""
-PERIODS = (400.0, 600.0, 800.0, 1000.0, 1400.0)
+PERIODS = (400, 600, 800, 1000, 1400)
 """Clock periods in ps that gates are sized for unless others are asked for."""
 SCRIPTS = {
     "area": "strash; &get -n; &fraig -x; &put; scorr; dc2; strash; &get -n; &dch -f; &nf {D}; &put; "
@@ -43,6 +43,8 @@ SCRIPTS = {
 """What ABC does: map for few cells or for short paths; either sizes gates for the period."""
 BEHAVIOURAL = ("sail_array", "sail_buffer")
 """Modules that are left out: rows of SRAM, of which nobody has a macro here."""
+PRICED = ("sail_lane", "sail_prt", "sail_prt_rows", "sail_sequencer", "sail_stager", "sail_drain")
+"""Modules whose energy is taken from waves."""
 CLOCK = "clk"
 """The port of the clock."""
 
@@ -326,10 +328,10 @@ def energy(flow: Flow, module: str, period: float, waves: Path, scope: str) -> R
 # --- All of it ---
 
 
-def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None) -> dict[str, list[Row]]:
-    """Rows of every module at every period by both scripts, and of its energy by the second at the last.
+def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: str) -> dict[str, list[Row]]:
+    """Rows of every module at every period by both scripts, and of `PRICED` ones' energy by the last of all.
 
-    ``waves``: of a simulation (FST) in which the top module is the outermost; None: no energies.
+    ``waves``: of a simulation (FST) in which ``scope`` is the top module; None: no energies.
     """
     inside = mapped(flow)
     count, places = Counter[str](), dict[str, str]()
@@ -342,7 +344,7 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None) -> dict
                 walk(other, f"{at}.{name}")
         places.setdefault(module, at)
 
-    walk(flow.top, flow.top)
+    walk(flow.top, scope)
     timed = shutil.which("sta") is not None
     rows: list[Row] = []
     energies: list[Row] = []
@@ -367,7 +369,7 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None) -> dict
                 "path_ps": longest.get(module),
             }
             rows.append(row)
-            if waves and timed and (script, period) == asked[-1] and not inside[module]:
+            if waves and timed and (script, period) == asked[-1] and module in PRICED:
                 energies.append(energy(flow, module, period, waves, places[module]))
     return {"rows": rows, "energies": energies}
 
@@ -386,6 +388,7 @@ def run(
     out: Path,
     periods: Sequence[float] = PERIODS,
     waves: Path | None = None,
+    scope: str | None = None,
     top: str = "sail_unit",
     wbits: int = 4,
     batch: int = 8,
@@ -398,7 +401,8 @@ def run(
         rtl: the folder of the sources.
         out: the folder of the results; they appear whole or not at all.
         periods: of the clock, in ps.
-        waves: FST of a simulation whose scope `top` is the unit, for energies.
+        waves: FST of a simulation, for energies.
+        scope: of the unit in it; None: its module's name.
         top: the module on top.
         wbits: of a weight.
         batch: most rows of a tile.
@@ -408,6 +412,8 @@ def run(
     """
     if shutil.which("yosys") is None:
         raise SailsimError("There is no yosys on PATH; allowed is one (Debian: apt-get install yosys).")
+    if not periods:
+        raise SailsimError("PERIODS is 0; allowed are periods of the clock in ps, such as 600,1000.")
     files, sources = libraries(named), sorted(rtl.glob("*.sv"))
     if not sources:
         raise SailsimError(f"{rtl} has no *.sv; allowed is the folder rtl of the repository.")
@@ -424,7 +430,7 @@ def run(
         work = Path(folder)
         (work / "sail_pkg.sv").write_text(text)
         flow = Flow([work / "sail_pkg.sv", *(path.resolve() for path in sources)], top, files, work)
-        found = synthesise(flow, periods, waves and waves.resolve())
+        found = synthesise(flow, periods, waves and waves.resolve(), scope or top)
     document: dict[str, Any] = {
         "kind": "synthesised",
         "system": system,
@@ -449,14 +455,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/rtl"))
     parser.add_argument("--periods", default=",".join(map(str, PERIODS)))
     parser.add_argument("--waves", type=Path)
+    parser.add_argument("--scope")
     parser.add_argument("--top", default="sail_unit")
     parser.add_argument("lib", nargs="*")
     options = parser.parse_args(words)
     try:
-        periods = [float(value) for value in parse_values("PERIODS", options.periods)]
-        found = run(
-            options.system, options.lib, options.rtl, options.out, periods, options.waves, options.top
-        )
+        periods = [float(value) for value in parse_numbers("PERIODS", options.periods) if value]
+        named = options.waves, options.scope, options.top
+        found = run(options.system, options.lib, options.rtl, options.out, periods, *named)
     except (SailsimError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

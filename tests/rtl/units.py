@@ -182,18 +182,22 @@ class Play:
     def staged(self, outputs: int, weights: int, first_pass: bool, port_free: int, came: list[int]) -> int:
         """When the RTL has staged a group whose beats had come by these cycles.
 
-        It writes a row a cycle, those of a short group's missing weights while it waits for codes. What it
-        reads again takes the port behind the weights. The contract has no load that comes late.
+        It writes a row a cycle, those of a short group's missing weights while it waits for codes. What is
+        read again takes the port where no weights can. The contract has no load that comes late.
         """
-        bits, at = outputs * self.tile.code.wbits, port_free
+        bits, written = outputs * self.tile.code.wbits, [port_free]
         for weight in range(weights):
-            at = max(at + 1, came[-(-(weight + 1) * bits // self.port) - 1])
-        at += max(0, self.tile.nbw - (at - port_free))
+            written.append(max(written[-1] + 1, came[-(-(weight + 1) * bits // self.port) - 1]))
+        staged = written[-1] + max(0, self.tile.nbw - (written[-1] - port_free))
         again = (
             0 if first_pass or self.fields["keep"] else -(-self.tile.batch * weights * self.tile.abits // 8)
         )
         beats = -(-(-(-weights * bits // 8) + again) * 8 // self.port)
-        return max(at, came[-1] + beats - len(came))
+        # A beat of short rows waits until the rows before it are written.
+        waited = sum(
+            written[1 + n * self.port // bits] - came[n] for n in range(len(came) - 1) if bits <= self.port
+        )
+        return max(staged, came[-1] - len(came) - waited + beats)
 
     def expected(self, arrivals: Sequence[int] | None = None) -> tuple[NDArray[np.int64], int]:
         """The timeline and its end: the core's cycles of each phase, strung together as the contract says.
