@@ -27,8 +27,8 @@
 //
 // `phase` says what a cycle is counted as; `event_*` are high in the cycle in which something begins, so the time
 // between two is the contract's: cycle 0 (`event_begin`), a load begins, its weights are staged, computing starts.
-// Arrays work one cycle behind `phase`, results leave RESULT_DELAY cycles behind it: a constant of the tile. Counters
-// hold until the next tile.
+// Arrays work one cycle behind `phase`, results leave four cycles behind it: constants of a tile. Counters hold until
+// the next tile. A results port that is not ready stops all but loads, within the cycle.
 module sail_unit #(
     parameter int LANES = sail_pkg::LANES,
     parameter int BATCH = sail_pkg::BATCH, // most batch rows of a tile

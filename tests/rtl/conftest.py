@@ -5,8 +5,12 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from hypothesis import Phase, settings
 
 from .simulation import Simulation, skip_without_tools
+
+# What only asks whether anything fails does not ask for the smallest case.
+settings.register_profile("unshrunk", settings.get_profile("quick"), phases=(Phase.explicit, Phase.generate))
 
 
 @pytest.fixture(scope="session")

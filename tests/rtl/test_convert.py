@@ -83,3 +83,15 @@ def test_every_sum_is_numpy_s(units, data, unit, gaps):
     assert answers == [expected(*step, bits) for step in drawn]
     if not any(gaps):
         assert cycles == len(fed) + 1 + UNITS[unit]["CUTS"].bit_count()
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_ties_go_to_the_even_number(units, unit):
+    bits, one, nothing = UNITS[unit]["ACC_BITS"], 0x3F800000, 1 << 31
+    half = 0x33800000  # of the last bit of one
+    fed = [(True, half, one, one), (True, half, one, one + 1), (True, half | nothing, one, one + 3)]
+    fed += [(True, one + 1, one + 4, nothing), (True, one + 3, 0x3FC00000, nothing)]
+    if bits > 26:
+        fed += [(False, 2**24 + odd, 0x3C00, nothing) for odd in (1, 3)]
+    answers, _ = units(unit, "convert", fed=fed, gaps=[0])
+    assert answers == [expected(*step, bits) for step in fed]

@@ -39,23 +39,17 @@ def hits_of_core(patterns: list[int], nbw: int, entries: int, policy: str) -> li
     return np.diff(counts, prepend=0).astype(bool).tolist()
 
 
-@examples(200)
-@given(st.data(), st.sampled_from(list(TABLES)), STALLS, STALLS)
-def test_every_access_is_the_core_s(prts, data, table, gaps, stalls):
+def check(
+    prts: Simulation, table: str, groups: list[list[int]], bare: bool, gaps: list, stalls: list
+) -> None:
+    """Feed groups, each behind a flush: one of its own (``bare``), or one with the first pattern."""
     policy, nbw, entries = table.split("_")
-    few = st.sampled_from(data.draw(st.lists(st.integers(0, 2 ** int(nbw) - 1), min_size=1, max_size=8)))
-    groups = data.draw(
-        st.lists(
-            st.lists(few | st.integers(0, 2 ** int(nbw) - 1), min_size=1, max_size=40), min_size=1, max_size=3
-        )
-    )
-    bare = data.draw(st.booleans())  # a flush of its own, or one with the first pattern of a group
     fed = [
         step
         for group in groups
         for step in [
             *([(None, True)] if bare else []),
-            *((p, not bare and not n) for n, p in enumerate(group)),
+            *((p, not bare and n == 0) for n, p in enumerate(group)),
         ]
     ]
     answers, cycles = prts(table, "prt", fed=fed, gaps=gaps, stalls=stalls)
@@ -75,3 +69,21 @@ def test_every_access_is_the_core_s(prts, data, table, gaps, stalls):
         if pattern:
             assert slot < min(int(entries), 2 ** int(nbw) - 1)
             held[slot] = pattern
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_working_set_just_too_large(prts, table):
+    _, nbw, entries = table.split("_")
+    most = min(2 ** int(nbw) - 1, int(entries) + 1)
+    patterns = np.random.default_rng(1).integers(0, most, 300, endpoint=True).tolist()
+    check(prts, table, [patterns], False, [0], [0])
+
+
+@examples(200)
+@given(st.data(), st.sampled_from(list(TABLES)), STALLS, STALLS)
+def test_every_access_is_the_core_s(prts, data, table, gaps, stalls):
+    any_pattern = st.integers(0, 2 ** int(table.split("_")[1]) - 1)
+    few = st.sampled_from(data.draw(st.lists(any_pattern, min_size=1, max_size=8)))
+    group = st.lists(few | any_pattern, min_size=1, max_size=40)
+    groups, bare = data.draw(st.lists(group, min_size=1, max_size=3)), data.draw(st.booleans())
+    check(prts, table, groups, bare, gaps, stalls)

@@ -1,7 +1,7 @@
 """The unit in RTL against the core: results, counts and cycles, group by group."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.lut_gemv.tile import same_results
+from sailsim.lut_gemv.tile import Tile, same_results
 from sailsim.lut_gemv.trace import decode_tile, read_trace, write_trace
 
 from ..examples import examples
@@ -77,26 +77,50 @@ def check_cycles(play: Play, got: Played) -> None:
         assert got.phases == {phase: getattr(timing, phase) for phase in got.phases}
 
 
-UNSUPPORTED: dict[str, str] = {}
+NO_MINIMUM = "the RTL's conversion units have no minimum; the cores scale such tiles"
+UNSUPPORTED = dict.fromkeys(("scaled_minimum", "scaled_minimum_ragged", "scaled_beyond_24_bits"), NO_MINIMUM)
+"""Shared cases that do not run with conversion units; all run with conversion on the cores."""
 
 
-def test_shared_cases(units, oracles: ModuleType, tmp_path: Path) -> None:
-    """The cases of tests/oracles, as a trace brings them."""
-    cases = oracles.load_oracles()
-    write_trace(tmp_path / "cases.trace", [oracle.tile for oracle in cases])
-    trace = read_trace(tmp_path / "cases.trace")
+def on_builds(tiles: Iterable[Tile]) -> tuple[list[Play], dict[str, str]]:
+    """Each tile on a build of its format, a scaled one with both conversions; and why some have only one."""
     builds: dict[Any, Build] = {}
-    plays = []
-    for index, oracle in enumerate(cases):
-        if oracle.tile.name in UNSUPPORTED:
-            continue
-        tile = dataclasses.replace(decode_tile(trace, index), name=oracle.tile.name)
+    found, left = [], {}
+    for tile in tiles:
         code = tile.code
         key = (code.kind, code.wbits, code.value_bits, tile.abits, tile.signed, tile.nbw)
-        build = Build(code, tile.abits, tile.signed, tile.nbw, batch=40)
-        plays.append(Play(tile, builds.setdefault(key, build)))
-    run = units(list(builds.values()))
-    for play in plays:
+        for changes in [{}] if tile.scales is None else [{}, {"convert": "unit", "convert_units": 2}]:
+            if changes and tile.has_minimum:
+                left[tile.name] = NO_MINIMUM
+                continue
+            build = Build(code, tile.abits, tile.signed, tile.nbw, batch=40, changes=changes)
+            found.append(Play(tile, builds.setdefault((*key, bool(changes)), build)))
+    return found, left
+
+
+def test_shared_cases(units: Units, oracles: ModuleType, tmp_path: Path) -> None:
+    """The cases of tests/oracles, as a trace brings them."""
+    cases = {oracle.tile.name: oracle for oracle in oracles.load_oracles()}
+    write_trace(tmp_path / "cases.trace", [oracle.tile for oracle in cases.values()])
+    trace = read_trace(tmp_path / "cases.trace")
+    tiles = [dataclasses.replace(decode_tile(trace, n), name=name) for n, name in enumerate(cases)]
+    tile_plays, left = on_builds(tiles)
+    assert left == UNSUPPORTED
+    run = units(list(dict.fromkeys(play.build for play in tile_plays)))
+    for play in tile_plays:
+        (got,) = run(play)
+        assert same_results(play.result(got.write_backs), cases[play.tile.name].result)
+        check_results(play, got)
+        check_cycles(play, got)
+
+
+@pytest.mark.slow
+def test_formats_of_models(units: Units, format_trace: Path) -> None:
+    """Blocks of every weight format that model files have, with real ones among them; six outputs of each."""
+    trace = read_trace(format_trace)
+    tile_plays, _ = on_builds(decode_tile(trace, n).outputs(0, 6) for n in range(len(trace)))
+    run = units(list(dict.fromkeys(play.build for play in tile_plays)))
+    for play in tile_plays:
         (got,) = run(play)
         check_results(play, got)
         check_cycles(play, got)
@@ -107,7 +131,7 @@ def run(units: Units) -> Runner:
     return units(BUILDS)
 
 
-@examples(150)
+@examples(120)
 @given(plays(BUILDS))
 def test_any_tile(run, play):
     (got,) = run(play)
@@ -115,7 +139,7 @@ def test_any_tile(run, play):
     check_cycles(play, got)
 
 
-@examples(25)
+@examples(15)
 @given(st.sampled_from(BUILDS).flatmap(lambda build: st.lists(plays([build]), min_size=2, max_size=3)))
 def test_tiles_that_wait_for_each_other(run, tiles):
     several = run(*tiles)
@@ -129,7 +153,7 @@ SOME = st.lists(st.sampled_from([0, 0, 1]), min_size=1, max_size=12).map(lambda 
 ADVERSE = st.sampled_from([[0], [1, 0], [1] * 37 + [0], [0] * 3 + [1] * 50, [1] * 300 + [0] * 40])
 
 
-@examples(60)
+@examples(50)
 @given(plays(BUILDS), SOME | ADVERSE)
 def test_weights_that_come_late(run, play, stalls):
     (got,) = run(play, stalls=IDLE | {"weights": stalls})
@@ -137,7 +161,7 @@ def test_weights_that_come_late(run, play, stalls):
     assert got.timeline.tolist() == play.expected(got.arrivals)[0].tolist()
 
 
-@examples(60)
+@examples(50)
 @given(plays(BUILDS), st.fixed_dictionaries(dict.fromkeys(IDLE, SOME | ADVERSE)))
 def test_stalls_of_every_port_change_no_result_and_save_no_cycle(run, play, stalls):
     (got,) = run(play, stalls=stalls)
@@ -146,6 +170,14 @@ def test_stalls_of_every_port_change_no_result_and_save_no_cycle(run, play, stal
 
 
 @examples(40)
+@given(plays([build for build in BUILDS if build.config.convert == "unit"], scaled=True), SOME | ADVERSE)
+def test_scales_that_come_late(run, play, stalls):
+    (got,) = run(play, stalls=IDLE | {"scales": stalls})
+    check_results(play, got)
+    assert (got.timeline[:, 2:] >= play.expected(got.arrivals)[0][:, 2:]).all()
+
+
+@examples(30)
 @given(plays(BUILDS), st.integers(0, 2000), SOME)
 def test_reset_in_the_middle_of_a_tile(run, play, cycle, stalls):
     run(play, stalls=IDLE | {"results": stalls}, stop=cycle % play.timing().total)

@@ -322,7 +322,7 @@ BUILDS = [
 
 
 @st.composite
-def plays(draw: st.DrawFn, builds: Sequence[Build]) -> Play:
+def plays(draw: st.DrawFn, builds: Sequence[Build], scaled: bool | None = None) -> Play:
     """A tile of free shape on one of the builds; the numbers come of a seed, so shapes alone shrink."""
     build = draw(st.sampled_from(builds))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -334,7 +334,7 @@ def plays(draw: st.DrawFn, builds: Sequence[Build]) -> Play:
     if draw(st.booleans()):  # the same patterns again and again
         x[:] = x[:1, : build.nbw].repeat(-(-k // build.nbw), 0).reshape(1, -1)[:, :k]
     scales = None
-    if draw(st.booleans()):
+    if draw(st.booleans()) if scaled is None else scaled:
         size = (-(-k // (group_size or k)), n)
         scale, minimum = (rng.uniform(-1, 1, size).astype(np.float16) for _ in range(2))
         with_minimum = build.config.convert == "cores" and draw(st.booleans())
