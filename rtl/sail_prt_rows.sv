@@ -5,7 +5,7 @@
 module sail_prt_rows #(
     parameter int PLACES = 32,
     parameter int ROW_BITS = 256,
-    parameter int LATCHES = 1,
+    parameter int LATCHES = 0,
     parameter int SLOT_BITS = PLACES < 2 ? 1 : $clog2(PLACES) // derived, not to be set
 ) (
     input  logic                 clk,
