@@ -1,9 +1,9 @@
 """Waves of a real tile on the RTL of one array, for the energies of `make rtl`.
 
-    python research/rtl_waves.py OUT       a folder: sail_pkg.sv's unit plays the tile, OUT/bench.fst has all of it
+    python research/rtl_waves.py OUT       prints cycles, counts and the file; the unit's scope is bench.u0
 
-The tile is the first block of the first outputs of a trace's first tile: Llama-2-7B's query matrix of block 0, seeded
-weights of 4 bits, a batch of 8 rows of the activations that ship. Results and cycles are checked as in tests/rtl.
+The tile is the first block and the first 42 outputs of Llama-2-7B's query matrix of block 0, with seeded
+weights of 4 bits and a batch of 8 rows of the activations that ship. Its results are checked as in tests/rtl.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Quantity(Sourced):
     high: int | float | None = None
     """Largest plausible value, same unit."""
     synthesised: Quantity | None = None
-    """What gates of a cell library give for the same, in the same unit. Only a prior that says so draws it."""
+    """What gates of a cell library give for it, in the same unit. Only a prior that says so draws it."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

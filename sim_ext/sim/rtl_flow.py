@@ -1,8 +1,8 @@
 """rtl/ as gates of a reader's own cells: `make rtl LIB=...`, by yosys and, where it is installed, OpenSTA.
 
-Per module and clock period: cells, area, the longest path, and from a simulation's waves the energy of a cycle.
-There is no layout: wires and the clock's tree take nothing, inputs come at the clock's edge, and a gate switches
-at most once a cycle. `BEHAVIOURAL` modules stand for SRAM: they have no area, no path, no energy.
+Per module and clock period: cells, area, the longest path, and from a simulation's waves a cycle's energy.
+There is no layout: wires and the clock's tree take nothing, inputs come at the clock's edge, and a gate
+switches at most once a cycle. `BEHAVIOURAL` modules stand for SRAM: they have no area, no path, no energy.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def mapped(flow: Flow) -> dict[str, dict[str, str]]:
 
 
 def gates(flow: Flow, script: str, period: float) -> Mapping[str, Row]:
-    """Synthesise for a period in ps; netlists are left in `gates.il` and `gates.v`. Returns cells by module."""
+    """Cells by module, sized for a period in ps; leaves netlists in `gates.il`, and a module in its `.v`."""
     abc = SCRIPTS[script].replace("{D}", f"-D {period:g}")
     (flow.work / "abc.txt").write_text(abc.replace("; ", "\n") + "\n")
     of_all = " ".join(flow.liberty("-liberty"))
@@ -194,16 +194,19 @@ def gates(flow: Flow, script: str, period: float) -> Mapping[str, Row]:
         f"tee -o gates.json stat -json {of_all}",
         "write_verilog -noattr gates.v",
     )
+    text = (flow.work / "gates.v").read_text()
+    for verilog, name in re.findall(r"^(module (\w+)\b.*?^endmodule$)", text, re.DOTALL | re.MULTILINE):
+        (flow.work / f"{name}.v").write_text(verilog + "\n")
     found: Mapping[str, Row] = json.loads((flow.work / "gates.json").read_text())["modules"]
     return {name.removeprefix("\\"): row for name, row in found.items()}
 
 
-def opensta(flow: Flow, modules: Iterable[str], period: float, *commands: str) -> str:
-    """What OpenSTA prints of modules of `gates.v`, each clocked with a period in ps."""
+def opensta(flow: Flow, modules: Mapping[str, Iterable[str]], period: float, *commands: str) -> str:
+    """What OpenSTA prints of modules, each with those that are inside it and clocked with a period in ps."""
     script = flow.liberty("read_liberty")
-    for module in modules:
+    for module, inside in modules.items():
         script += [
-            "read_verilog gates.v",  # each link forgets it
+            *(f"read_verilog {name}.v" for name in (*inside, module)),  # each link forgets them
             f"link_design {module}",
             f"puts {{module {module}}}",
             f"create_clock -name clock -period {period:g} [get_ports -quiet {CLOCK}]",
@@ -215,7 +218,7 @@ def opensta(flow: Flow, modules: Iterable[str], period: float, *commands: str) -
     return _run(["sta", "-no_splash", "-exit", "sta.tcl"], flow.work)
 
 
-def paths(flow: Flow, modules: Iterable[str], period: float) -> dict[str, float]:
+def paths(flow: Flow, modules: Mapping[str, Iterable[str]], period: float) -> dict[str, float]:
     """The longest path of each module that has one, in ps, set-up included."""
     said = opensta(
         flow,
@@ -230,8 +233,8 @@ def paths(flow: Flow, modules: Iterable[str], period: float) -> dict[str, float]
 
 # --- Energy ---
 
-# What OpenSTA calls the activity of a pin, transitions a cycle and the share of time at 1: 2.0.17's own command
-# for pins names a procedure that it does not have.
+# Transitions a cycle, and the share of time at 1. OpenSTA 2.0.17's own command for pins names a procedure
+# that it does not have.
 _SWITCHES = """proc switches {name activity duty} {
   set pin [get_pins $name]
   if {[llength [info commands ::sta::set_power_pin_activity]]} {
@@ -307,7 +310,7 @@ def energy(flow: Flow, module: str, period: float, waves: Path, scope: str) -> R
         if cell and net != clock
     ]
     (flow.work / "activity.tcl").write_text("\n".join([_SWITCHES, *activity]) + "\n")
-    said = opensta(flow, [module], period, "source activity.tcl", "report_power -digits 8")
+    said = opensta(flow, {module: ()}, period, "source activity.tcl", "report_power -digits 8")
     total = re.search(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)", said, re.MULTILINE)
     if total is None:
         raise SailsimError(f"OpenSTA reports no power of {module}; allowed are libraries with power tables.")
@@ -335,14 +338,18 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
     """
     inside = mapped(flow)
     count, places = Counter[str](), dict[str, str]()
-    """Of each module how many there are, and the path of one below the top; what is inside comes first."""
+    below: dict[str, set[str]] = {}
+    """Of each module how many there are, where one is, and what is inside. What is inside comes first."""
 
     def walk(module: str, at: str) -> None:
         count[module] += 1
         for name, other in inside[module].items():
             if other in inside:
                 walk(other, f"{at}.{name}")
-        places.setdefault(module, at)
+        if module not in places:
+            own = set(inside[module].values()) & set(inside)
+            below[module] = own.union(*(below[other] for other in own))
+            places[module] = at
 
     walk(flow.top, scope)
     timed = shutil.which("sta") is not None
@@ -352,7 +359,8 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
     for script, period in followed(asked, "syntheses"):
         cells = gates(flow, script, period)
         there = [module for module in places if module in cells]
-        longest = paths(flow, there, period) if timed else {}
+        asked_of = {module: below[module] & set(there) for module in there}
+        longest = paths(flow, asked_of, period) if timed else {}
         area: dict[str, float] = {}
         for module in there:
             own = float(cells[module].get("area", 0))
@@ -466,10 +474,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except (SailsimError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    print(f"{'module':<20} {'mapped for':<10} {'asked, ps':>9} {'path, ps':>9} {'area, um2':>12}")
     for row in found["rows"]:
-        print(
-            f"{row['module']:<24} {row['script']:<6} {row['period_ps']:>7g} ps asked  {row['path_ps'] or '-':>8} ps  {row['area_um2']:>12,.1f} um2"
-        )
+        path = f"{row['path_ps'] or '-':>9}"
+        begin = f"{row['module']:<20} {row['script']:<10} {row['period_ps']:>9g}"
+        print(f"{begin} {path} {row['area_um2']:>12,.1f}")
     print(options.out / RESULTS)
     return 0
 

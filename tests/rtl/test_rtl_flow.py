@@ -1,4 +1,4 @@
-"""`make rtl`: a small machine through a library of five cells with round numbers that were invented for this."""
+"""`make rtl`: a small machine through a library of five cells, with round numbers invented for this."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ endmodule
 module sail_buffer (input clk, input d, output logic q);
   always_ff @(posedge clk) q <= d;
 endmodule
-module tiny (input clk, input logic on, output logic [2:0] a, output logic [2:0] b, output logic kept, output s);
+module tiny (input clk, input on, output [2:0] a, output [2:0] b, output logic kept, output s);
   tiny_leaf #(.W(3)) one (clk, on, a);
   tiny_leaf #(.W(3)) two (clk, !on, b);
   sail_buffer rows (clk, on, s);
@@ -25,44 +25,43 @@ module tiny (input clk, input logic on, output logic [2:0] a, output logic [2:0]
 endmodule
 """
 LATCH = "always_latch if (on) kept = a[0];"
+# Index, load and delay: 10 ps, and a little more with the load.
 TABLE = 'index_1("1, 100"); index_2("1, 100"); values("10, 30", "10, 30");'
 
 
 def cell(name: str, area: float, *inputs: str, function: str = "", extra: str = "", out: str = "Y") -> str:
-    """A cell whose arcs all take 10 ps, and a little more with their load."""
-    arcs = "".join(
-        f'timing() {{ related_pin : "{pin}"; cell_rise(t) {{{TABLE}}} cell_fall(t) {{{TABLE}}} '
-        f"timing_sense : {'negative' if '!' in function else 'positive'}_unate; rise_transition(t) {{{TABLE}}} fall_transition(t) {{{TABLE}}} {'timing_type : rising_edge;' if pin == 'CK' else ''} }}"
-        for pin in inputs
-        if not (extra.startswith("ff") and pin != "CK")
-    )
-    pins = "".join(
-        f"pin({pin}) {{ direction : input; capacitance : 1; {'clock : true;' if pin == 'CK' else ''} }}"
-        for pin in inputs
-    )
-    return (
-        f'cell({name}) {{ area : {area}; {extra} {pins} pin({out}) {{ direction : output; function : "{function}"; '
-        f"max_capacitance : 100; {arcs} }} }}"
-    )
+    """A cell whose arcs are all the same."""
+    arcs = pins = ""
+    tables = ("cell_rise", "cell_fall", "rise_transition", "fall_transition")
+    filled = " ".join(f"{table}(t) {{{TABLE}}}" for table in tables)
+    sense = "negative" if "!" in function else "positive"
+    for pin in inputs:
+        clock = pin == "CK"
+        kind = "timing_type : rising_edge;" if clock else f"timing_sense : {sense}_unate;"
+        pins += f"pin({pin}) {{ direction : input; capacitance : 1; {'clock : true;' * clock} }}"
+        if clock or not extra.startswith("ff"):
+            arcs += f'timing() {{ related_pin : "{pin}"; {kind} {filled} }}'
+    answer = f'direction : output; function : "{function}"; max_capacitance : 100; {arcs}'
+    return f"cell({name}) {{ area : {area}; {extra} {pins} pin({out}) {{ {answer} }} }}"
 
 
+FF = 'ff(IQ, IQN) { clocked_on : "CK"; next_state : "D"; }'
+LATCH_GROUP = 'latch(IQ, IQN) { enable : "G"; data_in : "D"; }'
 CELLS = {
     "inverter": cell("INV", 1, "A", function="!A"),
     "nand": cell("NAND2", 2, "A", "B", function="!(A&B)"),
     "buffer": cell("BUF", 2, "A", function="A"),
-    "flip-flop": cell(
-        "DFF",
-        10,
-        "CK",
-        "D",
-        function="IQ",
-        out="Q",
-        extra='ff(IQ, IQN) { clocked_on : "CK"; next_state : "D"; }',
-    ),
-    "latch": cell(
-        "LAT", 6, "G", "D", function="IQ", out="Q", extra='latch(IQ, IQN) { enable : "G"; data_in : "D"; }'
-    ),
+    "flip-flop": cell("DFF", 10, "CK", "D", function="IQ", out="Q", extra=FF),
+    "latch": cell("LAT", 6, "G", "D", function="IQ", out="Q", extra=LATCH_GROUP),
 }
+HEAD = """delay_model : table_lookup; time_unit : "1ps"; capacitive_load_unit(1, ff); voltage_unit : "1V";
+current_unit : "1mA"; pulling_resistance_unit : "1kohm"; leakage_power_unit : "1pW"; nom_voltage : 1;
+nom_temperature : 25; nom_process : 1; default_max_transition : 1000;
+input_threshold_pct_rise : 50; input_threshold_pct_fall : 50; output_threshold_pct_rise : 50;
+output_threshold_pct_fall : 50; slew_lower_threshold_pct_rise : 10; slew_lower_threshold_pct_fall : 10;
+slew_upper_threshold_pct_rise : 90; slew_upper_threshold_pct_fall : 90;
+lu_table_template(t) { variable_1 : input_net_transition; variable_2 : total_output_net_capacitance;
+index_1("1, 100"); index_2("1, 100"); }"""
 
 
 @pytest.fixture
@@ -78,23 +77,7 @@ def library(folder: Path, *without: str) -> str:
     """A liberty file without some of the cells."""
     cells = "\n".join(text for name, text in CELLS.items() if name not in without)
     path = folder / "invented.lib"
-    path.write_text(
-        'library(invented) { delay_model : table_lookup; time_unit : "1ps"; capacitive_load_unit(1, ff); '
-        'voltage_unit : "1V"; current_unit : "1mA"; pulling_resistance_unit : "1kohm"; leakage_power_unit : "1pW"; '
-        "nom_voltage : 1; nom_temperature : 25; nom_process : 1; default_max_transition : 1000; "
-        + "".join(
-            f"{kind}_threshold_pct_{edge} : {percent}; "
-            for edge in ("rise", "fall")
-            for kind, percent in (
-                ("input", 50),
-                ("output", 50),
-                ("slew_lower", 10),
-                ("slew_upper", 90),
-            )
-        )
-        + "lu_table_template(t) { variable_1 : input_net_transition; variable_2 : total_output_net_capacitance; "
-        f'index_1("1, 100"); index_2("1, 100"); }}\n{cells}\n}}\n'
-    )
+    path.write_text(f"library(invented) {{ {HEAD}\n{cells}\n}}\n")
     return str(path)
 
 
@@ -187,12 +170,12 @@ def test_missing_tools_and_libraries_are_one_sentence(folder, capsys, monkeypatc
 
 
 def test_toggles_of_a_file_of_waves(tmp_path):
+    names = ("scope module m", "var wire 1 n1 clk", "var wire 1 n2 q", "var wire 4 n9 bus [3:0]")
+    names += ("scope module g1", "var wire 1 n3 D", "upscope", "upscope", "enddefinitions")
+    changes = "#0 b0_n1 bx_n2 b1_n3 #5 b1_n1 b1_n2 b1010_n9 #10 b0_n1 #15 b1_n1 b0_n2 b0_n3 #20 b0_n1"
     vcd = tmp_path / "gates.vcd"
-    vcd.write_text(
-        "$scope module m $end\n$var wire 1 n1 clk $end\n$var wire 1 n2 q $end\n$var wire 4 n9 bus [3:0] $end\n"
-        "$scope module g1 $end\n$var wire 1 n3 D $end\n$upscope $end\n$upscope $end\n$enddefinitions $end\n"
-        "#0\nb0 n1\nbx n2\nb1 n3\n#5\nb1 n1\nb1 n2\nb1010 n9\n#10\nb0 n1\n#15\nb1 n1\nb0 n2\nb0 n3\n#20\nb0 n1\n"
-    )
+    lines = [*(f"${name} $end" for name in names), *changes.replace("_", "~").split()]
+    vcd.write_text("\n".join(lines).replace("~", " ") + "\n")
     found = toggles(vcd)
     assert found.of_port("clk") == "n1"
     assert found.changes["n1"] == 4
