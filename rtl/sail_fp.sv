@@ -127,7 +127,7 @@ module sail_fp_unpack (
   assign significand = {x[30:23] != '0, x[22:0]};
 endmodule
 
-// Boundaries: two products of half of b; product; those of sail_fp_pack.
+// Boundaries: a's products with parts of b; product; those of sail_fp_pack.
 module sail_fp_mul #(
     parameter bit [3:0] CUTS = 4'b0
 ) (
@@ -136,6 +136,7 @@ module sail_fp_mul #(
     input  logic [31:0] b,
     output logic [31:0] result
 );
+  localparam int PART = 4, PARTS = 24 / PART; // bits of b
   logic nan_a, nan_b, infinite_a, infinite_b;
   logic [7:0] exponent_a, exponent_b;
   logic [23:0] significand_a, significand_b;
@@ -145,16 +146,20 @@ module sail_fp_mul #(
   wire zero = a[30:0] == '0 || b[30:0] == '0;
   wire nan = nan_a || nan_b || infinite && zero;
   wire [9:0] exponent = 10'(exponent_a) + 10'(exponent_b) - 10'd127;
-  wire [35:0] low = significand_a * 36'(significand_b[11:0]);
-  wire [35:0] high = significand_a * 36'(significand_b[23:12]);
+  logic [PARTS*(24+PART)-1:0] parts, parts_1;
+  for (genvar i = 0; i < PARTS; i++) begin : g_part
+    assign parts[(24+PART)*i+:24+PART] = (24 + PART)'(significand_a) * (24 + PART)'(significand_b[PART*i+:PART]);
+  end
 
   logic [12:0] about_1, about_2; // what the product is beside its magnitude
-  logic [35:0] low_1, high_1;
-  logic [47:0] product;
-  sail_delay #(85, int'(CUTS[0])) halves_cut (
-      clk, {nan, infinite, a[31] ^ b[31], exponent, low, high}, {about_1, low_1, high_1});
-  sail_delay #(61, int'(CUTS[1])) product_cut (
-      clk, {about_1, {high_1, 12'd0} + 48'(low_1)}, {about_2, product});
+  sail_delay #(13 + PARTS * (24 + PART), int'(CUTS[0])) parts_cut (
+      clk, {nan, infinite, a[31] ^ b[31], exponent, parts}, {about_1, parts_1});
+  logic [47:0] sum, product;
+  always_comb begin
+    sum = '0;
+    for (int i = 0; i < PARTS; i++) sum += 48'(parts_1[(24+PART)*i+:24+PART]) << PART * i;
+  end
+  sail_delay #(61, int'(CUTS[1])) product_cut (clk, {about_1, sum}, {about_2, product});
   sail_fp_pack #(48, 1, CUTS[3:2]) pack (
       clk, about_2[12], about_2[11], about_2[10], about_2[9:0], product, result);
 endmodule
