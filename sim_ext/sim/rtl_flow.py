@@ -103,7 +103,8 @@ def latches(flow: Flow) -> str:
     reads = flow.liberty("read_liberty -ignore_miss_func -ignore_miss_dir")
     flow.yosys("cells", *reads, "write_rtlil cells.il", "proc", "opt_clean", "write_json cells.json")
     cells = json.loads((flow.work / "cells.json").read_text())["modules"]
-    found, best = set(), {}
+    found = set[str]()
+    best: dict[str, tuple[float, str, dict[str, str]]] = {}
     for name, cell in cells.items():
         inside = list(cell["cells"].values())
         kinds = sorted(one["type"] for one in inside)
@@ -271,9 +272,8 @@ def toggles(vcd: Path) -> Toggles:
             elif line.startswith("$upscope"):
                 scope.pop()
             elif line.startswith("$var") and len(scope) <= 2 and words[2] == "1":
-                found.pins.setdefault(words[3], []).append(
-                    (*scope[1:], words[4])[-2:] if len(scope) > 1 else ("", words[4])
-                )
+                cell = scope[1] if len(scope) > 1 else ""
+                found.pins.setdefault(words[3], []).append((cell, words[4]))
             elif line.startswith("#"):
                 found.time = int(line[1:])
             elif line.startswith("b") and words[1] in found.pins:

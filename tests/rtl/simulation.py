@@ -54,7 +54,7 @@ class Simulation:
         from cocotb_tools.runner import get_runner
 
         self._runner, self._folder, self._log = get_runner(SIMULATOR), folder, folder / "log"
-        lines = ["module bench;"]
+        lines = ["module bench;", "  logic found = 1;"]  # Verilator finds no module without signals
         for name, (module, parameters) in instances.items():
             given = ", ".join(f".{key}({n})" for key, n in parameters.items())
             lines.append(f"  {module} {f'#({given}) ' if given else ''}{name} ();")

@@ -169,9 +169,10 @@ def test_stalls_of_every_port_change_no_result_and_save_no_cycle(run, play, stal
     assert (got.timeline[:, 2:] >= play.expected(got.arrivals)[0][:, 2:]).all()
 
 
-@examples(40)
-@given(plays([build for build in BUILDS if build.config.convert == "unit"], scaled=True), SOME | ADVERSE)
-def test_scales_that_come_late(run, play, stalls):
+@examples(25)
+@given(plays([build for build in BUILDS if build.config.convert == "unit"], scaled=True), st.integers(9, 30))
+def test_scales_that_come_late(run, play, gap):
+    stalls = [*[1] * gap, 0]
     (got,) = run(play, stalls=IDLE | {"scales": stalls})
     check_results(play, got)
     assert (got.timeline[:, 2:] >= play.expected(got.arrivals)[0][:, 2:]).all()
