@@ -131,13 +131,14 @@ def main(lib: tuple[str, ...]) -> None:
         else:
             row["stages"] = parameters["CUTS"].bit_count() + 2
         row |= {"area_um2": round(area, 2), "path_ps": round(path, 1), "kind": "synthesised"}
-        row |= {
-            "yosys": (rtl_flow.version("yosys", "-V") or "").split()[1],
-            "date": datetime.date.today().isoformat(),
-        }
         rows.append(row)
         click.echo(json.dumps(row))
-    pd.DataFrame(rows).to_csv(OUT, index=False, lineterminator="\n")
+    yosys, sta = (rtl_flow.version(*of) or "" for of in (("yosys", "-V"), ("sta", "-version")))
+    source = (
+        f"# {datetime.date.today()}: research/rtl_leaves.py with {yosys.split(' (')[0]} and OpenSTA {sta}; gates of "
+        f"ASAP7, RVT, TT, for a period of {PERIOD:g} ps, no layout; hits on the capture of docs/reuse.md\n"
+    )
+    OUT.write_text(source + pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), "utf-8")
 
 
 if __name__ == "__main__":
