@@ -7,6 +7,7 @@
 #   make artifact every claim with the command that shows it, run and compared: docs/reproduction.md, minutes
 #   make reproduce  the paper's claims under all that is not published, minutes
 #   make bench    speed, as ratios within one run
+#   make rtl LIB="a.lib b.lib"  area, paths and energy of rtl/ in your cells, by yosys and OpenSTA  -> out/rtl
 #   make lint     ruff, lengths of files and private names, mypy, the import floors, clang-format
 #   make docs     the documentation as a site, build/site, which is read without a network
 #   make kernels  the AArch64 programs (needs Debian's g++-aarch64-linux-gnu)
@@ -21,6 +22,10 @@ JOBS   ?= $(shell nproc)
 GEM5   ?= $(SAILSIM_GEM5)
 # CI adds --config-settings=cmake.define.SAILSIM_WERROR=ON
 INSTALL_FLAGS ?=
+# For `make rtl`: liberty files or folders of them; a simulation's waves (FST), and the unit's scope in it.
+LIB    ?=
+WAVES  ?=
+SCOPE  ?= sail_unit
 # Words for pytest, for example ARGS='-k energy'.
 ARGS   ?=
 # Tests run side by side, but no more than memory is for.
@@ -41,7 +46,7 @@ CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/p
 # New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
 PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -name '*.py' -o -name '*.toml' -o -name '*.csv' -o -name '*.jsonl'))
 
-.PHONY: sim test check artifact reproduce bench lint docs kernels sanitize clean setup
+.PHONY: sim test check artifact reproduce rtl bench lint docs kernels sanitize clean setup
 .DELETE_ON_ERROR:
 
 # All that tests and development need beside what the main job needs: `make sim` asks for the latter alone.
@@ -103,6 +108,9 @@ artifact: setup
 
 reproduce: setup
 	$(SAILSIM) claims reproduce --out $(OUT)/reproduction --jobs $(JOBS)
+
+rtl: $(VENV)/.installed
+	@$(BIN)/python -m sailsim.sim.rtl_flow --out $(OUT)/rtl $(if $(WAVES),--waves '$(WAVES)' --scope '$(SCOPE)') $(LIB)
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --parallel $(JOBS) --output-on-failure --no-tests=error

@@ -1,4 +1,4 @@
-"""The tables of docs/cost.md on silicon, on who pays for the LLC, and on what moves the answer most.
+"""The tables of docs/cost.md on silicon, synthesis, who pays for the LLC, and what moves the answer most.
 
     python research/silicon.py     # 30 s: asks `sailsim run` and writes docs/data/cost-*.csv
 
@@ -19,9 +19,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sailsim.analysis.costs.area import area
+from sailsim.analysis.costs.area import AreaConstants, area
 from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.costs.dollars import PAYMENTS
+from sailsim.base.atomic import read_records
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import read_csv
 from sailsim.workloads.formats import uniform_format
@@ -34,6 +35,9 @@ UNITS = ("arrays", "dfm", "prt")
 SAIL_PROCESS = "7 nm, predictive"
 """Of ASAP7, from which the constants of the area and the energy come."""
 WITHOUT_ROOM = "--set pim.prefetch_share=0"
+
+CURVE = ("sail_lane", "sail_prt", "sail_prt_rows", "sail_sequencer", "sail_dfm", "sail_stager", "sail_drain")
+"""Modules of the curve: those of a unit that converts in memory."""
 
 ASKED: dict[str, list[list[str]]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 
@@ -130,6 +134,31 @@ def not_modelled() -> Iterable[list[str]]:
         yield [what, *number, factor, kind or "-", why.format(**said)]
 
 
+def synthesised() -> Iterable[list[str]]:
+    """A row a part of the unit whose area synthesis gives too, and one of all of it, by LLC and cores."""
+    machine = load_system("sail-n1")
+    assumed, gates = area(machine), area(machine, AreaConstants.synthesised())
+    for part, mm2 in assumed.parts.items():
+        if gates.parts[part] != mm2:
+            yield [part, span([mm2]), span([gates.parts[part]]), f"{gates.parts[part] / mm2:.1f}x"]
+    share, whole = ([each.share("all of the unit", "LLC and cores") for each in (assumed, gates)], "unit")
+    sums = [sum(each.parts.values()) for each in (assumed, gates)]
+    yield [whole, *(span([each]) for each in sums), f"{sums[1] / sums[0]:.1f}x"]
+    yield ["of LLC and cores", *(f"{each:.2%}" for each in share), f"{share[1] / share[0]:.1f}x"]
+
+
+def curve() -> Iterable[list[str]]:
+    """A row a module, mapping and period whose gates differ from those of the row before; the modules that
+    `sail-n1` has and that tell something of their path, those by themselves last."""
+    before = None
+    for row in read_records(data_file("rtl/sail-n1.jsonl"))["rows"]:
+        said = [row["module"], row.get("of", "in the unit"), row["script"]]
+        said += [span([row["area_um2"]]), f"{row['path_ps'] or 0:.0f}"]
+        if row["path_ps"] and said != before and row["module"] in CURVE:
+            yield [*said[:3], f"{row['period_ps']:g}", *said[3:], f"{1000 / row['path_ps']:.2f}"]
+        before = said
+
+
 def paid() -> Iterable[list[str]]:
     """Tokens a dollar by way to pay, SAIL with and without the room in the LLC."""
     for batch in (1, 8):
@@ -146,4 +175,7 @@ if __name__ == "__main__":
     write("silicon", ("array", "kind", "process", "product", *quantities), [*published(), *ours()])
     write("who-pays-for-the-llc", ("batch", "runner", "tokens/s", *PAYMENTS), paid())
     write("what-moves-it", ("change", "options", "tokens/s", "of the headline"), moves())
+    write("synthesised", ("part", "assumed, mm2", "synthesised, mm2", "times"), synthesised())
+    head = ("module", "of", "mapped for", "asked, ps", "cells, um2", "path, ps", "clock, GHz")
+    write("synthesised-curve", head, curve())
     write("not-modelled", ("what", "asked as", "tokens/s", "factor", "kind", "why"), not_modelled())

@@ -19,7 +19,7 @@ from sailsim.sim.fitted import core_of, fitted_constants
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("analysis", "sim_ext/sim", "workloads", "lut_gemv", "sailsim")
 PARTS = ("cli", "analysis", "sim", "workloads", "lut_gemv")
-KINDS = {"measured", "paper", "derived", "fitted", "assumed"}
+KINDS = {"measured", "synthesised", "paper", "derived", "fitted", "assumed"}
 HERE = "here"
 """What a source may be besides a citation: derived or assumed in this project, as the note says."""
 

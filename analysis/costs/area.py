@@ -36,6 +36,7 @@ class AreaConstants(Constants):
     die_mm2: Annotated[float, Is("mm2", least=0)]
     flip_flop_um2: Annotated[float, Is("um2", least=0)]
     full_adder_um2: Annotated[float, Is("um2", least=0)]
+    lane_gates: Annotated[float, Is("ratio", least=0)]
     multiplexer_um2: Annotated[float, Is("um2", least=0)]
     comparator_um2: Annotated[float, Is("um2", least=0)]
     nand2_um2: Annotated[float, Is("um2", least=0)]
@@ -122,7 +123,7 @@ def area(system: System, constants: AreaConstants | None = None, wbits: int = 4)
     beside = sum(charged(circuit, c) for circuit in declared.beside.values())
     parts = {
         "arrays": cells / charged(declared.efficiency, c) * 1e-6,
-        "lanes": logic(lanes * width * beside),
+        "lanes": logic(lanes * width * beside * c.lane_gates),
         "accumulators": 8 * pim.accumulator_buffer.si * c.accumulator_bit_um2 * 1e-6 if behind else 0.0,
         "activations": sram(dfms * 8 * pim.activation_buffer.si),
         "prt": logic(dfms * entries * searched * (c.flip_flop_um2 + c.comparator_um2))

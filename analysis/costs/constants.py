@@ -84,6 +84,12 @@ class Constants:
         return cls(**{name: _at(quantity, end) for name, quantity in cls.quantities(file).items()})
 
     @classmethod
+    def synthesised(cls) -> Self:
+        """Every constant as gates of a cell library give it, at its value where none is known."""
+        every = cls.quantities().items()
+        return cls(**{name: _at(q.synthesised or q, "value") for name, q in every})
+
+    @classmethod
     def ends(cls, file: str | Path | None = None) -> dict[End, Self]:
         """All of them at both ends of their ranges and at their values, by the end, as `at` gives each."""
         return {end: cls.at(end, file) for end in get_args(End)}
@@ -125,6 +131,13 @@ def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[Constants]])
     return by_kind
 
 
+def _cited(quantity: Quantity, sources: Mapping[str, str]) -> Quantity:
+    """A quantity, and its synthesised reading, with citations in the place of their keys."""
+    read = quantity.synthesised and _cited(quantity.synthesised, sources)
+    cited = sources.get(quantity.source, quantity.source)
+    return quantity.model_copy(update={"source": cited, "synthesised": read})
+
+
 def _layout(cls: type[Constants]) -> type[BaseModel]:
     """What a file of these constants looks like."""
     rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.RULES.items()}
@@ -145,6 +158,5 @@ def _read(cls: type[Constants], name: str) -> Mapping[str, Quantity]:
     quantities = {}
     for field in cls.RULES:
         quantity: Quantity = getattr(content.constants, field)
-        cited = content.sources.get(quantity.source, quantity.source)
-        quantities[field] = quantity.model_copy(update={"source": cited})
+        quantities[field] = _cited(quantity, content.sources)
     return MappingProxyType(quantities)

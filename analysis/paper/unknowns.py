@@ -38,6 +38,7 @@ from sailsim.analysis.results.prior import (
     load_unknowns,
     machine_factors,
     ranged,
+    reading,
 )
 from sailsim.analysis.results.runs import Runner
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
@@ -145,14 +146,16 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
     sizes = [each for name, each in file.levels.items() if name == GROUP_SIZE]
     other_cores = set(CORES) - {core_of(load_system(name)) for name in file.hosts.values()}
     factors = [
-        *machine_factors(load_system(next(iter(file.hosts.values()))), file.levels, file.ranges),
+        *machine_factors(
+            load_system(next(iter(file.hosts.values()))), file.levels, file.ranges, file.synthesised
+        ),
         *_fitted_factors("cpu", lambda name: not other_cores & set(name.split(".")), "software"),
         *_rate_factors([w.wbits for w in file.workload]),
         *_opponent_factors(claims.opponents.values()),
         *(levelled(GROUP_SIZE, each, each.nominal, "weights", "weights") for each in sizes),
-        *_constant_factors("cost", CostConstants),
+        *_constant_factors("cost", CostConstants, file.synthesised),
         Factor("cost.instance", "cost", file.rented.reason, values=instances, nominal=instances[0]),
-        *_constant_factors("area", AreaConstants),
+        *_constant_factors("area", AreaConstants, file.synthesised),
     ]
     drawn = {name: other.name for other in file.alternative for name in other.drawn}
     apart = tuple(factor for factor in factors if factor.name in drawn and factor.group == "machine")
@@ -275,10 +278,12 @@ def scatter_of(runner: Runner) -> str:
     return f"scatter.{runner.software if runner.kind == 'cores' else runner.hardware}"
 
 
-def _constant_factors(group: Literal["cost", "area"], constants: type[Constants]) -> list[Factor]:
+def _constant_factors(
+    group: Literal["cost", "area"], constants: type[Constants], synthesised: bool
+) -> list[Factor]:
     """The constants of a model that have a range."""
     return [
-        ranged(f"{group}.{name}", group, q, *ends, q.note or q.source)
+        ranged(f"{group}.{name}", group, q, *ends, read.note or read.source)
         for name, q in constants.quantities().items()
-        if (ends := ends_of(q)) is not None
+        if (ends := ends_of(read := reading(q, synthesised))) is not None
     ]

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.costs.area import overhead_bases
+from sailsim.analysis.costs.area import AreaConstants, overhead_bases
+from sailsim.analysis.costs.area import area as area_of
 from sailsim.analysis.costs.constants import NotModelledError, data_file
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
 from sailsim.analysis.costs.energy import tokens_of
@@ -587,6 +588,7 @@ def area(study: Study) -> Figure:
     system = load_system(str(study.results.reference["system"]))
     try:
         readings = list(overhead_bases(system))
+        whole = area_of(system, AreaConstants.synthesised()).share("all of the unit", "LLC and cores")
     except NotModelledError as why:
         raise MissingPointsError(str(why)) from None
     rows = pd.DataFrame({"share": [100 * reading.share for reading in readings]}).assign(
@@ -597,7 +599,10 @@ def area(study: Study) -> Figure:
     return Figure(
         "What the hardware overhead may mean",
         [Panel(rows, share, places, kind="ranks", rules=study.claimed("overhead"))],
-        [f"Added area of {system.title}, for everything that may count and all that it may be a share of."],
+        [
+            f"Added area of {system.title}, for everything that may count and all that it may be a share of.",
+            f"With the logic as synthesised from rtl/, all of the unit is {whole:.2%} of LLC and cores.",
+        ],
         height=0.8 + 0.26 * len(readings),
     )  # fmt: skip
 

@@ -191,7 +191,9 @@ def _column(name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
 def _factors(system: System, file: Unknowns, held: frozenset[str]) -> list[Factor]:
     """What is drawn of the machine itself."""
     nominal = load_system(next(iter(file.hosts.values())))
-    of_prior = {factor.name: factor for factor in machine_factors(nominal, file.levels, file.ranges)}
+    of_prior = {
+        factor.name: factor for factor in machine_factors(nominal, file.levels, file.ranges, file.synthesised)
+    }
     known, theirs = leaves(system), leaves(nominal)
     found = []
     for path, leaf in known.items():

@@ -208,6 +208,8 @@ class Unknowns(Frozen):
     held: dict[str, Held] = Field(default={})
     drawn: Listed[str] = ()
     """What the file that this one extends holds, and this one does not."""
+    synthesised: bool = False
+    """Whether a value that has a synthesised reading is drawn from that one's range, not from its own."""
 
     @model_validator(mode="after")
     def _has_one_fixed_workload(self) -> Self:
@@ -231,9 +233,15 @@ def load_unknowns(name_or_path: str = PRIOR) -> Unknowns:
 # --- Where factors come from ---
 
 
-def machine_factors(system: System, levels: Mapping[str, Levels], ranges: Mapping[str, Span]) -> list[Factor]:
+def machine_factors(
+    system: System,
+    levels: Mapping[str, Levels],
+    ranges: Mapping[str, Span],
+    synthesised: bool = False,
+) -> list[Factor]:
     """Values of a system file that are not published or not known exactly: those with a range or levels.
 
+    `synthesised` is that of the file of unknowns.
     Levels may also be of an operation of the arrays (`pim.substrate.read`) and of `machine.ATTENTION`. Raises
     SailsimError for levels outside a value's range, for a range without its value, and for either of what is
     no value.
@@ -267,12 +275,17 @@ def machine_factors(system: System, levels: Mapping[str, Levels], ranges: Mappin
                     f"has its value, {leaf.value!r}"
                 )
             factors.append(ranged(path, "machine", leaf, span.low, span.high, span.reason))
-        elif isinstance(leaf, Quantity) and (ends := ends_of(leaf)):
-            reason = leaf.note or system.citation(leaf.source)
+        elif isinstance(leaf, Quantity) and (ends := ends_of(read := reading(leaf, synthesised))):
+            reason = read.note or system.citation(read.source)
             factors.append(ranged(path, "machine", leaf, *ends, reason))
     return factors + [
         levelled(path, listed, listed.nominal, "machine", "cycles") for path, listed in beside.items()
     ]
+
+
+def reading(q: Quantity, synthesised: bool) -> Quantity:
+    """Whose range is drawn from: what synthesis gives, where that is asked for and known."""
+    return q.synthesised if synthesised and q.synthesised is not None else q
 
 
 def ends_of(q: Quantity) -> tuple[float | int, float | int] | None:

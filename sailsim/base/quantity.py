@@ -22,7 +22,7 @@ def within_64_bits(number: int) -> bool:
     return -(1 << 63) <= number < 1 << 63
 
 
-Kind = Literal["measured", "paper", "derived", "fitted", "assumed"]
+Kind = Literal["measured", "synthesised", "paper", "derived", "fitted", "assumed"]
 
 # What one of each unit is in SI (or in plain counts); also the list of units that a file may use.
 _COUNTS = (
@@ -93,6 +93,8 @@ class Quantity(Sourced):
     """Least plausible value, same unit."""
     high: int | float | None = None
     """Largest plausible value, same unit."""
+    synthesised: Quantity | None = None
+    """What gates of a cell library give for it, in the same unit. Only a prior that says so draws it."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -103,6 +105,8 @@ class Quantity(Sourced):
             raise ValueError(f"needs low <= value <= high, not {' <= '.join(f'{x:g}' for x in numbers)}")
         if self.kind == "assumed" and (self.low is None or self.high is None):
             raise ValueError("is assumed, so it needs its range `low` and `high`")
+        if self.synthesised is not None and self.synthesised.kind != "synthesised":
+            raise ValueError(f"has a synthesised reading of the kind {self.synthesised.kind!r}")
         return self
 
     @property
@@ -168,6 +172,8 @@ class Is:
                 raise ValueError(f"is {x:g}; allowed is {self.allowed}")
             if abs(x) > MOST or (abs(x) < LEAST and not self.holds(0)):
                 raise ValueError(f"is {x:g}; allowed is {self.allowed}, of a size of {LEAST:g} to {MOST:g}")
+        if quantity.synthesised is not None:
+            self.check(quantity.synthesised)
         return quantity
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

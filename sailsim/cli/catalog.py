@@ -197,11 +197,12 @@ def _show_file(held: System | Gpu | Substrate, sources: bool, as_json: bool) -> 
         priced = {**held.costs, **held.charges(), **missing}
         rows = [_value_row(path, value) for path, value in priced.items()]
     else:
-        rows = [
-            _value_row(path, value, "switch")
-            for path, value in values(held)
-            if isinstance(value, Sourced | bool) or ("." in path and isinstance(value, str))
-        ]
+        rows = []
+        for path, value in values(held):
+            if isinstance(value, Sourced | bool) or ("." in path and isinstance(value, str)):
+                rows.append(_value_row(path, value, "switch"))
+            if isinstance(value, Quantity) and value.synthesised is not None:
+                rows.append(_value_row(path, value.synthesised))
     print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
     if isinstance(held, Substrate):
         echo("cycles of an operation on n bits, energy and area of a column, of a bit\n")
@@ -240,20 +241,25 @@ def _print_sources(rows: Sequence[Mapping[str, str]], citations: Mapping[str, st
 
 def _area(machine: System) -> str:
     """What the units of a machine take, in a sentence."""
-    from sailsim.analysis.costs.area import area
+    from sailsim.analysis.costs.area import AreaConstants, area
     from sailsim.analysis.costs.constants import NotModelledError
 
     try:
-        units = area(machine)
+        units, gates = area(machine), area(machine, AreaConstants.synthesised())
     except NotModelledError as error:
         return f"The units' area is not modelled: {error}"
-    whole, arrays = (
-        100 * units.share(counted, "LLC and cores") for counted in ("all of the unit", "C-SRAM arrays")
+    whole, arrays, synthesised = (
+        100 * each.share(counted, "LLC and cores")
+        for each, counted in (
+            (units, "all of the unit"),
+            (units, "C-SRAM arrays"),
+            (gates, "all of the unit"),
+        )
     )
     return (
         f"{units.slices} units of {sum(units.parts.values()):.3g} mm2, for weights of 4 bits, are "
-        f"{units.added_mm2():.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} % "
-        "(docs/cost.md)."
+        f"{units.added_mm2():.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} %; "
+        f"with the logic as synthesised, {gates.added_mm2():.3g} mm2, {synthesised:.3g} % (docs/cost.md)."
     )
 
 

@@ -391,7 +391,7 @@ def _inline(leaf: Leaf | str, machine: System | Gpu) -> str:
     one."""
     if isinstance(leaf, str):
         return _literal(leaf)
-    table = leaf.model_dump(exclude_none=True)
+    table = leaf.model_dump(exclude_none=True, exclude={"synthesised"})
     table["source"] = machine.citation(leaf.source)
     if not table["note"]:
         del table["note"]

@@ -139,3 +139,21 @@ def test_bad_input_is_named():
     for wrong in ("-1.0", "nan"):
         with pytest.raises(SailsimError, match=rf"cell_um2 is {wrong}.*at least 0"):
             replace(C, cell_um2=float(wrong))
+
+
+def test_synthesised_logic_takes_more_and_arrays_what_they_took():
+    assumed, gates = area(SYSTEM).parts, area(SYSTEM, AreaConstants.synthesised()).parts
+    larger = {part for part in PARTS if gates[part] > assumed[part]}
+    assert larger == {"lanes", "prt", "control"}
+    assert all(gates[part] == assumed[part] for part in PARTS if part not in larger)
+
+
+def test_a_synthesised_reading_is_of_that_kind_and_of_the_same_unit():
+    prt = AreaConstants.quantities()["prt_bit_um2"]
+    assert prt.synthesised is not None
+    wrong = prt.model_dump() | {"synthesised": prt.synthesised.model_dump() | {"kind": "paper"}}
+    with pytest.raises(ValueError, match="synthesised reading of the kind 'paper'"):
+        type(prt).model_validate(wrong)
+    other = prt.model_copy(update={"synthesised": prt.synthesised.model_copy(update={"unit": "mm2"})})
+    with pytest.raises(ValueError, match="has the unit 'mm2'"):
+        AreaConstants.RULES["prt_bit_um2"].check(other)

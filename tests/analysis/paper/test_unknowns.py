@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, judged
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.compare import compare
@@ -160,6 +161,26 @@ def test_a_machine_of_the_wide_prior_has_what_was_drawn(row: list[float]) -> Non
         whose = draw.values["host.attention_software"]
         fitted = draw.fitted.software(software if whose == "as the baseline" else "ampere")
         assert machine.host.attention_rate.value == fitted.value("attention_rate")
+
+
+def test_the_synthesised_prior_draws_the_readings_of_gates() -> None:
+    of_gates, of_paper = ({f.name: f for f in space(prior=p).factors} for p in ("sail-synthesised", "sail"))
+    clock = load_system("sail-n1").require_pim().clock
+    assert clock.synthesised is not None
+    assert (of_gates["pim.clock"].low, of_gates["pim.clock"].high) == (
+        clock.synthesised.low,
+        clock.synthesised.high,
+    )
+    assert of_paper["pim.clock"].high == clock.high
+    known = AreaConstants.quantities()
+    read = {f"area.{name}": q.synthesised for name, q in known.items() if q.synthesised is not None}
+    held = set(space(prior="sail-synthesised").held)
+    assert {name for name, q in read.items() if q.low != q.high} - held <= set(of_gates)
+    for name, q in read.items():
+        assert name not in of_gates or (of_gates[name].low, of_gates[name].high) == (q.low, q.high)
+    others = set(of_gates) - {"pim.clock", *read}
+    assert all(of_gates[name] == of_paper[name] for name in others)
+    assert space(prior="sail-synthesised").nominal.system() == space().nominal.system()
 
 
 DESIGN = '[[alternative]]\nname = "a"\nvalues = {{}}\nreason = "x"\ndrawn = ["{}"]'

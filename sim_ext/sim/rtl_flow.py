@@ -1,0 +1,487 @@
+"""rtl/ as gates of a reader's own cells: `make rtl LIB=...`, by yosys and, where it is installed, OpenSTA.
+
+Per module and clock period: cells, area, the longest path, and from a simulation's waves a cycle's energy.
+There is no layout: wires and the clock's tree take nothing, inputs come at the clock's edge, and a gate
+switches at most once a cycle. `BEHAVIOURAL` modules stand for SRAM: they have no area, no path, no energy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import sha256_of
+from sailsim.base.progress import followed
+from sailsim.sim.files import load_system
+from sailsim.sim.ranges import parse_numbers
+from sailsim.sim.rtl import package
+from sailsim.workloads.formats import uniform_format
+
+RESULTS = "synthesis.jsonl"
+"""The one file, written when all of it is there."""
+PERIODS = (400, 600, 800, 1000, 1400)
+"""Clock periods in ps that gates are sized for unless others are asked for."""
+SCRIPTS = {
+    "area": "strash; &get -n; &fraig -x; &put; scorr; dc2; strash; &get -n; &dch -f; &nf {D}; &put; "
+    "buffer -c; upsize {D}; dnsize {D}",
+    "delay": "strash; ifraig; scorr; dch -f; map -B 0.9 {D}; topo; buffer -c; upsize {D}; dnsize {D}",
+}
+"""What ABC does: map for few cells or for short paths; either sizes gates for the period."""
+BEHAVIOURAL = ("sail_array", "sail_buffer")
+"""Modules that are left out: rows of SRAM, of which nobody has a macro here."""
+PRICED = ("sail_lane", "sail_prt", "sail_prt_rows", "sail_sequencer", "sail_stager", "sail_drain")
+"""Modules whose energy is taken from waves."""
+CLOCK = "clk"
+"""The port of the clock."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What is synthesised from what, and the folder in which tools leave their files."""
+
+    sources: Sequence[Path]
+    top: str
+    libraries: Sequence[Path]
+    work: Path
+
+    def yosys(self, name: str, *commands: str) -> None:
+        """Run commands. Raises SailsimError with what yosys said."""
+        script = self.work / f"{name}.ys"
+        script.write_text("\n".join(commands) + "\n", "utf-8")
+        _run(["yosys", "-q", script.name], self.work)
+
+    def liberty(self, before: str, after: str = "") -> list[str]:
+        """A command or an option for each library."""
+        return [f"{before} {path}{after}" for path in self.libraries]
+
+
+def _run(command: Sequence[str], folder: Path) -> str:
+    """What a tool printed. Raises SailsimError with its first error."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    errors = re.findall(r"^(?:ERROR|Error)\b:?\s*(.*)$", said, re.MULTILINE)
+    if done.returncode or errors:
+        why = (errors or said.splitlines()[-1:] or [f"exit status {done.returncode}"])[0]
+        raise SailsimError(f"{command[0]} stopped: {why.strip().rstrip('.')}.")
+    return done.stdout
+
+
+def libraries(named: Iterable[str]) -> list[Path]:
+    """Liberty files, and those of folders. Raises SailsimError where there are none."""
+    asked = [Path(name) for name in named]
+    files = [file for path in asked for file in (sorted(path.glob("*.lib")) if path.is_dir() else [path])]
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing or not files or any(re.search(r"\s", str(file)) for file in files):
+        raise SailsimError(
+            f"LIB is {' '.join(map(str, asked))!r}; allowed are liberty files, or a folder of *.lib, whose "
+            "paths have no blanks."
+        )
+    return [file.resolve() for file in files]
+
+
+def latches(flow: Flow) -> str:
+    """Verilog that maps latches to the smallest ones of the libraries; may be empty.
+
+    Leaves the cells' logic in `cells.il`. Raises SailsimError for libraries without flip-flop or inverter.
+    """
+    reads = flow.liberty("read_liberty -ignore_miss_func -ignore_miss_dir")
+    flow.yosys("cells", *reads, "write_rtlil cells.il", "proc", "opt_clean", "write_json cells.json")
+    cells = json.loads((flow.work / "cells.json").read_text())["modules"]
+    found = set[str]()
+    best: dict[str, tuple[float, str, dict[str, str]]] = {}
+    for name, cell in cells.items():
+        inside = list(cell["cells"].values())
+        kinds = sorted(one["type"] for one in inside)
+        found |= {kind[:6] for kind in kinds if kind.startswith("$_DFF_")}
+        found |= {"$_NOT_"} if kinds == ["$_NOT_"] else set()
+        if len(kinds) == 1 and kinds[0] in ("$_DLATCH_P_", "$_DLATCH_N_"):
+            port = {port["bits"][0]: pin for pin, port in cell["ports"].items()}
+            pins = {pin: port[bits[0]] for pin, bits in inside[0]["connections"].items()}
+            one = (float(cell["attributes"].get("area", "inf")), name, pins)
+            best[kinds[0]] = min(best.get(kinds[0], one), one, key=lambda each: each[:2])
+    for kind, words in (("$_DFF_", "flip-flop"), ("$_NOT_", "inverter")):
+        if kind not in found:
+            raise SailsimError(f"LIB has no {words} among {len(cells)} cells; allowed is a library with one.")
+    return "\n".join(
+        f"module \\{kind} (input D, input E, output Q); {name} _TECHMAP_REPLACE_ "
+        f"({', '.join(f'.{pin}({net})' for net, pin in pins.items())}); endmodule"
+        for kind, (_, name, pins) in best.items()
+    )
+
+
+# --- Gates ---
+
+
+def mapped(flow: Flow) -> dict[str, dict[str, str]]:
+    """Read the RTL and map it to cells that ABC goes on from, in `mapped.il`.
+
+    Returns the instances inside each module that has gates: their names and modules. Raises SailsimError for
+    RTL that is none, and for a latch or a flip-flop that no library has.
+    """
+    (flow.work / "latches.v").write_text(latches(flow))
+    reads = [f"read_verilog -sv {path}" for path in flow.sources]
+    read = (f"hierarchy -check -top {flow.top}", "proc", "write_json read.json", "write_rtlil read.il")
+    flow.yosys("read", *reads, *read)
+    modules = json.loads((flow.work / "read.json").read_text())["modules"]
+    names: dict[str, str] = {}
+    for module in modules:
+        plain = re.sub(r"^\$paramod(\$[0-9a-f]+)?\\(\w+).*", r"\2", module)
+        names[next(n for n in (plain, *(f"{plain}_{i}" for i in range(2, 99))) if n not in names)] = module
+    inside = {
+        plain: {
+            name: next(n for n, m in names.items() if m == cell["type"])
+            for name, cell in modules[module]["cells"].items()
+            if cell["type"] in modules
+        }
+        for plain, module in names.items()
+        if not plain.startswith(BEHAVIOURAL)
+    }
+    text = (flow.work / "read.il").read_text()
+    for plain, module in names.items():
+        text = re.sub(
+            rf"^(\s*(?:module|cell)) {re.escape(module)}(?=\s)", rf"\1 \\{plain}", text, flags=re.MULTILINE
+        )
+    (flow.work / "read.il").write_text(text)
+    flow.yosys(
+        "mapped",
+        "read_rtlil read.il",
+        *(f"blackbox {plain}" for plain in names if plain not in inside),
+        f"synth -top {flow.top} -noabc -noshare -run begin:check",
+        "techmap -map latches.v" if (flow.work / "latches.v").stat().st_size else "",
+        " ".join(["dfflibmap", *flow.liberty("-liberty")]),
+        "write_rtlil mapped.il",
+        "tee -o mapped.json stat -json",
+    )
+    kinds = json.loads((flow.work / "mapped.json").read_text())["design"]["num_cells_by_type"]
+    for begin, words in (("$_DLATCH", "latch"), ("$_DFF", "flip-flop"), ("$_SDFF", "flip-flop")):
+        left = next((kind for kind in kinds if kind.startswith(begin)), None)
+        if left:
+            raise SailsimError(f"LIB has no {words} that does {left}; allowed is a library with one.")
+    return inside
+
+
+def gates(flow: Flow, script: str, period: float) -> Mapping[str, Row]:
+    """Cells by module, sized for a period in ps; leaves netlists in `gates.il`, and a module in its `.v`."""
+    abc = SCRIPTS[script].replace("{D}", f"-D {period:g}")
+    (flow.work / "abc.txt").write_text(abc.replace("; ", "\n") + "\n")
+    of_all = " ".join(flow.liberty("-liberty"))
+    flow.yosys(
+        "gates",
+        "read_rtlil mapped.il",
+        f"abc {of_all} -D {period:g} -script {flow.work / 'abc.txt'}",
+        "setundef -zero",
+        "opt_clean -purge",
+        "rename -enumerate -pattern g%",
+        "write_rtlil gates.il",
+        "write_json ports.json",
+        "splitnets -ports",
+        "opt_clean -purge",
+        f"tee -o gates.json stat -json {of_all}",
+        "write_verilog -noattr gates.v",
+    )
+    text = (flow.work / "gates.v").read_text()
+    for verilog, name in re.findall(r"^(module (\w+)\b.*?^endmodule$)", text, re.DOTALL | re.MULTILINE):
+        (flow.work / f"{name}.v").write_text(verilog + "\n")
+    found: Mapping[str, Row] = json.loads((flow.work / "gates.json").read_text())["modules"]
+    return {name.removeprefix("\\"): row for name, row in found.items()}
+
+
+def opensta(flow: Flow, modules: Mapping[str, Iterable[str]], period: float, *commands: str) -> str:
+    """What OpenSTA prints of modules, each with those that are inside it and clocked with a period in ps."""
+    script = flow.liberty("read_liberty")
+    for module, inside in modules.items():
+        script += [
+            *(f"read_verilog {name}.v" for name in (*inside, module)),  # each link forgets them
+            f"link_design {module}",
+            f"puts {{module {module}}}",
+            f"create_clock -name clock -period {period:g} [get_ports -quiet {CLOCK}]",
+            "set_input_delay 0 -clock clock [all_inputs]",
+            "set_output_delay 0 -clock clock [all_outputs]",
+            *commands,
+        ]
+    (flow.work / "sta.tcl").write_text("\n".join(script) + "\n")
+    return _run(["sta", "-no_splash", "-exit", "sta.tcl"], flow.work)
+
+
+def paths(flow: Flow, modules: Mapping[str, Iterable[str]], period: float) -> dict[str, float]:
+    """The longest path of each module that has one, in ps, set-up included."""
+    said = opensta(
+        flow,
+        modules,
+        period,
+        "set paths [find_timing_paths]",
+        'if {[llength $paths]} {puts "slack [get_property [lindex $paths 0] slack]"}',
+    )
+    slacks = re.findall(r"^module (\S+)$(?:(?!^module).)*?^slack (\S+)$", said, re.MULTILINE | re.DOTALL)
+    return {module: round(period - float(slack), 2) for module, slack in slacks}
+
+
+# --- Energy ---
+
+# Transitions a cycle, and the share of time at 1. OpenSTA 2.0.17's own command for pins names a procedure
+# that it does not have.
+_SWITCHES = """proc switches {name activity duty} {
+  set pin [get_pins $name]
+  if {[llength [info commands ::sta::set_power_pin_activity]]} {
+    ::sta::set_power_pin_activity $pin $activity $duty
+  } else {set_power_activity -pins $pin -activity $activity -duty $duty}
+}"""
+
+
+@dataclass
+class Toggles:
+    """What the nets of a simulation of gates did, by their names in the file of waves."""
+
+    pins: dict[str, list[tuple[str, str]]]
+    """Cell and pin; the cell of a port is empty."""
+    changes: Counter[str]
+    high: Counter[str]
+    """Time in which it was 1."""
+    time: int
+
+    def of_port(self, name: str) -> str | None:
+        """The net of a port of one bit."""
+        return next((net for net, pins in self.pins.items() if ("", name) in pins), None)
+
+
+def toggles(vcd: Path) -> Toggles:
+    """Read what `yosys sim` wrote of a module of gates."""
+    found, scope = Toggles({}, Counter(), Counter(), 0), list[str]()
+    since: dict[str, tuple[str, int]] = {}
+    with vcd.open() as lines:
+        for line in lines:
+            words = line.split()
+            if line.startswith("$scope"):
+                scope.append(words[2])
+            elif line.startswith("$upscope"):
+                scope.pop()
+            elif line.startswith("$var") and len(scope) <= 2 and words[2] == "1":
+                cell = scope[1] if len(scope) > 1 else ""
+                found.pins.setdefault(words[3], []).append((cell, words[4]))
+            elif line.startswith("#"):
+                found.time = int(line[1:])
+            elif line.startswith("b") and words[1] in found.pins:
+                net, value = words[1], words[0][1:]
+                before, at = since.get(net, ("x", 0))
+                found.changes[net] += {before, value} == {"0", "1"}
+                found.high[net] += (found.time - at) * (before == "1")
+                since[net] = value, found.time
+    for net, (value, at) in since.items():
+        found.high[net] += (found.time - at) * (value == "1")
+    return found
+
+
+def energy(flow: Flow, module: str, period: float, waves: Path, scope: str) -> Row:
+    """pJ of a cycle of a module without others inside, from the waves of one of its instances.
+
+    Raises SailsimError where the gates do not answer as the waves do.
+    """
+    flow.yosys(
+        "sim",
+        "read_rtlil cells.il",
+        "read_rtlil gates.il",
+        f"sim -sim-gate -r {waves} -scope {scope} -clock {CLOCK} -vcd gates.vcd {module}",
+    )
+    did = toggles(flow.work / "gates.vcd")
+    clock = did.of_port(CLOCK)
+    cycles = did.changes[clock] // 2 if clock else 0
+    if not cycles:
+        raise SailsimError(f"{waves}: {scope}.{CLOCK} stands still; allowed are waves of a simulation.")
+    activity = [
+        f"switches {{{cell}/{pin}}} {did.changes[net] / cycles:.6g} {did.high[net] / did.time:.6g}"
+        for net, pins in did.pins.items()
+        for cell, pin in pins
+        if cell and net != clock
+    ]
+    (flow.work / "activity.tcl").write_text("\n".join([_SWITCHES, *activity]) + "\n")
+    said = opensta(flow, {module: ()}, period, "source activity.tcl", "report_power -digits 8")
+    total = re.search(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)", said, re.MULTILINE)
+    if total is None:
+        raise SailsimError(f"OpenSTA reports no power of {module}; allowed are libraries with power tables.")
+    names = ("internal_pj", "switching_pj", "leakage_pj", "pj")
+    ports = json.loads((flow.work / "ports.json").read_text())["modules"][module]["ports"]
+    high = {
+        pin: round(did.high[net] / did.time * cycles)
+        for net, pins in did.pins.items()
+        for cell, pin in pins
+        if not cell and pin in ports and net != clock
+    }
+    of_cycle = {
+        name: float(f"{float(each) * period:.4g}") for name, each in zip(names, total.groups(), strict=True)
+    }
+    return {"module": module, "period_ps": period, "cycles": cycles, **of_cycle, "high": high}
+
+
+# --- All of it ---
+
+
+def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: str) -> dict[str, list[Row]]:
+    """Rows of every module at every period by both scripts, and of `PRICED` ones' energy by the last of all.
+
+    ``waves``: of a simulation (FST) in which ``scope`` is the top module; None: no energies.
+    """
+    inside = mapped(flow)
+    count, places = Counter[str](), dict[str, str]()
+    below: dict[str, set[str]] = {}
+    """Of each module how many there are, where one is, and what is inside. What is inside comes first."""
+
+    def walk(module: str, at: str) -> None:
+        count[module] += 1
+        for name, other in inside[module].items():
+            if other in inside:
+                walk(other, f"{at}.{name}")
+        if module not in places:
+            own = set(inside[module].values()) & set(inside)
+            below[module] = own.union(*(below[other] for other in own))
+            places[module] = at
+
+    walk(flow.top, scope)
+    timed = shutil.which("sta") is not None
+    rows: list[Row] = []
+    energies: list[Row] = []
+    asked = [(script, period) for script in SCRIPTS for period in periods]
+    for script, period in followed(asked, "syntheses"):
+        cells = gates(flow, script, period)
+        there = [module for module in places if module in cells]
+        asked_of = {module: below[module] & set(there) for module in there}
+        longest = paths(flow, asked_of, period) if timed else {}
+        area: dict[str, float] = {}
+        for module in there:
+            own = float(cells[module].get("area", 0))
+            area[module] = own + sum(area.get(other, 0) for other in inside[module].values())
+            kinds: Mapping[str, int] = cells[module]["num_cells_by_type"]
+            row = {
+                "module": module,
+                "instances": count[module],
+                "script": script,
+                "period_ps": period,
+                "cells": sum(n for kind, n in kinds.items() if kind not in places),
+                "own_um2": round(own, 3),
+                "area_um2": round(area[module], 3),
+                "path_ps": longest.get(module),
+            }
+            rows.append(row)
+            if waves and timed and (script, period) == asked[-1] and module in PRICED:
+                energies.append(energy(flow, module, period, waves, places[module]))
+    return {"rows": rows, "energies": energies}
+
+
+def version(*command: str) -> str | None:
+    """What a tool calls itself; None where it is not installed."""
+    if shutil.which(command[0]) is None:
+        return None
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip().split("\n")[0]
+
+
+def run(
+    system: str,
+    named: Sequence[str],
+    rtl: Path,
+    out: Path,
+    periods: Sequence[float] = PERIODS,
+    waves: Path | None = None,
+    scope: str | None = None,
+    top: str = "sail_unit",
+    wbits: int = 4,
+    batch: int = 8,
+) -> dict[str, Any]:
+    """Synthesise a machine's unit and write `RESULTS` to a folder.
+
+    Args:
+        system: the machine, by name or path, with changes behind it.
+        named: liberty files, or folders of them.
+        rtl: the folder of the sources.
+        out: the folder of the results; they appear whole or not at all.
+        periods: of the clock, in ps.
+        waves: FST of a simulation, for energies.
+        scope: of the unit in it; None: its module's name.
+        top: the module on top.
+        wbits: of a weight.
+        batch: most rows of a tile.
+
+    Raises:
+        SailsimError: a missing tool or library, a library that lacks a cell, a unit that the RTL cannot be.
+    """
+    if shutil.which("yosys") is None:
+        raise SailsimError("There is no yosys on PATH; allowed is one (Debian: apt-get install yosys).")
+    if not periods:
+        raise SailsimError("PERIODS is 0; allowed are periods of the clock in ps, such as 600,1000.")
+    files, sources = libraries(named), sorted(rtl.glob("*.sv"))
+    if not sources:
+        raise SailsimError(f"{rtl} has no *.sv; allowed is the folder rtl of the repository.")
+    machine = load_system(system)
+    pim = machine.require_pim()
+    unit = machine.unit_text(slices=1, convert=str(pim.convert.value))
+    code, nbw = uniform_format(wbits, 128).base.code, pim.default_nbw
+    assert code is not None
+    try:
+        text = package(unit, code, 8, True, nbw, batch)
+    except ValueError as error:
+        raise SailsimError(f"system {system}: {error}") from None
+    with tempfile.TemporaryDirectory(prefix="sailsim-rtl-") as folder:
+        work = Path(folder)
+        (work / "sail_pkg.sv").write_text(text)
+        flow = Flow([work / "sail_pkg.sv", *(path.resolve() for path in sources)], top, files, work)
+        found = synthesise(flow, periods, waves and waves.resolve(), scope or top)
+    document: dict[str, Any] = {
+        "kind": "synthesised",
+        "system": system,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "yosys": version("yosys", "-V"),
+        "opensta": version("sta", "-version"),
+        "libraries": {file.name: sha256_of(file, "liberty file")[:16] for file in files},
+        "rtl_sha256": hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16],
+        "parameters": dict(re.findall(r"int (\w+) = (-?\d+);", text)),
+    }
+    lines = [json.dumps({key: value}) for key, value in document.items()]
+    lines += [json.dumps({f"{name}[]": row}) for name, rows in found.items() for row in rows]
+    write_whole(out / RESULTS, ("\n".join(lines) + "\n").encode())
+    return document | found
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command behind `make rtl`; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="make rtl", description=__doc__)
+    parser.add_argument("--system", default="sail-n1:pim.convert=unit")
+    parser.add_argument("--rtl", type=Path, default=Path("rtl"))
+    parser.add_argument("--out", type=Path, default=Path("out/rtl"))
+    parser.add_argument("--periods", default=",".join(map(str, PERIODS)))
+    parser.add_argument("--waves", type=Path)
+    parser.add_argument("--scope")
+    parser.add_argument("--top", default="sail_unit")
+    parser.add_argument("lib", nargs="*")
+    options = parser.parse_args(words)
+    try:
+        periods = [float(value) for value in parse_numbers("PERIODS", options.periods) if value]
+        named = options.waves, options.scope, options.top
+        found = run(options.system, options.lib, options.rtl, options.out, periods, *named)
+    except (SailsimError, OSError) as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    print(f"{'module':<20} {'mapped for':<10} {'asked, ps':>9} {'path, ps':>9} {'area, um2':>12}")
+    for row in found["rows"]:
+        path = f"{row['path_ps'] or '-':>9}"
+        begin = f"{row['module']:<20} {row['script']:<10} {row['period_ps']:>9g}"
+        print(f"{begin} {path} {row['area_um2']:>12,.1f}")
+    print(options.out / RESULTS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
