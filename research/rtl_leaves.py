@@ -136,7 +136,7 @@ def main(lib: tuple[str, ...]) -> None:
     yosys, sta = (rtl_flow.version(*of) or "" for of in (("yosys", "-V"), ("sta", "-version")))
     source = (
         f"# {datetime.date.today()}: research/rtl_leaves.py with {yosys.split(' (')[0]} and OpenSTA {sta}; "
-        f"gates of ASAP7, RVT, TT, for a period of {PERIOD:g} ps, no layout; hits on the capture of docs/reuse.md\n"
+        f"gates of ASAP7, RVT, TT, for a period of {PERIOD:g} ps, no layout; hits: docs/reuse.md\n"
     )
     OUT.write_text(source + pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), "utf-8")
 
