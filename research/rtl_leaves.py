@@ -84,10 +84,10 @@ def synthesise(
             "splitnets -ports",
             "opt_clean -purge",
             f"tee -o gates.json stat -json {of_all}",
-            "write_verilog -noattr gates.v",
+            f"write_verilog -noattr {module}.v",
         )
         [gates] = json.loads((flow.work / "gates.json").read_text())["modules"].values()
-        return float(gates["area"]), rtl_flow.paths(flow, [module], PERIOD)[module]
+        return float(gates["area"]), rtl_flow.paths(flow, {module: ()}, PERIOD)[module]
 
 
 def hits(nbw: int, entries: int, policy: int, batch: int) -> float:
@@ -135,8 +135,8 @@ def main(lib: tuple[str, ...]) -> None:
         click.echo(json.dumps(row))
     yosys, sta = (rtl_flow.version(*of) or "" for of in (("yosys", "-V"), ("sta", "-version")))
     source = (
-        f"# {datetime.date.today()}: research/rtl_leaves.py with {yosys.split(' (')[0]} and OpenSTA {sta}; gates of "
-        f"ASAP7, RVT, TT, for a period of {PERIOD:g} ps, no layout; hits on the capture of docs/reuse.md\n"
+        f"# {datetime.date.today()}: research/rtl_leaves.py with {yosys.split(' (')[0]} and OpenSTA {sta}; "
+        f"gates of ASAP7, RVT, TT, for a period of {PERIOD:g} ps, no layout; hits: docs/reuse.md\n"
     )
     OUT.write_text(source + pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), "utf-8")
 

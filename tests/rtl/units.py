@@ -31,8 +31,8 @@ WATCH += ("@results_valid", "@results_valid & @results_last")
 PHASES = {"build": 3, "lookup": 4, "convert": 5, "write_back": 6}
 COUNTS = ("zero_patterns", "prt_hits", "prt_misses", "table_builds", "table_adds", "row_reads", "row_writes")
 """In the order in which the bench reads the counters."""
-SMALL = {"slices": 1, "arrays": 1, "cols": 64, "port_bytes": 8, "convert": "cores"}
-"""A unit of few lanes, so that small tiles take several passes."""
+SMALL = {"slices": 1, "arrays": 1, "cols": 64, "port_bytes": 8, "convert": "cores", "prt_policy": "lru"}
+"""A unit of few lanes, so that small tiles take several passes, and with the policy that has most to do."""
 
 
 @dataclass(frozen=True, eq=False)
