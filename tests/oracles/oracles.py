@@ -28,7 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim import _core
+from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.descriptor import COMPLETION_ALIGN, DESCRIPTOR, Status
 from sailsim.lut_gemv.operands import activation_range
 from sailsim.lut_gemv.tile import Scales, Tile
@@ -51,6 +53,12 @@ class Oracle:
 def load_oracles() -> list[Oracle]:
     """All cases, in the order of the file."""
     return [_oracle(case) for case in json.loads((FOLDER / "cases.json").read_text())]
+
+
+def hits_of(tile: Tile, unit: _core.SliceConfig) -> int:
+    """PRT hits of a case in a unit, whose table need not be that of `cases.json`."""
+    counts = reference.lut_gemv(tile.x, tile.codes, code=tile.code, prt=PrtConfig.of(unit), **tile.widths)[1]
+    return counts.prt_hits
 
 
 def load_bad_descriptors() -> list[dict[str, Any]]:
