@@ -45,11 +45,11 @@ def engine(row: Mapping[str, Any]) -> dict[str, float]:
     def cycles(of: ModelSpec) -> float:
         return float(simulate_step(system, of, point).step_s * system.cores.clock.si)
 
-    ops = step_parts.decode_step
+    ops = step_parts.mixed_step
     whole = cycles(spec)
     with patch.object(
         step_parts,
-        "decode_step",
+        "mixed_step",
         lambda *asked: [op for op in ops(*asked) if op.kind != "attention" and not op.name.endswith("rope")],
     ):
         rest = cycles(replace(spec, title="without attention"))  # parts of a step are kept by their model

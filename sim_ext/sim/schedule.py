@@ -173,6 +173,10 @@ class CpuSheet:
         return macs / (threads * self.clock * rate)
 
 
+CODE_BITS = 8
+"""Of a cache's numbers, where cores multiply them by dot products as they are."""
+
+
 class HostCores:
     """Rates and costs of `threads` of a machine's cores, SI units."""
 
@@ -189,7 +193,8 @@ class HostCores:
         self.sheet = CpuSheet.of(system)
         self.attention_rate = host.attention_rate.value
         self.ahead = host.attention_ahead.value if host.attention_ahead is not None else 0.0
-        widening, head = host.attention_widening, host.attention_head
+        codes, widening, head = host.attention_codes_rate, host.attention_widening, host.attention_head
+        self.codes_rate = None if codes is None else codes.value
         self.widening = None if widening is None else widening.value / cores.clock.si
         self.head = 0.0 if head is None else head.si
         self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
@@ -231,10 +236,14 @@ class HostCores:
         """
         written = model.cached_bytes * op.batch
         width = min(self.threads, model.n_heads * op.batch)
-        work = float(self.sheet.multiplying(op.macs, width, self.attention_rate))
-        work += model.n_heads * op.batch * self.head / width
+        codes = self.codes_rate if model.kv_bits == CODE_BITS else None
+        work = float(self.sheet.multiplying(op.macs, width, codes or self.attention_rate))
         flops = op.flops
-        if self.widening is not None:
+        if codes is not None:
+            flops -= op.cache_flops
+        else:
+            work += model.n_heads * op.batch * self.head / width
+        if codes is None and self.widening is not None:
             flops -= op.cache_flops
             work += model.d_cached * (op.kv_bytes - written) / model.cached_bytes * self.widening / width
         work += self.seconds(flops, op.act_bytes, self.attention_flops)

@@ -192,6 +192,9 @@ class Host(Frozen):
     attention_widening: Annotated[Quantity, Is("cycles", above=0)] | None = None
     """What a thread takes to turn a number of its cache into a float, once for all query heads that share it;
     None: of floats it is in `attention_rate`, of integers arithmetic at `attention_simd_share`."""
+    attention_codes_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    """`attention_rate` over a cache of 8-bit codes multiplied as they are, softmax within; None: they
+    become floats first."""
     attention_head: Annotated[Quantity, Is("ns", least=0)] | None = None
     """What a query head of a row takes beside its products, however long the sequence; None: nothing."""
     lines_share: Annotated[Quantity, Is("ratio", above=0, most=1)] | None = None

@@ -41,10 +41,12 @@ import numpy as np
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import Backend, Request, StepResult, Timer
+from sailsim.sim.files import load_system
 from sailsim.sim.fitted import (
     KINDS,
     N1,
     RATE_ROWS,
+    SIMULATED_HOST,
     UNMEASURED,
     Fitted,
     FittedSet,
@@ -63,7 +65,7 @@ from sailsim.sim.fitted import (
     read_again,
     works_of,
 )
-from sailsim.sim.schedule import CpuSheet
+from sailsim.sim.schedule import CODE_BITS, CpuSheet
 from sailsim.sim.system import System
 from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.graph import Piece, check_sizes, split
@@ -122,9 +124,6 @@ CLAIM = (
     "what its instructions add."
 )
 ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
-WIDENED = 8
-"""Bits of a whole number that this project's attention reads as it does fp16."""
-ONE_CACHE = "One step over a cache of 8 bits was run: a number of it takes as long as one of fp16."
 MIXED = "Nobody measured prompts and decoding in one step: all rows are multiplied as those of a prompt."
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
@@ -433,6 +432,8 @@ def predict_cores(
 
     _, rate = constants(software, fmt, prompts=bool(every.prompts), core=core)
     c = every.constants(lambda prompts: constants(software, fmt, prompts=prompts, core=core)[0])
+    if codes := _codes_rate(software, model):
+        c = replace(c, attention_rate=np.asarray(codes))
 
     def step(count: int, by: Constants, shared: bool) -> dict[str, float]:
         own, each = rows_of(count), float(threads // count)
@@ -484,9 +485,8 @@ def predict_cores(
             if unified
             else "Batches were measured with one cache for all sequences: the band's lower end has it."
         )
-    widened = _widens(software, model)
-    said = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if widened else model, tokens)
-    notes += [*said, *([ONE_CACHE] if widened else []), *([SEVERAL_PROMPTS] if rows.batched_prompts else [])]
+    said = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if codes else model, tokens)
+    notes += [*said, *([SEVERAL_PROMPTS] if rows.batched_prompts else [])]
     notes += [MIXED] if rows.prompts and rows.decoding else []
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else every.work.kv_bytes)
     return predicted(tokens, parts, factors, read, notes, count)
@@ -498,14 +498,18 @@ def _cache_of(system: System, software: Software) -> Cache:
     return "separate" if software in SIMULATED or beside else "unified"
 
 
-def _widens(software: Software, model: ModelSpec) -> bool:
-    """Whether attention reads the cache as it does fp16, which its rate then has."""
-    return software in SIMULATED and model.kv_bits == WIDENED
+def _codes_rate(software: Software, model: ModelSpec) -> float | None:
+    """MAC/cycle of attention that multiplies codes of the cache as they are; None: they become floats."""
+    if software not in SIMULATED or model.kv_bits != CODE_BITS:
+        return None
+    rate = load_system(SIMULATED_HOST).host.attention_codes_rate
+    assert rate is not None
+    return float(rate.value)
 
 
 def _unpacking(system: System, model: ModelSpec, software: Software, work: Work, threads: float) -> float:
     """Seconds in which the cores round and unpack keys and values of few bits."""
-    if _widens(software, model):
+    if _codes_rate(software, model):
         return 0.0
     vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
     return float(work.cache_flops) / (threads * vectors)
@@ -528,7 +532,9 @@ def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, so
     def known(prompts: bool) -> Constants:
         if prompts and (problem := without_prompts(software)):
             raise SailsimError(problem)
-        return constants(software, fmt, prompts=prompts, core=core)[0]
+        c = constants(software, fmt, prompts=prompts, core=core)[0]
+        codes = _codes_rate(software, model)
+        return replace(c, attention_rate=np.asarray(codes)) if codes else c
 
     def seconds(pieces: tuple[Piece, ...]) -> float:
         rows = Rows(works, *split(pieces))
