@@ -601,7 +601,8 @@ def area(study: Study) -> Figure:
         [Panel(rows, share, places, kind="ranks", rules=study.claimed("overhead"))],
         [
             f"Added area of {system.title}, for everything that may count and all that it may be a share of.",
-            f"With the logic as synthesised from rtl/, all of the unit is {whole:.2%} of LLC and cores, with one array's control.",
+            f"With logic as synthesised from rtl/, and one array's control, all of the unit is {whole:.2%} "
+            "of LLC and cores.",
         ],
         height=0.8 + 0.26 * len(readings),
     )  # fmt: skip
