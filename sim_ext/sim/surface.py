@@ -41,7 +41,8 @@ class StepSurface:
 
     Made from what runs steps and from what a step is asked for: of its point, phase, batch, prompt and
     context are of no account, nor is what the memory holds. Where a runner has several processes, this is
-    one of them, on all of its cores.
+    one of them, on all of its cores. SAIL's steps are within 2 %; those of DPUs, which take rows in whole
+    rounds, within 15 %.
     """
 
     def __init__(self, backend: Backend, asked: Request) -> None:

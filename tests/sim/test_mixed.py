@@ -112,7 +112,7 @@ def test_together_takes_no_less_than_each_and_no_more_than_both(name, decoding, 
     """Weights are read once for both; a card's parts may each be the slower one's, and SAIL gain a little."""
     both = step(name, *decoding, *prompts).step_s
     apart = [step(name, *decoding).step_s, step(name, *prompts).step_s]
-    assert both >= max(apart) * (0.97 if name == "sail-n1" else 1 - 1e-9)
+    assert both >= max(apart) * (0.97 if name == "sail-n1" else 1 - 1e-6)  # a card's prompt of one token
     if name not in ("graviton2", "altra"):  # where those that decode scan the prompts' cells too
         assert both <= sum(apart) * 1.02
 
@@ -140,14 +140,15 @@ CONTEXTS = st.lists(st.integers(2, 3000), max_size=40)
 @examples(60)
 @given(MACHINES, PROMPTS, CONTEXTS)
 def test_the_surface_is_the_step(name, prompts, contexts):
-    """Within 2 % on units; of a formula, what decodes alone is nearly and all else is wholly exact."""
+    """Within 2 % on SAIL's units, 15 % on DPUs, whose steps jump with rows; of a formula, what decodes alone
+    is nearly and all else is wholly exact."""
     if not prompts and not contexts:
         return
     request = asked(name)
     if name not in SURFACES:
         SURFACES[name] = StepSurface(backend_of(request.machine, RUNNERS[name][0]), request)  # type: ignore[arg-type]
     pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
-    near = 0.02 if RUNNERS[name][0] == "accelerator" else 0.003 if not prompts else 1e-9
+    near = {"sail-n1": 0.02, "upmem-n1": 0.15}.get(name, 1e-9 if prompts else 0.003)
     assert SURFACES[name].seconds(prompts, contexts) == pytest.approx(step(name, *pieces).step_s, rel=near)
 
 
