@@ -225,6 +225,8 @@ class Backend(ABC):
     """What may run on it; the first where nothing else is said."""
     prefills: ClassVar[tuple[Prefill, ...]] = ("units",)
     """Who may multiply prompts; of what has no units, it itself."""
+    smooth: ClassVar[bool] = False
+    """Whether many rows take seconds that lie on lines between some numbers of rows."""
 
     @abstractmethod
     def step(self, asked: Request) -> StepResult:

@@ -22,7 +22,8 @@ from sailsim.sim.fitted import works_of
 from sailsim.workloads.graph import Piece
 
 EVERY_ROW = 16
-"""Rows up to which each number has a node: with few, products wait for weights in a way of their own."""
+"""Rows up to which each number has a node: with few, products wait for weights in a way of their own. What
+works rows in whole rounds has one for every number."""
 NODES = 4
 """Nodes above, from a number of rows to its double."""
 CONTEXTS = (1, 64, 512, 4096, 32768)
@@ -41,8 +42,7 @@ class StepSurface:
 
     Made from what runs steps and from what a step is asked for: of its point, phase, batch, prompt and
     context are of no account, nor is what the memory holds. Where a runner has several processes, this is
-    one of them, on all of its cores. SAIL's steps are within 2 %; those of DPUs, which take rows in whole
-    rounds, within 15 %.
+    one of them, on all of its cores.
     """
 
     def __init__(self, backend: Backend, asked: Request) -> None:
@@ -51,6 +51,7 @@ class StepSurface:
         self._beside = None if asked.prefill == "units" else _Beside(backend, asked, self)
         self._auto = asked.prefill == "auto"
         self._formula = backend.kind != "accelerator"
+        self._every = EVERY_ROW if backend.smooth else inf
         self._sums = works_of(asked.model, asked.fmt).sums
         self._windowed = bool(asked.model.sliding_window)
         self._first = 2 if self._formula else 1  # context of a sequence that decodes by a fitted constant
@@ -80,12 +81,12 @@ class StepSurface:
         if self._formula:
             return self._time(pieces)
         rows, sequences, keys, pairs = self._sums(pieces)
-        units = _between(rows, EVERY_ROW, lambda node: self._node(node)(node, sequences, keys, pairs))
+        units = _between(rows, self._every, lambda node: self._node(node)(node, sequences, keys, pairs))
         return min(on_cores, units)
 
     def decoding(self, rows: int, keys: float) -> float:
         """Seconds of so many sequences that decode, which read so many keys together."""
-        return _between(rows, inf if self._formula else EVERY_ROW, lambda node: self._line(node)(keys))
+        return _between(rows, self._every, lambda node: self._line(node)(keys))
 
     def _make_line(self, rows: int) -> _Line:
         """Seconds of so many sequences that decode, over the keys that their attention reads."""

@@ -45,7 +45,9 @@ def step(name: str, *pieces: Piece, **point):  # type: ignore[no-untyped-def]
 
 
 SIZES = st.integers(1, 96)
-PIECES = st.lists(st.builds(Piece, SIZES, st.integers(0, 700), st.integers(1, 3)), min_size=1, max_size=5)
+PIECE = st.builds(Piece, SIZES, st.integers(0, 700), st.integers(1, 3))
+PIECES = st.lists(PIECE, min_size=1, max_size=5)
+PROMPT_PIECES = st.lists(PIECE.filter(lambda piece: not piece.decodes), min_size=1, max_size=5)
 DECODING = st.builds(Piece, st.just(1), st.integers(1, 900), st.integers(1, 3))
 MACHINES = st.sampled_from(list(RUNNERS))
 
@@ -102,17 +104,19 @@ def test_more_work_takes_no_less(name, pieces, data):
         more = piece._replace(new=piece.new + 9)
     if more.decodes and not piece.decodes:  # a prompt of one token is not what one that decodes is
         return
+    if RUNNERS[name][0] == "card" and more.decodes and more.times != piece.times:
+        return  # a card's tile of few rows takes their mean attention, which a short sequence more lowers
     other = [*pieces[:at], more, *pieces[at + 1 :]]
     assert step(name, *other).step_s >= step(name, *pieces).step_s * (0.97 if name == "sail-n1" else 1 - 1e-9)
 
 
 @examples(40)
-@given(MACHINES, st.lists(DECODING, min_size=1, max_size=4), PIECES)
+@given(MACHINES, st.lists(DECODING, min_size=1, max_size=4), PROMPT_PIECES)
 def test_together_takes_no_less_than_each_and_no_more_than_both(name, decoding, prompts):
     """Weights are read once for both; a card's parts may each be the slower one's, and SAIL gain a little."""
     both = step(name, *decoding, *prompts).step_s
     apart = [step(name, *decoding).step_s, step(name, *prompts).step_s]
-    assert both >= max(apart) * (0.97 if name == "sail-n1" else 1 - 1e-6)  # a card's prompt of one token
+    assert both >= max(apart) * (0.97 if name == "sail-n1" else 1 - 1e-9)
     if name not in ("graviton2", "altra"):  # where those that decode scan the prompts' cells too
         assert both <= sum(apart) * 1.02
 
@@ -140,15 +144,14 @@ CONTEXTS = st.lists(st.integers(2, 3000), max_size=40)
 @examples(60)
 @given(MACHINES, PROMPTS, CONTEXTS)
 def test_the_surface_is_the_step(name, prompts, contexts):
-    """Within 2 % on SAIL's units, 15 % on DPUs, whose steps jump with rows; of a formula, what decodes alone
-    is nearly and all else is wholly exact."""
+    """Within 2 % on units; of a formula, what decodes alone is nearly and all else is wholly exact."""
     if not prompts and not contexts:
         return
     request = asked(name)
     if name not in SURFACES:
         SURFACES[name] = StepSurface(backend_of(request.machine, RUNNERS[name][0]), request)  # type: ignore[arg-type]
     pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
-    near = {"sail-n1": 0.02, "upmem-n1": 0.15}.get(name, 1e-9 if prompts else 0.003)
+    near = 0.02 if RUNNERS[name][0] == "accelerator" else 0.003 if not prompts else 1e-9
     assert SURFACES[name].seconds(prompts, contexts) == pytest.approx(step(name, *pieces).step_s, rel=near)
 
 

@@ -182,6 +182,7 @@ class SailBackend(Accelerator):
     software = ("lut-gemv",)
     choices = ("nbw", "substrate", "convert", "prt", "attention", "overlap")
     prefills = ("units", "cores", "auto")
+    smooth = True
 
     def step(self, asked: Request) -> StepResult:
         """By the engine; with prompts on the cores while units decode, or the faster of both ways."""
