@@ -138,7 +138,7 @@ def add_private_caches(owner, spec, cpus):
         of, latency = spec[level], max(1, spec[level]["latency"] - overhead)
         return [_cache(of["size"], of["ways"], latency, of["mshrs"], **parameters) for _ in cpus]
 
-    owner.l2_buses = [L2XBar() for _ in cpus]
+    owner.l2_buses = [L2XBar(max_routing_table_size=16384) for _ in cpus]
     owner.l1i = caches("l1i", is_read_only=True)
     owner.l1d = caches("l1d", LOAD_OVERHEAD)
     owner.l2 = caches("l2", L2_OVERHEAD_CYCLES, clusivity="mostly_excl")

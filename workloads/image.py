@@ -72,6 +72,7 @@ class Dimensions(NamedTuple):
     tied: int
     norm_eps: float
     rope_base: float
+    tile_most: int = 0
 
     def matrices(self) -> dict[str, tuple[int, int]]:
         """K and N of its matrices by name, in their order. A tied head gives the embeddings too."""
@@ -90,7 +91,6 @@ HEAD = np.dtype(
         ("crc", "<u4"),
         ("norms_crc", "<u4"),
         *[(name, "<u4" if kind is int else "<f4") for name, kind in get_type_hints(Dimensions).items()],
-        ("reserved", "<u4"),
     ]
 )
 """The tensor ``image``, 64 bytes. ``crc`` is CRC-32 of the file up to the norms, with 0 in its place."""
@@ -115,7 +115,15 @@ def _matrices(dimensions: Dimensions, records: Records) -> dict[str, tuple[Shape
     """The matrices of an image by name: their sizes and their rows of numbers."""
     return {
         name: (
-            Shape(k, n, int(one["wbits"]), int(one["group_size"]), bool(one["minimum"]), dimensions.slices),
+            Shape(
+                k,
+                n,
+                int(one["wbits"]),
+                int(one["group_size"]),
+                bool(one["minimum"]),
+                dimensions.slices,
+                dimensions.tile_most,
+            ),
             one,
         )
         for (name, (k, n)), one in zip(dimensions.matrices().items(), records, strict=True)
@@ -254,7 +262,7 @@ class ImagePlan:
                 file.write(data.data)
                 file.write(padding)
             record["crc"] = crc
-        head = np.array((0, crc32(norms), *self.dimensions, 0), HEAD)
+        head = np.array((0, crc32(norms), *self.dimensions), HEAD)
         head["crc"] = crc32(text + head.tobytes() + records.tobytes())
         file.seek(len(text))
         file.write(head.tobytes() + records.tobytes())
@@ -266,6 +274,7 @@ def plan_image(
     weights: str = "",
     blocks: int | None = None,
     slices: int = 32,
+    tile_most: int = 0,
     layouts: Sequence[str] = tuple(LAYOUTS),
     seed: int = 0,
 ) -> ImagePlan:
@@ -276,7 +285,8 @@ def plan_image(
             llama architecture.
         weights: what the weights are, as for a point; empty: a file's own, else ``4g128``.
         blocks: only the first of the model's blocks (and the head); None: all.
-        slices: tiles that a matrix is cut into.
+        slices: parts that a matrix is cut into, of one tile each.
+        tile_most: outputs that a tile may have; a larger part is cut into several even tiles. 0: any number.
         layouts: some of ``LAYOUTS``.
         seed: of random weights.
 
@@ -299,6 +309,7 @@ def plan_image(
         **{name: getattr(image, name) for name in shape},
         model_layers=spec.n_layers,
         slices=slices,
+        tile_most=tile_most,
         max_batch=MAX_BATCH,
         tied=int(spec.tied_embeddings),
         norm_eps=eps,

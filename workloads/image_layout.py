@@ -47,6 +47,7 @@ class Shape:
     group_size: int
     minimum: bool
     slices: int
+    tile_most: int = 0
 
     @property
     def block(self) -> int:
@@ -65,8 +66,9 @@ class Shape:
 
     @property
     def share(self) -> int:
-        """Outputs of a slice."""
-        return ceil(self.n / self.slices)
+        """Outputs of a tile: a slice's, or an even part of them with at most ``tile_most``."""
+        of_slice = ceil(self.n / self.slices)
+        return ceil(of_slice / ceil(of_slice / (self.tile_most or of_slice)))
 
     @property
     def tile_codes(self) -> int:

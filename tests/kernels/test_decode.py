@@ -26,12 +26,14 @@ WELL_ROUNDED = 0.505
 """How far an integer may be from the number it stands for, in steps: both sides compute in fp32."""
 
 
-def write_image(path: Path, weights: str, slices: int = 3, tied: bool = True, **shape: int) -> Path:
+def write_image(
+    path: Path, weights: str, slices: int = 3, tile_most: int = 0, tied: bool = True, **shape: int
+) -> Path:
     """An image of a random model with a small shape."""
     fields = {"n_layers": 2, "d_model": 48, "d_ffn": 80, "vocab": 70} | shape
     toml = path.with_suffix(".toml")
     toml.write_text(model_text("tiny", "Tiny", **fields, tied_embeddings=tied))
-    plan_image(toml, weights=weights, slices=slices).write(path)
+    plan_image(toml, weights=weights, slices=slices, tile_most=tile_most).write(path)
     return path
 
 
@@ -188,6 +190,7 @@ def test_random_models_decode_as_numpy_says(report: Report, tmp_path: Path, data
         tmp_path / "random.image",
         weights,
         slices=data.draw(st.integers(1, 9)),
+        tile_most=data.draw(st.sampled_from([0, 3, 16])),
         tied=data.draw(st.booleans()),
         n_layers=data.draw(st.integers(1, 2)),
         d_model=data.draw(st.integers(1, 90)),

@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -414,7 +415,7 @@ def image_for(point: DecodePoint, system: System, out: Path) -> Path:
         SailsimError: the model or its weights are none that an image can hold, or the disk is full.
     """
     plan = _plan(point, system)
-    what = [plan.about, plan.spec.n_layers, plan.dimensions.slices, point.weights, code_version()]
+    what = [plan.about, list(plan.dimensions), point.weights, code_version()]
     name = f"{Path(point.model).stem}-{point.weights or 'own'}-{plan.spec.n_layers}"
     path = out / "images" / f"{name}.image"
     told = path.with_suffix(".json")
@@ -432,9 +433,32 @@ def image_for(point: DecodePoint, system: System, out: Path) -> Path:
 
 
 def _plan(point: DecodePoint, system: System) -> ImagePlan:
-    return plan_image(
+    plan = plan_image(
         point.model, weights=point.weights, blocks=point.blocks or None, slices=system.llc.slices.whole
     )
+    most = _tile_most(plan, point, system)
+    return replace(plan, dimensions=plan.dimensions._replace(tile_most=most))
+
+
+def _tile_most(plan: ImagePlan, point: DecodePoint, system: System) -> int:
+    """Outputs of a pass of the units, where matrices take several; else 0.
+
+    A tile's codes lie row by row, so several passes would each read pieces of all rows from memory. Tiles of
+    one pass are read from their first byte to their last.
+    """
+    if point.linears != "lutmm":
+        return 0
+    config, most = system.slice_config(slices=1, convert=system.unit_convert), 0
+    for name, (k, n) in plan.dimensions.matrices().items():
+        weights = plan.matrices[name][1]
+        code, owned = weights.code, ceil(n / plan.dimensions.slices)
+        tile = Shape(
+            k, owned, point.batch, code.wbits, code.value_bits, 8, point.nbw, weights.format.group_size
+        )
+        layout = _core.plan_tile(config, tile, True)
+        if name != "embedding" and layout.passes > 1:
+            most = max(most, layout.outputs_per_pass)
+    return most
 
 
 def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, Any]:

@@ -28,7 +28,7 @@ struct FileHead {
     std::uint32_t layers, model_layers, d_model, heads, kv_heads, head_dim, d_ffn, vocab, slices, max_batch,
         tied;
     float norm_eps, rope_base;
-    std::uint32_t reserved;
+    std::uint32_t tile_most;
 };
 static_assert(sizeof(FileHead) == kLine);
 
@@ -263,6 +263,7 @@ void Image::read_head(const FileHead &head)
     require("d_ffn", head.d_ffn, 1, kMostElements);
     require("vocab", head.vocab, 1, kMostElements);
     require("slices", head.slices, 1, kMostSlices);
+    require("tile_most", head.tile_most, 0, kMostElements);
     require("max_batch", head.max_batch, kMostBatch, kMostBatch);
     require("tied", head.tied, 0, 1);
     require("n_heads * head_dim", std::uint64_t{head.heads} * head.head_dim, 2, kMostElements);
@@ -272,8 +273,8 @@ void Image::read_head(const FileHead &head)
         if (!(number > 0.0f) || !std::isfinite(number))
             fail("image %s: norm_eps or rope_base is %g; allowed is a positive number", path_.c_str(),
                  static_cast<double>(number));
-    dimensions_ = {head.layers, head.d_model, head.heads,  head.kv_heads, head.head_dim,
-                   head.d_ffn,  head.vocab,   head.slices, head.norm_eps, head.rope_base};
+    dimensions_ = {head.layers, head.d_model, head.heads,    head.kv_heads,  head.head_dim, head.d_ffn,
+                   head.vocab,  head.slices,  head.norm_eps, head.rope_base, head.tile_most};
 }
 
 void Image::read_matrix(std::size_t i, const FileMatrix &record)
@@ -295,7 +296,13 @@ void Image::read_matrix(std::size_t i, const FileMatrix &record)
     require("the lut layout of " + name, record.lut, 0, has_table ? 1 : 0);
     require("the tiles of " + name, record.tiles, 0, 1);
     const auto [k, n] = size_of(dimensions_, kind);
-    const Shape shape{k, n, record.wbits, record.group_size, dimensions_.slices, record.minimum != 0};
+    const Shape shape{k,
+                      n,
+                      record.wbits,
+                      record.group_size,
+                      dimensions_.slices,
+                      record.minimum != 0,
+                      dimensions_.tile_most};
     // int8 activations, 32-bit accumulators: as a unit refuses what could wrap.
     constexpr std::int64_t most = 0x7fffffff, largest_activation = 128;
     const auto block = static_cast<std::int64_t>(shape.block());

@@ -33,6 +33,7 @@ constexpr std::size_t parts_of(std::size_t size, std::size_t part)
 struct Shape {
     std::size_t k, n, wbits, group_size, slices;
     bool minimum;
+    std::size_t tile_most = 0; // outputs of a tile; 0: any number
 
     std::size_t block() const { return group_size > 0 && group_size < k ? group_size : k; }
     std::size_t blocks() const { return parts_of(k, block()); }
@@ -44,7 +45,12 @@ struct Shape {
     std::size_t lut_panel_bytes() const { return 32 * (2 * blocks() * factors() + parts_of(k, 8) * wbits); }
     std::size_t lut_bytes() const { return parts_of(n, kLutPanel) * lut_panel_bytes(); }
 
-    std::size_t share() const { return parts_of(n, slices); }
+    // Outputs of a tile but the last: those of a slice, or of an even part of them.
+    std::size_t share() const
+    {
+        const std::size_t slice = parts_of(n, slices);
+        return tile_most == 0 ? slice : parts_of(slice, parts_of(slice, tile_most));
+    }
     std::size_t tiles() const { return parts_of(n, share()); }
     std::size_t tile_outputs(std::size_t tile) const
     {
@@ -81,6 +87,7 @@ struct Matrix {
 struct Dimensions {
     std::size_t layers, d_model, heads, kv_heads, head_dim, d_ffn, vocab, slices;
     float norm_eps, rope_base;
+    std::size_t tile_most;
 
     std::size_t d_attn() const { return heads * head_dim; }
     std::size_t d_kv() const { return kv_heads * head_dim; }

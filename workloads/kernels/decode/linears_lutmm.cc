@@ -30,18 +30,21 @@ class LutmmLinears : public Linears
     Tiles tiles_;
 };
 
-std::size_t most_tile_outputs(const Image &image)
+// The largest that `of` says of the image's matrices.
+template <typename Of>
+std::size_t most(const Image &image, Of of)
 {
-    std::size_t most = 0;
+    std::size_t found = 0;
     for (const Matrix &matrix : image.matrices())
-        most = std::max(most, matrix.shape.share());
-    return most;
+        found = std::max(found, of(matrix.shape));
+    return found;
 }
 
 LutmmLinears::LutmmLinears(const Image &image, const LinearsSettings &settings)
-    : image_(image), tiles_of_matrix_(image.dimensions().slices),
+    : image_(image), tiles_of_matrix_(most(image, [](const Shape &shape) { return shape.tiles(); })),
       descriptors_(image.matrices().size() * tiles_of_matrix_ * sizeof(lutmm_descriptor)),
-      tiles_(kMostProducts * tiles_of_matrix_, settings.batch * most_tile_outputs(image),
+      tiles_(kMostProducts * tiles_of_matrix_,
+             settings.batch * most(image, [](const Shape &shape) { return shape.share(); }),
              image.dimensions().slices, settings.unit)
 {
     const std::size_t products = image.matrices().size() - (&image.embedding() == &image.head() ? 0 : 1);
