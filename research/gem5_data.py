@@ -8,7 +8,7 @@ The variable SAILSIM_GEM5 names the binary, build/kernels has the AArch64 progra
 - `dram`: how gem5's DRAM is shared by units that stream weights and readers beside them.
 - `kernels`: cycles per multiply-accumulate of the NEON kernels on O3 cores, by format; twenty minutes.
 - `decode`: all runs that a folder of `sailsim gem5 decode` holds.
-- `engine`: what the engine says today of the runs of `decode`, without gem5.
+- `engine`: what the engine says today of the runs of `decode`, without gem5, and the page's table of both.
 
 A program of a few megabytes is what an out-of-order core in gem5 can afford (some 70,000 instructions a
 second). `scaled` makes a machine on which a few megabytes come from DRAM: a share of the cores, LLC slices
@@ -26,9 +26,11 @@ from typing import Any
 
 import click
 import numpy as np
+import pandas as pd
 from records import to_lines
 
-from sailsim.analysis.results.gem5_steps import ENGINE, HOST, TABLE, with_engine
+from sailsim.analysis.render.gem5_figures import regions_together
+from sailsim.analysis.results.gem5_steps import ENGINE, HOST, TABLE, Row, decode_rows, shape, with_engine
 from sailsim.base.atomic import read_records, write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
@@ -51,6 +53,7 @@ from sailsim.sim.study.origin import commit
 from sailsim.sim.system import System
 
 DATA = Path(__file__).resolve().parents[1] / "analysis" / "data"
+DOCS = DATA.parents[1] / "docs" / "data"
 MACHINE = "sail-n1"
 CORES = 16
 """Of the machine that bandwidth is measured on; as many channels and slices as belong to them."""
@@ -257,6 +260,35 @@ def streams(
         }
 
 
+ON = {"neon": "cores, dot products", "lut": "cores, look-ups"}
+"""Where a run's products are made, in words; else on units."""
+
+
+def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
+    """A row a run: cycles of the cores for a step of the whole model, NEON's over them where it ran the same
+    step over the same cache, and how far off the engine is."""
+    same = ("model", "weights", "batch", "context", "threads", "cache")
+    cycles = [sum(regions_together(run).values()) for run in runs]
+    neon = {
+        tuple(run[name] for name in same): own
+        for run, own in zip(runs, cycles, strict=True)
+        if run["linears"] == "neon"
+    }
+    for run, own in zip(runs, cycles, strict=True):
+        beside, engine = neon.get(tuple(run[name] for name in same)), run.get("engine_cycles")
+        yield {
+            "model": shape(run) + (f", {run['blocks']} blocks" if run["blocks"] > 1 else ""),
+            "weights": run["weights"],
+            "batch, context": f"{run['batch']}, {run['context']}",
+            "threads": str(run["threads"]),
+            "products": ON.get(run["linears"], f"units of {run['system']}"),
+            "attention": f"{run['attention']}, {run['cache']}",
+            "megacycles": f"{own / 1e6:.2f}",
+            "NEON's over them": f"{beside / own:.2f}x" if beside and run["linears"] != "neon" else "-",
+            "engine": f"{engine / own - 1:+.1%}" if engine else "-",
+        }
+
+
 def origin(gem5: Gem5, build: str, options: str) -> dict[str, str]:
     """What a committed measurement says of where it comes from."""
     code = commit()
@@ -307,6 +339,8 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
         runs = (row for row in read_records(data / TABLE)["rows"] if row.get("step_cycles"))
         cycles = [with_engine(row)["engine_cycles"] for row in runs if row["linears"] == "lutmm"]
         write_whole(data / ENGINE, to_lines({"machine": HOST, "engine_cycles": cycles}).encode())
+        table = pd.DataFrame(steps(decode_rows()))
+        table.to_csv(DOCS / "gem5-decode.csv", index=False, lineterminator="\n")
         return
     gem5, system = Gem5(), load_system(MACHINE)
     run = origin(gem5, build, f"python research/gem5_data.py {what}")

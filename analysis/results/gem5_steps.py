@@ -13,6 +13,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.fitted import SIMULATED_HOST
 from sailsim.sim.point import Point
 from sailsim.workloads.load import load_model, uniform_choice
+from sailsim.workloads.model import ModelSpec
 
 HOST = SIMULATED_HOST
 """The machine of these runs whose cores work around the units as the program does that gem5 ran."""
@@ -52,6 +53,12 @@ def shape(row: Row) -> str:
     return SHAPES.get(row["model"], str(row["model"]))
 
 
+def part_of_model(row: Row) -> ModelSpec:
+    """The blocks of the model that a run had, and its head."""
+    spec = load_model(shape(row))
+    return replace(spec, n_layers=row["blocks"] or spec.n_layers, extra_params=0)
+
+
 def bits_and_group(row: Row) -> tuple[int, int]:
     """Bits of a run's weights and weights of a scale.
 
@@ -65,8 +72,9 @@ def bits_and_group(row: Row) -> tuple[int, int]:
 
 
 def with_engine(row: Row) -> Row:
-    """A run, with units also the engine's step of it as `engine_cycles`: on `HOST` with the run's weights,
-    threads, batch, context and cache, all blocks of its model, in cycles of the cores."""
+    """A run, with units also the engine's step of it as `engine_cycles`: on `HOST` with the units of the
+    run's machine, its weights, threads, batch, context and cache, all blocks of its model, in cycles of the
+    cores."""
     from sailsim.sim.engine import simulate_step  # committed runs are shown without
 
     if row["linears"] != "lutmm":
@@ -82,7 +90,10 @@ def with_engine(row: Row) -> Row:
         kv_bits=CACHE_BITS[row["cache"]],
         attention=row.get("attention", "cores"),
     )
-    system = load_system(HOST)
+    host = load_system(HOST)
+    ahead = {"prefetch_depth": host.require_pim().prefetch_depth}
+    pim = load_system(row["system"]).require_pim().model_copy(update=ahead)
+    system = host.model_copy(update={"pim": pim})
     spec = replace(load_model(point.model), extra_params=0)
     step = simulate_step(system, spec, point)
     return {**row, "engine_cycles": float(step.step_s * system.cores.clock.si)}

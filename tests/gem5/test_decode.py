@@ -53,7 +53,7 @@ def test_cores_and_units_decode_the_same(decoded, program, machine, tmp_path):
     # 15 matrices of 4 tiles; atomic cores' are not counted.
     assert lutmm["unit_tiles"] == 4 * 15
 
-    words = points[0].options()
+    words = points[0].options(machine)
     words[words.index("--image") + 1] = str(image_for(points[0], machine, tmp_path / "out"))
     words[words.index("--image-at") + 1] = "0"
     report = program("decode", *words, to="mapped", cpu="atomic", cores=2, units=0).json_lines[-1]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from sailsim.sim.files import load_system
 from sailsim.sim.gem5.decode import REGIONS, DecodePoint, against_model
 from sailsim.workloads.image import Image, plan_image
 from sailsim.workloads.image_decode import CACHES, ImageDecoder, Operand
@@ -81,10 +82,11 @@ def fill_table(seed: int) -> np.ndarray:
     return ((z >> np.uint64(40)).astype(np.int64) - (1 << 23)).astype(np.float32) * np.float32(2**-23)
 
 
-def filled_tiles(matrices: int, k: int, n: int, cut: int, bits: int) -> np.ndarray:
+def filled_tiles(matrices: int, k: int, n: int, cut: int, bits: int, most: int) -> np.ndarray:
     """Codes (matrices, k, n) of a filled cache on units, cut into tiles of equally many outputs."""
     table = splitmix(1, -(-FILL_BYTES // 8)).view(np.uint8)[:FILL_BYTES]
     share = -(-n // cut)
+    share = -(-share // -(-share // (most or share)))
     scales = -(-(-(-2 * share // 4) * 4 + 4 * 64) // 64) * 64
     stride = -(-k * -(-share * bits // 8) // 64) * 64 + scales
     found = np.resize(table, (matrices, -(-n // share), stride))
@@ -112,7 +114,7 @@ class Following(ImageDecoder):
     a decode jump. ``off`` grows to the largest distance between one of them and NumPy's number, in steps: 0.5
     where all are rounded right. The first positions of the cache are filled as the program fills them."""
 
-    def __init__(self, image: Image, record: dict[str, Any], operands: bytes) -> None:
+    def __init__(self, image: Image, record: dict[str, Any], operands: bytes, tile_most: int) -> None:
         batch, cache, context = record["batch"], record["cache"], record["context"]
         super().__init__(image, batch, cache)
         self.position, self.off, self._operands, self._at = context, 0.0, operands, 0
@@ -126,8 +128,8 @@ class Following(ImageDecoder):
             matrices, dim = int(np.prod(shape[1:4])), sizes.head_dim
             if record["attention"] == "units":
                 cut = max(1, sizes.slices // (batch * sizes.n_kv_heads))
-                keys = filled_tiles(matrices, dim, room, cut, bits).swapaxes(1, 2)
-                values = filled_tiles(matrices, room, dim, cut, bits)
+                keys = filled_tiles(matrices, dim, room, cut, bits, tile_most).swapaxes(1, 2)
+                values = filled_tiles(matrices, room, dim, cut, bits, tile_most)
             else:
                 keys, values = filled_rows(matrices, -(-room // 32) * 32, -(-dim // 16) * 16)
             filled = np.stack([keys[:, :context, :dim], values[:, :context, :dim]]).reshape(shape)
@@ -162,7 +164,8 @@ def checked_against_numpy(
     opened, batch = Image(image), record["batch"]
     logits = np.fromfile(folder / "logits", np.float32).reshape(steps, batch, -1)
     operands = (folder / "operands").read_bytes()
-    decoder = Following(opened, record, operands)
+    tile_most = dict(zip(options[::2], options[1::2], strict=True)).get("--tile-most", 0)
+    decoder = Following(opened, record, operands, tile_most)
     for tokens in prompt[:-1]:
         decoder.step(tokens)
     tokens = prompt[-1]
@@ -208,6 +211,7 @@ def test_random_models_decode_as_numpy_says(report: Report, tmp_path: Path, data
     steps = data.draw(st.integers(1, 3))
     options = ("--image", path, "--batch", batch, "--context", context, "--steps", steps)
     options += ("--prompt", as_option(prompt), "--attention", attention, "--cache", cache)
+    options += ("--tile-most", data.draw(st.sampled_from([0, 3, 16])))
     threads = {kind: data.draw(st.integers(1, 8)) for kind in ("neon", "lut", "lutmm")}
     checked_against_numpy(report, path, prompt, steps, options, tmp_path, threads)
 
@@ -273,7 +277,7 @@ def test_the_running_model_chooses_the_tokens_of_a_prompt(
 ) -> None:
     """As `sailsim gem5 decode --prompt` compares; the model rounds its own activations."""
     point = DecodePoint(model="tiny", batch=2, context=2, warm=2, steps=3, units=2, prompt_tokens="3,5,60")
-    words = point.options()
+    words = point.options(load_system("sail-n1"))
     there = {"--image": image, "--image-at": 0, "--logits": tmp_path / "logits"}
     for name, value in there.items():
         words[words.index(name) + 1] = str(value)

@@ -105,7 +105,7 @@ class DecodePoint:
             f"{self.threads} threads, batch {self.batch}, context {self.context}{attention}"
         )
 
-    def options(self) -> list[str]:
+    def options(self, system: System) -> list[str]:
         """The program's, which names the image the same wherever it lies: arguments move the stack."""
         prompt = self.prompt_tokens or ",".join(["1"] * (self.warm + 1))
         named: dict[str, Any] = {
@@ -116,7 +116,7 @@ class DecodePoint:
         if self.units:
             named["units"] = self.units
         if self.attention != "cores":
-            named["attention"] = self.attention
+            named |= {"attention": self.attention, "tile-most": _most_of_heads(self, system)}
         if self.prompt_tokens:
             named["logits"] = LOGITS
         words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
@@ -326,7 +326,7 @@ def _simulated(
     logits.unlink(missing_ok=True)
     done = gem5.run(
         system,
-        [str(program), *point.options()],
+        [str(program), *point.options(system)],
         folder,
         cpu="atomic,o3",
         cores=point.threads,
@@ -441,24 +441,36 @@ def _plan(point: DecodePoint, system: System) -> ImagePlan:
 
 
 def _tile_most(plan: ImagePlan, point: DecodePoint, system: System) -> int:
-    """Outputs of a pass of the units, where matrices take several; else 0.
+    """`_most_outputs` of a slice's share of the matrices."""
+    if point.linears != "lutmm":
+        return 0
+    tiles = []
+    for name, (k, n) in plan.dimensions.matrices().items():
+        weights = plan.matrices[name][1]
+        code, owned = weights.code, ceil(n / plan.dimensions.slices)
+        if name != "embedding":
+            widths = (code.wbits, code.value_bits, 8, point.nbw, weights.format.group_size)
+            tiles.append(Shape(k, owned, point.batch, *widths))
+    return _most_outputs(tiles, system)
+
+
+def _most_of_heads(point: DecodePoint, system: System) -> int:
+    """`_most_outputs` of a head's keys and values."""
+    spec, bits = _spec(point.model), int(point.cache[-1])
+    sizes = ((spec.head_dim, point.context + point.steps), (point.context + point.steps, spec.head_dim))
+    widths = (bits, bits, 8, point.nbw, 0)
+    return _most_outputs([Shape(k, n, spec.gqa, *widths) for k, n in sizes], system)
+
+
+def _most_outputs(tiles: Iterable[Shape], system: System) -> int:
+    """Outputs of a pass, where tiles take several; else 0.
 
     A tile's codes lie row by row, so several passes would each read pieces of all rows from memory. Tiles of
     one pass are read from their first byte to their last.
     """
-    if point.linears != "lutmm":
-        return 0
-    config, most = system.slice_config(slices=1, convert=system.unit_convert), 0
-    for name, (k, n) in plan.dimensions.matrices().items():
-        weights = plan.matrices[name][1]
-        code, owned = weights.code, ceil(n / plan.dimensions.slices)
-        tile = Shape(
-            k, owned, point.batch, code.wbits, code.value_bits, 8, point.nbw, weights.format.group_size
-        )
-        layout = _core.plan_tile(config, tile, True)
-        if name != "embedding" and layout.passes > 1:
-            most = max(most, layout.outputs_per_pass)
-    return most
+    config = system.slice_config(slices=1, convert=system.unit_convert)
+    plans = [_core.plan_tile(config, tile, True) for tile in tiles]
+    return max((plan.outputs_per_pass for plan in plans if plan.passes > 1), default=0)
 
 
 def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, Any]:

@@ -16,6 +16,7 @@ struct AttentionSettings {
     unsigned threads = 1;
     bool on_units = false;
     unsigned bits = 16; // of a key's or value's number: 16 (fp16) or 8 on the cores, 2..8 on units
+    std::size_t tile_most = 0; // outputs of a tile of keys or values on units; 0: any number
     UnitSettings unit;
 };
 

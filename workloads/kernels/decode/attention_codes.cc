@@ -183,8 +183,8 @@ CodeAttention::CodeAttention(const Dimensions &dimensions, const AttentionSettin
 
 UnitAttention::UnitAttention(const Dimensions &dimensions, const AttentionSettings &settings)
     : CodeAttention(dimensions, settings), slices_(dimensions.slices), cut_(cut_of(dimensions, matrices())),
-      nbw_(settings.unit.nbw), keys_{head_dim_, positions_, bits_, 0, cut_, false},
-      values_{positions_, head_dim_, bits_, 0, cut_, false},
+      nbw_(settings.unit.nbw), keys_{head_dim_, positions_, bits_, 0, cut_, false, settings.tile_most},
+      values_{positions_, head_dim_, bits_, 0, cut_, false, settings.tile_most},
       key_tiles_(layers_ * matrices() * keys_.tiles_bytes()),
       value_tiles_(layers_ * matrices() * values_.tiles_bytes()),
       descriptors_(matrices() * std::max(keys_.tiles(), values_.tiles()) * sizeof(lutmm_descriptor)),
@@ -309,7 +309,7 @@ void UnitAttention::multiply(const Shape &shape, const Buffer &tiles, std::size_
         d.k = static_cast<std::uint32_t>(k);
         d.flags |= flags;
         d.activations = address_of(rows(number));
-        tiles_.submit(at, number % at_once * cut_ + tile, d);
+        tiles_.submit(at, number % at_once * cut_ + tile % cut_, d);
     }
     for (std::size_t at = mine.first; at < mine.last; ++at)
         if (tiles_.wait(at, worker) == nullptr)

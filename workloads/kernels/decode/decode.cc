@@ -54,6 +54,8 @@ Settings read_settings(int argc, char **argv)
         static_cast<std::uint8_t>(options.number("nbw", 4, 1, LUTMM_NBW_MAX, "weights of a group"));
     s.linears.unit.timeout_ns =
         1'000'000 * options.number("timeout-ms", 60'000, 1, 1 << 30, "how long to wait for one tile");
+    s.attention.tile_most =
+        options.number("tile-most", 0, 0, 1 << 20, "outputs of a tile of keys or values on units; 0: any");
     s.logits = options.text("logits", "", "write the logits of all measured steps to this file, as fp32");
     s.operands = options.text("operands", "", "write the rounded operands of all products to this file");
     s.list = options.flag("list", "one line for each thread");
