@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,9 +28,6 @@ HITS = ROOT / "docs/data/reuse-entries-and-replacement.csv"
 POLICIES = ("LRU", "FIFO", "direct")
 PERIOD = 450.0
 """ps that gates are sized for."""
-ABC = "strash; if -g -K 6; strash; dch -f; map -B 0.9 {D}; topo; buffer -c; topo; upsize {D}; dnsize {D}"
-DRIVER = "INVx1_ASAP7_75t_R"
-"""The cell that stands for a register's output: ABC knows no flip-flops."""
 ROW_BITS = 256
 """Of an array's row; the sixteen arrays of a slice have sixteen times as many."""
 REGISTERS = (14, 10, 6, 2)
@@ -57,14 +55,14 @@ def variants() -> Iterator[Variant]:
 
 
 def synthesise(
-    libraries: list[Path], latches: str, module: str, sources: list[Path], parameters: dict[str, int]
+    libraries: list[Path], cells: Path, module: str, sources: list[Path], parameters: dict[str, int]
 ) -> tuple[float, float]:
     """Area in um2 and longest path in ps."""
     with tempfile.TemporaryDirectory() as folder:
         flow = Flow(sources, module, libraries, Path(folder))
-        (flow.work / "latches.v").write_text(latches)
+        for left in ("latches.v", "constraints"):
+            shutil.copy(cells / left, flow.work)
         changes = " ".join(f"-set {name} {value}" for name, value in parameters.items())
-        of_all, asked = " ".join(flow.liberty("-liberty")), f"-D {PERIOD:g}"
         flow.yosys(
             "mapped",
             *(f"read_verilog -sv {path}" for path in sources),
@@ -74,20 +72,8 @@ def synthesise(
             " ".join(["dfflibmap", *flow.liberty("-liberty")]),
             "write_rtlil mapped.il",
         )
-        (flow.work / "constraints").write_text(f"set_driving_cell {DRIVER}\nset_load 1.0 [all_outputs]\n")
-        (flow.work / "abc.txt").write_text(ABC.replace("{D}", asked).replace("; ", "\n") + "\n")
-        flow.yosys(
-            "gates",
-            "read_rtlil mapped.il",
-            f"abc {of_all} {asked} -constr constraints -script {flow.work / 'abc.txt'}",
-            "setundef -zero",
-            "splitnets -ports",
-            "opt_clean -purge",
-            f"tee -o gates.json stat -json {of_all}",
-            f"write_verilog -noattr {module}.v",
-        )
-        [gates] = json.loads((flow.work / "gates.json").read_text())["modules"].values()
-        return float(gates["area"]), rtl_flow.paths(flow, {module: ()}, PERIOD)[module]
+        [found] = rtl_flow.gates(flow, PERIOD).values()
+        return float(found["area"]), rtl_flow.paths(flow, {module: ()}, PERIOD)[module]
 
 
 def hits(nbw: int, entries: int, policy: int, batch: int) -> float:
@@ -103,11 +89,12 @@ def hits(nbw: int, entries: int, policy: int, batch: int) -> float:
 def main(lib: tuple[str, ...]) -> None:
     """Synthesise every variant and write the rows."""
     files = rtl_flow.libraries(lib)
-    with tempfile.TemporaryDirectory() as folder:
-        latches = rtl_flow.latches(Flow([], "", files, Path(folder)))
+    folder = tempfile.TemporaryDirectory()  # lasts as long as it is named
+    cells = Path(folder.name)
+    rtl_flow.read_cells(Flow([], "", files, cells))
     rows: list[dict[str, Any]] = []
     for module, sources, parameters in variants():
-        area, path = synthesise(files, latches, module, sources, parameters)
+        area, path = synthesise(files, cells, module, sources, parameters)
         row: dict[str, Any] = {
             "module": module,
             "NBW": "",

@@ -24,7 +24,14 @@ from sailsim.lut_gemv.trace import decode_tile, read_trace  # noqa: E402
 from tests.rtl.simulation import Simulation  # noqa: E402
 from tests.rtl.units import IDLE, WATCH, Build, Play, played  # noqa: E402
 
-UNIT = {"arrays": 1, "cols": 256, "port_bytes": 32, "convert": "unit", "convert_units": 16}
+UNIT = {
+    "arrays": 1,
+    "cols": 256,
+    "port_bytes": 32,
+    "convert": "unit",
+    "convert_units": 16,
+    "prt_policy": "direct",
+}
 K, N = 128, 42
 """Of the tile: a block, and the lanes of an array."""
 
@@ -46,7 +53,7 @@ def main(out: Path) -> None:
     sources = build.sources("u0", out)
     simulation = Simulation(out / "run", sources, {"u0": ("sail_unit_u0", {})}, WATCH)
     queues = {"queues": play.queues(), "write_backs": len(play.written())}
-    answer = simulation("u0", "tile", **queues, stalls=IDLE, first=True, stop=None)
+    answer = simulation("u0", "tile", **queues, limit=100_000, stalls=IDLE, first=True, stop=None)
     simulation.close()
     (got,) = played(answer, [play])
     assert same_results(play.result(got.write_backs), tile.expected())

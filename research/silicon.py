@@ -148,14 +148,14 @@ def synthesised() -> Iterable[list[str]]:
 
 
 def curve() -> Iterable[list[str]]:
-    """A row a module, mapping and period whose gates differ from those of the row before; the modules that
+    """A row a module and period whose gates differ from those of the row before; the modules that
     `sail-n1` has and that tell something of their path, those by themselves last."""
     before = None
     for row in read_records(data_file("rtl/sail-n1.jsonl"))["rows"]:
-        said = [row["module"], row.get("of", "in the unit"), row["script"]]
+        said = [row["module"], row.get("of", "in the unit")]
         said += [span([row["area_um2"]]), f"{row['path_ps'] or 0:.0f}"]
         if row["path_ps"] and said != before and row["module"] in CURVE:
-            yield [*said[:3], f"{row['period_ps']:g}", *said[3:], f"{1000 / row['path_ps']:.2f}"]
+            yield [*said[:2], f"{row['period_ps']:g}", *said[2:], f"{1000 / row['path_ps']:.2f}"]
         before = said
 
 
@@ -176,6 +176,6 @@ if __name__ == "__main__":
     write("who-pays-for-the-llc", ("batch", "runner", "tokens/s", *PAYMENTS), paid())
     write("what-moves-it", ("change", "options", "tokens/s", "of the headline"), moves())
     write("synthesised", ("part", "assumed, mm2", "synthesised, mm2", "times"), synthesised())
-    head = ("module", "of", "mapped for", "asked, ps", "cells, um2", "path, ps", "clock, GHz")
+    head = ("module", "of", "asked, ps", "cells, um2", "path, ps", "clock, GHz")
     write("synthesised-curve", head, curve())
     write("not-modelled", ("what", "asked as", "tokens/s", "factor", "kind", "why"), not_modelled())

@@ -33,14 +33,10 @@ from sailsim.workloads.formats import uniform_format
 
 RESULTS = "synthesis.jsonl"
 """The one file, written when all of it is there."""
-PERIODS = (400, 600, 800, 1000, 1400)
+PERIODS = (450, 600, 1000)
 """Clock periods in ps that gates are sized for unless others are asked for."""
-SCRIPTS = {
-    "area": "strash; &get -n; &fraig -x; &put; scorr; dc2; strash; &get -n; &dch -f; &nf {D}; &put; "
-    "buffer -c; upsize {D}; dnsize {D}",
-    "delay": "strash; ifraig; scorr; dch -f; map -B 0.9 {D}; topo; buffer -c; upsize {D}; dnsize {D}",
-}
-"""What ABC does: map for few cells or for short paths; either sizes gates for the period."""
+ABC = "strash; if -g -K 6; strash; dch -f; map -B 0.9 {D}; topo; buffer -c; topo; upsize {D}; dnsize {D}"
+"""What ABC does: balance, map, buffer what drives many gates, and size gates for the period."""
 BEHAVIOURAL = ("sail_array", "sail_buffer")
 """Modules that are left out: rows of SRAM, of which nobody has a macro here."""
 PRICED = ("sail_lane", "sail_prt", "sail_prt_rows", "sail_sequencer", "sail_stager", "sail_drain")
@@ -95,34 +91,39 @@ def libraries(named: Iterable[str]) -> list[Path]:
     return [file.resolve() for file in files]
 
 
-def latches(flow: Flow) -> str:
-    """Verilog that maps latches to the smallest ones of the libraries; may be empty.
+def read_cells(flow: Flow) -> None:
+    """Leave the libraries' logic in `cells.il`, their smallest latches, if any, as a map in `latches.v`, and
+    in `constraints` the smallest inverter, which stands for what drives a register's output: ABC sees none.
 
-    Leaves the cells' logic in `cells.il`. Raises SailsimError for libraries without flip-flop or inverter.
+    Raises SailsimError for libraries without flip-flop or inverter.
     """
     reads = flow.liberty("read_liberty -ignore_miss_func -ignore_miss_dir")
     flow.yosys("cells", *reads, "write_rtlil cells.il", "proc", "opt_clean", "write_json cells.json")
     cells = json.loads((flow.work / "cells.json").read_text())["modules"]
-    found = set[str]()
+    found, inverters = set[str](), set[tuple[float, str]]()
     best: dict[str, tuple[float, str, dict[str, str]]] = {}
     for name, cell in cells.items():
         inside = list(cell["cells"].values())
         kinds = sorted(one["type"] for one in inside)
         found |= {kind[:6] for kind in kinds if kind.startswith("$_DFF_")}
-        found |= {"$_NOT_"} if kinds == ["$_NOT_"] else set()
+        area = float(cell["attributes"].get("area", "inf"))
+        inverters |= {(area, name)} if kinds == ["$_NOT_"] else set()
         if len(kinds) == 1 and kinds[0] in ("$_DLATCH_P_", "$_DLATCH_N_"):
             port = {port["bits"][0]: pin for pin, port in cell["ports"].items()}
             pins = {pin: port[bits[0]] for pin, bits in inside[0]["connections"].items()}
-            one = (float(cell["attributes"].get("area", "inf")), name, pins)
+            one = (area, name, pins)
             best[kinds[0]] = min(best.get(kinds[0], one), one, key=lambda each: each[:2])
-    for kind, words in (("$_DFF_", "flip-flop"), ("$_NOT_", "inverter")):
-        if kind not in found:
+    for there, words in (("$_DFF_" in found, "flip-flop"), (inverters, "inverter")):
+        if not there:
             raise SailsimError(f"LIB has no {words} among {len(cells)} cells; allowed is a library with one.")
-    return "\n".join(
+    driver = min(inverters)[1].removeprefix("\\")
+    (flow.work / "constraints").write_text(f"set_driving_cell {driver}\nset_load 1.0 [all_outputs]\n")
+    text = "\n".join(
         f"module \\{kind} (input D, input E, output Q); {name} _TECHMAP_REPLACE_ "
         f"({', '.join(f'.{pin}({net})' for net, pin in pins.items())}); endmodule"
         for kind, (_, name, pins) in best.items()
     )
+    (flow.work / "latches.v").write_text(text)
 
 
 # --- Gates ---
@@ -134,7 +135,7 @@ def mapped(flow: Flow) -> dict[str, dict[str, str]]:
     Returns the instances inside each module that has gates: their names and modules. Raises SailsimError for
     RTL that is none, and for a latch or a flip-flop that no library has.
     """
-    (flow.work / "latches.v").write_text(latches(flow))
+    read_cells(flow)
     reads = [f"read_verilog -sv {path}" for path in flow.sources]
     read = (f"hierarchy -check -top {flow.top}", "proc", "write_json read.json", "write_rtlil read.il")
     flow.yosys("read", *reads, *read)
@@ -176,15 +177,14 @@ def mapped(flow: Flow) -> dict[str, dict[str, str]]:
     return inside
 
 
-def gates(flow: Flow, script: str, period: float) -> Mapping[str, Row]:
+def gates(flow: Flow, period: float) -> Mapping[str, Row]:
     """Cells by module, sized for a period in ps; leaves netlists in `gates.il`, and a module in its `.v`."""
-    abc = SCRIPTS[script].replace("{D}", f"-D {period:g}")
-    (flow.work / "abc.txt").write_text(abc.replace("; ", "\n") + "\n")
+    (flow.work / "abc.txt").write_text(ABC.replace("{D}", f"-D {period:g}").replace("; ", "\n") + "\n")
     of_all = " ".join(flow.liberty("-liberty"))
     flow.yosys(
         "gates",
         "read_rtlil mapped.il",
-        f"abc {of_all} -D {period:g} -script {flow.work / 'abc.txt'}",
+        f"abc {of_all} -D {period:g} -constr constraints -script {flow.work / 'abc.txt'}",
         "setundef -zero",
         "opt_clean -purge",
         "rename -enumerate -pattern g%",
@@ -332,7 +332,7 @@ def energy(flow: Flow, module: str, period: float, waves: Path, scope: str) -> R
 
 
 def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: str) -> dict[str, list[Row]]:
-    """Rows of every module at every period by both scripts, and of `PRICED` ones' energy by the last of all.
+    """Rows of every module at every period, and of `PRICED` ones' energy at the last.
 
     ``waves``: of a simulation (FST) in which ``scope`` is the top module; None: no energies.
     """
@@ -355,9 +355,8 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
     timed = shutil.which("sta") is not None
     rows: list[Row] = []
     energies: list[Row] = []
-    asked = [(script, period) for script in SCRIPTS for period in periods]
-    for script, period in followed(asked, "syntheses"):
-        cells = gates(flow, script, period)
+    for period in followed(periods, "syntheses"):
+        cells = gates(flow, period)
         there = [module for module in places if module in cells]
         asked_of = {module: below[module] & set(there) for module in there}
         longest = paths(flow, asked_of, period) if timed else {}
@@ -369,7 +368,6 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
             row = {
                 "module": module,
                 "instances": count[module],
-                "script": script,
                 "period_ps": period,
                 "cells": sum(n for kind, n in kinds.items() if kind not in places),
                 "own_um2": round(own, 3),
@@ -377,7 +375,7 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
                 "path_ps": longest.get(module),
             }
             rows.append(row)
-            if waves and timed and (script, period) == asked[-1] and module in PRICED:
+            if waves and timed and period == periods[-1] and module in PRICED:
                 energies.append(energy(flow, module, period, waves, places[module]))
     return {"rows": rows, "energies": energies}
 
@@ -438,6 +436,7 @@ def run(
         work = Path(folder)
         (work / "sail_pkg.sv").write_text(text)
         flow = Flow([work / "sail_pkg.sv", *(path.resolve() for path in sources)], top, files, work)
+        print("rtl/ is mapped to the library's cells, then sized for each period", file=sys.stderr)
         found = synthesise(flow, periods, waves and waves.resolve(), scope or top)
     document: dict[str, Any] = {
         "kind": "synthesised",
@@ -458,7 +457,7 @@ def run(
 def main(words: Sequence[str] | None = None) -> int:
     """The command behind `make rtl`; returns its exit status."""
     parser = argparse.ArgumentParser(prog="make rtl", description=__doc__)
-    parser.add_argument("--system", default="sail-n1:pim.convert=unit")
+    parser.add_argument("--system", default="sail-n1:pim.arrays=1:pim.convert=unit")
     parser.add_argument("--rtl", type=Path, default=Path("rtl"))
     parser.add_argument("--out", type=Path, default=Path("out/rtl"))
     parser.add_argument("--periods", default=",".join(map(str, PERIODS)))
@@ -474,11 +473,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except (SailsimError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    print(f"{'module':<20} {'mapped for':<10} {'asked, ps':>9} {'path, ps':>9} {'area, um2':>12}")
+    print(f"{'module':<20} {'asked, ps':>9} {'path, ps':>9} {'area, um2':>12}")
     for row in found["rows"]:
         path = f"{row['path_ps'] or '-':>9}"
-        begin = f"{row['module']:<20} {row['script']:<10} {row['period_ps']:>9g}"
-        print(f"{begin} {path} {row['area_um2']:>12,.1f}")
+        print(f"{row['module']:<20} {row['period_ps']:>9g} {path} {row['area_um2']:>12,.1f}")
     print(options.out / RESULTS)
     return 0
 
