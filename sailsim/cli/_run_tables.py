@@ -32,22 +32,22 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     _print(("runner", *names), ((_title(e), *_numbers(e, prefill)[: len(names)]) for e in shown.values()))
     first = "TTFT: time to the first token; " if prefill else ""
     say(
-        f"{first}band: nine of ten measurements; ktok/USD: for the vCPUs of threads, memory or bandwidth, "
-        "whichever are most; speedup (its band: nine of ten) and value: SAIL's tokens/s, and tokens/USD so "
-        f"paid, over a row's, both with its attention on the cores. {LEGEND}."
+        f"{first}band, its band: 90 % intervals of the rate and of the speedup; speedup and value: SAIL's "
+        "tokens/s and tokens/USD over the row's, with the row's attention on both sides; ktok/USD: paid for "
+        f"the vCPUs of threads, memory or bandwidth, the most of the three. {LEGEND}."
     )
     mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
     if mixed:
-        say(f"Over SAIL with other attention than the runner's: {mixed}.")
+        say(f"SAIL runs other attention than these rows: {mixed}.")
     for entry in shown.values():
         if entry["median"] is not None and (wide or entry["around"] == AS_FILED):
             say(
-                f"Band of {entry['title']}: nine of ten machines that may be meant, with what is not "
-                f"published drawn from its range. Their median is {entry['median']:.1f} tokens/s, and "
-                f"{entry['percentile']:.0f} % of them are slower than the one above."
+                f"The band of {entry['title']} covers 90 % of machines drawn from the ranges of all that is "
+                f"not published. Their median is {entry['median']:.1f} tokens/s; the nominal machine above "
+                f"is faster than {entry['percentile']:.0f} % of them."
             )
     if len(shown) < len(runs):
-        echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
+        echo(f"Each card has its fastest software here; --wide shows {len(runs) - len(shown)} more rows.")
     if wide:
         paid = [entry for entry in shown.values() if entry["tokens_per_usd"] is not None]
         payments = ((_title(entry), f"{entry['usd_per_hour']:.3f}", entry["paid"]) for entry in paid)
@@ -102,7 +102,7 @@ def print_notes(answer: dict[str, Any], everything: bool) -> None:
         say(f"- {', '.join(names)}: {note}")
     _print_reasons(answer["runs"] if everything else _strongest(answer["runs"]))
     if not everything:
-        echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --wide.")
+        echo(f"--wide shows {len(notes) - len(told)} notes on assumptions, and the prices.")
 
 
 def _print_reasons(runs: Runs) -> None:
@@ -230,7 +230,7 @@ def _print_energy(tokens: float, runs: Runs) -> None:
         if entry["kind"] == "card" and entry["energy_high_j"] is not None
     ]
     if bounds:
-        say(f"At most, by board power all the time, mJ a token: {', '.join(bounds)}.")
+        say(f"Cards take at most, at board power, mJ a token: {', '.join(bounds)}.")
 
 
 def _millijoules(joules: float | None) -> str:

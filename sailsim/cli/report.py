@@ -32,11 +32,11 @@ from sailsim.sim.study.folder import Store
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the paths and the table of claims as JSON.")
 def report(folder: Path, out: Path | None, prices: Path | None, paper: str | None, as_json: bool) -> None:
-    """Write the report of the sweep in FOLDER: one HTML file for any browser that loads nothing, with the
-    answer, figures, claims, every run and sources; and its figures as SVG and PNG.
+    """Write the report of the sweep in FOLDER: one HTML file that loads nothing, with the answer,
+    figures, claims, every run and sources. The figures are also written as SVG and PNG.
 
-    The answer is that of the study's own workload. A figure runs along what the sweep varied. One that its
-    points do not suit is left out, and a line says what it lacks.
+    The answer is for the study's own workload. Figures run along the parameters that the sweep varied. A
+    figure that lacks points is left out, and a line says which points it lacks.
     """
     from sailsim.analysis.costs.dollars import prices as price_list
     from sailsim.analysis.paper.stored_claims import claims, compared_with

@@ -31,7 +31,7 @@ SWITCH = {"on": True, "off": False}
     "--plan",
     "file",
     type=PathOption(dir_okay=False),
-    help=f"A plan instead of all that, a TOML file or one that ships: {', '.join(PLANS.names)}.",
+    help=f"A plan in place of these options, a TOML file or one that ships: {', '.join(PLANS.names)}.",
 )
 @point_options(type=TEXT, multiple=True)
 @click.option(
@@ -43,7 +43,7 @@ SWITCH = {"on": True, "off": False}
     "prt=on,off or llc.slices=16,32 or row_dfm:add=2:4. Repeatable.",
 )
 @beside_option
-@click.option("--out", type=PathOption(file_okay=False), help="Folder of the results.")
+@click.option("--out", type=PathOption(file_okay=False), help="The folder of results.")
 @click.option("--dry-run", is_flag=True, help="Count the points and print them; run and store nothing.")
 @study_options(1)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest's summary as JSON.")
@@ -60,7 +60,7 @@ def sweep(
     """Simulate every combination of the given values, or the points of a plan.
 
     Every option is a list, as in 1,8,32 or 2:8 or 2:8:2, and can be given again. SAIL, the same server's
-    cores, every card and what --beside adds run every point. Results are stored as they are found: the same
+    cores, every card and every --beside run every point. Results are stored as they are found: the same
     command again goes on where a stopped one ended.
     """
     given = {name: ",".join(texts) for name, texts in fields.items() if texts}
