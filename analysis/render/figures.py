@@ -27,12 +27,11 @@ from sailsim.analysis.costs.constants import NotModelledError, data_file
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
-from sailsim.analysis.paper.stored_claims import compared_with
 from sailsim.analysis.render import gem5_figures as gem5
-from sailsim.analysis.render.answer import DRAWN_FIRST, FORMATS, nearest_to_ordinary
 from sailsim.analysis.render.claims_words import STORED, claims_of, primary
 from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
-from sailsim.analysis.results.equal_quality import measured
+from sailsim.analysis.results.compare import entries
+from sailsim.analysis.results.equal_quality import MODEL, measured
 from sailsim.analysis.results.results import (
     FREE,
     MissingPointsError,
@@ -43,13 +42,13 @@ from sailsim.analysis.results.results import (
     short_name,
     substrate_in_words,
 )
-from sailsim.analysis.results.runs import CORES, SAIL, SIGN, runner_names
+from sailsim.analysis.results.runs import CORES, SAIL, SIGN
+from sailsim.analysis.results.verdict import strongest
 from sailsim.base.atomic import read_records
 from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
 from sailsim.sim.files import load_system
 from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import Point
-from sailsim.workloads.load import weight_choice
 
 
 @dataclass(frozen=True)
@@ -66,41 +65,21 @@ class Study:
     def of(
         cls, records: pd.DataFrame, price_list: PriceList, paper: str | None = None, gem5: Path | None = None
     ) -> Study:
-        """The study of a store's records; ``paper`` None: `compared_with` says which."""
-        results = Runs.of(records, price_list)
-        return cls(results, compared_with(results, paper), gem5, records["point_key"].nunique())
+        """The study of a store's records."""
+        return cls(Runs.of(records, price_list), paper, gem5, records["point_key"].nunique())
 
     @cached_property
-    def start(self) -> dict[str, Any]:
-        """The point of the answer: the ordinary workload, as far as the store has it."""
-        return nearest_to_ordinary(self.results)
-
-    @property
     def at_start(self) -> pd.DataFrame:
-        """The runs at that point."""
-        return self._at(self.start)
-
-    @property
-    def formats(self) -> dict[str, pd.DataFrame]:
-        """The runs there with each format of the answer; those of its own alone where a format is missing."""
-        found = {}
-        for name in FORMATS:
-            rows = self._at(self.start | weight_choice(str(self.start["model"]), name)._asdict())
-            if (rows["runner"] == SAIL).any():
-                found[name] = rows
-        return found if len(found) == len(FORMATS) else {"": self.at_start}
-
-    def _at(self, point: Mapping[str, Any]) -> pd.DataFrame:
+        """The runs at the point of the answer."""
         rows = self.results.frame
-        for name, value in point.items():
+        for name, value in self.results.start.items():
             rows = rows[rows[name] == value]
         return rows
 
     @property
     def shown(self) -> list[str]:
-        """The runners of the answer: the usual ones, and those of a user's."""
-        shipped = runner_names()
-        return [name for name in self.results.runners["runner"] if name in DRAWN_FIRST or name not in shipped]
+        """The runners of the answer."""
+        return strongest(entries(self.at_start))
 
     def claimed(self, name: str) -> list[Rule]:
         """What the paper claims by a name: one dotted line, or none where it claims nothing of that name."""
@@ -164,7 +143,15 @@ class _Along:
         log = self.x in _DOUBLING and min(ordered) > 0
         alone = (ordered[0] / 2 - (ordered[0] == 0), 1.5 * ordered[0] + (ordered[0] == 0))
         limits = alone if len(ordered) == 1 else (None, None)
-        return Axis(self.x, WORDS[self.x], log, {value: f"{value:g}" for value in ordered}, limits=limits)
+        return Axis(self.x, WORDS[self.x], log, {value: self.tick(value) for value in ordered}, limits=limits)
+
+    def tick(self, value: float) -> str:
+        """A value along x in words: a file's own weights have no one width."""
+        return "its own" if self.x == "wbits" and value == 0 else f"{value:g}"
+
+    def need_several(self, rows: pd.DataFrame, figure: str) -> None:
+        """Raise MissingPointsError unless there is something along x."""
+        need(rows[self.x].nunique() > 1, figure, "points that differ in a number")
 
 
 def _free(column: str) -> tuple[str, ...]:
@@ -216,10 +203,10 @@ def answer(study: Study) -> Figure:
         "Tokens a second, and a dollar",
         panels,
         [
-            study.results.setting((), rows[rows["runner"] == SAIL], study.start),
+            study.results.setting((), rows[rows["runner"] == SAIL], study.results.start),
             "Lines of the rate: 90 % prediction intervals; SAIL's covers 90 % of the machines that what is "
             "published allows. SAIL and cores pay for the vCPUs that they use; cards and all cores are paid "
-            "whole. Lines of the dollars: everything that is not known."
+            "whole. Lines of the dollars: everything that is not known.",
         ],
         {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "beside it": Look(OKABE_ITO["blue"])},
         equal=True,
@@ -233,6 +220,7 @@ def speedup(study: Study) -> Figure:
     results = study.results
     along = _Along.of(results, "wbits", more=("model",))
     rows = results.at(along.vary)
+    along.need_several(rows, "The speedup along an axis")
     often = {str(name): int(count) for name, count in rows["model"].value_counts().items()}
     models = sorted(often, key=lambda name: (name != Point().model, -often[name], name))[:2]
     runners = results.runners
@@ -286,6 +274,7 @@ def threads(study: Study) -> Figure:
     results = study.results
     along = _Along.of(results, "threads")
     rows = results.at(along.vary)
+    along.need_several(rows, "Tokens per second along an axis")
     titles = {SAIL: f"SAIL {SIGN}", **results.curves}
     runs = pd.concat([results.at(along.vary, name).assign(line=title) for name, title in titles.items()])
     rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
@@ -448,7 +437,7 @@ def _stacked(
                 ).assign(line=words)
                 for words, (names, _) in parts.items()
             )
-            x = Axis("at", WORDS[along.x], ticks={i: f"{each:g}" for i, each in enumerate(ordered)})
+            x = Axis("at", WORDS[along.x], ticks=dict(enumerate(map(along.tick, ordered))))
             words = runners[runner] + _in_words(along.by, value)
             panels.setdefault(runner, []).append(
                 Panel(bars, x, Axis("value", y), "line", "bars", words, **marks)
@@ -664,6 +653,7 @@ def reproduction(study: Study) -> Figure:
 
 FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "answer": ("answer", answer),
+    "step_time": ("answer", step_time),
     "speedup": ("speed", speedup),
     "threads": ("speed", threads),
     "dollars": ("dollars", dollars),
@@ -671,13 +661,21 @@ FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "energy_units": ("energy", energy_units),
     "area": ("area", area),
     "quality": ("quality", quality),
-    "step_time": ("time", step_time),
     "prt": ("reuse", prt),
     "conversion": ("reuse", conversion),
     "gem5_tokens": ("gem5", gem5_tokens),
     "gem5": ("gem5", lambda study: gem5.tiles_figure(study.gem5)),
-    "timeline": ("gem5", lambda study: gem5.timeline_figure(gem5.timelines(study.gem5))),
+    "timeline": ("gem5", lambda study: gem5.timeline_figure(gem5.timelines(study.gem5)[0])),
     "reproduction": ("reproduction", reproduction),
 }
 """Name of the files, section of the report, and what declares it, in the order of the page. A section that
 the report does not know stands at its end under its own name."""
+OWN: Mapping[str, Callable[[Study], bool]] = {
+    "quality": lambda study: MODEL in set(study.results.frame["model"]),
+    "gem5_tokens": lambda study: gem5.tokens(study.gem5)[1],
+    "gem5": lambda study: gem5.tiles(study.gem5)[1],
+    "timeline": lambda study: gem5.timelines(study.gem5)[1],
+    "reproduction": lambda study: False,
+}
+"""Figures of what was measured once, and whether they are of the study itself. Without a paper beside it a
+study has no other of them."""

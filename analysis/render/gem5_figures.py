@@ -59,13 +59,13 @@ def tiles(folder: Path | None) -> tuple[pd.DataFrame, bool]:
     return shipped.assign(system=data["system"], gem5_version=data["gem5_version"]), False
 
 
-def timelines(folder: Path | None) -> list[TileTimeline]:
-    """The timelines of the tile that a folder drew last, else those of docs/gem5-results.md."""
+def timelines(folder: Path | None) -> tuple[list[TileTimeline], bool]:
+    """The timelines of the tile that a folder drew last, and True; else those of docs/gem5-results.md."""
     records = _records(folder, TIMELINE)
     if records:
-        return timelines_of(records[-1])
+        return timelines_of(records[-1]), True
     rows = read_records(data_file("gem5/tiles.jsonl"))["timelines"]
-    return timelines_of({"timelines": [json.dumps(row) for row in rows]})
+    return timelines_of({"timelines": [json.dumps(row) for row in rows]}), False
 
 
 def tokens(folder: Path | None) -> tuple[list[Row], bool]:

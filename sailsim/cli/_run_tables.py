@@ -8,13 +8,14 @@ from typing import Any
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.analysis.results.compare import mixes
 from sailsim.analysis.results.runs import AS_FILED, LEGEND
+from sailsim.analysis.results.verdict import strongest
 from sailsim.cli._table import echo, print_numbers, say
-from sailsim.sim.backends.cores import CLAIMED, FASTEST
+from sailsim.sim.backends.cores import FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
-COLUMNS = ("tokens/s", "band", "speedup", "its band", "ktok/USD")
+COLUMNS = ("tokens/s", "band", "SAIL vs it", "its band", "ktok/USD")
 """Of numbers in the table of runners, in decoding; in prefill the time to the first token comes first."""
-MORE = ("value", "mJ/tok")
+MORE = ("USD vs it", "mJ/tok")
 """Of those of all there is."""
 NOT_MODELLED = "not modelled"
 """How a note begins that says so: those are always told."""
@@ -32,9 +33,10 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     _print(("runner", *names), ((_title(e), *_numbers(e, prefill)[: len(names)]) for e in shown.values()))
     first = "TTFT: time to the first token; " if prefill else ""
     say(
-        f"{first}band, its band: 90 % intervals of the rate and of the speedup; speedup and value: SAIL's "
-        "tokens/s and tokens/USD over the row's, with the row's attention on both sides; ktok/USD: paid for "
-        f"the vCPUs of threads, memory or bandwidth, the most of the three. {LEGEND}."
+        f"{first}band, its band: 90 % intervals of the rate and the ratio; SAIL vs it: SAIL's median tokens/s "
+        "over the row's, with the row's attention on both sides; ktok/USD: paid for the vCPUs of threads, "
+        "memory or bandwidth, the most of the three"
+        f"{'; USD vs it: the same of tokens/USD' if wide else ''}. {LEGEND}."
     )
     mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
     if mixed:
@@ -119,20 +121,7 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 
 def _strongest(runs: Runs) -> Runs:
-    """All runners but, of each card, those that are not its fastest, what is another one's once more, and a
-    claimed one without a number."""
-    of_card: dict[str, list[str]] = {}
-    for name, entry in runs.items():
-        if entry["kind"] == "card":
-            of_card.setdefault(entry["hardware"], []).append(name)
-    best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_card.values()}
-    left = {
-        name
-        for name, entry in runs.items()
-        if (entry["software"] == FASTEST and entry["pays"] == "used")
-        or (entry["software"] in CLAIMED and entry["reason"])
-    }
-    return {n: e for n, e in runs.items() if n not in left and (e["kind"] != "card" or n in best)}
+    return {name: runs[name] for name in strongest(runs)}
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:
@@ -152,8 +141,16 @@ def _numbers(entry: dict[str, Any], prefill: bool) -> list[str]:
     if entry["tokens_per_s"] is not None:
         band = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
         dollars = "no price" if entry["tokens_per_usd"] is None else thousands(entry["tokens_per_usd"])
-        ratios = (_times(entry["speedup"]), _ratios(entry), dollars, _times(entry["usd_ratio_bandwidth"]))
-        cells = [f"{entry['tokens_per_s']:.1f}", band, *ratios, _joules(entry)]
+        faster, cheaper = (_times(entry[f"{name}_median"]) for name in ("speedup", "usd_ratio_bandwidth"))
+        cells = [
+            f"{entry['tokens_per_s']:.1f}",
+            band,
+            faster,
+            _ratios(entry),
+            dollars,
+            cheaper,
+            _joules(entry),
+        ]
     first = "" if entry["ttft_s"] is None else f"{entry['ttft_s']:.3g}"
     return [first, *cells] if prefill else cells
 

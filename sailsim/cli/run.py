@@ -107,6 +107,8 @@ def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:
         f"{f', substrate {asked}' if asked else ''}{converts}",
         "",
     )
+    for sentence in answer["verdict"]["sentences"]:
+        say(sentence)
     echo()
     if cost:
         print_dollars(answer)

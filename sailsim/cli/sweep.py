@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.files import Value
 from sailsim.sim.plan import PLANS, Plan, plan_of, read_plan
 from sailsim.sim.ranges import parse_values, parts_of_list
+from sailsim.sim.study.folder import Store
 from sailsim.sim.study.workers import Workers
 
 SWITCH = {"on": True, "off": False}
@@ -80,10 +82,11 @@ def sweep(
     weighed = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
     types = dict.fromkeys(map(types_of, weighed.values()))
     who = runners([*plan.beside, *beside])
-    manifest = sweep_into(points, out, who, jobs, config).manifest
+    store = sweep_into(points, out, who, jobs, config)
+    manifest, verdict = store.manifest, _verdict(store)
     if as_json:
         told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
-        print_json({"out": str(out), "points": len(points), **told})
+        print_json({"out": str(out), "points": len(points), **told, "verdict": verdict})
         return
     for line in types:
         say(line)
@@ -91,7 +94,19 @@ def sweep(
         f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
         f"{manifest['wall_s']:.1f} s."
     )
+    for sentence in verdict.get("sentences", []):
+        say(sentence)
     echo(f"Next: {program()} report {out}")
+
+
+def _verdict(store: Store) -> dict[str, Any]:
+    """The verdict of what a folder holds; nothing where no point of it could be run."""
+    from sailsim.analysis.costs.dollars import prices
+    from sailsim.analysis.results.results import Runs, stored_runs  # frames, which sweeping does without
+
+    with suppress(SailsimError):
+        return Runs.of(stored_runs(store), prices()).verdict()
+    return {}
 
 
 def _planned(file: Path, given: Mapping[str, str], settings: Sequence[str]) -> tuple[Plan, str]:
