@@ -120,12 +120,12 @@ RUN_COLUMNS = {
     "tokens_per_s": "tokens/s",
     "low": "low",
     "high": "high",
-    "speedup": "SAIL over it",
-    "speedup_equal_quality": "at equal quality",
+    "speedup": "speedup of SAIL",
+    "speedup_equal_quality": "speedup at equal quality",
     "tokens_per_usd_used": "tokens/USD, vCPUs used",
-    "tokens_per_usd_bandwidth": "with the bandwidth",
-    "tokens_per_usd_llc": "with the LLC",
-    "tokens_per_usd_whole": "whole server",
+    "tokens_per_usd_bandwidth": "with bandwidth paid",
+    "tokens_per_usd_llc": "with LLC paid",
+    "tokens_per_usd_whole": "with the whole server paid",
     "paid": "pays for",
     "energy_j": "J a step",
     "step_s": "s a step",
@@ -342,9 +342,9 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
         ]
         for row in claimed
     ]
-    short = ("claim", "paper", "here", "", "at equal quality", "other readings", "at")
+    short = ("claim", "paper", "here", "", "at equal quality", "other definitions", "at")
     long = (
-        *("claim", "reading", "paper", "here", "here / paper", "", "at equal quality"),
+        *("claim", "definition", "paper", "here", "here / paper", "", "at equal quality"),
         *("configuration that gives it", "remark"),
     )
     return {
@@ -373,12 +373,12 @@ def _sorted_by(value: object, unit: str) -> Cell | str:
 
 SECTIONS = {
     "speed": ("Speed", "How fast"),
-    "dollars": ("Dollars", "What a dollar buys"),
-    "energy": ("Energy", "What a token takes in energy"),
-    "area": ("Area", "What it takes in silicon"),
-    "quality": ("Quality", "What narrow weights lose"),
-    "reuse": ("Reuse", "What pattern reuse and conversion in memory give"),
-    "gem5": ("gem5", "Against gem5"),
+    "dollars": ("Dollars", "Tokens per dollar"),
+    "energy": ("Energy", "Energy of a token"),
+    "area": ("Area", "Added area"),
+    "quality": ("Quality", "Perplexity by width"),
+    "reuse": ("Reuse", "Gains of pattern reuse and conversion in memory"),
+    "gem5": ("gem5", "Compared with gem5"),
     "reproduction": ("Reproduction", "The paper's claims, over all that is not published"),
     "runs": ("Every run", "Every run of the sweep"),
     "rests": ("What it rests on", "What the numbers rest on"),
