@@ -29,7 +29,7 @@ from sailsim.workloads.load import load_model
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TABLE = DOCS / "data" / "reproduction-papers.csv"
-COLUMNS = ("claim", "reading", "published", "here", "error")
+COLUMNS = ("claim", "definition", "published", "here", "error")
 
 LOCALUT = [
     Point(model=model, wbits=w, abits=a, group_size=0, phase="prefill", context=128)

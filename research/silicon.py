@@ -178,4 +178,4 @@ if __name__ == "__main__":
     write("synthesised", ("part", "assumed, mm2", "synthesised, mm2", "times"), synthesised())
     head = ("module", "of", "asked, ps", "cells, um2", "path, ps", "clock, GHz")
     write("synthesised-curve", head, curve())
-    write("not-modelled", ("what", "asked as", "tokens/s", "factor", "kind", "why"), not_modelled())
+    write("not-modelled", ("effect", "asked as", "tokens/s", "factor", "kind", "why"), not_modelled())

@@ -1,7 +1,7 @@
-"""A hook of MkDocs: pages of the site that do not lie in docs/, and links to files of the checkout.
+"""A hook of MkDocs: the menu, pages of the site that do not lie in docs/, and links to files of the checkout.
 
-The checkout's own pages (README and its neighbours) become pages of the site; a file that a page links to
-beside docs/ is copied into the site; the reference of the Python API is made from the docstrings.
+The menu is the list of docs/index.md. README and its neighbours become pages of the site. A file outside
+docs/ that a page links to is copied into the site. The reference of the Python API is made from docstrings.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import posixpath
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.structure.files import Files
 
 sys.path.insert(0, str(Path(__file__).parent))
 from staged import ROOT, stage
@@ -29,8 +30,36 @@ COPIES = "checkout"
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 
 
+ENTRY = re.compile(r"## (.*)|\| \[[^]]*\]\(([^)]+)\)")
+"""A group of the list of pages, or one of its pages."""
+
+
+def on_config(config: Any) -> Any:
+    """Sets the menu."""
+    config["nav"] = [{group: pages} for group, pages in menu().items()]
+    return config
+
+
+def menu() -> dict[str, list[str]]:
+    """The pages of the site by group: those of docs/index.md in its order, notebooks, and made pages."""
+    group, groups = "Start", dict[str, list[str]]()
+    for line in (ROOT / "docs" / "index.md").read_text("utf-8").splitlines():
+        if found := ENTRY.match(line):
+            group = found[1] or group
+            path = _target("docs/index.md", found[2]) if found[2] else None
+            if path is not None and (page := _in_the_site(path)) is not None:
+                groups.setdefault(group, []).append(page)
+    notebooks = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
+    return groups | {
+        "Notebooks": [f"{path.stem}.md" for path in notebooks],
+        "Reference": ["api.md", "documents.md", "changelog.md"],
+    }
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Adds the pages and the files that pages link to."""
+    from mkdocs.structure.files import File
+
     stage()
     files.remove(files.get_file_from_path("index.md"))
     for name, path in PAGES.items():

@@ -46,6 +46,8 @@ COLUMNS = (
     *("claim", "reading", "paper", "here", "unit", "ratio", "verdict"),
     *("configuration", "equal_quality", "remark"),
 )
+PLAN = "paper"
+"""The plan of the points behind the shipped paper's claims."""
 NO_PRODUCT = ("cores", "sync", "attention", "kv_cache", "synchronisation", "launches")
 """Phases of a step that no matrix product is in, of any backend."""
 NEAR = 0.25
@@ -73,13 +75,11 @@ def claims(results: Runs, paper: str | None = SHIPPED) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
-def compared_with(results: Runs, paper: str | None) -> str | None:
-    """The paper whose claims stand beside a study's results: the given one, or else the shipped one where the
-    study decodes a model that its claims are about; None where it does not."""
-    if paper is not None:
-        return paper
-    models = results.frame["model"][results.frame["phase"] == "decode"]
-    return SHIPPED if models.isin(load_paper().models).any() else None
+def compared_with(manifest: Mapping[str, Any], paper: str | None) -> str | None:
+    """The paper whose claims stand beside a study's results: the given one, or the shipped one where the
+    study is its plan (`sailsim sweep --plan paper`); None for every other study."""
+    plan = (manifest.get("config") or {}).get("plan") or {}
+    return SHIPPED if paper is None and plan.get("file") == PLAN else paper
 
 
 @dataclass(frozen=True)

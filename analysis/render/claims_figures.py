@@ -78,14 +78,14 @@ def claims_figure(study: Study) -> Figure:
     fixed_name = next(w["name"] for w in study["workloads"] if w["fixed"])
     words = "; ".join(f"{claim.short}: {primary(results)['words']}" for claim, results in every)
     return Figure(
-        "What machines within the declared ranges give, claim by claim",
+        "Each claim on machines drawn from the declared ranges",
         panels,
         [
-            f"{study['machines']} machines drawn from the ranges of every unpublished parameter (seed "
-            f"{study['seed']}), each beside baselines with drawn constants. Highest over "
-            f"{len(study['workloads'])} workloads; fixed: {fixed_name} (model, weight bits, batch, threads, "
-            "context). Hardware: at most the paper's counts as reached.",
-            f"Readings: {words}.",
+            f"{study['machines']} machines are drawn from the ranges of all unpublished parameters (seed "
+            f"{study['seed']}), each with baselines of drawn constants. Highest: over "
+            f"{len(study['workloads'])} workloads. Fixed: {fixed_name} (model, weight bits, batch, threads, "
+            "context). Hardware overhead reaches the claim at the paper's value or below.",
+            f"Definitions: {words}.",
         ],
         _DISTRIBUTIONS,
         columns=2,
@@ -123,11 +123,11 @@ def decides_figure(study: Study) -> Figure:
         "What decides each claim",
         panels,
         [
-            "Bars: the claim's median over machines whose factor is in the lowest and in the highest third "
-            "of its range, or over its choices; the words below a name say where. In brackets: total Sobol "
-            "index, the share of the variance that goes away if the factor were known. Lines: the paper's, "
-            "and dotted the median of all machines. Names are those of the system files (`sailsim show "
-            "system sail-n1 --sources`) and of the fits (docs/baselines.md).",
+            "Bars run from the claim's median with the factor in the lowest third of its range to the median "
+            "in the highest third, or between its choices; both ends stand below the name. In brackets: "
+            "the total Sobol index, the share of the variance that goes away if the factor were known. "
+            "Lines: the paper's value and, dotted, the median of all machines. Names come from the system "
+            "files (`sailsim show system sail-n1 --sources`) and the fits (docs/baselines.md).",
             f"{study['machines']} machines, {study['samples'] // 2} base samples for the indices, seed "
             f"{study['seed']}.",
         ],
@@ -174,9 +174,9 @@ def breakdown_figure(study: Study) -> Figure:
         "Where a step's time goes, on SAIL and on the cores alone",
         panels,
         [
-            "The scales differ. Workloads: model, weight bits, batch, threads, context. Nearest: the "
-            "searched configuration of a claim. Cores alone: predicted for llama.cpp, constants nominal "
-            "(docs/baselines.md)."
+            "The two scales differ. Workloads: model, weight bits, batch, threads, context. Nearest: the "
+            "configuration that a search found for a claim. Cores alone: predicted for llama.cpp with "
+            "nominal constants (docs/baselines.md)."
         ],
         dict([*PHASES.values(), *_ALONE.values()]),
         height=0.8 + 0.6 * len(steps),
@@ -228,16 +228,16 @@ def joint_figure(results: Study) -> Figure:
     ends = pd.DataFrame(pinned["shares"].tolist(), columns=["low", "middle", "high"], index=pinned.index)
     percents = {10.0**-power: f"{100 * 10.0**-power:g} %" for power in range(5)}
     return Figure(
-        "One machine with all of the paper's numbers: how near, and what is pinned there",
+        "One machine with all of the paper's numbers: how near, and which unknowns are pinned",
         [
             Panel(
                 pd.DataFrame(near),
                 Axis(
-                    "factor", f"within so many times all {len(results['claims'])} numbers", True,
+                    "factor", f"largest factor from any of the {len(results['claims'])} numbers", True,
                     {tick: f"{tick:g}" for tick in TICKS}, limits=(1, TICKS[-1]),
                 ),
                 Axis(
-                    "share", "of the machines, or of the invented papers", True, percents,
+                    "share", "share of machines, or of invented papers", True, percents,
                     limits=(0.9 / results["machines"], 1.2),
                 ),
                 "line", title="How near", width=1.3,
@@ -246,15 +246,15 @@ def joint_figure(results: Study) -> Figure:
                 ends.assign(at=pinned["factor"].map(shown.index), line=pinned["line"]),
                 Axis("middle", ticks={0: "low", 0.5: "mid", 1: "high"}, limits=(0, 1)),
                 Axis.of_names(shown),
-                "line", "ranks", "What is pinned (place in its range)", "low", "high",
+                "line", "ranks", "Pinned unknowns (place in the range)", "low", "high",
             ),
         ],
         [
-            f"{results['machines']} machines of each prior; a machine is judged by the best of "
-            f"{results['combinations']} declared combinations of readings. Dotted: papers with other "
-            "numbers, the share of them that have any machine so near. Right: where the nearest machines "
-            "have an unknown, as its place in the range that it was drawn from (line: nine of ten of them, "
-            "mark: the median); an unknown that the numbers do not pin fills the range."
+            f"{results['machines']} machines of each prior, each by the best of {results['combinations']} "
+            "declared combinations of definitions. Dotted: the share of invented papers, with other numbers, "
+            "that have any machine so near. Right: the nearest machines' values of an unknown, as places in "
+            "the range that it was drawn from. Line: 90 % of these machines. Mark: the median. An unknown "
+            "that the numbers do not pin fills the range."
         ],
         looks,
         height=5.0,
@@ -277,11 +277,11 @@ def explore_figure(search: Search, found: Explored) -> Figure:
         loads.assign(x=loads["best_speedup"], low=loads["best_low"], high=loads["best_high"], line=best),
         loads.assign(x=loads["bound"], low=np.nan, high=np.nan, line=bound),
     ]
-    score = Axis("score", "times the opponent, over the mix", limits=(0, None))
+    score = Axis("score", "speedup over the opponent, over the mix", limits=(0, None))
     rules = [Rule(1.0), Rule(mix["bound"], dotted=True)]
     added = Axis("area_percent", "added area, % of LLC and cores", limits=(0, None))
     names, workloads = Axis.of_names(list(falls["change"])), Axis.of_names(list(loads["workload"]))
-    ratio = Axis("x", "times the opponent", log=True)
+    ratio = Axis("x", "speedup over the opponent", log=True)
     return Figure(
         "From a machine to the best one within the limits",
         [
@@ -301,9 +301,9 @@ def explore_figure(search: Search, found: Explored) -> Figure:
         ],
         [
             f"{len(found.trials)} machines, seed {search.seed}. Opponent: {search.content.opponent}, "
-            "simulated software on the same cores, at equal quality. Dotted: whoever reads weights and cache "
-            "once, as fast as memory streams; nobody passes it. Ends: nine of ten machines in what is not "
-            "published, beside the nominal opponent.",
+            "simulated software on the same cores, at equal quality. Dotted: the bound of a machine that "
+            "reads weights and cache once, as fast as memory streams. Ends: 90 % of the machines that what "
+            "is published allows, over the nominal opponent.",
         ],
         {
             "tried to its end": Look("#bbbbbb", dash="", size=3),

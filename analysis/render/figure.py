@@ -295,7 +295,20 @@ def draw(figure: Figure) -> Drawing:
         assert engine is not None
         engine.execute(drawing)
         drawing.set_layout_engine("none")  # laid out once, however often it is saved
+        _thin(drawing)
     return drawing
+
+
+def _thin(drawing: Drawing) -> None:
+    """Leave out the words of ticks that would stand on those of the tick before."""
+    for axis in (axis for axes in drawing.axes if axes.get_visible() for axis in (axes.xaxis, axes.yaxis)):
+        last = None
+        for tick in axis.get_major_ticks():
+            box = tick.label1.get_window_extent()
+            if last is not None and box.overlaps(last):
+                tick.label1.set_visible(False)
+            elif tick.label1.get_text():
+                last = box
 
 
 def save_captioned(figure: Figure, drawing: Drawing, stem: Path) -> None:

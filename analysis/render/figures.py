@@ -27,12 +27,11 @@ from sailsim.analysis.costs.constants import NotModelledError, data_file
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
-from sailsim.analysis.paper.stored_claims import compared_with
 from sailsim.analysis.render import gem5_figures as gem5
-from sailsim.analysis.render.answer import DRAWN_FIRST, FORMATS, nearest_to_ordinary
 from sailsim.analysis.render.claims_words import STORED, claims_of, primary
 from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
-from sailsim.analysis.results.equal_quality import measured
+from sailsim.analysis.results.compare import entries
+from sailsim.analysis.results.equal_quality import MODEL, measured
 from sailsim.analysis.results.results import (
     FREE,
     MissingPointsError,
@@ -43,13 +42,13 @@ from sailsim.analysis.results.results import (
     short_name,
     substrate_in_words,
 )
-from sailsim.analysis.results.runs import CORES, SAIL, SIGN, runner_names
+from sailsim.analysis.results.runs import CORES, SAIL, SIGN
+from sailsim.analysis.results.verdict import strongest
 from sailsim.base.atomic import read_records
 from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
 from sailsim.sim.files import load_system
 from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import Point
-from sailsim.workloads.load import weight_choice
 
 
 @dataclass(frozen=True)
@@ -66,41 +65,21 @@ class Study:
     def of(
         cls, records: pd.DataFrame, price_list: PriceList, paper: str | None = None, gem5: Path | None = None
     ) -> Study:
-        """The study of a store's records; ``paper`` None: `compared_with` says which."""
-        results = Runs.of(records, price_list)
-        return cls(results, compared_with(results, paper), gem5, records["point_key"].nunique())
+        """The study of a store's records."""
+        return cls(Runs.of(records, price_list), paper, gem5, records["point_key"].nunique())
 
     @cached_property
-    def start(self) -> dict[str, Any]:
-        """The point of the answer: the ordinary workload, as far as the store has it."""
-        return nearest_to_ordinary(self.results)
-
-    @property
     def at_start(self) -> pd.DataFrame:
-        """The runs at that point."""
-        return self._at(self.start)
-
-    @property
-    def formats(self) -> dict[str, pd.DataFrame]:
-        """The runs there with each format of the answer; those of its own alone where a format is missing."""
-        found = {}
-        for name in FORMATS:
-            rows = self._at(self.start | weight_choice(str(self.start["model"]), name)._asdict())
-            if (rows["runner"] == SAIL).any():
-                found[name] = rows
-        return found if len(found) == len(FORMATS) else {"": self.at_start}
-
-    def _at(self, point: Mapping[str, Any]) -> pd.DataFrame:
+        """The runs at the point of the answer."""
         rows = self.results.frame
-        for name, value in point.items():
+        for name, value in self.results.start.items():
             rows = rows[rows[name] == value]
         return rows
 
     @property
     def shown(self) -> list[str]:
-        """The runners of the answer: the usual ones, and those of a user's."""
-        shipped = runner_names()
-        return [name for name in self.results.runners["runner"] if name in DRAWN_FIRST or name not in shipped]
+        """The runners of the answer."""
+        return strongest(entries(self.at_start))
 
     def claimed(self, name: str) -> list[Rule]:
         """What the paper claims by a name: one dotted line, or none where it claims nothing of that name."""
@@ -164,7 +143,15 @@ class _Along:
         log = self.x in _DOUBLING and min(ordered) > 0
         alone = (ordered[0] / 2 - (ordered[0] == 0), 1.5 * ordered[0] + (ordered[0] == 0))
         limits = alone if len(ordered) == 1 else (None, None)
-        return Axis(self.x, WORDS[self.x], log, {value: f"{value:g}" for value in ordered}, limits=limits)
+        return Axis(self.x, WORDS[self.x], log, {value: self.tick(value) for value in ordered}, limits=limits)
+
+    def tick(self, value: float) -> str:
+        """A value along x in words: a file's own weights have no one width."""
+        return "its own" if self.x == "wbits" and value == 0 else f"{value:g}"
+
+    def need_several(self, rows: pd.DataFrame, figure: str) -> None:
+        """Raise MissingPointsError unless there is something along x."""
+        need(rows[self.x].nunique() > 1, figure, "points that differ in a number")
 
 
 def _free(column: str) -> tuple[str, ...]:
@@ -216,9 +203,10 @@ def answer(study: Study) -> Figure:
         "Tokens a second, and a dollar",
         panels,
         [
-            study.results.setting((), rows[rows["runner"] == SAIL], study.start),
-            "Lines of the rate: nine of ten measurements of a kind, of SAIL nine of ten machines. Dollars "
-            "pay the vCPUs used; a card and all cores are paid whole. Their lines: all that is not known."
+            study.results.setting((), rows[rows["runner"] == SAIL], study.results.start),
+            "Lines of the rate: 90 % prediction intervals; SAIL's covers 90 % of the machines that what is "
+            "published allows. SAIL and cores pay for the vCPUs that they use; cards and all cores are paid "
+            "whole. Lines of the dollars: everything that is not known.",
         ],
         {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "beside it": Look(OKABE_ITO["blue"])},
         equal=True,
@@ -232,6 +220,7 @@ def speedup(study: Study) -> Figure:
     results = study.results
     along = _Along.of(results, "wbits", more=("model",))
     rows = results.at(along.vary)
+    along.need_several(rows, "The speedup along an axis")
     often = {str(name): int(count) for name, count in rows["model"].value_counts().items()}
     models = sorted(often, key=lambda name: (name != Point().model, -often[name], name))[:2]
     runners = results.runners
@@ -249,7 +238,7 @@ def speedup(study: Study) -> Figure:
             own = own[(own["model"] == model) & own[along.by].isin(lines)].sort_values(along.by)
             own = own.assign(line=[_in_words(along.by, value) for value in own[along.by]])
             title = rows[rows["model"] == model]["model_title"].iloc[0]
-            y = Axis("speedup", f"SAIL {SIGN} is so many times as fast", log=True)
+            y = Axis("speedup", f"speedup of SAIL {SIGN} over it", log=True)
             claimed = study.claimed("speedup")
             if (model, name) != (models[0], [*beside][-1]):
                 claimed = [rule._replace(words="") for rule in claimed]
@@ -268,11 +257,11 @@ def speedup(study: Study) -> Figure:
         [
             results.setting(along.vary, rows),
             _patterns(rows),
-            "Above 1 SAIL is faster; equal scales. Cores: the same server's without SAIL, predicted "
-            "(docs/baselines.md). Lines: the nominal machine. Shaded: nine of ten ratios, by the bands of "
-            "both sides, around the median of SAIL's machines. Only four bits are measured on these cores; "
-            "two bits and T-MAC (up to four bits) on a sibling core, and other widths are assumed. "
-            "What SAIL leaves to the cores runs as fast on them in either: by the other's software.",
+            "Above 1 SAIL is faster; all panels have one scale. Cores: the same server's without SAIL, "
+            "predicted (docs/baselines.md). Lines: the nominal machine. Shaded: the 90 % interval of the "
+            "ratio, from the intervals of both sides. Four bits were measured on these cores; two bits and "
+            "T-MAC (up to four bits) were measured on a sibling core; other widths are assumed. SAIL's "
+            "cores run attention and norms with the software that it is compared with.",
         ],
         columns=len(beside),
         equal=True,
@@ -285,6 +274,7 @@ def threads(study: Study) -> Figure:
     results = study.results
     along = _Along.of(results, "threads")
     rows = results.at(along.vary)
+    along.need_several(rows, "Tokens per second along an axis")
     titles = {SAIL: f"SAIL {SIGN}", **results.curves}
     runs = pd.concat([results.at(along.vary, name).assign(line=title) for name, title in titles.items()])
     rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
@@ -306,8 +296,8 @@ def threads(study: Study) -> Figure:
         [
             results.setting(along.vary, rows),
             _patterns(rows),
-            f"{predicted}Shaded: nine of ten measurements (docs/baselines.md), of SAIL nine of ten machines "
-            "that may be meant.",
+            f"{predicted}Shaded: 90 % prediction intervals (docs/baselines.md); SAIL's covers 90 % of the "
+            "machines that what is published allows.",
         ],
         equal=True,
     )  # fmt: skip
@@ -355,15 +345,15 @@ def dollars(study: Study) -> Figure:
         [
             results.setting(("batch",), ours)
             + f" GPUs and cores: {results.reference['wbits']}-bit weights unless f16.",
-            "SAIL and the cores pay for the vCPUs whose threads and memory they use, all cores and cards "
-            "for all of them; of each card the software that gives most, and the fastest on all cores. "
-            "Other ways to pay and all machines are in the report's table of every run.",
+            "SAIL and the cores pay for the vCPUs whose threads and memory they use. Cards, and all cores of "
+            "a server, are paid whole. A card runs the software that gives it the most tokens per dollar; "
+            "all cores run the fastest. The report's table of every run has all machines and other ways to "
+            "pay.",
             f"Prices, on demand: {quoted(used)}. SAIL's server costs {CostConstants.default().overhead:.0%} "
             f"more.{lacking}",
             "A batch that does not fit a runner's memory has no mark. " + _patterns(ours),
-            "Bars: the bands of rates (docs/baselines.md). Pale: what else is not known, from the "
-            "least to the most: what a run pays for, SAIL's overhead, how much of the paid time works "
-            "(docs/cost.md).",
+            "Bars: 90 % prediction intervals of the rate (docs/baselines.md). Pale bars add what a run "
+            "pays for, SAIL's overhead, and the share of the paid time that is used (docs/cost.md).",
         ],
         height=1.2 + 0.36 * len(drawn),
     )  # fmt: skip
@@ -447,7 +437,7 @@ def _stacked(
                 ).assign(line=words)
                 for words, (names, _) in parts.items()
             )
-            x = Axis("at", WORDS[along.x], ticks={i: f"{each:g}" for i, each in enumerate(ordered)})
+            x = Axis("at", WORDS[along.x], ticks=dict(enumerate(map(along.tick, ordered))))
             words = runners[runner] + _in_words(along.by, value)
             panels.setdefault(runner, []).append(
                 Panel(bars, x, Axis("value", y), "line", "bars", words, **marks)
@@ -464,7 +454,7 @@ def _stacked(
 
 def step_time(study: Study) -> Figure:
     """Where a step's time goes: stacked phases over the step's tokens."""
-    y, more = "time of a step over its tokens, ms", "The parts exclude each other and add up. "
+    y, more = "time of a step over its tokens, ms", "The parts do not overlap and add up to the step. "
     return _stacked(
         study, "Where the time of a token goes", y, _STEP, "phases", more=more, scale=1e3, totals=True
     )
@@ -474,14 +464,14 @@ def energy(study: Study) -> Figure:
     """Energy of a token by cause, SAIL beside the cores alone."""
     return _stacked(
         study,
-        "Energy of a token, beside the same server's cores",
+        "Energy of a token, compared with the same server's cores",
         "J a token",
         _ENERGY,
         runners={SAIL: f"SAIL {SIGN}, ", CORES: "cores alone, "},
-        more="Lines: every constant at the same end of its range (docs/cost.md). Cores: the same step on the "
-        "same server without SAIL, llama.cpp. All the time: idle cores, mesh and controllers, DRAM standing "
-        "open, leaking C-SRAM; the whole server is counted for either. Not modelled: regulators, supply, "
-        "cooling, network. ",
+        more="Lines: every constant at the same end of its range (docs/cost.md). Cores: the same step by "
+        "llama.cpp on the same server without SAIL. What runs all the time: idle cores, mesh, controllers, "
+        "open DRAM rows and leaking C-SRAM. Both sides carry the whole server. Not modelled: regulators, "
+        "power supply, cooling, network. ",
         low="low",
         high="high",
     )
@@ -491,7 +481,7 @@ def energy_units(study: Study) -> Figure:
     """Energy of a token in the PIM units alone by part."""
     title, more = (
         "Energy of a token in the PIM units alone",
-        "What the figure of a token's energy shows as PIM units. ",
+        'The parts of "PIM units" in the figure of a token\'s energy. ',
     )
     return _stacked(study, title, "mJ a token", _UNITS, more=more, scale=1e3)
 
@@ -539,10 +529,9 @@ def prt(study: Study) -> Figure:
         panels,
         [
             results.setting(vary, rows),
-            "Cycles: of the PIM units over one step, with the PRT against without: a hit saves them only "
-            "where it takes less time than the read that it spares. Array reads avoided: hits of the PRT "
-            "over all "
-            "patterns that are not zero. " + _patterns(rows),
+            "Cycles: those of the PIM units in one step that the PRT saves. A hit saves cycles only where "
+            "it takes less time than an array read. Array reads spared: PRT hits over all patterns that are "
+            "not zero. " + _patterns(rows),
             f"No cycle saved: {none}." if none else "",
         ],
     )
@@ -576,7 +565,7 @@ def conversion(study: Study) -> Figure:
         Panel(both, x, Axis("ms", "time of one step, ms", log=True), "line", title="full: in memory"),
     ]  # fmt: skip
     return Figure(
-        "Converting in memory instead of on the cores",
+        "Type conversion in memory compared with conversion on the cores",
         panels,
         [results.setting(vary, rows), _patterns(rows)],
         looks,
@@ -597,11 +586,12 @@ def area(study: Study) -> Figure:
     places = Axis.of_names([f"{reading.counted}, of {reading.base}" for reading in readings])
     share = Axis("share", "added area, %", limits=(0, None))
     return Figure(
-        "What the hardware overhead may mean",
+        "Hardware overhead, by what is counted",
         [Panel(rows, share, places, kind="ranks", rules=study.claimed("overhead"))],
         [
-            f"Added area of {system.title}, for everything that may count and all that it may be a share of.",
-            f"With logic as synthesised from rtl/, and one array's control, all of the unit is {whole:.2%} "
+            f"Added area of {system.title}: parts of the unit as shares of the LLC, of LLC and cores, and of "
+            "the die.",
+            f"With logic as synthesised from rtl/, and one array's control, the whole unit is {whole:.2%} "
             "of LLC and cores.",
         ],
         height=0.8 + 0.26 * len(readings),
@@ -622,11 +612,11 @@ def quality(_: Study) -> Figure:
     points = points.assign(line=points["method"] + ", " + activations)
     x, y = Axis("bits_per_weight", "stored bits a weight"), Axis("perplexity", "perplexity", log=True)
     return Figure(
-        "What widths lose",
+        "Perplexity by stored bits",
         [Panel(points, x, y, "line")],
         [
-            "Perplexity of SmolLM2-135M-Instruct on a text, computed as the units compute it, with a cache "
-            f"of 16 bits. Perplexities above {MOST_PERPLEXITY:g} are in the table alone (docs/quality.md)."
+            "Perplexity of SmolLM2-135M-Instruct on a text, in the units' arithmetic, with a cache of 16 "
+            f"bits. Perplexities above {MOST_PERPLEXITY:g} are in the table only (docs/quality.md)."
         ],
         {name: look(i, dash="") for i, name in enumerate(points["line"].unique())},
     )  # fmt: skip
@@ -654,15 +644,16 @@ def reproduction(study: Study) -> Figure:
     places = Axis.of_names(list(table["claim"]), upward=True)
     over = Axis("median", "value over the paper's", log=True)
     return Figure(
-        "What machines within the stated ranges give",
+        "The paper's claims on machines drawn from the stated ranges",
         [Panel(table, over, places, kind="ranks", low="low", high="high", rules=[Rule(1)])],
-        ["Value over the paper's: mark at the median machine, line from the 5th to the 95th of a hundred."],
+        ["Value over the paper's. Mark: the median machine. Line: 5th to 95th percentile."],
         height=0.8 + 0.3 * len(table),
     )  # fmt: skip
 
 
 FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "answer": ("answer", answer),
+    "step_time": ("answer", step_time),
     "speedup": ("speed", speedup),
     "threads": ("speed", threads),
     "dollars": ("dollars", dollars),
@@ -670,13 +661,21 @@ FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "energy_units": ("energy", energy_units),
     "area": ("area", area),
     "quality": ("quality", quality),
-    "step_time": ("time", step_time),
     "prt": ("reuse", prt),
     "conversion": ("reuse", conversion),
     "gem5_tokens": ("gem5", gem5_tokens),
     "gem5": ("gem5", lambda study: gem5.tiles_figure(study.gem5)),
-    "timeline": ("gem5", lambda study: gem5.timeline_figure(gem5.timelines(study.gem5))),
+    "timeline": ("gem5", lambda study: gem5.timeline_figure(gem5.timelines(study.gem5)[0])),
     "reproduction": ("reproduction", reproduction),
 }
 """Name of the files, section of the report, and what declares it, in the order of the page. A section that
 the report does not know stands at its end under its own name."""
+OWN: Mapping[str, Callable[[Study], bool]] = {
+    "quality": lambda study: MODEL in set(study.results.frame["model"]),
+    "gem5_tokens": lambda study: gem5.tokens(study.gem5)[1],
+    "gem5": lambda study: gem5.tiles(study.gem5)[1],
+    "timeline": lambda study: gem5.timelines(study.gem5)[1],
+    "reproduction": lambda study: False,
+}
+"""Figures of what was measured once, and whether they are of the study itself. Without a paper beside it a
+study has no other of them."""

@@ -59,13 +59,13 @@ def tiles(folder: Path | None) -> tuple[pd.DataFrame, bool]:
     return shipped.assign(system=data["system"], gem5_version=data["gem5_version"]), False
 
 
-def timelines(folder: Path | None) -> list[TileTimeline]:
-    """The timelines of the tile that a folder drew last, else those of docs/gem5-results.md."""
+def timelines(folder: Path | None) -> tuple[list[TileTimeline], bool]:
+    """The timelines of the tile that a folder drew last, and True; else those of docs/gem5-results.md."""
     records = _records(folder, TIMELINE)
     if records:
-        return timelines_of(records[-1])
+        return timelines_of(records[-1]), True
     rows = read_records(data_file("gem5/tiles.jsonl"))["timelines"]
-    return timelines_of({"timelines": [json.dumps(row) for row in rows]})
+    return timelines_of({"timelines": [json.dumps(row) for row in rows]}), False
 
 
 def tokens(folder: Path | None) -> tuple[list[Row], bool]:
@@ -96,7 +96,7 @@ def tiles_figure(folder: Path | None) -> Figure:
     panel = Panel(
         rows.assign(line=names, percent=100 * rows["error"]),
         Axis("gem5_cycles", "cycles of the tile in gem5", log=True),
-        Axis("percent", "off gem5, %"),
+        Axis("percent", "difference from gem5, %"),
         "line",
         title="above 0: the engine takes longer",
         rules=[Rule(0)],
@@ -106,8 +106,8 @@ def tiles_figure(folder: Path | None) -> Figure:
     equal = "every phase equals the core's" if rows["phases_equal"].all() else "PHASES DIFFER"
     caption = [
         f"gem5 {first['gem5_version']}, system {Path(str(first['system'])).stem}. Weights come from DRAM.",
-        f"{len(rows)} tiles: {exact}, {equal}; the engine's time is off by {off.median():.1%} in the "
-        f"median and {off.max():.1%} at worst.",
+        f"{len(rows)} tiles: {exact}, {equal}. The engine's time differs by {off.median():.1%} in the "
+        f"median and by {off.max():.1%} at most.",
     ]
     return Figure("Fast engine against gem5, tile by tile", [panel], caption, looks, height=3.6)
 
@@ -158,8 +158,8 @@ def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
         [
             f"Tile: {timelines[0].tile}.",
             *map(_sums, timelines),
-            "Load: from when the port is free for a group's weights to when they are here and staged. With "
-            "double buffering a group loads while the one before it computes; a gap between a look-up and "
+            "Load: from the moment when the port is free for a group's weights until they are staged. With "
+            "double buffering a group loads while the one before it computes. A gap between a look-up and "
             "the next build is a wait for weights.",
         ],
         {labels[name]: PHASES[name][1] for name in TILE_PHASES},
@@ -247,21 +247,23 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
         "bits", "bits of a weight", ticks={bits: str(bits) for own in widths.values() for bits in own}
     )
     rules = [Rule(1), *([Rule(paper, f"paper: {paper:g}x", dotted=True)] if claimed else [])]
-    times = Axis("speedup", "units over NEON, times faster", limits=(0, 1.15 * paper))
+    times = Axis("speedup", "speedup of the units over NEON", limits=(0, 1.15 * paper))
     panels = [Panel(pd.DataFrame(lines), bits_axis, times, "line", title="speedup", rules=rules)]
     panels += [_step_parts(steps, side, own) for side, own in widths.items()]
-    together = f"A step is put together of the head and {spec.n_layers} blocks like the first, which was run."
-    told = " The paper's value is its maximum against llama.cpp, for a point that it does not name."
+    together = (
+        f"The first block and the head were run; a step counts that block {spec.n_layers} times and the head."
+    )
+    told = " The paper's value is its maximum over llama.cpp, at a point that it does not name."
     return Figure(
         "Whole tokens in gem5: one program, its products on cores or on PIM units",
         panels,
         [
             f"{spec.title}, context {first['context']}, 8-bit activations, machine {first['system']}, O3 "
-            "cores; a step is a token of every sequence of the batch. Both sides run one program, whose "
-            "attention, norms and rounding are the same; NEON: SDOT kernels of ours; LUT: table look-ups of "
-            "ours on the cores.",
+            "cores. A step is a token of every sequence. Both sides run one program with the same attention, "
+            "norms and rounding. NEON: this project's SDOT kernels. LUT: this project's table look-ups on "
+            "the cores.",
             together if first["blocks"] else "",
-            f"The engine's lines: gem5's step by NEON over the engine's step of {HOST}."
+            f"Lines of the engine: gem5's step with NEON over the engine's step of {HOST}."
             f"{told if claimed else ''}",
         ],
         looks | _PARTS,
@@ -305,5 +307,5 @@ def _step_parts(steps: Steps, side: Side, widths: Sequence[int]) -> Panel:
     title = f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
     x = Axis("at", " ", ticks=ticks, groups=groups)
     return Panel(
-        pd.DataFrame(rows), x, Axis("ms", "ms a step, by where it goes"), "line", "bars", title
+        pd.DataFrame(rows), x, Axis("ms", "ms a step, by part"), "line", "bars", title
     )  # fmt: skip

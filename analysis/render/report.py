@@ -25,15 +25,14 @@ import pandas as pd
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, is_missing, prices
 from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants
-from sailsim.analysis.paper.claims import SHIPPED, load_paper
-from sailsim.analysis.paper.stored_claims import claims
-from sailsim.analysis.render.answer import ORDINARY, lost, sentence, table
+from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.paper.stored_claims import claims, compared_with
 from sailsim.analysis.render.claims_words import number
 from sailsim.analysis.render.figure import draw, inline_svg, save_captioned, values
-from sailsim.analysis.render.figures import FIGURES, WORDS, Study
+from sailsim.analysis.render.figures import FIGURES, OWN, WORDS, Study
 from sailsim.analysis.render.gem5_figures import FOLDER, tiles, tokens
 from sailsim.analysis.results.compare import POINT, entries, said_of
-from sailsim.analysis.results.equal_quality import at_equal_quality
+from sailsim.analysis.results.equal_quality import MODEL, at_equal_quality
 from sailsim.analysis.results.results import (
     MissingPointsError,
     Runs,
@@ -42,6 +41,7 @@ from sailsim.analysis.results.results import (
     substrate_in_words,
 )
 from sailsim.analysis.results.runs import LEGEND, SIGN
+from sailsim.analysis.results.verdict import COLUMNS, cells, who_wins
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
@@ -50,7 +50,7 @@ from sailsim.sim.files import leaves, load_card, load_system
 from sailsim.sim.fitted import N1, core_of, fitted_constants, held_out_results
 from sailsim.sim.pim import AUTO, PER_TENSOR
 from sailsim.sim.study.folder import Store
-from sailsim.workloads.load import FILE, load_model
+from sailsim.workloads.load import FILE
 
 
 def page_file(name: str) -> str:
@@ -103,7 +103,9 @@ class Table:
         columns = ["number" if kinds == {True} else "" for kinds in numeric]
         self.sortable = sortable
         self.head = [Cell(name, None, classes) for name, classes in zip(header, columns, strict=True)]
-        self.lines = [[cell._replace(classes=columns[i]) for i, cell in enumerate(row)] for row in cells]
+        self.lines = [
+            [cell._replace(classes=cell.classes or columns[i]) for i, cell in enumerate(row)] for row in cells
+        ]
         if verdict is not None:
             for row in self.lines:
                 row[verdict] = row[verdict]._replace(classes=re.sub(r"\W+", "-", row[verdict].text))
@@ -118,12 +120,12 @@ RUN_COLUMNS = {
     "tokens_per_s": "tokens/s",
     "low": "low",
     "high": "high",
-    "speedup": "SAIL over it",
-    "speedup_equal_quality": "at equal quality",
+    "speedup": "speedup of SAIL",
+    "speedup_equal_quality": "speedup at equal quality",
     "tokens_per_usd_used": "tokens/USD, vCPUs used",
-    "tokens_per_usd_bandwidth": "with the bandwidth",
-    "tokens_per_usd_llc": "with the LLC",
-    "tokens_per_usd_whole": "whole server",
+    "tokens_per_usd_bandwidth": "with bandwidth paid",
+    "tokens_per_usd_llc": "with LLC paid",
+    "tokens_per_usd_whole": "with the whole server paid",
     "paid": "pays for",
     "energy_j": "J a step",
     "step_s": "s a step",
@@ -146,12 +148,14 @@ def report(
     SVG and PNG into the folder `figures` beside that; a file that an earlier call left of a figure which the
     store's points do not suit goes. Returns the paths, the page first.
 
-    ``paper``, one by name or a file of claims, is what results are compared with; None: `compared_with` says
-    which, if any. ``progress`` is told on standard error, and so is what a figure that is left out lacks.
-    Raises SailsimError for a store without results or without a point that SAIL can run, a bad price file or
-    a bad file of claims."""
-    load_paper(SHIPPED if paper is None else paper)  # a bad one is refused before the work
+    ``paper``, one by name or a file of claims, is what results are compared with; None: none, but for the
+    points of the shipped paper's plan. ``progress`` is told on standard error, and so is what a figure that
+    is left out lacks. Raises SailsimError for a store without results or without a point that SAIL can run, a
+    bad price file or a bad file of claims."""
     opened = store if isinstance(store, Store) else Store(store)
+    paper = compared_with(opened.manifest, paper)
+    if paper is not None:
+        load_paper(paper)  # a bad one is refused before the work
     study = Study.of(stored_runs(opened), prices(price_file), paper, opened.path / FOLDER)
     path = Path(out) if out is not None else opened.path / "report.html"
     folder, written = path.parent / "figures", []
@@ -173,7 +177,12 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
     """Every figure by name as the page has it: its drawing and a table of its values; or, as ``lacking``, the
     sentence that says what the study lacks for it. Written into a folder, too, if there is one."""
     shown: dict[str, dict[str, Any]] = {}
-    for name, (_, declare) in followed(FIGURES.items(), "figures", progress):
+    asked = {
+        name: declare
+        for name, (_, declare) in FIGURES.items()
+        if study.paper is not None or name not in OWN or OWN[name](study)
+    }
+    for name, declare in followed(asked.items(), "figures", progress):
         try:
             figure = declare(study)
         except MissingPointsError as missing:
@@ -192,15 +201,15 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
 
 def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[str, Any]]) -> str:
     """The whole document for a study and its store's manifest; ``figures`` are what `show` gives."""
-    first = study.start
+    results, first = study.results, study.results.start
     drawn: dict[str, list[dict[str, Any]]] = {}
     for name, figure in figures.items():
-        drawn.setdefault(FIGURES[name][0], []).append(figure)
-    of_ones_own = [name for name in drawn if name not in {"answer", *SECTIONS} and "figure" in drawn[name][0]]
-    titles = SECTIONS | {name: (name.capitalize(), name.capitalize()) for name in of_ones_own}
-    if study.paper is None:  # what was stored is of the paper's claims
-        del titles["reproduction"]
-    runs = runs_table(study.results)
+        if "figure" in figure:
+            drawn.setdefault(FIGURES[name][0], []).append(figure)
+    titles = SECTIONS | {
+        name: (name.capitalize(), name.capitalize()) for name in {*drawn} - {"answer", *SECTIONS}
+    }
+    runs = runs_table(results, study.paper is not None or MODEL in set(results.frame["model"]))
     varied = [name for name in POINT if runs[name].nunique() > 1]
     about = {
         "choose": varied,
@@ -217,26 +226,26 @@ def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[s
         page=about,
         answer=_answer(study),
         points=study.points,
-        ordinary=ORDINARY,
-        held={name: sorted(set(study.results.frame[name].dropna())) for name in HELD},
+        held={name: sorted(set(results.frame[name].dropna())) for name in HELD},
         manifest=manifest,
-        about=" and ".join(load_model(name).title for name in load_paper().models),
-        claims=None if study.paper is None else _claims(study.results, study.paper),
+        claims=None if study.paper is None else _claims(results, study.paper),
         sections={name: words for name, words in titles.items() if name in drawn or name in TABLES},
         figures=drawn,
-        rests=_rests(study.results.frame, manifest),
-        constants=_constants(study.results.frame, study.results.price_list),
+        lacking=[figure["lacking"] for figure in figures.values() if "lacking" in figure],
+        rests=_rests(results.frame, manifest),
+        constants=_constants(results.frame, results.price_list),
         own_tokens=tokens(study.gem5)[1],
         own_tiles=tiles(study.gem5)[1],
         not_modelled=NOT_MODELLED,
     )
 
 
-def runs_table(results: Runs) -> pd.DataFrame:
+def runs_table(results: Runs, equal_quality: bool) -> pd.DataFrame:
     """Every run that has a rate, with its ratios, dollars and joules: all columns that hold one value a row,
-    and the numbers of its phases and its energy's causes."""
+    and the numbers of its phases and its energy's causes; if asked for also its speedup at equal quality."""
     rows = results.frame[results.frame["tokens_per_s"].notna()].reset_index(drop=True)
-    rows = rows.assign(speedup_equal_quality=at_equal_quality(rows)["speedup_equal_quality"])
+    if equal_quality:
+        rows = rows.assign(speedup_equal_quality=at_equal_quality(rows)["speedup_equal_quality"])
     one = [
         name
         for name in rows.columns
@@ -277,23 +286,29 @@ def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
 
 
 def _answer(study: Study) -> dict[str, Any]:
-    """What SAIL gives at the study's first point, and which of its points that is."""
-    at_point, first = study.at_start, study.start
+    """The question, the verdict, who wins where, and the runs at the study's first point."""
+    results, at_point = study.results, study.at_start
+    first, runs = results.start, entries(at_point)
     model, system = at_point["model_title"].iloc[0], at_point["system_title"].iloc[0]
     weights = f"weights {first['weights']}" if first["weights"] else f"{first['wbits']}-bit weights"
     weights = "the file's weights" if first["weights"] == FILE else weights
-    length = "context" if first["phase"] == "decode" else "prompt"
-    what = f"{model}, {weights}, batch {first['batch']}, {first['context']} tokens of {length}"
-    runs = {
-        name: {who: run for who, run in entries(rows).items() if run["tokens_per_s"] is not None}
-        for name, rows in study.formats.items()
-    }
+    decodes = first["phase"] == "decode"
+    length = f"{first['context']} tokens of {'context' if decodes else 'prompt'}"
+    rows = [(runs[name]["title"], *cells(name, runs[name])) for name in study.shown]
+    header, lines = who_wins(results.points, first)
+    known = any(outcome for line in lines for _, outcome in line)
     return {
-        "at": f"{what}, {first['threads']} threads, on {system}",
-        "sentences": [sentence(length == "prompt", each, name) for name, each in runs.items()],
-        "lost": lost() if len(runs) > 1 else "",
+        "question": f"Who {'decodes' if decodes else 'reads prompts of'} {model} fastest?",
+        "machine": system,
+        "at": f"{weights}, batch {first['batch']}, {length}, {first['threads']} threads",
+        "sentences": results.verdict()["sentences"],
+        "wins": Table(
+            header, [[Cell(text, None, outcome) for text, outcome in line] for line in lines], None, False
+        )
+        if known
+        else None,
         "legend": LEGEND,
-        "table": Table(*table(what, runs, study.shown), sortable=False),
+        "table": Table(("runner", *COLUMNS), rows, sortable=False),
     }
 
 
@@ -327,9 +342,9 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
         ]
         for row in claimed
     ]
-    short = ("claim", "paper", "here", "", "at equal quality", "other readings", "at")
+    short = ("claim", "paper", "here", "", "at equal quality", "other definitions", "at")
     long = (
-        *("claim", "reading", "paper", "here", "here / paper", "", "at equal quality"),
+        *("claim", "definition", "paper", "here", "here / paper", "", "at equal quality"),
         *("configuration that gives it", "remark"),
     )
     return {
@@ -358,13 +373,12 @@ def _sorted_by(value: object, unit: str) -> Cell | str:
 
 SECTIONS = {
     "speed": ("Speed", "How fast"),
-    "dollars": ("Dollars", "What a dollar buys"),
-    "energy": ("Energy", "What a token takes in energy"),
-    "area": ("Area", "What it takes in silicon"),
-    "quality": ("Quality", "What narrow weights lose"),
-    "time": ("Where time goes", "Where the time of a token goes"),
-    "reuse": ("Reuse", "What pattern reuse and conversion in memory give"),
-    "gem5": ("gem5", "Against gem5"),
+    "dollars": ("Dollars", "Tokens per dollar"),
+    "energy": ("Energy", "Energy of a token"),
+    "area": ("Area", "Added area"),
+    "quality": ("Quality", "Perplexity by width"),
+    "reuse": ("Reuse", "Gains of pattern reuse and conversion in memory"),
+    "gem5": ("gem5", "Compared with gem5"),
     "reproduction": ("Reproduction", "The paper's claims, over all that is not published"),
     "runs": ("Every run", "Every run of the sweep"),
     "rests": ("What it rests on", "What the numbers rest on"),
@@ -445,8 +459,11 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Ta
         [name, f"{r.relative:g}", "of q4_k", f"{r.low:g} .. {r.high:g}", r.kind, r.source, r.note]
         for name, r in fits.kernel_rates.items()
     ]
+    used = set(frame["instance"].dropna())
     priced = [
-        [p.instance, f"{p.usd_per_hour:g}", "USD/h", p.chip, p.date, p.source, ""] for p in price_list.rows
+        [p.instance, f"{p.usd_per_hour:g}", "USD/h", p.chip, p.date, p.source, ""]
+        for p in price_list.rows
+        if p.instance in used
     ]
     of_prices = Table(("instance", "value", "unit", "chip", "date", "source", ""), priced)
     return [*((title, Table(header, lines)) for title, lines in parts.items()), ("Prices", of_prices)]

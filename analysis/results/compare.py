@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from math import exp, hypot, log
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from sailsim.analysis.costs.dollars import (
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
 from sailsim.analysis.results.prior import PRIOR
+from sailsim.analysis.results.ratios import OF_BANDS, over, ratio_spread
 from sailsim.analysis.results.runs import (
     AS_FILED,
     OF_THE_POINT,
@@ -38,6 +38,7 @@ from sailsim.analysis.results.runs import (
     runs,
     shipped_runners,
 )
+from sailsim.analysis.results.verdict import verdict
 from sailsim.base.arguments import check_type, items_of
 from sailsim.sim.backends.cores import MEASURED
 from sailsim.sim.files import as_system
@@ -53,12 +54,11 @@ NOMINAL = "bandwidth"
 """The payment of the nominal dollars (`dollars.PAYMENTS`), whose ratio has ends."""
 _USD = f"usd_ratio_{NOMINAL}"
 _DOLLARS = {payment: f"tokens_per_usd_{payment}" for payment in PAYMENTS}
-_OF_BANDS = ("median", "low", "high")
-_RATES = ("speedup", *(f"speedup_{end}" for end in _OF_BANDS), "tokens_per_j")
+_RATES = ("speedup", *(f"speedup_{end}" for end in OF_BANDS), "tokens_per_j")
 RATIOS = (
     *_RATES,
     *(f"usd_ratio_{payment}" for payment in PAYMENTS),
-    *(f"{_USD}_{end}" for end in _OF_BANDS),
+    *(f"{_USD}_{end}" for end in OF_BANDS),
 )
 JOINED = (*_RATES[:-1], "speedup_of", *_RATES[-1:], *DOLLARS, *RATIOS[len(_RATES) :])
 """Columns of `joined`."""
@@ -79,7 +79,8 @@ def compare(
     constants: Iterable[str | Path] = (),
     prior: str | Path = PRIOR,
 ) -> dict[str, Any]:
-    """A point's runs by their runners' names, each with SAIL's speedup over it, cost and joules a token.
+    """A point's runs by their runners' names, each with SAIL's speedup over it, cost and joules a token, and
+    the verdict on them (`verdict.verdict`).
 
     ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
     shipped prices; ``runners`` that of those that ship; ``constants`` are files of the energy or the cost
@@ -100,10 +101,12 @@ def compare(
     rows = [run.as_record() for run in runs(point, system, who, joules, str(prior))]
     rows = [row | more for row, more in zip(rows, compared(rows, listed, usd), strict=True)]
     used = {row["instance"] for row in rows}
+    by_name = {row["runner"]: _entry(row) for row in rows}
     return {
         "point": {name: rows[0][name] for name in POINT},
         **{name: rows[0][name] for name in _SAME},
-        "runs": {row["runner"]: _entry(row) for row in rows},
+        "verdict": verdict(by_name),
+        "runs": by_name,
         "prices": quoted(price for price in listed.rows if price.instance in used),
         "price_notes": said_of((name, [said]) for name, said in price_notes(rows, listed)),
         "notes": said_of((row["runner"], row["notes"]) for row in rows),
@@ -169,36 +172,12 @@ def compared(
         speedup = over(sail.get("tokens_per_s"), row["tokens_per_s"])
         dearer = over(speedup, ratios[_USD])  # SAIL's hour over the row's
         ratios |= {"speedup": speedup, "tokens_per_j": over(tokens_of(row), row["energy_j"])}
-        spreads = dict.fromkeys(_OF_BANDS) if speedup is None else ratio_spread(sail, row)
+        spreads = dict.fromkeys(OF_BANDS) if speedup is None else ratio_spread(sail, row)
         for end, ratio in spreads.items():
             ratios |= {f"speedup_{end}": ratio, f"{_USD}_{end}": over(ratio, dearer)}
         of = None if speedup is None else sail["runner"]
         found.append(cost | ratios | {"speedup_of": of})
     return found
-
-
-def ratio_spread(sail: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, float | None]:
-    """``median``, ``low`` and ``high`` of SAIL's rate over a row's: nine of ten such ratios lie between.
-
-    In logarithms, the distances of each band's ends from its middle, SAIL's median or the row's rate, are
-    combined in quadrature, as `fitted.Band.widened` does. That assumes that the two are independent. They
-    are not quite on the cores of one server, and not at all on two accelerators of one prior: there the
-    ends are too far apart. A side without a band adds nothing, and SAIL over itself is 1.
-    """
-    if row["runner"] == sail["runner"]:
-        return dict.fromkeys(_OF_BANDS, 1.0)
-    (below, own, above), (low, middle, high) = _in_logarithms(sail), _in_logarithms(row)
-    median = own - middle
-    ends = (median, median - hypot(own - below, high - middle), median + hypot(above - own, middle - low))
-    return {name: exp(end) for name, end in zip(_OF_BANDS, ends, strict=True)}
-
-
-def _in_logarithms(row: Mapping[str, Any]) -> tuple[float, float, float]:
-    """The low end, the middle and the high end of a rate."""
-    middle = row["tokens_per_s"] if is_missing(row["median"]) else row["median"]
-    ends = (middle if is_missing(row[end]) else row[end] for end in ("low", "high"))
-    low, high = map(log, ends)
-    return low, log(middle), high
 
 
 def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
@@ -230,8 +209,3 @@ def _is_sail(row: Mapping[str, Any]) -> bool:
     """Whether a row with a rate is the point's own accelerator, whatever its cores run."""
     own = row["kind"] == "accelerator" and row["hardware"] == row["system"]
     return own and not is_missing(row["tokens_per_s"])
-
-
-def over(upper: float | None, lower: float | None) -> float | None:
-    """A ratio; None where a side is not known."""
-    return None if upper is None or lower is None or is_missing(upper) or is_missing(lower) else upper / lower

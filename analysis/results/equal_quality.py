@@ -20,6 +20,8 @@ from sailsim.analysis.results.compare import POINT
 from sailsim.analysis.results.runs import SAIL
 from sailsim.workloads.load import FILE, uniform_choice
 
+MODEL = "smollm2-135m"
+"""The shape that ships of the model whose losses were measured."""
 ABITS, KV_BITS, METHOD = 8, 16, "nearest"
 """Of the points that are compared: they differ in their weights alone."""
 WEIGHTS = ("weights", "wbits", "group_size")

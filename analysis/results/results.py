@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,8 +15,10 @@ from pydantic import TypeAdapter, ValidationError, create_model
 
 from sailsim.analysis.costs.dollars import PriceList, is_missing
 from sailsim.analysis.results.columns import no_column
-from sailsim.analysis.results.compare import POINT, joined
+from sailsim.analysis.results.compare import POINT, entries, joined
+from sailsim.analysis.results.prior import load_unknowns
 from sailsim.analysis.results.runs import COLUMNS, SAIL, Run
+from sailsim.analysis.results.verdict import Points, study_verdict
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.sim.pim import AUTO, nbw_in_words
@@ -28,6 +31,10 @@ FREE = tuple(name for name in POINT if name not in ("beyond_limit", "prt", "seed
 
 
 _PLACES = {"memory": "in memory", "unit": "in units", "cores": "on cores", AUTO: "where it is fastest"}
+_WORKLOAD = next(each for each in load_unknowns().workload if each.fixed)
+ORDINARY = _WORKLOAD.point(Point().system, 128, True).having(convert=AUTO)
+"""The workload that the reproduction holds fixed: the middle of everything, with a scale for 128 weights, and
+sums that become floating point where SAIL is the fastest."""
 
 
 class MissingPointsError(SailsimError):
@@ -83,6 +90,31 @@ class Runs:
         # A choice spelt out and the same one left to the system file are one point to a figure.
         rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations", "runner"])
         return cls(joined(rows, price_list), price_list, chosen)
+
+    @cached_property
+    def start(self) -> dict[str, Any]:
+        """The point of a study's answer: the ordinary workload as far as the store has it, else its own.
+
+        Raises SailsimError for a store without a point that SAIL, or without it anybody, can run.
+        """
+        rows = self.frame
+        rated = rows[rows["tokens_per_s"].notna()]
+        ours = rows[rows["runner"] == SAIL]
+        if rated.empty or (len(ours) and ours["tokens_per_s"].isna().all()):
+            why = (ours if len(ours) else rows)["reason"].iloc[0]
+            raise SailsimError(f"the study has no point that can be run ({why}); allowed is one with some.")
+        first = SAIL if len(ours) else rated["runner"].iloc[0]
+        return typical(rated[rated["runner"] == first], POINT, ORDINARY.as_dict(), self.reference)
+
+    @cached_property
+    def points(self) -> Points:
+        """Every point with its runs (`compare.entries`)."""
+        groups = self.frame.groupby("point_key", sort=False)
+        return [({name: rows[name].iloc[0] for name in POINT}, entries(rows)) for _, rows in groups]
+
+    def verdict(self) -> dict[str, Any]:
+        """The verdict of the study (`verdict.study_verdict`) at `start`, and over all points."""
+        return study_verdict(self.points, self.start)
 
     def at(
         self, vary: Sequence[str], runner: str = SAIL, *, unable: bool = False, **fixed: Any

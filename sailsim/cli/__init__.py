@@ -21,20 +21,20 @@ from sailsim.base.stop import Terminated, stoppable
 
 _GROUPS = {
     "One answer": {
-        "run": ("run:run", "One step of a model: SAIL beside cores and cards."),
-        "serve": ("serve:serve_", "Requests on servers: times, rates, dollars of a service level."),
-        "quality": ("quality:quality", "What a model loses by the widths of its numbers."),
+        "run": ("run:run", "Compare SAIL, cores and cards on one step of a model."),
+        "serve": ("serve:serve_", "Serve requests: latencies, rates, dollars of a service level."),
+        "quality": ("quality:quality", "Measure the perplexity that narrow numbers cost."),
     },
     "Many answers": {
-        "sweep": ("sweep:sweep", "Many points by every runner, kept in a folder."),
-        "explore": ("claims:explore", "The fastest machine for a mix, within limits."),
+        "sweep": ("sweep:sweep", "Run many points, and keep the results in a folder."),
+        "explore": ("claims:explore", "Search for the fastest machine within limits."),
         "results": ("results:results", "List, show, save and compare folders."),
-        "report": ("report:report", "The report of a sweep, one page, and its figures."),
-        "claims": ("claims:claims", "A paper's claims under all that is not published."),
+        "report": ("report:report", "Write a sweep's report, one HTML page, and its figures."),
+        "claims": ("claims:claims", "Test a paper's claims over all that is not published."),
     },
     "What there is": {
-        "list": ("catalog:list_", "Systems, substrates, models, formats and prices."),
-        "show": ("catalog:show", "One of them, with the sources of its numbers."),
+        "list": ("catalog:list_", "List systems, substrates, models, formats and prices."),
+        "show": ("catalog:show", "Show one of them, with the sources of its numbers."),
     },
     "Units and programs": {
         "gemv": ("gemv:gemv", "Multiply two .npy files by look-up tables, exactly."),
@@ -42,7 +42,7 @@ _GROUPS = {
         "trace": ("trace:trace", "Write tiles of a model as a trace."),
         "replay": ("trace:replay", "Work through a trace on one unit."),
         "image": ("image:image", "Write a model for the AArch64 decode program."),
-        "gem5": ("gem5:gem5", "Programs, traces and whole tokens on gem5."),
+        "gem5": ("gem5:gem5", "Run programs, traces and whole tokens on gem5."),
     },
 }
 """The commands by group, in the order a newcomer meets them: where each is, and what it does in a line. Their
@@ -148,7 +148,7 @@ def _leave_closed() -> bool:
 def main() -> None:
     """What if the last-level cache could run the quantized LLM?
 
-    A simulator of compute-capable SRAM beside every LLC slice that runs quantized LLM layers by table
+    A simulator of compute-capable SRAM in every LLC slice, which runs quantized LLM layers by table
     look-up.
-    Start with `sailsim run`; what reports takes --json.
+    Start with `sailsim run`. Commands that report take --json.
     """

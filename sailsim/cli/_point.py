@@ -114,18 +114,18 @@ beside_option = click.option(
     "--beside",
     type=PathOption(),
     multiple=True,
-    help="What else runs the point: a file of runners, or of a system or a card, or a machine by its name; "
-    "other values of a machine's fields behind it, as in l4:memory_bandwidth=600. Repeatable.",
+    help="Compare with this too: a machine's name, or a file of a system, a card or runners; :FIELD=VALUE "
+    "behind it changes a field, as in l4:memory_bandwidth=600. Repeatable.",
 )
 
 
 prices_option = click.option(
     "--prices",
     type=PathOption(dir_okay=False),
-    help="A price file in the place of the shipped one, whole: what it does not name has no price.",
+    help="A price file that replaces the shipped one; machines that it does not name have no price.",
 )
 
 
 paper_option = click.option(
-    "--paper", default="sail", show_default=True, help="A paper by name, or a file of claims (data/claims)."
+    "--paper", default="sail", show_default=True, help="A paper by name, or a file of claims."
 )

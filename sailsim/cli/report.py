@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from sailsim.analysis.paper.claims import load_paper
 from sailsim.cli._command import Command
 from sailsim.cli._json import print_json
 from sailsim.cli._path import OUT_FILE, PathOption
@@ -27,29 +28,35 @@ from sailsim.sim.study.folder import Store
 @prices_option
 @click.option(
     "--paper",
-    help="A paper by name, or a file of claims (data/claims), to compare with. [default: sail for a study "
-    "that decodes a model that its claims are about, else none]",
+    help="A paper by name, or a file of claims (data/claims), to compare with. [default: none, but sail for "
+    "`sweep --plan paper`]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the paths and the table of claims as JSON.")
 def report(folder: Path, out: Path | None, prices: Path | None, paper: str | None, as_json: bool) -> None:
-    """Write the report of the sweep in FOLDER: one HTML file for any browser that loads nothing, with the
-    answer, figures, claims, every run and sources; and its figures as SVG and PNG.
+    """Write the report of the sweep in FOLDER: one HTML file that loads nothing, with the answer,
+    figures, claims, every run and sources. The figures are also written as SVG and PNG.
 
-    The answer is that of the study's own workload. A figure runs along what the sweep varied. One that its
-    points do not suit is left out, and a line says what it lacks.
+    The verdict on the study's own workload comes first. Figures run along the parameters that the sweep
+    varied. A figure that lacks points is left out, and a line says which points it lacks.
     """
+    if paper is not None:
+        load_paper(paper)  # refused before a figure's packages are loaded
     from sailsim.analysis.costs.dollars import prices as price_list
     from sailsim.analysis.paper.stored_claims import claims, compared_with
     from sailsim.analysis.render.report import report as write
     from sailsim.analysis.results.results import Runs, stored_runs
 
-    path, *figures = write(Store(folder), out, prices, paper, progress=True)
-    results = Runs.of(stored_runs(Store(folder)), price_list(prices))
-    table = claims(results, compared_with(results, paper))
+    store = Store(folder)
+    path, *figures = write(store, out, prices, paper, progress=True)
+    results = Runs.of(stored_runs(store), price_list(prices))
+    table, verdict = claims(results, compared_with(store.manifest, paper)), results.verdict()
     if as_json:
         rows = json.loads(table.to_json(orient="records"))
-        print_json({"report": str(path), "figures": [str(each) for each in figures], "claims": rows})
+        names = [str(each) for each in figures]
+        print_json({"report": str(path), "figures": names, "claims": rows, "verdict": verdict})
         return
+    for sentence in verdict["sentences"]:
+        say(sentence)
     _print_claims(table.to_dict("records"))
     echo(str(path))
     say(f"{len(figures)} files of figures in {path.parent / 'figures'}")

@@ -26,7 +26,7 @@ ROWS = 40
 def results() -> None:
     """List, show and compare the folders of studies.
 
-    Of `sailsim sweep`, `explore`, `reproduce` and `gem5`. analysis/data/columns.toml explains the columns.
+    `sailsim sweep`, `explore`, `claims` and `gem5` make them. analysis/data/columns.toml explains columns.
     """
 
 
@@ -37,7 +37,7 @@ def results() -> None:
 def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
     """List the studies in each DIR and below it.
 
-    With their kind, state, points, when they ended and their size; with --wide also the version of the code.
+    A row has the kind, state, points, time and size of a study, with --wide also the version of the code.
     """
     rows = inventory(folders)
     if as_json:
@@ -57,7 +57,7 @@ def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
 @click.argument("folder", type=PathOption())
 @click.option("--where", default="", help="An SQL condition on columns, as in \"wbits=4 and runner='sail'\".")
 @click.option("--columns", default="", help="Columns, as in runner,tokens_per_s.")
-@click.option("--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="How many at most.")
+@click.option("--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="Rows at most.")
 @click.option("--out", type=OUT_FILE, help="Write all rows into this CSV file instead.")
 @wide_option
 @as_json_option
@@ -66,8 +66,8 @@ def show(
 ) -> None:
     """Show the records of FOLDER as a table that fits the terminal.
 
-    Without --columns those that differ between the rows shown, as many as fit, with --wide all of them; what
-    is equal is said above. A CSV file has all columns; those that hold numbers by name are JSON.
+    Without --columns it shows the columns that differ, as many as fit, or all with --wide. Columns that are
+    equal stand above. A CSV file has all columns; columns that hold numbers by name are JSON.
     """
     opened, asked = Results(folder), _names(columns)
     names, records = opened.records(where, asked)
@@ -122,12 +122,14 @@ def _differing(kind: str, records: list[Record], shown: list[Record], wide: bool
 @results.command()
 @click.argument("a", type=PathOption())
 @click.argument("b", type=PathOption())
-@click.option("--rel", type=float, default=1e-9, show_default=True, help="Relative deviation that is none.")
+@click.option(
+    "--rel", type=float, default=1e-9, show_default=True, help="Relative difference that counts as equal."
+)
 @as_json_option
 def diff(a: Path, b: Path, rel: float, as_json: bool) -> None:
     """Compare the records of folders A and B, points matched by their question.
 
-    When, where and how long something ran is not compared. Exit status 0: equal; 1: they differ.
+    Times and places of the runs are not compared. Exit status 0: equal; 1: they differ.
     """
     compared = differences(Results(a), Results(b), rel)
     if as_json:

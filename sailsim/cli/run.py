@@ -37,14 +37,14 @@ from sailsim.sim.point import Point
     "--overlap/--no-overlap",
     default=False,
     show_default=True,
-    help="The batch in two halves: cores work for one while units work for the other.",
+    help="Split the batch in two halves: cores work for one while units work for the other.",
 )
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Another value of a field of the system, as in llc.slices=16; repeat.",
+    help="Change a field of the system, as in llc.slices=16. Repeatable.",
 )
 @beside_option
 @prices_option
@@ -52,13 +52,12 @@ from sailsim.sim.point import Point
     "--constants",
     type=PathOption(dir_okay=False),
     multiple=True,
-    help="A file of constants of the energy or the cost, with ranges, instead of the shipped ones. "
-    "Repeatable.",
+    help="A file of constants of energy or cost, with ranges, that replaces the shipped ones. Repeatable.",
 )
-@click.option("--cost", is_flag=True, help="What each runner costs, with its range and what it pays for.")
 @click.option(
-    "--wide", is_flag=True, help="Every runner, who pays for what, energy by cause, and what was assumed."
+    "--cost", is_flag=True, help="Print what each runner costs, with its range and what it pays for."
 )
+@click.option("--wide", is_flag=True, help="Print every runner, payments, energy by cause, and assumptions.")
 @as_json_option
 def run(
     as_json: bool,
@@ -76,12 +75,12 @@ def run(
     """Simulate one step of a model with PIM units in the last-level cache: a token for each sequence, or with
     --phase prefill their prompts, up to the first token.
 
-    What is not given is Llama-2-7B in 4 bits at batch 1 on sail-n1, beside 16 threads. On a machine without
-    units the cores and the cards stand alone.
+    The default is Llama-2-7B in 4 bits at batch 1 on sail-n1 with 16 threads. On a machine without units
+    only cores and cards are compared.
 
-    Nominal dollars pay for the vCPUs whose threads, memory or share of the memory's bandwidth the run takes,
-    whichever are most. Their range (--cost) is over what a run may pay for, SAIL's overhead, how much of the
-    paid time it works, the instances of the price file and the baselines' bands.
+    Nominal dollars pay for the most of three counts of vCPUs: by threads, by memory, and by the share of the
+    memory's bandwidth. The range (--cost) covers other ways to pay, SAIL's overhead, the share of the paid
+    time that is used, the instances of the price file and the intervals of the rates.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = None if prices is None else read_prices(prices)
@@ -108,6 +107,8 @@ def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:
         f"{f', substrate {asked}' if asked else ''}{converts}",
         "",
     )
+    for sentence in answer["verdict"]["sentences"]:
+        say(sentence)
     echo()
     if cost:
         print_dollars(answer)

@@ -45,38 +45,39 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
 @click.option(
     "--rate",
     type=TEXT,
-    help="Requests/s by chance, not at the trace's times; 1:burst=4: gaps of 4 times Poisson's variance.",
+    help="Requests/s at random times; 1:burst=4: gaps of 4 times Poisson's variance; default: the trace's.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the arrivals and the ranges.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the arrivals and the ranges.")
 @click.option(
     "--on",
     "names",
     type=TEXT,
     default=",".join(WHO),
     show_default=True,
-    help="Who serves: runners of `sailsim run --json`, or machines as --beside of run has them.",
+    help="The servers: runners of `sailsim run --json`, or machines as in --beside of run.",
 )
 @click.option(
     "--prefill",
     type=click.Choice(get_args(Prefill)),
     default="units",
     show_default=True,
-    help="Who multiplies the prompts of an accelerator: units, cores while the units decode, or the faster.",
+    help="Where an accelerator reads prompts: units, cores while the units decode, or auto, the faster.",
 )
 @click.option(
     "--scheduler",
     type=TEXT,
     default="vllm",
     show_default=True,
-    help=f"{', '.join(SCHEDULERS)}; other sequences, budget, block_tokens, reuse as in vllm:budget=512.",
+    help=f"{', '.join(SCHEDULERS)}; :sequences, :budget, :block_tokens and :reuse change it, as in "
+    "vllm:budget=512.",
 )
 @click.option(
     "--servers",
     type=TEXT,
     default="1",
     show_default=True,
-    help=f"Of each machine; 2:routing=least has another of {', '.join(ROUTINGS)}, 2:readers=1:link_gb_s=25 "
-    "one more that reads prompts for them.",
+    help=f"Servers of each machine; 2:routing=least chooses the routing ({', '.join(ROUTINGS)}), "
+    "2:readers=1:link_gb_s=25 adds a server that reads prompts for them.",
 )
 @click.option(
     "--level",
@@ -85,10 +86,10 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
     show_default=True,
     help="Service level: seconds to the first token, seconds a token, share of requests that have both.",
 )
-@click.option("--find-rate", is_flag=True, help="The highest rate that meets the level.")
-@click.option("--fleet", type=float, help="The cheapest servers for so many requests/s.")
+@click.option("--find-rate", is_flag=True, help="Find the highest rate that meets the level.")
+@click.option("--fleet", type=float, help="Find the cheapest servers for so many requests/s.")
 @prices_option
-@click.option("--out", type=OUT_FILE, help="Times of each request on each machine, as CSV.")
+@click.option("--out", type=OUT_FILE, help="Write the times of each request on each machine as CSV.")
 @as_json_option
 def serve_(
     as_json: bool,
@@ -106,10 +107,10 @@ def serve_(
     out: Path | None,
     **given: Any,
 ) -> None:
-    """Serve requests on each machine: times of requests, what meets a service level, dollars and joules.
+    """Serve requests on each machine: latencies, the share within a service level, dollars and joules.
 
-    Ranges are over draws of the requests; of a highest rate over draws of arrivals and the band of the
-    machine's steps.
+    Ranges come from draws of the requests. The range of a highest rate comes from draws of arrivals and from
+    the interval of the machine's steps.
     """
     defaults: dict[str, Any] = {"model": _MODEL, "threads": _THREADS}
     point = Point(**defaults | {name: value for name, value in given.items() if value is not None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.files import Value
 from sailsim.sim.plan import PLANS, Plan, plan_of, read_plan
 from sailsim.sim.ranges import parse_values, parts_of_list
+from sailsim.sim.study.folder import Store
 from sailsim.sim.study.workers import Workers
 
 SWITCH = {"on": True, "off": False}
@@ -31,7 +33,7 @@ SWITCH = {"on": True, "off": False}
     "--plan",
     "file",
     type=PathOption(dir_okay=False),
-    help=f"A plan instead of all that, a TOML file or one that ships: {', '.join(PLANS.names)}.",
+    help=f"A plan in place of these options, a TOML file or one that ships: {', '.join(PLANS.names)}.",
 )
 @point_options(type=TEXT, multiple=True)
 @click.option(
@@ -43,7 +45,7 @@ SWITCH = {"on": True, "off": False}
     "prt=on,off or llc.slices=16,32 or row_dfm:add=2:4. Repeatable.",
 )
 @beside_option
-@click.option("--out", type=PathOption(file_okay=False), help="Folder of the results.")
+@click.option("--out", type=PathOption(file_okay=False), help="The folder of results.")
 @click.option("--dry-run", is_flag=True, help="Count the points and print them; run and store nothing.")
 @study_options(1)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest's summary as JSON.")
@@ -60,7 +62,7 @@ def sweep(
     """Simulate every combination of the given values, or the points of a plan.
 
     Every option is a list, as in 1,8,32 or 2:8 or 2:8:2, and can be given again. SAIL, the same server's
-    cores, every card and what --beside adds run every point. Results are stored as they are found: the same
+    cores, every card and every --beside run every point. Results are stored as they are found: the same
     command again goes on where a stopped one ended.
     """
     given = {name: ",".join(texts) for name, texts in fields.items() if texts}
@@ -80,10 +82,11 @@ def sweep(
     weighed = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
     types = dict.fromkeys(map(types_of, weighed.values()))
     who = runners([*plan.beside, *beside])
-    manifest = sweep_into(points, out, who, jobs, config).manifest
+    store = sweep_into(points, out, who, jobs, config)
+    manifest, verdict = store.manifest, _verdict(store)
     if as_json:
         told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
-        print_json({"out": str(out), "points": len(points), **told})
+        print_json({"out": str(out), "points": len(points), **told, "verdict": verdict})
         return
     for line in types:
         say(line)
@@ -91,7 +94,19 @@ def sweep(
         f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
         f"{manifest['wall_s']:.1f} s."
     )
+    for sentence in verdict.get("sentences", []):
+        say(sentence)
     echo(f"Next: {program()} report {out}")
+
+
+def _verdict(store: Store) -> dict[str, Any]:
+    """The verdict of what a folder holds; nothing where no point of it could be run."""
+    from sailsim.analysis.costs.dollars import prices
+    from sailsim.analysis.results.results import Runs, stored_runs  # frames, which sweeping does without
+
+    with suppress(SailsimError):
+        return Runs.of(stored_runs(store), prices()).verdict()
+    return {}
 
 
 def _planned(file: Path, given: Mapping[str, str], settings: Sequence[str]) -> tuple[Plan, str]:

@@ -33,13 +33,13 @@ from sailsim.workloads.traces import plan_trace, replay_timed
     type=click.Choice(list(LAYOUTS)),
     default="packed",
     show_default=True,
-    help="Where the tiles' weights lie: one behind the other, or begun an odd number of the system's DRAM "
-    "rows apart, so that units that work at once have banks of their own.",
+    help="How the tiles' weights lie: packed, or an odd number of DRAM rows apart, so that units that work "
+    "at once use different banks.",
 )
 @click.option(
     "--layers",
     type=Words(r"-?\d{1,9}:-?\d{1,9}", "FIRST:END, such as 0:2"),
-    help="Blocks FIRST:END, without END; default: all, and the head.",
+    help="Blocks FIRST:END, END excluded; default: all, and the head.",
 )
 @click.option("--tensors", default="*", show_default=True, help="Shell pattern of tensor names.")
 @click.option(
@@ -66,9 +66,10 @@ def trace(
 ) -> None:
     """Write the tiles of a model's weight matrices, with real activations, as a trace.
 
-    Every matrix has the codes, blocks and minima of its own format. Weights are the own codes of a GGUF file,
-    or of a folder's GPTQ or AWQ, where the format is the file's (scales of some as fp16, rounded), else
-    quantized from its values; models without weights get seeded Gaussian ones. The trace's header says which.
+    Every matrix has the codes, blocks and minima of its own format. Where the format is the file's, weights
+    are the stored codes of a GGUF file, or of a folder's GPTQ or AWQ, with some scales rounded to fp16. Else
+    they are quantized from its values. A model without weights gets seeded Gaussian ones. The trace's header
+    says which.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     first, _, end = (layers or "").partition(":")
@@ -118,7 +119,7 @@ def trace(
 def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: bool) -> None:
     """Work through the trace in PATH on one PIM unit: results, look-ups, and cycles by phase.
 
-    Cycles are of the groups with weights as fast as the unit's port takes them (`time_tile`, memory "port").
+    Cycles count the groups, with weights as fast as the unit's port takes them (`time_tile`, memory "port").
 
     Exit status 1 if a descriptor is refused or a result differs from the expected one in the trace.
     """

@@ -127,8 +127,8 @@ class Point:
         Text,
         AfterValidator(lambda said: str(SystemChoice.parse(said))),  # equal choices are equal texts
         _help(
-            "a machine of `sailsim list system`, or a TOML file; other values of fields behind it, as in "
-            "sail-n1:llc.slices=16"
+            "a machine of `sailsim list system`, or a TOML file; `:FIELD=VALUE` behind it changes a field, "
+            "as in sail-n1:llc.slices=16"
         ),
     ] = "sail-n1"
     model: Annotated[
@@ -145,35 +145,36 @@ class Point:
     nbw: Annotated[
         int | None,
         BeforeValidator(_nbw),
-        _help("weights of a look-up table, 1..6, or auto: for each tensor the fastest"),
+        _help("weights of a look-up table, 1..6, or auto, the fastest for each tensor"),
     ] = None
     group_size: Annotated[GroupSize, _help("weights along K that share a scale; 0: all")] = _LEFT_OUT
     phase: Annotated[
-        Phase, _help("decode, a token for each sequence, or prefill, their prompts up to the first token")
+        Phase, _help("decode: a token for each sequence; prefill: their prompts up to the first token")
     ] = "decode"
     prompt: Annotated[Tokens, _help("tokens of each prompt in phase prefill")] = _LEFT_OUT
     batch: Annotated[Batch, _help("sequences decoded together, or prompts at once")] = 1
-    threads: Annotated[Threads, _help("cores that work beside the PIM units, and in the CPU baseline")] = 16
+    threads: Annotated[Threads, _help("cores that work with the PIM units, and in the CPU baseline")] = 16
     context: Annotated[Tokens, _help("tokens in the cache of each sequence")] = _LEFT_OUT
     beyond_limit: bool = False
     kv_bits: Annotated[
         int, BeforeValidator(_kv_bits), _help("bits of a key or value in the cache, 2..8 or 16")
     ] = 0
     attention: Annotated[
-        Attention, _help("who does the products of attention: cores, or units, which need --kv-bits 2..8")
+        Attention,
+        _help("where attention multiplies: on the cores, or on the units, which need --kv-bits 2..8"),
     ] = "cores"
     overlap: bool = False
     substrate: Annotated[
         str | None,
         BeforeValidator(_substrate),
         _help(
-            "what the arrays are: one of `sailsim list substrate`, or a TOML file; other cycles of "
-            "operations behind it, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2"
+            "the kind of arrays: one of `sailsim list substrate`, or a TOML file; `:OPERATION=CYCLES` behind "
+            "it changes a cost, as in row_dfm:add=3 or row_dfm:add=8n-2:read=2"
         ),
     ] = None
     convert: Annotated[
         Convert | None,
-        _help("where sums become floating point: memory, unit, cores, or auto: where the step is fastest"),
+        _help("where sums become floating point: memory, unit, cores, or auto, the fastest of them"),
     ] = None
     prt: bool = True
     seed: Annotated[Seed, _help("picks the captured activations that the batch is drawn from")] = 0

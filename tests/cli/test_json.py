@@ -27,6 +27,8 @@ def names(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for name, each in value.items():
             yield name
+            if name == "verdict":  # its names are its own (`verdict.verdict`)
+                continue
             yield from names(list(each.values()) if name in BY_NAME and isinstance(each, dict) else each)
     elif isinstance(value, list):
         for each in value:

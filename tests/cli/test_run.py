@@ -72,14 +72,14 @@ def test_the_table_marks_what_nobody_ran_and_says_where_sums_are_converted(tmp_p
     assert f"{LEGEND}." in " ".join(told(*words, "--cost").split())
     assert f"conversion: {runs['sail']['converted']}" in printed
     assert "cores, fastest" not in printed.replace("all cores, fastest", "")  # one of the rows above it
-    assert "Over SAIL with other attention" not in printed
+    assert "SAIL runs other attention" not in printed
     # Neoverse V2's cores do not run the fork; another server beside it does.
     (tmp_path / "fork.toml").write_text(
         '[[runner]]\nname = "fork"\ntitle = "Altra"\nkind = "cores"\nhardware = "altra"\n'
         'software = "ampere"\nsource = "a test"\n'
     )
     mixed = told(*SMALL, "--system", "sail-v2", "--beside", str(tmp_path / "fork.toml"))
-    assert "Over SAIL with other attention than the runner's: fork." in mixed
+    assert "SAIL runs other attention than these rows: fork." in mixed
 
 
 def test_prefill_says_the_time_to_the_first_token() -> None:

@@ -32,8 +32,8 @@ from sailsim.sim.engine import PHASES
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 
-PAIRS = ("prt", "conversion")
-"""Figures of a choice against its absence: a store without both has nothing to draw."""
+PAIRS = ("prt", "conversion", "speedup", "threads")
+"""Figures of a choice against its absence, or along an axis: a store of one point has nothing to draw."""
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def test_a_store_of_one_point_is_drawn_unless_the_figure_compares_two(name, one_
 
 
 def test_what_is_left_out_is_told_and_leaves_no_old_picture(tmp_path, capsys, only):
-    lacking = {*PAIRS, "reproduction"}  # of no paper's model
-    only("quality", *lacking)
+    lacking = {*PAIRS}
+    only("quality", "reproduction", *lacking)  # of which one is of the paper alone
     poor = tmp_path / "poor"
     run_sweep([Point(model="smollm2-135m", context=64)], evaluate, poor, progress=False)
     old = poor / "figures" / "prt.png"

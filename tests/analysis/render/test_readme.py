@@ -6,26 +6,25 @@ Where this fails, the sentence and the table that README should have are in the 
 from dataclasses import replace
 from pathlib import Path
 
-from sailsim.analysis.render.answer import (
-    BESIDE,
-    CARDS,
-    FORMATS,
-    ORDINARY,
-    SIMULATION,
-    dollars,
-    lost,
-    table,
-    times,
-)
 from sailsim.analysis.render.gem5_figures import regions_together
 from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.equal_quality import ABITS, KV_BITS, METHOD, measured
 from sailsim.analysis.results.gem5_steps import decode_rows
+from sailsim.analysis.results.results import ORDINARY
 from sailsim.analysis.results.runs import shipped_runners
+from sailsim.analysis.results.verdict import cells, dollars
+from sailsim.analysis.results.verdict import times as plain_times
 from sailsim.sim.files import load_system
-from sailsim.workloads.load import load_model
+from sailsim.workloads.load import FILE, load_model
 
 README = Path(__file__).parents[3] / "README.md"
 CORES = load_system(ORDINARY.system).cores.count.whole
+FORMATS = ("q4_k_m", "4g128")
+"""What people run, in which llama.cpp was measured on these cores, and what suits SAIL."""
+BESIDE = ("cores", "cores-ampere", "cores-lut")
+"""Measured software on the same threads."""
+SIMULATION = "cores-neon"
+CARDS = ("v100", "v100-serving", "a10g-serving")
 SAILS = ("sail", "sail-ampere", "sail-neon")
 SOME = (*SAILS, *BESIDE, SIMULATION)
 """Rows with as many cores as the workload says; with all of them those that were measured."""
@@ -82,6 +81,34 @@ def fastest(of):
     """SAIL over the fastest measured software in a format, and that one's name."""
     best = max((of[name] for name in BESIDE if name in of), key=lambda run: run["tokens_per_s"])
     return f"{times(best)} in {{}} ({best['title'].partition('cores, ')[2]})"
+
+
+def times(run):
+    """SAIL over a run, its first word bold."""
+    first, _, ends = plain_times(run).partition(" ")
+    return f"**{first}** {ends}".rstrip()
+
+
+def lost():
+    """What the measured model loses with weights like those of `FORMATS`, in a sentence."""
+    points = measured()
+    points = points[(points.abits == ABITS) & (points.kv_bits == KV_BITS) & (points.method == METHOD)]
+    loss = dict(zip(points.weights, points.loss, strict=True))
+    return (
+        f"SmolLM2-135M loses {loss[FILE]:.2f} nats a token as its file is stored (Q4_1; q4_k_m was not "
+        f"measured), rounded again to 4g128 {loss['4']:.2f}."
+    )
+
+
+def table(what, formats, names):
+    """Header and rows of some runners, with the cells of each format's runs."""
+    header = [f"{each}: {words}" for each in formats for words in ("tokens/s", "SAIL is", "SAIL gives")]
+    rows = []
+    for name in names:
+        own = [of.get(name) for of in formats.values()]
+        title = next(run["title"] for run in own if run is not None)
+        rows.append((title, *(cell for run in own for cell in cells(name, run))))
+    return [what, *header], rows
 
 
 def answer():

@@ -5,7 +5,6 @@ import gzip
 import json
 import re
 from collections import Counter
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,10 +12,8 @@ import pandas as pd
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.answer import FORMATS, lost
-from sailsim.analysis.render.figures import Study
 from sailsim.analysis.render.report import page_file, report
-from sailsim.analysis.results.compare import JOINED, POINT, compare, joined
+from sailsim.analysis.results.compare import JOINED, POINT, joined
 from sailsim.analysis.results.results import Runs
 from sailsim.analysis.results.runs import LEGEND, SIGN, evaluate
 from sailsim.analysis.results.sweep import run_sweep
@@ -85,69 +82,51 @@ def test_nothing_is_loaded_and_every_element_is_closed(text):
     assert not re.search(r"https?:|\bfetch\(|\bimport\(|innerHTML", page_file("report.js"))
 
 
-def test_the_answer_is_of_the_study_and_no_paper_is_graded_that_nobody_named(swept, results, only):
-    """Number by number at the point that it names, without a word of another model."""
-    only("speedup", "reproduction")  # which have a paper's values
+def test_the_report_begins_with_the_studys_own_verdict_and_has_nothing_of_another(swept, results, only):
+    """Without a word, a price or a figure of another workload, and no paper is graded that nobody named."""
+    only("speedup", "reproduction", "gem5", "timeline", "gem5_tokens")
     text = page_of(swept.frame(), swept.manifest)
     letters = Reader(text).letters["answer"]
     asked = swept.frame()["point_key"].nunique()
-    assert f"This study has {asked} points." in letters
-    assert "SmolLM2 135M Instruct, 4-bit weights, batch 8, 64 tokens of context, 16 threads" in letters
-    start = Study(results).start
+    assert f"This study has {asked} points" in letters
+    assert "4-bit weights, batch 8, 64 tokens of context, 16 threads" in letters
+    start = results.start
     assert (start["wbits"], start["batch"], start["threads"], start["group_size"]) == (4, 8, 16, 128)
-    assert set(start) <= set(Point().as_dict())
+    for sentence in results.verdict()["sentences"]:
+        assert sentence in letters
     rows = results.at((), unable=True, **start)
-    sail = rows.iloc[0]
-    assert f"SAIL decodes {sail['median']:.1f} tokens/s ({sail['low']:.0f} .. {sail['high']:.0f}: " in letters
-    assert f"{sail['tokens_per_s']:.1f} on the nominal one" in letters
     for name in ("cores", "cores-all-best", "v100"):
         row = results.beside(rows, name).iloc[0]
         assert f"{row['speedup_median']:.2f}x" in letters, name
     assert "My card" in letters  # what stood beside it
-    assert "Llama" not in letters.partition("No paper is compared with")[0]
+    assert "Who wins where" in letters
+    every = Reader(text).letters
+    assert not any("Llama" in every[name] for name in every if name not in ("rests", "constants"))
+    assert "2509.25853" not in letters
+    for each in ("reproduction", "gem5", "quality"):
+        assert f'<section id="{each}">' not in text
     assert "What the paper claims" not in text
-    assert '<section id="reproduction">' not in text
     assert "paper: " not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)  # a colour's name
 
 
 def test_a_study_that_sail_cannot_run_is_refused_in_one_sentence(tmp_path):
     point = Point(model="llama-2-70b", batch=512, context=4096)
     store = run_sweep([point], evaluate, tmp_path, progress=False)
-    with pytest.raises(SailsimError, match=r"has no point that SAIL can run \(.*needs 722.8 GB"):
+    with pytest.raises(SailsimError, match=r"has no point that can be run \(.*needs 722.8 GB"):
         report(store)
 
 
-def test_the_answer_has_both_formats_where_the_study_has_them_and_marks_what_nobody_ran(only):
-    only("answer", "threads", "speedup")
+def test_what_nobody_ran_is_marked(only):
+    only("answer", "energy")
     point = Point(model="smollm2-135m", batch=8, context=64, convert="auto")
-    answers = {name: compare(replace(point, wbits=None, group_size=None, weights=name)) for name in FORMATS}
-    records = [
-        record | {"point_key": name}
-        for name in FORMATS
-        for record in evaluate(replace(point, wbits=None, group_size=None, weights=name))
-    ]
-    text = page_of(pd.DataFrame(records), {})
+    text = page_of(pd.DataFrame([record | {"point_key": "one"} for record in evaluate(point)]), {})
     letters = Reader(text).letters["answer"]
-    for name, answer in answers.items():
-        sail, best = answer["runs"]["sail"], answer["runs"]["cores-best"]
-        assert f"and {name}, SAIL decodes {sail['median']:.1f} tokens/s" in letters
-        said = (
-            f"{sail['tokens_per_s']:.1f} on the nominal one, percentile {sail['percentile']:.0f}), with sums"
-        )
-        place = "in" if sail["converted"] == "memory" else "on the"
-        assert f"{said} converted {place} {sail['converted']}" in letters
-        assert f"{best['speedup_median']:.2f}x" in letters
-        assert f"{name}: SAIL is" in letters
-    assert lost() in letters
     for title in ("SAIL", "SAIL, fork attention", "SAIL, NEON attention", "cores, gem5 NEON"):
         assert f"{title} {SIGN}" in letters
     for title in ("cores, llama.cpp", "cores, T-MAC", "V100"):
         assert f"{title} {SIGN}" not in text
-    assert "the fastest measured software" in letters
-    assert "the fastest software" not in letters
-    assert text.count(f"{LEGEND}.") == 1 + 3  # the answer's, and that of each figure
-    one = page_of(pd.DataFrame(records[: len(records) // 2]), {})
-    assert f"{FORMATS[0]}: " not in Reader(one).letters["answer"]
+    assert "gem5 NEON, only simulated" in letters
+    assert text.count(f"{LEGEND}.") == 1 + 2  # the answer's, and that of each figure
 
 
 def test_the_records_in_the_page_are_those_of_the_store(text, swept):
@@ -225,22 +204,23 @@ def test_a_run_has_its_speedup_at_equal_quality_where_losses_were_measured(resul
 
 
 @pytest.mark.parametrize(
-    ("point", "words", "graded"),
+    ("point", "words"),
     [
         (
             Point(model="llama-2-7b", wbits=3, batch=2, context=96),
-            "This study has one point: Llama 2 7B, 3-bit weights, batch 2, 96 tokens of context",
-            True,
+            "3-bit weights, batch 2, 96 tokens of context",
         ),
-        (Point(model="llama-2-7b", phase="prefill", prompt=64), "64 tokens of prompt", False),
+        (Point(model="llama-2-7b", phase="prefill", prompt=64), "64 tokens of prompt"),
     ],
 )
-def test_a_study_that_decodes_a_model_of_the_paper_is_graded(point, words, graded, tmp_path, only):
+@pytest.mark.parametrize("plan", [None, "paper", "mine.toml"])
+def test_a_study_is_graded_where_it_is_the_papers_plan(point, words, plan, tmp_path, only):
     only("reproduction")
-    store = run_sweep([point], evaluate, tmp_path, progress=False)
-    text = page_of(store.frame(), store.manifest)
+    config = {"plan": plan and {"file": plan, "text": ""}}
+    store = run_sweep([point], evaluate, tmp_path, progress=False, config=config)
+    text = report(store, tmp_path / "r.html")[0].read_text("utf-8")
     letters = Reader(text).letters["answer"]
-    assert words in letters
-    assert ("SAIL reads prompts at" in letters) == (point.phase == "prefill")
-    assert ("What the paper claims" in letters) == graded
-    assert ('id="reproduction"' in text) == graded
+    assert f"This study has one point: {words}" in letters.replace("4-bit weights, batch 1, ", "")
+    assert (f"Who {'reads prompts of' if point.phase == 'prefill' else 'decodes'}") in letters
+    assert ("What the paper claims" in letters) == (plan == "paper")
+    assert ('id="reproduction"' in text) == (plan == "paper")
