@@ -28,6 +28,7 @@ from sailsim.analysis.costs.dollars import (
     quoted,
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
+from sailsim.analysis.results.columns import in_order, short_html
 from sailsim.analysis.results.prior import PRIOR
 from sailsim.analysis.results.runs import (
     AS_FILED,
@@ -69,6 +70,26 @@ _NEEDED = (
 """Columns that `compared` reads beside those of a point."""
 _SAME = ("model_title", "system_title", "patterns")
 """Columns of a record that are the point's."""
+_SHORT = ("runner", "title", "tokens_per_s", "speedup")
+"""What a session shows of an answer."""
+
+
+class Comparison(dict[str, Any]):
+    """The answer of `sailsim run --json`, by its names, and as a table."""
+
+    def frame(self) -> pd.DataFrame:
+        """A row a runner, with the columns of `Results.frame` and those of `JOINED`."""
+        import pandas as pd
+
+        same = self["point"] | {name: self[name] for name in _SAME}
+        rows = [same | {"runner": name} | run for name, run in self["runs"].items()]
+        return pd.DataFrame(rows, columns=in_order(rows[0], "sweep"))
+
+    def __repr__(self) -> str:
+        return self.frame()[[*_SHORT]].to_string(max_rows=8, index=False, float_format="{:.4g}".format)
+
+    def _repr_html_(self) -> str:
+        return short_html(self.frame()[[*_SHORT]])
 
 
 def compare(
@@ -78,7 +99,7 @@ def compare(
     runners: Sequence[Runner] | None = None,
     constants: Iterable[str | Path] = (),
     prior: str | Path = PRIOR,
-) -> dict[str, Any]:
+) -> Comparison:
     """A point's runs by their runners' names, each with SAIL's speedup over it, cost and joules a token.
 
     ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
@@ -100,14 +121,14 @@ def compare(
     rows = [run.as_record() for run in runs(point, system, who, joules, str(prior))]
     rows = [row | more for row, more in zip(rows, compared(rows, listed, usd), strict=True)]
     used = {row["instance"] for row in rows}
-    return {
-        "point": {name: rows[0][name] for name in POINT},
+    return Comparison(
+        point={name: rows[0][name] for name in POINT},
         **{name: rows[0][name] for name in _SAME},
-        "runs": {row["runner"]: _entry(row) for row in rows},
-        "prices": quoted(price for price in listed.rows if price.instance in used),
-        "price_notes": said_of((name, [said]) for name, said in price_notes(rows, listed)),
-        "notes": said_of((row["runner"], row["notes"]) for row in rows),
-    }
+        runs={row["runner"]: _entry(row) for row in rows},
+        prices=quoted(price for price in listed.rows if price.instance in used),
+        price_notes=said_of((name, [said]) for name, said in price_notes(rows, listed)),
+        notes=said_of((row["runner"], row["notes"]) for row in rows),
+    )
 
 
 def entries(table: pd.DataFrame) -> dict[str, dict[str, Any]]:

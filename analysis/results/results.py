@@ -16,7 +16,7 @@ from sailsim.analysis.costs.dollars import PriceList, is_missing
 from sailsim.analysis.results.columns import no_column
 from sailsim.analysis.results.compare import POINT, joined
 from sailsim.analysis.results.runs import COLUMNS, SAIL, Run
-from sailsim.base.arguments import shown
+from sailsim.base.arguments import Brief, shown
 from sailsim.base.errors import SailsimError
 from sailsim.sim.pim import AUTO, nbw_in_words
 from sailsim.sim.point import Point
@@ -62,8 +62,8 @@ def stored_runs(store: Store) -> pd.DataFrame:
     raise SailsimError(f"folder {store.path} {problem}; `{command}` makes it anew.")
 
 
-@dataclass(frozen=True)
-class Runs:
+@dataclass(frozen=True, repr=False)
+class Runs(Brief):
     """The runs of a store, with all that `joined` adds, and the columns that every figure fixes."""
 
     frame: pd.DataFrame

@@ -157,6 +157,9 @@ class Runner(Frozen):
             )
         return self
 
+    def __repr__(self) -> str:
+        return f"Runner({self.name!r})"
+
     @property
     def marked(self) -> str:
         """The title, with `SIGN` where nobody has run it but a simulator."""
@@ -448,7 +451,7 @@ def runs(
     """
     machine = as_system(point.system if system is None else system)
     if system is not None:
-        point = replace(point, system=machine.name if isinstance(system, System) else str(system))
+        point = point.having(system=machine.name if isinstance(system, System) else str(system))
     request = _request(point, machine)
     patterns = _patterns(point.activations, request.model)
     joules = EnergyConstants.ends() if constants is None else constants
