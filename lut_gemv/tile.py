@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sailsim.base.arguments import Brief
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import (
@@ -40,8 +41,8 @@ class Scales:
     minimum: NDArray[np.float16] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Tile:
+@dataclass(frozen=True, eq=False, repr=False)
+class Tile(Brief):
     """One descriptor's work, checked against the limits of the ABI.
 
     Attributes:

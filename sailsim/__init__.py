@@ -62,27 +62,10 @@ _HOMES = {
 _PACKAGES = ("analysis", "lut_gemv", "sim", "workloads")
 
 __all__ = [
-    "Level",
-    "Point",
-    "Results",
-    "SailsimError",
-    "Service",
-    "Tile",
-    "TileTime",
-    "WeightCode",
-    "compare",
-    "expand",
-    "gemv",
-    "load_model",
-    "load_system",
-    "prices",
-    "read_requests",
-    "runners",
-    "serve",
-    "simulate",
-    "sweep",
-    "time_tile",
-]
+    "Level", "Point", "Results", "SailsimError", "Service", "Tile", "TileTime", "WeightCode", "compare",
+    "expand", "gemv", "load_model", "load_system", "prices", "read_requests", "runners", "serve", "simulate",
+    "sweep", "time_tile",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -102,5 +85,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What there is, loaded or not."""
-    return sorted({*globals(), *__all__, *_PACKAGES})
+    """What is offered, loaded or not."""
+    return sorted(["__version__", *__all__, *_PACKAGES])

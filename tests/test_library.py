@@ -2,18 +2,27 @@
 
 import ast
 import doctest
+import gc
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import sailsim
 from sailsim.base.errors import SailsimError
+from sailsim.sim.files import load_card
+from sailsim.sim.study.folder import RESERVED
+from sailsim.sim.substrate import load_substrate
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "start.md"
+POINT = sailsim.Point(model="smollm2-135m", context=64)
+FOUR = sailsim.WeightCode.twos(4)
 LOADED = "import sailsim, sys; {}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
 
 
@@ -68,6 +77,94 @@ def test_type_checkers_are_told_of_the_same_names() -> None:
     assert sorted(told) == sailsim.__all__
 
 
+def test_a_session_lists_what_is_offered_and_no_more() -> None:
+    assert set(dir(sailsim)) == {*sailsim.__all__, "__version__", "analysis", "lut_gemv", "sim", "workloads"}
+
+
+LARGE: dict[str, Callable[[], object]] = {
+    "system": lambda: sailsim.load_system("sail-n1"),
+    "section": lambda: sailsim.load_system("sail-n1").pim,
+    "card": lambda: load_card("l4"),
+    "substrate": lambda: load_substrate("row_dfm"),
+    "model": lambda: sailsim.load_model("gpt-oss-20b"),
+    "step": lambda: sailsim.simulate(POINT),
+    "comparison": lambda: sailsim.compare(POINT),
+    "results": lambda: sailsim.sweep([POINT]),
+    "runs": lambda: sailsim.sweep([POINT]).runs(),
+    "runners": lambda: sailsim.runners(),
+    "prices": lambda: sailsim.prices(),
+    "format": lambda: POINT.formats(sailsim.load_model(POINT.model)),
+    "tile": lambda: sailsim.Tile(np.ones((9, 512), np.int8), np.ones((512, 99), np.uint8), FOUR, 8),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_a_session_shows_of_a_value_is_at_most_ten_lines(name: str) -> None:
+    shown = repr(LARGE[name]())
+    assert 0 < sum(-(-len(line) // 80) for line in shown.splitlines()) <= 10, shown
+
+
+def test_a_repr_has_values_with_their_units() -> None:
+    assert "arrays=16 arrays, rows=256 rows" in repr(sailsim.load_system("sail-n1").pim)
+    assert "pim=Pim(...)" in repr(sailsim.load_system("sail-n1"))
+
+
+def test_a_sweep_is_named_by_its_fields_alone() -> None:
+    results = sailsim.sweep(model="smollm2-135m", wbits=range(2, 5), context=64)
+    folder = results.store.path
+    assert list(results.frame("runner = 'sail'")["wbits"]) == [2, 3, 4]
+    html = results._repr_html_()
+    assert html is not None
+    assert html.count("<tr") <= 13
+    assert "<th>wbits</th>" in html
+    assert "<th>context</th>" not in html  # the same in all rows
+    del results
+    gc.collect()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ({"wbit": 4}, "wbit is neither a field of a point nor .*; the nearest are wbits"),
+        ({"wbits": []}, "wbits is an empty list; allowed is at least one value"),
+        ({"points": [POINT], "wbits": 4}, "points stand beside wbits; allowed is one of the two"),
+    ],
+)
+def test_axes_that_are_none_are_refused(axes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SailsimError, match=said):
+        sailsim.sweep(**axes)
+
+
+def test_an_empty_folder_is_shown_by_its_path(tmp_path: Path) -> None:
+    results = sailsim.Results(tmp_path)
+    assert results._repr_html_() is None
+    assert repr(results) == f"Results({str(tmp_path)!r})"
+
+
+def test_a_comparison_is_a_mapping_and_a_table() -> None:
+    answer = sailsim.compare(POINT)
+    assert json.loads(json.dumps(answer)) == answer
+    frame = answer.frame()
+    assert list(frame["runner"]) == list(answer["runs"])
+    stored = set(sailsim.sweep([POINT]).frame()) - {*RESERVED}
+    assert stored <= set(frame)
+    for name in ("batch", "tokens_per_s", "speedup", "usd_per_hour"):
+        assert name in frame
+    assert "SAIL" in answer._repr_html_()
+
+
+def test_names_in_html_stay_text(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[[runner]]\nname = "x"\ntitle = "<b>&x"\nkind = "cores"\nhardware = "point"\n'
+        'software = "llama.cpp"\nsource = "a test"\n'
+    )
+    html = sailsim.compare(POINT, runners=sailsim.runners([file])[-1:])._repr_html_()
+    assert "&lt;b&gt;&amp;x" in html
+    assert "<b>" not in html
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         sailsim.nothing  # noqa: B018
@@ -80,7 +177,6 @@ def test_the_examples_of_the_page(tmp_path: Path) -> None:
     assert results.failed == 0
 
 
-POINT = sailsim.Point(model="smollm2-135m", context=64)
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "simulate": (lambda folder: sailsim.simulate("sail-n1"), "point is 'sail-n1'; allowed is a Point."),
     "compare": (lambda folder: sailsim.compare({"wbits": 4}), "point is {'wbits': 4}; allowed is a Point."),
@@ -100,10 +196,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: sailsim.sweep(POINT, folder),
         "points is of the type Point; allowed are Points, as sailsim.expand makes them of lists of values.",
     ),
-    "sweep nowhere": (
-        lambda folder: sailsim.sweep([POINT], None),
-        "out is None; allowed is the path of a folder.",
-    ),
+    "sweep nowhere": (lambda folder: sailsim.sweep([POINT], 3), "out is 3; allowed is the path of a folder."),
     "sweep beside": (
         lambda folder: sailsim.sweep([POINT], folder, runners="l4"),
         "runners is 'l4'; allowed are Runners, as sailsim.runners makes them of names and files.",

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
+from sailsim.base.arguments import Brief
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import WBITS_MAX
@@ -178,8 +179,8 @@ class Rule:
     min_gqa: int = 1
 
 
-@dataclass(frozen=True)
-class WeightFormat:
+@dataclass(frozen=True, repr=False)
+class WeightFormat(Brief):
     """Format of a whole model: one base type, rules for single tensors, or the types of a given file.
 
     ``tensors`` (of a GGUF or a policy) decides alone where it is not empty. ``bits_per_weight`` of a mix

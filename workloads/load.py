@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sailsim.base.arguments import A_PATH, check_type
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import did_you_mean
 from sailsim.base.toml_file import read_toml
 from sailsim.workloads.formats import (
     GGML_SOURCE,
@@ -28,7 +29,15 @@ from sailsim.workloads.formats import (
     uniform_format,
     weight_format,
 )
-from sailsim.workloads.model import Linear, ModelSpec, has_own_formats, model_names, read_shape, shipped_model
+from sailsim.workloads.model import (
+    Linear,
+    ModelSpec,
+    checked_table,
+    has_own_formats,
+    model_names,
+    read_shape,
+    shipped_model,
+)
 
 if TYPE_CHECKING:  # most models are shapes: what reads weights is loaded for a file of them
     from sailsim.workloads.folder_model import FolderModel
@@ -71,10 +80,11 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
 
 def require_model(name: str) -> None:
     """Raise SailsimError where a model argument is neither a model that ships nor a path that there is."""
-    if name not in model_names() and not (name and Path(name).exists()):
+    names = model_names()
+    if name not in names and not (name and Path(name).exists()):
         raise SailsimError(
-            f"model is {name!r}; allowed is a path of a GGUF or TOML file, of a folder with config.json and "
-            f"safetensors files, or one of {', '.join(model_names())}."
+            f"model is {name!r}{did_you_mean(name, names)}; allowed is a path of a GGUF or TOML file, of a "
+            f"folder with config.json and safetensors files, or one of {', '.join(names)}."
         )
 
 
@@ -84,7 +94,6 @@ WBITS = 4
 """Bits of a code where nothing is said and the model has no formats of its own."""
 GROUP_SIZE = 128
 """Weights that share a scale where a uniform choice does not say."""
-_POLICY_FIELDS = ("name", "source", "default", "tensors")
 
 
 def uniform_choice(choice: str) -> tuple[int, int] | None:
@@ -218,24 +227,13 @@ def _policy(path: Path, model: str, spec: ModelSpec) -> WeightFormat:
 
 
 def _read_policy(path: Path) -> dict[str, Any]:
-    table = read_toml(path, "policy")
-    unknown = [name for name in table if name not in _POLICY_FIELDS]
-    if unknown:
-        raise SailsimError(
-            f"policy {path}: field {unknown[0]!r} is unknown; allowed are {', '.join(_POLICY_FIELDS)}."
-        )
-    for name in ("name", "source", "default"):
-        if not isinstance(table.get(name), str) or not table[name].strip():
-            fault = f"is {table[name]!r}" if name in table else "is missing"
-            raise SailsimError(f"policy {path}: {name} {fault}; allowed is a text that is not empty.")
-    table.setdefault("tensors", {})
-    if not isinstance(table["tensors"], dict) or not all(
-        isinstance(choice, str) for choice in table["tensors"].values()
-    ):
-        raise SailsimError(
-            f"policy {path}: tensors is no table of patterns and formats; allowed is such as "
-            '"blk.*.attn_v" = "q6_k".'
-        )
-    if str(table["default"]).endswith(".toml") or any(c.endswith(".toml") for c in table["tensors"].values()):
-        raise SailsimError(f"policy {path} names another policy; allowed are formats.")
+    where, texts = f"policy {path}", ("name", "source", "default")
+    kinds = dict.fromkeys(texts, str) | {"tensors": dict}
+    table = {"tensors": {}} | checked_table(where, read_toml(path, "policy"), kinds, texts)
+    chosen = checked_table(f"{where}: tensors", table["tensors"], dict.fromkeys(table["tensors"], str))
+    for name in texts:
+        if not table[name].strip():
+            raise SailsimError(f"{where}: {name} is {table[name]!r}; allowed is a text that is not empty.")
+    if any(choice.endswith(".toml") for choice in (table["default"], *chosen.values())):
+        raise SailsimError(f"{where} names another policy; allowed are formats.")
     return table

@@ -8,12 +8,13 @@ safetensors give the same ``ModelSpec`` (`shapes`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from sailsim.base.arguments import Brief
 from sailsim.base.errors import SailsimError
 from sailsim.base.toml_file import read_toml
 from sailsim.workloads.experts import Experts
@@ -25,12 +26,6 @@ ROLES: tuple[Role, ...] = ("attn_in", "attn_out", "ffn_in", "ffn_out", "head")
 
 PLAIN_NORMS = ("attn_norm", "ffn_norm", "output_norm")
 """The norms of a Llama: before attention, before the feed-forward network, and the last one."""
-
-SPECIAL = (
-    "kv_scale_bits", "max_context", "fused_ffn", "value_dim", "sliding_window", "full_layers", "norms",
-    "experts", "published_active", "notes",
-)  # fmt: skip
-"""Fields of a shape that only some models have."""
 
 KV_BITS = (*range(2, 9), 16, 32)
 KV_WORDS = "2..8, 16 or 32"
@@ -104,7 +99,7 @@ class Linear:
 
 
 @dataclass(frozen=True, repr=False)
-class ModelSpec:
+class ModelSpec(Brief):
     """Shapes of a decoder-only transformer with rotary positions and RMS norms.
 
     ``d_*``, ``head_dim`` and ``vocab`` are elements, ``kv_bits`` is the width of one KV cache element, and
@@ -147,14 +142,6 @@ class ModelSpec:
     experts: Experts | None = None
     published_active: int = 0
     notes: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        """The fields but ``max_context``, which no step depends on; those that only some models have where
-        they say something (stored digests rest on it)."""
-        every = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
-        shown = [f"{name}={value!r}" for name, (value, default) in every.items()
-                 if name != "max_context" and (name not in SPECIAL or value != default)]  # fmt: skip
-        return f"ModelSpec({', '.join(shown)})"
 
     def __post_init__(self) -> None:
         for field in ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ffn", "vocab"):
@@ -383,8 +370,8 @@ def read_shape(path: Traversable) -> ModelSpec:
     kinds = get_type_hints(ModelSpec)
     known = {field: kind for field, kind in kinds.items() if field not in _NOT_IN_FILES}
     table = read_toml(path, "model", "a table of shapes")
-    table = _checked(where, table, known | {"published": dict}, list(known)[:10])
-    published = _checked(f"{where}: published", table.pop("published", {}), _PUBLISHED)
+    table = checked_table(where, table, known | {"published": dict}, list(known)[:10])
+    published = checked_table(f"{where}: published", table.pop("published", {}), _PUBLISHED)
     for field, allowed in (("name", "a text that is not empty"), ("source", "the origin of the shapes")):
         if not table[field].strip():
             raise SailsimError(f"model file {path}: {field} is {table[field]!r}; allowed is {allowed}.")
@@ -402,7 +389,9 @@ def read_shape(path: Traversable) -> ModelSpec:
     return spec
 
 
-def _checked(what: str, table: Any, kinds: Mapping[str, Any], needed: Iterable[str] = ()) -> dict[str, Any]:
+def checked_table(
+    what: str, table: Any, kinds: Mapping[str, Any], needed: Iterable[str] = ()
+) -> dict[str, Any]:
     """A table with its values as their types have them: lists become tuples, a table of experts `Experts`.
 
     Raises SailsimError for what is no table, for an unknown or missing field and a value of another type.
@@ -419,7 +408,7 @@ def _checked(what: str, table: Any, kinds: Mapping[str, Any], needed: Iterable[s
 
 def _value(what: str, value: Any, kind: Any) -> Any:
     if Experts in get_args(kind):
-        return Experts(**_checked(what, value, get_type_hints(Experts), ("count", "used", "d_ffn")))
+        return Experts(**checked_table(what, value, get_type_hints(Experts), ("count", "used", "d_ffn")))
     one = next((of for of in get_args(kind) if of is not type(None)), kind)
     is_list = get_origin(kind) is tuple
     if is_list and isinstance(value, list) and all(type(item) is one for item in value):

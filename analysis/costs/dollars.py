@@ -22,6 +22,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, TypeAdapter, Validatio
 from pydantic.dataclasses import dataclass as checked
 
 from sailsim.analysis.costs.constants import Constants, End, data_file
+from sailsim.base.arguments import Brief
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_text
 from sailsim.base.quantity import LEAST, MOST, Is
@@ -82,8 +83,8 @@ class Price:
     date: Word
 
 
-@dataclass(frozen=True)
-class PriceList:
+@dataclass(frozen=True, repr=False)
+class PriceList(Brief):
     """All prices of one file."""
 
     rows: tuple[Price, ...]

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Literal, cast
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.costs.constants import Constants
@@ -71,7 +72,7 @@ class ParameterSpace:
     @cached_property
     def digest(self) -> str:
         """What results rest on: a hash of the space and of the code."""
-        content = json.dumps([asdict(self), code_version()], sort_keys=True, default=str)
+        content = json.dumps(to_jsonable_python([asdict(self), code_version()]), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
     @cached_property

@@ -203,7 +203,7 @@ def answer(study: Study) -> Figure:
         "Tokens a second, and a dollar",
         panels,
         [
-            study.results.setting((), rows[rows["runner"] == SAIL], study.results.start),
+            study.results.setting((), rows, study.results.start),
             "Lines of the rate: 90 % prediction intervals; SAIL's covers 90 % of the machines that what is "
             "published allows. SAIL and cores pay for the vCPUs that they use; cards and all cores are paid "
             "whole. Lines of the dollars: everything that is not known.",
@@ -423,7 +423,7 @@ def _stacked(
     every = {runner: results.at(along.vary, runner) for runner in runners}
     if column == "energy":
         every = {runner: rows[rows["energy_j"].notna()] for runner, rows in every.items()}
-        need(len(every[SAIL]) > 0, title, "runs of SAIL with an energy")
+    need(len(every[SAIL]) > 0, title, f"runs of SAIL with {'an energy' if column == 'energy' else 'phases'}")
     for runner, rows in every.items():
         for value in _some(results, along.by, rows[along.by], 3 if len(runners) == 1 else 2):
             own = rows[rows[along.by] == value].sort_values(along.x)
@@ -575,6 +575,7 @@ def conversion(study: Study) -> Figure:
 def area(study: Study) -> Figure:
     """What the hardware overhead may mean: every reading of it."""
     system = load_system(str(study.results.reference["system"]))
+    need(system.has_pim, "The hardware overhead", "a machine with SAIL's units")
     try:
         readings = list(overhead_bases(system))
         whole = area_of(system, AreaConstants.synthesised()).share("all of the unit", "LLC and cores")

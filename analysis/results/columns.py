@@ -6,11 +6,15 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import nearest
 from sailsim.sim.study.folder import RESERVED
+
+if TYPE_CHECKING:  # what asks for no frame does not load it
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,17 @@ def columns_of(kind: str) -> list[Column]:
     known = any(kind in group["studies"] for group in groups)
     chosen = [each for each in groups if not known or not each["studies"] or kind in each["studies"]]
     return [Column(name, **column) for group in chosen for name, column in group["columns"].items()]
+
+
+def first_columns(frame: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Those of a study's frame that a table shows before others and that are not the same in all rows."""
+    first = {column.name for column in columns_of(kind) if column.first}
+    return frame[[name for name in frame if name in first and frame[name].astype(str).nunique() > 1]]
+
+
+def short_html(frame: pd.DataFrame) -> str:
+    """A table of at most ten rows of a frame, for notebooks."""
+    return frame.to_html(max_rows=10, index=False, float_format="{:.4g}".format, border=0)
 
 
 def in_order(names: Iterable[str], kind: str = "") -> list[str]:

@@ -27,11 +27,11 @@ from sailsim.analysis.costs.dollars import (
     quoted,
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
+from sailsim.analysis.results.columns import in_order, short_html
 from sailsim.analysis.results.prior import PRIOR
 from sailsim.analysis.results.ratios import OF_BANDS, over, ratio_spread
 from sailsim.analysis.results.runs import (
     AS_FILED,
-    OF_THE_POINT,
     RUNNERS,
     SAIL,
     Runner,
@@ -41,7 +41,6 @@ from sailsim.analysis.results.runs import (
 from sailsim.analysis.results.verdict import verdict
 from sailsim.base.arguments import check_type, items_of
 from sailsim.sim.backends.cores import MEASURED
-from sailsim.sim.files import as_system
 from sailsim.sim.point import Point
 from sailsim.sim.system import System
 
@@ -69,6 +68,26 @@ _NEEDED = (
 """Columns that `compared` reads beside those of a point."""
 _SAME = ("model_title", "system_title", "patterns")
 """Columns of a record that are the point's."""
+_SHORT = ("runner", "title", "tokens_per_s", "speedup")
+"""What a session shows of an answer."""
+
+
+class Comparison(dict[str, Any]):
+    """The answer of `sailsim run --json`, by its names, and as a table."""
+
+    def frame(self) -> pd.DataFrame:
+        """A row a runner, with the columns of `Results.frame` and those of `JOINED`."""
+        import pandas as pd
+
+        same = self["point"] | {name: self[name] for name in _SAME}
+        rows = [same | {"runner": name} | run for name, run in self["runs"].items()]
+        return pd.DataFrame(rows, columns=in_order(rows[0], "sweep"))
+
+    def __repr__(self) -> str:
+        return self.frame()[[*_SHORT]].to_string(max_rows=8, index=False, float_format="{:.4g}".format)
+
+    def _repr_html_(self) -> str:
+        return short_html(self.frame()[[*_SHORT]])
 
 
 def compare(
@@ -78,7 +97,7 @@ def compare(
     runners: Sequence[Runner] | None = None,
     constants: Iterable[str | Path] = (),
     prior: str | Path = PRIOR,
-) -> dict[str, Any]:
+) -> Comparison:
     """A point's runs by their runners' names, each with SAIL's speedup over it, cost and joules a token, and
     the verdict on them (`verdict.verdict`).
 
@@ -93,8 +112,6 @@ def compare(
     check_type("point", point, Point, "is a Point")
     check_type("price_list", price_list, (PriceList, NoneType), PRICES)
     who = shipped_runners() if runners is None else items_of("runners", runners, Runner, RUNNERS)
-    if as_system(system or point.system).backend is None:
-        who = tuple(each for each in who if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT))
     listed = prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, usd = EnergyConstants.ends(files.get("energy")), CostConstants.ends(files.get("cost"))
@@ -102,15 +119,15 @@ def compare(
     rows = [row | more for row, more in zip(rows, compared(rows, listed, usd), strict=True)]
     used = {row["instance"] for row in rows}
     by_name = {row["runner"]: _entry(row) for row in rows}
-    return {
-        "point": {name: rows[0][name] for name in POINT},
+    return Comparison(
+        point={name: rows[0][name] for name in POINT},
         **{name: rows[0][name] for name in _SAME},
-        "verdict": verdict(by_name),
-        "runs": by_name,
-        "prices": quoted(price for price in listed.rows if price.instance in used),
-        "price_notes": said_of((name, [said]) for name, said in price_notes(rows, listed)),
-        "notes": said_of((row["runner"], row["notes"]) for row in rows),
-    }
+        verdict=verdict(by_name),
+        runs=by_name,
+        prices=quoted(price for price in listed.rows if price.instance in used),
+        price_notes=said_of((name, [said]) for name, said in price_notes(rows, listed)),
+        notes=said_of((row["runner"], row["notes"]) for row in rows),
+    )
 
 
 def entries(table: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ import math
 import re
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from sailsim.analysis.costs.dollars import PRICES, PriceList, is_missing, prices
-from sailsim.analysis.results.columns import in_order, no_column
+from sailsim.analysis.results.columns import first_columns, in_order, no_column, short_html
 from sailsim.analysis.results.compare import JOINED, joined
 from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.base.arguments import A_PATH, check_type, items_of
@@ -70,6 +70,14 @@ class Results:
         check_type("price_list", price_list, (PriceList, NoneType), PRICES)
         self.store = Store(folder)
         self._prices = prices() if price_list is None else price_list
+
+    def __repr__(self) -> str:
+        return f"Results({str(self.store.path)!r})"
+
+    def _repr_html_(self) -> str | None:
+        with suppress(SailsimError):
+            return short_html(first_columns(self.frame(), self.kind))
+        return None
 
     @property
     def kind(self) -> str:

@@ -19,7 +19,7 @@ from sailsim.analysis.results.compare import POINT, entries, joined
 from sailsim.analysis.results.prior import load_unknowns
 from sailsim.analysis.results.runs import COLUMNS, SAIL, Run
 from sailsim.analysis.results.verdict import Points, study_verdict
-from sailsim.base.arguments import shown
+from sailsim.base.arguments import Brief, shown
 from sailsim.base.errors import SailsimError
 from sailsim.sim.pim import AUTO, nbw_in_words
 from sailsim.sim.point import Point
@@ -69,8 +69,8 @@ def stored_runs(store: Store) -> pd.DataFrame:
     raise SailsimError(f"folder {store.path} {problem}; `{command}` makes it anew.")
 
 
-@dataclass(frozen=True)
-class Runs:
+@dataclass(frozen=True, repr=False)
+class Runs(Brief):
     """The runs of a store, with all that `joined` adds, and the columns that every figure fixes."""
 
     frame: pd.DataFrame
@@ -97,14 +97,19 @@ class Runs:
 
         Raises SailsimError for a store without a point that SAIL, or without it anybody, can run.
         """
-        rows = self.frame
+        rows = self.frame[self.frame["runner"] == self.lead]
         rated = rows[rows["tokens_per_s"].notna()]
-        ours = rows[rows["runner"] == SAIL]
-        if rated.empty or (len(ours) and ours["tokens_per_s"].isna().all()):
-            why = (ours if len(ours) else rows)["reason"].iloc[0]
+        if rated.empty:
+            why = rows["reason"].iloc[0]
             raise SailsimError(f"the study has no point that can be run ({why}); allowed is one with some.")
-        first = SAIL if len(ours) else rated["runner"].iloc[0]
-        return typical(rated[rated["runner"] == first], POINT, ORDINARY.as_dict(), self.reference)
+        return typical(rated, POINT, ORDINARY.as_dict(), self.reference)
+
+    @cached_property
+    def lead(self) -> str:
+        """SAIL; of a study without it the first runner that has a rate."""
+        rated = self.frame["runner"][self.frame["tokens_per_s"].notna()]
+        every = self.frame["runner"]
+        return SAIL if (every == SAIL).any() else str((every if rated.empty else rated).iloc[0])
 
     @cached_property
     def points(self) -> Points:
@@ -117,10 +122,11 @@ class Runs:
         return study_verdict(self.points, self.start)
 
     def at(
-        self, vary: Sequence[str], runner: str = SAIL, *, unable: bool = False, **fixed: Any
+        self, vary: Sequence[str], runner: str = "", *, unable: bool = False, **fixed: Any
     ) -> pd.DataFrame:
-        """A runner's rows where every column but ``vary`` has its reference value or the given one: those
-        with a rate, with ``unable`` also those that have a reason instead; none of a runner that did not run.
+        """A runner's rows, or the `lead`'s, where every column but ``vary`` has its reference value or the
+        given one: those with a rate, with ``unable`` also those that have a reason instead; none of a runner
+        that did not run.
 
         Raises SailsimError for a name that is no column.
         """
@@ -128,7 +134,7 @@ class Runs:
             if name not in self.frame:
                 raise no_column(name, self.frame.columns)
         wanted = {**self.reference, **fixed}
-        keep = np.array(self.frame["runner"] == runner)
+        keep = np.array(self.frame["runner"] == (runner or self.lead))
         if not unable:
             keep &= self.frame["tokens_per_s"].notna().to_numpy()
         for column, value in wanted.items():
@@ -166,14 +172,17 @@ class Runs:
             "group_size": f"one scale for {ref['group_size']} weights"
             if ref["group_size"]
             else "one scale a column",
-            "nbw": nbw_in_words(ref["nbw"]),
+            **({"nbw": nbw_in_words(ref["nbw"])} if "nbw" in ref else {}),
             "batch": f"batch {ref['batch']}",
             "threads": f"{ref['threads']} threads",
             "context": f"{ref['context']} tokens of {'context' if ref['phase'] == 'decode' else 'prompt'}",
-            "substrate": f"arrays: {substrate_in_words(str(ref['substrate']))}",
-            "convert": f"conversion {_PLACES[ref['convert']]}",
-            "prt": "PRT on" if ref["prt"] else "PRT off",
         }
+        if ref.get("substrate"):  # of a machine with units
+            words |= {
+                "substrate": f"arrays: {substrate_in_words(str(ref['substrate']))}",
+                "convert": f"conversion {_PLACES[ref['convert']]}",
+                "prt": "PRT on" if ref["prt"] else "PRT off",
+            }
         held = [text for column, text in words.items() if column not in vary]
         systems = rows[["system", "system_title"]].drop_duplicates().itertuples(index=False)
         named = "; ".join(f"{title} ({short_name(name)})" for name, title in systems)

@@ -157,6 +157,9 @@ class Runner(Frozen):
             )
         return self
 
+    def __repr__(self) -> str:
+        return f"Runner({self.name!r})"
+
     @property
     def marked(self) -> str:
         """The title, with `SIGN` where nobody has run it but a simulator."""
@@ -443,16 +446,20 @@ def runs(
 
     ``system``, a machine or its name or path, takes the place of the point's; ``runners`` and the energy's
     ``constants`` those of what ships; an accelerator's band is drawn from a ``prior``, by name or path, and
-    without one it has none. Raises SailsimError for a point that its own system cannot run at all;
+    without one it has none. On a machine without units nobody is SAIL.
+
+    Raises SailsimError for a point that its own system cannot run at all;
     a runner on hardware of its own that cannot has a reason instead of numbers.
     """
     machine = as_system(point.system if system is None else system)
     if system is not None:
-        point = replace(point, system=machine.name if isinstance(system, System) else str(system))
+        point = point.having(system=machine.name if isinstance(system, System) else str(system))
     request = _request(point, machine)
     patterns = _patterns(point.activations, request.model)
     joules = EnergyConstants.ends() if constants is None else constants
     who = shipped_runners() if runners is None else runners
+    if machine.backend is None:  # nobody is SAIL
+        who = [each for each in who if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT)]
     return [_run(runner, request, patterns, joules, prior) for runner in who]
 
 

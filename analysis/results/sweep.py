@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from types import NoneType
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from sailsim.analysis.results.runs import RUNNERS, Runner, evaluate, identity
 from sailsim.analysis.results.runs import runners as shipped
 from sailsim.base.arguments import A_PATH, check_type, items_of
-from sailsim.base.errors import ImpossibleMachineError
+from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.sim.keys import Keys, point_key
+from sailsim.sim.plan import plan_of
 from sailsim.sim.point import Point, set_fields
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import Task, run_study
@@ -24,26 +29,40 @@ POINTS = "are Points, as sailsim.expand makes them of lists of values"
 
 
 def sweep(
-    points: Iterable[Point], out: str | Path, runners: Sequence[Runner] | None = None, jobs: int | Workers = 1
+    points: Iterable[Point] | None = None,
+    out: str | Path | None = None,
+    runners: Sequence[Runner] | None = None,
+    jobs: int | Workers = 1,
+    **axes: Any,
 ) -> Results:
     """Run every point that the folder does not hold yet, by every runner, and give the folder's results.
 
     Args:
-        points: what to run; `sailsim.expand` makes them from lists of values.
-        out: the folder; the same call again goes on where a stopped one ended.
+        points: what to run, as `sailsim.expand` makes them; None: every combination of ``axes``.
+        out: the folder; the same call again goes on where a stopped one ended. None: a temporary one, which
+            goes with the results.
         runners: those that ship where it is None; `sailsim.runners` reads files of others.
         jobs: processes of this machine, or workers (`sailsim.sim.study.workers.Dask`).
+        axes: a value or several of each field that is named, as in ``wbits=range(2, 9)``.
 
     Raises SailsimError as `run_sweep`, and ArgumentTypeError for an argument of another type.
     """
     from sailsim.analysis.results.folder import Results
 
+    if points is None:
+        points = plan_of(axes).points
+    elif axes:
+        raise SailsimError(f"points stand beside {', '.join(axes)}; allowed is one of the two.")
     points = items_of("points", points, Point, POINTS)
-    check_type("out", out, A_PATH, "is the path of a folder")
+    check_type("out", out, (*A_PATH, NoneType), "is the path of a folder")
     runners = None if runners is None else items_of("runners", runners, Runner, RUNNERS)
     if not hasattr(jobs, "submit"):
         check_type("jobs", jobs, int, "is a whole number of processes, or workers")
-    return Results(sweep_into(points, out, runners, jobs).path)
+    results = Results(mkdtemp(prefix="sailsim-") if out is None else out)
+    if out is None:
+        finalize(results.store, rmtree, results.store.path, ignore_errors=True)
+    sweep_into(points, results.store.path, runners, jobs)
+    return results
 
 
 def sweep_into(

@@ -55,6 +55,8 @@ AXES = {
 """Numbers of a point that a rate may move along, in words."""
 OUTCOMES = {"ahead": "SAIL is faster", "open": "either may be faster", "behind": "SAIL is slower"}
 """Of SAIL and equally tuned software: the whole range of their ratio above 1, on both sides, or below."""
+_BEGUN = {"tune": "Tune", "the ": "The "}
+"""Words that a sentence may begin with; a name stays as it is."""
 _SURE = 20.0
 """Ratios from it on are whole numbers."""
 
@@ -109,7 +111,7 @@ def verdict(runs: Runs) -> dict[str, Any]:
     phase, share, why = _why(ran[about], _who(lead), peer)
     whole = "; ".join(said[:2]) + "".join(f", and {each}" for each in said[2:])
     return {
-        "sentences": [f"{whole[0].upper()}{whole[1:]}.", *([why] if why else [])],
+        "sentences": [f"{_BEGUN.get(whole[:4], whole[:4])}{whole[4:]}.", *([why] if why else [])],
         "runner": first,
         "fastest": fastest,
         "peer": peer.name if peer else "",
@@ -252,8 +254,8 @@ def _why(run: Run, who: str, peer: Peer | None) -> tuple[str, float, str]:
     beside = ""
     if peer is not None and (theirs := _shares(peer.run)):
         beside = f"; {_who(peer.run)} spends {theirs[0][1]:.0%} on {_phase(theirs[0][0], peer.run)}"
-    words = f"{_phase(phase, run)} ({share:.0%})"
-    return phase, share, f"The longest part of {who}'s nominal step is {words}{then}{beside}."
+    words, kind = f"{_phase(phase, run)} ({share:.0%})", "nominal " * (run["kind"] == "accelerator")
+    return phase, share, f"The longest part of {who}'s {kind}step is {words}{then}{beside}."
 
 
 def _shares(run: Run) -> list[tuple[str, float]]:

@@ -1,13 +1,17 @@
-"""What a function of the front door was given in the place of what it takes."""
+"""What a function of the front door was given in the place of what it takes; values shown shortly."""
 
 from collections.abc import Iterable
 from os import PathLike
+from reprlib import Repr
+from textwrap import shorten
 from typing import Any, TypeVar
 
 from sailsim.base.errors import ArgumentTypeError
 
 LONGEST = 60
 """Letters of a value that a sentence has room for."""
+LONGEST_REPR = 790
+"""Letters of what an interactive session shows of an object: ten lines of a terminal."""
 A_PATH = (str, PathLike)
 """What is the name or the path of something."""
 
@@ -37,3 +41,24 @@ def shown(value: object) -> str:
     text = repr(value)
     short = len(text) <= LONGEST and text.isprintable()
     return text if short else f"of the type {type(value).__name__}"
+
+
+class Brief:
+    """Shows at most ten lines of itself: its fields, and of each of them the beginning."""
+
+    def __repr__(self) -> str:
+        own = ", ".join(f"{name}={_BRIEF.repr(value)}" for name, value in vars(self).items())
+        return shorten(f"{type(self).__name__}({own})", LONGEST_REPR, placeholder=" ...")
+
+    def in_brief(self) -> str:
+        """What another's repr shows of it."""
+        return f"{type(self).__name__}(...)"
+
+
+class _Brief(Repr):
+    def repr_instance(self, x: object, level: int) -> str:
+        return x.in_brief() if isinstance(x, Brief) else super().repr_instance(x, level)
+
+
+_BRIEF = _Brief()
+_BRIEF.maxstring = LONGEST

@@ -44,6 +44,12 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))[:3] or known[:3]
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What a name may have been meant to be, in brackets; empty where nothing is spelt like it."""
+    near = difflib.get_close_matches(name, known, n=2)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
 @contextmanager
 def needing(extra: str, what: str) -> Iterator[None]:
     """Imports of packages of an extra. Raises SailsimError, with how to install them, where one is not."""

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from sailsim.base.arguments import Brief
+
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a value is a finite number, of 64 bits with a sign if it is whole; true and false are none."""
@@ -58,7 +60,7 @@ LEAST, MOST = 1e-12, 1e15
 of a few of them stay numbers. Where 0 is allowed, so is what is almost 0."""
 
 
-class Frozen(BaseModel):
+class Frozen(Brief, BaseModel):
     """Base of everything read from a file: immutable, strict about types, closed to unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
@@ -122,11 +124,19 @@ class Quantity(Sourced):
     def __str__(self) -> str:
         return f"{self.value:g} {self.unit}" if self.unit != "ratio" else f"{self.value:g}"
 
+    def in_brief(self) -> str:
+        """With its unit."""
+        return str(self)
+
 
 class Choice(Sourced):
     """A design decision that is not a number, with its source."""
 
     value: str | bool
+
+    def in_brief(self) -> str:
+        """What it says."""
+        return f"{self.value!r}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from sailsim.base.arguments import Brief
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
 from sailsim.sim.substrate import OPERATIONS, Charge
@@ -106,8 +107,8 @@ class EnergyShape(NamedTuple):
     """Of arrays beyond the server's own memory, which leak."""
 
 
-@dataclass(frozen=True)
-class StepResult:
+@dataclass(frozen=True, repr=False)
+class StepResult(Brief):
     """One step, on whatever runs it.
 
     `breakdown` has seconds by phase, which exclude each other and add up to `step_s`. `counts` are those of

@@ -169,7 +169,7 @@ class Accelerator(Backend):
     def point_of(self, asked: Request) -> Point:
         """The point as this accelerator runs it: on other hardware than the point's, without its choices
         that are not known there."""
-        point = replace(asked.point, system=asked.hardware or asked.point.system, threads=asked.cores)
+        point = asked.point.having(system=asked.hardware or asked.point.system, threads=asked.cores)
         ignored = self._unknown(point) if asked.hardware else []
         return replace(point, **{name: CHOICES[name] for name in ignored}) if ignored else point
 

@@ -6,7 +6,6 @@ equal machine, so every point of a study can be run again by its file.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from sailsim.base.arguments import A_PATH, check_type, shown
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
+from sailsim.base.hints import nearest
 from sailsim.base.quantity import Choice, Frozen, Quantity, is_number, within_64_bits
 from sailsim.sim.pim import AUTO
 from sailsim.sim.substrate import SubstrateChoice, substrate_path
@@ -97,10 +97,10 @@ def vary(
     table = _opened(machine) | _of_new_memory(machine, changes.get("memory.type"))
     for path, value in changes.items():
         if path not in known:
-            near = difflib.get_close_matches(path, known, n=3, cutoff=0.4) or list(known)[:3]
             raise SailsimError(
                 f"{path} is not a value of system {machine.name}; allowed are the fields with a source that "
-                f"`sailsim show system {read_from or machine.name}` lists, such as {', '.join(near)}."
+                f"`sailsim show system {read_from or machine.name}` lists, such as "
+                f"{', '.join(nearest(path, known))}."
             )
         *sections, field = path.split(".")
         inner = table
@@ -283,6 +283,27 @@ def chosen_system(text: str) -> SystemChoice:
         return SystemChoice.parse(text)
     except ValueError:
         return SystemChoice(text, {})
+
+
+def known_system(text: str) -> SystemChoice:
+    """As `SystemChoice.parse`; raises ValueError also for a name that neither ships nor is a path."""
+    choice = SystemChoice.parse(text)
+    if why := _SYSTEMS.problem(choice.file):
+        raise ValueError(why)
+    return choice
+
+
+def system_in_words(machine: System) -> str:
+    """The choice that gives a machine: what it extends of those that ship, and the values that differ.
+
+    Ranges and notes of changed values are those of a choice. Raises SailsimError for a machine that differs
+    in more than values, which only its file says.
+    """
+    base = next((name for name in (machine.name, *machine.extends) if _SYSTEMS.problem(name) is None), "")
+    below = load_system(base)
+    own, old = changed_values(machine, below), leaves_and_words(below)
+    changes = {path: value_of(leaf) for path, leaf in own.items()}
+    return system_with(base, {path: new for path, new in changes.items() if new != value_of(old[path])})
 
 
 def system_with(system: str, changes: Mapping[str, Value]) -> str:

@@ -27,10 +27,19 @@ from sailsim.base.hints import nearest, needing
 from sailsim.base.input_file import read_bytes
 from sailsim.base.quantity import Frozen, Is, is_number
 from sailsim.base.toml_file import MAX_BYTES, parse_toml
-from sailsim.sim.files import Value, chosen_system, in_words, leaves, load_system, system_with
+from sailsim.sim.files import (
+    Value,
+    chosen_system,
+    in_words,
+    leaves,
+    load_system,
+    system_in_words,
+    system_with,
+)
 from sailsim.sim.point import OPERATION, SUBSTRATE, Point
 from sailsim.sim.ranges import LONGEST, between, check_span, spread, stepped
 from sailsim.sim.substrate import OPERATIONS, SubstrateChoice, parse_cost
+from sailsim.sim.system import System
 from sailsim.sim.tables import Shelf, first_problem
 from sailsim.workloads.model import model_names
 
@@ -478,8 +487,9 @@ def plan_of(*grids: Mapping[str, Any]) -> Plan:
     for grid in grids:
         axes = []
         for name, each in grid.items():
-            one = isinstance(each, str) or not isinstance(each, Iterable)
-            axes.append(axis_of(name, [each] if one else list(each)))
+            one = isinstance(each, str | System) or not isinstance(each, Iterable)
+            values = [each] if one else list(each)
+            axes.append(axis_of(name, [system_in_words(v) if isinstance(v, System) else v for v in values]))
         parts.append(Part({}, tuple(axes)))
     return Plan(tuple(parts))
 

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
-from sailsim.sim.files import SystemChoice, as_system, leaves
+from sailsim.sim.files import SystemChoice, as_system, known_system, leaves, system_in_words
 from sailsim.sim.pim import nbw_of
 from sailsim.sim.substrate import Cost, SubstrateChoice, load_substrate, settled_substrate
 from sailsim.sim.system import System
@@ -55,6 +55,10 @@ def _plain(value: Any) -> Any:
 def _loadable(model: str) -> str:
     require_model(model)
     return model
+
+
+def _system(said: Any) -> Any:
+    return system_in_words(said) if isinstance(said, System) else _plain(said)
 
 
 def _nbw(said: Any) -> int | None:
@@ -105,8 +109,8 @@ class Point:
     a scale (0: all of K). Where nothing is said, a model's file has its own formats and any other model 4
     bits, 128 weights a scale. Once made, a uniform point has an empty `weights`, and every other one 0 as
     `wbits` and `group_size`. `system` is the name of a machine that ships or the path of its file, either
-    with other values of its fields behind it ("sail-n1:llc.slices=16"); `substrate` likewise, with other
-    costs of operations ("row_dfm:add=3").
+    with other values of its fields behind it ("sail-n1:llc.slices=16"), which a `System` becomes;
+    `substrate` likewise, with other costs of operations ("row_dfm:add=3").
     `activations` is the path of the capture that pattern counts come from; empty is the one that ships.
     A step of `phase` "decode" makes a token for each of `batch` sequences of `context` tokens, and its
     `prompt` is 0; one of "prefill" works on as many prompts of `prompt` tokens at once, up to the first token
@@ -124,8 +128,9 @@ class Point:
     """
 
     system: Annotated[
-        Text,
-        AfterValidator(lambda said: str(SystemChoice.parse(said))),  # equal choices are equal texts
+        str,
+        BeforeValidator(_system),
+        AfterValidator(lambda said: str(known_system(said))),  # equal choices are equal texts
         _help(
             "a machine of `sailsim list system`, or a TOML file; `:FIELD=VALUE` behind it changes a field, "
             "as in sail-n1:llc.slices=16"
@@ -254,11 +259,29 @@ class Point:
         other._settle(**values)
         return other
 
+    def replace(self, **values: Any) -> Point:
+        """A copy with other values, checked as those of a new point.
+
+        Weights are said once, so `weights` takes the place of `wbits` and `group_size`, and they of it; so
+        does `prompt` of `context`. Raises SailsimError as a new point.
+        """
+        gone = {other for name in values for other in _IN_PLACE_OF.get(name, ())}
+        if self.weights and values.keys() & {"wbits", "group_size"}:
+            gone |= {"weights", "wbits", "group_size"}
+        return Point(**{name: value for name, value in self.as_dict().items() if name not in gone} | values)
+
     def as_dict(self) -> dict[str, Any]:
         """The fields in their order, ready for JSON."""
         return {name: getattr(self, name) for name in _FIELDS}
 
 
+_IN_PLACE_OF = {
+    "weights": ("wbits", "group_size"),
+    "phase": ("prompt",),
+    "context": ("prompt",),
+    "prompt": ("context",),
+}
+"""Field -> what it says too, whose old value goes with its own."""
 _FIELDS = tuple(field.name for field in fields(Point))
 DECLARED: Mapping[str, FieldInfo] = Point.__pydantic_fields__  # type: ignore[attr-defined]
 """What each field allows, and what is said of it."""

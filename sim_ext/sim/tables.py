@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.hints import did_you_mean
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
 from sailsim.base.toml_file import read_toml
 
@@ -81,7 +82,8 @@ class Shelf:
         """Why a text names no file, as the end of a sentence; None for a shipped name and any path."""
         if name_or_path in self.names or name_or_path.endswith(".toml") or "/" in name_or_path:
             return None
-        return f"{name_or_path!r}; allowed are {', '.join(self.names)} or the path of a .toml file"
+        near = did_you_mean(name_or_path, self.names)
+        return f"{name_or_path!r}{near}; allowed are {', '.join(self.names)} or the path of a .toml file"
 
     def path(self, name_or_path: str) -> Path | None:
         """The path that a text names; None for a shipped name, and for what is neither."""
@@ -131,13 +133,8 @@ class Shelf:
         """
         if name_or_path in self.names:
             return self._folder / f"{name_or_path}.toml", None
-        if self.problem(name_or_path):
-            extended = f"{self.kind} file {by}: extends is" if by else self.kind
-            unknown = "" if by else " is unknown"
-            raise SailsimError(
-                f"{extended} {name_or_path!r}{unknown}; allowed are {', '.join(self.names)} "
-                "or the path of a .toml file."
-            )
+        if problem := self.problem(name_or_path):
+            raise SailsimError(f"{f'{self.kind} file {by}: extends' if by else self.kind} is {problem}.")
         path = Path(name_or_path)
         if base is not None and not path.is_absolute():
             path = base / path

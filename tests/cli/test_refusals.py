@@ -45,7 +45,7 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("run --wbits x", "'--wbits': 'x' is not a valid integer"),
     ("run extra", "unexpected extra argument (extra)"),
     # Numbers, names and choices of a point.
-    ("run --model llama-9", "model is 'llama-9'; allowed is a path of a GGUF"),
+    ("run --model llama-9", "model is 'llama-9' (did you mean llama-"),
     ("run --system sail-n9", "sail-n1"),
     ("run --wbits 9", "wbits is 9; allowed is"),
     ("run --nbw best", "best"),
@@ -93,7 +93,7 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("claims reproduce --samples 0", "samples"),
     (
         "claims reproduce --paper sale",
-        "claims 'sale' is unknown; allowed are cent, localut, sail, t-sar or the path",
+        "claims is 'sale' (did you mean sail?); allowed are cent, localut, sail, t-sar or the path",
     ),
     ("claims joint --samples 65", "multiple of 32"),
     ("explore --out o --search nobody", "allowed are next or the path of a .toml file"),

@@ -120,7 +120,7 @@ EVERY = [(name, field) for name in system_names() for field in numbers(load_syst
 def outcome(system: System, field: str, value: float) -> str:
     """What a step on such a machine says: "" or the sentence that refuses it."""
     try:
-        point = Point(system="x", batch=8, context=64)
+        point = Point(batch=8, context=64)
         step = simulate_step(vary(system, {field: value}), MODEL, point, CAPTURED)
     except SailsimError as error:
         sentence = str(error)

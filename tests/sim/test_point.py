@@ -14,7 +14,7 @@ from sailsim.analysis.results.runs import named, runs
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import simulate, simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.files import leaves_and_words, load_system, value_of, vary
 from sailsim.sim.keys import Keys, point_key
 from sailsim.sim.plan import expand
 from sailsim.sim.point import Point
@@ -22,6 +22,7 @@ from sailsim.sim.ranges import parse_numbers, parse_values, parts_of_list, stepp
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.load import load_model
 
+from ..examples import examples
 from ..refusals import extending, refusal
 
 
@@ -55,7 +56,10 @@ SAID = [
         for bits in (1, 9, 15, -1, 4.0, "4")
     ),
     ({"nbw": "most"}, r"nbw is 'most'; allowed is a whole number 1\.\.6, or 'auto'\."),
-    ({"system": load_system("sail-n1")}, r"system is of the type System; allowed is a name or a path\.$"),
+    ({"system": 3}, r"system is 3; allowed is a name or a path\.$"),
+    ({"system": "sail-n2"}, r"system is 'sail-n2' \(did you mean sail-v2 or sail-n1\?\); allowed are a100"),
+    ({"system": "zzz:llc.slices=16"}, r"system is 'zzz'; allowed are a100"),
+    ({"model": "llama-2-7"}, r"model is 'llama-2-7' \(did you mean llama-2-7b or .*\?\); allowed is a path"),
     ({"substrate": "magic"}, "substrate is 'magic'; allowed are bit_parallel, bit_serial, row_dfm"),
     ({"weights": "q4_k_m", "wbits": 4}, "weights is 'q4_k_m' and .* allowed is one of the two"),
     ({"weights": "q4_k_m", "group_size": 32}, "weights is 'q4_k_m' and .* allowed is one of the two"),
@@ -78,6 +82,65 @@ SAID = [
 @pytest.mark.parametrize(("fields", "said"), SAID)
 def test_what_no_point_has_is_one_sentence(fields, said):
     assert re.search(said, refusal(Point, **fields))
+
+
+# --- Machines as values, and points made of others ---
+
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "pim.t_prt": st.integers(0, 4),
+        "pim.nbw": st.sampled_from(["auto", 2, 3]),
+        "pim.clock": st.floats(1, 3),
+        "pim.substrate.add": st.sampled_from([3, "8n-2"]),
+        "llc.slices": st.sampled_from([8, 16]),
+        "memory.type": st.just("ddr5-4800"),
+    },
+)
+
+
+@examples(25)
+@given(CHANGES, st.sampled_from(["sail-n1", "sail-v2"]))
+def test_a_machine_stands_in_a_point_as_words_that_give_the_same(changes: dict[str, Any], base: str) -> None:
+    machine = vary(load_system(base), changes, name="quick")
+    point = Point(system=machine, model="smollm2-135m", context=64)
+    assert point.system.partition(":")[0] == base
+    again = load_system(point.system)
+    values = [
+        {path: value_of(leaf) for path, leaf in leaves_and_words(each).items()} for each in (machine, again)
+    ]
+    assert values[0] == values[1]
+    assert simulate(point).step_s == simulate_step(machine, load_model(point.model), point).step_s
+
+
+def test_a_machine_that_no_words_say_is_refused(tmp_path):
+    assert Point(system=load_system("aim-n1")).system == "aim-n1"
+    machine = load_system(extending(tmp_path, "sail-n1", "pim.enabled = false"))
+    assert "allowed are machines that differ in values only" in refusal(Point, system=machine)
+
+
+def test_a_machine_is_a_value_of_a_grid():
+    slow = vary(load_system("sail-n1"), {"pim.clock": 1})
+    assert [each.system for each in expand([{"system": [slow, "sail-v2"]}])] == [
+        "sail-n1:pim.clock=1",
+        "sail-v2",
+    ]
+    assert expand([{"system": slow, "wbits": [2, 4]}])[1] == Point(system=slow, wbits=4)
+
+
+def test_a_point_with_other_values_is_checked_as_a_new_one():
+    point = Point(model="smollm2-135m", wbits=3, group_size=32, batch=8, nbw="auto")
+    assert point.replace() == point
+    assert point.replace(wbits=5) == Point(model="smollm2-135m", wbits=5, group_size=32, batch=8, nbw="auto")
+    mixed = point.replace(weights="q4_k_m")
+    assert mixed == Point(model="smollm2-135m", weights="q4_k_m", batch=8, nbw="auto")
+    assert mixed.replace(wbits=2) == Point(model="smollm2-135m", wbits=2, batch=8, nbw="auto")
+    prompts = point.replace(phase="prefill")
+    assert (prompts.prompt, prompts.context) == (512, 512)
+    assert prompts.replace(prompt=9).context == prompts.replace(context=9).prompt == 9
+    assert prompts.replace(phase="decode") == point
+    for wrong in ({"batch": 0}, {"prompt": 5}, {"weights": "q4_k_m", "wbits": 4}, {"colour": "red"}):
+        assert refusal(point.replace, **wrong)
 
 
 # --- Keys of results: every input counts, what a file is called does not ---

@@ -115,7 +115,9 @@ def test_bad_files_end_in_one_sentence(base, text, words, tmp_path):
 
 
 def test_unknown_machines_are_told_what_there_is():
-    with pytest.raises(SailsimError, match=r"'sial-n1' is unknown; allowed are a100, .*sail-n1"):
+    with pytest.raises(
+        SailsimError, match=r"is 'sial-n1' \(did you mean sail-n1 or .*\?\); allowed are a100, .*sail-n1"
+    ):
         load_system("sial-n1")
     with pytest.raises(SailsimError, match=r"is a GPU card; allowed are .*altra"):
         load_system("v100")

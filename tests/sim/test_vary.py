@@ -155,7 +155,7 @@ def test_the_machine_has_the_values_and_the_price_of_its_base():
         ("sail-n1:slices=16", ("slices", "llc.slices")),
         ("sail-n1:pim.rows=4", ("pim does not fit",)),
         ("sail-n2:llc.slices=16", ("sail-n2", "sail-n1")),
-        (":llc.slices=16", ("unknown",)),
+        (":llc.slices=16", ("allowed are", "sail-n1")),
         ("sail-n1:pim.substrate.add=-1", ("add", "-1")),
     ],
 )

@@ -120,11 +120,11 @@ def test_the_first_pattern_of_a_policy_that_matches_decides(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (('source = "a test"', ""), ("source is missing",)),
+        (('source = "a test"', ""), ("'source' is missing",)),
         (('source = "a test"', 'source = " "'), ("source is ' '",)),
         (('default = "4g32"', 'default = "q9"'), ("weights is 'q9'",)),
         (('"blk.0.*"', '"blk.99.*"'), ("'blk.99.*'", "matches no tensor")),
-        (('"output" = "f16"', '"output" = 3'), ("tensors is no table",)),
+        (('"output" = "f16"', '"output" = 3'), ("tensors: output is 3; allowed is a value of type str",)),
         (('name = "careful"', 'colour = "red"\nname = "careful"'), ("'colour' is unknown",)),
         (('default = "4g32"', 'default = "other.toml"'), ("names another policy",)),
         (('name = "careful"', "name = "), ("is not TOML",)),

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from sailsim.base.arguments import Brief
 from sailsim.base.errors import SailsimError
 from sailsim.sim.serve.server import Job, Server
 from sailsim.workloads.requests import Request
@@ -37,8 +38,8 @@ class Link:
     delay_s: float = 0.0
 
 
-@dataclass
-class Served:
+@dataclass(repr=False)
+class Served(Brief):
     """What came of requests: arrays of shape ``(requests,)``, times in seconds after the first arrival."""
 
     arrival_s: NDArray[np.float64]

@@ -282,7 +282,7 @@ def test_a_flipped_bit_is_noticed(tmp_path, data):
 
 
 def test_a_point_that_cannot_be_read_leaves_the_folder_alone(tmp_path):
-    for bad in (Point(system="nope"), Point(activations="nope")):
+    for bad in (Point(system="nope.toml"), Point(activations="nope")):
         with pytest.raises(SailsimError, match="nope"):
             run_sweep([*POINTS, bad], double, tmp_path / "out", progress=False)
     assert list(tmp_path.iterdir()) == []
