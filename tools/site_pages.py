@@ -1,7 +1,8 @@
 """A hook of MkDocs: pages of the site that do not lie in docs/, and links to files of the checkout.
 
 The checkout's own pages (README and its neighbours) become pages of the site; a file that a page links to
-beside docs/ is copied into the site; the reference of the Python API is made from the docstrings.
+beside docs/ is copied into the site; the reference of the Python API is made from the docstrings, and the
+notebooks are executed.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from mkdocs.structure.files import File, Files
 
 sys.path.insert(0, str(Path(__file__).parent))
+from notebooks import all_executed
 from staged import ROOT, stage
 
 PAGES = {
@@ -22,10 +25,13 @@ PAGES = {
     "documents.md": "docs/index.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
+    "research.md": "research/README.md",
 }
 """Pages of the site that have another place in the checkout."""
 COPIES = "checkout"
 """Where files of the checkout lie in the site."""
+GALLERY: list[str] = []
+"""The last plot of every notebook, behind the documents' list."""
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 
 
@@ -36,9 +42,15 @@ def on_files(files: Files, config: Any) -> Files:
     for name, path in PAGES.items():
         files.append(File.generated(config, name, content=(ROOT / path).read_text("utf-8")))
     files.append(File.generated(config, "api.md", content=api()))
-    for path in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
-        files.remove(files.get_file_from_path(f"notebooks/{path.name}"))
-        files.append(File.generated(config, f"{path.stem}.md", content=notebook(path.read_text("utf-8"))))
+    for each in all_executed():
+        files.remove(files.get_file_from_path(f"notebooks/{each.name}.py"))
+        page = f"{each.page}\n\n[As a notebook]({each.name}.ipynb)\n"
+        whole = {f"{each.name}.ipynb": nbformat.writes(each.notebook), f"{each.name}.md": page}
+        for name, content in (each.pictures | whole).items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
+        GALLERY.append(
+            f"[![{each.title}](notebooks/{[*each.pictures][-1]}){{ width=30% }}](notebooks/{each.name}.md)"
+        )
     linked = set()
     for file in files.documentation_pages():
         place = _place(file.src_uri)
@@ -63,7 +75,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         to = _in_the_site(path) or f"{COPIES}/{path}"
         return f"{found[1]}{posixpath.relpath(to, here or '.')}{found[3] or ''}{found[4]}"
 
-    return LINK.sub(turned, markdown)
+    gallery = "\n".join(["\n", *GALLERY]) if page.file.src_uri == "documents.md" else ""
+    return LINK.sub(turned, markdown) + gallery
 
 
 def api() -> str:
@@ -82,18 +95,6 @@ def api() -> str:
     return "\n".join(lines)
 
 
-def notebook(text: str) -> str:
-    """A notebook in jupytext's percent format as a page: prose, and code to run."""
-    parts = []
-    for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
-        kind, _, content = cell.partition("\n")
-        if "markdown" in kind:
-            parts.append(re.sub(r"^# ?", "", content.strip(), flags=re.MULTILINE))
-        else:
-            parts.append(f"```python\n{content.strip()}\n```")
-    return "\n\n".join(parts) + "\n"
-
-
 def _place(src_uri: str) -> str:
     """Where a page lies in the checkout."""
     return PAGES.get(src_uri, f"docs/{src_uri}")
@@ -104,6 +105,7 @@ def _in_the_site(path: str) -> str | None:
     for name, of in PAGES.items():
         if path == of:
             return name
+    path = re.sub(r"^(docs/notebooks/\w+)\.py$", r"\1.md", path)
     return path.removeprefix("docs/") if path.startswith("docs/") else None
 
 
