@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 
 mine = Path(mkdtemp()) / "slow-banks.toml"
 value = '{ value = 2, unit = "ns", source = "what if", kind = "assumed", low = 1, high = 2, note = "slower" }'
-mine.write_text(f"""extends = "aim-n1"
+_ = mine.write_text(f"""extends = "aim-n1"
 name = "slow-banks"
 title = "AiM, half the clock"
 accelerator.compute = {value}
@@ -22,7 +22,8 @@ from sailsim import Point, compare, runners
 
 point = Point(model="llama-2-7b", wbits=4, batch=1, threads=16, context=512)
 every = runners([mine, "aim-n1", "hbm-pim-n1", "neural-cache-n1", "upmem-n1"])
-frame = compare(point, runners=every).frame().set_index("runner")
+answer = compare(point, runners=every)
+frame = answer.frame().set_index("runner")
 frame.loc[["slow-banks", "aim-n1"], ["title", "tokens_per_s", "low", "high", "speedup"]]
 
 # %% [markdown]
@@ -37,9 +38,12 @@ axes.hlines(range(len(chosen)), chosen.low, chosen.high, color="black")
 axes.invert_yaxis()
 
 # %% [markdown]
-# What the simulator does not know of a device it says, and prints no 0 for it.
+# Who cannot run the point has a reason. What the simulator does not know of a device it says, and prints no 0
+# for it.
 
 # %%
-for note in compare(point, runners=every[-5:])["notes"]:
-    if "not modelled" in note:
+for reason in chosen.reason[chosen.reason != ""]:
+    print("-", reason)
+for note, names in answer["notes"].items():
+    if "not modelled" in note and "upmem-n1" in names:
         print("-", note)

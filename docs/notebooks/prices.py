@@ -43,5 +43,5 @@ print(f"L4: {frame.usd_per_hour['l4']:.3f} -> {other.usd_per_hour['l4']:.3f} dol
 # %%
 ratios = pd.DataFrame({"shipped": frame.usd_ratio_bandwidth, "mine": other.usd_ratio_bandwidth})
 shown = ratios.loc[["cores", "cores-best", "l4", "v100"]]
-axes = shown.plot.barh(logx=True, xlabel="SAIL's tokens per dollar over it", ylabel="")
+axes = shown.plot.barh(xlabel="SAIL's tokens per dollar over it", ylabel="")
 axes.axvline(1, color="black", linewidth=1)

@@ -17,7 +17,7 @@ alike[["weights", "bits_per_weight", "perplexity", "loss", "loss_error"]].sort_v
 # %%
 from sailsim import sweep
 
-results = sweep(model="llama-2-7b", wbits=[2, 3, 4, 6, 8], context=512)
+results = sweep(model="llama-2-7b", wbits=[3, 4, 6, 8], context=512)
 records = results.frame(columns=[*results.frame(), "speedup", "speedup_of"])
 records = records[records["runner"].isin(["sail", "cores"])]
 
