@@ -27,8 +27,8 @@ for memory in ("port", "chip", "dram"):
     print(f"{memory:>5} {time_tile(load_system('sail-n1'), tile, memory).cycles:8.0f} cycles")
 
 # %% [markdown]
-# gem5 ran whole tokens, and their cycles are committed. The fast engine's are beside them; on the line both are
-# equal.
+# gem5 ran whole tokens, and their cycles are committed. The fast engine's are beside them; on the line both
+# are equal.
 
 # %%
 import pandas as pd
