@@ -9,7 +9,7 @@ from sailsim.analysis.costs.energy import CAUSES
 from sailsim.analysis.results.compare import mixes
 from sailsim.analysis.results.runs import AS_FILED, LEGEND
 from sailsim.cli._table import echo, print_numbers, say
-from sailsim.sim.backends.cores import CLAIMED, FASTEST
+from sailsim.sim.backends.cores import CLAIMED, FASTEST, SERVING
 
 Runs = Mapping[str, dict[str, Any]]
 COLUMNS = ("tokens/s", "band", "speedup", "its band", "ktok/USD")
@@ -120,7 +120,7 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 def _strongest(runs: Runs) -> Runs:
     """All runners but, of each card, those that are not its fastest, what is another one's once more, and a
-    claimed one without a number."""
+    claimed one or a server without a number."""
     of_card: dict[str, list[str]] = {}
     for name, entry in runs.items():
         if entry["kind"] == "card":
@@ -130,7 +130,7 @@ def _strongest(runs: Runs) -> Runs:
         name
         for name, entry in runs.items()
         if (entry["software"] == FASTEST and entry["pays"] == "used")
-        or (entry["software"] in CLAIMED and entry["reason"])
+        or (entry["software"] in (*CLAIMED, SERVING) and entry["reason"])
     }
     return {n: e for n, e in runs.items() if n not in left and (e["kind"] != "card" or n in best)}
 
