@@ -12,12 +12,20 @@ from typing import Any, get_args
 import click
 
 from sailsim.analysis.costs.dollars import prices as read_prices
-from sailsim.analysis.results.serving import WHO, Level, Service, serve, serving_runners
+from sailsim.analysis.results.serving import (
+    WHO,
+    Level,
+    Machine,
+    Service,
+    serve,
+    serving_runners,
+    write_bundle,
+)
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Command
 from sailsim.cli._json import as_json_option, print_json
-from sailsim.cli._path import OUT_FILE, TEXT
+from sailsim.cli._path import OUT_FILE, TEXT, PathOption
 from sailsim.cli._point import DEFAULTS, point_options, prices_option
 from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.backend import Prefill
@@ -45,16 +53,17 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
 @click.option(
     "--rate",
     type=TEXT,
-    help="Requests/s by chance, not at the trace's times; 1:burst=4: gaps of 4 times Poisson's variance.",
+    help="Requests/s by chance, not at the trace's times; 1:burst=4: gaps of 4 times Poisson's variance; "
+    "1:seed=2: other draws.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the arrivals and the ranges.")
 @click.option(
     "--on",
     "names",
     type=TEXT,
     default=",".join(WHO),
     show_default=True,
-    help="Who serves: runners of `sailsim run --json`, or machines as --beside of run has them.",
+    help="Who serves: runners of `sailsim run --json`, machines as --beside of run has them, or a folder of "
+    "step times as LLMServingSim 2 has them, with its blocks: rtx4090:blocks=2588.",
 )
 @click.option(
     "--prefill",
@@ -89,12 +98,16 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
 @click.option("--fleet", type=float, help="The cheapest servers for so many requests/s.")
 @prices_option
 @click.option("--out", type=OUT_FILE, help="Times of each request on each machine, as CSV.")
+@click.option(
+    "--bundle",
+    type=PathOption(written=True, file_okay=False),
+    help="Write the step times of the first of --on for LLMServingSim 2, and serve nobody.",
+)
 @as_json_option
 def serve_(
     as_json: bool,
     trace: str,
     rate: str | None,
-    seed: int,
     names: str,
     prefill: Prefill,
     scheduler: str,
@@ -104,6 +117,7 @@ def serve_(
     fleet: float | None,
     prices: Path | None,
     out: Path | None,
+    bundle: Path | None,
     **given: Any,
 ) -> None:
     """Serve requests on each machine: times of requests, what meets a service level, dollars and joules.
@@ -113,16 +127,22 @@ def serve_(
     """
     defaults: dict[str, Any] = {"model": _MODEL, "threads": _THREADS}
     point = Point(**defaults | {name: value for name, value in given.items() if value is not None})
-    requests, burst = read_requests(trace), 1.0
+    who = serving_runners([name.strip() for name in names.split(",")])
+    if bundle is not None:
+        write_bundle(bundle, Machine(point, who[0], prefill))
+        say(f"{bundle} has the step times of {who[0].name} with {point.model}.")
+        return
+    requests = read_requests(trace)
+    chosen: dict[str, Any] = {}
     if rate is not None:
-        chosen = _chosen("rate", rate, "rate", ("burst",))
-        requests, burst = at_rate(requests, seed=seed, **chosen), chosen.get("burst", 1.0)
+        chosen = _chosen("rate", rate, "rate", ("burst", "seed"))
+        requests = at_rate(requests, **chosen)
+    burst, seed = chosen.get("burst", 1.0), chosen.get("seed", 0)
     policy = Policy(**_chosen("scheduler", scheduler, "scheduler", POLICY_FIELDS))
     service = Service(policy, **_chosen("servers", servers, "servers", ("readers", "link_gb_s", "routing")))
-    who = serving_runners([name.strip() for name in names.split(",")])
     listed = None if prices is None else read_prices(prices)
     more = {"find_rate": find_rate, "load": fleet, "burst": burst, "prefill": prefill}
-    answer = serve(requests, point, who, service, _level(level), listed, seed, **more)  # type: ignore[arg-type]
+    answer = serve(requests, point, who, service, _level(level), listed, seed, **more)
     if out is not None:
         write_whole(out, _times(answer["machines"]).encode())
     for row in answer["machines"]:

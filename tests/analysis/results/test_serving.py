@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 import sailsim
 from sailsim.analysis.results.serving import (
+    LINE,
     Level,
+    Machine,
     Service,
+    attention_line,
     cheapest,
     highest_rate,
     percentiles,
@@ -150,3 +153,14 @@ def test_a_machine_that_does_not_hold_the_model_has_a_reason() -> None:
     (row,) = sailsim.serve(FEW, point, serving_runners(["l4"]))["machines"]
     assert "needs" in row["reason"]
     assert "allowed is 22.8 GB" in row["reason"]
+
+
+def test_the_line_of_attention_on_units_is_what_a_step_there_takes_more() -> None:
+    point = Point(model="smollm2-135m", threads=16, kv_bits=8)
+    sail = serving_runners(["sail"])[0]
+    slope, intercept = attention_line(Machine(point, sail))
+    units, cores = (Machine(point.having(attention=where), sail) for where in ("units", "cores"))
+    few, more = (cores.run(1, tokens).step_s or 0.0 for tokens in (512, 1024))
+    for tokens in (LINE[0], LINE[-1]):
+        ours = 1e-9 * 30 * (slope * tokens + intercept)
+        assert ours == pytest.approx((units.run(1, tokens).step_s or 0.0) - (2 * few - more), rel=0.1)
