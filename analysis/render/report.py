@@ -42,6 +42,8 @@ from sailsim.analysis.results.results import (
     substrate_in_words,
 )
 from sailsim.analysis.results.runs import LEGEND, SIGN
+from sailsim.analysis.results.serving import FOLDER as SERVING
+from sailsim.analysis.results.serving import verdicts
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
@@ -147,11 +149,13 @@ def report(
     store's points do not suit goes. Returns the paths, the page first.
 
     ``paper``, one by name or a file of claims, is what results are compared with; None: `compared_with` says
-    which, if any. ``progress`` is told on standard error, and so is what a figure that is left out lacks.
+    which, if any. Who serves for least is said of the answers in the store's folder `serving`, if it has one
+    (`serving.verdicts`). ``progress`` is told on standard error, and so is what a figure that is left out lacks.
     Raises SailsimError for a store without results or without a point that SAIL can run, a bad price file or
     a bad file of claims."""
     load_paper(SHIPPED if paper is None else paper)  # a bad one is refused before the work
     opened = store if isinstance(store, Store) else Store(store)
+    served = verdicts(opened.path / SERVING)
     study = Study.of(stored_runs(opened), prices(price_file), paper, opened.path / FOLDER)
     path = Path(out) if out is not None else opened.path / "report.html"
     folder, written = path.parent / "figures", []
@@ -165,7 +169,7 @@ def report(
             old.unlink(missing_ok=True)
         if progress:
             print(escaped(f"left out: {figure['lacking']}"), file=sys.stderr)
-    write_whole(path, page(study, opened.manifest, figures).encode())
+    write_whole(path, page(study, opened.manifest, figures, served).encode())
     return [path, *written]
 
 
@@ -190,8 +194,14 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
     return shown
 
 
-def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[str, Any]]) -> str:
-    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives."""
+def page(
+    study: Study,
+    manifest: Mapping[str, Any],
+    figures: Mapping[str, dict[str, Any]],
+    served: Sequence[str] = (),
+) -> str:
+    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives, ``served``
+    the verdicts of serving."""
     first = study.start
     drawn: dict[str, list[dict[str, Any]]] = {}
     for name, figure in figures.items():
@@ -216,6 +226,7 @@ def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[s
         records=packed(json.dumps({str(name): _plain(runs[name]) for name in runs}, allow_nan=False)),
         page=about,
         answer=_answer(study),
+        served=served,
         points=study.points,
         ordinary=ORDINARY,
         held={name: sorted(set(study.results.frame[name].dropna())) for name in HELD},

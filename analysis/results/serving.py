@@ -8,6 +8,7 @@ the seconds of such steps: what a server takes while it waits is not modelled.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,6 +34,7 @@ from sailsim.analysis.results.runs import (
 )
 from sailsim.base.arguments import check_type, items_of
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import MAX_TEXT, read_text
 from sailsim.base.progress import followed
 from sailsim.sim.backend import Prefill
 from sailsim.sim.files import SystemChoice
@@ -597,7 +599,7 @@ def serve(
     offers: dict[str, tuple[float, float]] = {}
     for runner in followed(who, "machines"):
         machine = Machine(where, runner, prefill)
-        empty = {"runner": runner.name, "title": runner.marked, "reason": None}
+        empty = {"runner": runner.name, "title": runner.marked, "kind": runner.kind, "reason": None}
         try:
             ends: dict[str, Any] = {}
             if find_rate or load is not None:
@@ -615,6 +617,49 @@ def serve(
             rows.append(empty | {"reason": str(error)})
     answer = {"point": where.as_dict(), "level": str(wanted), "requests": len(requests), "machines": rows}
     return answer if load is None else answer | {"fleet": _fleet(load, offers, requests)}
+
+
+FOLDER = "serving"
+"""Of a study: what `sailsim serve --find-rate --json` printed, a file for each load."""
+
+
+def verdicts(folder: str | Path) -> list[str]:
+    """The verdict of each file of a folder of answers, by their names; none where there is no folder. Raises
+    SailsimError for a file that is no such answer."""
+    found = []
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            found.append(verdict(json.loads(read_text(path, "answer", MAX_TEXT))))
+        except (ValueError, TypeError, LookupError):
+            raise SailsimError(
+                f"{path} is no answer; allowed is what serve --find-rate --json prints."
+            ) from None
+    return found
+
+
+def verdict(answer: Mapping[str, Any]) -> str:
+    """Who serves most for a dollar at the level, and what SAIL costs there, in a sentence or two."""
+    rows = [{**row, "usd": row.get("usd_per_million_tokens")} for row in answer["machines"]]
+    priced = sorted((row for row in rows if row["usd"] and row["rate"]), key=lambda row: float(row["usd"]))
+    said = f"{answer['trace']}, {answer['point']['model']} ({answer['level']}): "
+    said += (
+        f"{_costs(priced[0])}, the most for a dollar." if priced else "no priced machine meets this level."
+    )
+    ours = [row for row in rows if row["kind"] == "accelerator" and row not in priced[:1]]
+    if not ours:
+        return said
+    best = [row for row in priced if row in ours][:1]
+    return f"{said} {_costs(best[0])}." if best else f"{said} {ours[0]['title']} meets it at no rate."
+
+
+def _costs(row: Mapping[str, Any]) -> str:
+    """What a machine's tokens cost, with the range of its rate."""
+    low, high = (
+        row["usd"] * row["rate"] / end if end else inf for end in (row["rate_high"], row["rate_low"])
+    )
+    ends = f"{low:.3g} or more" if high == inf else f"{low:.3g}..{high:.3g}"
+    usd = f"{row['usd']:.3g} USD ({ends})"
+    return f"{row['title']} serves a million tokens for {usd} at {row['rate']:.3g} requests/s"
 
 
 def _fleet(

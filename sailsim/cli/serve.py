@@ -19,6 +19,7 @@ from sailsim.analysis.results.serving import (
     Service,
     serve,
     serving_runners,
+    verdict,
     write_bundle,
 )
 from sailsim.base.atomic import write_whole
@@ -147,13 +148,13 @@ def serve_(
         write_whole(out, _times(answer["machines"]).encode())
     for row in answer["machines"]:
         row.pop("served", None)
+    asked = {"trace": trace, "rate": rate, "scheduler": scheduler, "prefill": prefill, "servers": servers}
     if as_json:
-        print_json(
-            answer
-            | {"trace": trace, "rate": rate, "scheduler": scheduler, "prefill": prefill, "servers": servers}
-        )
+        print_json(answer | asked)
     else:
         _print(answer, trace if rate is None else f"{trace} at {rate} requests/s")
+    if find_rate and not as_json:
+        say(verdict(answer | asked))
 
 
 def _chosen(option: str, text: str, first: str, others: Sequence[str]) -> dict[str, Any]:
