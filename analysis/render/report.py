@@ -150,9 +150,9 @@ def report(
 
     ``paper``, one by name or a file of claims, is what results are compared with; None: `compared_with` says
     which, if any. Who serves for least is said of the answers in the store's folder `serving`, if it has one
-    (`serving.verdicts`). ``progress`` is told on standard error, and so is what a figure that is left out lacks.
-    Raises SailsimError for a store without results or without a point that SAIL can run, a bad price file or
-    a bad file of claims."""
+    (`serving.verdicts`). ``progress`` is told on standard error, and so is what a figure that is left out
+    lacks. Raises SailsimError for a store without results or without a point that SAIL can run, a bad price
+    file, answer or file of claims."""
     load_paper(SHIPPED if paper is None else paper)  # a bad one is refused before the work
     opened = store if isinstance(store, Store) else Store(store)
     served = verdicts(opened.path / SERVING)

@@ -127,18 +127,6 @@ def percentiles(out: Served, seed: int = 0) -> dict[str, dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Scaled:
-    """Step times, each so many times as long."""
-
-    step: StepTime
-    factor: float
-
-    def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
-        """Of a step (`StepTime`)."""
-        return self.factor * self.step.seconds(prefill, decode_contexts)
-
-
-@dataclass(frozen=True)
 class Bundle:
     """A folder of step times, as `Tables` reads it; nothing else is known of what runs."""
 
@@ -218,8 +206,7 @@ class Machine:
 
     def server(self, policy: Policy, role: Any = "both", factor: float = 1.0) -> Server:
         """One of it; ``factor``: how many times as long as nominally its steps take."""
-        step = self.step if factor == 1.0 else Scaled(self.step, factor)
-        return Server(step, self.blocks(policy), policy, role)
+        return Server(self.step, self.blocks(policy), policy, role, factor)
 
     def run(self, batch: int, context: int, phase: str = "decode") -> Run:
         """A step of equal sequences, of as many as the memory holds."""
@@ -451,8 +438,7 @@ def rates(
     rate, out = found[len(found) // 2]
     low, high = found[0][0], found[-1][0]
     ends: dict[str, Any] = {"rate": rate, "rate_low": low, "rate_high": high, "band": None}
-    known = band and out is not None and isinstance(machine.runner, Runner)
-    factors = _band(machine, out) if known and out is not None else None
+    factors = _band(machine, out) if band and out is not None else None
     if factors is not None:
         slow, fast = (one(0, factor, rate)[0] for factor in factors)
         ends |= {"rate_low": min(low, slow), "rate_high": max(high, fast), "band": factors}
@@ -461,6 +447,8 @@ def rates(
 
 def _band(machine: Machine, out: Served) -> tuple[float, float] | None:
     """How many times as long as nominally a step of answers takes at most and at least; None: not known."""
+    if isinstance(machine.runner, Bundle):
+        return None
     batch, context, _ = _sizes(out)
     run = replace(machine, prior=PRIOR).run(batch, context)
     if run.low is None or run.high is None or run.tokens_per_s is None:

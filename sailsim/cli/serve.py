@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
 
@@ -183,15 +181,13 @@ def _level(text: str) -> Level:
 
 def _times(rows: Sequence[Mapping[str, Any]]) -> str:
     """Every request on every machine that served it."""
-    text = StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("runner", "arrival_s", "prompt", "output", "first_s", "last_s", "restarts"))
+    names = "arrival_s", "prompt", "output", "first_s", "last_s", "restarts"
+    lines = [",".join(("runner", *names))]
     for row in rows:
         if (of := row.get("served")) is not None:
-            columns = of.arrival_s, of.prompt, of.output, of.first_s, of.last_s, of.restarts
-            for values in zip(*(column.tolist() for column in columns), strict=True):
-                table.writerow((row["runner"], *values))
-    return text.getvalue()
+            columns = [getattr(of, name).tolist() for name in names]
+            lines += [",".join(map(str, (row["runner"], *each))) for each in zip(*columns, strict=True)]
+    return "\n".join(lines) + "\n"
 
 
 def _print(answer: Mapping[str, Any], trace: str) -> None:

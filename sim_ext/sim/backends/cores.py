@@ -598,16 +598,13 @@ def _problem(
 
 def without_prompts(software: str) -> str | None:
     """Why a software's prompts are not predicted, None if they are."""
-    if software in SIMULATED:
-        return f"{SOFTWARE[software]}, decode alone; allowed for phase prefill is llama.cpp or ampere."
-    if software in CLAIMED:
-        return "T-SAR's prompts are not modelled; allowed for phase prefill is llama.cpp or ampere."
-    if software != "t-mac":
-        return None
-    return (
-        "T-MAC's prompts were measured on a Snapdragon X Elite alone, another core than these; allowed "
-        "for phase prefill is llama.cpp or ampere."
-    )
+    reasons: dict[str, str] = {
+        "t-mac": "T-MAC's prompts were measured on a Snapdragon X Elite alone, another core than these",
+        "t-sar": "T-SAR's prompts are not modelled",
+        **{name: f"{SOFTWARE[name]}, decode alone" for name in SIMULATED},
+    }
+    why = reasons.get(software)
+    return why and f"{why}; allowed for phase prefill is llama.cpp, ampere or vllm."
 
 
 def _software_notes(

@@ -64,11 +64,9 @@ class Tables:
             raise SailsimError(f"bundle {folder} is of the model {said!r}; allowed is one of {model.name}.")
         place = Path(folder) / f"tp{tp}"
         self.layers = model.n_layers
-        dense = _by_layer(place / "dense.csv", "tokens", (*PER_LAYER, *TWICE, *ONCE))
+        dense = _by_layer(place / "dense.csv", "tokens", tuple(_calls(model)))
         head = _by_layer(place / "per_sequence.csv", "sequences", PER_SEQUENCE)
-        times = dict.fromkeys(PER_LAYER, model.n_layers) | dict.fromkeys(TWICE, 2 * model.n_layers)
-        times |= dict.fromkeys(ONCE, 1)
-        self._dense = _sum(dense, times)
+        self._dense = _sum(dense, _calls(model))
         self._head = _sum(head, dict.fromkeys(PER_SEQUENCE, 1))
         self._attention = _Grid(place / "attention.csv")
 
@@ -84,6 +82,12 @@ class Tables:
         mean = sum(decode_contexts) / count if count else 0.0
         us = self._dense(new + count) + self._head(len(prefill) + count)
         return 1e-6 * (us + self.layers * self._attention(new, before, count, mean))
+
+
+def _calls(model: ModelSpec) -> dict[str, int]:
+    """How often a step calls each layer by tokens."""
+    times = dict.fromkeys(PER_LAYER, model.n_layers) | dict.fromkeys(TWICE, 2 * model.n_layers)
+    return times | dict.fromkeys(ONCE, 1)
 
 
 class _Grid:
@@ -146,7 +150,7 @@ def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Ma
 
     A bundle adds up layers by a step's rows, a head by its sequences, and attention; a machine's time is one.
     So the head is what another sequence adds. Layers are the least that so many rows take with hardly a token
-    before them, parted by their numbers of weights. Attention is the rest; it is never below 0.
+    before them, each call an equal part. Attention is the rest; it is never below 0.
 
     Args:
         folder: is made where it is missing.
@@ -164,24 +168,9 @@ def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Ma
         for rows in sorted({new + count for new in CHUNKS for count in COUNTS} | {*range(1, 17)})
         if rows
     }
-    width, inner = model.d_model, model.n_heads * model.head_dim
-    keys = model.n_kv_heads * model.head_dim
-    parts = {
-        **dict.fromkeys(ONCE, (width, 1)),
-        **dict.fromkeys(TWICE, (width, 2 * model.n_layers)),
-        "qkv_proj": (width * (inner + 2 * keys), model.n_layers),
-        "rotary_emb": (inner + keys, model.n_layers),
-        "o_proj": (width * inner, model.n_layers),
-        "gate_up_proj": ((1 + model.gated_ffn) * width * model.d_ffn, model.n_layers),
-        "act_fn": (model.d_ffn, model.n_layers),
-        "down_proj": (width * model.d_ffn, model.n_layers),
-    }
-    whole = sum(size * times for size, times in parts.values())
-    head = {"lm_head": width / (1 + width), "sampler": 1 / (1 + width)}
-    dense = [
-        (name, rows, us * size / whole) for name, (size, _) in parts.items() for rows, us in least.items()
-    ]
-    last = [(name, n, row * n * share) for name, share in head.items() for n in range(1, COUNTS[-1] + 2)]
+    layers, calls = _calls(model), sum(_calls(model).values())
+    dense = [(name, rows, us / calls) for name in layers for rows, us in least.items()]
+    last = [(name, n, row * n / len(PER_SEQUENCE)) for name in PER_SEQUENCE for n in range(1, COUNTS[-1] + 2)]
     attention = []
     for new, before, count, context in product(CHUNKS, KEPT, COUNTS, KEPT):
         if (new or not before) and bool(count) == bool(context) and new + count:
