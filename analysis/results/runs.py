@@ -43,7 +43,7 @@ from sailsim.sim.backend import (
     check_context,
     software_of,
 )
-from sailsim.sim.backends.cores import AROUND, CLAIMED, SIMULATED, SOFTWARE, without_prompts
+from sailsim.sim.backends.cores import AROUND, CLAIMED, SERVING, SIMULATED, SOFTWARE, without_prompts
 from sailsim.sim.files import (
     SystemChoice,
     as_system,
@@ -74,7 +74,7 @@ EVERY_CARD = "cards"
 SIGN = "\N{DAGGER}"
 """Behind the title of a record whose rate is of a simulator alone."""
 LEGEND = f"{SIGN} nobody ran it but a simulator; fastest: of measured software"
-_AROUND = tuple(name for name in SOFTWARE if name not in AROUND)
+_AROUND = tuple(name for name in SOFTWARE if name not in (*AROUND, SERVING))
 """Software with attention of its own."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 

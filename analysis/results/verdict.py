@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sailsim.analysis.results.ratios import ratio_spread
 from sailsim.analysis.results.runs import SAIL, SIGN
-from sailsim.sim.backends.cores import CLAIMED, FASTEST, SIMULATED
+from sailsim.sim.backends.cores import CLAIMED, FASTEST, SERVING, SIMULATED
 
 Run = Mapping[str, Any]
 """One runner at a point, as `compare` gives it."""
@@ -343,7 +343,7 @@ def _ends(rates: Sequence[tuple[float, float]]) -> str:
 
 def strongest(runs: Runs) -> list[str]:
     """All runners but, of each card, those that are not its fastest, what is another one's once more, and a
-    claimed one without a number."""
+    claimed one or a server without a number."""
     of_card: dict[str, list[str]] = {}
     for name, run in runs.items():
         if run["kind"] == "card":
@@ -353,7 +353,7 @@ def strongest(runs: Runs) -> list[str]:
         name
         for name, run in runs.items()
         if (run["software"] == FASTEST and run["pays"] == "used")
-        or (run["software"] in CLAIMED and run["reason"])
+        or (run["software"] in (*CLAIMED, SERVING) and run["reason"])
     }
     return [
         name for name, run in runs.items() if name not in left and (run["kind"] != "card" or name in best)
