@@ -56,6 +56,8 @@ def menu() -> dict[str, list[str]]:
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the pages and the files that pages link to."""
+    # What the site alone needs; MkDocs takes away the path that loading a hook has added.
+    sys.path.insert(0, str(Path(__file__).parent))
     import nbformat
     from mkdocs.structure.files import File
     from notebooks import all_executed
