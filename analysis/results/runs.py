@@ -459,6 +459,10 @@ def runs(
     joules = EnergyConstants.ends() if constants is None else constants
     who = shipped_runners() if runners is None else runners
     if machine.backend is None:  # nobody is SAIL
+        if point.attention == "units" or any(
+            getattr(point, name) is not None for name in ("nbw", "substrate", "convert")
+        ):
+            machine.require_pim()
         who = [each for each in who if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT)]
     return [_run(runner, request, patterns, joules, prior) for runner in who]
 

@@ -315,13 +315,14 @@ def who_wins(points: Points, start: Mapping[str, Any]) -> tuple[list[str], list[
     places = {(point[x], point[y] if y else 0): peer_of(runs) for point, runs in some}
     across, down = (sorted({place[i] for place in places}) for i in (0, 1))
     rows = [
-        [(f"{AXES[y]} {at}" if y else "SAIL is", ""), *(_cell(places.get((each, at))) for each in across)]
+        [(f"{AXES[y]} {at}" if y else "SAIL is", ""), *(standing(places.get((each, at))) for each in across)]
         for at in down
     ]
     return ["", *(f"{AXES[x]} {each}" if i == 0 else f"{each}" for i, each in enumerate(across))], rows
 
 
-def _cell(peer: Peer | None) -> tuple[str, str]:
+def standing(peer: Peer | None) -> tuple[str, str]:
+    """How SAIL stands to the strongest software on its cores, in words, and which of `OUTCOMES`."""
     words = {"ahead": "faster", "open": "either", "behind": "slower"}
     return (
         ("-", "") if peer is None else (f"{words[peer.outcome]}, {peer.ratio['median']:.2f}x", peer.outcome)
