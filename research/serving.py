@@ -31,6 +31,7 @@ MACHINES = {
     "SAIL, fork on its cores": ("sail-n1", "sail-ampere"),
     "its cores (N1), fastest": ("sail-n1", "cores-best"),
     "N2 (Cobalt 100), fastest": ("cobalt100", "cores-best"),
+    "N2 (Cobalt 100), vLLM bf16": ("cobalt100", "cores-vllm"),
     "V2 (Graviton4), fastest": ("graviton4", "cores-best"),
     "L4, llama.cpp": ("sail-n1", "l4"),
     "L4, vLLM f16": ("sail-n1", "l4-f16"),

@@ -2,6 +2,7 @@
 
 The menu is the list of docs/index.md. README and its neighbours become pages of the site. A file outside
 docs/ that a page links to is copied into the site. The reference of the Python API is made from docstrings.
+Notebooks are executed.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ PAGES = {
     "documents.md": "docs/index.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
+    "research.md": "research/README.md",
 }
 """Pages of the site that have another place in the checkout."""
 COPIES = "checkout"
 """Where files of the checkout lie in the site."""
+GALLERY: list[str] = []
+"""The last plot of every notebook, behind the documents' list."""
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
-
-
 ENTRY = re.compile(r"## (.*)|\| \[[^]]*\]\(([^)]+)\)")
 """A group of the list of pages, or one of its pages."""
 
@@ -41,7 +43,7 @@ def on_config(config: Any) -> Any:
 
 
 def menu() -> dict[str, list[str]]:
-    """The pages of the site by group: those of docs/index.md in its order, notebooks, and made pages."""
+    """The pages of the site by group: those of docs/index.md in its order, and made pages."""
     group, groups = "Start", dict[str, list[str]]()
     for line in (ROOT / "docs" / "index.md").read_text("utf-8").splitlines():
         if found := ENTRY.match(line):
@@ -49,25 +51,31 @@ def menu() -> dict[str, list[str]]:
             path = _target("docs/index.md", found[2]) if found[2] else None
             if path is not None and (page := _in_the_site(path)) is not None:
                 groups.setdefault(group, []).append(page)
-    notebooks = sorted((ROOT / "docs" / "notebooks").glob("*.py"))
-    return groups | {
-        "Notebooks": [f"{path.stem}.md" for path in notebooks],
-        "Reference": ["api.md", "documents.md", "changelog.md"],
-    }
+    return groups | {"Reference": ["api.md", "documents.md", "changelog.md"]}
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the pages and the files that pages link to."""
+    # What the site alone needs; MkDocs takes away the path that loading a hook has added.
+    sys.path.insert(0, str(Path(__file__).parent))
+    import nbformat
     from mkdocs.structure.files import File
+    from notebooks import all_executed
 
     stage()
     files.remove(files.get_file_from_path("index.md"))
     for name, path in PAGES.items():
         files.append(File.generated(config, name, content=(ROOT / path).read_text("utf-8")))
     files.append(File.generated(config, "api.md", content=api()))
-    for path in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
-        files.remove(files.get_file_from_path(f"notebooks/{path.name}"))
-        files.append(File.generated(config, f"{path.stem}.md", content=notebook(path.read_text("utf-8"))))
+    for each in all_executed():
+        files.remove(files.get_file_from_path(f"notebooks/{each.name}.py"))
+        page = f"{each.page}\n\n[As a notebook]({each.name}.ipynb)\n"
+        whole = {f"{each.name}.ipynb": nbformat.writes(each.notebook), f"{each.name}.md": page}
+        for name, content in (each.pictures | whole).items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
+        GALLERY.append(
+            f"[![{each.title}](notebooks/{[*each.pictures][-1]}){{ width=30% }}](notebooks/{each.name}.md)"
+        )
     linked = set()
     for file in files.documentation_pages():
         place = _place(file.src_uri)
@@ -92,7 +100,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         to = _in_the_site(path) or f"{COPIES}/{path}"
         return f"{found[1]}{posixpath.relpath(to, here or '.')}{found[3] or ''}{found[4]}"
 
-    return LINK.sub(turned, markdown)
+    gallery = "\n".join(["\n", *GALLERY]) if page.file.src_uri == "documents.md" else ""
+    return LINK.sub(turned, markdown) + gallery
 
 
 def api() -> str:
@@ -111,18 +120,6 @@ def api() -> str:
     return "\n".join(lines)
 
 
-def notebook(text: str) -> str:
-    """A notebook in jupytext's percent format as a page: prose, and code to run."""
-    parts = []
-    for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
-        kind, _, content = cell.partition("\n")
-        if "markdown" in kind:
-            parts.append(re.sub(r"^# ?", "", content.strip(), flags=re.MULTILINE))
-        else:
-            parts.append(f"```python\n{content.strip()}\n```")
-    return "\n\n".join(parts) + "\n"
-
-
 def _place(src_uri: str) -> str:
     """Where a page lies in the checkout."""
     return PAGES.get(src_uri, f"docs/{src_uri}")
@@ -133,6 +130,7 @@ def _in_the_site(path: str) -> str | None:
     for name, of in PAGES.items():
         if path == of:
             return name
+    path = re.sub(r"^(docs/notebooks/\w+)\.py$", r"\1.md", path)
     return path.removeprefix("docs/") if path.startswith("docs/") else None
 
 

@@ -268,7 +268,7 @@ def arrivals(count: int, rate: float, seed: int = 0, burst: float = 1.0) -> np.n
     """Times of arrival, s, shape `(count,)`, the first at 0, of `rate` requests/s on the average.
 
     The gaps are of a gamma distribution whose squared coefficient of variation is ``burst``: 1 is Poisson's
-    process, more comes in bursts, 0 evenly. Raises SailsimError for a rate or a burst that cannot be.
+    process, more comes in bursts, 0 evenly. Raises SailsimError for a rate, a burst or a seed that cannot be.
     """
     for name, value, least in (("rate", rate, 0), ("burst", burst, -1e-300)):
         if not (isinstance(value, int | float) and least < value <= 1e6):
@@ -276,6 +276,8 @@ def arrivals(count: int, rate: float, seed: int = 0, burst: float = 1.0) -> np.n
             raise SailsimError(f"{name} is {value!r}; allowed is a number {words}, at most 1e6.")
     if type(count) is not int or not 1 <= count <= MOST_REQUESTS:
         raise SailsimError(f"requests is {count!r}; allowed are 1..{MOST_REQUESTS}.")
+    if type(seed) is not int or not 0 <= seed < 1 << 32:
+        raise SailsimError(f"seed is {seed!r}; allowed is a whole number 0..{(1 << 32) - 1}.")
     random = np.random.default_rng(seed)
     gaps = random.gamma(1 / burst, burst / rate, count) if burst > 1e-9 else np.full(count, 1 / rate)
     gaps[0] = 0.0

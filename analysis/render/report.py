@@ -41,6 +41,8 @@ from sailsim.analysis.results.results import (
     substrate_in_words,
 )
 from sailsim.analysis.results.runs import LEGEND, SIGN
+from sailsim.analysis.results.serving import FOLDER as SERVING
+from sailsim.analysis.results.serving import verdicts
 from sailsim.analysis.results.verdict import COLUMNS, cells, who_wins
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import escaped
@@ -149,13 +151,15 @@ def report(
     store's points do not suit goes. Returns the paths, the page first.
 
     ``paper``, one by name or a file of claims, is what results are compared with; None: none, but for the
-    points of the shipped paper's plan. ``progress`` is told on standard error, and so is what a figure that
-    is left out lacks. Raises SailsimError for a store without results or without a point that SAIL can run, a
-    bad price file or a bad file of claims."""
+    points of the shipped paper's plan. The verdicts of serving are those of the answers in the store's folder
+    `serving`, if it has one (`serving.verdicts`). ``progress`` is told on standard error, and so is what a
+    figure that is left out lacks. Raises SailsimError for a store without results or without a point that
+    SAIL can run, a bad price file, a bad answer or a bad file of claims."""
     opened = store if isinstance(store, Store) else Store(store)
     paper = compared_with(opened.manifest, paper)
     if paper is not None:
         load_paper(paper)  # a bad one is refused before the work
+    served = verdicts(opened.path / SERVING)
     study = Study.of(stored_runs(opened), prices(price_file), paper, opened.path / FOLDER)
     path = Path(out) if out is not None else opened.path / "report.html"
     folder, written = path.parent / "figures", []
@@ -169,7 +173,7 @@ def report(
             old.unlink(missing_ok=True)
         if progress:
             print(escaped(f"left out: {figure['lacking']}"), file=sys.stderr)
-    write_whole(path, page(study, opened.manifest, figures).encode())
+    write_whole(path, page(study, opened.manifest, figures, served).encode())
     return [path, *written]
 
 
@@ -199,8 +203,14 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
     return shown
 
 
-def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[str, Any]]) -> str:
-    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives."""
+def page(
+    study: Study,
+    manifest: Mapping[str, Any],
+    figures: Mapping[str, dict[str, Any]],
+    served: Sequence[str] = (),
+) -> str:
+    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives, ``served``
+    the verdicts of serving."""
     results, first = study.results, study.results.start
     drawn: dict[str, list[dict[str, Any]]] = {}
     for name, figure in figures.items():
@@ -225,6 +235,7 @@ def page(study: Study, manifest: Mapping[str, Any], figures: Mapping[str, dict[s
         records=packed(json.dumps({str(name): _plain(runs[name]) for name in runs}, allow_nan=False)),
         page=about,
         answer=_answer(study),
+        served=served,
         points=study.points,
         held={name: sorted(set(results.frame[name].dropna())) for name in HELD},
         manifest=manifest,

@@ -54,7 +54,7 @@ def first_columns(frame: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def short_html(frame: pd.DataFrame) -> str:
     """A table of at most ten rows of a frame, for notebooks."""
-    return frame.to_html(max_rows=10, index=False, float_format="{:.4g}".format, border=0)
+    return frame.to_html(max_rows=10, index=False, float_format="{:.4g}".format, na_rep="-", border=0)
 
 
 def in_order(names: Iterable[str], kind: str = "") -> list[str]:

@@ -140,10 +140,10 @@ class Workload(Frozen):
         return self
 
     def point(self, system: str, group_size: int, prt: bool = True) -> Point:
-        """The engine's question."""
+        """The engine's question; the system may be one that has only a name."""
         names = ("model", "wbits", "batch", "threads", "context")
         own = {name: getattr(self, name) for name in names}
-        return Point(system=system, group_size=group_size, prt=prt, **own)
+        return Point(group_size=group_size, prt=prt, **own).having(system=system)
 
 
 class Levels(Frozen):

@@ -115,7 +115,10 @@ class Runs(Brief):
     def points(self) -> Points:
         """Every point with its runs (`compare.entries`)."""
         groups = self.frame.groupby("point_key", sort=False)
-        return [({name: rows[name].iloc[0] for name in POINT}, entries(rows)) for _, rows in groups]
+        return [
+            ({str(name): value for name, value in rows[POINT].to_dict("records")[0].items()}, entries(rows))
+            for _, rows in groups
+        ]
 
     def verdict(self) -> dict[str, Any]:
         """The verdict of the study (`verdict.study_verdict`) at `start`, and over all points."""

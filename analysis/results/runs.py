@@ -43,7 +43,7 @@ from sailsim.sim.backend import (
     check_context,
     software_of,
 )
-from sailsim.sim.backends.cores import AROUND, CLAIMED, SIMULATED, SOFTWARE, without_prompts
+from sailsim.sim.backends.cores import AROUND, CLAIMED, SERVING, SIMULATED, SOFTWARE, without_prompts
 from sailsim.sim.files import (
     SystemChoice,
     as_system,
@@ -74,7 +74,7 @@ EVERY_CARD = "cards"
 SIGN = "\N{DAGGER}"
 """Behind the title of a record whose rate is of a simulator alone."""
 LEGEND = f"{SIGN} nobody ran it but a simulator; fastest: of measured software"
-_AROUND = tuple(name for name in SOFTWARE if name not in AROUND)
+_AROUND = tuple(name for name in SOFTWARE if name not in (*AROUND, SERVING))
 """Software with attention of its own."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
@@ -459,6 +459,10 @@ def runs(
     joules = EnergyConstants.ends() if constants is None else constants
     who = shipped_runners() if runners is None else runners
     if machine.backend is None:  # nobody is SAIL
+        if point.attention == "units" or any(
+            getattr(point, name) is not None for name in ("nbw", "substrate", "convert")
+        ):
+            machine.require_pim()
         who = [each for each in who if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT)]
     return [_run(runner, request, patterns, joules, prior) for runner in who]
 

@@ -8,11 +8,13 @@ the seconds of such steps: what a server takes while it waits is not modelled.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil, inf, isfinite, sqrt
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +34,15 @@ from sailsim.analysis.results.runs import (
 )
 from sailsim.base.arguments import check_type, items_of
 from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import MAX_TEXT, read_text
 from sailsim.base.progress import followed
 from sailsim.sim.backend import Prefill
+from sailsim.sim.files import SystemChoice
 from sailsim.sim.point import SEEDS, Point
+from sailsim.sim.schedule import CODE_BITS
 from sailsim.sim.serve.loop import ROUTINGS, Link, Loop, Routing, Served
 from sailsim.sim.serve.server import Policy, Server, StepTime
+from sailsim.sim.serve.tables import BLOCK_TOKENS, BLOCKS, META, Tables, said_by, write_tables
 from sailsim.workloads.load import load_model
 from sailsim.workloads.requests import Request, at_rate
 
@@ -51,12 +57,15 @@ MOST_RATE = 1e4
 """Requests/s that are tried at most."""
 CLOSE = 1.02
 """Rates nearer than by this factor are one."""
+MOST_BLOCKS = 1 << 20
+"""16 million tokens in blocks of 16."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """A service level: what a request needs to count, and how many need to. The default is that of
-    MLPerf Inference v4.0, Llama-2-70B, Server: 2 s to the first token, 0.2 s a token, for 99 of 100."""
+    """A service level: what a request needs to count, and how many need to. The default is that of MLPerf
+    Inference for Llama-2-70B, Server: 2 s to the first token, 0.2 s a token, for 99 of 100
+    (mlcommons/inference @001712e9, loadgen/mlperf.conf; for Llama-3.1-8B it has 0.1 s a token)."""
 
     ttft_s: float = 2.0
     tpot_s: float = 0.2
@@ -118,23 +127,45 @@ def percentiles(out: Served, seed: int = 0) -> dict[str, dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Scaled:
-    """Step times, each so many times as long."""
+class Bundle:
+    """A folder of step times, as `Tables` reads it; nothing else is known of what runs."""
 
-    step: StepTime
-    factor: float
+    folder: str
+    blocks: int
+    """Of keys and values, each of `BLOCK_TOKENS`, that its memory holds."""
+    kind: ClassVar[str] = "measured"
 
-    def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
-        """Of a step (`StepTime`)."""
-        return self.factor * self.step.seconds(prefill, decode_contexts)
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return Path(self.folder).name
+
+    marked = name
+
+    @classmethod
+    def of(cls, text: str) -> Bundle:
+        """The bundle of a folder, its blocks behind it, as in "rtx4090:blocks=2588", or as it says itself."""
+        choice = SystemChoice.parse(text)
+        blocks = choice.changes.get("blocks", said_by(choice.file).get(BLOCKS, 0))
+        if (
+            set(choice.changes) - {"blocks"}
+            or not str(blocks).isdecimal()
+            or not 0 < int(blocks) <= MOST_BLOCKS
+        ):
+            raise SailsimError(
+                f"on is {text!r}, a bundle; allowed behind its folder is :blocks=1..{MOST_BLOCKS}, each of "
+                f"{BLOCK_TOKENS} tokens of keys and values."
+            )
+        return cls(choice.file, int(blocks))
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A runner that serves a point's model, with its weights, threads and width of keys and values."""
+    """A runner that serves a point's model, with its weights, threads and width of keys and values; or a
+    bundle of that model."""
 
     point: Point
-    runner: Runner
+    runner: Runner | Bundle
     prefill: Prefill = "units"
     """Who multiplies the prompts of an accelerator."""
     prior: str | None = None
@@ -143,6 +174,8 @@ class Machine:
     @cached_property
     def step(self) -> StepTime:
         """Its steps' times."""
+        if isinstance(self.runner, Bundle):
+            return Tables(self.runner.folder, load_model(self.point.model))
         accelerates = self.runner.kind == "accelerator"
         return step_surface(self.point, self.runner, self.prefill if accelerates else "units")
 
@@ -152,14 +185,17 @@ class Machine:
 
         A window of attention frees none. Raises SailsimError for a machine that cannot run the model.
         """
+        token = load_model(self.point.model).cached(self.point.kv_bits).kv_bytes_per_token()
+        if isinstance(self.runner, Bundle):
+            return 0.0, token, token * BLOCK_TOKENS * self.runner.blocks
         run = self._run(batch=1, context=2)
         if run.reason:
             raise SailsimError(run.reason)
-        token = load_model(self.point.model).cached(self.point.kv_bits).kv_bytes_per_token()
         limit = inf if run.memory_limit_bytes is None else run.memory_limit_bytes
         return run.memory_bytes - 2 * token, token, limit
 
     def _run(self, **sizes: Any) -> Run:
+        assert isinstance(self.runner, Runner)
         point = replace(self.point, beyond_limit=True, **{"phase": "decode", "prompt": None} | sizes)
         return runs(point, None, (self.runner,), prior=self.prior)[0]
 
@@ -170,8 +206,7 @@ class Machine:
 
     def server(self, policy: Policy, role: Any = "both", factor: float = 1.0) -> Server:
         """One of it; ``factor``: how many times as long as nominally its steps take."""
-        step = self.step if factor == 1.0 else Scaled(self.step, factor)
-        return Server(step, self.blocks(policy), policy, role)
+        return Server(self.step, self.blocks(policy), policy, role, factor)
 
     def run(self, batch: int, context: int, phase: str = "decode") -> Run:
         """A step of equal sequences, of as many as the memory holds."""
@@ -179,10 +214,6 @@ class Machine:
         context = max(1, context)
         held = int(min((limit - weights) // (token * context), batch))
         return self._run(batch=max(1, held), context=context, phase=phase)
-
-
-MOST_BLOCKS = 1 << 20
-"""16 million tokens in blocks of 16."""
 
 
 @dataclass(frozen=True)
@@ -279,6 +310,9 @@ def _sizes(out: Served) -> tuple[int, int, int]:
 def _dollars(machine: Machine, out: Served, listed: PriceList) -> dict[str, Any]:
     """What an hour of all servers costs; every one pays for the same."""
     batch, context, _ = _sizes(out)
+    hour = dict.fromkeys(("usd_per_hour", "usd_per_hour_low", "usd_per_hour_high"))
+    if isinstance(machine.runner, Bundle):
+        return {**hour, "paid": None, "instance": None}
     weights, token, _ = machine.memory
     held = max(each.most_held for each in out.servers) * out.servers[0].policy.block_tokens
     # Idle time is in the requests' own times, so that nothing is left to assume of it.
@@ -288,7 +322,6 @@ def _dollars(machine: Machine, out: Served, listed: PriceList) -> dict[str, Any]
     row = machine.run(batch, context).as_record()
     row |= {"memory_bytes": weights + held * token, "tokens_per_s": 1.0, "low": None, "high": None}
     count = len(out.servers)
-    hour = dict.fromkeys(("usd_per_hour", "usd_per_hour_low", "usd_per_hour_high"))
     if row["reason"] or listed.named(row["priced_as"]) is None:
         return {**hour, "paid": None, "instance": None}
     said = dollars(row, listed, ends)
@@ -305,6 +338,8 @@ def _joules(machine: Machine, out: Served) -> dict[str, Any]:
     """Of all steps; of a card its board's power, which it takes at most."""
     batch, context, prompt = _sizes(out)
     total, bound = 0.0, machine.runner.kind == "card"
+    if isinstance(machine.runner, Bundle):
+        return {"joules": None, "joules_are_a_bound": bound}
     reading = sum(each.prompt_s for each in out.servers)
     answering = sum(each.busy_s for each in out.servers) - reading
     for seconds, run in (
@@ -412,6 +447,8 @@ def rates(
 
 def _band(machine: Machine, out: Served) -> tuple[float, float] | None:
     """How many times as long as nominally a step of answers takes at most and at least; None: not known."""
+    if isinstance(machine.runner, Bundle):
+        return None
     batch, context, _ = _sizes(out)
     run = replace(machine, prior=PRIOR).run(batch, context)
     if run.low is None or run.high is None or run.tokens_per_s is None:
@@ -461,21 +498,54 @@ WHO = ("sail", "sail-ampere", "cores-best", "l4", "a100-f16")
 """Who serves where nobody is named."""
 
 
-def serving_runners(names: Sequence[str] = WHO) -> tuple[Runner, ...]:
-    """Runners that ship by their names, and machines or files as `runners` has them beside those.
-
-    Raises SailsimError for a name that is neither.
+def serving_runners(names: Sequence[str] = WHO) -> tuple[Runner | Bundle, ...]:
+    """Runners that ship by their names, machines or files as `runners` has them beside those, and folders of
+    bundles. Raises SailsimError for a name that is none of these.
     """
-    found: list[Runner] = []
+    found: list[Runner | Bundle] = []
     for name in names:
-        found.extend(named(name) if name in runner_names() else read_runners(name))
+        if (Path(name.partition(":")[0]) / META).is_file():
+            found.append(Bundle.of(name))
+        else:
+            found.extend(named(name) if name in runner_names() else read_runners(name))
     return tuple(found)
+
+
+def write_bundle(folder: str | Path, machine: Machine) -> None:
+    """Write a machine's step times as a bundle (`write_tables`), with how many blocks its memory holds.
+
+    Of an accelerator over keys and values of few bits, whose units can multiply them too, it has the line of
+    attention there: ns a layer of one sequence are ``slope`` times its tokens and ``intercept``.
+    """
+    model, of = load_model(machine.point.model), machine.run(1, 2)
+    about: dict[str, Any] = {"hardware": machine.runner.name, "model": model.name, "variant": of.format}
+    about[BLOCKS] = machine.blocks(Policy(block_tokens=BLOCK_TOKENS))
+    if machine.runner.kind == "accelerator" and 0 < machine.point.kv_bits <= CODE_BITS:
+        about["attention_on_units"] = "{{slope: {:.6g}, intercept: {:.6g}}}".format(*attention_line(machine))
+    write_tables(folder, machine.step, model, about)
+
+
+LINE = (512, 1024, 2048, 4096)
+"""Tokens of a sequence that the line of attention goes through."""
+
+
+def attention_line(machine: Machine) -> tuple[float, float]:
+    """Attention on an accelerator's units, ns a layer of one sequence: slope by its tokens, and intercept.
+
+    The intercept is what a step with it takes more, without a token, than one with attention on the cores.
+    Raises SailsimError where the units cannot."""
+    lines = []
+    for where in ("units", "cores"):
+        of = replace(machine, point=replace(machine.point, attention=where))
+        lines.append(np.polyfit(LINE, [of.run(1, context).step_s or 0.0 for context in LINE], 1))
+    scale = 1e9 / load_model(machine.point.model).n_layers
+    return float(scale * lines[0][0]), float(scale * (lines[0][1] - lines[1][1]))
 
 
 def serve(
     requests: Sequence[Request],
     point: Point | None = None,
-    runners: Sequence[Runner] | None = None,
+    runners: Sequence[Runner | Bundle] | None = None,
     service: Service | None = None,
     level: Level | None = None,
     price_list: PriceList | None = None,
@@ -495,7 +565,11 @@ def serve(
     """
     where = Point(model="llama-3.1-8b", threads=64) if point is None else point
     check_type("point", where, Point, "is a Point")
-    who = serving_runners() if runners is None else items_of("runners", runners, Runner, RUNNERS)
+    who = (
+        serving_runners()
+        if runners is None
+        else items_of("runners", runners, cast(Any, (Runner, Bundle)), RUNNERS)
+    )
     given, wanted = service or Service(), level or Level()
     listed = prices() if price_list is None else price_list
     if type(seed) is not int or not 0 <= seed < SEEDS:
@@ -509,10 +583,11 @@ def serve(
             f"a request has {longest} tokens; allowed for {model.name} are at most {model.max_context}, "
             "which it was made for."
         )
-    rows, offers = [], {}
+    rows: list[dict[str, Any]] = []
+    offers: dict[str, tuple[float, float]] = {}
     for runner in followed(who, "machines"):
         machine = Machine(where, runner, prefill)
-        empty = {"runner": runner.name, "title": runner.marked, "reason": None}
+        empty = {"runner": runner.name, "title": runner.marked, "kind": runner.kind, "reason": None}
         try:
             ends: dict[str, Any] = {}
             if find_rate or load is not None:
@@ -530,6 +605,49 @@ def serve(
             rows.append(empty | {"reason": str(error)})
     answer = {"point": where.as_dict(), "level": str(wanted), "requests": len(requests), "machines": rows}
     return answer if load is None else answer | {"fleet": _fleet(load, offers, requests)}
+
+
+FOLDER = "serving"
+"""Of a study: what `sailsim serve --find-rate --json` printed, a file for each load."""
+
+
+def verdicts(folder: str | Path) -> list[str]:
+    """The verdict of each file of a folder of answers, by their names; none where there is no folder. Raises
+    SailsimError for a file that is no such answer."""
+    found = []
+    for path in sorted(Path(folder).glob("*.json")):
+        try:
+            found.append(verdict(json.loads(read_text(path, "answer", MAX_TEXT))))
+        except (ValueError, TypeError, LookupError):
+            raise SailsimError(
+                f"{path} is no answer; allowed is what serve --find-rate --json prints."
+            ) from None
+    return found
+
+
+def verdict(answer: Mapping[str, Any]) -> str:
+    """Who serves most for a dollar at the level, and what SAIL costs there, in a sentence or two."""
+    rows = [{**row, "usd": row.get("usd_per_million_tokens")} for row in answer["machines"]]
+    priced = sorted((row for row in rows if row["usd"] and row["rate"]), key=lambda row: float(row["usd"]))
+    said = f"{answer['trace']}, {answer['point']['model']} ({answer['level']}): "
+    said += (
+        f"{_costs(priced[0])}, the most for a dollar." if priced else "no priced machine meets this level."
+    )
+    ours = [row for row in rows if row["kind"] == "accelerator" and row not in priced[:1]]
+    if not ours:
+        return said
+    best = [row for row in priced if row in ours][:1]
+    return f"{said} {_costs(best[0])}." if best else f"{said} {ours[0]['title']} meets it at no rate."
+
+
+def _costs(row: Mapping[str, Any]) -> str:
+    """What a machine's tokens cost, with the range of its rate."""
+    low, high = (
+        row["usd"] * row["rate"] / end if end else inf for end in (row["rate_high"], row["rate_low"])
+    )
+    ends = f"{low:.3g} or more" if high == inf else f"{low:.3g}..{high:.3g}"
+    usd = f"{row['usd']:.3g} USD ({ends})"
+    return f"{row['title']} serves a million tokens for {usd} at {row['rate']:.3g} requests/s"
 
 
 def _fleet(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sailsim.analysis.results.ratios import ratio_spread
 from sailsim.analysis.results.runs import SAIL, SIGN
-from sailsim.sim.backends.cores import CLAIMED, FASTEST, SIMULATED
+from sailsim.sim.backends.cores import CLAIMED, FASTEST, SERVING, SIMULATED
 
 Run = Mapping[str, Any]
 """One runner at a point, as `compare` gives it."""
@@ -315,13 +315,14 @@ def who_wins(points: Points, start: Mapping[str, Any]) -> tuple[list[str], list[
     places = {(point[x], point[y] if y else 0): peer_of(runs) for point, runs in some}
     across, down = (sorted({place[i] for place in places}) for i in (0, 1))
     rows = [
-        [(f"{AXES[y]} {at}" if y else "SAIL is", ""), *(_cell(places.get((each, at))) for each in across)]
+        [(f"{AXES[y]} {at}" if y else "SAIL is", ""), *(standing(places.get((each, at))) for each in across)]
         for at in down
     ]
     return ["", *(f"{AXES[x]} {each}" if i == 0 else f"{each}" for i, each in enumerate(across))], rows
 
 
-def _cell(peer: Peer | None) -> tuple[str, str]:
+def standing(peer: Peer | None) -> tuple[str, str]:
+    """How SAIL stands to the strongest software on its cores, in words, and which of `OUTCOMES`."""
     words = {"ahead": "faster", "open": "either", "behind": "slower"}
     return (
         ("-", "") if peer is None else (f"{words[peer.outcome]}, {peer.ratio['median']:.2f}x", peer.outcome)
@@ -343,7 +344,7 @@ def _ends(rates: Sequence[tuple[float, float]]) -> str:
 
 def strongest(runs: Runs) -> list[str]:
     """All runners but, of each card, those that are not its fastest, what is another one's once more, and a
-    claimed one without a number."""
+    claimed one or a server without a number."""
     of_card: dict[str, list[str]] = {}
     for name, run in runs.items():
         if run["kind"] == "card":
@@ -353,7 +354,7 @@ def strongest(runs: Runs) -> list[str]:
         name
         for name, run in runs.items()
         if (run["software"] == FASTEST and run["pays"] == "used")
-        or (run["software"] in CLAIMED and run["reason"])
+        or (run["software"] in (*CLAIMED, SERVING) and run["reason"])
     }
     return [
         name for name, run in runs.items() if name not in left and (run["kind"] != "card" or name in best)

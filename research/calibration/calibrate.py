@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.arm_problem import TABLE as ARM_TABLE
 from calibration.core_rows import BATCHED_TABLE
 from calibration.core_rows import TABLE as CORES_TABLE
 from calibration.cores_problem import run_cores
@@ -73,7 +74,7 @@ from sailsim.analysis.results.gem5_steps import TABLE as SIMULATED_TABLE
 from sailsim.base.atomic import write_whole
 from sailsim.sim.fitted import Floats, fits_file
 
-SCRIPT_VERSION = 8
+SCRIPT_VERSION = 9
 
 DATA = (
     "llama_bench.csv",
@@ -86,6 +87,7 @@ DATA = (
     CORES_TABLE,
     BATCHED_TABLE,
     VLLM_TABLE,
+    ARM_TABLE,
     SIMULATED_TABLE,
 )
 

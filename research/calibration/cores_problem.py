@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.arm_problem import run_arm
 from calibration.core_rows import BATCHED, instance_rows, size_rows
 from calibration.cpu_problem import (
     BARRIER,
@@ -73,6 +74,7 @@ def run_cores(n1: Mapping[str, Any], errors: list[dict[str, Any]]) -> dict[str, 
     found[UNMEASURED] = {"llama.cpp": _between(n1["llama.cpp"], found)}
     for core, sets in found.items():
         sets["t-mac"] = _tables(core, n1["t-mac"], sets["llama.cpp"])
+    found[UNMEASURED]["vllm"] = run_arm(errors)
     return found
 
 

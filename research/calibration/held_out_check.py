@@ -37,7 +37,8 @@ from sailsim.sim.backends import roofline
 from sailsim.sim.fitted import fits_file, read_csv
 
 OTHER_ROWS = (
-    "gem5", "tmac.csv", "prompts.csv", "vllm.csv", "LMDeploy", "in 16 bits", "graviton2.toml", "mean product",
+    "gem5", "tmac.csv", "prompts.csv", "vllm.csv", "vllm_arm.csv", "LMDeploy", "in 16 bits", "graviton2.toml",
+    "mean product",
 )  # fmt: skip
 """In the sources of constants that predict none of the held-out rows."""
 FEWEST_THREADS = 8

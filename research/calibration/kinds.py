@@ -210,7 +210,7 @@ def run_kinds(table: dict[str, Any]) -> None:
     for kind, _, _, _, ratio in (*core_groups(list(core_rows())), *process_groups(Fitted.of(table))):
         groups.setdefault(kind, []).append(ratio)
     bands = {kind: _band(kind, ratios) for kind, ratios in groups.items()}
-    measured = [table["cpu"][name] for name in cores.MEASURED]
+    measured = [each for name, each in table["cpu"].items() if name in cores.MEASURED]
     measured += [each for sets in table["cores"].values() for each in sets.values()]
     for each in measured:
         each["bands"] = {kind: dict(band) for kind, band in bands.items()} | each["bands"]

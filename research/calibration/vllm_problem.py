@@ -61,7 +61,7 @@ def vllm_rows() -> MeasuredRows:
     for row in chosen:
         model, prompt, generated = fitting_model(row["model"]), int(row["prompt"]), int(row["generated"])
         step = Work.of(model, decode_step(model, fmt, 1, prompt + generated // 2), 1)
-        works.append(_several(step, float(row["concurrency"])))
+        works.append(several(step, float(row["concurrency"])))
         ahead = Work.of(model, prefill_step(model, fmt, prompt), prompt)
         macs.append(float(ahead.gemv_macs + ahead.attention_macs))
         sheet = GpuSheet.of(load_card("a100" if row["card"] == "a100-80" else row["card"]))
@@ -75,7 +75,7 @@ def vllm_rows() -> MeasuredRows:
     return card_rows(works, sheets, np.array([float(work.rows) for work in works]), np.array(rates), labels)
 
 
-def _several(one: Work, count: float) -> Work:
+def several(one: Work, count: float) -> Work:
     """The work of a step of so many sequences on average, whose weights are read once."""
     grown = ("rows", "kv_bytes", "gemv_macs", "attention_macs", "attention_width")
     return replace(one, **{name: getattr(one, name) * count for name in grown})

@@ -16,7 +16,7 @@ import click
 
 from sailsim import __version__
 from sailsim.base.errors import SailsimError, one_line
-from sailsim.base.hints import program
+from sailsim.base.hints import did_you_mean, program
 from sailsim.base.stop import Terminated, stoppable
 
 _GROUPS = {
@@ -78,6 +78,17 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with what a name that is none may mean."""
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = did_you_mean(args[0], _COMMANDS)
+            raise SailsimError(
+                f"No such command {args[0]!r}{near}; allowed is one of {', '.join(_COMMANDS)}."
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands in groups, without importing any."""

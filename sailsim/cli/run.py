@@ -11,13 +11,14 @@ import click
 from sailsim.analysis.costs.dollars import prices as read_prices
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.runs import runners
+from sailsim.analysis.results.runs import SAIL, runners
+from sailsim.analysis.results.target import reaching
 from sailsim.cli._command import Command
 from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import beside_option, point_options, prices_option
 from sailsim.cli._run_tables import print_dollars, print_notes, print_runs
-from sailsim.cli._table import echo, say
+from sailsim.cli._table import echo, print_numbers, say
 from sailsim.sim.files import parse_changes, system_with
 from sailsim.sim.pim import AUTO
 from sailsim.sim.point import Point
@@ -55,12 +56,18 @@ from sailsim.sim.point import Point
     help="A file of constants of energy or cost, with ranges, that replaces the shipped ones. Repeatable.",
 )
 @click.option(
+    "--target",
+    type=float,
+    help="Tokens/s to reach: find the widths, batches and threads that do, unless given, and the cheapest.",
+)
+@click.option(
     "--cost", is_flag=True, help="Print what each runner costs, with its range and what it pays for."
 )
 @click.option("--wide", is_flag=True, help="Print every runner, payments, energy by cause, and assumptions.")
 @as_json_option
 def run(
     as_json: bool,
+    target: float | None,
     cost: bool,
     wide: bool,
     prt: bool,
@@ -83,15 +90,62 @@ def run(
     time that is used, the instances of the price file and the intervals of the rates.
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    price_list = None if prices is None else read_prices(prices)
+    price_list = read_prices(prices)
     point = Point(prt=prt, beyond_limit=beyond_limit, overlap=overlap, **given)
     if settings:
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
+    if target is not None:
+        reached = reaching(point, target, given.keys(), runners(beside), price_list)
+        _print_reached(reached, target, as_json)
+        return
     answer = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
     if as_json:
         print_json(answer)
     else:
         _print(answer, cost, wide)
+
+
+def _print_reached(rows: list[dict[str, Any]], target: float, as_json: bool) -> None:
+    """What reaches a target: the cheapest of each runner in a sentence, then a table."""
+    names = (
+        "runner",
+        "title",
+        "wbits",
+        "weights",
+        "batch",
+        "threads",
+        "fewest_threads",
+        "tokens_per_s",
+        "usd_per_million_tokens",
+    )
+    if as_json:
+        print_json({"target": target, "reached": [{name: row[name] for name in names} for row in rows]})
+        return
+    if not rows:
+        say(f"No width, batch or number of threads that was asked for reaches {target:g} tokens/s.")
+        return
+    say(f"{len(rows)} combinations reach {target:g} tokens/s. The cheapest of each runner:")
+    firsts = {row["runner"]: row for row in reversed(rows)}
+    for row in sorted(firsts.values(), key=rows.index):
+        usd = row["usd_per_million_tokens"]
+        price = "no price" if usd is None else f"{usd:.3g} USD a million tokens"
+        width = f"weights {row['weights']}" if row["weights"] else f"{row['wbits']} bits"
+        at = f"{width}, batch {row['batch']}, {row['threads']} threads"
+        say(f"- {row['title']}: {at}: {row['tokens_per_s']:.1f} tokens/s, {price}.")
+    echo()
+    batches = sorted({row["batch"] for row in rows})
+    for runner, first in firsts.items():
+        if runner in (SAIL, rows[0]["runner"]):
+            own = {
+                (row["wbits"], row["batch"]): row["fewest_threads"] for row in rows if row["runner"] == runner
+            }
+            table = [
+                (str(bits or first["weights"]), *(str(own.get((bits, batch), "-")) for batch in batches))
+                for bits in dict.fromkeys(bits for bits, _ in sorted(own))
+            ]
+            say(f"Fewest threads of {first['title']}, by bits of a weight and batch:")
+            print_numbers(("bits", *(f"batch {batch}" for batch in batches)), table)
+    say("Rates are of the nominal machine; narrow weights lose quality (docs/quality.md).")
 
 
 def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:

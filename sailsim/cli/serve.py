@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from sailsim.analysis.costs.dollars import prices as read_prices
-from sailsim.analysis.results.serving import WHO, Level, Service, serve, serving_runners
+from sailsim.analysis.results.serving import (
+    WHO,
+    Level,
+    Machine,
+    Service,
+    serve,
+    serving_runners,
+    verdict,
+    write_bundle,
+)
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Command
 from sailsim.cli._json import as_json_option, print_json
-from sailsim.cli._path import OUT_FILE, TEXT
+from sailsim.cli._path import OUT_FILE, TEXT, PathOption
 from sailsim.cli._point import DEFAULTS, point_options, prices_option
 from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.backend import Prefill
@@ -45,16 +52,17 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
 @click.option(
     "--rate",
     type=TEXT,
-    help="Requests/s at random times; 1:burst=4: gaps of 4 times Poisson's variance; default: the trace's.",
+    help="Requests/s at random times; 1:burst=4: gaps of 4 times Poisson's variance; 1:seed=2: other draws; "
+    "default: the trace's times.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the arrivals and the ranges.")
 @click.option(
     "--on",
     "names",
     type=TEXT,
     default=",".join(WHO),
     show_default=True,
-    help="The servers: runners of `sailsim run --json`, or machines as in --beside of run.",
+    help="The servers: runners of `sailsim run --json`, machines as in --beside of run, or a folder of step "
+    "times of LLMServingSim 2 with its blocks: rtx4090:blocks=2588.",
 )
 @click.option(
     "--prefill",
@@ -90,12 +98,16 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
 @click.option("--fleet", type=float, help="Find the cheapest servers for so many requests/s.")
 @prices_option
 @click.option("--out", type=OUT_FILE, help="Write the times of each request on each machine as CSV.")
+@click.option(
+    "--bundle",
+    type=PathOption(written=True, file_okay=False),
+    help="Write the step times of the first of --on for LLMServingSim 2, and serve nobody.",
+)
 @as_json_option
 def serve_(
     as_json: bool,
     trace: str,
     rate: str | None,
-    seed: int,
     names: str,
     prefill: Prefill,
     scheduler: str,
@@ -105,6 +117,7 @@ def serve_(
     fleet: float | None,
     prices: Path | None,
     out: Path | None,
+    bundle: Path | None,
     **given: Any,
 ) -> None:
     """Serve requests on each machine: latencies, the share within a service level, dollars and joules.
@@ -114,27 +127,33 @@ def serve_(
     """
     defaults: dict[str, Any] = {"model": _MODEL, "threads": _THREADS}
     point = Point(**defaults | {name: value for name, value in given.items() if value is not None})
-    requests, burst = read_requests(trace), 1.0
+    who = serving_runners([name.strip() for name in names.split(",")])
+    if bundle is not None:
+        write_bundle(bundle, Machine(point, who[0], prefill))
+        say(f"{bundle} has the step times of {who[0].name} with {point.model}.")
+        return
+    requests = read_requests(trace)
+    chosen: dict[str, Any] = {}
     if rate is not None:
-        chosen = _chosen("rate", rate, "rate", ("burst",))
-        requests, burst = at_rate(requests, seed=seed, **chosen), chosen.get("burst", 1.0)
+        chosen = _chosen("rate", rate, "rate", ("burst", "seed"))
+        requests = at_rate(requests, **chosen)
+    burst, seed = chosen.get("burst", 1.0), chosen.get("seed", 0)
     policy = Policy(**_chosen("scheduler", scheduler, "scheduler", POLICY_FIELDS))
     service = Service(policy, **_chosen("servers", servers, "servers", ("readers", "link_gb_s", "routing")))
-    who = serving_runners([name.strip() for name in names.split(",")])
     listed = None if prices is None else read_prices(prices)
     more = {"find_rate": find_rate, "load": fleet, "burst": burst, "prefill": prefill}
-    answer = serve(requests, point, who, service, _level(level), listed, seed, **more)  # type: ignore[arg-type]
+    answer = serve(requests, point, who, service, _level(level), listed, seed, **more)
     if out is not None:
         write_whole(out, _times(answer["machines"]).encode())
     for row in answer["machines"]:
         row.pop("served", None)
+    asked = {"trace": trace, "rate": rate, "scheduler": scheduler, "prefill": prefill, "servers": servers}
     if as_json:
-        print_json(
-            answer
-            | {"trace": trace, "rate": rate, "scheduler": scheduler, "prefill": prefill, "servers": servers}
-        )
+        print_json(answer | asked)
     else:
         _print(answer, trace if rate is None else f"{trace} at {rate} requests/s")
+    if find_rate and not as_json:
+        say(verdict(answer | asked))
 
 
 def _chosen(option: str, text: str, first: str, others: Sequence[str]) -> dict[str, Any]:
@@ -163,15 +182,13 @@ def _level(text: str) -> Level:
 
 def _times(rows: Sequence[Mapping[str, Any]]) -> str:
     """Every request on every machine that served it."""
-    text = StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("runner", "arrival_s", "prompt", "output", "first_s", "last_s", "restarts"))
+    names = "arrival_s", "prompt", "output", "first_s", "last_s", "restarts"
+    lines = [",".join(("runner", *names))]
     for row in rows:
         if (of := row.get("served")) is not None:
-            columns = of.arrival_s, of.prompt, of.output, of.first_s, of.last_s, of.restarts
-            for values in zip(*(column.tolist() for column in columns), strict=True):
-                table.writerow((row["runner"], *values))
-    return text.getvalue()
+            columns = [getattr(of, name).tolist() for name in names]
+            lines += [",".join(map(str, (row["runner"], *each))) for each in zip(*columns, strict=True)]
+    return "\n".join(lines) + "\n"
 
 
 def _print(answer: Mapping[str, Any], trace: str) -> None:

@@ -20,6 +20,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "sweep": [*SMALL, "--out", "out"],
     "results ls": ["."],
     "results show": ["study"],
+    "results compare": ["none", "none"],
     "results diff": ["study", "study"],
     "trace": [*SMALL, "--layers", "0:1", "--tensors", "*attn_q*", "--out", "t"],
     "replay": ["w.npy"],

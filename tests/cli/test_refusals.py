@@ -42,6 +42,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.py, test_plan.py, test_vary.py
     ("--nosuch", "No such option"),
     ("nosuch", "No such command 'nosuch'"),
+    ("rnu", "No such command 'rnu' (did you mean run?); allowed is one of run, serve"),
+    (
+        "results compare sail-n2 sail-n1",
+        "'sail-n2' is no study, machine or model (did you mean sail-v2 or sail-n1?)",
+    ),
+    ("run --target -1", "target is -1; allowed is a number of tokens a second above 0"),
+    (
+        "run --system graviton4 --attention units --kv-bits 8",
+        "sail-v2 has some, and `sailsim run` takes it as",
+    ),
     ("run --wbits x", "'--wbits': 'x' is not a valid integer"),
     ("run extra", "unexpected extra argument (extra)"),
     # Numbers, names and choices of a point.

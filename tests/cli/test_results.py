@@ -10,10 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.folder import Results, differences
+from sailsim.sim.point import Point
 from sailsim.sim.study.folder import FILE, Store
 from sailsim.sim.study.run import Task, run_study
 
 from ..examples import examples
+from ..refusals import refusal
 from .commands import answer, sailsim, sentence_of
 
 results = partial(sailsim, "results")
@@ -121,7 +125,7 @@ def test_folders_are_compared_by_question(tmp_path: Path) -> None:
     made(b, (3, 1), (4, 1), scale=1.01)
     made(c, (3, 1), (2, 1), scale=1 + 1e-12)
     assert results("diff", a, c).exit_code == 0
-    assert results("diff", a, c, "--rel", "0").exit_code == 1
+    assert not differences(Results(a), Results(c), 0)["equal"]
     done = results("diff", a, b, columns=200)
     assert done.exit_code == 1
     compared = found("diff", a, b, status=1)
@@ -132,10 +136,25 @@ def test_folders_are_compared_by_question(tmp_path: Path) -> None:
     assert set(by_name) == {"tokens_per_s", "phases.dram"}
     assert by_name["tokens_per_s"]["rel"] == pytest.approx(0.01 / 1.01)
     assert (by_name["tokens_per_s"]["records"], by_name["tokens_per_s"]["question"]) == (1, "question (3, 1)")
-    assert found("diff", a, b, "--rel", "0.0101", status=1)["columns"] == []
-    for words, said in [
-        ((a, tmp_path / "none"), "of `sailsim sweep` and"),
-        ((a, b, "--rel", "-1"), "rel is -1"),
-        ((a, b, "--rel", "nan"), "rel is nan"),
-    ]:
-        assert said in sentence_of(results("diff", *words))
+    assert differences(Results(a), Results(b), 0.0101)["columns"] == []
+    assert "of `sailsim sweep` and" in sentence_of(results("diff", a, tmp_path / "none"))
+    for rel in (-1.0, float("nan")):
+        assert f"rel is {rel:g}" in refusal(differences, Results(a), Results(b), rel)
+
+
+def test_machines_models_and_studies_stand_beside_each_other_on_what_they_share(tmp_path: Path) -> None:
+    answer = found("compare", "sail-n1", "sail-next")["rows"]
+    assert [row["batch"] for row in answer] == [1, 8, 32]
+    for row in answer:
+        run = {name: compare(Point(system=name, batch=row["batch"])) for name in ("sail-n1", "sail-next")}
+        a, b = (of["runs"]["sail"]["tokens_per_s"] for of in run.values())
+        assert (row["a"], row["b"], row["b_vs_a"]) == pytest.approx((a, b, b / a))
+        peer = run["sail-n1"]["verdict"]["peer"]
+        assert row["a_tuned"].endswith(f"{run['sail-n1']['runs'][peer]['speedup_median']:.2f}x")
+    out = tmp_path / "out"
+    assert sailsim("sweep", "--model", "smollm2-135m", "--batch", "8,32", "--out", out).exit_code == 0
+    shared = found("compare", out, "llama-2-7b")["rows"]
+    assert [row["batch"] for row in shared] == [8, 32]
+    other = tmp_path / "other"
+    assert sailsim("sweep", "--model", "smollm2-135m", "--batch", "2", "--out", other).exit_code == 0
+    assert "no point in common" in sentence_of(results("compare", other, "llama-2-7b"))

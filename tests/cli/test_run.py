@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sailsim.analysis.results.runs import LEGEND, SIGN, runners
-from sailsim.sim.backends.cores import CLAIMED, SIMULATED
+from sailsim.sim.backends.cores import CLAIMED, SERVING, SIMULATED
 from sailsim.sim.engine import simulate_step
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
@@ -51,7 +51,7 @@ def test_json_has_a_run_for_every_runner() -> None:
         runner.name
         for runner in runners()
         if runner.kind == "cores"
-        and runner.software not in (*SIMULATED, *CLAIMED)
+        and runner.software not in (*SIMULATED, *CLAIMED, SERVING)
         and runs[runner.name]["instances"] < point.batch
     ]
 
@@ -167,3 +167,21 @@ def test_a_file_of_the_users_is_a_runner_like_any_other(tmp_path: Path) -> None:
     assert runs["mine"]["tokens_per_s"] == runs["l4"]["tokens_per_s"]
     assert (runs["mine"]["title"], runs["mine"]["instance"]) == ("My card", "aws/g6.xlarge")
     assert "My card" in told(*SMALL, "--beside", str(card))
+
+
+def test_what_reaches_a_target_does_and_the_cheapest_comes_first() -> None:
+    words = ["--model", "llama-2-7b", "--wbits", "4", "--target", "20"]
+    rows = answer(*words)["reached"]
+    assert {row["wbits"] for row in rows} == {4}
+    assert min(row["tokens_per_s"] for row in rows) >= 20
+    usd = [row["usd_per_million_tokens"] for row in rows]
+    assert usd == sorted(usd)
+    one = next(row for row in rows if (row["runner"], row["batch"]) == ("sail", 8))
+    at = ["--model", "llama-2-7b", "--wbits", "4", "--batch", "8"]
+    run = answer(*at, "--threads", str(one["threads"]))["runs"]["sail"]
+    assert run["tokens_per_s"] == pytest.approx(one["tokens_per_s"])
+    assert run["usd_per_million_tokens"] == pytest.approx(one["usd_per_million_tokens"])
+    fewer = answer(*at, "--threads", str(one["fewest_threads"] // 2))["runs"]["sail"]
+    assert fewer["tokens_per_s"] < 20
+    assert "Fewest threads of SAIL" in told(*words)
+    assert "No width, batch or number of threads" in told(*words[:4], "--target", "1e9")

@@ -23,7 +23,7 @@ def serve(*words: str) -> Result:
 
 
 def test_json_and_the_times_of_each_request_are_of_one_run_and_the_same_again() -> None:
-    words = ["--on", "cores,l4", "--rate", "20", "--seed", "3", "--json", "--out", "times.csv"]
+    words = ["--on", "cores,l4", "--rate", "20:seed=3", "--json", "--out", "times.csv"]
     result, answer = serve(*words), json.loads(serve(*words).output)
     assert result.exit_code == 0
     assert json.loads(result.output) == answer
@@ -43,6 +43,16 @@ def test_the_table_says_who_is_too_slow_and_what_the_cheapest_servers_are() -> N
     )
 
 
+def test_a_machine_written_for_another_simulator_serves_as_itself() -> None:
+    assert "has the step times of l4" in serve("--on", "l4", "--bundle", "mine").output
+    rows = json.loads(serve("--on", "l4,mine", "--rate", "20", "--json").output)["machines"]
+    ours, theirs = (row["times_s"] for row in rows)
+    for name in ours:
+        assert theirs[name]["mean"] == pytest.approx(ours[name]["mean"], rel=0.02), name
+    assert rows[1]["usd_per_million_tokens"] is None is rows[1]["j_per_million_tokens"]
+    assert json.loads(serve("--on", "mine", "--find-rate", "--json").output)["machines"][0]["rate"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -57,10 +67,18 @@ def test_the_table_says_who_is_too_slow_and_what_the_cheapest_servers_are() -> N
         (["--servers", "x"], "servers is 'x'; allowed is a whole number 1..4096."),
         (["--servers", "2:routing=near"], "routing is 'near'; allowed are turns, least, prefix."),
         (["--on", "nobody"], "nobody"),
+        (["--rate", "1:seed=-1"], "seed is -1; allowed is a whole number 0..4294967295."),
+        (["--on", "other"], "a bundle; allowed behind its folder is :blocks=1..1048576, each of 16 tokens"),
+        (["--on", "other:blocks=9"], "bundle other is of the model 'a/gpt'; allowed is one of smollm2-135m."),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_exit_status_2(words: list[str], said: str) -> None:
+    Path("other").mkdir()
+    Path("other/meta.yaml").write_text("model: a/gpt\n")
     result = serve(*words, "--out", "times.csv")
+    if "other:blocks=9" in words:  # of one machine among others
+        assert said in result.output
+        return
     assert result.exit_code == 2
     assert said in result.output
     assert result.output.count("\n") == 1

@@ -26,6 +26,7 @@ RUNNERS = {
     "upmem-n1": ("accelerator", "dpu-kernels"),
     "graviton2": ("cores", "llama.cpp"),
     "altra": ("cores", "ampere"),
+    "cobalt100": ("cores", "vllm"),
     "a100": ("card", "llama.cpp"),
     "l4": ("card", "serving"),
 }
@@ -35,7 +36,8 @@ def asked(name: str, **point) -> Request:  # type: ignore[no-untyped-def]
     kind, software = RUNNERS[name]
     system = name if kind == "accelerator" else "sail-n1"
     at = Point(system=system, model="smollm2-135m", threads=16, **point)
-    fmt = weight_format("f16") if software == "serving" else at.formats(MODEL)
+    whole = {"serving": "f16", "vllm": "bf16"}.get(software)
+    fmt = at.formats(MODEL) if whole is None else weight_format(whole)
     return Request(at, load_machine(name), MODEL, fmt, software, cores=16, hardware="")
 
 

@@ -142,4 +142,7 @@ const place = document.getElementById("every-run");
 place.append(make("div", { class: "controls" }, ...selects), told, shown, make("p", { class: "tools" }, button));
 draw();
 
+// The table above has grown since the browser went to the section of the address.
+if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+
 document.documentElement.dataset.ready = "";

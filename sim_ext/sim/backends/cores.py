@@ -71,11 +71,12 @@ from sailsim.workloads.formats import TensorFormat, WeightFormat
 from sailsim.workloads.graph import Piece, check_sizes, split
 from sailsim.workloads.model import ModelSpec
 
-Software = Literal["llama.cpp", "ampere", "t-mac", "t-sar", "neon", "neon-lut"]
+Software = Literal["llama.cpp", "ampere", "t-mac", "vllm", "t-sar", "neon", "neon-lut"]
 SOFTWARE: Mapping[Software, str] = {
     "llama.cpp": "llama.cpp build 4753, April 2025",
     "ampere": "Ampere's llama.cpp fork, release 2.0.0",
     "t-mac": "T-MAC, look-up tables on the cores, commit 7042f8f7",
+    "vllm": "vLLM, bf16, of 2026",
     "t-sar": "T-SAR, tables in vector registers by new instructions, as its authors simulated them",
     "neon": "NEON kernels of this project, as gem5 runs them",
     "neon-lut": "look-up tables in NEON of this project, as gem5 runs them",
@@ -87,6 +88,10 @@ CLAIMED: Mapping[Software, Software] = {"t-sar": "t-mac"}
 MEASURED = tuple(name for name in SOFTWARE if name not in (*SIMULATED, *CLAIMED))
 AROUND: Mapping[str, str] = {"t-mac": "llama.cpp", "t-sar": "llama.cpp", "neon-lut": "neon"}
 """Software that only multiplies matrices in its own way, and whose attention and norms it runs."""
+SERVING: Software = "vllm"
+"""Serves requests alone: its steps are known, but not its attention around units."""
+OWN_CACHES = (*SIMULATED, SERVING)
+"""Software whose sequences each scan their own cache."""
 FASTEST = "best"
 """Of the measured stacks: whichever is the fastest at a point."""
 Cache = Literal["separate", "unified"]
@@ -123,6 +128,10 @@ CLAIM = (
     "they claim, and in the middle their geometric mean. Its weights are -1, 0 and 1. Its joules lack "
     "what its instructions add."
 )
+EXTRAPOLATED = (
+    "vLLM was measured on Neoverse N2 with models of 0.1 and 2.5e9 parameters and at most 1,280 tokens: all "
+    "else is extrapolated."
+)
 ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
 MIXED = "Nobody measured prompts and decoding in one step: all rows are multiplied as those of a prompt."
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
@@ -148,6 +157,10 @@ class Cores(Backend):
         problem = without_tables(asked.fmt, software) if software in ("t-mac", "t-sar") else None
         if software in SIMULATED:
             problem = without_kernels(asked.fmt)
+        if software == SERVING and asked.fmt.name != "bf16":
+            problem = (
+                f"weights are {asked.fmt.name}; allowed for vLLM is bf16: no rows of its int4 are at hand."
+            )
         if problem is None and asked.prompts:
             return without_prompts(software)
         return problem
@@ -226,6 +239,8 @@ class Constants:
     """Of what a core can have under way, what its software does have."""
     shared: float = 0.0
     """Share of a kernel's time that the rows of a pass (`ROWS_OF_A_PASS`) have in common."""
+    most_threads: float = np.inf
+    """Threads beyond which more of them work no faster."""
 
     def moved(self, factor: float, attention: bool) -> Constants:
         """With kernels of another speed, and ``attention`` too, where both are rates of one model."""
@@ -241,6 +256,7 @@ def step_parts(
     ``shared_by``: sequences whose cache cells every sequence scans: 1, or the batch where all share one
     cache.
     """
+    threads = np.minimum(threads, c.most_threads)
     bandwidth = machine.bandwidth(threads, c.core_share, c.read_share * machine.read_bandwidth)
     tables = threads**c.read_power * c.read_rate * machine.clock if c.read_rate else np.inf
     weights = work.weight_bytes / np.minimum(bandwidth, tables)
@@ -293,8 +309,10 @@ def constants(
     """
     fitted = (fitted_by or fitted_constants()).software(CLAIMED.get(software, software), core)
     anchor, rate = rate_of(software, fmt, fitted_by, prompts, core)
-    simulated = software in SIMULATED
-    row_s = fitted.value("prompt_row_overhead") * 1e-9 if prompts and software == "ampere" else 0.0
+
+    def known(name: str, otherwise: float = 0.0) -> float:
+        return fitted.value(name) if name in fitted.constants else otherwise
+
     return (
         Constants(
             read_share=np.asarray(fitted.value("read_share")),
@@ -304,14 +322,15 @@ def constants(
             overlap=np.asarray(fitted.value("overlap")),
             # The fork's rows have one thread count: what its products lose is in its share of the barrier.
             # Of this project's program a product loses nothing but its barrier.
-            product_s=0.0 if software == "ampere" or simulated else fitted.value("product_overhead") * 1e-9,
-            row_s=row_s,
-            hand_over=1.0 if simulated or prompts else fitted.value("hand_over"),
-            whole_product=1.0 if simulated else fitted.value("whole_product"),
+            product_s=known("product_overhead") * 1e-9,
+            row_s=known("prompt_row_overhead") * 1e-9 if prompts else 0.0,
+            hand_over=1.0 if prompts else known("hand_over", 1.0),
+            whole_product=known("whole_product", 1.0),
             read_rate=anchor / 8 if software == "t-mac" else 0.0,
-            read_power=fitted.value("read_power") if software == "t-mac" else 1.0,
-            core_share=fitted.value("core_share") if simulated else 1.0,
-            shared=fitted.value("shared") if simulated else 0.0,
+            read_power=known("read_power", 1.0),
+            core_share=known("core_share", 1.0),
+            shared=known("shared"),
+            most_threads=known("most_threads", np.inf),
         ),
         rate,
     )
@@ -465,7 +484,7 @@ def predict_cores(
         high = replace(high, read_power=float(power.high or c.read_power))
     slow, fast = (
         sum(whole(by, shared).values())
-        for by, shared in ((low, bool(rows.decoding) and not simulated), (high, unified))
+        for by, shared in ((low, bool(rows.decoding) and software not in OWN_CACHES), (high, unified))
     )
     kinds = ["decode"] if simulated else rows.kinds(model.n_params, threads // count, count)
     if simulated and count > 1:
@@ -473,21 +492,22 @@ def predict_cores(
     factors = band_of_kinds(known, kinds).widened(slow / seconds, seconds / fast)
     tokens = int(work.rows) if pieces else batch * (prompt or 1)
     notes = [*_software_notes(core, software, fmt, rate, bool(rows.prompts), threads // count)]
-    notes += [f"The band has that of {KINDS[kind]}." for kind in kinds if kind in KINDS]
+    said = {} if software == SERVING else KINDS  # whose bands are of its own rows
+    notes += [f"The band has that of {said[kind]}." for kind in kinds if kind in said]
     if count > 1:
         notes.append(
             f"{count} instances side by side, each with {threads // count} threads and at most "
             f"{work.rows:.0f} of the sequences."
         )
-    if rows.decoding and work.rows > 1 and not simulated:
+    if rows.decoding and work.rows > 1 and software not in OWN_CACHES:
         notes.append(
             "Every sequence scans the cache of all, as this software does."
             if unified
             else "Batches were measured with one cache for all sequences: the band's lower end has it."
         )
-    said = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if codes else model, tokens)
-    notes += [*said, *([SEVERAL_PROMPTS] if rows.batched_prompts else [])]
-    notes += [MIXED] if rows.prompts and rows.decoding else []
+    of_model = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if codes else model, tokens)
+    notes += [*of_model, *([SEVERAL_PROMPTS] if rows.batched_prompts else [])]
+    notes += [MIXED] if rows.prompts and rows.decoding and software != SERVING else []
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else every.work.kv_bytes)
     return predicted(tokens, parts, factors, read, notes, count)
 
@@ -495,7 +515,7 @@ def predict_cores(
 def _cache_of(system: System, software: Software) -> Cache:
     """Beside units software has the caches of their program, so that the products alone differ."""
     beside = system.has_pim or system.accelerator is not None
-    return "separate" if software in SIMULATED or beside else "unified"
+    return "separate" if software in OWN_CACHES or beside else "unified"
 
 
 def _codes_rate(software: Software, model: ModelSpec) -> float | None:
@@ -571,23 +591,20 @@ def _problem(
         return f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}"
     if cache not in CACHES:
         return f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}"
-    if cache != "separate" and software in SIMULATED:
+    if cache != "separate" and software in OWN_CACHES:
         return f"cache is {cache!r}, allowed for {SOFTWARE[software]} is 'separate'"
     return None
 
 
 def without_prompts(software: str) -> str | None:
     """Why a software's prompts are not predicted, None if they are."""
-    if software in SIMULATED:
-        return f"{SOFTWARE[software]}, decode alone; allowed for phase prefill is llama.cpp or ampere."
-    if software in CLAIMED:
-        return "T-SAR's prompts are not modelled; allowed for phase prefill is llama.cpp or ampere."
-    if software != "t-mac":
-        return None
-    return (
-        "T-MAC's prompts were measured on a Snapdragon X Elite alone, another core than these; allowed "
-        "for phase prefill is llama.cpp or ampere."
-    )
+    reasons: dict[str, str] = {
+        "t-mac": "T-MAC's prompts were measured on a Snapdragon X Elite alone, another core than these",
+        "t-sar": "T-SAR's prompts are not modelled",
+        **{name: f"{SOFTWARE[name]}, decode alone" for name in SIMULATED},
+    }
+    why = reasons.get(software)
+    return why and f"{why}; allowed for phase prefill is llama.cpp, ampere or vllm."
 
 
 def _software_notes(
@@ -601,6 +618,8 @@ def _software_notes(
             yield ONE_MODEL
     elif software in CLAIMED:
         yield CLAIM
+    elif software == SERVING:
+        yield EXTRAPOLATED
     else:
         yield from _core_notes(core, software)
     if rate.kind == "assumed":
@@ -695,6 +714,9 @@ def rate_of(
     match software:
         case "ampere":
             return _of_fork(fitted, fmt, "prompt_rate" if prompts else "kernel_rate", core)
+        case "vllm":
+            own = fitted.software(software, core).constants["prompt_rate" if prompts else "kernel_rate"]
+            return float(own.value), KernelRate(1.0, 1.0, 1.0, "fitted", own.note, own.source)
         case "t-mac":
             return _of_tables(fitted, fmt, rates, core)
         case "t-sar":

@@ -115,10 +115,13 @@ class Done(NamedTuple):
 
 
 class Server:
-    """A machine with software, a queue, and ``count`` blocks of keys and values."""
+    """A machine with software, a queue, and ``count`` blocks of keys and values; its steps take ``factor``
+    times as long as ``step`` says."""
 
-    def __init__(self, step: StepTime, count: int, policy: Policy, role: Role = "both") -> None:
-        self.step_time, self.policy, self.role = step, policy, role
+    def __init__(
+        self, step: StepTime, count: int, policy: Policy, role: Role = "both", factor: float = 1.0
+    ) -> None:
+        self.step_time, self.policy, self.role, self.factor = step, policy, role, factor
         self.blocks = Blocks(count, policy.block_tokens, policy.reuse and policy.scheduler == "vllm")
         self.waiting: deque[Job] = deque()
         self.running: list[Job] = []
@@ -156,7 +159,7 @@ class Server:
             return None
         prefill = [(new, job.computed) for job, new in work.pieces]
         contexts = [job.computed + 1 for job in work.answers]
-        seconds = self.step_time.seconds(prefill, contexts)
+        seconds = self.factor * self.step_time.seconds(prefill, contexts)
         if not 0 < seconds < inf:
             raise SailsimError(f"a step takes {seconds!r} s; allowed is a time above 0.")
         self.work = work

@@ -1,4 +1,4 @@
-"""Step times that others measured: a bundle of profiles of LLMServingSim 2, read as a machine.
+"""Bundles of profiles of LLMServingSim 2: step times that others measured are read, a machine's own written.
 
 A bundle is a folder: ``meta.yaml`` says of what it is, ``tp<N>/dense.csv`` has microseconds of a layer's
 kernels by tokens of the step, ``per_sequence.csv`` those of the head by sequences, ``attention.csv`` those of
@@ -8,13 +8,17 @@ attention by new tokens and tokens before them of prompts, and by number and tok
 from __future__ import annotations
 
 import csv
+import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from itertools import product
 from pathlib import Path
 
+from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
+from sailsim.sim.serve.server import StepTime
 from sailsim.workloads.model import ModelSpec
 
 ONCE = ("embedding", "final_layernorm")
@@ -25,6 +29,13 @@ PER_LAYER = ("qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down
 PER_SEQUENCE = ("lm_head", "sampler")
 AXES = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode")
 """Of attention."""
+META, BLOCKS = "meta.yaml", "kv_blocks"
+"""The file that says what a bundle is of, and its line, where we wrote it, of how many blocks of keys and
+values the memory holds."""
+BLOCK_TOKENS = 16
+"""Tokens of one of them."""
+CHUNKS, COUNTS, KEPT = ((0, *(1 << n for n in range(*ends))) for ends in ((4, 12), (0, 9), (4, 15)))
+"""New tokens, answers, and tokens before each, at which a bundle is written."""
 
 
 class _Line:
@@ -48,13 +59,14 @@ class Tables:
     def __init__(self, folder: str | Path, model: ModelSpec, tp: int = 1) -> None:
         """``tp``: cards that share each layer. Raises SailsimError for a missing file, layer, axis or number:
         none counts as 0."""
+        said = said_by(folder).get("model", "")
+        if said.rpartition("/")[2].lower() != model.name:
+            raise SailsimError(f"bundle {folder} is of the model {said!r}; allowed is one of {model.name}.")
         place = Path(folder) / f"tp{tp}"
         self.layers = model.n_layers
-        dense = _by_layer(place / "dense.csv", "tokens", (*PER_LAYER, *TWICE, *ONCE))
+        dense = _by_layer(place / "dense.csv", "tokens", tuple(_calls(model)))
         head = _by_layer(place / "per_sequence.csv", "sequences", PER_SEQUENCE)
-        times = dict.fromkeys(PER_LAYER, model.n_layers) | dict.fromkeys(TWICE, 2 * model.n_layers)
-        times |= dict.fromkeys(ONCE, 1)
-        self._dense = _sum(dense, times)
+        self._dense = _sum(dense, _calls(model))
         self._head = _sum(head, dict.fromkeys(PER_SEQUENCE, 1))
         self._attention = _Grid(place / "attention.csv")
 
@@ -70,6 +82,12 @@ class Tables:
         mean = sum(decode_contexts) / count if count else 0.0
         us = self._dense(new + count) + self._head(len(prefill) + count)
         return 1e-6 * (us + self.layers * self._attention(new, before, count, mean))
+
+
+def _calls(model: ModelSpec) -> dict[str, int]:
+    """How often a step calls each layer by tokens."""
+    times = dict.fromkeys(PER_LAYER, model.n_layers) | dict.fromkeys(TWICE, 2 * model.n_layers)
+    return times | dict.fromkeys(ONCE, 1)
 
 
 class _Grid:
@@ -119,6 +137,67 @@ class _Grid:
                 ]
         times = self.times
         return sum(times[place] * weight for place, weight in corners)
+
+
+def said_by(folder: str | Path) -> dict[str, str]:
+    """What the first level of a bundle's `META` says, by its names."""
+    text = read_text(Path(folder) / META, "bundle's file", MAX_TEXT)
+    return dict(re.findall(r"^(\w+): *['\"]?(.+?)['\"]?$", text, re.MULTILINE))
+
+
+def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Mapping[str, object]) -> None:
+    """Write a machine's step times as a bundle, which reads as `Tables` with its times at every point.
+
+    A bundle adds up layers by a step's rows, a head by its sequences, and attention; a machine's time is one.
+    So the head is what another sequence adds. Layers are the least that so many rows take with hardly a token
+    before them, each call an equal part. Attention is the rest; it is never below 0.
+
+    Args:
+        folder: is made where it is missing.
+        step: of the machine.
+        model: one without experts; SailsimError for others.
+        about: lines of `META`, behind what every bundle has.
+    """
+    if model.experts is not None:
+        raise SailsimError(f"model is {model.name}, with experts; allowed for a bundle is one without.")
+    place, seconds = Path(folder), step.seconds
+    # Two steps of equal rows and products, of which one has a sequence more.
+    row = 1e6 * max(0.0, seconds([(32, 0), (32, 32)], []) - seconds([(64, 0)], []))
+    least = {
+        rows: 1e6 * min(seconds([], [1] * rows) - 1e-6 * row * rows, seconds([(rows, 0)], []) - 1e-6 * row)
+        for rows in sorted({new + count for new in CHUNKS for count in COUNTS} | {*range(1, 17)})
+        if rows
+    }
+    layers, calls = _calls(model), sum(_calls(model).values())
+    dense = [(name, rows, us / calls) for name in layers for rows, us in least.items()]
+    last = [(name, n, row * n / len(PER_SEQUENCE)) for name in PER_SEQUENCE for n in range(1, COUNTS[-1] + 2)]
+    attention = []
+    for new, before, count, context in product(CHUNKS, KEPT, COUNTS, KEPT):
+        if (new or not before) and bool(count) == bool(context) and new + count:
+            us = 1e6 * seconds([(new, before)] if new else [], [context] * count)
+            us -= least[new + count] + row * (count + bool(new))
+            attention.append((new, before, count, context, max(0.0, us / model.n_layers)))
+    always = {
+        "profiler_version": "synthetic-v1",
+        "vllm_version": "n/a",
+        "gpu": "n/a",
+        **about,
+        "tp_degrees": "[1]",
+        "engine_effective": f"{{max_num_batched_tokens: {CHUNKS[-1]}, max_num_seqs: {COUNTS[-1]}}}",
+    }
+    write_whole(place / META, "".join(f"{name}: {value}\n" for name, value in always.items()).encode())
+    _write(place / "tp1/dense.csv", ("layer", "tokens"), dense)
+    _write(place / "tp1/per_sequence.csv", ("layer", "sequences"), last)
+    _write(place / "tp1/attention.csv", AXES, attention)
+
+
+def _write(path: Path, names: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
+    """Rows whose last column is microseconds."""
+    text = StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow((*names, "time_us"))
+    lines.writerows((*first, f"{us:.9g}") for *first, us in rows)
+    write_whole(path, text.getvalue().encode())
 
 
 def _rows(path: Path, names: Sequence[str]) -> list[list[float]]:

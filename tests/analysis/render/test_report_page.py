@@ -172,6 +172,19 @@ def test_anybodys_names_are_text_and_nothing_else(swept, only):
     assert HOSTILE in reader.letters["rests"]
 
 
+def test_who_serves_for_least_is_said_of_the_studys_own_answers_alone(tmp_path, only):
+    only("answer")
+    store = run_sweep([Point(model="smollm2-135m", threads=8)], evaluate, tmp_path, progress=False)
+    assert "for a dollar" not in report(store)[0].read_text()
+    machine = {"title": HOSTILE, "kind": "card", "rate": 2.0, "rate_low": 1.0, "rate_high": 2.0}
+    machine["usd_per_million_tokens"] = 3.0
+    answer = {"trace": "mine", "level": "1 s", "point": {"model": "smollm2-135m"}, "machines": [machine]}
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving/mine.json").write_text(json.dumps(answer))
+    said = Reader(report(store)[0].read_text()).letters["answer"]
+    assert f"{HOSTILE} serves a million tokens for 3 USD (3..6) at 2 requests/s, the most" in said
+
+
 def problems(text):
     """What a strict parser says of a page, identities that are there twice, and links to none."""
     html5lib = pytest.importorskip("html5lib", reason="html5lib is not installed")

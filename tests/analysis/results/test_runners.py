@@ -62,7 +62,7 @@ def test_what_a_result_rests_on_changes_with_the_runner_and_its_hardware(tmp_pat
     ("changes", "words"),
     [
         ({"source": None}, ("runner mine", "source is missing")),
-        ({"software": '"vllm"'}, ("software is 'vllm'", "llama.cpp, ampere")),
+        ({"software": '"exo"'}, ("software is 'exo'", "llama.cpp, ampere")),
         ({"software": '"serving"'}, ("software is 'serving'", "allowed on cores")),
         ({"kind": '"tpu"'}, ("kind is 'tpu'", "'accelerator', 'cores' or 'card'")),
         ({"kind": '"card"', "software": '"serving"'}, ("hardware is 'altra', a CPU server",)),
@@ -80,6 +80,10 @@ def test_what_a_result_rests_on_changes_with_the_runner_and_its_hardware(tmp_pat
         (
             {"kind": '"accelerator"', "hardware": '"point"', "software": '"lut-gemv"', "around": '"t-mac"'},
             ("t-mac",),
+        ),
+        (
+            {"kind": '"accelerator"', "hardware": '"point"', "software": '"lut-gemv"', "around": '"vllm"'},
+            ("around is 'vllm'",),
         ),
         ({"threads": '"half"'}, ("threads is 'half'", "'same' or 'all'")),
         ({"speed": "3"}, ("speed is not a field of a runner", "hardware")),

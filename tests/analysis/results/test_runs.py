@@ -39,7 +39,7 @@ def by_name(point: Point, *beside: str | Path, system: object = None) -> dict[st
 
 def test_every_record_has_the_same_columns_and_is_json() -> None:
     records = evaluate(POINT)
-    assert len(records) == 12 + 3 * len(card_names())
+    assert len(records) == 13 + 3 * len(card_names())
     assert len(COLUMNS) <= 64
     for record in records:
         assert tuple(record) == COLUMNS

@@ -1,8 +1,10 @@
 """What is said of requests on machines: percentiles, levels, the highest rate, the cheapest servers."""
 
+import json
 from collections.abc import Callable
 from itertools import product
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +13,17 @@ from hypothesis import strategies as st
 
 import sailsim
 from sailsim.analysis.results.serving import (
+    LINE,
     Level,
+    Machine,
     Service,
+    attention_line,
     cheapest,
     highest_rate,
     percentiles,
     serving_runners,
+    verdict,
+    verdicts,
 )
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
@@ -150,3 +157,52 @@ def test_a_machine_that_does_not_hold_the_model_has_a_reason() -> None:
     (row,) = sailsim.serve(FEW, point, serving_runners(["l4"]))["machines"]
     assert "needs" in row["reason"]
     assert "allowed is 22.8 GB" in row["reason"]
+
+
+def test_the_line_of_attention_on_units_is_what_a_step_there_takes_more() -> None:
+    point = Point(model="smollm2-135m", threads=16, kv_bits=8)
+    sail = serving_runners(["sail"])[0]
+    slope, intercept = attention_line(Machine(point, sail))
+    units, cores = (Machine(point.having(attention=where), sail) for where in ("units", "cores"))
+    few, more = (cores.run(1, tokens).step_s or 0.0 for tokens in (512, 1024))
+    for tokens in (LINE[0], LINE[-1]):
+        ours = 1e-9 * 30 * (slope * tokens + intercept)
+        assert ours == pytest.approx((units.run(1, tokens).step_s or 0.0) - (2 * few - more), rel=0.1)
+
+
+def row(title: str, kind: str, rate: float, usd: float | None) -> dict[str, object]:
+    ends = {"rate_low": rate / 2, "rate_high": 2 * rate}
+    return {"title": title, "kind": kind, "rate": rate, **ends, "usd_per_million_tokens": usd}
+
+
+@pytest.mark.parametrize(
+    ("machines", "said"),
+    [
+        (
+            [row("A", "card", 1.0, 2.0), row("B", "card", 4.0, 1.0), row("S", "accelerator", 0.1, 30.0)],
+            "B serves a million tokens for 1 USD (0.5..2) at 4 requests/s, the most for a dollar. S serves a "
+            "million tokens for 30 USD (15..60) at 0.1 requests/s.",
+        ),
+        (
+            [row("A", "card", 1.0, 2.0), {"title": "S", "kind": "accelerator", "reason": "no rate meets it"}],
+            "A serves a million tokens for 2 USD (1..4) at 1 requests/s, the most for a dollar. S meets "
+            "it at no rate.",
+        ),
+        (
+            [row("S", "accelerator", 1.0, 2.0)],
+            "S serves a million tokens for 2 USD (1..4) at 1 requests/s, the",
+        ),
+        ([row("A", "card", 1.0, None)], "no priced machine meets this level."),
+    ],
+)
+def test_the_verdict_names_who_serves_for_least_and_what_sail_costs(
+    tmp_path: Path, machines: list[dict[str, object]], said: str
+) -> None:
+    answer = {"trace": "chat", "level": "1 s", "point": {"model": "m"}, "machines": machines}
+    assert verdict(answer).startswith(f"chat, m (1 s): {said}")
+    (tmp_path / "chat.json").write_text(json.dumps(answer))
+    assert verdicts(tmp_path) == [verdict(answer)]
+    (tmp_path / "other.json").write_text('{"machines": [{"rate": 1}]}')
+    with pytest.raises(SailsimError, match=r"other\.json is no answer; allowed is what serve --find-rate"):
+        verdicts(tmp_path)
+    assert verdicts(tmp_path / "none") == []

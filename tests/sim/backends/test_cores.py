@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.results.runs import evaluate
 from sailsim.base.errors import SailsimError
+from sailsim.sim.backend import Request
 from sailsim.sim.backends.cores import (
+    BACKEND,
     ONE_MODEL,
     SIMULATION,
     UBATCH,
@@ -397,3 +399,40 @@ def test_what_nobody_ran_is_never_the_fastest_and_takes_ternary_weights_alone():
         other = {record["runner"]: record for record in evaluate(point)}["cores-tsar"]
         assert other["tokens_per_s"] is None
         assert words in other["reason"]
+
+
+def test_a_server_in_bf16_is_by_its_own_closed_forms_and_no_faster_on_more_threads_than_work():
+    """vLLM on N2: a rate of prompts, a cache for each sequence, and rows that were measured."""
+    found = fitted_constants().software("vllm", "neoverse-n2")
+    bf16, gemma, cobalt = weight_format("bf16"), load_model("gemma-2b"), load_system("cobalt100")
+    known, _ = constants("vllm", bf16, prompts=True, core="neoverse-n2")
+    assert float(known.kernel_rate) == found.value("prompt_rate") > found.value("kernel_rate")
+    step = predict_cores(cobalt, gemma, bf16, 32, 4, 512, software="vllm")
+    work = Work.of(gemma, decode_step(gemma, bf16, 4, 512), 4)
+    rate = found.value("attention_rate") * 32 * cobalt.cores.clock.si
+    assert step.breakdown["attention"] == pytest.approx(float(work.attention_macs) / rate)
+    whole = [predict_cores(cobalt, gemma, bf16, n, prompt=256, software="vllm").step_s for n in (52, 64, 96)]
+    assert whole[0] == pytest.approx(whole[1]) == pytest.approx(whole[2])
+    # vllm_arm.csv, Standard_D32plds_v6: a prompt of 256 tokens took 375 ms, a token then 34.3 ms.
+    measured = {256 / 0.3754: {"prompt": 256}, 1 / 0.0343: {"context": 320}}
+    for tokens_s, asked in measured.items():
+        run = predict_cores(cobalt, gemma, bf16, 32, software="vllm", **asked)
+        assert run.low < tokens_s < run.high
+        assert any("1,280 tokens" in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    ("system", "weights", "words"),
+    [
+        (
+            "cobalt100",
+            "q4_k_m",
+            "weights are q4_k_m; allowed for vLLM is bf16: no rows of its int4 are at hand.",
+        ),
+        ("graviton4", "bf16", "software is vllm, which was not measured on neoverse-v2; allowed is one of"),
+    ],
+)
+def test_a_server_runs_where_and_as_it_was_measured(system: str, weights: str, words: str):
+    asked = {"software": "vllm", "cores": 16, "model": MODEL, "fmt": weight_format(weights)}
+    request = Request(point=Point(), machine=load_system(system), **asked)
+    assert str(BACKEND.refusal(request)).startswith(words)

@@ -14,7 +14,7 @@ import pytest
 from sailsim.base.errors import SailsimError
 from sailsim.sim.serve.loop import Loop
 from sailsim.sim.serve.server import Policy, Server
-from sailsim.sim.serve.tables import Tables
+from sailsim.sim.serve.tables import CHUNKS, COUNTS, KEPT, Tables, write_tables
 from sailsim.workloads.load import load_model
 from sailsim.workloads.requests import Request
 
@@ -66,6 +66,37 @@ def test_a_step_at_a_point_of_the_grid_is_the_sum_of_what_was_measured() -> None
     assert step.seconds([], [256] * 8) == pytest.approx(1e-6 * (once + 32 * (layer + attention)), rel=1e-9)
 
 
+class Linear:
+    """1 ms, 10 us a row, 200 us a sequence, 1 us a pair of tokens."""
+
+    def seconds(self, prefill: list[tuple[int, int]], decode_contexts: list[int]) -> float:
+        pairs = sum(decode_contexts) + sum(new * old + new * (new + 1) // 2 for new, old in prefill)
+        rows, sequences = (
+            len(decode_contexts) + each for each in (sum(new for new, _ in prefill), len(prefill))
+        )
+        return 1e-3 + 1e-5 * rows + 2e-4 * sequences + 1e-6 * pairs
+
+
+def test_a_written_bundle_has_a_known_head_and_the_machine_at_every_point(tmp_path: Path) -> None:
+    model, ours = load_model("smollm2-135m"), Linear()
+    write_tables(tmp_path, ours, model, {"hardware": "here", "model": f"huggingface/{model.name}"})
+    read = Tables(tmp_path, model)
+    head = csv.DictReader((tmp_path / "tp1/per_sequence.csv").read_text().splitlines())
+    three = [float(row["time_us"]) for row in head if row["sequences"] == "3"]
+    assert sum(three) == pytest.approx(600)
+    for new in CHUNKS:
+        for count in COUNTS:
+            for kept in KEPT[1:]:
+                step = ([(new, kept)] if new else [], [kept] * count)
+                if new or count:
+                    assert read.seconds(*step) == pytest.approx(ours.seconds(*step), rel=1e-6)
+    assert read.seconds([(300, 1000)], [700] * 20) == pytest.approx(
+        ours.seconds([(300, 1000)], [700] * 20), rel=0.05
+    )
+    with pytest.raises(SailsimError, match="mixtral-8x7b, with experts; allowed for a bundle is one without"):
+        write_tables(tmp_path, ours, load_model("mixtral-8x7b"), {})
+
+
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [
@@ -90,6 +121,7 @@ def test_a_damaged_bundle_is_refused_and_nothing_counts_as_0(
     tmp_path: Path, file: str, change: object, said: str
 ) -> None:
     (tmp_path / "tp1").mkdir()
+    (tmp_path / "meta.yaml").write_text((BUNDLE / "meta.yaml").read_text())
     for name in ("dense", "per_sequence", "attention"):
         text = (BUNDLE / f"tp1/{name}.csv").read_text()
         if name != file or change is not None:
