@@ -43,7 +43,7 @@ from sailsim.analysis.results.results import (
     substrate_in_words,
 )
 from sailsim.analysis.results.runs import CORES, SAIL, SIGN
-from sailsim.analysis.results.verdict import strongest
+from sailsim.analysis.results.verdict import AXES, strongest
 from sailsim.base.atomic import read_records
 from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
 from sailsim.sim.files import load_system
@@ -95,15 +95,10 @@ class Study:
 
 # What a figure has along its x axis and what tells its lines apart: as it was meant, or what a store has.
 
-WORDS = {
-    "wbits": "bits of a weight",
-    "abits": "bits of an activation",
-    "batch": "batch",
+WORDS = AXES | {
     "threads": "threads (cores that work)",
-    "context": "tokens of context",
-    "phase": "phase",
-    "prompt": "tokens of a prompt",
     "group_size": "weights that share a scale (0: all of a column)",
+    "phase": "phase",
     "nbw": "weights of a group (NBW)",
     "model": "model",
     "weights": "weights",
@@ -395,12 +390,6 @@ _ENERGY: Parts = {
     "cores at work and waiting": (("cores",), PHASES["cores"][1]),
     "what runs all the time": (("static",), Look("#bbbbbb", hatch="..")),
 }
-_UNITS: Parts = {
-    "arrays: tables and look-ups": (("arrays",), PHASES["lookup"][1]),
-    "convert and scale": (("convert",), PHASES["convert"][1]),
-    "shift and add": (("dfm",), PHASES["build"][1]),
-    "pattern reuse table": (("prt",), PHASES["write_back"][1]),
-}
 
 
 def _stacked(
@@ -475,15 +464,6 @@ def energy(study: Study) -> Figure:
         low="low",
         high="high",
     )
-
-
-def energy_units(study: Study) -> Figure:
-    """Energy of a token in the PIM units alone by part."""
-    title, more = (
-        "Energy of a token in the PIM units alone",
-        'The parts of "PIM units" in the figure of a token\'s energy. ',
-    )
-    return _stacked(study, title, "mJ a token", _UNITS, more=more, scale=1e3)
 
 
 def prt(study: Study) -> Figure:
@@ -659,7 +639,6 @@ FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "threads": ("speed", threads),
     "dollars": ("dollars", dollars),
     "energy": ("energy", energy),
-    "energy_units": ("energy", energy_units),
     "area": ("area", area),
     "quality": ("quality", quality),
     "prt": ("reuse", prt),

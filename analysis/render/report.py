@@ -306,18 +306,18 @@ def _answer(study: Study) -> dict[str, Any]:
     decodes = first["phase"] == "decode"
     length = f"{first['context']} tokens of {'context' if decodes else 'prompt'}"
     rows = [(runs[name]["title"], *cells(name, runs[name])) for name in study.shown]
-    header, lines = who_wins(results.points, first)
-    known = any(outcome for line in lines for _, outcome in line)
+    around = next((at for at in (first, results.reference) if who_wins(results.points, at)[0]), first)
+    axes, header, lines = who_wins(results.points, around)
+    wins = Table(
+        header, [[Cell(text, None, outcome) for text, outcome in line] for line in lines], None, False
+    )
     return {
         "question": f"Who {'decodes' if decodes else 'reads prompts of'} {model} fastest?",
         "machine": system,
         "at": f"{weights}, batch {first['batch']}, {length}, {first['threads']} threads",
         "sentences": results.verdict()["sentences"],
-        "wins": Table(
-            header, [[Cell(text, None, outcome) for text, outcome in line] for line in lines], None, False
-        )
-        if known
-        else None,
+        "wins": wins if any(outcome for line in lines for _, outcome in line) else None,
+        "held": results.setting(axes, at_point, around),
         "legend": LEGEND,
         "table": Table(("runner", *COLUMNS), rows, sortable=False),
     }

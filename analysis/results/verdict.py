@@ -301,15 +301,17 @@ def _around(points: Points, start: Mapping[str, Any], *free: str) -> list[tuple[
     return [pair for pair in points if all(pair[0][name] == start[name] for name in held)]
 
 
-def who_wins(points: Points, start: Mapping[str, Any]) -> tuple[list[str], list[list[tuple[str, str]]]]:
-    """A map of SAIL and the strongest software on its cores, around a point: a header and rows of cells.
+def who_wins(
+    points: Points, start: Mapping[str, Any]
+) -> tuple[list[str], list[str], list[list[tuple[str, str]]]]:
+    """A map of SAIL and the strongest software on its cores, around a point: its axes, a header, and rows.
 
-    A cell is its text, and which of `OUTCOMES` (empty at a row's head). The map is empty where nothing
-    varies. Its columns are the first of `AXES` that varies, its rows the next one.
+    A cell is its text, and which of `OUTCOMES` (empty at a row's head). Columns are along the first of `AXES`
+    that varies, rows along the next one; all is empty where none does.
     """
     varied = [name for name in AXES if len({point[name] for point, _ in _around(points, start, name)}) > 1]
     if not varied:
-        return [], []
+        return [], [], []
     x, y = (*varied, "")[:2]
     some = _around(points, start, *varied[:2])
     places = {(point[x], point[y] if y else 0): peer_of(runs) for point, runs in some}
@@ -318,7 +320,8 @@ def who_wins(points: Points, start: Mapping[str, Any]) -> tuple[list[str], list[
         [(f"{AXES[y]} {at}" if y else "SAIL is", ""), *(standing(places.get((each, at))) for each in across)]
         for at in down
     ]
-    return ["", *(f"{AXES[x]} {each}" if i == 0 else f"{each}" for i, each in enumerate(across))], rows
+    header = ["", *(f"{AXES[x]} {each}" if i == 0 else f"{each}" for i, each in enumerate(across))]
+    return varied[:2], header, rows
 
 
 def standing(peer: Peer | None) -> tuple[str, str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -49,26 +47,14 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str | Non
     store = Store(folder)
     path, *figures = write(store, out, prices, paper, progress=True)
     results = Runs.of(stored_runs(store), price_list(prices))
-    table, verdict = claims(results, compared_with(store.manifest, paper)), results.verdict()
+    verdict = results.verdict()
     if as_json:
+        table = claims(results, compared_with(store.manifest, paper))
         rows = json.loads(table.to_json(orient="records"))
         names = [str(each) for each in figures]
         print_json({"report": str(path), "figures": names, "claims": rows, "verdict": verdict})
         return
     for sentence in verdict["sentences"]:
         say(sentence)
-    _print_claims(table.to_dict("records"))
     echo(str(path))
     say(f"{len(figures)} files of figures in {path.parent / 'figures'}")
-
-
-def _print_claims(rows: Sequence[Mapping[Any, Any]]) -> None:
-    """Each claim with the paper's value, and below it what its readings are here."""
-    claim = None
-    for row in rows:
-        here, unit = row["here"], row["unit"]
-        if row["claim"] != claim:
-            claim = row["claim"]
-            say(f"{claim}: paper {row['paper']}{unit}")
-        shown = f"{here:.3g}{unit}" if isinstance(here, float) and here == here else str(here or "-")
-        say(f"{shown:>8}  {row['verdict']:<10}  {row['reading']}".rstrip(), " " * 22)

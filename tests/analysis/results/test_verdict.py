@@ -85,7 +85,8 @@ def test_a_study_says_that_bits_do_not_matter_and_what_does(tmp_path: Any) -> No
     said = f"hardly matter: {rates[0]:.4g} tokens/s at 2, {rates[1]:.4g} at 8; what does is batch, "
     assert said in found["sentences"][2]
     assert sum(found["outcomes"].values()) == len(points)
-    header, rows = who_wins(results.points, results.start)
+    axes, header, rows = who_wins(results.points, results.start)
+    assert axes == ["wbits", "batch"]
     assert header == ["", "bits of a weight 2", "8"]
     assert [row[0][0] for row in rows] == ["batch 1", "batch 8"]
     assert {outcome for row in rows for _, outcome in row[1:]} <= set(OUTCOMES)
