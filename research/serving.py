@@ -49,11 +49,11 @@ CHAT = read_requests("azure-conv")[:300]
 LONG = tuple(Request(0.0, prompt, output) for prompt, output in ((8192, 256), (16384, 512), (4096, 128)) * 34)
 """Long documents: no trace of them is at hand whose licence is known, so sizes are assumed."""
 WORKS = {"chat": CHAT, "long documents": LONG}
-SIZES = (128, 1024, 8192)
-ANSWERS = (64, 512)
+SIZES = (128, 512, 2048, 8192)
+ANSWERS = (32, 128, 512)
 TOGETHER = 1e4
 """Requests/s of those that come all at once."""
-MANY = 48
+MANY = 24
 
 
 def services(machine: Machine) -> Iterator[Service]:
