@@ -145,7 +145,10 @@ class Bundle:
     @classmethod
     def of(cls, text: str) -> Bundle:
         """The bundle of a folder, its blocks behind it, as in "rtx4090:blocks=2588", or as it says itself."""
-        choice = SystemChoice.parse(text)
+        try:
+            choice = SystemChoice.parse(text)
+        except ValueError as error:
+            raise SailsimError(f"on is {error}.") from None
         blocks = choice.changes.get("blocks", said_by(choice.file).get(BLOCKS, 0))
         if (
             set(choice.changes) - {"blocks"}

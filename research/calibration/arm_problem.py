@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.cpu_problem import BARRIER
+from calibration.cpu_problem import BARRIER, hides_parameter
 from calibration.errors import band_of, constants_of, error_lines, error_row, held_row
 from calibration.measurements import MeasuredRows, fitting_model, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
@@ -91,14 +91,13 @@ PARAMETERS = (
     Parameter("prompt_rate", 14.0, 0.5, 32.0, "MAC/cycle", "the same in prompts"),
     Parameter("attention_rate", 1.0, 0.02, 32.0, "MAC/cycle", "attention of one thread, bf16 cache"),
     BARRIER,
+    hides_parameter(),
     Parameter("product_overhead", 2e4, 0.0, 1e6, "ns", "what a matrix product loses, whatever its size"),
     Parameter(
         "most_threads", 60.0, 32.0, 128.0, "threads",
         "more of them work no faster: the largest machine has two nodes of memory",
     ),
 )  # fmt: skip
-NOT_FITTED = {"overlap": 0.0}
-"""The rows push it to this bound from every start: reading and arithmetic take turns."""
 
 
 def arm_problem() -> Problem:
@@ -115,7 +114,7 @@ def arm_problem() -> Problem:
                 kernel_rate=rate,
                 attention_rate=np.asarray(v["attention_rate"]),
                 barrier_s=v["barrier"] * 1e-9,
-                overlap=np.asarray(NOT_FITTED["overlap"]),
+                overlap=np.asarray(v["overlap"]),
                 product_s=v["product_overhead"] * 1e-9,
                 core_share=v["core_share"],
                 most_threads=v["most_threads"],
@@ -158,13 +157,6 @@ def run_arm(errors: list[dict[str, Any]]) -> dict[str, Any]:
     bands = dict.fromkeys(("prompt", "rows"), prompts) | {"small": few}
     bands |= dict.fromkeys(("decode", "many", "large", "batched", "packed"), decoding)
     constants = constants_of(problem, solution, "fit of vllm_arm.csv, Cobalt 100 (SpareCores)")
-    constants |= {
-        name: {
-            "value": value, "unit": "ratio", "source": "vllm_arm.csv", "kind": "fitted", "low": None,
-            "high": None, "note": "the rows push it to its bound", "standard_error": None,
-        }
-        for name, value in NOT_FITTED.items()
-    }  # fmt: skip
     return {"constants": constants, "bands": bands}
 
 

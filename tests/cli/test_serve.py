@@ -69,6 +69,10 @@ def test_a_machine_written_for_another_simulator_serves_as_itself() -> None:
         (["--on", "nobody"], "nobody"),
         (["--rate", "1:seed=-1"], "seed is -1; allowed is a whole number 0..4294967295."),
         (["--on", "other"], "a bundle; allowed behind its folder is :blocks=1..1048576, each of 16 tokens"),
+        (
+            ["--on", "other:blocks=9:blocks=8"],
+            "on is 'other:blocks=9:blocks=8', which sets blocks twice; all",
+        ),
         (["--on", "other:blocks=9"], "bundle other is of the model 'a/gpt'; allowed is one of smollm2-135m."),
     ],
 )
