@@ -10,6 +10,7 @@
 #   make rtl LIB="a.lib b.lib"  area, paths and energy of rtl/ in your cells, by yosys and OpenSTA  -> out/rtl
 #   make lint     ruff, lengths of files and private names, mypy, the import floors, clang-format
 #   make docs     the documentation as a site, build/site, which is read without a network
+#   make wheel    a wheel that installs on Linux without a compiler  -> build/wheel
 #   make kernels  the AArch64 programs (needs Debian's g++-aarch64-linux-gnu)
 #   make sanitize the C++ unit tests under ASan and UBSan, those that use threads under TSan
 #   make clean    everything that was built; out/ stays
@@ -46,7 +47,7 @@ CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/p
 # New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
 PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -name '*.py' -o -name '*.toml' -o -name '*.csv' -o -name '*.jsonl'))
 
-.PHONY: sim test check artifact reproduce rtl bench lint docs kernels sanitize clean setup
+.PHONY: sim test check artifact reproduce rtl bench lint docs wheel kernels sanitize clean setup
 .DELETE_ON_ERROR:
 
 # All that tests and development need beside what the main job needs: `make sim` asks for the latter alone.
@@ -145,13 +146,20 @@ lint: setup
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')
 
 # Its tools are installed when they are first needed.
-$(VENV)/.docs: $(VENV)/.installed
-	@$(BIN)/python tools/requirements.py docs > $@.txt && $(BIN)/python -m pip install --quiet -r $@.txt
+$(VENV)/.docs $(VENV)/.wheel: $(VENV)/.%: $(VENV)/.installed
+	@$(BIN)/python tools/requirements.py $* > $@.txt && $(BIN)/python -m pip install --quiet -r $@.txt
 	@touch $@
 
 docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "build/site/index.html"
+
+# How old a Linux may be that takes it, its tag says: with GCC 12 manylinux_2_34, of 2021.
+wheel: $(VENV)/.wheel
+	@rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel/own --config-settings=build-dir= .
+	@PATH="$$(cd $(BIN) && pwd):$$PATH" auditwheel repair --wheel-dir build/wheel build/wheel/own/*.whl
+	@rm -rf build/wheel/own && ls build/wheel/*.whl
 
 kernels: $(VENV)/.installed
 	$(MAKE) -C workloads/kernels PYTHON="$$(cd $(BIN) && pwd)/python"

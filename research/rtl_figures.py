@@ -12,11 +12,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
+from rtl_tile import tile_fields
 from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import group_slices
 from sailsim.sim.files import load_system
-from sailsim.sim.rtl import package, tile_fields
+from sailsim.sim.rtl import package
 from sailsim.sim.tiles import Shape
 
 ROOT = Path(__file__).parents[1]

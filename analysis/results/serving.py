@@ -46,8 +46,6 @@ from sailsim.sim.serve.tables import BLOCK_TOKENS, BLOCKS, META, Tables, said_by
 from sailsim.workloads.load import load_model
 from sailsim.workloads.requests import Request, at_rate
 
-MEASURES = ("ttft", "tpot", "latency")
-"""Of requests, s: from arrival to the first token, from one token of an answer to the next, to the last."""
 PERCENTILES = (50, 90, 99)
 RESAMPLES = 200
 """Of a bootstrap."""
@@ -93,7 +91,8 @@ class Level:
 
 
 def times_of(out: Served) -> dict[str, NDArray[np.float64]]:
-    """The `MEASURES` of every request, s; an answer of one token has no time a token, and 0 stands for it."""
+    """Of every request, s: from arrival to the first token (ttft), from one token of the answer to the next
+    (tpot; 0 of an answer of one token), and to the last (latency)."""
     first, last = out.first_s - out.arrival_s, out.last_s - out.arrival_s
     return {"ttft": first, "tpot": (last - first) / np.maximum(1, out.output - 1), "latency": last}
 

@@ -21,8 +21,28 @@ def applied(*options: Callable[[F], F]) -> Callable[[F], F]:
     return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
+SECTIONS = {
+    "Model and numbers": "model weights wbits abits group_size kv_bits seed activations",
+    "Step": "phase prompt batch threads context beyond_limit overlap",
+    "Machine": "system settings substrate nbw convert attention prt",
+}
+"""Of the help: the names of a point's options; others stand behind them."""
+
+
 class Command(click.Command):
     """A command that does not write over a file that it was given to read."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options by `SECTIONS`."""
+        rows: dict[str, list[tuple[str, str]]] = {title: [] for title in (*SECTIONS, "Options")}
+        for param in self.get_params(ctx):
+            title = next((t for t, names in SECTIONS.items() if str(param.name) in names.split()), "Options")
+            if record := param.get_help_record(ctx):
+                rows[title].append(record)
+        for title, own in rows.items():
+            if own:
+                with formatter.section(title):
+                    formatter.write_dl(own)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Compare the files to write with all other arguments, then do as click does."""

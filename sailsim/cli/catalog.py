@@ -131,7 +131,7 @@ def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
     "form",
     type=click.Choice(["toml", "unit", "schema"]),
     help="Print of a system a file that extends NAME with the values behind it, a PIM unit as gem5 reads it, "
-    "or the JSON schema of its file.",
+    "or the JSON schema of its file, which editors read by its first line, `#:schema SCHEMA.json`.",
 )
 @as_json_option
 def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -> None:

@@ -507,8 +507,14 @@ def _varied(base: System | Gpu, choice: SystemChoice) -> System | Gpu:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON schema of a complete system file (a file with `extends` may leave out what it inherits)."""
-    return TypeAdapter(System | Gpu).json_schema()
+    """JSON schema of a system file. What a file leaves out may come from what it extends, so that only the
+    parts of a value are required."""
+    schema = TypeAdapter(System | Gpu).json_schema()
+    for name, section in schema["$defs"].items():
+        if name not in ("Quantity", "Choice"):
+            section.pop("required", None)
+            section.setdefault("properties", {})["extends"] = {"type": "string"}
+    return schema
 
 
 def _validated(name_or_path: str) -> System | Gpu:

@@ -57,10 +57,6 @@ def _loadable(model: str) -> str:
     return model
 
 
-def _system(said: Any) -> Any:
-    return system_in_words(said) if isinstance(said, System) else _plain(said)
-
-
 def _nbw(said: Any) -> int | None:
     return None if said is None else nbw_of(_plain(said))
 
@@ -129,7 +125,7 @@ class Point:
 
     system: Annotated[
         str,
-        BeforeValidator(_system),
+        BeforeValidator(lambda said: system_in_words(said) if isinstance(said, System) else _plain(said)),
         AfterValidator(lambda said: str(known_system(said))),  # equal choices are equal texts
         _help(
             "a machine of `sailsim list system`, or a TOML file; `:FIELD=VALUE` behind it changes a field, "

@@ -1,8 +1,7 @@
-"""What `rtl/` is built with and told: its package of parameters, and a tile in its descriptor's fields."""
+"""What `rtl/` is built with: its package of parameters."""
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any
 
 from sailsim import _core
@@ -17,7 +16,8 @@ WORD_BITS = 32
 """Of a result."""
 
 
-def _require(field: str, value: Any, holds: bool, allowed: str) -> None:
+def require(field: str, value: Any, holds: bool, allowed: str) -> None:
+    """Raise ValueError, one sentence, unless a value is one that the RTL can have."""
     if not holds:
         raise ValueError(f"{field} is {value}; the RTL allows {allowed}.")
 
@@ -35,23 +35,23 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
     Raises:
         ValueError: one sentence, of a unit that cannot be read or that the RTL cannot have.
     """
-    _require("nbw", nbw, 1 <= nbw <= NBW_MAX, f"1..{NBW_MAX}")
-    _require("abits", abits, 1 <= abits <= ABITS_MAX, f"1..{ABITS_MAX}")
-    _require("batch", batch, 1 <= batch <= 256, "1..256 rows of a tile")
+    require("nbw", nbw, 1 <= nbw <= NBW_MAX, f"1..{NBW_MAX}")
+    require("abits", abits, 1 <= abits <= ABITS_MAX, f"1..{ABITS_MAX}")
+    require("batch", batch, 1 <= batch <= 256, "1..256 rows of a tile")
     config = _core.SliceConfig(unit)
     substrate = config.substrate
-    _require("substrate", substrate.name, substrate.layout == "rows", "entries in rows")
-    _require("substrate", substrate.name, substrate.accumulate == "behind", "sums behind the arrays")
-    _require("dfms", config.dfms, config.dfms == 1, "one DFM")
-    _require("convert", config.convert, config.convert in CONVERTS, f"{' or '.join(CONVERTS)}")
-    _require("port_bytes", config.port_bytes, config.port_bytes % 4 == 0, "whole words of 4 bytes")
+    require("substrate", substrate.name, substrate.layout == "rows", "entries in rows")
+    require("substrate", substrate.name, substrate.accumulate == "behind", "sums behind the arrays")
+    require("dfms", config.dfms, config.dfms == 1, "one DFM")
+    require("convert", config.convert, config.convert in CONVERTS, f"{' or '.join(CONVERTS)}")
+    require("port_bytes", config.port_bytes, config.port_bytes % 4 == 0, "whole words of 4 bytes")
     bits = config.accumulator_bits
-    _require("accumulator_bits", bits, bits <= WORD_BITS, f"at most {WORD_BITS}")
+    require("accumulator_bits", bits, bits <= WORD_BITS, f"at most {WORD_BITS}")
     if config.convert == "unit":
         words, units = config.port_bytes // 4, config.convert_units
-        _require("accumulator_bits", bits, bits == WORD_BITS, f"{WORD_BITS} where units convert")
-        _require("convert_units", units, units % words == 0, f"whole beats of {words} words")
-        _require("convert_latency", config.convert_latency, 4 <= config.convert_latency <= 16, "4..16 cycles")
+        require("accumulator_bits", bits, bits == WORD_BITS, f"{WORD_BITS} where units convert")
+        require("convert_units", units, units % words == 0, f"whole beats of {words} words")
+        require("convert_latency", config.convert_latency, 4 <= config.convert_latency <= 16, "4..16 cycles")
     shape = Shape(nbw, config.slices, batch, code.wbits, code.value_bits, abits, nbw, 0)
     plan = _core.plan_tile(config, shape, scaled=False)  # refuses what has no room
     prt = substrate.prt_helps and config.prt_entries > 0
@@ -59,17 +59,17 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
 
     lanes = config.arrays * (config.cols // plan.lane_bits)
     if config.convert == "unit":
-        _require("convert_units", config.convert_units, config.convert_units <= lanes, f"its {lanes} lanes")
+        require("convert_units", config.convert_units, config.convert_units <= lanes, f"its {lanes} lanes")
 
     def cycles(phase: str) -> int:
         return sum(spent for _, spent in substrate.tally(phase, **widths).values())
 
-    _require("phase.stage", cycles("stage"), cycles("stage") == 1, "one cycle")
-    _require("phase.table_add", cycles("table_add"), cycles("table_add") >= 4, "at least 4 cycles")
-    _require("phase.lookup", cycles("lookup"), cycles("lookup") >= 1, "at least one cycle")
-    _require("t_zero", config.t_zero, config.t_zero >= 1, "at least one cycle")
+    require("phase.stage", cycles("stage"), cycles("stage") == 1, "one cycle")
+    require("phase.table_add", cycles("table_add"), cycles("table_add") >= 4, "at least 4 cycles")
+    require("phase.lookup", cycles("lookup"), cycles("lookup") >= 1, "at least one cycle")
+    require("t_zero", config.t_zero, config.t_zero >= 1, "at least one cycle")
     hit = config.t_prt + cycles("hit") if prt else 1
-    _require("t_prt", config.t_prt, hit >= 1, "at least one cycle of a hit")
+    require("t_prt", config.t_prt, hit >= 1, "at least one cycle of a hit")
     return {
         "NBW": nbw,
         "WBITS": code.wbits,
@@ -103,29 +103,3 @@ def package(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, bat
     lines = [f"  localparam int {name} = {value};" for name, value in found.items()]
     head = "// Written by sailsim.sim.rtl from a unit's text form; rtl/sail_unit.sv says what each means."
     return "\n".join([head, "package sail_pkg;", *lines, "endpackage", ""])
-
-
-def tile_fields(
-    config: _core.SliceConfig, shape: Shape, scaled: bool = False, minimum: bool = False
-) -> dict[str, int]:
-    """A tile in the fields of `sail_unit`'s port `tile_*`, but for the values of its weight code.
-
-    Raises:
-        ValueError: a tile that does not fit, or that takes chunks of its batch, each a tile of its own here.
-    """
-    plan = _core.plan_tile(config, shape, scaled, minimum)
-    _require("minimum", minimum, not minimum or config.convert == "cores", "minima where the cores convert")
-    _require("batch", shape.batch, plan.batch_chunks == 1, f"{plan.chunk_rows} rows of this shape")
-    bits = config.accumulator_bits
-    _require("accumulator_bits", bits, bits == WORD_BITS or not scaled, f"{WORD_BITS} of sums with scales")
-    return {
-        "k": shape.k,
-        "block": min(shape.group_size or shape.k, shape.k),
-        "words": plan.groups * shape.batch,
-        "rows": shape.batch,
-        "outputs": plan.owned,
-        "lanes": plan.outputs_per_pass,
-        "passes": ceil(plan.owned / plan.outputs_per_pass),
-        "keep": int(plan.keeps_activations),
-        "scaled": int(scaled),
-    }

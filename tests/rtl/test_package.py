@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from rtl_tile import tile_fields
 from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.sim.files import load_system
-from sailsim.sim.rtl import package, parameters, tile_fields
+from sailsim.sim.rtl import package, parameters
 from sailsim.sim.tiles import Shape
 
 

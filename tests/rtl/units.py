@@ -13,12 +13,13 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rtl_tile import tile_fields
 from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import activation_range, block_slices, group_slices
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.sim.files import load_system
-from sailsim.sim.rtl import package, parameters, tile_fields
+from sailsim.sim.rtl import package, parameters
 from sailsim.sim.tiles import Shape
 
 from .simulation import RTL

@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.files import card_names, leaves, load_card, load_machine, load_system, system_names
+from sailsim.sim.files import (
+    card_names,
+    json_schema,
+    leaves,
+    load_card,
+    load_machine,
+    load_system,
+    system_names,
+)
 from sailsim.sim.system import System
 from sailsim.sim.tables import sentence as sentence_of
 
@@ -173,3 +181,13 @@ def test_a_misspelt_field_comes_before_the_one_that_is_missing(tmp_path):
         path.write_text(text.replace(f"\n{field}", f"\n{wrong}").replace(f'"{shipped}"', '"mine"'))
         with pytest.raises(SailsimError, match=rf"\b{wrong[:-3]} is not a field of"):
             load_machine(path)
+
+
+def test_an_editor_finds_files_that_ship_right_and_a_slip_wrong():
+    jsonschema = pytest.importorskip("jsonschema", reason="not installed (make docs installs it)")
+    schema = jsonschema.Draft202012Validator(json_schema())
+    for path in resources.files("sailsim.sim").joinpath("systems").iterdir():
+        assert schema.is_valid(tomllib.loads(path.read_text("utf-8"))), path
+    four = {"value": 4, "unit": "arrays", "source": "x", "kind": "paper"}
+    for pim, right in (({"arrays": four}, True), ({"arays": four}, False), ({"arrays": {"value": 4}}, False)):
+        assert schema.is_valid({"extends": "sail-n1", "pim": pim}) == right
