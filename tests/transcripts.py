@@ -98,6 +98,7 @@ def model_files(folder: Path) -> None:
 
 
 PAGES: dict[str, Callable[[Path], None]] = {
+    "README.md": no_files,
     "docs/quality.md": shaped_files,
     "docs/systems.md": no_files,
     "docs/models.md": model_files,

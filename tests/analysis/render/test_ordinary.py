@@ -1,0 +1,86 @@
+"""The ordinary workload in two formats: the page's table is that of the models as they are.
+
+Where this fails, the table that the page should have is in the failure's text.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from sailsim.analysis.results.compare import compare
+from sailsim.analysis.results.results import ORDINARY
+from sailsim.analysis.results.runs import shipped_runners
+from sailsim.analysis.results.verdict import cells
+from sailsim.sim.files import load_system
+from sailsim.workloads.load import load_model
+
+README = Path(__file__).parents[3] / "README.md"
+PAGE = README.parent / "docs" / "reproduction.md"
+CORES = load_system(ORDINARY.system).cores.count.whole
+FORMATS = ("q4_k_m", "4g128")
+"""What people run, in which llama.cpp was measured on these cores, and what suits SAIL."""
+BESIDE = ("cores", "cores-ampere", "cores-lut")
+"""Measured software on the same threads."""
+SIMULATION = "cores-neon"
+CARDS = ("v100", "v100-serving", "a10g-serving")
+SAILS = ("sail", "sail-ampere", "sail-neon")
+SOME = (*SAILS, *BESIDE, SIMULATION)
+"""Rows with as many cores as the workload says; with all of them those that were measured."""
+WHOLE = (*SAILS[:2], *BESIDE)
+
+
+def runs(runners, prefix, **changes):
+    """What can run the ordinary workload in each format, by its name, with what it runs on in its title."""
+    found = {}
+    for name in FORMATS:
+        point = replace(ORDINARY, wbits=None, group_size=None, weights=name, **changes)
+        answer = compare(point, runners=runners)["runs"]
+        found[name] = {
+            who: run
+            | {"title": (prefix if run["kind"] != "card" else "") + run["title"].removeprefix("cores, ")}
+            for who, run in answer.items()
+            if run["tokens_per_s"] is not None
+        }
+    return found
+
+
+def table(what, formats, names):
+    """Header and rows of some runners, with the cells of each format's runs."""
+    header = [f"{each}: {words}" for each in formats for words in ("tokens/s", "SAIL over it", "per dollar")]
+    rows = []
+    for name in names:
+        own = [of.get(name) for of in formats.values()]
+        title = next(run["title"] for run in own if run is not None)
+        rows.append((title, *(cell for run in own for cell in cells(name, run))))
+    return [what, *header], rows
+
+
+def answer() -> str:
+    """The page's table."""
+    some = runs(shipped_runners(), f"{ORDINARY.threads} cores, ")
+    # The whole server runs as many processes of a software as are the fastest.
+    packed = [
+        each.model_copy(update={"instances": "best"}) if each.kind == "cores" else each
+        for each in shipped_runners()
+    ]
+    whole = runs(packed, f"{CORES} cores, ", threads=CORES)
+    what = f"{load_model(ORDINARY.model).title}, batch {ORDINARY.batch}, context {ORDINARY.context}"
+    header, rows = table(what, some, SOME)
+    rows += table(what, whole, WHOLE)[1] + table(what, some, CARDS)[1]
+    lines = ["| " + " | ".join(each) + " |" for each in [header, *rows]]
+    return "\n".join([lines[0], "|---|" + "--:|" * (len(header) - 1), *lines[1:]])
+
+
+def said() -> dict[str, str]:
+    """The verdict on each format."""
+    points = {name: replace(ORDINARY, wbits=None, group_size=None, weights=name) for name in FORMATS}
+    return {name: " ".join(compare(point)["verdict"]["sentences"]) for name, point in points.items()}
+
+
+def test_readme_has_the_verdicts() -> None:
+    text = " ".join(README.read_text("utf-8").split())
+    for verdict in said().values():
+        assert verdict in text
+
+
+def test_the_page_has_both_formats() -> None:
+    assert answer() in PAGE.read_text("utf-8")
