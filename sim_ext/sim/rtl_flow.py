@@ -39,8 +39,8 @@ ABC = "strash; if -g -K 6; strash; dch -f; map -B 0.9 {D}; topo; buffer -c; topo
 """What ABC does: balance, map, buffer what drives many gates, and size gates for the period."""
 BEHAVIOURAL = ("sail_array", "sail_buffer")
 """Modules that are left out: rows of SRAM, of which nobody has a macro here."""
-PRICED = ("sail_lane", "sail_prt", "sail_prt_rows", "sail_sequencer", "sail_stager", "sail_drain")
-"""Modules whose energy is taken from waves."""
+PRICED = ("sail_lane", "sail_prt", "sail_sequencer")
+"""Modules whose energy is taken from waves. Larger ones take yosys gigabytes and tens of minutes."""
 CLOCK = "clk"
 """The port of the clock."""
 
