@@ -1,6 +1,6 @@
 """Requests to a server: when each comes, how long its prompt and its answer are; files of them, and chance.
 
-Four layouts of files are read: Azure's CSV (a clock, tokens), Mooncake's lines of JSON (ms,
+Four layouts of files are read and written: Azure's CSV (a clock, tokens), Mooncake's lines of JSON (ms,
 tokens, hashes of blocks of 512 tokens of the prompt), Vidur's CSV (s, tokens) and LLMServingSim's lines of
 JSON (ns, tokens). None has texts, but where prompts begin alike Mooncake's hashes say so.
 """
@@ -13,11 +13,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_text
 
@@ -130,30 +132,46 @@ def _hashes(row: Mapping[str, Any], name: str) -> tuple[int, ...]:
 
 
 class _Form(NamedTuple):
-    """A layout: the names of its fields, how a time is read, and whether it is CSV."""
+    """A layout: the names of its fields, how a time is read and written, and whether it is CSV."""
 
     time: str
     prompt: str
     output: str
     read: Callable[[Mapping[str, Any], str], float]
     """To seconds."""
+    write: Callable[[float], Any]
     is_csv: bool
     hashes: str = ""
 
 
+_EPOCH = datetime(2000, 1, 1)
+
+
+def _as_clock(seconds: float) -> str:
+    whole = math.floor(seconds)
+    digits = round((seconds - whole) * 10**7)
+    return f"{_EPOCH + timedelta(seconds=whole + digits // 10**7)}.{digits % 10**7:07d}"
+
+
 _FORMS: Mapping[Layout, _Form] = {
-    "azure": _Form("TIMESTAMP", "ContextTokens", "GeneratedTokens", _clock, True),
+    "azure": _Form("TIMESTAMP", "ContextTokens", "GeneratedTokens", _clock, _as_clock, True),
     "mooncake": _Form(
         "timestamp",
         "input_length",
         "output_length",
         lambda row, name: _number(row, name) / 1e3,
+        lambda seconds: seconds * 1e3,
         False,
         "hash_ids",
     ),
-    "vidur": _Form("arrived_at", "num_prefill_tokens", "num_decode_tokens", _number, True),
+    "vidur": _Form("arrived_at", "num_prefill_tokens", "num_decode_tokens", _number, float, True),
     "llmservingsim": _Form(
-        "arrival_time_ns", "input_toks", "output_toks", lambda row, name: _number(row, name) / 1e9, False
+        "arrival_time_ns",
+        "input_toks",
+        "output_toks",
+        lambda row, name: _number(row, name) / 1e9,
+        lambda seconds: round(seconds * 1e9),
+        False,
     ),
 }
 LAYOUTS: tuple[Layout, ...] = tuple(_FORMS)
@@ -219,6 +237,28 @@ def _json_rows(lines: Sequence[tuple[int, str]], where: str) -> Iterator[tuple[i
         if not isinstance(row, dict):
             raise SailsimError(f"{where}, line {at} is {line[:40]!r}; allowed is an object of JSON.")
         yield at, row
+
+
+def write_requests(path: str | Path, requests: Iterable[Request], layout: Layout) -> None:
+    """Write requests as a file of a layout, whole or not at all.
+
+    Hashes are written to Mooncake's alone: the others have no field for them. A file of Azure's, which has a
+    clock, begins with the year 2000. Raises SailsimError for an unknown layout and for bad requests.
+    """
+    if layout not in _FORMS:
+        raise SailsimError(f"layout is {layout!r}; allowed are {', '.join(LAYOUTS)}.")
+    form, out = _FORMS[layout], StringIO()
+    names = [form.time, form.prompt, form.output, *filter(None, [form.hashes])]
+    table = csv.writer(out, lineterminator="\n")
+    if form.is_csv:
+        table.writerow(names)
+    for time, prompt, output, hashes in checked(requests):
+        row = [form.write(time), prompt, output, *([list(hashes)] if form.hashes else [])]
+        if form.is_csv:
+            table.writerow(row)
+        else:
+            out.write(json.dumps(dict(zip(names, row, strict=True))) + "\n")
+    write_whole(Path(path), out.getvalue().encode())
 
 
 # ---- Chance ------------------------------------------------------------------------------------

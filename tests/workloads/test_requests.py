@@ -1,7 +1,6 @@
-"""Files of requests: what others write is read, and what is wrong is one sentence."""
+"""Files of requests: what is written is read again, and what is wrong is one sentence."""
 
 import json
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,42 +16,13 @@ from sailsim.workloads.requests import (
     arrivals,
     at_rate,
     read_requests,
+    write_requests,
 )
 
 from ..examples import examples
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 VIDUR = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
-
-
-FIELDS = {
-    "azure": AZURE.strip().split(","),
-    "mooncake": ["timestamp", "input_length", "output_length"],
-    "vidur": VIDUR.strip().split(","),
-    "llmservingsim": ["arrival_time_ns", "input_toks", "output_toks"],
-}
-
-
-def time_in(layout: Layout, seconds: float) -> str:
-    if layout == "azure":
-        ticks = round(seconds * 1e7)
-        return f"{datetime(2000, 1, 1) + timedelta(seconds=ticks // 10**7)}.{ticks % 10**7:07d}"
-    return repr(seconds * {"mooncake": 1e3, "vidur": 1, "llmservingsim": 1e9}[layout])
-
-
-def written(requests: list[Request], layout: Layout) -> str:
-    """Requests as a file of a layout."""
-    rows = [[time_in(layout, r.arrival_s), str(r.prompt), str(r.output)] for r in requests]
-    names = FIELDS[layout]
-    if layout in ("azure", "vidur"):
-        return "".join(",".join(row) + "\n" for row in [names, *rows])
-    lines = []
-    for row, request in zip(rows, requests, strict=True):
-        numbers = dict(zip(names, map(float, row), strict=True))
-        lines.append(
-            json.dumps(numbers | {"hash_ids": list(request.hashes)} if layout == "mooncake" else numbers)
-        )
-    return "\n".join(lines)
 
 
 @st.composite
@@ -73,7 +43,7 @@ def test_every_layout_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, requests: list[Request], layout: Layout
 ) -> None:
     path = tmp_path_factory.mktemp("trace") / "file"
-    path.write_text(written(requests, layout))
+    write_requests(path, requests, layout)
     found = read_requests(path)
     assert [each[1:3] for each in found] == [each[1:3] for each in requests]
     assert np.allclose([each.arrival_s for each in found], [each.arrival_s for each in requests], atol=2e-7)
@@ -136,6 +106,14 @@ def test_what_is_wrong_in_a_file_is_one_sentence(tmp_path: Path, text: str, said
     assert str(error.value).count("allowed") == 1
 
 
+def test_a_bad_request_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SailsimError, match="request 1: prompt is 0"):
+        write_requests(tmp_path / "trace", [Request(0.0, 0, 1)], "vidur")
+    with pytest.raises(SailsimError, match="layout is 'xml'"):
+        write_requests(tmp_path / "trace", [Request(0.0, 1, 1)], "xml")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("burst", [0, 0.25, 1.0, 4.0])
 def test_gaps_have_the_rate_and_the_variation_that_is_asked_for(burst: float) -> None:
     gaps = np.diff(arrivals(100_001, 5.0, seed=1, burst=burst))
@@ -155,3 +133,9 @@ def test_a_trace_goes_round_without_sharing_what_it_did_not_share() -> None:
     assert [each[1:3] for each in found] == [(600, 1), (20, 2), (600, 1), (20, 2), (600, 1)]
     assert [each.hashes for each in found] == [(3, 4), (3,), (8, 9), (8,), (13, 14)]
     assert found == at_rate(requests, 2.0, seed=1, count=5)
+
+
+def test_mooncake_lines_are_json(tmp_path: Path) -> None:
+    write_requests(tmp_path / "trace", [Request(0.5, 20, 2, (3,))], "mooncake")
+    line = json.loads((tmp_path / "trace").read_text())
+    assert line == {"timestamp": 500.0, "input_length": 20, "output_length": 2, "hash_ids": [3]}
