@@ -8,7 +8,7 @@ The variable SAILSIM_GEM5 names the binary, build/kernels has the AArch64 progra
 - `dram`: how gem5's DRAM is shared by units that stream weights and readers beside them.
 - `kernels`: cycles per multiply-accumulate of the NEON kernels on O3 cores, by format; twenty minutes.
 - `decode`: all runs that a folder of `sailsim gem5 decode` holds.
-- `engine`: what the engine says today of the runs of `decode`, without gem5, and the page's table of both.
+- `engine`: what the engine says today of the runs of `decode`, without gem5, and the page's table of runs with N1's ports.
 
 A program of a few megabytes is what an out-of-order core in gem5 can afford (some 70,000 instructions a
 second). `scaled` makes a machine on which a few megabytes come from DRAM: a share of the cores, LLC slices
@@ -54,6 +54,8 @@ from sailsim.sim.system import System
 
 DATA = Path(__file__).resolve().parents[1] / "analysis" / "data"
 DOCS = DATA.parents[1] / "docs" / "data"
+PORTS = "gem5/decode_ports.jsonl"
+"""Runs of `sailsim gem5 decode` on cores with N1's ports; those of `TABLE`, which fits rest on, have equal pipes."""
 MACHINE = "sail-n1"
 CORES = 16
 """Of the machine that bandwidth is measured on; as many channels and slices as belong to them."""
@@ -339,7 +341,7 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
         runs = (row for row in read_records(data / TABLE)["rows"] if row.get("step_cycles"))
         cycles = [with_engine(row)["engine_cycles"] for row in runs if row["linears"] == "lutmm"]
         write_whole(data / ENGINE, to_lines({"machine": HOST, "engine_cycles": cycles}).encode())
-        table = pd.DataFrame(steps(decode_rows()))
+        table = pd.DataFrame(steps([with_engine(row) for row in decode_rows(PORTS)]))
         table.to_csv(DOCS / "gem5-decode.csv", index=False, lineterminator="\n")
         return
     gem5, system = Gem5(), load_system(MACHINE)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from calibration.measurements import file_format, fitting_model, read_table
-from sailsim.analysis.results.gem5_steps import TABLE, decode_rows, part_of_model
+from calibration.needless import part_of_model
+from sailsim.analysis.results.gem5_steps import TABLE, decode_rows
 from sailsim.sim.files import load_system
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.model import ModelSpec

@@ -13,7 +13,6 @@ from sailsim.sim.files import load_system
 from sailsim.sim.fitted import SIMULATED_HOST
 from sailsim.sim.point import Point
 from sailsim.workloads.load import load_model, uniform_choice
-from sailsim.workloads.model import ModelSpec
 
 HOST = SIMULATED_HOST
 """The machine of these runs whose cores work around the units as the program does that gem5 ran."""
@@ -51,12 +50,6 @@ def decode_rows(table: str = TABLE) -> list[Row]:
 def shape(row: Row) -> str:
     """The name of the shape that a run's model has."""
     return SHAPES.get(row["model"], str(row["model"]))
-
-
-def part_of_model(row: Row) -> ModelSpec:
-    """The blocks of the model that a run had, and its head."""
-    spec = load_model(shape(row))
-    return replace(spec, n_layers=row["blocks"] or spec.n_layers, extra_params=0)
 
 
 def bits_and_group(row: Row) -> tuple[int, int]:

@@ -16,8 +16,9 @@ import numpy as np
 from calibration.errors import band_of, constants_of, digits, error_row, held_row
 from calibration.kernel_ratios import gem5_ratios
 from calibration.measurements import MeasuredRows
+from calibration.needless import needless_cycles, part_of_model
 from calibration.solver import Parameter, Problem, held_out, solve
-from sailsim.analysis.results.gem5_steps import TABLE, bits_and_group, decode_rows, part_of_model
+from sailsim.analysis.results.gem5_steps import TABLE, bits_and_group, decode_rows
 from sailsim.sim.backends import cores
 from sailsim.sim.backends.cores import GROUP, TABLE_BITS
 from sailsim.sim.files import load_system
@@ -38,7 +39,8 @@ SOURCE = f"fit of {TABLE}, steps on gem5's O3 cores of sail-n1"
 
 
 def simulated_rows(linears: str) -> MeasuredRows:
-    """Steps on cores, with an fp16 cache, three entries a run (`PARTS`); rates in tokens/s.
+    """Steps on cores, with an fp16 cache, three entries a run (`PARTS`); rates in tokens/s, of steps without
+    `needless_cycles`.
 
     Args:
         linears: kind of products, `neon` or `lut`.
@@ -52,8 +54,8 @@ def simulated_rows(linears: str) -> MeasuredRows:
             spec, decode_step(spec, uniform_format(bits, group), row["batch"], row["context"]), row["batch"]
         )
         products = sum(row[f"{name}_cycles"] for name in PRODUCTS)
-        cycles_of = (products, row["attention_cycles"], row["step_cycles"])
-        for part, cycles in zip(PARTS, cycles_of, strict=True):
+        step = row["step_cycles"] - needless_cycles(row)
+        for part, cycles in zip(PARTS, (products, row["attention_cycles"], step), strict=True):
             works.append(work)
             sheets.append(CpuSheet.of(system))
             measured.append(row["batch"] * system.cores.clock.si / cycles)
