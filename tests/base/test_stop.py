@@ -72,7 +72,7 @@ def test_a_second_signal_at_the_last_moment_leaves_the_exit_status_and_the_sente
         "    signal.raise_signal(signal.SIGTERM); echo(*words, **how); signal.raise_signal(signal.SIGTERM)\n"
         "cli.click.echo = late\n"
         "cli.LazyGroup.get_command = lambda *_: cli.click.Command('x', callback=stopped)\n"
-        "main(['x'])\n"
+        "main(['run'])\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.strip()) == (143, "Stopped.")

@@ -171,7 +171,10 @@ def test_a_missing_operation_or_phase_is_named(tmp_path):
 
 
 def test_unknown_names_are_told_what_there_is(tmp_path):
-    with pytest.raises(SailsimError, match=r"substrate is 'row_dm'; allowed are bit_parallel, .*path"):
+    with pytest.raises(
+        SailsimError,
+        match=r"substrate is 'row_dm' \(did you mean row_dfm\?\); allowed are bit_parallel, .*path",
+    ):
         load_substrate("row_dm")
     with pytest.raises(SailsimError, match=r"substrate file .*none.toml cannot be read"):
         load_substrate(tmp_path / "none.toml")
@@ -300,7 +303,7 @@ BAD_COSTS = {
     "row_dfm:add=2000000": "where add has the coefficient 2000000; allowed are whole numbers",
     "row_dfm:add=1:add=2": "'row_dfm:add=1:add=2', which sets add twice; allowed is once",
     "optical:add=1": "'optical'; allowed are bit_parallel, bit_serial, row_dfm or the path of a .toml file",
-    "row_dfm:add": "'row_dfm:add'; allowed are bit_parallel, bit_serial, row_dfm or the path",
+    "row_dfm:add": "'row_dfm:add' (did you mean row_dfm?); allowed are bit_parallel, bit_serial, row_dfm or",
 }
 
 
