@@ -8,7 +8,8 @@ The variable SAILSIM_GEM5 names the binary, build/kernels has the AArch64 progra
 - `dram`: how gem5's DRAM is shared by units that stream weights and readers beside them.
 - `kernels`: cycles per multiply-accumulate of the NEON kernels on O3 cores, by format; twenty minutes.
 - `decode`: all runs that a folder of `sailsim gem5 decode` holds.
-- `engine`: what the engine says today of the runs of `decode`, without gem5, and the page's table of runs with N1's ports.
+- `engine`: what the engine says today of the runs of `decode`, without gem5, and the page's table of runs
+  with N1's ports.
 
 A program of a few megabytes is what an out-of-order core in gem5 can afford (some 70,000 instructions a
 second). `scaled` makes a machine on which a few megabytes come from DRAM: a share of the cores, LLC slices
@@ -55,7 +56,7 @@ from sailsim.sim.system import System
 DATA = Path(__file__).resolve().parents[1] / "analysis" / "data"
 DOCS = DATA.parents[1] / "docs" / "data"
 PORTS = "gem5/decode_ports.jsonl"
-"""Runs of `sailsim gem5 decode` on cores with N1's ports; those of `TABLE`, which fits rest on, have equal pipes."""
+"""Runs of `sailsim gem5 decode` with N1's ports; those of `TABLE`, on which fits rest, have equal pipes."""
 MACHINE = "sail-n1"
 CORES = 16
 """Of the machine that bandwidth is measured on; as many channels and slices as belong to them."""
