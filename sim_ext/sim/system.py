@@ -302,13 +302,18 @@ class System(_Described):
 
     def _without_pim(self) -> SailsimError:
         """That it has no units, with machines of its family that have some."""
-        from sailsim.sim.files import load_system, system_names  # which read such machines
-
         other = self.accelerator
         its = "" if other is None else f", its accelerator has backend {other.backend}"
-        family = {self.name, *self.extends}
-        every = {name: load_system(name) for name in system_names()}
-        near = [name for name, each in every.items() if each.has_pim and family & {*each.extends}]
+        bases = {f'extends = "{name}"' for name in (self.name, *self.extends)}
+        texts = {
+            file.name: file.read_text("utf-8")
+            for file in (resources.files(__package__) / "systems").iterdir()
+        }
+        near = sorted(
+            name.removesuffix(".toml")
+            for name, text in texts.items()
+            if "\n[pim]\n" in text and any(base in text.partition("[pim]")[0] for base in bases)
+        )
         these = f"{' or '.join(near[:2])} has some" if near else "allowed is one with PIM units"
         return SailsimError(
             f"system {self.name} has no enabled [pim] section, so no units{its}; {these}, and "

@@ -15,7 +15,7 @@ struct AttentionSettings {
     std::size_t batch = 1, positions = 1; // for up to so many positions of each of `batch` rows
     unsigned threads = 1;
     bool on_units = false;
-    unsigned bits = 16; // of a key's or value's number: 16 (fp16) or 8 on the cores, 2..8 on units
+    unsigned bits = 16;        // of a key's or value's number: 16 (fp16) or 8 on the cores, 2..8 on units
     std::size_t tile_most = 0; // outputs of a tile of keys or values on units; 0: any number
     UnitSettings unit;
 };
