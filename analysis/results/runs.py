@@ -73,7 +73,7 @@ EVERY_CARD = "cards"
 """`hardware` of an entry that stands for one runner a shipped card."""
 SIGN = "\N{DAGGER}"
 """Behind the title of a record whose rate is of a simulator alone."""
-LEGEND = f"{SIGN} nobody ran it but a simulator; fastest: of measured software"
+LEGEND = f"{SIGN} only a simulator has run it; fastest: of measured software"
 _AROUND = tuple(name for name in SOFTWARE if name not in (*AROUND, SERVING))
 """Software with attention of its own."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")

@@ -285,12 +285,13 @@ def _moved(points: Points, start: Mapping[str, Any], runner: str, decides: Mappi
     if not found:
         return ""
     most = max(found, key=lambda name: _factor(found[name]))
-    what = f"{AXES[most]}, {_ends(found[most])}" if _factor(found[most]) >= FLAT else ""
+    moved = _factor(found[most]) >= FLAT
+    why = f"The rate moves most with {AXES[most]}: {_ends(found[most])}." if moved else ""
     bits = found.get("wbits")
     if bits is None or _factor(bits) >= FLAT:
-        return f"What moves the rate most is {what}." if what else ""
-    what = what or PHASES.get(decides.get("phase", ""), "")
-    return f"Bits of a weight hardly matter: {_ends(bits)}; what does is {what}."
+        return why
+    why = why or f"The longest part of the step decides: {PHASES.get(decides.get('phase', ''), '-')}."
+    return f"Bits of a weight hardly matter: {_ends(bits)}. {why}"
 
 
 def _around(points: Points, start: Mapping[str, Any], *free: str) -> list[tuple[Mapping[str, Any], Runs]]:

@@ -82,7 +82,9 @@ def test_a_study_says_that_bits_do_not_matter_and_what_does(tmp_path: Any) -> No
     rates = [results.at((), batch=8, wbits=bits)["tokens_per_s"].iloc[0] for bits in (2, 8)]
     assert found["point"]["batch"] == 8
     assert rates[0] == pytest.approx(rates[1], rel=0.01)
-    said = f"hardly matter: {rates[0]:.4g} tokens/s at 2, {rates[1]:.4g} at 8; what does is batch, "
+    said = (
+        f"hardly matter: {rates[0]:.4g} tokens/s at 2, {rates[1]:.4g} at 8. The rate moves most with batch: "
+    )
     assert said in found["sentences"][2]
     assert sum(found["outcomes"].values()) == len(points)
     axes, header, rows = who_wins(results.points, results.start)
@@ -91,7 +93,7 @@ def test_a_study_says_that_bits_do_not_matter_and_what_does(tmp_path: Any) -> No
     assert [row[0][0] for row in rows] == ["batch 1", "batch 8"]
     assert {outcome for row in rows for _, outcome in row[1:]} <= set(OUTCOMES)
     at_one = study_of([replace(points[0], wbits=bits) for bits in (2, 8)], tmp_path / "one").verdict()
-    assert at_one["sentences"][2].startswith("What moves the rate most is bits of a weight, ")
+    assert at_one["sentences"][2].startswith("The rate moves most with bits of a weight: ")
 
 
 @pytest.mark.parametrize("runner", ["sail", "cores", "l4"])
