@@ -36,7 +36,7 @@ SAIL_PROCESS = "7 nm, predictive"
 """Of ASAP7, from which the constants of the area and the energy come."""
 WITHOUT_ROOM = "--set pim.prefetch_share=0"
 
-CURVE = ("sail_lane", "sail_prt", "sail_prt_rows", "sail_sequencer", "sail_dfm", "sail_stager", "sail_drain")
+CURVE = ("sail_lane", "sail_prt", "sail_sequencer", "sail_dfm", "sail_stager", "sail_drain", "sail_convert")
 """Modules of the curve: those of a unit that converts in memory."""
 
 ASKED: dict[str, list[list[str]]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
@@ -148,15 +148,11 @@ def synthesised() -> Iterable[list[str]]:
 
 
 def curve() -> Iterable[list[str]]:
-    """A row a module and period whose gates differ from those of the row before; the modules that
-    `sail-n1` has and that tell something of their path, those by themselves last."""
-    before = None
+    """A row a module of `CURVE` with its area and path by the period that was asked for."""
+    rows: dict[str, list[str]] = {}
     for row in read_records(data_file("rtl/sail-n1.jsonl"))["rows"]:
-        said = [row["module"], row.get("of", "in the unit")]
-        said += [span([row["area_um2"]]), f"{row['path_ps'] or 0:.0f}"]
-        if row["path_ps"] and said != before and row["module"] in CURVE:
-            yield [*said[:2], f"{row['period_ps']:g}", *said[2:], f"{1000 / row['path_ps']:.2f}"]
-        before = said
+        rows.setdefault(row["module"], []).extend((f"{row['area_um2']:,.4g}", f"{row['path_ps'] or 0:.0f}"))
+    yield from ([name, *rows[name]] for name in CURVE)
 
 
 def paid() -> Iterable[list[str]]:
@@ -176,6 +172,6 @@ if __name__ == "__main__":
     write("who-pays-for-the-llc", ("batch", "runner", "tokens/s", *PAYMENTS), paid())
     write("what-moves-it", ("change", "options", "tokens/s", "of the headline"), moves())
     write("synthesised", ("part", "assumed, mm2", "synthesised, mm2", "times"), synthesised())
-    head = ("module", "of", "asked, ps", "cells, um2", "path, ps", "clock, GHz")
+    head = ["module", *(f"{words} {period} ps" for period in (450, 600, 1000) for words in ("um2,", "path,"))]
     write("synthesised-curve", head, curve())
     write("not-modelled", ("effect", "asked as", "tokens/s", "factor", "kind", "why"), not_modelled())
