@@ -9,7 +9,12 @@ from sailsim.analysis.results.equal_quality import at_equal_quality, measured
 
 points = measured()
 alike = points[(points.abits == 8) & (points.kv_bits == 16) & (points.method == "nearest")]
-alike[["weights", "bits_per_weight", "perplexity", "loss", "loss_error"]].sort_values("loss").head(8)
+print(
+    alike[["weights", "bits_per_weight", "perplexity", "loss"]]
+    .sort_values("loss")
+    .head(8)
+    .to_string(index=False)
+)
 
 # %% [markdown]
 # Speed by width at batch 1, where each bit counts.

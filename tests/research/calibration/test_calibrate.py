@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from calibration import calibrate as fit
 from calibration import (
+    arm_problem,
     core_rows,
     cores_problem,
     cpu_problem,
@@ -25,6 +25,7 @@ from calibration import (
     simulated_problem,
     vllm_problem,
 )
+from calibration import calibrate as fit
 from calibration import (
     errors as fit_errors,
 )
@@ -101,6 +102,7 @@ def test_a_fold_that_leaves_constants_open_says_so(result):
 
 READERS = (
     measurements,
+    arm_problem,
     core_rows,
     packed_check,
     fit,
