@@ -1,6 +1,6 @@
 """rtl/ as gates of a reader's own cells: `make rtl LIB=...`, by yosys and, where it is installed, OpenSTA.
 
-Per module and clock period: cells, area, the longest path, and from a simulation's waves a cycle's energy.
+Per module and clock period: cells, area, the longest path; of `PRICED` modules a cycle's energy, from waves.
 There is no layout: wires and the clock's tree take nothing, inputs come at the clock's edge, and a gate
 switches at most once a cycle. `BEHAVIOURAL` modules stand for SRAM: they have no area, no path, no energy.
 """
