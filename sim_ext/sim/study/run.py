@@ -272,10 +272,11 @@ class OpenStudy:
                         size = max(1, min(LARGEST_CHUNK, GROWTH * len(chunk), fitting))
                 if lost is not None:
                     alone += self._lost([task for chunk in under_way.values() for task in chunk], str(lost))
-                    _cancel(under_way)
+                    workers.forget(under_way)
+                    under_way.clear()
                     workers.revive()
         finally:
-            _cancel(under_way)
+            workers.forget(under_way)
 
     def _take(self, chunk: Sequence[Task], outcomes: Sequence[Outcome]) -> list[Task]:
         """Store what came of some tasks; returns those that failed and are to be tried again.
@@ -331,10 +332,3 @@ class OpenStudy:
             raise SailsimError(
                 f"{' and '.join(parts)}; {stored}`sailsim results ls {self.store.path} --json` names all."
             )
-
-
-def _cancel(under_way: dict[Future[list[Outcome]], list[Task]]) -> None:
-    """Forget what is under way; a scheduler is told so."""
-    for future in under_way:
-        future.cancel()
-    under_way.clear()

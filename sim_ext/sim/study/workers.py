@@ -81,6 +81,9 @@ class Workers:
         """What to raise for the exception of a future: a `WorkerLostError` where the worker went."""
         return error
 
+    def forget(self, futures: Iterable[Future[Any]]) -> None:
+        """Nobody waits for these any more."""
+
     def revive(self) -> None:
         """Replace workers that went; what was under way is forgotten."""
 
@@ -96,7 +99,11 @@ class Workers:
 
 
 class Processes(Workers):
-    """Processes of this machine. They end with this one, however it ends."""
+    """Processes of this machine. They end with this one, however it ends.
+
+    A future is never cancelled: loky's thread ends with an error at one that it has not handed out when it
+    kills its workers, and they would stay.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -196,6 +203,11 @@ class Dask(Workers):
                 "sailsim."
             )
         return WorkerLostError(_first_line(error)) if isinstance(error, self._lost) else error
+
+    def forget(self, futures: Iterable[Future[Any]]) -> None:
+        """As `Workers.forget`; the scheduler is told so."""
+        for future in futures:
+            future.cancel()
 
     def close(self, now: bool) -> None:
         """Let go of the scheduler; its workers stay."""

@@ -179,6 +179,20 @@ def test_the_next_study_removes_the_semaphores_of_a_killed_group_and_no_others(t
         foreign.unlink()
 
 
+def test_an_end_at_once_ends_the_workers_while_tasks_wait_for_one():
+    pool = workers.Processes(2)
+    futures = [pool.submit(time.sleep, 60) for _ in range(20)]  # more than are handed out beforehand
+    while not futures[4].running():  # the last of those
+        time.sleep(0.01)
+    pids = list(pool._pool._processes)
+    manager = pool._pool._executor_manager_thread
+    pool.forget(futures)
+    pool.close(now=True)
+    manager.join(timeout=50)
+    assert not manager.is_alive()
+    assert not any(alive(pid) for pid in pids)
+
+
 def test_a_worker_and_the_trackers_have_a_safe_path(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     store = run_study(tasks(2), flag, tmp_path, jobs=2, progress=False)
