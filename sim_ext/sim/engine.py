@@ -562,11 +562,11 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
     if not convert:
         if handed:
             op, jobs = handed[-1]
-            tasks.append(host.completion(ops[0].name, jobs.slices, len(handed)))
+            tasks.append(host.completion(ops[0].name, jobs.slices, len(handed), jobs.rounds))
             tasks += host.copying(op, jobs.slices, len(handed))
         return tasks
     for done, (op, jobs) in enumerate(handed, 1):
-        tasks += [host.completion(op.name, jobs.slices, done), *host.conversion(op, jobs.blocks, done)]
+        tasks += [host.completion(op.name, jobs.slices, done, jobs.rounds), *host.conversion(op, jobs.blocks, done)]
     return tasks
 
 

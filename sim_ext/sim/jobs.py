@@ -64,7 +64,8 @@ class Jobs(ABC):
     shares: float
     """How many times a unit's `counts` all units have together; of tiles on all slices `slices`."""
     rounds: float = 1.0
-    """How often the slices are handed descriptors: of experts so many groups one after the other."""
+    """How often the slices are handed descriptors: for so many tiles of their share, and of experts for so
+    many groups one after the other."""
     bytes: NDArray[np.float64]
     """(jobs,)."""
     seconds: NDArray[np.float64]
@@ -202,8 +203,9 @@ class SeveralJobs(Jobs):
     def __init__(self, parts: Sequence[tuple[Jobs, float]], rounds: float, busy: float, phases: int) -> None:
         """`parts`: jobs of equal length, and how often each occurs; `busy`: how many times as long as their
         sum all take; `phases`: how many of a job's numbers are seconds."""
-        self.parts, self.rounds, self._busy, self._phases = parts, rounds, busy, phases
+        self.parts, self._busy, self._phases = parts, busy, phases
         self._common = common = max(parts, key=lambda part: part[1])[0]
+        self.rounds = rounds * common.rounds
         self.slices, self.blocks, self.shares = common.slices, common.blocks, common.shares
         self.bytes = np.sum([times * jobs.bytes for jobs, times in parts], axis=0)
         self.seconds = busy * np.sum([times * jobs.seconds for jobs, times in parts], axis=0)
@@ -240,7 +242,7 @@ class HeadJobs(Jobs):
         """`phases`: how many of a job's numbers are seconds."""
         self._one, self._sharing, self._phases = one, sharing, phases
         matrices, rounds = sharing.matrices, sharing.rounds
-        self.slices, self.blocks = matrices * one.slices, one.blocks
+        self.slices, self.blocks, self.rounds = matrices * one.slices, one.blocks, one.rounds
         self.shares = self.slices / rounds
         self.bytes, self.seconds = matrices * one.bytes, rounds * one.seconds
 

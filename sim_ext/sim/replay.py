@@ -101,7 +101,7 @@ def timed_tile(unit: PimUnits, tile: Tile) -> TileTable:
 def fastest_nbw(system: System) -> Callable[[Tile], int]:
     """What chooses the NBW of a trace's tiles: the fastest on one unit of a machine as its file has it."""
     units = PimUnits(system, substrate=None, convert=None, prt=True, slices=1, operands="dram")
-    return lambda tile: FastestTiles(units.every_nbw(*_asked(units, tile))).nbw(0)
+    return lambda tile: FastestTiles(units.every_nbw(*_asked(units, tile)), units.weights_rate).nbw(0)
 
 
 def _asked(unit: PimUnits, tile: Tile) -> tuple[TileRequest, Callable[[Shape], list[Profile]]]:

@@ -282,19 +282,19 @@ class HostCores:
             )
         return self.products[name]
 
-    def submission(self, name: str, slices: int, products: float = 1.0) -> CoreTask:
-        """The software's work around an operation, and the descriptors of its products, one a slice, to the
+    def submission(self, name: str, slices: int, rounds: float = 1.0) -> CoreTask:
+        """The software's work around an operation, and the descriptors of its tiles, `rounds` a slice, to the
         units."""
-        seconds = self.hand_over + products * ceil(slices / self.threads) * self.submit
+        seconds = self.hand_over + rounds * ceil(slices / self.threads) * self.submit
         return CoreTask(f"{name} submit", 0, seconds, sync=True)
 
     def per_slice(self, slices: int) -> float:
         """Seconds of a product's descriptors and records, of which every slice has its own."""
         return ceil(slices / self.threads) * (self.submit + self.poll)
 
-    def completion(self, name: str, slices: int, needs: int) -> CoreTask:
-        """Seeing the completion records of all slices, and the barrier after it."""
-        seconds = ceil(slices / self.threads) * self.poll + self.barrier
+    def completion(self, name: str, slices: int, needs: int, rounds: float = 1.0) -> CoreTask:
+        """Seeing the completion records of all slices, `rounds` of each, and the barrier after it."""
+        seconds = rounds * ceil(slices / self.threads) * self.poll + self.barrier
         return CoreTask(f"{name} poll", needs, seconds, sync=True)
 
     def copying(self, op: Op, slices: int, needs: int) -> list[CoreTask]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from math import ceil, gcd, inf
 from typing import Any, Literal, NamedTuple
@@ -20,7 +21,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.dram import memory_paths, weights_rate
-from sailsim.sim.jobs import KEPT_UNITS, Jobs
+from sailsim.sim.jobs import KEPT_UNITS, Jobs, SeveralJobs
 from sailsim.sim.patterns import Profile, Scan
 from sailsim.sim.pim import NBWS
 from sailsim.sim.substrate import OPERATIONS
@@ -211,26 +212,44 @@ class TileTable(Jobs):
         return np.column_stack([self.phases, *columns])
 
 
+class PassTiles(SeveralJobs):
+    """Products whose share of every slice is cut into tiles of one pass: several passes would each read
+    pieces of all rows of weights."""
+
+    def __init__(self, whole: TileKind, parts: Sequence[tuple[TileTable, int]]) -> None:
+        """`whole`: what is cut; `parts`: the tiles, and how many of a slice there are of each."""
+        super().__init__(parts, sum(times for _, times in parts), 1.0, len(TILE_PHASES))
+        self._whole = whole
+
+    @property
+    def crowded(self) -> bool:
+        """Of what is cut."""
+        return self._whole.crowded
+
+
 class FastestTiles(Jobs):
     """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds,
     on the units or for memory to bring its weights; of equals the one with fewer bytes, then with fewer
     seconds on the units, then that of the first table."""
 
-    def __init__(self, tables: Sequence[TileTable]) -> None:
+    def __init__(self, tables: Sequence[Jobs], weights_rate: float) -> None:
+        """`weights_rate`: bytes/s that memory brings all units."""
         self._tables = tables
         working = np.array([table.seconds for table in tables])
-        reading = np.array([table.bytes / table.kind.units.weights_rate for table in tables])
+        reading = np.array([table.bytes / weights_rate for table in tables])
         order = np.lexsort((working, reading, np.maximum(working, reading)), axis=0)
         self._fastest: NDArray[np.intp] = order[0]
         self._used = np.unique(self._fastest).tolist()
         first = tables[self._fastest[0]]
         self.slices, self.blocks, self.shares = first.slices, first.blocks, first.shares
+        self.rounds = first.rounds
         self.bytes, self.seconds = self.column("bytes"), self.column("seconds")
 
     def nbw(self, at: int) -> int:
         """Of one of them."""
-        table: TileTable = self._tables[self._fastest[at]]
-        return table.nbw(at)
+        own = self._tables[self._fastest[at]].nbw(at)
+        assert own is not None  # of tiles all have one
+        return own
 
     @property
     def crowded(self) -> bool:
@@ -315,6 +334,9 @@ class PimUnits:
         self.clock = pim.clock.si
         self.chip, self.dram = memory_paths(system)
         self.operands = self.chip if operands == "llc" else self.dram
+        self.cuts = operands == "llc"
+        """Whether products come in tiles of one pass, as the software of a step cuts them; a trace's tiles
+        are as they are."""
         self.weights_rate = self.config.slices * each
         """Bytes/s of weights that memory brings all of them."""
         self.line = system.llc.line.whole
@@ -351,10 +373,29 @@ class PimUnits:
         # soon as nothing asks for them.
         return _tables_of(self.key).table(self, request, profiles)
 
+    def product(self, request: TileRequest, profiles: Sequence[Profile]) -> Jobs:
+        """As `table`, of a product that a step's software hands over: in tiles of one pass.
+
+        Raises:
+            SailsimError: as `table`.
+        """
+        kind = _tables_of(self.key).kind(self, request)
+        (n, slices), most = (request.shape.n, self.config.slices), kind.plan.outputs_per_pass
+        whole, wide = (kind.plan.owned - 1) // most, most * slices
+        if not self.cuts or not whole:
+            return self.table(request, profiles)
+
+        def tile(outputs: int) -> TileTable:
+            size = request.weight_bytes * outputs / n
+            shape = request.shape._replace(n=outputs)
+            return self.table(request._replace(shape=shape, weight_bytes=size), profiles)
+
+        return PassTiles(kind, [(tile(wide), whole), (tile(n - whole * wide), 1)])
+
     def every_nbw(
         self, request: TileRequest, profiles_of: Callable[[Shape], Sequence[Profile]]
-    ) -> list[TileTable]:
-        """Tiles with each NBW that fits the arrays, the least first.
+    ) -> list[Jobs]:
+        """Products with each NBW that fits the arrays, the least first.
 
         Args:
             request: whose shape's `nbw` does not count.
@@ -363,12 +404,12 @@ class PimUnits:
         Raises:
             SailsimError: the tiles fit the arrays with no NBW.
         """
-        found: list[TileTable] = []
+        found: list[Jobs] = []
         refused: list[str] = []  # of an error itself, its traceback would know this list
         for nbw in NBWS:
             shape = request.shape._replace(nbw=nbw)
             try:
-                found.append(self.table(request._replace(shape=shape), profiles_of(shape)))
+                found.append(self.product(request._replace(shape=shape), profiles_of(shape)))
             except SailsimError as error:
                 refused.append(str(error))
         if not found:
@@ -384,6 +425,13 @@ class TimedTables:
         self._tables: OrderedDict[tuple[TileRequest, tuple[str, ...]], TileTable] = OrderedDict()
         self._tiles = 0
 
+    def kind(self, units: PimUnits, request: TileRequest) -> TileKind:
+        """Tiles of one request. Raises as `PimUnits.table`."""
+        if request not in self._kinds:
+            with _that_run(request.shape):
+                self._kinds[request] = TileKind(units, request)
+        return self._kinds[request]
+
     def table(self, units: PimUnits, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:
         """As `PimUnits.table`."""
         key = (request, tuple([profile.key for profile in profiles]))
@@ -391,18 +439,21 @@ class TimedTables:
         if found is not None:
             self._tables.move_to_end(key)
             return found
-        try:
-            if request not in self._kinds:
-                self._kinds[request] = TileKind(units, request)
-            found = TileTable(self._kinds[request], profiles)
-        except ValueError as error:
-            shape = request.shape
-            raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
-        self._tables[key] = found
+        with _that_run(request.shape):
+            found = self._tables[key] = TileTable(self.kind(units, request), profiles)
         self._tiles += len(found)
         while self._tiles > KEPT_TILES and len(self._tables) > 1:
             self._tiles -= len(self._tables.popitem(last=False)[1])
         return found
+
+
+@contextmanager
+def _that_run(shape: Shape) -> Iterator[None]:
+    """Raises SailsimError for tiles of a shape that the C++ core refuses."""
+    try:
+        yield
+    except ValueError as error:
+        raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
 
 
 @lru_cache(maxsize=KEPT_UNITS)  # machines that differ in their cores alone would time every tile again

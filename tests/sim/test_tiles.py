@@ -16,6 +16,7 @@ from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace import read_trace, write_trace
 from sailsim.sim.files import load_system, vary
 from sailsim.sim.gem5 import validation
+from sailsim.sim.jobs import Jobs
 from sailsim.sim.patterns import InputRows, Profile, ProfileCache, Scan
 from sailsim.sim.pim import NBWS
 from sailsim.sim.replay import time_tile
@@ -53,7 +54,32 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
         assert table.numbers[at].tolist() == [*alone.phases[0], *events.values()]
 
 
-def every_nbw(machine: System, captured: Activations, batch: int = 6) -> tuple[PimUnits, list[TileTable]]:
+def test_a_product_of_several_passes_comes_in_tiles_of_one(captured):
+    units = PimUnits(load_system("sail-next"), substrate=None, convert=None, prt=True)
+    scan = units.scan(8, True, 4, 128)
+    profiles = [ProfileCache().captured(captured, InputRows("attn_in", 0, 32, 2048, 2, 0), scan)]
+    request = TileRequest(Shape(2048, 8000, 2, 4, 4, 8, 4, 128), 8e6)
+    whole, product = units.table(request, profiles), units.product(request, profiles)
+    plan = whole.kind.plan
+    assert plan.passes > 2 and plan.owned % plan.outputs_per_pass > 0
+    assert (product.rounds, product.slices, product.blocks) == (plan.passes, whole.slices, whole.blocks)
+    assert product.bytes == pytest.approx(whole.bytes)
+    wide = plan.outputs_per_pass * units.config.slices
+    parts = [wide] * (plan.passes - 1) + [8000 - wide * (plan.passes - 1)]
+    tiles = [
+        units.table(request._replace(shape=request.shape._replace(n=n), weight_bytes=n * 1e3), profiles)
+        for n in parts
+    ]
+    assert [tile.kind.plan.passes for tile in tiles] == [1] * plan.passes
+    assert product.seconds[0] == pytest.approx(sum(tile.seconds[0] for tile in tiles))
+    assert product.counts[0].tolist() == sum(tile.counts[0] for tile in tiles).tolist()
+    slow = [max(tile.throttled(1e10)[0], tile.seconds[0]) for tile in tiles]
+    assert product.throttled(1e10)[0] == pytest.approx(sum(slow))
+    narrow = request._replace(shape=request.shape._replace(n=wide))
+    assert isinstance(units.product(narrow, profiles), TileTable)
+
+
+def every_nbw(machine: System, captured: Activations, batch: int = 6) -> tuple[PimUnits, list[Jobs]]:
     """The same tiles of four layers with each NBW, and the units that timed them."""
     units, cache = PimUnits(machine, substrate=None, convert=None, prt=True), ProfileCache()
 
@@ -68,12 +94,12 @@ def every_nbw(machine: System, captured: Activations, batch: int = 6) -> tuple[P
 
 def test_each_tile_has_the_nbw_that_is_the_fastest_for_it(captured):
     machine = vary(SAIL, {"pim.t_zero": 0, "pim.t_prt": 1})  # where patterns cost different times
-    tables = every_nbw(machine, captured)[1]
-    assert [table.kind.shape.nbw for table in tables] == list(NBWS)
-    found = FastestTiles(tables)
+    units, tables = every_nbw(machine, captured)
+    assert [table.nbw(0) for table in tables] == list(NBWS)
+    found = FastestTiles(tables, units.weights_rate)
     best = [min(tables, key=lambda table: table.seconds[at]) for at in range(len(found.seconds))]
     assert len(set(best)) > 1
-    assert [found.nbw(at) for at in range(len(found.seconds))] == [table.kind.shape.nbw for table in best]
+    assert [found.nbw(at) for at in range(len(found.seconds))] == [table.nbw(0) for table in best]
     for name in ("seconds", "bytes", "cycles", "counts", "numbers"):
         own = [getattr(table, name)[at] for at, table in enumerate(best)]
         assert getattr(found, name).tolist() == np.array(own).tolist(), name
@@ -187,11 +213,11 @@ def test_profiles_are_those_of_the_rows(role, k, batch, nbw, group_size, entries
 def test_the_fastest_nbw_counts_the_time_to_read_weights_again(captured: Activations) -> None:
     """From NBW 4 on the activations of 32 rows have no room: two chunks, each of which reads all weights."""
     fields = {"pim.activation_buffer": 0.22, "pim.accumulator_buffer": 84, "pim.convert": "cores"}
-    tables = every_nbw(vary(SAIL, fields | {"memory.channels": 1}), captured, 32)[1]
-    assert [table.kind.plan.batch_chunks for table in tables] == [1, 1, 1, 2, 2, 2]
+    units, tables = every_nbw(vary(SAIL, fields | {"memory.channels": 1}), captured, 32)
+    assert [table.bytes[0] / 4.5e6 for table in tables] == pytest.approx([1, 1, 1, 2, 2, 2])
     on_chip = [float(table.seconds[0]) for table in tables]
     assert on_chip.index(min(on_chip)) == 3
-    assert FastestTiles(tables).nbw(0) == 3
+    assert FastestTiles(tables, units.weights_rate).nbw(0) == 3
 
 
 def test_what_units_leave_behind_is_in_no_circle(captured: Activations) -> None:
@@ -202,7 +228,7 @@ def test_what_units_leave_behind_is_in_no_circle(captured: Activations) -> None:
     try:
         units, tables = every_nbw(machine, captured)
         assert 0 < len(tables) < len(NBWS)  # some do not fit, which is an error on the way
-        found = FastestTiles(tables)
+        found = FastestTiles(tables, units.weights_rate)
         left = [weakref.ref(each) for each in (units, found, *tables)]
         del units, tables, found
         _tables_of.cache_clear()

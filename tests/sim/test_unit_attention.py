@@ -248,7 +248,7 @@ def test_chunks_have_room_for_their_scores():
 
 def test_heads_that_wait_for_memory_take_their_full_rounds_and_then_the_rest():
     one: Any = SimpleNamespace(
-        slices=1, blocks=1, bytes=1.0, seconds=1.0, cycles=1, counts=1, numbers=np.ones((1, 2)),
+        slices=1, blocks=1, rounds=1, bytes=1.0, seconds=1.0, cycles=1, counts=1, numbers=np.ones((1, 2)),
         throttled=lambda rate: np.array([1 / rate]),
     )  # fmt: skip
     # Five heads, two at a time: two rounds at half of the rate each, and one head that has all of it.

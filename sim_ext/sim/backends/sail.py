@@ -110,8 +110,8 @@ class SailUnits(Units):
 
             request = request_of(op, point)
             if request.shape.nbw == PER_TENSOR:
-                return FastestTiles(units.every_nbw(request, profiles_of))
-            return units.table(request, profiles_of(request.shape))
+                return FastestTiles(units.every_nbw(request, profiles_of), units.weights_rate)
+            return units.product(request, profiles_of(request.shape))
 
         def dealt(op: Op, some: Sequence[int]) -> HeadJobs:
             """Matrices of their own inputs, dealt to the slices."""
