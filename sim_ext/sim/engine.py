@@ -555,7 +555,8 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
     Those that the accelerator does not take they multiply themselves, beside its units.
     """
     handed = [(ops[i], jobs) for i, jobs in zip(products.ops, products.jobs, strict=True)]
-    tasks = [host.submission(op.name, jobs.slices, jobs.rounds) for op, jobs in handed]
+    tasks = [host.submission(op.name, jobs.slices) for op, jobs in handed]
+    tasks += chain.from_iterable(host.meanwhile(op, jobs.slices, jobs.rounds) for op, jobs in handed)
     for i, op in enumerate(ops):
         if i not in products.ops:
             tasks += host.product(op, 0)
@@ -563,10 +564,13 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
         if handed:
             op, jobs = handed[-1]
             tasks.append(host.completion(ops[0].name, jobs.slices, len(handed), jobs.rounds))
-            tasks += host.copying(op, jobs.slices, len(handed))
+            tasks += host.copying(op, jobs.slices, len(handed), jobs.rounds)
         return tasks
     for done, (op, jobs) in enumerate(handed, 1):
-        tasks += [host.completion(op.name, jobs.slices, done, jobs.rounds), *host.conversion(op, jobs.blocks, done)]
+        tasks += [
+            host.completion(op.name, jobs.slices, done, jobs.rounds),
+            *host.conversion(op, jobs.blocks, done),
+        ]
     return tasks
 
 

@@ -205,6 +205,8 @@ class HostCores:
         self.product_overhead = host.product_overhead.si
         self.hand_over = host.hand_over_share.value * self.product_overhead
         self.poll = host.poll.si
+        self.queue = system.pim.queue.value if system.pim is not None else inf
+        """Descriptors that a unit holds."""
         self.copy = 0.0 if host.result_copy is None else host.result_copy.value / cores.clock.si
         self.convert_flops = host.convert_flops.value
         self.system = system.name
@@ -282,27 +284,45 @@ class HostCores:
             )
         return self.products[name]
 
-    def submission(self, name: str, slices: int, rounds: float = 1.0) -> CoreTask:
-        """The software's work around an operation, and the descriptors of its tiles, `rounds` a slice, to the
-        units."""
-        seconds = self.hand_over + rounds * ceil(slices / self.threads) * self.submit
+    def submission(self, name: str, slices: int) -> CoreTask:
+        """The software's work around an operation, and the first descriptor of every slice to the units."""
+        seconds = self.hand_over + ceil(slices / self.threads) * self.submit
         return CoreTask(f"{name} submit", 0, seconds, sync=True)
+
+    def meanwhile(self, op: Op, slices: int, rounds: float) -> list[CoreTask]:
+        """What a thread does of a product of several tiles a slice while the units work: it hands over all,
+        then sees done and copies those that were not the last of its slice."""
+        handed, seen = max(0.0, rounds - 1), max(0.0, min(rounds, self.queue) - 1)
+        if not handed:
+            return []
+        seconds = ceil(slices / self.threads) * (handed * self.submit + seen * self.poll)
+        return [
+            CoreTask(f"{op.name} tiles", 0, seconds + seen / rounds * self._copied(op, slices), sync=True)
+        ]
+
+    def left(self, rounds: float) -> float:
+        """Of so many tiles a slice, those that are seen done when the units are: a thread hands over all
+        first, and waits for room in their queues."""
+        return 1 + max(0.0, rounds - self.queue)
 
     def per_slice(self, slices: int) -> float:
         """Seconds of a product's descriptors and records, of which every slice has its own."""
         return ceil(slices / self.threads) * (self.submit + self.poll)
 
     def completion(self, name: str, slices: int, needs: int, rounds: float = 1.0) -> CoreTask:
-        """Seeing the completion records of all slices, `rounds` of each, and the barrier after it."""
-        seconds = rounds * ceil(slices / self.threads) * self.poll + self.barrier
+        """Seeing the completion records of all slices, those of `rounds` of tiles that are `left`, and the
+        barrier after it."""
+        seconds = self.left(rounds) * ceil(slices / self.threads) * self.poll + self.barrier
         return CoreTask(f"{name} poll", needs, seconds, sync=True)
 
-    def copying(self, op: Op, slices: int, needs: int) -> list[CoreTask]:
-        """Scaled results of a product to where the next operation reads them; a thread copies whole tiles."""
-        if not self.copy:
-            return []
-        results = ceil(slices / self.threads) / slices * (op.macs / op.k)
-        return [CoreTask(f"{op.name} copy", needs, results * self.copy)]
+    def copying(self, op: Op, slices: int, needs: int, rounds: float = 1.0) -> list[CoreTask]:
+        """Scaled results of tiles that are `left` to where the next operation reads them."""
+        seconds = self.left(rounds) / max(1.0, rounds) * self._copied(op, slices)
+        return [CoreTask(f"{op.name} copy", needs, seconds)] if seconds else []
+
+    def _copied(self, op: Op, slices: int) -> float:
+        """Seconds in which the busiest thread copies a product's results; it copies whole tiles."""
+        return ceil(slices / self.threads) / slices * (op.macs / op.k) * self.copy
 
     def conversion(self, op: Op, blocks: int, needs: int) -> list[CoreTask]:
         """Integer sums of every block to scaled fp32 on the cores, and the barrier after it."""

@@ -92,6 +92,20 @@ def test_results_are_copied_tile_by_tile_where_a_machine_says_so(slices, threads
     assert task.seconds == pytest.approx(share * 3000 * 1.5 / CLOCK)
 
 
+@pytest.mark.parametrize(("tiles", "hidden"), [(1, 0), (3, 2), (4, 3), (10, 3)])  # a queue of 4 descriptors
+def test_a_thread_sees_done_what_has_room_in_the_queues_while_units_work(tiles, hidden):
+    op = Op("head", "gemv", 0, batch=1, k=256, n=1000, macs=256 * 1000)
+    cores = HostCores(of_host(result_copy=1.5), 16)  # two slices a thread
+    submit, poll = SAIL.host.submit.si, SAIL.host.poll.si
+    copied = 1000 / 16 * 1.5 / CLOCK / tiles
+    meanwhile = sum(task.seconds for task in cores.meanwhile(op, 32, tiles))
+    assert meanwhile == pytest.approx((tiles - 1) * 2 * submit + hidden * (2 * poll + copied))
+    after = cores.completion("head", 32, 1, tiles).seconds - 16 * SAIL.host.barrier.si
+    assert after == pytest.approx((tiles - hidden) * 2 * poll)
+    (task,) = cores.copying(op, 32, 1, tiles)
+    assert task.seconds == pytest.approx((tiles - hidden) * copied)
+
+
 def test_converting_on_the_cores_reads_sums_and_writes_results():
     op = Op("q", "gemv", 0, batch=3, k=256, n=1000)
     sums = 3 * 1000 * 8
