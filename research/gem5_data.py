@@ -8,8 +8,7 @@ The variable SAILSIM_GEM5 names the binary, build/kernels has the AArch64 progra
 - `dram`: how gem5's DRAM is shared by units that stream weights and readers beside them.
 - `kernels`: cycles per multiply-accumulate of the NEON kernels on O3 cores, by format; twenty minutes.
 - `decode`: all runs that a folder of `sailsim gem5 decode` holds.
-- `engine`: what the engine says today of the runs of `decode`, without gem5, and the page's table of runs
-  with N1's ports.
+- `engine`: what the engine says today of the runs of `decode`, without gem5, and the page's tables of them.
 
 A program of a few megabytes is what an out-of-order core in gem5 can afford (some 70,000 instructions a
 second). `scaled` makes a machine on which a few megabytes come from DRAM: a share of the cores, LLC slices
@@ -30,8 +29,18 @@ import numpy as np
 import pandas as pd
 from records import to_lines
 
+from calibration.simulated_host import asked, core_seconds, host_rows
 from sailsim.analysis.render.gem5_figures import regions_together
-from sailsim.analysis.results.gem5_steps import ENGINE, HOST, TABLE, Row, decode_rows, shape, with_engine
+from sailsim.analysis.results.gem5_steps import (
+    CORE_PARTS,
+    ENGINE,
+    HOST,
+    TABLE,
+    Row,
+    decode_rows,
+    shape,
+    with_engine,
+)
 from sailsim.base.atomic import read_records, write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
@@ -55,8 +64,6 @@ from sailsim.sim.system import System
 
 DATA = Path(__file__).resolve().parents[1] / "analysis" / "data"
 DOCS = DATA.parents[1] / "docs" / "data"
-PORTS = "gem5/decode_ports.jsonl"
-"""Runs of `sailsim gem5 decode` with N1's ports; those of `TABLE`, on which fits rest, have equal pipes."""
 MACHINE = "sail-n1"
 CORES = 16
 """Of the machine that bandwidth is measured on; as many channels and slices as belong to them."""
@@ -263,33 +270,59 @@ def streams(
         }
 
 
-ON = {"neon": "cores, dot products", "lut": "cores, look-ups"}
-"""Where a run's products are made, in words; else on units."""
+SAME = ("model", "weights", "batch", "context", "threads", "cache")
+"""What runs of one step have in common."""
 
 
 def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
-    """A row a run: cycles of the cores for a step of the whole model, NEON's over them where it ran the same
-    step over the same cache, and how far off the engine is."""
-    same = ("model", "weights", "batch", "context", "threads", "cache")
-    cycles = [sum(regions_together(run).values()) for run in runs]
-    neon = {
-        tuple(run[name] for name in same): own
-        for run, own in zip(runs, cycles, strict=True)
-        if run["linears"] == "neon"
-    }
-    for run, own in zip(runs, cycles, strict=True):
-        beside, engine = neon.get(tuple(run[name] for name in same)), run.get("engine_cycles")
-        yield {
-            "model": shape(run) + (f", {run['blocks']} blocks" if run["blocks"] > 1 else ""),
-            "weights": run["weights"],
-            "batch, context": f"{run['batch']}, {run['context']}",
-            "threads": str(run["threads"]),
-            "products": ON.get(run["linears"], f"units of {run['system']}"),
-            "attention": f"{run['attention']}, {run['cache']}",
-            "megacycles": f"{own / 1e6:.2f}",
-            "NEON's over them": f"{beside / own:.2f}x" if beside and run["linears"] != "neon" else "-",
-            "engine": f"{engine / own - 1:+.1%}" if engine else "-",
-        }
+    """A row for each step that was run by a model or by its first block, and each machine whose units ran it:
+    megacycles of the cores for a token of the whole model by who made the products, how many times as fast
+    units are as NEON, and how far off the engine is of the units' step."""
+    ran: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for run in runs:
+        if run["blocks"] < 2:
+            kind = run["system"] if run["linears"] == "lutmm" else run["linears"]
+            ran.setdefault(tuple(run[name] for name in SAME), {})[kind] = run
+    for kinds in ran.values():
+        mega = {kind: sum(regions_together(run).values()) / 1e6 for kind, run in kinds.items()}
+        for machine in [kind for kind in kinds if kind not in ("neon", "lut")] or [""]:
+            first, own = next(iter(kinds.values())), mega.get(machine, 0.0)
+            engine = kinds[machine]["engine_cycles"] / 1e6 if machine else 0.0
+            yield {
+                "model": shape(first),
+                "weights": first["weights"],
+                "batch, context": f"{first['batch']}, {first['context']}",
+                "threads": str(first["threads"]),
+                "cache": first["cache"],
+                **{kind: f"{mega[kind]:.2f}" if kind in mega else "-" for kind in ("neon", "lut")},
+                "units": f"{own:.2f}" if machine else "-",
+                "of": machine or "-",
+                "units over neon": f"{mega['neon'] / own:.2f}x" if machine and "neon" in mega else "-",
+                "engine": f"{engine / own - 1:+.1%}" if machine else "-",
+            }
+
+
+def parts(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
+    """Kilocycles of the cores in parts of the fitted runs, all of a run's blocks: gem5's and the engine's of
+    the machine `HOST`. The rest is what the step takes besides: products, embedding, head and sampling."""
+    machine = load_system(HOST)
+    for run, (spec, point) in zip(runs, asked(runs), strict=True):
+        seconds = core_seconds(machine, spec, point)
+        found = {part: sum(run[f"{name}_cycles"] for name in CORE_PARTS[part]) for part in seconds}
+        said = {part: each * machine.cores.clock.si for part, each in seconds.items()}
+        for part, cycles in found.items():
+            yield {
+                "model": f"{shape(run)} {run['weights']}",
+                "blocks": str(run["blocks"] or "all"),
+                "batch": str(run["batch"]),
+                "context": str(run["context"]),
+                "threads": str(run["threads"]),
+                "part": part,
+                "gem5": f"{cycles / 1e3:,.0f}",
+                "engine": f"{said[part] / 1e3:,.0f}",
+                "engine over gem5": f"{said[part] / cycles:.2f}",
+                "of gem5's step": f"{cycles / run['step_cycles']:.1%}",
+            }
 
 
 def origin(gem5: Gem5, build: str, options: str) -> dict[str, str]:
@@ -342,8 +375,10 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
         runs = (row for row in read_records(data / TABLE)["rows"] if row.get("step_cycles"))
         cycles = [with_engine(row)["engine_cycles"] for row in runs if row["linears"] == "lutmm"]
         write_whole(data / ENGINE, to_lines({"machine": HOST, "engine_cycles": cycles}).encode())
-        table = pd.DataFrame(steps([with_engine(row) for row in decode_rows(PORTS)]))
-        table.to_csv(DOCS / "gem5-decode.csv", index=False, lineterminator="\n")
+        tables = {"": steps(decode_rows()), "-the-engine-beside-it": parts(host_rows())}
+        for name, rows_of in tables.items():
+            path = DOCS / f"gem5-decode{name}.csv"
+            pd.DataFrame(rows_of).to_csv(path, index=False, lineterminator="\n")
         return
     gem5, system = Gem5(), load_system(MACHINE)
     run = origin(gem5, build, f"python research/gem5_data.py {what}")

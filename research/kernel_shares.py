@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from calibration.measurements import file_format, fitting_model, read_table
-from calibration.needless import part_of_model
+from calibration.simulated_problem import part_of_model
 from sailsim.analysis.results.gem5_steps import TABLE, decode_rows
 from sailsim.sim.files import load_system
 from sailsim.workloads.graph import decode_step

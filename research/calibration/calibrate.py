@@ -57,7 +57,6 @@ from calibration.measurements import (
     llama_bench_rows,
     read_table,
 )
-from calibration.needless import REPLACED as SIMULATED_BEFORE
 from calibration.packed_check import TABLE as PACKED_TABLE
 from calibration.packed_check import run_packed
 from calibration.prompt_problem import run_cards, run_fork
@@ -90,7 +89,6 @@ DATA = (
     VLLM_TABLE,
     ARM_TABLE,
     SIMULATED_TABLE,
-    SIMULATED_BEFORE,
 )
 
 HELD_OUT = ("lmdeploy_held_out.csv", PACKED_TABLE)

@@ -12,6 +12,7 @@ program and gem5's units work.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from math import ceil
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from calibration.errors import digits
-from calibration.needless import needless_cycles, part_of_model
+from calibration.simulated_problem import part_of_model
 from calibration.solver import LOSS_SCALE
 from sailsim.analysis.results.gem5_steps import (
     CACHE_BITS,
@@ -31,11 +32,13 @@ from sailsim.analysis.results.gem5_steps import (
     decode_rows,
     shape,
 )
+from sailsim.sim.backends.sail import request_of
 from sailsim.sim.files import load_system, vary
 from sailsim.sim.fitted import Floats
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import HostCores
 from sailsim.sim.system import System
+from sailsim.sim.tiles import PimUnits, TileKind
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.model import ModelSpec
 
@@ -49,6 +52,8 @@ PART_OF = {
     "attention": "attention",
 }
 """Of the engine's operations."""
+CODES = "gem5/decode_attention.jsonl"
+"""Runs of one thread over caches of codes, which read the fastest."""
 LINES = "host.lines_share"
 COPY = "host.result_copy"
 FREE = {
@@ -64,12 +69,12 @@ CONSTANTS = (LINES, COPY, *FREE)
 HELD = 0.02
 """How much less than an error of a run a constant's way from where the search begins counts, in logarithms.
 Assumed: little enough to move no constant that the runs tell by more than a percent, and enough that without
-the one run of shared keys, or of an int8 cache, there is one answer and not a valley."""
+the one run of shared keys there is one answer and not a valley."""
 
 
 def host_rows() -> list[Row]:
-    """The runs that the constants are fitted to: all with PIM units."""
-    return [row for row in decode_rows() if row["linears"] == "lutmm"]
+    """The runs that the constants are fitted to: all with PIM units and attention on the cores."""
+    return [row for row in decode_rows() if row["linears"] == "lutmm" and row["attention"] == "cores"]
 
 
 def host_constants() -> dict[str, dict[str, float]]:
@@ -89,10 +94,10 @@ def host_constants() -> dict[str, dict[str, float]]:
     return found
 
 
-def _lines_of_cache(rows: list[Row]) -> float:
+def _lines_of_cache() -> float:
     """Share of the lines that its L2 allows which one core has under way in attention: of its fastest run, as
     the others wait for something else than memory."""
-    alone = [row for row in rows if row["threads"] == 1]
+    alone = [row for row in decode_rows(CODES) if row["attention"] == "cores"]
     read = [
         row["batch"] * part_of_model(row).cached(CACHE_BITS[row["cache"]]).kv_bytes(row["context"])
         for row in alone
@@ -126,11 +131,21 @@ def _copying(rows: list[Row]) -> float:
         most = max(of)
         if 1 in of and most > 1:
             one, many = of[1], of[most]
-            fewer = slices - ceil(slices / most)  # tiles that one thread hands over more than each of many
+            fewer = slices - ceil(slices / most)  # shares that one thread has more than each of many
             around = fewer * (host.submit.si + host.poll.si) - (most - 1) * host.barrier.si
             longer.append(one["head_cycles"] - many["head_cycles"] - clock * around)
-            results.append(fewer / slices * one["batch"] * part_of_model(one).vocab)
+            # Those of a slice's last tile: it copies the others while the units work.
+            results.append(fewer / slices * one["batch"] * part_of_model(one).vocab / _tiles_of_head(one))
     return float(np.dot(longer, results) / np.dot(results, results))
+
+
+def _tiles_of_head(row: Row) -> int:
+    """Tiles of one pass in a slice's share of the head."""
+    ((spec, point),) = asked([row])
+    *_, head = (op for op in decode_step(spec, point.formats(spec), row["batch"], 1) if op.kind == "gemv")
+    units = PimUnits(load_system(row["system"]), substrate=None, convert=None, prt=True)
+    plan = TileKind(units, request_of(head, point)).plan
+    return ceil(plan.owned / plan.outputs_per_pass)
 
 
 def _under_way(size: float, cycles: float) -> float:
@@ -153,6 +168,19 @@ def core_seconds(system: System, spec: ModelSpec, point: Point) -> dict[str, flo
     return parts
 
 
+def asked(rows: Sequence[Row]) -> list[tuple[ModelSpec, Point]]:
+    """What the engine is asked of runs: the model's part that ran, and the point."""
+    questions = []
+    for row in rows:
+        spec, (bits, group) = part_of_model(row), bits_and_group(row)
+        point = Point(
+            model=shape(row), weights=f"{bits}g{group}", batch=row["batch"], threads=row["threads"],
+            context=row["context"], kv_bits=CACHE_BITS[row["cache"]], nbw=row["nbw"],
+        )  # fmt: skip
+        questions.append((spec.cached(point.kv_bits), point))
+    return questions
+
+
 @cache
 def host_fits() -> tuple[Floats, Floats]:
     """Of `CONSTANTS` (8,): fitted to all of `host_rows`, and (rows, 8) with each of them left out."""
@@ -160,16 +188,7 @@ def host_fits() -> tuple[Floats, Floats]:
     clock = machine.cores.clock.si
     regions = [[name for part in parts for name in CORE_PARTS[part]] for parts in FITTED.values()]
     found = np.array([[sum(row[f"{name}_cycles"] for name in of) for of in regions] for row in rows], float)
-    # What good software would not do is no constant of a machine that stands for it.
-    found[:, list(FITTED).index("norms")] -= [needless_cycles(row) for row in rows]
-    asked = []
-    for row in rows:
-        spec, (bits, group) = part_of_model(row), bits_and_group(row)
-        point = Point(
-            model=shape(row), weights=f"{bits}g{group}", batch=row["batch"], threads=row["threads"],
-            context=row["context"], kv_bits=CACHE_BITS[row["cache"]],
-        )  # fmt: skip
-        asked.append((spec.cached(point.kv_bits), point))
+    questions = asked(rows)
 
     def cycles(x: Floats, of: list[Any]) -> Floats:
         moved = vary(machine, dict(zip(CONSTANTS, map(float, x), strict=True)))
@@ -179,10 +198,10 @@ def host_fits() -> tuple[Floats, Floats]:
     least, start, most = np.log(np.array(list(FREE.values()))).T
 
     def fit(kept: list[int]) -> Floats:
-        read = [_lines_of_cache([rows[i] for i in kept]), _copying([rows[i] for i in kept])]
+        read = [_lines_of_cache(), _copying([rows[i] for i in kept])]
 
         def off(x: Floats) -> Floats:
-            moved = cycles(np.array([*read, *np.exp(x)]), [asked[i] for i in kept])
+            moved = cycles(np.array([*read, *np.exp(x)]), [questions[i] for i in kept])
             return np.concatenate([np.log(moved / found[kept]).ravel(), HELD * (x - start)])
 
         answer = least_squares(

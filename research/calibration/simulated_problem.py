@@ -9,6 +9,7 @@ model.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,8 @@ import numpy as np
 from calibration.errors import band_of, constants_of, digits, error_row, held_row
 from calibration.kernel_ratios import gem5_ratios
 from calibration.measurements import MeasuredRows
-from calibration.needless import needless_cycles, part_of_model
 from calibration.solver import Parameter, Problem, held_out, solve
-from sailsim.analysis.results.gem5_steps import TABLE, bits_and_group, decode_rows
+from sailsim.analysis.results.gem5_steps import TABLE, Row, bits_and_group, decode_rows, shape
 from sailsim.sim.backends import cores
 from sailsim.sim.backends.cores import GROUP, TABLE_BITS
 from sailsim.sim.files import load_system
@@ -26,6 +26,8 @@ from sailsim.sim.fitted import Floats, Work
 from sailsim.sim.schedule import CpuSheet
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 FITTED_WIDTHS = (2, 4)
 """Of `WIDTHS`, those whose whole steps are not all waiting for memory."""
@@ -38,9 +40,14 @@ PARTS = ("products", "attention", "step")
 SOURCE = f"fit of {TABLE}, steps on gem5's O3 cores of sail-n1"
 
 
+def part_of_model(row: Row) -> ModelSpec:
+    """The blocks of the model that a run had, and its head."""
+    spec = load_model(shape(row))
+    return replace(spec, n_layers=row["blocks"] or spec.n_layers, extra_params=0)
+
+
 def simulated_rows(linears: str) -> MeasuredRows:
-    """Steps on cores, with an fp16 cache, three entries a run (`PARTS`); rates in tokens/s, of steps without
-    `needless_cycles`.
+    """Steps on cores, with an fp16 cache, three entries a run (`PARTS`); rates in tokens/s.
 
     Args:
         linears: kind of products, `neon` or `lut`.
@@ -54,8 +61,8 @@ def simulated_rows(linears: str) -> MeasuredRows:
             spec, decode_step(spec, uniform_format(bits, group), row["batch"], row["context"]), row["batch"]
         )
         products = sum(row[f"{name}_cycles"] for name in PRODUCTS)
-        step = row["step_cycles"] - needless_cycles(row)
-        for part, cycles in zip(PARTS, (products, row["attention_cycles"], step), strict=True):
+        of_parts = (products, row["attention_cycles"], row["step_cycles"])
+        for part, cycles in zip(PARTS, of_parts, strict=True):
             works.append(work)
             sheets.append(CpuSheet.of(system))
             measured.append(row["batch"] * system.cores.clock.si / cycles)

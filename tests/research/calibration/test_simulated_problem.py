@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from calibration.needless import SAME_STEP, SEARCHING
 from calibration.simulated_problem import neon_problem
 from calibration.solver import Problem, solve
 from sailsim.analysis.results.gem5_steps import decode_rows
@@ -22,9 +21,6 @@ def test_the_fit_finds_the_constants_that_rows_were_made_with() -> None:
         assert found[names.index(name)] == pytest.approx(true[names.index(name)], rel=0.02)
 
 
-def test_all_kinds_of_a_step_are_of_one_program() -> None:
-    programs: dict[tuple[object, ...], set[bool]] = {}
-    for row in decode_rows():
-        step = tuple(row[name] for name in SAME_STEP if name != "blocks")
-        programs.setdefault(step, set()).add(row["content"] == SEARCHING)
-    assert {len(of) for of in programs.values()} == {1}
+def test_the_runs_that_are_fitted_are_of_one_program() -> None:
+    on_cores = [row for row in decode_rows() if row["attention"] == "cores"]
+    assert len({row["content"] for row in on_cores}) == 1
