@@ -334,16 +334,16 @@ class PimUnits:
         self.clock = pim.clock.si
         self.chip, self.dram = memory_paths(system)
         self.operands = self.chip if operands == "llc" else self.dram
-        self.cuts = operands == "llc"
-        """Whether products come in tiles of one pass, as the software of a step cuts them; a trace's tiles
-        are as they are."""
+        self.cuts = operands == "llc" and pim.prefetch_depth.whole == 0
+        """Whether a step's products come in tiles of one pass. Weights that run ahead are on chip, where
+        pieces of rows cost little; a trace's tiles are as they are."""
         self.weights_rate = self.config.slices * each
         """Bytes/s of weights that memory brings all of them."""
         self.line = system.llc.line.whole
         self.port = pim.port.value * pim.clock.si
         self.window = pim.mshrs.value * self.line
         self.ahead = pim.fetch_ahead.value * self.window
-        ways = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead)
+        ways = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead, self.cuts)
         self.key: Hashable = (text, self.clock, self.weights_rate, *ways)
         """Equal for units that time every tile alike."""
 
@@ -374,7 +374,8 @@ class PimUnits:
         return _tables_of(self.key).table(self, request, profiles)
 
     def product(self, request: TileRequest, profiles: Sequence[Profile]) -> Jobs:
-        """As `table`, of a product that a step's software hands over: in tiles of one pass.
+        """As `table`, of a product that a step's software hands over: where units `cuts`, in tiles of one
+        pass.
 
         Raises:
             SailsimError: as `table`.

@@ -55,7 +55,9 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
 
 
 def test_a_product_of_several_passes_comes_in_tiles_of_one(captured):
-    units = PimUnits(load_system("sail-next"), substrate=None, convert=None, prt=True)
+    machine = load_system("sail-next")
+    ahead = PimUnits(machine, substrate=None, convert=None, prt=True)
+    units = PimUnits(vary(machine, {"pim.prefetch_depth": 0}), substrate=None, convert=None, prt=True)
     scan = units.scan(8, True, 4, 128)
     profiles = [ProfileCache().captured(captured, InputRows("attn_in", 0, 32, 2048, 2, 0), scan)]
     request = TileRequest(Shape(2048, 8000, 2, 4, 4, 8, 4, 128), 8e6)
@@ -77,7 +79,8 @@ def test_a_product_of_several_passes_comes_in_tiles_of_one(captured):
     slow = [max(tile.throttled(1e10)[0], tile.seconds[0]) for tile in tiles]
     assert product.throttled(1e10)[0] == pytest.approx(sum(slow))
     narrow = request._replace(shape=request.shape._replace(n=wide))
-    assert isinstance(units.product(narrow, profiles), TileTable)
+    for of, asked in ((units, narrow), (ahead, request)):  # one pass; weights that are on chip
+        assert isinstance(of.product(asked, profiles), TileTable)
 
 
 def every_nbw(machine: System, captured: Activations, batch: int = 6) -> tuple[PimUnits, list[Jobs]]:
