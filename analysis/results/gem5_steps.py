@@ -84,8 +84,8 @@ def with_engine(row: Row) -> Row:
         attention=row.get("attention", "cores"),
     )
     host = load_system(HOST)
-    ahead = {"prefetch_depth": host.require_pim().prefetch_depth}
-    pim = load_system(row["system"]).require_pim().model_copy(update=ahead)
+    own = {name: getattr(host.require_pim(), name) for name in ("prefetch_depth", "one_pass")}
+    pim = load_system(row["system"]).require_pim().model_copy(update=own)
     system = host.model_copy(update={"pim": pim})
     spec = replace(load_model(point.model), extra_params=0)
     step = simulate_step(system, spec, point)

@@ -138,6 +138,10 @@ class Pim(Frozen):
     prefetch_priority: Annotated[Choice, OneOf("background", "fair")]
     """Whether weights that no slice works on yet give way to the cores' accesses to DRAM."""
 
+    one_pass: Switch | None = None
+    """Whether software cuts a slice's share of a product into tiles of one pass: several passes would each
+    read pieces of all rows from memory, where no weights run ahead. None: it does not."""
+
     @property
     def default_nbw(self) -> int:
         """What a point has that does not say: a number of weights, or `PER_TENSOR`."""

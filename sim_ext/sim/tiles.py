@@ -334,9 +334,8 @@ class PimUnits:
         self.clock = pim.clock.si
         self.chip, self.dram = memory_paths(system)
         self.operands = self.chip if operands == "llc" else self.dram
-        self.cuts = operands == "llc" and pim.prefetch_depth.whole == 0
-        """Whether a step's products come in tiles of one pass. Weights that run ahead are on chip, where
-        pieces of rows cost little; a trace's tiles are as they are."""
+        self.cuts = operands == "llc" and pim.one_pass is not None and bool(pim.one_pass.value)
+        """Whether a step's products come in tiles of one pass; a trace's tiles are as they are."""
         self.weights_rate = self.config.slices * each
         """Bytes/s of weights that memory brings all of them."""
         self.line = system.llc.line.whole

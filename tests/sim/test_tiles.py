@@ -55,9 +55,10 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
 
 
 def test_a_product_of_several_passes_comes_in_tiles_of_one(captured):
-    machine = load_system("sail-next")
+    machine, own = load_system("sail-next"), load_system("sail-n1-neon-host").pim.one_pass
     ahead = PimUnits(machine, substrate=None, convert=None, prt=True)
-    units = PimUnits(vary(machine, {"pim.prefetch_depth": 0}), substrate=None, convert=None, prt=True)
+    machine = machine.model_copy(update={"pim": machine.pim.model_copy(update={"one_pass": own})})
+    units = PimUnits(machine, substrate=None, convert=None, prt=True)
     scan = units.scan(8, True, 4, 128)
     profiles = [ProfileCache().captured(captured, InputRows("attn_in", 0, 32, 2048, 2, 0), scan)]
     request = TileRequest(Shape(2048, 8000, 2, 4, 4, 8, 4, 128), 8e6)
