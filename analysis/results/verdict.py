@@ -101,7 +101,8 @@ def verdict(runs: Runs) -> dict[str, Any]:
             said.append(_of_two(lead, ran[name], _over(ran, first, name), name == fastest))
             known.add(name)
     if len(ran) > 1 and (own or not any(" is the fastest, " in each for each in said)):
-        said.append(f"{_who(ran[fastest])} is the fastest.")
+        nominally = " nominally" if ran[fastest]["kind"] == "accelerator" else ""
+        said.append(f"{_who(ran[fastest])} is the fastest{nominally}.")
     about = first if peer is None else _partner(ran, first, peer.run)
     known |= {about, fastest}
     phase, share, why = _why(ran[about], _who(lead), peer)

@@ -31,12 +31,11 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     if not wide:  # in prefill the time to the first token has the room of the dollars
         names = names[: len(COLUMNS)]
     _print(("runner", *names), ((_title(e), *_numbers(e, prefill)[: len(names)]) for e in shown.values()))
-    first = "TTFT: time to the first token; " if prefill else ""
+    first = "TTFT: time to the first token. " if prefill else ""
     say(
-        f"{first}band, its band: 90 % intervals of the rate and the ratio; SAIL vs it: SAIL's median "
-        "tokens/s over the row's, with the row's attention on both sides; ktok/USD: paid for the vCPUs of "
-        "threads, memory or bandwidth, the most of the three"
-        f"{'; USD vs it: the same of tokens/USD' if wide else ''}. {LEGEND}."
+        f"{first}Bands are 90 % intervals. SAIL vs it: SAIL's median tokens/s over the row's, with the row's "
+        "attention on both sides. ktok/USD: paid for the vCPUs of threads, memory or bandwidth, the most of "
+        f"the three.{' USD vs it: the same of tokens/USD.' if wide else ''} {LEGEND}."
     )
     mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
     if mixed:
