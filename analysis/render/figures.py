@@ -601,7 +601,7 @@ def gem5_tokens(study: Study) -> Figure:
 FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "answer": ("answer", answer),
     "step_time": ("answer", step_time),
-    "speedup": ("speed", speedup),
+    "speedup": ("answer", speedup),
     "threads": ("speed", threads),
     "dollars": ("dollars", dollars),
     "energy": ("energy", energy),

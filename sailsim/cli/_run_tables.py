@@ -25,7 +25,7 @@ _TITLE = 22
 
 def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     """The runners beside each other, where an accelerator's step goes (without one, the cores'), and what is
-    chosen by tensor; with ``wide`` every runner, who pays for what, all phases, and the energy by cause."""
+    chosen by tensor; with ``wide`` every runner, all phases, and the energy by cause."""
     shown = runs if wide else _strongest(runs)
     names = (*(("TTFT, s",) if prefill else ()), *COLUMNS, *MORE)
     if not wide:  # in prefill the time to the first token has the room of the dollars
@@ -49,10 +49,6 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
             )
     if len(shown) < len(runs):
         echo(f"Each card has its fastest software here; --wide shows {len(runs) - len(shown)} more rows.")
-    if wide:
-        paid = [entry for entry in shown.values() if entry["tokens_per_usd"] is not None]
-        payments = ((_title(entry), f"{entry['usd_per_hour']:.3f}", entry["paid"]) for entry in paid)
-        _print(("runner", "USD/h", "pays for"), payments, words="pays for")
     ran = {name: entry for name, entry in runs.items() if entry["step_s"] is not None}
     own = {name: entry for name, entry in ran.items() if wide or entry["around"] == AS_FILED}
     accelerators = [name for name, entry in own.items() if entry["kind"] == "accelerator"]

@@ -61,9 +61,9 @@ def quality(
     """
     from sailsim.analysis.results.quality import caution, measure_quality, points
 
-    lists = {name: str(given.pop(name)).split(",") for name in ("weights", "attention", "method")}
+    given |= {name: str(given[name]).split(",") for name in ("weights", "attention", "method")}
     given |= {name: parse_numbers(name, given[name]) for name in ("abits", "kv_bits")}
-    wanted = points(model or default_gguf(), **lists, text=str(text or ""), **given)
+    wanted = points(model or default_gguf(), text=str(text or ""), **given)
     frame = measure_quality(wanted, out, jobs=jobs, progress=True)
     rows = [{str(name): value for name, value in row.items()} for row in frame[list(ALL)].to_dict("records")]
     note = caution(wanted[0].model)

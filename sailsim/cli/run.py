@@ -63,7 +63,7 @@ from sailsim.sim.point import Point
 @click.option(
     "--cost", is_flag=True, help="Print what each runner costs, with its range and what it pays for."
 )
-@click.option("--wide", is_flag=True, help="Print every runner, payments, energy by cause, and assumptions.")
+@click.option("--wide", is_flag=True, help="Print every runner, energy by cause, and assumptions.")
 @as_json_option
 def run(
     as_json: bool,
@@ -120,7 +120,7 @@ def _print_reached(rows: list[dict[str, Any]], target: float, as_json: bool) -> 
         return
     say(f"{len(rows)} combinations reach {target:g} tokens/s. The cheapest of each runner:")
     firsts = {row["runner"]: row for row in reversed(rows)}
-    print_table(sorted(firsts.values(), key=rows.index), REACHED)
+    print_table([row for row in rows if row is firsts[row["runner"]]], REACHED)
     batches = sorted({row["batch"] for row in rows})
     for runner in (name for name in firsts if name in (SAIL, rows[0]["runner"])):
         own = {(row["wbits"], row["batch"]): row["fewest_threads"] for row in rows if row["runner"] == runner}
