@@ -49,7 +49,7 @@ def on_config(config: Any) -> Any:
 def on_post_build(config: Any) -> None:
     """Writes the page that leads to every version, the last first."""
     site = Path(config["site_dir"]).parent
-    (site / "index.html").write_text(versions([page.parent.name for page in site.glob("*/index.html")]))
+    (site / "index.html").write_text(versions([page.parent.name for page in site.glob("[0-9]*/index.html")]))
 
 
 def versions(names: list[str]) -> str:
