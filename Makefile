@@ -9,7 +9,7 @@
 #   make bench    speed, as ratios within one run
 #   make rtl LIB="a.lib b.lib"  area, paths and energy of rtl/ in your cells, by yosys and OpenSTA  -> out/rtl
 #   make lint     ruff, lengths of files and private names, mypy, the import floors, clang-format
-#   make docs     the documentation as a site, build/site, which is read without a network
+#   make docs     the documentation as a site in build/site, a folder a version, which is read without a network
 #   make wheel    a wheel that installs on Linux without a compiler  -> build/wheel
 #   make kernels  the AArch64 programs (needs Debian's g++-aarch64-linux-gnu)
 #   make sanitize the C++ unit tests under ASan and UBSan, those that use threads under TSan

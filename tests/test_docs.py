@@ -88,6 +88,11 @@ def test_the_menu_of_the_site_has_every_page_once() -> None:
     )
 
 
+def test_the_site_leads_to_every_version_the_last_first() -> None:
+    page = tool("site_pages").versions(["0.9.0", "0.10.0"])
+    assert re.findall('href="([^"]*)"', page) == ["0.10.0/index.html", "0.9.0/index.html"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_run(notebook: Path, tmp_path: Path) -> None:

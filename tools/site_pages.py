@@ -2,7 +2,7 @@
 
 The menu is the list of docs/index.md. README and its neighbours become pages of the site. A file outside
 docs/ that a page links to is copied into the site. The reference of the Python API is made from docstrings.
-Notebooks are executed.
+Notebooks are executed. A version has a folder of its own, and those of other versions stay.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,25 @@ ENTRY = re.compile(r"## (.*)|\| \[[^]]*\]\(([^)]+)\)")
 
 
 def on_config(config: Any) -> Any:
-    """Sets the menu."""
+    """Sets the menu, and the version in the title and the folder."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    config["site_name"] += f" {version}"
+    config["site_dir"] = str(Path(config["site_dir"]) / version)
     config["nav"] = [{group: pages} for group, pages in menu().items()]
     return config
+
+
+def on_post_build(config: Any) -> None:
+    """Writes the page that leads to every version, the last first."""
+    site = Path(config["site_dir"]).parent
+    (site / "index.html").write_text(versions([page.parent.name for page in site.glob("[0-9]*/index.html")]))
+
+
+def versions(names: list[str]) -> str:
+    """That page."""
+    ordered = sorted(names, key=lambda name: [int(part) for part in re.findall(r"\d+", name)], reverse=True)
+    links = "".join(f'<li><a href="{name}/index.html">{name}</a></li>' for name in ordered)
+    return f'<!DOCTYPE html><meta charset="utf-8"><title>sailsim</title><h1>sailsim</h1><ul>{links}</ul>\n'
 
 
 def menu() -> dict[str, list[str]]:

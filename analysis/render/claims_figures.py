@@ -1,5 +1,4 @@
-"""Figures of the studies of claims: distributions, what decides, where time goes; all at once; a search's
-front."""
+"""Figures of the studies of claims: distributions, what decides; all at once; a search's front."""
 
 from __future__ import annotations
 
@@ -14,7 +13,6 @@ from sailsim.analysis.render.claims_words import Study, claims_of, number, prima
 from sailsim.analysis.render.figure import (
     DASHES,
     OKABE_ITO,
-    PHASES,
     SERIES,
     Axis,
     Figure,
@@ -124,8 +122,8 @@ def decides_figure(study: Study) -> Figure:
         panels,
         [
             "Bars run from the claim's median with the factor in the lowest third of its range to the median "
-            "in the highest third, or between its choices; both ends stand below the name. In brackets: "
-            "the total Sobol index, the share of the variance that goes away if the factor were known. "
+            "in the highest third. Of a choice both ends are choices. Both ends stand below the name. In "
+            "brackets: the total Sobol index, the share of the variance that knowing the factor takes away. "
             "Lines: the paper's value and, dotted, the median of all machines. Names come from the system "
             "files (`sailsim show system sail-n1 --sources`) and the fits (docs/baselines.md).",
             f"{study['machines']} machines, {study['samples'] // 2} base samples for the indices, seed "
@@ -136,57 +134,9 @@ def decides_figure(study: Study) -> Figure:
     )
 
 
-_ALONE: Mapping[str, tuple[str, Look]] = {
-    "weights": ("alone: weights from DRAM", Look(OKABE_ITO["blue"], hatch="//")),
-    "kernels": ("alone: products", Look(OKABE_ITO["vermillion"], hatch="xx")),
-    "attention": ("alone: attention", Look(OKABE_ITO["green"], hatch="//")),
-    "kv_cache": ("alone: KV cache", Look(OKABE_ITO["sky"], hatch="xx")),
-    "synchronisation": ("alone: barriers", Look(OKABE_ITO["black"])),
-}
-
-
-def breakdown_figure(study: Study) -> Figure:
-    """A step on SAIL and on the cores alone, nominal and nearest, as stacked bars."""
-    steps = study["breakdown"]
-    places = Axis.of_names([step["name"].replace(": ", "\n") for step in steps])
-    panels: list[Panel] = []
-    for side, title, styles in (("sail", "SAIL", PHASES), ("cpu", "the same cores alone", _ALONE)):
-        parts = pd.DataFrame([step[side] for step in steps])
-        ends = parts.cumsum(axis=1)
-        rows = pd.concat(
-            pd.DataFrame({"low": ends[part] - parts[part], "high": ends[part], "line": words})
-            for part, (words, _) in styles.items()
-            if part in parts
-        ).reset_index(names="at")
-        longest = max(step[f"{side}_ms"] for step in steps)
-        panels.append(
-            Panel(
-                rows[rows["high"] - rows["low"] > 0.001 * longest],
-                Axis("low", "time of one decode step, ms", limits=(0, 1.2 * longest)), places,
-                "line", "spans", title, "low", "high",
-                notes=[
-                    (step[f"{side}_ms"], at + 0.1, f" {step[f'{side}_ms']:,.4g} ms")
-                    for at, step in enumerate(steps)
-                ],
-            )
-        )  # fmt: skip
-    return Figure(
-        "Where a step's time goes, on SAIL and on the cores alone",
-        panels,
-        [
-            "The two scales differ. Workloads: model, weight bits, batch, threads, context. Nearest: the "
-            "configuration that a search found for a claim. Cores alone: predicted for llama.cpp with "
-            "nominal constants (docs/baselines.md)."
-        ],
-        dict([*PHASES.values(), *_ALONE.values()]),
-        height=0.8 + 0.6 * len(steps),
-    )  # fmt: skip
-
-
 FIGURES: Mapping[str, Callable[[Study], Figure]] = {
     "claims": claims_figure,
     "decides": decides_figure,
-    "breakdown": breakdown_figure,
 }
 """The figures of `reproduce`, by the names of their files."""
 

@@ -80,8 +80,8 @@ def summary(results: Study) -> list[str]:
     near = results["nearest"]
     lines = [
         f"{prior}: {of_prior['within']['1.25']} of {results['machines']} machines are within 1.25 times all "
-        f"{len(results['claims'])} numbers by any of {results['combinations']} combinations of definitions, "
-        f"{of_prior['primary_within']['1.25']} by the first of each; the nearest is within "
+        f"{len(results['claims'])} numbers by any of {results['combinations']} combinations of definitions. "
+        f"By the first of each {of_prior['primary_within']['1.25']} are. The nearest is within "
         f"{of_prior['best']['factor']} times"
         for prior, of_prior in results["priors"].items()
     ]

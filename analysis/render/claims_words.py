@@ -7,8 +7,6 @@ from typing import Any
 
 from sailsim.analysis.paper.claims import Claim, load_paper
 
-STORED = "reproduction.jsonl"
-"""The results behind docs/reproduction.md, in `analysis/data`."""
 Study = Mapping[str, Any]
 """What `reproduce` or `joint` gives, or a part of it."""
 

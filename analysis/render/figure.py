@@ -1,8 +1,8 @@
 """What a figure is, declared once, and its drawing, for a file and for the page.
 
 A `Figure` is panels of marks over a data frame each. `draw` makes matplotlib's figure of it, `values` the
-table of what it shows; a figure says nothing of either. Colours are those of Okabe and Ito; markers, dashes
-and hatches repeat what they say."""
+table of what it shows; a figure says nothing of either. Colours are those of Okabe and Ito, with grey for
+yellow, which neither paper nor a dark page shows well; markers, dashes and hatches repeat what they say."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ OKABE_ITO = {
     "sky": "#56B4E9",
     "green": "#009E73",
     "yellow": "#F0E442",
+    "grey": "#999999",
     "blue": "#0072B2",
     "vermillion": "#D55E00",
     "purple": "#CC79A7",
@@ -117,7 +118,7 @@ PHASES: Mapping[str, tuple[str, Look]] = {
     "load": ("load: activations, weights on chip", Look(OKABE_ITO["sky"], hatch="//")),
     "build": ("table build", Look(OKABE_ITO["orange"])),
     "lookup": ("look-up", Look(OKABE_ITO["vermillion"], hatch="\\\\")),
-    "convert": ("convert and scale", Look(OKABE_ITO["yellow"], hatch="..")),
+    "convert": ("convert and scale", Look(OKABE_ITO["grey"], hatch="..")),
     "write_back": ("write back", Look(OKABE_ITO["purple"], hatch="xx")),
     "cores": ("cores: attention and the rest", Look(OKABE_ITO["green"])),
     "sync": ("hand-over", Look(OKABE_ITO["black"])),
@@ -350,6 +351,8 @@ def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
         axes.vlines(ends["place"], ends["low"], ends["high"], color=GREY, lw=0.9)
     for place, top in tops.items() if panel.totals else ():
         axes.annotate(f"{top:.3g}", (place, top), ha="center", va="bottom", fontsize=8)
+    if len(tops) == 1:  # one bar is no wider than one of three
+        axes.set_xlim(tops.index[0] - 1.5, tops.index[0] + 1.5)
     axes.grid(axis="x", visible=False)
 
 
@@ -419,7 +422,7 @@ def _furnish(axes: Axes, panel: Panel, letters: int) -> None:
             axis.set_minor_locator(FixedLocator(list(own.groups)))
             axis.set_minor_formatter(FixedFormatter(list(own.groups.values())))
             axis.set_tick_params(which="minor", length=0, pad=18)
-    if panel.x.ticks and any(len(words) > 5 for words in panel.x.ticks.values()):
+    if len(panel.x.ticks or ()) > 3 and any(len(words) > 5 for words in (panel.x.ticks or {}).values()):
         axes.tick_params(axis="x", rotation=30)
     axes.set_title(textwrap.fill(panel.title, letters), loc="left")
     axes.set_xlabel(textwrap.fill(panel.x.label, letters) or panel.x.label)

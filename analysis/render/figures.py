@@ -23,12 +23,11 @@ import pandas as pd
 
 from sailsim.analysis.costs.area import AreaConstants, overhead_bases
 from sailsim.analysis.costs.area import area as area_of
-from sailsim.analysis.costs.constants import NotModelledError, data_file
+from sailsim.analysis.costs.constants import NotModelledError
 from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.render import gem5_figures as gem5
-from sailsim.analysis.render.claims_words import STORED, claims_of, primary
 from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
 from sailsim.analysis.results.compare import entries
 from sailsim.analysis.results.equal_quality import MODEL, measured
@@ -44,7 +43,6 @@ from sailsim.analysis.results.results import (
 )
 from sailsim.analysis.results.runs import CORES, SAIL, SIGN
 from sailsim.analysis.results.verdict import AXES, strongest
-from sailsim.base.atomic import read_records
 from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
 from sailsim.sim.files import load_system
 from sailsim.sim.pim import nbw_in_words
@@ -186,7 +184,7 @@ def answer(study: Study) -> Figure:
     rows = rows[rows["runner"].isin(study.shown) & rows["tokens_per_s"].notna()]
     rows = rows.sort_values("tokens_per_s").drop_duplicates("runner").reset_index(drop=True)
     ours = (rows["kind"] == "accelerator") & (rows["hardware"] == rows["system"])
-    rows = rows.assign(at=rows.index, whose=np.where(ours, "SAIL", "beside it"))
+    rows = rows.assign(at=rows.index, whose=np.where(ours, "SAIL", "others"))
     places = Axis.of_names(list(rows["title"]), upward=True)
     rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
     dollars = Axis("tokens_per_usd_used", "tokens per USD of vCPUs used", log=True)
@@ -203,7 +201,7 @@ def answer(study: Study) -> Figure:
             "published allows. SAIL and cores pay for the vCPUs that they use; cards and all cores are paid "
             "whole. Lines of the dollars: everything that is not known.",
         ],
-        {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "beside it": Look(OKABE_ITO["blue"])},
+        {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "others": Look(OKABE_ITO["blue"])},
         equal=True,
         height=0.6 + 0.3 * len(rows),
     )  # fmt: skip
@@ -535,20 +533,12 @@ def conversion(study: Study) -> Figure:
         line=_batches(times),
         speedup=times["cores"] / times["memory"],
     )
-    looks = {name: look(i) for i, name in enumerate(times["line"].unique())}
-    looks |= {f"{name}, on the cores": own._replace(dash=":", filled=False) for name, own in looks.items()}
-    on_cores = times.assign(ms=times["cores"] * 1e3, line=times["line"] + ", on the cores")
-    both = pd.concat([times.assign(ms=times["memory"] * 1e3), on_cores])
     speedup = Axis("speedup", "speedup of the whole step", limits=(0, None))
-    panels = [
-        Panel(times, x, speedup, "line", title="below 1: converting on the cores is faster", rules=[Rule(1)]),
-        Panel(both, x, Axis("ms", "time of one step, ms", log=True), "line", title="full: in memory"),
-    ]  # fmt: skip
+    title = "below 1: converting on the cores is faster"
     return Figure(
         "Type conversion in memory compared with conversion on the cores",
-        panels,
+        [Panel(times, x, speedup, "line", title=title, rules=[Rule(1)])],
         [results.setting(vary, rows), _patterns(rows)],
-        looks,
     )
 
 
@@ -608,34 +598,10 @@ def gem5_tokens(study: Study) -> Figure:
     return gem5.decode_figure(gem5.tokens(study.gem5)[0], study.paper == SHIPPED)
 
 
-def reproduction(study: Study) -> Figure:
-    """What machines within the stated ranges give, over the paper's values."""
-    stored: Mapping[str, Any] = read_records(data_file(STORED))
-    need(
-        stored["paper"] == study.paper,
-        "What all machines give",
-        "a study of these claims (sailsim claims reproduce --paper)",
-    )
-    rows = []
-    for claim, results in claims_of(stored):
-        main = primary(results)
-        if main["quantiles"] is not None:
-            rows.append([claim.title, *(value / claim.value for value in main["quantiles"])])
-    table = pd.DataFrame(rows[::-1], columns=["claim", "low", "median", "high"]).reset_index(names="at")
-    places = Axis.of_names(list(table["claim"]), upward=True)
-    over = Axis("median", "value over the paper's", log=True)
-    return Figure(
-        "The paper's claims on machines drawn from the stated ranges",
-        [Panel(table, over, places, kind="ranks", low="low", high="high", rules=[Rule(1)])],
-        ["Value over the paper's. Mark: the median machine. Line: 5th to 95th percentile."],
-        height=0.8 + 0.3 * len(table),
-    )  # fmt: skip
-
-
 FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "answer": ("answer", answer),
     "step_time": ("answer", step_time),
-    "speedup": ("speed", speedup),
+    "speedup": ("answer", speedup),
     "threads": ("speed", threads),
     "dollars": ("dollars", dollars),
     "energy": ("energy", energy),
@@ -646,7 +612,6 @@ FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
     "gem5_tokens": ("gem5", gem5_tokens),
     "gem5": ("gem5", lambda study: gem5.tiles_figure(study.gem5)),
     "timeline": ("gem5", lambda study: gem5.timeline_figure(gem5.timelines(study.gem5)[0])),
-    "reproduction": ("reproduction", reproduction),
 }
 """Name of the files, section of the report, and what declares it, in the order of the page. A section that
 the report does not know stands at its end under its own name."""
@@ -655,7 +620,6 @@ OWN: Mapping[str, Callable[[Study], bool]] = {
     "gem5_tokens": lambda study: gem5.tokens(study.gem5)[1],
     "gem5": lambda study: gem5.tiles(study.gem5)[1],
     "timeline": lambda study: gem5.timelines(study.gem5)[1],
-    "reproduction": lambda study: False,
 }
 """Figures of what was measured once, and whether they are of the study itself. Without a paper beside it a
 study has no other of them."""

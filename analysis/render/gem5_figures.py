@@ -195,7 +195,7 @@ _OF_A_BLOCK = ("qkv", "rope", "attention", "o", "ffn")
 _PARTS = {
     "embed": Look(OKABE_ITO["black"]),
     "norms and rounding": Look(OKABE_ITO["sky"]),
-    "rotation": Look(OKABE_ITO["yellow"]),
+    "rotation": Look(OKABE_ITO["grey"]),
     "attention": Look(OKABE_ITO["green"]),
     "products of the blocks, activation": Look(OKABE_ITO["blue"]),
     "head": Look(OKABE_ITO["orange"], hatch="//"),

@@ -39,6 +39,7 @@ from sailsim.analysis.results.results import (
     short_name,
     stored_runs,
     substrate_in_words,
+    weights_in_words,
 )
 from sailsim.analysis.results.runs import LEGEND, SIGN
 from sailsim.analysis.results.serving import FOLDER as SERVING
@@ -52,7 +53,6 @@ from sailsim.sim.files import leaves, load_card, load_system
 from sailsim.sim.fitted import N1, core_of, fitted_constants, held_out_results
 from sailsim.sim.pim import AUTO, PER_TENSOR
 from sailsim.sim.study.folder import Store
-from sailsim.workloads.load import FILE
 
 
 def page_file(name: str) -> str:
@@ -301,8 +301,6 @@ def _answer(study: Study) -> dict[str, Any]:
     results, at_point = study.results, study.at_start
     first, runs = results.start, entries(at_point)
     model, system = at_point["model_title"].iloc[0], at_point["system_title"].iloc[0]
-    weights = f"weights {first['weights']}" if first["weights"] else f"{first['wbits']}-bit weights"
-    weights = "the file's weights" if first["weights"] == FILE else weights
     decodes = first["phase"] == "decode"
     length = f"{first['context']} tokens of {'context' if decodes else 'prompt'}"
     rows = [(runs[name]["title"], *cells(name, runs[name])) for name in study.shown]
@@ -314,7 +312,7 @@ def _answer(study: Study) -> dict[str, Any]:
     return {
         "question": f"Who {'decodes' if decodes else 'reads prompts of'} {model} fastest?",
         "machine": system,
-        "at": f"{weights}, batch {first['batch']}, {length}, {first['threads']} threads",
+        "at": f"{weights_in_words(first)}, batch {first['batch']}, {length}, {first['threads']} threads",
         "sentences": results.verdict()["sentences"],
         "wins": wins if any(outcome for line in lines for _, outcome in line) else None,
         "held": results.setting(axes, at_point, around),
@@ -390,7 +388,6 @@ SECTIONS = {
     "quality": ("Quality", "Perplexity by width"),
     "reuse": ("Reuse", "Gains of pattern reuse and conversion in memory"),
     "gem5": ("gem5", "Compared with gem5"),
-    "reproduction": ("Reproduction", "The paper's claims, over all that is not published"),
     "runs": ("Every run", "Every run of the sweep"),
     "rests": ("What it rests on", "What the numbers rest on"),
     "constants": ("Constants", "Every constant and its source"),

@@ -60,8 +60,9 @@ def beside(a: Runs, b: Runs) -> list[dict[str, Any]]:
     """A row a point that both have, by the fields whose values they share.
 
     A field of one value on each side, such as the machine, may tell the two apart: it is not matched then.
-    A row has the fields that vary, the rates ``a`` and ``b`` of whom each verdict is about,
-    ``b_vs_a``, and ``a_tuned`` and ``b_tuned``: how SAIL stands to the strongest software on its cores.
+    A row has the fields that vary, the rates ``a`` and ``b`` of whom each verdict is about, and ``b_vs_a``.
+    ``a_tuned`` and ``b_tuned`` say how SAIL stands to the strongest software on its cores, ``equal`` whether
+    every runner has the same rate on both sides.
     Raises SailsimError where no point is in both.
     """
     points = [runs.points for runs in (a, b)]
@@ -79,9 +80,9 @@ def beside(a: Runs, b: Runs) -> list[dict[str, Any]]:
         varied = {n: v for n, v in zip(shared, key, strict=True) if len(values[n][0] & values[n][1]) > 1}
         (mine, my_place), (other, other_place) = (_rate(of[key]) for of in found)
         ratio = None if mine is None or other is None else other / mine
-        rows.append(
-            varied | {"a": mine, "b": other, "b_vs_a": ratio, "a_tuned": my_place, "b_tuned": other_place}
-        )
+        sides = {"a": mine, "b": other, "b_vs_a": ratio, "a_tuned": my_place, "b_tuned": other_place}
+        one, two = ({name: run["tokens_per_s"] for name, run in of[key].items()} for of in found)
+        rows.append(varied | sides | {"equal": one == two})
     return rows
 
 

@@ -1,9 +1,8 @@
-"""Folders of any study as their users take them along: which there are, what they hold, what differs."""
+"""Folders of any study as their users take them along: which there are, and what they hold."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -14,17 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.costs.dollars import PRICES, PriceList, is_missing, prices
+from sailsim.analysis.costs.dollars import PRICES, PriceList, prices
 from sailsim.analysis.results.columns import first_columns, in_order, no_column, short_html
 from sailsim.analysis.results.compare import JOINED, joined
 from sailsim.analysis.results.results import Runs, stored_runs
 from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import is_number
-from sailsim.sim.study.folder import FILE, RESERVED, Record, Store
-
-NOT_COMPARED = (*RESERVED, "host_s", "folder")
-"""When, where and how long something ran is no result."""
+from sailsim.sim.study.folder import FILE, Record, Store
 
 
 def matching(records: Sequence[Record], where: str) -> list[Record]:
@@ -162,76 +157,3 @@ def _row(folder: Path) -> dict[str, Any]:
         "refused": manifest.get("refused", {}) | manifest.get("failed", {}),
         "reason": reason,
     }
-
-
-def differences(a: Results, b: Results, rel: float = 1e-9) -> dict[str, Any]:
-    """What two folders' answers differ in, points matched by their question.
-
-    Numbers differ if their relative deviation is above ``rel``; nothing equals nothing.
-
-    Returns:
-        ``matched``, how many records both have; ``only_a`` and ``only_b``, questions (as `point_key`) that
-        one has records of and the other has not, or fewer; ``columns``, a row for each whose values differ:
-        its name (of a mapping as in `phases.dram`), how many ``records``, the largest deviation ``rel`` (None
-        where values are no numbers), ``a``, ``b`` and ``question`` of it; ``equal``, whether none is there.
-
-    Raises SailsimError for folders of different commands, one without results, and a tolerance that is not 0
-    or more.
-    """
-    if not 0 <= rel < math.inf:
-        raise SailsimError(f"rel is {rel:g}; allowed is a number from 0 on.")
-    if a.kind != b.kind:
-        raise SailsimError(
-            f"{a.store.path} is of `sailsim {a.kind}` and {b.store.path} of `sailsim {b.kind}`; allowed "
-            "are two of one command."
-        )
-    one, other = _by_question(a.store.records()), _by_question(b.store.records())
-    both = one.index.intersection(other.index, sort=False)
-    only_a, only_b = (
-        list(dict.fromkeys(mine.index.difference(others.index, sort=False).get_level_values(0)))
-        for mine, others in ((one, other), (other, one))
-    )
-    whole = {name: name.partition("\0")[0] for name in (*one, *other)}
-    order = in_order(dict.fromkeys(whole.values()), a.kind)
-    names = sorted(whole, key=lambda name: order.index(whole[name]))
-    one, other = (side.reindex(index=both, columns=names) for side in (one, other))
-    columns = []
-    for name in names:
-        pairs = list(zip(one[name], other[name], strict=True))
-        off = [_deviation(*pair) for pair in pairs]
-        differing = [at for at, deviation in enumerate(off) if deviation > rel]
-        if differing:
-            most = max(differing, key=lambda at: off[at])
-            numbers = all(is_missing(each) or is_number(each) for at in differing for each in pairs[at])
-            columns.append(
-                {
-                    "column": name.replace("\0", "."),
-                    "records": len(differing),
-                    "rel": off[most] if numbers else None,
-                    "a": None if is_missing(pairs[most][0]) else pairs[most][0],
-                    "b": None if is_missing(pairs[most][1]) else pairs[most][1],
-                    "question": both[most][0],
-                }
-            )
-    equal = not (only_a or only_b or columns)
-    answer = {"equal": equal, "matched": len(both), "only_a": only_a, "only_b": only_b}
-    return answer | {"columns": columns}
-
-
-def _by_question(records: Sequence[Record]) -> pd.DataFrame:
-    """What is compared, by a record's point, its runner if it has one, and the how many-th of these it is;
-    the values of a mapping have columns of their own, with a zero byte between the names."""
-    frame = pd.json_normalize(list(records), sep="\0", max_level=1).astype(object)
-    question = pd.DataFrame({"point": frame["point_key"], "runner": frame.get("runner", "")}).fillna("")
-    question["time"] = question.groupby(["point", "runner"]).cumcount()
-    frame.index = pd.MultiIndex.from_frame(question)
-    return frame.drop(columns=[name for name in NOT_COMPARED if name in frame])
-
-
-def _deviation(a: Any, b: Any) -> float:
-    """Of numbers relative to the larger one; of others 0 where they are equal, else without end."""
-    if (is_missing(a) and is_missing(b)) or a == b:
-        return 0.0
-    if is_number(a) and is_number(b):
-        return float(abs(a - b) / max(abs(a), abs(b)))
-    return math.inf

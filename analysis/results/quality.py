@@ -104,13 +104,13 @@ def points(
     abits: Iterable[int] = (8,),
     kv_bits: Iterable[int] = (16,),
     attention: Iterable[str] = ATTENTION[:1],
-    methods: Iterable[str] = METHODS[:1],
+    method: Iterable[str] = METHODS[:1],
     text: str = "",
     chunks: int = CHUNKS,
     length: int = LENGTH,
 ) -> list[QualityPoint]:
     """All combinations, and first what they are compared with."""
-    grid = itertools.product(weights, abits, kv_bits, attention, methods)
+    grid = itertools.product(weights, abits, kv_bits, attention, method)
     found = [QualityPoint(str(model), *each, text, chunks, length) for each in grid]
     return list(dict.fromkeys([found[0].in_floats(), *found]))
 

@@ -25,6 +25,7 @@ from sailsim.sim.pim import AUTO, nbw_in_words
 from sailsim.sim.point import Point
 from sailsim.sim.study.folder import Store, command_of
 from sailsim.sim.substrate import load_substrate, substrate_names
+from sailsim.workloads.load import FILE
 
 FREE = tuple(name for name in POINT if name not in ("beyond_limit", "prt", "seed", "activations"))
 """Columns that a figure fixes unless it varies them; `prt` too."""
@@ -168,13 +169,12 @@ class Runs(Brief):
     def setting(self, vary: Sequence[str], rows: pd.DataFrame, at: Mapping[str, Any] | None = None) -> str:
         """What is held fixed, in words: a point of the store, its reference unless ``at`` is another."""
         ref = self.reference if at is None else at
+        scale = f"for {ref['group_size']} weights" if ref["group_size"] else "a column"
         words = {
             "model": str(rows["model_title"].iloc[0]),
-            "wbits": f"weights {ref['weights']}" if ref["weights"] else f"{ref['wbits']}-bit weights",
+            "wbits": weights_in_words(ref),
             "abits": f"{ref['abits']}-bit activations",
-            "group_size": f"one scale for {ref['group_size']} weights"
-            if ref["group_size"]
-            else "one scale a column",
+            **({} if ref["weights"] else {"group_size": f"one scale {scale}"}),
             **({"nbw": nbw_in_words(ref["nbw"])} if "nbw" in ref else {}),
             "batch": f"batch {ref['batch']}",
             "threads": f"{ref['threads']} threads",
@@ -206,6 +206,12 @@ def typical(points: pd.DataFrame, columns: Iterable[str], *wanted: Mapping[str, 
         chosen[column] = value.item() if isinstance(value, np.generic) else value
         points = points[points[column] == value]
     return chosen
+
+
+def weights_in_words(point: Mapping[str, Any]) -> str:
+    """The weights of a point as a title says them."""
+    named = "the file's weights" if point["weights"] == FILE else f"weights {point['weights']}"
+    return named if point["weights"] else f"{point['wbits']}-bit weights"
 
 
 def short_name(system: str) -> str:

@@ -90,28 +90,24 @@ def verdict(runs: Runs) -> dict[str, Any]:
     first = _first(ran)
     lead, peer = ran[first], _peer(ran, first)
     fastest = max(ran, key=lambda name: float(ran[name]["tokens_per_s"]))
-    said = [_same_cores(lead, peer)] if peer else [_alone(lead, len(ran) == 1)]
+    said = [_same_cores(lead, peer)] if peer else _alone(lead, len(ran) == 1)
     known = {first, *([peer.name] if peer else [])}
     people = next((name for name in _on_same_cores(ran, first) if ran[name]["software"] == PEOPLE_RUN), None)
-    if people is not None and people not in known:
-        said.append(f"{_who(lead)} is {_times(_over(ran, first, people))} {PEOPLE_RUN}")
-        known.add(people)
     own = _is_own(ran[fastest], lead)
     cards = [name for name in ran if ran[name]["kind"] == "card"]
     card = max(cards, key=lambda name: float(ran[name]["tokens_per_s"]), default=None)
-    for name in dict.fromkeys((card, None if own or fastest in known else fastest)):
+    for name in dict.fromkeys((people, card, None if own or fastest in known else fastest)):
         if name is not None and name not in known:
-            word = ", the fastest," if name == fastest else ""
-            said.append(_of_two(lead, ran[name], _over(ran, first, name), word))
+            said.append(_of_two(lead, ran[name], _over(ran, first, name), name == fastest))
             known.add(name)
-    if len(ran) > 1 and (own or not any(", the fastest," in each for each in said)):
-        said[-1] += f" ({_who(ran[fastest])} is the fastest)"
+    if len(ran) > 1 and (own or not any(" is the fastest, " in each for each in said)):
+        nominally = " nominally" if ran[fastest]["kind"] == "accelerator" else ""
+        said.append(f"{_who(ran[fastest])} is the fastest{nominally}.")
     about = first if peer is None else _partner(ran, first, peer.run)
     known |= {about, fastest}
     phase, share, why = _why(ran[about], _who(lead), peer)
-    whole = "; ".join(said[:2]) + "".join(f", and {each}" for each in said[2:])
     return {
-        "sentences": [f"{_BEGUN.get(whole[:4], whole[:4])}{whole[4:]}.", *([why] if why else [])],
+        "sentences": [f"{_BEGUN.get(each[:4], each[:4])}{each[4:]}" for each in (*said, *why)],
         "runner": first,
         "fastest": fastest,
         "peer": peer.name if peer else "",
@@ -131,11 +127,11 @@ def study_verdict(points: Points, start: Mapping[str, Any]) -> dict[str, Any]:
     found = verdict(at)
     outcomes = Counter(verdict(runs)["outcome"] for _, runs in points)
     outcomes.pop("", None)
-    more = [_moved(points, start, found["runner"], found["decides"])]
+    more = _moved(points, start, found["runner"], found["decides"])
     if sum(outcomes.values()) > 1:
         counts = ", ".join(f"{OUTCOMES[name]} at {outcomes[name]}" for name in OUTCOMES if outcomes[name])
         more.append(f"Of {sum(outcomes.values())} points against equally tuned software, {counts}.")
-    sentences = [*found["sentences"], *filter(None, more)]
+    sentences = [*found["sentences"], *more]
     key = next((run.get("key", "") for run in at.values()), "")
     return found | {"sentences": sentences, "point": dict(start), "key": key, "outcomes": dict(outcomes)}
 
@@ -205,34 +201,36 @@ def _same_cores(lead: Run, peer: Peer) -> str:
     who = _who(lead)
     if lead["kind"] == "accelerator":
         kind = "tuned software" if simulated else "the fastest measured software"
-        other = f"{kind} on the same {lead['cores']} cores ({_who(peer.run)}{_only(peer.run)})"
+        other = f"{kind} on the same {lead['cores']} cores ({_who(peer.run)}{', only simulated' * simulated})"
     else:
         other = f"{_who(peer.run)} on the same {lead['cores']} cores"
     if peer.outcome == "open":
-        return f"{who} may be slower or faster than {other}, {_times(peer.ratio)}"
+        return f"{who} may be slower or faster than {other}: {_times(peer.ratio)}."
     if peer.outcome == "ahead":
-        return f"{who} beats {other} by {_times(peer.ratio)}"
-    return f"{other} beats {who} by {_times(_inverse(peer.ratio))}"
+        return f"{who} beats {other} by {_times(peer.ratio)}."
+    return f"{other} beats {who} by {_times(_inverse(peer.ratio))}."
 
 
-def _alone(lead: Run, only: bool) -> str:
+def _alone(lead: Run, only: bool) -> list[str]:
     """What is said of a leader beside whom no software ran on its cores."""
     cores = f" on {lead['cores']} cores" if lead["cores"] else ""
-    beside = "nothing else ran" if only else "no other software ran on them" if cores else ""
-    said = f"{_who(lead)} gives {rate(lead)} tokens/s{cores}"
-    return f"{said}; {beside}" if beside else said
+    beside = "Nothing else ran." if only else "No other software ran on them." if cores else ""
+    return [f"{_who(lead)} gives {rate(lead)} tokens/s{cores}.", *([beside] if beside else [])]
 
 
-def _of_two(lead: Run, other: Run, ratio: Ratio, word: str) -> str:
+def _of_two(lead: Run, other: Run, ratio: Ratio, fastest: bool) -> str:
     """The faster of two over the slower one."""
-    if ratio["median"] >= 1:
-        return f"{_who(lead)} is {_times(ratio)} {_who(other)}{_only(other)}{word.rstrip(',')}"
-    return f"{_who(other)}{_only(other, ', ')}{word} is {_times(_inverse(ratio))} {_who(lead)}"
+    faster, slower = (lead, other) if ratio["median"] >= 1 else (other, lead)
+    more = _times(ratio if faster is lead else _inverse(ratio))
+    first = " the fastest," if fastest and faster is other else ""
+    one, two = (f"{_who(run)}{_only(run, lead)}" for run in (faster, slower))
+    return f"{one} is{first} {more} as fast as {two}."
 
 
-def _only(run: Run, before: str = ", ") -> str:
-    """That nobody ran a software but a simulator."""
-    return f"{before}only simulated" if run["software"] in (*SIMULATED, *CLAIMED) else ""
+def _only(run: Run, lead: Run) -> str:
+    """That nobody ran another's software but a simulator."""
+    simulated = run is not lead and run["software"] in (*SIMULATED, *CLAIMED)
+    return " (only simulated)" if simulated else ""
 
 
 def _who(run: Run) -> str:
@@ -244,18 +242,20 @@ def _who(run: Run) -> str:
     return f"{name} ({more})" if more else name
 
 
-def _why(run: Run, who: str, peer: Peer | None) -> tuple[str, float, str]:
-    """The phase that takes most of a step, its share of it, and a sentence."""
+def _why(run: Run, who: str, peer: Peer | None) -> tuple[str, float, list[str]]:
+    """The phase that takes most of a step, its share of it, and sentences on that."""
     shares = _shares(run)
     if not shares:
-        return "", 0.0, ""
+        return "", 0.0, []
     (phase, share), *others = shares
     then = f", then {_phase(others[0][0], run)} ({others[0][1]:.0%})" if others else ""
-    beside = ""
-    if peer is not None and (theirs := _shares(peer.run)):
-        beside = f"; {_who(peer.run)} spends {theirs[0][1]:.0%} on {_phase(theirs[0][0], peer.run)}"
     words, kind = f"{_phase(phase, run)} ({share:.0%})", "nominal " * (run["kind"] == "accelerator")
-    return phase, share, f"The longest part of {who}'s {kind}step is {words}{then}{beside}."
+    said = [f"The longest part of {who}'s {kind}step is {words}{then}."]
+    if peer is not None and (theirs := _shares(peer.run)):
+        said.append(
+            f"{_who(peer.run)} spends {theirs[0][1]:.0%} of its step on {_phase(theirs[0][0], peer.run)}."
+        )
+    return phase, share, said
 
 
 def _shares(run: Run) -> list[tuple[str, float]]:
@@ -271,7 +271,7 @@ def _phase(name: str, run: Run) -> str:
     return words + place.get(run["converted"], "") if name == "convert" else words
 
 
-def _moved(points: Points, start: Mapping[str, Any], runner: str, decides: Mapping[str, Any]) -> str:
+def _moved(points: Points, start: Mapping[str, Any], runner: str, decides: Mapping[str, Any]) -> list[str]:
     """What moves a runner's rate around a point, along the axes that a study has; empty where none is."""
     found: dict[str, list[tuple[float, float]]] = {}
     for name in AXES:
@@ -283,15 +283,15 @@ def _moved(points: Points, start: Mapping[str, Any], runner: str, decides: Mappi
         if len(rates) > 1:
             found[name] = sorted(rates.items())
     if not found:
-        return ""
+        return []
     most = max(found, key=lambda name: _factor(found[name]))
     moved = _factor(found[most]) >= FLAT
-    why = f"The rate moves most with {AXES[most]}: {_ends(found[most])}." if moved else ""
+    why = [f"The rate moves most with {AXES[most]}: {_ends(found[most])}."] if moved else []
     bits = found.get("wbits")
     if bits is None or _factor(bits) >= FLAT:
         return why
-    why = why or f"The longest part of the step decides: {PHASES.get(decides.get('phase', ''), '-')}."
-    return f"Bits of a weight hardly matter: {_ends(bits)}. {why}"
+    why = why or [f"The longest part of the step decides: {PHASES.get(decides.get('phase', ''), '-')}."]
+    return [f"Bits of a weight hardly matter: {_ends(bits)}.", *why]
 
 
 def _around(points: Points, start: Mapping[str, Any], *free: str) -> list[tuple[Mapping[str, Any], Runs]]:

@@ -25,18 +25,17 @@ _TITLE = 22
 
 def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     """The runners beside each other, where an accelerator's step goes (without one, the cores'), and what is
-    chosen by tensor; with ``wide`` every runner, who pays for what, all phases, and the energy by cause."""
+    chosen by tensor; with ``wide`` every runner, all phases, and the energy by cause."""
     shown = runs if wide else _strongest(runs)
     names = (*(("TTFT, s",) if prefill else ()), *COLUMNS, *MORE)
     if not wide:  # in prefill the time to the first token has the room of the dollars
         names = names[: len(COLUMNS)]
     _print(("runner", *names), ((_title(e), *_numbers(e, prefill)[: len(names)]) for e in shown.values()))
-    first = "TTFT: time to the first token; " if prefill else ""
+    first = "TTFT: time to the first token. " if prefill else ""
     say(
-        f"{first}band, its band: 90 % intervals of the rate and the ratio; SAIL vs it: SAIL's median "
-        "tokens/s over the row's, with the row's attention on both sides; ktok/USD: paid for the vCPUs of "
-        "threads, memory or bandwidth, the most of the three"
-        f"{'; USD vs it: the same of tokens/USD' if wide else ''}. {LEGEND}."
+        f"{first}Bands are 90 % intervals. SAIL vs it: SAIL's median tokens/s over the row's, with the row's "
+        "attention on both sides. ktok/USD: paid for the vCPUs of threads, memory or bandwidth, the most of "
+        f"the three.{' USD vs it: the same of tokens/USD.' if wide else ''} {LEGEND}."
     )
     mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
     if mixed:
@@ -50,10 +49,6 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
             )
     if len(shown) < len(runs):
         echo(f"Each card has its fastest software here; --wide shows {len(runs) - len(shown)} more rows.")
-    if wide:
-        paid = [entry for entry in shown.values() if entry["tokens_per_usd"] is not None]
-        payments = ((_title(entry), f"{entry['usd_per_hour']:.3f}", entry["paid"]) for entry in paid)
-        _print(("runner", "USD/h", "pays for"), payments, words="pays for")
     ran = {name: entry for name, entry in runs.items() if entry["step_s"] is not None}
     own = {name: entry for name, entry in ran.items() if wide or entry["around"] == AS_FILED}
     accelerators = [name for name, entry in own.items() if entry["kind"] == "accelerator"]

@@ -131,7 +131,7 @@ def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
     "form",
     type=click.Choice(["toml", "unit", "schema"]),
     help="Print of a system a file that extends NAME with the values behind it, a PIM unit as gem5 reads it, "
-    "or the JSON schema of its file, which editors read by its first line, `#:schema SCHEMA.json`.",
+    "or the JSON schema of its file. Editors read it by a file's first line, `#:schema SCHEMA.json`.",
 )
 @as_json_option
 def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -> None:
@@ -258,8 +258,9 @@ def _area(machine: System) -> str:
     )
     return (
         f"{units.slices} units of {sum(units.parts.values()):.3g} mm2, for weights of 4 bits, are "
-        f"{units.added_mm2():.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} %; "
-        f"with the logic as synthesised, {gates.added_mm2():.3g} mm2, {synthesised:.3g} % (docs/cost.md)."
+        f"{units.added_mm2():.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} %. "
+        f"With the logic as synthesised they are {gates.added_mm2():.3g} mm2, {synthesised:.3g} % "
+        "(docs/cost.md)."
     )
 
 

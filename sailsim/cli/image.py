@@ -41,8 +41,8 @@ def image(
     """Write MODEL as an image for the decode program (docs/decode.md).
 
     MODEL is a GGUF file of the llama architecture, or a shape that ships or in a TOML file, which gets random
-    weights. A file's own codes are kept; types without codes, such as F16, and weights that are to have
-    another format than the file's are rounded, and what is printed says so.
+    weights. A file's own codes are kept. Types without codes, such as F16, are rounded, and so are weights
+    in another format than the file's; the output says so.
     """
     plan = plan_image(
         model, weights=weights or "", blocks=blocks, slices=slices, layouts=layout.split(","), seed=seed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -50,38 +51,19 @@ ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_erro
 @study_options(1)
 @as_json_option
 def quality(
-    model: Path | None,
-    weights: str,
-    abits: str,
-    kv_bits: str,
-    attention: str,
-    method: str,
-    text: Path | None,
-    chunks: int,
-    length: int,
-    out: Path | None,
-    jobs: int | Workers,
-    as_json: bool,
+    model: Path | None, text: Path | None, out: Path | None, jobs: int | Workers, as_json: bool, **given: Any
 ) -> None:
     """Run a llama from its GGUF file in the units' arithmetic, and compare its perplexity with floats.
 
-    For every combination of the given values: the perplexity of a text, the loss against the file's values in
-    fp32 in nats a token, and how often the most probable token is the same. MODEL is the installed SmolLM2 by
-    default. docs/quality.md says what is rounded.
+    Every combination of the given values has the perplexity of a text and the loss in nats a token against
+    the file's values in fp32. It also says how often the most probable token is the same. MODEL is the
+    installed SmolLM2 by default. docs/quality.md says what is rounded.
     """
     from sailsim.analysis.results.quality import caution, measure_quality, points
 
-    wanted = points(
-        model or default_gguf(),
-        weights.split(","),
-        parse_numbers("abits", abits),
-        parse_numbers("kv_bits", kv_bits),
-        attention.split(","),
-        method.split(","),
-        str(text or ""),
-        chunks,
-        length,
-    )
+    given |= {name: str(given[name]).split(",") for name in ("weights", "attention", "method")}
+    given |= {name: parse_numbers(name, given[name]) for name in ("abits", "kv_bits")}
+    wanted = points(model or default_gguf(), text=str(text or ""), **given)
     frame = measure_quality(wanted, out, jobs=jobs, progress=True)
     rows = [{str(name): value for name, value in row.items()} for row in frame[list(ALL)].to_dict("records")]
     note = caution(wanted[0].model)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sailsim.analysis.results.columns import columns_of
-from sailsim.analysis.results.folder import Results, differences, flat, inventory
+from sailsim.analysis.results.folder import Results, flat, inventory
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Group
@@ -128,7 +128,7 @@ def compare(a: str, b: str, as_json: bool) -> None:
 
     Each is a sweep's folder, or a machine or a model by name or file, at batch 1, 8 and 32 of the default
     point. Rates are of SAIL's nominal machine, or without units of the fastest software. "vs tuned": SAIL's
-    median over the strongest software on its cores.
+    median over the strongest software on its cores. Two runs of one study are the same if all rates are.
     """
     from sailsim.analysis.results.beside import beside, side
 
@@ -138,32 +138,10 @@ def compare(a: str, b: str, as_json: bool) -> None:
         return
     say(f"A is {a}, B is {b}. Rates in tokens/s.")
     said = {"a": "A", "b": "B", "b_vs_a": "B vs A", "a_tuned": "A vs tuned", "b_tuned": "B vs tuned"}
-    table = [{said.get(name, name): value for name, value in row.items()} for row in rows]
+    table = [{said.get(name, name): value for name, value in row.items() if name != "equal"} for row in rows]
     print_table(table, list(table[0]))
-
-
-@results.command()
-@click.argument("a", type=PathOption())
-@click.argument("b", type=PathOption())
-@as_json_option
-def diff(a: Path, b: Path, as_json: bool) -> None:
-    """Say whether the records of folders A and B are equal, points matched by their question.
-
-    Times and places of the runs are not compared. Exit status 0: equal; 1: they differ.
-    """
-    compared = differences(Results(a), Results(b))
-    if as_json:
-        print_json({"a": str(a), "b": str(b), **compared})
-    else:
-        for folder, only in ((a, compared["only_a"]), (b, compared["only_b"])):
-            if only:
-                echo(f"Only in {folder}: {len(only)} points, as {', '.join(k[:12] for k in only[:3])}")
-        if compared["columns"]:
-            rows = [each | {"question": each["question"][:12]} for each in compared["columns"]]
-            print_table(rows, list(rows[0]))
-        echo(f"{compared['matched']} records compared: {'equal' if compared['equal'] else 'different'}.")
-    if not compared["equal"]:
-        raise click.exceptions.Exit(1)
+    same = sum(row["equal"] for row in rows)
+    say(f"Every runner has the same rate on both sides at {same} of {len(rows)} points.")
 
 
 def _names(text: str) -> list[str]:

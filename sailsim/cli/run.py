@@ -18,7 +18,7 @@ from sailsim.cli._json import as_json_option, print_json
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import beside_option, point_options, prices_option
 from sailsim.cli._run_tables import print_dollars, print_notes, print_runs
-from sailsim.cli._table import echo, print_numbers, say
+from sailsim.cli._table import echo, print_numbers, print_table, say
 from sailsim.sim.files import parse_changes, system_with
 from sailsim.sim.pim import AUTO
 from sailsim.sim.point import Point
@@ -63,7 +63,7 @@ from sailsim.sim.point import Point
 @click.option(
     "--cost", is_flag=True, help="Print what each runner costs, with its range and what it pays for."
 )
-@click.option("--wide", is_flag=True, help="Print every runner, payments, energy by cause, and assumptions.")
+@click.option("--wide", is_flag=True, help="Print every runner, energy by cause, and assumptions.")
 @as_json_option
 def run(
     as_json: bool,
@@ -86,8 +86,8 @@ def run(
     only cores and cards are compared.
 
     Nominal dollars pay for the most of three counts of vCPUs: by threads, by memory, and by the share of the
-    memory's bandwidth. The range (--cost) covers other ways to pay, SAIL's overhead, the share of the paid
-    time that is used, the instances of the price file and the intervals of the rates.
+    memory's bandwidth. The range (--cost) covers other ways to pay, SAIL's overhead, the share of paid time
+    that is used, other instances and the intervals of the rates.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = read_prices(prices)
@@ -105,20 +105,14 @@ def run(
         _print(answer, cost, wide)
 
 
+REACHED = ("runner", "wbits", "weights", "batch", "threads", "tokens_per_s", "usd_per_million_tokens")
+"""What a table says of what reaches a target."""
+
+
 def _print_reached(rows: list[dict[str, Any]], target: float, as_json: bool) -> None:
-    """What reaches a target: the cheapest of each runner in a sentence, then a table."""
-    names = (
-        "runner",
-        "title",
-        "wbits",
-        "weights",
-        "batch",
-        "threads",
-        "fewest_threads",
-        "tokens_per_s",
-        "usd_per_million_tokens",
-    )
+    """What reaches a target: the cheapest of each runner, and the fewest threads of SAIL and the cheapest."""
     if as_json:
+        names = ("title", "fewest_threads", *REACHED)
         print_json({"target": target, "reached": [{name: row[name] for name in names} for row in rows]})
         return
     if not rows:
@@ -126,25 +120,16 @@ def _print_reached(rows: list[dict[str, Any]], target: float, as_json: bool) -> 
         return
     say(f"{len(rows)} combinations reach {target:g} tokens/s. The cheapest of each runner:")
     firsts = {row["runner"]: row for row in reversed(rows)}
-    for row in sorted(firsts.values(), key=rows.index):
-        usd = row["usd_per_million_tokens"]
-        price = "no price" if usd is None else f"{usd:.3g} USD a million tokens"
-        width = f"weights {row['weights']}" if row["weights"] else f"{row['wbits']} bits"
-        at = f"{width}, batch {row['batch']}, {row['threads']} threads"
-        say(f"- {row['title']}: {at}: {row['tokens_per_s']:.1f} tokens/s, {price}.")
-    echo()
+    print_table([row for row in rows if row is firsts[row["runner"]]], REACHED)
     batches = sorted({row["batch"] for row in rows})
-    for runner, first in firsts.items():
-        if runner in (SAIL, rows[0]["runner"]):
-            own = {
-                (row["wbits"], row["batch"]): row["fewest_threads"] for row in rows if row["runner"] == runner
-            }
-            table = [
-                (str(bits or first["weights"]), *(str(own.get((bits, batch), "-")) for batch in batches))
-                for bits in dict.fromkeys(bits for bits, _ in sorted(own))
-            ]
-            say(f"Fewest threads of {first['title']}, by bits of a weight and batch:")
-            print_numbers(("bits", *(f"batch {batch}" for batch in batches)), table)
+    for runner in (name for name in firsts if name in (SAIL, rows[0]["runner"])):
+        own = {(row["wbits"], row["batch"]): row["fewest_threads"] for row in rows if row["runner"] == runner}
+        table = [
+            (str(bits or rows[0]["weights"]), *(str(own.get((bits, batch), "-")) for batch in batches))
+            for bits in dict.fromkeys(bits for bits, _ in sorted(own))
+        ]
+        say(f"\nFewest threads of {firsts[runner]['title']}, by bits of a weight and batch:")
+        print_numbers(("bits", *(f"batch {batch}" for batch in batches)), table)
     say("Rates are of the nominal machine; narrow weights lose quality (docs/quality.md).")
 
 

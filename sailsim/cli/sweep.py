@@ -101,11 +101,10 @@ def sweep(
 
 def _verdict(store: Store) -> dict[str, Any]:
     """The verdict of what a folder holds; nothing where no point of it could be run."""
-    from sailsim.analysis.costs.dollars import prices
-    from sailsim.analysis.results.results import Runs, stored_runs  # frames, which sweeping does without
+    from sailsim.analysis.results.folder import Results  # frames, which sweeping does without
 
     with suppress(SailsimError):
-        return Runs.of(stored_runs(store), prices()).verdict()
+        return Results(store.path).runs().verdict()
     return {}
 
 

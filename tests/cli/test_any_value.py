@@ -21,7 +21,6 @@ ARGUMENTS: dict[str, list[str]] = {
     "results ls": ["."],
     "results show": ["study"],
     "results compare": ["none", "none"],
-    "results diff": ["study", "study"],
     "trace": [*SMALL, "--layers", "0:1", "--tensors", "*attn_q*", "--out", "t"],
     "replay": ["w.npy"],
     "list": ["price"],

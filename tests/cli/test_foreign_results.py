@@ -43,6 +43,20 @@ def test_records_that_no_run_has(copied: Path, column: str, value: object) -> No
     assert "`sailsim sweep --model smollm2-135m --wbits 2,4 --out" in sentence
 
 
+@pytest.mark.parametrize("size", [0, 3000])
+def test_a_report_over_half_a_file_is_one_sentence_and_writes_nothing(copied: Path, size: int) -> None:
+    (copied / FILE).write_bytes((copied / FILE).read_bytes()[:size])
+    said = "is damaged or another program's" if size else "holds no results"
+    assert said in sentence_of(sailsim("report", copied))
+    assert not (copied / "report.html").exists()
+
+
+def test_a_report_over_another_programs_database_says_so_once(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        database.execute("CREATE TABLE t (a)")
+    assert sentence_of(sailsim("report", tmp_path)).count("is damaged") == 1
+
+
 @pytest.mark.parametrize("kind", ["gem5", "explore", "claims reproduce"])
 def test_a_sweep_in_the_folder_of_another_command(tmp_path: Path, kind: str) -> None:
     store = Store(tmp_path / "other")

@@ -346,8 +346,17 @@ class Rows:
     prompts: tuple[Piece, ...]
 
     @classmethod
-    def of(cls, works: WorkOf, batch: int, context: int, prompt: int | None = None) -> Self:
+    def of(
+        cls,
+        works: WorkOf,
+        batch: int,
+        context: int,
+        prompt: int | None = None,
+        pieces: tuple[Piece, ...] = (),
+    ) -> Self:
         """As `predict_cores` is asked."""
+        if pieces:
+            return cls(works, *split(pieces))
         if prompt is not None:
             check_sizes(prompt=prompt, batch=batch)
             return cls(works, (), (Piece(prompt, 0, batch),))
@@ -440,7 +449,7 @@ def predict_cores(
     simulated = software in SIMULATED
     cache = cache or _cache_of(system, software)
     works = partial(counted_work, model, fmt)
-    every = Rows(works, *split(pieces)) if pieces else Rows.of(works, batch, context, prompt)
+    every = Rows.of(works, batch, context, prompt, pieces)
     unified = bool(every.decoding) and cache == "unified"
     if problem := _problem(system, threads, batch, bool(every.prompts), software, cache, instances):
         raise SailsimError(problem)

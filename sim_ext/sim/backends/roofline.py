@@ -44,7 +44,7 @@ import numpy as np
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import Backend, Request, StepResult, Timer, room_of
-from sailsim.sim.backends.cores import MIXED, SEVERAL_PROMPTS, UBATCH, ubatches
+from sailsim.sim.backends.cores import MIXED, SEVERAL_PROMPTS, UBATCH, Rows, ubatches
 from sailsim.sim.files import card_names, load_card
 from sailsim.sim.fitted import (
     FEW_PARAMETERS,
@@ -64,7 +64,7 @@ from sailsim.sim.fitted import (
 )
 from sailsim.sim.system import Gpu
 from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.graph import Piece, check_sizes, split
+from sailsim.workloads.graph import Piece, split
 from sailsim.workloads.model import ModelSpec
 
 GpuSoftware = Literal["llama.cpp", "serving"]
@@ -418,19 +418,15 @@ def predict_card(
     """
     if software not in GPU_SOFTWARE:
         raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(GPU_SOFTWARE)}")
+    works = partial(counted_work, model, fmt)
+    every = Rows.of(works, batch, context, prompt, pieces)
+    decoding, prompts = every.decoding, every.prompts
     if pieces:
-        decoding, prompts = split(pieces)
-        batch, context = sum(piece.times for piece in pieces), max(piece.tokens for piece in pieces)
-    elif prompt is not None:
-        check_sizes(prompt=prompt, batch=batch)
-        decoding, prompts, context = (), (Piece(prompt, 0, batch),), prompt
-    else:
-        check_sizes(batch=batch, context=context)
-        decoding, prompts = (Piece(1, context - 1, batch),), ()
+        batch = sum(piece.times for piece in pieces)
+    context = max(piece.tokens for piece in decoding + prompts)
     if problem := unmeasured(card, fmt, software) if prompts else without_kernels(fmt, software):
         raise SailsimError(problem)
     room_of(card, model, fmt, batch, context, pieces).check(model, fmt, batch, context)
-    works = partial(counted_work, model, fmt)
     work, parts = _Sheet(card, works, fmt, software).parts(decoding, prompts)
     notes, rows, seconds = taken_over(card), int(work.rows), sum(map(float, parts.values()))
     both = []

@@ -284,6 +284,8 @@ class Store:
     # --- What is wrong ---
 
     def _damaged(self, reason: object) -> SailsimError:
+        if isinstance(reason, SailsimError):  # that says so already
+            return reason
         return SailsimError(
             f"results file {self.file} is damaged or another program's ({str(reason).rstrip('.')}); remove "
             "it to run its points again."

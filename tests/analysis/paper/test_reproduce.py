@@ -15,7 +15,6 @@ from sailsim.analysis.paper.reproduce import Sampled, reproduce, sample
 from sailsim.analysis.paper.study import Answers
 from sailsim.analysis.paper.unknowns import ParameterSpace, space
 from sailsim.analysis.render.claims_page import write_reproduction
-from sailsim.analysis.render.claims_words import STORED
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.prior import Workload
 from sailsim.base.atomic import read_records
@@ -90,7 +89,7 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(
 
 @pytest.fixture(scope="module")
 def committed() -> dict[str, Any]:
-    return read_records(ROOT / "analysis" / "data" / STORED)
+    return read_records(ROOT / "analysis" / "data" / "reproduction.jsonl")
 
 
 def test_the_committed_nearest_machines_give_their_numbers(committed: dict[str, Any]) -> None:

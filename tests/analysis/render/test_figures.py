@@ -63,7 +63,7 @@ def test_a_store_of_one_point_is_drawn_unless_the_figure_compares_two(name, one_
 
 def test_what_is_left_out_is_told_and_leaves_no_old_picture(tmp_path, capsys, only):
     lacking = {*PAIRS}
-    only("quality", "reproduction", *lacking)  # of which one is of the paper alone
+    only("quality", *lacking)
     poor = tmp_path / "poor"
     run_sweep([Point(model="smollm2-135m", context=64)], evaluate, poor, progress=False)
     old = poor / "figures" / "prt.png"

@@ -122,14 +122,13 @@ TINY = Path(__file__).parents[1] / "paper" / "tiny_claims.toml"
 
 
 def test_another_papers_claims_take_the_place_of_the_shipped_ones(swept, text, only, tmp_path):
-    only("speedup", "prt", "area", "reproduction")
+    only("speedup", "prt", "area")
     other = report(swept, tmp_path / "other.html", paper=str(TINY))[0].read_text("utf-8")
     for claim in load_paper(str(TINY)).claim:
         assert html.escape(claim.title) in other
     assert load_paper().by_name("speedup").title not in other
     # Nothing in the figures is marked as the paper's that it does not say; the shipped one's are.
     assert "paper: " not in re.sub(r"<style>.*?</style>", "", other, flags=re.DOTALL)  # a colour's name
-    assert 'id="figure-reproduction"' not in other
     for words in ("paper: up to 10.7x", "paper: 13.8 %", "paper: 2 %"):
         assert words in text
 

@@ -15,7 +15,7 @@ from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.report import page_file, report
 from sailsim.analysis.results.compare import JOINED, POINT, joined
 from sailsim.analysis.results.results import Runs
-from sailsim.analysis.results.runs import LEGEND, SIGN, evaluate
+from sailsim.analysis.results.runs import LEGEND, SIGN, evaluate, named
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
@@ -84,7 +84,7 @@ def test_nothing_is_loaded_and_every_element_is_closed(text):
 
 def test_the_report_begins_with_the_studys_own_verdict_and_has_nothing_of_another(swept, results, only):
     """Without a word, a price or a figure of another workload, and no paper is graded that nobody named."""
-    only("speedup", "reproduction", "gem5", "timeline", "gem5_tokens")
+    only("speedup", "gem5", "timeline", "gem5_tokens")
     text = page_of(swept.frame(), swept.manifest)
     letters = Reader(text).letters["answer"]
     asked = swept.frame()["point_key"].nunique()
@@ -103,7 +103,7 @@ def test_the_report_begins_with_the_studys_own_verdict_and_has_nothing_of_anothe
     every = Reader(text).letters
     assert not any("Llama" in every[name] for name in every if name not in ("rests", "constants"))
     assert "2509.25853" not in letters
-    for each in ("reproduction", "gem5", "quality"):
+    for each in ("gem5", "quality"):
         assert f'<section id="{each}">' not in text
     assert "What the paper claims" not in text
     assert "paper: " not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)  # a colour's name
@@ -114,6 +114,20 @@ def test_a_study_that_sail_cannot_run_is_refused_in_one_sentence(tmp_path):
     store = run_sweep([point], evaluate, tmp_path, progress=False)
     with pytest.raises(SailsimError, match=r"has no point that can be run \(.*needs 722.8 GB"):
         report(store)
+
+
+def test_runners_may_differ_by_point(tmp_path, only):
+    only("answer", "step_time")
+    beside = {1: ("sail", "cores"), 2: ("cores", "l4"), 4: ("l4",)}
+    points = [Point(model="smollm2-135m", batch=batch, context=64) for batch in beside]
+    store = run_sweep(
+        points, lambda point: evaluate(point, named(*beside[point.batch])), tmp_path, progress=False
+    )
+    letters = Reader(report(store)[0].read_text("utf-8")).letters
+    assert (
+        "This study has 3 points; the first sentences are of one: 4-bit weights, batch 1" in letters["answer"]
+    )
+    assert "L4" not in letters["answer"]
 
 
 def test_what_nobody_ran_is_marked(only):
@@ -228,7 +242,7 @@ def test_a_run_has_its_speedup_at_equal_quality_where_losses_were_measured(resul
 )
 @pytest.mark.parametrize("plan", [None, "paper", "mine.toml"])
 def test_a_study_is_graded_where_it_is_the_papers_plan(point, words, plan, tmp_path, only):
-    only("reproduction")
+    only("gem5")
     config = {"plan": plan and {"file": plan, "text": ""}}
     store = run_sweep([point], evaluate, tmp_path, progress=False, config=config)
     text = report(store, tmp_path / "r.html")[0].read_text("utf-8")
@@ -236,4 +250,4 @@ def test_a_study_is_graded_where_it_is_the_papers_plan(point, words, plan, tmp_p
     assert f"This study has one point: {words}" in letters.replace("4-bit weights, batch 1, ", "")
     assert (f"Who {'reads prompts of' if point.phase == 'prefill' else 'decodes'}") in letters
     assert ("What the paper claims" in letters) == (plan == "paper")
-    assert ('id="reproduction"' in text) == (plan == "paper")
+    assert ('id="figure-gem5"' in text) == (plan == "paper")

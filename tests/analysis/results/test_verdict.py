@@ -32,26 +32,26 @@ WORKLOADS = {
 def test_a_verdict_is_what_the_rows_say(name: str) -> None:
     answer = compare(WORKLOADS[name])
     runs, found = answer["runs"], answer["verdict"]
-    who, why = found["sentences"]
+    said = " ".join(found["sentences"])
     rated = {each: run for each, run in runs.items() if run["tokens_per_s"] is not None}
     assert rated[found["fastest"]]["tokens_per_s"] == max(run["tokens_per_s"] for run in rated.values())
-    assert who.count("the fastest") == 1 + who.count("the fastest measured software")
+    assert said.count(" is the fastest") == 1
     peer = runs[found["peer"]]
     assert (peer["kind"], peer["cores"]) == ("cores", runs[found["runner"]]["cores"])
-    assert who.count("only simulated") == (peer["software"] in SIMULATED)
+    assert ("only simulated" in found["sentences"][0]) == (peer["software"] in SIMULATED)
     if found["outcome"]:
         low, high = (peer[f"speedup_{end}"] for end in ("low", "high"))
         assert found["outcome"] == ("ahead" if low > 1 else "behind" if high < 1 else "open")
-        assert f"SAIL is {times(runs['cores'])} llama.cpp" in who
-        assert (times(peer) in who) == (found["outcome"] != "behind")
+        if runs["cores"]["speedup_median"] >= 1:
+            assert f"SAIL is {times(runs['cores'])} as fast as llama.cpp." in found["sentences"]
+        assert (times(peer) in said) == (found["outcome"] != "behind")
     assert set(found["rests_on"]) <= set(rated)
     assert {found["runner"], found["peer"], found["fastest"]} <= set(found["rests_on"])
     decides = found["decides"]
     phases = runs[decides["runner"]]["phases"]
     assert max(phases, key=phases.get) == decides["phase"]
-    assert f"({decides['share']:.0%})" in why
-    for sentence in (who, why):  # a range is one number in words
-        assert sum(word[0].isalpha() for word in sentence.replace("(", "").split()) <= 30
+    assert f"({decides['share']:.0%})" in said
+    assert all(len(sentence.split()) <= 30 for sentence in found["sentences"])
 
 
 def test_equally_tuned_software_wins_and_loses_by_the_whole_range() -> None:
@@ -67,7 +67,7 @@ def test_equally_tuned_software_wins_and_loses_by_the_whole_range() -> None:
     found = verdict(faster)
     assert found["outcome"] == "ahead"
     assert found["sentences"][0].startswith("SAIL beats tuned software on the same 16 cores (gem5 NEON")
-    assert "(SAIL is the fastest)" in found["sentences"][0]
+    assert "SAIL is the fastest nominally." in found["sentences"]
 
 
 def study_of(points: list[Point], folder: Any, **how: Any) -> Runs:
@@ -82,10 +82,9 @@ def test_a_study_says_that_bits_do_not_matter_and_what_does(tmp_path: Any) -> No
     rates = [results.at((), batch=8, wbits=bits)["tokens_per_s"].iloc[0] for bits in (2, 8)]
     assert found["point"]["batch"] == 8
     assert rates[0] == pytest.approx(rates[1], rel=0.01)
-    said = (
-        f"hardly matter: {rates[0]:.4g} tokens/s at 2, {rates[1]:.4g} at 8. The rate moves most with batch: "
-    )
-    assert said in found["sentences"][2]
+    *_, bits, batch, _ = found["sentences"]
+    assert bits == f"Bits of a weight hardly matter: {rates[0]:.4g} tokens/s at 2, {rates[1]:.4g} at 8."
+    assert batch.startswith("The rate moves most with batch: ")
     assert sum(found["outcomes"].values()) == len(points)
     axes, header, rows = who_wins(results.points, results.start)
     assert axes == ["wbits", "batch"]
@@ -93,13 +92,13 @@ def test_a_study_says_that_bits_do_not_matter_and_what_does(tmp_path: Any) -> No
     assert [row[0][0] for row in rows] == ["batch 1", "batch 8"]
     assert {outcome for row in rows for _, outcome in row[1:]} <= set(OUTCOMES)
     at_one = study_of([replace(points[0], wbits=bits) for bits in (2, 8)], tmp_path / "one").verdict()
-    assert at_one["sentences"][2].startswith("The rate moves most with bits of a weight: ")
+    assert at_one["sentences"][-2].startswith("The rate moves most with bits of a weight: ")
 
 
 @pytest.mark.parametrize("runner", ["sail", "cores", "l4"])
 def test_a_study_of_one_runner_has_a_verdict(runner: str, tmp_path: Any) -> None:
     results = study_of([Point(model="smollm2-135m", context=64)], tmp_path, runners=named(runner))
     found = results.verdict()
-    assert "nothing else ran" in found["sentences"][0]
+    assert "Nothing else ran." in found["sentences"]
     assert found["rests_on"] == [runner]
     assert (found["peer"], found["outcome"], found["outcomes"]) == ("", "", {})
