@@ -519,9 +519,11 @@ def write_bundle(folder: str | Path, machine: Machine) -> None:
     Of an accelerator over keys and values of few bits, whose units can multiply them too, it has the line of
     attention there: ns a layer of one sequence are ``slope`` times its tokens and ``intercept``.
     """
-    model, of = load_model(machine.point.model), machine.run(1, 2)
-    about: dict[str, Any] = {"hardware": machine.runner.name, "model": model.name, "variant": of.format}
-    about[BLOCKS] = machine.blocks(Policy(block_tokens=BLOCK_TOKENS))
+    model = load_model(machine.point.model)
+    # Their reader knows no formats of few bits: it finds a folder by the widths that it counts memory with.
+    variant = "bf16" if (machine.point.kv_bits or model.kv_bits) > CODE_BITS else "bf16-kvfp8"
+    about: dict[str, Any] = {"hardware": machine.runner.name, "model": model.name, "variant": variant}
+    about |= {"weights": machine.run(1, 2).format, BLOCKS: machine.blocks(Policy(block_tokens=BLOCK_TOKENS))}
     if machine.runner.kind == "accelerator" and 0 < machine.point.kv_bits <= CODE_BITS:
         about["attention_on_units"] = "{{slope: {:.6g}, intercept: {:.6g}}}".format(*attention_line(machine))
     write_tables(folder, machine.step, model, about)

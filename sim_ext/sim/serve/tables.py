@@ -79,7 +79,7 @@ class Tables:
         if new:
             products = sum(piece * (old + piece / 2) for piece, old in prefill)
             before = max(0.0, products / new - new / 2)
-        mean = sum(decode_contexts) / count if count else 0.0
+        mean = sum(decode_contexts) / count - 1 if count else 0.0
         us = self._dense(new + count) + self._head(len(prefill) + count)
         return 1e-6 * (us + self.layers * self._attention(new, before, count, mean))
 
@@ -174,7 +174,7 @@ def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Ma
     attention = []
     for new, before, count, context in product(CHUNKS, KEPT, COUNTS, KEPT):
         if (new or not before) and bool(count) == bool(context) and new + count:
-            us = 1e6 * seconds([(new, before)] if new else [], [context] * count)
+            us = 1e6 * seconds([(new, before)] if new else [], [context + 1] * count)
             us -= least[new + count] + row * (count + bool(new))
             attention.append((new, before, count, context, max(0.0, us / model.n_layers)))
     always = {
