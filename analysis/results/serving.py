@@ -284,8 +284,6 @@ def summary(
         "restarts": int(out.restarts.sum()),
         "reused_tokens": sum(each.reused for each in out.servers),
         "moved_bytes": out.moved_bytes,
-        "most_waiting": max(each.most_waiting for each in out.servers),
-        "most_running": max(each.most_running for each in out.servers),
         **usd,
         **_per_million("usd", usd["usd_per_hour"] and usd["usd_per_hour"] * seconds / HOUR_S, answers, good),
         **_per_million("j", joules["joules"], answers, good),
