@@ -463,30 +463,23 @@ def cheapest(load: float, offers: Mapping[str, tuple[float, float]]) -> dict[str
     are sent to servers by chance, to each as many as it can serve: it sees arrivals of its own rate. Who
     sends them by their queues needs no more servers. None where no machine serves any.
     """
-    useful = {name: offer for name, offer in offers.items() if offer[0] > 0}
-    if not useful:
+    order = sorted((hour / rate, rate, hour, name) for name, (rate, hour) in offers.items() if rate > 0)
+    if not order:
         return None
-    order = sorted(useful, key=lambda name: useful[name][1] / useful[name][0])
     best, least = dict[str, int](), inf
 
     def fill(at: int, left: float, spent: float, chosen: dict[str, int]) -> None:
         nonlocal best, least
-        rate, hour = useful[order[at]]
-        if spent + max(left, 0.0) * hour / rate >= least:  # none behind it serves for less
+        if left <= 1e-9 * load:
+            best, least = (chosen, spent) if spent < least else (best, least)
             return
-        if left <= 0:
-            best, least = dict(chosen), spent
+        each, rate, hour, name = order[at]
+        if spent + left * each >= least:  # none behind it serves for less
             return
         most = ceil(left / rate - 1e-9)
-        counts = range(most, -1, -1) if at + 1 < len(order) else (most,)
-        for count in counts:
-            step = {order[at]: count} if count else {}
-            rest, cost = left - count * rate, spent + count * hour
-            if rest <= 1e-9 * load:
-                if cost < least:
-                    best, least = chosen | step, cost
-            else:
-                fill(at + 1, rest, cost, chosen | step)
+        for count in range(most, -1 if at + 1 < len(order) else most - 1, -1):
+            more = {name: count} if count else {}
+            fill(at + 1, left - count * rate, spent + count * hour, chosen | more)
 
     fill(0, load, 0.0, {})
     return best

@@ -83,7 +83,7 @@ LLAMA = {
     **dict.fromkeys(("qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down_proj"), (0, 1)),
     "layernorm": (0, 2),
 }
-"""How often LLMServingSim 2 @5daddb21 calls a layer of its llama.yaml in a step: by itself, and in a block."""
+"""How often LLMServingSim 2 @5daddb21 calls a layer of its llama.yaml: in a step, and in each block."""
 
 
 def test_a_written_bundle_is_the_machine_as_its_reader_adds_it_up(tmp_path: Path) -> None:

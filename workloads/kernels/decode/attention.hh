@@ -59,7 +59,10 @@ class Attention
     float *query(std::size_t row) const { return queries_.as<float>() + row * padded_; }
 
     // Of a row in a step that begins at `position`.
-    std::size_t position_of(std::size_t position, std::size_t b) const { return position + (prompt_ ? b : 0); }
+    std::size_t position_of(std::size_t position, std::size_t b) const
+    {
+        return position + (prompt_ ? b : 0);
+    }
 
     std::size_t layers_, heads_, kv_heads_, share_, head_dim_, padded_, batch_;
     bool prompt_;

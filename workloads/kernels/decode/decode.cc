@@ -42,8 +42,8 @@ Settings read_settings(int argc, char **argv)
     s.context = options.number("context", 0, 0, 1 << 20, "positions of the cache filled beforehand");
     s.prompt =
         options.text("prompt", "1", "token numbers 1,2,3, of all rows or, with ; between them, of each");
-    s.beside = options.text("beside", "",
-                            "tokens of another prompt that every step reads on the cores while units multiply");
+    s.beside = options.text(
+        "beside", "", "tokens of another prompt that every step reads on the cores while units multiply");
     s.steps = options.number("steps", 1, 1, 1 << 20, "tokens to decode; these are measured");
     s.attention.on_units =
         options.word("attention", "cores", {"cores", "units"}, "who multiplies keys and values") == "units";

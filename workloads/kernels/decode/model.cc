@@ -162,7 +162,8 @@ void Model::norm(Rounded &to, std::size_t row, const float *delta, Worker &worke
     const float *weight = image_.norm(row);
     const std::size_t first = (batch_ - to.batch()) * width_;
     worker.enter(Part::norm);
-    to.measure_norm(x_.as<float>() + first, delta == nullptr ? nullptr : delta + first, width_, weight, worker);
+    to.measure_norm(x_.as<float>() + first, delta == nullptr ? nullptr : delta + first, width_, weight,
+                    worker);
     worker.meet();
     worker.enter(Part::quantise);
     to.round_norm(x_.as<float>() + first, width_, weight, image_.dimensions().norm_eps, worker);
