@@ -1,8 +1,10 @@
 """Who serves most for a dollar: the data and the figures of docs/serving.md.
 
     python research/serving.py [map] [curves] [chat] [long documents]
+    python research/serving.py reuse conversation_trace.jsonl
 
-writes docs/data/serving-*.csv and docs/figures/serving*.png, all of them or some.
+writes docs/data/serving-*.csv and docs/figures/serving*.png, all of them or some; `reuse` is of a file of
+Mooncake's (kvcache-ai/Mooncake @3b5a5941, FAST25-release/traces, Apache 2.0), which is not kept here.
 
 Llama-3.1-8B on SAIL, on 64 threads of N1, N2 and V2, on L4 and A100. Each machine
 has the budget and the number of sequences, of a few, with which it serves most.
@@ -181,6 +183,21 @@ def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
     return Figure("Cheapest by sizes; USD a million tokens of answers", panels, looks=looks)
 
 
+def reuse(path: str) -> list[dict[str, Any]]:
+    """Requests whose prompts begin alike, with blocks found again and without: an A100, 8 sequences."""
+    requests = at_rate(read_requests(path)[:500], 0.2, seed=1)
+    read, one = sum(request.prompt for request in requests), machine("sail-n1", "a100-f16")
+    rows = []
+    for found in (True, False):
+        said = summary(one, Service(Policy(sequences=8, reuse=found)).run(one, requests), Level())
+        row = {"equal beginnings": "found again" if found else "computed again"}
+        row["tokens of prompts found"] = f"{said['reused_tokens'] / read:.1%}"
+        for name, times in said["times_s"].items():
+            row |= {f"{name}, {at}": short(times[at]) for at in ("p50", "p99") if name != "latency"}
+        rows.append(row | {"tokens/s": short(said["tokens_per_s"]), "restarts": said["restarts"]})
+    return rows
+
+
 def written(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Rows as a CSV file, "-" where nothing is known."""
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -196,6 +213,8 @@ def main() -> None:
     cards = [title for title, each in machines.items() if each.runner.kind == "card"]
     figures, data = DOCS / "figures", DOCS / "data"
     asked = sys.argv[1:] or ["map", "curves", *WORKS]
+    if asked[0] == "reuse":
+        written(data / "serving-reuse.csv", reuse(asked[1]))
     if "map" in asked:
         rows = cells(machines)
         written(data / "serving-map.csv", [row | {"usd": f"{row['usd']:.3g}"} for row in rows])

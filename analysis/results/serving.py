@@ -284,8 +284,6 @@ def summary(
         "restarts": int(out.restarts.sum()),
         "reused_tokens": sum(each.reused for each in out.servers),
         "moved_bytes": out.moved_bytes,
-        "most_waiting": max(each.most_waiting for each in out.servers),
-        "most_running": max(each.most_running for each in out.servers),
         **usd,
         **_per_million("usd", usd["usd_per_hour"] and usd["usd_per_hour"] * seconds / HOUR_S, answers, good),
         **_per_million("j", joules["joules"], answers, good),
@@ -465,30 +463,23 @@ def cheapest(load: float, offers: Mapping[str, tuple[float, float]]) -> dict[str
     are sent to servers by chance, to each as many as it can serve: it sees arrivals of its own rate. Who
     sends them by their queues needs no more servers. None where no machine serves any.
     """
-    useful = {name: offer for name, offer in offers.items() if offer[0] > 0}
-    if not useful:
+    order = sorted((hour / rate, rate, hour, name) for name, (rate, hour) in offers.items() if rate > 0)
+    if not order:
         return None
-    order = sorted(useful, key=lambda name: useful[name][1] / useful[name][0])
     best, least = dict[str, int](), inf
 
     def fill(at: int, left: float, spent: float, chosen: dict[str, int]) -> None:
         nonlocal best, least
-        rate, hour = useful[order[at]]
-        if spent + max(left, 0.0) * hour / rate >= least:  # none behind it serves for less
+        if left <= 1e-9 * load:
+            best, least = (chosen, spent) if spent < least else (best, least)
             return
-        if left <= 0:
-            best, least = dict(chosen), spent
+        each, rate, hour, name = order[at]
+        if spent + left * each >= least:  # none behind it serves for less
             return
         most = ceil(left / rate - 1e-9)
-        counts = range(most, -1, -1) if at + 1 < len(order) else (most,)
-        for count in counts:
-            step = {order[at]: count} if count else {}
-            rest, cost = left - count * rate, spent + count * hour
-            if rest <= 1e-9 * load:
-                if cost < least:
-                    best, least = chosen | step, cost
-            else:
-                fill(at + 1, rest, cost, chosen | step)
+        for count in range(most, -1 if at + 1 < len(order) else most - 1, -1):
+            more = {name: count} if count else {}
+            fill(at + 1, left - count * rate, spent + count * hour, chosen | more)
 
     fill(0, load, 0.0, {})
     return best
@@ -519,9 +510,11 @@ def write_bundle(folder: str | Path, machine: Machine) -> None:
     Of an accelerator over keys and values of few bits, whose units can multiply them too, it has the line of
     attention there: ns a layer of one sequence are ``slope`` times its tokens and ``intercept``.
     """
-    model, of = load_model(machine.point.model), machine.run(1, 2)
-    about: dict[str, Any] = {"hardware": machine.runner.name, "model": model.name, "variant": of.format}
-    about[BLOCKS] = machine.blocks(Policy(block_tokens=BLOCK_TOKENS))
+    model = load_model(machine.point.model)
+    # Their reader knows no formats of few bits: it finds a folder by the widths that it counts memory with.
+    variant = "bf16" if (machine.point.kv_bits or model.kv_bits) > CODE_BITS else "bf16-kvfp8"
+    about: dict[str, Any] = {"hardware": machine.runner.name, "model": model.name, "variant": variant}
+    about |= {"weights": machine.run(1, 2).format, BLOCKS: machine.blocks(Policy(block_tokens=BLOCK_TOKENS))}
     if machine.runner.kind == "accelerator" and 0 < machine.point.kv_bits <= CODE_BITS:
         about["attention_on_units"] = "{{slope: {:.6g}, intercept: {:.6g}}}".format(*attention_line(machine))
     write_tables(folder, machine.step, model, about)

@@ -523,6 +523,7 @@ def _print(compared: Sequence[Row]) -> None:
 @number("--steps", 1, 1 << 20, 1, "Measured tokens, reported on average.")
 @number("--units", 1, 64, None, "PIM units of lutmm; default: one a slice.")
 @number("--nbw", 1, 6, 4, "Weights of a unit's look-up table.")
+@number("--beside", 0, 64, 0, "Tokens of a prompt that cores read while units of lutmm multiply.")
 @click.option(
     "--program",
     type=PathOption(dir_okay=False),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -88,7 +88,7 @@ class StepSurface:
         """Seconds of so many sequences that decode, which read so many keys together."""
         return _between(rows, self._every, lambda node: self._line(node)(keys))
 
-    def _make_line(self, rows: int) -> _Line:
+    def _make_line(self, rows: int) -> Line:
         """Seconds of so many sequences that decode, over the keys that their attention reads."""
 
         def at(context: int) -> _Corner:
@@ -101,10 +101,10 @@ class StepSurface:
             low, high = ends.pop()
             middle = at((low.context + high.context) // 2)
             corners.append(middle)
-            off = abs(_Line([low, high])(middle.keys) - middle.seconds)
+            off = abs(Line([low, high])(middle.keys) - middle.seconds)
             if off > BENT * middle.seconds and high.context - low.context > 4:
                 ends += [(low, middle), (middle, high)]
-        return _Line(corners)
+        return Line(corners)
 
     def _make_node(self, rows: int) -> _Node:
         line, prompts = self._line(rows), []
@@ -140,11 +140,11 @@ class _Beside:
         def excess(node: int) -> float:
             lines = ((context, *self._excess(node, context)) for context in BESIDE_CONTEXTS)
             share = alone / decoding
-            return _Line([_Corner(at, scale * line(share), at) for at, scale, line in lines])(mean)
+            return Line([_Corner(at, scale * line(share), at) for at, scale, line in lines])(mean)
 
         return max(alone, decoding) + _between(rows, 2, excess, 1)
 
-    def _make_excess(self, rows: int, context: int) -> tuple[float, _Line]:
+    def _make_excess(self, rows: int, context: int) -> tuple[float, Line]:
         """Seconds of decoding, and the excess as a share of it over those of prompts as a share of it."""
         decoding = self._surface.seconds((), [context] * rows)
         corners = []
@@ -155,7 +155,7 @@ class _Beside:
             excess = (step - max(alone, decoding)) / decoding
             corners.append(_Corner(alone / decoding, excess, prompt))
         last = corners[-1]
-        return decoding, _Line([*corners, last._replace(keys=1e3 * last.keys)])
+        return decoding, Line([*corners, last._replace(keys=1e3 * last.keys)])
 
 
 def _between(rows: int, every: float, seconds: Callable[[int], float], nodes: int = NODES) -> float:
@@ -178,26 +178,28 @@ class _Corner(NamedTuple):
     context: int
 
 
-class _Line:
-    """Linear between its corners, and beyond them."""
+class Line:
+    """Linear between its corners, and beyond them; one corner is everywhere."""
 
-    def __init__(self, corners: Sequence[_Corner]) -> None:
-        by_keys = {corner.keys: corner.seconds for corner in corners}
-        self._keys = sorted(by_keys)
-        self._seconds = [by_keys[keys] for keys in self._keys]
+    def __init__(self, corners: Iterable[tuple[float, ...]]) -> None:
+        """``corners``: where each is and what it is worth, before whatever else it has."""
+        worth = {corner[0]: corner[1] for corner in corners}
+        self.keys = sorted(worth)
+        self._seconds = [worth[keys] for keys in self.keys]
 
     def __call__(self, keys: float) -> float:
-        if len(self._keys) == 1:
+        """What is at a place."""
+        if len(self.keys) == 1:
             return self._seconds[0]
-        at = min(max(bisect_right(self._keys, keys), 1), len(self._keys) - 1)
-        low, first = self._keys[at - 1], self._seconds[at - 1]
-        return first + (self._seconds[at] - first) * (keys - low) / (self._keys[at] - low)
+        at = min(max(bisect_right(self.keys, keys), 1), len(self.keys) - 1)
+        low, first = self.keys[at - 1], self._seconds[at - 1]
+        return first + (self._seconds[at] - first) * (keys - low) / (self.keys[at] - low)
 
 
 class _Node(NamedTuple):
     """Steps of so many rows."""
 
-    line: _Line
+    line: Line
     """Where all of them decode."""
     pair: float
     """Seconds of a pair that is no key."""

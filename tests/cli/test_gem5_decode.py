@@ -186,6 +186,7 @@ REFUSED = [
         "--units|4|--linears|neon,lut",
         "units is 4 and linears is neon,lut; allowed beside units is lutmm, or ",
     ),
+    ("--beside|4", "beside is given with linears neon,lut,lutmm; allowed is lutmm alone."),
     ("--attention|units", "kv_bits is 16 beside attention on the units; allowed there is 2..8."),
     ("--kv-bits|4", "kv_bits is 4 beside attention on the cores; allowed there is 8 or 16."),
     ("--model|llama-2-7b|--context|64,4097", "context is 4097; allowed for llama-2-7b is at most 4096"),

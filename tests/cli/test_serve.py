@@ -24,9 +24,9 @@ def serve(*words: str) -> Result:
 
 def test_json_and_the_times_of_each_request_are_of_one_run_and_the_same_again() -> None:
     words = ["--on", "cores,l4", "--rate", "20:seed=3", "--json", "--out", "times.csv"]
-    result, answer = serve(*words), json.loads(serve(*words).output)
+    result, answer = serve(*words), json.loads(serve(*words).stdout)
     assert result.exit_code == 0
-    assert json.loads(result.output) == answer
+    assert json.loads(result.stdout) == answer
     rows = list(csv.DictReader(Path("times.csv").read_text().splitlines()))
     assert [row["runner"] for row in rows] == ["cores"] * 50 + ["l4"] * 50
     first = sorted(float(row["first_s"]) - float(row["arrival_s"]) for row in rows[:50])
@@ -45,12 +45,12 @@ def test_the_table_says_who_is_too_slow_and_what_the_cheapest_servers_are() -> N
 
 def test_a_machine_written_for_another_simulator_serves_as_itself() -> None:
     assert "has the step times of l4" in serve("--on", "l4", "--bundle", "mine").output
-    rows = json.loads(serve("--on", "l4,mine", "--rate", "20", "--json").output)["machines"]
+    rows = json.loads(serve("--on", "l4,mine", "--rate", "20", "--json").stdout)["machines"]
     ours, theirs = (row["times_s"] for row in rows)
     for name in ours:
         assert theirs[name]["mean"] == pytest.approx(ours[name]["mean"], rel=0.02), name
     assert rows[1]["usd_per_million_tokens"] is None is rows[1]["j_per_million_tokens"]
-    assert json.loads(serve("--on", "mine", "--find-rate", "--json").output)["machines"][0]["rate"] > 0
+    assert json.loads(serve("--on", "mine", "--find-rate", "--json").stdout)["machines"][0]["rate"] > 0
 
 
 @pytest.mark.parametrize(

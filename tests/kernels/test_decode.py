@@ -272,6 +272,19 @@ def test_a_prompt_is_the_same_as_its_tokens_one_by_one(report: Report, image: Pa
     assert (last["tokens"], last["logits"]) == (tokens[4], first["logits"])
 
 
+def test_a_prompt_beside_decoding_is_read_as_one_by_one(report: Report, image: Path) -> None:
+    """All threads read it while units multiply; neither side moves a bit of the other."""
+    read = [str(3 + 7 * i % 60) for i in range(35)]  # more than attention works on at a time
+    (alone,) = report("decode", "--image", image, "--prompt", ",".join(2 * read))
+    decoding = ("--image", image, "--linears", "lutmm", "--context", 5, "--batch", 2, "--steps", 2)
+    (plain,), (both,) = (
+        report("decode", *decoding, "--threads", 3, *more) for more in ((), ("--beside", ",".join(read)))
+    )
+    assert (both["tokens"], both["logits"]) == (plain["tokens"], plain["logits"])
+    assert (str(both["beside_token"]), both["beside_logits"]) == (alone["tokens"], alone["logits"])
+    assert 0 < both["beside_cycles"] < both["step_cycles"]
+
+
 def test_the_running_model_chooses_the_tokens_of_a_prompt(
     report: Report, image: Path, tmp_path: Path
 ) -> None:
@@ -314,6 +327,7 @@ def test_the_running_model_chooses_the_tokens_of_a_prompt(
         ),
         (("--image", "{image}", "--logits", "/none/x"), "--logits /none/x cannot be written"),
         (("--image", "{image}", "--operands", "/none/x"), "--operands /none/x cannot be written"),
+        (("--image", "any", "--beside", "1"), "--beside is given with --linears neon; allowed is lutmm"),
         (
             ("--image", "any", "--image-at", "4096"),
             "--image-at is 0x1000; allowed without --m5 is 0: only a simulator puts images into memory",

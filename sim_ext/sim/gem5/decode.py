@@ -72,7 +72,8 @@ class DecodePoint:
 
     `prompt_tokens`, token numbers with commas between them, are what every row of the batch decodes. Their
     last is the input of the first measured step; the others are the `warm` tokens, and the whole `context`.
-    Empty: the table fills the cache, and every token is token 1.
+    Empty: the table fills the cache, and every token is token 1. With `linears` `lutmm` every step reads
+    `beside` tokens of another prompt on the cores while units multiply.
     """
 
     model: str
@@ -89,6 +90,7 @@ class DecodePoint:
     nbw: int = 4
     units: int = 0
     prompt_tokens: str = ""
+    beside: int = 0
 
     @property
     def pim(self) -> bool:
@@ -115,6 +117,8 @@ class DecodePoint:
         }  # fmt: skip
         if self.units:
             named["units"] = self.units
+        if self.beside:
+            named["beside"] = ",".join(["1"] * self.beside)
         if self.attention != "cores":
             named |= {"attention": self.attention, "tile-most": _most_of_heads(self, system)}
         if self.prompt_tokens:
@@ -205,7 +209,9 @@ def decode_points(
         slices = system.llc.slices.whole
         if not 0 <= units <= slices:
             raise SailsimError(f"units is {units}; allowed are 1..{slices}: a matrix has a tile a slice.")
-    elif units:
+    if fixed.get("beside") and set(linears) != {"lutmm"}:
+        raise SailsimError(f"beside is given with linears {','.join(linears)}; allowed is lutmm alone.")
+    if units and not (on_units or "lutmm" in linears):
         raise SailsimError(
             f"units is {units} and linears is {','.join(linears)}; allowed beside units is lutmm, or "
             "attention on the units."
@@ -502,6 +508,7 @@ def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, An
     names = [*REGIONS, *WAITS, "step"]
     return {
         **{f"{name}_cycles": report[f"{name}_cycles"] for name in names},
+        **({"beside_cycles": report["beside_cycles"]} if point.beside else {}),
         "tokens": report["tokens"],
         "logits": report["logits"],
         "tokens_per_s": point.batch / (report["step_cycles"] / system.cores.clock.si),

@@ -35,7 +35,6 @@ class Link:
     bytes_per_s: float
     bytes_per_token: float
     """Of keys and values."""
-    delay_s: float = 0.0
 
 
 @dataclass(repr=False)
@@ -178,7 +177,7 @@ class Loop:
             self.moved_tokens += job.computed
             begin = max(self.now, self._link_free[place])
             self._link_free[place] = begin + job.computed * link.bytes_per_token / link.bytes_per_s
-            self._push(self._link_free[place] + link.delay_s, _MOVED, place, job.index)
+            self._push(self._link_free[place], _MOVED, place, job.index)
 
     def _served(self, waiting: list[int]) -> Served:
         jobs = self.jobs

@@ -137,13 +137,12 @@ class Server:
         """Steps; tokens that they computed, that were found, that came over a link, and that were lost."""
         self.answer_steps = self.answers = self.contexts = 0
         """Steps with answers, tokens of those, and the tokens of their sequences."""
-        self.most_waiting = self.most_running = self.most_held = 0
+        self.most_held = 0
 
     def enter(self, job: Job) -> None:
         """A request comes."""
         self.waiting.append(job)
         self.load += job.prompt + job.made
-        self.most_waiting = max(self.most_waiting, len(self.waiting))
 
     def found(self, job: Job) -> list[int]:
         """The blocks of a request's beginning that are here; its last token is always computed."""
@@ -170,7 +169,6 @@ class Server:
         self.most_held = max(self.most_held, self.blocks.count - len(self.blocks.free))
         self.answers += len(contexts)
         self.contexts += sum(contexts)
-        self.most_running = max(self.most_running, len(self.running))
         return seconds
 
     def _paged(self) -> Work:

@@ -19,6 +19,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
 from sailsim.sim.serve.server import StepTime
+from sailsim.sim.surface import Line
 from sailsim.workloads.model import ModelSpec
 
 ONCE = ("embedding", "final_layernorm")
@@ -36,21 +37,6 @@ BLOCK_TOKENS = 16
 """Tokens of one of them."""
 CHUNKS, COUNTS, KEPT = ((0, *(1 << n for n in range(*ends))) for ends in ((4, 12), (0, 9), (4, 15)))
 """New tokens, answers, and tokens before each, at which a bundle is written."""
-
-
-class _Line:
-    """A function through points, straight between them and beyond the last as between the last two."""
-
-    def __init__(self, points: Mapping[int, float]) -> None:
-        self.x = sorted(points)
-        self.y = [points[x] for x in self.x]
-
-    def __call__(self, x: float) -> float:
-        if len(self.x) == 1:
-            return self.y[0] * x / self.x[0]
-        at = min(max(bisect_right(self.x, x) - 1, 0), len(self.x) - 2)
-        share = (x - self.x[at]) / (self.x[at + 1] - self.x[at])
-        return self.y[at] + max(share, 0.0) * (self.y[at + 1] - self.y[at])
 
 
 class Tables:
@@ -79,7 +65,7 @@ class Tables:
         if new:
             products = sum(piece * (old + piece / 2) for piece, old in prefill)
             before = max(0.0, products / new - new / 2)
-        mean = sum(decode_contexts) / count if count else 0.0
+        mean = sum(decode_contexts) / count - 1 if count else 0.0
         us = self._dense(new + count) + self._head(len(prefill) + count)
         return 1e-6 * (us + self.layers * self._attention(new, before, count, mean))
 
@@ -118,7 +104,7 @@ class _Grid:
         if count != self.axes[2][-1] or len(nearest) < 2 or not all(each in times for each in nearest):
             words = ", ".join(f"{name} {x}" for name, x in zip(AXES, key, strict=True))
             raise SailsimError(f"{self.path} has no row of {words}; allowed is a whole grid.")
-        return _Line({each[2]: times[each] for each in nearest})(count)
+        return Line((each[2], times[each]) for each in nearest)(count)
 
     def __call__(self, *at: float) -> float:
         """Microseconds of a layer."""
@@ -174,7 +160,7 @@ def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Ma
     attention = []
     for new, before, count, context in product(CHUNKS, KEPT, COUNTS, KEPT):
         if (new or not before) and bool(count) == bool(context) and new + count:
-            us = 1e6 * seconds([(new, before)] if new else [], [context] * count)
+            us = 1e6 * seconds([(new, before)] if new else [], [context + 1] * count)
             us -= least[new + count] + row * (count + bool(new))
             attention.append((new, before, count, context, max(0.0, us / model.n_layers)))
     always = {
@@ -217,7 +203,7 @@ def _rows(path: Path, names: Sequence[str]) -> list[list[float]]:
     return found
 
 
-def _by_layer(path: Path, column: str, layers: Sequence[str]) -> dict[str, _Line]:
+def _by_layer(path: Path, column: str, layers: Sequence[str]) -> dict[str, Line]:
     """Microseconds of each layer by a column."""
     text = read_text(path, "bundle's file", MAX_TEXT)
     names = [row.get("layer") for row in csv.DictReader(text.splitlines())]
@@ -230,10 +216,10 @@ def _by_layer(path: Path, column: str, layers: Sequence[str]) -> dict[str, _Line
     other = next((name for name in points if name not in layers), None)
     if other is not None:
         raise SailsimError(f"{path} has the layer {other}; allowed are {', '.join(layers)}.")
-    return {name: _Line(points[name]) for name in layers}
+    return {name: Line(points[name].items()) for name in layers}
 
 
-def _sum(lines: Mapping[str, _Line], times: Mapping[str, int]) -> _Line:
+def _sum(lines: Mapping[str, Line], times: Mapping[str, int]) -> Line:
     """Several lines, each so many times, as one with the points of all."""
-    xs = sorted({x for line in lines.values() for x in line.x})
-    return _Line({x: sum(count * lines[name](x) for name, count in times.items()) for x in xs})
+    xs = {x for line in lines.values() for x in line.keys}
+    return Line((x, sum(count * lines[name](x) for name, count in times.items())) for x in xs)

@@ -6,6 +6,7 @@ blocks of 16), 300 ShareGPT requests. Nothing here was fitted to the times of th
 
 import csv
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_a_step_at_a_point_of_the_grid_is_the_sum_of_what_was_measured() -> None
         for row in csv.DictReader((BUNDLE / "tp1/attention.csv").read_text().splitlines())
         if [row[name] for name in ("prefill_chunk", "n_decode", "kv_decode")] == ["0", "8", "256"]
     )
-    assert step.seconds([], [256] * 8) == pytest.approx(1e-6 * (once + 32 * (layer + attention)), rel=1e-9)
+    assert step.seconds([], [257] * 8) == pytest.approx(1e-6 * (once + 32 * (layer + attention)), rel=1e-9)
 
 
 class Linear:
@@ -77,19 +78,41 @@ class Linear:
         return 1e-3 + 1e-5 * rows + 2e-4 * sequences + 1e-6 * pairs
 
 
-def test_a_written_bundle_has_a_known_head_and_the_machine_at_every_point(tmp_path: Path) -> None:
+LLAMA = {
+    **dict.fromkeys(("embedding", "final_layernorm", "lm_head", "sampler"), (1, 0)),
+    **dict.fromkeys(("qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down_proj"), (0, 1)),
+    "layernorm": (0, 2),
+}
+"""How often LLMServingSim 2 @5daddb21 calls a layer of its llama.yaml: in a step, and in each block."""
+
+
+def test_a_written_bundle_is_the_machine_as_its_reader_adds_it_up(tmp_path: Path) -> None:
+    # Facts of that reader, which ran on a bundle of SAIL by hand: whole ns, at least 1; a layer's row by the
+    # step's tokens, the head's by its requests; attention by tokens before the new ones, prompts' summed. A
+    # pair of chunk and answers without rows is answered by another one; a layer without rows counts as 0.
     model, ours = load_model("smollm2-135m"), Linear()
     write_tables(tmp_path, ours, model, {"hardware": "here", "model": f"huggingface/{model.name}"})
     read = Tables(tmp_path, model)
-    head = csv.DictReader((tmp_path / "tp1/per_sequence.csv").read_text().splitlines())
-    three = [float(row["time_us"]) for row in head if row["sequences"] == "3"]
-    assert sum(three) == pytest.approx(600)
+    found: dict[tuple[object, ...], int] = {}
+    for name in ("dense", "per_sequence", "attention"):
+        for row in csv.reader((tmp_path / f"tp1/{name}.csv").read_text().splitlines()[1:]):
+            assert tuple(row[:-1]) not in found
+            found[tuple(row[:-1])] = max(1, round(1e3 * float(row[-1])))
+    assert {key[0] for key in found if len(key) == 2} == set(LLAMA)
+    pairs = {key[:2] for key in found if len(key) == 2}
+    assert pairs >= {(name, str(n)) for name in ("lm_head", "sampler") for n in COUNTS if n}
     for new in CHUNKS:
         for count in COUNTS:
-            for kept in KEPT[1:]:
-                step = ([(new, kept)] if new else [], [kept] * count)
+            for before, kept in product(KEPT if new else (0,), KEPT[1:] if count else (0,)):
                 if new or count:
-                    assert read.seconds(*step) == pytest.approx(ours.seconds(*step), rel=1e-6)
+                    step = ([(new, before)] if new else [], [kept + 1] * count)
+                    seconds = ours.seconds(*step)
+                    ns = model.n_layers * found[(str(new), str(before), str(count), str(kept))]
+                    for name, (once, block) in LLAMA.items():
+                        rows = count + (bool(new) if name in ("lm_head", "sampler") else new)
+                        ns += (once + block * model.n_layers) * found[(name, str(rows))]
+                    assert 1e-9 * ns == pytest.approx(seconds, rel=1e-3)
+                    assert read.seconds(*step) == pytest.approx(seconds, rel=1e-6)
     assert read.seconds([(300, 1000)], [700] * 20) == pytest.approx(
         ours.seconds([(300, 1000)], [700] * 20), rel=0.05
     )

@@ -133,7 +133,7 @@ float round_head(const float *x, std::size_t count, std::int8_t *out)
 Attention::Attention(const Dimensions &dimensions, const AttentionSettings &settings, float query_factor)
     : layers_(dimensions.layers), heads_(dimensions.heads), kv_heads_(dimensions.kv_heads),
       share_(heads_ / kv_heads_), head_dim_(dimensions.head_dim), padded_(round_up(head_dim_, kChunk)),
-      batch_(settings.batch), pairs_(head_dim_ / 2), query_factor_(query_factor),
+      batch_(settings.batch), prompt_(settings.prompt), pairs_(head_dim_ / 2), query_factor_(query_factor),
       cosines_(settings.positions * pairs_ * sizeof(float)), sines_(cosines_.size()),
       queries_(batch_ * heads_ * padded_ * sizeof(float)),
       mixed_stride_(round_up(dimensions.d_attn(), kChunk)), mixed_(batch_ * mixed_stride_ * sizeof(float)),
@@ -178,17 +178,17 @@ void Attention::rotate(std::size_t layer, std::size_t position, const float *q, 
     const std::size_t of_row = heads_ + kv_heads_;
     const Range mine = worker.part(batch_ * of_row);
     for (std::size_t item = mine.first; item < mine.last; ++item) {
-        const std::size_t b = item / of_row, head = item % of_row;
+        const std::size_t b = item / of_row, head = item % of_row, at_position = position_of(position, b);
         if (head < heads_) {
             const std::size_t row = b * heads_ + head;
-            turn(q + b * q_stride + head * head_dim_, position, query_factor_, query(row));
+            turn(q + b * q_stride + head * head_dim_, at_position, query_factor_, query(row));
             keep_query(row);
             continue;
         }
         const std::size_t kv_head = head - heads_, at = b * kv_stride + kv_head * head_dim_;
         float key[kMostHeadDim];
-        turn(k + at, position, 1.0f, key);
-        keep(layer, b, kv_head, position, key, v + at);
+        turn(k + at, at_position, 1.0f, key);
+        keep(layer, b, kv_head, at_position, key, v + at);
     }
 }
 
@@ -244,10 +244,13 @@ void FloatAttention::keep(std::size_t layer, std::size_t b, std::size_t head, st
 
 void FloatAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
 {
-    const std::size_t count = position + 1, runs = parts_of(count, kPositions);
+    const std::size_t runs = parts_of(position_of(position, batch_ - 1) + 1, kPositions);
     const Range mine = worker.part(batch_ * kv_heads_ * runs);
     for (std::size_t item = mine.first; item < mine.last; ++item) {
         const std::size_t at = item % runs, row = item / runs;
+        const std::size_t count = position_of(position, row / kv_heads_) + 1;
+        if (at * kPositions >= count) // of a later row of a prompt
+            continue;
         const std::size_t then = std::min(item + 1, mine.last - 1);
         const std::size_t next =
             place(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions);
@@ -288,10 +291,10 @@ void FloatAttention::some_heads(std::size_t layer, const Run &run, std::size_t f
 
 void FloatAttention::combine(std::size_t position, Worker &worker)
 {
-    const std::size_t runs = parts_of(position + 1, kPositions);
     const Range mine = worker.part(batch_ * heads_);
     for (std::size_t item = mine.first; item < mine.last; ++item) {
-        const std::size_t first = item * runs_;
+        const std::size_t b = item / heads_, head = item % heads_, first = item * runs_;
+        const std::size_t runs = parts_of(position_of(position, b) + 1, kPositions);
         const float *maxima = maxima_.as<float>() + first, *totals = totals_.as<float>() + first;
         const float most = *std::max_element(maxima, maxima + runs);
         alignas(16) float mixed[kMostHeadDim] = {};
@@ -311,7 +314,6 @@ void FloatAttention::combine(std::size_t position, Worker &worker)
             vst1q_f32(mixed + j, values);
         }
         largest_.as<float>()[item] = vmaxvq_f32(largest);
-        const std::size_t b = item / heads_, head = item % heads_;
         std::memcpy(mixed_.as<float>() + b * mixed_stride_ + head * head_dim_, mixed,
                     head_dim_ * sizeof(float));
     }

@@ -14,10 +14,11 @@ namespace sailsim::kernels::decode
 struct AttentionSettings {
     std::size_t batch = 1, positions = 1; // for up to so many positions of each of `batch` rows
     unsigned threads = 1;
+    bool prompt = false; // rows are tokens of one sequence, each a position behind the row before
     bool on_units = false;
     unsigned bits = 16;        // of a key's or value's number: 16 (fp16) or 8 on the cores, 2..8 on units
     std::size_t tile_most = 0; // outputs of a tile of keys or values on units; 0: any number
-    UnitSettings unit;
+    UnitSettings unit{};
 };
 
 // What both have in common.
@@ -57,7 +58,14 @@ class Attention
                       const float *key, const float *value) = 0;
     float *query(std::size_t row) const { return queries_.as<float>() + row * padded_; }
 
+    // Of a row in a step that begins at `position`.
+    std::size_t position_of(std::size_t position, std::size_t b) const
+    {
+        return position + (prompt_ ? b : 0);
+    }
+
     std::size_t layers_, heads_, kv_heads_, share_, head_dim_, padded_, batch_;
+    bool prompt_;
 
   private:
     // out[2i], out[2i + 1] = the pair x[2i], x[2i + 1] of a head turned by angle i, times `factor`.
@@ -106,10 +114,11 @@ class FloatAttention : public Attention
     void keep_query(std::size_t) override {}
     void keep(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
               const float *value) override;
-    // Where a row of padded elements lies, from which on those of later positions follow.
+    // Where a row of padded elements lies, from which on those of later positions follow; a prompt has the
+    // places of row 0.
     std::size_t place(std::size_t layer, std::size_t b, std::size_t head, std::size_t position) const
     {
-        return (((layer * batch_ + b) * kv_heads_ + head) * positions_ + position) * padded_;
+        return (((layer * batch_ + (prompt_ ? 0 : b)) * kv_heads_ + head) * positions_ + position) * padded_;
     }
     void combine(std::size_t position, Worker &worker);
     template <int Queries>

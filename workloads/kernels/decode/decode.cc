@@ -20,7 +20,7 @@ using namespace sailsim::kernels;
 using namespace sailsim::kernels::decode;
 
 struct Settings {
-    std::string image, linears_kind, cache, prompt, logits, operands;
+    std::string image, linears_kind, cache, prompt, beside, logits, operands;
     LinearsSettings linears;
     AttentionSettings attention;
     std::size_t batch, context, steps;
@@ -42,6 +42,8 @@ Settings read_settings(int argc, char **argv)
     s.context = options.number("context", 0, 0, 1 << 20, "positions of the cache filled beforehand");
     s.prompt =
         options.text("prompt", "1", "token numbers 1,2,3, of all rows or, with ; between them, of each");
+    s.beside = options.text(
+        "beside", "", "tokens of another prompt that every step reads on the cores while units multiply");
     s.steps = options.number("steps", 1, 1, 1 << 20, "tokens to decode; these are measured");
     s.attention.on_units =
         options.word("attention", "cores", {"cores", "units"}, "who multiplies keys and values") == "units";
@@ -73,6 +75,8 @@ Settings read_settings(int argc, char **argv)
         fail("--cache is fp16 beside --attention units; allowed there are int2 to int8, which are codes");
     if (!s.attention.on_units && s.attention.bits < 8)
         fail("--cache is %s beside --attention cores; allowed there are fp16 and int8", s.cache.c_str());
+    if (!s.beside.empty() && s.linears_kind != "lutmm")
+        fail("--beside is given with --linears %s; allowed is lutmm", s.linears_kind.c_str());
     s.linears.batch = s.attention.batch = s.batch;
     s.attention.threads = s.linears.threads;
     s.attention.unit = s.linears.unit;
@@ -126,6 +130,38 @@ std::string rows_of(const std::vector<std::uint32_t> &tokens, std::size_t batch)
             text += (i != b ? "," : b > 0 ? ";" : "") + std::to_string(tokens[i]);
     return text;
 }
+
+// Another prompt, which all threads read by dot products while units multiply. Every step reads the same
+// tokens, behind those of the steps before.
+struct Reader {
+    Reader(const Image &image, const Settings &s)
+        : tokens(read_prompt(s.beside, 1, image.dimensions().vocab)),
+          linears(image, {s.linears.threads, tokens.size(), {}}),
+          model(image, linears, {tokens.size(), s.steps * tokens.size(), s.linears.threads, true}),
+          logits(model.logits_stride() * sizeof(float))
+    {
+    }
+
+    // The part of its step that goes with the products that a thread of the decoding step has begun.
+    void read(const Worker &of, Barrier &barrier)
+    {
+        const std::uint64_t start = now_ns();
+        const std::size_t number = of.products - 1, part = number % model.parts();
+        Times times;
+        Worker worker(of.rank(), of.size(), barrier, times);
+        model.part(part, tokens.data(), number / model.parts() * tokens.size(), logits.as<float>(), &chosen,
+                   worker);
+        if (of.rank() == 0)
+            ns += now_ns() - start;
+    }
+
+    const std::vector<std::uint32_t> tokens;
+    NeonLinears linears;
+    Model model;
+    Buffer logits;
+    std::uint32_t chosen = 0;
+    std::uint64_t ns = 0;
+};
 
 std::unique_ptr<Linears> make_linears(const std::string &kind, const Image &image,
                                       const LinearsSettings &settings)
@@ -198,6 +234,11 @@ int main(int argc, char **argv)
             model.step(tokens.data(), s.context + i, nullptr, worker);
         });
     }
+    std::unique_ptr<Reader> reader;
+    if (!s.beside.empty()) {
+        reader = std::make_unique<Reader>(image, s);
+        linears->meanwhile = [&](const Worker &worker) { reader->read(worker, barrier); };
+    }
     std::copy(prompt.end() - static_cast<std::ptrdiff_t>(s.batch), prompt.end(), tokens.begin());
     std::fill(times.begin(), times.end(), Times{});
     const std::uint64_t elapsed = measured(s.in_gem5, [&] {
@@ -248,6 +289,10 @@ int main(int argc, char **argv)
         .add("emulated", lutmm_emulated())
         .add("step_ns", elapsed / s.steps);
     const std::uint64_t step_cycles = add_cycles(line, times[0], s.steps, true);
+    if (reader)
+        line.add("beside_token", std::uint64_t{reader->chosen})
+            .add_hex("beside_logits", checksum(reader->logits.bytes(), vocab * sizeof(float)))
+            .add("beside_cycles", core_cycles(reader->ns / s.steps));
     line.add("step_cycles", step_cycles)
         .add("clock_mhz", static_cast<std::uint64_t>(std::llround(1000.0 * core_clock_ghz)))
         .print();

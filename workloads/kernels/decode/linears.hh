@@ -7,6 +7,8 @@
 #include "decode/rounding.hh"
 #include "decode/tiles.hh"
 
+#include <functional>
+
 namespace sailsim::kernels::decode
 {
 
@@ -40,6 +42,9 @@ class Linears
 
     // What went wrong in some thread, as a sentence; empty where nothing did.
     virtual std::string problem() const { return ""; }
+
+    // What every thread does while units multiply, if anything; called by lutmm_linears alone.
+    std::function<void(const Worker &worker)> meanwhile;
 };
 
 // By NEON's dot-product instructions: panels of 8 outputs, widened in registers, as in gemv/, but with one

@@ -86,6 +86,8 @@ void LutmmLinears::multiply(const Product *products, std::size_t count, const Ro
         tiles_.submit(at, tile, d);
         return true;
     });
+    if (meanwhile)
+        meanwhile(worker);
     for_my_tiles([&](const Product &product, std::size_t tile, std::size_t at) {
         const Shape &shape = product.matrix->shape;
         const float *results = tiles_.wait(at, worker);

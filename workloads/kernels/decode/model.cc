@@ -48,6 +48,7 @@ Model::Model(const Image &image, Linears &linears, const AttentionSettings &sett
       normed_(batch_, image.dimensions().d_model, linears.wanted()),
       mixed_(batch_, image.dimensions().d_attn(), linears.wanted()),
       hidden_(batch_, image.dimensions().d_ffn, linears.wanted()),
+      last_(settings.prompt ? 1 : batch_, image.dimensions().d_model, linears.wanted()),
       candidates_of_thread_(round_up(batch_, kLine / sizeof(Candidate))),
       candidates_(settings.threads * candidates_of_thread_ * sizeof(Candidate)),
       x_(batch_ * width_ * sizeof(float)), delta_(x_.size()), q_(batch_ * q_width_ * sizeof(float)),
@@ -67,30 +68,56 @@ std::size_t Model::operand_bytes() const
 
 void Model::step(std::uint32_t *tokens, std::size_t position, float *logits, Worker &worker)
 {
-    const std::size_t layers = image_.dimensions().layers;
-    embed(tokens, worker);
-    for (std::size_t layer = 0; layer < layers; ++layer) {
-        // What the part before has added to x is added where x is read next.
-        norm(2 * layer, layer == 0 ? nullptr : delta_.as<float>(), worker);
+    for (std::size_t number = 0; number < parts() - (logits == nullptr ? 1 : 0); ++number)
+        part(number, tokens, position, logits, tokens, worker);
+}
+
+void Model::part(std::size_t number, const std::uint32_t *tokens, std::size_t position, float *logits,
+                 std::uint32_t *chosen, Worker &worker)
+{
+    const std::size_t layer = number / 4;
+    if (number == 0)
+        embed(tokens, worker);
+    // What the part before has added to x is added where x is read next.
+    const float *delta = number == 0 ? nullptr : delta_.as<float>();
+    if (layer == image_.dimensions().layers) {
+        norm(last_, 2 * layer, delta, worker);
+        const Product head{&image_.head(), logits, logits_stride()};
+        multiply(Part::head, &head, 1, last_, worker);
+        worker.enter(Part::sample);
+        sample(chosen, logits, worker);
+        worker.meet();
+    } else if (number % 4 == 0) {
+        norm(normed_, 2 * layer, delta, worker);
+        const Product inputs[] = {{&image_.matrix(Kind::q, layer), q_.as<float>(), q_width_},
+                                  {&image_.matrix(Kind::k, layer), k_.as<float>(), kv_width_},
+                                  {&image_.matrix(Kind::v, layer), v_.as<float>(), kv_width_}};
+        multiply(Part::qkv, inputs, 3, normed_, worker);
+    } else if (number % 4 == 1) {
         attend(layer, position, worker);
-        norm(2 * layer + 1, delta_.as<float>(), worker);
-        feed_forward(layer, worker);
+    } else if (number % 4 == 2) {
+        norm(normed_, 2 * layer + 1, delta, worker);
+        const Product inputs[] = {{&image_.matrix(Kind::gate, layer), gate_.as<float>(), ffn_width_},
+                                  {&image_.matrix(Kind::up, layer), up_.as<float>(), ffn_width_}};
+        multiply(Part::ffn, inputs, 2, normed_, worker);
+    } else {
+        worker.enter(Part::ffn);
+        gated_activation(gate_.as<float>(), up_.as<float>(), ffn_width_, batch_, image_.dimensions().d_ffn,
+                         largest_.as<float>(), worker);
+        worker.meet();
+        worker.enter(Part::quantise);
+        hidden_.round_plain(gate_.as<float>(), ffn_width_, largest_.as<float>(), hidden_.pieces(), worker);
+        worker.meet();
+        const Product output{&image_.matrix(Kind::down, layer), delta_.as<float>(), width_};
+        multiply(Part::ffn, &output, 1, hidden_, worker);
     }
-    if (logits == nullptr)
-        return;
-    norm(2 * layers, delta_.as<float>(), worker);
-    const Product head{&image_.head(), logits, logits_stride()};
-    multiply(Part::head, &head, 1, normed_, worker);
-    worker.enter(Part::sample);
-    sample(tokens, logits, worker);
-    worker.meet();
 }
 
 // Greedy: the token with the largest logit, the first of equal ones.
 void Model::sample(std::uint32_t *tokens, const float *logits, Worker &worker)
 {
     const Range mine = worker.part(image_.dimensions().vocab);
-    for (std::size_t b = 0; b < batch_; ++b) {
+    for (std::size_t b = 0; b < last_.batch(); ++b) {
         const float *row = logits + b * logits_stride();
         std::size_t i = mine.first;
         float32x4_t most = vdupq_n_f32(-std::numeric_limits<float>::infinity());
@@ -106,7 +133,7 @@ void Model::sample(std::uint32_t *tokens, const float *logits, Worker &worker)
             largest, static_cast<std::uint32_t>(first)};
     }
     worker.meet();
-    for (std::size_t b = 0; worker.rank() == 0 && b < batch_; ++b) {
+    for (std::size_t b = 0; worker.rank() == 0 && b < last_.batch(); ++b) {
         Candidate best{-std::numeric_limits<float>::infinity(), 0};
         for (unsigned thread = 0; thread < worker.size(); ++thread) {
             const Candidate &candidate = candidates_.as<Candidate>()[thread * candidates_of_thread_ + b];
@@ -129,14 +156,17 @@ void Model::embed(const std::uint32_t *tokens, Worker &worker)
     }
 }
 
-void Model::norm(std::size_t row, const float *delta, Worker &worker)
+// Of the last rows, as many as the operand has.
+void Model::norm(Rounded &to, std::size_t row, const float *delta, Worker &worker)
 {
     const float *weight = image_.norm(row);
+    const std::size_t first = (batch_ - to.batch()) * width_;
     worker.enter(Part::norm);
-    normed_.measure_norm(x_.as<float>(), delta, width_, weight, worker);
+    to.measure_norm(x_.as<float>() + first, delta == nullptr ? nullptr : delta + first, width_, weight,
+                    worker);
     worker.meet();
     worker.enter(Part::quantise);
-    normed_.round_norm(x_.as<float>(), width_, weight, image_.dimensions().norm_eps, worker);
+    to.round_norm(x_.as<float>() + first, width_, weight, image_.dimensions().norm_eps, worker);
     worker.meet();
 }
 
@@ -149,16 +179,13 @@ void Model::multiply(Part part, const Product *products, std::size_t count, cons
         recorded_ += x.batch() * sizeof(float);
     }
     worker.enter(part);
+    ++worker.products;
     linears_.multiply(products, count, x, worker);
     worker.meet();
 }
 
 void Model::attend(std::size_t layer, std::size_t position, Worker &worker)
 {
-    const Product inputs[] = {{&image_.matrix(Kind::q, layer), q_.as<float>(), q_width_},
-                              {&image_.matrix(Kind::k, layer), k_.as<float>(), kv_width_},
-                              {&image_.matrix(Kind::v, layer), v_.as<float>(), kv_width_}};
-    multiply(Part::qkv, inputs, 3, normed_, worker);
     worker.enter(Part::rope);
     attention_->rotate(layer, position, q_.as<float>(), q_width_, k_.as<float>(), v_.as<float>(), kv_width_,
                        worker);
@@ -174,21 +201,6 @@ void Model::attend(std::size_t layer, std::size_t position, Worker &worker)
     worker.meet();
     const Product output{&image_.matrix(Kind::output, layer), delta_.as<float>(), width_};
     multiply(Part::o, &output, 1, mixed_, worker);
-}
-
-void Model::feed_forward(std::size_t layer, Worker &worker)
-{
-    const Product inputs[] = {{&image_.matrix(Kind::gate, layer), gate_.as<float>(), ffn_width_},
-                              {&image_.matrix(Kind::up, layer), up_.as<float>(), ffn_width_}};
-    multiply(Part::ffn, inputs, 2, normed_, worker);
-    gated_activation(gate_.as<float>(), up_.as<float>(), ffn_width_, batch_, image_.dimensions().d_ffn,
-                     largest_.as<float>(), worker);
-    worker.meet();
-    worker.enter(Part::quantise);
-    hidden_.round_plain(gate_.as<float>(), ffn_width_, largest_.as<float>(), hidden_.pieces(), worker);
-    worker.meet();
-    const Product output{&image_.matrix(Kind::down, layer), delta_.as<float>(), width_};
-    multiply(Part::ffn, &output, 1, hidden_, worker);
 }
 
 } // namespace sailsim::kernels::decode

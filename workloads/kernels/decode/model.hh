@@ -30,12 +30,16 @@ class Model
     // logits_stride(), zeroed) the next tokens are in tokens[b] when all threads have met again; null: the
     // step only fills the cache.
     void step(std::uint32_t *tokens, std::size_t position, float *logits, Worker &worker);
+    // A step is so many parts, one after the other, each with the products of one operand. The last one
+    // works out logits and `chosen`, of a prompt those of its last row.
+    std::size_t parts() const { return 4 * image_.dimensions().layers + 1; }
+    void part(std::size_t number, const std::uint32_t *tokens, std::size_t position, float *logits,
+              std::uint32_t *chosen, Worker &worker);
 
   private:
     void embed(const std::uint32_t *tokens, Worker &worker);
-    void norm(std::size_t row, const float *delta, Worker &worker);
+    void norm(Rounded &to, std::size_t row, const float *delta, Worker &worker);
     void attend(std::size_t layer, std::size_t position, Worker &worker);
-    void feed_forward(std::size_t layer, Worker &worker);
     void sample(std::uint32_t *tokens, const float *logits, Worker &worker);
     void multiply(Part part, const Product *products, std::size_t count, const Rounded &x, Worker &worker);
 
@@ -44,7 +48,7 @@ class Model
     unsigned char *recorded_ = nullptr;
     std::size_t batch_, width_, q_width_, kv_width_, ffn_width_; // widths of rows, padded
     std::unique_ptr<Attention> attention_;
-    Rounded normed_, mixed_, hidden_;
+    Rounded normed_, mixed_, hidden_, last_; // last_: of the head
     // Of each thread's part of the vocabulary, by thread and row: a thread's on lines of their own.
     struct Candidate {
         float logit;

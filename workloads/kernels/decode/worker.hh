@@ -31,6 +31,7 @@ class Worker
 
     unsigned rank() const { return rank_; }
     unsigned size() const { return size_; }
+    std::size_t products = 0; // that this thread has begun
     // The part of `count` items that is this thread's.
     Range part(std::size_t count) const { return part_of(count, rank_, size_); }
 
