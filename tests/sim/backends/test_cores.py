@@ -338,7 +338,7 @@ def test_a_format_keeps_its_ratio_and_says_where_it_was_measured():
 def test_small_matrices_lose_a_hand_over_and_the_rest_by_their_size():
     lost = replace(CONSTANTS, product_s=1e-2, hand_over=0.25, whole_product=1e7)
     for weights, share in ((1e12, 1.0), (1e7, 1.0), (5e6, 0.625), (1e-9, 0.25)):
-        for rows, joined in ((1, 8), (4, 5)):  # a layer's seven and the logits; joined to four it loses as much
+        for rows, joined in ((1, 8), (4, 5)):  # of one layer: joined or not, it loses as much
             asked = work(gemv_macs=rows * 8 * weights, rows=rows, products=joined)
             parts = step_parts(asked, MACHINE, scalar(4), lost, scalar(1))
             assert parts["synchronisation"] == pytest.approx(8 * 1e-2 * share)
