@@ -32,7 +32,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from itertools import chain
 from math import exp
 from typing import Literal, Self, cast
 
@@ -400,8 +399,7 @@ class Rows:
     def kinds(self, parameters: int, threads: int, instances: int) -> list[str]:
         """The kinds of predictions that it is, by `kinds_of`."""
         there = [is_prompt for is_prompt in (False, True) if (self.prompts if is_prompt else self.decoding)]
-        every = (kinds_of(self.work, is_prompt, parameters, threads, instances) for is_prompt in there)
-        return list(chain.from_iterable(every))
+        return [kind for each in there for kind in kinds_of(self.work, each, parameters, threads, instances)]
 
 
 def packings(threads: int, batch: int) -> tuple[int, ...]:
