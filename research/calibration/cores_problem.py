@@ -4,6 +4,7 @@ that was not measured."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,9 @@ N2_RATE = (2.99, 2.85, 3.13)
 """MAC/cycle of a thread of Neoverse N2 and its range: what prompts on Azure's Cobalt 100 give at 3.4 GHz
 (llama.cpp build 4753, SpareCores sc-inspector-data; the review of 2026-11-28). 1.13 times N1's; Arm's
 announcement said 1.4 of instructions a cycle."""
+MOST_ATTENTION = 2.0
+"""MAC/cycle of a thread that attention reaches at most: what the fastest measured software does (Ampere's
+fork on N1, 2.06). Runs of one sequence hardly tell the rate, and without a bound put it anywhere."""
 TABLE_PIPES = 2.0**0.5
 """Rate of table look-ups of Neoverse V1 and V2 over N1's (assumed, 1..2): they have twice the vector pipes,
 of which as many as on N1 look up in tables."""
@@ -43,7 +47,11 @@ of which as many as on N1 look up in tables."""
 def core_problem(core: str) -> Problem:
     """llama.cpp on one core, by the equation of `sailsim.sim.backends.cores`; a batch has one cache."""
     eight = float(gem5_rates(1.0)["kernel_rate_q8_0"]["value"])
-    parameters = (BARRIER, *software_parameters("llama.cpp"))
+    own = software_parameters("llama.cpp")
+    parameters = (
+        BARRIER,
+        *(replace(p, high=MOST_ATTENTION) if p.name == "attention_rate" else p for p in own),
+    )
     index = {p.name: i for i, p in enumerate(parameters)}
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:

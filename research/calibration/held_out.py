@@ -276,7 +276,7 @@ def card_rows(found: Sequence[Run], source: str) -> list[dict[str, Any]]:
         if run.card not in CARDS or run.ngl != ALL_LAYERS or (run.test, run.n) not in GPU_TESTS:
             continue
         title, system = CARDS[run.card]
-        if run.machine in FITTED_CARDS and run.model in FITTED_MODELS:
+        if run.machine in FITTED_CARDS and run.model in (*FITTED_MODELS, "phi-4"):
             if (run.test, run.n) != NEW_PROMPT:
                 continue
             title += " of the fit"

@@ -99,8 +99,8 @@ class Accelerator(Backend):
         self._kept = lru_cache(maxsize=KEPT_UNITS)(self._make_units)
         # Equal ones of another machine have timed the same: of one that differs in its cores, say.
         self._first_of_equal = lru_cache(maxsize=KEPT_UNITS)(lambda units: units)
-        # A step that is known takes half as long again without it.
-        self.step_work = lru_cache(maxsize=16)(partial(step_work, self.takes))
+        # Points that differ in their cores alone ask for the work of the same units again, bands included.
+        self.step_work = lru_cache(maxsize=KEPT_UNITS)(partial(step_work, self.takes))
 
     def units_and_hosts(self, system: System, point: Point) -> tuple[Units, dict[int, HostCores]]:
         """The units of a machine, and the cores around them by their threads, as far as they were asked for;

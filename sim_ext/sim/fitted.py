@@ -557,8 +557,8 @@ SMALL_BAND = Band(1 / 3, 1.6)
 FEW_ROWS = 64
 """Tokens of a prompt below which it is one of few rows: those of 16 were measured."""
 KINDS: Mapping[str, str] = {
-    "many": "64 threads or more, where bare metal was measured 13 to 53 % slower than predicted",
-    "large": "weights of more than 12 GB: 70B models were measured up to 31 % faster than predicted",
+    "many": "64 threads or more, where bare metal was measured 16 to 53 % slower than predicted",
+    "large": "weights of more than 12 GB: 70B models were measured up to 25 % faster than predicted",
     "small": "fewer than 1e9 parameters, of which no undisturbed run is at hand: it is assumed",
     "batched": "several sequences in one process, whose rates fall from eight sequences on",
     "rows": "prompts of fewer than 64 tokens",

@@ -7,7 +7,7 @@ A step takes
     behind
         the longer as far as the software overlaps them,
       + attention MACs / (attention rate * clock * min(threads, heads * batch)) + KV bytes /
-      bandwidth(threads) + operations * threads * barrier + products * product overhead,
+      bandwidth(threads) + operations * threads * barrier + (7 layers + 1) * product overhead,
 
     bandwidth(threads) = min(threads * core share * line * MSHRs / latency, share * measured read bandwidth).
 
@@ -32,7 +32,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from itertools import chain
 from math import exp
 from typing import Literal, Self, cast
 
@@ -102,6 +101,9 @@ FEWEST_THREADS = 8
 """Threads of an instance: as few as were measured, side by side and alone."""
 UBATCH = 512
 """Rows that llama.cpp works on at once in prompt processing (its default -ub)."""
+LAYER_PRODUCTS = 7
+"""Products that a layer waits for, beside the one of the logits. Phi-4, which joins them to four, loses as
+much a layer as models with seven: what is lost goes by the layer's operations, not by its matrices."""
 ROWS_OF_A_PASS = 4
 """Rows of a batch that this project's kernels multiply with a weight once it is unpacked."""
 GROUP = 128
@@ -261,7 +263,8 @@ def step_parts(
     tables = threads**c.read_power * c.read_rate * machine.clock if c.read_rate else np.inf
     weights = work.weight_bytes / np.minimum(bandwidth, tables)
     kernels = machine.multiplying(work.gemv_macs, threads, c.kernel_rate)
-    size = work.gemv_macs / (work.rows * np.maximum(work.products, 1.0))
+    products = LAYER_PRODUCTS * work.layers + 1
+    size = work.gemv_macs / (work.rows * products)
     lost = c.hand_over + (1 - c.hand_over) * np.minimum(size / c.whole_product, 1.0)
     if c.shared:
         passes = np.ceil(work.rows / ROWS_OF_A_PASS)
@@ -274,7 +277,7 @@ def step_parts(
         "attention": machine.multiplying(work.attention_macs * shared_by, width, c.attention_rate),
         "kv_cache": work.kv_bytes / bandwidth,
         "synchronisation": work.operations * threads * c.barrier_s
-        + work.products * c.product_s * lost
+        + products * c.product_s * lost
         + work.rows * work.layers * c.row_s,
     }
 
@@ -405,8 +408,7 @@ class Rows:
     def kinds(self, parameters: int, threads: int, instances: int) -> list[str]:
         """The kinds of predictions that it is, by `kinds_of`."""
         there = [is_prompt for is_prompt in (False, True) if (self.prompts if is_prompt else self.decoding)]
-        every = (kinds_of(self.work, is_prompt, parameters, threads, instances) for is_prompt in there)
-        return list(chain.from_iterable(every))
+        return [kind for each in there for kind in kinds_of(self.work, each, parameters, threads, instances)]
 
 
 def packings(threads: int, batch: int) -> tuple[int, ...]:
