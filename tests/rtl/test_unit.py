@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.lut_gemv.tile import Tile, same_results
+from sailsim.lut_gemv.tile import Scales, Tile, same_results
 from sailsim.lut_gemv.trace import decode_tile, read_trace, write_trace
 
 from ..examples import examples
@@ -163,12 +163,27 @@ def test_weights_that_come_late(run, play, stalls):
 def test_beats_that_come_late_and_together(run: Runner, build: int, n: int, together: int) -> None:
     """Groups of a few short rows, later than their look-ups; and ports that activations need meanwhile."""
     made, rng = BUILDS[build], np.random.default_rng(n)
-    x = rng.integers(0, 2 ** (made.abits - 1), (2, 8 * made.nbw))
+    x = rng.integers(0, 2 ** (made.abits - 1), (4, 8 * made.nbw))
     codes = rng.integers(0, made.code.legal_codes, (8 * made.nbw, n), dtype=np.uint8)
     play = Play(Tile(x, codes, made.code, made.abits, made.signed, nbw=made.nbw), made)
     (got,) = run(play, stalls=IDLE | {"weights": [1] * 300 + [0] * together})
     check_results(play, got)
     assert got.timeline.tolist() == play.expected(got.arrivals)
+
+
+@pytest.mark.parametrize("build", [4, 7, 13])
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 7])
+def test_rows_shorter_than_a_beat(run: Runner, build: int, n: int) -> None:
+    """Of which beats hold several, and parts of others; the last build converts four sums at once."""
+    made, rng = BUILDS[build], np.random.default_rng(n)
+    x = rng.integers(0, 2 ** (made.abits - 1), (5, 2 * made.nbw))
+    codes = rng.integers(0, made.code.legal_codes, (2 * made.nbw, n), dtype=np.uint8)
+    scales = Scales(rng.random((2, n)).astype(np.float16), rng.random(5).astype(np.float32))
+    tile = Tile(x, codes, made.code, made.abits, made.signed, made.nbw, made.nbw, scales=scales)
+    for play in (Play(tile, made), Play(dataclasses.replace(tile, group_size=0, scales=None), made)):
+        (got,) = run(play)
+        check_results(play, got)
+        check_cycles(play, got)
 
 
 @examples(50)
