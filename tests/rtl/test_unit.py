@@ -159,14 +159,14 @@ def test_weights_that_come_late(run, play, stalls):
 
 
 @pytest.mark.parametrize(("build", "n"), [(0, 3), (1, 5), (2, 5), (-1, 20)])
-@pytest.mark.parametrize("together", [1, 2, 5])
-def test_beats_that_come_late_and_together(run: Runner, build: int, n: int, together: int) -> None:
+@pytest.mark.parametrize("stalls", [[0], [1] * 300 + [0], [1] * 300 + [0, 0], [1] * 300 + [0] * 5])
+def test_beats_that_come_late_and_together(run: Runner, build: int, n: int, stalls: list[int]) -> None:
     """Groups of a few short rows, later than their look-ups; and ports that activations need meanwhile."""
     made, rng = BUILDS[build], np.random.default_rng(n)
     x = rng.integers(0, 2 ** (made.abits - 1), (4, 8 * made.nbw))
     codes = rng.integers(0, made.code.legal_codes, (8 * made.nbw, n), dtype=np.uint8)
     play = Play(Tile(x, codes, made.code, made.abits, made.signed, nbw=made.nbw), made)
-    (got,) = run(play, stalls=IDLE | {"weights": [1] * 300 + [0] * together})
+    (got,) = run(play, stalls=IDLE | {"weights": stalls})
     check_results(play, got)
     assert got.timeline.tolist() == play.expected(got.arrivals)
 
