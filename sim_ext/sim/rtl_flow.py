@@ -349,10 +349,21 @@ endmodule
 clock's edge with the registers, so a net changes once a cycle."""
 
 
-def simulated(
-    flow: Flow, module: str, inside: Iterable[str], ports: Ports, edges: list[dict[str, str]]
-) -> None:
-    """Leave the waves of a module's gates in `gates.vcd`. Raises SailsimError where they answer otherwise."""
+def simulated(flow: Flow, module: str, ports: Ports, edges: list[dict[str, str]]) -> None:
+    """Leave the waves of a module's gates, flattened in its `.v`, in `gates.vcd`.
+
+    Raises SailsimError where they answer otherwise.
+    """
+    flow.yosys(
+        "flat",
+        "read_rtlil gates.il",
+        f"hierarchy -top {module}",
+        "flatten",
+        "rename -enumerate -pattern g%",
+        "splitnets -ports",
+        "opt_clean -purge",
+        f"write_verilog -noattr {module}.v",
+    )
     words: dict[str, list[str]] = {}
     connections, bits = [f".{CLOCK}(clk)"], list[str]()
     for way, vector in (("input", "given"), ("output", "got")):
@@ -377,15 +388,15 @@ def simulated(
         most_out=width_out - 1,
     )  # fmt: skip
     (flow.work / "bench.v").write_text(bench)
-    sources = [f"{name}.v" for name in (*inside, module)]
-    _run(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", "bench.v", "cells.v", *sources], flow.work)
+    sources = ["bench.v", "cells.v", f"{module}.v"]
+    _run(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources], flow.work)
     said = _run(["vvp", "-n", "bench.vvp"], flow.work)
     if differs := re.search(r"^differs (\d+) (\d+)$", said, re.MULTILINE):
         cycle, bit = map(int, differs.groups())
         raise SailsimError(f"{module}'s gates differ from the waves: {bits[bit]} in cycle {cycle}.")
 
 
-def energy(flow: Flow, module: str, inside: Iterable[str], period: float, waves: Waves, scope: str) -> Row:
+def energy(flow: Flow, module: str, period: float, waves: Waves, scope: str) -> Row:
     """pJ of a cycle of a module without SRAM, from the waves of one of its instances.
 
     Raises SailsimError where the gates do not answer as the waves do.
@@ -396,7 +407,7 @@ def energy(flow: Flow, module: str, inside: Iterable[str], period: float, waves:
         edges = edges[next((n for n, edge in enumerate(edges) if edge[RESET] == "0"), len(edges)) :]
     if not edges:
         raise SailsimError(f"{waves.path}: {scope}.{CLOCK} stands still; allowed are waves from a reset on.")
-    simulated(flow, module, inside, ports, edges)
+    simulated(flow, module, ports, edges)
     gates = Waves.read(flow.work / "gates.vcd")
     changes, high = Counter[str](), Counter[str]()
     since: dict[str, tuple[str, int]] = {}
@@ -420,7 +431,7 @@ def energy(flow: Flow, module: str, inside: Iterable[str], period: float, waves:
         if len(name) > 3 and name[-1] in pins
     ]
     (flow.work / "activity.tcl").write_text("\n".join([_SWITCHES, *activity]) + "\n")
-    said = opensta(flow, {module: inside}, period, "source activity.tcl", "report_power -digits 8")
+    said = opensta(flow, {module: ()}, period, "source activity.tcl", "report_power -digits 8")
     total = re.search(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)", said, re.MULTILINE)
     if total is None:
         raise SailsimError(f"OpenSTA reports no power of {module}; allowed are libraries with power tables.")
@@ -487,7 +498,7 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
             whole = [m for m in there if all(set(inside[x].values()) <= set(inside) for x in (m, *below[m]))]
             parts = set[str]().union(*(below[module] for module in whole))
             energies = [
-                energy(flow, module, asked_of[module], period, Waves.read(waves), places[module])
+                energy(flow, module, period, Waves.read(waves), places[module])
                 for module in whole
                 if module not in parts
             ]
