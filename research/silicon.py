@@ -46,7 +46,7 @@ EVENTS = {
     "sail_prt_rows": ("hit", "sail_lane", "from_prt"),
     "sail_stager": ("row", "sail_stager", "row_valid"),
     "sail_pack": ("batch row", "sail_pack", "now_take"),
-    "sail_drain": ("beat", "sail_drain", "emits"),
+    "sail_drain_2": ("beat", "sail_drain_2", "emits"),
     "sail_convert": ("converted sum", "sail_convert", "in_valid"),
 }
 """What a module's energy is divided by: cycles in which a port of one of them is high, else all."""
@@ -171,6 +171,8 @@ def energies() -> Iterable[list[str]]:
     """A row a module of `EVENTS`: energy of a cycle and of an event. The tile is that of rtl_waves.py."""
     rows = {row["module"]: row for row in read_records(data_file("rtl/sail-n1.jsonl"))["energies"]}
     for module, (event, *where) in EVENTS.items():
+        if module not in rows:
+            continue
         row = rows[module]
         many = rows[where[0]]["high"][where[1]] if where else row["cycles"]
         pj = row["pj"] * row["cycles"] / many
