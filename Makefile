@@ -23,7 +23,7 @@ JOBS   ?= $(shell nproc)
 GEM5   ?= $(SAILSIM_GEM5)
 # CI adds --config-settings=cmake.define.SAILSIM_WERROR=ON
 INSTALL_FLAGS ?=
-# For `make rtl`: liberty files or folders of them; a simulation's waves (FST), and the unit's scope in it.
+# For `make rtl`: liberty files or folders of them; a simulation's waves (VCD), and the unit's scope in it.
 LIB    ?=
 WAVES  ?=
 SCOPE  ?= sail_unit

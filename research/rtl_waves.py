@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "rtl")]
-os.environ["WAVES"] = "1"  # cocotb: keep them
+os.environ["SIM_CMD_SUFFIX"] = "-vcd"  # behind cocotb's, which keeps no waves
 os.environ["PYTHONPATH"] = str(ROOT / "tests" / "rtl")
 
 from sailsim.lut_gemv.tile import Scales, same_results  # noqa: E402
@@ -51,13 +51,16 @@ def main(out: Path) -> None:
     build = Build(tile.code, tile.abits, tile.signed, tile.nbw, tile.batch, UNIT)
     play = Play(tile, build)
     sources = build.sources("u0", out)
+    top = next(path for path in sources if path.name == "u0_sail_unit.sv")
+    text = top.read_text().rstrip().removesuffix("endmodule")
+    top.write_text(text + f'initial begin $dumpfile("{out.resolve()}/unit.vcd"); $dumpvars; end\nendmodule\n')
     simulation = Simulation(out / "run", sources, {"u0": ("sail_unit_u0", {})}, WATCH)
     queues = {"queues": play.queues(), "write_backs": len(play.written())}
     answer = simulation("u0", "tile", **queues, limit=100_000, stalls=IDLE, first=True, stop=None)
     simulation.close()
     (got,) = played(answer, [play])
     assert same_results(play.result(got.write_backs), tile.expected())
-    print(got.total, got.counts, *(out / "run").rglob("*.fst"))
+    print(got.total, got.counts, out / "unit.vcd")
 
 
 if __name__ == "__main__":

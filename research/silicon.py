@@ -39,6 +39,18 @@ WITHOUT_ROOM = "--set pim.prefetch_share=0"
 CURVE = ("sail_lane", "sail_prt", "sail_sequencer", "sail_dfm", "sail_stager", "sail_drain", "sail_convert")
 """Modules of the curve: those of a unit that converts in memory."""
 
+EVENTS = {
+    "sail_sequencer": ("cycle",),
+    "sail_lane": ("look-up", "sail_lane", "look"),
+    "sail_prt": ("pattern", "sail_sequencer", "pattern_take"),
+    "sail_prt_rows": ("hit", "sail_lane", "from_prt"),
+    "sail_stager": ("row", "sail_stager", "row_valid"),
+    "sail_pack": ("batch row", "sail_pack", "now_take"),
+    "sail_drain_2": ("beat", "sail_drain_2", "emits"),
+    "sail_convert": ("converted sum", "sail_convert", "in_valid"),
+}
+"""What a module's energy is divided by: cycles in which a port of one of them is high, else all."""
+
 ASKED: dict[str, list[list[str]]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 
 
@@ -155,6 +167,18 @@ def curve() -> Iterable[list[str]]:
     yield from ([name, *rows[name]] for name in CURVE)
 
 
+def energies() -> Iterable[list[str]]:
+    """A row a module of `EVENTS`: energy of a cycle and of an event. The tile is that of rtl_waves.py."""
+    rows = {row["module"]: row for row in read_records(data_file("rtl/sail-n1.jsonl"))["energies"]}
+    for module, (event, *where) in EVENTS.items():
+        if module not in rows:
+            continue
+        row = rows[module]
+        many = rows[where[0]]["high"][where[1]] if where else row["cycles"]
+        pj = row["pj"] * row["cycles"] / many
+        yield [module, f"{row['pj']:.3g}", event, f"{many:,}", f"{pj:.3g}"]
+
+
 def paid() -> Iterable[list[str]]:
     """Tokens a dollar by way to pay, SAIL with and without the room in the LLC."""
     for batch in (1, 8):
@@ -174,4 +198,5 @@ if __name__ == "__main__":
     write("synthesised", ("part", "assumed, mm2", "synthesised, mm2", "times"), synthesised())
     head = ["module", *(f"{words} {period} ps" for period in (450, 600, 1000) for words in ("um2,", "path,"))]
     write("synthesised-curve", head, curve())
+    write("synthesised-energy", ("module", "pJ a cycle", "event", "events", "pJ an event"), energies())
     write("not-modelled", ("effect", "asked as", "tokens/s", "factor", "kind", "why"), not_modelled())

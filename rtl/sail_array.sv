@@ -5,8 +5,8 @@
 // unit leaves it out and says so.
 
 // One row is read or written a cycle (`access`); what was read stays until the next read. Beside it one staging row
-// may be written: the contract loads a group while the one before is looked up, so the staging rows of the group to
-// come need word lines of their own.
+// may be written: the contract loads a group while the one before is looked up, so staging rows need word lines of
+// their own. A row of the group at work may still be written while another one is read.
 module sail_array #(
     parameter int ROWS = 24,
     parameter int ROW_BITS = 256,

@@ -58,10 +58,8 @@ module sail_dfm #(
     if (!rst_n || clear) begin
       {put, get, level, passes_left, feeding} <= '0;
     end else if (begin_tile) begin
-      words <= tile_words;
-      words_left <= tile_words;
+      {keep, words, words_left} <= {tile_keep, tile_words, tile_words};
       passes_left <= tile_keep ? 24'd1 : tile_passes;
-      keep <= tile_keep;
     end else begin
       if (accept) begin
         put <= after(put, 24'(WORDS));

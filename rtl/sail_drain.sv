@@ -4,9 +4,8 @@
 // the conversion units. In the cycle of issue it decides which words a beat takes, so that the sequencer knows how
 // long it is at work; it moves them at stage 3, when a row is in the lanes (`held`) or comes to them (`comes`).
 //
-// A beat takes the end of one row and the beginning of the next, so rows of at least a beat leave no cycle idle. Of
-// shorter rows one comes a cycle: they take as many cycles as there are rows, if these are more than the beats. The
-// contract has no such limit.
+// A beat takes the end of one row and the beginning of the next. Only the last row may have fewer words than a beat
+// (`sail_pack`), so every step fills one, but for the last.
 module sail_drain #(
     parameter int LANES = 42,
     parameter int ROWS = 2, // at most
@@ -29,7 +28,7 @@ module sail_drain #(
     output logic [ROWS_BITS-1:0]       row,
     output logic                       last, // step
     input  logic [LANES*IN_BITS-1:0]   held,
-    input  logic [LANES*IN_BITS-1:0]   comes,
+    input  logic [WORDS*IN_BITS-1:0]   comes, // its first words
     output logic                       hold, // there is no room for the beat at stage 3
     output logic                       emits, // a beat, at stage 3
     output logic                       emits_last,
@@ -48,7 +47,6 @@ module sail_drain #(
   endfunction
 
   typedef struct packed {
-    logic emit;
     logic last;
     logic [CHUNK_BITS-1:0] chunk; // of the row in the lanes
     logic [COUNT_BITS-1:0] waiting; // words of beats before
@@ -68,18 +66,17 @@ module sail_drain #(
   wire [LANES_BITS-1:0] row_words = row == rows - 1'b1 ? last_outputs : outputs;
   wire [COUNT_BITS-1:0] fresh = next_row ? at_most_a_beat(row_words) : '0;
   wire [COUNT_BITS:0] words = earlier + (COUNT_BITS + 1)'(fresh);
-  wire whole = words >= (COUNT_BITS + 1)'(WORDS);
   wire all_read = (row == rows || next_row && row == rows - 1'b1) &&
                   (next_row ? row_words == LANES_BITS'(fresh) : left_after == '0);
   assign last = all_read && words <= (COUNT_BITS + 1)'(WORDS);
-  assign issued = {whole || all_read, last, chunk, waiting, old, fresh};
+  assign issued = {last, chunk, waiting, old, fresh};
 
   always_ff @(posedge clk)
     if (!rst_n || go && step && last) {left, chunk, waiting, row} <= '0;
     else if (go && step) begin
       left <= next_row ? row_words - LANES_BITS'(fresh) : left_after;
       chunk <= next_row ? CHUNK_BITS'(1) : chunk + 1'b1;
-      waiting <= COUNT_BITS'(whole ? words - (COUNT_BITS + 1)'(WORDS) : words);
+      waiting <= COUNT_BITS'(words - (COUNT_BITS + 1)'(WORDS));
       row <= row + ROWS_BITS'(next_row);
     end
 
@@ -90,9 +87,7 @@ module sail_drain #(
     if (!rst_n) valid <= '0;
     else if (go) begin
       valid <= {valid[1:0], step};
-      stage1 <= issued;
-      stage2 <= stage1;
-      now <= stage2;
+      {stage1, stage2, now} <= {issued, stage1, stage2};
     end
 
   // The first `count` words of a chunk, moved up by `by` words.
@@ -105,16 +100,14 @@ module sail_drain #(
     placed = placed << by * WORD_BITS;
   endfunction
 
-  wire unused = &{1'b0, comes}; // words behind the first beat
   wire [CHUNKS*WORDS*IN_BITS-1:0] chunks = (CHUNKS * WORDS * IN_BITS)'(held);
   wire [COUNT_BITS:0] now_earlier = (COUNT_BITS + 1)'(now.waiting) + (COUNT_BITS + 1)'(now.old);
   logic [BEAT_BITS-1:0] waits; // words whose beat is not full
   wire [2*BEAT_BITS-1:0] packed_words =
       (2 * BEAT_BITS)'(waits) |
       placed(chunks[WORDS*IN_BITS*now.chunk+:WORDS*IN_BITS], now.old, (COUNT_BITS + 1)'(now.waiting)) |
-      placed((WORDS * IN_BITS)'(comes), now.fresh, now_earlier);
-  assign emits = valid[2] && now.emit;
-  assign emits_last = now.last;
+      placed(comes, now.fresh, now_earlier);
+  assign {emits, emits_last} = {valid[2], now.last};
   assign emits_words = COUNT_BITS'(now_earlier + (COUNT_BITS + 1)'(now.fresh));
   assign hold = emits && beat_valid && !beat_ready;
 
@@ -124,12 +117,9 @@ module sail_drain #(
       waits <= '0;
     end else begin
       if (beat_ready) beat_valid <= 1'b0;
-      if (go && valid[2])
-        waits <= !now.emit ? packed_words[BEAT_BITS-1:0] : now.last ? '0 : packed_words[BEAT_BITS+:BEAT_BITS];
       if (go && emits) begin
-        beat_valid <= 1'b1;
-        beat <= packed_words[BEAT_BITS-1:0];
-        beat_last <= now.last;
+        waits <= now.last ? '0 : packed_words[BEAT_BITS+:BEAT_BITS];
+        {beat_valid, beat_last, beat} <= {1'b1, now.last, packed_words[BEAT_BITS-1:0]};
       end
     end
 endmodule

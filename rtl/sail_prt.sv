@@ -90,9 +90,7 @@ module sail_prt #(
       logic [NBW-1:0] comes;
       logic [SLOT_BITS-1:0] comes_slot;
       if (i == 0) begin : g_newest
-        assign moved = pattern == in_pattern;
-        assign comes = pattern;
-        assign comes_slot = found;
+        assign {moved, comes, comes_slot} = {pattern == in_pattern, pattern, found};
       end else begin : g_older
         assign moved = same[i-1] && !flush;
         assign comes = flush ? '0 : held[NBW*(i-1)+:NBW];
@@ -112,15 +110,10 @@ module sail_prt #(
     always_ff @(posedge clk)
       if (!rst_n) {out_valid, valid, flush, enters} <= '0;
       else if (in_ready) begin
-        valid <= in_valid;
-        flush <= in_flush;
+        {valid, flush, pattern} <= {in_valid, in_flush, in_pattern};
         enters <= in_valid && in_pattern != '0;
-        pattern <= in_pattern;
         at <= in_valid && in_pattern != '0 && !in_flush ? next_at : '0;
-        out_valid <= valid;
-        out_hit <= hit;
-        out_pattern <= pattern;
-        out_slot <= found;
+        {out_valid, out_hit, out_pattern, out_slot} <= {valid, hit, pattern, found};
       end
   end
 endmodule

@@ -34,16 +34,18 @@ module sail_scaler #(
     input  logic                      active, // a cycle of conversion
     input  logic                      pass_ends,
     input  logic                      tile_ends,
-    input  logic [ROWS_BITS-1:0]      rows,
     input  logic [LANES_BITS-1:0]     outputs,
     output logic                      last, // cycle
-    // Its sums come through the lanes.
+    // Its sums come through the lanes, in rows as `sail_pack` left them.
+    input  logic [ROWS_BITS-1:0]      packed_rows,
+    input  logic [LANES_BITS-1:0]     packed_outputs,
+    input  logic [LANES_BITS-1:0]     packed_last,
     output logic                      next_row,
     output logic [ROWS_BITS-1:0]      row,
-    input  logic                      row_comes, // at stage 3
+    input  logic                      row_comes, // at stage 2
     input  logic [ROWS_BITS-1:0]      comes_row,
     input  logic [LANES*ACC_BITS-1:0] sums,
-    input  logic [LANES*ACC_BITS-1:0] stored,
+    input  logic [UNITS*ACC_BITS-1:0] stored, // at stage 3
     // Results of a pass, in beats of UNITS words.
     output logic [BEATS_BITS-1:0]     beats,
     output logic [LANES_BITS-1:0]     last_words, // of the last beat
@@ -84,13 +86,9 @@ module sail_scaler #(
       if (last) fresh <= pass_ends;
       if (step) was_last <= step_last;
       if (tail_ends) second_round <= pass_ends && !second_round;
-      if (!tail && waited == WAIT_BITS'(INTERVAL - 1)) begin
-        tail <= steps_end;
-        waited <= '0;
-      end else if (tail_ends) begin
-        tail <= 1'b0;
-        waited <= '0;
-      end else waited <= waited + 1'b1;
+      if (!tail && waited == WAIT_BITS'(INTERVAL - 1)) {tail, waited} <= {steps_end, WAIT_BITS'(0)};
+      else if (tail_ends) {tail, waited} <= '0;
+      else waited <= waited + 1'b1;
     end
 
   // ---- Scales ----
@@ -105,11 +103,8 @@ module sail_scaler #(
 
   always_ff @(posedge clk)
     if (!rst_n || over) {wanted, scales_here, scale_chunk} <= '0;
-    else if (begin_tile) begin
-      wanted <= 1'b1;
-      lanes <= tile_lanes;
-      act_scales <= tile_act_scales;
-    end else begin
+    else if (begin_tile) {wanted, lanes, act_scales} <= {1'b1, tile_lanes, tile_act_scales};
+    else begin
       if (take) scale_chunk <= take_last ? '0 : scale_chunk + 1'b1;
       if (fetch) wanted <= !tile_ends;
       else if (take_last) wanted <= 1'b0;
@@ -126,18 +121,44 @@ module sail_scaler #(
     );
   end
 
-  // ---- Sums and scales, packed ----
-  logic [ROWS_BITS-1:0] held_row;
-  always_ff @(posedge clk) if (row_comes && go) held_row <= comes_row;
-  wire [31:0] held_act = act_scales[32*held_row+:32];
-  wire [31:0] comes_act = act_scales[32*comes_row+:32];
-  logic [LANES*WORD_BITS-1:0] held, comes;
-  for (genvar o = 0; o < LANES; o++) begin : g_word
-    wire [15:0] scale = scales[16*o+:16];
+  // ---- Sums and scales. The first words of a packed row are of several batch rows: word w is as many rows and
+  // outputs on from word 0 as w outputs are; the one behind them is word 0 of the next row. ----
+  logic [ROWS_BITS-1:0] ahead_row;
+  logic [COUNT_BITS-1:0] ahead_output;
+  wire [ROWS_BITS-1:0] first_row = comes_row == '0 ? '0 : ahead_row; // of word 0
+  wire [COUNT_BITS-1:0] first_output = comes_row == '0 ? '0 : ahead_output;
+  wire [16*UNITS-1:0] first_scales = scales[16*UNITS-1:0];
+  logic [32*UNITS-1:0] operands; // by which words are multiplied
+  logic [UNITS*WORD_BITS-1:0] comes;
+  for (genvar w = 0; w <= UNITS; w++) begin : g_word
+    logic [ROWS_BITS-1:0] rows_on;
+    logic [COUNT_BITS-1:0] outputs_on;
+    always_comb begin
+      {rows_on, outputs_on} = {ROWS_BITS'(w / UNITS), COUNT_BITS'(w % UNITS)}; // of rows that are not packed
+      for (int n = 1; n < UNITS; n++)
+        if (outputs == LANES_BITS'(n)) {rows_on, outputs_on} = {ROWS_BITS'(w / n), COUNT_BITS'(w % n)};
+    end
+    wire [COUNT_BITS:0] further = (COUNT_BITS + 1)'(first_output) + (COUNT_BITS + 1)'(outputs_on);
+    wire next = 24'(further) >= 24'(outputs);
+    wire [COUNT_BITS-1:0] output_of = COUNT_BITS'(next ? further - (COUNT_BITS + 1)'(outputs) : further);
+    wire [ROWS_BITS-1:0] row_of = first_row + rows_on + ROWS_BITS'(next);
+    if (w == UNITS) begin : g_ahead
+      always_ff @(posedge clk) if (row_comes && go) {ahead_row, ahead_output} <= {row_of, output_of};
+    end else begin : g_operand
+      always_ff @(posedge clk)
+        if (row_comes && go)
+          operands[32*w+:32] <= second_round ? act_scales[32*row_of+:32] : {16'b0, first_scales[16*output_of+:16]};
+      assign comes[WORD_BITS*w+:WORD_BITS] = second_round ? {16'b0, operands[32*w+:32]} :
+          {operands[32*w+:16], 32'($signed(stored[ACC_BITS*w+:ACC_BITS]))};
+    end
+  end
+
+  logic [31:0] held_act;
+  logic [LANES*WORD_BITS-1:0] held;
+  always_ff @(posedge clk) if (go) held_act <= operands[31:0];
+  for (genvar o = 0; o < LANES; o++) begin : g_held
     assign held[WORD_BITS*o+:WORD_BITS] = second_round ? {16'b0, held_act} :
-        {scale, 32'($signed(sums[ACC_BITS*o+:ACC_BITS]))};
-    assign comes[WORD_BITS*o+:WORD_BITS] = second_round ? {16'b0, comes_act} :
-        {scale, 32'($signed(stored[ACC_BITS*o+:ACC_BITS]))};
+        {scales[16*o+:16], 32'($signed(sums[ACC_BITS*o+:ACC_BITS]))};
   end
 
   logic drain_next_row, emits, emits_last, beat_valid, beat_last, hold;
@@ -146,9 +167,9 @@ module sail_scaler #(
   sail_drain #(
       .LANES(LANES), .ROWS(BATCH), .IN_BITS(WORD_BITS), .WORD_BITS(WORD_BITS), .WORDS(UNITS)
   ) drain (
-      .clk, .rst_n, .go, .step, .rows, .outputs, .last_outputs(outputs), .next_row(drain_next_row), .row,
-      .last(step_last), .held, .comes, .hold, .emits, .emits_last, .emits_words, .beat_valid, .beat_ready(go), .beat,
-      .beat_last
+      .clk, .rst_n, .go, .step, .rows(packed_rows), .outputs(packed_outputs), .last_outputs(packed_last),
+      .next_row(drain_next_row), .row, .last(step_last), .held, .comes, .hold, .emits, .emits_last, .emits_words,
+      .beat_valid, .beat_ready(go), .beat, .beat_last
   );
   assign next_row = step && drain_next_row;
   wire unused = &{1'b0, hold, beat_last, scales};
@@ -162,10 +183,7 @@ module sail_scaler #(
     else if (emits && go) begin
       index <= emits_last ? '0 : index + 1'b1;
       beat_index <= index;
-      if (emits_last) begin
-        beats <= index + 1'b1;
-        last_words <= LANES_BITS'(emits_words);
-      end
+      if (emits_last) {beats, last_words} <= {BEATS_BITS'(index + 1'b1), LANES_BITS'(emits_words)};
     end
 
   sail_buffer #(

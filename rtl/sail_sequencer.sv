@@ -41,7 +41,6 @@ module sail_sequencer #(
     output logic [2:0]            load_weights,
     output logic [LANES_BITS-1:0] load_outputs,
     output logic [23:0]           load_more_bytes,
-    output logic                  load_half, // of the staging rows
     input  logic                  loaded, // ends in this cycle
     // Patterns.
     input  logic                  pattern_valid,
@@ -51,7 +50,7 @@ module sail_sequencer #(
     // What the arrays do.
     output logic [2:0]            phase,
     output logic                  half, // of the staging rows that hold the group at work
-    output logic                  add_first, // read a new entry's first summand
+    output logic                  add_first, // read a new entry's first summand: its lowest weight
     output logic                  add_second,
     output logic                  add_write,
     output logic [NBW-1:0]        entry, // the new one
@@ -60,7 +59,8 @@ module sail_sequencer #(
     output logic                  fresh, // no group of the block came before
     // Ends of blocks and passes.
     input  logic                  scales_here, // of the first block
-    output logic                  pass_ends, // with the group at work
+    output logic                  sums_end, // with the group at work: those that are converted or written back
+    output logic                  pass_ends,
     output logic                  tile_ends,
     input  logic                  convert_last, // cycle of a conversion
     output logic [LANES_BITS-1:0] outputs, // of the pass at work
@@ -91,12 +91,13 @@ module sail_sequencer #(
   // The group that is loading or loaded, and the one at work.
   logic waits, here; // there is one; its weights are staged
   logic next_fresh, next_block_last, next_pass_last, was_fresh, was_block_last, was_pass_last, was_half;
-  logic [LANES_BITS-1:0] next_outputs;
+  logic [LANES_BITS-1:0] next_outputs, was_outputs;
   wire ready = waits && (here || loaded);
   wire work_block_last = start ? next_block_last : was_block_last;
   wire work_pass_last = start ? next_pass_last : was_pass_last;
   assign fresh = start ? next_fresh : was_fresh;
   assign half = was_half ^ start;
+  assign outputs = start ? next_outputs : was_outputs;
 
   // ---- Phases ----
   logic owed; // a write-back
@@ -124,13 +125,14 @@ module sail_sequencer #(
   wire lookup_ends = pattern_ends && row_ends && row == rows - 1'b1;
 
   wire converts = CONVERT == 2 && scaled && work_block_last;
-  wire back_at_block = CONVERT == 1 && scaled;
+  assign sums_end = scaled ? work_block_last : work_pass_last;
   assign pass_ends = work_pass_last;
   assign tile_ends = !more && !waits;
 
   always_ff @(posedge clk)
-    if (!rst_n) {state, more, waits, here, owed, step} <= '0;
+    if (!rst_n) {state, more, waits, here, owed, step, was_half} <= '0;
     else begin
+      was_half <= half; // in turns, as the stager has them
       if (loaded) here <= 1'b1;
       if (load) {waits, here} <= 2'b10;
       else if (start) {waits, here} <= 2'b00;
@@ -142,7 +144,7 @@ module sail_sequencer #(
         else if (pattern_take) step <= cycles - 1'b1;
         else if (phase == LOOKUP && step != '0) step <= step - 1'b1;
 
-        if (lookup_ends) owed <= back_at_block && work_block_last || work_pass_last;
+        if (lookup_ends) owed <= CONVERT == 1 ? sums_end : work_pass_last;
         else if (phase == BACK && back_last) owed <= 1'b0;
 
         case (phase)
@@ -164,14 +166,10 @@ module sail_sequencer #(
       {k, block, lanes, rows, keep, scaled} <= {tile_k, tile_block, tile_lanes, tile_rows, tile_keep, tile_scaled};
       {outputs_left, k_left, block_left} <= {tile_outputs, tile_k, tile_block};
       {first_pass, sum_begins} <= 2'b11;
-      was_half <= 1'b1;
-      load_half <= 1'b1;
-      entry <= NBW'(3);
-      {position, row} <= '0;
+      {entry, position, row} <= {NBW'(3), BIT_BITS'(0), ROWS_BITS'(0)};
     end
     if (load) begin
-      {next_fresh, next_block_last, next_pass_last} <= {sum_begins, block_last, pass_last};
-      next_outputs <= load_outputs;
+      {next_fresh, next_block_last, next_pass_last, next_outputs} <= {sum_begins, block_last, pass_last, load_outputs};
       sum_begins <= scaled ? block_last : pass_last;
       k_left <= pass_last ? k : k_after;
       if (!block_last) block_left <= block_left - 24'(NBW);
@@ -180,13 +178,9 @@ module sail_sequencer #(
         first_pass <= 1'b0;
         outputs_left <= outputs_left - 24'(load_outputs);
       end
-      load_half <= !load_half;
     end
-    if (start) begin
-      {was_fresh, was_block_last, was_pass_last} <= {next_fresh, next_block_last, next_pass_last};
-      outputs <= next_outputs;
-      was_half <= half;
-    end
+    if (start) {was_fresh, was_block_last, was_pass_last, was_outputs} <=
+        {next_fresh, next_block_last, next_pass_last, next_outputs};
     // Entries of one weight are the staging rows themselves.
     if (add_write) entry <= &entry ? NBW'(3) : (next_entry & entry) == '0 ? next_entry + 1'b1 : next_entry;
     if (pattern_ends && go) begin

@@ -5,8 +5,11 @@
 //
 // A beat that comes in one cycle is worked on in the next. `row_bits` may be any number, so a beat may end a row and
 // begin the next: both parts are taken at once, and so is all that is left at the end, which keeps the port busy.
-// What the port carries beside weights (`more_bytes`: activations that are read again) takes cycles of it, but comes
-// by the activation port here.
+// What the port carries beside weights (`more_bytes`: activations that are read again) takes cycles of it in which no
+// weights come, but comes by the activation port here.
+//
+// A load is done when all of its bytes are here. If they came late, short rows may still wait: row j is written at
+// most j cycles later, before the build reads it. The rows of the next load follow then.
 module sail_stager #(
     parameter int LANES = 42,
     parameter int NBW = 4,
@@ -32,8 +35,9 @@ module sail_stager #(
     input  logic [PORT_BITS-1:0]           weights_data,
     output logic                           row_valid,
     output logic [2:0]                     row_index, // weight of the group
+    output logic                           row_half, // of the staging rows, in turns
     output logic [ROW_BITS-1:0]            row,
-    output logic                           done // the last row is written in this cycle, or the port is through
+    output logic                           done // all bytes are here, and as many cycles have passed as rows take
 );
   localparam int PORT_BYTES = PORT_BITS / 8;
   localparam int CHUNKS = (LANES * WBITS + PORT_BITS - 1) / PORT_BITS; // of a row, each as wide as the port
@@ -41,7 +45,9 @@ module sail_stager #(
   localparam int HAVE_BITS = $clog2(PORT_BITS + 1);
 
   // ---- The port: how much of the load is still to come ----
-  logic [23:0] port_bits, port_bytes; // of codes; of all
+  logic loading;
+  logic [2:0] least; // cycles that the rows still take
+  logic [23:0] port_bits, port_bytes; // of codes; of all, as if the port never stood still
   wire [23:0] row_bits_now = 24'(outputs) * 24'(WBITS);
   wire [23:0] bits_now = open ? row_bits_now * 24'(weights) : port_bits;
   wire [23:0] bytes_now = open ? ((row_bits_now * 24'(weights) + 24'd7) >> 3) + more_bytes : port_bytes;
@@ -50,22 +56,24 @@ module sail_stager #(
   logic [PORT_BITS-1:0] beat;
   assign weights_ready = bits_now != '0 && (!beat_valid || use_beat);
   wire take_beat = weights_valid && weights_ready;
-  wire slot = take_beat || !weights_ready; // a cycle in which the port moves something, if there is anything
+  assign done = loading && {port_bits, port_bytes, least} == '0;
 
   always_ff @(posedge clk)
-    if (!rst_n) {port_bits, port_bytes, beat_valid} <= '0;
+    if (!rst_n) {loading, port_bits, port_bytes, beat_valid} <= '0;
     else begin
+      loading <= open || loading && !done;
+      least <= open ? 3'(NBW - 1) : least == '0 ? '0 : least - 1'b1;
       port_bits <= !take_beat ? bits_now : bits_now < 24'(PORT_BITS) ? '0 : bits_now - 24'(PORT_BITS);
-      port_bytes <= !slot ? bytes_now : bytes_now < 24'(PORT_BYTES) ? '0 : bytes_now - 24'(PORT_BYTES);
+      port_bytes <= bytes_now < 24'(PORT_BYTES) ? '0 : bytes_now - 24'(PORT_BYTES);
       if (take_beat) beat_valid <= 1'b1;
       else if (use_beat) beat_valid <= 1'b0;
       if (take_beat) beat <= weights_data;
     end
 
   // ---- Rows ----
-  logic active;
-  logic [23:0] row_bits, rest; // of a row; what the row at work still lacks
-  logic [2:0] whole, written, total; // rows with weights, those of them that are written, all that are
+  logic active, waits; // a group is at work; the one that was opened meanwhile waits for that
+  logic [23:0] next_bits, row_bits, rest; // of a row; what the row at work still lacks
+  logic [2:0] next_whole, whole, written, total; // rows with weights, those of them that are written, all that are
   logic [PORT_BITS-1:0] window; // bits that no row has taken yet
   logic [HAVE_BITS-1:0] have; // how many
   logic [CHUNKS*PORT_BITS-1:0] chunks; // of the row at work
@@ -86,13 +94,15 @@ module sail_stager #(
   wire [HAVE_BITS:0] left_bits = total_bits - taken;
   wire begins_next = row_ends && left_bits >= (HAVE_BITS + 1)'(PORT_BITS); // its first chunk is here too
 
+  wire ends_group = row_valid && total == 3'(NBW - 1);
+  wire begins_group = (open || waits) && (!active || ends_group);
+  wire [23:0] bits_of_next = open ? row_bits_now : next_bits;
+  wire [2:0] whole_of_next = open ? weights : next_whole;
+
   always_ff @(posedge clk)
-    if (open) begin
-      row_bits <= row_bits_now;
-      rest <= row_bits_now;
-      have <= '0;
-      window <= '0;
-      at <= '0;
+    if (begins_group) begin
+      {row_bits, rest} <= {2{bits_of_next}};
+      {have, window, at} <= '0;
     end else if (moves) begin
       window <= begins_next ? left[PORT_BITS+:PORT_BITS] : left[PORT_BITS-1:0];
       have <= HAVE_BITS'(begins_next ? left_bits - (HAVE_BITS + 1)'(PORT_BITS) : left_bits);
@@ -112,19 +122,21 @@ module sail_stager #(
   wire zero_row = active && !row_ends && total - written != 3'(NBW) - whole;
   assign row_valid = row_ends || zero_row;
   assign row_index = row_ends ? written : whole + (total - written);
-  assign done = active && port_bytes == '0 && (total == 3'(NBW) || row_valid && total == 3'(NBW - 1));
 
   always_ff @(posedge clk)
-    if (!rst_n) active <= 1'b0;
-    else if (open) begin
-      active <= 1'b1;
-      whole <= weights;
-      written <= '0;
-      total <= '0;
-    end else begin
-      if (done) active <= 1'b0;
-      written <= written + 3'(row_ends);
-      total <= total + 3'(row_valid);
+    if (!rst_n) {active, waits, row_half} <= '0;
+    else begin
+      active <= begins_group || active && !ends_group;
+      waits <= (open || waits) && !begins_group;
+      {next_bits, next_whole} <= {bits_of_next, whole_of_next};
+      if (begins_group) begin
+        row_half <= !row_half;
+        whole <= whole_of_next;
+        {written, total} <= '0;
+      end else begin
+        written <= written + 3'(row_ends);
+        total <= total + 3'(row_valid);
+      end
     end
 
   // ---- What the codes mean ----

@@ -26,7 +26,7 @@
 //              unit. `results_last` marks the last beat of a write-back; what is behind its last word is 0.
 //
 // `phase` says what a cycle is counted as; `event_*` are high in the cycle in which something begins, so the time
-// between two is the contract's: cycle 0 (`event_begin`), a load begins, its weights are staged, computing starts.
+// between two is the contract's: cycle 0 (`event_begin`), a load begins, its weights are here, computing starts.
 // Arrays work one cycle behind `phase`, results leave four cycles behind it: constants of a tile. Counters hold until
 // the next tile. A results port that is not ready stops all but loads, within the cycle.
 module sail_unit #(
@@ -80,7 +80,7 @@ module sail_unit #(
                                                  // 3 build, 4 look-up, 5 convert, 6 write-back
     output logic                          event_begin, // cycle 0 of the tile
     output logic                          event_load, // a load begins
-    output logic                          event_loaded, // the weights of a group are here and staged: its load_end
+    output logic                          event_loaded, // the weights of a group are here: its load_end
     output logic                          event_start, // a group's computing begins
     output logic                          event_done, // the tile is over: its total, in cycles from event_begin
     output logic [31:0]                   count_zero,
@@ -103,6 +103,8 @@ module sail_unit #(
   localparam int SLOT_BITS = PLACES < 2 ? 1 : $clog2(PLACES); // as `sail_prt` has it
   localparam int SUMS_INDEX_BITS = BATCH < 2 ? 1 : $clog2(BATCH);
   localparam int BEATS = (BATCH * LANES + CONVERT_UNITS - 1) / CONVERT_UNITS; // of converted results
+  localparam int PACKED = CONVERT == 2 ? CONVERT_UNITS : PORT_BITS / 32; // words of a packed row of sums
+  localparam int PACKED_BITS = $clog2(PACKED + 1);
   localparam int BACK_ROWS = CONVERT == 2 && BEATS > BATCH ? BEATS : BATCH; // that a write-back may have
   localparam int BACK_BITS = $clog2(BACK_ROWS + 1);
 
@@ -121,13 +123,13 @@ module sail_unit #(
   logic pattern_valid, pattern_hit, pattern_take;
   logic [NBW-1:0] pattern, entry;
   logic [SLOT_BITS-1:0] pattern_slot;
-  logic load_half, half, add_first, add_second, add_write, fresh;
+  logic half, add_first, add_second, add_write, fresh;
   logic [2:0] load_weights;
   logic [LANES_BITS-1:0] load_outputs, outputs;
   logic [23:0] load_more_bytes;
   logic [BIT_BITS-1:0] position;
   logic [ROWS_BITS-1:0] rows, row;
-  logic pass_ends, tile_ends, scales_here, convert_last, back_last;
+  logic sums_end, pass_ends, tile_ends, scales_here, convert_last, back_last;
 
   sail_sequencer #(
       .NBW(NBW), .ABITS(ABITS), .BATCH(BATCH), .LANES(LANES), .ZERO_CYCLES(sail_pkg::ZERO_CYCLES),
@@ -135,10 +137,10 @@ module sail_unit #(
       .DOUBLE_BUFFER(sail_pkg::DOUBLE_BUFFER), .CONVERT(CONVERT)
   ) sequencer (
       .clk, .rst_n, .go, .tile_valid, .tile_ready, .tile_k, .tile_block, .tile_rows, .tile_outputs, .tile_lanes,
-      .tile_keep, .tile_scaled, .rows, .load(event_load), .load_weights, .load_outputs, .load_more_bytes, .load_half,
+      .tile_keep, .tile_scaled, .rows, .load(event_load), .load_weights, .load_outputs, .load_more_bytes,
       .loaded(event_loaded), .pattern_valid, .pattern, .pattern_hit, .pattern_take, .phase, .half, .add_first,
-      .add_second, .add_write, .entry, .position, .row, .fresh, .scales_here, .pass_ends, .tile_ends, .convert_last,
-      .outputs, .back_last, .start(event_start), .begins(event_begin), .over(event_done)
+      .add_second, .add_write, .entry, .position, .row, .fresh, .scales_here, .sums_end, .pass_ends, .tile_ends,
+      .convert_last, .outputs, .back_last, .start(event_start), .begins(event_begin), .over(event_done)
   );
 
   sail_dfm #(
@@ -155,7 +157,7 @@ module sail_unit #(
   logic [VALUE_BITS*2**WBITS-1:0] book;
   always_ff @(posedge clk) if (begin_tile) {zero_point, book} <= {tile_zero_point, tile_book};
 
-  logic staged;
+  logic staged, staged_half;
   logic [2:0] staged_weight;
   logic [ROW_BITS-1:0] staged_row;
   sail_stager #(
@@ -164,7 +166,7 @@ module sail_unit #(
   ) stager (
       .clk, .rst_n, .open(event_load), .weights(load_weights), .outputs(load_outputs), .more_bytes(load_more_bytes),
       .zero_point, .book, .weights_valid, .weights_ready, .weights_data, .row_valid(staged),
-      .row_index(staged_weight), .row(staged_row), .done(event_loaded)
+      .row_index(staged_weight), .row_half(staged_half), .row(staged_row), .done(event_loaded)
   );
 
   // ---- Stage 1: the arrays ----
@@ -175,16 +177,16 @@ module sail_unit #(
   logic converted; // what the tile writes back
   wire zero = pattern == '0;
   wire miss = pattern_take && !zero && !pattern_hit;
-  wire [NBW-1:0] first_summand = entry & (entry - 1'b1); // the entry without its lowest weight
+  wire [NBW-1:0] higher = entry & (entry - 1'b1); // the entry without its lowest weight
 
   logic access1, write1, first1, second1;
   logic [INDEX_BITS-1:0] index1;
   always_ff @(posedge clk)
     if (!rst_n) {access1, write1, first1, second1} <= '0;
     else if (go) begin
-      access1 <= add_first || add_second || add_write || miss;
       {write1, first1, second1} <= {add_write, add_first, add_second};
-      index1 <= row_of(add_first ? first_summand : add_second ? entry ^ first_summand : add_write ? entry : pattern,
+      access1 <= add_first || add_second || add_write || miss;
+      index1 <= row_of(add_first ? entry ^ higher : add_second ? higher : add_write ? entry : pattern,
                        half);
     end
 
@@ -193,7 +195,7 @@ module sail_unit #(
       .ROWS(ARRAY_ROWS), .ROW_BITS(ROW_BITS)
   ) arrays (
       .clk, .access(access1 && go), .write(write1), .index(index1), .row_in(made), .row_out(read_row),
-      .stage(staged), .stage_index(staging_row(staged_weight, load_half)), .stage_row(staged_row)
+      .stage(staged), .stage_index(staging_row(staged_weight, staged_half)), .stage_row(staged_row)
   );
 
   // What becomes of a look-up. A row that goes to the port or is converted passes through the lanes as an empty one.
@@ -209,10 +211,13 @@ module sail_unit #(
     logic other; // or at what a buffer holds:
     logic y; // that of converted results
     logic last; // the sum goes to the buffer
+    logic [PACKED_BITS-1:0] words, by; // packed there, moved up by so many words
     logic [BACK_BITS-1:0] row;
   } look_t;
   look_t look0, look1, look2, look3;
   wire last_bit = position == BIT_BITS'(ABITS - 1);
+  logic [PACKED_BITS-1:0] pack_words, pack_by;
+  logic [ROWS_BITS-1:0] pack_row;
   always_comb begin
     look0 = '0;
     look0.slot = pattern_slot;
@@ -226,7 +231,8 @@ module sail_unit #(
       look0.fresh = fresh && position == '0;
       look0.other = !fresh && position == '0 && rows != ROWS_BITS'(1);
       look0.last = last_bit;
-      look0.row = BACK_BITS'(row);
+      {look0.words, look0.by} = {pack_words, pack_by};
+      look0.row = BACK_BITS'(pack_words == '0 ? row : pack_row);
     end else if (convert_begins_row || back && back_begins_row) begin
       look0.valid = 1'b1;
       look0.empty = 1'b1;
@@ -235,17 +241,12 @@ module sail_unit #(
       look0.row = back ? back_row : BACK_BITS'(convert_row);
     end
   end
-  always_ff @(posedge clk)
-    if (!rst_n) {look1, look2, look3} <= '0;
-    else if (go) {look1, look2, look3} <= {look0, look1, look2};
-  wire unused_look = &{1'b0, look3};
-
-  // ---- Stage 2: the row is here, or the PRT's ----
   logic first2, second2;
   always_ff @(posedge clk)
-    if (!rst_n) {first2, second2} <= '0;
-    else if (go) {first2, second2} <= {first1, second1};
+    if (!rst_n) {look1, look2, look3, first2, second2} <= '0;
+    else if (go) {look1, look2, look3, first2, second2} <= {look0, look1, look2, first1, second1};
 
+  // ---- Stage 2: the row is here, or the PRT's ----
   logic [ROW_BITS-1:0] prt_row;
   if (sail_pkg::PRT_ENTRIES > 0) begin : g_prt_rows
     sail_prt_rows #(
@@ -257,12 +258,24 @@ module sail_unit #(
     assign prt_row = '0;
   end
 
-  logic [SUMS_BITS-1:0] sums, next_sums, stored_sums, stored;
+  logic [SUMS_BITS-1:0] sums, next_sums, stored_sums, stored, written;
+  logic write_sums;
+  logic [SUMS_INDEX_BITS-1:0] write_index;
+  logic [ROWS_BITS-1:0] packed_rows;
+  logic [LANES_BITS-1:0] packed_outputs, packed_last;
+  sail_pack #(
+      .LANES(LANES), .ROWS(BATCH), .WORD_BITS(ACC_BITS), .WORDS(PACKED)
+  ) pack (
+      .clk, .go, .start(event_start), .take(pattern_take && last_bit && sums_end), .rows, .outputs, .words(pack_words),
+      .by(pack_by), .row(pack_row), .packed_rows, .packed_outputs, .packed_last, .now_take(look3.last),
+      .now_words(look3.words), .now_by(look3.by), .now_row(ROWS_BITS'(look3.row)), .sums(next_sums),
+      .write(write_sums), .write_index, .written
+  );
   sail_buffer #(
       .ROWS(BATCH), .ROW_BITS(SUMS_BITS)
   ) sums_buffer (
       .clk, .read(look2.other && go), .read_index(SUMS_INDEX_BITS'(look2.row)), .row_out(stored_sums),
-      .write(look3.last && go), .write_index(SUMS_INDEX_BITS'(look3.row)), .row_in(next_sums)
+      .write(write_sums && go), .write_index, .row_in(written)
   );
 
   // ---- Stages 2 and 3: a lane behind every output ----
@@ -294,19 +307,19 @@ module sail_unit #(
     ) scaler (
         .clk, .rst_n, .go, .begin_tile(begin_tile && tile_scaled), .tile_lanes, .tile_act_scales, .over(event_done),
         .scales_valid, .scales_ready, .scales_data, .scales_here, .active(phase == 3'd5), .pass_ends, .tile_ends,
-        .rows, .outputs, .last(convert_last), .next_row(convert_begins_row), .row(convert_row),
-        .row_comes(look3.other), .comes_row(ROWS_BITS'(look3.row)), .sums, .stored, .beats, .last_words,
-        .read(look2.y), .read_beat(BEATS_BITS'(look2.row)), .results
+        .outputs, .last(convert_last), .packed_rows, .packed_outputs, .packed_last, .next_row(convert_begins_row),
+        .row(convert_row), .row_comes(look2.other), .comes_row(ROWS_BITS'(look2.row)), .sums,
+        .stored(stored[ACC_BITS*CONVERT_UNITS-1:0]), .beats, .last_words, .read(look2.y),
+        .read_beat(BEATS_BITS'(look2.row)), .results
     );
     assign stored = look3.y ? SUMS_BITS'(results) : stored_sums;
-    assign back_rows = converted ? BACK_BITS'(beats) : BACK_BITS'(rows);
-    assign back_outputs = converted ? LANES_BITS'(CONVERT_UNITS) : outputs;
-    assign back_last_outputs = converted ? last_words : outputs;
+    assign {back_rows, back_outputs, back_last_outputs} =
+        converted ? {BACK_BITS'(beats), LANES_BITS'(CONVERT_UNITS), last_words} :
+        {BACK_BITS'(packed_rows), packed_outputs, packed_last};
   end else begin : g_no_scaler
-    assign {scales_here, scales_ready, convert_last, convert_begins_row, converted} = '0;
-    assign convert_row = '0;
+    assign {scales_here, scales_ready, convert_last, convert_begins_row, convert_row, converted} = '0;
     assign stored = stored_sums;
-    assign {back_rows, back_outputs, back_last_outputs} = {rows, outputs, outputs};
+    assign {back_rows, back_outputs, back_last_outputs} = {packed_rows, packed_outputs, packed_last};
     wire unused = &{1'b0, scales_valid, scales_data, tile_act_scales, pass_ends, tile_ends};
   end
 
@@ -318,11 +331,11 @@ module sail_unit #(
       .LANES(LANES), .ROWS(BACK_ROWS), .IN_BITS(ACC_BITS), .WORD_BITS(32), .WORDS(PORT_BITS / 32)
   ) drain (
       .clk, .rst_n, .go, .step(back), .rows(back_rows), .outputs(back_outputs), .last_outputs(back_last_outputs),
-      .next_row(back_begins_row), .row(back_row), .last(back_last), .held(sums), .comes(stored), .hold, .emits,
-      .emits_last, .emits_words, .beat_valid(results_valid), .beat_ready(results_ready), .beat(results_data),
-      .beat_last(results_last)
+      .next_row(back_begins_row), .row(back_row), .last(back_last), .held(sums),
+      .comes(stored[ACC_BITS*(PORT_BITS/32)-1:0]), .hold, .emits, .emits_last, .emits_words,
+      .beat_valid(results_valid), .beat_ready(results_ready), .beat(results_data), .beat_last(results_last)
   );
-  wire unused_drain = &{1'b0, emits, emits_last, emits_words};
+  wire unused_drain = &{1'b0, look3, emits, emits_last, emits_words};
 
   // ---- Counters ----
   always_ff @(posedge clk)

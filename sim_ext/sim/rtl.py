@@ -44,11 +44,12 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
     require("substrate", substrate.name, substrate.accumulate == "behind", "sums behind the arrays")
     require("dfms", config.dfms, config.dfms == 1, "one DFM")
     require("convert", config.convert, config.convert in CONVERTS, f"{' or '.join(CONVERTS)}")
-    require("port_bytes", config.port_bytes, config.port_bytes % 4 == 0, "whole words of 4 bytes")
+    port = config.port_bytes
+    require("port_bytes", port, port % 4 == 0, "whole words of 4 bytes")
     bits = config.accumulator_bits
     require("accumulator_bits", bits, bits <= WORD_BITS, f"at most {WORD_BITS}")
     if config.convert == "unit":
-        words, units = config.port_bytes // 4, config.convert_units
+        words, units = port // 4, config.convert_units
         require("accumulator_bits", bits, bits == WORD_BITS, f"{WORD_BITS} where units convert")
         require("convert_units", units, units % words == 0, f"whole beats of {words} words")
         require("convert_latency", config.convert_latency, 4 <= config.convert_latency <= 16, "4..16 cycles")
@@ -58,6 +59,7 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
     widths = {"weight": code.value_bits, "entry": plan.entry_bits, "accumulator": bits}
 
     lanes = config.arrays * (config.cols // plan.lane_bits)
+    require("port_bytes", port, port <= 4 * lanes, f"at most 4 for each of {lanes} lanes")
     if config.convert == "unit":
         require("convert_units", config.convert_units, config.convert_units <= lanes, f"its {lanes} lanes")
 
@@ -81,7 +83,7 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
         "ACC_BITS": bits,
         "BATCH": batch,
         "LANES": lanes,
-        "PORT_BYTES": config.port_bytes,
+        "PORT_BYTES": port,
         "ACTIVATION_WORDS": config.activation_buffer_bits // (nbw * abits),
         "PRT_ENTRIES": config.prt_entries if prt else 0,
         "PRT_POLICY": POLICIES.index(config.prt_policy),

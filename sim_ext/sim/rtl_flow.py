@@ -1,7 +1,7 @@
 """rtl/ as gates of a reader's own cells: `make rtl LIB=...`, by yosys and, where it is installed, OpenSTA.
 
-Per module and clock period: cells, area, the longest path; of `PRICED` modules a cycle's energy, from waves.
-There is no layout: wires and the clock's tree take nothing, inputs come at the clock's edge, and a gate
+Per module and clock period: cells, area, the longest path; from waves a cycle's energy, of modules without
+SRAM. There is no layout: wires and the clock's tree take nothing, inputs come at the clock's edge, and a gate
 switches at most once a cycle. `BEHAVIOURAL` modules stand for SRAM: they have no area, no path, no energy.
 """
 
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,9 @@ ABC = "strash; if -g -K 6; strash; dch -f; map -B 0.9 {D}; topo; buffer -c; topo
 """What ABC does: balance, map, buffer what drives many gates, and size gates for the period."""
 BEHAVIOURAL = ("sail_array", "sail_buffer")
 """Modules that are left out: rows of SRAM, of which nobody has a macro here."""
-PRICED = ("sail_lane", "sail_prt")
-"""Modules whose energy is taken from waves. Larger ones take yosys gigabytes and tens of minutes, and the
-sequencer's gates differ from its waves before the reset."""
 CLOCK = "clk"
-"""The port of the clock."""
+RESET = "rst_n"
+"""Ports of the clock and of the reset, which is low at the beginning of the waves."""
 
 Row = dict[str, Any]
 
@@ -93,13 +91,16 @@ def libraries(named: Iterable[str]) -> list[Path]:
 
 
 def read_cells(flow: Flow) -> None:
-    """Leave the libraries' logic in `cells.il`, their smallest latches, if any, as a map in `latches.v`, and
+    """Leave the libraries' logic in `cells.v`, their smallest latches, if any, as a map in `latches.v`, and
     in `constraints` the smallest inverter, which stands for what drives a register's output: ABC sees none.
 
     Raises SailsimError for libraries without flip-flop or inverter.
     """
     reads = flow.liberty("read_liberty -ignore_miss_func -ignore_miss_dir")
-    flow.yosys("cells", *reads, "write_rtlil cells.il", "proc", "opt_clean", "write_json cells.json")
+    writes = ("write_json cells.json", "write_verilog -noattr cells.v")
+    flow.yosys("cells", *reads, "proc", "opt_clean", *writes)
+    models = (flow.work / "cells.v").read_text()  # registers begin at 0: of x no gate would come back
+    (flow.work / "cells.v").write_text(re.sub(r"^( *reg .*);$", r"\1 = 0;", models, flags=re.MULTILINE))
     cells = json.loads((flow.work / "cells.json").read_text())["modules"]
     found, inverters = set[str](), set[tuple[float, str]]()
     best: dict[str, tuple[float, str, dict[str, str]]] = {}
@@ -245,70 +246,189 @@ _SWITCHES = """proc switches {name activity duty} {
 }"""
 
 
+Ports = Mapping[str, Mapping[str, Any]]
+"""Direction and bits of a module's ports, as yosys writes them."""
+
+
 @dataclass
-class Toggles:
-    """What the nets of a simulation of gates did, by their names in the file of waves."""
+class Waves:
+    """A file of waves (VCD): the nets by their code in it, and from where their changes begin."""
 
-    pins: dict[str, list[tuple[str, str]]]
-    """Cell and pin; the cell of a port is empty."""
-    changes: Counter[str]
-    high: Counter[str]
-    """Time in which it was 1."""
-    time: int
+    path: Path
+    nets: dict[str, list[tuple[str, ...]]]
+    """Scopes and name, of every name that a net has."""
+    begin: int
 
-    def of_port(self, name: str) -> str | None:
-        """The net of a port of one bit."""
-        return next((net for net, pins in self.pins.items() if ("", name) in pins), None)
+    @classmethod
+    def read(cls, path: Path) -> Waves:
+        """Raises SailsimError for a file that is none."""
+        nets: dict[str, list[tuple[str, ...]]] = {}
+        scope: list[str] = []
+        with path.open("rb") as lines:
+            for line in lines:
+                words = line.decode("utf-8", "replace").split()
+                if words[:1] == ["$scope"]:
+                    scope.append(words[2])
+                elif words[:1] == ["$upscope"]:
+                    scope.pop()
+                elif words[:1] == ["$var"]:
+                    nets.setdefault(words[3], []).append((*scope, words[4]))
+                elif words[:1] == ["$enddefinitions"]:
+                    return cls(path, nets, lines.tell())
+        raise SailsimError(f"{path} has no waves; allowed is a simulator's value change dump (VCD).")
+
+    def changes(self) -> Iterator[tuple[int, str, str]]:
+        """Time, code and new value of every change, in order."""
+        time = 0
+        with self.path.open("rb") as file:
+            file.seek(self.begin)
+            for line in map(bytes.decode, file):
+                first = line[0]
+                if first in "01xz":
+                    yield time, line[1:-1], first
+                elif first == "#":
+                    time = int(line[1:])
+                elif first == "b":
+                    value, code = line[1:].split()
+                    yield time, code, value
 
 
-def toggles(vcd: Path) -> Toggles:
-    """Read what `yosys sim` wrote of a module of gates."""
-    found, scope = Toggles({}, Counter(), Counter(), 0), list[str]()
-    since: dict[str, tuple[str, int]] = {}
-    with vcd.open() as lines:
-        for line in lines:
-            words = line.split()
-            if line.startswith("$scope"):
-                scope.append(words[2])
-            elif line.startswith("$upscope"):
-                scope.pop()
-            elif line.startswith("$var") and len(scope) <= 2 and words[2] == "1":
-                cell = scope[1] if len(scope) > 1 else ""
-                found.pins.setdefault(words[3], []).append((cell, words[4]))
-            elif line.startswith("#"):
-                found.time = int(line[1:])
-            elif line.startswith("b") and words[1] in found.pins:
-                net, value = words[1], words[0][1:]
-                before, at = since.get(net, ("x", 0))
-                found.changes[net] += {before, value} == {"0", "1"}
-                found.high[net] += (found.time - at) * (before == "1")
-                since[net] = value, found.time
-    for net, (value, at) in since.items():
-        found.high[net] += (found.time - at) * (value == "1")
-    return found
+def before_edges(waves: Waves, scope: str, ports: Ports) -> list[dict[str, str]]:
+    """The bits of each port of a module, as they were before each rising edge of its clock."""
+    at = tuple(scope.split("."))
+    named = {net[-1]: code for code, names in waves.nets.items() for net in names if net[:-1] == at}
+    missing = next((port for port in ports if port not in named), None)
+    if missing:
+        raise SailsimError(f"{waves.path} has no {scope}.{missing}; allowed are waves of that module.")
+
+    def wide(bits: str, width: int) -> str:
+        return bits.rjust(width, "x" if bits[0] == "x" else "0")
+
+    value = dict.fromkeys((named[port] for port in ports), "x")
+    clock, edges = named[CLOCK], list[dict[str, str]]()
+    now, changed = 0, dict[str, str]()
+    for time, code, new in waves.changes():
+        if code not in value:
+            continue
+        if time != now:
+            value |= changed
+            now, changed = time, {}
+        changed[code] = new
+        if code == clock and new == "1" and value[clock] == "0":
+            edges.append({port: wide(value[named[port]], len(of["bits"])) for port, of in ports.items()})
+    return edges
 
 
-def energy(flow: Flow, module: str, period: float, waves: Path, scope: str) -> Row:
-    """pJ of a cycle of a module without others inside, from the waves of one of its instances.
+_BENCH = """module bench;
+  reg clk = 0;
+  reg [{most_in}:0] given, all_given [0:{most}];
+  wire [{most_out}:0] got;
+  reg [{most_out}:0] wrong, asked [0:{most}], known [0:{most}];
+  integer i, j;
+  {module} dut ({connections});
+  always @(posedge clk) given <= all_given[i + 1];
+  initial begin
+    $readmemb("given", all_given);
+    $readmemb("asked", asked);
+    $readmemb("known", known);
+    $dumpfile("gates.vcd");
+    $dumpvars(0, dut);
+    given = all_given[0];
+    for (i = 0; i < {most}; i = i + 1) begin
+      #1 wrong = (got ^ asked[i]) & known[i];
+      if (i > 0 && wrong !== 0) for (j = 0; j <= {most_out}; j = j + 1)
+        if (wrong[j] !== 1'b0) $display("differs %0d %0d", i, j);
+      clk = 1;
+      #1 clk = 0;
+    end
+    $finish(0);
+  end
+endmodule
+"""
+"""Feeds the gates, cycle by cycle, what the module got, and compares what they answer. Inputs change at the
+clock's edge with the registers, so a net changes once a cycle."""
+
+
+def simulated(flow: Flow, module: str, ports: Ports, edges: list[dict[str, str]]) -> None:
+    """Leave the waves of a module's gates, flattened in its `.v`, in `gates.vcd`.
+
+    Raises SailsimError where they answer otherwise.
+    """
+    flow.yosys(
+        "flat",
+        "read_rtlil gates.il",
+        f"hierarchy -top {module}",
+        "flatten",
+        "rename -enumerate -pattern g%",
+        "splitnets -ports",
+        "opt_clean -purge",
+        f"write_verilog -noattr {module}.v",
+    )
+    words: dict[str, list[str]] = {}
+    connections, bits = [f".{CLOCK}(clk)"], list[str]()
+    for way, vector in (("input", "given"), ("output", "got")):
+        names = [port for port in ports if ports[port]["direction"] == way and port != CLOCK]
+        words[way] = ["".join(edge[port] for port in reversed(names)) for edge in edges]
+        bits = [
+            f"{port}[{n}]" if len(ports[port]["bits"]) > 1 else port
+            for port in names
+            for n in range(len(ports[port]["bits"]))
+        ]
+        connections += [f".\\{bit} ({vector}[{n}])" for n, bit in enumerate(bits)]
+    width_in, width_out = (len(words[way][0]) for way in ("input", "output"))
+    as_known = str.maketrans("xz", "00")
+    for name, way, change in (
+        ("given", "input", as_known),
+        ("asked", "output", as_known),
+        ("known", "output", str.maketrans("01xz", "1100")),
+    ):
+        (flow.work / name).write_text("\n".join(words[way]).translate(change) + "\n")
+    bench = _BENCH.format(
+        module=module, connections=", ".join(connections), most=len(edges), most_in=width_in - 1,
+        most_out=width_out - 1,
+    )  # fmt: skip
+    (flow.work / "bench.v").write_text(bench)
+    sources = ["bench.v", "cells.v", f"{module}.v"]
+    _run(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources], flow.work)
+    said = _run(["vvp", "-n", "bench.vvp"], flow.work)
+    if differs := re.search(r"^differs (\d+) (\d+)$", said, re.MULTILINE):
+        cycle, bit = map(int, differs.groups())
+        raise SailsimError(f"{module}'s gates differ from the waves: {bits[bit]} in cycle {cycle}.")
+
+
+def energy(flow: Flow, module: str, period: float, waves: Waves, scope: str) -> Row:
+    """pJ of a cycle of a module without SRAM, from the waves of one of its instances.
 
     Raises SailsimError where the gates do not answer as the waves do.
     """
-    flow.yosys(
-        "sim",
-        "read_rtlil cells.il",
-        "read_rtlil gates.il",
-        f"sim -sim-gate -r {waves} -scope {scope} -clock {CLOCK} -vcd gates.vcd {module}",
-    )
-    did = toggles(flow.work / "gates.vcd")
-    clock = did.of_port(CLOCK)
-    cycles = did.changes[clock] // 2 if clock else 0
-    if not cycles:
-        raise SailsimError(f"{waves}: {scope}.{CLOCK} stands still; allowed are waves of a simulation.")
+    ports: Ports = json.loads((flow.work / "ports.json").read_text())["modules"][module]["ports"]
+    edges = before_edges(waves, scope, ports)
+    if RESET in ports:
+        edges = edges[next((n for n, edge in enumerate(edges) if edge[RESET] == "0"), len(edges)) :]
+    if not edges:
+        raise SailsimError(f"{waves.path}: {scope}.{CLOCK} stands still; allowed are waves from a reset on.")
+    simulated(flow, module, ports, edges)
+    gates = Waves.read(flow.work / "gates.vcd")
+    changes, high = Counter[str](), Counter[str]()
+    since: dict[str, tuple[str, int]] = {}
+    time = 0
+    for time, net, value in gates.changes():
+        before, at = since.get(net, ("x", 0))
+        if {before, value} == {"0", "1"}:
+            changes[net] += 1
+        if before == "1":
+            high[net] += time - at
+        since[net] = value, time
+    for net, (value, at) in since.items():
+        high[net] += (time - at) * (value == "1")
+    cells = json.loads((flow.work / "cells.json").read_text())["modules"].values()
+    pins = {pin for cell in cells for pin in cell["ports"]}
     activity = [
-        f"switches {{{cell}/{pin}}} {did.changes[net] / cycles:.6g} {did.high[net] / did.time:.6g}"
-        for net, pins in did.pins.items()
-        for cell, pin in pins
-        if cell and net != clock
+        f"switches {{{'/'.join(name[2:])}}} {changes[net] / len(edges):.6g} {high[net] / time:.6g}"
+        for net, names in gates.nets.items()
+        if not any(name[2:] == (CLOCK,) for name in names)
+        for name in names
+        if len(name) > 3 and name[-1] in pins
     ]
     (flow.work / "activity.tcl").write_text("\n".join([_SWITCHES, *activity]) + "\n")
     said = opensta(flow, {module: ()}, period, "source activity.tcl", "report_power -digits 8")
@@ -316,26 +436,24 @@ def energy(flow: Flow, module: str, period: float, waves: Path, scope: str) -> R
     if total is None:
         raise SailsimError(f"OpenSTA reports no power of {module}; allowed are libraries with power tables.")
     names = ("internal_pj", "switching_pj", "leakage_pj", "pj")
-    ports = json.loads((flow.work / "ports.json").read_text())["modules"][module]["ports"]
-    high = {
-        pin: round(did.high[net] / did.time * cycles)
-        for net, pins in did.pins.items()
-        for cell, pin in pins
-        if not cell and pin in ports and net != clock
-    }
     of_cycle = {
         name: float(f"{float(each) * period:.4g}") for name, each in zip(names, total.groups(), strict=True)
     }
-    return {"module": module, "period_ps": period, "cycles": cycles, **of_cycle, "high": high}
+    often = {
+        port: sum(edge[port] == "1" for edge in edges)
+        for port, of in sorted(ports.items())
+        if len(of["bits"]) == 1 and port != CLOCK
+    }
+    return {"module": module, "period_ps": period, "cycles": len(edges), **of_cycle, "high": often}
 
 
 # --- All of it ---
 
 
 def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: str) -> dict[str, list[Row]]:
-    """Rows of every module at every period, and of `PRICED` ones' energy at the last.
+    """Rows of every module at every period, and of energies at the last.
 
-    ``waves``: of a simulation (FST) in which ``scope`` is the top module; None: no energies.
+    ``waves``: of a simulation (VCD) in which ``scope`` is the top module; None: no energies.
     """
     inside = mapped(flow)
     count, places = Counter[str](), dict[str, str]()
@@ -376,8 +494,14 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
                 "path_ps": longest.get(module),
             }
             rows.append(row)
-            if waves and timed and period == periods[-1] and module in PRICED:
-                energies.append(energy(flow, module, period, waves, places[module]))
+        if waves and timed and period == periods[-1]:
+            whole = [m for m in there if all(set(inside[x].values()) <= set(inside) for x in (m, *below[m]))]
+            parts = set[str]().union(*(below[module] for module in whole))
+            energies = [
+                energy(flow, module, period, Waves.read(waves), places[module])
+                for module in whole
+                if module not in parts
+            ]
     return {"rows": rows, "energies": energies}
 
 
@@ -408,7 +532,7 @@ def run(
         rtl: the folder of the sources.
         out: the folder of the results; they appear whole or not at all.
         periods: of the clock, in ps.
-        waves: FST of a simulation, for energies.
+        waves: VCD of a simulation, for energies.
         scope: of the unit in it; None: its module's name.
         top: the module on top.
         wbits: of a weight.
@@ -421,6 +545,8 @@ def run(
         raise SailsimError("There is no yosys on PATH; allowed is one (Debian: apt-get install yosys).")
     if not periods:
         raise SailsimError("PERIODS is 0; allowed are periods of the clock in ps, such as 600,1000.")
+    if waves and shutil.which("iverilog") is None:
+        raise SailsimError("There is no iverilog on PATH; allowed is one (Debian: apt-get install iverilog).")
     files, sources = libraries(named), sorted(rtl.glob("*.sv"))
     if not sources:
         raise SailsimError(f"{rtl} has no *.sv; allowed is the folder rtl of the repository.")

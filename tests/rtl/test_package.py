@@ -40,6 +40,7 @@ def test_constants_are_those_of_the_unit() -> None:
         ({"t_zero": 0}, {}, "t_zero is 0; the RTL allows at least one cycle."),
         ({"t_prt": 0}, {}, "t_prt is 0; the RTL allows at least one cycle of a hit."),
         ({"port_bytes": 6}, {}, "port_bytes is 6; the RTL allows whole words of 4 bytes."),
+        ({"port_bytes": 4096, "convert": "cores"}, {}, "port_bytes is 4096; the RTL allows at most 4 "),
         ({"accumulator_bits": 48}, {}, "accumulator_bits is 48; the RTL allows at most 32."),
         ({"convert_units": 12}, {}, "convert_units is 12; the RTL allows whole beats of 8 words."),
         ({"convert_latency": 17}, {}, "convert_latency is 17; the RTL allows 4..16 cycles."),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sailsim.base.errors import SailsimError
 from sailsim.sim import rtl_flow
-from sailsim.sim.rtl_flow import RESULTS, main, toggles
+from sailsim.sim.rtl_flow import RESULTS, Waves, before_edges, main
 
 RTL = Path(__file__).parents[2] / "rtl"
 TINY = """
@@ -163,25 +164,52 @@ def test_missing_tools_and_libraries_are_one_sentence(folder, capsys, monkeypatc
     ):
         assert made(folder, *what, library(folder)) == 2
         one_error(capsys)
+    assert made(folder, library(folder), "--waves", "unit.vcd") == 2
+    assert "There is no iverilog" in one_error(capsys)
     (folder / "bin" / "yosys").unlink()
     assert made(folder, library(folder)) == 2
     assert "There is no yosys" in one_error(capsys)
     assert not (folder / "out").exists()
 
 
-def test_toggles_of_a_file_of_waves(tmp_path):
-    names = ("scope module m", "var wire 1 n1 clk", "var wire 1 n2 q", "var wire 4 n9 bus [3:0]")
-    names += ("scope module g1", "var wire 1 n3 D", "upscope", "upscope", "enddefinitions")
-    changes = "#0 b0_n1 bx_n2 b1_n3 #5 b1_n1 b1_n2 b1010_n9 #10 b0_n1 #15 b1_n1 b0_n2 b0_n3 #20 b0_n1"
-    vcd = tmp_path / "gates.vcd"
-    lines = [*(f"${name} $end" for name in names), *changes.replace("_", "~").split()]
-    vcd.write_text("\n".join(lines).replace("~", " ") + "\n")
-    found = toggles(vcd)
-    assert found.of_port("clk") == "n1"
-    assert found.changes["n1"] == 4
-    assert found.changes["n2"] == 1  # from x to 1 is none
-    assert found.high["n2"] == 10
-    assert found.pins["n3"] == [("g1", "D")]
-    assert found.high["n3"] == 15
-    assert found.time == 20
-    assert "n9" not in found.pins
+def waves(folder: Path, *counts: str) -> list[str]:
+    """Options for waves in which a leaf always counts, and has these bits before each edge of the clock."""
+    names = "scope module bench, scope module u, scope module one, var wire 1 ! clk, var wire 1 % on, "
+    names += "var wire 3 n1 count [2:0], upscope, upscope, upscope, enddefinitions"
+    lines = [f"${name} $end" for name in names.split(", ")] + ["$dumpvars", "0!", "1%", "$end"]
+    for cycle, count in enumerate(counts):
+        lines += [f"#{10 * cycle}", "0!", f"b{count} n1", f"#{10 * cycle + 5}", "1!"]
+    path = folder / "unit.vcd"
+    path.write_text("\n".join(lines) + "\n")
+    return ["--waves", str(path), "--scope", "bench.u"]
+
+
+def test_ports_before_each_edge_of_the_clock(tmp_path):
+    ports = {"on": {"bits": [1]}, "count": {"bits": [2, 3, 4]}}
+    read = Waves.read(Path(waves(tmp_path, "x", "0", "1", "10", "x1")[1]))
+    edges = before_edges(read, "bench.u.one", {"clk": {"bits": [0]}, **ports})
+    assert [edge["count"] for edge in edges] == ["xxx", "000", "001", "010", "xx1"]
+    assert {edge["on"] for edge in edges} == {"1"}
+    with pytest.raises(SailsimError, match=r"unit.vcd has no bench.u.clk; allowed are waves of that module"):
+        before_edges(read, "bench.u", {"clk": {"bits": [0]}})
+
+
+def test_energies_are_of_gates_that_answer_as_the_waves_do(folder, capsys):
+    needs_yosys()
+    if shutil.which("sta") is None or shutil.which("iverilog") is None:
+        pytest.skip("there is no sta, or no iverilog (Debian: apt-get install opensta iverilog)")
+    assert made(folder, library(folder), *waves(folder, "x", "1", "10", "11")) == 0
+    lines = map(json.loads, (folder / "out" / RESULTS).read_text().splitlines())
+    [energy] = [line["energies[]"] for line in lines if "energies[]" in line]  # the top has SRAM inside
+    assert (energy["module"], energy["cycles"], energy["high"]) == ("tiny_leaf", 4, {"on": 4})
+    shutil.rmtree(folder / "out")
+    for counts, sentence in {
+        ("0", "1", "11"): "tiny_leaf's gates differ from the waves: count[0] in cycle 2.",
+        (): "stands still; allowed are waves from a reset on.",
+    }.items():
+        assert made(folder, library(folder), *waves(folder, *counts)) == 2
+        assert sentence in one_error(capsys)
+    (folder / "unit.vcd").write_text("no waves\n")
+    assert made(folder, library(folder), "--waves", str(folder / "unit.vcd")) == 2
+    assert "unit.vcd has no waves; allowed is" in one_error(capsys)
+    assert not (folder / "out").exists()

@@ -158,72 +158,23 @@ class Play:
             self.build.config, self.tile.shape, self.profile, self.tile.scales is not None
         )
 
-    def steps(self, outputs: int, words: int) -> int:
-        """Cycles of taking all sums, so many words at a time.
-
-        Of rows shorter than that the RTL reads one a cycle, which the contract does not know of.
-        """
-        rows = self.tile.batch
-        if outputs >= words:
-            return -(-rows * outputs // words)
-        return rows + ((rows - 1) * outputs % words + outputs > words)
-
-    def set_block_ends(self, rows: NDArray[np.int64]) -> None:
-        """Give a timeline's rows the cycles of conversion and write-back that the RTL takes."""
-        config = self.build.config
-        for row in rows:
-            part = self.passes[row[0]]
-            if row[7]:
-                steps = self.steps(part.stop - part.start, config.convert_units)
-                rounds = 2 if row[1] == len(self.groups) - 1 else 1
-                row[7] = rounds * (config.convert_latency + steps * config.convert_interval)
-            elif row[8]:
-                row[8] = self.steps(part.stop - part.start, self.port // 32)
-
-    def staged(self, outputs: int, weights: int, first_pass: bool, port_free: int, came: list[int]) -> int:
-        """When the RTL has staged a group whose beats had come by these cycles.
-
-        It writes a row a cycle, those of a short group's missing weights while it waits for codes. What is
-        read again takes the port where no weights can. The contract has no load that comes late.
-        """
-        bits, written = outputs * self.tile.code.wbits, [port_free]
-        for weight in range(weights):
-            written.append(max(written[-1] + 1, came[-(-(weight + 1) * bits // self.port) - 1]))
-        staged = written[-1] + max(0, self.tile.nbw - (written[-1] - port_free))
-        again = (
-            0 if first_pass or self.fields["keep"] else -(-self.tile.batch * weights * self.tile.abits // 8)
-        )
-        beats = -(-(-(-weights * bits // 8) + again) * 8 // self.port)
-        # A beat of short rows waits until the rows before it are written.
-        waited = sum(
-            written[1 + n * self.port // bits] - came[n] for n in range(len(came) - 1) if bits <= self.port
-        )
-        return max(staged, came[-1] - len(came) - waited + beats)
-
-    def expected(self, arrivals: Sequence[int] | None = None) -> tuple[NDArray[np.int64], int]:
-        """The timeline and its end: the core's cycles of each phase, strung together as the contract says.
-
-        ``arrivals``: by which cycle each beat of weights had come; None: all wait at the port.
-        """
-        rows, left = self.timeline(), list(arrivals or [])
-        self.set_block_ends(rows)
+    def expected(self, arrivals: Sequence[int]) -> list[list[int]]:
+        """The core's timeline, but for weights of which each beat had come by a cycle."""
+        rows, left = self.timeline(), list(arrivals)
         port_free = computed = owed = 0
         for row in rows:
             part, group = self.passes[row[0]], self.groups[row[1]]
-            outputs, weights = part.stop - part.start, group.stop - group.start
-            load_end = port_free + row[3] - row[2]
-            if arrivals is not None:
-                beats = -(-outputs * weights * self.tile.code.wbits // self.port)
-                came, left = left[:beats], left[beats:]
-                load_end = self.staged(outputs, weights, row[0] == 0, port_free, came)
+            bits = (part.stop - part.start) * (group.stop - group.start) * self.tile.code.wbits
+            beats = -(-bits // self.port)
+            load_end = max(left[beats - 1], port_free + row[3] - row[2])
+            left = left[beats:]
             start = max(load_end, computed) + owed
             row[2:5] = port_free, load_end, start
             computed, owed = start + row[5:8].sum(), row[8]
-            if self.build.config.double_buffer:
-                port_free = start
-            else:
+            port_free = start
+            if not self.build.config.double_buffer:
                 port_free, computed, owed = computed + owed, computed + owed, 0
-        return rows, int(computed + owed)
+        return rows.tolist()
 
     def timing(self) -> _core.TileTiming:
         timer = _core.TileTimer(self.build.config, self.tile.shape, self.tile.scales is not None)
