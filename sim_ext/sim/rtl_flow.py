@@ -66,6 +66,10 @@ class Flow:
         return [f"{before} {path}{after}" for path in self.libraries]
 
 
+class ToolCrashError(SailsimError):
+    """A signal ended a tool."""
+
+
 def _run(command: Sequence[str], folder: Path) -> str:
     """What a tool printed. Raises SailsimError with its first error."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -73,7 +77,8 @@ def _run(command: Sequence[str], folder: Path) -> str:
     errors = re.findall(r"^(?:ERROR|Error)\b:?\s*(.*)$", said, re.MULTILINE)
     if done.returncode or errors:
         why = (errors or said.splitlines()[-1:] or [f"exit status {done.returncode}"])[0]
-        raise SailsimError(f"{command[0]} stopped: {why.strip().rstrip('.')}.")
+        kind = ToolCrashError if done.returncode < 0 else SailsimError
+        raise kind(f"{command[0]} stopped: {why.strip().rstrip('.')}.")
     return done.stdout
 
 
@@ -497,11 +502,12 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
         if waves and timed and period == periods[-1]:
             whole = [m for m in there if all(set(inside[x].values()) <= set(inside) for x in (m, *below[m]))]
             parts = set[str]().union(*(below[module] for module in whole))
-            energies = [
-                energy(flow, module, period, Waves.read(waves), places[module])
-                for module in whole
-                if module not in parts
-            ]
+            for module in (each for each in whole if each not in parts):
+                try:
+                    energies.append(energy(flow, module, period, Waves.read(waves), places[module]))
+                except ToolCrashError as error:  # OpenSTA 2.0.17 at sail_convert: the others have theirs
+                    print(f"{module} has no energy: {error}", file=sys.stderr)
+                    energies.append({"module": module, "period_ps": period, "problem": str(error)})
     return {"rows": rows, "energies": energies}
 
 
