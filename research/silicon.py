@@ -36,7 +36,16 @@ SAIL_PROCESS = "7 nm, predictive"
 """Of ASAP7, from which the constants of the area and the energy come."""
 WITHOUT_ROOM = "--set pim.prefetch_share=0"
 
-CURVE = ("sail_lane", "sail_prt", "sail_sequencer", "sail_dfm", "sail_stager", "sail_drain", "sail_convert")
+CURVE = (
+    "sail_lane",
+    "sail_prt",
+    "sail_sequencer",
+    "sail_dfm",
+    "sail_stager",
+    "sail_pack",
+    "sail_drain",
+    "sail_convert",
+)
 """Modules of the curve: those of a unit that converts in memory."""
 
 EVENTS = {

@@ -87,7 +87,8 @@ def _determined(parameter: Parameter, value: float, error: float | None, solutio
     if error is None:
         return "; the data push it to its bound"
     if error > WEAK * abs(value):
-        return f"; weakly determined, one standard error is {error / abs(value):.0%} of it"
+        share = float(f"{error / abs(value):.1g}")  # one digit: all that another machine's solver repeats
+        return f"; weakly determined, one standard error is {share:.0%} of it"
     return ""
 
 
@@ -141,12 +142,13 @@ of a percent and the last digit shown. A median steps from row to row, so no rel
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Names of the numbers and texts that differ between two results by more than `SHOWN`.
 
-    Covariances are compared in units of the two standard errors.
+    A constant may differ by so much of its standard error, too; covariances are compared in units of the two.
     """
     found: list[str] = []
 
     def compare(path: str, a: Any, b: Any, unit: float = 0.0) -> None:
         if isinstance(a, Mapping) and isinstance(b, Mapping):
+            unit = max(unit, float(a.get("standard_error") or 0.0))
             for key in sorted(a.keys() | b.keys()):
                 compare(f"{path}.{key}", a.get(key), b.get(key), _unit(key, unit))
         elif path.endswith(".matrix") and np.shape(a) == np.shape(b):

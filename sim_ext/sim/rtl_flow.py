@@ -73,12 +73,13 @@ class ToolCrashError(SailsimError):
 def _run(command: Sequence[str], folder: Path) -> str:
     """What a tool printed. Raises SailsimError with its first error."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        raise ToolCrashError(f"{command[0]} stopped: signal {-done.returncode} ended it.")
     said = done.stdout + done.stderr
     errors = re.findall(r"^(?:ERROR|Error)\b:?\s*(.*)$", said, re.MULTILINE)
     if done.returncode or errors:
         why = (errors or said.splitlines()[-1:] or [f"exit status {done.returncode}"])[0]
-        kind = ToolCrashError if done.returncode < 0 else SailsimError
-        raise kind(f"{command[0]} stopped: {why.strip().rstrip('.')}.")
+        raise SailsimError(f"{command[0]} stopped: {why.strip().rstrip('.')}.")
     return done.stdout
 
 

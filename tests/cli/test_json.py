@@ -57,7 +57,6 @@ def test_answers_about_points_and_folders_have_the_names_of_records(study: Path,
         ["results", "ls", study],
         ["results", "show", study],
         ["results", "show", study, "--out", tmp_path / "x.csv"],
-        ["results", "diff", study, study],
     ):
         assert unknown(answer(*words)) == set(), words
 

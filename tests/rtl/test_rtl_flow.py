@@ -213,3 +213,19 @@ def test_energies_are_of_gates_that_answer_as_the_waves_do(folder, capsys):
     assert made(folder, library(folder), "--waves", str(folder / "unit.vcd")) == 2
     assert "unit.vcd has no waves; allowed is" in one_error(capsys)
     assert not (folder / "out").exists()
+
+
+def test_a_module_at_which_opensta_crashes_says_so_in_its_place(folder, capsys, monkeypatch):
+    needs_yosys()
+    if shutil.which("sta") is None or shutil.which("iverilog") is None:
+        pytest.skip("there is no sta, or no iverilog (Debian: apt-get install opensta iverilog)")
+
+    def crashing(*_: object) -> None:
+        rtl_flow._run(["bash", "-c", "kill -SEGV $$"], folder)
+
+    monkeypatch.setattr(rtl_flow, "energy", crashing)
+    assert made(folder, library(folder), *waves(folder, "x", "1", "10", "11")) == 0
+    lines = map(json.loads, (folder / "out" / RESULTS).read_text().splitlines())
+    [row] = [line["energies[]"] for line in lines if "energies[]" in line]
+    assert (row["module"], row["problem"]) == ("tiny_leaf", "bash stopped: signal 11 ended it.")
+    assert "tiny_leaf has no energy: bash stopped" in capsys.readouterr().err

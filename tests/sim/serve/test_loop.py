@@ -91,7 +91,7 @@ def test_blocks_tokens_and_bytes_are_conserved_at_every_event(
 
     def served() -> tuple[Loop, Served]:
         every = [Server(Straight(), blocks, policy, role) for role in roles]  # type: ignore[arg-type]
-        link = Link(1e6, 100.0, 0.01) if split else None
+        link = Link(1e6, 100.0) if split else None
         loop = Loop(requests, every, routing, link, conserved)  # type: ignore[arg-type]
         return loop, loop.run()
 
@@ -167,9 +167,9 @@ def test_prefix_routing_follows_what_a_server_has() -> None:
 
 def test_a_link_delays_answers_by_their_bytes() -> None:
     servers = [Server(Straight(), 200, Policy(), "prompts"), Server(Straight(), 200, Policy(), "answers")]
-    out = Loop([Request(0.0, 1000, 3)], servers, "turns", Link(2e6, 1000.0, 0.25)).run()
+    out = Loop([Request(0.0, 1000, 3)], servers, "turns", Link(2e6, 1000.0)).run()
     assert out.first_s[0] == pytest.approx(0.01 + 0.1)
-    assert out.last_s[0] == pytest.approx(out.first_s[0] + 0.5 + 0.25 + 2 * 0.011)
+    assert out.last_s[0] == pytest.approx(out.first_s[0] + 0.5 + 2 * 0.011)
     with pytest.raises(SailsimError, match="roles that do not go together"):
         Loop([Request(0.0, 10, 3)], servers)
 
