@@ -247,7 +247,7 @@ class FastestTiles(Jobs):
 
     def nbw(self, at: int) -> int:
         """Of one of them."""
-        own = self._tables[self._fastest[at]].nbw(at)
+        own: int | None = self._tables[self._fastest[at]].nbw(at)
         assert own is not None  # of tiles all have one
         return own
 
