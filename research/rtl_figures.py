@@ -179,7 +179,7 @@ BLOCKS = {
     "stager": (0.2, 2.4, 3.0, "sail_stager\ncodes to rows of values", True),
     "array": (4.1, 2.4, 2.4, "sail_array\ntable, 2 NBW staging rows", False),
     "rows": (7.4, 2.4, 3.4, "sail_prt_rows\nentries that were read", True),
-    "buffer": (0.2, 0.7, 3.0, "sail_buffer\nsums of every batch row", False),
+    "buffer": (0.2, 0.7, 3.0, "sail_buffer\nsums; sail_pack joins short rows", False),
     "lane": (4.1, 0.7, 2.4, "sail_lane\none behind every output", True),
     "scaler": (7.4, 0.7, 3.4, "sail_scaler\nsail_convert, y", True),
     "drain": (11.7, 0.7, 2.2, "sail_drain\nbeats of words", True),
