@@ -101,7 +101,7 @@ def neon_problem() -> Problem:
         ),
         _group_cycles("group_cycles"),
         Parameter(
-            "shared", 0.35, 0.0, 1.0, "ratio", "of a kernel's time, what the rows of a pass have in common"
+            "shared", 0.35, 0.1, 0.8, "ratio", "of a kernel's time, what the rows of a pass have in common"
         ),
         Parameter("attention_rate", 1.5, 0.1, 16.0, "MAC/cycle", "attention of one thread, fp16 cache"),
         Parameter("barrier", 30.0, 0.0, 2000.0, "ns", "small work and waits of an operation, a thread"),
@@ -114,7 +114,7 @@ def neon_problem() -> Problem:
         rates = np.array([values[f"kernel_rate_w{bits}"] for bits in of.labels["bits"]])
         return _predicted(1 / rates, values["group_cycles"], values, of)
 
-    return Problem(parameters, rows, predict, loss="soft_l1")
+    return Problem(parameters, rows, predict, loss="soft_l1", starts=32)
 
 
 def eight_bits(four: float) -> float:

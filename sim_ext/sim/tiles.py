@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from math import ceil, gcd, inf
 from typing import Any, Literal, NamedTuple
@@ -427,9 +426,11 @@ class TimedTables:
 
     def kind(self, units: PimUnits, request: TileRequest) -> TileKind:
         """Tiles of one request. Raises as `PimUnits.table`."""
-        if request not in self._kinds:
-            with _that_run(request.shape):
+        try:
+            if request not in self._kinds:
                 self._kinds[request] = TileKind(units, request)
+        except ValueError as error:
+            raise _refusal(request.shape, error) from None
         return self._kinds[request]
 
     def table(self, units: PimUnits, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:
@@ -439,21 +440,19 @@ class TimedTables:
         if found is not None:
             self._tables.move_to_end(key)
             return found
-        with _that_run(request.shape):
+        try:
             found = self._tables[key] = TileTable(self.kind(units, request), profiles)
+        except ValueError as error:
+            raise _refusal(request.shape, error) from None
         self._tiles += len(found)
         while self._tiles > KEPT_TILES and len(self._tables) > 1:
             self._tiles -= len(self._tables.popitem(last=False)[1])
         return found
 
 
-@contextmanager
-def _that_run(shape: Shape) -> Iterator[None]:
-    """Raises SailsimError for tiles of a shape that the C++ core refuses."""
-    try:
-        yield
-    except ValueError as error:
-        raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
+def _refusal(shape: Shape, error: ValueError) -> SailsimError:
+    """Of tiles that the C++ core refuses."""
+    return SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.")
 
 
 @lru_cache(maxsize=KEPT_UNITS)  # machines that differ in their cores alone would time every tile again
