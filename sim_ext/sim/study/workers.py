@@ -143,8 +143,19 @@ class Processes(Workers):
         self._pool = self._started()
 
     def close(self, now: bool) -> None:
-        """As `Workers.close`."""
+        """As `Workers.close`.
+
+        A worker that a signal ended within a result leaves half of it in the pipe, and loky's thread would
+        wait for the rest: it ends when nobody can write any more, this process neither.
+        """
+        results, workers = self._pool._result_queue, list(self._pool._processes.values())
         self._pool.shutdown(wait=not now, kill_workers=now)
+        if now:
+            for worker in workers:
+                with suppress(OSError):
+                    os.kill(worker.pid, signal.SIGKILL)
+            if results is not None:
+                results._writer.close()
 
 
 class Dask(Workers):

@@ -193,6 +193,17 @@ def test_an_end_at_once_ends_the_workers_while_tasks_wait_for_one():
     assert not any(alive(pid) for pid in pids)
 
 
+def test_an_end_at_once_does_not_wait_for_half_a_result():
+    pool = workers.Processes(2)
+    pool.submit(time.sleep, 60)
+    manager = pool._pool._executor_manager_thread
+    os.write(pool._pool._result_queue._writer.fileno(), b"half")  # as of a worker that a signal ended
+    time.sleep(0.5)
+    pool.close(now=True)
+    manager.join(timeout=50)
+    assert not manager.is_alive()
+
+
 def test_a_worker_and_the_trackers_have_a_safe_path(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     store = run_study(tasks(2), flag, tmp_path, jobs=2, progress=False)
