@@ -180,9 +180,7 @@ def energies() -> Iterable[list[str]]:
     """A row a module of `EVENTS`: energy of a cycle and of an event. The tile is that of rtl_waves.py."""
     rows = {row["module"]: row for row in read_records(data_file("rtl/sail-n1.jsonl"))["energies"]}
     for module, (event, *where) in EVENTS.items():
-        row = rows.get(module, {})
-        if "pj" not in row:
-            continue
+        row = rows[module]
         many = rows[where[0]]["high"][where[1]] if where else row["cycles"]
         pj = row["pj"] * row["cycles"] / many
         yield [module, f"{row['pj']:.3g}", event, f"{many:,}", f"{pj:.3g}"]

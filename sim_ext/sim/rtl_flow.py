@@ -66,15 +66,11 @@ class Flow:
         return [f"{before} {path}{after}" for path in self.libraries]
 
 
-class ToolCrashError(SailsimError):
-    """A signal ended a tool."""
-
-
 def _run(command: Sequence[str], folder: Path) -> str:
     """What a tool printed. Raises SailsimError with its first error."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode < 0:
-        raise ToolCrashError(f"{command[0]} stopped: signal {-done.returncode} ended it.")
+        raise SailsimError(f"{command[0]} stopped: signal {-done.returncode} ended it.")
     said = done.stdout + done.stderr
     errors = re.findall(r"^(?:ERROR|Error)\b:?\s*(.*)$", said, re.MULTILINE)
     if done.returncode or errors:
@@ -242,16 +238,6 @@ def paths(flow: Flow, modules: Mapping[str, Iterable[str]], period: float) -> di
 
 # --- Energy ---
 
-# Transitions a cycle, and the share of time at 1. OpenSTA 2.0.17's own command for pins names a procedure
-# that it does not have.
-_SWITCHES = """proc switches {name activity duty} {
-  set pin [get_pins $name]
-  if {[llength [info commands ::sta::set_power_pin_activity]]} {
-    ::sta::set_power_pin_activity $pin $activity $duty
-  } else {set_power_activity -pins $pin -activity $activity -duty $duty}
-}"""
-
-
 Ports = Mapping[str, Mapping[str, Any]]
 """Direction and bits of a module's ports, as yosys writes them."""
 
@@ -325,7 +311,8 @@ def before_edges(waves: Waves, scope: str, ports: Ports) -> list[dict[str, str]]
     return edges
 
 
-_BENCH = """module bench;
+_BENCH = """`timescale 1ps / 1fs
+module bench;
   reg clk = 0;
   reg [{most_in}:0] given, all_given [0:{most}];
   wire [{most_out}:0] got;
@@ -337,25 +324,26 @@ _BENCH = """module bench;
     $readmemb("given", all_given);
     $readmemb("asked", asked);
     $readmemb("known", known);
-    $dumpfile("gates.vcd");
-    $dumpvars(0, dut);
     given = all_given[0];
+    $dumpfile("gates.vcd");
+    #{half} $dumpvars(0, dut);
     for (i = 0; i < {most}; i = i + 1) begin
-      #1 wrong = (got ^ asked[i]) & known[i];
+      wrong = (got ^ asked[i]) & known[i];
       if (i > 0 && wrong !== 0) for (j = 0; j <= {most_out}; j = j + 1)
         if (wrong[j] !== 1'b0) $display("differs %0d %0d", i, j);
       clk = 1;
-      #1 clk = 0;
+      #{half} clk = 0;
+      #{half};
     end
     $finish(0);
   end
 endmodule
 """
 """Feeds the gates, cycle by cycle, what the module got, and compares what they answer. Inputs change at the
-clock's edge with the registers, so a net changes once a cycle."""
+clock's edge with the registers, so a net changes once a cycle. Waves begin when all nets have a value."""
 
 
-def simulated(flow: Flow, module: str, ports: Ports, edges: list[dict[str, str]]) -> None:
+def simulated(flow: Flow, module: str, ports: Ports, edges: list[dict[str, str]], period: float) -> None:
     """Leave the waves of a module's gates, flattened in its `.v`, in `gates.vcd`.
 
     Raises SailsimError where they answer otherwise.
@@ -388,10 +376,10 @@ def simulated(flow: Flow, module: str, ports: Ports, edges: list[dict[str, str]]
         ("asked", "output", as_known),
         ("known", "output", str.maketrans("01xz", "1100")),
     ):
-        (flow.work / name).write_text("\n".join(words[way]).translate(change) + "\n")
+        (flow.work / name).write_text("\n".join([*words[way], words[way][-1]]).translate(change) + "\n")
     bench = _BENCH.format(
         module=module, connections=", ".join(connections), most=len(edges), most_in=width_in - 1,
-        most_out=width_out - 1,
+        most_out=width_out - 1, half=f"{period / 2:.3f}",
     )  # fmt: skip
     (flow.work / "bench.v").write_text(bench)
     sources = ["bench.v", "cells.v", f"{module}.v"]
@@ -400,6 +388,16 @@ def simulated(flow: Flow, module: str, ports: Ports, edges: list[dict[str, str]]
     if differs := re.search(r"^differs (\d+) (\d+)$", said, re.MULTILINE):
         cycle, bit = map(int, differs.groups())
         raise SailsimError(f"{module}'s gates differ from the waves: {bits[bit]} in cycle {cycle}.")
+
+
+def reads_waves() -> bool:
+    """Whether there is an OpenSTA that takes activity from waves. Versions before 2.7 replace what they are
+    given by what they make of the inputs'."""
+    if shutil.which("sta") is None:
+        return False
+    with tempfile.TemporaryDirectory(prefix="sailsim-rtl-") as folder:
+        (Path(folder) / "has.tcl").write_text("puts [info commands read_vcd]\n")
+        return "read_vcd" in _run(["sta", "-no_splash", "-exit", "has.tcl"], Path(folder))
 
 
 def energy(flow: Flow, module: str, period: float, waves: Waves, scope: str) -> Row:
@@ -413,31 +411,10 @@ def energy(flow: Flow, module: str, period: float, waves: Waves, scope: str) -> 
         edges = edges[next((n for n, edge in enumerate(edges) if edge[RESET] == "0"), len(edges)) :]
     if not edges:
         raise SailsimError(f"{waves.path}: {scope}.{CLOCK} stands still; allowed are waves from a reset on.")
-    simulated(flow, module, ports, edges)
-    gates = Waves.read(flow.work / "gates.vcd")
-    changes, high = Counter[str](), Counter[str]()
-    since: dict[str, tuple[str, int]] = {}
-    time = 0
-    for time, net, value in gates.changes():
-        before, at = since.get(net, ("x", 0))
-        if {before, value} == {"0", "1"}:
-            changes[net] += 1
-        if before == "1":
-            high[net] += time - at
-        since[net] = value, time
-    for net, (value, at) in since.items():
-        high[net] += (time - at) * (value == "1")
-    cells = json.loads((flow.work / "cells.json").read_text())["modules"].values()
-    pins = {pin for cell in cells for pin in cell["ports"]}
-    activity = [
-        f"switches {{{'/'.join(name[2:])}}} {changes[net] / len(edges):.6g} {high[net] / time:.6g}"
-        for net, names in gates.nets.items()
-        if not any(name[2:] == (CLOCK,) for name in names)
-        for name in names
-        if len(name) > 3 and name[-1] in pins
-    ]
-    (flow.work / "activity.tcl").write_text("\n".join([_SWITCHES, *activity]) + "\n")
-    said = opensta(flow, {module: ()}, period, "source activity.tcl", "report_power -digits 8")
+    simulated(flow, module, ports, edges, period)
+    said = opensta(
+        flow, {module: ()}, period, "read_vcd -scope bench/dut gates.vcd", "report_power -digits 8"
+    )
     total = re.search(r"^Total\s+(\S+)\s+(\S+)\s+(\S+)\s+(\S+)", said, re.MULTILINE)
     if total is None:
         raise SailsimError(f"OpenSTA reports no power of {module}; allowed are libraries with power tables.")
@@ -500,15 +477,11 @@ def synthesise(flow: Flow, periods: Sequence[float], waves: Path | None, scope: 
                 "path_ps": longest.get(module),
             }
             rows.append(row)
-        if waves and timed and period == periods[-1]:
+        if waves and period == periods[-1]:
             whole = [m for m in there if all(set(inside[x].values()) <= set(inside) for x in (m, *below[m]))]
             parts = set[str]().union(*(below[module] for module in whole))
             for module in (each for each in whole if each not in parts):
-                try:
-                    energies.append(energy(flow, module, period, Waves.read(waves), places[module]))
-                except ToolCrashError as error:  # OpenSTA 2.0.17 at sail_convert: the others have theirs
-                    print(f"{module} has no energy: {error}", file=sys.stderr)
-                    energies.append({"module": module, "period_ps": period, "problem": str(error)})
+                energies.append(energy(flow, module, period, Waves.read(waves), places[module]))
     return {"rows": rows, "energies": energies}
 
 
@@ -554,6 +527,8 @@ def run(
         raise SailsimError("PERIODS is 0; allowed are periods of the clock in ps, such as 600,1000.")
     if waves and shutil.which("iverilog") is None:
         raise SailsimError("There is no iverilog on PATH; allowed is one (Debian: apt-get install iverilog).")
+    if waves and not reads_waves():
+        raise SailsimError("WAVES needs OpenSTA's read_vcd, which 2.7 has; allowed is such a sta on PATH.")
     files, sources = libraries(named), sorted(rtl.glob("*.sv"))
     if not sources:
         raise SailsimError(f"{rtl} has no *.sv; allowed is the folder rtl of the repository.")
