@@ -65,6 +65,13 @@ def has_codes(op: Op) -> bool:
     return op.format is not None and op.format.code is not None
 
 
+def scalar_codes(op: Op) -> tuple[int, int]:
+    """Of a GEMV that `has_codes`: bits of its codes' values, and weights of a scale."""
+    assert op.format is not None
+    assert op.format.code is not None
+    return op.format.code.value_bits, op.format.group_size
+
+
 class PartsOfAKind(NamedTuple):
     """Different parts of one kind: the same work on inputs with other patterns."""
 
