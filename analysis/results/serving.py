@@ -310,9 +310,10 @@ def _sizes(out: Served) -> tuple[int, int, int]:
 def _dollars(machine: Machine, out: Served, listed: PriceList) -> dict[str, Any]:
     """What an hour of all servers costs; every one pays for the same."""
     batch, context, _ = _sizes(out)
-    hour = dict.fromkeys(("usd_per_hour", "usd_per_hour_low", "usd_per_hour_high"))
+    hour = ("usd_per_hour", "usd_per_hour_low", "usd_per_hour_high")
+    found: dict[str, Any] = dict.fromkeys((*hour, "paid", "instance"))
     if isinstance(machine.runner, Bundle):
-        return {**hour, "paid": None, "instance": None}
+        return found
     weights, token, _ = machine.memory
     held = max(each.most_held for each in out.servers) * out.servers[0].policy.block_tokens
     # Idle time is in the requests' own times, so that nothing is left to assume of it.
@@ -323,15 +324,15 @@ def _dollars(machine: Machine, out: Served, listed: PriceList) -> dict[str, Any]
     row |= {"memory_bytes": weights + held * token, "tokens_per_s": 1.0, "low": None, "high": None}
     count = len(out.servers)
     if row["reason"] or listed.named(row["priced_as"]) is None:
-        return {**hour, "paid": None, "instance": None}
+        return found
     said = dollars(row, listed, ends)
     if said["usd_per_hour"] is not None:
-        hour = {
+        found |= {
             "usd_per_hour": count * said["usd_per_hour"],
             "usd_per_hour_low": count * HOUR_S / said["tokens_per_usd_high"],
             "usd_per_hour_high": count * HOUR_S / said["tokens_per_usd_low"],
         }
-    return {**hour, "paid": said["paid"], "instance": said["instance"]}
+    return found | {name: said[name] for name in ("paid", "instance")}
 
 
 def _joules(machine: Machine, out: Served) -> dict[str, Any]:

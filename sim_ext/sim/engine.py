@@ -41,7 +41,6 @@ from sailsim.sim.schedule import CoreTask, HostCores, Segments, StepTimeline, Te
 from sailsim.sim.step_parts import EVERY, has_codes, pieces_of, prompt_chunk, step_parts
 from sailsim.sim.system import Instance, System
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Op, Piece, step_notes
 from sailsim.workloads.load import load_model
@@ -251,14 +250,13 @@ def simulate_step(
     model: ModelSpec,
     point: Point,
     activations: Activations | None = None,
-    routing: Routing = EXPECTED,
     pieces: tuple[Piece, ...] = (),
     beside: Sequence[CoreTask] = (),
 ) -> StepResult:
     """Simulate one step: a token for each of `point.batch` sequences of `point.context` tokens, or in prefill
     as many prompts of `point.prompt` tokens, all rows in one batch; with ``pieces``, theirs in the place of
-    both. Where the model has experts, they choose by `routing`. ``beside``: what the cores have to do besides
-    without units, in order, whenever nothing of the step waits for them.
+    both. ``beside``: what the cores have to do besides without units, in order, whenever nothing of the step
+    waits for them.
 
     `tokens` counts those that the step works on.
 
@@ -267,7 +265,7 @@ def simulate_step(
             a product does not fit it; prompts of more rows than a descriptor can carry; a mixed step with
             attention on the units or in two halves.
     """
-    return _fastest(_Step(system, model, point, activations, routing, EVERY, pieces, beside)).result()
+    return _fastest(_Step(system, model, point, activations, EVERY, pieces, beside)).result()
 
 
 def time_step(
@@ -326,7 +324,6 @@ class _Step:
     asked: Point
     activations: Activations | None = None
     """Read before; None: the point's."""
-    routing: Routing = EXPECTED
     layers: int = EVERY
     """That have activations of their own."""
     pieces: tuple[Piece, ...] = ()
@@ -362,7 +359,7 @@ class _Step:
         found, captured = [], self.captured
         units = self.units
         for rows in halves_of(self.point):
-            parts = step_parts(self.system, self.model, rows, self.routing, self.layers, self.pieces)
+            parts = step_parts(self.system, self.model, rows, self.layers, self.pieces)
             found.append(self.accelerator.step_work(units, rows.having(threads=1), parts, captured))
         return found
 

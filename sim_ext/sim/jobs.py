@@ -395,7 +395,7 @@ def step_work(
     `takes` says which operations are the units'; `point` has one thread, as they are the same for any number.
     """
     jobs = units.step(point, parts, captured)
-    layout = parts.layout(jobs.keys)
+    layout = parts.layout(tuple(jobs.keys))
     products: list[Products | None] = []
     for kind in layout.kinds:
         if kind.ops[0].kind != "gemv":

@@ -63,9 +63,9 @@ class Flow:
         script.write_text("\n".join(commands) + "\n", "utf-8")
         _run(["yosys", "-q", script.name], self.work)
 
-    def liberty(self, before: str, after: str = "") -> list[str]:
+    def liberty(self, before: str) -> list[str]:
         """A command or an option for each library."""
-        return [f"{before} {path}{after}" for path in self.libraries]
+        return [f"{before} {path}" for path in self.libraries]
 
 
 class ToolCrashError(SailsimError):

@@ -120,7 +120,8 @@ class DecodePoint:
         if self.beside:
             named["beside"] = ",".join(["1"] * self.beside)
         if self.attention != "cores":
-            named |= {"attention": self.attention, "tile-most": _most_of_heads(self, system)}
+            tiles = _head_tiles(_spec(self.model), self.context + self.steps, int(self.cache[-1]), self.nbw)
+            named |= {"attention": self.attention, "tile-most": _most_outputs(tiles, system)}
         if self.prompt_tokens:
             named["logits"] = LOGITS
         words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
@@ -211,13 +212,20 @@ def decode_points(base: DecodePoint, system: System, **axes: Sequence[Any]) -> l
 def _require_room(system: System, spec: ModelSpec, context: int, bits: int, nbw: int) -> None:
     """Raise SailsimError for a machine whose arrays do not hold the tables of a head's products."""
     config = system.slice_config(slices=1, convert=system.unit_convert)
-    for k, n in ((spec.head_dim, context), (context, spec.head_dim)):
+    for tile in _head_tiles(spec, context, bits, nbw):
         try:
-            _core.plan_tile(config, Shape(k, n, spec.gqa, bits, bits, 8, nbw, 0), True)
+            _core.plan_tile(config, tile, True)
         except ValueError as error:
             raise SailsimError(
-                f"attention is units, and {system.name} has no room for a head's {k} x {n} tile: {error}."
+                f"attention is units, and {system.name} has no room for a head's {tile.k} x {tile.n} tile: "
+                f"{error}."
             ) from None
+
+
+def _head_tiles(spec: ModelSpec, context: int, bits: int, nbw: int) -> list[Shape]:
+    """A head's keys and values."""
+    sizes = ((spec.head_dim, context), (context, spec.head_dim))
+    return [Shape(*size, spec.gqa, bits, bits, 8, nbw, 0) for size in sizes]
 
 
 def run_decodes(
@@ -424,14 +432,6 @@ def _tile_most(plan: ImagePlan, point: DecodePoint, system: System) -> int:
             widths = (code.wbits, code.value_bits, 8, point.nbw, weights.format.group_size)
             tiles.append(Shape(k, owned, point.batch, *widths))
     return _most_outputs(tiles, system)
-
-
-def _most_of_heads(point: DecodePoint, system: System) -> int:
-    """`_most_outputs` of a head's keys and values."""
-    spec, bits = _spec(point.model), int(point.cache[-1])
-    sizes = ((spec.head_dim, point.context + point.steps), (point.context + point.steps, spec.head_dim))
-    widths = (bits, bits, 8, point.nbw, 0)
-    return _most_outputs([Shape(k, n, spec.gqa, *widths) for k, n in sizes], system)
 
 
 def _most_outputs(tiles: Iterable[Shape], system: System) -> int:
