@@ -110,19 +110,18 @@ def percentiles(out: Served, seed: int = 0) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name, times in times_of(out).items():
         kept = out.output > 1 if name == "tpot" else np.ones(count, bool)
-        if not kept.any():
-            found[name] = {}
-            continue
-        samples = np.where(kept, times, np.nan)[drawn]
-        row = {"mean": (times[kept].mean(), np.nanmean(samples, axis=1))}
-        of_samples = np.nanpercentile(samples, PERCENTILES, axis=1)
-        for which, values in zip(PERCENTILES, of_samples, strict=True):
-            row[f"p{which}"] = (np.percentile(times[kept], which), values)
         found[name] = {}
-        for key, (value, values) in row.items():
-            low, high = np.nanpercentile(values, RANGE)
-            found[name] |= {key: float(value), f"{key}_low": float(low), f"{key}_high": float(high)}
+        if kept.any():
+            values = _measures(times[kept][None])
+            ends = np.nanpercentile(_measures(np.where(kept, times, np.nan)[drawn]), RANGE, axis=1)
+            for key, *own in zip(("mean", *(f"p{p}" for p in PERCENTILES)), values[:, 0], *ends, strict=True):
+                found[name] |= zip((key, f"{key}_low", f"{key}_high"), map(float, own), strict=True)
     return found
+
+
+def _measures(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean and `PERCENTILES` of each row, (measures, rows)."""
+    return np.vstack([np.nanmean(times, axis=1), np.nanpercentile(times, PERCENTILES, axis=1)])
 
 
 @dataclass(frozen=True)
