@@ -221,7 +221,7 @@ def _jobs(units: Units, shapes: Sequence[Shape], wbits: int, abits: int) -> list
 
 
 def _units(machine: System) -> Units:
-    units = accelerator_of(machine).units_and_hosts(machine, Point())[0]
+    units = accelerator_of(machine).units_of(machine, Point())
     if not isinstance(units, dram_pim.BankUnits | bit_serial_cache.CacheUnits):
         raise SailsimError(
             f"system {machine.name} does not time products by themselves, allowed is one that does."

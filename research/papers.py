@@ -84,7 +84,7 @@ def _block_ms() -> float:
     """The matrix products of a block of Llama-2-7B on the channels that it has."""
     machine, point, model = load_machine(STAGE), Point(), load_model("llama-2-7b")
     assert isinstance(machine, System)
-    units = accelerator_of(machine).units_and_hosts(machine, point)[0]
+    units = accelerator_of(machine).units_of(machine, point)
     parts = step_parts(machine, model, point)
     jobs = units.step(point, parts, Activations.load(None)).jobs
     ops = [op for part in parts.parts for op in part.ops if op.kind == "gemv" and op.layer == 0]

@@ -6,13 +6,8 @@ tokens. A weight matrix is read, and tables are built of it, only if a token cho
 all tokens that did. docs/models.md says what that assumption does to the results.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from math import ceil, exp, expm1, lgamma, log, log1p, sqrt
-
-import numpy as np
-
-from sailsim.base.errors import SailsimError
 
 MAX_EXPERTS = 1 << 16
 """Upper limit of the experts of a block: a larger number is taken for a damaged file."""
@@ -111,49 +106,6 @@ def expected_spread(count: int, used: int, tokens: int) -> Spread:
     least = NEGLIGIBLE * distinct_experts(count, used, tokens)
     kept = [(on, experts) for on, experts in classes if experts > least]
     return _balanced(_joined(kept), distinct_experts(count, used, tokens), tokens * used)
-
-
-def sampled_spread(count: int, used: int, tokens: int, seed: int, layer: int = 0) -> Spread:
-    """One draw of the same: every token chooses ``used`` of ``count`` experts, none twice.
-
-    The same for the same seed and layer. All numbers are whole, and none is joined.
-    """
-    random = np.random.default_rng([seed, layer, count, used, tokens])
-    seen = np.zeros(count, dtype=np.int64)
-    rows = max(1, (1 << 22) // count)  # of a draw, which has a random number an expert
-    for first in range(0, tokens, rows):
-        keys = random.random((min(rows, tokens - first), count))
-        chosen = np.argpartition(keys, used - 1, axis=1)[:, :used]
-        seen += np.bincount(chosen.reshape(-1), minlength=count)
-    spread = Counter(seen[seen > 0].tolist())
-    return tuple((on, float(experts)) for on, experts in sorted(spread.items()))
-
-
-@dataclass(frozen=True)
-class Routing:
-    """Which experts the tokens of a step choose: as expected, or drawn with a seed, block by block."""
-
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed < 1 << 63):
-            raise SailsimError(
-                f"the seed of a routing is {self.seed!r}; allowed is None or 0..{(1 << 63) - 1}."
-            )
-
-    def spread(self, experts: Experts, tokens: int, layer: int) -> Spread:
-        """Of the tokens of a batch on the experts of a block."""
-        if self.seed is None:
-            return expected_spread(experts.count, experts.used, tokens)
-        return sampled_spread(experts.count, experts.used, tokens, self.seed, layer)
-
-    def deviation(self, experts: Experts, tokens: int) -> float:
-        """Standard deviation of how many experts are touched; 0 where they are drawn, and so known."""
-        return 0.0 if self.seed is not None else touched_deviation(experts.count, experts.used, tokens)
-
-
-EXPECTED = Routing()
-"""The routing of every step that does not ask for a drawn one."""
 
 
 def touched(spread: Spread) -> float:

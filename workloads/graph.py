@@ -49,7 +49,7 @@ from math import ceil
 from typing import Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.experts import EXPECTED, Experts, Routing, Spread, touched
+from sailsim.workloads.experts import Spread, expected_spread, touched, touched_deviation
 from sailsim.workloads.formats import TensorFormat, WeightFormat, uniform_format
 from sailsim.workloads.model import MAX_DIMENSION, NORMS, Linear, ModelSpec, Role
 
@@ -149,32 +149,26 @@ class Op:
         )
 
 
-def decode_step(
-    model: ModelSpec, fmt: WeightFormat, batch: int, context: int, routing: Routing = EXPECTED
-) -> list[Op]:
+def decode_step(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> list[Op]:
     """Operations that produce one token for each of ``batch`` sequences of ``context`` tokens.
 
-    ``context`` counts the token being processed; ``routing`` says which experts the tokens choose. Raises
-    SailsimError unless both sizes are 1..``MAX_DIMENSION``.
+    ``context`` counts the token being processed. Raises SailsimError unless both sizes are
+    1..``MAX_DIMENSION``.
     """
     check_sizes(batch=batch, context=context)
-    return mixed_step(model, fmt, (Piece(1, context - 1, batch),), routing)
+    return mixed_step(model, fmt, (Piece(1, context - 1, batch),))
 
 
-def prefill_step(
-    model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, routing: Routing = EXPECTED
-) -> list[Op]:
+def prefill_step(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1) -> list[Op]:
     """Operations that process ``batch`` prompts of ``prompt`` tokens at once, causally, up to one new token.
 
     Matrix products work on ``prompt * batch`` rows, except the head, which needs the last token of each.
     """
     check_sizes(prompt=prompt, batch=batch)
-    return mixed_step(model, fmt, (Piece(prompt, 0, batch),), routing)
+    return mixed_step(model, fmt, (Piece(prompt, 0, batch),))
 
 
-def mixed_step(
-    model: ModelSpec, fmt: WeightFormat, pieces: Sequence[Piece], routing: Routing = EXPECTED
-) -> list[Op]:
+def mixed_step(model: ModelSpec, fmt: WeightFormat, pieces: Sequence[Piece]) -> list[Op]:
     """Operations of a step with any pieces of prompts beside any sequences that decode.
 
     Matrix products work on the new tokens of all as rows, the head on the last of each piece. Raises
@@ -187,7 +181,7 @@ def mixed_step(
             raise SailsimError(f"tokens before a piece are {piece.before}; allowed are 0 or more.")
         rows, sequences = rows + piece.new * piece.times, sequences + piece.times
     check_sizes(**{"new tokens of a step": rows})
-    return _step(_Rows(model, fmt, rows, sequences, tuple(pieces), routing))
+    return _step(_Rows(model, fmt, rows, sequences, tuple(pieces)))
 
 
 def step_notes(model: ModelSpec, rows: int) -> list[str]:
@@ -222,16 +216,12 @@ class _Rows:
     rows: int
     sequences: int
     pieces: tuple[Piece, ...]
-    routing: Routing
-
-    def spread(self, experts: Experts, layer: int) -> Spread:
-        """How the tokens lie on a block's experts: in all blocks alike, unless they are drawn."""
-        return self._expected if self.routing.seed is None else self.routing.spread(experts, self.rows, layer)
 
     @cached_property
-    def _expected(self) -> Spread:
+    def spread(self) -> Spread:
+        """How the tokens lie on the experts of a block, in all blocks alike."""
         assert self.model.experts is not None
-        return EXPECTED.spread(self.model.experts, self.rows, 0)
+        return expected_spread(self.model.experts.count, self.model.experts.used, self.rows)
 
     def op(self, name: str, layer: int, operands: int, flops: int, weights: int = 0, key: str = "") -> Op:
         """Work of the cores on so many elements in and out, with so many fp32 weights."""
@@ -345,12 +335,11 @@ def _chosen(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
     experts = model.experts
     assert experts is not None
     router, *shared = by_role["ffn_in"]
-    spread = step.spread(experts, layer)
-    deviation = step.routing.deviation(experts, rows)
+    deviation = touched_deviation(experts.count, experts.used, rows)
     products: dict[Role, list[Op]] = {}
     for linear in model.layer_linears(layer):
         if linear.of_experts:
-            products.setdefault(linear.role, []).append(_gemv(linear, step, rows, spread, deviation))
+            products.setdefault(linear.role, []).append(_gemv(linear, step, rows, step.spread, deviation))
     scores = rows * experts.count
     ops = [router, step.op(blk + "ffn_topk", layer, scores, CHOOSE_FLOPS * scores)]
     if shared:

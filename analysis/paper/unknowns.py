@@ -43,9 +43,10 @@ from sailsim.analysis.results.prior import (
 )
 from sailsim.analysis.results.runs import Runner
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
-from sailsim.sim.backends.cores import Software, format_key
+from sailsim.sim.backends.cores import Software
 from sailsim.sim.files import card_names, load_system
 from sailsim.sim.fitted import CORES, core_of, fitted_constants
+from sailsim.sim.kernel_rates import format_key
 from sailsim.sim.point import Point
 from sailsim.sim.study.origin import code_version
 from sailsim.workloads.formats import uniform_format

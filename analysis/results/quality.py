@@ -171,17 +171,8 @@ def measured(threads: int, point: QualityPoint) -> dict[str, Any]:
         if point.method == "compensated":
             chunks = CALIBRATION_CHUNKS * LENGTH // point.length
             learned = text_chunks(model, shipped_text(CALIBRATION), max(chunks, 2), point.length)
-        found = on_units(
-            model,
-            tokens,
-            fmt,
-            abits=point.abits,
-            kv_bits=point.kv_bits,
-            attention=point.attention,
-            method=point.method,
-            calibration=learned,
-            threads=threads,
-        )
+        how = {name: getattr(point, name) for name in ("abits", "kv_bits", "attention", "method")}
+        found = on_units(model, tokens, fmt, calibration=learned, threads=threads, **how)
     nll = found.nll.mean(axis=1)
     return asdict(point) | {
         "model": model.spec.name,

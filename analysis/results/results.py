@@ -149,9 +149,7 @@ class Runs(Brief):
     def beside(self, rows: pd.DataFrame, runner: str) -> pd.DataFrame:
         """Another runner's rows at the points of some rows, in their order and with their index; empty where
         the runner is not at a point."""
-        own = self.frame[self.frame["runner"] == runner]
-        found = rows[POINT].merge(own, how="left", on=POINT)
-        return found.set_index(rows.index)
+        return _matched(rows, self.frame[self.frame["runner"] == runner], POINT)
 
     @property
     def runners(self) -> pd.DataFrame:
@@ -247,18 +245,22 @@ def prt_twins(results: Runs, rows: pd.DataFrame) -> pd.DataFrame:
     columns = [*FREE, "seed", "activations"]
     every = results.frame
     off = every[(every["runner"] == SAIL) & every["tokens_per_s"].notna() & ~every["prt"].astype(bool)]
-    found = rows[columns].merge(off.drop_duplicates(columns), how="left", on=columns)
+    found = _matched(rows, off.drop_duplicates(columns), columns)
     need(
         bool(found["tokens_per_s"].notna().any()),
         "The PRT's saving",
         "pairs of points with the PRT on and off (Point prt=True and prt=False)",
     )
-    return found.set_index(rows.index)
+    return found
+
+
+def _matched(rows: pd.DataFrame, others: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The rows among others that are equal in some columns, in the order and with the index of the first."""
+    return rows[columns].merge(others, how="left", on=columns).set_index(rows.index)
 
 
 def prt_pairs(results: Runs) -> pd.DataFrame:
-    """SAIL's rows that have a twin without the PRT, with shares of it (`saved` cycles, `saved_step`, `reads`)
-    and `hits`.
+    """SAIL's rows that have a twin without the PRT, with shares of it: `saved` cycles and `reads`.
 
     Raises MissingPointsError where the store has no pair.
     """
@@ -270,8 +272,6 @@ def prt_pairs(results: Runs) -> pd.DataFrame:
     hits, misses = (numbers(rows, "counts", name) for name in ("prt_hits", "prt_misses"))
     cycles, cycles_off = (numbers(own, "counts", "pim_cycles") for own in (rows, twins))
     return rows.assign(
-        hits=hits,
         saved=1 - cycles / cycles_off,
-        saved_step=1 - rows["step_s"] / twins["step_s"],
         reads=hits / (hits + misses),
     )

@@ -110,19 +110,18 @@ def percentiles(out: Served, seed: int = 0) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name, times in times_of(out).items():
         kept = out.output > 1 if name == "tpot" else np.ones(count, bool)
-        if not kept.any():
-            found[name] = {}
-            continue
-        samples = np.where(kept, times, np.nan)[drawn]
-        row = {"mean": (times[kept].mean(), np.nanmean(samples, axis=1))}
-        of_samples = np.nanpercentile(samples, PERCENTILES, axis=1)
-        for which, values in zip(PERCENTILES, of_samples, strict=True):
-            row[f"p{which}"] = (np.percentile(times[kept], which), values)
         found[name] = {}
-        for key, (value, values) in row.items():
-            low, high = np.nanpercentile(values, RANGE)
-            found[name] |= {key: float(value), f"{key}_low": float(low), f"{key}_high": float(high)}
+        if kept.any():
+            values = _measures(times[kept][None])
+            ends = np.nanpercentile(_measures(np.where(kept, times, np.nan)[drawn]), RANGE, axis=1)
+            for key, *own in zip(("mean", *(f"p{p}" for p in PERCENTILES)), values[:, 0], *ends, strict=True):
+                found[name] |= zip((key, f"{key}_low", f"{key}_high"), map(float, own), strict=True)
     return found
+
+
+def _measures(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean and `PERCENTILES` of each row, (measures, rows)."""
+    return np.vstack([np.nanmean(times, axis=1), np.nanpercentile(times, PERCENTILES, axis=1)])
 
 
 @dataclass(frozen=True)
@@ -310,9 +309,10 @@ def _sizes(out: Served) -> tuple[int, int, int]:
 def _dollars(machine: Machine, out: Served, listed: PriceList) -> dict[str, Any]:
     """What an hour of all servers costs; every one pays for the same."""
     batch, context, _ = _sizes(out)
-    hour = dict.fromkeys(("usd_per_hour", "usd_per_hour_low", "usd_per_hour_high"))
+    hour = ("usd_per_hour", "usd_per_hour_low", "usd_per_hour_high")
+    found: dict[str, Any] = dict.fromkeys((*hour, "paid", "instance"))
     if isinstance(machine.runner, Bundle):
-        return {**hour, "paid": None, "instance": None}
+        return found
     weights, token, _ = machine.memory
     held = max(each.most_held for each in out.servers) * out.servers[0].policy.block_tokens
     # Idle time is in the requests' own times, so that nothing is left to assume of it.
@@ -323,15 +323,15 @@ def _dollars(machine: Machine, out: Served, listed: PriceList) -> dict[str, Any]
     row |= {"memory_bytes": weights + held * token, "tokens_per_s": 1.0, "low": None, "high": None}
     count = len(out.servers)
     if row["reason"] or listed.named(row["priced_as"]) is None:
-        return {**hour, "paid": None, "instance": None}
+        return found
     said = dollars(row, listed, ends)
     if said["usd_per_hour"] is not None:
-        hour = {
+        found |= {
             "usd_per_hour": count * said["usd_per_hour"],
             "usd_per_hour_low": count * HOUR_S / said["tokens_per_usd_high"],
             "usd_per_hour_high": count * HOUR_S / said["tokens_per_usd_low"],
         }
-    return {**hour, "paid": said["paid"], "instance": said["instance"]}
+    return found | {name: said[name] for name in ("paid", "instance")}
 
 
 def _joules(machine: Machine, out: Served) -> dict[str, Any]:

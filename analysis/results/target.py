@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import product
 from typing import Any
 
-from sailsim.analysis.costs.constants import End
 from sailsim.analysis.costs.dollars import CostConstants, PriceList
 from sailsim.analysis.results.compare import compared
 from sailsim.analysis.results.runs import SAIL, Runner, runs
@@ -41,9 +40,13 @@ def reaching(
     best: dict[tuple[Any, ...], dict[str, Any]] = {}
     fewest: dict[tuple[Any, ...], int] = {}
     for each in _points(point, held):
-        for row in _priced(each, asked, price_list, costs):
-            if (row["tokens_per_s"] or 0) >= target:
-                key = row["runner"], row["wbits"], row["batch"]
+        try:
+            runs_of_it = [run.as_record() for run in runs(each, runners=asked, prior=None)]
+        except SailsimError:  # what one width or batch does not allow another may
+            continue
+        for run, more in zip(runs_of_it, compared(runs_of_it, price_list, costs), strict=True):
+            if (run["tokens_per_s"] or 0) >= target:
+                row, key = run | more, (run["runner"], run["wbits"], run["batch"])
                 best[key] = min(best.get(key, row), row, key=_cost)
                 fewest[key] = min(fewest.get(key, each.threads), each.threads)
     rows = [row | {"fewest_threads": fewest[key]} for key, row in best.items()]
@@ -59,16 +62,6 @@ def _points(point: Point, held: Set[str]) -> Iterator[Point]:
     open_axes = {name: values for name, values in axes.items() if values and name not in held}
     for values in product(*open_axes.values()):
         yield point.having(**dict(zip(open_axes, values, strict=True)))
-
-
-def _priced(
-    point: Point, runners: Sequence[Runner], listed: PriceList, costs: Mapping[End, CostConstants]
-) -> list[dict[str, Any]]:
-    try:
-        rows = [run.as_record() for run in runs(point, runners=runners, prior=None)]
-    except SailsimError:  # what one width or batch does not allow another may
-        return []
-    return [row | more for row, more in zip(rows, compared(rows, listed, costs), strict=True)]
 
 
 def _cost(row: Mapping[str, Any]) -> tuple[float, int, int]:

@@ -20,9 +20,9 @@ from calibration.measurements import MeasuredRows
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.analysis.results.gem5_steps import TABLE, Row, bits_and_group, decode_rows, shape
 from sailsim.sim.backends import cores
-from sailsim.sim.backends.cores import GROUP, TABLE_BITS
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import Floats, Work
+from sailsim.sim.kernel_rates import GROUP, TABLE_BITS
 from sailsim.sim.schedule import CpuSheet
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step

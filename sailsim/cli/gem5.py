@@ -33,7 +33,15 @@ from sailsim.sim.gem5.binary import (
     extras_path,
     machine_json,
 )
-from sailsim.sim.gem5.decode import KV_BITS, LINEARS, decode_points, differing, prompt_tokens, run_decodes
+from sailsim.sim.gem5.decode import (
+    KV_BITS,
+    LINEARS,
+    DecodePoint,
+    decode_points,
+    differing,
+    prompt_tokens,
+    run_decodes,
+)
 from sailsim.sim.gem5.records import Record, run_or_load
 from sailsim.sim.gem5.replay import ORDERS, both_timelines, phase_times, phases_of
 from sailsim.sim.gem5.stored import Row, load_of
@@ -565,17 +573,14 @@ def decode(
         context = str(len(tokens) - 1)
         fixed |= {"warm": len(tokens) - 1, "prompt_tokens": ",".join(map(str, tokens))}
     simulator, system = asked.simulator, asked.system
+    base = DecodePoint(model=model, weights=weights or "", cache=KV_BITS[kv_bits], units=units or 0, **fixed)
     points = decode_points(
-        model,
-        [word.strip() for word in linears.split(",") if word.strip()],
-        parse_numbers("threads", threads),
-        parse_numbers("batch", batch),
-        parse_numbers("context", "64" if context is None else context),
+        base,
         system,
-        weights=weights or "",
-        cache=KV_BITS[kv_bits],
-        units=units or 0,
-        **fixed,
+        linears=[word.strip() for word in linears.split(",") if word.strip()],
+        threads=parse_numbers("threads", threads),
+        batch=parse_numbers("batch", batch),
+        context=parse_numbers("context", "64" if context is None else context),
     )
     rows, before = run_decodes(
         points, simulator, asked.machine, system, program, asked.out, timeout_s=asked.timeout, tell=tell

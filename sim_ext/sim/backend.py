@@ -112,8 +112,8 @@ class StepResult(Brief):
     """One step, on whatever runs it.
 
     `breakdown` has seconds by phase, which exclude each other and add up to `step_s`. `counts` are those of
-    one unit summed over the tensors (a slice's DFM: docs/contract.md, section 2), `counts_total` those of
-    all. `dram_bytes` is everything moved, `bytes_by_kind` splits it. `activity` has the events of all units,
+    one unit summed over the tensors (a slice's DFM: docs/contract.md, section 2). `dram_bytes` is everything
+    moved, `bytes_by_kind` splits it. `activity` has the events of all units,
     what energy is reckoned from (`ACTIVITY`). `notes` say what the numbers rest on.
     """
 
@@ -123,7 +123,6 @@ class StepResult(Brief):
     dram_bytes: float
     bytes_by_kind: Mapping[str, float]
     counts: Mapping[str, int] = field(default_factory=dict)
-    counts_total: Mapping[str, int] = field(default_factory=dict)
     pim_cycles: int = 0
     """Of the accelerator."""
     events: int = 0

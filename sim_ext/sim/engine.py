@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import accumulate, chain
 from math import inf
@@ -38,10 +38,9 @@ from sailsim.sim.jobs import KEPT_UNITS, Products, StepWork, Units, step_work
 from sailsim.sim.pim import AUTO, PER_TENSOR, nbw_in_words
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, HostCores, Segments, StepTimeline, Tensor, play, unrolled
-from sailsim.sim.step_parts import EVERY, pieces_of, prompt_chunk, step_parts
+from sailsim.sim.step_parts import EVERY, has_codes, pieces_of, prompt_chunk, step_parts
 from sailsim.sim.system import Instance, System
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Op, Piece, step_notes
 from sailsim.workloads.load import load_model
@@ -102,20 +101,16 @@ class Accelerator(Backend):
         # Points that differ in their cores alone ask for the work of the same units again, bands included.
         self.step_work = lru_cache(maxsize=KEPT_UNITS)(partial(step_work, self.takes))
 
-    def units_and_hosts(self, system: System, point: Point) -> tuple[Units, dict[int, HostCores]]:
-        """The units of a machine, and the cores around them by their threads, as far as they were asked for;
-        of those that were asked for last the same ones, with what they have timed.
+    def units_of(self, system: System, point: Point) -> Units:
+        """The units of a machine; of those that were asked for last the same ones, with what they have timed.
 
         Raises:
             SailsimError: the machine has none, or cannot do what the point asks.
         """
-        kept: tuple[Units, dict[int, HostCores]] = self._kept(
-            Instance(system), *self.unit_choices(system, point)
-        )
-        return kept
+        return self._kept(Instance(system), *self.unit_choices(system, point))  # type: ignore[no-any-return]
 
-    def _make_units(self, of: Instance, *choices: Any) -> tuple[Units, dict[int, HostCores]]:
-        return self._first_of_equal(self.make_units(of.system, *choices)), {}
+    def _make_units(self, of: Instance, *choices: Any) -> Units:
+        return self._first_of_equal(self.make_units(of.system, *choices))
 
     def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
         """What of a point its units depend on."""
@@ -133,9 +128,10 @@ class Accelerator(Backend):
         """
         return (point,)
 
-    @abstractmethod
     def takes(self, op: Op) -> bool:
-        """Whether it multiplies the matrix of an operation; the cores do where it does not."""
+        """Whether it multiplies the matrix of an operation; the cores do where it does not. Unless a backend
+        says otherwise, whole numbers alone: what has scalar codes."""
+        return has_codes(op)
 
     def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored | None:
         """What must fit its own memory; None where weights lie in the server's."""
@@ -254,14 +250,13 @@ def simulate_step(
     model: ModelSpec,
     point: Point,
     activations: Activations | None = None,
-    routing: Routing = EXPECTED,
     pieces: tuple[Piece, ...] = (),
     beside: Sequence[CoreTask] = (),
 ) -> StepResult:
     """Simulate one step: a token for each of `point.batch` sequences of `point.context` tokens, or in prefill
     as many prompts of `point.prompt` tokens, all rows in one batch; with ``pieces``, theirs in the place of
-    both. Where the model has experts, they choose by `routing`. ``beside``: what the cores have to do besides
-    without units, in order, whenever nothing of the step waits for them.
+    both. ``beside``: what the cores have to do besides without units, in order, whenever nothing of the step
+    waits for them.
 
     `tokens` counts those that the step works on.
 
@@ -270,7 +265,7 @@ def simulate_step(
             a product does not fit it; prompts of more rows than a descriptor can carry; a mixed step with
             attention on the units or in two halves.
     """
-    return _fastest(system, model, point, activations, routing, pieces=pieces, beside=beside).result()
+    return _fastest(_Step(system, model, point, activations, EVERY, pieces, beside)).result()
 
 
 def time_step(
@@ -288,77 +283,90 @@ def time_step(
     layers have activations of their own, which is most of the time of a new machine; `activations`: the
     point's, where they were read before.
     """
-    step = _fastest(system, model, point, activations, EXPECTED, captured, pieces)
+    step = _fastest(_Step(system, model, point, activations, layers=captured, pieces=pieces))
     seconds, moved = step.line.end, step.moved
-    all_counts = dict(zip(step.units.counts, step.counts[0].tolist(), strict=True)) if counted else {}
+    all_counts = dict(zip(step.units.counts, step.counts.tolist(), strict=True)) if counted else {}
     counts = {name: all_counts[name] for name in counted}
     total = sum(moved.values())
     return StepResult(step.tokens, seconds, {}, total, moved, counts, pim_cycles=step.cycles)
 
 
-def _fastest(
-    system: System,
-    model: ModelSpec,
-    point: Point,
-    activations: Activations | None,
-    routing: Routing,
-    layers: int = EVERY,
-    pieces: tuple[Piece, ...] = (),
-    beside: Sequence[CoreTask] = (),
-) -> _Step:
-    """The step, of all the ways that the point leaves to the accelerator."""
-    accelerator = accelerator_of(system)
+def _fastest(step: _Step) -> _Step:
+    """The step, of all the ways that its point leaves to the accelerator."""
+    system, point, accelerator = step.system, step.asked, step.accelerator
     accelerator.check_choices(point, system.name)
-    if pieces and (point.attention == "units" or point.overlap):
+    if step.pieces and (point.attention == "units" or point.overlap):
         raise SailsimError(
             "attention units or overlap is asked for in a mixed step; allowed there is attention on the "
             "cores, and one batch."
         )
-    model = model.cached(point.kv_bits)
-    point = point.resolved(system, model)
-    captured = activations if activations is not None else Activations.load(point.activations or None)
-    own, *others = accelerator.alternatives(system, point)
-    best = _Step(accelerator, system, model, own, captured, routing, layers, pieces, beside)
+    model = step.model.cached(point.kv_bits)
+    asked = point.resolved(system, model)
+    best, *others = (
+        replace(step, model=model, asked=asked, way=way) for way in accelerator.alternatives(system, asked)
+    )
+    end = best.line.end
     for other in others:
         with suppress(SailsimError):  # what not all tensors can have
-            step = _Step(accelerator, system, model, other, captured, routing, layers, pieces, beside)
-            if step.busy > best.line.end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
+            if other.busy > end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
                 continue
-            if step.line.end < best.line.end:
-                best = step
-    best.asked = point
+            if other.line.end < end:
+                best, end = other, other.line.end
     return best
 
 
+@dataclass(eq=False)
 class _Step:
     """A step: what the units do in it, and how all of it plays."""
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        system: System,
-        model: ModelSpec,
-        point: Point,
-        captured: Activations,
-        routing: Routing,
-        layers: int,
-        pieces: tuple[Piece, ...],
-        beside: Sequence[CoreTask],
-    ) -> None:
-        """`layers`: how many have activations of their own; `pieces`: in the place of the point's; `beside`:
-        what the cores do besides."""
-        self.accelerator, self.system, self.model = accelerator, system, model
-        self.point = self.asked = point
-        self.tokens = sum(piece.new * piece.times for piece in pieces or pieces_of(point))
-        self.prompts = point.phase == "prefill" if not pieces else any(not each.decodes for each in pieces)
-        self.captured, self.beside = captured, beside
-        self.units, self._hosts = accelerator.units_and_hosts(system, point)
-        self.works: list[StepWork] = []
+    system: System
+    model: ModelSpec
+    asked: Point
+    activations: Activations | None = None
+    """Read before; None: the point's."""
+    layers: int = EVERY
+    """That have activations of their own."""
+    pieces: tuple[Piece, ...] = ()
+    """In the place of the point's."""
+    beside: Sequence[CoreTask] = ()
+    """What the cores do besides."""
+    way: Point | None = None
+    """Of those that the point leaves to the accelerator."""
+
+    @cached_property
+    def point(self) -> Point:
+        """As it is played."""
+        return self.way or self.asked
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """The machine's."""
+        return accelerator_of(self.system)
+
+    @cached_property
+    def captured(self) -> Activations:
+        """What patterns are counted of."""
+        return self.activations or Activations.load(self.point.activations or None)
+
+    @cached_property
+    def units(self) -> Units:
+        """That multiply."""
+        return self.accelerator.units_of(self.system, self.point)
+
+    @cached_property
+    def works(self) -> list[StepWork]:
         """What the units do: for all rows, or for each half of them."""
-        for rows in halves_of(point):
-            parts = step_parts(system, model, rows, routing, layers, pieces)
-            alone = rows.having(threads=1)
-            self.works.append(accelerator.step_work(self.units, alone, parts, captured))
+        found, captured = [], self.captured
+        units = self.units
+        for rows in halves_of(self.point):
+            parts = step_parts(self.system, self.model, rows, self.layers, self.pieces)
+            found.append(self.accelerator.step_work(units, rows.having(threads=1), parts, captured))
+        return found
+
+    @property
+    def tokens(self) -> int:
+        """Of all sequences and prompts."""
+        return sum(piece.new * piece.times for piece in self.pieces or pieces_of(self.point))
 
     @property
     def busy(self) -> float:
@@ -368,10 +376,7 @@ class _Step:
     @cached_property
     def host(self) -> HostCores:
         """The cores around the units. Raises SailsimError for more threads than there are cores."""
-        threads = self.point.threads
-        if threads not in self._hosts:
-            self._hosts[threads] = HostCores(self.system, threads)
-        return self._hosts[threads]
+        return _cores_of(Instance(self.system), self.point.threads)
 
     @cached_property
     def line(self) -> StepTimeline:
@@ -390,8 +395,8 @@ class _Step:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """By `Units.counts`: of one unit, and of all."""
-        none = np.zeros((2, len(self.units.counts)), dtype=np.int64)
+        """By `Units.counts`, of one unit."""
+        none = np.zeros(len(self.units.counts), dtype=np.int64)
         return sum((work.counts for work in self.works if work.jobs), none)
 
     @property
@@ -408,21 +413,20 @@ class _Step:
         sums = np.zeros(len(units.phases) + len(units.events))
         for each in chain.from_iterable(work.numbers for work in self.works):
             sums += each
-        numbers, (counts, totals) = sums.tolist(), self.counts.tolist()
+        numbers = sums.tolist()
         spent = dict(zip(units.phases, numbers, strict=False))
         return StepResult(
             point=self.asked,
             tokens=self.tokens,
             step_s=line.end,
             breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
-            counts=dict(zip(units.counts, counts, strict=True)),
-            counts_total=dict(zip(units.counts, totals, strict=True)),
+            counts=dict(zip(units.counts, self.counts.tolist(), strict=True)),
             dram_bytes=sum(moved.values()),
             bytes_by_kind=moved,
             pim_cycles=self.cycles,
             events=line.events,
             activity=dict(zip(units.events, numbers[len(units.phases) :], strict=True)),
-            chosen=self._chosen() if self.asked.nbw == PER_TENSOR else {},
+            chosen=self._chosen(),
             converted=self.point.convert or "",
             notes=tuple(self._notes()),
         )
@@ -444,7 +448,9 @@ class _Step:
         return [(op, int(kind.times.sum())) for kind in kinds for op in kind.ops if op.kind == "gemv"]
 
     def _chosen(self) -> dict[str, int]:
-        """How many tensors of a kind have which choice: "attn_q 4"."""
+        """Where the NBW is each tensor's own, how many of a kind have which: "attn_q 4"."""
+        if self.asked.nbw != PER_TENSOR:
+            return {}
         counted: Counter[str] = Counter()
         work = self.works[0]
         for kind, products in zip(work.layout.kinds, work.products, strict=True):
@@ -503,7 +509,8 @@ class _Step:
         every = ((op, times) for op, times in self._gemvs if not op.side_by_side)
         weights = sum(times * op.weight_bytes for op, times in every if self.accelerator.takes(op))
         streamed = self.moved["weights"]
-        if self.prompts:
+        prompts = any(not each.decodes for each in self.pieces)
+        if prompts or (self.point.phase == "prefill" and not self.pieces):
             if streamed and weights:
                 yield (
                     "All rows of the prompts go through a matrix before the next one: the units hold the "
@@ -534,6 +541,11 @@ class _Step:
                 f"records, one for every slice, which {self.host.threads} threads write and poll: more "
                 "slices can take longer"
             )
+
+
+@lru_cache(maxsize=KEPT_UNITS)
+def _cores_of(machine: Instance, threads: int) -> HostCores:
+    return HostCores(machine.system, threads)
 
 
 def _attention_notes(chunk: int) -> Iterator[str]:

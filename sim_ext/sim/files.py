@@ -454,10 +454,9 @@ def load_system(name_or_path: str | Path) -> System:
         SailsimError: one sentence that names the field, the value and what is allowed.
     """
     check_type("name_or_path", name_or_path, A_PATH, "is a name or a path")
-    machine = load_machine(name_or_path)
-    if not isinstance(machine, System):
-        raise SailsimError(f"system {name_or_path!s} is a GPU card; allowed are {', '.join(system_names())}.")
-    return machine
+    if isinstance(machine := load_machine(name_or_path), System):
+        return machine
+    raise SailsimError(f"system {name_or_path!s} is a GPU card; allowed are {', '.join(system_names())}.")
 
 
 def load_card(name_or_path: str | Path) -> Gpu:
@@ -466,10 +465,9 @@ def load_card(name_or_path: str | Path) -> Gpu:
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
     """
-    machine = load_machine(name_or_path)
-    if not isinstance(machine, Gpu):
-        raise SailsimError(f"card {name_or_path!s} is a CPU machine; allowed are {', '.join(card_names())}.")
-    return machine
+    if isinstance(machine := load_machine(name_or_path), Gpu):
+        return machine
+    raise SailsimError(f"card {name_or_path!s} is a CPU machine; allowed are {', '.join(card_names())}.")
 
 
 def load_machine(name_or_path: str | Path) -> System | Gpu:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import ceil
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.dram import MemorySystem
+from sailsim.sim.dram import MemorySystem, server_memory
 from sailsim.sim.point import Point
 from sailsim.sim.step_parts import Layout, StepParts
+from sailsim.sim.system import System
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.experts import expected_rounds, touched
 from sailsim.workloads.graph import Op
@@ -61,8 +62,6 @@ class Jobs(ABC):
     """The same for all."""
     blocks: int
     """The same for all."""
-    shares: float
-    """How many times a unit's `counts` all units have together; of tiles on all slices `slices`."""
     rounds: float = 1.0
     """How often the slices are handed descriptors: for so many tiles of their share, and of experts for so
     many groups one after the other."""
@@ -114,7 +113,7 @@ class EqualJobs(Jobs):
                 "it takes less than 2^63."
             )
         self._job = job
-        self.slices, self.shares, self.blocks = job.slices, job.slices, job.blocks
+        self.slices, self.blocks = job.slices, job.blocks
         self.bytes, self.seconds = np.full(count, float(job.bytes)), np.full(count, float(job.seconds))
 
     def column(self, name: str) -> NDArray[Any]:
@@ -137,11 +136,6 @@ class StepJobs(NamedTuple):
     side_by_side: Callable[[Op, Sequence[int]], Jobs] | None = None
     """Of matrices with an input of their own each, on some inputs that stand for those; None on units that
     attention cannot be put on (`Accelerator.check_choices`)."""
-
-
-def equal_jobs(job: Callable[[Op], Job], inputs: int) -> StepJobs:
-    """Those that do not depend on what the inputs are."""
-    return StepJobs([""] * inputs, lambda op, some: EqualJobs(job(op), len(some)))
 
 
 class Units(ABC):
@@ -170,6 +164,36 @@ class Units(ABC):
     @abstractmethod
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """What the numbers of a step rest on, in sentences."""
+
+
+class ClosedForm(Units):
+    """The units of a machine whose jobs are one formula, whatever the inputs are."""
+
+    cores_convert = True
+    not_modelled: ClassVar[str]
+    """What is left out, in a sentence."""
+
+    def __init__(self, system: System, job: Callable[[Any], Job]) -> None:
+        self.system, self.job = system, cache(job)
+        """`job`: of a product as the formula takes it (`requests`); timed once for equal ones."""
+
+    @abstractmethod
+    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Hashable]:
+        """From a matrix product of a step to what `job` takes."""
+
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
+        """The products of a step."""
+        request = self.requests(point, parts)
+        inputs = [""] * len(parts.inputs(point.seed))
+        return StepJobs(inputs, lambda op, some: EqualJobs(self.job(request(op)), len(some)))
+
+    def memory(self, threads: int) -> MemorySystem:
+        """The server's DRAM is the cores' alone."""
+        return server_memory(self.system, threads)
+
+    def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
+        """What is left out."""
+        return [self.not_modelled]
 
 
 class Sharing(NamedTuple):
@@ -206,7 +230,7 @@ class SeveralJobs(Jobs):
         self.parts, self._busy, self._phases = parts, busy, phases
         self._common = common = max(parts, key=lambda part: part[1])[0]
         self.rounds = rounds * common.rounds
-        self.slices, self.blocks, self.shares = common.slices, common.blocks, common.shares
+        self.slices, self.blocks = common.slices, common.blocks
         self.bytes = np.sum([times * jobs.bytes for jobs, times in parts], axis=0)
         self.seconds = busy * np.sum([times * jobs.seconds for jobs, times in parts], axis=0)
 
@@ -243,7 +267,6 @@ class HeadJobs(Jobs):
         self._one, self._sharing, self._phases = one, sharing, phases
         matrices, rounds = sharing.matrices, sharing.rounds
         self.slices, self.blocks, self.rounds = matrices * one.slices, one.blocks, one.rounds
-        self.shares = self.slices / rounds
         self.bytes, self.seconds = matrices * one.bytes, rounds * one.seconds
 
     def column(self, name: str) -> NDArray[Any]:
@@ -355,11 +378,8 @@ class StepWork:
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """By `Units.counts`: of one unit, and of all."""
-        each = [times @ jobs.counts for jobs, times in self.jobs]
-        shares = [jobs.shares for jobs, _ in self.jobs]
-        every = [np.rint(share * counts).astype(np.int64) for share, counts in zip(shares, each, strict=True)]
-        return np.array([sum(each), sum(every)], dtype=np.int64)
+        """By `Units.counts`, of one unit."""
+        return np.asarray(sum(times @ jobs.counts for jobs, times in self.jobs))
 
     @cached_property
     def numbers(self) -> list[NDArray[np.float64]]:
@@ -375,7 +395,7 @@ def step_work(
     `takes` says which operations are the units'; `point` has one thread, as they are the same for any number.
     """
     jobs = units.step(point, parts, captured)
-    layout = parts.layout(jobs.keys)
+    layout = parts.layout(tuple(jobs.keys))
     products: list[Products | None] = []
     for kind in layout.kinds:
         if kind.ops[0].kind != "gemv":

@@ -77,11 +77,10 @@ class Profile(NamedTuple):
 class ProfileCache:
     """Profiles by content: equal activations are scanned once, whichever layer or point asks."""
 
-    def __init__(self, limit: int = KEPT_BYTES) -> None:
+    def __init__(self) -> None:
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._steps: dict[Hashable, tuple[list[str], tuple[str, ...]]] = {}
         self._pools: dict[Hashable, _core.PatternPool] = {}
-        self._limit = limit
         self._bytes = 0
 
     def of_step(self, activations: Activations, inputs: tuple[InputRows, ...], scan: Scan) -> list[Profile]:
@@ -149,7 +148,7 @@ class ProfileCache:
         profile = Profile(key, scan())
         self._profiles[key] = profile
         self._bytes += profile.bytes
-        while self._bytes > self._limit and len(self._profiles) > 1:
+        while self._bytes > KEPT_BYTES and len(self._profiles) > 1:
             self._bytes -= self._profiles.popitem(last=False)[1].bytes
         return profile
 

@@ -35,6 +35,8 @@ RESULTS = "synthesis.jsonl"
 """The one file, written when all of it is there."""
 PERIODS = (450, 600, 1000)
 """Clock periods in ps that gates are sized for unless others are asked for."""
+WBITS, BATCH = 4, 8
+"""Bits of a weight and most rows of a tile of the unit that is synthesised."""
 ABC = "strash; if -g -K 6; strash; dch -f; map -B 0.9 {D}; topo; buffer -c; topo; upsize {D}; dnsize {D}"
 """What ABC does: balance, map, buffer what drives many gates, and size gates for the period."""
 BEHAVIOURAL = ("sail_array", "sail_buffer")
@@ -61,9 +63,9 @@ class Flow:
         script.write_text("\n".join(commands) + "\n", "utf-8")
         _run(["yosys", "-q", script.name], self.work)
 
-    def liberty(self, before: str, after: str = "") -> list[str]:
+    def liberty(self, before: str) -> list[str]:
         """A command or an option for each library."""
-        return [f"{before} {path}{after}" for path in self.libraries]
+        return [f"{before} {path}" for path in self.libraries]
 
 
 def _run(command: Sequence[str], folder: Path) -> str:
@@ -492,64 +494,43 @@ def version(*command: str) -> str | None:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip().split("\n")[0]
 
 
-def run(
-    system: str,
-    named: Sequence[str],
-    rtl: Path,
-    out: Path,
-    periods: Sequence[float] = PERIODS,
-    waves: Path | None = None,
-    scope: str | None = None,
-    top: str = "sail_unit",
-    wbits: int = 4,
-    batch: int = 8,
-) -> dict[str, Any]:
-    """Synthesise a machine's unit and write `RESULTS` to a folder.
-
-    Args:
-        system: the machine, by name or path, with changes behind it.
-        named: liberty files, or folders of them.
-        rtl: the folder of the sources.
-        out: the folder of the results; they appear whole or not at all.
-        periods: of the clock, in ps.
-        waves: VCD of a simulation, for energies.
-        scope: of the unit in it; None: its module's name.
-        top: the module on top.
-        wbits: of a weight.
-        batch: most rows of a tile.
+def run(asked: argparse.Namespace) -> dict[str, Any]:
+    """Synthesise a machine's unit, as `main` is asked, and write `RESULTS` to a folder, whole or not at all.
 
     Raises:
         SailsimError: a missing tool or library, a library that lacks a cell, a unit that the RTL cannot be.
     """
+    periods = [float(value) for value in parse_numbers("PERIODS", asked.periods) if value]
     if shutil.which("yosys") is None:
         raise SailsimError("There is no yosys on PATH; allowed is one (Debian: apt-get install yosys).")
     if not periods:
         raise SailsimError("PERIODS is 0; allowed are periods of the clock in ps, such as 600,1000.")
-    if waves and shutil.which("iverilog") is None:
+    if asked.waves and shutil.which("iverilog") is None:
         raise SailsimError("There is no iverilog on PATH; allowed is one (Debian: apt-get install iverilog).")
-    if waves and not reads_waves():
+    if asked.waves and not reads_waves():
         raise SailsimError("WAVES needs OpenSTA's read_vcd, which 2.7 has; allowed is such a sta on PATH.")
-    files, sources = libraries(named), sorted(rtl.glob("*.sv"))
+    files, sources = libraries(asked.lib), sorted(asked.rtl.glob("*.sv"))
     if not sources:
-        raise SailsimError(f"{rtl} has no *.sv; allowed is the folder rtl of the repository.")
-    machine = load_system(system)
+        raise SailsimError(f"{asked.rtl} has no *.sv; allowed is the folder rtl of the repository.")
+    machine = load_system(asked.system)
     pim = machine.require_pim()
     unit = machine.unit_text(slices=1, convert=str(pim.convert.value))
-    code, nbw = uniform_format(wbits, 128).base.code, pim.default_nbw
+    code = uniform_format(WBITS, 128).base.code
     assert code is not None
     try:
-        text = package(unit, code, 8, True, nbw, batch)
+        text = package(unit, code, 8, True, pim.default_nbw, BATCH)
     except ValueError as error:
-        raise SailsimError(f"system {system}: {error}") from None
+        raise SailsimError(f"system {asked.system}: {error}") from None
     with tempfile.TemporaryDirectory(prefix="sailsim-rtl-") as folder:
         work = Path(folder)
         (work / "sail_pkg.sv").write_text(text)
-        flow = Flow([work / "sail_pkg.sv", *(path.resolve() for path in sources)], top, files, work)
+        flow = Flow([work / "sail_pkg.sv", *(path.resolve() for path in sources)], asked.top, files, work)
         print("rtl/ is mapped to the library's cells, then sized for each period", file=sys.stderr)
-        found = synthesise(flow, periods, waves and waves.resolve(), scope or top)
+        waves = asked.waves and asked.waves.resolve()
+        found = synthesise(flow, periods, waves, asked.scope or asked.top)
     document: dict[str, Any] = {
         "kind": "synthesised",
-        "system": system,
+        "system": asked.system,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "yosys": version("yosys", "-V"),
         "opensta": version("sta", "-version"),
@@ -559,7 +540,7 @@ def run(
     }
     lines = [json.dumps({key: value}) for key, value in document.items()]
     lines += [json.dumps({f"{name}[]": row}) for name, rows in found.items() for row in rows]
-    write_whole(out / RESULTS, ("\n".join(lines) + "\n").encode())
+    write_whole(asked.out / RESULTS, ("\n".join(lines) + "\n").encode())
     return document | found
 
 
@@ -576,9 +557,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("lib", nargs="*")
     options = parser.parse_args(words)
     try:
-        periods = [float(value) for value in parse_numbers("PERIODS", options.periods) if value]
-        named = options.waves, options.scope, options.top
-        found = run(options.system, options.lib, options.rtl, options.out, periods, *named)
+        found = run(options)
     except (SailsimError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

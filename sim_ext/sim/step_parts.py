@@ -19,7 +19,6 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.patterns import InputRows
 from sailsim.sim.point import Attention, Point
 from sailsim.sim.system import System
-from sailsim.workloads.experts import EXPECTED, Routing
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import ACT_BYTES, Op, Piece, attention_on_units, mixed_step
 from sailsim.workloads.model import ModelSpec
@@ -65,6 +64,13 @@ def has_codes(op: Op) -> bool:
     return op.format is not None and op.format.code is not None
 
 
+def scalar_codes(op: Op) -> tuple[int, int]:
+    """Of a GEMV that `has_codes`: bits of its codes' values, and weights of a scale."""
+    assert op.format is not None
+    assert op.format.code is not None
+    return op.format.code.value_bits, op.format.group_size
+
+
 class PartsOfAKind(NamedTuple):
     """Different parts of one kind: the same work on inputs with other patterns."""
 
@@ -95,17 +101,14 @@ class StepParts:
         own, which their neighbours borrow."""
         self.parts, self._n_layers = parts_of(ops), n_layers
         self._together = ceil(n_layers / min(captured, n_layers))
-        self._layouts: dict[tuple[Hashable, ...], Layout] = {}
-        self._inputs: tuple[int, tuple[InputRows, ...]] = (-1, ())
+        self.inputs = lru_cache(maxsize=1)(self._inputs)  # a quarter of the time of a new machine
+        self.layout = lru_cache(maxsize=KEPT_LAYOUTS)(self._layout)  # half of it
 
-    def inputs(self, seed: int) -> tuple[InputRows, ...]:
+    def _inputs(self, seed: int) -> tuple[InputRows, ...]:
         """Which captured activations the GEMVs of each part read, in the order of the parts that have any.
 
-        Experts have one for every number of tokens that an expert may see. Those of the last seed are
-        remembered: a quarter of the time of a new machine.
+        Experts have one for every number of tokens that an expert may see.
         """
-        if self._inputs[0] == seed:
-            return self._inputs[1]
         inputs = []
         for _, (op, *_) in self.parts:
             if op.kind == "gemv":
@@ -114,8 +117,7 @@ class StepParts:
                 layer = min(op.layer // together * together + together // 2, last)
                 for one, _ in op.products:
                     inputs.append(InputRows(op.role, layer, self._n_layers, op.k, one.batch, seed))
-        self._inputs = seed, tuple(inputs)
-        return self._inputs[1]
+        return tuple(inputs)
 
     @cached_property
     def block_sizes(self) -> tuple[int, ...]:
@@ -123,19 +125,8 @@ class StepParts:
         every = (op for part in self.parts for op in part.ops if op.kind == "gemv" and has_codes(op))
         return tuple(dict.fromkeys(op.format.group_size for op in every if op.format is not None))
 
-    def layout(self, patterns: Sequence[Hashable]) -> Layout:
-        """Where the step repeats itself; `patterns` are keys of the profiles of its `inputs`.
-
-        Remembered for the last patterns: half of the time of a new machine, of which a study has many.
-        """
-        known = tuple(patterns)
-        if known not in self._layouts:
-            if len(self._layouts) >= KEPT_LAYOUTS:
-                del self._layouts[next(iter(self._layouts))]
-            self._layouts[known] = self._layout(known)
-        return self._layouts[known]
-
     def _layout(self, patterns: tuple[Hashable, ...]) -> Layout:
+        """Where the step repeats itself; `patterns` are keys of the profiles of its `inputs`."""
         keys: list[tuple[int, tuple[Hashable, ...]]] = []
         different: dict[int, dict[tuple[int, tuple[Hashable, ...]], tuple[int, int]]] = {}
         inputs = 0
@@ -167,7 +158,6 @@ def step_parts(
     system: System,
     model: ModelSpec,
     point: Point,
-    routing: Routing = EXPECTED,
     captured: int = EVERY,
     pieces: tuple[Piece, ...] = (),
 ) -> StepParts:
@@ -183,8 +173,7 @@ def step_parts(
         )
     fmt, line = point.formats(model), system.llc.line.whole
     chunk = prompt_chunk(system, model, point)
-    step = (pieces or pieces_of(point), routing, point.attention)
-    return _parts(model, fmt, *step, line, chunk, captured)
+    return _parts(model, fmt, pieces or pieces_of(point), point.attention, line, chunk, captured)
 
 
 def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
@@ -204,13 +193,12 @@ def _parts(
     model: ModelSpec,
     fmt: WeightFormat,
     pieces: tuple[Piece, ...],
-    routing: Routing,
     attention: Attention,
     line: int,
     chunk: int,
     captured: int,
 ) -> StepParts:
-    ops = mixed_step(model, fmt, pieces, routing)
+    ops = mixed_step(model, fmt, pieces)
     if attention == "units":
         (piece,) = pieces
         ops = attention_on_units(ops, model, piece.tokens, line, piece.new, chunk)

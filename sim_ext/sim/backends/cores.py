@@ -1,4 +1,3 @@
-# Longer than 700 lines: one formula, the software it is fitted for, and what must be said of each.
 """A server's cores alone: fitted software stacks, the baseline that SAIL is compared with.
 
 A step takes
@@ -21,34 +20,26 @@ for one of them, and of what all of them read together at the share of the bandw
 Everything about the machine (clock, cores, bandwidth, latency, MSHRs) comes from its system file and
 everything about the model from its shapes; only the constants of the *software* are fitted (`fits.json`,
 written by `research/calibration`). That is why a fit on one machine carries over to another.
-
-This project's own kernels were not measured but run in gem5: a product and the sum of a group take
-
-    cycles a MAC = 1 / rate(bits) + group cycles * (1 / group - 1 / 128).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from math import exp
 from typing import Literal, Self, cast
 
 import numpy as np
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import Backend, Request, StepResult, Timer
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import (
     KINDS,
     N1,
-    RATE_ROWS,
     SIMULATED_HOST,
     UNMEASURED,
     Fitted,
-    FittedSet,
     Floats,
     KernelRate,
     Work,
@@ -64,9 +55,10 @@ from sailsim.sim.fitted import (
     read_again,
     works_of,
 )
+from sailsim.sim.kernel_rates import rate_of, without_kernels, without_tables
 from sailsim.sim.schedule import CODE_BITS, CpuSheet
 from sailsim.sim.system import System
-from sailsim.workloads.formats import TensorFormat, WeightFormat
+from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Piece, check_sizes, split
 from sailsim.workloads.model import ModelSpec
 
@@ -106,21 +98,6 @@ LAYER_PRODUCTS = 7
 much a layer as models with seven: what is lost goes by the layer's operations, not by its matrices."""
 ROWS_OF_A_PASS = 4
 """Rows of a batch that this project's kernels multiply with a weight once it is unpacked."""
-GROUP = 128
-"""Weights of a scale at which rates of this project's kernels are given."""
-WIDTHS = (2, 4, 8)
-"""Bits that whole steps were run with."""
-TABLE_BITS = 4
-"""Most bits of a weight that tables multiply; wider codes run by dot products."""
-DOUBT = 0.2
-"""How far a kernel's rate on the core model, or the ratio of two, may be off a real core's (log; assumed,
-0.1..0.3): the model is calibrated on load latencies, not on kernels."""
-TERNARY = ("tq1_0", "tq2_0", "w2")
-"""Formats that T-SAR multiplies: weights of -1, 0 and 1, and two bits, which are what one takes."""
-WHOLE_COLUMN = 4096
-"""Weights of a scale where a column has one (assumed, 1024..16384: a column's weights)."""
-DECODE_TABLE = "gem5/decode.jsonl"
-"""The steps that this project's kernels were fitted on (`analysis/data`)."""
 SIMULATION = (
     "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
     "which is calibrated on load latencies alone; the band moves its kernels and attention by a fifth."
@@ -135,6 +112,11 @@ EXTRAPOLATED = (
     "else is extrapolated."
 )
 ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
+_SAID: Mapping[str, Sequence[str]] = {
+    **{"neon": [SIMULATION], "neon-lut": [SIMULATION, ONE_MODEL]},
+    **{"t-sar": [CLAIM], "vllm": [EXTRAPOLATED]},
+}
+"""What is said of a software whatever the core."""
 MIXED = "Nobody measured prompts and decoding in one step: all rows are multiplied as those of a prompt."
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
@@ -147,9 +129,9 @@ class Cores(Backend):
 
     def refusal(self, asked: Request) -> str | None:
         """Weights or a core that the software has no kernels of its own for, or prompts not measured."""
-        return None if asked.software == FASTEST else self._refusal(asked, asked.software)
-
-    def _refusal(self, asked: Request, software: str) -> str | None:
+        software = asked.software
+        if software == FASTEST:
+            return None
         assert isinstance(asked.machine, System)
         core = core_of(asked.machine)
         known = fitted_constants().known_on(core)
@@ -167,11 +149,15 @@ class Cores(Backend):
             return without_prompts(software)
         return problem
 
+    def _measured(self, asked: Request) -> dict[Software, Request]:
+        """The same of each measured software that is not refused."""
+        every = {name: replace(asked, software=name) for name in MEASURED}
+        return {name: each for name, each in every.items() if self.refusal(each) is None}
+
     def timer(self, asked: Request) -> Timer:
         """By the same formula; of `FASTEST`, by the one that is the fastest at each step."""
         if asked.software == FASTEST:
-            known = {name: replace(asked, software=name) for name in MEASURED}
-            timers = {name: self.timer(each) for name, each in known.items() if self.refusal(each) is None}
+            timers = {name: self.timer(each) for name, each in self._measured(asked).items()}
             with_prompts = [timer for name, timer in timers.items() if without_prompts(name) is None]
             return lambda pieces: min(
                 timer(pieces) for timer in (with_prompts if split(pieces)[1] else timers.values())
@@ -181,17 +167,11 @@ class Cores(Backend):
 
     def step(self, asked: Request) -> StepResult:
         """By the software's fitted constants; of `FASTEST`, by all that run it."""
-        if asked.software != FASTEST:
-            return self._by(asked, asked.software)
-        results = {name: self._by(asked, name) for name in MEASURED if self._refusal(asked, name) is None}
-        first = max(results, key=lambda name: results[name].tokens_per_s)
-        best = results[first]
-        return replace(
-            best, software=first, notes=(f"The fastest measured here is {SOFTWARE[first]}.", *best.notes)
-        )
-
-    def _by(self, asked: Request, software: str) -> StepResult:
-        """The step by one software."""
+        if asked.software == FASTEST:
+            results = {name: self.step(each) for name, each in self._measured(asked).items()}
+            first = max(results, key=lambda name: results[name].tokens_per_s)
+            note, best = f"The fastest measured here is {SOFTWARE[first]}.", results[first]
+            return replace(best, software=first, notes=(note, *best.notes))
         assert isinstance(asked.machine, System)
         point = asked.point
         return predict_cores(
@@ -202,7 +182,7 @@ class Cores(Backend):
             point.batch,
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
-            software=cast(Software, software),
+            software=cast(Software, asked.software),
             instances=None if asked.packed and point.phase == "decode" and not asked.pieces else 1,
             pieces=asked.pieces,
         )
@@ -372,11 +352,6 @@ class Rows:
         work = self.works(self.decoding + self.prompts)
         return read_again(work, ubatches(int(work.rows))) if self.prompts else work
 
-    @property
-    def batched_prompts(self) -> bool:
-        """Whether several prompts are worked on at once."""
-        return sum(piece.times for piece in self.prompts) > 1
-
     @cached_property
     def scans(self) -> Floats:
         """How many times as many products attention has where all sequences share a cache: those that decode
@@ -461,9 +436,7 @@ def predict_cores(
         return every if count == 1 else Rows.of(works, -(-batch // count), context)
 
     _, rate = constants(software, fmt, prompts=bool(every.prompts), core=core)
-    c = every.constants(lambda prompts: constants(software, fmt, prompts=prompts, core=core)[0])
-    if codes := _codes_rate(software, model):
-        c = replace(c, attention_rate=np.asarray(codes))
+    c = every.constants(_known(software, fmt, model, core))
 
     def step(count: int, by: Constants, shared: bool) -> dict[str, float]:
         own, each = rows_of(count), float(threads // count)
@@ -502,7 +475,7 @@ def predict_cores(
         kinds.append("packed")
     factors = band_of_kinds(known, kinds).widened(slow / seconds, seconds / fast)
     tokens = int(work.rows) if pieces else batch * (prompt or 1)
-    notes = [*_software_notes(core, software, fmt, rate, bool(rows.prompts), threads // count)]
+    notes = list(_software_notes(core, software, fmt, rate, bool(rows.prompts), threads // count))
     said = {} if software == SERVING else KINDS  # whose bands are of its own rows
     notes += [f"The band has that of {said[kind]}." for kind in kinds if kind in said]
     if count > 1:
@@ -516,11 +489,25 @@ def predict_cores(
             if unified
             else "Batches were measured with one cache for all sequences: the band's lower end has it."
         )
-    of_model = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if codes else model, tokens)
-    notes += [*of_model, *([SEVERAL_PROMPTS] if rows.batched_prompts else [])]
+    as_codes = _codes_rate(software, model) is not None
+    of_model = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if as_codes else model, tokens)
+    notes += [*of_model, *([SEVERAL_PROMPTS] if sum(piece.times for piece in rows.prompts) > 1 else [])]
     notes += [MIXED] if rows.prompts and rows.decoding and software != SERVING else []
     read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else every.work.kv_bytes)
     return predicted(tokens, parts, factors, read, notes, count)
+
+
+def _known(software: Software, fmt: WeightFormat, model: ModelSpec, core: str) -> Callable[[bool], Constants]:
+    """The constants of decoding and of prompts (True). Raises SailsimError for prompts not measured."""
+
+    @cache
+    def known(prompts: bool) -> Constants:
+        if prompts and (problem := without_prompts(software)):
+            raise SailsimError(problem)
+        c, codes = constants(software, fmt, prompts=prompts, core=core)[0], _codes_rate(software, model)
+        return replace(c, attention_rate=np.asarray(codes)) if codes else c
+
+    return known
 
 
 def _cache_of(system: System, software: Software) -> Cache:
@@ -548,44 +535,23 @@ def _unpacking(system: System, model: ModelSpec, software: Software, work: Work,
 
 def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, software: Software) -> Timer:
     """`predict_cores` of one process, its seconds alone."""
-    works, sheet, core, many = (
-        works_of(model, fmt),
-        CpuSheet.of(system),
-        core_of(system),
-        np.asarray(float(threads)),
-    )
-    kept = _cache_of(system, software)
-    unified = kept == "unified"
+    works, sheet, many = works_of(model, fmt), CpuSheet.of(system), np.asarray(float(threads))
+    kept, known = _cache_of(system, software), _known(software, fmt, model, core_of(system))
     if problem := _problem(system, threads, 1, False, software, kept, 1):
         raise SailsimError(problem)
 
-    @cache
-    def known(prompts: bool) -> Constants:
-        if prompts and (problem := without_prompts(software)):
-            raise SailsimError(problem)
-        c = constants(software, fmt, prompts=prompts, core=core)[0]
-        codes = _codes_rate(software, model)
-        return replace(c, attention_rate=np.asarray(codes)) if codes else c
-
     def seconds(pieces: tuple[Piece, ...]) -> float:
         rows = Rows(works, *split(pieces))
-        scans = rows.scans if unified and rows.decoding else np.asarray(1.0)
+        scans = rows.scans if kept == "unified" and rows.decoding else np.asarray(1.0)
         parts = step_parts(rows.work, sheet, many, rows.constants(known), scans)
-        return float(sum(parts.values())) + _unpacking(system, model, software, rows.work, threads) * float(
-            scans
-        )
+        unpacking = _unpacking(system, model, software, rows.work, threads)
+        return float(sum(parts.values())) + unpacking * float(scans)
 
     return seconds
 
 
 def _problem(
-    system: System,
-    threads: int,
-    batch: int,
-    prompts: bool,
-    software: str,
-    cache: str,
-    instances: int | None,
+    system: System, threads: int, batch: int, prompts: bool, software: str, cache: str, instances: int | None
 ) -> str | None:
     """Why there is no such step: prompts where none were measured, more instances than have work, and what
     no step has."""
@@ -623,16 +589,7 @@ def _software_notes(
 ) -> Iterator[str]:
     """What the notes say of a software, its kernels and the threads of a process."""
     simulated = software in SIMULATED
-    if simulated:
-        yield SIMULATION
-        if software == "neon-lut":
-            yield ONE_MODEL
-    elif software in CLAIMED:
-        yield CLAIM
-    elif software == SERVING:
-        yield EXTRAPOLATED
-    else:
-        yield from _core_notes(core, software)
+    yield from _SAID[software] if software in _SAID else _core_notes(core, software)
     if rate.kind == "assumed":
         yield (
             f"{UNMEASURED} {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
@@ -669,197 +626,3 @@ def _core_notes(core: str, software: Software) -> Iterator[str]:
         yield f"T-MAC was not measured on {core}: its look-ups are those of {N1}, by vector pipes."
     if assumed:
         yield f"Of llama.cpp on {core} only the kernels were measured: its other constants {between}"
-
-
-# ---- Rates of kernels -------------------------------------------------------------------------------------
-def lut_bits() -> Mapping[str, int]:
-    """Look-ups that a weight of a format takes where tables multiply it; formats without tables are not in
-    it."""
-    return {row["format"]: int(row["lut_bits"]) for row in RATE_ROWS if row["lut_bits"]}
-
-
-def without_tables(fmt: WeightFormat, software: str = "t-mac") -> str | None:
-    """Why T-MAC or T-SAR has nothing to do with a format, None if its tables take a type of it."""
-    types = (fmt.base, *(each for each, _ in fmt.shares))
-    if software == "t-sar" and not all(format_key(each) in TERNARY for each in types):
-        return f"weights are {fmt.name}; allowed for T-SAR are ternary ones alone: {', '.join(TERNARY)}."
-    if any(format_key(each) in lut_bits() for each in types):
-        return None
-    return f"weights are {fmt.name}; allowed for T-MAC's tables are some of {', '.join(lut_bits())}."
-
-
-def without_kernels(fmt: WeightFormat) -> str | None:
-    """Why this project's kernels do not multiply a format, None if they do."""
-    without = [each.name for each in (fmt.base, *(each for each, _ in fmt.shares)) if each.wbits is None]
-    if not without:
-        return None
-    return f"weights are {without[0]}; allowed for this project's kernels are codes of 1 to 8 bits."
-
-
-def format_key(fmt: TensorFormat) -> str:
-    """The row of `kernel_rates.csv` that a tensor's format uses: its type, or its width for uniform codes."""
-    rates = fitted_constants().kernel_rates
-    if fmt.name in rates:
-        return fmt.name
-    if fmt.wbits is None:
-        raise SailsimError(f"format {fmt.name} has no kernel rate, allowed is one of {', '.join(rates)}")
-    return f"w{fmt.wbits}"
-
-
-def rate_of(
-    software: Software,
-    fmt: WeightFormat,
-    fitted_by: Fitted | None = None,
-    prompts: bool = False,
-    core: str = N1,
-) -> tuple[float, KernelRate]:
-    """The anchor of a software's kernels on a core in MAC/cycle, and the rate of a format's relative to it.
-
-    ``fitted_by`` takes the place of the shipped fits; ``prompts`` asks for whole prompts, with which the fork
-    has other rates (llama.cpp's one rate serves both). Raises SailsimError for a software that nothing is
-    known of on that core.
-    """
-    fitted = fitted_by or fitted_constants()
-    rates = fitted.kernel_rates
-    own = fitted.software("llama.cpp", core).constants["kernel_rate_q4_k_m"]
-    match software:
-        case "ampere":
-            return _of_fork(fitted, fmt, "prompt_rate" if prompts else "kernel_rate", core)
-        case "vllm":
-            own = fitted.software(software, core).constants["prompt_rate" if prompts else "kernel_rate"]
-            return float(own.value), KernelRate(1.0, 1.0, 1.0, "fitted", own.note, own.source)
-        case "t-mac":
-            return _of_tables(fitted, fmt, rates, core)
-        case "t-sar":
-            anchor, rate = _of_tables(fitted, fmt, rates, core)
-            gain = fitted.claimed[software]
-            low, high = (rate.relative * float(end or gain.value) for end in (gain.low, gain.high))
-            return anchor, replace(rate.times(gain.value), low=low, high=high, source=gain.source)
-        case "neon" | "neon-lut":
-            return _simulated(fitted.software(software, core), fmt, software == "neon-lut")
-    rate = _mixed(fmt, lambda each: rates[format_key(each)])
-    return float(own.value), rate if core == N1 else _elsewhere(rate, own, core)
-
-
-def _elsewhere(rate: KernelRate, anchor: Quantity, core: str) -> KernelRate:
-    """A format's rate on a core where no ratio of formats was measured: Neoverse N1's ratio.
-
-    Where the anchor itself is assumed, its range is part of the rate's.
-    """
-    four_bits = rate.relative == rate.low == rate.high == 1.0
-    note = rate.note if four_bits else f"{rate.note}; the ratio to four bits is that on {N1}"
-    if anchor.kind != "assumed":
-        return replace(rate, note=note, kind=rate.kind if four_bits else "assumed", how="")
-    low, high = _range(anchor)
-    note = f"no kernel was measured on {core}" if four_bits else f"{note}; no kernel was measured on {core}"
-    return replace(rate, low=low * rate.low, high=high * rate.high, kind="assumed", note=note, how="")
-
-
-def _range(anchor: Quantity) -> tuple[float, float]:
-    """The ends of a quantity over its value."""
-    low, high = (anchor.value if end is None else end for end in (anchor.low, anchor.high))
-    return float(low) / float(anchor.value), float(high) / float(anchor.value)
-
-
-def _of_fork(fitted: Fitted, fmt: WeightFormat, rates: str, core: str) -> tuple[float, KernelRate]:
-    """Its two formats are fitted each on their own; other widths take the nearer one's rate."""
-    own = fitted.software("ampere", core)
-    eight = fmt.wbits is not None and fmt.wbits > 6
-    measured = format_key(fmt.base) in ("q4_k", "q8_0")
-    rate = KernelRate(
-        relative=1.0,
-        low=1.0 if measured else 0.6,
-        high=1.0 if measured else 1.4,
-        kind="fitted" if measured else "assumed",
-        note="taken from the fork's nearest format",
-        source="prompts.csv" if rates == "prompt_rate" else "a1_batched.csv",
-    )
-    return own.value(f"{rates}_q8r16" if eight else f"{rates}_q4_k_4"), rate
-
-
-def _of_tables(
-    fitted: Fitted, fmt: WeightFormat, rates: Mapping[str, KernelRate], core: str
-) -> tuple[float, KernelRate]:
-    """T-MAC: a look-up a bit where its tables take a type, else llama.cpp's kernel.
-
-    Raises SailsimError where they take none of a format's.
-    """
-    problem = without_tables(fmt)
-    if problem is not None:
-        raise SailsimError(problem)
-    lut = fitted.software("t-mac", core).constants["lut_rate"]
-    llama = fitted.software("llama.cpp", core).value("kernel_rate_q4_k_m")
-    anchor, (low, high) = float(lut.value), _range(lut)
-
-    def of(each: TensorFormat) -> KernelRate:
-        key = format_key(each)
-        bits = lut_bits().get(key)
-        if bits is None:
-            return rates[key].times(llama / anchor)
-        kind = "fitted" if bits in (2, 4) and core == N1 else "assumed"
-        note = "two and four bits were measured; tables take as many steps as a weight has bits"
-        return KernelRate(1 / bits, low / bits, high / bits, kind, note, lut.source)
-
-    return anchor, _mixed(fmt, of)
-
-
-def _simulated(own: FittedSet, fmt: WeightFormat, tables: bool) -> tuple[float, KernelRate]:
-    """This project's kernels in gem5, relative to dot products of four bits.
-
-    Raises SailsimError where they do not multiply one of a format's types.
-    """
-    problem = without_kernels(fmt)
-    if problem is not None:
-        raise SailsimError(problem)
-    anchor = own.value("kernel_rate_w4")
-    note = "gem5 ran 2, 4 and 8 bits; a real core's rate is not known better than the core model is"
-
-    def of(each: TensorFormat) -> KernelRate:
-        rate, low, high, run = simulated_rate(own, each, tables)
-        kind = "fitted" if run else "assumed"
-        return KernelRate(rate / anchor, low / anchor, high / anchor, kind, note, DECODE_TABLE)
-
-    return anchor, _mixed(fmt, of)
-
-
-def simulated_rate(own: FittedSet, fmt: TensorFormat, tables: bool) -> tuple[float, float, float, bool]:
-    """MAC/cycle of a thread with one row, the ends of its range, and whether its width was run.
-
-    The format has codes of at most 8 bits (`without_kernels`). Rates were fitted at three widths; codes of
-    others are widened to bytes by the same instructions: their cycles lie between those of the widths beside
-    them, which is assumed. Tables take as many steps as a weight has bits.
-    """
-    bits = fmt.wbits
-    assert bits is not None
-    if tables and bits <= TABLE_BITS:
-        cycles, scaling = bits / own.value("lut_rate"), own.value("lut_group_cycles")
-    else:
-        of = [1 / own.value(f"kernel_rate_w{width}") for width in WIDTHS]
-        cycles, scaling = float(np.interp(bits, WIDTHS, of)), own.value("group_cycles")
-    rate = 1 / (cycles + scaling * (1 / (fmt.group_size or WHOLE_COLUMN) - 1 / GROUP))
-    return rate, rate * exp(-DOUBT), rate * exp(DOUBT), bits in WIDTHS
-
-
-def _mixed(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelRate]) -> KernelRate:
-    """The rate of a format: its base type's, or that of all products together of a file's or policy's types.
-
-    Each type takes the time of its share of the products, so the rates are joined as times.
-    """
-    parts = [(rate_of_type(each), share, each.name) for each, share in fmt.shares]
-    if len(parts) < 2:
-        return rate_of_type(fmt.base)
-
-    def joined(end: str) -> float:
-        return 1 / sum(share / float(getattr(rate, end)) for rate, share, _ in parts)
-
-    assumed = any(rate.kind == "assumed" for rate, _, _ in parts)
-    named = ", ".join(f"{name} {share:.0%}" for _, share, name in parts)
-    return KernelRate(
-        joined("relative"),
-        joined("low"),
-        joined("high"),
-        "assumed" if assumed else "fitted",
-        f"products by type: {named}",
-        "here",
-        "" if assumed else "the kernels of its types",
-    )

@@ -6,21 +6,19 @@ lies in the bank, and the slice of p activations is brought for all outputs of a
 fewer slices (`tables` "sorted"); a second table then puts the weights into their order: docs/systems.md.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import ceil, comb, factorial
 from typing import Annotated, Any, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
-from sailsim.sim.dram import MemorySystem, server_memory
 from sailsim.sim.engine import Accelerator, Stored
-from sailsim.sim.jobs import Job, StepJobs, Units, equal_jobs
+from sailsim.sim.jobs import ClosedForm, Job
 from sailsim.sim.point import Point
-from sailsim.sim.step_parts import StepParts, has_codes
+from sailsim.sim.step_parts import StepParts, has_codes, scalar_codes
 from sailsim.sim.system import AcceleratorSection, System
 from sailsim.sim.tables import Bandwidth
-from sailsim.workloads.activations import Activations
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Op, decode_step
 from sailsim.workloads.model import ModelSpec
@@ -176,13 +174,6 @@ def _job(section: Section, request: Request, packing: Packing, cut: int, copies:
     )
 
 
-def request_of(op: Op, abits: int, copies: int) -> Request:
-    """A matrix product with its codes as whole numbers."""
-    assert op.format is not None
-    assert op.format.code is not None
-    return Request(op.k, op.n, op.batch, op.format.code.value_bits, abits, op.format.group_size, copies)
-
-
 def weight_bytes(ops: Sequence[Op]) -> float:
     """Of all matrices that the units take."""
     return float(sum(op.matrices * op.weight_bytes for op in ops if op.kind == "gemv" and has_codes(op)))
@@ -194,32 +185,23 @@ def room(section: Section) -> float:
     return float(left * section.units.value * section.bank.si)
 
 
-class DpuUnits(Units):
+class DpuUnits(ClosedForm):
     """The processors of a machine."""
 
     phases = PHASES
     counts = COUNTS
-    cores_convert = True
+    not_modelled = NOT_MODELLED
 
-    def __init__(self, system: System, section: Section) -> None:
-        self._system, self._section = system, section
-        self.job = cache(partial(product_job, section))
-        """Of a `Request`; timed once for equal ones."""
-
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
-        """The products of a step, on as many copies of the weights as the banks hold."""
+    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Request]:
+        """Codes as whole numbers, on as many copies of the weights as the banks hold."""
         needed = weight_bytes([op for part in parts.parts for op in part.ops])
-        copies = max(1, int(room(self._section) // max(needed, 1)))
-        inputs = len(parts.inputs(point.seed))
-        return equal_jobs(lambda op: self.job(request_of(op, point.abits, copies)), inputs)
+        copies = max(1, int(room(_section(self.system)) // max(needed, 1)))
 
-    def memory(self, threads: int) -> MemorySystem:
-        """The server's DRAM is the cores' alone."""
-        return server_memory(self._system, threads)
+        def request(op: Op) -> Request:
+            bits, group = scalar_codes(op)
+            return Request(op.k, op.n, op.batch, bits, point.abits, group, copies)
 
-    def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
-        """What is left out."""
-        return [NOT_MODELLED]
+        return request
 
 
 class Dpu(Accelerator):
@@ -230,11 +212,7 @@ class Dpu(Accelerator):
 
     def make_units(self, system: System, *choices: Any) -> DpuUnits:
         """The processors of the machine's device."""
-        return DpuUnits(system, _section(system))
-
-    def takes(self, op: Op) -> bool:
-        """Whole numbers alone: what has scalar codes."""
-        return has_codes(op)
+        return DpuUnits(system, partial(product_job, _section(system)))
 
     def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored:
         """The weights of all matrices that it takes, in what tables leave of the banks."""

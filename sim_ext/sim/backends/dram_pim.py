@@ -7,17 +7,16 @@ pieces pass. Weights are numbers of one width, whatever a file's codes are: they
 stored. Accesses follow the commands of AiM (Lee et al., ISSCC 2022) in closed form: docs/systems.md.
 """
 
-from collections.abc import Sequence
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import ceil
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
 from sailsim.base.quantity import Choice, Is, OneOf, Quantity
-from sailsim.sim.dram import MemorySystem, server_memory
 from sailsim.sim.engine import Accelerator, Stored
-from sailsim.sim.jobs import Job, StepJobs, Units, equal_jobs
+from sailsim.sim.jobs import ClosedForm, Job
 from sailsim.sim.point import Point
 from sailsim.sim.step_parts import StepParts
 from sailsim.sim.system import AcceleratorSection, System
@@ -198,31 +197,23 @@ def bank_job(section: Section, request: Request) -> Job:
     )
 
 
-class BankUnits(Units):
+class BankUnits(ClosedForm):
     """The channels of a machine's device."""
 
     phases = PHASES
     counts = COUNTS
 
-    def __init__(self, system: System, section: Section) -> None:
-        self._system, self._section = system, section
-        self.job = cache(partial(bank_job, section))
-        """Of a `Request`; timed once for equal ones."""
-        self.cores_convert = section.sums.value == "cores"
+    not_modelled = NOT_MODELLED
 
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
-        """The products of a step."""
-        return equal_jobs(lambda op: self.job(Request(op.k, op.n, op.batch)), len(parts.inputs(point.seed)))
-
-    def memory(self, threads: int) -> MemorySystem:
-        """The server's DRAM is the cores' alone."""
-        return server_memory(self._system, threads)
+    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Request]:
+        """Sizes alone: weights have the width of the multipliers."""
+        return lambda op: Request(op.k, op.n, op.batch)
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """In which numbers it computes, and what is left out."""
-        element = self._section.element
+        element = _section(self.system).element
         own = f"multiplies weights and inputs of {element} in its memory, whatever the point's are"
-        return [own, NOT_MODELLED]
+        return [own, *super().notes(model, activations)]
 
 
 def _section(system: System) -> Section:
@@ -238,7 +229,9 @@ class DramPim(Accelerator):
 
     def make_units(self, system: System, *choices: Any) -> BankUnits:
         """The channels of the machine's device."""
-        return BankUnits(system, _section(system))
+        units, section = BankUnits(system, partial(bank_job, _section(system))), _section(system)
+        units.cores_convert = section.sums.value == "cores"
+        return units
 
     def takes(self, op: Op) -> bool:
         """Every product: weights of any type are stored in the multipliers' format."""

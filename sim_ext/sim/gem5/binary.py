@@ -236,15 +236,7 @@ class Gem5:
         raise SailsimError(f"gem5 is {self.path}, which {why}; {how_to_build()}.")
 
     def replay(
-        self,
-        system: System,
-        trace: Path,
-        folder: Path,
-        *,
-        units: int | None = None,
-        timeout_s: float = 3600,
-        extra: Sequence[str] = (),
-        debug: str | None = None,
+        self, system: System, trace: Path, folder: Path, *, extra: Sequence[str] = (), **how: Any
     ) -> Gem5Run:
         """Replay a trace on the system's PIM units, without cores.
 
@@ -252,17 +244,14 @@ class Gem5:
             system: with PIM units.
             trace: file of descriptors.
             folder: gem5's output directory; created.
-            units: PIM units; default one a slice.
-            timeout_s: wall seconds after which gem5 is stopped.
             extra: further arguments of replay_trace.py.
-            debug: debug flags of gem5 whose output goes to ``debug.txt`` in the folder.
+            how: `units`, `timeout_s` and `debug` as `_run` takes them.
 
         Raises:
             SailsimError: no PIM units; gem5 stopped before the end, or took longer than `timeout_s`.
         """
         system.require_pim()
-        words = ["--trace", str(trace), *extra]
-        return self._run("replay_trace.py", system, words, folder, units, timeout_s, debug)
+        return self._run("replay_trace.py", system, ["--trace", str(trace), *extra], folder, **how)
 
     def run(
         self,
@@ -272,9 +261,8 @@ class Gem5:
         *,
         cpu: str = "o3",
         cores: int = 1,
-        units: int | None = None,
-        timeout_s: float = 3600,
         extra: Sequence[str] = (),
+        **how: Any,
     ) -> Gem5Run:
         """Run an AArch64 program on the system's cores.
 
@@ -282,16 +270,15 @@ class Gem5:
             program: the program and its arguments.
             cpu: one of `CPU_MODELS`, or as `CPU` has it.
             cores: 1..64; a thread of the program takes one.
-            units: PIM units; default one a slice.
-            timeout_s: wall seconds after which gem5 is stopped.
             extra: further arguments of run_program.py.
+            how: `units` and `timeout_s` as `_run` takes them.
 
         Raises:
             SailsimError: a bad argument, gem5 stopped before the program's end, or took too long.
         """
         require_program(Path(program[0]))
         words = ["--cpu", cpu, "--cores", str(cores), *extra, "--", *program]
-        return self._run("run_program.py", system, words, folder, units, timeout_s)
+        return self._run("run_program.py", system, words, folder, **how)
 
     def _run(
         self,
@@ -299,10 +286,17 @@ class Gem5:
         system: System,
         words: Sequence[str],
         folder: Path,
-        units: int | None,
-        timeout_s: float,
+        units: int | None = None,
+        timeout_s: float = 3600,
         debug: str | None = None,
     ) -> Gem5Run:
+        """Run a script on a machine.
+
+        Args:
+            units: PIM units; default one a slice.
+            timeout_s: wall seconds after which gem5 is stopped.
+            debug: debug flags of gem5 whose output goes to ``debug.txt`` in the folder.
+        """
         if not timeout_s > 0:
             raise SailsimError(f"timeout is {timeout_s:g}; allowed are more than 0 seconds.")
         flags = [f"--debug-flags={debug}", "--debug-file=debug.txt"] if debug else []

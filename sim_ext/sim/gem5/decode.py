@@ -120,7 +120,8 @@ class DecodePoint:
         if self.beside:
             named["beside"] = ",".join(["1"] * self.beside)
         if self.attention != "cores":
-            named |= {"attention": self.attention, "tile-most": _most_of_heads(self, system)}
+            tiles = _head_tiles(_spec(self.model), self.context + self.steps, int(self.cache[-1]), self.nbw)
+            named |= {"attention": self.attention, "tile-most": _most_outputs(tiles, system)}
         if self.prompt_tokens:
             named["logits"] = LOGITS
         words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
@@ -158,91 +159,73 @@ def _spec(model: str) -> ModelSpec:
     return file.spec if file else load_model(model)
 
 
-def decode_points(
-    model: str,
-    linears: Sequence[str],
-    threads: Sequence[int],
-    batch: Sequence[int],
-    context: Sequence[int],
-    system: System,
-    *,
-    units: int = 0,
-    warm: int = 1,
-    attention: str = "cores",
-    cache: str = "fp16",
-    **fixed: Any,
-) -> list[DecodePoint]:
-    """Every combination, kinds of products innermost: an interruption leaves whole comparisons.
+def decode_points(base: DecodePoint, system: System, **axes: Sequence[Any]) -> list[DecodePoint]:
+    """A point with every combination of ``batch``, ``context``, ``threads`` and ``linears``; the last varies
+    fastest, so that an interruption leaves whole comparisons.
 
     Points of other kinds than `lutmm` have no `units`, unless units attend: they are the same for any number.
 
     Raises:
         SailsimError: a value that the program, the machine or the model does not have.
     """
-    on_units = attention == "units"
+    on_units, cache, units = base.attention == "units", base.cache, base.units
+    linears, context = axes["linears"], axes["context"]
     if cache not in (CACHES[1:] if on_units else CACHES[:2]):
         raise SailsimError(
-            f"kv_bits is {cache.lstrip('fpint')} beside attention on the {attention}; allowed there is "
+            f"kv_bits is {cache.lstrip('fpint')} beside attention on the {base.attention}; allowed there is "
             f"{'2..8' if on_units else '8 or 16'}."
         )
     if not linears or not set(linears) <= set(LINEARS):
         raise SailsimError(f"linears is {','.join(linears)!r}; allowed are {', '.join(LINEARS)}.")
     cores = min(system.cores.count.whole, 64)
-    for name, values, least, most in (
-        ("threads", threads, 1, cores),
-        ("batch", batch, 1, BATCH_MAX),
-        ("context", context, warm, 1 << 20),
-    ):
-        for value in values:
+    ends = {"threads": (1, cores), "batch": (1, BATCH_MAX), "context": (base.warm, 1 << 20)}
+    for name, (least, most) in ends.items():
+        for value in axes[name]:
             if not least <= value <= most:
                 raise SailsimError(f"{name} is {value}; allowed are {least}..{most}.")
-    spec = _spec(model)
+    spec = _spec(base.model)
     if 0 < spec.max_context < max(context):
         raise SailsimError(
             f"context is {max(context)}; allowed for {spec.name} is at most {spec.max_context}, which it was "
             "made for."
         )
     if on_units:
-        _require_room(system, spec, max(context), int(cache[-1]), fixed.get("nbw", DecodePoint.nbw))
+        _require_room(system, spec, max(context), int(cache[-1]), base.nbw)
     if "lutmm" in linears or on_units:
         system.require_pim()
         slices = system.llc.slices.whole
         if not 0 <= units <= slices:
             raise SailsimError(f"units is {units}; allowed are 1..{slices}: a matrix has a tile a slice.")
-    if fixed.get("beside") and set(linears) != {"lutmm"}:
+    if base.beside and set(linears) != {"lutmm"}:
         raise SailsimError(f"beside is given with linears {','.join(linears)}; allowed is lutmm alone.")
     if units and not (on_units or "lutmm" in linears):
         raise SailsimError(
             f"units is {units} and linears is {','.join(linears)}; allowed beside units is lutmm, or "
             "attention on the units."
         )
-    return [
-        DecodePoint(
-            model=model,
-            linears=kind,
-            threads=t,
-            batch=b,
-            context=c,
-            warm=warm,
-            attention=attention,
-            cache=cache,
-            units=units if kind == "lutmm" or on_units else 0,
-            **fixed,
-        )
-        for b, c, t, kind in itertools.product(batch, context, threads, linears)
-    ]
+    names = ("batch", "context", "threads", "linears")
+    rows = itertools.product(*(axes[name] for name in names))
+    points = (replace(base, **dict(zip(names, row, strict=True))) for row in rows)
+    return [each if on_units or each.linears == "lutmm" else replace(each, units=0) for each in points]
 
 
 def _require_room(system: System, spec: ModelSpec, context: int, bits: int, nbw: int) -> None:
     """Raise SailsimError for a machine whose arrays do not hold the tables of a head's products."""
     config = system.slice_config(slices=1, convert=system.unit_convert)
-    for k, n in ((spec.head_dim, context), (context, spec.head_dim)):
+    for tile in _head_tiles(spec, context, bits, nbw):
         try:
-            _core.plan_tile(config, Shape(k, n, spec.gqa, bits, bits, 8, nbw, 0), True)
+            _core.plan_tile(config, tile, True)
         except ValueError as error:
             raise SailsimError(
-                f"attention is units, and {system.name} has no room for a head's {k} x {n} tile: {error}."
+                f"attention is units, and {system.name} has no room for a head's {tile.k} x {tile.n} tile: "
+                f"{error}."
             ) from None
+
+
+def _head_tiles(spec: ModelSpec, context: int, bits: int, nbw: int) -> list[Shape]:
+    """A head's keys and values."""
+    sizes = ((spec.head_dim, context), (context, spec.head_dim))
+    return [Shape(*size, spec.gqa, bits, bits, 8, nbw, 0) for size in sizes]
 
 
 def run_decodes(
@@ -278,8 +261,30 @@ def run_decodes(
     _plan(points[0], system)  # what no image can hold is refused once, before a folder or a run is begun
     file = stored_model(points[0].model)
     content, stored = sha256_of(program, "program"), Store(out).keys()
-    logits: Logits = {}
+    known: Logits = {}
     rows, failures, before = [], [], 0
+
+    def simulated(point: DecodePoint, name: str) -> dict[str, Any]:
+        """The columns of a point's run."""
+        image = image_for(point, system, out)
+        folder = (out / f"{DECODE}-{Path(point.model).stem}-{name}").resolve()
+        logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to
+        logits.unlink(missing_ok=True)
+        done = gem5.run(
+            system,
+            [str(program), *point.options(system)],
+            folder,
+            cpu="atomic,o3",
+            cores=point.threads,
+            units=(point.units or None) if point.pim else 0,
+            timeout_s=timeout_s,
+            extra=["--preload", str(image.resolve())],
+        )
+        columns = _measured(done, point, system)
+        if point.prompt_tokens:
+            columns |= against_model(point, columns["tokens"], logits, image, known)
+        return columns
+
     for at, point in enumerate(points):
         tell(f"{at + 1} of {len(points)}: {point.words}")
         question = {
@@ -294,7 +299,7 @@ def run_decodes(
         (key, group), (stopped, _) = (keys_of(each, system, gem5) for each in (question, limited))
         before += not stored.isdisjoint((key, stopped))
 
-        simulate = partial(_simulated, point, gem5, system, program, out, group[:12], timeout_s, logits)
+        simulate = partial(simulated, point, group[:12])
         reason: dict[str, Any] = {}
         if stopped not in stored:
             try:
@@ -313,37 +318,6 @@ def run_decodes(
             f"{failures[0].rstrip('.')}){others}."
         )
     return rows, before
-
-
-def _simulated(
-    point: DecodePoint,
-    gem5: Gem5,
-    system: System,
-    program: Path,
-    out: Path,
-    name: str,
-    timeout_s: float,
-    known: Logits,
-) -> dict[str, Any]:
-    """The columns of a point's run."""
-    image = image_for(point, system, out)
-    folder = (out / f"{DECODE}-{Path(point.model).stem}-{name}").resolve()
-    logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to
-    logits.unlink(missing_ok=True)
-    done = gem5.run(
-        system,
-        [str(program), *point.options(system)],
-        folder,
-        cpu="atomic,o3",
-        cores=point.threads,
-        units=(point.units or None) if point.pim else 0,
-        timeout_s=timeout_s,
-        extra=["--preload", str(image.resolve())],
-    )
-    columns = _measured(done, point, system)
-    if point.prompt_tokens:
-        columns |= against_model(point, columns["tokens"], logits, image, known)
-    return columns
 
 
 def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -458,14 +432,6 @@ def _tile_most(plan: ImagePlan, point: DecodePoint, system: System) -> int:
             widths = (code.wbits, code.value_bits, 8, point.nbw, weights.format.group_size)
             tiles.append(Shape(k, owned, point.batch, *widths))
     return _most_outputs(tiles, system)
-
-
-def _most_of_heads(point: DecodePoint, system: System) -> int:
-    """`_most_outputs` of a head's keys and values."""
-    spec, bits = _spec(point.model), int(point.cache[-1])
-    sizes = ((spec.head_dim, point.context + point.steps), (point.context + point.steps, spec.head_dim))
-    widths = (bits, bits, 8, point.nbw, 0)
-    return _most_outputs([Shape(k, n, spec.gqa, *widths) for k, n in sizes], system)
 
 
 def _most_outputs(tiles: Iterable[Shape], system: System) -> int:

@@ -180,15 +180,8 @@ class Loop:
             self._push(self._link_free[place], _MOVED, place, job.index)
 
     def _served(self, waiting: list[int]) -> Served:
-        jobs = self.jobs
-        return Served(
-            arrival_s=np.array([job.request.arrival_s for job in jobs]),
-            first_s=np.array([job.first_s for job in jobs]),
-            last_s=np.array([job.last_s for job in jobs]),
-            prompt=np.array([job.prompt for job in jobs]),
-            output=np.array([job.output for job in jobs]),
-            restarts=np.array([job.restarts for job in jobs]),
-            servers=self.servers,
-            moved_bytes=self.moved_tokens * self.link.bytes_per_token if self.link else 0.0,
-            waiting=waiting,
-        )
+        arrivals = np.array([job.request.arrival_s for job in self.jobs])
+        of_job = ("first_s", "last_s", "prompt", "output", "restarts")
+        columns = (np.array([getattr(job, name) for job in self.jobs]) for name in of_job)
+        moved = self.moved_tokens * self.link.bytes_per_token if self.link else 0.0
+        return Served(arrivals, *columns, self.servers, moved, waiting)

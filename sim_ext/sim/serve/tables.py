@@ -42,13 +42,12 @@ CHUNKS, COUNTS, KEPT = ((0, *(1 << n for n in range(*ends))) for ends in ((4, 12
 class Tables:
     """Step times of a bundle, s (`StepTime`)."""
 
-    def __init__(self, folder: str | Path, model: ModelSpec, tp: int = 1) -> None:
-        """``tp``: cards that share each layer. Raises SailsimError for a missing file, layer, axis or number:
-        none counts as 0."""
+    def __init__(self, folder: str | Path, model: ModelSpec) -> None:
+        """Of one card. Raises SailsimError for a missing file, layer, axis or number: none counts as 0."""
         said = said_by(folder).get("model", "")
         if said.rpartition("/")[2].lower() != model.name:
             raise SailsimError(f"bundle {folder} is of the model {said!r}; allowed is one of {model.name}.")
-        place = Path(folder) / f"tp{tp}"
+        place = Path(folder) / "tp1"
         self.layers = model.n_layers
         dense = _by_layer(place / "dense.csv", "tokens", tuple(_calls(model)))
         head = _by_layer(place / "per_sequence.csv", "sequences", PER_SEQUENCE)

@@ -77,11 +77,11 @@ def test_arrays_of_a_bank_take_turns_at_its_port_and_banks_do_not():
 
 
 def test_weights_come_no_faster_than_they_are_read():
-    units: Any = accelerator_of(SYSTEM).units_and_hosts(SYSTEM, Point())[0]
+    units: Any = accelerator_of(SYSTEM).units_of(SYSTEM, Point())
     assert units.memory(1).stream_limit == 204.8e9
     accelerator = varied(SECTION, fill=10)
     slow = SYSTEM.model_copy(update={"accelerator": accelerator})
-    assert accelerator_of(slow).units_and_hosts(slow, Point())[0].memory(1).stream_limit == 10e9
+    assert accelerator_of(slow).units_of(slow, Point()).memory(1).stream_limit == 10e9
     point = Point(system="neural-cache-n1", model=SMALL.name)
     weights = simulate_step(slow, SMALL, point).bytes_by_kind["weights"]
     found = simulate_step(slow, SMALL, point).breakdown

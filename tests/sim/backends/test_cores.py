@@ -17,16 +17,15 @@ from sailsim.sim.backends.cores import (
     UBATCH,
     Constants,
     constants,
-    format_key,
     packed_parts,
     packings,
     predict_cores,
-    simulated_rate,
     step_parts,
     ubatches,
 )
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import N1, Work, fitted_constants, overlapped, prompt_work
+from sailsim.sim.kernel_rates import format_key, simulated_rate
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import CpuSheet
 from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
