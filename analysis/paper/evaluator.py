@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache, partial
 from operator import itemgetter
@@ -98,11 +99,9 @@ class SampledOutcomes:
 
     def area_share(self, counted: str, base: str) -> Numbers:
         """Added area over what there is, the same on every workload; NaN where it is not modelled."""
-        host = self.host(self.space.software)
-        try:
+        host, share = self.host(self.space.software), math.nan
+        with suppress(NotModelledError):
             share = math.nan if host is None else host.area.share(counted, base)
-        except NotModelledError:
-            share = math.nan
         return np.full(len(self.workloads), share)
 
     def usd_per_hour(self, host: _Host, opponent: Runner | None, w: Workload, payment: str) -> float:
