@@ -45,9 +45,7 @@ FILE = PathOption()
 @click.option("--threads", default=1, help="Threads of this computer.")
 @click.option("--out", type=PathOption(written=True), help="Save the product as .npy: int64 (B, N).")
 @as_json_option
-@click.pass_context
 def gemv(
-    ctx: click.Context,
     weights: Path,
     activations: Path,
     wbits: int,
@@ -92,7 +90,7 @@ def gemv(
     if not answered(answer):
         _print(answer)
     if not answer["equal_to_int64_product"]:
-        ctx.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _weight_code(wbits: int, name: str) -> WeightCode:

@@ -107,8 +107,7 @@ def trace(
 @click.option("--system", default="sail-n1", help="The machine whose PIM unit works.")
 @click.option("--threads", default=1, help="Threads of this computer.")
 @as_json_option
-@click.pass_context
-def replay(ctx: click.Context, path: Path, system: str, threads: int) -> None:
+def replay(path: Path, system: str, threads: int) -> None:
     """Work through the trace in PATH on one PIM unit: results, look-ups, and cycles by phase.
 
     Cycles count the groups, with weights as fast as the unit's port takes them (`time_tile`, memory "port").
@@ -137,7 +136,7 @@ def replay(ctx: click.Context, path: Path, system: str, threads: int) -> None:
     if not answered(answer):
         _print(answer)
     if not answer["ok"]:
-        ctx.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _print(answer: dict[str, Any]) -> None:
