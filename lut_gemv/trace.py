@@ -472,20 +472,22 @@ class _Decoder:
         self._signed = not self._flags & Flag.ACT_UNSIGNED
 
     def tile(self) -> Tile:
-        self._check_widths()
-        self._check_flags()
-        sizes = self._sizes()
-        self._check_buffers(sizes)
-        self._check_sums()
-        return self._read(sizes)
+        for wrong, status, field, what, allowed in self._checks():
+            if wrong:
+                raise self._refuse(status, field, what, allowed)
+        return self._read(self._sizes())
 
     def _refuse(self, status: Status, field: str, what: str, allowed: str) -> DescriptorError:
         return DescriptorError(
             status, field, f"descriptor {self._index}: {field} {what}; allowed is {allowed} ({status.name})."
         )
 
-    def _check_widths(self) -> None:
-        ternary = self._code_flag == Flag.CODE_TERNARY
+    def _checks(self) -> Iterator[tuple[object, Status, str, str, str]]:
+        """In the contract's order: whether something is wrong, and what is said then (`_refuse`).
+
+        Each is asked for only where those before it found nothing.
+        """
+        d, ternary = self._d, self._code_flag == Flag.CODE_TERNARY
         for field, status, low, high in (
             ("wbits", Status.ERR_WBITS, 2 if ternary else 1, 2 if ternary else abi.WBITS_MAX),
             ("abits", Status.ERR_ABITS, 1, abi.ABITS_MAX),
@@ -494,18 +496,38 @@ class _Decoder:
             ("n", Status.ERR_SHAPE, 1, (1 << 32) - 1),
             ("batch", Status.ERR_SHAPE, 1, (1 << 16) - 1),
         ):
-            if not low <= self._d[field] <= high:
-                raise self._refuse(status, field, f"is {self._d[field]}", f"{low}..{high}")
-
-    def _check_flags(self) -> None:
+            yield not low <= d[field] <= high, status, field, f"is {d[field]}", f"{low}..{high}"
         converts = bool(self._flags & Flag.CONVERT)
         for wrong, allowed in (
             (self._flags & abi.RESERVED, "no reserved bit"),
-            (converts != (self._d["scales"] != 0), "CONVERT exactly with scales"),
+            (converts != (d["scales"] != 0), "CONVERT exactly with scales"),
             (self._flags & Flag.MINIMUM and not converts, "MINIMUM only with CONVERT"),
         ):
-            if wrong:
-                raise self._refuse(Status.ERR_FLAGS, "flags", f"is {self._flags:#x}", allowed)
+            yield wrong, Status.ERR_FLAGS, "flags", f"is {self._flags:#x}", allowed
+        sizes = self._sizes()
+        for field in sizes:
+            align = abi.COMPLETION_ALIGN if field == "completion" else BUFFER_ALIGN
+            yield d[field] % align, Status.ERR_ALIGN, field, f"is {d[field]:#x}", f"a multiple of {align}"
+        book, values = d["codebook"], 1 << d["wbits"] if self._code_flag == Flag.CODE_OFFSET else 1
+        has_book = self._code_flag == Flag.CODE_BOOK
+        wrong, allowed = (book == 0, "an address") if has_book else (book >= values, f"0..{values - 1}")
+        yield wrong, Status.ERR_CODEBOOK, "codebook", f"is {book:#x}", allowed
+        for field, size in sizes.items():
+            if field in ("output", "completion"):
+                reachable = self._trace.writable(d[field], size)
+            else:
+                reachable = self._trace.stored(d[field], size) is not None
+            what = f"needs {size} bytes at {d[field]:#x}"
+            yield not reachable, Status.ERR_FAULT, field, what, "an address range inside the image"
+        end = d["output"] + sizes["output"]
+        for field, size in sizes.items():
+            overlaps = field != "output" and d[field] < end and d["output"] < d[field] + size
+            yield overlaps, Status.ERR_OVERLAP, "output", f"overlaps {field}", "a buffer of its own"
+        length = min(d["group_size"] or d["k"], d["k"]) if d["scales"] else d["k"]
+        bound = accumulator_bound(self._code(), d["abits"], self._signed, length)
+        most = (1 << (UNIT_ACCUMULATOR_BITS - 1)) - 1
+        what = f"is {d['k']}, which lets a sum reach {bound}"
+        yield bound > most, Status.ERR_OVERFLOW, "k", what, f"a sum of at most {most}"
 
     def _sizes(self) -> dict[str, int]:
         """The buffers in the order of their fields, and their sizes in bytes."""
@@ -529,39 +551,6 @@ class _Decoder:
     def _scale_halves(self) -> int:
         """How many fp16 values stand before the activation scales."""
         return self._blocks() * self._d["n"] * (2 if self._flags & Flag.MINIMUM else 1)
-
-    def _check_buffers(self, sizes: dict[str, int]) -> None:
-        d = self._d
-        for field in sizes:
-            align = abi.COMPLETION_ALIGN if field == "completion" else BUFFER_ALIGN
-            if d[field] % align:
-                raise self._refuse(Status.ERR_ALIGN, field, f"is {d[field]:#x}", f"a multiple of {align}")
-        book, values = d["codebook"], 1 << d["wbits"] if self._code_flag == Flag.CODE_OFFSET else 1
-        has_book = self._code_flag == Flag.CODE_BOOK
-        if book == 0 if has_book else book >= values:
-            allowed = "an address" if has_book else f"0..{values - 1}"
-            raise self._refuse(Status.ERR_CODEBOOK, "codebook", f"is {book:#x}", allowed)
-        for field, size in sizes.items():
-            if field in ("output", "completion"):
-                reachable = self._trace.writable(d[field], size)
-            else:
-                reachable = self._trace.stored(d[field], size) is not None
-            if not reachable:
-                what = f"needs {size} bytes at {d[field]:#x}"
-                raise self._refuse(Status.ERR_FAULT, field, what, "an address range inside the image")
-        end = d["output"] + sizes["output"]
-        for field, size in sizes.items():
-            if field != "output" and d[field] < end and d["output"] < d[field] + size:
-                raise self._refuse(Status.ERR_OVERLAP, "output", f"overlaps {field}", "a buffer of its own")
-
-    def _check_sums(self) -> None:
-        d = self._d
-        length = min(d["group_size"] or d["k"], d["k"]) if d["scales"] else d["k"]
-        bound = accumulator_bound(self._code(), d["abits"], self._signed, length)
-        most = (1 << (UNIT_ACCUMULATOR_BITS - 1)) - 1
-        if bound > most:
-            what = f"is {d['k']}, which lets a sum reach {bound}"
-            raise self._refuse(Status.ERR_OVERFLOW, "k", what, f"a sum of at most {most}")
 
     def _read(self, sizes: dict[str, int]) -> Tile:
         d = self._d

@@ -12,12 +12,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import isnan
+from math import ceil, isnan
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
@@ -30,7 +28,6 @@ from sailsim.sim.fitted import read_csv
 from sailsim.sim.tables import first_problem
 
 Sizing = Literal["share", "bandwidth", "llc", "whole"]
-Floats = NDArray[np.float64]
 
 PAYMENTS: Mapping[str, Sizing] = {"used": "share", "bandwidth": "bandwidth", "llc": "llc", "whole": "whole"}
 """Ways to pay, by the ends of their columns: the vCPUs whose threads and memory a run takes; or those that
@@ -148,21 +145,6 @@ Record = Mapping[str, Any]
 """Of a run (`results.runs`)."""
 
 
-def vcpus_needed(price: Price, cores: Floats | float, memory_bytes: Floats | float) -> Floats:
-    """vCPUs of a CPU instance that bring some threads and some memory, perhaps more than it has; arrays
-    broadcast."""
-    if price.memory_gib is None:
-        return np.asarray(cores)
-    # Multiplied first: all of the memory is that of all vCPUs, also where their share is no whole number.
-    return np.maximum(cores, np.ceil(memory_bytes * price.units / (price.memory_gib * 2**30)))
-
-
-def vcpus_of_share(needed: Floats | float, share: Floats | float, units: float) -> Floats:
-    """As many of ``units`` vCPUs as bring a share of a resource, if they are more than needed."""
-    # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
-    return np.maximum(needed, np.ceil(share * units * (1 - 1e-12)))
-
-
 def vcpus_paid(price: Price, run: Record, sizing: Sizing) -> int | None:
     """vCPUs of a CPU instance that a run pays for; None where the whole instance lacks threads or memory.
 
@@ -174,13 +156,17 @@ def vcpus_paid(price: Price, run: Record, sizing: Sizing) -> int | None:
     part of its vCPU, and whoever takes more brings it. Only room is counted. All slices work, but share
     their ports by time, as memory does. Who thinks the slices themselves are taken pays "whole".
     """
-    needed = int(vcpus_needed(price, run["cores"], run["memory_bytes"]))
+    needed = int(run["cores"])
+    if price.memory_gib is not None:
+        # Multiplied first: all of the memory is that of all vCPUs, also where their share is no whole number.
+        needed = max(needed, ceil(run["memory_bytes"] * price.units / (price.memory_gib * 2**30)))
     if needed > price.units:
         return None
     if sizing in ("bandwidth", "llc"):
         share = 1.0 if run["pays"] == "whole" else run["bandwidth_share"]
         cached = run["cores"] / price.units + run["llc_share"] if sizing == "llc" else 0.0
-        return int(vcpus_of_share(needed, min(1.0, max(share, cached)), price.units))
+        # Rounded down a little first, so that a share reckoned from whole vCPUs gives those back.
+        return max(needed, ceil(min(1.0, max(share, cached)) * price.units * (1 - 1e-12)))
     return price.units if sizing == "whole" else needed
 
 

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from functools import cache, cached_property, lru_cache, partial
+from operator import itemgetter
+from typing import Any, cast
 
 import numpy as np
 
 from sailsim.analysis.costs.area import Area, AreaConstants, area
 from sailsim.analysis.costs.constants import NotModelledError
-from sailsim.analysis.costs.dollars import (
-    HOUR_S,
-    CostConstants,
-    prices,
-    vcpus_needed,
-    vcpus_of_share,
-)
+from sailsim.analysis.costs.dollars import HOUR_S, PAYMENTS, CostConstants, prices, vcpus_paid
 from sailsim.analysis.paper.claims import Choice, Metric, Numbers, values
 from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
 from sailsim.analysis.paper.unknowns import ParameterSpace, scatter_of
@@ -39,23 +35,16 @@ from sailsim.sim.files import leaves
 from sailsim.sim.fitted import Work, decode_work
 from sailsim.sim.schedule import CpuSheet
 from sailsim.sim.system import Gpu, System
-from sailsim.workloads.formats import uniform_format, weight_format
+from sailsim.workloads.formats import WeightFormat, uniform_format, weight_format
 from sailsim.workloads.load import load_model
 
 READS = "prt_misses"
 """What counts reads of the arrays by look-ups: every one that no PRT serves."""
 Values = Mapping[Metric, Numbers]
 """Of every metric of sampled machines, (machines, workloads) or (workloads,)."""
-
-
-@dataclass(frozen=True)
-class Memo:
-    """What is known within a block of machines or a search."""
-
-    steps: dict[tuple[Any, ...], dict[Any, StepResult | None]] = field(default_factory=dict)
-    """By the values of the machine, then by what is asked of it."""
-    work: dict[tuple[Any, ...], _Work] = field(default_factory=dict)
-    """By the choice of weights and the workloads."""
+Memo = dict[tuple[Any, ...], dict[Any, StepResult | None]]
+"""What is known within a block of machines or a search: by the values of a machine, then by what is asked of
+it, the step; None where a tile does not fit."""
 
 
 @dataclass
@@ -65,9 +54,9 @@ class SampledOutcomes:
     space: ParameterSpace
     machine: SampledMachine
     workloads: Sequence[Workload]
-    memo: Memo = field(default_factory=Memo)
+    memo: Memo = field(default_factory=dict)
     _hosts: dict[Software, _Host | None] = field(default_factory=dict)
-    _rates: dict[str, tuple[Numbers, Numbers]] = field(default_factory=dict)
+    _rates: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def of(
         self, runner: str, quantity: str, beside: str | None = None, without: Choice | None = None
@@ -75,19 +64,23 @@ class SampledOutcomes:
         """As `Outcomes.of`; rates of others than SAIL are those of one measured machine, with its scatter."""
         opponent = None if runner == SAIL else self.space.paper.opponents[runner]
         near = opponent if beside is None else self.space.paper.opponents[beside]
-        software = self.space.software if near is None else self.space.host_of(near)
-        host = self.host(software)
-        if host is None:
-            return np.full(len(self.workloads), math.nan)
-        if not quantity.startswith("tokens_per_"):
-            return host.steps(quantity, without)
-        if opponent is None:
-            rate = host.steps("tokens_per_s")
-        else:
-            rate = self.predicted(host, opponent)[0] * self.machine.factor(scatter_of(opponent))
-        if quantity == "tokens_per_s":
-            return rate
-        return rate * HOUR_S / self.usd_per_hour(host, opponent, quantity.removeprefix("tokens_per_usd_"))
+        host = self.host(self.space.software if near is None else self.space.host_of(near))
+
+        def number(w: Workload) -> float:
+            if host is None:
+                return math.nan
+            if not quantity.startswith("tokens_per_"):
+                return host.number(w, quantity, without is None)
+            if opponent is None:
+                rate = host.number(w, "tokens_per_s")
+            else:
+                rate = self.predicted(host, opponent, w)[0] * self.machine.factor(scatter_of(opponent))
+            if quantity == "tokens_per_s" or math.isnan(rate):
+                return rate
+            payment = quantity.removeprefix("tokens_per_usd_")
+            return rate * HOUR_S / self.usd_per_hour(host, opponent, w, payment)
+
+        return np.array([number(w) for w in self.workloads], dtype=np.float64)
 
     def host(self, software: Software) -> _Host | None:
         """The machine with a software on its cores; None where there is no such machine."""
@@ -98,125 +91,119 @@ class SampledOutcomes:
                 self._hosts[software] = None
             else:
                 own = tuple(leaf.value for leaf in leaves(system).values())
-                known = self.memo.steps.setdefault(own, {})
                 reads = any(metric.saved == "array_reads" for metric in self.space.paper.sampled.values())
                 counted = (READS,) if reads else ()  # beside a step's time, where a claim is about it
-                self._hosts[software] = _Host(self.machine, system, software, self.workloads, counted, known)
+                known = self.memo.setdefault(own, {})
+                self._hosts[software] = _Host(self.machine, system, software, counted, known)
         return self._hosts[software]
 
     def area_share(self, counted: str, base: str) -> Numbers:
         """Added area over what there is, the same on every workload; NaN where it is not modelled."""
-        host = self.host(self.space.software)
-        try:
+        host, share = self.host(self.space.software), math.nan
+        with suppress(NotModelledError):
             share = math.nan if host is None else host.area.share(counted, base)
-        except NotModelledError:
-            share = math.nan
         return np.full(len(self.workloads), share)
 
-    # --- Dollars ---
-
-    def usd_per_hour(self, host: _Host, opponent: Runner | None, payment: str) -> Numbers:
-        """What an hour costs, SAIL's with its overhead; as `dollars.usd_per_hour`, on a server of as many
-        vCPUs as the machine has cores."""
+    def usd_per_hour(self, host: _Host, opponent: Runner | None, w: Workload, payment: str) -> float:
+        """What an hour costs, SAIL's with its overhead, on a server of as many vCPUs as the machine has
+        cores."""
         if opponent is not None and opponent.kind == "card":
-            return np.asarray(prices().of(opponent.hardware).usd_per_hour)
-        named = self.machine.values.get("cost.instance")
-        servers = {price.instance: price for price in self.space.servers}
-        price = self.space.servers[0] if named is None else servers[str(named)]
-        cores = float(host.system.cores.count.whole)
-        if payment == "whole" or (opponent is not None and opponent.paid == "whole"):
-            paid = np.full(len(self.workloads), cores)
-        else:
-            every = opponent is not None and opponent.threads == "all"
-            threads = np.array([cores if every else float(w.threads) for w in self.workloads])
-            paid = vcpus_needed(price, threads, self.work(OF_THE_POINT).memory)
-            if payment == "bandwidth":
-                paid = vcpus_of_share(paid, self._bandwidth_share(host, opponent), cores)
-            paid = np.minimum(paid, cores)
+            return _card_usd_per_hour(opponent.hardware)
+        named = self.machine.values.get("cost.instance", self.space.servers[0].instance)
+        price = next(each for each in self.space.servers if each.instance == named)
+        cores = host.system.cores.count.whole
+        memory = price.memory_gib and price.memory_gib / price.units * cores
+        rate, moved = (
+            [host.number(w, name) for name in ("tokens_per_s", "dram_bytes")]
+            if opponent is None
+            else self.predicted(host, opponent, w)
+        )
+        run = {
+            "cores": cores if opponent is not None and opponent.threads == "all" else w.threads,
+            "memory_bytes": asked(w, self.machine.group_size)[2],
+            "pays": "used" if opponent is None else opponent.paid,
+            "bandwidth_share": min(1.0, moved / w.batch * rate / host.system.memory.read_bandwidth.si),
+        }
+        sizing = "whole" if run["pays"] == "whole" else PAYMENTS[payment]
+        # The memory of all vCPUs is what a run gets at most.
+        paid = vcpus_paid(replace(price, units=cores, memory_gib=memory), run, sizing) or cores
         hour = price.usd_per_hour / price.units * paid
         overhead = self.machine.constants("cost", CostConstants).overhead
         return hour * (1 + overhead) if opponent is None or opponent.overhead else hour
 
-    def _bandwidth_share(self, host: _Host, opponent: Runner | None) -> Numbers:
-        """Of what reading cores reach, the part that a run takes, by its predicted rate."""
-        sail = host.steps("tokens_per_s")
-        rate, moved = (sail, host.steps("dram_bytes")) if opponent is None else self.predicted(host, opponent)
-        tokens = sail * host.steps("step_s")
-        return np.minimum(1.0, moved / tokens * rate / host.system.memory.read_bandwidth.si)
-
     # --- Baselines: every call of a model of cores or cards is here ---
 
-    def work(self, weights: str) -> _Work:
-        """What decoding asks of a machine, with weights of the point or of a format by its name."""
-        choice = self.machine.group_size if weights == OF_THE_POINT else weights
-        key = (choice, *(w.name for w in self.workloads))
-        if key not in self.memo.work:
-            self.memo.work[key] = _Work(self.workloads, choice)
-        return self.memo.work[key]
-
-    def predicted(self, host: _Host, opponent: Runner) -> tuple[Numbers, Numbers]:
+    def predicted(self, host: _Host, opponent: Runner, w: Workload) -> tuple[float, float]:
         """Tokens/s of another runner without scatter, and the bytes that a step moves; NaN where it cannot
         run."""
-        if opponent.name not in self._rates:
-            work = self.work(opponent.format)
-            if opponent.kind == "card":
-                rate, weights = self._card(opponent, work), work.of_a_step.weight_bytes
-            else:
-                rate, weights = self._cores(host, opponent, work)
-            moved = np.where(np.isnan(rate), math.nan, weights + work.of_a_step.kv_bytes)
-            self._rates[opponent.name] = rate, moved
-        return self._rates[opponent.name]
+        key = opponent.name, w.name
+        if key not in self._rates:
+            weights = self.machine.group_size if opponent.format == OF_THE_POINT else opponent.format
+            predict = self._card if opponent.kind == "card" else partial(self._cores, host)
+            seconds, read = predict(opponent, w, weights)
+            self._rates[key] = w.batch / seconds, read + float(asked(w, weights)[1].kv_bytes)
+        return self._rates[key]
 
-    def _cores(self, host: _Host, opponent: Runner, work: _Work) -> tuple[Numbers, Numbers]:
-        """Tokens/s of the server's cores at the machine's constants, and the bytes of weights of a step; with
-        as many instances as are the fastest for each workload, of equals the fewest, where it is packed."""
-        of_each = [host.constants(w.wbits) for w in self.workloads]
-        # A software's constants differ in the rates of its kernels alone.
-        constants = replace(of_each[0], kernel_rate=np.array([float(c.kernel_rate) for c in of_each]))
-        every = float(host.system.cores.count.whole)
-        threads = np.array([every if opponent.threads == "all" else float(w.threads) for w in self.workloads])
-        one, sheet = np.asarray(1.0), CpuSheet.of(host.system)
-        if opponent.instances == "one":
-            parts = cpu.step_parts(work.of_a_step, sheet, threads, constants, one)
-            return np.asarray(work.of_a_step.rows / sum(parts.values())), work.of_a_step.weight_bytes
-        of, instances, packed = work.packed(tuple(threads.astype(int).tolist()))
-        own = replace(constants, kernel_rate=np.asarray(constants.kernel_rate)[of])
-        each = np.floor(threads[of] / instances)
-        seconds = np.asarray(sum(cpu.packed_parts(packed, sheet, each, own, one, instances).values()))
-        best = np.array([np.flatnonzero(of == i)[np.argmin(seconds[of == i])] for i in range(len(threads))])
-        rate = np.asarray(work.of_a_step.rows / seconds[best])
-        return rate, (instances * packed.weight_bytes)[best]
+    def _cores(self, host: _Host, opponent: Runner, w: Workload, weights: str | int) -> tuple[float, float]:
+        """Seconds of a step of the server's cores at the machine's constants, and the bytes of weights that
+        it reads; with as many instances as are the fastest, of equals the fewest, where it is packed."""
+        threads = host.system.cores.count.whole if opponent.threads == "all" else w.threads
+        sheet, tried = CpuSheet.of(host.system), []
+        for count in cpu.packings(threads, w.batch) if opponent.instances == "best" else (1,):
+            work, one = asked(w, weights, count)[1], np.asarray(1.0)
+            each = np.asarray(float(threads // count))
+            parts = cpu.packed_parts(
+                work, sheet, each, host.constants(w.wbits), one, np.asarray(float(count))
+            )
+            tried.append((float(sum(parts.values())), count * float(work.weight_bytes)))
+        return min(tried, key=itemgetter(0))
 
-    def _card(self, opponent: Runner, work: _Work) -> Numbers:
-        """Tokens/s of a card; NaN where its memory is too small or the software has no such kernel."""
-        software: gpu.GpuSoftware = "serving" if opponent.software == "serving" else "llama.cpp"
-        card = opponent.machine
+    def _card(self, opponent: Runner, w: Workload, weights: str | int) -> tuple[float, float]:
+        """The same of a card; NaN where its memory is too small or the software has no such kernel."""
+        card, (fmt, work, memory) = opponent.machine, asked(w, weights)
         assert isinstance(card, Gpu)
-        formats = [fmt for _, fmt, _ in work.every]
-        known = {fmt: gpu.constants(card, fmt, self.machine.fitted, software) for fmt in set(formats)}
-        constants = gpu.GpuConstants.stack([known[fmt] for fmt in formats])
-        parts = gpu.step_parts(work.of_a_step, gpu.GpuSheet.of(card), constants)
-        kernels = [gpu.without_kernels(f, software) is None for f in formats]
-        fits = work.memory <= memory_of(card)
-        return np.where(fits & kernels, work.of_a_step.rows / sum(parts.values()), math.nan)
+        software = cast(gpu.GpuSoftware, opponent.software)
+        if memory > memory_of(card) or gpu.without_kernels(fmt, software) is not None:
+            return math.nan, math.nan
+        constants = gpu.constants(card, fmt, self.machine.fitted, software)
+        parts = gpu.step_parts(work, gpu.GpuSheet.of(card), constants)
+        return float(sum(parts.values())), float(work.weight_bytes)
+
+
+@cache  # the price list is read anew each time
+def _card_usd_per_hour(card: str) -> float:
+    return prices().of(card).usd_per_hour
+
+
+@lru_cache(maxsize=4096)
+def asked(w: Workload, weights: str | int, instances: int = 1) -> tuple[WeightFormat, Work, float]:
+    """What a workload asks of a machine, with weights of a format by its name, or with so many of its width
+    to a scale: the format, the step of one of some instances, and bytes of weights and KV caches."""
+    model = load_model(w.model)
+    fmt = weight_format(weights) if isinstance(weights, str) else uniform_format(w.wbits, weights)
+    work = decode_work(model, fmt, -(-w.batch // instances), w.context)
+    return fmt, work, memory_needed(model, fmt, w.batch, w.context)
 
 
 @dataclass
 class _Host:
-    """A machine whose cores run one software, on some workloads."""
+    """A machine whose cores run one software."""
 
     machine: SampledMachine
     system: System
     software: Software
-    workloads: Sequence[Workload]
     counted: tuple[str, ...]
     known: dict[Any, StepResult | None]
     _constants: dict[int, cpu.Constants] = field(default_factory=dict)
 
-    def steps(self, quantity: str, without: Choice | None = None) -> Numbers:
-        """A quantity of SAIL's steps, NaN where a tile does not fit; without the PRT where that is asked."""
-        steps = [self.step(w, without is None) if without is None or w.prt else None for w in self.workloads]
-        return np.array([_quantity(step, quantity) for step in steps], dtype=np.float64)
+    def number(self, w: Workload, quantity: str, prt: bool = True) -> float:
+        """A quantity of SAIL's step, NaN where a tile does not fit; without the PRT where that is asked."""
+        step = self.step(w, prt) if prt or w.prt else None
+        if step is None:
+            return math.nan
+        return float(
+            step.counts.get(READS, math.nan) if quantity == "array_reads" else getattr(step, quantity)
+        )
 
     def step(self, workload: Workload, prt: bool = True) -> StepResult | None:
         """One simulated step; None where a tile does not fit."""
@@ -251,44 +238,6 @@ class _Host:
         return area(self.system, self.machine.constants("area", AreaConstants))
 
 
-def _quantity(step: StepResult | None, name: str) -> float:
-    if step is None:
-        return math.nan
-    return float(step.counts.get(READS, math.nan) if name == "array_reads" else getattr(step, name))
-
-
-class _Work:
-    """Workloads with weights of one choice: what their steps ask of a machine, an entry each."""
-
-    def __init__(self, workloads: Sequence[Workload], weights: str | int) -> None:
-        """``weights``: a format by its name, or the workloads' widths with so many to a scale."""
-        formats = [
-            weight_format(weights) if isinstance(weights, str) else uniform_format(w.wbits, weights)
-            for w in workloads
-        ]
-        self.every = [(load_model(w.model), fmt, w) for w, fmt in zip(workloads, formats, strict=True)]
-        works = [decode_work(model, fmt, w.batch, w.context) for model, fmt, w in self.every]
-        self.of_a_step = Work.stack(works)
-        self.memory: Numbers = np.array(
-            [memory_needed(m, fmt, w.batch, w.context) for m, fmt, w in self.every]
-        )
-        """Bytes of weights and KV caches."""
-        self._packed: dict[tuple[int, ...], tuple[Any, Numbers, Work]] = {}
-
-    def packed(self, threads: tuple[int, ...]) -> tuple[Any, Numbers, Work]:
-        """Every packing of every workload on so many threads: the workload's place, instances, and the work
-        of one of them."""
-        if threads not in self._packed:
-            tried = [
-                (i, count, decode_work(m, fmt, -(-w.batch // count), w.context))
-                for i, ((m, fmt, w), cores) in enumerate(zip(self.every, threads, strict=True))
-                for count in cpu.packings(cores, w.batch)
-            ]
-            places, counts, works = zip(*tried, strict=True)
-            self._packed[threads] = np.array(places), np.array(counts, dtype=float), Work.stack(list(works))
-        return self._packed[threads]
-
-
 def judged(
     space: ParameterSpace,
     machine: SampledMachine,
@@ -298,18 +247,12 @@ def judged(
 ) -> dict[Metric, Numbers]:
     """Metrics (None: all) of a machine, (workloads,); NaN where there is no number and on workloads other
     than ``on``."""
-    asked = list(range(len(space.workloads)) if on is None else on)
-    outcomes = SampledOutcomes(space, machine, [space.workloads[i] for i in asked], memo or Memo())
+    outcomes = SampledOutcomes(space, machine, space.workloads, {} if memo is None else memo)
     chosen = {metric: space.paper.sampled[metric] for metric in metrics or space.paper.sampled}
-    opponents = [space.paper.opponents[m.runner] for m in chosen.values() if m.runner is not None]
-    softwares = dict.fromkeys([space.software, *map(space.host_of, opponents)])
-    # The units do the same beside every software: workload by workload the engine remembers what they do.
-    hosts = [host for host in map(outcomes.host, softwares) if host is not None]
-    for workload in outcomes.workloads:
-        for host in hosts:
-            host.step(workload)
-    answers = {}
-    for key, metric in chosen.items():
-        answers[key] = np.full(len(space.workloads), math.nan)
-        answers[key][asked] = values(metric, outcomes)
+    answers = {key: np.full(len(space.workloads), math.nan) for key in chosen}
+    # Workload by workload: the engine remembers what the units do, which is the same beside every software.
+    for at in range(len(space.workloads)) if on is None else on:
+        alone = replace(outcomes, workloads=[space.workloads[at]])
+        for key, metric in chosen.items():
+            (answers[key][at],) = values(metric, alone)
     return answers

@@ -41,11 +41,7 @@ from sailsim.analysis.paper.unknowns import ParameterSpace, space
 from sailsim.analysis.results.prior import Factor
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.engine import simulate_step
 from sailsim.sim.study.workers import Workers
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.load import load_model
 
 MOST_SAMPLES = 4096
 DRAWN = 6
@@ -90,9 +86,10 @@ def _decided(space: ParameterSpace, machine: SampledMachine, memo: Memo) -> str:
     decided = [
         *([host.step(w), host.step(w, prt=False) if w.prt else None] for w in outcomes.workloads),
         *(
-            outcomes.predicted(host, each)
+            outcomes.predicted(host, each, w)
             for each in opponents
             if each.kind == "card" or each.software == space.software
+            for w in outcomes.workloads
         ),
         host.system.memory.read_bandwidth.si,
         *(
@@ -297,7 +294,6 @@ def reproduce(
         "workloads": [w.model_dump() for w in kept.workloads],
         "claims": claims,
         "facts": [{"claim": f.title, "paper": f.paper, "here": f.here} for f in kept.paper.fact],
-        "breakdown": _breakdown(kept, claims),
     }
     write_whole(folder / "reproduction.json", (json.dumps(results, indent=1) + "\n").encode())
     return results
@@ -333,7 +329,6 @@ def _metric(claim: Claim, metric: Metric, sampled: Sampled, nominal: Values) -> 
         "quantiles": quantiles(everywhere),
         "fixed_quantiles": quantiles(there),
         "reach": int(claim.reaches(most).sum()),
-        "fixed_reach": int(claim.reaches(there).sum()),
         "machines": len(most),
         "most": digits(float(best())) if len(everywhere) else None,
     }
@@ -415,31 +410,3 @@ def _medians(factor: Factor, u: Numbers, outcome: Numbers) -> dict[str, Any]:
         return {"low": None, "low_at": "", "high": None, "high_at": ""}
     low, high = min(medians, key=lambda m: m[1]), max(medians, key=lambda m: m[1])
     return {"low": digits(low[1]), "low_at": low[0], "high": digits(high[1]), "high_at": high[0]}
-
-
-def _breakdown(within: ParameterSpace, claims: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Where a step goes on SAIL and on the cores alone: the nominal machine and the nearest ones of claims
-    over a runner."""
-    by_name = {workload.name: workload for workload in within.workloads}
-    wanted = [("nominal, fixed workload", within.nominal, within.workloads[within.fixed])]
-    for claim in within.paper.claim:
-        if claim.primary.runner is not None:
-            near = claims[claim.name]["nearest"]
-            machine = within.nominal.with_values(near["draw"])
-            wanted.append((f"nearest, {claim.name}", machine, by_name[near["workload"]]))
-    rows = []
-    for title, machine, w in wanted:
-        system, model = machine.system(), load_model(w.model)
-        step = simulate_step(system, model, w.point(system.name, machine.group_size))
-        fmt = uniform_format(w.wbits, machine.group_size)
-        cores = predict_cores(system, model, fmt, w.threads, w.batch, w.context)
-        rows.append(
-            {
-                "name": f"{title}: {w.name}",
-                "sail": {phase: digits(1e3 * seconds, 4) for phase, seconds in step.breakdown.items()},
-                "sail_ms": digits(1e3 * step.step_s, 4),
-                "cpu": {part: digits(1e3 * seconds, 4) for part, seconds in cores.breakdown.items()},
-                "cpu_ms": digits(1e3 * cores.step_s, 4),
-            }
-        )
-    return rows

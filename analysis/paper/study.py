@@ -81,8 +81,11 @@ class Answers:
     def records(
         self, asked: Mapping[str, Any], evaluate: Callable[[Any], Any], group: str, within: str, what: str
     ) -> list[Record]:
-        """The records of some questions. ``asked`` has what ``evaluate`` is given by a name that says all
-        that it rests on beside ``within``, the digest of what all questions share."""
+        """The records of some questions, in their order.
+
+        ``asked`` has what ``evaluate`` is given by a name that says all that it rests on beside ``within``,
+        the digest of what all questions share.
+        """
         tasks = [
             Task(hashlib.sha256(f"{within}/{name}".encode()).hexdigest()[:32], f"{group}: {name}", each, at)
             for at, (name, each) in enumerate(asked.items())
@@ -97,13 +100,12 @@ class Answers:
         self, asked: Mapping[str, Any], answer: Callable[[Any], Any], group: str, within: str, what: str
     ) -> dict[str, Any]:
         """Of every question by its name the one answer, of what JSON has."""
-        named = {name: (name, each) for name, each in asked.items()}
-        records = self.records(named, partial(_one_answer, answer), group, within, what)
-        return {record["name"]: record["answer"] for record in records}
+        records = self.records(asked, partial(_one_answer, answer), group, within, what)
+        return {name: record["answer"] for name, record in zip(asked, records, strict=True)}
 
 
-def _one_answer(answer: Callable[[Any], Any], what: tuple[str, Any]) -> Record:
-    return {"name": what[0], "answer": answer(what[1])}
+def _one_answer(answer: Callable[[Any], Any], what: Any) -> Record:
+    return {"answer": answer(what)}
 
 
 # --- Drawn machines ---
@@ -126,15 +128,11 @@ def judge(
     metrics. ``name`` says what else the rows rest on.
     """
     firsts = np.cumsum([0, *map(len, blocks)]).tolist()
-    records = answers.records(
+    return answers.records(
         {f"{name}/{firsts[at]}": (at, firsts[at], rows) for at, rows in enumerate(blocks)},
         partial(judge_block, space, designs_seed),
         group, space.digest, what,
     )  # fmt: skip
-    records = sorted(records, key=lambda record: int(record["machine"]))
-    if [record["machine"] for record in records] != list(range(firsts[-1])):
-        raise SailsimError(f"the folder has {len(records)} machines, allowed is {firsts[-1]}, each once")
-    return records
 
 
 def judge_block(

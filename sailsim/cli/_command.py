@@ -64,7 +64,9 @@ def _check_written(ctx: click.Context, param: click.Parameter) -> None:
     if path is None or not path.exists():
         return
     for other in ctx.command.params:
-        if other is not param and any(_is_same(path, each) for each in _named(ctx.params[str(other.name)])):
+        if other is not param and any(
+            _is_same(path, each) for each in _named(ctx.params.get(str(other.name)))
+        ):
             raise SailsimError(
                 f"{_word(param)} is {path}, which {_word(other)} names too; allowed is a file of its own, "
                 "which the command does not read."

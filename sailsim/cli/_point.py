@@ -126,6 +126,4 @@ prices_option = click.option(
 )
 
 
-paper_option = click.option(
-    "--paper", default="sail", show_default=True, help="A paper by name, or a file of claims."
-)
+paper_option = click.option("--paper", default="sail", help="A paper by name, or a file of claims.")

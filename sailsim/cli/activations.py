@@ -8,7 +8,7 @@ import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Command
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import echo, say
 from sailsim.workloads.activations import Activations
@@ -26,7 +26,7 @@ from sailsim.workloads.tokenizer import token_numbers
     help="A text for the model, or token numbers such as 1,2,3; default: the shipped capture's text.",
 )
 @as_json_option
-def activations(path: Path | None, out: Path | None, as_json: bool, **given: Any) -> None:
+def activations(path: Path | None, out: Path | None, **given: Any) -> None:
     """Show the capture in PATH or the one that ships, or make one with --out.
 
     A capture holds the inputs of a model's linear layers while it runs over a text.
@@ -35,7 +35,7 @@ def activations(path: Path | None, out: Path | None, as_json: bool, **given: Any
         option = next((name for name, value in given.items() if value is not None), None)
         if option is not None:
             raise SailsimError(f"--{option} is given without --out; allowed is it where a capture is made.")
-        _print(Activations.load(path), as_json, path)
+        _print(Activations.load(path), path)
         return
     if path is not None:
         raise SailsimError(f"PATH is {path} beside --out; allowed is one of the two.")
@@ -43,10 +43,10 @@ def activations(path: Path | None, out: Path | None, as_json: bool, **given: Any
     tokens = token_numbers(text or "")
     made = capture(given["model"], None if tokens else text, tokens, progress=True)
     made.save(out)
-    _print(made, as_json, out)
+    _print(made, out)
 
 
-def _print(held: Activations, as_json: bool, path: Path | None) -> None:
+def _print(held: Activations, path: Path | None) -> None:
     roles = {
         role: {
             "layers": held.codes[role].shape[0],
@@ -59,16 +59,7 @@ def _print(held: Activations, as_json: bool, path: Path | None) -> None:
         }
         for role in ROLES
     }
-    if as_json:
-        print_json(
-            {
-                "id": held.id,
-                "path": str(path) if path else None,
-                "layers": list(held.layers),
-                "roles": roles,
-                "meta": dict(held.meta),
-            }
-        )
+    if answered({"id": held.id, "path": path, "layers": held.layers, "roles": roles, "meta": held.meta}):
         return
     meta = held.meta
     indent = " " * 9

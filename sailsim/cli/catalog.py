@@ -14,7 +14,7 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, Quantity, Sourced
 from sailsim.cli._command import Command
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json, as_json_option
 from sailsim.cli._table import echo, print_table, say
 from sailsim.sim.files import (
     card_names,
@@ -93,15 +93,14 @@ _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
 @click.command("list", cls=Command)
 @click.argument("kind", type=click.Choice(list(_LISTS)), required=False)
 @as_json_option
-def list_(kind: str | None, as_json: bool) -> None:
+def list_(kind: str | None) -> None:
     """List what ships of a KIND, or of all: machines and cards, substrates, models, weight formats with the
     size that Llama-2-7B has in each, prices.
 
     Where a name of a system, a substrate or a model is asked for, the path of a file works too.
     """
     rows = {f"{each}s": _LISTS[each][0]() for each in ([kind] if kind else _LISTS)}
-    if as_json:
-        print_json(rows)
+    if answered(rows):
         return
     for each in [kind] if kind else _LISTS:
         if kind is None:
@@ -134,7 +133,7 @@ def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
     "or the JSON schema of its file. Editors read it by a file's first line, `#:schema SCHEMA.json`.",
 )
 @as_json_option
-def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -> None:
+def show(kind: str, name: str, sources: bool, form: str | None) -> None:
     """Show the NAME of a KIND: one that ships, or the path of a file of one.
 
     A system or substrate is a TOML file, a model a TOML or GGUF file or a folder with config.json and
@@ -143,16 +142,16 @@ def show(kind: str, name: str, sources: bool, form: str | None, as_json: bool) -
     """
     if form and kind != "system":
         raise SailsimError(f"--as is {form} with a {kind}; allowed is it with a system.")
-    if form and as_json:
+    if form and as_json():
         raise SailsimError(f"--as is {form} beside --json; allowed is one of the two.")
     if sources and kind not in ("system", "substrate"):
         raise SailsimError(f"--sources is given with a {kind}; allowed is it with a system or a substrate.")
     if form:
         click.echo(_FORMS[form](name), nl=False)
     elif kind in ("system", "substrate"):
-        _show_file(load_machine(name) if kind == "system" else load_substrate(name), sources, as_json)
+        _show_file(load_machine(name) if kind == "system" else load_substrate(name), sources)
     else:
-        _show_fields({"model": _model, "format": _format, "price": _price}[kind](name), as_json)
+        _show_fields({"model": _model, "format": _format, "price": _price}[kind](name))
 
 
 def _toml(name: str) -> str:
@@ -184,10 +183,9 @@ _FORMS: dict[str, Callable[[str], str]] = {
 """Of a system by its name, what `--as` prints."""
 
 
-def _show_file(held: System | Gpu | Substrate, sources: bool, as_json: bool) -> None:
+def _show_file(held: System | Gpu | Substrate, sources: bool) -> None:
     """The values of a machine or a substrate, and what follows from them."""
-    if as_json:
-        print_json(held.model_dump(mode="json", exclude_none=True))
+    if answered(held.model_dump(mode="json", exclude_none=True)):
         return
     say(f"{held.name}: {held.title}")
     if isinstance(held, Substrate):
@@ -248,19 +246,13 @@ def _area(machine: System) -> str:
         units, gates = area(machine), area(machine, AreaConstants.synthesised())
     except NotModelledError as error:
         return f"The units' area is not modelled: {error}"
-    whole, arrays, synthesised = (
-        100 * each.share(counted, "LLC and cores")
-        for each, counted in (
-            (units, "all of the unit"),
-            (units, "C-SRAM arrays"),
-            (gates, "all of the unit"),
-        )
-    )
+    whole, base = "all of the unit", "LLC and cores"
+    arrays = units.share("C-SRAM arrays", base)
     return (
         f"{units.slices} units of {sum(units.parts.values()):.3g} mm2, for weights of 4 bits, are "
-        f"{units.added_mm2():.3g} mm2: {whole:.3g} % of LLC and cores, their arrays alone {arrays:.3g} %. "
-        f"With the logic as synthesised they are {gates.added_mm2():.3g} mm2, {synthesised:.3g} % "
-        "(docs/cost.md)."
+        f"{units.added_mm2():.3g} mm2: {100 * units.share(whole, base):.3g} % of {base}, their arrays alone "
+        f"{100 * arrays:.3g} %. With the logic as synthesised they are {gates.added_mm2():.3g} mm2, "
+        f"{100 * gates.share(whole, base):.3g} % (docs/cost.md)."
     )
 
 
@@ -310,9 +302,8 @@ def _price(name: str) -> Row:
     return rows[name]
 
 
-def _show_fields(row: Row, as_json: bool) -> None:
-    if as_json:
-        print_json(row)
+def _show_fields(row: Row) -> None:
+    if answered(row):
         return
     for key, value in row.items():
         if value or key not in QUIET:

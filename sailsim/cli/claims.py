@@ -12,7 +12,7 @@ import click
 
 from sailsim.base.hints import needing, program
 from sailsim.cli._command import F, Group, applied
-from sailsim.cli._json import print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
 from sailsim.cli._study import study_options
@@ -43,22 +43,18 @@ def _out(folder: str) -> Callable[..., Any]:
         "--out",
         type=PathOption(file_okay=False),
         default=Path("out", folder),
-        show_default=True,
         help="Folder of results; machines that it holds are not simulated again.",
     )
-
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 
 
 def _study(folder: str, samples: int, of: str) -> Callable[[F], F]:
     """The options of a study: its folder, how many machines it tries, from which seed, and who evaluates."""
     return applied(
         _out(folder),
-        click.option("--samples", type=int, default=samples, show_default=True, help=of),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of all draws."),
+        click.option("--samples", type=int, default=samples, help=of),
+        click.option("--seed", default=0, help="Seed of all draws."),
         study_options(),
-        _json,
+        as_json_option,
     )
 
 
@@ -68,7 +64,7 @@ def _study(folder: str, samples: int, of: str) -> Callable[[F], F]:
     "--prior", help="A file of unknowns by name or path, instead of the paper's own: sail-wide, say."
 )
 @paper_option
-def reproduce(out: Path, as_json: bool, **how: Any) -> None:
+def reproduce(out: Path, **how: Any) -> None:
     """Compare every claim with machines drawn from the declared ranges.
 
     The ranges cover everything that is not published. The page tells for each claim its distribution, the
@@ -82,8 +78,7 @@ def reproduce(out: Path, as_json: bool, **how: Any) -> None:
 
     results = study(out, **how)
     page = write_reproduction(results, out)
-    if as_json:
-        print_json(results)
+    if answered(results):
         return
     for claim, of_claim in claims_of(results):
         main = primary(of_claim)
@@ -104,17 +99,11 @@ def reproduce(out: Path, as_json: bool, **how: Any) -> None:
     "priors",
     multiple=True,
     default=("sail", "sail-wide"),
-    show_default=True,
     help="A file of unknowns by name or path. Repeatable.",
 )
-@click.option(
-    "--combinations",
-    default="sail",
-    show_default=True,
-    help="Which definitions go together: a file by name or path.",
-)
+@click.option("--combinations", default="sail", help="Which definitions go together: a file by name or path.")
 @paper_option
-def joint(out: Path, as_json: bool, **how: Any) -> None:
+def joint(out: Path, **how: Any) -> None:
     """Ask whether one machine can have all of a paper's numbers at once.
 
     Machines are drawn from each prior and judged by all declared combinations of definitions. The page tells
@@ -128,8 +117,7 @@ def joint(out: Path, as_json: bool, **how: Any) -> None:
 
     results = study(out, **how)
     page = write_joint(results, out)
-    if as_json:
-        print_json(results)
+    if answered(results):
         return
     for line in summary(results):
         say(line)
@@ -139,17 +127,11 @@ def joint(out: Path, as_json: bool, **how: Any) -> None:
 @click.command()
 @_study("explored", 2000, "Machines to try, earlier ones included.")
 @click.option(
-    "--search",
-    "file",
-    default="next",
-    show_default=True,
-    help="The choices and the mix of workloads: a file by name or path.",
+    "--search", "file", default="next", help="The choices and the mix of workloads: a file by name or path."
 )
 @click.option("--area", type=float, help="% of LLC and cores that units may add  [default: the file's]")
 @click.option("--power", type=float, help="W that the server may draw  [default: the file's]")
-def explore(
-    out: Path, samples: int, seed: int, jobs: int | Workers, as_json: bool, file: str, **limits: Any
-) -> None:
+def explore(out: Path, samples: int, seed: int, jobs: int | Workers, file: str, **limits: Any) -> None:
     """Search for the fastest machine over a mix of workloads, within limits of area and power.
 
     The score is the geometric mean over the mix of the speedup over equally tuned software on the same cores
@@ -166,10 +148,9 @@ def explore(
     found = run(search, out, samples, jobs)
     figure = explore_figure(search, found)
     save_captioned(figure, draw(figure), out / "explored")
-    if as_json:
-        tables = {name: getattr(found, name) for name in ("front", "waterfall", "workloads")}
-        rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
-        print_json({"out": str(out), "trials": len(found.trials), **rows})
+    tables = {name: getattr(found, name) for name in ("front", "waterfall", "workloads")}
+    rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+    if answered({"out": out, "trials": len(found.trials), **rows}):
         return
     reasons = found.trials["reason"][found.trials["reason"] != ""]
     done = int(found.trials["score"].notna().sum())
@@ -205,8 +186,8 @@ def explore(
 @click.argument("names", nargs=-1, metavar="[STEP]...")
 @_out("checks")
 @click.option("--list", "only_list", is_flag=True, help="Print what each step runs, and run nothing.")
-@_json
-def check(names: tuple[str, ...], out: Path, only_list: bool, as_json: bool) -> None:
+@as_json_option
+def check(names: tuple[str, ...], out: Path, only_list: bool) -> None:
     """Run the commands behind sailsim's own claims, and compare their numbers with the expected ones.
 
     Without STEP all of them run. Exit status 1: a number differs. docs/reproduction.md lists the steps.
@@ -215,8 +196,7 @@ def check(names: tuple[str, ...], out: Path, only_list: bool, as_json: bool) -> 
 
     steps = chosen(names)
     if only_list:
-        if as_json:
-            print_json({"steps": [step.model_dump() for step in steps]})
+        if answered({"steps": [step.model_dump() for step in steps]}):
             return
         for step in steps:
             say(f"{step.name} (about {step.minutes:g} min): {step.title}")
@@ -228,9 +208,7 @@ def check(names: tuple[str, ...], out: Path, only_list: bool, as_json: bool) -> 
         echo(f"{step.name}: {seconds:.0f} s", err=True)
         outcomes += of_step
     missed = [one for one in outcomes if not one["met"]]
-    if as_json:
-        print_json({"outcomes": outcomes})
-    else:
+    if not answered({"outcomes": outcomes}):
         for one in outcomes:
             numbers = f"{cell(one['expected']):>10}  {cell(one['value']):>10}"
             begin = f"{'met' if one['met'] else 'MISSED':<6}  {one['step']:<10}  {numbers}  "

@@ -18,7 +18,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError, escaped
 from sailsim.base.input_file import sha256_of
 from sailsim.cli._command import F, Group, applied
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import TEXT, PathOption, Words
 from sailsim.cli._table import echo, print_numbers, say
 from sailsim.lut_gemv.trace import Trace, decode_tile, read_trace
@@ -59,7 +59,7 @@ COUNT = r"(?:[2-9]|[1-9]\d{1,17})"
 def number(option: str, least: int, most: int, default: int | None, words: str) -> Callable[[F], F]:
     """An option that is a whole number in a range."""
     kind = click.IntRange(least, most)
-    return click.option(option, type=kind, default=default, show_default=True, help=words)
+    return click.option(option, type=kind, default=default, help=words)
 
 
 with_gem5 = click.option(
@@ -75,7 +75,6 @@ class Asked:
     machine: str
     out: Path
     timeout: float
-    as_json: bool
 
     @property
     def simulator(self) -> Gem5:
@@ -102,19 +101,17 @@ def with_run(out: str = "out/gem5") -> Callable[[F], F]:
 
     return applied(
         with_gem5,
-        click.option("--system", "machine", default="sail-n1", show_default=True, help="A system file."),
+        click.option("--system", "machine", default="sail-n1", help="A system file."),
         click.option(
             "--out",
             type=PathOption(file_okay=False),
             default=Path(out),
-            show_default=True,
             help="Folder of the results; runs that it holds are not simulated again.",
         ),
         click.option(
             "--timeout",
             type=click.FloatRange(min=0, min_open=True),
             default=3600,
-            show_default=True,
             help="Seconds after which a run of gem5 is stopped.",
         ),
         as_json_option,
@@ -177,14 +174,12 @@ def gem5() -> None:
 )
 @with_gem5
 @as_json_option
-def machine(name: str, out: Path | None, check: bool, binary: str | None, as_json: bool) -> None:
+def machine(name: str, out: Path | None, check: bool, binary: str | None) -> None:
     """Print machine NAME as the JSON that gem5's scripts take, sailsim's and yours (docs/gem5.md)."""
     if check:
         found = Gem5(binary)
         answer = {"path": str(found.path), "version": found.version, "compiled": found.compiled}
-        if as_json:
-            print_json({**answer, "extras": str(extras_path())})
-        else:
+        if not answered({**answer, "extras": extras_path()}):
             say(f"gem5 {found.version} with sailsim's module, compiled {found.compiled}: {found.path}")
             say(f"EXTRAS={extras_path()}")
     elif out is None:
@@ -201,7 +196,6 @@ def machine(name: str, out: Path | None, check: bool, binary: str | None, as_jso
         CPU, f"{', '.join(CPU_MODELS)}, two of them as in atomic,o3, and ps behind as in atomic,o3,5000"
     ),
     default="o3",
-    show_default=True,
     help="Core model: atomic, timing, minor or o3. atomic,o3 changes to the second at the program's first "
     "work item, atomic,o3,5000 5000 ps later.",
 )
@@ -246,9 +240,7 @@ def run(
         return {**_columns(done), "program_output": output, "basic_block_vectors": done.basic_block_vectors}
 
     record = _stored(asked.out, point, options, system, simulator, simulate)
-    if asked.as_json:
-        print_json(record)
-    else:
+    if not answered(record):
         for line in record["program_output"]:
             echo(line)
         _say_checkpoints(record)
@@ -404,9 +396,7 @@ def replay(
         }
 
     record = _stored(asked.out, point, options, system, simulator, simulate)
-    if asked.as_json:
-        print_json(record)
-    else:
+    if not answered(record):
         for line in record["phases"]:
             row = json.loads(line)
             start, end = row["start_ps"] / 1e6, row["end_ps"] / 1e6
@@ -435,8 +425,7 @@ def _draw_timeline(asked: Asked, trace: Trace, tile: int) -> None:
     )
     path = asked.out / "timeline.png"
     save(draw(timeline_figure(timelines)), path)
-    if asked.as_json:
-        print_json({"picture": str(path), "timelines": [vars(each) for each in timelines]})
+    if answered({"picture": path, "timelines": [vars(each) for each in timelines]}):
         return
     for each in timelines:
         say(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")
@@ -465,18 +454,15 @@ def validate(asked: Asked, trace: Path | None, seed: int, tiles: int, streams: i
     system, simulator = asked.system, asked.simulator
     validation = Validation(asked.machine, system, seed, tiles, streams, units, trace)
     compared = validation.run(simulator, asked.out, asked.timeout, tell)
-    if asked.as_json:
-        print_json(
-            {
-                "gem5_version": simulator.version,
-                "gem5_compiled": simulator.compiled,
-                "system": asked.machine,
-                "seed": None if trace else seed,
-                "summaries": summaries(compared),
-                "tiles": compared,
-            }
-        )
-    else:
+    answer = {
+        "gem5_version": simulator.version,
+        "gem5_compiled": simulator.compiled,
+        "system": asked.machine,
+        "seed": None if trace else seed,
+        "summaries": summaries(compared),
+        "tiles": compared,
+    }
+    if not answered(answer):
         _print(compared)
         source = f"of {trace}" if trace else f"drawn with seed {seed}"
         echo(f"gem5 {simulator.version}, {asked.machine}, tiles {source}")
@@ -508,25 +494,15 @@ def _print(compared: Sequence[Row]) -> None:
 @with_run("out/gem5-decode")
 @click.option("--model", required=True, help="A GGUF file of the llama architecture, or a shape.")
 @click.option("--weights", type=TEXT, help="As in `sailsim image`; default: a file's own, else 4g128.")
-@click.option("--blocks", type=int, default=0, show_default=True, help="The model's first blocks; 0: all.")
-@click.option("--linears", default=",".join(LINEARS), show_default=True, help="Kinds of products.")
-@click.option("--threads", default="1,4,16", show_default=True, help="Threads, on as many cores.")
-@click.option("--batch", default="1", show_default=True, help="Rows that decode side by side.")
+@click.option("--blocks", default=0, help="The model's first blocks; 0: all.")
+@click.option("--linears", default=",".join(LINEARS), help="Kinds of products.")
+@click.option("--threads", default="1,4,16", help="Threads, on as many cores.")
+@click.option("--batch", default="1", help="Rows that decode side by side.")
 @click.option("--prompt", help="What every row decodes: a text, or token numbers such as 1,2,3.")
 @click.option("--context", help="Positions before the first measured one; default: 64, or the prompt's.")
+@click.option("--kv-bits", type=click.Choice(list(KV_BITS)), default="16", help="Bits of keys and values.")
 @click.option(
-    "--kv-bits",
-    type=click.Choice(list(KV_BITS)),
-    default="16",
-    show_default=True,
-    help="Bits of keys and values.",
-)
-@click.option(
-    "--attention",
-    type=click.Choice(ATTENTION),
-    default="cores",
-    show_default=True,
-    help="Where attention multiplies.",
+    "--attention", type=click.Choice(ATTENTION), default="cores", help="Where attention multiplies."
 )
 @number("--steps", 1, 1 << 20, 1, "Measured tokens, reported on average.")
 @number("--units", 1, 64, None, "PIM units of lutmm; default: one a slice.")
@@ -536,7 +512,6 @@ def _print(compared: Sequence[Row]) -> None:
     "--program",
     type=PathOption(dir_okay=False),
     default=Path("build/kernels/decode"),
-    show_default=True,
     help="The AArch64 program.",
 )
 def decode(
@@ -586,9 +561,7 @@ def decode(
         points, simulator, asked.machine, system, program, asked.out, timeout_s=asked.timeout, tell=tell
     )
     wrong = differing(rows)
-    if asked.as_json:
-        print_json({"out": str(asked.out), "held_before": before, "differing": wrong, "rows": rows})
-    else:
+    if not answered({"out": asked.out, "held_before": before, "differing": wrong, "rows": rows}):
         for row in rows:
             say(_line(row), " " * 6)
         say(f"{len(rows)} runs in {asked.out}, {before} of them from before.")

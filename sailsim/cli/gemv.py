@@ -12,7 +12,7 @@ from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular
 from sailsim.cli._command import Command
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import PathOption
 from sailsim.cli._table import echo, print_numbers, say
 from sailsim.lut_gemv.codes import WeightCode
@@ -31,26 +31,21 @@ FILE = PathOption()
 @click.option("--activations", type=FILE, required=True, help="X.npy: integers (B, K).")
 @click.option("--wbits", type=int, required=True, help="Bits of a stored weight, 1..8.")
 @click.option("--abits", type=int, required=True, help="Bits of an activation, 1..16.")
-@click.option("--nbw", type=int, default=4, show_default=True, help="Weights of a table, 1..6.")
+@click.option("--nbw", default=4, help="Weights of a table, 1..6.")
 @click.option("--unsigned", is_flag=True, help="Activations are unsigned, not two's complement.")
 @click.option(
     "--code",
     "code_name",
     default="twos",
-    show_default=True,
     help="How weights are stored: twos (complement), offset:ZERO (unsigned minus ZERO), ternary (-1, 0, 1), "
     "or C.npy, the 2^wbits integers that the codes in W.npy mean.",
 )
-@click.option(
-    "--group-size", type=int, default=0, show_default=True, help="Weights of a block along K; 0: all."
-)
-@click.option("--system", default="sail-n1", show_default=True, help="A machine that ships, or a TOML file.")
-@click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
+@click.option("--group-size", default=0, help="Weights of a block along K; 0: all.")
+@click.option("--system", default="sail-n1", help="A machine that ships, or a TOML file.")
+@click.option("--threads", default=1, help="Threads of this computer.")
 @click.option("--out", type=PathOption(written=True), help="Save the product as .npy: int64 (B, N).")
 @as_json_option
-@click.pass_context
 def gemv(
-    ctx: click.Context,
     weights: Path,
     activations: Path,
     wbits: int,
@@ -62,7 +57,6 @@ def gemv(
     system: str,
     threads: int,
     out: Path | None,
-    as_json: bool,
 ) -> None:
     """Multiply X.npy by W.npy with look-up tables on a machine's PIM units.
 
@@ -93,24 +87,22 @@ def gemv(
         with atomic_file(out) as file:
             np.save(file, y, allow_pickle=False)
         answer["out"] = str(out)
-    if as_json:
-        print_json(answer)
-    else:
+    if not answered(answer):
         _print(answer)
     if not answer["equal_to_int64_product"]:
-        ctx.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _weight_code(wbits: int, name: str) -> WeightCode:
     kind, _, zero_point = name.partition(":")
-    if kind == "offset" and zero_point.isdecimal():
-        return WeightCode.offset(wbits, int(zero_point))
     if name.endswith(".npy"):
         code = WeightCode.book(load_npy("--code", Path(name)))
     elif name == "ternary":
         code = WeightCode.ternary()
     elif name == "twos":
-        return WeightCode.twos(wbits)
+        code = WeightCode.twos(wbits)
+    elif kind == "offset" and zero_point.isdecimal():
+        code = WeightCode.offset(wbits, int(zero_point))
     else:
         raise SailsimError(
             f"code is {name!r}; allowed is twos, offset:ZERO with a whole number, ternary, or a C.npy."

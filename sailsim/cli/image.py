@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from sailsim.cli._command import Command
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._table import say
 from sailsim.workloads.image import plan_image
@@ -16,16 +16,13 @@ from sailsim.workloads.image import plan_image
 @click.argument("model")
 @click.option("--weights", type=TEXT, help="As in `sailsim run`; default: a file's own, else 4g128.")
 @click.option("--blocks", type=int, help="Only the first of the model's blocks, and the head; default: all.")
-@click.option(
-    "--slices", type=int, default=32, show_default=True, help="Tiles that a matrix is cut into, 1..64."
-)
+@click.option("--slices", default=32, help="Tiles that a matrix is cut into, 1..64.")
 @click.option(
     "--layout",
     default="rows,lut,tiles",
-    show_default=True,
     help="What to write: rows for dot products, lut for table look-ups, tiles for PIM units.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
+@click.option("--seed", default=0, help="Of random weights.")
 @click.option("--out", type=PathOption(written=True), required=True, help="The image file to write.")
 @as_json_option
 def image(
@@ -36,7 +33,6 @@ def image(
     layout: str,
     seed: int,
     out: Path,
-    as_json: bool,
 ) -> None:
     """Write MODEL as an image for the decode program (docs/decode.md).
 
@@ -50,8 +46,7 @@ def image(
     plan.write(out, progress=True)
     written: dict[str, Any] = {"path": str(out), "bytes": out.stat().st_size, "blocks": plan.spec.n_layers}
     written |= {"matrices": len(plan.matrices), **plan.about}
-    if as_json:
-        print_json(written)
+    if answered(written):
         return
     indent = " " * 13
     say(f"{out}: {written['model']}, {written['blocks']} blocks, {written['bytes']:,} bytes", indent)

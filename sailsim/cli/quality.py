@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sailsim.cli._command import Command
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import PathOption
 from sailsim.cli._study import study_options
 from sailsim.cli._table import print_varying, say
@@ -23,26 +23,22 @@ ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_erro
 
 @click.command(cls=Command)
 @click.argument("model", type=PathOption(), required=False)
-@click.option("--weights", default="file", show_default=True, help="Formats, policies or bits, as in sweep.")
-@click.option("--abits", default="8", show_default=True, help="Bits of an activation, 2..16: 4,8 or 4:8.")
-@click.option(
-    "--kv-bits", default="16", show_default=True, help="Bits of keys and values in the cache: 2..8, or 16."
-)
+@click.option("--weights", default="file", help="Formats, policies or bits, as in sweep.")
+@click.option("--abits", default="8", help="Bits of an activation, 2..16: 4,8 or 4:8.")
+@click.option("--kv-bits", default="16", help="Bits of keys and values in the cache: 2..8, or 16.")
 @click.option(
     "--attention",
     default="cores",
-    show_default=True,
     help="Where attention multiplies: cores, units (with --kv-bits 2..8), or cores,units.",
 )
 @click.option(
     "--method",
     default="nearest",
-    show_default=True,
     help="How codes that the file lacks are made: nearest, compensated, or nearest,compensated.",
 )
 @click.option("--text", type=PathOption(dir_okay=False), help="A text file [default: the one that ships].")
-@click.option("--chunks", type=int, default=16, show_default=True, help="Chunks of the text.")
-@click.option("--length", type=int, default=256, show_default=True, help="Tokens of a chunk.")
+@click.option("--chunks", default=16, help="Chunks of the text.")
+@click.option("--length", default=256, help="Tokens of a chunk.")
 @click.option(
     "--out",
     type=PathOption(file_okay=False),
@@ -51,7 +47,7 @@ ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_erro
 @study_options(1)
 @as_json_option
 def quality(
-    model: Path | None, text: Path | None, out: Path | None, jobs: int | Workers, as_json: bool, **given: Any
+    model: Path | None, text: Path | None, out: Path | None, jobs: int | Workers, **given: Any
 ) -> None:
     """Run a llama from its GGUF file in the units' arithmetic, and compare its perplexity with floats.
 
@@ -67,8 +63,7 @@ def quality(
     frame = measure_quality(wanted, out, jobs=jobs, progress=True)
     rows = [{str(name): value for name, value in row.items()} for row in frame[list(ALL)].to_dict("records")]
     note = caution(wanted[0].model)
-    if as_json:
-        print_json({"note": note, "records": rows})
+    if answered({"note": note, "records": rows}):
         return
     print_varying(rows, SETTINGS, MEASURED)
     if note:

@@ -9,7 +9,7 @@ import click
 
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import answered, as_json, as_json_option
 from sailsim.cli._path import OUT_FILE, PathOption
 from sailsim.cli._point import prices_option
 from sailsim.cli._table import echo, say
@@ -29,8 +29,8 @@ from sailsim.sim.study.folder import Store
     help="A paper by name, or a file of claims (data/claims), to compare with. [default: none, but sail for "
     "`sweep --plan paper`]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the paths and the table of claims as JSON.")
-def report(folder: Path, out: Path | None, prices: Path | None, paper: str | None, as_json: bool) -> None:
+@as_json_option
+def report(folder: Path, out: Path | None, prices: Path | None, paper: str | None) -> None:
     """Write the report of the sweep in FOLDER: one HTML file that loads nothing, with the answer,
     figures, claims, every run and sources. The figures are also written as SVG and PNG.
 
@@ -48,11 +48,10 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str | Non
     path, *figures = write(store, out, prices, paper, progress=True)
     results = Runs.of(stored_runs(store), price_list(prices))
     verdict = results.verdict()
-    if as_json:
+    if as_json():
         table = claims(results, compared_with(store.manifest, paper))
         rows = json.loads(table.to_json(orient="records"))
-        names = [str(each) for each in figures]
-        print_json({"report": str(path), "figures": names, "claims": rows, "verdict": verdict})
+        answered({"report": path, "figures": figures, "claims": rows, "verdict": verdict})
         return
     for sentence in verdict["sentences"]:
         say(sentence)

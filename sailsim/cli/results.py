@@ -13,7 +13,7 @@ from sailsim.analysis.results.folder import Results, flat, inventory
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Group
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import OUT_FILE, PathOption
 from sailsim.cli._table import cell, echo, fitting, print_table, say, wide_option
 from sailsim.sim.study.folder import Record
@@ -34,14 +34,13 @@ def results() -> None:
 @click.argument("folders", nargs=-1, required=True, type=PathOption(), metavar="DIR...")
 @wide_option
 @as_json_option
-def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
+def ls(folders: tuple[Path, ...], wide: bool) -> None:
     """List the studies in each DIR and below it.
 
     A row has the kind, state, points, time and size of a study, with --wide also the version of the code.
     """
     rows = inventory(folders)
-    if as_json:
-        print_json({"folders": rows})
+    if answered({"folders": rows}):
         return
     hidden = () if wide else ("code_version",)
     for row in rows:
@@ -55,15 +54,18 @@ def ls(folders: tuple[Path, ...], wide: bool, as_json: bool) -> None:
 
 @results.command()
 @click.argument("folder", type=PathOption())
-@click.option("--where", default="", help="An SQL condition on columns, as in \"wbits=4 and runner='sail'\".")
-@click.option("--columns", default="", help="Columns, as in runner,tokens_per_s.")
-@click.option("--rows", type=click.IntRange(min=1), default=ROWS, show_default=True, help="Rows at most.")
+@click.option(
+    "--where",
+    default="",
+    show_default=False,
+    help="An SQL condition on columns, as in \"wbits=4 and runner='sail'\".",
+)
+@click.option("--columns", default="", show_default=False, help="Columns, as in runner,tokens_per_s.")
+@click.option("--rows", type=click.IntRange(min=1), default=ROWS, help="Rows at most.")
 @click.option("--out", type=OUT_FILE, help="Write all rows into this CSV file instead.")
 @wide_option
 @as_json_option
-def show(
-    folder: Path, where: str, columns: str, rows: int, out: Path | None, wide: bool, as_json: bool
-) -> None:
+def show(folder: Path, where: str, columns: str, rows: int, out: Path | None, wide: bool) -> None:
     """Show the records of FOLDER as a table that fits the terminal.
 
     Without --columns it shows the columns that differ, as many as fit, or all with --wide. Columns that are
@@ -78,13 +80,11 @@ def show(
         table.writerows([flat(value) for value in record.values()] for record in records)
         content = text.getvalue().encode()
         write_whole(out, content)
-        if as_json:
-            print_json({"path": str(out), "records": len(records), "columns": names, "bytes": len(content)})
-        else:
+        written = {"path": out, "records": len(records), "columns": names, "bytes": len(content)}
+        if not answered(written):
             echo(f"{out}: {len(records)} records, {len(names)} columns, {len(content):,} bytes")
         return
-    if as_json:
-        print_json({"folder": str(folder), "records": records[:rows], "total": len(records)})
+    if answered({"folder": folder, "records": records[:rows], "total": len(records)}):
         return
     if not records:
         echo(f"0 records of {folder} are so.")
@@ -123,7 +123,7 @@ def _differing(kind: str, records: list[Record], shown: list[Record], wide: bool
 @click.argument("a")
 @click.argument("b")
 @as_json_option
-def compare(a: str, b: str, as_json: bool) -> None:
+def compare(a: str, b: str) -> None:
     """Compare two studies, machines or models, A and B, at the points that both have.
 
     Each is a sweep's folder, or a machine or a model by name or file, at batch 1, 8 and 32 of the default
@@ -133,8 +133,7 @@ def compare(a: str, b: str, as_json: bool) -> None:
     from sailsim.analysis.results.beside import beside, side
 
     rows = beside(side(a), side(b))
-    if as_json:
-        print_json({"a": a, "b": b, "rows": rows})
+    if answered({"a": a, "b": b, "rows": rows}):
         return
     say(f"A is {a}, B is {b}. Rates in tokens/s.")
     said = {"a": "A", "b": "B", "b_vs_a": "B vs A", "a_tuned": "A vs tuned", "b_tuned": "B vs tuned"}

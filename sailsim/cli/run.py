@@ -14,7 +14,7 @@ from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.runs import SAIL, runners
 from sailsim.analysis.results.target import reaching
 from sailsim.cli._command import Command
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import PathOption
 from sailsim.cli._point import beside_option, point_options, prices_option
 from sailsim.cli._run_tables import print_dollars, print_notes, print_runs
@@ -26,9 +26,7 @@ from sailsim.sim.point import Point
 
 @click.command(cls=Command)
 @point_options()
-@click.option(
-    "--prt/--no-prt", default=True, show_default=True, help="With or without the pattern reuse table."
-)
+@click.option("--prt/--no-prt", default=True, help="With or without the pattern reuse table.")
 @click.option(
     "--beyond-limit",
     is_flag=True,
@@ -37,7 +35,6 @@ from sailsim.sim.point import Point
 @click.option(
     "--overlap/--no-overlap",
     default=False,
-    show_default=True,
     help="Split the batch in two halves: cores work for one while units work for the other.",
 )
 @click.option(
@@ -66,7 +63,6 @@ from sailsim.sim.point import Point
 @click.option("--wide", is_flag=True, help="Print every runner, energy by cause, and assumptions.")
 @as_json_option
 def run(
-    as_json: bool,
     target: float | None,
     cost: bool,
     wide: bool,
@@ -96,12 +92,10 @@ def run(
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
     if target is not None:
         reached = reaching(point, target, given.keys(), runners(beside), price_list)
-        _print_reached(reached, target, as_json)
+        _print_reached(reached, target)
         return
     answer = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
-    if as_json:
-        print_json(answer)
-    else:
+    if not answered(answer):
         _print(answer, cost, wide)
 
 
@@ -109,11 +103,10 @@ REACHED = ("runner", "wbits", "weights", "batch", "threads", "tokens_per_s", "us
 """What a table says of what reaches a target."""
 
 
-def _print_reached(rows: list[dict[str, Any]], target: float, as_json: bool) -> None:
+def _print_reached(rows: list[dict[str, Any]], target: float) -> None:
     """What reaches a target: the cheapest of each runner, and the fewest threads of SAIL and the cheapest."""
-    if as_json:
-        names = ("title", "fewest_threads", *REACHED)
-        print_json({"target": target, "reached": [{name: row[name] for name in names} for row in rows]})
+    names = ("title", "fewest_threads", *REACHED)
+    if answered({"target": target, "reached": [{name: row[name] for name in names} for row in rows]}):
         return
     if not rows:
         say(f"No width, batch or number of threads that was asked for reaches {target:g} tokens/s.")

@@ -23,7 +23,7 @@ from sailsim.analysis.results.serving import (
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli._command import Command
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import OUT_FILE, TEXT, PathOption
 from sailsim.cli._point import DEFAULTS, point_options, prices_option
 from sailsim.cli._table import echo, print_table, say
@@ -46,7 +46,6 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
     "--trace",
     type=TEXT,
     default="azure-conv",
-    show_default=True,
     help=f"Requests: a file of Azure's, Mooncake's, Vidur's or LLMServingSim's, or {', '.join(SHIPPED)}.",
 )
 @click.option(
@@ -60,7 +59,6 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
     "names",
     type=TEXT,
     default=",".join(WHO),
-    show_default=True,
     help="The servers: runners of `sailsim run --json`, machines as in --beside of run, or a folder of step "
     "times of LLMServingSim 2 with its blocks: rtx4090:blocks=2588.",
 )
@@ -68,14 +66,12 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
     "--prefill",
     type=click.Choice(get_args(Prefill)),
     default="units",
-    show_default=True,
     help="Where an accelerator reads prompts: units, cores while the units decode, or auto, the faster.",
 )
 @click.option(
     "--scheduler",
     type=TEXT,
     default="vllm",
-    show_default=True,
     help=f"{', '.join(SCHEDULERS)}; :sequences, :budget, :block_tokens and :reuse change it, as in "
     "vllm:budget=512.",
 )
@@ -83,7 +79,6 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
     "--servers",
     type=TEXT,
     default="1",
-    show_default=True,
     help=f"Servers of each machine; 2:routing=least chooses the routing ({', '.join(ROUTINGS)}), "
     "2:readers=1:link_gb_s=25 adds a server that reads prompts for them.",
 )
@@ -91,7 +86,6 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
     "--level",
     type=TEXT,
     default="2,0.2,0.99",
-    show_default=True,
     help="Service level: seconds to the first token, seconds a token, share of requests that have both.",
 )
 @click.option("--find-rate", is_flag=True, help="Find the highest rate that meets the level.")
@@ -105,7 +99,6 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
 )
 @as_json_option
 def serve_(
-    as_json: bool,
     trace: str,
     rate: str | None,
     names: str,
@@ -148,11 +141,10 @@ def serve_(
     for row in answer["machines"]:
         row.pop("served", None)
     asked = {"trace": trace, "rate": rate, "scheduler": scheduler, "prefill": prefill, "servers": servers}
-    if as_json:
-        print_json(answer | asked)
-    else:
-        _print(answer, trace if rate is None else f"{trace} at {rate} requests/s")
-    if find_rate and not as_json:
+    if answered(answer | asked):
+        return
+    _print(answer, trace if rate is None else f"{trace} at {rate} requests/s")
+    if find_rate:
         say(verdict(answer | asked))
 
 

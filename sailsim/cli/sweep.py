@@ -14,7 +14,7 @@ from sailsim.analysis.results.sweep import sweep_into
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import program
 from sailsim.cli._command import Command
-from sailsim.cli._json import print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import TEXT, PathOption
 from sailsim.cli._point import NAMES, NUMBERS, beside_option, numbers_of, point_options, types_of
 from sailsim.cli._study import study_options
@@ -48,7 +48,7 @@ SWITCH = {"on": True, "off": False}
 @click.option("--out", type=PathOption(file_okay=False), help="The folder of results.")
 @click.option("--dry-run", is_flag=True, help="Count the points and print them; run and store nothing.")
 @study_options(1)
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest's summary as JSON.")
+@as_json_option
 def sweep(
     file: Path | None,
     settings: tuple[str, ...],
@@ -56,7 +56,6 @@ def sweep(
     out: Path | None,
     dry_run: bool,
     jobs: int | Workers,
-    as_json: bool,
     **fields: tuple[str, ...],
 ) -> None:
     """Simulate every combination of the given values, or the points of a plan.
@@ -74,7 +73,7 @@ def sweep(
         config = {"plan": {"file": str(file), "text": text}, **config}
     points = plan.points
     if dry_run:
-        _show(list(plan.combinations.values()), as_json)
+        _show(list(plan.combinations.values()))
         return
     if out is None:
         raise SailsimError("out is not given; allowed is a folder, or --dry-run.")
@@ -84,9 +83,8 @@ def sweep(
     who = runners([*plan.beside, *beside])
     store = sweep_into(points, out, who, jobs, config)
     manifest, verdict = store.manifest, _verdict(store)
-    if as_json:
-        told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
-        print_json({"out": str(out), "points": len(points), **told, "verdict": verdict})
+    told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
+    if answered({"out": out, "points": len(points), **told, "verdict": verdict}):
         return
     for line in types:
         say(line)
@@ -140,10 +138,9 @@ def _values(name: str, text: str) -> list[Value]:
     return parse_values(name, text, SWITCH if name in ("prt", "beyond_limit", "overlap") else None)
 
 
-def _show(combinations: Sequence[Mapping[str, Value]], as_json: bool) -> None:
+def _show(combinations: Sequence[Mapping[str, Value]]) -> None:
     """Print what the points are made of."""
-    if as_json:
-        print_json({"points": combinations})
+    if answered({"points": combinations}):
         return
     names = list(dict.fromkeys(name for each in combinations for name in each))
     print_table([{name: each.get(name) for name in names} for each in combinations], names)

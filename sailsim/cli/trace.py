@@ -7,7 +7,7 @@ import click
 
 from sailsim.base.progress import followed
 from sailsim.cli._command import Command
-from sailsim.cli._json import as_json_option, print_json
+from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import PathOption, Words
 from sailsim.cli._point import point_options
 from sailsim.cli._table import echo, print_numbers, say
@@ -25,14 +25,12 @@ from sailsim.workloads.traces import plan_trace, replay_timed
 @click.option(
     "--system",
     default="sail-n1",
-    show_default=True,
     help="The machine whose NBW is the default, and one of whose units decides `--nbw auto`.",
 )
 @click.option(
     "--layout",
     type=click.Choice(list(LAYOUTS)),
     default="packed",
-    show_default=True,
     help="How the tiles' weights lie: packed, or an odd number of DRAM rows apart, so that units that work "
     "at once use different banks.",
 )
@@ -41,13 +39,9 @@ from sailsim.workloads.traces import plan_trace, replay_timed
     type=Words(r"-?\d{1,9}:-?\d{1,9}", "FIRST:END, such as 0:2"),
     help="Blocks FIRST:END, END excluded; default: all, and the head.",
 )
-@click.option("--tensors", default="*", show_default=True, help="Shell pattern of tensor names.")
-@click.option(
-    "--slices", type=int, default=1, show_default=True, help="Cut every matrix into this many tiles."
-)
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of token order and synthetic weights."
-)
+@click.option("--tensors", default="*", help="Shell pattern of tensor names.")
+@click.option("--slices", default=1, help="Cut every matrix into this many tiles.")
+@click.option("--seed", default=0, help="Seed of token order and synthetic weights.")
 @click.option("--activations", type=PathOption(), help="A capture; default: the one that ships.")
 @click.option("--out", type=PathOption(written=True), required=True, help="The trace file to write.")
 @as_json_option
@@ -61,7 +55,6 @@ def trace(
     seed: int,
     activations: Path | None,
     out: Path,
-    as_json: bool,
     **fields: Any,
 ) -> None:
     """Write the tiles of a model's weight matrices, with real activations, as a trace.
@@ -96,8 +89,7 @@ def trace(
         "tiles": len(written),
         "bytes": out.stat().st_size,
     } | plan.provenance
-    if as_json:
-        print_json(answer)
+    if answered(answer):
         return
     indent = " " * 13
     say(f"{model}: {answer['types']}", indent)
@@ -112,11 +104,10 @@ def trace(
 
 @click.command(cls=Command)
 @click.argument("path", type=PathOption())
-@click.option("--system", default="sail-n1", show_default=True, help="The machine whose PIM unit works.")
-@click.option("--threads", type=int, default=1, show_default=True, help="Threads of this computer.")
+@click.option("--system", default="sail-n1", help="The machine whose PIM unit works.")
+@click.option("--threads", default=1, help="Threads of this computer.")
 @as_json_option
-@click.pass_context
-def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: bool) -> None:
+def replay(path: Path, system: str, threads: int) -> None:
     """Work through the trace in PATH on one PIM unit: results, look-ups, and cycles by phase.
 
     Cycles count the groups, with weights as fast as the unit's port takes them (`time_tile`, memory "port").
@@ -142,12 +133,10 @@ def replay(ctx: click.Context, path: Path, system: str, threads: int, as_json: b
         "cycles": sum(row["cycles"]["total"] for row in rows if row["cycles"]),
         "tiles": rows,
     }
-    if as_json:
-        print_json(answer)
-    else:
+    if not answered(answer):
         _print(answer)
     if not answer["ok"]:
-        ctx.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _print(answer: dict[str, Any]) -> None:

@@ -65,9 +65,15 @@ def test_a_replay_on_gem5(log: Path, trace: Path, tmp_path: Path) -> None:
     assert unknown(answer("gem5", "replay", trace, "--units", "1", "--out", tmp_path)) == set()
 
 
-def test_what_json_does_not_have_is_nothing_or_a_text(capsys: pytest.CaptureFixture[str]) -> None:
-    _json.print_json({"x": [float("nan"), float("inf"), 1.5, True, None], "path": Path("a")})
-    found = json.loads(capsys.readouterr().out)
+def test_what_json_does_not_have_is_nothing_or_a_text() -> None:
+    @click.command()
+    @_json.as_json_option
+    def asked() -> None:
+        told = _json.answered({"x": [float("nan"), float("inf"), 1.5, True, None], "path": Path("a")})
+        assert told == _json.as_json()
+
+    assert CliRunner().invoke(asked).stdout == ""
+    found = json.loads(CliRunner().invoke(asked, ["--json"]).stdout)
     assert found == {"schema": _json.SCHEMA, "x": [None, None, 1.5, True, None], "path": "a"}
 
 
