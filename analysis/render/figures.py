@@ -197,9 +197,9 @@ def answer(study: Study) -> Figure:
         panels,
         [
             study.results.setting((), rows, study.results.start),
-            "Lines of the rate: 90 % prediction intervals; SAIL's covers 90 % of the machines that what is "
-            "published allows. SAIL and cores pay for the vCPUs that they use; cards and all cores are paid "
-            "whole. Lines of the dollars: everything that is not known.",
+            "Lines of the rate are 90 % prediction intervals; SAIL's cover 90 % of the machines that its "
+            "publication allows. SAIL and cores pay for the vCPUs that they use, cards and all cores for "
+            "the whole. Lines of the dollars add what is unknown of the costs.",
         ],
         {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "others": Look(OKABE_ITO["blue"])},
         equal=True,
@@ -289,8 +289,8 @@ def threads(study: Study) -> Figure:
         [
             results.setting(along.vary, rows),
             _patterns(rows),
-            f"{predicted}Shaded: 90 % prediction intervals (docs/baselines.md); SAIL's covers 90 % of the "
-            "machines that what is published allows.",
+            f"{predicted}Shaded: 90 % prediction intervals (docs/baselines.md); SAIL's cover 90 % of the "
+            "machines that its publication allows.",
         ],
         equal=True,
     )  # fmt: skip
@@ -336,8 +336,7 @@ def dollars(study: Study) -> Figure:
         "Tokens per dollar",
         [panel],
         [
-            results.setting(("batch",), ours)
-            + f" GPUs and cores: {results.reference['wbits']}-bit weights unless f16.",
+            results.setting(("batch",), ours),
             "SAIL and the cores pay for the vCPUs whose threads and memory they use. Cards, and all cores of "
             "a server, are paid whole. A card runs the software that gives it the most tokens per dollar; "
             "all cores run the fastest. The report's table of every run has all machines and other ways to "
