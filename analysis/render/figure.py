@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ from matplotlib.ticker import (
 )
 
 from sailsim.base.atomic import write_whole
+
+# A name in another script has boxes in a PNG; the page takes its letters from the browser's fonts.
+warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
 
 OKABE_ITO = {
     "black": "#000000",

@@ -53,7 +53,7 @@ AXES = {
     "kv_bits": "bits of the cache",
 }
 """Numbers of a point that a rate may move along, in words."""
-OUTCOMES = {"ahead": "SAIL is faster", "open": "either may be faster", "behind": "SAIL is slower"}
+OUTCOMES = {"ahead": "SAIL is faster", "open": "either may win", "behind": "SAIL is slower"}
 """Of SAIL and equally tuned software: the whole range of their ratio above 1, on both sides, or below."""
 _BEGUN = {"tune": "Tune", "the ": "The "}
 """Words that a sentence may begin with; a name stays as it is."""
@@ -130,7 +130,7 @@ def study_verdict(points: Points, start: Mapping[str, Any]) -> dict[str, Any]:
     more = _moved(points, start, found["runner"], found["decides"])
     if sum(outcomes.values()) > 1:
         counts = ", ".join(f"{OUTCOMES[name]} at {outcomes[name]}" for name in OUTCOMES if outcomes[name])
-        more.append(f"Of {sum(outcomes.values())} points against equally tuned software, {counts}.")
+        more.append(f"Compared with equally tuned software, {counts} of {sum(outcomes.values())} points.")
     sentences = [*found["sentences"], *more]
     key = next((run.get("key", "") for run in at.values()), "")
     return found | {"sentences": sentences, "point": dict(start), "key": key, "outcomes": dict(outcomes)}
