@@ -432,7 +432,7 @@ def _furnish(axes: Axes, panel: Panel, letters: int) -> None:
     axes.set_xlabel(textwrap.fill(panel.x.label, letters) or panel.x.label)
     axes.set_ylabel(panel.y.label)
     for x, y, text in panel.notes:
-        axes.annotate(text, (x, y), ha="left", va="bottom", fontsize=7.5)
+        axes.annotate(text, (x, y), (5, 3), textcoords="offset points", fontsize=8)
 
 
 def _rules(axes: Axes, panel: Panel) -> None:

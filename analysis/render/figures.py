@@ -166,7 +166,7 @@ def _some(results: Runs, column: str, values: Iterable[Any], most: int = 3) -> l
 def _in_words(column: str, value: Any) -> str:
     """A value of one of the columns `FREE`, as a legend says it."""
     words = {
-        "wbits": f"{value} bits",
+        "wbits": f"{value} bits" if value else "its own bits",
         "threads": f"{value} threads",
         "context": f"context {value}",
     }
@@ -250,11 +250,10 @@ def speedup(study: Study) -> Figure:
         [
             results.setting(along.vary, rows),
             _patterns(rows),
-            "Above 1 SAIL is faster; all panels have one scale. Cores: the same server's without SAIL, "
-            "predicted (docs/baselines.md). Lines: the nominal machine. Shaded: the 90 % interval of the "
-            "ratio, from the intervals of both sides. Four bits were measured on these cores; two bits and "
-            "T-MAC (up to four bits) were measured on a sibling core; other widths are assumed. SAIL's "
-            "cores run attention and norms with the software that it is compared with.",
+            "Lines are of the nominal machine, above 1 where SAIL is faster; shaded is the ratio's 90 % "
+            "interval. Cores are the same server's, predicted (docs/baselines.md): four bits were measured "
+            "on these cores, two bits and T-MAC on a sibling core; other widths are assumed. SAIL's cores "
+            "run attention and norms with the software that it is compared with.",
         ],
         columns=len(beside),
         equal=True,
@@ -385,7 +384,7 @@ _ENERGY: Parts = {
     "LLC and mesh": (("llc", "mesh"), PHASES["load"][1]),
     "DRAM": (("dram",), PHASES["dram"][1]),
     "cores at work and waiting": (("cores",), PHASES["cores"][1]),
-    "what runs all the time": (("static",), Look("#bbbbbb", hatch="..")),
+    "running all the time": (("static",), Look("#bbbbbb", hatch="..")),
 }
 
 
@@ -454,10 +453,9 @@ def energy(study: Study) -> Figure:
         "J a token",
         _ENERGY,
         runners={SAIL: f"SAIL {SIGN}, ", CORES: "cores alone, "},
-        more="Lines: every constant at the same end of its range (docs/cost.md). Cores: the same step by "
-        "llama.cpp on the same server without SAIL. What runs all the time: idle cores, mesh, controllers, "
-        "open DRAM rows and leaking C-SRAM. Both sides carry the whole server. Not modelled: regulators, "
-        "power supply, cooling, network. ",
+        more="Lines have every constant at the same end of its range (docs/cost.md). The cores alone run "
+        "llama.cpp. Both sides carry the whole server: idle cores, mesh, controllers, open DRAM rows and "
+        "leaking C-SRAM run all the time. Not modelled: regulators, power supply, cooling, network. ",
         low="low",
         high="high",
     )

@@ -292,9 +292,7 @@ def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
             name: words if often[words] == 1 else f"{words} ({short_name(str(name))})"
             for name, words in named.items()
         }
-    titles["substrate"] = {
-        value: substrate_in_words(str(value)) for value in runs["substrate"].dropna().unique()
-    }
+    titles["substrate"] = {each: substrate_in_words(each) for each in runs["substrate"].dropna().unique()}
     return titles
 
 

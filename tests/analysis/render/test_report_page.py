@@ -129,6 +129,7 @@ def test_runners_may_differ_by_point(tmp_path, only):
         "This study has 4 points; the first sentences are of one: 4-bit weights, batch 1" in letters["answer"]
     )
     assert "L4" not in letters["answer"]
+    assert "NBW 4," in letters["answer"]
 
 
 def test_what_nobody_ran_is_marked(only):
