@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ from matplotlib.ticker import (
 )
 
 from sailsim.base.atomic import write_whole
+
+# A name in another script has boxes in a PNG; the page takes its letters from the browser's fonts.
+warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
 
 OKABE_ITO = {
     "black": "#000000",
@@ -428,7 +432,7 @@ def _furnish(axes: Axes, panel: Panel, letters: int) -> None:
     axes.set_xlabel(textwrap.fill(panel.x.label, letters) or panel.x.label)
     axes.set_ylabel(panel.y.label)
     for x, y, text in panel.notes:
-        axes.annotate(text, (x, y), ha="left", va="bottom", fontsize=7.5)
+        axes.annotate(text, (x, y), (5, 3), textcoords="offset points", fontsize=8)
 
 
 def _rules(axes: Axes, panel: Panel) -> None:

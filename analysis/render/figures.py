@@ -166,7 +166,7 @@ def _some(results: Runs, column: str, values: Iterable[Any], most: int = 3) -> l
 def _in_words(column: str, value: Any) -> str:
     """A value of one of the columns `FREE`, as a legend says it."""
     words = {
-        "wbits": f"{value} bits",
+        "wbits": f"{value} bits" if value else "its own bits",
         "threads": f"{value} threads",
         "context": f"context {value}",
     }
@@ -197,9 +197,9 @@ def answer(study: Study) -> Figure:
         panels,
         [
             study.results.setting((), rows, study.results.start),
-            "Lines of the rate: 90 % prediction intervals; SAIL's covers 90 % of the machines that what is "
-            "published allows. SAIL and cores pay for the vCPUs that they use; cards and all cores are paid "
-            "whole. Lines of the dollars: everything that is not known.",
+            "Lines of the rate are 90 % prediction intervals; SAIL's cover 90 % of the machines that its "
+            "publication allows. SAIL and cores pay for the vCPUs that they use, cards and all cores for "
+            "the whole. Lines of the dollars add what is unknown of the costs.",
         ],
         {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "others": Look(OKABE_ITO["blue"])},
         equal=True,
@@ -250,11 +250,10 @@ def speedup(study: Study) -> Figure:
         [
             results.setting(along.vary, rows),
             _patterns(rows),
-            "Above 1 SAIL is faster; all panels have one scale. Cores: the same server's without SAIL, "
-            "predicted (docs/baselines.md). Lines: the nominal machine. Shaded: the 90 % interval of the "
-            "ratio, from the intervals of both sides. Four bits were measured on these cores; two bits and "
-            "T-MAC (up to four bits) were measured on a sibling core; other widths are assumed. SAIL's "
-            "cores run attention and norms with the software that it is compared with.",
+            "Lines are of the nominal machine, above 1 where SAIL is faster; shaded is the ratio's 90 % "
+            "interval. Cores are the same server's, predicted (docs/baselines.md): four bits were measured "
+            "on these cores, two bits and T-MAC on a sibling core; other widths are assumed. SAIL's cores "
+            "run attention and norms with the software that it is compared with.",
         ],
         columns=len(beside),
         equal=True,
@@ -289,8 +288,8 @@ def threads(study: Study) -> Figure:
         [
             results.setting(along.vary, rows),
             _patterns(rows),
-            f"{predicted}Shaded: 90 % prediction intervals (docs/baselines.md); SAIL's covers 90 % of the "
-            "machines that what is published allows.",
+            f"{predicted}Shaded: 90 % prediction intervals (docs/baselines.md); SAIL's cover 90 % of the "
+            "machines that its publication allows.",
         ],
         equal=True,
     )  # fmt: skip
@@ -336,8 +335,7 @@ def dollars(study: Study) -> Figure:
         "Tokens per dollar",
         [panel],
         [
-            results.setting(("batch",), ours)
-            + f" GPUs and cores: {results.reference['wbits']}-bit weights unless f16.",
+            results.setting(("batch",), ours),
             "SAIL and the cores pay for the vCPUs whose threads and memory they use. Cards, and all cores of "
             "a server, are paid whole. A card runs the software that gives it the most tokens per dollar; "
             "all cores run the fastest. The report's table of every run has all machines and other ways to "
@@ -386,7 +384,7 @@ _ENERGY: Parts = {
     "LLC and mesh": (("llc", "mesh"), PHASES["load"][1]),
     "DRAM": (("dram",), PHASES["dram"][1]),
     "cores at work and waiting": (("cores",), PHASES["cores"][1]),
-    "what runs all the time": (("static",), Look("#bbbbbb", hatch="..")),
+    "running all the time": (("static",), Look("#bbbbbb", hatch="..")),
 }
 
 
@@ -455,10 +453,9 @@ def energy(study: Study) -> Figure:
         "J a token",
         _ENERGY,
         runners={SAIL: f"SAIL {SIGN}, ", CORES: "cores alone, "},
-        more="Lines: every constant at the same end of its range (docs/cost.md). Cores: the same step by "
-        "llama.cpp on the same server without SAIL. What runs all the time: idle cores, mesh, controllers, "
-        "open DRAM rows and leaking C-SRAM. Both sides carry the whole server. Not modelled: regulators, "
-        "power supply, cooling, network. ",
+        more="Lines have every constant at the same end of its range (docs/cost.md). The cores alone run "
+        "llama.cpp. Both sides carry the whole server: idle cores, mesh, controllers, open DRAM rows and "
+        "leaking C-SRAM run all the time. Not modelled: regulators, power supply, cooling, network. ",
         low="low",
         high="high",
     )

@@ -292,7 +292,7 @@ def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
             name: words if often[words] == 1 else f"{words} ({short_name(str(name))})"
             for name, words in named.items()
         }
-    titles["substrate"] = {value: substrate_in_words(str(value)) for value in runs["substrate"].unique()}
+    titles["substrate"] = {each: substrate_in_words(each) for each in runs["substrate"].dropna().unique()}
     return titles
 
 
@@ -312,7 +312,8 @@ def _answer(study: Study) -> dict[str, Any]:
     return {
         "question": f"Who {'decodes' if decodes else 'reads prompts of'} {model} fastest?",
         "machine": system,
-        "at": f"{weights_in_words(first)}, batch {first['batch']}, {length}, {first['threads']} threads",
+        "at": f"{weights_in_words(first)}, batch {first['batch']}, {length}, {first['threads']} threads"
+        + ", sums converted where it is fastest" * (first.get("convert") == AUTO),
         "sentences": results.verdict()["sentences"],
         "wins": wins if any(outcome for line in lines for _, outcome in line) else None,
         "held": results.setting(axes, at_point, around),

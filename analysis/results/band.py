@@ -119,8 +119,8 @@ def spread(
     left = DRAWS - len(rates)
     beside = f"; {left} others cannot run it" if left else ""
     words = (
-        f"The band is of {len(rates)} machines of prior {prior} in {len(machines.drawn)} values that are not "
-        f"published{beside}; held is what the point or its machine's file decides, and whose attention runs"
+        f"{len(rates)} machines of prior {prior} give the band{beside}; {len(machines.drawn)} unpublished "
+        "values differ between them, but no choice of the point or the machine's file, and not the attention"
     )
     return placed(rate, rates), words
 

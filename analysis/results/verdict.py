@@ -53,7 +53,7 @@ AXES = {
     "kv_bits": "bits of the cache",
 }
 """Numbers of a point that a rate may move along, in words."""
-OUTCOMES = {"ahead": "SAIL is faster", "open": "either may be faster", "behind": "SAIL is slower"}
+OUTCOMES = {"ahead": "SAIL is faster", "open": "either may win", "behind": "SAIL is slower"}
 """Of SAIL and equally tuned software: the whole range of their ratio above 1, on both sides, or below."""
 _BEGUN = {"tune": "Tune", "the ": "The "}
 """Words that a sentence may begin with; a name stays as it is."""
@@ -105,7 +105,7 @@ def verdict(runs: Runs) -> dict[str, Any]:
         said.append(f"{_who(ran[fastest])} is the fastest{nominally}.")
     about = first if peer is None else _partner(ran, first, peer.run)
     known |= {about, fastest}
-    phase, share, why = _why(ran[about], _who(lead), peer)
+    phase, share, why = _why(ran[about], peer)
     return {
         "sentences": [f"{_BEGUN.get(each[:4], each[:4])}{each[4:]}" for each in (*said, *why)],
         "runner": first,
@@ -130,7 +130,7 @@ def study_verdict(points: Points, start: Mapping[str, Any]) -> dict[str, Any]:
     more = _moved(points, start, found["runner"], found["decides"])
     if sum(outcomes.values()) > 1:
         counts = ", ".join(f"{OUTCOMES[name]} at {outcomes[name]}" for name in OUTCOMES if outcomes[name])
-        more.append(f"Of {sum(outcomes.values())} points against equally tuned software, {counts}.")
+        more.append(f"Compared with equally tuned software, {counts} of {sum(outcomes.values())} points.")
     sentences = [*found["sentences"], *more]
     key = next((run.get("key", "") for run in at.values()), "")
     return found | {"sentences": sentences, "point": dict(start), "key": key, "outcomes": dict(outcomes)}
@@ -205,7 +205,7 @@ def _same_cores(lead: Run, peer: Peer) -> str:
     else:
         other = f"{_who(peer.run)} on the same {lead['cores']} cores"
     if peer.outcome == "open":
-        return f"{who} may be slower or faster than {other}: {_times(peer.ratio)}."
+        return f"{who} is {_times(peer.ratio)} as fast as {other}: either may win."
     if peer.outcome == "ahead":
         return f"{who} beats {other} by {_times(peer.ratio)}."
     return f"{other} beats {who} by {_times(_inverse(peer.ratio))}."
@@ -242,20 +242,22 @@ def _who(run: Run) -> str:
     return f"{name} ({more})" if more else name
 
 
-def _why(run: Run, who: str, peer: Peer | None) -> tuple[str, float, list[str]]:
+def _why(run: Run, peer: Peer | None) -> tuple[str, float, list[str]]:
     """The phase that takes most of a step, its share of it, and sentences on that."""
     shares = _shares(run)
     if not shares:
         return "", 0.0, []
-    (phase, share), *others = shares
-    then = f", then {_phase(others[0][0], run)} ({others[0][1]:.0%})" if others else ""
-    words, kind = f"{_phase(phase, run)} ({share:.0%})", "nominal " * (run["kind"] == "accelerator")
-    said = [f"The longest part of {who}'s {kind}step is {words}{then}."]
+    said = [_spends(run, shares[:2])]
     if peer is not None and (theirs := _shares(peer.run)):
-        said.append(
-            f"{_who(peer.run)} spends {theirs[0][1]:.0%} of its step on {_phase(theirs[0][0], peer.run)}."
-        )
-    return phase, share, said
+        said.append(_spends(peer.run, theirs[:1]))
+    return *shares[0], said
+
+
+def _spends(run: Run, shares: Iterable[tuple[str, float]]) -> str:
+    """What takes most of a runner's step."""
+    step = f"its {'nominal ' * (run['kind'] == 'accelerator')}step"
+    parts = " and ".join(f"{share:.0%} on {_phase(phase, run)}" for phase, share in shares)
+    return f"{_who(run)} spends {parts.replace(' on', f' of {step} on', 1)}."
 
 
 def _shares(run: Run) -> list[tuple[str, float]]:

@@ -54,7 +54,7 @@ def nbw_of(said: int | str) -> int:
 
 def nbw_in_words(nbw: Any) -> str:
     """What a point's number means: "NBW 4", or "NBW auto"."""
-    return f"NBW {AUTO if nbw == PER_TENSOR else nbw}"
+    return f"NBW {AUTO if nbw == PER_TENSOR else f'{nbw:g}'}"
 
 
 SLOWEST_KIB = 1 << 30

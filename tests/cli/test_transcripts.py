@@ -1,12 +1,19 @@
 """Pages with transcripts have what their commands print."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from sailsim.sim.study.folder import Store
 
-from ..transcripts import PAGES, assert_as_printed
+from ..transcripts import BLOCK, PAGES, ROOT, assert_as_printed
+
+
+def test_every_result_in_readme_is_in_a_transcript() -> None:
+    """So README and `run` agree on all numbers that both have."""
+    told = BLOCK.sub("", (ROOT / "README.md").read_text("utf-8")).replace("90 % intervals", "")
+    assert re.findall(r"\d *(?:x\b|%|tokens/|USD|J\b|nats|mm)", told) == []
 
 
 @pytest.mark.slow

@@ -13,8 +13,7 @@ from sailsim.analysis.results.verdict import cells
 from sailsim.sim.files import load_system
 from sailsim.workloads.load import load_model
 
-README = Path(__file__).parents[3] / "README.md"
-PAGE = README.parent / "docs" / "reproduction.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reproduction.md"
 CORES = load_system(ORDINARY.system).cores.count.whole
 FORMATS = ("q4_k_m", "4g128")
 """What people run, in which llama.cpp was measured on these cores, and what suits SAIL."""
@@ -68,18 +67,6 @@ def answer() -> str:
     rows += table(what, whole, WHOLE)[1] + table(what, some, CARDS)[1]
     lines = ["| " + " | ".join(each) + " |" for each in [header, *rows]]
     return "\n".join([lines[0], "|---|" + "--:|" * (len(header) - 1), *lines[1:]])
-
-
-def said() -> dict[str, str]:
-    """The verdict on each format."""
-    points = {name: replace(ORDINARY, wbits=None, group_size=None, weights=name) for name in FORMATS}
-    return {name: " ".join(compare(point)["verdict"]["sentences"]) for name, point in points.items()}
-
-
-def test_readme_has_the_verdicts() -> None:
-    text = " ".join(README.read_text("utf-8").replace("\n> ", "\n").split())
-    for verdict in said().values():
-        assert verdict in text
 
 
 def test_the_page_has_both_formats() -> None:

@@ -120,14 +120,16 @@ def test_runners_may_differ_by_point(tmp_path, only):
     only("answer", "step_time")
     beside = {1: ("sail", "cores"), 2: ("cores", "l4"), 4: ("l4",)}
     points = [Point(model="smollm2-135m", batch=batch, context=64) for batch in beside]
+    points.append(points[1].replace(system="graviton4"))  # without units
     store = run_sweep(
         points, lambda point: evaluate(point, named(*beside[point.batch])), tmp_path, progress=False
     )
     letters = Reader(report(store)[0].read_text("utf-8")).letters
     assert (
-        "This study has 3 points; the first sentences are of one: 4-bit weights, batch 1" in letters["answer"]
+        "This study has 4 points; the first sentences are of one: 4-bit weights, batch 1" in letters["answer"]
     )
     assert "L4" not in letters["answer"]
+    assert "NBW 4," in letters["answer"]
 
 
 def test_what_nobody_ran_is_marked(only):

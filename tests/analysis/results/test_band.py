@@ -122,7 +122,7 @@ def test_machines_that_cannot_run_the_point_are_left_out_and_counted() -> None:
     (note,) = (
         note for note in rate_of(replace(POINT, substrate="bit_serial")).notes if "others cannot" in note
     )
-    machines, _, others = (int(word) for word in note.split() if word.isdigit())
+    machines, others, _ = (int(word) for word in note.split() if word.isdigit())
     assert machines + others == DRAWS > machines
 
 

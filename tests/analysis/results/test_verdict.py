@@ -50,7 +50,7 @@ def test_a_verdict_is_what_the_rows_say(name: str) -> None:
     decides = found["decides"]
     phases = runs[decides["runner"]]["phases"]
     assert max(phases, key=phases.get) == decides["phase"]
-    assert f"({decides['share']:.0%})" in said
+    assert f"spends {decides['share']:.0%} of its" in said
     assert all(len(sentence.split()) <= 30 for sentence in found["sentences"])
 
 
