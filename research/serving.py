@@ -165,9 +165,9 @@ def winners(rows: Sequence[dict[str, Any]], left_out: Sequence[str]) -> pd.DataF
 def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
     """Who is the cheapest by the sizes of prompt and answer: of all, and of servers without a card."""
     panels = []
-    for title, left_out in (("of all", ()), ("of those without a card", cards)):
+    for title, left_out in (("of all; USD a million tokens", ()), ("of those without a card", cards)):
         won = winners(rows, left_out)
-        notes = [(row.prompt, row.output, f" {short(row.usd)}") for row in won.itertuples()]
+        notes = [(row.prompt * 1.2, row.output * 0.93, short(row.usd)) for row in won.itertuples()]
         panels.append(
             Panel(
                 won,

@@ -82,6 +82,9 @@ class _Grid:
     def __init__(self, path: Path) -> None:
         self.path, rows = path, _rows(path, AXES)
         self.axes = [sorted({int(row[at]) for row in rows}) for at in range(4)]
+        for name, axis in zip(AXES, self.axes, strict=True):
+            if len(axis) < 2:
+                raise SailsimError(f"{path} has no two numbers of {name}; allowed is a whole grid.")
         times = {tuple(map(int, row[:4])): row[4] for row in rows}
         self.strides = [1, 1, 1, 1]
         for at in (2, 1, 0):
@@ -197,8 +200,11 @@ def _rows(path: Path, names: Sequence[str]) -> list[list[float]]:
             raise SailsimError(
                 f"{path}, line {at}: allowed are numbers in the columns {', '.join(names)} and time_us."
             ) from None
-        if not all(0 <= number < 1e12 for number in numbers):
-            raise SailsimError(f"{path}, line {at} has {min(numbers):g}; allowed is 0 or more.")
+        wrong = [x for x in numbers if not 0 <= x < 1e12] + [x for x in numbers[:-1] if x % 1]
+        if wrong:
+            raise SailsimError(
+                f"{path}, line {at} has {wrong[0]:g}; allowed is 0 or more, whole but for time_us."
+            )
         found.append(numbers)
     return found
 
