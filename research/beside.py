@@ -2,11 +2,11 @@
 
     python research/beside.py RECORDS
 
-adds the runs of a folder's records to research/beside.csv, if one is given, and writes docs/data/beside.csv.
+adds the runs of a folder's records to research/beside.csv, with the date, if one is given, and writes
+docs/data/beside.csv.
 
-The engine has the machine around which the program's cores were fitted (`SIMULATED_HOST`). Its prompts go at
-the rate at which these kernels decode, which nobody measured for prompts; what it shares between the two is
-what `--prefill cores` shares.
+The engine has the machine around which the program's cores were fitted (`SIMULATED_HOST`). That fit has seen
+no prompt: what the rows of a pass have in common is that of rows that decode (`fits.json`).
 """
 
 from __future__ import annotations
@@ -14,33 +14,34 @@ from __future__ import annotations
 import csv
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from statistics import median
 
-import sailsim.sim.backends.sail as sail
 from sailsim.sim.backend import Piece, Request
-from sailsim.sim.engine import simulate_step
+from sailsim.sim.backends.sail import BACKEND
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import SIMULATED_HOST
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import HostCores
 from sailsim.sim.study.folder import Store
 from sailsim.workloads.load import load_model
 
 HERE = Path(__file__).resolve().parent
 KEPT = HERE / "beside.csv"
 FIELDS = ("threads", "batch", "beside", "blocks", "context", "weights", "step_cycles", "beside_cycles")
-PARTS = ("units_cycles", "barrier_cycles", "attention_cycles", "dram_gb_s", "gem5_version", "content")
+PARTS = ("units_cycles", "barrier_cycles", "attention_cycles", "dram_gb_s", "gem5_version", "content", "date")
 
 
-def engine(row: dict[str, str]) -> tuple[float, float, float, float]:
-    """Cycles of decoding alone, of the prompt alone, of both, and of both if the prompt's are gem5's."""
-    threads, batch, tokens = (int(row[name]) for name in ("threads", "batch", "beside"))
+def kept() -> list[dict[str, str]]:
+    """The rows of gem5's steps."""
+    return list(csv.DictReader(KEPT.read_text().splitlines()))
+
+
+def engine(row: dict[str, str]) -> list[float]:
+    """Cycles of decoding alone, of the prompt alone, and of both."""
+    threads, batch, tokens, blocks, context = (int(row[name]) for name in FIELDS[:5])
     system, model = load_system(SIMULATED_HOST), replace(load_model("smollm2-135m"), extra_params=0)
-    ahead = {"prefetch_depth": system.require_pim().prefetch_depth}
-    pim = load_system("sail-n1").require_pim().model_copy(update=ahead)
-    system = system.model_copy(update={"pim": pim})
-    model = replace(model, n_layers=int(row["blocks"]) or model.n_layers)
-    context = int(row["context"])
+    model = replace(model, n_layers=blocks or model.n_layers)
     point = Point(
         system=SIMULATED_HOST,
         model="smollm2-135m",
@@ -49,28 +50,22 @@ def engine(row: dict[str, str]) -> tuple[float, float, float, float]:
         threads=threads,
         context=context,
     )
-    asked = Request(
-        point, system, model, point.formats(model), "lut-gemv", cores=threads, around="neon", prefill="cores"
+    fmt = point.formats(model)
+    asked = Request(point, system, model, fmt, "lut-gemv", cores=threads, around="neon", prefill="cores")
+    decoding, prompt = Piece(1, context - 1, batch), Piece(tokens)
+    steps = (
+        BACKEND.step(replace(asked, pieces=each)) for each in ((decoding,), (prompt,), (decoding, prompt))
     )
-    tasks = list(sail.prompt_tasks(asked, HostCores(system, threads), (Piece(tokens),)))
-    prompt = sum(task.seconds for task in tasks)
-    clock, decoding = system.cores.clock.si, (Piece(1, context - 1, batch),)
-    measured = float(row["beside_cycles"]) / clock / prompt
-    scaled = [task._replace(seconds=task.seconds * measured) for task in tasks]
-    alone = simulate_step(system, model, point).step_s
-    both = [
-        simulate_step(system, model, point, pieces=decoding, beside=each).step_s for each in (tasks, scaled)
-    ]
-    return alone * clock, prompt * clock, both[0] * clock, both[1] * clock
+    return [step.step_s * system.cores.clock.si for step in steps]
 
 
 def main() -> None:
     """Keeps what a folder has, and writes all with the engine's."""
-    sail.without_prompts = lambda software: None
-    rows = list(csv.DictReader(KEPT.read_text().splitlines())) if KEPT.is_file() else []
+    rows = kept()
     if sys.argv[1:]:
         for record in Store(Path(sys.argv[1])).records():
             if record.get("beside") and record.get("step_cycles"):
+                record = {**record, "date": date.today().isoformat()}
                 rows.append({name: str(record[name]) for name in (*FIELDS, *PARTS)})
         with KEPT.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, (*FIELDS, *PARTS), lineterminator="\n")
@@ -79,14 +74,15 @@ def main() -> None:
     with (HERE.parent / "docs/data/beside.csv").open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file, lineterminator="\n")
         gem5 = "gem5: both", "the prompt in it"
-        own = "engine: decoding", "the prompt", "both", "off by", "with gem5's prompt", "then off by"
+        own = "engine: decoding", "the prompt", "both", "off by"
         out.writerow(("threads", "rows decoding", "tokens of the prompt", "blocks", *gem5, *own))
+        errors = []
         for row in rows:
-            decoding, prompt, *both = engine(row)
-            step, beside = float(row["step_cycles"]), float(row["beside_cycles"])
-            cycles = [f"{each / 1e6:.3g}" for each in (step, beside, decoding, prompt)]
-            found = [word for each in both for word in (f"{each / 1e6:.3g}", f"{each / step - 1:+.0%}")]
-            out.writerow((*(row[name] for name in FIELDS[:4]), *cycles, *found))
+            measured, found = [float(row[name]) for name in FIELDS[-2:]], engine(row)
+            errors.append(found[-1] / measured[0] - 1)
+            cycles = [f"{each / 1e6:.3g}" for each in measured + found]
+            out.writerow((*(row[name] for name in FIELDS[:4]), *cycles, f"{errors[-1]:+.0%}"))
+    print(f"median {median(map(abs, errors)):.1%}, worst {max(errors, key=abs):+.1%} of {len(errors)} steps")
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
     panels = []
     for title, left_out in (("every machine", ()), ("machines without a card", cards)):
         won = winners(rows, left_out)
-        notes = [(row.prompt, row.output, f" {short(row.usd)}") for row in won.itertuples()]
+        notes = [(row.prompt * 1.2, row.output * 0.93, short(row.usd)) for row in won.itertuples()]
         panels.append(
             Panel(
                 won,

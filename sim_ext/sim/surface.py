@@ -118,16 +118,16 @@ class StepSurface:
 
 
 class _Beside:
-    """Steps with prompts on the cores while units decode: the longer of what each takes by itself, and an
-    excess, which the two leave each other on cores and memory.
+    """Steps with prompts on the cores while units decode: what the prompts take by themselves, and what
+    decoding adds, which is all of it beside none and its work on the cores beside long ones.
 
-    The excess was timed at some lengths of a prompt and two contexts, for every power of two of sequences.
+    That was timed at some lengths of a prompt and some contexts, for every power of two of sequences.
     """
 
     def __init__(self, backend: Backend, asked: Request, surface: StepSurface) -> None:
         self._backend, self._asked, self._surface = backend, replace(asked, prefill="cores"), surface
         self._prompts = load_backend("cores").timer(replace(asked, prefill="units", software=asked.around))
-        self._excess = cache(self._make_excess)
+        self._added = cache(self._make_added)
 
     def seconds(self, prompts: tuple[Piece, ...], contexts: Sequence[int]) -> float:
         """Of a step."""
@@ -135,27 +135,24 @@ class _Beside:
         if not rows:
             return alone
         mean = sum(contexts) / rows
-        decoding = self._surface.seconds((), contexts)
+        share = alone / self._surface.seconds((), contexts)
 
-        def excess(node: int) -> float:
-            lines = ((context, *self._excess(node, context)) for context in BESIDE_CONTEXTS)
-            share = alone / decoding
+        def added(node: int) -> float:
+            lines = ((context, *self._added(node, context)) for context in BESIDE_CONTEXTS)
             return Line([_Corner(at, scale * line(share), at) for at, scale, line in lines])(mean)
 
-        return max(alone, decoding) + _between(rows, 2, excess, 1)
+        return alone + _between(rows, 2, added, 1)
 
-    def _make_excess(self, rows: int, context: int) -> tuple[float, Line]:
-        """Seconds of decoding, and the excess as a share of it over those of prompts as a share of it."""
+    def _make_added(self, rows: int, context: int) -> tuple[float, Line]:
+        """Seconds of decoding, and what it adds as a share of it over those of prompts as a share of it."""
         decoding = self._surface.seconds((), [context] * rows)
-        corners = []
+        corners = [_Corner(0.0, 1.0, 0)]
         for prompt in BESIDE_PROMPTS:
             pieces = Piece(prompt), Piece(1, context - 1, rows)
             alone = self._prompts(pieces[:1])
             step = self._backend.step(replace(self._asked, pieces=pieces)).step_s
-            excess = (step - max(alone, decoding)) / decoding
-            corners.append(_Corner(alone / decoding, excess, prompt))
-        last = corners[-1]
-        return decoding, Line([*corners, last._replace(keys=1e3 * last.keys)])
+            corners.append(_Corner(alone / decoding, (step - alone) / decoding, prompt))
+        return decoding, Line([*corners, corners[-1]._replace(keys=1e3 * corners[-1].keys)])
 
 
 def _between(rows: int, every: float, seconds: Callable[[int], float], nodes: int = NODES) -> float:

@@ -236,16 +236,17 @@ def test_who_cannot_multiply_prompts_says_so():
 
 @pytest.mark.parametrize("who", ["cores", "auto"])
 def test_the_surface_knows_who_multiplies_prompts(who):
-    """Within 4 %: what the two leave each other was timed at a few lengths and contexts."""
+    """Within 2 %: what decoding adds was timed at a few lengths and contexts."""
     request = replace(asked("sail-n1"), prefill=who)
     backend = backend_of(request.machine)
     surface = StepSurface(backend, request)
     for prompts, contexts in (
         ([(20, 100)], [300] * 3),
         ([(90, 0), (7, 40)], [50, 900]),
+        ([(87, 0)], [1905] * 16),
         ([(64, 64)], []),
         ([], [9]),
     ):
         pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
         expected = backend.step(replace(request, pieces=pieces)).step_s
-        assert surface.seconds(prompts, contexts) == pytest.approx(expected, rel=0.04)
+        assert surface.seconds(prompts, contexts) == pytest.approx(expected, rel=0.02)

@@ -229,6 +229,10 @@ class Constants:
         other = self.attention_rate * factor if attention else self.attention_rate
         return replace(self, kernel_rate=self.kernel_rate * factor, attention_rate=other)
 
+    def by_passes(self, rows: Floats | int) -> Floats:
+        """Share of the time of that many passes of one row which the rows take."""
+        return np.asarray(1 - self.shared * (1 - np.ceil(rows / ROWS_OF_A_PASS) / rows))
+
 
 def step_parts(
     work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats
@@ -242,13 +246,10 @@ def step_parts(
     bandwidth = machine.bandwidth(threads, c.core_share, c.read_share * machine.read_bandwidth)
     tables = threads**c.read_power * c.read_rate * machine.clock if c.read_rate else np.inf
     weights = work.weight_bytes / np.minimum(bandwidth, tables)
-    kernels = machine.multiplying(work.gemv_macs, threads, c.kernel_rate)
+    kernels = machine.multiplying(work.gemv_macs, threads, c.kernel_rate) * c.by_passes(work.rows)
     products = LAYER_PRODUCTS * work.layers + 1
     size = work.gemv_macs / (work.rows * products)
     lost = c.hand_over + (1 - c.hand_over) * np.minimum(size / c.whole_product, 1.0)
-    if c.shared:
-        passes = np.ceil(work.rows / ROWS_OF_A_PASS)
-        kernels = kernels * (1 - c.shared * (1 - passes / work.rows))
     weights, kernels = overlapped(weights, kernels, c.overlap)
     width = np.minimum(threads, work.attention_width)
     return {

@@ -49,10 +49,8 @@ class Tables:
             raise SailsimError(f"bundle {folder} is of the model {said!r}; allowed is one of {model.name}.")
         place = Path(folder) / "tp1"
         self.layers = model.n_layers
-        dense = _by_layer(place / "dense.csv", "tokens", tuple(_calls(model)))
-        head = _by_layer(place / "per_sequence.csv", "sequences", PER_SEQUENCE)
-        self._dense = _sum(dense, _calls(model))
-        self._head = _sum(head, dict.fromkeys(PER_SEQUENCE, 1))
+        self._dense = _summed(place / "dense.csv", "tokens", _calls(model))
+        self._head = _summed(place / "per_sequence.csv", "sequences", dict.fromkeys(PER_SEQUENCE, 1))
         self._attention = _Grid(place / "attention.csv")
 
     def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
@@ -79,8 +77,11 @@ class _Grid:
     """Attention between the points of a grid of four axes, straight along each of them."""
 
     def __init__(self, path: Path) -> None:
-        self.path, rows = path, _rows(path, AXES)
+        self.path, rows = path, [numbers for _, numbers in _rows(path, AXES)]
         self.axes = [sorted({int(row[at]) for row in rows}) for at in range(4)]
+        for name, axis in zip(AXES, self.axes, strict=True):
+            if len(axis) < 2:
+                raise SailsimError(f"{path} has no two numbers of {name}; allowed is a whole grid.")
         times = {tuple(map(int, row[:4])): row[4] for row in rows}
         self.strides = [1, 1, 1, 1]
         for at in (2, 1, 0):
@@ -185,8 +186,8 @@ def _write(path: Path, names: Sequence[str], rows: Iterable[Sequence[str | float
     write_whole(path, text.getvalue().encode())
 
 
-def _rows(path: Path, names: Sequence[str]) -> list[list[float]]:
-    """The numbers of some columns of a file, and microseconds behind them."""
+def _rows(path: Path, names: Sequence[str]) -> list[tuple[str | None, list[float]]]:
+    """Of each row of a file its layer, if any, numbers of some columns, and microseconds behind them."""
     text = read_text(path, "bundle's file", MAX_TEXT)
     found = []
     for at, row in enumerate(csv.DictReader(text.splitlines()), 2):
@@ -196,29 +197,24 @@ def _rows(path: Path, names: Sequence[str]) -> list[list[float]]:
             raise SailsimError(
                 f"{path}, line {at}: allowed are numbers in the columns {', '.join(names)} and time_us."
             ) from None
-        if not all(0 <= number < 1e12 for number in numbers):
-            raise SailsimError(f"{path}, line {at} has {min(numbers):g}; allowed is 0 or more.")
-        found.append(numbers)
+        wrong = [x for x in numbers if not 0 <= x < 1e12] + [x for x in numbers[:-1] if x % 1]
+        if wrong:
+            raise SailsimError(
+                f"{path}, line {at} has {wrong[0]:g}; allowed is 0 or more, whole but for time_us."
+            )
+        found.append((row.get("layer"), numbers))
     return found
 
 
-def _by_layer(path: Path, column: str, layers: Sequence[str]) -> dict[str, Line]:
-    """Microseconds of each layer by a column."""
-    text = read_text(path, "bundle's file", MAX_TEXT)
-    names = [row.get("layer") for row in csv.DictReader(text.splitlines())]
+def _summed(path: Path, column: str, calls: Mapping[str, int]) -> Line:
+    """Microseconds of all layers by a column, each called so often."""
     points: dict[str, dict[int, float]] = {}
-    for name, (x, us) in zip(names, _rows(path, (column,)), strict=True):
+    for name, (x, us) in _rows(path, (column,)):
         points.setdefault(str(name), {})[int(x)] = us
-    for name in layers:
-        if name not in points:
-            raise SailsimError(f"{path} has no layer {name}; allowed are {', '.join(layers)}.")
-    other = next((name for name in points if name not in layers), None)
-    if other is not None:
-        raise SailsimError(f"{path} has the layer {other}; allowed are {', '.join(layers)}.")
-    return {name: Line(points[name].items()) for name in layers}
-
-
-def _sum(lines: Mapping[str, Line], times: Mapping[str, int]) -> Line:
-    """Several lines, each so many times, as one with the points of all."""
+    wrong = [f"no layer {name}" for name in calls if name not in points]
+    wrong += [f"the layer {name}" for name in points if name not in calls]
+    if wrong:
+        raise SailsimError(f"{path} has {wrong[0]}; allowed are {', '.join(calls)}.")
+    lines = {name: Line(points[name].items()) for name in calls}
     xs = {x for line in lines.values() for x in line.keys}
-    return Line((x, sum(count * lines[name](x) for name, count in times.items())) for x in xs)
+    return Line((x, sum(count * lines[name](x) for name, count in calls.items())) for x in xs)

@@ -6,6 +6,7 @@ blocks of 16), 300 ShareGPT requests. Nothing here was fitted to the times of th
 
 import csv
 import json
+import re
 from itertools import product
 from pathlib import Path
 
@@ -137,6 +138,22 @@ def test_a_written_bundle_is_the_machine_as_its_reader_adds_it_up(tmp_path: Path
             "no row of prefill_chunk 0, kv_pre",
         ),
         ("attention", lambda text: text.replace("\n0,0,1,16,9.31067", "\n0,0,1,16,x"), "line 2: allowed are"),
+        (
+            "attention",
+            lambda text: text.replace("\n0,0,1,16,", "\n0,0,1.5,16,"),
+            "line 2 has 1.5; allowed is",
+        ),
+        ("attention", lambda text: text.replace("9.31067", "nan"), "line 2 has nan; allowed is"),
+        (
+            "attention",
+            lambda text: text.splitlines()[0],
+            "no two numbers of prefill_chunk; allowed is a whole",
+        ),
+        (
+            "attention",
+            lambda text: re.sub(r"\n\d+,\d+,[1-9].*", "", text),
+            "no two numbers of n_decode; allowed is a whole",
+        ),
         ("attention", None, "attention.csv cannot be read"),
     ],
 )
