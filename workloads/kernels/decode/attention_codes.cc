@@ -295,24 +295,26 @@ void UnitAttention::multiply(const Shape &shape, const Buffer &tiles, std::size_
                              std::size_t k, Rows &&rows, const Buffer &steps, std::uint8_t flags,
                              Worker &worker)
 {
-    // Matrices one after the other, each on `cut_` slices, as many at a time as there are slices for.
-    const std::size_t at_once = std::min(matrices(), slices_ / cut_);
-    const Range mine = worker.part(matrices() * pieces);
-    for (std::size_t at = mine.first; at < mine.last; ++at) {
-        const std::size_t number = at / pieces, tile = at % pieces;
+    // Each matrix on `cut_` slices, as many at a time as there are slices for. A full queue holds the thread
+    // that rings for it, so a thread's tiles, of all matrices in turn, go to other slices than its
+    // neighbours'.
+    const std::size_t at_once = std::min(matrices(), slices_ / cut_), count = matrices() * pieces;
+    const auto place = [&](std::size_t i) { return i % matrices() * pieces + i / matrices(); };
+    for (std::size_t i = worker.rank(); i < count; i += worker.size()) {
+        const std::size_t number = i % matrices(), tile = i / matrices();
         const Matrix of = matrix(shape, tiles, layer, number);
         std::memcpy(reinterpret_cast<unsigned char *>(scales(of, tile)) +
                         shape.tile_scale_bytes(shape.tile_outputs(tile)),
                     steps.as<float>() + number * share_, share_ * sizeof(float));
-        lutmm_descriptor &d = descriptors_.as<lutmm_descriptor>()[at];
+        lutmm_descriptor &d = descriptors_.as<lutmm_descriptor>()[place(i)];
         d = describe_tile(of, tile, share_, nbw_);
         d.k = static_cast<std::uint32_t>(k);
         d.flags |= flags;
         d.activations = address_of(rows(number));
-        tiles_.submit(at, number % at_once * cut_ + tile % cut_, d);
+        tiles_.submit(place(i), number % at_once * cut_ + tile % cut_, d);
     }
-    for (std::size_t at = mine.first; at < mine.last; ++at)
-        if (tiles_.wait(at, worker) == nullptr)
+    for (std::size_t i = worker.rank(); i < count; i += worker.size())
+        if (tiles_.wait(place(i), worker) == nullptr)
             return;
 }
 
