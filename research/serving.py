@@ -91,11 +91,20 @@ def rate_rows(machines: Mapping[str, Machine], requests: Sequence[Request]) -> I
                 said = summary(machine, out, level)
             ends = f"{short(best['rate'])} ({short(best['rate_low'])}..{short(best['rate_high'])})"
             row[f"{name}: requests/s"] = ends if best["rate_high"] else "none"
-            row[f"{name}: USD/1M"] = short(said.get("usd_per_million_tokens"))
+            row[f"{name}: USD/1M"] = dollars(said.get("usd_per_million_tokens"), best)
         said = once(machine, [request._replace(arrival_s=0.0) for request in requests[:200]])
         row["all at once: tokens/s"] = short(said["tokens_per_s"])
         row["all at once: USD/1M"] = short(said["usd_per_million_tokens"])
         yield row
+
+
+def dollars(usd: float | None, rates: Mapping[str, float]) -> str:
+    """USD for a million tokens at a rate, and at the ends of its range."""
+    if usd is None:
+        return "-"
+    least, low = usd * rates["rate"] / rates["rate_high"], rates["rate_low"]
+    most = f"..{short(usd * rates['rate'] / low)}" if low else " or more"
+    return f"{short(usd)} ({short(least)}{most})"
 
 
 def short(value: float | None) -> str:
