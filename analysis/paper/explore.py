@@ -354,7 +354,7 @@ def tried(search: Search, asked: tuple[Values, Rivals | None]) -> Record:
         if rivals is not None and record["area_percent"] > beyond:
             raise SailsimError(f"its area is more than {beyond:g} %")
         bar = max((score for size, score in rivals or () if size <= record["area_percent"]), default=0.0)
-        ratios, around = list(search.ceilings[_who(values)]), search.around(machine)
+        ratios, around = list(search.ceilings[str(values.get("attention", "cores"))]), search.around(machine)
         points = []
         for at, (load, (rate, _)) in enumerate(zip(search.content.workload, search.opponents, strict=True)):
             own, point = search.fastest(load, around, values)
@@ -377,10 +377,6 @@ def _records(search: Search, machine: System, points: Iterable[Point]) -> list[d
 
 def _watts(record: Record) -> float:
     return float(record["energy_j"] / record["step_s"])
-
-
-def _who(values: Values) -> str:
-    return str(values.get("attention", "cores"))
 
 
 def drawn_ratios(search: Search, asked: tuple[Values, int]) -> Record:
@@ -535,12 +531,6 @@ def _with(front: Sequence[Scored], new: Scored) -> list[Scored]:
     return sorted([*left, new], key=lambda each: each.area)
 
 
-def _singles(search: Search, values: Values) -> Iterator[dict[str, Value]]:
-    """A machine's neighbours: each choice at each of its other values."""
-    for name, choice in search.content.choices.items():
-        yield from ({**values, name: value} for value in choice.values if value != values[name])
-
-
 def _proposed(
     search: Search, draw: random.Random, front: Sequence[Scored], seen: set[str]
 ) -> Iterator[dict[str, Value]]:
@@ -557,7 +547,13 @@ def _proposed(
         seen.add(json.dumps(search.start, sort_keys=True))
         yield dict(search.start)
     bests = [_within(front, search.most_area * wider) for wider in WIDER]
-    near = [each for best in bests if best for each in _singles(search, best.values)]
+    near = [
+        {**best.values, name: value}
+        for best in filter(None, bests)
+        for name, choice in search.content.choices.items()
+        for value in choice.values
+        if value != best.values[name]
+    ]
     draw.shuffle(near)
     yield from islice(filter(is_new, near), GENERATION // 2)
     tries = 0
@@ -608,27 +604,23 @@ def _best(search: Search, rows: Sequence[Record], front: Sequence[Scored]) -> Sc
 
 
 # ---- What is told -----------------------------------------------------------------------------------------
-def _costed(search: Search, values: Values) -> dict[str, Any]:
-    """A machine over the mix, by the records of its runs (`rows`): what `MEANS` are."""
+def _costed(search: Search, values: Values) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """A machine over the mix, and the records of its runs."""
     machine, ends = search.machine(values), CostConstants.ends()
     around = search.around(machine)
     points = [search.fastest(load, around, values)[1] for load in search.content.workload]
     rows = [row | compared([row], prices(), ends)[0] for row in _records(search, machine, points)]
     share, whole = search.area_of(machine)
     pairs = zip(rows, search.opponents, strict=True)
-    return {
+    means = {
         "score": search.mean([row["tokens_per_s"] / rate for row, (rate, _) in pairs]),
         "area_percent": share,
         "area_mm2": whole.added_mm2(COUNTED),
         "joules_per_token": 1 / search.mean([row["tokens_per_j"] for row in rows]),
         "tokens_per_usd": search.mean([row["tokens_per_usd"] for row in rows]),
         "power_w": max(map(_watts, rows)),
-        "rows": rows,
     }
-
-
-MEANS = ("score", "area_percent", "area_mm2", "joules_per_token", "tokens_per_usd", "power_w")
-"""What is told of a machine over the mix."""
+    return means, rows
 
 
 def _told(
@@ -639,31 +631,25 @@ def _told(
     bands: Sequence[Mapping[str, Spread]],
 ) -> Explored:
     """The tables."""
-
-    def means(costed: Mapping[str, Any]) -> dict[str, float]:
-        return {name: costed[name] for name in MEANS}
-
     table = [
-        {
-            "machine": f"point-{at:02d}",
-            **means(_costed(search, values)),
-            "changes": in_words(search.changes(values)),
-        }
+        {"machine": f"point-{at:02d}"}
+        | _costed(search, values)[0]
+        | {"changes": in_words(search.changes(values))}
         for at, (_, _, values) in enumerate(front, 1)
     ]
     falls, costs = [], [_costed(search, step.values) for step in steps]
-    for at, (step, costed) in enumerate(zip(steps, costs, strict=True)):
-        before = steps[max(at - 1, 0)]
+    for before, step, (means, _) in zip([steps[0], *steps], steps, costs, strict=False):
         new = {name: value for name, value in step.values.items() if value != before.values[name]}
-        words = in_words(new) or search.base.name
-        falls.append({"change": words, "gain": step.score / before.score, **means(costed)})
+        falls.append(
+            {"change": in_words(new) or search.base.name, "gain": step.score / before.score, **means}
+        )
     loads: list[dict[str, Any]] = []
     sides = list(zip(("first", "best"), (costs[0], costs[-1]), bands, strict=True))
     for at, (load, (rate, kv)) in enumerate(zip(search.content.workload, search.opponents, strict=True)):
         row: dict[str, Any] = {"workload": load.name, "share": load.share}
         row |= {"opponent_tokens_per_s": rate, "opponent_kv": kv}
         for who, costed, band in sides:
-            own = costed["rows"][at]
+            own = costed[1][at]
             told = {"tokens_per_s": own["tokens_per_s"], "speedup": own["tokens_per_s"] / rate}
             told |= {"low": band[load.name].low, "high": band[load.name].high, "kv": own["kv_bits"]}
             told |= {"overlap": own["overlap"], "joules_per_token": 1 / own["tokens_per_j"]}
@@ -671,7 +657,11 @@ def _told(
         loads.append(row | {"bound": search.roofline(load, row["best_kv"]) / rate})
     mix: dict[str, Any] = {"workload": "the mix", "bound": search.mean([row["bound"] for row in loads])}
     for who, costed, band in sides:
-        mix |= {f"{who}_speedup": costed["score"], f"{who}_low": band[""].low, f"{who}_high": band[""].high}
+        mix |= {
+            f"{who}_speedup": costed[0]["score"],
+            f"{who}_low": band[""].low,
+            f"{who}_high": band[""].high,
+        }
     return Explored(*map(pd.DataFrame, (rows, table, falls, [*loads, mix])))
 
 

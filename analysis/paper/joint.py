@@ -114,11 +114,6 @@ class Combinations:
     """Of every group its rows; a row has a metric of each of the group's claims."""
     reasons: tuple[str, ...]
 
-    @property
-    def count(self) -> int:
-        """How many combinations there are."""
-        return len(self.where) * math.prod(len(rows) for rows in self.groups)
-
     def all(self) -> Iterator[Combination]:
         """Every combination."""
         for where, rows in product(self.where, product(*self.groups)):
@@ -146,6 +141,16 @@ class Combinations:
     def distance(self, values: Values, combination: Combination) -> Numbers:
         """As `nearest`, of one combination."""
         return _far(values, ((combination.metrics,),), combination.where, self.targets)
+
+    def best(self, values: Values) -> tuple[Combination, Numbers]:
+        """The combination by which one machine is nearest, and how far it is by each.
+
+        It is that of the first readings where a claim has no value, or 0.
+        """
+        every = list(self.all())
+        distances = np.array([float(self.distance(values, each)[0]) for each in every])
+        at = int(np.argmin(distances))
+        return every[at] if np.isfinite(distances[at]) else self.primary, distances
 
 
 def _far(
@@ -299,7 +304,7 @@ def joint(
         "machines": samples,
         "seed": seed,
         "declared": combinations,
-        "combinations": declared.count,
+        "combinations": len(list(declared.all())),
         "groups": [
             {"claims": [m[0] for m in rows[0]], "rows": len(rows), "reason": reason}
             for rows, reason in zip(declared.groups, declared.reasons, strict=True)
@@ -403,7 +408,7 @@ def _of_prior(
         "best": {
             "machine": best,
             "factor": _factor(distance[best]),
-            "reading": _shown(declared, space, own, _best(declared, own)),
+            "reading": _shown(declared, space, own, declared.best(own)[0]),
         },
     }
 
@@ -456,14 +461,6 @@ def _posterior(within: ParameterSpace, accepted: Numbers) -> list[dict[str, Any]
     return sorted(rows, key=lambda row: -float(row["gap"] or 0))
 
 
-def _best(declared: Combinations, values: Values) -> Combination:
-    """The combination by which one machine is nearest; the first readings where a claim has no value, or
-    0."""
-    if not np.isfinite(declared.nearest(values)[0]):
-        return declared.primary
-    return min(declared.all(), key=lambda each: float(declared.distance(values, each)[0]))
-
-
 def _shown(
     declared: Combinations, space: ParameterSpace, values: Values, combination: Combination
 ) -> dict[str, Any]:
@@ -490,7 +487,7 @@ def _shown(
 def _named(declared: Combinations, within: ParameterSpace, name: str, changes: Changes) -> dict[str, Any]:
     """A named machine: by the primary reading, and by the combination that suits it best."""
     values = _alone(judged(within, within.nominal.with_values(changes)))
-    distances = np.array([float(declared.distance(values, each)[0]) for each in declared.all()])
+    best, distances = declared.best(values)
     return {
         "name": name,
         "changes": dict(changes),
@@ -498,5 +495,5 @@ def _named(declared: Combinations, within: ParameterSpace, name: str, changes: C
         "primary_factor": _factor(float(declared.distance(values, declared.primary)[0])),
         "combinations_within": int((distances <= np.log(1.25)).sum()),
         "primary": _shown(declared, within, values, declared.primary),
-        "best": _shown(declared, within, values, _best(declared, values)),
+        "best": _shown(declared, within, values, best),
     }

@@ -15,11 +15,17 @@ import click
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import logged_as_json
 from sailsim.cli._command import F, applied
-from sailsim.cli._path import OUT_FILE, TEXT
+from sailsim.cli._path import OUT_FILE, TEXT, PathOption
 from sailsim.sim.study.workers import Dask
 
 MOST = 1024
 """Processes of this machine."""
+
+
+def results_folder(default: str, held: str) -> Callable[[F], F]:
+    """`--out`: the folder that keeps what is found; a stopped command goes on from it."""
+    words = f"Folder of results; {held} that it holds are not simulated again."
+    return click.option("--out", type=PathOption(file_okay=False), default=Path(default), help=words)
 
 
 def study_options(default: int | None = None) -> Callable[[F], F]:

@@ -13,9 +13,8 @@ import click
 from sailsim.base.hints import needing, program
 from sailsim.cli._command import F, Group, applied
 from sailsim.cli._json import answered, as_json_option
-from sailsim.cli._path import PathOption
 from sailsim.cli._point import paper_option
-from sailsim.cli._study import study_options
+from sailsim.cli._study import results_folder, study_options
 from sailsim.cli._table import cell, echo, print_table, say
 from sailsim.sim.study.workers import Workers
 
@@ -37,20 +36,10 @@ def claims() -> None:
     """Compare claims of papers with machines inside the declared ranges, and run what this project claims."""
 
 
-def _out(folder: str) -> Callable[..., Any]:
-    """`--out`: the folder that keeps what is found; a stopped command goes on from it."""
-    return click.option(
-        "--out",
-        type=PathOption(file_okay=False),
-        default=Path("out", folder),
-        help="Folder of results; machines that it holds are not simulated again.",
-    )
-
-
 def _study(folder: str, samples: int, of: str) -> Callable[[F], F]:
     """The options of a study: its folder, how many machines it tries, from which seed, and who evaluates."""
     return applied(
-        _out(folder),
+        results_folder(f"out/{folder}", "machines"),
         click.option("--samples", type=int, default=samples, help=of),
         click.option("--seed", default=0, help="Seed of all draws."),
         study_options(),
@@ -184,7 +173,7 @@ def explore(out: Path, samples: int, seed: int, jobs: int | Workers, file: str, 
 
 @claims.command()
 @click.argument("names", nargs=-1, metavar="[STEP]...")
-@_out("checks")
+@results_folder("out/checks", "machines")
 @click.option("--list", "only_list", is_flag=True, help="Print what each step runs, and run nothing.")
 @as_json_option
 def check(names: tuple[str, ...], out: Path, only_list: bool) -> None:

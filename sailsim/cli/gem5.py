@@ -20,6 +20,7 @@ from sailsim.base.input_file import sha256_of
 from sailsim.cli._command import F, Group, applied
 from sailsim.cli._json import answered, as_json_option
 from sailsim.cli._path import TEXT, PathOption, Words
+from sailsim.cli._study import results_folder
 from sailsim.cli._table import echo, print_numbers, say
 from sailsim.lut_gemv.trace import Trace, decode_tile, read_trace
 from sailsim.sim.files import load_system
@@ -102,12 +103,7 @@ def with_run(out: str = "out/gem5") -> Callable[[F], F]:
     return applied(
         with_gem5,
         click.option("--system", "machine", default="sail-n1", help="A system file."),
-        click.option(
-            "--out",
-            type=PathOption(file_okay=False),
-            default=Path(out),
-            help="Folder of the results; runs that it holds are not simulated again.",
-        ),
+        results_folder(out, "runs"),
         click.option(
             "--timeout",
             type=click.FloatRange(min=0, min_open=True),

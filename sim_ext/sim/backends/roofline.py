@@ -196,12 +196,6 @@ class GpuConstants:
     host_overlap: Floats = field(default_factory=lambda: np.asarray(1.0))
     """1: the longer of processor and card hides the shorter; 0: they take turns."""
 
-    @classmethod
-    def stack(cls, constants: list[GpuConstants]) -> GpuConstants:
-        """Several as one object of arrays, an entry each."""
-        names = cls.__dataclass_fields__
-        return cls(**{name: np.array([float(getattr(c, name)) for c in constants]) for name in names})
-
 
 def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats]:
     """Seconds of each part of a step; they sum to the step."""
