@@ -107,10 +107,11 @@ class Accelerator(Backend):
         Raises:
             SailsimError: the machine has none, or cannot do what the point asks.
         """
-        return self._kept(Instance(system), *self.unit_choices(system, point))  # type: ignore[no-any-return]
+        return self._kept(Instance(system), *self.unit_choices(system, point))
 
     def _make_units(self, of: Instance, *choices: Any) -> Units:
-        return self._first_of_equal(self.make_units(of.system, *choices))
+        first: Units = self._first_of_equal(self.make_units(of.system, *choices))
+        return first
 
     def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
         """What of a point its units depend on."""

@@ -182,6 +182,6 @@ class Loop:
     def _served(self, waiting: list[int]) -> Served:
         arrivals = np.array([job.request.arrival_s for job in self.jobs])
         of_job = ("first_s", "last_s", "prompt", "output", "restarts")
-        columns = (np.array([getattr(job, name) for job in self.jobs]) for name in of_job)
+        columns = {name: np.array([getattr(job, name) for job in self.jobs]) for name in of_job}
         moved = self.moved_tokens * self.link.bytes_per_token if self.link else 0.0
-        return Served(arrivals, *columns, self.servers, moved, waiting)
+        return Served(arrivals, **columns, servers=self.servers, moved_bytes=moved, waiting=waiting)
