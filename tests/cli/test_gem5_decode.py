@@ -60,10 +60,10 @@ def test_what_takes_too_long_is_stored_without_numbers(log: Path, tmp_path: Path
     behave("hang")
     one = ("--threads", "1", "--linears", "neon")
     for _ in range(2):
-        result = decode(log, *one, "--timeout", "0.5")
+        result = decode(log, *one, "--timeout", "4")
         (row,) = json.loads(result.stdout)["rows"]
-        assert (result.exit_code, row.get("step_cycles"), row["host_s"]) == (0, None, 0.5)
-        assert row["reason"].startswith("gem5 took longer than 0.5 s")
+        assert (result.exit_code, row.get("step_cycles"), row["host_s"]) == (0, None, 4)
+        assert row["reason"].startswith("gem5 took longer than 4 s")
     assert len(runs(log)) == 1
     # With other limits it is tried again, and what is found takes the place of what was not.
     behave("good")
