@@ -54,6 +54,8 @@ def build(folder: Path) -> Path:
     sources = [
         ROOT / "research" / "loops" / "loops.cc",
         *(KERNELS / "common" / f"{n}.cc" for n in ("program", "team")),
+        KERNELS / "decode" / "tiles.cc",
+        ROOT / "build" / "kernels" / "liblutmm.a",
     ]
     output(["aarch64-linux-gnu-g++", *FLAGS, *(f"-I{path}" for path in FOLDERS), "-o", program, *sources])
     return program

@@ -4,6 +4,7 @@
 #include "common/program.hh"
 
 #include "decode/attention.cc"
+#include "decode/attention_codes.cc"
 #include "decode/linears_lut.cc"
 #include "decode/linears_neon.cc"
 #include "decode/rounding.cc"
@@ -123,29 +124,41 @@ Loop scores_fp16()
 }
 
 template <int Queries>
-Loop scores_int8()
-{
-    auto *queries = operands<std::int8_t>(Queries * kHead);
-    auto *keys = operands<std::int8_t>(decode::kPositions * kHead);
-    auto *scales = operands<float>(decode::kPositions);
-    auto *scores =
-        reinterpret_cast<float (*)[decode::kPositions]>(operands<float>(Queries * decode::kPositions));
-    return {[=] { decode::score_bytes<Queries>(queries, scales, keys, scales, keys, kHead, scores); },
-            decode::kPositions * kHead * Queries};
-}
-
-template <int Queries, class Element>
-Loop values()
+Loop values_fp16()
 {
     auto *weights =
         reinterpret_cast<float (*)[decode::kPositions]>(operands<float>(Queries * decode::kPositions));
-    auto *values = operands<Element>(decode::kPositions * kHead);
+    auto *values = operands<float16_t>(decode::kPositions * kHead);
     auto **sums = new float *[Queries];
     for (int i = 0; i < Queries; ++i)
         sums[i] = operands<float>(kHead);
-    return {
-        [=] { decode::weigh<Queries, Element>(weights, values, values, decode::kPositions, kHead, sums); },
-        decode::kPositions * kHead * Queries};
+    return {[=] { decode::weigh<Queries>(weights, values, values, decode::kPositions, kHead, sums); },
+            decode::kPositions * kHead * Queries};
+}
+
+decode::Worker &alone()
+{
+    static Barrier barrier(1);
+    static decode::Times times;
+    static decode::Worker worker(0, 1, barrier, times);
+    return worker;
+}
+
+// `queries` heads that share 128 keys and values of 8 bits
+Loop codes(std::size_t queries, bool scores)
+{
+    constexpr std::size_t positions = 128;
+    const decode::Dimensions dimensions{
+        .layers = 1, .heads = queries, .kv_heads = 1, .head_dim = kHead, .slices = 1};
+    decode::AttentionSettings settings;
+    settings.positions = positions;
+    settings.bits = 8;
+    auto *attention = new decode::DotAttention(dimensions, settings);
+    attention->fill(positions, 1);
+    const std::size_t work = positions * kHead * queries;
+    if (scores)
+        return {[=] { attention->multiply_keys(0, positions, alone()); }, work};
+    return {[=] { attention->multiply_values(0, positions, alone()); }, work};
 }
 
 __attribute__((noinline)) void softmax(float *scores, float &largest, float &total)
@@ -155,15 +168,13 @@ __attribute__((noinline)) void softmax(float *scores, float &largest, float &tot
 
 Loop norm(bool rounding, bool tables)
 {
-    static Barrier barrier(1);
-    static decode::Times times;
-    static decode::Worker worker(0, 1, barrier, times);
+    decode::Worker &worker = alone();
     auto *rounded = new decode::Rounded(1, 576, {tables, false});
     auto *x = operands<float>(576), *weight = operands<float>(576);
     rounded->measure_norm(x, nullptr, 576, weight, worker);
     if (rounding)
-        return {[=] { rounded->round_norm(x, 576, weight, 1e-5f, worker); }, 576};
-    return {[=] { rounded->measure_norm(x, nullptr, 576, weight, worker); }, 576};
+        return {[=, &worker] { rounded->round_norm(x, 576, weight, 1e-5f, worker); }, 576};
+    return {[=, &worker] { rounded->measure_norm(x, nullptr, 576, weight, worker); }, 576};
 }
 
 const std::map<std::string, std::function<Loop()>> kLoops = {
@@ -194,13 +205,13 @@ const std::map<std::string, std::function<Loop()>> kLoops = {
     {"scores fp16 q1", [] { return scores_fp16<1>(); }},
     {"scores fp16 q3", [] { return scores_fp16<3>(); }},
     {"scores fp16 q4", [] { return scores_fp16<4>(); }},
-    {"scores int8 q1", [] { return scores_int8<1>(); }},
-    {"scores int8 q4", [] { return scores_int8<4>(); }},
-    {"values fp16 q1", [] { return values<1, float16_t>(); }},
-    {"values fp16 q3", [] { return values<3, float16_t>(); }},
-    {"values fp16 q4", [] { return values<4, float16_t>(); }},
-    {"values int8 q1", [] { return values<1, std::int8_t>(); }},
-    {"values int8 q4", [] { return values<4, std::int8_t>(); }},
+    {"scores int8 q1", [] { return codes(1, true); }},
+    {"scores int8 q4", [] { return codes(4, true); }},
+    {"values fp16 q1", [] { return values_fp16<1>(); }},
+    {"values fp16 q3", [] { return values_fp16<3>(); }},
+    {"values fp16 q4", [] { return values_fp16<4>(); }},
+    {"values int8 q1", [] { return codes(1, false); }},
+    {"values int8 q4", [] { return codes(4, false); }},
     {"softmax",
      [] {
          auto *scores = operands<float>(decode::kPositions);

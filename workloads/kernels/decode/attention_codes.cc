@@ -449,25 +449,6 @@ class DotAttention : public CodeAttention
         fill_codes(values_, seed);
     }
 
-  private:
-    void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position, const std::int8_t *key,
-                    float key_scale, const std::int8_t *value) override
-    {
-        const std::size_t at = (layer * matrices() + matrix) * room_;
-        std::memcpy(keys_.as<std::int8_t>() + (at + position) * padded_, key, head_dim_);
-        key_scales_.as<float>()[at + position] = key_scale;
-        for (std::size_t i = 0; i < head_dim_; ++i)
-            values_.bytes()[at * padded_ + i / kChunk * kChunk * room_ + position / 4 * 64 + i % kChunk * 4 +
-                            position % 4] = static_cast<std::uint8_t>(value[i] + 128);
-    }
-    float *scores(std::size_t row, std::size_t, float *) override
-    {
-        return scores_.as<float>() + row * room_;
-    }
-    void results(std::size_t row, float *to) const override
-    {
-        std::copy_n(mixed_values_.as<float>() + row * padded_, head_dim_, to);
-    }
     // Runs of kPositions keys, and of kChunk outputs.
     void multiply_keys(std::size_t layer, std::size_t count, Worker &worker) override
     {
@@ -494,6 +475,26 @@ class DotAttention : public CodeAttention
                                     matrix * share_ + first, item % runs * kChunk);
             });
         }
+    }
+
+  private:
+    void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position, const std::int8_t *key,
+                    float key_scale, const std::int8_t *value) override
+    {
+        const std::size_t at = (layer * matrices() + matrix) * room_;
+        std::memcpy(keys_.as<std::int8_t>() + (at + position) * padded_, key, head_dim_);
+        key_scales_.as<float>()[at + position] = key_scale;
+        for (std::size_t i = 0; i < head_dim_; ++i)
+            values_.bytes()[at * padded_ + i / kChunk * kChunk * room_ + position / 4 * 64 + i % kChunk * 4 +
+                            position % 4] = static_cast<std::uint8_t>(value[i] + 128);
+    }
+    float *scores(std::size_t row, std::size_t, float *) override
+    {
+        return scores_.as<float>() + row * room_;
+    }
+    void results(std::size_t row, float *to) const override
+    {
+        std::copy_n(mixed_values_.as<float>() + row * padded_, head_dim_, to);
     }
     template <int Rows>
     void run_of_keys(const std::int8_t *queries, std::size_t row, std::size_t at, std::size_t first);
