@@ -34,6 +34,7 @@ from sailsim.analysis.render.gem5_figures import regions_together
 from sailsim.analysis.results.gem5_steps import (
     CORE_PARTS,
     ENGINE,
+    ENGINES,
     HOST,
     TABLE,
     Row,
@@ -287,7 +288,10 @@ def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
         mega = {kind: sum(regions_together(run).values()) / 1e6 for kind, run in kinds.items()}
         for machine in [kind for kind in kinds if kind not in ("neon", "lut")] or [""]:
             first, own = next(iter(kinds.values())), mega.get(machine, 0.0)
-            engine = kinds[machine]["engine_cycles"] / 1e6 if machine else 0.0
+            off = {
+                title: f"{kinds[machine][name] / 1e6 / own - 1:+.1%}" if machine else "-"
+                for title, name in zip(("engine", "engine, gem5's DRAM"), ENGINES, strict=True)
+            }
             yield {
                 "model": shape(first),
                 "weights": first["weights"],
@@ -298,7 +302,7 @@ def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
                 "units": f"{own:.2f}" if machine else "-",
                 "of": machine or "-",
                 "units over neon": f"{mega['neon'] / own:.2f}x" if machine and "neon" in mega else "-",
-                "engine": f"{engine / own - 1:+.1%}" if machine else "-",
+                **off,
             }
 
 
@@ -373,8 +377,9 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
     content: dict[str, Any]
     if what == "engine":
         runs = (row for row in read_records(data / TABLE)["rows"] if row.get("step_cycles"))
-        cycles = [with_engine(row)["engine_cycles"] for row in runs if row["linears"] == "lutmm"]
-        write_whole(data / ENGINE, to_lines({"machine": HOST, "engine_cycles": cycles}).encode())
+        told = [with_engine(row) for row in runs if row["linears"] == "lutmm"]
+        cycles = {name: [row[name] for row in told] for name in ENGINES}
+        write_whole(data / ENGINE, to_lines({"machine": HOST, **cycles}).encode())
         tables = {"": steps(decode_rows()), "-the-engine-beside-it": parts(host_rows())}
         for name, rows_of in tables.items():
             path = DOCS / f"gem5-decode{name}.csv"

@@ -9,6 +9,7 @@ from typing import Any
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.atomic import read_records
 from sailsim.base.errors import SailsimError
+from sailsim.sim.dram import Dram
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import SIMULATED_HOST
 from sailsim.sim.point import Point
@@ -32,6 +33,8 @@ Row = Mapping[str, Any]
 TABLE = "gem5/decode.jsonl"
 ENGINE = "gem5/decode_engine.jsonl"
 """The engine's steps beside those of `TABLE` with units, in its order."""
+ENGINES = ("engine_cycles", "same_dram_cycles")
+"""Steps on the machine's own DRAM, and on one that like gem5's loses only refreshes to long reads."""
 SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
 """The shape that ships of a file whose tokens were measured: pages are made without the file."""
 
@@ -40,10 +43,11 @@ def decode_rows(table: str = TABLE) -> list[Row]:
     """The runs of a table that came to their end; those of `TABLE` with the engine's step (`with_engine`)."""
     rows = [row for row in read_records(data_file(table))["rows"] if row.get("step_cycles") is not None]
     if table == TABLE:
-        cycles = read_records(data_file(ENGINE))["engine_cycles"]
+        said = read_records(data_file(ENGINE))
         of_units = [row for row in rows if row["linears"] == "lutmm"]
-        for row, own in zip(of_units, cycles, strict=True):
-            row["engine_cycles"] = own
+        for name in ENGINES:
+            for row, cycles in zip(of_units, said[name], strict=True):
+                row[name] = cycles
     return rows
 
 
@@ -65,9 +69,8 @@ def bits_and_group(row: Row) -> tuple[int, int]:
 
 
 def with_engine(row: Row) -> Row:
-    """A run, with units also the engine's step of it as `engine_cycles`: on `HOST` with the units of the
-    run's machine, its weights, threads, batch, context and cache, all blocks of its model, in cycles of the
-    cores."""
+    """A run, with units also the engine's steps of it (`ENGINES`), in cycles of the cores: on `HOST` with the
+    units of the run's machine, its weights, threads, batch, context and cache, all blocks of its model."""
     from sailsim.sim.engine import simulate_step  # committed runs are shown without
 
     if row["linears"] != "lutmm":
@@ -86,7 +89,12 @@ def with_engine(row: Row) -> Row:
     host = load_system(HOST)
     own = {name: getattr(host.require_pim(), name) for name in ("prefetch_depth", "one_pass")}
     pim = load_system(row["system"]).require_pim().model_copy(update=own)
-    system = host.model_copy(update={"pim": pim})
+    dram = Dram(host.memory, host.llc.line.whole)
+    reads = host.memory.read_share.model_copy(update={"value": dram.reads(dram.lines_of_row)})
     spec = replace(load_model(point.model), extra_params=0)
-    step = simulate_step(system, spec, point)
-    return {**row, "engine_cycles": float(step.step_s * system.cores.clock.si)}
+    steps = (
+        simulate_step(host.model_copy(update={"pim": pim, "memory": memory}), spec, point)
+        for memory in (host.memory, host.memory.model_copy(update={"read_share": reads}))
+    )
+    cycles = (float(step.step_s * host.cores.clock.si) for step in steps)
+    return {**row, **dict(zip(ENGINES, cycles, strict=True))}
