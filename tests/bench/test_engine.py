@@ -1,7 +1,7 @@
 """Speed of the fast engine and of a sweep (`make bench`).
 
 Goals, on one core: a step of Llama-2-7B with known patterns in 0.5 ms, with new activations at batch 8 in
-8 ms; on two cores the 251 points of the preset `paper` in 8 s. Seen on an otherwise idle machine: 0.2 ms,
+8 ms; on two cores the 271 points of the preset `paper` in 8 s. Seen on an otherwise idle machine: 0.2 ms,
 5.4 ms, 3.3 s.
 """
 
