@@ -1,13 +1,12 @@
 """Who serves most for a dollar: the data and the figures of docs/serving.md.
 
     python research/serving.py [map] [curves] [chat] [long documents]
-    python research/serving.py reuse conversation_trace.jsonl
+    python research/serving.py reuse
 
-writes docs/data/serving-*.csv and docs/figures/serving*.png, all of them or some; `reuse` is of a file of
-Mooncake's (kvcache-ai/Mooncake @3b5a5941, FAST25-release/traces, Apache 2.0), which is not kept here.
+writes docs/data/serving-*.csv and docs/figures/serving*.png, all of them or some.
 
-Llama-3.1-8B on SAIL, on 64 threads of N1, N2 and V2, on L4 and A100. Each machine
-has the budget and the number of sequences, of a few, with which it serves most.
+Llama-3.1-8B on SAIL, on 64 threads of N1, N2 and V2, on L4 and A100. Each machine has the budget and number
+of sequences, of a few, with which it serves most. SAIL also reads prompts where that is best for it.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import pandas as pd
 
 from sailsim.analysis.render.figure import Axis, Figure, Panel, draw, look, save
 from sailsim.analysis.results.serving import Level, Machine, Service, rates, serving_runners, summary
+from sailsim.sim.pim import AUTO
 from sailsim.sim.point import Point
 from sailsim.sim.serve.server import Policy
 from sailsim.workloads.requests import Request, at_rate, read_requests
@@ -42,14 +42,18 @@ MACHINES = {
 """System and runner. What is faster on N1 was measured there; one process on 64 threads each."""
 CHOICES = {"card": ((2048, 256),), "cores": ((128, 16), (512, 64)), "accelerator": ((128, 16), (512, 64))}
 """Tokens of a step, and sequences that run together: each machine has those with which it serves most."""
+PREFILLS = ("units", "auto")
+"""Where SAIL reads prompts."""
 LEVELS = {
     "MLPerf": Level(),
     "patient": Level(60.0, 0.5, 0.9),
 }
 """MLPerf's, and one that reads and answers faster than a person reads, after a minute at most."""
 CHAT = read_requests("azure-conv")[:300]
-LONG = tuple(Request(0.0, prompt, output) for prompt, output in ((8192, 256), (16384, 512), (4096, 128)) * 34)
-"""Long documents: no trace of them is at hand whose licence is known, so sizes are assumed."""
+LONGEST = 32768
+"""Tokens of a prompt: the memory of an L4 in 16 bits holds no more than 40,000."""
+LONG = tuple(each for each in read_requests("mooncake-conv") if each.prompt <= LONGEST)[:100]
+"""Conversations about long texts."""
 WORKS = {"chat": CHAT, "long documents": LONG}
 SIZES = (128, 512, 2048, 8192)
 ANSWERS = (32, 128, 512)
@@ -58,20 +62,24 @@ TOGETHER = 1e4
 MANY = 24
 
 
-def services(machine: Machine) -> Iterator[Service]:
+def servers(machine: Machine) -> Iterator[tuple[Machine, Service]]:
     """One server, with each choice of its kind."""
-    for budget, sequences in CHOICES[machine.runner.kind]:
-        yield Service(Policy(budget=budget, sequences=sequences))
+    kind = machine.runner.kind
+    for prefill in PREFILLS if kind == "accelerator" else ("units",):
+        for budget, sequences in CHOICES[kind]:
+            yield replace(machine, prefill=prefill), Service(Policy(budget=budget, sequences=sequences))
 
 
 def machine(system: str, runner: str) -> Machine:
-    """Of a name."""
-    return Machine(replace(POINT, system=system), *serving_runners([runner]))
+    """Of a name; sums become floating point where SAIL is the fastest."""
+    (served,) = serving_runners([runner])
+    convert = AUTO if served.kind == "accelerator" else None
+    return Machine(replace(POINT, system=system, convert=convert), served)
 
 
 def once(machine: Machine, requests: Sequence[Request]) -> dict[str, Any]:
     """The cheapest answer of requests that all are there at the beginning."""
-    every = [summary(machine, each.run(machine, requests), Level()) for each in services(machine)]
+    every = [summary(one, each.run(one, requests), Level()) for one, each in servers(machine)]
     return min(every, key=lambda row: row["usd_per_million_tokens"] or float("inf"))
 
 
@@ -81,14 +89,14 @@ def rate_rows(machines: Mapping[str, Machine], requests: Sequence[Request]) -> I
         row: dict[str, Any] = {"machine": title}
         for name, level in LEVELS.items():
             tried = [
-                (rates(machine, each, level, requests, draws=1, band=False)["rate"], each)
-                for each in services(machine)
+                (rates(one, each, level, requests, draws=1, band=False)["rate"], one, each)
+                for one, each in servers(machine)
             ]
-            chosen = max(tried, key=lambda pair: pair[0])[1]
-            best = rates(machine, chosen, level, requests)
+            _, one, chosen = max(tried, key=lambda each: each[0])
+            best = rates(one, chosen, level, requests)
             out, said = best["served"], {}
             if out is not None:
-                said = summary(machine, out, level)
+                said = summary(one, out, level)
             ends = f"{short(best['rate'])} ({short(best['rate_low'])}..{short(best['rate_high'])})"
             row[f"{name}: requests/s"] = ends if best["rate_high"] else "none"
             row[f"{name}: USD/1M"] = dollars(said.get("usd_per_million_tokens"), best)
@@ -192,9 +200,9 @@ def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
     return Figure("Cheapest by sizes; USD a million tokens of answers", panels, looks=looks)
 
 
-def reuse(path: str) -> list[dict[str, Any]]:
+def reuse() -> list[dict[str, Any]]:
     """Requests whose prompts begin alike, with blocks found again and without: an A100, 8 sequences."""
-    requests = at_rate(read_requests(path)[:500], 0.2, seed=1)
+    requests = at_rate(read_requests("mooncake-conv"), 0.2, seed=1)
     read, one = sum(request.prompt for request in requests), machine("sail-n1", "a100-f16")
     rows = []
     for found in (True, False):
@@ -221,9 +229,9 @@ def main() -> None:
     machines = {title: machine(*names) for title, names in MACHINES.items()}
     cards = [title for title, each in machines.items() if each.runner.kind == "card"]
     figures, data = DOCS / "figures", DOCS / "data"
-    asked = sys.argv[1:] or ["map", "curves", *WORKS]
-    if asked[0] == "reuse":
-        written(data / "serving-reuse.csv", reuse(asked[1]))
+    asked = sys.argv[1:] or ["map", "curves", "reuse", *WORKS]
+    if "reuse" in asked:
+        written(data / "serving-reuse.csv", reuse())
     if "map" in asked:
         rows = cells(machines)
         written(data / "serving-map.csv", [row | {"usd": f"{row['usd']:.3g}"} for row in rows])

@@ -177,7 +177,7 @@ _FORMS: Mapping[Layout, _Form] = {
 LAYOUTS: tuple[Layout, ...] = tuple(_FORMS)
 
 
-SHIPPED = {"azure-conv": "azure-conv.csv"}
+SHIPPED = {"azure-conv": "azure-conv.csv", "mooncake-conv": "mooncake-conv.jsonl"}
 """Files of requests that ship, by their names."""
 
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.requests import (
+    HASHED_TOKENS,
     LAYOUTS,
+    SHIPPED,
     Layout,
     Request,
     arrivals,
@@ -70,6 +72,14 @@ def test_the_four_layouts_as_others_write_them(tmp_path: Path) -> None:
         found = read_requests(tmp_path / layout)
         assert [each[1:] for each in found] == [each[1:] for each in expected[layout]], layout
         assert found[1].arrival_s == pytest.approx(expected[layout][1][0], abs=1e-6), layout
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_requests_that_ship_can_be_read(name: str) -> None:
+    found = read_requests(name)
+    assert len(found) == 500
+    assert all(len(each.hashes) in (0, -(-each.prompt // HASHED_TOKENS)) for each in found)
+    assert any(each.hashes for each in found) == name.startswith("mooncake")
 
 
 @pytest.mark.parametrize(
