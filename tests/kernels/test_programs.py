@@ -1,15 +1,16 @@
 """What all programs have in common: they are static and answer --help."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from .conftest import Run
+from .conftest import COMPILER, ROOT, Run
 
 pytestmark = pytest.mark.aarch64
 
-MAKEFILE = Path(__file__).resolve().parents[2] / "workloads" / "kernels" / "Makefile"
+MAKEFILE = ROOT / "workloads" / "kernels" / "Makefile"
 PROGRAMS = MAKEFILE.read_text("utf-8").partition("\nPROGRAMS := ")[2].partition("\n")[0].split()
 
 
@@ -20,3 +21,14 @@ def test_static_and_help(programs: Path, run: Run, name: str) -> None:
     result = run(name, "--help")
     assert (result.returncode, result.stderr) == (0, "")
     assert re.findall(r"^  (--[a-z0-9-]+)", result.stdout, re.MULTILINE)
+
+
+def test_the_loops_that_research_measures_are_of_these_sources(programs: Path) -> None:
+    folders = (programs / "generated", MAKEFILE.parent, ROOT / "sim_ext", ROOT / "sim_ext" / "abi")
+    flags = [
+        "-std=c++17",
+        "-march=armv8.2-a+dotprod",
+        "-fsyntax-only",
+        *(f"-I{folder}" for folder in folders),
+    ]
+    subprocess.run([COMPILER, *flags, ROOT / "research" / "loops" / "loops.cc"], check=True)
