@@ -1,4 +1,4 @@
-"""The ordinary workload in two formats: the page's table is that of the models as they are.
+"""The ordinary workload in two formats, and who wins around it: the page's tables are those of the models.
 
 Where this fails, the table that the page should have is in the failure's text.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from sailsim.analysis.results.compare import compare
 from sailsim.analysis.results.results import ORDINARY
 from sailsim.analysis.results.runs import shipped_runners
-from sailsim.analysis.results.verdict import cells
+from sailsim.analysis.results.verdict import cells, who_wins
 from sailsim.sim.files import load_system
 from sailsim.workloads.load import load_model
 
@@ -65,9 +65,30 @@ def answer() -> str:
     what = f"{load_model(ORDINARY.model).title}, batch {ORDINARY.batch}, context {ORDINARY.context}"
     header, rows = table(what, some, SOME)
     rows += table(what, whole, WHOLE)[1] + table(what, some, CARDS)[1]
+    return markdown(header, rows)
+
+
+def wins() -> str:
+    """The map of SAIL and the strongest software on its cores, simulated or measured, as a report has it."""
+    on_cores = [each for each in shipped_runners() if each.name in SOME]
+    points = []
+    for wbits in range(2, 9):
+        for batch in (1, 8, 32):
+            answer = compare(ORDINARY.having(wbits=wbits, batch=batch), runners=on_cores)
+            points.append((answer["point"], answer["runs"]))
+    start = next(at for at, _ in points if (at["wbits"], at["batch"]) == (ORDINARY.wbits, ORDINARY.batch))
+    _, header, rows = who_wins(points, start)
+    return markdown(header, [[text for text, _ in row] for row in rows])
+
+
+def markdown(header, rows) -> str:
     lines = ["| " + " | ".join(each) + " |" for each in [header, *rows]]
     return "\n".join([lines[0], "|---|" + "--:|" * (len(header) - 1), *lines[1:]])
 
 
 def test_the_page_has_both_formats() -> None:
     assert answer() in PAGE.read_text("utf-8")
+
+
+def test_the_page_has_the_map() -> None:
+    assert wins() in PAGE.read_text("utf-8")
