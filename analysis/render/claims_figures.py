@@ -252,8 +252,8 @@ def explore_figure(search: Search, found: Explored) -> Figure:
         [
             f"{len(found.trials)} machines, seed {search.seed}. Opponent: {search.content.opponent}, "
             "simulated software on the same cores, at equal quality. Dotted: the bound of a machine that "
-            "reads weights and cache once, as fast as memory streams. Ends: 90 % of the machines that what "
-            "is published allows, over the nominal opponent.",
+            "reads weights and cache once, as fast as memory streams. Ends: 90 % of the machines that the "
+            "publication allows, over the nominal opponent.",
         ],
         {
             "tried to its end": Look("#bbbbbb", dash="", size=3),
