@@ -34,7 +34,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text, sha256_of
 from sailsim.sim.backends import roofline
-from sailsim.sim.fitted import fits_file, read_csv
+from sailsim.sim.fitted import Work, fits_file, kinds_of, read_csv
 
 OTHER_ROWS = (
     "gem5", "tmac.csv", "prompts.csv", "vllm.csv", "vllm_arm.csv", "LMDeploy", "in 16 bits", "graviton2.toml",
@@ -47,6 +47,8 @@ ATTENTION_PAIRS = ((128, 512), (512, 1024))
 """Lengths whose runs are compared; 16 tokens are too short to tell attention from noise."""
 SCALED_THREADS = (16, 64)
 """Threads between which a chip's scaling is compared."""
+SMALLEST = 2 * 10**9
+"""Parameters of the smallest model of a held-out row."""
 OWN_CARDS = " of the fit"
 """End of the names of the fit's own cards, whose prompts of 16 tokens are no part of it."""
 
@@ -170,32 +172,42 @@ def server_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]
 
 
 def _coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Share of the held-out N1 rows inside the band that says nine tenths."""
-    labels, factor = found.rows.labels, 1 / found.ratio
+    """Share of the held-out N1 rows inside the band of their kinds, which says nine tenths."""
+    labels, prompt = found.rows.labels, found.rows.labels["test"] == "pp"
     usual = (labels["disturbed"] == "0") & (found.rows.threads >= FEWEST_THREADS)
     usual &= labels["software"] == "llama.cpp"
-    sets = {
-        "decode": (labels["test"] == "tg", "decode"),
-        "prompt": ((labels["test"] == "pp") & (found.rows.tokens > SMALL_PROMPT), "prompt"),
-        "16 rows at once": ((labels["test"] == "pp") & (found.rows.tokens <= SMALL_PROMPT), "decode"),
-    }
+    within = _within(found, prompt, bands)
+    few = prompt & (found.rows.tokens <= SMALL_PROMPT)
+    sets = {"decode": ~prompt, "prompt": prompt & ~few, "16 rows at once": few}
     lines = []
-    for name, (test, band) in sets.items():
+    for name, test in sets.items():
         for title, keep in (
             ("all N1 servers", usual & test),
             ("Altra", usual & test & (labels["system"] == "altra")),
             ("14B and 70B", usual & test & np.isin(labels["model"], ("phi-4", "llama-3.3-70b"))),
         ):
-            within = (factor >= bands[band]["low"]) & (factor <= bands[band]["high"])
-            lines.append(_coverage_row(f"N1 held out: {name}, {title}", bands[band], within[keep]))
+            lines.append(_coverage_row(f"N1 held out: {name}, {title}", within[keep]))
     return lines
 
 
-def _coverage_row(name: str, band: Mapping[str, float], within: NDArray[np.bool_]) -> dict[str, Any]:
+def _within(
+    found: Compared, prompt: NDArray[np.bool_], bands: Mapping[str, Mapping[str, float]]
+) -> NDArray[np.bool_]:
+    """Whether each row lies in the band that a prediction of its kinds has; no model is a small one."""
+    work, names = found.rows.work, Work.__dataclass_fields__
+    inside = []
+    for at, factor in enumerate(1 / found.ratio):
+        own = Work(**{name: getattr(work, name)[at] for name in names})
+        threads = int(found.rows.threads[at])
+        kinds = kinds_of(own, bool(prompt[at]), SMALLEST, threads, 1)
+        ends = [bands[kind] for kind in kinds]
+        inside.append(min(end["low"] for end in ends) <= factor <= max(end["high"] for end in ends))
+    return np.array(inside)
+
+
+def _coverage_row(name: str, within: NDArray[np.bool_]) -> dict[str, Any]:
     return {
         "measurements": name,
-        "low": band["low"],
-        "high": band["high"],
         "nominal": 0.9,
         "count": len(within),
         "inside": digits(float(np.mean(within))),
@@ -250,7 +262,7 @@ def _card_coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) ->
         ("16 rows at once, T4, A10G, L4, A100", wider, known & ~v100 & batched),
     ):
         within = (factor >= limits["low"]) & (factor <= limits["high"])
-        lines.append(_coverage_row(f"GPU held out: {title}", limits, within[keep]))
+        lines.append(_coverage_row(f"GPU held out: {title}", within[keep]))
     return lines
 
 
