@@ -4,8 +4,9 @@
 
 One pass of a loop is traced under qemu, instruction by instruction, and llvm-mca gets the trace as straight
 code, so nested loops and their ends count. `mca` is its simulation: latencies, ports, and a reorder buffer of
-128 micro-operations, of which a vector load is two or three (in gem5 one). `ports` is what the busiest port
-allows, `decoders` what the width of the decoders does, which llvm-mca does not know.
+128 micro-operations, of which a vector load is two or three. In gem5 it is one, so about as many are in 96
+entries (`--system sail-n1:cores.rob=96`). `ports` is what the busiest port allows, `decoders` what the width
+of the decoders does, which llvm-mca does not know.
 
 `work` of a pass is multiply-accumulates, times bits for look-ups, and numbers where there are none. Rates are
 work a cycle. `--other` adds what the program printed on another core file.
