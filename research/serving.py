@@ -6,7 +6,7 @@
 writes docs/data/serving-*.csv and docs/figures/serving*.png, all of them or some.
 
 Llama-3.1-8B on SAIL, on 64 threads of N1, N2 and V2, on L4 and A100. Each machine has the budget and number
-of sequences, of a few, with which it serves most. SAIL also reads prompts where that is best for it.
+of sequences, of a few, with which it serves most. SAIL converts sums where that is the fastest.
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ MACHINES = {
 """System and runner. What is faster on N1 was measured there; one process on 64 threads each."""
 CHOICES = {"card": ((2048, 256),), "cores": ((128, 16), (512, 64)), "accelerator": ((128, 16), (512, 64))}
 """Tokens of a step, and sequences that run together: each machine has those with which it serves most."""
-PREFILLS = ("units", "auto")
-"""Where SAIL reads prompts."""
 LEVELS = {
     "MLPerf": Level(),
     "patient": Level(60.0, 0.5, 0.9),
@@ -62,16 +60,14 @@ TOGETHER = 1e4
 MANY = 24
 
 
-def servers(machine: Machine) -> Iterator[tuple[Machine, Service]]:
+def services(machine: Machine) -> Iterator[Service]:
     """One server, with each choice of its kind."""
-    kind = machine.runner.kind
-    for prefill in PREFILLS if kind == "accelerator" else ("units",):
-        for budget, sequences in CHOICES[kind]:
-            yield replace(machine, prefill=prefill), Service(Policy(budget=budget, sequences=sequences))
+    for budget, sequences in CHOICES[machine.runner.kind]:
+        yield Service(Policy(budget=budget, sequences=sequences))
 
 
 def machine(system: str, runner: str) -> Machine:
-    """Of a name; sums become floating point where SAIL is the fastest."""
+    """Of a name."""
     (served,) = serving_runners([runner])
     convert = AUTO if served.kind == "accelerator" else None
     return Machine(replace(POINT, system=system, convert=convert), served)
@@ -79,7 +75,7 @@ def machine(system: str, runner: str) -> Machine:
 
 def once(machine: Machine, requests: Sequence[Request]) -> dict[str, Any]:
     """The cheapest answer of requests that all are there at the beginning."""
-    every = [summary(one, each.run(one, requests), Level()) for one, each in servers(machine)]
+    every = [summary(machine, each.run(machine, requests), Level()) for each in services(machine)]
     return min(every, key=lambda row: row["usd_per_million_tokens"] or float("inf"))
 
 
@@ -89,14 +85,14 @@ def rate_rows(machines: Mapping[str, Machine], requests: Sequence[Request]) -> I
         row: dict[str, Any] = {"machine": title}
         for name, level in LEVELS.items():
             tried = [
-                (rates(one, each, level, requests, draws=1, band=False)["rate"], one, each)
-                for one, each in servers(machine)
+                (rates(machine, each, level, requests, draws=1, band=False)["rate"], each)
+                for each in services(machine)
             ]
-            _, one, chosen = max(tried, key=lambda each: each[0])
-            best = rates(one, chosen, level, requests)
+            chosen = max(tried, key=lambda pair: pair[0])[1]
+            best = rates(machine, chosen, level, requests)
             out, said = best["served"], {}
             if out is not None:
-                said = summary(one, out, level)
+                said = summary(machine, out, level)
             ends = f"{short(best['rate'])} ({short(best['rate_low'])}..{short(best['rate_high'])})"
             row[f"{name}: requests/s"] = ends if best["rate_high"] else "none"
             row[f"{name}: USD/1M"] = dollars(said.get("usd_per_million_tokens"), best)

@@ -39,7 +39,7 @@ _MODEL, _THREADS = "llama-3.1-8b", 64
 
 @click.command("serve", cls=Command)
 @point_options(
-    *("system", "model", "weights", "threads", "kv_bits"),
+    *("system", "model", "weights", "threads", "kv_bits", "convert"),
     defaults=DEFAULTS | {"model": _MODEL, "threads": str(_THREADS)},
 )
 @click.option(
