@@ -24,8 +24,9 @@ def as_before() -> Iterator[None]:
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated)],
 )
 def test_the_first_one_raises_and_the_second_is_not_heard(
-    number: signal.Signals, kind: type[KeyboardInterrupt]
+    as_before: None, number: signal.Signals, kind: type[KeyboardInterrupt]
 ) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where nohup runs the tests
     put_away = []
 
     def told_twice() -> None:

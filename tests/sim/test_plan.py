@@ -93,8 +93,8 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
 def test_the_plan_that_ships_has_the_points_that_it_always_had():
     points = read_plan("paper")[0].points
     text = json.dumps([point.as_dict() for point in points])
-    assert len(points) == 251
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "417ccb139683f330"
+    assert len(points) == 271
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "3d4482d206768440"
 
 
 @pytest.mark.parametrize(
