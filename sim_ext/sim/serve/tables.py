@@ -2,7 +2,8 @@
 
 A bundle is a folder: ``meta.yaml`` says of what it is, ``tp<N>/dense.csv`` has microseconds of a layer's
 kernels by tokens of the step, ``per_sequence.csv`` those of the head by sequences, ``attention.csv`` those of
-attention by new tokens and tokens before them of prompts, and by number and tokens of answers.
+attention by new tokens and tokens before them of prompts, and by number and tokens of answers. Where tokens
+choose experts, ``moe.csv`` has their feed-forward networks by tokens and by experts that any token took.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from itertools import product
+from math import ceil
 from pathlib import Path
 
 from sailsim.base.atomic import write_whole
@@ -20,16 +22,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
 from sailsim.sim.serve.server import StepTime
 from sailsim.sim.surface import Line
+from sailsim.workloads.experts import Experts, distinct_experts
 from sailsim.workloads.model import ModelSpec
 
-ONCE = ("embedding", "final_layernorm")
-"""Of the layers by tokens, those that a model has once."""
-TWICE = ("layernorm",)
-"""Those that each of its layers has twice: before attention and before the feed-forward network."""
-PER_LAYER = ("qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down_proj")
 PER_SEQUENCE = ("lm_head", "sampler")
 AXES = ("prefill_chunk", "kv_prefill", "n_decode", "kv_decode")
 """Of attention."""
+MOE, EXPERT_AXES = "moe.csv", ("tokens", "activated_experts")
 META, BLOCKS = "meta.yaml", "kv_blocks"
 """The file that says what a bundle is of, and its line, where we wrote it, of how many blocks of keys and
 values the memory holds."""
@@ -52,6 +51,7 @@ class Tables:
         self._dense = _summed(place / "dense.csv", "tokens", _calls(model))
         self._head = _summed(place / "per_sequence.csv", "sequences", dict.fromkeys(PER_SEQUENCE, 1))
         self._attention = _Grid(place / "attention.csv")
+        self._experts = Line([(0, 0.0)]) if model.experts is None else _chosen(place / MOE, model.experts)
 
     def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
         """Of a step (`StepTime`). Prompts are taken together: as many products as one piece of all their new
@@ -64,13 +64,25 @@ class Tables:
             before = max(0.0, products / new - new / 2)
         mean = sum(decode_contexts) / count - 1 if count else 0.0
         us = self._dense(new + count) + self._head(len(prefill) + count)
-        return 1e-6 * (us + self.layers * self._attention(new, before, count, mean))
+        layer = self._attention(new, before, count, mean) + self._experts(new + count)
+        return 1e-6 * (us + self.layers * layer)
 
 
 def _calls(model: ModelSpec) -> dict[str, int]:
-    """How often a step calls each layer by tokens."""
-    times = dict.fromkeys(PER_LAYER, model.n_layers) | dict.fromkeys(TWICE, 2 * model.n_layers)
-    return times | dict.fromkeys(ONCE, 1)
+    """How often a step calls each layer by tokens, `layernorm` twice in a block."""
+    names = ["qkv_proj", "rotary_emb", "o_proj", *["qk_norm"] * ("attn_q_norm" in model.norms)]
+    names += [] if model.experts else ["gate_up_proj", "act_fn", "down_proj"]
+    times = dict.fromkeys(names, model.n_layers) | {"layernorm": 2 * model.n_layers}
+    return times | {"embedding": 1, "final_layernorm": 1}
+
+
+def _fed(model: ModelSpec, rows: int) -> float:
+    """Of the weights that so many tokens read in layers, the share of the feed-forward networks."""
+    read = {"attn": 0.0, "ffn": 0.0, "head": 0.0}
+    for each in model.linears():
+        experts = distinct_experts(each.count, each.used, rows)
+        read[each.role.partition("_")[0]] += each.k * each.n * experts
+    return read["ffn"] / (read["ffn"] + read["attn"])
 
 
 class _Grid:
@@ -141,11 +153,9 @@ def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Ma
     Args:
         folder: is made where it is missing.
         step: of the machine.
-        model: one without experts; SailsimError for others.
+        model: with experts, their feed-forward networks have the layers' part by the weights that are read.
         about: lines of `META`, behind what every bundle has.
     """
-    if model.experts is not None:
-        raise SailsimError(f"model is {model.name}, with experts; allowed for a bundle is one without.")
     place, seconds = Path(folder), step.seconds
     # Two steps of equal rows and products, of which one has a sequence more.
     row = 1e6 * max(0.0, seconds([(32, 0), (32, 32)], []) - seconds([(64, 0)], []))
@@ -155,7 +165,8 @@ def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Ma
         if rows
     }
     layers, calls = _calls(model), sum(_calls(model).values())
-    dense = [(name, rows, us / calls) for name in layers for rows, us in least.items()]
+    fed = {rows: us * _fed(model, rows) if model.experts else 0.0 for rows, us in least.items()}
+    dense = [(name, rows, (us - fed[rows]) / calls) for name in layers for rows, us in least.items()]
     last = [(name, n, row * n / len(PER_SEQUENCE)) for name in PER_SEQUENCE for n in range(1, COUNTS[-1] + 2)]
     attention = []
     for new, before, count, context in product(CHUNKS, KEPT, COUNTS, KEPT):
@@ -175,6 +186,9 @@ def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Ma
     _write(place / "tp1/dense.csv", ("layer", "tokens"), dense)
     _write(place / "tp1/per_sequence.csv", ("layer", "sequences"), last)
     _write(place / "tp1/attention.csv", AXES, attention)
+    if model.experts is not None:
+        chosen = [(rows, _taken(model.experts, rows), us / model.n_layers) for rows, us in fed.items()]
+        _write(place / "tp1" / MOE, EXPERT_AXES, chosen)
 
 
 def _write(path: Path, names: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
@@ -204,6 +218,30 @@ def _rows(path: Path, names: Sequence[str]) -> list[tuple[str | None, list[float
             )
         found.append((row.get("layer"), numbers))
     return found
+
+
+def _taken(experts: Experts, tokens: int) -> int:
+    """Experts that LLMServingSim's gate gives to so many tokens: each takes others while there are any."""
+    return min(tokens * experts.used, experts.count)
+
+
+def _chosen(path: Path, experts: Experts) -> Line:
+    """Microseconds of the experts of a layer by tokens, as LLMServingSim finds them: of a number of experts
+    linear in tokens, and as of its fewest below them; linear in experts."""
+    columns: dict[int, dict[int, float]] = {}
+    for _, (tokens, number, us) in _rows(path, EXPERT_AXES):
+        columns.setdefault(int(number), {})[int(tokens)] = us
+    for number in (experts.used, experts.count):
+        if number not in columns:
+            raise SailsimError(f"{path} has no row of activated_experts {number}; allowed is a whole grid.")
+    lines = {number: Line(points.items()) for number, points in columns.items()}
+
+    def at(tokens: int) -> float:
+        found = ((number, line(max(tokens, line.keys[0]))) for number, line in lines.items())
+        return Line(found)(_taken(experts, tokens))
+
+    every = {*range(1, ceil(experts.count / experts.used) + 1), *columns[experts.count]}
+    return Line((tokens, at(tokens)) for tokens in every)
 
 
 def _summed(path: Path, column: str, calls: Mapping[str, int]) -> Line:
