@@ -16,6 +16,7 @@ from io import StringIO
 from itertools import product
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
@@ -32,6 +33,8 @@ MOE, EXPERT_AXES = "moe.csv", ("tokens", "activated_experts")
 META, BLOCKS = "meta.yaml", "kv_blocks"
 """The file that says what a bundle is of, and its line, where we wrote it, of how many blocks of keys and
 values the memory holds."""
+_Grid = tuple[list[float], list[Any]]
+"""Places on an axis, and at each of them a grid of the other axes, or a number."""
 BLOCK_TOKENS = 16
 """Tokens of one of them."""
 CHUNKS, COUNTS, KEPT = ((0, *(1 << n for n in range(*ends))) for ends in ((4, 12), (0, 9), (4, 15)))
@@ -50,7 +53,7 @@ class Tables:
         self.layers = model.n_layers
         self._dense = _summed(place / "dense.csv", "tokens", _calls(model))
         self._head = _summed(place / "per_sequence.csv", "sequences", dict.fromkeys(PER_SEQUENCE, 1))
-        self._attention = _Grid(place / "attention.csv")
+        self._attention = _attention(place / "attention.csv")
         self._experts = Line([(0, 0.0)]) if model.experts is None else _chosen(place / MOE, model.experts)
 
     def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
@@ -64,7 +67,7 @@ class Tables:
             before = max(0.0, products / new - new / 2)
         mean = sum(decode_contexts) / count - 1 if count else 0.0
         us = self._dense(new + count) + self._head(len(prefill) + count)
-        layer = self._attention(new, before, count, mean) + self._experts(new + count)
+        layer = _at(self._attention, new, count, before, mean) + self._experts(new + count)
         return 1e-6 * (us + self.layers * layer)
 
 
@@ -85,56 +88,37 @@ def _fed(model: ModelSpec, rows: int) -> float:
     return read["ffn"] / (read["ffn"] + read["attn"])
 
 
-class _Grid:
-    """Attention between the points of a grid of four axes, straight along each of them."""
+def _attention(path: Path) -> _Grid:
+    """Microseconds of a layer by new tokens, answers, and tokens before each."""
+    rows = [(new, count, before, kept, us) for _, (new, before, count, kept, us) in _rows(path, AXES)]
+    have = {(int(new), int(count)) for new, count, *_ in rows}
+    chunks, counts = (sorted({0} | {pair[at] for pair in have}) for at in (0, 1))
+    # The most answers beside prompts may be missing: the server that was measured had no room for one more.
+    pairs = {*product(chunks, counts[:-1]), (0, counts[-1] or 1), (chunks[-1] or 1, 0)} - {(0, 0)}
+    if missing := pairs - have:
+        new, count = min(missing)
+        raise SailsimError(f"{path} has no row of {AXES[0]} {new}, {AXES[2]} {count}; allowed are all pairs.")
+    return _grid([(0, 0, 0, 0, 0.0), *rows])
 
-    def __init__(self, path: Path) -> None:
-        self.path, rows = path, [numbers for _, numbers in _rows(path, AXES)]
-        self.axes = [sorted({int(row[at]) for row in rows}) for at in range(4)]
-        for name, axis in zip(AXES, self.axes, strict=True):
-            if len(axis) < 2:
-                raise SailsimError(f"{path} has no two numbers of {name}; allowed is a whole grid.")
-        times = {tuple(map(int, row[:4])): row[4] for row in rows}
-        self.strides = [1, 1, 1, 1]
-        for at in (2, 1, 0):
-            self.strides[at] = self.strides[at + 1] * len(self.axes[at + 1])
-        least = min((x for x in self.axes[3] if x), default=0)
-        self.times: list[float] = []
-        for new, before, count, context in product(*self.axes):
-            # Without prompts, or answers, the tokens before them make no difference; answers behind fewer
-            # tokens than the least take as long.
-            key = (new, before if new else 0, count, (context or least) if count else 0)
-            self.times.append(self._time(times, key) if new or count else 0.0)
 
-    def _time(self, times: Mapping[tuple[int, ...], float], key: tuple[int, int, int, int]) -> float:
-        """Of a point; where the most answers beside prompts are missing, straight on from fewer ones."""
-        if key in times:
-            return times[key]
-        new, before, count, context = key
-        fewer = self.axes[2].index(count)
-        nearest = [(new, before, less, context) for less in self.axes[2][max(fewer - 2, 0) : fewer]]
-        if count != self.axes[2][-1] or len(nearest) < 2 or not all(each in times for each in nearest):
-            words = ", ".join(f"{name} {x}" for name, x in zip(AXES, key, strict=True))
-            raise SailsimError(f"{self.path} has no row of {words}; allowed is a whole grid.")
-        return Line((each[2], times[each]) for each in nearest)(count)
+def _grid(rows: Iterable[Sequence[float]]) -> _Grid:
+    """Of rows, each its places on the axes and what is there; not all axes need the same places."""
+    parts: dict[float, list[Sequence[float]]] = {}
+    for place, *rest in rows:
+        parts.setdefault(place, []).append(rest)
+    places = sorted(parts)
+    return places, [_grid(parts[x]) if len(parts[x][0]) > 1 else parts[x][-1][0] for x in places]
 
-    def __call__(self, *at: float) -> float:
-        """Microseconds of a layer."""
-        corners = [(0, 1.0)]
-        for x, axis, stride in zip(at, self.axes, self.strides, strict=True):
-            low = min(max(bisect_right(axis, x) - 1, 0), len(axis) - 2)
-            share = max(0.0, (x - axis[low]) / (axis[low + 1] - axis[low]))
-            base = low * stride
-            if share == 0.0:
-                corners = [(place + base, weight) for place, weight in corners]
-            else:
-                corners = [
-                    (place + base + step, weight * part)
-                    for place, weight in corners
-                    for step, part in ((0, 1 - share), (stride, share))
-                ]
-        times = self.times
-        return sum(times[place] * weight for place, weight in corners)
+
+def _at(grid: _Grid, x: float, *others: float) -> float:
+    """What is at a place: straight between two of an axis and beyond the last, below the first as there."""
+    places, parts = grid
+    low = max(bisect_right(places, x) - 1, 0)
+    if x <= places[low] or len(places) == 1:
+        return _at(parts[low], *others) if others else parts[low]
+    low = min(low, len(places) - 2)
+    first, second = (_at(part, *others) if others else part for part in parts[low : low + 2])
+    return first + (second - first) * (x - places[low]) / (places[low + 1] - places[low])
 
 
 def said_by(folder: str | Path) -> dict[str, str]:
@@ -228,20 +212,13 @@ def _taken(experts: Experts, tokens: int) -> int:
 def _chosen(path: Path, experts: Experts) -> Line:
     """Microseconds of the experts of a layer by tokens, as LLMServingSim finds them: of a number of experts
     linear in tokens, and as of its fewest below them; linear in experts."""
-    columns: dict[int, dict[int, float]] = {}
-    for _, (tokens, number, us) in _rows(path, EXPERT_AXES):
-        columns.setdefault(int(number), {})[int(tokens)] = us
+    rows = [(number, tokens, us) for _, (tokens, number, us) in _rows(path, EXPERT_AXES)]
     for number in (experts.used, experts.count):
-        if number not in columns:
-            raise SailsimError(f"{path} has no row of activated_experts {number}; allowed is a whole grid.")
-    lines = {number: Line(points.items()) for number, points in columns.items()}
-
-    def at(tokens: int) -> float:
-        found = ((number, line(max(tokens, line.keys[0]))) for number, line in lines.items())
-        return Line(found)(_taken(experts, tokens))
-
-    every = {*range(1, ceil(experts.count / experts.used) + 1), *columns[experts.count]}
-    return Line((tokens, at(tokens)) for tokens in every)
+        if number not in {row[0] for row in rows}:
+            raise SailsimError(f"{path} has no row of {EXPERT_AXES[1]} {number}; allowed is a whole grid.")
+    grid = _grid(rows)
+    every = {*range(1, ceil(experts.count / experts.used) + 1), *(int(row[1]) for row in rows)}
+    return Line((tokens, _at(grid, _taken(experts, tokens), tokens)) for tokens in every)
 
 
 def _summed(path: Path, column: str, calls: Mapping[str, int]) -> Line:
