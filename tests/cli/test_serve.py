@@ -43,14 +43,20 @@ def test_the_table_says_who_is_too_slow_and_what_the_cheapest_servers_are() -> N
     )
 
 
-def test_a_machine_written_for_another_simulator_serves_as_itself() -> None:
-    assert "has the step times of l4" in serve("--on", "l4", "--bundle", "mine").output
-    rows = json.loads(serve("--on", "l4,mine", "--rate", "20", "--json").stdout)["machines"]
+@pytest.mark.parametrize(
+    ("name", "model", "near"), [("l4", "smollm2-135m", 0.02), ("a100", "mixtral-8x7b", 0.05)]
+)
+def test_a_machine_written_for_another_simulator_serves_as_itself(name: str, model: str, near: float) -> None:
+    of = "--model", model, "--rate", "20"
+    assert f"has the step times of {name}" in serve(*of, "--on", name, "--bundle", "mine").output
+    rows = json.loads(serve(*of, "--on", f"{name},mine", "--json").stdout)["machines"]
     ours, theirs = (row["times_s"] for row in rows)
-    for name in ours:
-        assert theirs[name]["mean"] == pytest.approx(ours[name]["mean"], rel=0.02), name
+    for of_what in ours:
+        assert theirs[of_what]["mean"] == pytest.approx(ours[of_what]["mean"], rel=near), of_what
     assert rows[1]["usd_per_million_tokens"] is None is rows[1]["j_per_million_tokens"]
-    assert json.loads(serve("--on", "mine", "--find-rate", "--json").stdout)["machines"][0]["rate"] > 0
+    assert (
+        json.loads(serve(*of[:2], "--on", "mine", "--find-rate", "--json").stdout)["machines"][0]["rate"] > 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ blocks of 16), 300 ShareGPT requests. Nothing here was fitted to the times of th
 import csv
 import json
 import re
+import shutil
 from itertools import product
 from pathlib import Path
 
@@ -66,6 +67,17 @@ def test_a_step_at_a_point_of_the_grid_is_the_sum_of_what_was_measured() -> None
         if [row[name] for name in ("prefill_chunk", "n_decode", "kv_decode")] == ["0", "8", "256"]
     )
     assert step.seconds([], [257] * 8) == pytest.approx(1e-6 * (once + 32 * (layer + attention)), rel=1e-9)
+
+
+def test_a_row_that_only_other_parts_of_a_grid_have_lies_between_its_own(tmp_path: Path) -> None:
+    """Most bundles have attention on two grids; each pair of chunk and answers is read by itself."""
+    shutil.copytree(BUNDLE, tmp_path, dirs_exist_ok=True)
+    path, model = tmp_path / "tp1/attention.csv", load_model("llama-3.1-8b")
+    path.write_text(re.sub(r"\n(0,0,8,32|64,32,\d+,\d+),.*", "", path.read_text()))
+    whole, step = Tables(BUNDLE, model), Tables(tmp_path, model)
+    for at in (lambda x: ([], [x + 1] * 8)), (lambda x: ([(64, x)], [257] * 3)):
+        between = whole.seconds(*at(16)) * 2 / 3 + whole.seconds(*at(64)) / 3
+        assert step.seconds(*at(32)) == pytest.approx(between) != whole.seconds(*at(32))
 
 
 class Linear:
