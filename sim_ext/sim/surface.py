@@ -2,8 +2,8 @@
 
 Fitted software has a formula, which `Backend.timer` evaluates; steps that decode alone are kept as lines over
 the tokens of all sequences. An accelerator's step depends on rows, on sequences (the head), and on the keys
-and pairs of attention alone: a node, of so many rows, has a line over the keys, and slopes by pairs and by
-sequences. Nodes are made when they are first asked for, and between two of them seconds are linear in rows.
+and pairs of attention alone: a node, of so many rows, has a line over the keys, a slope by pairs, and what
+the head takes. Nodes are made when they are first asked for; between two of them seconds are linear in rows.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ BENT = 0.003
 BEFORE = 2048
 """Tokens before the piece that shows what pairs of attention take."""
 
-BESIDE_PROMPTS, BESIDE_CONTEXTS = (2, 8, 16, 32, 64, 256), (64, 512, 2048)
-"""Tokens of a prompt on the cores, and of each sequence beside, at which steps of both are timed."""
+BESIDE_PROMPTS, BESIDE_CONTEXTS = (1, 8, 16, 32, 64, 128, 256, 1024), (64, 512, 2048)
+"""Tokens of a prompt on the cores at which a line of steps of both is begun, and of each sequence beside."""
 
 
 class StepSurface:
@@ -81,8 +81,13 @@ class StepSurface:
         if self._formula:
             return self._time(pieces)
         rows, sequences, keys, pairs = self._sums(pieces)
-        units = _between(rows, self._every, lambda node: self._node(node)(node, sequences, keys, pairs))
-        return min(on_cores, units)
+        head = self._head(rows) - self._head(sequences)
+        units = _between(rows, self._every, lambda node: self._node(node)(keys, pairs))
+        return min(on_cores, units - head)
+
+    def _head(self, sequences: int) -> float:
+        """Seconds of so many rows of the head beyond the first's."""
+        return _between(sequences, self._every, lambda node: self._node(node).head)
 
     def decoding(self, rows: int, keys: float) -> float:
         """Seconds of so many sequences that decode, which read so many keys together."""
@@ -95,16 +100,7 @@ class StepSurface:
             piece = (Piece(1, context - 1, rows),)
             return _Corner(self._sums(piece)[2], self._time(piece), context)
 
-        corners = [at(max(context, self._first)) for context in CONTEXTS]
-        ends = list(pairwise(corners))
-        while ends:
-            low, high = ends.pop()
-            middle = at((low.context + high.context) // 2)
-            corners.append(middle)
-            off = abs(Line([low, high])(middle.keys) - middle.seconds)
-            if off > BENT * middle.seconds and high.context - low.context > 4:
-                ends += [(low, middle), (middle, high)]
-        return Line(corners)
+        return Line(_bent(at, [max(context, self._first) for context in CONTEXTS]))
 
     def _make_node(self, rows: int) -> _Node:
         line, prompts = self._line(rows), []
@@ -114,7 +110,7 @@ class StepSurface:
             prompts.append((self._time(piece) - line(keys), pairs - keys))
         (first, few), (second, many) = prompts
         pair = (second - first) / (many - few) if many > few else 0.0
-        return _Node(line, pair, (pair * few - first) / max(rows - 1, 1))
+        return _Node(line, pair, pair * few - first)
 
 
 class _Beside:
@@ -127,32 +123,52 @@ class _Beside:
     def __init__(self, backend: Backend, asked: Request, surface: StepSurface) -> None:
         self._backend, self._asked, self._surface = backend, replace(asked, prefill="cores"), surface
         self._prompts = load_backend("cores").timer(replace(asked, prefill="units", software=asked.around))
-        self._added = cache(self._make_added)
+        self._both = cache(self._make_both)
 
     def seconds(self, prompts: tuple[Piece, ...], contexts: Sequence[int]) -> float:
-        """Of a step."""
-        alone, rows = self._prompts(prompts), len(contexts)
+        """Of a step. A piece of one token behind others is no prompt's: units work on it too."""
+        contexts = [*contexts, *(piece.tokens for piece in prompts if piece.decodes)]
+        prompts, rows = tuple(piece for piece in prompts if not piece.decodes), len(contexts)
+        if not prompts:
+            return self._surface.seconds((), contexts)
+        alone = self._prompts(prompts)
         if not rows:
             return alone
         mean = sum(contexts) / rows
         share = alone / self._surface.seconds((), contexts)
 
         def added(node: int) -> float:
-            lines = ((context, *self._added(node, context)) for context in BESIDE_CONTEXTS)
-            return Line([_Corner(at, scale * line(share), at) for at, scale, line in lines])(mean)
+            lines = ((context, *self._both(node, context)) for context in BESIDE_CONTEXTS)
+            return Line((at, scale * (line(share) - share)) for at, scale, line in lines)(mean)
 
         return alone + _between(rows, 2, added, 1)
 
-    def _make_added(self, rows: int, context: int) -> tuple[float, Line]:
-        """Seconds of decoding, and what it adds as a share of it over those of prompts as a share of it."""
+    def _make_both(self, rows: int, context: int) -> tuple[float, Line]:
+        """Seconds of decoding, and those of a step as a share of it over those of its prompts as a share."""
         decoding = self._surface.seconds((), [context] * rows)
-        corners = [_Corner(0.0, 1.0, 0)]
-        for prompt in BESIDE_PROMPTS:
+
+        def at(prompt: int) -> _Corner:
             pieces = Piece(prompt), Piece(1, context - 1, rows)
-            alone = self._prompts(pieces[:1])
             step = self._backend.step(replace(self._asked, pieces=pieces)).step_s
-            corners.append(_Corner(alone / decoding, (step - alone) / decoding, prompt))
-        return decoding, Line([*corners, corners[-1]._replace(keys=1e3 * corners[-1].keys)])
+            return _Corner(self._prompts(pieces[:1]) / decoding, step / decoding, prompt)
+
+        corners = _bent(at, BESIDE_PROMPTS)
+        share, step, _ = max(corners)
+        return decoding, Line([(0.0, 1.0), *corners, (share + 1e3, step + 1e3)])
+
+
+def _bent(at: Callable[[int], _Corner], sizes: Sequence[int]) -> list[_Corner]:
+    """Through corners of some sizes, and of others between them as far as it is bent there."""
+    corners = [at(size) for size in sizes]
+    ends = list(pairwise(corners))
+    while ends:
+        low, high = ends.pop()
+        middle = at((low.size + high.size) // 2)
+        corners.append(middle)
+        off = abs(Line([low, high])(middle.keys) - middle.seconds)
+        if off > BENT * middle.seconds and high.size - low.size > 4:
+            ends += [(low, middle), (middle, high)]
+    return corners
 
 
 def _between(rows: int, every: float, seconds: Callable[[int], float], nodes: int = NODES) -> float:
@@ -172,7 +188,8 @@ class _Corner(NamedTuple):
 
     keys: float
     seconds: float
-    context: int
+    size: int
+    """Of a sequence or a prompt, tokens."""
 
 
 class Line:
@@ -200,11 +217,11 @@ class _Node(NamedTuple):
     """Where all of them decode."""
     pair: float
     """Seconds of a pair that is no key."""
-    sequence: float
-    """Seconds of a row of the head."""
+    head: float
+    """Seconds of the head's rows beyond the first."""
 
-    def __call__(self, rows: int, sequences: float, keys: float, pairs: float) -> float:
-        return self.line(keys) + self.pair * (pairs - keys) - self.sequence * (rows - sequences)
+    def __call__(self, keys: float, pairs: float) -> float:
+        return self.line(keys) + self.pair * (pairs - keys)
 
 
 def _counted(contexts: Sequence[int]) -> tuple[Piece, ...]:

@@ -1,6 +1,7 @@
 """Mixed steps: pieces of prompts beside sequences that decode, on every backend."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -234,19 +235,24 @@ def test_who_cannot_multiply_prompts_says_so():
         on("cores", Piece(8), around="t-mac")
 
 
-@pytest.mark.parametrize("who", ["cores", "auto"])
-def test_the_surface_knows_who_multiplies_prompts(who):
-    """Within 2 %: what decoding adds was timed at a few lengths and contexts."""
-    request = replace(asked("sail-n1"), prefill=who)
-    backend = backend_of(request.machine)
-    surface = StepSurface(backend, request)
-    for prompts, contexts in (
-        ([(20, 100)], [300] * 3),
-        ([(90, 0), (7, 40)], [50, 900]),
-        ([(87, 0)], [1905] * 16),
-        ([(64, 64)], []),
-        ([], [9]),
-    ):
+def test_the_surface_knows_who_multiplies_prompts():
+    """Within 2 %, and `auto` is never slower than either; a prompt's last token is decoded. What prompts of
+    few tokens behind many add on the cores, in steps where `auto` leaves it to the units, is within 7 %."""
+    request = asked("sail-n1")
+    backend, random = backend_of(request.machine), Random(7)
+    surfaces = {
+        who: StepSurface(backend, replace(request, prefill=who)) for who in ("units", "cores", "auto")
+    }
+    steps = [([(1, 1776)], [1740]), ([(1, 2020)], []), ([(64, 64)], []), ([], [9])]
+    for _ in range(24):
+        new = [int(2 ** random.uniform(0, 9)) for _ in range(random.randrange(1, 4))]
+        prompts = [(each, random.choice([0, random.randrange(3000)])) for each in new]
+        steps.append((prompts, [random.randrange(2, 4000) for _ in range(int(2 ** random.uniform(0, 6)))]))
+    for prompts, contexts in steps:
         pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
-        expected = backend.step(replace(request, pieces=pieces)).step_s
-        assert surface.seconds(prompts, contexts) == pytest.approx(expected, rel=0.02)
+        found = {who: surface.seconds(prompts, contexts) for who, surface in surfaces.items()}
+        assert found["auto"] == min(found.values())
+        for who, seconds in found.items():
+            expected = backend.step(replace(request, pieces=pieces, prefill=who)).step_s
+            near = 0.07 if who == "cores" else 0.02
+            assert seconds == pytest.approx(expected, rel=near), (who, prompts, contexts)
