@@ -33,7 +33,7 @@ BENT = 0.003
 BEFORE = 2048
 """Tokens before the piece that shows what pairs of attention take."""
 
-BESIDE_PROMPTS, BESIDE_CONTEXTS = (1, 8, 16, 32, 64, 128, 256, 1024), (64, 512, 2048)
+BESIDE_PROMPTS, BESIDE_CONTEXTS = (1, 8, 32, 128, 512), (64, 512, 2048)
 """Tokens of a prompt on the cores at which a line of steps of both is begun, and of each sequence beside."""
 
 
