@@ -55,10 +55,12 @@ class Tables:
         self._head = _summed(place / "per_sequence.csv", "sequences", dict.fromkeys(PER_SEQUENCE, 1))
         self._attention = _attention(place / "attention.csv")
         self._experts = Line([(0, 0.0)]) if model.experts is None else _chosen(place / MOE, model.experts)
+        self._skew = _skew(folder)
 
     def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
         """Of a step (`StepTime`). Prompts are taken together: as many products as one piece of all their new
-        tokens would have. So are answers: of their mean context, as the grid has them."""
+        tokens would have. So are answers: of their mean context, as the grid has them, and as far towards the
+        longest one's as the bundle says."""
         count = len(decode_contexts)
         new = sum(piece for piece, _ in prefill)
         before = 0.0
@@ -67,8 +69,11 @@ class Tables:
             before = max(0.0, products / new - new / 2)
         mean = sum(decode_contexts) / count - 1 if count else 0.0
         us = self._dense(new + count) + self._head(len(prefill) + count)
-        layer = _at(self._attention, new, count, before, mean) + self._experts(new + count)
-        return 1e-6 * (us + self.layers * layer)
+        layer = _at(self._attention, new, count, before, mean)
+        if self._skew and count > 1:
+            longest = _at(self._attention, new, count, before, max(decode_contexts) - 1)
+            layer += self._skew * max(0.0, longest - layer)
+        return 1e-6 * (us + self.layers * (layer + self._experts(new + count)))
 
 
 def _calls(model: ModelSpec) -> dict[str, int]:
@@ -125,6 +130,15 @@ def said_by(folder: str | Path) -> dict[str, str]:
     """What the first level of a bundle's `META` says, by its names."""
     text = read_text(Path(folder) / META, "bundle's file", MAX_TEXT)
     return dict(re.findall(r"^(\w+): *['\"]?(.+?)['\"]?$", text, re.MULTILINE))
+
+
+def _skew(folder: str | Path) -> float:
+    """How far answers of several lengths lie from as many of their mean towards as many of the longest: what
+    `META` says of all of them (``skew_fit``), 0 where that was not measured."""
+    text = read_text(Path(folder) / META, "bundle's file", MAX_TEXT)
+    _, _, fit = text.partition("\nskew_fit:\n")
+    own = re.match(r"(?:  .*\n)*? +['\"]?1['\"]?:\n(?: {6}.*\n)*? {6}alpha_default: ([\d.]+)", fit)
+    return float(own[1]) if own else 0.0
 
 
 def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Mapping[str, object]) -> None:

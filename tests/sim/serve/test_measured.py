@@ -69,6 +69,22 @@ def test_a_step_at_a_point_of_the_grid_is_the_sum_of_what_was_measured() -> None
     assert step.seconds([], [257] * 8) == pytest.approx(1e-6 * (once + 32 * (layer + attention)), rel=1e-9)
 
 
+def test_answers_of_several_lengths_lie_towards_the_longest_as_the_bundle_says(tmp_path: Path) -> None:
+    shutil.copytree(BUNDLE, tmp_path, dirs_exist_ok=True)
+    path, model = tmp_path / "meta.yaml", load_model("llama-3.1-8b")
+    fits = "".join(
+        f"    {tp}:\n      method: pooled\n      alpha_default: {x}\n" for tp, x in ((1, 0.25), (2, 9))
+    )
+    path.write_text(
+        f"{path.read_text().partition('skew_fit:')[0]}skew_fit:\n  enabled: true\n  per_tp:\n{fits}"
+    )
+    plain, skewed = Tables(BUNDLE, model), Tables(tmp_path, model)
+    mean, longest = (plain.seconds([], [tokens] * 4) for tokens in (513, 897))
+    assert plain.seconds([], [129, 513, 513, 897]) == pytest.approx(mean)
+    assert skewed.seconds([], [129, 513, 513, 897]) == pytest.approx(mean + 0.25 * (longest - mean))
+    assert skewed.seconds([], [513] * 4) == pytest.approx(mean)
+
+
 def test_a_row_that_only_other_parts_of_a_grid_have_lies_between_its_own(tmp_path: Path) -> None:
     """Most bundles have attention on two grids; each pair of chunk and answers is read by itself."""
     shutil.copytree(BUNDLE, tmp_path, dirs_exist_ok=True)
