@@ -4,6 +4,7 @@ import getpass
 import importlib.util
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,14 @@ def fake_gem5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     path.chmod(0o755)
     return path
+
+
+@pytest.fixture
+def hears_hang_up() -> Iterator[None]:
+    """SIGHUP ends what the test starts, also where nohup runs the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

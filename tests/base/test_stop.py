@@ -24,9 +24,8 @@ def as_before() -> Iterator[None]:
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated)],
 )
 def test_the_first_one_raises_and_the_second_is_not_heard(
-    as_before: None, number: signal.Signals, kind: type[KeyboardInterrupt]
+    hears_hang_up: None, number: signal.Signals, kind: type[KeyboardInterrupt]
 ) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where nohup runs the tests
     put_away = []
 
     def told_twice() -> None:

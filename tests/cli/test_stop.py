@@ -17,6 +17,7 @@ from sailsim.sim.study.folder import Store
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hears_hang_up")
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -47,6 +48,7 @@ def test_a_stopped_sweep_says_how_to_go_on(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hears_hang_up")
 def test_a_sweep_whose_terminal_is_gone_stops_too(tmp_path: Path, wait_until: Callable[..., None]) -> None:
     out = tmp_path / "out"
     words = ["sweep", "--model", "smollm2-135m", "--batch", "1:4000", "--jobs", "1", "--out", str(out)]

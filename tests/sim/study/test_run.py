@@ -85,6 +85,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hears_hang_up")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_stopped_study_loses_doubles_and_leaves_nothing(tmp_path, wait_until, undisturbed, number, jobs):
