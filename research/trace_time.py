@@ -62,7 +62,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         tasks.append(host.submission(name, len(tiles)))
         seconds = float(last.seconds[0])
         tensors.append(Tensor(name, len(tasks), total, seconds, partial(_throttled, tiles, total)))
-        tasks.append(host.completion(name, len(tiles), len(tensors)))
+        tasks += [host.seen(name, len(tiles), len(tensors)), host.meet(name, len(tensors))]
         slowest.append(last)
         for tile in tiles:
             for count in COUNTS:

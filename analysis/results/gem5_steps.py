@@ -13,7 +13,9 @@ from sailsim.sim.dram import Dram
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import SIMULATED_HOST
 from sailsim.sim.point import Point
+from sailsim.sim.system import System
 from sailsim.workloads.load import load_model, uniform_choice
+from sailsim.workloads.model import ModelSpec
 
 HOST = SIMULATED_HOST
 """The machine of these runs whose cores work around the units as the program does that gem5 ran."""
@@ -68,13 +70,14 @@ def bits_and_group(row: Row) -> tuple[int, int]:
     return uniform[0], uniform[1]
 
 
-def with_engine(row: Row) -> Row:
-    """A run, with units also the engine's steps of it (`ENGINES`), in cycles of the cores: on `HOST` with the
-    units of the run's machine, its weights, threads, batch, context and cache, all blocks of its model."""
-    from sailsim.sim.engine import simulate_step  # committed runs are shown without
+def question(row: Row, host: System, same_dram: bool = False) -> tuple[System, ModelSpec, Point]:
+    """What the engine is asked of a run with units: its step on all blocks of the model.
 
-    if row["linears"] != "lutmm":
-        return row
+    Args:
+        row: the run.
+        host: `HOST`; it gets the units of the run's machine, which work as gem5's.
+        same_dram: its DRAM loses to long reads what gem5's does.
+    """
     point = Point(
         system=HOST,
         model=shape(row),
@@ -86,15 +89,26 @@ def with_engine(row: Row) -> Row:
         kv_bits=CACHE_BITS[row["cache"]],
         attention=row.get("attention", "cores"),
     )
-    host = load_system(HOST)
     own = {name: getattr(host.require_pim(), name) for name in ("prefetch_depth", "one_pass")}
+    memory = host.memory
+    if same_dram:
+        dram = Dram(memory, host.llc.line.whole)
+        reads = memory.read_share.model_copy(update={"value": dram.reads(dram.lines_of_row)})
+        memory = memory.model_copy(update={"read_share": reads})
     pim = load_system(row["system"]).require_pim().model_copy(update=own)
-    dram = Dram(host.memory, host.llc.line.whole)
-    reads = host.memory.read_share.model_copy(update={"value": dram.reads(dram.lines_of_row)})
-    spec = replace(load_model(point.model), extra_params=0)
-    steps = (
-        simulate_step(host.model_copy(update={"pim": pim, "memory": memory}), spec, point)
-        for memory in (host.memory, host.memory.model_copy(update={"read_share": reads}))
-    )
-    cycles = (float(step.step_s * host.cores.clock.si) for step in steps)
-    return {**row, **dict(zip(ENGINES, cycles, strict=True))}
+    machine = host.model_copy(update={"pim": pim, "memory": memory})
+    return machine, replace(load_model(point.model), extra_params=0), point
+
+
+def with_engine(row: Row) -> Row:
+    """A run, with units also the engine's steps of it on `HOST` (`ENGINES`), in cycles of the cores."""
+    from sailsim.sim.engine import simulate_step  # committed runs are shown without
+
+    if row["linears"] != "lutmm":
+        return row
+    host = load_system(HOST)
+    cycles = {
+        name: float(simulate_step(*question(row, host, same)).step_s * host.cores.clock.si)
+        for name, same in zip(ENGINES, (False, True), strict=True)
+    }
+    return {**row, **cycles}

@@ -1,21 +1,20 @@
 """The cores beside the units as the program `decode` uses them in gem5: what `sail-n1-neon-host` says.
 
-The engine's own parts of a step (attention; norms, rounding and rotation) are held against the regions of
-gem5's runs with PIM units. Eight constants come out: the lines that one core has under way while it reads a
-cache, which its fastest run shows; what copying a result takes, as one thread's head is longer than many's;
-and fitted together, the rate of attention, what a number of its cache
-takes to become a float and what a head takes beside, what share of memory's peak many cores reach, the share
-of its peak that a core reaches in the rest, and a barrier. All else of that machine is `sail-n1`'s, but that
-attention asks for its cache ahead, nothing is lost around a product and no tensor's weights run ahead: so the
-program and gem5's units work.
+The engine's steps, and the parts of them that are the cores' own (attention; norms, rounding and rotation),
+are held against gem5's runs with PIM units and attention on the cores. The lines that one core has under
+way while it reads a cache are those of its fastest run. Eight constants are fitted together: the rate of
+attention, what a number of its cache takes to become a float and what a head takes beside, what share of
+memory's peak many cores reach, the share of its peak that a core reaches in the rest, a barrier, what handing
+over a tile takes and what copying a result does. All else of that machine is `sail-n1`'s, but that attention
+asks for its cache ahead, nothing is lost around a product and no tensor's weights run ahead: so the program
+and gem5's units work.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
-from math import ceil
-from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -23,39 +22,46 @@ from scipy.optimize import least_squares
 from calibration.errors import digits
 from calibration.simulated_problem import part_of_model
 from calibration.solver import LOSS_SCALE
+from sailsim.analysis.render.gem5_figures import regions_together
 from sailsim.analysis.results.gem5_steps import (
     CACHE_BITS,
-    CORE_PARTS,
     HOST,
     Row,
     bits_and_group,
     decode_rows,
+    question,
     shape,
 )
-from sailsim.sim.backends.sail import request_of
+from sailsim.sim.engine import time_step
 from sailsim.sim.files import load_system, vary
 from sailsim.sim.fitted import Floats
 from sailsim.sim.point import Point
 from sailsim.sim.schedule import HostCores
 from sailsim.sim.system import System
-from sailsim.sim.tiles import PimUnits, TileKind
 from sailsim.workloads.graph import decode_step
+from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
-FITTED = {"attention": ("attention",), "norms": ("norms and rounding", "rotation")}
-"""Parts of `CORE_PARTS` that are fitted together."""
+FITTED = {
+    "attention": ("attention",),
+    "norms": ("norm", "quantise", "rope"),
+    "hand-over": ("qkv", "o"),
+}
+"""The program's regions that are fitted together; of the products those without other work."""
 PART_OF = {
     "attn_norm": "norms and rounding",
     "ffn_norm": "norms and rounding",
     "output_norm": "norms and rounding",
     "rope": "rotation",
     "attention": "attention",
+    **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), "hand-over"),
 }
 """Of the engine's operations."""
 CODES = "gem5/decode_attention.jsonl"
 """Runs of one thread over caches of codes, which read the fastest."""
 LINES = "host.lines_share"
-COPY = "host.result_copy"
+SMALL = "smollm2-135m"
+"""The model whose steps say what hand-over and barriers take."""
 FREE = {
     "host.attention_rate": (0.1, 3.0, 16.0),
     "host.attention_widening": (0.001, 0.2, 4.0),
@@ -63,9 +69,11 @@ FREE = {
     "memory.core_share": (0.05, 0.5, 1.0),
     "host.simd_share": (0.005, 0.05, 1.0),
     "host.barrier": (1.0, 60.0, 2000.0),
+    "host.submit": (1.0, 60.0, 1000.0),
+    "host.result_copy": (0.01, 1.0, 20.0),
 }
 """Of a system file, in its units: the least, where the search begins, the most."""
-CONSTANTS = (LINES, COPY, *FREE)
+CONSTANTS = (LINES, *FREE)
 HELD = 0.02
 """How much less than an error of a run a constant's way from where the search begins counts, in logarithms.
 Assumed: little enough to move no constant that the runs tell by more than a percent, and enough that without
@@ -117,37 +125,6 @@ def _lines_of_weights() -> float:
     return max(shares)
 
 
-def _copying(rows: list[Row]) -> float:
-    """Cycles in which one thread copies a result: by how much its head takes longer than that of the most
-    threads which ran the same step, without handing over, looking at records and meeting."""
-    machine = load_system(HOST)
-    clock, host, slices = machine.cores.clock.si, machine.host, machine.llc.slices.whole
-    same = ("model", "weights", "blocks", "batch", "context", "cache", "warm")
-    steps: dict[tuple[Any, ...], dict[int, Row]] = {}
-    for row in rows:
-        steps.setdefault(tuple(row[name] for name in same), {})[row["threads"]] = row
-    longer, results = [], []
-    for of in steps.values():
-        most = max(of)
-        if 1 in of and most > 1:
-            one, many = of[1], of[most]
-            fewer = slices - ceil(slices / most)  # shares that one thread has more than each of many
-            around = fewer * (host.submit.si + host.poll.si) - (most - 1) * host.barrier.si
-            longer.append(one["head_cycles"] - many["head_cycles"] - clock * around)
-            # Those of a slice's last tile: it copies the others while the units work.
-            results.append(fewer / slices * one["batch"] * part_of_model(one).vocab / _tiles_of_head(one))
-    return float(np.dot(longer, results) / np.dot(results, results))
-
-
-def _tiles_of_head(row: Row) -> int:
-    """Tiles of one pass in a slice's share of the head."""
-    ((spec, point),) = asked([row])
-    *_, head = (op for op in decode_step(spec, point.formats(spec), row["batch"], 1) if op.kind == "gemv")
-    units = PimUnits(load_system(row["system"]), substrate=None, convert=None, prt=True)
-    plan = TileKind(units, request_of(head, point)).plan
-    return ceil(plan.owned / plan.outputs_per_pass)
-
-
 def _under_way(size: float, cycles: float) -> float:
     """Bytes that came to one core in so many cycles, as a share of the lines that its L2 allows."""
     machine = load_system(HOST)
@@ -155,16 +132,53 @@ def _under_way(size: float, cycles: float) -> float:
     return size / seconds * machine.memory.latency.si / (machine.l2.mshrs.value * machine.l2.line.value)
 
 
+def measured(row: Row) -> dict[str, float]:
+    """Cycles of a run that are fitted: of its busiest thread in the parts of `FITTED`, without waiting.
+
+    Attention only where every thread has a head of keys: the program does not divide short ones, the engine
+    divides them among the heads of queries. Of a small model also the whole step.
+    """
+    lines = [json.loads(line) for line in row["program_output"]]
+    threads = [line for line in lines if "thread" in line]
+    found = {
+        part: max(sum(line[f"{name}_cycles"] for name in regions) for line in threads)
+        for part, regions in FITTED.items()
+    }
+    if row["threads"] > row["batch"] * load_model(shape(row)).n_kv_heads:
+        del found["attention"]
+    return found | ({"step": sum(regions_together(row).values())} if _of_small(row) else {})
+
+
+def predicted(machine: System, row: Row, spec: ModelSpec, point: Point) -> dict[str, float]:
+    """The engine's seconds of what may be `measured`; spec, point: of the part of the model that ran."""
+    seconds = core_seconds(machine, spec, point)
+    seconds["norms"] = seconds["norms and rounding"] + seconds["rotation"]
+    if _of_small(row):
+        seconds["step"] = time_step(*question(row, machine, same_dram=True)).step_s
+    return seconds
+
+
+def _of_small(row: Row) -> bool:
+    """Whether hand-over and barriers are much of a run's step, and not memory."""
+    return shape(row) == SMALL and row["blocks"] < 2
+
+
 def core_seconds(system: System, spec: ModelSpec, point: Point) -> dict[str, float]:
-    """Seconds that the cores of a machine work alone in each part of `FITTED`, their reading at its
-    longest."""
-    parts = dict.fromkeys((part for parts in FITTED.values() for part in parts), 0.0)
-    host = HostCores(system, point.threads)
+    """Seconds that the cores of a machine work alone in each part of `PART_OF`, their reading at its longest,
+    and what they do of products of one tile a slice."""
+    parts = dict.fromkeys(PART_OF.values(), 0.0)
+    host, slices = HostCores(system, point.threads), system.llc.slices.whole
     for op in decode_step(spec, point.formats(spec), point.batch, point.context):
-        part = PART_OF.get(op.name.rpartition(".")[2])
-        if part is not None:
-            tasks = host.work(op, spec, 0)
-            parts[part] += sum(max(each.seconds, (each.read + each.written) / each.rate) for each in tasks)
+        name = op.name.rpartition(".")[2]
+        if name not in PART_OF:
+            continue
+        if op.kind == "gemv":
+            tasks = [host.submission(name, slices), *host.collecting(op, slices, 1, 1.0, last=False)]
+        else:
+            tasks = [task for task in host.work(op, spec, 0) if not task.sync]
+        parts[PART_OF[name]] += sum(
+            max(each.seconds, (each.read + each.written) / each.rate) for each in tasks
+        )
     return parts
 
 
@@ -183,31 +197,25 @@ def asked(rows: Sequence[Row]) -> list[tuple[ModelSpec, Point]]:
 
 @cache
 def host_fits() -> tuple[Floats, Floats]:
-    """Of `CONSTANTS` (8,): fitted to all of `host_rows`, and (rows, 8) with each of them left out."""
+    """Of `CONSTANTS` (9,): fitted to all of `host_rows`, and (rows, 9) with each of them left out."""
     rows, machine = host_rows(), load_system(HOST)
-    clock = machine.cores.clock.si
-    regions = [[name for part in parts for name in CORE_PARTS[part]] for parts in FITTED.values()]
-    found = np.array([[sum(row[f"{name}_cycles"] for name in of) for of in regions] for row in rows], float)
-    questions = asked(rows)
-
-    def cycles(x: Floats, of: list[Any]) -> Floats:
-        moved = vary(machine, dict(zip(CONSTANTS, map(float, x), strict=True)))
-        seconds = [core_seconds(moved, spec, point) for spec, point in of]
-        return clock * np.array([[sum(s[p] for p in parts) for parts in FITTED.values()] for s in seconds])
-
+    questions, lines = asked(rows), _lines_of_cache()
     least, start, most = np.log(np.array(list(FREE.values()))).T
 
     def fit(kept: list[int]) -> Floats:
-        read = [_lines_of_cache(), _copying([rows[i] for i in kept])]
+        found = [measured(rows[i]) for i in kept]
+        cycles = np.log(np.array([each for of_run in found for each in of_run.values()]))
 
         def off(x: Floats) -> Floats:
-            moved = cycles(np.array([*read, *np.exp(x)]), [questions[i] for i in kept])
-            return np.concatenate([np.log(moved / found[kept]).ravel(), HELD * (x - start)])
+            moved = vary(machine, dict(zip(CONSTANTS, [lines, *map(float, np.exp(x))], strict=True)))
+            told = [predicted(moved, rows[i], *questions[i]) for i in kept]
+            seconds = np.array([told[at][part] for at, of_run in enumerate(found) for part in of_run])
+            return np.concatenate([np.log(machine.cores.clock.si * seconds) - cycles, HELD * (x - start)])
 
         answer = least_squares(
             off, start, bounds=(least, most), loss="soft_l1", f_scale=LOSS_SCALE, xtol=1e-10, ftol=1e-10
         )
-        return np.array([*read, *np.exp(answer.x)])
+        return np.array([lines, *np.exp(answer.x)])
 
     every = list(range(len(rows)))
     return fit(every), np.array([fit([i for i in every if i != out]) for out in every])

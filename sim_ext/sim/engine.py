@@ -573,17 +573,14 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
     for i, op in enumerate(ops):
         if i not in products.ops:
             tasks += host.product(op, 0)
-    if not convert:
-        if handed:
-            op, jobs = handed[-1]
-            tasks.append(host.completion(ops[0].name, jobs.slices, len(handed), jobs.rounds))
-            tasks += host.copying(op, jobs.slices, len(handed), jobs.rounds)
-        return tasks
     for done, (op, jobs) in enumerate(handed, 1):
-        tasks += [
-            host.completion(op.name, jobs.slices, done, jobs.rounds),
-            *host.conversion(op, jobs.blocks, done),
-        ]
+        if convert:
+            tasks += [host.seen(op.name, jobs.slices, done, jobs.rounds), host.meet(op.name, done)]
+            tasks += host.conversion(op, jobs.blocks, done)
+        else:
+            tasks += host.collecting(op, jobs.slices, done, jobs.rounds, done == len(handed))
+    if handed and not convert:
+        tasks.append(host.meet(handed[-1][0].name, len(handed)))
     return tasks
 
 

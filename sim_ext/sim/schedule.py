@@ -224,11 +224,9 @@ class HostCores:
             pieces = op.batch if by_sequence else 1
             return pieces * self._attend(_of_one(op) if by_sequence else op, model, needs)
         seconds = self.seconds(op.flops, op.act_bytes)
-        written = op.kv_bytes if op.kind == "cache" else 0.0
-        return [
-            CoreTask(op.name, needs, seconds, op.weight_bytes, written, self.dram),
-            self._meet(op.name, needs),
-        ]
+        if op.kind == "cache":  # each thread writes the heads that it has rotated, and meets the others once
+            return [CoreTask(op.name, needs, seconds, op.weight_bytes, op.kv_bytes, self.dram)]
+        return [CoreTask(op.name, needs, seconds, op.weight_bytes, 0.0, self.dram), self.meet(op.name, needs)]
 
     def _attend(self, op: Op, model: ModelSpec, needs: int) -> list[CoreTask]:
         """Attention as the CPU baseline's software does it on the same cores, at its fitted rate.
@@ -253,7 +251,7 @@ class HostCores:
         return [
             CoreTask(f"{op.name} cache", needs, meanwhile, op.kv_bytes - written, written, self.dram),
             CoreTask(op.name, needs, work - meanwhile),
-            self._meet(op.name, needs),
+            self.meet(op.name, needs),
         ]
 
     def product(self, op: Op, needs: int) -> list[CoreTask]:
@@ -261,7 +259,7 @@ class HostCores:
         return [
             CoreTask(f"{op.name} weights", needs, 0.0, op.weight_bytes, 0.0, self.dram),
             CoreTask(op.name, needs, self._multiplying(op)),
-            self._meet(op.name, needs),
+            self.meet(op.name, needs),
         ]
 
     def product_seconds(self, op: Op) -> float:
@@ -309,16 +307,29 @@ class HostCores:
         """Seconds of a product's descriptors and records, of which every slice has its own."""
         return ceil(slices / self.threads) * (self.submit + self.poll)
 
-    def completion(self, name: str, slices: int, needs: int, rounds: float = 1.0) -> CoreTask:
-        """Seeing the completion records of all slices, those of `rounds` of tiles that are `left`, and the
-        barrier after it."""
-        seconds = self.left(rounds) * ceil(slices / self.threads) * self.poll + self.barrier
+    def seen(self, name: str, slices: int, needs: int, rounds: float = 1.0) -> CoreTask:
+        """Seeing the completion records of all slices, those of `rounds` of tiles that are `left`."""
+        seconds = self.left(rounds) * ceil(slices / self.threads) * self.poll
         return CoreTask(f"{name} poll", needs, seconds, sync=True)
 
-    def copying(self, op: Op, slices: int, needs: int, rounds: float = 1.0) -> list[CoreTask]:
-        """Scaled results of tiles that are `left` to where the next operation reads them."""
-        seconds = self.left(rounds) / max(1.0, rounds) * self._copied(op, slices)
-        return [CoreTask(f"{op.name} copy", needs, seconds)] if seconds else []
+    def collecting(self, op: Op, slices: int, needs: int, rounds: float, last: bool) -> list[CoreTask]:
+        """Seeing done and copying the results of tiles that are `left`, where the next operation reads them.
+
+        Of what is handed over `last` the units finish a thread's tiles one after the other, as it handed them
+        over: it collects all but one while they work.
+        """
+        tiles, left = ceil(slices / self.threads), self.left(rounds)
+        copy = self._copied(op, slices) / (tiles * max(1.0, rounds))
+        before = tiles - 1 if last else 0
+        after = left * tiles - before
+        behind = before * max(0.0, self.poll + copy - self.submit)
+        tasks = []
+        for count, wait, needed in ((before, 0.0, needs - 1), (after, behind, needs)):
+            tasks += [
+                CoreTask(f"{op.name} poll", needed, count * self.poll + wait, sync=True),
+                CoreTask(f"{op.name} copy", needed, count * copy),
+            ]
+        return [task for task in tasks if task.seconds]
 
     def _copied(self, op: Op, slices: int) -> float:
         """Seconds in which the busiest thread copies a product's results; it copies whole tiles."""
@@ -328,9 +339,10 @@ class HostCores:
         """Integer sums of every block to scaled fp32 on the cores, and the barrier after it."""
         sums = op.n * op.batch * blocks
         seconds = self.seconds(self.convert_flops * sums, 4 * sums + 4 * op.n * op.batch)
-        return [CoreTask(f"{op.name} convert", needs, seconds), self._meet(op.name, needs)]
+        return [CoreTask(f"{op.name} convert", needs, seconds), self.meet(op.name, needs)]
 
-    def _meet(self, name: str, needs: int) -> CoreTask:
+    def meet(self, name: str, needs: int) -> CoreTask:
+        """The barrier after an operation."""
         return CoreTask(f"{name} barrier", needs, self.barrier, sync=True)
 
 

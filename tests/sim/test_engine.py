@@ -352,7 +352,7 @@ def test_a_step_of_another_machine_of_the_same_name_is_its_own(captured):
 
 
 NOTES = {
-    "slices": "Up to 4% of the step are descriptors and completion records",
+    "slices": "of the step are descriptors and completion records",
     "experts": "Experts share the slices",
     "units": "Units do attention's products",
     "chunk": "look together at all keys",
@@ -367,7 +367,7 @@ ON_UNITS = {"kv_bits": 8, "attention": "units"}
     ("asked", "said"),
     [
         ({}, set()),
-        ({"model": "smollm2-135m"}, set()),
+        ({"model": "smollm2-135m"}, {"slices"}),
         ({"model": "smollm2-135m", "threads": 1}, {"slices"}),
         ({"model": "mixtral-8x7b"}, {"experts"}),
         (ON_UNITS, {"units"}),

@@ -1,8 +1,11 @@
 """What the cores take for their part of a step, in closed form."""
 
 from dataclasses import replace
+from math import ceil
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sailsim.base.quantity import Quantity
 from sailsim.sim.files import load_system, vary
@@ -21,8 +24,7 @@ CLOCK = SAIL.cores.clock.si
 @pytest.mark.parametrize(("slices", "threads", "turns"), [(32, 5, 7), (32, 32, 1), (33, 32, 2), (1, 64, 1)])
 def test_a_thread_reads_one_record_and_writes_one_descriptor_after_the_other(slices, threads, turns):
     cores = HostCores(SAIL, threads)
-    seen = cores.completion("x", slices, 0).seconds - threads * SAIL.host.barrier.si
-    assert seen == pytest.approx(turns * SAIL.host.poll.si)
+    assert cores.seen("x", slices, 0).seconds == pytest.approx(turns * SAIL.host.poll.si)
     handed = cores.submission("x", slices).seconds - cores.hand_over
     assert handed == pytest.approx(turns * SAIL.host.submit.si)
 
@@ -85,11 +87,12 @@ def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bit
 @pytest.mark.parametrize(("slices", "threads", "share"), [(32, 1, 1), (32, 16, 1 / 16), (32, 5, 7 / 32)])
 def test_results_are_copied_tile_by_tile_where_a_machine_says_so(slices, threads, share):
     op = Op("head", "gemv", 0, batch=3, k=256, n=1000, macs=3 * 256 * 1000)
-    assert HostCores(SAIL, threads).copying(op, slices, 1) == []  # the units leave them in place
-    (task,) = HostCores(of_host(result_copy=1.5), threads).copying(op, slices, 1)
-    assert task.needs == 1
-    assert not task.sync
-    assert task.seconds == pytest.approx(share * 3000 * 1.5 / CLOCK)
+    (poll,) = HostCores(SAIL, threads).collecting(op, slices, 1, 1, last=False)
+    assert poll.sync  # and no copy: the units leave results in place
+    poll, copy = HostCores(of_host(result_copy=1.5), threads).collecting(op, slices, 1, 1, last=False)
+    assert poll.needs == copy.needs == 1
+    assert not copy.sync
+    assert copy.seconds == pytest.approx(share * 3000 * 1.5 / CLOCK)
 
 
 @pytest.mark.parametrize(("tiles", "hidden"), [(1, 0), (3, 2), (4, 3), (10, 3)])  # a queue of 4 descriptors
@@ -100,10 +103,24 @@ def test_a_thread_sees_done_what_has_room_in_the_queues_while_units_work(tiles, 
     copied = 1000 / 16 * 1.5 / CLOCK / tiles
     meanwhile = sum(task.seconds for task in cores.meanwhile(op, 32, tiles))
     assert meanwhile == pytest.approx((tiles - 1) * 2 * submit + hidden * (2 * poll + copied))
-    after = cores.completion("head", 32, 1, tiles).seconds - 16 * SAIL.host.barrier.si
-    assert after == pytest.approx((tiles - hidden) * 2 * poll)
-    (task,) = cores.copying(op, 32, 1, tiles)
-    assert task.seconds == pytest.approx((tiles - hidden) * copied)
+    after = [task.seconds for task in cores.collecting(op, 32, 1, tiles, last=False)]
+    assert after == pytest.approx([(tiles - hidden) * 2 * poll, (tiles - hidden) * copied])
+
+
+@given(slices=st.integers(1, 40), threads=st.integers(1, 40), copy=st.floats(0, 60), units=st.floats(0, 1e-4))
+def test_a_thread_collects_tiles_as_the_units_finish_them(slices, threads, copy, units):
+    cores = HostCores(of_host(result_copy=copy) if copy else SAIL, threads)
+    op, tiles = Op("x", "gemv", 0, batch=1, k=1, n=4 * slices, macs=4 * slices), ceil(slices / threads)
+    submit, each = cores.submit, cores.poll + 4 * cores.copy
+    now = tiles * submit  # tile by tile: each is done so long after it was handed over
+    for tile in range(tiles):
+        now = max(now, (tile + 1) * submit + units) + each
+    told = tiles * submit
+    for task in cores.collecting(op, slices, 1, 1, last=True):
+        told = max(told, tiles * submit + units) if task.needs else told
+        told += task.seconds
+    more = told - now  # nothing, unless collecting alone takes longer than the units
+    assert -1e-12 <= more <= (0 if units > tiles * each else (tiles - 1) * max(0, each - submit)) + 1e-12
 
 
 def test_converting_on_the_cores_reads_sums_and_writes_results():
