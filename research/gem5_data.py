@@ -29,10 +29,9 @@ import numpy as np
 import pandas as pd
 from records import to_lines
 
-from calibration.simulated_host import asked, core_seconds, host_rows
+from calibration.simulated_host import FITTED, asked, host_rows, measured, predicted
 from sailsim.analysis.render.gem5_figures import regions_together
 from sailsim.analysis.results.gem5_steps import (
-    CORE_PARTS,
     ENGINE,
     ENGINES,
     HOST,
@@ -307,14 +306,12 @@ def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
 
 
 def parts(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
-    """Kilocycles of the cores in parts of the fitted runs, all of a run's blocks: gem5's and the engine's of
-    the machine `HOST`. The rest is what the step takes besides: products, embedding, head and sampling."""
+    """Kilocycles of what the machine `HOST` is fitted to, gem5's and the engine's of it."""
     machine = load_system(HOST)
     for run, (spec, point) in zip(runs, asked(runs), strict=True):
-        seconds = core_seconds(machine, spec, point)
-        found = {part: sum(run[f"{name}_cycles"] for name in CORE_PARTS[part]) for part in seconds}
-        said = {part: each * machine.cores.clock.si for part, each in seconds.items()}
-        for part, cycles in found.items():
+        said = predicted(machine, run, spec, point)
+        for part, cycles in measured(run).items():
+            engine = said[part] * machine.cores.clock.si
             yield {
                 "model": f"{shape(run)} {run['weights']}",
                 "blocks": str(run["blocks"] or "all"),
@@ -323,9 +320,9 @@ def parts(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
                 "threads": str(run["threads"]),
                 "part": part,
                 "gem5": f"{cycles / 1e3:,.0f}",
-                "engine": f"{said[part] / 1e3:,.0f}",
-                "engine over gem5": f"{said[part] / cycles:.2f}",
-                "of gem5's step": f"{cycles / run['step_cycles']:.1%}",
+                "engine": f"{engine / 1e3:,.0f}",
+                "engine over gem5": f"{engine / cycles:.2f}",
+                "of gem5's step": f"{cycles / run['step_cycles']:.1%}" if part in FITTED else "-",
             }
 
 

@@ -136,7 +136,8 @@ def measured(row: Row) -> dict[str, float]:
     """Cycles of a run that are fitted: of its busiest thread in the parts of `FITTED`, without waiting.
 
     Attention only where every thread has a head of keys: the program does not divide short ones, the engine
-    divides them among the heads of queries. Of a small model also the whole step.
+    divides them among the heads of queries. Norms of one thread alone: a piece of many threads is mostly
+    first misses, which go with the barrier. Of a small model also the whole step.
     """
     lines = [json.loads(line) for line in row["program_output"]]
     threads = [line for line in lines if "thread" in line]
@@ -146,6 +147,8 @@ def measured(row: Row) -> dict[str, float]:
     }
     if row["threads"] > row["batch"] * load_model(shape(row)).n_kv_heads:
         del found["attention"]
+    if row["threads"] > 1:
+        del found["norms"]
     return found | ({"step": sum(regions_together(row).values())} if _of_small(row) else {})
 
 
@@ -173,7 +176,10 @@ def core_seconds(system: System, spec: ModelSpec, point: Point) -> dict[str, flo
         if name not in PART_OF:
             continue
         if op.kind == "gemv":
-            tasks = [host.submission(name, slices), *host.collecting(op, slices, 1, 1.0, last=False)]
+            collected = host.collecting(
+                op, slices, 1, 1.0, last=False
+            )  # records are looked at while it waits
+            tasks = [host.submission(name, slices), *(task for task in collected if not task.sync)]
         else:
             tasks = [task for task in host.work(op, spec, 0) if not task.sync]
         parts[PART_OF[name]] += sum(
