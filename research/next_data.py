@@ -33,6 +33,7 @@ WORKLOAD = {
     "best_kv": "cache, bits",
     "first_speedup": "sail-n1, x",
     "best_speedup": "sail-next, x",
+    "best_median": "median",
     "best_low": "low",
     "best_high": "high",
     "bound": "roofline, x",

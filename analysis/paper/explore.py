@@ -33,6 +33,7 @@ from sailsim.analysis.results.band import Spread, drawn_machines, kept, placed
 from sailsim.analysis.results.compare import compared
 from sailsim.analysis.results.equal_quality import cache_widths
 from sailsim.analysis.results.prior import PRIOR, Listed, Value, machine_changes
+from sailsim.analysis.results.ratios import OF_BANDS
 from sailsim.analysis.results.runs import Runner, named, runner_names, runs
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
@@ -651,17 +652,14 @@ def _told(
         for who, costed, band in sides:
             own = costed[1][at]
             told = {"tokens_per_s": own["tokens_per_s"], "speedup": own["tokens_per_s"] / rate}
-            told |= {"low": band[load.name].low, "high": band[load.name].high, "kv": own["kv_bits"]}
+            told |= {name: getattr(band[load.name], name) for name in OF_BANDS} | {"kv": own["kv_bits"]}
             told |= {"overlap": own["overlap"], "joules_per_token": 1 / own["tokens_per_j"]}
             row |= {f"{who}_{name}": value for name, value in told.items()}
         loads.append(row | {"bound": search.roofline(load, row["best_kv"]) / rate})
     mix: dict[str, Any] = {"workload": "the mix", "bound": search.mean([row["bound"] for row in loads])}
     for who, costed, band in sides:
-        mix |= {
-            f"{who}_speedup": costed[0]["score"],
-            f"{who}_low": band[""].low,
-            f"{who}_high": band[""].high,
-        }
+        mix[f"{who}_speedup"] = costed[0]["score"]
+        mix |= {f"{who}_{name}": getattr(band[""], name) for name in OF_BANDS}
     return Explored(*map(pd.DataFrame, (rows, table, falls, [*loads, mix])))
 
 

@@ -162,11 +162,14 @@ def explore(out: Path, samples: int, seed: int, jobs: int | Workers, file: str, 
     told: list[Mapping[str, Any]] = steps.to_dict("records")  # type: ignore[assignment]
     print_table(told, ["change", "gain", *list(_OF_A_MACHINE)[1:]])
     mix = found.workloads.iloc[-1]
+    first, best_of = (
+        f"{mix[f'{who}_speedup']:.3g}x (median {mix[f'{who}_median']:.3g}, {mix[f'{who}_low']:.3g} .. "
+        f"{mix[f'{who}_high']:.3g})"
+        for who in ("first", "best")
+    )
     say(
-        f"{search.base.name} is {mix['first_speedup']:.3g}x of {search.content.opponent} over the mix "
-        f"({mix['first_low']:.3g} .. {mix['first_high']:.3g}), the last of these machines "
-        f"{mix['best_speedup']:.3g}x ({mix['best_low']:.3g} .. {mix['best_high']:.3g}); the memory's "
-        f"roofline is {mix['bound']:.3g}x."
+        f"{search.base.name} is {first} of {search.content.opponent} over the mix, the last of these "
+        f"machines {best_of}; the memory's roofline is {mix['bound']:.3g}x."
     )
     echo(f"Next: {program()} run --system {out}/front/best.toml")
 
