@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import accumulate, chain
-from math import inf
+from math import ceil, inf
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -59,6 +59,9 @@ CHOICES: Mapping[str, Any] = {
     **{"attention": "cores", "overlap": False},
 }
 """Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
+GRAIN_S = 2e-4
+"""Longest task of a prompt on the cores that what decodes has to wait for (assumed, 0.5e-4..1e-3: some tens
+of a thread's chunks of a product)."""
 FEW_LAYERS = 4
 """Layers with activations of their own where many steps are timed: new rows then cost a tenth of the time."""
 NOTED_SHARE = 0.01
@@ -387,7 +390,8 @@ class _Step:
         if not self.point.overlap and not self.beside:
             return play(memory, *schedules[0])
         first, second = (*(unrolled(*each) for each in schedules), (self.beside, ()))[:2]
-        return play(memory, [Segments.one(*taking_turns(first, second, memory.stream_limit))])
+        order = taking_turns(first, second, memory.stream_limit, in_order=bool(self.beside))
+        return play(memory, [Segments.one(*order)])
 
     @property
     def cycles(self) -> int:
@@ -604,12 +608,15 @@ def halves_of(point: Point) -> tuple[Point, ...]:
     )
 
 
-def taking_turns(first: Schedule, second: Schedule, bandwidth: float) -> tuple[list[CoreTask], list[Tensor]]:
+def taking_turns(
+    first: Schedule, second: Schedule, bandwidth: float, in_order: bool = False
+) -> tuple[list[CoreTask], list[Tensor]]:
     """Tasks and tensors of two schedules as those of one.
 
     Whenever the cores are free, the half goes on that has the least to do until it hands the units something;
-    the units take tensors as they are handed over, with weights at `bandwidth` bytes/s. What a task or a
-    tensor needs, it needs of its own half alone.
+    with `in_order` the first one if it can, and between its tasks the second in grains. The units take
+    tensors as they are handed over, with weights at `bandwidth` bytes/s. What a task or a tensor needs, it
+    needs of its own half alone.
 
     Raises:
         RuntimeError: the needs of a half's tasks and tensors can never be met.
@@ -631,11 +638,22 @@ def taking_turns(first: Schedule, second: Schedule, bandwidth: float) -> tuple[l
         now = max(now, min(half.ready for half in unfinished))
         if now == inf:
             raise RuntimeError("tasks and tensors of a half wait for each other")
-        half = min((each for each in unfinished if each.ready <= now), key=lambda each: each.left)
-        task = half.tasks[half.done]
-        tasks.append(task._replace(needs=half.after_tensors[task.needs]))
-        half.after_tasks.append(len(tasks))
-        now += half.until[half.done] - half.until[half.done - 1]
+        ready = [half for half in unfinished if half.ready <= now]
+        half = ready[0] if in_order else min(ready, key=lambda each: each.left)
+        task, seconds = half.tasks[half.done], half.until[half.done + 1] - half.until[half.done]
+        grains = count = 1
+        if in_order and half is halves[1] and seconds:
+            grains = ceil(seconds / GRAIN_S)
+            left, wait = grains - half.gone, unfinished[0].ready - now
+            # As many as begin before the first half can go on.
+            count = ceil(min(left, wait / seconds * grains)) if wait > 0 else left
+            half.gone = (half.gone + count) % grains
+        part, needs = count / grains, half.after_tensors[task.needs]
+        least, read, written = part * task.seconds, part * task.read, part * task.written
+        tasks.append(task._replace(needs=needs, seconds=least, read=read, written=written))
+        if not half.gone:
+            half.after_tasks.append(len(tasks))
+        now += part * seconds
 
 
 class _Half:
@@ -647,6 +665,8 @@ class _Half:
         """Seconds of the first so many tasks."""
         self.after_tasks, self.after_tensors = [0], [0]
         """How many of both halves are through when the first so many of this one are."""
+        self.gone = 0
+        """Grains of the next task that are through."""
         self.ends = [0.0]
         """When the units will be through with the first so many tensors, of those handed over."""
 

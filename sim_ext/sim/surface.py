@@ -33,8 +33,10 @@ BENT = 0.003
 BEFORE = 2048
 """Tokens before the piece that shows what pairs of attention take."""
 
-BESIDE_PROMPTS, BESIDE_CONTEXTS = (1, 8, 32, 128, 512), (64, 512, 2048)
+BESIDE_PROMPTS, BESIDE_CONTEXTS = (1, 8, 32, 128, 512), (64, 512, 1024, 2048, 4096)
 """Tokens of a prompt on the cores at which a line of steps of both is begun, and of each sequence beside."""
+BESIDE_NODES, BESIDE_BENT = 2, 0.008
+"""Of such steps, as `NODES` and `BENT`."""
 
 
 class StepSurface:
@@ -117,7 +119,7 @@ class _Beside:
     """Steps with prompts on the cores while units decode: what the prompts take by themselves, and what
     decoding adds, which is all of it beside none and its work on the cores beside long ones.
 
-    That was timed at some lengths of a prompt and some contexts, for every power of two of sequences.
+    That was timed at some lengths of a prompt and some contexts, for some numbers of sequences.
     """
 
     def __init__(self, backend: Backend, asked: Request, surface: StepSurface) -> None:
@@ -137,11 +139,14 @@ class _Beside:
         mean = sum(contexts) / rows
         share = alone / self._surface.seconds((), contexts)
 
+        at = min(max(bisect_right(BESIDE_CONTEXTS, mean), 1), len(BESIDE_CONTEXTS) - 1)
+
         def added(node: int) -> float:
-            lines = ((context, *self._both(node, context)) for context in BESIDE_CONTEXTS)
+            near = BESIDE_CONTEXTS[at - 1 : at + 1]
+            lines = ((context, *self._both(node, context)) for context in near)
             return Line((at, scale * (line(share) - share)) for at, scale, line in lines)(mean)
 
-        return alone + _between(rows, 2, added, 1)
+        return alone + _between(rows, 4, added, BESIDE_NODES)
 
     def _make_both(self, rows: int, context: int) -> tuple[float, Line]:
         """Seconds of decoding, and those of a step as a share of it over those of its prompts as a share."""
@@ -152,12 +157,12 @@ class _Beside:
             step = self._backend.step(replace(self._asked, pieces=pieces)).step_s
             return _Corner(self._prompts(pieces[:1]) / decoding, step / decoding, prompt)
 
-        corners = _bent(at, BESIDE_PROMPTS)
+        corners = _bent(at, BESIDE_PROMPTS, BESIDE_BENT)
         share, step, _ = max(corners)
         return decoding, Line([(0.0, 1.0), *corners, (share + 1e3, step + 1e3)])
 
 
-def _bent(at: Callable[[int], _Corner], sizes: Sequence[int]) -> list[_Corner]:
+def _bent(at: Callable[[int], _Corner], sizes: Sequence[int], bent: float = BENT) -> list[_Corner]:
     """Through corners of some sizes, and of others between them as far as it is bent there."""
     corners = [at(size) for size in sizes]
     ends = list(pairwise(corners))
@@ -166,7 +171,7 @@ def _bent(at: Callable[[int], _Corner], sizes: Sequence[int]) -> list[_Corner]:
         middle = at((low.size + high.size) // 2)
         corners.append(middle)
         off = abs(Line([low, high])(middle.keys) - middle.seconds)
-        if off > BENT * middle.seconds and high.size - low.size > 4:
+        if off > bent * middle.seconds and high.size - low.size > 4:
             ends += [(low, middle), (middle, high)]
     return corners
 

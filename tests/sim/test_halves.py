@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.sim.dram import MemorySystem
-from sailsim.sim.engine import Schedule, halves_of, simulate_step, taking_turns
+from sailsim.sim.engine import GRAIN_S, Schedule, halves_of, simulate_step, taking_turns
 from sailsim.sim.files import load_system
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CoreTask, Segments, StepTimeline, Tensor, play
@@ -69,6 +69,24 @@ def test_each_half_keeps_its_order_and_its_needs(one, two, size):
     alone = [run(MACHINE, *half).end for half in (first, second)]
     assert together.end >= max(cores, *alone) * (1 - 1e-9)
     assert together.streamed == pytest.approx(size * len(tensors))
+
+
+@examples(60)
+@given(WORKS, st.lists(st.floats(1e-5, 3e-3), min_size=1, max_size=9), st.sampled_from([0.0, 30.0]))
+def test_what_goes_between_waits_for_nothing_but_what_comes_first(work, between, size):
+    """The first half is not held up by more than a grain of each of its tensors, however little the second
+    has left, and nothing of the second is lost."""
+    first = chain(*work, layer_bytes=size)
+    second = [CoreTask(f"between {at}", 0, seconds, 10.0) for at, seconds in enumerate(between)]
+    tasks, tensors = taking_turns(first, (second, ()), STREAM, in_order=True)
+    mine = [task for task in tasks if task.name.startswith("between")]
+    assert sum(task.seconds for task in mine) == pytest.approx(sum(between))
+    assert sum(task.read for task in mine) == pytest.approx(10 * len(between))
+    assert [task.name for task in tasks if task not in mine] == [task.name for task in first[0]]
+    assert list(dict.fromkeys(task.name for task in mine)) == [task.name for task in second]
+    until = max(at for at, task in enumerate(tasks) if task not in mine)
+    alone, held = run(MACHINE, *first).end, run(MACHINE, tasks[: until + 1], tensors).end
+    assert held <= alone + GRAIN_S * len(tensors) + 20 * len(between) / MACHINE.peak + 1e-9
 
 
 @examples(30)

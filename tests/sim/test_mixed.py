@@ -236,8 +236,8 @@ def test_who_cannot_multiply_prompts_says_so():
 
 
 def test_the_surface_knows_who_multiplies_prompts():
-    """Within 2 %, and `auto` is never slower than either; a prompt's last token is decoded. What prompts of
-    few tokens behind many add on the cores, in steps where `auto` leaves it to the units, is within 7 %."""
+    """Within 2 %, on the cores 3 %, and `auto` is never slower than either; a prompt's last token is
+    decoded."""
     request = asked("sail-n1")
     backend, random = backend_of(request.machine), Random(7)
     surfaces = {
@@ -254,5 +254,5 @@ def test_the_surface_knows_who_multiplies_prompts():
         assert found["auto"] == min(found.values())
         for who, seconds in found.items():
             expected = backend.step(replace(request, pieces=pieces, prefill=who)).step_s
-            near = 0.07 if who == "cores" else 0.02
+            near = 0.03 if who == "cores" else 0.02
             assert seconds == pytest.approx(expected, rel=near), (who, prompts, contexts)

@@ -30,9 +30,6 @@ from sailsim.workloads.activations import Activations
 from sailsim.workloads.graph import Op, Piece, mixed_step, split, step_notes
 from sailsim.workloads.model import ModelSpec
 
-GRAIN_S = 2e-4
-"""Longest task of a prompt on the cores that what decodes has to wait for (assumed, 0.5e-4..1e-3: some tens
-of a thread's chunks of a product)."""
 NOT_MODELLED = (
     "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "
     "to waiting weights"
@@ -145,7 +142,7 @@ class SailUnits(Units):
 
 
 def prompt_tasks(asked: Request, host: HostCores, prompts: tuple[Piece, ...]) -> Iterator[CoreTask]:
-    """What the cores do for pieces of prompts, in grains that other work can come between.
+    """What the cores do for pieces of prompts.
 
     Products go at the fitted rate of the software's prompts, as `backends.cores` has it; all else as around
     units. Raises SailsimError for software whose prompts were not measured, except this project's kernels:
@@ -172,10 +169,7 @@ def prompt_tasks(asked: Request, host: HostCores, prompts: tuple[Piece, ...]) ->
             ]
         else:
             tasks = host.work(op, asked.model, 0)
-        for task in tasks:
-            grains = max(1, ceil(max(task.seconds, (task.read + task.written) / task.rate) / GRAIN_S))
-            seconds, read, written = (each / grains for each in (task.seconds, task.read, task.written))
-            yield from [task._replace(seconds=seconds, read=read, written=written)] * grains
+        yield from tasks
 
 
 class SailBackend(Accelerator):
