@@ -9,7 +9,8 @@ the seconds of such steps: what a server takes while it waits is not modelled.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil, inf, isfinite, sqrt
@@ -35,14 +36,16 @@ from sailsim.analysis.results.runs import (
 from sailsim.base.arguments import check_type, items_of
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
-from sailsim.base.progress import followed
+from sailsim.base.progress import Report, reporter
 from sailsim.sim.backend import Prefill
 from sailsim.sim.files import SystemChoice
+from sailsim.sim.keys import Keys
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.schedule import CODE_BITS
 from sailsim.sim.serve.loop import ROUTINGS, Link, Loop, Routing, Served
 from sailsim.sim.serve.server import Policy, Server, StepTime
 from sailsim.sim.serve.tables import BLOCK_TOKENS, BLOCKS, META, Tables, said_by, write_tables
+from sailsim.sim.study.folder import RESERVED, Store
 from sailsim.workloads.load import load_model
 from sailsim.workloads.requests import Request, at_rate
 
@@ -549,14 +552,16 @@ def serve(
     load: float | None = None,
     burst: float = 1.0,
     prefill: Prefill = "units",
+    folder: str | Path | None = None,
 ) -> dict[str, Any]:
     """Serve requests on each of some runners: times, what meets the level, dollars and joules.
 
     The point has model, weights, width of keys and values, system and threads; its batch, context and phase
     are of no account. With ``find_rate`` the requests come at the highest rate that meets the level; with
     ``load``, requests/s, ``fleet`` has the cheapest servers of the runners for it. ``served`` of a runner has
-    the times of every request; one that cannot serve has a `reason`. Raises SailsimError for requests that
-    the model was not made for.
+    the times of every request; one that cannot serve has a `reason`. Stopped by Ctrl-C, a call leaves the
+    runners that it is through with in ``folder``, and the same call takes them from there. Raises
+    SailsimError for requests that the model was not made for.
     """
     where = Point(model="llama-3.1-8b", threads=64) if point is None else point
     check_type("point", where, Point, "is a Point")
@@ -578,28 +583,71 @@ def serve(
             f"a request has {longest} tokens; allowed for {model.name} are at most {model.max_context}, "
             "which it was made for."
         )
-    rows: list[dict[str, Any]] = []
-    offers: dict[str, tuple[float, float]] = {}
-    for runner in followed(who, "machines"):
-        machine = Machine(where, runner, prefill)
+    finds = find_rate or load is not None
+    asked = repr((given, wanted, list(requests), listed, seed, finds, burst, prefill))
+
+    def one(runner: Runner | Bundle) -> dict[str, Any]:
+        machine, ends = Machine(where, runner, prefill), dict[str, Any]()
         empty = {"runner": runner.name, "title": runner.marked, "kind": runner.kind, "reason": None}
         try:
-            ends: dict[str, Any] = {}
-            if find_rate or load is not None:
+            if not finds:
+                out = given.run(machine, requests)
+            else:
                 ends = rates(machine, given, wanted, requests, seed, burst)
                 out = ends.pop("served")
                 if out is None:
-                    rows.append(empty | ends | {"reason": f"no rate meets {wanted}"})
-                    continue
-            else:
-                out = given.run(machine, requests)
-            rows.append(empty | ends | summary(machine, out, wanted, listed, seed) | {"served": out})
-            if ends and rows[-1]["usd_per_hour"]:
-                offers[runner.name] = ends["rate"], rows[-1]["usd_per_hour"]
+                    return empty | ends | {"reason": f"no rate meets {wanted}"}
+            return empty | ends | summary(machine, out, wanted, listed, seed) | {"served": out}
         except SailsimError as error:
-            rows.append(empty | {"reason": str(error)})
+            return empty | {"reason": str(error)}
+
+    rows: list[dict[str, Any]] = []
+    with reporter(len(who), True, "machines", short=True) as report, _kept(folder, report) as kept:
+        for runner in who:
+            rows.append(kept(where, asked, runner, one))
+            report.advance(1)
+    offers = {
+        row["runner"]: (row["rate"], row["usd_per_hour"])
+        for row in rows
+        if finds and not row["reason"] and row["usd_per_hour"]
+    }
     answer = {"point": where.as_dict(), "level": str(wanted), "requests": len(requests), "machines": rows}
     return answer if load is None else answer | {"fleet": _fleet(load, offers, requests)}
+
+
+_TIMES = ("arrival_s", "first_s", "last_s", "prompt", "output", "restarts")
+
+
+@contextmanager
+def _kept(folder: str | Path | None, report: Report) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Gives who asks for a runner's row: from a folder where a stopped call left it, else as `one` finds it.
+    Ctrl-C leaves there what was found by then."""
+    store, fresh = None if folder is None else Store(folder), list[dict[str, Any]]()
+
+    def kept(
+        point: Point, asked: str, runner: Runner | Bundle, one: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        if store is None or isinstance(runner, Bundle):
+            return one(runner)
+        key = Keys("serve", asked + runner.digest).result(point)
+        for held in store.of_key(key):
+            report.note(f"{runner.name} as a stopped call left it in {store.path}")
+            times: dict[str, Any] = {name: np.array(each) for name, each in held["times"].items()}
+            return dict(held["row"]) | ({"served": Served(**times, servers=())} if times else {})
+        row = one(runner)
+        out, said = row.get("served"), {name: row[name] for name in row if name != "served"}
+        times = {name: getattr(out, name).tolist() for name in _TIMES if out is not None}
+        fresh.append(dict.fromkeys(RESERVED) | {"key": key, "row": said, "times": times})
+        return row
+
+    try:
+        yield kept
+    except KeyboardInterrupt as stop:
+        if store is not None and fresh:
+            with store.locked("serve"):
+                store.append(fresh)
+            stop.add_note(f"{len(fresh)} of {report.total} machines are stored in {store.path}")
+        raise
 
 
 FOLDER = "serving"

@@ -35,6 +35,8 @@ from sailsim.sim.serve.server import POLICY_FIELDS, SCHEDULERS, Policy
 from sailsim.workloads.requests import SHIPPED, at_rate, read_requests
 
 _MODEL, _THREADS = "llama-3.1-8b", 64
+HELD = Path("out/served")
+"""Where a stopped call leaves what it has found."""
 
 
 @click.command("serve", cls=Command)
@@ -116,7 +118,7 @@ def serve_(
     """Serve requests on each machine: latencies, the share within a service level, dollars and joules.
 
     Ranges come from draws of the requests. The range of a highest rate comes from draws of arrivals and from
-    the interval of the machine's steps.
+    the interval of the machine's steps. A stopped call goes on behind the machines that it was through with.
     """
     defaults: dict[str, Any] = {"model": _MODEL, "threads": _THREADS}
     point = Point(**defaults | {name: value for name, value in given.items() if value is not None})
@@ -134,7 +136,7 @@ def serve_(
     policy = Policy(**_chosen("scheduler", scheduler, "scheduler", POLICY_FIELDS))
     service = Service(policy, **_chosen("servers", servers, "servers", ("readers", "link_gb_s", "routing")))
     listed = None if prices is None else read_prices(prices)
-    more = {"find_rate": find_rate, "load": fleet, "burst": burst, "prefill": prefill}
+    more = {"find_rate": find_rate, "load": fleet, "burst": burst, "prefill": prefill, "folder": HELD}
     answer = serve(requests, point, who, service, _level(level), listed, seed, **more)
     if out is not None:
         write_whole(out, _times(answer["machines"]).encode())

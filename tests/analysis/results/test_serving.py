@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import product
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sailsim
+from sailsim.analysis.results import serving
 from sailsim.analysis.results.serving import (
     LINE,
     Level,
@@ -125,6 +127,35 @@ def test_the_library_serves_finds_rates_and_fleets() -> None:
     fleet = answer["fleet"]
     assert sum(count * rows[name]["rate"] for name, count in fleet["servers"].items()) >= 50.0
     assert answer["machines"][0]["served"].last_s.shape == (30,)
+
+
+def test_a_stopped_call_goes_on_behind_what_it_was_through_with(tmp_path, monkeypatch, capsys) -> None:
+    """With the same rows to the bit; another question has none of them, and no call that ends keeps any."""
+    who, folder = serving_runners(["cores", "l4"]), tmp_path / "served"
+    asked: dict[str, Any] = {"level": Level(1.0, 0.1), "find_rate": True, "folder": folder}
+
+    def ask(**more: Any) -> list[str]:
+        rows = sailsim.serve(FEW, SMALL, who, **asked, **more)["machines"]
+        return [repr(row | {"served": row["served"].last_s.tolist(), "band": None}) for row in rows]
+
+    whole, summary, found = ask(), serving.summary, []
+    assert not folder.exists()
+
+    def watched(machine: Machine, *rest: Any) -> dict[str, Any]:
+        found.append(machine.runner.name)
+        if len(found) == 2:
+            raise KeyboardInterrupt
+        return summary(machine, *rest)
+
+    monkeypatch.setattr(serving, "summary", watched)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        ask()
+    assert stopped.value.__notes__ == [f"1 of 2 machines are stored in {folder}"]
+    capsys.readouterr()
+    assert ask() == whole
+    assert f"cores as a stopped call left it in {folder}" in capsys.readouterr().err
+    ask(seed=1)
+    assert found == ["cores", "l4", "l4", "cores", "l4"]
 
 
 def test_readers_and_a_link_stand_before_the_others() -> None:
