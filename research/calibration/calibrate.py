@@ -41,6 +41,7 @@ from calibration.gpu_problem import (
     COMPUTE_SHARE_F16,
     gpu_fit_rows,
     gpu_problem,
+    own_launches,
     serving_problem,
     serving_rows,
     sixteen_bit_problem,
@@ -274,22 +275,24 @@ def _run_gpu(
     inside, without = {}, {}
     for kind, name in names.items():
         problem, title = (serving, both[1][2]) if kind in ("f16", "w4") else (fitted, both[0][2])
-        test = problem.rows.labels["test"] == kind
+        test = (problem.rows.labels["test"] == kind) & ~own_launches(problem.rows)
         inside[kind] = compared[title].ratio[test]
         without[kind] = out.get(kind, out["model"]).where(test)
         errors.append(error_row(name, "nothing", inside[kind]))
         held = "batch size" if kind in ("batched", "w4") else "model"
         errors.append(held_row(name, held, without[kind]))
+        if kind in ("tg", "pp"):
+            test = (problem.rows.labels["test"] == kind) & own_launches(problem.rows)
+            errors.append(held_row(f"{name}, L40S and H100", held, out["model"].where(test)))
     rest = cards.rows.where(~used)
     outside = cards.predict(ours.values, rest) / rest.measured
     short = rest.labels["test"] == "pp"
     errors.append(error_row("GPU prompts of 128 tokens, q4_k_m", "all of them", outside[short]))
-    errors.append(error_row("A100-80, llama.cpp of 2024", "all of them", outside[~short]))
+    errors.append(error_row("A100-80 and H100, llama.cpp of 2024", "all of them", outside[~short]))
     cells = np.char.add(fitted.rows.labels["card"], fitted.rows.labels["model"])
     cell = replace(fitted, rows=replace(fitted.rows, labels={**fitted.rows.labels, "cell": cells}))
-    by_cell = held_out(cell, "cell", fitted.rows.labels["test"] == "tg").where(
-        fitted.rows.labels["test"] == "tg"
-    )
+    decoding = (fitted.rows.labels["test"] == "tg") & ~own_launches(fitted.rows)
+    by_cell = held_out(cell, "cell", decoding).where(decoding)
     errors.append(held_row(names["tg"], "a card's model", by_cell))
     bands = {
         "decode": band_of_kind(without["tg"].ratio, by_cell.ratio),

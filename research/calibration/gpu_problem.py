@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -21,16 +20,13 @@ from calibration.solver import (
 from sailsim.sim.backends import cores, roofline
 from sailsim.sim.fitted import Floats
 
-CARDS = ("v100", "t4", "a10g", "l4", "a100")
+CARDS = ("v100", "t4", "a10g", "l4", "a100", "l40s", "h100")
 """Cards with measurements of the build that the fit is of."""
+OWN_LAUNCHES = ("l40s", "h100")
+"""Those whose servers launch a layer faster than the others', which have one overhead. Bands are of the
+others, and hold for these."""
 BATCHED_CARD = "v100"
 """The one whose batches were measured with it."""
-NEAREST = {
-    "read_share": {"l40s": ("l4", "a10g"), "h100": ("h100",)},
-    "prompt_share": {"l40s": ("l4", "a10g"), "h100": ("a100",)},
-}
-"""Whose shares a card without such measurements takes (geometric mean), as its file says."""
-
 COMPUTE_SHARE_F16: Mapping[str, Any] = {
     "value": 0.5,
     "unit": "ratio",
@@ -53,7 +49,7 @@ def gpu_problem() -> Problem:
     parameters = (
         *(
             Parameter(f"read_share_{c}", 0.65, 0.2, 0.92, "ratio", f"share of {c}'s memory bandwidth, q4_k_m")
-            for c in (*cards, "h100")
+            for c in cards
         ),
         *(
             Parameter(
@@ -63,6 +59,12 @@ def gpu_problem() -> Problem:
         ),
         Parameter(
             "layer_overhead", 5e4, 0.0, 5e5, "ns", "launches and small kernels of one layer, llama.cpp"
+        ),
+        *(
+            Parameter(
+                f"layer_overhead_{c}", 5e4, 0.0, 5e5, "ns", f"launches and small kernels of one layer on {c}"
+            )
+            for c in OWN_LAUNCHES
         ),
         Parameter(
             "batch_rate_v100",
@@ -90,11 +92,8 @@ def gpu_problem() -> Problem:
         test, card = rows.labels["test"], rows.labels["card"].tolist()
 
         def of_card(kind: str) -> Floats:
-            share = {}
-            for c in set(card):
-                like = (c,) if c in CARDS else NEAREST[kind].get(c, CARDS)
-                share[c] = exp(sum(log(x[index[f"{kind}_{near}"]]) for near in like) / len(like))
-            return np.array([share[c] for c in card])
+            own = [f"{kind}_{c.removesuffix('-80')}" for c in card]
+            return np.array([x[index[name if name in index else kind]] for name in own])
 
         c = roofline.GpuConstants(
             read_share=of_card("read_share") * np.where(test == "batched", x[index["other_formats"]], 1.0),
@@ -102,7 +101,7 @@ def gpu_problem() -> Problem:
             vector_share=np.asarray(x[index["vector_share"]]),
             batch_rate=np.where(test == "pp", np.inf, x[index["batch_rate_v100"]]),
             tile_rows=np.asarray(np.inf),
-            layer_s=np.asarray(1e-9 * x[index["layer_overhead"]]),
+            layer_s=1e-9 * of_card("layer_overhead"),
             row_s=np.asarray(0.0),
             overlap=np.asarray(0.0),
         )
@@ -125,13 +124,12 @@ def sixteen_bit_problem(ours: Mapping[str, Any]) -> Problem:
     )
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        share = np.array(
-            [ours[f"read_share_{card.removesuffix('-80')}"]["value"] for card in rows.labels["card"].tolist()]
-        )
+        cards = [card.removesuffix("-80") for card in rows.labels["card"].tolist()]
+        layer = [ours.get(f"layer_overhead_{card}", ours["layer_overhead"])["value"] for card in cards]
         c = roofline.GpuConstants(
-            read_share=share * x[0],
+            read_share=np.array([ours[f"read_share_{card}"]["value"] for card in cards]) * x[0],
             compute_share=np.asarray(COMPUTE_SHARE_F16["value"]),
-            layer_s=np.asarray(1e-9 * ours["layer_overhead"]["value"]),
+            layer_s=1e-9 * np.array(layer),
             overlap=np.asarray(0.0),
         )
         parts = roofline.step_parts(rows.work, sheets_of(rows), c)
@@ -191,13 +189,16 @@ def serving_problem() -> Problem:
     return Problem(parameters, rows, predict, loss="soft_l1")
 
 
+def own_launches(rows: MeasuredRows) -> NDArray[np.bool_]:
+    """Which GPU rows are of cards with launches of their own."""
+    return np.isin(rows.labels["card"], OWN_LAUNCHES)
+
+
 def gpu_fit_rows(rows: MeasuredRows) -> NDArray[np.bool_]:
     """Rows of llama.cpp that the fit uses.
 
-    Not the figures of older builds, of which only H100's has no twin, and not prompts of 128 tokens, which
-    are neither a batch nor full tiles.
+    Not the figures of older builds, and not prompts of 128 tokens, which are neither a batch nor full tiles.
     """
     test = rows.labels["test"]
-    older = (test == "older") & (rows.labels["card"] != "h100")
     short_prompt = (test == "pp") & (rows.tokens < cores.UBATCH)
-    return np.asarray(~(older | short_prompt))
+    return np.asarray(~((test == "older") | short_prompt))

@@ -94,7 +94,10 @@ CARDS = {
     "NVIDIA H100 PCIe": ("H100-PCIe", "h100"),
 }
 FITTED_CARDS = frozenset(
-    ("aws/p3.2xlarge", "aws/g4dn.xlarge", "aws/g5.xlarge", "aws/g6.xlarge", "gcp/a2-highgpu-1g")
+    (
+        *("aws/p3.2xlarge", "aws/g4dn.xlarge", "aws/g5.xlarge", "aws/g6.xlarge", "gcp/a2-highgpu-1g"),
+        *("ovh/h100-380", "aws/g6e.xlarge"),
+    )
 )
 CPU_TESTS = {("tg", 128), ("tg", 512), ("pp", 16), ("pp", 128), ("pp", 512), ("pp", 1024)}
 GPU_TESTS = {("tg", 128), ("pp", 16), ("pp", 512)}

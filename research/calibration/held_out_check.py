@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from calibration.calibrate import Outcome
 from calibration.cpu_problem import TOGETHER
 from calibration.errors import differences, digits, error_row, noise_row
-from calibration.gpu_problem import BATCHED_CARD, CARDS
+from calibration.gpu_problem import BATCHED_CARD, CARDS, OWN_LAUNCHES
 from calibration.held_out import COLUMNS
 from calibration.measurements import (
     SMALL_PROMPT,
@@ -218,7 +218,7 @@ def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
     """The lines of the GPU's error table: name, what is new, and which rows."""
     labels = rows.labels
     own = np.char.endswith(labels["machine"], OWN_CARDS)
-    known = np.isin(labels["card"], CARDS)
+    known = np.isin(labels["card"], sorted({*CARDS} - {*OWN_LAUNCHES}))
     v100 = labels["card"] == BATCHED_CARD
     groups = []
     for title, kind in (
@@ -230,7 +230,11 @@ def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
         if kind == "batched q4_k_m":
             groups += [
                 (f"{title}, q4_k_m, the fit's V100", "batches in this format", own & v100 & test),
-                (f"{title}, q4_k_m, the fit's other cards", "batches of the cards", own & ~v100 & test),
+                (
+                    f"{title}, q4_k_m, the fit's other cards",
+                    "batches of the cards",
+                    known & own & ~v100 & test,
+                ),
                 (f"{title}, q4_k_m, V100, other machines", "batches in this format", v100 & ~own & test),
                 (
                     f"{title}, q4_k_m, T4, A10G, L4, A100, other machines",
@@ -240,9 +244,14 @@ def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
             ]
         else:
             groups.append((f"{title}, q4_k_m, cards in the fit", "models and instances", known & test))
+        batched = "batches of the card" if kind == "batched q4_k_m" else ""
         groups += [
-            (f"{title}, q4_k_m, L40S", "the card", (labels["card"] == "l40s") & test),
-            (f"{title}, q4_k_m, H100-PCIe", "the card with this build", (labels["card"] == "h100") & test),
+            (
+                f"{title}, q4_k_m, L40S",
+                batched or "other machines, and 70B",
+                (labels["card"] == "l40s") & test,
+            ),
+            (f"{title}, q4_k_m, H100-PCIe", batched or "70B", (labels["card"] == "h100") & test),
         ]
     return [(f"GPU held out: {name}", held, keep) for name, held, keep in groups]
 
@@ -250,7 +259,7 @@ def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
 def _card_coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     """Share of the held-out rows of known cards inside the band that says nine tenths."""
     labels, factor = found.rows.labels, 1 / found.ratio
-    known = np.isin(labels["card"], CARDS)
+    known = np.isin(labels["card"], sorted({*CARDS} - {*OWN_LAUNCHES}))
     v100 = labels["card"] == BATCHED_CARD
     batched = labels["test"] == "batched q4_k_m"
     band, wide = bands["batched"], roofline.BATCHED_DOUBT

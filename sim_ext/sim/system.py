@@ -386,6 +386,8 @@ class CardKernels(Frozen):
     """Of `memory_bandwidth`: weights of four bits, llama.cpp."""
     prompt_share: Share | None = None
     """Of `fp16_flops`: whole prompts, llama.cpp."""
+    layer_overhead: Latency | None = None
+    """Launches and small kernels of a layer, llama.cpp; where a file has none, the fits' own."""
     batch_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
     """Of an SM: llama.cpp's matrix kernel for 9 to 64 rows."""
     prompt_share_f16: Share | None = None

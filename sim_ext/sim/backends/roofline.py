@@ -368,12 +368,13 @@ def constants(
             layer_s=np.asarray(mean("layer_overhead_w4") * 1e-9),
             row_s=np.asarray(mean("row_overhead_w4") * 1e-9),
         )
+    layer = mean("layer_overhead") if card.kernels.layer_overhead else g.value("layer_overhead")
     share = geometric_mean(of_card(card, "read_share", fitted_by))
     if is_sixteen_bit(fmt):
         return GpuConstants(
             read_share=np.asarray(share * g.value("sixteen_bits")),
             compute_share=np.asarray(g.value("compute_share_f16")),
-            layer_s=np.asarray(g.value("layer_overhead") * 1e-9),
+            layer_s=np.asarray(layer * 1e-9),
             overlap=NONE,
         )
     if not is_four_bit(fmt):
@@ -384,7 +385,7 @@ def constants(
         vector_share=np.asarray(g.value("vector_share")),
         batch_rate=np.asarray(mean("batch_rate")),
         tile_rows=np.asarray(TILE_ROWS if is_four_bit(fmt) else np.inf),
-        layer_s=np.asarray(g.value("layer_overhead") * 1e-9),
+        layer_s=np.asarray(layer * 1e-9),
         overlap=NONE,
     )
 
