@@ -197,10 +197,31 @@ def paid() -> Iterable[list[str]]:
             yield [str(batch), title, f"{run['tokens_per_s']:.1f}", *dollars]
 
 
+def dollars() -> Iterable[list[str]]:
+    """Tokens a dollar of every runner, with the range, at both batches."""
+    for batch in (1, 8):
+        for run in asked("", batch).values():
+            rate, usd = run["tokens_per_s"], run["usd_per_hour"]
+            row = [str(batch), run["title"], span([] if rate is None else [rate])]
+            if rate is None or not usd:
+                yield [*row, "-" if rate is None else "no price", *"-----"]
+                continue
+            ends = " .. ".join(f"{run[f'tokens_per_usd_{end}']:,.0f}" for end in ("low", "high"))
+            price = (
+                f"{usd:.3g}",
+                f"{run['tokens_per_usd']:,.0f}",
+                ends,
+                f"{run['usd_per_million_tokens']:.3g}",
+            )
+            yield [*row, run["instance"], run["paid"], *price]
+
+
 if __name__ == "__main__":
     quantities = ("clock, GHz", "fJ a MAC", "um2 a bit")
     write("silicon", ("array", "kind", "process", "product", *quantities), [*published(), *ours()])
     write("who-pays-for-the-llc", ("batch", "runner", "tokens/s", *PAYMENTS), paid())
+    money = ("instance", "pays for", "USD/h", "tokens/USD", "range", "USD per million")
+    write("the-range", ("batch", "runner", "tokens/s", *money), dollars())
     write("what-moves-it", ("change", "options", "tokens/s", "of the headline"), moves())
     write("synthesised", ("part", "assumed, mm2", "synthesised, mm2", "times"), synthesised())
     head = ["module", *(f"{words} {period} ps" for period in (450, 600, 1000) for words in ("um2,", "path,"))]
