@@ -136,7 +136,7 @@ def _single_rows(
             single[usual] / rows.measured[usual],
         )
     )  # fmt: skip
-    names = {"bare metal": "bare metal", "few": "2 and 4 vCPUs", "two sockets": "two sockets, 192 threads"}
+    names = {"few": "2 and 4 vCPUs", "two sockets": "two sockets, 192 threads"}
     for sort, name in names.items():
         keep = decode & (kind == sort)
         if keep.any():

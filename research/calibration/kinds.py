@@ -15,6 +15,7 @@ import argparse
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, reduce
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -25,13 +26,13 @@ from numpy.typing import NDArray
 from calibration.core_rows import BATCHED, instance_rows
 from calibration.cores_problem import MEASURED, core_problem
 from calibration.cpu_problem import cpu_problem
-from calibration.errors import band_of, band_of_kind
+from calibration.errors import band_of, band_of_kind, constants_of, digits, error_row
 from calibration.gpu_problem import gpu_fit_rows, gpu_problem, sixteen_bit_problem
 from calibration.lut_problem import read_powers
-from calibration.measurements import MeasuredRows, file_format, fitting_model, read_table
+from calibration.measurements import MeasuredRows, file_format, fitting_model, join, read_table
 from calibration.packed_check import TABLE as PACKED_TABLE
 from calibration.packed_check import packed_rows
-from calibration.solver import Problem, held_out, solve
+from calibration.solver import Parameter, Problem, held_out, solve
 from calibration.vllm_problem import vllm_problem, with_power_given
 from sailsim.base.atomic import write_whole
 from sailsim.sim.backends import cores, roofline
@@ -54,6 +55,9 @@ OTHER_CHIPS = 1.28
 too slow there (held_out_errors.json, scaling). No size of one chip that is left out shows that."""
 WAYS = ("many", "batched")
 """Kinds whose groups are ways to run, which no prediction is told: metal or virtual, one build or another."""
+LOST = "what every product loses besides on bare metal; low and high: of one core alone"
+BARE_METAL = Parameter("bare_metal", 2e4, 0.0, 3e5, "ns", LOST)
+NOTHING = "nothing"
 NEVER = "no fit uses them"
 SHORT = 64
 """Tokens of a prompt below which it stands for the rows of a batch."""
@@ -112,21 +116,72 @@ class CoreRows:
     ratio: Floats
     metal: NDArray[np.bool_]
 
+    @property
+    def lost(self) -> NDArray[np.bool_]:
+        """Which rows show what bare metal loses: decoding there, but of 70B, predicted too slow."""
+        return np.asarray(self.metal & _decode(self) & np.isfinite(self.ratio))
 
-def core_rows() -> Iterator[CoreRows]:
-    """Of Neoverse N1, V1 and V2; two sockets are no server here and left out."""
+
+def core_rows() -> list[CoreRows]:
+    """Of Neoverse N1, V1 and V2; two sockets are no server here and left out. Bare metal is predicted by what
+    the other cores' or models' bare metal loses."""
+    found = []
+    for held, label in (("machine", "core"), ("model", "model")):
+        own = [each for each in untold_rows() if each.held == held]
+        told = held_out(_metal_problem(own), label).ratio
+        for each in own:
+            now, told = np.split(told, [int(each.lost.sum())])
+            ratio = each.ratio.copy()
+            ratio[each.lost] = now
+            found.append(replace(each, ratio=ratio))
+    return sorted(found, key=lambda each: each.core)
+
+
+@cache
+def untold_rows() -> tuple[CoreRows, ...]:
+    """The same of all, and with nothing held out, as if all machines were virtual."""
+    return tuple(_untold())
+
+
+def _untold() -> Iterator[CoreRows]:
     problem = cpu_problem()
     ours = problem.rows.labels["software"] == "llama.cpp"
+    rows = problem.rows.where(ours)
+    metal = np.char.endswith(rows.labels["machine"], "metal")
     for held in ("machine", "model"):
-        found = held_out(problem, held, ours)
-        rows = problem.rows.where(ours)
-        yield CoreRows(N1, held, rows, found.ratio[ours], np.char.endswith(rows.labels["machine"], "metal"))
+        yield CoreRows(N1, held, rows, held_out(problem, held, ours).ratio[ours], metal)
+    yield CoreRows(N1, NOTHING, rows, problem.predict(solve(problem).values, rows) / rows.measured, metal)
     for core, (system, _) in MEASURED.items():
         problem, rows = core_problem(core), instance_rows(system)
         rows = rows.where(rows.labels["instances"] != "two sockets")
+        metal = rows.labels["instances"] == "bare metal"
         for label, held in (("threads", "machine"), ("model", "model")):
-            ratio = _instances(problem, label, rows)
-            yield CoreRows(core, held, rows, ratio, rows.labels["instances"] == "bare metal")
+            yield CoreRows(core, held, rows, _instances(problem, label, rows), metal)
+        whole = problem.predict(solve(problem).values, rows) / rows.measured
+        yield CoreRows(core, NOTHING, rows, whole, metal)
+
+
+def _metal_problem(found: Sequence[CoreRows]) -> Problem:
+    """What a product loses on bare metal beside the predicted seconds, which the rows have as `threads`."""
+
+    def part(each: CoreRows) -> MeasuredRows:
+        rows, seconds = each.rows, each.rows.tokens / (each.ratio * each.rows.measured)
+        core = np.full(len(seconds), each.core)
+        return replace(rows, threads=seconds, labels={**rows.labels, "core": core}).where(each.lost)
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        return np.asarray(rows.tokens / (rows.threads + 1e-9 * x[0] * cores.products_of(rows.work)))
+
+    return Problem((BARE_METAL,), reduce(join, map(part, found)), predict)
+
+
+def bare_metal() -> dict[str, Any]:
+    """What `fits.json` says of it; the ends are those of a core alone."""
+    found = [each for each in untold_rows() if each.held == NOTHING]
+    alone = [float(solve(_metal_problem([each])).values[0]) for each in found]
+    problem = _metal_problem(found)
+    fitted = constants_of(problem, solve(problem), "fit of neoverse_v.csv and llama_bench.csv, bare metal")
+    return fitted["bare_metal"] | {"low": digits(min(alone)), "high": digits(max(alone))}
 
 
 def _instances(problem: Problem, label: str, rows: MeasuredRows) -> Floats:
@@ -166,8 +221,8 @@ def _few(found: CoreRows) -> NDArray[np.bool_]:
 CORE_KINDS: tuple[tuple[str, str, Keep], ...] = (
     ("decode", "cores, decode, 2 to 4 threads", lambda f: _decode(f) & _few(f)),
     ("decode", "cores, decode, 8 to 48 threads", lambda f: _decode(f) & ~_few(f) & ~_many(f)),
-    ("many", "cores, decode, 64 threads and more", lambda f: _decode(f) & _many(f) & ~f.metal),
-    ("many", "the same on bare metal", lambda f: _decode(f) & _many(f) & f.metal),
+    ("virtual", "cores, decode, 64 threads and more", lambda f: _decode(f) & _many(f) & ~f.metal),
+    ("metal", "the same on bare metal", lambda f: _decode(f) & _many(f) & f.metal),
     ("large", "cores, decode, 70B", lambda f: (f.rows.labels["test"] == "tg") & _large(f)),
     ("prompt", "cores, prompts", _prompt),
     ("rows", "cores, 16 rows at once", lambda f: (f.rows.labels["test"] == "pp") & ~_prompt(f)),
@@ -207,19 +262,29 @@ def run_kinds(table: dict[str, Any]) -> None:
     out say less than a chip of another cloud would. Of `WAYS` they hold nine tenths of all groups together.
     """
     groups: dict[str, list[Floats]] = {}
-    for kind, _, _, _, ratio in (*core_groups(list(core_rows())), *process_groups(Fitted.of(table))):
+    told = list(core_groups(core_rows()))
+    for kind, _, _, _, ratio in (*told, *process_groups(Fitted.of(table))):
         groups.setdefault(kind, []).append(ratio)
+    untold = list(core_groups([each for each in untold_rows() if each.held != NOTHING]))
+    groups["many"] = [ratio for kind, *_, ratio in untold if kind in ("virtual", "metal")]
+    for held, name in (("machine", "all of that core"), ("model", "model")):
+        metal = np.concatenate([ratio for kind, *_, by, ratio in told if kind == "metal" and by == held])
+        table["errors"].append(error_row("decode, llama.cpp, bare metal", name, metal))
     bands = {kind: _band(kind, ratios) for kind, ratios in groups.items()}
+    table["bare_metal"] = bare_metal()
     measured = [each for name, each in table["cpu"].items() if name in cores.MEASURED]
     measured += [each for sets in table["cores"].values() for each in sets.values()]
     for each in measured:
-        each["bands"] = {kind: dict(band) for kind, band in bands.items()} | each["bands"]
+        own = each["bands"]
+        if "many" in own:  # by rows of its own, whatever ran them
+            own = {"virtual": dict(own["many"]), "metal": dict(own["many"])} | own
+        each["bands"] = {kind: dict(band) for kind, band in bands.items()} | own
 
 
 def _band(kind: str, ratios: Sequence[Floats]) -> dict[str, float]:
     """The band of a kind by groups of its rows."""
     band = band_of_kind(*ratios) if kind in WAYS else band_of(*ratios)
-    return band | {"high": max(band["high"], OTHER_CHIPS)} if kind == "many" else band
+    return band | {"high": max(band["high"], OTHER_CHIPS)} if kind in ("many", "virtual") else band
 
 
 def by_other_cores(
@@ -237,7 +302,7 @@ def by_other_cores(
 def core_cases() -> Iterator[Case]:
     """The cases of single processes, with the bands of their kinds."""
     fitted = fitted_constants()
-    for kind, what, core, held, ratio in (*core_groups(list(core_rows())), *process_groups(fitted)):
+    for kind, what, core, held, ratio in (*core_groups(core_rows()), *process_groups(fitted)):
         software = fitted.software("llama.cpp", core if core in MEASURED else N1)
         yield _with_band((kind, what, core, held), ratio, band_of_kinds(software, (kind,)))
 
@@ -362,7 +427,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row = case.row()
         names = f"{row['what']:44} {row['of']:22} {row['held_out']:18}"
         print(names, " ".join(f"{row[name]:>7}" for name in COLUMNS[4:]))
-    for kind, what, core, inside in by_other_cores(list(core_groups(list(core_rows())))):
+    for kind, what, core, inside in by_other_cores(list(core_groups(core_rows()))):
         print(f"by the rows of other cores: {kind:8} {what:44} {core:14} {inside:.2f}")
     if asked.out is not None:
         write(asked.out, found)

@@ -68,7 +68,7 @@ class MeasuredRows:
         """The rows that ``keep`` selects."""
 
         def cut(values: Floats) -> Floats:
-            return values[keep]
+            return np.broadcast_to(values, keep.shape)[keep]
 
         return MeasuredRows(
             work=Work(**{name: cut(getattr(self.work, name)) for name in Work.__dataclass_fields__}),

@@ -558,6 +558,8 @@ FEW_ROWS = 64
 """Tokens of a prompt below which it is one of few rows: those of 16 were measured."""
 KINDS: Mapping[str, str] = {
     "many": "64 threads or more, where bare metal was measured 16 to 53 % slower than predicted",
+    "virtual": "64 threads or more of a virtual machine",
+    "metal": "bare metal, which was measured with 64 and 96 threads",
     "large": "weights of more than 12 GB: 70B models were measured up to 25 % faster than predicted",
     "small": "fewer than 1e9 parameters, of which no undisturbed run is at hand: it is assumed",
     "batched": "several sequences in one process, whose rates fall from eight sequences on",
@@ -566,15 +568,19 @@ KINDS: Mapping[str, str] = {
 """Kinds of predictions with a band of their own, in words."""
 
 
-def kinds_of(work: Work, prompt: bool, parameters: int, threads: int, instances: int) -> list[str]:
+def kinds_of(
+    work: Work, prompt: bool, parameters: int, threads: int, instances: int, metal: bool | None = None
+) -> list[str]:
     """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
-    process."""
+    process, ``metal`` or virtual if that is known."""
     if prompt:
         return ["rows" if float(work.rows) < FEW_ROWS else "prompt"]
     found = {
         "small": parameters < FEW_PARAMETERS,
         "large": float(work.weight_bytes) > LARGE_BYTES,
-        "many": threads >= MANY_THREADS,
+        "many": threads >= MANY_THREADS and metal is None,
+        "virtual": threads >= MANY_THREADS and metal is False,
+        "metal": bool(metal),
         "batched": float(work.rows) > 1,
         "packed": instances > 1,
     }

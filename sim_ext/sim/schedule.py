@@ -10,7 +10,7 @@ that run a step beside PIM units.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil, inf
 from typing import NamedTuple, Self
@@ -153,15 +153,19 @@ class CpuSheet:
     read_bandwidth: Floats
     core_bandwidth: Floats
     """Bytes/s that one core can have under way: MSHRs * line / latency (Little's law)."""
+    bare_metal: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """Seconds that every product loses on bare metal."""
 
     @classmethod
     def of(cls, system: System) -> Self:
         """From a system file."""
         under_way = system.l2.mshrs.value * system.l2.line.value
+        lost = system.host.bare_metal
         return cls(
             clock=np.asarray(system.cores.clock.si, dtype=float),
             read_bandwidth=np.asarray(system.memory.read_bandwidth.si, dtype=float),
             core_bandwidth=np.asarray(under_way / system.memory.latency.si, dtype=float),
+            bare_metal=np.asarray(0.0 if lost is None else lost.si),
         )
 
     def bandwidth(self, threads: Floats | int, share: Floats | float, most: Floats | float) -> Floats:
@@ -202,8 +206,9 @@ class HostCores:
         self.dram = float(self.sheet.bandwidth(threads, 1.0 if lines is None else lines.value, most))
         self.barrier = threads * host.barrier.si
         self.submit = host.submit.si
-        self.product_overhead = host.product_overhead.si
-        self.hand_over = host.hand_over_share.value * self.product_overhead
+        lost, metal = host.product_overhead.si, float(self.sheet.bare_metal)
+        self.product_overhead = lost + metal
+        self.hand_over = host.hand_over_share.value * lost + metal
         self.poll = host.poll.si
         self.queue = system.pim.queue.value if system.pim is not None else inf
         """Descriptors that a unit holds."""

@@ -208,6 +208,9 @@ class Host(Frozen):
     """What each thread adds to the time in which the threads of an operation meet."""
     product_overhead: Annotated[Quantity, Is("ns", least=0)]
     """What a matrix product of the cores loses beside its barrier, whatever its size and the threads."""
+    bare_metal: Annotated[Quantity, Is("ns", least=0)] | None = None
+    """What every product loses besides, on cores or units, on bare metal; 0: a virtual machine loses nothing.
+    None: not said which, nothing is lost and the band holds both."""
     hand_over_share: Annotated[Quantity, Is("ratio", least=0, most=1)]
     """Share of it that is work around a product, which the cores do as well where a PIM unit multiplies:
     rounding activations, the norm of a single row, handing over from one operation to the next."""

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.quantity import Quantity
+from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.files import load_system, vary
 from sailsim.sim.schedule import HostCores
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
+from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import Op
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
@@ -51,12 +53,27 @@ def test_the_cache_grows_by_what_attention_writes():
 
 def of_host(**fields: float) -> System:
     """SAIL with quantities of the host that its file does not have."""
-    units = {"attention_widening": "cycles", "attention_head": "ns", "result_copy": "cycles"}
+    units = {"attention_widening": "cycles", "result_copy": "cycles"}
+    units |= dict.fromkeys(("attention_head", "bare_metal"), "ns")
     own = {
         name: Quantity(value=value, unit=units.get(name, "ratio"), source="a test", kind="derived")
         for name, value in fields.items()
     }
     return SAIL.model_copy(update={"host": SAIL.host.model_copy(update=own)})
+
+
+def test_bare_metal_loses_the_same_at_every_product_on_cores_and_units():
+    virtual, metal = HostCores(SAIL, 4), HostCores(of_host(bare_metal=2e4), 4)
+    assert metal.hand_over - virtual.hand_over == pytest.approx(2e-5)
+    assert metal.product_overhead - virtual.product_overhead == pytest.approx(2e-5)
+    model, fmt = load_model("llama-2-7b"), uniform_format(4, 32)
+    unsaid, told, slow = (
+        predict_cores(system, model, fmt, 64)
+        for system in (SAIL, of_host(bare_metal=0), of_host(bare_metal=2e4))
+    )
+    assert (told.step_s, told.high) == (unsaid.step_s, unsaid.high)
+    assert told.low > unsaid.low  # its band need not hold bare metal
+    assert slow.step_s - told.step_s == pytest.approx((7 * model.n_layers + 1) * 2e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])

@@ -6,7 +6,8 @@ A step takes
     behind
         the longer as far as the software overlaps them,
       + attention MACs / (attention rate * clock * min(threads, heads * batch)) + KV bytes /
-      bandwidth(threads) + operations * threads * barrier + (7 layers + 1) * product overhead,
+      bandwidth(threads) + operations * threads * barrier + (7 layers + 1) * product overhead (and what every
+      product loses where no hypervisor runs),
 
     bandwidth(threads) = min(threads * core share * line * MSHRs / latency, share * measured read bandwidth).
 
@@ -247,7 +248,7 @@ def step_parts(
     tables = threads**c.read_power * c.read_rate * machine.clock if c.read_rate else np.inf
     weights = work.weight_bytes / np.minimum(bandwidth, tables)
     kernels = machine.multiplying(work.gemv_macs, threads, c.kernel_rate) * c.by_passes(work.rows)
-    products = LAYER_PRODUCTS * work.layers + 1
+    products = products_of(work)
     size = work.gemv_macs / (work.rows * products)
     lost = c.hand_over + (1 - c.hand_over) * np.minimum(size / c.whole_product, 1.0)
     weights, kernels = overlapped(weights, kernels, c.overlap)
@@ -258,9 +259,14 @@ def step_parts(
         "attention": machine.multiplying(work.attention_macs * shared_by, width, c.attention_rate),
         "kv_cache": work.kv_bytes / bandwidth,
         "synchronisation": work.operations * threads * c.barrier_s
-        + products * c.product_s * lost
+        + products * (c.product_s * lost + machine.bare_metal)
         + work.rows * work.layers * c.row_s,
     }
+
+
+def products_of(work: Work) -> Floats:
+    """Products that a step waits for."""
+    return np.asarray(LAYER_PRODUCTS * work.layers + 1)
 
 
 def packed_parts(
@@ -381,10 +387,11 @@ class Rows:
         by_prompts = 1 - decoding.rows / work.rows
         return replace(c, kernel_rate=work.gemv_macs / slowest, row_s=c.row_s * by_prompts)
 
-    def kinds(self, parameters: int, threads: int, instances: int) -> list[str]:
+    def kinds(self, parameters: int, threads: int, instances: int, metal: bool | None) -> list[str]:
         """The kinds of predictions that it is, by `kinds_of`."""
         there = [is_prompt for is_prompt in (False, True) if (self.prompts if is_prompt else self.decoding)]
-        return [kind for each in there for kind in kinds_of(self.work, each, parameters, threads, instances)]
+        asked = parameters, threads, instances, metal
+        return [kind for each in there for kind in kinds_of(self.work, each, *asked)]
 
 
 def packings(threads: int, batch: int) -> tuple[int, ...]:
@@ -471,7 +478,8 @@ def predict_cores(
         sum(whole(by, shared).values())
         for by, shared in ((low, bool(rows.decoding) and software not in OWN_CACHES), (high, unified))
     )
-    kinds = ["decode"] if simulated else rows.kinds(model.n_params, threads // count, count)
+    metal = None if system.host.bare_metal is None else bool(machine.bare_metal)
+    kinds = ["decode"] if simulated else rows.kinds(model.n_params, threads // count, count, metal)
     if simulated and count > 1:
         kinds.append("packed")
     factors = band_of_kinds(known, kinds).widened(slow / seconds, seconds / fast)
