@@ -590,13 +590,11 @@ def serve(
         machine, ends = Machine(where, runner, prefill), dict[str, Any]()
         empty = {"runner": runner.name, "title": runner.marked, "kind": runner.kind, "reason": None}
         try:
-            if not finds:
-                out = given.run(machine, requests)
-            else:
+            if finds:
                 ends = rates(machine, given, wanted, requests, seed, burst)
-                out = ends.pop("served")
-                if out is None:
-                    return empty | ends | {"reason": f"no rate meets {wanted}"}
+            out = ends.pop("served") if finds else given.run(machine, requests)
+            if out is None:
+                return empty | ends | {"reason": f"no rate meets {wanted}"}
             return empty | ends | summary(machine, out, wanted, listed, seed) | {"served": out}
         except SailsimError as error:
             return empty | {"reason": str(error)}
@@ -606,16 +604,8 @@ def serve(
         for runner in who:
             rows.append(kept(where, asked, runner, one))
             report.advance(1)
-    offers = {
-        row["runner"]: (row["rate"], row["usd_per_hour"])
-        for row in rows
-        if finds and not row["reason"] and row["usd_per_hour"]
-    }
     answer = {"point": where.as_dict(), "level": str(wanted), "requests": len(requests), "machines": rows}
-    return answer if load is None else answer | {"fleet": _fleet(load, offers, requests)}
-
-
-_TIMES = ("arrival_s", "first_s", "last_s", "prompt", "output", "restarts")
+    return answer if load is None else answer | {"fleet": _fleet(load, rows, requests)}
 
 
 @contextmanager
@@ -624,17 +614,15 @@ def _kept(folder: str | Path | None, report: Report) -> Iterator[Callable[..., d
     Ctrl-C leaves there what was found by then."""
     store, fresh = None if folder is None else Store(folder), list[dict[str, Any]]()
 
-    def kept(
-        point: Point, asked: str, runner: Runner | Bundle, one: Callable[[Any], dict[str, Any]]
-    ) -> dict[str, Any]:
+    def kept(point: Point, asked: str, runner: Runner | Bundle, one: Callable[..., Any]) -> dict[str, Any]:
         if store is None or isinstance(runner, Bundle):
-            return one(runner)
+            return dict(one(runner))
         key = Keys("serve", asked + runner.digest).result(point)
         for held in store.of_key(key):
             report.note(f"{runner.name} as a stopped call left it in {store.path}")
             times: dict[str, Any] = {name: np.array(each) for name, each in held["times"].items()}
             return dict(held["row"]) | ({"served": Served(**times, servers=())} if times else {})
-        row = one(runner)
+        row = dict(one(runner))
         out, said = row.get("served"), {name: row[name] for name in row if name != "served"}
         times = {name: getattr(out, name).tolist() for name in _TIMES if out is not None}
         fresh.append(dict.fromkeys(RESERVED) | {"key": key, "row": said, "times": times})
@@ -650,6 +638,7 @@ def _kept(folder: str | Path | None, report: Report) -> Iterator[Callable[..., d
         raise
 
 
+_TIMES = ("arrival_s", "first_s", "last_s", "prompt", "output", "restarts")
 FOLDER = "serving"
 """Of a study: what `sailsim serve --find-rate --json` printed, a file for each load."""
 
@@ -693,18 +682,13 @@ def _costs(row: Mapping[str, Any]) -> str:
     return f"{row['title']} serves a million tokens for {usd} at {row['rate']:.3g} requests/s"
 
 
-def _fleet(
-    load: float, offers: Mapping[str, tuple[float, float]], requests: Sequence[Request]
-) -> dict[str, Any]:
+def _fleet(load: float, rows: Sequence[Mapping[str, Any]], requests: Sequence[Request]) -> dict[str, Any]:
     """The cheapest servers for a load, and what they cost; no servers where none meets the level."""
+    priced = (row for row in rows if not row["reason"] and row["usd_per_hour"])
+    offers = {row["runner"]: (row["rate"], row["usd_per_hour"]) for row in priced}
     chosen = cheapest(load, offers)
     if chosen is None:
         return {"load": load, "servers": {}, "usd_per_hour": None, "usd_per_million_tokens": None}
     hour = sum(count * offers[name][1] for name, count in chosen.items())
-    answers = load * HOUR_S * float(np.mean([each.output for each in requests]))
-    return {
-        "load": load,
-        "servers": chosen,
-        "usd_per_hour": hour,
-        "usd_per_million_tokens": 1e6 * hour / answers,
-    }
+    cost = 1e6 * hour / (load * HOUR_S * float(np.mean([each.output for each in requests])))
+    return {"load": load, "servers": chosen, "usd_per_hour": hour, "usd_per_million_tokens": cost}
