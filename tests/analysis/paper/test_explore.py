@@ -245,8 +245,8 @@ def test_sail_next_is_what_was_found_and_gives_the_committed_numbers() -> None:
     for load, (rate, kv), row in zip(
         search.content.workload[:4], search.opponents, table.to_dict("records"), strict=False
     ):
-        point = load.point(8, attention=said["attention"])
-        own_rate = runs(point, plain, [search.runner], prior=None)[0].tokens_per_s
+        points = (load.point(8, attention=said["attention"], overlap=each) for each in (False, True))
+        own_rate = max(runs(each, plain, [search.runner], prior=None)[0].tokens_per_s for each in points)
         assert own_rate == pytest.approx(row["sail-next"], rel=1e-3)
         assert (rate, kv) == (pytest.approx(row["NEON, tokens/s"], rel=1e-3), row["its cache, bits"])
         assert own_rate <= search.roofline(load, 8)
