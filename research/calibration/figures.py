@@ -31,6 +31,7 @@ CARD_COLOURS = {
     "a100": "orange",
     "a100-80": "orange",
     "h100": "black",
+    "l40s": "sky",
 }
 
 
