@@ -49,10 +49,10 @@ FITTED = {
 }
 """The program's regions that are fitted together; of the products those without other work."""
 PART_OF = {
-    "attn_norm": "norms and rounding",
-    "ffn_norm": "norms and rounding",
-    "output_norm": "norms and rounding",
-    "rope": "rotation",
+    "attn_norm": "norms",
+    "ffn_norm": "norms",
+    "output_norm": "norms",
+    "rope": "norms",
     "attention": "attention",
     **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), "hand-over"),
 }
@@ -155,7 +155,6 @@ def measured(row: Row) -> dict[str, float]:
 def predicted(machine: System, row: Row, spec: ModelSpec, point: Point) -> dict[str, float]:
     """The engine's seconds of what may be `measured`; spec, point: of the part of the model that ran."""
     seconds = core_seconds(machine, spec, point)
-    seconds["norms"] = seconds["norms and rounding"] + seconds["rotation"]
     if _of_small(row):
         seconds["step"] = time_step(*question(row, machine, same_dram=True)).step_s
     return seconds
@@ -176,9 +175,8 @@ def core_seconds(system: System, spec: ModelSpec, point: Point) -> dict[str, flo
         if name not in PART_OF:
             continue
         if op.kind == "gemv":
-            collected = host.collecting(
-                op, slices, 1, 1.0, last=False
-            )  # records are looked at while it waits
+            # Records are looked at while it waits.
+            collected = host.collecting(op, slices, 1, 1.0, last=False)
             tasks = [host.submission(name, slices), *(task for task in collected if not task.sync)]
         else:
             tasks = [task for task in host.work(op, spec, 0) if not task.sync]
