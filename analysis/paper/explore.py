@@ -52,6 +52,7 @@ from sailsim.sim.study.workers import Workers
 from sailsim.sim.system import System
 from sailsim.sim.tables import Shelf, validated
 from sailsim.workloads.load import load_model
+from sailsim.workloads.model import ModelSpec
 
 SEARCHES = Shelf("search", "data/searches", package="sailsim.analysis")
 COUNTED, BASE = "all of the unit", "LLC and cores"
@@ -194,6 +195,11 @@ class Search:
         return validated(SearchFile, SEARCHES.read(self.file), f"search {self.file}", what)
 
     @cached_property
+    def models(self) -> Mapping[str, ModelSpec]:
+        """Of the workloads, by the names that these give them."""
+        return {load.model: load_model(load.model) for load in self.content.workload}
+
+    @cached_property
     def base(self) -> System:
         """The machine that is varied."""
         return load_system(self.content.system)
@@ -253,7 +259,7 @@ class Search:
         """Bits of the mix's codes."""
         found: set[int] = set()
         for load in self.content.workload:
-            model = load_model(load.model)
+            model = self.models[load.model]
             formats = [fmt for fmt, _, _ in load.point(0).formats(model).census(model)]
             found.update(fmt.wbits for fmt in formats if fmt.wbits is not None)
         return tuple(sorted(found))
@@ -279,7 +285,7 @@ class Search:
 
     def roofline(self, load: Load, kv_bits: int) -> float:
         """Tokens/s of whoever reads the weights and the cache once, as fast as memory streams."""
-        model = load_model(load.model).cached(kv_bits)
+        model = self.models[load.model].cached(kv_bits)
         work = decode_work(model, load.point(kv_bits).formats(model), load.batch, load.context)
         memory = server_memory(self.base, load.threads)
         return load.batch * memory.peak * memory.read_share / float(work.weight_bytes + work.kv_bytes)
@@ -313,7 +319,7 @@ class Search:
 
     def fastest(self, load: Load, machine: System, values: Values) -> tuple[float, Point]:
         """Tokens/s of `around` a machine, and the run. Raises SailsimError where it cannot."""
-        model = load_model(load.model)
+        model = self.models[load.model]
         rates = [(time_step(machine, model, way).tokens_per_s, way) for way in self.ways(load, values)]
         return max(rates, key=itemgetter(0))
 
@@ -385,7 +391,7 @@ def drawn_ratios(search: Search, asked: tuple[Values, int]) -> Record:
     it; nan where one cannot run it. The opponent is the nominal one."""
     values, at = asked
     load, (rate, _) = search.content.workload[at], search.opponents[at]
-    nominal, model = search.around(search.machine(values)), load_model(load.model)
+    nominal, model = search.around(search.machine(values)), search.models[load.model]
     own, point = search.fastest(load, nominal, values)
     over, ratios = own / time_step(nominal, model, point, (), LAYERS).tokens_per_s / rate, []
     for machine in drawn_machines(*kept(nominal, point, PRIOR)).systems:
@@ -457,8 +463,8 @@ class _Asking:
         report.total = max(report.total, report.held + report.done + len(tasks))
         self.study.run(tasks, self.guard(partial(evaluate, self.search)))
         failed = FOUND | {"reason": "its evaluation failed"}
-        found = [(self.store.of_key(task.key) or [failed])[0] for task in tasks]
-        return [dict(each) for each in found]
+        found = self.store.of_keys([task.key for task in tasks])
+        return [dict(*each or [failed]) for each in found]
 
     def trials(self, samples: int) -> tuple[list[Record], list[Scored]]:
         """So many machines, and the front of those."""

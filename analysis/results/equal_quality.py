@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from math import isnan, nan
 from operator import itemgetter
 from typing import Any
@@ -56,6 +57,7 @@ def losses() -> Mapping[str, float]:
     }
 
 
+@cache
 def cache_widths(attention: str, most: float) -> tuple[int, ...]:
     """Widths of keys and values, widest first, that lose at most so many nats a token against fp16.
 

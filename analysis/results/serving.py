@@ -618,7 +618,7 @@ def _kept(folder: str | Path | None, report: Report) -> Iterator[Callable[..., d
         if store is None or isinstance(runner, Bundle):
             return dict(one(runner))
         key = Keys("serve", asked + runner.digest).result(point)
-        for held in store.of_key(key):
+        for held in store.of_keys([key])[0]:
             report.note(f"{runner.name} as a stopped call left it in {store.path}")
             times: dict[str, Any] = {name: np.array(each) for name, each in held["times"].items()}
             return dict(held["row"]) | ({"served": Served(**times, servers=())} if times else {})

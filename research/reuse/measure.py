@@ -94,7 +94,8 @@ def tables(
     tasks = [Task(part.key, str(part), part, i) for i, part in enumerate(parts)]
     evaluate = partial(_measured, captures)
     store = run_study(tasks, evaluate, out, kind="reuse", jobs=jobs, progress=progress, what="parts")
-    return {part: _table(store.of_key(part.key)) for part in parts}
+    found = store.of_keys([part.key for part in parts])
+    return {part: _table(records) for part, records in zip(parts, found, strict=True)}
 
 
 def _table(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -76,5 +76,5 @@ def run_or_load(
     if failures:
         raise failures[0]
     study.complain()
-    (record,) = Store(out).of_key(key)
+    ((record,),) = Store(out).of_keys([key])
     return record if whole(record) else evaluate(None)

@@ -203,10 +203,11 @@ class Store:
             return None
         return list(dict.fromkeys(key for name in groups if group in (None, name) for key in groups[name]))
 
-    def of_key(self, key: str) -> list[Record]:
-        """The records of one key, asked for or not, in their order; none where it is not stored."""
-        found = self._load("SELECT content FROM records WHERE name = ?", key)[1]
-        return aligned(self._unpacked(key, found[0][0])) if found else []
+    def of_keys(self, keys: Sequence[str]) -> list[list[Record]]:
+        """The records of each key, asked for or not, in their order; none where it is not stored."""
+        select = "SELECT name, content FROM records WHERE name IN (SELECT value FROM json_each(?))"
+        found = dict(self._load(select, json.dumps(list(keys)))[1])
+        return [aligned(self._unpacked(key, found[key])) if key in found else [] for key in keys]
 
     def records(self, group: str | None = None) -> list[Record]:
         """The records of what was asked for last, in the order in which it was asked for; of one group, or of
