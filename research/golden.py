@@ -114,12 +114,10 @@ def points() -> Iterator[Item]:
         yield Item(f"points/{at:03d}", asked, partial(doors.run_all, fields, beside), RATIOS | WORDS)
     for at, row in enumerate(drawn("alone")):
         server, *card = (row.pop(name) for name in ("server", "card", "card_software"))
-        requests, of_server = row.pop("requests"), {key: row.pop(key) for key in OF_SERVER}
+        of_server = {key: row.pop(key) for key in OF_SERVER}
         row["machine"], row["software"] = server if at % 2 else card
         if at % 2:
             row |= of_server if row["prompt"] is None else of_server | {"instances": 1}
-        elif row["prompt"] is None and row["weights"] == "f16":
-            row["requests"] = requests
         yield Item(f"points/alone-{at:02d}", row, partial(doors.predict, **row), {"notes"})
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from calibration.vllm_problem import predict_requests
 from reuse import keys
 from reuse.quantizers import quantize_columns, quantize_rows_unsigned
 from sailsim import (
@@ -120,17 +119,13 @@ def predict(
     model: str,
     weights: str,
     threads: int | None = None,
-    requests: tuple[int, int] | None = None,
     **choices: Any,
 ) -> Answer:
     """The rate of cores or a card by themselves."""
     spec, found = load_model(model), load_machine(machine)
     fmt = chosen_format(weights, model, spec)
     if isinstance(found, Gpu):
-        if requests is not None:
-            step = predict_requests(found, spec, fmt, choices["batch"], *requests)
-        else:
-            step = predict_card(found, spec, fmt, **choices)
+        step = predict_card(found, spec, fmt, **choices)
     else:
         step = predict_cores(found, spec, fmt, threads or found.cores.count.whole, **choices)
         tokens = choices["prompt"] or choices["context"]

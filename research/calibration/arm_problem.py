@@ -26,7 +26,7 @@ from sailsim.workloads.formats import weight_format
 from sailsim.workloads.graph import decode_step
 
 TABLE = "vllm_arm.csv"
-SYSTEM, MODELS = "cobalt100", ("gemma-2b", "smollm2-135m")
+SYSTEM, MODELS = "cobalt100", ("gemma-2-2b", "smollm2-135m")
 FEWEST_THREADS = 8
 """As on Neoverse N1: with fewer, vLLM's own processes take a good part of the machine."""
 NAME = "Cobalt 100, vLLM in bf16"

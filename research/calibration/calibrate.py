@@ -39,6 +39,7 @@ from calibration.errors import (
 )
 from calibration.gpu_problem import (
     COMPUTE_SHARE_F16,
+    LLAMA_TABLE,
     gpu_fit_rows,
     gpu_problem,
     own_launches,
@@ -69,6 +70,7 @@ from calibration.solver import (
     held_out,
     solve,
 )
+from calibration.vllm_problem import MACHINES as VLLM_MACHINES
 from calibration.vllm_problem import TABLE as VLLM_TABLE
 from calibration.vllm_problem import run_vllm
 from sailsim.analysis.results.gem5_steps import TABLE as SIMULATED_TABLE
@@ -88,6 +90,8 @@ DATA = (
     CORES_TABLE,
     BATCHED_TABLE,
     VLLM_TABLE,
+    VLLM_MACHINES,
+    LLAMA_TABLE,
     ARM_TABLE,
     SIMULATED_TABLE,
 )
@@ -313,12 +317,14 @@ def _run_gpu(
     constants["compute_share_f16"] = dict(COMPUTE_SHARE_F16)
     sixteen = sixteen_bit_problem(constants)
     found = solve(sixteen)
-    constants |= constants_of(sixteen, found, "fit of gpu_batched.csv, llama.cpp in 16 bits")
-    name = "A100-80 and H100, 16 bits, llama.cpp of 2024"
+    constants |= constants_of(
+        sixteen, found, "fit of llama_f16.csv, llama.cpp in 16 bits"
+    )
+    name = "Twelve cards, 16 bits, llama.cpp of 2024"
     errors.append(
         error_row(name, "nothing", sixteen.predict(found.values, sixteen.rows) / sixteen.rows.measured)
     )
-    by_card = held_out(sixteen, "card")
+    by_card = held_out(sixteen, "chip")
     errors.append(held_row(name, "card", by_card))
     bands["f16 llama"] = band_of(by_card.ratio)
     prompts, bands["prompt f16"], rows = run_cards(constants)

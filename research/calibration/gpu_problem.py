@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from calibration.measurements import (
     MeasuredRows,
+    card_rows,
     gpu_rows,
+    measured_work,
+    read_table,
     sheets_of,
 )
 from calibration.solver import (
@@ -20,6 +23,7 @@ from calibration.solver import (
 from sailsim.sim.backends import cores, roofline
 from sailsim.sim.fitted import Floats
 
+LLAMA_TABLE = "llama_f16.csv"
 CARDS = ("v100", "t4", "a10g", "l4", "a100", "l40s", "h100")
 """Cards with measurements of the build that the fit is of."""
 OWN_LAUNCHES = ("l40s", "h100")
@@ -113,35 +117,50 @@ def gpu_problem() -> Problem:
 
 
 def sixteen_bit_problem(ours: Mapping[str, Any]) -> Problem:
-    """llama.cpp in 16 bits, one sequence: its read share, of that of four bits on the same card.
+    """llama.cpp in 16 bits, one sequence: it reads at a share of the bandwidth, or as fast as the
+    multiprocessors ask. Products take less than a hundredth, and are not in it.
 
     ``ours``: the cards' constants as `fits.json` holds them.
     """
     parameters = (
         Parameter(
-            "sixteen_bits", 0.8, 0.3, 1.2, "ratio", "read share of 16-bit weights, of q4_k's, llama.cpp"
+            "read_share_f16_llama", 0.9, 0.3, 1.0, "ratio", "share of memory bandwidth, 16 bits, llama.cpp"
         ),
+        Parameter("sm_bytes", 6.0, 1.0, 50.0, "B/cycle", "the same: what a multiprocessor reads at most"),
     )
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        cards = [card.removesuffix("-80") for card in rows.labels["card"].tolist()]
-        layer = [ours.get(f"layer_overhead_{card}", ours["layer_overhead"])["value"] for card in cards]
+        sheet, chips = sheets_of(rows), rows.labels["chip"].tolist()
+        layer = [ours.get(f"layer_overhead_{chip}", ours["layer_overhead"])["value"] for chip in chips]
         c = roofline.GpuConstants(
-            read_share=np.array([ours[f"read_share_{card}"]["value"] for card in cards]) * x[0],
-            compute_share=np.asarray(COMPUTE_SHARE_F16["value"]),
+            read_share=np.minimum(x[0], x[1] * sheet.sm_clock / sheet.bandwidth),
+            compute_share=roofline.NEVER,
             layer_s=1e-9 * np.array(layer),
             overlap=np.asarray(0.0),
         )
-        parts = roofline.step_parts(rows.work, sheets_of(rows), c)
+        parts = roofline.step_parts(rows.work, sheet, c)
         return np.asarray(rows.tokens / sum(parts.values()))
 
-    rows = gpu_rows()
-    return Problem(parameters, rows.where(rows.labels["test"] == "older f16"), predict, loss="soft_l1")
+    table = read_table(LLAMA_TABLE)
+    work, _ = measured_work("llama-3-8b", "f16", "tg", 1, 1024)
+    sheets = [
+        roofline.GpuSheet(
+            bandwidth=np.asarray(float(row["dram_gb_s"]) * 1e9),
+            peak_macs=roofline.NEVER,
+            vector_macs=roofline.NEVER,
+            sm_clock=np.asarray(float(row["sms"]) * float(row["clock_ghz"]) * 1e9),
+        )
+        for row in table
+    ]
+    labels = {name: np.array([row[name] for row in table]) for name in ("card", "chip")}
+    rates = np.array([float(row["tok_s"]) for row in table])
+    rows = card_rows([work] * len(table), sheets, np.ones(len(table)), rates, labels)
+    return Problem(parameters, rows, predict, loss="soft_l1")
 
 
 def serving_rows(rows: MeasuredRows) -> NDArray[np.bool_]:
     """Which GPU rows the constants of the serving software predict."""
-    return np.isin(rows.labels["test"], ("f16", "older f16", "w4"))
+    return np.isin(rows.labels["test"], ("f16", "w4"))
 
 
 def serving_problem() -> Problem:
@@ -185,7 +204,7 @@ def serving_problem() -> Problem:
         return np.asarray(rows.tokens / sum(parts.values()))
 
     rows = gpu_rows()
-    rows = rows.where(serving_rows(rows) & (rows.labels["test"] != "older f16"))
+    rows = rows.where(serving_rows(rows))
     return Problem(parameters, rows, predict, loss="soft_l1")
 
 

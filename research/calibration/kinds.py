@@ -33,9 +33,9 @@ from calibration.measurements import MeasuredRows, file_format, fitting_model, j
 from calibration.packed_check import TABLE as PACKED_TABLE
 from calibration.packed_check import packed_rows
 from calibration.solver import Parameter, Problem, held_out, solve
-from calibration.vllm_problem import vllm_problem, with_power_given
+from calibration.vllm_problem import is_small, vllm_problem
 from sailsim.base.atomic import write_whole
-from sailsim.sim.backends import cores, roofline
+from sailsim.sim.backends import cores
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import (
     LARGE_BYTES,
@@ -359,16 +359,11 @@ def card_cases() -> Iterator[Case]:
             yield _with_band(names, ratio[rows.labels["test"] == test], bands.band(band))
     sixteen = sixteen_bit_problem(fitted_constants().table["gpu"]["constants"])
     names = ("card f16", "cards, 16 bits, batch 1", "llama.cpp of 2024", "machine")
-    band = Band(*bands.band("f16 llama").widened(roofline.BATCHED_DOUBT, roofline.SIXTEEN_FASTER))
-    yield _with_band(names, held_out(sixteen, "card").ratio, band)
+    yield _with_band(names, held_out(sixteen, "chip").ratio, bands.band("f16 llama"))
     serving = vllm_problem()
-    solution = solve(serving)
-    ways = {
-        "machine": held_out(serving, "chip").ratio,
-        "model": held_out(with_power_given(serving, solution), "model").ratio,
-    }
-    small = serving.rows.labels["model"] == "smollm2-135m"
-    for title, keep, kind in (("2B and 8B", ~small, "f16"), ("135M", small, "f16 small")):
+    small = is_small(serving.rows)
+    ways = {held: held_out(serving, label).ratio for held, label in (("machine", "card"), ("model", "model"))}
+    for title, keep, kind in (("2B to 14B", ~small, "f16"), ("135M and 0.5B", small, "f16 small")):
         for held, ratio in ways.items():
             names = (kind, f"cards, 16 bits, requests, {title}", "vLLM", held)
             yield _with_band(names, ratio[keep], bands.band(kind))

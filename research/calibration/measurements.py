@@ -269,8 +269,6 @@ def gpu_rows() -> MeasuredRows:
         n = (int(row["prompt"]), int(row["generated"]), int(row["batch"]))
         add(row["card"], row["model"], row["format"], test, row["software"], n, row["tok_s"])
         sheets[-1] = replace(sheets[-1], bandwidth=np.asarray(float(row["dram_gb_s"]) * 1e9))
-        if row["format"] == "f16" and test == "older":
-            labels["test"][-1] = "older f16"
     return MeasuredRows(
         work=Work.stack(works),
         machine=_cards(sheets),

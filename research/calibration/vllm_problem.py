@@ -1,12 +1,13 @@
-"""The fit of 16-bit serving: vLLM on four cards, from one request at a time to nearly a hundred (`vllm.csv`).
+"""The fit of 16-bit serving: vLLM on ten machines, of one request at a time to nearly a hundred (`vllm.csv`).
 
-One set of constants serves all cards, which differ by their data sheets: a card that is left out, both A100
-as one, is predicted as one that nobody has measured. Requests come and go, so between two tokens of one stand
-the prompts of others; what they take is a term of its own, and not part of a decoding step.
+One set of constants serves all cards, which differ by their data sheets and by the processor beside them
+(`vllm_machines.csv`): a card that is left out, all its kinds as one, is predicted as one that nobody has
+measured. Requests come and go, so some of the steps between two tokens of one have prompts of others in them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,113 +21,131 @@ from calibration.errors import (
     held_row,
 )
 from calibration.measurements import MeasuredRows, card_rows, fitting_model, read_table, sheets_of
-from calibration.solver import Parameter, Problem, Solution, held_out, solve
-from sailsim.base.errors import SailsimError
-from sailsim.sim.backend import StepResult
+from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import roofline
-from sailsim.sim.backends.roofline import GpuSheet, is_sixteen_bit, predict_card
+from sailsim.sim.backends.roofline import OF_SERVING, GpuConstants, GpuSheet
 from sailsim.sim.files import load_card
-from sailsim.sim.fitted import Floats, Work, fitted_constants, prompt_work
-from sailsim.sim.system import Gpu
-from sailsim.workloads.formats import WeightFormat, weight_format
-from sailsim.workloads.graph import decode_step, prefill_step
-from sailsim.workloads.model import ModelSpec
+from sailsim.sim.fitted import FEW_PARAMETERS, Floats, Work, prompt_work
+from sailsim.workloads.formats import weight_format
+from sailsim.workloads.graph import decode_step
 
-TABLE = "vllm.csv"
-LARGER_A100 = 2039e9
-"""Bytes/s of the 80 GB card, as the 40 GB one in all else (IANUS, ASPLOS 2024, table 2: A100-SXM)."""
+TABLE, MACHINES = "vllm.csv", "vllm_machines.csv"
 FEWER_STARTS = 2
 """Points that a search begins at: more of them end where the first does, and each takes a second."""
 WAITING_MS, WAITING_TIMES = 500.0, 3.0
 """A burst's requests wait for room in the cache or for one another where the first token takes longer than
 these beyond and times that of a request alone. That many are not decoded at once: the row says nothing."""
+FEWEST_OF_A_BURST = 30.0
+"""Requests under way in a burst; with fewer, most had not ended, and the row is of those that began first."""
+CHUNK = 2048.0
+"""Tokens of prompts in a step at most: vLLM's max_num_batched_tokens, a server's default."""
+FORMAT = weight_format("f16")
+GROWN = ("rows", "kv_bytes", "gemv_macs", "attention_macs", "attention_width")
+"""What of a step grows with its sequences; its weights are read once."""
 
 
-def _is_waiting(row: dict[str, str], alone: dict[tuple[str, str, str], float]) -> bool:
-    first = alone[row["card"], row["model"], row["prompt"]]
-    return row["strategy"] == "throughput" and float(row["ttft_ms"]) > WAITING_TIMES * first + WAITING_MS
+def _is_waiting(row: Mapping[str, str], alone: Mapping[tuple[str, ...], float]) -> bool:
+    first = alone.get((row["machine"], row["model"], row["prompt"]), 0.0)
+    late = float(row["ttft_ms"]) > WAITING_TIMES * first + WAITING_MS
+    return row["strategy"] == "throughput" and (late or float(row["concurrency"]) < FEWEST_OF_A_BURST)
 
 
 def vllm_rows() -> MeasuredRows:
-    """Rates of all requests under way, tokens/s, that were decoded together; prompts in the labels."""
+    """Rates of all requests that were decoded together, tokens/s; what the machines have, in the labels."""
     table = read_table(TABLE)
     alone = {
-        (row["card"], row["model"], row["prompt"]): float(row["ttft_ms"])
+        (row["machine"], row["model"], row["prompt"]): float(row["ttft_ms"])
         for row in table
         if row["strategy"] == "synchronous"
     }
-    chosen = [row for row in table if not _is_waiting(row, alone)]
-    fmt = weight_format("f16")
-    works, sheets, macs = [], [], []
+    machines = {row["machine"]: row for row in read_table(MACHINES)}
+    chosen = [row | machines[row["machine"]] for row in table if not _is_waiting(row, alone)]
+    works, sheets, lone = [], [], []
     for row in chosen:
-        model, prompt, generated = fitting_model(row["model"]), int(row["prompt"]), int(row["generated"])
-        step = Work.of(model, decode_step(model, fmt, 1, prompt + generated // 2), 1)
-        works.append(several(step, float(row["concurrency"])))
-        ahead = Work.of(model, prefill_step(model, fmt, prompt), prompt)
-        macs.append(float(ahead.gemv_macs + ahead.attention_macs))
-        sheet = GpuSheet.of(load_card("a100" if row["card"] == "a100-80" else row["card"]))
-        if row["card"] == "a100-80":
-            sheet = replace(sheet, bandwidth=np.asarray(LARGER_A100))
+        model, context = fitting_model(row["model"]), int(row["prompt"]) + int(row["generated"]) // 2
+        works.append(
+            several(Work.of(model, decode_step(model, FORMAT, 1, context), 1), float(row["decoding"]))
+        )
+        card = load_card(row["card"])
+        sheet = replace(
+            GpuSheet.of(card),
+            bandwidth=np.asarray(float(row["bandwidth_gb_s"]) * 1e9),
+            peak_macs=np.asarray(float(row["fp16_tflops"]) * 0.5e12),
+        )
         sheets.append(sheet)
-    rates = [1e3 * float(row["concurrency"]) / float(row["tpot_ms"]) for row in chosen]
-    labels = {name: np.array([row[name] for row in chosen]) for name in ("card", "model", "generated")}
-    labels["chip"] = np.where(labels["card"] == "a100-80", "a100", labels["card"])
-    labels["prompt_macs"] = np.array([repr(each) for each in macs])
-    return card_rows(works, sheets, np.array([float(work.rows) for work in works]), np.array(rates), labels)
+        lone.append("1" if card.kernels.lone_heads is None else str(card.kernels.lone_heads.value))
+    kept = ("machine", "card", "model", "prompt", "generated", "clock_ghz", "host_points")
+    labels = {name: np.array([row[name] for row in chosen]) for name in kept}
+    labels["lone_heads"] = np.array(lone)
+    tokens = np.array([float(work.rows) for work in works])
+    rates = 1e3 * tokens / np.array([float(row["token_ms"]) for row in chosen])
+    return card_rows(works, sheets, tokens, rates, labels)
 
 
-def several(one: Work, count: float) -> Work:
+def several(one: Work, count: Floats | float) -> Work:
     """The work of a step of so many sequences on average, whose weights are read once."""
-    grown = ("rows", "kv_bytes", "gemv_macs", "attention_macs", "attention_width")
-    return replace(one, **{name: getattr(one, name) * count for name in grown})
+    return replace(one, **{name: getattr(one, name) * count for name in GROWN})
+
+
+def between(decoding: Work, prompts: Work, generated: Floats, sheet: GpuSheet, c: GpuConstants) -> Floats:
+    """Seconds between two tokens of requests under way: steps without prompts, and steps that have some.
+
+    ``prompts`` is the work of one prompt of each request, of which ``generated`` tokens follow.
+    """
+    rate = decoding.rows / generated
+    mixed = np.minimum(1.0, rate * np.maximum(1.0, prompts.rows / CHUNK))
+    beside = several(prompts, rate / mixed)
+    every = replace(decoding, **{name: getattr(decoding, name) + getattr(beside, name) for name in GROWN})
+    plain = sum(roofline.step_parts(decoding, sheet, c).values())
+    others = replace(c, window_s=roofline.NONE)
+    both = sum(roofline.mixed_parts(every, decoding, beside, sheet, c, others).values())
+    return np.asarray((1 - mixed) * plain + mixed * both)
 
 
 def vllm_problem() -> Problem:
-    """What the card reads and multiplies, what the processor beside it does, and the prompts between."""
+    """What the card reads and multiplies, what its layers take, and what the processor beside it does."""
     parameters = (
-        Parameter("read_share_vllm", 0.8, 0.3, 1.0, "ratio", "share of memory bandwidth, weights"),
+        Parameter("read_share_vllm", 0.85, 0.3, 1.0, "ratio", "share of memory bandwidth"),
         Parameter("compute_share_vllm", 0.5, 0.05, 1.0, "ratio", "share of fp16 peak of a step's products"),
+        Parameter("layer_vllm", 6e4, 0.0, 2e5, "cycles", "a layer's chain of kernels, of the card's clock"),
         Parameter(
-            "cache_again_vllm", 0.3, 0.0, 1.5, "ratio",
-            "what query heads that share a key head read again, of what they would without sharing",
+            "window_chain_vllm", 0.3, 0.0, 2.0, "cycles",
+            "a token and entry of a head in layers with a window, which FlashAttention 2 does not split",
         ),
         Parameter(
-            "cache_chain_vllm", 0.1, 0.0, 5.0, "ns",
-            "a layer and token of one sequence whose key heads follow one another, over their number",
+            "vocabulary_vllm", 8.0, 0.0, 100.0, "ns",
+            "a step's work for an entry of the vocabulary, on a processor of 1,000 points",
         ),
-        Parameter("vocabulary_vllm", 0.3, 0.0, 20.0, "ns", "choosing a token, an entry of the vocabulary"),
-        Parameter("host_step_vllm", 1e6, 0.0, 1e7, "ns", "the processor's work of a step"),
-        Parameter("host_rows_vllm", 2e5, 0.0, 8e5, "ns", "and of its rows, times rows to the power"),
-        Parameter("host_power_vllm", 0.7, 0.4, 1.0, "ratio", "power of the rows in it"),
         Parameter(
-            "host_overlap_vllm", 0.9, 0.0, 1.0, "ratio",
+            "host_rows_vllm", 5e5, 0.0, 5e6, "ns", "and times the square root of the rows, on the same"
+        ),
+        Parameter(
+            "host_overlap_vllm", 0.7, 0.0, 1.0, "ratio",
             "of the processor's work and the card's, how far the shorter hides behind the longer",
         ),
-        Parameter("prompt_share_vllm", 0.5, 0.05, 1.0, "ratio", "share of fp16 peak of others' prompts"),
     )  # fmt: skip
-    names = [p.name.removesuffix("_vllm") for p in parameters]
+    every = {
+        (name, n): prompt_work(fitting_model(name), FORMAT, int(n))
+        for name, n in {(row["model"], row["prompt"]) for row in read_table(TABLE)}
+    }
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        value = dict(zip(names, x.tolist(), strict=True))
-        sheet = sheets_of(rows)
-        parts = roofline.step_parts(rows.work, sheet, roofline.serving_constants(value))
-        generated, macs = (rows.labels[name].astype(float) for name in ("generated", "prompt_macs"))
-        prompts = prompts_seconds(rows.work.rows, generated, macs, value["prompt_share"], sheet)
-        return np.asarray(rows.tokens / (sum(parts.values()) + prompts))
+        value = dict(zip(OF_SERVING, x.tolist(), strict=True))
+        of = {name: rows.labels[name].astype(float) for name in ("generated", "clock_ghz", "host_points")}
+        lone = rows.labels["lone_heads"].astype(float)
+        c = roofline.serving_constants(value, of["clock_ghz"] * 1e9, of["host_points"], lone)
+        keys = zip(rows.labels["model"].tolist(), rows.labels["prompt"].tolist(), strict=True)
+        prompts = Work.stack([every[key] for key in keys])
+        seconds = between(rows.work, prompts, of["generated"], sheets_of(rows), c)
+        return np.asarray(rows.tokens / seconds)
 
     return Problem(parameters, vllm_rows(), predict, loss="soft_l1", starts=FEWER_STARTS)
 
 
-def with_power_given(problem: Problem, solution: Solution) -> Problem:
-    """The problem with the fit's power of the rows: two models alone leave it open, and what a solver then
-    takes depends on its version."""
-    at = [p.name for p in problem.parameters].index("host_power_vllm")
-
-    def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        return problem.predict(np.insert(x, at, solution.values[at]), rows)
-
-    kept = tuple(p for i, p in enumerate(problem.parameters) if i != at)
-    return replace(problem, parameters=kept, predict=predict)
+def is_small(rows: MeasuredRows) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows are of models that the product counts as small."""
+    few = [name for name in np.unique(rows.labels["model"]) if fitting_model(name).n_params < FEW_PARAMETERS]
+    return np.isin(rows.labels["model"], few)
 
 
 def run_vllm(
@@ -140,68 +159,27 @@ def run_vllm(
     solution = solve(problem)
     rows = problem.rows
     inside = problem.predict(solution.values, rows) / rows.measured
-    by_card = held_out(problem, "chip")
-    by_model = held_out(with_power_given(problem, solution), "model")
+    ways = {name: held_out(problem, name) for name in ("card", "model")}
     name = "GPU serving, 16 bits, vLLM, requests that come and go"
     errors.append(error_row(name, "nothing", inside))
-    errors.append(held_row(name, "card", by_card))
-    errors.append(held_row(name, "model, with the power of the rows given", by_model))
-    for model, title in (("smollm2-135m", "135M"), ("gemma-2b", "2B"), ("llama-3-8b", "8B")):
+    errors.extend(held_row(name, held, found) for held, found in ways.items())
+    for model, title in (("smollm2-135m", "135M"), ("gemma-2-2b", "2B"), ("llama-3-8b", "8B")):
         keep = rows.labels["model"] == model
-        errors.append(held_row(f"{name}, {title}", "card", by_card.where(keep)))
-    value = {
-        p.name.removesuffix("_vllm"): float(x)
-        for p, x in zip(problem.parameters, solution.values, strict=True)
-    }
-    parts = roofline.step_parts(other.work, sheets_of(other), roofline.serving_constants(value))
+        errors.append(held_row(f"{name}, {title}", "card", ways["card"].where(keep)))
+    value = dict(zip(OF_SERVING, solution.values.tolist(), strict=True))
+    a100 = load_card("a100")
+    points = a100.kernels.host_points
+    assert points is not None
+    c = roofline.serving_constants(
+        value, np.asarray(a100.clock.si), np.asarray(float(points.value)), np.asarray(1.0)
+    )
+    parts = roofline.step_parts(other.work, sheets_of(other), c)
     ratio = other.tokens / sum(parts.values()) / other.measured
     errors.append(error_row("A100 batched, f16, LMDeploy, by vLLM's constants", "the software", ratio))
-    constants = constants_of(problem, solution, "fit of vllm.csv, four cards (SpareCores)")
-    small = rows.labels["model"] == "smollm2-135m"
+    constants = constants_of(problem, solution, "fit of vllm.csv, ten machines (SpareCores)")
+    small = is_small(rows)
     bands = {
-        kind: band_of_kind(by_card.ratio[keep], by_model.ratio[keep])
+        kind: band_of_kind(*(found.ratio[keep] for found in ways.values()))
         for kind, keep in (("f16", ~small), ("f16 small", small))
     }
     return constants, bands, covariance_of(problem, solution)
-
-
-def prompts_seconds(
-    batch: Floats, generated: Floats, macs: Floats, share: float | Floats, sheet: GpuSheet
-) -> Floats:
-    """Seconds that the prompts of requests put between two tokens of each; ``macs`` are those of a prompt."""
-    return np.asarray(batch / generated * macs / (share * sheet.peak_macs))
-
-
-def predict_requests(
-    card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, prompt: int, generated: int
-) -> StepResult:
-    """A step of ``batch`` requests under way, each of ``prompt`` and ``generated`` tokens, 16-bit weights.
-
-    The part ``prompts`` is what others' prompts take of a step. Raises SailsimError for other weights, for
-    fewer than one token, and where weights and cache do not fit the card.
-    """
-    for name, value in (("prompt", prompt), ("generated", generated)):
-        if value < 1:
-            raise SailsimError(f"{name} tokens of requests are {value}, allowed is at least 1")
-    if not is_sixteen_bit(fmt):
-        raise SailsimError(f"format is {fmt.name}, allowed for requests is one of 16 bits, f16 or bf16")
-    step = predict_card(card, model, fmt, batch, prompt + max(1, generated // 2), software="serving")
-    ahead = prompt_work(model, fmt, prompt)
-    macs, share = ahead.gemv_macs + ahead.attention_macs, fitted_constants().gpu.value("prompt_share_vllm")
-    size = np.asarray(float(batch)), np.asarray(float(generated))
-    waits = float(prompts_seconds(*size, macs, share, GpuSheet.of(card)))
-    seconds = step.step_s + waits
-    rate = batch / seconds
-    assert step.low is not None
-    assert step.high is not None
-    return replace(
-        step,
-        step_s=seconds,
-        low=rate * (step.low / step.tokens_per_s),
-        high=rate * (step.high / step.tokens_per_s),
-        breakdown={**step.breakdown, "prompts": waits},
-        notes=(
-            *step.notes,
-            f"Prompts of {prompt} tokens take {waits / seconds:.0%} of the time between tokens.",
-        ),
-    )

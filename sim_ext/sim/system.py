@@ -395,6 +395,10 @@ class CardKernels(Frozen):
     """Of an SM: llama.cpp's matrix kernel for 9 to 64 rows."""
     prompt_share_f16: Share | None = None
     """Of `fp16_flops`: whole prompts in 16 bits, vLLM."""
+    host_points: Annotated[Quantity, Is("points", above=0)] | None = None
+    """Geekbench 6 single-core score of the processor beside the card, vLLM."""
+    lone_heads: Annotated[Quantity, Is("ratio", least=0, most=1)] | None = None
+    """How far query heads read keys alone beside prompts and in windows, vLLM; where a file has none, 1."""
     read_share_w4: Share | None = None
     """Of `memory_bandwidth`: LMDeploy's four-bit kernels."""
     compute_share_w4: Share | None = None

@@ -109,7 +109,7 @@ CLAIM = (
     "what its instructions add."
 )
 EXTRAPOLATED = (
-    "vLLM was measured on Neoverse N2 with models of 0.1 and 2.5e9 parameters and at most 1,280 tokens: all "
+    "vLLM was measured on Neoverse N2 with models of 0.1 and 2.6e9 parameters and at most 1,280 tokens: all "
     "else is extrapolated."
 )
 ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."

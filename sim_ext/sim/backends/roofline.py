@@ -14,12 +14,14 @@ multiprocessor (``batch_rate``). With two-bit weights, where that was measured, 
 sixteen; four-bit weights, where it was not, are taken to do no worse with few rows than the matrix kernel
 does with sixteen.
 
-16 bits decode by llama.cpp at a share of the four-bit read share, from two cards at batch 1. By software
-"serving" they follow vLLM, measured on four cards up to nearly a hundred requests: tensor-core products hide
-behind reading, keys and values are read at a share of their own, partly again for query heads that share
-them, and the processor's work of a step hides behind the card's. Software "serving" has LMDeploy's
-four-bit kernels, the stronger baseline for a batch; its batched figures exist for A100 alone, so its shares
-are taken for every card.
+16 bits decode by llama.cpp at a share of the bandwidth, but each multiprocessor reads only so many bytes a
+cycle, which is what holds A100 and H100 back (twelve cards, batch 1). By software
+"serving" they follow vLLM, measured on ten machines up to nearly a hundred requests: tensor-core products
+hide behind reading, a layer's kernels take so many cycles of the card's clock, and the processor's work of a
+step hides behind the card's. FlashAttention 2 splits the tokens of a sequence, and shares a key among query
+heads, only where all sequences decode and the layer has no window: else each query head works for itself.
+Software "serving" has LMDeploy's four-bit kernels, the stronger baseline for a batch; its batched figures
+exist for A100 alone, so its shares are taken for every card.
 
 Prompts have the same formula with full tiles, where prompts were measured. llama.cpp works on 512 rows at a
 time, and reads the weights again for each. Its prompts were measured in q4_k_m, 16-bit ones as times to the
@@ -84,9 +86,6 @@ BATCHED_DOUBT = 1.5
 """How much slower or faster a batch may be than predicted besides its band (assumed, 1.2..2): batches were
 measured with two-bit and codebook weights on V100 alone, and later cards have tensor cores for 8-bit
 integers. V100 is here too because the held-out rows showed its own band to be too narrow for q4_k_m."""
-SIXTEEN_FASTER = 1.2
-"""How much faster one sequence may decode with llama.cpp in 16 bits than two rows say (assumed, 1.1..1.4);
-how much slower: `BATCHED_DOUBT`."""
 SERVING_ELSEWHERE = 2.0
 """How much slower they may be on a card where they were not measured (assumed, 1.3..3): V100 has no
 asynchronous copies, which hide the unpacking on A100."""
@@ -96,13 +95,12 @@ tiles, and on V100 2B takes 1.82 times as long as predicted (docs/baselines.md, 
 OTHER_FORMAT_DOUBT = 1.4
 """How much slower or faster prompts of other quantized formats than four-bit integers may be (assumed,
 1.2..2): tiles are unpacked before they are multiplied, and only q4_k_m was measured."""
-OF_SERVING = {
-    **{name: name for name in ("read_share", "compute_share", "cache_again", "host_power", "host_overlap")},
-    **{"cache_chain_s": "cache_chain", "entry_s": "vocabulary"},
-    **{"host_s": "host_step", "host_row_s": "host_rows"},
-}
-"""Of 16-bit serving: fields of `GpuConstants`, and what the fit calls them, each with _vllm behind its name.
-Seconds are nanoseconds there."""
+OF_SERVING = (
+    "read_share", "compute_share", "layer", "window_chain", "vocabulary", "host_rows", "host_overlap",
+)  # fmt: skip
+"""The fit's constants of 16-bit serving, each with _vllm behind its name."""
+HOST_POINTS = 1000.0
+"""Geekbench 6 single-core points of the processor that the fit's nanoseconds are of."""
 NONE, NEVER = np.asarray(0.0), np.asarray(np.inf)
 
 
@@ -182,17 +180,14 @@ class GpuConstants:
     layer_s: Floats = field(default_factory=lambda: NONE)
     row_s: Floats = field(default_factory=lambda: NONE)
     overlap: Floats = field(default_factory=lambda: np.asarray(1.0))
-    cache_again: Floats = field(default_factory=lambda: NONE)
-    """Of what query heads would read more if none shared a key head, the part that is read again."""
-    cache_chain_s: Floats = field(default_factory=lambda: NONE)
-    """Seconds a layer, token and entry of a head, over the key heads of a sequence."""
+    lone_heads: Floats = field(default_factory=lambda: NONE)
+    """Beside prompts: of what query heads would read more if none shared a key head, the part they do."""
+    window_s: Floats = field(default_factory=lambda: NONE)
+    """Seconds a token and entry of a head, in each layer with a window."""
     entry_s: Floats = field(default_factory=lambda: NONE)
-    """Seconds a row and entry of the vocabulary."""
-    host_s: Floats = field(default_factory=lambda: NONE)
-    """Seconds of the processor a step, beside the card."""
+    """Seconds of the processor an entry of the vocabulary, for a step whatever its rows."""
     host_row_s: Floats = field(default_factory=lambda: NONE)
-    """And times the rows to the power `host_power`."""
-    host_power: Floats = field(default_factory=lambda: np.asarray(1.0))
+    """And times the square root of the rows."""
     host_overlap: Floats = field(default_factory=lambda: np.asarray(1.0))
     """1: the longer of processor and card hides the shorter; 0: they take turns."""
 
@@ -216,7 +211,10 @@ def mixed_parts(
     reach = np.minimum(c.read_share, alone.read_share) * sheet.bandwidth
     products = np.maximum(_products(every, sheet, c), _products(decoding, sheet, alone))
     weights, kernels = overlapped(every.weight_bytes / reach, products, np.minimum(c.overlap, alone.overlap))
+    sharing = decoding.attention_width / (decoding.rows * decoding.key_heads)
+    again = decoding.kv_bytes * alone.lone_heads * np.maximum(sharing - 1, 0.0)
     cache = _cache(decoding, sheet, alone) + _cache(prompts, sheet, c)
+    cache += again / (alone.read_share * sheet.bandwidth)
     parts = {"weights": weights, "kv_cache": cache, "kernels": kernels}
     own = replace(alone, layer_s=np.maximum(alone.layer_s, c.layer_s))
     return parts | {"launches": _launches(parts, every, decoding.rows, own)}
@@ -232,22 +230,17 @@ def _products(work: Work, sheet: GpuSheet, c: GpuConstants) -> Floats:
 def _launches(parts: Mapping[str, Floats], work: Work, rows: Floats, c: GpuConstants) -> Floats:
     """Seconds of layers and rows, and of the processor beside the card as far as they do not hide behind
     it."""
-    launches = work.layers * c.layer_s + rows * (c.row_s + work.vocabulary * c.entry_s)
+    launches = work.layers * c.layer_s + rows * c.row_s
     card = sum(parts.values()) + launches
-    host = c.host_s + c.host_row_s * rows**c.host_power
+    host = work.vocabulary * c.entry_s + c.host_row_s * np.sqrt(rows)
     beside = np.maximum(card, host) + (1 - c.host_overlap) * np.minimum(card, host) - card
     return np.asarray(launches + beside)
 
 
 def _cache(work: Work, sheet: GpuSheet, c: GpuConstants) -> Floats:
-    """Seconds of reading keys and values, again in part for every further query head that shares them, and of
-    a chain over the tokens and the width of a head in each layer."""
-    sharing = work.attention_width / (work.rows * work.key_heads)
-    again = work.kv_bytes * np.maximum(sharing - 1, 0.0)
-    chained = work.attention_macs / (2 * work.attention_width * work.key_heads)
-    return np.asarray(
-        (work.kv_bytes + c.cache_again * again) / (c.read_share * sheet.bandwidth) + c.cache_chain_s * chained
-    )
+    """Seconds of reading keys and values, and of a chain over the tokens in layers with a window."""
+    chained = work.windowed * work.attention_macs / (2 * work.attention_width)
+    return np.asarray(work.kv_bytes / (c.read_share * sheet.bandwidth) + c.window_s * chained)
 
 
 def _kernels(macs: Floats, rows: Floats, sheet: GpuSheet, c: GpuConstants) -> Floats:
@@ -331,10 +324,22 @@ def without_kernels(fmt: WeightFormat, software: GpuSoftware) -> str | None:
     return f"format is {fmt.name}, allowed with software 'serving' is one of 4-bit integers or of 16 bits"
 
 
-def serving_constants(value: Mapping[str, float]) -> GpuConstants:
-    """The constants of 16-bit serving from those of the fit, by the names of `OF_SERVING`, ns and shares."""
-    own = {field: value[name] * (1e-9 if field.endswith("_s") else 1.0) for field, name in OF_SERVING.items()}
-    return GpuConstants(**{field: np.asarray(each) for field, each in own.items()})
+def serving_constants(
+    value: Mapping[str, float], clock: Floats, points: Floats, lone_heads: Floats
+) -> GpuConstants:
+    """The constants of 16-bit serving from those of the fit (`OF_SERVING`), for a card's clock in Hz and a
+    processor of so many points beside it; ``lone_heads`` as `CardKernels` has them."""
+    host = 1e-9 * HOST_POINTS / points
+    return GpuConstants(
+        read_share=np.asarray(value["read_share"]),
+        compute_share=np.asarray(value["compute_share"]),
+        layer_s=value["layer"] / clock,
+        lone_heads=lone_heads,
+        window_s=value["window_chain"] * lone_heads / clock,
+        entry_s=value["vocabulary"] * host,
+        host_row_s=value["host_rows"] * host,
+        host_overlap=np.asarray(value["host_overlap"]),
+    )
 
 
 def sixteen_bit_constants(share: Floats, read_share: float, layer_ns: float, overlap: float) -> GpuConstants:
@@ -355,11 +360,19 @@ def constants(
     ``fitted_by`` takes the place of the shipped fits.
     """
     g = (fitted_by or fitted_constants()).gpu
-    if is_sixteen_bit(fmt) and software == "serving":
-        return serving_constants({name: g.value(f"{name}_vllm") for name in OF_SERVING.values()})
 
     def mean(name: str) -> float:
         return fmean(of_card(card, name, fitted_by))
+
+    if is_sixteen_bit(fmt) and software == "serving":
+        value = {name: g.value(f"{name}_vllm") for name in OF_SERVING}
+        lone = card.kernels.lone_heads
+        return serving_constants(
+            value,
+            np.asarray(card.clock.si),
+            np.asarray(mean("host_points")),
+            np.asarray(1.0 if lone is None else float(lone.value)),
+        )
 
     if software == "serving":
         return GpuConstants(
@@ -371,8 +384,9 @@ def constants(
     layer = mean("layer_overhead") if card.kernels.layer_overhead else g.value("layer_overhead")
     share = geometric_mean(of_card(card, "read_share", fitted_by))
     if is_sixteen_bit(fmt):
+        asked = g.value("sm_bytes") * float(GpuSheet.of(card).sm_clock) / card.memory_bandwidth.si
         return GpuConstants(
-            read_share=np.asarray(share * g.value("sixteen_bits")),
+            read_share=np.asarray(min(g.value("read_share_f16_llama"), asked)),
             compute_share=np.asarray(g.value("compute_share_f16")),
             layer_s=np.asarray(layer * 1e-9),
             overlap=NONE,
@@ -547,13 +561,13 @@ def _roof(card: Gpu, work: Work) -> float:
 def _unknown(card: Gpu, fmt: WeightFormat, served: bool, batch: int) -> tuple[float, float, list[str]]:
     """How much slower and faster it may be for want of data, and why."""
     if is_sixteen_bit(fmt) and not served:
-        notes = ["llama.cpp in 16 bits was measured on A100 and H100, one sequence, builds of 2024."]
-        return BATCHED_DOUBT, BATCHED_DOUBT if batch > 1 else SIXTEEN_FASTER, notes
+        notes = ["llama.cpp in 16 bits was measured on twelve cards, one sequence of 8B, builds of 2024."]
+        return (BATCHED_DOUBT, BATCHED_DOUBT, notes) if batch > 1 else (1.0, 1.0, notes)
     if served:
-        if is_measured(card, "prompt_share_f16"):
+        if is_measured(card, "host_points"):
             return 1.0, 1.0, []
         note = (
-            f"16-bit serving was measured on {cards_in_words('prompt_share_f16')}; {card.name} is "
+            f"16-bit serving was measured on {cards_in_words('host_points')}; {card.name} is "
             "taken to reach the same shares."
         )
         return 1.3, 1.1, [note]

@@ -15,7 +15,7 @@ def test_a_token_stands_between_no_prompts_of_a_request_alone_and_others_share_t
     assert rows.threads.min() == FEWEST_THREADS
     # Standard_D32plds_v6, Gemma 2B alone: (128 * 37.008 - 375.45) / 127 ms between two tokens.
     one = alone & (rows.labels["source"] == "azure/Standard_D32plds_v6/vllm/stdout")
-    one &= (rows.labels["model"] == "gemma-2b") & (rows.labels["prompt"] == "256")
+    one &= (rows.labels["model"] == "gemma-2-2b") & (rows.labels["prompt"] == "256")
     rates = dict(zip(rows.labels["test"][one], rows.measured[one], strict=True))
     assert rates == pytest.approx({"pp": 256 / 0.37545, "tg": 127 / (128 * 0.037008 - 0.37545)})
 

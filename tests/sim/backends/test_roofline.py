@@ -13,11 +13,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.cores import SEVERAL_PROMPTS
 from sailsim.sim.backends.roofline import (
+    OF_SERVING,
     OF_THE_FIT,
     GpuConstants,
     GpuSheet,
     gpu_roofline,
     is_four_bit,
+    mixed_parts,
     predict_card,
     serving_constants,
     step_parts,
@@ -52,14 +54,13 @@ def at(value):
 WORK = Work(
     rows=at(4), weight_bytes=at(8e9), kv_bytes=at(4e8), gemv_macs=at(1e12), attention_macs=at(6.4e9),
     attention_width=at(128), operations=at(99), layers=at(10), products=at(77), expert_macs=at(2e11),
-    expert_rows=at(1), key_heads=at(8), vocabulary=at(1000),
+    expert_rows=at(1), key_heads=at(8), vocabulary=at(1000), windowed=at(0.5),
 )  # fmt: skip
 SHEET = GpuSheet(bandwidth=at(1e12), peak_macs=at(1e14), vector_macs=at(4e13), sm_clock=at(1e11))
 SERVING = GpuConstants(
     read_share=at(0.5), compute_share=at(0.25), vector_share=at(np.inf), batch_rate=at(np.inf),
-    tile_rows=at(np.inf), layer_s=at(1e-4), row_s=at(2e-4), overlap=at(0.5), cache_again=at(0.3),
-    cache_chain_s=at(1e-10), entry_s=at(1e-6), host_s=at(3e-3), host_row_s=at(4e-3), host_power=at(0.5),
-    host_overlap=at(0.75),
+    tile_rows=at(np.inf), layer_s=at(1e-4), row_s=at(2e-4), overlap=at(0.5), lone_heads=at(0.3),
+    window_s=at(1e-10), entry_s=at(3e-6), host_row_s=at(4e-3), host_overlap=at(0.75),
 )  # fmt: skip
 
 
@@ -69,20 +70,24 @@ def test_a_step_of_a_serving_stack_by_hand():
     # hides.
     assert float(found["weights"]) == pytest.approx(8e-3)
     assert float(found["kernels"]) == pytest.approx(40.256e-3)
-    # 128 heads of 4 rows share 8 key heads by 4: three of them read 0.3 of 4e8 B again, 7.6e8 B in all, 1.52
-    # ms; and 6.4e9 / (2 * 128 * 8) = 3,125,000 links of 0.1 ns, 0.3125 ms.
-    assert float(found["kv_cache"]) == pytest.approx(1.8325e-3)
-    # 10 layers of 0.1 ms, 4 rows of 0.2 + 1000 * 0.001 ms: 5.8 ms; the card works for 55.8885 ms. The
-    # processor works for 3 + 4 * sqrt(4) = 11 ms, of which a quarter shows: 2.75 ms.
-    assert float(found["launches"]) == pytest.approx(8.55e-3)
-    # A processor that is the longer, 100 + 8 ms, hides three quarters of the card: 108 + 13.972125 ms in all.
-    slow = step_parts(WORK, SHEET, replace(SERVING, host_s=at(0.1)))
-    assert sum(map(float, slow.values())) == pytest.approx(121.972125e-3)
-    root = step_parts(WORK, SHEET, replace(SERVING, host_power=at(0.25)))
-    assert float(root["launches"]) == pytest.approx(5.8e-3 + (3e-3 + 4e-3 * 4**0.25) / 4)
-    # Heads that share nothing read nothing again: 32 of 4 rows, 4e8 B; four times as long a chain.
-    plain = step_parts(replace(WORK, attention_width=at(32)), SHEET, SERVING)
-    assert float(plain["kv_cache"]) == pytest.approx(0.8e-3 + 1.25e-3)
+    # 4e8 B, 0.8 ms; in the half of the layers with a window 0.5 * 6.4e9 / (2 * 128) links of 0.1 ns, 1.25 ms.
+    assert float(found["kv_cache"]) == pytest.approx(0.8e-3 + 1.25e-3)
+    # 10 layers of 0.1 ms, 4 rows of 0.2 ms: 1.8 ms; the card works for 52.106 ms. The processor works for
+    # 1000 * 0.003 + 4 * sqrt(4) = 11 ms, of which a quarter shows: 2.75 ms.
+    assert float(found["launches"]) == pytest.approx(1.8e-3 + 2.75e-3)
+    # A processor that is the longer, 100 + 8 ms, hides three quarters of the card.
+    slow = step_parts(WORK, SHEET, replace(SERVING, entry_s=at(1e-4)))
+    assert sum(map(float, slow.values())) == pytest.approx(108e-3 + 52.106e-3 / 4)
+
+
+def test_query_heads_read_alone_beside_prompts():
+    """128 heads of 4 rows share 8 key heads by 4: three of them read 0.3 of 4e8 B again."""
+    prompt = replace(WORK, kv_bytes=at(0), windowed=at(0))
+    both = mixed_parts(WORK, WORK, prompt, SHEET, SERVING, SERVING)
+    assert float(both["kv_cache"]) == pytest.approx(2.05e-3 + 0.72e-3)
+    plain = replace(WORK, attention_width=at(32))  # share nothing: four times as long a chain
+    both = mixed_parts(plain, plain, prompt, SHEET, SERVING, SERVING)
+    assert float(both["kv_cache"]) == pytest.approx(0.8e-3 + 5e-3)
 
 
 def test_few_rows_of_experts_and_of_all_else_by_hand():
@@ -102,13 +107,12 @@ def test_few_rows_of_experts_and_of_all_else_by_hand():
 
 
 def test_constants_of_serving_are_in_seconds():
-    shared = ("read_share", "compute_share", "cache_again", "cache_chain", "vocabulary")
-    names = (*shared, "host_step", "host_rows", "host_power", "host_overlap")
-    c = serving_constants({name: float(i) for i, name in enumerate(names, 1)})
-    shares = (c.read_share, c.compute_share, c.cache_again, c.host_power, c.host_overlap)
-    assert [float(v) for v in shares] == [1, 2, 3, 8, 9]
-    times = (c.cache_chain_s, c.entry_s, c.host_s, c.host_row_s, c.layer_s, c.row_s)
-    assert [float(v) for v in times] == pytest.approx([4e-9, 5e-9, 6e-9, 7e-9, 0, 0])
+    c = serving_constants({name: float(i) for i, name in enumerate(OF_SERVING, 1)}, at(2e9), at(4e3), at(0.5))
+    shares = (c.read_share, c.compute_share, c.lone_heads, c.host_overlap)
+    assert [float(v) for v in shares] == [1, 2, 0.5, 7]
+    # Cycles of a clock of 2 GHz, the chain half as long; nanoseconds of a processor four times as fast.
+    times = (c.layer_s, c.window_s, c.entry_s, c.host_row_s, c.row_s)
+    assert [float(v) for v in times] == pytest.approx([1.5e-9, 1e-9, 1.25e-9, 1.5e-9, 0])
     assert (float(c.overlap), *map(float, (c.vector_share, c.batch_rate, c.tile_rows))) == (1, *(np.inf,) * 3)
 
 
@@ -122,8 +126,8 @@ def test_constants_of_serving_are_in_seconds():
         ("v100", Q4, {"batch": 2}, "batched", 1.5, 1.5),
         ("l4", F16, {"batch": 4, "software": "serving"}, "f16", 1, 1),
         ("l4", F16, {"batch": 4}, "f16 llama", 1.5, 1.5),
-        ("a100", F16, {}, "f16 llama", 1.5, 1.2),
-        ("l40s", F16, {"software": "serving"}, "f16", 1.3, 1.1),
+        ("a100", F16, {}, "f16 llama", 1, 1),
+        ("v100", F16, {"software": "serving"}, "f16", 1.3, 1.1),
         ("a100", Q4, {"software": "serving"}, "w4", 1, 1),
         ("l4", Q4, {"prompt": 512}, "prompt", 1, 1),
         ("l4", Q4, {"prompt": 256, "batch": 2}, "prompt", 1, 1),
@@ -172,7 +176,7 @@ def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
     assert found.tokens_per_s == pytest.approx(2048 / found.step_s)
     assert SEVERAL_PROMPTS in found.notes
     (said,) = (note for note in found.notes if "times to the first token" in note)
-    assert "(12 ms and 11 us a token)" in said
+    assert "(11 ms and 11 us a token)" in said
 
 
 def test_what_a_card_does_with_formats_by_their_kind():
@@ -310,7 +314,8 @@ def test_the_work_of_a_step(batch):
 
 def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
     path = extending(tmp_path, "l4", name="other")
-    said = "The kernels of other are taken over from l4: read_share, prompt_share, prompt_share_f16."
+    same = "prompt_share, prompt_share_f16, host_points."
+    said = f"The kernels of other are taken over from l4: read_share, {same}"
     for fmt, asked in (
         (FORMATS[0], {}),
         (F16, {}),
@@ -321,7 +326,7 @@ def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
         assert [note for note in other if note not in shipped] == [said]
     own = '[kernels]\nread_share = { value = 0.5, unit = "ratio", source = "a test", kind = "measured" }\n'
     (said,) = taken_over(load_card(extending(tmp_path, "l4", own, "other")))
-    assert said == "The kernels of other are taken over from l4: prompt_share, prompt_share_f16."
+    assert said == f"The kernels of other are taken over from l4: {same}"
 
 
 def test_the_files_have_what_the_fit_found():
