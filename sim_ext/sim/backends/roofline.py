@@ -209,7 +209,8 @@ def mixed_parts(
     Products take what all rows take as a prompt's, and no less than the decoding ones by themselves.
     """
     reach = np.minimum(c.read_share, alone.read_share) * sheet.bandwidth
-    products = np.maximum(_products(every, sheet, c), _products(decoding, sheet, alone))
+    slower = replace(c, compute_share=np.minimum(c.compute_share, alone.compute_share))
+    products = np.maximum(_products(every, sheet, slower), _products(decoding, sheet, alone))
     weights, kernels = overlapped(every.weight_bytes / reach, products, np.minimum(c.overlap, alone.overlap))
     sharing = decoding.attention_width / (decoding.rows * decoding.key_heads)
     again = decoding.kv_bytes * alone.lone_heads * np.maximum(sharing - 1, 0.0)

@@ -88,6 +88,10 @@ def test_query_heads_read_alone_beside_prompts():
     plain = replace(WORK, attention_width=at(32))  # share nothing: four times as long a chain
     both = mixed_parts(plain, plain, prompt, SHEET, SERVING, SERVING)
     assert float(both["kv_cache"]) == pytest.approx(0.8e-3 + 5e-3)
+    # Of two shares of the peak all products have the smaller one.
+    faster = replace(SERVING, compute_share=at(0.9))
+    assert mixed_parts(plain, plain, prompt, SHEET, SERVING, faster) == both
+    assert mixed_parts(plain, plain, prompt, SHEET, faster, SERVING) == both
 
 
 def test_few_rows_of_experts_and_of_all_else_by_hand():
