@@ -317,9 +317,7 @@ def _run_gpu(
     constants["compute_share_f16"] = dict(COMPUTE_SHARE_F16)
     sixteen = sixteen_bit_problem(constants)
     found = solve(sixteen)
-    constants |= constants_of(
-        sixteen, found, "fit of llama_f16.csv, llama.cpp in 16 bits"
-    )
+    constants |= constants_of(sixteen, found, "fit of llama_f16.csv, llama.cpp in 16 bits")
     name = "Twelve cards, 16 bits, llama.cpp of 2024"
     errors.append(
         error_row(name, "nothing", sixteen.predict(found.values, sixteen.rows) / sixteen.rows.measured)
