@@ -378,8 +378,8 @@ class Work:
     attention heads over the batch (the most threads that attention can use), operations, layers and matrix
     products. Those of a block's experts count as one for each of their matrices; of the MACs of the products
     ``expert_macs`` are theirs, and an expert that any row chose sees ``expert_rows`` rows on average (1
-    without experts). ``cache_flops`` round and unpack keys and values of few bits. Last, key heads of a layer
-    and entries of the vocabulary.
+    without experts). ``cache_flops`` round and unpack keys and values of few bits. Last, key heads of a
+    layer, entries of the vocabulary and numbers of a head.
     """
 
     rows: Floats
@@ -396,6 +396,7 @@ class Work:
     expert_rows: Floats = field(default_factory=lambda: np.asarray(1.0))
     key_heads: Floats = field(default_factory=lambda: np.asarray(1.0))
     vocabulary: Floats = field(default_factory=lambda: np.asarray(0.0))
+    head: Floats = field(default_factory=lambda: np.asarray(1.0))
 
     @classmethod
     def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
@@ -421,6 +422,7 @@ class Work:
             "expert_rows": expert_macs / read if read else 1.0,
             "key_heads": model.n_kv_heads,
             "vocabulary": model.vocab,
+            "head": model.value_dim or model.head_dim,
         }
         return cls(**{name: np.asarray(float(value)) for name, value in sums.items()})
 

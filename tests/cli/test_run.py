@@ -171,7 +171,10 @@ def test_a_file_of_the_users_is_a_runner_like_any_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "hardware", "software", "words"),
-    [("card", "l40s", "serving", "q3_k_m, allowed"), ("cores", "altra", "vllm", "not measured on neoverse-n1")],
+    [
+        ("card", "l40s", "serving", "q3_k_m, allowed"),
+        ("cores", "altra", "vllm", "not measured on neoverse-n1"),
+    ],
 )
 def test_a_runner_that_was_asked_for_says_why_it_has_no_number(
     tmp_path: Path, kind: str, hardware: str, software: str, words: str
