@@ -216,8 +216,9 @@ class Unknowns(Frozen):
         unheld = next((name for name in self.drawn if name not in self.held), None)
         if unheld is not None:
             raise ValueError(f"drawn has {unheld!r}; allowed is what the file that it extends holds")
-        if not self.hosts:
-            raise ValueError("hosts is empty; allowed is at least one software with its system")
+        for name, listed in (("hosts", self.hosts), ("rented.machines", self.rented.machines)):
+            if not listed:
+                raise ValueError(f"{name} is empty; allowed is at least one entry")
         fixed = [w.name for w in self.workload if w.fixed]
         if len(fixed) != 1:
             raise ValueError(f"workload has {len(fixed)} entries with fixed = true; allowed is one")

@@ -8,7 +8,7 @@ from statistics import median
 
 from calibration.measurements import MeasuredRows, batched_rows, join, labelled_rows, read_table
 
-TABLE, BATCHED_TABLE = "neoverse_v.csv", "g4_batched.csv"
+TABLE, BATCHED_TABLE, PACKED_TABLE = "neoverse_v.csv", "g4_batched.csv", "packed.csv"
 BATCHED = "one process"
 """The label `instances` of rows of a batch, on one machine."""
 FEWEST_THREADS = 8
@@ -37,6 +37,12 @@ def size_rows(system: str) -> MeasuredRows:
     usual = labelled_rows(rows, {"instances": ["usual"] * len(rows), "batch": ["1"] * len(rows)})
     table = [row for row in read_table(BATCHED_TABLE) if row["system"] == system]
     return join(usual, batched_rows(table, BATCHED)) if table else usual
+
+
+def one_process_rows(system: str) -> MeasuredRows:
+    """Rows of several sequences in one process, of all models."""
+    table = [row for row in read_table(PACKED_TABLE) if row["system"] == system and row["processes"] == "1"]
+    return batched_rows([row for row in table if row["batch"] != "1"], BATCHED)
 
 
 def _middle(found: Sequence[dict[str, str]]) -> dict[str, str]:

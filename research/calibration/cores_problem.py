@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from calibration.arm_problem import run_arm
-from calibration.core_rows import BATCHED, instance_rows, size_rows
+from calibration.core_rows import BATCHED, instance_rows, one_process_rows, size_rows
 from calibration.cpu_problem import (
     BARRIER,
     HAND_OVER,
@@ -22,7 +23,7 @@ from calibration.cpu_problem import (
 from calibration.errors import constants_of, digits, error_row, held_row
 from calibration.kernel_ratios import gem5_rates
 from calibration.measurements import MeasuredRows
-from calibration.solver import Problem, held_out, solve
+from calibration.solver import HeldOut, Parameter, Problem, held_out, solve
 from sailsim.sim.backends import cores
 from sailsim.sim.fitted import N1, Floats
 
@@ -39,6 +40,12 @@ announcement said 1.4 of instructions a cycle."""
 MOST_ATTENTION = 2.0
 """MAC/cycle of a thread that attention reaches at most: what the fastest measured software does (Ampere's
 fork on N1, 2.06). Runs of one sequence hardly tell the rate, and without a bound put it anywhere."""
+TILED = "neoverse-v2"
+"""The core with rows of several sequences in one process: two models, on 64 and 96 threads."""
+TILES = (
+    Parameter("key_rate", 1.5, 0.1, 32.0, "MAC/cycle", "attention's keys by tiles, from 8 rows on, a thread"),
+    Parameter("value_rate", 4.0, 0.1, 32.0, "MAC/cycle", "attention's values by tiles, the busiest thread"),
+)
 TABLE_PIPES = 2.0**0.5
 """Rate of table look-ups of Neoverse V1 and V2 over N1's (assumed, 1..2): they have twice the vector pipes,
 of which as many as on N1 look up in tables."""
@@ -46,31 +53,60 @@ of which as many as on N1 look up in tables."""
 
 def core_problem(core: str) -> Problem:
     """llama.cpp on one core, by the equation of `sailsim.sim.backends.cores`; a batch has one cache."""
-    eight = float(gem5_rates(1.0)["kernel_rate_q8_0"]["value"])
     own = software_parameters("llama.cpp")
     parameters = (
         BARRIER,
         *(replace(p, high=MOST_ATTENTION) if p.name == "attention_rate" else p for p in own),
     )
-    index = {p.name: i for i, p in enumerate(parameters)}
+    names = [p.name for p in parameters]
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        c = cores.Constants(
-            read_share=np.asarray(x[index["read_share"]]),
-            kernel_rate=x[index["kernel_rate_q4_k_m"]]
-            * np.where(rows.labels["format"] == "q8_0", eight, 1.0),
-            attention_rate=np.asarray(x[index["attention_rate"]]),
-            barrier_s=float(x[index["barrier"]]) * 1e-9,
-            overlap=np.asarray(x[index["overlap"]]),
-            product_s=float(x[index["product_overhead"]]) * 1e-9,
-            hand_over=np.where(rows.labels["test"] == "pp", 1.0, HAND_OVER),
-            whole_product=whole_product(),
-        )
-        shared_by = np.where(rows.labels["instances"] == BATCHED, rows.tokens, 1.0)
-        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, shared_by)
-        return np.asarray(rows.tokens / sum(parts.values()))
+        return _predicted(dict(zip(names, x.tolist(), strict=True)), rows)
 
     return Problem(parameters, size_rows(MEASURED[core][0]), predict)
+
+
+def _predicted(known: Mapping[str, float], rows: MeasuredRows) -> Floats:
+    """Tokens/s of rows by constants, those of tiles too where they are ``known``."""
+    eight = float(gem5_rates(1.0)["kernel_rate_q8_0"]["value"])
+    c = cores.Constants(
+        read_share=np.asarray(known["read_share"]),
+        kernel_rate=known["kernel_rate_q4_k_m"] * np.where(rows.labels["format"] == "q8_0", eight, 1.0),
+        attention_rate=np.asarray(known["attention_rate"]),
+        barrier_s=known["barrier"] * 1e-9,
+        overlap=np.asarray(known["overlap"]),
+        product_s=known["product_overhead"] * 1e-9,
+        hand_over=np.where(rows.labels["test"] == "pp", 1.0, HAND_OVER),
+        whole_product=whole_product(),
+        key_rate=known.get("key_rate", 0.0),
+        value_rate=known.get("value_rate", 0.0),
+    )
+    shared_by = np.where(rows.labels["instances"] == BATCHED, rows.tokens, 1.0)
+    parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, shared_by)
+    return np.asarray(rows.tokens / sum(parts.values()))
+
+
+@cache
+def tile_problem(label: str = "", value: str = "") -> Problem:
+    """The rates of attention by tiles, from one process of several rows, with all else as it was fitted:
+    on all rows, or on those without a batch or a model."""
+    whole = core_problem(TILED)
+    labels = whole.rows.labels
+    out = (labels["instances"] == BATCHED) & (labels[label or "instances"] == value)
+    found = solve(whole, whole.rows.where(~out))
+    known = {p.name: float(v) for p, v in zip(whole.parameters, found.values, strict=True)}
+    names = [p.name for p in TILES]
+
+    def predict(x: Floats, rows: MeasuredRows) -> Floats:
+        return _predicted(known | dict(zip(names, x.tolist(), strict=True)), rows)
+
+    return Problem(TILES, one_process_rows(MEASURED[TILED][0]), predict)
+
+
+@cache
+def tiles_without(label: str) -> HeldOut:
+    """Rows of several sequences in one process, by fits that saw none with the same label."""
+    return held_out(tile_problem(), label, without=lambda value: tile_problem(label, value))
 
 
 def run_cores(n1: Mapping[str, Any], errors: list[dict[str, Any]]) -> dict[str, Any]:
@@ -104,15 +140,19 @@ def _run_core(core: str, errors: list[dict[str, Any]]) -> dict[str, Any]:
         errors.append(error_row(name, "nothing", ratio[keep]))
         errors.append(held_row(name, "all instances of that size", by_size.where(keep)))
         errors.append(held_row(name, "model", by_model.where(keep)))
+    tiles: dict[str, dict[str, Any]] = {}
     if batched.any():
-        name = f"{chip}, llama.cpp, one process of 1 to 32 rows, one cache"
-        errors.append(error_row(name, "nothing", ratio[batched]))
-        for label in ("batch", "model"):
-            found = by_model if label == "model" else held_out(problem, label, batched)
-            errors.append(held_row(name, {"batch": "batch size"}.get(label, label), found.where(batched)))
+        name, tiled = f"{chip}, llama.cpp, one process of 2 to 32 rows, one cache", tile_problem()
+        found = solve(tiled)
+        tiles = constants_of(tiled, found, f"fit of packed.csv, {chip}, one process")
+        errors.append(
+            error_row(name, "nothing", tiled.predict(found.values, tiled.rows) / tiled.rows.measured)
+        )
+        for label, held in (("batch", "batch size"), ("model", "model")):
+            errors.append(held_row(name, held, tiles_without(label)))
     _single_rows(problem, solution.values, chip, system, by_size.ratio, errors)
     source = f"fit of neoverse_v.csv, {chip} (SpareCores)" + (", and g4_batched.csv" if batched.any() else "")
-    return {"constants": constants_of(problem, solution, source) | small_products(), "bands": {}}
+    return {"constants": constants_of(problem, solution, source) | small_products() | tiles, "bands": {}}
 
 
 def _single_rows(

@@ -23,14 +23,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.core_rows import BATCHED, instance_rows
-from calibration.cores_problem import MEASURED, core_problem
+from calibration.core_rows import BATCHED, PACKED_TABLE, instance_rows
+from calibration.cores_problem import MEASURED, TILED, core_problem, tiles_without
 from calibration.cpu_problem import cpu_problem
 from calibration.errors import band_of, band_of_kind, constants_of, digits, error_row
 from calibration.gpu_problem import gpu_fit_rows, gpu_problem, sixteen_bit_problem
 from calibration.lut_problem import read_powers
 from calibration.measurements import MeasuredRows, file_format, fitting_model, join, read_table
-from calibration.packed_check import TABLE as PACKED_TABLE
 from calibration.packed_check import packed_rows
 from calibration.solver import Parameter, Problem, held_out, solve
 from calibration.vllm_problem import is_small, vllm_problem
@@ -240,16 +239,16 @@ def core_groups(found: Sequence[CoreRows]) -> Iterator[tuple[str, str, str, str,
                 yield kind, what, each.core, each.held, ratio
 
 
-def process_groups(fitted: Fitted) -> Iterator[tuple[str, str, str, str, Floats]]:
-    """The same of single processes with a batch: by folds on Graviton4; on Altra those that no fit uses."""
-    core = "neoverse-v2"
-    problem = core_problem(core)
+def process_groups(fitted: Fitted, tiles: bool = True) -> Iterator[tuple[str, str, str, str, Floats]]:
+    """The same of single processes with a batch: by folds on Graviton4, with or without the law of tiles; on
+    Altra those that no fit uses."""
+    names = "batched", "cores, one process, 2 rows and more"
+    problem = core_problem(TILED)
     one = problem.rows.labels["instances"] == BATCHED
     several = one & (problem.rows.tokens > 1)
-    names = "batched", "cores, one process, 2 rows and more"
     for label in ("batch", "model"):
-        ratio = held_out(problem, label, one).ratio[several]
-        yield *names, core, label.replace("batch", "machine"), ratio
+        found = tiles_without(label).ratio if tiles else held_out(problem, label, one).ratio[several]
+        yield *names, TILED, label.replace("batch", "machine"), found
     rows = packed_rows(fitted)
     chosen = (rows.system == "altra") & (rows.processes == 1) & (rows.batch > 1) & ~rows.fitted
     yield *names, "Altra, Ampere's fork", NEVER, rows.ratio[chosen]
@@ -263,7 +262,8 @@ def run_kinds(table: dict[str, Any]) -> None:
     """
     groups: dict[str, list[Floats]] = {}
     told = list(core_groups(core_rows()))
-    for kind, _, _, _, ratio in (*told, *process_groups(Fitted.of(table))):
+    fitted = Fitted.of(table)
+    for kind, _, _, _, ratio in (*told, *process_groups(fitted, tiles=False)):
         groups.setdefault(kind, []).append(ratio)
     untold = list(core_groups([each for each in untold_rows() if each.held != NOTHING]))
     groups["many"] = [ratio for kind, *_, ratio in untold if kind in ("virtual", "metal")]
@@ -279,6 +279,8 @@ def run_kinds(table: dict[str, Any]) -> None:
         if "many" in own:  # by rows of its own, whatever ran them
             own = {"virtual": dict(own["many"]), "metal": dict(own["many"])} | own
         each["bands"] = {kind: dict(band) for kind, band in bands.items()} | own
+    tiled = [ratio for *_, ratio in process_groups(fitted)]
+    table["cores"][TILED]["llama.cpp"]["bands"]["batched"] = _band("batched", tiled)
 
 
 def _band(kind: str, ratios: Sequence[Floats]) -> dict[str, float]:

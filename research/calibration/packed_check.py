@@ -1,18 +1,20 @@
 """Several processes on one server: how far the reckoned rates and packings are off measured ones.
 
 No fit uses rows of several processes; the bands of packed predictions come from them. Of those of one process
-the fits have some (`a1_batched.csv`, `g4_batched.csv`), which are left out where errors are told.
+the fits have some (of Graviton4; `a1_batched.csv`), which are left out where errors are told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.core_rows import PACKED_TABLE
 from calibration.errors import band_of, digits, error_row
 from calibration.measurements import file_format, fitting_model, read_table
 from sailsim.sim.backends import cores
@@ -21,7 +23,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.fitted import Fitted, Floats, core_of, decode_work
 from sailsim.sim.schedule import CpuSheet
 
-TABLE, FITTED_TABLES = "packed.csv", ("a1_batched.csv", "g4_batched.csv")
+FITTED_TABLE, FITTED_SYSTEM = "a1_batched.csv", "graviton4"
 _SAME = ("system", "model", "format", "threads", "prompt", "generated", "batch")
 """What tells that a row of one process is one of the fit's."""
 TITLES = {"altra": "Altra, Ampere's fork", "graviton4": "Graviton4, llama.cpp"}
@@ -40,7 +42,7 @@ class PackedRows:
     measured: Floats
     predicted: Floats
     fitted: NDArray[np.bool_]
-    """Whether the fit has the row: a single process of that model, format, threads and batch."""
+    """Whether a fit has the row: a single process of that model, format, threads and batch."""
 
     @property
     def ratio(self) -> Floats:
@@ -50,8 +52,8 @@ class PackedRows:
 
 def packed_rows(fitted: Fitted) -> PackedRows:
     """All rows by the constants of ``fitted``; their sequences share one cache, as they were measured."""
-    table = read_table(TABLE)
-    known = {tuple(row[name] for name in _SAME) for table in FITTED_TABLES for row in read_table(table)}
+    table = read_table(PACKED_TABLE)
+    known = {tuple(row[name] for name in _SAME) for row in read_table(FITTED_TABLE)}
     return PackedRows(
         system=np.array([row["system"] for row in table]),
         case=np.array([f"{row['model']} {row['format']}" for row in table]),
@@ -60,7 +62,11 @@ def packed_rows(fitted: Fitted) -> PackedRows:
         measured=np.array([float(row["tok_s"]) for row in table]),
         predicted=np.array([_reckoned(row, fitted) for row in table]),
         fitted=np.array(
-            [row["processes"] == "1" and tuple(row[name] for name in _SAME) in known for row in table]
+            [
+                row["processes"] == "1"
+                and (row["system"] == FITTED_SYSTEM or tuple(row[name] for name in _SAME) in known)
+                for row in table
+            ]
         ),
     )
 
@@ -126,9 +132,12 @@ def run_packed(table: dict[str, Any]) -> None:
         if (rest := own & ~several & ~rows.fitted).any():
             table["errors"].append(error_row(name, "these rows", rows.ratio[rest]))
         bands[system] = band_of(rows.ratio[own & several])
-    for name, sets in (*table["cpu"].items(), *_later(table)):
-        later = name not in table["cpu"]
-        sets["bands"]["packed"] = dict(bands["graviton4" if later else "altra"])
+    plain = packed_rows(Fitted.of(_untiled(table))).ratio[(rows.system == "graviton4") & several]
+    for sets in table["cpu"].values():
+        sets["bands"]["packed"] = dict(bands["altra"])
+    for sets in (each for core in table["cores"].values() for each in core.values()):
+        tiled = "value_rate" in sets["constants"]
+        sets["bands"]["packed"] = dict(bands["graviton4"] if tiled else band_of(plain))
     made = choices(rows)
     lost = np.array([choice.lost for choice in made])
     gained = np.array([c.gained for c in made if np.isfinite(c.gained) and c.sequences >= 8])
@@ -140,7 +149,10 @@ def run_packed(table: dict[str, Any]) -> None:
     }
 
 
-def _later(table: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
-    for core, sets in table["cores"].items():
-        for software, each in sets.items():
-            yield f"{software}.{core}", each
+def _untiled(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The fits without attention by tiles, which most software here is predicted without."""
+    found = deepcopy(dict(table))
+    for sets in found["cores"].values():
+        for each in sets.values():
+            each["constants"].pop("value_rate", None)
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.analysis.results.compare import mixes
-from sailsim.analysis.results.runs import AS_FILED, LEGEND
+from sailsim.analysis.results.runs import AS_FILED, LEGEND, runner_names
 from sailsim.analysis.results.verdict import strongest
 from sailsim.cli._table import echo, print_numbers, say
 from sailsim.sim.backends.cores import FASTEST
@@ -116,7 +116,9 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 
 def _strongest(runs: Runs) -> Runs:
-    return {name: runs[name] for name in strongest(runs)}
+    """Those, and whoever was asked for by `--beside`."""
+    told = {*strongest(runs), *(runs.keys() - {*runner_names()})}
+    return {name: run for name, run in runs.items() if name in told}
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:

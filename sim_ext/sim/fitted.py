@@ -379,7 +379,7 @@ class Work:
     products. Those of a block's experts count as one for each of their matrices; of the MACs of the products
     ``expert_macs`` are theirs, and an expert that any row chose sees ``expert_rows`` rows on average (1
     without experts). ``cache_flops`` round and unpack keys and values of few bits. Last: key heads of a
-    layer, entries of the vocabulary, and the share of layers with a window.
+    layer, entries of the vocabulary, the share of layers with a window, and numbers of a head.
     """
 
     rows: Floats
@@ -397,6 +397,7 @@ class Work:
     key_heads: Floats = field(default_factory=lambda: np.asarray(1.0))
     vocabulary: Floats = field(default_factory=lambda: np.asarray(0.0))
     windowed: Floats = field(default_factory=lambda: np.asarray(0.0))
+    head: Floats = field(default_factory=lambda: np.asarray(1.0))
 
     @classmethod
     def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
@@ -423,6 +424,7 @@ class Work:
             "key_heads": model.n_kv_heads,
             "vocabulary": model.vocab,
             "windowed": 1 - len(model.full_layers) / model.n_layers if model.sliding_window else 0.0,
+            "head": model.value_dim or model.head_dim,
         }
         return cls(**{name: np.asarray(float(value)) for name, value in sums.items()})
 

@@ -169,6 +169,25 @@ def test_a_file_of_the_users_is_a_runner_like_any_other(tmp_path: Path) -> None:
     assert "My card" in told(*SMALL, "--beside", str(card))
 
 
+@pytest.mark.parametrize(
+    ("kind", "hardware", "software", "words"),
+    [
+        ("card", "l40s", "serving", "q3_k_m, allowed"),
+        ("cores", "altra", "vllm", "not measured on neoverse-n1"),
+    ],
+)
+def test_a_runner_that_was_asked_for_says_why_it_has_no_number(
+    tmp_path: Path, kind: str, hardware: str, software: str, words: str
+) -> None:
+    names = {"name": "odd", "title": "Odd", "kind": kind, "hardware": hardware, "software": software}
+    fields = names | {"format": "q3_k_m", "source": "a test"}
+    lines = "\n".join(f'{name} = "{value}"' for name, value in fields.items())
+    (tmp_path / "odd.toml").write_text(f"[[runner]]\n{lines}\n")
+    text = " ".join(told(*SMALL, "--beside", str(tmp_path / "odd.toml")).split())
+    assert "- odd: " in text
+    assert words in text.partition("- odd: ")[2]
+
+
 def test_what_reaches_a_target_does_and_the_cheapest_comes_first() -> None:
     words = ["--model", "llama-2-7b", "--wbits", "4", "--target", "20"]
     rows = answer(*words)["reached"]

@@ -144,6 +144,7 @@ def test_reaching_is_as_high_or_as_low_and_the_highest_of_no_numbers_is_none() -
         ("fixed = true", "", "0 entries with fixed = true; allowed is one"),
         ('ampere = "sail-n1"', "", "hosts is empty"),
         ('machines = ["graviton2"]', 'machines = ["toaster"]', "no price of toaster"),
+        ('machines = ["graviton2"]', "machines = []", "rented.machines is empty"),
         ("[[workload]]", '[levels."pim.colour"]\nvalues = [1]\nreason = "x"\n[[workload]]', "pim.colour"),
     ],
 )
