@@ -1,17 +1,24 @@
 """Write what docs/next.md shows from a folder of `sailsim explore`: python research/next_data.py FOLDER.
 
-sailsim explore --samples 3000 --seed 0 --out FOLDER
+sailsim explore --samples 100000 --seed 0 --out FOLDER
+
+Its figure is that of the command, and beside it the steps that gem5 ran (docs/data/gem5-decode.csv).
 """
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.energy import CAUSES
+from sailsim.analysis.paper.explore import Explored, Load, Search
+from sailsim.analysis.render.claims_figures import explore_figure
+from sailsim.analysis.render.figure import OKABE_ITO, Axis, Figure, Look, Panel, Rule, draw, save_captioned
 from sailsim.analysis.results.runs import named, runs
+from sailsim.sim.dram import Dram
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
 
@@ -41,6 +48,7 @@ WORKLOAD = {
 
 
 ATTEND = {"sail-n1": "cores", "sail-next": "units"}
+THREADS = 16
 ORDINARY = {"batch": 8, "context": 512, "kv_bits": 8}
 """The workload of README, over the cache that both sides have."""
 
@@ -56,6 +64,46 @@ def part_by_part() -> pd.DataFrame:
         for part in names:
             rows.append({"": unit, "part": part} | {n: scale * each[of][part] for n, each in found.items()})
     return pd.DataFrame(rows)
+
+
+def on_gem5(search: Search) -> pd.DataFrame:
+    """Of each step that both sides ran in gem5 on all threads, over caches of 8 bits, how many times
+    `sail-next` is as fast as NEON there and in the engine, and the bound of gem5's memory over its NEON."""
+    ran = pd.read_csv(DOCS / "data" / "gem5-decode.csv", thousands=",")
+    both = (ran["of"] == "sail-next") & (ran["threads"] == THREADS) & (ran["neon"] != "-")
+    memory, clock = search.base.memory, search.base.cores.clock.si
+    dram = Dram(memory, search.base.llc.line.whole)
+    streamed, rows = dram.reads(dram.lines_of_row) / memory.read_share.value, []
+    for _, row in ran[both].iterrows():
+        batch, context = map(int, row["batch, context"].split(","))
+        name = f"{row['model'].split('-')[-1].upper()}, batch {batch}, {context}"
+        of = {"name": name, "model": row["model"], "weights": row["weights"], "share": 1, "reason": "in gem5"}
+        load = Load(batch=batch, context=context, threads=THREADS, **of)
+        point = load.point(ORDINARY["kv_bits"])
+        neon = runs(point, search.base, named(search.content.opponent), prior=None)[0].tokens_per_s
+        on_cores = batch * clock / (float(row["neon"]) * 1e6)
+        own = runs(replace(point, attention="units"), "sail-next", named(search.content.runner), prior=None)
+        for line, x in (
+            ("gem5", float(row["units over neon"].rstrip("x"))),
+            ("the best machine", own[0].tokens_per_s / neon),
+            ("the memory's roofline", streamed * search.roofline(load, point.kv_bits) / on_cores),
+        ):
+            rows.append({"name": name, "line": line, "x": x})
+    return pd.DataFrame(rows)
+
+
+def with_gem5(figure: Figure, search: Search) -> Figure:
+    """The command's figure and a panel of what gem5 ran."""
+    rows = on_gem5(search)
+    places = list(rows["name"].unique())
+    rows, names = rows.assign(at=rows["name"].map(places.index)), Axis.of_names(places)
+    ratio = Axis("x", "speedup over the opponent", limits=(0, None))
+    panel = Panel(rows, ratio, names, "line", "ranks", "In gem5, 4 bits", rules=[Rule(1.0)])
+    looks = {**figure.looks, "gem5": Look(OKABE_ITO["blue"], "^", "", size=8)}
+    words = "In gem5 the opponent and the bound are gem5's, whose memory loses only refreshes."
+    return replace(
+        figure, panels=[*figure.panels, panel], caption=[f"{figure.caption[0]} {words}"], looks=looks
+    )
 
 
 def in_digits(value: object) -> object:
@@ -76,7 +124,10 @@ def main(folder: Path) -> None:
         if "tokens/USD" in frame:
             frame["tokens/USD"] = frame["tokens/USD"].map(lambda each: f"{each:,.0f}")
         frame.map(in_digits).to_csv(DOCS / "data" / f"next-{name}.csv", index=False, na_rep="-")
-    shutil.copyfile(folder / "explored.png", DOCS / "figures" / "next.png")
+    search, trials = Search(), pd.read_csv(folder / "trials.csv")
+    figure = with_gem5(explore_figure(search, Explored(trials, **read)), search)
+    save_captioned(figure, draw(figure), folder / "next")
+    shutil.copyfile(folder / "next.png", DOCS / "figures" / "next.png")
 
 
 if __name__ == "__main__":
