@@ -178,7 +178,7 @@ def winners(rows: Sequence[dict[str, Any]], left_out: Sequence[str]) -> pd.DataF
 def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
     """Who is the cheapest by the sizes of prompt and answer: of all, and of servers without a card."""
     panels = []
-    for title, left_out in (("every machine", ()), ("machines without a card", cards)):
+    for who, left_out in (("every machine", ()), ("machines without a card", cards)):
         won = winners(rows, left_out)
         notes = [(row.prompt * 1.2, row.output * 0.93, short(row.usd)) for row in won.itertuples()]
         panels.append(
@@ -187,7 +187,7 @@ def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
                 Axis("prompt", "tokens of the prompt", log=True, ticks={n: str(n) for n in SIZES}),
                 Axis("output", "tokens of the answer", log=True, ticks={n: str(n) for n in ANSWERS}),
                 "machine",
-                title=title,
+                title=f"{who}: USD a million tokens",
                 notes=notes,
             )
         )

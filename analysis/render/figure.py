@@ -268,6 +268,7 @@ def draw(figure: Figure) -> Drawing:
     grid = -(-count // columns)
     looks = figure.styled()
     labels = [words for words in looks if words]
+    one_scale = all(panel.x == figure.panels[0].x for panel in figure.panels)
     with style():
         shares = [panel.width for panel in figure.panels[:columns]]
         inches = min(9.2, max(6.0, 4.0 * columns))
@@ -278,7 +279,7 @@ def draw(figure: Figure) -> Drawing:
             grid,
             columns,
             squeeze=False,
-            sharex="all" if all(panel.x == figure.panels[0].x for panel in figure.panels) else False,
+            sharex="all" if one_scale else False,
             sharey="all" if figure.equal else False,
             width_ratios=shares,
         )
@@ -288,7 +289,7 @@ def draw(figure: Figure) -> Drawing:
         for i, (place, panel) in enumerate(pairs):  # scales that are equal are so once all is drawn
             letters = int(12.5 * inches * shares[i % columns] / sum(shares))
             _furnish(place, panel, letters)
-            if i + columns < count and figure.panels[i + columns].x == panel.x:
+            if one_scale and i + columns < count:
                 place.set_xlabel("")
             if i % columns and figure.panels[i - 1].y.label == panel.y.label:
                 place.set_ylabel("")

@@ -118,6 +118,17 @@ def test_a_value_outside_its_range_stands_beside_it() -> None:
     assert ends.get_segments()[0][:, 0].tolist() == [28.0, 60.0]
 
 
+def test_a_panel_above_another_has_its_label_unless_all_share_the_scale() -> None:
+    rows = pd.DataFrame({"at": [1], "height": [2]})
+    times, percent = (Panel(rows, Axis("at", label), Axis("height")) for label in ("times", "%"))
+    for panels, labels in (
+        ([times, percent, times], ["times", "%", "times"]),
+        ([times] * 4, ["", "", "times", "times"]),
+    ):
+        axes = draw(Figure("", panels, columns=2)).axes
+        assert [each.get_xlabel() for each in axes[: len(panels)]] == labels
+
+
 def test_stacked_parts_reach_the_time_of_the_step(study):
     panel = declared("step_time", study).panels[0]
     rows = study.results.at(("wbits", "batch"))
