@@ -111,7 +111,7 @@ reproduce: setup
 	$(SAILSIM) claims reproduce --out $(OUT)/reproduction --jobs $(JOBS)
 
 rtl: $(VENV)/.installed
-	@$(BIN)/python -m sailsim.sim.rtl_flow --out $(OUT)/rtl $(if $(WAVES),--waves '$(WAVES)' --scope '$(SCOPE)') $(LIB)
+	@$(BIN)/python research/rtl_flow.py --out $(OUT)/rtl $(if $(WAVES),--waves '$(WAVES)' --scope '$(SCOPE)') $(LIB)
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --parallel $(JOBS) --output-on-failure --no-tests=error

@@ -18,8 +18,8 @@ from typing import Any
 import click
 import pandas as pd
 
-from sailsim.sim import rtl_flow
-from sailsim.sim.rtl_flow import Flow
+import rtl_flow
+from rtl_flow import Flow
 
 ROOT = Path(__file__).parents[1]
 RTL, SEARCH = ROOT / "rtl", ROOT / "research/rtl/prt_search.sv"

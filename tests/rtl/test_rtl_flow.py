@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import rtl_flow
+from rtl_flow import RESULTS, Waves, before_edges, main
 from sailsim.base.errors import SailsimError
-from sailsim.sim import rtl_flow
-from sailsim.sim.rtl_flow import RESULTS, Waves, before_edges, main
 
 RTL = Path(__file__).parents[2] / "rtl"
 TINY = """
