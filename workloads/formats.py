@@ -22,7 +22,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import WBITS_MAX
 from sailsim.lut_gemv.quantize import SIGNS
-from sailsim.workloads.model import Linear, ModelSpec, shipped_model
+from sailsim.workloads.model import Linear, ModelSpec
 
 GGML_SOURCE = "ggml block layouts (ggml-common.h), sizes as in the package gguf, constants.GGML_QUANT_SIZES"
 MIX_SOURCE = "llama.cpp src/llama-quant.cpp, rules for models without importance matrix"
@@ -50,11 +50,6 @@ class TensorFormat:
     def wbits(self) -> int | None:
         """Bits of a code on the PIM; None without a scalar code."""
         return self.code.wbits if self.code else None
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Stored bits of one weight, its share of the scales included."""
-        return 8 * self.block_bytes / self.block
 
     def bytes(self, k: int, n: int) -> int:
         """Stored bytes of a (k, n) matrix: n columns of whole blocks along K."""
@@ -183,8 +178,8 @@ class Rule:
 class WeightFormat(Brief):
     """Format of a whole model: one base type, rules for single tensors, or the types of a given file.
 
-    ``tensors`` (of a GGUF or a policy) decides alone where it is not empty. ``bits_per_weight`` of a mix
-    depends on the model: the property gives the one of Llama-2-7B, ``model_bits_per_weight`` that of a model.
+    ``tensors`` (of a GGUF or a policy) decides alone where it is not empty. How many bits a weight of a mix
+    takes depends on the model: `model_bits_per_weight`.
     """
 
     name: str
@@ -218,13 +213,6 @@ class WeightFormat(Brief):
     def group_size(self) -> int:
         """Weights of one scale of the base type; 0 is a whole column."""
         return self.base.group_size
-
-    @property
-    def bits_per_weight(self) -> float:
-        """Stored bits of a weight, scales included; of a mix, for the shapes of Llama-2-7B."""
-        if self.is_mix:
-            return self.model_bits_per_weight(shipped_model("llama-2-7b"))
-        return self.base.bits_per_weight
 
     def tensor(self, linear: Linear, model: ModelSpec) -> TensorFormat:
         """Format of one weight matrix of ``model``."""

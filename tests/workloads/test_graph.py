@@ -38,7 +38,7 @@ def test_a_decode_step_reads_every_weight_once(name, batch, context, wbits):
     model, fmt = load_model(name), uniform_format(wbits, 32)
     ops = decode_step(model, fmt, batch, context)
     weights = sum(linear.params for linear in model.linears())
-    assert total(ops, "weight_bytes", "gemv") == weights * fmt.bits_per_weight / 8
+    assert total(ops, "weight_bytes", "gemv") == weights * (wbits + 0.5) / 8
     assert total(ops, "macs", "gemv") == batch * weights
     assert total(ops, "weight_bytes", "elementwise") == 4 * model.norm_params
     row = model.d_model * (wbits + 0.5) / 8
