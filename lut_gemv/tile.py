@@ -131,14 +131,14 @@ class Tile(Brief):
         """Whether every block's weights have an offset beside their scale."""
         return self.scales is not None and self.scales.minimum is not None
 
-    def code_bytes(self, n: int | None = None) -> int:
-        """Bytes of the weights' codes as they lie in memory, or those of ``n`` outputs."""
-        return self.k * ceil((self.n if n is None else n) * self.code.wbits / 8)
+    def code_bytes(self) -> int:
+        """Bytes of the weights' codes as they lie in memory."""
+        return self.k * ceil(self.n * self.code.wbits / 8)
 
-    def stored_bytes(self, n: int | None = None) -> int:
+    def stored_bytes(self) -> int:
         """The same with the blocks' scales and minima."""
         each = 0 if self.scales is None else 4 if self.has_minimum else 2
-        return self.code_bytes(n) + each * self.blocks * (self.n if n is None else n)
+        return self.code_bytes() + each * self.blocks * self.n
 
     def outputs(self, start: int, stop: int) -> Tile:
         """The tile of the outputs ``start`` to ``stop - 1`` alone; ``stop`` may lie behind the last."""

@@ -408,10 +408,7 @@ def replay(
 
 def _draw_timeline(asked: Asked, trace: Trace, tile: int) -> None:
     """Write one tile's timelines into timeline.png, and print them."""
-    from sailsim.analysis.render.figure import (
-        draw,  # matplotlib: only when needed
-        save,
-    )
+    from sailsim.analysis.render.figure import draw, save  # matplotlib: only when needed
     from sailsim.analysis.render.gem5_figures import timeline_figure
 
     if not 0 <= tile < len(trace):

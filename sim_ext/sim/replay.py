@@ -113,4 +113,4 @@ def _asked(unit: PimUnits, tile: Tile) -> tuple[TileRequest, Callable[[Shape], l
 
     codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
     form = (tile.scales is not None, tile.has_minimum, codebook)
-    return TileRequest(Shape(*tile.shape), tile.stored_bytes(tile.n), *form), profiles
+    return TileRequest(Shape(*tile.shape), tile.stored_bytes(), *form), profiles

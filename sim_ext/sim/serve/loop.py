@@ -6,7 +6,7 @@ equal requests and servers give equal times, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Literal, get_args
@@ -116,9 +116,9 @@ class Loop:
                     "which the memory beside the weights holds for one."
                 )
 
-    def run(self, followed: Callable[[Iterable[Job]], Iterable[Job]] = iter) -> Served:
-        """Until all is done. `followed` is given the requests in the order of coming, to tell progress."""
-        coming = iter(followed(self.jobs))
+    def run(self) -> Served:
+        """Until all is done."""
+        coming = iter(self.jobs)
         waiting: list[int] = []
         self._push_arrival(coming)
         while self._heap:
@@ -144,8 +144,8 @@ class Loop:
         self._count += 1
         heappush(self._heap, (time, kind, self._count, place, index))
 
-    def _push_arrival(self, coming: Iterable[Job]) -> None:
-        job = next(iter(coming), None)
+    def _push_arrival(self, coming: Iterator[Job]) -> None:
+        job = next(coming, None)
         if job is not None:
             self._push(job.request.arrival_s, _ARRIVAL, 0, job.index)
 
