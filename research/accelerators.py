@@ -138,11 +138,6 @@ def simulators() -> tuple[Simulator, ...]:
     return TypeAdapter(tuple[Simulator, ...]).validate_python(_file()["simulator"], strict=False)
 
 
-def citation(source: str) -> str:
-    """The full citation behind a figure's `source`."""
-    return str(_file()["sources"].get(source, source))
-
-
 def checked(figure: Figure) -> Checked:
     """One figure. Raises SailsimError for a machine or phases that there are not."""
     machine = load_validation_machine(figure.machine)

@@ -155,10 +155,10 @@ def begin(words: list[str], out: Path) -> subprocess.Popen[str]:
     )
 
 
-def undisturbed(kind: str, folder: Path, jobs: int = 2) -> float:
+def undisturbed(kind: str, folder: Path) -> float:
     """Run a study to its end; returns the seconds that it took."""
     began = time.monotonic()
-    process = start(kind, folder, jobs)
+    process = start(kind, folder, 2)
     _, said = process.communicate()
     if process.returncode != STUDIES[kind].status:
         raise SystemExit(f"{kind} ended with {process.returncode}: {said}")

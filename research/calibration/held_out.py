@@ -126,10 +126,10 @@ class Checkout:
         if self.bare and not (folder / "HEAD").is_file():
             raise SailsimError(f"{folder} is no checkout, allowed is a work tree or a git directory")
 
-    def _git(self, *arguments: str, given: str | None = None) -> str:
+    def _git(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(self.folder), *arguments], input=given, capture_output=True, text=True,
-            errors="replace", check=False,
+            ["git", "-C", str(self.folder), *arguments], capture_output=True, text=True, errors="replace",
+            check=False,
         )  # fmt: skip
         if done.returncode:
             raise SailsimError(f"git {arguments[0]} in {self.folder} failed: {done.stderr.strip()}")

@@ -9,14 +9,13 @@ from typing import Any
 import pandas as pd
 
 from reuse import settings
-from reuse.cycles import SUBSTRATES, Design, plain_cycles, step
+from reuse.cycles import SUBSTRATES, Design, plain_cycles
 from reuse.settings import SYSTEM
 from sailsim.analysis.paper.claims import load_paper
 from sailsim.base.errors import SailsimError
 from sailsim.sim.files import load_system
 from sailsim.sim.substrate import load_substrate
 from sailsim.sim.system import System
-from sailsim.workloads.activations import Activations
 
 CYCLES: Mapping[str, tuple[str, ...]] = {
     "look-up": ("lookup",),
@@ -255,10 +254,9 @@ class NearestDefinition:
         return asdict(self)
 
 
-def nearest_of(frame: pd.DataFrame, activations: str, claim: float | None = None) -> NearestDefinition:
+def nearest_of(frame: pd.DataFrame, activations: str) -> NearestDefinition:
     """The nearest of the values that `readings` gave; the first one, where several are equally near."""
-    if claim is None:
-        claim = load_paper().by_name("prt").value
+    claim = load_paper().by_name("prt").value
     # A hit that costs what a read costs saves nothing whatever is measured: no value to compare.
     nonzero = frame[frame["value"].abs() > 1e-9]
     if nonzero.empty:
@@ -313,18 +311,3 @@ def _reading(row: pd.Series[Any], claim: float) -> DefinitionValue:
         value,
         value - claim,
     )
-
-
-def saving(activations: Activations, batch: int, nbw: int, of: str, worse: Design, better: Design) -> float:
-    """Percent of `of` (a key of `CYCLES`) saved by one design over another, on the paper's model."""
-    before, after = (
-        sum(found[column] for column in CYCLES[of])
-        for found in (step(activations, settings.MODELS[0], batch, nbw, design) for design in (worse, better))
-    )
-    return _saved(before, after)
-
-
-def plain_sense(activations: Activations, nbw: int) -> float:
-    """Percent saved by the definition `LITERAL` on the paper's model at batch 1."""
-    _, of, zero, hit = LITERAL
-    return saving(activations, 1, nbw, of, Design("row_dfm", zero, None), Design("row_dfm", zero, hit))

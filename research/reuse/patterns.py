@@ -13,7 +13,6 @@ from reuse import settings
 from reuse.keys import PrtKey, bit_profile
 from reuse.quantizers import QUANTIZERS, RoundedRows, rounded_rows
 from reuse.settings import (
-    ABITS,
     COUNTS,
     ENTRIES,
     GROUP_SIZE,
@@ -25,7 +24,7 @@ from reuse.settings import (
 from sailsim.lut_gemv.counts import PRT_POLICIES, PrtConfig
 from sailsim.lut_gemv.operands import block_slices
 from sailsim.workloads.activations import Activations
-from sailsim.workloads.model import ROLES, Role
+from sailsim.workloads.model import ROLES
 
 
 class Rule(NamedTuple):
@@ -71,20 +70,6 @@ def rules() -> list[Rule]:
         ]
         found.append(Rule(PrtConfig(entries), PrtKey(flushed=False)))
     return found
-
-
-def tile_hits(activations: Activations, role: Role, nbw: int) -> NDArray[np.float64]:
-    """The share of hits in all patterns of every captured row by itself: one value a block and token."""
-    rows = rounded_rows(activations, "token", role, 1)
-    counts = bit_profile(rows.ints, abits=ABITS, nbw=nbw, group_size=GROUP_SIZE, tile_rows=1).sum(axis=1)
-    return np.asarray(counts[:, 1] / counts[:, :3].sum(axis=1))
-
-
-def peak_over_rms(activations: Activations, role: Role) -> float:
-    """How far the largest value of a row stands out over its root mean square: mean over rows."""
-    codes = activations.codes[role].astype(np.float64)
-    rms = np.sqrt(np.square(codes).mean(axis=-1))
-    return float(np.mean(np.abs(codes).max(axis=-1)[rms > 0] / rms[rms > 0]))
 
 
 def count(
