@@ -277,13 +277,13 @@ SAME = ("model", "weights", "batch", "context", "threads", "cache")
 def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
     """A row for each step that was run by a model or by its first block, and each machine whose units ran it:
     megacycles of the cores for a token of the whole model by who made the products, how many times as fast
-    units are as NEON, and how far off the engine is of the units' step."""
+    units are as NEON, and how far off the engine is of the units' step. Most threads come first."""
     ran: dict[tuple[Any, ...], dict[str, Row]] = {}
     for run in runs:
         if run["blocks"] < 2:
             kind = run["system"] if run["linears"] == "lutmm" else run["linears"]
             ran.setdefault(tuple(run[name] for name in SAME), {})[kind] = run
-    for kinds in ran.values():
+    for kinds in sorted(ran.values(), key=lambda kinds: -next(iter(kinds.values()))["threads"]):
         mega = {kind: sum(regions_together(run).values()) / 1e6 for kind, run in kinds.items()}
         for machine in [kind for kind in kinds if kind not in ("neon", "lut")] or [""]:
             first, own = next(iter(kinds.values())), mega.get(machine, 0.0)
