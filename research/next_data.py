@@ -98,9 +98,12 @@ def with_gem5(figure: Figure, search: Search) -> Figure:
     places = list(rows["name"].unique())
     rows, names = rows.assign(at=rows["name"].map(places.index)), Axis.of_names(places)
     ratio = Axis("x", "speedup over the opponent", limits=(0, None))
-    panel = Panel(rows, ratio, names, "line", "ranks", "In gem5, 4 bits", rules=[Rule(1.0)])
+    panel = Panel(rows, ratio, names, "line", "ranks", "sail-next in gem5, 4 bits", rules=[Rule(1.0)])
     looks = {**figure.looks, "gem5": Look(OKABE_ITO["blue"], "^", "", size=8)}
-    words = "In gem5 the opponent and the bound are gem5's, whose memory loses only refreshes."
+    words = (
+        "In the last panel the best machine is sail-next in the engine; gem5's mark and the bound are over "
+        "gem5's opponent, and gem5's memory loses only refreshes."
+    )
     return replace(
         figure, panels=[*figure.panels, panel], caption=[f"{figure.caption[0]} {words}"], looks=looks
     )
