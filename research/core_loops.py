@@ -3,10 +3,12 @@
     python research/core_loops.py --gem5 GEM5 --out analysis/data/gem5_loops.csv
 
 One pass of a loop is traced under qemu, instruction by instruction, and llvm-mca gets the trace as straight
-code, so nested loops and their ends count. `mca` is its simulation: latencies, ports, and a reorder buffer of
-128 micro-operations, of which a vector load is two or three. In gem5 it is one, so about as many are in 96
-entries (`--system sail-n1:cores.rob=96`). `ports` is what the busiest port allows, `decoders` what the width
-of the decoders does, which llvm-mca does not know.
+code, so nested loops and their ends count. It takes any call for 100 cycles, so calls go to it as branches.
+`mca` is its simulation: latencies, ports, and a reorder buffer of micro-operations. `ports` is what the
+busiest port allows, `decoders` what the width of the decoders does, which llvm-mca does not know.
+
+N1's decoders take four instructions a cycle. gem5's front end counts micro-operations, of which a load of two
+vectors has three: `--system sail-n1:cores.fetch_width=6` gives it about as many.
 
 `work` of a pass is multiply-accumulates, times bits for look-ups, and numbers where there are none. Rates are
 work a cycle. `--other` adds what the program printed on another core file.
@@ -38,6 +40,8 @@ INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t[0-9a-f]{8} \t([^/\n]*)", re.MULTIL
 SYMBOL = re.compile(r"<[^>]*>")
 CACHES = "sail-n1"
 """The machine around the core, made smaller: the loops need no more than its L1."""
+REPEATS = 300
+"""Passes of a loop in gem5; a hundred before them teach its branch predictor."""
 ITERATIONS = 40
 """Passes that llvm-mca goes through: enough that filling the pipeline is under a percent."""
 
@@ -73,7 +77,8 @@ def code_of(program: Path) -> dict[int, str]:
 def _line(text: str) -> str:
     name, _, operands = text.partition("\t")
     operands = SYMBOL.sub("", operands).strip()
-    if name.startswith(("b.", "cb", "tbz", "tbnz")) or name in ("b", "bl"):  # a target of its own kind
+    name = {"bl": "b", "blr": "br"}.get(name, name)  # llvm-mca takes any call for 100 cycles
+    if name.startswith(("b.", "cb", "tbz", "tbnz")) or name == "b":  # a target of its own kind
         operands = ", ".join([*operands.split(", ")[:-1], "#4"])
     if name == "adrp":
         operands = operands.split(", ")[0] + ", #4096"
@@ -134,7 +139,7 @@ def main(binary: str, name: str, mca: str, cpu: str, other: Path | None, out: Pa
     program, system, gem5 = build(folder), load_system(name), Gem5(binary)
     caches = vary(load_system(CACHES), {"llc.slices": 4, "memory.channels": 4})
     small = caches.model_copy(update={"cores": system.cores})
-    run = gem5.run(small, [str(program)], folder / "gem5", units=0)
+    run = gem5.run(small, [str(program), "--repeats", str(REPEATS)], folder / "gem5", units=0)
     code, rows, clock = code_of(program), [], system.cores.clock.value
     before = {} if other is None else read_lines(other)
     for line in run.json_lines:

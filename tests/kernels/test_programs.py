@@ -1,5 +1,6 @@
 """What all programs have in common: they are static and answer --help."""
 
+import importlib
 import re
 import subprocess
 from pathlib import Path
@@ -32,3 +33,15 @@ def test_the_loops_that_research_measures_are_of_these_sources(programs: Path) -
         *(f"-I{folder}" for folder in folders),
     ]
     subprocess.run([COMPILER, *flags, ROOT / "research" / "loops" / "loops.cc"], check=True)
+
+
+def test_no_call_reaches_llvm_mca(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take 100 cycles for each."""
+    monkeypatch.syspath_prepend(ROOT / "research")
+    line = importlib.import_module("core_loops")._line
+    assert [line("bl\t400 <f>"), line("blr\tx1"), line("b.ne\t400 <f+0x4>"), line("ret")] == [
+        "b #4",
+        "br x1",
+        "b.ne #4",
+        "ret ",
+    ]
