@@ -36,8 +36,8 @@ def parse(arguments):
     parser.add_argument(
         "--cpu",
         default="o3",
-        help=f"model of the cores: {', '.join(CPU_MODELS)}. atomic,o3: the second one from the program's "
-        "first work item on (its --m5); atomic,o3,5000: from so many ps later",
+        help=f"model of the cores: {', '.join(CPU_MODELS)}. atomic,o3: the second one in the program's "
+        "work items (its --m5); atomic,o3,5000: from so many ps behind the first one's begin",
     )
     parser.add_argument("--cores", type=int, default=1, help="1..64; a program's threads take one each")
     parser.add_argument(
@@ -69,13 +69,15 @@ def running(built, options, memory):
 
 def simulate(built, options, of, until, later_by):
     """Run to the end, changing the cores' model on the way if asked to; the last exit event."""
-    places = list(options.checkpoint)
+    places, first, later = list(options.checkpoint), built.cpus, built.later_cpus
 
     def run(until):
         event = m5.simulate(until - m5.curTick())
         while event.getCause() in ("workend", "checkpoint", REACHED):
             if event.getCause() == "workend":
                 tell("ends")
+                if not later_by:
+                    change_cores(built, later, first)
             else:
                 reached = event.getCause() == REACHED
                 checkpoints.write(f"instruction-{places.pop(0)}" if reached else m5.curTick(), of)
@@ -92,13 +94,15 @@ def simulate(built, options, of, until, later_by):
             return event
         m5.stats.dump()  # of the part up to here
         m5.stats.reset()
-        change_cores(built)
+        change_cores(built, first, later)
         event = run(until)
     elif built.later_cpus and event.getCause() in ENDS:
         preload.give_up(
             f"the program ended without a work item, which --cpu {options.cpu} waits for: no {LATER}"
         )
     while event.getCause() == "workbegin":
+        if not later_by:
+            change_cores(built, first, later)
         event = run(until)
     if places:
         preload.give_up(f"{event.getCause()}, before instruction {places[0]} of --checkpoint")
@@ -110,9 +114,11 @@ def tell(what):
     preload.say(f"measured part {what} after {time.process_time():.2f} s of processor time")
 
 
-def change_cores(built):
-    """The cores of the later model take over, each with the thread that its predecessor runs."""
-    pairs = list(zip(built.cpus, built.later_cpus, strict=True))
+def change_cores(built, cores, others):
+    """Cores of another model take over from those that run, each with its predecessor's thread."""
+    if cores[0].switchedOut():
+        return
+    pairs = list(zip(cores, others, strict=True))
     for old, new in pairs:
         built.system.workload.hand_over(old.getCCObject(), new.getCCObject())
     m5.switchCpus(built.system, pairs)

@@ -192,8 +192,8 @@ def machine(name: str, out: Path | None, check: bool, binary: str | None) -> Non
         CPU, f"{', '.join(CPU_MODELS)}, two of them as in atomic,o3, and ps behind as in atomic,o3,5000"
     ),
     default="o3",
-    help="Core model: atomic, timing, minor or o3. atomic,o3 changes to the second at the program's first "
-    "work item, atomic,o3,5000 5000 ps later.",
+    help="Core model: atomic, timing, minor or o3. atomic,o3 runs the program's work items on the second, "
+    "atomic,o3,5000 all from 5000 ps after the first one's begin.",
 )
 @number("--cores", 1, 64, 1, "Cores, 1..64.")
 @with_parts(

@@ -161,13 +161,14 @@ def test_many_cores_and_units(program, full_machine, many_tiles, cores, threads,
     "cpu", ["atomic,timing,10000000", "atomic,o3,10000000", "timing,minor,10000000", "atomic,o3"]
 )
 def test_the_core_model_changes_while_tiles_are_under_way(program, many_tiles, cpu):
-    """Or, without a time behind it, at the program's first work item, before its first LUTMM."""
+    """Or, without a time behind it, for the program's work item, which has all its LUTMM."""
     run = program("lutmm_driver", "--trace", many_tiles, "--units", 2, "--m5", cpu=cpu)
     assert exact(run, 128)
     before = run.dumps[0]
     rung, ended = (sum(before[f"system.units{i}.{name}"] for i in range(2)) for name in ("rings", "tiles"))
     assert rung == ended == 0 if cpu == "atomic,o3" else 0 < ended < rung < 128
     assert ended + sum(run.unit_stat(unit, "tiles") for unit in range(2)) == 128
+    assert cpu != "atomic,o3" or run.stats["system.cpus.numCycles"] > 0  # the first model again
 
 
 @every_model
