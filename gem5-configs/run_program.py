@@ -41,6 +41,12 @@ def parse(arguments):
     )
     parser.add_argument("--cores", type=int, default=1, help="1..64; a program's threads take one each")
     parser.add_argument(
+        "--empty-caches",
+        action="store_true",
+        help="where the second model takes over, caches hold no data: for a program without the part of the "
+        "work that would have passed through them by then",
+    )
+    parser.add_argument(
         "--preload",
         metavar="FILE",
         help=f"put a file's bytes at address {preload.ADDRESS:#x} of the program before it starts",
@@ -94,7 +100,7 @@ def simulate(built, options, of, until, later_by):
             return event
         m5.stats.dump()  # of the part up to here
         m5.stats.reset()
-        change_cores(built, first, later)
+        change_cores(built, first, later, options.empty_caches)
         event = run(until)
     elif built.later_cpus and event.getCause() in ENDS:
         preload.give_up(
@@ -114,14 +120,27 @@ def tell(what):
     preload.say(f"measured part {what} after {time.process_time():.2f} s of processor time")
 
 
-def change_cores(built, cores, others):
-    """Cores of another model take over from those that run, each with its predecessor's thread."""
+def change_cores(built, cores, others, empty=False):
+    """Cores of another model take over from those that run, each with its predecessor's thread; perhaps with
+    `empty` caches."""
     if cores[0].switchedOut():
         return
     pairs = list(zip(cores, others, strict=True))
     for old, new in pairs:
         built.system.workload.hand_over(old.getCCObject(), new.getCCObject())
     m5.switchCpus(built.system, pairs)
+    if empty:
+        empty_caches(built.system)
+
+
+def empty_caches(system):
+    """Write back what the caches of data hold, and drop it; code stays in the first level."""
+    kinds = (system.l1d, system.l2, system.llc, getattr(system, "unit_caches", []))
+    caches = [each for kind in kinds for each in kind]
+    for each in caches:
+        each.memWriteback()
+    for each in caches:
+        each.memInvalidate()
 
 
 def make_process(system, program):
@@ -145,6 +164,8 @@ def main(arguments):
     options = parse(arguments)
     spec = hierarchy.load(options.system)
     cpu, later, later_by = (*options.cpu.split(","), "", "")[:3]
+    if options.empty_caches and not later:
+        preload.give_up(f"--empty-caches is given with --cpu {cpu}; allowed beside it is one like atomic,o3")
     count = not options.until.endswith("ps") and int(options.until)
     until = m5.MaxTick if count else int(options.until.removesuffix("ps"))
     file = preload.plan(options.preload, options.memory) if options.preload else None

@@ -204,18 +204,18 @@ _PARTS = {
 
 
 def regions_together(one: Row) -> dict[str, float]:
-    """Cycles of a whole model's step by region, from a run of its first block and the head: every block takes
-    what the first one does, two of its three norms and its part of what is rounded. A run of all blocks is
+    """Cycles of a whole model's step by region, from a run of its first blocks and the head: the others take
+    what those do in the mean, without the last norm and the rounding before the head. A run of all blocks is
     what it is."""
-    spec = load_model(shape(one))
-    rounded = 2 * spec.d_model + spec.d_attn + spec.d_ffn
-    of_block = dict.fromkeys(_OF_A_BLOCK, 1.0) | {
-        "norm": 2 / 3,
+    spec, blocks = load_model(shape(one)), one["blocks"]
+    rounded = blocks * (2 * spec.d_model + spec.d_attn + spec.d_ffn)
+    of_blocks = dict.fromkeys(_OF_A_BLOCK, 1.0) | {
+        "norm": 2 * blocks / (2 * blocks + 1),
         "quantise": rounded / (rounded + spec.d_model),
     }
-    more = spec.n_layers - 1 if one["blocks"] else 0
+    more = spec.n_layers / blocks - 1 if blocks else 0
     regions = [name for names in CORE_PARTS.values() for name in names]
-    return {name: one[f"{name}_cycles"] * (1 + more * of_block.get(name, 0.0)) for name in regions}
+    return {name: one[f"{name}_cycles"] * (1 + more * of_blocks.get(name, 0.0)) for name in regions}
 
 
 def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
@@ -251,7 +251,8 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
     panels = [Panel(pd.DataFrame(lines), bits_axis, times, "line", title="speedup", rules=rules)]
     panels += [_step_parts(steps, side, own) for side, own in widths.items()]
     together = (
-        f"The first block and the head were run; a step counts that block {spec.n_layers} times and the head."
+        f"The first {first['blocks']} of {spec.n_layers} blocks and the head were run; a step counts as many "
+        "such blocks and the head."
     )
     told = " The paper's value is its maximum over llama.cpp, at a point that it does not name."
     return Figure(

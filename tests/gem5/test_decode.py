@@ -68,6 +68,14 @@ def test_cores_and_units_decode_the_same(decoded, program, machine, tmp_path):
     assert (report["tokens"], report["logits"]) == (neon["tokens"], neon["logits"])
 
 
+@pytest.mark.parametrize("linears", ["neon", "lutmm"])
+def test_a_part_of_a_model_begins_with_empty_caches(decoded, linears):
+    """The whole model is so small that the token before leaves all of it in the caches."""
+    whole, part = (decoded(linears, blocks=blocks, warm=1, batch=1)[1][0] for blocks in (0, 1))
+    shares = [row["dram_bytesRead"] / row["image_bytes"] for row in (whole, part)]
+    assert shares[0] < 0.2 < 0.8 < shares[1]
+
+
 def test_a_prompt_gives_the_tokens_of_the_running_model(decoded):
     """Cores, and two units for the tiles of four slices; the program's logits come out of the simulation."""
     fixed = {"context": 2, "warm": 2, "steps": 2, "prompt_tokens": "3,5,60", "units": 2}

@@ -2,7 +2,8 @@
 
 A point is one run of gem5. Its image lies in simulated memory before the program starts
 (gem5-configs/preload.py); atomic cores fill the cache and decode the first tokens, so that caches hold what a
-token leaves behind; O3 cores decode those that are measured.
+token leaves behind; O3 cores decode those that are measured. Of a part of a model they begin with no data in
+their caches, as the other blocks would have left none of it.
 """
 
 from __future__ import annotations
@@ -278,7 +279,7 @@ def run_decodes(
             cores=point.threads,
             units=(point.units or None) if point.pim else 0,
             timeout_s=timeout_s,
-            extra=["--preload", str(image.resolve())],
+            extra=["--preload", str(image.resolve()), *["--empty-caches"] * bool(point.blocks)],
         )
         columns = _measured(done, point, system)
         if point.prompt_tokens:

@@ -31,6 +31,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.engine import PHASES
 from sailsim.sim.files import load_system
 from sailsim.sim.point import Point
+from sailsim.workloads.load import load_model
 
 PAIRS = ("prt", "conversion", "speedup", "threads")
 """Figures of a choice against its absence, or along an axis: a store of one point has nothing to draw."""
@@ -165,6 +166,22 @@ def runs() -> list[dict[str, Any]]:
     """One thread of Llama 2 7B."""
     wanted = {"model": "llama-2-7b", "threads": 1, "batch": 1, "cache": "fp16"}
     return [dict(row) for row in decode_rows() if all(row[name] == value for name, value in wanted.items())]
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 4])
+def test_a_step_of_some_blocks_is_that_of_the_whole_model(blocks: int) -> None:
+    """Where all blocks take the same; of 30 blocks 61 norms, the last of them before the head."""
+    model = load_model("smollm2-135m")
+
+    def run(count: int) -> dict[str, Any]:
+        rounded = count * (2 * model.d_model + model.d_attn + model.d_ffn) + model.d_model
+        own = {"embed": 5, "head": 900, "sample": 70, "norm": 3 * (2 * count + 1), "quantise": rounded}
+        cycles = own | dict.fromkeys(("qkv", "rope", "attention", "o", "ffn"), 11 * count)
+        return {"model": model.name, **{f"{name}_cycles": of for name, of in cycles.items()}}
+
+    of_all = regions_together(run(30) | {"blocks": 0})
+    assert of_all["norm"] == 3 * 61
+    assert regions_together(run(blocks or 30) | {"blocks": blocks}) == pytest.approx(of_all)
 
 
 def test_the_line_of_tokens_is_the_ratio_of_whole_steps() -> None:
