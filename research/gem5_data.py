@@ -272,15 +272,17 @@ def streams(
 
 SAME = ("model", "weights", "batch", "context", "threads", "cache")
 """What runs of one step have in common."""
+FITTED_CONTEXT = 64
+"""At which runs of several blocks are in the fits alone."""
 
 
 def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
-    """A row for each step that was run by a model or by its first block, and each machine whose units ran it:
+    """A row for each step that was run by a model or its first blocks, and each machine whose units ran it:
     megacycles of the cores for a token of the whole model by who made the products, how many times as fast
     units are as NEON, and how far off the engine is of the units' step. Most threads come first."""
     ran: dict[tuple[Any, ...], dict[str, Row]] = {}
     for run in runs:
-        if run["blocks"] < 2:
+        if run["blocks"] < 2 or run["context"] > FITTED_CONTEXT:
             kind = run["system"] if run["linears"] == "lutmm" else run["linears"]
             ran.setdefault(tuple(run[name] for name in SAME), {})[kind] = run
     for kinds in sorted(ran.values(), key=lambda kinds: -next(iter(kinds.values()))["threads"]):
