@@ -251,8 +251,8 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
     panels = [Panel(pd.DataFrame(lines), bits_axis, times, "line", title="speedup", rules=rules)]
     panels += [_step_parts(steps, side, own) for side, own in widths.items()]
     together = (
-        f"The first {first['blocks']} of {spec.n_layers} blocks and the head were run; a step counts as many "
-        "such blocks and the head."
+        f"Of {spec.n_layers} blocks the first {first['blocks']} were run, and the head; a step counts "
+        f"{spec.n_layers} such blocks and the head."
     )
     told = " The paper's value is its maximum over llama.cpp, at a point that it does not name."
     return Figure(
