@@ -277,34 +277,42 @@ FITTED_CONTEXT = 64
 
 
 def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
-    """A row for each step that was run by a model or its first blocks, and each machine whose units ran it:
-    megacycles of the cores for a token of the whole model by who made the products, how many times as fast
-    units are as NEON, and how far off the engine is of the units' step. Most threads come first."""
+    """A row for each step that units ran by a model or its first blocks: megacycles of the cores for a token
+    of the whole model by who made the products, how many times as fast each machine's units are as NEON, and
+    how far off the engine is of their step, in brackets on gem5's DRAM. Most threads come first."""
     ran: dict[tuple[Any, ...], dict[str, Row]] = {}
     for run in runs:
         if run["blocks"] < 2 or run["context"] > FITTED_CONTEXT:
             kind = run["system"] if run["linears"] == "lutmm" else run["linears"]
             ran.setdefault(tuple(run[name] for name in SAME), {})[kind] = run
-    for kinds in sorted(ran.values(), key=lambda kinds: -next(iter(kinds.values()))["threads"]):
+    ran = {step: kinds for step, kinds in ran.items() if set(kinds) - {"neon", "lut"}}
+    order = list(dict.fromkeys(model for model, *_ in ran))
+
+    def place(step: tuple[Any, ...]) -> tuple[Any, ...]:
+        model, weights, batch, context, threads, cache = step
+        return -threads, order.index(model), weights, cache, context, batch
+
+    for step in sorted(ran, key=place):
+        kinds = ran[step]
         mega = {kind: sum(regions_together(run).values()) / 1e6 for kind, run in kinds.items()}
-        for machine in [kind for kind in kinds if kind not in ("neon", "lut")] or [""]:
-            first, own = next(iter(kinds.values())), mega.get(machine, 0.0)
-            off = {
-                title: f"{kinds[machine][name] / 1e6 / own - 1:+.1%}" if machine else "-"
-                for title, name in zip(("engine", "engine, gem5's DRAM"), ENGINES, strict=True)
+        first = next(iter(kinds.values()))
+        row: dict[str, str] = {
+            "model": shape(first),
+            "weights": first["weights"],
+            "batch, context": f"{first['batch']}, {first['context']}",
+            "threads": str(first["threads"]),
+            "cache": first["cache"],
+            **{kind: f"{mega[kind]:.2f}" if kind in mega else "-" for kind in ("neon", "lut")},
+        }
+        for machine in (MACHINE, "sail-next"):
+            own, of = mega.get(machine, 0.0), kinds.get(machine, {})
+            off = [f"{of[name] / 1e6 / own - 1:+.1%}" for name in ENGINES] if own else []
+            row |= {
+                machine: f"{own:.2f}" if own else "-",
+                f"{machine}, x": f"{mega['neon'] / own:.2f}x" if own and "neon" in mega else "-",
+                f"{machine}, engine": f"{off[0]} ({off[1]})" if own else "-",
             }
-            yield {
-                "model": shape(first),
-                "weights": first["weights"],
-                "batch, context": f"{first['batch']}, {first['context']}",
-                "threads": str(first["threads"]),
-                "cache": first["cache"],
-                **{kind: f"{mega[kind]:.2f}" if kind in mega else "-" for kind in ("neon", "lut")},
-                "units": f"{own:.2f}" if machine else "-",
-                "of": machine or "-",
-                "units over neon": f"{mega['neon'] / own:.2f}x" if machine and "neon" in mega else "-",
-                **off,
-            }
+        yield row
 
 
 def parts(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
