@@ -5,6 +5,8 @@ Widths, queues and the latencies that a system file has come from there; what it
 with where it comes from.
 """
 
+from math import ceil
+
 from m5.objects import (
     LTAGE,
     FUDesc,
@@ -22,6 +24,9 @@ LOAD_OVERHEAD = 1
 # Of `mispredict`, the stages that the model has by itself (decode, rename, dispatch, issue, commit and the
 # way back); assumed from its default delays.
 FRONT_END_OVERHEAD = 8
+# An instruction's of gem5 at most: 1.01 to 1.36 in 16 inner loops (simOps over simInsts), as a load of two
+# vectors has three. `fetch_width` counts instructions, gem5's front end micro-operations.
+MICRO_OPERATIONS = 1.36
 
 CPU_MODELS = {
     "atomic": SailAtomicSimpleCPU,
@@ -140,7 +145,7 @@ def make_core(model, spec, **parameters):
     if model != "o3":
         return core
     core.fuPool = _execution_units(spec)
-    core.fetchWidth = core.decodeWidth = spec["fetch_width"]
+    core.fetchWidth = core.decodeWidth = ceil(MICRO_OPERATIONS * spec["fetch_width"])
     for stage in ("rename", "dispatch", "issue", "wb", "commit", "squash"):
         setattr(core, f"{stage}Width", spec["issue_width"])
     core.numROBEntries = spec["rob"]
