@@ -97,12 +97,12 @@ HEAD = np.dtype(
 MATRIX = np.dtype(
     [
         *[(name, "<u4") for name in ("wbits", "code", "minimum", "group_size", "zero_point", "lut", "tiles")],
-        *[("crc", "<u4"), ("step", "<i4"), ("zero", "<i4"), ("reserved_1", "V24")],
+        *[("crc", "<u4"), ("step", "<i4"), ("zero", "<i4"), ("row", "<u4"), ("reserved_1", "V20")],
         *[("book", "<i2", (16,)), ("reserved_2", "V32")],
     ]
 )
 """A row of the tensor ``matrices``, 128 bytes; its codebook on a line of its own. ``lut`` and ``tiles`` are 1
-where the matrix has that layout; ``crc`` is CRC-32 of all its layouts."""
+where the matrix has that layout; ``crc`` is CRC-32 of all its layouts; ``row``: `Shape.tile_stride`."""
 
 Records = npt.NDArray[np.void]
 
@@ -123,6 +123,7 @@ def _matrices(dimensions: Dimensions, records: Records) -> dict[str, tuple[Shape
                 bool(one["minimum"]),
                 dimensions.slices,
                 dimensions.tile_most,
+                int(one["row"]),
             ),
             one,
         )
@@ -195,6 +196,7 @@ class ImagePlan:
     layouts: tuple[str, ...]
     seed: int
     notes: tuple[str, ...]
+    row: int = 0
 
     @property
     def records(self) -> Records:
@@ -210,6 +212,7 @@ class ImagePlan:
             layouts = self.layouts if name != "embedding" else ()
             record["lut"] = "lut" in layouts and code.wbits <= LUT_WBITS_MAX and step != 0
             record["tiles"] = "tiles" in layouts
+            record["row"] = self.row if record["tiles"] else 0
         return records
 
     @property
@@ -275,6 +278,7 @@ def plan_image(
     blocks: int | None = None,
     slices: int = 32,
     tile_most: int = 0,
+    row: int = 0,
     layouts: Sequence[str] = tuple(LAYOUTS),
     seed: int = 0,
 ) -> ImagePlan:
@@ -287,6 +291,8 @@ def plan_image(
         blocks: only the first of the model's blocks (and the head); None: all.
         slices: parts that a matrix is cut into, of one tile each.
         tile_most: outputs that a tile may have; a larger part is cut into several even tiles. 0: any number.
+        row: bytes of a DRAM row over all channels, by an odd number of which larger tiles lie apart. 0: they
+            follow one another.
         layouts: some of ``LAYOUTS``.
         seed: of random weights.
 
@@ -300,6 +306,8 @@ def plan_image(
     spec = load_model(model) if file is None else file.spec
     fmt = choice.format(str(model), spec)
     _check(spec, slices, layouts, blocks)
+    if row < 0 or row % ALIGN:
+        raise SailsimError(f"row is {row}; allowed is 0 or a multiple of {ALIGN}.")
     eps, base = (NORM_EPS, ROPE_BASE) if file is None else llama_constants(file, "an image")
     notes: Counter[str] = Counter()
     full = replace(spec, fused_projections=False)
@@ -334,7 +342,7 @@ def plan_image(
         notes[f"the first {image.n_layers} of {spec.n_layers} blocks"] += 1
     if file is None:
         notes["random weights: its tokens mean nothing"] += 1
-    return ImagePlan(image, dimensions, file, matrices, tuple(layouts), seed, tuple(notes))
+    return ImagePlan(image, dimensions, file, matrices, tuple(layouts), seed, tuple(notes), row)
 
 
 def _stored_as(linear: Linear, spec: ModelSpec) -> Linear:

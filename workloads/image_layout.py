@@ -48,6 +48,7 @@ class Shape:
     minimum: bool
     slices: int
     tile_most: int = 0
+    row: int = 0
 
     @property
     def block(self) -> int:
@@ -77,9 +78,11 @@ class Shape:
 
     @property
     def tile_stride(self) -> int:
-        """Bytes from a tile to the next."""
+        """Bytes from a tile to the next. One that fills a ``row`` of DRAM has an odd number of rows, so that
+        as many as there are banks begin in different ones."""
         scales = aligned(2 * self.blocks * self.share * self.factors, 4)
-        return self.tile_codes + aligned(scales + 4 * MAX_BATCH)
+        size = self.tile_codes + aligned(scales + 4 * MAX_BATCH)
+        return (ceil(size / self.row) | 1) * self.row if 0 < self.row <= size else size
 
     def bytes(self, layout: str) -> int:
         """Bytes of a layout."""

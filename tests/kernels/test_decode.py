@@ -28,13 +28,19 @@ WELL_ROUNDED = 0.505
 
 
 def write_image(
-    path: Path, weights: str, slices: int = 3, tile_most: int = 0, tied: bool = True, **shape: int
+    path: Path,
+    weights: str,
+    slices: int = 3,
+    tile_most: int = 0,
+    row: int = 0,
+    tied: bool = True,
+    **shape: int,
 ) -> Path:
     """An image of a random model with a small shape."""
     fields = {"n_layers": 2, "d_model": 48, "d_ffn": 80, "vocab": 70} | shape
     toml = path.with_suffix(".toml")
     toml.write_text(model_text("tiny", "Tiny", **fields, tied_embeddings=tied))
-    plan_image(toml, weights=weights, slices=slices, tile_most=tile_most).write(path)
+    plan_image(toml, weights=weights, slices=slices, tile_most=tile_most, row=row).write(path)
     return path
 
 
@@ -82,19 +88,25 @@ def fill_table(seed: int) -> np.ndarray:
     return ((z >> np.uint64(40)).astype(np.int64) - (1 << 23)).astype(np.float32) * np.float32(2**-23)
 
 
-def filled_tiles(matrices: int, k: int, n: int, cut: int, bits: int, most: int) -> np.ndarray:
+def apart(size: int, row: int) -> int:
+    """An odd number of rows where one is filled."""
+    return (-(-size // row) | 1) * row if 0 < row <= size else size
+
+
+def filled_tiles(matrices: int, k: int, n: int, cut: int, bits: int, most: int, row: int) -> np.ndarray:
     """Codes (matrices, k, n) of a filled cache on units, cut into tiles of equally many outputs."""
     table = splitmix(1, -(-FILL_BYTES // 8)).view(np.uint8)[:FILL_BYTES]
     share = -(-n // cut)
     share = -(-share // -(-share // (most or share)))
     scales = -(-(-(-2 * share // 4) * 4 + 4 * 64) // 64) * 64
-    stride = -(-k * -(-share * bits // 8) // 64) * 64 + scales
-    found = np.resize(table, (matrices, -(-n // share), stride))
+    stride, tiles = apart(-(-k * -(-share * bits // 8) // 64) * 64 + scales, row), -(-n // share)
+    room = apart(tiles * stride, row) if stride < row else tiles * stride
+    found = np.resize(table, (matrices, room))[:, : tiles * stride].reshape(matrices, tiles, stride)
     pieces = []
     for piece in range(found.shape[1]):
         outputs = min(share, n - piece * share)
-        row = -(-outputs * bits // 8)
-        packed = found[:, piece, : k * row].reshape(matrices, k, row)
+        size = -(-outputs * bits // 8)
+        packed = found[:, piece, : k * size].reshape(matrices, k, size)
         each = np.unpackbits(packed, axis=-1, bitorder="little")[..., : outputs * bits]
         codes = each.reshape(matrices, k, outputs, bits) @ (1 << np.arange(bits))
         pieces.append(codes - (codes >> bits - 1 << bits))
@@ -128,8 +140,9 @@ class Following(ImageDecoder):
             matrices, dim = int(np.prod(shape[1:4])), sizes.head_dim
             if record["attention"] == "units":
                 cut = max(1, sizes.slices // (batch * sizes.n_kv_heads))
-                keys = filled_tiles(matrices, dim, room, cut, bits, tile_most).swapaxes(1, 2)
-                values = filled_tiles(matrices, room, dim, cut, bits, tile_most)
+                tiles = bits, tile_most, image.matrices["head"][0].row
+                keys = filled_tiles(matrices, dim, room, cut, *tiles).swapaxes(1, 2)
+                values = filled_tiles(matrices, room, dim, cut, *tiles)
             else:
                 keys, values = filled_rows(matrices, -(-room // 32) * 32, -(-dim // 16) * 16)
             filled = np.stack([keys[:, :context, :dim], values[:, :context, :dim]]).reshape(shape)
@@ -194,6 +207,7 @@ def test_random_models_decode_as_numpy_says(report: Report, tmp_path: Path, data
         weights,
         slices=data.draw(st.integers(1, 9)),
         tile_most=data.draw(st.sampled_from([0, 3, 16])),
+        row=data.draw(st.sampled_from([0, 64, 448])),
         tied=data.draw(st.booleans()),
         n_layers=data.draw(st.integers(1, 2)),
         d_model=data.draw(st.integers(1, 90)),
@@ -242,6 +256,17 @@ def test_attention_on_units(report: Report, tmp_path: Path, cache: str, kv_heads
     keys = [-(-count // -(-48 // cut)) for count in (46, 47, 48)]
     values = -(-22 // -(-22 // cut))
     assert record["emulated"] == 2 * 2 * kv_heads * (sum(keys) + 3 * values)
+
+
+@pytest.mark.parametrize("cache", ["fp16", "int8"])
+def test_threads_take_turns(report: Report, tmp_path: Path, cache: str) -> None:
+    """Weights and keys of several turns of 128 KiB a thread: no thread leaves one out or takes it twice."""
+    shape = {"n_layers": 1, "d_model": 512, "d_ffn": 2064, "n_heads": 8, "n_kv_heads": 8, "head_dim": 64}
+    path = write_image(tmp_path / "image", "4g32", row=4096, vocab=2040, **shape)
+    options = ("--image", path, "--context", 1500, "--cache", cache)
+    alone = report("decode", *options)[0]["logits"]
+    for kind, threads in (("neon", 2), ("neon", 3), ("lut", 3), ("lutmm", 2)):
+        assert report("decode", *options, "--linears", kind, "--threads", threads)[0]["logits"] == alone
 
 
 def test_what_a_decode_reports(report: Report, image: Path) -> None:

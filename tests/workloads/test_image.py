@@ -123,7 +123,9 @@ CHOICES = ("1", "2g16", "3g48", "4g32", "5g16", "8g0", "q4_1", "mxfp4", "q2_k")
 )
 def test_a_shape_comes_back(shape_file, tmp_path, choice, tied):
     spec = replace(SHAPE, d_model=256, d_ffn=512, tied_embeddings=tied)
-    plan = plan_image(shape_file(spec), weights=choice, blocks=2, slices=5, tile_most=0 if tied else 20)
+    plan = plan_image(
+        shape_file(spec), weights=choice, blocks=2, slices=5, tile_most=0 if tied else 20, row=448
+    )
     path = tmp_path / "image"
     plan.write(path)
     image = Image(path)
@@ -142,12 +144,24 @@ def test_a_shape_comes_back(shape_file, tmp_path, choice, tied):
             assert (factors == np.stack(expected.factors)).all()
 
 
+def test_large_tiles_lie_an_odd_number_of_rows_apart(shape_file):
+    """Equally large tiles then begin in as many banks as there are; small ones stay together."""
+    packed, apart = (plan_image(shape_file(SHAPE), weights="4g32", row=row).records for row in (0, 4096))
+    assert set(packed["row"]) == {0}
+    assert set(apart["row"][:-1]) == {4096}
+    for k, n in ((4096, 4096), (11008, 4096), (64, 64)):
+        plain, padded = (Shape(k, n, 4, 128, False, 32, row=row).tile_stride for row in (0, 65536))
+        assert padded == plain if plain < 65536 else padded % 65536 == 0 and padded // 65536 % 2 == 1
+        assert plain <= padded < plain + 2 * 65536
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"blocks": 0}, "blocks is 0; allowed is 1..3, those of ragged."),
         ({"blocks": 4}, "blocks is 4; allowed is 1..3"),
         ({"slices": 65}, "slices is 65; allowed is 1..64."),
+        ({"row": 100}, "row is 100; allowed is 0 or a multiple of 64."),
         ({"layouts": ["lut"]}, "layouts is 'lut'; allowed is rows, and lut and tiles beside it, each once."),
         ({"layouts": ["rows", "wide"]}, "layouts is 'rows,wide'"),
         ({"layouts": ["rows", "rows"]}, "layouts is 'rows,rows'"),

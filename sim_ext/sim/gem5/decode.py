@@ -396,7 +396,7 @@ def image_for(point: DecodePoint, system: System, out: Path) -> Path:
         SailsimError: the model or its weights are none that an image can hold, or the disk is full.
     """
     plan = _plan(point, system)
-    what = [plan.about, list(plan.dimensions), point.weights, code_version()]
+    what = [plan.about, list(plan.dimensions), plan.row, point.weights, code_version()]
     name = f"{Path(point.model).stem}-{point.weights or 'own'}-{plan.spec.n_layers}"
     path = out / "images" / f"{name}.image"
     told = path.with_suffix(".json")
@@ -418,7 +418,8 @@ def _plan(point: DecodePoint, system: System) -> ImagePlan:
         point.model, weights=point.weights, blocks=point.blocks or None, slices=system.llc.slices.whole
     )
     most = _tile_most(plan, point, system)
-    return replace(plan, dimensions=plan.dimensions._replace(tile_most=most))
+    row = system.memory.row_of_channels if point.linears == "lutmm" else 0
+    return replace(plan, dimensions=plan.dimensions._replace(tile_most=most), row=row)
 
 
 def _tile_most(plan: ImagePlan, point: DecodePoint, system: System) -> int:

@@ -81,6 +81,13 @@ inline int8x16_t round16(const Floats16 &values, float32x4_t factor)
 // latency of DRAM (10 GB/s and 100 ns), doubled.
 constexpr std::size_t kPrefetchBytes = 2048;
 
+// Asks for the first of what is read next and lies elsewhere.
+inline void ask_for(const void *from)
+{
+    for (std::size_t line = 0; line < kPrefetchBytes; line += 64)
+        __builtin_prefetch(static_cast<const char *>(from) + line, 0, 0);
+}
+
 // Calls body(integral_constant<int, 0>) ... body(integral_constant<int, Count - 1>): lanes are immediates.
 template <class Body, int... Index>
 inline __attribute__((always_inline)) void unrolled(Body &&body, std::integer_sequence<int, Index...>)

@@ -245,19 +245,18 @@ void FloatAttention::keep(std::size_t layer, std::size_t b, std::size_t head, st
 void FloatAttention::mix(std::size_t layer, std::size_t position, Worker &worker)
 {
     const std::size_t runs = parts_of(position_of(position, batch_ - 1) + 1, kPositions);
-    const Range mine = worker.part(batch_ * kv_heads_ * runs);
-    for (std::size_t item = mine.first; item < mine.last; ++item) {
+    const auto attend = [&](std::size_t item, std::size_t then) {
         const std::size_t at = item % runs, row = item / runs;
         const std::size_t count = position_of(position, row / kv_heads_) + 1;
         if (at * kPositions >= count) // of a later row of a prompt
-            continue;
-        const std::size_t then = std::min(item + 1, mine.last - 1);
+            return;
         const std::size_t next =
             place(layer, then / runs / kv_heads_, then / runs % kv_heads_, then % runs * kPositions);
         const Run run{row / kv_heads_, row % kv_heads_, at, std::min(kPositions, count - at * kPositions),
                       keys_.as<float16_t>() + next};
         heads_from<kMostQueries>(layer, run, 0);
-    }
+    };
+    worker.turns(batch_ * kv_heads_ * runs, kPositions * padded_ * sizeof(float16_t), attend);
     worker.meet();
     combine(position, worker);
 }

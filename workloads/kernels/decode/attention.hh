@@ -18,6 +18,7 @@ struct AttentionSettings {
     bool on_units = false;
     unsigned bits = 16;        // of a key's or value's number: 16 (fp16) or 8 on the cores, 2..8 on units
     std::size_t tile_most = 0; // outputs of a tile of keys or values on units; 0: any number
+    std::size_t row = 0;       // Shape::row of these tiles
     UnitSettings unit{};
 };
 

@@ -116,6 +116,11 @@ class UnitAttention : public CodeAttention
     void results(std::size_t row, float *to) const override;
     void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position, const std::int8_t *key,
                     float key_scale, const std::int8_t *value) override;
+    // From a head's tiles to the next's.
+    static std::size_t stride(const Shape &shape)
+    {
+        return shape.tile_stride() < shape.row ? apart(shape.tiles_bytes(), shape.row) : shape.tiles_bytes();
+    }
     // The keys or values of a head, whose tiles lie in slices of their own; where row k of a tile begins, and
     // the scales of its outputs.
     Matrix matrix(const Shape &shape, const Buffer &tiles, std::size_t layer, std::size_t number) const
@@ -128,7 +133,7 @@ class UnitAttention : public CodeAttention
                 nullptr,
                 nullptr,
                 nullptr,
-                tiles.bytes() + (layer * matrices() + number) * shape.tiles_bytes()};
+                tiles.bytes() + (layer * matrices() + number) * stride(shape)};
     }
     static std::uint8_t *row(const Matrix &of, std::size_t tile, std::size_t k)
     {
@@ -183,10 +188,10 @@ CodeAttention::CodeAttention(const Dimensions &dimensions, const AttentionSettin
 
 UnitAttention::UnitAttention(const Dimensions &dimensions, const AttentionSettings &settings)
     : CodeAttention(dimensions, settings), slices_(dimensions.slices), cut_(cut_of(dimensions, matrices())),
-      nbw_(settings.unit.nbw), keys_{head_dim_, positions_, bits_, 0, cut_, false, settings.tile_most},
-      values_{positions_, head_dim_, bits_, 0, cut_, false, settings.tile_most},
-      key_tiles_(layers_ * matrices() * keys_.tiles_bytes()),
-      value_tiles_(layers_ * matrices() * values_.tiles_bytes()),
+      nbw_(settings.unit.nbw),
+      keys_{head_dim_, positions_, bits_, 0, cut_, false, settings.tile_most, settings.row},
+      values_{positions_, head_dim_, bits_, 0, cut_, false, settings.tile_most, settings.row},
+      key_tiles_(layers_ * matrices() * stride(keys_)), value_tiles_(layers_ * matrices() * stride(values_)),
       descriptors_(matrices() * std::max(keys_.tiles(), values_.tiles()) * sizeof(lutmm_descriptor)),
       tiles_(descriptors_.size() / sizeof(lutmm_descriptor),
              share_ * std::max(keys_.share(), values_.share()), slices_, settings.unit)
@@ -201,9 +206,10 @@ UnitAttention::UnitAttention(const Dimensions &dimensions, const AttentionSettin
 void UnitAttention::begin_scales() const
 {
     const auto all = [this](const Shape &shape, const Buffer &tiles, float scale) {
-        for (std::size_t tile = 0; tile < tiles.size() / shape.tile_stride(); ++tile)
-            std::fill_n(scales(matrix(shape, tiles, 0, 0), tile), shape.share(),
-                        static_cast<float16_t>(scale));
+        for (std::size_t number = 0; number < layers_ * matrices(); ++number)
+            for (std::size_t tile = 0; tile < shape.tiles(); ++tile)
+                std::fill_n(scales(matrix(shape, tiles, 0, number), tile), shape.share(),
+                            static_cast<float16_t>(scale));
     };
     all(keys_, key_tiles_, 1.0f / most_);
     all(values_, value_tiles_, 1.0f);
@@ -453,28 +459,30 @@ class DotAttention : public CodeAttention
     void multiply_keys(std::size_t layer, std::size_t count, Worker &worker) override
     {
         const std::size_t runs = parts_of(count, kPositions);
-        const Range mine = worker.part(matrices() * runs);
-        for (std::size_t item = mine.first; item < mine.last; ++item) {
-            const std::size_t matrix = item / runs, at = (layer * matrices() + matrix) * room_;
+        const auto begin = [&](std::size_t item) { return (layer * matrices() + item / runs) * room_; };
+        worker.turns(matrices() * runs, kPositions * padded_, [&](std::size_t item, std::size_t next) {
+            const std::size_t matrix = item / runs;
+            if (next > item + 1)
+                ask_for(keys_.bytes() + (begin(next) + next % runs * kPositions) * padded_);
             by_columns<4>(share_, [&](auto rows, std::size_t first) {
-                run_of_keys<rows>(queries(matrix) + first * padded_, matrix * share_ + first, at,
+                run_of_keys<rows>(queries(matrix) + first * padded_, matrix * share_ + first, begin(item),
                                   item % runs * kPositions);
             });
-        }
+        });
     }
     void multiply_values(std::size_t layer, std::size_t count, Worker &worker) override
     {
-        const std::size_t runs = padded_ / kChunk;
-        const Range mine = worker.part(matrices() * runs);
-        for (std::size_t item = mine.first; item < mine.last; ++item) {
-            const std::size_t matrix = item / runs, stride = probability_stride(count);
-            const std::uint8_t *values =
-                values_.bytes() + ((layer * matrices() + matrix) * padded_ + item % runs * kChunk) * room_;
+        const std::size_t runs = padded_ / kChunk, bytes = kChunk * room_, stride = probability_stride(count);
+        const std::uint8_t *values = values_.bytes() + layer * matrices() * runs * bytes;
+        worker.turns(matrices() * runs, bytes, [&](std::size_t item, std::size_t next) {
+            const std::size_t matrix = item / runs;
+            if (next > item + 1)
+                ask_for(values + next * bytes);
             by_columns<4>(share_, [&](auto rows, std::size_t first) {
-                run_of_values<rows>(probabilities(matrix) + first * stride, stride, values,
+                run_of_values<rows>(probabilities(matrix) + first * stride, stride, values + item * bytes,
                                     matrix * share_ + first, item % runs * kChunk);
             });
-        }
+        });
     }
 
   private:

@@ -208,6 +208,7 @@ int main(int argc, char **argv)
     const std::vector<std::uint32_t> prompt = read_prompt(s.prompt, s.batch, vocab);
     const std::size_t prompt_steps = prompt.size() / s.batch;
     const std::unique_ptr<Linears> linears = make_linears(s.linears_kind, image, s.linears);
+    s.attention.row = image.head().shape.row;
     s.attention.positions = s.context + prompt_steps + s.steps - 1;
     Model model(image, *linears, s.attention);
     Buffer operands(s.operands.empty() ? 0 : (prompt_steps + s.steps) * model.operand_bytes());

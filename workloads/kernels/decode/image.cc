@@ -37,7 +37,8 @@ struct FileMatrix {
     std::uint32_t lut, tiles; // whether it has these layouts
     std::uint32_t crc;        // of all its layouts
     std::int32_t step, zero;
-    std::uint32_t reserved_1[6];
+    std::uint32_t row; // Shape::row
+    std::uint32_t reserved_1[5];
     std::int16_t book[16]; // on a line of its own, as a unit wants it
     std::uint32_t reserved_2[8];
 };
@@ -295,6 +296,8 @@ void Image::read_matrix(std::size_t i, const FileMatrix &record)
     const bool has_table = record.wbits <= 4 && record.step != 0;
     require("the lut layout of " + name, record.lut, 0, has_table ? 1 : 0);
     require("the tiles of " + name, record.tiles, 0, 1);
+    require("row of " + name, record.row, 0, kMostElements);
+    require("row modulo 64 of " + name, record.row % kLine, 0, 0);
     const auto [k, n] = size_of(dimensions_, kind);
     const Shape shape{k,
                       n,
@@ -302,7 +305,8 @@ void Image::read_matrix(std::size_t i, const FileMatrix &record)
                       record.group_size,
                       dimensions_.slices,
                       record.minimum != 0,
-                      dimensions_.tile_most};
+                      dimensions_.tile_most,
+                      record.row};
     // int8 activations, 32-bit accumulators: as a unit refuses what could wrap.
     constexpr std::int64_t most = 0x7fffffff, largest_activation = 128;
     const auto block = static_cast<std::int64_t>(shape.block());

@@ -29,11 +29,18 @@ constexpr std::size_t parts_of(std::size_t size, std::size_t part)
     return (size + part - 1) / part;
 }
 
+// What fills a row of DRAM takes an odd number of rows: what follows begins in another bank.
+constexpr std::size_t apart(std::size_t size, std::size_t row)
+{
+    return row > 0 && row <= size ? (parts_of(size, row) | 1) * row : size;
+}
+
 // How large the layouts of a matrix are, and where things lie in them (workloads/image.py).
 struct Shape {
     std::size_t k, n, wbits, group_size, slices;
     bool minimum;
     std::size_t tile_most = 0; // outputs of a tile; 0: any number
+    std::size_t row = 0;       // bytes of a DRAM row over all channels; 0: tiles follow one another
 
     std::size_t block() const { return group_size > 0 && group_size < k ? group_size : k; }
     std::size_t blocks() const { return parts_of(k, block()); }
@@ -64,7 +71,7 @@ struct Shape {
     }
     std::size_t tile_stride() const
     {
-        return tile_codes() + round_up(tile_scale_bytes(share()) + 4 * kMostBatch, kLine);
+        return apart(tile_codes() + round_up(tile_scale_bytes(share()) + 4 * kMostBatch, kLine), row);
     }
     std::size_t tiles_bytes() const { return tiles() * tile_stride(); }
 };

@@ -89,24 +89,29 @@ class LutLinears : public NeonLinears
 // they are through with their tile. Ends the program with one sentence where the image has no tiles.
 std::unique_ptr<Linears> lutmm_linears(const Image &image, const LinearsSettings &settings);
 
-// Calls body(product, panel) for this thread's part of the panels of all products, each of `outputs` outputs.
-template <class Body>
-void for_my_panels(const Product *products, std::size_t count, std::size_t outputs, const Worker &worker,
-                   Body &&body)
+// Calls body(product, panel) for this thread's turns of the panels of all products, each of `outputs` outputs
+// and as many bytes as the shape says; before, ask(product, panel) of what it reads next and lies elsewhere.
+template <class Body, class Ask>
+void for_my_panels(const Product *products, std::size_t count, std::size_t outputs,
+                   std::size_t (Shape::*bytes)() const, const Worker &worker, Body &&body, Ask &&ask)
 {
-    std::size_t total = 0;
+    if (count == 0)
+        return;
+    std::size_t firsts[kMostProducts + 1] = {}; // of a product among all
     for (std::size_t i = 0; i < count; ++i)
-        total += parts_of(products[i].matrix->shape.n, outputs);
-    const Range mine = worker.part(total);
-    std::size_t first = 0; // of the product among all
-    for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t panels = parts_of(products[i].matrix->shape.n, outputs);
-        const std::size_t begin = mine.first > first ? mine.first - first : 0;
-        const std::size_t end = mine.last > first ? mine.last - first : 0;
-        for (std::size_t panel = begin; panel < (end < panels ? end : panels); ++panel)
-            body(i, panel);
-        first += panels;
-    }
+        firsts[i + 1] = firsts[i] + parts_of(products[i].matrix->shape.n, outputs);
+    const auto with = [&](std::size_t panel, auto &&call) {
+        std::size_t i = 0;
+        while (panel >= firsts[i + 1])
+            ++i;
+        call(i, panel - firsts[i]);
+    };
+    worker.turns(firsts[count], (products[0].matrix->shape.*bytes)(),
+                 [&](std::size_t panel, std::size_t next) {
+                     if (next > panel + 1)
+                         with(next, ask);
+                     with(panel, body);
+                 });
 }
 
 } // namespace sailsim::kernels::decode

@@ -180,14 +180,19 @@ void LutLinears::multiply(const Product *products, std::size_t count, const Roun
         sums[tables] = sums_for(*products[i].matrix, x, tables, worker);
         by_table[tables++] = products[i];
     }
-    for_my_panels(by_table, tables, kLutPanel, worker, [&](std::size_t i, std::size_t panel) {
+    const auto multiply = [&](std::size_t i, std::size_t panel) {
         const Matrix &matrix = *by_table[i].matrix;
         const Shape &shape = matrix.shape;
         for (std::size_t b = 0; b < x.batch(); ++b)
             decode::multiply_panel(matrix, matrix.lut + panel * shape.lut_panel_bytes(), x.tables(b),
                                    sums[i] == nullptr ? nullptr : sums[i] + b * shape.blocks(), x.scale(b),
                                    by_table[i].y + b * by_table[i].stride + panel * kLutPanel);
-    });
+    };
+    for_my_panels(by_table, tables, kLutPanel, &Shape::lut_panel_bytes, worker, multiply,
+                  [&](std::size_t i, std::size_t panel) {
+                      const Matrix &matrix = *by_table[i].matrix;
+                      ask_for(matrix.lut + panel * matrix.shape.lut_panel_bytes());
+                  });
     if (dots > 0)
         NeonLinears::multiply(by_dots, dots, x, worker);
 }

@@ -233,11 +233,16 @@ void NeonLinears::multiply(const Product *products, std::size_t count, const Rou
     const std::int32_t *sums[kMostProducts] = {};
     for (std::size_t i = 0; i < count; ++i)
         sums[i] = sums_for(*products[i].matrix, x, i, worker);
-    for_my_panels(products, count, kRowsPanel, worker, [&](std::size_t i, std::size_t panel) {
+    const auto multiply_panel = [&](std::size_t i, std::size_t panel) {
         by_columns<kMostColumns>(x.batch(), [&](auto columns, std::size_t first) {
             panel_columns<columns>(products[i], panel, x, sums[i], first);
         });
-    });
+    };
+    for_my_panels(products, count, kRowsPanel, &Shape::rows_panel_bytes, worker, multiply_panel,
+                  [&](std::size_t i, std::size_t panel) {
+                      const Matrix &matrix = *products[i].matrix;
+                      ask_for(matrix.rows + panel * matrix.shape.rows_panel_bytes());
+                  });
 }
 
 } // namespace sailsim::kernels::decode
