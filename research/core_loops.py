@@ -7,9 +7,6 @@ code, so nested loops and their ends count. It takes any call for 100 cycles, so
 `mca` is its simulation: latencies, ports, and a reorder buffer of micro-operations. `ports` is what the
 busiest port allows, `decoders` what the width of the decoders does, which llvm-mca does not know.
 
-N1's decoders take four instructions a cycle. gem5's front end counts micro-operations, of which a load of two
-vectors has three: `--system sail-n1:cores.fetch_width=6` gives it about as many.
-
 `work` of a pass is multiply-accumulates, times bits for look-ups, and numbers where there are none. Rates are
 work a cycle. `--other` adds what the program printed on another core file.
 """
