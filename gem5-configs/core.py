@@ -145,7 +145,9 @@ def make_core(model, spec, **parameters):
     if model != "o3":
         return core
     core.fuPool = _execution_units(spec)
-    core.fetchWidth = core.decodeWidth = ceil(MICRO_OPERATIONS * spec["fetch_width"])
+    # More than renaming takes would make the decoders wait every other cycle.
+    width = min(ceil(MICRO_OPERATIONS * spec["fetch_width"]), spec["issue_width"])
+    core.fetchWidth = core.decodeWidth = width
     for stage in ("rename", "dispatch", "issue", "wb", "commit", "squash"):
         setattr(core, f"{stage}Width", spec["issue_width"])
     core.numROBEntries = spec["rob"]

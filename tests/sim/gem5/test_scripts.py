@@ -147,3 +147,13 @@ def test_ports_that_no_pipe_has_are_refused(pipes, spec, script, monkeypatch):
     monkeypatch.setitem(script("core").PIPES[2], "shift", "2")
     with pytest.raises(ValueError, match=r"^shift is on port V2; allowed are V0\.\.V1$"):
         pipes(spec["cores"])
+
+
+@pytest.mark.parametrize(("instructions", "renamed", "width"), [(4, 8, 6), (6, 8, 8), (1, 8, 2)])
+def test_a_front_end_takes_micro_operations_but_no_more_than_are_renamed(
+    script, pipes, spec, instructions, renamed, width
+):
+    """With nine for eight that are renamed V2's loops took twice as long."""
+    cores = spec["cores"] | {"fetch_width": instructions, "issue_width": renamed}
+    core = script("core").make_core("o3", cores)
+    assert (core.fetchWidth, core.decodeWidth, core.renameWidth) == (width, width, renamed)
