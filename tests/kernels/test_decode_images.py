@@ -47,6 +47,9 @@ MATRICES = [
     ("zero", b"\x00\x01", "zero of attn_q of block 0 is 384; allowed is 0..255"),
     ("lut", b"\x02", "the lut layout of attn_q of block 0 is 2; allowed is 0..1"),
     ("tiles", b"\x00", "the size is"),
+    ("row", b"\x64", "row modulo 64 of attn_q of block 0 is 36; allowed is 0"),
+    ("row", b"\x40\x00\x00\x10", "row of attn_q of block 0 is 268435520; allowed is 0..16777216"),
+    ("row", b"\x40", "is cut short: "),
     ("crc", b"\x00\x00\x00\x00", "the checksum of matrix 0 is 0x00000000; allowed is 0x"),
 ]
 
