@@ -66,40 +66,49 @@ def part_by_part() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+GEM5 = {
+    "gem5": "sail-next, x",
+    "gem5, sail-n1": "sail-n1, x",
+    "the best machine": "engine, x",
+    "the memory's roofline": "roofline, x",
+}
+"""Of a line of the figure's last panel, its column of `on_gem5`."""
+
+
 def on_gem5(search: Search) -> pd.DataFrame:
-    """Of each step that NEON and `sail-next` ran in gem5 on all threads, over caches of 8 bits, how many
-    times units are as fast as NEON there, and `sail-next` in the engine; the bound of gem5's memory over its
-    NEON."""
-    ran = pd.read_csv(DOCS / "data" / "gem5-decode.csv", thousands=",")
-    both = (ran["sail-next, x"] != "-") & (ran["threads"] == THREADS)
+    """Of each step that NEON and `sail-next` ran in gem5 on all threads, over caches of 8 bits, tokens/s
+    there and in the engine, and how many times units are as fast as NEON. The roofline is that of gem5's
+    memory over its NEON."""
+    ran = pd.read_csv(DOCS / "data" / "gem5-decode.csv", thousands=",", na_values="-")
     memory, clock = search.base.memory, search.base.cores.clock.si
     dram = Dram(memory, search.base.llc.line.whole)
     streamed, rows = dram.reads(dram.lines_of_row) / memory.read_share.value, []
-    for _, row in ran[both].iterrows():
+    for _, row in ran[ran["sail-next, x"].notna() & (ran["threads"] == THREADS)].iterrows():
         batch, context = map(int, row["batch, context"].split(","))
         name = f"{row['model'].split('-')[-1].upper()}, batch {batch}, {context}"
         of = {"name": name, "model": row["model"], "weights": row["weights"], "share": 1, "reason": "in gem5"}
         load = Load(batch=batch, context=context, threads=THREADS, **of)
         point = load.point(ORDINARY["kv_bits"])
         neon = runs(point, search.base, named(search.content.opponent), prior=None)[0].tokens_per_s
-        on_cores = batch * clock / (float(row["neon"]) * 1e6)
         own = runs(replace(point, attention="units"), "sail-next", named(search.content.runner), prior=None)
-        for line, x in (
-            ("gem5", float(row["sail-next, x"].rstrip("x"))),
-            ("gem5, sail-n1", float(row["sail-n1, x"].replace("-", "nan").rstrip("x"))),
-            ("the best machine", own[0].tokens_per_s / neon),
-            ("the memory's roofline", streamed * search.roofline(load, point.kv_bits) / on_cores),
-        ):
-            rows.append({"name": name, "line": line, "x": x})
+        gem5 = {kind: batch * clock / (row[kind] * 1e6) for kind in ("neon", "sail-n1", "sail-next")}
+        rows.append(
+            {"workload": name, "NEON, tokens/s": gem5["neon"]}
+            | {kind: gem5[kind] for kind in ATTEND}
+            | {f"{kind}, x": gem5[kind] / gem5["neon"] for kind in ATTEND}
+            | {"engine, NEON": neon, "engine, sail-next": own[0].tokens_per_s}
+            | {"engine, x": own[0].tokens_per_s / neon}
+            | {"roofline, x": streamed * search.roofline(load, point.kv_bits) / gem5["neon"]}
+        )
     return pd.DataFrame(rows)
 
 
-def with_gem5(figure: Figure, search: Search) -> Figure:
+def with_gem5(figure: Figure, steps: pd.DataFrame) -> Figure:
     """The command's figure and a panel of what gem5 ran."""
-    rows = on_gem5(search)
-    places = list(rows["name"].unique())
-    rows, names = rows.assign(at=rows["name"].map(places.index)), Axis.of_names(places)
-    ratio = Axis("x", "speedup over the opponent", limits=(0, None))
+    lines = [steps.assign(line=line, x=steps[column]) for line, column in GEM5.items()]
+    rows, places = pd.concat(lines), list(steps["workload"])
+    rows = rows.assign(name=rows["workload"], at=rows["workload"].map(places.index))
+    ratio, names = Axis("x", "speedup over the opponent", limits=(0, None)), Axis.of_names(places)
     panel = Panel(rows, ratio, names, "line", "ranks", "In gem5, 4 bits", rules=[Rule(1.0)])
     marks = {
         "gem5": Look(OKABE_ITO["blue"], "^", "", size=8),
@@ -125,7 +134,10 @@ def in_digits(value: object) -> object:
 def main(folder: Path) -> None:
     """The tables and the figure."""
     read = {name: pd.read_csv(folder / f"{name}.csv") for name in ("front", "waterfall", "workloads")}
+    search, trials = Search(), pd.read_csv(folder / "trials.csv")
+    steps = on_gem5(search)
     shown = {
+        "gem5": steps,
         "front": read["front"].rename(columns=MACHINE).drop(columns="machine"),
         "waterfall": read["waterfall"].rename(columns=MACHINE),
         "parts": part_by_part(),
@@ -135,8 +147,7 @@ def main(folder: Path) -> None:
         if "tokens/USD" in frame:
             frame["tokens/USD"] = frame["tokens/USD"].map(lambda each: f"{each:,.0f}")
         frame.map(in_digits).to_csv(DOCS / "data" / f"next-{name}.csv", index=False, na_rep="-")
-    search, trials = Search(), pd.read_csv(folder / "trials.csv")
-    figure = with_gem5(explore_figure(search, Explored(trials, **read)), search)
+    figure = with_gem5(explore_figure(search, Explored(trials, **read)), steps)
     save_captioned(figure, draw(figure), folder / "next")
     shutil.copyfile(folder / "next.png", DOCS / "figures" / "next.png")
 
