@@ -32,7 +32,7 @@ PHASES = {
     "lookup": "looking up in the units",
     "convert": "converting sums",
     "write_back": "writing sums back",
-    "cores": "attention and norms on the cores",
+    "cores": "attention and all else on the cores",
     "sync": "handing over between cores and units",
     "weights": "reading weights",
     "kernels": "multiplying",

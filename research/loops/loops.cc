@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // The inner loops of the programs that ship, one at a time, on operands that stay in the L1 cache: what
-// research/core_loops.py measures. The loops are those of the programs' own sources.
+// research/core_loops.py measures. The loops are those of the programs' own sources, but for `convert`.
 #include "common/program.hh"
 
 #include "decode/attention.cc"
@@ -177,6 +177,36 @@ Loop norm(bool rounding, bool tables)
     return {[=, &worker] { rounded->measure_norm(x, nullptr, 576, weight, worker); }, 576};
 }
 
+// What cores do of a product whose units leave integer sums: sums of blocks, [block][row][output], are made
+// floats, scaled and added. No program has it, as units convert.
+template <std::size_t Rows>
+__attribute__((noinline)) void convert(const std::int32_t *sums, const float16_t *scales, std::size_t blocks,
+                                       std::size_t outputs, float *results)
+{
+    for (std::size_t n = 0; n < outputs; n += 4) {
+        float32x4_t totals[Rows] = {};
+        for (std::size_t block = 0; block < blocks; ++block) {
+            const float32x4_t scale = vcvt_f32_f16(vld1_f16(scales + block * outputs + n));
+            for (std::size_t row = 0; row < Rows; ++row) {
+                const int32x4_t of_block = vld1q_s32(sums + (block * Rows + row) * outputs + n);
+                totals[row] = vfmaq_f32(totals[row], vcvtq_f32_s32(of_block), scale);
+            }
+        }
+        for (std::size_t row = 0; row < Rows; ++row)
+            vst1q_f32(results + row * outputs + n, totals[row]);
+    }
+}
+
+template <std::size_t Rows>
+Loop conversion()
+{
+    constexpr std::size_t blocks = 32, outputs = 32; // of 4096 inputs in groups of 128
+    auto *sums = operands<std::int32_t>(blocks * Rows * outputs);
+    auto *scales = operands<float16_t>(blocks * outputs);
+    auto *results = operands<float>(Rows * outputs);
+    return {[=] { convert<Rows>(sums, scales, blocks, outputs, results); }, blocks * Rows * outputs};
+}
+
 const std::map<std::string, std::function<Loop()>> kLoops = {
     {"decode W2 g32 b1", [] { return neon<2, 1>(32); }},
     {"decode W2 g32 b4", [] { return neon<2, 4>(32); }},
@@ -218,6 +248,8 @@ const std::map<std::string, std::function<Loop()>> kLoops = {
          auto *sums = operands<float>(2);
          return Loop{[=] { softmax(scores, sums[0], sums[1]); }, decode::kPositions};
      }},
+    {"convert b1", conversion<1>},
+    {"convert b8", conversion<8>},
     {"norm", [] { return norm(false, false); }},
     {"quantise", [] { return norm(true, false); }},
     {"quantise, tables", [] { return norm(true, true); }},

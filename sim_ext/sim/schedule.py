@@ -213,7 +213,7 @@ class HostCores:
         self.queue = system.pim.queue.value if system.pim is not None else inf
         """Descriptors that a unit holds."""
         self.copy = 0.0 if host.result_copy is None else host.result_copy.value / cores.clock.si
-        self.convert_flops = host.convert_flops.value
+        self.convert = host.convert_cycles.value / (threads * cores.clock.si)
         self.system = system.name
         rates = {"float_rate": host.float_rate, "grid_rate": host.grid_rate}
         self.products = {name: q.value for name, q in rates.items() if q is not None}
@@ -342,8 +342,8 @@ class HostCores:
 
     def conversion(self, op: Op, blocks: int, needs: int) -> list[CoreTask]:
         """Integer sums of every block to scaled fp32 on the cores, and the barrier after it."""
-        sums = op.n * op.batch * blocks
-        seconds = self.seconds(self.convert_flops * sums, 4 * sums + 4 * op.n * op.batch)
+        scales, sums = op.n * blocks, op.n * blocks * op.batch
+        seconds = max(self.convert * (scales + sums), (4 * sums + 4 * op.n * op.batch) / self.llc)
         return [CoreTask(f"{op.name} convert", needs, seconds), self.meet(op.name, needs)]
 
     def meet(self, name: str, needs: int) -> CoreTask:

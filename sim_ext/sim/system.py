@@ -222,8 +222,9 @@ class Host(Frozen):
     """What a thread takes to copy a scaled result of the units to where the next operation reads it; of
     products that share an input the last one's count, the others' are copied meanwhile. None: units leave
     them there."""
-    convert_flops: Annotated[Quantity, Is("FLOP/element", above=0)]
-    """Converting and scaling one integer accumulator on the cores."""
+    convert_cycles: Annotated[Quantity, Is("cycles", above=0)]
+    """What a thread takes to make a float of an integer sum of the units, scale and add it; and as much for
+    each scale, which serves all rows of a batch."""
 
 
 class _Described(Frozen):
