@@ -66,6 +66,15 @@ def part_by_part() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def by_cores(search: Search) -> list[float]:
+    """Times NEON of `sail-n1` whose cores convert the units' sums, by workload and of the mix."""
+    values = search.start | {"pim.convert": "cores"}
+    machine, loads = search.around(search.machine(values)), search.content.workload
+    rates = zip(loads, search.opponents, strict=True)
+    ratios = [search.fastest(load, machine, values)[0] / rate for load, (rate, _) in rates]
+    return [*ratios, search.mean(ratios)]
+
+
 GEM5 = {
     "gem5": "sail-next, x",
     "gem5, sail-n1": "sail-n1, x",
@@ -135,13 +144,14 @@ def main(folder: Path) -> None:
     """The tables and the figure."""
     read = {name: pd.read_csv(folder / f"{name}.csv") for name in ("front", "waterfall", "workloads")}
     search, trials = Search(), pd.read_csv(folder / "trials.csv")
-    steps = on_gem5(search)
+    steps, workloads = on_gem5(search), read["workloads"][list(WORKLOAD)].rename(columns=WORKLOAD)
+    workloads.insert(workloads.columns.get_loc("sail-next, x"), "its cores convert, x", by_cores(search))
     shown = {
         "gem5": steps,
         "front": read["front"].rename(columns=MACHINE).drop(columns="machine"),
         "waterfall": read["waterfall"].rename(columns=MACHINE),
         "parts": part_by_part(),
-        "workloads": read["workloads"][list(WORKLOAD)].rename(columns=WORKLOAD),
+        "workloads": workloads,
     }
     for name, frame in shown.items():
         if "tokens/USD" in frame:
