@@ -276,6 +276,7 @@ def plan_image(
     *,
     weights: str = "",
     blocks: int | None = None,
+    outputs: int | None = None,
     slices: int = 32,
     tile_most: int = 0,
     row: int = 0,
@@ -289,6 +290,7 @@ def plan_image(
             llama architecture.
         weights: what the weights are, as for a point; empty: a file's own, else ``4g128``.
         blocks: only the first of the model's blocks (and the head); None: all.
+        outputs: only the first of the head's, where the model has no file; None: all.
         slices: parts that a matrix is cut into, of one tile each.
         tile_most: outputs that a tile may have; a larger part is cut into several even tiles. 0: any number.
         row: bytes of a DRAM row over all channels, by an odd number of which larger tiles lie apart. 0: they
@@ -311,7 +313,8 @@ def plan_image(
     eps, base = (NORM_EPS, ROPE_BASE) if file is None else llama_constants(file, "an image")
     notes: Counter[str] = Counter()
     full = replace(spec, fused_projections=False)
-    image = replace(full, n_layers=blocks or spec.n_layers, extra_params=0)
+    vocab = spec.vocab if file is not None else min(spec.vocab, outputs or spec.vocab)
+    image = replace(full, n_layers=blocks or spec.n_layers, vocab=vocab, extra_params=0)
     shape = ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ffn", "vocab")
     dimensions = Dimensions(
         **{name: getattr(image, name) for name in shape},
@@ -329,7 +332,7 @@ def plan_image(
     }
     sources["head"] = image.head, fmt.tensor(full.head, full)
     if not spec.tied_embeddings:
-        embedding = Linear("token_embd", "head", spec.d_model, spec.vocab, -1)
+        embedding = Linear("token_embd", "head", spec.d_model, vocab, -1)
         sources["embedding"] = embedding, fmt.embedding(full)
     matrices = {}
     for name in dimensions.matrices():
@@ -340,6 +343,8 @@ def plan_image(
         matrices[name] = linear, _source(file, linear, own, seed)
     if image.n_layers < spec.n_layers:
         notes[f"the first {image.n_layers} of {spec.n_layers} blocks"] += 1
+    if vocab < spec.vocab:
+        notes[f"the first {vocab} of {spec.vocab} outputs of the head"] += 1
     if file is None:
         notes["random weights: its tokens mean nothing"] += 1
     return ImagePlan(image, dimensions, file, matrices, tuple(layouts), seed, tuple(notes), row)

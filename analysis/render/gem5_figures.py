@@ -205,8 +205,8 @@ _PARTS = {
 
 def regions_together(one: Row) -> dict[str, float]:
     """Cycles of a whole model's step by region, from a run of its first blocks and the head: the others take
-    what those do in the mean, without the last norm and the rounding before the head. A run of all blocks is
-    what it is."""
+    what those do in the mean, without the last norm and the rounding before the head, and the head's other
+    outputs what those that ran do. A run of all blocks is what it is."""
     spec, blocks = load_model(shape(one)), one["blocks"]
     rounded = blocks * (2 * spec.d_model + spec.d_attn + spec.d_ffn)
     of_blocks = dict.fromkeys(_OF_A_BLOCK, 1.0) | {
@@ -215,7 +215,9 @@ def regions_together(one: Row) -> dict[str, float]:
     }
     more = spec.n_layers / blocks - 1 if blocks else 0
     regions = [name for names in CORE_PARTS.values() for name in names]
-    return {name: one[f"{name}_cycles"] * (1 + more * of_blocks.get(name, 0.0)) for name in regions}
+    times = {name: 1 + more * of_blocks.get(name, 0.0) for name in regions}
+    times |= dict.fromkeys(("head", "sample"), spec.vocab / one.get("outputs", spec.vocab))
+    return {name: one[f"{name}_cycles"] * factor for name, factor in times.items()}
 
 
 def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:

@@ -41,9 +41,10 @@ SOURCE = f"fit of {TABLE}, steps on gem5's O3 cores of sail-n1"
 
 
 def part_of_model(row: Row) -> ModelSpec:
-    """The blocks of the model that a run had, and its head."""
+    """The blocks of the model that a run had, and what it had of its head."""
     spec = load_model(shape(row))
-    return replace(spec, n_layers=row["blocks"] or spec.n_layers, extra_params=0)
+    vocab = row.get("outputs", spec.vocab)
+    return replace(spec, n_layers=row["blocks"] or spec.n_layers, vocab=vocab, extra_params=0)
 
 
 def simulated_rows(linears: str) -> MeasuredRows:

@@ -144,6 +144,15 @@ def test_a_shape_comes_back(shape_file, tmp_path, choice, tied):
             assert (factors == np.stack(expected.factors)).all()
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_shape_keeps_some_of_its_heads_outputs(shape_file, tied):
+    spec = replace(SHAPE, tied_embeddings=tied)
+    some = plan_image(shape_file(spec), weights="4g32", blocks=1, outputs=SHAPE.vocab - 3)
+    assert some.dimensions.vocab == some.dimensions.matrices()["head"][1] == SHAPE.vocab - 3
+    assert f"the first {SHAPE.vocab - 3} of {SHAPE.vocab} outputs of the head" in some.about["notes"]
+    assert plan_image(shape_file(spec), outputs=10 * SHAPE.vocab).dimensions.vocab == SHAPE.vocab
+
+
 def test_large_tiles_lie_an_odd_number_of_rows_apart(shape_file):
     """Equally large tiles then begin in as many banks as there are; small ones stay together."""
     packed, apart = (plan_image(shape_file(SHAPE), weights="4g32", row=row).records for row in (0, 4096))

@@ -63,13 +63,19 @@ Logits = dict[tuple[Any, ...], npt.NDArray[np.float32]]
 """Of the running model, (steps, batch, vocab), by image, cache, prompt and the tokens chosen."""
 
 
+HEAD_OUTPUTS = 16_000
+"""Of the head that runs with some blocks of a model without a file: a whole one takes most of such a run, and
+its outputs are alike. Those of a slice, 500 of 32, fill passes as those of a whole head do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecodePoint:
     """One run of the program.
 
     `context` positions of the cache are filled before the first measured step: all but the last `warm` by
     the program's table, those by tokens decoded on atomic cores. `steps` tokens are measured. `blocks` is how
-    many of the model's blocks the image has; 0: all. `units` PIM units multiply; 0: one a slice.
+    many of the model's blocks the image has, with `HEAD_OUTPUTS`; 0: all. `units` PIM units multiply; 0:
+    one a slice.
 
     `prompt_tokens`, token numbers with commas between them, are what every row of the batch decodes. Their
     last is the input of the first measured step; the others are the `warm` tokens, and the whole `context`.
@@ -259,7 +265,7 @@ def run_decodes(
     """
     machine_json(system)  # refuses a machine that gem5 does not have, before an image is made
     require_program(program)
-    _plan(points[0], system)  # what no image can hold is refused once, before a folder or a run is begun
+    plan = _plan(points[0], system)  # what no image can hold is refused once, before a run is begun
     file = stored_model(points[0].model)
     content, stored = sha256_of(program, "program"), Store(out).keys()
     known: Logits = {}
@@ -281,7 +287,7 @@ def run_decodes(
             timeout_s=timeout_s,
             extra=["--preload", str(image.resolve()), *["--empty-caches"] * bool(point.blocks)],
         )
-        columns = _measured(done, point, system)
+        columns = _measured(done, point, system) | {"outputs": plan.dimensions.vocab}
         if point.prompt_tokens:
             columns |= against_model(point, columns["tokens"], logits, image, known)
         return columns
@@ -415,7 +421,11 @@ def image_for(point: DecodePoint, system: System, out: Path) -> Path:
 
 def _plan(point: DecodePoint, system: System) -> ImagePlan:
     plan = plan_image(
-        point.model, weights=point.weights, blocks=point.blocks or None, slices=system.llc.slices.whole
+        point.model,
+        weights=point.weights,
+        blocks=point.blocks or None,
+        outputs=HEAD_OUTPUTS if point.blocks else None,
+        slices=system.llc.slices.whole,
     )
     most = _tile_most(plan, point, system)
     row = system.memory.row_of_channels if point.linears == "lutmm" else 0

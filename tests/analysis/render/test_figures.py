@@ -182,6 +182,13 @@ def test_a_step_of_some_blocks_is_that_of_the_whole_model(blocks: int) -> None:
     of_all = regions_together(run(30) | {"blocks": 0})
     assert of_all["norm"] == 3 * 61
     assert regions_together(run(blocks) | {"blocks": blocks}) == pytest.approx(of_all)
+    some = run(blocks) | {
+        "blocks": blocks,
+        "outputs": model.vocab // 2,
+        "head_cycles": 450,
+        "sample_cycles": 35,
+    }
+    assert regions_together(some) == pytest.approx(of_all)
 
 
 def test_the_line_of_tokens_is_the_ratio_of_whole_steps() -> None:
