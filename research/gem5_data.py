@@ -21,6 +21,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -272,19 +273,17 @@ def streams(
 
 SAME = ("model", "weights", "batch", "context", "threads", "cache")
 """What runs of one step have in common."""
-FITTED_CONTEXT = 64
-"""At which runs of several blocks are in the fits alone."""
 
 
 def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
     """A row for each step that units ran by a model or its first blocks: megacycles of the cores for a token
     of the whole model by who made the products, how many times as fast each machine's units are as NEON, and
-    how far off the engine is of their step, in brackets on gem5's DRAM. Most threads come first."""
+    how far off the engine is of their step, in brackets on gem5's DRAM. Most threads come first; of runs of
+    more and fewer blocks the one of most counts, and of attention on cores and units that on units."""
     ran: dict[tuple[Any, ...], dict[str, Row]] = {}
-    for run in runs:
-        if run["blocks"] < 2 or run["context"] > FITTED_CONTEXT:
-            kind = run["system"] if run["linears"] == "lutmm" else run["linears"]
-            ran.setdefault(tuple(run[name] for name in SAME), {})[kind] = run
+    for run in sorted(runs, key=lambda run: (run["attention"], run["blocks"] or inf)):
+        kind = run["system"] if run["linears"] == "lutmm" else run["linears"]
+        ran.setdefault(tuple(run[name] for name in SAME), {})[kind] = run
     ran = {step: kinds for step, kinds in ran.items() if set(kinds) - {"neon", "lut"}}
     order = list(dict.fromkeys(model for model, *_ in ran))
 
@@ -313,6 +312,18 @@ def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
                 f"{machine}, engine": f"{off[0]} ({off[1]})" if own else "-",
             }
         yield row
+
+
+def attending(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
+    """What rotation and attention of a block take one thread; of runs that attend alike, of the first."""
+    found: dict[tuple[Any, ...], float] = {}
+    for run in runs:
+        if run["threads"] == 1 and run["blocks"] == 1:
+            attends = shape(run), run["batch"], run["context"], run["attention"], run["cache"]
+            found.setdefault(attends, run["rope_cycles"] + run["attention_cycles"])
+    for attends, cycles in sorted(found.items()):
+        names = ("model", "batch", "context", "attention", "cache")
+        yield dict(zip(names, map(str, attends), strict=True)) | {"kilocycles": f"{cycles / 1e3:,.0f}"}
 
 
 def parts(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
@@ -387,7 +398,11 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
         told = [with_engine(row) for row in runs if row["linears"] == "lutmm"]
         cycles = {name: [row[name] for row in told] for name in ENGINES}
         write_whole(data / ENGINE, to_lines({"machine": HOST, **cycles}).encode())
-        tables = {"": steps(decode_rows()), "-the-engine-beside-it": parts(host_rows())}
+        tables = {
+            "": steps(decode_rows()),
+            "-the-engine-beside-it": parts(host_rows()),
+            "-attention": attending(decode_rows()),
+        }
         for name, rows_of in tables.items():
             path = DOCS / f"gem5-decode{name}.csv"
             pd.DataFrame(rows_of).to_csv(path, index=False, lineterminator="\n")

@@ -1,6 +1,6 @@
 """Write what docs/next.md shows from a folder of `sailsim explore`: python research/next_data.py FOLDER.
 
-sailsim explore --samples 100000 --seed 0 --out FOLDER
+sailsim explore --samples 10000 --seed 0 --out FOLDER
 
 Its figure is that of the command, and beside it the steps that gem5 ran (docs/data/gem5-decode.csv).
 """

@@ -98,7 +98,7 @@ def test_cores_beside_units_have_the_constants_that_the_cores_alone_have(name):
     """A server's file and `fits.json` say the same of its software, to the last digit."""
     system = load_system(name)
     software = {"fit": "llama.cpp", "fork": "ampere"}.get(system.host.attention_rate.source)
-    if software is None or system.host.attention_head is not None:
+    if software is None or system.host.program is not None:
         pytest.skip("constants of another program")
     fit = fitted_constants().software(software, core_of(system))
     said = {

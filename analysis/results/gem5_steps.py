@@ -41,15 +41,35 @@ SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
 """The shape that ships of a file whose tokens were measured: pages are made without the file."""
 
 
-def decode_rows(table: str = TABLE) -> list[Row]:
-    """The runs of a table that came to their end; those of `TABLE` with the engine's step (`with_engine`)."""
-    rows = [row for row in read_records(data_file(table))["rows"] if row.get("step_cycles") is not None]
-    if table == TABLE:
-        said = read_records(data_file(ENGINE))
-        of_units = [row for row in rows if row["linears"] == "lutmm"]
-        for name in ENGINES:
-            for row, cycles in zip(of_units, said[name], strict=True):
-                row[name] = cycles
+PROGRAM = "8a5a00f413531cbc"
+"""The program that the fits rest on, by its SHA-256; pages say which runs are of older ones."""
+
+
+def fitted_rows() -> list[Row]:
+    """The runs of `TABLE` by `PROGRAM`."""
+    return [row for row in every_row() if row["content"].startswith(PROGRAM)]
+
+
+def decode_rows() -> list[Row]:
+    """The runs of `TABLE`, but none older than `PROGRAM` of a step that it ran."""
+    rows = every_row()
+    ran = {step_of(row) for row in rows if row["content"].startswith(PROGRAM)}
+    return [row for row in rows if row["content"].startswith(PROGRAM) or step_of(row) not in ran]
+
+
+def step_of(row: Row) -> tuple[Any, ...]:
+    """What runs of one step have in common, whoever multiplies."""
+    return (shape(row), *(row[name] for name in ("weights", "batch", "context", "threads", "cache")))
+
+
+def every_row() -> list[Row]:
+    """The runs of `TABLE` that came to their end, with the engine's step (`with_engine`)."""
+    rows = [row for row in read_records(data_file(TABLE))["rows"] if row.get("step_cycles") is not None]
+    said = read_records(data_file(ENGINE))
+    of_units = [row for row in rows if row["linears"] == "lutmm"]
+    for name in ENGINES:
+        for row, cycles in zip(of_units, said[name], strict=True):
+            row[name] = cycles
     return rows
 
 

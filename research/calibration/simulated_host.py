@@ -1,20 +1,21 @@
-"""The cores beside the units as the program `decode` uses them in gem5: what `sail-n1-neon-host` says.
+"""The cores as the program `decode` uses them in gem5, beside units or alone: what `sail-n1-neon-host` says.
 
-The engine's steps, and the parts of them that are the cores' own (attention; norms, rounding and rotation),
-are held against gem5's runs with PIM units and attention on the cores. The lines that one core has under
-way while it reads a cache are those of its fastest run. Eight constants are fitted together: the rate of
-attention, what a number of its cache takes to become a float and what a head takes beside, what share of
-memory's peak many cores reach, the share of its peak that a core reaches in the rest, a barrier, what handing
-over a tile takes and what copying a result does. All else of that machine is `sail-n1`'s, but that attention
-asks for its cache ahead, nothing is lost around a product and no tensor's weights run ahead: so the program
-and gem5's units work.
+The engine's steps with PIM units, and the parts of all steps that are the cores' own (attention; norms,
+rounding and rotation), are held against gem5's runs with attention on the cores. The lines that one core has
+under way while it reads a cache are those of its fastest run. The constants of `FREE` are fitted together:
+of attention, what share of memory's peak many cores reach, the share of its peak that a core reaches in the
+rest, a barrier, what handing over a tile takes and what copying a result does. All else of that machine is
+`sail-n1`'s, but that nothing is lost around a product and no tensor's weights run ahead: so the program and
+gem5's units work.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from functools import cache
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache, reduce
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -28,7 +29,7 @@ from sailsim.analysis.results.gem5_steps import (
     HOST,
     Row,
     bits_and_group,
-    decode_rows,
+    fitted_rows,
     question,
     shape,
 )
@@ -39,7 +40,6 @@ from sailsim.sim.point import Point
 from sailsim.sim.schedule import HostCores
 from sailsim.sim.system import System
 from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
 FITTED = {
@@ -57,15 +57,16 @@ PART_OF = {
     **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), "hand-over"),
 }
 """Of the engine's operations."""
-CODES = "gem5/decode_attention.jsonl"
-"""Runs of one thread over caches of codes, which read the fastest."""
 LINES = "host.lines_share"
+FILE = Path(__file__).parents[2] / "sim_ext" / "sim" / "systems" / f"{HOST}.toml"
 SMALL = "smollm2-135m"
 """The model whose steps say what hand-over and barriers take."""
 FREE = {
     "host.attention_rate": (0.1, 3.0, 16.0),
-    "host.attention_widening": (0.001, 0.2, 4.0),
-    "host.attention_head": (0.1, 500.0, 20000.0),
+    "host.program.widening": (0.001, 0.5, 4.0),
+    "host.program.head": (0.1, 1000.0, 50000.0),
+    "host.program.codes_score": (0.1, 7.0, 50.0),
+    "host.program.codes_head": (0.1, 500.0, 50000.0),
     "memory.core_share": (0.05, 0.5, 1.0),
     "host.simd_share": (0.005, 0.05, 1.0),
     "host.barrier": (1.0, 60.0, 2000.0),
@@ -81,8 +82,18 @@ the one run of shared keys there is one answer and not a valley."""
 
 
 def host_rows() -> list[Row]:
-    """The runs that the constants are fitted to: all with PIM units and attention on the cores."""
-    return [row for row in decode_rows() if row["linears"] == "lutmm" and row["attention"] == "cores"]
+    """The runs that the constants are fitted to: with attention on the cores. Of runs that attend alike, but
+    without units, the first one."""
+    chosen, known = [], set()
+    for row in sorted(
+        (row for row in fitted_rows() if row["attention"] == "cores"),
+        key=lambda row: row["linears"] != "lutmm",
+    ):
+        attends = tuple(str(row[name]) for name in ("blocks", "threads", "batch", "context", "cache"))
+        if row["linears"] == "lutmm" or (shape(row), *attends) not in known:
+            chosen.append(row)
+        known.add((shape(row), *attends))
+    return chosen
 
 
 def host_constants() -> dict[str, dict[str, float]]:
@@ -102,10 +113,36 @@ def host_constants() -> dict[str, dict[str, float]]:
     return found
 
 
+def file_with(found: Mapping[str, Mapping[str, float]]) -> str:
+    """The text of `HOST`'s file with what `host_constants` found."""
+    text = FILE.read_text("utf-8")
+    for name, entry in found.items():
+        section, field = name.rsplit(".", 1)
+        at = text.index(f"\n{field} = {{", text.index(f"\n[{section}]"))
+        end = text.index("\n", at + 1)
+        line = text[at:end]
+        for key in ("value", "low", "high"):
+            line, times = re.subn(rf"\b{key} = [^,}}]+(?=[,}} ])", f"{key} = {entry[key]:g}", line, count=1)
+            assert times == 1, (name, key)
+        text = text[:at] + line + text[end:]
+    return text
+
+
+def stale() -> list[str]:
+    """What of `HOST` is not what the fit finds, within a thousandth."""
+    machine, found = load_system(HOST), host_constants()
+    wrong = []
+    for name, entry in found.items():
+        said = reduce(getattr, name.split("."), machine)
+        if abs(said.value / entry["value"] - 1) > 1e-3:
+            wrong.append(f"{name} of {HOST} is {said.value:g}, the fit's is {entry['value']:g}")
+    return wrong
+
+
 def _lines_of_cache() -> float:
     """Share of the lines that its L2 allows which one core has under way in attention: of its fastest run, as
     the others wait for something else than memory."""
-    alone = [row for row in decode_rows(CODES) if row["attention"] == "cores"]
+    alone = [row for row in host_rows() if row["threads"] == 1]
     read = [
         row["batch"] * part_of_model(row).cached(CACHE_BITS[row["cache"]]).kv_bytes(row["context"])
         for row in alone
@@ -116,7 +153,7 @@ def _lines_of_cache() -> float:
 def _lines_of_weights() -> float:
     """The same of the products with queries, keys and values in NEON, whose weights come from memory."""
     shares = []
-    for row in decode_rows():
+    for row in fitted_rows():
         if row["linears"] == "neon" and row["threads"] == row["batch"] == 1:
             spec, (bits, group) = part_of_model(row), bits_and_group(row)
             first = spec.layer_linears(0)[:3]
@@ -135,9 +172,9 @@ def _under_way(size: float, cycles: float) -> float:
 def measured(row: Row) -> dict[str, float]:
     """Cycles of a run that are fitted: of its busiest thread in the parts of `FITTED`, without waiting.
 
-    Attention only where every thread has a head of keys: the program does not divide short ones, the engine
-    divides them among the heads of queries. Norms of one thread alone: a piece of many threads is mostly
-    first misses, which go with the barrier. Of a small model also the whole step.
+    Norms and products only with units, norms of one thread alone: a piece of many threads is mostly first
+    misses, which go with the barrier, and so is one of a small model's blocks from empty caches. Of a small
+    model also the whole step.
     """
     lines = [json.loads(line) for line in row["program_output"]]
     threads = [line for line in lines if "thread" in line]
@@ -145,9 +182,9 @@ def measured(row: Row) -> dict[str, float]:
         part: max(sum(line[f"{name}_cycles"] for name in regions) for line in threads)
         for part, regions in FITTED.items()
     }
-    if row["threads"] > row["batch"] * load_model(shape(row)).n_kv_heads:
-        del found["attention"]
-    if row["threads"] > 1:
+    if row["linears"] != "lutmm":
+        del found["hand-over"]
+    if row["linears"] != "lutmm" or row["threads"] > 1 or (_of_small(row) and row["blocks"]):
         del found["norms"]
     return found | ({"step": sum(regions_together(row).values())} if _of_small(row) else {})
 
@@ -161,8 +198,8 @@ def predicted(machine: System, row: Row, spec: ModelSpec, point: Point) -> dict[
 
 
 def _of_small(row: Row) -> bool:
-    """Whether hand-over and barriers are much of a run's step, and not memory."""
-    return shape(row) == SMALL and row["blocks"] < 2
+    """Whether it has units, and hand-over and barriers are much of its step, and not memory."""
+    return shape(row) == SMALL and row["linears"] == "lutmm"
 
 
 def core_seconds(system: System, spec: ModelSpec, point: Point) -> dict[str, float]:
@@ -201,7 +238,7 @@ def asked(rows: Sequence[Row]) -> list[tuple[ModelSpec, Point]]:
 
 @cache
 def host_fits() -> tuple[Floats, Floats]:
-    """Of `CONSTANTS` (9,): fitted to all of `host_rows`, and (rows, 9) with each of them left out."""
+    """Of `CONSTANTS`: fitted to all of `host_rows`, and a row of as many each left out."""
     rows, machine = host_rows(), load_system(HOST)
     questions, lines = asked(rows), _lines_of_cache()
     least, start, most = np.log(np.array(list(FREE.values()))).T

@@ -18,12 +18,20 @@ from calibration.errors import band_of, constants_of, digits, error_row, held_ro
 from calibration.kernel_ratios import gem5_ratios
 from calibration.measurements import MeasuredRows
 from calibration.solver import Parameter, Problem, held_out, solve
-from sailsim.analysis.results.gem5_steps import TABLE, Row, bits_and_group, decode_rows, shape
+from sailsim.analysis.results.gem5_steps import (
+    CACHE_BITS,
+    HOST,
+    TABLE,
+    Row,
+    bits_and_group,
+    fitted_rows,
+    shape,
+)
 from sailsim.sim.backends import cores
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import Floats, Work
 from sailsim.sim.kernel_rates import GROUP, TABLE_BITS
-from sailsim.sim.schedule import CpuSheet
+from sailsim.sim.schedule import AttentionOf, CpuSheet
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
@@ -33,10 +41,12 @@ FITTED_WIDTHS = (2, 4)
 """Of `WIDTHS`, those whose whole steps are not all waiting for memory."""
 OVERLAP = 1.0
 """All of the shorter of reading and multiplying is hidden (assumed; `neon_problem`)."""
+CACHES = (16, 8)
+"""Bits of the caches that the program's cores attend over: of floats, and of codes."""
 PRODUCTS = ("qkv", "o", "ffn", "head")
 """Regions of the program that are products; the activation is in one of them."""
-PARTS = ("products", "attention", "step")
-"""What is fitted of every run: two regions that have constants of their own, and all of it."""
+PARTS = ("products", "step")
+"""What is fitted of every run; attention is fitted with the cores around units (`simulated_host`)."""
 SOURCE = f"fit of {TABLE}, steps on gem5's O3 cores of sail-n1"
 
 
@@ -48,28 +58,29 @@ def part_of_model(row: Row) -> ModelSpec:
 
 
 def simulated_rows(linears: str) -> MeasuredRows:
-    """Steps on cores, with an fp16 cache, three entries a run (`PARTS`); rates in tokens/s.
+    """Steps on cores, two entries a run (`PARTS`); rates in tokens/s.
 
     Args:
         linears: kind of products, `neon` or `lut`.
     """
     works, sheets, labels, measured = [], [], [], []
-    chosen = [row for row in decode_rows() if row["linears"] == linears and row["cache"] == "fp16"]
+    chosen = [row for row in fitted_rows() if row["linears"] == linears and row["attention"] == "cores"]
     for run, row in enumerate(chosen):
-        spec, (bits, group) = part_of_model(row), bits_and_group(row)
+        spec = part_of_model(row).cached(CACHE_BITS[row["cache"]])
+        bits, group = bits_and_group(row)
         system = load_system(row["system"])
         work = Work.of(
             spec, decode_step(spec, uniform_format(bits, group), row["batch"], row["context"]), row["batch"]
         )
         products = sum(row[f"{name}_cycles"] for name in PRODUCTS)
-        of_parts = (products, row["attention_cycles"], row["step_cycles"])
+        of_parts = (products, row["step_cycles"])
         for part, cycles in zip(PARTS, of_parts, strict=True):
             works.append(work)
             sheets.append(CpuSheet.of(system))
             measured.append(row["batch"] * system.cores.clock.si / cycles)
-            numbers = (run, row["threads"], row["batch"], bits, group)
+            numbers = (run, row["threads"], row["batch"], bits, group, row["cache"])
             labels.append((part, row["model"], *(str(number) for number in numbers)))
-    names = ("part", "model", "run", "threads", "batch", "bits", "group")
+    names = ("part", "model", "run", "threads", "batch", "bits", "group", "cache")
     columns = {name: np.array(column) for name, column in zip(names, zip(*labels, strict=True), strict=True)}
     fields = CpuSheet.__dataclass_fields__
     return MeasuredRows(
@@ -83,7 +94,7 @@ def simulated_rows(linears: str) -> MeasuredRows:
 
 
 def neon_problem() -> Problem:
-    """Dot products: what a thread multiplies and reads, what attention takes, and an operation's barrier.
+    """Dot products: what a thread multiplies and reads, and an operation's barrier.
 
     The longer of reading and multiplying hides the shorter, as the program fetches ahead. That both take
     turns would meet the rows as well, but with rates three times those of the kernels alone in L2.
@@ -104,7 +115,6 @@ def neon_problem() -> Problem:
         Parameter(
             "shared", 0.35, 0.1, 0.8, "ratio", "of a kernel's time, what the rows of a pass have in common"
         ),
-        Parameter("attention_rate", 1.5, 0.1, 16.0, "MAC/cycle", "attention of one thread, fp16 cache"),
         Parameter("barrier", 30.0, 0.0, 2000.0, "ns", "small work and waits of an operation, a thread"),
     )  # fmt: skip
     rows = simulated_rows("neon")
@@ -156,22 +166,21 @@ def _predicted(
     constants = cores.Constants(
         read_share=np.asarray(values["read_share"]),
         kernel_rate=1 / (cycles + group_cycles * (1 / groups - 1 / GROUP)),
-        attention_rate=np.asarray(values["attention_rate"]),
+        attention_rate=np.asarray(0.0),
         barrier_s=values["barrier"] * 1e-9,
         overlap=np.asarray(OVERLAP),
         core_share=values["core_share"],
         shared=values["shared"],
     )
-    parts = cores.step_parts(rows.work, rows.machine, rows.threads, constants, np.asarray(1.0))
-    # A region lasts until all threads have met behind it.
-    meeting = parts["synchronisation"] / rows.work.operations
-    seconds = {
-        "products": parts["weights"] + parts["kernels"] + meeting * rows.work.products,
-        "attention": parts["attention"] + parts["kv_cache"] + meeting * rows.work.layers,
-        "step": np.asarray(sum(parts.values())),
-    }
-    part = rows.labels["part"]
-    return np.asarray(rows.tokens / np.select([part == name for name in PARTS], [seconds[n] for n in PARTS]))
+    host, part, found = load_system(HOST).host, rows.labels["part"], []
+    for cache in CACHES:
+        by = replace(constants, program=AttentionOf.of(host, cache))
+        parts = cores.step_parts(rows.work, rows.machine, rows.threads, by, np.asarray(1.0))
+        # A region lasts until all threads have met behind it.
+        meeting = parts["synchronisation"] / cores.meetings(rows.work, by)
+        products = parts["weights"] + parts["kernels"] + meeting * rows.work.products
+        found.append(np.where(part == "products", products, np.asarray(sum(parts.values()))))
+    return np.asarray(rows.tokens / np.where(rows.labels["cache"] == "fp16", *found))
 
 
 def run_simulated() -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:

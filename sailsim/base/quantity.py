@@ -30,7 +30,7 @@ Kind = Literal["measured", "synthesised", "paper", "derived", "fitted", "assumed
 _COUNTS = (
     "B B/cycle bits cycles ratio cores slices channels ranks banks lines arrays DFMs units rows "
     "columns ways entries registers pipes lanes tensors weights instr/cycle ops/cycle MAC/cycle "
-    "FLOP/cycle SMs W gates points"
+    "FLOP/cycle SMs W gates points barriers"
 )
 UNITS: dict[str, float] = {
     **dict.fromkeys(_COUNTS.split(), 1),

@@ -351,6 +351,8 @@ def _around(of: Instance, software: str) -> System:
     own = load_system(SIMULATED_HOST)
     below = load_system(own.extends[0])
     host = {name: value for name, value in own.host if value != getattr(below.host, name)}
+    if system.host.submit != below.host.submit:  # as the caller wants it
+        host.pop("submit", None)
     share = {"core_share": own.memory.core_share}
     parts = {"host": system.host.model_copy(update=host), "memory": system.memory.model_copy(update=share)}
     return system.model_copy(update=parts)

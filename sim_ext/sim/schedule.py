@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.sim.dram import OPEN_LOAD, MemorySystem
-from sailsim.sim.system import System
+from sailsim.sim.system import Host, ProgramAttention, System
 from sailsim.workloads.formats import FLOATS
 from sailsim.workloads.graph import Op
 from sailsim.workloads.model import ModelSpec
@@ -142,6 +142,7 @@ def play(machine: MemorySystem, kinds: Sequence[Segments], order: Sequence[int] 
 
 
 Floats = NDArray[np.float64]
+Many = Floats | float | int
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,51 @@ CODE_BITS = 8
 """Of a cache's numbers, where cores multiply them by dot products as they are."""
 
 
+@dataclass(frozen=True)
+class AttentionOf:
+    """Attention as the program `decode` does it, in cycles of its busiest thread.
+
+    `rate` in MAC/cycle over floats; `codes`: the cache has `CODE_BITS` bits. Arrays broadcast.
+    """
+
+    program: ProgramAttention
+    rate: float
+    codes: bool
+
+    @classmethod
+    def of(cls, host: Host, kv_bits: int) -> Self | None:
+        """Of cores that run the program; None: they run another software."""
+        if host.program is None:
+            return None
+        return cls(host.program, float(host.attention_rate.value), kv_bits == CODE_BITS)
+
+    @property
+    def barriers(self) -> int:
+        """That threads meet at beside the one at the end."""
+        return (self.program.codes_barriers if self.codes else self.program.barriers).whole
+
+    def cycles(self, macs: Many, key_heads: Many, heads: Many, size: Many, threads: Many) -> Floats:
+        """Of so many products of `heads` of queries, over all rows, with `key_heads` of `size` numbers."""
+        p, scores = self.program, macs / (2 * np.asarray(size))
+        runs = key_heads * np.ceil(scores / heads / p.positions.value - NEARLY)
+        keys, queries = _busiest(runs, threads), _busiest(heads, threads)
+        if not self.codes:
+            widened = macs * key_heads / heads * p.widening.value
+            return np.asarray((macs / self.rate + widened) * keys + heads * p.head.value * queries)
+        values = _busiest(key_heads * np.ceil(size / p.codes_outputs.value), threads)
+        softmax = scores * p.codes_score.value + heads * p.codes_head.value
+        return np.asarray(macs / p.codes_rate.value * (keys + values) / 2 + softmax * queries)
+
+
+NEARLY = 1e-9
+"""What a quotient of two whole numbers may be off by."""
+
+
+def _busiest(items: Many, threads: Many) -> Floats:
+    """Share of as many equal items that the thread with most of them has."""
+    return np.asarray(np.ceil(items / threads - NEARLY) / items)
+
+
 class HostCores:
     """Rates and costs of `threads` of a machine's cores, SI units."""
 
@@ -190,17 +236,12 @@ class HostCores:
                 f"threads is {threads}; allowed on {system.name} is at most {system.cores.count.whole}."
             )
         cores, host = system.cores, system.host
-        self.threads = threads
+        self.threads, self.host, self.clock = threads, host, cores.clock.si
         peak = threads * cores.clock.si * cores.fp32_flops.value
         self.flops = peak * host.simd_share.value
-        self.attention_flops = peak * (host.attention_simd_share or host.simd_share).value
         self.sheet = CpuSheet.of(system)
         self.attention_rate = host.attention_rate.value
         self.ahead = host.attention_ahead.value if host.attention_ahead is not None else 0.0
-        codes, widening, head = host.attention_codes_rate, host.attention_widening, host.attention_head
-        self.codes_rate = None if codes is None else codes.value
-        self.widening = None if widening is None else widening.value / cores.clock.si
-        self.head = 0.0 if head is None else head.si
         self.llc = threads * cores.clock.si * system.llc.core_bandwidth.value
         lines, most = host.lines_share, system.memory.core_share.value * system.memory.peak
         self.dram = float(self.sheet.bandwidth(threads, 1.0 if lines is None else lines.value, most))
@@ -218,9 +259,9 @@ class HostCores:
         rates = {"float_rate": host.float_rate, "grid_rate": host.grid_rate}
         self.products = {name: q.value for name, q in rates.items() if q is not None}
 
-    def seconds(self, flops: float, llc_bytes: float, rate: float | None = None) -> float:
-        """Work on cached data, at ``rate`` FLOP/s if not the usual: arithmetic and loads overlap."""
-        return max(flops / (rate or self.flops), llc_bytes / self.llc)
+    def seconds(self, flops: float, llc_bytes: float) -> float:
+        """Work on cached data: arithmetic and loads overlap."""
+        return max(flops / self.flops, llc_bytes / self.llc)
 
     def work(self, op: Op, model: ModelSpec, needs: int, by_sequence: bool = False) -> list[CoreTask]:
         """An operation that is no GEMV, and the barrier at its end; attention perhaps sequence by sequence,
@@ -237,24 +278,22 @@ class HostCores:
         """Attention as the CPU baseline's software does it on the same cores, at its fitted rate.
 
         It reads the cache, then computes, on one thread a head at most; a share of the computing goes on
-        while it reads.
+        while it reads. This project's program divides it otherwise (`AttentionOf`), and reads ahead.
         """
         written = model.cached_bytes * op.batch
+        read = op.kv_bytes - written
+        if (program := AttentionOf.of(self.host, model.kv_bits)) is not None:
+            size = (model.d_query + model.d_attn) / (2 * model.n_heads)
+            heads = model.n_kv_heads * op.batch, model.n_heads * op.batch
+            work = float(program.cycles(op.macs, *heads, size, self.threads)) / self.clock
+            end = CoreTask(f"{op.name} barrier", needs, self.barrier * (1 + program.barriers), sync=True)
+            return [CoreTask(op.name, needs, work, read, written, self.dram), end]
         width = min(self.threads, model.n_heads * op.batch)
-        codes = self.codes_rate if model.kv_bits == CODE_BITS else None
-        work = float(self.sheet.multiplying(op.macs, width, codes or self.attention_rate))
-        flops = op.flops
-        if codes is not None:
-            flops -= op.cache_flops
-        else:
-            work += model.n_heads * op.batch * self.head / width
-        if codes is None and self.widening is not None:
-            flops -= op.cache_flops
-            work += model.d_cached * (op.kv_bytes - written) / model.cached_bytes * self.widening / width
-        work += self.seconds(flops, op.act_bytes, self.attention_flops)
+        work = float(self.sheet.multiplying(op.macs, width, self.attention_rate))
+        work += self.seconds(op.flops, op.act_bytes)
         meanwhile = self.ahead * work
         return [
-            CoreTask(f"{op.name} cache", needs, meanwhile, op.kv_bytes - written, written, self.dram),
+            CoreTask(f"{op.name} cache", needs, meanwhile, read, written, self.dram),
             CoreTask(op.name, needs, work - meanwhile),
             self.meet(op.name, needs),
         ]

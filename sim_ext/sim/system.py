@@ -178,25 +178,42 @@ class LastLevel(Frozen):
         return float(self.slices.value) * float(self.slice_size.value) / slices
 
 
+class ProgramAttention(Frozen):
+    """How the program `decode` attends (`workloads/kernels/decode`, `AttentionOf`): threads take turns at
+    runs of positions of a head of keys, then at heads of queries, and ask for the cache ahead."""
+
+    positions: Entries
+    """Of a run; a head's last one may be shorter."""
+    widening: Annotated[Quantity, Is("cycles", above=0)]
+    """To turn a number of the cache into a float, once for the heads of queries that share it."""
+    head: Annotated[Quantity, Is("cycles", least=0)]
+    """Of a head of queries over floats beside its products, however long the sequence."""
+    barriers: Annotated[Quantity, Is("barriers", least=0, whole=True)]
+    """That threads meet at over floats beside the one at the end."""
+    codes_rate: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    """Products in a cycle over a cache of 8-bit codes, multiplied as they are."""
+    codes_outputs: Entries
+    """Numbers of a head's values that a thread works on at a time there."""
+    codes_score: Annotated[Quantity, Is("cycles", least=0)]
+    """Of a score there: softmax and rounding, a head of queries on one thread."""
+    codes_head: Annotated[Quantity, Is("cycles", least=0)]
+    """Of a head of queries there beside, however long the sequence."""
+    codes_barriers: Annotated[Quantity, Is("barriers", least=0, whole=True)]
+    """As `barriers`."""
+
+
 class Host(Frozen):
     """What the software on the cores costs around the PIM units."""
 
     simd_share: Share
     """Share of the peak fp32 rate that norm, RoPE, softmax and quantization reach."""
     attention_rate: Annotated[Quantity, Is("MAC/cycle", above=0)]
-    """Products of attention that a thread does in a cycle; a head of a sequence is on one thread."""
+    """Products of attention that a thread does in a cycle; a head of a sequence is on one thread, but of
+    `program`, where they are those of floats alone."""
     attention_ahead: Share | None = None
     """Share of attention's computing that goes on while it reads the cache; None: they take turns."""
-    attention_simd_share: Share | None = None
-    """As `simd_share`, of attention's softmax and of turning numbers of its cache into floats; None: it."""
-    attention_widening: Annotated[Quantity, Is("cycles", above=0)] | None = None
-    """What a thread takes to turn a number of its cache into a float, once for all query heads that share it;
-    None: of floats it is in `attention_rate`, of integers arithmetic at `attention_simd_share`."""
-    attention_codes_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
-    """`attention_rate` over a cache of 8-bit codes multiplied as they are, softmax within; None: they
-    become floats first."""
-    attention_head: Annotated[Quantity, Is("ns", least=0)] | None = None
-    """What a query head of a row takes beside its products, however long the sequence; None: nothing."""
+    program: ProgramAttention | None = None
+    """Attention of this project's program; None: that of measured software, at `attention_rate` alone."""
     lines_share: Annotated[Quantity, Is("ratio", above=0, most=1)] | None = None
     """Share of the lines that its L2 can have under way to DRAM which a core does have; None: all."""
     float_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None

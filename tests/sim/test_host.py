@@ -14,13 +14,14 @@ from sailsim.sim.schedule import HostCores
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
 from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import Op
+from sailsim.workloads.graph import Op, decode_step
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
 SAIL = load_system("sail-n1")
 MODEL = load_model("smollm2-135m")
 CLOCK = SAIL.cores.clock.si
+PROGRAM = load_system("sail-n1-neon-host")
 
 
 @pytest.mark.parametrize(("slices", "threads", "turns"), [(32, 5, 7), (32, 32, 1), (33, 32, 2), (1, 64, 1)])
@@ -53,8 +54,7 @@ def test_the_cache_grows_by_what_attention_writes():
 
 def of_host(**fields: float) -> System:
     """SAIL with quantities of the host that its file does not have."""
-    units = {"attention_widening": "cycles", "result_copy": "cycles"}
-    units |= dict.fromkeys(("attention_head", "bare_metal"), "ns")
+    units = {"bare_metal": "ns", "result_copy": "cycles"}
     own = {
         name: Quantity(value=value, unit=units.get(name, "ratio"), source="a test", kind="derived")
         for name, value in fields.items()
@@ -88,17 +88,43 @@ def test_attention_that_fetches_ahead_computes_while_its_cache_comes(share):
     assert ahead[0].seconds + ahead[1].seconds == pytest.approx(turns[1].seconds)
 
 
-@pytest.mark.parametrize("bits", [16, 8])
-def test_numbers_of_the_cache_are_widened_once_for_all_heads_that_share_them(bits):
-    model = MODEL.cached(bits)
-    row = model.cached_bytes
-    op = Op(
-        "attention", "attention", 0, 2, kv_bytes=100 * row, act_bytes=1, macs=9, flops=600, cache_flops=500
+def of_program(threads: int, kv_bits: int, context: int, batch: int = 1) -> tuple[float, float, float]:
+    """Seconds, bytes read and seconds of barriers of attention as this project's program does it."""
+    cores, model = HostCores(PROGRAM, threads), MODEL.cached(kv_bits)
+    op = next(
+        op for op in decode_step(model, uniform_format(4, 32), batch, context) if op.kind == "attention"
     )
-    own = HostCores(of_host(attention_widening=0.25, attention_simd_share=1.0), 4)
-    seconds = 98 * model.d_cached * 0.25 / CLOCK / 4  # a row of each sequence is written, not read
-    seconds += 9 / (4 * CLOCK * SAIL.host.attention_rate.value) + 100 / own.attention_flops
-    assert own.work(op, model, 0)[1].seconds == pytest.approx(seconds)
+    attend, meet = cores.work(op, model, 0)
+    return attend.seconds, attend.read, meet.seconds / cores.barrier
+
+
+def test_one_thread_of_the_program_does_all_products_and_the_rest_of_every_head():
+    p, macs = PROGRAM.host.program, 2 * 9 * 64 * 512
+    widened = 2 * 3 * 64 * 512 * p.widening.value  # once for the three heads that share a head of keys
+    cycles = macs / PROGRAM.host.attention_rate.value + widened + 9 * p.head.value
+    assert of_program(1, 16, 512)[0] == pytest.approx(cycles / CLOCK)
+    softmax = 9 * 512 * p.codes_score.value + 9 * p.codes_head.value
+    assert of_program(1, 8, 512)[0] == pytest.approx((macs / p.codes_rate.value + softmax) / CLOCK)
+
+
+@pytest.mark.parametrize(
+    ("threads", "context", "runs", "heads"), [(1, 64, 6, 9), (4, 64, 2, 3), (16, 64, 1, 1), (16, 512, 3, 1)]
+)
+def test_threads_of_the_program_take_turns_at_runs_of_positions_and_then_at_heads(
+    threads, context, runs, heads
+):
+    """Of three heads of keys with so many runs of 32 positions, and of nine heads of queries."""
+    p, macs = PROGRAM.host.program, 2 * 9 * 64 * context
+    own = macs / PROGRAM.host.attention_rate.value + macs / 3 * p.widening.value
+    cycles = own * runs / (3 * context / 32) + heads * p.head.value
+    assert of_program(threads, 16, context)[0] == pytest.approx(cycles / CLOCK)
+
+
+def test_the_program_reads_its_cache_while_it_computes():
+    seconds, read, barriers = of_program(4, 16, 512, batch=3)
+    assert (read, barriers) == (3 * 512 * 2 * 192 * 2, 1 + PROGRAM.host.program.barriers.value)
+    assert of_program(4, 8, 512)[2] == 1 + PROGRAM.host.program.codes_barriers.value
+    assert seconds > 0
 
 
 @pytest.mark.parametrize(("slices", "threads", "share"), [(32, 1, 1), (32, 16, 1 / 16), (32, 5, 7 / 32)])

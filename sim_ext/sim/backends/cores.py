@@ -58,7 +58,7 @@ from sailsim.sim.fitted import (
     works_of,
 )
 from sailsim.sim.kernel_rates import rate_of, without_kernels, without_tables
-from sailsim.sim.schedule import CODE_BITS, CpuSheet
+from sailsim.sim.schedule import CODE_BITS, AttentionOf, CpuSheet
 from sailsim.sim.system import System
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Piece, check_sizes, split
@@ -210,6 +210,7 @@ class Constants:
     read_share: Floats
     kernel_rate: Floats
     attention_rate: Floats
+    """Of measured software; of this project's `program` has it."""
     barrier_s: float
     overlap: Floats
     product_s: float | Floats = 0.0
@@ -232,11 +233,15 @@ class Constants:
     """MAC/cycle of a thread that multiplies keys by tiles; 0: not by tiles, whatever the rows."""
     value_rate: float = 0.0
     """The same of values, whose tiles are few."""
+    program: AttentionOf | None = None
+    """Attention as this project's program does it, which reads its cache ahead."""
+    attention_speed: float = 1.0
+    """How many times as fast it computes."""
 
     def moved(self, factor: float, attention: bool) -> Constants:
         """With kernels of another speed, and ``attention`` too, where both are rates of one model."""
-        other = self.attention_rate * factor if attention else self.attention_rate
-        return replace(self, kernel_rate=self.kernel_rate * factor, attention_rate=other)
+        speed = self.attention_speed * factor if attention else self.attention_speed
+        return replace(self, kernel_rate=self.kernel_rate * factor, attention_speed=speed)
 
     def by_passes(self, rows: Floats | int) -> Floats:
         """Share of the time of that many passes of one row which the rows take."""
@@ -260,19 +265,31 @@ def step_parts(
     size = work.gemv_macs / (work.rows * products)
     lost = c.hand_over + (1 - c.hand_over) * np.minimum(size / c.whole_product, 1.0)
     weights, kernels = overlapped(weights, kernels, c.overlap)
+    attention, cache = _attention(work, machine, threads, c, shared_by), work.kv_bytes / bandwidth
+    if c.program is not None:
+        cache, attention = overlapped(cache, attention, np.asarray(1.0))
     return {
         "weights": weights,
         "kernels": kernels,
-        "attention": _attention(work, machine, threads, c, shared_by),
-        "kv_cache": work.kv_bytes / bandwidth,
-        "synchronisation": work.operations * threads * c.barrier_s
+        "attention": attention,
+        "kv_cache": cache,
+        "synchronisation": meetings(work, c) * threads * c.barrier_s
         + products * (c.product_s * lost + machine.bare_metal)
         + work.rows * work.layers * c.row_s,
     }
 
 
+def meetings(work: Work, c: Constants) -> Floats:
+    """Barriers of a step."""
+    return np.asarray(work.operations + work.layers * (c.program.barriers if c.program else 0))
+
+
 def _attention(work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats) -> Floats:
     """Seconds of attention: half of its MACs are with keys and half with values."""
+    if c.program is not None:
+        heads = work.key_heads * work.rows, work.attention_width
+        a_layer = c.program.cycles(work.attention_macs / work.layers, *heads, work.head, threads)
+        return np.asarray(work.layers * a_layer / (machine.clock * c.attention_speed))
     macs, width = work.attention_macs * shared_by, np.minimum(threads, work.attention_width)
     plain = machine.multiplying(macs, width, c.attention_rate)
     if not c.value_rate:
@@ -346,7 +363,7 @@ def constants(
         Constants(
             read_share=np.asarray(fitted.value("read_share")),
             kernel_rate=np.asarray(anchor * rate.relative),
-            attention_rate=np.asarray(fitted.value("attention_rate")),
+            attention_rate=np.asarray(known("attention_rate")),
             barrier_s=fitted.value("barrier") * 1e-9,
             overlap=np.asarray(fitted.value("overlap")),
             # The fork's rows have one thread count: what its products lose is in its share of the barrier.
@@ -539,7 +556,7 @@ def predict_cores(
             if unified
             else "Batches were measured with one cache for all sequences: the band's lower end has it."
         )
-    as_codes = _codes_rate(software, model) is not None
+    as_codes = simulated and model.kv_bits == CODE_BITS
     of_model = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if as_codes else model, tokens)
     notes += [*of_model, *([SEVERAL_PROMPTS] if sum(piece.times for piece in rows.prompts) > 1 else [])]
     notes += [MIXED] if rows.prompts and rows.decoding and software != SERVING else []
@@ -554,8 +571,10 @@ def _known(software: Software, fmt: WeightFormat, model: ModelSpec, core: str) -
     def known(prompts: bool) -> Constants:
         if prompts and (problem := without_prompts(software)):
             raise SailsimError(problem)
-        c, codes = constants(software, fmt, prompts=prompts, core=core)[0], _codes_rate(software, model)
-        return replace(c, attention_rate=np.asarray(codes)) if codes else c
+        c, _ = constants(software, fmt, prompts=prompts, core=core)
+        if software in SIMULATED:
+            return replace(c, program=AttentionOf.of(load_system(SIMULATED_HOST).host, model.kv_bits))
+        return c
 
     return known
 
@@ -566,19 +585,10 @@ def _cache_of(system: System, software: Software) -> Cache:
     return "separate" if software in OWN_CACHES or beside else "unified"
 
 
-def _codes_rate(software: Software, model: ModelSpec) -> float | None:
-    """MAC/cycle of attention that multiplies codes of the cache as they are; None: they become floats."""
-    if software not in SIMULATED or model.kv_bits != CODE_BITS:
-        return None
-    rate = load_system(SIMULATED_HOST).host.attention_codes_rate
-    assert rate is not None
-    return float(rate.value)
-
-
 def _unpacking(system: System, model: ModelSpec, software: Software, work: Work, threads: float) -> float:
     """Seconds in which the cores round and unpack keys and values of few bits."""
-    if _codes_rate(software, model):
-        return 0.0
+    if software in SIMULATED:
+        return 0.0  # it is in what the program takes
     vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
     return float(work.cache_flops) / (threads * vectors)
 

@@ -21,9 +21,9 @@ from sailsim.analysis.render.figures import FIGURES, Study
 from sailsim.analysis.render.gem5_figures import (
     decode_figure,
     regions_together,
+    tokens,
 )
 from sailsim.analysis.render.report import report
-from sailsim.analysis.results.gem5_steps import decode_rows
 from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
 from sailsim.analysis.results.runs import evaluate
 from sailsim.analysis.results.sweep import run_sweep
@@ -164,8 +164,7 @@ def test_an_empty_or_missing_store_is_refused(tmp_path: Path, frame):
 
 def runs() -> list[dict[str, Any]]:
     """One thread of Llama 2 7B."""
-    wanted = {"model": "llama-2-7b", "threads": 1, "batch": 1, "cache": "fp16"}
-    return [dict(row) for row in decode_rows() if all(row[name] == value for name, value in wanted.items())]
+    return [dict(row) for row in tokens(None)[0] if row["threads"] == 1]
 
 
 @pytest.mark.parametrize("blocks", [1, 4])

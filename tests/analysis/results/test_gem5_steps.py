@@ -2,12 +2,12 @@
 
 import pytest
 
-from sailsim.analysis.results.gem5_steps import ENGINES, decode_rows, with_engine
+from sailsim.analysis.results.gem5_steps import ENGINES, every_row, with_engine
 
 
 def test_the_engines_steps_beside_committed_runs_are_todays() -> None:
     """`python research/gem5_data.py engine` writes them anew."""
-    on_units = [row for row in decode_rows() if row["linears"] == "lutmm"]
+    on_units = [row for row in every_row() if row["linears"] == "lutmm"]
     assert on_units
     for row in on_units:
         again = with_engine(row)

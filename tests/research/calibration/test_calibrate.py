@@ -120,7 +120,7 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
     """With absurd rows that are held out, whole files and several processes: constants stay, and no other
     file is read."""
     assert not set(fit.DATA) & set(fit.HELD_OUT)
-    read, runs, seen = measurements.read_table, simulated_problem.decode_rows, set()
+    read, runs, seen = measurements.read_table, simulated_problem.fitted_rows, set()
 
     def absurd(name):
         seen.add(name)
@@ -130,13 +130,13 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
                 row["tok_s"] = str(float(row["tok_s"]) * 3)
         return rows
 
-    def noted_runs(table=TABLE):
-        seen.add(table)
-        return runs(table)
+    def noted_runs():
+        seen.add(TABLE)
+        return runs()
 
     for module in READERS:
         monkeypatch.setattr(module, "read_table", absurd)
-    monkeypatch.setattr(simulated_problem, "decode_rows", noted_runs)
+    monkeypatch.setattr(simulated_problem, "fitted_rows", noted_runs)
     cores_problem.tile_problem.cache_clear()
     again = fit.run()
     assert seen == {*fit.DATA, *fit.HELD_OUT}

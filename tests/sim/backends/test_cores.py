@@ -332,7 +332,7 @@ def test_a_rate_is_that_of_the_fit_or_between_and_every_group_costs_a_scale(bits
 
 def test_four_rows_share_what_a_pass_has_in_common():
     one, _ = constants("neon", uniform_format(4, 128))
-    fast = replace(one, overlap=np.asarray(0.0))
+    fast = replace(one, overlap=np.asarray(0.0), attention_rate=np.asarray(1.0))
 
     def kernels(batch: int) -> float:
         work = Work.of(MODEL, decode_step(MODEL, uniform_format(4, 128), batch, 64), batch)
