@@ -53,7 +53,7 @@ from sailsim.workloads.experts import Spread, expected_spread, touched, touched_
 from sailsim.workloads.formats import TensorFormat, WeightFormat, uniform_format
 from sailsim.workloads.model import MAX_DIMENSION, NORMS, Linear, ModelSpec, Role
 
-Kind = Literal["gemv", "attention", "elementwise", "embedding", "sampling", "cache"]
+Kind = Literal["gemv", "attention", "elementwise", "embedding", "sampling", "cache", "softmax"]
 
 ACT_BYTES = 4
 NORM_FLOPS, ADD_FLOPS, ROTATE_PAIR_FLOPS, SOFTMAX_FLOPS, ROUND_FLOPS, SAMPLE_FLOPS = 4, 1, 6, 6, 3, 1
@@ -96,7 +96,8 @@ class Piece(NamedTuple):
 class Op:
     """One operation of a step; see the module for what is counted.
 
-    ``k``, ``n`` are the sizes of a gemv's matrix (0 elsewhere), ``batch`` the rows it works on. ``layer`` is
+    ``k``, ``n`` are the sizes of a gemv's matrix, of a softmax the heads of queries and all their scores (0
+    elsewhere), ``batch`` the rows it works on. ``layer`` is
     the block, -1 for the embedding, ``n_layers`` from the final norm on. ``role`` names the activation that
     feeds a gemv, ``weights_key`` the tensor it reads and ``format`` that tensor's format (None elsewhere).
     A gemv of experts has a ``spread``: how many tokens meet how many of its tensor's ``matrices``, of which a
@@ -527,14 +528,15 @@ def _chunk(of: _Attention, begin: int, end: int) -> list[Op]:
     rows = of.sequences * model.n_heads
     pairs = rows * sum(min(at + 1, window) for at in range(begin, end))
     mixed = of.sequences * tokens * model.d_attn
+    softmax = of.on_cores(
+        "attn_softmax",
+        pairs + rows * tokens * seen,  # what a query does not see is written as 0
+        (SOFTMAX_FLOPS + SCALE_FLOPS + ROUND_FLOPS) * pairs,
+        read=SCALE_BYTES * of.matrices * seen,
+    )
     return [
         of.product("attn_scores", tokens, model.head_dim, seen, key_format(model)),
-        of.on_cores(
-            "attn_softmax",
-            pairs + rows * tokens * seen,  # what a query does not see is written as 0
-            (SOFTMAX_FLOPS + SCALE_FLOPS + ROUND_FLOPS) * pairs,
-            read=SCALE_BYTES * of.matrices * seen,
-        ),
+        replace(softmax, kind="softmax", k=rows * tokens, n=pairs),
         of.product("attn_values", tokens, seen, of.value_dim, value_format(model)),
         of.on_cores("attn_mix", 2 * mixed, ROUND_FLOPS * mixed),
     ]

@@ -166,6 +166,25 @@ __attribute__((noinline)) void softmax(float *scores, float &largest, float &tot
     decode::exponentials(scores, decode::kPositions, largest, total);
 }
 
+// Of a head over codes, to rounded probabilities
+struct CodeSoftmax : decode::DotAttention {
+    using decode::CodeAttention::soften;
+    using decode::DotAttention::DotAttention;
+};
+
+Loop softmax_of_codes()
+{
+    constexpr std::size_t positions = 512;
+    const decode::Dimensions dimensions{
+        .layers = 1, .heads = 1, .kv_heads = 1, .head_dim = kHead, .slices = 1};
+    decode::AttentionSettings settings;
+    settings.positions = positions;
+    settings.bits = 8;
+    auto *attention = new CodeSoftmax(dimensions, settings);
+    auto *scores = operands<float>(positions);
+    return {[=] { attention->soften(0, positions, 0, scores); }, positions};
+}
+
 Loop norm(bool rounding, bool tables)
 {
     decode::Worker &worker = alone();
@@ -248,6 +267,7 @@ const std::map<std::string, std::function<Loop()>> kLoops = {
          auto *sums = operands<float>(2);
          return Loop{[=] { softmax(scores, sums[0], sums[1]); }, decode::kPositions};
      }},
+    {"softmax int8", softmax_of_codes},
     {"convert b1", conversion<1>},
     {"convert b8", conversion<8>},
     {"norm", [] { return norm(false, false); }},

@@ -214,8 +214,13 @@ class AttentionOf:
             widened = macs * key_heads / heads * p.widening.value
             return np.asarray((macs / self.rate + widened) * keys + heads * p.head.value * queries)
         values = _busiest(key_heads * np.ceil(size / p.codes_outputs.value), threads)
-        softmax = scores * p.codes_score.value + heads * p.codes_head.value
-        return np.asarray(macs / p.codes_rate.value * (keys + values) / 2 + softmax * queries)
+        own = scores * p.codes_score.value + heads * p.codes_head.value
+        products = macs / p.codes_rate.value * (keys + values) / 2
+        return products + own * queries + self.softmax(scores, heads, threads)
+
+    def softmax(self, scores: Many, heads: Many, threads: Many) -> Floats:
+        """Of scores of `heads` of queries, over codes."""
+        return np.asarray(scores * self.program.softmax.value * _busiest(heads, threads))
 
 
 NEARLY = 1e-9
@@ -270,6 +275,8 @@ class HostCores:
             pieces = op.batch if by_sequence else 1
             return pieces * self._attend(_of_one(op) if by_sequence else op, model, needs)
         seconds = self.seconds(op.flops, op.act_bytes)
+        if op.kind == "softmax" and (program := AttentionOf.of(self.host, CODE_BITS)) is not None:
+            seconds = float(program.softmax(op.n, op.k, self.threads)) / self.clock
         if op.kind == "cache":  # each thread writes the heads that it has rotated, and meets the others once
             return [CoreTask(op.name, needs, seconds, op.weight_bytes, op.kv_bytes, self.dram)]
         return [CoreTask(op.name, needs, seconds, op.weight_bytes, 0.0, self.dram), self.meet(op.name, needs)]

@@ -194,8 +194,10 @@ class ProgramAttention(Frozen):
     """Products in a cycle over a cache of 8-bit codes, multiplied as they are."""
     codes_outputs: Entries
     """Numbers of a head's values that a thread works on at a time there."""
+    softmax: Annotated[Quantity, Is("cycles", least=0)]
+    """Of a score there, and between products on units: softmax and rounding; a head is on one thread."""
     codes_score: Annotated[Quantity, Is("cycles", least=0)]
-    """Of a score there: softmax and rounding, a head of queries on one thread."""
+    """Of a score there beside: what the loops of both products lack of `codes_rate`."""
     codes_head: Annotated[Quantity, Is("cycles", least=0)]
     """Of a head of queries there beside, however long the sequence."""
     codes_barriers: Annotated[Quantity, Is("barriers", least=0, whole=True)]

@@ -14,7 +14,7 @@ from sailsim.sim.schedule import HostCores
 from sailsim.sim.system import System
 from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
 from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import Op, decode_step
+from sailsim.workloads.graph import Op, attention_on_units, decode_step
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
@@ -103,8 +103,20 @@ def test_one_thread_of_the_program_does_all_products_and_the_rest_of_every_head(
     widened = 2 * 3 * 64 * 512 * p.widening.value  # once for the three heads that share a head of keys
     cycles = macs / PROGRAM.host.attention_rate.value + widened + 9 * p.head.value
     assert of_program(1, 16, 512)[0] == pytest.approx(cycles / CLOCK)
-    softmax = 9 * 512 * p.codes_score.value + 9 * p.codes_head.value
-    assert of_program(1, 8, 512)[0] == pytest.approx((macs / p.codes_rate.value + softmax) / CLOCK)
+    own = 9 * 512 * (p.softmax.value + p.codes_score.value) + 9 * p.codes_head.value
+    assert of_program(1, 8, 512)[0] == pytest.approx((macs / p.codes_rate.value + own) / CLOCK)
+
+
+@pytest.mark.parametrize(("threads", "most"), [(1, 9), (4, 3), (16, 1)])
+def test_the_softmax_of_a_head_of_queries_is_on_one_thread_where_units_multiply(threads, most):
+    model = MODEL.cached(8)
+    step = decode_step(model, uniform_format(4, 32), 1, 512)
+    (op,) = (op for op in attention_on_units(step, model, 512, 64) if op.name == "blk.0.attn_softmax")
+    softmax, _ = HostCores(PROGRAM, threads).work(op, model, 0)
+    cycles = most * 512 * PROGRAM.host.program.softmax.value
+    assert softmax.seconds == pytest.approx(cycles / CLOCK)
+    other, _ = HostCores(SAIL, threads).work(op, model, 0)  # measured software: by its flops
+    assert other.seconds == HostCores(SAIL, threads).seconds(op.flops, op.act_bytes)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ class CodeAttention : public Attention
     // Keeps the codes of a key and a value, and the key's scale.
     virtual void keep_codes(std::size_t layer, std::size_t matrix, std::size_t position,
                             const std::int8_t *key, float key_scale, const std::int8_t *value) = 0;
+    void soften(std::size_t layer, std::size_t count, std::size_t row, float *scores);
 
     std::size_t matrices() const { return batch_ * kv_heads_; }
     // Of a matrix, as descriptors have them: `share` rows of so many numbers.
@@ -84,7 +85,6 @@ class CodeAttention : public Attention
     void keep(std::size_t layer, std::size_t b, std::size_t head, std::size_t position, const float *key,
               const float *value) override;
     float round(const float *x, std::int8_t *codes) const;
-    void soften(std::size_t layer, std::size_t count, std::size_t row, float *scores);
     void gather(std::size_t row);
     // Of the keys that a head sees, by position.
     float16_t *value_scales(std::size_t layer, std::size_t matrix) const
