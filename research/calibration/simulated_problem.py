@@ -116,6 +116,7 @@ def neon_problem() -> Problem:
             "shared", 0.35, 0.1, 0.8, "ratio", "of a kernel's time, what the rows of a pass have in common"
         ),
         Parameter("barrier", 30.0, 0.0, 2000.0, "ns", "small work and waits of an operation, a thread"),
+        Parameter("row_overhead", 1000.0, 0.0, 1e5, "ns", "of a row and layer: activations, first misses"),
     )  # fmt: skip
     rows = simulated_rows("neon")
 
@@ -171,14 +172,16 @@ def _predicted(
         overlap=np.asarray(OVERLAP),
         core_share=values["core_share"],
         shared=values["shared"],
+        row_s=values["row_overhead"] * 1e-9,
     )
     host, part, found = load_system(HOST).host, rows.labels["part"], []
     for cache in CACHES:
         by = replace(constants, program=AttentionOf.of(host, cache))
         parts = cores.step_parts(rows.work, rows.machine, rows.threads, by, np.asarray(1.0))
         # A region lasts until all threads have met behind it.
-        meeting = parts["synchronisation"] / cores.meetings(rows.work, by)
-        products = parts["weights"] + parts["kernels"] + meeting * rows.work.products
+        of_rows = rows.work.rows * rows.work.layers * by.row_s
+        meeting = (parts["synchronisation"] - of_rows) / cores.meetings(rows.work, by)
+        products = parts["weights"] + parts["kernels"] + meeting * rows.work.products + of_rows
         found.append(np.where(part == "products", products, np.asarray(sum(parts.values()))))
     return np.asarray(rows.tokens / np.where(rows.labels["cache"] == "fp16", *found))
 

@@ -203,8 +203,8 @@ class Constants:
     ``read_share`` of the measured read bandwidth; ``kernel_rate`` and ``attention_rate`` in MAC/cycle of one
     thread; ``barrier_s`` seconds an operation and a thread; ``overlap`` 0 (weights and arithmetic take turns)
     to 1 (the longer hides the shorter); ``product_s`` seconds that a matrix product loses besides (uneven
-    last pieces, first misses); ``row_s`` seconds that a row loses a layer, whatever the threads, which only
-    prompts of the fork were seen to do. Scalars or arrays.
+    last pieces, first misses); ``row_s`` seconds that a row loses a layer, whatever the threads, which prompts
+    of the fork and decoding by this project's program were seen to do. Scalars or arrays.
     """
 
     read_share: Floats
@@ -369,7 +369,7 @@ def constants(
             # The fork's rows have one thread count: what its products lose is in its share of the barrier.
             # Of this project's program a product loses nothing but its barrier.
             product_s=known("product_overhead") * 1e-9,
-            row_s=known("prompt_row_overhead") * 1e-9 if prompts else 0.0,
+            row_s=known("prompt_row_overhead" if prompts else "row_overhead") * 1e-9,
             hand_over=1.0 if prompts else known("hand_over", 1.0),
             whole_product=known("whole_product", 1.0),
             read_rate=anchor / 8 if software == "t-mac" else 0.0,
