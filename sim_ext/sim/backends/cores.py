@@ -203,8 +203,8 @@ class Constants:
     ``read_share`` of the measured read bandwidth; ``kernel_rate`` and ``attention_rate`` in MAC/cycle of one
     thread; ``barrier_s`` seconds an operation and a thread; ``overlap`` 0 (weights and arithmetic take turns)
     to 1 (the longer hides the shorter); ``product_s`` seconds that a matrix product loses besides (uneven
-    last pieces, first misses); ``row_s`` seconds that a row loses a layer, whatever the threads, which prompts
-    of the fork and decoding by this project's program were seen to do. Scalars or arrays.
+    last pieces, first misses); ``row_s`` seconds that a row loses a layer, whatever the threads, which
+    prompts of the fork and decoding by this project's program were seen to do. Scalars or arrays.
     """
 
     read_share: Floats
