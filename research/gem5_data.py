@@ -38,7 +38,7 @@ from sailsim.analysis.results.gem5_steps import (
     HOST,
     TABLE,
     Row,
-    decode_rows,
+    every_row,
     shape,
     with_engine,
 )
@@ -399,9 +399,9 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
         cycles = {name: [row[name] for row in told] for name in ENGINES}
         write_whole(data / ENGINE, to_lines({"machine": HOST, **cycles}).encode())
         tables = {
-            "": steps(decode_rows()),
+            "": steps(every_row()),
             "-the-engine-beside-it": parts(host_rows()),
-            "-attention": attending(decode_rows()),
+            "-attention": attending(every_row()),
         }
         for name, rows_of in tables.items():
             path = DOCS / f"gem5-decode{name}.csv"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from calibration.measurements import file_format, fitting_model, read_table
 from calibration.simulated_problem import part_of_model
-from sailsim.analysis.results.gem5_steps import TABLE, decode_rows
+from sailsim.analysis.results.gem5_steps import TABLE, every_row
 from sailsim.sim.files import load_system
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.model import ModelSpec
@@ -90,7 +90,7 @@ def runs() -> Iterator[tuple[Run, ModelSpec]]:
                 "tmac.csv",
             )
             yield of, fitting_model(of.model)
-    for row in decode_rows():
+    for row in every_row():
         if row["linears"] == "neon" and row["cache"] == "fp16":
             spec = part_of_model(row)
             seconds = row["step_cycles"] / load_system(row["system"]).cores.clock.si

@@ -41,29 +41,13 @@ SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
 """The shape that ships of a file whose tokens were measured: pages are made without the file."""
 
 
-PROGRAM = "8a5a00f413531cbc"
-"""The program that the fits rest on, by its SHA-256; pages say which runs are of older ones."""
-
-
 HELD_OUT = "llama-3-8b"
 """The model whose runs are in no fit: they say how well the fits hold for a model that they never saw."""
 
 
 def fitted_rows() -> list[Row]:
-    """The runs of `TABLE` by `PROGRAM`, but those of `HELD_OUT`."""
-    return [row for row in every_row() if row["content"].startswith(PROGRAM) and shape(row) != HELD_OUT]
-
-
-def decode_rows() -> list[Row]:
-    """The runs of `TABLE`, but none older than `PROGRAM` of a step that it ran."""
-    rows = every_row()
-    ran = {step_of(row) for row in rows if row["content"].startswith(PROGRAM)}
-    return [row for row in rows if row["content"].startswith(PROGRAM) or step_of(row) not in ran]
-
-
-def step_of(row: Row) -> tuple[Any, ...]:
-    """What runs of one step have in common, whoever multiplies."""
-    return (shape(row), *(row[name] for name in ("weights", "batch", "context", "threads", "cache")))
+    """The runs of `TABLE`, but those of `HELD_OUT`."""
+    return [row for row in every_row() if shape(row) != HELD_OUT]
 
 
 def every_row() -> list[Row]:

@@ -33,9 +33,9 @@ for memory in ("port", "chip", "dram"):
 # %%
 import pandas as pd
 
-from sailsim.analysis.results.gem5_steps import decode_rows
+from sailsim.analysis.results.gem5_steps import every_row
 
-rows = pd.DataFrame(row for row in decode_rows() if row["linears"] == "lutmm" and not row["blocks"])
+rows = pd.DataFrame(row for row in every_row() if row["linears"] == "lutmm" and not row["blocks"])
 rows["ratio"] = rows["engine_cycles"] / rows["step_cycles"]
 axes = rows.plot.scatter(x="step_cycles", y="engine_cycles", loglog=True)
 ends = [rows["step_cycles"].min(), rows["step_cycles"].max()]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sailsim.analysis.results.gem5_steps import ENGINES, every_row, with_engine
+from sailsim.analysis.results.gem5_steps import ENGINES, every_row, fitted_rows, with_engine
 
 
 def test_the_engines_steps_beside_committed_runs_are_todays() -> None:
@@ -12,3 +12,7 @@ def test_the_engines_steps_beside_committed_runs_are_todays() -> None:
     for row in on_units:
         again = with_engine(row)
         assert [row[name] for name in ENGINES] == pytest.approx([again[name] for name in ENGINES], rel=1e-12)
+
+
+def test_fits_rest_on_runs_of_one_program() -> None:
+    assert len({row["content"] for row in fitted_rows()}) == 1

@@ -6,7 +6,6 @@ import pytest
 
 from calibration.simulated_problem import neon_problem
 from calibration.solver import Problem, solve
-from sailsim.analysis.results.gem5_steps import decode_rows, fitted_rows, step_of
 
 
 def test_the_fit_finds_the_constants_that_rows_were_made_with() -> None:
@@ -19,10 +18,3 @@ def test_the_fit_finds_the_constants_that_rows_were_made_with() -> None:
     found = solve(Problem(problem.parameters, made, problem.predict, loss=problem.loss)).values
     for name in ("kernel_rate_w4", "core_share", "group_cycles"):
         assert found[names.index(name)] == pytest.approx(true[names.index(name)], rel=0.02)
-
-
-def test_no_step_is_shown_by_runs_of_the_fitted_program_and_of_an_older_one() -> None:
-    fitted = fitted_rows()
-    assert len({row["content"] for row in fitted}) == 1
-    ran = {step_of(row) for row in fitted}
-    assert all(row["content"] == fitted[0]["content"] or step_of(row) not in ran for row in decode_rows())
