@@ -263,9 +263,16 @@ const std::map<std::string, std::function<Loop()>> kLoops = {
     {"values int8 q4", [] { return codes(4, false); }},
     {"softmax",
      [] {
-         auto *scores = operands<float>(decode::kPositions);
+         // A pass writes where it reads: of eight rows in turn, or it waited for the stores of the last one,
+         // which llvm-mca does not know of.
+         constexpr std::size_t rows = 8;
+         auto *scores = operands<float>(rows * decode::kPositions);
          auto *sums = operands<float>(2);
-         return Loop{[=] { softmax(scores, sums[0], sums[1]); }, decode::kPositions};
+         return Loop{[=, row = std::size_t{0}]() mutable {
+                         softmax(scores + row * decode::kPositions, sums[0], sums[1]);
+                         row = (row + 1) % rows;
+                     },
+                     decode::kPositions};
      }},
     {"softmax int8", softmax_of_codes},
     {"convert b1", conversion<1>},

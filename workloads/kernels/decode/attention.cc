@@ -75,24 +75,22 @@ inline void exponentials(float *scores, std::size_t valid, float &largest, float
     constexpr float nothing = -std::numeric_limits<float>::infinity();
     for (std::size_t position = valid; position < kPositions; ++position)
         scores[position] = nothing;
-    float32x4_t most = vdupq_n_f32(nothing), sum = vdupq_n_f32(0.0f);
-    for (std::size_t position = 0; position < kPositions; position += 4)
-        most = vmaxq_f32(most, vld1q_f32(scores + position));
-    largest = vmaxvq_f32(most);
-    most = vdupq_n_f32(largest);
-    for (std::size_t position = 0; position < kPositions; position += 4) {
-        const float32x4_t weights = exp4(vsubq_f32(vld1q_f32(scores + position), most));
-        sum = vaddq_f32(sum, weights);
-        vst1q_f32(scores + position, weights);
+    Floats16 runs = load16(scores);
+    for (std::size_t position = 16; position < kPositions; position += 16)
+        runs = largest_of(runs, load16(scores + position));
+    largest = largest_of(runs);
+    const float32x4_t most = vdupq_n_f32(largest);
+    float32x4_t sum = vdupq_n_f32(0.0f);
+    for (std::size_t position = 0; position < kPositions; position += 16) {
+        Floats16 weights = load16(scores + position);
+        for (auto &of : weights.of)
+            of = vsubq_f32(of, most);
+        raise_e(weights.of);
+        for (auto &of : weights.of)
+            sum = vaddq_f32(sum, of);
+        store16(scores + position, weights);
     }
     total = vaddvq_f32(sum);
-}
-
-inline Floats16 widen16(const float16_t *x)
-{
-    const float16x8_t first = vld1q_f16(x), second = vld1q_f16(x + 8);
-    return {{vcvt_f32_f16(vget_low_f16(first)), vcvt_high_f32_f16(first), vcvt_f32_f16(vget_low_f16(second)),
-             vcvt_high_f32_f16(second)}};
 }
 
 // sums[i] (padded) = sum over the `valid` positions of weights[i][position] * value of the position; asks for
@@ -299,7 +297,9 @@ void FloatAttention::combine(std::size_t position, Worker &worker)
         alignas(16) float mixed[kMostHeadDim] = {};
         float total = 0.0f;
         for (std::size_t i = 0; i < runs; ++i) {
-            const float factor = vgetq_lane_f32(exp4(vdupq_n_f32(maxima[i] - most)), 0);
+            float32x4_t factors[] = {vdupq_n_f32(maxima[i] - most)};
+            raise_e(factors);
+            const float factor = vgetq_lane_f32(factors[0], 0);
             const float *sums = sums_.as<float>() + (first + i) * padded_;
             total += totals[i] * factor;
             for (std::size_t j = 0; j < padded_; j += 4)

@@ -363,24 +363,27 @@ void CodeAttention::soften(std::size_t layer, std::size_t count, std::size_t row
 {
     const std::size_t matrix = row / share_, padded = round_up(count, kChunk);
     std::fill(scores + count, scores + padded, -std::numeric_limits<float>::infinity());
-    float32x4_t most = vdupq_n_f32(-std::numeric_limits<float>::infinity()), total = vdupq_n_f32(0.0f);
-    for (std::size_t i = 0; i < padded; i += 4)
-        most = vmaxq_f32(most, vld1q_f32(scores + i));
-    const float32x4_t largest = vdupq_n_f32(vmaxvq_f32(most));
+    Floats16 most = load16(scores);
+    for (std::size_t i = kChunk; i < padded; i += kChunk)
+        most = largest_of(most, load16(scores + i));
+    const float32x4_t largest = vdupq_n_f32(largest_of(most));
     const float16_t *scales = value_scales(layer, matrix);
-    most = vdupq_n_f32(0.0f);
-    for (std::size_t i = 0; i < padded; i += 8) {
-        const Floats8 scale = widen(scales + i);
-        for (std::size_t half = 0; half < 2; ++half) {
-            float *at = scores + i + 4 * half;
-            const float32x4_t weight = exp4(vmulq_n_f32(vsubq_f32(vld1q_f32(at), largest), query_scale_));
-            const float32x4_t scaled = vmulq_f32(weight, half == 0 ? scale.low : scale.high);
-            total = vaddq_f32(total, weight);
-            most = vmaxq_f32(most, scaled);
-            vst1q_f32(at, scaled);
+    float32x4_t total = vdupq_n_f32(0.0f);
+    most = {};
+    for (std::size_t i = 0; i < padded; i += kChunk) {
+        const Floats16 of_values = widen16(scales + i);
+        Floats16 weights = load16(scores + i);
+        for (auto &of : weights.of)
+            of = vmulq_n_f32(vsubq_f32(of, largest), query_scale_);
+        raise_e(weights.of);
+        for (int j = 0; j < 4; ++j) {
+            total = vaddq_f32(total, weights.of[j]);
+            weights.of[j] = vmulq_f32(weights.of[j], of_values.of[j]);
         }
+        most = largest_of(most, weights);
+        store16(scores + i, weights);
     }
-    const float top = vmaxvq_f32(most);
+    const float top = largest_of(most);
     totals_.as<float>()[row] = vaddvq_f32(total);
     steps_.as<float>()[row] = top < kTiny ? 0.0f : top / kMostProbability;
     const float32x4_t factor = vdupq_n_f32(top < kTiny ? 0.0f : kMostProbability / top);
@@ -388,11 +391,7 @@ void CodeAttention::soften(std::size_t layer, std::size_t count, std::size_t row
     std::uint32_t sum = 0;
     for (std::size_t i = 0; i < count; i += kChunk) {
         const Floats16 values = load16(scores + i);
-        uint16x4_t narrow[4];
-        for (int j = 0; j < 4; ++j)
-            narrow[j] = vqmovn_u32(vcvtnq_u32_f32(vmulq_f32(values.of[j], factor)));
-        const uint8x16_t rounded = vcombine_u8(vqmovn_u16(vcombine_u16(narrow[0], narrow[1])),
-                                               vqmovn_u16(vcombine_u16(narrow[2], narrow[3])));
+        const uint8x16_t rounded = vreinterpretq_u8_s8(round16(values, factor));
         sum += vaddlvq_u8(rounded);
         if (!packed_ || count - i >= kChunk) {
             vst1q_u8(to + i, rounded);

@@ -20,20 +20,25 @@ void gated_activation(float *gate, const float *up, std::size_t stride, std::siz
                       std::size_t columns, float *largest, Worker &worker)
 {
     const std::size_t pieces = parts_of(columns, kPiece);
-    const Range mine = worker.part(batch * pieces);
-    for (std::size_t item = mine.first; item < mine.last; ++item) {
-        const std::size_t first = item / pieces * stride + item % pieces * kPiece;
-        const std::size_t count = std::min(kPiece, round_up(columns - item % pieces * kPiece, kChunk));
+    worker.pieces(batch, pieces, [&](std::size_t row, std::size_t piece) {
+        const std::size_t first = row * stride + piece * kPiece;
+        const std::size_t count = std::min(kPiece, round_up(columns - piece * kPiece, kChunk));
         float32x4_t most = vdupq_n_f32(0.0f);
-        for (std::size_t i = 0; i < count; i += 4) {
-            float *at = gate + first + i;
-            const float32x4_t in = vld1q_f32(at), divisor = vaddq_f32(vdupq_n_f32(1.0f), exp4(vnegq_f32(in)));
-            const float32x4_t hidden = vmulq_f32(vdivq_f32(in, divisor), vld1q_f32(up + first + i));
-            most = vmaxq_f32(most, vabsq_f32(hidden));
-            vst1q_f32(at, hidden);
+        for (std::size_t i = 0; i < count; i += kChunk) {
+            Floats16 numbers = load16(gate + first + i), powers;
+            for (int j = 0; j < 4; ++j)
+                powers.of[j] = vnegq_f32(numbers.of[j]);
+            raise_e(powers.of);
+            for (int j = 0; j < 4; ++j) {
+                const float32x4_t divisor = vaddq_f32(vdupq_n_f32(1.0f), powers.of[j]);
+                const float32x4_t factor = vld1q_f32(up + first + i + 4 * static_cast<std::size_t>(j));
+                numbers.of[j] = vmulq_f32(vdivq_f32(numbers.of[j], divisor), factor);
+                most = vmaxq_f32(most, vabsq_f32(numbers.of[j]));
+            }
+            store16(gate + first + i, numbers);
         }
-        largest[item] = vmaxvq_f32(most);
-    }
+        largest[row * pieces + piece] = vmaxvq_f32(most);
+    });
 }
 
 } // namespace
@@ -148,12 +153,10 @@ void Model::sample(std::uint32_t *tokens, const float *logits, Worker &worker)
 void Model::embed(const std::uint32_t *tokens, Worker &worker)
 {
     worker.enter(Part::embed);
-    const Range mine = worker.part(batch_ * normed_.pieces());
-    for (std::size_t item = mine.first; item < mine.last; ++item) {
-        const std::size_t b = item / normed_.pieces(), piece = item % normed_.pieces();
+    worker.pieces(batch_, normed_.pieces(), [&](std::size_t b, std::size_t piece) {
         image_.embedding().read(tokens[b], piece * kPiece, normed_.piece_columns(piece),
                                 x_.as<float>() + b * width_ + piece * kPiece);
-    }
+    });
 }
 
 // Of the last rows, as many as the operand has.
