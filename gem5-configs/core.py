@@ -25,7 +25,8 @@ LOAD_OVERHEAD = 1
 # way back); assumed from its default delays.
 FRONT_END_OVERHEAD = 8
 # An instruction's of gem5 at most: 1.01 to 1.36 in 16 inner loops (simOps over simInsts), as a load of two
-# vectors has three. `fetch_width` counts instructions, gem5's front end micro-operations.
+# vectors has three; without the halves of sim_ext/gem5/decoder.cc. `fetch_width` counts instructions, gem5's
+# front end micro-operations.
 MICRO_OPERATIONS = 1.36
 
 CPU_MODELS = {
@@ -41,10 +42,11 @@ VECTOR = {
         1: "SimdPredAlu",
         2: "SimdAdd SimdAddAcc SimdAlu SimdCmp SimdFloatAdd SimdFloatAlu SimdFloatCmp FloatAdd",
         3: "SimdFloatMisc SimdFloatMult FloatCvt FloatMult FloatMisc",
+        5: "SimdFloatReduceAdd SimdFloatReduceCmp",
     },
     "fma": {"fma_latency": "SimdFloatMultAcc FloatMultAcc"},
     "table": {"table_latency": "SimdMisc"},
-    "convert": {-2: "SimdCvt SimdFloatCvt"},
+    "convert": {4: "SimdCvt SimdFloatCvt"},
     "multiply": {4: "SimdMult SimdMultAcc"},
     "divide": {-10: "SimdDiv SimdSqrt SimdFloatDiv FloatDiv", -12: "SimdFloatSqrt FloatSqrt"},
     "first": {
@@ -53,25 +55,27 @@ VECTOR = {
     },
     "shift": {
         2: "SimdShift",
-        4: "SimdShiftAcc SimdReduceAdd SimdReduceAlu SimdReduceCmp SimdFloatReduceAdd SimdFloatReduceCmp",
+        3: "SimdReduceAdd",
+        4: "SimdShiftAcc",
+        6: "SimdReduceAlu SimdReduceCmp",
     },
 }
 """Operation classes of the vector pipes by kind and latency, or a system file's name of it; negative: not
 pipelined. Latencies and pipes are LLVM's (AArch64SchedNeoverseN1.td, AArch64SchedNeoverseV2.td), which has
 them from Arm's optimisation guides.
 
-gem5 has one class for instructions that an N1 parts; what the kernels here and llama.cpp's use decides:
-- SimdCvt: FCVTL, FCVTN, SCVTF, FCVTNS, FRINTN of 128 bits hold a pipe for two cycles. gem5 has that only of
-  units that are not pipelined, so their latency is 2 instead of 4. 64 bits and scalars take as long here.
-- SimdMult, SimdMultAcc: SMULL, SMLAL. MUL and MLA of 128 bits would hold V0 for two cycles.
-- SimdAlu: logic, and SDOT. 2 cycles; an N1 forwards a chain of accumulators after 1.
-- SimdAdd: ADD, UADDW. ADDV, SADDLV and SADALP would be V1's.
-- SimdMisc: TBL, XTN, DUP, EXT. SQXTN would be V1's.
+The decoder of SailO3CPU (sim_ext/gem5/decoder.cc) parts what gem5 has in one class: conversions and roundings
+of 128 bits, MUL and MLA of them and sums of bytes across lanes are two micro-operations, as they hold a pipe
+for two cycles; saturating narrowing and SADALP are shifts with accumulation, the largest across lanes a
+reduction. What is left:
+- SimdAlu: SDOT. 2 cycles; an N1 forwards a chain of accumulators after 1.
+- SimdMult, SimdMultAcc: MUL and MLA of 128 bits give their result after 4 cycles instead of 5.
+- SimdMisc: DUP from an integer register, which an N1 has on an integer pipe.
 Stores take no vector pipe in gem5.
 """
 PIPES = {
     2: {
-        "any": "01", "fma": "01", "table": "01", "convert": "0", "multiply": "0", "divide": "0",
+        "any": "01", "fma": "011", "table": "01", "convert": "0", "multiply": "0", "divide": "0",
         "first": "0", "shift": "1",
     },
     4: {
@@ -79,7 +83,9 @@ PIPES = {
         "first": "0", "shift": "13",
     },
 }  # fmt: skip
-"""Pipes V0, V1, ... that take a kind of `VECTOR`, by `cores.simd_pipes`: the Neoverse N1's and the V2's."""
+"""Pipes V0, V1, ... that take a kind of `VECTOR`, by `cores.simd_pipes`: the Neoverse N1's and the V2's. gem5
+goes round among those that are free, also to V0 where a conversion waits for it; a pipe named twice has two
+turns."""
 OTHERS = {2: (3, 1, 2), 4: (6, 2, 3)}
 """Of the same cores: simple integer units with those for branches, which gem5 sends there too; integer units
 that also multiply; ports for loads."""
@@ -116,7 +122,7 @@ def _vector_pipes(cores):
             [
                 (cores.get(latency, latency), names)
                 for kind, classes in VECTOR.items()
-                if str(pipe) in taken[kind]
+                for _ in range(taken[kind].count(str(pipe)))
                 for latency, names in classes.items()
             ],
         )

@@ -22,6 +22,7 @@ class SailArmDecoder(ArmDecoder):
         0x7000000000,
         "Virtual address of PIM unit 0's doorbell page; unit u has the u-th page after it",
     )
+    neoverse = Param.Bool(False, "Vector instructions have the operation classes of a Neoverse's pipes")
 
 
 class SailAtomicSimpleCPU(ArmAtomicSimpleCPU):
@@ -36,8 +37,12 @@ class SailMinorCPU(ArmMinorCPU):
     ArchDecoder = SailArmDecoder
 
 
+class SailO3Decoder(SailArmDecoder):
+    neoverse = True
+
+
 class SailO3CPU(ArmO3CPU):
-    ArchDecoder = SailArmDecoder
+    ArchDecoder = SailO3Decoder
 
     def addCheckerCpu(self):
         """Refuse."""

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "abi/lutmm.h"
+#include "arch/arm/insts/macromem.hh"
 #include "arch/arm/insts/static_inst.hh"
 #include "arch/arm/pcstate.hh"
 #include "arch/arm/regs/int.hh"
@@ -109,30 +110,146 @@ class Lutmm : public ArmISA::ArmStaticInst
     RegId sources[1];
 };
 
+/* What vector pipes make of an instruction. */
+struct Passage {
+    OpClass kind;
+    bool halves; /* takes its pipe for two cycles */
+};
+
+/* Of a vector instruction of AArch64 whose ports and latency are not those of its operation class; `kind` is
+ * that class. */
+Passage passage_of(std::uint32_t word, OpClass kind)
+{
+    if (bits(word, 31) || bits(word, 28, 25) != 7)
+        return {kind, false};
+    const bool wide = bits(word, 30), unsigned_ = bits(word, 29);
+    const unsigned operation = bits(word, 16, 12);
+    if (kind == SimdCvtOp || kind == SimdFloatCvtOp) { /* 128 bits on either side: FCVTN and FCVTL always */
+        const bool widths_differ = bits(word, 21, 17) == 0x10 && (operation == 0x16 || operation == 0x17);
+        return {kind, wide || widths_differ};
+    }
+    if (kind == SimdMultOp || kind == SimdMultAccOp) { /* MUL, MLA and MLS keep the width of their factors */
+        const bool keeps = !bits(word, 24) && bits(word, 21) && bits(word, 10) && bits(word, 15, 12) == 9;
+        return {kind, wide && keeps};
+    }
+    if (bits(word, 24) || bits(word, 11, 10) != 2)
+        return {kind, false};
+    const bool saturates = operation == 0x14 || (operation == 0x12 && unsigned_); /* SQXTN, UQXTN, SQXTUN */
+    if (bits(word, 21, 17) == 0x10 && (saturates || operation == 6))              /* SADALP */
+        return {SimdShiftAccOp, false};
+    if (bits(word, 21, 17) == 0x18) { /* across lanes */
+        if (operation == 0xc || operation == 0xf)
+            return {SimdFloatReduceCmpOp, false};
+        return bits(word, 23, 22) == 2 ? Passage{SimdReduceAddOp, false} : Passage{SimdReduceAluOp, true};
+    }
+    return {kind, false};
+}
+
+/* The half of an instruction that yields nothing: it takes the pipe for a cycle. */
+class FirstHalf : public ArmISA::MicroOp
+{
+  public:
+    FirstHalf(OpClass kind, ArmISA::ExtMachInst word) : MicroOp("first half", word, kind)
+    {
+        flags[IsMicroop] = true;
+        flags[IsFirstMicroop] = true;
+    }
+
+    Fault execute(ExecContext *, trace::InstRecord *) const override { return NoFault; }
+};
+
+/* An instruction of gem5 in another operation class, or the half of it that has its operands and result. */
+class Passed : public ArmISA::MicroOp
+{
+  public:
+    Passed(StaticInstPtr instruction, const Passage &passage, ArmISA::ExtMachInst word)
+        : MicroOp("passed", word, passage.kind), whole(instruction)
+    {
+        panic_if(whole->numSrcRegs() > most || whole->numDestRegs() > most,
+                 "%s has %d sources and %d results", whole->getName(), whole->numSrcRegs(),
+                 whole->numDestRegs());
+        setRegIdxArrays(reinterpret_cast<RegIdArrayPtr>(&Passed::sources),
+                        reinterpret_cast<RegIdArrayPtr>(&Passed::results));
+        for (; _numSrcRegs < whole->numSrcRegs(); ++_numSrcRegs)
+            setSrcRegIdx(_numSrcRegs, whole->srcRegIdx(_numSrcRegs));
+        for (; _numDestRegs < whole->numDestRegs(); ++_numDestRegs) {
+            setDestRegIdx(_numDestRegs, whole->destRegIdx(_numDestRegs));
+            ++_numTypedDestRegs[whole->destRegIdx(_numDestRegs).classValue()];
+        }
+        flags[IsVector] = whole->isVector();
+        flags[IsMicroop] = passage.halves;
+        flags[IsLastMicroop] = passage.halves;
+    }
+
+    Fault execute(ExecContext *xc, trace::InstRecord *trace) const override
+    {
+        return whole->execute(xc, trace);
+    }
+
+    std::string generateDisassembly(Addr pc, const loader::SymbolTable *symbols) const override
+    {
+        return whole->disassemble(pc, symbols);
+    }
+
+  private:
+    static constexpr int most = 16;
+    const StaticInstPtr whole;
+    RegId sources[most];
+    RegId results[most];
+};
+
+/* An instruction as two micro-operations: gem5 knows pipes that are held until there is a result, and pipes
+ * that are free in the next cycle. */
+class Halves : public ArmISA::PredMacroOp
+{
+  public:
+    Halves(const StaticInstPtr &whole, const Passage &passage, ArmISA::ExtMachInst word)
+        : PredMacroOp("halves", word, passage.kind)
+    {
+        numMicroops = 2;
+        microOps = new StaticInstPtr[2]{new FirstHalf(passage.kind, word), new Passed(whole, passage, word)};
+    }
+
+    std::string generateDisassembly(Addr pc, const loader::SymbolTable *symbols) const override
+    {
+        return microOps[1]->disassemble(pc, symbols);
+    }
+};
+
 } // namespace
 
-Decoder::Decoder(const SailArmDecoderParams &params) : ArmISA::Decoder(params), doorbell(params.doorbell)
+Decoder::Decoder(const SailArmDecoderParams &params)
+    : ArmISA::Decoder(params), doorbell(params.doorbell), neoverse(params.neoverse)
 {
 }
 
 StaticInstPtr Decoder::decode(PCStateBase &pc)
 {
     const ArmISA::ExtMachInst word = emi; /* the base clears it */
-    const bool ours = instDone && word.aarch64 && !word.decoderFault &&
-                      (word.instBits & LUTMM_INSN_MASK) == LUTMM_INSN_BASE;
-    StaticInstPtr inst = ArmISA::Decoder::decode(pc);
-    if (!ours)
+    const bool aarch64 = instDone && word.aarch64 && !word.decoderFault;
+    const bool lutmm = aarch64 && (word.instBits & LUTMM_INSN_MASK) == LUTMM_INSN_BASE;
+    const StaticInstPtr inst = ArmISA::Decoder::decode(pc);
+    if (!lutmm && !(aarch64 && neoverse))
+        return inst;
+    const OpClass kind = inst->opClass();
+    const Passage passage = lutmm ? Passage{kind, false} : passage_of(word.instBits, kind);
+    if (!lutmm && passage.kind == kind && !passage.halves)
         return inst;
     /* An illegal execution state or a debug step comes before any instruction. */
     const auto &arm_pc = pc.as<ArmISA::PCState>();
     if (arm_pc.illegalExec() || arm_pc.debugStep())
         return inst;
-    StaticInstPtr &lutmm = decoded[word.instBits];
-    if (!lutmm) {
-        lutmm = new Lutmm(word, doorbell);
-        lutmm->size(sizeof(std::uint32_t));
+    StaticInstPtr &ours = decoded[word.instBits];
+    if (!ours) {
+        if (lutmm)
+            ours = new Lutmm(word, doorbell);
+        else if (passage.halves)
+            ours = new Halves(inst, passage, word);
+        else
+            ours = new Passed(inst, passage, word);
+        ours->size(sizeof(std::uint32_t));
     }
-    return lutmm;
+    return ours;
 }
 
 } // namespace gem5::sail

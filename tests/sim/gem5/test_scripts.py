@@ -126,7 +126,8 @@ def pipes(script) -> Callable[[dict[str, Any]], list[dict[str, tuple[int, bool]]
 
 def test_a_vector_pipe_takes_what_an_n1s_takes(pipes, spec):
     first, second = pipes(spec["cores"])
-    assert first["SimdCvt"] == (2, False)
+    assert first["SimdCvt"] == (4, True)
+    assert first["SimdFloatDiv"] == (10, False)
     assert "SimdCvt" not in second
     assert "SimdShift" not in first
     assert second["SimdShift"] == (2, True)

@@ -88,6 +88,17 @@ def test_every_kernel_rate_says_where_it_comes_from():
         assert float(row["cycles_per_mac"]) == pytest.approx(cycles, abs=1e-4)
 
 
+def test_every_loop_of_an_n1_is_held_to_llvm_mca():
+    text = (DATA / "gem5_loops.csv").read_text()
+    rows = [r for r in csv.DictReader(text.splitlines()[1:]) if r["core"] == "neoverse-n1"]
+    assert len(rows) == 41
+    for row in rows:
+        gem5, mca, ports = (float(row[name]) for name in ("gem5", "mca", "ports"))
+        assert float(row["gem5_over_mca"]) == pytest.approx(gem5 / mca, abs=5e-3)
+        assert abs(float(row["gem5_over_mca"]) - 1) <= 0.1, row["loop"]
+        assert gem5 <= ports, row["loop"]
+
+
 def test_the_committed_data_are_of_this_engine():
     """Tiles of the engine as it is now take the cycles that were compared."""
     rows = {row["tile"]: row for row in committed_tiles(ALONE)}
