@@ -206,8 +206,11 @@ class TileTable(Jobs):
             return np.column_stack([getattr(self.timings, count) for count in COUNTS])
         kind = self.kind
         events = activity(kind.units.config, kind.plan, self.timings, kind.shape)
-        columns = [np.broadcast_to(events[event], len(self)) for event in ACTIVITY]
-        return np.column_stack([self.phases, *columns])
+        found = np.empty((len(self), len(TILE_PHASES) + len(ACTIVITY)))
+        found[:, : len(TILE_PHASES)] = self.phases
+        for at, event in enumerate(ACTIVITY, len(TILE_PHASES)):
+            found[:, at] = events[event]
+        return found
 
 
 class PassTiles(SeveralJobs):
@@ -271,6 +274,7 @@ class FastestTiles(Jobs):
         return found
 
 
+@lru_cache(maxsize=1 << 12)
 def refetch_ratio(k: int, outputs: int, lanes: int, wbits: int, line: int) -> float:
     """Lines of weights that a slice asks for more than once, over all lines of its tile.
 
