@@ -37,6 +37,7 @@ from sailsim.base.arguments import check_type, items_of
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
 from sailsim.base.progress import Report, reporter
+from sailsim.base.stop import heed
 from sailsim.sim.backend import Prefill
 from sailsim.sim.files import SystemChoice
 from sailsim.sim.keys import Keys
@@ -604,6 +605,7 @@ def serve(
         for runner in who:
             rows.append(kept(where, asked, runner, one))
             report.advance(1)
+            heed()
     answer = {"point": where.as_dict(), "level": str(wanted), "requests": len(requests), "machines": rows}
     return answer if load is None else answer | {"fleet": _fleet(load, rows, requests)}
 

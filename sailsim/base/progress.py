@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from sailsim.base.errors import escaped
+from sailsim.base.stop import heed
 
 QUIET_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
@@ -149,6 +150,7 @@ def followed(things: Iterable[T], what: str, wanted: bool = True, total: int | N
         for thing in things:
             yield thing
             report.advance(1)
+            heed()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 
 class Terminated(KeyboardInterrupt):
@@ -24,14 +25,28 @@ class Terminated(KeyboardInterrupt):
 class _Stop:
     """The handler of the signals: the first one raises, later ones are not heard."""
 
-    told = False
+    told = 0
+    """The number of the first one."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if not self.told:
-            self.told = True
+            self.told = number
             if number == signal.SIGHUP:
                 _let_go_of_terminal()
-            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+            self.end()
+
+    def end(self) -> NoReturn:
+        raise KeyboardInterrupt if self.told == signal.SIGINT else Terminated(self.told)
+
+
+def heed() -> None:
+    """Raise once more what a signal raised, if anything. Long work calls it from time to time.
+
+    C code that tries whether something can be done (a cast, an attribute) drops any exception, this one too.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    if isinstance(handler, _Stop) and handler.told:
+        handler.end()
 
 
 def _let_go_of_terminal() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import Report, reporter
-from sailsim.base.stop import stoppable
+from sailsim.base.stop import heed, stoppable
 from sailsim.sim.study.folder import RESERVED, Store, now
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.workers import Processes, WorkerLostError, Workers, first_done, remove_semaphores
@@ -250,6 +250,7 @@ class OpenStudy:
         size = 1
         try:
             while left or alone or under_way:
+                heed()
                 count = self.report.workers = workers.size
                 while not under_way if alone else left and len(under_way) < 2 * count:
                     together = 1 if alone else min(len(left), max(1, min(size, len(left) // (2 * count))))

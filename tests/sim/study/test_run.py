@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from sailsim.base.errors import SailsimError
+from sailsim.base.stop import Terminated
 from sailsim.sim.study import workers
 from sailsim.sim.study.folder import Store
 from sailsim.sim.study.run import TRIES, Task, run_study
@@ -130,6 +132,20 @@ def kills_its_worker(what: tuple[int, bool]) -> dict[str, Any]:
     if kills:
         os.kill(os.getpid(), signal.SIGKILL)
     return {"x": number}
+
+
+def test_a_signal_that_a_library_drops_stops_the_study_too(tmp_path):
+    def dropped(seed):
+        if seed == 3:
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+        return {"seed": seed}
+
+    tasks = [Task(f"{seed:032x}", str(seed), seed, seed) for seed in range(1000)]
+    with pytest.raises(Terminated):
+        run_study(tasks, dropped, tmp_path / "out", progress=False)
+    assert Store(tmp_path / "out").manifest["state"] == "stopped"
+    assert 4 <= len(Store(tmp_path / "out").keys()) < 1000
 
 
 @pytest.mark.slow
