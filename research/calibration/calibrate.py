@@ -61,7 +61,7 @@ from calibration.measurements import (
 )
 from calibration.packed_check import run_packed
 from calibration.prompt_problem import run_cards, run_fork
-from calibration.simulated_problem import run_simulated
+from calibration.simulated_problem import LOOPS, run_simulated
 from calibration.solver import (
     LOSS_SCALE,
     Problem,
@@ -83,6 +83,7 @@ DATA = (
     "a1_batched.csv",
     "gpu_batched.csv",
     "gem5_kernels.csv",
+    LOOPS,
     "kernel_rates.csv",
     "tmac.csv",
     "prompts.csv",

@@ -1,12 +1,11 @@
 """The cores as the program `decode` uses them in gem5, beside units or alone: what `sail-n1-neon-host` says.
 
 The engine's steps with PIM units, and the parts of all steps that are the cores' own (attention; norms,
-rounding and rotation), are held against gem5's runs with attention on the cores. The lines that one core has
-under way while it reads a cache are those of its fastest run. The constants of `FREE` are fitted together:
-of attention, what share of memory's peak many cores reach, the share of its peak that a core reaches in the
-rest, a barrier, what handing over a tile takes and what copying a result does. All else of that machine is
-`sail-n1`'s, but that nothing is lost around a product and no tensor's weights run ahead: so the program and
-gem5's units work.
+rounding and rotation), are held against gem5's runs with attention on the cores. The constants of `FREE` are
+fitted together: of attention, what share of memory's peak many cores reach and how many lines one has under
+way, the share of its peak that a core reaches in the rest, a barrier, what handing over a tile takes and what
+copying a result does. All else of that machine is `sail-n1`'s, but that nothing is lost around a product and
+no tensor's weights run ahead: so the program and gem5's units work.
 """
 
 from __future__ import annotations
@@ -57,15 +56,16 @@ PART_OF = {
     **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), "hand-over"),
 }
 """Of the engine's operations."""
-LINES = "host.lines_share"
 FILE = Path(__file__).parents[2] / "sim_ext" / "sim" / "systems" / f"{HOST}.toml"
 SMALL = "smollm2-135m"
 """The model whose steps say what hand-over and barriers take."""
 FREE = {
+    "host.lines_share": (0.05, 0.5, 1.0),
     "host.attention_rate": (0.1, 3.0, 16.0),
     "host.program.widening": (0.001, 0.5, 4.0),
     "host.program.head": (0.1, 1000.0, 50000.0),
-    "host.program.codes_score": (0.1, 7.0, 50.0),
+    "host.program.codes_start": (1.0, 60.0, 5000.0),
+    "host.program.codes_score": (0.1, 3.0, 50.0),
     "host.program.codes_head": (0.1, 500.0, 50000.0),
     "memory.core_share": (0.05, 0.5, 1.0),
     "host.simd_share": (0.005, 0.05, 1.0),
@@ -74,7 +74,6 @@ FREE = {
     "host.result_copy": (0.01, 1.0, 20.0),
 }
 """Of a system file, in its units: the least, where the search begins, the most."""
-CONSTANTS = (LINES, *FREE)
 HELD = 0.02
 """How much less than an error of a run a constant's way from where the search begins counts, in logarithms.
 Assumed: little enough to move no constant that the runs tell by more than a percent, and enough that without
@@ -97,20 +96,17 @@ def host_rows() -> list[Row]:
 
 
 def host_constants() -> dict[str, dict[str, float]]:
-    """Of `CONSTANTS`, in their units, as a system file has them: the value, and the ends of what comes out
+    """Of `FREE`, in their units, as a system file has them: the value, and the ends of what comes out
     when one run after another is left out."""
     values, without = host_fits()
-    found = {
+    return {
         name: {
             "value": digits(values[i]),
             "low": digits(min(values[i], without[:, i].min())),
             "high": digits(max(values[i], without[:, i].max())),
         }
-        for i, name in enumerate(CONSTANTS)
+        for i, name in enumerate(FREE)
     }
-    # A core may have more lines under way than it needs for a cache: as many as for the weights of a product.
-    found[LINES]["high"] = digits(max(found[LINES]["high"], _lines_of_weights()))
-    return found
 
 
 def file_with(found: Mapping[str, Mapping[str, float]]) -> str:
@@ -137,36 +133,6 @@ def stale() -> list[str]:
         if abs(said.value / entry["value"] - 1) > 1e-3:
             wrong.append(f"{name} of {HOST} is {said.value:g}, the fit's is {entry['value']:g}")
     return wrong
-
-
-def _lines_of_cache() -> float:
-    """Share of the lines that its L2 allows which one core has under way in attention: of its fastest run, as
-    the others wait for something else than memory."""
-    alone = [row for row in host_rows() if row["threads"] == 1]
-    read = [
-        row["batch"] * part_of_model(row).cached(CACHE_BITS[row["cache"]]).kv_bytes(row["context"])
-        for row in alone
-    ]
-    return max(_under_way(size, row["attention_cycles"]) for size, row in zip(read, alone, strict=True))
-
-
-def _lines_of_weights() -> float:
-    """The same of the products with queries, keys and values in NEON, whose weights come from memory."""
-    shares = []
-    for row in fitted_rows():
-        if row["linears"] == "neon" and row["threads"] == row["batch"] == 1:
-            spec, (bits, group) = part_of_model(row), bits_and_group(row)
-            first = spec.layer_linears(0)[:3]
-            size = spec.n_layers * sum(linear.k * linear.n for linear in first) * (bits / 8 + 2 / group)
-            shares.append(_under_way(size, row["qkv_cycles"]))
-    return max(shares)
-
-
-def _under_way(size: float, cycles: float) -> float:
-    """Bytes that came to one core in so many cycles, as a share of the lines that its L2 allows."""
-    machine = load_system(HOST)
-    seconds = cycles / machine.cores.clock.si
-    return size / seconds * machine.memory.latency.si / (machine.l2.mshrs.value * machine.l2.line.value)
 
 
 def measured(row: Row) -> dict[str, float]:
@@ -238,9 +204,9 @@ def asked(rows: Sequence[Row]) -> list[tuple[ModelSpec, Point]]:
 
 @cache
 def host_fits() -> tuple[Floats, Floats]:
-    """Of `CONSTANTS`: fitted to all of `host_rows`, and a row of as many each left out."""
+    """Of `FREE`: fitted to all of `host_rows`, and a row of as many each left out."""
     rows, machine = host_rows(), load_system(HOST)
-    questions, lines = asked(rows), _lines_of_cache()
+    questions = asked(rows)
     least, start, most = np.log(np.array(list(FREE.values()))).T
 
     def fit(kept: list[int]) -> Floats:
@@ -248,7 +214,7 @@ def host_fits() -> tuple[Floats, Floats]:
         cycles = np.log(np.array([each for of_run in found for each in of_run.values()]))
 
         def off(x: Floats) -> Floats:
-            moved = vary(machine, dict(zip(CONSTANTS, [lines, *map(float, np.exp(x))], strict=True)))
+            moved = vary(machine, dict(zip(FREE, map(float, np.exp(x)), strict=True)))
             told = [predicted(moved, rows[i], *questions[i]) for i in kept]
             seconds = np.array([told[at][part] for at, of_run in enumerate(found) for part in of_run])
             return np.concatenate([np.log(machine.cores.clock.si * seconds) - cycles, HELD * (x - start)])
@@ -256,7 +222,7 @@ def host_fits() -> tuple[Floats, Floats]:
         answer = least_squares(
             off, start, bounds=(least, most), loss="soft_l1", f_scale=LOSS_SCALE, xtol=1e-10, ftol=1e-10
         )
-        return np.array([lines, *np.exp(answer.x)])
+        return np.asarray(np.exp(answer.x))
 
     every = list(range(len(rows)))
     return fit(every), np.array([fit([i for i in every if i != out]) for out in every])

@@ -16,7 +16,7 @@ import numpy as np
 
 from calibration.errors import band_of, constants_of, digits, error_row, held_row
 from calibration.kernel_ratios import gem5_ratios
-from calibration.measurements import MeasuredRows
+from calibration.measurements import MeasuredRows, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.analysis.results.gem5_steps import (
     CACHE_BITS,
@@ -30,13 +30,14 @@ from sailsim.analysis.results.gem5_steps import (
 from sailsim.sim.backends import cores
 from sailsim.sim.files import load_system
 from sailsim.sim.fitted import Floats, Work
-from sailsim.sim.kernel_rates import GROUP, TABLE_BITS
+from sailsim.sim.kernel_rates import GROUP, TABLE_BITS, WIDTHS
 from sailsim.sim.schedule import AttentionOf, CpuSheet
 from sailsim.workloads.formats import uniform_format
 from sailsim.workloads.graph import decode_step
 from sailsim.workloads.load import load_model
 from sailsim.workloads.model import ModelSpec
 
+LOOPS = "gem5_loops.csv"
 FITTED_WIDTHS = (2, 4)
 """Of `WIDTHS`, those whose whole steps are not all waiting for memory."""
 OVERLAP = 1.0
@@ -111,17 +112,14 @@ def neon_problem() -> Problem:
             )
             for bits in FITTED_WIDTHS
         ),
-        _group_cycles("group_cycles"),
-        Parameter(
-            "shared", 0.35, 0.1, 0.8, "ratio", "of a kernel's time, what the rows of a pass have in common"
-        ),
+        Parameter("output_cycles", 10.0, 0.0, 500.0, "cycle", "of a pass, an output: its start and end"),
         Parameter("barrier", 30.0, 0.0, 2000.0, "ns", "small work and waits of an operation, a thread"),
         Parameter("row_overhead", 1000.0, 0.0, 1e5, "ns", "of a row and layer: activations, first misses"),
     )  # fmt: skip
-    rows = simulated_rows("neon")
+    rows, loops = simulated_rows("neon"), {name: entry["value"] for name, entry in of_loops().items()}
 
     def predict(x: Floats, of: MeasuredRows) -> Floats:
-        values = {p.name: float(value) for p, value in zip(parameters, x, strict=True)}
+        values = loops | {p.name: float(value) for p, value in zip(parameters, x, strict=True)}
         values["kernel_rate_w8"] = eight_bits(values["kernel_rate_w4"])
         rates = np.array([values[f"kernel_rate_w{bits}"] for bits in of.labels["bits"]])
         return _predicted(1 / rates, values["group_cycles"], values, of)
@@ -140,7 +138,9 @@ def tables_problem(neon: Mapping[str, Any]) -> Problem:
     """Look-ups, of up to four bits; all but their kernel is as with dot products: ``neon``, by name."""
     parameters = (
         Parameter("lut_rate", 20.0, 1.0, 400.0, "bit MAC/cycle", "bits times products of a thread, one row"),
-        _group_cycles("lut_group_cycles"),
+        Parameter(
+            "lut_group_cycles", 3.0, 0.0, 16.0, "cycle", "to scale and add the sum of a group of one output"
+        ),
         Parameter(
             "shared", 0.1, 0.0, 1.0, "ratio", "of a table kernel's time, what rows of a pass have in common"
         ),
@@ -155,23 +155,56 @@ def tables_problem(neon: Mapping[str, Any]) -> Problem:
     return Problem(parameters, rows, predict, loss="soft_l1")
 
 
-def _group_cycles(name: str) -> Parameter:
-    return Parameter(name, 3.0, 0.0, 16.0, "cycle", "to scale and add the sum of a group of one output")
+def of_loops() -> dict[str, dict[str, Any]]:
+    """What groups of 32 and of 128 weights, one row and four, say of the program's loops of dot products.
+
+    Each row scales and adds the sums of its groups (`group_cycles`); of the other cycles of a row, four
+    rows have `shared` in common. Of four bits, the ends of 2, 4 and 8: steps do not tell these two from what
+    an output costs, as only small models ran in groups of 32.
+    """
+    rates = {row["loop"]: float(row["gem5"]) for row in read_table(LOOPS) if row["core"] == "neoverse-n1"}
+    groups, shared = {}, {}
+    for bits in WIDTHS:
+        one, four = (
+            {group: 1 / rates[f"decode W{bits} g{group} b{rows}"] for group in (32, GROUP)} for rows in (1, 4)
+        )
+        groups[bits] = [(of[32] - of[GROUP]) / (1 / 32 - 1 / GROUP) for of in (one, four)]
+        alone, each = (of[GROUP] - group / GROUP for of, group in zip((one, four), groups[bits], strict=True))
+        shared[bits] = [(1 - each / alone) / (1 - 1 / 4)]
+    notes = {
+        "group_cycles": ("cycle", "to scale and add the sum of a group of one output and row", groups),
+        "shared": ("ratio", "of the time for weights, what the rows of a pass have in common", shared),
+    }
+    return {
+        name: {
+            "value": digits(sum(found[4]) / len(found[4])),
+            "unit": unit,
+            "source": f"{LOOPS} (research/core_loops.py), decode W4",
+            "kind": "measured",
+            "low": digits(min(min(each) for each in found.values())),
+            "high": digits(max(max(each) for each in found.values())),
+            "note": f"{note}; in gem5, data in L1; ends: 2 and 8 bits",
+            "standard_error": None,
+        }
+        for name, (unit, note, found) in notes.items()
+    }
 
 
 def _predicted(
     cycles: Floats, group_cycles: float, values: Mapping[str, float], rows: MeasuredRows
 ) -> Floats:
     """Tokens/s of each entry's part, with kernels that take ``cycles`` a MAC in groups of 128."""
-    groups = rows.labels["group"].astype(float)
+    of_weights = cycles - group_cycles / GROUP
+    whole = of_weights + group_cycles / rows.labels["group"].astype(float)
     constants = cores.Constants(
         read_share=np.asarray(values["read_share"]),
-        kernel_rate=1 / (cycles + group_cycles * (1 / groups - 1 / GROUP)),
+        kernel_rate=1 / whole,
         attention_rate=np.asarray(0.0),
         barrier_s=values["barrier"] * 1e-9,
         overlap=np.asarray(OVERLAP),
         core_share=values["core_share"],
-        shared=values["shared"],
+        shared=values["shared"] * of_weights / whole,
+        output_cycles=values["output_cycles"],
         row_s=values["row_overhead"] * 1e-9,
     )
     host, part, found = load_system(HOST).host, rows.labels["part"], []
@@ -190,7 +223,7 @@ def run_simulated() -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """The constants and bands of both kinds as `fits.json` holds them, and their rows of the error table."""
     neon = neon_problem()
     errors: list[dict[str, Any]] = []
-    constants = constants_of(neon, solve(neon), SOURCE)
+    constants = constants_of(neon, solve(neon), SOURCE) | of_loops()
     four = constants["kernel_rate_w4"]
     constants["kernel_rate_w8"] = four | {
         name: digits(eight_bits(float(four[name]))) for name in ("value", "low", "high")

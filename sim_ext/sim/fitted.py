@@ -26,6 +26,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
 from sailsim.sim.files import load_system, vary
+from sailsim.sim.schedule import AttentionOf
 from sailsim.sim.system import Instance, System
 from sailsim.workloads.experts import touched
 from sailsim.workloads.formats import WeightFormat
@@ -119,6 +120,8 @@ class KernelRate:
     note: str
     source: str
     how: str = ""
+    in_common: float = 1.0
+    """Share of its time that is spent on weights, which rows of a pass may share, and not on their sums."""
 
     def times(self, factor: float) -> KernelRate:
         """The same rate relative to another anchor."""
@@ -380,8 +383,9 @@ class Work:
     attention heads over the batch (the most threads that attention can use), operations, layers and matrix
     products. Those of a block's experts count as one for each of their matrices; of the MACs of the products
     ``expert_macs`` are theirs, and an expert that any row chose sees ``expert_rows`` rows on average (1
-    without experts). ``cache_flops`` round and unpack keys and values of few bits. Last: key heads of a
-    layer, entries of the vocabulary, the share of layers with a window, and numbers of a head.
+    without experts). ``cache_flops`` round and unpack keys and values of few bits. Then key heads of a
+    layer, entries of the vocabulary, the share of layers with a window, and numbers of a head. Last:
+    outputs of the products, over the rows.
     """
 
     rows: Floats
@@ -400,6 +404,7 @@ class Work:
     vocabulary: Floats = field(default_factory=lambda: np.asarray(0.0))
     windowed: Floats = field(default_factory=lambda: np.asarray(0.0))
     head: Floats = field(default_factory=lambda: np.asarray(1.0))
+    gemv_outputs: Floats = field(default_factory=lambda: np.asarray(0.0))
 
     @classmethod
     def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
@@ -427,6 +432,7 @@ class Work:
             "vocabulary": model.vocab,
             "windowed": 1 - len(model.full_layers) / model.n_layers if model.sliding_window else 0.0,
             "head": model.value_dim or model.head_dim,
+            "gemv_outputs": sum(op.macs / op.k for op in products),
         }
         return cls(**{name: np.asarray(float(value)) for name, value in sums.items()})
 
@@ -549,6 +555,20 @@ def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Fl
         np.asarray(reading - np.where(reading_longer, 0.0, hidden)),
         np.asarray(arithmetic - np.where(reading_longer, hidden, 0.0)),
     )
+
+
+def by_phases(
+    program: AttentionOf, cache: Floats, work: Work, threads: Floats, clock: Floats
+) -> tuple[Floats, Floats]:
+    """Seconds of reading the cache, which takes ``cache``, and of computing; the shorter hides behind the
+    longer from barrier to barrier."""
+    heads = work.key_heads * work.rows, work.attention_width
+    found = [
+        overlapped(cache * share, work.layers * cycles / clock, np.asarray(1.0))
+        for cycles, share in program.phases(work.attention_macs / work.layers, *heads, work.head, threads)
+    ]
+    reading, computing = (np.asarray(sum(part)) for part in zip(*found, strict=True))
+    return reading, computing
 
 
 # ---- Kinds of predictions ---------------------------------------------------------------------------------

@@ -171,16 +171,18 @@ def _simulated(own: FittedSet, fmt: WeightFormat, tables: bool) -> tuple[float, 
     note = "gem5 ran 2, 4 and 8 bits; a real core's rate is not known better than the core model is"
 
     def of(each: TensorFormat) -> KernelRate:
-        rate, low, high, run = simulated_rate(own, each, tables)
-        kind = "fitted" if run else "assumed"
-        return KernelRate(rate / anchor, low / anchor, high / anchor, kind, note, DECODE_TABLE)
+        rate, common, run = simulated_rate(own, each, tables)
+        kind, own_rate = "fitted" if run else "assumed", rate / anchor
+        low, high = own_rate * exp(-DOUBT), own_rate * exp(DOUBT)
+        return KernelRate(own_rate, low, high, kind, note, DECODE_TABLE, in_common=common)
 
     return anchor, _mixed(fmt, of)
 
 
-def simulated_rate(own: FittedSet, fmt: TensorFormat, tables: bool) -> tuple[float, float, float, bool]:
-    """MAC/cycle of a thread with one row, the ends of its range, and whether its width was run.
+def simulated_rate(own: FittedSet, fmt: TensorFormat, tables: bool) -> tuple[float, float, bool]:
+    """MAC/cycle of a thread with one row, `KernelRate.in_common`, and whether its width was run.
 
+    Each row scales and adds the sums of its groups itself.
     The format has codes of at most 8 bits (`without_kernels`). Rates were fitted at three widths; codes of
     others are widened to bytes by the same instructions: their cycles lie between those of the widths beside
     them, which is assumed. Tables take as many steps as a weight has bits.
@@ -192,8 +194,9 @@ def simulated_rate(own: FittedSet, fmt: TensorFormat, tables: bool) -> tuple[flo
     else:
         of = [1 / own.value(f"kernel_rate_w{width}") for width in WIDTHS]
         cycles, scaling = float(np.interp(bits, WIDTHS, of)), own.value("group_cycles")
-    rate = 1 / (cycles + scaling * (1 / (fmt.group_size or WHOLE_COLUMN) - 1 / GROUP))
-    return rate, rate * exp(-DOUBT), rate * exp(DOUBT), bits in WIDTHS
+    of_weights, of_groups = cycles - scaling / GROUP, scaling / (fmt.group_size or WHOLE_COLUMN)
+    whole = of_weights + of_groups
+    return 1 / whole, of_weights / whole, bits in WIDTHS
 
 
 def _mixed(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelRate]) -> KernelRate:
@@ -209,8 +212,10 @@ def _mixed(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelRate]
         return 1 / sum(share / float(getattr(rate, end)) for rate, share, _ in parts)
 
     named = ", ".join(f"{name} {share:.0%}" for _, share, name in parts)
+    common = sum(share * rate.in_common / rate.relative for rate, share, _ in parts) * joined("relative")
     kind, how = "fitted", "the kernels of its types"
     if any(rate.kind == "assumed" for rate, _, _ in parts):
         kind, how = "assumed", ""
     low, high = joined("low"), joined("high")
-    return KernelRate(joined("relative"), low, high, kind, f"products by type: {named}", "here", how)
+    note = f"products by type: {named}"
+    return KernelRate(joined("relative"), low, high, kind, note, "here", how, common)

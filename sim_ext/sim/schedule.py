@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Quantity
 from sailsim.sim.dram import OPEN_LOAD, MemorySystem
 from sailsim.sim.system import Host, ProgramAttention, System
 from sailsim.workloads.formats import FLOATS
@@ -205,26 +206,40 @@ class AttentionOf:
         """That threads meet at beside the one at the end."""
         return (self.program.codes_barriers if self.codes else self.program.barriers).whole
 
-    def cycles(self, macs: Many, key_heads: Many, heads: Many, size: Many, threads: Many) -> Floats:
-        """Of so many products of `heads` of queries, over all rows, with `key_heads` of `size` numbers."""
-        p, scores = self.program, macs / (2 * np.asarray(size))
+    def phases(
+        self, macs: Many, key_heads: Many, heads: Many, size: Many, threads: Many
+    ) -> list[tuple[Floats, float]]:
+        """Of so many products of `heads` of queries, over all rows, with `key_heads` of `size` numbers: the
+        cycles from barrier to barrier, and the share of the cache that is read meanwhile."""
+        p, scores, shared = self.program, macs / (2 * np.asarray(size)), heads / np.asarray(key_heads)
         runs = key_heads * np.ceil(scores / heads / p.positions.value - NEARLY)
         keys, queries = _busiest(runs, threads), _busiest(heads, threads)
         if not self.codes:
-            widened = macs * key_heads / heads * p.widening.value
-            return np.asarray((macs / self.rate + widened) * keys + heads * p.head.value * queries)
-        values = _busiest(key_heads * np.ceil(size / p.codes_outputs.value), threads)
-        own = scores * p.codes_score.value + heads * p.codes_head.value
-        products = macs / p.codes_rate.value * (keys + values) / 2
-        return products + own * queries + self.softmax(scores, heads, threads)
+            widened = macs / shared * p.widening.value
+            return [(np.asarray((macs / self.rate + widened) * keys + heads * p.head.value * queries), 1.0)]
+        pieces = key_heads * np.ceil(size / p.codes_outputs.value)
+        of_keys = _shared(p.codes_keys, p.codes_keys_shared, shared)
+        of_values = _shared(p.codes_values, p.codes_values_shared, shared)
+        score = p.softmax.value + p.codes_score.value
+        between = (scores * score + heads * p.codes_head.value) * queries
+        start = pieces * threads * p.codes_start.value
+        values = (macs / 2 * of_values + start) * _busiest(pieces, threads)
+        return [(macs / 2 * of_keys * keys, 0.5), (between, 0.0), (values, 0.5)]
 
-    def softmax(self, scores: Many, heads: Many, threads: Many) -> Floats:
-        """Of scores of `heads` of queries, over codes."""
-        return np.asarray(scores * self.program.softmax.value * _busiest(heads, threads))
+    def between(self, scores: Many, heads: Many, threads: Many) -> Floats:
+        """Between both products on units: scores of `heads` of queries are copied, and softened."""
+        p = self.program
+        return np.asarray(scores * (p.score_copy.value + p.softmax.value) * _busiest(heads, threads))
 
 
 NEARLY = 1e-9
 """What a quotient of two whole numbers may be off by."""
+
+
+def _shared(alone: Quantity, by_four: Quantity, heads: Floats) -> Floats:
+    """Cycles of a product whose key or value serves so many heads of queries."""
+    most, least = 1 / alone.value, 1 / by_four.value
+    return np.asarray(least + (most - least) * (1 / heads - 1 / 4) / (1 - 1 / 4))
 
 
 def _busiest(items: Many, threads: Many) -> Floats:
@@ -276,7 +291,7 @@ class HostCores:
             return pieces * self._attend(_of_one(op) if by_sequence else op, model, needs)
         seconds = self.seconds(op.flops, op.act_bytes)
         if op.kind == "softmax" and (program := AttentionOf.of(self.host, CODE_BITS)) is not None:
-            seconds = float(program.softmax(op.n, op.k, self.threads)) / self.clock
+            seconds = float(program.between(op.n, op.k, self.threads)) / self.clock
         if op.kind == "cache":  # each thread writes the heads that it has rotated, and meets the others once
             return [CoreTask(op.name, needs, seconds, op.weight_bytes, op.kv_bytes, self.dram)]
         return [CoreTask(op.name, needs, seconds, op.weight_bytes, 0.0, self.dram), self.meet(op.name, needs)]
@@ -292,9 +307,12 @@ class HostCores:
         if (program := AttentionOf.of(self.host, model.kv_bits)) is not None:
             size = (model.d_query + model.d_attn) / (2 * model.n_heads)
             heads = model.n_kv_heads * op.batch, model.n_heads * op.batch
-            work = float(program.cycles(op.macs, *heads, size, self.threads)) / self.clock
-            end = CoreTask(f"{op.name} barrier", needs, self.barrier * (1 + program.barriers), sync=True)
-            return [CoreTask(op.name, needs, work, read, written, self.dram), end]
+            tasks = [
+                CoreTask(op.name, needs, float(cycles) / self.clock, share * read, share * written, self.dram)
+                for cycles, share in program.phases(op.macs, *heads, size, self.threads)
+            ]
+            meeting = self.barrier * (1 + program.barriers)
+            return [*tasks, CoreTask(f"{op.name} barrier", needs, meeting, sync=True)]
         width = min(self.threads, model.n_heads * op.batch)
         work = float(self.sheet.multiplying(op.macs, width, self.attention_rate))
         work += self.seconds(op.flops, op.act_bytes)
@@ -383,7 +401,10 @@ class HostCores:
         return [task for task in tasks if task.seconds]
 
     def _copied(self, op: Op, slices: int) -> float:
-        """Seconds in which the busiest thread copies a product's results; it copies whole tiles."""
+        """Seconds in which the busiest thread copies a product's results; it copies whole tiles, but for
+        scores, which their softmax copies (`AttentionOf.between`)."""
+        if self.host.program is not None and op.name.endswith("attn_scores"):
+            return 0.0
         return ceil(slices / self.threads) / slices * (op.macs / op.k) * self.copy
 
     def conversion(self, op: Op, blocks: int, needs: int) -> list[CoreTask]:

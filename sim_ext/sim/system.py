@@ -190,18 +190,38 @@ class ProgramAttention(Frozen):
     """Of a head of queries over floats beside its products, however long the sequence."""
     barriers: Annotated[Quantity, Is("barriers", least=0, whole=True)]
     """That threads meet at over floats beside the one at the end."""
-    codes_rate: Annotated[Quantity, Is("MAC/cycle", above=0)]
-    """Products in a cycle over a cache of 8-bit codes, multiplied as they are."""
+    codes_keys: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    """Products with keys in a cycle over a cache of 8-bit codes, where a key serves one head of queries."""
+    codes_keys_shared: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    """The same where it serves four; between and beyond, cycles go with the keys for a head."""
+    codes_values: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    """As `codes_keys`, with values."""
+    codes_values_shared: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    """As `codes_keys_shared`."""
     codes_outputs: Entries
     """Numbers of a head's values that a thread works on at a time there."""
+    codes_start: Annotated[Quantity, Is("cycles", least=0)]
+    """Of as many numbers beside, a thread, however long the sequence: all threads begin in one place."""
     softmax: Annotated[Quantity, Is("cycles", least=0)]
-    """Of a score there, and between products on units: softmax and rounding; a head is on one thread."""
+    """Of a score between both products, by cores or units: softmax and rounding; a head is on one thread."""
+    score_copy: Annotated[Quantity, Is("cycles", least=0)]
+    """Of a score that units made: its softmax reads it out of their tiles first."""
     codes_score: Annotated[Quantity, Is("cycles", least=0)]
-    """Of a score there beside: what the loops of both products lack of `codes_rate`."""
+    """Of a score that cores made over codes: its way from core to core, or out of caches beyond the L1."""
     codes_head: Annotated[Quantity, Is("cycles", least=0)]
     """Of a head of queries there beside, however long the sequence."""
     codes_barriers: Annotated[Quantity, Is("barriers", least=0, whole=True)]
     """As `barriers`."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        for name in ("codes_keys", "codes_values"):
+            alone, shared = getattr(self, name).value, getattr(self, f"{name}_shared").value
+            if shared > 4 * alone:
+                raise ValueError(
+                    f"{name}_shared is {shared:g} MAC/cycle; allowed is at most four times {name}, {alone:g}"
+                )
+        return self
 
 
 class Host(Frozen):

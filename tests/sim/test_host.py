@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.files import load_system, vary
@@ -88,14 +89,20 @@ def test_attention_that_fetches_ahead_computes_while_its_cache_comes(share):
     assert ahead[0].seconds + ahead[1].seconds == pytest.approx(turns[1].seconds)
 
 
+def replace_program(**fields: float) -> System:
+    """The program's machine with other cycles of its attention."""
+    return vary(PROGRAM, {f"host.program.{name}": value for name, value in fields.items()})
+
+
 def of_program(threads: int, kv_bits: int, context: int, batch: int = 1) -> tuple[float, float, float]:
     """Seconds, bytes read and seconds of barriers of attention as this project's program does it."""
     cores, model = HostCores(PROGRAM, threads), MODEL.cached(kv_bits)
     op = next(
         op for op in decode_step(model, uniform_format(4, 32), batch, context) if op.kind == "attention"
     )
-    attend, meet = cores.work(op, model, 0)
-    return attend.seconds, attend.read, meet.seconds / cores.barrier
+    *attend, meet = cores.work(op, model, 0)
+    seconds, read = (sum(getattr(task, name) for task in attend) for name in ("seconds", "read"))
+    return seconds, read, meet.seconds / cores.barrier
 
 
 def test_one_thread_of_the_program_does_all_products_and_the_rest_of_every_head():
@@ -103,8 +110,35 @@ def test_one_thread_of_the_program_does_all_products_and_the_rest_of_every_head(
     widened = 2 * 3 * 64 * 512 * p.widening.value  # once for the three heads that share a head of keys
     cycles = macs / PROGRAM.host.attention_rate.value + widened + 9 * p.head.value
     assert of_program(1, 16, 512)[0] == pytest.approx(cycles / CLOCK)
-    own = 9 * 512 * (p.softmax.value + p.codes_score.value) + 9 * p.codes_head.value
-    assert of_program(1, 8, 512)[0] == pytest.approx((macs / p.codes_rate.value + own) / CLOCK)
+    score = p.softmax.value + p.codes_score.value
+    own = 9 * (512 * score + p.codes_head.value) + 3 * 64 / 16 * p.codes_start.value
+    apart = [(p.codes_keys, p.codes_keys_shared), (p.codes_values, p.codes_values_shared)]
+    # Three heads of queries share a key: (1/3 - 1/4) / (1 - 1/4) of the way.
+    products = sum(1 / four.value + (1 / one.value - 1 / four.value) / 9 for one, four in apart)
+    assert of_program(1, 8, 512)[0] == pytest.approx((macs / 2 * products + own) / CLOCK)
+
+
+def test_over_codes_a_cache_is_read_with_keys_and_values_and_not_between():
+    cores, model = HostCores(PROGRAM, 16), MODEL.cached(8)
+    op = next(op for op in decode_step(model, uniform_format(4, 32), 8, 512) if op.kind == "attention")
+    keys, between, values, _ = cores.work(op, model, 0)
+    assert (keys.read, keys.written) == (values.read, values.written)
+    assert (between.read, between.written) == (0, 0)
+    assert keys.read + values.read + 2 * keys.written == op.kv_bytes
+    p = PROGRAM.host.program
+    most = 5  # of 72 heads of queries
+    score = p.softmax.value + p.codes_score.value
+    assert between.seconds == pytest.approx(most * (512 * score + p.codes_head.value) / CLOCK)
+    # Of 96 pieces of 16 numbers a thread has six, and all threads begin together.
+    started = replace_program(codes_start=p.codes_start.value + 10)
+    later = HostCores(started, 16).work(op, model, 0)[2]
+    assert later.seconds - values.seconds == pytest.approx(6 * 16 * 10 / CLOCK)
+
+
+def test_a_key_that_serves_four_heads_saves_its_loads_alone():
+    assert replace_program(codes_keys_shared=4 * PROGRAM.host.program.codes_keys.value)
+    with pytest.raises(SailsimError, match=r"codes_keys_shared is 60 .* allowed is at most four times"):
+        replace_program(codes_keys_shared=60)
 
 
 @pytest.mark.parametrize(("threads", "most"), [(1, 9), (4, 3), (16, 1)])
@@ -113,8 +147,12 @@ def test_the_softmax_of_a_head_of_queries_is_on_one_thread_where_units_multiply(
     step = decode_step(model, uniform_format(4, 32), 1, 512)
     (op,) = (op for op in attention_on_units(step, model, 512, 64) if op.name == "blk.0.attn_softmax")
     softmax, _ = HostCores(PROGRAM, threads).work(op, model, 0)
-    cycles = most * 512 * PROGRAM.host.program.softmax.value
+    program = PROGRAM.host.program
+    cycles = most * 512 * (program.score_copy.value + program.softmax.value)
     assert softmax.seconds == pytest.approx(cycles / CLOCK)
+    (scores,) = (op for op in attention_on_units(step, model, 512, 64) if op.name == "blk.0.attn_scores")
+    waits = HostCores(PROGRAM, threads).collecting(scores, 32, 1, 1.0, last=False)
+    assert all(task.sync for task in waits)  # and nothing is copied there
     other, _ = HostCores(SAIL, threads).work(op, model, 0)  # measured software: by its flops
     assert other.seconds == HostCores(SAIL, threads).seconds(op.flops, op.act_bytes)
 

@@ -47,6 +47,7 @@ from sailsim.sim.fitted import (
     Work,
     WorkOf,
     band_of_kinds,
+    by_phases,
     core_of,
     counted_work,
     fitted_constants,
@@ -58,7 +59,7 @@ from sailsim.sim.fitted import (
     works_of,
 )
 from sailsim.sim.kernel_rates import rate_of, without_kernels, without_tables
-from sailsim.sim.schedule import CODE_BITS, AttentionOf, CpuSheet
+from sailsim.sim.schedule import CODE_BITS, AttentionOf, CpuSheet, Many
 from sailsim.sim.system import System
 from sailsim.workloads.formats import WeightFormat
 from sailsim.workloads.graph import Piece, check_sizes, split
@@ -225,8 +226,10 @@ class Constants:
     """Power of the threads that look-ups read with together."""
     core_share: float = 1.0
     """Of what a core can have under way, what its software does have."""
-    shared: float = 0.0
+    shared: float | Floats = 0.0
     """Share of a kernel's time that the rows of a pass (`ROWS_OF_A_PASS`) have in common."""
+    output_cycles: float = 0.0
+    """Of a pass, for each output of a product, however long its column."""
     most_threads: float = np.inf
     """Threads beyond which more of them work no faster."""
     key_rate: float = 0.0
@@ -241,11 +244,15 @@ class Constants:
     def moved(self, factor: float, attention: bool) -> Constants:
         """With kernels of another speed, and ``attention`` too, where both are rates of one model."""
         speed = self.attention_speed * factor if attention else self.attention_speed
-        return replace(self, kernel_rate=self.kernel_rate * factor, attention_speed=speed)
+        rate, output = self.kernel_rate * factor, self.output_cycles / factor
+        return replace(self, kernel_rate=rate, output_cycles=output, attention_speed=speed)
 
-    def by_passes(self, rows: Floats | int) -> Floats:
-        """Share of the time of that many passes of one row which the rows take."""
-        return np.asarray(1 - self.shared * (1 - np.ceil(rows / ROWS_OF_A_PASS) / rows))
+    def kernels(self, machine: CpuSheet, macs: Many, outputs: Many, rows: Many, threads: Many) -> Floats:
+        """Seconds of products with so many MACs and outputs, over rows that go together in passes."""
+        passes = np.ceil(rows / ROWS_OF_A_PASS) / rows
+        cycles = macs / self.kernel_rate * (1 - self.shared * (1 - passes))
+        cycles = cycles + outputs * passes * self.output_cycles
+        return np.asarray(cycles / (threads * machine.clock))
 
 
 def step_parts(
@@ -260,14 +267,16 @@ def step_parts(
     bandwidth = machine.bandwidth(threads, c.core_share, c.read_share * machine.read_bandwidth)
     tables = threads**c.read_power * c.read_rate * machine.clock if c.read_rate else np.inf
     weights = work.weight_bytes / np.minimum(bandwidth, tables)
-    kernels = machine.multiplying(work.gemv_macs, threads, c.kernel_rate) * c.by_passes(work.rows)
+    kernels = c.kernels(machine, work.gemv_macs, work.gemv_outputs, work.rows, threads)
     products = products_of(work)
     size = work.gemv_macs / (work.rows * products)
     lost = c.hand_over + (1 - c.hand_over) * np.minimum(size / c.whole_product, 1.0)
     weights, kernels = overlapped(weights, kernels, c.overlap)
-    attention, cache = _attention(work, machine, threads, c, shared_by), work.kv_bytes / bandwidth
-    if c.program is not None:
-        cache, attention = overlapped(cache, attention, np.asarray(1.0))
+    cache = work.kv_bytes / bandwidth
+    if c.program is None:
+        attention = _attention(work, machine, threads, c, shared_by)
+    else:
+        cache, attention = by_phases(c.program, cache, work, threads, machine.clock * c.attention_speed)
     return {
         "weights": weights,
         "kernels": kernels,
@@ -286,10 +295,6 @@ def meetings(work: Work, c: Constants) -> Floats:
 
 def _attention(work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats) -> Floats:
     """Seconds of attention: half of its MACs are with keys and half with values."""
-    if c.program is not None:
-        heads = work.key_heads * work.rows, work.attention_width
-        a_layer = c.program.cycles(work.attention_macs / work.layers, *heads, work.head, threads)
-        return np.asarray(work.layers * a_layer / (machine.clock * c.attention_speed))
     macs, width = work.attention_macs * shared_by, np.minimum(threads, work.attention_width)
     plain = machine.multiplying(macs, width, c.attention_rate)
     if not c.value_rate:
@@ -375,7 +380,8 @@ def constants(
             read_rate=anchor / 8 if software == "t-mac" else 0.0,
             read_power=known("read_power", 1.0),
             core_share=known("core_share", 1.0),
-            shared=known("shared"),
+            shared=known("shared") * rate.in_common,
+            output_cycles=known("output_cycles"),
             most_threads=known("most_threads", np.inf),
             key_rate=0.0 if prompts else known("key_rate"),
             value_rate=0.0 if prompts else known("value_rate"),
@@ -527,7 +533,7 @@ def predict_cores(
     known = fitted_constants().software(CLAIMED.get(software, software), core)
     low, high = c.moved(rate.low / rate.relative, simulated), c.moved(rate.high / rate.relative, simulated)
     if simulated:
-        high = replace(high, shared=float(known.constants["shared"].high or c.shared))
+        high = replace(high, shared=float(known.constants["shared"].high or 0.0) * rate.in_common)
     if c.read_rate:
         power = known.constants["read_power"]
         low = replace(low, read_power=float(power.low or c.read_power))

@@ -159,8 +159,7 @@ def prompt_tasks(asked: Request, host: HostCores, prompts: tuple[Piece, ...]) ->
     for op in ops:
         if op.kind == "gemv":
             read = op.weight_bytes * ubatches(rows)
-            alone = host.sheet.multiplying(op.macs, host.threads, c.kernel_rate)
-            seconds = float(alone * c.by_passes(op.batch))
+            seconds = float(c.kernels(host.sheet, op.macs, op.macs / op.k, op.batch, host.threads))
             hidden = float(c.overlap) * min(read / host.dram, seconds)
             tasks = [
                 CoreTask(f"{op.name} weights", 0, hidden, read, 0.0, host.dram),

@@ -2,21 +2,21 @@
 
 from functools import reduce
 
-from calibration.simulated_host import CONSTANTS, FILE, file_with, host_rows, measured
+from calibration.simulated_host import FILE, FREE, file_with, host_rows, measured
 from sailsim.analysis.results.gem5_steps import HOST
 from sailsim.sim.files import load_system
 
 
 def test_the_file_gets_the_constants_that_are_found_and_nothing_else():
     machine = load_system(HOST)
-    shipped = {name: reduce(getattr, name.split("."), machine) for name in CONSTANTS}
+    shipped = {name: reduce(getattr, name.split("."), machine) for name in FREE}
     found = {name: {"value": q.value, "low": q.low, "high": q.high} for name, q in shipped.items()}
     shipped_text = FILE.read_text("utf-8")
     assert file_with(found) == shipped_text
     moved = {name: {key: 2 * value for key, value in entry.items()} for name, entry in found.items()}
     pairs = zip(shipped_text.splitlines(), file_with(moved).splitlines(), strict=True)
     different = [(a, b) for a, b in pairs if a != b]
-    assert len(different) == len(CONSTANTS)
+    assert len(different) == len(FREE)
     assert all(a.split(" = ")[0] == b.split(" = ")[0] for a, b in different)
 
 

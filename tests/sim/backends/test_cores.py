@@ -325,13 +325,15 @@ def test_a_rate_is_that_of_the_fit_or_between_and_every_group_costs_a_scale(bits
     cycles, scale = (fitted | between)[bits], own.value("group_cycles")
     if tables and bits <= 4:
         cycles, scale = bits / own.value("lut_rate"), own.value("lut_group_cycles")
-    rate = simulated_rate(own, uniform_format(bits, group).base, tables)[0]
+    rate, common, _ = simulated_rate(own, uniform_format(bits, group).base, tables)
     assert 1 / rate == pytest.approx(cycles + scale * (1 / group - 1 / 128))
+    assert common / rate == pytest.approx(cycles - scale / 128)  # what a row's own sums do not take
     assert scale > 0
 
 
 def test_four_rows_share_what_a_pass_has_in_common():
-    one, _ = constants("neon", uniform_format(4, 128))
+    one, rate = constants("neon", uniform_format(4, 128))
+    assert one.shared == fitted_constants().software("neon").value("shared") * rate.in_common
     fast = replace(one, overlap=np.asarray(0.0), attention_rate=np.asarray(1.0))
 
     def kernels(batch: int) -> float:
@@ -339,9 +341,13 @@ def test_four_rows_share_what_a_pass_has_in_common():
         return float(step_parts(work, CpuSheet.of(SAIL), np.asarray(4.0), fast, np.asarray(1.0))["kernels"])
 
     assert 0 < one.shared < 1
-    alone = kernels(1)
+    outputs = sum(op.n for op in decode_step(MODEL, uniform_format(4, 128), 1, 64) if op.kind == "gemv")
+    begun = outputs * one.output_cycles / (4 * CpuSheet.of(SAIL).clock)
+    alone = kernels(1) - begun
+    assert begun > 0
     for batch, passes in ((2, 1), (4, 1), (5, 2), (8, 2)):
-        assert kernels(batch) == pytest.approx(alone * (batch * (1 - one.shared) + passes * one.shared))
+        of_rows = alone * (batch * (1 - one.shared) + passes * one.shared)
+        assert kernels(batch) == pytest.approx(of_rows + passes * begun)
 
 
 def test_what_it_does_not_know_is_refused_in_a_sentence():
