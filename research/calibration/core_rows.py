@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
+
+import numpy as np
 
 from calibration.measurements import MeasuredRows, batched_rows, join, labelled_rows, read_table
 
@@ -39,10 +42,22 @@ def size_rows(system: str) -> MeasuredRows:
     return join(usual, batched_rows(table, BATCHED)) if table else usual
 
 
-def one_process_rows(system: str) -> MeasuredRows:
-    """Rows of several sequences in one process, of all models."""
-    table = [row for row in read_table(PACKED_TABLE) if row["system"] == system and row["processes"] == "1"]
-    return batched_rows([row for row in table if row["batch"] != "1"], BATCHED)
+def altra_rows() -> MeasuredRows:
+    """Batched decoding of Ampere's fork on Altra, one process on all cores."""
+    return batched_rows(read_table("a1_batched.csv"), BATCHED)
+
+
+def packed_rows() -> MeasuredRows:
+    """All rows of one process and of several, whose sequences share one cache a process. What folds leave out
+    is a batch or a model of a machine: the labels `its batch` and `its model`."""
+    table = read_table(PACKED_TABLE)
+    rows, processes = batched_rows(table, BATCHED), [row["processes"] for row in table]
+    own = {
+        f"its {name}": np.array([f"{row['system']} {row[name]}" for row in table])
+        for name in ("batch", "model")
+    }
+    labels = {**rows.labels, "processes": np.array(processes), **own}
+    return replace(rows, tokens=rows.tokens * np.array(processes, float), labels=labels)
 
 
 def _middle(found: Sequence[dict[str, str]]) -> dict[str, str]:

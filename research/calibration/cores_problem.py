@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 
 from calibration.arm_problem import run_arm
-from calibration.core_rows import BATCHED, instance_rows, one_process_rows, size_rows
+from calibration.core_rows import BATCHED, instance_rows, packed_rows, size_rows
 from calibration.cpu_problem import (
     BARRIER,
     HAND_OVER,
     SMALL,
+    constants_by,
+    cpu_problem,
     small_products,
     software_parameters,
     whole_product,
 )
 from calibration.errors import constants_of, digits, error_row, held_row
 from calibration.kernel_ratios import gem5_rates
-from calibration.measurements import MeasuredRows
+from calibration.measurements import Compared, MeasuredRows
 from calibration.solver import HeldOut, Parameter, Problem, held_out, solve
 from sailsim.sim.backends import cores
 from sailsim.sim.fitted import N1, Floats
@@ -40,36 +42,43 @@ announcement said 1.4 of instructions a cycle."""
 MOST_ATTENTION = 2.0
 """MAC/cycle of a thread that attention reaches at most: what the fastest measured software does (Ampere's
 fork on N1, 2.06). Runs of one sequence hardly tell the rate, and without a bound put it anywhere."""
-TILED = "neoverse-v2"
-"""The core with rows of several sequences in one process: two models, on 64 and 96 threads."""
+V2 = "neoverse-v2"
+TITLES = {"altra": "Altra, Ampere's fork", "graviton4": "Graviton4, llama.cpp"}
+"""Systems with rows of several sequences that share one cache, of two models, and whose rows they are."""
 TILES = (
-    Parameter("key_rate", 1.5, 0.1, 32.0, "MAC/cycle", "attention's keys by tiles, from 8 rows on, a thread"),
-    Parameter("value_rate", 4.0, 0.1, 32.0, "MAC/cycle", "attention's values by tiles, the busiest thread"),
+    Parameter("tiled_rate", 2.5, 0.1, 32.0, "MAC/cycle", "attention by tiles, from 8 rows of one cache on"),
+    Parameter("score_cycles", 30.0, 0.0, 400.0, "cycle", "of a thread, a score of attention by tiles"),
+    Parameter("head_barrier", 250.0, 0.0, 5000.0, "ns", "what a thread loses at each head, by tiles"),
 )
 TABLE_PIPES = 2.0**0.5
 """Rate of table look-ups of Neoverse V1 and V2 over N1's (assumed, 1..2): they have twice the vector pipes,
 of which as many as on N1 look up in tables."""
 
 
-def core_problem(core: str) -> Problem:
-    """llama.cpp on one core, by the equation of `sailsim.sim.backends.cores`; a batch has one cache."""
+def _parameters() -> tuple[Parameter, ...]:
     own = software_parameters("llama.cpp")
-    parameters = (
+    return (
         BARRIER,
         *(replace(p, high=MOST_ATTENTION) if p.name == "attention_rate" else p for p in own),
     )
-    names = [p.name for p in parameters]
+
+
+def core_problem(core: str) -> Problem:
+    """llama.cpp on one core, by the equation of `sailsim.sim.backends.cores`; a batch has one cache."""
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        return _predicted(dict(zip(names, x.tolist(), strict=True)), rows)
+        shared_by = np.where(rows.labels["instances"] == BATCHED, rows.tokens, 1.0)
+        parts = cores.step_parts(rows.work, rows.machine, rows.threads, _constants_by(x, rows), shared_by)
+        return np.asarray(rows.tokens / sum(parts.values()))
 
-    return Problem(parameters, size_rows(MEASURED[core][0]), predict)
+    return Problem(_parameters(), size_rows(MEASURED[core][0]), predict)
 
 
-def _predicted(known: Mapping[str, float], rows: MeasuredRows) -> Floats:
-    """Tokens/s of rows by constants, those of tiles too where they are ``known``."""
+def _constants_by(x: Floats, rows: MeasuredRows) -> cores.Constants:
+    """What the values of `core_problem` say of each row."""
+    known = {p.name: float(v) for p, v in zip(_parameters(), x, strict=True)}
     eight = float(gem5_rates(1.0)["kernel_rate_q8_0"]["value"])
-    c = cores.Constants(
+    return cores.Constants(
         read_share=np.asarray(known["read_share"]),
         kernel_rate=known["kernel_rate_q4_k_m"] * np.where(rows.labels["format"] == "q8_0", eight, 1.0),
         attention_rate=np.asarray(known["attention_rate"]),
@@ -78,35 +87,61 @@ def _predicted(known: Mapping[str, float], rows: MeasuredRows) -> Floats:
         product_s=known["product_overhead"] * 1e-9,
         hand_over=np.where(rows.labels["test"] == "pp", 1.0, HAND_OVER),
         whole_product=whole_product(),
-        key_rate=known.get("key_rate", 0.0),
-        value_rate=known.get("value_rate", 0.0),
     )
-    shared_by = np.where(rows.labels["instances"] == BATCHED, rows.tokens, 1.0)
-    parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, shared_by)
-    return np.asarray(rows.tokens / sum(parts.values()))
+
+
+# ---- Attention by tiles -----------------------------------------------------------------------------------
+@cache
+def first_fit(core: str, label: str = "", value: str = "") -> Floats:
+    """All else that was fitted of a core: on all rows, or without the batches of that label's value."""
+    whole = cpu_problem() if core == N1 else core_problem(core)
+    labels = whole.rows.labels
+    out = (labels["instances"] == BATCHED) & (labels[label or "instances"] == value)
+    return solve(whole, whole.rows.where(~out)).values
 
 
 @cache
 def tile_problem(label: str = "", value: str = "") -> Problem:
-    """The rates of attention by tiles, from one process of several rows, with all else as it was fitted:
-    on all rows, or on those without a batch or a model."""
-    whole = core_problem(TILED)
-    labels = whole.rows.labels
-    out = (labels["instances"] == BATCHED) & (labels[label or "instances"] == value)
-    found = solve(whole, whole.rows.where(~out))
-    known = {p.name: float(v) for p, v in zip(whole.parameters, found.values, strict=True)}
-    names = [p.name for p in TILES]
+    """Attention by tiles, from one process and several on Graviton4 and Altra: a rate of each software, the
+    rest in common. All else is as it was fitted, without what ``value`` names of ``label``."""
+    system, _, left_out = value.partition(" ")
+    first = {
+        of: (first_fit(core, label.removeprefix("its "), left_out) if of == system else first_fit(core), by)
+        for of, core, by in (("altra", N1, constants_by), ("graviton4", V2, _constants_by))
+    }
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        return _predicted(known | dict(zip(names, x.tolist(), strict=True)), rows)
+        found = np.empty(len(rows.measured))
+        for (of, (values, by)), rate in zip(first.items(), x, strict=False):
+            at = rows.labels["machine"] == of
+            own = rows.where(at)
+            tiled = {"tiled_rate": rate, "score_cycles": x[-2], "head_s": x[-1] * 1e-9}
+            c, processes = replace(by(values, own), **tiled), own.labels["processes"].astype(float)
+            shared_by = own.labels["batch"].astype(float)
+            parts = cores.packed_parts(own.work, own.machine, own.threads, c, shared_by, processes)
+            found[at] = own.tokens / sum(parts.values())
+        return found
 
-    return Problem(TILES, one_process_rows(MEASURED[TILED][0]), predict)
+    rates = (replace(TILES[0], name=f"tiled_rate_{of}") for of in first)
+    return Problem((*rates, *TILES[1:]), packed_rows(), predict)
 
 
 @cache
 def tiles_without(label: str) -> HeldOut:
-    """Rows of several sequences in one process, by fits that saw none with the same label."""
+    """All rows of `packed.csv`, by fits that saw none with the same label."""
     return held_out(tile_problem(), label, without=lambda value: tile_problem(label, value))
+
+
+@cache
+def found_tiles() -> tuple[Mapping[str, dict[str, Any]], Compared]:
+    """The constants of attention by tiles of each system, and all rows of `packed.csv` by them."""
+    problem = tile_problem()
+    found = solve(problem)
+    every = constants_of(problem, found, "fit of packed.csv (Ampere)")
+    of = {
+        system: {p.name: every.get(p.name) or every[f"{p.name}_{system}"] for p in TILES} for system in TITLES
+    }
+    return of, Compared(problem.rows, problem.predict(found.values, problem.rows))
 
 
 def run_cores(n1: Mapping[str, Any], errors: list[dict[str, Any]]) -> dict[str, Any]:
@@ -140,16 +175,7 @@ def _run_core(core: str, errors: list[dict[str, Any]]) -> dict[str, Any]:
         errors.append(error_row(name, "nothing", ratio[keep]))
         errors.append(held_row(name, "all instances of that size", by_size.where(keep)))
         errors.append(held_row(name, "model", by_model.where(keep)))
-    tiles: dict[str, dict[str, Any]] = {}
-    if batched.any():
-        name, tiled = f"{chip}, llama.cpp, one process of 2 to 32 rows, one cache", tile_problem()
-        found = solve(tiled)
-        tiles = constants_of(tiled, found, f"fit of packed.csv, {chip}, one process")
-        errors.append(
-            error_row(name, "nothing", tiled.predict(found.values, tiled.rows) / tiled.rows.measured)
-        )
-        for label, held in (("batch", "batch size"), ("model", "model")):
-            errors.append(held_row(name, held, tiles_without(label)))
+    tiles = found_tiles()[0].get(system, {})
     _single_rows(problem, solution.values, chip, system, by_size.ratio, errors)
     source = f"fit of neoverse_v.csv, {chip} (SpareCores)" + (", and g4_batched.csv" if batched.any() else "")
     return {"constants": constants_of(problem, solution, source) | small_products() | tiles, "bands": {}}

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from calibration.core_rows import altra_rows
 from calibration.errors import digits
 from calibration.measurements import (
     MeasuredRows,
-    altra_rows,
     join,
     llama_bench_rows,
 )
@@ -111,36 +111,39 @@ def software_parameters(software: Software) -> tuple[Parameter, ...]:
 
 def cpu_problem() -> Problem:
     """The constants of both software stacks on Neoverse-N1, fitted together: they share the barrier."""
-    own = {software: software_parameters(software) for software in TOGETHER}
-    parameters = (BARRIER, *(p for group in own.values() for p in group))
-    first = dict(zip(own, np.cumsum([1, *(len(group) for group in own.values())]).tolist(), strict=False))
+    parameters = (BARRIER, *(p for software in TOGETHER for p in software_parameters(software)))
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        fork = rows.labels["software"] == "ampere"
-        ours, theirs = (
-            {p.name: float(x[first[name] + i]) for i, p in enumerate(group)} for name, group in own.items()
-        )
-
-        def of_software(name: str) -> Floats:
-            return np.asarray(np.where(fork, theirs[name], ours[name]))
-
-        fork_rate = np.where(
-            rows.labels["format"] == "q8r16", theirs["kernel_rate_q8r16"], theirs["kernel_rate_q4_k_4"]
-        )
-        c = cores.Constants(
-            read_share=of_software("read_share"),
-            kernel_rate=np.asarray(np.where(fork, fork_rate, ours["kernel_rate_q4_k_m"])),
-            attention_rate=of_software("attention_rate"),
-            barrier_s=float(x[0]) * 1e-9,
-            overlap=of_software("overlap"),
-            product_s=np.asarray(np.where(fork, 0.0, ours["product_overhead"] * 1e-9)),
-        )
         # Only the fork's rows have a batch, and its sequences share one cache.
-        shared_by = np.where(fork, rows.tokens, 1.0)
-        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, shared_by)
+        shared_by = np.where(rows.labels["software"] == "ampere", rows.tokens, 1.0)
+        parts = cores.step_parts(rows.work, rows.machine, rows.threads, constants_by(x, rows), shared_by)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, join(llama_bench_rows(), altra_rows()), predict)
+
+
+def constants_by(x: Floats, rows: MeasuredRows) -> cores.Constants:
+    """What the values of `cpu_problem` say of each row's software."""
+    count, fork = 1 + len(software_parameters("llama.cpp")), rows.labels["software"] == "ampere"
+    ours, theirs = (
+        {p.name: float(v) for p, v in zip(software_parameters(software), values, strict=True)}
+        for software, values in zip(TOGETHER, (x[1:count], x[count:]), strict=True)
+    )
+
+    def of_software(name: str) -> Floats:
+        return np.asarray(np.where(fork, theirs[name], ours[name]))
+
+    fork_rate = np.where(
+        rows.labels["format"] == "q8r16", theirs["kernel_rate_q8r16"], theirs["kernel_rate_q4_k_4"]
+    )
+    return cores.Constants(
+        read_share=of_software("read_share"),
+        kernel_rate=np.asarray(np.where(fork, fork_rate, ours["kernel_rate_q4_k_m"])),
+        attention_rate=of_software("attention_rate"),
+        barrier_s=float(x[0]) * 1e-9,
+        overlap=of_software("overlap"),
+        product_s=np.asarray(np.where(fork, 0.0, ours["product_overhead"] * 1e-9)),
+    )
 
 
 def textbook_problem() -> Problem:

@@ -147,7 +147,7 @@ def _cpu(compared: Mapping[str, Compared], held: Mapping[str, Any]) -> Figure:
         _points(left, ours, mine & ~prompt, colour, "o", f"{name}, decoding at batch 1")
         _points(left, ours, mine & prompt, colour, "^", f"{name}, prompts of 128 and 512")
     every = np.ones(len(theirs.rows.measured), dtype=bool)
-    _points(left, theirs, every, "yellow", "P", "Ampere's fork, 1B and 3B, batches of 1 to 32")
+    _points(left, theirs, every, "yellow", "P", "Ampere's fork, 1B and 3B, 1 to 32 rows, 48 to 80 threads")
     _held_out(right, [e for e in held["errors"] if e["measurements"].startswith("N1")], held["made"])
     _legend(figure, 3, left)
     return figure

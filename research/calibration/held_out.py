@@ -8,8 +8,7 @@ The figures are others' and stay outside this repository; what is committed is t
 `data/held_out_errors.json`, how far the fitted constants are off. SpareCores' data (CC-BY-SA 4.0) hold
 llama-bench runs of llama.cpp build 4753 on cloud machines. Each row is the median, lowest and highest rate
 over the instances of one chip with that many vCPUs. Left out: burstable instances, fewer than 4 vCPUs, models
-whose runs nearly all overlapped with downloads, and what the fit uses. ``--ampere`` adds batched decoding of
-Ampere's fork (github.com/AmpereComputingAI/llama.cpp) at other threads than those of the fit.
+whose runs nearly all overlapped with downloads, and what the fit uses.
 """
 
 from __future__ import annotations
@@ -106,12 +105,6 @@ NEW_PROMPT = ("pp", 16)
 FEWEST_VCPUS = 4
 ALL_LAYERS = 999
 """llama-bench's number of layers on the card where all are."""
-FORK_FORMATS = {"q4_k_4": "Q4_K_4", "q8r16": "Q8R16"}
-FORK_THREADS = ("48", "64")
-FORK_FILE = (
-    "benchmarks/example_results/a1/ampere_optimized_llama.cpp_r2.0.0/"
-    "Llama-3.2-3B-Instruct-{}.gguf@PP512@TG256.csv"
-)
 
 
 class Checkout:
@@ -122,7 +115,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.bare = not (folder / "data").is_dir() and not (folder / "benchmarks").is_dir()
+        self.bare = not (folder / "data").is_dir()
         if self.bare and not (folder / "HEAD").is_file():
             raise SailsimError(f"{folder} is no checkout, allowed is a work tree or a git directory")
 
@@ -290,29 +283,10 @@ def card_rows(found: Sequence[Run], source: str) -> list[dict[str, Any]]:
     ]
 
 
-def fork_rows(checkout: Checkout) -> list[dict[str, Any]]:
-    """Batched decoding with Ampere's fork at `FORK_THREADS`, one process."""
-    rows = []
-    for fmt, name in FORK_FORMATS.items():
-        text = checkout.text(FORK_FILE.format(name))
-        for row in csv.DictReader(StringIO(text)):
-            if row["n_proc"] == "1" and row["n_threads"] in FORK_THREADS:
-                rate = f"{float(row['tg_throughput_tps']):.4g}"
-                values = (
-                    "oci Altra", "altra", "ampere", "llama-3.2-3b", fmt, "tg", "512", "256",
-                    row["batch_size"], row["n_threads"], "0", "0", "1", rate, rate, rate, "2024-10-31",
-                    "Ampere llama.cpp r2.0.0 results on A1",
-                )  # fmt: skip
-                rows.append(dict(zip(COLUMNS, values, strict=True)))
-    if not rows:
-        raise SailsimError(f"{checkout.folder} has no {FORK_FILE.format('Q4_K_4')}, allowed is Ampere's fork")
-    return rows
+def summarise(spare_cores: Path) -> list[dict[str, Any]]:
+    """All held-out rows of the checkout, by `COLUMNS`, all values as text.
 
-
-def summarise(spare_cores: Path, ampere: Path | None = None) -> list[dict[str, Any]]:
-    """All held-out rows of the checkouts, by `COLUMNS`, all values as text.
-
-    Raises SailsimError where a folder is no checkout or holds none of the runs.
+    Raises SailsimError where the folder is no checkout or holds none of the runs.
     """
     checkout = Checkout(spare_cores)
     found = list(runs(checkout))
@@ -322,7 +296,7 @@ def summarise(spare_cores: Path, ampere: Path | None = None) -> list[dict[str, A
         raise SailsimError(
             f"{spare_cores} holds no llama-bench run of a known machine, allowed is SpareCores' data"
         )
-    return rows + (fork_rows(Checkout(ampere)) if ampere is not None else [])
+    return rows
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -358,10 +332,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__.splitlines()[0] if __doc__ else None,
     )
     parser.add_argument("spare_cores", type=Path, help="checkout of github.com/SpareCores/sc-inspector-data")
-    parser.add_argument("--ampere", type=Path, help="checkout of github.com/AmpereComputingAI/llama.cpp")
     parser.add_argument("--out", type=Path, required=True, help="the CSV file to write")
     asked = parser.parse_args(arguments)
-    rows = summarise(asked.spare_cores, asked.ampere)
+    rows = summarise(asked.spare_cores)
     write_rows(asked.out, rows)
     print(f"{len(rows)} rows written to {asked.out}")
 

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.calibrate import Outcome
-from calibration.cpu_problem import TOGETHER
 from calibration.errors import differences, digits, error_row, noise_row
 from calibration.gpu_problem import BATCHED_CARD, CARDS, OWN_LAUNCHES
 from calibration.held_out import COLUMNS
@@ -68,8 +67,7 @@ def constants_looked_at(table: Mapping[str, Any]) -> dict[str, float]:
     No such row has a format whose rate is a ratio of two kernels, none is of T-MAC, of
     this project's kernels or of 16 bits on a card, and none a prompt of the kinds that `prompt_problem` fits.
     """
-    measured = {name: table["cpu"][name] for name in TOGETHER}
-    sets = {f"cpu.{name}": chosen for name, chosen in measured.items()} | {"gpu": table["gpu"]}
+    sets = {"cpu.llama.cpp": table["cpu"]["llama.cpp"], "gpu": table["gpu"]}
     return {
         f"{prefix}.{name}": float(c["value"])
         for prefix, chosen in sets.items()
@@ -148,8 +146,7 @@ def server_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]
     decode = labels["test"] == "tg"
     prompt = (labels["test"] == "pp") & (rows.tokens > SMALL_PROMPT)
     batch = (labels["test"] == "pp") & (rows.tokens <= SMALL_PROMPT)
-    fork = labels["software"] == "ampere"
-    usual = quiet & ~metal & ~few & ~fork
+    usual = quiet & ~metal & ~few
     groups = []
     for kind, test in (("decode", decode), ("prompt", prompt)):
         groups += [
@@ -166,7 +163,6 @@ def server_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]
         ("Graviton2 bare metal, decode, all models", "all of them", quiet & metal & decode),
         ("4 vCPUs, decode, all N1 servers and models", "all of them", quiet & few & decode),
         ("decode while files were downloaded, all N1 servers", "all of them", ~quiet & decode),
-        ("Ampere's fork on Altra, batches of 1 to 32, one cache", "48 and 64 threads", fork),
     ]
     return [(f"N1 held out: {name}", held, keep) for name, held, keep in groups if keep.any()]
 
@@ -308,7 +304,7 @@ def noise_floor(rows: MeasuredRows) -> list[dict[str, Any]]:
     """
     lines = []
     spread = rows.labels["highest"].astype(float) / rows.labels["lowest"].astype(float) - 1
-    several = rows.labels["instances"].astype(int) > 1  # the fork's rows are single
+    several = rows.labels["instances"].astype(int) > 1
     for test, keep in (("decode", rows.labels["test"] == "tg"), ("prompt", rows.labels["test"] == "pp")):
         for title, state in (("undisturbed", "0"), ("during downloads", "1")):
             chosen = keep & several & (rows.labels["disturbed"] == state)

@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.core_rows import BATCHED, PACKED_TABLE, instance_rows
-from calibration.cores_problem import MEASURED, TILED, core_problem, tiles_without
+from calibration.cores_problem import MEASURED, TITLES, V2, core_problem, found_tiles, tiles_without
 from calibration.cpu_problem import cpu_problem
 from calibration.errors import band_of, band_of_kind, constants_of, digits, error_row
 from calibration.gpu_problem import gpu_fit_rows, gpu_problem, sixteen_bit_problem
 from calibration.lut_problem import read_powers
 from calibration.measurements import MeasuredRows, file_format, fitting_model, join, read_table
-from calibration.packed_check import packed_rows
+from calibration.packed_check import FOLDS, packed_rows, untiled
 from calibration.solver import Parameter, Problem, held_out, solve
 from calibration.vllm_problem import is_small, vllm_problem
 from sailsim.base.atomic import write_whole
@@ -57,7 +57,7 @@ WAYS = ("many", "batched")
 LOST = "what every product loses besides on bare metal; low and high: of one core alone"
 BARE_METAL = Parameter("bare_metal", 2e4, 0.0, 3e5, "ns", LOST)
 NOTHING = "nothing"
-NEVER = "no fit uses them"
+BATCHES = "batched", "cores, one process, 2 rows and more"
 SHORT = 64
 """Tokens of a prompt below which it stands for the rows of a batch."""
 
@@ -239,19 +239,27 @@ def core_groups(found: Sequence[CoreRows]) -> Iterator[tuple[str, str, str, str,
                 yield kind, what, each.core, each.held, ratio
 
 
-def process_groups(fitted: Fitted, tiles: bool = True) -> Iterator[tuple[str, str, str, str, Floats]]:
-    """The same of single processes with a batch: by folds on Graviton4, with or without the law of tiles; on
-    Altra those that no fit uses."""
-    names = "batched", "cores, one process, 2 rows and more"
-    problem = core_problem(TILED)
+def process_groups(several: bool = False) -> Iterator[tuple[str, str, str, str, Floats]]:
+    """The same of single processes with a batch, or of several, by folds of attention by tiles."""
+    rows = found_tiles()[1].rows
+    alone = rows.labels["processes"] == "1"
+    keep = ~alone if several else alone & (rows.labels["batch"] != "1")
+    names = ("packed", "cores, several processes") if several else BATCHES
+    for system, title in TITLES.items():
+        for label, held in zip(FOLDS, ("machine", "model"), strict=True):
+            ratio = tiles_without(label).ratio[keep & (rows.labels["machine"] == system)]
+            yield *names, title, held, ratio
+
+
+def plain_groups(table: dict[str, Any]) -> Iterator[Floats]:
+    """Single processes with a batch as software is predicted for which no tiles are known: on Graviton4 by
+    folds, on Altra those that no fit uses."""
+    problem = core_problem(V2)
     one = problem.rows.labels["instances"] == BATCHED
-    several = one & (problem.rows.tokens > 1)
     for label in ("batch", "model"):
-        found = tiles_without(label).ratio if tiles else held_out(problem, label, one).ratio[several]
-        yield *names, TILED, label.replace("batch", "machine"), found
-    rows = packed_rows(fitted)
-    chosen = (rows.system == "altra") & (rows.processes == 1) & (rows.batch > 1) & ~rows.fitted
-    yield *names, "Altra, Ampere's fork", NEVER, rows.ratio[chosen]
+        yield held_out(problem, label, one).ratio[one & (problem.rows.tokens > 1)]
+    rows = packed_rows(Fitted.of(untiled(table)))
+    yield rows.ratio[(rows.system == "altra") & (rows.processes == 1) & (rows.batch > 1) & ~rows.fitted]
 
 
 def run_kinds(table: dict[str, Any]) -> None:
@@ -262,9 +270,9 @@ def run_kinds(table: dict[str, Any]) -> None:
     """
     groups: dict[str, list[Floats]] = {}
     told = list(core_groups(core_rows()))
-    fitted = Fitted.of(table)
-    for kind, _, _, _, ratio in (*told, *process_groups(fitted, tiles=False)):
+    for kind, _, _, _, ratio in told:
         groups.setdefault(kind, []).append(ratio)
+    groups[BATCHES[0]] = list(plain_groups(table))
     untold = list(core_groups([each for each in untold_rows() if each.held != NOTHING]))
     groups["many"] = [ratio for kind, *_, ratio in untold if kind in ("virtual", "metal")]
     for held, name in (("machine", "all of that core"), ("model", "model")):
@@ -279,8 +287,9 @@ def run_kinds(table: dict[str, Any]) -> None:
         if "many" in own:  # by rows of its own, whatever ran them
             own = {"virtual": dict(own["many"]), "metal": dict(own["many"])} | own
         each["bands"] = {kind: dict(band) for kind, band in bands.items()} | own
-    tiled = [ratio for *_, ratio in process_groups(fitted)]
-    table["cores"][TILED]["llama.cpp"]["bands"]["batched"] = _band("batched", tiled)
+    for system, chosen in (("altra", table["cpu"]["ampere"]), ("graviton4", table["cores"][V2]["llama.cpp"])):
+        own = [ratio for _, _, of, _, ratio in process_groups() if of == TITLES[system]]
+        chosen["bands"]["batched"] = _band("batched", own)
 
 
 def _band(kind: str, ratios: Sequence[Floats]) -> dict[str, float]:
@@ -304,13 +313,17 @@ def by_other_cores(
 def core_cases() -> Iterator[Case]:
     """The cases of single processes, with the bands of their kinds."""
     fitted = fitted_constants()
-    for kind, what, core, held, ratio in (*core_groups(core_rows()), *process_groups(fitted)):
-        software = fitted.software("llama.cpp", core if core in MEASURED else N1)
+    for kind, what, core, held, ratio in core_groups(core_rows()):
+        software = fitted.software("llama.cpp", core)
         yield _with_band((kind, what, core, held), ratio, band_of_kinds(software, (kind,)))
+    for kind, what, of, held, ratio in process_groups():
+        fork = of == TITLES["altra"]
+        software = fitted.software("ampere") if fork else fitted.software("llama.cpp", V2)
+        yield _with_band((kind, what, of, held), ratio, band_of_kinds(software, (kind,)))
 
 
 def packed_cases() -> Iterator[Case]:
-    """Several processes, by the product's own predictions, with their bands."""
+    """Several processes by folds, in the bands of the product's own predictions."""
     table, rows = read_table(PACKED_TABLE), packed_rows(fitted_constants())
     steps = []
     for row in table:
@@ -325,10 +338,11 @@ def packed_cases() -> Iterator[Case]:
         )  # fmt: skip
     rate = np.array([step.tokens_per_s for step in steps])
     ends = [np.array([getattr(step, end) for step in steps]) / rate for end in ("low", "high")]
-    for system, title in (("altra", "Altra, Ampere's fork"), ("graviton4", "Graviton4, llama.cpp")):
-        chosen = (rows.processes > 1) & (rows.system == system)
-        names = "packed", "cores, several processes", title, NEVER
-        yield Case(*names, rate[chosen] / rows.measured[chosen], *(end[chosen] for end in ends))
+    systems = {title: system for system, title in TITLES.items()}
+    for *names, of, held, ratio in process_groups(several=True):
+        chosen = (rows.processes > 1) & (rows.system == systems[of])
+        kind, what = names
+        yield Case(kind, what, of, held, ratio, *(end[chosen] for end in ends))
 
 
 def table_cases() -> Iterator[Case]:
@@ -402,13 +416,10 @@ def write_page(path: Path, found: Sequence[Case]) -> None:
         ratio = np.concatenate([case.ratio for case in own])
         ways = []
         for held in ("machine", "model"):
-            inside = [case.inside for case in own if case.held in (held, NEVER)]
+            inside = [case.inside for case in own if case.held == held]
             ways.append(f"{np.mean(np.concatenate(inside)):.0%}" if inside else "-")
         median, bias = np.median(np.abs(ratio - 1)), np.exp(np.median(np.log(ratio))) - 1
-        rows = max(
-            sum(len(case.ratio) for case in own if case.held in (held, NEVER))
-            for held in ("machine", "model")
-        )
+        rows = max(sum(len(case.ratio) for case in own if case.held == held) for held in ("machine", "model"))
         lines.writerow((what, rows, f"{median:.1%}", f"{bias:+.1%}", *ways))
     write_whole(path, text.getvalue().encode())
 

@@ -1,6 +1,6 @@
 """The measurements as arrays: what each asked of its machine, what it reached, and where it comes from.
 
-`llama_bench_rows`, `altra_rows` and `gpu_rows` are what `calibrate` fits on, all of them files of this
+`llama_bench_rows` and `gpu_rows` are what `calibrate` fits on, all of them files of this
 package. `held_out_cpu_rows` and `held_out_gpu_rows` are never fitted on and come from a file outside the
 repository (`calibration.held_out`).
 """
@@ -206,11 +206,6 @@ def labelled_rows(table: Sequence[Mapping[str, str]], beside: Mapping[str, Seque
     )
 
 
-def altra_rows() -> MeasuredRows:
-    """Batched decoding on Altra."""
-    return batched_rows(read_table("a1_batched.csv"), "")
-
-
 def batched_rows(table: Sequence[Mapping[str, str]], instances: str) -> MeasuredRows:
     """Decoding with a batch in one process; ``instances`` is the label of them all."""
     works = []
@@ -284,7 +279,7 @@ def held_out_cpu_rows(table: Sequence[Mapping[str, str]]) -> MeasuredRows:
     chosen = [row for row in table if row["ngl"] == "0"]
     works, tokens = [], []
     for row in chosen:
-        n, fmt = int(row["n"]), FORK_BYTES.get(row["format"], row["format"])
+        n, fmt = int(row["n"]), row["format"]
         prompt, generated = (n, 0) if row["test"] == "pp" else (int(row["prompt"]), n)
         work, counted = measured_work(row["model"], fmt, row["test"], prompt, generated, int(row["batch"]))
         works.append(work)

@@ -1,7 +1,7 @@
 """Several processes on one server: how far the reckoned rates and packings are off measured ones.
 
-No fit uses rows of several processes; the bands of packed predictions come from them. Of those of one process
-the fits have some (of Graviton4; `a1_batched.csv`), which are left out where errors are told.
+The bands of packed predictions come from rows of several processes, each predicted by a fit without its batch
+or its model (`cores_problem.tiles_without`), or as software is predicted for which no tiles are known.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.core_rows import PACKED_TABLE
-from calibration.errors import band_of, digits, error_row
+from calibration.cores_problem import TITLES, tiles_without
+from calibration.errors import band_of, digits, error_row, held_row
 from calibration.measurements import file_format, fitting_model, read_table
 from sailsim.sim.backends import cores
 from sailsim.sim.backends.cores import Software
@@ -26,7 +27,8 @@ from sailsim.sim.schedule import CpuSheet
 FITTED_TABLE, FITTED_SYSTEM = "a1_batched.csv", "graviton4"
 _SAME = ("system", "model", "format", "threads", "prompt", "generated", "batch")
 """What tells that a row of one process is one of the fit's."""
-TITLES = {"altra": "Altra, Ampere's fork", "graviton4": "Graviton4, llama.cpp"}
+FOLDS = {"its batch": "batch size on that machine", "its model": "model on that machine"}
+"""Labels of the rows, and what is left out with one."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class PackedRows:
     measured: Floats
     predicted: Floats
     fitted: NDArray[np.bool_]
-    """Whether a fit has the row: a single process of that model, format, threads and batch."""
+    """Whether the fits of all else than tiles have the row: one process of that model, format, threads and
+    batch."""
 
     @property
     def ratio(self) -> Floats:
@@ -121,23 +124,21 @@ def choices(rows: PackedRows) -> list[Choice]:
 
 def run_packed(table: dict[str, Any]) -> None:
     """Add the error rows, the bands and the choices to the content of `fits.json`, fits included."""
-    rows = packed_rows(Fitted.of(table))
-    several = rows.processes > 1
-    bands = {}
-    for system, title in TITLES.items():
-        own = rows.system == system
-        name = f"{title}, several processes side by side"
-        table["errors"].append(error_row(name, "these rows", rows.ratio[own & several]))
-        name = f"{title}, one process on 48 threads or more, batches, one cache"
-        if (rest := own & ~several & ~rows.fitted).any():
-            table["errors"].append(error_row(name, "these rows", rows.ratio[rest]))
-        bands[system] = band_of(rows.ratio[own & several])
-    plain = packed_rows(Fitted.of(_untiled(table))).ratio[(rows.system == "graviton4") & several]
-    for sets in table["cpu"].values():
-        sets["bands"]["packed"] = dict(bands["altra"])
-    for sets in (each for core in table["cores"].values() for each in core.values()):
-        tiled = "value_rate" in sets["constants"]
-        sets["bands"]["packed"] = dict(bands["graviton4"] if tiled else band_of(plain))
+    rows, plain = packed_rows(Fitted.of(table)), packed_rows(Fitted.of(untiled(table)))
+    later = [each for core in table["cores"].values() for each in core.values()]
+    for system, sets in (("altra", table["cpu"].values()), ("graviton4", later)):
+        own, name = rows.system == system, TITLES[system]
+        several, one = own & (rows.processes > 1), own & (rows.processes == 1) & (rows.batch > 1)
+        groups = {"several processes side by side": several, "one process of 2 to 32 rows, one cache": one}
+        for title, keep in groups.items():
+            table["errors"].append(error_row(f"{name}, {title}", "nothing", rows.ratio[keep]))
+            for label, held in FOLDS.items():
+                found = tiles_without(label).where(keep)
+                table["errors"].append(held_row(f"{name}, {title}", held, found))
+        tiled = band_of(*(tiles_without(label).ratio[several] for label in FOLDS))
+        for each in sets:
+            known = "tiled_rate" in each["constants"]
+            each["bands"]["packed"] = dict(tiled) if known else band_of(plain.ratio[several])
     made = choices(rows)
     lost = np.array([choice.lost for choice in made])
     gained = np.array([c.gained for c in made if np.isfinite(c.gained) and c.sequences >= 8])
@@ -149,10 +150,10 @@ def run_packed(table: dict[str, Any]) -> None:
     }
 
 
-def _untiled(table: Mapping[str, Any]) -> dict[str, Any]:
+def untiled(table: Mapping[str, Any]) -> dict[str, Any]:
     """The fits without attention by tiles, which most software here is predicted without."""
     found = deepcopy(dict(table))
-    for sets in found["cores"].values():
+    for sets in (found["cpu"], *found["cores"].values()):
         for each in sets.values():
-            each["constants"].pop("value_rate", None)
+            each["constants"].pop("tiled_rate", None)
     return found

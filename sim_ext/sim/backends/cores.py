@@ -14,7 +14,7 @@ A step takes
 Of the product overhead a decoding step keeps a hand-over however small the matrices; the rest shrinks with
 their mean size below that of the smallest fitted model. T-MAC's weights also pass through look-ups, which do
 not scale as threads do: threads ** read power * look-up rate * clock. From `TILED_ROWS` rows of one cache on
-attention is half keys, at their rate on all threads, and half values, of which one thread has most.
+attention goes by tiles: MACs at their rate, cycles a score, and all threads meet at each head.
 
 Several instances side by side, each on some of the cores with some of the sequences, take the longer of that,
 for one of them, and of what all of them read together at the share of the bandwidth (`packed_parts`).
@@ -99,9 +99,9 @@ UBATCH = 512
 LAYER_PRODUCTS = 7
 """Products that a layer waits for, beside the one of the logits. Phi-4, which joins them to four, loses as
 much a layer as models with seven: what is lost goes by the layer's operations, not by its matrices."""
-TILED_ROWS, TILE = 8, 5
-"""Rows that scan one cache from which on llama.cpp multiplies keys and values by tiles, and rows and columns
-of a tile (its sgemm for fp16 on NEON, read at 0510290e: all threads at each head, with so many tiles)."""
+TILED_ROWS = 8
+"""Rows that scan one cache from which on llama.cpp multiplies keys and values by tiles (its sgemm for fp16 on
+NEON, read at 0510290e: all threads at each head)."""
 ROWS_OF_A_PASS = 4
 """Rows of a batch that this project's kernels multiply with a weight once it is unpacked."""
 SIMULATION = (
@@ -232,10 +232,12 @@ class Constants:
     """Of a pass, for each output of a product, however long its column."""
     most_threads: float = np.inf
     """Threads beyond which more of them work no faster."""
-    key_rate: float = 0.0
-    """MAC/cycle of a thread that multiplies keys by tiles; 0: not by tiles, whatever the rows."""
-    value_rate: float = 0.0
-    """The same of values, whose tiles are few."""
+    tiled_rate: float = 0.0
+    """MAC/cycle of a thread in attention by tiles; 0: not by tiles, whatever the rows."""
+    score_cycles: float = 0.0
+    """Cycles of a thread for a score besides, by tiles."""
+    head_s: float = 0.0
+    """Seconds that a thread loses at each head, by tiles."""
     program: AttentionOf | None = None
     """Attention as this project's program does it, which reads its cache ahead."""
     attention_speed: float = 1.0
@@ -294,35 +296,15 @@ def meetings(work: Work, c: Constants) -> Floats:
 
 
 def _attention(work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats) -> Floats:
-    """Seconds of attention: half of its MACs are with keys and half with values."""
+    """Seconds of attention: a score takes as many MACs with its key and its value as a head has numbers."""
     macs, width = work.attention_macs * shared_by, np.minimum(threads, work.attention_width)
     plain = machine.multiplying(macs, width, c.attention_rate)
-    if not c.value_rate:
+    if not c.tiled_rate:
         return plain
-    keys = machine.multiplying(macs / 2, threads, c.key_rate)
-    values = machine.multiplying(macs / 2, 1, c.value_rate) * _busiest(work.head, shared_by, threads)
-    return np.asarray(np.where(shared_by >= TILED_ROWS, keys + values, plain))
-
-
-def _tiled(head: float, rows: float, threads: float) -> float:
-    """Share of the products of a head's values that the thread with most of them has.
-
-    Threads get as many whole tiles each, the first ones before the others, and what is left at the edges in
-    smaller tiles likewise: of 64 numbers and 8 rows the first thread of 12 or more has 72 of 512.
-    """
-
-    def most(numbers: int, columns: int) -> int:
-        if not numbers or not columns:
-            return 0
-        high, wide = min(numbers, TILE), min(columns, TILE)
-        tiles = -(-(numbers // high) * (columns // wide) // int(threads))
-        below, beside = most(numbers % high, columns - columns % wide), most(numbers, columns % wide)
-        return tiles * high * wide + below + beside
-
-    return most(int(head), int(rows)) / (head * rows)
-
-
-_busiest = np.vectorize(_tiled, otypes=[float])
+    cycles = macs / c.tiled_rate + macs / (2 * work.head) * c.score_cycles
+    heads = work.layers * work.attention_width / work.rows
+    tiled = cycles / (threads * machine.clock) + heads * threads * c.head_s
+    return np.asarray(np.where(shared_by >= TILED_ROWS, tiled, plain))
 
 
 def products_of(work: Work) -> Floats:
@@ -383,8 +365,9 @@ def constants(
             shared=known("shared") * rate.in_common,
             output_cycles=known("output_cycles"),
             most_threads=known("most_threads", np.inf),
-            key_rate=0.0 if prompts else known("key_rate"),
-            value_rate=0.0 if prompts else known("value_rate"),
+            tiled_rate=0.0 if prompts else known("tiled_rate"),
+            score_cycles=known("score_cycles"),
+            head_s=known("head_barrier") * 1e-9,
         ),
         rate,
     )

@@ -15,7 +15,7 @@ ROWS = packed_rows(fitted_constants())
 
 def test_errors_are_those_of_the_measurements() -> None:
     several = ROWS.processes > 1
-    errors = {e["measurements"]: e for e in fitted_constants().errors}
+    errors = {e["measurements"]: e for e in fitted_constants().errors if e["held_out"] == "nothing"}
     for system, title in (("altra", "Altra, Ampere's fork"), ("graviton4", "Graviton4, llama.cpp")):
         stored = errors[f"{title}, several processes side by side"]
         error = np.abs(ROWS.ratio[several & (ROWS.system == system)] - 1)
@@ -30,9 +30,6 @@ def test_rows_that_the_fit_has_are_known() -> None:
     assert ROWS.fitted[altra].sum() == len(read_table("a1_batched.csv"))
     assert (ROWS.fitted[~altra] == one[~altra]).all()
     assert one[ROWS.fitted].all()
-    errors = {e["measurements"]: e for e in fitted_constants().errors}
-    stored = errors["Altra, Ampere's fork, one process on 48 threads or more, batches, one cache"]
-    assert stored["count"] == (altra & one & ~ROWS.fitted).sum()
 
 
 def test_the_packing_that_is_reckoned_the_fastest_nearly_is() -> None:
@@ -54,7 +51,7 @@ def test_fits_find_constants_that_are_known() -> None:
     for problem, known in (
         (prompt_problem.fork_problem(shipped["cpu"]["ampere"]["constants"]), [9.0, 20.0, 2e4]),
         (prompt_problem.card_problem(shipped["gpu"]["constants"]), [0.5, 0.4, 0.6, 8e3, 12.0, 0.3]),
-        (cores_problem.tile_problem(), [1.2, 5.0]),
+        (cores_problem.tile_problem(), [4.0, 2.0, 20.0, 300.0]),
     ):
         values = np.array(known)
         made = replace(problem.rows, measured=problem.predict(values, problem.rows))
