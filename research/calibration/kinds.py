@@ -339,9 +339,8 @@ def packed_cases() -> Iterator[Case]:
     rate = np.array([step.tokens_per_s for step in steps])
     ends = [np.array([getattr(step, end) for step in steps]) / rate for end in ("low", "high")]
     systems = {title: system for system, title in TITLES.items()}
-    for *names, of, held, ratio in process_groups(several=True):
+    for kind, what, of, held, ratio in process_groups(several=True):
         chosen = (rows.processes > 1) & (rows.system == systems[of])
-        kind, what = names
         yield Case(kind, what, of, held, ratio, *(end[chosen] for end in ends))
 
 
