@@ -130,6 +130,51 @@ bool ends_others_only_of_its_own(ThreadContext *caller)
     return others;
 }
 
+/* A thread is a process to gem5, for which it loads the program's file anew, asking every cache, into pages
+ * that the thread then gives up for its program's. Here it gets these pages, as later pages lie behind them,
+ * and nothing is written there. */
+class LinuxProcess : public ArmLinuxProcess64
+{
+  public:
+    using ArmLinuxProcess64::ArmLinuxProcess64;
+
+    void initState() override
+    {
+        if (useForClone) {
+            take_pages(image);
+            take_pages(interpImage);
+        }
+        ArmLinuxProcess64::initState();
+    }
+
+  private:
+    void take_pages(loader::MemoryImage &of)
+    {
+        const Addr page_bytes = pTable->pageSize();
+        for (const auto &segment : of.segments()) {
+            const Addr end = segment.base + segment.size;
+            for (Addr page = roundDown(segment.base, page_bytes); page < end; page += page_bytes) {
+                if (!pTable->lookup(page))
+                    allocateMem(page, static_cast<std::int64_t>(page_bytes));
+            }
+        }
+        of = {};
+    }
+};
+
+class LinuxLoader : public Process::Loader
+{
+  public:
+    Process *load(const ProcessParams &params, loader::ObjectFile *object) override
+    {
+        const bool ours = object->getArch() == loader::Arm64 && object->getOpSys() == loader::Linux;
+        return ours ? new LinuxProcess(params, object, loader::Arm64) : nullptr;
+    }
+};
+
+/* gem5 asks loaders in the order of their making: this one comes before its own. */
+[[gnu::init_priority(1000)]] LinuxLoader linux_loader;
+
 } // namespace
 
 Protections::Protections(const Process &process)

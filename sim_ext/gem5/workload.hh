@@ -9,6 +9,7 @@
  * - exit_group of the only program ends the simulation at once. Stock gem5 halts the other threads' cores
  *   first, and TimingSimpleCPU cannot be halted while an access is under way: it would stop the simulator
  *   where a thread is held at a full queue.
+ * - Threads without a copy of the program's file, which takes stock gem5 seconds of host time for each.
  *
  * And what a change of the cores' model needs: gem5 gives every thread that a program makes a process of its
  * own, and a core takes over only from one that runs the same process, which was the first.

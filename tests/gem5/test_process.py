@@ -1,5 +1,7 @@
 """What an operating system makes of a process holds for units: protections, forked children, doorbells."""
 
+import gzip
+
 import pytest
 
 from .conftest import ROOT, compiled, every_model
@@ -28,6 +30,24 @@ int main()
     puts(lutmm_status_name(lutmm_wait(&record, 1000000)));
 }
 """
+MARKER = b"a constant of this program's file"
+THREAD = r"""
+#include <sched.h>
+__attribute__((used)) static const char marker[] = "@";
+static int begun, left;
+static char stack[4096] alignas(16);
+static int thread(void *) { return __atomic_store_n(&begun, 1, __ATOMIC_RELEASE), 0; }
+int main()
+{
+    left = 1;
+    clone(thread, stack + sizeof(stack), CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+          CLONE_SYSVSEM | CLONE_CHILD_CLEARTID, nullptr, nullptr, nullptr, &left);
+    while (!__atomic_load_n(&begun, __ATOMIC_ACQUIRE) || __atomic_load_n(&left, __ATOMIC_ACQUIRE))
+        ;
+    register unsigned long delay __asm__("x0") = 0, period __asm__("x1") = 0;
+    __asm__ volatile(".inst 0xff430110" : : "r"(delay), "r"(period) : "memory"); // m5 checkpoint
+}
+""".replace("@", MARKER.decode())
 ENDINGS = """
 #include <assert.h>
 #include <stdlib.h>
@@ -70,6 +90,14 @@ def test_protections_are_in_a_checkpoint(program, kernels, tmp_path):
     (checkpoint,) = whole.checkpoints
     rest = program(asks, to="rest", cpu="atomic", extra=[*small, "--restore", str(checkpoint)])
     assert ["ERR_FAULT" in run.output.splitlines() for run in (whole, rest)] == [True, True]
+
+
+def test_a_thread_has_no_copy_of_the_program(program, tmp_path):
+    """gem5 loads the file for each thread, line by line through every cache, and nothing reads it."""
+    run = program(compiled(THREAD, tmp_path), cpu="atomic", cores=2, units=1, extra=["--memory", "64MiB"])
+    (checkpoint,) = run.checkpoints
+    (memory,) = checkpoint.glob("*.pmem")
+    assert (run.status, gzip.decompress(memory.read_bytes()).count(MARKER)) == (0, 1)
 
 
 @pytest.mark.parametrize(
