@@ -144,8 +144,7 @@ def test_abandoned_tiles(program, machine, small_trace, cpu, gone):
         (16, 16, 4),
         # 16 GB, most of it gem5's names of statistics: of every command of every requestor in every cache.
         pytest.param(64, 4, 32, marks=large),
-        # A quarter of an hour: gem5 loads the whole program again for each thread, through every cache.
-        pytest.param(64, 64, 32, marks=[large, pytest.mark.slow]),
+        pytest.param(64, 64, 32, marks=large),
     ],
 )
 def test_many_cores_and_units(program, full_machine, many_tiles, cores, threads, units):
