@@ -34,15 +34,14 @@ MARKER = b"a constant of this program's file"
 THREAD = r"""
 #include <sched.h>
 __attribute__((used)) static const char marker[] = "@";
-static int begun, left;
+static int left = 1; // the kernel clears it when the thread has ended
 static char stack[4096] alignas(16);
-static int thread(void *) { return __atomic_store_n(&begun, 1, __ATOMIC_RELEASE), 0; }
+static int thread(void *) { return 0; }
 int main()
 {
-    left = 1;
     clone(thread, stack + sizeof(stack), CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
           CLONE_SYSVSEM | CLONE_CHILD_CLEARTID, nullptr, nullptr, nullptr, &left);
-    while (!__atomic_load_n(&begun, __ATOMIC_ACQUIRE) || __atomic_load_n(&left, __ATOMIC_ACQUIRE))
+    while (__atomic_load_n(&left, __ATOMIC_ACQUIRE))
         ;
     register unsigned long delay __asm__("x0") = 0, period __asm__("x1") = 0;
     __asm__ volatile(".inst 0xff430110" : : "r"(delay), "r"(period) : "memory"); // m5 checkpoint
