@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker as own_tracker
 from pathlib import Path
+from queue import Empty
 from secrets import token_hex
 from typing import Any, Self, TypeVar
 
@@ -139,8 +140,16 @@ class Processes(Workers):
 
     def revive(self) -> None:
         """As `Workers.revive`."""
-        self._pool.shutdown(wait=False, kill_workers=True)
+        self._kill()
         self._pool = self._started()
+
+    def _kill(self) -> None:
+        # loky's thread forgets all tasks, and ends with an error where the number of one is still to be
+        # handed out.
+        with suppress(Empty):
+            while True:
+                self._pool._work_ids.get(block=False)
+        self._pool.shutdown(wait=False, kill_workers=True)
 
     def close(self, now: bool) -> None:
         """As `Workers.close`.
@@ -149,8 +158,10 @@ class Processes(Workers):
         wait for the rest: it ends when nobody can write any more, this process neither.
         """
         results, workers = self._pool._result_queue, list(self._pool._processes.values())
-        self._pool.shutdown(wait=not now, kill_workers=now)
-        if now:
+        if not now:
+            self._pool.shutdown()
+        else:
+            self._kill()
             for worker in workers:
                 with suppress(OSError):
                     os.kill(worker.pid, signal.SIGKILL)

@@ -178,6 +178,20 @@ def semaphores(process: int) -> list[Path]:
     return list(SHARED_MEMORY.glob(f"sem.*-{process}-*"))
 
 
+def test_workers_end_at_once_with_a_task_that_nobody_took(monkeypatch):
+    """loky's thread ended with a KeyError, on standard error, at a task that it had yet to hand out."""
+    pool = workers.Processes(1)
+    assert pool.submit(abs, -1).result() == 1
+    thread, waker = pool._pool._executor_manager_thread, pool._pool._executor_manager_thread_wakeup
+    with monkeypatch.context() as asleep:
+        asleep.setattr(waker, "wakeup", lambda: None)
+        future = pool.submit(abs, -2)
+    pool.close(now=True)
+    thread.join()  # what it raises is an error here
+    with pytest.raises(workers.ShutdownExecutorError):
+        future.result()
+
+
 def test_the_next_study_removes_the_semaphores_of_a_killed_group_and_no_others(tmp_path):
     words = [sys.executable, "-c", KILLED]
     killed = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
