@@ -9,8 +9,8 @@ llama.cpp publishes in ``tools/quantize/README.md``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import ceil
 from typing import Literal, NamedTuple
@@ -189,7 +189,8 @@ class WeightFormat(Brief):
     is_mix: bool = False
     tensors: Mapping[str, TensorFormat] = field(default_factory=dict, hash=False)
     shares: tuple[tuple[TensorFormat, float], ...] = ()
-    """Of `tensors`: each format and its share of the weights that a step multiplies, most first."""
+    """Of `tensors`, or of a model (`of_model`): each format and its share of the weights that a step
+    multiplies, most first."""
 
     @classmethod
     def of_tensors(
@@ -197,12 +198,15 @@ class WeightFormat(Brief):
     ) -> WeightFormat:
         """The format of a model whose tensors each have their own; its base is that of most weights that a
         token multiplies."""
-        weights: Counter[TensorFormat] = Counter()
-        for linear in linears:
-            weights[tensors[linear.name]] += linear.active
-        total = sum(weights.values())
-        shares = tuple((fmt, count / total) for fmt, count in weights.most_common())
+        shares = _shares((tensors[linear.name], linear.active) for linear in linears)
         return cls(name, shares[0][0], source, tensors=tensors, shares=shares)
+
+    def of_model(self, model: ModelSpec) -> WeightFormat:
+        """The same; a mix also has its `shares` of this model's weights."""
+        if not self.is_mix or self.shares:
+            return self
+        own = ((self.tensor(linear, model), linear.active) for linear in model.linears())
+        return replace(self, shares=_shares(own))
 
     @property
     def wbits(self) -> int | None:
@@ -311,6 +315,14 @@ def _totals(fmt: WeightFormat, model: ModelSpec) -> tuple[tuple[tuple[TensorForm
     if not model.tied_embeddings:
         size += fmt.embedding(model).bytes(model.d_model, model.vocab)
     return tuple((own, tensors[own], count) for own, count in weights.most_common()), size
+
+
+def _shares(weights: Iterable[tuple[TensorFormat, int]]) -> tuple[tuple[TensorFormat, float], ...]:
+    """As `WeightFormat.shares`, of each tensor's format and weights."""
+    counted: Counter[TensorFormat] = Counter()
+    for fmt, count in weights:
+        counted[fmt] += count
+    return tuple((fmt, count / counted.total()) for fmt, count in counted.most_common())
 
 
 def _rules(text: str) -> tuple[Rule, ...]:

@@ -142,7 +142,8 @@ def tables_problem(neon: Mapping[str, Any]) -> Problem:
             "lut_group_cycles", 3.0, 0.0, 16.0, "cycle", "to scale and add the sum of a group of one output"
         ),
         Parameter(
-            "shared", 0.1, 0.0, 1.0, "ratio", "of a table kernel's time, what rows of a pass have in common"
+            "lut_shared", 0.1, 0.0, 1.0, "ratio",
+            "of a table kernel's time, what rows of a pass have in common",
         ),
     )  # fmt: skip
     rows = simulated_rows("lut")

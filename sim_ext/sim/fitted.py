@@ -121,7 +121,7 @@ class KernelRate:
     source: str
     how: str = ""
     in_common: float = 1.0
-    """Share of its time that is spent on weights, which rows of a pass may share, and not on their sums."""
+    """Of its time what rows of a pass may have in common: that of the weights, not of their own sums."""
 
     def times(self, factor: float) -> KernelRate:
         """The same rate relative to another anchor."""

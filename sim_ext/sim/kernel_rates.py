@@ -182,21 +182,24 @@ def _simulated(own: FittedSet, fmt: WeightFormat, tables: bool) -> tuple[float, 
 def simulated_rate(own: FittedSet, fmt: TensorFormat, tables: bool) -> tuple[float, float, bool]:
     """MAC/cycle of a thread with one row, `KernelRate.in_common`, and whether its width was run.
 
-    Each row scales and adds the sums of its groups itself.
+    Each row scales and adds the sums of its groups itself. Rows of look-ups have less in common than those
+    of dot products.
     The format has codes of at most 8 bits (`without_kernels`). Rates were fitted at three widths; codes of
     others are widened to bytes by the same instructions: their cycles lie between those of the widths beside
     them, which is assumed. Tables take as many steps as a weight has bits.
     """
     bits = fmt.wbits
     assert bits is not None
+    common = 1.0
     if tables and bits <= TABLE_BITS:
         cycles, scaling = bits / own.value("lut_rate"), own.value("lut_group_cycles")
+        common = own.value("lut_shared") / own.value("shared")
     else:
         of = [1 / own.value(f"kernel_rate_w{width}") for width in WIDTHS]
         cycles, scaling = float(np.interp(bits, WIDTHS, of)), own.value("group_cycles")
     of_weights, of_groups = cycles - scaling / GROUP, scaling / (fmt.group_size or WHOLE_COLUMN)
     whole = of_weights + of_groups
-    return 1 / whole, of_weights / whole, bits in WIDTHS
+    return 1 / whole, common * of_weights / whole, bits in WIDTHS
 
 
 def _mixed(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelRate]) -> KernelRate:

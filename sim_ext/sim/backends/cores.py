@@ -479,6 +479,7 @@ def predict_cores(
     the software does not multiply on that core, and prompts where none were measured.
     """
     simulated = software in SIMULATED
+    fmt = fmt.of_model(model) if simulated else fmt  # measured software's rate is of a whole mix
     cache = cache or _cache_of(system, software)
     works = partial(counted_work, model, fmt)
     every = Rows.of(works, batch, context, prompt, pieces)
@@ -584,6 +585,7 @@ def _unpacking(system: System, model: ModelSpec, software: Software, work: Work,
 
 def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, software: Software) -> Timer:
     """`predict_cores` of one process, its seconds alone."""
+    fmt = fmt.of_model(model) if software in SIMULATED else fmt
     works, sheet, many = works_of(model, fmt), CpuSheet.of(system), np.asarray(float(threads))
     kept, known = _cache_of(system, software), _known(software, fmt, model, core_of(system))
     if problem := _problem(system, threads, 1, False, software, kept, 1):

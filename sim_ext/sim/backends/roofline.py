@@ -514,7 +514,7 @@ def _decode_factors(
                 f"Four-bit serving kernels were measured on {cards_in_words('read_share_w4')} alone: the "
                 "shares are taken over, the band reaches from half of that to the card's roofline."
             )
-        others = ", ".join(f"{each.name} {share:.0%}" for each, share in fmt.shares[1:])
+        others = ", ".join(f"{each.name} {share:.0%}" for each, share in fmt.of_model(model).shares[1:])
         if others:
             notes.append(
                 f"A serving stack has no kernels for mixed types: {others} taken as {fmt.base.name}."

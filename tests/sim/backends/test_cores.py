@@ -312,8 +312,17 @@ def test_a_rate_is_that_of_the_fit_or_between_and_every_group_costs_a_scale(bits
         cycles, scale = bits / own.value("lut_rate"), own.value("lut_group_cycles")
     rate, common, _ = simulated_rate(own, uniform_format(bits, group).base, tables)
     assert 1 / rate == pytest.approx(cycles + scale * (1 / group - 1 / 128))
-    assert common / rate == pytest.approx(cycles - scale / 128)  # what a row's own sums do not take
+    of_tables = own.value("lut_shared") / own.value("shared") if tables and bits <= 4 else 1
+    assert common / rate == pytest.approx(of_tables * (cycles - scale / 128))  # without a row's own sums
     assert scale > 0
+
+
+def test_codes_that_no_table_looks_up_run_as_dot_products_in_a_batch_too():
+    for weights in (uniform_format(5, 128), uniform_format(8, 32)):
+        assert constants("neon-lut", weights) == constants("neon", weights)
+    tables, _ = constants("neon-lut", uniform_format(4, 128))
+    own = fitted_constants().software("neon-lut")
+    assert tables.shared <= own.value("lut_shared") < constants("neon", uniform_format(4, 128))[0].shared
 
 
 def test_four_rows_share_what_a_pass_has_in_common():
