@@ -59,6 +59,7 @@ COUNTED, BASE = "all of the unit", "LLC and cores"
 """Of an area, what is meant by its share (`costs.area`)."""
 SOFTWARE = ("attention", "overlap")
 """Choices of a run, beside those of the machine's file."""
+CLOCK = "pim.clock"
 GENERATION = 64
 """Machines that are proposed together, for any number of jobs, so that jobs change no result."""
 MOST_TRIALS = 1_000_000
@@ -235,9 +236,13 @@ class Search:
         """Those of some values that the base has not."""
         return {name: value for name, value in values.items() if value != self.start[name]}
 
-    def machine(self, values: Values, name: str = "trial") -> System:
-        """The machine of some values. Raises SailsimError where there is none."""
-        own = {n: value for n, value in self.changes(values).items() if n not in SOFTWARE}
+    def machine(self, values: Values, name: str = "trial", whole: bool = False) -> System:
+        """The machine of some values. Raises SailsimError where there is none.
+
+        ``whole``: values that the base has too are decided, but for the clock, which arrays may not reach.
+        """
+        decided = [name for name in values if name != CLOCK] if whole else []
+        own = {n: v for n, v in values.items() if n not in SOFTWARE and (n in decided or v != self.start[n])}
         if not own:
             return self.base
         return vary(
@@ -388,10 +393,12 @@ def _watts(record: Record) -> float:
 
 def drawn_ratios(search: Search, asked: tuple[Values, int]) -> Record:
     """Of a workload by its place, a machine's rates over the opponent's on the machines of the prior around
-    it; nan where one cannot run it. The opponent is the nominal one."""
+    it, nan where one cannot run it. Those of a found machine have its choices. The opponent is the nominal
+    one."""
     values, at = asked
     load, (rate, _) = search.content.workload[at], search.opponents[at]
-    nominal, model = search.around(search.machine(values)), search.models[load.model]
+    machine = search.machine(values, whole=values != search.start)
+    nominal, model = search.around(machine), search.models[load.model]
     own, point = search.fastest(load, nominal, values)
     over, ratios = own / time_step(nominal, model, point, (), LAYERS).tokens_per_s / rate, []
     for machine in drawn_machines(*kept(nominal, point, PRIOR)).systems:

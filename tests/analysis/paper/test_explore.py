@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.analysis.paper.explore import SOFTWARE, Search, explore, tried
+from sailsim.analysis.results.band import drawn_machines, kept
 from sailsim.analysis.results.equal_quality import cache_widths
+from sailsim.analysis.results.prior import PRIOR
 from sailsim.analysis.results.runs import runs
 from sailsim.analysis.results.sweep import run_sweep
 from sailsim.base.errors import SailsimError
@@ -155,6 +157,18 @@ def test_a_machine_that_cannot_beat_another_is_given_up_and_one_that_cannot_be_s
     )
     few = tried(rows, ({**rows.start, "pim.rows": 8, "attention": "units"}, None))
     assert "rows" in few["reason"]
+
+
+def test_machines_around_a_found_one_have_its_choices_but_not_its_clock(file: Path) -> None:
+    more = '[choices."pim.clock"]\nvalues = [1.2]\nreason = "r"\n[choices."pim.dfms"]'
+    search = Search(changed(file, '[choices."pim.dfms"]', more))
+
+    def drawn(whole: bool) -> set[str]:
+        machine = search.machine({**search.start, "pim.convert": "unit"}, whole=whole)
+        return set(drawn_machines(*kept(machine, Point(), PRIOR)).drawn)
+
+    assert drawn(False) - drawn(True) == {"pim.arrays", "pim.dfms"}
+    assert "pim.clock" in drawn(True)
 
 
 def test_widths_that_lose_little() -> None:
