@@ -57,6 +57,8 @@ On the ten workloads of the shipped prior these machines have the percentiles of
 (5th, 50th and 95th, root mean square). Over seeds 64 machines deviate by 25 %, 7 % and 7 %. Chosen on half of
 the workloads, the seed is as near on the others.
 """
+FEWEST = DRAWS // 2
+"""Machines that give a band at least: ends of few of them, and those like one another, say little."""
 LAYERS = 1
 """Of a model that have activations of their own on these machines; rates are over the nominal machine's with
 as many. It takes a third to a tenth of the time; ends differ by less than 0.1 % (decoding and prompts)."""
@@ -114,9 +116,10 @@ def spread(
             rates.append(over * time_step(machine, model, point, (), LAYERS, read).tokens_per_s)
         except SailsimError:  # what fits the nominal machine need not fit this one
             continue
-    if not rates:
-        return Spread(), f"no band: no machine of prior {prior} can run the point"
     left = DRAWS - len(rates)
+    if len(rates) < FEWEST:
+        words = f"{len(rates)} of {DRAWS} machines of prior {prior} can run the point; allowed is {FEWEST}"
+        return Spread(), f"no band: {words} or more"
     beside = f"; {left} others cannot run it" if left else ""
     words = (
         f"{len(rates)} machines of prior {prior} give the band{beside}; {len(machines.drawn)} unpublished "

@@ -126,6 +126,17 @@ def test_machines_that_cannot_run_the_point_are_left_out_and_counted() -> None:
     assert machines + others == DRAWS > machines
 
 
+def test_few_machines_that_can_run_the_point_give_no_band(tmp_path: Path) -> None:
+    """Most of them have fewer cores than the point has threads."""
+    own = quantity(64, "cores", kind="assumed", low=16, high=64, note="a guess")
+    system = load_system(extending(tmp_path, "sail-n1", f"[cores]\ncount = {own}"))
+    (run,) = runs(replace(POINT, threads=64), system, named("sail"))
+    assert (run.low, run.high, run.median, run.percentile) == (None,) * 4
+    (note,) = (note for note in run.notes if note.startswith("no band: "))
+    assert int(note.split()[2]) < DRAWS // 2
+    assert note.endswith(f"allowed is {DRAWS // 2} or more")
+
+
 @pytest.mark.parametrize(
     "what", ['ranges."pim.clock"]\nlow = 0.4\nhigh = 0.5', 'levels."pim.rows"]\nvalues = [64, 128]']
 )
