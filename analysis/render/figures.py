@@ -48,6 +48,9 @@ from sailsim.sim.files import load_system
 from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import Point
 
+MOST_BATCHES = 7
+"""Of a figure with a mark per batch: there are as many looks."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -300,12 +303,14 @@ def dollars(study: Study) -> Figure:
     results = study.results
     ours = results.at(("batch",))
     need(len(ours) > 0, "Tokens per dollar", "points at the store's reference setting")
+    batches = _some(results, "batch", ours["batch"], MOST_BATCHES)
     if results.price_list.named(ours["priced_as"].iloc[0]) is None:
         raise MissingPointsError(
             f"Tokens per dollar needs a price of {ours['system'].iloc[0]} in the price file."
         )
     runners = results.runners
     rows = pd.concat([results.at(("batch",), name) for name in runners["runner"]])
+    rows = rows[rows["batch"].isin(batches)]
     drawn = _paid(rows, runners)
     cards = set(runners[runners["kind"] == "card"]["runner"])
     titles = dict(zip(runners["runner"], runners["title"], strict=True))
@@ -518,9 +523,11 @@ def conversion(study: Study) -> Figure:
     vary = ("convert", "group_size", "batch")
     rows = results.at(vary)
     times = rows.pivot_table(index=["group_size", "batch"], columns="convert", values="step_s")
-    have = {"memory", "cores"} <= set(times.columns) and len(times.dropna()) > 0
-    need(have, "The effect of in-memory conversion", "points with conversion in memory and on the cores")
-    times = times.dropna().reset_index().sort_values("batch")
+    times = times.reindex(columns=["memory", "cores"]).dropna().reset_index().sort_values("batch")
+    need(
+        len(times) > 0, "The effect of in-memory conversion",
+        "points with conversion in memory and on the cores",
+    )  # fmt: skip
     # 0 is one scale for a whole column: the largest group.
     sizes = sorted(times["group_size"].unique(), key=lambda size: (size == 0, size))
     ticks = {i: str(size) if size else "all" for i, size in enumerate(sizes)}

@@ -1,5 +1,6 @@
 """Figures: declared from a full store, each says what it lacks in a poor one, and is drawn as declared."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sailsim.analysis.render.figure import (
     save_captioned,
     values,
 )
-from sailsim.analysis.render.figures import FIGURES, Study
+from sailsim.analysis.render.figures import FIGURES, MOST_BATCHES, Study
 from sailsim.analysis.render.gem5_figures import (
     decode_figure,
     regions_together,
@@ -77,6 +78,23 @@ def test_what_is_left_out_is_told_and_leaves_no_old_picture(tmp_path, capsys, on
     assert told.count("left out: ") == len(lacking)
     assert "The PRT's saving needs" in told
     assert "The PRT&#39;s saving needs" in page.read_text("utf-8")
+
+
+def test_a_place_of_conversion_that_few_points_have_hides_no_other_point(tmp_path):
+    small = Point(model="smollm2-135m", context=64)
+    points = [replace(small, convert="auto")]
+    points += [replace(small, group_size=g, convert=c) for g in (32, 64) for c in ("memory", "cores")]
+    stored = run_sweep(points, evaluate, tmp_path, progress=False)
+    rows = declared("conversion", Study.of(stored.frame(), prices())).panels[0].rows
+    assert set(rows["group_size"]) == {32, 64}
+
+
+def test_dollars_have_no_more_batches_than_looks(frame):
+    own = frame[frame["point_key"] == frame["point_key"].iloc[0]]
+    many = [own.assign(batch=batch, point_key=f"p{batch}") for batch in range(1, 13)]
+    rows = declared("dollars", Study.of(pd.concat(many), prices())).panels[0].rows
+    assert {1, 12} <= set(rows["batch"])
+    assert rows["line"].nunique() == MOST_BATCHES
 
 
 def mine(_study):
