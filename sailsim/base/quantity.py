@@ -175,13 +175,15 @@ class Is:
         """Return `quantity`, or raise a ValueError that says what is allowed."""
         if quantity.unit != self.unit:
             raise ValueError(f"has the unit {quantity.unit!r}; allowed is {self.unit!r}")
-        for x in (quantity.low, quantity.value, quantity.high):
+        ends = {"is": quantity.value, "has low": quantity.low, "has high": quantity.high}
+        for says, x in ends.items():
             if x is None:
                 continue
             if not self.holds(x):
-                raise ValueError(f"is {x:g}; allowed is {self.allowed}")
+                raise ValueError(f"{says} {x:g}; allowed is {self.allowed}")
             if abs(x) > MOST or (abs(x) < LEAST and not self.holds(0)):
-                raise ValueError(f"is {x:g}; allowed is {self.allowed}, of a size of {LEAST:g} to {MOST:g}")
+                size = f"of a size of {LEAST:g} to {MOST:g}"
+                raise ValueError(f"{says} {x:g}; allowed is {self.allowed}, {size}")
         if quantity.synthesised is not None:
             self.check(quantity.synthesised)
         return quantity

@@ -239,7 +239,7 @@ def _short(value: float | None) -> str:
 
 def _print_fleet(fleet: Mapping[str, Any], titles: Mapping[str, str]) -> None:
     if not fleet["servers"]:
-        say(f" No servers of these meet the level at {fleet['load']:g} requests/s.")
+        say(f" No servers of these have a price and meet the level at {fleet['load']:g} requests/s.")
         return
     words = " + ".join(f"{count} x {titles[name]}" for name, count in fleet["servers"].items())
     say(

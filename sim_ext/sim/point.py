@@ -175,7 +175,7 @@ class Point:
     ] = None
     convert: Annotated[
         Convert | None,
-        _help("where sums become floating point: memory, unit, cores, or auto, the fastest of them"),
+        _help("where sums become floating point: memory, unit, cores, or auto, the machine's fastest"),
     ] = None
     prt: bool = True
     seed: Annotated[Seed, _help("picks the captured activations that the batch is drawn from")] = 0

@@ -173,7 +173,7 @@ def sentence(name: str, error: ValidationError, unknown: str = OF_A_SYSTEM) -> s
     `unknown` says what a field that the model does not have is not.
     """
     more = len({field_of(problem) for problem in error.errors(include_url=False)}) - 1
-    return f"{name}: {first_problem(error, unknown)}{f' (and {more} more)' if more else ''}."
+    return f"{name}: {first_problem(error, unknown)}{f' (wrong beside it: {more} more)' if more else ''}."
 
 
 _NO_FIELDS = ("function-after", "int", "float", "str", "bool")

@@ -62,7 +62,7 @@ BAD = [
     (arrays(unit="rows"), "has the unit 'rows'; allowed is 'arrays'"),
     (arrays(kind="guess"), "kind is 'guess'; allowed is 'measured', 'synthesised',"),
     (f"pim.clock = {quantity(-1.5, 'GHz', kind='assumed', low=-2.0, high=2.0, note='why')}",
-     "pim.clock is -2; allowed is a number at least 0.001 and at most 1000 in GHz"),
+     "pim.clock is -1.5; allowed is a number at least 0.001 and at most 1000 in GHz"),
     (arrays(2.5), "is 2.5; allowed is a whole number"),
     (arrays(low=None), "pim.arrays is assumed, so it needs its range"),
     (arrays(note=None), "pim.arrays is assumed, so it needs the reason"),

@@ -64,7 +64,7 @@ WRONG = [
     ("no range", f"overhead = {share(0.1, kind='assumed', note='why')}", r"overhead is assumed.*range"),
     ("another unit", f"overhead = {quantity(0.1, 'W')}", r"overhead has the unit 'W'; allowed is 'ratio'"),
     ("beyond", f"utilisation = {share(1.5)}", r"utilisation is 1.5; allowed is a number above 0 and at"),
-    ("range", f"utilisation = {share(0.5, high=1.5)}", r"utilisation is 1.5; allowed"),
+    ("range", f"utilisation = {share(0.5, high=1.5)}", r"utilisation has high 1.5; allowed"),
     ("unknown", f"tax = {share(0.1)}", r"constants\.tax is not a field.*overhead, utilisation"),
 ]
 
