@@ -202,11 +202,8 @@ class WeightFormat(Brief):
         return cls(name, shares[0][0], source, tensors=tensors, shares=shares)
 
     def of_model(self, model: ModelSpec) -> WeightFormat:
-        """The same; a mix also has its `shares` of this model's weights."""
-        if not self.is_mix or self.shares:
-            return self
-        own = ((self.tensor(linear, model), linear.active) for linear in model.linears())
-        return replace(self, shares=_shares(own))
+        """The same; a mix also has its `shares` of this model's weights, without routers, which stay floats."""
+        return _of_model(self, model) if self.is_mix and not self.shares else self
 
     @property
     def wbits(self) -> int | None:
@@ -315,6 +312,13 @@ def _totals(fmt: WeightFormat, model: ModelSpec) -> tuple[tuple[tuple[TensorForm
     if not model.tied_embeddings:
         size += fmt.embedding(model).bytes(model.d_model, model.vocab)
     return tuple((own, tensors[own], count) for own, count in weights.most_common()), size
+
+
+@lru_cache(maxsize=256)
+def _of_model(fmt: WeightFormat, model: ModelSpec) -> WeightFormat:
+    """As `WeightFormat.of_model`, of a mix."""
+    rounded = (linear for linear in model.linears() if not linear.is_router)
+    return replace(fmt, shares=_shares((fmt.tensor(each, model), each.active) for each in rounded))
 
 
 def _shares(weights: Iterable[tuple[TensorFormat, int]]) -> tuple[tuple[TensorFormat, float], ...]:

@@ -28,7 +28,7 @@ from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claims import SHIPPED, load_paper
 from sailsim.analysis.render import gem5_figures as gem5
-from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
+from sailsim.analysis.render.figure import MARKERS, OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
 from sailsim.analysis.results.compare import entries
 from sailsim.analysis.results.equal_quality import MODEL, measured
 from sailsim.analysis.results.results import (
@@ -48,7 +48,7 @@ from sailsim.sim.files import load_system
 from sailsim.sim.pim import nbw_in_words
 from sailsim.sim.point import Point
 
-MOST_BATCHES = 7
+MOST_BATCHES = len(MARKERS)
 """Of a figure with a mark per batch: there are as many looks."""
 
 

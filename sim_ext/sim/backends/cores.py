@@ -146,7 +146,7 @@ class Cores(Backend):
             return f"software is {software}, which was not measured on {core}; allowed is one of {allowed}."
         problem = without_tables(asked.fmt, software) if software in ("t-mac", "t-sar") else None
         if software in SIMULATED:
-            problem = without_kernels(asked.fmt)
+            problem = without_kernels(asked.fmt.of_model(asked.model))
         if software == SERVING and asked.fmt.name != "bf16":
             problem = (
                 f"weights are {asked.fmt.name}; allowed for vLLM is bf16: no rows of its int4 are at hand."

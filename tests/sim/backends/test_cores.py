@@ -325,6 +325,28 @@ def test_codes_that_no_table_looks_up_run_as_dot_products_in_a_batch_too():
     assert tables.shared <= own.value("lut_shared") < constants("neon", uniform_format(4, 128))[0].shared
 
 
+@pytest.mark.parametrize("model", ["llama-2-7b", "mixtral-8x7b"])
+def test_gem5s_kernels_multiply_each_type_of_a_named_mix_at_its_own_rate(model):
+    """As of a file. Routers stay floats and refuse nothing."""
+    spec = load_model(model)
+    mix = Q4.of_model(spec)
+    assert sum(share for _, share in mix.shares) == pytest.approx(1)
+    times = [s / constants("neon", replace(Q4, base=t, is_mix=False))[1].relative for t, s in mix.shares]
+    assert len(times) > 1
+    assert constants("neon", mix)[1].relative == pytest.approx(1 / sum(times))
+
+    def rate(fmt):
+        return predict_cores(SAIL, spec, fmt, 16, 8, 512, software="neon").tokens_per_s
+
+    assert rate(Q4) == rate(mix) < rate(replace(Q4, shares=((Q4.base, 1.0),)))
+
+
+def test_rows_that_fit_no_block_refuse_gem5s_row_and_no_other():
+    asked = Request(Point(), SAIL, replace(MODEL, d_model=4112), Q4, "neon")
+    assert "weights are f16" in BACKEND.refusal(asked)
+    assert BACKEND.refusal(replace(asked, software="llama.cpp")) is None
+
+
 def test_four_rows_share_what_a_pass_has_in_common():
     one, rate = constants("neon", uniform_format(4, 128))
     assert one.shared == fitted_constants().software("neon").value("shared") * rate.in_common

@@ -149,6 +149,11 @@ def test_a_band_is_wider_by_what_nobody_measured(card, fmt, asked, test, slower,
     assert ends == pytest.approx((low, high), rel=1e-12)
 
 
+def test_a_serving_stack_says_that_it_takes_a_named_mix_as_one_type():
+    found = predict_card(load_card("a100"), LLAMA, Q4, 4, software="serving")
+    assert [note for note in found.notes if "no kernels for mixed types: q6_k" in note]
+
+
 def test_a_serving_stack_elsewhere_may_be_half_as_fast_or_reach_the_roofline():
     card = load_card("v100")
     found, band = predict_card(card, MODEL, Q4, 4, software="serving"), BANDS.band("w4")
