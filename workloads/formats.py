@@ -202,7 +202,7 @@ class WeightFormat(Brief):
         return cls(name, shares[0][0], source, tensors=tensors, shares=shares)
 
     def of_model(self, model: ModelSpec) -> WeightFormat:
-        """The same; a mix also has its `shares` of this model's weights, without routers, which stay floats."""
+        """The same; a mix also has its `shares` of this model, but for routers, which stay floats."""
         return _of_model(self, model) if self.is_mix and not self.shares else self
 
     @property
