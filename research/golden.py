@@ -121,6 +121,27 @@ def points() -> Iterator[Item]:
         yield Item(f"points/alone-{at:02d}", row, partial(doors.predict, **row), {"notes"})
 
 
+def prefills() -> Iterator[Item]:
+    """Every runner at prompts."""
+    for at, row in enumerate(drawn("prefill", "point")):
+        fields, beside = point_of(row)
+        answer = partial(doors.run_all, fields, beside)
+        yield Item(f"prefills/{at:02d}", {**fields, "beside": beside}, answer, RATIOS | WORDS)
+
+
+def serving() -> Iterator[Item]:
+    """Requests on servers, from arrival to the last token; some at the highest rate that meets a level."""
+    for at, row in enumerate(drawn("serve")):
+        yield Item(f"serving/{at:02d}", row, partial(doors.served, **row), WORDS)
+
+
+def explored() -> Iterator[Item]:
+    """Searches of machines: their trials, fronts and waterfalls."""
+    for at, row in enumerate(drawn("explore")):
+        limits = {name: value for name, value in row.items() if value is not None}
+        yield Item(f"explored/{at}", row, partial(doors.explored, **limits))
+
+
 def prices() -> Iterator[Item]:
     """Dollars and ratios of runs, and areas."""
 
@@ -199,7 +220,8 @@ def gem5() -> Iterator[Item]:
 
 
 SECTIONS: dict[str, Callable[[], Iterator[Item]]] = {
-    **{"points": points, "prices": prices, "tiles": tiles, "claims": claims},
+    **{"points": points, "prefills": prefills, "serving": serving, "explored": explored},
+    **{"prices": prices, "tiles": tiles, "claims": claims},
     **{"conversion": conversion, "running": running, "gem5": gem5},
 }
 

@@ -31,10 +31,12 @@ from sailsim import (
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import CostConstants, prices
 from sailsim.analysis.paper.evaluator import judged
+from sailsim.analysis.paper.explore import Search, explore
 from sailsim.analysis.paper.unknowns import space
 from sailsim.analysis.results.compare import compared
 from sailsim.analysis.results.prior import machine_changes
 from sailsim.analysis.results.runs import named, runners, runs
+from sailsim.analysis.results.serving import Service, serve, serving_runners
 from sailsim.lut_gemv import convert, fast, reference
 from sailsim.lut_gemv.codes import pack_codes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
@@ -48,12 +50,14 @@ from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.files import load_machine, vary
 from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.serve.server import Policy
 from sailsim.sim.system import Gpu
 from sailsim.workloads.activations import Activations
 from sailsim.workloads.capture import default_gguf
 from sailsim.workloads.decoder import open_llama
 from sailsim.workloads.load import chosen_format
 from sailsim.workloads.quality import QUALITY, on_units, shipped_text, text_chunks
+from sailsim.workloads.requests import at_rate, read_requests
 from sailsim.workloads.traces import plan_trace
 from trace_time import simulate_trace
 
@@ -266,6 +270,46 @@ def searched(batch: int, **values: Any) -> Answer:
         "speedup_cpu": costs[1]["speedup"],
         "reason": "",
     }
+
+
+def served(
+    trace: str,
+    requests: int,
+    rate: float,
+    burst: float,
+    runners: Sequence[str],
+    scheduler: Sequence[Any],
+    servers: Sequence[Any],
+    routing: Any,
+    prefill: Any,
+    find_rate: bool,
+    **fields: Any,
+) -> Answer:
+    """Times, shares within a level, dollars and joules of requests on servers, by runner."""
+    name, setting, value = scheduler
+    service = Service(
+        Policy(name, **{setting: value}),
+        routing=routing,
+        link_gb_s=25.0 if servers[0] == "readers" else 0.0,
+        **{servers[0]: servers[1]},
+    )
+    arriving = at_rate(read_requests(trace)[:requests], rate, burst=burst)
+    point = Point(model="llama-3.1-8b", threads=16, beyond_limit=True, **fields)
+    who = serving_runners(runners)
+    found = serve(arriving, point, who, service, find_rate=find_rate, burst=burst, prefill=prefill)
+    rows = {row["runner"]: dict(row) for row in found["machines"]}
+    for row in rows.values():
+        if (times := row.pop("served", None)) is not None:
+            row["times"] = sha(times.first_s, times.last_s, times.restarts)
+    return rows
+
+
+def explored(samples: int, **limits: Any) -> Answer:
+    """A search of machines: a hash of its trials, and the tables that it tells."""
+    with tempfile.TemporaryDirectory(dir=FILES) as folder:
+        found = explore(Search(**limits), folder, samples, progress=False)
+    tables = {name: getattr(found, name).to_dict("records") for name in ("front", "waterfall", "workloads")}
+    return {**tables, "trials": sha(found.trials[["area_percent", "power_w", "score"]].to_numpy())}
 
 
 def quality(weights: str, **choices: Any) -> Answer:
