@@ -42,10 +42,7 @@ LOWEST ?=
 BIN     := $(VENV)/bin
 SAILSIM := $(BIN)/sailsim
 CORE    := $(wildcard CMakeLists.txt sim_ext/pim/*.cc sim_ext/pim/*.hh sim_ext/pim/CMakeLists.txt \
-             sim_ext/bindings/*.cc sim_ext/bindings/*.hh sim_ext/bindings/CMakeLists.txt sim_ext/abi/*.h pyproject.toml \
-             tools/staged.py)
-# New Python files must be known to the editable install, edited ones are live: the list of names is the dependency.
-PYFILES := $(sort $(shell find sailsim lut_gemv workloads sim_ext/sim analysis -name '*.py' -o -name '*.toml' -o -name '*.csv' -o -name '*.jsonl'))
+             sim_ext/bindings/*.cc sim_ext/bindings/*.hh sim_ext/bindings/CMakeLists.txt sim_ext/abi/*.h pyproject.toml)
 
 .PHONY: sim test check artifact reproduce rtl bench lint docs wheel kernels sanitize clean setup
 .DELETE_ON_ERROR:
@@ -62,12 +59,8 @@ $(VENV)/.dev: $(VENV)/.deps | $(VENV)/.installed
 	@'$(PYTHON)' tools/set_up.py --dev $(if $(LOWEST),--lowest) '$(VENV)'
 	@touch $@
 
-$(VENV)/.names: FORCE
-	@mkdir -p $(VENV); echo "$(PYFILES)" | cmp -s - $@ || echo "$(PYFILES)" > $@
-.PHONY: FORCE
-
 # A build without a CMake on the path or in the environment has one of its own, which is gone afterwards.
-$(VENV)/.installed: $(VENV)/.deps $(VENV)/.names $(CORE)
+$(VENV)/.installed: $(VENV)/.deps $(CORE)
 	@echo "Building the C++ core and installing sailsim into $(VENV)"
 	@if command -v cmake > /dev/null || test -x $(BIN)/cmake; \
 	then how='--no-build-isolation --config-settings=build-dir=build/cmake/$(subst /,-,$(VENV))'; \
@@ -87,9 +80,9 @@ sim: $(VENV)/.installed
 	else $(SAILSIM) report $(OUT) && cp $(OUT)/.answers $(OUT)/.shown; fi && exit $$failed
 
 # Other results make figures and report old, and so does a file that is newer: what is installed, the code, its data.
-ANSWERS = $(BIN)/python -c "from sailsim.sim.study.folder import Store; \
+ANSWERS = $(BIN)/python -c "from sailsim.sim.study.store import Store; \
   print(*(Store('$(OUT)' + part).asked() for part in ('', '/gem5')))"
-SHOWN_FROM = $(VENV)/.installed sailsim lut_gemv workloads sim_ext/sim analysis
+SHOWN_FROM = $(VENV)/.installed sailsim/ lut_gemv workloads analysis
 
 # What fails or takes too long on gem5 is missing in the figures, and the same command tries it again.
 # A slice's share of a matrix is drawn group by group, which a gem5 without tracing cannot print.
@@ -141,8 +134,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/rules.py
 	$(BIN)/python tools/tables.py --check
-	$(BIN)/python tools/staged.py mypy
-	$(BIN)/python tools/staged.py imports
+	$(BIN)/python -m mypy -p sailsim
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/clang-format --dry-run --Werror $(shell git ls-files '*.cc' '*.hh' '*.h' '*.c')
 
 # Its tools are installed when they are first needed.

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import WBITS_MAX
-from sailsim.lut_gemv.operands import check_between, check_integers, check_matrix, check_range
+from sailsim.lut_gemv.operands import (
+    activation_range,
+    check_between,
+    check_integers,
+    check_matrix,
+    check_range,
+)
 
 CodeKind = Literal["twos", "offset", "ternary", "book"]
 
@@ -201,3 +207,26 @@ def unpack_codes(rows: NDArray[np.uint8], n: int, wbits: int) -> NDArray[np.uint
         )
     bits = np.unpackbits(rows, axis=1, count=n * wbits, bitorder="little")
     return np.packbits(bits.reshape(len(rows), n, wbits), axis=2, bitorder="little")[:, :, 0]
+
+
+def accumulator_bound(code: WeightCode, abits: int, signed: bool, length: int) -> int:
+    """The largest magnitude that a sum of ``length`` products of these widths can reach."""
+    low, high = activation_range(abits, signed)
+    return code.magnitude * max(-low, high) * length
+
+
+def check_accumulator(code: WeightCode, abits: int, signed: bool, length: int, bits: int) -> None:
+    """Refuse a sum over ``length`` weights that could wrap an accumulator of ``bits`` bits."""
+    bound = accumulator_bound(code, abits, signed, length)
+    if bound >= 1 << (bits - 1):
+        raise SailsimError(
+            f"a sum of {length} products may reach {bound}, which wraps the {bits}-bit accumulator; "
+            f"allowed is at most {(1 << (bits - 1)) - 1}."
+        )
+
+
+def checked_weights(w: NDArray[Any], code: WeightCode) -> NDArray[np.uint8]:
+    """``w`` as a C-contiguous uint8 array of legal codes ``(K, N)``."""
+    w = np.asarray(w)
+    check_matrix("weights", w, "K, N")
+    return np.ascontiguousarray(code.checked(w))

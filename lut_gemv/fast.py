@@ -12,19 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim import _core
-from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.codes import WeightCode, check_accumulator, checked_weights
 from sailsim.lut_gemv.counts import DEFAULT_PRT, PrtConfig
 from sailsim.lut_gemv.operands import (
     ACCUMULATOR_BITS,
     THREADS_MAX,
     UNIT_ACCUMULATOR_BITS,
     block_slices,
-    check_accumulator,
     check_array,
     check_between,
     check_equal_k,
     checked_activations,
-    checked_weights,
 )
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
-
-if TYPE_CHECKING:
-    from sailsim.lut_gemv.codes import WeightCode
 
 GROUP_SIZE_MAX = 1 << 32
 """The library's limit; the descriptor's field has 16 bits."""
@@ -68,22 +65,6 @@ def activation_dtype(abits: int, signed: bool) -> type[np.integer[Any]]:
     return np.uint8 if abits <= 8 else np.uint16
 
 
-def accumulator_bound(code: WeightCode, abits: int, signed: bool, length: int) -> int:
-    """The largest magnitude that a sum of ``length`` products of these widths can reach."""
-    low, high = activation_range(abits, signed)
-    return code.magnitude * max(-low, high) * length
-
-
-def check_accumulator(code: WeightCode, abits: int, signed: bool, length: int, bits: int) -> None:
-    """Refuse a sum over ``length`` weights that could wrap an accumulator of ``bits`` bits."""
-    bound = accumulator_bound(code, abits, signed, length)
-    if bound >= 1 << (bits - 1):
-        raise SailsimError(
-            f"a sum of {length} products may reach {bound}, which wraps the {bits}-bit accumulator; "
-            f"allowed is at most {(1 << (bits - 1)) - 1}."
-        )
-
-
 def checked_activations(x: NDArray[Any], abits: int, signed: bool, nbw: int, group_size: int) -> NDArray[Any]:
     """``x`` as a C-contiguous array ``(B, K)`` of one of the integer types that the core reads.
 
@@ -98,13 +79,6 @@ def checked_activations(x: NDArray[Any], abits: int, signed: bool, nbw: int, gro
     low, high = activation_range(abits, signed)
     check_range("activations", x, low, high, f"{'signed' if signed else 'unsigned'} abits = {abits}")
     return np.ascontiguousarray(x, activation_dtype(abits, signed))
-
-
-def checked_weights(w: NDArray[Any], code: WeightCode) -> NDArray[np.uint8]:
-    """``w`` as a C-contiguous uint8 array of legal codes ``(K, N)``."""
-    w = np.asarray(w)
-    check_matrix("weights", w, "K, N")
-    return np.ascontiguousarray(code.checked(w))
 
 
 def check_equal_k(of_activations: int, of_weights: int) -> None:

@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.codes import WeightCode, check_accumulator, checked_weights
 from sailsim.lut_gemv.counts import DEFAULT_PRT, Counts, PrtConfig
 from sailsim.lut_gemv.operands import (
     ACCUMULATOR_BITS,
     block_slices,
-    check_accumulator,
     check_array,
     check_equal_k,
     checked_activations,
-    checked_weights,
     group_slices,
 )
 

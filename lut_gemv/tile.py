@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from sailsim.base.arguments import Brief
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.codes import WeightCode, check_accumulator, checked_weights
 from sailsim.lut_gemv.operands import (
     UNIT_ACCUMULATOR_BITS,
     block_slices,
-    check_accumulator,
     check_array,
     check_equal_k,
     checked_activations,
-    checked_weights,
 )
 from sailsim.lut_gemv.reference import block_sums, scale_blocks
 

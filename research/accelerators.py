@@ -22,13 +22,13 @@ from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import UNITS, Frozen, Is, Quantity
 from sailsim.sim.backends import bit_serial_cache, dram_pim
-from sailsim.sim.engine import accelerator_of
-from sailsim.sim.files import load_system
-from sailsim.sim.jobs import Job, Units
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.system import System
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import accelerator_of
+from sailsim.sim.step.jobs import Job, Units
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.graph import decode_step
 
 FOLDER = "validation"
 NETWORK = "inception-v3.csv"

@@ -3,8 +3,8 @@
 The ends and the median of a band of few machines are compared with those of 4,096, on the workloads of the
 shipped prior. Printed are, for 32 and 64 machines, the standard deviation over seeds of each
 percentile's logarithm, and of the seeds the one nearest to the 4,096 machines on every other workload, with
-its root mean square distance there and on the workloads that did not choose it. `analysis/results/band.py`
-has what came out.
+its root mean square distance there and on the workloads that did not choose it. What came out is in
+`analysis/uncertainty/interval.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import sys
 
 import numpy as np
 
-from sailsim.analysis.results import band
-from sailsim.analysis.results.prior import PRIOR, load_unknowns
-from sailsim.sim.files import load_system
-from sailsim.workloads.load import load_model
+from sailsim.analysis.uncertainty import interval as band
+from sailsim.analysis.uncertainty.prior import PRIOR, load_unknowns
+from sailsim.sim.machine.system_files import load_system
+from sailsim.workloads.model_files.load import load_model
 
 MANY = 4096
 POINTS = [each.point("sail-n1", 128) for each in load_unknowns().workload]

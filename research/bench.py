@@ -17,8 +17,8 @@ import click
 
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_system
-from sailsim.sim.system import System
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system
 
 COLUMNS = "what,kind,threads,batch,context,macs,bytes,ns,result,wrong"
 HEAD = ("cpu", "cores", "compiler", "date")

@@ -20,11 +20,11 @@ from statistics import median
 
 from sailsim.sim.backend import Piece, Request
 from sailsim.sim.backends.sail import BACKEND
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import SIMULATED_HOST
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import Store
-from sailsim.workloads.load import load_model
+from sailsim.sim.software.fitted import SIMULATED_HOST
+from sailsim.sim.study.store import Store
+from sailsim.workloads.model_files.load import load_model
 
 HERE = Path(__file__).resolve().parent
 KEPT = HERE / "beside.csv"

@@ -19,7 +19,7 @@ from typing import Any
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
-from sailsim.sim.fitted import read_csv
+from sailsim.sim.software.fitted import read_csv
 
 NODES_NM = (22, 32, 45, 65, 90)
 """Technologies that the binary has."""

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import click
 
-from sailsim.sim.files import load_system, vary
 from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.study.origin import commit
 
 ROOT = Path(__file__).resolve().parents[1]

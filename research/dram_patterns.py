@@ -5,8 +5,9 @@ Patterns of reads are the product's (`Dram.reads`); those here no step has.
 
 from __future__ import annotations
 
-from sailsim.sim.dram import Dram, window
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.dram import Dram
+from sailsim.sim.machine.system import window
+from sailsim.sim.machine.system_files import load_system
 
 
 def random(dram: Dram, lines: float, latency: float) -> float:

@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.study.folder import FILE, RESERVED, Store
+from sailsim.sim.study.store import FILE, RESERVED, Store
 
 SAILSIM = str(Path(sys.executable).parent / "sailsim")
 GONE_S = 10.0

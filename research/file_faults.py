@@ -28,9 +28,9 @@ from faults import Counts, compare, halves, leftovers, record, rows, semaphores
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim.study import run as running
-from sailsim.sim.study.folder import Store
-from sailsim.sim.study.run import Evaluate, Outcome, evaluated
+from sailsim.sim.study import open_study as running
+from sailsim.sim.study.open_study import Evaluate, Outcome, evaluated
+from sailsim.sim.study.store import Store
 
 HERE = Path(__file__).parent
 SERVE = "serve"

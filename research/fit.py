@@ -1,4 +1,4 @@
-"""Fit the baselines' constants on the measurements again: sim_ext/sim/fits/fits.json and its errors.
+"""Fit the baselines' constants on the measurements again: sailsim/sim/data/fits/fits.json and its errors.
 
 python research/fit.py --check           fail if the result differs from the shipped constants
 python research/fit.py                   write the constants, in a run before those of sail-n1-neon-host
@@ -17,7 +17,7 @@ from calibration.calibrate import run_all, write
 from calibration.errors import differences, error_lines
 from calibration.held_out import VARIABLE, held_out_path
 from sailsim.base.atomic import write_whole
-from sailsim.sim.fitted import fitted_constants, held_out_results
+from sailsim.sim.software.fitted import fitted_constants, held_out_results
 
 
 @click.command(help=__doc__)

@@ -32,7 +32,7 @@ from records import to_lines
 
 from calibration.simulated_host import FITTED, asked, host_rows, measured, predicted
 from sailsim.analysis.render.gem5_figures import regions_together
-from sailsim.analysis.results.gem5_steps import (
+from sailsim.analysis.studies.gem5_steps import (
     ENGINE,
     ENGINES,
     HOST,
@@ -46,8 +46,7 @@ from sailsim.base.atomic import read_records, write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.base.quantity import Quantity
-from sailsim.lut_gemv.trace import write_trace
-from sailsim.sim.files import load_system
+from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import Gem5, require_program
 from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.gem5.stored import DECODE
@@ -59,9 +58,10 @@ from sailsim.sim.gem5.validation import (
     shared_bandwidth,
     summaries,
 )
-from sailsim.sim.study.folder import Store
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.study.origin import commit
-from sailsim.sim.system import System
+from sailsim.sim.study.store import Store
 
 DATA = Path(__file__).resolve().parents[1] / "analysis" / "data"
 DOCS = DATA.parents[1] / "docs" / "data"

@@ -31,12 +31,12 @@ from sailsim import (
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import CostConstants, prices
 from sailsim.analysis.paper.evaluator import judged
-from sailsim.analysis.paper.explore import Search, explore
-from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.results.compare import compared
-from sailsim.analysis.results.prior import machine_changes
-from sailsim.analysis.results.runs import named, runners, runs
-from sailsim.analysis.results.serving import Service, serve, serving_runners
+from sailsim.analysis.paper.parameter_space import space
+from sailsim.analysis.runs.compare import compared
+from sailsim.analysis.runs.runs import named, runners, runs
+from sailsim.analysis.search.design_search import Search, explore
+from sailsim.analysis.serving.service import Service, serve, serving_runners
+from sailsim.analysis.uncertainty.prior import machine_changes
 from sailsim.lut_gemv import convert, fast, reference
 from sailsim.lut_gemv.codes import pack_codes, unpack_codes
 from sailsim.lut_gemv.counts import PrtConfig
@@ -44,19 +44,19 @@ from sailsim.lut_gemv.operands import activation_range
 from sailsim.lut_gemv.quantize import SIGNS, quantize_rows, quantize_weights
 from sailsim.lut_gemv.reference import tile_counts
 from sailsim.lut_gemv.tile import Scales
-from sailsim.lut_gemv.trace import read_trace, replay, write_trace
+from sailsim.lut_gemv.trace_file import read_trace, replay, write_trace
 from sailsim.sim.backend import room_of
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card
-from sailsim.sim.files import load_machine, vary
 from sailsim.sim.gem5.binary import Gem5
+from sailsim.sim.machine.system import Gpu
+from sailsim.sim.machine.system_files import load_machine, vary
 from sailsim.sim.serve.server import Policy
-from sailsim.sim.system import Gpu
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.capture import default_gguf
-from sailsim.workloads.decoder import open_llama
-from sailsim.workloads.load import chosen_format
-from sailsim.workloads.quality import QUALITY, on_units, shipped_text, text_chunks
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.inference.capture import default_gguf
+from sailsim.workloads.inference.decoder import open_llama
+from sailsim.workloads.inference.perplexity import QUALITY, on_units, shipped_text, text_chunks
+from sailsim.workloads.model_files.load import chosen_format
 from sailsim.workloads.requests import at_rate, read_requests
 from sailsim.workloads.traces import plan_trace
 from trace_time import simulate_trace

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from calibration.measurements import file_format, fitting_model, read_table
 from calibration.simulated_problem import part_of_model
-from sailsim.analysis.results.gem5_steps import TABLE, every_row
-from sailsim.sim.files import load_system
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.model import ModelSpec
+from sailsim.analysis.studies.gem5_steps import TABLE, every_row
+from sailsim.sim.machine.system_files import load_system
+from sailsim.workloads.models.graph import decode_step
+from sailsim.workloads.models.model import ModelSpec
 
 A76_GHZ, SDOT_MACS = 2.4, 32
 """Of a Raspberry Pi 5's cores: gem5_foreign_kernels.csv, cpufp. Its memory's pins are in no file here."""

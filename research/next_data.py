@@ -14,12 +14,12 @@ import pandas as pd
 
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.energy import CAUSES
-from sailsim.analysis.paper.explore import Explored, Load, Search
 from sailsim.analysis.render.claims_figures import explore_figure
 from sailsim.analysis.render.figure import OKABE_ITO, Axis, Figure, Look, Panel, Rule, draw, save_captioned
-from sailsim.analysis.results.runs import named, runs
-from sailsim.sim.dram import Dram
-from sailsim.sim.files import load_system
+from sailsim.analysis.runs.runs import named, runs
+from sailsim.analysis.search.design_search import Explored, Load, Search
+from sailsim.sim.machine.dram import Dram
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

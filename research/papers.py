@@ -17,15 +17,15 @@ import pandas as pd
 
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.stored_claims import claims
-from sailsim.analysis.results.results import Runs
-from sailsim.analysis.results.runs import evaluate, runners
-from sailsim.sim.engine import accelerator_of
-from sailsim.sim.files import load_machine
+from sailsim.analysis.runs.runs import evaluate, runners
+from sailsim.analysis.studies.stored_runs import Runs
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_machine
 from sailsim.sim.point import Point
-from sailsim.sim.step_parts import step_parts
-from sailsim.sim.system import System
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import accelerator_of
+from sailsim.sim.step.parts import step_parts
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.load import load_model
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TABLE = DOCS / "data" / "reproduction-papers.csv"

@@ -11,9 +11,9 @@ import json
 import sys
 from pathlib import Path
 
-from sailsim.analysis.results.quality import QualityPoint, measure_quality, points
+from sailsim.analysis.studies.quality_study import QualityPoint, measure_quality, points
 from sailsim.base.atomic import write_whole
-from sailsim.workloads.capture import default_gguf
+from sailsim.workloads.inference.capture import default_gguf
 
 DATA = Path(__file__).resolve().parents[1] / "analysis" / "data" / "quality"
 KEPT = (

@@ -14,7 +14,7 @@ from reuse.figures import FIGURES
 from reuse.measure import Reuse, measure
 from reuse.patterns import UNIT, shares
 from sailsim.analysis.render.figure import save, style
-from sailsim.workloads.activations import Activations
+from sailsim.workloads.inference.activation_file import Activations
 
 
 @click.command(help=__doc__)

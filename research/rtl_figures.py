@@ -16,9 +16,9 @@ from rtl_tile import tile_fields
 from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import group_slices
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.rtl import package
-from sailsim.sim.tiles import Shape
+from sailsim.sim.step.tiles import Shape
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"

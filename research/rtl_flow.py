@@ -26,10 +26,10 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import sha256_of
 from sailsim.base.progress import followed
-from sailsim.sim.files import load_system
-from sailsim.sim.ranges import parse_numbers
+from sailsim.sim.machine.ranges import parse_numbers
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.rtl import package
-from sailsim.workloads.formats import uniform_format
+from sailsim.workloads.models.formats import uniform_format
 
 RESULTS = "synthesis.jsonl"
 """The one file, written when all of it is there."""

@@ -6,7 +6,7 @@ from math import ceil
 
 from sailsim import _core
 from sailsim.sim.rtl import WORD_BITS, require
-from sailsim.sim.tiles import Shape
+from sailsim.sim.step.tiles import Shape
 
 
 def tile_fields(

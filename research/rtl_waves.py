@@ -20,7 +20,7 @@ os.environ["SIM_CMD_SUFFIX"] = "-vcd"  # behind cocotb's, which keeps no waves
 os.environ["PYTHONPATH"] = str(ROOT / "tests" / "rtl")
 
 from sailsim.lut_gemv.tile import Scales, same_results  # noqa: E402
-from sailsim.lut_gemv.trace import decode_tile, read_trace  # noqa: E402
+from sailsim.lut_gemv.trace_file import decode_tile, read_trace  # noqa: E402
 from tests.rtl.simulation import Simulation  # noqa: E402
 from tests.rtl.units import IDLE, WATCH, Build, Play, played  # noqa: E402
 

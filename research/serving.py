@@ -21,8 +21,8 @@ from typing import Any
 import pandas as pd
 
 from sailsim.analysis.render.figure import Axis, Figure, Panel, draw, look, save
-from sailsim.analysis.results.serving import Level, Machine, Service, rates, serving_runners, summary
-from sailsim.sim.pim import AUTO
+from sailsim.analysis.serving.service import Level, Machine, Service, rates, serving_runners, summary
+from sailsim.sim.machine.pim import AUTO
 from sailsim.sim.point import Point
 from sailsim.sim.serve.server import Policy
 from sailsim.workloads.requests import Request, at_rate, read_requests

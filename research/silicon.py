@@ -23,11 +23,11 @@ from sailsim.analysis.costs.area import AreaConstants, area
 from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.costs.dollars import PAYMENTS
 from sailsim.base.atomic import read_records
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import read_csv
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.software.fitted import read_csv
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
+from sailsim.workloads.models.graph import decode_step
 
 OUT = Path(__file__).parents[1] / "docs" / "data"
 UNITS = ("arrays", "dfm", "prt")

@@ -11,13 +11,12 @@ from functools import partial
 from itertools import groupby
 
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.lut_gemv.trace import Trace, decode_tile
-from sailsim.sim.dram import memory
-from sailsim.sim.engine import PHASES
-from sailsim.sim.replay import timed_tile
-from sailsim.sim.schedule import CoreTask, HostCores, Segments, Tensor, play
-from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, PimUnits, TileTable
+from sailsim.lut_gemv.trace_file import Trace, decode_tile
+from sailsim.sim.machine.system import System, memory
+from sailsim.sim.step.engine import PHASES
+from sailsim.sim.step.schedule import CoreTask, HostCores, Segments, Tensor, play
+from sailsim.sim.step.tile_time import timed_tile
+from sailsim.sim.step.tiles import COUNTS, PimUnits, TileTable
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
 
     Consecutive descriptors with the same activations and widths are parts of one tensor: up to one a unit,
     they run side by side, and the next round starts when all are done. Only time is simulated;
-    `sailsim.lut_gemv.trace` computes the results.
+    `sailsim.lut_gemv.trace_file` computes the results.
 
     Raises:
         SailsimError: a descriptor that a unit would refuse, or a tile that does not fit its arrays.

@@ -17,46 +17,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sailsim.analysis.costs.dollars import prices
-    from sailsim.analysis.results.compare import compare
-    from sailsim.analysis.results.folder import Results
-    from sailsim.analysis.results.runs import runners
-    from sailsim.analysis.results.serving import Level, Service, serve
-    from sailsim.analysis.results.sweep import sweep
+    from sailsim.analysis.runs.compare import compare
+    from sailsim.analysis.runs.runs import runners
+    from sailsim.analysis.serving.service import Level, Service, serve
+    from sailsim.analysis.studies.result_folder import Results
+    from sailsim.analysis.studies.sweep_study import sweep
     from sailsim.base.errors import SailsimError
     from sailsim.lut_gemv.codes import WeightCode
     from sailsim.lut_gemv.fast import lut_gemv as gemv
     from sailsim.lut_gemv.tile import Tile
-    from sailsim.sim.engine import simulate
-    from sailsim.sim.files import load_system
-    from sailsim.sim.plan import expand
+    from sailsim.sim.machine.system_files import load_system
     from sailsim.sim.point import Point
-    from sailsim.sim.replay import TileTime, time_tile
-    from sailsim.workloads.load import load_model
+    from sailsim.sim.step.engine import simulate
+    from sailsim.sim.step.tile_time import TileTime, time_tile
+    from sailsim.sim.study.plan import expand
+    from sailsim.workloads.model_files.load import load_model
     from sailsim.workloads.requests import read_requests
 
     __version__: str
 
 _HOMES = {
-    "Level": "sailsim.analysis.results.serving",
+    "Level": "sailsim.analysis.serving.service",
     "Point": "sailsim.sim.point",
-    "Results": "sailsim.analysis.results.folder",
+    "Results": "sailsim.analysis.studies.result_folder",
     "SailsimError": "sailsim.base.errors",
-    "Service": "sailsim.analysis.results.serving",
+    "Service": "sailsim.analysis.serving.service",
     "Tile": "sailsim.lut_gemv.tile",
-    "TileTime": "sailsim.sim.replay",
+    "TileTime": "sailsim.sim.step.tile_time",
     "WeightCode": "sailsim.lut_gemv.codes",
-    "compare": "sailsim.analysis.results.compare",
-    "expand": "sailsim.sim.plan",
+    "compare": "sailsim.analysis.runs.compare",
+    "expand": "sailsim.sim.study.plan",
     "gemv": "sailsim.lut_gemv.fast:lut_gemv",
-    "load_model": "sailsim.workloads.load",
-    "load_system": "sailsim.sim.files",
+    "load_model": "sailsim.workloads.model_files.load",
+    "load_system": "sailsim.sim.machine.system_files",
     "prices": "sailsim.analysis.costs.dollars",
     "read_requests": "sailsim.workloads.requests",
-    "runners": "sailsim.analysis.results.runs",
-    "serve": "sailsim.analysis.results.serving",
-    "simulate": "sailsim.sim.engine",
-    "sweep": "sailsim.analysis.results.sweep",
-    "time_tile": "sailsim.sim.replay",
+    "runners": "sailsim.analysis.runs.runs",
+    "serve": "sailsim.analysis.serving.service",
+    "simulate": "sailsim.sim.step.engine",
+    "sweep": "sailsim.analysis.studies.sweep_study",
+    "time_tile": "sailsim.sim.step.tile_time",
 }
 """Where each name is defined, with the name there if it is another."""
 _PACKAGES = ("analysis", "lut_gemv", "sim", "workloads")

@@ -135,7 +135,7 @@ def _oracle_module(name: str) -> ModuleType:
 @pytest.fixture(scope="session")
 def format_trace(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trace with a tile of every format (`workloads/format_tiles.py`), which all levels take."""
-    from sailsim.lut_gemv.trace import write_trace
+    from sailsim.lut_gemv.trace_file import write_trace
 
     from .workloads.format_tiles import format_tiles
 

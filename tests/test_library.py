@@ -15,9 +15,9 @@ import pytest
 
 import sailsim
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_card
-from sailsim.sim.study.folder import RESERVED
-from sailsim.sim.substrate import load_substrate
+from sailsim.sim.machine.substrate import load_substrate
+from sailsim.sim.machine.system_files import load_card
+from sailsim.sim.study.store import RESERVED
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "start.md"
@@ -33,7 +33,9 @@ def loaded(statement: str) -> set[str]:
 
 
 HEAVY = {"numpy", "scipy", "pandas", "matplotlib", "pydantic", "click", "rich", "joblib", "gguf"}
-COMMANDS = "import sailsim.cli.gem5, sailsim.cli.catalog, sailsim.cli.trace, sailsim.cli.claims"
+COMMANDS = (
+    "import sailsim.cli.units.gem5, sailsim.cli.listing, sailsim.cli.units.trace, sailsim.cli.studies.claims"
+)
 DRAWN = {"matplotlib", "pandas"}
 """Wait until something is drawn or tabulated: they take longer to load than the rest of a small command."""
 

@@ -75,8 +75,8 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {name!r}")
 missing = {word.replace("-", "_") for word in sys.argv[1:]}
 sys.meta_path.insert(0, Missing())
-commands = ("cli.activations", "cli.sweep", "cli.report")
-for name in (*commands, "analysis.render.figures", "analysis.render.report"):
+commands = ("cli.units.activations", "cli.studies.sweep", "cli.studies.report")
+for name in (*commands, "analysis.render.sweep_figures", "analysis.render.report_page"):
     importlib.import_module(f"sailsim.{name}")
 """
 """Imports what `make sim` runs where the packages of the arguments are missing."""

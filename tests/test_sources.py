@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from sailsim.base.quantity import Quantity
-from sailsim.sim.files import card_names, load_card, load_system, system_names
-from sailsim.sim.fitted import core_of, fitted_constants
+from sailsim.sim.machine.system_files import card_names, load_card, load_system, system_names
+from sailsim.sim.software.fitted import core_of, fitted_constants
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("analysis", "sim_ext/sim", "workloads", "lut_gemv", "sailsim")
+FOLDERS = ("analysis", "workloads", "lut_gemv", "sailsim")
 PARTS = ("cli", "analysis", "sim", "workloads", "lut_gemv")
 KINDS = {"measured", "synthesised", "paper", "derived", "fitted", "assumed"}
 HERE = "here"
@@ -138,7 +138,7 @@ def test_tables_of_numbers_have_sources(path):
 def test_bare_numbers_of_modules_are_explained():
     """A broken number bound to a name at the top of a module has a sentence beside it."""
     lacking = []
-    for folder in ("analysis", "sim_ext/sim", "workloads", "lut_gemv"):
+    for folder in ("analysis", "sailsim/sim", "workloads", "lut_gemv"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             text = path.read_text("utf-8")
             body, lines = ast.parse(text).body, text.splitlines()

@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
-sys.path.insert(0, str(Path(__file__).parent))
-from staged import ROOT, stage
-
+ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     "index.md": "README.md",
     "documents.md": "docs/index.md",
@@ -79,7 +77,6 @@ def on_files(files: Files, config: Any) -> Files:
     from mkdocs.structure.files import File
     from notebooks import all_executed
 
-    stage()
     files.remove(files.get_file_from_path("index.md"))
     for name, path in PAGES.items():
         files.append(File.generated(config, name, content=(ROOT / path).read_text("utf-8")))

@@ -21,14 +21,14 @@ from sailsim.lut_gemv.codes import row_bytes
 from sailsim.lut_gemv.counts import PrtConfig, cycles_by_phase
 from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import Replayed, Trace, replay, write_trace
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.folder_model import FolderModel
-from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.gguf_model import GgufModel
-from sailsim.workloads.load import load_model, opened, weight_choice
-from sailsim.workloads.model import Linear, ModelSpec
-from sailsim.workloads.weights import WeightSource, weight_source
+from sailsim.lut_gemv.trace_file import Replayed, Trace, replay, write_trace
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.inference.weights import WeightSource, weight_source
+from sailsim.workloads.model_files.folder_model import FolderModel
+from sailsim.workloads.model_files.gguf_model import GgufModel
+from sailsim.workloads.model_files.load import load_model, opened, weight_choice
+from sailsim.workloads.models.formats import WeightFormat
+from sailsim.workloads.models.model import Linear, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ def plan_trace(
     ``model`` is a shipped name, or the path of a GGUF file or of a folder of safetensors. ``weights``, or
     ``wbits`` and ``group_size``, say what its weights are, as for a point (`weight_choice`): each matrix
     gets its own format's codes, blocks and minima. ``choose_nbw`` takes the place of ``nbw``: it is shown the
-    first tile of each matrix and says the NBW of all of them (`sailsim.sim.replay.fastest_nbw`). ``layers``
-    (first, one past the last) restricts the blocks, and leaves the head out; ``tensors`` is a shell pattern
+    first tile of each matrix and says the NBW of all of them (`sailsim.sim.step.tile_time.fastest_nbw`).
+    ``layers`` (first, one past the last) restricts the blocks, and leaves the head out; ``tensors`` is a shell pattern
     of names. ``slices`` cuts every matrix into that many runs of outputs.
 
     Raises SailsimError for values out of range, and where no chosen matrix has scalar codes.

@@ -19,7 +19,7 @@ from sailsim.analysis.costs.constants import Constants, NotModelledError, charge
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Is
 from sailsim.lut_gemv.descriptor import WBITS_MAX
-from sailsim.sim.system import System
+from sailsim.sim.machine.system import System
 
 
 @dataclass(frozen=True)

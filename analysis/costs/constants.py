@@ -20,8 +20,8 @@ from pydantic import BaseModel, create_model
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Is, Quantity
-from sailsim.sim.substrate import Charge, Shared
-from sailsim.sim.tables import Shelf, validated
+from sailsim.sim.machine.catalog import Shelf, validated
+from sailsim.sim.machine.substrate import Charge, Shared
 
 CONSTANTS = Shelf("constants", "data/constants", package="sailsim.analysis")
 """The files."""

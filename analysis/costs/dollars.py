@@ -24,8 +24,8 @@ from sailsim.base.arguments import Brief
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_text
 from sailsim.base.quantity import LEAST, MOST, Is
-from sailsim.sim.fitted import read_csv
-from sailsim.sim.tables import first_problem
+from sailsim.sim.machine.catalog import first_problem
+from sailsim.sim.software.fitted import read_csv
 
 Sizing = Literal["share", "bandwidth", "llc", "whole"]
 

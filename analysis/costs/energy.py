@@ -24,7 +24,7 @@ from typing import Annotated, Any, ClassVar
 from sailsim.analysis.costs.constants import Constants, End, NotModelledError, charged
 from sailsim.base.quantity import Is
 from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT, EnergyShape, backend_of
-from sailsim.sim.system import System
+from sailsim.sim.machine.system import System
 
 CAUSES = ("arrays", "convert", "dfm", "prt", "llc", "mesh", "dram", "cores", "static")
 """What a step's joules go to, in the order of the figures."""
@@ -87,7 +87,7 @@ NO_UNITS = EnergyShape(0, 0, {}, 0.0)
 
 @dataclass(frozen=True)
 class Use:
-    """What a step asks of a server: events of the units (`sailsim.sim.tiles`), traffic, cores and time.
+    """What a step asks of a server: events of the units (`sailsim.sim.step.tiles`), traffic, cores and time.
 
     Bytes are those of the whole step; ``busy_s`` is when the step's threads work, of the ``step_s`` that it
     takes, and they wait for the rest.

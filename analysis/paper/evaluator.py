@@ -20,23 +20,23 @@ import numpy as np
 from sailsim.analysis.costs.area import Area, AreaConstants, area
 from sailsim.analysis.costs.constants import NotModelledError
 from sailsim.analysis.costs.dollars import HOUR_S, PAYMENTS, CostConstants, prices, vcpus_paid
-from sailsim.analysis.paper.claims import Choice, Metric, Numbers, values
-from sailsim.analysis.paper.machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
-from sailsim.analysis.paper.unknowns import ParameterSpace, scatter_of
-from sailsim.analysis.results.prior import Workload
-from sailsim.analysis.results.runs import OF_THE_POINT, SAIL, Runner
+from sailsim.analysis.paper.claim import Choice, Metric, Numbers, values
+from sailsim.analysis.paper.parameter_space import ParameterSpace, scatter_of
+from sailsim.analysis.paper.sampled_machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
+from sailsim.analysis.runs.runs import OF_THE_POINT, SAIL, Runner
+from sailsim.analysis.uncertainty.prior import Workload
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepResult, memory_needed, memory_of
 from sailsim.sim.backends import cores as cpu
 from sailsim.sim.backends import roofline as gpu
 from sailsim.sim.backends.cores import Software
-from sailsim.sim.engine import time_step
-from sailsim.sim.files import leaves
-from sailsim.sim.fitted import Work, decode_work
-from sailsim.sim.schedule import CpuSheet
-from sailsim.sim.system import Gpu, System
-from sailsim.workloads.formats import WeightFormat, uniform_format, weight_format
-from sailsim.workloads.load import load_model
+from sailsim.sim.machine.system import Gpu, System
+from sailsim.sim.machine.system_files import leaves
+from sailsim.sim.software.fitted import Work, decode_work
+from sailsim.sim.step.engine import time_step
+from sailsim.sim.step.schedule import CpuSheet
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import WeightFormat, uniform_format, weight_format
 
 READS = "prt_misses"
 """What counts reads of the arrays by look-ups: every one that no PRT serves."""

@@ -24,9 +24,8 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import kstest, qmc
 
-from sailsim.analysis.paper.claims import SHIPPED, Metric, Numbers, Paper, highest, load_paper
-from sailsim.analysis.paper.evaluator import Memo, Values, judged
-from sailsim.analysis.paper.study import (
+from sailsim.analysis.paper.claim import SHIPPED, Metric, Numbers, Paper, highest, load_paper
+from sailsim.analysis.paper.claim_study import (
     OWN_GROUPS,
     Answers,
     Changes,
@@ -38,14 +37,15 @@ from sailsim.analysis.paper.study import (
     quantiles,
     save_machine,
 )
-from sailsim.analysis.paper.unknowns import ParameterSpace, space
-from sailsim.analysis.results.prior import Listed, Value
+from sailsim.analysis.paper.evaluator import Memo, Values, judged
+from sailsim.analysis.paper.parameter_space import ParameterSpace, space
+from sailsim.analysis.uncertainty.prior import Listed, Value
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
-from sailsim.sim.files import changed_values, load_system, value_of
+from sailsim.sim.machine.catalog import Shelf, validated
+from sailsim.sim.machine.system_files import changed_values, load_system, value_of
 from sailsim.sim.study.workers import Workers
-from sailsim.sim.tables import Shelf, validated
 
 COMBINATIONS = Shelf("combinations", "data/combinations", package="sailsim.analysis")
 Where = Literal["highest", "one workload"]

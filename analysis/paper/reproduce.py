@@ -21,10 +21,8 @@ import numpy as np
 from SALib.analyze import sobol
 from SALib.sample import sobol as saltelli
 
-from sailsim.analysis.paper.claims import SHIPPED, Claim, Metric, Numbers, highest
-from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, Values, judged
-from sailsim.analysis.paper.machine import SampledMachine
-from sailsim.analysis.paper.study import (
+from sailsim.analysis.paper.claim import SHIPPED, Claim, Metric, Numbers, highest
+from sailsim.analysis.paper.claim_study import (
     Answers,
     Changes,
     Search,
@@ -37,8 +35,10 @@ from sailsim.analysis.paper.study import (
     run_command,
     save_machine,
 )
-from sailsim.analysis.paper.unknowns import ParameterSpace, space
-from sailsim.analysis.results.prior import Factor
+from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, Values, judged
+from sailsim.analysis.paper.parameter_space import ParameterSpace, space
+from sailsim.analysis.paper.sampled_machine import SampledMachine
+from sailsim.analysis.uncertainty.prior import Factor
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim.study.workers import Workers

@@ -17,7 +17,7 @@ import pandas as pd
 from sailsim.analysis.costs.area import area, overhead_bases
 from sailsim.analysis.costs.constants import NotModelledError
 from sailsim.analysis.costs.dollars import is_missing
-from sailsim.analysis.paper.claims import (
+from sailsim.analysis.paper.claim import (
     SHIPPED,
     Choice,
     Claim,
@@ -27,20 +27,20 @@ from sailsim.analysis.paper.claims import (
     load_paper,
     values,
 )
-from sailsim.analysis.results.compare import POINT
-from sailsim.analysis.results.equal_quality import WEIGHTS, at_equal_quality
-from sailsim.analysis.results.results import (
+from sailsim.analysis.runs.compare import POINT
+from sailsim.analysis.runs.equal_quality import WEIGHTS, at_equal_quality
+from sailsim.analysis.runs.runs import SAIL
+from sailsim.analysis.studies.stored_runs import (
     FREE,
     MissingPointsError,
     Runs,
     numbers,
     prt_twins,
 )
-from sailsim.analysis.results.runs import SAIL
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import UNMEASURED, fitted_constants
-from sailsim.sim.pim import nbw_in_words
-from sailsim.sim.system import System
+from sailsim.sim.machine.pim import nbw_in_words
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.software.fitted import UNMEASURED, fitted_constants
 
 COLUMNS = (
     *("claim", "reading", "paper", "here", "unit", "ratio", "verdict"),

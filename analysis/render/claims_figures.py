@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sailsim.analysis.paper.claims import Claim
+from sailsim.analysis.paper.claim import Claim
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary
 from sailsim.analysis.render.figure import (
     DASHES,
@@ -22,7 +22,7 @@ from sailsim.analysis.render.figure import (
 )
 
 if TYPE_CHECKING:
-    from sailsim.analysis.paper.explore import Explored, Search
+    from sailsim.analysis.search.design_search import Explored, Search
 
 _NOMINAL = Look(OKABE_ITO["blue"], dash="", size=8)
 _DISTRIBUTIONS = {

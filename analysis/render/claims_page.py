@@ -15,10 +15,10 @@ from typing import Any
 
 import jinja2
 
-from sailsim.analysis.paper.claims import SHIPPED, ClaimMetric, load_paper
+from sailsim.analysis.paper.claim import SHIPPED, ClaimMetric, load_paper
+from sailsim.analysis.paper.claim_study import run_command
 from sailsim.analysis.paper.joint import CANDIDATES, PRIORS, PSEUDO_SPREAD
-from sailsim.analysis.paper.study import run_command
-from sailsim.analysis.paper.unknowns import space
+from sailsim.analysis.paper.parameter_space import space
 from sailsim.analysis.render.claims_figures import FIGURES, joint_figure
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary, share, shown, verdict
 from sailsim.analysis.render.figure import Figure, draw, save_captioned

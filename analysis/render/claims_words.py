@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sailsim.analysis.paper.claims import Claim, load_paper
+from sailsim.analysis.paper.claim import Claim, load_paper
 
 Study = Mapping[str, Any]
 """What `reproduce` or `joint` gives, or a part of it."""

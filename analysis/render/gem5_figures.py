@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from sailsim.analysis.costs.constants import data_file
-from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.paper.claim import load_paper
 from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
-from sailsim.analysis.results.gem5_steps import (
+from sailsim.analysis.studies.gem5_steps import (
     CORE_PARTS,
     HOST,
     Row,
@@ -28,10 +28,10 @@ from sailsim.analysis.results.gem5_steps import (
 )
 from sailsim.base.atomic import read_records
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.files import load_system
 from sailsim.sim.gem5.stored import DECODE, TIMELINE, VALIDATE, Load, TileTimeline, rows_of, timelines_of
-from sailsim.sim.study.folder import FILE, Store
-from sailsim.workloads.load import load_model, uniform_choice
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.study.store import FILE, Store
+from sailsim.workloads.model_files.load import load_model, uniform_choice
 
 FOLDER = "gem5"
 """Of gem5's results in a sweep's folder."""

@@ -33,7 +33,7 @@ for memory in ("port", "chip", "dram"):
 # %%
 import pandas as pd
 
-from sailsim.analysis.results.gem5_steps import every_row
+from sailsim.analysis.studies.gem5_steps import every_row
 
 rows = pd.DataFrame(row for row in every_row() if row["linears"] == "lutmm" and not row["blocks"])
 rows["ratio"] = rows["engine_cycles"] / rows["step_cycles"]

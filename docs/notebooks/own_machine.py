@@ -6,7 +6,7 @@
 
 # %%
 from sailsim import Point, load_system, simulate, sweep
-from sailsim.sim.files import vary
+from sailsim.sim.machine.system_files import vary
 
 nominal = load_system("sail-n1")
 point = Point(model="llama-2-7b", wbits=4, batch=8, threads=16, context=512)

@@ -5,7 +5,7 @@
 # arithmetic, and are committed; `sailsim quality MODEL.gguf` measures those of your file.
 
 # %%
-from sailsim.analysis.results.equal_quality import at_equal_quality, measured
+from sailsim.analysis.runs.equal_quality import at_equal_quality, measured
 
 points = measured()
 alike = points[(points.abits == 8) & (points.kv_bits == 16) & (points.method == "nearest")]

@@ -19,11 +19,11 @@ from calibration.measurements import MeasuredRows, fitting_model, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
 from calibration.vllm_problem import WAITING_MS, WAITING_TIMES, several
 from sailsim.sim.backends import cores
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import Floats, Work, prompt_work
-from sailsim.sim.schedule import CpuSheet
-from sailsim.workloads.formats import weight_format
-from sailsim.workloads.graph import decode_step
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.software.fitted import Floats, Work, prompt_work
+from sailsim.sim.step.schedule import CpuSheet
+from sailsim.workloads.models.formats import weight_format
+from sailsim.workloads.models.graph import decode_step
 
 TABLE = "vllm_arm.csv"
 SYSTEM, MODELS = "cobalt100", ("gemma-2-2b", "smollm2-135m")

@@ -71,9 +71,9 @@ from calibration.solver import (
 from calibration.vllm_problem import MACHINES as VLLM_MACHINES
 from calibration.vllm_problem import TABLE as VLLM_TABLE
 from calibration.vllm_problem import run_vllm
-from sailsim.analysis.results.gem5_steps import TABLE as SIMULATED_TABLE
+from sailsim.analysis.studies.gem5_steps import TABLE as SIMULATED_TABLE
 from sailsim.base.atomic import write_whole
-from sailsim.sim.fitted import Floats, fits_file
+from sailsim.sim.software.fitted import Floats, fits_file
 
 SCRIPT_VERSION = 9
 

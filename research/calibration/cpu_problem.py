@@ -19,7 +19,7 @@ from calibration.solver import (
 )
 from sailsim.sim.backends import cores
 from sailsim.sim.backends.cores import Software
-from sailsim.sim.fitted import Floats
+from sailsim.sim.software.fitted import Floats
 
 BARRIER = Parameter(
     "barrier", 100.0, 0.0, 1000.0, "ns", "synchronisation and small work of an operation, a thread"

@@ -14,7 +14,7 @@ from calibration.solver import (
     Problem,
     Solution,
 )
-from sailsim.sim.fitted import Floats
+from sailsim.sim.software.fitted import Floats
 
 WEAK = 0.3
 """Standard error over value from which on a constant's note says that the rows hardly determine it."""

@@ -21,7 +21,7 @@ from calibration.solver import (
     Problem,
 )
 from sailsim.sim.backends import cores, roofline
-from sailsim.sim.fitted import Floats
+from sailsim.sim.software.fitted import Floats
 
 LLAMA_TABLE = "llama_f16.csv"
 CARDS = ("v100", "t4", "a10g", "l4", "a100", "l40s", "h100")

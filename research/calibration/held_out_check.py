@@ -33,7 +33,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text, sha256_of
 from sailsim.sim.backends import roofline
-from sailsim.sim.fitted import Work, fits_file, kinds_of, read_csv
+from sailsim.sim.software.fitted import Work, fits_file, kinds_of, read_csv
 
 OTHER_ROWS = (
     "gem5", "tmac.csv", "prompts.csv", "vllm.csv", "vllm_arm.csv", "LMDeploy", "in 16 bits", "graviton2.toml",

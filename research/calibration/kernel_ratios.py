@@ -9,7 +9,7 @@ from typing import Any
 from calibration.errors import digits
 from calibration.lut_problem import two_bit_ratio
 from calibration.measurements import read_table
-from sailsim.sim.kernel_rates import DOUBT
+from sailsim.sim.software.kernel_rates import DOUBT
 
 GEM5_ANCHOR = "q4_1"
 """Of the kernels that ran in gem5 the one most like the measured q4_k_m: four bits, a scale and a minimum."""

@@ -35,8 +35,8 @@ from calibration.solver import Parameter, Problem, held_out, solve
 from calibration.vllm_problem import is_small, vllm_problem
 from sailsim.base.atomic import write_whole
 from sailsim.sim.backends import cores
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import (
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.software.fitted import (
     LARGE_BYTES,
     MANY_THREADS,
     N1,

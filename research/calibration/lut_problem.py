@@ -12,8 +12,8 @@ from calibration.errors import constants_of, digits, error_row, held_row
 from calibration.measurements import MeasuredRows, measured_work, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import cores
-from sailsim.sim.fitted import Floats, Work
-from sailsim.sim.schedule import CpuSheet
+from sailsim.sim.software.fitted import Floats, Work
+from sailsim.sim.step.schedule import CpuSheet
 
 MACHINE = "Raspberry Pi 5 (4x Cortex-A76)"
 """Its core is the Cortex-A76, of which Neoverse N1 is the server's version: two 128-bit vector pipes each."""

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.sim.backends import cores, roofline
-from sailsim.sim.files import load_card, load_system
-from sailsim.sim.fitted import Floats, Work, fits_file, prompt_work, read_csv
-from sailsim.sim.schedule import CpuSheet
-from sailsim.workloads.formats import WeightFormat, uniform_format, weight_format
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import ModelSpec
+from sailsim.sim.machine.system_files import load_card, load_system
+from sailsim.sim.software.fitted import Floats, Work, fits_file, prompt_work, read_csv
+from sailsim.sim.step.schedule import CpuSheet
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import WeightFormat, uniform_format, weight_format
+from sailsim.workloads.models.graph import decode_step
+from sailsim.workloads.models.model import ModelSpec
 
 FILE_BYTES: Mapping[str, int] = {"gemma-2b": 1_489_055_744, "smollm2-135m": 103_668_480}
 """Bytes of a measured file where its maker quantized otherwise than `workloads.formats` does: the first keeps

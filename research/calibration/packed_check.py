@@ -20,9 +20,9 @@ from calibration.errors import band_of, digits, error_row, held_row
 from calibration.measurements import file_format, fitting_model, read_table
 from sailsim.sim.backends import cores
 from sailsim.sim.backends.cores import Software
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import Fitted, Floats, core_of, decode_work
-from sailsim.sim.schedule import CpuSheet
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.software.fitted import Fitted, Floats, core_of, decode_work
+from sailsim.sim.step.schedule import CpuSheet
 
 FITTED_TABLE, FITTED_SYSTEM = "a1_batched.csv", "graviton4"
 _SAME = ("system", "model", "format", "threads", "prompt", "generated", "batch")

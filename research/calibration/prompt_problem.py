@@ -16,10 +16,10 @@ from calibration.errors import band_of, constants_of, error_row, held_row
 from calibration.measurements import FORK_BYTES, MeasuredRows, file_format, fitting_model, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import cores, roofline
-from sailsim.sim.files import load_card, load_system
-from sailsim.sim.fitted import Floats, Work, prompt_work
-from sailsim.sim.schedule import CpuSheet
-from sailsim.workloads.graph import prefill_step
+from sailsim.sim.machine.system_files import load_card, load_system
+from sailsim.sim.software.fitted import Floats, Work, prompt_work
+from sailsim.sim.step.schedule import CpuSheet
+from sailsim.workloads.models.graph import prefill_step
 
 SIXTEEN_BIT_CARDS = ("a10g", "l4", "a100")
 """Cards with measured prompts of 16-bit weights."""

@@ -23,7 +23,7 @@ from calibration.errors import digits
 from calibration.simulated_problem import part_of_model
 from calibration.solver import LOSS_SCALE
 from sailsim.analysis.render.gem5_figures import regions_together
-from sailsim.analysis.results.gem5_steps import (
+from sailsim.analysis.studies.gem5_steps import (
     CACHE_BITS,
     HOST,
     Row,
@@ -32,14 +32,14 @@ from sailsim.analysis.results.gem5_steps import (
     question,
     shape,
 )
-from sailsim.sim.engine import time_step
-from sailsim.sim.files import load_system, vary
-from sailsim.sim.fitted import Floats
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import HostCores
-from sailsim.sim.system import System
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.model import ModelSpec
+from sailsim.sim.software.fitted import Floats
+from sailsim.sim.step.engine import time_step
+from sailsim.sim.step.schedule import HostCores
+from sailsim.workloads.models.graph import decode_step
+from sailsim.workloads.models.model import ModelSpec
 
 FITTED = {
     "attention": ("attention",),
@@ -56,7 +56,7 @@ PART_OF = {
     **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), "hand-over"),
 }
 """Of the engine's operations."""
-FILE = Path(__file__).parents[2] / "sim_ext" / "sim" / "systems" / f"{HOST}.toml"
+FILE = Path(__file__).parents[2] / "sailsim" / "sim" / "data" / "systems" / f"{HOST}.toml"
 SMALL = "smollm2-135m"
 """The model whose steps say what hand-over and barriers take."""
 FREE = {

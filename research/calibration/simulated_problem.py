@@ -18,7 +18,7 @@ from calibration.errors import band_of, constants_of, digits, error_row, held_ro
 from calibration.kernel_ratios import gem5_ratios
 from calibration.measurements import MeasuredRows, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
-from sailsim.analysis.results.gem5_steps import (
+from sailsim.analysis.studies.gem5_steps import (
     CACHE_BITS,
     HOST,
     TABLE,
@@ -28,14 +28,14 @@ from sailsim.analysis.results.gem5_steps import (
     shape,
 )
 from sailsim.sim.backends import cores
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import Floats, Work
-from sailsim.sim.kernel_rates import GROUP, TABLE_BITS, WIDTHS
-from sailsim.sim.schedule import AttentionOf, CpuSheet
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import ModelSpec
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.software.fitted import Floats, Work
+from sailsim.sim.software.kernel_rates import GROUP, TABLE_BITS, WIDTHS
+from sailsim.sim.step.schedule import AttentionOf, CpuSheet
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
+from sailsim.workloads.models.graph import decode_step
+from sailsim.workloads.models.model import ModelSpec
 
 LOOPS = "gem5_loops.csv"
 FITTED_WIDTHS = (2, 4)

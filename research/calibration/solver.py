@@ -19,7 +19,7 @@ from scipy.optimize import least_squares
 from scipy.stats import qmc
 
 from calibration.measurements import MeasuredRows
-from sailsim.sim.fitted import Floats
+from sailsim.sim.software.fitted import Floats
 
 LOSS_SCALE = 0.08
 """Scatter (log) beyond which a measurement loses weight: about the run-to-run scatter of one machine."""

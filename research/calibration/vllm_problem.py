@@ -24,10 +24,10 @@ from calibration.measurements import MeasuredRows, card_rows, fitting_model, rea
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.roofline import OF_SERVING, GpuConstants, GpuSheet
-from sailsim.sim.files import load_card
-from sailsim.sim.fitted import FEW_PARAMETERS, Floats, Work, prompt_work
-from sailsim.workloads.formats import weight_format
-from sailsim.workloads.graph import decode_step
+from sailsim.sim.machine.system_files import load_card
+from sailsim.sim.software.fitted import FEW_PARAMETERS, Floats, Work, prompt_work
+from sailsim.workloads.models.formats import weight_format
+from sailsim.workloads.models.graph import decode_step
 
 TABLE, MACHINES = "vllm.csv", "vllm_machines.csv"
 FEWER_STARTS = 2

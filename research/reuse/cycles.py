@@ -12,14 +12,14 @@ from reuse.patterns import entries_needed
 from reuse.settings import ABITS, GROUP_SIZE, OWN, SYSTEM
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.substrate import load_substrate
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.substrate import load_substrate
-from sailsim.sim.system import System
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import Linear, ModelSpec, Role
+from sailsim.sim.step.engine import simulate_step
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.model import Linear, ModelSpec, Role
 
 SUBSTRATES = ("row_dfm", "bit_serial", "bit_parallel")
 """What the page compares, the machine's own first."""

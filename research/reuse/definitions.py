@@ -11,11 +11,11 @@ import pandas as pd
 from reuse import settings
 from reuse.cycles import SUBSTRATES, Design, plain_cycles
 from reuse.settings import SYSTEM
-from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.paper.claim import load_paper
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_system
-from sailsim.sim.substrate import load_substrate
-from sailsim.sim.system import System
+from sailsim.sim.machine.substrate import load_substrate
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system
 
 CYCLES: Mapping[str, tuple[str, ...]] = {
     "look-up": ("lookup",),

@@ -18,7 +18,7 @@ from reuse.patterns import UNIT, shares
 from reuse.quantizers import QUANTIZERS
 from reuse.settings import ABITS, GROUP_SIZE, OWN, layer_types
 from sailsim.analysis.render.figure import MARKERS, OKABE_ITO, SERIES
-from sailsim.workloads.model import ROLES
+from sailsim.workloads.models.model import ROLES
 
 SHOWN_NBW = 4
 """NBW where one is shown: the system file's."""

@@ -36,11 +36,11 @@ from reuse.patterns import UNIT, patterns, rules, structure
 from reuse.quantizers import QUANTIZERS
 from reuse.settings import SCHEMA
 from sailsim.base.atomic import write_whole
-from sailsim.sim.study.folder import RESERVED
+from sailsim.sim.study.open_study import Task, run_study
 from sailsim.sim.study.origin import code_version
-from sailsim.sim.study.run import Task, run_study
+from sailsim.sim.study.store import RESERVED
 from sailsim.sim.study.workers import Workers
-from sailsim.workloads.activations import Activations
+from sailsim.workloads.inference.activation_file import Activations
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from reuse.settings import (
 )
 from sailsim.lut_gemv.counts import PRT_POLICIES, PrtConfig
 from sailsim.lut_gemv.operands import block_slices
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.model import ROLES
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.models.model import ROLES
 
 
 class Rule(NamedTuple):

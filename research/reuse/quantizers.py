@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from reuse.settings import ABITS
 from sailsim.lut_gemv.operands import activation_dtype, block_slices
 from sailsim.lut_gemv.quantize import quantize_rows
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.model import Role
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.models.model import Role
 
 
 def quantize_columns(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np.float32]]:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from reuse.keys import PrtHash
 from sailsim.sim.point import Point
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import ROLES, Role
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.model import ROLES, Role
 
 Ints = NDArray[np.int64]
 SCHEMA = 1

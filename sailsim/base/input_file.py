@@ -12,6 +12,8 @@ from pathlib import Path
 from sailsim.base.errors import SailsimError
 
 READABLE = "a readable file"
+Stamp = tuple[int, int, int]
+"""Time in ns, size in bytes and number of a file, which tell whether it changed."""
 MAX_TEXT = 64 << 20
 """Bytes of a text that a model reads, and of a study's manifest."""
 
@@ -94,3 +96,14 @@ def unreadable(path: Traversable, what: str, error: Exception, allowed: str = RE
     """What to raise for a file whose reading failed."""
     reason = getattr(error, "strerror", None) or str(error)
     return SailsimError(f"{what} {path} cannot be read: {reason}; allowed is {allowed}.")
+
+
+def stamp(path: Path | None) -> Stamp:
+    """What changes when a file does: its time, size and number; zeros where there is none."""
+    if path is None:
+        return (0, 0, 0)
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)

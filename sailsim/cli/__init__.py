@@ -21,28 +21,28 @@ from sailsim.base.stop import Terminated, stoppable
 
 _GROUPS = {
     "One answer": {
-        "run": ("run:run", "Compare SAIL, cores and cards on one step of a model."),
-        "serve": ("serve:serve_", "Serve requests: latencies, rates, dollars of a service level."),
-        "quality": ("quality:quality", "Measure the perplexity that narrow numbers cost."),
+        "run": ("answers.run:run", "Compare SAIL, cores and cards on one step of a model."),
+        "serve": ("answers.serve:serve_", "Serve requests: latencies, rates, dollars of a service level."),
+        "quality": ("answers.quality:quality", "Measure the perplexity that narrow numbers cost."),
     },
     "Many answers": {
-        "sweep": ("sweep:sweep", "Run many points, and keep the results in a folder."),
-        "explore": ("claims:explore", "Search for the fastest machine within limits."),
-        "results": ("results:results", "List, show, save and compare folders."),
-        "report": ("report:report", "Write a sweep's report, one HTML page, and its figures."),
-        "claims": ("claims:claims", "Test a paper's claims over all that is not published."),
+        "sweep": ("studies.sweep:sweep", "Run many points, and keep the results in a folder."),
+        "explore": ("studies.explore:explore", "Search for the fastest machine within limits."),
+        "results": ("studies.results:results", "List, show, save and compare folders."),
+        "report": ("studies.report:report", "Write a sweep's report, one HTML page, and its figures."),
+        "claims": ("studies.claims:claims", "Test a paper's claims over all that is not published."),
     },
     "What there is": {
-        "list": ("catalog:list_", "List systems, substrates, models, formats and prices."),
-        "show": ("catalog:show", "Show one of them, with the sources of its numbers."),
+        "list": ("listing:list_", "List systems, substrates, models, formats and prices."),
+        "show": ("listing:show", "Show one of them, with the sources of its numbers."),
     },
     "Units and programs": {
-        "gemv": ("gemv:gemv", "Multiply two .npy files by look-up tables, exactly."),
-        "activations": ("activations:activations", "Capture real activations, or show a capture."),
-        "trace": ("trace:trace", "Write tiles of a model as a trace."),
-        "replay": ("trace:replay", "Work through a trace on one unit."),
-        "image": ("image:image", "Write a model for the AArch64 decode program."),
-        "gem5": ("gem5:gem5", "Run programs, traces and whole tokens on gem5."),
+        "gemv": ("units.gemv:gemv", "Multiply two .npy files by look-up tables, exactly."),
+        "activations": ("units.activations:activations", "Capture real activations, or show a capture."),
+        "trace": ("units.trace:trace", "Write tiles of a model as a trace."),
+        "replay": ("units.trace:replay", "Work through a trace on one unit."),
+        "image": ("units.image:image", "Write a model for the AArch64 decode program."),
+        "gem5": ("units.gem5:gem5", "Run programs, traces and whole tokens on gem5."),
     },
 }
 """The commands by group, in the order a newcomer meets them: where each is, and what it does in a line. Their

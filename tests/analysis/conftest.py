@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 
-from sailsim.analysis.results.runs import evaluate, identity, runners
-from sailsim.analysis.results.sweep import run_sweep
-from sailsim.sim.plan import expand
+from sailsim.analysis.runs.runs import evaluate, identity, runners
+from sailsim.analysis.studies.sweep_study import run_sweep
+from sailsim.sim.study.plan import expand
 
 MODEL = {"model": ["smollm2-135m"], "context": 64, "batch": [1, 8]}
 GRIDS = [

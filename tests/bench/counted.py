@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 from sailsim.lut_gemv.fast import pattern_profile
 from sailsim.lut_gemv.quantize import quantize_rows
-from sailsim.workloads.decoder import Floats, UnitProducts
-from sailsim.workloads.model import Linear
+from sailsim.workloads.inference.decoder import Floats, UnitProducts
+from sailsim.workloads.models.model import Linear
 
 NBW, BLOCK = 4, 32
 SCRIPT = """
 import sys, time
 from tests.bench.counted import CountedProducts
-from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.decoder import Decoder, rounded_cache
-from sailsim.workloads.quality import text_chunks
-from sailsim.workloads.quality import QUALITY, shipped_text
+from sailsim.workloads.model_files.gguf_model import open_gguf
+from sailsim.workloads.inference.decoder import Decoder, rounded_cache
+from sailsim.workloads.inference.perplexity import text_chunks
+from sailsim.workloads.inference.perplexity import QUALITY, shipped_text
 model = open_gguf(sys.argv[1])
 tokens = text_chunks(model, shipped_text(QUALITY), 2, int(sys.argv[2]))[0].tolist()
 began = time.process_time()

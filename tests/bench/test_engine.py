@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.analysis.results.runs import evaluate as evaluate_point
-from sailsim.analysis.results.sweep import run_sweep
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
-from sailsim.sim.plan import read_plan
+from sailsim.analysis.runs.runs import evaluate as evaluate_point
+from sailsim.analysis.studies.sweep_study import run_sweep
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import simulate_step
+from sailsim.sim.study.plan import read_plan
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.load import load_model
 
 
 @pytest.mark.parametrize("batch", [1, 8, 32])

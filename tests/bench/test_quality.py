@@ -21,7 +21,7 @@ from sailsim.lut_gemv.fast import scaled_product
 FLOATS, UNITS, POINT = "NumPy float32 @, 512 x 576 x 1536", "units' W4 A8 g32, the same", "a quality point"
 SCRIPT = """
 import sys
-from sailsim.analysis.results.quality import QualityPoint, measured
+from sailsim.analysis.studies.quality_study import QualityPoint, measured
 print(measured(int(sys.argv[1]), QualityPoint(sys.argv[2]))["perplexity"])
 """
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sailsim.analysis.results.runs import evaluate, runners
+from sailsim.analysis.runs.runs import evaluate, runners
 from sailsim.sim.point import Point
-from sailsim.sim.study.run import Task, run_study
+from sailsim.sim.study.open_study import Task, run_study
 
 POINTS = 2000
 EVALUATED, KEPT = "evaluated by 10 runners, a point", "kept, its 10 records"

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sailsim.cli import main
-from sailsim.cli._json import SCHEMA
+from sailsim.cli.common.json_output import SCHEMA
 
 
 def sailsim(*words: object, columns: int = 80) -> Result:

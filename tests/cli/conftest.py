@@ -6,7 +6,7 @@ import pytest
 
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Tile
-from sailsim.lut_gemv.trace import write_trace
+from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import VARIABLE
 
 from .gem5_stand_in import Behave

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.sim.files import card_names, load_system, system_names
-from sailsim.sim.study.folder import Store
-from sailsim.sim.substrate import substrate_names
-from sailsim.workloads.formats import format_names
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import model_names
+from sailsim.sim.machine.substrate import substrate_names
+from sailsim.sim.machine.system_files import card_names, load_system, system_names
+from sailsim.sim.study.store import Store
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import format_names
+from sailsim.workloads.models.model import model_names
 
 from .commands import answer, sailsim
 
@@ -82,7 +82,7 @@ def mine(tmp_path: Path) -> Path:
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """A whole file that says nothing of energy and area, which stand at the end of what ships."""
-    shipped = (resources.files("sailsim.sim") / "substrates" / "row_dfm.toml").read_text("utf-8")
+    shipped = (resources.files("sailsim.sim") / "data" / "substrates" / "row_dfm.toml").read_text("utf-8")
     path = tmp_path / "bare.toml"
     path.write_text(shipped.partition("[energy]")[0].replace('name = "row_dfm"', 'name = "bare"'))
     return path

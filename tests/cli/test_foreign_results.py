@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.study.folder import FILE, Store
+from sailsim.sim.study.store import FILE, Store
 
 from .commands import sailsim, sentence_of
 

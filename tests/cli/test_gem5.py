@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sailsim.lut_gemv.trace import write_trace
-from sailsim.sim.files import load_system
+from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import extras_path, machine_json
 from sailsim.sim.gem5.validation import Shape, drawn, drawn_tiles, random_tile
-from sailsim.sim.study.folder import Store
-from sailsim.sim.substrate import substrate_names
+from sailsim.sim.machine.substrate import substrate_names
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.study.store import Store
 
 from .gem5_stand_in import elf, one_sentence, runs, sailsim
 

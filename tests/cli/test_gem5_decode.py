@@ -8,11 +8,11 @@ import pytest
 from click.testing import Result
 
 from sailsim.sim.gem5.decode import REGIONS, prompt_tokens
-from sailsim.sim.study.folder import Store
-from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.image import Image, plan_image
-from sailsim.workloads.image_decode import ImageDecoder
-from sailsim.workloads.tokenizer import Tokenizer
+from sailsim.sim.study.store import Store
+from sailsim.workloads.images.image_decode import ImageDecoder
+from sailsim.workloads.images.image_file import Image, plan_image
+from sailsim.workloads.inference.tokenizer import Tokenizer
+from sailsim.workloads.model_files.gguf_model import open_gguf
 
 from ..workloads.conftest import model_text
 from .gem5_stand_in import Behave, elf, one_sentence, runs, sailsim

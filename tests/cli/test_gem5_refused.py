@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.store import Store
 
 from .gem5_stand_in import Behave, elf, one_sentence, runs, sailsim
 

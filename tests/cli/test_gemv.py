@@ -8,7 +8,7 @@ import pytest
 from sailsim import _core
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 
 from .commands import answer, sailsim, sentence_of
 

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from sailsim.cli import main
-from sailsim.cli._command import SECTIONS
+from sailsim.cli.common.command import SECTIONS
 
 from .commands import sailsim
 

@@ -12,9 +12,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sailsim.analysis.results.columns import columns_of
-from sailsim.analysis.results.runs import MAPS
-from sailsim.cli import _json, main
+from sailsim.analysis.runs.columns import columns_of
+from sailsim.analysis.runs.runs import MAPS
+from sailsim.cli import main
+from sailsim.cli.common import json_output as _json
 
 from .commands import answer
 

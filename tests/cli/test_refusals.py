@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError, one_line
-from sailsim.sim.plan import parse_plan
 from sailsim.sim.point import Point
+from sailsim.sim.study.plan import parse_plan
 
 from ..small_disk import small_disk_of
 from ..workloads.conftest import model_text

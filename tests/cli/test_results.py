@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sailsim.analysis.results.compare import compare
+from sailsim.analysis.runs.compare import compare
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import FILE, Store
-from sailsim.sim.study.run import Task, run_study
+from sailsim.sim.study.open_study import Task, run_study
+from sailsim.sim.study.store import FILE, Store
 
 from ..examples import examples
 from .commands import answer, sailsim, sentence_of

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from sailsim.analysis.results.runs import LEGEND, SIGN, runners
+from sailsim.analysis.runs.runs import LEGEND, SIGN, runners
 from sailsim.sim.backends.cores import CLAIMED, SERVING, SIMULATED
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import simulate_step
+from sailsim.workloads.model_files.load import load_model
 
 from ..refusals import quantity
 from .commands import answer as answer_of

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.store import Store
 
 
 @pytest.mark.slow

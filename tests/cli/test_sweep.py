@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sailsim.analysis.costs.dollars import is_missing
-from sailsim.analysis.results.runs import COLUMNS, runners
-from sailsim.sim.study.folder import RESERVED, Store, command_of
+from sailsim.analysis.runs.runs import COLUMNS, runners
+from sailsim.sim.study.store import RESERVED, Store, command_of
 
 from .commands import answer, sailsim
 

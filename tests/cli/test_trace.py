@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.workloads.activations import Activations
+from sailsim.workloads.inference.activation_file import Activations
 
 from .commands import answer, sailsim, sentence_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.study.folder import Store
+from sailsim.sim.study.store import Store
 
 from ..transcripts import BLOCK, PAGES, ROOT, assert_as_printed
 

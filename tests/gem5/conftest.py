@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from sailsim.lut_gemv.trace import write_trace
-from sailsim.sim.files import load_system, vary
+from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import CPU_MODELS, VARIABLE, Gem5, Gem5Run
 from sailsim.sim.gem5.validation import Shape, drawn_tiles
-from sailsim.sim.system import System
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system, vary
 
 ROOT = Path(__file__).parents[2]
 COMPILER = "aarch64-linux-gnu-g++"

@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from sailsim.sim.gem5.binary import configs_path, machine_json
-from sailsim.sim.system import System
+from sailsim.sim.machine.system import System
 
 from .conftest import every_model
 

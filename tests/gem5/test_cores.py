@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import vary
 from sailsim.sim.gem5.binary import Gem5Run, read_dumps
+from sailsim.sim.machine.system_files import vary
 
 from .conftest import every_model
 

@@ -5,13 +5,13 @@ import pytest
 
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Tile
-from sailsim.lut_gemv.trace import read_trace, write_trace
-from sailsim.sim.files import load_system
+from sailsim.lut_gemv.trace_file import read_trace, write_trace
 from sailsim.sim.gem5.replay import replay_tiles
 from sailsim.sim.gem5.stored import ALONE
 from sailsim.sim.gem5.validation import Shape, Validation, engine_seconds, random_tile
-from sailsim.sim.replay import time_tile
-from sailsim.workloads.activations import Activations
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.step.tile_time import time_tile
+from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.traces import plan_trace
 
 from ..workloads.conftest import write_tiny_gguf

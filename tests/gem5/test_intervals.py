@@ -7,7 +7,7 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.gem5.binary import BASIC_BLOCK_VECTORS, Gem5, Gem5Run
-from sailsim.sim.system import System
+from sailsim.sim.machine.system import System
 
 pytestmark = pytest.mark.gem5
 INTERVAL = 20_000

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.trace import write_trace
+from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.replay import phase_times, phases_of
 from sailsim.sim.gem5.validation import Shape, drawn_tiles
-from sailsim.sim.system import System
+from sailsim.sim.machine.system import System
 
 pytestmark = pytest.mark.gem5
 TILES = 6  # of a tensor: on four units one and a half rounds

@@ -8,7 +8,7 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.gem5.binary import Gem5
-from sailsim.sim.system import System
+from sailsim.sim.machine.system import System
 
 from .conftest import ROOT, compiled
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.lut_gemv.trace import IMAGE_OFFSET
-from sailsim.sim.files import load_system, vary
+from sailsim.lut_gemv.trace_file import IMAGE_OFFSET
 from sailsim.sim.gem5.binary import gem5_unit, read_dumps
 from sailsim.sim.gem5.stored import Load
 from sailsim.sim.gem5.validation import compare, drawn_groups, summary
+from sailsim.sim.machine.system_files import load_system, vary
 
 pytestmark = pytest.mark.gem5
 GOLDEN = Path(__file__).with_name("golden_stats.json")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sailsim.lut_gemv.trace import write_trace
+from sailsim.lut_gemv.trace_file import write_trace
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = platform.machine() == "aarch64"

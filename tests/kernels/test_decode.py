@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sailsim.sim.files import load_system
 from sailsim.sim.gem5.decode import REGIONS, DecodePoint, against_model
-from sailsim.workloads.image import Image, plan_image
-from sailsim.workloads.image_decode import CACHES, ImageDecoder, Operand
+from sailsim.sim.machine.system_files import load_system
+from sailsim.workloads.images.image_decode import CACHES, ImageDecoder, Operand
+from sailsim.workloads.images.image_file import Image, plan_image
 
 from ..workloads.conftest import model_text
 from .conftest import Refused, Report, Run

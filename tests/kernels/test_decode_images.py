@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sailsim.workloads.image import Image
+from sailsim.workloads.images.image_file import Image
 
 from ..workloads.conftest import changed_image, sealed_image, small_image
 from .conftest import Refused, Run

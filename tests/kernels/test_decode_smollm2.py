@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from sailsim.sim.gem5.decode import DecodePoint, against_model
-from sailsim.workloads.decoder import Decoder, FloatProducts
-from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.image import plan_image
-from sailsim.workloads.tokenizer import Tokenizer
+from sailsim.workloads.images.image_file import plan_image
+from sailsim.workloads.inference.decoder import Decoder, FloatProducts
+from sailsim.workloads.inference.tokenizer import Tokenizer
+from sailsim.workloads.model_files.gguf_model import open_gguf
 
 from .conftest import Report
 from .test_decode import checked_against_numpy

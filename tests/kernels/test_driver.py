@@ -10,8 +10,8 @@ import pytest
 
 from sailsim import _core
 from sailsim.lut_gemv.descriptor import Status
-from sailsim.lut_gemv.trace import read_trace, replay, write_trace
-from sailsim.sim.files import load_system
+from sailsim.lut_gemv.trace_file import read_trace, replay, write_trace
+from sailsim.sim.machine.system_files import load_system
 
 from .conftest import Refused, Report, Run
 

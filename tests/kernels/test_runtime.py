@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 
 from .conftest import COMPILER, Refused, Run
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 
 SCRIPT = Path(__file__).parents[2] / "workloads" / "kernels" / "lutmm" / "unit_header.py"
 

@@ -13,8 +13,8 @@ from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile, sc
 from sailsim.lut_gemv.operands import activation_range
 from sailsim.lut_gemv.reference import block_sums, tile_counts
 from sailsim.lut_gemv.tile import Tile, int_product
-from sailsim.sim.files import load_system
-from sailsim.sim.substrate import substrate_names
+from sailsim.sim.machine.substrate import substrate_names
+from sailsim.sim.machine.system_files import load_system
 
 from ..examples import examples
 from ..oracles.oracles import random_tile

@@ -21,7 +21,7 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import COMPLETION, Flag, Status
 from sailsim.lut_gemv.quantize import quantize_rows, quantize_weights
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
-from sailsim.lut_gemv.trace import FILE_HEADER, decode_tile, read_trace, replay, write_trace
+from sailsim.lut_gemv.trace_file import FILE_HEADER, decode_tile, read_trace, replay, write_trace
 
 from ..refusals import refusal
 

@@ -17,7 +17,7 @@ from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import activation_range
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import write_trace
+from sailsim.lut_gemv.trace_file import write_trace
 
 RNG = np.random.default_rng(20250930)
 

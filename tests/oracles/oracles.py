@@ -34,7 +34,7 @@ from sailsim.lut_gemv.counts import PrtConfig
 from sailsim.lut_gemv.descriptor import COMPLETION_ALIGN, DESCRIPTOR, Status
 from sailsim.lut_gemv.operands import activation_range
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import FILE_HEADER, read_trace, write_trace
+from sailsim.lut_gemv.trace_file import FILE_HEADER, read_trace, write_trace
 
 FOLDER = Path(__file__).parent
 

@@ -14,8 +14,8 @@ from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Status
 from sailsim.lut_gemv.fast import lut_gemv, lut_gemv_blocks, pattern_profile
 from sailsim.lut_gemv.tile import same_results
-from sailsim.lut_gemv.trace import DescriptorError, Trace, decode_tile, read_trace, replay, write_trace
-from sailsim.sim.files import load_system
+from sailsim.lut_gemv.trace_file import DescriptorError, Trace, decode_tile, read_trace, replay, write_trace
+from sailsim.sim.machine.system_files import load_system
 
 
 def test_the_file_is_what_the_script_writes(oracles: ModuleType, make_cases: ModuleType) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sailsim import _core
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 
 MakeSlice = Callable[..., _core.SliceConfig]
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sailsim import _core
 from sailsim._core import PatternProfile
 from sailsim.lut_gemv.convert import int_to_fp32
-from sailsim.sim.files import load_system
-from sailsim.sim.substrate import load_substrate
+from sailsim.sim.machine.substrate import load_substrate
+from sailsim.sim.machine.system_files import load_system
 
 from ..examples import examples
 

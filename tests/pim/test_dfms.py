@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sailsim import _core
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.operands import block_slices, group_slices
-from sailsim.sim.substrate import Substrate, load_substrate
+from sailsim.sim.machine.substrate import Substrate, load_substrate
 
 from ..examples import examples
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 
 K, N, NBW, WBITS = 64, 96, 4, 8
 GROUPS, GROUP_BYTES = K // NBW, NBW * N

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
-from sailsim.sim.tiles import Shape
+from sailsim.sim.step.tiles import Shape
 
 from ..examples import examples
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim._core import UNIT_TEXT_VERSION as VERSION
-from sailsim.sim.files import load_system
-from sailsim.sim.substrate import substrate_names
+from sailsim.sim.machine.substrate import substrate_names
+from sailsim.sim.machine.system_files import load_system
 
 UNITS = Path(__file__).parents[2] / "sim_ext" / "pim" / "tests" / "units"
 

@@ -9,9 +9,9 @@ from accelerators import (
     simulators,
 )
 
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
+from sailsim.workloads.models.graph import decode_step
 
 LAYERS = accelerators._rows(accelerators.NETWORK)
 SIMULATORS = {simulator.name: simulator for simulator in simulators()}

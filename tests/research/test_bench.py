@@ -6,7 +6,7 @@ import pytest
 from bench import COLUMNS, main
 from click.testing import CliRunner
 
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 
 HEAD = """# cpu: Neoverse-N1 0x41 0xd0c
 # cores: 64, kernel 6.1

@@ -10,12 +10,12 @@ import reuse.quantizers as of_quantizers
 import reuse.settings as of_settings
 from sailsim import _core
 from sailsim.lut_gemv import reference
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import ROLES
+from sailsim.sim.step.engine import simulate_step
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.model import ROLES
 
 
 def capture(codes: dict[str, list[list[int]]]) -> Activations:

@@ -5,9 +5,9 @@ import pytest
 
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Tile
-from sailsim.lut_gemv.trace import read_trace, write_trace
-from sailsim.sim.files import load_system
-from sailsim.sim.replay import time_tile
+from sailsim.lut_gemv.trace_file import read_trace, write_trace
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.step.tile_time import time_tile
 from trace_time import simulate_trace
 
 SAIL = load_system("sail-n1")

@@ -8,9 +8,9 @@ import pytest
 from rtl_tile import tile_fields
 from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.rtl import package, parameters
-from sailsim.sim.tiles import Shape
+from sailsim.sim.step.tiles import Shape
 
 
 def unit(**changes: Any) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
-from sailsim.lut_gemv.trace import decode_tile, read_trace, write_trace
+from sailsim.lut_gemv.trace_file import decode_tile, read_trace, write_trace
 
 from ..examples import examples
 from .simulation import Simulation

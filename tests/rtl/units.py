@@ -18,9 +18,9 @@ from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import activation_range, block_slices, group_slices
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.rtl import package, parameters
-from sailsim.sim.tiles import Shape
+from sailsim.sim.step.tiles import Shape
 
 from .simulation import RTL
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sailsim.workloads.activations import Activations
+from sailsim.workloads.inference.activation_file import Activations
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT
-from sailsim.sim.files import load_system
-from sailsim.sim.tiles import Shape, activity
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.step.tiles import Shape, activity
 
 from ..examples import examples
 

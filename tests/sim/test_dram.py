@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.sim.dram import Dram, Reader, shares
-from sailsim.sim.files import load_system, vary
-from sailsim.sim.system import System
+from sailsim.sim.machine.dram import Dram, Reader, shares
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system, vary
 
 SAIL = load_system("sail-n1")
 

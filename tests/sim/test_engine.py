@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.sim import step_parts
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.sail import BACKEND, SailUnits
-from sailsim.sim.engine import PHASES, accelerator_of, simulate_step
-from sailsim.sim.files import load_system, vary
-from sailsim.sim.jobs import jobs_of
-from sailsim.sim.patterns import InputRows, ProfileCache
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.step_parts import StepParts
-from sailsim.sim.system import System
-from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest, TileTable, refetch_ratio
-from sailsim.workloads import graph
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.experts import Experts, distinct_experts, expected_spread
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import ModelSpec
+from sailsim.sim.step import parts as step_parts
+from sailsim.sim.step.engine import PHASES, accelerator_of, simulate_step
+from sailsim.sim.step.jobs import jobs_of
+from sailsim.sim.step.parts import StepParts
+from sailsim.sim.step.patterns import InputRows, ProfileCache
+from sailsim.sim.step.tiles import COUNTS, PimUnits, Shape, TileRequest, TileTable, refetch_ratio
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models import graph
+from sailsim.workloads.models.experts import Experts, distinct_experts, expected_spread
+from sailsim.workloads.models.formats import uniform_format
+from sailsim.workloads.models.graph import decode_step
+from sailsim.workloads.models.model import ModelSpec
 
 from ..examples import examples
 from ..refusals import extending

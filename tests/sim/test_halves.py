@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.sim.dram import MemorySystem
-from sailsim.sim.engine import GRAIN_S, Schedule, halves_of, simulate_step, taking_turns
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.dram import MemorySystem
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.schedule import CoreTask, Segments, StepTimeline, Tensor, play
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import GRAIN_S, Schedule, halves_of, simulate_step, taking_turns
+from sailsim.sim.step.schedule import CoreTask, Segments, StepTimeline, Tensor, play
+from sailsim.workloads.model_files.load import load_model
 
 from ..examples import examples
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.files import load_system, vary
-from sailsim.sim.schedule import HostCores
-from sailsim.sim.system import System
-from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import Op, attention_on_units, decode_step
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import ModelSpec
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system, vary
+from sailsim.sim.step.schedule import HostCores
+from sailsim.sim.step.tiles import PimUnits, Shape, TileKind, TileRequest
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
+from sailsim.workloads.models.graph import Op, attention_on_units, decode_step
+from sailsim.workloads.models.model import ModelSpec
 
 SAIL = load_system("sail-n1")
 MODEL = load_model("smollm2-135m")

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import Request, backend_of
 from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.files import load_machine, load_system
-from sailsim.sim.fitted import around_units
+from sailsim.sim.machine.system_files import load_machine, load_system
 from sailsim.sim.point import Point
-from sailsim.sim.surface import StepSurface
-from sailsim.workloads.formats import weight_format
-from sailsim.workloads.graph import Piece, decode_step, mixed_step, prefill_step
-from sailsim.workloads.load import load_model
+from sailsim.sim.serve.surface import StepSurface
+from sailsim.sim.software.fitted import around_units
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import weight_format
+from sailsim.workloads.models.graph import Piece, decode_step, mixed_step, prefill_step
 
 from ..examples import examples
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import LEAST, MOST, Quantity
 from sailsim.sim.backend import StepResult
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import card_names, leaves, load_card, load_system, system_names, vary
+from sailsim.sim.machine.system import Gpu, System
+from sailsim.sim.machine.system_files import card_names, leaves, load_card, load_system, system_names, vary
 from sailsim.sim.point import Point
-from sailsim.sim.system import Gpu, System
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import simulate_step
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.load import load_model
 
 from ..examples import examples
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.plan import (
+from sailsim.sim.point import Point
+from sailsim.sim.study.plan import (
     LARGEST_PLAN,
     METHODS,
     Part,
@@ -23,7 +24,6 @@ from sailsim.sim.plan import (
     ranged,
     read_plan,
 )
-from sailsim.sim.point import Point
 
 from ..examples import examples
 from ..refusals import extending, refusal

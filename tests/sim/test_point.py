@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.results.runs import named, runs
-from sailsim.analysis.results.sweep import run_sweep
+from sailsim.analysis.runs.runs import named, runs
+from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import simulate, simulate_step
-from sailsim.sim.files import leaves_and_words, load_system, value_of, vary
-from sailsim.sim.keys import Keys, point_key
-from sailsim.sim.plan import expand
+from sailsim.sim.machine.ranges import parse_numbers, parse_values, parts_of_list, stepped
+from sailsim.sim.machine.system_files import leaves_and_words, load_system, value_of, vary
 from sailsim.sim.point import Point
-from sailsim.sim.ranges import parse_numbers, parse_values, parts_of_list, stepped
-from sailsim.sim.study.folder import Store
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import simulate, simulate_step
+from sailsim.sim.study.keys import Keys, point_key
+from sailsim.sim.study.plan import expand
+from sailsim.sim.study.store import Store
+from sailsim.workloads.model_files.load import load_model
 
 from ..examples import examples
 from ..refusals import extending, refusal
@@ -158,7 +158,7 @@ def test_a_key_depends_on_every_input(tmp_path, monkeypatch):
     extending(tmp_path, "sail-n1", "pim.enabled = false")
     assert Keys("f").result(base) != key
     assert point_key(base) == point_key(Point(system=str(path)))
-    monkeypatch.setattr("sailsim.sim.keys.code_version", lambda: "other code")
+    monkeypatch.setattr("sailsim.sim.study.keys.code_version", lambda: "other code")
     extending(tmp_path, "sail-n1")
     assert Keys("f").result(base) != key
 

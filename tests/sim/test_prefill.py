@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import memory_needed
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system, vary
+from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import HostCores
-from sailsim.sim.tiles import PimUnits, Shape, TileKind, TileRequest
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import KV_BITS
+from sailsim.sim.step.engine import simulate_step
+from sailsim.sim.step.schedule import HostCores
+from sailsim.sim.step.tiles import PimUnits, Shape, TileKind, TileRequest
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
+from sailsim.workloads.models.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step
+from sailsim.workloads.models.model import KV_BITS
 
 from ..examples import examples
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.sim.dram import MemorySystem, Reader
-from sailsim.sim.schedule import CoreTask, Segments, StepTimeline, Tensor, play
+from sailsim.sim.machine.dram import MemorySystem, Reader
+from sailsim.sim.step.schedule import CoreTask, Segments, StepTimeline, Tensor, play
 
 MB = 1e6
 

@@ -9,11 +9,18 @@ from hypothesis import strategies as st
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system, vary
+from sailsim.sim.machine.substrate import (
+    OPERATIONS,
+    Cost,
+    in_words,
+    load_substrate,
+    parse_cost,
+    substrate_names,
+)
+from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.substrate import OPERATIONS, Cost, in_words, load_substrate, parse_cost, substrate_names
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import simulate_step
+from sailsim.workloads.model_files.load import load_model
 
 from ..refusals import extending, quantity, refusal
 
@@ -157,7 +164,7 @@ def test_bad_files_end_in_one_sentence(base, text, words, tmp_path):
 
 def test_a_missing_operation_or_phase_is_named(tmp_path):
     path = tmp_path / "half.toml"
-    shipped = (ROOT / "sim_ext" / "sim" / "substrates" / "row_dfm.toml").read_text()
+    shipped = (ROOT / "sailsim" / "sim" / "data" / "substrates" / "row_dfm.toml").read_text()
     mine = shipped.replace('name = "row_dfm"', 'name = "half"')
     for line, why in (
         ("write = {", r"costs\.write is missing; every operation needs a cost"),

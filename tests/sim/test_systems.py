@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.files import (
+from sailsim.sim.machine.catalog import sentence as sentence_of
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import (
     card_names,
     json_schema,
     leaves,
@@ -21,8 +23,6 @@ from sailsim.sim.files import (
     load_system,
     system_names,
 )
-from sailsim.sim.system import System
-from sailsim.sim.tables import sentence as sentence_of
 
 from ..refusals import extending, quantity, refusal
 
@@ -149,7 +149,7 @@ def test_damaged_files_are_refused(content, tmp_path):
     assert str(path) in refusal(load_system, path)
 
 
-_TABLE = tomllib.loads((resources.files("sailsim.sim") / "systems" / "graviton2.toml").read_text())
+_TABLE = tomllib.loads((resources.files("sailsim.sim") / "data" / "systems" / "graviton2.toml").read_text())
 _PATHS = [(s, f) for s, t in _TABLE.items() if isinstance(t, dict) and s != "sources" for f in t]
 _junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -177,7 +177,7 @@ def test_junk_in_a_field_is_an_error_or_a_value(path, key, junk):
 def test_a_misspelt_field_comes_before_the_one_that_is_missing(tmp_path):
     path = tmp_path / "mine.toml"
     for shipped, field, wrong in (("l4", "sms = ", "smss = "), ("aim-n1", "row = ", "rwo = ")):
-        text = (resources.files("sailsim.sim") / "systems" / f"{shipped}.toml").read_text("utf-8")
+        text = (resources.files("sailsim.sim") / "data" / "systems" / f"{shipped}.toml").read_text("utf-8")
         path.write_text(text.replace(f"\n{field}", f"\n{wrong}").replace(f'"{shipped}"', '"mine"'))
         with pytest.raises(SailsimError, match=rf"\b{wrong[:-3]} is not a field of"):
             load_machine(path)
@@ -186,7 +186,7 @@ def test_a_misspelt_field_comes_before_the_one_that_is_missing(tmp_path):
 def test_an_editor_finds_files_that_ship_right_and_a_slip_wrong():
     jsonschema = pytest.importorskip("jsonschema", reason="not installed (make docs installs it)")
     schema = jsonschema.Draft202012Validator(json_schema())
-    for path in resources.files("sailsim.sim").joinpath("systems").iterdir():
+    for path in resources.files("sailsim.sim").joinpath("data", "systems").iterdir():
         assert schema.is_valid(tomllib.loads(path.read_text("utf-8"))), path
     four = {"value": 4, "unit": "arrays", "source": "x", "kind": "paper"}
     for pim, right in (({"arrays": four}, True), ({"arays": four}, False), ({"arrays": {"value": 4}}, False)):

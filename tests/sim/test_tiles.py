@@ -13,15 +13,15 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace import read_trace, write_trace
-from sailsim.sim.files import load_system, vary
+from sailsim.lut_gemv.trace_file import read_trace, write_trace
 from sailsim.sim.gem5 import validation
-from sailsim.sim.jobs import Jobs
-from sailsim.sim.patterns import InputRows, Profile, ProfileCache, Scan
-from sailsim.sim.pim import NBWS
-from sailsim.sim.replay import time_tile
-from sailsim.sim.system import System
-from sailsim.sim.tiles import (
+from sailsim.sim.machine.pim import NBWS
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system, vary
+from sailsim.sim.step.jobs import Jobs
+from sailsim.sim.step.patterns import InputRows, Profile, ProfileCache, Scan
+from sailsim.sim.step.tile_time import time_tile
+from sailsim.sim.step.tiles import (
     COUNTS,
     FastestTiles,
     PimUnits,
@@ -31,7 +31,7 @@ from sailsim.sim.tiles import (
     _tables_of,
     activity,
 )
-from sailsim.workloads.activations import Activations
+from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.traces import replay_timed
 
 SAIL = load_system("sail-n1")

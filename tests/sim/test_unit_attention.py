@@ -10,19 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.results.runs import runners, runs
+from sailsim.analysis.runs.runs import runners, runs
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system, vary
-from sailsim.sim.jobs import HeadJobs, Sharing
-from sailsim.sim.patterns import PROFILES, InputRows
+from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.step_parts import PROMPT_CHUNK, prompt_chunk
-from sailsim.sim.tiles import COUNTS, PimUnits, Shape, TileRequest
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import ROUND_FLOPS, SOFTMAX_FLOPS, attention_on_units, decode_step, prefill_step
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import simulate_step
+from sailsim.sim.step.jobs import HeadJobs, Sharing
+from sailsim.sim.step.parts import PROMPT_CHUNK, prompt_chunk
+from sailsim.sim.step.patterns import PROFILES, InputRows
+from sailsim.sim.step.tiles import COUNTS, PimUnits, Shape, TileRequest
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
+from sailsim.workloads.models.graph import (
+    ROUND_FLOPS,
+    SOFTMAX_FLOPS,
+    attention_on_units,
+    decode_step,
+    prefill_step,
+)
 
 from ..examples import examples
 

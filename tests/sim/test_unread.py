@@ -6,9 +6,9 @@ import pytest
 
 from sailsim import compare, simulate
 from sailsim.base.quantity import Quantity
-from sailsim.sim.engine import NOT_READ
-from sailsim.sim.files import leaves, load_system
+from sailsim.sim.machine.system_files import leaves, load_system
 from sailsim.sim.point import Point
+from sailsim.sim.step.engine import NOT_READ
 
 SYSTEMS = ("sail-n1", "sail-v2")
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.files import (
+from sailsim.sim.machine.catalog import DRAM_TYPES
+from sailsim.sim.machine.system_files import (
     SystemChoice,
     changed_values,
     leaves,
@@ -22,7 +23,6 @@ from sailsim.sim.files import (
     vary,
 )
 from sailsim.sim.point import Point, set_fields, set_values
-from sailsim.sim.tables import DRAM_TYPES
 
 from ..refusals import extending, refusal
 

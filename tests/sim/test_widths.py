@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.trace import read_trace
+from sailsim.lut_gemv.trace_file import read_trace
 from sailsim.sim.backends.sail import request_of
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system, vary
-from sailsim.sim.keys import Keys
-from sailsim.sim.pim import NBWS, PER_TENSOR, nbw_in_words, nbw_of
+from sailsim.sim.machine.pim import NBWS, PER_TENSOR, nbw_in_words, nbw_of
+from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.replay import fastest_nbw
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import simulate_step
+from sailsim.sim.step.tile_time import fastest_nbw
+from sailsim.sim.study.keys import Keys
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
+from sailsim.workloads.models.graph import decode_step
 from sailsim.workloads.traces import plan_trace
 
 from ..examples import examples

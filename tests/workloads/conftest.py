@@ -10,9 +10,9 @@ import gguf
 import numpy as np
 import pytest
 
-from sailsim.workloads.image import HEAD, MATRIX, plan_image
-from sailsim.workloads.load import chosen_format
-from sailsim.workloads.model import ModelSpec
+from sailsim.workloads.images.image_file import HEAD, MATRIX, plan_image
+from sailsim.workloads.model_files.load import chosen_format
+from sailsim.workloads.models.model import ModelSpec
 
 from .decoder_files import attention, blocks, dense, ends, facts, write_gguf, writer_of
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from sailsim.workloads.experts import Spread
+from sailsim.workloads.models.experts import Spread
 
 
 def drawn_spread(count: int, used: int, tokens: int, seed: int) -> Spread:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sailsim.workloads.experts import Experts
+from sailsim.workloads.models.experts import Experts
 
 from .folder_files import AFTER, Stored, attention, ends, layers, network
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sailsim.workloads.folder_model import open_folder
+from sailsim.workloads.model_files.folder_model import open_folder
 
 from .folder_cases import CONFIG, PLAIN
 from .folder_files import grouped, write_folder

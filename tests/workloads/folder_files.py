@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from sailsim.workloads.safetensors_file import DTYPES
+from sailsim.workloads.model_files.safetensors_file import DTYPES
 
 Stored = dict[str, tuple[str, tuple[int, ...]]]
 """Type and shape of each tensor, output first for a matrix."""

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.formats import BLOCKS, TENSOR_FORMATS, TensorFormat
-from sailsim.workloads.gguf_model import GgufModel, open_gguf
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.inference.weights import STORED, _stored
+from sailsim.workloads.model_files.gguf_model import GgufModel, open_gguf
+from sailsim.workloads.models.formats import BLOCKS, TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.traces import plan_trace
-from sailsim.workloads.weights import STORED, _stored
 
 from .folder_data import write_grouped
 

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads import activations
-from sailsim.workloads.activations import CODE_MAX, Activations
-from sailsim.workloads.capture import capture
-from sailsim.workloads.model import ROLES
+from sailsim.workloads.inference import activation_file as activations
+from sailsim.workloads.inference.activation_file import CODE_MAX, Activations
+from sailsim.workloads.inference.capture import capture
+from sailsim.workloads.models.model import ROLES
 
 from ..examples import examples
 from ..refusals import refusal

@@ -10,7 +10,7 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.fast import lut_gemv_blocks
 from sailsim.lut_gemv.quantize import quantize_rows
 from sailsim.lut_gemv.reference import scale_blocks
-from sailsim.workloads.decoder import (
+from sailsim.workloads.inference.decoder import (
     Decoder,
     FloatProducts,
     UnitAttention,
@@ -19,10 +19,10 @@ from sailsim.workloads.decoder import (
     open_llama,
     rounded_cache,
 )
-from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.load import chosen_format
-from sailsim.workloads.quality import text_chunks
-from sailsim.workloads.tokenizer import Tokenizer
+from sailsim.workloads.inference.perplexity import text_chunks
+from sailsim.workloads.inference.tokenizer import Tokenizer
+from sailsim.workloads.model_files.gguf_model import open_gguf
+from sailsim.workloads.model_files.load import chosen_format
 
 from ..refusals import refusal
 from .conftest import write_tiny_gguf

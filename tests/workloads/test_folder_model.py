@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.trace import decode_tile, read_trace, replay
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system
-from sailsim.sim.keys import Keys
+from sailsim.lut_gemv.trace_file import decode_tile, read_trace, replay
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.folder_model import FolderModel, open_folder
-from sailsim.workloads.gguf_model import stored_model
-from sailsim.workloads.graph import step_notes
-from sailsim.workloads.load import chosen_format, load_model, weight_choice
-from sailsim.workloads.model import ModelSpec
+from sailsim.sim.step.engine import simulate_step
+from sailsim.sim.study.keys import Keys
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.folder_model import FolderModel, open_folder
+from sailsim.workloads.model_files.gguf_model import stored_model
+from sailsim.workloads.model_files.load import chosen_format, load_model, weight_choice
+from sailsim.workloads.models.graph import step_notes
+from sailsim.workloads.models.model import ModelSpec
 from sailsim.workloads.traces import TracePlan, plan_trace
 
 from ..refusals import refusal

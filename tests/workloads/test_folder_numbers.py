@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.folder_model import FolderConfig, Grouped, Layer, matrices, named, open_folder
-from sailsim.workloads.formats import TENSOR_FORMATS
-from sailsim.workloads.safetensors_file import SafeTensor
-from sailsim.workloads.shapes import Facts
+from sailsim.workloads.model_files.folder_model import (
+    FolderConfig,
+    Grouped,
+    Layer,
+    matrices,
+    named,
+    open_folder,
+)
+from sailsim.workloads.model_files.safetensors_file import SafeTensor
+from sailsim.workloads.model_files.shapes import Facts
+from sailsim.workloads.models.formats import TENSOR_FORMATS
 
 from ..refusals import refusal
 from .folder_cases import CONFIG, PLAIN

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.workloads.formats import TENSOR_FORMATS, uniform_format, weight_format
-from sailsim.workloads.gguf_model import GgufModel, open_gguf
-from sailsim.workloads.load import chosen_format, load_model
-from sailsim.workloads.model import Linear
-from sailsim.workloads.quality import compensated
-from sailsim.workloads.weights import _stored, quantized, synthetic_source, weight_source
+from sailsim.workloads.inference.perplexity import compensated
+from sailsim.workloads.inference.weights import _stored, quantized, synthetic_source, weight_source
+from sailsim.workloads.model_files.gguf_model import GgufModel, open_gguf
+from sailsim.workloads.model_files.load import chosen_format, load_model
+from sailsim.workloads.models.formats import TENSOR_FORMATS, uniform_format, weight_format
+from sailsim.workloads.models.model import Linear
 
 from ..refusals import refusal
 from .conftest import write_tiny_gguf

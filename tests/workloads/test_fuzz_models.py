@@ -13,7 +13,7 @@ from hypothesis import settings
 from numpy.random import Generator, default_rng
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.gguf_model import open_gguf
+from sailsim.workloads.model_files.gguf_model import open_gguf
 
 from .conftest import write_tiny_gguf
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.workloads.formats import TENSOR_FORMATS
-from sailsim.workloads.gguf_model import MAX_TEXTS, GgufFile, first_bad_block, open_gguf
-from sailsim.workloads.load import load_model
+from sailsim.workloads.model_files.gguf_model import MAX_TEXTS, GgufFile, first_bad_block, open_gguf
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import TENSOR_FORMATS
 
 from ..examples import examples
 from ..refusals import refusal, refusal_in_little_memory

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.workloads.experts import (
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.experts import (
     MAX_CLASSES,
     Experts,
     distinct_experts,
@@ -15,10 +16,9 @@ from sailsim.workloads.experts import (
     touched,
     touched_deviation,
 )
-from sailsim.workloads.formats import uniform_format, weight_format
-from sailsim.workloads.graph import decode_step, prefill_step
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import ModelSpec, model_names
+from sailsim.workloads.models.formats import uniform_format, weight_format
+from sailsim.workloads.models.graph import decode_step, prefill_step
+from sailsim.workloads.models.model import ModelSpec, model_names
 
 from ..examples import examples
 from ..refusals import refusal

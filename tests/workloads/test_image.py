@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sailsim.lut_gemv.codes import WeightCode, row_bytes, unpack_codes
-from sailsim.workloads.image import Image, plan_image
-from sailsim.workloads.image_layout import LUT_PANEL, SEGMENT, Shape, lut_layout, reading
-from sailsim.workloads.model import ModelSpec
-from sailsim.workloads.weights import Weights
+from sailsim.workloads.images.image_file import Image, plan_image
+from sailsim.workloads.images.image_layout import LUT_PANEL, SEGMENT, Shape, lut_layout, reading
+from sailsim.workloads.inference.weights import Weights
+from sailsim.workloads.models.model import ModelSpec
 
 from ..examples import examples
 from ..refusals import refusal

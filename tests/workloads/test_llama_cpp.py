@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sailsim.workloads.decoder import Decoder, FloatProducts, Products, UnitProducts, rounded_cache
-from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.quality import QUALITY, shipped_text, text_chunks
+from sailsim.workloads.inference.decoder import Decoder, FloatProducts, Products, UnitProducts, rounded_cache
+from sailsim.workloads.inference.perplexity import QUALITY, shipped_text, text_chunks
+from sailsim.workloads.model_files.gguf_model import open_gguf
 
 from ..llama_cpp import MISSING, completed
 

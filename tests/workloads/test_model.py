@@ -3,11 +3,11 @@ import re
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.decoder import open_llama
-from sailsim.workloads.image import plan_image
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import model_names
+from sailsim.workloads.images.image_file import plan_image
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.inference.decoder import open_llama
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.model import model_names
 from sailsim.workloads.traces import plan_trace
 
 from ..refusals import refusal

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.folder_model import open_folder
-from sailsim.workloads.load import load_model
-from sailsim.workloads.safetensors_file import safe_tensors
+from sailsim.workloads.model_files.folder_model import open_folder
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.model_files.safetensors_file import safe_tensors
 
 from ..examples import examples
 from ..refusals import refusal, refusal_in_little_memory

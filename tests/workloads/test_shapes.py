@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from sailsim.workloads.experts import Experts
-from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
-from sailsim.workloads.model import ModelSpec
-from sailsim.workloads.shapes import PERIODS
+from sailsim.workloads.model_files.gguf_model import open_gguf
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.model_files.shapes import PERIODS
+from sailsim.workloads.models.experts import Experts
+from sailsim.workloads.models.graph import decode_step
+from sailsim.workloads.models.model import ModelSpec
 
 from ..examples import examples
 from ..refusals import refusal

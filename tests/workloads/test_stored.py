@@ -15,11 +15,11 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv import reference
 from sailsim.lut_gemv.descriptor import Status
 from sailsim.lut_gemv.fast import lut_gemv_blocks
-from sailsim.lut_gemv.trace import decode_tile, read_trace, replay
-from sailsim.sim.files import load_system
-from sailsim.workloads.formats import TENSOR_FORMATS, TensorFormat
-from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.weights import _INNER, STORED, _stored, read_blocks
+from sailsim.lut_gemv.trace_file import decode_tile, read_trace, replay
+from sailsim.sim.machine.system_files import load_system
+from sailsim.workloads.inference.weights import _INNER, STORED, _stored, read_blocks
+from sailsim.workloads.model_files.gguf_model import open_gguf
+from sailsim.workloads.models.formats import TENSOR_FORMATS, TensorFormat
 
 from .format_tiles import FormatTile, format_tiles, random_blocks
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sailsim.lut_gemv.descriptor import Flag, Status
-from sailsim.lut_gemv.trace import decode_tile, read_trace
-from sailsim.sim.files import load_system
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.gguf_model import open_gguf
+from sailsim.lut_gemv.trace_file import decode_tile, read_trace
+from sailsim.sim.machine.system_files import load_system
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.gguf_model import open_gguf
 from sailsim.workloads.traces import plan_trace, replay_timed
 
 from ..refusals import refusal

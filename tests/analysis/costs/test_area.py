@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.costs.area import COUNTED, PARTS, AreaConstants, area, overhead_bases
 from sailsim.base.errors import SailsimError
-from sailsim.sim.files import load_system, vary
+from sailsim.sim.machine.system_files import load_system, vary
 
 from ...refusals import extending, quantity
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from sailsim.analysis.costs.constants import files_by_kind
 from sailsim.analysis.costs.dollars import CostConstants
 from sailsim.analysis.costs.energy import EnergyConstants
-from sailsim.analysis.results.compare import compare
+from sailsim.analysis.runs.compare import compare
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.point import Point

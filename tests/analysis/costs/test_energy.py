@@ -14,8 +14,8 @@ from sailsim.analysis.costs.energy import (
 )
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT, EnergyShape
-from sailsim.sim.files import load_system
-from sailsim.sim.substrate import load_substrate
+from sailsim.sim.machine.substrate import load_substrate
+from sailsim.sim.machine.system_files import load_system
 
 C = EnergyConstants.default()
 NAMES = [field.name for field in fields(EnergyConstants)]

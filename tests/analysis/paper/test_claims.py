@@ -13,17 +13,17 @@ pytest.importorskip("SALib")
 
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.paper import check
-from sailsim.analysis.paper.check import Step, judge
-from sailsim.analysis.paper.claims import highest, load_paper
+from sailsim.analysis.paper import claim_check as check
+from sailsim.analysis.paper.claim import highest, load_paper
+from sailsim.analysis.paper.claim_check import Step, judge
 from sailsim.analysis.paper.evaluator import judged
+from sailsim.analysis.paper.parameter_space import space
 from sailsim.analysis.paper.stored_claims import claims
-from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.results.compare import POINT, compare, joined
-from sailsim.analysis.results.results import Runs
+from sailsim.analysis.runs.compare import POINT, compare, joined
+from sailsim.analysis.studies.stored_runs import Runs
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 
 FOLDER = Path(__file__).parent
 TINY = str(FOLDER / "tiny_claims.toml")

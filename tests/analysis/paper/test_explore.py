@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from sailsim.analysis.paper.explore import SOFTWARE, Search, explore, tried
-from sailsim.analysis.results.band import drawn_machines, kept
-from sailsim.analysis.results.equal_quality import cache_widths
-from sailsim.analysis.results.prior import PRIOR
-from sailsim.analysis.results.runs import runs
-from sailsim.analysis.results.sweep import run_sweep
+from sailsim.analysis.runs.equal_quality import cache_widths
+from sailsim.analysis.runs.runs import runs
+from sailsim.analysis.search.design_search import SOFTWARE, Search, explore, tried
+from sailsim.analysis.studies.sweep_study import run_sweep
+from sailsim.analysis.uncertainty.interval import drawn_machines, kept
+from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim.files import leaves, load_system, value_of, vary
+from sailsim.sim.machine.system_files import leaves, load_system, value_of, vary
 from sailsim.sim.point import Point
 
 SMALL = """
@@ -128,7 +128,7 @@ def _space(trials: pd.DataFrame, search: Search) -> list[dict[str, object]]:
 def test_a_search_goes_on_and_jobs_change_nothing(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sailsim.analysis.paper.explore.GENERATION", 3)
+    monkeypatch.setattr("sailsim.analysis.search.design_search.GENERATION", 3)
     search = Search(str(file), seed=1)
     explore(search, tmp_path / "a", samples=6, progress=False)
     resumed = explore(search, tmp_path / "a", samples=9, jobs=2, progress=False)

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.paper import joint as together
-from sailsim.analysis.paper.claims import Metric, load_paper
+from sailsim.analysis.paper.claim import Metric, load_paper
+from sailsim.analysis.paper.claim_study import Answers, Search
 from sailsim.analysis.paper.evaluator import Values, judged
 from sailsim.analysis.paper.joint import (
     BLOCK,
@@ -26,14 +27,13 @@ from sailsim.analysis.paper.joint import (
     load_combinations,
     sobol_rows,
 )
-from sailsim.analysis.paper.study import Answers, Search
-from sailsim.analysis.paper.unknowns import ParameterSpace, space
+from sailsim.analysis.paper.parameter_space import ParameterSpace, space
 from sailsim.analysis.render.claims_page import write_joint
-from sailsim.analysis.results.compare import compare
+from sailsim.analysis.runs.compare import compare
 from sailsim.base.atomic import read_records
 from sailsim.cli import main
-from sailsim.sim.files import load_system
-from sailsim.sim.study.folder import Store
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.study.store import Store
 
 from ...examples import examples
 from ...refusals import refusal

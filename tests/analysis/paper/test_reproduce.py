@@ -10,13 +10,13 @@ import pytest
 
 pytest.importorskip("SALib")
 
-from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.paper.claim import load_paper
+from sailsim.analysis.paper.claim_study import Answers
+from sailsim.analysis.paper.parameter_space import ParameterSpace, space
 from sailsim.analysis.paper.reproduce import Sampled, reproduce, sample
-from sailsim.analysis.paper.study import Answers
-from sailsim.analysis.paper.unknowns import ParameterSpace, space
 from sailsim.analysis.render.claims_page import write_reproduction
-from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.prior import Workload
+from sailsim.analysis.runs.compare import compare
+from sailsim.analysis.uncertainty.prior import Workload
 from sailsim.base.atomic import read_records
 from sailsim.sim.point import Point
 

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, judged
-from sailsim.analysis.paper.unknowns import space
-from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.prior import Factor
+from sailsim.analysis.paper.parameter_space import space
+from sailsim.analysis.runs.compare import compare
+from sailsim.analysis.uncertainty.prior import Factor
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import leaves, load_card, load_system
-from sailsim.sim.fitted import fitted_constants
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.load import load_model
+from sailsim.sim.machine.system_files import leaves, load_card, load_system
+from sailsim.sim.software.fitted import fitted_constants
+from sailsim.sim.step.engine import simulate_step
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
 
 from ...examples import examples
 from ...refusals import refusal

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render import report
-from sailsim.analysis.render.figures import FIGURES, Study
+from sailsim.analysis.render import report_page as report
+from sailsim.analysis.render.sweep_figures import FIGURES, Study
 
 BROWSERS = ("chromium", "chromium-browser")
 HOSTILE = 'a[/bold]b</script><script>alert("x")</script><img src=x onerror=alert(1)> <i> & $x$'
@@ -71,6 +71,6 @@ def only(monkeypatch):
 
     def leave(*names):
         kept = {name: FIGURES[name] for name in names}
-        monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", kept)
+        monkeypatch.setattr("sailsim.analysis.render.report_page.FIGURES", kept)
 
     return leave

@@ -18,21 +18,21 @@ from sailsim.analysis.render.figure import (
     save_captioned,
     values,
 )
-from sailsim.analysis.render.figures import FIGURES, MOST_BATCHES, Study
 from sailsim.analysis.render.gem5_figures import (
     decode_figure,
     regions_together,
     tokens,
 )
-from sailsim.analysis.render.report import report
-from sailsim.analysis.results.results import MissingPointsError, Runs, prt_pairs
-from sailsim.analysis.results.runs import evaluate
-from sailsim.analysis.results.sweep import run_sweep
+from sailsim.analysis.render.report_page import report
+from sailsim.analysis.render.sweep_figures import FIGURES, MOST_BATCHES, Study
+from sailsim.analysis.runs.runs import evaluate
+from sailsim.analysis.studies.stored_runs import MissingPointsError, Runs, prt_pairs
+from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
-from sailsim.sim.engine import PHASES
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import PHASES
+from sailsim.workloads.model_files.load import load_model
 
 PAIRS = ("prt", "conversion", "speedup", "threads")
 """Figures of a choice against its absence, or along an axis: a store of one point has nothing to draw."""
@@ -105,7 +105,7 @@ def mine(_study):
 
 @pytest.mark.parametrize("section", ["energy", "mine"])
 def test_a_figure_of_ones_own_is_a_file_and_in_the_report(section, swept, tmp_path, monkeypatch):
-    monkeypatch.setattr("sailsim.analysis.render.report.FIGURES", {"mine": (section, mine)})
+    monkeypatch.setattr("sailsim.analysis.render.report_page.FIGURES", {"mine": (section, mine)})
     page, *files = report(swept, tmp_path / "r.html")
     assert [path.name for path in files] == ["mine.svg", "mine.png"]
     text = page.read_text("utf-8")

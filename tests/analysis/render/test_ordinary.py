@@ -6,12 +6,12 @@ Where this fails, the table that the page should have is in the failure's text.
 from dataclasses import replace
 from pathlib import Path
 
-from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.results import ORDINARY
-from sailsim.analysis.results.runs import shipped_runners
-from sailsim.analysis.results.verdict import cells, who_wins
-from sailsim.sim.files import load_system
-from sailsim.workloads.load import load_model
+from sailsim.analysis.runs.compare import compare
+from sailsim.analysis.runs.runs import shipped_runners
+from sailsim.analysis.runs.verdict import cells, who_wins
+from sailsim.analysis.studies.stored_runs import ORDINARY
+from sailsim.sim.machine.system_files import load_system
+from sailsim.workloads.model_files.load import load_model
 
 PAGE = Path(__file__).parents[3] / "docs" / "reproduction.md"
 CORES = load_system(ORDINARY.system).cores.count.whole

@@ -9,19 +9,19 @@ import pytest
 from click.testing import CliRunner
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.paper.claims import load_paper
+from sailsim.analysis.paper.claim import load_paper
 from sailsim.analysis.paper.stored_claims import COLUMNS, claims
-from sailsim.analysis.render.figures import FIGURES
-from sailsim.analysis.render.report import report
-from sailsim.analysis.results.compare import joined
-from sailsim.analysis.results.equal_quality import losses
-from sailsim.analysis.results.results import Runs, stored_runs
-from sailsim.analysis.results.runs import evaluate, runners
-from sailsim.analysis.results.sweep import run_sweep
+from sailsim.analysis.render.report_page import report
+from sailsim.analysis.render.sweep_figures import FIGURES
+from sailsim.analysis.runs.compare import joined
+from sailsim.analysis.runs.equal_quality import losses
+from sailsim.analysis.runs.runs import evaluate, runners
+from sailsim.analysis.studies.stored_runs import Runs, stored_runs
+from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.cli import main
-from sailsim.sim.fitted import fitted_constants
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import Store
+from sailsim.sim.software.fitted import fitted_constants
+from sailsim.sim.study.store import Store
 
 from ...refusals import refusal
 
@@ -112,8 +112,8 @@ def test_a_store_of_an_older_layout_says_how_to_make_it_anew(rows, lacks, tmp_pa
         assert f"is of an older version, whose records have no '{lacks}'" in sentence
         assert f"; `{command}` makes it anew." in sentence
     # Rows of the old layout stay on disk beside those of the new one, of other code.
-    for module in ("keys", "study.run"):
-        monkeypatch.setattr(f"sailsim.sim.{module}.code_version", lambda: "next version 16")
+    for module in ("keys", "open_study"):
+        monkeypatch.setattr(f"sailsim.sim.study.{module}.code_version", lambda: "next version 16")
     run_sweep([point], evaluate, old, progress=False)
     assert len(stored_runs(Store(old))) == len(runners())
 
@@ -154,8 +154,8 @@ def test_a_bad_file_of_claims_is_one_sentence_before_any_work(swept, tmp_path, m
         raise AssertionError("the report was begun")
 
     # Work of seconds tells how far it is, in lines of its own.
-    monkeypatch.setattr("sailsim.analysis.render.report.show", begun)
-    monkeypatch.setattr("sailsim.analysis.render.report.stored_runs", begun)
+    monkeypatch.setattr("sailsim.analysis.render.report_page.show", begun)
+    monkeypatch.setattr("sailsim.analysis.render.report_page.stored_runs", begun)
     bad = tmp_path / "bad.toml"
     bad.write_text("colour = 3\n")
     for name in (str(bad), "nobody"):

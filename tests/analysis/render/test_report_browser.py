@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from sailsim.analysis.render.figures import FIGURES
+from sailsim.analysis.render.sweep_figures import FIGURES
 
 from .conftest import HOSTILE, SIZES, opened, page_of
 

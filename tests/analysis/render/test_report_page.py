@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.render.report import page_file, report
-from sailsim.analysis.results.compare import JOINED, POINT, joined
-from sailsim.analysis.results.results import Runs
-from sailsim.analysis.results.runs import LEGEND, SIGN, evaluate, named
-from sailsim.analysis.results.sweep import run_sweep
+from sailsim.analysis.render.report_page import page_file, report
+from sailsim.analysis.runs.compare import JOINED, POINT, joined
+from sailsim.analysis.runs.runs import LEGEND, SIGN, evaluate, named
+from sailsim.analysis.studies.stored_runs import Runs
+from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
 

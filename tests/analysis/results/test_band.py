@@ -11,18 +11,18 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.results import band
-from sailsim.analysis.results.band import DRAWS, drawn_machines, kept, placed, spread
-from sailsim.analysis.results.compare import compare, compared, ratio_spread
-from sailsim.analysis.results.runs import named, runners, runs
+from sailsim.analysis.runs.compare import compare, compared, ratio_spread
+from sailsim.analysis.runs.runs import named, runners, runs
+from sailsim.analysis.uncertainty import interval as band
+from sailsim.analysis.uncertainty.interval import DRAWS, drawn_machines, kept, placed, spread
 from sailsim.cli import main
-from sailsim.sim.files import leaves, load_system, save_system, vary
-from sailsim.sim.fitted import around_units
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import leaves, load_system, save_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.step_parts import EVERY
-from sailsim.sim.system import System
-from sailsim.workloads.activations import Activations
-from sailsim.workloads.load import load_model
+from sailsim.sim.software.fitted import around_units
+from sailsim.sim.step.parts import EVERY
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.load import load_model
 
 from ...refusals import extending, quantity, refusal
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.costs.dollars import PAYMENTS, prices
 from sailsim.analysis.costs.energy import EnergyConstants, energy, use_of
-from sailsim.analysis.results.compare import compare, joined
-from sailsim.analysis.results.equal_quality import at_equal_quality
-from sailsim.analysis.results.runs import evaluate, named
+from sailsim.analysis.runs.compare import compare, joined
+from sailsim.analysis.runs.equal_quality import at_equal_quality
+from sailsim.analysis.runs.runs import evaluate, named
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import FASTEST, SOFTWARE
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 
 from ...examples import examples

@@ -3,12 +3,12 @@
 import pytest
 
 from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import load_system, vary
-from sailsim.sim.fitted import SIMULATED_HOST, around_units, fitted_constants
+from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
-from sailsim.workloads.formats import weight_format
-from sailsim.workloads.load import load_model
+from sailsim.sim.software.fitted import SIMULATED_HOST, around_units, fitted_constants
+from sailsim.sim.step.engine import simulate_step
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import weight_format
 
 from ...refusals import refusal
 

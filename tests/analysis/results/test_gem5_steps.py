@@ -2,7 +2,7 @@
 
 import pytest
 
-from sailsim.analysis.results.gem5_steps import ENGINES, every_row, fitted_rows, with_engine
+from sailsim.analysis.studies.gem5_steps import ENGINES, every_row, fitted_rows, with_engine
 
 
 def test_the_engines_steps_beside_committed_runs_are_todays() -> None:

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sailsim.analysis.results import quality
-from sailsim.analysis.results.columns import columns_of
-from sailsim.analysis.results.quality import QualityPoint, compared, measure_quality, measured, points
+from sailsim.analysis.runs.columns import columns_of
+from sailsim.analysis.studies import quality_study as quality
+from sailsim.analysis.studies.quality_study import QualityPoint, compared, measure_quality, measured, points
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.sim.study.folder import RESERVED, Store
-from sailsim.workloads.capture import default_gguf
-from sailsim.workloads.gguf_model import open_gguf
-from sailsim.workloads.quality import in_floats, on_units, text_chunks
+from sailsim.sim.study.store import RESERVED, Store
+from sailsim.workloads.inference.capture import default_gguf
+from sailsim.workloads.inference.perplexity import in_floats, on_units, text_chunks
+from sailsim.workloads.model_files.gguf_model import open_gguf
 
 from ...workloads.conftest import write_tiny_gguf
 
@@ -59,7 +59,7 @@ def test_perplexity_and_its_error_are_those_of_the_chunks(folder: Path) -> None:
 
 
 def test_the_loss_of_a_token_is_that_of_its_own_logits(folder: Path) -> None:
-    from sailsim.workloads.decoder import Decoder, FloatProducts
+    from sailsim.workloads.inference.decoder import Decoder, FloatProducts
 
     model = open_gguf(folder / "m.gguf")
     tokens = text_chunks(model, WORDS, 2, 6)
@@ -128,7 +128,7 @@ def test_a_text_that_changes_meanwhile_ends_the_study_and_stores_nothing_of_it(
 
 def test_compensated_codes_are_made_for_the_inputs_of_another_text(folder: Path) -> None:
     model = open_gguf(folder / "m.gguf")
-    from sailsim.workloads.formats import uniform_format
+    from sailsim.workloads.models.formats import uniform_format
 
     tokens, other = text_chunks(model, WORDS, 2, 20), text_chunks(model, WORDS[::-1], 6, 20)
     ways = [

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sailsim.analysis.results.runs import identity, read_runners, runners
-from sailsim.sim.system import Gpu
+from sailsim.analysis.runs.runs import identity, read_runners, runners
+from sailsim.sim.machine.system import Gpu
 
 from ...refusals import refusal
 

@@ -12,22 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.results.columns import columns_of, in_order
-from sailsim.analysis.results.compare import JOINED, compare, joined
-from sailsim.analysis.results.folder import Results
-from sailsim.analysis.results.results import FREE, Runs
-from sailsim.analysis.results.runs import COLUMNS, Run, evaluate, named, runners, runs
-from sailsim.analysis.results.sweep import run_sweep
+from sailsim.analysis.runs.columns import columns_of, in_order
+from sailsim.analysis.runs.compare import JOINED, compare, joined
+from sailsim.analysis.runs.runs import COLUMNS, Run, evaluate, named, runners, runs
+from sailsim.analysis.studies.result_folder import Results
+from sailsim.analysis.studies.stored_runs import FREE, Runs
+from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import FASTEST, predict_cores
 from sailsim.sim.backends.roofline import predict_card
-from sailsim.sim.engine import simulate_step
-from sailsim.sim.files import card_names, leaves, load_card, load_system, vary
+from sailsim.sim.machine.system_files import card_names, leaves, load_card, load_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import RESERVED
-from sailsim.sim.tiles import COUNTS
-from sailsim.workloads.formats import uniform_format, weight_format
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import simulate_step
+from sailsim.sim.step.tiles import COUNTS
+from sailsim.sim.study.store import RESERVED
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format, weight_format
 
 POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 MODEL = load_model("smollm2-135m")
@@ -198,7 +198,7 @@ def test_of_a_sweep(tmp_path: Path) -> None:
 
 
 def evaluated(point: Point) -> list[dict[str, object]]:
-    from sailsim.analysis.results.runs import evaluate
+    from sailsim.analysis.runs.runs import evaluate
 
     return evaluate(point)
 

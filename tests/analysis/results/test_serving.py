@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sailsim
-from sailsim.analysis.results import serving
-from sailsim.analysis.results.serving import (
+from sailsim.analysis.serving import service as serving
+from sailsim.analysis.serving.service import (
     LINE,
     Level,
     Machine,

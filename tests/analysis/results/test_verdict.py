@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from sailsim.analysis.costs.dollars import prices
-from sailsim.analysis.results.compare import compare
-from sailsim.analysis.results.results import Runs, stored_runs
-from sailsim.analysis.results.runs import evaluate, named
-from sailsim.analysis.results.sweep import run_sweep
-from sailsim.analysis.results.verdict import OUTCOMES, times, verdict, who_wins
+from sailsim.analysis.runs.compare import compare
+from sailsim.analysis.runs.runs import evaluate, named
+from sailsim.analysis.runs.verdict import OUTCOMES, times, verdict, who_wins
+from sailsim.analysis.studies.stored_runs import Runs, stored_runs
+from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.sim.backends.cores import SIMULATED
 from sailsim.sim.point import Point
 

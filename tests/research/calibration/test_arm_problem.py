@@ -3,7 +3,7 @@
 import pytest
 
 from calibration.arm_problem import FEWEST_THREADS, arm_problem, run_arm
-from sailsim.sim.fitted import fitted_constants
+from sailsim.sim.software.fitted import fitted_constants
 
 
 def test_a_token_stands_between_no_prompts_of_a_request_alone_and_others_share_theirs() -> None:

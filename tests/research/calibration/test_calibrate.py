@@ -29,8 +29,8 @@ from calibration import calibrate as fit
 from calibration import (
     errors as fit_errors,
 )
-from sailsim.analysis.results.gem5_steps import TABLE
-from sailsim.sim.fitted import fitted_constants, held_out_results
+from sailsim.analysis.studies.gem5_steps import TABLE
+from sailsim.sim.software.fitted import fitted_constants, held_out_results
 
 pytestmark = pytest.mark.slow
 

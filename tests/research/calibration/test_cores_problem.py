@@ -2,8 +2,8 @@
 
 import pytest
 
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import core_of, fitted_constants
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.software.fitted import core_of, fitted_constants
 
 
 @pytest.mark.parametrize("name", ["graviton2", "graviton3", "graviton4", "cobalt100", "axion"])

@@ -8,7 +8,7 @@ import pytest
 from calibration import cores_problem, prompt_problem
 from calibration.measurements import read_table
 from calibration.packed_check import choices, packed_rows
-from sailsim.sim.fitted import fitted_constants
+from sailsim.sim.software.fitted import fitted_constants
 
 ROWS = packed_rows(fitted_constants())
 

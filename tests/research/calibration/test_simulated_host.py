@@ -3,8 +3,8 @@
 from functools import reduce
 
 from calibration.simulated_host import FILE, FREE, file_with, host_rows, measured
-from sailsim.analysis.results.gem5_steps import HOST
-from sailsim.sim.files import load_system
+from sailsim.analysis.studies.gem5_steps import HOST
+from sailsim.sim.machine.system_files import load_system
 
 
 def test_the_file_gets_the_constants_that_are_found_and_nothing_else():

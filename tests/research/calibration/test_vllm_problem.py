@@ -9,11 +9,11 @@ from calibration.measurements import fitting_model, read_table
 from calibration.solver import solve
 from calibration.vllm_problem import CHUNK, MACHINES, TABLE, between, vllm_problem, vllm_rows
 from sailsim.sim.backends.roofline import GpuConstants, GpuSheet, mixed_parts, step_parts
-from sailsim.sim.files import load_card
-from sailsim.sim.fitted import Work, prompt_work
-from sailsim.workloads.formats import weight_format
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
+from sailsim.sim.machine.system_files import load_card
+from sailsim.sim.software.fitted import Work, prompt_work
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import weight_format
+from sailsim.workloads.models.graph import decode_step
 
 EIGHT = load_model("llama-3-8b")
 HALF = weight_format("f16")

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card
-from sailsim.sim.files import load_machine
-from sailsim.sim.system import AcceleratorSection, Gpu
-from sailsim.workloads.formats import WeightFormat
-from sailsim.workloads.model import ModelSpec
+from sailsim.sim.machine.system import AcceleratorSection, Gpu
+from sailsim.sim.machine.system_files import load_machine
+from sailsim.workloads.models.formats import WeightFormat
+from sailsim.workloads.models.model import ModelSpec
 
 S = TypeVar("S", bound=AcceleratorSection)
 

@@ -17,10 +17,10 @@ from sailsim.sim.backends.bit_serial_cache import (
     cache_job,
     multiply_cycles,
 )
-from sailsim.sim.engine import accelerator_of, simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import accelerator_of, simulate_step
+from sailsim.workloads.model_files.load import load_model
 
 from .predictions import varied
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.measurements import fitting_model
-from sailsim.analysis.results.runs import evaluate
+from sailsim.analysis.runs.runs import evaluate
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import Request
 from sailsim.sim.backends.cores import (
@@ -24,14 +24,14 @@ from sailsim.sim.backends.cores import (
     step_parts,
     ubatches,
 )
-from sailsim.sim.files import load_system
-from sailsim.sim.fitted import N1, Work, fitted_constants, overlapped, prompt_work
-from sailsim.sim.kernel_rates import format_key, simulated_rate
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.schedule import CpuSheet
-from sailsim.workloads.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
+from sailsim.sim.software.fitted import N1, Work, fitted_constants, overlapped, prompt_work
+from sailsim.sim.software.kernel_rates import format_key, simulated_rate
+from sailsim.sim.step.schedule import CpuSheet
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import TENSOR_FORMATS, format_names, uniform_format, weight_format
+from sailsim.workloads.models.graph import decode_step
 
 from ...examples import examples
 from ...refusals import refusal

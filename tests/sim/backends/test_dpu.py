@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.dpu import PHASES, Request, Section, packings, product_job
-from sailsim.sim.engine import accelerator_of, simulate_step
-from sailsim.sim.files import load_system
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import accelerator_of, simulate_step
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
 
 from .predictions import varied
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.sim.backends.dram_pim import PHASES, Request, Section, bank_job
-from sailsim.sim.engine import accelerator_of, simulate_step
-from sailsim.sim.files import load_system
-from sailsim.sim.jobs import Job
+from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.workloads.formats import uniform_format
-from sailsim.workloads.load import load_model
+from sailsim.sim.step.engine import accelerator_of, simulate_step
+from sailsim.sim.step.jobs import Job
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import uniform_format
 
 from .predictions import varied
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from sailsim.sim.backend import load_backend
-from sailsim.sim.files import load_system, system_names
-from sailsim.sim.system import section_models
+from sailsim.sim.machine.system import section_models
+from sailsim.sim.machine.system_files import load_system, system_names
 
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("sailsim", "analysis", "sim_ext", "workloads", "lut_gemv", "gem5-configs", "tools")
-DATA = ("sim_ext/sim/systems", "analysis/data/validation", "analysis/data/claims")
+DATA = ("sailsim/sim/data/systems", "analysis/data/validation", "analysis/data/claims")
 """Where machines and what is published of them may be named, beside docs and tests."""
 OTHERS = list(section_models())
 
@@ -48,6 +48,6 @@ def words_of(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_an_accelerator_is_named_in_its_module_and_its_data_alone(name):
-    own = ROOT / "sim_ext" / "sim" / "backends" / f"{name}.py"
+    own = ROOT / "sailsim" / "sim" / "backends" / f"{name}.py"
     assert own.is_file()
     assert not named(words_of(name), own)

@@ -8,7 +8,7 @@ import pytest
 
 from calibration.gpu_problem import CARDS, OWN_LAUNCHES
 from calibration.prompt_problem import SIXTEEN_BIT_CARDS
-from sailsim.analysis.results.runs import runners
+from sailsim.analysis.runs.runs import runners
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.cores import SEVERAL_PROMPTS
@@ -26,12 +26,12 @@ from sailsim.sim.backends.roofline import (
     taken_over,
     unmeasured,
 )
-from sailsim.sim.files import card_names, load_card, load_machine, vary
-from sailsim.sim.fitted import Work, fitted_constants, prompt_work
-from sailsim.workloads.experts import distinct_experts
-from sailsim.workloads.formats import uniform_format, weight_format
-from sailsim.workloads.graph import decode_step
-from sailsim.workloads.load import load_model
+from sailsim.sim.machine.system_files import card_names, load_card, load_machine, vary
+from sailsim.sim.software.fitted import Work, fitted_constants, prompt_work
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.experts import distinct_experts
+from sailsim.workloads.models.formats import uniform_format, weight_format
+from sailsim.workloads.models.graph import decode_step
 
 from ...refusals import extending
 from .predictions import predict

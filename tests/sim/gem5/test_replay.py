@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.tile import Tile
-from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import VARIABLE, Gem5, read_dumps
 from sailsim.sim.gem5.replay import (
     ORDERS,
@@ -21,7 +20,8 @@ from sailsim.sim.gem5.replay import (
 )
 from sailsim.sim.gem5.stored import TileTimeline
 from sailsim.sim.gem5.validation import Shape, random_tile
-from sailsim.sim.system import System
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system
 
 
 @pytest.fixture(scope="module")

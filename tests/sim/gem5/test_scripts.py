@@ -12,9 +12,9 @@ from unittest.mock import MagicMock
 import pytest
 
 from sailsim.lut_gemv.descriptor import UNITS_MAX
-from sailsim.sim.files import load_system
 from sailsim.sim.gem5.binary import configs_path, machine_json
 from sailsim.sim.gem5.decode import ADDRESS
+from sailsim.sim.machine.system_files import load_system
 
 SCRIPTS = ("core", "hierarchy", "machine")
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from sailsim.base.atomic import read_records
-from sailsim.sim import dram
-from sailsim.sim.dram import OPEN_LOAD
-from sailsim.sim.files import load_system
 from sailsim.sim.gem5.stored import ALONE, Load, load_of
 from sailsim.sim.gem5.validation import CODES, drawn, drawn_tiles, shared_bandwidth
-from sailsim.sim.replay import timed_tile
-from sailsim.sim.tiles import PimUnits
+from sailsim.sim.machine import dram
+from sailsim.sim.machine.dram import OPEN_LOAD
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.step.tile_time import timed_tile
+from sailsim.sim.step.tiles import PimUnits
 
 DATA = Path(__file__).parents[3] / "analysis" / "data"
 SAIL = load_system("sail-n1")

@@ -16,9 +16,9 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.serve.loop import Loop
+from sailsim.sim.serve.profiles import CHUNKS, COUNTS, KEPT, Tables, write_tables
 from sailsim.sim.serve.server import Policy, Server
-from sailsim.sim.serve.tables import CHUNKS, COUNTS, KEPT, Tables, write_tables
-from sailsim.workloads.load import load_model
+from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.requests import Request
 
 BUNDLE = Path(__file__).parent / "rtx4090"

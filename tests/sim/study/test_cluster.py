@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from sailsim.analysis.results.sweep import run_sweep
+from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import Store
-from sailsim.sim.study.run import Task, run_study
+from sailsim.sim.study.open_study import Task, run_study
+from sailsim.sim.study.store import Store
 from sailsim.sim.study.workers import Dask
 
 pytest.importorskip("distributed", reason="a cluster needs the extra `cluster`")

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from sailsim.analysis.results.sweep import run_sweep
+from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
-from sailsim.sim.keys import point_key
 from sailsim.sim.point import Point
-from sailsim.sim.study.folder import RESERVED, Store
-from sailsim.sim.study.run import TRIES, Task, run_study
+from sailsim.sim.study.keys import point_key
+from sailsim.sim.study.open_study import TRIES, Task, run_study
+from sailsim.sim.study.store import RESERVED, Store
 
 from ...examples import examples
 from ...small_disk import small_disk_of
@@ -82,8 +82,8 @@ def test_results_of_other_code_and_inputs_are_kept_apart(tmp_path, monkeypatch):
     run_sweep(POINTS, double, tmp_path, progress=False)
     run_sweep(POINTS[:1], partial(double), tmp_path, progress=False, inputs="of one more")
     assert len(Store(tmp_path).frame()) == 1
-    for module in ("keys", "study.run"):
-        monkeypatch.setattr(f"sailsim.sim.{module}.code_version", lambda: "next version 16")
+    for module in ("keys", "open_study"):
+        monkeypatch.setattr(f"sailsim.sim.study.{module}.code_version", lambda: "next version 16")
     store = run_sweep(POINTS[:2], double, tmp_path, progress=False)
     assert len(evaluated) == len(POINTS) + 3
     assert list(store.frame()["code_version"]) == ["next version 16"] * 2
@@ -126,7 +126,7 @@ def test_one_study_at_a_time_and_of_one_command(tmp_path):
 
 def test_a_reader_does_not_keep_a_study_from_its_folder(tmp_path, monkeypatch):
     """Who looks at a manifest holds the lock for an instant: a study waits for that alone."""
-    monkeypatch.setattr("sailsim.sim.study.folder.PATIENCE_S", 3600)
+    monkeypatch.setattr("sailsim.sim.study.store.PATIENCE_S", 3600)
     store = Store(tmp_path)
     with store.locked("sweep"):
         pass
@@ -137,7 +137,7 @@ def test_a_reader_does_not_keep_a_study_from_its_folder(tmp_path, monkeypatch):
     with store.locked("sweep"):
         assert reader.closed
     release.join()
-    monkeypatch.setattr("sailsim.sim.study.folder.PATIENCE_S", 0)
+    monkeypatch.setattr("sailsim.sim.study.store.PATIENCE_S", 0)
     with (tmp_path / ".lock").open() as other:
         fcntl.flock(other, fcntl.LOCK_SH)
         with pytest.raises(SailsimError, match="is in use by another study"), store.locked("sweep"):

@@ -17,15 +17,15 @@ import pytest
 from sailsim.base.errors import SailsimError
 from sailsim.base.stop import Terminated
 from sailsim.sim.study import workers
-from sailsim.sim.study.folder import Store
-from sailsim.sim.study.run import TRIES, Task, run_study
+from sailsim.sim.study.open_study import TRIES, Task, run_study
+from sailsim.sim.study.store import Store
 
 STUDY = """
     import os, sys, time
     from pathlib import Path
     from sailsim.sim.study import run
-    from sailsim.sim.study.run import run_study
-    from sailsim.sim.study.run import Task
+    from sailsim.sim.study.open_study import run_study
+    from sailsim.sim.study.open_study import Task
 
     FOLDER, LOG, JOBS, TASKS = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 

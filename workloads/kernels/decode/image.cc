@@ -21,7 +21,7 @@
 namespace sailsim::kernels::decode
 {
 
-// The bytes of the first two tensors, little endian (workloads/image.py).
+// The bytes of the first two tensors, little endian (workloads/images/image_file.py).
 struct FileHead {
     std::uint32_t crc; // CRC-32 of the file up to the norms, with 0 in its place
     std::uint32_t norms_crc;

@@ -35,7 +35,7 @@ constexpr std::size_t apart(std::size_t size, std::size_t row)
     return row > 0 && row <= size ? (parts_of(size, row) | 1) * row : size;
 }
 
-// How large the layouts of a matrix are, and where things lie in them (workloads/image.py).
+// How large the layouts of a matrix are, and where things lie in them (workloads/images/image_file.py).
 struct Shape {
     std::size_t k, n, wbits, group_size, slices;
     bool minimum;

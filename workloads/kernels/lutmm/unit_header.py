@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 try:
-    from sailsim.sim.files import load_system
-    from sailsim.sim.system import System
+    from sailsim.sim.machine.system import System
+    from sailsim.sim.machine.system_files import load_system
 except ImportError:
     sys.exit(
         f"unit_header.py: {sys.executable} has no sailsim; allowed is a Python that has it: make setup makes "

@@ -1,0 +1,1 @@
+"""Runs of one point by every runner: records, ratios, verdicts."""

@@ -1,0 +1,411 @@
+"""The verdict on a workload, in words: who is fastest, by how much, and which part of a step decides.
+
+`sailsim run`, the end of a sweep, the report and `compare` all ask here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sailsim.analysis.runs.ratios import ratio_spread
+from sailsim.analysis.runs.runs import SAIL, SIGN
+from sailsim.sim.backends.cores import CLAIMED, FASTEST, SERVING, SIMULATED
+
+Run = Mapping[str, Any]
+"""One runner at a point, as `compare` gives it."""
+Ratio = Mapping[str, float]
+"""``median``, ``low`` and ``high`` of one rate over another's."""
+Runs = Mapping[str, Run]
+"""The runs of a point by their runners' names."""
+Points = Sequence[tuple[Mapping[str, Any], Runs]]
+"""Points of a study, each with its runs."""
+PEOPLE_RUN = "llama.cpp"
+"""The software that SAIL is compared with after equally tuned one."""
+FLAT = 1.05
+"""Rates along an axis that differ by less hardly move."""
+PHASES = {
+    "dram": "waiting for weights from memory",
+    "load": "loading the arrays",
+    "build": "building tables in the units",
+    "lookup": "looking up in the units",
+    "convert": "converting sums",
+    "write_back": "writing sums back",
+    "cores": "attention and all else on the cores",
+    "sync": "handing over between cores and units",
+    "weights": "reading weights",
+    "kernels": "multiplying",
+    "attention": "attention",
+    "kv_cache": "reading the cache",
+    "synchronisation": "waiting at barriers",
+    "launches": "launching kernels",
+}
+"""What a step does in a phase, of any backend; another one's phase has its own name."""
+AXES = {
+    "wbits": "bits of a weight",
+    "abits": "bits of an activation",
+    "batch": "batch",
+    "threads": "threads",
+    "context": "tokens of context",
+    "prompt": "tokens of a prompt",
+    "group_size": "weights that share a scale",
+    "kv_bits": "bits of the cache",
+}
+"""Numbers of a point that a rate may move along, in words."""
+OUTCOMES = {"ahead": "SAIL is faster", "open": "either may win", "behind": "SAIL is slower"}
+"""Of SAIL and equally tuned software: the whole range of their ratio above 1, on both sides, or below."""
+_BEGUN = {"tune": "Tune", "the ": "The "}
+"""Words that a sentence may begin with; a name stays as it is."""
+_SURE = 20.0
+"""Ratios from it on are whole numbers."""
+
+
+class Peer(NamedTuple):
+    """The strongest software on the same cores as SAIL, and SAIL's rate over its."""
+
+    name: str
+    run: Run
+    ratio: Ratio
+
+    @property
+    def outcome(self) -> str:
+        """Which of `OUTCOMES`."""
+        return "ahead" if self.ratio["low"] > 1 else "behind" if self.ratio["high"] < 1 else "open"
+
+
+def verdict(runs: Runs) -> dict[str, Any]:
+    """The verdict on the runs of one point, by their runners' names.
+
+    Returns:
+        ``sentences``, who is fastest and why; ``runner``, whom they are about; ``fastest``, the runner with
+        the highest rate; ``peer``, the strongest software on the same cores, and ``outcome``, which of
+        `OUTCOMES`; ``decides``, the longest ``phase`` of a runner's step and its ``share``; ``rests_on``, the
+        runners whose runs it is computed from. All is empty where no runner has a rate.
+    """
+    ran = {name: run for name, run in runs.items() if run["tokens_per_s"] is not None}
+    if not ran:
+        nothing: dict[str, Any] = dict.fromkeys(("runner", "fastest", "peer", "outcome"), "")
+        return {"sentences": [], **nothing, "decides": {}, "rests_on": []}
+    first = _first(ran)
+    lead, peer = ran[first], _peer(ran, first)
+    fastest = max(ran, key=lambda name: float(ran[name]["tokens_per_s"]))
+    said = [_same_cores(lead, peer)] if peer else _alone(lead, len(ran) == 1)
+    known = {first, *([peer.name] if peer else [])}
+    people = next((name for name in _on_same_cores(ran, first) if ran[name]["software"] == PEOPLE_RUN), None)
+    own = _is_own(ran[fastest], lead)
+    cards = [name for name in ran if ran[name]["kind"] == "card"]
+    card = max(cards, key=lambda name: float(ran[name]["tokens_per_s"]), default=None)
+    for name in dict.fromkeys((people, card, None if own or fastest in known else fastest)):
+        if name is not None and name not in known:
+            said.append(_of_two(lead, ran[name], _over(ran, first, name), name == fastest))
+            known.add(name)
+    if len(ran) > 1 and (own or not any(" is the fastest, " in each for each in said)):
+        nominally = " nominally" if ran[fastest]["kind"] == "accelerator" else ""
+        said.append(f"{_who(ran[fastest])} is the fastest{nominally}.")
+    about = first if peer is None else _partner(ran, first, peer.run)
+    known |= {about, fastest}
+    phase, share, why = _why(ran[about], peer)
+    return {
+        "sentences": [f"{_BEGUN.get(each[:4], each[:4])}{each[4:]}" for each in (*said, *why)],
+        "runner": first,
+        "fastest": fastest,
+        "peer": peer.name if peer else "",
+        "outcome": peer.outcome if peer and lead["kind"] == "accelerator" else "",
+        "decides": {"runner": about, "phase": phase, "share": share} if why else {},
+        "rests_on": [name for name in ran if name in known],
+    }
+
+
+def study_verdict(points: Points, start: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict of a study: of its point ``start``, and of all of them.
+
+    Beside `verdict` there are ``point`` and the stored ``key`` of its runs, and ``outcomes``, how many points
+    have which of `OUTCOMES`. The sentences go on with what moves the rate, and with these.
+    """
+    at = next(runs for point, runs in points if all(point[name] == start[name] for name in start))
+    found = verdict(at)
+    outcomes = Counter(verdict(runs)["outcome"] for _, runs in points)
+    outcomes.pop("", None)
+    more = _moved(points, start, found["runner"], found["decides"])
+    if sum(outcomes.values()) > 1:
+        counts = ", ".join(f"{OUTCOMES[name]} at {outcomes[name]}" for name in OUTCOMES if outcomes[name])
+        more.append(f"Compared with equally tuned software, {counts} of {sum(outcomes.values())} points.")
+    sentences = [*found["sentences"], *more]
+    key = next((run.get("key", "") for run in at.values()), "")
+    return found | {"sentences": sentences, "point": dict(start), "key": key, "outcomes": dict(outcomes)}
+
+
+def peer_of(runs: Runs) -> Peer | None:
+    """The strongest software on SAIL's cores at a point; None where SAIL or such software has no rate."""
+    ran = {name: run for name, run in runs.items() if run["tokens_per_s"] is not None}
+    first = _first(ran) if ran else ""
+    return _peer(ran, first) if ran and ran[first]["kind"] == "accelerator" else None
+
+
+def _first(ran: Runs) -> str:
+    """Whom the verdict is about: SAIL, another accelerator, or the fastest of what there is, cores first."""
+    if SAIL in ran:
+        return SAIL
+    for kind in ("accelerator", "cores"):
+        own = [name for name in ran if ran[name]["kind"] == kind and ran[name]["pays"] == "used"]
+        if own:
+            return max(own, key=lambda name: float(ran[name]["tokens_per_s"]))
+    return max(ran, key=lambda name: float(ran[name]["tokens_per_s"]))
+
+
+def _is_own(run: Run, lead: Run) -> bool:
+    """Whether a run is the leader's, whatever its cores run beside the units."""
+    return run is lead or (
+        lead["kind"] == run["kind"] == "accelerator" and run["hardware"] == lead["hardware"]
+    )
+
+
+def _on_same_cores(ran: Runs, first: str) -> list[str]:
+    """Software on the same cores of the same server that somebody could run."""
+    lead = ran[first]
+    return [
+        name
+        for name, run in ran.items()
+        if name != first
+        and (run["kind"], run["hardware"], run["cores"]) == ("cores", lead["hardware"], lead["cores"])
+        and run["pays"] == "used"
+        and run["software"] not in (FASTEST, *CLAIMED)
+    ]
+
+
+def _peer(ran: Runs, first: str) -> Peer | None:
+    """Of the software on the same cores the fastest that this project tuned, else the fastest measured."""
+    names = _on_same_cores(ran, first)
+    tuned = [name for name in names if ran[name]["software"] in SIMULATED] or names
+    best = max(tuned, key=lambda name: float(ran[name]["tokens_per_s"]), default=None)
+    return None if best is None else Peer(best, ran[best], _over(ran, first, best))
+
+
+def _over(ran: Runs, first: str, other: str) -> Ratio:
+    """The leader's rate over another's, with the other's attention on both sides where SAIL can have it."""
+    lead = _partner(ran, first, ran[other])
+    sides = ({**ran[name], "runner": name} for name in (lead, other))
+    return {end: float(value or 0) for end, value in ratio_spread(*sides).items()}
+
+
+def _partner(ran: Runs, first: str, other: Run) -> str:
+    """The leader with the attention of another run."""
+    of = other["speedup_of"]
+    return of if of in ran and _is_own(ran[of], ran[first]) else first
+
+
+def _same_cores(lead: Run, peer: Peer) -> str:
+    """How the leader stands to the strongest software on its cores."""
+    simulated = peer.run["software"] in SIMULATED
+    who = _who(lead)
+    if lead["kind"] == "accelerator":
+        kind = "tuned software" if simulated else "the fastest measured software"
+        other = f"{kind} on the same {lead['cores']} cores ({_who(peer.run)}{', only simulated' * simulated})"
+    else:
+        other = f"{_who(peer.run)} on the same {lead['cores']} cores"
+    if peer.outcome == "open":
+        return f"{who} is {_times(peer.ratio)} as fast as {other}: either may win."
+    if peer.outcome == "ahead":
+        return f"{who} beats {other} by {_times(peer.ratio)}."
+    return f"{other} beats {who} by {_times(_inverse(peer.ratio))}."
+
+
+def _alone(lead: Run, only: bool) -> list[str]:
+    """What is said of a leader beside whom no software ran on its cores."""
+    cores = f" on {lead['cores']} cores" if lead["cores"] else ""
+    beside = "Nothing else ran." if only else "No other software ran on them." if cores else ""
+    return [f"{_who(lead)} gives {rate(lead)} tokens/s{cores}.", *([beside] if beside else [])]
+
+
+def _of_two(lead: Run, other: Run, ratio: Ratio, fastest: bool) -> str:
+    """The faster of two over the slower one."""
+    faster, slower = (lead, other) if ratio["median"] >= 1 else (other, lead)
+    more = _times(ratio if faster is lead else _inverse(ratio))
+    first = " the fastest," if fastest and faster is other else ""
+    one, two = (f"{_who(run)}{_only(run, lead)}" for run in (faster, slower))
+    return f"{one} is{first} {more} as fast as {two}."
+
+
+def _only(run: Run, lead: Run) -> str:
+    """That nobody ran another's software but a simulator."""
+    simulated = run is not lead and run["software"] in (*SIMULATED, *CLAIMED)
+    return " (only simulated)" if simulated else ""
+
+
+def _who(run: Run) -> str:
+    """A runner as a sentence names it."""
+    if run["software"] == FASTEST:
+        return f"the fastest measured software on {'all ' * (run['pays'] == 'whole')}{run['cores']} cores"
+    title = str(run["title"]).removesuffix(f" {SIGN}").removeprefix("cores, ")
+    name, _, more = title.partition(", ")
+    return f"{name} ({more})" if more else name
+
+
+def _why(run: Run, peer: Peer | None) -> tuple[str, float, list[str]]:
+    """The phase that takes most of a step, its share of it, and sentences on that."""
+    shares = _shares(run)
+    if not shares:
+        return "", 0.0, []
+    said = [_spends(run, shares[:2])]
+    if peer is not None and (theirs := _shares(peer.run)):
+        said.append(_spends(peer.run, theirs[:1]))
+    return *shares[0], said
+
+
+def _spends(run: Run, shares: Iterable[tuple[str, float]]) -> str:
+    """What takes most of a runner's step."""
+    step = f"its {'nominal ' * (run['kind'] == 'accelerator')}step"
+    parts = " and ".join(f"{share:.0%} on {_phase(phase, run)}" for phase, share in shares)
+    return f"{_who(run)} spends {parts.replace(' on', f' of {step} on', 1)}."
+
+
+def _shares(run: Run) -> list[tuple[str, float]]:
+    """Phases of a step with their shares, the longest first."""
+    whole = sum(run["phases"].values())
+    ordered = sorted(run["phases"].items(), key=lambda each: -each[1])
+    return [(name, seconds / whole) for name, seconds in ordered if seconds > 0]
+
+
+def _phase(name: str, run: Run) -> str:
+    words = PHASES.get(name, name.replace("_", " "))
+    place = {"memory": " in memory", "unit": " in the units", "cores": " on the cores"}
+    return words + place.get(run["converted"], "") if name == "convert" else words
+
+
+def _moved(points: Points, start: Mapping[str, Any], runner: str, decides: Mapping[str, Any]) -> list[str]:
+    """What moves a runner's rate around a point, along the axes that a study has; empty where none is."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name in AXES:
+        rates = {
+            point[name]: float(runs[runner]["tokens_per_s"])
+            for point, runs in _around(points, start, name)
+            if runner in runs and runs[runner]["tokens_per_s"] is not None
+        }
+        if len(rates) > 1:
+            found[name] = sorted(rates.items())
+    if not found:
+        return []
+    most = max(found, key=lambda name: _factor(found[name]))
+    moved = _factor(found[most]) >= FLAT
+    why = [f"The rate moves most with {AXES[most]}: {_ends(found[most])}."] if moved else []
+    bits = found.get("wbits")
+    if bits is None or _factor(bits) >= FLAT:
+        return why
+    why = why or [f"The longest part of the step decides: {PHASES.get(decides.get('phase', ''), '-')}."]
+    return [f"Bits of a weight hardly matter: {_ends(bits)}.", *why]
+
+
+def _around(points: Points, start: Mapping[str, Any], *free: str) -> list[tuple[Mapping[str, Any], Runs]]:
+    """The points that are like one but in some fields; of a prompt its tokens are the context too."""
+    if "prompt" in free or "context" in free:
+        free = (*free, "prompt", "context")
+    held = [name for name in start if name not in free]
+    return [pair for pair in points if all(pair[0][name] == start[name] for name in held)]
+
+
+def who_wins(
+    points: Points, start: Mapping[str, Any]
+) -> tuple[list[str], list[str], list[list[tuple[str, str]]]]:
+    """A map of SAIL and the strongest software on its cores, around a point: its axes, a header, and rows.
+
+    A cell is its text, and which of `OUTCOMES` (empty at a row's head). Columns are along the first of `AXES`
+    that varies, rows along the next one; all is empty where none does.
+    """
+    varied = [name for name in AXES if len({point[name] for point, _ in _around(points, start, name)}) > 1]
+    if not varied:
+        return [], [], []
+    x, y = (*varied, "")[:2]
+    some = _around(points, start, *varied[:2])
+    places = {(point[x], point[y] if y else 0): peer_of(runs) for point, runs in some}
+    across, down = (sorted({place[i] for place in places}) for i in (0, 1))
+    rows = [
+        [(f"{AXES[y]} {at}" if y else "SAIL is", ""), *(standing(places.get((each, at))) for each in across)]
+        for at in down
+    ]
+    header = ["", *(f"{AXES[x]} {each}" if i == 0 else f"{each}" for i, each in enumerate(across))]
+    return varied[:2], header, rows
+
+
+def standing(peer: Peer | None) -> tuple[str, str]:
+    """How SAIL stands to the strongest software on its cores, in words, and which of `OUTCOMES`."""
+    words = {"ahead": "faster", "open": "either", "behind": "slower"}
+    return (
+        ("-", "") if peer is None else (f"{words[peer.outcome]}, {peer.ratio['median']:.2f}x", peer.outcome)
+    )
+
+
+def _factor(rates: Iterable[tuple[float, float]]) -> float:
+    values = [rate for _, rate in rates]
+    return max(values) / min(values)
+
+
+def _ends(rates: Sequence[tuple[float, float]]) -> str:
+    (low, first), (high, last) = rates[0], rates[-1]
+    return f"{first:.4g} tokens/s at {low:g}, {last:.4g} at {high:g}"
+
+
+# --- The table beside it ---
+
+
+def strongest(runs: Runs) -> list[str]:
+    """All runners but, of each card, those that are not its fastest, what is another one's once more, and a
+    claimed one or a server without a number."""
+    of_card: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        if run["kind"] == "card":
+            of_card.setdefault(run["hardware"], []).append(name)
+    best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_card.values()}
+    left = {
+        name
+        for name, run in runs.items()
+        if (run["software"] == FASTEST and run["pays"] == "used")
+        or (run["software"] in (*CLAIMED, SERVING) and run["reason"])
+    }
+    return [
+        name for name, run in runs.items() if name not in left and (run["kind"] != "card" or name in best)
+    ]
+
+
+COLUMNS = ("tokens/s", "SAIL vs it", "SAIL's tokens/USD vs its")
+"""The rate and its range, SAIL's rate and its tokens per dollar over the row's."""
+
+
+def cells(name: str, run: Run | None) -> tuple[str, ...]:
+    """`COLUMNS` of a runner by its name; None, or without a rate: it cannot run the point."""
+    if run is None or run["tokens_per_s"] is None:
+        return ("-", *[""] * (len(COLUMNS) - 1))
+    if run["speedup_median"] is None or run["speedup_of"] == name:
+        return rate(run), "", ""
+    gives = dollars(run)
+    return rate(run), times(run), "" if gives is None else f"{gives:.2f}x"
+
+
+def rate(run: Run) -> str:
+    """Tokens a second of the nominal machine, with the median where one is known, and the range."""
+    known = "" if run["median"] is None else f"median {run['median']:.0f}, "
+    ends = "" if run["low"] is None else f" ({known}{run['low']:.0f} .. {run['high']:.0f})"
+    return f"{run['tokens_per_s']:.1f}{ends}"
+
+
+def times(run: Run) -> str:
+    """SAIL's median rate over a run's, with the range of both sides."""
+    return _times({end: run[f"speedup_{end}"] for end in ("median", "low", "high")})
+
+
+def dollars(run: Run) -> float | None:
+    """The same of tokens per dollar, paid by threads: an hour then costs the same at any rate."""
+    nominal = run["usd_ratio_used"]
+    return None if nominal is None else float(nominal * run["speedup_median"] / run["speedup"])
+
+
+def _times(ratio: Ratio) -> str:
+    median, low, high = (
+        f"{ratio[end]:.0f}" if ratio[end] >= _SURE else f"{ratio[end]:.2f}"
+        for end in ("median", "low", "high")
+    )
+    return f"{median}x{f' ({low} .. {high}x)' if ratio['low'] < ratio['high'] else ''}"
+
+
+def _inverse(ratio: Ratio) -> Ratio:
+    return {"median": 1 / ratio["median"], "low": 1 / ratio["high"], "high": 1 / ratio["low"]}

@@ -1,0 +1,1 @@
+"""Requests served by machines: latencies, the highest rate of a service level, dollars and joules."""

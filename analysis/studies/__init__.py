@@ -1,0 +1,1 @@
+"""Studies of many points: running, storing, selecting and comparing them."""

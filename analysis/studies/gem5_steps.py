@@ -1,0 +1,122 @@
+"""Whole steps that gem5 ran, as they are committed (`data/gem5/decode.jsonl`), and the engine's of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sailsim.analysis.costs.constants import data_file
+from sailsim.base.atomic import read_records
+from sailsim.base.errors import SailsimError
+from sailsim.sim.machine.dram import Dram
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.point import Point
+from sailsim.sim.software.fitted import SIMULATED_HOST
+from sailsim.workloads.model_files.load import load_model, uniform_choice
+from sailsim.workloads.models.model import ModelSpec
+
+HOST = SIMULATED_HOST
+"""The machine of these runs whose cores work around the units as the program does that gem5 ran."""
+CORE_PARTS = {
+    "embed": ("embed",),
+    "norms and rounding": ("norm", "quantise"),
+    "rotation": ("rope",),
+    "attention": ("attention",),
+    "products of the blocks, activation": ("qkv", "o", "ffn"),
+    "head": ("head",),
+    "sampling": ("sample",),
+}
+"""Parts of a step that gem5 and the engine both have, and the program's regions in each."""
+CACHE_BITS = {"fp16": 0, **{f"int{bits}": bits for bits in range(2, 9)}}
+"""Bits of keys and values by the program's word for its cache; 0: what the model has."""
+Row = Mapping[str, Any]
+TABLE = "gem5/decode.jsonl"
+ENGINE = "gem5/decode_engine.jsonl"
+"""The engine's steps beside those of `TABLE` with units, in its order."""
+ENGINES = ("engine_cycles", "same_dram_cycles")
+"""Steps on the machine's own DRAM, and on one that like gem5's loses only refreshes to long reads."""
+SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
+"""The shape that ships of a file whose tokens were measured: pages are made without the file."""
+
+
+HELD_OUT = "llama-3-8b"
+"""The model whose runs are in no fit: they say how well the fits hold for a model that they never saw."""
+
+
+def fitted_rows() -> list[Row]:
+    """The runs of `TABLE`, but those of `HELD_OUT`."""
+    return [row for row in every_row() if shape(row) != HELD_OUT]
+
+
+def every_row() -> list[Row]:
+    """The runs of `TABLE` that came to their end, with the engine's step (`with_engine`)."""
+    rows = [row for row in read_records(data_file(TABLE))["rows"] if row.get("step_cycles") is not None]
+    said = read_records(data_file(ENGINE))
+    of_units = [row for row in rows if row["linears"] == "lutmm"]
+    for name in ENGINES:
+        for row, cycles in zip(of_units, said[name], strict=True):
+            row[name] = cycles
+    return rows
+
+
+def shape(row: Row) -> str:
+    """The name of the shape that a run's model has."""
+    return SHAPES.get(row["model"], str(row["model"]))
+
+
+def bits_and_group(row: Row) -> tuple[int, int]:
+    """Bits of a run's weights and weights of a scale.
+
+    Raises:
+        SailsimError: the run's weights are no uniform codes.
+    """
+    uniform = uniform_choice(row["weights"])
+    if uniform is None:
+        raise SailsimError(f"weights is {row['weights']!r}; allowed here are bits, as 4g128.")
+    return uniform[0], uniform[1]
+
+
+def question(row: Row, host: System, same_dram: bool = False) -> tuple[System, ModelSpec, Point]:
+    """What the engine is asked of a run with units: its step on all blocks of the model.
+
+    Args:
+        row: the run.
+        host: `HOST`; it gets the units of the run's machine, which work as gem5's.
+        same_dram: its DRAM loses to long reads what gem5's does.
+    """
+    point = Point(
+        system=HOST,
+        model=shape(row),
+        weights=row["weights"],
+        nbw=row["nbw"],
+        batch=row["batch"],
+        threads=row["threads"],
+        context=row["context"],
+        kv_bits=CACHE_BITS[row["cache"]],
+        attention=row.get("attention", "cores"),
+    )
+    own = {name: getattr(host.require_pim(), name) for name in ("prefetch_depth", "one_pass")}
+    memory = host.memory
+    if same_dram:
+        dram = Dram(memory, host.llc.line.whole)
+        reads = memory.read_share.model_copy(update={"value": dram.reads(dram.lines_of_row)})
+        memory = memory.model_copy(update={"read_share": reads})
+    pim = load_system(row["system"]).require_pim().model_copy(update=own)
+    machine = host.model_copy(update={"pim": pim, "memory": memory})
+    return machine, replace(load_model(point.model), extra_params=0), point
+
+
+def with_engine(row: Row) -> Row:
+    """A run, with units also the engine's steps of it on `HOST` (`ENGINES`), in cycles of the cores."""
+    from sailsim.sim.step.engine import simulate_step  # committed runs are shown without
+
+    if row["linears"] != "lutmm":
+        return row
+    host = load_system(HOST)
+    cycles = {
+        name: float(simulate_step(*question(row, host, same)).step_s * host.cores.clock.si)
+        for name, same in zip(ENGINES, (False, True), strict=True)
+    }
+    return {**row, **cycles}

@@ -1,0 +1,277 @@
+"""A store's runs as figures, claims and the report read them: what is held fixed, and what varies."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import pandas as pd
+from pydantic import TypeAdapter, ValidationError, create_model
+
+from sailsim.analysis.costs.dollars import PriceList, is_missing
+from sailsim.analysis.runs.columns import no_column
+from sailsim.analysis.runs.compare import POINT, entries, joined
+from sailsim.analysis.runs.runs import COLUMNS, SAIL, Run
+from sailsim.analysis.runs.verdict import Points, study_verdict
+from sailsim.analysis.uncertainty.prior import load_unknowns
+from sailsim.base.arguments import Brief, shown
+from sailsim.base.errors import SailsimError
+from sailsim.sim.machine.pim import AUTO, nbw_in_words
+from sailsim.sim.machine.substrate import load_substrate, substrate_names
+from sailsim.sim.point import Point
+from sailsim.sim.study.store import Store, command_of
+from sailsim.workloads.model_files.load import FILE
+
+FREE = tuple(name for name in POINT if name not in ("beyond_limit", "prt", "seed", "activations"))
+"""Columns that a figure fixes unless it varies them; `prt` too."""
+
+
+_PLACES = {"memory": "in memory", "unit": "in units", "cores": "on cores", AUTO: "where it is fastest"}
+_WORKLOAD = next(each for each in load_unknowns().workload if each.fixed)
+ORDINARY = _WORKLOAD.point(Point().system, 128, True).having(convert=AUTO)
+"""The workload that the reproduction holds fixed: the middle of everything, with a scale for 128 weights, and
+sums that become floating point where SAIL is the fastest."""
+
+
+class MissingPointsError(SailsimError):
+    """The store lacks points that a figure needs; the message is the sentence that it shows instead."""
+
+
+def stored_runs(store: Store) -> pd.DataFrame:
+    """The records of a store, a row a point and runner.
+
+    Raises SailsimError for a store without results, and for one whose records lack a column, as those of an
+    older layout do, or have something else in it: it says which command makes it anew.
+    """
+    records = store.records()
+    hints = get_type_hints(Point) | get_type_hints(Run) | {"fits": bool, "priced_as": list, "notes": list}
+    columns: dict[str, Any] = {name: (hints[name] | None, ...) for name in COLUMNS}
+    row: Any = create_model("Row", **columns)
+    try:
+        TypeAdapter[Any](list[row]).validate_python(records, strict=True)
+        return pd.DataFrame(records)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    kind = str(store.manifest.get("kind", "sweep"))
+    if kind != "sweep":
+        raise SailsimError(
+            f"folder {store.path} holds results of `sailsim {kind}`; allowed is one of `sailsim sweep`."
+        )
+    name = first["loc"][1]
+    problem = f"has {shown(first['input'])} in the column {name!r}, which no run has there"
+    if first["type"] == "missing":
+        problem = f"is of an older version, whose records have no {name!r}"
+    command = f"{command_of(store.manifest)} --out {shlex.quote(str(store.path))}"
+    raise SailsimError(f"folder {store.path} {problem}; `{command}` makes it anew.")
+
+
+@dataclass(frozen=True, repr=False)
+class Runs(Brief):
+    """The runs of a store, with all that `joined` adds, and the columns that every figure fixes."""
+
+    frame: pd.DataFrame
+    price_list: PriceList
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, price_list: PriceList) -> Runs:
+        """Runs at the prices of a list; the reference is a point with the defaults, else the most frequent
+        values of those that are like it so far: in a sample hardly a point has all that is most frequent."""
+        if frame.empty:
+            raise SailsimError("results has no rows, allowed is a store of at least one point")
+        points, defaults = frame.drop_duplicates(POINT), Point().as_dict()
+        chosen = typical(points, (*FREE, "prt"), defaults)
+        for column in (*FREE, "prt"):  # that has no value in those alike
+            chosen |= {} if column in chosen else typical(points, [column], defaults)
+        # A choice spelt out and the same one left to the system file are one point to a figure.
+        rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations", "runner"])
+        return cls(joined(rows, price_list), price_list, chosen)
+
+    @cached_property
+    def start(self) -> dict[str, Any]:
+        """The point of a study's answer: the ordinary workload as far as the store has it, else its own.
+
+        Raises SailsimError for a store without a point that SAIL, or without it anybody, can run.
+        """
+        rows = self.frame[self.frame["runner"] == self.lead]
+        rated = rows[rows["tokens_per_s"].notna()]
+        if rated.empty:
+            why = rows["reason"].iloc[0]
+            raise SailsimError(f"the study has no point that can be run ({why}); allowed is one with some.")
+        return typical(rated, POINT, ORDINARY.as_dict(), self.reference)
+
+    @cached_property
+    def lead(self) -> str:
+        """SAIL; of a study without it the first runner that has a rate."""
+        rated = self.frame["runner"][self.frame["tokens_per_s"].notna()]
+        every = self.frame["runner"]
+        return SAIL if (every == SAIL).any() else str((every if rated.empty else rated).iloc[0])
+
+    @cached_property
+    def points(self) -> Points:
+        """Every point with its runs (`compare.entries`)."""
+        groups = self.frame.groupby("point_key", sort=False)
+        return [
+            ({str(name): value for name, value in rows[POINT].to_dict("records")[0].items()}, entries(rows))
+            for _, rows in groups
+        ]
+
+    def verdict(self) -> dict[str, Any]:
+        """The verdict of the study (`verdict.study_verdict`) at `start`, and over all points."""
+        return study_verdict(self.points, self.start)
+
+    def at(
+        self, vary: Sequence[str], runner: str = "", *, unable: bool = False, **fixed: Any
+    ) -> pd.DataFrame:
+        """A runner's rows, or the `lead`'s, where every column but ``vary`` has its reference value or the
+        given one: those with a rate, with ``unable`` also those that have a reason instead; none of a runner
+        that did not run.
+
+        Raises SailsimError for a name that is no column.
+        """
+        for name in (*vary, *fixed):
+            if name not in self.frame:
+                raise no_column(name, self.frame.columns)
+        wanted = {**self.reference, **fixed}
+        keep = np.array(self.frame["runner"] == (runner or self.lead))
+        if not unable:
+            keep &= self.frame["tokens_per_s"].notna().to_numpy()
+        for column, value in wanted.items():
+            if column not in vary:
+                keep &= (self.frame[column] == value).to_numpy()
+        return self.frame[keep]
+
+    def beside(self, rows: pd.DataFrame, runner: str) -> pd.DataFrame:
+        """Another runner's rows at the points of some rows, in their order and with their index; empty where
+        the runner is not at a point."""
+        return _matched(rows, self.frame[self.frame["runner"] == runner], POINT)
+
+    @property
+    def runners(self) -> pd.DataFrame:
+        """What each runner is, a row each in the order of the store: name, title, kind and the rest."""
+        columns = ["runner", "title", "kind", "hardware", "software", "format", "pays", "overhead", "curves"]
+        return self.frame.drop_duplicates("runner")[columns].reset_index(drop=True)
+
+    @property
+    def curves(self) -> dict[str, str]:
+        """Title of every runner that figures by bits and by threads draw beside SAIL, by its name."""
+        found = self.runners
+        found = found[found["curves"] & (found["runner"] != SAIL)]
+        return dict(zip(found["runner"], found["title"], strict=True))
+
+    def setting(self, vary: Sequence[str], rows: pd.DataFrame, at: Mapping[str, Any] | None = None) -> str:
+        """What is held fixed, in words: a point of the store, its reference unless ``at`` is another."""
+        ref = self.reference if at is None else at
+        scale = f"for {ref['group_size']} weights" if ref["group_size"] else "a column"
+        words = {
+            "model": str(rows["model_title"].iloc[0]),
+            "wbits": weights_in_words(ref),
+            "abits": f"{ref['abits']}-bit activations",
+            **({} if ref["weights"] else {"group_size": f"one scale {scale}"}),
+            **({"nbw": nbw_in_words(ref["nbw"])} if "nbw" in ref else {}),
+            "batch": f"batch {ref['batch']}",
+            "threads": f"{ref['threads']} threads",
+            "context": f"{ref['context']} tokens of {'context' if ref['phase'] == 'decode' else 'prompt'}",
+        }
+        if ref.get("substrate"):  # of a machine with units
+            words |= {
+                "substrate": f"arrays: {substrate_in_words(str(ref['substrate']))}",
+                "convert": f"conversion {_PLACES[ref['convert']]}",
+                "prt": "PRT on" if ref["prt"] else "PRT off",
+            }
+        held = [text for column, text in words.items() if column not in vary]
+        systems = rows[["system", "system_title"]].drop_duplicates().itertuples(index=False)
+        named = "; ".join(f"{title} ({short_name(name)})" for name, title in systems)
+        return f"System: {named}. Held fixed: {', '.join(held)}."
+
+
+def typical(points: pd.DataFrame, columns: Iterable[str], *wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A value of each column, among the points that have those of the columns before: the first of ``wanted``
+    that is there, else the most frequent one. A column without a value there is left out."""
+    chosen: dict[str, Any] = {}
+    for column in columns:
+        known = points[column].dropna()
+        if known.empty:
+            continue
+        there = [each[column] for each in wanted if (known == each.get(column)).any()]
+        # The lowest of equally frequent values, so that the choice does not depend on the order of rows.
+        value = there[0] if there else known.mode().iloc[0]
+        chosen[column] = value.item() if isinstance(value, np.generic) else value
+        points = points[points[column] == value]
+    return chosen
+
+
+def weights_in_words(point: Mapping[str, Any]) -> str:
+    """The weights of a point as a title says them."""
+    named = "the file's weights" if point["weights"] == FILE else f"weights {point['weights']}"
+    return named if point["weights"] else f"{point['wbits']}-bit weights"
+
+
+def short_name(system: str) -> str:
+    """A system by its name; one that was given as a file by the file's name."""
+    return Path(system).stem if system.endswith(".toml") else system
+
+
+def substrate_in_words(substrate: str) -> str:
+    """A substrate that ships by its title and name; one that was given as a file by the file's name."""
+    if substrate in substrate_names():
+        return f"{load_substrate(substrate).title} ({substrate})"
+    return short_name(substrate)
+
+
+def need(condition: bool, figure: str, points: str) -> None:
+    """Raise MissingPointsError unless a store has what a figure needs."""
+    if not condition:
+        raise MissingPointsError(f"{figure} needs {points}, which this store does not hold.")
+
+
+def numbers(rows: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
+    """One name's numbers of a column of maps (`runs.MAPS`); NaN where a row has none."""
+    return rows[column].map(lambda found: np.nan if is_missing(found) else found.get(name, np.nan))
+
+
+def prt_twins(results: Runs, rows: pd.DataFrame) -> pd.DataFrame:
+    """SAIL's rows without the PRT at the points of some rows, in their order and with their index.
+
+    A row is empty where the store has none.
+
+    Raises MissingPointsError where it has none at all.
+    """
+    columns = [*FREE, "seed", "activations"]
+    every = results.frame
+    off = every[(every["runner"] == SAIL) & every["tokens_per_s"].notna() & ~every["prt"].astype(bool)]
+    found = _matched(rows, off.drop_duplicates(columns), columns)
+    need(
+        bool(found["tokens_per_s"].notna().any()),
+        "The PRT's saving",
+        "pairs of points with the PRT on and off (Point prt=True and prt=False)",
+    )
+    return found
+
+
+def _matched(rows: pd.DataFrame, others: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The rows among others that are equal in some columns, in the order and with the index of the first."""
+    return rows[columns].merge(others, how="left", on=columns).set_index(rows.index)
+
+
+def prt_pairs(results: Runs) -> pd.DataFrame:
+    """SAIL's rows that have a twin without the PRT, with shares of it: `saved` cycles and `reads`.
+
+    Raises MissingPointsError where the store has no pair.
+    """
+    rows = results.frame[results.frame["runner"] == SAIL]
+    rows = rows[rows["tokens_per_s"].notna() & rows["prt"].astype(bool)]
+    twins = prt_twins(results, rows)
+    paired = twins["tokens_per_s"].notna()
+    rows, twins = rows[paired], twins[paired]
+    hits, misses = (numbers(rows, "counts", name) for name in ("prt_hits", "prt_misses"))
+    cycles, cycles_off = (numbers(own, "counts", "pim_cycles") for own in (rows, twins))
+    return rows.assign(
+        saved=1 - cycles / cycles_off,
+        reads=hits / (hits + misses),
+    )

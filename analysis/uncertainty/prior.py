@@ -1,0 +1,385 @@
+"""A prior: what is not published of a machine, each value with its range or choices and the reason.
+
+A file of `data/unknowns` has levels, ranges, what is held equal, workloads, other designs, and which machines
+and servers all of it is about. `machine_factors` adds the ranges of the system file. A factor turns a number
+u in [0, 1] into a value, and `machine_changes` and `that_fits` values into a machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, log
+from statistics import NormalDist
+from typing import Annotated, Literal, Self, TypeVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from sailsim.analysis.costs.dollars import Price, prices
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Frozen, Quantity
+from sailsim.sim.backends.cores import Software
+from sailsim.sim.machine.catalog import Shelf, validated
+from sailsim.sim.machine.pim import AUTO
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import leaves, vary
+from sailsim.sim.point import Point
+from sailsim.sim.software.fitted import fitted_constants
+
+UNKNOWNS = Shelf("unknowns", "data/unknowns", package="sailsim.analysis")
+PRIOR = "sail"
+"""The file of unknowns that bands are drawn from unless another one is named."""
+Group = Literal["machine", "software", "card", "weights", "cost", "area"]
+T = TypeVar("T")
+Listed = Annotated[tuple[T, ...], Field(strict=False)]
+"""A list of a file, as the tuple that a frozen model wants."""
+Value = int | float | str | bool
+FittedGroup = Literal["cpu", "gpu"]
+
+TAIL = 0.01
+"""Share of a normal distribution's ends that is not drawn."""
+DECADE = 4.0
+"""From this ratio of its ends on, a range is drawn evenly in its logarithm."""
+FOLLOW_SOFTWARE = ("host.attention_rate", "host.barrier", "host.product_overhead", "memory.core_share")
+_OF_OTHER_WEIGHTS = ("host.float_rate", "host.grid_rate")
+"""What only weights without scalar codes ask for, which no claim has."""
+DRAWN = "drawn from its range"
+"""The note of a drawn value, beside which it has no range of its own."""
+OPERATION = "pim.substrate."
+"""What the name of a factor on the cycles of an operation of the arrays begins with."""
+ATTENTION = "host.attention_software"
+"""The factor that says whose attention SAIL's cores run: `OWN`, or a software by its name."""
+GROUP_SIZE = "weights.group_size"
+"""The one factor of the weights."""
+SAMPLED = "sampled"
+"""What a machine of the space is called where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One unknown: a map from a number u in [0, 1] to a value.
+
+    Discrete ones have `values`; others a range `low` .. `high`, drawn evenly or, if `log`, evenly in the
+    logarithm; `centred` ones as often below `nominal` as above, each side evenly in the logarithm; `normal`
+    ones are standard normal numbers that a group's covariance turns into values.
+    """
+
+    name: str
+    group: Group
+    reason: str
+    unit: str = ""
+    values: tuple[Value, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    whole: bool = False
+    log: bool = False
+    normal: bool = False
+    centred: bool = False
+    nominal: Value = 0.0
+
+    def at(self, u: float) -> Value:
+        """The value at u in [0, 1]."""
+        if self.values:
+            return self.values[min(int(u * len(self.values)), len(self.values) - 1)]
+        if self.normal:
+            return NormalDist().inv_cdf(min(max(u, TAIL), 1 - TAIL))
+        if self.whole:
+            if self.log:
+                value = exp(log(self.low - 0.5) + u * (log(self.high + 0.5) - log(self.low - 0.5)))
+                return int(min(max(round(value), self.low), self.high))
+            return int(min(self.low + int(u * (self.high - self.low + 1)), self.high))
+        low, high = self.low, self.high
+        if self.centred:
+            middle = float(self.nominal)
+            low, high, u = (low, middle, 2 * u) if u < 0.5 else (middle, high, 2 * u - 1)
+        if self.log or self.centred:
+            return float(exp(log(low) + u * (log(high) - log(low))))
+        return float(low + u * (high - low))
+
+    @property
+    def span(self) -> str:
+        """Range or choices in words."""
+        if self.values:
+            return ", ".join(str(v) for v in self.values)
+        if self.normal:
+            return f"{self.low:.3g} .. {self.high:.3g} (normal)"
+        how = " (half of all below the nominal value)" if self.centred else " (log)" if self.log else ""
+        return f"{self.low:g} .. {self.high:g}{how}"
+
+    def levels(self) -> tuple[Value, ...]:
+        """What a search tries: every choice, or the ends and the quarters between them."""
+        return self.values or tuple(dict.fromkeys(self.at(u) for u in (0.0, 0.25, 0.5, 0.75, 1.0)))
+
+
+# --- The file ---
+
+
+class Workload(Frozen):
+    """One point of the declared set: a `[[workload]]` table."""
+
+    name: str
+    model: str
+    wbits: int
+    batch: int
+    threads: int
+    context: int
+    reason: str
+    fixed: bool = False
+    decides: bool = False
+    """Whether sensitivity is of the highest over these alone, which is where claims are highest."""
+    prt: bool = False
+    """Whether a step without the PRT is simulated beside it."""
+
+    @model_validator(mode="after")
+    def _is_a_point(self) -> Self:
+        try:
+            self.point(Point.system, 0)
+        except SailsimError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        return self
+
+    def point(self, system: str, group_size: int, prt: bool = True) -> Point:
+        """The engine's question; the system may be one that has only a name."""
+        names = ("model", "wbits", "batch", "threads", "context")
+        own = {name: getattr(self, name) for name in names}
+        return Point(group_size=group_size, prt=prt, **own).having(system=system)
+
+
+class Levels(Frozen):
+    """What a value may be that does not come in every size: a `[levels."..."]` table."""
+
+    values: Listed[Value]
+    nominal: Value | None = None
+    """Where no system file has the value."""
+    reason: str
+
+
+class Span(Frozen):
+    """A range that takes the place of the system file's: a `[ranges."..."]` table."""
+
+    low: int | float
+    high: int | float
+    reason: str
+
+
+class Held(Frozen):
+    """What is held equal: a `[held."..."]` table."""
+
+    value: Value
+    reason: str
+
+
+class Alternative(Frozen):
+    """Another design, an `[[alternative]]` table: values of the system file that replace a machine's."""
+
+    name: str
+    values: dict[str, Value]
+    drawn: Listed[str] = ()
+    """Values that only this design depends on: they are drawn for it alone, and are no factors."""
+    reason: str
+
+
+class Rented(Frozen):
+    """Which servers may be rented: the `[rented]` table."""
+
+    machines: Listed[str]
+    """As the price list names them; the first prices the nominal machine."""
+    reason: str
+
+    def servers(self, threads: int) -> tuple[Price, ...]:
+        """Every instance of theirs that has the threads; first what prices the nominal machine."""
+        first = prices().of(self.machines[0])
+        named = [row for row in prices().rows if row.kind == "cpu" and set(self.machines) & set(row.machines)]
+        return (first, *(row for row in named if row.units >= threads and row != first))
+
+
+class Unknowns(Frozen):
+    """A file of unknowns: a prior over what is not published."""
+
+    extends: tuple[str, ...] = ()
+    hosts: dict[Software, str]
+    """The system whose cores run a software; the first is the nominal machine, whose values are drawn."""
+    rented: Rented
+    levels: dict[str, Levels] = Field(default={})
+    ranges: dict[str, Span] = Field(default={})
+    alternative: Listed[Alternative] = ()
+    workload: Listed[Workload]
+    held: dict[str, Held] = Field(default={})
+    drawn: Listed[str] = ()
+    """What the file that this one extends holds, and this one does not."""
+    synthesised: bool = False
+    """Whether a value that has a synthesised reading is drawn from that one's range, not from its own."""
+
+    @model_validator(mode="after")
+    def _has_one_fixed_workload(self) -> Self:
+        unheld = next((name for name in self.drawn if name not in self.held), None)
+        if unheld is not None:
+            raise ValueError(f"drawn has {unheld!r}; allowed is what the file that it extends holds")
+        for name, listed in (("hosts", self.hosts), ("rented.machines", self.rented.machines)):
+            if not listed:
+                raise ValueError(f"{name} is empty; allowed is at least one entry")
+        fixed = [w.name for w in self.workload if w.fixed]
+        if len(fixed) != 1:
+            raise ValueError(f"workload has {len(fixed)} entries with fixed = true; allowed is one")
+        return self
+
+
+def load_unknowns(name_or_path: str = PRIOR) -> Unknowns:
+    """A file of unknowns by name or path. Raises SailsimError that names the file and the field."""
+    content = UNKNOWNS.read(name_or_path)
+    return validated(Unknowns, content, f"unknowns {name_or_path}", "a field of such a file")
+
+
+# --- Where factors come from ---
+
+
+def machine_factors(
+    system: System,
+    levels: Mapping[str, Levels],
+    ranges: Mapping[str, Span],
+    synthesised: bool = False,
+) -> list[Factor]:
+    """Values of a system file that are not published or not known exactly: those with a range or levels.
+
+    `synthesised` is that of the file of unknowns.
+    Levels may also be of an operation of the arrays (`pim.substrate.read`) and of `machine.ATTENTION`. Raises
+    SailsimError for levels outside a value's range, for a range without its value, and for either of what is
+    no value.
+    """
+    known = leaves(system)
+    beside = {path: each for path, each in levels.items() if path == ATTENTION or path.startswith(OPERATION)}
+    for what, named, allowed in (
+        ("levels", levels, {*known, *beside, GROUP_SIZE}),
+        ("ranges", ranges, {*known}),
+    ):
+        unknown = next((path for path in named if path not in allowed), None)
+        if unknown is not None:
+            raise SailsimError(
+                f"{what} has {unknown!r}, allowed is {GROUP_SIZE} or a field of system {system.name}"
+            )
+    factors = []
+    for path, leaf in known.items():
+        if path in FOLLOW_SOFTWARE or path in _OF_OTHER_WEIGHTS:
+            continue
+        if path in levels:
+            listed = levels[path]
+            if isinstance(leaf, Quantity):
+                _check_levels(path, leaf, listed)
+            unit = leaf.unit if isinstance(leaf, Quantity) else ""
+            factors.append(levelled(path, listed, leaf.value, "machine", unit))
+        elif path in ranges:
+            span = ranges[path]
+            if not isinstance(leaf, Quantity) or not span.low <= float(leaf.value) <= span.high:
+                raise SailsimError(
+                    f"ranges of {path} is {span.low:g} .. {span.high:g}, allowed is a range of a number that "
+                    f"has its value, {leaf.value!r}"
+                )
+            factors.append(ranged(path, "machine", leaf, span.low, span.high, span.reason))
+        elif isinstance(leaf, Quantity) and (ends := ends_of(read := reading(leaf, synthesised))):
+            reason = read.note or system.citation(read.source)
+            factors.append(ranged(path, "machine", leaf, *ends, reason))
+    return factors + [
+        levelled(path, listed, listed.nominal, "machine", "cycles") for path, listed in beside.items()
+    ]
+
+
+def reading(q: Quantity, synthesised: bool) -> Quantity:
+    """Whose range is drawn from: what synthesis gives, where that is asked for and known."""
+    return q.synthesised if synthesised and q.synthesised is not None else q
+
+
+def ends_of(q: Quantity) -> tuple[float | int, float | int] | None:
+    """The ends of what has a range."""
+    return None if q.low is None or q.high is None or q.low == q.high else (q.low, q.high)
+
+
+def ranged(name: str, group: Group, q: Quantity, low: float | int, high: float | int, reason: str) -> Factor:
+    """A factor of a range; of a machine's field a whole number where the field and both ends are."""
+    of_machine = group == "machine"
+    whole = of_machine and all(isinstance(x, int) for x in (low, q.value, high))
+    return Factor(
+        name, group, reason, q.unit, low=float(low), high=float(high), whole=whole,
+        log=low > 0 and high / low >= DECADE, nominal=q.value if of_machine else float(q.value),
+    )  # fmt: skip
+
+
+def _check_levels(path: str, leaf: Quantity, listed: Levels) -> None:
+    """Raise SailsimError for a level outside the range of a system's number."""
+    low, high = (float(leaf.value if x is None else x) for x in (leaf.low, leaf.high))
+    for value in listed.values:
+        number = isinstance(value, int | float) and low <= value <= high
+        if not number and (path, value) != ("pim.nbw", AUTO):
+            raise SailsimError(
+                f"levels of {path} include {value!r}, allowed is its range {low:g} .. {high:g}"
+            )
+
+
+def levelled(path: str, listed: Levels, nominal: Value | None, group: Group, unit: str) -> Factor:
+    """A factor of levels."""
+    if nominal is None or nominal not in listed.values:
+        raise SailsimError(f"levels of {path}: nominal is {nominal!r}, allowed is one of {listed.values}")
+    return Factor(path, group, listed.reason, unit, values=listed.values, nominal=nominal)
+
+
+# --- From values to a machine ---
+
+
+def moved(group: FittedGroup, draws: Mapping[str, float]) -> dict[str, float]:
+    """A group's constants at standard normal numbers, moved together as they were fitted; assumed ones, which
+    no fit has, as they are."""
+    known, (fitted, _) = fitted_constants().quantities(), fitted_constants().covariances[group]
+    normal = tuple(name for name in fitted if name in draws)
+    changes = {name: value for name, value in draws.items() if name not in fitted}
+    if normal:
+        shifts = fitted_constants().root(group, normal) @ np.array([draws[name] for name in normal])
+        for name, shift in zip(normal, shifts, strict=True):
+            q = known[name]
+            least = 0.0 if name.endswith("overlap") else 0.05 * float(q.value)
+            most = 1.0 if q.unit == "ratio" else float("inf")
+            changes[name] = min(max(float(q.value) + float(shift), least), most)
+    # Softwares that were fitted with one barrier keep one.
+    barrier = changes.get("cpu.llama.cpp.barrier")
+    if barrier is not None and "cpu.ampere.barrier" not in fitted:
+        changes["cpu.ampere.barrier"] = barrier
+    # T-MAC's kernels run in llama.cpp.
+    for name in known:
+        moved_with = name.replace("cpu.t-mac.", "cpu.llama.cpp.")
+        if name != moved_with and moved_with in changes:
+            changes[name] = changes[moved_with]
+    return changes
+
+
+def that_fits(base: System, changes: dict[str, Value], name: str, source: str) -> System:
+    """The machine with other values; a table that does not fit the arrays takes the largest NBW that does.
+
+    Raises SailsimError for a machine that cannot be.
+    """
+    while True:
+        try:
+            return vary(base, changes, name=name, source=source, note=DRAWN)
+        except SailsimError as error:
+            nbw = changes.get("pim.nbw", base.pim and base.pim.default_nbw)
+            if "does not fit" not in str(error) or not isinstance(nbw, int) or nbw <= 1:
+                raise
+            changes["pim.nbw"] = nbw - 1
+
+
+def machine_changes(base: System, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Those of some values that are fields of a system, in agreement with each other.
+
+    The LLC keeps its size when its slices change; of DFMs there are the most up to those asked for that share
+    the arrays evenly; a floating-point unit takes a sum at the latest when the one before has left it.
+    """
+    own = leaves(base)
+    changes = {n: value for n, value in values.items() if n in own or n.startswith(OPERATION)}
+    if "llc.slices" in changes:
+        changes["llc.slice_size"] = base.llc.slice_size_in(float(changes["llc.slices"]))
+    if "pim.dfms" in changes:
+        arrays = int(changes.get("pim.arrays", base.require_pim().arrays.value))
+        asked = int(changes["pim.dfms"])
+        changes["pim.dfms"] = max(n for n in range(1, asked + 1) if arrays % n == 0)
+    if "pim.convert_interval" in changes:
+        latency = changes.get("pim.convert_latency", base.require_pim().convert_latency.value)
+        changes["pim.convert_interval"] = min(changes["pim.convert_interval"], latency)
+    return changes

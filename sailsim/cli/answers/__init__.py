@@ -1,0 +1,1 @@
+"""Commands with one answer: `run`, `serve`, `quality`."""

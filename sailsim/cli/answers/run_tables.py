@@ -1,0 +1,235 @@
+"""What `sailsim run` prints of a point's runs: tables that fit 80 columns, or all there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sailsim.analysis.costs.energy import CAUSES
+from sailsim.analysis.runs.compare import mixes
+from sailsim.analysis.runs.runs import AS_FILED, LEGEND, runner_names
+from sailsim.analysis.runs.verdict import strongest
+from sailsim.cli.common.table import echo, print_numbers, say
+from sailsim.sim.backends.cores import FASTEST
+
+Runs = Mapping[str, dict[str, Any]]
+COLUMNS = ("tokens/s", "band", "SAIL vs it", "its band", "ktok/USD")
+"""Of numbers in the table of runners, in decoding; in prefill the time to the first token comes first."""
+MORE = ("USD vs it", "mJ/tok")
+"""Of those of all there is."""
+NOT_MODELLED = "not modelled"
+"""How a note begins that says so: those are always told."""
+_TITLE = 22
+"""Of a runner's title, so that a table has room for its numbers."""
+
+
+def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
+    """The runners beside each other, where an accelerator's step goes (without one, the cores'), and what is
+    chosen by tensor; with ``wide`` every runner, all phases, and the energy by cause."""
+    shown = runs if wide else _strongest(runs)
+    names = (*(("TTFT, s",) if prefill else ()), *COLUMNS, *MORE)
+    if not wide:  # in prefill the time to the first token has the room of the dollars
+        names = names[: len(COLUMNS)]
+    _print(("runner", *names), ((_title(e), *_numbers(e, prefill)[: len(names)]) for e in shown.values()))
+    first = "TTFT: time to the first token. " if prefill else ""
+    say(
+        f"{first}Bands are 90 % intervals. SAIL vs it: SAIL's median tokens/s over the row's, with the row's "
+        "attention on both sides. ktok/USD: paid for the vCPUs of threads, memory or bandwidth, the most of "
+        f"the three.{' USD vs it: the same of tokens/USD.' if wide else ''} {LEGEND}."
+    )
+    mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
+    if mixed:
+        say(f"SAIL runs other attention than these rows: {mixed}.")
+    for entry in shown.values():
+        if entry["median"] is not None and (wide or entry["around"] == AS_FILED):
+            say(
+                f"The band of {entry['title']} covers 90 % of machines drawn from the ranges of all that is "
+                f"not published. Their median is {entry['median']:.1f} tokens/s; the nominal machine above "
+                f"is faster than {entry['percentile']:.0f} % of them."
+            )
+    if len(shown) < len(runs):
+        echo(f"Each card has its fastest software here; --wide shows {len(runs) - len(shown)} more rows.")
+    ran = {name: entry for name, entry in runs.items() if entry["step_s"] is not None}
+    own = {name: entry for name, entry in ran.items() if wide or entry["around"] == AS_FILED}
+    accelerators = [name for name, entry in own.items() if entry["kind"] == "accelerator"]
+    for name in accelerators or list(ran)[:1]:
+        steps = "where SAIL's step goes" if name == "sail" else f"where the step of {name} goes"
+        parts, whole = ran[name]["phases"], ran[name]["step_s"]
+        cells = ((phase, f"{s * 1e3:.3f}", f"{s / whole:.1%}") for phase, s in parts.items())
+        _print((steps, "ms", "share"), cells)
+    for name, entry in own.items():
+        if entry["chosen"]:
+            _print((f"NBW of {name}'s tensors", "NBW"), _nbws(entry["chosen"]), words="NBW")
+    if wide:
+        for kind in ("cores", "card"):
+            others = [entry for entry in ran.values() if entry["kind"] == kind]
+            phases = dict.fromkeys(phase for entry in others for phase in entry["phases"])
+            rows = [(_title(e), *(f"{e['phases'].get(p, 0) * 1e3:.3f}" for p in phases)) for e in others]
+            _print(("ms a step", *phases), rows)
+        _print_energy(tokens, runs)
+
+
+def print_dollars(answer: dict[str, Any]) -> None:
+    """What each runner costs: nominal dollars with their range, what is paid for, and the prices."""
+    rows = []
+    for entry in answer["runs"].values():
+        if entry["tokens_per_s"] is None:
+            cells = ["-" if entry["fits"] else "does not fit", "", "", "", ""]
+        elif entry["tokens_per_usd"] is None:
+            cells = [f"{entry['tokens_per_s']:.1f}", "no price", "", "", ""]
+        else:
+            ends = (thousands(entry[f"tokens_per_usd_{end}"]) for end in ("low", "high"))
+            dollars = (f"{entry['usd_per_hour']:.3f}", thousands(entry["tokens_per_usd"]), "..".join(ends))
+            cells = [f"{entry['tokens_per_s']:.1f}", *dollars, entry["paid"]]
+        rows.append((_title(entry), *cells))
+    _print(("runner", "tokens/s", "USD/h", "ktok/USD", "range", "pays for"), rows, words="pays for")
+    say(f"{LEGEND}.")
+    _print_prices(answer)
+    _print_reasons(answer["runs"])
+
+
+def print_notes(answer: dict[str, Any], everything: bool) -> None:
+    """What is not modelled and who cannot run it; what was assumed too, or how to see that."""
+    notes = answer["notes"]
+    told = {note: names for note, names in notes.items() if everything or note.startswith(NOT_MODELLED)}
+    if everything:
+        _print_prices(answer)
+        say(f"- {answer['patterns']}")
+    for note, names in told.items():
+        say(f"- {', '.join(names)}: {note}")
+    _print_reasons(answer["runs"] if everything else _strongest(answer["runs"]))
+    if not everything:
+        echo(f"--wide shows {len(notes) - len(told)} notes on assumptions, and the prices.")
+
+
+def _print_reasons(runs: Runs) -> None:
+    """Why runners have no number, a line each."""
+    for name, entry in runs.items():
+        if entry["reason"]:
+            say(f"- {name}: {entry['reason']}")
+
+
+def _print_prices(answer: dict[str, Any]) -> None:
+    say(f"Prices: {answer['prices'] or 'none of these machines'}.")
+    for note, names in answer["price_notes"].items():
+        say(f"- {', '.join(names)}: {note}")
+
+
+def _strongest(runs: Runs) -> Runs:
+    """Those, and whoever was asked for by `--beside`."""
+    told = {*strongest(runs), *(runs.keys() - {*runner_names()})}
+    return {name: run for name, run in runs.items() if name in told}
+
+
+def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:
+    """A table of numbers as `print_numbers` prints it, and a line below."""
+    if print_numbers(names, rows, words):
+        echo()
+
+
+def _title(entry: dict[str, Any]) -> str:
+    title = str(entry["title"])
+    return title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
+
+
+def _numbers(entry: dict[str, Any], prefill: bool) -> list[str]:
+    """A runner's rate with its band, SAIL's speedup over it with its band, its dollars and its joules."""
+    cells = ["-" if entry["fits"] else "no room", *[""] * (len(COLUMNS) + len(MORE) - 1)]
+    if entry["tokens_per_s"] is not None:
+        band = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
+        dollars = "no price" if entry["tokens_per_usd"] is None else thousands(entry["tokens_per_usd"])
+        faster, cheaper = (_times(entry[f"{name}_median"]) for name in ("speedup", "usd_ratio_bandwidth"))
+        cells = [
+            f"{entry['tokens_per_s']:.1f}",
+            band,
+            faster,
+            _ratios(entry),
+            dollars,
+            cheaper,
+            _joules(entry),
+        ]
+    first = "" if entry["ttft_s"] is None else f"{entry['ttft_s']:.3g}"
+    return [first, *cells] if prefill else cells
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}x"
+
+
+def _ratios(entry: dict[str, Any]) -> str:
+    """Nine of ten ratios of SAIL's rate over a runner's; nothing where one is sure."""
+    ends = [entry[f"speedup_{end}"] for end in ("low", "high")]
+    if None in ends or ends[0] == ends[1]:
+        return ""
+    return "..".join(
+        f"{end:.3f}" if end < 0.1 else f"{end:.2f}" if end < 10 else f"{end:.0f}" for end in ends
+    )
+
+
+def thousands(tokens: float) -> str:
+    """A number of tokens in thousands."""
+    return f"{tokens / 1e3:,.0f}" if tokens >= 1e5 else f"{tokens / 1e3:.1f}"
+
+
+def _short(rate: float) -> str:
+    """A rate in as few digits as a band needs."""
+    return f"{rate:.0f}" if rate < 1e4 else f"{rate / 1e3:.0f}k"
+
+
+def _joules(entry: dict[str, Any]) -> str:
+    """Millijoules of a token; of a card what its board takes at most."""
+    if entry["j_per_token"] is not None:
+        return _millijoules(entry["j_per_token"])
+    most = entry["j_per_token_high"]
+    return "-" if most is None else f"<{_millijoules(most)}"
+
+
+def _nbws(chosen: dict[str, int]) -> list[tuple[str, str]]:
+    """Which NBW each kind of tensor has where it was chosen for each: "4", or "3 (10 tensors), 4 (22)"."""
+    kinds: dict[str, list[tuple[str, int]]] = {}
+    for key, tensors in chosen.items():
+        kind, _, nbw = key.rpartition(" ")
+        kinds.setdefault(kind, []).append((nbw, int(tensors)))
+    rows = []
+    for kind, counted in kinds.items():
+        (first, tensors), *others = sorted(counted, key=lambda each: -each[1])
+        cells = [f"{first} ({tensors} tensors)", *(f"{nbw} ({count})" for nbw, count in others)]
+        rows.append((kind, ", ".join(cells) if others else first))
+    return rows
+
+
+def _print_energy(tokens: float, runs: Runs) -> None:
+    """Joules of a token by cause, of all that can run it but cards, and the cards' bounds.
+
+    The fastest software is one of the others, which have columns of their own.
+    """
+    shown = {n: e for n, e in runs.items() if e["kind"] != "card" and e["software"] != FASTEST}
+    used = {n: e for n, e in shown.items() if e["tokens_per_s"] is not None}
+    if not used:
+        return
+    rows = []
+    for cause in CAUSES:
+        each = [entry["energy"].get(cause) for entry in used.values()]
+        # The cores alone have no arrays and no PRT: nothing, not a model's 0.
+        rows.append([cause, *(_modelled(j and 1e3 * j / tokens, ".3g") if j != 0 else "-" for j in each)])
+    rows.append(["all", *(_millijoules(entry["j_per_token"]) for entry in used.values())])
+    ends = ([_millijoules(entry[f"j_per_token_{end}"]) for end in ("low", "high")] for entry in used.values())
+    rows.append(["range", *("..".join(dict.fromkeys(pair)) for pair in ends)])
+    rows.append(["mean power, W", *(_modelled(entry["power_w"], ".0f") for entry in used.values())])
+    names = ("mJ a token", *used)
+    print_numbers(names, rows)
+    bounds = [
+        f"{name} {1e3 * entry['j_per_token_high']:.0f}"
+        for name, entry in runs.items()
+        if entry["kind"] == "card" and entry["energy_high_j"] is not None
+    ]
+    if bounds:
+        say(f"Cards take at most, at board power, mJ a token: {', '.join(bounds)}.")
+
+
+def _millijoules(joules: float | None) -> str:
+    return _modelled(joules and 1e3 * joules, ".0f")
+
+
+def _modelled(value: float | None, form: str) -> str:
+    return "not modelled" if value is None else f"{value:{form}}"

@@ -1,0 +1,129 @@
+"""Options and output that commands about points share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, get_type_hints
+
+import click
+from click.shell_completion import CompletionItem
+
+from sailsim.cli.common.command import F, applied
+from sailsim.cli.common.path_option import TEXT, PathOption, Words
+from sailsim.lut_gemv.descriptor import NBW_MAX
+from sailsim.sim.machine.pim import AUTO, PER_TENSOR
+from sailsim.sim.machine.ranges import parse_numbers
+from sailsim.sim.machine.substrate import substrate_names
+from sailsim.sim.machine.system_files import system_names
+from sailsim.sim.point import DECLARED, DEFAULT_CONTEXT, WORDS, Point
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import format_names
+from sailsim.workloads.models.model import model_names
+
+_HELP = {name: field.description for name, field in DECLARED.items() if field.description}
+"""Field of a point -> what its option says; single values in `run`, lists in `sweep`."""
+NUMBERS = {
+    name: words for name, words in _HELP.items() if name == "nbw" or get_type_hints(Point)[name] is int
+}
+NAMES = {name: words for name, words in _HELP.items() if name not in NUMBERS}
+SHIPPED: dict[str, Callable[[], Sequence[str]]] = {
+    "system": system_names,
+    "model": model_names,
+    "weights": format_names,
+    "substrate": substrate_names,
+}
+"""Names that a shell completes; a path is completed where none begins so."""
+
+
+def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+        found = [CompletionItem(each) for each in SHIPPED[name]() if each.startswith(begun)]
+        return found or [CompletionItem(begun, type="file")]
+
+    return complete
+
+
+class NbwType(Words):
+    """A whole number, whose range a point checks, or auto."""
+
+    def __init__(self) -> None:
+        super().__init__(rf"{AUTO}|-?[1-9]\d{{0,17}}", f"a whole number 1..{NBW_MAX}, or {AUTO}")
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What the help shows."""
+        return "INTEGER|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word or the number."""
+        text = super().convert(value, param, ctx)
+        return text if text == AUTO else int(text)
+
+
+def numbers_of(name: str, text: str) -> list[int]:
+    """The numbers of an option of a sweep."""
+    return parse_numbers(name, text, {AUTO: PER_TENSOR} if name == "nbw" else None)
+
+
+DEFAULTS = {
+    name: str(value)
+    for name, value in asdict(Point(phase="prefill")).items()
+    if name in NAMES | NUMBERS and value not in (None, "")
+} | {
+    "phase": "decode",
+    "weights": "a file's own, else --wbits",
+    "kv_bits": "the model's",
+    "context": f"{DEFAULT_CONTEXT}, or --prompt",
+    **dict.fromkeys(("nbw", "substrate", "convert"), "the system's"),
+    "activations": "the one that ships",
+}
+"""What a point has where an option is not given, in words."""
+
+
+def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: Any) -> Callable[[F], F]:
+    """One option per field of a point, or for some, with what the help says of its default.
+
+    `shared` goes to each (``type=str`` in a sweep, say).
+    """
+
+    fields = NAMES | NUMBERS
+
+    def option(name: str) -> Any:
+        said = f"{fields[name][0].upper()}{fields[name][1:]} [default: {defaults[name]}]."
+        complete = _completed(name) if name in SHIPPED else None
+        how = {"type": _type(name), **shared, "help": said, "shell_complete": complete}
+        return click.option(f"--{name.replace('_', '-')}", name, **how)
+
+    return applied(*map(option, only or fields))
+
+
+def _type(name: str) -> Any:
+    """Of a single value."""
+    if name in WORDS:
+        return click.Choice(WORDS[name])
+    return NbwType() if name == "nbw" else int if name in NUMBERS else TEXT
+
+
+def types_of(point: Point) -> str:
+    """Which types the matrices of a point's model have, as a line: the first of a command's output."""
+    model = load_model(point.model)
+    return f"{point.model}, {point.weights_in_words()}: {point.formats(model).census_in_words(model)}"
+
+
+beside_option = click.option(
+    "--beside",
+    type=PathOption(),
+    multiple=True,
+    help="Compare with this too: a machine's name, or a file of a system, a card or runners; :FIELD=VALUE "
+    "behind it changes a field, as in l4:memory_bandwidth=600. Repeatable.",
+)
+
+
+prices_option = click.option(
+    "--prices",
+    type=PathOption(dir_okay=False),
+    help="A price file that replaces the shipped one; machines that it does not name have no price.",
+)
+
+
+paper_option = click.option("--paper", default="sail", help="A paper by name, or a file of claims.")

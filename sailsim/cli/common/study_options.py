@@ -1,0 +1,102 @@
+"""Options that every study has: who evaluates, and how its progress is told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.progress import logged_as_json
+from sailsim.cli.common.command import F, applied
+from sailsim.cli.common.json_output import as_json_option
+from sailsim.cli.common.path_option import OUT_FILE, TEXT, PathOption
+from sailsim.sim.study.workers import Dask
+
+MOST = 1024
+"""Processes of this machine."""
+
+
+def results_folder(default: str, held: str) -> Callable[[F], F]:
+    """`--out`: the folder that keeps what is found; a stopped command goes on from it."""
+    words = f"Folder of results; {held} that it holds are not simulated again."
+    return click.option("--out", type=PathOption(file_okay=False), default=Path(default), help=words)
+
+
+def study_options(default: int | None = None) -> Callable[[F], F]:
+    """`--jobs` and `--log-json`; the command is given `jobs`, processes or workers.
+
+    ``default`` is how many processes there are where nobody says; None: as many as cores.
+    """
+    by_default = "as many as cores" if default is None else str(default)
+    options = (
+        click.option(
+            "--jobs",
+            type=TEXT,
+            metavar="NUMBER|ADDRESS",
+            help="Processes of this machine, or the Dask scheduler whose workers evaluate, as in "
+            f"tcp://HOST:8786 [default: {by_default}].",
+        ),
+        click.option(
+            "--log-json",
+            type=OUT_FILE,
+            help="Tell progress as a JSON object a line, into this file; - is standard error.",
+        ),
+    )
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def command(*args: Any, jobs: str | None, log_json: Path | None, **kwargs: Any) -> Any:
+            own = jobs or str(default or os.cpu_count() or 1)
+            local = own.isdecimal() and len(own) <= len(str(MOST)) and 1 <= int(own) <= MOST
+            with _told(log_json), ExitStack() as stack:
+                who = int(own) if local else stack.enter_context(Dask(own))
+                return function(*args, jobs=who, **kwargs)
+
+        return applied(*options)(command)  # type: ignore[return-value]
+
+    return decorate
+
+
+@contextmanager
+def _told(path: Path | None) -> Iterator[None]:
+    """Progress as JSON lines, added to a file; a command that is refused makes none."""
+    if path is None:
+        yield
+    elif str(path) == "-":
+        with logged_as_json(sys.stderr):
+            yield
+    else:
+        if not path.parent.is_dir():
+            raise SailsimError(f"--log-json is {path}; allowed is a file in a folder that exists.")
+        is_new = not path.exists()
+        try:
+            with open(path, "a", encoding="utf-8", opener=_without_waiting) as log, logged_as_json(log):
+                yield
+        finally:
+            if is_new and path.stat().st_size == 0:
+                path.unlink()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody reads is an error, where it would wait for a reader."""
+    opened = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(opened, True)
+    return opened
+
+
+def machine_study_options(folder: str, samples: int, of: str) -> Callable[[F], F]:
+    """The options of a study: its folder, how many machines it tries, from which seed, and who evaluates."""
+    return applied(
+        results_folder(f"out/{folder}", "machines"),
+        click.option("--samples", type=int, default=samples, help=of),
+        click.option("--seed", default=0, help="Seed of all draws."),
+        study_options(),
+        as_json_option,
+    )

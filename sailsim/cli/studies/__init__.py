@@ -1,0 +1,1 @@
+"""Commands with many answers: `sweep`, `explore`, `results`, `report`, `claims`."""

@@ -1,0 +1,89 @@
+"""`sailsim explore`: a search for good machines within limits of area and power."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.base.hints import needing, program
+from sailsim.cli.common.json_output import answered
+from sailsim.cli.common.study_options import machine_study_options
+from sailsim.cli.common.table import echo, print_table, say
+from sailsim.sim.study.workers import Workers
+
+_OF_A_MACHINE = {
+    "machine": "machine",
+    "x": "score",
+    "area %": "area_percent",
+    "J/token": "joules_per_token",
+    "tokens/USD": "tokens_per_usd",
+    "W": "power_w",
+}
+"""What tables say of a machine, by their words."""
+REASONS = 3
+"""How many of the reasons why machines cannot run the point are printed, the most frequent first."""
+
+
+@click.command()
+@machine_study_options("explored", 2000, "Machines to try, earlier ones included.")
+@click.option(
+    "--search", "file", default="next", help="The choices and the mix of workloads: a file by name or path."
+)
+@click.option("--area", type=float, help="% of LLC and cores that units may add  [default: the file's]")
+@click.option("--power", type=float, help="W that the server may draw  [default: the file's]")
+def explore(out: Path, samples: int, seed: int, jobs: int | Workers, file: str, **limits: Any) -> None:
+    """Search for the fastest machine over a mix of workloads, within limits of area and power.
+
+    The score is the geometric mean over the mix of the speedup over equally tuned software on the same cores
+    at equal quality. The answer is the front of score and area, the gain of each change, and its interval.
+    Each machine of the front is a file for --system. A stopped search goes on where it was.
+    """
+    with needing("study", "explore"):
+        from sailsim.analysis.render.claims_figures import explore_figure
+        from sailsim.analysis.render.figure import draw, save_captioned
+        from sailsim.analysis.search.design_search import WIDER, Search
+        from sailsim.analysis.search.design_search import explore as run
+
+    search = Search(file, seed=seed, **limits)
+    found = run(search, out, samples, jobs)
+    figure = explore_figure(search, found)
+    save_captioned(figure, draw(figure), out / "explored")
+    tables = {name: getattr(found, name) for name in ("front", "waterfall", "workloads")}
+    rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+    if answered({"out": out, "trials": len(found.trials), **rows}):
+        return
+    reasons = found.trials["reason"][found.trials["reason"] != ""]
+    done = int(found.trials["score"].notna().sum())
+    say(
+        f"{len(found.trials)} machines tried: {done} to their end, {len(reasons)} cannot be or are beyond a "
+        "limit, the others cannot beat one that is no larger."
+    )
+    for reason, machines in reasons.value_counts().head(REASONS).items():
+        say(f"- {machines} of them: {reason}")
+    echo("")
+    bests = []
+    for limit in (search.most_area * wider for wider in WIDER):
+        able = found.front[found.front["area_percent"] <= limit]
+        if len(able):
+            best = able.sort_values("score").iloc[-1]
+            bests.append({"within %": limit} | {words: best[name] for words, name in _OF_A_MACHINE.items()})
+    print_table(bests, list(bests[0]))
+    echo("")
+    steps = found.waterfall.rename(columns={name: words for words, name in _OF_A_MACHINE.items()})
+    told: list[Mapping[str, Any]] = steps.to_dict("records")  # type: ignore[assignment]
+    print_table(told, ["change", "gain", *list(_OF_A_MACHINE)[1:]])
+    mix = found.workloads.iloc[-1]
+    first, best_of = (
+        f"{mix[f'{who}_speedup']:.3g}x (median {mix[f'{who}_median']:.3g}, {mix[f'{who}_low']:.3g} .. "
+        f"{mix[f'{who}_high']:.3g})"
+        for who in ("first", "best")
+    )
+    say(
+        f"{search.base.name} is {first} of {search.content.opponent} over the mix, the last of these "
+        f"machines {best_of}; the memory's roofline is {mix['bound']:.3g}x."
+    )
+    echo(f"Next: {program()} run --system {out}/front/best.toml")

@@ -1,0 +1,154 @@
+"""`sailsim sweep`: many points, in parallel, into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.analysis.runs.runs import runners
+from sailsim.analysis.studies.sweep_study import sweep_into
+from sailsim.base.errors import SailsimError
+from sailsim.base.hints import program
+from sailsim.cli.common.command import Command
+from sailsim.cli.common.json_output import answered, as_json_option
+from sailsim.cli.common.path_option import TEXT, PathOption
+from sailsim.cli.common.point_options import (
+    NAMES,
+    NUMBERS,
+    beside_option,
+    numbers_of,
+    point_options,
+    types_of,
+)
+from sailsim.cli.common.study_options import study_options
+from sailsim.cli.common.table import echo, print_table, say
+from sailsim.sim.machine.ranges import parse_values, parts_of_list
+from sailsim.sim.machine.system_files import Value
+from sailsim.sim.study.plan import PLANS, Plan, plan_of, read_plan
+from sailsim.sim.study.store import Store
+from sailsim.sim.study.workers import Workers
+
+SWITCH = {"on": True, "off": False}
+
+
+@click.command(cls=Command)
+@click.option(
+    "--plan",
+    "file",
+    type=PathOption(dir_okay=False),
+    help=f"A plan in place of these options, a TOML file or one that ships: {', '.join(PLANS.names)}.",
+)
+@point_options(type=TEXT, multiple=True)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUES",
+    help="Values of any field of a point, of a system file, or of an operation of a substrate, as in "
+    "prt=on,off or llc.slices=16,32 or row_dfm:add=2:4. Repeatable.",
+)
+@beside_option
+@click.option("--out", type=PathOption(file_okay=False), help="The folder of results.")
+@click.option("--dry-run", is_flag=True, help="Count the points and print them; run and store nothing.")
+@study_options(1)
+@as_json_option
+def sweep(
+    file: Path | None,
+    settings: tuple[str, ...],
+    beside: tuple[Path, ...],
+    out: Path | None,
+    dry_run: bool,
+    jobs: int | Workers,
+    **fields: tuple[str, ...],
+) -> None:
+    """Simulate every combination of the given values, or the points of a plan.
+
+    Every option is a list, as in 1,8,32 or 2:8 or 2:8:2, and can be given again. SAIL, the same server's
+    cores, every card and every --beside run every point. Results are stored as they are found: the same
+    command again goes on where a stopped one ended.
+    """
+    given = {name: ",".join(texts) for name, texts in fields.items() if texts}
+    config: dict[str, Any] = {**given, "set": list(settings), "beside": [str(path) for path in beside]}
+    if file is None:
+        plan = plan_of(_grid(given, settings))
+    else:
+        plan, text = _planned(file, given, settings)
+        config = {"plan": {"file": str(file), "text": text}, **config}
+    points = plan.points
+    if dry_run:
+        _show(list(plan.combinations.values()))
+        return
+    if out is None:
+        raise SailsimError("out is not given; allowed is a folder, or --dry-run.")
+    # Of each choice of weights, which refuses formats that there are not before anything is written.
+    weighed = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
+    types = dict.fromkeys(map(types_of, weighed.values()))
+    who = runners([*plan.beside, *beside])
+    store = sweep_into(points, out, who, jobs, config)
+    manifest, verdict = store.manifest, _verdict(store)
+    told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
+    if answered({"out": out, "points": len(points), **told, "verdict": verdict}):
+        return
+    for line in types:
+        say(line)
+    say(
+        f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
+        f"{manifest['wall_s']:.1f} s."
+    )
+    for sentence in verdict.get("sentences", []):
+        say(sentence)
+    echo(f"Next: {program()} report {out}")
+
+
+def _verdict(store: Store) -> dict[str, Any]:
+    """The verdict of what a folder holds; nothing where no point of it could be run."""
+    from sailsim.analysis.studies.result_folder import Results  # frames, which sweeping does without
+
+    with suppress(SailsimError):
+        return Results(store.path).runs().verdict()
+    return {}
+
+
+def _planned(file: Path, given: Mapping[str, str], settings: Sequence[str]) -> tuple[Plan, str]:
+    """The plan of a file, and its text; beside it the options may name other activations."""
+    others = [f"--{name.replace('_', '-')}" for name in given if name != "activations"]
+    others += ["--set"] * bool(settings)
+    if others:
+        raise SailsimError(f"{others[0]} is given beside --plan {file}; allowed beside it is --activations.")
+    plan, text = read_plan(file)
+    return plan.fixing(given), text
+
+
+def _grid(given: Mapping[str, str], settings: Sequence[str]) -> dict[str, Any]:
+    """Every field with its values: options, then `--set`."""
+    grid = {name: _values(name, text) for name, text in given.items()}
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition("="))
+        if not equals or not name:
+            raise SailsimError(f"set is {setting!r}; allowed is FIELD=VALUES, such as llc.slices=16,32.")
+        if name in grid:
+            raise SailsimError(f"{name} is given twice; allowed is once.")
+        grid[name] = _values(name, text)
+    return grid
+
+
+def _values(name: str, text: str) -> list[Value]:
+    """The values of a field, as the field takes them."""
+    if name in NUMBERS:
+        return list(numbers_of(name, text))
+    if name in NAMES:
+        return list(parts_of_list(text))
+    return parse_values(name, text, SWITCH if name in ("prt", "beyond_limit", "overlap") else None)
+
+
+def _show(combinations: Sequence[Mapping[str, Value]]) -> None:
+    """Print what the points are made of."""
+    if answered({"points": combinations}):
+        return
+    names = list(dict.fromkeys(name for each in combinations for name in each))
+    print_table([{name: each.get(name) for name in names} for each in combinations], names)
+    echo(f"{len(combinations)} points.")

@@ -1,0 +1,1 @@
+"""Commands for units and programs: `gemv`, `activations`, `trace`, `replay`, `image`, `gem5`."""

@@ -1,0 +1,593 @@
+"""`sailsim gem5`: programs, traces, tokens and tiles on a gem5 that has the module (docs/gem5.md)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError, escaped
+from sailsim.base.input_file import sha256_of
+from sailsim.cli.common.command import F, Group, applied
+from sailsim.cli.common.json_output import answered, as_json_option
+from sailsim.cli.common.path_option import TEXT, PathOption, Words
+from sailsim.cli.common.study_options import results_folder
+from sailsim.cli.common.table import echo, print_numbers, say
+from sailsim.lut_gemv.trace_file import Trace, decode_tile, read_trace
+from sailsim.sim.gem5.binary import (
+    BASIC_BLOCK_VECTORS,
+    CPU,
+    CPU_MODELS,
+    VARIABLE,
+    Gem5,
+    Gem5Run,
+    extras_path,
+    machine_json,
+)
+from sailsim.sim.gem5.decode import (
+    KV_BITS,
+    LINEARS,
+    DecodePoint,
+    decode_points,
+    differing,
+    prompt_tokens,
+    run_decodes,
+)
+from sailsim.sim.gem5.records import Record, run_or_load
+from sailsim.sim.gem5.replay import ORDERS, both_timelines, phase_times, phases_of
+from sailsim.sim.gem5.stored import Row, load_of
+from sailsim.sim.gem5.validation import UNITS, Validation, summaries
+from sailsim.sim.machine.ranges import parse_numbers
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import load_system
+from sailsim.workloads.inference.perplexity import ATTENTION
+
+CHECKPOINT_FILES = ("m5.cpt", "sailsim.json")
+"""Of gem5-configs/checkpoints.py: gem5's state of all objects, and the note of what they are of."""
+COUNT = r"(?:[2-9]|[1-9]\d{1,17})"
+"""Of instructions or ps: gem5 counts to 2^63, and an atomic core cannot be stopped after one instruction."""
+
+
+def number(option: str, least: int, most: int, default: int | None, words: str) -> Callable[[F], F]:
+    """An option that is a whole number in a range."""
+    kind = click.IntRange(least, most)
+    return click.option(option, type=kind, default=default, help=words)
+
+
+with_gem5 = click.option(
+    "--gem5", "binary", type=TEXT, help=f"The gem5 binary; default: the variable {VARIABLE}."
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How gem5 is to run: which one, on which machine, into which folder of results, for how many seconds."""
+
+    binary: str | None
+    machine: str
+    out: Path
+    timeout: float
+
+    @property
+    def simulator(self) -> Gem5:
+        """The binary, which is there and has the module. Raises SailsimError for another."""
+        return Gem5(self.binary)
+
+    @property
+    def system(self) -> System:
+        """The machine."""
+        return load_system(self.machine)
+
+
+def with_run(out: str = "out/gem5") -> Callable[[F], F]:
+    """What every run of gem5 has: `--gem5`, `--system`, `--out`, `--timeout` and `--json`, as one `Asked`."""
+
+    def together(command: Callable[..., Any]) -> Any:
+        names = [each.name for each in fields(Asked)]
+
+        @wraps(command)
+        def called(**given: Any) -> Any:
+            return command(asked=Asked(**{name: given.pop(name) for name in names}), **given)
+
+        return called
+
+    return applied(
+        with_gem5,
+        click.option("--system", "machine", default="sail-n1", help="A system file."),
+        results_folder(out, "runs"),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=3600,
+            help="Seconds after which a run of gem5 is stopped.",
+        ),
+        as_json_option,
+        together,
+    )
+
+
+def with_parts(what: str, until: str, until_form: str) -> Callable[[F], F]:
+    """How much of the machine there is, and what part is run: from where, to where, with what on the way."""
+    return applied(
+        number("--units", 0, 64, None, "PIM units, 0: none; default: one a slice."),
+        click.option(
+            "--memory",
+            type=Words(r"[1-9]\d{0,5}(MiB|GiB)", "a whole number of MiB or GiB, such as 512MiB"),
+            help="Simulated memory, as 512MiB; default: 2GiB.",
+        ),
+        click.option("--capacity-mode", is_flag=True, help="Idle arrays extend their slice of the LLC."),
+        click.option(
+            "--checkpoint",
+            callback=_ascending,
+            type=Words(rf"{COUNT}(,{COUNT})*", f"{what} from 2, each above the one before, with commas"),
+            help=f"Write checkpoints into the run's folder after {what}, as 100000,2500000, and go on.",
+        ),
+        click.option(
+            "--restore",
+            type=PathOption(exists=True, file_okay=False),
+            help="Go on from a checkpoint of an earlier run.",
+        ),
+        click.option("--until", type=Words(until_form, until), help=f"End early: {until}."),
+    )
+
+
+def _ascending(_: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    places = [int(word) for word in text.split(",")] if text else []
+    if places != sorted(set(places)):
+        raise SailsimError(f"{param.name} is {text!r}; allowed are numbers, each above the one before.")
+    return text
+
+
+def tell(text: str) -> None:
+    """Say on standard error what is under way."""
+    click.echo(escaped(f"gem5: {text}"), err=True)
+
+
+@click.group(cls=Group)
+def gem5() -> None:
+    """Run programs and traces on gem5 with sailsim's module."""
+
+
+# --- The machine, a program, a trace ---
+
+
+@gem5.command()
+@click.argument("name", default="sail-n1")
+@click.option("--out", type=PathOption(dir_okay=False), help="Write the machine to this file.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Print instead which gem5 is found, and the folder that its build takes as EXTRAS.",
+)
+@with_gem5
+@as_json_option
+def machine(name: str, out: Path | None, check: bool, binary: str | None) -> None:
+    """Print machine NAME as the JSON that gem5's scripts take, sailsim's and yours (docs/gem5.md)."""
+    if check:
+        found = Gem5(binary)
+        answer = {"path": str(found.path), "version": found.version, "compiled": found.compiled}
+        if not answered({**answer, "extras": extras_path()}):
+            say(f"gem5 {found.version} with sailsim's module, compiled {found.compiled}: {found.path}")
+            say(f"EXTRAS={extras_path()}")
+    elif out is None:
+        echo(machine_json(load_system(name)))
+    else:
+        write_whole(out, machine_json(load_system(name)).encode())
+
+
+@gem5.command(context_settings={"ignore_unknown_options": True})
+@with_run()
+@click.option(
+    "--cpu",
+    type=Words(
+        CPU, f"{', '.join(CPU_MODELS)}, two of them as in atomic,o3, and ps behind as in atomic,o3,5000"
+    ),
+    default="o3",
+    help="Core model: atomic, timing, minor or o3. atomic,o3 runs the program's work items on the second, "
+    "atomic,o3,5000 all from 5000 ps after the first one's begin.",
+)
+@number("--cores", 1, 64, 1, "Cores, 1..64.")
+@with_parts(
+    "numbers of instructions",
+    "a number of instructions of the first core, or of simulated ps such as 5000ps",
+    rf"{COUNT}|[1-9]\d{{0,17}}ps",
+)
+@number(
+    "--simpoint-interval",
+    1,
+    2**63 - 1,
+    None,
+    f"Write a basic-block vector of every so many instructions: {BASIC_BLOCK_VECTORS}.",
+)
+@click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(
+    asked: Asked, cpu: str, cores: int, program: tuple[str, ...], units: int | None, **options: Any
+) -> None:
+    """Run an AArch64 PROGRAM with its arguments (after --) on a machine's cores and PIM units.
+
+    Checkpoints, of m5_checkpoint or --checkpoint, lie in the run's folder, and so do basic-block vectors.
+    """
+    _require_possible(options, cpu, cores, units)
+    simulator, system = asked.simulator, asked.system
+    point = {
+        "command": "run",
+        "system": asked.machine,
+        "cpu": cpu,
+        "cores": cores,
+        "units": system.llc.slices.whole if units is None else units,
+        "program": list(program),
+        "files": [sha256_of(Path(word), "file") for word in program if Path(word).is_file()],
+    }
+
+    def simulate(folder: Path, extra: list[str]) -> dict[str, Any]:
+        done = simulator.run(
+            system, program, folder, cpu=cpu, cores=cores, units=units, timeout_s=asked.timeout, extra=extra
+        )
+        output = [json.dumps(line) for line in done.json_lines]
+        return {**_columns(done), "program_output": output, "basic_block_vectors": done.basic_block_vectors}
+
+    record = _stored(asked.out, point, options, system, simulator, simulate)
+    if not answered(record):
+        for line in record["program_output"]:
+            echo(line)
+        _say_checkpoints(record)
+        if record["basic_block_vectors"]:
+            vectors = Path(record["folder"], BASIC_BLOCK_VECTORS)
+            say(f"{record['basic_block_vectors']} basic-block vectors in {vectors}")
+        ended = f"exit status {record['status']} after {record['ticks'] / 1e6:.3f} us simulated"
+        say(f"{ended}, {record['folder']}")
+    if record["status"] != 0:
+        raise click.exceptions.Exit(1)
+
+
+def _require_possible(options: Mapping[str, Any], cpu: str, cores: int, units: int | None) -> None:
+    """Raise SailsimError where options of a run contradict each other."""
+    if units == 0 and options["capacity_mode"]:
+        raise SailsimError(
+            "capacity-mode is given beside units 0; allowed is one of them: that machine has no PIM units."
+        )
+    if "," in cpu and (options["until"] or "ps")[-2:] != "ps":
+        raise SailsimError(
+            f"until is {options['until']} beside cpu {cpu}; allowed is a number of instructions of one core "
+            "model, as from a checkpoint."
+        )
+    for name in ("simpoint_interval", "checkpoint"):  # count instructions exactly, from the start
+        option = name.replace("_", "-")
+        if options[name] and (cpu != "atomic" or cores != 1):
+            raise SailsimError(
+                f"{option} is given with {cores} {cpu} cores; allowed is one atomic core, which counts "
+                "instructions exactly."
+            )
+        if options[name] and options["restore"]:
+            raise SailsimError(
+                f"{option} is given beside restore; allowed is a program that one atomic core runs from its "
+                "start."
+            )
+
+
+def _stored(
+    out: Path,
+    point: Mapping[str, Any],
+    options: Mapping[str, Any],
+    system: System,
+    simulator: Gem5,
+    simulate: Callable[[Path, list[str]], dict[str, Any]],
+) -> Record:
+    """The record of a run in a folder of its own: from the results, or of `simulate` with the folder and the
+    options in the words of gem5's scripts. It is run again where files that it wrote for other runs are gone.
+    """
+    words = []
+    for name, value in sorted(options.items()):
+        if value not in (None, False):
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    point = {**point, "options": shlex.join(words), **_restored(options["restore"])}
+    name = sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:12]
+    folder = (out / f"{point['command']}-{name}").resolve()
+
+    def whole(record: Record) -> bool:
+        vectors = [folder / BASIC_BLOCK_VECTORS] if record.get("basic_block_vectors") else []
+        return all(path.exists() for path in [*vectors, *map(Path, record["checkpoints"])])
+
+    return run_or_load(out, point, system, simulator, lambda: simulate(folder, words), whole=whole)
+
+
+def _columns(done: Gem5Run) -> dict[str, Any]:
+    """What is stored of a run: how it ended, its checkpoints, and its totals."""
+    ended = {"status": done.status, "ticks": done.ticks, "host_s": done.host_s, "folder": str(done.folder)}
+    return {**ended, "checkpoints": [str(path) for path in done.checkpoints], **done.totals()}
+
+
+def _say_checkpoints(record: Record) -> None:
+    for checkpoint in record["checkpoints"]:
+        say(f"checkpoint in {checkpoint}")
+
+
+def _restored(checkpoint: Path | None) -> dict[str, list[str]]:
+    """What a result says of the checkpoint that it went on from: what is in it, not where it lies.
+
+    Raises SailsimError where the folder holds none of `sailsim gem5`.
+    """
+    if checkpoint is None:
+        return {}
+    for name in CHECKPOINT_FILES:
+        if not (checkpoint / name).is_file():
+            raise SailsimError(
+                f"restore is {checkpoint}, which is no checkpoint of sailsim gem5: it has no {name}."
+            )
+    return {"restored": [sha256_of(checkpoint / name, "file") for name in CHECKPOINT_FILES]}
+
+
+@gem5.command()
+@with_run()
+@click.argument("trace", type=PathOption(exists=True, dir_okay=False))
+@click.option(
+    "--streams",
+    type=Words(
+        r"([1-9]|[1-5]\d|6[0-4])(:(?!0*\.?0*$)\d{1,3}(\.\d{1,3})?)?",
+        "1..64, and behind a colon the GB/s of each from 0.001 to 999, such as 16 or 16:2.5",
+    ),
+    help="Streams of reads during the replay, and GB/s of each: 16:2.5 is 16 of 2.5; default: of 4.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(ORDERS),
+    help="Order of tensors. tensor: each waits for the one before; step: as in a decode step; default: none.",
+)
+@click.option(
+    "--timeline",
+    type=int,
+    help="Draw of this tile when each group loads, builds, looks up and converts.",
+)
+@with_parts("numbers of simulated ps", "a number of simulated ps such as 5000ps", r"[1-9]\d{0,17}ps")
+def replay(
+    asked: Asked, trace: Path, timeline: int | None, order: str | None, units: int | None, **options: Any
+) -> None:
+    """Replay a TRACE of descriptors on a machine's PIM units, without a core, and check every result.
+
+    --timeline replays one tile in gem5 and the fast engine instead and draws it into timeline.png in the
+    folder of the results. The engine's groups are those of `time_tile`, memory "dram".
+    """
+    if timeline is not None:
+        for name, value in {"order": order, "units": units, **options}.items():
+            if value:
+                raise SailsimError(
+                    f"{name.replace('_', '-')} is given beside timeline, whose tile is alone on the machine; "
+                    "allowed is one of them."
+                )
+        _draw_timeline(asked, read_trace(trace), timeline)
+        return
+    last, end = (options["checkpoint"] or "0").split(",")[-1], options["until"]
+    if end and int(last) >= int(end[:-2]):
+        raise SailsimError(f"checkpoint is {last} and until {end}; allowed is a checkpoint before the end.")
+    simulator, system = asked.simulator, asked.system
+    phases = phases_of(read_trace(trace).header["tiles"], order) if order else []
+    point = {
+        "command": "replay",
+        "system": asked.machine,
+        "trace": sha256_of(trace, "file"),
+        "units": system.llc.slices.whole if units is None else units,
+        "order": order or "",
+    }
+
+    def simulate(folder: Path, extra: list[str]) -> dict[str, Any]:
+        if phases:
+            extra = [*extra, "--phase-ends", ",".join(str(phase.end) for phase in phases)]
+        done = simulator.replay(system, trace, folder, units=units, timeout_s=asked.timeout, extra=extra)
+        tiles = done.tiles()
+        return {
+            **_columns(done),
+            "tiles": len(tiles),
+            "good_tiles": sum(tile["good"] for tile in tiles),
+            "longest_cycles": max((tile["cycles"] for tile in tiles), default=0),
+            "phases": [json.dumps(row) for row in phase_times(phases, tiles)],
+        }
+
+    record = _stored(asked.out, point, options, system, simulator, simulate)
+    if not answered(record):
+        for line in record["phases"]:
+            row = json.loads(line)
+            start, end = row["start_ps"] / 1e6, row["end_ps"] / 1e6
+            say(f"{start:10.3f} .. {end:10.3f} us  {row['tiles']:4d} tiles  {row['name']}")
+        _say_checkpoints(record)
+        say(
+            f"{record['good_tiles']} of {record['tiles']} tiles as expected, {record['ticks'] / 1e6:.3f} us "
+            f"simulated, longest tile {record['longest_cycles']} cycles, {record['folder']}"
+        )
+    if record["good_tiles"] != record["tiles"]:
+        raise click.exceptions.Exit(1)
+
+
+def _draw_timeline(asked: Asked, trace: Trace, tile: int) -> None:
+    """Write one tile's timelines into timeline.png, and print them."""
+    from sailsim.analysis.render.figure import draw, save  # matplotlib: only when needed
+    from sailsim.analysis.render.gem5_figures import timeline_figure
+
+    if not 0 <= tile < len(trace):
+        raise SailsimError(f"timeline is {tile}; allowed are 0..{len(trace) - 1}, the tiles of {trace.path}.")
+    timelines = both_timelines(
+        asked.simulator, asked.machine, asked.system, decode_tile(trace, tile), asked.out, asked.timeout
+    )
+    path = asked.out / "timeline.png"
+    save(draw(timeline_figure(timelines)), path)
+    if answered({"picture": path, "timelines": [vars(each) for each in timelines]}):
+        return
+    for each in timelines:
+        say(f"{each.source}: {each.end:,} cycles, {len(each.groups):,} groups")
+    echo(str(path))
+
+
+# --- Tiles beside the fast engine ---
+
+
+@gem5.command()
+@with_run()
+@click.argument("trace", required=False, type=PathOption(exists=True, dir_okay=False))
+@number("--seed", 0, 2**32 - 1, 1, "Of the tiles, which are drawn at random.")
+@number("--tiles", 1, 10_000, 204, "That are drawn; a third for other substrates and units not alone.")
+@number("--streams", 1, 64, 16, "Readers beside drawn tiles in the later comparisons.")
+@number("--units", 1, UNITS, 5, "Units that work at the same time in the last comparisons.")
+def validate(asked: Asked, trace: Path | None, seed: int, tiles: int, streams: int, units: int) -> None:
+    """Compare gem5's PIM unit with the core and the fast engine: on tiles drawn at random, or those of TRACE.
+
+    Drawn tiles run on every substrate: alone, with readers of memory, and on --units at once. Tiles of a
+    trace run alone and, in its order, on --units at once. The engine's cycles are those
+    of `time_tile`, memory "dram", less descriptor and record. Parts that the folder holds are not run again.
+    `sailsim report` shows them for a folder that has them in gem5/.
+    Exit status 1: a result or a phase differs.
+    """
+    system, simulator = asked.system, asked.simulator
+    validation = Validation(asked.machine, system, seed, tiles, streams, units, trace)
+    compared = validation.run(simulator, asked.out, asked.timeout, tell)
+    answer = {
+        "gem5_version": simulator.version,
+        "gem5_compiled": simulator.compiled,
+        "system": asked.machine,
+        "seed": None if trace else seed,
+        "summaries": summaries(compared),
+        "tiles": compared,
+    }
+    if not answered(answer):
+        _print(compared)
+        source = f"of {trace}" if trace else f"drawn with seed {seed}"
+        echo(f"gem5 {simulator.version}, {asked.machine}, tiles {source}")
+        for each in summaries(compared):
+            say(
+                "{load}: {tiles} tiles, median error {median_error:.1%}, worst {worst_error:.1%} "
+                "({worst_tile})".format(**each)
+            )
+    if not all(row["correct"] and row["phases_equal"] for row in compared):
+        raise click.exceptions.Exit(1)
+
+
+def _print(compared: Sequence[Row]) -> None:
+    """A table for each substrate and load."""
+    for (substrate, load), of_load in groupby(compared, lambda row: (row["substrate"], load_of(row))):
+        echo(f"{substrate}, {load}, cycles")
+        rows = []
+        for row in of_load:
+            phases = "equal" if row["phases_equal"] else "DIFFER"
+            cycles = (f"{row['gem5_cycles']:,}", f"{row['engine_cycles']:,.0f}")
+            rows.append((row["tile"], phases, *cycles, f"{row['error']:.1%}"))
+        print_numbers(("tile", "phases", "gem5", "engine", "error"), rows, words="phases")
+
+
+# --- Whole tokens ---
+
+
+@gem5.command()
+@with_run("out/gem5-decode")
+@click.option("--model", required=True, help="A GGUF file of the llama architecture, or a shape.")
+@click.option("--weights", type=TEXT, help="As in `sailsim image`; default: a file's own, else 4g128.")
+@click.option("--blocks", default=0, help="The model's first blocks; 0: all.")
+@click.option("--linears", default=",".join(LINEARS), help="Kinds of products.")
+@click.option("--threads", default="1,4,16", help="Threads, on as many cores.")
+@click.option("--batch", default="1", help="Rows that decode side by side.")
+@click.option("--prompt", help="What every row decodes: a text, or token numbers such as 1,2,3.")
+@click.option("--context", help="Positions before the first measured one; default: 64, or the prompt's.")
+@click.option("--kv-bits", type=click.Choice(list(KV_BITS)), default="16", help="Bits of keys and values.")
+@click.option(
+    "--attention", type=click.Choice(ATTENTION), default="cores", help="Where attention multiplies."
+)
+@number("--steps", 1, 1 << 20, 1, "Measured tokens, reported on average.")
+@number("--units", 1, 64, None, "PIM units of lutmm; default: one a slice.")
+@number("--nbw", 1, 6, 4, "Weights of a unit's look-up table.")
+@number("--beside", 0, 64, 0, "Tokens of a prompt that cores read while units of lutmm multiply.")
+@click.option(
+    "--program",
+    type=PathOption(dir_okay=False),
+    default=Path("build/kernels/decode"),
+    help="The AArch64 program.",
+)
+def decode(
+    asked: Asked,
+    model: str,
+    weights: str | None,
+    linears: str,
+    threads: str,
+    batch: str,
+    prompt: str | None,
+    context: str | None,
+    kv_bits: str,
+    units: int | None,
+    program: Path,
+    **fixed: Any,
+) -> None:
+    """Decode tokens on gem5's O3 cores, with products on the cores or on PIM units, and time each part.
+
+    gem5 runs once for every combination of --linears, --threads, --batch and --context (lists). Atomic cores
+    fill the cache and decode the last token of the context, O3 cores the --steps that are measured. A run
+    that takes longer than --timeout is stored without numbers and with the reason. All kinds and threads have
+    to choose the same tokens with the same logits.
+
+    With --prompt every row decodes that prompt, and no filled cache precedes it: atomic cores decode all its
+    tokens but the last. The running model in NumPy then decodes the same image, and the command tells how far
+    the logits are apart. Exit status 1: tokens differ, or the logits of kinds and threads do.
+    """
+    if prompt is not None:
+        if context is not None:
+            raise SailsimError(
+                "context is given beside prompt; allowed is one of them: the cache holds the prompt alone."
+            )
+        tokens = prompt_tokens(model, prompt)
+        context = str(len(tokens) - 1)
+        fixed |= {"warm": len(tokens) - 1, "prompt_tokens": ",".join(map(str, tokens))}
+    simulator, system = asked.simulator, asked.system
+    base = DecodePoint(model=model, weights=weights or "", cache=KV_BITS[kv_bits], units=units or 0, **fixed)
+    points = decode_points(
+        base,
+        system,
+        linears=[word.strip() for word in linears.split(",") if word.strip()],
+        threads=parse_numbers("threads", threads),
+        batch=parse_numbers("batch", batch),
+        context=parse_numbers("context", "64" if context is None else context),
+    )
+    rows, before = run_decodes(
+        points, simulator, asked.machine, system, program, asked.out, timeout_s=asked.timeout, tell=tell
+    )
+    wrong = differing(rows)
+    if not answered({"out": asked.out, "held_before": before, "differing": wrong, "rows": rows}):
+        for row in rows:
+            say(_line(row), " " * 6)
+        say(f"{len(rows)} runs in {asked.out}, {before} of them from before.")
+        for sentence in [*_agreeing(rows), *wrong]:
+            say(sentence)
+    if wrong:
+        raise click.exceptions.Exit(1)
+
+
+def _agreeing(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A sentence on runs that are compared with the running model, if there are any."""
+    asked = [row for row in rows if row.get("model_tokens")]
+    if asked:
+        same = sum(row["model_tokens"] == row["tokens"] for row in asked)
+        first = asked[0]["model_tokens"].partition(";")[0]
+        yield (
+            f"The prompt is {asked[0]['prompt_tokens']}. The running model in NumPy chooses the same tokens "
+            f"as {same} of {len(asked)} runs ({first}). Its logits, up to "
+            f"{max(row['logit_largest'] for row in asked):.4g}, differ by at most "
+            f"{max(row['logit_difference'] for row in asked):.3g}: each side rounds activations of its own."
+        )
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A run in a line."""
+    what = f"{row['linears']:<5} threads {row['threads']}, batch {row['batch']}, context {row['context']}: "
+    if row.get("step_cycles") is None:
+        return what + str(row["reason"])
+    # Tokens a second of a model that was cut off are nobody's.
+    whole = f", {row['tokens_per_s']:.1f} tokens/s"
+    part = f" of {row['blocks']} blocks and the head".replace("1 blocks", "1 block")
+    return what + (
+        f"{row['step_cycles']:,.0f} cycles a step{part if row['blocks'] else whole}, "
+        f"{row['dram_gb_s']:.1f} GB/s; {row['host_s']:.0f} s, {row['instructions_per_s'] / 1000:,.0f} "
+        "thousand instructions/CPU-s"
+    )

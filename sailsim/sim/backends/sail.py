@@ -1,0 +1,264 @@
+"""SAIL: PIM units with look-up tables beside every LLC slice (`[pim]` of a system file).
+
+The C++ core times tiles (`sailsim.sim.step.tiles`); the patterns of a step's activations decide how long.
+"""
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from math import ceil
+from typing import Any, cast
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import stamp
+from sailsim.lut_gemv.counts import TILE_PHASES
+from sailsim.sim.backend import ACTIVITY, EnergyShape, Request, StepResult
+from sailsim.sim.backends.cores import Software, constants, ubatches, without_prompts
+from sailsim.sim.machine.dram import MemorySystem
+from sailsim.sim.machine.pim import AUTO, NBWS, PER_TENSOR
+from sailsim.sim.machine.substrate import load_substrate, substrate_path
+from sailsim.sim.machine.system import System, memory
+from sailsim.sim.point import Point
+from sailsim.sim.software.fitted import core_of
+from sailsim.sim.step.engine import Accelerator, simulate_step
+from sailsim.sim.step.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
+from sailsim.sim.step.parts import StepParts, has_codes, pieces_of
+from sailsim.sim.step.patterns import PROFILES, Profile
+from sailsim.sim.step.schedule import CoreTask, HostCores, Segments, play
+from sailsim.sim.step.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.models.graph import Op, Piece, mixed_step, split, step_notes
+from sailsim.workloads.models.model import ModelSpec
+
+NOT_MODELLED = (
+    "not modelled: switching C-SRAM between storage and computing, and what the cores' data in the LLC loses "
+    "to waiting weights"
+)
+
+SHARED_K = [
+    "DFMs that share out K leave each other fewer lanes and less room for sums, and add their sums up at the "
+    "end of every block: more DFMs can take longer"
+]
+FAIR = [
+    "Weights ahead of need take their share of DRAM from the cores (pim.prefetch_priority = fair): more "
+    "lines under way, more slices or more room for weights can take longer"
+]
+
+
+def request_of(op: Op, point: Point) -> TileRequest:
+    """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
+    fmt = op.format
+    assert fmt is not None
+    assert fmt.code is not None
+    assert isinstance(point.nbw, int)
+    code = fmt.code
+    widths = (code.wbits, code.value_bits, point.abits, point.nbw)
+    shape = Shape(op.k, op.n, op.batch, *widths, fmt.group_size)
+    # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
+    stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
+    codebook = 2 << code.wbits if code.kind == "book" else 0
+    return TileRequest(shape, stored, minimum=fmt.minimum, codebook=codebook)
+
+
+class SailUnits(Units):
+    """The PIM units of a machine under a point's choices."""
+
+    phases = TILE_PHASES
+    counts = COUNTS
+    events = ACTIVITY
+    shares_slices = True  # a slice has descriptors and operands of its own
+
+    def __init__(self, system: System, substrate: str | None, convert: str | None, prt: bool) -> None:
+        self._system = system
+        self._make = partial(PimUnits, system, substrate=substrate, convert=convert, prt=prt)
+        self._pim = self._make()
+        self._sharing: dict[int, PimUnits] = {}
+        self._memory: dict[int, MemorySystem] = {}
+        self.cores_convert = self._pim.config.convert == "cores"
+        self._key = (self._pim.key, memory(system))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether steps cannot tell them apart: of machines that differ in their cores, say."""
+        return isinstance(other, SailUnits) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
+        """The tiles of a step, by the patterns that its inputs have in each size of blocks, timed once for
+        equal patterns; the fastest of all NBWs where that is asked."""
+        assert isinstance(point.nbw, int)
+        inputs = parts.inputs(point.seed)
+        profiles = {
+            (size, nbw): PROFILES.of_step(activations, inputs, self._pim.scan(point.abits, True, nbw, size))
+            for size in parts.block_sizes
+            for nbw in (NBWS if point.nbw == PER_TENSOR else [point.nbw])
+        }
+        keys: Sequence[Hashable]
+        if len(profiles) == 1:
+            keys = [profile.key for each in profiles.values() for profile in each]
+        else:
+            keys = list(zip(*([profile.key for profile in each] for each in profiles.values()), strict=True))
+
+        def on(units: PimUnits, op: Op, some: Sequence[int]) -> Jobs:
+            def profiles_of(shape: Shape) -> list[Profile]:
+                every = profiles[shape.group_size, shape.nbw]
+                return [every[at] for at in some]
+
+            request = request_of(op, point)
+            if request.shape.nbw == PER_TENSOR:
+                return FastestTiles(units.every_nbw(request, profiles_of), units.weights_rate)
+            return units.product(request, profiles_of(request.shape))
+
+        def dealt(op: Op, some: Sequence[int]) -> HeadJobs:
+            """Matrices of their own inputs, dealt to the slices."""
+            ((one, matrices),) = op.products
+            sharing = Sharing.of(int(matrices), self._pim.config.slices)
+            return HeadJobs(on(self._of_slices(sharing.cut), one, some), sharing, len(TILE_PHASES))
+
+        return StepJobs(keys, partial(on, self._pim), dealt)
+
+    def _of_slices(self, slices: int) -> PimUnits:
+        """Units of which so many share a matrix, while all of them work."""
+        if slices not in self._sharing:
+            self._sharing[slices] = self._make(slices=slices, sharing=self._pim.config.slices)
+        return self._sharing[slices]
+
+    def memory(self, threads: int) -> MemorySystem:
+        """DRAM beside the units' own misses and the room in the LLC."""
+        if threads not in self._memory:
+            self._memory[threads] = memory(self._system, threads)
+        return self._memory[threads]
+
+    def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
+        """Whose patterns they are, what can make a larger machine slower, and what is left out."""
+        borrowed, config, machine = activations.note(model), self._pim.config, self.memory(1)
+        return [
+            *([borrowed] if borrowed else []),
+            *(SHARED_K if config.dfms > 1 and config.dfm_split == "k" else []),
+            *(FAIR if machine.depth and machine.buffer and not machine.background else []),
+            NOT_MODELLED,
+        ]
+
+
+def prompt_tasks(asked: Request, host: HostCores, prompts: tuple[Piece, ...]) -> Iterator[CoreTask]:
+    """What the cores do for pieces of prompts.
+
+    Products go at the fitted rate of the software's prompts, as `backends.cores` has it; all else as around
+    units. Raises SailsimError for software whose prompts were not measured, except this project's kernels:
+    gem5 ran theirs (`research/beside.csv`).
+    """
+    assert isinstance(asked.machine, System)
+    if asked.around != "neon" and (problem := without_prompts(asked.around)):
+        raise SailsimError(problem)
+    software, core = cast(Software, asked.around), core_of(asked.machine)
+    c, _ = constants(software, asked.fmt, prompts=True, core=core)
+    ops, rows = mixed_step(asked.model, asked.fmt, prompts), sum(p.new * p.times for p in prompts)
+    products = sum(op.kind == "gemv" for op in ops)
+    row = float(c.product_s) + rows * asked.model.n_layers * float(c.row_s) / products
+    for op in ops:
+        if op.kind == "gemv":
+            read = op.weight_bytes * ubatches(rows)
+            seconds = float(c.kernels(host.sheet, op.macs, op.macs / op.k, op.batch, host.threads))
+            hidden = float(c.overlap) * min(read / host.dram, seconds)
+            tasks = [
+                CoreTask(f"{op.name} weights", 0, hidden, read, 0.0, host.dram),
+                CoreTask(op.name, 0, seconds - hidden + row),
+                CoreTask(f"{op.name} barrier", 0, host.barrier, sync=True),
+            ]
+        else:
+            tasks = host.work(op, asked.model, 0)
+        yield from tasks
+
+
+class SailBackend(Accelerator):
+    """`[pim]`: a data feeding module and arrays beside each slice."""
+
+    software = ("lut-gemv",)
+    choices = ("nbw", "substrate", "convert", "prt", "attention", "overlap")
+    prefills = ("units", "cores", "auto")
+    smooth = True
+
+    def step(self, asked: Request) -> StepResult:
+        """By the engine; with prompts on the cores while units decode, or the faster of both ways."""
+        self.check_prefill(asked)
+        units = replace(asked, prefill="units")
+        if asked.prefill == "units" or not asked.prompts:
+            return super().step(units)
+        ways = [self._beside(asked)]
+        if asked.prefill == "auto":
+            ways.append(super().step(units))
+        return min(ways, key=lambda result: result.step_s)
+
+    def _beside(self, asked: Request) -> StepResult:
+        """The prompts on the cores."""
+        system, point = asked.machine, self.point_of(asked)
+        assert isinstance(system, System)
+        decoding, prompts = split(asked.pieces or pieces_of(point))
+        tasks = list(prompt_tasks(asked, HostCores(system, point.threads), prompts))
+        tokens = sum(piece.new * piece.times for piece in decoding + prompts)
+        note = f"The cores multiply the prompts, as {asked.around} does"
+        if decoding:
+            result = simulate_step(system, asked.model, point, pieces=decoding, beside=tasks)
+            note += ", while the units decode; what decodes goes first, and memory is shared by demand"
+            return replace(result, tokens=tokens, notes=(*result.notes, f"{note}."))
+        line = play(memory(system, point.threads), [Segments.one(tasks)])
+        moved = {"weights": 0.0, "read": line.read, "written": line.written}
+        return StepResult(
+            tokens=tokens,
+            step_s=line.end,
+            breakdown={"cores": line.cores, "sync": line.sync},
+            dram_bytes=line.read + line.written,
+            bytes_by_kind=moved,
+            events=line.events,
+            point=point,
+            notes=(f"{note}.", *step_notes(asked.model, tokens)),
+        )
+
+    def make_units(self, system: System, *choices: Any) -> SailUnits:
+        """The units under a point's choices."""
+        substrate, convert, prt, _ = choices
+        return SailUnits(system, substrate, convert, prt)
+
+    def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
+        """Those, and of the substrate's file that it is the same: it may be another one by now."""
+        own = None if system.pim is None else str(system.pim.substrate.value)
+        return point.substrate, point.convert, point.prt, stamp(substrate_path(point.substrate or own or ""))
+
+    def alternatives(self, system: System, point: Point) -> tuple[Point, ...]:
+        """Where the NBW is each tensor's own: that, and every NBW for all of them.
+
+        Tiles that are the fastest by themselves need not make the fastest step. Where the place of conversion
+        is open: each with the file's own place, then the others that the machine has. Floating-point units
+        are there where its file converts in them.
+        """
+        own = system.require_pim().convert.value
+        places = dict.fromkeys((own, "memory", "cores")) if point.convert == AUTO else (point.convert,)
+        nbws = (PER_TENSOR, *NBWS) if point.nbw == PER_TENSOR else (point.nbw,)
+        return tuple(point.having(convert=place, nbw=nbw) for place in places for nbw in nbws)
+
+    def takes(self, op: Op) -> bool:
+        """Whatever has scalar codes: tables are built of whole numbers."""
+        return has_codes(op)
+
+    def llc_share(self, machine: System) -> float:
+        """The room for weights that wait, also where they do not fill it; C-SRAM lies beside the LLC."""
+        pim = machine.require_pim()
+        return float(pim.prefetch_share.value) if pim.prefetch_depth.whole else 0.0
+
+    def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
+        """From the substrate, which may not declare its energy."""
+        pim = system.require_pim()
+        substrate = load_substrate(str(choices.get("substrate") or pim.substrate.value))
+        if substrate.energy is None:
+            return None
+        cells = system.llc.slices.whole * pim.arrays.whole * pim.rows.whole * pim.cols.whole
+        return EnergyShape(
+            columns=pim.cols.whole,
+            accumulator_bits=pim.accumulator.whole,
+            operations=substrate.energy,
+            csram_mib=cells / 8 / 2**20,
+        )
+
+
+BACKEND = SailBackend()

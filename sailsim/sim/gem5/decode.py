@@ -1,0 +1,507 @@
+"""Whole tokens on gem5: the program `decode` (docs/decode.md) on the cores and PIM units of a machine.
+
+A point is one run of gem5. Its image lies in simulated memory before the program starts
+(gem5-configs/preload.py); atomic cores fill the cache and decode the first tokens, so that caches hold what a
+token leaves behind; O3 cores decode those that are measured. Of a part of a model they begin with no data in
+their caches, as the other blocks would have left none of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sailsim import _core
+from sailsim.base.atomic import write_whole
+from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import sha256_of
+from sailsim.sim.gem5.binary import Gem5, Gem5Run, Gem5TimeoutError, machine_json, require_program
+from sailsim.sim.gem5.records import keys_of, run_or_load
+from sailsim.sim.gem5.stored import DECODE
+from sailsim.sim.machine.system import System
+from sailsim.sim.step.tiles import Shape
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.study.store import Store
+from sailsim.workloads.images.image_decode import CACHES, ImageDecoder
+from sailsim.workloads.images.image_file import Image, ImagePlan, plan_image
+from sailsim.workloads.inference.tokenizer import Tokenizer, token_numbers
+from sailsim.workloads.model_files.gguf_model import stored_model
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.model import ModelSpec
+
+LINEARS = ("neon", "lut", "lutmm")
+REGIONS = (
+    "embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample",
+)  # fmt: skip
+"""Of a step, in its order; their cycles add up to the step's."""
+WAITS = ("barrier", "units")
+"""What the first thread waited for, inside the regions."""
+KV_BITS = {word.lstrip("fpint"): word for word in CACHES}
+"""The program's words for bits of keys and values."""
+ADDRESS = 0x6000000000
+"""Where gem5-configs/preload.py puts the image."""
+BATCH_MAX = 64
+PROMPT_MAX = 1024
+"""Most tokens of a prompt: atomic cores decode all but one of them."""
+LOGITS = Path("/proc/self/logits")
+"""Where the program writes its logits. `run_program.py` redirects this folder into the run's own. A path of
+another length would move the program's stack, and with it the cycles."""
+_MULTIPLY = ("linears", "threads", "nbw", "units")
+"""Fields of a point that say who multiplies: whatever they are, points decode the same tokens."""
+
+Tell = Callable[[str], None]
+Logits = dict[tuple[Any, ...], npt.NDArray[np.float32]]
+"""Of the running model, (steps, batch, vocab), by image, cache, prompt and the tokens chosen."""
+
+
+HEAD_OUTPUTS = 16_000
+"""Of the head that runs with some blocks of a model without a file: a whole one takes most of such a run, and
+its outputs are alike. Those of a slice, 500 of 32, fill passes as those of a whole head do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodePoint:
+    """One run of the program.
+
+    `context` positions of the cache are filled before the first measured step: all but the last `warm` by
+    the program's table, those by tokens decoded on atomic cores. `steps` tokens are measured. `blocks` is how
+    many of the model's blocks the image has, with `HEAD_OUTPUTS`; 0: all. `units` PIM units multiply; 0:
+    one a slice.
+
+    `prompt_tokens`, token numbers with commas between them, are what every row of the batch decodes. Their
+    last is the input of the first measured step; the others are the `warm` tokens, and the whole `context`.
+    Empty: the table fills the cache, and every token is token 1. With `linears` `lutmm` every step reads
+    `beside` tokens of another prompt on the cores while units multiply.
+    """
+
+    model: str
+    weights: str = ""
+    blocks: int = 0
+    linears: str = "neon"
+    threads: int = 1
+    batch: int = 1
+    context: int = 64
+    attention: str = "cores"
+    cache: str = "fp16"
+    warm: int = 1
+    steps: int = 1
+    nbw: int = 4
+    units: int = 0
+    prompt_tokens: str = ""
+    beside: int = 0
+
+    @property
+    def pim(self) -> bool:
+        """Whether the machine has PIM units."""
+        return self.linears == "lutmm" or self.attention == "units"
+
+    @property
+    def words(self) -> str:
+        """For progress and complaints."""
+        blocks = f", {self.blocks} blocks" if self.blocks else ""
+        attention = f", attention on units, {self.cache}" if self.attention == "units" else ""
+        return (
+            f"{Path(self.model).stem} {self.weights or 'own weights'}{blocks}, {self.linears}, "
+            f"{self.threads} threads, batch {self.batch}, context {self.context}{attention}"
+        )
+
+    def options(self, system: System) -> list[str]:
+        """The program's, which names the image the same wherever it lies: arguments move the stack."""
+        prompt = self.prompt_tokens or ",".join(["1"] * (self.warm + 1))
+        named: dict[str, Any] = {
+            "image": "model.image", "image-at": ADDRESS, "linears": self.linears, "threads": self.threads,
+            "batch": self.batch, "context": self.context - self.warm, "prompt": prompt, "steps": self.steps,
+            "cache": self.cache, "seed": 1, "nbw": self.nbw,
+        }  # fmt: skip
+        if self.units:
+            named["units"] = self.units
+        if self.beside:
+            named["beside"] = ",".join(["1"] * self.beside)
+        if self.attention != "cores":
+            tiles = _head_tiles(_spec(self.model), self.context + self.steps, int(self.cache[-1]), self.nbw)
+            named |= {"attention": self.attention, "tile-most": _most_outputs(tiles, system)}
+        if self.prompt_tokens:
+            named["logits"] = LOGITS
+        words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
+        return [*words, "--trusted", "--list", "--m5"]
+
+
+def prompt_tokens(model: str, prompt: str) -> list[int]:
+    """The tokens of a prompt: whole numbers with commas between them, else a text for the model's tokenizer.
+
+    A text begins with the special token that the model has seen before every text, if it has seen one.
+
+    Raises:
+        SailsimError: a text for a model without a tokenizer, tokens outside its vocabulary, or too many.
+    """
+    file, spec = stored_model(model), _spec(model)
+    tokens = token_numbers(prompt)
+    if tokens is None:
+        if file is None:
+            raise SailsimError(
+                f"prompt is {prompt!r}, and model {model} has no tokenizer; allowed are token numbers such "
+                "as 1,2,3."
+            )
+        tokenizer = Tokenizer(file.file)
+        first = tokenizer.first
+        tokens = [*([] if first is None else [first]), *tokenizer.encode(prompt)]
+    if not 1 <= len(tokens) <= PROMPT_MAX:
+        raise SailsimError(f"prompt has {len(tokens)} tokens; allowed are 1..{PROMPT_MAX}.")
+    if max(tokens) >= spec.vocab:
+        raise SailsimError(f"prompt has token {max(tokens)}; allowed are 0..{spec.vocab - 1}.")
+    return tokens
+
+
+def _spec(model: str) -> ModelSpec:
+    file = stored_model(model)
+    return file.spec if file else load_model(model)
+
+
+def decode_points(base: DecodePoint, system: System, **axes: Sequence[Any]) -> list[DecodePoint]:
+    """A point with every combination of ``batch``, ``context``, ``threads`` and ``linears``; the last varies
+    fastest, so that an interruption leaves whole comparisons.
+
+    Points of other kinds than `lutmm` have no `units`, unless units attend: they are the same for any number.
+
+    Raises:
+        SailsimError: a value that the program, the machine or the model does not have.
+    """
+    on_units, cache, units = base.attention == "units", base.cache, base.units
+    linears, context = axes["linears"], axes["context"]
+    if cache not in (CACHES[1:] if on_units else CACHES[:2]):
+        raise SailsimError(
+            f"kv_bits is {cache.lstrip('fpint')} beside attention on the {base.attention}; allowed there is "
+            f"{'2..8' if on_units else '8 or 16'}."
+        )
+    if not linears or not set(linears) <= set(LINEARS):
+        raise SailsimError(f"linears is {','.join(linears)!r}; allowed are {', '.join(LINEARS)}.")
+    cores = min(system.cores.count.whole, 64)
+    ends = {"threads": (1, cores), "batch": (1, BATCH_MAX), "context": (base.warm, 1 << 20)}
+    for name, (least, most) in ends.items():
+        for value in axes[name]:
+            if not least <= value <= most:
+                raise SailsimError(f"{name} is {value}; allowed are {least}..{most}.")
+    spec = _spec(base.model)
+    if 0 < spec.max_context < max(context):
+        raise SailsimError(
+            f"context is {max(context)}; allowed for {spec.name} is at most {spec.max_context}, which it was "
+            "made for."
+        )
+    if on_units:
+        _require_room(system, spec, max(context), int(cache[-1]), base.nbw)
+    if "lutmm" in linears or on_units:
+        system.require_pim()
+        slices = system.llc.slices.whole
+        if not 0 <= units <= slices:
+            raise SailsimError(f"units is {units}; allowed are 1..{slices}: a matrix has a tile a slice.")
+    if base.beside and set(linears) != {"lutmm"}:
+        raise SailsimError(f"beside is given with linears {','.join(linears)}; allowed is lutmm alone.")
+    if units and not (on_units or "lutmm" in linears):
+        raise SailsimError(
+            f"units is {units} and linears is {','.join(linears)}; allowed beside units is lutmm, or "
+            "attention on the units."
+        )
+    names = ("batch", "context", "threads", "linears")
+    rows = itertools.product(*(axes[name] for name in names))
+    points = (replace(base, **dict(zip(names, row, strict=True))) for row in rows)
+    return [each if on_units or each.linears == "lutmm" else replace(each, units=0) for each in points]
+
+
+def _require_room(system: System, spec: ModelSpec, context: int, bits: int, nbw: int) -> None:
+    """Raise SailsimError for a machine whose arrays do not hold the tables of a head's products."""
+    config = system.slice_config(slices=1, convert=system.unit_convert)
+    for tile in _head_tiles(spec, context, bits, nbw):
+        try:
+            _core.plan_tile(config, tile, True)
+        except ValueError as error:
+            raise SailsimError(
+                f"attention is units, and {system.name} has no room for a head's {tile.k} x {tile.n} tile: "
+                f"{error}."
+            ) from None
+
+
+def _head_tiles(spec: ModelSpec, context: int, bits: int, nbw: int) -> list[Shape]:
+    """A head's keys and values."""
+    sizes = ((spec.head_dim, context), (context, spec.head_dim))
+    return [Shape(*size, spec.gqa, bits, bits, 8, nbw, 0) for size in sizes]
+
+
+def run_decodes(
+    points: Sequence[DecodePoint],
+    gem5: Gem5,
+    machine: str,
+    system: System,
+    program: Path,
+    out: Path,
+    *,
+    timeout_s: float = 3600,
+    tell: Tell = lambda text: None,
+) -> tuple[list[dict[str, Any]], int]:
+    """Run the points that the folder does not hold yet; each is stored as it ends.
+
+    A run that takes longer than `timeout_s` is stopped and stored without numbers and with a `reason`; with
+    another `timeout_s` it is run again.
+
+    Args:
+        points: of one image, as `decode_points` has them.
+        program: the decode program.
+        out: folder of the results; images and gem5's own output go into folders below it.
+        tell: called with what is under way.
+
+    Returns:
+        A record a point, and how many of them the folder held before.
+
+    Raises:
+        SailsimError: bad input; or runs that failed otherwise, after all others are stored.
+    """
+    machine_json(system)  # refuses a machine that gem5 does not have, before an image is made
+    require_program(program)
+    plan = _plan(points[0], system)  # what no image can hold is refused once, before a run is begun
+    file = stored_model(points[0].model)
+    content, stored = sha256_of(program, "program"), Store(out).keys()
+    known: Logits = {}
+    rows, failures, before = [], [], 0
+
+    def simulated(point: DecodePoint, name: str) -> dict[str, Any]:
+        """The columns of a point's run."""
+        image = image_for(point, system, out)
+        folder = (out / f"{DECODE}-{Path(point.model).stem}-{name}").resolve()
+        logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to
+        logits.unlink(missing_ok=True)
+        done = gem5.run(
+            system,
+            [str(program), *point.options(system)],
+            folder,
+            cpu="atomic,o3",
+            cores=point.threads,
+            units=(point.units or None) if point.pim else 0,
+            timeout_s=timeout_s,
+            extra=["--preload", str(image.resolve()), *["--empty-caches"] * bool(point.blocks)],
+        )
+        columns = _measured(done, point, system) | {"outputs": plan.dimensions.vocab}
+        if point.prompt_tokens:
+            columns |= against_model(point, columns["tokens"], logits, image, known)
+        return columns
+
+    for at, point in enumerate(points):
+        tell(f"{at + 1} of {len(points)}: {point.words}")
+        question = {
+            "command": DECODE,
+            "system": machine,
+            **asdict(point),
+            "pim": point.pim,
+            "model_sha256": file.file.sha256 if file else "",
+            "content": content,
+        }
+        limited = {**question, "timeout_s": timeout_s}  # of a run that was stopped: it holds for this limit
+        (key, group), (stopped, _) = (keys_of(each, system, gem5) for each in (question, limited))
+        before += not stored.isdisjoint((key, stopped))
+
+        simulate = partial(simulated, point, group[:12])
+        reason: dict[str, Any] = {}
+        if stopped not in stored:
+            try:
+                rows.append(run_or_load(out, question, system, gem5, simulate, group))
+                continue
+            except Gem5TimeoutError as error:
+                reason = {"reason": str(error), "host_s": timeout_s}
+            except SailsimError as error:
+                failures.append(f"{point.words}: {error}")
+                continue
+        rows.append(run_or_load(out, limited, system, gem5, reason.copy, group))
+    if failures:
+        others = f"; the others are stored in {out}" if rows else ""
+        raise SailsimError(
+            f"{len(failures)} of {len(points)} runs of decode on gem5 failed (the first: "
+            f"{failures[0].rstrip('.')}){others}."
+        )
+    return rows, before
+
+
+def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Sentences on runs that should have decoded the same and have not; empty if all is well."""
+    firsts: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    sentences = []
+    for row in rows:
+        if row.get("step_cycles") is None:
+            continue
+        same = [name for name in DecodePoint.__dataclass_fields__ if name not in _MULTIPLY]
+        first = firsts.setdefault(tuple(row.get(name) for name in ("system", "model_sha256", *same)), row)
+        for name in ("tokens", "logits"):
+            if row[name] != first[name]:
+                sentences.append(
+                    f"{name} of {row['linears']} with --threads {row['threads']} are {row[name]}, of "
+                    f"{first['linears']} with --threads {first['threads']} {first[name]} (batch "
+                    f"{row['batch']}, context {row['context']})."
+                )
+        expected = row.get("model_tokens")
+        if expected and row["tokens"] != expected:
+            sentences.append(
+                f"tokens of {row['linears']} with --threads {row['threads']} are {row['tokens']}; the "
+                f"running model chooses {expected} after the same tokens (logits differ by up to "
+                f"{row['logit_difference']:.3g}; batch {row['batch']})."
+            )
+    return sentences
+
+
+def against_model(
+    point: DecodePoint, tokens: str, logits: Path, image: Path, known: Logits | None = None
+) -> dict[str, str | float]:
+    """What the running model says of the measured steps: `ImageDecoder`, NumPy's pass over the same image.
+
+    It rounds its own activations, so that logits differ where a number lies between two integers. Before
+    each step it takes the token that the program chose.
+
+    Args:
+        tokens: those that the program chose, as it reports them.
+        logits: the file that it wrote, fp32 (steps, batch, vocab).
+        known: the model's logits of runs before, which kinds of products and numbers of threads share.
+
+    Returns:
+        `model_tokens`, those that the model chooses, as the program reports its own; `logit_difference`, the
+        largest magnitude of a difference; `logit_largest`, the largest magnitude of the model's logits.
+
+    Raises:
+        SailsimError: a file of another size.
+    """
+    rows = tuple(tuple(map(int, row.split(","))) for row in tokens.split(";"))
+    prompt = tuple(map(int, point.prompt_tokens.split(",")))
+    asked, known = (image, point.cache, prompt, rows), {} if known is None else known
+    if asked not in known:
+        decoder = ImageDecoder(Image(image), len(rows), point.cache)
+        for token in prompt[:-1]:
+            decoder.step([token] * len(rows))
+        inputs = [(prompt[-1],) * len(rows), *list(zip(*rows, strict=True))[:-1]]
+        known[asked] = np.stack([decoder.logits(step) for step in inputs])
+    expected = known[asked]
+    try:
+        written = np.fromfile(logits, np.float32).reshape(expected.shape)
+    except (OSError, ValueError):
+        raise SailsimError(f"the program did not write its logits to {logits}.") from None
+    chosen = expected.argmax(axis=2).T.tolist()
+    return {
+        "model_tokens": ";".join(",".join(map(str, row)) for row in chosen),
+        "logit_difference": float(np.abs(written - expected).max()),
+        "logit_largest": float(np.abs(expected).max()),
+    }
+
+
+def image_for(point: DecodePoint, system: System, out: Path) -> Path:
+    """The image of a point, which the folder keeps: made when it is not there, or was made by other code.
+
+    Raises:
+        SailsimError: the model or its weights are none that an image can hold, or the disk is full.
+    """
+    plan = _plan(point, system)
+    what = [plan.about, list(plan.dimensions), plan.row, point.weights, code_version()]
+    name = f"{Path(point.model).stem}-{point.weights or 'own'}-{plan.spec.n_layers}"
+    path = out / "images" / f"{name}.image"
+    told = path.with_suffix(".json")
+    identity = json.dumps(what)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and told.is_file() and told.read_text() == identity:
+            return path
+        told.unlink(missing_ok=True)
+        plan.write(path, progress=True)
+        write_whole(told, identity.encode())
+    except OSError as error:
+        raise SailsimError(f"folder {path.parent} cannot be written: {error.strerror}.") from None
+    return path
+
+
+def _plan(point: DecodePoint, system: System) -> ImagePlan:
+    plan = plan_image(
+        point.model,
+        weights=point.weights,
+        blocks=point.blocks or None,
+        outputs=HEAD_OUTPUTS if point.blocks else None,
+        slices=system.llc.slices.whole,
+    )
+    most = _tile_most(plan, point, system)
+    row = system.memory.row_of_channels if point.linears == "lutmm" else 0
+    return replace(plan, dimensions=plan.dimensions._replace(tile_most=most), row=row)
+
+
+def _tile_most(plan: ImagePlan, point: DecodePoint, system: System) -> int:
+    """`_most_outputs` of a slice's share of the matrices."""
+    if point.linears != "lutmm":
+        return 0
+    tiles = []
+    for name, (k, n) in plan.dimensions.matrices().items():
+        weights = plan.matrices[name][1]
+        code, owned = weights.code, ceil(n / plan.dimensions.slices)
+        if name != "embedding":
+            widths = (code.wbits, code.value_bits, 8, point.nbw, weights.format.group_size)
+            tiles.append(Shape(k, owned, point.batch, *widths))
+    return _most_outputs(tiles, system)
+
+
+def _most_outputs(tiles: Iterable[Shape], system: System) -> int:
+    """Outputs of a pass, where tiles take several; else 0.
+
+    A tile's codes lie row by row, so several passes would each read pieces of all rows from memory. Tiles of
+    one pass are read from their first byte to their last.
+    """
+    config = system.slice_config(slices=1, convert=system.unit_convert)
+    plans = [_core.plan_tile(config, tile, True) for tile in tiles]
+    return max((plan.outputs_per_pass for plan in plans if plan.passes > 1), default=0)
+
+
+def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, Any]:
+    """The columns of a run that came to its end."""
+    log = done.folder / "gem5.log"
+    lines = done.json_lines
+    if done.status != 0 or not lines:
+        error = next((line for line in done.output.splitlines() if line.startswith("error: ")), "")
+        why = error.removeprefix("error: ") or f"status {done.status}"
+        raise SailsimError(f"the program ended without a result ({why}); its output is in {log}.")
+    report = lines[-1]
+    if report["emulated"]:
+        raise SailsimError(f"the program found no PIM units and emulated them; its output is in {log}.")
+    clock = report["clock_mhz"] / 1000
+    if clock != system.cores.clock.value:
+        raise SailsimError(
+            f"cores.clock is {system.cores.clock.value:g}; allowed is {clock:g}, that of the machine which "
+            "the program was built for (make kernels SYSTEM=..., in a checkout)."
+        )
+    spent = done.spent_s
+    if len(done.dumps) < 3 or len(spent) < 2:
+        raise SailsimError(f"gem5's statistics have no measured part; its output is in {log}.")
+    *_, before, measured, _ = done.dumps
+    # gem5 counts instructions from its start, whatever a program resets.
+    totals = done.totals(-2)
+    instructions = measured["simInsts"] - before["simInsts"]
+    seconds = measured["simTicks"] / 1e12
+    moved = totals.get("dram_bytesRead", 0) + totals.get("dram_bytesWritten", 0)
+    names = [*REGIONS, *WAITS, "step"]
+    return {
+        **{f"{name}_cycles": report[f"{name}_cycles"] for name in names},
+        **({"beside_cycles": report["beside_cycles"]} if point.beside else {}),
+        "tokens": report["tokens"],
+        "logits": report["logits"],
+        "tokens_per_s": point.batch / (report["step_cycles"] / system.cores.clock.si),
+        "image_bytes": report["image_bytes"],
+        "status": done.status,
+        "ticks": done.ticks,
+        **{name: value for name, value in totals.items() if name.startswith(("dram_", "unit_"))},
+        "dram_gb_s": moved / seconds / 1e9,
+        "instructions": instructions,
+        "host_s": done.host_s,
+        "host_before_s": before["hostSeconds"],
+        "host_measured_s": measured["hostSeconds"],
+        "cpu_before_s": spent["begins"],
+        "cpu_measured_s": spent["ends"] - spent["begins"],
+        "instructions_per_s": instructions / max(spent["ends"] - spent["begins"], 0.01),
+        "program_output": [json.dumps(line) for line in lines],
+        "folder": str(done.folder),
+    }

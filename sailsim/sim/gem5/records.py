@@ -1,0 +1,80 @@
+"""Results on gem5 in a store: what their keys are made of, and how they are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sailsim.base.errors import SailsimError
+from sailsim.sim.gem5.binary import Gem5, configs_path
+from sailsim.sim.machine.system import System
+from sailsim.sim.study.open_study import Task, opened
+from sailsim.sim.study.origin import code_version
+from sailsim.sim.study.store import Store
+
+Record = dict[str, Any]
+
+
+def scripts_digest() -> str:
+    """SHA-256 of the scripts that gem5 runs: they are part of what a result rests on."""
+    digest = hashlib.sha256()
+    for path in sorted(configs_path().glob("*.py")):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def keys_of(point: Mapping[str, Any], system: System, gem5: Gem5) -> tuple[str, str]:
+    """Key of a result and of its question.
+
+    The result's has the point, the machine, the gem5 binary, the scripts that it runs and our code.
+    """
+    question = hashlib.sha256(json.dumps(dict(point), sort_keys=True).encode()).hexdigest()
+    parts = [question, system.digest, gem5.digest, scripts_digest(), code_version()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest(), question
+
+
+def run_or_load(
+    out: Path,
+    point: Mapping[str, Any],
+    system: System,
+    gem5: Gem5,
+    simulate: Callable[[], Mapping[str, Any]],
+    group: str = "",
+    whole: Callable[[Record], bool] = lambda _: True,
+) -> Record:
+    """A result from the store, or a new one that is stored at once.
+
+    Args:
+        out: the store's folder; it holds results on gem5 of any kind.
+        point: what is run, JSON-able.
+        system: the machine that is simulated.
+        gem5: the simulator.
+        simulate: gives the record's columns.
+        group: of results of which the folder's answer has the last; default: the point's own.
+        whole: whether files that a stored result names are still there; where not, it is simulated again,
+            which gives the same result and the files.
+
+    Raises:
+        SailsimError: the folder cannot be used; and whatever `simulate` raises.
+    """
+    key, question = keys_of(point, system, gem5)
+    failures: list[SailsimError] = []
+
+    def evaluate(_: None) -> Record:
+        try:
+            version = {"engine": "gem5", "gem5_version": gem5.version, "gem5_compiled": gem5.compiled}
+            return {**point, **simulate(), **version}
+        except SailsimError as error:
+            failures.append(error)
+            raise
+
+    with opened(out, 1, kind="gem5", progress=False, group=group or question, tries=1) as study:
+        study.run([Task(key, question, None)], evaluate)
+    if failures:
+        raise failures[0]
+    study.complain()
+    ((record,),) = Store(out).of_keys([key])
+    return record if whole(record) else evaluate(None)

@@ -1,0 +1,234 @@
+"""What a replay of a trace has beside its results: an order between tensors, and one tile's timeline.
+
+A timeline has load, build, look-up, conversion and write-back of every group of a tile. Two sources differ
+in nothing but when weights arrive: the core's `TileSequencer` with the fast engine's rate, and gem5's unit,
+which prints a line for each group (debug flag SailPimGroups).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from itertools import accumulate, groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sailsim import _core
+from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv.tile import Tile
+from sailsim.lut_gemv.trace_file import write_trace
+from sailsim.sim.gem5.binary import Gem5, Gem5Run
+from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.stored import TIMELINE, TileTimeline, timelines_of
+from sailsim.sim.machine.system import System
+from sailsim.sim.step.patterns import PROFILES
+from sailsim.sim.step.tiles import PimUnits
+
+ORDERS = ("tensor", "step")
+"""`tensor`: each tensor waits for the one before. `step`: those of a block that multiply the same vector go
+together, as in a decode step."""
+_SAME_INPUT = {r"attn_[qkv]": "attn_q, attn_k, attn_v", r"ffn_(gate|up)(_\w+)?": "ffn_gate, ffn_up"}
+"""Tensors of a block that multiply one vector, and what they are called together."""
+
+
+def replay_tiles(
+    gem5: Gem5, system: System, tiles: Sequence[Tile], folder: Path, *, row: int = 0, **how: Any
+) -> Gem5Run:
+    """Replay tiles, a unit each, by a trace that is gone afterwards: it is as large as their weights.
+
+    Args:
+        gem5: with the module.
+        system: with PIM units.
+        tiles: the operands.
+        folder: gem5's output directory; created.
+        row: where the tiles' weights lie, as `write_trace` takes it.
+        how: as `Gem5.replay` takes it.
+
+    Raises:
+        SailsimError: as `Gem5.replay`; or a tile was refused.
+    """
+    trace = folder / "tiles.trace"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_trace(trace, tiles, row=row)
+    except OSError as error:
+        raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
+    try:
+        run = gem5.replay(system, trace, folder, units=len(tiles), **how)
+    finally:
+        trace.unlink(missing_ok=True)
+    for tile, told in zip(tiles, run.tiles(), strict=True):
+        if told["status"] != 1:
+            substrate = system.require_pim().substrate.value
+            raise SailsimError(f"tile {tile.name} on {substrate} was refused with status {told['status']}.")
+    return run
+
+
+class Phase(NamedTuple):
+    """Tiles that go together, one after another in the trace, by the name of their tensors; `end` is the
+    number of tiles up to the last of them."""
+
+    name: str
+    end: int
+
+
+def phases_of(names: Sequence[str], order: str) -> list[Phase]:
+    """The phases of a trace's tiles, in the trace's order.
+
+    Args:
+        names: of the tiles: a tensor, with ``[i]`` where it is cut into tiles.
+        order: one of `ORDERS`.
+
+    Raises:
+        SailsimError: tiles without names.
+    """
+    if not all(names) or not names:
+        raise SailsimError(
+            f"order is {order}, and the trace has tiles without a name; allowed are traces whose tiles name "
+            "their tensors, as `sailsim trace` writes them."
+        )
+    together = [
+        (name, len(list(tiles))) for name, tiles in groupby(names, lambda name: _tensors(name, order))
+    ]
+    ends = accumulate(count for _, count in together)
+    return [Phase(name, end) for (name, _), end in zip(together, ends, strict=True)]
+
+
+def _tensors(tile: str, order: str) -> str:
+    """The tensors that a tile's go with."""
+    tensor = re.sub(r"(?<=.)\[\d+\]$", "", tile)
+    block = re.match(r"(blk\.\d+)\.(\w+?)(\.weight)?$", tensor)
+    if order == "tensor" or not block:
+        return tensor
+    together = (name for kinds, name in _SAME_INPUT.items() if re.fullmatch(kinds, block[2]))
+    return f"{block[1]}.{next(together, block[2])}"
+
+
+def phase_times(phases: Sequence[Phase], tiles: Sequence[Mapping[str, int]]) -> list[dict[str, Any]]:
+    """When each phase began and ended: ``name``, ``tiles``, ``start_ps``, ``end_ps``.
+
+    Args:
+        phases: of the trace.
+        tiles: rows of `Gem5Run.tiles`.
+
+    Returns:
+        A row a phase: from the first doorbell's acknowledgement to the last answer.
+    """
+    rows = []
+    for before, phase in zip([0, *(phase.end for phase in phases)], phases, strict=False):
+        part = tiles[before : phase.end]
+        start, end = min(tile["rung_ps"] for tile in part), max(tile["answered_ps"] for tile in part)
+        rows.append({"name": phase.name, "tiles": len(part), "start_ps": start, "end_ps": end})
+    return rows
+
+
+_DEBUG_FLAG = "SailPimGroups"
+_UNTRACED = "Tracing is not enabled"
+"""What gem5 says to a debug flag where it was compiled without them."""
+_LINE = re.compile(
+    r"pass (\d+) group (\d+): load (\d+)\.\.(\d+) start (\d+) build (\d+) lookup (\d+) convert (\d+) "
+    r"write-back (\d+)"
+)
+
+
+def core_timeline(system: System, tile: Tile) -> TileTimeline:
+    """A tile of one slice, alone on the machine, as the core's sequencer works it.
+
+    Weights are asked for ahead of need, as many lines under way as the unit has MSHRs, each for the latency
+    of DRAM.
+
+    Raises:
+        SailsimError: no PIM units, or the tile does not fit.
+    """
+    pim = system.require_pim()
+    units = PimUnits.alone(system, tile.prt)
+    scan = units.scan(tile.abits, tile.signed, tile.nbw, tile.group_size)
+    codes = tile.code_bytes() / tile.stored_bytes()
+    try:
+        groups = _core.tile_timeline(
+            units.config,
+            tile.shape,
+            PROFILES.scanned(tile.x, scan).counts,
+            tile.scales is not None,
+            minimum=tile.has_minimum,
+            # As the engine has it: scales ride along, and weights are asked for behind the activations.
+            bytes_per_cycle=units.dram.rate * codes / units.clock,
+            latency=units.dram.latency * units.clock,
+            lead=units.operands.latency * units.clock,
+            ahead=units.ahead * codes,
+        )
+    except ValueError as error:
+        raise SailsimError(f"tile {tile.name} cannot run: {error}.") from None
+    rows = tuple(map(tuple, groups.tolist()))
+    return TileTimeline("fast engine", tile.name, pim.clock.value, rows, bool(pim.double_buffer.value))
+
+
+def gem5_timeline(
+    gem5: Gem5, system: System, tile: Tile, folder: Path, timeout_s: float = 600
+) -> TileTimeline:
+    """A tile on one PIM unit of gem5, alone on the machine.
+
+    Raises:
+        SailsimError: this gem5 can print no groups, did not get to the end or refused the tile.
+    """
+    pim = system.require_pim()
+    try:
+        run = replay_tiles(gem5, system, [tile], folder, timeout_s=timeout_s, debug=_DEBUG_FLAG)
+    except SailsimError as error:
+        if _UNTRACED not in str(error):
+            raise
+        raise SailsimError(
+            f"gem5 is {gem5.path}, which was compiled without tracing and prints no groups of a tile; "
+            "allowed for a timeline is one with it, such as gem5.opt."
+        ) from None
+
+    def cycles(stage: str) -> int:
+        return round(run.unit_stat(0, f"stageTicks::{stage}") * 1e-12 * pim.clock.si)
+
+    return TileTimeline(
+        f"gem5 {gem5.version}",
+        tile.name,
+        pim.clock.value,
+        read_groups(folder / "debug.txt"),
+        bool(pim.double_buffer.value),
+        before=cycles("operands"),
+        after=cycles("results"),
+    )
+
+
+def both_timelines(
+    gem5: Gem5, machine: str, system: System, tile: Tile, out: Path, timeout_s: float = 600
+) -> list[TileTimeline]:
+    """A tile's timelines in gem5 and in the fast engine, stored in a folder.
+
+    Args:
+        machine: the system as the user named it.
+        out: the folder; gem5's own output goes below it.
+
+    Raises:
+        SailsimError: as `gem5_timeline` and `core_timeline`; or the folder cannot be used.
+    """
+    operands = sha256(tile.codes.tobytes() + tile.x.tobytes() + repr((tile.name, tile.shape)).encode())
+    point = {"command": TIMELINE, "system": machine, "content": operands.hexdigest()}
+
+    def simulate() -> dict[str, Any]:
+        expected = core_timeline(system, tile)
+        simulated = gem5_timeline(gem5, system, tile, (out / TIMELINE).resolve(), timeout_s)
+        return {"timelines": [json.dumps(asdict(each)) for each in (simulated, expected)]}
+
+    return timelines_of(run_or_load(out, point, system, gem5, simulate))
+
+
+def read_groups(path: Path) -> tuple[tuple[int, ...], ...]:
+    """The groups that a unit printed, in order. Raises SailsimError where they are not those of one tile."""
+    groups = tuple(tuple(map(int, match)) for match in _LINE.findall(path.read_text(errors="replace")))
+    last = max((group for _, group, *_ in groups), default=0)
+    if not groups or [row[:2] for row in groups] != [divmod(i, last + 1) for i in range(len(groups))]:
+        raise SailsimError(
+            f"gem5's debug output {path} lacks groups; allowed is one tile from start to end, of a gem5 with "
+            "this sailsim's module."
+        )
+    return groups

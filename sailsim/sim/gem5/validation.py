@@ -1,0 +1,374 @@
+"""Does gem5's PIM unit take the time that the core says? Tiles through both, phase by phase and end to end.
+
+What is compared, per tile of one slice and per substrate:
+
+- *phases*: cycles of build, look-up, conversion and write-back, which must be equal: the unit drives the
+  core's `TileSequencer`, and only when weights arrive is gem5's own;
+- *end to end*: cycles from the descriptor's arrival to the last result (the completion record's `cycles`)
+  against the fast engine's time of the tile without fetching descriptor and writing record.
+
+Tiles are drawn at random, by a seed, or are those of a trace. The engine gives a mean over refreshes; a short
+tile meets one or none, which `refreshes` counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import inf
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from sailsim import _core
+from sailsim.base.input_file import sha256_of
+from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.tile import Scales, Tile
+from sailsim.lut_gemv.trace_file import Trace, decode_tile, read_trace
+from sailsim.sim.gem5.binary import Gem5, Gem5Run
+from sailsim.sim.gem5.records import run_or_load
+from sailsim.sim.gem5.replay import replay_tiles
+from sailsim.sim.gem5.stored import ALONE, STREAM_GB_S, VALIDATE, Load, Row, load_of, rows_of
+from sailsim.sim.machine.dram import Dram, shares
+from sailsim.sim.machine.substrate import load_substrate, substrate_names
+from sailsim.sim.machine.system import System, memory, memory_paths
+from sailsim.sim.machine.system_files import on_substrate
+from sailsim.sim.step.tile_time import timed_tile
+from sailsim.sim.step.tiles import PimUnits
+
+PHASES = {
+    "build": "buildCycles",
+    "lookup": "lookupCycles",
+    "convert": "convertCycles",
+    "write_back": "writeBackCycles",
+}
+"""Phases of the core's timing and the unit's statistic of each."""
+UNITS = 48
+"""Of a run at most; a tile each, of which so many are under way at a time as are compared together."""
+OFFSETS = (0, 1 << 20)
+"""Where readers begin, in bytes: their rows lie in one half of gem5's banks and in the other."""
+
+CODES: Mapping[str, tuple[Callable[[int], WeightCode], Sequence[int]]] = {
+    "twos": (WeightCode.twos, range(2, 9)),
+    "offset": (lambda wbits: WeightCode.offset(wbits, 1 << wbits - 1), range(2, 9)),
+    "ternary": (lambda wbits: WeightCode.ternary(), (2,)),
+    "iq4_nl": (lambda wbits: WeightCode.iq4_nl(), (4,)),
+    "mxfp4": (lambda wbits: WeightCode.mxfp4(), (4,)),
+    "nf4": (lambda wbits: WeightCode.nf4(), (4,)),
+}
+"""Codes by name, and their bits that a descriptor can tell."""
+
+
+class Shape(NamedTuple):
+    """What a tile is, but for its operands; without scales it is one block, of size 0."""
+
+    k: int
+    n: int
+    batch: int
+    wbits: int
+    abits: int
+    nbw: int
+    group_size: int = 0
+    code: str = "twos"
+
+
+def drawn(seed: int, count: int) -> list[Shape]:
+    """Small tiles of all kinds, drawn at random: K 8..700, N 4..360, batch 1..11, each as likely in every
+    octave; half of them with scales."""
+    random = np.random.default_rng(seed)
+    octaves = ((3.0, 9.45), (2.0, 8.5), (0.0, 3.5))
+    shapes = []
+    for _ in range(count):
+        k, n, batch = (int(2 ** random.uniform(*ends)) for ends in octaves)
+        code = str(random.choice(list(CODES)))
+        widths = (int(random.choice(CODES[code][1])), int(random.integers(4, 9)), int(random.integers(2, 6)))
+        group_size = int(random.integers(16, 129)) if random.integers(2) else 0
+        shapes.append(Shape(k, n, batch, *widths, group_size, code))
+    return shapes
+
+
+def drawn_tiles(shapes: Sequence[Shape], seed: int) -> list[Tile]:
+    """Tiles of some shapes with operands of a seed."""
+    random = np.random.default_rng(seed)
+    return [random_tile(random, shape) for shape in shapes]
+
+
+def random_tile(random: np.random.Generator, shape: Shape) -> Tile:
+    """A tile with normally distributed activations, quantized to their width."""
+    k, n, batch, wbits, abits, nbw, group_size, code = shape
+    most = 2 ** (abits - 1) - 1
+    x = np.clip(np.rint(random.normal(0, most / 3, (batch, k))), -most - 1, most)
+    weights = CODES[code][0](wbits)
+    codes = random.integers(0, weights.legal_codes, (k, n)).astype(np.uint8)
+    scales = None
+    if group_size:
+        blocks = -(-k // group_size)
+        scales = Scales(
+            random.uniform(0.001, 0.1, (blocks, n)).astype(np.float16),
+            random.uniform(0.001, 0.1, batch).astype(np.float32),
+        )
+    return Tile(
+        x=x.astype(np.int8 if abits <= 8 else np.int16),
+        codes=codes,
+        code=weights,
+        abits=abits,
+        nbw=nbw,
+        group_size=group_size,
+        scales=scales,
+        name=f"{k}x{n} b{batch} w{wbits}a{abits} nbw{nbw}"
+        + (f" g{group_size}" if group_size else "")
+        + (f" {code}" if code != "twos" else ""),
+    )
+
+
+Times = Literal["in-step", "random"]
+"""When readers ask: a line each period, all at once; or after a time of 0 to 2 periods, each for itself."""
+
+
+def shared_bandwidth(
+    system: System,
+    units: int,
+    streams: int,
+    stream_gb_s: float = STREAM_GB_S,
+    reach: float | None = None,
+    times: Times = "in-step",
+) -> tuple[float, float]:
+    """What PIM units that stream weights get together beside readers, and what those get, bytes/s.
+
+    gem5's readers that are in step start at the same time with the same period, at addresses that differ by
+    whole rows of all channels: their lines come to a channel together, so a burst has `streams` lines, and
+    bursts come evenly. Those that ask at random times come in the bursts of a step, `memory.burst`.
+
+    Args:
+        system: the machine.
+        units: how many stream.
+        streams: readers, each asking for `stream_gb_s`.
+        reach: share of the peak that long reads get; default: all but refreshes, as gem5's DRAM has it.
+        times: when the readers ask.
+    """
+    limits, dram = memory(system, max(1, streams)), Dram(system.memory, system.llc.line.whole)
+    window = limits.stream.window * units / system.llc.slices.value
+    weights = replace(limits.stream, demand=units * memory_paths(system)[1].rate, window=window, parts=units)
+    queue = max(dram.queue, streams * dram.line_s) if times == "in-step" else dram.queue
+    work = replace(limits.cores, demand=streams * stream_gb_s * 1e9, queue=queue, even=times == "in-step")
+    capacity = limits.peak * (dram.reads(dram.lines_of_row) if reach is None else reach)
+    rates = shares(capacity, (weights, work) if streams else (weights,))
+    return rates[0], rates[1] if streams else 0.0
+
+
+def summaries(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Of each load: whether all results and phases agree, and how far end-to-end times differ."""
+    return [
+        {"load": str(load), **summary([row for row in rows if load_of(row) == load])}
+        for load in dict.fromkeys(map(load_of, rows))
+    ]
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Whether all results and phases agree; median and worst of the absolute end-to-end errors."""
+    worst = max(rows, key=lambda row: abs(row["error"]))
+    return {
+        "tiles": len(rows),
+        "all_correct": all(row["correct"] for row in rows),
+        "all_phases_equal": all(row["phases_equal"] for row in rows),
+        "median_error": median(abs(row["error"]) for row in rows),
+        "worst_error": abs(worst["error"]),
+        "worst_tile": f"{worst['tile']} on {worst['substrate']}, {load_of(worst)}",
+    }
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What is to be compared on a machine: tiles drawn by a seed, or those of a trace.
+
+    A drawn tile runs alone on the machine's substrate, the first third of them alone on every other one, and
+    on `units` at a time (of one shape, with other numbers) and beside `streams` readers. Tiles of a trace run
+    alone and, in the trace's order, `units` at a time.
+
+    Attributes:
+        machine: the system as the user named it.
+        system: the same, with PIM units.
+        tiles: how many are drawn.
+        units: that begin together, 1..`UNITS`.
+    """
+
+    machine: str
+    system: System
+    seed: int = 1
+    tiles: int = 204
+    streams: int = 16
+    units: int = 5
+    trace: Path | None = None
+
+    def loads(self) -> list[tuple[str, Load]]:
+        """Substrates and loads, in the order in which they are compared."""
+        own = str(self.system.require_pim().substrate.value)
+        loads = [(own, ALONE)]
+        if self.trace is None:
+            loads += [(substrate, ALONE) for substrate in substrate_names()]
+            loads += [(own, Load(each, self.streams, at)) for each in (1, self.units) for at in OFFSETS]
+        return list(dict.fromkeys([*loads, (own, Load(self.units))]))
+
+    def run(
+        self, gem5: Gem5, out: Path, timeout_s: float = 1800, tell: Callable[[str], None] = lambda text: None
+    ) -> list[Row]:
+        """All comparisons, from the folder where it holds them.
+
+        Args:
+            gem5: with the module.
+            out: folder of the results; gem5's own output goes below it.
+            timeout_s: of one run of gem5.
+            tell: called with what is under way.
+
+        Raises:
+            SailsimError: no PIM units, gem5 did not get to the end, or a tile was refused by it.
+        """
+        rows: list[Row] = []
+        for at, (substrate, load) in enumerate(self.loads()):
+            tell(f"tiles on {substrate}, {load}")
+            system = on_substrate(self.system, substrate, "sailsim gem5 validate")
+            count = -(-self.tiles // 3) if at else self.tiles
+            tiles: Row = {"seed": self.seed, "tiles": count}
+            if self.trace:
+                tiles = {"trace": sha256_of(self.trace, "trace")}
+            point = {
+                "command": VALIDATE,
+                "system": self.machine,
+                "substrate": substrate,
+                **tiles,
+                **asdict(load),
+            }
+
+            def simulate(system: System = system, load: Load = load, count: int = count) -> Row:
+                if self.trace:
+                    groups, row = traced_groups(system, load.units, read_trace(self.trace))
+                else:
+                    groups, row = drawn_groups(system, load.units, self.seed, count), 0
+                compared = compare(gem5, system, out / VALIDATE, groups, load, timeout_s, row)
+                return {"comparisons": [json.dumps(each) for each in compared]}
+
+            rows += rows_of(run_or_load(out, point, self.system, gem5, simulate))
+        return rows
+
+
+def drawn_groups(system: System, units: int, seed: int, count: int) -> list[list[Tile]]:
+    """Every shape of a draw that fits the machine's arrays, with other numbers for each of some units."""
+    shapes = drawn(seed, count)
+    of_all = [drawn_tiles(shapes, seed + 1000 * (unit + 1)) for unit in range(units)]
+    return [list(alike) for alike in zip(*of_all, strict=True) if _fits(system, alike[0])]
+
+
+def traced_groups(system: System, units: int, trace: Trace) -> tuple[list[list[Tile]], int]:
+    """The tiles of a trace in its order, some at a time; and `row` of `write_trace`, as the trace lies."""
+    named = zip(trace.header["tiles"], (decode_tile(trace, at) for at in range(len(trace))), strict=True)
+    tiles = [replace(tile, name=name) for name, tile in named]
+    rows, rest = np.divmod(np.diff(trace.descriptors["weights"]), system.memory.row_of_channels)
+    apart = len(rows) > 0 and not rest.any() and bool((rows % 2 == 1).all())
+    groups = [tiles[at : at + units] for at in range(0, len(tiles), units)]
+    return groups, system.memory.row_of_channels if apart else 0
+
+
+def _fits(system: System, tile: Tile) -> bool:
+    """Whether table and staging rows fit the arrays; the unit refuses the others."""
+    try:
+        _core.plan_tile(system.slice_config(slices=1), tile.shape, tile.scales is not None)
+    except ValueError:
+        return False
+    return True
+
+
+def compare(
+    gem5: Gem5,
+    system: System,
+    folder: Path,
+    groups: Sequence[Sequence[Tile]],
+    load: Load = ALONE,
+    timeout_s: float = 1800,
+    row: int = 0,
+) -> list[Row]:
+    """Groups of tiles that begin together, each tile on a unit of its own; the next when all have ended.
+
+    Args:
+        gem5: with the module.
+        system: a machine with PIM units.
+        folder: for gem5's output.
+        groups: of at most `load.units` tiles.
+        load: units, 1..`UNITS`, and readers.
+        timeout_s: of one run of gem5.
+        row: where the tiles' weights lie, as `write_trace` takes it.
+
+    Returns:
+        A row a group, of its slowest tile: `substrate`, `units`, `streams`, `stream_offset`, `tile`, the
+        cycles of each of `PHASES` as ``core_build`` and ``gem5_build``, `phases_equal`, `correct`,
+        `engine_cycles`, `gem5_cycles`, `error` of the engine's relative to gem5's, and `refreshes`.
+
+    Raises:
+        SailsimError: no PIM units, gem5 did not get to the end, or a tile was refused by it.
+    """
+    # A word; what is named may be a path.
+    substrate = load_substrate(str(system.require_pim().substrate.value)).name
+    compared: list[Row] = []
+    at_once = UNITS // load.units
+    for first in range(0, len(groups), at_once):
+        part = groups[first : first + at_once]
+        name = f"{substrate}-{load.units}-{load.streams}-{load.stream_offset}-{first}"
+        words = ["--phase-ends", ",".join(map(str, itertools.accumulate(map(len, part))))]
+        words += ["--streams", f"{load.streams}:{STREAM_GB_S}:in-step:{load.stream_offset}"]
+        tiles = [tile for group in part for tile in group]
+        run = replay_tiles(gem5, system, tiles, folder / name, row=row, timeout_s=timeout_s, extra=words)
+        told = enumerate(run.tiles())
+        for group in part:
+            compared.append(_slowest([_compared(system, tile, run, *next(told), load) for tile in group]))
+    return compared
+
+
+def _compared(
+    system: System, tile: Tile, run: Gem5Run, unit: int, told: Mapping[str, int], load: Load
+) -> Row:
+    """One tile of a run, by its unit and what gem5 told of it."""
+    pim = system.require_pim()
+    engine_s, timing = engine_seconds(system, tile, load)
+    core = {f"core_{phase}": int(getattr(timing, phase)) for phase in PHASES}
+    simulated = {f"gem5_{phase}": int(run.unit_stat(unit, name)) for phase, name in PHASES.items()}
+    # gem5's ranks all start a refresh every tREFI.
+    first, last = (
+        told[name] // (system.memory.timing.trefi.si * 1e12) for name in ("rung_ps", "answered_ps")
+    )
+    return {
+        "substrate": str(pim.substrate.value),
+        **asdict(load),
+        "tile": tile.name,
+        **core,
+        **simulated,
+        "phases_equal": [*core.values()] == [*simulated.values()],
+        "correct": bool(told["good"]),
+        "engine_cycles": engine_s * pim.clock.si,
+        "gem5_cycles": told["cycles"],
+        "refreshes": int(last - first),
+    }
+
+
+def engine_seconds(system: System, tile: Tile, load: Load) -> tuple[float, _core.TileTiming]:
+    """The engine's time of a tile on each of the units, its data in memory, from descriptor to results."""
+    units = PimUnits.alone(system, tile.prt)
+    timed = timed_tile(units, tile)
+    rate = shared_bandwidth(system, load.units, load.streams)[0] / load.units
+    seconds = float(timed.throttled(inf, max(units.dram.latency, units.window / rate))[0])
+    return seconds - timed.kind.edges.descriptor - timed.kind.edges.record, timed.timings[0]
+
+
+def _slowest(compared: Sequence[Row]) -> Row:
+    """Tiles that ran at the same time as one: the slowest in gem5 and in the engine, unless phases differ."""
+    differing = [row for row in compared if not row["phases_equal"]]
+    shown = (differing or sorted(compared, key=lambda row: -row["gem5_cycles"]))[0]
+    engine = max(row["engine_cycles"] for row in compared)
+    return {
+        **shown,
+        "correct": all(row["correct"] for row in compared),
+        "engine_cycles": engine,
+        "error": engine / shown["gem5_cycles"] - 1,
+    }

@@ -1,0 +1,619 @@
+"""What the fitted backends share: constants as data, what a step asks of a machine, and bands.
+
+`fits/fits.json` is written by `research/fit.py`. The formulas are in `backends.cores` and
+`backends.roofline`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, lru_cache, reduce
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from math import exp, hypot, isfinite, log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.quantity import Quantity
+from sailsim.sim.backend import StepResult
+from sailsim.sim.machine.system import Instance, System
+from sailsim.sim.machine.system_files import load_system, vary
+from sailsim.sim.step.schedule import AttentionOf
+from sailsim.workloads.models.experts import touched
+from sailsim.workloads.models.formats import WeightFormat
+from sailsim.workloads.models.graph import Op, Piece, check_sizes, mixed_step, step_notes
+from sailsim.workloads.models.model import MAX_DIMENSION, ModelSpec
+
+Floats = NDArray[np.float64]
+
+N1 = "neoverse-n1"
+"""The core of Graviton2 and Altra, which three software stacks were measured on."""
+CORES = (N1, "neoverse-v1", "neoverse-v2", "neoverse-n2")
+"""Cores with constants of their own in `fits.json`."""
+_WIDE_PIPES = 4
+"""Vector pipes of a core with SVE2 from which on it is taken for Neoverse V2; N2 has two."""
+UNMEASURED = "No measurement of"
+"""How a note begins that says what nobody has measured of a machine's kernels or of a model."""
+
+
+def core_of(system: System) -> str:
+    """The core whose kernels a machine runs: what its instructions are, and of SVE2 how many vector pipes."""
+    match str(system.cores.isa.value):
+        case "armv8.4-a+sve+i8mm":
+            return "neoverse-v1"
+        case "armv9-a+sve2+i8mm":
+            return "neoverse-v2" if system.cores.simd_pipes.value >= _WIDE_PIPES else "neoverse-n2"
+    return N1
+
+
+def predicted(
+    tokens: int,
+    parts: Mapping[str, Floats | float],
+    factors: tuple[float, float],
+    read: tuple[float, float],
+    notes: Iterable[str],
+    instances: int | None = None,
+) -> StepResult:
+    """A predicted step with the band of its rate.
+
+    Args:
+        tokens: of the whole batch.
+        parts: seconds; the step takes their sum.
+        factors: on the rate, to those that hold nine of ten measurements of the kind that the model was
+            fitted on, and what is assumed where nothing was fitted.
+        read: bytes from memory: weights by every instance, the cache once.
+        notes: say in sentences what is not fitted.
+        instances: processes side by side on cores.
+    """
+    seconds = {name: float(each) for name, each in parts.items()}
+    step_s, (weights, cache) = sum(seconds.values()), read
+    low, high = (tokens / step_s * factor for factor in factors)
+    return StepResult(
+        tokens=tokens,
+        step_s=step_s,
+        breakdown=seconds,
+        dram_bytes=weights + cache,
+        bytes_by_kind={"weights": weights, "read": cache},
+        low=low,
+        high=high,
+        instances=instances,
+        notes=tuple(notes),
+    )
+
+
+def fits_file(name: str) -> Traversable:
+    """A file of the ``fits`` folder."""
+    return files("sailsim.sim") / "data" / "fits" / name
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """Rows of a comma-separated table whose comment lines start with ``#``."""
+    lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    return list(csv.DictReader(lines, restval=""))
+
+
+RATE_ROWS = read_csv(fits_file("kernel_rates.csv").read_text("utf-8"))
+"""What is known of llama.cpp's kernels by format."""
+
+
+@dataclass(frozen=True)
+class KernelRate:
+    """Speed of a format's kernel relative to its software's anchor, and how that is known.
+
+    The anchor is the fitted four-bit kernel, of T-MAC a look-up a weight. ``kind`` "fitted": measured, or a
+    measured rate times a ratio of kernels (``how`` names the ratio); "assumed" otherwise.
+    """
+
+    relative: float
+    low: float
+    high: float
+    kind: str
+    note: str
+    source: str
+    how: str = ""
+    in_common: float = 1.0
+    """Of its time what rows of a pass may have in common: that of the weights, not of their own sums."""
+
+    def times(self, factor: float) -> KernelRate:
+        """The same rate relative to another anchor."""
+        return replace(self, relative=self.relative * factor, low=self.low * factor, high=self.high * factor)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Factors on a prediction between which nine of ten cross-validated measurements fell."""
+
+    low: float
+    high: float
+
+    def joined(self, other: Band) -> Band:
+        """The band that holds both."""
+        return Band(low=min(self.low, other.low), high=max(self.high, other.high))
+
+    def widened(self, slower: float, faster: float) -> tuple[float, float]:
+        """Factors on a prediction: the band joined with two known ratios (each at least 1)."""
+        low = exp(-hypot(log(self.low), log(max(slower, 1.0))))
+        high = exp(hypot(log(self.high), log(max(faster, 1.0))))
+        return low, high
+
+
+@dataclass(frozen=True)
+class FittedSet:
+    """Constants that were fitted together, and the bands of what they predict."""
+
+    constants: Mapping[str, Quantity]
+    bands: Mapping[str, Band]
+
+    def value(self, name: str) -> float:
+        """Value of one constant in its unit."""
+        return float(self.constants[name].value)
+
+    def band(self, test: str) -> Band:
+        """Band of one kind of prediction ("decode", "prompt")."""
+        return self.bands[test]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything in `fits.json`."""
+
+    table: Mapping[str, Any]
+    sets: Mapping[str, FittedSet]
+    """What was fitted together: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
+    _roots: dict[tuple[str, tuple[str, ...]], NDArray[np.float64]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Fitted:
+        """The fits of a file's table."""
+        tables = {f"cpu.{name}": each for name, each in table["cpu"].items()} | {"gpu": table["gpu"]}
+        for core, sets in table["cores"].items():
+            tables |= {f"cpu.{name}.{core}": each for name, each in sets.items()}
+        return cls(table, {name: _set(each) for name, each in tables.items()})
+
+    def software(self, name: str, core: str = N1) -> FittedSet:
+        """The constants of a CPU software on a core (`CORES`).
+
+        Raises SailsimError where nothing is known of the software on that core.
+        """
+        if name not in self.known_on(core):
+            raise SailsimError(
+                f"software is {name}, allowed on {core} is one of {', '.join(self.known_on(core))}"
+            )
+        return self.sets[f"cpu.{name}" if core == N1 else f"cpu.{name}.{core}"]
+
+    def known_on(self, core: str) -> tuple[str, ...]:
+        """The software stacks with constants on a core."""
+        return tuple(self.table["cpu"] if core == N1 else self.table["cores"][core])
+
+    @cached_property
+    def claimed(self) -> Mapping[str, Quantity]:
+        """How many times as fast as another one's a software's kernels are, as its authors claim
+        (`claimed.toml`)."""
+        table = tomllib.loads(fits_file("claimed.toml").read_text("utf-8"))
+        return {name: Quantity.model_validate(each) for name, each in table["gain"].items()}
+
+    @property
+    def gpu(self) -> FittedSet:
+        """The constants of the GPU baseline, all cards."""
+        return self.sets["gpu"]
+
+    @property
+    def fewest_threads(self) -> int:
+        """Threads of the smallest measured machine."""
+        return int(self.table["fewest_threads"])
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The error table: one row a set of measurements and a way of holding them out."""
+        return list(self.table["errors"])
+
+    def quantities(self) -> dict[str, Quantity]:
+        """Every fitted constant by a dotted name, for the report."""
+        return {f"{prefix}.{name}": q for prefix, s in self.sets.items() for name, q in s.constants.items()}
+
+    @cached_property
+    def kernel_rates(self) -> Mapping[str, KernelRate]:
+        """The table `kernel_rates.csv` for llama.cpp, by format, fitted rates as these fits have them."""
+        llama = self.software("llama.cpp").constants
+        anchor = float(llama["kernel_rate_q4_k_m"].value)
+        rates = {}
+        for row in RATE_ROWS:
+            how = ""
+            if row["gem5"]:
+                how = f"the ratio of {row['gem5']} to q4_1 in gem5"
+            elif row["over"]:
+                how = f"the ratio of q2_k to {row['over']} on a Cortex-A76"
+            if how:
+                own = llama[f"kernel_rate_{row['format']}"]
+                relative, low, high = (float(v or 0.0) / anchor for v in (own.value, own.low, own.high))
+            else:
+                relative, low, high = (float(row[key]) for key in ("relative_rate", "low", "high"))
+            rates[row["format"]] = KernelRate(
+                relative, low, high, row["kind"], row["note"], row["source"], how
+            )
+        return rates
+
+    def varied(self, changes: Mapping[str, float]) -> Fitted:
+        """The fits with other values, by the names of `quantities`.
+
+        Raises SailsimError for a name that is none of them or a value that is no finite number.
+        """
+        known = self.quantities()
+        sets = {name: dict(each.constants) for name, each in self.sets.items()}
+        for name, value in changes.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or list(known)[:3]
+                raise SailsimError(f"{name} is no fitted constant, allowed are such as {', '.join(near)}")
+            if not isfinite(value):
+                raise SailsimError(f"{name} is {value!r}, allowed is a finite number")
+            group, _, constant = name.rpartition(".")
+            old = known[name]
+            ends = [old.value if end is None else end for end in (old.low, old.high)]
+            moved = {"value": value, "low": min(*ends, value), "high": max(*ends, value)}
+            sets[group][constant] = old.model_copy(update=moved)
+        return replace(
+            self,
+            sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()},
+        )
+
+    @cached_property
+    def covariances(self) -> Mapping[str, tuple[list[str], NDArray[np.float64]]]:
+        """Of "cpu" and "gpu" the names of what was fitted, as in `quantities`, and its covariance (n, n).
+
+        A constant that both stacks share has the first one's name. Constants of different fits do not
+        vary together; constants held at a bound have zeros.
+        """
+        return {group: self._covariance(group) for group in ("cpu", "gpu")}
+
+    def root(self, group: str, drawn: tuple[str, ...]) -> NDArray[np.float64]:
+        """Cholesky factor of the covariance of some constants, of its correlations, whose scales are alike;
+        kept, as every machine that is drawn asks for the same few."""
+        if (group, drawn) not in self._roots:
+            names, whole = self.covariances[group]
+            at = [names.index(name) for name in drawn]
+            matrix = whole[np.ix_(at, at)]
+            sigma = np.sqrt(np.diag(matrix))
+            root = np.linalg.cholesky(matrix / np.outer(sigma, sigma) + 1e-9 * np.eye(len(at)))
+            self._roots[group, drawn] = np.asarray(sigma[:, None] * root)
+        return self._roots[group, drawn]
+
+    def _covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
+        table = self.table[f"{group}_covariance"]
+        known = [name for name in self.quantities() if name.startswith(f"{group}.")]
+        names: list[str] = []
+        blocks = []
+        for listed in [table] if "order" in table else table.values():
+            # A fit of both software stacks lists the first one's constants before the other's.
+            for name in listed["order"]:
+                names.append(next(k for k in known if k.endswith(f".{name}") and k not in names))
+            blocks.append(np.asarray(listed["matrix"], dtype=float))
+        whole = np.zeros((len(names), len(names)))
+        ends = np.cumsum([len(block) for block in blocks])
+        for block, end in zip(blocks, ends, strict=True):
+            whole[end - len(block) : end, end - len(block) : end] = block
+        return names, whole
+
+
+def _set(table: Mapping[str, Any]) -> FittedSet:
+    return FittedSet(
+        constants={
+            name: Quantity.model_validate({k: v for k, v in entry.items() if k != "standard_error"})
+            for name, entry in table["constants"].items()
+        },
+        bands={test: Band(**band) for test, band in table["bands"].items()},
+    )
+
+
+SIMULATED_HOST = "sail-n1-neon-host"
+"""The system whose file has what was fitted of cores around units that run this project's program in gem5."""
+
+
+def host_constants(fitted: Fitted, software: str, reads: float) -> dict[str, float]:
+    """What SAIL's cores must have where the baseline has the fitted constants of a software, by their fields.
+
+    ``reads`` is the share of the DRAM peak that reading threads reach, of which the software gets a share.
+    """
+    constants = fitted.software(software)
+    # The fork's rows have one thread count: what its products lose is in its share of the barrier.
+    lost = constants.constants.get("product_overhead")
+    return {
+        "host.attention_rate": constants.value("attention_rate"),
+        "host.barrier": constants.value("barrier"),
+        "host.product_overhead": 0.0 if lost is None else float(lost.value),
+        "memory.core_share": min(constants.value("read_share") * reads, 1.0),
+    }
+
+
+def around_units(system: System, software: str) -> System:
+    """The machine with cores that run a software around its units: attention, norms, barriers.
+
+    Measured software has its fitted constants; this project's the fields of cores that `SIMULATED_HOST` has
+    of its own. Raises SailsimError for a software that nothing is known of on these cores.
+    """
+    return _around(Instance(system), software)
+
+
+@lru_cache(maxsize=64)  # a machine that is the same one has the same units, with all that they have timed
+def _around(of: Instance, software: str) -> System:
+    system = of.system
+    known = fitted_constants().software(software, core_of(system))
+    if "core_share" not in known.constants:
+        changes = host_constants(fitted_constants(), software, float(system.memory.read_share.value))
+        return vary(system, changes, source="fits.json", note=f"as fitted for {software}")
+    own = load_system(SIMULATED_HOST)
+    below = load_system(own.extends[0])
+    host = {name: value for name, value in own.host if value != getattr(below.host, name)}
+    if system.host.submit != below.host.submit:  # as the caller wants it
+        host.pop("submit", None)
+    share = {"core_share": own.memory.core_share}
+    parts = {"host": system.host.model_copy(update=host), "memory": system.memory.model_copy(update=share)}
+    return system.model_copy(update=parts)
+
+
+@cache  # 1,300 lines of JSON, asked for by every prediction
+def fitted_constants() -> Fitted:
+    """The shipped fits."""
+    return Fitted.of(json.loads(fits_file("fits.json").read_text("utf-8")))
+
+
+def held_out_results() -> dict[str, Any]:
+    """How far the shipped constants are off on measurements outside the repository, when last looked at.
+
+    Written by ``python research/fit.py --held-out FILE`` (its `held_out_check`).
+    """
+    return dict(json.loads(fits_file("held_out_errors.json").read_text("utf-8")))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What steps ask of a machine; each field a scalar or an array of the same shape (one entry a step).
+
+    Bytes of weights and of the KV cache, MACs of the matrix products and of attention, rows of the batch,
+    attention heads over the batch (the most threads that attention can use), operations, layers and matrix
+    products. Those of a block's experts count as one for each of their matrices; of the MACs of the products
+    ``expert_macs`` are theirs, and an expert that any row chose sees ``expert_rows`` rows on average (1
+    without experts). ``cache_flops`` round and unpack keys and values of few bits. Then key heads of a
+    layer, entries of the vocabulary, the share of layers with a window, and numbers of a head. Last:
+    outputs of the products, over the rows.
+    """
+
+    rows: Floats
+    weight_bytes: Floats
+    kv_bytes: Floats
+    gemv_macs: Floats
+    attention_macs: Floats
+    attention_width: Floats
+    operations: Floats
+    layers: Floats
+    products: Floats
+    cache_flops: Floats = field(default_factory=lambda: np.asarray(0.0))
+    expert_macs: Floats = field(default_factory=lambda: np.asarray(0.0))
+    expert_rows: Floats = field(default_factory=lambda: np.asarray(1.0))
+    key_heads: Floats = field(default_factory=lambda: np.asarray(1.0))
+    vocabulary: Floats = field(default_factory=lambda: np.asarray(0.0))
+    windowed: Floats = field(default_factory=lambda: np.asarray(0.0))
+    head: Floats = field(default_factory=lambda: np.asarray(1.0))
+    gemv_outputs: Floats = field(default_factory=lambda: np.asarray(0.0))
+
+    @classmethod
+    def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
+        """The sums over the operations of one step on ``rows`` rows."""
+
+        attention = [op for op in ops if op.kind == "attention"]
+        products = [op for op in ops if op.kind == "gemv"]
+        chosen = [op for op in ops if op.spread]
+        read = sum(touched(op.spread) * op.k * op.n for op in chosen)
+        expert_macs = sum(op.macs for op in chosen)
+        sums = {
+            "rows": rows,
+            "weight_bytes": sum(op.weight_bytes for op in ops),
+            "kv_bytes": sum(op.kv_bytes for op in ops),
+            "gemv_macs": sum(op.macs for op in products),
+            "attention_macs": sum(op.macs for op in attention),
+            "attention_width": model.n_heads * rows,
+            "operations": len(ops),
+            "layers": model.n_layers,
+            "products": len(products),
+            "cache_flops": sum(op.cache_flops for op in ops),
+            "expert_macs": expert_macs,
+            "expert_rows": expert_macs / read if read else 1.0,
+            "key_heads": model.n_kv_heads,
+            "vocabulary": model.vocab,
+            "windowed": 1 - len(model.full_layers) / model.n_layers if model.sliding_window else 0.0,
+            "head": model.value_dim or model.head_dim,
+            "gemv_outputs": sum(op.macs / op.k for op in products),
+        }
+        return cls(**{name: np.asarray(float(value)) for name, value in sums.items()})
+
+    @classmethod
+    def stack(cls, steps: list[Work]) -> Work:
+        """Several steps as one object of arrays."""
+        names = cls.__dataclass_fields__
+        return cls(**{name: np.array([float(getattr(step, name)) for step in steps]) for name in names})
+
+
+def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Work:
+    """The work of a step of one process with ``batch`` sequences."""
+    check_sizes(batch=batch, context=context)
+    return counted_work(model, fmt, (Piece(1, context - 1, batch),))
+
+
+def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, reads: int = 1) -> Work:
+    """The work of some prompts at once, which reads the weights ``reads`` times."""
+    check_sizes(prompt=prompt, batch=batch)
+    return read_again(counted_work(model, fmt, (Piece(prompt, 0, batch),)), reads)
+
+
+def read_again(work: Work, reads: int) -> Work:
+    """The work of a step that reads the weights so many times."""
+    return replace(work, weight_bytes=work.weight_bytes * reads)
+
+
+@lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
+def counted_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Piece, ...]) -> Work:
+    """The work of a step, operation by operation. Raises SailsimError as `mixed_step`."""
+    rows = sum(piece.new * piece.times for piece in pieces)
+    return Work.of(model, mixed_step(model, fmt, pieces), rows)
+
+
+WorkOf = Callable[[tuple[Piece, ...]], Work]
+
+
+@lru_cache(maxsize=64)
+def works_of(model: ModelSpec, fmt: WeightFormat) -> Works:
+    """The works of mixed steps of a model in a format."""
+    return Works(model, fmt)
+
+
+class Works:
+    """The work of any mixed step of a model, as `counted_work` counts it, but from that of few tokens.
+
+    It is linear in rows, in sequences, and in keys and pairs of attention, but for experts in rows.
+    """
+
+    def __init__(self, model: ModelSpec, fmt: WeightFormat) -> None:
+        self._model, self._fmt = model, fmt
+        every = Counter(model.attended(layer, MAX_DIMENSION) for layer in range(model.n_layers))
+        self._windows = [(window, times / model.n_layers) for window, times in every.items()]
+        self._tokens: dict[int, Floats] = {}
+        one, two = self._of(Piece(1)), self._of(Piece(1, 0, 2))
+        whole = replace(model, sliding_window=0, full_layers=())
+        first, prompt = self._of(Piece(1), whole), self._of(Piece(2), whole)
+        key_and_pair = self._of(Piece(1, 1), whole) - first
+        pair = self._of(Piece(2, 1), whole) - prompt - key_and_pair
+        sequence = self._of(Piece(1, 0, 2), whole) - prompt + pair
+        self._first, self._row = one, two - one
+        self._slopes = sequence, key_and_pair - pair, pair
+
+    def __call__(self, pieces: tuple[Piece, ...]) -> Work:
+        """Of a step. Raises SailsimError as `mixed_step`."""
+        rows, sequences, keys, pairs = self.sums(pieces)
+        own = (
+            slope * (many - rows) for slope, many in zip(self._slopes, (sequences, keys, pairs), strict=True)
+        )
+        return Work(*sum(own, self._rows(rows)))
+
+    def sums(self, pieces: tuple[Piece, ...]) -> tuple[int, int, float, float]:
+        """New tokens, sequences, and what a block's attention has in the mean: keys and pairs."""
+        most = MAX_DIMENSION
+        if not pieces or any(not (0 < p.new <= most - p.before <= most >= p.times > 0) for p in pieces):
+            mixed_step(self._model, self._fmt, pieces)  # says why there is none
+        keys = pairs = 0.0
+        for window, share in self._windows:
+            keys += share * sum([piece.keys(window) for piece in pieces])
+            pairs += share * sum([piece.pairs(window) for piece in pieces])
+        return sum([p.new * p.times for p in pieces]), sum([p.times for p in pieces]), keys, pairs
+
+    def _rows(self, rows: int) -> Floats:
+        """Of so many first tokens of sequences: each sees itself alone."""
+        if self._model.experts is None:
+            return self._first + (rows - 1) * self._row
+        if rows not in self._tokens:
+            self._tokens[rows] = self._of(Piece(1, 0, rows))
+        return self._tokens[rows]
+
+    def _of(self, piece: Piece, model: ModelSpec | None = None) -> Floats:
+        """By the fields of a work."""
+        work = counted_work(model or self._model, self._fmt, (piece,))
+        return np.array([float(getattr(work, name)) for name in Work.__dataclass_fields__])
+
+
+def model_notes(model: ModelSpec, rows: int) -> list[str]:
+    """What a fitted step of a model rests on, in sentences: of experts, windows and what is left out."""
+    notes = step_notes(model, rows)
+    if model.kv_scale_bits:
+        notes.append(
+            f"No measurement has keys and values of {model.kv_bits} bits: cores round and unpack them on "
+            "their vector units, beside attention at the rate of fp16; cards read fewer bytes and unpack for "
+            "nothing."
+        )
+    if model.experts is not None:
+        notes.append(
+            f"{UNMEASURED} a mixture of experts: it is taken to read the weights of the experts that "
+            "were chosen and to multiply them as fast as other matrices, each with the rows that chose it."
+        )
+    return notes
+
+
+def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Floats, Floats]:
+    """What is left of two times when ``overlap`` of the shorter hides behind the longer, which stays
+    whole."""
+    hidden = overlap * np.minimum(reading, arithmetic)
+    reading_longer = reading >= arithmetic
+    return (
+        np.asarray(reading - np.where(reading_longer, 0.0, hidden)),
+        np.asarray(arithmetic - np.where(reading_longer, hidden, 0.0)),
+    )
+
+
+def by_phases(
+    program: AttentionOf, cache: Floats, work: Work, threads: Floats, clock: Floats
+) -> tuple[Floats, Floats]:
+    """Seconds of reading the cache, which takes ``cache``, and of computing; the shorter hides behind the
+    longer from barrier to barrier."""
+    heads = work.key_heads * work.rows, work.attention_width
+    found = [
+        overlapped(cache * share, work.layers * cycles / clock, np.asarray(1.0))
+        for cycles, share in program.phases(work.attention_macs / work.layers, *heads, work.head, threads)
+    ]
+    reading, computing = (np.asarray(sum(part)) for part in zip(*found, strict=True))
+    return reading, computing
+
+
+# ---- Kinds of predictions ---------------------------------------------------------------------------------
+MANY_THREADS = 64
+"""Threads from which on a process is taken for one on a whole server."""
+LARGE_BYTES = 12e9
+"""Weights, three times the largest of N1's fit, from which a model is a large one."""
+FEW_PARAMETERS = 1e9
+"""Parameters below which a model is a small one: of none is there a row of llama.cpp here."""
+SMALL_BAND = Band(1 / 3, 1.6)
+"""Of small models (assumed, slower 2..3, faster 1.3..2): published runs of them overlapped with downloads."""
+FEW_ROWS = 64
+"""Tokens of a prompt below which it is one of few rows: those of 16 were measured."""
+KINDS: Mapping[str, str] = {
+    "many": "64 threads or more, where bare metal was measured 16 to 53 % slower than predicted",
+    "virtual": "64 threads or more of a virtual machine",
+    "metal": "bare metal, which was measured with 64 and 96 threads",
+    "large": "weights of more than 12 GB: 70B models were measured up to 25 % faster than predicted",
+    "small": "fewer than 1e9 parameters, of which no undisturbed run is at hand: it is assumed",
+    "batched": "several sequences in one process, whose rates fall from eight sequences on",
+    "rows": "prompts of fewer than 64 tokens",
+}
+"""Kinds of predictions with a band of their own, in words."""
+
+
+def kinds_of(
+    work: Work, prompt: bool, parameters: int, threads: int, instances: int, metal: bool | None = None
+) -> list[str]:
+    """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
+    process, ``metal`` or virtual if that is known."""
+    if prompt:
+        return ["rows" if float(work.rows) < FEW_ROWS else "prompt"]
+    found = {
+        "small": parameters < FEW_PARAMETERS,
+        "large": float(work.weight_bytes) > LARGE_BYTES,
+        "many": threads >= MANY_THREADS and metal is None,
+        "virtual": threads >= MANY_THREADS and metal is False,
+        "metal": bool(metal),
+        "batched": float(work.rows) > 1,
+        "packed": instances > 1,
+    }
+    return [name for name, own in found.items() if own] or ["decode"]
+
+
+def band_of_kinds(known: FittedSet, kinds: Iterable[str]) -> Band:
+    """The band that holds those of all kinds of a prediction, or of decoding where a software has none."""
+    bands = {"small": SMALL_BAND, **known.bands}
+    return reduce(Band.joined, [bands.get(kind, bands["decode"]) for kind in kinds])

@@ -1,0 +1,163 @@
+"""What a result rests on, as a key: the point, the content of every file that it names, the code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import Stamp, stamp
+from sailsim.sim.machine.substrate import load_substrate, substrate_path
+from sailsim.sim.machine.system_files import chosen_system, load_system
+from sailsim.sim.point import Point
+from sailsim.sim.study.origin import code_version
+from sailsim.workloads.inference.activation_file import Activations
+from sailsim.workloads.model_files.folder_model import header_files
+from sailsim.workloads.model_files.load import load_model
+from sailsim.workloads.models.formats import TensorFormat
+from sailsim.workloads.models.model import model_names
+
+
+def point_key(point: Point) -> str:
+    """Hash of the point alone: equal for the same question, whatever its inputs contain."""
+    return _hash(point.as_dict())
+
+
+class Stamps:
+    """Files as they were when they were first named here: whether one has changed since."""
+
+    def __init__(self) -> None:
+        self._taken: dict[Path, Stamp] = {}
+
+    def take(self, path: Path) -> None:
+        """Remember a file, before it is read: a change from then on counts."""
+        self._taken.setdefault(path, stamp(path))
+
+    def changed(self) -> Path | None:
+        """A file that is not any more what it was; None while all are."""
+        return next((path for path, taken in self._taken.items() if stamp(path) != taken), None)
+
+
+class Keys(Stamps):
+    """Keys of many points: every file that they name is read once, now."""
+
+    def __init__(self, evaluate: str, inputs: str = "") -> None:
+        """`evaluate` names the function that makes the records; `inputs` is what else they rest on."""
+        super().__init__()
+        self._own = {"evaluate": evaluate, "code": code_version()} | ({"inputs": inputs} if inputs else {})
+        self._read: dict[tuple[str, str], str] = {}
+
+    def result(self, point: Point) -> str:
+        """Hash of all inputs of a result: the point, what its system, substrate, model and weights contain,
+        its activations, the code.
+
+        Raises SailsimError for a file that cannot be read.
+        """
+        weights = json.dumps([point.model, point.weights, point.wbits, point.group_size])
+        names = {kind: getattr(point, kind) for kind in _INPUTS} | {"weights": weights}
+        contents = {kind: None if name is None else self._once(kind, name) for kind, name in names.items()}
+        return _hash({"point": point.as_dict()} | contents | self._own)
+
+    def guard(self, evaluate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The same function for a worker on another machine: it is refused where an input has other content
+        there than what was read here."""
+        return partial(_guarded, evaluate, dict(self._read))
+
+    def _once(self, kind: str, name: str) -> str:
+        found = self._read.get((kind, name))
+        if found is None:
+            files, digest = _INPUTS[kind]
+            for path in files(name):
+                self.take(path)
+            found = self._read[kind, name] = digest(name)
+        return found
+
+    def holds(self, read: Mapping[tuple[str, str], str]) -> str | None:
+        """The first of some inputs that has other content here; None where all are the same."""
+        return next((name for (kind, name), digest in read.items() if self._once(kind, name) != digest), None)
+
+
+_here: dict[str, Keys] = {}
+"""What a worker has read, under one name; it may live through many studies."""
+
+
+def _guarded(evaluate: Callable[[Any], Any], read: Mapping[tuple[str, str], str], what: Any) -> Any:
+    keys = _here.get("keys")
+    if keys is None or keys.changed() is not None:
+        keys = _here["keys"] = Keys("guard")
+    other = keys.holds(read)
+    if other is not None:
+        raise SailsimError(
+            f"{other} has other content on {socket.gethostname()} than where the study was started; "
+            "allowed is the same file on all machines."
+        )
+    return evaluate(what)
+
+
+def _named(*names: str) -> list[Path]:
+    """The files among some names."""
+    return [Path(name) for name in names if name and Path(name).is_file()]
+
+
+def _of_system(name: str) -> list[Path]:
+    """A system file, those that it extends and its substrate's."""
+    choice = chosen_system(name)
+    found = _named(choice.file)
+    if found or choice.changes:
+        system = load_system(name)
+        for parent in system.extends if found else ():
+            found += _named(str(found[-1].parent / parent))
+        own = None if system.pim is None else substrate_path(str(system.pim.substrate.value))
+        found += _named(str(own or ""))
+    return found
+
+
+def _of_model(name: str) -> list[Path]:
+    """A model's file, or those that a folder's shapes and formats come from."""
+    return header_files(name) if Path(name).is_dir() and name not in model_names() else _named(name)
+
+
+_INPUTS: dict[str, tuple[Callable[[str], list[Path]], Callable[[str], str]]] = {
+    "system": (_of_system, lambda name: load_system(name).digest),
+    "substrate": (
+        lambda name: _named(str(substrate_path(name) or "")),
+        lambda name: load_substrate(name).digest,
+    ),
+    "model": (_of_model, lambda name: _hash(asdict(load_model(name)))),
+    "weights": (
+        lambda name: _named(json.loads(name)[1]),
+        lambda name: _weights_digest(*json.loads(name)),
+    ),
+    "activations": (_named, lambda name: Activations.load(name or None).id),
+}
+"""Of each kind of input, by its name in a point: the files behind it, and what it contains."""
+
+
+def _weights_digest(model_name: str, weights: str, wbits: int, group_size: int) -> str:
+    """What the weights are: the format of every tensor, whichever file says so."""
+    if not weights:
+        return ""
+    point = Point(model=model_name, weights=weights, wbits=wbits, group_size=group_size)
+    model = load_model(model_name)
+    fmt = point.formats(model)
+    found = {linear.name: _content(fmt.tensor(linear, model)) for linear in model.linears()}
+    return _hash(found | {"token_embd": _content(fmt.embedding(model))})
+
+
+def _content(fmt: TensorFormat) -> list[Any]:
+    """All of a format that a result rests on. Its name is not all: GPTQ's says nothing of g_idx."""
+    own = {field.name: getattr(fmt, field.name) for field in fields(fmt)}
+    code = own.pop("code")
+    del own["source"]
+    return [type(fmt).__name__, own, code and [code.kind, code.values.tolist()]]
+
+
+def _hash(content: Any) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,335 @@
+"""Running a study: what the folder does not hold yet is evaluated and stored as it is found."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.progress import Report, reporter
+from sailsim.base.stop import heed, stoppable
+from sailsim.sim.study.origin import code_version, commit, versions
+from sailsim.sim.study.store import RESERVED, Store, now
+from sailsim.sim.study.workers import Processes, WorkerLostError, Workers, first_done, remove_semaphores
+
+Record = Mapping[str, Any]
+Evaluate = Callable[[Any], Record | Sequence[Record]]
+"""A picklable function of a task's `what`."""
+TRIES = 3
+"""How often a task is tried whose worker goes or whose evaluation fails."""
+CHUNK_S = 1.0
+"""What tasks that go to a worker together should take: what it loses when everything is killed."""
+LARGEST_CHUNK = 1000
+GROWTH = 4
+"""How many times as many tasks as before may go together: what one takes is known from those alone."""
+KEPT = (
+    *("state", "started_at", "finished_at", "wall_s", "commit", "code_version", "config"),
+    *("held_before", "points"),
+)
+"""What a manifest tells of earlier runs of the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something to evaluate.
+
+    `key` stands for all that its records rest on: inputs, the content of files, the code. `question` is the
+    same without contents and code. Tasks whose `near` are neighbours are worked on together, as they share
+    what a worker remembers.
+    """
+
+    key: str
+    question: str
+    what: Any
+    near: Any = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A task's records, or why there are none: `refused` is a sentence, `broken` a traceback."""
+
+    records: tuple[dict[str, Any], ...] = ()
+    refused: str = ""
+    broken: str = ""
+    finished_at: str = ""
+    seconds: float = 0.0
+
+
+def evaluated(chunk: tuple[Evaluate, Sequence[Any]]) -> list[Outcome]:
+    """What came of some tasks, given a function and each one's `what`; runs in the worker."""
+    evaluate, given = chunk
+    return [_evaluated(evaluate, what) for what in given]
+
+
+def _evaluated(evaluate: Evaluate, what: Any) -> Outcome:
+    began = time.perf_counter()
+    try:
+        answer = evaluate(what)
+        records = tuple(dict(record) for record in ([answer] if isinstance(answer, Mapping) else answer))
+    except SailsimError as error:
+        return Outcome(refused=str(error))
+    except Exception:
+        return Outcome(broken=traceback.format_exc())
+    return Outcome(records, finished_at=now(), seconds=time.perf_counter() - began)
+
+
+def run_study(
+    tasks: Iterable[Task],
+    evaluate: Evaluate,
+    out_dir: str | Path,
+    *,
+    refused: Mapping[str, str] = MappingProxyType({}),
+    what: str = "points",
+    **how: Any,
+) -> Store:
+    """Evaluate every task whose key the folder does not hold; what the folder answers is these tasks.
+
+    So the same call goes on where a stopped one ended, and gives what an undisturbed one would have given.
+    Tasks that `evaluate` refuses with a `SailsimError` are listed in the manifest; one that fails otherwise,
+    or whose worker goes, is tried again, `tries` times in all, then listed with its error. All others are
+    still run.
+
+    Args:
+        tasks: each key once; a second task of a key is left out.
+        evaluate: from a task's `what` to its records; picklable.
+        out_dir: the folder.
+        refused: questions that were asked too but are no tasks, and why: they are listed with those that
+            `evaluate` refuses.
+        what: what tasks are called.
+        how: as `opened` takes it.
+
+    Raises:
+        SailsimError: no task, another study in the folder, a full disk; tasks that were refused or failed
+            (after all others are stored).
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; what was finished is stored, and a note says where.
+    """
+    wanted = list({task.key: task for task in tasks}.values())
+    if not wanted:
+        raise SailsimError(f"{what} is empty; allowed is at least one.")
+    with opened(out_dir, len(wanted) + len(refused), what=what, **how) as study:
+        study.refused.update(refused)
+        study.report.advance(len(refused), len(refused))
+        study.run(wanted, evaluate)
+    study.complain()
+    return study.store
+
+
+@contextmanager
+def opened(
+    out_dir: str | Path,
+    total: int,
+    *,
+    kind: str = "sweep",
+    jobs: int | Workers = 1,
+    progress: bool = True,
+    config: Mapping[str, Any] | None = None,
+    what: str = "points",
+    group: str = "",
+    tries: int = TRIES,
+    changed: Callable[[], Path | None] = lambda: None,
+) -> Iterator[OpenStudy]:
+    """A study whose tasks are not all known when it starts: `total`, given to `OpenStudy.run` in parts.
+
+    Args:
+        out_dir: the folder.
+        total: how many tasks there will be.
+        kind: the command that this is, for the manifest; a folder has results of one.
+        jobs: who evaluates: so many processes of this machine, or workers (`workers.Dask`), which whoever
+            made them ends.
+        progress: whether to show it on standard error.
+        config: goes into the manifest as it is.
+        what: what tasks are called.
+        group: of questions, where a folder answers several; what other groups asked for stays.
+        tries: how often a task is tried.
+        changed: an input that is not what it was when the keys were made, if any: nothing that was found
+            since is stored then.
+
+    Raises as `run_study`, but leaves it to the caller to `complain`.
+    """
+    if isinstance(jobs, int) and jobs < 1:
+        raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
+    store = Store(out_dir)
+    remove_semaphores()
+    with stoppable(), store.locked(kind), ExitStack() as stack:
+        earlier = store.manifest
+        before = {name: earlier[name] for name in KEPT if name in earlier}
+        manifest: dict[str, Any] = {
+            "kind": kind,
+            "state": "running",
+            "started_at": now(),
+            "commit": commit(),
+            "code_version": code_version(),
+            "versions": versions(),
+            "config": dict(config or {}),
+            "points": total,
+            "held_before": 0,
+            "runs": [*earlier.get("runs", []), before] if earlier else [],
+        }
+
+        def hire(tasks: int) -> Workers:
+            """Workers start with the first task that nobody has evaluated yet."""
+            if not isinstance(jobs, int):
+                return jobs
+            size = min(jobs, tasks)
+            return stack.enter_context(Workers() if size == 1 else Processes(size))
+
+        began = time.monotonic()
+        report = stack.enter_context(reporter(total, progress, what))
+        study = OpenStudy(store, report, hire, manifest, group, tries, changed)
+        state = "stopped"
+        try:
+            yield study
+            state = f"{what} without a result" if study.refused or study.failed else "complete"
+        except KeyboardInterrupt as error:
+            error.add_note(f"{report.held + report.done} of {total} {what} are stored in {store.path}")
+            raise
+        finally:
+            manifest.update(
+                state=state,
+                refused=study.refused,
+                failed=study.failed,
+                finished_at=now(),
+                wall_s=time.monotonic() - began,
+            )
+            # On a full disk the manifest cannot be written either: the first error is the one to report.
+            with suppress(SailsimError) if state == "stopped" else nullcontext():
+                store.write_manifest(manifest)
+
+
+@dataclass
+class OpenStudy:
+    """A folder that is held for writing, and who evaluates what it lacks; `opened` says what each is."""
+
+    store: Store
+    report: Report
+    hire: Callable[[int], Workers]
+    manifest: dict[str, Any]
+    group: str
+    tries: int
+    changed: Callable[[], Path | None]
+    refused: dict[str, str] = field(default_factory=dict)
+    """Questions of tasks that were refused, and why."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Questions of tasks that failed, and why."""
+    _asked: list[str] = field(default_factory=list)
+    _tried: Counter[str] = field(default_factory=Counter)
+    _workers: Workers | None = None
+
+    def __post_init__(self) -> None:
+        self._stored = self.store.keys()
+
+    def run(self, tasks: Sequence[Task], evaluate: Evaluate) -> None:
+        """Evaluate tasks that the folder lacks. Raises as `run_study`."""
+        self._asked += [task.key for task in tasks]
+        missing = [task for task in tasks if task.key not in self._stored]
+        missing.sort(key=lambda task: (task.near, task.key))
+        held = len(tasks) - len(missing)
+        self.manifest["held_before"] += held
+        self.store.ask(self._asked, self.manifest, self.group)
+        self.report.hold(held)
+        if missing:
+            self._workers = self._workers or self.hire(len(missing))
+            self._evaluate(deque(missing), evaluate, self._workers)
+
+    def _evaluate(self, left: deque[Task], evaluate: Evaluate, workers: Workers) -> None:
+        """Evaluate tasks and store what comes of them; towards the end the workers share what is left.
+
+        Tasks that were under way when a worker went are tried alone, one at a time, until each is done: if a
+        worker goes again, it is known whose fault it is.
+        """
+        alone: deque[Task] = deque()
+        under_way: dict[Future[list[Outcome]], list[Task]] = {}
+        size = 1
+        try:
+            while left or alone or under_way:
+                heed()
+                count = self.report.workers = workers.size
+                while not under_way if alone else left and len(under_way) < 2 * count:
+                    together = 1 if alone else min(len(left), max(1, min(size, len(left) // (2 * count))))
+                    chunk = [(alone or left).popleft() for _ in range(together)]
+                    given = (evaluate, [task.what for task in chunk])
+                    under_way[workers.submit(evaluated, given)] = chunk
+                lost: BaseException | None = None
+                for future in first_done(under_way):
+                    try:
+                        outcomes = future.result()
+                    except Exception as error:
+                        lost = workers.problem(error)
+                        if not isinstance(lost, WorkerLostError):
+                            raise lost from None
+                    else:
+                        chunk = under_way.pop(future)
+                        left += self._take(chunk, outcomes)
+                        each = sum(outcome.seconds for outcome in outcomes) / len(chunk)
+                        fitting = int(CHUNK_S / each) if each > 0 else LARGEST_CHUNK
+                        size = max(1, min(LARGEST_CHUNK, GROWTH * len(chunk), fitting))
+                if lost is not None:
+                    alone += self._lost([task for chunk in under_way.values() for task in chunk], str(lost))
+                    workers.forget(under_way)
+                    under_way.clear()
+                    workers.revive()
+        finally:
+            workers.forget(under_way)
+
+    def _take(self, chunk: Sequence[Task], outcomes: Sequence[Outcome]) -> list[Task]:
+        """Store what came of some tasks; returns those that failed and are to be tried again.
+
+        Keys and code of records are those that this process asked for.
+        """
+        records = []
+        for task, outcome in zip(chunk, outcomes, strict=True):
+            own = (task.key, task.question, code_version(), outcome.finished_at, outcome.seconds)
+            records += [record | dict(zip(RESERVED, own, strict=True)) for record in outcome.records]
+        if (path := self.changed()) is not None:
+            raise SailsimError(
+                f"{path} changed while the study ran; what was stored before is kept, and the same command "
+                "asks again with the file as it is."
+            )
+        self.store.append(records)
+        self._stored.update(record["key"] for record in records)
+        again = []
+        for task, outcome in zip(chunk, outcomes, strict=True):
+            if outcome.refused:
+                self.refused[task.question] = outcome.refused
+            if not outcome.broken:
+                self.report.advance(1, int(bool(outcome.refused)))
+            elif self._may_try_again(task, outcome.broken):
+                again.append(task)
+        return again
+
+    def _lost(self, tasks: list[Task], reason: str) -> list[Task]:
+        """A worker went: returns which of its tasks are to be tried again; of one task alone it is a try."""
+        self.report.note("a worker was lost", reason=reason, tried_again=len(tasks))
+        why = f"its worker was lost {self.tries} times ({reason})"
+        return tasks if len(tasks) > 1 or self._may_try_again(tasks[0], why) else []
+
+    def _may_try_again(self, task: Task, why: str) -> bool:
+        """Whether a task that was tried once more may be tried again; if not it has failed."""
+        self._tried[task.key] += 1
+        if self._tried[task.key] < self.tries:
+            return True
+        self.failed[task.question] = why
+        self.report.advance(1, 1)
+        return False
+
+    def complain(self) -> None:
+        """Raise SailsimError where tasks have no result."""
+        total, what, parts = self.report.total, self.report.what, []
+        for tasks, how in ((self.refused, "were refused"), (self.failed, "failed")):
+            if tasks:
+                first = next(iter(tasks.values())).strip().splitlines()[-1]
+                parts.append(f"{len(tasks)} of {total} {what} {how} (the first: {first.rstrip('.')})")
+        if parts:
+            others = len(self.refused) + len(self.failed) < total
+            stored = "the others are stored, and " if others else ""
+            raise SailsimError(
+                f"{' and '.join(parts)}; {stored}`sailsim results ls {self.store.path} --json` names all."
+            )

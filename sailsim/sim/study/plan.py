@@ -1,0 +1,504 @@
+"""Plans: which points a study has, from axes and samples of them; docs/studies.md says how one is written.
+
+An axis is a field, or some that move together, with values or a span of numbers. A field is named as in a
+point (`wbits`), as in a system file (`llc.slices`), or as a substrate and one of its operations
+(`row_dfm:add`). Paths in a file are relative to it. The sweeps that ship are such files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from sailsim.base.arguments import shown
+from sailsim.base.errors import SailsimError
+from sailsim.base.hints import nearest, needing
+from sailsim.base.input_file import read_bytes
+from sailsim.base.quantity import Frozen, Is, is_number
+from sailsim.base.toml_file import MAX_BYTES, parse_toml
+from sailsim.sim.machine.catalog import Shelf, first_problem
+from sailsim.sim.machine.ranges import LONGEST, between, check_span, spread, stepped
+from sailsim.sim.machine.substrate import OPERATIONS, SubstrateChoice, parse_cost
+from sailsim.sim.machine.system import System
+from sailsim.sim.machine.system_files import (
+    Value,
+    chosen_system,
+    in_words,
+    leaves,
+    load_system,
+    system_in_words,
+    system_with,
+)
+from sailsim.sim.point import OPERATION, SUBSTRATE, Point
+from sailsim.workloads.models.model import model_names
+
+LARGEST_PLAN = 100_000
+"""Points of a study, at most."""
+LONGEST_TEXT = 4096
+"""Letters of a value or of a field's name."""
+POINT_FIELDS = tuple(f.name for f in fields(Point))
+Method = Literal["lhs", "sobol"]
+METHODS: tuple[Method, ...] = get_args(Method)
+Combination = dict[str, Value]
+Move = Callable[[str, str], str]
+"""A field's value that may be a path, as it is seen from here."""
+
+
+# --- What a file says ---
+
+
+class Range(Frozen):
+    """A table that is a range of numbers: with `step` or `points` these, else a span, which has all between
+    both ends."""
+
+    low: int | float = Field(alias="from", allow_inf_nan=False)
+    high: int | float = Field(alias="to", allow_inf_nan=False)
+    step: int | float | None = Field(default=None, allow_inf_nan=False)
+    points: int | None = Field(default=None, ge=2, le=LONGEST)
+    scale: Literal["linear", "log"] = "linear"
+
+
+class Sample(Frozen):
+    """So many rows, drawn by a method with a seed: SciPy's Latin hypercube, or its sequence of Sobol's,
+    scrambled."""
+
+    method: Method
+    points: int = Field(ge=1, le=LARGEST_PLAN)
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+
+    def rows(self, axes: int) -> NDArray[np.float64]:
+        """Rows (points, axes) of shares of every axis, 0 to below 1."""
+        with needing("study", f"a sample by {self.method}"):
+            from scipy.stats import qmc  # a third of a small command's start
+        random = np.random.default_rng(self.seed)
+        rows: Any
+        if self.method == "lhs":
+            rows = qmc.LatinHypercube(axes, seed=random).random(self.points)
+        else:
+            rows = qmc.Sobol(axes, seed=random).random_base2(math.ceil(math.log2(self.points)))[: self.points]
+        return np.asarray(rows, np.float64)
+
+
+class PartTable(Frozen):
+    """A plan with one part, or a `[[part]]`."""
+
+    fixed: dict[str, Any] = Field(default={})
+    axes: dict[str, Any] = Field(default={})
+    zip: list[dict[str, Any]] = Field(default=[])
+    sample: Sample | None = None
+
+
+class PlanTable(PartTable):
+    """A whole file; with parts, the rest is what all of them have."""
+
+    title: str = ""
+    beside: list[str] = Field(default=[])
+    part: list[PartTable] | None = Field(default=None, min_length=1)
+
+
+PLANS = Shelf("plan", "data/plans")
+
+
+def read_plan(name_or_path: str | Path) -> tuple[Plan, str]:
+    """A plan that ships, or that of a file, and its text, read once: the file may change meanwhile.
+
+    Raises:
+        SailsimError: one sentence that names the file, the key and what is allowed.
+    """
+    if str(name_or_path) in PLANS.names:
+        text = (files("sailsim.sim") / "data" / "plans" / f"{name_or_path}.toml").read_text(encoding="utf-8")
+        return parse_plan(text, str(name_or_path)), text
+    path = Path(name_or_path)
+    allowed = f"a TOML file, or one of {', '.join(PLANS.names)}"
+    data = read_bytes(path, "plan file", MAX_BYTES, allowed)
+    return _plan_of(parse_toml(data, f"plan file {path}"), str(path), path.parent), data.decode()
+
+
+def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:
+    """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `read_plan`."""
+    return _plan_of(parse_toml(text.encode(errors="surrogatepass"), f"plan {file}"), file, folder)
+
+
+def _plan_of(content: Mapping[str, Any], file: str, folder: Path | None) -> Plan:
+    move = partial(_moved, folder)
+    try:
+        table = PlanTable.model_validate(content)
+        if table.part is not None and (table.axes or table.zip or table.sample):
+            raise SailsimError("axes, zip or sample stand beside [[part]]; allowed there is fixed.")
+        parts = []
+        for number, part in enumerate([table] if table.part is None else table.part, 1):
+            try:
+                parts.append(_part_of(part, table.fixed, move))
+            except SailsimError as error:
+                raise SailsimError(f"part {number}, {error}" if table.part else str(error)) from None
+        return Plan(tuple(parts), tuple(move("beside", _text("beside", each)) for each in table.beside), file)
+    except ValidationError as error:
+        unknown = (
+            f"a key of a plan; allowed are {', '.join(PlanTable.model_fields)}, and fields in axes or fixed"
+        )
+        raise SailsimError(f"{file}: {first_problem(error, unknown)}.") from None
+    except SailsimError as error:
+        raise SailsimError(f"{file}: {error}") from None
+
+
+def _part_of(table: PartTable, fixed: Mapping[str, Any], move: Move) -> Part:
+    every = dict(_flat(fixed, move)) | dict(_flat(table.fixed, move))
+    held = {name: _value(name, value, move) for name, value in every.items()}
+    axes = []
+    for group in table.zip:
+        columns = {name: _values(name, each, move) for name, each in _flat(group, move)}
+        if len({len(values) for values in columns.values()}) != 1:
+            lengths = ", ".join(f"{name} {len(values)}" for name, values in columns.items()) or "no field"
+            raise SailsimError(f"zip has {lengths}; allowed are lists of one length.")
+        axes.append(Axis(tuple(columns), tuple(dict.fromkeys(zip(*columns.values(), strict=True)))))
+    system = Part(held, tuple(axes)).systems[0]
+    for name, each in _flat(table.axes, move):
+        if isinstance(each, dict):
+            axes.append(ranged(name, each, is_whole(name, system)))
+        else:
+            axes.append(axis_of(name, _values(name, each if isinstance(each, list) else [each], move)))
+    return Part(held, tuple(axes), table.sample)
+
+
+def _flat(table: Mapping[str, Any], move: Move, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields of a table by their dotted names: TOML reads `llc.slices = 1` as a table in a table."""
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        if not name.isprintable() or len(name) > LONGEST_TEXT:
+            raise SailsimError(f"{shown(name)} is no field; allowed are names of fields.")
+        if isinstance(value, dict) and value and not value.keys() & {"from", "to"}:
+            yield from _flat(value, move, f"{name}.")
+        else:
+            substrate, colon, operation = name.rpartition(":")
+            yield f"{move('substrate', substrate)}:{operation}" if colon else name, value
+
+
+def _values(name: str, value: Any, move: Move) -> list[Value]:
+    if not isinstance(value, list):
+        raise SailsimError(f"{name} is {shown(value)}; allowed is a list of values.")
+    return [_value(name, each, move) for each in value]
+
+
+def _value(name: str, value: Any, move: Move) -> Value:
+    if isinstance(value, bool) or is_number(value):
+        return value
+    return move(name, _text(name, value))
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isprintable():
+        return value
+    raise SailsimError(
+        f"{name} is {shown(value)}; allowed are finite numbers, texts that are not empty, true and false."
+    )
+
+
+def _moved(folder: Path | None, name: str, text: str) -> str:
+    """The text of a field in a file of a folder; one that is a path as it is seen from here."""
+
+    def from_here(text: str, is_path: bool) -> str:
+        assert folder is not None
+        if not is_path and not text.endswith(".toml") and "/" not in text:
+            return text
+        found = os.path.normpath(folder / text)
+        return found if "/" in found or found.endswith(".toml") or is_path else f"./{found}"
+
+    if folder is None or not text:
+        return text
+    if name in ("system", "beside"):
+        choice = chosen_system(text)
+        return str(choice._replace(file=from_here(choice.file, False)))
+    if name in ("substrate", "pim.substrate"):
+        try:
+            named = SubstrateChoice.parse(text)
+        except ValueError:
+            return text  # the point says what is wrong
+        return str(named._replace(file=from_here(named.file, False)))
+    if name in ("model", "weights", "activations"):
+        return from_here(text, name == "activations" or (name == "model" and text not in model_names()))
+    return text
+
+
+# --- Axes ---
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Fields, and the values that they take together: rows of one each, or of one field a span; `whole`: of
+    whole numbers alone."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...] = ()
+    span: Range | None = None
+    whole: bool = False
+
+    def at(self, share: float) -> tuple[Value, ...]:
+        """The row at a share, 0 to below 1, of the axis: each has an equal part of it."""
+        if self.span is None:
+            return self.rows[min(len(self.rows) - 1, math.floor(share * len(self.rows)))]
+        low, high, log = self.span.low, self.span.high, self.span.scale == "log"
+        if not self.whole:
+            return (between(low, high, share, log),)
+        return (min(int(high), math.floor(between(int(low), int(high) + 1, share, log))),)
+
+    @cached_property
+    def listed(self) -> tuple[tuple[Value, ...], ...]:
+        """The rows; those of a span of whole numbers are all of them.
+
+        Raises:
+            SailsimError: a span of all numbers, or one that is too long, which only a sample can have.
+        """
+        if self.span is None:
+            return self.rows
+        name, span = self.names[0], self.span
+        if not self.whole or span.scale == "log":
+            raise SailsimError(
+                f"{name} goes from {span.low} to {span.high} without a step or a number of points; allowed "
+                "is one of the two, or a sample."
+            )
+        try:
+            return axis_of(name, stepped(span.low, span.high, 1)).rows
+        except ValueError as error:
+            raise SailsimError(f"{name} {error}.") from None
+
+
+def axis_of(name: str, values: Sequence[Value]) -> Axis:
+    """An axis of one field. Raises SailsimError where there is no value."""
+    if not values:
+        raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
+    return Axis((name,), tuple((value,) for value in values))
+
+
+def ranged(name: str, table: Mapping[str, Any], whole: bool) -> Axis:
+    """The axis of a range; a span is of whole numbers where its field is. Raises SailsimError for another."""
+    try:
+        given = Range.model_validate(table)
+        low, high, log = given.low, given.high, given.scale == "log"
+        if given.step is not None:
+            if given.points is not None or log:
+                raise ValueError("is a range with a step and points or scale 'log'; allowed is one of them")
+            return axis_of(name, stepped(low, high, given.step))
+        if given.points is not None:
+            return axis_of(name, spread(low, high, given.points, log))
+        check_span(low, high, log)
+        if whole and (low != int(low) or high != int(high)):
+            raise ValueError(f"goes from {low} to {high}; allowed are whole numbers")
+    except ValidationError as error:
+        unknown = "a key of a range; allowed are from, to, step, points, scale"
+        raise SailsimError(f"{name}.{first_problem(error, unknown)}.") from None
+    except ValueError as error:
+        raise SailsimError(f"{name} {error}.") from None
+    return Axis((name,), span=given, whole=whole)
+
+
+def is_whole(name: str, system: str) -> bool:
+    """Whether a field takes whole numbers alone."""
+    if name in POINT_FIELDS:
+        return name == "nbw" or get_type_hints(Point)[name] is int
+    section: Any = load_system(system)
+    *sections, field = name.split(".")
+    for each in sections:
+        section = getattr(section, each, None)
+    if not isinstance(section, Frozen) or field not in type(section).model_fields:
+        return False
+    return any(isinstance(rule, Is) and rule.whole for rule in type(section).model_fields[field].metadata)
+
+
+# --- Combinations as points ---
+
+
+def point_of(values: Mapping[str, Value]) -> Point:
+    """The point of a combination, field -> value.
+
+    Raises:
+        SailsimError: a value that a field does not take; whether a machine takes its own is seen when it is
+            read.
+    """
+    own: dict[str, Any] = {name: value for name, value in values.items() if name in POINT_FIELDS}
+    costs = {name: value for name, value in values.items() if ":" in name}
+    changes = {name: value for name, value in values.items() if name not in own and name not in costs}
+    if changes:
+        system = own.get("system", Point.system)
+        if not isinstance(system, str):
+            raise SailsimError(f"system is {system!r}; allowed is a name or a path.")
+        own["system"] = system_with(system, changes)
+    for name, value in costs.items():
+        substrate, _, operation = name.rpartition(":")
+        own["substrate"] = f"{own.get('substrate', substrate)}:{operation}={in_words(value)}"
+    return Point(**own)
+
+
+def check_fields(names: Iterable[str], systems: Iterable[str]) -> None:
+    """Raise SailsimError for a field that a point on one of the systems does not have, or has in two ways."""
+    names = list(names)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SailsimError(f"{twice} is given twice; allowed is once.")
+    substrates = {name.rpartition(":")[0] for name in names if ":" in name} | ({"substrate"} & set(names))
+    if len(substrates) > 1:
+        one, two, *_ = sorted(substrates)
+        raise SailsimError(f"the plan has {one} and {two}; allowed is one substrate, or one list of them.")
+    below = next((name for name in names if name == SUBSTRATE or name.startswith(OPERATION)), None)
+    if substrates and below is not None:
+        raise SailsimError(
+            f"the plan has {below} and {min(substrates)}, which stands in its place; allowed is one of the "
+            "two."
+        )
+    others = [name for name in names if name not in POINT_FIELDS and ":" not in name]
+    for system in systems if others else ():
+        known = leaves(load_system(system))
+        for name in others:
+            if name not in known and not (SUBSTRATE in known and _is_cost(name)):
+                near = nearest(name, (*POINT_FIELDS, *known))
+                raise SailsimError(
+                    f"{name} is neither a field of a point nor a value of system {system}; the nearest are "
+                    f"{', '.join(near)}."
+                )
+
+
+def check_value(name: str, value: Value) -> None:
+    """Raise SailsimError for an empty text, for a cost of an operation that is none, and for no operation."""
+    if value == "":
+        raise SailsimError(f"{name} is ''; allowed is a text that is not empty.")
+    try:
+        if ":" in name:
+            SubstrateChoice.parse(f"{name}={in_words(value)}")
+        elif _is_cost(name):
+            parse_cost(in_words(value))
+    except ValueError as error:
+        raise SailsimError(f"{name} {'is no field: substrate is ' * (':' in name)}{error}.") from None
+
+
+def _is_cost(name: str) -> bool:
+    return name.startswith(OPERATION) and name.removeprefix(OPERATION) in OPERATIONS
+
+
+# --- Plans ---
+
+
+@dataclass(frozen=True)
+class Part:
+    """A grid of axes, or a sample of it, beside what is fixed."""
+
+    fixed: Mapping[str, Value]
+    axes: tuple[Axis, ...]
+    sample: Sample | None = None
+
+    def check(self) -> None:
+        """Raise SailsimError for a field that there is not or that is given twice, and a cost that is
+        none."""
+        check_fields([*self.fixed, *(name for axis in self.axes for name in axis.names)], self.systems)
+        pairs = (zip(axis.names, row, strict=True) for axis in self.axes for row in axis.rows)
+        for name, value in itertools.chain(self.fixed.items(), *pairs):
+            check_value(name, value)
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """The machines that its points are on, without what other axes set."""
+        for axis in self.axes:
+            if "system" in axis.names:
+                at = axis.names.index("system")
+                return tuple(dict.fromkeys(str(row[at]) for row in axis.rows))
+        return (str(self.fixed.get("system", Point.system)),)
+
+    def combinations(self) -> Iterator[Combination]:
+        """Every combination of a grid, the last axis varying fastest, or the rows of a sample."""
+        rows: Iterable[tuple[tuple[Value, ...], ...]]
+        if self.sample is None:
+            rows = itertools.product(*(axis.listed for axis in self.axes))
+        else:
+            drawn = self.sample.rows(len(self.axes)).tolist()
+            rows = (tuple(map(Axis.at, self.axes, shares)) for shares in drawn)
+        for row in rows:
+            values: Combination = dict(self.fixed)
+            for axis, each in zip(self.axes, row, strict=True):
+                values.update(zip(axis.names, each, strict=True))
+            yield values
+
+    @cached_property
+    def size(self) -> int:
+        """How many combinations. Raises SailsimError as `Axis.listed`."""
+        return self.sample.points if self.sample else math.prod(len(axis.listed) for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Parts whose points are one study; what several have is one point."""
+
+    parts: tuple[Part, ...]
+    beside: tuple[str, ...] = ()
+    """What else runs the points: files and machines, as `--beside` takes them."""
+    file: str = ""
+    """Where it was read, for errors; empty: the command line."""
+
+    @cached_property
+    def combinations(self) -> dict[Point, Combination]:
+        """Its points, each once and in order, with the values that were asked for.
+
+        Raises:
+            SailsimError: a field that there is not, a value that a point refuses, or more than 100,000
+                combinations.
+        """
+        points: dict[Point, Combination] = {}
+        try:
+            for part in self.parts:
+                part.check()
+            size = sum(part.size for part in self.parts)
+            if size > LARGEST_PLAN:
+                raise SailsimError(
+                    f"the sweep has {size} combinations; allowed are {LARGEST_PLAN} at most in one folder."
+                )
+            for part in self.parts:
+                for combination in part.combinations():
+                    points.setdefault(point_of(combination), combination)
+        except SailsimError as error:
+            raise SailsimError(f"{self.file}: {error}" if self.file else str(error)) from None
+        return points
+
+    @property
+    def points(self) -> list[Point]:
+        """As `combinations`."""
+        return list(self.combinations)
+
+    def fixing(self, values: Mapping[str, Value]) -> Plan:
+        """The plan with other fixed values of some fields."""
+        parts = tuple(replace(part, fixed={**part.fixed, **values}) for part in self.parts)
+        return replace(self, parts=parts)
+
+
+def plan_of(*grids: Mapping[str, Any]) -> Plan:
+    """The plan of some grids, each a part.
+
+    A grid maps fields to a value or to several, as the axes of a plan have them; it stands for every
+    combination of them, the last field varying fastest. Raises SailsimError for a field without a value.
+    """
+    parts = []
+    for grid in grids:
+        axes = []
+        for name, each in grid.items():
+            one = isinstance(each, str | System) or not isinstance(each, Iterable)
+            values = [each] if one else list(each)
+            axes.append(axis_of(name, [system_in_words(v) if isinstance(v, System) else v for v in values]))
+        parts.append(Part({}, tuple(axes)))
+    return Plan(tuple(parts))
+
+
+def expand(grids: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """The points of some grids (`plan_of`), each once, in order.
+
+    Raises:
+        SailsimError: a field that a point does not have, an empty list, a value that a point refuses, or
+            more than 100,000 combinations.
+    """
+    return plan_of(*grids).points

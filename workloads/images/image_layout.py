@@ -1,0 +1,238 @@
+"""How a matrix lies in an image, three times (docs/decode.md).
+
+``rows`` are for dot products and embeddings, ``lut`` for look-ups of bits in tables, ``tiles`` for PIM units.
+`kernels/decode/image.hh` has the same sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sailsim.base.errors import SailsimError
+from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes
+from sailsim.workloads.inference.weights import Weights
+
+ALIGN = 64
+"""Of everything in an image that a program points to."""
+CHUNK = 16
+"""Weights along K that a panel of rows is padded to; a block is a whole number of them."""
+ROWS_PANEL, LUT_PANEL = 8, 32
+SEGMENT = 256
+LUT_WBITS_MAX = 4
+"""Widest codes with a lut layout: one look-up stands for 4 weights of one bit."""
+BOOK_WBITS_MAX = 4
+"""Widest codebook that a table of 16 bytes holds."""
+MAX_BATCH = 64
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def aligned(size: int, to: int = ALIGN) -> int:
+    """The next multiple of ``to``."""
+    return -(-size // to) * to
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides the sizes of a matrix's layouts."""
+
+    k: int
+    n: int
+    wbits: int
+    group_size: int
+    minimum: bool
+    slices: int
+    tile_most: int = 0
+    row: int = 0
+
+    @property
+    def block(self) -> int:
+        """Weights that share a scale."""
+        return self.group_size if 0 < self.group_size < self.k else self.k
+
+    @property
+    def blocks(self) -> int:
+        """Scales of an output."""
+        return ceil(self.k / self.block)
+
+    @property
+    def factors(self) -> int:
+        """fp16 numbers that a block has for an output."""
+        return 2 if self.minimum else 1
+
+    @property
+    def share(self) -> int:
+        """Outputs of a tile: a slice's, or an even part of them with at most ``tile_most``."""
+        of_slice = ceil(self.n / self.slices)
+        return ceil(of_slice / ceil(of_slice / (self.tile_most or of_slice)))
+
+    @property
+    def tile_codes(self) -> int:
+        """Bytes of a tile's codes, up to where its scales begin."""
+        return aligned(self.k * row_bytes(self.share, self.wbits))
+
+    @property
+    def tile_stride(self) -> int:
+        """Bytes from a tile to the next. One that fills a ``row`` of DRAM has an odd number of rows, so that
+        as many as there are banks begin in different ones."""
+        scales = aligned(2 * self.blocks * self.share * self.factors, 4)
+        size = self.tile_codes + aligned(scales + 4 * MAX_BATCH)
+        return (ceil(size / self.row) | 1) * self.row if 0 < self.row <= size else size
+
+    def bytes(self, layout: str) -> int:
+        """Bytes of a layout."""
+        factors, chunks, pairs = self.blocks * self.factors, ceil(self.k / CHUNK), ceil(self.k / 8)
+        return {
+            "rows": ceil(self.n / ROWS_PANEL) * 16 * (factors + chunks * self.wbits),
+            "lut": ceil(self.n / LUT_PANEL) * 32 * (2 * factors + pairs * self.wbits),
+            "tiles": ceil(self.n / self.share) * self.tile_stride,
+        }[layout]
+
+
+class Reading(NamedTuple):
+    """How stored codes read in rows and lut: ``step * (code ^ flip) - zero``; with step 0 by the codebook."""
+
+    flip: int
+    step: int
+    zero: int
+
+
+def reading(code: WeightCode) -> Reading:
+    """How codes of a kind are stored. Raises SailsimError for those that int8 products cannot take."""
+    top = 1 << (code.wbits - 1)
+    if code.wbits == 8:  # as int8
+        if code.kind == "twos":
+            return Reading(0, 1, 0)
+        if code.kind == "offset" and code.zero_point == top:
+            return Reading(top, 1, 0)
+    elif code.kind == "twos":
+        return Reading(top, 1, top)
+    elif code.kind in ("offset", "ternary"):
+        return Reading(0, 1, code.zero_point if code.kind == "offset" else 1)
+    elif code.wbits == 1 and code.magnitude <= 127 and code.values[0] < code.values[1]:
+        return Reading(0, int(code.values[1]) - int(code.values[0]), -int(code.values[0]))
+    elif code.wbits <= BOOK_WBITS_MAX and code.magnitude <= 127:
+        return Reading(0, 0, 0)
+    raise SailsimError(
+        f"weights have {code.kind} codes of {code.wbits} bits up to {code.magnitude}; allowed in an image "
+        f"are those that read as int8, and codebooks of at most {BOOK_WBITS_MAX} bits."
+    )
+
+
+def _padded(array: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[Any]:
+    """Zeros below and to the right, up to multiples."""
+    return np.pad(array, ((0, -len(array) % rows), (0, -array.shape[1] % columns)))
+
+
+def _factors(weights: Weights, panel: int) -> Bytes:
+    """Scales and minima as bytes (panels, blocks, bytes of one panel and block)."""
+    kinds, blocks = weights.factors, len(weights.scales)
+    stacked = np.stack([_padded(kind, 1, panel).reshape(blocks, -1, panel) for kind in kinds])
+    by_panel = np.ascontiguousarray(stacked.transpose(2, 1, 0, 3))  # from kind, block, panel, output
+    return by_panel.view(np.uint8).reshape(-1, blocks, 2 * len(kinds) * panel)
+
+
+def _interleaved(factors: Bytes, codes: list[Bytes]) -> Bytes:
+    """Factors (panels, blocks, bytes) before the codes of each block, (panels, bytes) each."""
+    parts = [part for block, packed in enumerate(codes) for part in (factors[:, block], packed)]
+    return np.concatenate(parts, axis=1)
+
+
+def _planes(wbits: int) -> list[tuple[int, int]]:
+    """Widths of the planes of a code and the bit at which each begins."""
+    planes, at = [], 0
+    for width in (8, 4, 2, 1):
+        if wbits - at >= width:
+            planes.append((width, at))
+            at += width
+    return planes
+
+
+def rows_layout(weights: Weights, shape: Shape) -> Bytes:
+    """The rows layout of a matrix, uint8 (shape.bytes,)."""
+    stored = _padded((weights.codes ^ np.uint8(reading(weights.code).flip)).T, ROWS_PANEL, CHUNK)
+    panels, chunks = len(stored) // ROWS_PANEL, stored.shape[1] // CHUNK
+    # panel, half, output, chunk, quad, weight -> panel, chunk, quad, half, output, weight
+    registers = stored.reshape(panels, 2, 4, chunks, 4, 4).transpose(0, 3, 4, 1, 2, 5)
+    registers = registers.reshape(panels, chunks, 8, 16)
+    packed = []
+    for width, at in _planes(shape.wbits):
+        part = (registers >> np.uint8(at)) & np.uint8((1 << width) - 1)
+        part = part.reshape(panels, chunks, width, 8 // width, 16)
+        shifts = (width * np.arange(8 // width, dtype=np.uint8))[:, None]
+        packed.append(np.bitwise_or.reduce(part << shifts, axis=3).reshape(panels, chunks, -1))
+    codes = np.concatenate(packed, axis=2)
+    blocks = [
+        codes[:, start // CHUNK : ceil(min(start + shape.block, shape.k) / CHUNK)].reshape(panels, -1)
+        for start in range(0, shape.k, shape.block)
+    ]
+    return _interleaved(_factors(weights, ROWS_PANEL), blocks).reshape(-1)
+
+
+def read_rows(data: Bytes, shape: Shape, flip: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
+    """Codes (K, N) and factors (scale, minimum; blocks, N) out of the rows layout of a matrix."""
+    panels = data.reshape(-1, 16 * (shape.blocks * shape.factors + ceil(shape.k / CHUNK) * shape.wbits))
+    at, factors, chunks = 0, [], []
+    for start in range(0, shape.k, shape.block):
+        head = 16 * shape.factors
+        factors.append(np.ascontiguousarray(panels[:, at : at + head]).view(np.float16))
+        count = ceil(min(shape.block, shape.k - start) / CHUNK)
+        size = count * 16 * shape.wbits
+        chunks.append(panels[:, at + head : at + head + size].reshape(len(panels), count, -1))
+        at += head + size
+    packed = np.concatenate(chunks, axis=1)
+    registers = np.zeros((*packed.shape[:2], 8, 16), np.uint8)
+    for width, bit in _planes(shape.wbits):
+        rows = packed[:, :, 16 * bit : 16 * (bit + width)].reshape(*packed.shape[:2], width, 1, 16)
+        shifts = (width * np.arange(8 // width, dtype=np.uint8))[:, None]
+        part = rows >> shifts & np.uint8((1 << width) - 1)
+        registers |= part.reshape(registers.shape) << np.uint8(bit)
+    # panel, chunk, quad, half, output, weight -> chunk, quad, weight, panel, half, output
+    codes = registers.reshape(*packed.shape[:2], 4, 2, 4, 4).transpose(1, 2, 5, 0, 3, 4)
+    numbers = np.stack(factors).reshape(shape.blocks, len(panels), shape.factors, ROWS_PANEL)
+    by_kind = numbers.transpose(2, 0, 1, 3).reshape(shape.factors, shape.blocks, -1)
+    stored = codes.reshape(-1, len(panels) * ROWS_PANEL)[: shape.k, : shape.n]
+    return stored ^ np.uint8(flip), by_kind[..., : shape.n]
+
+
+def lut_layout(weights: Weights, shape: Shape) -> Bytes:
+    """The lut layout of a matrix, uint8 (shape.bytes,)."""
+    stored = _padded((weights.codes ^ np.uint8(reading(weights.code).flip)).T, LUT_PANEL, 8)
+    panels, pairs = len(stored) // LUT_PANEL, stored.shape[1] // 8
+    weighed = stored.reshape(panels, LUT_PANEL, pairs, 8).transpose(0, 2, 1, 3)  # panel, pair, output, weight
+    planes = np.stack(
+        [
+            np.packbits((weighed >> np.uint8(bit)) & np.uint8(1), axis=3, bitorder="little")[..., 0]
+            for bit in range(shape.wbits)
+        ],
+        axis=1,
+    )  # panel, bit, pair, output
+    blocks = []
+    for start in range(0, shape.k, shape.block):
+        stop = min(start + shape.block, shape.k)
+        segments = [
+            planes[:, :, at // 8 : ceil(min(at + SEGMENT, stop) / 8)].reshape(panels, -1)
+            for at in range(start, stop, SEGMENT)
+        ]
+        blocks.append(np.concatenate(segments, axis=1))
+    return _interleaved(_factors(weights, LUT_PANEL), blocks).reshape(-1)
+
+
+def tiles_layout(weights: Weights, shape: Shape) -> Bytes:
+    """The tiles of a matrix, uint8 (shape.bytes,)."""
+    tiles = np.zeros((ceil(shape.n / shape.share), shape.tile_stride), np.uint8)
+    for tile, start in zip(tiles, range(0, shape.n, shape.share), strict=True):
+        part = weights.columns(start, min(start + shape.share, shape.n))
+        packed = pack_codes(part.codes, shape.wbits).reshape(-1)
+        tile[: len(packed)] = packed
+        numbers = np.concatenate([kind.reshape(-1) for kind in part.factors])
+        tile[shape.tile_codes : shape.tile_codes + numbers.nbytes] = numbers.view(np.uint8)
+    return tiles.reshape(-1)
+
+
+LAYOUTS = {"rows": rows_layout, "lut": lut_layout, "tiles": tiles_layout}

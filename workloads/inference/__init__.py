@@ -1,0 +1,1 @@
+"""Models run for real: weights, a decoder, captured activations, perplexity."""

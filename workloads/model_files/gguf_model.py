@@ -1,0 +1,531 @@
+"""A GGUF file of a decoder as a model: its shapes, and the format, bytes and values of every tensor.
+
+The header is parsed here, each count and length checked against the file's size before it is used, so that a
+damaged file ends in one sentence and never in a large allocation; the package ``gguf`` reads without such
+checks and takes 160 times as long. Tensor data stay mapped until asked for, when their scales are looked at
+too; ``gguf`` dequantizes them. The layout is ggml's ``docs/gguf.md``, version 2 and 3, little endian.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
+
+from sailsim.base.errors import SailsimError
+from sailsim.base.input_file import check_regular, sha256_of, unreadable
+from sailsim.workloads.model_files.safetensors_file import shown
+from sailsim.workloads.model_files.shapes import PERIODS, Facts, Header, decoder
+from sailsim.workloads.models.formats import BLOCKS, GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
+from sailsim.workloads.models.model import ModelSpec, has_own_formats, model_names
+
+_IQ1_M_SCALES = 48
+"""Byte of an IQ1_M block where four words begin whose highest four bits are its scale, the lowest first."""
+
+_EXPONENT = {"fp16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000}
+"""All ones: a NaN or an infinity."""
+
+
+def first_bad_block(kind: str, blocks: npt.NDArray[np.uint8]) -> int | None:
+    """Which block of a tensor, bytes (blocks, bytes of one), is the first with a scale that is a NaN or an
+    infinity, or of floats a value; None if none is, and for a type whose scales are not known here."""
+    if kind == "mxfp4":  # a power of two; all ones mean NaN
+        bad = blocks[:, 0] == 255
+    elif kind == "iq1_m":
+        words = [_words(blocks, _IQ1_M_SCALES + 2 * i) >> 12 << (4 * i) for i in range(4)]
+        bad = _no_number(np.bitwise_or.reduce(words), "fp16")
+    elif kind in ("f32", "bf16"):
+        bad = _no_number(_words(blocks, 0, 4 if kind == "f32" else 2), kind)
+    else:
+        places = BLOCKS[kind].fp16 if kind in BLOCKS else ()
+        bad = np.logical_or.reduce([_no_number(_words(blocks, at), "fp16") for at in places])
+    return int(bad.argmax()) if bad.any() else None
+
+
+def _words(blocks: npt.NDArray[np.uint8], at: int, size: int = 2) -> npt.NDArray[Any]:
+    """A little-endian word of so many bytes of every block; ``at`` and a block are whole words.
+
+    A view: copying two bytes out of each block takes NumPy longer than all else that is done with them.
+    """
+    return np.ascontiguousarray(blocks).view(f"<u{size}")[:, at // size]
+
+
+def _no_number(words: npt.NDArray[Any], kind: str) -> npt.NDArray[np.bool_]:
+    return np.asarray((words & _EXPONENT[kind]) == _EXPONENT[kind])
+
+
+_KIND = "GGUF file"
+MAGIC = b"GGUF"
+
+VERSIONS = (2, 3)
+
+MAX_DIMS = 4
+
+DEFAULT_ALIGNMENT = 32
+
+_STRING, _ARRAY = 8, 9
+
+_LENGTH = struct.Struct("<Q")
+
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+MAX_KEYS = MAX_TENSORS = 1 << 16
+MAX_TEXTS = 1 << 21
+"""Texts in all arrays of a header: several times the largest vocabulary with its merges. A text may be empty,
+so a small file could hold any number."""
+
+_PIECE = 1 << 20
+"""Bytes of a file that are looked at together: as many as a second-level cache holds."""
+
+# The least bytes that a key-value pair (length, type, one byte) and a tensor entry can take.
+_MIN_PAIR_BYTES, _MIN_TENSOR_BYTES = 13, 32
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a file: ``shape`` as ggml writes it, K first; ``offset`` and ``n_bytes`` in the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int
+    n_bytes: int
+
+    @property
+    def n_elements(self) -> int:
+        """Number of weights."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class _LazyArray:
+    """An array of the header, decoded when asked for: vocabularies are large and rarely needed."""
+
+    item_type: int
+    count: int
+    offset: int
+
+
+class _Cursor:
+    """Reads little-endian values and refuses to step over the end of the file."""
+
+    def __init__(self, path: Path, data: memoryview) -> None:
+        self.path, self.data, self.at = path, data, 0
+        self.texts = 0
+
+    def fail(self, field: str, value: object, allowed: str) -> SailsimError:
+        # Names come from the file: they may be long or hold line breaks.
+        return SailsimError(
+            f"{_KIND} {self.path}: {shown(field)} is {repr(value)[:80]}; allowed is {allowed}."
+        )
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def skip(self, count: int, field: str) -> int:
+        """Moves over ``count`` bytes and returns where they start."""
+        if count > self.left:
+            raise self.fail(
+                f"{field} at byte {self.at}", f"{count} bytes", f"at most the {self.left} bytes left"
+            )
+        start = self.at
+        self.at += count
+        return start
+
+    def scalar(self, code: str, field: str) -> Any:
+        start = self.skip(struct.calcsize("<" + code), field)
+        return struct.unpack_from("<" + code, self.data, start)[0]
+
+    def text(self, field: str) -> str:
+        length = self.scalar("Q", f"the length of {field}")
+        start = self.skip(length, field)
+        try:
+            return bytes(self.data[start : start + length]).decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.fail(field, bytes(self.data[start : start + min(length, 16)]), "UTF-8 text") from None
+
+    def count(self, field: str, least_bytes: int) -> int:
+        """A count of entries that take at least ``least_bytes`` each."""
+        value: int = self.scalar("Q", field)
+        if value * least_bytes > self.left:
+            raise self.fail(field, value, f"at most {self.left // least_bytes} in the {self.left} bytes left")
+        return value
+
+    def value(self, kind: int, field: str) -> Any:
+        if kind == _STRING:
+            return self.text(field)
+        if kind == _ARRAY:
+            return self.array(field)
+        if kind not in _SCALARS:
+            raise self.fail(f"the type of {field}", kind, "a GGUF value type 0..12")
+        return self.scalar(_SCALARS[kind], field)
+
+    def _skip_texts(self, count: int, field: str) -> None:
+        # A vocabulary is most of a header's time: a sound text is stepped over without a call of `skip`.
+        data, at, last = self.data, self.at, len(self.data) - _LENGTH.size
+        for _ in range(count):
+            if at > last:
+                break
+            following = at + _LENGTH.size + _LENGTH.unpack_from(data, at)[0]
+            if following > len(data):
+                break
+            at = following
+            count -= 1
+        self.at = at
+        if count:  # the text that does not fit is refused by name
+            self.skip(self.scalar("Q", f"a string length in {field}"), f"a string in {field}")
+
+    def array(self, field: str) -> _LazyArray:
+        kind = self.scalar("I", f"the item type of {field}")
+        if kind != _STRING and kind not in _SCALARS:
+            raise self.fail(f"the item type of {field}", kind, "a scalar or string type")
+        size = 8 if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])
+        count = self.count(f"the length of {field}", size)
+        array = _LazyArray(kind, count, self.at)
+        if kind == _STRING:
+            self.texts += count
+            if self.texts > MAX_TEXTS:
+                raise self.fail(f"the length of {field}", count, f"{MAX_TEXTS} texts in all arrays together")
+            self._skip_texts(count, field)
+        else:
+            self.skip(count * size, field)
+        return array
+
+
+class GgufFile:
+    """The header of one GGUF file and access to its tensors.
+
+    ``path`` as given; ``tensors`` by name in file order. Raises SailsimError if the file is not a sound GGUF.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        size = check_regular(self.path, _KIND)
+        if size < 24:
+            raise SailsimError(
+                f"GGUF file {self.path}: its size is {size} bytes; allowed is at least 24 (a header)."
+            )
+        try:
+            self._data: npt.NDArray[np.uint8] = np.memmap(self.path, dtype=np.uint8, mode="r")
+            self._view: memoryview = self._data.data
+        except OSError as error:
+            raise unreadable(self.path, _KIND, error) from error
+        self._values: dict[str, Any] = {}
+        self.tensors: dict[str, TensorInfo] = {}
+        self._sound: set[str] = set()
+        self._parse(_Cursor(self.path, self._view))
+
+    def _parse(self, cursor: _Cursor) -> None:
+        magic = bytes(cursor.data[:4])
+        cursor.skip(4, "the magic")
+        if magic != MAGIC:
+            raise cursor.fail("the magic", magic, f"{MAGIC!r}")
+        version = cursor.scalar("I", "the version")
+        if version not in VERSIONS:
+            raise cursor.fail("the version", version, "2 or 3, little endian")
+        n_tensors = cursor.count("the tensor count", _MIN_TENSOR_BYTES)
+        n_values = cursor.count("the key count", _MIN_PAIR_BYTES)
+        for field, count, most in (("tensor", n_tensors, MAX_TENSORS), ("key", n_values, MAX_KEYS)):
+            if count > most:
+                raise cursor.fail(f"the {field} count", count, f"at most {most}")
+        for index in range(n_values):
+            key = cursor.text(f"key {index}")
+            if key in self._values:
+                raise cursor.fail("a key", key, "each key once")
+            self._values[key] = cursor.value(cursor.scalar("I", f"the type of {key}"), key)
+        alignment = self._values.get("general.alignment", DEFAULT_ALIGNMENT)
+        if type(alignment) is not int or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
+            raise cursor.fail("general.alignment", alignment, "a power of two up to 2**20")
+        for index in range(n_tensors):
+            self._parse_tensor(cursor, index)
+        self._place_tensors(cursor, alignment)
+
+    def _place_tensors(self, cursor: _Cursor, alignment: int) -> None:
+        """Count the tensors' offsets from the file's begin; they must lie in it and not in each other."""
+        start = -(-cursor.at // alignment) * alignment
+        for info in self.tensors.values():
+            offset = info.offset
+            if offset % alignment or start + offset + info.n_bytes > len(cursor.data):
+                raise cursor.fail(
+                    f"the data of {info.name}",
+                    f"{info.n_bytes} bytes at offset {offset}",
+                    f"a multiple of {alignment} and inside the file's {len(cursor.data)} bytes",
+                )
+            self.tensors[info.name] = replace(info, offset=start + offset)
+        placed = sorted(self.tensors.values(), key=lambda tensor: tensor.offset)
+        for tensor, following in pairwise(placed):
+            if tensor.offset + tensor.n_bytes > following.offset:
+                raise cursor.fail(
+                    f"the data of {following.name}",
+                    f"{following.n_bytes} bytes at offset {following.offset - start}",
+                    f"bytes of its own, not those of {tensor.name}",
+                )
+
+    def _parse_tensor(self, cursor: _Cursor, index: int) -> None:
+        """Take a tensor's entry, whose offset counts from where the data begin."""
+        name = cursor.text(f"the name of tensor {index}")
+        n_dims = cursor.scalar("I", f"the dimension count of {name}")
+        if not 1 <= n_dims <= MAX_DIMS:
+            raise cursor.fail(f"the dimension count of {name}", n_dims, f"1..{MAX_DIMS}")
+        shape = tuple(cursor.scalar("Q", f"a dimension of {name}") for _ in range(n_dims))
+        kind = cursor.scalar("I", f"the type of {name}")
+        offset = cursor.scalar("Q", f"the offset of {name}")
+        if name in self.tensors:
+            raise cursor.fail("a tensor name", name, "each name once")
+        try:
+            ggml_type = GGMLQuantizationType(kind)
+            block, block_bytes = GGML_QUANT_SIZES[ggml_type]
+        except (ValueError, KeyError):
+            raise cursor.fail(f"the type of {name}", kind, "a tensor type of ggml") from None
+        if min(shape) < 1 or shape[0] % block:
+            raise cursor.fail(
+                f"the shape of {name}", shape, f"positive sizes, the first a multiple of {block}"
+            )
+        n_bytes = prod(shape) // block * block_bytes
+        self.tensors[name] = TensorInfo(name, shape, ggml_type.name.lower(), offset, n_bytes)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Value of a header key; arrays are decoded to lists."""
+        value = self._values.get(key, default)
+        return self._decode(value) if isinstance(value, _LazyArray) else value
+
+    def _decode(self, array: _LazyArray) -> list[Any]:
+        cursor = _Cursor(self.path, self._view)
+        cursor.at = array.offset
+        if array.item_type == _STRING:
+            return [cursor.text("a string") for _ in range(array.count)]
+        code = _SCALARS[array.item_type]
+        return list(struct.unpack_from(f"<{array.count}{code}", self._view, array.offset))
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """A whole number of the header. Raises SailsimError if it is absent or of another type."""
+        value = self._values.get(key, default)
+        if type(value) is not int:
+            raise self.refusal(key, value, "a whole number")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """A floating-point number of the header. Raises SailsimError if it is of another type."""
+        value = self._values.get(key, default)
+        if type(value) is not float:
+            raise self.refusal(key, value, "a floating-point number")
+        return value
+
+    def strings(self, key: str) -> list[str]:
+        """An array of texts of the header. Raises SailsimError if it is absent or of another type."""
+        value = self._values.get(key)
+        if not isinstance(value, _LazyArray) or value.item_type != _STRING:
+            raise self.refusal(key, value, "an array of texts")
+        return self._decode(value)
+
+    def _require_numbers(self, info: TensorInfo) -> None:
+        """Raises SailsimError if a scale of a tensor (of floats: a value) is a NaN or an infinity.
+
+        All of it is read, a piece at a time, once. Nothing of it stays in memory, as it would if the mapped
+        file were gone through.
+        """
+        block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
+        step = _PIECE // block_bytes * block_bytes
+        for start in range(0, info.n_bytes, step):
+            size = min(step, info.n_bytes - start)
+            try:
+                part = np.fromfile(self.path, np.uint8, size, offset=info.offset + start)
+            except OSError as error:
+                raise unreadable(self.path, _KIND, error) from error
+            if part.size != size:
+                raise self.refusal(f"the data of {info.name}", "cut short", "as long as before")
+            bad = first_bad_block(info.type, part.reshape(-1, block_bytes))
+            if bad is not None:
+                value = f"no number in block {bad + start // block_bytes} of {info.type}"
+                raise self.refusal(f"a scale of {info.name}", value, "finite ones")
+        self._sound.add(info.name)
+
+    def refusal(self, field: str, value: object, allowed: str) -> SailsimError:
+        """The error of a file whose field is not as a decoder's; a value None is not there."""
+        if value is None or isinstance(value, _LazyArray):
+            value = "absent" if value is None else "an array"
+        return _Cursor(self.path, self._view).fail(field, value, allowed)
+
+    def raw(self, name: str) -> npt.NDArray[np.uint8]:
+        """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file.
+
+        Raises SailsimError if the tensor is absent, and if one of its scales, or of floats a value, is a NaN
+        or an infinity.
+        """
+        info = self._info(name)
+        if name not in self._sound:
+            self._require_numbers(info)
+        rows = info.n_elements // info.shape[0]
+        return self._data[info.offset : info.offset + info.n_bytes].reshape(rows, -1)
+
+    def dequantize(self, name: str) -> npt.NDArray[np.float32]:
+        """A tensor as float32, ggml's dimensions reversed: a weight matrix is (n, k)."""
+        info = self._info(name)
+        kind = GGMLQuantizationType[info.type.upper()]
+        try:
+            values = dequantize(np.ascontiguousarray(self.raw(name)), kind)
+        except NotImplementedError:
+            allowed = "one that the package gguf dequantizes"
+            raise self.refusal(f"the type of {name}", info.type, allowed) from None
+        return np.asarray(values, dtype=np.float32).reshape(info.shape[::-1])
+
+    def _info(self, name: str) -> TensorInfo:
+        if name not in self.tensors:
+            raise self.refusal(f"tensor {name}", None, "a file with it")
+        return self.tensors[name]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the whole file, hexadecimal."""
+        return sha256_of(self.path, _KIND)
+
+
+@dataclass(frozen=True)
+class GgufModel:
+    """A model file: its shapes, its tensors' formats and the file itself."""
+
+    file: GgufFile
+    spec: ModelSpec
+    format: WeightFormat
+
+    @property
+    def stored(self) -> tuple[TensorInfo, ...]:
+        """The tensors of the file."""
+        return tuple(self.file.tensors.values())
+
+
+def open_gguf(path: str | Path) -> GgufModel:
+    """Reads the header of a GGUF file of a decoder, whatever its architecture is called (`shapes`).
+
+    No weight is read, and no scale: those of a tensor are looked at by what reads it (`GgufFile.raw`).
+    Raises SailsimError for a damaged header, for tensors that are not those of such a decoder, and for a
+    folder or a shape that ships, neither of whose weights anybody reads.
+    """
+    if Path(path).is_dir():
+        raise SailsimError(
+            f"model folder {path}: only its headers are read, not its weights; allowed here is a GGUF file, "
+            "or a model without weights."
+        )
+    if str(path) in model_names() and not Path(path).exists():
+        raise SailsimError(
+            f"model {path}: it ships as shapes, without weights; allowed here is the path of a GGUF file."
+        )
+    file = GgufFile(path)
+    spec = _spec(file)
+    return GgufModel(file, spec, _format(file, spec))
+
+
+def stored_model(name_or_path: str | Path) -> GgufModel | None:
+    """The GGUF file behind a model argument; None for a shipped name, a TOML file and what does not exist.
+
+    Raises SailsimError for a folder, too, whose weights nobody reads.
+    """
+    there = has_own_formats(name_or_path) and Path(name_or_path).exists()
+    return open_gguf(name_or_path) if there else None
+
+
+def _require_whole(file: GgufFile) -> None:
+    """Raise for one part of a model that was split into several files."""
+    count, part = (file.get(f"split.{key}") for key in ("count", "no"))
+    if type(count) is int and count > 1:
+        number = part + 1 if type(part) is int else "one"
+        raise SailsimError(
+            f"GGUF file {file.path}: it is part {number} of {count} of a split model (split.count); allowed "
+            "is a whole one, which llama.cpp's llama-gguf-split --merge makes of the parts."
+        )
+
+
+def _spec(file: GgufFile) -> ModelSpec:
+    _require_whole(file)
+    arch = file.get("general.architecture")
+    if not isinstance(arch, str) or not re.fullmatch(r"[\w.-]{1,64}", arch):
+        raise file.refusal("general.architecture", arch, "a name, with which other keys begin")
+    if (causal := file.get(f"{arch}.attention.causal", True)) is not True:
+        raise file.refusal(f"{arch}.attention.causal", causal, "true, a decoder")
+    title = file.get("general.name")
+    header = Header(
+        where=f"GGUF file {file.path}",
+        name=file.path.stem,
+        title=title if isinstance(title, str) and title else file.path.stem,
+        source=f"GGUF file {file.path.name}",
+        tensors={name: info.shape for name, info in file.tensors.items()},
+        facts=_facts(file, arch),
+    )
+    spec = decoder(header)
+    experts = spec.experts.count if spec.experts else 0
+    for key, value in (("embedding_length", spec.d_model), ("expert_count", experts)):
+        stated = _uniform(file, f"{arch}.{key}", value)
+        if stated != value:
+            raise file.refusal(f"{arch}.{key}", stated, f"{value}, as its tensors have")
+    return spec
+
+
+def _facts(file: GgufFile, arch: str) -> Facts:
+    """What the header says that no shape does."""
+
+    def number(key: str) -> int | None:
+        key = f"{arch}.{key}"
+        return _uniform(file, key) if key in file else None
+
+    window = number("attention.sliding_window") or 0
+    return Facts(
+        n_heads=_uniform(file, f"{arch}.attention.head_count"),
+        n_kv_heads=number("attention.head_count_kv"),
+        head_dim=number("attention.key_length"),
+        value_dim=number("attention.value_length"),
+        n_layers=number("block_count"),
+        experts_used=number("expert_used_count"),
+        window=window,
+        max_context=number("context_length") or 0,
+        windowed=_windowed(file, arch) if window else None,
+        architecture=arch,
+    )
+
+
+def _windowed(file: GgufFile, arch: str) -> int | list[bool] | None:
+    """Which blocks have the window, as `Facts.windowed`."""
+    key = f"{arch}.attention.sliding_window_pattern"
+    pattern = file.get(key, PERIODS.get(arch))
+    if isinstance(pattern, list) and all(type(has) in (bool, int) for has in pattern):
+        return [bool(has) for has in pattern]
+    if pattern is None or (type(pattern) is int and pattern >= 0):
+        return pattern
+    raise file.refusal(key, pattern, "a number of blocks, or a truth value for each")
+
+
+def _uniform(file: GgufFile, key: str, default: int | None = None) -> int:
+    """A whole number, which a file may give for every block as long as it is the same for all."""
+    value = file.get(key)
+    if isinstance(value, list):
+        if value and type(value[0]) is int and value.count(value[0]) == len(value):
+            return value[0]
+        raise file.refusal(key, value, "one number for all blocks")
+    return file.integer(key, default)
+
+
+def _format(file: GgufFile, spec: ModelSpec) -> WeightFormat:
+    linears = spec.linears()
+    tensors = {linear.name: _tensor_format(file, file.tensors[f"{linear.name}.weight"]) for linear in linears}
+    tensors["token_embd"] = _tensor_format(file, file.tensors["token_embd.weight"])
+    source = f"GGUF file {file.path.name}; {GGML_SOURCE}"
+    return WeightFormat.of_tensors(file.path.stem, source, tensors, linears)
+
+
+def _tensor_format(file: GgufFile, info: TensorInfo) -> TensorFormat:
+    if info.type not in TENSOR_FORMATS:
+        raise file.refusal(f"the type of {info.name}", info.type, f"one of {', '.join(TENSOR_FORMATS)}")
+    return TENSOR_FORMATS[info.type]

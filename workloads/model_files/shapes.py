@@ -1,0 +1,301 @@
+"""The shapes of a decoder from the names and shapes of its tensors, whatever its architecture is called.
+
+A file's reader (`gguf_model`, `folder_model`) gives a `Header`: every tensor under llama.cpp's name, and the
+few facts that no shape tells, such as the number of heads. What tensors do not explain is refused by name.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from sailsim.base.errors import SailsimError
+from sailsim.workloads.model_files.safetensors_file import shown
+from sailsim.workloads.models.experts import Experts
+from sailsim.workloads.models.model import FINAL_NORM, NORMS, PLAIN_NORMS, ROUTER, ModelSpec
+
+Shape = tuple[int, ...]
+
+MATRICES = (
+    "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_gate", "ffn_up", "ffn_down", ROUTER,
+    "ffn_gate_exps", "ffn_up_exps", "ffn_down_exps", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp",
+)  # fmt: skip
+"""The matrices that a block may have."""
+
+PERIODS: Mapping[str, int] = {
+    "cohere2": 4, "exaone4": 4, "gemma2": 2, "gemma3": 6, "gemma3_text": 6, "gpt-oss": 2, "gpt_oss": 2,
+    "mistral": 0, "mixtral": 0, "olmo2": 4, "phi3": 0,
+}  # fmt: skip
+"""Of how many blocks the last sees the whole context, where a file has a window and does not say which blocks
+have it (llama.cpp, src/llama-model.cpp, set_swa_pattern of each architecture); 0: all have it (transformers,
+modular_mistral.py, modular_mixtral.py and modular_phi3.py: every layer passes its configuration's window)."""
+
+_BLOCK = re.compile(r"blk\.(\d{1,6})\.(.+)")
+_BESIDE = ("token_embd.weight", "output.weight", "position_embd.weight")
+"""Matrices outside blocks; learned positions are looked up like an embedding, and count as extra."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What shapes do not tell; None: the file does not say.
+
+    ``max_context``: tokens that the model was made for (0: not said).
+    ``windowed``: which blocks have the window: of how many the last has not (0: all have it), or a truth
+    value a block. ``architecture`` is what the file calls it, for a note.
+    """
+
+    n_heads: int | None
+    n_kv_heads: int | None = None
+    head_dim: int | None = None
+    value_dim: int | None = None
+    n_layers: int | None = None
+    experts_used: int | None = None
+    window: int = 0
+    max_context: int = 0
+    windowed: int | Sequence[bool] | None = None
+    architecture: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Header:
+    """Tensors of a file under llama.cpp's names with their suffix, shapes with K first.
+
+    ``called`` are the file's own names where they differ.
+    """
+
+    where: str
+    name: str
+    title: str
+    source: str
+    tensors: Mapping[str, Shape]
+    facts: Facts
+    called: Mapping[str, str] = field(default_factory=dict)
+
+    def refuse(self, text: str) -> SailsimError:
+        """The error of a file that cannot be read as a decoder."""
+        return SailsimError(f"{self.where}: {text}.")
+
+    def own(self, name: str) -> str:
+        """What the file calls a tensor; names come from a file and may hold anything."""
+        return shown(self.called.get(name, name))
+
+
+def decoder(header: Header) -> ModelSpec:
+    """The shapes of a file's model. Raises SailsimError, naming a tensor, for what is no such decoder."""
+    blocks = _blocks(header)
+    embedding = header.tensors.get("token_embd.weight", ())
+    if len(embedding) != 2:
+        raise header.refuse(f"{header.own('token_embd.weight')} is no matrix; a model of this kind needs it")
+    first = blocks[0]
+    heads, kv_heads, head_dim, value_dim = _heads(header, first)
+    window, full = _windows(header, len(blocks))
+    experts = _experts(header, blocks)
+    ordinary = next((block for block in blocks if "ffn_down" in block), None)
+    d_ffn = ordinary["ffn_down"][0] if ordinary else experts.d_ffn if experts else 0
+    gate = "ffn_gate" if ordinary else "ffn_gate_exps"
+    up = (ordinary or first).get("ffn_up" if ordinary else "ffn_up_exps", (0, 0))
+    fused = gate not in (ordinary or first) and up[1] == 2 * d_ffn
+    gated = fused or gate in (ordinary or first)
+    spec = ModelSpec(
+        name=header.name,
+        title=header.title,
+        source=header.source,
+        n_layers=len(blocks),
+        d_model=embedding[0],
+        n_heads=heads,
+        n_kv_heads=kv_heads,
+        head_dim=head_dim,
+        value_dim=0 if value_dim == head_dim else value_dim,
+        d_ffn=d_ffn,
+        vocab=embedding[1],
+        gated_ffn=gated,
+        tied_embeddings="output.weight" not in header.tensors,
+        fused_projections="attn_qkv" in first,
+        fused_ffn=fused if ordinary and gated and fused != ("attn_qkv" in first) else None,
+        sliding_window=window,
+        max_context=header.facts.max_context,
+        full_layers=full,
+        norms=_norms(header),
+        experts=experts,
+        notes=(*header.facts.notes, *_window_notes(header.facts)),
+    )
+    _require_all(header, spec, blocks)
+    elements = sum(prod(shape) for shape in header.tensors.values())
+    extra = elements - spec.n_params
+    if extra < 0:
+        raise header.refuse(
+            f"its tensors have {elements} elements; a model of its shapes needs {spec.n_params}"
+        )
+    return replace(spec, extra_params=extra)
+
+
+def _blocks(header: Header) -> list[dict[str, Shape]]:
+    """The matrices of each block. Raises for one that no such decoder has, and for a gap between blocks."""
+    by_layer: dict[int, dict[str, Shape]] = {}
+    for name, shape in header.tensors.items():
+        inside = _BLOCK.fullmatch(name)
+        if inside is None:
+            if len(shape) > 1 and name not in _BESIDE:
+                raise _unknown(header, name)
+            continue
+        block = by_layer.setdefault(int(inside[1]), {})
+        kind = inside[2].removesuffix(".weight")
+        if len(shape) > 1 and not kind.endswith(".bias"):
+            if kind not in MATRICES or kind == inside[2]:
+                raise _unknown(header, name)
+            if len(shape) != (3 if kind.endswith("_exps") else 2):
+                raise header.refuse(
+                    f"the shape of {header.own(name)} is {shape}; allowed is a matrix"
+                    + (" for each expert" if kind.endswith("_exps") else "")
+                )
+            block[kind] = shape
+    count = header.facts.n_layers
+    if not by_layer or sorted(by_layer) != list(range(len(by_layer))) or count not in (None, len(by_layer)):
+        stated = "" if count is None else f"; its header says {count}"
+        which = f"{len(by_layer)} of {min(by_layer)}..{max(by_layer)}" if by_layer else "none"
+        raise header.refuse(f"its blocks are {which}{stated}; allowed are all from 0 on, each with tensors")
+    return [by_layer[layer] for layer in range(len(by_layer))]
+
+
+def _unknown(header: Header, name: str) -> SailsimError:
+    return header.refuse(
+        f"tensor {header.own(name)} of shape {header.tensors[name]} is not modelled; allowed are the "
+        f"matrices of decoders with attention over keys and values: {', '.join(MATRICES[:8])}, those of "
+        "experts, the embedding and the head"
+    )
+
+
+def _need(header: Header, block: Mapping[str, Shape], layer: int, *kinds: str) -> Shape:
+    """The first of some matrices that a block has."""
+    shape = next((block[kind] for kind in kinds if kind in block), None)
+    if shape is None:
+        named = " or ".join(header.own(f"blk.{layer}.{kind}.weight") for kind in kinds)
+        raise header.refuse(f"tensor {named} is absent; a model of this kind needs it")
+    return shape
+
+
+def _heads(header: Header, block: Mapping[str, Shape]) -> tuple[int, int, int, int]:
+    """Heads, those of keys and values, and the widths of a key and of a value: what the header says, else
+    what the first block's matrices leave."""
+    facts, heads = header.facts, header.facts.n_heads
+    for what, number in (
+        ("heads", heads),
+        ("heads of keys and values", facts.n_kv_heads),
+        ("elements of a head", facts.head_dim),
+        ("elements of a head of values", facts.value_dim),
+    ):
+        if number is not None and number < 1:
+            raise header.refuse(f"its number of {what} is {number}; allowed is 1 or more")
+    into = _need(header, block, 0, "attn_q", "attn_qkv")
+    if heads is None:
+        heads, facts = _by_norm(header, block)
+    _need(header, block, 0, "attn_output")
+    if "attn_q" in block:
+        dim = facts.head_dim or block["attn_q"][1] // heads
+        keys, values = (_need(header, block, 0, kind)[1] for kind in ("attn_k", "attn_v"))
+        kv_heads = facts.n_kv_heads or keys // max(dim, 1)
+        value = facts.value_dim or values // max(kv_heads, 1)
+    else:
+        kv_heads = facts.n_kv_heads or heads
+        dim = facts.head_dim or into[1] // (heads + 2 * kv_heads)
+        value = facts.value_dim or dim
+    return heads, kv_heads, dim, value
+
+
+def _by_norm(header: Header, block: Mapping[str, Shape]) -> tuple[int, Facts]:
+    """Heads of a file that does not say how many: the norm of a query's head is as wide as one."""
+    norm = header.tensors.get("blk.0.attn_q_norm.weight", (0,))[0]
+    out = block.get("attn_q", (0, 0))[1]
+    dim = header.facts.head_dim or norm
+    if not dim or out % dim or not out:
+        raise header.refuse("it does not say how many heads attention has; allowed is a file that does")
+    return out // dim, replace(header.facts, head_dim=dim)
+
+
+def _window_notes(facts: Facts) -> list[str]:
+    """What is taken of a window whose blocks neither the file nor `PERIODS` names."""
+    if not facts.window or facts.windowed is not None:
+        return []
+    return [
+        f"Attention of {facts.architecture or 'this model'} has a window of {facts.window} tokens in blocks "
+        "that its file does not name: it is taken to see the whole context in all of them, an upper end of "
+        "what it reads."
+    ]
+
+
+def _windows(header: Header, n_layers: int) -> tuple[int, tuple[int, ...]]:
+    """The window of attention, and the blocks without it."""
+    facts = header.facts
+    if not facts.window or facts.windowed is None:
+        return 0, ()
+    if isinstance(facts.windowed, int):
+        every = facts.windowed
+        full = tuple(layer for layer in range(n_layers) if every and layer % every == every - 1)
+    elif len(facts.windowed) != n_layers:
+        raise header.refuse(
+            f"it says of {len(facts.windowed)} blocks whether attention has a window; allowed is {n_layers}, "
+            "its blocks"
+        )
+    else:
+        full = tuple(layer for layer, has in enumerate(facts.windowed) if not has)
+    return (0, ()) if len(full) == n_layers else (facts.window, full)
+
+
+def _experts(header: Header, blocks: Sequence[Mapping[str, Shape]]) -> Experts | None:
+    """The experts of the blocks that have any."""
+    at = next((layer for layer, block in enumerate(blocks) if ROUTER in block), None)
+    if at is None:
+        return None
+    block, used = blocks[at], header.facts.experts_used
+    if used is None:
+        raise header.refuse(
+            "it has experts and does not say how many a token uses; allowed is a file that does"
+        )
+    down = _need(header, block, at, "ffn_down_exps")
+    up = _need(header, block, at, "ffn_up_exps")
+    shared = block.get("ffn_down_shexp", (0, 0))[0]
+    dense = tuple(layer for layer, own in enumerate(blocks) if ROUTER not in own)
+    experts = Experts(
+        count=down[2],
+        used=used,
+        d_ffn=down[0],
+        shared_d_ffn=shared,
+        fused="ffn_gate_exps" not in block and up[1] == 2 * down[0],
+        dense_layers=dense,
+    )
+    problem = experts.problem(len(blocks), max(down[0], shared))
+    if problem is not None:
+        raise header.refuse(problem)
+    return experts
+
+
+def _norms(header: Header) -> tuple[str, ...]:
+    """The norms with weights. One behind attention is the next network's where that has none of its own."""
+    norms = [
+        name
+        for name in NORMS
+        if (f"{name}.weight" if name == FINAL_NORM else f"blk.0.{name}.weight") in header.tensors
+    ]
+    if "ffn_norm" not in norms and "post_attention_norm" in norms and "post_ffw_norm" not in norms:
+        norms = ["ffn_norm" if name == "post_attention_norm" else name for name in norms]
+    return PLAIN_NORMS if sorted(norms) == sorted(PLAIN_NORMS) else tuple(norms)
+
+
+def _require_all(header: Header, spec: ModelSpec, blocks: Sequence[Mapping[str, Shape]]) -> None:
+    """Raise unless the file has exactly the matrices of the shapes."""
+    wanted: dict[str, Shape] = {"token_embd.weight": (spec.d_model, spec.vocab)}
+    for linear in spec.linears():
+        of_one = (linear.k, linear.n)
+        wanted[f"{linear.name}.weight"] = (*of_one, linear.count) if linear.of_experts else of_one
+    for name, shape in wanted.items():
+        stored = header.tensors.get(name)
+        if stored != shape:
+            raise header.refuse(
+                f"the shape of {header.own(name)} is {stored or 'absent'}; allowed is {shape} by its header "
+                "and its other tensors"
+            )
+    for layer, block in enumerate(blocks):
+        for kind in block:
+            if (name := f"blk.{layer}.{kind}.weight") not in wanted:
+                raise _unknown(header, name)

@@ -1,0 +1,419 @@
+"""Decoder-only transformers as shapes: what a decode step multiplies, without the weights.
+
+Each model that ships is a TOML file beside this module (``models/``), named after the model, whose every
+shape comes from the ``config.json`` that its ``source`` names (`read_shape`). A GGUF file and a folder of
+safetensors give the same ``ModelSpec`` (`shapes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from sailsim.base.arguments import Brief
+from sailsim.base.errors import SailsimError
+from sailsim.base.toml_file import read_toml
+from sailsim.workloads.models.experts import Experts
+
+Role = Literal["attn_in", "attn_out", "ffn_in", "ffn_out", "head"]
+"""The activation that feeds a linear layer: layers of one role in one block share their input."""
+
+ROLES: tuple[Role, ...] = ("attn_in", "attn_out", "ffn_in", "ffn_out", "head")
+
+PLAIN_NORMS = ("attn_norm", "ffn_norm", "output_norm")
+"""The norms of a Llama: before attention, before the feed-forward network, and the last one."""
+
+KV_BITS = (*range(2, 9), 16, 32)
+KV_WORDS = "2..8, 16 or 32"
+"""Widths of keys and values in the cache."""
+
+WHOLE_KV, KV_SCALE_BITS = 8, 16
+"""Up to so many bits they are whole numbers of one scale a head and token, of so many bits; floats beyond."""
+
+FINAL_NORM = "output_norm"
+
+ROUTER = "ffn_gate_inp"
+"""The matrix that scores a block's experts, by its tensor's name."""
+
+NORMS: Mapping[str, Callable[[ModelSpec], tuple[int, int]]] = {
+    "attn_norm": lambda model: (model.d_model, model.d_model),
+    "attn_norm_2": lambda model: (model.d_model, model.d_model),
+    "attn_q_norm": lambda model: (model.head_dim, model.d_query),
+    "attn_k_norm": lambda model: (model.head_dim, model.d_key),
+    "attn_sub_norm": lambda model: (model.d_attn, model.d_attn),
+    "post_attention_norm": lambda model: (model.d_model, model.d_model),
+    "ffn_norm": lambda model: (model.d_model, model.d_model),
+    "ffn_sub_norm": lambda model: (model.d_ffn, model.d_ffn),
+    "post_ffw_norm": lambda model: (model.d_model, model.d_model),
+    FINAL_NORM: lambda model: (model.d_model, model.d_model),
+}
+"""Every norm by its tensor's name: elements of its weights, and of what it works on in a row."""
+
+MAX_DIMENSION = 1 << 24
+"""Upper limit of every shape of a model: a larger one is taken for a damaged file."""
+
+MAX_PARAMS = 1 << 50
+"""Upper limit of a number of parameters."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One weight matrix of a model: ``y (B, n) = x (B, k) @ W (k, n)``.
+
+    ``name`` is llama.cpp's tensor name without ``.weight``; ``layer`` is the block, or the number of
+    blocks for the head. The tensor holds ``count`` such matrices, one an expert, of which a token
+    multiplies ``used``.
+    """
+
+    name: str
+    role: Role
+    k: int
+    n: int
+    layer: int
+    count: int = 1
+    used: int = 1
+
+    @property
+    def params(self) -> int:
+        """Number of weights, of all experts."""
+        return self.k * self.n * self.count
+
+    @property
+    def active(self) -> int:
+        """Number of weights that a token multiplies."""
+        return self.k * self.n * self.used
+
+    @property
+    def is_router(self) -> bool:
+        """Whether it scores the experts."""
+        return self.name.endswith(ROUTER)
+
+    @property
+    def of_experts(self) -> bool:
+        """Whether each token chooses among its matrices."""
+        return self.name.endswith("_exps")
+
+
+@dataclass(frozen=True, repr=False)
+class ModelSpec(Brief):
+    """Shapes of a decoder-only transformer with rotary positions and RMS norms.
+
+    ``d_*``, ``head_dim`` and ``vocab`` are elements, ``kv_bits`` is the width of one KV cache element, and
+    each head's key and value of a token have a scale of ``kv_scale_bits``, which the width decides
+    (`KV_SCALE_BITS`). ``max_context`` is how many tokens the model was made for (0: nobody says).
+    ``fused_projections`` says that Q, K, V are one matrix, ``fused_ffn`` that gate and up are one (None: as
+    the projections). ``d_ffn`` is the inner width of an ordinary feed-forward network, and where every block
+    has ``experts``, of one of them. ``value_dim`` is the width of a head of values (0: as of keys,
+    ``head_dim``). Attention sees ``sliding_window`` tokens (0: all), but in ``full_layers``, where it sees
+    all. ``norms`` are those with weights, of `NORMS`. ``extra_params`` counts elements outside the formula
+    (biases and frequency tables of a GGUF). ``published_params`` is what the model's page states, for the
+    check of the shapes, and ``published_active`` those that a token meets; 0 where nobody states it.
+    ``notes`` say what of the model is left out.
+    """
+
+    name: str
+    title: str
+    source: str
+    n_layers: int
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    d_ffn: int
+    vocab: int
+    gated_ffn: bool = True
+    tied_embeddings: bool = False
+    fused_projections: bool = False
+    kv_bits: int = 16
+    extra_params: int = 0
+    published_params: int = 0
+    published_source: str = ""
+    kv_scale_bits: int = 0
+    max_context: int = 0
+    fused_ffn: bool | None = None
+    value_dim: int = 0
+    sliding_window: int = 0
+    full_layers: tuple[int, ...] = ()
+    norms: tuple[str, ...] = PLAIN_NORMS
+    experts: Experts | None = None
+    published_active: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ffn", "vocab"):
+            self._require_whole(field, 1)
+        for field in ("value_dim", "sliding_window", "max_context"):
+            self._require_whole(field, 0)
+        for field in ("extra_params", "published_params", "published_active"):
+            self._require_whole(field, 0, MAX_PARAMS)
+        if self.n_heads % self.n_kv_heads:
+            self._refuse("n_kv_heads", self.n_kv_heads, f"a divisor of n_heads ({self.n_heads})")
+        if self.kv_bits not in KV_BITS:
+            self._refuse("kv_bits", repr(self.kv_bits), KV_WORDS)
+        scale = KV_SCALE_BITS if self.kv_bits <= WHOLE_KV else 0
+        if self.kv_scale_bits not in (0, scale):
+            self._refuse(
+                "kv_scale_bits", repr(self.kv_scale_bits), f"{scale} where kv_bits is {self.kv_bits}"
+            )
+        object.__setattr__(self, "kv_scale_bits", scale)
+        full = list(self.full_layers)
+        if full != sorted(set(full)) or any(not 0 <= at < self.n_layers for at in full):
+            self._refuse("full_layers", full, f"rising blocks of 0..{self.n_layers - 1}")
+        if full and not self.sliding_window:
+            self._refuse("full_layers", full, "none where sliding_window is 0")
+        strange = [name for name in self.norms if name not in NORMS]
+        if strange or len(set(self.norms)) < len(self.norms):
+            self._refuse("norms", ", ".join(self.norms), f"some of {', '.join(NORMS)}, each once")
+        if self.experts is not None:
+            self._check_experts(self.experts)
+
+    def _check_experts(self, experts: Experts) -> None:
+        problem = experts.problem(self.n_layers, MAX_DIMENSION)
+        if problem is not None:
+            raise SailsimError(f"model {self.name}: {problem}.")
+        if not experts.dense_layers and self.d_ffn != experts.d_ffn:
+            self._refuse(
+                "d_ffn", self.d_ffn, f"experts.d_ffn ({experts.d_ffn}) where all blocks have experts"
+            )
+
+    def _require_whole(self, field: str, least: int, most: int = MAX_DIMENSION) -> None:
+        value = getattr(self, field)
+        if type(value) is not int or not least <= value <= most:
+            self._refuse(field, repr(value), f"a whole number {least}..{most}")
+
+    def _refuse(self, field: str, value: object, allowed: str) -> None:
+        raise SailsimError(f"model {self.name}: {field} is {value}; allowed is {allowed}.")
+
+    def require_plain(self, what: str) -> None:
+        """Raise SailsimError, saying that ``what`` needs it, unless all blocks are alike and as Llama's: no
+        experts, no windows, two norms, keys as wide as values, gate and up fused only where Q, K, V are."""
+        for field, value, plain in (
+            ("experts", self.experts and self.experts.count, None),
+            ("norms", ", ".join(self.norms), ", ".join(PLAIN_NORMS)),
+            ("value_dim", self.d_value, self.d_key),
+            ("fused_ffn", self.ffn_is_fused, self.gated_ffn and self.fused_projections),
+            ("sliding_window", self.sliding_window, 0),
+        ):
+            if value != plain:
+                self._refuse(field, value, f"{plain or 'none'} in {what}")
+
+    @property
+    def ffn_is_fused(self) -> bool:
+        """Whether gate and up of an ordinary feed-forward network are one matrix."""
+        return self.gated_ffn and (self.fused_projections if self.fused_ffn is None else self.fused_ffn)
+
+    @property
+    def gqa(self) -> int:
+        """Query heads that share one key and value head."""
+        return self.n_heads // self.n_kv_heads
+
+    @property
+    def d_query(self) -> int:
+        """Width of the concatenated query heads."""
+        return self.n_heads * self.head_dim
+
+    @property
+    def d_attn(self) -> int:
+        """Width of the concatenated outputs of attention, the input of the output projection."""
+        return self.n_heads * (self.value_dim or self.head_dim)
+
+    @property
+    def d_key(self) -> int:
+        """Width of the concatenated key heads."""
+        return self.n_kv_heads * self.head_dim
+
+    @property
+    def d_value(self) -> int:
+        """Width of the concatenated value heads."""
+        return self.n_kv_heads * (self.value_dim or self.head_dim)
+
+    @property
+    def d_cached(self) -> int:
+        """Elements of the KV cache of a token in a block: its key and its value."""
+        return self.d_key + self.d_value
+
+    @property
+    def cached_bytes(self) -> float:
+        """Bytes of a token in a block's KV cache: its key and its value, with their scales."""
+        return self.d_cached * self.kv_bits / 8 + 2 * self.n_kv_heads * self.kv_scale_bits / 8
+
+    def cached(self, kv_bits: int) -> ModelSpec:
+        """The model with keys and values of another width: 2..8 bits are whole numbers of one fp16 scale a
+        head and token, as `rounded_cache` makes them, 16 and 32 floats, whoever says so. 0, and the model's
+        own, is itself."""
+        return self if kv_bits in (0, self.kv_bits) else replace(self, kv_bits=kv_bits, kv_scale_bits=0)
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether the tokens choose experts in a block."""
+        return self.experts is not None and layer not in self.experts.dense_layers
+
+    def attended(self, layer: int, context: int) -> int:
+        """Tokens that attention sees in a block, of so many."""
+        if not self.sliding_window or layer in self.full_layers:
+            return context
+        return min(context, self.sliding_window)
+
+    def layer_linears(self, layer: int) -> list[Linear]:
+        """Weight matrices of one block in the order a step uses them."""
+        d = self.d_model
+        if self.fused_projections:
+            shapes: list[tuple[str, Role, int, int]] = [
+                ("attn_qkv", "attn_in", d, self.d_query + self.d_cached)
+            ]
+        else:
+            shapes = [
+                ("attn_q", "attn_in", d, self.d_query),
+                ("attn_k", "attn_in", d, self.d_key),
+                ("attn_v", "attn_in", d, self.d_value),
+            ]
+        shapes.append(("attn_output", "attn_out", self.d_attn, d))
+        if self.experts is None or not self.has_experts(layer):
+            return self._named(layer, [*shapes, *self._ffn("", self.d_ffn, self.ffn_is_fused)])
+        experts = self.experts
+        shapes.append((ROUTER, "ffn_in", d, experts.count))
+        if experts.shared_d_ffn:
+            shapes += self._ffn("_shexp", experts.shared_d_ffn, fused=False)
+        chosen = self._ffn("_exps", experts.d_ffn, experts.fused)
+        return self._named(layer, shapes) + self._named(layer, chosen, experts.count, experts.used)
+
+    @staticmethod
+    def _named(
+        layer: int, shapes: list[tuple[str, Role, int, int]], count: int = 1, used: int = 1
+    ) -> list[Linear]:
+        """Matrices of a block by their names in it."""
+        return [Linear(f"blk.{layer}.{name}", role, k, n, layer, count, used) for name, role, k, n in shapes]
+
+    def _ffn(self, suffix: str, width: int, fused: bool) -> list[tuple[str, Role, int, int]]:
+        """The matrices of a feed-forward network of an inner width."""
+        d = self.d_model
+        shapes: list[tuple[str, Role, int, int]] = []
+        if fused:
+            shapes.append((f"ffn_up{suffix}", "ffn_in", d, 2 * width))
+        else:
+            if self.gated_ffn:
+                shapes.append((f"ffn_gate{suffix}", "ffn_in", d, width))
+            shapes.append((f"ffn_up{suffix}", "ffn_in", d, width))
+        return [*shapes, (f"ffn_down{suffix}", "ffn_out", width, d)]
+
+    @property
+    def head(self) -> Linear:
+        """The vocabulary projection; with tied embeddings it reads the embedding table."""
+        name = "token_embd" if self.tied_embeddings else "output"
+        return Linear(name, "head", self.d_model, self.vocab, self.n_layers)
+
+    def linears(self) -> list[Linear]:
+        """All weight matrices that a decode step multiplies, in order, the head last."""
+        return [linear for layer in range(self.n_layers) for linear in self.layer_linears(layer)] + [
+            self.head
+        ]
+
+    @property
+    def norm_params(self) -> int:
+        """Elements of the norms: of each block, and the final one."""
+        block = sum(NORMS[name](self)[0] for name in self.norms if name != FINAL_NORM)
+        return self.n_layers * block + (self.d_model if FINAL_NORM in self.norms else 0)
+
+    @property
+    def n_params(self) -> int:
+        """Number of parameters; a tied embedding counts once."""
+        embedding = 0 if self.tied_embeddings else self.vocab * self.d_model
+        return (
+            sum(linear.params for linear in self.linears()) + embedding + self.norm_params + self.extra_params
+        )
+
+    @property
+    def active_params(self) -> int:
+        """Parameters that a token meets: all, but of the experts those that it chooses."""
+        return self.n_params - sum(linear.params - linear.active for linear in self.linears())
+
+    def kv_bytes_per_token(self) -> float:
+        """Bytes that one token adds to the KV cache over all layers."""
+        return self.n_layers * self.cached_bytes
+
+    def kv_bytes(self, context: int) -> float:
+        """Bytes of the KV cache of a sequence; blocks with a window keep no more than it."""
+        tokens = sum(self.attended(layer, context) for layer in range(self.n_layers))
+        return tokens * self.cached_bytes
+
+
+_NOT_IN_FILES = ("published_params", "published_active", "published_source", "notes")
+"""Fields that a file gives as the table ``published``, or that are a reader's own."""
+_PUBLISHED = {"params": int, "active": int, "source": str}
+
+_SHIPPED = files("sailsim.workloads").joinpath("data", "models")
+_NAMES = tuple(sorted(entry.name.removesuffix(".toml") for entry in _SHIPPED.iterdir()))
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the models that ship as data, sorted."""
+    return _NAMES
+
+
+def has_own_formats(model: str | Path) -> bool:
+    """Whether a model argument names a file or folder with formats of its own, by its name alone: neither a
+    model that ships nor a TOML file."""
+    return str(model) not in model_names() and Path(model).suffix != ".toml"
+
+
+def shipped_model(name: str) -> ModelSpec:
+    """One of the shapes that ship, `model_names`."""
+    return read_shape(_SHIPPED.joinpath(f"{name}.toml"))
+
+
+def read_shape(path: Traversable) -> ModelSpec:
+    """ModelSpec of a TOML file. Raises SailsimError for a file that is none, or not of a model's shape."""
+    where = f"model file {path}"
+    kinds = get_type_hints(ModelSpec)
+    known = {field: kind for field, kind in kinds.items() if field not in _NOT_IN_FILES}
+    table = read_toml(path, "model", "a table of shapes")
+    table = checked_table(where, table, known | {"published": dict}, list(known)[:10])
+    published = checked_table(f"{where}: published", table.pop("published", {}), _PUBLISHED)
+    for field, allowed in (("name", "a text that is not empty"), ("source", "the origin of the shapes")):
+        if not table[field].strip():
+            raise SailsimError(f"model file {path}: {field} is {table[field]!r}; allowed is {allowed}.")
+    if table.get("max_context") == 0:
+        raise SailsimError(
+            f"model file {path}: max_context is 0; allowed is a number from 1 on, or no such field where "
+            "nobody says how many tokens the model was made for."
+        )
+    spec = ModelSpec(**table, **{f"published_{field}": value for field, value in published.items()})
+    if table.get("kv_scale_bits", spec.kv_scale_bits) != spec.kv_scale_bits:
+        raise SailsimError(
+            f"model file {path}: kv_scale_bits is {table['kv_scale_bits']}; allowed is {spec.kv_scale_bits} "
+            f"where kv_bits is {spec.kv_bits}."
+        )
+    return spec
+
+
+def checked_table(
+    what: str, table: Any, kinds: Mapping[str, Any], needed: Iterable[str] = ()
+) -> dict[str, Any]:
+    """A table with its values as their types have them: lists become tuples, a table of experts `Experts`.
+
+    Raises SailsimError for what is no table, for an unknown or missing field and a value of another type.
+    """
+    if not isinstance(table, dict):
+        raise SailsimError(f"{what} is {table!r}; allowed is a table.")
+    for field in sorted(set(table) - set(kinds)):
+        raise SailsimError(f"{what}: field {field!r} is unknown; allowed are {', '.join(kinds)}.")
+    for field in needed:
+        if field not in table:
+            raise SailsimError(f"{what}: field {field!r} is missing; it needs a value.")
+    return {field: _value(f"{what}: {field}", value, kinds[field]) for field, value in table.items()}
+
+
+def _value(what: str, value: Any, kind: Any) -> Any:
+    if Experts in get_args(kind):
+        return Experts(**checked_table(what, value, get_type_hints(Experts), ("count", "used", "d_ffn")))
+    one = next((of for of in get_args(kind) if of is not type(None)), kind)
+    is_list = get_origin(kind) is tuple
+    if is_list and isinstance(value, list) and all(type(item) is one for item in value):
+        return tuple(value)
+    if is_list or type(value) is not one:
+        allowed = "a list of values" if is_list else "a value"
+        raise SailsimError(f"{what} is {value!r}; allowed is {allowed} of type {one.__name__}.")
+    return value
