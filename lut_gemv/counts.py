@@ -58,7 +58,7 @@ DEFAULT_PRT = PrtConfig()
 
 
 @dataclass(frozen=True)
-class Counts:
+class TileCounts:
     """Events over a tile, all passes included, of one DFM, or of all that share out the groups.
 
     Rows of arrays in lockstep count once.
@@ -79,6 +79,6 @@ class Counts:
         """The counts under the contract's keys."""
         return asdict(self)
 
-    def times(self, slices: int) -> Counts:
+    def times(self, slices: int) -> TileCounts:
         """The total over ``slices``, which all see the same patterns."""
-        return Counts(**{key: slices * count for key, count in asdict(self).items()})
+        return TileCounts(**{key: slices * count for key, count in asdict(self).items()})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode, check_accumulator, checked_weights
-from sailsim.lut_gemv.counts import DEFAULT_PRT, Counts, PrtConfig
+from sailsim.lut_gemv.counts import DEFAULT_PRT, PrtConfig, TileCounts
 from sailsim.lut_gemv.operands import (
     ACCUMULATOR_BITS,
     block_slices,
@@ -38,7 +38,7 @@ def lut_gemv(
     nbw: int = 4,
     group_size: int = 0,
     prt: PrtConfig = DEFAULT_PRT,
-) -> tuple[Ints, Counts, _core.PatternProfile]:
+) -> tuple[Ints, TileCounts, _core.PatternProfile]:
     """``y[b, n] = sum_k x[b, k] * W[k, n]`` by tables of subset sums.
 
     Args:
@@ -179,7 +179,7 @@ def tile_counts(
     chunks: int = 1,
     conversions_per_pass: int = 0,
     merges_per_pass: int = 0,
-) -> Counts:
+) -> TileCounts:
     """The counts over a tile of one DFM, or of all that share out the groups.
 
     Args:
@@ -193,7 +193,7 @@ def tile_counts(
     zero, hits, misses = (passes * int(part.sum()) for part in (profile.zero, profile.hits, profile.misses))
     builds = passes * chunks * len(profile.zero)
     adds = builds * ((1 << nbw) - nbw - 1)
-    return Counts(
+    return TileCounts(
         lookups=zero + hits + misses,
         zero_patterns=zero,
         prt_hits=hits,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.base.arguments import Brief
+from sailsim.base.arguments import ShortRepr
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode, check_accumulator, checked_weights
 from sailsim.lut_gemv.operands import (
@@ -40,7 +40,7 @@ class Scales:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Tile(Brief):
+class Tile(ShortRepr):
     """One descriptor's work, checked against the limits of the ABI.
 
     Attributes:

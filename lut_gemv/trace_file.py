@@ -371,7 +371,7 @@ class DescriptorError(SailsimError):
 
 
 @dataclass(frozen=True, eq=False)
-class Replayed:
+class ReplayResult:
     """The outcome of one descriptor.
 
     Attributes:
@@ -400,7 +400,7 @@ class Replayed:
     prt_hits: int = 0
 
 
-def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> Iterator[Replayed]:
+def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> Iterator[ReplayResult]:
     """Do what a unit does with a trace's descriptors, without timing; nothing is written to the trace.
 
     Args:
@@ -414,12 +414,12 @@ def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> I
         try:
             tile = decode_tile(trace, index)
         except DescriptorError as error:
-            yield Replayed(index, name, error.status, error.detail, str(error))
+            yield ReplayResult(index, name, error.status, error.detail, str(error))
             continue
         output = _output(tile, threads)
         used = (prt or PrtConfig()) if tile.prt else PrtConfig(enabled=False)
         profile = pattern_profile(tile.x, prt=used, **tile.widths)
-        yield Replayed(
+        yield ReplayResult(
             index,
             name,
             Status.OK,
@@ -458,10 +458,10 @@ def decode_tile(trace: Trace, index: int) -> Tile:
         DescriptorError: for a descriptor that a unit refuses; the checks and their order are those of
             docs/contract.md, section 6. That a table fits the arrays is up to the simulated unit.
     """
-    return _Decoder(trace, index).tile()
+    return _DescriptorReader(trace, index).tile()
 
 
-class _Decoder:
+class _DescriptorReader:
     """Checks a descriptor field by field, then reads its operands."""
 
     def __init__(self, trace: Trace, index: int) -> None:

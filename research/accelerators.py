@@ -20,13 +20,13 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import UNITS, Frozen, Is, Quantity
+from sailsim.base.quantity import UNITS, Frozen, Quantity, QuantityRule
 from sailsim.sim.backends import bit_serial_cache, dram_pim
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import accelerator_of
-from sailsim.sim.step.jobs import Job, Units
+from sailsim.sim.step.jobs import GemvTime, Units
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.graph import decode_step
 
@@ -62,10 +62,10 @@ class Figure(Frozen):
     """That count; empty: all, and waiting for weights where `dram` is said."""
     wbits: int = 8
     abits: int = 8
-    dram: Annotated[Quantity, Is("GB/s", above=0)] | None = None
+    dram: Annotated[Quantity, QuantityRule("GB/s", above=0)] | None = None
     """Of the memory that weights come from; None: they are there."""
-    pins: Annotated[Quantity, Is("GB/s", above=0)] | None = None
-    share: Annotated[Quantity, Is("ratio", above=0, most=1)] | None = None
+    pins: Annotated[Quantity, QuantityRule("GB/s", above=0)] | None = None
+    share: Annotated[Quantity, QuantityRule("ratio", above=0, most=1)] | None = None
     """Of the machine that the figure is of."""
     published: Quantity
     fitted: bool = False
@@ -187,7 +187,7 @@ def load_validation_machine(name: str) -> System:
         return load_system(path)
 
 
-def _seconds(units: Units, job: Job, figure: Figure) -> float:
+def _seconds(units: Units, job: GemvTime, figure: Figure) -> float:
     """Of the figure's phases, and of waiting for weights: the slower of DRAM and what the units take."""
     seconds = _of_phases(units, job, figure.phases)
     if figure.dram is None:
@@ -196,7 +196,7 @@ def _seconds(units: Units, job: Job, figure: Figure) -> float:
     return seconds + job.throttled(rate) - job.seconds
 
 
-def _of_phases(units: Units, job: Job, phases: Sequence[str]) -> float:
+def _of_phases(units: Units, job: GemvTime, phases: Sequence[str]) -> float:
     by_phase = dict(zip(units.phases, job.numbers, strict=False))
     unknown = [name for name in phases if name not in by_phase]
     if unknown:
@@ -204,13 +204,13 @@ def _of_phases(units: Units, job: Job, phases: Sequence[str]) -> float:
     return sum(by_phase[name] for name in phases or by_phase)
 
 
-def _jobs(units: Units, shapes: Sequence[Shape], wbits: int, abits: int) -> list[Job]:
+def _jobs(units: Units, shapes: Sequence[Shape], wbits: int, abits: int) -> list[GemvTime]:
     """Of products of whole numbers by themselves, weights packed."""
     if isinstance(units, dram_pim.BankUnits):
-        return [units.job(dram_pim.Request(s.k, s.n, s.batch)) for s in shapes]
+        return [units.job(dram_pim.Gemm(s.k, s.n, s.batch)) for s in shapes]
     assert isinstance(units, bit_serial_cache.CacheUnits)
     return [
-        units.job(bit_serial_cache.Request(s.k, s.n, s.batch, wbits, abits, 0, s.k * ceil(s.n * wbits / 8)))
+        units.job(bit_serial_cache.Gemm(s.k, s.n, s.batch, wbits, abits, 0, s.k * ceil(s.n * wbits / 8)))
         for s in shapes
     ]
 

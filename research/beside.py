@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
-from sailsim.sim.backend import Piece, Request
+from sailsim.sim.backend import Piece, StepQuery
 from sailsim.sim.backends.sail import BACKEND
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
@@ -51,7 +51,7 @@ def engine(row: dict[str, str]) -> list[float]:
         context=context,
     )
     fmt = point.formats(model)
-    asked = Request(point, system, model, fmt, "lut-gemv", cores=threads, around="neon", prefill="cores")
+    asked = StepQuery(point, system, model, fmt, "lut-gemv", cores=threads, around="neon", prefill="cores")
     decoding, prompt = Piece(1, context - 1, batch), Piece(tokens)
     steps = (
         BACKEND.step(replace(asked, pieces=each)) for each in ((decoding,), (prompt,), (decoding, prompt))

@@ -29,7 +29,7 @@ from faults import Counts, compare, halves, leftovers, record, rows, semaphores
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.study import open_study as running
-from sailsim.sim.study.open_study import Evaluate, Outcome, evaluated
+from sailsim.sim.study.open_study import Evaluate, TaskOutcome, evaluated
 from sailsim.sim.study.store import Store
 
 HERE = Path(__file__).parent
@@ -142,16 +142,16 @@ class Kept:
     def __init__(self) -> None:
         self.found: dict[bytes, bytes] = {}
 
-    def __call__(self, chunk: tuple[Evaluate, Sequence[Any]]) -> list[Outcome]:
+    def __call__(self, chunk: tuple[Evaluate, Sequence[Any]]) -> list[TaskOutcome]:
         """As `evaluated`."""
         evaluate, given = chunk
         return [self._outcome(evaluate, what) for what in given]
 
-    def _outcome(self, evaluate: Evaluate, what: Any) -> Outcome:
+    def _outcome(self, evaluate: Evaluate, what: Any) -> TaskOutcome:
         key = pickle.dumps((evaluate, what))
         if key not in self.found:
             self.found[key] = pickle.dumps(evaluated((evaluate, [what]))[0])
-        outcome: Outcome = pickle.loads(self.found[key])
+        outcome: TaskOutcome = pickle.loads(self.found[key])
         return outcome
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -34,8 +34,8 @@ from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.parameter_space import space
 from sailsim.analysis.runs.compare import compared
 from sailsim.analysis.runs.runs import named, runners, runs
-from sailsim.analysis.search.design_search import Search, explore
-from sailsim.analysis.serving.service import Service, serve, serving_runners
+from sailsim.analysis.search.design_search import DesignSearch, explore
+from sailsim.analysis.serving.service import Deployment, serve, serving_runners
 from sailsim.analysis.uncertainty.prior import machine_changes
 from sailsim.lut_gemv import convert, fast, reference
 from sailsim.lut_gemv.codes import pack_codes, unpack_codes
@@ -51,7 +51,7 @@ from sailsim.sim.backends.roofline import predict_card
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.machine.system import Gpu
 from sailsim.sim.machine.system_files import load_machine, vary
-from sailsim.sim.serve.server import Policy
+from sailsim.sim.serve.server import SchedulerPolicy
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.inference.capture import default_gguf
 from sailsim.workloads.inference.decoder import open_llama
@@ -287,8 +287,8 @@ def served(
 ) -> Answer:
     """Times, shares within a level, dollars and joules of requests on servers, by runner."""
     name, setting, value = scheduler
-    service = Service(
-        Policy(name, **{setting: value}),
+    service = Deployment(
+        SchedulerPolicy(name, **{setting: value}),
         routing=routing,
         link_gb_s=25.0 if servers[0] == "readers" else 0.0,
         **{servers[0]: servers[1]},
@@ -307,7 +307,7 @@ def served(
 def explored(samples: int, **limits: Any) -> Answer:
     """A search of machines: a hash of its trials, and the tables that it tells."""
     with tempfile.TemporaryDirectory(dir=FILES) as folder:
-        found = explore(Search(**limits), folder, samples, progress=False)
+        found = explore(DesignSearch(**limits), folder, samples, progress=False)
     tables = {name: getattr(found, name).to_dict("records") for name in ("front", "waterfall", "workloads")}
     return {**tables, "trials": sha(found.trials[["area_percent", "power_w", "score"]].to_numpy())}
 

@@ -15,9 +15,18 @@ import pandas as pd
 from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.energy import CAUSES
 from sailsim.analysis.render.claims_figures import explore_figure
-from sailsim.analysis.render.figure import OKABE_ITO, Axis, Figure, Look, Panel, Rule, draw, save_captioned
+from sailsim.analysis.render.figure import (
+    OKABE_ITO,
+    Figure,
+    FigureAxis,
+    LineStyle,
+    Panel,
+    ReferenceLine,
+    draw,
+    save_captioned,
+)
 from sailsim.analysis.runs.runs import named, runs
-from sailsim.analysis.search.design_search import Explored, Load, Search
+from sailsim.analysis.search.design_search import DesignSearch, SearchResult, WeightedWorkload
 from sailsim.sim.machine.dram import Dram
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
@@ -66,7 +75,7 @@ def part_by_part() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def by_cores(search: Search) -> list[float]:
+def by_cores(search: DesignSearch) -> list[float]:
     """Times NEON of `sail-n1` whose cores convert the units' sums, by workload and of the mix."""
     values = search.start | {"pim.convert": "cores"}
     machine, loads = search.around(search.machine(values)), search.content.workload
@@ -84,7 +93,7 @@ GEM5 = {
 """Of a line of the figure's last panel, its column of `on_gem5`."""
 
 
-def on_gem5(search: Search) -> pd.DataFrame:
+def on_gem5(search: DesignSearch) -> pd.DataFrame:
     """Of each step that NEON and `sail-next` ran in gem5 on all threads, over caches of 8 bits, tokens/s
     there and in the engine, and how many times units are as fast as NEON. The roofline is that of gem5's
     memory over its NEON."""
@@ -96,7 +105,7 @@ def on_gem5(search: Search) -> pd.DataFrame:
         batch, context = map(int, row["batch, context"].split(","))
         name = f"{row['model'].split('-')[-1].upper()}, batch {batch}, {context}"
         of = {"name": name, "model": row["model"], "weights": row["weights"], "share": 1, "reason": "in gem5"}
-        load = Load(batch=batch, context=context, threads=THREADS, **of)
+        load = WeightedWorkload(batch=batch, context=context, threads=THREADS, **of)
         point = load.point(ORDINARY["kv_bits"])
         neon = runs(point, search.base, named(search.content.opponent), prior=None)[0].tokens_per_s
         own = runs(replace(point, attention="units"), "sail-next", named(search.content.runner), prior=None)
@@ -117,11 +126,11 @@ def with_gem5(figure: Figure, steps: pd.DataFrame) -> Figure:
     lines = [steps.assign(line=line, x=steps[column]) for line, column in GEM5.items()]
     rows, places = pd.concat(lines), list(steps["workload"])
     rows = rows.assign(name=rows["workload"], at=rows["workload"].map(places.index))
-    ratio, names = Axis("x", "speedup over the opponent", limits=(0, None)), Axis.of_names(places)
-    panel = Panel(rows, ratio, names, "line", "ranks", "In gem5, 4 bits", rules=[Rule(1.0)])
+    ratio, names = FigureAxis("x", "speedup over the opponent", limits=(0, None)), FigureAxis.of_names(places)
+    panel = Panel(rows, ratio, names, "line", "ranks", "In gem5, 4 bits", rules=[ReferenceLine(1.0)])
     marks = {
-        "gem5": Look(OKABE_ITO["blue"], "^", "", size=8),
-        "gem5, sail-n1": Look(OKABE_ITO["blue"], "*", "", size=9),
+        "gem5": LineStyle(OKABE_ITO["blue"], "^", "", size=8),
+        "gem5, sail-n1": LineStyle(OKABE_ITO["blue"], "*", "", size=9),
     }
     words = (
         "In the last panel the best machine is sail-next in the engine; gem5's triangles (stars: sail-n1) "
@@ -143,7 +152,7 @@ def in_digits(value: object) -> object:
 def main(folder: Path) -> None:
     """The tables and the figure."""
     read = {name: pd.read_csv(folder / f"{name}.csv") for name in ("front", "waterfall", "workloads")}
-    search, trials = Search(), pd.read_csv(folder / "trials.csv")
+    search, trials = DesignSearch(), pd.read_csv(folder / "trials.csv")
     steps, workloads = on_gem5(search), read["workloads"][list(WORKLOAD)].rename(columns=WORKLOAD)
     workloads.insert(workloads.columns.get_loc("sail-next, x"), "its cores convert, x", by_cores(search))
     shown = {
@@ -157,7 +166,7 @@ def main(folder: Path) -> None:
         if "tokens/USD" in frame:
             frame["tokens/USD"] = frame["tokens/USD"].map(lambda each: f"{each:,.0f}")
         frame.map(in_digits).to_csv(DOCS / "data" / f"next-{name}.csv", index=False, na_rep="-")
-    figure = with_gem5(explore_figure(search, Explored(trials, **read)), steps)
+    figure = with_gem5(explore_figure(search, SearchResult(trials, **read)), steps)
     save_captioned(figure, draw(figure), folder / "next")
     shutil.copyfile(folder / "next.png", DOCS / "figures" / "next.png")
 

@@ -18,7 +18,7 @@ import pandas as pd
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper.stored_claims import claims
 from sailsim.analysis.runs.runs import evaluate, runners
-from sailsim.analysis.studies.stored_runs import Runs
+from sailsim.analysis.studies.stored_runs import RunTable
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_machine
 from sailsim.sim.point import Point
@@ -67,7 +67,7 @@ def _claimed(paper: str, points: list[Point], beside: str = "", listed: str = ""
     """The claims of a paper at some points."""
     who = runners([DOCS / "systems" / beside] if beside else [])
     frame = pd.DataFrame.from_records([record for point in points for record in evaluate(point, who)])
-    table = claims(Runs.of(frame, prices(DOCS / "systems" / listed if listed else None)), paper)
+    table = claims(RunTable.of(frame, prices(DOCS / "systems" / listed if listed else None)), paper)
     return [
         _row(row["claim"], row["reading"], row["paper"], row["here"], row["unit"])
         for row in table.to_dict("records")

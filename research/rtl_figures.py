@@ -18,7 +18,7 @@ from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import group_slices
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.rtl import package
-from sailsim.sim.step.tiles import Shape
+from sailsim.sim.step.tiles import TileShape
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
@@ -67,7 +67,7 @@ def waves(folder: Path) -> dict[str, list[int]]:
     unit = load_system("sail-n1").unit_text(slices=1, arrays=1, cols=64, port_bytes=8, convert="cores")
     config = _core.SliceConfig(unit)
     n = config.cols // (code.wbits + 2)
-    fields = tile_fields(config, Shape(K, n, BATCH, 4, 4, ABITS, NBW, 0)) | {
+    fields = tile_fields(config, TileShape(K, n, BATCH, 4, 4, ABITS, NBW, 0)) | {
         "zero_point": 0, "book": 0, "act_scales": 0,
     }  # fmt: skip
     rng = np.random.default_rng(33)

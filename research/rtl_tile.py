@@ -6,11 +6,11 @@ from math import ceil
 
 from sailsim import _core
 from sailsim.sim.rtl import WORD_BITS, require
-from sailsim.sim.step.tiles import Shape
+from sailsim.sim.step.tiles import TileShape
 
 
 def tile_fields(
-    config: _core.SliceConfig, shape: Shape, scaled: bool = False, minimum: bool = False
+    config: _core.SliceConfig, shape: TileShape, scaled: bool = False, minimum: bool = False
 ) -> dict[str, int]:
     """A tile in the fields of `sail_unit`'s port `tile_*`, but for the values of its weight code.
 

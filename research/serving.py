@@ -20,11 +20,18 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.render.figure import Axis, Figure, Panel, draw, look, save
-from sailsim.analysis.serving.service import Level, Machine, Service, rates, serving_runners, summary
+from sailsim.analysis.render.figure import Figure, FigureAxis, Panel, draw, look, save
+from sailsim.analysis.serving.service import (
+    Deployment,
+    Replica,
+    ServiceLevel,
+    rates,
+    serving_runners,
+    summary,
+)
 from sailsim.sim.machine.pim import AUTO
 from sailsim.sim.point import Point
-from sailsim.sim.serve.server import Policy
+from sailsim.sim.serve.server import SchedulerPolicy
 from sailsim.workloads.requests import Request, at_rate, read_requests
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -43,8 +50,8 @@ MACHINES = {
 CHOICES = {"card": ((2048, 256),), "cores": ((128, 16), (512, 64)), "accelerator": ((128, 16), (512, 64))}
 """Tokens of a step, and sequences that run together: each machine has those with which it serves most."""
 LEVELS = {
-    "MLPerf": Level(),
-    "patient": Level(60.0, 0.5, 0.9),
+    "MLPerf": ServiceLevel(),
+    "patient": ServiceLevel(60.0, 0.5, 0.9),
 }
 """MLPerf's, and one that reads and answers faster than a person reads, after a minute at most."""
 CHAT = read_requests("azure-conv")[:300]
@@ -60,26 +67,26 @@ TOGETHER = 1e4
 MANY = 24
 
 
-def services(machine: Machine) -> Iterator[Service]:
+def services(machine: Replica) -> Iterator[Deployment]:
     """One server, with each choice of its kind."""
     for budget, sequences in CHOICES[machine.runner.kind]:
-        yield Service(Policy(budget=budget, sequences=sequences))
+        yield Deployment(SchedulerPolicy(budget=budget, sequences=sequences))
 
 
-def machine(system: str, runner: str) -> Machine:
+def machine(system: str, runner: str) -> Replica:
     """Of a name."""
     (served,) = serving_runners([runner])
     convert = AUTO if served.kind == "accelerator" else None
-    return Machine(replace(POINT, system=system, convert=convert), served)
+    return Replica(replace(POINT, system=system, convert=convert), served)
 
 
-def once(machine: Machine, requests: Sequence[Request]) -> dict[str, Any]:
+def once(machine: Replica, requests: Sequence[Request]) -> dict[str, Any]:
     """The cheapest answer of requests that all are there at the beginning."""
-    every = [summary(machine, each.run(machine, requests), Level()) for each in services(machine)]
+    every = [summary(machine, each.run(machine, requests), ServiceLevel()) for each in services(machine)]
     return min(every, key=lambda row: row["usd_per_million_tokens"] or float("inf"))
 
 
-def rate_rows(machines: Mapping[str, Machine], requests: Sequence[Request]) -> Iterator[dict[str, Any]]:
+def rate_rows(machines: Mapping[str, Replica], requests: Sequence[Request]) -> Iterator[dict[str, Any]]:
     """Of each machine the highest rate of each level with its dollars, and what it does with all at once."""
     for title, machine in machines.items():
         row: dict[str, Any] = {"machine": title}
@@ -116,17 +123,17 @@ def short(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def curves(machines: Mapping[str, Machine]) -> Figure:
+def curves(machines: Mapping[str, Replica]) -> Figure:
     """Throughput against p99, of chat; there are looks for seven machines."""
     rows = []
     for title, machine in machines.items():
         if title == "N2 (Cobalt 100), fastest":  # its vLLM serves eight times as much
             continue
-        service = Service(Policy(budget=512))
+        service = Deployment(SchedulerPolicy(budget=512))
         full = service.run(machine, [request._replace(arrival_s=0.0) for request in CHAT])
         most = len(CHAT) / full.seconds
         for share in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95):
-            said = summary(machine, service.run(machine, at_rate(CHAT, share * most, seed=1)), Level())
+            said = summary(machine, service.run(machine, at_rate(CHAT, share * most, seed=1)), ServiceLevel())
             for measure in ("ttft", "tpot"):
                 times = said["times_s"][measure]
                 rows.append(
@@ -144,8 +151,8 @@ def curves(machines: Mapping[str, Machine]) -> Figure:
     panels = [
         Panel(
             frame[frame["measure"] == measure],
-            Axis("tokens", "tokens/s of answers", log=True),
-            Axis("p99", label, log=True),
+            FigureAxis("tokens", "tokens/s of answers", log=True),
+            FigureAxis("p99", label, log=True),
             "machine",
             low="low",
             high="high",
@@ -155,7 +162,7 @@ def curves(machines: Mapping[str, Machine]) -> Figure:
     return Figure("Throughput against p99, chat", panels)
 
 
-def cells(machines: Mapping[str, Machine]) -> list[dict[str, Any]]:
+def cells(machines: Mapping[str, Replica]) -> list[dict[str, Any]]:
     """Of each size of prompt and answer, dollars of every machine, requests all at once."""
     rows = []
     for prompt in SIZES:
@@ -184,8 +191,8 @@ def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
         panels.append(
             Panel(
                 won,
-                Axis("prompt", "tokens of the prompt", log=True, ticks={n: str(n) for n in SIZES}),
-                Axis("output", "tokens of the answer", log=True, ticks={n: str(n) for n in ANSWERS}),
+                FigureAxis("prompt", "tokens of the prompt", log=True, ticks={n: str(n) for n in SIZES}),
+                FigureAxis("output", "tokens of the answer", log=True, ticks={n: str(n) for n in ANSWERS}),
                 "machine",
                 title=f"{who}: USD a million tokens",
                 notes=notes,
@@ -202,7 +209,9 @@ def reuse() -> list[dict[str, Any]]:
     read, one = sum(request.prompt for request in requests), machine("sail-n1", "a100-f16")
     rows = []
     for found in (True, False):
-        said = summary(one, Service(Policy(sequences=8, reuse=found)).run(one, requests), Level())
+        said = summary(
+            one, Deployment(SchedulerPolicy(sequences=8, reuse=found)).run(one, requests), ServiceLevel()
+        )
         row = {"equal beginnings": "found again" if found else "computed again"}
         row["tokens of prompts found"] = f"{said['reused_tokens'] / read:.1%}"
         for name, times in said["times_s"].items():

@@ -14,7 +14,7 @@ from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.lut_gemv.trace_file import Trace, decode_tile
 from sailsim.sim.machine.system import System, memory
 from sailsim.sim.step.engine import PHASES
-from sailsim.sim.step.schedule import CoreTask, HostCores, Segments, Tensor, play
+from sailsim.sim.step.schedule import CoreTask, HostCores, ScheduledGemv, Segments, play
 from sailsim.sim.step.tile_time import timed_tile
 from sailsim.sim.step.tiles import COUNTS, PimUnits, TileTable
 
@@ -49,7 +49,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
     host = HostCores(system, threads)
     units = {prt: PimUnits.alone(system, prt) for prt in (False, True)}
     tasks: list[CoreTask] = []
-    tensors: list[Tensor] = []
+    tensors: list[ScheduledGemv] = []
     slowest: list[TileTable] = []
     counts = dict.fromkeys(COUNTS, 0)
     for descriptors in _rounds(trace, system.llc.slices.whole):
@@ -60,7 +60,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         last = max(tiles, key=lambda tile: tile.seconds[0])
         tasks.append(host.submission(name, len(tiles)))
         seconds = float(last.seconds[0])
-        tensors.append(Tensor(name, len(tasks), total, seconds, partial(_throttled, tiles, total)))
+        tensors.append(ScheduledGemv(name, len(tasks), total, seconds, partial(_throttled, tiles, total)))
         tasks += [host.seen(name, len(tiles), len(tensors)), host.meet(name, len(tensors))]
         slowest.append(last)
         for tile in tiles:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sailsim.analysis.costs.dollars import prices
     from sailsim.analysis.runs.compare import compare
     from sailsim.analysis.runs.runs import runners
-    from sailsim.analysis.serving.service import Level, Service, serve
-    from sailsim.analysis.studies.result_folder import Results
+    from sailsim.analysis.serving.service import Deployment, ServiceLevel, serve
+    from sailsim.analysis.studies.result_folder import ResultFolder
     from sailsim.analysis.studies.sweep_study import sweep
     from sailsim.base.errors import SailsimError
     from sailsim.lut_gemv.codes import WeightCode
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "Level": "sailsim.analysis.serving.service",
+    "Deployment": "sailsim.analysis.serving.service",
     "Point": "sailsim.sim.point",
-    "Results": "sailsim.analysis.studies.result_folder",
+    "ResultFolder": "sailsim.analysis.studies.result_folder",
     "SailsimError": "sailsim.base.errors",
-    "Service": "sailsim.analysis.serving.service",
+    "ServiceLevel": "sailsim.analysis.serving.service",
     "Tile": "sailsim.lut_gemv.tile",
     "TileTime": "sailsim.sim.step.tile_time",
     "WeightCode": "sailsim.lut_gemv.codes",
@@ -62,9 +62,9 @@ _HOMES = {
 _PACKAGES = ("analysis", "lut_gemv", "sim", "workloads")
 
 __all__ = [
-    "Level", "Point", "Results", "SailsimError", "Service", "Tile", "TileTime", "WeightCode", "compare",
-    "expand", "gemv", "load_model", "load_system", "prices", "read_requests", "runners", "serve", "simulate",
-    "sweep", "time_tile",
+    "Deployment", "Point", "ResultFolder", "SailsimError", "ServiceLevel", "Tile", "TileTime",
+    "WeightCode", "compare", "expand", "gemv", "load_model", "load_system", "prices", "read_requests",
+    "runners", "serve", "simulate", "sweep", "time_tile",
 ]  # fmt: skip
 
 

@@ -139,9 +139,9 @@ def test_axes_that_are_none_are_refused(axes: dict[str, Any], said: str) -> None
 
 
 def test_an_empty_folder_is_shown_by_its_path(tmp_path: Path) -> None:
-    results = sailsim.Results(tmp_path)
+    results = sailsim.ResultFolder(tmp_path)
     assert results._repr_html_() is None
-    assert repr(results) == f"Results({str(tmp_path)!r})"
+    assert repr(results) == f"ResultFolder({str(tmp_path)!r})"
 
 
 def test_a_comparison_is_a_mapping_and_a_table() -> None:
@@ -207,17 +207,20 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: sailsim.sweep([POINT], folder, jobs="2"),
         "jobs is '2'; allowed is a whole number of processes, or workers.",
     ),
-    "results": (lambda folder: sailsim.Results(None), "folder is None; allowed is the path of a folder."),
+    "results": (
+        lambda folder: sailsim.ResultFolder(None),
+        "folder is None; allowed is the path of a folder.",
+    ),
     "results at prices": (
-        lambda folder: sailsim.Results(folder, {}),
+        lambda folder: sailsim.ResultFolder(folder, {}),
         "price_list is {}; allowed is a PriceList, as sailsim.prices reads it from a file.",
     ),
     "frame": (
-        lambda folder: sailsim.Results(folder).frame(None),
+        lambda folder: sailsim.ResultFolder(folder).frame(None),
         "where is None; allowed is an SQL condition as a text, empty for all records.",
     ),
     "frame of letters": (
-        lambda folder: sailsim.Results(folder).frame("", "wbits"),
+        lambda folder: sailsim.ResultFolder(folder).frame("", "wbits"),
         "columns is 'wbits'; allowed is a list of names.",
     ),
     "load_model": (

@@ -131,7 +131,7 @@ def _hashes(row: Mapping[str, Any], name: str) -> tuple[int, ...]:
     return tuple(value)
 
 
-class _Form(NamedTuple):
+class _TraceLayout(NamedTuple):
     """A layout: the names of its fields, how a time is read and written, and whether it is CSV."""
 
     time: str
@@ -153,9 +153,9 @@ def _as_clock(seconds: float) -> str:
     return f"{_EPOCH + timedelta(seconds=whole + digits // 10**7)}.{digits % 10**7:07d}"
 
 
-_FORMS: Mapping[Layout, _Form] = {
-    "azure": _Form("TIMESTAMP", "ContextTokens", "GeneratedTokens", _clock, _as_clock, True),
-    "mooncake": _Form(
+_FORMS: Mapping[Layout, _TraceLayout] = {
+    "azure": _TraceLayout("TIMESTAMP", "ContextTokens", "GeneratedTokens", _clock, _as_clock, True),
+    "mooncake": _TraceLayout(
         "timestamp",
         "input_length",
         "output_length",
@@ -164,8 +164,8 @@ _FORMS: Mapping[Layout, _Form] = {
         False,
         "hash_ids",
     ),
-    "vidur": _Form("arrived_at", "num_prefill_tokens", "num_decode_tokens", _number, float, True),
-    "llmservingsim": _Form(
+    "vidur": _TraceLayout("arrived_at", "num_prefill_tokens", "num_decode_tokens", _number, float, True),
+    "llmservingsim": _TraceLayout(
         "arrival_time_ns",
         "input_toks",
         "output_toks",
@@ -207,7 +207,7 @@ def read_requests(path: str | Path) -> tuple[Request, ...]:
     return checked(found, where)
 
 
-def _layout(text: str, where: str) -> tuple[_Form, Iterator[tuple[int, Mapping[str, Any]]]]:
+def _layout(text: str, where: str) -> tuple[_TraceLayout, Iterator[tuple[int, Mapping[str, Any]]]]:
     """Which layout a text is of, and its rows with their lines."""
     lines = [(at, line) for at, line in enumerate(text.splitlines(), 1) if line and line[0] != "#"]
     first = lines[0][1] if lines else ""

@@ -21,7 +21,7 @@ from sailsim.lut_gemv.codes import row_bytes
 from sailsim.lut_gemv.counts import PrtConfig, cycles_by_phase
 from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
 from sailsim.lut_gemv.tile import Scales, Tile
-from sailsim.lut_gemv.trace_file import Replayed, Trace, replay, write_trace
+from sailsim.lut_gemv.trace_file import ReplayResult, Trace, replay, write_trace
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.inference.weights import WeightSource, weight_source
 from sailsim.workloads.model_files.folder_model import FolderModel
@@ -151,8 +151,8 @@ def plan_trace(
     ``wbits`` and ``group_size``, say what its weights are, as for a point (`weight_choice`): each matrix
     gets its own format's codes, blocks and minima. ``choose_nbw`` takes the place of ``nbw``: it is shown the
     first tile of each matrix and says the NBW of all of them (`sailsim.sim.step.tile_time.fastest_nbw`).
-    ``layers`` (first, one past the last) restricts the blocks, and leaves the head out; ``tensors`` is a shell pattern
-    of names. ``slices`` cuts every matrix into that many runs of outputs.
+    ``layers`` (first, one past the last) restricts the blocks, and leaves the head out; ``tensors`` is a
+    shell pattern of names. ``slices`` cuts every matrix into that many runs of outputs.
 
     Raises SailsimError for values out of range, and where no chosen matrix has scalar codes.
     """
@@ -202,7 +202,7 @@ def plan_trace(
 
 def replay_timed(
     trace: Trace, config: _core.SliceConfig, threads: int = 1
-) -> Iterator[tuple[Replayed, dict[str, int] | None]]:
+) -> Iterator[tuple[ReplayResult, dict[str, int] | None]]:
     """Works through a trace on one unit, tile by tile: results and counts, and cycles by phase (None after an
     error).
 

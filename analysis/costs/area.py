@@ -15,37 +15,37 @@ from itertools import product
 from math import ceil, log2
 from typing import Annotated, ClassVar
 
-from sailsim.analysis.costs.constants import Constants, NotModelledError, charged
+from sailsim.analysis.costs.constants import ConstantSet, NotModelledError, charged
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Is
+from sailsim.base.quantity import QuantityRule
 from sailsim.lut_gemv.descriptor import WBITS_MAX
 from sailsim.sim.machine.system import System
 
 
 @dataclass(frozen=True)
-class AreaConstants(Constants):
+class AreaConstants(ConstantSet):
     """What the areas rest on; `data/constants/area.toml` says why."""
 
     FILE: ClassVar[str] = "area"
 
-    cell_um2: Annotated[float, Is("um2", least=0)]
-    array_efficiency: Annotated[float, Is("ratio", above=0, most=1)]
-    llc_cell_um2: Annotated[float, Is("um2", least=0)]
-    llc_efficiency: Annotated[float, Is("ratio", above=0, most=1)]
-    core_mm2: Annotated[float, Is("mm2", least=0)]
-    die_mm2: Annotated[float, Is("mm2", least=0)]
-    flip_flop_um2: Annotated[float, Is("um2", least=0)]
-    full_adder_um2: Annotated[float, Is("um2", least=0)]
-    lane_gates: Annotated[float, Is("ratio", least=0)]
-    multiplexer_um2: Annotated[float, Is("um2", least=0)]
-    comparator_um2: Annotated[float, Is("um2", least=0)]
-    nand2_um2: Annotated[float, Is("um2", least=0)]
-    utilisation: Annotated[float, Is("ratio", above=0, most=1)]
-    accumulator_bit_um2: Annotated[float, Is("um2", least=0)]
-    prt_data: Annotated[float, Is("ratio", least=0)]
-    prt_bit_um2: Annotated[float, Is("um2", least=0)]
-    fp_unit_um2: Annotated[float, Is("um2", least=0)]
-    control_gates: Annotated[float, Is("gates", least=0)]
+    cell_um2: Annotated[float, QuantityRule("um2", least=0)]
+    array_efficiency: Annotated[float, QuantityRule("ratio", above=0, most=1)]
+    llc_cell_um2: Annotated[float, QuantityRule("um2", least=0)]
+    llc_efficiency: Annotated[float, QuantityRule("ratio", above=0, most=1)]
+    core_mm2: Annotated[float, QuantityRule("mm2", least=0)]
+    die_mm2: Annotated[float, QuantityRule("mm2", least=0)]
+    flip_flop_um2: Annotated[float, QuantityRule("um2", least=0)]
+    full_adder_um2: Annotated[float, QuantityRule("um2", least=0)]
+    lane_gates: Annotated[float, QuantityRule("ratio", least=0)]
+    multiplexer_um2: Annotated[float, QuantityRule("um2", least=0)]
+    comparator_um2: Annotated[float, QuantityRule("um2", least=0)]
+    nand2_um2: Annotated[float, QuantityRule("um2", least=0)]
+    utilisation: Annotated[float, QuantityRule("ratio", above=0, most=1)]
+    accumulator_bit_um2: Annotated[float, QuantityRule("um2", least=0)]
+    prt_data: Annotated[float, QuantityRule("ratio", least=0)]
+    prt_bit_um2: Annotated[float, QuantityRule("um2", least=0)]
+    fp_unit_um2: Annotated[float, QuantityRule("um2", least=0)]
+    control_gates: Annotated[float, QuantityRule("gates", least=0)]
 
 
 PARTS = (

@@ -19,11 +19,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 from pydantic import BaseModel, create_model
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Frozen, Is, Quantity
-from sailsim.sim.machine.catalog import Shelf, validated
-from sailsim.sim.machine.substrate import Charge, Shared
+from sailsim.base.quantity import Frozen, Quantity, QuantityRule
+from sailsim.sim.machine.catalog import Catalog, validated
+from sailsim.sim.machine.substrate import Charge, ConstantMultiple
 
-CONSTANTS = Shelf("constants", "data/constants", package="sailsim.analysis")
+CONSTANTS = Catalog("constants", "data/constants", package="sailsim.analysis")
 """The files."""
 
 End = Literal["low", "value", "high"]
@@ -39,12 +39,12 @@ def data_file(name: str) -> Traversable:
 
 
 @dataclass(frozen=True)
-class Constants:
+class ConstantSet:
     """Base: a field is a float, annotated with its unit and bounds; `FILE` has a quantity of each name."""
 
     FILE: ClassVar[str] = ""
     """The file that ships, and the `kind` of all files of this model."""
-    RULES: ClassVar[Mapping[str, Is]] = {}
+    RULES: ClassVar[Mapping[str, QuantityRule]] = {}
     """What each field allows, in the order of the fields."""
     SHIPPED: ClassVar[Mapping[str, Quantity]] = {}
     """The quantities of the file that ships, once they were asked for."""
@@ -101,19 +101,19 @@ def _at(quantity: Quantity, end: End) -> float:
     return float(quantity.value if edge is None else edge)
 
 
-def charged(charge: Charge, constants: Constants, end: End = "value") -> float:
+def charged(charge: Charge, constants: ConstantSet, end: End = "value") -> float:
     """What a file charges for an operation, in its field's unit.
 
     ``constants`` are at the same ``end`` of their ranges as a quantity of the file's own is to be.
     """
     if isinstance(charge, str):
-        times, constant = Shared.parse(charge)
+        times, constant = ConstantMultiple.parse(charge)
         return times * float(getattr(constants, constant))
     return _at(charge, end)
 
 
-def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[Constants]]) -> dict[str, str | Path]:
-    """Which file holds which kind of constants, by `Constants.FILE`.
+def files_by_kind(files: Iterable[str | Path], kinds: Iterable[type[ConstantSet]]) -> dict[str, str | Path]:
+    """Which file holds which kind of constants, by `ConstantSet.FILE`.
 
     Raises SailsimError for a file of a kind that is not among ``kinds``, and for two files of one.
     """
@@ -138,7 +138,7 @@ def _cited(quantity: Quantity, sources: Mapping[str, str]) -> Quantity:
     return quantity.model_copy(update={"source": cited, "synthesised": read})
 
 
-def _layout(cls: type[Constants]) -> type[BaseModel]:
+def _layout(cls: type[ConstantSet]) -> type[BaseModel]:
     """What a file of these constants looks like."""
     rules: dict[str, Any] = {name: (Annotated[Quantity, rule], ...) for name, rule in cls.RULES.items()}
     values = create_model(f"{cls.__name__}Values", __base__=Frozen, **rules)
@@ -152,7 +152,7 @@ def _layout(cls: type[Constants]) -> type[BaseModel]:
     return create_model(f"{cls.__name__}File", __base__=Frozen, **layout)
 
 
-def _read(cls: type[Constants], name: str) -> Mapping[str, Quantity]:
+def _read(cls: type[ConstantSet], name: str) -> Mapping[str, Quantity]:
     allowed = f"a field of a file of {cls.FILE} constants; allowed are {', '.join(cls.RULES)}"
     content: Any = validated(_layout(cls), CONSTANTS.read(name), name, allowed)
     quantities = {}

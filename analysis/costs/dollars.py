@@ -19,11 +19,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
-from sailsim.analysis.costs.constants import Constants, End, data_file
-from sailsim.base.arguments import Brief
+from sailsim.analysis.costs.constants import ConstantSet, End, data_file
+from sailsim.base.arguments import ShortRepr
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_text
-from sailsim.base.quantity import LEAST, MOST, Is
+from sailsim.base.quantity import LEAST, MOST, QuantityRule
 from sailsim.sim.machine.catalog import first_problem
 from sailsim.sim.software.fitted import read_csv
 
@@ -42,14 +42,14 @@ DOLLARS = (
 
 
 @dataclass(frozen=True)
-class CostConstants(Constants):
+class CostConstants(ConstantSet):
     """What the dollars rest on beside prices; `data/constants/cost.toml` says why."""
 
     FILE: ClassVar[str] = "cost"
 
-    overhead: Annotated[float, Is("ratio", least=0)]
+    overhead: Annotated[float, QuantityRule("ratio", least=0)]
     """What SAIL's server costs more than the same server without it."""
-    utilisation: Annotated[float, Is("ratio", above=0, most=1)]
+    utilisation: Annotated[float, QuantityRule("ratio", above=0, most=1)]
     """How much of what is paid for works; the same for every machine, so it leaves ratios alone."""
 
 
@@ -81,7 +81,7 @@ class Price:
 
 
 @dataclass(frozen=True, repr=False)
-class PriceList(Brief):
+class PriceList(ShortRepr):
     """All prices of one file."""
 
     rows: tuple[Price, ...]

@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
-from sailsim.analysis.costs.constants import Constants, End, NotModelledError, charged
-from sailsim.base.quantity import Is
+from sailsim.analysis.costs.constants import ConstantSet, End, NotModelledError, charged
+from sailsim.base.quantity import QuantityRule
 from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT, EnergyShape, backend_of
 from sailsim.sim.machine.system import System
 
@@ -50,43 +50,43 @@ def borrowed(system: System) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class EnergyConstants(Constants):
+class EnergyConstants(ConstantSet):
     """What each event costs; `data/constants/energy.toml` says why."""
 
     FILE: ClassVar[str] = "energy"
 
-    array_read_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
-    array_write_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
-    array_compute_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
-    add_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
-    shift_factor: Annotated[float, Is("ratio", least=0)]
-    accumulator_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
-    unit_convert_pj: Annotated[float, Is("pJ", least=0)]
-    pattern_pj: Annotated[float, Is("pJ", least=0)]
-    prt_search_pj: Annotated[float, Is("pJ", least=0)]
-    prt_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
-    llc_fj_bit: Annotated[float, Is("fJ/bit", least=0)]
-    wire_fj_bit_mm: Annotated[float, Is("fJ/bit/mm", least=0)]
-    port_mm: Annotated[float, Is("mm", least=0)]
-    mesh_mm: Annotated[float, Is("mm", least=0)]
-    dram_read_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
-    dram_write_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
-    dram_activate_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
-    dram_pins_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
-    dram_controller_pj_bit: Annotated[float, Is("pJ/bit", least=0)]
-    dram_idle_w: Annotated[float, Is("W", least=0)]
-    core_active_w: Annotated[float, Is("W", least=0)]
-    core_waiting_w: Annotated[float, Is("W", least=0)]
-    core_idle_w: Annotated[float, Is("W", least=0)]
-    uncore_w: Annotated[float, Is("W", least=0)]
-    csram_leakage_mw_mib: Annotated[float, Is("mW/MiB", least=0)]
+    array_read_fj_bit: Annotated[float, QuantityRule("fJ/bit", least=0)]
+    array_write_fj_bit: Annotated[float, QuantityRule("fJ/bit", least=0)]
+    array_compute_fj_bit: Annotated[float, QuantityRule("fJ/bit", least=0)]
+    add_fj_bit: Annotated[float, QuantityRule("fJ/bit", least=0)]
+    shift_factor: Annotated[float, QuantityRule("ratio", least=0)]
+    accumulator_fj_bit: Annotated[float, QuantityRule("fJ/bit", least=0)]
+    unit_convert_pj: Annotated[float, QuantityRule("pJ", least=0)]
+    pattern_pj: Annotated[float, QuantityRule("pJ", least=0)]
+    prt_search_pj: Annotated[float, QuantityRule("pJ", least=0)]
+    prt_fj_bit: Annotated[float, QuantityRule("fJ/bit", least=0)]
+    llc_fj_bit: Annotated[float, QuantityRule("fJ/bit", least=0)]
+    wire_fj_bit_mm: Annotated[float, QuantityRule("fJ/bit/mm", least=0)]
+    port_mm: Annotated[float, QuantityRule("mm", least=0)]
+    mesh_mm: Annotated[float, QuantityRule("mm", least=0)]
+    dram_read_pj_bit: Annotated[float, QuantityRule("pJ/bit", least=0)]
+    dram_write_pj_bit: Annotated[float, QuantityRule("pJ/bit", least=0)]
+    dram_activate_pj_bit: Annotated[float, QuantityRule("pJ/bit", least=0)]
+    dram_pins_pj_bit: Annotated[float, QuantityRule("pJ/bit", least=0)]
+    dram_controller_pj_bit: Annotated[float, QuantityRule("pJ/bit", least=0)]
+    dram_idle_w: Annotated[float, QuantityRule("W", least=0)]
+    core_active_w: Annotated[float, QuantityRule("W", least=0)]
+    core_waiting_w: Annotated[float, QuantityRule("W", least=0)]
+    core_idle_w: Annotated[float, QuantityRule("W", least=0)]
+    uncore_w: Annotated[float, QuantityRule("W", least=0)]
+    csram_leakage_mw_mib: Annotated[float, QuantityRule("mW/MiB", least=0)]
 
 
 NO_UNITS = EnergyShape(0, 0, {}, 0.0)
 
 
 @dataclass(frozen=True)
-class Use:
+class StepEvents:
     """What a step asks of a server: events of the units (`sailsim.sim.step.tiles`), traffic, cores and time.
 
     Bytes are those of the whole step; ``busy_s`` is when the step's threads work, of the ``step_s`` that it
@@ -104,7 +104,7 @@ class Use:
     units: EnergyShape = NO_UNITS
 
 
-def energy(use: Use, c: EnergyConstants, end: End = "value") -> dict[str, float]:
+def energy(use: StepEvents, c: EnergyConstants, end: End = "value") -> dict[str, float]:
     """Joules of a step by `CAUSES`; a substrate's own quantities are taken at the ``end`` that ``c`` is."""
     did = {name: float(use.activity.get(name, 0.0)) for name in ACTIVITY}
     fj, pj, bit = 1e-15, 1e-12, 8
@@ -155,14 +155,14 @@ def tokens_of(record: Mapping[Any, Any]) -> float:
     return float(record["batch"]) * max(1, int(record.get("prompt") or 0))
 
 
-def use_of(system: System, record: Mapping[str, Any]) -> Use:
+def use_of(system: System, record: Mapping[str, Any]) -> StepEvents:
     """What a run asks of its server, by its record (`results.runs`): an accelerator's from its events; the
     cores' from their traffic, all of it reads, while no thread waits.
 
     Raises NotModelledError for an accelerator or a substrate that does not declare its energy.
     """
     seconds = float(record["step_s"])
-    use = Use(
+    use = StepEvents(
         step_s=seconds,
         threads=int(record["cores"]),
         cores=system.cores.count.whole,

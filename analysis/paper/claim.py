@@ -1,7 +1,7 @@
 """What a paper claims, as data: numbers, every metric that the words of each allow, and how it is reckoned.
 
 Those that ship are `data/claims/<paper>.toml`; another paper's are a file like it, by its path. A metric is
-reckoned from `Outcomes`: the points of a store (`stored_claims`) or a sampled machine on some workloads
+reckoned from `ClaimOutcomes`: the points of a store (`stored_claims`) or a sampled machine on some workloads
 (`evaluator`). No other module names a claim, or a runner that one is about.
 """
 
@@ -21,9 +21,9 @@ from sailsim.analysis.runs.runs import SAIL, Runner, named, runner_names, shippe
 from sailsim.analysis.uncertainty.prior import Listed
 from sailsim.base.quantity import Frozen
 from sailsim.sim.backends.cores import CLAIMED
-from sailsim.sim.machine.catalog import Shelf, validated
+from sailsim.sim.machine.catalog import Catalog, validated
 
-CLAIMS = Shelf("claims", "data/claims", package="sailsim.analysis")
+CLAIMS = Catalog("claims", "data/claims", package="sailsim.analysis")
 SHIPPED = "sail"
 """The paper that is asked about unless another one is named."""
 
@@ -170,7 +170,7 @@ class Claim(Frozen):
         return np.asarray(values >= self.value)
 
 
-class Fact(Frozen):
+class PaperFact(Frozen):
     """What a paper says that is no number: a `[[fact]]` table."""
 
     name: str
@@ -199,7 +199,7 @@ class Paper(Frozen):
     beside: Listed[str] = ()
     """Runners that do not ship, by the names that `--beside` gives them in a sweep."""
     claim: Listed[Claim]
-    fact: Listed[Fact] = ()
+    fact: Listed[PaperFact] = ()
 
     @model_validator(mode="after")
     def _runners_are_known(self) -> Self:
@@ -262,7 +262,7 @@ def load_paper(name_or_path: str = SHIPPED) -> Paper:
     return paper.model_copy(update={"unknowns": str(Path(path.parent, paper.unknowns))})
 
 
-class Outcomes(Protocol):
+class ClaimOutcomes(Protocol):
     """What runners did at some points. Arrays have one shape; NaN where a run has no number."""
 
     def of(
@@ -279,7 +279,7 @@ class Outcomes(Protocol):
         """Added area over what there is, by `costs.area.COUNTED` and `BASES`."""
 
 
-def values(metric: ClaimMetric, outcomes: Outcomes) -> Numbers:
+def values(metric: ClaimMetric, outcomes: ClaimOutcomes) -> Numbers:
     """A metric at every point, as a ratio or in percent."""
     if metric.metric == "area_share":
         return 100 * outcomes.area_share(str(metric.counted), str(metric.base))

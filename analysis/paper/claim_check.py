@@ -24,7 +24,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 
 
-class Value(Frozen):
+class ExpectedValue(Frozen):
     """A number: in words, where it is in the JSON of the last command, and how far off it may be,
     relatively."""
 
@@ -34,23 +34,23 @@ class Value(Frozen):
     tolerance: float
 
 
-class Step(Frozen):
+class ClaimCheck(Frozen):
     """A claim: its commands in order, the minutes that they take on two cores, the numbers to look at."""
 
     name: str
     title: str
     minutes: float
     commands: Listed[str]
-    value: Listed[Value]
+    value: Listed[ExpectedValue]
 
 
-def steps() -> tuple[Step, ...]:
+def steps() -> tuple[ClaimCheck, ...]:
     """All of them, in order."""
     text = files("sailsim.analysis").joinpath("data", "checks.toml").read_text("utf-8")
-    return tuple(Step.model_validate(each) for each in tomllib.loads(text)["step"])
+    return tuple(ClaimCheck.model_validate(each) for each in tomllib.loads(text)["step"])
 
 
-def chosen(names: Sequence[str]) -> tuple[Step, ...]:
+def chosen(names: Sequence[str]) -> tuple[ClaimCheck, ...]:
     """The steps of some names; all without one. Raises SailsimError for a name that none has."""
     known = {step.name: step for step in steps()}
     for name in names:
@@ -59,7 +59,9 @@ def chosen(names: Sequence[str]) -> tuple[Step, ...]:
     return tuple(known[name] for name in names or known)
 
 
-def run_steps(wanted: Sequence[Step], out: Path) -> Iterator[tuple[Step, float, list[dict[str, Any]]]]:
+def run_steps(
+    wanted: Sequence[ClaimCheck], out: Path
+) -> Iterator[tuple[ClaimCheck, float, list[dict[str, Any]]]]:
     """Runs steps with the sailsim of this Python, in a folder: of each its seconds and what came of it."""
     out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -71,7 +73,7 @@ def run_steps(wanted: Sequence[Step], out: Path) -> Iterator[tuple[Step, float, 
         yield step, time.monotonic() - began, judge(step, answer, why)
 
 
-def judge(step: Step, answer: Any, why: str = "") -> list[dict[str, Any]]:
+def judge(step: ClaimCheck, answer: Any, why: str = "") -> list[dict[str, Any]]:
     """The numbers of a step in the answer of its last command, and whether each is as near as it has to be;
     of a step that failed (None) all are None, and `why` says why."""
     outcomes = []
@@ -83,7 +85,7 @@ def judge(step: Step, answer: Any, why: str = "") -> list[dict[str, Any]]:
     return outcomes
 
 
-def _answer(step: Step, out: Path) -> tuple[Any, str]:
+def _answer(step: ClaimCheck, out: Path) -> tuple[Any, str]:
     printed = ""
     for command in step.commands:
         words = [word.format(out=out) for word in shlex.split(command)]

@@ -1,9 +1,9 @@
 """What the studies of claims share: machines judged block by block, and the nearest one to what is asked.
 
-A study asks its folder (`Answers`), which evaluates what it does not hold yet. `judge` gives the claims of
-drawn machines. `Search` goes from a machine to a near one: it makes one change after another within the
-declared ranges, each the one that comes nearest. Only values of the machine and the weights change, which a
-system file and a command can say; constants of software, cost and area stay nominal.
+A study asks its folder (`AnswerFolder`), which evaluates what it does not hold yet. `judge` gives the claims
+of drawn machines. `NearestSearch` goes from a machine to a near one: it makes one change after another within
+the declared ranges, each the one that comes nearest. Only values of the machine and the weights change, which
+a system file and a command can say; constants of software, cost and area stay nominal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from sailsim.analysis.paper.claim import Metric, Numbers
 from sailsim.analysis.paper.evaluator import Memo, Values, judged
 from sailsim.analysis.paper.parameter_space import ParameterSpace
-from sailsim.analysis.uncertainty.prior import GROUP_SIZE, Factor, Value, Workload
+from sailsim.analysis.uncertainty.prior import GROUP_SIZE, Parameter, Value, Workload
 from sailsim.base.errors import SailsimError
 from sailsim.base.memory import give_back, no_search_for_circles
 from sailsim.sim.machine.system_files import leaves_and_words, load_system, save_system, value_of
@@ -65,7 +65,7 @@ def quantiles(values: Numbers) -> list[float | None] | None:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerFolder:
     """The folder of a study, by the command (`kind`) and what it was given (`config`), and who evaluates.
 
     Raises SailsimError for fewer than one job, a folder that another run holds, a full disk, or questions
@@ -114,7 +114,7 @@ def _one_answer(answer: Callable[[Any], Any], what: Any) -> Record:
 def judge(
     space: ParameterSpace,
     blocks: Sequence[Numbers],
-    answers: Answers,
+    answers: AnswerFolder,
     name: str,
     what: str,
     group: str,
@@ -182,7 +182,7 @@ def of_records(
 
 
 @dataclass(frozen=True)
-class Search:
+class NearestSearch:
     """How far a machine of some changes is off, and how long better ones are looked for.
 
     ``off`` has a sign where a machine may be off either way, and 0 is what is looked for.
@@ -246,7 +246,7 @@ class Search:
                 here = fewer
         return here
 
-    def _refined(self, here: Changes, tried: Sequence[tuple[Factor, Value]]) -> list[dict[str, Value]]:
+    def _refined(self, here: Changes, tried: Sequence[tuple[Parameter, Value]]) -> list[dict[str, Value]]:
         """The nearest try, and the best between: of a range whose end lies across what is looked for, or near
         the best level."""
         factor, level = tried[0]
@@ -256,7 +256,7 @@ class Search:
                 return [*ends, self._bisected(here, each, end)]
         return [*ends, self._narrowed(here, factor, level)]
 
-    def _bisected(self, here: Changes, factor: Factor, end: Value) -> dict[str, Value]:
+    def _bisected(self, here: Changes, factor: Parameter, end: Value) -> dict[str, Value]:
         """Between a factor's value and an end across what is looked for: where the machine is nearest."""
         low, high = float(here.get(factor.name, factor.nominal)), float(end)
         best: dict[str, Value] = {**here, factor.name: end}
@@ -275,7 +275,7 @@ class Search:
                 low = float(middle)
         return best
 
-    def _narrowed(self, here: Changes, factor: Factor, level: Value) -> dict[str, Value]:
+    def _narrowed(self, here: Changes, factor: Parameter, level: Value) -> dict[str, Value]:
         """The best value near one of a factor's levels."""
         best: dict[str, Value] = {**here, factor.name: level}
         if factor.values:

@@ -32,7 +32,7 @@ from sailsim.sim.backends import roofline as gpu
 from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import leaves
-from sailsim.sim.software.fitted import Work, decode_work
+from sailsim.sim.software.fitted import StepDemand, decode_work
 from sailsim.sim.step.engine import time_step
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.model_files.load import load_model
@@ -55,7 +55,7 @@ class SampledOutcomes:
     machine: SampledMachine
     workloads: Sequence[Workload]
     memo: Memo = field(default_factory=dict)
-    _hosts: dict[Software, _Host | None] = field(default_factory=dict)
+    _hosts: dict[Software, _SampledHost | None] = field(default_factory=dict)
     _rates: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def of(
@@ -82,7 +82,7 @@ class SampledOutcomes:
 
         return np.array([number(w) for w in self.workloads], dtype=np.float64)
 
-    def host(self, software: Software) -> _Host | None:
+    def host(self, software: Software) -> _SampledHost | None:
         """The machine with a software on its cores; None where there is no such machine."""
         if software not in self._hosts:
             try:
@@ -94,7 +94,7 @@ class SampledOutcomes:
                 reads = any(metric.saved == "array_reads" for metric in self.space.paper.sampled.values())
                 counted = (READS,) if reads else ()  # beside a step's time, where a claim is about it
                 known = self.memo.setdefault(own, {})
-                self._hosts[software] = _Host(self.machine, system, software, counted, known)
+                self._hosts[software] = _SampledHost(self.machine, system, software, counted, known)
         return self._hosts[software]
 
     def area_share(self, counted: str, base: str) -> Numbers:
@@ -104,7 +104,7 @@ class SampledOutcomes:
             share = math.nan if host is None else host.area.share(counted, base)
         return np.full(len(self.workloads), share)
 
-    def usd_per_hour(self, host: _Host, opponent: Runner | None, w: Workload, payment: str) -> float:
+    def usd_per_hour(self, host: _SampledHost, opponent: Runner | None, w: Workload, payment: str) -> float:
         """What an hour costs, SAIL's with its overhead, on a server of as many vCPUs as the machine has
         cores."""
         if opponent is not None and opponent.kind == "card":
@@ -133,7 +133,7 @@ class SampledOutcomes:
 
     # --- Baselines: every call of a model of cores or cards is here ---
 
-    def predicted(self, host: _Host, opponent: Runner, w: Workload) -> tuple[float, float]:
+    def predicted(self, host: _SampledHost, opponent: Runner, w: Workload) -> tuple[float, float]:
         """Tokens/s of another runner without scatter, and the bytes that a step moves; NaN where it cannot
         run."""
         key = opponent.name, w.name
@@ -144,7 +144,9 @@ class SampledOutcomes:
             self._rates[key] = w.batch / seconds, read + float(asked(w, weights)[1].kv_bytes)
         return self._rates[key]
 
-    def _cores(self, host: _Host, opponent: Runner, w: Workload, weights: str | int) -> tuple[float, float]:
+    def _cores(
+        self, host: _SampledHost, opponent: Runner, w: Workload, weights: str | int
+    ) -> tuple[float, float]:
         """Seconds of a step of the server's cores at the machine's constants, and the bytes of weights that
         it reads; with as many instances as are the fastest, of equals the fewest, where it is packed."""
         threads = host.system.cores.count.whole if opponent.threads == "all" else w.threads
@@ -176,7 +178,7 @@ def _card_usd_per_hour(card: str) -> float:
 
 
 @lru_cache(maxsize=4096)
-def asked(w: Workload, weights: str | int, instances: int = 1) -> tuple[WeightFormat, Work, float]:
+def asked(w: Workload, weights: str | int, instances: int = 1) -> tuple[WeightFormat, StepDemand, float]:
     """What a workload asks of a machine, with weights of a format by its name, or with so many of its width
     to a scale: the format, the step of one of some instances, and bytes of weights and KV caches."""
     model = load_model(w.model)
@@ -186,7 +188,7 @@ def asked(w: Workload, weights: str | int, instances: int = 1) -> tuple[WeightFo
 
 
 @dataclass
-class _Host:
+class _SampledHost:
     """A machine whose cores run one software."""
 
     machine: SampledMachine
@@ -194,7 +196,7 @@ class _Host:
     software: Software
     counted: tuple[str, ...]
     known: dict[Any, StepResult | None]
-    _constants: dict[int, cpu.Constants] = field(default_factory=dict)
+    _constants: dict[int, cpu.CpuFit] = field(default_factory=dict)
 
     def number(self, w: Workload, quantity: str, prt: bool = True) -> float:
         """A quantity of SAIL's step, NaN where a tile does not fit; without the PRT where that is asked."""
@@ -216,7 +218,7 @@ class _Host:
                 self.known[key] = None
         return self.known[key]
 
-    def constants(self, wbits: int) -> cpu.Constants:
+    def constants(self, wbits: int) -> cpu.CpuFit:
         """Of the software with weights of a width, its kernels as fast as the machine's factors say."""
         if wbits not in self._constants:
             machine = self.machine

@@ -27,9 +27,9 @@ from scipy.stats import kstest, qmc
 from sailsim.analysis.paper.claim import SHIPPED, Metric, Numbers, Paper, highest, load_paper
 from sailsim.analysis.paper.claim_study import (
     OWN_GROUPS,
-    Answers,
+    AnswerFolder,
     Changes,
-    Search,
+    NearestSearch,
     check_seed,
     digits,
     judge,
@@ -43,11 +43,11 @@ from sailsim.analysis.uncertainty.prior import Listed, Value
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
-from sailsim.sim.machine.catalog import Shelf, validated
+from sailsim.sim.machine.catalog import Catalog, validated
 from sailsim.sim.machine.system_files import changed_values, load_system, value_of
 from sailsim.sim.study.workers import Workers
 
-COMBINATIONS = Shelf("combinations", "data/combinations", package="sailsim.analysis")
+COMBINATIONS = Catalog("combinations", "data/combinations", package="sailsim.analysis")
 Where = Literal["highest", "one workload"]
 WHERE: tuple[Where, ...] = get_args(Where)
 """Each claim at the workload where it is highest, or all at one and the same."""
@@ -77,7 +77,7 @@ NAME = "nearest-all"
 # --- Combinations of readings ---
 
 
-class Together(Frozen):
+class JointReadings(Frozen):
     """Readings of some claims that go together: a `[[together]]` table."""
 
     claims: Listed[str]
@@ -86,10 +86,10 @@ class Together(Frozen):
     reason: str = Field(min_length=1)
 
 
-class _File(Frozen):
+class _CombinationFile(Frozen):
     extends: tuple[str, ...] = ()
     where: Listed[Where]
-    together: Listed[Together]
+    together: Listed[JointReadings]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def load_combinations(name_or_path: str, paper: Paper) -> Combinations:
     that a claim does not have.
     """
     what = f"combinations {name_or_path}"
-    file = validated(_File, COMBINATIONS.read(name_or_path), what, "a field of such a file")
+    file = validated(_CombinationFile, COMBINATIONS.read(name_or_path), what, "a field of such a file")
     named = [name for group in file.together for name in group.claims]
     if sorted(named) != sorted(claim.name for claim in paper.claim):
         raise SailsimError(
@@ -199,7 +199,7 @@ def load_combinations(name_or_path: str, paper: Paper) -> Combinations:
     return Combinations(paper, file.where, groups, tuple(group.reason for group in file.together))
 
 
-def _row(what: str, paper: Paper, group: Together, row: Sequence[str]) -> tuple[Metric, ...]:
+def _row(what: str, paper: Paper, group: JointReadings, row: Sequence[str]) -> tuple[Metric, ...]:
     if len(row) != len(group.claims):
         raise SailsimError(
             f"{what}: readings has a row of {len(row)}, allowed is one of {len(group.claims)}, for "
@@ -230,7 +230,7 @@ def sobol_rows(space: ParameterSpace, samples: int, seed: int) -> Numbers:
     return np.asarray(shifted.astype(np.float64) / 2**BITS)
 
 
-def drawn(space: ParameterSpace, prior: str, rows: Numbers, seed: int, answers: Answers) -> Values:
+def drawn(space: ParameterSpace, prior: str, rows: Numbers, seed: int, answers: AnswerFolder) -> Values:
     """Every metric of the machines of some rows, (machines, workloads)."""
     blocks = [rows[first : first + BLOCK] for first in range(0, len(rows), BLOCK)]
     what = f"blocks of {BLOCK} machines, prior {prior}"
@@ -276,7 +276,7 @@ def joint(
     config = {
         "samples": samples, "seed": seed, "paper": paper, "prior": list(priors), "combinations": combinations
     }  # fmt: skip
-    answers = Answers(folder, "claims joint", config, jobs, progress)
+    answers = AnswerFolder(folder, "claims joint", config, jobs, progress)
     rows = {prior: sobol_rows(of_prior, samples, seed) for prior, of_prior in spaces.items()}
     of_priors = {
         prior: _of_prior(
@@ -325,7 +325,7 @@ def nearest_to_all(
     space: ParameterSpace,
     declared: Combinations,
     starts: Mapping[str, Changes],
-    answers: Answers,
+    answers: AnswerFolder,
     seed: int,
 ) -> dict[str, Any]:
     """The nearest machine that the search finds from some machines, and its file, saved in the folder."""
@@ -358,7 +358,7 @@ def _nearest(space: ParameterSpace, declared: Combinations, start: Changes) -> t
         values = judged(space, space.nominal.with_values(changes), memo=memo)
         return float(declared.nearest(_alone(values))[0])
 
-    search = Search(space, off, enough=0.0, rounds=8, helps=0.99, kept=24)
+    search = NearestSearch(space, off, enough=0.0, rounds=8, helps=0.99, kept=24)
     changes = search.run(start)
     return search.distance(changes), changes
 

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic_core import to_jsonable_python
 
 from sailsim.analysis.costs.area import AreaConstants
-from sailsim.analysis.costs.constants import Constants
+from sailsim.analysis.costs.constants import ConstantSet
 from sailsim.analysis.costs.dollars import CostConstants, Price
 from sailsim.analysis.paper.claim import SHIPPED, Numbers, Paper, load_paper
 from sailsim.analysis.paper.sampled_machine import FEW_BITS, FEW_BITS_RATE, TABLE_RATE, SampledMachine
@@ -28,11 +28,11 @@ from sailsim.analysis.runs.runs import Runner
 from sailsim.analysis.uncertainty.prior import (
     GROUP_SIZE,
     SAMPLED,
-    Alternative,
-    Factor,
+    AlternativeDesign,
+    FixedValue,
     Group,
-    Held,
-    Unknowns,
+    Parameter,
+    Prior,
     Value,
     Workload,
     ends_of,
@@ -58,12 +58,12 @@ from sailsim.workloads.models.formats import uniform_format
 class ParameterSpace:
     """All factors, the workloads, what is held, other designs, and the claims that all of it is about."""
 
-    factors: tuple[Factor, ...]
+    factors: tuple[Parameter, ...]
     workloads: tuple[Workload, ...]
-    held: Mapping[str, Held]
-    alternatives: tuple[Alternative, ...]
-    apart: tuple[Factor, ...]
-    """What is drawn for an alternative alone (`Alternative.drawn`): nothing else depends on it."""
+    held: Mapping[str, FixedValue]
+    alternatives: tuple[AlternativeDesign, ...]
+    apart: tuple[Parameter, ...]
+    """What is drawn for an alternative alone (`AlternativeDesign.drawn`): nothing else depends on it."""
     hosts: Mapping[Software, str]
     """The system whose cores run a software; the first is the nominal one."""
     servers: tuple[Price, ...]
@@ -109,7 +109,7 @@ class ParameterSpace:
         )
 
     def design(
-        self, alternative: Alternative, machine: SampledMachine, seed: Sequence[int]
+        self, alternative: AlternativeDesign, machine: SampledMachine, seed: Sequence[int]
     ) -> SampledMachine:
         """A machine with another design, and with what only that depends on drawn from a seed."""
         rng = np.random.default_rng(seed)
@@ -156,7 +156,7 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
         *_opponent_factors(claims.opponents.values()),
         *(levelled(GROUP_SIZE, each, each.nominal, "weights", "weights") for each in sizes),
         *_constant_factors("cost", CostConstants, file.synthesised),
-        Factor("cost.instance", "cost", file.rented.reason, values=instances, nominal=instances[0]),
+        Parameter("cost.instance", "cost", file.rented.reason, values=instances, nominal=instances[0]),
         *_constant_factors("area", AreaConstants, file.synthesised),
     ]
     drawn = {name: other.name for other in file.alternative for name in other.drawn}
@@ -181,7 +181,7 @@ def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
     return whole
 
 
-def _check_asked(whole: ParameterSpace, file: Unknowns, named: str) -> None:
+def _check_asked(whole: ParameterSpace, file: Prior, named: str) -> None:
     """Raise SailsimError where a range or a level of a file is one that no machine can have, whatever else it
     has; which values go together is seen when a machine is drawn."""
     asked: list[tuple[str, str, Value]] = [
@@ -202,7 +202,7 @@ def _check_asked(whole: ParameterSpace, file: Unknowns, named: str) -> None:
 
 def _fitted_factors(
     group: Literal["cpu", "gpu"], is_kept: Callable[[str], bool], whose: Group
-) -> list[Factor]:
+) -> list[Parameter]:
     """Constants that were fitted together, as standard normal numbers; assumed ones by their range."""
     names, matrix = fitted_constants().covariances[group]
     known, factors = fitted_constants().quantities(), []
@@ -212,18 +212,20 @@ def _fitted_factors(
         reason = f"{q.note}; {q.source}"
         low, high = (float(q.value if x is None else x) for x in (q.low, q.high))
         if name in names and matrix[names.index(name), names.index(name)] > 0:
-            factors.append(Factor(name, whose, reason, q.unit, low=low, high=high, normal=True, nominal=0.0))
+            factors.append(
+                Parameter(name, whose, reason, q.unit, low=low, high=high, normal=True, nominal=0.0)
+            )
         elif q.kind == "assumed" and low < high:
-            factors.append(Factor(name, whose, reason, q.unit, low=low, high=high, nominal=float(q.value)))
+            factors.append(Parameter(name, whose, reason, q.unit, low=low, high=high, nominal=float(q.value)))
     return factors
 
 
-def _ratio(name: str, group: Group, reason: str, low: float, high: float) -> Factor:
+def _ratio(name: str, group: Group, reason: str, low: float, high: float) -> Parameter:
     """A factor on what is known, nominally 1."""
-    return Factor(name, group, reason, "ratio", low=low, high=high, centred=True, nominal=1.0)
+    return Parameter(name, group, reason, "ratio", low=low, high=high, centred=True, nominal=1.0)
 
 
-def _rate_factors(widths: Iterable[int]) -> list[Factor]:
+def _rate_factors(widths: Iterable[int]) -> list[Parameter]:
     """Kernels of uniform codes: of two and three bits together, since the same unpacking slows both down."""
     rates = {
         w: fitted_constants().kernel_rates[format_key(uniform_format(w, 128).base)]
@@ -241,11 +243,13 @@ def _rate_factors(widths: Iterable[int]) -> list[Factor]:
         if wbits not in few and rate.low < rate.high:
             reason = f"llama.cpp's kernel for {wbits}-bit weights: {rate.note}"
             name, (low, high), nominal = f"rate.w{wbits}", (rate.low, rate.high), rate.relative
-            factors.append(Factor(name, "software", reason, "of q4_k", low=low, high=high, nominal=nominal))
+            factors.append(
+                Parameter(name, "software", reason, "of q4_k", low=low, high=high, nominal=nominal)
+            )
     return factors
 
 
-def _opponent_factors(opponents: Collection[Runner]) -> list[Factor]:
+def _opponent_factors(opponents: Collection[Runner]) -> list[Parameter]:
     """How far tables on the cores carry over from the machine that they were measured on; the cards'
     constants, but those of cards that no claim is about; and scatter: nine of ten measurements lie inside a
     fit's band, and one measured baseline may be anywhere in it."""
@@ -262,7 +266,7 @@ def _opponent_factors(opponents: Collection[Runner]) -> list[Factor]:
         return name.rpartition("_")[2] not in others and not re.search("_f16(_|$)", name)
 
     factors += _fitted_factors("gpu", is_kept, "card")
-    scatters: dict[str, Factor] = {}
+    scatters: dict[str, Parameter] = {}
     for runner in opponents:
         group: Group = "software" if runner.kind == "cores" else "card"
         if runner.kind == "cores":
@@ -281,8 +285,8 @@ def scatter_of(runner: Runner) -> str:
 
 
 def _constant_factors(
-    group: Literal["cost", "area"], constants: type[Constants], synthesised: bool
-) -> list[Factor]:
+    group: Literal["cost", "area"], constants: type[ConstantSet], synthesised: bool
+) -> list[Parameter]:
     """The constants of a model that have a range."""
     return [
         ranged(f"{group}.{name}", group, q, *ends, read.note or read.source)

@@ -23,9 +23,9 @@ from SALib.sample import sobol as saltelli
 
 from sailsim.analysis.paper.claim import SHIPPED, Claim, Metric, Numbers, highest
 from sailsim.analysis.paper.claim_study import (
-    Answers,
+    AnswerFolder,
     Changes,
-    Search,
+    NearestSearch,
     check_seed,
     digits,
     finite,
@@ -38,7 +38,7 @@ from sailsim.analysis.paper.claim_study import (
 from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, Values, judged
 from sailsim.analysis.paper.parameter_space import ParameterSpace, space
 from sailsim.analysis.paper.sampled_machine import SampledMachine
-from sailsim.analysis.uncertainty.prior import Factor
+from sailsim.analysis.uncertainty.prior import Parameter
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.sim.study.workers import Workers
@@ -68,7 +68,7 @@ def inert_factors(space: ParameterSpace) -> list[str]:
     rng, memo = np.random.default_rng(0), Memo()
     tried = [space.nominal, *(space.draw(row) for row in rng.random((DRAWN, len(space.factors))))]
 
-    def decides(factor: Factor, base: SampledMachine) -> bool:
+    def decides(factor: Parameter, base: SampledMachine) -> bool:
         levels = dict.fromkeys(factor.values or (factor.at(0.0), factor.at(1.0)))
         return len({_decided(space, base.with_values({factor.name: level}), memo) for level in levels}) > 1
 
@@ -102,7 +102,7 @@ def _decided(space: ParameterSpace, machine: SampledMachine, memo: Memo) -> str:
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampledMetrics:
     """What sampling gave: metrics of machines (rows) on workloads (columns).
 
     `saltelli` has the primary metrics of the rows of Saltelli's scheme, in SALib's order, `free` all metrics
@@ -139,12 +139,12 @@ def check_samples(space: ParameterSpace, samples: int, seed: int) -> None:
         raise SailsimError("the space has no factor, allowed is at least one")
 
 
-def sample(space: ParameterSpace, samples: int, seed: int, answers: Answers) -> Sampled:
+def sample(space: ParameterSpace, samples: int, seed: int, answers: AnswerFolder) -> SampledMetrics:
     """Judge the machines of so many base samples (a power of two) of a space, from a seed.
 
     A base sample is a block of Saltelli's scheme: two independent machines A and B, and for every factor a
     row that is A with that factor of B. The first half of the blocks, itself a Sobol sample, has all rows,
-    which sensitivity indices need; the others have A and B. Raises SailsimError as `Answers`.
+    which sensitivity indices need; the others have A and B. Raises SailsimError as `AnswerFolder`.
     """
     count, full = len(space.factors), samples // 2
     flat = saltelli.sample(_problem(space), samples, calc_second_order=False, seed=seed)
@@ -154,7 +154,7 @@ def sample(space: ParameterSpace, samples: int, seed: int, answers: Answers) -> 
     ends = np.cumsum([len(block) for block in blocks]).tolist()
     places = [at for end, block in zip(ends, blocks, strict=True) for at in (end - len(block), end - 1)]
     free, primary = [records[at] for at in places], space.paper.primary.values()
-    return Sampled(
+    return SampledMetrics(
         space,
         saltelli=of_records(records[: ends[full - 1]], primary),
         free=of_records(free, space.paper.sampled),
@@ -192,7 +192,7 @@ def nearest(space: ParameterSpace, claim: Claim) -> dict[str, Any]:
     order.sort(key=lambda i: (abs(float(nominal[i]) / claim.value - 1), i))
     ends = []
     for at in order[:STARTS]:
-        search = Search(space, partial(off, at), enough=NEAR, rounds=6, helps=0.98, kept=12)
+        search = NearestSearch(space, partial(off, at), enough=NEAR, rounds=6, helps=0.98, kept=12)
         changes = search.run({})
         distance = search.distance(changes)
         ends.append((0.0 if distance <= NEAR else distance, len(changes), at, changes))
@@ -255,7 +255,7 @@ def reproduce(
     folder, everything = Path(out), space(paper, prior)
     check_samples(everything, samples, seed)
     config = {"samples": samples, "seed": seed, "paper": paper, "prior": prior}
-    answers = Answers(folder, "claims reproduce", config, jobs, progress)
+    answers = AnswerFolder(folder, "claims reproduce", config, jobs, progress)
     inert = answers.of_each(
         {"factors": everything}, inert_factors, "screening", everything.digest, "screening"
     )["factors"]
@@ -299,7 +299,7 @@ def reproduce(
     return results
 
 
-def _described(claim: Claim, sampled: Sampled, nominal: Values) -> dict[str, Any]:
+def _described(claim: Claim, sampled: SampledMetrics, nominal: Values) -> dict[str, Any]:
     """A claim's metrics and the values of the primary one, as the results' file has them."""
     free = sampled.free[sampled.space.paper.primary[claim.name]]
     own = [metric for metric in sampled.space.paper.sampled if metric[0] == claim.name]
@@ -310,7 +310,7 @@ def _described(claim: Claim, sampled: Sampled, nominal: Values) -> dict[str, Any
     }
 
 
-def _metric(claim: Claim, metric: Metric, sampled: Sampled, nominal: Values) -> dict[str, Any]:
+def _metric(claim: Claim, metric: Metric, sampled: SampledMetrics, nominal: Values) -> dict[str, Any]:
     fixed, words = sampled.space.fixed, sampled.space.paper.sampled[metric]
     of_nominal, of_free = nominal[metric], sampled.free[metric]
     at = int(np.nanargmax(of_nominal)) if np.isfinite(of_nominal).any() else None
@@ -334,7 +334,7 @@ def _metric(claim: Claim, metric: Metric, sampled: Sampled, nominal: Values) -> 
     }
 
 
-def _alternatives(sampled: Sampled, claim: Claim) -> list[dict[str, Any]]:
+def _alternatives(sampled: SampledMetrics, claim: Claim) -> list[dict[str, Any]]:
     """What other designs give on the same machines; for a claim about points, as they were run on those
     alone."""
     if claim.aggregation != "highest":
@@ -357,7 +357,7 @@ def _alternatives(sampled: Sampled, claim: Claim) -> list[dict[str, Any]]:
     return rows
 
 
-def decides(sampled: Sampled, claim: Claim) -> list[dict[str, Any]]:
+def decides(sampled: SampledMetrics, claim: Claim) -> list[dict[str, Any]]:
     """Factors by their total Sobol index on a claim, most first, with the claim's median at their ends.
 
     Indices are of the logarithm, but of the value itself where a claim can be 0 (`Claim.scale`). `low` and
@@ -393,7 +393,7 @@ def decides(sampled: Sampled, claim: Claim) -> list[dict[str, Any]]:
     ]
 
 
-def _medians(factor: Factor, u: Numbers, outcome: Numbers) -> dict[str, Any]:
+def _medians(factor: Parameter, u: Numbers, outcome: Numbers) -> dict[str, Any]:
     """A claim's median at the two ends of a factor's range, and what the ends are."""
     known = np.isfinite(outcome)
     if factor.values:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeVar, get_args
 
-from sailsim.analysis.costs.constants import Constants
+from sailsim.analysis.costs.constants import ConstantSet
 from sailsim.analysis.uncertainty.prior import (
     ATTENTION,
     GROUP_SIZE,
@@ -27,9 +27,9 @@ from sailsim.sim.backends.cores import AROUND, MEASURED, Software
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import N1, Fitted, core_of, fitted_constants, host_constants
+from sailsim.sim.software.fitted import N1, Fits, core_of, fitted_constants, host_constants
 
-_C = TypeVar("_C", bound=Constants)
+_C = TypeVar("_C", bound=ConstantSet)
 
 FEW_BITS = (2, 3)
 """Widths whose kernels are as fast or slow together."""
@@ -97,7 +97,7 @@ class SampledMachine:
         return self._systems[key]
 
     @cached_property
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Fits:
         """The fitted constants, moved along their covariance."""
         changes: dict[str, float] = {}
         for group in get_args(FittedGroup):

@@ -22,8 +22,8 @@ from sailsim.analysis.paper.claim import (
     Choice,
     Claim,
     ClaimMetric,
-    Fact,
     Numbers,
+    PaperFact,
     load_paper,
     values,
 )
@@ -33,7 +33,7 @@ from sailsim.analysis.runs.runs import SAIL
 from sailsim.analysis.studies.stored_runs import (
     FREE,
     MissingPointsError,
-    Runs,
+    RunTable,
     numbers,
     prt_twins,
 )
@@ -54,7 +54,7 @@ NEAR = 0.25
 """How far from the paper's a value may be that is no goal to reach, and still agree with it."""
 
 
-def claims(results: Runs, paper: str | None = SHIPPED) -> pd.DataFrame:
+def claims(results: RunTable, paper: str | None = SHIPPED) -> pd.DataFrame:
     """The table of a store's runs: one row a claim and metric, columns `COLUMNS`.
 
     ``equal_quality`` is what a speedup becomes where the other side may choose its weights too, among those
@@ -86,7 +86,7 @@ def compared_with(manifest: Mapping[str, Any], paper: str | None) -> str | None:
 class StoredOutcomes:
     """The points of a store, by SAIL's rows, as `claims.Outcomes`."""
 
-    results: Runs
+    results: RunTable
     points: pd.DataFrame
     _within: dict[tuple[object, ...], StoredOutcomes] = field(default_factory=dict, repr=False)
     _rows: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
@@ -217,7 +217,7 @@ def _slower_at_equal_quality(metric: ClaimMetric, stored: StoredOutcomes, at: in
     return float(equal * theirs["tokens_per_s"].loc[at] / ours["tokens_per_s"].loc[at])
 
 
-def _fact(fact: Fact, frame: pd.DataFrame) -> dict[str, Any]:
+def _fact(fact: PaperFact, frame: pd.DataFrame) -> dict[str, Any]:
     """The row of what is no number: what the store has of it, or what stands here."""
     here = ", ".join(sorted(set(frame[fact.column]))) if fact.column else fact.here
     remark = "in this store" if fact.column else ""

@@ -14,29 +14,29 @@ from sailsim.analysis.render.figure import (
     DASHES,
     OKABE_ITO,
     SERIES,
-    Axis,
     Figure,
-    Look,
+    FigureAxis,
+    LineStyle,
     Panel,
-    Rule,
+    ReferenceLine,
 )
 
 if TYPE_CHECKING:
-    from sailsim.analysis.search.design_search import Explored, Search
+    from sailsim.analysis.search.design_search import DesignSearch, SearchResult
 
-_NOMINAL = Look(OKABE_ITO["blue"], dash="", size=8)
+_NOMINAL = LineStyle(OKABE_ITO["blue"], dash="", size=8)
 _DISTRIBUTIONS = {
-    "highest over the workloads": Look(OKABE_ITO["sky"], ""),
-    "on the fixed workload": Look(OKABE_ITO["black"], ""),
-    "paper": Look(OKABE_ITO["vermillion"], "", "--"),
+    "highest over the workloads": LineStyle(OKABE_ITO["sky"], ""),
+    "on the fixed workload": LineStyle(OKABE_ITO["black"], ""),
+    "paper": LineStyle(OKABE_ITO["vermillion"], "", "--"),
     "nominal machine": _NOMINAL,
     "nominal, fixed workload": _NOMINAL._replace(filled=False),
 }
 
 
-def _axis(claim: Claim, column: str) -> Axis:
+def _axis(claim: Claim, column: str) -> FigureAxis:
     """A claim's axis, on its scale."""
-    return Axis(column, "%" if claim.unit == "%" else "times", claim.scale == "log")
+    return FigureAxis(column, "%" if claim.unit == "%" else "times", claim.scale == "log")
 
 
 def claims_figure(study: Study) -> Figure:
@@ -69,7 +69,7 @@ def claims_figure(study: Study) -> Figure:
         panels.append(
             Panel(
                 rows.assign(low=np.where(filled, 0, np.nan), high=rows["machines"].where(filled)),
-                _axis(claim, "x"), Axis("machines", "machines", limits=(0, None)), "line",
+                _axis(claim, "x"), FigureAxis("machines", "machines", limits=(0, None)), "line",
                 title=f"{claim.short}: {reach}", low="low", high="high",
             )
         )  # fmt: skip
@@ -107,13 +107,13 @@ def decides_figure(study: Study) -> Figure:
             [(at, bar["low"], bar["high"]) for at, bar in enumerate(bars)],
             columns=["at", "low", "high"],
         )
-        rules, median = [Rule(claim.value)], primary(results)["quantiles"]
+        rules, median = [ReferenceLine(claim.value)], primary(results)["quantiles"]
         if median is not None:
-            rules.append(Rule(median[1], dotted=True))
+            rules.append(ReferenceLine(median[1], dotted=True))
         panels.append(
             Panel(
                 rows.assign(line="medians"), _axis(claim, "low"),
-                Axis.of_names(names),
+                FigureAxis.of_names(names),
                 "line", "spans", title, "low", "high", rules=rules,
             )
         )  # fmt: skip
@@ -129,7 +129,7 @@ def decides_figure(study: Study) -> Figure:
             f"{study['machines']} machines, {study['samples'] // 2} base samples for the indices, seed "
             f"{study['seed']}.",
         ],
-        {"medians": Look(OKABE_ITO["sky"])},
+        {"medians": LineStyle(OKABE_ITO["sky"])},
         columns=2,
     )
 
@@ -162,14 +162,14 @@ def joint_figure(results: Study) -> Figure:
             (f"machines of {prior}", "", DASHES[i], shares),
             (f"invented papers, by {prior}", "", ":", papers),
         ):
-            looks[name] = Look(SERIES[i], marker, dash)
+            looks[name] = LineStyle(SERIES[i], marker, dash)
             near += [
                 {"factor": factor, "share": share, "line": name}
                 for factor, share in own
                 if factor is not None and factor <= TICKS[-1]
             ]
         name = f"the nearest of {prior}"
-        looks[name] = Look(SERIES[i], "os^D"[i % 4])
+        looks[name] = LineStyle(SERIES[i], "os^D"[i % 4])
         unknowns += [row | {"line": name} for row in of_prior["posterior"]]
     pinned = pd.DataFrame(unknowns)
     gaps = pinned[pinned["pinned"]].groupby("factor")["gap"].max().sort_values(ascending=False, kind="stable")
@@ -182,11 +182,11 @@ def joint_figure(results: Study) -> Figure:
         [
             Panel(
                 pd.DataFrame(near),
-                Axis(
+                FigureAxis(
                     "factor", f"largest factor from any of the {len(results['claims'])} numbers", True,
                     {tick: f"{tick:g}" for tick in TICKS}, limits=(1, TICKS[-1]),
                 ),
-                Axis(
+                FigureAxis(
                     "share", "share of machines, or of invented papers", True, percents,
                     limits=(0.9 / results["machines"], 1.2),
                 ),
@@ -194,8 +194,8 @@ def joint_figure(results: Study) -> Figure:
             ),
             Panel(
                 ends.assign(at=pinned["factor"].map(shown.index), line=pinned["line"]),
-                Axis("middle", ticks={0: "low", 0.5: "mid", 1: "high"}, limits=(0, 1)),
-                Axis.of_names(shown),
+                FigureAxis("middle", ticks={0: "low", 0.5: "mid", 1: "high"}, limits=(0, 1)),
+                FigureAxis.of_names(shown),
                 "line", "ranks", "Pinned unknowns (place in the range)", "low", "high",
             ),
         ],
@@ -211,7 +211,7 @@ def joint_figure(results: Study) -> Figure:
     )  # fmt: skip
 
 
-def explore_figure(search: Search, found: Explored) -> Figure:
+def explore_figure(search: DesignSearch, found: SearchResult) -> Figure:
     """Which change brings most, the front of score and area, and each workload beside the bound."""
     first, best, bound = search.base.name, "the best machine", "the memory's roofline"
     falls, mix = found.waterfall, found.workloads.iloc[-1]
@@ -227,11 +227,14 @@ def explore_figure(search: Search, found: Explored) -> Figure:
         loads.assign(x=loads["best_speedup"], low=loads["best_low"], high=loads["best_high"], line=best),
         loads.assign(x=loads["bound"], low=np.nan, high=np.nan, line=bound),
     ]
-    score = Axis("score", "speedup over the opponent, over the mix", limits=(0, None))
-    rules = [Rule(1.0), Rule(mix["bound"], dotted=True)]
-    added = Axis("area_percent", "added area, % of LLC and cores", limits=(0, None))
-    names, workloads = Axis.of_names(list(falls["change"])), Axis.of_names(list(loads["workload"]))
-    ratio = Axis("x", "speedup over the opponent", log=True)
+    score = FigureAxis("score", "speedup over the opponent, over the mix", limits=(0, None))
+    rules = [ReferenceLine(1.0), ReferenceLine(mix["bound"], dotted=True)]
+    added = FigureAxis("area_percent", "added area, % of LLC and cores", limits=(0, None))
+    names, workloads = (
+        FigureAxis.of_names(list(falls["change"])),
+        FigureAxis.of_names(list(loads["workload"])),
+    )
+    ratio = FigureAxis("x", "speedup over the opponent", log=True)
     return Figure(
         "From a machine to the best one within the limits",
         [
@@ -256,12 +259,12 @@ def explore_figure(search: Search, found: Explored) -> Figure:
             "publication allows, over the nominal opponent.",
         ],
         {
-            "tried to its end": Look("#bbbbbb", dash="", size=3),
-            "front": Look(OKABE_ITO["sky"], "o", "-", size=4),
-            "a change": Look(OKABE_ITO["sky"], "s", ""),
-            first: Look(OKABE_ITO["black"], "*", "", size=11),
-            best: Look(OKABE_ITO["vermillion"], "D", "", size=8),
-            bound: Look(OKABE_ITO["green"], "|", "", size=12),
+            "tried to its end": LineStyle("#bbbbbb", dash="", size=3),
+            "front": LineStyle(OKABE_ITO["sky"], "o", "-", size=4),
+            "a change": LineStyle(OKABE_ITO["sky"], "s", ""),
+            first: LineStyle(OKABE_ITO["black"], "*", "", size=11),
+            best: LineStyle(OKABE_ITO["vermillion"], "D", "", size=8),
+            bound: LineStyle(OKABE_ITO["green"], "|", "", size=12),
         },
         columns=2,
         height=3.6,

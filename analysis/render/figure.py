@@ -101,7 +101,7 @@ GREY = "#444444"
 Kind = Literal["lines", "bars", "ranks", "spans"]
 
 
-class Look(NamedTuple):
+class LineStyle(NamedTuple):
     """How a line, or a part of a stack, is drawn; without ``dash`` it is marks alone."""
 
     colour: str
@@ -112,25 +112,25 @@ class Look(NamedTuple):
     size: float = 6
 
 
-def look(i: int, **changed: Any) -> Look:
+def look(i: int, **changed: Any) -> LineStyle:
     """The ``i``-th of a figure's lines: colour, mark and dashes all say which it is."""
-    return Look(SERIES[i % 7], MARKERS[i % 7], DASHES[i % 7])._replace(**changed)
+    return LineStyle(SERIES[i % 7], MARKERS[i % 7], DASHES[i % 7])._replace(**changed)
 
 
-PHASES: Mapping[str, tuple[str, Look]] = {
-    "dram": ("DRAM: units wait for weights", Look(OKABE_ITO["blue"])),
-    "load": ("load: activations, weights on chip", Look(OKABE_ITO["sky"], hatch="//")),
-    "build": ("table build", Look(OKABE_ITO["orange"])),
-    "lookup": ("look-up", Look(OKABE_ITO["vermillion"], hatch="\\\\")),
-    "convert": ("convert and scale", Look(OKABE_ITO["grey"], hatch="..")),
-    "write_back": ("write back", Look(OKABE_ITO["purple"], hatch="xx")),
-    "cores": ("cores: attention and the rest", Look(OKABE_ITO["green"])),
-    "sync": ("hand-over", Look(OKABE_ITO["black"])),
+PHASES: Mapping[str, tuple[str, LineStyle]] = {
+    "dram": ("DRAM: units wait for weights", LineStyle(OKABE_ITO["blue"])),
+    "load": ("load: activations, weights on chip", LineStyle(OKABE_ITO["sky"], hatch="//")),
+    "build": ("table build", LineStyle(OKABE_ITO["orange"])),
+    "lookup": ("look-up", LineStyle(OKABE_ITO["vermillion"], hatch="\\\\")),
+    "convert": ("convert and scale", LineStyle(OKABE_ITO["grey"], hatch="..")),
+    "write_back": ("write back", LineStyle(OKABE_ITO["purple"], hatch="xx")),
+    "cores": ("cores: attention and the rest", LineStyle(OKABE_ITO["green"])),
+    "sync": ("hand-over", LineStyle(OKABE_ITO["black"])),
 }
 """What each phase of a step is called, and its look."""
 
 
-class Rule(NamedTuple):
+class ReferenceLine(NamedTuple):
     """A line across a panel at a value, with what it says if anything; a paper's is dotted."""
 
     value: float
@@ -139,7 +139,7 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Axis:
+class FigureAxis:
     """An axis: the column along it, its label with the unit, its ticks with their words, its ends."""
 
     column: str
@@ -151,7 +151,7 @@ class Axis:
     limits: tuple[float | None, float | None] = (None, None)
 
     @classmethod
-    def of_names(cls, names: Sequence[str], upward: bool = False) -> Axis:
+    def of_names(cls, names: Sequence[str], upward: bool = False) -> FigureAxis:
         """Places 0, 1, ... of some names in the column ``at``, from the top down unless ``upward``."""
         ends = (-0.6, len(names) - 0.4)
         return cls("at", ticks=dict(enumerate(names)), limits=ends if upward else ends[::-1])
@@ -180,8 +180,8 @@ class Panel:
     """
 
     rows: pd.DataFrame
-    x: Axis
-    y: Axis
+    x: FigureAxis
+    y: FigureAxis
     line: str = ""
     kind: Kind = "lines"
     title: str = ""
@@ -190,18 +190,18 @@ class Panel:
     least: str = ""
     most: str = ""
     totals: bool = False
-    rules: Sequence[Rule] = ()
+    rules: Sequence[ReferenceLine] = ()
     split: Sequence[float] = ()
     notes: Sequence[tuple[float, float, str]] = ()
     width: float = 1.0
 
     @property
-    def place(self) -> Axis:
+    def place(self) -> FigureAxis:
         """The axis that says where a mark is, not how much."""
         return self.y if self.kind in ("ranks", "spans") else self.x
 
     @property
-    def value(self) -> Axis:
+    def value(self) -> FigureAxis:
         """The other one."""
         return self.x if self.kind in ("ranks", "spans") else self.y
 
@@ -226,12 +226,12 @@ class Figure:
     title: str
     panels: Sequence[Panel]
     caption: Sequence[str] = ()
-    looks: Mapping[str, Look] = field(default_factory=dict)
+    looks: Mapping[str, LineStyle] = field(default_factory=dict)
     columns: int = 0
     equal: bool = False
     height: float = 3.0
 
-    def styled(self) -> dict[str, Look]:
+    def styled(self) -> dict[str, LineStyle]:
         """The look of every line."""
         looks = dict(self.looks)
         drawn = {words: None for panel in self.panels for words in panel.named()["line"].unique()}
@@ -331,7 +331,7 @@ def save_captioned(figure: Figure, drawing: Drawing, stem: Path) -> None:
     save(drawing, *(stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")))
 
 
-def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+def _lines(axes: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
     for name, own in _by_look(panel, looks):
         colour, marker, dash, _, filled, size = looks[name]
         face = colour if filled else "white"
@@ -342,7 +342,7 @@ def _lines(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
         axes.plot(own["place"], own["value"], marker=marker, color=colour, ls=dash, ms=size, mfc=face)
 
 
-def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+def _bars(axes: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
     every = panel.named()
     tops = pd.Series(0.0, every["place"].unique())
     for name, own in _by_look(panel, looks):
@@ -361,7 +361,7 @@ def _bars(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     axes.grid(axis="x", visible=False)
 
 
-def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
     lines = _by_look(panel, looks)
     apart = 0.16 if panel.named()["place"].duplicated().any() else 0.0
     for i, (name, own) in enumerate(lines):
@@ -378,7 +378,7 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
         axes.axhline(place, color="#888888", lw=0.8)
 
 
-def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+def _spans(axes: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
     for name, own in _by_look(panel, looks):
         colour, hatch = looks[name].colour, looks[name].hatch
         for place in own["place"].unique():
@@ -389,12 +389,12 @@ def _spans(axes: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     axes.grid(axis="y", visible=False)
 
 
-_MARKS: Mapping[Kind, Callable[[Axes, Panel, Mapping[str, Look]], None]] = {
+_MARKS: Mapping[Kind, Callable[[Axes, Panel, Mapping[str, LineStyle]], None]] = {
     "lines": _lines, "bars": _bars, "ranks": _ranks, "spans": _spans
 }  # fmt: skip
 
 
-def _by_look(panel: Panel, looks: Mapping[str, Look]) -> list[tuple[str, pd.DataFrame]]:
+def _by_look(panel: Panel, looks: Mapping[str, LineStyle]) -> list[tuple[str, pd.DataFrame]]:
     """A panel's rows by their line, in the order of the legend, each line's by their place."""
     rows = panel.named().sort_values("place", kind="stable")
     return [(name, own) for name in looks if len(own := rows[rows["line"] == name])]
@@ -458,7 +458,7 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, Look]) -> None:
+def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, LineStyle]) -> None:
     """What is which, at the right."""
     kinds = {name: panel.kind for panel in figure.panels for name in panel.named()["line"].unique()}
     handles: list[Any] = []

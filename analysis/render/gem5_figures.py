@@ -16,7 +16,16 @@ import pandas as pd
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.paper.claim import load_paper
-from sailsim.analysis.render.figure import OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
+from sailsim.analysis.render.figure import (
+    OKABE_ITO,
+    PHASES,
+    Figure,
+    FigureAxis,
+    LineStyle,
+    Panel,
+    ReferenceLine,
+    look,
+)
 from sailsim.analysis.studies.gem5_steps import (
     CORE_PARTS,
     HOST,
@@ -28,7 +37,15 @@ from sailsim.analysis.studies.gem5_steps import (
 )
 from sailsim.base.atomic import read_records
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.gem5.stored import DECODE, TIMELINE, VALIDATE, Load, TileTimeline, rows_of, timelines_of
+from sailsim.sim.gem5.stored import (
+    DECODE,
+    TIMELINE,
+    VALIDATE,
+    NeighbourLoad,
+    TileTimeline,
+    rows_of,
+    timelines_of,
+)
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.study.store import FILE, Store
 from sailsim.workloads.model_files.load import load_model, uniform_choice
@@ -91,15 +108,15 @@ def tiles_figure(folder: Path | None) -> Figure:
     """How far the fast engine is off gem5, tile by tile, against the tile's cycles."""
     rows, _ = tiles(folder)
     loads = rows[["units", "streams", "stream_offset"]].itertuples(index=False, name=None)
-    names = [f"{on}, {Load(*load)}" for on, load in zip(rows["substrate"], loads, strict=True)]
+    names = [f"{on}, {NeighbourLoad(*load)}" for on, load in zip(rows["substrate"], loads, strict=True)]
     looks = {name: look(i, dash="", filled=i < 7) for i, name in enumerate(dict.fromkeys(names))}
     panel = Panel(
         rows.assign(line=names, percent=100 * rows["error"]),
-        Axis("gem5_cycles", "cycles of the tile in gem5", log=True),
-        Axis("percent", "difference from gem5, %"),
+        FigureAxis("gem5_cycles", "cycles of the tile in gem5", log=True),
+        FigureAxis("percent", "difference from gem5, %"),
         "line",
         title="above 0: the engine takes longer",
-        rules=[Rule(0)],
+        rules=[ReferenceLine(0)],
     )
     first, off = rows.iloc[0], rows["error"].abs()
     exact = "every result is exact" if rows["correct"].all() else "RESULTS ARE WRONG"
@@ -146,10 +163,10 @@ def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
             title = f"{timeline.source}: {timeline.end:,} cycles; small numbers: groups"
             panels.append(
                 Panel(
-                    rows, Axis("start", clock if first == 0 else "cycles", limits=(begin, end)),
-                    Axis("at", ticks=dict(enumerate(labels.values())), limits=(len(TILE_PHASES) - 0.5, -1.2)),
-                    "line", "spans", title if first == 0 else "the last groups", low="start", high="end",
-                    notes=notes, width=last - first + 4,
+                    rows, FigureAxis("start", clock if first == 0 else "cycles", limits=(begin, end)),
+                    FigureAxis("at", ticks=dict(enumerate(labels.values())), limits=(len(TILE_PHASES) - 0.5,
+                    -1.2)), "line", "spans", title if first == 0 else "the last groups", low="start",
+                    high="end", notes=notes, width=last - first + 4,
                 )
             )  # fmt: skip
     return Figure(
@@ -193,13 +210,13 @@ _SAME = ("system", "model", "blocks", "context", "cache", "warm")
 """What the runs of a figure agree in."""
 _OF_A_BLOCK = ("qkv", "rope", "attention", "o", "ffn")
 _PARTS = {
-    "embed": Look(OKABE_ITO["black"]),
-    "norms and rounding": Look(OKABE_ITO["sky"]),
-    "rotation": Look(OKABE_ITO["grey"]),
-    "attention": Look(OKABE_ITO["green"]),
-    "products of the blocks, activation": Look(OKABE_ITO["blue"]),
-    "head": Look(OKABE_ITO["orange"], hatch="//"),
-    "sampling": Look(OKABE_ITO["purple"]),
+    "embed": LineStyle(OKABE_ITO["black"]),
+    "norms and rounding": LineStyle(OKABE_ITO["sky"]),
+    "rotation": LineStyle(OKABE_ITO["grey"]),
+    "attention": LineStyle(OKABE_ITO["green"]),
+    "products of the blocks, activation": LineStyle(OKABE_ITO["blue"]),
+    "head": LineStyle(OKABE_ITO["orange"], hatch="//"),
+    "sampling": LineStyle(OKABE_ITO["purple"]),
 }
 
 
@@ -232,7 +249,7 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
     widths = _on_both(steps)
     first, spec = rows[0], load_model(shape(rows[0]))
     lines: list[dict[str, Any]] = []
-    looks: dict[str, Look] = {}
+    looks: dict[str, LineStyle] = {}
     for i, (side, own) in enumerate(widths.items()):
         batch, count = side
         name = f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
@@ -245,11 +262,14 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
             for source, cycles in (("gem5", simulated), ("engine", units["engine_cycles"])):
                 lines.append({"bits": bits, "speedup": neon / cycles, "line": f"{source}, {name}"})
     paper = load_paper().by_name("speedup").value
-    bits_axis = Axis(
+    bits_axis = FigureAxis(
         "bits", "bits of a weight", ticks={bits: str(bits) for own in widths.values() for bits in own}
     )
-    rules = [Rule(1), *([Rule(paper, f"paper: {paper:g}x", dotted=True)] if claimed else [])]
-    times = Axis("speedup", "speedup of the units over NEON", limits=(0, 1.15 * paper))
+    rules = [
+        ReferenceLine(1),
+        *([ReferenceLine(paper, f"paper: {paper:g}x", dotted=True)] if claimed else []),
+    ]
+    times = FigureAxis("speedup", "speedup of the units over NEON", limits=(0, 1.15 * paper))
     panels = [Panel(pd.DataFrame(lines), bits_axis, times, "line", title="speedup", rules=rules)]
     panels += [_step_parts(steps, side, own) for side, own in widths.items()]
     together = (
@@ -308,7 +328,7 @@ def _step_parts(steps: Steps, side: Side, widths: Sequence[int]) -> Panel:
         at += 0.6
     batch, count = side
     title = f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
-    x = Axis("at", " ", ticks=ticks, groups=groups)
+    x = FigureAxis("at", " ", ticks=ticks, groups=groups)
     return Panel(
-        pd.DataFrame(rows), x, Axis("ms", "ms a step, by part"), "line", "bars", title
+        pd.DataFrame(rows), x, FigureAxis("ms", "ms a step, by part"), "line", "bars", title
     )  # fmt: skip

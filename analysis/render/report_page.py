@@ -30,7 +30,7 @@ from sailsim.analysis.paper.stored_claims import claims, compared_with
 from sailsim.analysis.render.claims_words import number
 from sailsim.analysis.render.figure import draw, inline_svg, save_captioned, values
 from sailsim.analysis.render.gem5_figures import FOLDER, tiles, tokens
-from sailsim.analysis.render.sweep_figures import FIGURES, OWN, WORDS, Study
+from sailsim.analysis.render.sweep_figures import FIGURES, OWN, WORDS, SweepStudy
 from sailsim.analysis.runs.compare import POINT, entries, said_of
 from sailsim.analysis.runs.equal_quality import MODEL, at_equal_quality
 from sailsim.analysis.runs.runs import LEGEND, SIGN
@@ -39,7 +39,7 @@ from sailsim.analysis.serving.service import FOLDER as SERVING
 from sailsim.analysis.serving.service import verdicts
 from sailsim.analysis.studies.stored_runs import (
     MissingPointsError,
-    Runs,
+    RunTable,
     short_name,
     stored_runs,
     substrate_in_words,
@@ -69,24 +69,24 @@ def shown(value: object) -> str:
     return str(value)
 
 
-class Cell(NamedTuple):
-    """A cell of a table: its text, and what it is sorted by where that is a number. A row of a `Table` may
-    hold one where the text says more than the number: a unit, a range."""
+class TableCell(NamedTuple):
+    """A cell of a table: its text, and what it is sorted by where that is a number. A row of a `PageTable`
+    may hold one where the text says more than the number: a unit, a range."""
 
     text: str
     number: float | None = None
     classes: str = ""
 
     @classmethod
-    def of(cls, value: object) -> Cell:
+    def of(cls, value: object) -> TableCell:
         """The cell of a value."""
-        if isinstance(value, Cell):
+        if isinstance(value, TableCell):
             return value
         number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
         return cls(shown(value), float(value) if number else None)  # type: ignore[arg-type]
 
 
-class Table:
+class PageTable:
     """A table as the template takes it: cells in ``head`` and ``lines``.
 
     Numbers stand right, and the text of column ``verdict`` is its cell's class too. The page lets one sort
@@ -100,11 +100,11 @@ class Table:
         verdict: int | None = None,
         sortable: bool = True,
     ) -> None:
-        cells = [[Cell.of(value) for value in row] for row in rows]
+        cells = [[TableCell.of(value) for value in row] for row in rows]
         numeric = [{row[i].number is not None for row in cells if row[i].text} for i in range(len(header))]
         columns = ["number" if kinds == {True} else "" for kinds in numeric]
         self.sortable = sortable
-        self.head = [Cell(name, None, classes) for name, classes in zip(header, columns, strict=True)]
+        self.head = [TableCell(name, None, classes) for name, classes in zip(header, columns, strict=True)]
         self.lines = [
             [cell._replace(classes=cell.classes or columns[i]) for i, cell in enumerate(row)] for row in cells
         ]
@@ -160,7 +160,7 @@ def report(
     if paper is not None:
         load_paper(paper)  # a bad one is refused before the work
     served = verdicts(opened.path / SERVING)
-    study = Study.of(stored_runs(opened), prices(price_file), paper, opened.path / FOLDER)
+    study = SweepStudy.of(stored_runs(opened), prices(price_file), paper, opened.path / FOLDER)
     path = Path(out) if out is not None else opened.path / "report.html"
     folder, written = path.parent / "figures", []
     figures = show(study, folder, progress)
@@ -177,7 +177,7 @@ def report(
     return [path, *written]
 
 
-def show(study: Study, folder: Path | None = None, progress: bool = False) -> dict[str, dict[str, Any]]:
+def show(study: SweepStudy, folder: Path | None = None, progress: bool = False) -> dict[str, dict[str, Any]]:
     """Every figure by name as the page has it: its drawing and a table of its values; or, as ``lacking``, the
     sentence that says what the study lacks for it. Written into a folder, too, if there is one."""
     shown: dict[str, dict[str, Any]] = {}
@@ -199,12 +199,12 @@ def show(study: Study, folder: Path | None = None, progress: bool = False) -> di
         svg = inline_svg(drawing, name)
         if folder is not None:
             save_captioned(figure, drawing, folder / name)
-        shown[name] = {"name": name, "figure": figure, "svg": svg, "table": Table(header, rows)}
+        shown[name] = {"name": name, "figure": figure, "svg": svg, "table": PageTable(header, rows)}
     return shown
 
 
 def page(
-    study: Study,
+    study: SweepStudy,
     manifest: Mapping[str, Any],
     figures: Mapping[str, dict[str, Any]],
     served: Sequence[str] = (),
@@ -251,7 +251,7 @@ def page(
     )
 
 
-def runs_table(results: Runs, equal_quality: bool) -> pd.DataFrame:
+def runs_table(results: RunTable, equal_quality: bool) -> pd.DataFrame:
     """Every run that has a rate, with its ratios, dollars and joules: all columns that hold one value a row,
     and the numbers of its phases and its energy's causes; if asked for also its speedup at equal quality."""
     rows = results.frame[results.frame["tokens_per_s"].notna()].reset_index(drop=True)
@@ -296,7 +296,7 @@ def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
     return titles
 
 
-def _answer(study: Study) -> dict[str, Any]:
+def _answer(study: SweepStudy) -> dict[str, Any]:
     """The question, the verdict, who wins where, and the runs at the study's first point."""
     results, at_point = study.results, study.at_start
     first, runs = results.start, entries(at_point)
@@ -306,8 +306,8 @@ def _answer(study: Study) -> dict[str, Any]:
     rows = [(runs[name]["title"], *cells(name, runs[name])) for name in study.shown]
     around = next((at for at in (first, results.reference) if who_wins(results.points, at)[0]), first)
     axes, header, lines = who_wins(results.points, around)
-    wins = Table(
-        header, [[Cell(text, None, outcome) for text, outcome in line] for line in lines], None, False
+    wins = PageTable(
+        header, [[TableCell(text, None, outcome) for text, outcome in line] for line in lines], None, False
     )
     return {
         "question": f"Who {'decodes' if decodes else 'reads prompts of'} {model} fastest?",
@@ -318,11 +318,11 @@ def _answer(study: Study) -> dict[str, Any]:
         "wins": wins if any(outcome for line in lines for _, outcome in line) else None,
         "held": results.setting(axes, at_point, around),
         "legend": LEGEND,
-        "table": Table(("runner", *COLUMNS), rows, sortable=False),
+        "table": PageTable(("runner", *COLUMNS), rows, sortable=False),
     }
 
 
-def _claims(results: Runs, paper: str) -> dict[str, Any]:
+def _claims(results: RunTable, paper: str) -> dict[str, Any]:
     """The claims in a row each, and every reading behind them."""
     claimed, asked = claims(results, paper).to_dict("records"), load_paper(paper)
     lines = []
@@ -358,13 +358,13 @@ def _claims(results: Runs, paper: str) -> dict[str, Any]:
         *("configuration that gives it", "remark"),
     )
     return {
-        "table": Table(short, lines, verdict=3, sortable=False),
-        "readings": Table(long, readings, verdict=5),
+        "table": PageTable(short, lines, verdict=3, sortable=False),
+        "readings": PageTable(long, readings, verdict=5),
         "cores": _other_cores(results),
     }
 
 
-def _other_cores(results: Runs) -> str:
+def _other_cores(results: RunTable) -> str:
     """Whose cores a speedup is over where they are not the paper's; empty where all are."""
     machines = map(load_system, sorted(set(results.frame["system"])))
     others = {system.title: core_of(system) for system in machines if core_of(system) != N1}
@@ -374,11 +374,11 @@ def _other_cores(results: Runs) -> str:
     return f"The paper's CPU has Neoverse N1 cores. Here each machine's own cores stand for them: {which}."
 
 
-def _sorted_by(value: object, unit: str) -> Cell | str:
+def _sorted_by(value: object, unit: str) -> TableCell | str:
     """A number with its unit, which a table sorts by the number; words as they are."""
     if not isinstance(value, float) or pd.isna(value):
         return shown(value)
-    return Cell(number(value, unit), value)
+    return TableCell(number(value, unit), value)
 
 
 SECTIONS = {
@@ -414,17 +414,17 @@ def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
             e["count"],
             100 * e["median_error"],
             100 * e["worst_error"],
-            Cell(f"{100 * e['bias']:+.1f}", 100 * e["bias"]),
+            TableCell(f"{100 * e['bias']:+.1f}", 100 * e["bias"]),
         )
         for e in [*fitted_constants().errors, *held_out_results()["errors"]]
     ]
     header = ("measurements", "held out of the fit", "count", "median error, %", "worst, %", "bias, %")
     return {
         "sail": sorted(sail),
-        "baselines": Table(("about the baselines", "which"), baselines),
-        "refused": Table(("runner", "why", "points"), refused),
-        "errors": Table(header, errors),
-        "varied": Table(("parameter", "values"), _varied(frame.drop_duplicates(POINT)), sortable=False),
+        "baselines": PageTable(("about the baselines", "which"), baselines),
+        "refused": PageTable(("runner", "why", "points"), refused),
+        "errors": PageTable(header, errors),
+        "varied": PageTable(("parameter", "values"), _varied(frame.drop_duplicates(POINT)), sortable=False),
         "manifest": json.dumps(dict(manifest), indent=1, sort_keys=True, default=str),
     }
 
@@ -441,7 +441,7 @@ def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
     return varied
 
 
-def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Table]]:
+def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, PageTable]]:
     """Tables of the machines of a store's records, the fits and the constants of dollars, joules and area."""
     header = ("constant", "value", "unit", "range", "kind", "source", "why")
     fits = fitted_constants()
@@ -474,8 +474,8 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Ta
         for p in price_list.rows
         if p.instance in used
     ]
-    of_prices = Table(("instance", "value", "unit", "chip", "date", "source", ""), priced)
-    return [*((title, Table(header, lines)) for title, lines in parts.items()), ("Prices", of_prices)]
+    of_prices = PageTable(("instance", "value", "unit", "chip", "date", "source", ""), priced)
+    return [*((title, PageTable(header, lines)) for title, lines in parts.items()), ("Prices", of_prices)]
 
 
 def _lines(constants: Mapping[str, Any], citation: Callable[[str], str] = str) -> list[list[str]]:

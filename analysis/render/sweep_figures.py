@@ -1,12 +1,12 @@
 """The figures of a sweep, each declared once: `sailsim report` writes them as files and shows them in its
 page.
 
-A figure is a function of a `Study` in `FIGURES`, beside the section of the report that it stands in; nothing
-else has to know of it. One holds all but a few columns at a reference (the point's defaults where the store
-has them, else the most frequent value) and says so, with the system, the model, the source of the pattern
-counts and, where dollars are shown, the prices and their date. It runs along what the store has more than one
-value of, where it lacks what it was meant for; one that nothing suits raises MissingPointsError, whose
-sentence stands in its place."""
+A figure is a function of a `SweepStudy` in `FIGURES`, beside the section of the report that it stands in;
+nothing else has to know of it. One holds all but a few columns at a reference (the point's defaults where the
+store has them, else the most frequent value) and says so, with the system, the model, the source of the
+pattern counts and, where dollars are shown, the prices and their date. It runs along what the store has more
+than one value of, where it lacks what it was meant for; one that nothing suits raises MissingPointsError,
+whose sentence stands in its place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,17 @@ from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claim import SHIPPED, load_paper
 from sailsim.analysis.render import gem5_figures as gem5
-from sailsim.analysis.render.figure import MARKERS, OKABE_ITO, PHASES, Axis, Figure, Look, Panel, Rule, look
+from sailsim.analysis.render.figure import (
+    MARKERS,
+    OKABE_ITO,
+    PHASES,
+    Figure,
+    FigureAxis,
+    LineStyle,
+    Panel,
+    ReferenceLine,
+    look,
+)
 from sailsim.analysis.runs.compare import entries
 from sailsim.analysis.runs.equal_quality import MODEL, measured
 from sailsim.analysis.runs.runs import CORES, SAIL, SIGN
@@ -36,7 +46,7 @@ from sailsim.analysis.runs.verdict import AXES, strongest
 from sailsim.analysis.studies.stored_runs import (
     FREE,
     MissingPointsError,
-    Runs,
+    RunTable,
     need,
     numbers,
     prt_pairs,
@@ -53,11 +63,11 @@ MOST_BATCHES = len(MARKERS)
 
 
 @dataclass(frozen=True)
-class Study:
+class SweepStudy:
     """What figures and the report are of: a sweep's runs, the paper that they are compared with if any, the
     folder of gem5's results, and how many points the sweep asked for, equal ones counted each."""
 
-    results: Runs
+    results: RunTable
     paper: str | None = None
     gem5: Path | None = None
     points: int = 1
@@ -65,9 +75,9 @@ class Study:
     @classmethod
     def of(
         cls, records: pd.DataFrame, price_list: PriceList, paper: str | None = None, gem5: Path | None = None
-    ) -> Study:
+    ) -> SweepStudy:
         """The study of a store's records."""
-        return cls(Runs.of(records, price_list), paper, gem5, records["point_key"].nunique())
+        return cls(RunTable.of(records, price_list), paper, gem5, records["point_key"].nunique())
 
     @cached_property
     def at_start(self) -> pd.DataFrame:
@@ -82,7 +92,7 @@ class Study:
         """The runners of the answer."""
         return strongest(entries(self.at_start))
 
-    def claimed(self, name: str) -> list[Rule]:
+    def claimed(self, name: str) -> list[ReferenceLine]:
         """What the paper claims by a name: one dotted line, or none where it claims nothing of that name."""
         claims = load_paper(self.paper).claim if self.paper is not None else ()
         rules = []
@@ -90,7 +100,7 @@ class Study:
             if claim.name == name:
                 most = "up to " if claim.aggregation == "highest" and claim.unit == "x" else ""
                 unit = " %" if claim.unit == "%" else claim.unit
-                rules.append(Rule(claim.value, f"paper: {most}{claim.value:g}{unit}", dotted=True))
+                rules.append(ReferenceLine(claim.value, f"paper: {most}{claim.value:g}{unit}", dotted=True))
         return rules
 
 
@@ -115,7 +125,7 @@ _NUMBERS = ("wbits", "threads", "prompt", "context", "batch", "abits", "group_si
 
 
 @dataclass(frozen=True)
-class _Along:
+class _SweepAxes:
     """What a figure runs along, ``x``; what tells its lines or panels apart, ``by``; and what varies,
     ``vary``."""
 
@@ -124,7 +134,7 @@ class _Along:
     vary: tuple[str, ...]
 
     @classmethod
-    def of(cls, results: Runs, *preferred: str, more: tuple[str, ...] = ()) -> _Along:
+    def of(cls, results: RunTable, *preferred: str, more: tuple[str, ...] = ()) -> _SweepAxes:
         """Along the first of ``preferred`` that varies at the reference; if none does, the first other number
         that does; in a store of one point the first of ``preferred``. By the batch, unless that is along."""
         numbers = (*preferred, *(name for name in _NUMBERS if name not in preferred))
@@ -133,13 +143,15 @@ class _Along:
         by = _first_that_varies(results, [(name, (*_free(x), name)) for name in others])
         return cls(x, by, (*_free(x), by, *more))
 
-    def axis(self, rows: pd.DataFrame) -> Axis:
+    def axis(self, rows: pd.DataFrame) -> FigureAxis:
         """Ticks at the values along x, on the kind of axis that the column has."""
         ordered = sorted({float(value) for value in rows[self.x]})
         log = self.x in _DOUBLING and min(ordered) > 0
         alone = (ordered[0] / 2 - (ordered[0] == 0), 1.5 * ordered[0] + (ordered[0] == 0))
         limits = alone if len(ordered) == 1 else (None, None)
-        return Axis(self.x, WORDS[self.x], log, {value: self.tick(value) for value in ordered}, limits=limits)
+        return FigureAxis(
+            self.x, WORDS[self.x], log, {value: self.tick(value) for value in ordered}, limits=limits
+        )
 
     def tick(self, value: float) -> str:
         """A value along x in words: a file's own weights have no one width."""
@@ -155,11 +167,11 @@ def _free(column: str) -> tuple[str, ...]:
     return ("prompt", "context") if column in ("prompt", "context") else (column,)
 
 
-def _first_that_varies(results: Runs, columns: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+def _first_that_varies(results: RunTable, columns: Sequence[tuple[str, tuple[str, ...]]]) -> str:
     return next((name for name, vary in columns if results.at(vary)[name].nunique() > 1), columns[0][0])
 
 
-def _some(results: Runs, column: str, values: Iterable[Any], most: int = 3) -> list[Any]:
+def _some(results: RunTable, column: str, values: Iterable[Any], most: int = 3) -> list[Any]:
     """At most so many values in order: the first, the last and the reference's, then the next ones."""
     ordered = sorted(set(values))
     wanted = dict.fromkeys([*ordered[:1], *ordered[-1:], results.reference.get(column), *ordered])
@@ -181,16 +193,16 @@ def _patterns(rows: pd.DataFrame) -> str:
     return str(rows["patterns"].iloc[0])
 
 
-def answer(study: Study) -> Figure:
+def answer(study: SweepStudy) -> Figure:
     """Tokens a second and a dollar of the runners at the answer's workload."""
     rows = study.at_start
     rows = rows[rows["runner"].isin(study.shown) & rows["tokens_per_s"].notna()]
     rows = rows.sort_values("tokens_per_s").drop_duplicates("runner").reset_index(drop=True)
     ours = (rows["kind"] == "accelerator") & (rows["hardware"] == rows["system"])
     rows = rows.assign(at=rows.index, whose=np.where(ours, "SAIL", "others"))
-    places = Axis.of_names(list(rows["title"]), upward=True)
-    rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
-    dollars = Axis("tokens_per_usd_used", "tokens per USD of vCPUs used", log=True)
+    places = FigureAxis.of_names(list(rows["title"]), upward=True)
+    rate = FigureAxis("tokens_per_s", "tokens/s of the whole batch", log=True)
+    dollars = FigureAxis("tokens_per_usd_used", "tokens per USD of vCPUs used", log=True)
     panels = [Panel(rows, rate, places, "whose", "ranks", low="low", high="high")]
     if rows["tokens_per_usd_used"].notna().any():
         ends = ("tokens_per_usd_low", "tokens_per_usd_high")
@@ -204,17 +216,17 @@ def answer(study: Study) -> Figure:
             "publication allows. SAIL and cores pay for the vCPUs that they use, cards and all cores for "
             "the whole. Lines of the dollars add what is unknown of the costs.",
         ],
-        {"SAIL": Look(OKABE_ITO["vermillion"], "D"), "others": Look(OKABE_ITO["blue"])},
+        {"SAIL": LineStyle(OKABE_ITO["vermillion"], "D"), "others": LineStyle(OKABE_ITO["blue"])},
         equal=True,
         height=0.6 + 0.3 * len(rows),
     )  # fmt: skip
 
 
-def speedup(study: Study) -> Figure:
+def speedup(study: SweepStudy) -> Figure:
     """SAIL over what stands beside it; a line per batch, rows of models, columns of runners, the last of them
     all cores with the fastest software."""
     results = study.results
-    along = _Along.of(results, "wbits", more=("model",))
+    along = _SweepAxes.of(results, "wbits", more=("model",))
     rows = results.at(along.vary)
     along.need_several(rows, "The speedup along an axis")
     often = {str(name): int(count) for name, count in rows["model"].value_counts().items()}
@@ -234,14 +246,14 @@ def speedup(study: Study) -> Figure:
             own = own[(own["model"] == model) & own[along.by].isin(lines)].sort_values(along.by)
             own = own.assign(line=[_in_words(along.by, value) for value in own[along.by]])
             title = rows[rows["model"] == model]["model_title"].iloc[0]
-            y = Axis("speedup", f"speedup of SAIL {SIGN} over it", log=True)
+            y = FigureAxis("speedup", f"speedup of SAIL {SIGN} over it", log=True)
             claimed = study.claimed("speedup")
             if (model, name) != (models[0], [*beside][-1]):
                 claimed = [rule._replace(words="") for rule in claimed]
             panels.append(
                 Panel(
                     own, along.axis(rows), y, "line", title=f"{title}, over {titles[name]}",
-                    low="speedup_low", high="speedup_high", rules=[*claimed, Rule(1)],
+                    low="speedup_low", high="speedup_high", rules=[*claimed, ReferenceLine(1)],
                 )
             )  # fmt: skip
     of = runners.set_index("runner").loc[list(beside)]
@@ -264,15 +276,15 @@ def speedup(study: Study) -> Figure:
     )
 
 
-def threads(study: Study) -> Figure:
+def threads(study: SweepStudy) -> Figure:
     """Tokens/s by threads: SAIL and what stands beside it; a panel per batch."""
     results = study.results
-    along = _Along.of(results, "threads")
+    along = _SweepAxes.of(results, "threads")
     rows = results.at(along.vary)
     along.need_several(rows, "Tokens per second along an axis")
     titles = {SAIL: f"SAIL {SIGN}", **results.curves}
     runs = pd.concat([results.at(along.vary, name).assign(line=title) for name, title in titles.items()])
-    rate = Axis("tokens_per_s", "tokens/s of the whole batch", log=True)
+    rate = FigureAxis("tokens_per_s", "tokens/s of the whole batch", log=True)
     panels = [
         Panel(
             runs[runs[along.by] == value], along.axis(rows), rate, "line",
@@ -298,7 +310,7 @@ def threads(study: Study) -> Figure:
     )  # fmt: skip
 
 
-def dollars(study: Study) -> Figure:
+def dollars(study: SweepStudy) -> Figure:
     """Tokens per dollar of what has a price, paid in one way; a mark per batch."""
     results = study.results
     ours = results.at(("batch",))
@@ -321,8 +333,8 @@ def dollars(study: Study) -> Figure:
     marks = marks[marks["runner"].isin(drawn) & marks["tokens_per_usd"].notna()].sort_values("batch")
     panel = Panel(
         marks.assign(at=marks["runner"].map(drawn.index)),
-        Axis("tokens_per_usd_used", "tokens per USD", log=True),
-        Axis.of_names([titles[name] for name in drawn]),
+        FigureAxis("tokens_per_usd_used", "tokens per USD", log=True),
+        FigureAxis.of_names([titles[name] for name in drawn]),
         "line",
         "ranks",
         low="low_usd",
@@ -381,7 +393,7 @@ def _paid(rows: pd.DataFrame, runners: pd.DataFrame) -> list[str]:
     return servers + sorted(cards.values(), key=lambda name: best[name])
 
 
-Parts = Mapping[str, tuple[Sequence[str], Look]]
+Parts = Mapping[str, tuple[Sequence[str], LineStyle]]
 """Parts of a stack by their words: the names that a column of maps has for each, and its look."""
 _STEP: Parts = {words: ([name], own) for name, (words, own) in PHASES.items()}
 _ENERGY: Parts = {
@@ -389,12 +401,12 @@ _ENERGY: Parts = {
     "LLC and mesh": (("llc", "mesh"), PHASES["load"][1]),
     "DRAM": (("dram",), PHASES["dram"][1]),
     "cores at work and waiting": (("cores",), PHASES["cores"][1]),
-    "running all the time": (("static",), Look("#bbbbbb", hatch="..")),
+    "running all the time": (("static",), LineStyle("#bbbbbb", hatch="..")),
 }
 
 
 def _stacked(
-    study: Study,
+    study: SweepStudy,
     title: str,
     y: str,
     parts: Parts,
@@ -408,7 +420,7 @@ def _stacked(
     else is not along x, and runner of ``runners``, whose values begin their titles. A bar's whole has the
     range of its joules where the panels show one."""
     results = study.results
-    along = _Along.of(results, "wbits")
+    along = _SweepAxes.of(results, "wbits")
     panels: dict[str, list[Panel]] = {}
     every = {runner: results.at(along.vary, runner) for runner in runners}
     if column == "energy":
@@ -427,10 +439,10 @@ def _stacked(
                 ).assign(line=words)
                 for words, (names, _) in parts.items()
             )
-            x = Axis("at", WORDS[along.x], ticks=dict(enumerate(map(along.tick, ordered))))
+            x = FigureAxis("at", WORDS[along.x], ticks=dict(enumerate(map(along.tick, ordered))))
             words = runners[runner] + _in_words(along.by, value)
             panels.setdefault(runner, []).append(
-                Panel(bars, x, Axis("value", y), "line", "bars", words, **marks)
+                Panel(bars, x, FigureAxis("value", y), "line", "bars", words, **marks)
             )
     return Figure(
         title,
@@ -442,7 +454,7 @@ def _stacked(
     )
 
 
-def step_time(study: Study) -> Figure:
+def step_time(study: SweepStudy) -> Figure:
     """Where a step's time goes: stacked phases over the step's tokens."""
     y, more = "time of a step over its tokens, ms", "The parts do not overlap and add up to the step. "
     return _stacked(
@@ -450,7 +462,7 @@ def step_time(study: Study) -> Figure:
     )
 
 
-def energy(study: Study) -> Figure:
+def energy(study: SweepStudy) -> Figure:
     """Energy of a token by cause, SAIL beside the cores alone."""
     return _stacked(
         study,
@@ -466,7 +478,7 @@ def energy(study: Study) -> Figure:
     )
 
 
-def prt(study: Study) -> Figure:
+def prt(study: SweepStudy) -> Figure:
     """What the PRT saves, in cycles and in array reads, by batch; a line per NBW. The nominal machine stands
     beside one where it saves cycles, on equal scales."""
     results = study.results
@@ -492,16 +504,16 @@ def prt(study: Study) -> Figure:
     titles = {name: machines[name]["system_title"].iloc[0] for name in machines}
     saved = pd.concat([machines[name]["cycles"] for name in shown])
     scale = (min(-1.0, 1.1 * saved.min()), max(18.0, 1.12 * saved.max()))
-    x = _Along("batch", "nbw", vary).axis(rows)
+    x = _SweepAxes("batch", "nbw", vary).axis(rows)
     panels = [
         Panel(
-            machines[name], x, Axis("cycles", "saved, %", limits=scale), "line",
+            machines[name], x, FigureAxis("cycles", "saved, %", limits=scale), "line",
             title=f"cycles: {titles[name]}",
             rules=[rule if name == shown[0] else rule._replace(words="") for rule in study.claimed("prt")],
         )
         for name in shown
     ]  # fmt: skip
-    reads = Axis("avoided", "array reads spared, %", limits=(0, 100))
+    reads = FigureAxis("avoided", "array reads spared, %", limits=(0, 100))
     panels.append(Panel(machines[counted], x, reads, "line", title=f"array reads: {titles[counted]}"))
     none = "; ".join(f"{short_name(system)} with {substrate_in_words(on)}" for system, on in useless)
     return Figure(
@@ -517,7 +529,7 @@ def prt(study: Study) -> Figure:
     )
 
 
-def conversion(study: Study) -> Figure:
+def conversion(study: SweepStudy) -> Figure:
     """In-memory type conversion against conversion on the cores, by group size; a line per batch."""
     results = study.results
     vary = ("convert", "group_size", "batch")
@@ -531,22 +543,22 @@ def conversion(study: Study) -> Figure:
     # 0 is one scale for a whole column: the largest group.
     sizes = sorted(times["group_size"].unique(), key=lambda size: (size == 0, size))
     ticks = {i: str(size) if size else "all" for i, size in enumerate(sizes)}
-    x = Axis("at", "weights that share a scale (group size)", ticks=ticks)
+    x = FigureAxis("at", "weights that share a scale (group size)", ticks=ticks)
     times = times.assign(
         at=times["group_size"].map(sizes.index),
         line=_batches(times),
         speedup=times["cores"] / times["memory"],
     )
-    speedup = Axis("speedup", "speedup of the whole step", limits=(0, None))
+    speedup = FigureAxis("speedup", "speedup of the whole step", limits=(0, None))
     title = "below 1: converting on the cores is faster"
     return Figure(
         "Type conversion in memory compared with conversion on the cores",
-        [Panel(times, x, speedup, "line", title=title, rules=[Rule(1)])],
+        [Panel(times, x, speedup, "line", title=title, rules=[ReferenceLine(1)])],
         [results.setting(vary, rows), _patterns(rows)],
     )
 
 
-def area(study: Study) -> Figure:
+def area(study: SweepStudy) -> Figure:
     """What the hardware overhead may mean: every reading of it."""
     system = load_system(str(study.results.reference["system"]))
     need(system.has_pim, "The hardware overhead", "a machine with SAIL's units")
@@ -558,8 +570,8 @@ def area(study: Study) -> Figure:
     rows = pd.DataFrame({"share": [100 * reading.share for reading in readings]}).assign(
         at=range(len(readings))
     )
-    places = Axis.of_names([f"{reading.counted}, of {reading.base}" for reading in readings])
-    share = Axis("share", "added area, %", limits=(0, None))
+    places = FigureAxis.of_names([f"{reading.counted}, of {reading.base}" for reading in readings])
+    share = FigureAxis("share", "added area, %", limits=(0, None))
     return Figure(
         "Hardware overhead, by what is counted",
         [Panel(rows, share, places, kind="ranks", rules=study.claimed("overhead"))],
@@ -577,7 +589,7 @@ MOST_PERPLEXITY = 60.0
 """Perplexities above it are in the table alone."""
 
 
-def quality(_: Study) -> Figure:
+def quality(_: SweepStudy) -> Figure:
     """What widths lose: perplexity by stored bits, with activations of eight bits."""
     points = measured()
     points = points[(points["kv_bits"] == 16) & (points["perplexity"] <= MOST_PERPLEXITY)]
@@ -585,7 +597,10 @@ def quality(_: Study) -> Figure:
         lambda bits: f"{bits}-bit activations" if bits else "activations in floats"
     )
     points = points.assign(line=points["method"] + ", " + activations)
-    x, y = Axis("bits_per_weight", "stored bits a weight"), Axis("perplexity", "perplexity", log=True)
+    x, y = (
+        FigureAxis("bits_per_weight", "stored bits a weight"),
+        FigureAxis("perplexity", "perplexity", log=True),
+    )
     return Figure(
         "Perplexity by stored bits",
         [Panel(points, x, y, "line")],
@@ -597,12 +612,12 @@ def quality(_: Study) -> Figure:
     )  # fmt: skip
 
 
-def gem5_tokens(study: Study) -> Figure:
+def gem5_tokens(study: SweepStudy) -> Figure:
     """Whole tokens on gem5: those of the sweep's folder, else those that ship."""
     return gem5.decode_figure(gem5.tokens(study.gem5)[0], study.paper == SHIPPED)
 
 
-FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
+FIGURES: Mapping[str, tuple[str, Callable[[SweepStudy], Figure]]] = {
     "answer": ("answer", answer),
     "step_time": ("answer", step_time),
     "speedup": ("answer", speedup),
@@ -619,7 +634,7 @@ FIGURES: Mapping[str, tuple[str, Callable[[Study], Figure]]] = {
 }
 """Name of the files, section of the report, and what declares it, in the order of the page. A section that
 the report does not know stands at its end under its own name."""
-OWN: Mapping[str, Callable[[Study], bool]] = {
+OWN: Mapping[str, Callable[[SweepStudy], bool]] = {
     "quality": lambda study: MODEL in set(study.results.frame["model"]),
     "gem5_tokens": lambda study: gem5.tokens(study.gem5)[1],
     "gem5": lambda study: gem5.tiles(study.gem5)[1],

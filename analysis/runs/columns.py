@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # what asks for no frame does not load it
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnMeaning:
     """What one column means."""
 
     name: str
@@ -38,12 +38,12 @@ class Column:
         return self.name == column
 
 
-def columns_of(kind: str) -> list[Column]:
+def columns_of(kind: str) -> list[ColumnMeaning]:
     """The columns that a study of a kind may have, in order; of all kinds where none is called so."""
     groups = tomllib.loads(data_file("columns.toml").read_text("utf-8")).values()
     known = any(kind in group["studies"] for group in groups)
     chosen = [each for each in groups if not known or not each["studies"] or kind in each["studies"]]
-    return [Column(name, **column) for group in chosen for name, column in group["columns"].items()]
+    return [ColumnMeaning(name, **column) for group in chosen for name, column in group["columns"].items()]
 
 
 def first_columns(frame: pd.DataFrame, kind: str) -> pd.DataFrame:

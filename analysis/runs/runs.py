@@ -37,7 +37,7 @@ from sailsim.sim.backend import (
     Backend,
     Kind,
     Prefill,
-    Request,
+    StepQuery,
     StepResult,
     backend_of,
     check_context,
@@ -47,14 +47,14 @@ from sailsim.sim.backends.cores import AROUND, CLAIMED, SERVING, SIMULATED, SOFT
 from sailsim.sim.machine.catalog import validated
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import (
-    SystemChoice,
+    SystemReference,
     as_system,
     card_names,
     load_machine,
     load_system,
     system_names,
 )
-from sailsim.sim.point import Point, SetField, set_values
+from sailsim.sim.point import FieldColumn, Point, set_values
 from sailsim.sim.serve.surface import StepSurface
 from sailsim.sim.software.fitted import around_units
 from sailsim.workloads.model_files.load import load_model
@@ -227,7 +227,7 @@ def read_runners(path: str | Path) -> tuple[Runner, ...]:
     """The runners of a file, or the one that a system or card file or name stands for."""
     text = str(path)
     try:
-        choice = SystemChoice.parse(text)
+        choice = SystemReference.parse(text)
     except ValueError as error:
         raise SailsimError(f"beside is {error}.") from None
     if choice.file in (*system_names(), *card_names()):
@@ -302,7 +302,7 @@ def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
     """The hardware of a runner and its machine, from a file's folder; nothing of the point's own."""
     if not isinstance(hardware, str) or hardware == OF_THE_POINT:
         return {}
-    if SystemChoice.parse(hardware).file.endswith(".toml") and folder is not None:
+    if SystemReference.parse(hardware).file.endswith(".toml") and folder is not None:
         hardware = str(folder / hardware)
     return {"hardware": hardware, "machine": load_machine(hardware)}
 
@@ -424,7 +424,7 @@ COLUMNS = tuple(
 
 
 def evaluate(
-    point: Point, runners: Sequence[Runner] | None = None, fields: Sequence[SetField] = ()
+    point: Point, runners: Sequence[Runner] | None = None, fields: Sequence[FieldColumn] = ()
 ) -> list[dict[str, Any]]:
     """The records of a point, a row a runner: what a sweep stores. See `runs`.
 
@@ -467,7 +467,7 @@ def runs(
     return [_run(runner, request, patterns, joules, prior) for runner in who]
 
 
-def _asked(runner: Runner, at: Request) -> tuple[Backend, Request]:
+def _asked(runner: Runner, at: StepQuery) -> tuple[Backend, StepQuery]:
     """What runs a runner's step, and what it is asked for where the point's own system is asked for `at`."""
     machine = at.machine if runner.machine is None else runner.machine
     point = at.point
@@ -484,12 +484,12 @@ def _asked(runner: Runner, at: Request) -> tuple[Backend, Request]:
     )
 
 
-def _request(point: Point, machine: System | Gpu) -> Request:
+def _request(point: Point, machine: System | Gpu) -> StepQuery:
     """A step of the point's own system, without a software."""
     model = load_model(point.model).cached(point.kv_bits)
     check_context(model, point)
     assert isinstance(machine, System)
-    return Request(
+    return StepQuery(
         point=point,
         machine=machine,
         model=model,
@@ -523,7 +523,7 @@ _SURFACES: dict[tuple[Point, str, Prefill], StepSurface] = {}
 
 
 def _run(
-    runner: Runner, at: Request, patterns: str, constants: Mapping[End, EnergyConstants], prior: str | None
+    runner: Runner, at: StepQuery, patterns: str, constants: Mapping[End, EnergyConstants], prior: str | None
 ) -> Run:
     """One runner at the point of a request to the point's own system.
 
@@ -598,7 +598,7 @@ def _run(
 
 
 def _band(
-    backend: Backend, asked: Request, step: StepResult, prior: str | None
+    backend: Backend, asked: StepQuery, step: StepResult, prior: str | None
 ) -> tuple[dict[str, Any], str]:
     """Of a step's rate, by the fields of a run, and what is said of it."""
     from sailsim.analysis.uncertainty.interval import spread  # stored runs are read without the engine

@@ -17,9 +17,9 @@ Run = Mapping[str, Any]
 """One runner at a point, as `compare` gives it."""
 Ratio = Mapping[str, float]
 """``median``, ``low`` and ``high`` of one rate over another's."""
-Runs = Mapping[str, Run]
+RunsByName = Mapping[str, Run]
 """The runs of a point by their runners' names."""
-Points = Sequence[tuple[Mapping[str, Any], Runs]]
+Points = Sequence[tuple[Mapping[str, Any], RunsByName]]
 """Points of a study, each with its runs."""
 PEOPLE_RUN = "llama.cpp"
 """The software that SAIL is compared with after equally tuned one."""
@@ -74,7 +74,7 @@ class Peer(NamedTuple):
         return "ahead" if self.ratio["low"] > 1 else "behind" if self.ratio["high"] < 1 else "open"
 
 
-def verdict(runs: Runs) -> dict[str, Any]:
+def verdict(runs: RunsByName) -> dict[str, Any]:
     """The verdict on the runs of one point, by their runners' names.
 
     Returns:
@@ -136,14 +136,14 @@ def study_verdict(points: Points, start: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"sentences": sentences, "point": dict(start), "key": key, "outcomes": dict(outcomes)}
 
 
-def peer_of(runs: Runs) -> Peer | None:
+def peer_of(runs: RunsByName) -> Peer | None:
     """The strongest software on SAIL's cores at a point; None where SAIL or such software has no rate."""
     ran = {name: run for name, run in runs.items() if run["tokens_per_s"] is not None}
     first = _first(ran) if ran else ""
     return _peer(ran, first) if ran and ran[first]["kind"] == "accelerator" else None
 
 
-def _first(ran: Runs) -> str:
+def _first(ran: RunsByName) -> str:
     """Whom the verdict is about: SAIL, another accelerator, or the fastest of what there is, cores first."""
     if SAIL in ran:
         return SAIL
@@ -161,7 +161,7 @@ def _is_own(run: Run, lead: Run) -> bool:
     )
 
 
-def _on_same_cores(ran: Runs, first: str) -> list[str]:
+def _on_same_cores(ran: RunsByName, first: str) -> list[str]:
     """Software on the same cores of the same server that somebody could run."""
     lead = ran[first]
     return [
@@ -174,7 +174,7 @@ def _on_same_cores(ran: Runs, first: str) -> list[str]:
     ]
 
 
-def _peer(ran: Runs, first: str) -> Peer | None:
+def _peer(ran: RunsByName, first: str) -> Peer | None:
     """Of the software on the same cores the fastest that this project tuned, else the fastest measured."""
     names = _on_same_cores(ran, first)
     tuned = [name for name in names if ran[name]["software"] in SIMULATED] or names
@@ -182,14 +182,14 @@ def _peer(ran: Runs, first: str) -> Peer | None:
     return None if best is None else Peer(best, ran[best], _over(ran, first, best))
 
 
-def _over(ran: Runs, first: str, other: str) -> Ratio:
+def _over(ran: RunsByName, first: str, other: str) -> Ratio:
     """The leader's rate over another's, with the other's attention on both sides where SAIL can have it."""
     lead = _partner(ran, first, ran[other])
     sides = ({**ran[name], "runner": name} for name in (lead, other))
     return {end: float(value or 0) for end, value in ratio_spread(*sides).items()}
 
 
-def _partner(ran: Runs, first: str, other: Run) -> str:
+def _partner(ran: RunsByName, first: str, other: Run) -> str:
     """The leader with the attention of another run."""
     of = other["speedup_of"]
     return of if of in ran and _is_own(ran[of], ran[first]) else first
@@ -296,7 +296,9 @@ def _moved(points: Points, start: Mapping[str, Any], runner: str, decides: Mappi
     return [f"Bits of a weight hardly matter: {_ends(bits)}.", *why]
 
 
-def _around(points: Points, start: Mapping[str, Any], *free: str) -> list[tuple[Mapping[str, Any], Runs]]:
+def _around(
+    points: Points, start: Mapping[str, Any], *free: str
+) -> list[tuple[Mapping[str, Any], RunsByName]]:
     """The points that are like one but in some fields; of a prompt its tokens are the context too."""
     if "prompt" in free or "context" in free:
         free = (*free, "prompt", "context")
@@ -348,7 +350,7 @@ def _ends(rates: Sequence[tuple[float, float]]) -> str:
 # --- The table beside it ---
 
 
-def strongest(runs: Runs) -> list[str]:
+def strongest(runs: RunsByName) -> list[str]:
     """All runners but, of each card, those that are not its fastest, what is another one's once more, and a
     claimed one or a server without a number."""
     of_card: dict[str, list[str]] = {}

@@ -33,27 +33,27 @@ from sailsim.analysis.runs.compare import compared
 from sailsim.analysis.runs.equal_quality import cache_widths
 from sailsim.analysis.runs.ratios import OF_BANDS
 from sailsim.analysis.runs.runs import Runner, named, runner_names, runs
-from sailsim.analysis.uncertainty.interval import Spread, drawn_machines, kept, placed
+from sailsim.analysis.uncertainty.interval import Interval, drawn_machines, kept, placed
 from sailsim.analysis.uncertainty.prior import PRIOR, Listed, Value, machine_changes
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.sim.backend import check_context
-from sailsim.sim.machine.catalog import Shelf, validated
+from sailsim.sim.machine.catalog import Catalog, validated
 from sailsim.sim.machine.system import System, server_memory
 from sailsim.sim.machine.system_files import in_words as word
 from sailsim.sim.machine.system_files import leaves, load_system, save_system, value_of, vary
 from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import around_units, decode_work
 from sailsim.sim.step.engine import time_step
-from sailsim.sim.study.keys import Keys
+from sailsim.sim.study.keys import ResultKeys
 from sailsim.sim.study.open_study import OpenStudy, Task, opened
 from sailsim.sim.study.store import Record, Store
 from sailsim.sim.study.workers import Workers
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.model import ModelSpec
 
-SEARCHES = Shelf("search", "data/searches", package="sailsim.analysis")
+SEARCHES = Catalog("search", "data/searches", package="sailsim.analysis")
 COUNTED, BASE = "all of the unit", "LLC and cores"
 """Of an area, what is meant by its share (`costs.area`)."""
 SOFTWARE = ("attention", "overlap")
@@ -80,7 +80,7 @@ _WRITTEN = "# Found by sailsim explore"
 Values = Mapping[str, Value]
 
 
-class Load(Frozen):
+class WeightedWorkload(Frozen):
     """A workload of the mix: a `[[workload]]` table."""
 
     name: str
@@ -94,7 +94,7 @@ class Load(Frozen):
     reason: str
 
     @model_validator(mode="after")
-    def _is_a_point(self) -> Load:
+    def _is_a_point(self) -> WeightedWorkload:
         try:
             model = load_model(self.model)
             point = self.point(0)
@@ -110,7 +110,7 @@ class Load(Frozen):
         return Point(kv_bits=kv_bits, **own, **choices)
 
 
-class Choice(Frozen):
+class SearchAxis(Frozen):
     """What a designer may choose: a `[choices]` table."""
 
     values: Annotated[Listed[Value], Field(min_length=1)]
@@ -119,21 +119,21 @@ class Choice(Frozen):
     reason: str
 
 
-class Limit(Frozen):
+class SearchLimit(Frozen):
     """What nothing may pass."""
 
     value: Annotated[float, Field(gt=0, lt=inf)]
     reason: str
 
 
-class Limits(Frozen):
+class SearchLimits(Frozen):
     """The `[limits]` table."""
 
-    area: Limit
+    area: SearchLimit
     """Per cent of LLC and cores that the units add, sized for those of the mix's codes that take most."""
-    power: Limit
+    power: SearchLimit
     """W of the server, in any workload."""
-    loss: Limit
+    loss: SearchLimit
     """Nats a token that a narrower cache may lose against fp16."""
 
 
@@ -144,12 +144,12 @@ class SearchFile(Frozen):
     system: str
     runner: str
     opponent: str
-    limits: Limits
-    workload: Annotated[Listed[Load], Field(min_length=1)]
-    choices: Annotated[dict[str, Choice], Field(min_length=1)]
+    limits: SearchLimits
+    workload: Annotated[Listed[WeightedWorkload], Field(min_length=1)]
+    choices: Annotated[dict[str, SearchAxis], Field(min_length=1)]
 
 
-class Scored(NamedTuple):
+class FrontPoint(NamedTuple):
     """A machine of the front."""
 
     area: float
@@ -158,7 +158,7 @@ class Scored(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Search:
+class DesignSearch:
     """A search's file by name or path, limits that take the place of the file's, and a seed.
 
     Raises SailsimError for a bad file, a limit that is not above 0, a choice that no machine has.
@@ -287,7 +287,7 @@ class Search:
             found.append(max((float(run.tokens_per_s or 0), kv) for run, kv in every))
         return tuple(found)
 
-    def roofline(self, load: Load, kv_bits: int) -> float:
+    def roofline(self, load: WeightedWorkload, kv_bits: int) -> float:
         """Tokens/s of whoever reads the weights and the cache once, as fast as memory streams."""
         model = self.models[load.model].cached(kv_bits)
         work = decode_work(model, load.point(kv_bits).formats(model), load.batch, load.context)
@@ -310,7 +310,7 @@ class Search:
         shares = [load.share for load in self.content.workload]
         return exp(sum(s * log(r) for s, r in zip(shares, ratios, strict=True)) / sum(shares))
 
-    def ways(self, load: Load, values: Values) -> list[Point]:
+    def ways(self, load: WeightedWorkload, values: Values) -> list[Point]:
         """The runs of a workload of which a machine takes the fastest."""
         attention = values.get("attention", "cores")
         halves = (False, True) if values.get("overlap") and load.batch > 1 else (False,)
@@ -321,7 +321,7 @@ class Search:
         """The machine as its runner runs it: with its software on the cores."""
         return around_units(machine, self.runner.around) if self.runner.around else machine
 
-    def fastest(self, load: Load, machine: System, values: Values) -> tuple[float, Point]:
+    def fastest(self, load: WeightedWorkload, machine: System, values: Values) -> tuple[float, Point]:
         """Tokens/s of `around` a machine, and the run. Raises SailsimError where it cannot."""
         model = self.models[load.model]
         rates = [(time_step(machine, model, way).tokens_per_s, way) for way in self.ways(load, values)]
@@ -337,7 +337,7 @@ class Search:
     @cached_property
     def _digest(self) -> str:
         """All that a trial rests on beside its values."""
-        keys = Keys("explore")
+        keys = ResultKeys("explore")
         of_each = [keys.result(load.point(0, system=self.content.system)) for load in self.content.workload]
         own = [of_each, self.content.model_dump(mode="json"), self.area, self.power, self.seed]
         return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
@@ -350,7 +350,7 @@ Rivals = Sequence[tuple[float, float]]
 """Areas and scores of the front."""
 
 
-def tried(search: Search, asked: tuple[Values, Rivals | None]) -> Record:
+def tried(search: DesignSearch, asked: tuple[Values, Rivals | None]) -> Record:
     """A machine's record: its values and `FOUND`.
 
     Without a `score` it has `at_most`, which it cannot pass, or the `reason` why it is none or beyond a
@@ -381,7 +381,7 @@ def tried(search: Search, asked: tuple[Values, Rivals | None]) -> Record:
         return record | {"reason": str(error)}
 
 
-def _records(search: Search, machine: System, points: Iterable[Point]) -> list[dict[str, Any]]:
+def _records(search: DesignSearch, machine: System, points: Iterable[Point]) -> list[dict[str, Any]]:
     """Of a machine's runs."""
     return [runs(point, machine, [search.runner], prior=None)[0].as_record() for point in points]
 
@@ -390,7 +390,7 @@ def _watts(record: Record) -> float:
     return float(record["energy_j"] / record["step_s"])
 
 
-def drawn_ratios(search: Search, asked: tuple[Values, int]) -> Record:
+def drawn_ratios(search: DesignSearch, asked: tuple[Values, int]) -> Record:
     """Of a workload by its place, a machine's rates over the opponent's on the machines of the prior around
     it, nan where one cannot run it. Those of a found machine have its choices. The opponent is the nominal
     one."""
@@ -410,7 +410,7 @@ def drawn_ratios(search: Search, asked: tuple[Values, int]) -> Record:
 
 # ---- The search -------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Explored:
+class SearchResult:
     """What a search has found."""
 
     trials: pd.DataFrame
@@ -423,8 +423,8 @@ class Explored:
 
 
 def explore(
-    search: Search, out: str | Path, samples: int = 2000, jobs: int | Workers = 1, progress: bool = True
-) -> Explored:
+    search: DesignSearch, out: str | Path, samples: int = 2000, jobs: int | Workers = 1, progress: bool = True
+) -> SearchResult:
     """Run a search until it has so many trials (``samples``), with what the folder holds of them; then write
     its results: `trials.csv`, `front.csv`, `waterfall.csv`, `workloads.csv`, and in `front/` a system file a
     machine, with the best one within the limits as `best.toml`.
@@ -437,13 +437,15 @@ def explore(
     """
     if not 1 <= samples <= MOST_TRIALS:
         raise SailsimError(f"samples is {samples}, allowed is 1..{MOST_TRIALS}")
-    folder, keys = Path(out), Keys("explore")
+    folder, keys = Path(out), ResultKeys("explore")
     for load in search.content.workload:  # every file that a trial reads
         keys.result(load.point(0, system=search.content.system))
     assert search.ceilings
     how: dict[str, Any] = {"kind": "explore", "jobs": jobs, "progress": progress, "changed": keys.changed}
     with opened(folder, samples, what="trials", **how) as study:
-        asking = _Asking(search, Store(folder), study, (lambda f: f) if isinstance(jobs, int) else keys.guard)
+        asking = _SearchTrials(
+            search, Store(folder), study, (lambda f: f) if isinstance(jobs, int) else keys.guard
+        )
         rows, front = asking.trials(samples)
         steps = asking.late(asking.waterfall(asking.plain(_best(search, rows, front))))
         bands = [asking.band(values) for values in (search.start, steps[-1].values)]
@@ -454,10 +456,10 @@ def explore(
 
 
 @dataclass(frozen=True)
-class _Asking:
+class _SearchTrials:
     """What is asked of machines in a study."""
 
-    search: Search
+    search: DesignSearch
     store: Store
     study: OpenStudy
     guard: Callable[[Any], Any]
@@ -472,10 +474,10 @@ class _Asking:
         found = self.store.of_keys([task.key for task in tasks])
         return [dict(*each or [failed]) for each in found]
 
-    def trials(self, samples: int) -> tuple[list[Record], list[Scored]]:
+    def trials(self, samples: int) -> tuple[list[Record], list[FrontPoint]]:
         """So many machines, and the front of those."""
         draw, seen, rows = random.Random(self.search.seed), set[str](), list[Record]()
-        front: list[Scored] = []
+        front: list[FrontPoint] = []
         while len(rows) < samples:
             together = min(GENERATION, samples - len(rows))
             proposed = list(islice(_proposed(self.search, draw, front, seen), together))
@@ -485,16 +487,16 @@ class _Asking:
             for values, found in zip(proposed, self.ask([(each, rivals) for each in proposed]), strict=True):
                 rows.append({"trial": len(rows), **values} | {name: found[name] for name in FOUND})
                 if found["score"] > 0:
-                    front = _with(front, Scored(found["area_percent"], found["score"], values))
+                    front = _with(front, FrontPoint(found["area_percent"], found["score"], values))
         return rows, front
 
-    def exact(self, every: Sequence[Values]) -> list[Scored]:
+    def exact(self, every: Sequence[Values]) -> list[FrontPoint]:
         """Machines to their end; those that cannot be have the score 0."""
         found = self.ask([(values, None) for values in every])
         scores = [0.0 if isnan(each["score"]) else each["score"] for each in found]
-        return [Scored(f["area_percent"], s, v) for f, s, v in zip(found, scores, every, strict=True)]
+        return [FrontPoint(f["area_percent"], s, v) for f, s, v in zip(found, scores, every, strict=True)]
 
-    def plain(self, best: Scored) -> Scored:
+    def plain(self, best: FrontPoint) -> FrontPoint:
         """The machine without changes that bring less than `IDLE` together and save no area."""
         here, least = best, best.score * (1 - IDLE)
         while True:
@@ -506,7 +508,7 @@ class _Asking:
                 return here
             here = max(able, key=lambda each: each.score)
 
-    def waterfall(self, best: Scored) -> list[Scored]:
+    def waterfall(self, best: FrontPoint) -> list[FrontPoint]:
         """From the first machine to a found one: each time the change that brings most."""
         steps = self.exact([self.search.start])
         while left := {n: v for n, v in best.values.items() if v != steps[-1].values[n]}:
@@ -514,7 +516,7 @@ class _Asking:
             steps.append(max(every, key=lambda each: each.score))
         return steps
 
-    def late(self, steps: list[Scored]) -> list[Scored]:
+    def late(self, steps: list[FrontPoint]) -> list[FrontPoint]:
         """A waterfall, and behind it what is tried last: each value that brings `IDLE` within the limit."""
         for name, choice in self.search.content.choices.items():
             every = self.exact([{**steps[-1].values, name: value} for value in choice.late])
@@ -524,7 +526,7 @@ class _Asking:
                 steps = [*steps, best]
         return steps
 
-    def band(self, values: Values) -> dict[str, Spread]:
+    def band(self, values: Values) -> dict[str, Interval]:
         """Of a machine's speedups over the prior, by workload and of the mix (""), nine of ten."""
         loads = self.search.content.workload
         found = self.ask([(values, at) for at in range(len(loads))], drawn_ratios)
@@ -536,7 +538,7 @@ class _Asking:
         return {name: placed(nan, [each for each in ratios if not isnan(each)]) for name, ratios in rows}
 
 
-def _with(front: Sequence[Scored], new: Scored) -> list[Scored]:
+def _with(front: Sequence[FrontPoint], new: FrontPoint) -> list[FrontPoint]:
     """The front with another machine, if none is as small and as fast; without those that it beats."""
     if any(each.area <= new.area and each.score >= new.score for each in front):
         return list(front)
@@ -545,7 +547,7 @@ def _with(front: Sequence[Scored], new: Scored) -> list[Scored]:
 
 
 def _proposed(
-    search: Search, draw: random.Random, front: Sequence[Scored], seen: set[str]
+    search: DesignSearch, draw: random.Random, front: Sequence[FrontPoint], seen: set[str]
 ) -> Iterator[dict[str, Value]]:
     """Machines that nobody has tried: the first one, neighbours of the best within each limit, then children
     of the front, until none is left that is easily found."""
@@ -577,7 +579,7 @@ def _proposed(
             yield values
 
 
-def _child(search: Search, draw: random.Random, front: Sequence[Scored]) -> dict[str, Value]:
+def _child(search: DesignSearch, draw: random.Random, front: Sequence[FrontPoint]) -> dict[str, Value]:
     """One of two of the front's machines, a few of its choices drawn again; now and then all of them."""
     choices = search.content.choices
     if not front or draw.random() < FRESH:
@@ -589,12 +591,12 @@ def _child(search: Search, draw: random.Random, front: Sequence[Scored]) -> dict
     return values
 
 
-def _within(front: Sequence[Scored], limit: float) -> Scored | None:
+def _within(front: Sequence[FrontPoint], limit: float) -> FrontPoint | None:
     """The best of the front that is no larger."""
     return max((each for each in front if each.area <= limit), key=lambda each: each.score, default=None)
 
 
-def _best(search: Search, rows: Sequence[Record], front: Sequence[Scored]) -> Scored:
+def _best(search: DesignSearch, rows: Sequence[Record], front: Sequence[FrontPoint]) -> FrontPoint:
     """The best within the limits. Raises SailsimError that says which limit nothing meets, by how much."""
     best = _within(front, search.most_area)
     if best is not None:
@@ -617,7 +619,7 @@ def _best(search: Search, rows: Sequence[Record], front: Sequence[Scored]) -> Sc
 
 
 # ---- What is told -----------------------------------------------------------------------------------------
-def _costed(search: Search, values: Values) -> tuple[dict[str, float], list[dict[str, Any]]]:
+def _costed(search: DesignSearch, values: Values) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """A machine over the mix, and the records of its runs."""
     machine, ends = search.machine(values), CostConstants.ends()
     around = search.around(machine)
@@ -637,12 +639,12 @@ def _costed(search: Search, values: Values) -> tuple[dict[str, float], list[dict
 
 
 def _told(
-    search: Search,
+    search: DesignSearch,
     rows: Sequence[Record],
-    front: Sequence[Scored],
-    steps: Sequence[Scored],
-    bands: Sequence[Mapping[str, Spread]],
-) -> Explored:
+    front: Sequence[FrontPoint],
+    steps: Sequence[FrontPoint],
+    bands: Sequence[Mapping[str, Interval]],
+) -> SearchResult:
     """The tables."""
     table = [
         {"machine": f"point-{at:02d}"}
@@ -672,7 +674,7 @@ def _told(
     for who, costed, band in sides:
         mix[f"{who}_speedup"] = costed[0]["score"]
         mix |= {f"{who}_{name}": getattr(band[""], name) for name in OF_BANDS}
-    return Explored(*map(pd.DataFrame, (rows, table, falls, [*loads, mix])))
+    return SearchResult(*map(pd.DataFrame, (rows, table, falls, [*loads, mix])))
 
 
 def in_words(changes: Values) -> str:
@@ -680,7 +682,9 @@ def in_words(changes: Values) -> str:
     return ", ".join(f"{name}={word(value)}" for name, value in changes.items())
 
 
-def _write(search: Search, found: Explored, front: Sequence[Scored], best: Values, folder: Path) -> None:
+def _write(
+    search: DesignSearch, found: SearchResult, front: Sequence[FrontPoint], best: Values, folder: Path
+) -> None:
     """The tables, and the machines as files."""
     points = folder / FRONT
     points.mkdir(exist_ok=True)

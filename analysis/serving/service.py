@@ -36,16 +36,16 @@ from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.arguments import check_type, items_of
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
-from sailsim.base.progress import Report, reporter
+from sailsim.base.progress import ProgressReport, reporter
 from sailsim.base.stop import heed
 from sailsim.sim.backend import Prefill
-from sailsim.sim.machine.system_files import SystemChoice
+from sailsim.sim.machine.system_files import SystemReference
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.serve.loop import ROUTINGS, Link, Loop, Routing, Served
-from sailsim.sim.serve.profiles import BLOCK_TOKENS, BLOCKS, META, Tables, said_by, write_tables
-from sailsim.sim.serve.server import Policy, Server, StepTime
+from sailsim.sim.serve.loop import ROUTINGS, KvLink, Routing, ServingLoop, ServingResult
+from sailsim.sim.serve.profiles import BLOCK_TOKENS, BLOCKS, META, StepProfiles, said_by, write_tables
+from sailsim.sim.serve.server import SchedulerPolicy, Server, StepTime
 from sailsim.sim.step.schedule import CODE_BITS
-from sailsim.sim.study.keys import Keys
+from sailsim.sim.study.keys import ResultKeys
 from sailsim.sim.study.store import RESERVED, Store
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.requests import Request, at_rate
@@ -64,7 +64,7 @@ MOST_BLOCKS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Level:
+class ServiceLevel:
     """A service level: what a request needs to count, and how many need to. The default is that of MLPerf
     Inference for Llama-2-70B, Server: 2 s to the first token, 0.2 s a token, for 99 of 100
     (mlcommons/inference @001712e9, loadgen/mlperf.conf; for Llama-3.1-8B it has 0.1 s a token)."""
@@ -80,12 +80,12 @@ class Level:
                 words = " and at most 1" if most == 1.0 else ""
                 raise SailsimError(f"level's {name} is {value!r}; allowed is a number above 0{words}.")
 
-    def met(self, out: Served) -> NDArray[np.bool_]:
+    def met(self, out: ServingResult) -> NDArray[np.bool_]:
         """Which requests have what they need."""
         times = times_of(out)
         return np.asarray((times["ttft"] <= self.ttft_s) & (times["tpot"] <= self.tpot_s))
 
-    def holds(self, out: Served) -> bool:
+    def holds(self, out: ServingResult) -> bool:
         """Whether enough have, and the queue has an end."""
         return bool(self.met(out).mean() >= self.share) and not out.endless
 
@@ -94,14 +94,14 @@ class Level:
         return f"{times}, for {self.share:.3g} of requests"
 
 
-def times_of(out: Served) -> dict[str, NDArray[np.float64]]:
+def times_of(out: ServingResult) -> dict[str, NDArray[np.float64]]:
     """Of every request, s: from arrival to the first token (ttft), from one token of the answer to the next
     (tpot; 0 of an answer of one token), and to the last (latency)."""
     first, last = out.first_s - out.arrival_s, out.last_s - out.arrival_s
     return {"ttft": first, "tpot": (last - first) / np.maximum(1, out.output - 1), "latency": last}
 
 
-def percentiles(out: Served, seed: int = 0) -> dict[str, dict[str, Any]]:
+def percentiles(out: ServingResult, seed: int = 0) -> dict[str, dict[str, Any]]:
     """Mean and `PERCENTILES` of each measure, s, with ranges: 90 % of resamples lie within.
 
     Requests near each other wait together, so the bootstrap draws runs of neighbours, as long as the
@@ -129,8 +129,8 @@ def _measures(times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A folder of step times, as `Tables` reads it; nothing else is known of what runs."""
+class ProfileBundle:
+    """A folder of step times, as `StepProfiles` reads it; nothing else is known of what runs."""
 
     folder: str
     blocks: int
@@ -145,10 +145,10 @@ class Bundle:
     marked = name
 
     @classmethod
-    def of(cls, text: str) -> Bundle:
+    def of(cls, text: str) -> ProfileBundle:
         """The bundle of a folder, its blocks behind it, as in "rtx4090:blocks=2588", or as it says itself."""
         try:
-            choice = SystemChoice.parse(text)
+            choice = SystemReference.parse(text)
         except ValueError as error:
             raise SailsimError(f"on is {error}.") from None
         blocks = choice.changes.get("blocks", said_by(choice.file).get(BLOCKS, 0))
@@ -165,12 +165,12 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Replica:
     """A runner that serves a point's model, with its weights, threads and width of keys and values; or a
     bundle of that model."""
 
     point: Point
-    runner: Runner | Bundle
+    runner: Runner | ProfileBundle
     prefill: Prefill = "units"
     """Who multiplies the prompts of an accelerator."""
     prior: str | None = None
@@ -179,8 +179,8 @@ class Machine:
     @cached_property
     def step(self) -> StepTime:
         """Its steps' times."""
-        if isinstance(self.runner, Bundle):
-            return Tables(self.runner.folder, load_model(self.point.model))
+        if isinstance(self.runner, ProfileBundle):
+            return StepProfiles(self.runner.folder, load_model(self.point.model))
         accelerates = self.runner.kind == "accelerator"
         return step_surface(self.point, self.runner, self.prefill if accelerates else "units")
 
@@ -191,7 +191,7 @@ class Machine:
         A window of attention frees none. Raises SailsimError for a machine that cannot run the model.
         """
         token = load_model(self.point.model).cached(self.point.kv_bits).kv_bytes_per_token()
-        if isinstance(self.runner, Bundle):
+        if isinstance(self.runner, ProfileBundle):
             return 0.0, token, token * BLOCK_TOKENS * self.runner.blocks
         run = self._run(batch=1, context=2)
         if run.reason:
@@ -204,12 +204,12 @@ class Machine:
         point = replace(self.point, beyond_limit=True, **{"phase": "decode", "prompt": None} | sizes)
         return runs(point, None, (self.runner,), prior=self.prior)[0]
 
-    def blocks(self, policy: Policy) -> int:
+    def blocks(self, policy: SchedulerPolicy) -> int:
         """Of keys and values, at most as many as its software could ever fill: `MOST_BLOCKS`."""
         weights, token, limit = self.memory
         return int(min((limit - weights) // (token * policy.block_tokens), MOST_BLOCKS))
 
-    def server(self, policy: Policy, role: Any = "both", factor: float = 1.0) -> Server:
+    def server(self, policy: SchedulerPolicy, role: Any = "both", factor: float = 1.0) -> Server:
         """One of it; ``factor``: how many times as long as nominally its steps take."""
         return Server(self.step, self.blocks(policy), policy, role, factor)
 
@@ -222,10 +222,10 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Service:
+class Deployment:
     """Servers of one machine, how they order their work and who sends them requests."""
 
-    policy: Policy = field(default_factory=Policy)
+    policy: SchedulerPolicy = field(default_factory=SchedulerPolicy)
     servers: int = 1
     """Of prompts and answers."""
     readers: int = 0
@@ -250,22 +250,22 @@ class Service:
 
     def run(
         self,
-        machine: Machine,
+        machine: Replica,
         requests: Sequence[Request],
         factor: float = 1.0,
-        watch: Callable[[Loop], None] | None = None,
-    ) -> Served:
-        """Serve requests on servers of one machine; `watch` as of `Loop`. Raises SailsimError for what they
-        cannot hold."""
+        watch: Callable[[ServingLoop], None] | None = None,
+    ) -> ServingResult:
+        """Serve requests on servers of one machine; `watch` as of `ServingLoop`. Raises SailsimError for what
+        they cannot hold."""
         role = "answers" if self.readers else "both"
         roles = ["prompts"] * self.readers + [role] * self.servers
         servers = [machine.server(self.policy, each, factor) for each in roles]
-        link = Link(self.link_gb_s * 1e9, machine.memory[1]) if self.readers else None
-        return Loop(requests, servers, self.routing, link, watch).run()
+        link = KvLink(self.link_gb_s * 1e9, machine.memory[1]) if self.readers else None
+        return ServingLoop(requests, servers, self.routing, link, watch).run()
 
 
 def summary(
-    machine: Machine, out: Served, level: Level, listed: PriceList | None = None, seed: int = 0
+    machine: Replica, out: ServingResult, level: ServiceLevel, listed: PriceList | None = None, seed: int = 0
 ) -> dict[str, Any]:
     """What came of requests on a machine, by names that JSON has; None: not known."""
     met, seconds = level.met(out), out.seconds
@@ -302,7 +302,7 @@ def _per_million(unit: str, spent: float | None, answers: int, good: int) -> dic
     }
 
 
-def _sizes(out: Served) -> tuple[int, int, int]:
+def _sizes(out: ServingResult) -> tuple[int, int, int]:
     """Answers of a mean step that has any, their mean tokens, and the mean prompt."""
     answers = sum(each.answers for each in out.servers)
     batch = answers / max(1, sum(each.answer_steps for each in out.servers))
@@ -310,12 +310,12 @@ def _sizes(out: Served) -> tuple[int, int, int]:
     return round(batch), round(context), round(float(out.prompt.mean()))
 
 
-def _dollars(machine: Machine, out: Served, listed: PriceList) -> dict[str, Any]:
+def _dollars(machine: Replica, out: ServingResult, listed: PriceList) -> dict[str, Any]:
     """What an hour of all servers costs; every one pays for the same."""
     batch, context, _ = _sizes(out)
     hour = ("usd_per_hour", "usd_per_hour_low", "usd_per_hour_high")
     found: dict[str, Any] = dict.fromkeys((*hour, "paid", "instance"))
-    if isinstance(machine.runner, Bundle):
+    if isinstance(machine.runner, ProfileBundle):
         return found
     weights, token, _ = machine.memory
     held = max(each.most_held for each in out.servers) * out.servers[0].policy.block_tokens
@@ -338,11 +338,11 @@ def _dollars(machine: Machine, out: Served, listed: PriceList) -> dict[str, Any]
     return found | {name: said[name] for name in ("paid", "instance")}
 
 
-def _joules(machine: Machine, out: Served) -> dict[str, Any]:
+def _joules(machine: Replica, out: ServingResult) -> dict[str, Any]:
     """Of all steps; of a card its board's power, which it takes at most."""
     batch, context, prompt = _sizes(out)
     total, bound = 0.0, machine.runner.kind == "card"
-    if isinstance(machine.runner, Bundle):
+    if isinstance(machine.runner, ProfileBundle):
         return {"joules": None, "joules_are_a_bound": bound}
     reading = sum(each.prompt_s for each in out.servers)
     answering = sum(each.busy_s for each in out.servers) - reading
@@ -364,13 +364,13 @@ class _MissedError(Exception):
     """A level that cannot be met any more."""
 
 
-class _Patience:
+class _EarlyEnd:
     """Ends a loop, by `_MissedError`, once more requests than a level allows have no first token in time."""
 
-    def __init__(self, level: Level, count: int) -> None:
+    def __init__(self, level: ServiceLevel, count: int) -> None:
         self.level, self.left, self.next = level, int(count * (1 - level.share) + 1e-9), 0
 
-    def __call__(self, loop: Loop) -> None:
+    def __call__(self, loop: ServingLoop) -> None:
         while self.next < len(loop.jobs):
             job = loop.jobs[self.next]
             due = job.request.arrival_s + self.level.ttft_s
@@ -383,8 +383,8 @@ class _Patience:
 
 
 def highest_rate(
-    serve: Callable[[float], Served | None], level: Level, begin: float = 1.0
-) -> tuple[float, Served | None]:
+    serve: Callable[[float], ServingResult | None], level: ServiceLevel, begin: float = 1.0
+) -> tuple[float, ServingResult | None]:
     """The highest rate that meets a level, requests/s, to 2 %, and what came of it; 0 and None if none does.
 
     ``serve``: what comes of a rate; None where it does not meet the level. Rates are tried by
@@ -407,9 +407,9 @@ def highest_rate(
 
 
 def rates(
-    machine: Machine,
-    service: Service,
-    level: Level,
+    machine: Replica,
+    service: Deployment,
+    level: ServiceLevel,
     requests: Sequence[Request],
     seed: int = 0,
     burst: float = 1.0,
@@ -422,11 +422,11 @@ def rates(
     band of the machine's steps. ``rate`` is 0 where no rate meets the level.
     """
 
-    def one(draw: int, factor: float, begin: float) -> tuple[float, Served | None]:
-        def serve(rate: float) -> Served | None:
+    def one(draw: int, factor: float, begin: float) -> tuple[float, ServingResult | None]:
+        def serve(rate: float) -> ServingResult | None:
             arriving = at_rate(requests, rate, seed + draw, burst)
             try:
-                return service.run(machine, arriving, factor, _Patience(level, len(arriving)))
+                return service.run(machine, arriving, factor, _EarlyEnd(level, len(arriving)))
             except _MissedError:
                 return None
 
@@ -449,9 +449,9 @@ def rates(
     return {**ends, "served": out}
 
 
-def _band(machine: Machine, out: Served) -> tuple[float, float] | None:
+def _band(machine: Replica, out: ServingResult) -> tuple[float, float] | None:
     """How many times as long as nominally a step of answers takes at most and at least; None: not known."""
-    if isinstance(machine.runner, Bundle):
+    if isinstance(machine.runner, ProfileBundle):
         return None
     batch, context, _ = _sizes(out)
     run = replace(machine, prior=PRIOR).run(batch, context)
@@ -495,20 +495,20 @@ WHO = ("sail", "sail-ampere", "cores-best", "l4", "a100-f16")
 """Who serves where nobody is named."""
 
 
-def serving_runners(names: Sequence[str] = WHO) -> tuple[Runner | Bundle, ...]:
+def serving_runners(names: Sequence[str] = WHO) -> tuple[Runner | ProfileBundle, ...]:
     """Runners that ship by their names, machines or files as `runners` has them beside those, and folders of
     bundles. Raises SailsimError for a name that is none of these.
     """
-    found: list[Runner | Bundle] = []
+    found: list[Runner | ProfileBundle] = []
     for name in names:
         if (Path(name.partition(":")[0]) / META).is_file():
-            found.append(Bundle.of(name))
+            found.append(ProfileBundle.of(name))
         else:
             found.extend(named(name) if name in runner_names() else read_runners(name))
     return tuple(found)
 
 
-def write_bundle(folder: str | Path, machine: Machine) -> None:
+def write_bundle(folder: str | Path, machine: Replica) -> None:
     """Write a machine's step times as a bundle (`write_tables`), with how many blocks its memory holds.
 
     Of an accelerator over keys and values of few bits, whose units can multiply them too, it has the line of
@@ -518,7 +518,10 @@ def write_bundle(folder: str | Path, machine: Machine) -> None:
     # Their reader knows no formats of few bits: it finds a folder by the widths that it counts memory with.
     variant = "bf16" if (machine.point.kv_bits or model.kv_bits) > CODE_BITS else "bf16-kvfp8"
     about: dict[str, Any] = {"hardware": machine.runner.name, "model": model.name, "variant": variant}
-    about |= {"weights": machine.run(1, 2).format, BLOCKS: machine.blocks(Policy(block_tokens=BLOCK_TOKENS))}
+    about |= {
+        "weights": machine.run(1, 2).format,
+        BLOCKS: machine.blocks(SchedulerPolicy(block_tokens=BLOCK_TOKENS)),
+    }
     if machine.runner.kind == "accelerator" and 0 < machine.point.kv_bits <= CODE_BITS:
         about["attention_on_units"] = "{{slope: {:.6g}, intercept: {:.6g}}}".format(*attention_line(machine))
     write_tables(folder, machine.step, model, about)
@@ -528,7 +531,7 @@ LINE = (512, 1024, 2048, 4096)
 """Tokens of a sequence that the line of attention goes through."""
 
 
-def attention_line(machine: Machine) -> tuple[float, float]:
+def attention_line(machine: Replica) -> tuple[float, float]:
     """Attention on an accelerator's units, ns a layer of one sequence: slope by its tokens, and intercept.
 
     The intercept is what a step with it takes more, without a token, than one with attention on the cores.
@@ -544,9 +547,9 @@ def attention_line(machine: Machine) -> tuple[float, float]:
 def serve(
     requests: Sequence[Request],
     point: Point | None = None,
-    runners: Sequence[Runner | Bundle] | None = None,
-    service: Service | None = None,
-    level: Level | None = None,
+    runners: Sequence[Runner | ProfileBundle] | None = None,
+    service: Deployment | None = None,
+    level: ServiceLevel | None = None,
     price_list: PriceList | None = None,
     seed: int = 0,
     find_rate: bool = False,
@@ -569,9 +572,9 @@ def serve(
     who = (
         serving_runners()
         if runners is None
-        else items_of("runners", runners, cast(Any, (Runner, Bundle)), RUNNERS)
+        else items_of("runners", runners, cast(Any, (Runner, ProfileBundle)), RUNNERS)
     )
-    given, wanted = service or Service(), level or Level()
+    given, wanted = service or Deployment(), level or ServiceLevel()
     listed = prices() if price_list is None else price_list
     if type(seed) is not int or not 0 <= seed < SEEDS:
         raise SailsimError(f"seed is {seed!r}; allowed is a whole number 0..{SEEDS - 1}.")
@@ -587,8 +590,8 @@ def serve(
     finds = find_rate or load is not None
     asked = repr((given, wanted, list(requests), listed, seed, finds, burst, prefill))
 
-    def one(runner: Runner | Bundle) -> dict[str, Any]:
-        machine, ends = Machine(where, runner, prefill), dict[str, Any]()
+    def one(runner: Runner | ProfileBundle) -> dict[str, Any]:
+        machine, ends = Replica(where, runner, prefill), dict[str, Any]()
         empty = {"runner": runner.name, "title": runner.marked, "kind": runner.kind, "reason": None}
         try:
             if finds:
@@ -611,19 +614,21 @@ def serve(
 
 
 @contextmanager
-def _kept(folder: str | Path | None, report: Report) -> Iterator[Callable[..., dict[str, Any]]]:
+def _kept(folder: str | Path | None, report: ProgressReport) -> Iterator[Callable[..., dict[str, Any]]]:
     """Gives who asks for a runner's row: from a folder where a stopped call left it, else as `one` finds it.
     Ctrl-C leaves there what was found by then."""
     store, fresh = None if folder is None else Store(folder), list[dict[str, Any]]()
 
-    def kept(point: Point, asked: str, runner: Runner | Bundle, one: Callable[..., Any]) -> dict[str, Any]:
-        if store is None or isinstance(runner, Bundle):
+    def kept(
+        point: Point, asked: str, runner: Runner | ProfileBundle, one: Callable[..., Any]
+    ) -> dict[str, Any]:
+        if store is None or isinstance(runner, ProfileBundle):
             return dict(one(runner))
-        key = Keys("serve", asked + runner.digest).result(point)
+        key = ResultKeys("serve", asked + runner.digest).result(point)
         for held in store.of_keys([key])[0]:
             report.note(f"{runner.name} as a stopped call left it in {store.path}")
             times: dict[str, Any] = {name: np.array(each) for name, each in held["times"].items()}
-            return dict(held["row"]) | ({"served": Served(**times, servers=())} if times else {})
+            return dict(held["row"]) | ({"served": ServingResult(**times, servers=())} if times else {})
         row = dict(one(runner))
         out, said = row.get("served"), {name: row[name] for name in row if name != "served"}
         times = {name: getattr(out, name).tolist() for name in _TIMES if out is not None}

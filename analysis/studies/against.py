@@ -9,9 +9,8 @@ import pandas as pd
 
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.runs.runs import evaluate, read_runners
-from sailsim.analysis.runs.verdict import Runs as OfPoint
-from sailsim.analysis.runs.verdict import peer_of, standing, verdict
-from sailsim.analysis.studies.stored_runs import Runs, stored_runs
+from sailsim.analysis.runs.verdict import RunsByName, peer_of, standing, verdict
+from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import did_you_mean
 from sailsim.sim.machine.system_files import card_names, chosen_system, system_names
@@ -24,13 +23,13 @@ BATCHES = (1, 8, 32)
 """Of the points at which machines and models are compared."""
 
 
-def side(text: str) -> Runs:
+def side(text: str) -> RunTable:
     """The runs of a study's folder, or those of a machine or a model at `BATCHES` of the default point.
 
     Raises SailsimError for what is none of them, with the nearest names.
     """
     if (Path(text) / FILE).is_file():
-        return Runs.of(stored_runs(Store(text)), prices())
+        return RunTable.of(stored_runs(Store(text)), prices())
     machine, who = chosen_system(text).file, None
     if machine in card_names():
         points, who = [Point(batch=batch) for batch in BATCHES], read_runners(text)
@@ -45,7 +44,7 @@ def side(text: str) -> Runs:
             "sweep, a machine or a model, by name or file."
         )
     records = [row | {"point_key": str(i)} for i, point in enumerate(points) for row in evaluate(point, who)]
-    return Runs.of(pd.DataFrame(records), prices())
+    return RunTable.of(pd.DataFrame(records), prices())
 
 
 def _is_model(text: str) -> bool:
@@ -56,7 +55,7 @@ def _is_model(text: str) -> bool:
     return True
 
 
-def beside(a: Runs, b: Runs) -> list[dict[str, Any]]:
+def beside(a: RunTable, b: RunTable) -> list[dict[str, Any]]:
     """A row a point that both have, by the fields whose values they share.
 
     A field of one value on each side, such as the machine, may tell the two apart: it is not matched then.
@@ -86,7 +85,7 @@ def beside(a: Runs, b: Runs) -> list[dict[str, Any]]:
     return rows
 
 
-def _rate(runs: OfPoint) -> tuple[float | None, str]:
+def _rate(runs: RunsByName) -> tuple[float | None, str]:
     """The nominal rate of whom a point's verdict is about, and how SAIL stands to tuned software there."""
     about = verdict(runs)["runner"]
     return (runs[about]["tokens_per_s"] if about else None), standing(peer_of(runs))[0]

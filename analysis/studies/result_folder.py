@@ -16,7 +16,7 @@ import pandas as pd
 from sailsim.analysis.costs.dollars import PRICES, PriceList, prices
 from sailsim.analysis.runs.columns import first_columns, in_order, no_column, short_html
 from sailsim.analysis.runs.compare import JOINED, joined
-from sailsim.analysis.studies.stored_runs import Runs, stored_runs
+from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
 from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.base.errors import SailsimError
 from sailsim.sim.study.store import FILE, Record, Store
@@ -49,7 +49,7 @@ def flat(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 
-class Results:
+class ResultFolder:
     """What a folder holds: of `sailsim sweep`, `explore`, `reproduce` or `gem5`.
 
     Columns are those of analysis/data/columns.toml, in its order. Of a sweep, columns that are reckoned
@@ -67,7 +67,7 @@ class Results:
         self._prices = prices() if price_list is None else price_list
 
     def __repr__(self) -> str:
-        return f"Results({str(self.store.path)!r})"
+        return f"ResultFolder({str(self.store.path)!r})"
 
     def _repr_html_(self) -> str | None:
         with suppress(SailsimError):
@@ -105,9 +105,9 @@ class Results:
         chosen = matching(whole, where) if where else whole
         return names, [{name: record[name] for name in names} for record in chosen]
 
-    def runs(self) -> Runs:
+    def runs(self) -> RunTable:
         """A sweep's runs as figures and claims read them. Raises SailsimError for another folder."""
-        return Runs.of(stored_runs(self.store), self._prices)
+        return RunTable.of(stored_runs(self.store), self._prices)
 
     def _all(self, records: list[Record], names: Sequence[str]) -> list[Record]:
         """The records with the columns of `JOINED` if one of them is named."""

@@ -19,7 +19,7 @@ from sailsim.analysis.runs.compare import POINT, entries, joined
 from sailsim.analysis.runs.runs import COLUMNS, SAIL, Run
 from sailsim.analysis.runs.verdict import Points, study_verdict
 from sailsim.analysis.uncertainty.prior import load_unknowns
-from sailsim.base.arguments import Brief, shown
+from sailsim.base.arguments import ShortRepr, shown
 from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.pim import AUTO, nbw_in_words
 from sailsim.sim.machine.substrate import load_substrate, substrate_names
@@ -71,7 +71,7 @@ def stored_runs(store: Store) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, repr=False)
-class Runs(Brief):
+class RunTable(ShortRepr):
     """The runs of a store, with all that `joined` adds, and the columns that every figure fixes."""
 
     frame: pd.DataFrame
@@ -79,7 +79,7 @@ class Runs(Brief):
     reference: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, price_list: PriceList) -> Runs:
+    def of(cls, frame: pd.DataFrame, price_list: PriceList) -> RunTable:
         """Runs at the prices of a list; the reference is a point with the defaults, else the most frequent
         values of those that are like it so far: in a sample hardly a point has all that is most frequent."""
         if frame.empty:
@@ -235,7 +235,7 @@ def numbers(rows: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
     return rows[column].map(lambda found: np.nan if is_missing(found) else found.get(name, np.nan))
 
 
-def prt_twins(results: Runs, rows: pd.DataFrame) -> pd.DataFrame:
+def prt_twins(results: RunTable, rows: pd.DataFrame) -> pd.DataFrame:
     """SAIL's rows without the PRT at the points of some rows, in their order and with their index.
 
     A row is empty where the store has none.
@@ -259,7 +259,7 @@ def _matched(rows: pd.DataFrame, others: pd.DataFrame, columns: list[str]) -> pd
     return rows[columns].merge(others, how="left", on=columns).set_index(rows.index)
 
 
-def prt_pairs(results: Runs) -> pd.DataFrame:
+def prt_pairs(results: RunTable) -> pd.DataFrame:
     """SAIL's rows that have a twin without the PRT, with shares of it: `saved` cycles and `reads`.
 
     Raises MissingPointsError where the store has no pair.

@@ -16,14 +16,14 @@ from sailsim.analysis.runs.runs import runners as shipped
 from sailsim.base.arguments import A_PATH, check_type, items_of
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.sim.point import Point, set_fields
-from sailsim.sim.study.keys import Keys, point_key
+from sailsim.sim.study.keys import ResultKeys, point_key
 from sailsim.sim.study.open_study import Task, run_study
 from sailsim.sim.study.plan import plan_of
 from sailsim.sim.study.store import Store
 from sailsim.sim.study.workers import Workers
 
 if TYPE_CHECKING:  # frames, which a sweep does without
-    from sailsim.analysis.studies.result_folder import Results
+    from sailsim.analysis.studies.result_folder import ResultFolder
 
 POINTS = "are Points, as sailsim.expand makes them of lists of values"
 
@@ -34,7 +34,7 @@ def sweep(
     runners: Sequence[Runner] | None = None,
     jobs: int | Workers = 1,
     **axes: Any,
-) -> Results:
+) -> ResultFolder:
     """Run every point that the folder does not hold yet, by every runner, and give the folder's results.
 
     Args:
@@ -47,7 +47,7 @@ def sweep(
 
     Raises SailsimError as `run_sweep`, and ArgumentTypeError for an argument of another type.
     """
-    from sailsim.analysis.studies.result_folder import Results
+    from sailsim.analysis.studies.result_folder import ResultFolder
 
     if points is None:
         points = plan_of(axes).points
@@ -58,7 +58,7 @@ def sweep(
     runners = None if runners is None else items_of("runners", runners, Runner, RUNNERS)
     if not hasattr(jobs, "submit"):
         check_type("jobs", jobs, int, "is a whole number of processes, or workers")
-    results = Results(mkdtemp(prefix="sailsim-") if out is None else out)
+    results = ResultFolder(mkdtemp(prefix="sailsim-") if out is None else out)
     if out is None:
         finalize(results.store, rmtree, results.store.path, ignore_errors=True)
     sweep_into(points, results.store.path, runners, jobs)
@@ -112,7 +112,7 @@ def run_sweep(
             refused, unless there is no other.
     """
     function = getattr(evaluate, "func", evaluate)
-    keys = Keys(f"{function.__module__}.{function.__qualname__}", inputs)
+    keys = ResultKeys(f"{function.__module__}.{function.__qualname__}", inputs)
     tasks, impossible = [], {}
     for p in points:
         # Neighbours share activations: points with the same pattern profiles stay together in one worker.

@@ -25,8 +25,8 @@ from sailsim.analysis.uncertainty.prior import (
     PRIOR,
     SAMPLED,
     UNKNOWNS,
-    Factor,
-    Unknowns,
+    Parameter,
+    Prior,
     Value,
     ends_of,
     load_unknowns,
@@ -75,7 +75,7 @@ _SAME = 1e-4
 """Fitted constants that files state in six digits differ by less."""
 
 
-class Spread(NamedTuple):
+class Interval(NamedTuple):
     """Of a rate over the machines of a prior; tokens/s, and the nominal machine's percentile, 0..100."""
 
     low: float | None = None
@@ -84,7 +84,7 @@ class Spread(NamedTuple):
     percentile: float | None = None
 
 
-class Machines(NamedTuple):
+class DrawnMachines(NamedTuple):
     """Machines that are like one but for what is not known of it."""
 
     systems: tuple[System, ...]
@@ -94,7 +94,7 @@ class Machines(NamedTuple):
 
 def spread(
     point: Point, system: System, model: ModelSpec, rate: float, prior: str = PRIOR
-) -> tuple[Spread, str]:
+) -> tuple[Interval, str]:
     """The band of an accelerator's rate at a point, and a sentence that says what it is of.
 
     Args:
@@ -108,7 +108,10 @@ def spread(
     """
     machines = drawn_machines(*kept(system, point, prior))
     if not machines.drawn:
-        return Spread(), f"no band: of {system.name} nothing is drawn by prior {prior}, all of it is decided"
+        return (
+            Interval(),
+            f"no band: of {system.name} nothing is drawn by prior {prior}, all of it is decided",
+        )
     read = Activations.load(point.activations or None)  # once for all machines
     over, rates = rate / time_step(system, model, point, (), LAYERS, read).tokens_per_s, []
     for machine in machines.systems:
@@ -119,7 +122,7 @@ def spread(
     left = DRAWS - len(rates)
     if len(rates) < FEWEST:
         words = f"{len(rates)} of {DRAWS} machines of prior {prior} can run the point; allowed is {FEWEST}"
-        return Spread(), f"no band: {words} or more"
+        return Interval(), f"no band: {words} or more"
     beside = f"; {left} others cannot run it" if left else ""
     words = (
         f"{len(rates)} machines of prior {prior} give the band{beside}; {len(machines.drawn)} unpublished "
@@ -128,39 +131,39 @@ def spread(
     return placed(rate, rates), words
 
 
-def placed(rate: float, rates: Sequence[float]) -> Spread:
+def placed(rate: float, rates: Sequence[float]) -> Interval:
     """Percentiles of some machines' rates, and that of the nominal one, by straight lines between them."""
     ordered, places = sorted(rates), np.linspace(0, 100, len(rates))
     low, median, high = np.interp(ENDS, places, ordered).tolist()
-    return Spread(low, high, median, float(np.interp(rate, ordered, places)))
+    return Interval(low, high, median, float(np.interp(rate, ordered, places)))
 
 
 # ---- The machines -----------------------------------------------------------------------------------------
 
 
-class _Alike(NamedTuple):
+class _ContentKey(NamedTuple):
     """A machine as a key: equal to every one of the same content, as a file that was read again."""
 
     digest: str
     system: System
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Alike) and self.digest == other.digest
+        return isinstance(other, _ContentKey) and self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
 
 
-def kept(system: System, point: Point, prior: str) -> tuple[_Alike, frozenset[str], str, Stamp]:
+def kept(system: System, point: Point, prior: str) -> tuple[_ContentKey, frozenset[str], str, Stamp]:
     """What `drawn_machines` are made of and known by: a machine, what the point chooses of it, a prior."""
     choices = frozenset(path for name, path in _CHOICES.items() if getattr(point, name) is not None)
     file = None if prior in UNKNOWNS.names else Path(prior)
-    return _Alike(system.digest, system), choices, prior, stamp(file)
+    return _ContentKey(system.digest, system), choices, prior, stamp(file)
 
 
 # Points of a sweep ask for the same ones, and making them takes a third of a first band.
 @lru_cache(maxsize=8)
-def drawn_machines(of: _Alike, chosen: frozenset[str], prior: str, _read: Stamp) -> Machines:
+def drawn_machines(of: _ContentKey, chosen: frozenset[str], prior: str, _read: Stamp) -> DrawnMachines:
     """The machines of a prior around one, without those that cannot be."""
     system, file = of.system, load_unknowns(prior)
     softwares = _softwares(system, file)
@@ -180,7 +183,7 @@ def drawn_machines(of: _Alike, chosen: frozenset[str], prior: str, _read: Stamp)
             found.append(that_fits(system, changes, SAMPLED, f"prior {prior}"))
         except ImpossibleMachineError:
             continue
-    return Machines(tuple(found), tuple(columns))
+    return DrawnMachines(tuple(found), tuple(columns))
 
 
 def _column(name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -191,7 +194,7 @@ def _column(name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray((order + 0.5) / DRAWS)
 
 
-def _factors(system: System, file: Unknowns, held: frozenset[str]) -> list[Factor]:
+def _factors(system: System, file: Prior, held: frozenset[str]) -> list[Parameter]:
     """What is drawn of the machine itself."""
     nominal = load_system(next(iter(file.hosts.values())))
     of_prior = {
@@ -217,7 +220,7 @@ def _says(leaf: Leaf) -> tuple[Value | None, ...]:
     return (leaf.value, leaf.low, leaf.high) if isinstance(leaf, Quantity) else (leaf.value,)
 
 
-def _own(path: str, leaf: Leaf) -> Factor | None:
+def _own(path: str, leaf: Leaf) -> Parameter | None:
     """A value that its own file gives a range, as a factor; that of a fit is even about its value."""
     if isinstance(leaf, Quantity) and (ends := ends_of(leaf)):
         factor = ranged(path, "machine", leaf, *ends, leaf.note or leaf.source)
@@ -225,7 +228,7 @@ def _own(path: str, leaf: Leaf) -> Factor | None:
     return None
 
 
-def _softwares(system: System, file: Unknowns) -> dict[str, Software]:
+def _softwares(system: System, file: Prior) -> dict[str, Software]:
     """Which of the prior's softwares each of `FOLLOW_SOFTWARE` is fitted for, where it is one's."""
     if core_of(system) != N1:  # whose constants they are
         return {}
@@ -241,7 +244,7 @@ def _softwares(system: System, file: Unknowns) -> dict[str, Software]:
     return found
 
 
-def _normal(softwares: Mapping[str, Software]) -> dict[str, Factor]:
+def _normal(softwares: Mapping[str, Software]) -> dict[str, Parameter]:
     """The fitted constants behind some values of the cores, which are drawn along the fits' covariance."""
     names, matrix = fitted_constants().covariances["cpu"]
     spread = {name for at, name in enumerate(names) if matrix[at, at] > 0}
@@ -251,6 +254,6 @@ def _normal(softwares: Mapping[str, Software]) -> dict[str, Factor]:
         # A constant that softwares share has the first one's name.
         for name in (f"cpu.{software}.{constant}", f"cpu.llama.cpp.{constant}"):
             if name in spread:
-                found[name] = Factor(name, "software", "fitted", normal=True)
+                found[name] = Parameter(name, "software", "fitted", normal=True)
                 break
     return found

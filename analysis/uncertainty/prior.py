@@ -20,14 +20,14 @@ from sailsim.analysis.costs.dollars import Price, prices
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen, Quantity
 from sailsim.sim.backends.cores import Software
-from sailsim.sim.machine.catalog import Shelf, validated
+from sailsim.sim.machine.catalog import Catalog, validated
 from sailsim.sim.machine.pim import AUTO
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import leaves, vary
 from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import fitted_constants
 
-UNKNOWNS = Shelf("unknowns", "data/unknowns", package="sailsim.analysis")
+UNKNOWNS = Catalog("unknowns", "data/unknowns", package="sailsim.analysis")
 PRIOR = "sail"
 """The file of unknowns that bands are drawn from unless another one is named."""
 Group = Literal["machine", "software", "card", "weights", "cost", "area"]
@@ -57,7 +57,7 @@ SAMPLED = "sampled"
 
 
 @dataclass(frozen=True)
-class Factor:
+class Parameter:
     """One unknown: a map from a number u in [0, 1] to a value.
 
     Discrete ones have `values`; others a range `low` .. `high`, drawn evenly or, if `log`, evenly in the
@@ -146,7 +146,7 @@ class Workload(Frozen):
         return Point(group_size=group_size, prt=prt, **own).having(system=system)
 
 
-class Levels(Frozen):
+class AllowedValues(Frozen):
     """What a value may be that does not come in every size: a `[levels."..."]` table."""
 
     values: Listed[Value]
@@ -155,7 +155,7 @@ class Levels(Frozen):
     reason: str
 
 
-class Span(Frozen):
+class RangeOverride(Frozen):
     """A range that takes the place of the system file's: a `[ranges."..."]` table."""
 
     low: int | float
@@ -163,14 +163,14 @@ class Span(Frozen):
     reason: str
 
 
-class Held(Frozen):
+class FixedValue(Frozen):
     """What is held equal: a `[held."..."]` table."""
 
     value: Value
     reason: str
 
 
-class Alternative(Frozen):
+class AlternativeDesign(Frozen):
     """Another design, an `[[alternative]]` table: values of the system file that replace a machine's."""
 
     name: str
@@ -180,7 +180,7 @@ class Alternative(Frozen):
     reason: str
 
 
-class Rented(Frozen):
+class CloudServers(Frozen):
     """Which servers may be rented: the `[rented]` table."""
 
     machines: Listed[str]
@@ -194,18 +194,18 @@ class Rented(Frozen):
         return (first, *(row for row in named if row.units >= threads and row != first))
 
 
-class Unknowns(Frozen):
+class Prior(Frozen):
     """A file of unknowns: a prior over what is not published."""
 
     extends: tuple[str, ...] = ()
     hosts: dict[Software, str]
     """The system whose cores run a software; the first is the nominal machine, whose values are drawn."""
-    rented: Rented
-    levels: dict[str, Levels] = Field(default={})
-    ranges: dict[str, Span] = Field(default={})
-    alternative: Listed[Alternative] = ()
+    rented: CloudServers
+    levels: dict[str, AllowedValues] = Field(default={})
+    ranges: dict[str, RangeOverride] = Field(default={})
+    alternative: Listed[AlternativeDesign] = ()
     workload: Listed[Workload]
-    held: dict[str, Held] = Field(default={})
+    held: dict[str, FixedValue] = Field(default={})
     drawn: Listed[str] = ()
     """What the file that this one extends holds, and this one does not."""
     synthesised: bool = False
@@ -225,10 +225,10 @@ class Unknowns(Frozen):
         return self
 
 
-def load_unknowns(name_or_path: str = PRIOR) -> Unknowns:
+def load_unknowns(name_or_path: str = PRIOR) -> Prior:
     """A file of unknowns by name or path. Raises SailsimError that names the file and the field."""
     content = UNKNOWNS.read(name_or_path)
-    return validated(Unknowns, content, f"unknowns {name_or_path}", "a field of such a file")
+    return validated(Prior, content, f"unknowns {name_or_path}", "a field of such a file")
 
 
 # --- Where factors come from ---
@@ -236,10 +236,10 @@ def load_unknowns(name_or_path: str = PRIOR) -> Unknowns:
 
 def machine_factors(
     system: System,
-    levels: Mapping[str, Levels],
-    ranges: Mapping[str, Span],
+    levels: Mapping[str, AllowedValues],
+    ranges: Mapping[str, RangeOverride],
     synthesised: bool = False,
-) -> list[Factor]:
+) -> list[Parameter]:
     """Values of a system file that are not published or not known exactly: those with a range or levels.
 
     `synthesised` is that of the file of unknowns.
@@ -294,17 +294,19 @@ def ends_of(q: Quantity) -> tuple[float | int, float | int] | None:
     return None if q.low is None or q.high is None or q.low == q.high else (q.low, q.high)
 
 
-def ranged(name: str, group: Group, q: Quantity, low: float | int, high: float | int, reason: str) -> Factor:
+def ranged(
+    name: str, group: Group, q: Quantity, low: float | int, high: float | int, reason: str
+) -> Parameter:
     """A factor of a range; of a machine's field a whole number where the field and both ends are."""
     of_machine = group == "machine"
     whole = of_machine and all(isinstance(x, int) for x in (low, q.value, high))
-    return Factor(
+    return Parameter(
         name, group, reason, q.unit, low=float(low), high=float(high), whole=whole,
         log=low > 0 and high / low >= DECADE, nominal=q.value if of_machine else float(q.value),
     )  # fmt: skip
 
 
-def _check_levels(path: str, leaf: Quantity, listed: Levels) -> None:
+def _check_levels(path: str, leaf: Quantity, listed: AllowedValues) -> None:
     """Raise SailsimError for a level outside the range of a system's number."""
     low, high = (float(leaf.value if x is None else x) for x in (leaf.low, leaf.high))
     for value in listed.values:
@@ -315,11 +317,11 @@ def _check_levels(path: str, leaf: Quantity, listed: Levels) -> None:
             )
 
 
-def levelled(path: str, listed: Levels, nominal: Value | None, group: Group, unit: str) -> Factor:
+def levelled(path: str, listed: AllowedValues, nominal: Value | None, group: Group, unit: str) -> Parameter:
     """A factor of levels."""
     if nominal is None or nominal not in listed.values:
         raise SailsimError(f"levels of {path}: nominal is {nominal!r}, allowed is one of {listed.values}")
-    return Factor(path, group, listed.reason, unit, values=listed.values, nominal=nominal)
+    return Parameter(path, group, listed.reason, unit, values=listed.values, nominal=nominal)
 
 
 # --- From values to a machine ---

@@ -8,7 +8,7 @@
 from pathlib import Path
 from tempfile import mkdtemp
 
-from sailsim import Results, expand, sweep
+from sailsim import ResultFolder, expand, sweep
 
 folder = Path(mkdtemp()) / "study"
 points = expand([{"model": ["smollm2-135m"], "wbits": [2, 8], "batch": [1, 4, 16], "context": [512]}])
@@ -30,7 +30,7 @@ with LocalCluster(**here, dashboard_address=None) as cluster, Dask(cluster.sched
 # The folder is what one takes along. Its manifest says how it was made.
 
 # %%
-results = Results(folder)
+results = ResultFolder(folder)
 print(results.kind, results.store.manifest["points"], "points")
 table = results.frame("runner = 'sail'").pivot(index="batch", columns="wbits", values="tokens_per_s")
 table.round(0)

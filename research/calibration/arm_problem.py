@@ -20,7 +20,7 @@ from calibration.solver import Parameter, Problem, held_out, solve
 from calibration.vllm_problem import WAITING_MS, WAITING_TIMES, several
 from sailsim.sim.backends import cores
 from sailsim.sim.machine.system_files import load_system
-from sailsim.sim.software.fitted import Floats, Work, prompt_work
+from sailsim.sim.software.fitted import Floats, StepDemand, prompt_work
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.graph import decode_step
@@ -33,7 +33,7 @@ NAME = "Cobalt 100, vLLM in bf16"
 FORMAT = weight_format("bf16")
 
 
-def _prompt(model: str, tokens: str) -> Work:
+def _prompt(model: str, tokens: str) -> StepDemand:
     """Of one request, as the product counts it."""
     return prompt_work(fitting_model(model), FORMAT, int(tokens), reads=cores.ubatches(int(tokens)))
 
@@ -53,7 +53,9 @@ def arm_rows() -> MeasuredRows:
     }
     works, rates, tokens, labels = [], [], [], []
 
-    def add(row: dict[str, str], test: str, work: Work, count: float, seconds: float, between: float) -> None:
+    def add(
+        row: dict[str, str], test: str, work: StepDemand, count: float, seconds: float, between: float
+    ) -> None:
         works.append(work)
         tokens.append(count)
         rates.append(count / seconds)
@@ -71,11 +73,11 @@ def arm_rows() -> MeasuredRows:
         token_s = (mean_s * generated - wait_s) / (generated - 1)  # tpot_ms has the first token too
         count = 1.0 if alone else max(1.0, float(row["tok_s"]) * token_s)
         model = fitting_model(row["model"])
-        step = Work.of(model, decode_step(model, FORMAT, 1, prompt + generated // 2), 1)
+        step = StepDemand.of(model, decode_step(model, FORMAT, 1, prompt + generated // 2), 1)
         add(row, "tg", several(step, count), count, token_s, (count - 1) / generated)
     sheet, ones = CpuSheet.of(load_system(SYSTEM)), np.ones(len(works))
     return MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=CpuSheet(**{each.name: getattr(sheet, each.name) * ones for each in fields(CpuSheet)}),
         threads=np.array([float(row["threads"]) for row in labels]),
         tokens=np.array(tokens),
@@ -108,8 +110,8 @@ def arm_problem() -> Problem:
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         v = dict(zip(names, x.tolist(), strict=True))
 
-        def seconds(work: Work, rate: Floats) -> Floats:
-            c = cores.Constants(
+        def seconds(work: StepDemand, rate: Floats) -> Floats:
+            c = cores.CpuFit(
                 read_share=np.asarray(v["read_share"]),
                 kernel_rate=rate,
                 attention_rate=np.asarray(v["attention_rate"]),
@@ -123,7 +125,7 @@ def arm_problem() -> Problem:
             return np.asarray(sum(parts.values()))
 
         keys = zip(rows.labels["model"], rows.labels["prompt"], strict=True)
-        others = Work.stack([prompts[model, prompt] for model, prompt in keys])
+        others = StepDemand.stack([prompts[model, prompt] for model, prompt in keys])
         is_prompt = rows.labels["test"] == "pp"
         step = seconds(rows.work, np.where(is_prompt, v["prompt_rate"], v["kernel_rate"]))
         waits = rows.labels["between"].astype(float) * seconds(others, np.asarray(v["prompt_rate"]))

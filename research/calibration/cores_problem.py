@@ -74,11 +74,11 @@ def core_problem(core: str) -> Problem:
     return Problem(_parameters(), size_rows(MEASURED[core][0]), predict)
 
 
-def _constants_by(x: Floats, rows: MeasuredRows) -> cores.Constants:
+def _constants_by(x: Floats, rows: MeasuredRows) -> cores.CpuFit:
     """What the values of `core_problem` say of each row."""
     known = {p.name: float(v) for p, v in zip(_parameters(), x, strict=True)}
     eight = float(gem5_rates(1.0)["kernel_rate_q8_0"]["value"])
-    return cores.Constants(
+    return cores.CpuFit(
         read_share=np.asarray(known["read_share"]),
         kernel_rate=known["kernel_rate_q4_k_m"] * np.where(rows.labels["format"] == "q8_0", eight, 1.0),
         attention_rate=np.asarray(known["attention_rate"]),

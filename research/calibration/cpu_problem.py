@@ -122,7 +122,7 @@ def cpu_problem() -> Problem:
     return Problem(parameters, join(llama_bench_rows(), altra_rows()), predict)
 
 
-def constants_by(x: Floats, rows: MeasuredRows) -> cores.Constants:
+def constants_by(x: Floats, rows: MeasuredRows) -> cores.CpuFit:
     """What the values of `cpu_problem` say of each row's software."""
     count, fork = 1 + len(software_parameters("llama.cpp")), rows.labels["software"] == "ampere"
     ours, theirs = (
@@ -136,7 +136,7 @@ def constants_by(x: Floats, rows: MeasuredRows) -> cores.Constants:
     fork_rate = np.where(
         rows.labels["format"] == "q8r16", theirs["kernel_rate_q8r16"], theirs["kernel_rate_q4_k_4"]
     )
-    return cores.Constants(
+    return cores.CpuFit(
         read_share=of_software("read_share"),
         kernel_rate=np.asarray(np.where(fork, fork_rate, ours["kernel_rate_q4_k_m"])),
         attention_rate=of_software("attention_rate"),

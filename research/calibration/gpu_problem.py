@@ -99,7 +99,7 @@ def gpu_problem() -> Problem:
             own = [f"{kind}_{c.removesuffix('-80')}" for c in card]
             return np.array([x[index[name if name in index else kind]] for name in own])
 
-        c = roofline.GpuConstants(
+        c = roofline.GpuFit(
             read_share=of_card("read_share") * np.where(test == "batched", x[index["other_formats"]], 1.0),
             compute_share=of_card("prompt_share"),
             vector_share=np.asarray(x[index["vector_share"]]),
@@ -132,7 +132,7 @@ def sixteen_bit_problem(ours: Mapping[str, Any]) -> Problem:
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         sheet, chips = sheets_of(rows), rows.labels["chip"].tolist()
         layer = [ours.get(f"layer_overhead_{chip}", ours["layer_overhead"])["value"] for chip in chips]
-        c = roofline.GpuConstants(
+        c = roofline.GpuFit(
             read_share=np.minimum(x[0], x[1] * sheet.sm_clock / sheet.bandwidth),
             compute_share=roofline.NEVER,
             layer_s=1e-9 * np.array(layer),
@@ -190,7 +190,7 @@ def serving_problem() -> Problem:
         def of_width(kind: str) -> Floats:
             return np.asarray(np.where(w4, x[index[f"{kind}_w4"]], x[index[f"{kind}_f16"]]))
 
-        c = roofline.GpuConstants(
+        c = roofline.GpuFit(
             read_share=of_width("read_share"),
             compute_share=np.where(w4, x[index["compute_share_w4"]], COMPUTE_SHARE_F16["value"]),
             vector_share=np.asarray(np.inf),

@@ -33,7 +33,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text, sha256_of
 from sailsim.sim.backends import roofline
-from sailsim.sim.software.fitted import Work, fits_file, kinds_of, read_csv
+from sailsim.sim.software.fitted import StepDemand, fits_file, kinds_of, read_csv
 
 OTHER_ROWS = (
     "gem5", "tmac.csv", "prompts.csv", "vllm.csv", "vllm_arm.csv", "LMDeploy", "in 16 bits", "graviton2.toml",
@@ -190,10 +190,10 @@ def _within(
     found: Compared, prompt: NDArray[np.bool_], bands: Mapping[str, Mapping[str, float]]
 ) -> NDArray[np.bool_]:
     """Whether each row lies in the band that a prediction of its kinds has; no model is a small one."""
-    work, names = found.rows.work, Work.__dataclass_fields__
+    work, names = found.rows.work, StepDemand.__dataclass_fields__
     inside = []
     for at, factor in enumerate(1 / found.ratio):
-        own = Work(**{name: getattr(work, name)[at] for name in names})
+        own = StepDemand(**{name: getattr(work, name)[at] for name in names})
         threads = int(found.rows.threads[at])
         kinds = kinds_of(own, bool(prompt[at]), SMALLEST, threads, 1)
         ends = [bands[kind] for kind in kinds]

@@ -40,8 +40,8 @@ from sailsim.sim.software.fitted import (
     LARGE_BYTES,
     MANY_THREADS,
     N1,
-    Band,
-    Fitted,
+    FitInterval,
+    Fits,
     Floats,
     band_of_kinds,
     fitted_constants,
@@ -98,7 +98,7 @@ class Case:
         }
 
 
-def _with_band(names: tuple[str, str, str, str], ratio: Floats, band: Band) -> Case:
+def _with_band(names: tuple[str, str, str, str], ratio: Floats, band: FitInterval) -> Case:
     known = np.isfinite(ratio)
     ends = (np.full(int(known.sum()), end) for end in (band.low, band.high))
     return Case(*names, ratio[known], *ends)
@@ -258,7 +258,7 @@ def plain_groups(table: dict[str, Any]) -> Iterator[Floats]:
     one = problem.rows.labels["instances"] == BATCHED
     for label in ("batch", "model"):
         yield held_out(problem, label, one).ratio[one & (problem.rows.tokens > 1)]
-    rows = packed_rows(Fitted.of(untiled(table)))
+    rows = packed_rows(Fits.of(untiled(table)))
     yield rows.ratio[(rows.system == "altra") & (rows.processes == 1) & (rows.batch > 1) & ~rows.fitted]
 
 

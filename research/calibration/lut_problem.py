@@ -12,7 +12,7 @@ from calibration.errors import constants_of, digits, error_row, held_row
 from calibration.measurements import MeasuredRows, measured_work, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import cores
-from sailsim.sim.software.fitted import Floats, Work
+from sailsim.sim.software.fitted import Floats, StepDemand
 from sailsim.sim.step.schedule import CpuSheet
 
 MACHINE = "Raspberry Pi 5 (4x Cortex-A76)"
@@ -42,7 +42,7 @@ def lut_rows(software: str = "T-MAC") -> MeasuredRows:
     works = [_work(row["format"], software) for row in rows]
     ones = np.ones(len(rows))
     return MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=CpuSheet(clock=CLOCK * ones, read_bandwidth=PEAK * ones, core_bandwidth=PEAK * ones),
         threads=np.array([float(row["threads"]) for row in rows]),
         tokens=ones,
@@ -51,7 +51,7 @@ def lut_rows(software: str = "T-MAC") -> MeasuredRows:
     )
 
 
-def _work(name: str, software: str) -> Work:
+def _work(name: str, software: str) -> StepDemand:
     """Of T-MAC's own layout, a scale for 128 weights; of the format that llama.cpp was measured with."""
     theirs = {"W2": "q2_k", "W4": "q4_0"}
     fmt = f"w{BITS[name]}g128" if software == "T-MAC" else theirs[name]
@@ -74,7 +74,7 @@ def lut_problem(ours: Mapping[str, Any], overlap: float | None = None) -> Proble
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         bits = np.array([BITS[name] for name in rows.labels["format"]])
-        c = cores.Constants(
+        c = cores.CpuFit(
             read_share=np.asarray(x[1]),
             kernel_rate=x[0] / bits,
             attention_rate=np.asarray(ours["attention_rate"]["value"]),

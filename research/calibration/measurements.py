@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sailsim.analysis.costs.constants import data_file
 from sailsim.sim.backends import cores, roofline
 from sailsim.sim.machine.system_files import load_card, load_system
-from sailsim.sim.software.fitted import Floats, Work, fits_file, prompt_work, read_csv
+from sailsim.sim.software.fitted import Floats, StepDemand, fits_file, prompt_work, read_csv
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import WeightFormat, uniform_format, weight_format
@@ -57,7 +57,7 @@ SMALL_PROMPT = 16
 class MeasuredRows:
     """Measurements of one kind: their work, machine, measured rate and the labels that folds go by."""
 
-    work: Work
+    work: StepDemand
     machine: CpuSheet
     threads: Floats
     tokens: Floats
@@ -71,7 +71,9 @@ class MeasuredRows:
             return np.broadcast_to(values, keep.shape)[keep]
 
         return MeasuredRows(
-            work=Work(**{name: cut(getattr(self.work, name)) for name in Work.__dataclass_fields__}),
+            work=StepDemand(
+                **{name: cut(getattr(self.work, name)) for name in StepDemand.__dataclass_fields__}
+            ),
             machine=CpuSheet(
                 **{name: cut(getattr(self.machine, name)) for name in CpuSheet.__dataclass_fields__}
             ),
@@ -145,7 +147,7 @@ def _mean_context(generated: int, prompt: int = 0) -> int:
 @lru_cache(maxsize=512)
 def measured_work(
     model: str, fmt: str, test: str, prompt: int, generated: int, batch: int = 1
-) -> tuple[Work, float]:
+) -> tuple[StepDemand, float]:
     """Work of a published test and the tokens that it counts: "pp" a prompt, else decoding after a prompt.
 
     The weight bytes are those of the file that was measured (`FILE_BYTES`).
@@ -156,7 +158,7 @@ def measured_work(
         work, tokens = prompt_work(spec, weights, prompt, reads=reads), float(prompt)
     else:
         step = decode_step(spec, weights, batch, _mean_context(generated, prompt))
-        work, tokens, reads = Work.of(spec, step, batch), float(batch), 1
+        work, tokens, reads = StepDemand.of(spec, step, batch), float(batch), 1
     if model in FILE_BYTES and fmt == "q4_k_m":
         other = FILE_BYTES[model] - weights.model_bytes(spec)
         work = replace(work, weight_bytes=work.weight_bytes + other * reads)
@@ -188,7 +190,7 @@ def labelled_rows(table: Sequence[Mapping[str, str]], beside: Mapping[str, Seque
         works.append(work)
         tokens.append(counted)
     return MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=_machines([row["system"] for row in table]),
         threads=np.array([float(row["threads"]) for row in table]),
         tokens=np.array(tokens),
@@ -212,9 +214,11 @@ def batched_rows(table: Sequence[Mapping[str, str]], instances: str) -> Measured
     for row in table:
         model, batch = fitting_model(row["model"]), int(row["batch"])
         context = _mean_context(int(row["generated"]), int(row["prompt"]))
-        works.append(Work.of(model, decode_step(model, file_format(row["bytes_as"]), batch, context), batch))
+        works.append(
+            StepDemand.of(model, decode_step(model, file_format(row["bytes_as"]), batch, context), batch)
+        )
     return MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=_machines([row["system"] for row in table]),
         threads=np.array([float(row["threads"]) for row in table]),
         tokens=np.array([float(row["batch"]) for row in table]),
@@ -265,7 +269,7 @@ def gpu_rows() -> MeasuredRows:
         add(row["card"], row["model"], row["format"], test, row["software"], n, row["tok_s"])
         sheets[-1] = replace(sheets[-1], bandwidth=np.asarray(float(row["dram_gb_s"]) * 1e9))
     return MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=_cards(sheets),
         threads=np.array([float(s.sm_clock) for s in sheets]),
         tokens=np.array(tokens),
@@ -285,7 +289,7 @@ def held_out_cpu_rows(table: Sequence[Mapping[str, str]]) -> MeasuredRows:
         works.append(work)
         tokens.append(counted)
     return MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=_machines([row["system"] for row in chosen]),
         threads=np.array([float(row["threads"]) for row in chosen]),
         tokens=np.array(tokens),
@@ -316,7 +320,7 @@ def held_out_gpu_rows(table: Sequence[Mapping[str, str]]) -> MeasuredRows:
     labels = {name: [row[name] for row in chosen] for name in HELD_OUT_LABELS}
     labels |= {"test": kinds, "card": [row["system"] for row in chosen]}
     return MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=_cards(sheets),
         threads=np.array([float(s.sm_clock) for s in sheets]),
         tokens=np.array(tokens),
@@ -349,7 +353,7 @@ def join(first: MeasuredRows, second: MeasuredRows) -> MeasuredRows:
 
 
 def card_rows(
-    works: Sequence[Work],
+    works: Sequence[StepDemand],
     sheets: Sequence[roofline.GpuSheet],
     tokens: Floats,
     measured: Floats,
@@ -357,7 +361,7 @@ def card_rows(
 ) -> MeasuredRows:
     """Rows on cards; `sheets_of` takes their data sheets out again."""
     return MeasuredRows(
-        work=Work.stack(list(works)),
+        work=StepDemand.stack(list(works)),
         machine=_cards(sheets),
         threads=np.array([float(s.sm_clock) for s in sheets]),
         tokens=tokens,

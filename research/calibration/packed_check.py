@@ -21,7 +21,7 @@ from calibration.measurements import file_format, fitting_model, read_table
 from sailsim.sim.backends import cores
 from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system_files import load_system
-from sailsim.sim.software.fitted import Fitted, Floats, core_of, decode_work
+from sailsim.sim.software.fitted import Fits, Floats, core_of, decode_work
 from sailsim.sim.step.schedule import CpuSheet
 
 FITTED_TABLE, FITTED_SYSTEM = "a1_batched.csv", "graviton4"
@@ -53,7 +53,7 @@ class PackedRows:
         return np.asarray(self.predicted / self.measured)
 
 
-def packed_rows(fitted: Fitted) -> PackedRows:
+def packed_rows(fitted: Fits) -> PackedRows:
     """All rows by the constants of ``fitted``; their sequences share one cache, as they were measured."""
     table = read_table(PACKED_TABLE)
     known = {tuple(row[name] for name in _SAME) for row in read_table(FITTED_TABLE)}
@@ -74,7 +74,7 @@ def packed_rows(fitted: Fitted) -> PackedRows:
     )
 
 
-def _reckoned(row: dict[str, str], fitted: Fitted) -> float:
+def _reckoned(row: dict[str, str], fitted: Fits) -> float:
     system, fmt = load_system(row["system"]), file_format(row["bytes_as"])
     processes, batch = int(row["processes"]), int(row["batch"])
     context = int(row["prompt"]) + round(int(row["generated"]) / 2)
@@ -124,7 +124,7 @@ def choices(rows: PackedRows) -> list[Choice]:
 
 def run_packed(table: dict[str, Any]) -> None:
     """Add the error rows, the bands and the choices to the content of `fits.json`, fits included."""
-    rows, plain = packed_rows(Fitted.of(table)), packed_rows(Fitted.of(untiled(table)))
+    rows, plain = packed_rows(Fits.of(table)), packed_rows(Fits.of(untiled(table)))
     later = [each for core in table["cores"].values() for each in core.values()]
     for system, sets in (("altra", table["cpu"].values()), ("graviton4", later)):
         own, name = rows.system == system, TITLES[system]

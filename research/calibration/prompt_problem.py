@@ -17,7 +17,7 @@ from calibration.measurements import FORK_BYTES, MeasuredRows, file_format, fitt
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import cores, roofline
 from sailsim.sim.machine.system_files import load_card, load_system
-from sailsim.sim.software.fitted import Floats, Work, prompt_work
+from sailsim.sim.software.fitted import Floats, StepDemand, prompt_work
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.models.graph import prefill_step
 
@@ -51,7 +51,7 @@ def fork_rows() -> MeasuredRows:
     ones = np.ones(len(table))
     sheet = CpuSheet.of(load_system("altra"))
     return MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=CpuSheet(sheet.clock * ones, sheet.read_bandwidth * ones, sheet.core_bandwidth * ones),
         threads=np.array([float(row["threads"]) for row in table]),
         tokens=np.array([float(row["prompt"]) for row in table]),
@@ -84,7 +84,7 @@ def fork_problem(ours: Mapping[str, Any]) -> Problem:
     )
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        c = cores.Constants(
+        c = cores.CpuFit(
             read_share=np.asarray(ours["read_share"]["value"]),
             kernel_rate=np.where(rows.labels["format"] == FORMATS[1], x[1], x[0]),
             attention_rate=np.asarray(ours["attention_rate"]["value"]),
@@ -136,7 +136,7 @@ def card_rows() -> tuple[MeasuredRows, roofline.GpuSheet]:
         for name in roofline.GpuSheet.__dataclass_fields__
     }
     rows = MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=CpuSheet(columns["peak_macs"], columns["bandwidth"], columns["vector_macs"]),
         threads=columns["sm_clock"],
         tokens=tokens,
@@ -222,7 +222,7 @@ def _layer_ratios(values: Floats, ours: Mapping[str, Any]) -> Floats:
         model = replace(fitting_model(row["model"]), n_layers=1)
         ops = prefill_step(model, file_format(row["format"]), int(row["prompt"]))
         kept = [op for op in ops if op.name.rpartition(".")[2] in LAYER_WEIGHTS]
-        parts = roofline.step_parts(Work.of(model, kept, int(row["prompt"])), sheet, c)
+        parts = roofline.step_parts(StepDemand.of(model, kept, int(row["prompt"])), sheet, c)
         seconds = float(parts["weights"] + parts["kernels"])
         found.append(float(row["value"]) * 1e-3 / seconds)
     return np.array(found)

@@ -29,9 +29,9 @@ from sailsim.analysis.studies.gem5_steps import (
 )
 from sailsim.sim.backends import cores
 from sailsim.sim.machine.system_files import load_system
-from sailsim.sim.software.fitted import Floats, Work
+from sailsim.sim.software.fitted import Floats, StepDemand
 from sailsim.sim.software.kernel_rates import GROUP, TABLE_BITS, WIDTHS
-from sailsim.sim.step.schedule import AttentionOf, CpuSheet
+from sailsim.sim.step.schedule import AttentionModel, CpuSheet
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import uniform_format
 from sailsim.workloads.models.graph import decode_step
@@ -70,7 +70,7 @@ def simulated_rows(linears: str) -> MeasuredRows:
         spec = part_of_model(row).cached(CACHE_BITS[row["cache"]])
         bits, group = bits_and_group(row)
         system = load_system(row["system"])
-        work = Work.of(
+        work = StepDemand.of(
             spec, decode_step(spec, uniform_format(bits, group), row["batch"], row["context"]), row["batch"]
         )
         products = sum(row[f"{name}_cycles"] for name in PRODUCTS)
@@ -85,7 +85,7 @@ def simulated_rows(linears: str) -> MeasuredRows:
     columns = {name: np.array(column) for name, column in zip(names, zip(*labels, strict=True), strict=True)}
     fields = CpuSheet.__dataclass_fields__
     return MeasuredRows(
-        work=Work.stack(works),
+        work=StepDemand.stack(works),
         machine=CpuSheet(**{f: np.array([float(getattr(s, f)) for s in sheets]) for f in fields}),
         threads=columns["threads"].astype(float),
         tokens=columns["batch"].astype(float),
@@ -197,7 +197,7 @@ def _predicted(
     """Tokens/s of each entry's part, with kernels that take ``cycles`` a MAC in groups of 128."""
     of_weights = cycles - group_cycles / GROUP
     whole = of_weights + group_cycles / rows.labels["group"].astype(float)
-    constants = cores.Constants(
+    constants = cores.CpuFit(
         read_share=np.asarray(values["read_share"]),
         kernel_rate=1 / whole,
         attention_rate=np.asarray(0.0),
@@ -210,7 +210,7 @@ def _predicted(
     )
     host, part, found = load_system(HOST).host, rows.labels["part"], []
     for cache in CACHES:
-        by = replace(constants, program=AttentionOf.of(host, cache))
+        by = replace(constants, program=AttentionModel.of(host, cache))
         parts = cores.step_parts(rows.work, rows.machine, rows.threads, by, np.asarray(1.0))
         # A region lasts until all threads have met behind it.
         of_rows = rows.work.rows * rows.work.layers * by.row_s

@@ -23,9 +23,9 @@ from calibration.errors import (
 from calibration.measurements import MeasuredRows, card_rows, fitting_model, read_table, sheets_of
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import roofline
-from sailsim.sim.backends.roofline import OF_SERVING, GpuConstants, GpuSheet
+from sailsim.sim.backends.roofline import OF_SERVING, GpuFit, GpuSheet
 from sailsim.sim.machine.system_files import load_card
-from sailsim.sim.software.fitted import FEW_PARAMETERS, Floats, Work, prompt_work
+from sailsim.sim.software.fitted import FEW_PARAMETERS, Floats, StepDemand, prompt_work
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.graph import decode_step
 
@@ -64,7 +64,7 @@ def vllm_rows() -> MeasuredRows:
     for row in chosen:
         model, context = fitting_model(row["model"]), int(row["prompt"]) + int(row["generated"]) // 2
         works.append(
-            several(Work.of(model, decode_step(model, FORMAT, 1, context), 1), float(row["decoding"]))
+            several(StepDemand.of(model, decode_step(model, FORMAT, 1, context), 1), float(row["decoding"]))
         )
         card = load_card(row["card"])
         sheet = replace(
@@ -82,12 +82,14 @@ def vllm_rows() -> MeasuredRows:
     return card_rows(works, sheets, tokens, rates, labels)
 
 
-def several(one: Work, count: Floats | float) -> Work:
+def several(one: StepDemand, count: Floats | float) -> StepDemand:
     """The work of a step of so many sequences on average, whose weights are read once."""
     return replace(one, **{name: getattr(one, name) * count for name in GROWN})
 
 
-def between(decoding: Work, prompts: Work, generated: Floats, sheet: GpuSheet, c: GpuConstants) -> Floats:
+def between(
+    decoding: StepDemand, prompts: StepDemand, generated: Floats, sheet: GpuSheet, c: GpuFit
+) -> Floats:
     """Seconds between two tokens of requests under way: steps without prompts, and steps that have some.
 
     ``prompts`` is the work of one prompt of each request, of which ``generated`` tokens follow.
@@ -135,7 +137,7 @@ def vllm_problem() -> Problem:
         lone = rows.labels["lone_heads"].astype(float)
         c = roofline.serving_constants(value, of["clock_ghz"] * 1e9, of["host_points"], lone)
         keys = zip(rows.labels["model"].tolist(), rows.labels["prompt"].tolist(), strict=True)
-        prompts = Work.stack([every[key] for key in keys])
+        prompts = StepDemand.stack([every[key] for key in keys])
         seconds = between(rows.work, prompts, of["generated"], sheets_of(rows), c)
         return np.asarray(rows.tokens / seconds)
 

@@ -43,7 +43,7 @@ def shown(value: object) -> str:
     return text if short else f"of the type {type(value).__name__}"
 
 
-class Brief:
+class ShortRepr:
     """Shows at most ten lines of itself: its fields, and of each of them the beginning."""
 
     def __repr__(self) -> str:
@@ -55,10 +55,10 @@ class Brief:
         return f"{type(self).__name__}(...)"
 
 
-class _Brief(Repr):
+class _ShortRepr(Repr):
     def repr_instance(self, x: object, level: int) -> str:
-        return x.in_brief() if isinstance(x, Brief) else super().repr_instance(x, level)
+        return x.in_brief() if isinstance(x, ShortRepr) else super().repr_instance(x, level)
 
 
-_BRIEF = _Brief()
+_BRIEF = _ShortRepr()
 _BRIEF.maxstring = LONGEST

@@ -42,7 +42,7 @@ def logged_as_json(stream: TextIO) -> Iterator[None]:
         _LOG.reset(token)
 
 
-class Report:
+class ProgressReport:
     """Of `total` things, `what` they are called, some are `held` from before and some `done` since.
 
     It goes to standard error as a bar or as lines, to the stream of `logged_as_json` as objects, or nowhere.
@@ -154,13 +154,13 @@ def followed(things: Iterable[T], what: str, wanted: bool = True, total: int | N
 
 
 @contextmanager
-def reporter(total: int, wanted: bool, what: str = "points", short: bool = False) -> Iterator[Report]:
-    """Progress on standard error; the caller is given whom to tell what is done. `short` as of `Report`; of
-    what is that, no bar remains.
+def reporter(total: int, wanted: bool, what: str = "points", short: bool = False) -> Iterator[ProgressReport]:
+    """Progress on standard error; the caller is given whom to tell what is done. `short` as of
+    `ProgressReport`; of what is that, no bar remains.
     """
     console = Console(stderr=True, markup=False, emoji=False)
     if _LOG.get() or not wanted or not console.is_terminal:
-        yield Report(total, what, wanted, short=short)
+        yield ProgressReport(total, what, wanted, short=short)
         return
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -170,4 +170,4 @@ def reporter(total: int, wanted: bool, what: str = "points", short: bool = False
         TextColumn("{task.fields[words]}", markup=False),
     )
     with Progress(*columns, console=console, transient=short) as bar:
-        yield Report(total, what, bar=bar, short=short)
+        yield ProgressReport(total, what, bar=bar, short=short)

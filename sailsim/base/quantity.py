@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from sailsim.base.arguments import Brief
+from sailsim.base.arguments import ShortRepr
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -60,7 +60,7 @@ LEAST, MOST = 1e-12, 1e15
 of a few of them stay numbers. Where 0 is allowed, so is what is almost 0."""
 
 
-class Frozen(Brief, BaseModel):
+class Frozen(ShortRepr, BaseModel):
     """Base of everything read from a file: immutable, strict about types, closed to unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
@@ -140,7 +140,7 @@ class Choice(Sourced):
 
 
 @dataclass(frozen=True)
-class Is:
+class QuantityRule:
     """What a `Quantity` field allows: its unit, its bounds, whether it must be a whole number."""
 
     unit: str
@@ -197,10 +197,10 @@ class Is:
         return {"allOf": [handler(schema)], "unit": self.unit, "allowed": self.allowed}
 
 
-class OrWord:
+class QuantityOrWord:
     """What a field allows that is a `Quantity` by a rule, or a word in its place."""
 
-    def __init__(self, rule: Is, schema: dict[str, str]) -> None:
+    def __init__(self, rule: QuantityRule, schema: dict[str, str]) -> None:
         """`schema`: of the word, as JSON schema has it."""
         self.rule, self.schema = rule, schema
 
@@ -228,7 +228,7 @@ class OrWord:
         return {"anyOf": [handler(schema["schema"]), self.schema]}
 
 
-class OneOf:
+class ChoiceRule:
     """What a `Choice` field allows."""
 
     def __init__(self, *values: str | bool) -> None:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 
-class Terminated(KeyboardInterrupt):
+class Termination(KeyboardInterrupt):
     """SIGTERM came, or SIGHUP: its terminal is gone."""
 
     def __init__(self, number: int) -> None:
@@ -36,7 +36,7 @@ class _Stop:
             self.end()
 
     def end(self) -> NoReturn:
-        raise KeyboardInterrupt if self.told == signal.SIGINT else Terminated(self.told)
+        raise KeyboardInterrupt if self.told == signal.SIGINT else Termination(self.told)
 
 
 def heed() -> None:
@@ -62,7 +62,7 @@ def _let_go_of_terminal() -> None:
 
 @contextmanager
 def stoppable(ends: bool = False) -> Iterator[None]:
-    """Within this Ctrl-C raises KeyboardInterrupt, SIGTERM and SIGHUP raise `Terminated`, once: whoever
+    """Within this Ctrl-C raises KeyboardInterrupt, SIGTERM and SIGHUP raise `Termination`, once: whoever
     presses twice does not cut the putting away short. In threads beside the main one it changes nothing, nor
     within another. SIGHUP stays ignored where it is, as nohup has it.
 

@@ -17,7 +17,7 @@ import click
 from sailsim import __version__
 from sailsim.base.errors import SailsimError, one_line
 from sailsim.base.hints import did_you_mean, program
-from sailsim.base.stop import Terminated, stoppable
+from sailsim.base.stop import Termination, stoppable
 
 _GROUPS = {
     "One answer": {
@@ -120,7 +120,7 @@ def _one_sentence() -> Iterator[None]:
         kept = "".join(f" {note};" for note in getattr(stop, "__notes__", ()))
         again = f"`{program()} {shlex.join(sys.argv[1:])}` goes on from there." if kept else ""
         click.echo(f"Stopped.{kept} {again}".rstrip(), err=True)
-        number = stop.number if isinstance(stop, Terminated) else signal.SIGINT
+        number = stop.number if isinstance(stop, Termination) else signal.SIGINT
         raise click.exceptions.Exit(128 + number) from None
     except SailsimError as error:
         raise BadInput(one_line(str(error))) from error

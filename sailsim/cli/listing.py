@@ -17,7 +17,7 @@ from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json, as_json_option
 from sailsim.cli.common.table import echo, print_table, say
 from sailsim.sim.gem5.binary import gem5_unit
-from sailsim.sim.machine.substrate import Cost, Substrate, load_substrate, substrate_names
+from sailsim.sim.machine.substrate import CycleCost, Substrate, load_substrate, substrate_names
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import (
     card_names,
@@ -219,7 +219,7 @@ def _value_row(path: str, value: object, unsourced: str = "") -> dict[str, str]:
         row |= {"kind": value.kind, "source": value.source, "note": value.note}
     if isinstance(value, Choice):
         row["value"] = str(value.value)
-    elif isinstance(value, Cost) and value.low is not None:
+    elif isinstance(value, CycleCost) and value.low is not None:
         row["range"] = " .. ".join(value.ends)
     elif isinstance(value, Quantity) and value.low is not None and value.high is not None:
         row["range"] = f"{value.low:g} .. {value.high:g}"

@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from sailsim.base.arguments import Brief
+from sailsim.base.arguments import ShortRepr
 from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.substrate import OPERATIONS, Charge
 from sailsim.sim.machine.system import Gpu, System, backend_module, backend_modules
 from sailsim.sim.point import Point
 from sailsim.workloads.models.formats import WeightFormat
-from sailsim.workloads.models.graph import Piece
+from sailsim.workloads.models.graph import Chunk
 from sailsim.workloads.models.model import ModelSpec
 
 Prefill = Literal["units", "cores", "auto"]
 """Who multiplies the prompts of a machine with units: they, the cores while units decode, or the faster."""
-Timer = Callable[[tuple[Piece, ...]], float]
+Timer = Callable[[tuple[Chunk, ...]], float]
 """From the pieces of a step to its seconds. Raises SailsimError where there is no such step."""
 Kind = Literal["accelerator", "cores", "card"]
 Machine = System | Gpu
@@ -30,7 +30,7 @@ RESERVED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class Request:
+class StepQuery:
     """A step that a machine is asked for."""
 
     point: Point
@@ -48,7 +48,7 @@ class Request:
     """The machine by name or file, where it is another one than the point's."""
     resolved: Point | None = None
     """The point with everything filled that its own system decides."""
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[Chunk, ...] = ()
     """Of a mixed step, in the place of the point's phase, batch, prompt and context."""
     prefill: Prefill = "units"
     around: str = "llama.cpp"
@@ -108,7 +108,7 @@ class EnergyShape(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class StepResult(Brief):
+class StepResult(ShortRepr):
     """One step, on whatever runs it.
 
     `breakdown` has seconds by phase, which exclude each other and add up to `step_s`. `counts` are those of
@@ -149,7 +149,7 @@ class StepResult(Brief):
         return self.tokens / self.step_s
 
 
-class Room(NamedTuple):
+class MemoryNeed(NamedTuple):
     """Bytes that a step needs of a memory, and what that has; None: not known."""
 
     needed: float
@@ -192,8 +192,8 @@ def room_of(
     fmt: WeightFormat,
     batch: int,
     context: int,
-    pieces: Sequence[Piece] = (),
-) -> Room:
+    pieces: Sequence[Chunk] = (),
+) -> MemoryNeed:
     """A server's memory as its file says; a card's, but what the software keeps of it; beside what a batch
     needs there, or the sequences of some pieces."""
     needed = memory_needed(model, fmt, batch, context)
@@ -201,9 +201,9 @@ def room_of(
         cached = sum(model.kv_bytes(piece.tokens) * piece.times for piece in pieces)
         needed = fmt.model_bytes(model) + cached
     if isinstance(machine, Gpu):
-        return Room(needed, memory_of(machine), f"card {machine.name}")
+        return MemoryNeed(needed, memory_of(machine), f"card {machine.name}")
     size = machine.memory.size
-    return Room(needed, None if size is None else size.si, f"system {machine.name}")
+    return MemoryNeed(needed, None if size is None else size.si, f"system {machine.name}")
 
 
 def check_context(model: ModelSpec, point: Point) -> None:
@@ -229,18 +229,18 @@ class Backend(ABC):
     """Whether many rows take seconds that lie on lines between some numbers of rows."""
 
     @abstractmethod
-    def step(self, asked: Request) -> StepResult:
+    def step(self, asked: StepQuery) -> StepResult:
         """The step. Raises SailsimError where the machine cannot do it."""
 
-    def timer(self, asked: Request) -> Timer:
+    def timer(self, asked: StepQuery) -> Timer:
         """What a step takes by its pieces alone; quicker than `step`, where many are asked for."""
 
-        def seconds(pieces: tuple[Piece, ...]) -> float:
+        def seconds(pieces: tuple[Chunk, ...]) -> float:
             return self.step(replace(asked, pieces=pieces)).step_s
 
         return seconds
 
-    def check_prefill(self, asked: Request) -> None:
+    def check_prefill(self, asked: StepQuery) -> None:
         """Raise SailsimError where another than those in `prefills` is to multiply prompts."""
         if asked.prefill not in self.prefills:
             raise SailsimError(
@@ -248,11 +248,11 @@ class Backend(ABC):
                 f"{' or '.join(self.prefills)}."
             )
 
-    def refusal(self, asked: Request) -> str | None:
+    def refusal(self, asked: StepQuery) -> str | None:
         """Why the machine does not run the software at all, None if it does."""
         return None
 
-    def room(self, asked: Request) -> Room:
+    def room(self, asked: StepQuery) -> MemoryNeed:
         """What the step needs of its memory: weights and KV cache in the machine's."""
         point = asked.point
         return room_of(asked.machine, asked.model, asked.fmt, point.batch, point.context, asked.pieces)

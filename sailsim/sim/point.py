@@ -20,9 +20,9 @@ from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, WBITS_MAX
 from sailsim.sim.machine.pim import nbw_of
-from sailsim.sim.machine.substrate import Cost, SubstrateChoice, load_substrate, settled_substrate
+from sailsim.sim.machine.substrate import CycleCost, SubstrateReference, load_substrate, settled_substrate
 from sailsim.sim.machine.system import System
-from sailsim.sim.machine.system_files import SystemChoice, as_system, known_system, leaves, system_in_words
+from sailsim.sim.machine.system_files import SystemReference, as_system, known_system, leaves, system_in_words
 from sailsim.workloads.model_files.load import chosen_format, require_model, weight_choice
 from sailsim.workloads.models.formats import WeightFormat, uniform_format
 from sailsim.workloads.models.model import KV_BITS, KV_WORDS, ModelSpec
@@ -348,7 +348,7 @@ OPERATION = f"{SUBSTRATE}."
 """What the name of a cost of an operation begins with."""
 
 
-class SetField(NamedTuple):
+class FieldColumn(NamedTuple):
     """A column of the records of a study."""
 
     name: str
@@ -357,22 +357,22 @@ class SetField(NamedTuple):
     """Whether it holds text because some of its costs are no numbers, but polynomials."""
 
 
-def set_fields(points: Iterable[Point]) -> tuple[SetField, ...]:
+def set_fields(points: Iterable[Point]) -> tuple[FieldColumn, ...]:
     """The columns of a study of some points, in alphabetical order."""
     names: set[str] = set()
     every = {(point.system, point.substrate) for point in points}
     for system, substrate in every:
-        names.update(SystemChoice.parse(system).changes)
+        names.update(SystemReference.parse(system).changes)
         if substrate is not None:
-            names.update(OPERATION + each for each in SubstrateChoice.parse(substrate).costs)
+            names.update(OPERATION + each for each in SubstrateReference.parse(substrate).costs)
     words: set[str] = set()
     for each in every if _have_cost(names) else ():
         with suppress(SailsimError):  # nor has it any record
             words.update(name for name, cost in _costs(*each).items() if any(cost.coefficients[1:]))
-    return tuple(SetField(name, name in words) for name in sorted(names))
+    return tuple(FieldColumn(name, name in words) for name in sorted(names))
 
 
-def set_values(fields: Sequence[SetField], point: Point, system: System) -> dict[str, Any]:
+def set_values(fields: Sequence[FieldColumn], point: Point, system: System) -> dict[str, Any]:
     """What a point on its machine has in the columns; None where the machine has no such field."""
     if not fields:
         return {}
@@ -388,7 +388,7 @@ def _have_cost(names: Iterable[str]) -> bool:
     return any(name.startswith(OPERATION) for name in names)
 
 
-def _costs(system: System | str, substrate: str | None) -> Mapping[str, Cost]:
+def _costs(system: System | str, substrate: str | None) -> Mapping[str, CycleCost]:
     """Of the operations of a point's arrays, which it names or its machine has, by their columns."""
     if substrate is None:
         pim = as_system(system).pim

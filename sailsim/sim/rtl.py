@@ -7,7 +7,7 @@ from typing import Any
 from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
-from sailsim.sim.step.tiles import Shape
+from sailsim.sim.step.tiles import TileShape
 
 CODES = ("twos", "offset", "ternary", "book")
 POLICIES = ("lru", "fifo", "direct")
@@ -53,7 +53,7 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
         require("accumulator_bits", bits, bits == WORD_BITS, f"{WORD_BITS} where units convert")
         require("convert_units", units, units % words == 0, f"whole beats of {words} words")
         require("convert_latency", config.convert_latency, 4 <= config.convert_latency <= 16, "4..16 cycles")
-    shape = Shape(nbw, config.slices, batch, code.wbits, code.value_bits, abits, nbw, 0)
+    shape = TileShape(nbw, config.slices, batch, code.wbits, code.value_bits, abits, nbw, 0)
     plan = _core.plan_tile(config, shape, scaled=False)  # refuses what has no room
     prt = substrate.prt_helps and config.prt_entries > 0
     widths = {"weight": code.value_bits, "entry": plan.entry_bits, "accumulator": bits}

@@ -1,4 +1,4 @@
-"""Progress of what is gone through one by one."""
+"""ProgressReport of what is gone through one by one."""
 
 import io
 import itertools

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sailsim.base.stop import Terminated, stoppable
+from sailsim.base.stop import Termination, stoppable
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def as_before() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated), (signal.SIGHUP, Terminated)],
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Termination), (signal.SIGHUP, Termination)],
 )
 def test_the_first_one_raises_and_the_second_is_not_heard(
     hears_hang_up: None, number: signal.Signals, kind: type[KeyboardInterrupt]
@@ -43,7 +43,7 @@ def test_the_first_one_raises_and_the_second_is_not_heard(
 
 def test_afterwards_the_signals_mean_what_they_meant() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated), stoppable():
+    with pytest.raises(Termination), stoppable():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -56,7 +56,7 @@ def test_a_command_of_nohup_outlives_its_terminal(as_before: None) -> None:
 
 def test_a_part_that_can_be_stopped_leaves_the_whole_deaf_to_a_second_one(as_before: None) -> None:
     with stoppable(ends=True):
-        with pytest.raises(Terminated), stoppable():
+        with pytest.raises(Termination), stoppable():
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)  # the default handler would end this process
     signal.raise_signal(signal.SIGTERM)

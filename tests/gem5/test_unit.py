@@ -8,7 +8,7 @@ import pytest
 
 from sailsim.lut_gemv.trace_file import IMAGE_OFFSET
 from sailsim.sim.gem5.binary import gem5_unit, read_dumps
-from sailsim.sim.gem5.stored import Load
+from sailsim.sim.gem5.stored import NeighbourLoad
 from sailsim.sim.gem5.validation import compare, drawn_groups, summary
 from sailsim.sim.machine.system_files import load_system, vary
 
@@ -89,7 +89,7 @@ def test_conversion_units_and_dfms_take_the_core_s_cycles(gem5, tmp_path, change
 
 def test_units_that_work_together_have_results_of_their_own(gem5, tmp_path):
     """Five beside readers: each shape once, the slowest of five; all five results are looked at."""
-    machine, load = load_system("sail-n1"), Load(units=5, streams=16)
+    machine, load = load_system("sail-n1"), NeighbourLoad(units=5, streams=16)
     rows = compare(gem5, machine, tmp_path, drawn(machine, 5), load)
     assert len(rows) == len({row["tile"] for row in rows}) == 48
     assert exact(rows)

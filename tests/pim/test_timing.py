@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sailsim import _core
-from sailsim.sim.step.tiles import Shape
+from sailsim.sim.step.tiles import TileShape
 
 from ..examples import examples
 
@@ -168,7 +168,7 @@ def test_cells_and_buffers_that_just_fit(make_slice, field, least, scaled, why):
     ],
 )  # fmt: skip
 def test_how_a_tile_lies_in_the_arrays(make_slice, unit, tile, scaled, plan):
-    shape = Shape(*TILE)._replace(**tile)
+    shape = TileShape(*TILE)._replace(**tile)
     found = _core.plan_tile(make_slice(**unit), shape, scaled)
     assert {field: getattr(found, field) for field in plan} == plan
 

@@ -10,7 +10,7 @@ from sailsim import _core
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.rtl import package, parameters
-from sailsim.sim.step.tiles import Shape
+from sailsim.sim.step.tiles import TileShape
 
 
 def unit(**changes: Any) -> str:
@@ -61,9 +61,9 @@ def test_what_the_rtl_cannot_have_is_one_sentence(
 
 def test_a_tile_is_one_chunk_of_a_batch_and_has_minima_on_cores_alone() -> None:
     config = _core.SliceConfig(unit())
-    fields = tile_fields(config, Shape(70, 700, 8, 4, 4, 8, 4, 32), scaled=True)
+    fields = tile_fields(config, TileShape(70, 700, 8, 4, 4, 8, 4, 32), scaled=True)
     assert (fields["words"], fields["block"], fields["passes"]) == (18 * 8, 32, 2)
     with pytest.raises(ValueError, match=r"^batch is 900; the RTL allows \d+ rows of this shape\.$"):
-        tile_fields(config, Shape(70, 700, 900, 4, 4, 8, 4, 32))
+        tile_fields(config, TileShape(70, 700, 900, 4, 4, 8, 4, 32))
     with pytest.raises(ValueError, match=r"^minimum is True; the RTL allows minima where the cores convert"):
-        tile_fields(config, Shape(70, 700, 8, 4, 4, 8, 4, 32), scaled=True, minimum=True)
+        tile_fields(config, TileShape(70, 700, 8, 4, 4, 8, 4, 32), scaled=True, minimum=True)

@@ -20,7 +20,7 @@ from sailsim.lut_gemv.operands import activation_range, block_slices, group_slic
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.rtl import package, parameters
-from sailsim.sim.step.tiles import Shape
+from sailsim.sim.step.tiles import TileShape
 
 from .simulation import RTL
 
@@ -88,7 +88,7 @@ class Play:
 
     def __repr__(self) -> str:
         tile = self.tile
-        return f"build {BUILDS.index(self.build)}, {Shape(*tile.shape)}, scaled {tile.scales is not None}"
+        return f"build {BUILDS.index(self.build)}, {TileShape(*tile.shape)}, scaled {tile.scales is not None}"
 
     @cached_property
     def fields(self) -> dict[str, int]:
@@ -97,7 +97,7 @@ class Play:
         of_code["book"] = packed(tile.code.values, self.build.constants["VALUE_BITS"])
         if tile.scales is not None:
             of_code["act_scales"] = packed(tile.scales.act_scale.view(np.uint32), 32)
-        return tile_fields(self.build.config, Shape(*tile.shape), tile.scales is not None) | of_code
+        return tile_fields(self.build.config, TileShape(*tile.shape), tile.scales is not None) | of_code
 
     @cached_property
     def blocks(self) -> list[slice]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sailsim import _core
 from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.machine.system_files import load_system
-from sailsim.sim.step.tiles import Shape, activity
+from sailsim.sim.step.tiles import TileShape, activity
 
 from ..examples import examples
 
@@ -24,7 +24,7 @@ def timed(substrate="row_dfm", n=100, k=64, batch=2, wbits=4, abits=8, nbw=4, sc
     profile = _core.pattern_profile(x, abits, nbw, 0, slice_config.prt_entries, "lru")
     tile = _core.TileTimer(slice_config, shape, scaled)
     (timing,) = tile.time([profile])
-    events = activity(slice_config, tile.plan, timing, Shape(*shape))
+    events = activity(slice_config, tile.plan, timing, TileShape(*shape))
     return slice_config, tile.plan, timing, events
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.sim.machine.dram import Dram, Reader, shares
+from sailsim.sim.machine.dram import Dram, MemoryReader, shares
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system, vary
 
@@ -49,18 +49,18 @@ def test_more_of_anything_is_never_less(run, banks, ranks, channels):
 
 
 def test_one_reader_is_bound_by_littles_law_or_the_capacity():
-    core = Reader(inf, window=46 * 64, latency=90e-9)
+    core = MemoryReader(inf, window=46 * 64, latency=90e-9)
     assert shares(1e12, [core]) == [pytest.approx(46 * 64 / 90e-9)]
     assert shares(20e9, [replace(core, queue=10e-9)]) == [20e9]
-    assert shares(1e12, [Reader(5e9, 46 * 64, 90e-9, queue=10e-9)]) == [5e9]
+    assert shares(1e12, [MemoryReader(5e9, 46 * 64, 90e-9, queue=10e-9)]) == [5e9]
 
 
 def test_two_readers_share_by_what_they_have_under_way():
     """Beyond the capacity every line waits equally long: two windows of 3 to 1 get 3 to 1."""
-    big, small = Reader(inf, 3e4, 0.0), Reader(inf, 1e4, 0.0)
+    big, small = MemoryReader(inf, 3e4, 0.0), MemoryReader(inf, 1e4, 0.0)
     assert shares(100e9, [big, small]) == pytest.approx([75e9, 25e9])
     # With latencies: one wait w for which 3e4 / (90 ns + w) + 1e4 / (70 ns + w) is the capacity.
-    found = shares(100e9, [Reader(inf, 3e4, 90e-9), Reader(inf, 1e4, 70e-9)])
+    found = shares(100e9, [MemoryReader(inf, 3e4, 90e-9), MemoryReader(inf, 1e4, 70e-9)])
     waits = [3e4 / found[0] - 90e-9, 1e4 / found[1] - 70e-9]
     assert sum(found) == pytest.approx(100e9)
     assert waits[0] == pytest.approx(waits[1])
@@ -72,30 +72,32 @@ def waiting(queue: float, load: float) -> float:
 
 
 def test_bursts_that_come_evenly_never_wait_for_one_another():
-    unit = Reader(inf, 1024, 70e-9)
-    even = Reader(60e9, 1e9, 90e-9, queue=40e-9, even=True)
+    unit = MemoryReader(inf, 1024, 70e-9)
+    even = MemoryReader(60e9, 1e9, 90e-9, queue=40e-9, even=True)
     assert shares(100e9, [even, unit])[1] == pytest.approx(1024 / (70e-9 + 40e-9 * 0.6 / 2))
 
 
 def test_lines_wait_no_longer_than_a_queue_can_be():
-    unit, window = Reader(inf, 64, 70e-9), 1e9
-    nearly = [shares(100e9, [Reader(each, window, 90e-9, queue=40e-9), unit])[1] for each in (90e9, 97e9)]
+    unit, window = MemoryReader(inf, 64, 70e-9), 1e9
+    nearly = [
+        shares(100e9, [MemoryReader(each, window, 90e-9, queue=40e-9), unit])[1] for each in (90e9, 97e9)
+    ]
     assert nearly[0] == pytest.approx(64 / (70e-9 + waiting(40e-9, 0.9)))
     assert nearly[1] == pytest.approx(64 / (70e-9 + 40e-9 * 0.97 / 0.2))
 
 
 def test_parts_of_a_reader_wait_for_one_another():
-    units = Reader(inf, 8 * 1024, 70e-9, parts=8, queue=10e-9)
-    cores = Reader(20e9, 1e9, 90e-9, queue=30e-9)
+    units = MemoryReader(inf, 8 * 1024, 70e-9, parts=8, queue=10e-9)
+    cores = MemoryReader(20e9, 1e9, 90e-9, queue=30e-9)
     rate = shares(400e9, [units, cores])[0]
     own, others = rate * 7 / 8 / 400e9, 20e9 / 400e9
     wait = (10e-9 * own + 30e-9 * others) / (2 * (1 - own - others))
     assert rate == pytest.approx(8 * 1024 / (70e-9 + wait))
 
 
-def readers(queue: float = 1e-7) -> st.SearchStrategy[Reader]:
+def readers(queue: float = 1e-7) -> st.SearchStrategy[MemoryReader]:
     return st.builds(
-        Reader,
+        MemoryReader,
         st.floats(1e6, 1e12),
         st.floats(64, 1e6),
         st.floats(1e-9, 1e-6),
@@ -105,7 +107,7 @@ def readers(queue: float = 1e-7) -> st.SearchStrategy[Reader]:
     )
 
 
-def most(reader: Reader) -> float:
+def most(reader: MemoryReader) -> float:
     """Bytes/s while no line waits (Little's law)."""
     return min(reader.demand, reader.window / reader.latency)
 
@@ -133,7 +135,7 @@ def test_who_asks_for_more_leaves_no_more_to_the_other(one, other, more):
 
 @given(st.floats(1e-3, 1e12), st.lists(st.floats(0, 1e12), max_size=6))
 def test_max_min_is_fair(capacity, demands):
-    found = shares(capacity, [Reader(demand) for demand in demands])
+    found = shares(capacity, [MemoryReader(demand) for demand in demands])
     assert sum(found) <= capacity * (1 + 1e-9)
     assert all(s <= d for s, d in zip(found, demands, strict=True))
     unmet = [s for s, d in zip(found, demands, strict=True) if s < d * (1 - 1e-9)]

@@ -21,8 +21,8 @@ from sailsim.sim.step import parts as step_parts
 from sailsim.sim.step.engine import PHASES, accelerator_of, simulate_step
 from sailsim.sim.step.jobs import jobs_of
 from sailsim.sim.step.parts import StepParts
-from sailsim.sim.step.patterns import InputRows, ProfileCache
-from sailsim.sim.step.tiles import COUNTS, PimUnits, Shape, TileRequest, TileTable, refetch_ratio
+from sailsim.sim.step.patterns import InputRows, PatternCache
+from sailsim.sim.step.tiles import COUNTS, PimUnits, TileRequest, TileShape, TileTable, refetch_ratio
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models import graph
@@ -190,9 +190,9 @@ def test_bad_points_end_in_one_sentence(captured, tmp_path):
         step_s(captured, changed(SAIL, pim__rows=20), nbw=4)
 
 
-def shaped(captured: Activations, units: PimUnits, shape: Shape, scaled: bool = True) -> TileTable:
+def shaped(captured: Activations, units: PimUnits, shape: TileShape, scaled: bool = True) -> TileTable:
     rows = InputRows("attn_in", 0, 32, shape.k, shape.batch, 0)
-    profile = ProfileCache().captured(captured, rows, units.scan(8, True, shape.nbw, shape.group_size))
+    profile = PatternCache().captured(captured, rows, units.scan(8, True, shape.nbw, shape.group_size))
     return units.table(TileRequest(shape, shape.k * shape.n * shape.wbits / 8, scaled), [profile])
 
 
@@ -200,7 +200,7 @@ def test_a_tile_pays_for_its_operands_and_results(captured):
     units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
     near = 35e-9 - 11 / 2.5e9  # of a unit: the LLC's latency without the private caches of a core
     port = 64 / (32 * 1.8e9)
-    tile = shaped(captured, units, Shape(4096, 4096, 3, 4, 4, 8, 4, 128))
+    tile = shaped(captured, units, TileShape(4096, 4096, 3, 4, 4, 8, 4, 128))
     # 3 x (4096 + 4) bytes of activations and their scales, 3 x 128 results of 4 bytes.
     # 16 lines under way: each 16 wait for those before, the last 7 of 24 for the port too.
     edges = tile.kind.edges
@@ -215,7 +215,7 @@ def test_a_tile_pays_for_its_operands_and_results(captured):
     assert far.results(24 * 64) == units.results(24 * 64) == pytest.approx(asked + near)
     assert far.results(24 * 64 - 4) == pytest.approx(asked + far.dram.latency)
     assert units.results(24 * 64 - 4) == pytest.approx(asked + near)
-    there = shaped(captured, far, Shape(4096, 4096, 3, 4, 4, 8, 4, 128)).kind.edges.operands
+    there = shaped(captured, far, TileShape(4096, 4096, 3, 4, 4, 8, 4, 128)).kind.edges.operands
     assert there == pytest.approx(far.dram.latency * (1 + 192 / 16))
 
 

@@ -10,7 +10,7 @@ from sailsim.sim.machine.dram import MemorySystem
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.step.engine import GRAIN_S, Schedule, halves_of, simulate_step, taking_turns
-from sailsim.sim.step.schedule import CoreTask, Segments, StepTimeline, Tensor, play
+from sailsim.sim.step.schedule import CoreTask, ScheduledGemv, Segments, StepTimeline, play
 from sailsim.workloads.model_files.load import load_model
 
 from ..examples import examples
@@ -20,7 +20,7 @@ STREAM = MACHINE.stream_limit
 SAIL, LLAMA = load_system("sail-n1"), load_model("llama-2-7b")
 
 
-def run(machine: MemorySystem, tasks: list[CoreTask], tensors: list[Tensor]) -> StepTimeline:
+def run(machine: MemorySystem, tasks: list[CoreTask], tensors: list[ScheduledGemv]) -> StepTimeline:
     return play(machine, [Segments.one(tasks, tensors)])
 
 
@@ -28,7 +28,7 @@ def chain(*works: tuple[float, float], layer_bytes: float = 0.0) -> Schedule:
     """Core work, then a tensor that needs it, and so on; the last core work ends it."""
     tasks = [CoreTask(f"{i}", i, seconds) for i, (seconds, _) in enumerate(works)]
     tensors = [
-        Tensor(f"{i}", i + 1, layer_bytes, seconds, lambda rate: layer_bytes / rate)
+        ScheduledGemv(f"{i}", i + 1, layer_bytes, seconds, lambda rate: layer_bytes / rate)
         for i, (_, seconds) in enumerate(works[:-1])
     ]
     return tasks, tensors

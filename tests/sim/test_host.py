@@ -13,7 +13,7 @@ from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.step.schedule import HostCores
-from sailsim.sim.step.tiles import PimUnits, Shape, TileKind, TileRequest
+from sailsim.sim.step.tiles import PimUnits, TileKind, TileRequest, TileShape
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import uniform_format
 from sailsim.workloads.models.graph import Op, attention_on_units, decode_step
@@ -234,7 +234,7 @@ def test_converting_on_the_cores_reads_sums_and_writes_results():
 @pytest.mark.parametrize("scaled", [False, True])
 def test_operands_are_a_byte_an_activation_or_two_and_its_rows_scale(abits, size, scaled):
     units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
-    shape = Shape(2048, 1000, 3, 4, 4, abits, 4, 128)
+    shape = TileShape(2048, 1000, 3, 4, 4, abits, 4, 128)
     kind = TileKind(units, TileRequest(shape, 1e6, scaled, codebook=512))
     expected = 3 * (2048 * size + (4 if scaled else 0)) + 512
     assert kind.edges[1] == pytest.approx(units.operands.seconds(expected))

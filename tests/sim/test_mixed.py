@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backend import Request, backend_of
+from sailsim.sim.backend import StepQuery, backend_of
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.machine.system_files import load_machine, load_system
 from sailsim.sim.point import Point
@@ -16,7 +16,7 @@ from sailsim.sim.serve.surface import StepSurface
 from sailsim.sim.software.fitted import around_units
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
-from sailsim.workloads.models.graph import Piece, decode_step, mixed_step, prefill_step
+from sailsim.workloads.models.graph import Chunk, decode_step, mixed_step, prefill_step
 
 from ..examples import examples
 
@@ -33,25 +33,25 @@ RUNNERS = {
 }
 
 
-def asked(name: str, **point) -> Request:  # type: ignore[no-untyped-def]
+def asked(name: str, **point) -> StepQuery:  # type: ignore[no-untyped-def]
     kind, software = RUNNERS[name]
     system = name if kind == "accelerator" else "sail-n1"
     at = Point(system=system, model="smollm2-135m", threads=16, **point)
     whole = {"serving": "f16", "vllm": "bf16"}.get(software)
     fmt = at.formats(MODEL) if whole is None else weight_format(whole)
-    return Request(at, load_machine(name), MODEL, fmt, software, cores=16, hardware="")
+    return StepQuery(at, load_machine(name), MODEL, fmt, software, cores=16, hardware="")
 
 
-def step(name: str, *pieces: Piece, **point):  # type: ignore[no-untyped-def]
+def step(name: str, *pieces: Chunk, **point):  # type: ignore[no-untyped-def]
     request = replace(asked(name, **point), pieces=pieces)
     return backend_of(request.machine, RUNNERS[name][0]).step(request)  # type: ignore[arg-type]
 
 
 SIZES = st.integers(1, 96)
-PIECE = st.builds(Piece, SIZES, st.integers(0, 700), st.integers(1, 3))
+PIECE = st.builds(Chunk, SIZES, st.integers(0, 700), st.integers(1, 3))
 PIECES = st.lists(PIECE, min_size=1, max_size=5)
 PROMPT_PIECES = st.lists(PIECE.filter(lambda piece: not piece.decodes), min_size=1, max_size=5)
-DECODING = st.builds(Piece, st.just(1), st.integers(1, 900), st.integers(1, 3))
+DECODING = st.builds(Chunk, st.just(1), st.integers(1, 900), st.integers(1, 3))
 MACHINES = st.sampled_from(list(RUNNERS))
 
 
@@ -59,13 +59,13 @@ MACHINES = st.sampled_from(list(RUNNERS))
 def test_a_sequence_that_decodes_is_a_piece_of_one_token(batch, tokens, model):
     """And a prompt one with nothing before it, with a window over attention too."""
     fmt = weight_format("q4_0")
-    assert mixed_step(model, fmt, [Piece(1, tokens - 1)] * batch) == decode_step(model, fmt, batch, tokens)
-    assert mixed_step(model, fmt, [Piece(tokens)] * batch) == prefill_step(model, fmt, tokens, batch)
+    assert mixed_step(model, fmt, [Chunk(1, tokens - 1)] * batch) == decode_step(model, fmt, batch, tokens)
+    assert mixed_step(model, fmt, [Chunk(tokens)] * batch) == prefill_step(model, fmt, tokens, batch)
 
 
 @given(SIZES, SIZES, st.integers(0, 400), st.integers(1, 500))
 def test_a_prompt_in_two_pieces_has_all_its_pairs(first, second, before, window):
-    whole, *halves = Piece(first + second, before), Piece(first, before), Piece(second, before + first)
+    whole, *halves = Chunk(first + second, before), Chunk(first, before), Chunk(second, before + first)
     assert whole.pairs(window) == sum(piece.pairs(window) for piece in halves)
     seen = [min(at + 1, window) for at in range(before, whole.tokens)]
     assert whole.pairs(window) == sum(seen)
@@ -74,10 +74,10 @@ def test_a_prompt_in_two_pieces_has_all_its_pairs(first, second, before, window)
 @pytest.mark.parametrize("name", RUNNERS)
 def test_a_step_of_one_kind_is_the_points(name):
     for point, piece in (
-        ({"batch": 5, "context": 300}, Piece(1, 299, 5)),
-        ({"batch": 1, "context": 2}, Piece(1, 1)),
-        ({"batch": 2, "phase": "prefill", "prompt": 600}, Piece(600, 0, 2)),
-        ({"batch": 1, "phase": "prefill", "prompt": 33}, Piece(33)),
+        ({"batch": 5, "context": 300}, Chunk(1, 299, 5)),
+        ({"batch": 1, "context": 2}, Chunk(1, 1)),
+        ({"batch": 2, "phase": "prefill", "prompt": 600}, Chunk(600, 0, 2)),
+        ({"batch": 1, "phase": "prefill", "prompt": 33}, Chunk(33)),
     ):
         request = asked(name, **point)
         plain = backend_of(request.machine, RUNNERS[name][0]).step(request)
@@ -126,15 +126,15 @@ def test_together_takes_no_less_than_each_and_no_more_than_both(name, decoding, 
 
 def test_what_no_mixed_step_is_says_so():
     for pieces, words in (
-        ((Piece(1, 5), Piece(0)), "new tokens is 0; allowed is 1"),
-        ((Piece(4, -1),), "tokens before a piece are -1"),
-        ((Piece(70000),), "new tokens is 70000; allowed is at most 65535 rows"),
+        ((Chunk(1, 5), Chunk(0)), "new tokens is 0; allowed is 1"),
+        ((Chunk(4, -1),), "tokens before a piece are -1"),
+        ((Chunk(70000),), "new tokens is 70000; allowed is at most 65535 rows"),
     ):
         with pytest.raises(SailsimError, match=words):
             step("sail-n1", *pieces)
     with pytest.raises(SailsimError, match="overlap is asked for in a mixed step"):
-        step("sail-n1", Piece(4), Piece(1, 9), batch=2, overlap=True)
-    request = replace(asked("graviton2"), software="neon", pieces=(Piece(8), Piece(1, 9)))
+        step("sail-n1", Chunk(4), Chunk(1, 9), batch=2, overlap=True)
+    request = replace(asked("graviton2"), software="neon", pieces=(Chunk(8), Chunk(1, 9)))
     with pytest.raises(SailsimError, match="decode alone; allowed for phase prefill"):
         backend_of(request.machine).step(request)
 
@@ -153,7 +153,7 @@ def test_the_surface_is_the_step(name, prompts, contexts):
     request = asked(name)
     if name not in SURFACES:
         SURFACES[name] = StepSurface(backend_of(request.machine, RUNNERS[name][0]), request)  # type: ignore[arg-type]
-    pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
+    pieces = *(Chunk(*each) for each in prompts), *(Chunk(1, tokens - 1) for tokens in contexts)
     near = 0.02 if RUNNERS[name][0] == "accelerator" else 0.003 if not prompts else 1e-9
     assert SURFACES[name].seconds(prompts, contexts) == pytest.approx(step(name, *pieces).step_s, rel=near)
 
@@ -164,7 +164,7 @@ def test_the_surface_knows_windows(name):
     backend = backend_of(request.machine, RUNNERS[name][0])  # type: ignore[arg-type]
     surface = StepSurface(backend, request)
     for prompts, contexts in (([(40, 90)], [20, 300, 800]), ([], [20, 300, 800]), ([(64, 0), (9, 200)], [])):
-        pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
+        pieces = *(Chunk(*each) for each in prompts), *(Chunk(1, tokens - 1) for tokens in contexts)
         expected = backend.step(replace(request, pieces=pieces)).step_s
         assert surface.seconds(prompts, contexts) == pytest.approx(expected, rel=0.02)
 
@@ -187,7 +187,7 @@ def test_a_surface_refuses_as_a_step_does():
 # --- Prompts on the cores while units decode ---
 
 
-def on(who: str, *pieces: Piece, around: str = "llama.cpp"):  # type: ignore[no-untyped-def]
+def on(who: str, *pieces: Chunk, around: str = "llama.cpp"):  # type: ignore[no-untyped-def]
     request = replace(asked("sail-n1"), pieces=pieces, prefill=who, around=around)
     return backend_of(request.machine).step(request)
 
@@ -216,14 +216,14 @@ def test_prompts_on_the_cores_alone_are_the_softwares(around, prompt):
     model = load_model("llama-2-7b")
     point = Point(model="llama-2-7b", threads=32)
     machine = around_units(load_system("sail-n1"), around)
-    request = Request(point, machine, model, point.formats(model), "lut-gemv", cores=32, around=around)
-    found = backend_of(machine).step(replace(request, pieces=(Piece(prompt),), prefill="cores")).step_s
+    request = StepQuery(point, machine, model, point.formats(model), "lut-gemv", cores=32, around=around)
+    found = backend_of(machine).step(replace(request, pieces=(Chunk(prompt),), prefill="cores")).step_s
     cores = predict_cores(machine, model, request.fmt, 32, prompt=prompt, software=around).step_s  # type: ignore[arg-type]
     assert cores * 0.99 < found < cores * 1.02
 
 
 def test_without_prompts_it_does_not_matter_who_multiplies_them():
-    assert on("cores", Piece(1, 99, 4)).step_s == on("units", Piece(1, 99, 4)).step_s
+    assert on("cores", Chunk(1, 99, 4)).step_s == on("units", Chunk(1, 99, 4)).step_s
 
 
 def test_who_cannot_multiply_prompts_says_so():
@@ -232,7 +232,7 @@ def test_who_cannot_multiply_prompts_says_so():
     ):
         backend_of(load_machine("upmem-n1")).step(replace(asked("upmem-n1"), prefill="cores"))
     with pytest.raises(SailsimError, match="T-MAC's prompts"):
-        on("cores", Piece(8), around="t-mac")
+        on("cores", Chunk(8), around="t-mac")
 
 
 def test_the_surface_knows_who_multiplies_prompts():
@@ -249,7 +249,7 @@ def test_the_surface_knows_who_multiplies_prompts():
         prompts = [(each, random.choice([0, random.randrange(3000)])) for each in new]
         steps.append((prompts, [random.randrange(2, 4000) for _ in range(int(2 ** random.uniform(0, 6)))]))
     for prompts, contexts in steps:
-        pieces = *(Piece(*each) for each in prompts), *(Piece(1, tokens - 1) for tokens in contexts)
+        pieces = *(Chunk(*each) for each in prompts), *(Chunk(1, tokens - 1) for tokens in contexts)
         found = {who: surface.seconds(prompts, contexts) for who, surface in surfaces.items()}
         assert found["auto"] == min(found.values())
         for who, seconds in found.items():

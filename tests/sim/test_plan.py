@@ -15,9 +15,9 @@ from sailsim.sim.point import Point
 from sailsim.sim.study.plan import (
     LARGEST_PLAN,
     METHODS,
-    Part,
     Plan,
-    Sample,
+    PlanPart,
+    SampleTable,
     expand,
     parse_plan,
     plan_of,
@@ -297,11 +297,11 @@ def test_a_sample_is_even_on_every_axis_and_the_same_from_the_same_seed(method, 
         *(ranged(name, span, whole=False) for name, span in spans.items()),
         ranged("batch", {"from": 1, "to": 4}, whole=True),
     )
-    part = Part({}, axes, Sample(method=method, points=points, seed=seed))
+    part = PlanPart({}, axes, SampleTable(method=method, points=points, seed=seed))
     plan = Plan((part,))
     assert plan.points == Plan((part,)).points
     assert len(plan.points) == points
-    rows = Sample(method=method, points=points, seed=seed).rows(3)
+    rows = SampleTable(method=method, points=points, seed=seed).rows(3)
     assert rows.shape == (points, 3)
     if method == "lhs" or points & (points - 1) == 0:
         parts = np.sort(np.floor(rows * points).astype(int), axis=0)

@@ -17,7 +17,7 @@ from sailsim.sim.machine.ranges import parse_numbers, parse_values, parts_of_lis
 from sailsim.sim.machine.system_files import leaves_and_words, load_system, value_of, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate, simulate_step
-from sailsim.sim.study.keys import Keys, point_key
+from sailsim.sim.study.keys import ResultKeys, point_key
 from sailsim.sim.study.plan import expand
 from sailsim.sim.study.store import Store
 from sailsim.workloads.model_files.load import load_model
@@ -149,24 +149,24 @@ def test_a_point_with_other_values_is_checked_as_a_new_one():
 def test_a_key_depends_on_every_input(tmp_path, monkeypatch):
     path = extending(tmp_path, "sail-n1")
     base = Point(system=str(path))
-    key = Keys("f").result(base)
-    assert Keys("f").result(Point(system=str(path))) == key
+    key = ResultKeys("f").result(base)
+    assert ResultKeys("f").result(Point(system=str(path))) == key
     changes = {"wbits": 3, "nbw": 2, "prt": False, "seed": 1, "model": "gemma-2b"}
-    others = {Keys("f").result(Point(**(base.as_dict() | {k: v}))) for k, v in changes.items()}
+    others = {ResultKeys("f").result(Point(**(base.as_dict() | {k: v}))) for k, v in changes.items()}
     assert len(others | {key}) == 1 + len(changes)
-    assert Keys("g").result(base) != key
+    assert ResultKeys("g").result(base) != key
     extending(tmp_path, "sail-n1", "pim.enabled = false")
-    assert Keys("f").result(base) != key
+    assert ResultKeys("f").result(base) != key
     assert point_key(base) == point_key(Point(system=str(path)))
     monkeypatch.setattr("sailsim.sim.study.keys.code_version", lambda: "other code")
     extending(tmp_path, "sail-n1")
-    assert Keys("f").result(base) != key
+    assert ResultKeys("f").result(base) != key
 
 
 def test_a_worker_that_sees_another_file_is_refused(tmp_path):
     path = extending(tmp_path, "sail-n1")
     point = Point(system=str(path))
-    keys = Keys("f")
+    keys = ResultKeys("f")
     keys.result(point)
     guarded = keys.guard(lambda what: what)
     assert guarded(3) == 3
@@ -214,7 +214,7 @@ def test_a_file_that_changes_meanwhile_ends_the_study_before_a_wrong_answer_is_k
     with pytest.raises(SailsimError, match=r"mine\.toml changed while the study ran; .* is kept"):
         run_sweep(points, edits_its_system, tmp_path / "out", progress=False)
     assert len(Store(tmp_path / "out").keys()) < 3
-    keys = Keys("f")
+    keys = ResultKeys("f")
     keys.result(points[0])
     assert keys.changed() is None
     extending(tmp_path, "sail-n1", "# a change", "base")

@@ -12,7 +12,7 @@ from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate_step
 from sailsim.sim.step.schedule import HostCores
-from sailsim.sim.step.tiles import PimUnits, Shape, TileKind, TileRequest
+from sailsim.sim.step.tiles import PimUnits, TileKind, TileRequest, TileShape
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import uniform_format
 from sailsim.workloads.models.graph import ROUND_FLOPS, UNPACK_FLOPS, decode_step, prefill_step
@@ -42,7 +42,7 @@ def test_a_matrix_is_read_once_for_each_chunk_of_rows_that_the_buffers_hold(prom
         if op.kind != "gemv":
             continue
         assert op.batch == (batch if op.role == "head" else batch * prompt)
-        kind = TileKind(units, TileRequest(Shape(op.k, op.n, op.batch, 4, 4, 8, 4, 128), op.weight_bytes))
+        kind = TileKind(units, TileRequest(TileShape(op.k, op.n, op.batch, 4, 4, 8, 4, 128), op.weight_bytes))
         expected += op.weight_bytes * kind.plan.batch_chunks
         built += kind.plan.passes * kind.plan.batch_chunks * op.k / 4
     found = simulate_step(SAIL, MODEL, point)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.sim.machine.dram import MemorySystem, Reader
-from sailsim.sim.step.schedule import CoreTask, Segments, StepTimeline, Tensor, play
+from sailsim.sim.machine.dram import MemoryReader, MemorySystem
+from sailsim.sim.step.schedule import CoreTask, ScheduledGemv, Segments, StepTimeline, play
 
 MB = 1e6
 
@@ -33,17 +33,17 @@ def machine(
 plain_machine = machine
 
 
-def run(machine: MemorySystem, tasks: list[CoreTask], tensors: list[Tensor]) -> StepTimeline:
+def run(machine: MemorySystem, tasks: list[CoreTask], tensors: list[ScheduledGemv]) -> StepTimeline:
     return play(machine, [Segments.one(tasks, tensors)])
 
 
-def tensor(megabytes: float, seconds: float, needs: int = 0) -> Tensor:
+def tensor(megabytes: float, seconds: float, needs: int = 0) -> ScheduledGemv:
     """A tensor whose groups all take the same time: throttled time is the longer of loading and working."""
     size = megabytes * MB
-    return Tensor("t", needs, size, seconds, lambda rate: max(seconds, size / rate))
+    return ScheduledGemv("t", needs, size, seconds, lambda rate: max(seconds, size / rate))
 
 
-def total(line: StepTimeline, tensors: list[Tensor]) -> float:
+def total(line: StepTimeline, tensors: list[ScheduledGemv]) -> float:
     return sum(t.seconds for t in tensors) + sum(line.stalled) + line.cores + line.sync
 
 
@@ -92,10 +92,10 @@ def test_a_tensor_waits_for_its_submission_and_the_cores_for_its_result():
 
 
 @st.composite
-def schedules(draw: st.DrawFn) -> tuple[list[CoreTask], list[Tensor]]:
+def schedules(draw: st.DrawFn) -> tuple[list[CoreTask], list[ScheduledGemv]]:
     """Phases as a decode step has them: some core work, a submission, some tensors, and so on."""
     tasks: list[CoreTask] = []
-    tensors: list[Tensor] = []
+    tensors: list[ScheduledGemv] = []
     seconds = st.floats(1e-6, 1.0)
     for _ in range(draw(st.integers(1, 4))):
         for _ in range(draw(st.integers(0, 2))):
@@ -115,8 +115,8 @@ def schedules(draw: st.DrawFn) -> tuple[list[CoreTask], list[Tensor]]:
 def test_what_holds_of_any_schedule(work, depth, room, more, background, queue, window):
     tasks, tensors = work
     bounds: dict[str, Any] = {
-        "stream": Reader(inf, window, 1e-3, 8, queue),
-        "cores": Reader(inf, 2e5, 1e-3, queue=queue),
+        "stream": MemoryReader(inf, window, 1e-3, 8, queue),
+        "cores": MemoryReader(inf, 2e5, 1e-3, queue=queue),
     }
 
     def machine(**choices: Any) -> MemorySystem:
@@ -141,18 +141,18 @@ def test_what_holds_of_any_schedule(work, depth, room, more, background, queue, 
         assert slow.end <= none.end * (1 + 1e-9)
 
 
-def drawn(seed: int) -> tuple[MemorySystem, list[CoreTask], list[Tensor]]:
+def drawn(seed: int) -> tuple[MemorySystem, list[CoreTask], list[ScheduledGemv]]:
     """A machine and the phases of a decode step from a seed, the same everywhere."""
     pick = Random(seed).random  # of all methods the one that never changes
 
     def one_of(*values: float) -> float:
         return values[int(pick() * len(values))]
 
-    def readers() -> dict[str, Reader]:
+    def readers() -> dict[str, MemoryReader]:
         stream = (inf, one_of(2e4, 2e5, inf), 1e-3, int(one_of(1, 8)))
         cores = (inf, one_of(2e4, 2e5, inf), one_of(1e-3, 2e-3))
         queue = one_of(0.0, 1e-4, 1e-3)
-        return {"stream": Reader(*stream, queue), "cores": Reader(*cores, queue=queue)}
+        return {"stream": MemoryReader(*stream, queue), "cores": MemoryReader(*cores, queue=queue)}
 
     machine = MemorySystem(
         peak=100 * MB,
@@ -165,7 +165,7 @@ def drawn(seed: int) -> tuple[MemorySystem, list[CoreTask], list[Tensor]]:
         **readers(),
     )
     tasks: list[CoreTask] = []
-    tensors: list[Tensor] = []
+    tensors: list[ScheduledGemv] = []
     for _ in range(1 + int(pick() * 6)):
         for _ in range(int(pick() * 3)):
             moved = one_of(0.0, 0.5 * MB, 40 * MB) * pick()
@@ -183,9 +183,11 @@ def drawn(seed: int) -> tuple[MemorySystem, list[CoreTask], list[Tensor]]:
     return machine, tasks, tensors
 
 
-def slow_start(size: float, seconds: float, needs: int) -> Tensor:
+def slow_start(size: float, seconds: float, needs: int) -> ScheduledGemv:
     """One that works on a tenth of its weights before the next can come."""
-    return Tensor("t", needs, size, seconds, lambda rate: max(seconds, 0.9 * size / rate + 0.1 * seconds))
+    return ScheduledGemv(
+        "t", needs, size, seconds, lambda rate: max(seconds, 0.9 * size / rate + 0.1 * seconds)
+    )
 
 
 def fingerprint(line: StepTimeline) -> str:

@@ -11,7 +11,7 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.substrate import (
     OPERATIONS,
-    Cost,
+    CycleCost,
     in_words,
     load_substrate,
     parse_cost,
@@ -265,10 +265,10 @@ def test_words_are_polynomials(words, polynomial, settled):
 @given(st.lists(st.integers(-50, 50), min_size=3, max_size=3))
 def test_a_cost_survives_its_words(coefficients):
     try:
-        cost = Cost(value=coefficients, unit="cycles", source="x", kind="paper")
+        cost = CycleCost(value=coefficients, unit="cycles", source="x", kind="paper")
     except ValueError:
         assume(False)
-    read = Cost(value=parse_cost(str(cost)), unit="cycles", source="x", kind="paper")
+    read = CycleCost(value=parse_cost(str(cost)), unit="cycles", source="x", kind="paper")
     assert read.coefficients == cost.coefficients
 
 

@@ -18,15 +18,15 @@ from sailsim.sim.gem5 import validation
 from sailsim.sim.machine.pim import NBWS
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system, vary
-from sailsim.sim.step.jobs import Jobs
-from sailsim.sim.step.patterns import InputRows, Profile, ProfileCache, Scan
+from sailsim.sim.step.jobs import GemvTimes
+from sailsim.sim.step.patterns import InputRows, PatternCache, PatternProfile, PatternScan
 from sailsim.sim.step.tile_time import time_tile
 from sailsim.sim.step.tiles import (
     COUNTS,
     FastestTiles,
     PimUnits,
-    Shape,
     TileRequest,
+    TileShape,
     TileTable,
     _tables_of,
     activity,
@@ -41,8 +41,8 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
     units = PimUnits(SAIL, substrate=None, convert=None, prt=True)
     scan = units.scan(8, True, 4, 128)
     rows = [InputRows("attn_in", layer, 32, 2048, 2, 0) for layer in (0, 11, 31)]
-    profiles = [ProfileCache().captured(captured, each, scan) for each in rows]
-    request = TileRequest(Shape(2048, 3000, 2, 4, 4, 8, 4, 128), 4e6)
+    profiles = [PatternCache().captured(captured, each, scan) for each in rows]
+    request = TileRequest(TileShape(2048, 3000, 2, 4, 4, 8, 4, 128), 4e6)
     table = units.table(request, profiles)
     assert len(table) == 3
     for at, profile in enumerate(profiles):
@@ -60,8 +60,8 @@ def test_a_product_of_several_passes_comes_in_tiles_of_one(captured):
     machine = machine.model_copy(update={"pim": machine.pim.model_copy(update={"one_pass": own})})
     units = PimUnits(machine, substrate=None, convert=None, prt=True)
     scan = units.scan(8, True, 4, 128)
-    profiles = [ProfileCache().captured(captured, InputRows("attn_in", 0, 32, 2048, 2, 0), scan)]
-    request = TileRequest(Shape(2048, 8000, 2, 4, 4, 8, 4, 128), 8e6)
+    profiles = [PatternCache().captured(captured, InputRows("attn_in", 0, 32, 2048, 2, 0), scan)]
+    request = TileRequest(TileShape(2048, 8000, 2, 4, 4, 8, 4, 128), 8e6)
     whole, product = units.table(request, profiles), units.product(request, profiles)
     plan = whole.kind.plan
     assert plan.passes > 2
@@ -84,16 +84,16 @@ def test_a_product_of_several_passes_comes_in_tiles_of_one(captured):
         assert isinstance(of.product(asked, profiles), TileTable)
 
 
-def every_nbw(machine: System, captured: Activations, batch: int = 6) -> tuple[PimUnits, list[Jobs]]:
+def every_nbw(machine: System, captured: Activations, batch: int = 6) -> tuple[PimUnits, list[GemvTimes]]:
     """The same tiles of four layers with each NBW, and the units that timed them."""
-    units, cache = PimUnits(machine, substrate=None, convert=None, prt=True), ProfileCache()
+    units, cache = PimUnits(machine, substrate=None, convert=None, prt=True), PatternCache()
 
-    def profiles(shape: Shape) -> list[Profile]:
+    def profiles(shape: TileShape) -> list[PatternProfile]:
         scan = units.scan(8, True, shape.nbw, shape.group_size)
         rows = [InputRows("ffn_out", layer, 32, shape.k, shape.batch, 0) for layer in (0, 11, 21, 31)]
         return [cache.captured(captured, each, scan) for each in rows]
 
-    request = TileRequest(Shape(2048, 4096, batch, 4, 4, 8, 0, 128), 4.5e6)
+    request = TileRequest(TileShape(2048, 4096, batch, 4, 4, 8, 0, 128), 4.5e6)
     return units, units.every_nbw(request, profiles)
 
 
@@ -186,7 +186,7 @@ def test_weights_behind_a_codebook_are_asked_for_when_it_is_here(memory):
 # --- Profiles of captured rows: however they are found, they are those of the rows themselves ---
 
 CAPTURED = Activations.load()
-CACHE = ProfileCache()
+CACHE = PatternCache()
 
 
 @given(
@@ -204,7 +204,7 @@ def test_profiles_are_those_of_the_rows(role, k, batch, nbw, group_size, entries
     layer = 0 if role == "head" else 7
     for columns in (k, k // nbw * nbw or nbw):
         rows = InputRows(role, layer, 32, columns, batch, 3)
-        scan = Scan(*width, nbw, group_size, entries, policy)
+        scan = PatternScan(*width, nbw, group_size, entries, policy)
         found = CACHE.captured(CAPTURED, rows, scan).counts
         exact = scan.profile(CAPTURED.quantized(*rows, abits=scan.abits, signed=scan.signed))
         for name in ("zero", "hits", "misses"):

@@ -15,10 +15,10 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate_step
-from sailsim.sim.step.jobs import HeadJobs, Sharing
+from sailsim.sim.step.jobs import HeadGemvTimes, SliceSharing
 from sailsim.sim.step.parts import PROMPT_CHUNK, prompt_chunk
 from sailsim.sim.step.patterns import PROFILES, InputRows
-from sailsim.sim.step.tiles import COUNTS, PimUnits, Shape, TileRequest
+from sailsim.sim.step.tiles import COUNTS, PimUnits, TileRequest, TileShape
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import uniform_format
@@ -91,7 +91,7 @@ def test_lines_that_a_value_fills_are_not_read_before(bits, lines, unfilled):
 
 @given(st.integers(1, 3000), st.integers(1, 64))
 def test_matrices_are_dealt_evenly(matrices, slices):
-    sharing = Sharing.of(matrices, slices)
+    sharing = SliceSharing.of(matrices, slices)
     assert 1 <= sharing.cut * sharing.at_once <= slices
     assert sharing.rounds * sharing.at_once >= matrices > (sharing.rounds - 1) * sharing.at_once
     assert sharing.rounds == (ceil(matrices / slices) if matrices >= slices else 1)
@@ -209,7 +209,7 @@ def test_chunks_are_tiles_of_the_slices_that_have_a_head(batch, prompt, bits):
     with_units, on_cores = (
         simulate_step(SAIL, model, each) for each in (point, replace(point, attention="cores"))
     )
-    sharing = Sharing.of(batch * model.n_kv_heads, SLICES)
+    sharing = SliceSharing.of(batch * model.n_kv_heads, SLICES)
     units = PimUnits(SAIL, substrate=None, convert=None, prt=True, slices=sharing.cut, sharing=SLICES)
     total = dict.fromkeys(COUNTS, 0)
     read = seconds = 0.0
@@ -221,7 +221,7 @@ def test_chunks_are_tiles_of_the_slices_that_have_a_head(batch, prompt, bits):
             scan = units.scan(8, True, 4, group)
             profile = PROFILES.captured(captured, InputRows("attn_out", 0, 1, k, rows, 0), scan)
             size = k * ceil(n * bits / 8) + 2 * n
-            tile = units.table(TileRequest(Shape(k, n, rows, bits, bits, 8, 4, group), size), [profile])
+            tile = units.table(TileRequest(TileShape(k, n, rows, bits, bits, 8, 4, group), size), [profile])
             for name, count in zip(COUNTS, tile.counts[0].tolist(), strict=True):
                 total[name] += sharing.rounds * count
             read += sharing.matrices * float(tile.bytes[0])
@@ -258,4 +258,4 @@ def test_heads_that_wait_for_memory_take_their_full_rounds_and_then_the_rest():
         throttled=lambda rate: np.array([1 / rate]),
     )  # fmt: skip
     # Five heads, two at a time: two rounds at half of the rate each, and one head that has all of it.
-    assert HeadJobs(one, Sharing(5, 1, 2), 1).throttled(1.0).tolist() == [2 * 2 + 1]
+    assert HeadGemvTimes(one, SliceSharing(5, 1, 2), 1).throttled(1.0).tolist() == [2 * 2 + 1]

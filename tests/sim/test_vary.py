@@ -11,7 +11,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.machine.catalog import DRAM_TYPES
 from sailsim.sim.machine.system_files import (
-    SystemChoice,
+    SystemReference,
     changed_values,
     leaves,
     load_machine,
@@ -129,7 +129,7 @@ VALUES = st.one_of(
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,4}(\.[a-z_]{1,6}){1,2}", fullmatch=True), VALUES))
 def test_a_choice_comes_back_from_its_words(changes):
     words = system_with("sail-n1", changes)
-    again = SystemChoice.parse(words)
+    again = SystemReference.parse(words)
     assert str(again) == words
     assert again.changes == {name: pytest.approx(value) for name, value in changes.items()}
 

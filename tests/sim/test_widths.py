@@ -15,7 +15,7 @@ from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate_step
 from sailsim.sim.step.tile_time import fastest_nbw
-from sailsim.sim.study.keys import Keys
+from sailsim.sim.study.keys import ResultKeys
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import uniform_format
@@ -51,12 +51,12 @@ def test_a_machine_that_does_not_say_how_fast_its_cores_are_refuses_floats(files
 
 
 def test_the_key_follows_what_the_file_and_the_policy_say(files, tmp_path):
-    keys = {Keys("e").result(Point(model=path)) for path in files.values()}
+    keys = {ResultKeys("e").result(Point(model=path)) for path in files.values()}
     assert len(keys) == len(files)
     path = policy(tmp_path, "4g128", output="8g128")
-    first = Keys("e").result(Point(weights=path))
+    first = ResultKeys("e").result(Point(weights=path))
     Path(path).write_text(Path(path).read_text().replace("8g128", "6g128"))
-    assert Keys("e").result(Point(weights=path)) != first
+    assert ResultKeys("e").result(Point(weights=path)) != first
 
 
 @pytest.mark.parametrize("wbits", [1, 2, 4, 8])

@@ -14,7 +14,7 @@ from sailsim.lut_gemv.trace_file import decode_tile, read_trace, replay
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate_step
-from sailsim.sim.study.keys import Keys
+from sailsim.sim.study.keys import ResultKeys
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.folder_model import FolderModel, open_folder
 from sailsim.workloads.model_files.gguf_model import stored_model
@@ -90,12 +90,12 @@ def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path):
     assert weight_choice(path).weights == "file"
     assert Point(model=path).formats(load_model(path)).base.name == "bf16"
     assert chosen_format("4g32", path, load_model(path)).wbits == 4
-    keys = Keys("test")
+    keys = ResultKeys("test")
     first = keys.result(Point(model=path))
     write_folder(tmp_path / "m", PLAIN | layers(2, {"self_attn.q_proj.bias": (64,)}), CONFIG)
     os.utime(tmp_path / "m" / "model.safetensors", ns=(1, 1))
     assert keys.changed() is not None
-    assert Keys("test").result(Point(model=path)) != first
+    assert ResultKeys("test").result(Point(model=path)) != first
     assert "only its headers are read" in refusal(stored_model, path)
     assert "bf16, which has no scalar codes" in refusal(plan_trace, path, None)
 

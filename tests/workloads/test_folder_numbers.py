@@ -10,14 +10,14 @@ import pytest
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.model_files.folder_model import (
     FolderConfig,
-    Grouped,
-    Layer,
+    GroupQuantization,
+    LayerTensor,
     matrices,
     named,
     open_folder,
 )
 from sailsim.workloads.model_files.safetensors_file import SafeTensor
-from sailsim.workloads.model_files.shapes import Facts
+from sailsim.workloads.model_files.shapes import ModelFacts
 from sailsim.workloads.models.formats import TENSOR_FORMATS
 
 from ..refusals import refusal
@@ -27,7 +27,7 @@ from .folder_files import write_folder
 MOST = (1 << 31) - 1
 
 
-def facts(**said: Any) -> Facts:
+def facts(**said: Any) -> ModelFacts:
     """Of a configuration's table."""
     return FolderConfig.of("m", said).facts(("a note",))
 
@@ -83,21 +83,23 @@ def test_which_blocks_have_a_window():
         assert (found.window, found.windowed) == (0, None)
 
 
-def grouped(method: str = "gptq", **said: Any) -> Grouped | None:
+def grouped(method: str = "gptq", **said: Any) -> GroupQuantization | None:
     """What a folder says of its groups."""
     table = {"quant_method": method, "bits": 4, "group_size": 32} | said
     return FolderConfig.of("m", {"quantization_config": table}).grouped(None)
 
 
 def test_how_weights_are_grouped():
-    assert grouped() == Grouped("gptq", 4, 32, symmetric=True, reordered=False, zero_less_one=True)
-    assert grouped(checkpoint_format="gptq_v2") == Grouped("gptq", 4, 32, True, False, False)
-    assert grouped(sym=False, desc_act=True) == Grouped("gptq", 4, 32, False, True, True)
+    assert grouped() == GroupQuantization("gptq", 4, 32, symmetric=True, reordered=False, zero_less_one=True)
+    assert grouped(checkpoint_format="gptq_v2") == GroupQuantization("gptq", 4, 32, True, False, False)
+    assert grouped(sym=False, desc_act=True) == GroupQuantization("gptq", 4, 32, False, True, True)
     # AWQ stores zero points as they are, unless it says that there are none.
-    assert grouped("awq") == Grouped("awq", 4, 32, symmetric=False, reordered=False, zero_less_one=False)
-    assert grouped("awq", zero_point=False) == Grouped("awq", 4, 32, True, False, False)
+    assert grouped("awq") == GroupQuantization(
+        "awq", 4, 32, symmetric=False, reordered=False, zero_less_one=False
+    )
+    assert grouped("awq", zero_point=False) == GroupQuantization("awq", 4, 32, True, False, False)
     older = {"quant_method": "awq", "w_bit": 4, "q_group_size": 64}
-    assert FolderConfig.of("m", {"quantization_config": older}).grouped(None) == Grouped(
+    assert FolderConfig.of("m", {"quantization_config": older}).grouped(None) == GroupQuantization(
         "awq", 4, 64, False, False
     )
     # -1 and 0 are one group a column; 65535 is the most.
@@ -122,7 +124,7 @@ def test_how_weights_are_grouped():
         sentence = refusal(FolderConfig.of("m", {"quantization_config": None}).grouped, beside | changes)
         assert sentence == f"m: {said.format('quantize_config.json')}"
     assert not FolderConfig.of("m", {}).grouped(beside | {"desc_act": None}).reordered  # type: ignore[union-attr]
-    assert FolderConfig.of("m", {}).grouped(beside) == Grouped("gptq", 8, 16, True, False, True)
+    assert FolderConfig.of("m", {}).grouped(beside) == GroupQuantization("gptq", 8, 16, True, False, True)
     both = FolderConfig.of("m", {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}})
     assert both.grouped(beside).method == "awq"  # type: ignore[union-attr]
     assert FolderConfig.of("m", {}).grouped(None) is None
@@ -157,10 +159,10 @@ def test_codes_of_mxfp4_are_of_four_axes_and_sixteen_bytes():
     at = "model.layers.0.mlp.experts.down_proj"
     scales = tensor(f"{at}_scales", "U8", (5, 6, 3))
 
-    def found(shape: tuple[int, ...], dtype: str = "U8") -> dict[str, Layer]:
+    def found(shape: tuple[int, ...], dtype: str = "U8") -> dict[str, LayerTensor]:
         return matrices("m", named([tensor(f"{at}_blocks", dtype, shape), scales]), None)
 
-    whole = Layer(f"{at}_blocks", (96, 6, 5), TENSOR_FORMATS["mxfp4"])
+    whole = LayerTensor(f"{at}_blocks", (96, 6, 5), TENSOR_FORMATS["mxfp4"])
     assert found((5, 6, 3, 16)) == {"blk.0.ffn_down_exps.weight": whole}
     for shape, dtype in (
         ((6, 3, 16), "U8"),

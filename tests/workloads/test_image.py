@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sailsim.lut_gemv.codes import WeightCode, row_bytes, unpack_codes
 from sailsim.workloads.images.image_file import Image, plan_image
-from sailsim.workloads.images.image_layout import LUT_PANEL, SEGMENT, Shape, lut_layout, reading
+from sailsim.workloads.images.image_layout import LUT_PANEL, SEGMENT, MatrixLayout, lut_layout, reading
 from sailsim.workloads.inference.weights import Weights
 from sailsim.workloads.models.model import ModelSpec
 
@@ -75,7 +75,7 @@ def meaning(code: WeightCode, stored: int) -> int:
 )
 @examples(30)
 def test_lut_holds_every_bit_where_the_page_says(code, k, n, group):
-    weights, shape = made(code, k, n, group, False), Shape(k, n, code.wbits, group, False, 4)
+    weights, shape = made(code, k, n, group, False), MatrixLayout(k, n, code.wbits, group, False, 4)
     data = lut_layout(weights, shape)
     assert len(data) == shape.bytes("lut")
     codes = np.zeros((k, -(-n // LUT_PANEL) * LUT_PANEL), np.uint8)
@@ -96,7 +96,7 @@ def test_lut_holds_every_bit_where_the_page_says(code, k, n, group):
     assert (code.values[weights.codes] == [[meaning(code, int(c)) for c in row[:n]] for row in codes]).all()
 
 
-def read_tiles(data: NDArray[np.uint8], shape: Shape) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+def read_tiles(data: NDArray[np.uint8], shape: MatrixLayout) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
     """Codes (K, N) and factors (scale, minimum; blocks, N) out of the tiles of a matrix."""
     codes, numbers = [], []
     for tile, start in zip(data.reshape(-1, shape.tile_stride), range(0, shape.n, shape.share), strict=True):
@@ -159,7 +159,7 @@ def test_large_tiles_lie_an_odd_number_of_rows_apart(shape_file):
     assert set(packed["row"]) == {0}
     assert set(apart["row"][:-1]) == {4096}
     for k, n in ((4096, 4096), (11008, 4096), (64, 64)):
-        plain, padded = (Shape(k, n, 4, 128, False, 32, row=row).tile_stride for row in (0, 65536))
+        plain, padded = (MatrixLayout(k, n, 4, 128, False, 32, row=row).tile_stride for row in (0, 65536))
         assert padded == plain if plain < 65536 else padded % 65536 == 0 and padded // 65536 % 2 == 1
         assert plain <= padded < plain + 2 * 65536
 

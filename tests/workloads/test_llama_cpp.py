@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sailsim.workloads.inference.decoder import Decoder, FloatProducts, Products, UnitProducts, rounded_cache
+from sailsim.workloads.inference.decoder import (
+    Decoder,
+    FloatProducts,
+    LinearProducts,
+    UnitProducts,
+    rounded_cache,
+)
 from sailsim.workloads.inference.perplexity import QUALITY, shipped_text, text_chunks
 from sailsim.workloads.model_files.gguf_model import open_gguf
 
@@ -26,7 +32,7 @@ def theirs(smollm2_path: Path) -> tuple[list[int], list[Any]]:
     return tokens, answer["choices"][0]["logprobs"]["content"]
 
 
-def beside(theirs: tuple[list[int], list[Any]], path: Path, products: Products) -> tuple[int, float]:
+def beside(theirs: tuple[list[int], list[Any]], path: Path, products: LinearProducts) -> tuple[int, float]:
     """How many tokens are the same, each behind llama.cpp's, and the root mean square difference of log
     probabilities over the likely ones, in nats."""
     prompt, found = theirs

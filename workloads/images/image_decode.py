@@ -45,7 +45,7 @@ class ImageDecoder:
         if cache not in CACHES:
             raise SailsimError(f"cache is {cache!r}; allowed are {', '.join(CACHES)}.")
         self.image, self.sizes, self.batch, self.cache = image, image.dimensions, batch, cache
-        self._codes = None if cache == "fp16" else _Attention(int(cache[-1]), 8, self)
+        self._codes = None if cache == "fp16" else _ImageAttention(int(cache[-1]), 8, self)
         self.position = 0
         self._weights: dict[str, Weights] = {}
         # Of a position (batch, heads, head_dim), of codes with a head's scale behind them.
@@ -128,7 +128,7 @@ class ImageDecoder:
 
 
 @dataclass(frozen=True)
-class _Attention(UnitAttention):
+class _ImageAttention(UnitAttention):
     """Attention over codes, whose operands a decode rounds as its others, all heads together."""
 
     decode: ImageDecoder

@@ -33,7 +33,7 @@ from sailsim.workloads.images.image_layout import (
     LUT_WBITS_MAX,
     MAX_BATCH,
     Bytes,
-    Shape,
+    MatrixLayout,
     aligned,
     read_rows,
     reading,
@@ -56,7 +56,7 @@ CODES: tuple[CodeKind, ...] = ("twos", "offset", "ternary", "book")
 """Weight codes; the number in the file is twice the place here, as in a descriptor's flags."""
 
 
-class Dimensions(NamedTuple):
+class ImageDimensions(NamedTuple):
     """The numbers of an image: its model's shape, of whose ``model_layers`` blocks it has ``n_layers``."""
 
     n_layers: int
@@ -90,7 +90,7 @@ HEAD = np.dtype(
     [
         ("crc", "<u4"),
         ("norms_crc", "<u4"),
-        *[(name, "<u4" if kind is int else "<f4") for name, kind in get_type_hints(Dimensions).items()],
+        *[(name, "<u4" if kind is int else "<f4") for name, kind in get_type_hints(ImageDimensions).items()],
     ]
 )
 """The tensor ``image``, 64 bytes. ``crc`` is CRC-32 of the file up to the norms, with 0 in its place."""
@@ -102,7 +102,8 @@ MATRIX = np.dtype(
     ]
 )
 """A row of the tensor ``matrices``, 128 bytes; its codebook on a line of its own. ``lut`` and ``tiles`` are 1
-where the matrix has that layout; ``crc`` is CRC-32 of all its layouts; ``row``: `Shape.tile_stride`."""
+where the matrix has that layout; ``crc`` is CRC-32 of all its layouts; ``row``:
+`MatrixLayout.tile_stride`."""
 
 Records = npt.NDArray[np.void]
 
@@ -111,11 +112,11 @@ def _layouts(record: np.void) -> list[str]:
     return [layout for layout in LAYOUTS if layout == "rows" or record[layout]]
 
 
-def _matrices(dimensions: Dimensions, records: Records) -> dict[str, tuple[Shape, np.void]]:
+def _matrices(dimensions: ImageDimensions, records: Records) -> dict[str, tuple[MatrixLayout, np.void]]:
     """The matrices of an image by name: their sizes and their rows of numbers."""
     return {
         name: (
-            Shape(
+            MatrixLayout(
                 k,
                 n,
                 int(one["wbits"]),
@@ -131,7 +132,7 @@ def _matrices(dimensions: Dimensions, records: Records) -> dict[str, tuple[Shape
     }
 
 
-def _tensors(dimensions: Dimensions, records: Records) -> dict[str, tuple[str, list[int]]]:
+def _tensors(dimensions: ImageDimensions, records: Records) -> dict[str, tuple[str, list[int]]]:
     """Types and shapes of the file's tensors by name, in their order."""
     tensors: dict[str, tuple[str, list[int]]] = {
         "image": ("U32", [HEAD.itemsize // 4]),
@@ -157,7 +158,7 @@ class Image:
         self.data: Bytes = np.memmap(path, np.uint8, mode="r")
         self.about = safe_metadata(Path(path), "about")
         (head,) = self.bytes_of("image").view(HEAD)
-        self.dimensions = Dimensions(*(head[name].item() for name in Dimensions._fields))
+        self.dimensions = ImageDimensions(*(head[name].item() for name in ImageDimensions._fields))
         self.matrices = _matrices(self.dimensions, self.bytes_of("matrices").view(MATRIX))
 
     def bytes_of(self, tensor: str) -> Bytes:
@@ -190,7 +191,7 @@ class ImagePlan:
     """
 
     spec: ModelSpec
-    dimensions: Dimensions
+    dimensions: ImageDimensions
     file: GgufModel | None
     matrices: dict[str, tuple[Linear, WeightSource]]
     layouts: tuple[str, ...]
@@ -316,7 +317,7 @@ def plan_image(
     vocab = spec.vocab if file is not None else min(spec.vocab, outputs or spec.vocab)
     image = replace(full, n_layers=blocks or spec.n_layers, vocab=vocab, extra_params=0)
     shape = ("n_layers", "d_model", "n_heads", "n_kv_heads", "head_dim", "d_ffn", "vocab")
-    dimensions = Dimensions(
+    dimensions = ImageDimensions(
         **{name: getattr(image, name) for name in shape},
         model_layers=spec.n_layers,
         slices=slices,

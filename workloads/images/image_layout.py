@@ -38,7 +38,7 @@ def aligned(size: int, to: int = ALIGN) -> int:
 
 
 @dataclass(frozen=True)
-class Shape:
+class MatrixLayout:
     """What decides the sizes of a matrix's layouts."""
 
     k: int
@@ -94,7 +94,7 @@ class Shape:
         }[layout]
 
 
-class Reading(NamedTuple):
+class CodeReading(NamedTuple):
     """How stored codes read in rows and lut: ``step * (code ^ flip) - zero``; with step 0 by the codebook."""
 
     flip: int
@@ -102,22 +102,22 @@ class Reading(NamedTuple):
     zero: int
 
 
-def reading(code: WeightCode) -> Reading:
+def reading(code: WeightCode) -> CodeReading:
     """How codes of a kind are stored. Raises SailsimError for those that int8 products cannot take."""
     top = 1 << (code.wbits - 1)
     if code.wbits == 8:  # as int8
         if code.kind == "twos":
-            return Reading(0, 1, 0)
+            return CodeReading(0, 1, 0)
         if code.kind == "offset" and code.zero_point == top:
-            return Reading(top, 1, 0)
+            return CodeReading(top, 1, 0)
     elif code.kind == "twos":
-        return Reading(top, 1, top)
+        return CodeReading(top, 1, top)
     elif code.kind in ("offset", "ternary"):
-        return Reading(0, 1, code.zero_point if code.kind == "offset" else 1)
+        return CodeReading(0, 1, code.zero_point if code.kind == "offset" else 1)
     elif code.wbits == 1 and code.magnitude <= 127 and code.values[0] < code.values[1]:
-        return Reading(0, int(code.values[1]) - int(code.values[0]), -int(code.values[0]))
+        return CodeReading(0, int(code.values[1]) - int(code.values[0]), -int(code.values[0]))
     elif code.wbits <= BOOK_WBITS_MAX and code.magnitude <= 127:
-        return Reading(0, 0, 0)
+        return CodeReading(0, 0, 0)
     raise SailsimError(
         f"weights have {code.kind} codes of {code.wbits} bits up to {code.magnitude}; allowed in an image "
         f"are those that read as int8, and codebooks of at most {BOOK_WBITS_MAX} bits."
@@ -153,7 +153,7 @@ def _planes(wbits: int) -> list[tuple[int, int]]:
     return planes
 
 
-def rows_layout(weights: Weights, shape: Shape) -> Bytes:
+def rows_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
     """The rows layout of a matrix, uint8 (shape.bytes,)."""
     stored = _padded((weights.codes ^ np.uint8(reading(weights.code).flip)).T, ROWS_PANEL, CHUNK)
     panels, chunks = len(stored) // ROWS_PANEL, stored.shape[1] // CHUNK
@@ -174,7 +174,9 @@ def rows_layout(weights: Weights, shape: Shape) -> Bytes:
     return _interleaved(_factors(weights, ROWS_PANEL), blocks).reshape(-1)
 
 
-def read_rows(data: Bytes, shape: Shape, flip: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
+def read_rows(
+    data: Bytes, shape: MatrixLayout, flip: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
     """Codes (K, N) and factors (scale, minimum; blocks, N) out of the rows layout of a matrix."""
     panels = data.reshape(-1, 16 * (shape.blocks * shape.factors + ceil(shape.k / CHUNK) * shape.wbits))
     at, factors, chunks = 0, [], []
@@ -200,7 +202,7 @@ def read_rows(data: Bytes, shape: Shape, flip: int) -> tuple[npt.NDArray[np.uint
     return stored ^ np.uint8(flip), by_kind[..., : shape.n]
 
 
-def lut_layout(weights: Weights, shape: Shape) -> Bytes:
+def lut_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
     """The lut layout of a matrix, uint8 (shape.bytes,)."""
     stored = _padded((weights.codes ^ np.uint8(reading(weights.code).flip)).T, LUT_PANEL, 8)
     panels, pairs = len(stored) // LUT_PANEL, stored.shape[1] // 8
@@ -223,7 +225,7 @@ def lut_layout(weights: Weights, shape: Shape) -> Bytes:
     return _interleaved(_factors(weights, LUT_PANEL), blocks).reshape(-1)
 
 
-def tiles_layout(weights: Weights, shape: Shape) -> Bytes:
+def tiles_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
     """The tiles of a matrix, uint8 (shape.bytes,)."""
     tiles = np.zeros((ceil(shape.n / shape.share), shape.tile_stride), np.uint8)
     for tile, start in zip(tiles, range(0, shape.n, shape.share), strict=True):

@@ -3,8 +3,8 @@ things.
 
 RMS norms, rotary positions, grouped-query attention, SwiGLU. llama.cpp stores the rows of Q and K so that the
 rotation pairs are neighbours, (2i, 2i + 1); the checkpoints' own order has them half a head apart. The linear
-layers are `Products`: floats, or what every slice of a unit would return: activations rounded for each token,
-the exact product of each block, scales in the contract's order. `UnitProducts` multiplies, which gives
+layers are `LinearProducts`: floats, or what every slice of a unit would return: activations rounded for each
+token, the exact product of each block, scales in the contract's order. `UnitProducts` multiplies, which gives
 what look-ups give, to the bit.
 """
 
@@ -38,7 +38,7 @@ MAX_TOKENS = 2048
 """Longest text of one pass: attention scores grow with its square."""
 
 
-class Products(Protocol):
+class LinearProducts(Protocol):
     """Who multiplies: the linear layers of a model."""
 
     def products(self, x: Floats, linears: Sequence[Linear]) -> list[Floats]:
@@ -88,7 +88,7 @@ class Decoder:
     """
 
     model: GgufModel
-    products: Products
+    products: LinearProducts
     cached: Rounding = lambda x: x
     attend: Attend = attention
     _norms: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)

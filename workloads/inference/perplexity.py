@@ -43,7 +43,7 @@ def compensated(values: Floats, x: Floats, fmt: TensorFormat, origin: str) -> We
     assert fmt.code is not None
     upper = _upper_inverse(x)
     left = np.array(values, dtype=np.float32)
-    levels = _Levels.of(fmt.code)
+    levels = _CodeLevels.of(fmt.code)
     codes = np.empty(left.shape, np.uint8)
     factors: list[tuple[Any, Any]] = []
     for block in block_slices(len(left), fmt.group_size):
@@ -72,14 +72,14 @@ def compensated(values: Floats, x: Floats, fmt: TensorFormat, origin: str) -> We
 
 
 @dataclass(frozen=True)
-class _Levels:
+class _CodeLevels:
     """What codes may mean, in ascending order, and the code of each."""
 
     values: Floats
     codes: npt.NDArray[np.uint8]
 
     @classmethod
-    def of(cls, code: WeightCode) -> _Levels:
+    def of(cls, code: WeightCode) -> _CodeLevels:
         """Those that a code's weights are quantized to."""
         levels = levels_of(code)
         return cls(levels.astype(np.float32), code.encode(levels))
@@ -128,7 +128,7 @@ MAX_LENGTH = 2048
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Predictions:
     """What a model says of the tokens of a text, chunk by chunk, each without the chunk before it.
 
     Attributes:
@@ -164,7 +164,7 @@ def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.ND
     return rows
 
 
-def in_floats(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predicted:
+def in_floats(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predictions:
     """What the file's values say of tokens (chunks, length) in fp32, with nothing rounded."""
     return _predicted(Decoder(model, FloatProducts(model)), tokens)
 
@@ -180,7 +180,7 @@ def on_units(
     method: str = METHODS[0],
     calibration: npt.NDArray[np.int64] | None = None,
     threads: int = 1,
-) -> Predicted:
+) -> Predictions:
     """What units say of tokens (chunks, length): weights of a format, activations of ``abits`` bits.
 
     ``kv_bits`` are those of the cache's keys and values (`rounded_cache`); ``attention`` says who multiplies
@@ -218,7 +218,7 @@ def _compensating(model: GgufModel, rows: int) -> Callable[[Linear, TensorFormat
     return make
 
 
-def _predicted(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int = 0) -> Predicted:
+def _predicted(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int = 0) -> Predictions:
     """What is said of tokens (chunks, length). The first ``skipped`` chunks are left out of the answer.
 
     All chunks go through a block together, so that a matrix is read and prepared once.
@@ -236,4 +236,4 @@ def _predicted(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int = 0
         top.append(logits.argmax(axis=1))
         wanted = logits[np.arange(length - 1), tokens[chunk, 1:]].astype(np.float64)
         nll.append(np.log(np.exp(logits, out=logits).sum(axis=1, dtype=np.float64)) - wanted)
-    return Predicted(np.array(nll), np.array(top))
+    return Predictions(np.array(nll), np.array(top))

@@ -22,7 +22,7 @@ from sailsim.workloads.model_files.safetensors_file import (
     safe_tensors,
     shown,
 )
-from sailsim.workloads.model_files.shapes import PERIODS, Facts, Header, Shape, decoder
+from sailsim.workloads.model_files.shapes import PERIODS, ModelFacts, Shape, TensorHeader, decoder
 from sailsim.workloads.models.experts import MAX_EXPERTS
 from sailsim.workloads.models.formats import (
     BITS,
@@ -103,7 +103,7 @@ PARTS = ("weight", "bias", "qweight", "qzeros", "scales", "g_idx", "blocks")
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedTensor:
     """A tensor of a folder: the layer under llama.cpp's name, which expert's it is, and which part of it."""
 
     layer: str
@@ -112,7 +112,7 @@ class Named:
     tensor: SafeTensor
 
 
-def named(tensors: Iterable[SafeTensor]) -> list[Named]:
+def named(tensors: Iterable[SafeTensor]) -> list[NamedTensor]:
     """The tensors of the decoder under llama.cpp's names; what has none keeps its own."""
     of_decoder = [_named(tensor) for tensor in tensors if not _is_left_out(tensor.name)]
     names = {one.tensor.name for one in of_decoder}
@@ -132,7 +132,7 @@ def _is_left_out(name: str) -> bool:
     return name.startswith(LEFT_OUT) or _PREFIX.sub("", name).startswith(LEFT_OUT)
 
 
-def _named(tensor: SafeTensor) -> Named:
+def _named(tensor: SafeTensor) -> NamedTensor:
     """One tensor under llama.cpp's name."""
     body, _, part = _PREFIX.sub("", tensor.name).rpartition(".")
     if part not in PARTS:  # names of stacked experts and of sinks have no end of their own
@@ -142,12 +142,12 @@ def _named(tensor: SafeTensor) -> Named:
                 body, part = body.removesuffix(f"_{end}"), end
     in_layer = _LAYER.fullmatch(body)
     if in_layer is None:
-        return Named(_GLOBAL.get(body, body), None, part, tensor)
+        return NamedTensor(_GLOBAL.get(body, body), None, part, tensor)
     inside, expert = in_layer[2], _EXPERT.fullmatch(in_layer[2])
     if expert is not None:
         kind = _OF_EXPERT.get(expert[2], inside)
-        return Named(f"blk.{in_layer[1]}.{kind}", int(expert[1]), part, tensor)
-    return Named(f"blk.{in_layer[1]}.{_IN_BLOCK.get(inside, inside)}", None, part, tensor)
+        return NamedTensor(f"blk.{in_layer[1]}.{kind}", int(expert[1]), part, tensor)
+    return NamedTensor(f"blk.{in_layer[1]}.{_IN_BLOCK.get(inside, inside)}", None, part, tensor)
 
 
 FLOATS = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
@@ -161,7 +161,7 @@ _MXFP4_BYTES = 16
 
 
 @dataclass(frozen=True)
-class Grouped:
+class GroupQuantization:
     """What a folder says of group-quantized weights; ``group_size`` 0: one group a column; ``reordered``:
     groups are of inputs in another order than the matrix's; ``zero_less_one``: what is stored of a zero point
     is one less than it."""
@@ -175,7 +175,7 @@ class Grouped:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerTensor:
     """One layer, or that of one expert: its own name, its shape with K first, and the format of a matrix."""
 
     called: str
@@ -183,7 +183,9 @@ class Layer:
     format: TensorFormat | None
 
 
-def matrices(where: str, tensors: Sequence[Named], grouped: Grouped | None) -> dict[str, Layer]:
+def matrices(
+    where: str, tensors: Sequence[NamedTensor], grouped: GroupQuantization | None
+) -> dict[str, LayerTensor]:
     """The layers of all tensors under llama.cpp's names with their suffix, experts of one layer together.
 
     Raises SailsimError, naming a tensor.
@@ -199,16 +201,16 @@ def matrices(where: str, tensors: Sequence[Named], grouped: Grouped | None) -> d
         own[one.part] = one.tensor
     embedding = parts.get(("token_embd", None), {}).get("weight")
     width = embedding.shape[-1] if embedding is not None and embedding.shape else 0
-    layers: dict[str, Layer] = {}
-    experts: dict[str, dict[int, Layer]] = {}
+    layers: dict[str, LayerTensor] = {}
+    experts: dict[str, dict[int, LayerTensor]] = {}
     for (layer, expert), own in parts.items():
         bias = own.pop("bias", None)
         if bias is not None:
             name = f"{layer}.bias" if expert is None else f"{layer}.{expert}.bias"
-            layers[name] = Layer(name, (prod(bias.shape),), None)
+            layers[name] = LayerTensor(name, (prod(bias.shape),), None)
         if not own:
             continue
-        read = _Reader(where, layer, width, grouped).layer(own)
+        read = _LayerReader(where, layer, width, grouped).layer(own)
         if expert is None:
             layers[f"{layer}.weight"] = read
         else:
@@ -218,7 +220,7 @@ def matrices(where: str, tensors: Sequence[Named], grouped: Grouped | None) -> d
     return layers
 
 
-def _together(where: str, layer: str, experts: Mapping[int, Layer]) -> Layer:
+def _together(where: str, layer: str, experts: Mapping[int, LayerTensor]) -> LayerTensor:
     """Matrices of single experts as one tensor. Raises where one is missing or of another kind."""
     first = experts.get(0)
     count = len(experts)
@@ -233,17 +235,17 @@ def _together(where: str, layer: str, experts: Mapping[int, Layer]) -> Layer:
                 f"{where}: tensor {shown(one.called)} is {_kind(one)}; allowed is {_kind(first)}, as "
                 "expert 0's."
             )
-    return Layer(first.called, (*first.shape, count), first.format)
+    return LayerTensor(first.called, (*first.shape, count), first.format)
 
 
-def _kind(layer: Layer) -> str:
+def _kind(layer: LayerTensor) -> str:
     return f"{layer.format.name if layer.format else 'no matrix'} of shape {layer.shape}"
 
 
-class _Reader:
+class _LayerReader:
     """Reads one layer's tensors."""
 
-    def __init__(self, where: str, layer: str, width: int, grouped: Grouped | None) -> None:
+    def __init__(self, where: str, layer: str, width: int, grouped: GroupQuantization | None) -> None:
         self._where, self._layer, self._width, self._grouped = where, layer, width, grouped
 
     def _refuse(self, tensor: SafeTensor, field: str, value: object, allowed: str) -> SailsimError:
@@ -251,7 +253,7 @@ class _Reader:
             f"{self._where}: the {field} of {shown(tensor.name)} is {value}; allowed is {allowed}."
         )
 
-    def layer(self, parts: Mapping[str, SafeTensor]) -> Layer:
+    def layer(self, parts: Mapping[str, SafeTensor]) -> LayerTensor:
         """Shape and format by which parts a layer has."""
         if "qweight" in parts:
             return self._quantized(parts)
@@ -265,10 +267,10 @@ class _Reader:
             )
         return self._floats(parts["weight"])
 
-    def _floats(self, tensor: SafeTensor) -> Layer:
+    def _floats(self, tensor: SafeTensor) -> LayerTensor:
         shape = tensor.shape
         if len(shape) < 2 or self._layer.endswith(ONE_ROW):
-            return Layer(tensor.name, (prod(shape),), None)
+            return LayerTensor(tensor.name, (prod(shape),), None)
         if tensor.dtype not in FLOATS:
             raise self._refuse(
                 tensor,
@@ -277,7 +279,7 @@ class _Reader:
                 f"{', '.join(FLOATS)}, or codes of GPTQ, AWQ or MXFP4 for a matrix",
             )
         shape = self._stacked(shape) if len(shape) == 3 else shape[::-1]
-        return Layer(tensor.name, shape, TENSOR_FORMATS[FLOATS[tensor.dtype]])
+        return LayerTensor(tensor.name, shape, TENSOR_FORMATS[FLOATS[tensor.dtype]])
 
     def _stacked(self, shape: Shape) -> Shape:
         """(K, N, experts) of experts stored together, inputs or outputs first."""
@@ -285,7 +287,7 @@ class _Reader:
         side = second if self._layer.endswith("ffn_down_exps") else first
         return (first, second, count) if side == self._width else (second, first, count)
 
-    def _mxfp4(self, parts: Mapping[str, SafeTensor]) -> Layer:
+    def _mxfp4(self, parts: Mapping[str, SafeTensor]) -> LayerTensor:
         """Experts in MXFP4: blocks of 32 codes, two a byte, and a byte of scale for each."""
         blocks = parts["blocks"]
         if blocks.dtype != "U8" or len(blocks.shape) != 4 or blocks.shape[-1] != _MXFP4_BYTES:
@@ -294,7 +296,7 @@ class _Reader:
             )
         count, n, groups, _ = blocks.shape
         self._part(parts, "scales", blocks, (count, n, groups), ("U8",))
-        return Layer(blocks.name, (32 * groups, n, count), TENSOR_FORMATS["mxfp4"])
+        return LayerTensor(blocks.name, (32 * groups, n, count), TENSOR_FORMATS["mxfp4"])
 
     def _part(
         self,
@@ -315,7 +317,7 @@ class _Reader:
                 tensor, "shape", f"{tensor.shape} of {tensor.dtype}", f"{shape} of {' or '.join(dtypes)}"
             )
 
-    def _quantized(self, parts: Mapping[str, SafeTensor]) -> Layer:
+    def _quantized(self, parts: Mapping[str, SafeTensor]) -> LayerTensor:
         """Codes of GPTQ, packed along K, or of AWQ, packed along N."""
         tensor, grouped = parts["qweight"], self._grouped
         if grouped is None:
@@ -338,7 +340,7 @@ class _Reader:
         if indexed:
             self._part(parts, "g_idx", tensor, (k,), ("I32",))
         fmt = group_format(grouped.method, bits, grouped.group_size, grouped.symmetric, indexed)
-        return Layer(tensor.name, (k, n), fmt)
+        return LayerTensor(tensor.name, (k, n), fmt)
 
 
 QUANTIZE = "quantize_config.json"
@@ -348,7 +350,7 @@ _WINDOWED = {"sliding_attention": True, "full_attention": False}
 
 
 @dataclass(frozen=True)
-class _Fields:
+class _JsonFields:
     """A table of a folder's JSON, and where it stands, for errors. A field that is null is not there."""
 
     where: str
@@ -399,14 +401,14 @@ class FolderConfig:
         return config
 
     @property
-    def _fields(self) -> _Fields:
-        return _Fields(self.where, "of config.json", self.text)
+    def _fields(self) -> _JsonFields:
+        return _JsonFields(self.where, "of config.json", self.text)
 
     def truth(self, key: str, default: bool) -> bool:
         """A truth value of the text model or of the whole."""
-        return _Fields(self.where, "of config.json", self.whole | self.text).truth(key, default)
+        return _JsonFields(self.where, "of config.json", self.whole | self.text).truth(key, default)
 
-    def facts(self, notes: tuple[str, ...]) -> Facts:
+    def facts(self, notes: tuple[str, ...]) -> ModelFacts:
         """Heads, experts, windows, and how many tokens it was made for."""
         number = self._fields.number
         kv_heads = number("num_key_value_heads", "num_kv_heads")
@@ -415,7 +417,7 @@ class FolderConfig:
         window = number("sliding_window", least=0) or 0
         if not self.truth("use_sliding_window", True):
             window = 0
-        return Facts(
+        return ModelFacts(
             n_heads=number("num_attention_heads", "n_head"),
             n_kv_heads=kv_heads,
             head_dim=number("head_dim"),
@@ -436,7 +438,7 @@ class FolderConfig:
         return kind if isinstance(kind, str) else ""
 
     def _windowed(self) -> int | list[bool] | None:
-        """Which blocks have the window, as `Facts.windowed`."""
+        """Which blocks have the window, as `ModelFacts.windowed`."""
         kinds, number = self.text.get("layer_types"), self._fields.number
         if kinds is not None:
             if not isinstance(kinds, list) or not all(isinstance(k, str) and k in _WINDOWED for k in kinds):
@@ -451,7 +453,7 @@ class FolderConfig:
             return [layer >= first for layer in range(layers)]
         return PERIODS.get(self._kind)
 
-    def grouped(self, beside: dict[str, Any] | None) -> Grouped | None:
+    def grouped(self, beside: dict[str, Any] | None) -> GroupQuantization | None:
         """How weights are quantized in groups; None: not by a method that is known.
 
         ``beside``: the table of `QUANTIZE`, which older folders have instead.
@@ -464,7 +466,7 @@ class FolderConfig:
         method = table.get("quant_method") if isinstance(table, dict) else None
         if not isinstance(table, dict) or not isinstance(method, str) or method not in BITS:
             return None
-        fields = _Fields(self.where, place, table)
+        fields = _JsonFields(self.where, place, table)
         bits = fields.number("bits", "w_bit", most=65535)
         size = fields.number("group_size", "q_group_size", least=-1, most=65535)
         if bits is None or size is None:
@@ -475,7 +477,7 @@ class FolderConfig:
         is_gptq = method == "gptq"
         symmetric = fields.truth("sym", True) if is_gptq else not fields.truth("zero_point", True)
         less = is_gptq and table.get("checkpoint_format") != "gptq_v2"
-        return Grouped(method, bits, max(size, 0), symmetric, fields.truth("desc_act", False), less)
+        return GroupQuantization(method, bits, max(size, 0), symmetric, fields.truth("desc_act", False), less)
 
 
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
@@ -551,7 +553,7 @@ def _opened(folder: Path, files: tuple[tuple[str, int, int], ...]) -> FolderMode
         )
     name = folder.resolve().name
     spec = decoder(
-        Header(
+        TensorHeader(
             where=where,
             name=name,
             title=name,

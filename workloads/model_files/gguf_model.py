@@ -25,7 +25,7 @@ from gguf.quants import dequantize
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, sha256_of, unreadable
 from sailsim.workloads.model_files.safetensors_file import shown
-from sailsim.workloads.model_files.shapes import PERIODS, Facts, Header, decoder
+from sailsim.workloads.model_files.shapes import PERIODS, ModelFacts, TensorHeader, decoder
 from sailsim.workloads.models.formats import BLOCKS, GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
 from sailsim.workloads.models.model import ModelSpec, has_own_formats, model_names
 
@@ -457,7 +457,7 @@ def _spec(file: GgufFile) -> ModelSpec:
     if (causal := file.get(f"{arch}.attention.causal", True)) is not True:
         raise file.refusal(f"{arch}.attention.causal", causal, "true, a decoder")
     title = file.get("general.name")
-    header = Header(
+    header = TensorHeader(
         where=f"GGUF file {file.path}",
         name=file.path.stem,
         title=title if isinstance(title, str) and title else file.path.stem,
@@ -474,7 +474,7 @@ def _spec(file: GgufFile) -> ModelSpec:
     return spec
 
 
-def _facts(file: GgufFile, arch: str) -> Facts:
+def _facts(file: GgufFile, arch: str) -> ModelFacts:
     """What the header says that no shape does."""
 
     def number(key: str) -> int | None:
@@ -482,7 +482,7 @@ def _facts(file: GgufFile, arch: str) -> Facts:
         return _uniform(file, key) if key in file else None
 
     window = number("attention.sliding_window") or 0
-    return Facts(
+    return ModelFacts(
         n_heads=_uniform(file, f"{arch}.attention.head_count"),
         n_kv_heads=number("attention.head_count_kv"),
         head_dim=number("attention.key_length"),
@@ -497,7 +497,7 @@ def _facts(file: GgufFile, arch: str) -> Facts:
 
 
 def _windowed(file: GgufFile, arch: str) -> int | list[bool] | None:
-    """Which blocks have the window, as `Facts.windowed`."""
+    """Which blocks have the window, as `ModelFacts.windowed`."""
     key = f"{arch}.attention.sliding_window_pattern"
     pattern = file.get(key, PERIODS.get(arch))
     if isinstance(pattern, list) and all(type(has) in (bool, int) for has in pattern):

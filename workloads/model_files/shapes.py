@@ -1,7 +1,8 @@
 """The shapes of a decoder from the names and shapes of its tensors, whatever its architecture is called.
 
-A file's reader (`gguf_model`, `folder_model`) gives a `Header`: every tensor under llama.cpp's name, and the
-few facts that no shape tells, such as the number of heads. What tensors do not explain is refused by name.
+A file's reader (`gguf_model`, `folder_model`) gives a `TensorHeader`: every tensor under llama.cpp's name,
+and the few facts that no shape tells, such as the number of heads. What tensors do not explain is refused by
+name.
 """
 
 import re
@@ -36,7 +37,7 @@ _BESIDE = ("token_embd.weight", "output.weight", "position_embd.weight")
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelFacts:
     """What shapes do not tell; None: the file does not say.
 
     ``max_context``: tokens that the model was made for (0: not said).
@@ -58,7 +59,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Header:
+class TensorHeader:
     """Tensors of a file under llama.cpp's names with their suffix, shapes with K first.
 
     ``called`` are the file's own names where they differ.
@@ -69,7 +70,7 @@ class Header:
     title: str
     source: str
     tensors: Mapping[str, Shape]
-    facts: Facts
+    facts: ModelFacts
     called: Mapping[str, str] = field(default_factory=dict)
 
     def refuse(self, text: str) -> SailsimError:
@@ -81,7 +82,7 @@ class Header:
         return shown(self.called.get(name, name))
 
 
-def decoder(header: Header) -> ModelSpec:
+def decoder(header: TensorHeader) -> ModelSpec:
     """The shapes of a file's model. Raises SailsimError, naming a tensor, for what is no such decoder."""
     blocks = _blocks(header)
     embedding = header.tensors.get("token_embd.weight", ())
@@ -130,7 +131,7 @@ def decoder(header: Header) -> ModelSpec:
     return replace(spec, extra_params=extra)
 
 
-def _blocks(header: Header) -> list[dict[str, Shape]]:
+def _blocks(header: TensorHeader) -> list[dict[str, Shape]]:
     """The matrices of each block. Raises for one that no such decoder has, and for a gap between blocks."""
     by_layer: dict[int, dict[str, Shape]] = {}
     for name, shape in header.tensors.items():
@@ -158,7 +159,7 @@ def _blocks(header: Header) -> list[dict[str, Shape]]:
     return [by_layer[layer] for layer in range(len(by_layer))]
 
 
-def _unknown(header: Header, name: str) -> SailsimError:
+def _unknown(header: TensorHeader, name: str) -> SailsimError:
     return header.refuse(
         f"tensor {header.own(name)} of shape {header.tensors[name]} is not modelled; allowed are the "
         f"matrices of decoders with attention over keys and values: {', '.join(MATRICES[:8])}, those of "
@@ -166,7 +167,7 @@ def _unknown(header: Header, name: str) -> SailsimError:
     )
 
 
-def _need(header: Header, block: Mapping[str, Shape], layer: int, *kinds: str) -> Shape:
+def _need(header: TensorHeader, block: Mapping[str, Shape], layer: int, *kinds: str) -> Shape:
     """The first of some matrices that a block has."""
     shape = next((block[kind] for kind in kinds if kind in block), None)
     if shape is None:
@@ -175,7 +176,7 @@ def _need(header: Header, block: Mapping[str, Shape], layer: int, *kinds: str) -
     return shape
 
 
-def _heads(header: Header, block: Mapping[str, Shape]) -> tuple[int, int, int, int]:
+def _heads(header: TensorHeader, block: Mapping[str, Shape]) -> tuple[int, int, int, int]:
     """Heads, those of keys and values, and the widths of a key and of a value: what the header says, else
     what the first block's matrices leave."""
     facts, heads = header.facts, header.facts.n_heads
@@ -203,7 +204,7 @@ def _heads(header: Header, block: Mapping[str, Shape]) -> tuple[int, int, int, i
     return heads, kv_heads, dim, value
 
 
-def _by_norm(header: Header, block: Mapping[str, Shape]) -> tuple[int, Facts]:
+def _by_norm(header: TensorHeader, block: Mapping[str, Shape]) -> tuple[int, ModelFacts]:
     """Heads of a file that does not say how many: the norm of a query's head is as wide as one."""
     norm = header.tensors.get("blk.0.attn_q_norm.weight", (0,))[0]
     out = block.get("attn_q", (0, 0))[1]
@@ -213,7 +214,7 @@ def _by_norm(header: Header, block: Mapping[str, Shape]) -> tuple[int, Facts]:
     return out // dim, replace(header.facts, head_dim=dim)
 
 
-def _window_notes(facts: Facts) -> list[str]:
+def _window_notes(facts: ModelFacts) -> list[str]:
     """What is taken of a window whose blocks neither the file nor `PERIODS` names."""
     if not facts.window or facts.windowed is not None:
         return []
@@ -224,7 +225,7 @@ def _window_notes(facts: Facts) -> list[str]:
     ]
 
 
-def _windows(header: Header, n_layers: int) -> tuple[int, tuple[int, ...]]:
+def _windows(header: TensorHeader, n_layers: int) -> tuple[int, tuple[int, ...]]:
     """The window of attention, and the blocks without it."""
     facts = header.facts
     if not facts.window or facts.windowed is None:
@@ -242,7 +243,7 @@ def _windows(header: Header, n_layers: int) -> tuple[int, tuple[int, ...]]:
     return (0, ()) if len(full) == n_layers else (facts.window, full)
 
 
-def _experts(header: Header, blocks: Sequence[Mapping[str, Shape]]) -> Experts | None:
+def _experts(header: TensorHeader, blocks: Sequence[Mapping[str, Shape]]) -> Experts | None:
     """The experts of the blocks that have any."""
     at = next((layer for layer, block in enumerate(blocks) if ROUTER in block), None)
     if at is None:
@@ -270,7 +271,7 @@ def _experts(header: Header, blocks: Sequence[Mapping[str, Shape]]) -> Experts |
     return experts
 
 
-def _norms(header: Header) -> tuple[str, ...]:
+def _norms(header: TensorHeader) -> tuple[str, ...]:
     """The norms with weights. One behind attention is the next network's where that has none of its own."""
     norms = [
         name
@@ -282,7 +283,7 @@ def _norms(header: Header) -> tuple[str, ...]:
     return PLAIN_NORMS if sorted(norms) == sorted(PLAIN_NORMS) else tuple(norms)
 
 
-def _require_all(header: Header, spec: ModelSpec, blocks: Sequence[Mapping[str, Shape]]) -> None:
+def _require_all(header: TensorHeader, spec: ModelSpec, blocks: Sequence[Mapping[str, Shape]]) -> None:
     """Raise unless the file has exactly the matrices of the shapes."""
     wanted: dict[str, Shape] = {"token_embd.weight": (spec.d_model, spec.vocab)}
     for linear in spec.linears():

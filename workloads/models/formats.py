@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from sailsim.base.arguments import Brief
+from sailsim.base.arguments import ShortRepr
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.descriptor import WBITS_MAX
@@ -79,7 +79,7 @@ class UniformFormat(TensorFormat):
         return 2 * (ceil(k / self.group_size) if self.group_size else 1)
 
 
-class Field(NamedTuple):
+class BitField(NamedTuple):
     """Bits of a block's codes: they begin at byte ``at``, ``bits`` of each weight. Of every run of ``run``
     bytes the lowest bits of all come first."""
 
@@ -88,7 +88,7 @@ class Field(NamedTuple):
     run: int
 
 
-class Block(NamedTuple):
+class BlockLayout(NamedTuple):
     """What a block of a ggml type holds.
 
     ``code``, one for ``group_size`` weights: as `TensorFormat` has them. ``fp16``: bytes at which its scale
@@ -98,38 +98,38 @@ class Block(NamedTuple):
     code: WeightCode | None = None
     group_size: int = 0
     fp16: tuple[int, ...] = ()
-    codes: tuple[Field, ...] = ()
+    codes: tuple[BitField, ...] = ()
 
 
 _OFFSET, _IQ4_NL, _TERNARY = WeightCode.offset, WeightCode.iq4_nl(), WeightCode.ternary()
-BLOCKS: Mapping[str, Block] = {
-    "f32": Block(),
-    "f16": Block(fp16=(0,)),
-    "bf16": Block(),
-    "q4_0": Block(_OFFSET(4, 8), 32, (0,), (Field(2, 4, 16),)),
-    "q4_1": Block(_OFFSET(4, 0), 32, (0, 2), (Field(4, 4, 16),)),
-    "q5_0": Block(_OFFSET(5, 16), 32, (0,), (Field(6, 4, 16), Field(2, 1, 1))),
-    "q5_1": Block(_OFFSET(5, 0), 32, (0, 2), (Field(8, 4, 16), Field(4, 1, 1))),
-    "q8_0": Block(WeightCode.twos(8), 32, (0,), (Field(2, 8, 32),)),
-    "q2_k": Block(_OFFSET(2, 0), 16, (80, 82), (Field(16, 2, 32),)),
-    "q3_k": Block(_OFFSET(3, 4), 16, (108,), (Field(32, 2, 32), Field(0, 1, 32))),
-    "q4_k": Block(_OFFSET(4, 0), 32, (0, 2), (Field(16, 4, 32),)),
-    "q5_k": Block(_OFFSET(5, 0), 32, (0, 2), (Field(48, 4, 32), Field(16, 1, 32))),
-    "q6_k": Block(_OFFSET(6, 32), 16, (208,), (Field(0, 4, 64), Field(128, 2, 32))),
-    "iq4_nl": Block(_IQ4_NL, 32, (0,), (Field(2, 4, 16),)),
-    "iq4_xs": Block(_IQ4_NL, 32, (0,), (Field(8, 4, 16),)),
-    "mxfp4": Block(WeightCode.mxfp4(), 32, (), (Field(1, 4, 16),)),
-    "tq1_0": Block(_TERNARY, 256, (52,)),
-    "tq2_0": Block(_TERNARY, 256, (64,), (Field(0, 2, 32),)),
-    "iq1_s": Block(fp16=(0,)),
-    "iq1_m": Block(),
-    **dict.fromkeys(("iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s"), Block(fp16=(0,))),
+BLOCKS: Mapping[str, BlockLayout] = {
+    "f32": BlockLayout(),
+    "f16": BlockLayout(fp16=(0,)),
+    "bf16": BlockLayout(),
+    "q4_0": BlockLayout(_OFFSET(4, 8), 32, (0,), (BitField(2, 4, 16),)),
+    "q4_1": BlockLayout(_OFFSET(4, 0), 32, (0, 2), (BitField(4, 4, 16),)),
+    "q5_0": BlockLayout(_OFFSET(5, 16), 32, (0,), (BitField(6, 4, 16), BitField(2, 1, 1))),
+    "q5_1": BlockLayout(_OFFSET(5, 0), 32, (0, 2), (BitField(8, 4, 16), BitField(4, 1, 1))),
+    "q8_0": BlockLayout(WeightCode.twos(8), 32, (0,), (BitField(2, 8, 32),)),
+    "q2_k": BlockLayout(_OFFSET(2, 0), 16, (80, 82), (BitField(16, 2, 32),)),
+    "q3_k": BlockLayout(_OFFSET(3, 4), 16, (108,), (BitField(32, 2, 32), BitField(0, 1, 32))),
+    "q4_k": BlockLayout(_OFFSET(4, 0), 32, (0, 2), (BitField(16, 4, 32),)),
+    "q5_k": BlockLayout(_OFFSET(5, 0), 32, (0, 2), (BitField(48, 4, 32), BitField(16, 1, 32))),
+    "q6_k": BlockLayout(_OFFSET(6, 32), 16, (208,), (BitField(0, 4, 64), BitField(128, 2, 32))),
+    "iq4_nl": BlockLayout(_IQ4_NL, 32, (0,), (BitField(2, 4, 16),)),
+    "iq4_xs": BlockLayout(_IQ4_NL, 32, (0,), (BitField(8, 4, 16),)),
+    "mxfp4": BlockLayout(WeightCode.mxfp4(), 32, (), (BitField(1, 4, 16),)),
+    "tq1_0": BlockLayout(_TERNARY, 256, (52,)),
+    "tq2_0": BlockLayout(_TERNARY, 256, (64,), (BitField(0, 2, 32),)),
+    "iq1_s": BlockLayout(fp16=(0,)),
+    "iq1_m": BlockLayout(),
+    **dict.fromkeys(("iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s"), BlockLayout(fp16=(0,))),
 }
 """Layouts by ggml's type name in lower case. MXFP4's scale is a power of two in byte 0, IQ1_M's is spread
 over words, and TQ1_0 has digits in place of bits."""
 
 
-def _ggml(name: str, layout: Block) -> TensorFormat:
+def _ggml(name: str, layout: BlockLayout) -> TensorFormat:
     block, size = GGML_QUANT_SIZES[GGMLQuantizationType[name.upper()]]
     return TensorFormat(name, block, size, layout.code, layout.group_size, len(layout.fp16) > 1, GGML_SOURCE)
 
@@ -165,7 +165,7 @@ _SELECTED: Mapping[Layers, Callable[[int, int], bool]] = {
 
 
 @dataclass(frozen=True)
-class Rule:
+class TypeRule:
     """In the blocks that ``layers`` selects, tensors of ``kind`` take ``type`` (first match wins)."""
 
     kind: Literal["attn_v", "attn_output", "ffn_down"]
@@ -175,7 +175,7 @@ class Rule:
 
 
 @dataclass(frozen=True, repr=False)
-class WeightFormat(Brief):
+class WeightFormat(ShortRepr):
     """Format of a whole model: one base type, rules for single tensors, or the types of a given file.
 
     ``tensors`` (of a GGUF or a policy) decides alone where it is not empty. How many bits a weight of a mix
@@ -185,7 +185,7 @@ class WeightFormat(Brief):
     name: str
     base: TensorFormat
     source: str
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[TypeRule, ...] = ()
     is_mix: bool = False
     tensors: Mapping[str, TensorFormat] = field(default_factory=dict, hash=False)
     shares: tuple[tuple[TensorFormat, float], ...] = ()
@@ -329,19 +329,19 @@ def _shares(weights: Iterable[tuple[TensorFormat, int]]) -> tuple[tuple[TensorFo
     return tuple((fmt, count / counted.total()) for fmt, count in counted.most_common())
 
 
-def _rules(text: str) -> tuple[Rule, ...]:
+def _rules(text: str) -> tuple[TypeRule, ...]:
     """Rules in words: kind=type, and behind it the blocks and the least number of query heads for a key."""
     rules = []
     for word in text.split():
         kind, _, rest = word.partition("=")
         kind_type, _, gqa = rest.partition("/")
         tensor_type, _, layers = kind_type.partition("@")
-        rules.append(Rule(kind, tensor_type, layers or "all", int(gqa or 1)))  # type: ignore[arg-type]
+        rules.append(TypeRule(kind, tensor_type, layers or "all", int(gqa or 1)))  # type: ignore[arg-type]
     return tuple(rules)
 
 
 _V_AND_DOWN = "attn_v=q6_k@spread ffn_down=q6_k@spread"
-_MIX_RULES: dict[str, tuple[str, tuple[Rule, ...]]] = {
+_MIX_RULES: dict[str, tuple[str, tuple[TypeRule, ...]]] = {
     name: (base, _rules(text))
     for name, base, text in (
         ("q2_k", "q2_k", "attn_v=q4_k/4 attn_v=q3_k attn_output=q3_k ffn_down=q3_k"),

@@ -62,7 +62,7 @@ UNPACK_FLOPS = 2
 CHOOSE_FLOPS, JOIN_FLOPS = SOFTMAX_FLOPS + 1, 2
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """New tokens of a sequence in a step: one that it decodes, all of a prompt, or some of one."""
 
     new: int
@@ -157,7 +157,7 @@ def decode_step(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -
     1..``MAX_DIMENSION``.
     """
     check_sizes(batch=batch, context=context)
-    return mixed_step(model, fmt, (Piece(1, context - 1, batch),))
+    return mixed_step(model, fmt, (Chunk(1, context - 1, batch),))
 
 
 def prefill_step(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1) -> list[Op]:
@@ -166,10 +166,10 @@ def prefill_step(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 
     Matrix products work on ``prompt * batch`` rows, except the head, which needs the last token of each.
     """
     check_sizes(prompt=prompt, batch=batch)
-    return mixed_step(model, fmt, (Piece(prompt, 0, batch),))
+    return mixed_step(model, fmt, (Chunk(prompt, 0, batch),))
 
 
-def mixed_step(model: ModelSpec, fmt: WeightFormat, pieces: Sequence[Piece]) -> list[Op]:
+def mixed_step(model: ModelSpec, fmt: WeightFormat, pieces: Sequence[Chunk]) -> list[Op]:
     """Operations of a step with any pieces of prompts beside any sequences that decode.
 
     Matrix products work on the new tokens of all as rows, the head on the last of each piece. Raises
@@ -182,7 +182,7 @@ def mixed_step(model: ModelSpec, fmt: WeightFormat, pieces: Sequence[Piece]) -> 
             raise SailsimError(f"tokens before a piece are {piece.before}; allowed are 0 or more.")
         rows, sequences = rows + piece.new * piece.times, sequences + piece.times
     check_sizes(**{"new tokens of a step": rows})
-    return _step(_Rows(model, fmt, rows, sequences, tuple(pieces)))
+    return _step(_StepRows(model, fmt, rows, sequences, tuple(pieces)))
 
 
 def step_notes(model: ModelSpec, rows: int) -> list[str]:
@@ -196,7 +196,7 @@ def step_notes(model: ModelSpec, rows: int) -> list[str]:
     return notes
 
 
-def split(pieces: Sequence[Piece]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+def split(pieces: Sequence[Chunk]) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
     """Those that decode, and those of prompts."""
     return tuple(p for p in pieces if p.decodes), tuple(p for p in pieces if not p.decodes)
 
@@ -209,14 +209,14 @@ def check_sizes(**sizes: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _StepRows:
     """A step: ``rows`` new tokens of ``sequences`` sequences."""
 
     model: ModelSpec
     fmt: WeightFormat
     rows: int
     sequences: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Chunk, ...]
 
     @cached_property
     def spread(self) -> Spread:
@@ -256,7 +256,7 @@ class _Rows:
         return by_role
 
 
-def _step(step: _Rows) -> list[Op]:
+def _step(step: _StepRows) -> list[Op]:
     """The operations of a step."""
     model, sequences = step.model, step.sequences
     ops = [_embedding(model, step.fmt, step.rows)]
@@ -277,7 +277,7 @@ def _step(step: _Rows) -> list[Op]:
     return ops
 
 
-def _block(step: _Rows, layer: int) -> list[Op]:
+def _block(step: _StepRows, layer: int) -> list[Op]:
     model, rows = step.model, step.rows
     by_role = step.gemvs(layer)
     feed = _chosen if model.has_experts(layer) else _ordinary
@@ -297,7 +297,7 @@ def _block(step: _Rows, layer: int) -> list[Op]:
     ]
 
 
-def _attention(step: _Rows, layer: int) -> list[Op]:
+def _attention(step: _StepRows, layer: int) -> list[Op]:
     """The rotation and attention itself."""
     model, rows, blk = step.model, step.rows, f"blk.{layer}."
     window = model.attended(layer, MAX_DIMENSION)
@@ -320,7 +320,7 @@ def _attention(step: _Rows, layer: int) -> list[Op]:
     return [step.op(blk + "rope", layer, 2 * rotated, ROTATE_PAIR_FLOPS * rotated // 2), attention]
 
 
-def _ordinary(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
+def _ordinary(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
     """A feed-forward network that all tokens take."""
     return [
         *by_role["ffn_in"],
@@ -330,7 +330,7 @@ def _ordinary(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op
     ]
 
 
-def _chosen(step: _Rows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
+def _chosen(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
     """A router, what all tokens take beside experts, and the experts that each token chooses."""
     model, blk, rows = step.model, f"blk.{layer}.", step.rows
     experts = model.experts
@@ -394,7 +394,7 @@ def _elementwise(
     )  # fmt: skip
 
 
-def _gemv(linear: Linear, step: _Rows, rows: int, spread: Spread = (), deviation: float = 0.0) -> Op:
+def _gemv(linear: Linear, step: _StepRows, rows: int, spread: Spread = (), deviation: float = 0.0) -> Op:
     """The products of one matrix, or of that of every expert that a token chose."""
     tensor, pairs = step.fmt.tensor(linear, step.model), rows * linear.used
     size = tensor.bytes(linear.k, linear.n)
@@ -440,7 +440,7 @@ def attention_on_units(
     all_ops: list[Op] = []
     for op in ops:
         if op.kind == "attention":
-            all_ops += _on_units(_Attention(op, model, context, line, queries), chunk)
+            all_ops += _on_units(_AttentionOps(op, model, context, line, queries), chunk)
         else:
             all_ops.append(op)
     return all_ops
@@ -457,7 +457,7 @@ def value_format(model: ModelSpec) -> TensorFormat:
 
 
 @dataclass(frozen=True)
-class _Attention:
+class _AttentionOps:
     """Attention of a block of a step."""
 
     op: Op
@@ -507,7 +507,7 @@ class _Attention:
         )
 
 
-def _on_units(of: _Attention, chunk: int) -> list[Op]:
+def _on_units(of: _AttentionOps, chunk: int) -> list[Op]:
     """What becomes of the attention of a block."""
     model, op = of.model, of.op
     new = op.batch * (model.d_query + model.d_cached)
@@ -520,7 +520,7 @@ def _on_units(of: _Attention, chunk: int) -> list[Op]:
     return parts
 
 
-def _chunk(of: _Attention, begin: int, end: int) -> list[Op]:
+def _chunk(of: _AttentionOps, begin: int, end: int) -> list[Op]:
     """Queries of the tokens begin..end - 1 of each sequence: all at the keys that any of them sees."""
     model, tokens = of.model, end - begin
     window = model.attended(of.op.layer, of.context)
@@ -542,7 +542,7 @@ def _chunk(of: _Attention, begin: int, end: int) -> list[Op]:
     ]
 
 
-def _lines(model: ModelSpec, of: _Attention) -> tuple[int, int]:
+def _lines(model: ModelSpec, of: _AttentionOps) -> tuple[int, int]:
     """Cache lines that a new key and value of a head touch, and those among them that they do not fill.
 
     A key's codes lie in ``head_dim`` rows of all tokens, a value's in one row, and the scale of each in a
@@ -554,7 +554,7 @@ def _lines(model: ModelSpec, of: _Attention) -> tuple[int, int]:
     return keys + ceil(value / line) + 2, keys + (value % line > 0) + 2
 
 
-def _filled_lines(model: ModelSpec, of: _Attention) -> int:
+def _filled_lines(model: ModelSpec, of: _AttentionOps) -> int:
     """Cache lines of all keys and values of a head, and of their scales: where all are new, none holds
     anything that must be kept, and so none is read."""
     line = of.line

@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from sailsim.base.arguments import Brief
+from sailsim.base.arguments import ShortRepr
 from sailsim.base.errors import SailsimError
 from sailsim.base.toml_file import read_toml
 from sailsim.workloads.models.experts import Experts
@@ -99,7 +99,7 @@ class Linear:
 
 
 @dataclass(frozen=True, repr=False)
-class ModelSpec(Brief):
+class ModelSpec(ShortRepr):
     """Shapes of a decoder-only transformer with rotary positions and RMS norms.
 
     ``d_*``, ``head_dim`` and ``vocab`` are elements, ``kv_bits`` is the width of one KV cache element, and

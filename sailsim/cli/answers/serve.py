@@ -12,9 +12,9 @@ import click
 from sailsim.analysis.costs.dollars import prices as read_prices
 from sailsim.analysis.serving.service import (
     WHO,
-    Level,
-    Machine,
-    Service,
+    Deployment,
+    Replica,
+    ServiceLevel,
     serve,
     serving_runners,
     verdict,
@@ -28,10 +28,10 @@ from sailsim.cli.common.path_option import OUT_FILE, TEXT, PathOption
 from sailsim.cli.common.point_options import DEFAULTS, point_options, prices_option
 from sailsim.cli.common.table import echo, print_table, say
 from sailsim.sim.backend import Prefill
-from sailsim.sim.machine.system_files import SystemChoice, parse_value
+from sailsim.sim.machine.system_files import SystemReference, parse_value
 from sailsim.sim.point import Point
 from sailsim.sim.serve.loop import ROUTINGS
-from sailsim.sim.serve.server import POLICY_FIELDS, SCHEDULERS, Policy
+from sailsim.sim.serve.server import POLICY_FIELDS, SCHEDULERS, SchedulerPolicy
 from sailsim.workloads.requests import SHIPPED, at_rate, read_requests
 
 _MODEL, _THREADS = "llama-3.1-8b", 64
@@ -124,7 +124,7 @@ def serve_(
     point = Point(**defaults | {name: value for name, value in given.items() if value is not None})
     who = serving_runners([name.strip() for name in names.split(",")])
     if bundle is not None:
-        write_bundle(bundle, Machine(point, who[0], prefill))
+        write_bundle(bundle, Replica(point, who[0], prefill))
         say(f"{bundle} has the step times of {who[0].name} with {point.model}.")
         return
     requests = read_requests(trace)
@@ -133,8 +133,10 @@ def serve_(
         chosen = _chosen("rate", rate, "rate", ("burst", "seed"))
         requests = at_rate(requests, **chosen)
     burst, seed = chosen.get("burst", 1.0), chosen.get("seed", 0)
-    policy = Policy(**_chosen("scheduler", scheduler, "scheduler", POLICY_FIELDS))
-    service = Service(policy, **_chosen("servers", servers, "servers", ("readers", "link_gb_s", "routing")))
+    policy = SchedulerPolicy(**_chosen("scheduler", scheduler, "scheduler", POLICY_FIELDS))
+    service = Deployment(
+        policy, **_chosen("servers", servers, "servers", ("readers", "link_gb_s", "routing"))
+    )
     listed = None if prices is None else read_prices(prices)
     more = {"find_rate": find_rate, "load": fleet, "burst": burst, "prefill": prefill, "folder": HELD}
     answer = serve(requests, point, who, service, _level(level), listed, seed, **more)
@@ -153,7 +155,7 @@ def serve_(
 def _chosen(option: str, text: str, first: str, others: Sequence[str]) -> dict[str, Any]:
     """What an option says by name: its first value, and other values behind it."""
     try:
-        value, changes = SystemChoice.parse(text)
+        value, changes = SystemReference.parse(text)
     except ValueError as error:
         raise SailsimError(f"{option} is {error}.") from None
     other = next((name for name in changes if name not in others), None)
@@ -162,16 +164,16 @@ def _chosen(option: str, text: str, first: str, others: Sequence[str]) -> dict[s
     return {first: parse_value(value), **changes}
 
 
-def _level(text: str) -> Level:
+def _level(text: str) -> ServiceLevel:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if not 0 < len(numbers) <= len(fields(Level)):
+    if not 0 < len(numbers) <= len(fields(ServiceLevel)):
         raise SailsimError(
             f"level is {text!r}; allowed are up to three numbers: s to the first token, s a token, share."
         )
-    return Level(*numbers)
+    return ServiceLevel(*numbers)
 
 
 def _times(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -26,7 +26,7 @@ class PathOption(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Words(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+class FormattedText(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
     """A text of a form; another one is refused in one sentence."""
 
     name = "text"
@@ -42,5 +42,5 @@ class Words(click.ParamType):  # type: ignore[type-arg]  # generic only from cli
         raise SailsimError(f"{param.name} is {value!r}; allowed is {self.allowed}.")
 
 
-TEXT = Words("(?s:.+)", "a text that is not empty")
+TEXT = FormattedText("(?s:.+)", "a text that is not empty")
 OUT_FILE = PathOption(written=True, dir_okay=False)

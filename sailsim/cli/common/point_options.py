@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from sailsim.cli.common.command import F, applied
-from sailsim.cli.common.path_option import TEXT, PathOption, Words
+from sailsim.cli.common.path_option import TEXT, FormattedText, PathOption
 from sailsim.lut_gemv.descriptor import NBW_MAX
 from sailsim.sim.machine.pim import AUTO, PER_TENSOR
 from sailsim.sim.machine.ranges import parse_numbers
@@ -44,7 +44,7 @@ def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], lis
     return complete
 
 
-class NbwType(Words):
+class NbwType(FormattedText):
     """A whole number, whose range a point checks, or auto."""
 
     def __init__(self) -> None:

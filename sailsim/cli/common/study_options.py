@@ -66,7 +66,7 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
 
 @contextmanager
 def _told(path: Path | None) -> Iterator[None]:
-    """Progress as JSON lines, added to a file; a command that is refused makes none."""
+    """ProgressReport as JSON lines, added to a file; a command that is refused makes none."""
     if path is None:
         yield
     elif str(path) == "-":

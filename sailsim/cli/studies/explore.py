@@ -45,10 +45,10 @@ def explore(out: Path, samples: int, seed: int, jobs: int | Workers, file: str, 
     with needing("study", "explore"):
         from sailsim.analysis.render.claims_figures import explore_figure
         from sailsim.analysis.render.figure import draw, save_captioned
-        from sailsim.analysis.search.design_search import WIDER, Search
+        from sailsim.analysis.search.design_search import WIDER, DesignSearch
         from sailsim.analysis.search.design_search import explore as run
 
-    search = Search(file, seed=seed, **limits)
+    search = DesignSearch(file, seed=seed, **limits)
     found = run(search, out, samples, jobs)
     figure = explore_figure(search, found)
     save_captioned(figure, draw(figure), out / "explored")

@@ -42,11 +42,11 @@ def report(folder: Path, out: Path | None, prices: Path | None, paper: str | Non
     from sailsim.analysis.costs.dollars import prices as price_list
     from sailsim.analysis.paper.stored_claims import claims, compared_with
     from sailsim.analysis.render.report_page import report as write
-    from sailsim.analysis.studies.stored_runs import Runs, stored_runs
+    from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
 
     store = Store(folder)
     path, *figures = write(store, out, prices, paper, progress=True)
-    results = Runs.of(stored_runs(store), price_list(prices))
+    results = RunTable.of(stored_runs(store), price_list(prices))
     verdict = results.verdict()
     if as_json():
         table = claims(results, compared_with(store.manifest, paper))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sailsim.analysis.runs.columns import columns_of
-from sailsim.analysis.studies.result_folder import Results, flat, inventory
+from sailsim.analysis.studies.result_folder import ResultFolder, flat, inventory
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli.common.command import Group
@@ -71,7 +71,7 @@ def show(folder: Path, where: str, columns: str, rows: int, out: Path | None, wi
     Without --columns it shows the columns that differ, as many as fit, or all with --wide. Columns that are
     equal stand above. A CSV file has all columns; columns that hold numbers by name are JSON.
     """
-    opened, asked = Results(folder), _names(columns)
+    opened, asked = ResultFolder(folder), _names(columns)
     names, records = opened.records(where, asked)
     if out is not None:
         text = StringIO()

@@ -106,10 +106,10 @@ def sweep(
 
 def _verdict(store: Store) -> dict[str, Any]:
     """The verdict of what a folder holds; nothing where no point of it could be run."""
-    from sailsim.analysis.studies.result_folder import Results  # frames, which sweeping does without
+    from sailsim.analysis.studies.result_folder import ResultFolder  # frames, which sweeping does without
 
     with suppress(SailsimError):
-        return Results(store.path).runs().verdict()
+        return ResultFolder(store.path).runs().verdict()
     return {}
 
 

@@ -19,7 +19,7 @@ from sailsim.base.errors import SailsimError, escaped
 from sailsim.base.input_file import sha256_of
 from sailsim.cli.common.command import F, Group, applied
 from sailsim.cli.common.json_output import answered, as_json_option
-from sailsim.cli.common.path_option import TEXT, PathOption, Words
+from sailsim.cli.common.path_option import TEXT, FormattedText, PathOption
 from sailsim.cli.common.study_options import results_folder
 from sailsim.cli.common.table import echo, print_numbers, say
 from sailsim.lut_gemv.trace_file import Trace, decode_tile, read_trace
@@ -69,7 +69,7 @@ with_gem5 = click.option(
 
 
 @dataclass(frozen=True)
-class Asked:
+class Gem5Options:
     """How gem5 is to run: which one, on which machine, into which folder of results, for how many seconds."""
 
     binary: str | None
@@ -89,14 +89,15 @@ class Asked:
 
 
 def with_run(out: str = "out/gem5") -> Callable[[F], F]:
-    """What every run of gem5 has: `--gem5`, `--system`, `--out`, `--timeout` and `--json`, as one `Asked`."""
+    """What every run of gem5 has: `--gem5`, `--system`, `--out`, `--timeout` and `--json`, as one
+    `Gem5Options`."""
 
     def together(command: Callable[..., Any]) -> Any:
-        names = [each.name for each in fields(Asked)]
+        names = [each.name for each in fields(Gem5Options)]
 
         @wraps(command)
         def called(**given: Any) -> Any:
-            return command(asked=Asked(**{name: given.pop(name) for name in names}), **given)
+            return command(asked=Gem5Options(**{name: given.pop(name) for name in names}), **given)
 
         return called
 
@@ -121,14 +122,16 @@ def with_parts(what: str, until: str, until_form: str) -> Callable[[F], F]:
         number("--units", 0, 64, None, "PIM units, 0: none; default: one a slice."),
         click.option(
             "--memory",
-            type=Words(r"[1-9]\d{0,5}(MiB|GiB)", "a whole number of MiB or GiB, such as 512MiB"),
+            type=FormattedText(r"[1-9]\d{0,5}(MiB|GiB)", "a whole number of MiB or GiB, such as 512MiB"),
             help="Simulated memory, as 512MiB; default: 2GiB.",
         ),
         click.option("--capacity-mode", is_flag=True, help="Idle arrays extend their slice of the LLC."),
         click.option(
             "--checkpoint",
             callback=_ascending,
-            type=Words(rf"{COUNT}(,{COUNT})*", f"{what} from 2, each above the one before, with commas"),
+            type=FormattedText(
+                rf"{COUNT}(,{COUNT})*", f"{what} from 2, each above the one before, with commas"
+            ),
             help=f"Write checkpoints into the run's folder after {what}, as 100000,2500000, and go on.",
         ),
         click.option(
@@ -136,7 +139,7 @@ def with_parts(what: str, until: str, until_form: str) -> Callable[[F], F]:
             type=PathOption(exists=True, file_okay=False),
             help="Go on from a checkpoint of an earlier run.",
         ),
-        click.option("--until", type=Words(until_form, until), help=f"End early: {until}."),
+        click.option("--until", type=FormattedText(until_form, until), help=f"End early: {until}."),
     )
 
 
@@ -188,7 +191,7 @@ def machine(name: str, out: Path | None, check: bool, binary: str | None) -> Non
 @with_run()
 @click.option(
     "--cpu",
-    type=Words(
+    type=FormattedText(
         CPU, f"{', '.join(CPU_MODELS)}, two of them as in atomic,o3, and ps behind as in atomic,o3,5000"
     ),
     default="o3",
@@ -210,7 +213,7 @@ def machine(name: str, out: Path | None, check: bool, binary: str | None) -> Non
 )
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
-    asked: Asked, cpu: str, cores: int, program: tuple[str, ...], units: int | None, **options: Any
+    asked: Gem5Options, cpu: str, cores: int, program: tuple[str, ...], units: int | None, **options: Any
 ) -> None:
     """Run an AArch64 PROGRAM with its arguments (after --) on a machine's cores and PIM units.
 
@@ -331,7 +334,7 @@ def _restored(checkpoint: Path | None) -> dict[str, list[str]]:
 @click.argument("trace", type=PathOption(exists=True, dir_okay=False))
 @click.option(
     "--streams",
-    type=Words(
+    type=FormattedText(
         r"([1-9]|[1-5]\d|6[0-4])(:(?!0*\.?0*$)\d{1,3}(\.\d{1,3})?)?",
         "1..64, and behind a colon the GB/s of each from 0.001 to 999, such as 16 or 16:2.5",
     ),
@@ -349,7 +352,12 @@ def _restored(checkpoint: Path | None) -> dict[str, list[str]]:
 )
 @with_parts("numbers of simulated ps", "a number of simulated ps such as 5000ps", r"[1-9]\d{0,17}ps")
 def replay(
-    asked: Asked, trace: Path, timeline: int | None, order: str | None, units: int | None, **options: Any
+    asked: Gem5Options,
+    trace: Path,
+    timeline: int | None,
+    order: str | None,
+    units: int | None,
+    **options: Any,
 ) -> None:
     """Replay a TRACE of descriptors on a machine's PIM units, without a core, and check every result.
 
@@ -406,7 +414,7 @@ def replay(
         raise click.exceptions.Exit(1)
 
 
-def _draw_timeline(asked: Asked, trace: Trace, tile: int) -> None:
+def _draw_timeline(asked: Gem5Options, trace: Trace, tile: int) -> None:
     """Write one tile's timelines into timeline.png, and print them."""
     from sailsim.analysis.render.figure import draw, save  # matplotlib: only when needed
     from sailsim.analysis.render.gem5_figures import timeline_figure
@@ -435,7 +443,7 @@ def _draw_timeline(asked: Asked, trace: Trace, tile: int) -> None:
 @number("--tiles", 1, 10_000, 204, "That are drawn; a third for other substrates and units not alone.")
 @number("--streams", 1, 64, 16, "Readers beside drawn tiles in the later comparisons.")
 @number("--units", 1, UNITS, 5, "Units that work at the same time in the last comparisons.")
-def validate(asked: Asked, trace: Path | None, seed: int, tiles: int, streams: int, units: int) -> None:
+def validate(asked: Gem5Options, trace: Path | None, seed: int, tiles: int, streams: int, units: int) -> None:
     """Compare gem5's PIM unit with the core and the fast engine: on tiles drawn at random, or those of TRACE.
 
     Drawn tiles run on every substrate: alone, with readers of memory, and on --units at once. Tiles of a
@@ -508,7 +516,7 @@ def _print(compared: Sequence[Row]) -> None:
     help="The AArch64 program.",
 )
 def decode(
-    asked: Asked,
+    asked: Gem5Options,
     model: str,
     weights: str | None,
     linears: str,

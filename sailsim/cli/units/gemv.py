@@ -16,7 +16,7 @@ from sailsim.cli.common.json_output import answered, as_json_option
 from sailsim.cli.common.path_option import PathOption
 from sailsim.cli.common.table import echo, print_numbers, say
 from sailsim.lut_gemv.codes import WeightCode
-from sailsim.lut_gemv.counts import Counts, PrtConfig, cycles_by_phase
+from sailsim.lut_gemv.counts import PrtConfig, TileCounts, cycles_by_phase
 from sailsim.lut_gemv.fast import lut_gemv, pattern_profile
 from sailsim.lut_gemv.tile import int_product
 from sailsim.sim.machine.system_files import load_system
@@ -130,7 +130,7 @@ def _timing(
         plan, timing = tile.plan, tile.time([profile])[0]
     except ValueError as error:
         raise SailsimError(f"{error}.") from error
-    counts = Counts(**timing.counts)
+    counts = TileCounts(**timing.counts)
     slices_used = -(-codes.shape[1] // plan.owned)
     return {
         "system": system,

@@ -8,7 +8,7 @@ import click
 from sailsim.base.progress import followed
 from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
-from sailsim.cli.common.path_option import PathOption, Words
+from sailsim.cli.common.path_option import FormattedText, PathOption
 from sailsim.cli.common.point_options import point_options
 from sailsim.cli.common.table import echo, print_numbers, say
 from sailsim.lut_gemv.trace_file import LAYOUTS, read_trace
@@ -36,7 +36,7 @@ from sailsim.workloads.traces import plan_trace, replay_timed
 )
 @click.option(
     "--layers",
-    type=Words(r"-?\d{1,9}:-?\d{1,9}", "FIRST:END, such as 0:2"),
+    type=FormattedText(r"-?\d{1,9}:-?\d{1,9}", "FIRST:END, such as 0:2"),
     help="Blocks FIRST:END, END excluded; default: all, and the head.",
 )
 @click.option("--tensors", default="*", help="Shell pattern of tensor names.")

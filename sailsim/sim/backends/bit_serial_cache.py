@@ -12,13 +12,13 @@ from math import ceil
 from typing import Annotated, Any, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Is, Quantity
+from sailsim.base.quantity import Quantity, QuantityRule
 from sailsim.sim.machine.catalog import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.sim.machine.dram import MemorySystem
-from sailsim.sim.machine.system import AcceleratorSection, System, server_memory
+from sailsim.sim.machine.system import AcceleratorSpec, System, server_memory
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import Accelerator
-from sailsim.sim.step.jobs import ClosedForm, Job
+from sailsim.sim.step.jobs import ClosedFormUnits, Gemm, GemvTime
 from sailsim.sim.step.parts import StepParts, scalar_codes
 from sailsim.workloads.models.graph import Op
 
@@ -31,14 +31,14 @@ NOT_MODELLED = (
 )
 
 
-class Section(AcceleratorSection):
+class BitSerialCacheSpec(AcceleratorSpec):
     """The arrays of one slice of the last-level cache, and what they need for an operation."""
 
     backend: Literal["bit_serial_cache"]
-    arrays: Annotated[Quantity, Is("arrays", least=1, whole=True)]
+    arrays: Annotated[Quantity, QuantityRule("arrays", least=1, whole=True)]
     """Of a slice, that compute; the others hold what goes in and comes out."""
-    rows: Annotated[Quantity, Is("rows", least=8, whole=True)]
-    cols: Annotated[Quantity, Is("columns", least=1, whole=True)]
+    rows: Annotated[Quantity, QuantityRule("rows", least=8, whole=True)]
+    cols: Annotated[Quantity, QuantityRule("columns", least=1, whole=True)]
     """Bit lines of an array."""
     clock: Clock
     """While computing; the bus of a slice has the same."""
@@ -46,14 +46,14 @@ class Section(AcceleratorSection):
     """What weights come from DRAM by at most: that of who reads them, a core or all."""
     bus: BytesPerCycle
     """What a slice's arrays are written and read by, all together; inputs reach all of them at once."""
-    bank: Annotated[Quantity, Is("arrays", least=1, whole=True)]
+    bank: Annotated[Quantity, QuantityRule("arrays", least=1, whole=True)]
     """That share a port; all banks of a slice are written at once, by what the bus brings for them."""
     port: BytesPerCycle
     """Of a bank: a bit line is a bit of a row, and rows are written and read in words of this width."""
-    weight_rows: Annotated[Quantity, Is("rows", least=8, whole=True)]
+    weight_rows: Annotated[Quantity, QuantityRule("rows", least=8, whole=True)]
     """Of an array, that weights may take."""
-    accumulator: Annotated[Quantity, Is("bits", least=8, most=128, whole=True)]
-    span: Annotated[Quantity, Is("columns", least=1, whole=True)]
+    accumulator: Annotated[Quantity, QuantityRule("bits", least=8, most=128, whole=True)]
+    span: Annotated[Quantity, QuantityRule("columns", least=1, whole=True)]
     """Bit lines that can share a sum."""
     multiply_bit: Cycles
     """Of a bit of the narrower operand, beside one for each bit of the wider."""
@@ -65,22 +65,7 @@ class Section(AcceleratorSection):
     """A level of the tree: half of the sums move beside the others and are added."""
 
 
-class Request(NamedTuple):
-    """A matrix product: (batch, k) inputs of `abits` bits times a (k, n) matrix of `wbits` bits.
-
-    `group` weights along k have a scale and so a sum of their own. `stored` bytes come from DRAM.
-    """
-
-    k: int
-    n: int
-    batch: int
-    wbits: int
-    abits: int
-    group: int
-    stored: float
-
-
-class Mapping(NamedTuple):
+class BitLineMapping(NamedTuple):
     """How a product lies on the bit lines of all slices, which work in lockstep."""
 
     lanes: int
@@ -103,7 +88,7 @@ class Mapping(NamedTuple):
     """With a part of the product."""
 
 
-def multiply_cycles(section: Section, wbits: int, abits: int) -> int:
+def multiply_cycles(section: BitSerialCacheSpec, wbits: int, abits: int) -> int:
     """Of a product of two whole numbers: for n bits each n^2 + 5n - 2, as published.
 
     For two widths the same steps, one for each bit of the narrower number.
@@ -113,7 +98,7 @@ def multiply_cycles(section: Section, wbits: int, abits: int) -> int:
     return max(1, cycles)
 
 
-def cache_job(section: Section, slices: int, request: Request) -> Job:
+def cache_job(section: BitSerialCacheSpec, slices: int, request: Gemm) -> GemvTime:
     """One product on the arrays: the fastest of the mappings with the fewest sums, which the cores add up.
 
     Weights come before the arrays compute, so that the slower of DRAM and arrays adds to the rest.
@@ -123,7 +108,7 @@ def cache_job(section: Section, slices: int, request: Request) -> Job:
     clock = section.clock.si
     load, *computing = seconds = tuple(cycles / clock for cycles in phases)
     levels = mapping.lanes.bit_length() - 1
-    return Job(
+    return GemvTime(
         bytes=request.stored,
         seconds=sum(phases) / clock,
         throttled=lambda rate: max(load, request.stored / rate) + sum(computing),
@@ -135,7 +120,9 @@ def cache_job(section: Section, slices: int, request: Request) -> Job:
     )
 
 
-def best_mapping(section: Section, slices: int, request: Request) -> tuple[Mapping, tuple[int, ...]]:
+def best_mapping(
+    section: BitSerialCacheSpec, slices: int, request: Gemm
+) -> tuple[BitLineMapping, tuple[int, ...]]:
     """The mapping of a product and its cycles by `PHASES`. Raises SailsimError where no sum has room."""
     mappings = _mappings(section, slices, request)
     if not mappings:
@@ -149,7 +136,7 @@ def best_mapping(section: Section, slices: int, request: Request) -> tuple[Mappi
     )
 
 
-def _check(section: Section, request: Request) -> None:
+def _check(section: BitSerialCacheSpec, request: Gemm) -> None:
     """Raise SailsimError where widths do not fit an array's rows."""
     wbits, abits, sums = request.wbits, request.abits, section.accumulator.whole
     # Beside the weights a bit line holds an input, their product and the sum.
@@ -161,7 +148,7 @@ def _check(section: Section, request: Request) -> None:
         )
 
 
-def _mappings(section: Section, slices: int, request: Request) -> list[Mapping]:
+def _mappings(section: BitSerialCacheSpec, slices: int, request: Gemm) -> list[BitLineMapping]:
     """Every number of bit lines that a sum may take, a power of two each, as the tree needs it.
 
     A sum may not have more bits than its rows.
@@ -176,7 +163,7 @@ def _mappings(section: Section, slices: int, request: Request) -> list[Mapping]:
     return mappings
 
 
-def _mapping(section: Section, slices: int, request: Request, lanes: int) -> Mapping:
+def _mapping(section: BitSerialCacheSpec, slices: int, request: Gemm, lanes: int) -> BitLineMapping:
     """The product with `lanes` bit lines a sum."""
     held = section.weight_rows.whole // request.wbits * lanes
     group = min(request.group or request.k, request.k)
@@ -190,7 +177,7 @@ def _mapping(section: Section, slices: int, request: Request, lanes: int) -> Map
     # Where all weights lie in the arrays at once they may lie there several times, for rows of the batch.
     copies = min(request.batch, slices * slice_sums // all_sums) if loads == 1 else 1
     busy = min(slice_sums, ceil(all_sums * copies / slices))
-    return Mapping(
+    return BitLineMapping(
         lanes=lanes,
         length=length,
         steps=ceil(length / lanes),
@@ -203,7 +190,9 @@ def _mapping(section: Section, slices: int, request: Request, lanes: int) -> Map
     )
 
 
-def _cycles(section: Section, slices: int, request: Request, mapping: Mapping) -> tuple[int, ...]:
+def _cycles(
+    section: BitSerialCacheSpec, slices: int, request: Gemm, mapping: BitLineMapping
+) -> tuple[int, ...]:
     """By `PHASES`.
 
     What moves takes the longer of two ways: over the slice's bus, each bit once, and through the ports of the
@@ -223,7 +212,7 @@ def _cycles(section: Section, slices: int, request: Request, mapping: Mapping) -
     return (load, *(mapping.rounds * cycles for cycles in each))
 
 
-def _row_cycles(section: Section, mapping: Mapping) -> int:
+def _row_cycles(section: BitSerialCacheSpec, mapping: BitLineMapping) -> int:
     """To write or read a row of all arrays that a slice works with, spread over its banks."""
     cols, arrays, bank = section.cols.whole, section.arrays.whole, section.bank.whole
     lines = mapping.sums * mapping.lanes
@@ -232,19 +221,19 @@ def _row_cycles(section: Section, mapping: Mapping) -> int:
     return ceil(busy / ceil(arrays / bank)) * ceil(width / 8 / section.port.value)
 
 
-class CacheUnits(ClosedForm):
+class CacheUnits(ClosedFormUnits):
     """The arrays of all slices of a machine."""
 
     phases = PHASES
     counts = COUNTS
     not_modelled = NOT_MODELLED
 
-    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Request]:
+    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Gemm]:
         """Codes as whole numbers: a codebook's values, which lie on the bit lines."""
 
-        def request(op: Op) -> Request:
+        def request(op: Op) -> Gemm:
             bits, group = scalar_codes(op)
-            return Request(op.k, op.n, op.batch, bits, point.abits, group, op.weight_bytes)
+            return Gemm(op.k, op.n, op.batch, bits, point.abits, group, op.weight_bytes)
 
         return request
 
@@ -271,9 +260,10 @@ class BitSerialCache(Accelerator):
         return min(1.0, cells / 8 / machine.llc.slice_size.si)
 
 
-def _section(system: System) -> Section:
-    assert isinstance(system.accelerator, Section)
+def _section(system: System) -> BitSerialCacheSpec:
+    assert isinstance(system.accelerator, BitSerialCacheSpec)
     return system.accelerator
 
 
 BACKEND = BitSerialCache()
+SPEC = BitSerialCacheSpec

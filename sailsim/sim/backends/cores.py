@@ -34,7 +34,7 @@ from typing import Literal, Self, cast
 import numpy as np
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backend import Backend, Request, StepResult, Timer
+from sailsim.sim.backend import Backend, StepQuery, StepResult, Timer
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.software.fitted import (
@@ -42,10 +42,10 @@ from sailsim.sim.software.fitted import (
     N1,
     SIMULATED_HOST,
     UNMEASURED,
-    Fitted,
+    Fits,
     Floats,
     KernelRate,
-    Work,
+    StepDemand,
     WorkOf,
     band_of_kinds,
     by_phases,
@@ -60,9 +60,9 @@ from sailsim.sim.software.fitted import (
     works_of,
 )
 from sailsim.sim.software.kernel_rates import rate_of, without_kernels, without_tables
-from sailsim.sim.step.schedule import CODE_BITS, AttentionOf, CpuSheet, Many
+from sailsim.sim.step.schedule import CODE_BITS, AttentionModel, CpuSheet, Many
 from sailsim.workloads.models.formats import WeightFormat
-from sailsim.workloads.models.graph import Piece, check_sizes, split
+from sailsim.workloads.models.graph import Chunk, check_sizes, split
 from sailsim.workloads.models.model import ModelSpec
 
 Software = Literal["llama.cpp", "ampere", "t-mac", "vllm", "t-sar", "neon", "neon-lut"]
@@ -127,13 +127,13 @@ MIXED = "Nobody measured prompts and decoding in one step: all rows are multipli
 SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
 
 
-class Cores(Backend):
+class CpuBackend(Backend):
     """A server's cores alone do everything."""
 
     kind = "cores"
     software = (*SOFTWARE, FASTEST)
 
-    def refusal(self, asked: Request) -> str | None:
+    def refusal(self, asked: StepQuery) -> str | None:
         """Weights or a core that the software has no kernels of its own for, or prompts not measured."""
         software = asked.software
         if software == FASTEST:
@@ -155,12 +155,12 @@ class Cores(Backend):
             return without_prompts(software)
         return problem
 
-    def _measured(self, asked: Request) -> dict[Software, Request]:
+    def _measured(self, asked: StepQuery) -> dict[Software, StepQuery]:
         """The same of each measured software that is not refused."""
         every = {name: replace(asked, software=name) for name in MEASURED}
         return {name: each for name, each in every.items() if self.refusal(each) is None}
 
-    def timer(self, asked: Request) -> Timer:
+    def timer(self, asked: StepQuery) -> Timer:
         """By the same formula; of `FASTEST`, by the one that is the fastest at each step."""
         if asked.software == FASTEST:
             timers = {name: self.timer(each) for name, each in self._measured(asked).items()}
@@ -171,7 +171,7 @@ class Cores(Backend):
         assert isinstance(asked.machine, System)
         return _timer(asked.machine, asked.model, asked.fmt, asked.cores, cast(Software, asked.software))
 
-    def step(self, asked: Request) -> StepResult:
+    def step(self, asked: StepQuery) -> StepResult:
         """By the software's fitted constants; of `FASTEST`, by all that run it."""
         if asked.software == FASTEST:
             results = {name: self.step(each) for name, each in self._measured(asked).items()}
@@ -194,11 +194,11 @@ class Cores(Backend):
         )
 
 
-BACKEND = Cores()
+BACKEND = CpuBackend()
 
 
 @dataclass(frozen=True)
-class Constants:
+class CpuFit:
     """The fitted constants of one software; see `fits.json` for their sources and errors.
 
     ``read_share`` of the measured read bandwidth; ``kernel_rate`` and ``attention_rate`` in MAC/cycle of one
@@ -238,12 +238,12 @@ class Constants:
     """Cycles of a thread for a score besides, by tiles."""
     head_s: float = 0.0
     """Seconds that a thread loses at each head, by tiles."""
-    program: AttentionOf | None = None
+    program: AttentionModel | None = None
     """Attention as this project's program does it, which reads its cache ahead."""
     attention_speed: float = 1.0
     """How many times as fast it computes."""
 
-    def moved(self, factor: float, attention: bool) -> Constants:
+    def moved(self, factor: float, attention: bool) -> CpuFit:
         """With kernels of another speed, and ``attention`` too, where both are rates of one model."""
         speed = self.attention_speed * factor if attention else self.attention_speed
         rate, output = self.kernel_rate * factor, self.output_cycles / factor
@@ -258,7 +258,7 @@ class Constants:
 
 
 def step_parts(
-    work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats
+    work: StepDemand, machine: CpuSheet, threads: Floats, c: CpuFit, shared_by: Floats
 ) -> dict[str, Floats]:
     """Seconds of each part of a step; they sum to the step. Arrays broadcast.
 
@@ -290,12 +290,12 @@ def step_parts(
     }
 
 
-def meetings(work: Work, c: Constants) -> Floats:
+def meetings(work: StepDemand, c: CpuFit) -> Floats:
     """Barriers of a step."""
     return np.asarray(work.operations + work.layers * (c.program.barriers if c.program else 0))
 
 
-def _attention(work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats) -> Floats:
+def _attention(work: StepDemand, machine: CpuSheet, threads: Floats, c: CpuFit, shared_by: Floats) -> Floats:
     """Seconds of attention: a score takes as many MACs with its key and its value as a head has numbers."""
     macs, width = work.attention_macs * shared_by, np.minimum(threads, work.attention_width)
     plain = machine.multiplying(macs, width, c.attention_rate)
@@ -307,13 +307,13 @@ def _attention(work: Work, machine: CpuSheet, threads: Floats, c: Constants, sha
     return np.asarray(np.where(shared_by >= TILED_ROWS, tiled, plain))
 
 
-def products_of(work: Work) -> Floats:
+def products_of(work: StepDemand) -> Floats:
     """Products that a step waits for."""
     return np.asarray(LAYER_PRODUCTS * work.layers + 1)
 
 
 def packed_parts(
-    work: Work, machine: CpuSheet, threads: Floats, c: Constants, shared_by: Floats, instances: Floats
+    work: StepDemand, machine: CpuSheet, threads: Floats, c: CpuFit, shared_by: Floats, instances: Floats
 ) -> dict[str, Floats]:
     """Seconds of each part of a step of ``instances`` side by side; they sum to the step. Arrays broadcast.
 
@@ -331,10 +331,10 @@ def packed_parts(
 def constants(
     software: Software,
     fmt: WeightFormat,
-    fitted_by: Fitted | None = None,
+    fitted_by: Fits | None = None,
     prompts: bool = False,
     core: str = N1,
-) -> tuple[Constants, KernelRate]:
+) -> tuple[CpuFit, KernelRate]:
     """The constants for a format on a core, and what is known of its kernel rate (range, kind).
 
     ``fitted_by`` takes the place of the shipped fits; ``prompts``: of whole prompts, not of decoding. Raises
@@ -347,7 +347,7 @@ def constants(
         return fitted.value(name) if name in fitted.constants else otherwise
 
     return (
-        Constants(
+        CpuFit(
             read_share=np.asarray(fitted.value("read_share")),
             kernel_rate=np.asarray(anchor * rate.relative),
             attention_rate=np.asarray(known("attention_rate")),
@@ -375,12 +375,12 @@ def constants(
 
 # ---- Predictions ------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Rows:
+class ProcessBatch:
     """What one process works on in a step: sequences that decode and pieces of prompts."""
 
     works: WorkOf
-    decoding: tuple[Piece, ...]
-    prompts: tuple[Piece, ...]
+    decoding: tuple[Chunk, ...]
+    prompts: tuple[Chunk, ...]
 
     @classmethod
     def of(
@@ -389,19 +389,19 @@ class Rows:
         batch: int,
         context: int,
         prompt: int | None = None,
-        pieces: tuple[Piece, ...] = (),
+        pieces: tuple[Chunk, ...] = (),
     ) -> Self:
         """As `predict_cores` is asked."""
         if pieces:
             return cls(works, *split(pieces))
         if prompt is not None:
             check_sizes(prompt=prompt, batch=batch)
-            return cls(works, (), (Piece(prompt, 0, batch),))
+            return cls(works, (), (Chunk(prompt, 0, batch),))
         check_sizes(batch=batch, context=context)
-        return cls(works, (Piece(1, context - 1, batch),), ())
+        return cls(works, (Chunk(1, context - 1, batch),), ())
 
     @cached_property
-    def work(self) -> Work:
+    def work(self) -> StepDemand:
         """Of all; the weights are read for every `UBATCH` rows where there are prompts."""
         work = self.works(self.decoding + self.prompts)
         return read_again(work, ubatches(int(work.rows))) if self.prompts else work
@@ -420,7 +420,7 @@ class Rows:
         scanned = sum(piece.times for piece in self.decoding) * self.works(cells).attention_macs
         return np.asarray((self.works(self.prompts).attention_macs + scanned) / self.work.attention_macs)
 
-    def constants(self, known: Callable[[bool], Constants]) -> Constants:
+    def constants(self, known: Callable[[bool], CpuFit]) -> CpuFit:
         """The constants of all rows, from those of decoding and of prompts (True).
 
         A product takes what all rows take at the rate of prompts, and no less than those that decode by
@@ -463,7 +463,7 @@ def predict_cores(
     software: Software = "llama.cpp",
     cache: Cache | None = None,
     instances: int | None = 1,
-    pieces: tuple[Piece, ...] = (),
+    pieces: tuple[Chunk, ...] = (),
 ) -> StepResult:
     """A step of token generation with ``batch`` sequences of ``context`` tokens, or of processing ``batch``
     prompts of ``prompt`` tokens, whose seconds are those to the first token; or a mixed step of ``pieces``
@@ -482,19 +482,19 @@ def predict_cores(
     fmt = fmt.of_model(model) if simulated else fmt  # measured software's rate is of a whole mix
     cache = cache or _cache_of(system, software)
     works = partial(counted_work, model, fmt)
-    every = Rows.of(works, batch, context, prompt, pieces)
+    every = ProcessBatch.of(works, batch, context, prompt, pieces)
     unified = bool(every.decoding) and cache == "unified"
     if problem := _problem(system, threads, batch, bool(every.prompts), software, cache, instances):
         raise SailsimError(problem)
     core, machine = core_of(system), CpuSheet.of(system)
 
-    def rows_of(count: int) -> Rows:
-        return every if count == 1 else Rows.of(works, -(-batch // count), context)
+    def rows_of(count: int) -> ProcessBatch:
+        return every if count == 1 else ProcessBatch.of(works, -(-batch // count), context)
 
     _, rate = constants(software, fmt, prompts=bool(every.prompts), core=core)
     c = every.constants(_known(software, fmt, model, core))
 
-    def step(count: int, by: Constants, shared: bool) -> dict[str, float]:
+    def step(count: int, by: CpuFit, shared: bool) -> dict[str, float]:
         own, each = rows_of(count), float(threads // count)
         shared_by = own.scans if shared else np.asarray(1.0)
         arrays = packed_parts(own.work, machine, np.asarray(each), by, shared_by, np.asarray(float(count)))
@@ -506,7 +506,7 @@ def predict_cores(
     rows, count = rows_of(instances), instances
     work = rows.work
 
-    def whole(by: Constants, shared: bool) -> dict[str, float]:
+    def whole(by: CpuFit, shared: bool) -> dict[str, float]:
         parts = step(count, by, shared)
         unpacking = _unpacking(system, model, software, work, float(threads // count))
         return parts | {"attention": parts["attention"] + unpacking * float(rows.scans if shared else 1.0)}
@@ -554,16 +554,16 @@ def predict_cores(
     return predicted(tokens, parts, factors, read, notes, count)
 
 
-def _known(software: Software, fmt: WeightFormat, model: ModelSpec, core: str) -> Callable[[bool], Constants]:
+def _known(software: Software, fmt: WeightFormat, model: ModelSpec, core: str) -> Callable[[bool], CpuFit]:
     """The constants of decoding and of prompts (True). Raises SailsimError for prompts not measured."""
 
     @cache
-    def known(prompts: bool) -> Constants:
+    def known(prompts: bool) -> CpuFit:
         if prompts and (problem := without_prompts(software)):
             raise SailsimError(problem)
         c, _ = constants(software, fmt, prompts=prompts, core=core)
         if software in SIMULATED:
-            return replace(c, program=AttentionOf.of(load_system(SIMULATED_HOST).host, model.kv_bits))
+            return replace(c, program=AttentionModel.of(load_system(SIMULATED_HOST).host, model.kv_bits))
         return c
 
     return known
@@ -575,7 +575,9 @@ def _cache_of(system: System, software: Software) -> Cache:
     return "separate" if software in OWN_CACHES or beside else "unified"
 
 
-def _unpacking(system: System, model: ModelSpec, software: Software, work: Work, threads: float) -> float:
+def _unpacking(
+    system: System, model: ModelSpec, software: Software, work: StepDemand, threads: float
+) -> float:
     """Seconds in which the cores round and unpack keys and values of few bits."""
     if software in SIMULATED:
         return 0.0  # it is in what the program takes
@@ -591,8 +593,8 @@ def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, so
     if problem := _problem(system, threads, 1, False, software, kept, 1):
         raise SailsimError(problem)
 
-    def seconds(pieces: tuple[Piece, ...]) -> float:
-        rows = Rows(works, *split(pieces))
+    def seconds(pieces: tuple[Chunk, ...]) -> float:
+        rows = ProcessBatch(works, *split(pieces))
         scans = rows.scans if kept == "unified" and rows.decoding else np.asarray(1.0)
         parts = step_parts(rows.work, sheet, many, rows.constants(known), scans)
         unpacking = _unpacking(system, model, software, rows.work, threads)

@@ -12,19 +12,19 @@ from math import ceil, comb, factorial
 from typing import Annotated, Any, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Choice, Is, OneOf, Quantity
+from sailsim.base.quantity import Choice, ChoiceRule, Quantity, QuantityRule
 from sailsim.sim.machine.catalog import Bandwidth
-from sailsim.sim.machine.system import AcceleratorSection, System
+from sailsim.sim.machine.system import AcceleratorSpec, System
 from sailsim.sim.point import Point
-from sailsim.sim.step.engine import Accelerator, Stored
-from sailsim.sim.step.jobs import ClosedForm, Job
+from sailsim.sim.step.engine import Accelerator, StoredBytes
+from sailsim.sim.step.jobs import ClosedFormUnits, Gemm, GemvTime
 from sailsim.sim.step.parts import StepParts, has_codes, scalar_codes
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.graph import Op, decode_step
 from sailsim.workloads.models.model import ModelSpec
 
-Cycles = Annotated[Quantity, Is("cycles", least=0)]
-Share = Annotated[Quantity, Is("ratio", above=0, most=1)]
+Cycles = Annotated[Quantity, QuantityRule("cycles", least=0)]
+Share = Annotated[Quantity, QuantityRule("ratio", above=0, most=1)]
 
 PHASES = ("link", "slices", "multiply")
 COUNTS = ("sums",)
@@ -36,22 +36,22 @@ NOT_MODELLED = (
 )
 
 
-class Section(AcceleratorSection):
+class DpuSpec(AcceleratorSpec):
     """The processors, their two memories, and the way to the server."""
 
     backend: Literal["dpu"]
-    units: Annotated[Quantity, Is("units", least=1, whole=True)]
+    units: Annotated[Quantity, QuantityRule("units", least=1, whole=True)]
     """Processors, a bank each."""
-    clock: Annotated[Quantity, Is("GHz", above=0)]
-    scratchpad: Annotated[Quantity, Is("B", least=1, whole=True)]
-    bank: Annotated[Quantity, Is("MiB", above=0)]
+    clock: Annotated[Quantity, QuantityRule("GHz", above=0)]
+    scratchpad: Annotated[Quantity, QuantityRule("B", least=1, whole=True)]
+    bank: Annotated[Quantity, QuantityRule("MiB", above=0)]
     table_room: Share
     """Of the scratchpad, and of the bank, what tables may take."""
-    dma: Annotated[Quantity, Is("B/cycle", above=0)]
+    dma: Annotated[Quantity, QuantityRule("B/cycle", above=0)]
     """From the bank to the scratchpad."""
     dma_start: Cycles
     """Of a transfer, before its first byte."""
-    dma_most: Annotated[Quantity, Is("B", least=1, whole=True)]
+    dma_most: Annotated[Quantity, QuantityRule("B", least=1, whole=True)]
     """Of a transfer."""
     multiply: Cycles
     """Of a product and its sum, with enough threads; one instruction each."""
@@ -59,29 +59,13 @@ class Section(AcceleratorSection):
     """Of a look-up and its sum."""
     reorder: Cycles
     """Of the look-up that puts weights into the order of sorted activations."""
-    tables: Annotated[Choice, OneOf("none", "plain", "sorted")]
+    tables: Annotated[Choice, ChoiceRule("none", "plain", "sorted")]
     inputs: Bandwidth
     """From the server to all processors, bytes that each of them gets."""
     results: Bandwidth
     """Back."""
-    launch: Annotated[Quantity, Is("us", least=0)]
+    launch: Annotated[Quantity, QuantityRule("us", least=0)]
     """Starting a product on all processors and waiting for it."""
-
-
-class Request(NamedTuple):
-    """A matrix product: (batch, k) inputs of `abits` bits times a (k, n) matrix of `wbits` bits.
-
-    `group` weights along k have a scale, and so a sum of their own; 0: all. `copies` of the weights lie in
-    the banks, for different rows of the batch.
-    """
-
-    k: int
-    n: int
-    batch: int
-    wbits: int
-    abits: int
-    group: int
-    copies: int = 1
 
 
 class Packing(NamedTuple):
@@ -95,7 +79,7 @@ class Packing(NamedTuple):
     """Bytes that are brought for every p activations; 0: the whole table stays."""
 
 
-def packings(section: Section, wbits: int, abits: int) -> Iterator[Packing]:
+def packings(section: DpuSpec, wbits: int, abits: int) -> Iterator[Packing]:
     """Multiplying, or every table that has room. Raises SailsimError where none has."""
     if section.tables.value == "none":
         yield Packing(1, section.multiply.value, 0, 0)
@@ -113,7 +97,7 @@ def packings(section: Section, wbits: int, abits: int) -> Iterator[Packing]:
         )
 
 
-def _tables(section: Section, p: int, wbits: int, abits: int, near: float, far: float) -> Iterator[Packing]:
+def _tables(section: DpuSpec, p: int, wbits: int, abits: int, near: float, far: float) -> Iterator[Packing]:
     """Those of p products that have room, by the bytes for tables in the scratchpad and in the bank."""
     weights, cycles = 1 << wbits * p, section.lookup.value
     entry, place = ceil((wbits + abits + (p - 1).bit_length()) / 8), ceil(wbits * p / 8)
@@ -128,12 +112,12 @@ def _tables(section: Section, p: int, wbits: int, abits: int, near: float, far: 
             yield Packing(p, cycles, 0, piece)
 
 
-def dma_cycles(section: Section, size: float) -> float:
+def dma_cycles(section: DpuSpec, size: float) -> float:
     """To bring some bytes from the bank, in as few transfers as there can be."""
     return ceil(size / section.dma_most.value) * section.dma_start.value + size / section.dma.value
 
 
-def product_job(section: Section, request: Request) -> Job:
+def product_job(section: DpuSpec, request: Gemm) -> GemvTime:
     """One product: the fastest of all packings and ways to deal k and the batch to the units.
 
     Raises SailsimError where no table has room.
@@ -148,7 +132,7 @@ def product_job(section: Section, request: Request) -> Job:
     return min(jobs, key=lambda job: job.seconds)
 
 
-def _job(section: Section, request: Request, packing: Packing, cut: int, copies: int) -> Job:
+def _job(section: DpuSpec, request: Gemm, packing: Packing, cut: int, copies: int) -> GemvTime:
     """The product with k in so many parts on so many copies; outputs are dealt to the units of each."""
     k, n, wbits, abits, group = request.k, request.n, request.wbits, request.abits, request.group
     outputs, part = ceil(n / (section.units.whole // (cut * copies))), ceil(k / cut)
@@ -162,7 +146,7 @@ def _job(section: Section, request: Request, packing: Packing, cut: int, copies:
     carried = used * rows * part * abits / 8 / section.inputs.si
     carried += n * request.batch * blocks * SUM_BYTES / section.results.si
     seconds = (section.launch.si + carried, brought / section.clock.si, computing / section.clock.si)
-    return Job(
+    return GemvTime(
         bytes=0.0,
         seconds=sum(seconds),
         throttled=lambda rate: sum(seconds),
@@ -179,27 +163,27 @@ def weight_bytes(ops: Sequence[Op]) -> float:
     return float(sum(op.matrices * op.weight_bytes for op in ops if op.kind == "gemv" and has_codes(op)))
 
 
-def room(section: Section) -> float:
+def room(section: DpuSpec) -> float:
     """Bytes of the banks that tables leave to weights."""
     left = 1.0 if section.tables.value == "none" else 1 - section.table_room.value
     return float(left * section.units.value * section.bank.si)
 
 
-class DpuUnits(ClosedForm):
+class DpuUnits(ClosedFormUnits):
     """The processors of a machine."""
 
     phases = PHASES
     counts = COUNTS
     not_modelled = NOT_MODELLED
 
-    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Request]:
+    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Gemm]:
         """Codes as whole numbers, on as many copies of the weights as the banks hold."""
         needed = weight_bytes([op for part in parts.parts for op in part.ops])
         copies = max(1, int(room(_section(self.system)) // max(needed, 1)))
 
-        def request(op: Op) -> Request:
+        def request(op: Op) -> Gemm:
             bits, group = scalar_codes(op)
-            return Request(op.k, op.n, op.batch, bits, point.abits, group, copies)
+            return Gemm(op.k, op.n, op.batch, bits, point.abits, group, copies=copies)
 
         return request
 
@@ -214,15 +198,16 @@ class Dpu(Accelerator):
         """The processors of the machine's device."""
         return DpuUnits(system, partial(product_job, _section(system)))
 
-    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored:
+    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> StoredBytes:
         """The weights of all matrices that it takes, in what tables leave of the banks."""
         needed = weight_bytes(decode_step(model, fmt, 1, 1))
-        return Stored(needed, room(_section(system)), needed)
+        return StoredBytes(needed, room(_section(system)), needed)
 
 
-def _section(system: System) -> Section:
-    assert isinstance(system.accelerator, Section)
+def _section(system: System) -> DpuSpec:
+    assert isinstance(system.accelerator, DpuSpec)
     return system.accelerator
 
 
 BACKEND = Dpu()
+SPEC = DpuSpec

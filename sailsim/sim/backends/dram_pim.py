@@ -14,19 +14,19 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
-from sailsim.base.quantity import Choice, Is, OneOf, Quantity
+from sailsim.base.quantity import Choice, ChoiceRule, Quantity, QuantityRule
 from sailsim.sim.machine.catalog import Bandwidth
-from sailsim.sim.machine.system import AcceleratorSection, System
+from sailsim.sim.machine.system import AcceleratorSpec, System
 from sailsim.sim.point import Point
-from sailsim.sim.step.engine import Accelerator, Stored
-from sailsim.sim.step.jobs import ClosedForm, Job
+from sailsim.sim.step.engine import Accelerator, StoredBytes
+from sailsim.sim.step.jobs import ClosedFormUnits, Gemm, GemvTime
 from sailsim.sim.step.parts import StepParts
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.graph import Op, decode_step
 from sailsim.workloads.models.model import ModelSpec
 
-Wait = Annotated[Quantity, Is("ns", least=0)]
+Wait = Annotated[Quantity, QuantityRule("ns", least=0)]
 
 PHASES = ("link", "buffer", "rows", "multiply", "results")
 COUNTS = ("rows_opened", "accesses", "results_read")
@@ -34,34 +34,34 @@ COUNTS = ("rows_opened", "accesses", "results_read")
 NOT_MODELLED = "not modelled: writing the weights into the accelerator's memory, and rounding to its numbers"
 
 
-class Section(AcceleratorSection):
+class DramPimSpec(AcceleratorSpec):
     """Channels of memory with a unit of multipliers in every bank, and the link to the server."""
 
     backend: Literal["dram_pim"]
-    channels: Annotated[Quantity, Is("channels", least=1, whole=True)]
-    banks: Annotated[Quantity, Is("banks", least=1, whole=True)]
+    channels: Annotated[Quantity, QuantityRule("channels", least=1, whole=True)]
+    banks: Annotated[Quantity, QuantityRule("banks", least=1, whole=True)]
     """Of a channel, in lockstep."""
-    bank_size: Annotated[Quantity, Is("MiB", above=0)]
+    bank_size: Annotated[Quantity, QuantityRule("MiB", above=0)]
     """What a bank holds of weights."""
-    row: Annotated[Quantity, Is("B", least=1, whole=True)]
+    row: Annotated[Quantity, QuantityRule("B", least=1, whole=True)]
     """Of a bank."""
-    access: Annotated[Quantity, Is("B", least=1, whole=True)]
+    access: Annotated[Quantity, QuantityRule("B", least=1, whole=True)]
     """What an access to a column brings to a bank's multipliers."""
-    element: Annotated[Quantity, Is("bits", least=1, most=64, whole=True)]
+    element: Annotated[Quantity, QuantityRule("bits", least=1, most=64, whole=True)]
     """Of a weight and of an input, as the multipliers take them."""
-    buffer: Annotated[Quantity, Is("B", least=1, whole=True)]
+    buffer: Annotated[Quantity, QuantityRule("B", least=1, whole=True)]
     """Of a channel, for a piece of the input."""
-    registers: Annotated[Quantity, Is("registers", least=0, whole=True)]
+    registers: Annotated[Quantity, QuantityRule("registers", least=0, whole=True)]
     """Whose sums a bank keeps while all pieces of an input pass; 0: a piece stays while all outputs pass."""
-    lanes: Annotated[Quantity, Is("lanes", least=1, whole=True)]
+    lanes: Annotated[Quantity, QuantityRule("lanes", least=1, whole=True)]
     """Of an output that a bank gives: one if it adds up what an access brings."""
-    result: Annotated[Quantity, Is("bits", least=1, most=64, whole=True)]
+    result: Annotated[Quantity, QuantityRule("bits", least=1, most=64, whole=True)]
     """Of a sum that a bank gives."""
-    sums: Annotated[Choice, OneOf("device", "cores")]
+    sums: Annotated[Choice, ChoiceRule("device", "cores")]
     """Who adds up the sums of an output, over lanes and pieces of its input."""
     open: Wait
     """Opening a row of every bank, to the first access with its product."""
-    tccd: Annotated[Quantity, Is("ns", above=0)]
+    tccd: Annotated[Quantity, QuantityRule("ns", above=0)]
     """Between accesses to columns of an open row."""
     compute: Wait
     """Between them for the multipliers' sake; they take the slower."""
@@ -75,7 +75,7 @@ class Section(AcceleratorSection):
     """Of the sums of an output of every bank out of a channel."""
     refresh: Wait
     """In which a channel does nothing else."""
-    refresh_interval: Annotated[Quantity, Is("ns", above=0)]
+    refresh_interval: Annotated[Quantity, QuantityRule("ns", above=0)]
     link: Bandwidth
     """Between the server and all channels; a row of inputs goes to all of them at once."""
     link_latency: Wait
@@ -110,15 +110,7 @@ class Section(AcceleratorSection):
         return self.channels.whole * self.banks.whole
 
 
-class Request(NamedTuple):
-    """A matrix product of (batch, k) inputs and (k, n) weights."""
-
-    k: int
-    n: int
-    batch: int
-
-
-class Block(NamedTuple):
+class BankTile(NamedTuple):
     """Weights that lie one after the other in rows of a bank: a piece of the input for some outputs.
 
     There is more than one output only if their sums stay in registers.
@@ -129,19 +121,19 @@ class Block(NamedTuple):
     accesses: int
     """Of an output's piece."""
 
-    def rows(self, section: Section) -> int:
+    def rows(self, section: DramPimSpec) -> int:
         """It begins a row of its own."""
         return ceil(self.outputs * self.accesses / section.accesses)
 
 
-def blocks(section: Section, k: int, n: int) -> list[Block]:
+def blocks(section: DramPimSpec, k: int, n: int) -> list[BankTile]:
     """What a bank holds of a (k, n) matrix: outputs are dealt to the banks, inputs cut into pieces."""
     together = max(1, section.registers.whole)
     owned = ceil(n / section.outputs)
     held = []
     for pieces, length in _cut(k, section.piece):
         each = ceil(length * section.element.whole / 8 / section.access.whole)
-        held += [Block(pieces * times, outputs, each) for times, outputs in _cut(owned, together)]
+        held += [BankTile(pieces * times, outputs, each) for times, outputs in _cut(owned, together)]
     return held
 
 
@@ -151,7 +143,7 @@ def _cut(whole: int, size: int) -> list[tuple[int, int]]:
     return [(times, part) for times, part in ((full, size), (1, rest)) if times and part]
 
 
-def _in_rows(section: Section, held: Sequence[Block]) -> tuple[float, float]:
+def _in_rows(section: DramPimSpec, held: Sequence[BankTile]) -> tuple[float, float]:
     """Seconds in which a bank opens and closes rows, and in which it passes from access to access."""
     interval = max(section.tccd.si, section.compute.si)
     opened = multiplied = 0.0
@@ -164,12 +156,12 @@ def _in_rows(section: Section, held: Sequence[Block]) -> tuple[float, float]:
     return opened, multiplied
 
 
-def bank_job(section: Section, request: Request) -> Job:
+def bank_job(section: DramPimSpec, request: Gemm) -> GemvTime:
     """One product: outputs are dealt to the banks, pieces of the input take turns in the buffer.
 
     Nothing of it comes from the server's memory: the weights lie in the banks.
     """
-    k, n, batch = request
+    k, n, batch = request.k, request.n, request.batch
     owned, turns = ceil(n / section.outputs), ceil(k / section.piece)
     stay = section.registers.whole > 0
     held = blocks(section, k, n)
@@ -185,7 +177,7 @@ def bank_job(section: Section, request: Request) -> Job:
     seconds = sum((linked, *banks))
     rows = sum(block.times * block.rows(section) for block in held)
     accesses = sum(block.times * block.outputs * block.accesses for block in held)
-    return Job(
+    return GemvTime(
         bytes=0.0,
         seconds=seconds,
         throttled=lambda rate: seconds,
@@ -197,7 +189,7 @@ def bank_job(section: Section, request: Request) -> Job:
     )
 
 
-class BankUnits(ClosedForm):
+class BankUnits(ClosedFormUnits):
     """The channels of a machine's device."""
 
     phases = PHASES
@@ -205,9 +197,9 @@ class BankUnits(ClosedForm):
 
     not_modelled = NOT_MODELLED
 
-    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Request]:
+    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Gemm]:
         """Sizes alone: weights have the width of the multipliers."""
-        return lambda op: Request(op.k, op.n, op.batch)
+        return lambda op: Gemm(op.k, op.n, op.batch)
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """In which numbers it computes, and what is left out."""
@@ -216,8 +208,8 @@ class BankUnits(ClosedForm):
         return [own, *super().notes(model, activations)]
 
 
-def _section(system: System) -> Section:
-    assert isinstance(system.accelerator, Section)
+def _section(system: System) -> DramPimSpec:
+    assert isinstance(system.accelerator, DramPimSpec)
     return system.accelerator
 
 
@@ -237,7 +229,7 @@ class DramPim(Accelerator):
         """Every product: weights of any type are stored in the multipliers' format."""
         return True
 
-    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored:
+    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> StoredBytes:
         """All matrices, each output's weights in rows of its bank; the cores' own look-ups stay theirs."""
         section = _section(system)
         step = decode_step(model, fmt, 1, 1)
@@ -246,7 +238,7 @@ class DramPim(Accelerator):
         spared = float(sum(_stored_bytes(op) for op in ops if op.weights_key not in shared))
         rows = sum(b.times * b.rows(section) * op.matrices for op in ops for b in blocks(section, op.k, op.n))
         of_all = float(section.outputs)
-        return Stored(of_all * rows * section.row.whole, of_all * section.bank_size.si, spared)
+        return StoredBytes(of_all * rows * section.row.whole, of_all * section.bank_size.si, spared)
 
 
 def _stored_bytes(op: Op) -> int:
@@ -256,3 +248,4 @@ def _stored_bytes(op: Op) -> int:
 
 
 BACKEND = DramPim()
+SPEC = DramPimSpec

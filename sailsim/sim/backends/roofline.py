@@ -28,9 +28,9 @@ time, and reads the weights again for each. Its prompts were measured in q4_k_m,
 first token of vLLM, of which what a request takes beside its prompt (text, transport) is fitted and left out:
 the other runners have none of it.
 
-What software reaches on a card is in the card's file (`sailsim.sim.machine.system.CardKernels`); a file that
-extends a card's has its constants under any name. Where a file has none, those cards stand for it that the constant
-was measured on. Other constants: `fits.json`.
+What software reaches on a card is in the card's file (`sailsim.sim.machine.system.GpuKernels`); a file that
+extends a card's has its constants under any name. Where a file has none, those cards stand for it that the
+constant was measured on. Other constants: `fits.json`.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.backend import Backend, Request, StepResult, Timer, room_of
-from sailsim.sim.backends.cores import MIXED, SEVERAL_PROMPTS, UBATCH, Rows, ubatches
+from sailsim.sim.backend import Backend, StepQuery, StepResult, Timer, room_of
+from sailsim.sim.backends.cores import MIXED, SEVERAL_PROMPTS, UBATCH, ProcessBatch, ubatches
 from sailsim.sim.machine.system import Gpu
 from sailsim.sim.machine.system_files import card_names, load_card
 from sailsim.sim.software.fitted import (
     FEW_PARAMETERS,
     UNMEASURED,
-    Fitted,
+    Fits,
     Floats,
-    Work,
+    StepDemand,
     WorkOf,
     counted_work,
     decode_work,
@@ -66,7 +66,7 @@ from sailsim.sim.software.fitted import (
     works_of,
 )
 from sailsim.workloads.models.formats import WeightFormat
-from sailsim.workloads.models.graph import Piece, split
+from sailsim.workloads.models.graph import Chunk, split
 from sailsim.workloads.models.model import ModelSpec
 
 GpuSoftware = Literal["llama.cpp", "serving"]
@@ -104,20 +104,20 @@ HOST_POINTS = 1000.0
 NONE, NEVER = np.asarray(0.0), np.asarray(np.inf)
 
 
-class Roofline(Backend):
+class GpuBackend(Backend):
     """A GPU card does everything."""
 
     kind = "card"
     software = tuple(GPU_SOFTWARE)
 
-    def timer(self, asked: Request) -> Timer:
+    def timer(self, asked: StepQuery) -> Timer:
         """By the same formula, whatever the card's memory holds."""
         assert isinstance(asked.machine, Gpu)
         software = cast(GpuSoftware, asked.software)
-        sheet = _Sheet(asked.machine, works_of(asked.model, asked.fmt), asked.fmt, software)
+        sheet = _GpuStepTime(asked.machine, works_of(asked.model, asked.fmt), asked.fmt, software)
         return lambda pieces: float(sum(sheet.parts(*split(pieces))[1].values()))
 
-    def step(self, asked: Request) -> StepResult:
+    def step(self, asked: StepQuery) -> StepResult:
         """By the card's constants."""
         assert isinstance(asked.machine, Gpu)
         point = asked.point
@@ -133,7 +133,7 @@ class Roofline(Backend):
         )
 
 
-BACKEND = Roofline()
+BACKEND = GpuBackend()
 
 
 # ---- The formula ------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class GpuSheet:
 
 
 @dataclass(frozen=True)
-class GpuConstants:
+class GpuFit:
     """Speeds of reading and of the kernels, seconds a layer and a row; scalars or arrays.
 
     ``read_share`` of the bandwidth; ``compute_share`` of the fp16 peak for full tiles (prompts, and every
@@ -192,7 +192,7 @@ class GpuConstants:
     """1: the longer of processor and card hides the shorter; 0: they take turns."""
 
 
-def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats]:
+def step_parts(work: StepDemand, sheet: GpuSheet, c: GpuFit) -> dict[str, Floats]:
     """Seconds of each part of a step; they sum to the step."""
     weights = work.weight_bytes / (c.read_share * sheet.bandwidth)
     weights, kernels = overlapped(weights, _products(work, sheet, c), c.overlap)
@@ -201,7 +201,7 @@ def step_parts(work: Work, sheet: GpuSheet, c: GpuConstants) -> dict[str, Floats
 
 
 def mixed_parts(
-    every: Work, decoding: Work, prompts: Work, sheet: GpuSheet, alone: GpuConstants, c: GpuConstants
+    every: StepDemand, decoding: StepDemand, prompts: StepDemand, sheet: GpuSheet, alone: GpuFit, c: GpuFit
 ) -> dict[str, Floats]:
     """Seconds of each part of a mixed step, of prompts with the constants `c` beside decoding with those of
     `alone`: each part takes what it takes for the slower of the two.
@@ -221,14 +221,14 @@ def mixed_parts(
     return parts | {"launches": _launches(parts, every, decoding.rows, own)}
 
 
-def _products(work: Work, sheet: GpuSheet, c: GpuConstants) -> Floats:
+def _products(work: StepDemand, sheet: GpuSheet, c: GpuFit) -> Floats:
     """Seconds of all MACs of a step."""
     macs = work.gemv_macs + work.attention_macs
     kernels = _kernels(macs - work.expert_macs, work.rows, sheet, c)
     return kernels + _kernels(work.expert_macs, work.expert_rows, sheet, c)
 
 
-def _launches(parts: Mapping[str, Floats], work: Work, rows: Floats, c: GpuConstants) -> Floats:
+def _launches(parts: Mapping[str, Floats], work: StepDemand, rows: Floats, c: GpuFit) -> Floats:
     """Seconds of layers and rows, and of the processor beside the card as far as they do not hide behind
     it."""
     launches = work.layers * c.layer_s + rows * c.row_s
@@ -238,13 +238,13 @@ def _launches(parts: Mapping[str, Floats], work: Work, rows: Floats, c: GpuConst
     return np.asarray(launches + beside)
 
 
-def _cache(work: Work, sheet: GpuSheet, c: GpuConstants) -> Floats:
+def _cache(work: StepDemand, sheet: GpuSheet, c: GpuFit) -> Floats:
     """Seconds of reading keys and values, and of a chain over the tokens in layers with a window."""
     chained = work.windowed * work.attention_macs / (2 * work.attention_width)
     return np.asarray(work.kv_bytes / (c.read_share * sheet.bandwidth) + c.window_s * chained)
 
 
-def _kernels(macs: Floats, rows: Floats, sheet: GpuSheet, c: GpuConstants) -> Floats:
+def _kernels(macs: Floats, rows: Floats, sheet: GpuSheet, c: GpuFit) -> Floats:
     """Seconds of MACs of matrices that each see so many rows: of an expert, those that chose it."""
     by_row = (rows <= VECTOR_ROWS) & np.isfinite(c.vector_share)
     after_first = macs * (rows - 1) / rows / (c.vector_share * sheet.vector_macs)
@@ -267,7 +267,7 @@ def is_measured(card: Gpu, *names: str) -> bool:
     return all(each is not None and each.kind in MEASURED for each in own)
 
 
-def of_card(card: Gpu, name: str, fitted_by: Fitted | None = None) -> list[float]:
+def of_card(card: Gpu, name: str, fitted_by: Fits | None = None) -> list[float]:
     """A constant of `CardKernels` as the card's file has it, else as those cards have it that were measured.
 
     ``fitted_by`` takes the place of the shipped fits where the constant is theirs.
@@ -327,11 +327,11 @@ def without_kernels(fmt: WeightFormat, software: GpuSoftware) -> str | None:
 
 def serving_constants(
     value: Mapping[str, float], clock: Floats, points: Floats, lone_heads: Floats
-) -> GpuConstants:
+) -> GpuFit:
     """The constants of 16-bit serving from those of the fit (`OF_SERVING`), for a card's clock in Hz and a
     processor of so many points beside it; ``lone_heads`` as `CardKernels` has them."""
     host = 1e-9 * HOST_POINTS / points
-    return GpuConstants(
+    return GpuFit(
         read_share=np.asarray(value["read_share"]),
         compute_share=np.asarray(value["compute_share"]),
         layer_s=value["layer"] / clock,
@@ -343,9 +343,9 @@ def serving_constants(
     )
 
 
-def sixteen_bit_constants(share: Floats, read_share: float, layer_ns: float, overlap: float) -> GpuConstants:
+def sixteen_bit_constants(share: Floats, read_share: float, layer_ns: float, overlap: float) -> GpuFit:
     """Of prompts in 16 bits: a share of the fp16 peak, reading and launches of LMDeploy's decoding."""
-    return GpuConstants(
+    return GpuFit(
         read_share=np.asarray(read_share),
         compute_share=share,
         layer_s=np.asarray(layer_ns * 1e-9),
@@ -354,8 +354,8 @@ def sixteen_bit_constants(share: Floats, read_share: float, layer_ns: float, ove
 
 
 def constants(
-    card: Gpu, fmt: WeightFormat, fitted_by: Fitted | None = None, software: GpuSoftware = "llama.cpp"
-) -> GpuConstants:
+    card: Gpu, fmt: WeightFormat, fitted_by: Fits | None = None, software: GpuSoftware = "llama.cpp"
+) -> GpuFit:
     """The constants of one card for a format, by its file (`CardKernels`) and by the fits.
 
     ``fitted_by`` takes the place of the shipped fits.
@@ -376,7 +376,7 @@ def constants(
         )
 
     if software == "serving":
-        return GpuConstants(
+        return GpuFit(
             read_share=np.asarray(mean("read_share_w4")),
             compute_share=np.asarray(mean("compute_share_w4")),
             layer_s=np.asarray(mean("layer_overhead_w4") * 1e-9),
@@ -386,7 +386,7 @@ def constants(
     share = geometric_mean(of_card(card, "read_share", fitted_by))
     if is_sixteen_bit(fmt):
         asked = g.value("sm_bytes") * float(GpuSheet.of(card).sm_clock) / card.memory_bandwidth.si
-        return GpuConstants(
+        return GpuFit(
             read_share=np.asarray(min(g.value("read_share_f16_llama"), asked)),
             compute_share=np.asarray(g.value("compute_share_f16")),
             layer_s=np.asarray(layer * 1e-9),
@@ -394,7 +394,7 @@ def constants(
         )
     if not is_four_bit(fmt):
         share *= g.value("other_formats")
-    return GpuConstants(
+    return GpuFit(
         read_share=np.asarray(share),
         compute_share=np.asarray(geometric_mean(of_card(card, "prompt_share", fitted_by))),
         vector_share=np.asarray(g.value("vector_share")),
@@ -415,7 +415,7 @@ def predict_card(
     *,
     prompt: int | None = None,
     software: GpuSoftware = "llama.cpp",
-    pieces: tuple[Piece, ...] = (),
+    pieces: tuple[Chunk, ...] = (),
 ) -> StepResult:
     """A step of decoding ``batch`` sequences of ``context`` tokens on one card, or of processing ``batch``
     prompts of ``prompt`` tokens at once, whose seconds are those to the first token; or a mixed step of
@@ -429,7 +429,7 @@ def predict_card(
     if software not in GPU_SOFTWARE:
         raise SailsimError(f"software is {software!r}, allowed is one of {', '.join(GPU_SOFTWARE)}")
     works = partial(counted_work, model, fmt)
-    every = Rows.of(works, batch, context, prompt, pieces)
+    every = ProcessBatch.of(works, batch, context, prompt, pieces)
     decoding, prompts = every.decoding, every.prompts
     if pieces:
         batch = sum(piece.times for piece in pieces)
@@ -437,7 +437,7 @@ def predict_card(
     if problem := unmeasured(card, fmt, software) if prompts else without_kernels(fmt, software):
         raise SailsimError(problem)
     room_of(card, model, fmt, batch, context, pieces).check(model, fmt, batch, context)
-    work, parts = _Sheet(card, works, fmt, software).parts(decoding, prompts)
+    work, parts = _GpuStepTime(card, works, fmt, software).parts(decoding, prompts)
     notes, rows, seconds = taken_over(card), int(work.rows), sum(map(float, parts.values()))
     both = []
     if prompts:
@@ -445,7 +445,7 @@ def predict_card(
     if decoding:
         alone = works(decoding)
         both.append(_decode_factors(card, model, fmt, alone, rows / seconds, software))
-    factors = reduce(_Factors.joined, both)
+    factors = reduce(_IntervalFactors.joined, both)
     notes += factors.notes
     if len(both) > 1:
         notes.append(MIXED)
@@ -455,7 +455,7 @@ def predict_card(
     return predicted(rows, parts, factors.ends, read, [*notes, *model_notes(model, rows)])
 
 
-class _Sheet:
+class _GpuStepTime:
     """A card with a software, and a model in a format: seconds of steps."""
 
     def __init__(self, card: Gpu, works: WorkOf, fmt: WeightFormat, software: GpuSoftware) -> None:
@@ -463,20 +463,20 @@ class _Sheet:
         self._works, self._sheet = works, GpuSheet.of(card)
 
     @cached_property
-    def _alone(self) -> GpuConstants:
+    def _alone(self) -> GpuFit:
         if problem := without_kernels(self._fmt, self._software):
             raise SailsimError(problem)
         return constants(self._card, self._fmt, software=self._software)
 
     @cached_property
-    def _prompt(self) -> GpuConstants:
+    def _prompt(self) -> GpuFit:
         if problem := unmeasured(self._card, self._fmt, self._software):
             raise SailsimError(problem)
         return _prompt_constants(self._card, self._fmt)
 
     def parts(
-        self, decoding: tuple[Piece, ...], prompts: tuple[Piece, ...]
-    ) -> tuple[Work, dict[str, Floats]]:
+        self, decoding: tuple[Chunk, ...], prompts: tuple[Chunk, ...]
+    ) -> tuple[StepDemand, dict[str, Floats]]:
         """The work of a step, and seconds of its parts."""
         work = self._works(decoding + prompts)
         if not prompts:
@@ -489,22 +489,22 @@ class _Sheet:
         return work, mixed_parts(work, *kinds, self._sheet, self._alone, self._prompt)
 
 
-class _Factors(NamedTuple):
+class _IntervalFactors(NamedTuple):
     """On a rate, to the ends of its band, and what is said of them."""
 
     ends: tuple[float, float]
     notes: list[str]
 
-    def joined(self, other: _Factors) -> _Factors:
+    def joined(self, other: _IntervalFactors) -> _IntervalFactors:
         """The band that holds both."""
         ends = zip(self.ends, other.ends, strict=True)
         (low, high) = (pick(both) for pick, both in zip((min, max), ends, strict=True))
-        return _Factors((low, high), [*self.notes, *other.notes])
+        return _IntervalFactors((low, high), [*self.notes, *other.notes])
 
 
 def _decode_factors(
-    card: Gpu, model: ModelSpec, fmt: WeightFormat, work: Work, rate: float, software: GpuSoftware
-) -> _Factors:
+    card: Gpu, model: ModelSpec, fmt: WeightFormat, work: StepDemand, rate: float, software: GpuSoftware
+) -> _IntervalFactors:
     """Of decoding at a rate, tokens/s."""
     fitted, batch, notes = fitted_constants().gpu, int(work.rows), list[str]()
     if software == "serving" and not is_sixteen_bit(fmt):
@@ -520,13 +520,13 @@ def _decode_factors(
                 f"A serving stack has no kernels for mixed types: {others} taken as {fmt.base.name}."
             )
         low, high = fitted.band("w4").widened(1.0 if known else SERVING_ELSEWHERE, 1.0)
-        return _Factors((low, high if known else max(_roof(card, work) / rate, high)), notes)
+        return _IntervalFactors((low, high if known else max(_roof(card, work) / rate, high)), notes)
     served = is_sixteen_bit(fmt) and software == "serving"
     test = "f16" if served else "f16 llama" if is_sixteen_bit(fmt) else "decode" if batch == 1 else "batched"
     if served and model.n_params < FEW_PARAMETERS:
         test = "f16 small"
     slower, faster, unknown = _unknown(card, fmt, served, batch)
-    return _Factors(fitted.band(test).widened(slower, faster), unknown)
+    return _IntervalFactors(fitted.band(test).widened(slower, faster), unknown)
 
 
 def _weak(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
@@ -551,7 +551,7 @@ def gpu_roofline(card: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int = 1,
     return _roof(card, decode_work(model, fmt, batch, context))
 
 
-def _roof(card: Gpu, work: Work) -> float:
+def _roof(card: Gpu, work: StepDemand) -> float:
     """Tokens/s that no software can exceed in a step."""
     sheet = GpuSheet.of(card)
     reading = float(work.weight_bytes + work.kv_bytes) / float(sheet.bandwidth)
@@ -612,7 +612,7 @@ def unmeasured(card: Gpu, fmt: WeightFormat, software: GpuSoftware) -> str | Non
     )
 
 
-def _prompt_constants(card: Gpu, fmt: WeightFormat) -> GpuConstants:
+def _prompt_constants(card: Gpu, fmt: WeightFormat) -> GpuFit:
     """The constants of prompts."""
     fitted = fitted_constants().gpu
     if is_sixteen_bit(fmt):
@@ -626,7 +626,7 @@ def _prompt_constants(card: Gpu, fmt: WeightFormat) -> GpuConstants:
     return replace(constants(card, fmt), vector_share=NEVER, batch_rate=NEVER)
 
 
-def _prompt_factors(fmt: WeightFormat, rows: int, batch: int) -> _Factors:
+def _prompt_factors(fmt: WeightFormat, rows: int, batch: int) -> _IntervalFactors:
     """Of some prompts at once, of so many rows together."""
     fitted, notes = fitted_constants().gpu, list[str]()
     slower = faster = 1.0
@@ -652,4 +652,4 @@ def _prompt_factors(fmt: WeightFormat, rows: int, batch: int) -> _Factors:
             )
     if batch > 1:
         notes.append(SEVERAL_PROMPTS)
-    return _Factors(band.widened(slower, faster), notes)
+    return _IntervalFactors(band.widened(slower, faster), notes)

@@ -12,7 +12,7 @@ from typing import Any, cast
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.backend import ACTIVITY, EnergyShape, Request, StepResult
+from sailsim.sim.backend import ACTIVITY, EnergyShape, StepQuery, StepResult
 from sailsim.sim.backends.cores import Software, constants, ubatches, without_prompts
 from sailsim.sim.machine.dram import MemorySystem
 from sailsim.sim.machine.pim import AUTO, NBWS, PER_TENSOR
@@ -21,13 +21,13 @@ from sailsim.sim.machine.system import System, memory
 from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import core_of
 from sailsim.sim.step.engine import Accelerator, simulate_step
-from sailsim.sim.step.jobs import HeadJobs, Jobs, Sharing, StepJobs, Units
+from sailsim.sim.step.jobs import GemvTimes, HeadGemvTimes, SliceSharing, StepGemvs, Units
 from sailsim.sim.step.parts import StepParts, has_codes, pieces_of
-from sailsim.sim.step.patterns import PROFILES, Profile
+from sailsim.sim.step.patterns import PROFILES, PatternProfile
 from sailsim.sim.step.schedule import CoreTask, HostCores, Segments, play
-from sailsim.sim.step.tiles import COUNTS, FastestTiles, PimUnits, Shape, TileRequest
+from sailsim.sim.step.tiles import COUNTS, FastestTiles, PimUnits, TileRequest, TileShape
 from sailsim.workloads.inference.activation_file import Activations
-from sailsim.workloads.models.graph import Op, Piece, mixed_step, split, step_notes
+from sailsim.workloads.models.graph import Chunk, Op, mixed_step, split, step_notes
 from sailsim.workloads.models.model import ModelSpec
 
 NOT_MODELLED = (
@@ -53,7 +53,7 @@ def request_of(op: Op, point: Point) -> TileRequest:
     assert isinstance(point.nbw, int)
     code = fmt.code
     widths = (code.wbits, code.value_bits, point.abits, point.nbw)
-    shape = Shape(op.k, op.n, op.batch, *widths, fmt.group_size)
+    shape = TileShape(op.k, op.n, op.batch, *widths, fmt.group_size)
     # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
     stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
     codebook = 2 << code.wbits if code.kind == "book" else 0
@@ -84,7 +84,7 @@ class SailUnits(Units):
     def __hash__(self) -> int:
         return hash(self._key)
 
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepGemvs:
         """The tiles of a step, by the patterns that its inputs have in each size of blocks, timed once for
         equal patterns; the fastest of all NBWs where that is asked."""
         assert isinstance(point.nbw, int)
@@ -100,8 +100,8 @@ class SailUnits(Units):
         else:
             keys = list(zip(*([profile.key for profile in each] for each in profiles.values()), strict=True))
 
-        def on(units: PimUnits, op: Op, some: Sequence[int]) -> Jobs:
-            def profiles_of(shape: Shape) -> list[Profile]:
+        def on(units: PimUnits, op: Op, some: Sequence[int]) -> GemvTimes:
+            def profiles_of(shape: TileShape) -> list[PatternProfile]:
                 every = profiles[shape.group_size, shape.nbw]
                 return [every[at] for at in some]
 
@@ -110,13 +110,13 @@ class SailUnits(Units):
                 return FastestTiles(units.every_nbw(request, profiles_of), units.weights_rate)
             return units.product(request, profiles_of(request.shape))
 
-        def dealt(op: Op, some: Sequence[int]) -> HeadJobs:
+        def dealt(op: Op, some: Sequence[int]) -> HeadGemvTimes:
             """Matrices of their own inputs, dealt to the slices."""
             ((one, matrices),) = op.products
-            sharing = Sharing.of(int(matrices), self._pim.config.slices)
-            return HeadJobs(on(self._of_slices(sharing.cut), one, some), sharing, len(TILE_PHASES))
+            sharing = SliceSharing.of(int(matrices), self._pim.config.slices)
+            return HeadGemvTimes(on(self._of_slices(sharing.cut), one, some), sharing, len(TILE_PHASES))
 
-        return StepJobs(keys, partial(on, self._pim), dealt)
+        return StepGemvs(keys, partial(on, self._pim), dealt)
 
     def _of_slices(self, slices: int) -> PimUnits:
         """Units of which so many share a matrix, while all of them work."""
@@ -141,7 +141,7 @@ class SailUnits(Units):
         ]
 
 
-def prompt_tasks(asked: Request, host: HostCores, prompts: tuple[Piece, ...]) -> Iterator[CoreTask]:
+def prompt_tasks(asked: StepQuery, host: HostCores, prompts: tuple[Chunk, ...]) -> Iterator[CoreTask]:
     """What the cores do for pieces of prompts.
 
     Products go at the fitted rate of the software's prompts, as `backends.cores` has it; all else as around
@@ -179,7 +179,7 @@ class SailBackend(Accelerator):
     prefills = ("units", "cores", "auto")
     smooth = True
 
-    def step(self, asked: Request) -> StepResult:
+    def step(self, asked: StepQuery) -> StepResult:
         """By the engine; with prompts on the cores while units decode, or the faster of both ways."""
         self.check_prefill(asked)
         units = replace(asked, prefill="units")
@@ -190,7 +190,7 @@ class SailBackend(Accelerator):
             ways.append(super().step(units))
         return min(ways, key=lambda result: result.step_s)
 
-    def _beside(self, asked: Request) -> StepResult:
+    def _beside(self, asked: StepQuery) -> StepResult:
         """The prompts on the cores."""
         system, point = asked.machine, self.point_of(asked)
         assert isinstance(system, System)

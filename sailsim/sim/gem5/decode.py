@@ -28,7 +28,7 @@ from sailsim.sim.gem5.binary import Gem5, Gem5Run, Gem5TimeoutError, machine_jso
 from sailsim.sim.gem5.records import keys_of, run_or_load
 from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.machine.system import System
-from sailsim.sim.step.tiles import Shape
+from sailsim.sim.step.tiles import TileShape
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.study.store import Store
 from sailsim.workloads.images.image_decode import CACHES, ImageDecoder
@@ -229,10 +229,10 @@ def _require_room(system: System, spec: ModelSpec, context: int, bits: int, nbw:
             ) from None
 
 
-def _head_tiles(spec: ModelSpec, context: int, bits: int, nbw: int) -> list[Shape]:
+def _head_tiles(spec: ModelSpec, context: int, bits: int, nbw: int) -> list[TileShape]:
     """A head's keys and values."""
     sizes = ((spec.head_dim, context), (context, spec.head_dim))
-    return [Shape(*size, spec.gqa, bits, bits, 8, nbw, 0) for size in sizes]
+    return [TileShape(*size, spec.gqa, bits, bits, 8, nbw, 0) for size in sizes]
 
 
 def run_decodes(
@@ -442,11 +442,11 @@ def _tile_most(plan: ImagePlan, point: DecodePoint, system: System) -> int:
         code, owned = weights.code, ceil(n / plan.dimensions.slices)
         if name != "embedding":
             widths = (code.wbits, code.value_bits, 8, point.nbw, weights.format.group_size)
-            tiles.append(Shape(k, owned, point.batch, *widths))
+            tiles.append(TileShape(k, owned, point.batch, *widths))
     return _most_outputs(tiles, system)
 
 
-def _most_outputs(tiles: Iterable[Shape], system: System) -> int:
+def _most_outputs(tiles: Iterable[TileShape], system: System) -> int:
     """Outputs of a pass, where tiles take several; else 0.
 
     A tile's codes lie row by row, so several passes would each read pieces of all rows from memory. Tiles of

@@ -67,7 +67,7 @@ def replay_tiles(
     return run
 
 
-class Phase(NamedTuple):
+class ReplayPhase(NamedTuple):
     """Tiles that go together, one after another in the trace, by the name of their tensors; `end` is the
     number of tiles up to the last of them."""
 
@@ -75,7 +75,7 @@ class Phase(NamedTuple):
     end: int
 
 
-def phases_of(names: Sequence[str], order: str) -> list[Phase]:
+def phases_of(names: Sequence[str], order: str) -> list[ReplayPhase]:
     """The phases of a trace's tiles, in the trace's order.
 
     Args:
@@ -94,7 +94,7 @@ def phases_of(names: Sequence[str], order: str) -> list[Phase]:
         (name, len(list(tiles))) for name, tiles in groupby(names, lambda name: _tensors(name, order))
     ]
     ends = accumulate(count for _, count in together)
-    return [Phase(name, end) for (name, _), end in zip(together, ends, strict=True)]
+    return [ReplayPhase(name, end) for (name, _), end in zip(together, ends, strict=True)]
 
 
 def _tensors(tile: str, order: str) -> str:
@@ -107,7 +107,7 @@ def _tensors(tile: str, order: str) -> str:
     return f"{block[1]}.{next(together, block[2])}"
 
 
-def phase_times(phases: Sequence[Phase], tiles: Sequence[Mapping[str, int]]) -> list[dict[str, Any]]:
+def phase_times(phases: Sequence[ReplayPhase], tiles: Sequence[Mapping[str, int]]) -> list[dict[str, Any]]:
     """When each phase began and ended: ``name``, ``tiles``, ``start_ps``, ``end_ps``.
 
     Args:

@@ -26,7 +26,7 @@ STREAM_GB_S = 4.0
 
 
 @dataclass(frozen=True)
-class Load:
+class NeighbourLoad:
     """What a tile has beside it.
 
     `units` begin together, each with a tile of its own; the next begin when all have ended. `streams` readers
@@ -45,12 +45,12 @@ class Load:
         return " ".join(word for word in (units, beside, place) if word)
 
 
-ALONE = Load()
+ALONE = NeighbourLoad()
 
 
-def load_of(row: Row) -> Load:
+def load_of(row: Row) -> NeighbourLoad:
     """What a compared tile had beside it."""
-    return Load(row["units"], row["streams"], row["stream_offset"])
+    return NeighbourLoad(row["units"], row["streams"], row["stream_offset"])
 
 
 def rows_of(record: Row) -> list[Row]:

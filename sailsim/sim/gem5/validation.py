@@ -32,7 +32,7 @@ from sailsim.lut_gemv.trace_file import Trace, decode_tile, read_trace
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.gem5.replay import replay_tiles
-from sailsim.sim.gem5.stored import ALONE, STREAM_GB_S, VALIDATE, Load, Row, load_of, rows_of
+from sailsim.sim.gem5.stored import ALONE, STREAM_GB_S, VALIDATE, NeighbourLoad, Row, load_of, rows_of
 from sailsim.sim.machine.dram import Dram, shares
 from sailsim.sim.machine.substrate import load_substrate, substrate_names
 from sailsim.sim.machine.system import System, memory, memory_paths
@@ -63,7 +63,7 @@ CODES: Mapping[str, tuple[Callable[[int], WeightCode], Sequence[int]]] = {
 """Codes by name, and their bits that a descriptor can tell."""
 
 
-class Shape(NamedTuple):
+class TestTile(NamedTuple):
     """What a tile is, but for its operands; without scales it is one block, of size 0."""
 
     k: int
@@ -76,7 +76,7 @@ class Shape(NamedTuple):
     code: str = "twos"
 
 
-def drawn(seed: int, count: int) -> list[Shape]:
+def drawn(seed: int, count: int) -> list[TestTile]:
     """Small tiles of all kinds, drawn at random: K 8..700, N 4..360, batch 1..11, each as likely in every
     octave; half of them with scales."""
     random = np.random.default_rng(seed)
@@ -87,17 +87,17 @@ def drawn(seed: int, count: int) -> list[Shape]:
         code = str(random.choice(list(CODES)))
         widths = (int(random.choice(CODES[code][1])), int(random.integers(4, 9)), int(random.integers(2, 6)))
         group_size = int(random.integers(16, 129)) if random.integers(2) else 0
-        shapes.append(Shape(k, n, batch, *widths, group_size, code))
+        shapes.append(TestTile(k, n, batch, *widths, group_size, code))
     return shapes
 
 
-def drawn_tiles(shapes: Sequence[Shape], seed: int) -> list[Tile]:
+def drawn_tiles(shapes: Sequence[TestTile], seed: int) -> list[Tile]:
     """Tiles of some shapes with operands of a seed."""
     random = np.random.default_rng(seed)
     return [random_tile(random, shape) for shape in shapes]
 
 
-def random_tile(random: np.random.Generator, shape: Shape) -> Tile:
+def random_tile(random: np.random.Generator, shape: TestTile) -> Tile:
     """A tile with normally distributed activations, quantized to their width."""
     k, n, batch, wbits, abits, nbw, group_size, code = shape
     most = 2 ** (abits - 1) - 1
@@ -204,14 +204,16 @@ class Validation:
     units: int = 5
     trace: Path | None = None
 
-    def loads(self) -> list[tuple[str, Load]]:
+    def loads(self) -> list[tuple[str, NeighbourLoad]]:
         """Substrates and loads, in the order in which they are compared."""
         own = str(self.system.require_pim().substrate.value)
         loads = [(own, ALONE)]
         if self.trace is None:
             loads += [(substrate, ALONE) for substrate in substrate_names()]
-            loads += [(own, Load(each, self.streams, at)) for each in (1, self.units) for at in OFFSETS]
-        return list(dict.fromkeys([*loads, (own, Load(self.units))]))
+            loads += [
+                (own, NeighbourLoad(each, self.streams, at)) for each in (1, self.units) for at in OFFSETS
+            ]
+        return list(dict.fromkeys([*loads, (own, NeighbourLoad(self.units))]))
 
     def run(
         self, gem5: Gem5, out: Path, timeout_s: float = 1800, tell: Callable[[str], None] = lambda text: None
@@ -243,7 +245,7 @@ class Validation:
                 **asdict(load),
             }
 
-            def simulate(system: System = system, load: Load = load, count: int = count) -> Row:
+            def simulate(system: System = system, load: NeighbourLoad = load, count: int = count) -> Row:
                 if self.trace:
                     groups, row = traced_groups(system, load.units, read_trace(self.trace))
                 else:
@@ -286,7 +288,7 @@ def compare(
     system: System,
     folder: Path,
     groups: Sequence[Sequence[Tile]],
-    load: Load = ALONE,
+    load: NeighbourLoad = ALONE,
     timeout_s: float = 1800,
     row: int = 0,
 ) -> list[Row]:
@@ -327,7 +329,7 @@ def compare(
 
 
 def _compared(
-    system: System, tile: Tile, run: Gem5Run, unit: int, told: Mapping[str, int], load: Load
+    system: System, tile: Tile, run: Gem5Run, unit: int, told: Mapping[str, int], load: NeighbourLoad
 ) -> Row:
     """One tile of a run, by its unit and what gem5 told of it."""
     pim = system.require_pim()
@@ -352,7 +354,7 @@ def _compared(
     }
 
 
-def engine_seconds(system: System, tile: Tile, load: Load) -> tuple[float, _core.TileTiming]:
+def engine_seconds(system: System, tile: Tile, load: NeighbourLoad) -> tuple[float, _core.TileTiming]:
     """The engine's time of a tile on each of the units, its data in memory, from descriptor to results."""
     units = PimUnits.alone(system, tile.prt)
     timed = timed_tile(units, tile)

@@ -19,21 +19,21 @@ from pydantic_core import ErrorDetails
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import did_you_mean
-from sailsim.base.quantity import Choice, Is, OneOf, Quantity
+from sailsim.base.quantity import Choice, ChoiceRule, Quantity, QuantityRule
 from sailsim.base.toml_file import read_toml
 
-Cycles = Annotated[Quantity, Is("cycles", least=0, whole=True)]
-Latency = Annotated[Quantity, Is("ns", above=0, most=1e6)]
+Cycles = Annotated[Quantity, QuantityRule("cycles", least=0, whole=True)]
+Latency = Annotated[Quantity, QuantityRule("ns", above=0, most=1e6)]
 """Up to a millisecond, a hundred times what the slowest DRAM has."""
-Clock = Annotated[Quantity, Is("GHz", least=1e-3, most=1e3)]
+Clock = Annotated[Quantity, QuantityRule("GHz", least=1e-3, most=1e3)]
 """From 1 MHz to 1 THz."""
-Entries = Annotated[Quantity, Is("entries", least=1, whole=True)]
-Bandwidth = Annotated[Quantity, Is("GB/s", above=0)]
-BytesPerCycle = Annotated[Quantity, Is("B/cycle", above=0)]
-Share = Annotated[Quantity, Is("ratio", above=0, most=1)]
-Ways = Annotated[Quantity, Is("ways", least=1, whole=True)]
-Line = Annotated[Quantity, Is("B", least=16, most=256, whole=True)]
-Switch = Annotated[Choice, OneOf(True, False)]
+Entries = Annotated[Quantity, QuantityRule("entries", least=1, whole=True)]
+Bandwidth = Annotated[Quantity, QuantityRule("GB/s", above=0)]
+BytesPerCycle = Annotated[Quantity, QuantityRule("B/cycle", above=0)]
+Share = Annotated[Quantity, QuantityRule("ratio", above=0, most=1)]
+Ways = Annotated[Quantity, QuantityRule("ways", least=1, whole=True)]
+Line = Annotated[Quantity, QuantityRule("B", least=16, most=256, whole=True)]
+Switch = Annotated[Choice, ChoiceRule(True, False)]
 
 
 Table = dict[str, Any]
@@ -42,7 +42,7 @@ M = TypeVar("M", bound=BaseModel)
 _MAX_DEPTH = 8
 
 
-class Shelf:
+class Catalog:
     """The TOML files of one kind: those that ship, by name, and anybody's, by path."""
 
     def __init__(
@@ -245,8 +245,8 @@ def _types_of(field: str, problems: list[ErrorDetails]) -> str:
 # stand below those of the file that names it; a file that names another type than what it extends has nothing
 # of the old one (`over_machine`). `cores.extends` names a core of `core_types` in the same way; `pim.extends`
 # a shipped machine whose PIM units stand beside this one's caches.
-DRAM_TYPES = Shelf("DRAM type", "data/dram_types")
-_CORES = Shelf("core type", "data/core_types")
+DRAM_TYPES = Catalog("DRAM type", "data/dram_types")
+_CORES = Catalog("core type", "data/core_types")
 _OF_TYPE = ("clock", "width", "banks", "row", "timing", "peak_bandwidth")
 """Of `memory`: what a type decides, and the peak that a file may state to check it."""
 _OF_CORES = ("cores", "l1i", "l1d", "l2", "sources")
@@ -269,7 +269,7 @@ def over_machine(upper: Table, lower: Table) -> Table:
     return over(upper, lower)
 
 
-def completed(table: Table, shelf: Shelf, where: str) -> Table:
+def completed(table: Table, shelf: Catalog, where: str) -> Table:
     """A system's table with all that it takes from elsewhere; `where` is its file, for errors.
 
     Raises:

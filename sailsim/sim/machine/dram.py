@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from sailsim import _core
-from sailsim.base.quantity import UNITS, Choice, Frozen, Is, OneOf, Quantity
+from sailsim.base.quantity import UNITS, Choice, ChoiceRule, Frozen, Quantity, QuantityRule
 from sailsim.sim.machine.catalog import Bandwidth, Clock, Latency, Share
 
 
@@ -61,22 +61,22 @@ class Memory(Frozen):
 
     type: Annotated[
         Choice,
-        OneOf("ddr4-3200", "ddr4-2933", "ddr5-4800", "ddr5-5600", "lpddr5x-8533", "hbm3-6400"),
+        ChoiceRule("ddr4-3200", "ddr4-2933", "ddr5-4800", "ddr5-5600", "lpddr5x-8533", "hbm3-6400"),
     ]
     """Of the DDR5, LPDDR5X and HBM types clock, width, banks, row and timing ship (`dram_types`); a file says
     what is different, or everything."""
-    channels: Annotated[Quantity, Is("channels", least=1, whole=True)]
-    size: Annotated[Quantity, Is("GiB", above=0)] | None = None
+    channels: Annotated[Quantity, QuantityRule("channels", least=1, whole=True)]
+    size: Annotated[Quantity, QuantityRule("GiB", above=0)] | None = None
     """Of all channels: what weights and KV cache must fit. A file that leaves it out says no limit."""
     clock: Clock
     """Of a channel's data bus, which moves data on both edges."""
-    width: Annotated[Quantity, Is("B", least=1, whole=True)]
+    width: Annotated[Quantity, QuantityRule("B", least=1, whole=True)]
     """Of a channel's data bus."""
-    ranks: Annotated[Quantity, Is("ranks", least=1, whole=True)]
+    ranks: Annotated[Quantity, QuantityRule("ranks", least=1, whole=True)]
     """Of a channel."""
-    banks: Annotated[Quantity, Is("banks", least=1, whole=True)]
+    banks: Annotated[Quantity, QuantityRule("banks", least=1, whole=True)]
     """Of a rank."""
-    row: Annotated[Quantity, Is("KiB", above=0)]
+    row: Annotated[Quantity, QuantityRule("KiB", above=0)]
     """Of a bank, over the channel's width."""
     timing: DramTiming
     stated_peak: Bandwidth | None = Field(default=None, alias="peak_bandwidth")
@@ -89,9 +89,9 @@ class Memory(Frozen):
     """Share of the peak that the cores' own reads reach: a limit of the cores, what they leave is free."""
     write_share: Share
     """Share of the peak that written bytes get."""
-    burst: Annotated[Quantity, Is("lines", least=1, most=64)]
+    burst: Annotated[Quantity, QuantityRule("lines", least=1, most=64)]
     """Lines that come to a channel at the same time: they queue long before the bandwidth is used up."""
-    write_batch: Annotated[Quantity, Is("lines", least=1)]
+    write_batch: Annotated[Quantity, QuantityRule("lines", least=1)]
     """Lines that a controller writes before it turns to reads again; for closed forms to compare with."""
 
     @property
@@ -195,7 +195,7 @@ class Dram:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class MemoryReader:
     """Somebody who reads; bytes count for what they occupy of the peak."""
 
     demand: float
@@ -229,7 +229,7 @@ OPEN_LOAD = Quantity(
 may join at any time; readers with a bound on what is under way cannot make one so long."""
 
 
-def shares(capacity: float, readers: Sequence[Reader]) -> list[float]:
+def shares(capacity: float, readers: Sequence[MemoryReader]) -> list[float]:
     """What each of `readers` gets of `capacity`, both in bytes/s, served in the order of arrival.
 
     A line waits behind bursts of other readers, and of its own reader's other parts. Where readers that wait
@@ -239,7 +239,7 @@ def shares(capacity: float, readers: Sequence[Reader]) -> list[float]:
     return _core.shares(capacity, [reader.fields for reader in readers], OPEN_LOAD.value)
 
 
-UNBOUNDED = Reader(inf)
+UNBOUNDED = MemoryReader(inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +260,9 @@ class MemorySystem:
     """Whether weights that no slice works on yet give way to the cores; else all are served as they come."""
     buffer: float
     """Room in the LLC for weights that wait; `depth` is how many tensors ahead they may be."""
-    stream: Reader = UNBOUNDED
+    stream: MemoryReader = UNBOUNDED
     """What the weight stream has under way, and a line's latency; without bounds both share max-min fair."""
-    cores: Reader = UNBOUNDED
+    cores: MemoryReader = UNBOUNDED
     """The same of the cores."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from sailsim._core import UNIT_TEXT_VERSION
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Choice, Frozen, Is, OneOf, OrWord, Quantity
+from sailsim.base.quantity import Choice, ChoiceRule, Frozen, Quantity, QuantityOrWord, QuantityRule
 from sailsim.lut_gemv.descriptor import NBW_MAX
 from sailsim.sim.machine.catalog import BytesPerCycle, Clock, Cycles, Entries, Switch
 from sailsim.sim.machine.substrate import OPERATIONS, SUBSTRATES, Substrate, load_substrate, settled_substrate
@@ -22,11 +22,11 @@ NBWS = range(1, NBW_MAX + 1)
 """The numbers that there are."""
 
 
-class _OrAuto(OrWord):
+class _OrAuto(QuantityOrWord):
     """A field of a system file that is a number of weights with its source, or bare: "auto"."""
 
     def __init__(self) -> None:
-        super().__init__(Is("weights", least=1, most=NBW_MAX, whole=True), {"const": AUTO})
+        super().__init__(QuantityRule("weights", least=1, most=NBW_MAX, whole=True), {"const": AUTO})
 
     def word(self, value: str) -> str:
         """The word itself."""
@@ -61,7 +61,7 @@ SLOWEST_KIB = 1 << 30
 """The most cycles a KiB of weights that a unit's text may say."""
 
 
-class _SubstrateName(OneOf):
+class _SubstrateName(ChoiceRule):
     """A choice that names a substrate: one that ships or the path of a file."""
 
     def __init__(self) -> None:
@@ -83,59 +83,59 @@ class Pim(Frozen):
     """false: the same machine without C-SRAM, which is the baseline."""
     substrate: Annotated[Choice, _SubstrateName()]
     """What the arrays are: a substrate that ships, or the path of its file, relative to the system file."""
-    arrays: Annotated[Quantity, Is("arrays", least=1, most=4096, whole=True)]
+    arrays: Annotated[Quantity, QuantityRule("arrays", least=1, most=4096, whole=True)]
     """Per slice, in lockstep."""
-    rows: Annotated[Quantity, Is("rows", least=4, most=4096, whole=True)]
-    cols: Annotated[Quantity, Is("columns", least=8, most=4096, whole=True)]
+    rows: Annotated[Quantity, QuantityRule("rows", least=4, most=4096, whole=True)]
+    cols: Annotated[Quantity, QuantityRule("columns", least=8, most=4096, whole=True)]
     clock: Clock
     """Of the C-SRAM and the DFM: every cycle of a tile's timing."""
     port: BytesPerCycle
     """Slice port of the unit, per C-SRAM cycle."""
-    accumulator: Annotated[Quantity, Is("bits", least=16, most=64, whole=True)]
-    prt_entries: Annotated[Quantity, Is("entries", least=0, whole=True)]
+    accumulator: Annotated[Quantity, QuantityRule("bits", least=16, most=64, whole=True)]
+    prt_entries: Annotated[Quantity, QuantityRule("entries", least=0, whole=True)]
     """Pattern reuse table of a DFM; 0 is none."""
-    prt_policy: Annotated[Choice, OneOf("lru", "fifo", "direct")]
+    prt_policy: Annotated[Choice, ChoiceRule("lru", "fifo", "direct")]
     t_zero: Cycles
     """Cycles that the all-zero pattern takes."""
     t_prt: Cycles
     """Cycles that a PRT hit takes in the DFM; what it leaves to the arrays is the substrate's phase `hit`."""
     double_buffer: Switch
     """Whether the next group's weights load while this one is worked on."""
-    activation_buffer: Annotated[Quantity, Is("KiB", above=0)]
+    activation_buffer: Annotated[Quantity, QuantityRule("KiB", above=0)]
     """Of a DFM: two groups' activations of as many batch rows as it works on. What it cannot keep it reads
     from the slice again in every further pass over the outputs."""
-    accumulator_buffer: Annotated[Quantity, Is("KiB", above=0)]
+    accumulator_buffer: Annotated[Quantity, QuantityRule("KiB", above=0)]
     """Sums of all DFMs of a slice, where the substrate has them there: a batch beyond it takes passes of
     fewer outputs."""
-    dfms: Annotated[Quantity, Is("DFMs", least=1, most=4096, whole=True)]
+    dfms: Annotated[Quantity, QuantityRule("DFMs", least=1, most=4096, whole=True)]
     """Of a slice: each feeds as many of its arrays and has a PRT of its own."""
-    dfm_split: Annotated[Choice, OneOf("n", "k")]
+    dfm_split: Annotated[Choice, ChoiceRule("n", "k")]
     """What they share out: `n`, outputs, all with the same patterns; `k`, the groups of a block, each with
     patterns and sums of its own, which are added up at the block's end."""
-    convert: Annotated[Choice, OneOf("memory", "unit", "cores")]
+    convert: Annotated[Choice, ChoiceRule("memory", "unit", "cores")]
     """Where integer sums become scaled fp32: in the arrays, in floating-point units at the DFMs, on the
     host's cores."""
-    convert_units: Annotated[Quantity, Is("units", least=1, most=4096, whole=True)]
+    convert_units: Annotated[Quantity, QuantityRule("units", least=1, most=4096, whole=True)]
     """Floating-point units of a slice, where `convert` is `unit`."""
-    convert_latency: Annotated[Quantity, Is("cycles", least=1, whole=True)]
+    convert_latency: Annotated[Quantity, QuantityRule("cycles", least=1, whole=True)]
     """From a sum to its scaled result in one of them."""
-    convert_interval: Annotated[Quantity, Is("cycles", least=1, whole=True)]
+    convert_interval: Annotated[Quantity, QuantityRule("cycles", least=1, whole=True)]
     """Between the sums that one of them takes; at most its latency."""
     nbw: Nbw
     """Weights of a group, where a run does not say; "auto": each tensor's own (`sailsim.sim.machine.pim`)."""
     mshrs: Entries
     """Lines that one unit has under way to DRAM."""
-    fetch_ahead: Annotated[Quantity, Is("ratio", least=1)]
+    fetch_ahead: Annotated[Quantity, QuantityRule("ratio", least=1)]
     """Weights under way or waiting for the arrays beyond the group in turn; 1 is what `mshrs` hold."""
     queue: Entries
     """Descriptors that one unit holds."""
-    unit_cache: Annotated[Quantity, Is("KiB", above=0)]
+    unit_cache: Annotated[Quantity, QuantityRule("KiB", above=0)]
     """The small coherent cache between a unit and its slice (gem5)."""
-    prefetch_depth: Annotated[Quantity, Is("tensors", least=0, whole=True)]
+    prefetch_depth: Annotated[Quantity, QuantityRule("tensors", least=0, whole=True)]
     """How many tensors ahead weights stream into the LLC; 0: only as the tile asks."""
-    prefetch_share: Annotated[Quantity, Is("ratio", least=0, most=1)]
+    prefetch_share: Annotated[Quantity, QuantityRule("ratio", least=0, most=1)]
     """Share of the LLC that waiting weights may take."""
-    prefetch_priority: Annotated[Choice, OneOf("background", "fair")]
+    prefetch_priority: Annotated[Choice, ChoiceRule("background", "fair")]
     """Whether weights that no slice works on yet give way to the cores' accesses to DRAM."""
 
     one_pass: Switch | None = None

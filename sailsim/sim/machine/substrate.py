@@ -25,8 +25,8 @@ from pydantic import (
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import Stamp, stamp
-from sailsim.base.quantity import Frozen, Is, OrWord, Quantity, Sourced
-from sailsim.sim.machine.catalog import Shelf, validated
+from sailsim.base.quantity import Frozen, Quantity, QuantityOrWord, QuantityRule, Sourced
+from sailsim.sim.machine.catalog import Catalog, validated
 
 # ---- What an operation takes besides cycles: joules, square micrometres -----------------------------------
 # A file says it in one of two ways: as a quantity of its own, or in words, as a multiple of a constant that
@@ -40,27 +40,27 @@ LOGIC_CONSTANTS = ("flip_flop_um2", "full_adder_um2", "multiplexer_um2", "compar
 _MOST = 1000  # times a constant
 
 
-class Shared(NamedTuple):
+class ConstantMultiple(NamedTuple):
     """So many times a constant that files share."""
 
     times: int
     constant: str
 
     @classmethod
-    def parse(cls, words: str) -> Shared:
+    def parse(cls, words: str) -> ConstantMultiple:
         """What "4 multiplexer_um2" means; a number left out is 1. For words that a file was checked with."""
         number, _, constant = words.rpartition(" ")
         return cls(int(number or 1), constant)
 
 
 Charge = Quantity | str
-"""A quantity of the file's own, or words for `Shared`."""
+"""A quantity of the file's own, or words for `ConstantMultiple`."""
 
 
-class Charged(OrWord):
+class ChargeRule(QuantityOrWord):
     """What a `Charge` field allows: a quantity by its rule, or a multiple of one of some constants."""
 
-    def __init__(self, rule: Is, constants: tuple[str, ...]) -> None:
+    def __init__(self, rule: QuantityRule, constants: tuple[str, ...]) -> None:
         super().__init__(rule, {"type": "string"})
         self.constants = constants
 
@@ -75,13 +75,13 @@ class Charged(OrWord):
         return value
 
 
-RowEnergy = Annotated[Charge, Charged(Is("fJ/bit", least=0), ENERGY_CONSTANTS)]
+RowEnergy = Annotated[Charge, ChargeRule(QuantityRule("fJ/bit", least=0), ENERGY_CONSTANTS)]
 """Of a column of an array, as an operation charges it."""
-CellArea = Annotated[Charge, Charged(Is("um2", above=0), ("cell_um2",))]
+CellArea = Annotated[Charge, ChargeRule(QuantityRule("um2", above=0), ("cell_um2",))]
 """Of a bit of an array."""
-CellShare = Annotated[Charge, Charged(Is("ratio", above=0, most=1), ("array_efficiency",))]
+CellShare = Annotated[Charge, ChargeRule(QuantityRule("ratio", above=0, most=1), ("array_efficiency",))]
 """Share of an array that is cells."""
-LogicArea = Annotated[Charge, Charged(Is("um2", least=0), LOGIC_CONSTANTS)]
+LogicArea = Annotated[Charge, ChargeRule(QuantityRule("um2", least=0), LOGIC_CONSTANTS)]
 """Of a bit of a lane, as an operation's circuit takes it."""
 
 
@@ -92,7 +92,7 @@ _WIDTHS = range(1, 65)  # for which a cost is checked: no operation of the contr
 _TERM = r"(?:[0-9]{1,7}(?:n(?:\^2)?)?|n(?:\^2)?)"
 
 
-class Cost(Sourced):
+class CycleCost(Sourced):
     """Cycles of an n-bit operation, a polynomial of n, with its source. An assumed one carries its range."""
 
     value: Polynomial
@@ -192,7 +192,7 @@ def _cycles(polynomial: Polynomial, n: int) -> int:
 
 
 def _check(polynomial: Polynomial, name: str = "") -> None:
-    """Raise a ValueError for a polynomial that is no cost; `name`: of the field of a `Cost`."""
+    """Raise a ValueError for a polynomial that is no cost; `name`: of the field of a `CycleCost`."""
     if isinstance(polynomial, list) and not 1 <= len(polynomial) <= 3:
         raise ValueError(
             f"has {len(polynomial)} coefficients as its {name}; allowed are 1 to 3, of 1, n and n^2"
@@ -206,7 +206,7 @@ def _check(polynomial: Polynomial, name: str = "") -> None:
             raise ValueError(f"is {_cycles(polynomial, n)} cycles at n = {n}{by}; a cost is never negative")
 
 
-SUBSTRATES = Shelf("substrate", "data/substrates")
+SUBSTRATES = Catalog("substrate", "data/substrates")
 """The files."""
 
 OPERATIONS: tuple[str, ...] = tuple(_core.OPERATIONS)
@@ -218,7 +218,7 @@ WIDTHS: dict[str, int] = dict(_core.WIDEST)
 """Bits of a tile that a step may name, of a weight's value, a table entry, an integer sum: the largest."""
 
 
-class Step(NamedTuple):
+class ArrayOp(NamedTuple):
     """An operation on `n` bits, `times` times; each a number or one of `WIDTHS`."""
 
     times: int | str
@@ -226,7 +226,7 @@ class Step(NamedTuple):
     n: int | str
 
     @classmethod
-    def parse(cls, text: str) -> Step:
+    def parse(cls, text: str) -> ArrayOp:
         """The step that "2 read", "add entry" or "weight write" means; a number left out is 1.
 
         Raises:
@@ -257,7 +257,7 @@ def _amount(word: str, text: str) -> int | str:
 def _checked_steps(texts: list[str]) -> list[str]:
     for text in texts:
         try:
-            Step.parse(text)
+            ArrayOp.parse(text)
         except ValueError as error:
             raise ValueError(f"has {error}") from None
     return texts
@@ -267,7 +267,7 @@ Steps = Annotated[list[str], AfterValidator(_checked_steps)]
 """A tally: steps in words, whose costs add up."""
 
 
-class Phases(Frozen):
+class PhaseCharges(Frozen):
     """What a unit does, and so what it is charged, once for each ..."""
 
     stage: Steps
@@ -285,9 +285,11 @@ class Phases(Frozen):
     scale_row: Steps
     """Batch row and round at the end of a pass: the scale of its activations."""
 
-    def steps(self) -> dict[str, list[Step]]:
+    def steps(self) -> dict[str, list[ArrayOp]]:
         """Every phase's steps, in the order of the fields."""
-        return {name: [Step.parse(text) for text in getattr(self, name)] for name in type(self).model_fields}
+        return {
+            name: [ArrayOp.parse(text) for text in getattr(self, name)] for name in type(self).model_fields
+        }
 
 
 class SubstrateArea(Frozen):
@@ -314,9 +316,9 @@ class Substrate(Frozen):
     """Whether entries are summed in the DFM, pipelined behind the read, or in the array."""
     prt_helps: bool
     """Whether a PRT hit can save the access of the array."""
-    costs: dict[str, Cost]
+    costs: dict[str, CycleCost]
     """Cycles of each of `OPERATIONS`."""
-    phases: Phases
+    phases: PhaseCharges
     energy: dict[str, RowEnergy] | None = None
     """Of each of `OPERATIONS`, of a column of an array: `read` and `write` for a row, and every operation for
     each of its cycles where an array computes. Missing, or without an operation that a step does: not
@@ -373,13 +375,13 @@ class Substrate(Frozen):
             SailsimError: a phase that takes too long.
         """
         others = {
-            operation: Cost(
+            operation: CycleCost(
                 value=value, unit="cycles", source="set by the user", kind="assumed", low=value, high=value,
                 note="a variation",
             )
             for operation, value in costs.items()
         }  # fmt: skip
-        name = SubstrateChoice(self.name, dict(costs))
+        name = SubstrateReference(self.name, dict(costs))
         found = self.model_copy(update={"costs": self.costs | others, "name": str(name)})
         try:
             found._check_phases()
@@ -411,11 +413,11 @@ class Substrate(Frozen):
         def of(amount: int | str) -> int:
             return amount if isinstance(amount, int) else widths[amount]
 
-        steps = map(Step.parse, getattr(self.phases, phase))
+        steps = map(ArrayOp.parse, getattr(self.phases, phase))
         return sum(of(step.times) * self.cycles(step.operation, of(step.n)) for step in steps)
 
 
-class SubstrateChoice(NamedTuple):
+class SubstrateReference(NamedTuple):
     """What names a substrate: one that ships or a file, and operations that cost other cycles than it says.
 
     In words "row_dfm", "./mine.toml:add=3", "bit_serial:read=0:add=2n".
@@ -426,7 +428,7 @@ class SubstrateChoice(NamedTuple):
     costs: dict[str, Polynomial]
 
     @classmethod
-    def parse(cls, text: str) -> SubstrateChoice:
+    def parse(cls, text: str) -> SubstrateReference:
         """The choice that a text means.
 
         Raises:
@@ -468,9 +470,9 @@ def settled_substrate(text: str) -> str:
     """The one way to write a choice of substrate, so that equal ones are equal texts.
 
     Raises:
-        ValueError: as `SubstrateChoice.parse`.
+        ValueError: as `SubstrateReference.parse`.
     """
-    return str(SubstrateChoice.parse(text))
+    return str(SubstrateReference.parse(text))
 
 
 def substrate_names() -> list[str]:
@@ -481,7 +483,7 @@ def substrate_names() -> list[str]:
 def load_substrate(name_or_path: str | Path) -> Substrate:
     """Read a substrate: the name of one that ships, or the path of a TOML file.
 
-    Behind it may stand other costs, as in "row_dfm:add=3" (`SubstrateChoice`).
+    Behind it may stand other costs, as in "row_dfm:add=3" (`SubstrateReference`).
 
     Raises:
         SailsimError: one sentence that names the file, the field, the value and what is allowed.
@@ -493,7 +495,7 @@ def load_substrate(name_or_path: str | Path) -> Substrate:
 def substrate_path(text: str) -> Path | None:
     """The file that a choice of substrate names; None for a shipped name, and for what is no choice."""
     try:
-        return SUBSTRATES.path(SubstrateChoice.parse(text).file)
+        return SUBSTRATES.path(SubstrateReference.parse(text).file)
     except ValueError:
         return None
 
@@ -502,7 +504,7 @@ def substrate_path(text: str) -> Path | None:
 def _load(text: str, _stamp: Stamp) -> Substrate:
     """A file is read again only when it has changed."""
     try:
-        choice = SubstrateChoice.parse(text)
+        choice = SubstrateReference.parse(text)
     except ValueError as error:
         raise SailsimError(f"substrate is {error}.") from None
     found = _validated(choice.file)

@@ -33,7 +33,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
-from sailsim.base.quantity import Choice, Frozen, Is, OneOf, Quantity
+from sailsim.base.quantity import Choice, ChoiceRule, Frozen, Quantity, QuantityRule
 from sailsim.sim.machine.catalog import (
     Bandwidth,
     BytesPerCycle,
@@ -46,7 +46,7 @@ from sailsim.sim.machine.catalog import (
     Ways,
     first_problem,
 )
-from sailsim.sim.machine.dram import Dram, Memory, MemoryPath, MemorySystem, Reader
+from sailsim.sim.machine.dram import Dram, Memory, MemoryPath, MemoryReader, MemorySystem
 from sailsim.sim.machine.pim import NBWS, Pim
 
 _FOLDER = "sailsim.sim.backends"
@@ -54,7 +54,7 @@ SECTION_PROBLEM = "section_problem"
 """Type of the error of a section that its backend refuses; `tables.sentence` knows it."""
 
 
-class AcceleratorSection(Frozen):
+class AcceleratorSpec(Frozen):
     """What `[accelerator]` says, in any backend's words."""
 
     backend: str
@@ -64,7 +64,7 @@ class AcceleratorSection(Frozen):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        if cls is not AcceleratorSection:
+        if cls is not AcceleratorSpec:
             return handler(schema)
         return {"anyOf": [handler(model.__pydantic_core_schema__) for model in section_models().values()]}
 
@@ -80,19 +80,19 @@ def backend_module(name: str) -> ModuleType:
     return import_module(f"{_FOLDER}.{name}")
 
 
-def section_models() -> dict[str, type[AcceleratorSection]]:
+def section_models() -> dict[str, type[AcceleratorSpec]]:
     """Backend -> model of its section, of those that have one: what their `accelerator` method takes."""
     found = {}
     for name in backend_modules():
-        model = getattr(backend_module(name), "Section", None)
-        if isinstance(model, type) and issubclass(model, AcceleratorSection):
+        model = getattr(backend_module(name), "SPEC", None)
+        if isinstance(model, type) and issubclass(model, AcceleratorSpec):
             found[name] = model
     return found
 
 
-def _section(table: Any) -> AcceleratorSection:
+def _section(table: Any) -> AcceleratorSpec:
     """The section of a table, checked by the model of the backend that it names."""
-    if isinstance(table, AcceleratorSection):
+    if isinstance(table, AcceleratorSpec):
         return table
     models = section_models()
     named = table.get("backend") if isinstance(table, dict) else None
@@ -106,40 +106,40 @@ def _section(table: Any) -> AcceleratorSection:
     raise PydanticCustomError(SECTION_PROBLEM, "{text}", {"text": problem})
 
 
-class Cores(Frozen):
+class CoreSpec(Frozen):
     """The host's cores. The fast engine uses count, clock and peak rates; gem5 an O3 core with all."""
 
-    count: Annotated[Quantity, Is("cores", least=1, whole=True)]
+    count: Annotated[Quantity, QuantityRule("cores", least=1, whole=True)]
     clock: Clock
-    isa: Annotated[Choice, OneOf("armv8.2-a+dotprod", "armv8.4-a+sve+i8mm", "armv9-a+sve2+i8mm")]
+    isa: Annotated[Choice, ChoiceRule("armv8.2-a+dotprod", "armv8.4-a+sve+i8mm", "armv9-a+sve2+i8mm")]
     """What kernels may use: SDOT alone (Neoverse N1), SVE and i8mm (V1), or SVE2 and i8mm (N2, V2)."""
-    fetch_width: Annotated[Quantity, Is("instr/cycle", least=1, whole=True)]
-    issue_width: Annotated[Quantity, Is("ops/cycle", least=1, whole=True)]
+    fetch_width: Annotated[Quantity, QuantityRule("instr/cycle", least=1, whole=True)]
+    issue_width: Annotated[Quantity, QuantityRule("ops/cycle", least=1, whole=True)]
     """Rename, dispatch, issue and commit width."""
     rob: Entries
     iq: Entries
     lq: Entries
     sq: Entries
-    int_registers: Annotated[Quantity, Is("registers", least=33, whole=True)]
-    vector_registers: Annotated[Quantity, Is("registers", least=33, whole=True)]
+    int_registers: Annotated[Quantity, QuantityRule("registers", least=33, whole=True)]
+    vector_registers: Annotated[Quantity, QuantityRule("registers", least=33, whole=True)]
     load_latency: Cycles
     vector_load_latency: Cycles
     fma_latency: Cycles
     table_latency: Cycles
     """TBL of one or two registers."""
     mispredict: Cycles
-    simd_pipes: Annotated[Quantity, Is("pipes", least=1, whole=True)]
-    simd_width: Annotated[Quantity, Is("bits", least=64, whole=True)]
-    int8_macs: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    simd_pipes: Annotated[Quantity, QuantityRule("pipes", least=1, whole=True)]
+    simd_width: Annotated[Quantity, QuantityRule("bits", least=64, whole=True)]
+    int8_macs: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
     """Peak of one core with SDOT."""
-    fp32_flops: Annotated[Quantity, Is("FLOP/cycle", above=0)]
+    fp32_flops: Annotated[Quantity, QuantityRule("FLOP/cycle", above=0)]
     """Peak of one core; a fused multiply-add is two."""
 
 
 class Cache(Frozen):
     """A private cache."""
 
-    size: Annotated[Quantity, Is("KiB", above=0)]
+    size: Annotated[Quantity, QuantityRule("KiB", above=0)]
     ways: Ways
     line: Line
     latency: Cycles
@@ -154,11 +154,11 @@ class L2(Cache):
     """What one core can read from it, per core cycle."""
 
 
-class LastLevel(Frozen):
+class LastLevelCache(Frozen):
     """The shared cache: slices on a mesh."""
 
-    slices: Annotated[Quantity, Is("slices", least=1, most=64, whole=True)]
-    slice_size: Annotated[Quantity, Is("MiB", above=0)]
+    slices: Annotated[Quantity, QuantityRule("slices", least=1, most=64, whole=True)]
+    slice_size: Annotated[Quantity, QuantityRule("MiB", above=0)]
     ways: Ways
     line: Line
     latency: Latency
@@ -181,38 +181,38 @@ class LastLevel(Frozen):
 
 
 class ProgramAttention(Frozen):
-    """How the program `decode` attends (`workloads/kernels/decode`, `AttentionOf`): threads take turns at
+    """How the program `decode` attends (`workloads/kernels/decode`, `AttentionModel`): threads take turns at
     runs of positions of a head of keys, then at heads of queries, and ask for the cache ahead."""
 
     positions: Entries
     """Of a run; a head's last one may be shorter."""
-    widening: Annotated[Quantity, Is("cycles", above=0)]
+    widening: Annotated[Quantity, QuantityRule("cycles", above=0)]
     """To turn a number of the cache into a float, once for the heads of queries that share it."""
-    head: Annotated[Quantity, Is("cycles", least=0)]
+    head: Annotated[Quantity, QuantityRule("cycles", least=0)]
     """Of a head of queries over floats beside its products, however long the sequence."""
-    barriers: Annotated[Quantity, Is("barriers", least=0, whole=True)]
+    barriers: Annotated[Quantity, QuantityRule("barriers", least=0, whole=True)]
     """That threads meet at over floats beside the one at the end."""
-    codes_keys: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    codes_keys: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
     """Products with keys in a cycle over a cache of 8-bit codes, where a key serves one head of queries."""
-    codes_keys_shared: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    codes_keys_shared: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
     """The same where it serves four; between and beyond, cycles go with the keys for a head."""
-    codes_values: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    codes_values: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
     """As `codes_keys`, with values."""
-    codes_values_shared: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    codes_values_shared: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
     """As `codes_keys_shared`."""
     codes_outputs: Entries
     """Numbers of a head's values that a thread works on at a time there."""
-    codes_start: Annotated[Quantity, Is("cycles", least=0)]
+    codes_start: Annotated[Quantity, QuantityRule("cycles", least=0)]
     """Of as many numbers beside, a thread, however long the sequence: all threads begin in one place."""
-    softmax: Annotated[Quantity, Is("cycles", least=0)]
+    softmax: Annotated[Quantity, QuantityRule("cycles", least=0)]
     """Of a score between both products, by cores or units: softmax and rounding; a head is on one thread."""
-    score_copy: Annotated[Quantity, Is("cycles", least=0)]
+    score_copy: Annotated[Quantity, QuantityRule("cycles", least=0)]
     """Of a score that units made: its softmax reads it out of their tiles first."""
-    codes_score: Annotated[Quantity, Is("cycles", least=0)]
+    codes_score: Annotated[Quantity, QuantityRule("cycles", least=0)]
     """Of a score that cores made over codes: its way from core to core, or out of caches beyond the L1."""
-    codes_head: Annotated[Quantity, Is("cycles", least=0)]
+    codes_head: Annotated[Quantity, QuantityRule("cycles", least=0)]
     """Of a head of queries there beside, however long the sequence."""
-    codes_barriers: Annotated[Quantity, Is("barriers", least=0, whole=True)]
+    codes_barriers: Annotated[Quantity, QuantityRule("barriers", least=0, whole=True)]
     """As `barriers`."""
 
     @model_validator(mode="after")
@@ -226,49 +226,49 @@ class ProgramAttention(Frozen):
         return self
 
 
-class Host(Frozen):
+class HostSoftware(Frozen):
     """What the software on the cores costs around the PIM units."""
 
     simd_share: Share
     """Share of the peak fp32 rate that norm, RoPE, softmax and quantization reach."""
-    attention_rate: Annotated[Quantity, Is("MAC/cycle", above=0)]
+    attention_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)]
     """Products of attention that a thread does in a cycle; a head of a sequence is on one thread, but of
     `program`, where they are those of floats alone."""
     attention_ahead: Share | None = None
     """Share of attention's computing that goes on while it reads the cache; None: they take turns."""
     program: ProgramAttention | None = None
     """Attention of this project's program; None: that of measured software, at `attention_rate` alone."""
-    lines_share: Annotated[Quantity, Is("ratio", above=0, most=1)] | None = None
+    lines_share: Annotated[Quantity, QuantityRule("ratio", above=0, most=1)] | None = None
     """Share of the lines that its L2 can have under way to DRAM which a core does have; None: all."""
-    float_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    float_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)] | None = None
     """Products of a thread in a cycle where the weights are floats, which no PIM unit takes; None: such
     weights are refused."""
-    grid_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    grid_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)] | None = None
     """The same where one code stands for several weights (IQ1, IQ2, IQ3)."""
-    barrier: Annotated[Quantity, Is("ns", least=0)]
+    barrier: Annotated[Quantity, QuantityRule("ns", least=0)]
     """What each thread adds to the time in which the threads of an operation meet."""
-    product_overhead: Annotated[Quantity, Is("ns", least=0)]
+    product_overhead: Annotated[Quantity, QuantityRule("ns", least=0)]
     """What a matrix product of the cores loses beside its barrier, whatever its size and the threads."""
-    bare_metal: Annotated[Quantity, Is("ns", least=0)] | None = None
+    bare_metal: Annotated[Quantity, QuantityRule("ns", least=0)] | None = None
     """What every product loses besides, on cores or units, on bare metal; 0: a virtual machine loses nothing.
     None: not said which, nothing is lost and the band holds both."""
-    hand_over_share: Annotated[Quantity, Is("ratio", least=0, most=1)]
+    hand_over_share: Annotated[Quantity, QuantityRule("ratio", least=0, most=1)]
     """Share of it that is work around a product, which the cores do as well where a PIM unit multiplies:
     rounding activations, the norm of a single row, handing over from one operation to the next."""
     submit: Latency
     """Preparing one descriptor and handing it to a unit with LUTMM; a thread does one after the other."""
     poll: Latency
     """From a unit's completion record to the core that waits for it, and the time to read one record."""
-    result_copy: Annotated[Quantity, Is("cycles", above=0)] | None = None
+    result_copy: Annotated[Quantity, QuantityRule("cycles", above=0)] | None = None
     """What a thread takes to copy a scaled result of the units to where the next operation reads it; of
     products that share an input the last one's count, the others' are copied meanwhile. None: units leave
     them there."""
-    convert_cycles: Annotated[Quantity, Is("cycles", above=0)]
+    convert_cycles: Annotated[Quantity, QuantityRule("cycles", above=0)]
     """What a thread takes to make a float of an integer sum of the units, scale and add it; and as much for
     each scale, which serves all rows of a batch."""
 
 
-class _Described(Frozen):
+class _MachineFile(Frozen):
     """What every machine has."""
 
     format: Literal[1]
@@ -300,19 +300,19 @@ class _Described(Frozen):
         return self.sources.get(source, source)
 
 
-class System(_Described):
+class System(_MachineFile):
     """A CPU server, with PIM units (`pim`) or without."""
 
     kind: Literal["cpu"]
-    cores: Cores
+    cores: CoreSpec
     l1i: Cache
     l1d: Cache
     l2: L2
-    llc: LastLevel
+    llc: LastLevelCache
     memory: Memory
-    host: Host
+    host: HostSoftware
     pim: Pim | None = None
-    accelerator: Annotated[SerializeAsAny[AcceleratorSection], BeforeValidator(_section)] | None = None
+    accelerator: Annotated[SerializeAsAny[AcceleratorSpec], BeforeValidator(_section)] | None = None
     """Another accelerator than `pim`: which, and what it is, in its backend's fields."""
 
     @model_validator(mode="after")
@@ -468,7 +468,7 @@ def server_memory(system: System, threads: int, stream_limit: float = inf) -> Me
         depth=0,
         background=False,
         buffer=0.0,
-        cores=Reader(inf, threads * window(system), system.memory.latency.si, queue=dram.queue),
+        cores=MemoryReader(inf, threads * window(system), system.memory.latency.si, queue=dram.queue),
     )
 
 
@@ -494,16 +494,16 @@ def memory(system: System, threads: int = 1) -> MemorySystem:
     )
 
 
-def _stream(system: System, slices: int) -> Reader:
+def _stream(system: System, slices: int) -> MemoryReader:
     """The weight stream to some slices."""
     pim, line = system.pim, system.llc.line
     assert pim is not None
     under_way = slices * pim.mshrs.value * line.value
     queue = Dram(system.memory, line.whole).queue
-    return Reader(inf, under_way, memory_paths(system)[1].latency, slices, queue)
+    return MemoryReader(inf, under_way, memory_paths(system)[1].latency, slices, queue)
 
 
-class CardKernels(Frozen):
+class GpuKernels(Frozen):
     """What the baselines' software reaches on a card.
 
     Where a file has nothing, those cards stand for it that the constant was measured on.
@@ -515,13 +515,13 @@ class CardKernels(Frozen):
     """Of `fp16_flops`: whole prompts, llama.cpp."""
     layer_overhead: Latency | None = None
     """Launches and small kernels of a layer, llama.cpp; where a file has none, the fits' own."""
-    batch_rate: Annotated[Quantity, Is("MAC/cycle", above=0)] | None = None
+    batch_rate: Annotated[Quantity, QuantityRule("MAC/cycle", above=0)] | None = None
     """Of an SM: llama.cpp's matrix kernel for 9 to 64 rows."""
     prompt_share_f16: Share | None = None
     """Of `fp16_flops`: whole prompts in 16 bits, vLLM."""
-    host_points: Annotated[Quantity, Is("points", above=0)] | None = None
+    host_points: Annotated[Quantity, QuantityRule("points", above=0)] | None = None
     """Geekbench 6 single-core score of the processor beside the card, vLLM."""
-    lone_heads: Annotated[Quantity, Is("ratio", least=0, most=1)] | None = None
+    lone_heads: Annotated[Quantity, QuantityRule("ratio", least=0, most=1)] | None = None
     """How far query heads read keys alone beside prompts and in windows, vLLM; where a file has none, 1."""
     read_share_w4: Share | None = None
     """Of `memory_bandwidth`: LMDeploy's four-bit kernels."""
@@ -533,30 +533,30 @@ class CardKernels(Frozen):
     """Work of a sequence and step: the same."""
 
 
-class Gpu(_Described):
+class Gpu(_MachineFile):
     """A GPU as a baseline needs it."""
 
     kind: Literal["gpu"]
     memory_bandwidth: Bandwidth
-    memory_size: Annotated[Quantity, Is("GB", above=0)]
-    fp16_flops: Annotated[Quantity, Is("TFLOP/s", above=0)]
+    memory_size: Annotated[Quantity, QuantityRule("GB", above=0)]
+    fp16_flops: Annotated[Quantity, QuantityRule("TFLOP/s", above=0)]
     """Dense, tensor cores."""
-    fp32_flops: Annotated[Quantity, Is("TFLOP/s", above=0)]
-    sms: Annotated[Quantity, Is("SMs", least=1, whole=True)]
+    fp32_flops: Annotated[Quantity, QuantityRule("TFLOP/s", above=0)]
+    sms: Annotated[Quantity, QuantityRule("SMs", least=1, whole=True)]
     clock: Clock
     """Boost."""
-    l2: Annotated[Quantity, Is("MiB", above=0)]
-    tdp: Annotated[Quantity, Is("W", above=0)]
-    kernels: CardKernels = CardKernels()
+    l2: Annotated[Quantity, QuantityRule("MiB", above=0)]
+    tdp: Annotated[Quantity, QuantityRule("W", above=0)]
+    kernels: GpuKernels = GpuKernels()
 
 
-class Instance(NamedTuple):
+class IdentityKey(NamedTuple):
     """A machine as a key of what is made of it: equal to itself alone, whatever it would take to compare."""
 
     system: System
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Instance) and self.system is other.system
+        return isinstance(other, IdentityKey) and self.system is other.system
 
     def __hash__(self) -> int:
         return id(self.system)

@@ -24,7 +24,7 @@ from sailsim.base.hints import nearest
 from sailsim.base.quantity import Choice, Frozen, Quantity, is_number, within_64_bits
 from sailsim.sim.machine.catalog import (
     DRAM_TYPES,
-    Shelf,
+    Catalog,
     Table,
     completed,
     field_of,
@@ -33,7 +33,7 @@ from sailsim.sim.machine.catalog import (
     validated,
 )
 from sailsim.sim.machine.pim import AUTO
-from sailsim.sim.machine.substrate import SubstrateChoice, substrate_path
+from sailsim.sim.machine.substrate import SubstrateReference, substrate_path
 from sailsim.sim.machine.system import Gpu, System
 
 Value = int | float | str | bool
@@ -164,9 +164,9 @@ def _with_operations(machine: System | Gpu, changes: Mapping[str, Value]) -> dic
         return dict(changes)
     asked = str(others.get(_SUBSTRATE, machine.pim.substrate.value))
     try:
-        named = SubstrateChoice.parse(asked)
+        named = SubstrateReference.parse(asked)
         for path, value in costs.items():
-            other = SubstrateChoice.parse(f"{named.file}:{path.removeprefix(prefix)}={value}")
+            other = SubstrateReference.parse(f"{named.file}:{path.removeprefix(prefix)}={value}")
             named.costs.update(other.costs)
     except ValueError as error:
         raise SailsimError(f"{_SUBSTRATE} is {error}.") from None
@@ -241,7 +241,7 @@ _LARGEST_WHOLE = 1 << 53
 """From here on a float is not surely the whole number that was meant."""
 
 
-class SystemChoice(NamedTuple):
+class SystemReference(NamedTuple):
     """What names a machine: one that ships or a file, and fields that have other values than it says.
 
     In words "sail-n1", "./mine.toml:llc.slices=16", "sail-n1:memory.channels=4:pim.clock=2.5".
@@ -253,7 +253,7 @@ class SystemChoice(NamedTuple):
     """As `vary` takes them, by the fields' names in alphabetical order."""
 
     @classmethod
-    def parse(cls, text: str) -> SystemChoice:
+    def parse(cls, text: str) -> SystemReference:
         """The choice that a text means. Whether the machine has such fields is seen when it is read.
 
         Raises:
@@ -277,17 +277,17 @@ class SystemChoice(NamedTuple):
         return self.file + "".join(f":{field}={in_words(value)}" for field, value in self.changes.items())
 
 
-def chosen_system(text: str) -> SystemChoice:
-    """As `SystemChoice.parse`; a text that is no choice stands for a file of that name."""
+def chosen_system(text: str) -> SystemReference:
+    """As `SystemReference.parse`; a text that is no choice stands for a file of that name."""
     try:
-        return SystemChoice.parse(text)
+        return SystemReference.parse(text)
     except ValueError:
-        return SystemChoice(text, {})
+        return SystemReference(text, {})
 
 
-def known_system(text: str) -> SystemChoice:
-    """As `SystemChoice.parse`; raises ValueError also for a name that neither ships nor is a path."""
-    choice = SystemChoice.parse(text)
+def known_system(text: str) -> SystemReference:
+    """As `SystemReference.parse`; raises ValueError also for a name that neither ships nor is a path."""
+    choice = SystemReference.parse(text)
     if why := _SYSTEMS.problem(choice.file):
         raise ValueError(why)
     return choice
@@ -314,9 +314,9 @@ def system_with(system: str, changes: Mapping[str, Value]) -> str:
     """
     added, read = {field: _whole(value) for field, value in changes.items()}, "system"
     try:
-        choice, read = SystemChoice.parse(system), _SUBSTRATE
+        choice, read = SystemReference.parse(system), _SUBSTRATE
         if isinstance(named := added.get(_SUBSTRATE), str):
-            substrate = SubstrateChoice.parse(named)
+            substrate = SubstrateReference.parse(named)
             costs = {f"{_SUBSTRATE}.{each}": words for each, words in substrate.costs_in_words().items()}
             added |= {_SUBSTRATE: substrate.file} | costs
     except ValueError as error:
@@ -349,7 +349,7 @@ def system_toml(
     Raises:
         SailsimError: `base` cannot be read, or the machine has its name.
     """
-    base = SystemChoice.parse(str(base)).file
+    base = SystemReference.parse(str(base)).file
     below = load_machine(base)
     if machine.name == below.name:
         raise SailsimError(
@@ -370,7 +370,7 @@ def system_toml(
         head, _, field = path.rpartition(".")
         value = str(value_of(leaf))
         if path == "pim.substrate" and folder is not None and substrate_path(value):
-            choice = SubstrateChoice.parse(value)
+            choice = SubstrateReference.parse(value)
             seen = choice._replace(file=_seen_from(folder, choice.file))
             leaf = leaf if isinstance(leaf, str) else leaf.model_copy(update={"value": str(seen)})
         sections.setdefault(head, []).append(f"{field} = {_inline(leaf, machine)}")
@@ -434,7 +434,7 @@ def _substrate_beside(table: Table, folder: Path) -> None:
         choice["value"] = str(folder / named)
 
 
-_SYSTEMS = Shelf("system", "data/systems", _substrate_beside, merge=over_machine)
+_SYSTEMS = Catalog("system", "data/systems", _substrate_beside, merge=over_machine)
 
 
 def system_names() -> list[str]:
@@ -473,7 +473,8 @@ def load_card(name_or_path: str | Path) -> Gpu:
 def load_machine(name_or_path: str | Path) -> System | Gpu:
     """Read a machine of either kind. Shipped ones are read once per process.
 
-    Behind the name or path may stand other values of fields, as in "sail-n1:llc.slices=16" (`SystemChoice`).
+    Behind the name or path may stand other values of fields, as in "sail-n1:llc.slices=16"
+    (`SystemReference`).
     """
     text = str(name_or_path)
     if text in _SYSTEMS.names:
@@ -491,11 +492,11 @@ def as_system(system: System | str | Path) -> System:
 
 @lru_cache(maxsize=256)  # a sweep without it takes 1.8 times as long
 def _load_shipped(text: str) -> System | Gpu:
-    choice = SystemChoice.parse(text)
+    choice = SystemReference.parse(text)
     return _varied(_load_shipped(choice.file), choice) if choice.changes else _validated(choice.file)
 
 
-def _varied(base: System | Gpu, choice: SystemChoice) -> System | Gpu:
+def _varied(base: System | Gpu, choice: SystemReference) -> System | Gpu:
     """A machine with the values that stand behind its name, which its name and title tell."""
     said = ", ".join(f"{field} {in_words(value)}" for field, value in choice.changes.items())
     title = f"{base.title} with {said}"

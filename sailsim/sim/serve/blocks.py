@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 
 
-class Blocks:
+class KvBlocks:
     """``count`` blocks of ``tokens`` tokens each; with ``reuse`` their contents are found again."""
 
     def __init__(self, count: int, tokens: int, reuse: bool = True) -> None:

@@ -14,9 +14,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.base.arguments import Brief
+from sailsim.base.arguments import ShortRepr
 from sailsim.base.errors import SailsimError
-from sailsim.sim.serve.server import Job, Server
+from sailsim.sim.serve.server import RequestState, Server
 from sailsim.workloads.requests import Request
 
 Routing = Literal["turns", "least", "prefix"]
@@ -29,7 +29,7 @@ FEWEST = 20
 
 
 @dataclass(frozen=True)
-class Link:
+class KvLink:
     """Between servers of prompts and of answers; each of the first has one of its own."""
 
     bytes_per_s: float
@@ -38,7 +38,7 @@ class Link:
 
 
 @dataclass(repr=False)
-class Served(Brief):
+class ServingResult(ShortRepr):
     """What came of requests: arrays of shape ``(requests,)``, times in seconds after the first arrival."""
 
     arrival_s: NDArray[np.float64]
@@ -77,7 +77,7 @@ class Served(Brief):
 _ARRIVAL, _MOVED, _STEP = range(3)
 
 
-class Loop:
+class ServingLoop:
     """Requests on servers, some of which may read prompts for others that answer."""
 
     def __init__(
@@ -85,12 +85,12 @@ class Loop:
         requests: Sequence[Request],
         servers: Sequence[Server],
         routing: Routing = "turns",
-        link: Link | None = None,
-        watch: Callable[[Loop], None] | None = None,
+        link: KvLink | None = None,
+        watch: Callable[[ServingLoop], None] | None = None,
     ) -> None:
         """`watch` is called after every event. Raises SailsimError for a request that a server cannot hold,
         and for servers that do not go together."""
-        self.jobs = [Job(index, request) for index, request in enumerate(requests)]
+        self.jobs = [RequestState(index, request) for index, request in enumerate(requests)]
         self.servers, self.routing, self.link, self.watch = servers, routing, link, watch
         self.now, self.moved_tokens = 0.0, 0
         self._heap: list[tuple[float, int, int, int, int]] = []
@@ -116,7 +116,7 @@ class Loop:
                     "which the memory beside the weights holds for one."
                 )
 
-    def run(self) -> Served:
+    def run(self) -> ServingResult:
         """Until all is done."""
         coming = iter(self.jobs)
         waiting: list[int] = []
@@ -144,12 +144,12 @@ class Loop:
         self._count += 1
         heappush(self._heap, (time, kind, self._count, place, index))
 
-    def _push_arrival(self, coming: Iterator[Job]) -> None:
+    def _push_arrival(self, coming: Iterator[RequestState]) -> None:
         job = next(coming, None)
         if job is not None:
             self._push(job.request.arrival_s, _ARRIVAL, 0, job.index)
 
-    def _route(self, group: list[int], role: str, job: Job) -> None:
+    def _route(self, group: list[int], role: str, job: RequestState) -> None:
         """Send a request to one of some servers."""
         place = group[0]
         if len(group) > 1:
@@ -179,9 +179,9 @@ class Loop:
             self._link_free[place] = begin + job.computed * link.bytes_per_token / link.bytes_per_s
             self._push(self._link_free[place], _MOVED, place, job.index)
 
-    def _served(self, waiting: list[int]) -> Served:
+    def _served(self, waiting: list[int]) -> ServingResult:
         arrivals = np.array([job.request.arrival_s for job in self.jobs])
         of_job = ("first_s", "last_s", "prompt", "output", "restarts")
         columns = {name: np.array([getattr(job, name) for job in self.jobs]) for name in of_job}
         moved = self.moved_tokens * self.link.bytes_per_token if self.link else 0.0
-        return Served(arrivals, **columns, servers=self.servers, moved_bytes=moved, waiting=waiting)
+        return ServingResult(arrivals, **columns, servers=self.servers, moved_bytes=moved, waiting=waiting)

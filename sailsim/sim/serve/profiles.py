@@ -22,7 +22,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
 from sailsim.sim.serve.server import StepTime
-from sailsim.sim.serve.surface import Line
+from sailsim.sim.serve.surface import PiecewiseLine
 from sailsim.workloads.models.experts import Experts, distinct_experts
 from sailsim.workloads.models.model import ModelSpec
 
@@ -41,7 +41,7 @@ CHUNKS, COUNTS, KEPT = ((0, *(1 << n for n in range(*ends))) for ends in ((4, 12
 """New tokens, answers, and tokens before each, at which a bundle is written."""
 
 
-class Tables:
+class StepProfiles:
     """Step times of a bundle, s (`StepTime`)."""
 
     def __init__(self, folder: str | Path, model: ModelSpec) -> None:
@@ -54,7 +54,9 @@ class Tables:
         self._dense = _summed(place / "dense.csv", "tokens", _calls(model))
         self._head = _summed(place / "per_sequence.csv", "sequences", dict.fromkeys(PER_SEQUENCE, 1))
         self._attention = _attention(place / "attention.csv")
-        self._experts = Line([(0, 0.0)]) if model.experts is None else _chosen(place / MOE, model.experts)
+        self._experts = (
+            PiecewiseLine([(0, 0.0)]) if model.experts is None else _chosen(place / MOE, model.experts)
+        )
         self._skew = _skew(folder)
 
     def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
@@ -142,7 +144,7 @@ def _skew(folder: str | Path) -> float:
 
 
 def write_tables(folder: str | Path, step: StepTime, model: ModelSpec, about: Mapping[str, object]) -> None:
-    """Write a machine's step times as a bundle, which reads as `Tables` with its times at every point.
+    """Write a machine's step times as a bundle, which reads as `StepProfiles` with its times at every point.
 
     A bundle adds up layers by a step's rows, a head by its sequences, and attention; a machine's time is one.
     So the head is what another sequence adds. Layers are the least that so many rows take with hardly a token
@@ -223,7 +225,7 @@ def _taken(experts: Experts, tokens: int) -> int:
     return min(tokens * experts.used, experts.count)
 
 
-def _chosen(path: Path, experts: Experts) -> Line:
+def _chosen(path: Path, experts: Experts) -> PiecewiseLine:
     """Microseconds of the experts of a layer by tokens, as LLMServingSim finds them: of a number of experts
     linear in tokens, and as of its fewest below them; linear in experts."""
     rows = [(number, tokens, us) for _, (tokens, number, us) in _rows(path, EXPERT_AXES)]
@@ -232,10 +234,10 @@ def _chosen(path: Path, experts: Experts) -> Line:
             raise SailsimError(f"{path} has no row of {EXPERT_AXES[1]} {number}; allowed is a whole grid.")
     grid = _grid(rows)
     every = {*range(1, ceil(experts.count / experts.used) + 1), *(int(row[1]) for row in rows)}
-    return Line((tokens, _at(grid, _taken(experts, tokens), tokens)) for tokens in every)
+    return PiecewiseLine((tokens, _at(grid, _taken(experts, tokens), tokens)) for tokens in every)
 
 
-def _summed(path: Path, column: str, calls: Mapping[str, int]) -> Line:
+def _summed(path: Path, column: str, calls: Mapping[str, int]) -> PiecewiseLine:
     """Microseconds of all layers by a column, each called so often."""
     points: dict[str, dict[int, float]] = {}
     for name, (x, us) in _rows(path, (column,)):
@@ -244,6 +246,6 @@ def _summed(path: Path, column: str, calls: Mapping[str, int]) -> Line:
     wrong += [f"the layer {name}" for name in points if name not in calls]
     if wrong:
         raise SailsimError(f"{path} has {wrong[0]}; allowed are {', '.join(calls)}.")
-    lines = {name: Line(points[name].items()) for name in calls}
+    lines = {name: PiecewiseLine(points[name].items()) for name in calls}
     xs = {x for line in lines.values() for x in line.keys}
-    return Line((x, sum(count * lines[name](x) for name, count in calls.items())) for x in xs)
+    return PiecewiseLine((x, sum(count * lines[name](x) for name, count in calls.items())) for x in xs)

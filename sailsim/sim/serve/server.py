@@ -16,7 +16,7 @@ from math import inf
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.serve.blocks import Blocks
+from sailsim.sim.serve.blocks import KvBlocks
 from sailsim.workloads.requests import HASHED_TOKENS, Request
 
 Scheduler = Literal["vllm", "slots", "static"]
@@ -34,7 +34,7 @@ class StepTime(Protocol):
 
 
 @dataclass(frozen=True)
-class Policy:
+class SchedulerPolicy:
     """How a server orders its work; the defaults are vLLM's. Raises SailsimError for what cannot be."""
 
     scheduler: Scheduler = "vllm"
@@ -63,11 +63,11 @@ class Policy:
         return share * self.block_tokens
 
 
-POLICY_FIELDS = tuple(each.name for each in fields(Policy) if each.name != "scheduler")
+POLICY_FIELDS = tuple(each.name for each in fields(SchedulerPolicy) if each.name != "scheduler")
 """What a scheduler can be told."""
 
 
-class Job:
+class RequestState:
     """A request on its way through servers."""
 
     __slots__ = (
@@ -97,20 +97,20 @@ class Job:
                 yield self.index, at, None
 
 
-class Work(NamedTuple):
+class ScheduledBatch(NamedTuple):
     """What a step works on."""
 
-    pieces: list[tuple[Job, int]]
+    pieces: list[tuple[RequestState, int]]
     """Of prompts, with their new tokens."""
-    answers: list[Job]
+    answers: list[RequestState]
     """With one new token each."""
 
 
-class Done(NamedTuple):
+class StepOutcome(NamedTuple):
     """What a step brought to an end."""
 
-    finished: list[Job]
-    moving: list[Job]
+    finished: list[RequestState]
+    moving: list[RequestState]
     """Prompts that another server goes on with."""
 
 
@@ -119,17 +119,17 @@ class Server:
     times as long as ``step`` says."""
 
     def __init__(
-        self, step: StepTime, count: int, policy: Policy, role: Role = "both", factor: float = 1.0
+        self, step: StepTime, count: int, policy: SchedulerPolicy, role: Role = "both", factor: float = 1.0
     ) -> None:
         self.step_time, self.policy, self.role, self.factor = step, policy, role, factor
-        self.blocks = Blocks(count, policy.block_tokens, policy.reuse and policy.scheduler == "vllm")
-        self.waiting: deque[Job] = deque()
-        self.running: list[Job] = []
-        self.moving: dict[int, Job] = {}
+        self.blocks = KvBlocks(count, policy.block_tokens, policy.reuse and policy.scheduler == "vllm")
+        self.waiting: deque[RequestState] = deque()
+        self.running: list[RequestState] = []
+        self.moving: dict[int, RequestState] = {}
         """Read prompts, by index, whose blocks a link still reads."""
         self.load = 0
         """Tokens of all requests that are here."""
-        self.work: Work | None = None
+        self.work: ScheduledBatch | None = None
         """Of the step under way."""
         self.busy_s = self.prompt_s = 0.0
         """Seconds of all steps, and of those with a piece of a prompt."""
@@ -139,12 +139,12 @@ class Server:
         """Steps with answers, tokens of those, and the tokens of their sequences."""
         self.most_held = 0
 
-    def enter(self, job: Job) -> None:
+    def enter(self, job: RequestState) -> None:
         """A request comes."""
         self.waiting.append(job)
         self.load += job.prompt + job.made
 
-    def found(self, job: Job) -> list[int]:
+    def found(self, job: RequestState) -> list[int]:
         """The blocks of a request's beginning that are here; its last token is always computed."""
         if not (job.request.hashes or job.restarts):
             return []
@@ -171,9 +171,9 @@ class Server:
         self.contexts += sum(contexts)
         return seconds
 
-    def _paged(self) -> Work:
+    def _paged(self) -> ScheduledBatch:
         """vLLM: who runs, in the order of coming; then, if nobody lost its blocks, who waits."""
-        work = Work([], [])
+        work = ScheduledBatch([], [])
         running, left, at, lost = self.running, self.policy.budget, 0, False
         while at < len(running) and left > 0:
             job = running[at]
@@ -207,12 +207,12 @@ class Server:
             left -= new
         return work
 
-    def _hold(self, job: Job, blocks: list[int]) -> None:
+    def _hold(self, job: RequestState, blocks: list[int]) -> None:
         """Blocks of the memory are a request's."""
         job.blocks += blocks
         job.room += len(blocks) * self.blocks.tokens
 
-    def _admit(self, job: Job, left: int) -> int:
+    def _admit(self, job: RequestState, left: int) -> int:
         """Give a request that waits blocks for its first piece; returns its tokens, 0 without room."""
         blocks, held = self.blocks, self.found(job)
         computed = max(len(held) * blocks.tokens, job.carried)
@@ -228,7 +228,7 @@ class Server:
         self._name(job, new)
         return new
 
-    def _restart(self, job: Job) -> None:
+    def _restart(self, job: RequestState) -> None:
         """A request gives its blocks back, and waits before all others to be computed again."""
         tokens = self.blocks.tokens
         full = job.computed // tokens
@@ -240,7 +240,7 @@ class Server:
         job.restarts += 1
         self.waiting.appendleft(job)
 
-    def _name(self, job: Job, new: int) -> None:
+    def _name(self, job: RequestState, new: int) -> None:
         """Let others find the blocks of a prompt that a piece fills."""
         if not job.request.hashes:
             return
@@ -249,7 +249,7 @@ class Server:
             self.blocks.name(job.blocks[at], key)
         job.named = max(job.named, full)
 
-    def _reserved(self) -> Work:
+    def _reserved(self) -> ScheduledBatch:
         """Slots and static batches: room for a whole request, and answers before prompts."""
         running, waiting = self.running, self.waiting
         static = self.policy.scheduler == "static"
@@ -263,7 +263,7 @@ class Server:
                 job.computed = job.carried
                 self.carried += job.carried
                 running.append(waiting.popleft())
-        work = Work([], [job for job in running if job.made])
+        work = ScheduledBatch([], [job for job in running if job.made])
         left = inf if static else self.policy.budget - len(work.answers)
         for job in running:
             if not job.made and left > 0:
@@ -272,7 +272,7 @@ class Server:
                 left -= new
         return work
 
-    def end(self, now: float) -> Done:
+    def end(self, now: float) -> StepOutcome:
         """The step is over."""
         work, self.work = self.work, None
         assert work is not None
@@ -290,7 +290,7 @@ class Server:
                     job.first_s = now
         self.worked += len(work.answers)
         self.load += len(made)
-        done = Done([job for job in made if job.made == job.output], [])
+        done = StepOutcome([job for job in made if job.made == job.output], [])
         if self.role == "prompts":
             done.moving.extend(job for job in made if job.made < job.output)
         if done.finished or done.moving:
@@ -302,7 +302,7 @@ class Server:
             self.leave(job)
         return done
 
-    def leave(self, job: Job) -> None:
+    def leave(self, job: RequestState) -> None:
         """A request's blocks are free: it is done, or another server has its keys and values."""
         self.moving.pop(job.index, None)
         self.blocks.give_back(job.blocks)

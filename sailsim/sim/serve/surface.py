@@ -17,9 +17,9 @@ from itertools import pairwise
 from math import floor, inf, log2
 from typing import NamedTuple
 
-from sailsim.sim.backend import Backend, Request, load_backend
+from sailsim.sim.backend import Backend, StepQuery, load_backend
 from sailsim.sim.software.fitted import works_of
-from sailsim.workloads.models.graph import Piece
+from sailsim.workloads.models.graph import Chunk
 
 EVERY_ROW = 16
 """Rows up to which each number has a node: with few, products wait for weights in a way of their own. What
@@ -47,10 +47,10 @@ class StepSurface:
     one of them, on all of its cores.
     """
 
-    def __init__(self, backend: Backend, asked: Request) -> None:
+    def __init__(self, backend: Backend, asked: StepQuery) -> None:
         backend.check_prefill(asked)
         self._time = backend.timer(asked)
-        self._beside = None if asked.prefill == "units" else _Beside(backend, asked, self)
+        self._beside = None if asked.prefill == "units" else _PrefillOnCores(backend, asked, self)
         self._auto = asked.prefill == "auto"
         self._formula = backend.kind != "accelerator"
         self._every = EVERY_ROW if backend.smooth else inf
@@ -69,7 +69,7 @@ class StepSurface:
             prefill: pieces of prompts, each its new tokens and those before it in the cache.
             decode_contexts: of each sequence that decodes, its tokens with the new one.
         """
-        rows, pieces = len(decode_contexts), tuple(Piece(*each) for each in prefill)
+        rows, pieces = len(decode_contexts), tuple(Chunk(*each) for each in prefill)
         if not pieces and rows:
             windowed = self._windowed
             keys = self._sums(_counted(decode_contexts))[2] if windowed else sum(decode_contexts)
@@ -95,39 +95,39 @@ class StepSurface:
         """Seconds of so many sequences that decode, which read so many keys together."""
         return _between(rows, self._every, lambda node: self._line(node)(keys))
 
-    def _make_line(self, rows: int) -> Line:
+    def _make_line(self, rows: int) -> PiecewiseLine:
         """Seconds of so many sequences that decode, over the keys that their attention reads."""
 
-        def at(context: int) -> _Corner:
-            piece = (Piece(1, context - 1, rows),)
-            return _Corner(self._sums(piece)[2], self._time(piece), context)
+        def at(context: int) -> _LinePoint:
+            piece = (Chunk(1, context - 1, rows),)
+            return _LinePoint(self._sums(piece)[2], self._time(piece), context)
 
-        return Line(_bent(at, [max(context, self._first) for context in CONTEXTS]))
+        return PiecewiseLine(_bent(at, [max(context, self._first) for context in CONTEXTS]))
 
-    def _make_node(self, rows: int) -> _Node:
+    def _make_node(self, rows: int) -> _RowSteps:
         line, prompts = self._line(rows), []
         for before in (0, BEFORE):
-            piece = (Piece(rows, before),)
+            piece = (Chunk(rows, before),)
             _, _, keys, pairs = self._sums(piece)
             prompts.append((self._time(piece) - line(keys), pairs - keys))
         (first, few), (second, many) = prompts
         pair = (second - first) / (many - few) if many > few else 0.0
-        return _Node(line, pair, pair * few - first)
+        return _RowSteps(line, pair, pair * few - first)
 
 
-class _Beside:
+class _PrefillOnCores:
     """Steps with prompts on the cores while units decode: what the prompts take by themselves, and what
     decoding adds, which is all of it beside none and its work on the cores beside long ones.
 
     That was timed at some lengths of a prompt and some contexts, for some numbers of sequences.
     """
 
-    def __init__(self, backend: Backend, asked: Request, surface: StepSurface) -> None:
+    def __init__(self, backend: Backend, asked: StepQuery, surface: StepSurface) -> None:
         self._backend, self._asked, self._surface = backend, replace(asked, prefill="cores"), surface
         self._prompts = load_backend("cores").timer(replace(asked, prefill="units", software=asked.around))
         self._both = cache(self._make_both)
 
-    def seconds(self, prompts: tuple[Piece, ...], contexts: Sequence[int]) -> float:
+    def seconds(self, prompts: tuple[Chunk, ...], contexts: Sequence[int]) -> float:
         """Of a step. A piece of one token behind others is no prompt's: units work on it too."""
         contexts = [*contexts, *(piece.tokens for piece in prompts if piece.decodes)]
         prompts, rows = tuple(piece for piece in prompts if not piece.decodes), len(contexts)
@@ -144,25 +144,25 @@ class _Beside:
         def added(node: int) -> float:
             near = BESIDE_CONTEXTS[at - 1 : at + 1]
             lines = ((context, *self._both(node, context)) for context in near)
-            return Line((at, scale * (line(share) - share)) for at, scale, line in lines)(mean)
+            return PiecewiseLine((at, scale * (line(share) - share)) for at, scale, line in lines)(mean)
 
         return alone + _between(rows, 4, added, BESIDE_NODES)
 
-    def _make_both(self, rows: int, context: int) -> tuple[float, Line]:
+    def _make_both(self, rows: int, context: int) -> tuple[float, PiecewiseLine]:
         """Seconds of decoding, and those of a step as a share of it over those of its prompts as a share."""
         decoding = self._surface.seconds((), [context] * rows)
 
-        def at(prompt: int) -> _Corner:
-            pieces = Piece(prompt), Piece(1, context - 1, rows)
+        def at(prompt: int) -> _LinePoint:
+            pieces = Chunk(prompt), Chunk(1, context - 1, rows)
             step = self._backend.step(replace(self._asked, pieces=pieces)).step_s
-            return _Corner(self._prompts(pieces[:1]) / decoding, step / decoding, prompt)
+            return _LinePoint(self._prompts(pieces[:1]) / decoding, step / decoding, prompt)
 
         corners = _bent(at, BESIDE_PROMPTS, BESIDE_BENT)
         share, step, _ = max(corners)
-        return decoding, Line([(0.0, 1.0), *corners, (share + 1e3, step + 1e3)])
+        return decoding, PiecewiseLine([(0.0, 1.0), *corners, (share + 1e3, step + 1e3)])
 
 
-def _bent(at: Callable[[int], _Corner], sizes: Sequence[int], bent: float = BENT) -> list[_Corner]:
+def _bent(at: Callable[[int], _LinePoint], sizes: Sequence[int], bent: float = BENT) -> list[_LinePoint]:
     """Through corners of some sizes, and of others between them as far as it is bent there."""
     corners = [at(size) for size in sizes]
     ends = list(pairwise(corners))
@@ -170,7 +170,7 @@ def _bent(at: Callable[[int], _Corner], sizes: Sequence[int], bent: float = BENT
         low, high = ends.pop()
         middle = at((low.size + high.size) // 2)
         corners.append(middle)
-        off = abs(Line([low, high])(middle.keys) - middle.seconds)
+        off = abs(PiecewiseLine([low, high])(middle.keys) - middle.seconds)
         if off > bent * middle.seconds and high.size - low.size > 4:
             ends += [(low, middle), (middle, high)]
     return corners
@@ -188,7 +188,7 @@ def _between(rows: int, every: float, seconds: Callable[[int], float], nodes: in
     return first + (seconds(high) - first) * (rows - low) / (high - low)
 
 
-class _Corner(NamedTuple):
+class _LinePoint(NamedTuple):
     """Of a line; ordered by keys."""
 
     keys: float
@@ -197,7 +197,7 @@ class _Corner(NamedTuple):
     """Of a sequence or a prompt, tokens."""
 
 
-class Line:
+class PiecewiseLine:
     """Linear between its corners, and beyond them; one corner is everywhere."""
 
     def __init__(self, corners: Iterable[tuple[float, ...]]) -> None:
@@ -215,10 +215,10 @@ class Line:
         return first + (self._seconds[at] - first) * (keys - low) / (self.keys[at] - low)
 
 
-class _Node(NamedTuple):
+class _RowSteps(NamedTuple):
     """Steps of so many rows."""
 
-    line: Line
+    line: PiecewiseLine
     """Where all of them decode."""
     pair: float
     """Seconds of a pair that is no key."""
@@ -229,16 +229,16 @@ class _Node(NamedTuple):
         return self.line(keys) + self.pair * (pairs - keys)
 
 
-def _counted(contexts: Sequence[int]) -> tuple[Piece, ...]:
+def _counted(contexts: Sequence[int]) -> tuple[Chunk, ...]:
     """Sequences that decode."""
-    return tuple(Piece(1, tokens - 1, times) for tokens, times in Counter(contexts).items())
+    return tuple(Chunk(1, tokens - 1, times) for tokens, times in Counter(contexts).items())
 
 
-def _evened(contexts: Sequence[int]) -> tuple[Piece, ...]:
+def _evened(contexts: Sequence[int]) -> tuple[Chunk, ...]:
     """As many sequences of as many tokens together, of two contexts at most: without windows they are as
     good."""
     if not contexts:
         return ()
     tokens, longer = divmod(sum(contexts), len(contexts))
-    shorter = Piece(1, tokens - 1, len(contexts) - longer)
-    return (shorter, Piece(1, tokens, longer)) if longer else (shorter,)
+    shorter = Chunk(1, tokens - 1, len(contexts) - longer)
+    return (shorter, Chunk(1, tokens, longer)) if longer else (shorter,)

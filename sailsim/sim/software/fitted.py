@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backend import StepResult
-from sailsim.sim.machine.system import Instance, System
+from sailsim.sim.machine.system import IdentityKey, System
 from sailsim.sim.machine.system_files import load_system, vary
-from sailsim.sim.step.schedule import AttentionOf
+from sailsim.sim.step.schedule import AttentionModel
 from sailsim.workloads.models.experts import touched
 from sailsim.workloads.models.formats import WeightFormat
-from sailsim.workloads.models.graph import Op, Piece, check_sizes, mixed_step, step_notes
+from sailsim.workloads.models.graph import Chunk, Op, check_sizes, mixed_step, step_notes
 from sailsim.workloads.models.model import MAX_DIMENSION, ModelSpec
 
 Floats = NDArray[np.float64]
@@ -129,15 +129,15 @@ class KernelRate:
 
 
 @dataclass(frozen=True)
-class Band:
+class FitInterval:
     """Factors on a prediction between which nine of ten cross-validated measurements fell."""
 
     low: float
     high: float
 
-    def joined(self, other: Band) -> Band:
+    def joined(self, other: FitInterval) -> FitInterval:
         """The band that holds both."""
-        return Band(low=min(self.low, other.low), high=max(self.high, other.high))
+        return FitInterval(low=min(self.low, other.low), high=max(self.high, other.high))
 
     def widened(self, slower: float, faster: float) -> tuple[float, float]:
         """Factors on a prediction: the band joined with two known ratios (each at least 1)."""
@@ -147,41 +147,41 @@ class Band:
 
 
 @dataclass(frozen=True)
-class FittedSet:
+class FitSet:
     """Constants that were fitted together, and the bands of what they predict."""
 
     constants: Mapping[str, Quantity]
-    bands: Mapping[str, Band]
+    bands: Mapping[str, FitInterval]
 
     def value(self, name: str) -> float:
         """Value of one constant in its unit."""
         return float(self.constants[name].value)
 
-    def band(self, test: str) -> Band:
+    def band(self, test: str) -> FitInterval:
         """Band of one kind of prediction ("decode", "prompt")."""
         return self.bands[test]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Fits:
     """Everything in `fits.json`."""
 
     table: Mapping[str, Any]
-    sets: Mapping[str, FittedSet]
+    sets: Mapping[str, FitSet]
     """What was fitted together: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
     _roots: dict[tuple[str, tuple[str, ...]], NDArray[np.float64]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
 
     @classmethod
-    def of(cls, table: Mapping[str, Any]) -> Fitted:
+    def of(cls, table: Mapping[str, Any]) -> Fits:
         """The fits of a file's table."""
         tables = {f"cpu.{name}": each for name, each in table["cpu"].items()} | {"gpu": table["gpu"]}
         for core, sets in table["cores"].items():
             tables |= {f"cpu.{name}.{core}": each for name, each in sets.items()}
         return cls(table, {name: _set(each) for name, each in tables.items()})
 
-    def software(self, name: str, core: str = N1) -> FittedSet:
+    def software(self, name: str, core: str = N1) -> FitSet:
         """The constants of a CPU software on a core (`CORES`).
 
         Raises SailsimError where nothing is known of the software on that core.
@@ -204,7 +204,7 @@ class Fitted:
         return {name: Quantity.model_validate(each) for name, each in table["gain"].items()}
 
     @property
-    def gpu(self) -> FittedSet:
+    def gpu(self) -> FitSet:
         """The constants of the GPU baseline, all cards."""
         return self.sets["gpu"]
 
@@ -244,7 +244,7 @@ class Fitted:
             )
         return rates
 
-    def varied(self, changes: Mapping[str, float]) -> Fitted:
+    def varied(self, changes: Mapping[str, float]) -> Fits:
         """The fits with other values, by the names of `quantities`.
 
         Raises SailsimError for a name that is none of them or a value that is no finite number.
@@ -305,13 +305,13 @@ class Fitted:
         return names, whole
 
 
-def _set(table: Mapping[str, Any]) -> FittedSet:
-    return FittedSet(
+def _set(table: Mapping[str, Any]) -> FitSet:
+    return FitSet(
         constants={
             name: Quantity.model_validate({k: v for k, v in entry.items() if k != "standard_error"})
             for name, entry in table["constants"].items()
         },
-        bands={test: Band(**band) for test, band in table["bands"].items()},
+        bands={test: FitInterval(**band) for test, band in table["bands"].items()},
     )
 
 
@@ -319,7 +319,7 @@ SIMULATED_HOST = "sail-n1-neon-host"
 """The system whose file has what was fitted of cores around units that run this project's program in gem5."""
 
 
-def host_constants(fitted: Fitted, software: str, reads: float) -> dict[str, float]:
+def host_constants(fitted: Fits, software: str, reads: float) -> dict[str, float]:
     """What SAIL's cores must have where the baseline has the fitted constants of a software, by their fields.
 
     ``reads`` is the share of the DRAM peak that reading threads reach, of which the software gets a share.
@@ -341,11 +341,11 @@ def around_units(system: System, software: str) -> System:
     Measured software has its fitted constants; this project's the fields of cores that `SIMULATED_HOST` has
     of its own. Raises SailsimError for a software that nothing is known of on these cores.
     """
-    return _around(Instance(system), software)
+    return _around(IdentityKey(system), software)
 
 
 @lru_cache(maxsize=64)  # a machine that is the same one has the same units, with all that they have timed
-def _around(of: Instance, software: str) -> System:
+def _around(of: IdentityKey, software: str) -> System:
     system = of.system
     known = fitted_constants().software(software, core_of(system))
     if "core_share" not in known.constants:
@@ -362,9 +362,9 @@ def _around(of: Instance, software: str) -> System:
 
 
 @cache  # 1,300 lines of JSON, asked for by every prediction
-def fitted_constants() -> Fitted:
+def fitted_constants() -> Fits:
     """The shipped fits."""
-    return Fitted.of(json.loads(fits_file("fits.json").read_text("utf-8")))
+    return Fits.of(json.loads(fits_file("fits.json").read_text("utf-8")))
 
 
 def held_out_results() -> dict[str, Any]:
@@ -376,7 +376,7 @@ def held_out_results() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Work:
+class StepDemand:
     """What steps ask of a machine; each field a scalar or an array of the same shape (one entry a step).
 
     Bytes of weights and of the KV cache, MACs of the matrix products and of attention, rows of the batch,
@@ -407,7 +407,7 @@ class Work:
     gemv_outputs: Floats = field(default_factory=lambda: np.asarray(0.0))
 
     @classmethod
-    def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> Work:
+    def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> StepDemand:
         """The sums over the operations of one step on ``rows`` rows."""
 
         attention = [op for op in ops if op.kind == "attention"]
@@ -437,46 +437,48 @@ class Work:
         return cls(**{name: np.asarray(float(value)) for name, value in sums.items()})
 
     @classmethod
-    def stack(cls, steps: list[Work]) -> Work:
+    def stack(cls, steps: list[StepDemand]) -> StepDemand:
         """Several steps as one object of arrays."""
         names = cls.__dataclass_fields__
         return cls(**{name: np.array([float(getattr(step, name)) for step in steps]) for name in names})
 
 
-def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> Work:
+def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> StepDemand:
     """The work of a step of one process with ``batch`` sequences."""
     check_sizes(batch=batch, context=context)
-    return counted_work(model, fmt, (Piece(1, context - 1, batch),))
+    return counted_work(model, fmt, (Chunk(1, context - 1, batch),))
 
 
-def prompt_work(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, reads: int = 1) -> Work:
+def prompt_work(
+    model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, reads: int = 1
+) -> StepDemand:
     """The work of some prompts at once, which reads the weights ``reads`` times."""
     check_sizes(prompt=prompt, batch=batch)
-    return read_again(counted_work(model, fmt, (Piece(prompt, 0, batch),)), reads)
+    return read_again(counted_work(model, fmt, (Chunk(prompt, 0, batch),)), reads)
 
 
-def read_again(work: Work, reads: int) -> Work:
+def read_again(work: StepDemand, reads: int) -> StepDemand:
     """The work of a step that reads the weights so many times."""
     return replace(work, weight_bytes=work.weight_bytes * reads)
 
 
 @lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
-def counted_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Piece, ...]) -> Work:
+def counted_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Chunk, ...]) -> StepDemand:
     """The work of a step, operation by operation. Raises SailsimError as `mixed_step`."""
     rows = sum(piece.new * piece.times for piece in pieces)
-    return Work.of(model, mixed_step(model, fmt, pieces), rows)
+    return StepDemand.of(model, mixed_step(model, fmt, pieces), rows)
 
 
-WorkOf = Callable[[tuple[Piece, ...]], Work]
+WorkOf = Callable[[tuple[Chunk, ...]], StepDemand]
 
 
 @lru_cache(maxsize=64)
-def works_of(model: ModelSpec, fmt: WeightFormat) -> Works:
+def works_of(model: ModelSpec, fmt: WeightFormat) -> MixedStepDemand:
     """The works of mixed steps of a model in a format."""
-    return Works(model, fmt)
+    return MixedStepDemand(model, fmt)
 
 
-class Works:
+class MixedStepDemand:
     """The work of any mixed step of a model, as `counted_work` counts it, but from that of few tokens.
 
     It is linear in rows, in sequences, and in keys and pairs of attention, but for experts in rows.
@@ -487,24 +489,24 @@ class Works:
         every = Counter(model.attended(layer, MAX_DIMENSION) for layer in range(model.n_layers))
         self._windows = [(window, times / model.n_layers) for window, times in every.items()]
         self._tokens: dict[int, Floats] = {}
-        one, two = self._of(Piece(1)), self._of(Piece(1, 0, 2))
+        one, two = self._of(Chunk(1)), self._of(Chunk(1, 0, 2))
         whole = replace(model, sliding_window=0, full_layers=())
-        first, prompt = self._of(Piece(1), whole), self._of(Piece(2), whole)
-        key_and_pair = self._of(Piece(1, 1), whole) - first
-        pair = self._of(Piece(2, 1), whole) - prompt - key_and_pair
-        sequence = self._of(Piece(1, 0, 2), whole) - prompt + pair
+        first, prompt = self._of(Chunk(1), whole), self._of(Chunk(2), whole)
+        key_and_pair = self._of(Chunk(1, 1), whole) - first
+        pair = self._of(Chunk(2, 1), whole) - prompt - key_and_pair
+        sequence = self._of(Chunk(1, 0, 2), whole) - prompt + pair
         self._first, self._row = one, two - one
         self._slopes = sequence, key_and_pair - pair, pair
 
-    def __call__(self, pieces: tuple[Piece, ...]) -> Work:
+    def __call__(self, pieces: tuple[Chunk, ...]) -> StepDemand:
         """Of a step. Raises SailsimError as `mixed_step`."""
         rows, sequences, keys, pairs = self.sums(pieces)
         own = (
             slope * (many - rows) for slope, many in zip(self._slopes, (sequences, keys, pairs), strict=True)
         )
-        return Work(*sum(own, self._rows(rows)))
+        return StepDemand(*sum(own, self._rows(rows)))
 
-    def sums(self, pieces: tuple[Piece, ...]) -> tuple[int, int, float, float]:
+    def sums(self, pieces: tuple[Chunk, ...]) -> tuple[int, int, float, float]:
         """New tokens, sequences, and what a block's attention has in the mean: keys and pairs."""
         most = MAX_DIMENSION
         if not pieces or any(not (0 < p.new <= most - p.before <= most >= p.times > 0) for p in pieces):
@@ -520,13 +522,13 @@ class Works:
         if self._model.experts is None:
             return self._first + (rows - 1) * self._row
         if rows not in self._tokens:
-            self._tokens[rows] = self._of(Piece(1, 0, rows))
+            self._tokens[rows] = self._of(Chunk(1, 0, rows))
         return self._tokens[rows]
 
-    def _of(self, piece: Piece, model: ModelSpec | None = None) -> Floats:
+    def _of(self, piece: Chunk, model: ModelSpec | None = None) -> Floats:
         """By the fields of a work."""
         work = counted_work(model or self._model, self._fmt, (piece,))
-        return np.array([float(getattr(work, name)) for name in Work.__dataclass_fields__])
+        return np.array([float(getattr(work, name)) for name in StepDemand.__dataclass_fields__])
 
 
 def model_notes(model: ModelSpec, rows: int) -> list[str]:
@@ -558,7 +560,7 @@ def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Fl
 
 
 def by_phases(
-    program: AttentionOf, cache: Floats, work: Work, threads: Floats, clock: Floats
+    program: AttentionModel, cache: Floats, work: StepDemand, threads: Floats, clock: Floats
 ) -> tuple[Floats, Floats]:
     """Seconds of reading the cache, which takes ``cache``, and of computing; the shorter hides behind the
     longer from barrier to barrier."""
@@ -578,7 +580,7 @@ LARGE_BYTES = 12e9
 """Weights, three times the largest of N1's fit, from which a model is a large one."""
 FEW_PARAMETERS = 1e9
 """Parameters below which a model is a small one: of none is there a row of llama.cpp here."""
-SMALL_BAND = Band(1 / 3, 1.6)
+SMALL_BAND = FitInterval(1 / 3, 1.6)
 """Of small models (assumed, slower 2..3, faster 1.3..2): published runs of them overlapped with downloads."""
 FEW_ROWS = 64
 """Tokens of a prompt below which it is one of few rows: those of 16 were measured."""
@@ -595,7 +597,7 @@ KINDS: Mapping[str, str] = {
 
 
 def kinds_of(
-    work: Work, prompt: bool, parameters: int, threads: int, instances: int, metal: bool | None = None
+    work: StepDemand, prompt: bool, parameters: int, threads: int, instances: int, metal: bool | None = None
 ) -> list[str]:
     """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
     process, ``metal`` or virtual if that is known."""
@@ -613,7 +615,7 @@ def kinds_of(
     return [name for name, own in found.items() if own] or ["decode"]
 
 
-def band_of_kinds(known: FittedSet, kinds: Iterable[str]) -> Band:
+def band_of_kinds(known: FitSet, kinds: Iterable[str]) -> FitInterval:
     """The band that holds those of all kinds of a prediction, or of decoding where a software has none."""
     bands = {"small": SMALL_BAND, **known.bands}
-    return reduce(Band.joined, [bands.get(kind, bands["decode"]) for kind in kinds])
+    return reduce(FitInterval.joined, [bands.get(kind, bands["decode"]) for kind in kinds])

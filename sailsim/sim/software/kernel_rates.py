@@ -17,7 +17,7 @@ import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.software.fitted import N1, RATE_ROWS, Fitted, FittedSet, KernelRate, fitted_constants
+from sailsim.sim.software.fitted import N1, RATE_ROWS, Fits, FitSet, KernelRate, fitted_constants
 from sailsim.workloads.models.formats import TensorFormat, WeightFormat
 
 GROUP = 128
@@ -74,7 +74,7 @@ def format_key(fmt: TensorFormat) -> str:
 def rate_of(
     software: str,
     fmt: WeightFormat,
-    fitted_by: Fitted | None = None,
+    fitted_by: Fits | None = None,
     prompts: bool = False,
     core: str = N1,
 ) -> tuple[float, KernelRate]:
@@ -126,7 +126,7 @@ def _range(anchor: Quantity) -> tuple[float, float]:
     return float(low) / float(anchor.value), float(high) / float(anchor.value)
 
 
-def _of_fork(fitted: Fitted, fmt: WeightFormat, rates: str, core: str) -> tuple[float, KernelRate]:
+def _of_fork(fitted: Fits, fmt: WeightFormat, rates: str, core: str) -> tuple[float, KernelRate]:
     """Its two formats are fitted each on their own; other widths take the nearer one's rate."""
     own = fitted.software("ampere", core)
     eight = fmt.wbits is not None and fmt.wbits > 6
@@ -137,7 +137,7 @@ def _of_fork(fitted: Fitted, fmt: WeightFormat, rates: str, core: str) -> tuple[
     return own.value(f"{rates}_q8r16" if eight else f"{rates}_q4_k_4"), rate
 
 
-def _of_tables(fitted: Fitted, fmt: WeightFormat, core: str) -> tuple[float, KernelRate]:
+def _of_tables(fitted: Fits, fmt: WeightFormat, core: str) -> tuple[float, KernelRate]:
     """T-MAC: a look-up a bit where its tables take a type, else llama.cpp's kernel.
 
     Raises SailsimError where they take none of a format's.
@@ -160,7 +160,7 @@ def _of_tables(fitted: Fitted, fmt: WeightFormat, core: str) -> tuple[float, Ker
     return anchor, _mixed(fmt, of)
 
 
-def _simulated(own: FittedSet, fmt: WeightFormat, tables: bool) -> tuple[float, KernelRate]:
+def _simulated(own: FitSet, fmt: WeightFormat, tables: bool) -> tuple[float, KernelRate]:
     """This project's kernels in gem5, relative to dot products of four bits.
 
     Raises SailsimError where they do not multiply one of a format's types.
@@ -179,7 +179,7 @@ def _simulated(own: FittedSet, fmt: WeightFormat, tables: bool) -> tuple[float, 
     return anchor, _mixed(fmt, of)
 
 
-def simulated_rate(own: FittedSet, fmt: TensorFormat, tables: bool) -> tuple[float, float, bool]:
+def simulated_rate(own: FitSet, fmt: TensorFormat, tables: bool) -> tuple[float, float, bool]:
     """MAC/cycle of a thread with one row, `KernelRate.in_common`, and whether its width was run.
 
     Each row scales and adds the sums of its groups itself. Rows of look-ups have less in common than those

@@ -25,8 +25,8 @@ from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.backend import (
     Backend,
     Machine,
-    Request,
-    Room,
+    MemoryNeed,
+    StepQuery,
     StepResult,
     Timer,
     backend_of,
@@ -34,16 +34,24 @@ from sailsim.sim.backend import (
     room_of,
 )
 from sailsim.sim.machine.pim import AUTO, PER_TENSOR, nbw_in_words
-from sailsim.sim.machine.system import Instance, System
-from sailsim.sim.machine.system_files import SystemChoice, chosen_system, load_system
+from sailsim.sim.machine.system import IdentityKey, System
+from sailsim.sim.machine.system_files import SystemReference, chosen_system, load_system
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.step.jobs import KEPT_UNITS, Products, StepWork, Units, step_work
+from sailsim.sim.step.jobs import KEPT_UNITS, AcceleratorStep, ProductTimes, Units, step_work
 from sailsim.sim.step.parts import EVERY, has_codes, pieces_of, prompt_chunk, step_parts
-from sailsim.sim.step.schedule import CoreTask, HostCores, Segments, StepTimeline, Tensor, play, unrolled
+from sailsim.sim.step.schedule import (
+    CoreTask,
+    HostCores,
+    ScheduledGemv,
+    Segments,
+    StepTimeline,
+    play,
+    unrolled,
+)
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import WeightFormat
-from sailsim.workloads.models.graph import Op, Piece, step_notes
+from sailsim.workloads.models.graph import Chunk, Op, step_notes
 from sailsim.workloads.models.model import ModelSpec
 
 PHASES = ("dram", *TILE_PHASES, "cores", "sync")
@@ -79,7 +87,7 @@ NOT_READ = (
 and what is beside is there for the reader."""
 
 
-class Stored(NamedTuple):
+class StoredBytes(NamedTuple):
     """What an accelerator's own memory must hold, and what it can, bytes."""
 
     needed: float
@@ -110,9 +118,9 @@ class Accelerator(Backend):
         Raises:
             SailsimError: the machine has none, or cannot do what the point asks.
         """
-        return self._kept(Instance(system), *self.unit_choices(system, point))
+        return self._kept(IdentityKey(system), *self.unit_choices(system, point))
 
-    def _make_units(self, of: Instance, *choices: Any) -> Units:
+    def _make_units(self, of: IdentityKey, *choices: Any) -> Units:
         first: Units = self._first_of_equal(self.make_units(of.system, *choices))
         return first
 
@@ -137,7 +145,7 @@ class Accelerator(Backend):
         says otherwise, whole numbers alone: what has scalar codes."""
         return has_codes(op)
 
-    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> Stored | None:
+    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> StoredBytes | None:
         """What must fit its own memory; None where weights lie in the server's."""
         return None
 
@@ -157,7 +165,7 @@ class Accelerator(Backend):
             if name not in self.choices and getattr(point, name) != nothing
         ]  # fmt: skip
 
-    def refusal(self, asked: Request) -> str | None:
+    def refusal(self, asked: StepQuery) -> str | None:
         """A machine with another accelerator than the runner's."""
         if asked.software in self.software:
             return None
@@ -166,14 +174,14 @@ class Accelerator(Backend):
             f"it beside another one, as in `--beside {asked.hardware or asked.point.system}`."
         )
 
-    def point_of(self, asked: Request) -> Point:
+    def point_of(self, asked: StepQuery) -> Point:
         """The point as this accelerator runs it: on other hardware than the point's, without its choices
         that are not known there."""
         point = asked.point.having(system=asked.hardware or asked.point.system, threads=asked.cores)
         ignored = self._unknown(point) if asked.hardware else []
         return replace(point, **{name: CHOICES[name] for name in ignored}) if ignored else point
 
-    def step(self, asked: Request) -> StepResult:
+    def step(self, asked: StepQuery) -> StepResult:
         """By the engine, at `point_of`."""
         assert isinstance(asked.machine, System)
         self.check_prefill(asked)
@@ -192,18 +200,18 @@ class Accelerator(Backend):
             notes.append(f"Runs with {', '.join(other)}, as its own file says.")
         return replace(result, notes=(*result.notes, *notes))
 
-    def timer(self, asked: Request) -> Timer:
+    def timer(self, asked: StepQuery) -> Timer:
         """By the engine, with activations of few layers."""
         system, point = asked.machine, self.point_of(asked)
         assert isinstance(system, System)
         activations = Activations.load(point.activations or None)
 
-        def seconds(pieces: tuple[Piece, ...]) -> float:
+        def seconds(pieces: tuple[Chunk, ...]) -> float:
             return time_step(system, asked.model, point, (), FEW_LAYERS, activations, pieces).step_s
 
         return seconds
 
-    def room(self, asked: Request) -> Room:
+    def room(self, asked: StepQuery) -> MemoryNeed:
         """The accelerator's own memory where it has one, if the rest fits the server's; else the server's."""
         system, server = asked.machine, super().room(asked)
         assert isinstance(system, System)
@@ -213,14 +221,14 @@ class Accelerator(Backend):
         rest = server._replace(
             needed=server.needed - stored.spared, where=f"{server.where}, beside its accelerator"
         )
-        own = Room(stored.needed, stored.limit, f"the accelerator of system {system.name}")
+        own = MemoryNeed(stored.needed, stored.limit, f"the accelerator of system {system.name}")
         return rest if own.fits and not rest.fits else own
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
         """What is bought beside the server has no price but its own: the server's does not pay for it."""
         if self.priced:
             return super().priced_as(machine)
-        return (machine.name, *(machine.extends[:1] if SystemChoice.parse(machine.name).changes else ()))
+        return (machine.name, *(machine.extends[:1] if SystemReference.parse(machine.name).changes else ()))
 
 
 def accelerator_of(system: System) -> Accelerator:
@@ -254,7 +262,7 @@ def simulate_step(
     model: ModelSpec,
     point: Point,
     activations: Activations | None = None,
-    pieces: tuple[Piece, ...] = (),
+    pieces: tuple[Chunk, ...] = (),
     beside: Sequence[CoreTask] = (),
 ) -> StepResult:
     """Simulate one step: a token for each of `point.batch` sequences of `point.context` tokens, or in prefill
@@ -269,7 +277,7 @@ def simulate_step(
             a product does not fit it; prompts of more rows than a descriptor can carry; a mixed step with
             attention on the units or in two halves.
     """
-    return _fastest(_Step(system, model, point, activations, EVERY, pieces, beside)).result()
+    return _fastest(_SimulatedStep(system, model, point, activations, EVERY, pieces, beside)).result()
 
 
 def time_step(
@@ -279,7 +287,7 @@ def time_step(
     counted: Sequence[str] = (),
     captured: int = EVERY,
     activations: Activations | None = None,
-    pieces: tuple[Piece, ...] = (),
+    pieces: tuple[Chunk, ...] = (),
 ) -> StepResult:
     """`simulate_step` without all that is only looked at, for studies of many machines. Raises as it.
 
@@ -287,7 +295,7 @@ def time_step(
     layers have activations of their own, which is most of the time of a new machine; `activations`: the
     point's, where they were read before.
     """
-    step = _fastest(_Step(system, model, point, activations, layers=captured, pieces=pieces))
+    step = _fastest(_SimulatedStep(system, model, point, activations, layers=captured, pieces=pieces))
     seconds, moved = step.line.end, step.moved
     all_counts = dict(zip(step.units.counts, step.counts.tolist(), strict=True)) if counted else {}
     counts = {name: all_counts[name] for name in counted}
@@ -295,7 +303,7 @@ def time_step(
     return StepResult(step.tokens, seconds, {}, total, moved, counts, pim_cycles=step.cycles)
 
 
-def _fastest(step: _Step) -> _Step:
+def _fastest(step: _SimulatedStep) -> _SimulatedStep:
     """The step, of all the ways that its point leaves to the accelerator."""
     system, point, accelerator = step.system, step.asked, step.accelerator
     accelerator.check_choices(point, system.name)
@@ -320,7 +328,7 @@ def _fastest(step: _Step) -> _Step:
 
 
 @dataclass(eq=False)
-class _Step:
+class _SimulatedStep:
     """A step: what the units do in it, and how all of it plays."""
 
     system: System
@@ -330,7 +338,7 @@ class _Step:
     """Read before; None: the point's."""
     layers: int = EVERY
     """That have activations of their own."""
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[Chunk, ...] = ()
     """In the place of the point's."""
     beside: Sequence[CoreTask] = ()
     """What the cores do besides."""
@@ -358,7 +366,7 @@ class _Step:
         return self.accelerator.units_of(self.system, self.point)
 
     @cached_property
-    def works(self) -> list[StepWork]:
+    def works(self) -> list[AcceleratorStep]:
         """What the units do: for all rows, or for each half of them."""
         found, captured = [], self.captured
         units = self.units
@@ -380,7 +388,7 @@ class _Step:
     @cached_property
     def host(self) -> HostCores:
         """The cores around the units. Raises SailsimError for more threads than there are cores."""
-        return _cores_of(Instance(self.system), self.point.threads)
+        return _cores_of(IdentityKey(self.system), self.point.threads)
 
     @cached_property
     def line(self) -> StepTimeline:
@@ -436,7 +444,7 @@ class _Step:
             notes=tuple(self._notes()),
         )
 
-    def _segments(self, work: StepWork) -> Iterator[Segments]:
+    def _segments(self, work: AcceleratorStep) -> Iterator[Segments]:
         """The schedule of each kind of part; attention sequence by sequence where it is to be interrupted."""
         for kind, products in zip(work.layout.kinds, work.products, strict=True):
             if products is None:
@@ -549,7 +557,7 @@ class _Step:
 
 
 @lru_cache(maxsize=KEPT_UNITS)
-def _cores_of(machine: Instance, threads: int) -> HostCores:
+def _cores_of(machine: IdentityKey, threads: int) -> HostCores:
     return HostCores(machine.system, threads)
 
 
@@ -566,7 +574,7 @@ def _attention_notes(chunk: int) -> Iterator[str]:
         )
 
 
-def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: bool) -> list[CoreTask]:
+def _around(host: HostCores, ops: Sequence[Op], products: ProductTimes, convert: bool) -> list[CoreTask]:
     """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert.
 
     Those that the accelerator does not take they multiply themselves, beside its units.
@@ -593,7 +601,7 @@ def _around(host: HostCores, ops: Sequence[Op], products: Products, convert: boo
 # which keep their order. What is decided here is the order between those of both on the cores and on the
 # units, from how long each would take by itself; how long all of it takes together the schedule says.
 
-Schedule = tuple[Sequence[CoreTask], Sequence[Tensor]]
+Schedule = tuple[Sequence[CoreTask], Sequence[ScheduledGemv]]
 """What the cores and what the units have to do, in order."""
 
 
@@ -610,7 +618,7 @@ def halves_of(point: Point) -> tuple[Point, ...]:
 
 def taking_turns(
     first: Schedule, second: Schedule, bandwidth: float, in_order: bool = False
-) -> tuple[list[CoreTask], list[Tensor]]:
+) -> tuple[list[CoreTask], list[ScheduledGemv]]:
     """Tasks and tensors of two schedules as those of one.
 
     Whenever the cores are free, the half goes on that has the least to do until it hands the units something;
@@ -621,9 +629,9 @@ def taking_turns(
     Raises:
         RuntimeError: the needs of a half's tasks and tensors can never be met.
     """
-    halves = [_Half(*first), _Half(*second)]
+    halves = [_HalfSchedule(*first), _HalfSchedule(*second)]
     tasks: list[CoreTask] = []
-    tensors: list[Tensor] = []
+    tensors: list[ScheduledGemv] = []
     now = free = 0.0
     while True:
         for half in halves:
@@ -656,10 +664,10 @@ def taking_turns(
         now += part * seconds
 
 
-class _Half:
+class _HalfSchedule:
     """A half's schedule, and how far it has come."""
 
-    def __init__(self, tasks: Sequence[CoreTask], tensors: Sequence[Tensor]) -> None:
+    def __init__(self, tasks: Sequence[CoreTask], tensors: Sequence[ScheduledGemv]) -> None:
         self.tasks, self.tensors = tasks, tensors
         self.until = [0.0, *accumulate(max(t.seconds, (t.read + t.written) / t.rate) for t in tasks)]
         """Seconds of the first so many tasks."""
@@ -676,7 +684,7 @@ class _Half:
         return len(self.after_tasks) - 1
 
     @property
-    def next_tensor(self) -> Tensor | None:
+    def next_tensor(self) -> ScheduledGemv | None:
         """The first that is not handed over."""
         handed = len(self.ends) - 1
         return self.tensors[handed] if handed < len(self.tensors) else None

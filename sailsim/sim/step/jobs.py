@@ -1,8 +1,8 @@
 """What an accelerator is to a step: jobs, and nothing of how they come about.
 
-`Units` are those of one machine under the choices of a point; for a step they give `StepJobs`, which turn
-each matrix product into a `Job`, those that differ in their inputs alone side by side (`Jobs`). A block's
-experts and heads that attend side by side are one of several (`jobs_of`). `engine` plays jobs.
+`Units` are those of one machine under the choices of a point; for a step they give `StepGemvs`, which turn
+each matrix product into a `GemvTime`, those that differ in their inputs alone side by side (`GemvTimes`). A
+block's experts and heads that attend side by side are one of several (`jobs_of`). `engine` plays jobs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.dram import MemorySystem
 from sailsim.sim.machine.system import System, server_memory
 from sailsim.sim.point import Point
-from sailsim.sim.step.parts import Layout, StepParts
+from sailsim.sim.step.parts import PartLayout, StepParts
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.models.experts import expected_rounds, touched
 from sailsim.workloads.models.graph import Op
@@ -33,7 +33,23 @@ KEPT_UNITS = 208
 every point of a sweep asks for in turn, and of some others."""
 
 
-class Job(NamedTuple):
+class Gemm(NamedTuple):
+    """A matrix product for a backend's formula: (batch, k) activations times a (k, n) weight matrix."""
+
+    k: int
+    n: int
+    batch: int
+    wbits: int = 0
+    abits: int = 0
+    group: int = 0
+    """Weights along k that share a scale, and so have a sum of their own; 0: all of them."""
+    stored: float = 0.0
+    """Bytes of the weights, which come from DRAM."""
+    copies: int = 1
+    """Copies of the weights in the banks, for different rows of the batch."""
+
+
+class GemvTime(NamedTuple):
     """One matrix product on an accelerator."""
 
     bytes: float
@@ -54,9 +70,9 @@ class Job(NamedTuple):
     """Seconds by `Units.phases`, which add up to `seconds`, then events by `Units.events`."""
 
 
-class Jobs(ABC):
-    """Products of one shape and format on different inputs, side by side: columns of `Job`, an element or a
-    row each. A column that `__init__` has not set is made by `column` when it is asked for."""
+class GemvTimes(ABC):
+    """Products of one shape and format on different inputs, side by side: columns of `GemvTime`, an element
+    or a row each. A column that `__init__` has not set is made by `column` when it is asked for."""
 
     slices: int
     """The same for all."""
@@ -103,10 +119,10 @@ class Jobs(ABC):
         return None
 
 
-class EqualJobs(Jobs):
+class EqualGemvTimes(GemvTimes):
     """Jobs that are all one, whatever their inputs are."""
 
-    def __init__(self, job: Job, count: int) -> None:
+    def __init__(self, job: GemvTime, count: int) -> None:
         if job.cycles >= 1 << 63:
             raise SailsimError(
                 f"a product takes {job.cycles:.3g} cycles of the accelerator; allowed is a machine on which "
@@ -126,14 +142,14 @@ class EqualJobs(Jobs):
         return np.full(len(self.bytes), self._job.throttled(rate))
 
 
-class StepJobs(NamedTuple):
+class StepGemvs(NamedTuple):
     """The jobs of one step."""
 
     keys: Sequence[Hashable]
     """Of each input of the step: equal where jobs that differ in their input alone are equal."""
-    jobs: Callable[[Op, Sequence[int]], Jobs]
+    jobs: Callable[[Op, Sequence[int]], GemvTimes]
     """Of an operation on some inputs, by their numbers in the step."""
-    side_by_side: Callable[[Op, Sequence[int]], Jobs] | None = None
+    side_by_side: Callable[[Op, Sequence[int]], GemvTimes] | None = None
     """Of matrices with an input of their own each, on some inputs that stand for those; None on units that
     attention cannot be put on (`Accelerator.check_choices`)."""
 
@@ -154,7 +170,7 @@ class Units(ABC):
     are; a product of one input n times as wide then takes as long as n of different ones."""
 
     @abstractmethod
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepGemvs:
         """The jobs of a step. `point` has everything filled (`Point.resolved`)."""
 
     @abstractmethod
@@ -166,14 +182,14 @@ class Units(ABC):
         """What the numbers of a step rest on, in sentences."""
 
 
-class ClosedForm(Units):
+class ClosedFormUnits(Units):
     """The units of a machine whose jobs are one formula, whatever the inputs are."""
 
     cores_convert = True
     not_modelled: ClassVar[str]
     """What is left out, in a sentence."""
 
-    def __init__(self, system: System, job: Callable[[Any], Job]) -> None:
+    def __init__(self, system: System, job: Callable[[Any], GemvTime]) -> None:
         self.system, self.job = system, cache(job)
         """`job`: of a product as the formula takes it (`requests`); timed once for equal ones."""
 
@@ -181,11 +197,11 @@ class ClosedForm(Units):
     def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Hashable]:
         """From a matrix product of a step to what `job` takes."""
 
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepJobs:
+    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepGemvs:
         """The products of a step."""
         request = self.requests(point, parts)
         inputs = [""] * len(parts.inputs(point.seed))
-        return StepJobs(inputs, lambda op, some: EqualJobs(self.job(request(op)), len(some)))
+        return StepGemvs(inputs, lambda op, some: EqualGemvTimes(self.job(request(op)), len(some)))
 
     def memory(self, threads: int) -> MemorySystem:
         """The server's DRAM is the cores' alone."""
@@ -196,7 +212,7 @@ class ClosedForm(Units):
         return [self.not_modelled]
 
 
-class Sharing(NamedTuple):
+class SliceSharing(NamedTuple):
     """How some matrices are dealt to the slices of a machine."""
 
     matrices: int
@@ -206,7 +222,7 @@ class Sharing(NamedTuple):
     """Matrices under way at a time."""
 
     @classmethod
-    def of(cls, matrices: int, slices: int) -> Sharing:
+    def of(cls, matrices: int, slices: int) -> SliceSharing:
         """Of so many matrices on so many slices."""
         cut = max(1, slices // matrices)
         return cls(matrices, cut, min(matrices, slices // cut))
@@ -217,14 +233,16 @@ class Sharing(NamedTuple):
         return ceil(self.matrices / self.at_once)
 
 
-class SeveralJobs(Jobs):
+class SummedGemvTimes(GemvTimes):
     """Jobs that consist of others, each so many times, on average: a number that need not be whole.
 
     Sums are those of all of them, but that busy units may wait for each other. Cycles and counts, which are
     whole, are rounded to the nearest.
     """
 
-    def __init__(self, parts: Sequence[tuple[Jobs, float]], rounds: float, busy: float, phases: int) -> None:
+    def __init__(
+        self, parts: Sequence[tuple[GemvTimes, float]], rounds: float, busy: float, phases: int
+    ) -> None:
         """`parts`: jobs of equal length, and how often each occurs; `busy`: how many times as long as their
         sum all take; `phases`: how many of a job's numbers are seconds."""
         self.parts, self._busy, self._phases = parts, busy, phases
@@ -259,10 +277,10 @@ class SeveralJobs(Jobs):
         return np.asarray(np.maximum(slowed, self.seconds))
 
 
-class HeadJobs(Jobs):
+class HeadGemvTimes(GemvTimes):
     """Jobs of matrices side by side, of which `one` has the tiles of a single one on its slices."""
 
-    def __init__(self, one: Jobs, sharing: Sharing, phases: int) -> None:
+    def __init__(self, one: GemvTimes, sharing: SliceSharing, phases: int) -> None:
         """`phases`: how many of a job's numbers are seconds."""
         self._one, self._sharing, self._phases = one, sharing, phases
         matrices, rounds = sharing.matrices, sharing.rounds
@@ -294,7 +312,7 @@ class HeadJobs(Jobs):
         return seconds + self._one.throttled(rate / left) if left else seconds
 
 
-def jobs_of(units: Units, jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Jobs:
+def jobs_of(units: Units, jobs: StepGemvs, op: Op, inputs: Sequence[int]) -> GemvTimes:
     """The jobs of an operation on some inputs; those of experts as one, in the fastest of their ways, and
     those of heads side by side."""
     if op.side_by_side:
@@ -305,21 +323,21 @@ def jobs_of(units: Units, jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Jobs
     return min(_ways(units, jobs, op, inputs), key=lambda way: float(way.seconds.sum()))
 
 
-def _ways(units: Units, jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Iterator[Jobs]:
+def _ways(units: Units, jobs: StepGemvs, op: Op, inputs: Sequence[int]) -> Iterator[GemvTimes]:
     """One expert at a time on all slices, then where units can do that 2, 4, ... side by side.
 
     Each has an equal part of the slices, which sees its own tokens and has no more to do than with a matrix
     as wide as all of theirs. The last group need not be full.
     """
 
-    def way(together: int) -> SeveralJobs:
+    def way(together: int) -> SummedGemvTimes:
         """So many at a time: jobs for every number of tokens, and how often each occurs."""
         parts = []
         for behind, (one, times) in enumerate(op.products):
             wide = replace(one, n=together * one.n, weight_bytes=together * one.weight_bytes)
             parts.append((jobs.jobs(wide, [at + behind for at in inputs]), times / together))
         rounds = expected_rounds(experts, op.deviation, together, op.used, min(op.matrices, op.batch))
-        return SeveralJobs(parts, rounds, rounds * together / experts, len(units.phases))
+        return SummedGemvTimes(parts, rounds, rounds * together / experts, len(units.phases))
 
     experts = touched(op.spread)
     alone, together = way(1), 2
@@ -333,10 +351,10 @@ def _ways(units: Units, jobs: StepJobs, op: Op, inputs: Sequence[int]) -> Iterat
         together *= 2
 
 
-class Products:
+class ProductTimes:
     """The matrix products on the accelerator of parts that are alike: a row a part, a column a product."""
 
-    def __init__(self, ops: Sequence[int], jobs: Sequence[Jobs], rows: int) -> None:
+    def __init__(self, ops: Sequence[int], jobs: Sequence[GemvTimes], rows: int) -> None:
         self.ops, self.jobs = ops, jobs
         """Of each product: its place among the part's operations, and its jobs."""
         shape = (rows, len(jobs))
@@ -349,10 +367,10 @@ class Products:
         return self.jobs[column].throttled(rate)
 
 
-class StepWork:
+class AcceleratorStep:
     """What the accelerator does in a step, however many threads work beside it, on whatever cores."""
 
-    def __init__(self, layout: Layout, products: Sequence[Products | None]) -> None:
+    def __init__(self, layout: PartLayout, products: Sequence[ProductTimes | None]) -> None:
         self.layout, self.products = layout, products
         """Of each kind of the layout; None where the cores alone work."""
         kinds = zip(layout.kinds, products, strict=True)
@@ -389,19 +407,19 @@ class StepWork:
 
 def step_work(
     takes: Callable[[Op], bool], units: Units, point: Point, parts: StepParts, captured: Activations
-) -> StepWork:
+) -> AcceleratorStep:
     """The jobs of a step, one for products that are alike and meet equal patterns.
 
     `takes` says which operations are the units'; `point` has one thread, as they are the same for any number.
     """
     jobs = units.step(point, parts, captured)
     layout = parts.layout(tuple(jobs.keys))
-    products: list[Products | None] = []
+    products: list[ProductTimes | None] = []
     for kind in layout.kinds:
         if kind.ops[0].kind != "gemv":
             products.append(None)
             continue
         taken = [i for i, op in enumerate(kind.ops) if takes(op)]
         of_each = [jobs_of(units, jobs, kind.ops[i], kind.inputs) for i in taken]
-        products.append(Products(taken, of_each, len(kind.places)))
-    return StepWork(layout, products)
+        products.append(ProductTimes(taken, of_each, len(kind.places)))
+    return AcceleratorStep(layout, products)

@@ -20,7 +20,7 @@ from sailsim.sim.machine.system import System
 from sailsim.sim.point import Attention, Point
 from sailsim.sim.step.patterns import InputRows
 from sailsim.workloads.models.formats import WeightFormat
-from sailsim.workloads.models.graph import ACT_BYTES, Op, Piece, attention_on_units, mixed_step
+from sailsim.workloads.models.graph import ACT_BYTES, Chunk, Op, attention_on_units, mixed_step
 from sailsim.workloads.models.model import ModelSpec
 
 KEPT_LAYOUTS = 8
@@ -40,14 +40,14 @@ _WORK = attrgetter(*(f.name for f in fields(Op) if f.name not in ("name", "layer
 """All of an operation but which one it is."""
 
 
-class Part(NamedTuple):
+class StepPart(NamedTuple):
     """Operations that go to the PIM units together, or one that does not; `kind` is equal for equal work."""
 
     kind: int
     ops: tuple[Op, ...]
 
 
-def parts_of(ops: Sequence[Op]) -> tuple[Part, ...]:
+def parts_of(ops: Sequence[Op]) -> tuple[StepPart, ...]:
     """The parts in order: runs of GEMVs that read the same input, every other operation by itself."""
     kinds: dict[Any, int] = {}
     parts = []
@@ -55,7 +55,7 @@ def parts_of(ops: Sequence[Op]) -> tuple[Part, ...]:
         ops, key=lambda op: (op.layer, op.role) if op.kind == "gemv" else (op.layer, op.name)
     ):
         part = tuple(run_of)
-        parts.append(Part(kinds.setdefault(tuple(map(_WORK, part)), len(kinds)), part))
+        parts.append(StepPart(kinds.setdefault(tuple(map(_WORK, part)), len(kinds)), part))
     return tuple(parts)
 
 
@@ -71,7 +71,7 @@ def scalar_codes(op: Op) -> tuple[int, int]:
     return op.format.code.value_bits, op.format.group_size
 
 
-class PartsOfAKind(NamedTuple):
+class PartGroup(NamedTuple):
     """Different parts of one kind: the same work on inputs with other patterns."""
 
     ops: tuple[Op, ...]
@@ -85,10 +85,10 @@ class PartsOfAKind(NamedTuple):
     """How many parts each stands for."""
 
 
-class Layout(NamedTuple):
+class PartLayout(NamedTuple):
     """Which parts of a step are the same work with the same patterns."""
 
-    kinds: tuple[PartsOfAKind, ...]
+    kinds: tuple[PartGroup, ...]
     order: list[int]
     """For every part, which of the different parts of all `kinds`, counted through, it is like."""
 
@@ -125,7 +125,7 @@ class StepParts:
         every = (op for part in self.parts for op in part.ops if op.kind == "gemv" and has_codes(op))
         return tuple(dict.fromkeys(op.format.group_size for op in every if op.format is not None))
 
-    def _layout(self, patterns: tuple[Hashable, ...]) -> Layout:
+    def _layout(self, patterns: tuple[Hashable, ...]) -> PartLayout:
         """Where the step repeats itself; `patterns` are keys of the profiles of its `inputs`."""
         keys: list[tuple[int, tuple[Hashable, ...]]] = []
         different: dict[int, dict[tuple[int, tuple[Hashable, ...]], tuple[int, int]]] = {}
@@ -143,15 +143,15 @@ class StepParts:
             places, of_input = zip(*first.values(), strict=True)
             ops = self.parts[places[0]].ops
             times = np.array([counted[key] for key in first], dtype=np.int64)
-            kinds.append(PartsOfAKind(ops, places, of_input if ops[0].kind == "gemv" else (), times))
-        return Layout(tuple(kinds), [number[key] for key in keys])
+            kinds.append(PartGroup(ops, places, of_input if ops[0].kind == "gemv" else (), times))
+        return PartLayout(tuple(kinds), [number[key] for key in keys])
 
 
-def pieces_of(point: Point) -> tuple[Piece, ...]:
+def pieces_of(point: Point) -> tuple[Chunk, ...]:
     """What a point's step works on, as the pieces of a mixed one."""
     if point.phase == "prefill":
-        return (Piece(point.prompt, 0, point.batch),)
-    return (Piece(1, point.context - 1, point.batch),)
+        return (Chunk(point.prompt, 0, point.batch),)
+    return (Chunk(1, point.context - 1, point.batch),)
 
 
 def step_parts(
@@ -159,7 +159,7 @@ def step_parts(
     model: ModelSpec,
     point: Point,
     captured: int = EVERY,
-    pieces: tuple[Piece, ...] = (),
+    pieces: tuple[Chunk, ...] = (),
 ) -> StepParts:
     """The parts of the step, that of ``pieces`` where there are any; `captured` as in `StepParts`.
 
@@ -192,7 +192,7 @@ def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
 def _parts(
     model: ModelSpec,
     fmt: WeightFormat,
-    pieces: tuple[Piece, ...],
+    pieces: tuple[Chunk, ...],
     attention: Attention,
     line: int,
     chunk: int,

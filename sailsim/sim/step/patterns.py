@@ -22,7 +22,7 @@ KEPT_STEPS = 1 << 10
 """How many steps' inputs are remembered together."""
 
 
-class Scan(NamedTuple):
+class PatternScan(NamedTuple):
     """How activations are scanned: everything but the activations that a profile depends on."""
 
     abits: int
@@ -33,7 +33,7 @@ class Scan(NamedTuple):
     prt_policy: str
 
     @property
-    def alike(self) -> "Scan":
+    def alike(self) -> "PatternScan":
         """The one scan that stands for all that give the same. Blocks of whole groups end no group, so that
         their size makes no difference; nor does the policy where no pattern ever has to leave the PRT."""
         same = self if self.group_size % self.nbw else self._replace(group_size=0)
@@ -62,7 +62,7 @@ class InputRows(NamedTuple):
     seed: int
 
 
-class Profile(NamedTuple):
+class PatternProfile(NamedTuple):
     """Counts per group, with a key that is equal for equal activations under equal scans."""
 
     key: str
@@ -74,16 +74,18 @@ class Profile(NamedTuple):
         return 12 * len(self.counts)
 
 
-class ProfileCache:
+class PatternCache:
     """Profiles by content: equal activations are scanned once, whichever layer or point asks."""
 
     def __init__(self) -> None:
-        self._profiles: OrderedDict[str, Profile] = OrderedDict()
+        self._profiles: OrderedDict[str, PatternProfile] = OrderedDict()
         self._steps: dict[Hashable, tuple[list[str], tuple[str, ...]]] = {}
         self._pools: dict[Hashable, _core.PatternPool] = {}
         self._bytes = 0
 
-    def of_step(self, activations: Activations, inputs: tuple[InputRows, ...], scan: Scan) -> list[Profile]:
+    def of_step(
+        self, activations: Activations, inputs: tuple[InputRows, ...], scan: PatternScan
+    ) -> list[PatternProfile]:
         """The profiles of all inputs of a step, which the same step on another machine finds at once."""
         scan = scan.alike
         name = (activations.id, inputs, scan)
@@ -99,7 +101,7 @@ class ProfileCache:
         self._steps[name] = (keys, tuple(dict.fromkeys(keys)))
         return profiles
 
-    def captured(self, activations: Activations, rows: InputRows, scan: Scan) -> Profile:
+    def captured(self, activations: Activations, rows: InputRows, scan: PatternScan) -> PatternProfile:
         """The profile of captured rows."""
         scan = scan.alike
         # Neighbouring layers of a model may stand on the same rows of a capture.
@@ -108,7 +110,7 @@ class ProfileCache:
         key = blake2b(scanned + source.tobytes(), digest_size=16).hexdigest()
         return self._kept(key, lambda: self._scan_captured(activations, rows, source, scan))
 
-    def scanned(self, x: npt.NDArray[Any], scan: Scan) -> Profile:
+    def scanned(self, x: npt.NDArray[Any], scan: PatternScan) -> PatternProfile:
         """The profile of x (B, K), integers of `scan.abits` bits."""
         scan = scan.alike
         digest = blake2b(np.ascontiguousarray(x).data, digest_size=16)
@@ -116,7 +118,7 @@ class ProfileCache:
         return self._kept(digest.hexdigest(), lambda: scan.profile(x))
 
     def _scan_captured(
-        self, activations: Activations, rows: InputRows, source: npt.NDArray[np.int64], scan: Scan
+        self, activations: Activations, rows: InputRows, source: npt.NDArray[np.int64], scan: PatternScan
     ) -> _core.PatternProfile:
         """The profile of captured rows, whose `source` are theirs: by what is known of each where order
         makes no difference."""
@@ -127,7 +129,7 @@ class ProfileCache:
             return scan.profile(x)
         return pool.profile(source.reshape(rows.batch, parts), rows.k, scan.prt_entries > 0)
 
-    def _pool(self, activations: Activations, role: Role, scan: Scan) -> _core.PatternPool | None:
+    def _pool(self, activations: Activations, role: Role, scan: PatternScan) -> _core.PatternPool | None:
         """The captured rows of a role, where they and blocks are whole groups and nothing is evicted."""
         columns = activations.codes[role].shape[-1]
         if columns % scan.nbw or scan.group_size % scan.nbw or scan.evicts:
@@ -140,12 +142,12 @@ class ProfileCache:
             self._pools[name] = _core.PatternPool(codes, scan.abits, scan.nbw)
         return self._pools[name]
 
-    def _kept(self, key: str, scan: Callable[[], _core.PatternProfile]) -> Profile:
+    def _kept(self, key: str, scan: Callable[[], _core.PatternProfile]) -> PatternProfile:
         """The profile of a key, now the last used; scanned where it is not kept."""
         if key in self._profiles:
             self._profiles.move_to_end(key)
             return self._profiles[key]
-        profile = Profile(key, scan())
+        profile = PatternProfile(key, scan())
         self._profiles[key] = profile
         self._bytes += profile.bytes
         while self._bytes > KEPT_BYTES and len(self._profiles) > 1:
@@ -153,4 +155,4 @@ class ProfileCache:
         return profile
 
 
-PROFILES = ProfileCache()
+PROFILES = PatternCache()

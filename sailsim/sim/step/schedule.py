@@ -22,7 +22,7 @@ from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.machine.dram import OPEN_LOAD, MemorySystem
-from sailsim.sim.machine.system import Host, ProgramAttention, System
+from sailsim.sim.machine.system import HostSoftware, ProgramAttention, System
 from sailsim.workloads.models.formats import FLOATS
 from sailsim.workloads.models.graph import Op
 from sailsim.workloads.models.model import ModelSpec
@@ -45,7 +45,7 @@ class CoreTask(NamedTuple):
     sync: bool = False
 
 
-class Tensor(NamedTuple):
+class ScheduledGemv(NamedTuple):
     """One GEMV on the PIM units.
 
     `needs` counts the core tasks that must be done before it starts (its submission is the last of them).
@@ -83,7 +83,7 @@ class Segments:
         return len(self.bytes)
 
     @classmethod
-    def one(cls, tasks: Sequence[CoreTask], tensors: Sequence[Tensor] = ()) -> Self:
+    def one(cls, tasks: Sequence[CoreTask], tensors: Sequence[ScheduledGemv] = ()) -> Self:
         """A single segment."""
         return cls(
             tasks,
@@ -93,11 +93,11 @@ class Segments:
             lambda tensor, rate: np.array([tensors[tensor].throttled(rate)], dtype=float),
         )
 
-    def tensors(self, at: int) -> list[Tensor]:
+    def tensors(self, at: int) -> list[ScheduledGemv]:
         """Of one segment."""
         columns = zip(self.needs, self.bytes[at].tolist(), self.seconds[at].tolist(), strict=True)
         return [
-            Tensor(f"{column}", *numbers, partial(self._throttled, at, column))
+            ScheduledGemv(f"{column}", *numbers, partial(self._throttled, at, column))
             for column, numbers in enumerate(columns)
         ]
 
@@ -105,11 +105,13 @@ class Segments:
         return float(self.throttled(column, rate)[at])
 
 
-def unrolled(kinds: Iterable[Segments], order: Iterable[int] = (0,)) -> tuple[list[CoreTask], list[Tensor]]:
+def unrolled(
+    kinds: Iterable[Segments], order: Iterable[int] = (0,)
+) -> tuple[list[CoreTask], list[ScheduledGemv]]:
     """All tasks and tensors of segments in the given order, as those of one."""
     segments = [(kind.tasks, kind.tensors(at)) for kind in kinds for at in range(len(kind))]
     tasks: list[CoreTask] = []
-    tensors: list[Tensor] = []
+    tensors: list[ScheduledGemv] = []
     for place in order:
         before = (len(tasks), len(tensors))
         tasks += [task._replace(needs=task.needs + before[1]) for task in segments[place][0]]
@@ -184,7 +186,7 @@ CODE_BITS = 8
 
 
 @dataclass(frozen=True)
-class AttentionOf:
+class AttentionModel:
     """Attention as the program `decode` does it, in cycles of its busiest thread.
 
     `rate` in MAC/cycle over floats; `codes`: the cache has `CODE_BITS` bits. Arrays broadcast.
@@ -195,7 +197,7 @@ class AttentionOf:
     codes: bool
 
     @classmethod
-    def of(cls, host: Host, kv_bits: int) -> Self | None:
+    def of(cls, host: HostSoftware, kv_bits: int) -> Self | None:
         """Of cores that run the program; None: they run another software."""
         if host.program is None:
             return None
@@ -290,7 +292,7 @@ class HostCores:
             pieces = op.batch if by_sequence else 1
             return pieces * self._attend(_of_one(op) if by_sequence else op, model, needs)
         seconds = self.seconds(op.flops, op.act_bytes)
-        if op.kind == "softmax" and (program := AttentionOf.of(self.host, CODE_BITS)) is not None:
+        if op.kind == "softmax" and (program := AttentionModel.of(self.host, CODE_BITS)) is not None:
             seconds = float(program.between(op.n, op.k, self.threads)) / self.clock
         if op.kind == "cache":  # each thread writes the heads that it has rotated, and meets the others once
             return [CoreTask(op.name, needs, seconds, op.weight_bytes, op.kv_bytes, self.dram)]
@@ -300,11 +302,11 @@ class HostCores:
         """Attention as the CPU baseline's software does it on the same cores, at its fitted rate.
 
         It reads the cache, then computes, on one thread a head at most; a share of the computing goes on
-        while it reads. This project's program divides it otherwise (`AttentionOf`), and reads ahead.
+        while it reads. This project's program divides it otherwise (`AttentionModel`), and reads ahead.
         """
         written = model.cached_bytes * op.batch
         read = op.kv_bytes - written
-        if (program := AttentionOf.of(self.host, model.kv_bits)) is not None:
+        if (program := AttentionModel.of(self.host, model.kv_bits)) is not None:
             size = (model.d_query + model.d_attn) / (2 * model.n_heads)
             heads = model.n_kv_heads * op.batch, model.n_heads * op.batch
             tasks = [
@@ -402,7 +404,7 @@ class HostCores:
 
     def _copied(self, op: Op, slices: int) -> float:
         """Seconds in which the busiest thread copies a product's results; it copies whole tiles, but for
-        scores, which their softmax copies (`AttentionOf.between`)."""
+        scores, which their softmax copies (`AttentionModel.between`)."""
         if self.host.program is not None and op.name.endswith("attn_scores"):
             return 0.0
         return ceil(slices / self.threads) / slices * (op.macs / op.k) * self.copy

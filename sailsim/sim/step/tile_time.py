@@ -12,8 +12,8 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import cycles_by_phase
 from sailsim.lut_gemv.tile import Tile
 from sailsim.sim.machine.system import System
-from sailsim.sim.step.patterns import PROFILES, Profile
-from sailsim.sim.step.tiles import FastestTiles, PimUnits, Shape, TileRequest, TileTable
+from sailsim.sim.step.patterns import PROFILES, PatternProfile
+from sailsim.sim.step.tiles import FastestTiles, PimUnits, TileRequest, TileShape, TileTable
 
 Memory = Literal["port", "chip", "dram"]
 
@@ -104,13 +104,13 @@ def fastest_nbw(system: System) -> Callable[[Tile], int]:
     return lambda tile: FastestTiles(units.every_nbw(*_asked(units, tile)), units.weights_rate).nbw(0)
 
 
-def _asked(unit: PimUnits, tile: Tile) -> tuple[TileRequest, Callable[[Shape], list[Profile]]]:
+def _asked(unit: PimUnits, tile: Tile) -> tuple[TileRequest, Callable[[TileShape], list[PatternProfile]]]:
     """A tile as a unit takes it, and its patterns for a shape that may have another NBW."""
 
-    def profiles(shape: Shape) -> list[Profile]:
+    def profiles(shape: TileShape) -> list[PatternProfile]:
         scan = unit.scan(tile.abits, tile.signed, shape.nbw, tile.group_size)
         return [PROFILES.scanned(tile.x, scan)]
 
     codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
     form = (tile.scales is not None, tile.has_minimum, codebook)
-    return TileRequest(Shape(*tile.shape), tile.stored_bytes(), *form), profiles
+    return TileRequest(TileShape(*tile.shape), tile.stored_bytes(), *form), profiles

@@ -22,8 +22,8 @@ from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.machine.pim import NBWS
 from sailsim.sim.machine.substrate import OPERATIONS
 from sailsim.sim.machine.system import System, memory_paths, weights_rate
-from sailsim.sim.step.jobs import KEPT_UNITS, Jobs, SeveralJobs
-from sailsim.sim.step.patterns import Profile, Scan
+from sailsim.sim.step.jobs import KEPT_UNITS, GemvTimes, SummedGemvTimes
+from sailsim.sim.step.patterns import PatternProfile, PatternScan
 
 COUNTS = (
     "lookups",
@@ -42,7 +42,7 @@ KEPT_TILES = 1 << 11
 """How many tiles units remember: those of 40 blocks with each of six NBWs, in batches of two sizes."""
 
 
-class Shape(NamedTuple):
+class TileShape(NamedTuple):
     """A tile's shape and widths, in the order in which the C++ core takes them."""
 
     k: int
@@ -72,7 +72,7 @@ class TileRequest(NamedTuple):
     """Everything of a tile but its patterns: `weight_bytes` are stored, scales included, and `codebook` bytes
     beside them."""
 
-    shape: Shape
+    shape: TileShape
     weight_bytes: float
     scaled: bool = True
     minimum: bool = False
@@ -116,7 +116,7 @@ class TileKind:
         return plan.passes > one.passes and shape.batch * one.outputs_per_pass > held
 
     def timings(
-        self, profiles: Sequence[Profile], rate: float = inf, latency: float | None = None
+        self, profiles: Sequence[PatternProfile], rate: float = inf, latency: float | None = None
     ) -> _core.TileTimings:
         """The tiles of some patterns when each slice's weights come at `rate` bytes/s, a line `latency` s
         after its request; default: with their weights on chip."""
@@ -142,7 +142,7 @@ class TileKind:
         )
 
 
-class TileTable(Jobs):
+class TileTable(GemvTimes):
     """Tiles of a kind that differ in their patterns, timed side by side: a column for each quantity, a row a
     tile.
 
@@ -150,7 +150,7 @@ class TileTable(Jobs):
     `bytes` come from DRAM; `slices` have outputs to compute.
     """
 
-    def __init__(self, kind: TileKind, profiles: Sequence[Profile]) -> None:
+    def __init__(self, kind: TileKind, profiles: Sequence[PatternProfile]) -> None:
         self.kind = kind
         self._profiles = profiles
         self.timings = kind.timings(profiles)
@@ -212,7 +212,7 @@ class TileTable(Jobs):
         return found
 
 
-class PassTiles(SeveralJobs):
+class PassTiles(SummedGemvTimes):
     """Products whose share of every slice is cut into tiles of one pass: several passes would each read
     pieces of all rows of weights."""
 
@@ -227,12 +227,12 @@ class PassTiles(SeveralJobs):
         return self._whole.crowded
 
 
-class FastestTiles(Jobs):
+class FastestTiles(GemvTimes):
     """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds,
     on the units or for memory to bring its weights; of equals the one with fewer bytes, then with fewer
     seconds on the units, then that of the first table."""
 
-    def __init__(self, tables: Sequence[Jobs], weights_rate: float) -> None:
+    def __init__(self, tables: Sequence[GemvTimes], weights_rate: float) -> None:
         """`weights_rate`: bytes/s that memory brings all units."""
         self._tables = tables
         working = np.array([table.seconds for table in tables])
@@ -359,11 +359,11 @@ class PimUnits:
         last = self.operands if size % self.line else self.chip
         return self.chip.asking(size) + last.latency
 
-    def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> Scan:
+    def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> PatternScan:
         """How these units scan activations of the given widths."""
-        return Scan(abits, signed, nbw, group_size, self.config.prt_entries, self.config.prt_policy)
+        return PatternScan(abits, signed, nbw, group_size, self.config.prt_entries, self.config.prt_policy)
 
-    def table(self, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:
+    def table(self, request: TileRequest, profiles: Sequence[PatternProfile]) -> TileTable:
         """Time tiles of some patterns side by side, once for equal ones.
 
         Raises:
@@ -373,7 +373,7 @@ class PimUnits:
         # soon as nothing asks for them.
         return _tables_of(self.key).table(self, request, profiles)
 
-    def product(self, request: TileRequest, profiles: Sequence[Profile]) -> Jobs:
+    def product(self, request: TileRequest, profiles: Sequence[PatternProfile]) -> GemvTimes:
         """As `table`, of a product that a step's software hands over: where units `cuts`, in tiles of one
         pass.
 
@@ -394,8 +394,8 @@ class PimUnits:
         return PassTiles(kind, [(tile(wide), whole), (tile(n - whole * wide), 1)])
 
     def every_nbw(
-        self, request: TileRequest, profiles_of: Callable[[Shape], Sequence[Profile]]
-    ) -> list[Jobs]:
+        self, request: TileRequest, profiles_of: Callable[[TileShape], Sequence[PatternProfile]]
+    ) -> list[GemvTimes]:
         """Products with each NBW that fits the arrays, the least first.
 
         Args:
@@ -405,7 +405,7 @@ class PimUnits:
         Raises:
             SailsimError: the tiles fit the arrays with no NBW.
         """
-        found: list[Jobs] = []
+        found: list[GemvTimes] = []
         refused: list[str] = []  # of an error itself, its traceback would know this list
         for nbw in NBWS:
             shape = request.shape._replace(nbw=nbw)
@@ -418,7 +418,7 @@ class PimUnits:
         return found
 
 
-class TimedTables:
+class TileTimeCache:
     """The tiles that equal units have timed: machines that differ in their cores share them."""
 
     def __init__(self) -> None:
@@ -435,7 +435,7 @@ class TimedTables:
             raise _refusal(request.shape, error) from None
         return self._kinds[request]
 
-    def table(self, units: PimUnits, request: TileRequest, profiles: Sequence[Profile]) -> TileTable:
+    def table(self, units: PimUnits, request: TileRequest, profiles: Sequence[PatternProfile]) -> TileTable:
         """As `PimUnits.table`."""
         key = (request, tuple([profile.key for profile in profiles]))
         found = self._tables.get(key)
@@ -452,15 +452,15 @@ class TimedTables:
         return found
 
 
-def _refusal(shape: Shape, error: ValueError) -> SailsimError:
+def _refusal(shape: TileShape, error: ValueError) -> SailsimError:
     """Of tiles that the C++ core refuses."""
     return SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.")
 
 
 @lru_cache(maxsize=KEPT_UNITS)  # machines that differ in their cores alone would time every tile again
-def _tables_of(units: Hashable) -> TimedTables:
+def _tables_of(units: Hashable) -> TileTimeCache:
     """Of units that are equal."""
-    return TimedTables()
+    return TileTimeCache()
 
 
 # ---- How often each part of the units works, what energy is reckoned from ---------------------------------
@@ -473,7 +473,7 @@ def activity(
     config: _core.SliceConfig,
     plan: _core.TilePlan,
     timing: _core.TileTiming | _core.TileTimings,
-    shape: Shape,
+    shape: TileShape,
 ) -> dict[str, Any]:
     """Events by `ACTIVITY` of a tile, over all slices.
 

@@ -29,7 +29,7 @@ def point_key(point: Point) -> str:
     return _hash(point.as_dict())
 
 
-class Stamps:
+class FileStamps:
     """Files as they were when they were first named here: whether one has changed since."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Stamps:
         return next((path for path, taken in self._taken.items() if stamp(path) != taken), None)
 
 
-class Keys(Stamps):
+class ResultKeys(FileStamps):
     """Keys of many points: every file that they name is read once, now."""
 
     def __init__(self, evaluate: str, inputs: str = "") -> None:
@@ -83,14 +83,14 @@ class Keys(Stamps):
         return next((name for (kind, name), digest in read.items() if self._once(kind, name) != digest), None)
 
 
-_here: dict[str, Keys] = {}
+_here: dict[str, ResultKeys] = {}
 """What a worker has read, under one name; it may live through many studies."""
 
 
 def _guarded(evaluate: Callable[[Any], Any], read: Mapping[tuple[str, str], str], what: Any) -> Any:
     keys = _here.get("keys")
     if keys is None or keys.changed() is not None:
-        keys = _here["keys"] = Keys("guard")
+        keys = _here["keys"] = ResultKeys("guard")
     other = keys.holds(read)
     if other is not None:
         raise SailsimError(

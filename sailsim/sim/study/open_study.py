@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.progress import Report, reporter
+from sailsim.base.progress import ProgressReport, reporter
 from sailsim.base.stop import heed, stoppable
 from sailsim.sim.study.origin import code_version, commit, versions
 from sailsim.sim.study.store import RESERVED, Store, now
@@ -53,7 +53,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TaskOutcome:
     """A task's records, or why there are none: `refused` is a sentence, `broken` a traceback."""
 
     records: tuple[dict[str, Any], ...] = ()
@@ -63,22 +63,22 @@ class Outcome:
     seconds: float = 0.0
 
 
-def evaluated(chunk: tuple[Evaluate, Sequence[Any]]) -> list[Outcome]:
+def evaluated(chunk: tuple[Evaluate, Sequence[Any]]) -> list[TaskOutcome]:
     """What came of some tasks, given a function and each one's `what`; runs in the worker."""
     evaluate, given = chunk
     return [_evaluated(evaluate, what) for what in given]
 
 
-def _evaluated(evaluate: Evaluate, what: Any) -> Outcome:
+def _evaluated(evaluate: Evaluate, what: Any) -> TaskOutcome:
     began = time.perf_counter()
     try:
         answer = evaluate(what)
         records = tuple(dict(record) for record in ([answer] if isinstance(answer, Mapping) else answer))
     except SailsimError as error:
-        return Outcome(refused=str(error))
+        return TaskOutcome(refused=str(error))
     except Exception:
-        return Outcome(broken=traceback.format_exc())
-    return Outcome(records, finished_at=now(), seconds=time.perf_counter() - began)
+        return TaskOutcome(broken=traceback.format_exc())
+    return TaskOutcome(records, finished_at=now(), seconds=time.perf_counter() - began)
 
 
 def run_study(
@@ -209,7 +209,7 @@ class OpenStudy:
     """A folder that is held for writing, and who evaluates what it lacks; `opened` says what each is."""
 
     store: Store
-    report: Report
+    report: ProgressReport
     hire: Callable[[int], Workers]
     manifest: dict[str, Any]
     group: str
@@ -246,7 +246,7 @@ class OpenStudy:
         worker goes again, it is known whose fault it is.
         """
         alone: deque[Task] = deque()
-        under_way: dict[Future[list[Outcome]], list[Task]] = {}
+        under_way: dict[Future[list[TaskOutcome]], list[Task]] = {}
         size = 1
         try:
             while left or alone or under_way:
@@ -279,7 +279,7 @@ class OpenStudy:
         finally:
             workers.forget(under_way)
 
-    def _take(self, chunk: Sequence[Task], outcomes: Sequence[Outcome]) -> list[Task]:
+    def _take(self, chunk: Sequence[Task], outcomes: Sequence[TaskOutcome]) -> list[Task]:
         """Store what came of some tasks; returns those that failed and are to be tried again.
 
         Keys and code of records are those that this process asked for.

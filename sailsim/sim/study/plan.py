@@ -25,11 +25,11 @@ from sailsim.base.arguments import shown
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import nearest, needing
 from sailsim.base.input_file import read_bytes
-from sailsim.base.quantity import Frozen, Is, is_number
+from sailsim.base.quantity import Frozen, QuantityRule, is_number
 from sailsim.base.toml_file import MAX_BYTES, parse_toml
-from sailsim.sim.machine.catalog import Shelf, first_problem
+from sailsim.sim.machine.catalog import Catalog, first_problem
 from sailsim.sim.machine.ranges import LONGEST, between, check_span, spread, stepped
-from sailsim.sim.machine.substrate import OPERATIONS, SubstrateChoice, parse_cost
+from sailsim.sim.machine.substrate import OPERATIONS, SubstrateReference, parse_cost
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import (
     Value,
@@ -58,7 +58,7 @@ Move = Callable[[str, str], str]
 # --- What a file says ---
 
 
-class Range(Frozen):
+class RangeTable(Frozen):
     """A table that is a range of numbers: with `step` or `points` these, else a span, which has all between
     both ends."""
 
@@ -69,7 +69,7 @@ class Range(Frozen):
     scale: Literal["linear", "log"] = "linear"
 
 
-class Sample(Frozen):
+class SampleTable(Frozen):
     """So many rows, drawn by a method with a seed: SciPy's Latin hypercube, or its sequence of Sobol's,
     scrambled."""
 
@@ -96,7 +96,7 @@ class PartTable(Frozen):
     fixed: dict[str, Any] = Field(default={})
     axes: dict[str, Any] = Field(default={})
     zip: list[dict[str, Any]] = Field(default=[])
-    sample: Sample | None = None
+    sample: SampleTable | None = None
 
 
 class PlanTable(PartTable):
@@ -107,7 +107,7 @@ class PlanTable(PartTable):
     part: list[PartTable] | None = Field(default=None, min_length=1)
 
 
-PLANS = Shelf("plan", "data/plans")
+PLANS = Catalog("plan", "data/plans")
 
 
 def read_plan(name_or_path: str | Path) -> tuple[Plan, str]:
@@ -152,7 +152,7 @@ def _plan_of(content: Mapping[str, Any], file: str, folder: Path | None) -> Plan
         raise SailsimError(f"{file}: {error}") from None
 
 
-def _part_of(table: PartTable, fixed: Mapping[str, Any], move: Move) -> Part:
+def _part_of(table: PartTable, fixed: Mapping[str, Any], move: Move) -> PlanPart:
     every = dict(_flat(fixed, move)) | dict(_flat(table.fixed, move))
     held = {name: _value(name, value, move) for name, value in every.items()}
     axes = []
@@ -161,14 +161,14 @@ def _part_of(table: PartTable, fixed: Mapping[str, Any], move: Move) -> Part:
         if len({len(values) for values in columns.values()}) != 1:
             lengths = ", ".join(f"{name} {len(values)}" for name, values in columns.items()) or "no field"
             raise SailsimError(f"zip has {lengths}; allowed are lists of one length.")
-        axes.append(Axis(tuple(columns), tuple(dict.fromkeys(zip(*columns.values(), strict=True)))))
-    system = Part(held, tuple(axes)).systems[0]
+        axes.append(PlanAxis(tuple(columns), tuple(dict.fromkeys(zip(*columns.values(), strict=True)))))
+    system = PlanPart(held, tuple(axes)).systems[0]
     for name, each in _flat(table.axes, move):
         if isinstance(each, dict):
             axes.append(ranged(name, each, is_whole(name, system)))
         else:
             axes.append(axis_of(name, _values(name, each if isinstance(each, list) else [each], move)))
-    return Part(held, tuple(axes), table.sample)
+    return PlanPart(held, tuple(axes), table.sample)
 
 
 def _flat(table: Mapping[str, Any], move: Move, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -221,7 +221,7 @@ def _moved(folder: Path | None, name: str, text: str) -> str:
         return str(choice._replace(file=from_here(choice.file, False)))
     if name in ("substrate", "pim.substrate"):
         try:
-            named = SubstrateChoice.parse(text)
+            named = SubstrateReference.parse(text)
         except ValueError:
             return text  # the point says what is wrong
         return str(named._replace(file=from_here(named.file, False)))
@@ -234,13 +234,13 @@ def _moved(folder: Path | None, name: str, text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Axis:
+class PlanAxis:
     """Fields, and the values that they take together: rows of one each, or of one field a span; `whole`: of
     whole numbers alone."""
 
     names: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...] = ()
-    span: Range | None = None
+    span: RangeTable | None = None
     whole: bool = False
 
     def at(self, share: float) -> tuple[Value, ...]:
@@ -273,17 +273,17 @@ class Axis:
             raise SailsimError(f"{name} {error}.") from None
 
 
-def axis_of(name: str, values: Sequence[Value]) -> Axis:
+def axis_of(name: str, values: Sequence[Value]) -> PlanAxis:
     """An axis of one field. Raises SailsimError where there is no value."""
     if not values:
         raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
-    return Axis((name,), tuple((value,) for value in values))
+    return PlanAxis((name,), tuple((value,) for value in values))
 
 
-def ranged(name: str, table: Mapping[str, Any], whole: bool) -> Axis:
+def ranged(name: str, table: Mapping[str, Any], whole: bool) -> PlanAxis:
     """The axis of a range; a span is of whole numbers where its field is. Raises SailsimError for another."""
     try:
-        given = Range.model_validate(table)
+        given = RangeTable.model_validate(table)
         low, high, log = given.low, given.high, given.scale == "log"
         if given.step is not None:
             if given.points is not None or log:
@@ -299,7 +299,7 @@ def ranged(name: str, table: Mapping[str, Any], whole: bool) -> Axis:
         raise SailsimError(f"{name}.{first_problem(error, unknown)}.") from None
     except ValueError as error:
         raise SailsimError(f"{name} {error}.") from None
-    return Axis((name,), span=given, whole=whole)
+    return PlanAxis((name,), span=given, whole=whole)
 
 
 def is_whole(name: str, system: str) -> bool:
@@ -312,7 +312,9 @@ def is_whole(name: str, system: str) -> bool:
         section = getattr(section, each, None)
     if not isinstance(section, Frozen) or field not in type(section).model_fields:
         return False
-    return any(isinstance(rule, Is) and rule.whole for rule in type(section).model_fields[field].metadata)
+    return any(
+        isinstance(rule, QuantityRule) and rule.whole for rule in type(section).model_fields[field].metadata
+    )
 
 
 # --- Combinations as points ---
@@ -373,7 +375,7 @@ def check_value(name: str, value: Value) -> None:
         raise SailsimError(f"{name} is ''; allowed is a text that is not empty.")
     try:
         if ":" in name:
-            SubstrateChoice.parse(f"{name}={in_words(value)}")
+            SubstrateReference.parse(f"{name}={in_words(value)}")
         elif _is_cost(name):
             parse_cost(in_words(value))
     except ValueError as error:
@@ -388,12 +390,12 @@ def _is_cost(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Part:
+class PlanPart:
     """A grid of axes, or a sample of it, beside what is fixed."""
 
     fixed: Mapping[str, Value]
-    axes: tuple[Axis, ...]
-    sample: Sample | None = None
+    axes: tuple[PlanAxis, ...]
+    sample: SampleTable | None = None
 
     def check(self) -> None:
         """Raise SailsimError for a field that there is not or that is given twice, and a cost that is
@@ -419,7 +421,7 @@ class Part:
             rows = itertools.product(*(axis.listed for axis in self.axes))
         else:
             drawn = self.sample.rows(len(self.axes)).tolist()
-            rows = (tuple(map(Axis.at, self.axes, shares)) for shares in drawn)
+            rows = (tuple(map(PlanAxis.at, self.axes, shares)) for shares in drawn)
         for row in rows:
             values: Combination = dict(self.fixed)
             for axis, each in zip(self.axes, row, strict=True):
@@ -428,7 +430,7 @@ class Part:
 
     @cached_property
     def size(self) -> int:
-        """How many combinations. Raises SailsimError as `Axis.listed`."""
+        """How many combinations. Raises SailsimError as `PlanAxis.listed`."""
         return self.sample.points if self.sample else math.prod(len(axis.listed) for axis in self.axes)
 
 
@@ -436,7 +438,7 @@ class Part:
 class Plan:
     """Parts whose points are one study; what several have is one point."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[PlanPart, ...]
     beside: tuple[str, ...] = ()
     """What else runs the points: files and machines, as `--beside` takes them."""
     file: str = ""
@@ -490,7 +492,7 @@ def plan_of(*grids: Mapping[str, Any]) -> Plan:
             one = isinstance(each, str | System) or not isinstance(each, Iterable)
             values = [each] if one else list(each)
             axes.append(axis_of(name, [system_in_words(v) if isinstance(v, System) else v for v in values]))
-        parts.append(Part({}, tuple(axes)))
+        parts.append(PlanPart({}, tuple(axes)))
     return Plan(tuple(parts))
 
 

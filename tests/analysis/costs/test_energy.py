@@ -6,7 +6,7 @@ import pytest
 
 from sailsim.analysis.costs.energy import (
     EnergyConstants,
-    Use,
+    StepEvents,
     borrowed,
     energy,
     tokens_of,
@@ -19,7 +19,7 @@ from sailsim.sim.machine.system_files import load_system
 
 C = EnergyConstants.default()
 NAMES = [field.name for field in fields(EnergyConstants)]
-NOTHING = Use(
+NOTHING = StepEvents(
     step_s=0.0, threads=0, cores=64, busy_s=0.0, channels=8, dram_read_bytes=0,
     units=EnergyShape(256, 32, load_substrate("row_dfm").energy, csram_mib=4),
 )  # fmt: skip
@@ -68,7 +68,7 @@ def test_a_step_in_joules_by_hand():
     """Every term with round constants: 1 to 6 fJ a bit of the arrays and adders, 7 to 9 pJ, and so on."""
     values = (1, 2, 3, 4, 0.5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25)
     constants = replace(C, **dict(zip(NAMES, map(float, values), strict=True)))
-    use = Use(
+    use = StepEvents(
         step_s=3.0, threads=5, cores=7, busy_s=2.0, channels=11,
         dram_read_bytes=100, dram_written_bytes=10,
         activity={

@@ -15,12 +15,12 @@ from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.paper import claim_check as check
 from sailsim.analysis.paper.claim import highest, load_paper
-from sailsim.analysis.paper.claim_check import Step, judge
+from sailsim.analysis.paper.claim_check import ClaimCheck, judge
 from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.parameter_space import space
 from sailsim.analysis.paper.stored_claims import claims
 from sailsim.analysis.runs.compare import POINT, compare, joined
-from sailsim.analysis.studies.stored_runs import Runs
+from sailsim.analysis.studies.stored_runs import RunTable
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.machine.system_files import load_system
@@ -30,7 +30,7 @@ TINY = str(FOLDER / "tiny_claims.toml")
 
 
 def test_another_papers_claims_of_a_store(frame) -> None:
-    table = claims(Runs.of(frame, prices()), TINY)
+    table = claims(RunTable.of(frame, prices()), TINY)
     by_claim = {row["claim"]: row for row in table.to_dict("records")}
     assert len(table) == 4
     rows = joined(frame, prices())
@@ -74,7 +74,7 @@ runner = "cores"
 def test_a_paper_about_another_runner_is_a_file(frame, tmp_path: Path, how: str, over) -> None:
     file = tmp_path / "other.toml"
     file.write_text(OTHER.replace('"geomean"', f'"{how}"'))
-    tokens, products = claims(Runs.of(frame, prices()), str(file)).to_dict("records")
+    tokens, products = claims(RunTable.of(frame, prices()), str(file)).to_dict("records")
     own = (
         frame[frame["system"] == "sail-n1"].drop_duplicates([*POINT, "runner"]).set_index([*POINT, "runner"])
     )
@@ -162,7 +162,7 @@ def test_a_bad_file_of_claims_or_unknowns_is_one_sentence(
 
 # --- What this project claims ---
 
-STEP = Step(
+STEP = ClaimCheck(
     name="answer",
     title="t",
     minutes=0.1,

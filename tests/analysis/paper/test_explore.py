@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from sailsim.analysis.runs.equal_quality import cache_widths
 from sailsim.analysis.runs.runs import runs
-from sailsim.analysis.search.design_search import SOFTWARE, Search, explore, tried
+from sailsim.analysis.search.design_search import SOFTWARE, DesignSearch, explore, tried
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.analysis.uncertainty.interval import drawn_machines, kept
 from sailsim.analysis.uncertainty.prior import PRIOR
@@ -78,7 +78,7 @@ def changed(file: Path, old: str, new: str) -> str:
 
 @pytest.mark.slow
 def test_the_whole_space_has_this_front_and_run_says_its_numbers(tmp_path: Path, file: Path) -> None:
-    search = Search(str(file), seed=3)
+    search = DesignSearch(str(file), seed=3)
     found = explore(search, tmp_path / "out", samples=100, progress=False)
     every = [search.task("tried", 0, (dict(values), None)).what for values in _space(found.trials, search)]
     assert len(found.trials) == len(every) == 24  # all that there are
@@ -120,7 +120,7 @@ def test_the_whole_space_has_this_front_and_run_says_its_numbers(tmp_path: Path,
             assert opponent == pytest.approx(row["opponent_tokens_per_s"], rel=1e-12)
 
 
-def _space(trials: pd.DataFrame, search: Search) -> list[dict[str, object]]:
+def _space(trials: pd.DataFrame, search: DesignSearch) -> list[dict[str, object]]:
     return [{name: row[name] for name in search.names} for row in trials.to_dict("records")]
 
 
@@ -129,7 +129,7 @@ def test_a_search_goes_on_and_jobs_change_nothing(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sailsim.analysis.search.design_search.GENERATION", 3)
-    search = Search(str(file), seed=1)
+    search = DesignSearch(str(file), seed=1)
     explore(search, tmp_path / "a", samples=6, progress=False)
     resumed = explore(search, tmp_path / "a", samples=9, jobs=2, progress=False)
     whole = explore(search, tmp_path / "b", samples=9, progress=False)
@@ -141,7 +141,7 @@ def test_a_search_goes_on_and_jobs_change_nothing(
 
 
 def test_a_machine_that_cannot_beat_another_is_given_up_and_one_that_cannot_be_says_why(file: Path) -> None:
-    search = Search(str(file))
+    search = DesignSearch(str(file))
     found = tried(search, (search.start, [(0.5, 100.0)]))
     assert isnan(found["score"])
     assert found["at_most"] < 100
@@ -161,7 +161,7 @@ def test_a_machine_that_cannot_beat_another_is_given_up_and_one_that_cannot_be_s
 
 def test_machines_around_a_found_one_have_its_choices_but_not_its_clock(file: Path) -> None:
     more = '[choices."pim.clock"]\nvalues = [1.2]\nreason = "r"\n[choices."pim.dfms"]'
-    search = Search(changed(file, '[choices."pim.dfms"]', more))
+    search = DesignSearch(changed(file, '[choices."pim.dfms"]', more))
 
     def drawn(whole: bool) -> set[str]:
         machine = search.machine({**search.start, "pim.convert": "unit"}, whole=whole)
@@ -195,7 +195,7 @@ def test_widths_that_lose_little() -> None:
 )
 def test_a_bad_file_is_one_sentence(file: Path, old: str, new: str, words: str) -> None:
     with pytest.raises(SailsimError) as error:
-        Search(changed(file, old, new))
+        DesignSearch(changed(file, old, new))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -217,11 +217,11 @@ def test_a_limit_that_nothing_meets_says_by_how_much(
     tmp_path: Path, file: Path, limits: dict[str, float], words: str
 ) -> None:
     with pytest.raises(SailsimError, match=words):
-        explore(Search(str(file), **limits), tmp_path / "out", samples=1, progress=False)
+        explore(DesignSearch(str(file), **limits), tmp_path / "out", samples=1, progress=False)
 
 
 def test_bad_samples_jobs_and_folders(tmp_path: Path, file: Path) -> None:
-    search = Search(str(file))
+    search = DesignSearch(str(file))
     run_sweep([Point()], Point.as_dict, tmp_path / "sweep", progress=False)
     (tmp_path / "file").write_text("x")
     other = r"holds results of `sailsim sweep`; allowed for `sailsim explore`"
@@ -235,13 +235,13 @@ def test_bad_samples_jobs_and_folders(tmp_path: Path, file: Path) -> None:
             explore(search, tmp_path / folder, samples, jobs, progress=False)
     for limit in (0, -1, nan):
         with pytest.raises(SailsimError, match="allowed is a number above 0"):
-            Search(str(file), area=limit)
+            DesignSearch(str(file), area=limit)
     assert set(SOFTWARE) <= {*search.names}
 
 
 @pytest.mark.slow
 def test_sail_next_is_what_was_found_and_gives_the_committed_numbers() -> None:
-    docs, search = Path(__file__).parents[3] / "docs" / "data", Search()
+    docs, search = Path(__file__).parents[3] / "docs" / "data", DesignSearch()
     falls = pd.read_csv(docs / "next-waterfall.csv", thousands=",")
     said = dict(change.split("=") for change in falls["change"][1:])
     machine = load_system("sail-next")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.paper import joint as together
 from sailsim.analysis.paper.claim import Metric, load_paper
-from sailsim.analysis.paper.claim_study import Answers, Search
+from sailsim.analysis.paper.claim_study import AnswerFolder, NearestSearch
 from sailsim.analysis.paper.evaluator import Values, judged
 from sailsim.analysis.paper.joint import (
     BLOCK,
@@ -128,7 +128,7 @@ def test_a_draw_goes_on_where_it_was_and_does_not_depend_on_who_works(tmp_path: 
     space, rows = small(), sobol_rows(small(), 96, 0)
 
     def values(machines: int, jobs: int) -> Values:
-        answers = Answers(tmp_path / "a", "claims joint", {}, jobs, progress=False)
+        answers = AnswerFolder(tmp_path / "a", "claims joint", {}, jobs, progress=False)
         of_all = drawn(space, "sail", rows[:machines], 0, answers)
         assert len(Store(tmp_path / "a").keys()) == machines // BLOCK or jobs == 3
         return of_all
@@ -165,8 +165,8 @@ def test_the_whole_of_it_twice_is_the_same_to_the_byte(
         assert getattr(getattr(machine, section), field).value == change["value"]
 
 
-def search(off: Callable[[Mapping[str, Any]], float], enough: float = 0.0) -> Search:
-    return Search(small(), off, enough, rounds=6, helps=0.99, kept=12)
+def search(off: Callable[[Mapping[str, Any]], float], enough: float = 0.0) -> NearestSearch:
+    return NearestSearch(small(), off, enough, rounds=6, helps=0.99, kept=12)
 
 
 def test_a_search_finds_what_is_between_levels_from_both_sides() -> None:

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("SALib")
 
 from sailsim.analysis.paper.claim import load_paper
-from sailsim.analysis.paper.claim_study import Answers
+from sailsim.analysis.paper.claim_study import AnswerFolder
 from sailsim.analysis.paper.parameter_space import ParameterSpace, space
-from sailsim.analysis.paper.reproduce import Sampled, reproduce, sample
+from sailsim.analysis.paper.reproduce import SampledMetrics, reproduce, sample
 from sailsim.analysis.render.claims_page import write_reproduction
 from sailsim.analysis.runs.compare import compare
 from sailsim.analysis.uncertainty.prior import Workload
@@ -37,8 +37,8 @@ def small(
     return replace(every, workloads=WORKLOADS, alternatives=every.alternatives[:1])
 
 
-def sampled_in(folder: Path) -> Sampled:
-    return sample(small(), 4, 0, Answers(folder, "claims reproduce", {}, progress=False))
+def sampled_in(folder: Path) -> SampledMetrics:
+    return sample(small(), 4, 0, AnswerFolder(folder, "claims reproduce", {}, progress=False))
 
 
 def test_a_row_between_differs_in_what_its_factor_decides(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sailsim.analysis.costs.area import AreaConstants
 from sailsim.analysis.paper.evaluator import Memo, SampledOutcomes, judged
 from sailsim.analysis.paper.parameter_space import space
 from sailsim.analysis.runs.compare import compare
-from sailsim.analysis.uncertainty.prior import Factor
+from sailsim.analysis.uncertainty.prior import Parameter
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backends.cores import predict_cores
@@ -50,7 +50,7 @@ def test_every_ranged_value_of_the_machine_is_a_factor_or_follows_the_software()
 def test_a_factor_stays_in_its_range_and_reaches_both_ends(
     u: float, low: int, more: int, log: bool, whole: bool
 ) -> None:
-    factor = Factor("x", "machine", "why", low=low, high=low + more, whole=whole, log=log)
+    factor = Parameter("x", "machine", "why", low=low, high=low + more, whole=whole, log=log)
     value = factor.at(u)
     assert isinstance(value, int) == whole
     assert low * (1 - 1e-9) <= value <= (low + more) * (1 + 1e-9)
@@ -61,7 +61,7 @@ def test_a_factor_stays_in_its_range_and_reaches_both_ends(
 def test_a_centred_factor_is_as_often_below_the_nominal_value_as_above(
     u: float, low: float, high: float
 ) -> None:
-    factor = Factor("x", "software", "why", low=low, high=high, centred=True, nominal=1.0)
+    factor = Parameter("x", "software", "why", low=low, high=high, centred=True, nominal=1.0)
     value = float(factor.at(u))
     assert (value < 1) == (u < 0.5) or value == pytest.approx(1)
     assert [factor.at(e) for e in (0.0, 0.5, 1.0)] == pytest.approx([low, 1.0, high])

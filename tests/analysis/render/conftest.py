@@ -7,7 +7,7 @@ import pytest
 
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render import report_page as report
-from sailsim.analysis.render.sweep_figures import FIGURES, Study
+from sailsim.analysis.render.sweep_figures import FIGURES, SweepStudy
 
 BROWSERS = ("chromium", "chromium-browser")
 HOSTILE = 'a[/bold]b</script><script>alert("x")</script><img src=x onerror=alert(1)> <i> & $x$'
@@ -15,7 +15,7 @@ HOSTILE = 'a[/bold]b</script><script>alert("x")</script><img src=x onerror=alert
 
 def page_of(frame, manifest, paper=None):
     """The report's page for some records."""
-    study = Study.of(frame, prices(), paper)
+    study = SweepStudy.of(frame, prices(), paper)
     return report.page(study, manifest, report.show(study))
 
 

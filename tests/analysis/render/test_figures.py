@@ -10,8 +10,8 @@ import pytest
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.figure import PHASES as LOOKS
 from sailsim.analysis.render.figure import (
-    Axis,
     Figure,
+    FigureAxis,
     Panel,
     draw,
     inline_svg,
@@ -24,9 +24,9 @@ from sailsim.analysis.render.gem5_figures import (
     tokens,
 )
 from sailsim.analysis.render.report_page import report
-from sailsim.analysis.render.sweep_figures import FIGURES, MOST_BATCHES, Study
+from sailsim.analysis.render.sweep_figures import FIGURES, MOST_BATCHES, SweepStudy
 from sailsim.analysis.runs.runs import evaluate
-from sailsim.analysis.studies.stored_runs import MissingPointsError, Runs, prt_pairs
+from sailsim.analysis.studies.stored_runs import MissingPointsError, RunTable, prt_pairs
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.system_files import load_system
@@ -40,14 +40,14 @@ PAIRS = ("prt", "conversion", "speedup", "threads")
 
 @pytest.fixture(scope="module")
 def study(frame):
-    return Study.of(frame, prices(), "sail")
+    return SweepStudy.of(frame, prices(), "sail")
 
 
 @pytest.fixture(scope="module")
 def one_point(frame):
     """The runs of a single point."""
     own = frame[frame["prt"].astype(bool)]
-    return Study.of(own[own["point_key"] == own["point_key"].iloc[0]], prices(), "sail")
+    return SweepStudy.of(own[own["point_key"] == own["point_key"].iloc[0]], prices(), "sail")
 
 
 def declared(name, study):
@@ -85,14 +85,14 @@ def test_a_place_of_conversion_that_few_points_have_hides_no_other_point(tmp_pat
     points = [replace(small, convert="auto")]
     points += [replace(small, group_size=g, convert=c) for g in (32, 64) for c in ("memory", "cores")]
     stored = run_sweep(points, evaluate, tmp_path, progress=False)
-    rows = declared("conversion", Study.of(stored.frame(), prices())).panels[0].rows
+    rows = declared("conversion", SweepStudy.of(stored.frame(), prices())).panels[0].rows
     assert set(rows["group_size"]) == {32, 64}
 
 
 def test_dollars_have_no_more_batches_than_looks(frame):
     own = frame[frame["point_key"] == frame["point_key"].iloc[0]]
     many = [own.assign(batch=batch, point_key=f"p{batch}") for batch in range(1, 13)]
-    rows = declared("dollars", Study.of(pd.concat(many), prices())).panels[0].rows
+    rows = declared("dollars", SweepStudy.of(pd.concat(many), prices())).panels[0].rows
     assert {1, 12} <= set(rows["batch"])
     assert rows["line"].nunique() == MOST_BATCHES
 
@@ -100,7 +100,9 @@ def test_dollars_have_no_more_batches_than_looks(frame):
 def mine(_study):
     """A figure as the recipe of docs/start.md has it."""
     rows = pd.DataFrame({"x": [1, 2], "y": [3.0, 4.5], "who": ["ours", "ours"]})
-    return Figure("My own figure", [Panel(rows, Axis("x", "bits"), Axis("y", "J"), "who")], ["Drawn by me."])
+    return Figure(
+        "My own figure", [Panel(rows, FigureAxis("x", "bits"), FigureAxis("y", "J"), "who")], ["Drawn by me."]
+    )
 
 
 @pytest.mark.parametrize("section", ["energy", "mine"])
@@ -131,7 +133,9 @@ def test_what_is_drawn_is_what_the_values_say(study, tmp_path):
 
 def test_a_value_outside_its_range_stands_beside_it() -> None:
     rows = pd.DataFrame({"at": [0], "value": [69.6], "low": [28.0], "high": [60.0]})
-    panel = Panel(rows, Axis("value"), Axis.of_names(["SAIL"]), kind="ranks", low="low", high="high")
+    panel = Panel(
+        rows, FigureAxis("value"), FigureAxis.of_names(["SAIL"]), kind="ranks", low="low", high="high"
+    )
     (axes,) = draw(Figure("nominal", [panel], [])).axes
     (ends,) = [each for bars in axes.containers for each in bars[2]]
     assert ends.get_segments()[0][:, 0].tolist() == [28.0, 60.0]
@@ -139,7 +143,7 @@ def test_a_value_outside_its_range_stands_beside_it() -> None:
 
 def test_a_panel_above_another_has_its_label_unless_all_share_the_scale() -> None:
     rows = pd.DataFrame({"at": [1], "height": [2]})
-    times, percent = (Panel(rows, Axis("at", label), Axis("height")) for label in ("times", "%"))
+    times, percent = (Panel(rows, FigureAxis("at", label), FigureAxis("height")) for label in ("times", "%"))
     for panels, labels in (
         ([times, percent, times], ["times", "%", "times"]),
         ([times] * 4, ["", "", "times", "times"]),
@@ -177,7 +181,7 @@ def test_an_empty_or_missing_store_is_refused(tmp_path: Path, frame):
     with pytest.raises(SailsimError, match="no results"):
         report(tmp_path)
     with pytest.raises(SailsimError, match="no rows"):
-        Runs.of(frame.iloc[:0], prices())
+        RunTable.of(frame.iloc[:0], prices())
 
 
 def runs() -> list[dict[str, Any]]:

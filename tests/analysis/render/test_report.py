@@ -16,7 +16,7 @@ from sailsim.analysis.render.sweep_figures import FIGURES
 from sailsim.analysis.runs.compare import joined
 from sailsim.analysis.runs.equal_quality import losses
 from sailsim.analysis.runs.runs import evaluate, runners
-from sailsim.analysis.studies.stored_runs import Runs, stored_runs
+from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.cli import main
 from sailsim.sim.point import Point
@@ -28,7 +28,7 @@ from ...refusals import refusal
 
 @pytest.fixture(scope="module")
 def table(frame):
-    return claims(Runs.of(frame, prices()))
+    return claims(RunTable.of(frame, prices()))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,9 @@ def test_a_speedup_at_equal_quality_leaves_the_other_side_its_width(tmp_path):
     """Three bits lose most, so that cores may take any of the three, which are faster on them."""
     points = [Point(model="llama-2-7b", wbits=bits, batch=32, threads=16, context=64) for bits in (3, 4, 8)]
     store = run_sweep(points, evaluate, tmp_path, progress=False)
-    rows = claims(Runs.of(stored_runs(store), prices())).set_index("reading").dropna(subset="equal_quality")
+    rows = (
+        claims(RunTable.of(stored_runs(store), prices())).set_index("reading").dropna(subset="equal_quality")
+    )
     found, here = rows["equal_quality"], rows["here"].astype(float)
     assert (found <= here * (1 + 1e-12)).all()
     rates = store.frame().query("runner == 'cores-all'").set_index("wbits")["tokens_per_s"]

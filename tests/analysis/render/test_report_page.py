@@ -15,7 +15,7 @@ from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.report_page import page_file, report
 from sailsim.analysis.runs.compare import JOINED, POINT, joined
 from sailsim.analysis.runs.runs import LEGEND, SIGN, evaluate, named
-from sailsim.analysis.studies.stored_runs import Runs
+from sailsim.analysis.studies.stored_runs import RunTable
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
@@ -25,7 +25,7 @@ from .conftest import HOSTILE, page_of
 
 @pytest.fixture(scope="module")
 def results(frame):
-    return Runs.of(frame, prices())
+    return RunTable.of(frame, prices())
 
 
 class Reader(HTMLParser):

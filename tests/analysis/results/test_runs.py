@@ -15,8 +15,8 @@ from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.runs.columns import columns_of, in_order
 from sailsim.analysis.runs.compare import JOINED, compare, joined
 from sailsim.analysis.runs.runs import COLUMNS, Run, evaluate, named, runners, runs
-from sailsim.analysis.studies.result_folder import Results
-from sailsim.analysis.studies.stored_runs import FREE, Runs
+from sailsim.analysis.studies.result_folder import ResultFolder
+from sailsim.analysis.studies.stored_runs import FREE, RunTable
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import FASTEST, predict_cores
@@ -166,12 +166,12 @@ def test_every_field_of_a_point_is_fixed() -> None:
 
 
 @pytest.fixture(scope="module")
-def two() -> Runs:
+def two() -> RunTable:
     points = [Point(model="smollm2-135m", batch=batch) for batch in (1, 8)]
-    return Runs.of(pd.DataFrame([record for point in points for record in evaluate(point)]), prices())
+    return RunTable.of(pd.DataFrame([record for point in points for record in evaluate(point)]), prices())
 
 
-def test_a_name_that_is_no_column_is_refused(two: Runs) -> None:
+def test_a_name_that_is_no_column_is_refused(two: RunTable) -> None:
     with pytest.raises(SailsimError, match="column 'btch' is not in the results; near are batch"):
         two.at(("btch",))
     with pytest.raises(SailsimError, match="column 'thread' is not in the results; near are threads"):
@@ -188,7 +188,7 @@ def same(kind: str, written: Iterable[str]) -> None:
 
 def test_of_a_sweep(tmp_path: Path) -> None:
     store = run_sweep([Point(model="smollm2-135m", context=64)], evaluated, tmp_path, progress=False)
-    frame = Results(tmp_path).frame()
+    frame = ResultFolder(tmp_path).frame()
     assert list(frame) == [*COLUMNS, *RESERVED]
     assert set(store.frame()) == set(frame)
     # A swept field of the machine is a column under its name.

@@ -16,9 +16,9 @@ import sailsim
 from sailsim.analysis.serving import service as serving
 from sailsim.analysis.serving.service import (
     LINE,
-    Level,
-    Machine,
-    Service,
+    Deployment,
+    Replica,
+    ServiceLevel,
     attention_line,
     cheapest,
     highest_rate,
@@ -29,8 +29,8 @@ from sailsim.analysis.serving.service import (
 )
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
-from sailsim.sim.serve.loop import Loop, Served
-from sailsim.sim.serve.server import Policy, Server
+from sailsim.sim.serve.loop import ServingLoop, ServingResult
+from sailsim.sim.serve.server import SchedulerPolicy, Server
 from sailsim.workloads.requests import Request, at_rate
 
 SMALL = Point(model="smollm2-135m", threads=16)
@@ -45,12 +45,16 @@ class Steady:
         return self.own
 
 
-def on_one(requests: list[Request] | tuple[Request, ...], policy: Policy | None = None) -> Served:
-    return Loop(requests, [Server(Steady(), 1000, policy or Policy())]).run()
+def on_one(
+    requests: list[Request] | tuple[Request, ...], policy: SchedulerPolicy | None = None
+) -> ServingResult:
+    return ServingLoop(requests, [Server(Steady(), 1000, policy or SchedulerPolicy())]).run()
 
 
 def test_percentiles_are_those_of_the_requests_and_lie_in_their_ranges() -> None:
-    out = on_one(at_rate([Request(0.0, 10, 5), Request(0.0, 30, 1)], 40.0, 1, count=400), Policy(sequences=4))
+    out = on_one(
+        at_rate([Request(0.0, 10, 5), Request(0.0, 30, 1)], 40.0, 1, count=400), SchedulerPolicy(sequences=4)
+    )
     found = percentiles(out, 7)
     times = out.first_s - out.arrival_s
     assert found["ttft"]["p90"] == np.percentile(times, 90)
@@ -64,26 +68,26 @@ def test_percentiles_are_those_of_the_requests_and_lie_in_their_ranges() -> None
 
 def test_a_level_needs_both_times_and_a_queue_with_an_end() -> None:
     out = on_one(FEW)
-    assert Level(0.06, 0.06).holds(out)
-    assert not Level(0.04, 0.06).holds(out)
-    assert not Level(0.06, 0.04).holds(out)
-    crowd = on_one([Request(0.01 * at, 10, 1) for at in range(200)], Policy(sequences=1))
+    assert ServiceLevel(0.06, 0.06).holds(out)
+    assert not ServiceLevel(0.04, 0.06).holds(out)
+    assert not ServiceLevel(0.06, 0.04).holds(out)
+    crowd = on_one([Request(0.01 * at, 10, 1) for at in range(200)], SchedulerPolicy(sequences=1))
     assert crowd.endless
-    assert not Level(1e9, 1e9).holds(crowd)
+    assert not ServiceLevel(1e9, 1e9).holds(crowd)
     with pytest.raises(
         SailsimError, match=r"level's share is 2\.0; allowed is a number above 0 and at most 1"
     ):
-        Level(share=2.0)
+        ServiceLevel(share=2.0)
 
 
 @pytest.mark.parametrize("capacity", [0.003, 0.7, 1.0, 40.0, 900.0])
 @pytest.mark.parametrize("begin", [0.01, 1.0, 300.0])
 def test_the_highest_rate_is_found_wherever_the_search_begins(capacity: float, begin: float) -> None:
     good, bad = on_one(FEW), None
-    rate, out = highest_rate(lambda rate: good if rate <= capacity else bad, Level(), begin)
+    rate, out = highest_rate(lambda rate: good if rate <= capacity else bad, ServiceLevel(), begin)
     assert capacity / 1.021 <= rate <= capacity
     assert out is good
-    assert highest_rate(lambda rate: None, Level(), begin) == (0.0, None)
+    assert highest_rate(lambda rate: None, ServiceLevel(), begin) == (0.0, None)
 
 
 OFFERS = st.dictionaries(
@@ -113,7 +117,7 @@ def test_the_cheapest_servers_are_those_that_trying_all_finds(
 
 def test_the_library_serves_finds_rates_and_fleets() -> None:
     who = serving_runners(["cores", "l4"])
-    answer = sailsim.serve(FEW, SMALL, who, level=Level(1.0, 0.1), find_rate=True, load=50.0)
+    answer = sailsim.serve(FEW, SMALL, who, level=ServiceLevel(1.0, 0.1), find_rate=True, load=50.0)
     rows = {row["runner"]: row for row in answer["machines"]}
     for row in rows.values():
         assert row["reason"] is None
@@ -132,7 +136,7 @@ def test_the_library_serves_finds_rates_and_fleets() -> None:
 def test_a_stopped_call_goes_on_behind_what_it_was_through_with(tmp_path, monkeypatch, capsys) -> None:
     """With the same rows to the bit; another question has none of them, and no call that ends keeps any."""
     who, folder = serving_runners(["cores", "l4"]), tmp_path / "served"
-    asked: dict[str, Any] = {"level": Level(1.0, 0.1), "find_rate": True, "folder": folder}
+    asked: dict[str, Any] = {"level": ServiceLevel(1.0, 0.1), "find_rate": True, "folder": folder}
 
     def ask(**more: Any) -> list[str]:
         rows = sailsim.serve(FEW, SMALL, who, **asked, **more)["machines"]
@@ -141,7 +145,7 @@ def test_a_stopped_call_goes_on_behind_what_it_was_through_with(tmp_path, monkey
     whole, summary, found = ask(), serving.summary, []
     assert not folder.exists()
 
-    def watched(machine: Machine, *rest: Any) -> dict[str, Any]:
+    def watched(machine: Replica, *rest: Any) -> dict[str, Any]:
         found.append(machine.runner.name)
         if len(found) == 2:
             raise KeyboardInterrupt
@@ -160,7 +164,7 @@ def test_a_stopped_call_goes_on_behind_what_it_was_through_with(tmp_path, monkey
 
 def test_readers_and_a_link_stand_before_the_others() -> None:
     (one,) = sailsim.serve(FEW, SMALL, serving_runners(["cores"]))["machines"]
-    service = Service(readers=1, servers=2, link_gb_s=1.0)
+    service = Deployment(readers=1, servers=2, link_gb_s=1.0)
     (split,) = sailsim.serve(FEW, SMALL, serving_runners(["cores"]), service)["machines"]
     assert split["moved_bytes"] == 30 * 100 * sailsim.load_model("smollm2-135m").kv_bytes_per_token()
     assert split["usd_per_hour"] > one["usd_per_hour"]
@@ -172,9 +176,9 @@ def test_readers_and_a_link_stand_before_the_others() -> None:
         (lambda: sailsim.serve([Request(0.0, 9000, 10)], SMALL), "a request has 9010 tokens; allowed for"),
         (lambda: sailsim.serve(FEW, SMALL, load=0.0), "fleet is 0.0; allowed is a load above 0"),
         (lambda: sailsim.serve(FEW, SMALL, seed=-1), "seed is -1; allowed is a whole number"),
-        (lambda: Service(servers=0), "servers is 0; allowed is a whole number 1"),
-        (lambda: Service(readers=1), "link_gb_s is 0.0 beside 1 readers"),
-        (lambda: Service(link_gb_s=float("nan")), "link_gb_s is nan"),
+        (lambda: Deployment(servers=0), "servers is 0; allowed is a whole number 1"),
+        (lambda: Deployment(readers=1), "link_gb_s is 0.0 beside 1 readers"),
+        (lambda: Deployment(link_gb_s=float("nan")), "link_gb_s is nan"),
         (lambda: serving_runners(["nobody"]), "nobody"),
     ],
 )
@@ -193,8 +197,8 @@ def test_a_machine_that_does_not_hold_the_model_has_a_reason() -> None:
 def test_the_line_of_attention_on_units_is_what_a_step_there_takes_more() -> None:
     point = Point(model="smollm2-135m", threads=16, kv_bits=8)
     sail = serving_runners(["sail"])[0]
-    slope, intercept = attention_line(Machine(point, sail))
-    units, cores = (Machine(point.having(attention=where), sail) for where in ("units", "cores"))
+    slope, intercept = attention_line(Replica(point, sail))
+    units, cores = (Replica(point.having(attention=where), sail) for where in ("units", "cores"))
     few, more = (cores.run(1, tokens).step_s or 0.0 for tokens in (512, 1024))
     for tokens in (LINE[0], LINE[-1]):
         ours = 1e-9 * 30 * (slope * tokens + intercept)

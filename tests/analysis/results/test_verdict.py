@@ -9,7 +9,7 @@ from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.runs.compare import compare
 from sailsim.analysis.runs.runs import evaluate, named
 from sailsim.analysis.runs.verdict import OUTCOMES, times, verdict, who_wins
-from sailsim.analysis.studies.stored_runs import Runs, stored_runs
+from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.sim.backends.cores import SIMULATED
 from sailsim.sim.point import Point
@@ -70,9 +70,9 @@ def test_equally_tuned_software_wins_and_loses_by_the_whole_range() -> None:
     assert "SAIL is the fastest nominally." in found["sentences"]
 
 
-def study_of(points: list[Point], folder: Any, **how: Any) -> Runs:
+def study_of(points: list[Point], folder: Any, **how: Any) -> RunTable:
     store = run_sweep(points, lambda point: evaluate(point, **how), folder, progress=False)
-    return Runs.of(stored_runs(store), prices())
+    return RunTable.of(stored_runs(store), prices())
 
 
 def test_a_study_says_that_bits_do_not_matter_and_what_does(tmp_path: Any) -> None:

@@ -8,9 +8,9 @@ import pytest
 from calibration.measurements import fitting_model, read_table
 from calibration.solver import solve
 from calibration.vllm_problem import CHUNK, MACHINES, TABLE, between, vllm_problem, vllm_rows
-from sailsim.sim.backends.roofline import GpuConstants, GpuSheet, mixed_parts, step_parts
+from sailsim.sim.backends.roofline import GpuFit, GpuSheet, mixed_parts, step_parts
 from sailsim.sim.machine.system_files import load_card
-from sailsim.sim.software.fitted import Work, prompt_work
+from sailsim.sim.software.fitted import StepDemand, prompt_work
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.graph import decode_step
@@ -24,9 +24,9 @@ def scalar(value: float) -> np.ndarray:
     return np.asarray(float(value))
 
 
-def constants(**beside: float) -> GpuConstants:
+def constants(**beside: float) -> GpuFit:
     own = {name: scalar(value) for name, value in beside.items()}
-    return GpuConstants(scalar(0.8), scalar(0.4), layer_s=scalar(4e-5), **own)
+    return GpuFit(scalar(0.8), scalar(0.4), layer_s=scalar(4e-5), **own)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -35,7 +35,7 @@ def test_a_narrow_cache_is_read_as_often_as_a_wide_one(bits: int) -> None:
 
     def seconds(kv_bits: int) -> float:
         model = replace(EIGHT, kv_bits=kv_bits)
-        work = Work.of(model, decode_step(model, HALF, 8, 2048), 8)
+        work = StepDemand.of(model, decode_step(model, HALF, 8, 2048), 8)
         prompt = prompt_work(model, HALF, 64)
         c = constants(lone_heads=1.0)
         return float(mixed_parts(work, work, prompt, sheet, c, constants())["kv_cache"] / work.kv_bytes)
@@ -71,7 +71,7 @@ def test_prompts_of_others_are_in_some_of_the_steps(
     prompt: int, generated: int, share: float, tokens: float
 ) -> None:
     sheet, c = GpuSheet.of(load_card("l4")), constants(lone_heads=1.0)
-    work, ahead = Work.of(EIGHT, decode_step(EIGHT, HALF, 8, 600), 8), prompt_work(EIGHT, HALF, prompt)
+    work, ahead = StepDemand.of(EIGHT, decode_step(EIGHT, HALF, 8, 600), 8), prompt_work(EIGHT, HALF, prompt)
     part = {
         name: getattr(ahead, name) * tokens / prompt
         for name in ("rows", "kv_bytes", "gemv_macs", "attention_macs", "attention_width")

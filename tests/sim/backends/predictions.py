@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_card
-from sailsim.sim.machine.system import AcceleratorSection, Gpu
+from sailsim.sim.machine.system import AcceleratorSpec, Gpu
 from sailsim.sim.machine.system_files import load_machine
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.model import ModelSpec
 
-S = TypeVar("S", bound=AcceleratorSection)
+S = TypeVar("S", bound=AcceleratorSpec)
 
 
 def varied(section: S, **values: float | str) -> S:

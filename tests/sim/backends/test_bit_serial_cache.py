@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.bit_serial_cache import (
     PHASES,
-    Request,
-    Section,
+    BitSerialCacheSpec,
+    Gemm,
     best_mapping,
     cache_job,
     multiply_cycles,
@@ -26,14 +26,14 @@ from .predictions import varied
 
 SYSTEM = load_system("neural-cache-n1")
 SECTION = SYSTEM.accelerator
-assert isinstance(SECTION, Section)
+assert isinstance(SECTION, BitSerialCacheSpec)
 SMALL = load_model("smollm2-135m")
 
 
 def job(slices: int = 14, k: int = 64, n: int = 8, batch: int = 1, wbits: int = 8, abits: int = 8,
         group: int = 0, **values: float) -> Any:  # fmt: skip
     """The job, and its mapping."""
-    request = Request(k, n, batch, wbits, abits, group, k * ceil(n * wbits / 8))
+    request = Gemm(k, n, batch, wbits, abits, group, k * ceil(n * wbits / 8))
     mapping, _ = best_mapping(varied(SECTION, **values), slices, request)
     return SimpleNamespace(**cache_job(varied(SECTION, **values), slices, request)._asdict(), mapping=mapping)
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from calibration.measurements import fitting_model
 from sailsim.analysis.runs.runs import evaluate
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backend import Request
+from sailsim.sim.backend import StepQuery
 from sailsim.sim.backends.cores import (
     BACKEND,
     ONE_MODEL,
     SIMULATION,
     UBATCH,
-    Constants,
+    CpuFit,
     constants,
     packed_parts,
     packings,
@@ -26,7 +26,7 @@ from sailsim.sim.backends.cores import (
 )
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import N1, Work, fitted_constants, overlapped, prompt_work
+from sailsim.sim.software.fitted import N1, StepDemand, fitted_constants, overlapped, prompt_work
 from sailsim.sim.software.kernel_rates import format_key, simulated_rate
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.model_files.load import load_model
@@ -49,12 +49,12 @@ def scalar(value):
 
 
 def work(**changes):
-    base = Work(*(scalar(v) for v in (1, 1e9, 0, 1e9, 0, 32, 0, 1, 0)))
+    base = StepDemand(*(scalar(v) for v in (1, 1e9, 0, 1e9, 0, 32, 0, 1, 0)))
     return replace(base, **{k: scalar(v) for k, v in changes.items()})
 
 
 MACHINE = CpuSheet(scalar(1e9), scalar(1e11), scalar(2e10))
-CONSTANTS = Constants(scalar(0.5), scalar(2), scalar(1), 0.0, scalar(0))
+CONSTANTS = CpuFit(scalar(0.5), scalar(2), scalar(1), 0.0, scalar(0))
 
 
 def test_step_is_the_sum_of_its_closed_forms():
@@ -156,9 +156,9 @@ def test_bad_input_is_one_sentence(change, words):
     assert all(word in sentence for word in words), sentence
 
 
-PACKED = Work(*(scalar(v) for v in (2, 1e9, 1e8, 4e9, 0, 64, 100, 32, 70)))
+PACKED = StepDemand(*(scalar(v) for v in (2, 1e9, 1e8, 4e9, 0, 64, 100, 32, 70)))
 SERVER = CpuSheet(scalar(2e9), scalar(1e11), scalar(1e10))
-SLOW = Constants(scalar(0.5), scalar(2.0), scalar(1.0), 0.0, scalar(0.0))
+SLOW = CpuFit(scalar(0.5), scalar(2.0), scalar(1.0), 0.0, scalar(0.0))
 
 
 def test_many_instances_take_what_they_read_together():
@@ -342,7 +342,7 @@ def test_gem5s_kernels_multiply_each_type_of_a_named_mix_at_its_own_rate(model):
 
 
 def test_rows_that_fit_no_block_refuse_gem5s_row_and_no_other():
-    asked = Request(Point(), SAIL, replace(MODEL, d_model=4112), Q4, "neon")
+    asked = StepQuery(Point(), SAIL, replace(MODEL, d_model=4112), Q4, "neon")
     assert "weights are f16" in BACKEND.refusal(asked)
     assert BACKEND.refusal(replace(asked, software="llama.cpp")) is None
 
@@ -353,7 +353,7 @@ def test_four_rows_share_what_a_pass_has_in_common():
     fast = replace(one, overlap=np.asarray(0.0), attention_rate=np.asarray(1.0))
 
     def kernels(batch: int) -> float:
-        work = Work.of(MODEL, decode_step(MODEL, uniform_format(4, 128), batch, 64), batch)
+        work = StepDemand.of(MODEL, decode_step(MODEL, uniform_format(4, 128), batch, 64), batch)
         return float(step_parts(work, CpuSheet.of(SAIL), np.asarray(4.0), fast, np.asarray(1.0))["kernels"])
 
     assert 0 < one.shared < 1
@@ -462,7 +462,7 @@ def test_a_server_in_bf16_is_by_its_own_closed_forms_and_no_faster_on_more_threa
     known, _ = constants("vllm", bf16, prompts=True, core="neoverse-n2")
     assert float(known.kernel_rate) == found.value("prompt_rate") > found.value("kernel_rate")
     step = predict_cores(cobalt, gemma, bf16, 32, 4, 512, software="vllm")
-    work = Work.of(gemma, decode_step(gemma, bf16, 4, 512), 4)
+    work = StepDemand.of(gemma, decode_step(gemma, bf16, 4, 512), 4)
     rate = found.value("attention_rate") * 32 * cobalt.cores.clock.si
     assert step.breakdown["attention"] == pytest.approx(float(work.attention_macs) / rate)
     whole = [predict_cores(cobalt, gemma, bf16, n, prompt=256, software="vllm").step_s for n in (53, 64, 96)]
@@ -488,5 +488,5 @@ def test_a_server_in_bf16_is_by_its_own_closed_forms_and_no_faster_on_more_threa
 )
 def test_a_server_runs_where_and_as_it_was_measured(system: str, weights: str, words: str):
     asked = {"software": "vllm", "cores": 16, "model": MODEL, "fmt": weight_format(weights)}
-    request = Request(point=Point(), machine=load_system(system), **asked)
+    request = StepQuery(point=Point(), machine=load_system(system), **asked)
     assert str(BACKEND.refusal(request)).startswith(words)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.sim.backends.dram_pim import PHASES, Request, Section, bank_job
+from sailsim.sim.backends.dram_pim import PHASES, DramPimSpec, bank_job
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import accelerator_of, simulate_step
-from sailsim.sim.step.jobs import Job
+from sailsim.sim.step.jobs import Gemm, GemvTime
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import uniform_format
 
@@ -19,13 +19,13 @@ from .predictions import varied
 
 SYSTEM = load_system("aim-n1")
 SECTION = SYSTEM.accelerator
-assert isinstance(SECTION, Section)
+assert isinstance(SECTION, DramPimSpec)
 LLAMA = load_model("llama-2-7b")
 SMALL = load_model("smollm2-135m")
 
 
-def job(k: int, n: int, batch: int = 1, **values: float | str) -> Job:
-    return bank_job(varied(SECTION, **values), Request(k, n, batch))
+def job(k: int, n: int, batch: int = 1, **values: float | str) -> GemvTime:
+    return bank_job(varied(SECTION, **values), Gemm(k, n, batch))
 
 
 def test_one_product_by_hand():

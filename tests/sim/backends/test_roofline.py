@@ -15,7 +15,7 @@ from sailsim.sim.backends.cores import SEVERAL_PROMPTS
 from sailsim.sim.backends.roofline import (
     OF_SERVING,
     OF_THE_FIT,
-    GpuConstants,
+    GpuFit,
     GpuSheet,
     gpu_roofline,
     is_four_bit,
@@ -27,7 +27,7 @@ from sailsim.sim.backends.roofline import (
     unmeasured,
 )
 from sailsim.sim.machine.system_files import card_names, load_card, load_machine, vary
-from sailsim.sim.software.fitted import Work, fitted_constants, prompt_work
+from sailsim.sim.software.fitted import StepDemand, fitted_constants, prompt_work
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.experts import distinct_experts
 from sailsim.workloads.models.formats import uniform_format, weight_format
@@ -51,13 +51,13 @@ def at(value):
     return np.asarray(float(value))
 
 
-WORK = Work(
+WORK = StepDemand(
     rows=at(4), weight_bytes=at(8e9), kv_bytes=at(4e8), gemv_macs=at(1e12), attention_macs=at(6.4e9),
     attention_width=at(128), operations=at(99), layers=at(10), products=at(77), expert_macs=at(2e11),
     expert_rows=at(1), key_heads=at(8), vocabulary=at(1000), windowed=at(0.5),
 )  # fmt: skip
 SHEET = GpuSheet(bandwidth=at(1e12), peak_macs=at(1e14), vector_macs=at(4e13), sm_clock=at(1e11))
-SERVING = GpuConstants(
+SERVING = GpuFit(
     read_share=at(0.5), compute_share=at(0.25), vector_share=at(np.inf), batch_rate=at(np.inf),
     tile_rows=at(np.inf), layer_s=at(1e-4), row_s=at(2e-4), overlap=at(0.5), lone_heads=at(0.3),
     window_s=at(1e-10), entry_s=at(3e-6), host_row_s=at(4e-3), host_overlap=at(0.75),
@@ -192,7 +192,7 @@ def test_what_a_card_does_with_formats_by_their_kind():
     """Of four bits: read at the card's share, few rows no slower than 16; others at less and row by row."""
     card = load_card("l4")
     kernels = {fmt.name: predict_card(card, MODEL, fmt, 8).breakdown["kernels"] for fmt in (Q4, Q2)}
-    step = Work.of(MODEL, decode_step(MODEL, Q4, 8, 64), 8)
+    step = StepDemand.of(MODEL, decode_step(MODEL, Q4, 8, 64), 8)
     macs = float(step.gemv_macs + step.attention_macs)
     # L4: 30.3 / 2 * 4 TMAC/s of dot products; 103.5 MACs a cycle of 58 SMs at 2.04 GHz.
     by_row = macs * 7 / 8 / (BANDS.value("vector_share") * 60.6e12)
@@ -201,7 +201,7 @@ def test_what_a_card_does_with_formats_by_their_kind():
     assert kernels["q2_k"] == pytest.approx(by_row)
     for fmt, share in ((Q4, 0.846812), (Q2, 0.846812 * BANDS.value("other_formats"))):
         found = predict_card(card, MODEL, fmt)
-        read = float(Work.of(MODEL, decode_step(MODEL, fmt, 1, 64), 1).weight_bytes)
+        read = float(StepDemand.of(MODEL, decode_step(MODEL, fmt, 1, 64), 1).weight_bytes)
         assert found.breakdown["weights"] == pytest.approx(read / (share * 300e9))
         assert found.tokens_per_s == pytest.approx(1 / found.step_s)
     assert is_four_bit(Q4)
@@ -212,10 +212,10 @@ def test_what_a_card_does_with_formats_by_their_kind():
 
 def test_roofline_is_every_byte_once_or_the_peak():
     card = load_card("a100")
-    work = Work.of(LLAMA, decode_step(LLAMA, Q4, 1, 64), 1)
+    work = StepDemand.of(LLAMA, decode_step(LLAMA, Q4, 1, 64), 1)
     reading = float(work.weight_bytes + work.kv_bytes) / card.memory_bandwidth.si
     assert gpu_roofline(card, LLAMA, Q4) == pytest.approx(1 / reading)
-    big = Work.of(LLAMA, decode_step(LLAMA, Q4, 2048, 1), 2048)
+    big = StepDemand.of(LLAMA, decode_step(LLAMA, Q4, 2048, 1), 2048)
     macs = float(big.gemv_macs + big.attention_macs)
     assert gpu_roofline(card, LLAMA, Q4, 2048, 1) == pytest.approx(2048 / (macs / (card.fp16_flops.si / 2)))
 
@@ -308,7 +308,7 @@ def test_a_users_own_constant_is_no_fits_to_move():
 @pytest.mark.parametrize("batch", [1, 8, 32])
 def test_the_work_of_a_step(batch):
     ops = decode_step(QWEN, uniform_format(4, 128), batch, 512)
-    work = Work.of(QWEN, ops, batch)
+    work = StepDemand.of(QWEN, ops, batch)
     one = 2048 * 768
     assert work.expert_macs == 48 * 3 * 8 * batch * one
     touched = distinct_experts(128, 8, batch)

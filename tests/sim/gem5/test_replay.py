@@ -12,14 +12,14 @@ from sailsim.lut_gemv.tile import Tile
 from sailsim.sim.gem5.binary import VARIABLE, Gem5, read_dumps
 from sailsim.sim.gem5.replay import (
     ORDERS,
-    Phase,
+    ReplayPhase,
     core_timeline,
     gem5_timeline,
     phases_of,
     read_groups,
 )
 from sailsim.sim.gem5.stored import TileTimeline
-from sailsim.sim.gem5.validation import Shape, random_tile
+from sailsim.sim.gem5.validation import TestTile, random_tile
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 
@@ -31,7 +31,7 @@ def system() -> System:
 
 @pytest.fixture(scope="module")
 def tile() -> Tile:
-    return random_tile(np.random.default_rng(3), Shape(70, 1200, 2, 4, 8, 4, 32))
+    return random_tile(np.random.default_rng(3), TestTile(70, 1200, 2, 4, 8, 4, 32))
 
 
 def printed(timeline: TileTimeline) -> str:
@@ -76,15 +76,15 @@ NAMES = [f"blk.{block}.{kind}.weight[{i}]" for block in (3, 4) for kind in BLOCK
 def test_tensors_of_a_step_that_multiply_one_vector_go_together():
     found = phases_of([*NAMES, "output.weight[0]", "output.weight[1]"], "step")
     assert found == [
-        Phase("blk.3.attn_q, attn_k, attn_v", 6),
-        Phase("blk.3.attn_output", 8),
-        Phase("blk.3.ffn_gate, ffn_up", 12),
-        Phase("blk.3.ffn_down", 14),
-        Phase("blk.4.attn_q, attn_k, attn_v", 20),
-        Phase("blk.4.attn_output", 22),
-        Phase("blk.4.ffn_gate, ffn_up", 26),
-        Phase("blk.4.ffn_down", 28),
-        Phase("output.weight", 30),
+        ReplayPhase("blk.3.attn_q, attn_k, attn_v", 6),
+        ReplayPhase("blk.3.attn_output", 8),
+        ReplayPhase("blk.3.ffn_gate, ffn_up", 12),
+        ReplayPhase("blk.3.ffn_down", 14),
+        ReplayPhase("blk.4.attn_q, attn_k, attn_v", 20),
+        ReplayPhase("blk.4.attn_output", 22),
+        ReplayPhase("blk.4.ffn_gate, ffn_up", 26),
+        ReplayPhase("blk.4.ffn_down", 28),
+        ReplayPhase("output.weight", 30),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sailsim.base.atomic import read_records
-from sailsim.sim.gem5.stored import ALONE, Load, load_of
+from sailsim.sim.gem5.stored import ALONE, NeighbourLoad, load_of
 from sailsim.sim.gem5.validation import CODES, drawn, drawn_tiles, shared_bandwidth
 from sailsim.sim.machine import dram
 from sailsim.sim.machine.dram import OPEN_LOAD
@@ -25,7 +25,7 @@ def committed(name: str) -> Any:
     return read_records(DATA / "gem5" / name)
 
 
-def committed_tiles(load: Load) -> list[dict[str, Any]]:
+def committed_tiles(load: NeighbourLoad) -> list[dict[str, Any]]:
     """Tiles on the machine's own substrate that had so much beside them; all are exact, phase by phase."""
     rows = committed("validation.jsonl")["tiles"]
     rows = [row for row in rows if (row["substrate"], load_of(row)) == ("row_dfm", load)]
@@ -55,7 +55,7 @@ def test_the_committed_tiles_alone_agree():
 )
 def test_tiles_beside_others_agree_in_the_median(units, streams, offset):
     """What a unit and a reader lose by closing each other's rows is not modelled: the worst is far off."""
-    rows = committed_tiles(Load(units, streams, stream_offset=offset))
+    rows = committed_tiles(NeighbourLoad(units, streams, stream_offset=offset))
     errors = [row["error"] for row in rows]
     assert len(rows) >= 60
     assert median(map(abs, errors)) < 0.07

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.serve.loop import ROUTINGS, Link, Loop, Served
-from sailsim.sim.serve.server import SCHEDULERS, Policy, Server
+from sailsim.sim.serve.loop import ROUTINGS, KvLink, ServingLoop, ServingResult
+from sailsim.sim.serve.server import SCHEDULERS, SchedulerPolicy, Server
 from sailsim.workloads.requests import Request
 
 from ...examples import examples
@@ -32,7 +32,7 @@ class Straight:
         return self.own + self.prompt * sum(new for new, _ in prefill) + self.answer * len(decode_contexts)
 
 
-def conserved(loop: Loop) -> None:
+def conserved(loop: ServingLoop) -> None:
     """Blocks of every server, and tokens of all together."""
     for server in loop.servers:
         memory, moving = server.blocks, list(server.moving.values())
@@ -85,14 +85,14 @@ def test_blocks_tokens_and_bytes_are_conserved_at_every_event(
     budget: int,
     spare: int,
 ) -> None:
-    policy = Policy(scheduler, sequences, budget, BLOCK)  # type: ignore[arg-type]
+    policy = SchedulerPolicy(scheduler, sequences, budget, BLOCK)  # type: ignore[arg-type]
     blocks = (80 + spare) * (sequences if scheduler == "slots" else 1)
     roles = ["prompts", *["answers"] * servers] if split else ["both"] * servers
 
-    def served() -> tuple[Loop, Served]:
+    def served() -> tuple[ServingLoop, ServingResult]:
         every = [Server(Straight(), blocks, policy, role) for role in roles]  # type: ignore[arg-type]
-        link = Link(1e6, 100.0) if split else None
-        loop = Loop(requests, every, routing, link, conserved)  # type: ignore[arg-type]
+        link = KvLink(1e6, 100.0) if split else None
+        loop = ServingLoop(requests, every, routing, link, conserved)  # type: ignore[arg-type]
         return loop, loop.run()
 
     loop, out = served()
@@ -107,12 +107,12 @@ def test_blocks_tokens_and_bytes_are_conserved_at_every_event(
         assert np.array_equal(getattr(out, name), getattr(again, name)), name
 
 
-def served(requests: list[Request], policy: Policy, blocks: int = 1000) -> Served:
-    return Loop(requests, [Server(Straight(), blocks, policy)]).run()
+def served(requests: list[Request], policy: SchedulerPolicy, blocks: int = 1000) -> ServingResult:
+    return ServingLoop(requests, [Server(Straight(), blocks, policy)]).run()
 
 
 def test_steps_of_one_request_are_reckoned_by_hand() -> None:
-    out = served([Request(0.0, 3000, 3)], Policy())
+    out = served([Request(0.0, 3000, 3)], SchedulerPolicy())
     first = 0.01 + 0.2048 + 0.01 + 0.0952  # the budget is 2,048
     assert out.first_s[0] == pytest.approx(first)
     assert out.last_s[0] == pytest.approx(first + 2 * 0.011)
@@ -120,24 +120,24 @@ def test_steps_of_one_request_are_reckoned_by_hand() -> None:
 
 def test_a_static_batch_takes_nobody_until_all_are_done() -> None:
     requests = [Request(0.0, 10, 5), Request(0.0, 10, 50), Request(0.02, 10, 1)]
-    out = served(requests, Policy("static", sequences=2))
+    out = served(requests, SchedulerPolicy("static", sequences=2))
     assert out.first_s[2] > out.last_s[1] > out.last_s[0]
-    assert served(requests, Policy("vllm", sequences=2)).first_s[2] < out.last_s[1]
+    assert served(requests, SchedulerPolicy("vllm", sequences=2)).first_s[2] < out.last_s[1]
 
 
 def test_slots_are_of_equal_room_and_take_turns_in_the_order_of_coming() -> None:
     requests = [Request(0.0, 100, 20)] * 5
-    out = served(requests, Policy("slots", sequences=2), blocks=16)
+    out = served(requests, SchedulerPolicy("slots", sequences=2), blocks=16)
     assert all(a <= b for a, b in pairwise(out.first_s))
     assert out.first_s[2] > out.last_s[0]
     with pytest.raises(SailsimError, match=r"request 1 has 100 \+ 29 tokens; allowed are 128"):
-        served([Request(0.0, 100, 29)], Policy("slots", sequences=2), blocks=16)
+        served([Request(0.0, 100, 29)], SchedulerPolicy("slots", sequences=2), blocks=16)
 
 
 def test_the_last_to_come_starts_again_where_blocks_run_out_and_finds_what_is_left_of_them() -> None:
     requests = [Request(0.0, 160, 100), Request(0.0, 160, 100)]
-    plenty, few = served(requests, Policy()), Server(Straight(), 24, Policy())
-    out = Loop(requests, [few]).run()
+    plenty, few = served(requests, SchedulerPolicy()), Server(Straight(), 24, SchedulerPolicy())
+    out = ServingLoop(requests, [few]).run()
     assert plenty.restarts.tolist() == [0, 0]
     assert out.restarts.tolist() == [0, 1]
     assert few.lost > few.reused > 0
@@ -146,13 +146,13 @@ def test_the_last_to_come_starts_again_where_blocks_run_out_and_finds_what_is_le
 
 @pytest.mark.parametrize("reuse", [True, False])
 def test_equal_beginnings_are_computed_once(reuse: bool) -> None:
-    server = Server(Straight(), 1000, Policy(reuse=reuse))
+    server = Server(Straight(), 1000, SchedulerPolicy(reuse=reuse))
     requests = [
         Request(0.0, 1024, 1, (7, 8)),
         Request(5.0, 1100, 1, (7, 8, 9)),
         Request(9.0, 1024, 1, (7, 8)),
     ]
-    out = Loop(requests, [server]).run()
+    out = ServingLoop(requests, [server]).run()
     assert server.reused == (1024 + 1008 if reuse else 0)  # the last token of a prompt is always computed
     assert (out.first_s - out.arrival_s)[1] == pytest.approx(0.01 + 1e-4 * (76 if reuse else 1100))
 
@@ -160,26 +160,29 @@ def test_equal_beginnings_are_computed_once(reuse: bool) -> None:
 def test_prefix_routing_follows_what_a_server_has() -> None:
     requests = [Request(float(at), 1024, 1, (at % 2, 10 + at % 2)) for at in range(20)]
     for routing, least in (("prefix", 18 * 1008), ("least", 0)):
-        servers = [Server(Straight(), 128, Policy()) for _ in range(2)]
-        Loop(requests, servers, routing).run()  # type: ignore[arg-type]
+        servers = [Server(Straight(), 128, SchedulerPolicy()) for _ in range(2)]
+        ServingLoop(requests, servers, routing).run()  # type: ignore[arg-type]
         assert sum(server.reused for server in servers) >= least
 
 
 def test_a_link_delays_answers_by_their_bytes() -> None:
-    servers = [Server(Straight(), 200, Policy(), "prompts"), Server(Straight(), 200, Policy(), "answers")]
-    out = Loop([Request(0.0, 1000, 3)], servers, "turns", Link(2e6, 1000.0)).run()
+    servers = [
+        Server(Straight(), 200, SchedulerPolicy(), "prompts"),
+        Server(Straight(), 200, SchedulerPolicy(), "answers"),
+    ]
+    out = ServingLoop([Request(0.0, 1000, 3)], servers, "turns", KvLink(2e6, 1000.0)).run()
     assert out.first_s[0] == pytest.approx(0.01 + 0.1)
     assert out.last_s[0] == pytest.approx(out.first_s[0] + 0.5 + 2 * 0.011)
     with pytest.raises(SailsimError, match="roles that do not go together"):
-        Loop([Request(0.0, 10, 3)], servers)
+        ServingLoop([Request(0.0, 10, 3)], servers)
 
 
 def test_a_queue_without_end_is_said_and_one_with_an_end_is_not() -> None:
     slow = [Request(0.1 * at, 10, 1) for at in range(400)]
     fast = [Request(0.2 * at, 10, 1) for at in range(400)]
     server = Straight(own=0.15)
-    assert Loop(slow, [Server(server, 100, Policy(sequences=1))]).run().endless
-    assert not Loop(fast, [Server(server, 100, Policy(sequences=1))]).run().endless
+    assert ServingLoop(slow, [Server(server, 100, SchedulerPolicy(sequences=1))]).run().endless
+    assert not ServingLoop(fast, [Server(server, 100, SchedulerPolicy(sequences=1))]).run().endless
 
 
 @pytest.mark.parametrize(
@@ -187,9 +190,9 @@ def test_a_queue_without_end_is_said_and_one_with_an_end_is_not() -> None:
 )
 def test_bad_policies_are_refused_in_a_sentence(field: str, value: object) -> None:
     with pytest.raises(SailsimError, match=rf"^{field} is {value!r}; allowed .*\.$"):
-        Policy(**{field: value})  # type: ignore[arg-type]
+        SchedulerPolicy(**{field: value})  # type: ignore[arg-type]
 
 
 def test_a_step_of_no_time_is_refused() -> None:
     with pytest.raises(SailsimError, match=r"a step takes 0.0 s; allowed"):
-        Loop([Request(0.0, 1, 1)], [Server(Straight(0.0, 0.0), 10, Policy())]).run()
+        ServingLoop([Request(0.0, 1, 1)], [Server(Straight(0.0, 0.0), 10, SchedulerPolicy())]).run()

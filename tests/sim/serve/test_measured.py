@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.serve.loop import Loop
-from sailsim.sim.serve.profiles import CHUNKS, COUNTS, KEPT, Tables, write_tables
-from sailsim.sim.serve.server import Policy, Server
+from sailsim.sim.serve.loop import ServingLoop
+from sailsim.sim.serve.profiles import CHUNKS, COUNTS, KEPT, StepProfiles, write_tables
+from sailsim.sim.serve.server import SchedulerPolicy, Server
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.requests import Request
 
@@ -35,8 +35,8 @@ def test_a_measured_server_is_met_within_5_percent_in_the_means_and_8_at_p99() -
     lines = [line for line in (BUNDLE / "requests.csv").read_text().splitlines() if line[0] != "#"]
     rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
     requests = [Request(row["arrival_s"], int(row["input_toks"]), int(row["output_toks"])) for row in rows]
-    step = Tables(BUNDLE, load_model("llama-3.1-8b"))
-    out = Loop(requests, [Server(step, BLOCKS, Policy())]).run()
+    step = StepProfiles(BUNDLE, load_model("llama-3.1-8b"))
+    out = ServingLoop(requests, [Server(step, BLOCKS, SchedulerPolicy())]).run()
     ours = times(out.first_s - out.arrival_s, out.last_s - out.arrival_s, out.output)
     theirs = times(
         *(np.array([row[name] for row in rows]) for name in ("ttft_s", "last_token_s")), out.output
@@ -53,7 +53,7 @@ def test_a_measured_server_is_met_within_5_percent_in_the_means_and_8_at_p99() -
 
 
 def test_a_step_at_a_point_of_the_grid_is_the_sum_of_what_was_measured() -> None:
-    step = Tables(BUNDLE, load_model("llama-3.1-8b"))
+    step = StepProfiles(BUNDLE, load_model("llama-3.1-8b"))
     found = {}
     for name in ("dense", "per_sequence"):
         for row in csv.DictReader((BUNDLE / f"tp1/{name}.csv").read_text().splitlines()):
@@ -78,7 +78,7 @@ def test_answers_of_several_lengths_lie_towards_the_longest_as_the_bundle_says(t
     path.write_text(
         f"{path.read_text().partition('skew_fit:')[0]}skew_fit:\n  enabled: true\n  per_tp:\n{fits}"
     )
-    plain, skewed = Tables(BUNDLE, model), Tables(tmp_path, model)
+    plain, skewed = StepProfiles(BUNDLE, model), StepProfiles(tmp_path, model)
     mean, longest = (plain.seconds([], [tokens] * 4) for tokens in (513, 897))
     assert plain.seconds([], [129, 513, 513, 897]) == pytest.approx(mean)
     assert skewed.seconds([], [129, 513, 513, 897]) == pytest.approx(mean + 0.25 * (longest - mean))
@@ -90,7 +90,7 @@ def test_a_row_that_only_other_parts_of_a_grid_have_lies_between_its_own(tmp_pat
     shutil.copytree(BUNDLE, tmp_path, dirs_exist_ok=True)
     path, model = tmp_path / "tp1/attention.csv", load_model("llama-3.1-8b")
     path.write_text(re.sub(r"\n(0,0,8,32|64,32,\d+,\d+),.*", "", path.read_text()))
-    whole, step = Tables(BUNDLE, model), Tables(tmp_path, model)
+    whole, step = StepProfiles(BUNDLE, model), StepProfiles(tmp_path, model)
     for at in (lambda x: ([], [x + 1] * 8)), (lambda x: ([(64, x)], [257] * 3)):
         between = whole.seconds(*at(16)) * 2 / 3 + whole.seconds(*at(64)) / 3
         assert step.seconds(*at(32)) == pytest.approx(between) != whole.seconds(*at(32))
@@ -126,7 +126,7 @@ def test_a_written_bundle_is_the_machine_as_its_reader_adds_it_up(tmp_path: Path
     # Its default gate takes tokens times experts of a token, at most all; between rows it is linear.
     model, ours = load_model(name), Linear()
     write_tables(tmp_path, ours, model, {"hardware": "here", "model": f"huggingface/{model.name}"})
-    read = Tables(tmp_path, model)
+    read = StepProfiles(tmp_path, model)
     called = CALLED | dict.fromkeys(BESIDE.get(name, ()), (0, 1))
     files = ("dense", "per_sequence", "attention", *(("moe",) if model.experts else ()))
     found: dict[tuple[str, ...], int] = {}
@@ -185,7 +185,7 @@ def test_experts_are_read_as_the_gate_of_llmservingsim_asks_for_them(tmp_path: P
 
     def at(tokens: int, text: str) -> float:
         (tmp_path / "tp1/moe.csv").write_text(text)
-        return Tables(tmp_path, model).seconds([(tokens, 0)], [])
+        return StepProfiles(tmp_path, model).seconds([(tokens, 0)], [])
 
     none = "tokens,activated_experts,time_us\n1,2,0\n1,8,0\n"
     for tokens, us in ((1, 10), (2, 20), (3, (25 + 40) / 2), (4, 40), (6, 60), (16, 160)):
@@ -209,7 +209,7 @@ def test_a_bundle_without_experts_is_refused(tmp_path: Path, change: str | None,
     if change is not None:
         (tmp_path / "tp1/moe.csv").write_text(change)
     with pytest.raises(SailsimError, match=said):
-        Tables(tmp_path, model)
+        StepProfiles(tmp_path, model)
 
 
 @pytest.mark.parametrize(
@@ -251,4 +251,4 @@ def test_a_damaged_bundle_is_refused_and_nothing_counts_as_0(
         if name != file or change is not None:
             (tmp_path / f"tp1/{name}.csv").write_text(change(text) if name == file else text)  # type: ignore[operator]
     with pytest.raises(SailsimError, match=said):
-        Tables(tmp_path, load_model("llama-3.1-8b"))
+        StepProfiles(tmp_path, load_model("llama-3.1-8b"))

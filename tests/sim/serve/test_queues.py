@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sailsim.sim.serve.loop import Loop
-from sailsim.sim.serve.server import Policy, Server
+from sailsim.sim.serve.loop import ServingLoop
+from sailsim.sim.serve.server import SchedulerPolicy, Server
 from sailsim.workloads.requests import Request, arrivals
 
 
@@ -21,7 +21,7 @@ def waits(count: int, prompts: np.ndarray, load: float) -> tuple[np.ndarray, flo
     rate = load / service.mean()
     times = arrivals(count, rate, seed=3)
     requests = [Request(time, int(n), 1) for time, n in zip(times.tolist(), prompts, strict=True)]
-    out = Loop(requests, [Server(ByTokens(), 100, Policy(sequences=1))]).run()
+    out = ServingLoop(requests, [Server(ByTokens(), 100, SchedulerPolicy(sequences=1))]).run()
     expected = rate * np.mean(service**2) / (2 * (1 - load))
     return out.first_s - out.arrival_s - service, float(expected)
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from sailsim.base.errors import SailsimError
-from sailsim.base.stop import Terminated
+from sailsim.base.stop import Termination
 from sailsim.sim.study import workers
 from sailsim.sim.study.open_study import TRIES, Task, run_study
 from sailsim.sim.study.store import Store
@@ -142,7 +142,7 @@ def test_a_signal_that_a_library_drops_stops_the_study_too(tmp_path):
         return {"seed": seed}
 
     tasks = [Task(f"{seed:032x}", str(seed), seed, seed) for seed in range(1000)]
-    with pytest.raises(Terminated):
+    with pytest.raises(Termination):
         run_study(tasks, dropped, tmp_path / "out", progress=False)
     assert Store(tmp_path / "out").manifest["state"] == "stopped"
     assert 4 <= len(Store(tmp_path / "out").keys()) < 1000
