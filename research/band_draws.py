@@ -1,9 +1,9 @@
-"""How many machines a band needs, and which: `python research/band_draws.py [MACHINES [SEEDS]]`.
+"""How many machines an interval needs, and which: `python research/band_draws.py [MACHINES [SEEDS]]`.
 
-The ends and the median of a band of few machines are compared with those of 4,096, on the workloads of the
-shipped prior. Printed are, for 32 and 64 machines, the standard deviation over seeds of each
-percentile's logarithm, and of the seeds the one nearest to the 4,096 machines on every other workload, with
-its root mean square distance there and on the workloads that did not choose it. What came out is in
+The ends and the median of an interval of few machines are compared with those of 4,096, on the workloads of
+the shipped prior. Printed are, for 32 and 64 machines, the standard deviation over seeds of each percentile's
+logarithm, and of the seeds the one nearest to the 4,096 machines on every other workload, with its root mean
+square distance there and on the workloads that did not choose it. What came out is in
 `analysis/uncertainty/interval.py`.
 """
 
@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from sailsim.analysis.uncertainty import interval as band
+from sailsim.analysis.uncertainty import interval as interval
 from sailsim.analysis.uncertainty.prior import PRIOR, load_unknowns
 from sailsim.sim.machine.system_files import load_system
 from sailsim.workloads.model_files.load import load_model
@@ -25,11 +25,11 @@ POINTS = [each.point("sail-n1", 128) for each in load_unknowns().workload]
 def percentiles(draws: int, seed: int) -> np.ndarray:
     """Logarithms of each percentile, (workloads, 3)."""
     system = load_system("sail-n1")
-    band.DRAWS, band.SEED = draws, seed
-    band.drawn_machines.cache_clear()
+    interval.DRAWS, interval.SEED = draws, seed
+    interval.drawn_machines.cache_clear()
     found = []
     for point in POINTS:
-        (low, high, median, _), _ = band.spread(point, system, load_model(point.model), 1.0, PRIOR)
+        (low, high, median, _), _ = interval.spread(point, system, load_model(point.model), 1.0, PRIOR)
         found.append((low, median, high))
     return np.log(np.array(found))
 

@@ -1,4 +1,5 @@
-"""A prompt beside decoding: gem5's steps (`sailsim gem5 decode --linears lutmm --beside N`) and the engine's.
+"""A prompt beside decoding: gem5's steps (`sailsim gem5 decode --linears lutmm --against N`) and the
+engine's.
 
     python research/beside.py RECORDS
 
@@ -18,7 +19,7 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
-from sailsim.sim.backend import Piece, StepQuery
+from sailsim.sim.backend import Chunk, StepQuery
 from sailsim.sim.backends.sail import BACKEND
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
@@ -52,7 +53,7 @@ def engine(row: dict[str, str]) -> list[float]:
     )
     fmt = point.formats(model)
     asked = StepQuery(point, system, model, fmt, "lut-gemv", cores=threads, around="neon", prefill="cores")
-    decoding, prompt = Piece(1, context - 1, batch), Piece(tokens)
+    decoding, prompt = Chunk(1, context - 1, batch), Chunk(tokens)
     steps = (
         BACKEND.step(replace(asked, pieces=each)) for each in ((decoding,), (prompt,), (decoding, prompt))
     )

@@ -51,7 +51,7 @@ from sailsim.sim.gem5.binary import Gem5, require_program
 from sailsim.sim.gem5.records import run_or_load
 from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.gem5.validation import (
-    TestTile,
+    DrawnTile,
     Times,
     Validation,
     random_tile,
@@ -248,7 +248,7 @@ def streams(
     for units, count, each, times in cases:
         k = 1024 if units == 1 else 512
         trace = out / f"streams-{units}.trace"
-        write_trace(trace, [random_tile(random, TestTile(k, 384, 1, 8, 8, 4)) for _ in range(units)])
+        write_trace(trace, [random_tile(random, DrawnTile(k, 384, 1, 8, 8, 4)) for _ in range(units)])
         words = ["--streams", f"{count}:{each or 1.0}:{times}"]
         folder = out / f"streams-{units}-{count}-{each:g}-{times}"
         run = gem5.replay(system, trace, folder, units=units, extra=words)

@@ -47,7 +47,7 @@ from sailsim.lut_gemv.tile import Scales
 from sailsim.lut_gemv.trace_file import read_trace, replay, write_trace
 from sailsim.sim.backend import room_of
 from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.backends.roofline import predict_card
+from sailsim.sim.backends.roofline import predict_gpu
 from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.machine.system import Gpu
 from sailsim.sim.machine.system_files import load_machine, vary
@@ -61,7 +61,7 @@ from sailsim.workloads.requests import at_rate, read_requests
 from sailsim.workloads.traces import plan_trace
 from trace_time import simulate_trace
 
-NOW_CALLED: dict[str, str] = {}
+NOW_CALLED: dict[str, str] = {"interval": "band"}
 """Names that the product has changed in its answers: name now -> recorded name, each a part between dots."""
 RENAMED = {"sail-n1-fast-host": "sail-n1:host.attention_rate=2.06347:host.product_overhead=0"}
 """Machines of the questions that do not ship: their names, and what they were."""
@@ -129,7 +129,7 @@ def predict(
     spec, found = load_model(model), load_machine(machine)
     fmt = chosen_format(weights, model, spec)
     if isinstance(found, Gpu):
-        step = predict_card(found, spec, fmt, **choices)
+        step = predict_gpu(found, spec, fmt, **choices)
     else:
         step = predict_cores(found, spec, fmt, threads or found.cores.count.whole, **choices)
         tokens = choices["prompt"] or choices["context"]

@@ -51,13 +51,11 @@ def main() -> None:
 def rows() -> list[tuple[str, ...]]:
     """By `COLUMNS`."""
     beside = DOCS / "systems" / "cent-runners.toml"
-    card = next(r for r in evaluate(CENT, runners([beside])) if r["runner"] == "a100-80-f16")
+    gpu = next(r for r in evaluate(CENT, runners([beside])) if r["runner"] == "a100-80-f16")
     return [
         *_claimed("localut", LOCALUT, "localut-runners.toml"),
         *_claimed("cent", [CENT], "cent-runners.toml", "cent-prices.csv"),
-        _row(
-            "CENT's A100, decoding", "batch 32", A100_TOKENS_PER_S, float(card["tokens_per_s"]), " tokens/s"
-        ),
+        _row("CENT's A100, decoding", "batch 32", A100_TOKENS_PER_S, float(gpu["tokens_per_s"]), " tokens/s"),
         _row("CENT's block on 8 channels", "matrix products", BLOCK_MS, _block_ms(), " ms"),
         *_claimed("t-sar", T_SAR),
     ]

@@ -92,7 +92,7 @@ def rate_rows(machines: Mapping[str, Replica], requests: Sequence[Request]) -> I
         row: dict[str, Any] = {"machine": title}
         for name, level in LEVELS.items():
             tried = [
-                (rates(machine, each, level, requests, draws=1, band=False)["rate"], each)
+                (rates(machine, each, level, requests, draws=1, interval=False)["rate"], each)
                 for each in services(machine)
             ]
             chosen = max(tried, key=lambda pair: pair[0])[1]
@@ -182,10 +182,10 @@ def winners(rows: Sequence[dict[str, Any]], left_out: Sequence[str]) -> pd.DataF
     return frame.loc[frame.groupby(["prompt", "output"])["usd"].idxmin()]
 
 
-def ratio_map(rows: Sequence[dict[str, Any]], cards: Sequence[str]) -> Figure:
-    """Who is the cheapest by the sizes of prompt and answer: of all, and of servers without a card."""
+def ratio_map(rows: Sequence[dict[str, Any]], gpus: Sequence[str]) -> Figure:
+    """Who is the cheapest by the sizes of prompt and answer: of all, and of servers without a GPU."""
     panels = []
-    for who, left_out in (("every machine", ()), ("machines without a card", cards)):
+    for who, left_out in (("every machine", ()), ("machines without a GPU", gpus)):
         won = winners(rows, left_out)
         notes = [(row.prompt * 1.2, row.output * 0.93, short(row.usd)) for row in won.itertuples()]
         panels.append(
@@ -232,7 +232,7 @@ def written(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def main() -> None:
     """Writes what the words ask for; rates last, from the parts of all works."""
     machines = {title: machine(*names) for title, names in MACHINES.items()}
-    cards = [title for title, each in machines.items() if each.runner.kind == "card"]
+    gpus = [title for title, each in machines.items() if each.runner.kind == "card"]
     figures, data = DOCS / "figures", DOCS / "data"
     asked = sys.argv[1:] or ["map", "curves", "reuse", *WORKS]
     if "reuse" in asked:
@@ -240,7 +240,7 @@ def main() -> None:
     if "map" in asked:
         rows = cells(machines)
         written(data / "serving-map.csv", [row | {"usd": f"{row['usd']:.3g}"} for row in rows])
-        save(draw(ratio_map(rows, cards)), figures / "serving_map.png")
+        save(draw(ratio_map(rows, gpus)), figures / "serving_map.png")
     if "curves" in asked:
         save(draw(curves(machines)), figures / "serving.png")
     for work in WORKS:

@@ -16,7 +16,7 @@ import pytest
 import sailsim
 from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.substrate import load_substrate
-from sailsim.sim.machine.system_files import load_card
+from sailsim.sim.machine.system_files import load_gpu
 from sailsim.sim.study.store import RESERVED
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +86,7 @@ def test_a_session_lists_what_is_offered_and_no_more() -> None:
 LARGE: dict[str, Callable[[], object]] = {
     "system": lambda: sailsim.load_system("sail-n1"),
     "section": lambda: sailsim.load_system("sail-n1").pim,
-    "card": lambda: load_card("l4"),
+    "gpu": lambda: load_gpu("l4"),
     "substrate": lambda: load_substrate("row_dfm"),
     "model": lambda: sailsim.load_model("gpt-oss-20b"),
     "step": lambda: sailsim.simulate(POINT),

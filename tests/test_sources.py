@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sailsim.base.quantity import Quantity
-from sailsim.sim.machine.system_files import card_names, load_card, load_system, system_names
+from sailsim.sim.machine.system_files import gpu_names, load_gpu, load_system, system_names
 from sailsim.sim.software.fitted import core_of, fitted_constants
 
 ROOT = Path(__file__).parents[1]
@@ -116,7 +116,7 @@ def test_constants_of_data_files_have_sources(path):
     found = list(tables(path))
     sources = found[0][1].get("sources", {})
     if path.parent.name == "systems":  # what a file extends may hold the citations
-        sources = (load_card if path.stem in card_names() else load_system)(path.stem).sources
+        sources = (load_gpu if path.stem in gpu_names() else load_system)(path.stem).sources
     lacking = {
         name: complaint(table, sources) for name, table in found if "value" in table and "kind" in table
     }

@@ -65,7 +65,7 @@ Positive = Annotated[float, Field(ge=LEAST, le=MOST)]
 
 @checked(frozen=True)
 class Price:
-    """One instance: USD an hour for ``units`` vCPUs (cpu) or cards (gpu)."""
+    """One instance: USD an hour for ``units`` vCPUs (cpu) or GPUs (gpu)."""
 
     instance: Word
     machines: Annotated[
@@ -102,7 +102,7 @@ class PriceList(ShortRepr):
     def all_of(self, machines: Iterable[str], kind: Literal["cpu", "gpu"]) -> tuple[Price, ...]:
         """Every instance of the first of some machines that has a price, in the file's order.
 
-        Raises SailsimError for one that is not of the machine's ``kind``: vCPUs are no cards.
+        Raises SailsimError for one that is not of the machine's ``kind``: vCPUs are no GPUs.
         """
         machine = self.named(machines)
         instances = tuple(row for row in self.rows if machine in row.machines)
@@ -185,9 +185,9 @@ def dollars(run: Record, listed: PriceList, constants: Mapping[End, CostConstant
 
     Nominal: the first instance that holds the run, "bandwidth" sizing, the nominal constants and rate. Ends,
     the least and the most tokens a dollar: over every instance, sizing, the constants' ranges and the rate's
-    band.
+    interval.
     """
-    instances = listed.all_of(run["priced_as"], "gpu" if run["kind"] == "card" else "cpu")
+    instances = listed.all_of(run["priced_as"], "gpu" if run["kind"] == "gpu" else "cpu")
     held = [price for price in instances if usd_per_hour(price, run) is not None]
     if is_missing(run["tokens_per_s"]) or not held:
         return dict.fromkeys(DOLLARS)
@@ -227,7 +227,7 @@ def dollars(run: Record, listed: PriceList, constants: Mapping[End, CostConstant
 def _paid_for(price: Price, run: Record, overhead: float) -> str:
     """What the nominal dollars of a run pay for, in words."""
     if price.kind == "gpu":
-        return "1 card" if price.units == 1 else f"{price.units} cards"
+        return "1 GPU" if price.units == 1 else f"{price.units} GPUs"
     vcpus, share = vcpus_paid(price, run, "bandwidth"), vcpus_paid(price, run, "share")
     why = "bandwidth" if vcpus != share else "threads" if share == run["cores"] else "memory"
     paid = f"{vcpus} vCPUs ({'all' if vcpus == price.units else why})"

@@ -197,7 +197,7 @@ class Paper(Frozen):
     models: Listed[str] = ()
     """The models that the claims are about, by name."""
     beside: Listed[str] = ()
-    """Runners that do not ship, by the names that `--beside` gives them in a sweep."""
+    """Runners that do not ship, by the names that `--against` gives them in a sweep."""
     claim: Listed[Claim]
     fact: Listed[PaperFact] = ()
 

@@ -1,7 +1,7 @@
 """What claims are on a sampled machine, workload by workload.
 
 `SampledOutcomes` asks the engine and the backends' formulas for what a metric needs and no more, all
-workloads at once: SAIL's step on a machine whose cores run one software, the same server's cores, cards. It
+workloads at once: SAIL's step on a machine whose cores run one software, the same server's cores, GPUs. It
 is `results.runs` for a machine of the space: equal at the nominal one.
 """
 
@@ -28,7 +28,7 @@ from sailsim.analysis.uncertainty.prior import Workload
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepResult, memory_needed, memory_of
 from sailsim.sim.backends import cores as cpu
-from sailsim.sim.backends import roofline as gpu
+from sailsim.sim.backends import roofline
 from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import leaves
@@ -107,8 +107,8 @@ class SampledOutcomes:
     def usd_per_hour(self, host: _SampledHost, opponent: Runner | None, w: Workload, payment: str) -> float:
         """What an hour costs, SAIL's with its overhead, on a server of as many vCPUs as the machine has
         cores."""
-        if opponent is not None and opponent.kind == "card":
-            return _card_usd_per_hour(opponent.hardware)
+        if opponent is not None and opponent.kind == "gpu":
+            return _gpu_usd_per_hour(opponent.hardware)
         named = self.machine.values.get("cost.instance", self.space.servers[0].instance)
         price = next(each for each in self.space.servers if each.instance == named)
         cores = host.system.cores.count.whole
@@ -131,7 +131,7 @@ class SampledOutcomes:
         overhead = self.machine.constants("cost", CostConstants).overhead
         return hour * (1 + overhead) if opponent is None or opponent.overhead else hour
 
-    # --- Baselines: every call of a model of cores or cards is here ---
+    # --- Baselines: every call of a model of cores or GPUs is here ---
 
     def predicted(self, host: _SampledHost, opponent: Runner, w: Workload) -> tuple[float, float]:
         """Tokens/s of another runner without scatter, and the bytes that a step moves; NaN where it cannot
@@ -139,7 +139,7 @@ class SampledOutcomes:
         key = opponent.name, w.name
         if key not in self._rates:
             weights = self.machine.group_size if opponent.format == OF_THE_POINT else opponent.format
-            predict = self._card if opponent.kind == "card" else partial(self._cores, host)
+            predict = self._gpu if opponent.kind == "gpu" else partial(self._cores, host)
             seconds, read = predict(opponent, w, weights)
             self._rates[key] = w.batch / seconds, read + float(asked(w, weights)[1].kv_bytes)
         return self._rates[key]
@@ -160,21 +160,21 @@ class SampledOutcomes:
             tried.append((float(sum(parts.values())), count * float(work.weight_bytes)))
         return min(tried, key=itemgetter(0))
 
-    def _card(self, opponent: Runner, w: Workload, weights: str | int) -> tuple[float, float]:
-        """The same of a card; NaN where its memory is too small or the software has no such kernel."""
-        card, (fmt, work, memory) = opponent.machine, asked(w, weights)
-        assert isinstance(card, Gpu)
-        software = cast(gpu.GpuSoftware, opponent.software)
-        if memory > memory_of(card) or gpu.without_kernels(fmt, software) is not None:
+    def _gpu(self, opponent: Runner, w: Workload, weights: str | int) -> tuple[float, float]:
+        """The same of a GPU; NaN where its memory is too small or the software has no such kernel."""
+        gpu, (fmt, work, memory) = opponent.machine, asked(w, weights)
+        assert isinstance(gpu, Gpu)
+        software = cast(roofline.GpuSoftware, opponent.software)
+        if memory > memory_of(gpu) or roofline.without_kernels(fmt, software) is not None:
             return math.nan, math.nan
-        constants = gpu.constants(card, fmt, self.machine.fitted, software)
-        parts = gpu.step_parts(work, gpu.GpuSheet.of(card), constants)
+        constants = roofline.constants(gpu, fmt, self.machine.fitted, software)
+        parts = roofline.step_parts(work, roofline.GpuSheet.of(gpu), constants)
         return float(sum(parts.values())), float(work.weight_bytes)
 
 
 @cache  # the price list is read anew each time
-def _card_usd_per_hour(card: str) -> float:
-    return prices().of(card).usd_per_hour
+def _gpu_usd_per_hour(gpu: str) -> float:
+    return prices().of(gpu).usd_per_hour
 
 
 @lru_cache(maxsize=4096)

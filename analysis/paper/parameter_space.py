@@ -44,7 +44,7 @@ from sailsim.analysis.uncertainty.prior import (
 )
 from sailsim.base.errors import ImpossibleMachineError, SailsimError
 from sailsim.sim.backends.cores import Software
-from sailsim.sim.machine.system_files import card_names, load_system
+from sailsim.sim.machine.system_files import gpu_names, load_system
 from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import CORES, core_of, fitted_constants
 from sailsim.sim.software.kernel_rates import format_key
@@ -127,12 +127,12 @@ class ParameterSpace:
         return SampledMachine({}, self.hosts)
 
     def host_of(self, runner: Runner) -> Software:
-        """The software of SAIL's cores beside a runner: its own on cores, the nominal one beside a card."""
+        """The software of SAIL's cores beside a runner: its own on cores, the nominal one beside a GPU."""
         return next((s for s in self.hosts if runner.kind == "cores" and s == runner.software), self.software)
 
 
 def space(paper: str = SHIPPED, prior: str | None = None) -> ParameterSpace:
-    """Every unknown of a paper's machine, software, cards, cost and area.
+    """Every unknown of a paper's machine, software, GPUs, cost and area.
 
     ``prior`` is a file of unknowns by name or path; None: the paper's own. Raises SailsimError for a bad file
     of claims or unknowns, and for a paper without unknowns.
@@ -250,37 +250,37 @@ def _rate_factors(widths: Iterable[int]) -> list[Parameter]:
 
 
 def _opponent_factors(opponents: Collection[Runner]) -> list[Parameter]:
-    """How far tables on the cores carry over from the machine that they were measured on; the cards'
-    constants, but those of cards that no claim is about; and scatter: nine of ten measurements lie inside a
-    fit's band, and one measured baseline may be anywhere in it."""
+    """How far tables on the cores carry over from the machine that they were measured on; the GPUs'
+    constants, but those of GPUs that no claim is about; and scatter: nine of ten measurements lie inside a
+    fit's interval, and one measured baseline may be anywhere in it."""
     factors = []
     if any(runner.software == "t-mac" for runner in opponents):
         rate = fitted_constants().software("t-mac").constants["lut_rate"]
         low, high = (float(rate.value if x is None else x) / float(rate.value) for x in (rate.low, rate.high))
         reason = f"T-MAC's rate on this chip, with many threads and a batch, over the fitted one: {rate.note}"
         factors.append(_ratio(TABLE_RATE, "software", reason, low, high))
-    others = set(card_names()) - {runner.hardware for runner in opponents}
+    others = set(gpu_names()) - {runner.hardware for runner in opponents}
 
     def is_kept(name: str) -> bool:
         # Those of 16 bits are of prompts alone, which no claim is about.
         return name.rpartition("_")[2] not in others and not re.search("_f16(_|$)", name)
 
-    factors += _fitted_factors("gpu", is_kept, "card")
+    factors += _fitted_factors("gpu", is_kept, "gpu")
     scatters: dict[str, Parameter] = {}
     for runner in opponents:
-        group: Group = "software" if runner.kind == "cores" else "card"
+        group: Group = "software" if runner.kind == "cores" else "gpu"
         if runner.kind == "cores":
-            band = fitted_constants().software(runner.software).band("decode")
+            interval = fitted_constants().software(runner.software).interval("decode")
             title = f"CPU decoding, {runner.software}"
         else:
-            band, title = fitted_constants().gpu.band("decode"), f"{runner.hardware.upper()} decoding"
-        name, reason = scatter_of(runner), f"{title}: measured over predicted, cross-validated band"
-        scatters[name] = _ratio(name, group, reason, band.low, band.high)
+            interval, title = fitted_constants().gpu.interval("decode"), f"{runner.hardware.upper()} decoding"
+        name, reason = scatter_of(runner), f"{title}: measured over predicted, cross-validated interval"
+        scatters[name] = _ratio(name, group, reason, interval.low, interval.high)
     return factors + list(scatters.values())
 
 
 def scatter_of(runner: Runner) -> str:
-    """The factor that a runner's measurements scatter by: of its software on cores, else of its card."""
+    """The factor that a runner's measurements scatter by: of its software on cores, else of its GPU."""
     return f"scatter.{runner.software if runner.kind == 'cores' else runner.hardware}"
 
 

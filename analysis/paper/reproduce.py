@@ -88,7 +88,7 @@ def _decided(space: ParameterSpace, machine: SampledMachine, memo: Memo) -> str:
         *(
             outcomes.predicted(host, each, w)
             for each in opponents
-            if each.kind == "card" or each.software == space.software
+            if each.kind == "gpu" or each.software == space.software
             for w in outcomes.workloads
         ),
         host.system.memory.read_bandwidth.si,

@@ -226,7 +226,7 @@ def _fact(fact: PaperFact, frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _unmeasured(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
-    """That the runner's prediction there rests on a kernel, a card or a model that nobody has measured."""
+    """That the runner's prediction there rests on a kernel, a GPU or a model that nobody has measured."""
     if metric.runner is None:
         return ""
     notes = stored.rows(metric.runner).iloc[at]["notes"]
@@ -234,7 +234,7 @@ def _unmeasured(metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
 
 
 def _remark(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) -> str:
-    """A speedup at the ends of the runner's band, when prices were read, how many arrays give the paper's
+    """A speedup at the ends of the runner's interval, when prices were read, how many arrays give the paper's
     area."""
     if metric.metric == "area_share":
         bases = overhead_bases(stored.system, target=claim.value / 100)
@@ -248,7 +248,7 @@ def _remark(claim: Claim, metric: ClaimMetric, stored: StoredOutcomes, at: int) 
         return f"prices of {row['price_date']}"
     if metric.metric != "speedup" or metric.subject != SAIL:
         return ""
-    return f"{row['speedup_low']:.3g} .. {row['speedup_high']:.3g} over the baseline's band"
+    return f"{row['speedup_low']:.3g} .. {row['speedup_high']:.3g} over the baseline's interval"
 
 
 def configuration(row: Mapping[str, Any] | pd.Series[Any]) -> str:

@@ -370,7 +370,7 @@ def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
             axes.hlines(y, own["least"], own["most"], color=colour, lw=5, alpha=0.22)
         if panel.low:
             known = own[own["low"].notna()]
-            # About the middle: a nominal machine may lie outside the band of those that may be meant.
+            # About the middle: a nominal machine may lie outside the interval of those that may be meant.
             middle, half = (known["low"] + known["high"]) / 2, (known["high"] - known["low"]) / 2
             axes.errorbar(middle, y[known.index], xerr=half, color=colour, lw=1, capsize=2, fmt="none")
         axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7)

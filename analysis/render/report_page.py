@@ -50,7 +50,7 @@ from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
 from sailsim.base.quantity import Quantity
 from sailsim.sim.machine.pim import AUTO, PER_TENSOR
-from sailsim.sim.machine.system_files import leaves, load_card, load_system
+from sailsim.sim.machine.system_files import leaves, load_gpu, load_system
 from sailsim.sim.software.fitted import N1, core_of, fitted_constants, held_out_results
 from sailsim.sim.study.store import Store
 
@@ -448,18 +448,18 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Pa
     listed: dict[str, list[list[str]]] = {}
     parts: dict[str, list[list[str]]] = {}
     # A machine's own file after those that it extends, and then only what it changes.
-    servers = set(frame["system"]) | set(frame["hardware"][frame["kind"] != "card"])
+    servers = set(frame["system"]) | set(frame["hardware"][frame["kind"] != "gpu"])
     for system in sorted(map(load_system, servers), key=lambda s: (len(s.extends), s.name)):
         lines = listed[system.name] = _lines(leaves(system), system.citation)
         below = next((name for name in system.extends if name in listed), None)
         title = f"System {system.name}: {system.title}" + (f"; all else as {below}" if below else "")
         parts[title] = [line for line in lines if below is None or line not in listed[below]]
     parts["Baselines, fitted (fits.json)"] = _lines(fits.quantities())
-    cards = {name: load_card(name) for name in sorted(set(frame["hardware"][frame["kind"] == "card"]))}
-    parts["GPU cards"] = [
+    gpus = {name: load_gpu(name) for name in sorted(set(frame["hardware"][frame["kind"] == "gpu"]))}
+    parts["GPUs"] = [
         line
-        for name, card in cards.items()
-        for line in _lines(leaves(card, f"{short_name(name)}."), card.citation)
+        for name, gpu in gpus.items()
+        for line in _lines(leaves(gpu, f"{short_name(name)}."), gpu.citation)
     ]
     parts["Cost"] = _lines(CostConstants.quantities())
     parts["Energy"] = _lines(EnergyConstants.quantities())

@@ -213,7 +213,7 @@ def answer(study: SweepStudy) -> Figure:
         [
             study.results.setting((), rows, study.results.start),
             "Lines of the rate are 90 % prediction intervals; SAIL's cover 90 % of the machines that its "
-            "publication allows. SAIL and cores pay for the vCPUs that they use, cards and all cores for "
+            "publication allows. SAIL and cores pay for the vCPUs that they use, GPUs and all cores for "
             "the whole. Lines of the dollars add what is unknown of the costs.",
         ],
         {"SAIL": LineStyle(OKABE_ITO["vermillion"], "D"), "others": LineStyle(OKABE_ITO["blue"])},
@@ -324,10 +324,10 @@ def dollars(study: SweepStudy) -> Figure:
     rows = pd.concat([results.at(("batch",), name) for name in runners["runner"]])
     rows = rows[rows["batch"].isin(batches)]
     drawn = _paid(rows, runners)
-    cards = set(runners[runners["kind"] == "card"]["runner"])
+    gpus = set(runners[runners["kind"] == "gpu"]["runner"])
     titles = dict(zip(runners["runner"], runners["title"], strict=True))
     value = rows["tokens_per_usd_used"]
-    # What a band leaves of the rate it leaves of the dollars.
+    # What an interval leaves of the rate it leaves of the dollars.
     ends = {end: value * rows[end].astype(float) / rows["tokens_per_s"] for end in ("low", "high")}
     marks = rows.assign(**{f"{end}_usd": own for end, own in ends.items()}, line=_batches(rows))
     marks = marks[marks["runner"].isin(drawn) & marks["tokens_per_usd"].notna()].sort_values("batch")
@@ -341,7 +341,7 @@ def dollars(study: SweepStudy) -> Figure:
         high="high_usd",
         least="tokens_per_usd_low",
         most="tokens_per_usd_high",
-        split=[y - 0.5 for y in range(1, len(drawn)) if (drawn[y] in cards) != (drawn[y - 1] in cards)],
+        split=[y - 0.5 for y in range(1, len(drawn)) if (drawn[y] in gpus) != (drawn[y - 1] in gpus)],
     )
     instances = set(rows["instance"].dropna())
     used = [price for price in results.price_list.rows if price.instance in instances]
@@ -353,8 +353,8 @@ def dollars(study: SweepStudy) -> Figure:
         [panel],
         [
             results.setting(("batch",), ours),
-            "SAIL and the cores pay for the vCPUs whose threads and memory they use. Cards, and all cores of "
-            "a server, are paid whole. A card runs the software that gives it the most tokens per dollar; "
+            "SAIL and the cores pay for the vCPUs whose threads and memory they use. GPUs, and all cores of "
+            "a server, are paid whole. A GPU runs the software that gives it the most tokens per dollar; "
             "all cores run the fastest. The report's table of every run has all machines and other ways to "
             "pay.",
             f"Prices, on demand: {quoted(used)}. SAIL's server costs {CostConstants.default().overhead:.0%} "
@@ -373,7 +373,7 @@ def _batches(rows: pd.DataFrame) -> list[str]:
 
 def _paid(rows: pd.DataFrame, runners: pd.DataFrame) -> list[str]:
     """The runners of the dollars, in their order: those that pay a part of a server, all cores with the
-    fastest software, and of each card the one that gives most tokens per dollar at any of some rows."""
+    fastest software, and of each GPU the one that gives most tokens per dollar at any of some rows."""
     priced = rows[rows["tokens_per_usd"].notna()]
     best = priced.groupby("runner")["tokens_per_usd"].max().to_dict()
     known = [runner for runner in runners.to_dict("records") if runner["runner"] in best]
@@ -381,16 +381,16 @@ def _paid(rows: pd.DataFrame, runners: pd.DataFrame) -> list[str]:
         runner["runner"]
         for runner in known
         # The fastest on as many threads is one that has a line of its own, llama.cpp on all cores is beaten.
-        if runner["kind"] != "card"
+        if runner["kind"] != "gpu"
         and runner["software"] not in SIMULATED
         and (runner["software"] == FASTEST) == (runner["pays"] == "whole")
     ]
-    cards: dict[str, str] = {}
+    gpus: dict[str, str] = {}
     for runner in known:
         name, hardware = runner["runner"], runner["hardware"]
-        if runner["kind"] == "card" and best[name] > best.get(cards.get(hardware, ""), 0.0):
-            cards[hardware] = name
-    return servers + sorted(cards.values(), key=lambda name: best[name])
+        if runner["kind"] == "gpu" and best[name] > best.get(gpus.get(hardware, ""), 0.0):
+            gpus[hardware] = name
+    return servers + sorted(gpus.values(), key=lambda name: best[name])
 
 
 Parts = Mapping[str, tuple[Sequence[str], LineStyle]]

@@ -28,7 +28,7 @@ from sailsim.analysis.costs.dollars import (
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
 from sailsim.analysis.runs.columns import in_order, short_html
-from sailsim.analysis.runs.ratios import OF_BANDS, over, ratio_spread
+from sailsim.analysis.runs.ratios import INTERVAL_COLUMNS, over, ratio_spread
 from sailsim.analysis.runs.runs import (
     AS_FILED,
     RUNNERS,
@@ -53,11 +53,11 @@ NOMINAL = "bandwidth"
 """The payment of the nominal dollars (`dollars.PAYMENTS`), whose ratio has ends."""
 _USD = f"usd_ratio_{NOMINAL}"
 _DOLLARS = {payment: f"tokens_per_usd_{payment}" for payment in PAYMENTS}
-_RATES = ("speedup", *(f"speedup_{end}" for end in OF_BANDS), "tokens_per_j")
+_RATES = ("speedup", *(f"speedup_{end}" for end in INTERVAL_COLUMNS), "tokens_per_j")
 RATIOS = (
     *_RATES,
     *(f"usd_ratio_{payment}" for payment in PAYMENTS),
-    *(f"{_USD}_{end}" for end in OF_BANDS),
+    *(f"{_USD}_{end}" for end in INTERVAL_COLUMNS),
 )
 JOINED = (*_RATES[:-1], "speedup_of", *_RATES[-1:], *DOLLARS, *RATIOS[len(_RATES) :])
 """Columns of `joined`."""
@@ -103,11 +103,11 @@ def compare(
 
     ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
     shipped prices; ``runners`` that of those that ship; ``constants`` are files of the energy or the cost
-    instead of the shipped ones; ``prior`` is the file of unknowns that bands of accelerators are drawn from.
-    None stands for what is not known; a runner that cannot run the point has a `reason`, and on a machine
-    without units nobody is SAIL. Raises SailsimError for a point that its own system cannot run and for a
-    prior without the machine that it is about, and ArgumentTypeError for what is no point, no runners or no
-    prices.
+    instead of the shipped ones; ``prior`` is the file of unknowns that intervals of accelerators are drawn
+    from. None stands for what is not known; a runner that cannot run the point has a `reason`, and on a
+    machine without units nobody is SAIL. Raises SailsimError for a point that its own system cannot run and
+    for a prior without the machine that it is about, and ArgumentTypeError for what is no point, no runners
+    or no prices.
     """
     check_type("point", point, Point, "is a Point")
     check_type("price_list", price_list, (PriceList, NoneType), PRICES)
@@ -171,7 +171,7 @@ def compared(
     """What compares the records of one point's runners with SAIL's, a row each, by the names of `JOINED`.
 
     SAIL leaves attention to the cores, so its row is the one whose cores run the same software around their
-    matrix products as the row's: ``speedup_of`` names it. Where there is none, and beside a card, it is
+    matrix products as the row's: ``speedup_of`` names it. Where there is none, and beside a GPU, it is
     `SAIL`. ``speedup`` is that one's rate over the row's, ``usd_ratio_<payment>`` likewise of tokens per
     dollar where both pay in one way. Their median and ends are those of `ratio_spread`, of dollars at the
     nominal price; ``paid`` says in words what ``usd_per_hour`` is for. None where a row has no rate or no
@@ -189,7 +189,7 @@ def compared(
         speedup = over(sail.get("tokens_per_s"), row["tokens_per_s"])
         dearer = over(speedup, ratios[_USD])  # SAIL's hour over the row's
         ratios |= {"speedup": speedup, "tokens_per_j": over(tokens_of(row), row["energy_j"])}
-        spreads = dict.fromkeys(OF_BANDS) if speedup is None else ratio_spread(sail, row)
+        spreads = dict.fromkeys(INTERVAL_COLUMNS) if speedup is None else ratio_spread(sail, row)
         for end, ratio in spreads.items():
             ratios |= {f"speedup_{end}": ratio, f"{_USD}_{end}": over(ratio, dearer)}
         of = None if speedup is None else sail["runner"]

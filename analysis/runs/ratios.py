@@ -1,4 +1,4 @@
-"""Ratios of rates, with the bands of both sides."""
+"""Ratios of rates, with the intervals of both sides."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 
 from sailsim.analysis.costs.dollars import is_missing
 
-OF_BANDS = ("median", "low", "high")
+INTERVAL_COLUMNS = ("median", "low", "high")
 """What `ratio_spread` gives."""
 
 
 def ratio_spread(sail: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, float | None]:
     """``median``, ``low`` and ``high`` of SAIL's rate over a row's: nine of ten such ratios lie between.
 
-    In logarithms, the distances of each band's ends from its middle, SAIL's median or the row's rate, are
-    combined in quadrature, as `fitted.Band.widened` does. That assumes that the two are independent. They
+    In logarithms, the distances of each interval's ends from its middle, SAIL's median or the row's rate, are
+    combined in quadrature, as `fitted.Interval.widened` does. That assumes that the two are independent. They
     are not quite on the cores of one server, and not at all on two accelerators of one prior: there the
-    ends are too far apart. A side without a band adds nothing, and SAIL over itself is 1.
+    ends are too far apart. A side without an interval adds nothing, and SAIL over itself is 1.
     """
     if row["runner"] == sail["runner"]:
-        return dict.fromkeys(OF_BANDS, 1.0)
+        return dict.fromkeys(INTERVAL_COLUMNS, 1.0)
     (below, own, above), (low, middle, high) = _in_logarithms(sail), _in_logarithms(row)
     median = own - middle
     ends = (median, median - hypot(own - below, high - middle), median + hypot(above - own, middle - low))
-    return {name: exp(end) for name, end in zip(OF_BANDS, ends, strict=True)}
+    return {name: exp(end) for name, end in zip(INTERVAL_COLUMNS, ends, strict=True)}
 
 
 def _in_logarithms(row: Mapping[str, Any]) -> tuple[float, float, float]:

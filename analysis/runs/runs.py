@@ -49,7 +49,7 @@ from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import (
     SystemReference,
     as_system,
-    card_names,
+    gpu_names,
     load_machine,
     load_system,
     system_names,
@@ -69,8 +69,8 @@ AS_FILED = "file"
 """`around` of an accelerator whose cores are as its machine's file says."""
 OF_THE_POINT = "point"
 """`hardware`: the point's own system. `format`: the point's own weights."""
-EVERY_CARD = "cards"
-"""`hardware` of an entry that stands for one runner a shipped card."""
+EVERY_GPU = "gpus"
+"""`hardware` of an entry that stands for one runner a shipped GPU."""
 SIGN = "\N{DAGGER}"
 """Behind the title of a record whose rate is of a simulator alone."""
 LEGEND = f"{SIGN} only a simulator has run it; fastest: of measured software"
@@ -87,9 +87,9 @@ class Runner(Frozen):
     title: str
     """In tables and figures."""
     kind: Kind
-    """accelerator: PIM units do the matrix products; cores: the cores do; card: a GPU."""
+    """accelerator: PIM units do the matrix products; cores: the cores do; GPU: a GPU."""
     hardware: str
-    """`point`: the point's own system; else a system or card by name, or its file from this one's folder."""
+    """`point`: the point's own system; else a system or GPU by name, or its file from this one's folder."""
     software: str
     """What runs on it, of its kind's."""
     around: str = ""
@@ -102,7 +102,7 @@ class Runner(Frozen):
     format: str = OF_THE_POINT
     """`point`: the point's weights; else a llama.cpp format such as f16."""
     pays: Literal["used", "whole"] = "used"
-    """What an hour costs: the part of a server that the run uses, or all of it. A card is paid whole."""
+    """What an hour costs: the part of a server that the run uses, or all of it. A GPU is paid whole."""
     overhead: bool = False
     """Whether the server costs more than its price says, by the cost's `overhead` (docs/cost.md)."""
     curves: bool = True
@@ -138,7 +138,7 @@ class Runner(Frozen):
         if self.machine is None:
             what = "the point's own system"
         elif isinstance(self.machine, Gpu):
-            what, kinds = "a GPU card", ("card",)
+            what, kinds = "a GPU", ("gpu",)
         elif self.machine.backend is None:
             what, kinds = "a CPU server without PIM units", ("cores",)
         else:
@@ -169,7 +169,7 @@ class Runner(Frozen):
     @property
     def paid(self) -> Literal["used", "whole"]:
         """What an hour of it costs."""
-        return "whole" if self.kind == "card" else self.pays
+        return "whole" if self.kind == "gpu" else self.pays
 
     @property
     def digest(self) -> str:
@@ -180,15 +180,15 @@ class Runner(Frozen):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def runners(beside: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
+def runners(against: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
     """The runners that ship, and those of some files or machines behind them.
 
-    Each of ``beside`` is a file of `[[runner]]` tables, or a machine: the file of a system or a card, or the
+    Each of ``against`` is a file of `[[runner]]` tables, or a machine: the file of a system or a GPU, or the
     name of one that ships, with other values of its fields behind it, as in "l4:sms=60". A machine runs its
     kind's first software, a server on all of its cores or, with PIM units, as an accelerator. Raises
     SailsimError for a file that is none of these, and for two runners of one name.
     """
-    every = (*shipped_runners(), *(runner for path in beside for runner in read_runners(path)))
+    every = (*shipped_runners(), *(runner for path in against for runner in read_runners(path)))
     names = [runner.name for runner in every]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -198,7 +198,7 @@ def runners(beside: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
 
 @cache  # 13 runners, each with its machine's file, that every point is asked by
 def shipped_runners() -> tuple[Runner, ...]:
-    """The runners of `data/runners.toml`, in its order, cards by their names."""
+    """The runners of `data/runners.toml`, in its order, GPUs by their names."""
     return tuple(runner for entry in _shipped() for runner in _expanded(entry, "runners.toml", None))
 
 
@@ -224,20 +224,20 @@ def named(*names: str) -> tuple[Runner, ...]:
 
 
 def read_runners(path: str | Path) -> tuple[Runner, ...]:
-    """The runners of a file, or the one that a system or card file or name stands for."""
+    """The runners of a file, or the one that a system or GPU file or name stands for."""
     text = str(path)
     try:
         choice = SystemReference.parse(text)
     except ValueError as error:
         raise SailsimError(f"beside is {error}.") from None
-    if choice.file in (*system_names(), *card_names()):
+    if choice.file in (*system_names(), *gpu_names()):
         return (_of_machine(text),)
     table = read_toml(Path(choice.file), "runner", "a TOML file or a machine of `sailsim list system`")
     if "runner" not in table:
         if "kind" in table or "extends" in table:
             return (_of_machine(text),)
         raise SailsimError(
-            f"{path} has no [[runner]] and no kind; allowed is a file of runners, of a system or of a card."
+            f"{path} has no [[runner]] and no kind; allowed is a file of runners, of a system or of a GPU."
         )
     if choice.changes:
         raise SailsimError(
@@ -251,10 +251,10 @@ def read_runners(path: str | Path) -> tuple[Runner, ...]:
     return tuple(runner for entry in entries for runner in _expanded(entry, str(path), Path(path).parent))
 
 
-def identity(beside: Sequence[Runner]) -> str:
+def identity(against: Sequence[Runner]) -> str:
     """What results of some runners beyond the shipped ones rest on, as text; empty for none."""
     shipped = {runner.name for runner in shipped_runners()}
-    return ",".join(f"{r.name}={r.digest}" for r in beside if r.name not in shipped)
+    return ",".join(f"{r.name}={r.digest}" for r in against if r.name not in shipped)
 
 
 def _of_machine(text: str) -> Runner:
@@ -269,7 +269,7 @@ def _of_machine(text: str) -> Runner:
         "hardware": text,
         "software": backend.software[0],
         "overhead": kind == "accelerator",
-        "source": f"--beside {text}",
+        "source": f"--against {text}",
         "machine": machine,
     }
     whole = {"threads": "all", "instances": "best", "pays": "whole"} if kind == "cores" else {}
@@ -277,7 +277,7 @@ def _of_machine(text: str) -> Runner:
 
 
 def _expanded(entry: Any, origin: str, folder: Path | None) -> list[Runner]:
-    """The runners of one table: one, or one a shipped card."""
+    """The runners of one table: one, or one a shipped GPU."""
     if not isinstance(entry, dict):
         raise SailsimError(f"{origin}: runner is {entry!r}; allowed are [[runner]] tables.")
     if "machine" in entry:
@@ -288,14 +288,14 @@ def _expanded(entry: Any, origin: str, folder: Path | None) -> list[Runner]:
 
 
 def _each(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """A table itself; of one for every card one a card, with its name in the texts."""
-    if entry.get("hardware") != EVERY_CARD or entry.get("kind") != "card":
+    """A table itself; of one for every GPU one a GPU, with its name in the texts."""
+    if entry.get("hardware") != EVERY_GPU or entry.get("kind") != "gpu":
         return [entry]
 
-    def of(card: str, said: Any) -> Any:
-        return said.replace("{name}", card).replace("{NAME}", card.upper()) if isinstance(said, str) else said
+    def of(gpu: str, said: Any) -> Any:
+        return said.replace("{name}", gpu).replace("{NAME}", gpu.upper()) if isinstance(said, str) else said
 
-    return [{k: of(card, said) for k, said in entry.items()} | {"hardware": card} for card in card_names()]
+    return [{k: of(gpu, said) for k, said in entry.items()} | {"hardware": gpu} for gpu in gpu_names()]
 
 
 def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
@@ -344,13 +344,13 @@ class Run:
     software: str
     around: str
     """Whose software does attention, norms and all else that is no matrix product: a software's name, `file`
-    where an accelerator's cores are as their machine's file says; empty of a card."""
+    where an accelerator's cores are as their machine's file says; empty of a GPU."""
     format: str
     """Of the weights, by its name."""
     types: str
     """Which types the matrices have, and how many: "q4_1 210 tensors, q8_0 1"."""
     cores: int | None
-    """Cores that work; None for a card."""
+    """Cores that work; None for a GPU."""
     pays: str
     """used or whole: the part of its hardware that it pays for."""
     overhead: bool
@@ -367,7 +367,7 @@ class Run:
     low: float | None = None
     high: float | None = None
     """Nine of ten measurements fall between low and high, of an accelerator nine of ten machines that could
-    be meant (`band`); None where a rate has no band."""
+    be meant (`interval`); None where a rate has no interval."""
     median: float | None = None
     """Of those machines."""
     percentile: float | None = None
@@ -379,14 +379,14 @@ class Run:
     bandwidth_share: float | None = None
     """Of what the hardware's memory gives, the part that the run takes: 0..1."""
     llc_share: float | None = None
-    """Of the server's last-level cache, the part that an accelerator keeps from all cores; None of a card."""
+    """Of the server's last-level cache, the part that an accelerator keeps from all cores; None of a GPU."""
     instances: int | None = None
     """Processes of the software side by side on a server's cores; None for another kind."""
     energy_j: float | None = None
-    """The sum of `energy`; None for a card, which has a bound alone, `energy_high_j`."""
+    """The sum of `energy`; None for a GPU, which has a bound alone, `energy_high_j`."""
     energy_low_j: float | None = None
     energy_high_j: float | None = None
-    """Every constant at one end of its range; of a card the board's power over the step."""
+    """Every constant at one end of its range; of a GPU the board's power over the step."""
     phases: Mapping[str, float] = field(default_factory=dict)
     """Seconds; they exclude each other and sum to the step."""
     counts: Mapping[str, float] = field(default_factory=dict)
@@ -445,8 +445,8 @@ def runs(
     """Every runner at a point, in the runners' order.
 
     ``system``, a machine or its name or path, takes the place of the point's; ``runners`` and the energy's
-    ``constants`` those of what ships; an accelerator's band is drawn from a ``prior``, by name or path, and
-    without one it has none. On a machine without units nobody is SAIL.
+    ``constants`` those of what ships; an accelerator's interval is drawn from a ``prior``, by name or path,
+    and without one it has none. On a machine without units nobody is SAIL.
 
     Raises SailsimError for a point that its own system cannot run at all;
     a runner on hardware of its own that cannot has a reason instead of numbers.
@@ -574,12 +574,12 @@ def _run(
     memory = machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth
     share = step.dram_bytes / point.tokens * step.tokens_per_s / memory.si
     cycles = {"pim_cycles": step.pim_cycles} if runner.kind == "accelerator" else {}
-    band, words = _band(backend, asked, step, prior)
+    interval, words = _interval(backend, asked, step, prior)
     run = replace(
         empty,
         around=_around(runner, step.software or runner.software),
         tokens_per_s=step.tokens_per_s,
-        **band,
+        **interval,
         step_s=step.step_s,
         ttft_s=step.step_s if point.phase == "prefill" else None,
         dram_bytes=step.dram_bytes,
@@ -597,7 +597,7 @@ def _run(
     return _with_energy(run, machine, constants)
 
 
-def _band(
+def _interval(
     backend: Backend, asked: StepQuery, step: StepResult, prior: str | None
 ) -> tuple[dict[str, Any], str]:
     """Of a step's rate, by the fields of a run, and what is said of it."""
@@ -606,8 +606,8 @@ def _band(
 
     if prior is None or not isinstance(backend, Accelerator) or not isinstance(asked.machine, System):
         return {"low": step.low, "high": step.high}, ""
-    band, words = spread(backend.point_of(asked), asked.machine, asked.model, step.tokens_per_s, prior)
-    return band._asdict(), words
+    interval, words = spread(backend.point_of(asked), asked.machine, asked.model, step.tokens_per_s, prior)
+    return interval._asdict(), words
 
 
 def _around(runner: Runner, software: str) -> str:
@@ -627,7 +627,7 @@ def _with_cores(system: System | Gpu, software: str, phase: str) -> System:
 
 
 def _with_energy(run: Run, machine: System | Gpu, constants: Mapping[End, EnergyConstants]) -> Run:
-    """The run with its joules: by cause, or a card's bound, or the note that they are not modelled."""
+    """The run with its joules: by cause, or a GPU's bound, or the note that they are not modelled."""
     assert run.step_s is not None
     if isinstance(machine, Gpu):
         return replace(run, energy_high_j=float(machine.tdp.value) * run.step_s)  # its host is not in it

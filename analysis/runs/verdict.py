@@ -94,9 +94,9 @@ def verdict(runs: RunsByName) -> dict[str, Any]:
     known = {first, *([peer.name] if peer else [])}
     people = next((name for name in _on_same_cores(ran, first) if ran[name]["software"] == PEOPLE_RUN), None)
     own = _is_own(ran[fastest], lead)
-    cards = [name for name in ran if ran[name]["kind"] == "card"]
-    card = max(cards, key=lambda name: float(ran[name]["tokens_per_s"]), default=None)
-    for name in dict.fromkeys((people, card, None if own or fastest in known else fastest)):
+    gpus = [name for name in ran if ran[name]["kind"] == "gpu"]
+    gpu = max(gpus, key=lambda name: float(ran[name]["tokens_per_s"]), default=None)
+    for name in dict.fromkeys((people, gpu, None if own or fastest in known else fastest)):
         if name is not None and name not in known:
             said.append(_of_two(lead, ran[name], _over(ran, first, name), name == fastest))
             known.add(name)
@@ -351,22 +351,20 @@ def _ends(rates: Sequence[tuple[float, float]]) -> str:
 
 
 def strongest(runs: RunsByName) -> list[str]:
-    """All runners but, of each card, those that are not its fastest, what is another one's once more, and a
+    """All runners but, of each GPU, those that are not its fastest, what is another one's once more, and a
     claimed one or a server without a number."""
-    of_card: dict[str, list[str]] = {}
+    of_gpu: dict[str, list[str]] = {}
     for name, run in runs.items():
-        if run["kind"] == "card":
-            of_card.setdefault(run["hardware"], []).append(name)
-    best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_card.values()}
+        if run["kind"] == "gpu":
+            of_gpu.setdefault(run["hardware"], []).append(name)
+    best = {max(names, key=lambda name: runs[name]["tokens_per_s"] or 0) for names in of_gpu.values()}
     left = {
         name
         for name, run in runs.items()
         if (run["software"] == FASTEST and run["pays"] == "used")
         or (run["software"] in (*CLAIMED, SERVING) and run["reason"])
     }
-    return [
-        name for name, run in runs.items() if name not in left and (run["kind"] != "card" or name in best)
-    ]
+    return [name for name, run in runs.items() if name not in left and (run["kind"] != "gpu" or name in best)]
 
 
 COLUMNS = ("tokens/s", "SAIL vs it", "SAIL's tokens/USD vs its")

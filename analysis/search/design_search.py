@@ -31,7 +31,7 @@ from sailsim.analysis.costs.dollars import CostConstants, prices
 from sailsim.analysis.paper.claim_study import check_seed
 from sailsim.analysis.runs.compare import compared
 from sailsim.analysis.runs.equal_quality import cache_widths
-from sailsim.analysis.runs.ratios import OF_BANDS
+from sailsim.analysis.runs.ratios import INTERVAL_COLUMNS
 from sailsim.analysis.runs.runs import Runner, named, runner_names, runs
 from sailsim.analysis.uncertainty.interval import Interval, drawn_machines, kept, placed
 from sailsim.analysis.uncertainty.prior import PRIOR, Listed, Value, machine_changes
@@ -69,7 +69,7 @@ TRIES = 1000
 IDLE = 0.005
 """Of the score, what a change has to bring, or it is left out of the best machine."""
 LAYERS = 1
-"""Of a model that have activations of their own on drawn machines, as in a band."""
+"""Of a model that have activations of their own on drawn machines, as in an interval."""
 WIDER = (0.5, 1.0, 2.0)
 """The areas that a best machine is looked for within, in limits; no larger one is tried."""
 FRONT = "front"
@@ -448,9 +448,9 @@ def explore(
         )
         rows, front = asking.trials(samples)
         steps = asking.late(asking.waterfall(asking.plain(_best(search, rows, front))))
-        bands = [asking.band(values) for values in (search.start, steps[-1].values)]
+        intervals = [asking.interval(values) for values in (search.start, steps[-1].values)]
     study.complain()
-    found = _told(search, rows, front, steps, bands)
+    found = _told(search, rows, front, steps, intervals)
     _write(search, found, front, steps[-1].values, folder)
     return found
 
@@ -526,7 +526,7 @@ class _SearchTrials:
                 steps = [*steps, best]
         return steps
 
-    def band(self, values: Values) -> dict[str, Interval]:
+    def interval(self, values: Values) -> dict[str, Interval]:
         """Of a machine's speedups over the prior, by workload and of the mix (""), nine of ten."""
         loads = self.search.content.workload
         found = self.ask([(values, at) for at in range(len(loads))], drawn_ratios)
@@ -643,7 +643,7 @@ def _told(
     rows: Sequence[Record],
     front: Sequence[FrontPoint],
     steps: Sequence[FrontPoint],
-    bands: Sequence[Mapping[str, Interval]],
+    intervals: Sequence[Mapping[str, Interval]],
 ) -> SearchResult:
     """The tables."""
     table = [
@@ -659,21 +659,23 @@ def _told(
             {"change": in_words(new) or search.base.name, "gain": step.score / before.score, **means}
         )
     loads: list[dict[str, Any]] = []
-    sides = list(zip(("first", "best"), (costs[0], costs[-1]), bands, strict=True))
+    sides = list(zip(("first", "best"), (costs[0], costs[-1]), intervals, strict=True))
     for at, (load, (rate, kv)) in enumerate(zip(search.content.workload, search.opponents, strict=True)):
         row: dict[str, Any] = {"workload": load.name, "share": load.share}
         row |= {"opponent_tokens_per_s": rate, "opponent_kv": kv}
-        for who, costed, band in sides:
+        for who, costed, interval in sides:
             own = costed[1][at]
             told = {"tokens_per_s": own["tokens_per_s"], "speedup": own["tokens_per_s"] / rate}
-            told |= {name: getattr(band[load.name], name) for name in OF_BANDS} | {"kv": own["kv_bits"]}
+            told |= {name: getattr(interval[load.name], name) for name in INTERVAL_COLUMNS} | {
+                "kv": own["kv_bits"]
+            }
             told |= {"overlap": own["overlap"], "joules_per_token": 1 / own["tokens_per_j"]}
             row |= {f"{who}_{name}": value for name, value in told.items()}
         loads.append(row | {"bound": search.roofline(load, row["best_kv"]) / rate})
     mix: dict[str, Any] = {"workload": "the mix", "bound": search.mean([row["bound"] for row in loads])}
-    for who, costed, band in sides:
+    for who, costed, interval in sides:
         mix[f"{who}_speedup"] = costed[0]["score"]
-        mix |= {f"{who}_{name}": getattr(band[""], name) for name in OF_BANDS}
+        mix |= {f"{who}_{name}": getattr(interval[""], name) for name in INTERVAL_COLUMNS}
     return SearchResult(*map(pd.DataFrame, (rows, table, falls, [*loads, mix])))
 
 

@@ -174,7 +174,7 @@ class Replica:
     prefill: Prefill = "units"
     """Who multiplies the prompts of an accelerator."""
     prior: str | None = None
-    """That the band of an accelerator is drawn from."""
+    """That the interval of an accelerator is drawn from."""
 
     @cached_property
     def step(self) -> StepTime:
@@ -339,9 +339,9 @@ def _dollars(machine: Replica, out: ServingResult, listed: PriceList) -> dict[st
 
 
 def _joules(machine: Replica, out: ServingResult) -> dict[str, Any]:
-    """Of all steps; of a card its board's power, which it takes at most."""
+    """Of all steps; of a GPU its board's power, which it takes at most."""
     batch, context, prompt = _sizes(out)
-    total, bound = 0.0, machine.runner.kind == "card"
+    total, bound = 0.0, machine.runner.kind == "gpu"
     if isinstance(machine.runner, ProfileBundle):
         return {"joules": None, "joules_are_a_bound": bound}
     reading = sum(each.prompt_s for each in out.servers)
@@ -414,12 +414,12 @@ def rates(
     seed: int = 0,
     burst: float = 1.0,
     draws: int = 3,
-    band: bool = True,
+    interval: bool = True,
 ) -> dict[str, Any]:
     """The highest rate of a machine, for prompts and answers as the requests have them, in their order.
 
     It is the median of some draws of arrivals. Its ends are those of the draws, and beyond them those of the
-    band of the machine's steps. ``rate`` is 0 where no rate meets the level.
+    interval of the machine's steps. ``rate`` is 0 where no rate meets the level.
     """
 
     def one(draw: int, factor: float, begin: float) -> tuple[float, ServingResult | None]:
@@ -441,15 +441,15 @@ def rates(
     found.sort(key=lambda each: each[0])
     rate, out = found[len(found) // 2]
     low, high = found[0][0], found[-1][0]
-    ends: dict[str, Any] = {"rate": rate, "rate_low": low, "rate_high": high, "band": None}
-    factors = _band(machine, out) if band and out is not None else None
+    ends: dict[str, Any] = {"rate": rate, "rate_low": low, "rate_high": high, "interval": None}
+    factors = _interval(machine, out) if interval and out is not None else None
     if factors is not None:
         slow, fast = (one(0, factor, rate)[0] for factor in factors)
-        ends |= {"rate_low": min(low, slow), "rate_high": max(high, fast), "band": factors}
+        ends |= {"rate_low": min(low, slow), "rate_high": max(high, fast), "interval": factors}
     return {**ends, "served": out}
 
 
-def _band(machine: Replica, out: ServingResult) -> tuple[float, float] | None:
+def _interval(machine: Replica, out: ServingResult) -> tuple[float, float] | None:
     """How many times as long as nominally a step of answers takes at most and at least; None: not known."""
     if isinstance(machine.runner, ProfileBundle):
         return None

@@ -13,7 +13,7 @@ from sailsim.analysis.runs.verdict import RunsByName, peer_of, standing, verdict
 from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import did_you_mean
-from sailsim.sim.machine.system_files import card_names, chosen_system, system_names
+from sailsim.sim.machine.system_files import chosen_system, gpu_names, system_names
 from sailsim.sim.point import Point
 from sailsim.sim.study.store import FILE, Store
 from sailsim.workloads.model_files.load import load_model
@@ -31,14 +31,14 @@ def side(text: str) -> RunTable:
     if (Path(text) / FILE).is_file():
         return RunTable.of(stored_runs(Store(text)), prices())
     machine, who = chosen_system(text).file, None
-    if machine in card_names():
+    if machine in gpu_names():
         points, who = [Point(batch=batch) for batch in BATCHES], read_runners(text)
     elif machine in system_names() or (machine.endswith(".toml") and not _is_model(text)):
         points = [Point(system=text, batch=batch) for batch in BATCHES]
     elif text in model_names() or Path(text).exists():
         points = [Point(model=text, batch=batch) for batch in BATCHES]
     else:
-        every = (*system_names(), *card_names(), *model_names())
+        every = (*system_names(), *gpu_names(), *model_names())
         raise SailsimError(
             f"{text!r} is no study, machine or model{did_you_mean(text, every)}; allowed is a folder of a "
             "sweep, a machine or a model, by name or file."
@@ -55,7 +55,7 @@ def _is_model(text: str) -> bool:
     return True
 
 
-def beside(a: RunTable, b: RunTable) -> list[dict[str, Any]]:
+def against(a: RunTable, b: RunTable) -> list[dict[str, Any]]:
     """A row a point that both have, by the fields whose values they share.
 
     A field of one value on each side, such as the machine, may tell the two apart: it is not matched then.

@@ -49,7 +49,7 @@ from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.models.model import ModelSpec
 
 DRAWS = 64
-"""Machines of a band."""
+"""Machines of an interval."""
 SEED = 2
 """Of their sequence, chosen of 40 (`research/band_draws.py`).
 
@@ -58,7 +58,7 @@ On the ten workloads of the shipped prior these machines have the percentiles of
 the workloads, the seed is as near on the others.
 """
 FEWEST = DRAWS // 2
-"""Machines that give a band at least: ends of few of them, and those like one another, say little."""
+"""Machines that give an interval at least: ends of few of them, and those like one another, say little."""
 LAYERS = 1
 """Of a model that have activations of their own on these machines; rates are over the nominal machine's with
 as many. It takes a third to a tenth of the time; ends differ by less than 0.1 % (decoding and prompts)."""
@@ -95,7 +95,7 @@ class DrawnMachines(NamedTuple):
 def spread(
     point: Point, system: System, model: ModelSpec, rate: float, prior: str = PRIOR
 ) -> tuple[Interval, str]:
-    """The band of an accelerator's rate at a point, and a sentence that says what it is of.
+    """The interval of an accelerator's rate at a point, and a sentence that says what it is of.
 
     Args:
         point: as its accelerator runs it, with what the user left open.
@@ -110,7 +110,7 @@ def spread(
     if not machines.drawn:
         return (
             Interval(),
-            f"no band: of {system.name} nothing is drawn by prior {prior}, all of it is decided",
+            f"no interval: of {system.name} nothing is drawn by prior {prior}, all of it is decided",
         )
     read = Activations.load(point.activations or None)  # once for all machines
     over, rates = rate / time_step(system, model, point, (), LAYERS, read).tokens_per_s, []
@@ -122,11 +122,12 @@ def spread(
     left = DRAWS - len(rates)
     if len(rates) < FEWEST:
         words = f"{len(rates)} of {DRAWS} machines of prior {prior} can run the point; allowed is {FEWEST}"
-        return Interval(), f"no band: {words} or more"
+        return Interval(), f"no interval: {words} or more"
     beside = f"; {left} others cannot run it" if left else ""
     words = (
-        f"{len(rates)} machines of prior {prior} give the band{beside}; {len(machines.drawn)} unpublished "
-        "values differ between them, but no choice of the point or the machine's file, and not the attention"
+        f"{len(rates)} machines of prior {prior} give the interval{beside}; {len(machines.drawn)} "
+        "unpublished values differ between them, but no choice of the point or the machine's file, and not "
+        "the attention"
     )
     return placed(rate, rates), words
 
@@ -161,7 +162,7 @@ def kept(system: System, point: Point, prior: str) -> tuple[_ContentKey, frozens
     return _ContentKey(system.digest, system), choices, prior, stamp(file)
 
 
-# Points of a sweep ask for the same ones, and making them takes a third of a first band.
+# Points of a sweep ask for the same ones, and making them takes a third of a first interval.
 @lru_cache(maxsize=8)
 def drawn_machines(of: _ContentKey, chosen: frozenset[str], prior: str, _read: Stamp) -> DrawnMachines:
     """The machines of a prior around one, without those that cannot be."""

@@ -29,8 +29,8 @@ from sailsim.sim.software.fitted import fitted_constants
 
 UNKNOWNS = Catalog("unknowns", "data/unknowns", package="sailsim.analysis")
 PRIOR = "sail"
-"""The file of unknowns that bands are drawn from unless another one is named."""
-Group = Literal["machine", "software", "card", "weights", "cost", "area"]
+"""The file of unknowns that intervals are drawn from unless another one is named."""
+Group = Literal["machine", "software", "gpu", "weights", "cost", "area"]
 T = TypeVar("T")
 Listed = Annotated[tuple[T, ...], Field(strict=False)]
 """A list of a file, as the tuple that a frozen model wants."""

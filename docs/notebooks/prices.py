@@ -21,7 +21,7 @@ columns = ["title", "tokens_per_s", "usd_per_hour", "tokens_per_usd_bandwidth", 
 frame.loc[["sail", "cores", "cores-best", "l4", "v100"], columns]
 
 # %% [markdown]
-# A list of your own takes the place of the shipped one, whole. Here a card is cheaper by half.
+# A list of your own takes the place of the shipped one, whole. Here a GPU is cheaper by half.
 
 # %%
 from pathlib import Path

@@ -135,7 +135,8 @@ def arm_problem() -> Problem:
 
 
 def run_arm(errors: list[dict[str, Any]]) -> dict[str, Any]:
-    """vLLM's constants and bands on the core, as `fits.json` holds them; adds the rows of the error table."""
+    """vLLM's constants and intervals on the core, as `fits.json` holds them; adds the rows of the error
+    table."""
     problem = arm_problem()
     solution, rows = solve(problem), problem.rows
     ratio = problem.predict(solution.values, rows) / rows.measured
@@ -151,15 +152,15 @@ def run_arm(errors: list[dict[str, Any]]) -> dict[str, Any]:
         for held, found in ways.items():
             if np.isfinite(found.ratio[keep]).any():
                 errors.append(held_row(f"{NAME}, {kind}", held, found.where(keep)))
-    # One of two models says too little of the other for a band: the notes say what is extrapolated.
+    # One of two models says too little of the other for an interval: the notes say what is extrapolated.
     prompts, decoding, few = (
         band_of(*(found.ratio[keep] for held, found in ways.items() if held != "model"))
         for keep in kinds.values()
     )
-    bands = dict.fromkeys(("prompt", "rows"), prompts) | {"small": few}
-    bands |= dict.fromkeys(("decode", "many", "large", "batched", "packed"), decoding)
+    intervals = dict.fromkeys(("prompt", "rows"), prompts) | {"small": few}
+    intervals |= dict.fromkeys(("decode", "many", "large", "batched", "packed"), decoding)
     constants = constants_of(problem, solution, "fit of vllm_arm.csv, Cobalt 100 (SpareCores)")
-    return {"constants": constants, "bands": bands}
+    return {"constants": constants, "intervals": intervals}
 
 
 if __name__ == "__main__":
@@ -167,4 +168,4 @@ if __name__ == "__main__":
     found = run_arm(table)
     for name, each in found["constants"].items():
         print(f"{name:18} {each['value']:>10} {each['unit']:10} {each['note']}")
-    print(found["bands"], *error_lines(table), sep="\n")
+    print(found["intervals"], *error_lines(table), sep="\n")

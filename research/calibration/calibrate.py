@@ -7,7 +7,7 @@ files of this package, the system files and the models' shapes, and gives the sa
 
 Residuals are logarithms of predicted over measured rates, under a Cauchy loss: two of the 64-core machines
 decode 30 % slower than their twins at the same prompt speed, and a mean would place the model between the
-two. They stay in the bands. The error table holds out whole machines, whole models or whole batch sizes.
+two. They stay in the intervals. The error table holds out whole machines, whole models or whole batch sizes.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ HELD_OUT = ("lmdeploy_held_out.csv",)
 """Never fitted on."""
 
 BATCH_RATE_SPAN = (0.5, 2.0)
-"""Range of the small-batch kernel's rate on cards where it was not measured, of V100's (assumed): half of it,
+"""Range of the small-batch kernel's rate on GPUs where it was not measured, of V100's (assumed): half of it,
 and twice, as their tensor cores multiply 8-bit integers at twice the fp16 rate and V100's do not at all."""
 
 
@@ -137,7 +137,7 @@ class Outcome:
 
 
 def run() -> dict[str, Any]:
-    """All fits, their bands and the error table, as `fits.json` holds them."""
+    """All fits, their intervals and the error table, as `fits.json` holds them."""
     return run_all().table
 
 
@@ -221,17 +221,17 @@ def _run_cpu(
             anchor = float(own["kernel_rate_q4_k_m"]["value"])
             rates = gem5_rates(anchor)
             own |= rates | measured_rates(anchor, rates)
-        # One machine says nothing of the scatter between machines: bands are llama.cpp's (`kinds`).
+        # One machine says nothing of the scatter between machines: intervals are llama.cpp's (`kinds`).
         constants = own | {n: dict(c) for n, c in barrier.items()} | small_products()
-        sets[software] = {"constants": constants, "bands": {}}
+        sets[software] = {"constants": constants, "intervals": {}}
         first += count
-    prompts, band, rows = run_fork(sets["ampere"]["constants"])
+    prompts, interval, rows = run_fork(sets["ampere"]["constants"])
     decoding = sets["ampere"]["constants"] | tiles["altra"]
-    sets["ampere"] = {"constants": decoding | prompts, "bands": {"prompt": band}}
+    sets["ampere"] = {"constants": decoding | prompts, "intervals": {"prompt": interval}}
     errors.extend(rows)
     tables, rows = run_lut(sets["llama.cpp"]["constants"])
     # Nor do four rows of one machine.
-    sets["t-mac"] = {"constants": tables, "bands": {}}
+    sets["t-mac"] = {"constants": tables, "intervals": {}}
     errors.extend(rows)
     simulated, rows = run_simulated()
     errors.extend(rows)
@@ -254,11 +254,11 @@ def _twins() -> dict[str, Any]:
 def _run_gpu(
     errors: list[dict[str, Any]], compared: dict[str, Compared]
 ) -> tuple[dict[str, Any], dict[str, Any], Callable[[MeasuredRows], Floats]]:
-    cards, serving = gpu_problem(), serving_problem()
-    used = gpu_fit_rows(cards.rows)
-    fitted = replace(cards, rows=cards.rows.where(used))
+    gpus, serving = gpu_problem(), serving_problem()
+    used = gpu_fit_rows(gpus.rows)
+    fitted = replace(gpus, rows=gpus.rows.where(used))
     ours, theirs = solve(fitted), solve(serving)
-    both = ((fitted, ours, "fitted: GPU cards"), (serving, theirs, "fitted: A100, LMDeploy"))
+    both = ((fitted, ours, "fitted: GPUs"), (serving, theirs, "fitted: A100, LMDeploy"))
     for problem, solution, title in both:
         compared[title] = Compared(problem.rows, problem.predict(solution.values, problem.rows))
     names = {
@@ -286,8 +286,8 @@ def _run_gpu(
         if kind in ("tg", "pp"):
             test = (problem.rows.labels["test"] == kind) & own_launches(problem.rows)
             errors.append(held_row(f"{name}, L40S and H100", held, out["model"].where(test)))
-    rest = cards.rows.where(~used)
-    outside = cards.predict(ours.values, rest) / rest.measured
+    rest = gpus.rows.where(~used)
+    outside = gpus.predict(ours.values, rest) / rest.measured
     short = rest.labels["test"] == "pp"
     errors.append(error_row("GPU prompts of 128 tokens, q4_k_m", "all of them", outside[short]))
     errors.append(error_row("A100-80 and H100, llama.cpp of 2024", "all of them", outside[~short]))
@@ -295,8 +295,8 @@ def _run_gpu(
     cell = replace(fitted, rows=replace(fitted.rows, labels={**fitted.rows.labels, "cell": cells}))
     decoding = (fitted.rows.labels["test"] == "tg") & ~own_launches(fitted.rows)
     by_cell = held_out(cell, "cell", decoding).where(decoding)
-    errors.append(held_row(names["tg"], "a card's model", by_cell))
-    bands = {
+    errors.append(held_row(names["tg"], "a GPU's model", by_cell))
+    intervals = {
         "decode": band_of_kind(without["tg"].ratio, by_cell.ratio),
         "batched": band_of(without["batched"].ratio),
         "w4": band_of(without["w4"].ratio),
@@ -308,7 +308,7 @@ def _run_gpu(
     errors.append(error_row("A100 batched, f16, LMDeploy, another run", "these rows", ratio))
     theirs_f16 = serving.rows.where(serving.rows.labels["test"] == "f16")
     serving16, more, covariance16 = run_vllm(theirs_f16, errors)
-    bands |= more
+    intervals |= more
     constants = constants_of(fitted, ours, "fit of llama_bench.csv (GPU rows) and gpu_batched.csv")
     constants |= serving16
     constants |= constants_of(serving, theirs, "fit of gpu_batched.csv, LMDeploy's rows")
@@ -316,15 +316,15 @@ def _run_gpu(
     sixteen = sixteen_bit_problem(constants)
     found = solve(sixteen)
     constants |= constants_of(sixteen, found, "fit of llama_f16.csv, llama.cpp in 16 bits")
-    name = "Twelve cards, 16 bits, llama.cpp of 2024"
+    name = "Twelve GPUs, 16 bits, llama.cpp of 2024"
     errors.append(
         error_row(name, "nothing", sixteen.predict(found.values, sixteen.rows) / sixteen.rows.measured)
     )
     by_card = held_out(sixteen, "chip")
     errors.append(held_row(name, "card", by_card))
     # Ends between two of twelve rows would leave two of them out: less than nine tenths would be inside.
-    bands["f16 llama"] = band_of_kind(by_card.ratio)
-    prompts, bands["prompt f16"], rows = run_cards(constants)
+    intervals["f16 llama"] = band_of_kind(by_card.ratio)
+    prompts, intervals["prompt f16"], rows = run_cards(constants)
     constants |= prompts
     errors.extend(rows)
     constants["batch_rate_elsewhere"] = _batch_rate_elsewhere(float(constants["batch_rate_v100"]["value"]))
@@ -336,9 +336,9 @@ def _run_gpu(
 
     def predict(rows: MeasuredRows) -> Floats:
         by_serving = serving_rows(rows)
-        return np.where(by_serving, serving.predict(theirs.values, rows), cards.predict(ours.values, rows))
+        return np.where(by_serving, serving.predict(theirs.values, rows), gpus.predict(ours.values, rows))
 
-    return {"constants": constants, "bands": bands}, covariance, predict
+    return {"constants": constants, "intervals": intervals}, covariance, predict
 
 
 def _batch_rate_elsewhere(fitted: float) -> dict[str, Any]:
@@ -346,11 +346,11 @@ def _batch_rate_elsewhere(fitted: float) -> dict[str, Any]:
     return {
         "value": fitted,
         "unit": "MAC/cycle",
-        "source": "batch_rate_v100: no batch of llama.cpp on another card is in the fit",
+        "source": "batch_rate_v100: no batch of llama.cpp on another GPU is in the fit",
         "kind": "assumed",
         "low": digits(low * fitted),
         "high": digits(high * fitted),
-        "note": "matrix kernel of other cards for 9 to 64 rows, a multiprocessor; half to twice V100's",
+        "note": "matrix kernel of other GPUs for 9 to 64 rows, a multiprocessor; half to twice V100's",
     }
 
 

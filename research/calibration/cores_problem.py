@@ -178,7 +178,7 @@ def _run_core(core: str, errors: list[dict[str, Any]]) -> dict[str, Any]:
     tiles = found_tiles()[0].get(system, {})
     _single_rows(problem, solution.values, chip, system, by_size.ratio, errors)
     source = f"fit of neoverse_v.csv, {chip} (SpareCores)" + (", and g4_batched.csv" if batched.any() else "")
-    return {"constants": constants_of(problem, solution, source) | small_products() | tiles, "bands": {}}
+    return {"constants": constants_of(problem, solution, source) | small_products() | tiles, "intervals": {}}
 
 
 def _single_rows(
@@ -243,7 +243,7 @@ def _between(n1: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
             "standard_error": None,
         }
     found |= {name: dict(n1["constants"][name]) for name in SMALL}
-    return {"constants": found, "bands": {}}
+    return {"constants": found, "intervals": {}}
 
 
 def _measured_on_n2() -> dict[str, Any]:
@@ -276,4 +276,4 @@ def _tables(core: str, n1: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[s
     kept = {name: ours["constants"][name] | {"note": "as in llama.cpp on this core"} for name in same}
     kept["read_power"] = n1["constants"]["read_power"] | {"note": "as on the cores that T-MAC ran on"}
     overlap = n1["constants"]["overlap"] | {"note": "as on Cortex-A76", "kind": "assumed", "low": 0.0}
-    return {"constants": {"lut_rate": lut, "overlap": overlap, **kept}, "bands": {}}
+    return {"constants": {"lut_rate": lut, "overlap": overlap, **kept}, "intervals": {}}

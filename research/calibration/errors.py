@@ -1,4 +1,4 @@
-"""What the results of fits hold: numbers, bands, error rows, and how far two results may differ."""
+"""What the results of fits hold: numbers, intervals, error rows, and how far two results may differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEAK = 0.3
 """Standard error over value from which on a constant's note says that the rows hardly determine it."""
 
 MIN_BAND = 0.05
-"""A band is never narrower than this on either side, however few the measurements."""
+"""An interval is never narrower than this on either side, however few the measurements."""
 
 
 def digits(value: float) -> float:
@@ -135,8 +135,9 @@ def noise_row(name: str, spread: Floats) -> dict[str, Any]:
 
 
 SHOWN = 1e-3
-"""How far two results may differ: of a constant relative, of an error or a band absolute, which is a tenth
-of a percent and the last digit shown. A median steps from row to row, so no relative measure would do."""
+"""How far two results may differ: of a constant relative, of an error or an interval absolute, which is a
+tenth of a percent and the last digit shown. A median steps from row to row, so no relative measure would
+do."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -170,7 +171,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _unit(key: str, inherited: float) -> float:
     """What a difference is measured against beside the number itself: ratios of rates against 1."""
-    return 1.0 if key in ("errors", "bands", "coverage", "noise") else inherited
+    return 1.0 if key in ("errors", "intervals", "coverage", "noise") else inherited
 
 
 def error_lines(errors: Sequence[Mapping[str, Any]]) -> list[str]:

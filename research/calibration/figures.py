@@ -154,22 +154,20 @@ def _cpu(compared: Mapping[str, Compared], held: Mapping[str, Any]) -> Figure:
 
 
 def _gpu(compared: Mapping[str, Compared], held: Mapping[str, Any]) -> Figure:
-    cards, serving = compared["fitted: GPU cards"], compared["fitted: A100, LMDeploy"]
+    gpus, serving = compared["fitted: GPUs"], compared["fitted: A100, LMDeploy"]
     figure, left, right = _canvas("GPU baselines: predicted against measured")
     _lines(
         left,
         "In the fit: batch 1 (circles) and batches",
-        np.concatenate([c.rows.measured[c.rows.labels["test"] != "pp"] for c in (cards, serving)]),
+        np.concatenate([c.rows.measured[c.rows.labels["test"] != "pp"] for c in (gpus, serving)]),
     )
     single, batched = ("tg", "older"), ("batched",)
-    for card, colour in CARD_COLOURS.items():
-        name = "A100-80" if card == "a100-80" else card.upper()
-        mine = cards.rows.labels["card"] == card
-        test = cards.rows.labels["test"]
-        _points(left, cards, mine & np.isin(test, single), colour, "o", f"{name}, batch 1")
-        _points(
-            left, cards, mine & np.isin(test, batched), colour, "s", f"{name}, 1 to 32 rows, 2 and 4 bits"
-        )
+    for gpu, colour in CARD_COLOURS.items():
+        name = "A100-80" if gpu == "a100-80" else gpu.upper()
+        mine = gpus.rows.labels["card"] == gpu
+        test = gpus.rows.labels["test"]
+        _points(left, gpus, mine & np.isin(test, single), colour, "o", f"{name}, batch 1")
+        _points(left, gpus, mine & np.isin(test, batched), colour, "s", f"{name}, 1 to 32 rows, 2 and 4 bits")
     for kind, name, marker in (("f16", "16 bits", "^"), ("w4", "four bits", "v")):
         keep = serving.rows.labels["test"] == kind
         _points(left, serving, keep, "orange", marker, f"A100-80, LMDeploy, {name}, batches of 1 to 64")

@@ -1,4 +1,4 @@
-"""The cards' fits: llama.cpp on all of them together, a serving stack on A100."""
+"""The GPUs' fits: llama.cpp on all of them together, a serving stack on A100."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from sailsim.sim.software.fitted import Floats
 
 LLAMA_TABLE = "llama_f16.csv"
 CARDS = ("v100", "t4", "a10g", "l4", "a100", "l40s", "h100")
-"""Cards with measurements of the build that the fit is of."""
+"""GPUs with measurements of the build that the fit is of."""
 OWN_LAUNCHES = ("l40s", "h100")
-"""Those whose servers launch a layer faster than the others', which have one overhead. Bands are of the
+"""Those whose servers launch a layer faster than the others', which have one overhead. Intervals are of the
 others, and hold for these."""
 BATCHED_CARD = "v100"
 """The one whose batches were measured with it."""
@@ -44,22 +44,22 @@ COMPUTE_SHARE_F16: Mapping[str, Any] = {
 
 
 def gpu_problem() -> Problem:
-    """llama.cpp on the cards: shares and rates of each, fitted together for the overheads in common.
+    """llama.cpp on the GPUs: shares and rates of each, fitted together for the overheads in common.
 
     Under a Cauchy loss too: 2B on V100 reaches a third of the bandwidth where it and 7B reach half to two
-    thirds on every other card, and V100 is not to be judged by it.
+    thirds on every other GPU, and V100 is not to be judged by it.
     """
-    cards = CARDS
+    gpus = CARDS
     parameters = (
         *(
             Parameter(f"read_share_{c}", 0.65, 0.2, 0.92, "ratio", f"share of {c}'s memory bandwidth, q4_k_m")
-            for c in cards
+            for c in gpus
         ),
         *(
             Parameter(
                 f"prompt_share_{c}", 0.3, 0.02, 1.0, "ratio", f"share of {c}'s fp16 peak in prompt processing"
             )
-            for c in cards
+            for c in gpus
         ),
         Parameter(
             "layer_overhead", 5e4, 0.0, 5e5, "ns", "launches and small kernels of one layer, llama.cpp"
@@ -93,19 +93,19 @@ def gpu_problem() -> Problem:
     index = {p.name: i for i, p in enumerate(parameters)}
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        test, card = rows.labels["test"], rows.labels["card"].tolist()
+        test, gpu = rows.labels["test"], rows.labels["card"].tolist()
 
-        def of_card(kind: str) -> Floats:
-            own = [f"{kind}_{c.removesuffix('-80')}" for c in card]
+        def of_gpu(kind: str) -> Floats:
+            own = [f"{kind}_{c.removesuffix('-80')}" for c in gpu]
             return np.array([x[index[name if name in index else kind]] for name in own])
 
         c = roofline.GpuFit(
-            read_share=of_card("read_share") * np.where(test == "batched", x[index["other_formats"]], 1.0),
-            compute_share=of_card("prompt_share"),
+            read_share=of_gpu("read_share") * np.where(test == "batched", x[index["other_formats"]], 1.0),
+            compute_share=of_gpu("prompt_share"),
             vector_share=np.asarray(x[index["vector_share"]]),
             batch_rate=np.where(test == "pp", np.inf, x[index["batch_rate_v100"]]),
             tile_rows=np.asarray(np.inf),
-            layer_s=1e-9 * of_card("layer_overhead"),
+            layer_s=1e-9 * of_gpu("layer_overhead"),
             row_s=np.asarray(0.0),
             overlap=np.asarray(0.0),
         )
@@ -120,7 +120,7 @@ def sixteen_bit_problem(ours: Mapping[str, Any]) -> Problem:
     """llama.cpp in 16 bits, one sequence: it reads at a share of the bandwidth, or as fast as the
     multiprocessors ask. Products take less than a hundredth, and are not in it.
 
-    ``ours``: the cards' constants as `fits.json` holds them.
+    ``ours``: the GPUs' constants as `fits.json` holds them.
     """
     parameters = (
         Parameter(
@@ -209,7 +209,7 @@ def serving_problem() -> Problem:
 
 
 def own_launches(rows: MeasuredRows) -> NDArray[np.bool_]:
-    """Which GPU rows are of cards with launches of their own."""
+    """Which GPU rows are of GPUs with launches of their own."""
     return np.isin(rows.labels["card"], OWN_LAUNCHES)
 
 

@@ -101,10 +101,10 @@ FITTED_CARDS = frozenset(
 CPU_TESTS = {("tg", 128), ("tg", 512), ("pp", 16), ("pp", 128), ("pp", 512), ("pp", 1024)}
 GPU_TESTS = {("tg", 128), ("pp", 16), ("pp", 512)}
 NEW_PROMPT = ("pp", 16)
-"""A test of the fit's own cards that the fit does not use: rows of a batch, one machine each."""
+"""A test of the fit's own GPUs that the fit does not use: rows of a batch, one machine each."""
 FEWEST_VCPUS = 4
 ALL_LAYERS = 999
-"""llama-bench's number of layers on the card where all are."""
+"""llama-bench's number of layers on the GPU where all are."""
 
 
 class Checkout:
@@ -156,11 +156,11 @@ class Checkout:
 
 @dataclass(frozen=True)
 class Run:
-    """One test of llama-bench on one machine ("cloud/name"); ``ngl`` layers on a card, ``tok_s`` its mean."""
+    """One test of llama-bench on one machine ("cloud/name"); ``ngl`` layers on a GPU, ``tok_s`` its mean."""
 
     machine: str
     neoverse_n1: bool
-    card: str
+    gpu: str
     model: str
     test: str
     n: int
@@ -178,7 +178,7 @@ def last_download(log: str) -> datetime | None:
 
 
 def runs(checkout: Checkout) -> Iterator[Run]:
-    """Every llama-bench result of the known models on a Neoverse-N1 machine or with a card."""
+    """Every llama-bench result of the known models on a Neoverse-N1 machine or with a GPU."""
     for path in checkout.paths("llm/stdout"):
         _, cloud, name, *_ = path.split("/")
         folder = f"data/{cloud}/{name}"
@@ -201,7 +201,7 @@ def runs(checkout: Checkout) -> Iterator[Run]:
             yield Run(
                 machine=f"{cloud}/{name}",
                 neoverse_n1=n1,
-                card=r["gpu_info"],
+                gpu=r["gpu_info"],
                 model=MODELS[r["model_filename"].split("/")[-1]],
                 test="pp" if r["n_prompt"] else "tg",
                 n=r["n_prompt"] or r["n_gen"],
@@ -266,12 +266,12 @@ def server_rows(found: Sequence[Run], source: str) -> list[dict[str, Any]]:
 
 
 def card_rows(found: Sequence[Run], source: str) -> list[dict[str, Any]]:
-    """The rows of the cards: other machines and models than the fit's, and the fit's own at 16 rows."""
+    """The rows of the GPUs: other machines and models than the fit's, and the fit's own at 16 rows."""
     groups: dict[tuple[str, str, str, str, int], list[Run]] = defaultdict(list)
     for run in found:
-        if run.card not in CARDS or run.ngl != ALL_LAYERS or (run.test, run.n) not in GPU_TESTS:
+        if run.gpu not in CARDS or run.ngl != ALL_LAYERS or (run.test, run.n) not in GPU_TESTS:
             continue
-        title, system = CARDS[run.card]
+        title, system = CARDS[run.gpu]
         if run.machine in FITTED_CARDS and run.model in (*FITTED_MODELS, "phi-4"):
             if (run.test, run.n) != NEW_PROMPT:
                 continue

@@ -49,7 +49,7 @@ SCALED_THREADS = (16, 64)
 SMALLEST = 2 * 10**9
 """Parameters of the smallest model of a held-out row."""
 OWN_CARDS = " of the fit"
-"""End of the names of the fit's own cards, whose prompts of 16 tokens are no part of it."""
+"""End of the names of the fit's own GPUs, whose prompts of 16 tokens are no part of it."""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -65,7 +65,7 @@ def constants_looked_at(table: Mapping[str, Any]) -> dict[str, float]:
     """The constants of a fit that predict the held-out rows, by dotted name.
 
     No such row has a format whose rate is a ratio of two kernels, none is of T-MAC, of
-    this project's kernels or of 16 bits on a card, and none a prompt of the kinds that `prompt_problem` fits.
+    this project's kernels or of 16 bits on a GPU, and none a prompt of the kinds that `prompt_problem` fits.
     """
     sets = {"cpu.llama.cpp": table["cpu"]["llama.cpp"], "gpu": table["gpu"]}
     return {
@@ -82,15 +82,15 @@ def check(path: Path, outcome: Outcome) -> dict[str, Any]:
     Raises SailsimError where the file is none of `held_out`'s or lacks a group of rows.
     """
     table = read_rows(path)
-    servers, cards = held_out_cpu_rows(table), held_out_gpu_rows(table)
+    servers, gpus = held_out_cpu_rows(table), held_out_gpu_rows(table)
     on_servers = Compared(servers, outcome.predict_cpu(servers))
-    on_cards = Compared(cards, outcome.predict_gpu(cards))
+    on_cards = Compared(gpus, outcome.predict_gpu(gpus))
     groups = [(on_servers, group) for group in server_groups(servers)]
-    groups += [(on_cards, group) for group in card_groups(cards)]
+    groups += [(on_cards, group) for group in card_groups(gpus)]
     empty = [name for _, (name, _, keep) in groups if not keep.any()]
     if empty:
         raise SailsimError(f"{path} has no row for {empty[0]!r}, allowed is a file with all of them")
-    bands = outcome.table["cpu"]["llama.cpp"]["bands"]
+    intervals = outcome.table["cpu"]["llama.cpp"]["intervals"]
     return {
         "schema": 1,
         "script": "calibration.held_out_check",
@@ -100,7 +100,8 @@ def check(path: Path, outcome: Outcome) -> dict[str, Any]:
         "sources": sorted({row["source"] for row in table}),
         "constants": constants_looked_at(outcome.table),
         "errors": [error_row(name, held, found.ratio[keep]) for found, (name, held, keep) in groups],
-        "coverage": _coverage(on_servers, bands) + _card_coverage(on_cards, outcome.table["gpu"]["bands"]),
+        "coverage": _coverage(on_servers, intervals)
+        + _card_coverage(on_cards, outcome.table["gpu"]["intervals"]),
         "noise": noise_floor(servers),
         "attention": [seen.summary() for seen in attention_seen(servers)],
         "scaling": thread_scaling(on_servers),
@@ -167,12 +168,12 @@ def server_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]
     return [(f"N1 held out: {name}", held, keep) for name, held, keep in groups if keep.any()]
 
 
-def _coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Share of the held-out N1 rows inside the band of their kinds, which says nine tenths."""
+def _coverage(found: Compared, intervals: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Share of the held-out N1 rows inside the interval of their kinds, which says nine tenths."""
     labels, prompt = found.rows.labels, found.rows.labels["test"] == "pp"
     usual = (labels["disturbed"] == "0") & (found.rows.threads >= FEWEST_THREADS)
     usual &= labels["software"] == "llama.cpp"
-    within = _within(found, prompt, bands)
+    within = _within(found, prompt, intervals)
     few = prompt & (found.rows.tokens <= SMALL_PROMPT)
     sets = {"decode": ~prompt, "prompt": prompt & ~few, "16 rows at once": few}
     lines = []
@@ -187,16 +188,16 @@ def _coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) -> list
 
 
 def _within(
-    found: Compared, prompt: NDArray[np.bool_], bands: Mapping[str, Mapping[str, float]]
+    found: Compared, prompt: NDArray[np.bool_], intervals: Mapping[str, Mapping[str, float]]
 ) -> NDArray[np.bool_]:
-    """Whether each row lies in the band that a prediction of its kinds has; no model is a small one."""
+    """Whether each row lies in the interval that a prediction of its kinds has; no model is a small one."""
     work, names = found.rows.work, StepDemand.__dataclass_fields__
     inside = []
     for at, factor in enumerate(1 / found.ratio):
         own = StepDemand(**{name: getattr(work, name)[at] for name in names})
         threads = int(found.rows.threads[at])
         kinds = kinds_of(own, bool(prompt[at]), SMALLEST, threads, 1)
-        ends = [bands[kind] for kind in kinds]
+        ends = [intervals[kind] for kind in kinds]
         inside.append(min(end["low"] for end in ends) <= factor <= max(end["high"] for end in ends))
     return np.array(inside)
 
@@ -227,20 +228,20 @@ def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
             groups += [
                 (f"{title}, q4_k_m, the fit's V100", "batches in this format", own & v100 & test),
                 (
-                    f"{title}, q4_k_m, the fit's other cards",
-                    "batches of the cards",
+                    f"{title}, q4_k_m, the fit's other GPUs",
+                    "batches of the GPUs",
                     known & own & ~v100 & test,
                 ),
                 (f"{title}, q4_k_m, V100, other machines", "batches in this format", v100 & ~own & test),
                 (
                     f"{title}, q4_k_m, T4, A10G, L4, A100, other machines",
-                    "batches of the cards",
+                    "batches of the GPUs",
                     known & ~v100 & ~own & test,
                 ),
             ]
         else:
-            groups.append((f"{title}, q4_k_m, cards in the fit", "models and instances", known & test))
-        batched = "batches of the card" if kind == "batched q4_k_m" else ""
+            groups.append((f"{title}, q4_k_m, GPUs in the fit", "models and instances", known & test))
+        batched = "batches of the GPU" if kind == "batched q4_k_m" else ""
         groups += [
             (
                 f"{title}, q4_k_m, L40S",
@@ -252,17 +253,17 @@ def card_groups(rows: MeasuredRows) -> list[tuple[str, str, NDArray[np.bool_]]]:
     return [(f"GPU held out: {name}", held, keep) for name, held, keep in groups]
 
 
-def _card_coverage(found: Compared, bands: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Share of the held-out rows of known cards inside the band that says nine tenths."""
+def _card_coverage(found: Compared, intervals: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Share of the held-out rows of known GPUs inside the interval that says nine tenths."""
     labels, factor = found.rows.labels, 1 / found.ratio
     known = np.isin(labels["card"], sorted({*CARDS} - {*OWN_LAUNCHES}))
     v100 = labels["card"] == BATCHED_CARD
     batched = labels["test"] == "batched q4_k_m"
-    band, wide = bands["batched"], roofline.BATCHED_DOUBT
-    wider = {"low": digits(band["low"] / wide), "high": digits(band["high"] * wide)}
+    interval, wide = intervals["batched"], roofline.BATCHED_DOUBT
+    wider = {"low": digits(interval["low"] / wide), "high": digits(interval["high"] * wide)}
     lines = []
     for title, limits, keep in (
-        ("decode, cards in the fit", bands["decode"], known & (labels["test"] == "tg")),
+        ("decode, GPUs in the fit", intervals["decode"], known & (labels["test"] == "tg")),
         ("16 rows at once (a batch's products), V100", wider, v100 & batched),
         ("16 rows at once, T4, A10G, L4, A100", wider, known & ~v100 & batched),
     ):

@@ -32,7 +32,7 @@ def gem5_ratios() -> dict[str, list[float]]:
 def gem5_rates(anchor: float) -> dict[str, dict[str, Any]]:
     """Kernel rates of llama.cpp by format: its measured four-bit rate times the ratio of our kernels in gem5.
 
-    ``anchor`` in MAC/cycle. The band joins the ratios at all batch sizes, the doubt of the core model and
+    ``anchor`` in MAC/cycle. The interval joins the ratios at all batch sizes, the doubt of the core model and
     what else is known of the format (`kernel_rates.csv`, relative to the anchor).
     """
     ratios, rates = gem5_ratios(), {}

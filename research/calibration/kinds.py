@@ -4,9 +4,9 @@
     python -m calibration.kinds --out ../analysis/data/coverage.csv --page ../docs/data/coverage.csv
 
 A kind is what a prediction is of: decoding on some threads or on a whole server, of models of some size, in a
-batch; prompts; cards. All its rows in this repository are predicted by fits without their machine (all
-instances of that size, or the card) and by fits without their model. Rows that no fit uses are predicted as
-they are. ``inside`` is the share of them in the band that ships.
+batch; prompts; GPUs. All its rows in this repository are predicted by fits without their machine (all
+instances of that size, or the GPU) and by fits without their model. Rows that no fit uses are predicted as
+they are. ``inside`` is the share of them in the interval that ships.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from sailsim.sim.software.fitted import (
     FitInterval,
     Fits,
     Floats,
-    band_of_kinds,
     fitted_constants,
+    interval_of_kinds,
 )
 
 COLUMNS = ("kind", "what", "of", "held_out", "count", "median_error", "bias", "low", "high", "inside")
@@ -64,7 +64,7 @@ SHORT = 64
 
 @dataclass(frozen=True)
 class Case:
-    """Rows of one kind that were left out in one way: predicted over measured, and the band of each."""
+    """Rows of one kind that were left out in one way: predicted over measured, and the interval of each."""
 
     kind: str
     what: str
@@ -78,7 +78,7 @@ class Case:
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """Which measurements lie in the band of their prediction."""
+        """Which measurements lie in the interval of their prediction."""
         factor = 1 / self.ratio
         return np.asarray((factor >= self.low - 1e-6) & (factor <= self.high + 1e-6))
 
@@ -98,9 +98,9 @@ class Case:
         }
 
 
-def _with_band(names: tuple[str, str, str, str], ratio: Floats, band: FitInterval) -> Case:
+def _with_band(names: tuple[str, str, str, str], ratio: Floats, interval: FitInterval) -> Case:
     known = np.isfinite(ratio)
-    ends = (np.full(int(known.sum()), end) for end in (band.low, band.high))
+    ends = (np.full(int(known.sum()), end) for end in (interval.low, interval.high))
     return Case(*names, ratio[known], *ends)
 
 
@@ -263,7 +263,7 @@ def plain_groups(table: dict[str, Any]) -> Iterator[Floats]:
 
 
 def run_kinds(table: dict[str, Any]) -> None:
-    """Set the bands by kind of all software that was measured on cores, in the content of `fits.json`.
+    """Set the intervals by kind of all software that was measured on cores, in the content of `fits.json`.
 
     They are those of every core, and hold nine tenths of each group of rows: sizes of one chip that are left
     out say less than a chip of another cloud would. Of `WAYS` they hold nine tenths of all groups together.
@@ -278,52 +278,54 @@ def run_kinds(table: dict[str, Any]) -> None:
     for held, name in (("machine", "all of that core"), ("model", "model")):
         metal = np.concatenate([ratio for kind, *_, by, ratio in told if kind == "metal" and by == held])
         table["errors"].append(error_row("decode, llama.cpp, bare metal", name, metal))
-    bands = {kind: _band(kind, ratios) for kind, ratios in groups.items()}
+    intervals = {kind: _interval(kind, ratios) for kind, ratios in groups.items()}
     table["bare_metal"] = bare_metal()
     measured = [each for name, each in table["cpu"].items() if name in cores.MEASURED]
     measured += [each for sets in table["cores"].values() for each in sets.values()]
     for each in measured:
-        own = each["bands"]
+        own = each["intervals"]
         if "many" in own:  # by rows of its own, whatever ran them
             own = {"virtual": dict(own["many"]), "metal": dict(own["many"])} | own
-        each["bands"] = {kind: dict(band) for kind, band in bands.items()} | own
+        each["intervals"] = {kind: dict(interval) for kind, interval in intervals.items()} | own
     for system, chosen in (("altra", table["cpu"]["ampere"]), ("graviton4", table["cores"][V2]["llama.cpp"])):
         own = [ratio for _, _, of, _, ratio in process_groups() if of == TITLES[system]]
-        chosen["bands"]["batched"] = _band("batched", own)
+        chosen["intervals"]["batched"] = _interval("batched", own)
 
 
-def _band(kind: str, ratios: Sequence[Floats]) -> dict[str, float]:
-    """The band of a kind by groups of its rows."""
-    band = band_of_kind(*ratios) if kind in WAYS else band_of(*ratios)
-    return band | {"high": max(band["high"], OTHER_CHIPS)} if kind in ("many", "virtual") else band
+def _interval(kind: str, ratios: Sequence[Floats]) -> dict[str, float]:
+    """The interval of a kind by groups of its rows."""
+    interval = band_of_kind(*ratios) if kind in WAYS else band_of(*ratios)
+    return (
+        interval | {"high": max(interval["high"], OTHER_CHIPS)} if kind in ("many", "virtual") else interval
+    )
 
 
 def by_other_cores(
     groups: Sequence[tuple[str, str, str, str, Floats]],
 ) -> Iterator[tuple[str, str, str, float]]:
-    """Of each kind, rows and core the share inside the band that the rows of the other cores give."""
+    """Of each kind, rows and core the share inside the interval that the rows of the other cores give."""
     for kind, what, core in dict.fromkeys(group[:3] for group in groups):
         others = [ratio for name, _, of, _, ratio in groups if name == kind and of != core]
         if others:
-            band = _band(kind, others)
+            interval = _interval(kind, others)
             own = np.concatenate([1 / ratio for *names, ratio in groups if names[:3] == [kind, what, core]])
-            yield kind, what, core, float(np.mean((own >= band["low"]) & (own <= band["high"])))
+            yield kind, what, core, float(np.mean((own >= interval["low"]) & (own <= interval["high"])))
 
 
 def core_cases() -> Iterator[Case]:
-    """The cases of single processes, with the bands of their kinds."""
+    """The cases of single processes, with the intervals of their kinds."""
     fitted = fitted_constants()
     for kind, what, core, held, ratio in core_groups(core_rows()):
         software = fitted.software("llama.cpp", core)
-        yield _with_band((kind, what, core, held), ratio, band_of_kinds(software, (kind,)))
+        yield _with_band((kind, what, core, held), ratio, interval_of_kinds(software, (kind,)))
     for kind, what, of, held, ratio in process_groups():
         fork = of == TITLES["altra"]
         software = fitted.software("ampere") if fork else fitted.software("llama.cpp", V2)
-        yield _with_band((kind, what, of, held), ratio, band_of_kinds(software, (kind,)))
+        yield _with_band((kind, what, of, held), ratio, interval_of_kinds(software, (kind,)))
 
 
 def packed_cases() -> Iterator[Case]:
-    """Several processes by folds, in the bands of the product's own predictions."""
+    """Several processes by folds, in the intervals of the product's own predictions."""
     table, rows = read_table(PACKED_TABLE), packed_rows(fitted_constants())
     steps = []
     for row in table:
@@ -359,29 +361,29 @@ def table_cases() -> Iterator[Case]:
         yield Case("tables", "cores, T-MAC, 4 and 8 threads", machine, "machine", ratio, *ends)
 
 
-# ---- Cards ------------------------------------------------------------------------------------------------
+# ---- GPUs ------------------------------------------------------------------------------------------------
 def card_cases() -> Iterator[Case]:
-    """llama.cpp on cards in four and 16 bits, and 16-bit serving."""
+    """llama.cpp on GPUs in four and 16 bits, and 16-bit serving."""
     every = gpu_problem()
     rows = every.rows.where(gpu_fit_rows(every.rows))
     cells = np.char.add(rows.labels["card"], rows.labels["model"])
     rows = replace(rows, labels={**rows.labels, "cell": cells})
-    problem, bands = Problem(every.parameters, rows, every.predict), fitted_constants().gpu
+    problem, intervals = Problem(every.parameters, rows, every.predict), fitted_constants().gpu
     ways = {"model": held_out(problem, "model").ratio, "machine": held_out(problem, "cell").ratio}
-    for test, band, what in (("tg", "decode", "decode, batch 1"), ("pp", "prompt", "prompts")):
+    for test, interval, what in (("tg", "decode", "decode, batch 1"), ("pp", "prompt", "prompts")):
         for held, ratio in ways.items():
-            names = (f"card {band}", f"cards, q4_k_m, {what}", "llama.cpp", held)
-            yield _with_band(names, ratio[rows.labels["test"] == test], bands.band(band))
+            names = (f"GPU {interval}", f"GPUs, q4_k_m, {what}", "llama.cpp", held)
+            yield _with_band(names, ratio[rows.labels["test"] == test], intervals.interval(interval))
     sixteen = sixteen_bit_problem(fitted_constants().table["gpu"]["constants"])
-    names = ("card f16", "cards, 16 bits, batch 1", "llama.cpp of 2024", "machine")
-    yield _with_band(names, held_out(sixteen, "chip").ratio, bands.band("f16 llama"))
+    names = ("GPU f16", "GPUs, 16 bits, batch 1", "llama.cpp of 2024", "machine")
+    yield _with_band(names, held_out(sixteen, "chip").ratio, intervals.interval("f16 llama"))
     serving = vllm_problem()
     small = is_small(serving.rows)
     ways = {held: held_out(serving, label).ratio for held, label in (("machine", "card"), ("model", "model"))}
     for title, keep, kind in (("2B to 14B", ~small, "f16"), ("135M and 0.5B", small, "f16 small")):
         for held, ratio in ways.items():
-            names = (kind, f"cards, 16 bits, requests, {title}", "vLLM", held)
-            yield _with_band(names, ratio[keep], bands.band(kind))
+            names = (kind, f"GPUs, 16 bits, requests, {title}", "vLLM", held)
+            yield _with_band(names, ratio[keep], intervals.interval(kind))
 
 
 def cases() -> list[Case]:
@@ -393,7 +395,7 @@ def write(path: Path, found: Sequence[Case]) -> None:
     """Write the table, whole or not at all."""
     text = StringIO()
     text.write(
-        "# Share of left-out measurements inside the band of their kind: `python -m calibration.kinds`,\n"
+        "# Share of left-out measurements inside the interval of their kind: `python -m calibration.kinds`,\n"
         "# from the tables of this folder. held_out: what of a row the fit had not seen. median_error,\n"
         "# bias: predicted over measured, minus 1. low, high: factors on a prediction, their medians.\n"
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.sim.backends import cores, roofline
-from sailsim.sim.machine.system_files import load_card, load_system
+from sailsim.sim.machine.system_files import load_gpu, load_system
 from sailsim.sim.software.fitted import Floats, StepDemand, fits_file, prompt_work, read_csv
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.model_files.load import load_model
@@ -239,12 +239,12 @@ def batched_rows(table: Sequence[Mapping[str, str]], instances: str) -> Measured
 
 
 def gpu_rows() -> MeasuredRows:
-    """Every GPU measurement of the fit; `sheets_of` gives the cards' data sheets."""
+    """Every GPU measurement of the fit; `sheets_of` gives the GPUs' data sheets."""
     works, tokens, measured, sheets = [], [], [], []
     labels: dict[str, list[str]] = {k: [] for k in ("card", "model", "test", "software", "batch")}
 
     def add(
-        card: str, model: str, fmt: str, test: str, software: str, n: tuple[int, int, int], rate: str
+        gpu: str, model: str, fmt: str, test: str, software: str, n: tuple[int, int, int], rate: str
     ) -> None:
         prompt, generated, batch = n
         if test == "pp":
@@ -253,8 +253,8 @@ def gpu_rows() -> MeasuredRows:
         works.append(work)
         tokens.append(counted)
         measured.append(float(rate))
-        sheets.append(roofline.GpuSheet.of(load_card("a100" if card == "a100-80" else card)))
-        for name, value in zip(labels, (card, model, test, software, str(batch)), strict=True):
+        sheets.append(roofline.GpuSheet.of(load_gpu("a100" if gpu == "a100-80" else gpu)))
+        for name, value in zip(labels, (gpu, model, test, software, str(batch)), strict=True):
             labels[name].append(value)
 
     for row in read_table("llama_bench.csv"):
@@ -311,7 +311,7 @@ def held_out_gpu_rows(table: Sequence[Mapping[str, str]]) -> MeasuredRows:
         work, counted = measured_work(row["model"], row["format"], row["test"], prompt, generated, batch)
         works.append(work)
         tokens.append(counted)
-        sheet = roofline.GpuSheet.of(load_card(row["system"]))
+        sheet = roofline.GpuSheet.of(load_gpu(row["system"]))
         if row["software"] == "lmdeploy":
             sheet = replace(sheet, bandwidth=np.asarray(2000e9))
         sheets.append(sheet)
@@ -359,7 +359,7 @@ def card_rows(
     measured: Floats,
     labels: Mapping[str, NDArray[np.str_]],
 ) -> MeasuredRows:
-    """Rows on cards; `sheets_of` takes their data sheets out again."""
+    """Rows on GPUs; `sheets_of` takes their data sheets out again."""
     return MeasuredRows(
         work=StepDemand.stack(list(works)),
         machine=_cards(sheets),
@@ -371,13 +371,13 @@ def card_rows(
 
 
 def sheets_of(rows: MeasuredRows) -> roofline.GpuSheet:
-    """The data sheets of the rows' cards, which `_cards` put into a machine's fields."""
+    """The data sheets of the rows' GPUs, which `_cards` put into a machine's fields."""
     m = rows.machine
     return roofline.GpuSheet(m.read_bandwidth, m.clock, m.core_bandwidth, rows.threads)
 
 
 def _cards(sheets: Sequence[roofline.GpuSheet]) -> CpuSheet:
-    """Cards in a machine's fields: bandwidth, fp16 MAC/s as clock and 8-bit MAC/s as core_bandwidth.
+    """GPUs in a machine's fields: bandwidth, fp16 MAC/s as clock and 8-bit MAC/s as core_bandwidth.
 
     The rows' threads hold multiprocessors times clock. `sheets_of` takes them out again.
     """

@@ -1,7 +1,7 @@
 """Several processes on one server: how far the reckoned rates and packings are off measured ones.
 
-The bands of packed predictions come from rows of several processes, each predicted by a fit without its batch
-or its model (`cores_problem.tiles_without`), or as software is predicted for which no tiles are known.
+The intervals of packed predictions come from rows of several processes, each predicted by a fit without its
+batch or its model (`cores_problem.tiles_without`), or as software is predicted for which no tiles are known.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def choices(rows: PackedRows) -> list[Choice]:
 
 
 def run_packed(table: dict[str, Any]) -> None:
-    """Add the error rows, the bands and the choices to the content of `fits.json`, fits included."""
+    """Add the error rows, the intervals and the choices to the content of `fits.json`, fits included."""
     rows, plain = packed_rows(Fits.of(table)), packed_rows(Fits.of(untiled(table)))
     later = [each for core in table["cores"].values() for each in core.values()]
     for system, sets in (("altra", table["cpu"].values()), ("graviton4", later)):
@@ -138,7 +138,7 @@ def run_packed(table: dict[str, Any]) -> None:
         tiled = band_of(*(tiles_without(label).ratio[several] for label in FOLDS))
         for each in sets:
             known = "tiled_rate" in each["constants"]
-            each["bands"]["packed"] = dict(tiled) if known else band_of(plain.ratio[several])
+            each["intervals"]["packed"] = dict(tiled) if known else band_of(plain.ratio[several])
     made = choices(rows)
     lost = np.array([choice.lost for choice in made])
     gained = np.array([c.gained for c in made if np.isfinite(c.gained) and c.sequences >= 8])

@@ -1,6 +1,6 @@
-"""Prompts whose measurements the other fits do not hold: Ampere's fork, and 16 bits on cards (`prompts.csv`).
+"""Prompts whose measurements the other fits do not hold: Ampere's fork, and 16 bits on GPUs (`prompts.csv`).
 
-llama.cpp's prompts, on cores and on cards, are rows of `llama_bench.csv` and fitted with its decoding
+llama.cpp's prompts, on cores and on GPUs, are rows of `llama_bench.csv` and fitted with its decoding
 (`cpu_problem`, `gpu_problem`). What these two fits find is for prompts alone: decoding keeps its constants.
 """
 
@@ -16,13 +16,13 @@ from calibration.errors import band_of, constants_of, error_row, held_row
 from calibration.measurements import FORK_BYTES, MeasuredRows, file_format, fitting_model, read_table
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import cores, roofline
-from sailsim.sim.machine.system_files import load_card, load_system
+from sailsim.sim.machine.system_files import load_gpu, load_system
 from sailsim.sim.software.fitted import Floats, StepDemand, prompt_work
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.models.graph import prefill_step
 
 SIXTEEN_BIT_CARDS = ("a10g", "l4", "a100")
-"""Cards with measured prompts of 16-bit weights."""
+"""GPUs with measured prompts of 16-bit weights."""
 FORMATS = ("q4_k_4", "q8r16")
 """Of the fork's rows."""
 LAYER_WEIGHTS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
@@ -99,7 +99,7 @@ def fork_problem(ours: Mapping[str, Any]) -> Problem:
 
 
 def run_fork(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float], list[dict[str, Any]]]:
-    """The fork's constants of prompts, their band, and their rows of the error table."""
+    """The fork's constants of prompts, their interval, and their rows of the error table."""
     problem = fork_problem(ours)
     solution = solve(problem)
     name = "Altra prompts, Ampere's fork"
@@ -109,13 +109,13 @@ def run_fork(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float],
         error_row(name, "nothing", inside),
         *(held_row(name, label, found) for label, found in without.items()),
     ]
-    band = band_of(*(found.ratio for found in without.values()))
-    return constants_of(problem, solution, "fit of prompts.csv, Ampere's fork on Altra"), band, errors
+    interval = band_of(*(found.ratio for found in without.values()))
+    return constants_of(problem, solution, "fit of prompts.csv, Ampere's fork on Altra"), interval, errors
 
 
 def _sheets(table: Sequence[Mapping[str, str]]) -> list[roofline.GpuSheet]:
-    """The rows' cards; the 80 GB A100 reads at 2039 GB/s (its data sheet)."""
-    found = [roofline.GpuSheet.of(load_card(row["system"])) for row in table]
+    """The rows' GPUs; the 80 GB A100 reads at 2039 GB/s (its data sheet)."""
+    found = [roofline.GpuSheet.of(load_gpu(row["system"])) for row in table]
     return [
         replace(sheet, bandwidth=np.asarray(2039e9)) if row["machine"] == "a100-80" else sheet
         for row, sheet in zip(table, found, strict=True)
@@ -123,7 +123,7 @@ def _sheets(table: Sequence[Mapping[str, str]]) -> list[roofline.GpuSheet]:
 
 
 def card_rows() -> tuple[MeasuredRows, roofline.GpuSheet]:
-    """Times to the first token of vLLM in 16 bits, as tokens of the prompt a second, and the rows' cards."""
+    """Times to the first token of vLLM in 16 bits, as tokens of the prompt a second, and the rows' GPUs."""
     table = _table("vllm")
     tokens = np.array([float(row["prompt"]) for row in table])
     works = [
@@ -147,19 +147,19 @@ def card_rows() -> tuple[MeasuredRows, roofline.GpuSheet]:
 
 
 def card_problem(ours: Mapping[str, Any]) -> Problem:
-    """16-bit products of whole prompts on each card that was measured, and what a request takes beside them.
+    """16-bit products of whole prompts on each GPU that was measured, and what a request takes beside them.
 
-    ``ours``: the cards' constants as `fits.json` holds them: reading and launches are those of
+    ``ours``: the GPUs' constants as `fits.json` holds them: reading and launches are those of
     LMDeploy's decoding (`gpu_batched.csv`).
     """
-    cards = SIXTEEN_BIT_CARDS
+    gpus = SIXTEEN_BIT_CARDS
     parameters = (
         *(
             Parameter(
-                f"prompt_share_f16_{card}", 0.5, 0.05, 1.0, "ratio",
-                f"share of {card}'s fp16 peak in prompts of 16-bit weights, vLLM",
+                f"prompt_share_f16_{gpu}", 0.5, 0.05, 1.0, "ratio",
+                f"share of {gpu}'s fp16 peak in prompts of 16-bit weights, vLLM",
             )
-            for card in cards
+            for gpu in gpus
         ),
         Parameter("request", 1e4, 0.0, 1e5, "us", "what a request to vLLM takes beside its prompt"),
         Parameter("request_token", 10.0, 0.0, 100.0, "us", "the same for each token: text, transport"),
@@ -170,9 +170,9 @@ def card_problem(ours: Mapping[str, Any]) -> Problem:
     )  # fmt: skip
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        share = dict(zip(cards, x, strict=False))
+        share = dict(zip(gpus, x, strict=False))
         c = roofline.sixteen_bit_constants(
-            np.array([share[card] for card in rows.labels["system"].tolist()]),
+            np.array([share[gpu] for gpu in rows.labels["system"].tolist()]),
             ours["read_share_f16"]["value"],
             ours["layer_overhead_f16"]["value"],
             x[-1],
@@ -181,14 +181,14 @@ def card_problem(ours: Mapping[str, Any]) -> Problem:
             rows.machine.read_bandwidth, rows.machine.clock, rows.machine.core_bandwidth, rows.threads
         )
         seconds = sum(roofline.step_parts(rows.work, sheet, c).values())
-        beside = (x[len(cards)] + x[len(cards) + 1] * rows.tokens) * 1e-6
+        beside = (x[len(gpus)] + x[len(gpus) + 1] * rows.tokens) * 1e-6
         return np.asarray(rows.tokens / (seconds + beside))
 
     return Problem(parameters, card_rows()[0], predict, loss="soft_l1")
 
 
 def run_cards(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float], list[dict[str, Any]]]:
-    """The cards' constants of 16-bit prompts, their band, and their rows of the error table."""
+    """The GPUs' constants of 16-bit prompts, their interval, and their rows of the error table."""
     problem = card_problem(ours)
     solution = solve(problem)
     twins = problem.rows.labels["machine"] == "a100-80"
@@ -199,21 +199,21 @@ def run_cards(ours: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, float]
     errors = [
         error_row(name, "nothing", inside),
         *(held_row(name, label, found) for label, found in without.items()),
-        held_row("A100-80 GB time to first token, 16 bits, vLLM", "that card", again),
+        held_row("A100-80 GB time to first token, 16 bits, vLLM", "that GPU", again),
         error_row(
             "A100 matrices of a layer, 128 to 512 rows, 16 bits, vidur",
             "these rows",
             _layer_ratios(solution.values, ours),
         ),
     ]
-    band = band_of(*(found.ratio for found in without.values()))
-    return constants_of(problem, solution, "fit of prompts.csv, vLLM's rows"), band, errors
+    interval = band_of(*(found.ratio for found in without.values()))
+    return constants_of(problem, solution, "fit of prompts.csv, vLLM's rows"), interval, errors
 
 
 def _layer_ratios(values: Floats, ours: Mapping[str, Any]) -> Floats:
     """Predicted over measured rates of a layer's matrices alone, which no fit saw."""
     share = values[SIXTEEN_BIT_CARDS.index("a100")]
-    sheet = roofline.GpuSheet.of(load_card("a100"))
+    sheet = roofline.GpuSheet.of(load_gpu("a100"))
     c = roofline.sixteen_bit_constants(
         np.asarray(share), ours["read_share_f16"]["value"], ours["layer_overhead_f16"]["value"], values[-1]
     )

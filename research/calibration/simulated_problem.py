@@ -221,7 +221,8 @@ def _predicted(
 
 
 def run_simulated() -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """The constants and bands of both kinds as `fits.json` holds them, and their rows of the error table."""
+    """The constants and intervals of both kinds as `fits.json` holds them, and their rows of the error
+    table."""
     neon = neon_problem()
     errors: list[dict[str, Any]] = []
     constants = constants_of(neon, solve(neon), SOURCE) | of_loops()
@@ -244,17 +245,17 @@ def run_simulated() -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         "note": "the longer of reading and arithmetic hides the shorter; the kernels alone agree",
         "standard_error": None,
     }
-    band = _judged("dot products", neon, errors)
-    sets = {"neon": {"constants": constants, "bands": {"decode": band}}}
+    interval = _judged("dot products", neon, errors)
+    sets = {"neon": {"constants": constants, "intervals": {"decode": interval}}}
     tables = tables_problem(constants)
     own = constants_of(tables, solve(tables), SOURCE)
     joined = _judged("table look-ups", tables, errors)
-    sets["neon-lut"] = {"constants": constants | own, "bands": {"decode": joined}}
+    sets["neon-lut"] = {"constants": constants | own, "intervals": {"decode": joined}}
     return sets, errors
 
 
 def _judged(name: str, problem: Problem, errors: list[dict[str, Any]]) -> dict[str, float]:
-    """The band of whole steps, each run left out in turn; appends to the errors.
+    """The interval of whole steps, each run left out in turn; appends to the errors.
 
     A run that is alone with its width is not left out: the others say nothing of it.
     """

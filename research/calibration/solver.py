@@ -59,7 +59,7 @@ class Parameter:
 class Problem:
     """A set of parameters, the rows that determine them and the model between the two.
 
-    ``loss`` is one of SciPy's: "cauchy" where twins differ, "soft_l1" where each row is another card or
+    ``loss`` is one of SciPy's: "cauchy" where twins differ, "soft_l1" where each row is another GPU or
     format.
     """
 

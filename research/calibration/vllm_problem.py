@@ -1,7 +1,7 @@
 """The fit of 16-bit serving: vLLM on ten machines, of one request at a time to nearly a hundred (`vllm.csv`).
 
-One set of constants serves all cards, which differ by their data sheets and by the processor beside them
-(`vllm_machines.csv`): a card that is left out, all its kinds as one, is predicted as one that nobody has
+One set of constants serves all GPUs, which differ by their data sheets and by the processor beside them
+(`vllm_machines.csv`): a GPU that is left out, all its kinds as one, is predicted as one that nobody has
 measured. Requests come and go, so some of the steps between two tokens of one have prompts of others in them.
 """
 
@@ -24,7 +24,7 @@ from calibration.measurements import MeasuredRows, card_rows, fitting_model, rea
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.roofline import OF_SERVING, GpuFit, GpuSheet
-from sailsim.sim.machine.system_files import load_card
+from sailsim.sim.machine.system_files import load_gpu
 from sailsim.sim.software.fitted import FEW_PARAMETERS, Floats, StepDemand, prompt_work
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.graph import decode_step
@@ -66,14 +66,14 @@ def vllm_rows() -> MeasuredRows:
         works.append(
             several(StepDemand.of(model, decode_step(model, FORMAT, 1, context), 1), float(row["decoding"]))
         )
-        card = load_card(row["card"])
+        gpu = load_gpu(row["card"])
         sheet = replace(
-            GpuSheet.of(card),
+            GpuSheet.of(gpu),
             bandwidth=np.asarray(float(row["bandwidth_gb_s"]) * 1e9),
             peak_macs=np.asarray(float(row["fp16_tflops"]) * 0.5e12),
         )
         sheets.append(sheet)
-        lone.append("1" if card.kernels.lone_heads is None else str(card.kernels.lone_heads.value))
+        lone.append("1" if gpu.kernels.lone_heads is None else str(gpu.kernels.lone_heads.value))
     kept = ("machine", "card", "model", "prompt", "generated", "clock_ghz", "host_points")
     labels = {name: np.array([row[name] for row in chosen]) for name in kept}
     labels["lone_heads"] = np.array(lone)
@@ -105,11 +105,11 @@ def between(
 
 
 def vllm_problem() -> Problem:
-    """What the card reads and multiplies, what its layers take, and what the processor beside it does."""
+    """What the GPU reads and multiplies, what its layers take, and what the processor beside it does."""
     parameters = (
         Parameter("read_share_vllm", 0.85, 0.3, 1.0, "ratio", "share of memory bandwidth"),
         Parameter("compute_share_vllm", 0.5, 0.05, 1.0, "ratio", "share of fp16 peak of a step's products"),
-        Parameter("layer_vllm", 6e4, 0.0, 2e5, "cycles", "a layer's chain of kernels, of the card's clock"),
+        Parameter("layer_vllm", 6e4, 0.0, 2e5, "cycles", "a layer's chain of kernels, of the GPU's clock"),
         Parameter(
             "window_chain_vllm", 0.3, 0.0, 2.0, "cycles",
             "a token and entry of a head in layers with a window, which FlashAttention 2 does not split",
@@ -123,7 +123,7 @@ def vllm_problem() -> Problem:
         ),
         Parameter(
             "host_overlap_vllm", 0.7, 0.0, 1.0, "ratio",
-            "of the processor's work and the card's, how far the shorter hides behind the longer",
+            "of the processor's work and the GPU's, how far the shorter hides behind the longer",
         ),
     )  # fmt: skip
     every = {
@@ -153,7 +153,7 @@ def is_small(rows: MeasuredRows) -> np.ndarray[Any, np.dtype[np.bool_]]:
 def run_vllm(
     other: MeasuredRows, errors: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, dict[str, float]], dict[str, Any]]:
-    """The constants, the bands and the covariance of 16-bit serving; adds the rows of the error table.
+    """The constants, the intervals and the covariance of 16-bit serving; adds the rows of the error table.
 
     ``other``: batches of another serving software, which are compared and not fitted on.
     """
@@ -169,7 +169,7 @@ def run_vllm(
         keep = rows.labels["model"] == model
         errors.append(held_row(f"{name}, {title}", "card", ways["card"].where(keep)))
     value = dict(zip(OF_SERVING, solution.values.tolist(), strict=True))
-    a100 = load_card("a100")
+    a100 = load_gpu("a100")
     points = a100.kernels.host_points
     assert points is not None
     c = roofline.serving_constants(
@@ -180,8 +180,8 @@ def run_vllm(
     errors.append(error_row("A100 batched, f16, LMDeploy, by vLLM's constants", "the software", ratio))
     constants = constants_of(problem, solution, "fit of vllm.csv, ten machines (SpareCores)")
     small = is_small(rows)
-    bands = {
+    intervals = {
         kind: band_of_kind(*(found.ratio[keep] for found in ways.values()))
         for kind, keep in (("f16", ~small), ("f16 small", small))
     }
-    return constants, bands, covariance_of(problem, solution)
+    return constants, intervals, covariance_of(problem, solution)

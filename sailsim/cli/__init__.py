@@ -21,7 +21,7 @@ from sailsim.base.stop import Termination, stoppable
 
 _GROUPS = {
     "One answer": {
-        "run": ("answers.run:run", "Compare SAIL, cores and cards on one step of a model."),
+        "run": ("answers.run:run", "Compare SAIL, cores and GPUs on one step of a model."),
         "serve": ("answers.serve:serve_", "Serve requests: latencies, rates, dollars of a service level."),
         "quality": ("answers.quality:quality", "Measure the perplexity that narrow numbers cost."),
     },

@@ -20,7 +20,7 @@ from sailsim.sim.gem5.binary import gem5_unit
 from sailsim.sim.machine.substrate import CycleCost, Substrate, load_substrate, substrate_names
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import (
-    card_names,
+    gpu_names,
     json_schema,
     load_machine,
     load_system,
@@ -67,7 +67,7 @@ def _instances() -> dict[str, Row]:
 
 _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
     "system": (
-        lambda: [_machine(name) for name in (*system_names(), *card_names())],
+        lambda: [_machine(name) for name in (*system_names(), *gpu_names())],
         ("name", "kind", "accelerator", "title"),
     ),
     "substrate": (
@@ -94,7 +94,7 @@ _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
 @click.argument("kind", type=click.Choice(list(_LISTS)), required=False)
 @as_json_option
 def list_(kind: str | None) -> None:
-    """List what ships of a KIND, or of all: machines and cards, substrates, models, weight formats with the
+    """List what ships of a KIND, or of all: machines and GPUs, substrates, models, weight formats with the
     size that Llama-2-7B has in each, prices.
 
     Where a name of a system, a substrate or a model is asked for, the path of a file works too.

@@ -1,4 +1,4 @@
-"""What runs a step on a machine: an accelerator, a server's cores or a card, each a `Backend`.
+"""What runs a step on a machine: an accelerator, a server's cores or a GPU, each a `Backend`.
 
 Backends are modules of `sailsim.sim.backends`, found by their names; `docs/systems.md` has how to add one.
 """
@@ -23,10 +23,10 @@ Prefill = Literal["units", "cores", "auto"]
 """Who multiplies the prompts of a machine with units: they, the cores while units decode, or the faster."""
 Timer = Callable[[tuple[Chunk, ...]], float]
 """From the pieces of a step to its seconds. Raises SailsimError where there is no such step."""
-Kind = Literal["accelerator", "cores", "card"]
+Kind = Literal["accelerator", "cores", "gpu"]
 Machine = System | Gpu
 RESERVED_SHARE = 0.05
-"""Share of a card's memory that the driver, the context and the working buffers take (assumed, 0.03..0.1)."""
+"""Share of a GPU's memory that the driver, the context and the working buffers take (assumed, 0.03..0.1)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StepQuery:
     """Of the weights."""
     software: str
     cores: int = 1
-    """Cores that work; a card has none."""
+    """Cores that work; a GPU has none."""
     packed: bool = False
     """Whether as many instances of the software share the cores as are the fastest."""
     hardware: str = ""
@@ -129,7 +129,7 @@ class StepResult(ShortRepr):
     """Of the schedule."""
     activity: Mapping[str, float] = field(default_factory=dict)
     point: Point | None = None
-    """As the accelerator ran it, with everything filled; None of cores and cards."""
+    """As the accelerator ran it, with everything filled; None of cores and GPUs."""
     chosen: Mapping[str, int] = field(default_factory=dict)
     """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
     software: str = ""
@@ -181,9 +181,9 @@ def memory_needed(model: ModelSpec, fmt: WeightFormat, batch: int, context: int)
     return fmt.model_bytes(model) + model.kv_bytes(context) * batch
 
 
-def memory_of(card: Gpu) -> float:
-    """Bytes of a card's memory that the software does not keep for itself."""
-    return float(card.memory_size.si * (1 - RESERVED_SHARE))
+def memory_of(gpu: Gpu) -> float:
+    """Bytes of a GPU's memory that the software does not keep for itself."""
+    return float(gpu.memory_size.si * (1 - RESERVED_SHARE))
 
 
 def room_of(
@@ -194,14 +194,14 @@ def room_of(
     context: int,
     pieces: Sequence[Chunk] = (),
 ) -> MemoryNeed:
-    """A server's memory as its file says; a card's, but what the software keeps of it; beside what a batch
+    """A server's memory as its file says; a GPU's, but what the software keeps of it; beside what a batch
     needs there, or the sequences of some pieces."""
     needed = memory_needed(model, fmt, batch, context)
     if pieces:
         cached = sum(model.kv_bytes(piece.tokens) * piece.times for piece in pieces)
         needed = fmt.model_bytes(model) + cached
     if isinstance(machine, Gpu):
-        return MemoryNeed(needed, memory_of(machine), f"card {machine.name}")
+        return MemoryNeed(needed, memory_of(machine), f"GPU {machine.name}")
     size = machine.memory.size
     return MemoryNeed(needed, None if size is None else size.si, f"system {machine.name}")
 
@@ -281,7 +281,7 @@ def load_backend(name: str) -> Backend:
 
 
 def backend_of(machine: Machine, kind: Kind | None = None) -> Backend:
-    """What a machine's file alone stands for, a card, an accelerator or a server's cores; or of a kind.
+    """What a machine's file alone stands for, a GPU, an accelerator or a server's cores; or of a kind.
 
     Raises SailsimError for an accelerator that the machine does not have.
     """

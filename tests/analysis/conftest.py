@@ -1,4 +1,4 @@
-"""A small real sweep, with a card of a user's, that the tests of figures, claims and report share."""
+"""A small real sweep, with a GPU of a user's, that the tests of figures, claims and report share."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ t_prt = { value = 0, unit = "cycles", source = "a test", kind = "assumed", low =
 CARD = """
 extends = "l4"
 name = "mine"
-title = "My card"
+title = "My GPU"
 memory_bandwidth = { value = 600, unit = "GB/s", source = "a test", kind = "paper" }
 """
 
@@ -37,9 +37,9 @@ def swept(tmp_path_factory):
     variant = folder / "free-hits.toml"
     variant.write_text(FREE_HITS)
     grids = [*GRIDS, MODEL | {"system": str(variant), "nbw": [2, 4], "prt": [True, False]}]
-    card = folder / "card.toml"
-    card.write_text(CARD)
-    who = runners([card])
+    gpu = folder / "gpu.toml"
+    gpu.write_text(CARD)
+    who = runners([gpu])
     points = expand(grids)
     return run_sweep(
         points, partial(evaluate, runners=who), folder / "out", progress=False, inputs=identity(who)

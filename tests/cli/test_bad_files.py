@@ -13,7 +13,7 @@ READERS = {
     "system": ["run", "--system"],
     "substrate": ["run", "--substrate"],
     "policy": ["run", "--weights"],
-    "runner": ["run", "--beside"],
+    "runner": ["run", "--against"],
     "constants": ["run", "--constants"],
     "prices": ["run", "--prices"],
     "model": ["run", "--model"],

@@ -8,7 +8,7 @@ import pytest
 
 from sailsim.analysis.costs.dollars import prices
 from sailsim.sim.machine.substrate import substrate_names
-from sailsim.sim.machine.system_files import card_names, load_system, system_names
+from sailsim.sim.machine.system_files import gpu_names, load_system, system_names
 from sailsim.sim.study.store import Store
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import format_names
@@ -17,7 +17,7 @@ from sailsim.workloads.models.model import model_names
 from .commands import answer, sailsim
 
 NAMES = {
-    "system": [*system_names(), *card_names()],
+    "system": [*system_names(), *gpu_names()],
     "substrate": list(substrate_names()),
     "model": list(model_names()),
     "format": format_names(),

@@ -10,14 +10,14 @@ import numpy as np
 
 from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import extras_path, machine_json
-from sailsim.sim.gem5.validation import TestTile, drawn, drawn_tiles, random_tile
+from sailsim.sim.gem5.validation import DrawnTile, drawn, drawn_tiles, random_tile
 from sailsim.sim.machine.substrate import substrate_names
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.study.store import Store
 
 from .gem5_stand_in import elf, one_sentence, runs, sailsim
 
-SMALL = TestTile(16, 8, 1, 4, 8, 4)
+SMALL = DrawnTile(16, 8, 1, 4, 8, 4)
 
 
 def test_machine_says_which_gem5_it_is_and_prints_the_machine(log: Path, fake_gem5: Path) -> None:

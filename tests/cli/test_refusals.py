@@ -64,11 +64,14 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("run --substrate bit_serial --convert unit", "convert is unit: allowed with sums in the array"),
     ("run --cost --substrate bit_parallel --convert unit", "convert is unit: allowed with sums in the array"),
     ("run --prompt 8", "prompt is 8 beside phase decode"),
-    ("run --beside bare.toml", "title is missing"),
-    ("run --beside none.toml", "backend is 'none'; allowed are"),
-    ("run --beside half.toml", "is missing"),
+    ("run --against bare.toml", "title is missing"),
+    ("run --against none.toml", "backend is 'none'; allowed are"),
+    ("run --against half.toml", "is missing"),
     ("run --prices none.csv", "instance is missing"),
-    ("run --system aim-n1", "not lut-gemv; allowed is to put it beside another one, as in `--beside aim-n1`"),
+    (
+        "run --system aim-n1",
+        "not lut-gemv; allowed is to put it beside another one, as in `--against aim-n1`",
+    ),
     *(
         (f"{command} --system {system}", f"system {system} has no enabled [pim] section")
         for command in ("trace --model smollm2-135m --out t",)
@@ -113,7 +116,7 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("report . --paper nobody", "nobody"),
     # The empty text is neither the default nor the current folder.
     ("report . --prices ''", "'' is empty; allowed is a path"),
-    ("run --beside ''", "'' is empty; allowed is a path"),
+    ("run --against ''", "'' is empty; allowed is a path"),
     ("replay ''", "'' is empty; allowed is a path"),
     ("trace --model smollm2-135m --out ''", "'' is empty; allowed is a path"),
     ("sweep --out ''", "--out"),
@@ -241,8 +244,8 @@ def test_names_of_files_move_no_cursor_and_are_no_markup() -> None:
     for words in (
         ["show", "model", "m.toml"],
         ["show", "system", "s.toml"],
-        ["run", "--model", "m.toml", "--system", "s.toml", "--wide", "--beside", "s.toml"],
-        ["run", "--cost", "--model", "m.toml", "--system", "s.toml", "--beside", "s.toml"],
+        ["run", "--model", "m.toml", "--system", "s.toml", "--wide", "--against", "s.toml"],
+        ["run", "--cost", "--model", "m.toml", "--system", "s.toml", "--against", "s.toml"],
         ["sweep", "--dry-run", "--model", "m.toml", "--system", "s.toml"],
         ["sweep", "--model", "m.toml", "--system", "s.toml", "--out", out],
         ["results", "ls", "."],

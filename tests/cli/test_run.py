@@ -44,9 +44,9 @@ def test_json_has_a_run_for_every_runner() -> None:
             assert entry["speedup"] is None is entry["tokens_per_usd"]
         else:
             assert entry["step_s"] == pytest.approx(8 / entry["tokens_per_s"])
-    # A 16 GB card cannot hold this model in 16 bits beside the cache: a reason stands where numbers would.
+    # A 16 GB GPU cannot hold this model in 16 bits beside the cache: a reason stands where numbers would.
     assert "GB" in runs["v100-f16"]["reason"]
-    shared = "Batches were measured with one cache for all sequences: the band's lower end has it."
+    shared = "Batches were measured with one cache for all sequences: the interval's lower end has it."
     assert found["notes"][shared] == [
         runner.name
         for runner in runners()
@@ -78,7 +78,7 @@ def test_the_table_marks_what_nobody_ran_and_says_where_sums_are_converted(tmp_p
         '[[runner]]\nname = "fork"\ntitle = "Altra"\nkind = "cores"\nhardware = "altra"\n'
         'software = "ampere"\nsource = "a test"\n'
     )
-    mixed = told(*SMALL, "--system", "sail-v2", "--beside", str(tmp_path / "fork.toml"))
+    mixed = told(*SMALL, "--system", "sail-v2", "--against", str(tmp_path / "fork.toml"))
     assert "SAIL runs other attention than these rows: fork." in mixed
 
 
@@ -89,7 +89,7 @@ def test_prefill_says_the_time_to_the_first_token() -> None:
 def test_on_a_machine_without_units_cores_and_cards_stand_alone() -> None:
     words = ["--system", "graviton2", "--model", "llama-7b", "--weights", "q4_k_m", "--threads", "48"]
     found = answer(*words, "--context", "64")["runs"]
-    assert {entry["kind"] for entry in found.values()} == {"cores", "card"}
+    assert {entry["kind"] for entry in found.values()} == {"cores", "gpu"}
     # Measured: 19.7 tokens/s (c6g.12xlarge).
     assert found["cores"]["tokens_per_s"] == pytest.approx(19.7, rel=0.15)
     assert found["cores"]["speedup"] is None
@@ -128,7 +128,7 @@ BESIDE = ("neural-cache-n1", "aim-n1", "hbm-pim-n1")
 
 
 def runs_beside(*names: str) -> dict[str, Any]:
-    words = [word for name in names for word in ("--beside", name)]
+    words = [word for name in names for word in ("--against", name)]
     runs: dict[str, Any] = answer(*SMALL, "--threads", "4", *words)["runs"]
     return runs
 
@@ -150,29 +150,29 @@ def test_run_has_them_in_the_table_and_says_where_their_steps_go() -> None:
 def test_what_does_not_fit_its_own_memory_has_a_reason_and_no_number(
     model: str, system: str, limit: str
 ) -> None:
-    entry = answer("--model", model, "--beside", system)["runs"][system]
+    entry = answer("--model", model, "--against", system)["runs"][system]
     assert entry["tokens_per_s"] is None
     assert f"the accelerator of system {system}" in entry["reason"]
     assert f"allowed is {limit} GB" in entry["reason"]
 
 
 def test_a_file_of_the_users_is_a_runner_like_any_other(tmp_path: Path) -> None:
-    card, half = tmp_path / "card.toml", tmp_path / "half.toml"
-    card.write_text('extends = "l4"\nname = "mine"\ntitle = "My card"\n')
+    gpu, half = tmp_path / "gpu.toml", tmp_path / "half.toml"
+    gpu.write_text('extends = "l4"\nname = "mine"\ntitle = "My GPU"\n')
     channels = quantity(16, "channels")
     half.write_text(f'extends = "aim-n1"\nname = "half"\n[accelerator]\nchannels = {channels}\n')
-    runs = runs_beside("aim-n1", str(half), str(card))
+    runs = runs_beside("aim-n1", str(half), str(gpu))
     assert list(runs)[-2:] == ["half", "mine"]
     assert runs["half"]["phases"]["rows"] > runs["aim-n1"]["phases"]["rows"]
     assert runs["mine"]["tokens_per_s"] == runs["l4"]["tokens_per_s"]
-    assert (runs["mine"]["title"], runs["mine"]["instance"]) == ("My card", "aws/g6.xlarge")
-    assert "My card" in told(*SMALL, "--beside", str(card))
+    assert (runs["mine"]["title"], runs["mine"]["instance"]) == ("My GPU", "aws/g6.xlarge")
+    assert "My GPU" in told(*SMALL, "--against", str(gpu))
 
 
 @pytest.mark.parametrize(
     ("kind", "hardware", "software", "words"),
     [
-        ("card", "l40s", "serving", "q3_k_m, allowed"),
+        ("gpu", "l40s", "serving", "q3_k_m, allowed"),
         ("cores", "altra", "vllm", "not measured on neoverse-n1"),
     ],
 )
@@ -183,7 +183,7 @@ def test_a_runner_that_was_asked_for_says_why_it_has_no_number(
     fields = names | {"format": "q3_k_m", "source": "a test"}
     lines = "\n".join(f'{name} = "{value}"' for name, value in fields.items())
     (tmp_path / "odd.toml").write_text(f"[[runner]]\n{lines}\n")
-    text = " ".join(told(*SMALL, "--beside", str(tmp_path / "odd.toml")).split())
+    text = " ".join(told(*SMALL, "--against", str(tmp_path / "odd.toml")).split())
     assert "- odd: " in text
     assert words in text.partition("- odd: ")[2]
 

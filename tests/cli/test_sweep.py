@@ -97,7 +97,7 @@ def test_a_record_without_a_column_of_the_study_is_made_anew(tmp_path: Path) -> 
 
 
 PLAN = """
-beside = ["card.toml"]
+against = ["gpu.toml"]
 [fixed]
 model = "smollm2-135m"
 context = 64
@@ -112,7 +112,7 @@ def test_a_plan_is_swept_and_its_command_goes_on(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     Path("there").mkdir()
     Path("there/plan.toml").write_text(PLAN)
-    Path("there/card.toml").write_text('extends = "l4"\nname = "mine"\ntitle = "My card"\n')
+    Path("there/gpu.toml").write_text('extends = "l4"\nname = "mine"\ntitle = "My GPU"\n')
     first = summary("--plan", "there/plan.toml", "--out", "out")
     assert (first["points"], first["held_before"]) == (12, 0)
     frame = Store("out").frame()

@@ -32,7 +32,7 @@ def test_a_page_has_what_its_commands_print(page: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_is_added_by_file_is_in_every_command(tmp_path: Path) -> None:
-    """A substrate, a card and an accelerator of docs/systems.md are in every table."""
+    """A substrate, a GPU and an accelerator of docs/systems.md are in every table."""
     assert_as_printed("docs/systems.md", tmp_path)
     frame = Store(tmp_path / "out").frame()
     added = {"twice-l4": "L4, twice as wide", "slow-banks": "AiM, half the clock \N{DAGGER}"}

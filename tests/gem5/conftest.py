@@ -11,7 +11,7 @@ import pytest
 
 from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import CPU_MODELS, VARIABLE, Gem5, Gem5Run
-from sailsim.sim.gem5.validation import TestTile, drawn_tiles
+from sailsim.sim.gem5.validation import DrawnTile, drawn_tiles
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system, vary
 
@@ -81,14 +81,14 @@ def compiled(source: str, folder: Path, *words: object, name: str = "program.cc"
 
 
 SHAPES = (
-    TestTile(64, 40, 1, 4, 8, 4),
-    TestTile(128, 128, 2, 4, 8, 4, 32),
-    TestTile(100, 33, 3, 3, 5, 2),
-    TestTile(256, 64, 1, 4, 8, 4, 64),
-    TestTile(64, 1000, 2, 8, 8, 4),
-    TestTile(77, 50, 1, 2, 16, 3),
-    TestTile(128, 344, 4, 4, 8, 4),
-    TestTile(64, 40, 1, 4, 8, 4),
+    DrawnTile(64, 40, 1, 4, 8, 4),
+    DrawnTile(128, 128, 2, 4, 8, 4, 32),
+    DrawnTile(100, 33, 3, 3, 5, 2),
+    DrawnTile(256, 64, 1, 4, 8, 4, 64),
+    DrawnTile(64, 1000, 2, 8, 8, 4),
+    DrawnTile(77, 50, 1, 2, 16, 3),
+    DrawnTile(128, 344, 4, 4, 8, 4),
+    DrawnTile(64, 40, 1, 4, 8, 4),
 )
 """Eight tiles: plain, ragged, scaled, 16-bit activations, several passes; golden_stats.json is of these."""
 

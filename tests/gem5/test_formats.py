@@ -8,7 +8,7 @@ from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace_file import read_trace, write_trace
 from sailsim.sim.gem5.replay import replay_tiles
 from sailsim.sim.gem5.stored import ALONE
-from sailsim.sim.gem5.validation import TestTile, Validation, engine_seconds, random_tile
+from sailsim.sim.gem5.validation import DrawnTile, Validation, engine_seconds, random_tile
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.step.tile_time import time_tile
 from sailsim.workloads.inference.activation_file import Activations
@@ -44,7 +44,7 @@ def test_every_format_is_exact(gem5, machine, format_trace, tmp_path):
 def test_a_group_that_left_the_buffer_makes_room_at_once(gem5, tmp_path):
     """Groups of 2.8 KB in a buffer of 4 KiB: it took 8 % more when only the next group made room."""
     system = load_system("sail-n1")
-    wide = random_tile(np.random.default_rng(1), TestTile(96, 700, 1, 8, 8, 4))
+    wide = random_tile(np.random.default_rng(1), DrawnTile(96, 700, 1, 8, 8, 4))
     (row,) = replay_tiles(gem5, system, [wide], tmp_path).tiles()
     expected = engine_seconds(system, wide, ALONE)[0] * system.require_pim().clock.si
     assert row["good"] == 1

@@ -10,7 +10,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.trace_file import write_trace
 from sailsim.sim.gem5.binary import Gem5, Gem5Run
 from sailsim.sim.gem5.replay import phase_times, phases_of
-from sailsim.sim.gem5.validation import TestTile, drawn_tiles
+from sailsim.sim.gem5.validation import DrawnTile, drawn_tiles
 from sailsim.sim.machine.system import System
 
 pytestmark = pytest.mark.gem5
@@ -22,7 +22,7 @@ NAMES = [f"blk.0.{kind}.weight[{i}]" for kind in KINDS for i in range(TILES)]
 @pytest.fixture(scope="module")
 def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("layers") / "layers.trace"
-    tiles = drawn_tiles([TestTile(64, 40, 1, 4, 8, 4)] * len(NAMES), 9)
+    tiles = drawn_tiles([DrawnTile(64, 40, 1, 4, 8, 4)] * len(NAMES), 9)
     write_trace(path, [replace(tile, name=name) for tile, name in zip(tiles, NAMES, strict=True)])
     return path
 

@@ -73,7 +73,7 @@ def test_bare_metal_loses_the_same_at_every_product_on_cores_and_units():
         for system in (SAIL, of_host(bare_metal=0), of_host(bare_metal=2e4))
     )
     assert (told.step_s, told.high) == (unsaid.step_s, unsaid.high)
-    assert told.low > unsaid.low  # its band need not hold bare metal
+    assert told.low > unsaid.low  # its interval need not hold bare metal
     assert slow.step_s - told.step_s == pytest.approx((7 * model.n_layers + 1) * 2e-5)
 
 

@@ -28,8 +28,8 @@ RUNNERS = {
     "graviton2": ("cores", "llama.cpp"),
     "altra": ("cores", "ampere"),
     "cobalt100": ("cores", "vllm"),
-    "a100": ("card", "llama.cpp"),
-    "l4": ("card", "serving"),
+    "a100": ("gpu", "llama.cpp"),
+    "l4": ("gpu", "serving"),
 }
 
 
@@ -107,8 +107,8 @@ def test_more_work_takes_no_less(name, pieces, data):
         more = piece._replace(new=piece.new + 9)
     if more.decodes and not piece.decodes:  # a prompt of one token is not what one that decodes is
         return
-    if RUNNERS[name][0] == "card" and more.decodes and more.times != piece.times:
-        return  # a card's tile of few rows takes their mean attention, which a short sequence more lowers
+    if RUNNERS[name][0] == "gpu" and more.decodes and more.times != piece.times:
+        return  # a GPU's tile of few rows takes their mean attention, which a short sequence more lowers
     other = [*pieces[:at], more, *pieces[at + 1 :]]
     assert step(name, *other).step_s >= step(name, *pieces).step_s * (0.97 if name == "sail-n1" else 1 - 1e-9)
 
@@ -116,7 +116,7 @@ def test_more_work_takes_no_less(name, pieces, data):
 @examples(40)
 @given(MACHINES, st.lists(DECODING, min_size=1, max_size=4), PROMPT_PIECES)
 def test_together_takes_no_less_than_each_and_no_more_than_both(name, decoding, prompts):
-    """Weights are read once for both; a card's parts may each be the slower one's, and SAIL gain a little."""
+    """Weights are read once for both; a GPU's parts may each be the slower one's, and SAIL gain a little."""
     both = step(name, *decoding, *prompts).step_s
     apart = [step(name, *decoding).step_s, step(name, *prompts).step_s]
     assert both >= max(apart) * (0.97 if name == "sail-n1" else 1 - 1e-9)

@@ -15,7 +15,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import LEAST, MOST, Quantity
 from sailsim.sim.backend import StepResult
 from sailsim.sim.machine.system import Gpu, System
-from sailsim.sim.machine.system_files import card_names, leaves, load_card, load_system, system_names, vary
+from sailsim.sim.machine.system_files import gpu_names, leaves, load_gpu, load_system, system_names, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate_step
 from sailsim.workloads.inference.activation_file import Activations
@@ -156,13 +156,13 @@ def test_almost_no_room_ahead_is_none(model, priority):
     assert rate(1e-50) == pytest.approx(rate(0), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", card_names())
+@pytest.mark.parametrize("name", gpu_names())
 def test_any_number_of_a_card(name):
-    card = load_card(name)
-    for field in numbers(card):
+    gpu = load_gpu(name)
+    for field in numbers(gpu):
         for value in VALUES:
             try:
-                number = leaves(vary(card, {field: value}))[field].si
+                number = leaves(vary(gpu, {field: value}))[field].si
             except SailsimError as error:
                 number = float(len(str(error).splitlines()))
             assert 0 < number < math.inf or (field, number) == ("kernels.lone_heads", 0), (field, value)

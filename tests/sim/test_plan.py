@@ -30,7 +30,7 @@ from ..refusals import extending, refusal
 
 WHOLE = """
 title = "All that a plan may say"
-beside = ["aim-n1", "mine/card.toml"]
+against = ["aim-n1", "mine/gpu.toml"]
 
 [fixed]
 context = 64
@@ -52,7 +52,7 @@ threads = [16, 32]
 def test_a_file_says_axes_groups_and_what_is_fixed():
     plan = parse_plan(WHOLE, "plan.toml", Path("there"))
     points = plan.points
-    assert plan.beside == ("aim-n1", "there/mine/card.toml")
+    assert plan.against == ("aim-n1", "there/mine/gpu.toml")
     assert len(points) == 2 * 2 * 2 * 2 * 3
     first, second = points[:2]
     assert first == Point(
@@ -105,7 +105,7 @@ def test_the_plan_that_ships_has_the_points_that_it_always_had():
         ("title = 1", ("title is 1", "text")),
         ("system = ['sail-n1']", ("system", "fields in axes or fixed")),
         ("axes.system = ['']", ("system is ''", "not empty")),
-        ("beside = [1]", ("beside.0 is 1", "text")),
+        ("against = [1]", ("against.0 is 1", "text")),
         ("fixed = 1", ("fixed is 1",)),
         ("fixed.wbits = [1]", ("wbits is [1]",)),
         ("fixed.wbits = 2020-01-01", ("wbits is datetime.date(2020, 1, 1)",)),
@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 
 KEYS = st.sampled_from(
-    [*("system", "model", "substrate", "beside", "title", "fixed", "axes", "zip", "sample"),
+    [*("system", "model", "substrate", "against", "title", "fixed", "axes", "zip", "sample"),
      *("part", "from", "to", "step", "points", "scale", "method", "seed", "wbits", "batch", "llc.slices"),
      *("pim", "clock", "row_dfm:add", "pim.substrate.add", "x")]
 )  # fmt: skip

@@ -15,10 +15,10 @@ from sailsim.base.quantity import Quantity
 from sailsim.sim.machine.catalog import sentence as sentence_of
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import (
-    card_names,
+    gpu_names,
     json_schema,
     leaves,
-    load_card,
+    load_gpu,
     load_machine,
     load_system,
     system_names,
@@ -26,7 +26,7 @@ from sailsim.sim.machine.system_files import (
 
 from ..refusals import extending, quantity, refusal
 
-SHIPPED = [*system_names(), *card_names()]
+SHIPPED = [*system_names(), *gpu_names()]
 
 
 def arrays(value: object = 8, unit: str = "arrays", **more: object) -> str:
@@ -127,10 +127,10 @@ def test_unknown_machines_are_told_what_there_is():
         SailsimError, match=r"is 'sial-n1' \(did you mean sail-n1 or .*\?\); allowed are a100, .*sail-n1"
     ):
         load_system("sial-n1")
-    with pytest.raises(SailsimError, match=r"is a GPU card; allowed are .*altra"):
+    with pytest.raises(SailsimError, match=r"is a GPU; allowed are .*altra"):
         load_system("v100")
     with pytest.raises(SailsimError, match="is a CPU machine; allowed are a100"):
-        load_card("altra")
+        load_gpu("altra")
     with pytest.raises(SailsimError, match="cannot be read"):
         load_system("nowhere/x.toml")
 

@@ -1,4 +1,4 @@
-"""`sailsim run`: one step of a model, decoding or prefill, on SAIL, the server's cores and every card."""
+"""`sailsim run`: one step of a model, decoding or prefill, on SAIL, the server's cores and every GPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sailsim.cli.answers.run_tables import print_dollars, print_notes, print_run
 from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
 from sailsim.cli.common.path_option import PathOption
-from sailsim.cli.common.point_options import beside_option, point_options, prices_option
+from sailsim.cli.common.point_options import against_option, point_options, prices_option
 from sailsim.cli.common.table import echo, print_numbers, print_table, say
 from sailsim.sim.machine.pim import AUTO
 from sailsim.sim.machine.system_files import parse_changes, system_with
@@ -44,7 +44,7 @@ from sailsim.sim.point import Point
     metavar="FIELD=VALUE",
     help="Change a field of the system, as in llc.slices=16. Repeatable.",
 )
-@beside_option
+@against_option
 @prices_option
 @click.option(
     "--constants",
@@ -71,7 +71,7 @@ def run(
     overlap: bool,
     settings: tuple[str, ...],
     prices: Path | None,
-    beside: tuple[Path, ...],
+    against: tuple[Path, ...],
     constants: tuple[Path, ...],
     **fields: Any,
 ) -> None:
@@ -79,7 +79,7 @@ def run(
     --phase prefill their prompts, up to the first token.
 
     The default is Llama-2-7B in 4 bits at batch 1 on sail-n1 with 16 threads. On a machine without units
-    only cores and cards are compared.
+    only cores and GPUs are compared.
 
     Nominal dollars pay for the most of three counts of vCPUs: by threads, by memory, and by the share of the
     memory's bandwidth. The range (--cost) covers other ways to pay, SAIL's overhead, the share of paid time
@@ -91,10 +91,10 @@ def run(
     if settings:
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
     if target is not None:
-        reached = reaching(point, target, given.keys(), runners(beside), price_list)
+        reached = reaching(point, target, given.keys(), runners(against), price_list)
         _print_reached(reached, target)
         return
-    answer = compare(point, price_list=price_list, runners=runners(beside), constants=constants)
+    answer = compare(point, price_list=price_list, runners=runners(against), constants=constants)
     if not answered(answer):
         _print(answer, cost, wide)
 

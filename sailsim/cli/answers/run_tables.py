@@ -13,7 +13,7 @@ from sailsim.cli.common.table import echo, print_numbers, say
 from sailsim.sim.backends.cores import FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
-COLUMNS = ("tokens/s", "band", "SAIL vs it", "its band", "ktok/USD")
+COLUMNS = ("tokens/s", "interval", "SAIL vs it", "its interval", "ktok/USD")
 """Of numbers in the table of runners, in decoding; in prefill the time to the first token comes first."""
 MORE = ("USD vs it", "mJ/tok")
 """Of those of all there is."""
@@ -33,7 +33,7 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     _print(("runner", *names), ((_title(e), *_numbers(e, prefill)[: len(names)]) for e in shown.values()))
     first = "TTFT: time to the first token. " if prefill else ""
     say(
-        f"{first}Bands are 90 % intervals. SAIL vs it: SAIL's median tokens/s over the row's, with the row's "
+        f"{first}Intervals are of 90 %. SAIL vs it: SAIL's median tokens/s over the row's, with the row's "
         "attention on both sides. ktok/USD: paid for the vCPUs of threads, memory or bandwidth, the most of "
         f"the three.{' USD vs it: the same of tokens/USD.' if wide else ''} {LEGEND}."
     )
@@ -43,12 +43,12 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     for entry in shown.values():
         if entry["median"] is not None and (wide or entry["around"] == AS_FILED):
             say(
-                f"The band of {entry['title']} covers 90 % of machines drawn from the ranges of all that is "
-                f"not published. Their median is {entry['median']:.1f} tokens/s; the nominal machine above "
-                f"is faster than {entry['percentile']:.0f} % of them."
+                f"The interval of {entry['title']} covers 90 % of machines drawn from the ranges of all "
+                f"that is not published. Their median is {entry['median']:.1f} tokens/s; the nominal machine "
+                f"above is faster than {entry['percentile']:.0f} % of them."
             )
     if len(shown) < len(runs):
-        echo(f"Each card has its fastest software here; --wide shows {len(runs) - len(shown)} more rows.")
+        echo(f"Each GPU has its fastest software here; --wide shows {len(runs) - len(shown)} more rows.")
     ran = {name: entry for name, entry in runs.items() if entry["step_s"] is not None}
     own = {name: entry for name, entry in ran.items() if wide or entry["around"] == AS_FILED}
     accelerators = [name for name, entry in own.items() if entry["kind"] == "accelerator"]
@@ -61,7 +61,7 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
         if entry["chosen"]:
             _print((f"NBW of {name}'s tensors", "NBW"), _nbws(entry["chosen"]), words="NBW")
     if wide:
-        for kind in ("cores", "card"):
+        for kind in ("cores", "gpu"):
             others = [entry for entry in ran.values() if entry["kind"] == kind]
             phases = dict.fromkeys(phase for entry in others for phase in entry["phases"])
             rows = [(_title(e), *(f"{e['phases'].get(p, 0) * 1e3:.3f}" for p in phases)) for e in others]
@@ -116,7 +116,7 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 
 def _strongest(runs: Runs) -> Runs:
-    """Those, and whoever was asked for by `--beside`."""
+    """Those, and whoever was asked for by `--against`."""
     told = {*strongest(runs), *(runs.keys() - {*runner_names()})}
     return {name: run for name, run in runs.items() if name in told}
 
@@ -133,15 +133,16 @@ def _title(entry: dict[str, Any]) -> str:
 
 
 def _numbers(entry: dict[str, Any], prefill: bool) -> list[str]:
-    """A runner's rate with its band, SAIL's speedup over it with its band, its dollars and its joules."""
+    """A runner's rate with its interval, SAIL's speedup over it with its interval, its dollars and its
+    joules."""
     cells = ["-" if entry["fits"] else "no room", *[""] * (len(COLUMNS) + len(MORE) - 1)]
     if entry["tokens_per_s"] is not None:
-        band = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
+        interval = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
         dollars = "no price" if entry["tokens_per_usd"] is None else thousands(entry["tokens_per_usd"])
         faster, cheaper = (_times(entry[f"{name}_median"]) for name in ("speedup", "usd_ratio_bandwidth"))
         cells = [
             f"{entry['tokens_per_s']:.1f}",
-            band,
+            interval,
             faster,
             _ratios(entry),
             dollars,
@@ -172,12 +173,12 @@ def thousands(tokens: float) -> str:
 
 
 def _short(rate: float) -> str:
-    """A rate in as few digits as a band needs."""
+    """A rate in as few digits as an interval needs."""
     return f"{rate:.0f}" if rate < 1e4 else f"{rate / 1e3:.0f}k"
 
 
 def _joules(entry: dict[str, Any]) -> str:
-    """Millijoules of a token; of a card what its board takes at most."""
+    """Millijoules of a token; of a GPU what its board takes at most."""
     if entry["j_per_token"] is not None:
         return _millijoules(entry["j_per_token"])
     most = entry["j_per_token_high"]
@@ -199,11 +200,11 @@ def _nbws(chosen: dict[str, int]) -> list[tuple[str, str]]:
 
 
 def _print_energy(tokens: float, runs: Runs) -> None:
-    """Joules of a token by cause, of all that can run it but cards, and the cards' bounds.
+    """Joules of a token by cause, of all that can run it but GPUs, and the GPUs' bounds.
 
     The fastest software is one of the others, which have columns of their own.
     """
-    shown = {n: e for n, e in runs.items() if e["kind"] != "card" and e["software"] != FASTEST}
+    shown = {n: e for n, e in runs.items() if e["kind"] != "gpu" and e["software"] != FASTEST}
     used = {n: e for n, e in shown.items() if e["tokens_per_s"] is not None}
     if not used:
         return
@@ -221,10 +222,10 @@ def _print_energy(tokens: float, runs: Runs) -> None:
     bounds = [
         f"{name} {1e3 * entry['j_per_token_high']:.0f}"
         for name, entry in runs.items()
-        if entry["kind"] == "card" and entry["energy_high_j"] is not None
+        if entry["kind"] == "gpu" and entry["energy_high_j"] is not None
     ]
     if bounds:
-        say(f"Cards take at most, at board power, mJ a token: {', '.join(bounds)}.")
+        say(f"GPUs take at most, at board power, mJ a token: {', '.join(bounds)}.")
 
 
 def _millijoules(joules: float | None) -> str:

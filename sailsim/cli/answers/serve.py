@@ -61,7 +61,7 @@ HELD = Path("out/served")
     "names",
     type=TEXT,
     default=",".join(WHO),
-    help="The servers: runners of `sailsim run --json`, machines as in --beside of run, or a folder of step "
+    help="The servers: runners of `sailsim run --json`, machines as in --against of run, or a folder of step "
     "times of LLMServingSim 2 with its blocks: rtx4090:blocks=2588.",
 )
 @click.option(
@@ -206,7 +206,7 @@ def _print(answer: Mapping[str, Any], trace: str) -> None:
             grows = f"It grows by {row['queue_grows']:.0%} of the arrivals"
             say(f" {row['title']}: the queue has no end. {grows}; times say how long the trace is.")
     if any(row["joules_are_a_bound"] for row in served):
-        say(" J of a card: its board's power, which it takes at most.")
+        say(" J of a GPU: its board's power, which it takes at most.")
     if "fleet" in answer:
         _print_fleet(answer["fleet"], {row["runner"]: row["title"] for row in served})
 

@@ -110,11 +110,11 @@ def types_of(point: Point) -> str:
     return f"{point.model}, {point.weights_in_words()}: {point.formats(model).census_in_words(model)}"
 
 
-beside_option = click.option(
-    "--beside",
+against_option = click.option(
+    "--against",
     type=PathOption(),
     multiple=True,
-    help="Compare with this too: a machine's name, or a file of a system, a card or runners; :FIELD=VALUE "
+    help="Compare with this too: a machine's name, or a file of a system, a GPU or runners; :FIELD=VALUE "
     "behind it changes a field, as in l4:memory_bandwidth=600. Repeatable.",
 )
 

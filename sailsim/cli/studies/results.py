@@ -130,9 +130,9 @@ def compare(a: str, b: str) -> None:
     point. Rates are of SAIL's nominal machine, or without units of the fastest software. "vs tuned": SAIL's
     median over the strongest software on its cores. Two runs of one study are the same if all rates are.
     """
-    from sailsim.analysis.studies.against import beside, side
+    from sailsim.analysis.studies.against import against, side
 
-    rows = beside(side(a), side(b))
+    rows = against(side(a), side(b))
     if answered({"a": a, "b": b, "rows": rows}):
         return
     say(f"A is {a}, B is {b}. Rates in tokens/s.")

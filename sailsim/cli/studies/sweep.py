@@ -19,7 +19,7 @@ from sailsim.cli.common.path_option import TEXT, PathOption
 from sailsim.cli.common.point_options import (
     NAMES,
     NUMBERS,
-    beside_option,
+    against_option,
     numbers_of,
     point_options,
     types_of,
@@ -51,7 +51,7 @@ SWITCH = {"on": True, "off": False}
     help="Values of any field of a point, of a system file, or of an operation of a substrate, as in "
     "prt=on,off or llc.slices=16,32 or row_dfm:add=2:4. Repeatable.",
 )
-@beside_option
+@against_option
 @click.option("--out", type=PathOption(file_okay=False), help="The folder of results.")
 @click.option("--dry-run", is_flag=True, help="Count the points and print them; run and store nothing.")
 @study_options(1)
@@ -59,7 +59,7 @@ SWITCH = {"on": True, "off": False}
 def sweep(
     file: Path | None,
     settings: tuple[str, ...],
-    beside: tuple[Path, ...],
+    against: tuple[Path, ...],
     out: Path | None,
     dry_run: bool,
     jobs: int | Workers,
@@ -68,11 +68,11 @@ def sweep(
     """Simulate every combination of the given values, or the points of a plan.
 
     Every option is a list, as in 1,8,32 or 2:8 or 2:8:2, and can be given again. SAIL, the same server's
-    cores, every card and every --beside run every point. Results are stored as they are found: the same
+    cores, every GPU and every --against run every point. Results are stored as they are found: the same
     command again goes on where a stopped one ended.
     """
     given = {name: ",".join(texts) for name, texts in fields.items() if texts}
-    config: dict[str, Any] = {**given, "set": list(settings), "beside": [str(path) for path in beside]}
+    config: dict[str, Any] = {**given, "set": list(settings), "against": [str(path) for path in against]}
     if file is None:
         plan = plan_of(_grid(given, settings))
     else:
@@ -87,7 +87,7 @@ def sweep(
     # Of each choice of weights, which refuses formats that there are not before anything is written.
     weighed = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
     types = dict.fromkeys(map(types_of, weighed.values()))
-    who = runners([*plan.beside, *beside])
+    who = runners([*plan.against, *against])
     store = sweep_into(points, out, who, jobs, config)
     manifest, verdict = store.manifest, _verdict(store)
     told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}

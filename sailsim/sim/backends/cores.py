@@ -47,11 +47,11 @@ from sailsim.sim.software.fitted import (
     KernelRate,
     StepDemand,
     WorkOf,
-    band_of_kinds,
     by_phases,
     core_of,
     counted_work,
     fitted_constants,
+    interval_of_kinds,
     kinds_of,
     model_notes,
     overlapped,
@@ -106,7 +106,7 @@ ROWS_OF_A_PASS = 4
 """Rows of a batch that this project's kernels multiply with a weight once it is unpacked."""
 SIMULATION = (
     "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
-    "which is calibrated on load latencies alone; the band moves its kernels and attention by a fifth."
+    "which is calibrated on load latencies alone; the interval moves its kernels and attention by a fifth."
 )
 CLAIM = (
     "Simulated by its authors on other cores, not measured: T-MAC's tables, times the ends of the gains that "
@@ -472,7 +472,7 @@ def predict_cores(
     ``instances`` processes share out threads and sequences evenly, so that the one with most sequences sets
     the pace; None: as many as are the fastest, of equals the fewest. ``cache`` "unified": each sequence scans
     the cells of all, as measured software does; "separate": its own alone, as this project's kernels do, and
-    then the lower end of the band has the other. None: as the software does, on a machine with units as
+    then the lower end of the interval has the other. None: as the software does, on a machine with units as
     their program does, which has one each.
 
     Raises SailsimError for more threads than cores, more instances than sequences or threads, weights that
@@ -513,7 +513,7 @@ def predict_cores(
 
     parts = whole(c, unified)
     seconds = sum(parts.values())
-    # What the band must hold beside the scatter of measurements: the ranges of rates, the other cache.
+    # What the interval must hold beside the scatter of measurements: the ranges of rates, the other cache.
     known = fitted_constants().software(CLAIMED.get(software, software), core)
     low, high = c.moved(rate.low / rate.relative, simulated), c.moved(rate.high / rate.relative, simulated)
     if simulated:
@@ -530,11 +530,11 @@ def predict_cores(
     kinds = ["decode"] if simulated else rows.kinds(model.n_params, threads // count, count, metal)
     if simulated and count > 1:
         kinds.append("packed")
-    factors = band_of_kinds(known, kinds).widened(slow / seconds, seconds / fast)
+    factors = interval_of_kinds(known, kinds).widened(slow / seconds, seconds / fast)
     tokens = int(work.rows) if pieces else batch * (prompt or 1)
     notes = list(_software_notes(core, software, fmt, rate, bool(rows.prompts), threads // count))
-    said = {} if software == SERVING else KINDS  # whose bands are of its own rows
-    notes += [f"The band has that of {said[kind]}." for kind in kinds if kind in said]
+    said = {} if software == SERVING else KINDS  # whose intervals are of its own rows
+    notes += [f"The interval has that of {said[kind]}." for kind in kinds if kind in said]
     if count > 1:
         notes.append(
             f"{count} instances side by side, each with {threads // count} threads and at most "
@@ -544,7 +544,7 @@ def predict_cores(
         notes.append(
             "Every sequence scans the cache of all, as this software does."
             if unified
-            else "Batches were measured with one cache for all sequences: the band's lower end has it."
+            else "Batches were measured with one cache for all sequences: the interval's lower end has it."
         )
     as_codes = simulated and model.kv_bits == CODE_BITS
     of_model = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if as_codes else model, tokens)
@@ -658,7 +658,7 @@ def _software_notes(
     if software == "t-mac":
         yield (
             "T-MAC was measured on one and two threads of a Cortex-A76, Neoverse N1's sibling, and one row "
-            "at a time: more threads read as those of three other chips did, and the band has their range."
+            "at a time: more threads read as those of three other chips did; the interval has their range."
         )
     if prompts and software == "ampere":
         yield (

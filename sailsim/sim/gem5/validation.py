@@ -63,7 +63,7 @@ CODES: Mapping[str, tuple[Callable[[int], WeightCode], Sequence[int]]] = {
 """Codes by name, and their bits that a descriptor can tell."""
 
 
-class TestTile(NamedTuple):
+class DrawnTile(NamedTuple):
     """What a tile is, but for its operands; without scales it is one block, of size 0."""
 
     k: int
@@ -76,7 +76,7 @@ class TestTile(NamedTuple):
     code: str = "twos"
 
 
-def drawn(seed: int, count: int) -> list[TestTile]:
+def drawn(seed: int, count: int) -> list[DrawnTile]:
     """Small tiles of all kinds, drawn at random: K 8..700, N 4..360, batch 1..11, each as likely in every
     octave; half of them with scales."""
     random = np.random.default_rng(seed)
@@ -87,17 +87,17 @@ def drawn(seed: int, count: int) -> list[TestTile]:
         code = str(random.choice(list(CODES)))
         widths = (int(random.choice(CODES[code][1])), int(random.integers(4, 9)), int(random.integers(2, 6)))
         group_size = int(random.integers(16, 129)) if random.integers(2) else 0
-        shapes.append(TestTile(k, n, batch, *widths, group_size, code))
+        shapes.append(DrawnTile(k, n, batch, *widths, group_size, code))
     return shapes
 
 
-def drawn_tiles(shapes: Sequence[TestTile], seed: int) -> list[Tile]:
+def drawn_tiles(shapes: Sequence[DrawnTile], seed: int) -> list[Tile]:
     """Tiles of some shapes with operands of a seed."""
     random = np.random.default_rng(seed)
     return [random_tile(random, shape) for shape in shapes]
 
 
-def random_tile(random: np.random.Generator, shape: TestTile) -> Tile:
+def random_tile(random: np.random.Generator, shape: DrawnTile) -> Tile:
     """A tile with normally distributed activations, quantized to their width."""
     k, n, batch, wbits, abits, nbw, group_size, code = shape
     most = 2 ** (abits - 1) - 1

@@ -251,7 +251,7 @@ class HostSoftware(Frozen):
     """What a matrix product of the cores loses beside its barrier, whatever its size and the threads."""
     bare_metal: Annotated[Quantity, QuantityRule("ns", least=0)] | None = None
     """What every product loses besides, on cores or units, on bare metal; 0: a virtual machine loses nothing.
-    None: not said which, nothing is lost and the band holds both."""
+    None: not said which, nothing is lost and the interval holds both."""
     hand_over_share: Annotated[Quantity, QuantityRule("ratio", least=0, most=1)]
     """Share of it that is work around a product, which the cores do as well where a PIM unit multiplies:
     rounding activations, the norm of a single row, handing over from one operation to the next."""
@@ -504,9 +504,9 @@ def _stream(system: System, slices: int) -> MemoryReader:
 
 
 class GpuKernels(Frozen):
-    """What the baselines' software reaches on a card.
+    """What the baselines' software reaches on a GPU.
 
-    Where a file has nothing, those cards stand for it that the constant was measured on.
+    Where a file has nothing, those GPUs stand for it that the constant was measured on.
     """
 
     read_share: Share | None = None
@@ -520,7 +520,7 @@ class GpuKernels(Frozen):
     prompt_share_f16: Share | None = None
     """Of `fp16_flops`: whole prompts in 16 bits, vLLM."""
     host_points: Annotated[Quantity, QuantityRule("points", above=0)] | None = None
-    """Geekbench 6 single-core score of the processor beside the card, vLLM."""
+    """Geekbench 6 single-core score of the processor beside the GPU, vLLM."""
     lone_heads: Annotated[Quantity, QuantityRule("ratio", least=0, most=1)] | None = None
     """How far query heads read keys alone beside prompts and in windows, vLLM; where a file has none, 1."""
     read_share_w4: Share | None = None

@@ -442,8 +442,8 @@ def system_names() -> list[str]:
     return [name for name, kind in _SYSTEMS.kinds.items() if kind == "cpu"]
 
 
-def card_names() -> list[str]:
-    """The GPU cards that ship."""
+def gpu_names() -> list[str]:
+    """The GPUs that ship."""
     return [name for name, kind in _SYSTEMS.kinds.items() if kind == "gpu"]
 
 
@@ -456,18 +456,18 @@ def load_system(name_or_path: str | Path) -> System:
     check_type("name_or_path", name_or_path, A_PATH, "is a name or a path")
     if isinstance(machine := load_machine(name_or_path), System):
         return machine
-    raise SailsimError(f"system {name_or_path!s} is a GPU card; allowed are {', '.join(system_names())}.")
+    raise SailsimError(f"system {name_or_path!s} is a GPU; allowed are {', '.join(system_names())}.")
 
 
-def load_card(name_or_path: str | Path) -> Gpu:
-    """Read a GPU card: the name of one that ships, or the path of a TOML file.
+def load_gpu(name_or_path: str | Path) -> Gpu:
+    """Read a GPU: the name of one that ships, or the path of a TOML file.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
     """
     if isinstance(machine := load_machine(name_or_path), Gpu):
         return machine
-    raise SailsimError(f"card {name_or_path!s} is a CPU machine; allowed are {', '.join(card_names())}.")
+    raise SailsimError(f"GPU {name_or_path!s} is a CPU machine; allowed are {', '.join(gpu_names())}.")
 
 
 def load_machine(name_or_path: str | Path) -> System | Gpu:

@@ -45,7 +45,7 @@ class StepProfiles:
     """Step times of a bundle, s (`StepTime`)."""
 
     def __init__(self, folder: str | Path, model: ModelSpec) -> None:
-        """Of one card. Raises SailsimError for a missing file, layer, axis or number: none counts as 0."""
+        """Of one GPU. Raises SailsimError for a missing file, layer, axis or number: none counts as 0."""
         said = said_by(folder).get("model", "")
         if said.rpartition("/")[2].lower() != model.name:
             raise SailsimError(f"bundle {folder} is of the model {said!r}; allowed is one of {model.name}.")

@@ -1,4 +1,4 @@
-"""What the fitted backends share: constants as data, what a step asks of a machine, and bands.
+"""What the fitted backends share: constants as data, what a step asks of a machine, and intervals.
 
 `fits/fits.json` is written by `research/fit.py`. The formulas are in `backends.cores` and
 `backends.roofline`.
@@ -63,7 +63,7 @@ def predicted(
     notes: Iterable[str],
     instances: int | None = None,
 ) -> StepResult:
-    """A predicted step with the band of its rate.
+    """A predicted step with the interval of its rate.
 
     Args:
         tokens: of the whole batch.
@@ -136,11 +136,11 @@ class FitInterval:
     high: float
 
     def joined(self, other: FitInterval) -> FitInterval:
-        """The band that holds both."""
+        """The interval that holds both."""
         return FitInterval(low=min(self.low, other.low), high=max(self.high, other.high))
 
     def widened(self, slower: float, faster: float) -> tuple[float, float]:
-        """Factors on a prediction: the band joined with two known ratios (each at least 1)."""
+        """Factors on a prediction: the interval joined with two known ratios (each at least 1)."""
         low = exp(-hypot(log(self.low), log(max(slower, 1.0))))
         high = exp(hypot(log(self.high), log(max(faster, 1.0))))
         return low, high
@@ -148,18 +148,18 @@ class FitInterval:
 
 @dataclass(frozen=True)
 class FitSet:
-    """Constants that were fitted together, and the bands of what they predict."""
+    """Constants that were fitted together, and the intervals of what they predict."""
 
     constants: Mapping[str, Quantity]
-    bands: Mapping[str, FitInterval]
+    intervals: Mapping[str, FitInterval]
 
     def value(self, name: str) -> float:
         """Value of one constant in its unit."""
         return float(self.constants[name].value)
 
-    def band(self, test: str) -> FitInterval:
-        """Band of one kind of prediction ("decode", "prompt")."""
-        return self.bands[test]
+    def interval(self, test: str) -> FitInterval:
+        """Interval of one kind of prediction ("decode", "prompt")."""
+        return self.intervals[test]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Fits:
 
     @property
     def gpu(self) -> FitSet:
-        """The constants of the GPU baseline, all cards."""
+        """The constants of the GPU baseline, all GPUs."""
         return self.sets["gpu"]
 
     @property
@@ -311,7 +311,7 @@ def _set(table: Mapping[str, Any]) -> FitSet:
             name: Quantity.model_validate({k: v for k, v in entry.items() if k != "standard_error"})
             for name, entry in table["constants"].items()
         },
-        bands={test: FitInterval(**band) for test, band in table["bands"].items()},
+        intervals={test: FitInterval(**interval) for test, interval in table["intervals"].items()},
     )
 
 
@@ -462,7 +462,7 @@ def read_again(work: StepDemand, reads: int) -> StepDemand:
     return replace(work, weight_bytes=work.weight_bytes * reads)
 
 
-@lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, card and thread count
+@lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, GPU and thread count
 def counted_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Chunk, ...]) -> StepDemand:
     """The work of a step, operation by operation. Raises SailsimError as `mixed_step`."""
     rows = sum(piece.new * piece.times for piece in pieces)
@@ -537,7 +537,7 @@ def model_notes(model: ModelSpec, rows: int) -> list[str]:
     if model.kv_scale_bits:
         notes.append(
             f"No measurement has keys and values of {model.kv_bits} bits: cores round and unpack them on "
-            "their vector units, beside attention at the rate of fp16; cards read fewer bytes and unpack for "
+            "their vector units, beside attention at the rate of fp16; GPUs read fewer bytes and unpack for "
             "nothing."
         )
     if model.experts is not None:
@@ -580,7 +580,7 @@ LARGE_BYTES = 12e9
 """Weights, three times the largest of N1's fit, from which a model is a large one."""
 FEW_PARAMETERS = 1e9
 """Parameters below which a model is a small one: of none is there a row of llama.cpp here."""
-SMALL_BAND = FitInterval(1 / 3, 1.6)
+SMALL_INTERVAL = FitInterval(1 / 3, 1.6)
 """Of small models (assumed, slower 2..3, faster 1.3..2): published runs of them overlapped with downloads."""
 FEW_ROWS = 64
 """Tokens of a prompt below which it is one of few rows: those of 16 were measured."""
@@ -593,14 +593,14 @@ KINDS: Mapping[str, str] = {
     "batched": "several sequences in one process, whose rates fall from eight sequences on",
     "rows": "prompts of fewer than 64 tokens",
 }
-"""Kinds of predictions with a band of their own, in words."""
+"""Kinds of predictions with an interval of their own, in words."""
 
 
 def kinds_of(
     work: StepDemand, prompt: bool, parameters: int, threads: int, instances: int, metal: bool | None = None
 ) -> list[str]:
-    """What a prediction of measured software is, by the names of its bands; ``threads`` and ``work`` of one
-    process, ``metal`` or virtual if that is known."""
+    """What a prediction of measured software is, by the names of its intervals; ``threads`` and ``work`` of
+    one process, ``metal`` or virtual if that is known."""
     if prompt:
         return ["rows" if float(work.rows) < FEW_ROWS else "prompt"]
     found = {
@@ -615,7 +615,8 @@ def kinds_of(
     return [name for name, own in found.items() if own] or ["decode"]
 
 
-def band_of_kinds(known: FitSet, kinds: Iterable[str]) -> FitInterval:
-    """The band that holds those of all kinds of a prediction, or of decoding where a software has none."""
-    bands = {"small": SMALL_BAND, **known.bands}
-    return reduce(FitInterval.joined, [bands.get(kind, bands["decode"]) for kind in kinds])
+def interval_of_kinds(known: FitSet, kinds: Iterable[str]) -> FitInterval:
+    """The interval that holds those of all kinds of a prediction, or of decoding where a software has
+    none."""
+    intervals = {"small": SMALL_INTERVAL, **known.intervals}
+    return reduce(FitInterval.joined, [intervals.get(kind, intervals["decode"]) for kind in kinds])

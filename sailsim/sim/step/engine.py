@@ -109,7 +109,8 @@ class Accelerator(Backend):
         self._kept = lru_cache(maxsize=KEPT_UNITS)(self._make_units)
         # Equal ones of another machine have timed the same: of one that differs in its cores, say.
         self._first_of_equal = lru_cache(maxsize=KEPT_UNITS)(lambda units: units)
-        # Points that differ in their cores alone ask for the work of the same units again, bands included.
+        # Points that differ in their cores alone ask for the work of the same units again, intervals
+        # included.
         self.step_work = lru_cache(maxsize=KEPT_UNITS)(partial(step_work, self.takes))
 
     def units_of(self, system: System, point: Point) -> Units:
@@ -171,7 +172,7 @@ class Accelerator(Backend):
             return None
         return (
             f"system {asked.machine.name} runs {self.software[0]}, not {asked.software}; allowed is to put "
-            f"it beside another one, as in `--beside {asked.hardware or asked.point.system}`."
+            f"it beside another one, as in `--against {asked.hardware or asked.point.system}`."
         )
 
     def point_of(self, asked: StepQuery) -> Point:

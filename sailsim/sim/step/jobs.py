@@ -29,7 +29,7 @@ from sailsim.workloads.models.graph import Op
 from sailsim.workloads.models.model import ModelSpec
 
 KEPT_UNITS = 208
-"""How many units are kept, with all that they have timed: those of the three bands of 64 machines that
+"""How many units are kept, with all that they have timed: those of the three intervals of 64 machines that
 every point of a sweep asks for in turn, and of some others."""
 
 

@@ -103,7 +103,7 @@ class PlanTable(PartTable):
     """A whole file; with parts, the rest is what all of them have."""
 
     title: str = ""
-    beside: list[str] = Field(default=[])
+    against: list[str] = Field(default=[])
     part: list[PartTable] | None = Field(default=None, min_length=1)
 
 
@@ -142,7 +142,9 @@ def _plan_of(content: Mapping[str, Any], file: str, folder: Path | None) -> Plan
                 parts.append(_part_of(part, table.fixed, move))
             except SailsimError as error:
                 raise SailsimError(f"part {number}, {error}" if table.part else str(error)) from None
-        return Plan(tuple(parts), tuple(move("beside", _text("beside", each)) for each in table.beside), file)
+        return Plan(
+            tuple(parts), tuple(move("against", _text("against", each)) for each in table.against), file
+        )
     except ValidationError as error:
         unknown = (
             f"a key of a plan; allowed are {', '.join(PlanTable.model_fields)}, and fields in axes or fixed"
@@ -216,7 +218,7 @@ def _moved(folder: Path | None, name: str, text: str) -> str:
 
     if folder is None or not text:
         return text
-    if name in ("system", "beside"):
+    if name in ("system", "against"):
         choice = chosen_system(text)
         return str(choice._replace(file=from_here(choice.file, False)))
     if name in ("substrate", "pim.substrate"):
@@ -439,8 +441,8 @@ class Plan:
     """Parts whose points are one study; what several have is one point."""
 
     parts: tuple[PlanPart, ...]
-    beside: tuple[str, ...] = ()
-    """What else runs the points: files and machines, as `--beside` takes them."""
+    against: tuple[str, ...] = ()
+    """What else runs the points: files and machines, as `--against` takes them."""
     file: str = ""
     """Where it was read, for errors; empty: the command line."""
 

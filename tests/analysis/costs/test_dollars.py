@@ -118,7 +118,7 @@ def test_a_range_in_closed_form():
     assert found["usd_per_hour"] == pytest.approx(2.176 / 2)
     assert found["tokens_per_usd"] == pytest.approx(10 * 3600 / (2.176 / 2))
     assert found["usd_per_million_tokens"] * found["tokens_per_usd"] == pytest.approx(1e6)
-    # Least: slow end of the band, 30 % used, the whole server. Most: fast end, the vCPUs of 16 threads.
+    # Least: slow end of the interval, 30 % used, the whole server. Most: fast end, the vCPUs of 16 threads.
     assert found["tokens_per_usd_low"] == pytest.approx(8 * 0.3 * 3600 / 2.176)
     assert found["tokens_per_usd_high"] == pytest.approx(12 * 3600 / (2.176 / 4))
     sail = cost_range(BAND | {"overhead": True}, only, ENDS)

@@ -44,12 +44,12 @@ def test_another_papers_claims_of_a_store(frame) -> None:
 
 
 OTHER = """
-source = "a paper about a card"
+source = "a paper about a GPU"
 beside = ["mine"]
 [[claim]]
 name = "faster"
-title = "the card over the cores"
-short = "Card"
+title = "the GPU over the cores"
+short = "GPU"
 value = 2.0
 unit = "x"
 aggregation = "geomean"
@@ -109,7 +109,7 @@ def test_another_papers_claims_of_a_sample_are_those_of_a_run() -> None:
     point = tiny.workloads[0].point("sail-n1", 128)
     on, off = compare(point)["runs"], compare(replace(point, prt=False))["runs"]
     expected = {
-        # The nominal machine's cores run the fork here, and beside a card a run's do not.
+        # The nominal machine's cores run the fork here, and beside a GPU a run's do not.
         "usd_l4": on["sail-ampere"]["tokens_per_usd_whole"] / on["l4"]["tokens_per_usd_whole"],
         "reads": 100 * (1 - on["sail"]["counts"]["prt_misses"] / off["sail"]["counts"]["prt_misses"]),
         "arrays": 100 * area(load_system("sail-n1")).share("C-SRAM arrays", "die"),

@@ -186,7 +186,7 @@ def test_widths_that_lose_little() -> None:
         ('"pim.arrays"', '"pim.speed"', "choices has 'pim.speed'"),
         ("[4, 16, 48]", "[4, 0]", "pim.arrays"),
         ('values = ["cores", "units"]', "values = []", "choices.attention.values"),
-        ('values = ["cores", "units"]', 'values = ["cards"]', "attention is 'cards'"),
+        ('values = ["cores", "units"]', 'values = ["GPUs"]', "attention is 'GPUs'"),
         ("value = 4.0", "value = 0.0", "limits.area.value"),
         ('opponent = "cores-neon"', 'opponent = "nobody"', "runner is 'nobody'"),
         ('system = "sail-n1"', 'system = "graviton2"', "no enabled [pim] section"),

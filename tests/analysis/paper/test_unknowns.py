@@ -16,8 +16,8 @@ from sailsim.analysis.uncertainty.prior import Parameter
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
 from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.backends.roofline import predict_card
-from sailsim.sim.machine.system_files import leaves, load_card, load_system
+from sailsim.sim.backends.roofline import predict_gpu
+from sailsim.sim.machine.system_files import leaves, load_gpu, load_system
 from sailsim.sim.software.fitted import fitted_constants
 from sailsim.sim.step.engine import simulate_step
 from sailsim.workloads.model_files.load import load_model
@@ -119,10 +119,10 @@ def test_the_nominal_machine_is_what_the_commands_give(index: int) -> None:
     point, fmt = workload.point("sail-n1", 128), uniform_format(workload.wbits, 128)
     sail = simulate_step(system, model, point)
     cpu = predict_cores(system, model, fmt, workload.threads, workload.batch, workload.context)
-    card = predict_card(load_card("v100"), model, fmt, workload.batch, workload.context)
+    gpu = predict_gpu(load_gpu("v100"), model, fmt, workload.batch, workload.context)
     assert outcomes.of("sail", "tokens_per_s")[0] == sail.tokens_per_s
     assert outcomes.of("cores", "tokens_per_s")[0] == pytest.approx(cpu.tokens_per_s)
-    assert outcomes.of("v100", "tokens_per_s")[0] == pytest.approx(card.tokens_per_s)
+    assert outcomes.of("v100", "tokens_per_s")[0] == pytest.approx(gpu.tokens_per_s)
     answer = compare(point)["runs"]
     for who, payments in (
         ("sail", ("used", "bandwidth", "whole")),

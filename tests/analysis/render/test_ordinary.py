@@ -35,7 +35,7 @@ def runs(runners, prefix, **changes):
         answer = compare(point, runners=runners)["runs"]
         found[name] = {
             who: run
-            | {"title": (prefix if run["kind"] != "card" else "") + run["title"].removeprefix("cores, ")}
+            | {"title": (prefix if run["kind"] != "gpu" else "") + run["title"].removeprefix("cores, ")}
             for who, run in answer.items()
             if run["tokens_per_s"] is not None
         }

@@ -106,11 +106,11 @@ def without_chosen(point):
 def test_a_store_of_an_older_layout_says_how_to_make_it_anew(rows, lacks, tmp_path, monkeypatch):
     """What its manifest holds of the command is in the sentence, as a shell takes it."""
     point, old = Point(model="smollm2-135m", context=64), tmp_path / "old"
-    config = {"preset": None, "prt": None, "batch": "1,8", "beside": ["my card.toml", "b.toml"]}
+    config = {"preset": None, "prt": None, "batch": "1,8", "against": ["my gpu.toml", "b.toml"]}
     run_sweep([point], rows, old, progress=False, config=config)
     for read in (stored_runs, report):
         sentence = refusal(read, Store(old))
-        command = f"sailsim sweep --batch 1,8 --beside 'my card.toml' --beside b.toml --out {old}"
+        command = f"sailsim sweep --batch 1,8 --against 'my gpu.toml' --against b.toml --out {old}"
         assert f"is of an older version, whose records have no '{lacks}'" in sentence
         assert f"; `{command}` makes it anew." in sentence
     # Rows of the old layout stay on disk beside those of the new one, of other code.

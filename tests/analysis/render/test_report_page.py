@@ -98,7 +98,7 @@ def test_the_report_begins_with_the_studys_own_verdict_and_has_nothing_of_anothe
     for name in ("cores", "cores-all-best", "v100"):
         row = results.beside(rows, name).iloc[0]
         assert f"{row['speedup_median']:.2f}x" in letters, name
-    assert "My card" in letters  # what stood beside it
+    assert "My GPU" in letters  # what stood beside it
     assert "Who wins where" in letters
     every = Reader(text).letters
     assert not any("Llama" in every[name] for name in every if name not in ("rests", "constants"))
@@ -155,8 +155,8 @@ def test_the_records_in_the_page_are_those_of_the_store(text, swept):
     # A choice that is spelt out and the same one that the system file makes are one point to a figure.
     assert not found.duplicated(key).any()
     assert len(both) == len(found) == len(want)
-    assert "My card" in set(found["title"])  # a user's, whose constants are listed too
-    assert "mine.memory_bandwidth" in text or "card.memory_bandwidth" in text
+    assert "My GPU" in set(found["title"])  # a user's, whose constants are listed too
+    assert "mine.memory_bandwidth" in text or "gpu.memory_bandwidth" in text
     for name in ("step_s", "energy_j", "low", "high", *JOINED):
         if name in ("instance", "price_date", "price_source", "paid", "speedup_of"):
             assert (both[name].fillna("") == both[f"{name}_stored"].fillna("")).all()
@@ -192,7 +192,7 @@ def test_who_serves_for_least_is_said_of_the_studys_own_answers_alone(tmp_path, 
     only("answer")
     store = run_sweep([Point(model="smollm2-135m", threads=8)], evaluate, tmp_path, progress=False)
     assert "for a dollar" not in report(store)[0].read_text()
-    machine = {"title": HOSTILE, "kind": "card", "rate": 2.0, "rate_low": 1.0, "rate_high": 2.0}
+    machine = {"title": HOSTILE, "kind": "gpu", "rate": 2.0, "rate_low": 1.0, "rate_high": 2.0}
     machine["usd_per_million_tokens"] = 3.0
     answer = {"trace": "mine", "level": "1 s", "point": {"model": "smollm2-135m"}, "machines": [machine]}
     (tmp_path / "serving").mkdir()

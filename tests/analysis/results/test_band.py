@@ -1,4 +1,4 @@
-"""SAIL's band: what is drawn and what is held, where its ends come from, and ratios of two bands."""
+"""SAIL's interval: what is drawn and what is held, where its ends come from, and ratios of two intervals."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.runs.compare import compare, compared, ratio_spread
 from sailsim.analysis.runs.runs import named, runners, runs
-from sailsim.analysis.uncertainty import interval as band
+from sailsim.analysis.uncertainty import interval as interval
 from sailsim.analysis.uncertainty.interval import DRAWS, drawn_machines, kept, placed, spread
 from sailsim.cli import main
 from sailsim.sim.machine.system import System
@@ -74,7 +74,7 @@ def test_a_faster_machine_has_no_lower_percentile(rates: list[float], slow: floa
 
 def test_one_layers_activations_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     few = rate_of(POINT)
-    monkeypatch.setattr(band, "LAYERS", EVERY)
+    monkeypatch.setattr(interval, "LAYERS", EVERY)
     every = rate_of(POINT)
     assert few.tokens_per_s == every.tokens_per_s
     ends = ("low", "median", "high")
@@ -115,7 +115,7 @@ def test_a_machine_of_which_all_is_decided_has_no_band() -> None:
     decided = vary(SAIL_N1, {path: leaf.value for path, leaf in leaves(SAIL_N1).items()}, name="decided")
     (run,) = runs(POINT, decided, named("sail"))
     assert (run.low, run.high, run.median, run.percentile) == (None,) * 4
-    assert [note for note in run.notes if note.startswith("no band: of decided nothing is drawn")]
+    assert [note for note in run.notes if note.startswith("no interval: of decided nothing is drawn")]
 
 
 def test_machines_that_cannot_run_the_point_are_left_out_and_counted() -> None:
@@ -132,7 +132,7 @@ def test_few_machines_that_can_run_the_point_give_no_band(tmp_path: Path) -> Non
     system = load_system(extending(tmp_path, "sail-n1", f"[cores]\ncount = {own}"))
     (run,) = runs(replace(POINT, threads=64), system, named("sail"))
     assert (run.low, run.high, run.median, run.percentile) == (None,) * 4
-    (note,) = (note for note in run.notes if note.startswith("no band: "))
+    (note,) = (note for note in run.notes if note.startswith("no interval: "))
     assert int(note.split()[2]) < DRAWS // 2
     assert note.endswith(f"allowed is {DRAWS // 2} or more")
 
@@ -155,8 +155,8 @@ SIDES = st.tuples(st.floats(0.1, 1e4), st.floats(1, 10), st.floats(1, 10))
 
 def record(runner: str, side: tuple[float, float, float], median: bool = False) -> dict[str, Any]:
     rate, slower, faster = side
-    bands = {"low": rate / slower, "high": rate * faster}
-    return {"runner": runner, "tokens_per_s": rate, "median": rate if median else None, **bands}
+    intervals = {"low": rate / slower, "high": rate * faster}
+    return {"runner": runner, "tokens_per_s": rate, "median": rate if median else None, **intervals}
 
 
 @given(sail=SIDES, other=SIDES)
@@ -167,7 +167,7 @@ def test_ends_of_a_ratio_are_both_bands_in_quadrature(sail: Any, other: Any) -> 
     slower = math.hypot(math.log(sail[1]), math.log(other[2]))
     faster = math.hypot(math.log(sail[2]), math.log(other[1]))
     assert (median - low, high - median) == pytest.approx((slower, faster), abs=1e-9)
-    exact = ratio_spread(record("sail", sail, median=True), record("card", (other[0], 1, 1)))
+    exact = ratio_spread(record("sail", sail, median=True), record("gpu", (other[0], 1, 1)))
     assert exact["low"] == pytest.approx(sail[0] / sail[1] / other[0])
     assert exact["high"] == pytest.approx(sail[0] * sail[2] / other[0])
 

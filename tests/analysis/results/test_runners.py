@@ -17,7 +17,7 @@ ENTRY = {
     "software": '"ampere"',
     "source": '"a test"',
 }
-CARD = 'extends = "l4"\nname = "mine"\ntitle = "My card"\n'
+CARD = 'extends = "l4"\nname = "mine"\ntitle = "My GPU"\n'
 
 
 def written(path: Path, **changes: str | None) -> Path:
@@ -30,7 +30,7 @@ def written(path: Path, **changes: str | None) -> Path:
 @pytest.mark.parametrize(
     ("text", "kind", "software", "threads", "overhead"),
     [
-        (CARD, "card", "llama.cpp", "same", False),
+        (CARD, "gpu", "llama.cpp", "same", False),
         ('extends = "altra"\nname = "mine"\n', "cores", "llama.cpp", "all", False),
         ('extends = "sail-n1"\nname = "mine"\n', "accelerator", "lut-gemv", "same", True),
     ],
@@ -47,13 +47,13 @@ def test_a_machine_alone_has_its_kinds_first_software(
 
 def test_what_a_result_rests_on_changes_with_the_runner_and_its_hardware(tmp_path: Path) -> None:
     assert identity(runners()) == ""
-    (tmp_path / "card.toml").write_text(CARD)
-    first = identity(runners([tmp_path / "card.toml"]))
-    (tmp_path / "card.toml").write_text(CARD.replace("My card", "A card"))  # the title is in the records
-    second = identity(runners([tmp_path / "card.toml"]))
+    (tmp_path / "gpu.toml").write_text(CARD)
+    first = identity(runners([tmp_path / "gpu.toml"]))
+    (tmp_path / "gpu.toml").write_text(CARD.replace("My GPU", "A GPU"))  # the title is in the records
+    second = identity(runners([tmp_path / "gpu.toml"]))
     wide = CARD + 'l2 = { value = 96, unit = "MiB", source = "a test", kind = "paper" }\n'
-    (tmp_path / "card.toml").write_text(wide)
-    third = identity(runners([tmp_path / "card.toml"]))
+    (tmp_path / "gpu.toml").write_text(wide)
+    third = identity(runners([tmp_path / "gpu.toml"]))
     assert first
     assert len({first, second, third}) == 3
 
@@ -64,9 +64,9 @@ def test_what_a_result_rests_on_changes_with_the_runner_and_its_hardware(tmp_pat
         ({"source": None}, ("runner mine", "source is missing")),
         ({"software": '"exo"'}, ("software is 'exo'", "llama.cpp, ampere")),
         ({"software": '"serving"'}, ("software is 'serving'", "allowed on cores")),
-        ({"kind": '"tpu"'}, ("kind is 'tpu'", "'accelerator', 'cores' or 'card'")),
-        ({"kind": '"card"', "software": '"serving"'}, ("hardware is 'altra', a CPU server",)),
-        ({"hardware": '"l4"'}, ("hardware is 'l4', a GPU card",)),
+        ({"kind": '"tpu"'}, ("kind is 'tpu'", "'accelerator', 'cores' or 'gpu'")),
+        ({"kind": '"gpu"', "software": '"serving"'}, ("hardware is 'altra', a CPU server",)),
+        ({"hardware": '"l4"'}, ("hardware is 'l4', a GPU",)),
         ({"hardware": '"nosuch.toml"'}, ("nosuch.toml", "cannot be read")),
         ({"hardware": '"graviton2"', "kind": '"accelerator"', "software": '"lut-gemv"'}, ("PIM units",)),
         ({"name": '"My Runner"'}, ("name is 'My Runner'", "small letters")),
@@ -107,14 +107,14 @@ def test_a_bad_runner_or_file_is_one_sentence(
 
 
 def test_a_machine_beside_has_other_values_behind_its_name_or_file(tmp_path: Path) -> None:
-    (tmp_path / "card.toml").write_text(CARD)
-    path = tmp_path / "card.toml"
+    (tmp_path / "gpu.toml").write_text(CARD)
+    path = tmp_path / "gpu.toml"
     (mine,), (shipped,) = read_runners(f"{path}:sms=7"), read_runners("l4:sms=7")
     assert isinstance(mine.machine, Gpu)
     assert isinstance(shipped.machine, Gpu)
     assert mine.machine.sms.value == shipped.machine.sms.value == 7
     assert mine.machine.extends[0] == "mine"  # whose price it has
-    file = written(tmp_path / "r.toml", kind='"card"', hardware='"card.toml:sms=9"', software='"serving"')
+    file = written(tmp_path / "r.toml", kind='"gpu"', hardware='"gpu.toml:sms=9"', software='"serving"')
     (listed,) = read_runners(file)
     assert isinstance(listed.machine, Gpu)
     assert listed.machine.sms.value == 9

@@ -20,8 +20,8 @@ from sailsim.analysis.studies.stored_runs import FREE, RunTable
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import FASTEST, predict_cores
-from sailsim.sim.backends.roofline import predict_card
-from sailsim.sim.machine.system_files import card_names, leaves, load_card, load_system, vary
+from sailsim.sim.backends.roofline import predict_gpu
+from sailsim.sim.machine.system_files import gpu_names, leaves, load_gpu, load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate_step
 from sailsim.sim.step.tiles import COUNTS
@@ -33,13 +33,13 @@ POINT = Point(model="smollm2-135m", context=64, batch=2, threads=8)
 MODEL = load_model("smollm2-135m")
 
 
-def by_name(point: Point, *beside: str | Path, system: object = None) -> dict[str, Run]:
-    return {run.runner: run for run in runs(point, system, runners(beside))}  # type: ignore[arg-type]
+def by_name(point: Point, *against: str | Path, system: object = None) -> dict[str, Run]:
+    return {run.runner: run for run in runs(point, system, runners(against))}  # type: ignore[arg-type]
 
 
 def test_every_record_has_the_same_columns_and_is_json() -> None:
     records = evaluate(POINT)
-    assert len(records) == 13 + 3 * len(card_names())
+    assert len(records) == 13 + 3 * len(gpu_names())
     assert len(COLUMNS) <= 64
     for record in records:
         assert tuple(record) == COLUMNS
@@ -78,16 +78,16 @@ def test_baselines_are_what_they_say_alone() -> None:
         ("-f16", weight_format("f16"), "serving"),
         ("-serving", fmt, "serving"),
     ):
-        card = predict_card(load_card("l4"), MODEL, weights, 2, 64, software=software)
+        gpu = predict_gpu(load_gpu("l4"), MODEL, weights, 2, 64, software=software)
         run = found[f"l4{end}"]
-        assert (run.tokens_per_s, run.format, run.cores) == (card.tokens_per_s, weights.name, None)
+        assert (run.tokens_per_s, run.format, run.cores) == (gpu.tokens_per_s, weights.name, None)
         assert run.energy_j is None
-        assert run.energy_high_j == pytest.approx(72 * card.step_s)
+        assert run.energy_high_j == pytest.approx(72 * gpu.step_s)
 
 
 @pytest.mark.parametrize(("size", "able"), [(34, True), (33, False)])
 def test_what_does_not_fit_a_server_has_no_number_either(tmp_path: Path, size: int, able: bool) -> None:
-    """Llama-2-70B in four bits needs 33.3 GiB; the cards' memory is their own."""
+    """Llama-2-70B in four bits needs 33.3 GiB; the GPUs' memory is their own."""
     machine = vary(load_system("sail-n1"), {"memory.size": size}, name="mine")
     found = by_name(Point(model="llama-2-70b", threads=64), system=machine)
     for name in ("sail", "cores", "cores-ampere", "cores-all"):
@@ -136,11 +136,11 @@ def test_runners_are_what_they_say_alone() -> None:
         Point(model=PROMPTS.model, phase="prefill", prompt=96, batch=2, threads=8),
     )
     assert found["sail"].step_s == sail.step_s
-    card = predict_card(load_card("a10g"), MODEL, uniform_format(4, 128), 2, prompt=96)
-    assert (found["a10g"].tokens_per_s, found["a10g"].low) == (card.tokens_per_s, card.low)
+    gpu = predict_gpu(load_gpu("a10g"), MODEL, uniform_format(4, 128), 2, prompt=96)
+    assert (found["a10g"].tokens_per_s, found["a10g"].low) == (gpu.tokens_per_s, gpu.low)
     assert "Snapdragon" in found["cores-lut"].reason
     assert "four-bit kernels was measured" in found["a100-serving"].reason
-    assert "No prompt in f16 was measured on card t4" in found["t4-f16"].reason
+    assert "No prompt in f16 was measured on GPU t4" in found["t4-f16"].reason
     best = max(found[name].tokens_per_s for name in ("cores", "cores-ampere"))
     assert found["cores-best"].tokens_per_s == best
     assert found["cores-best"].software == FASTEST

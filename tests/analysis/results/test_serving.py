@@ -140,7 +140,7 @@ def test_a_stopped_call_goes_on_behind_what_it_was_through_with(tmp_path, monkey
 
     def ask(**more: Any) -> list[str]:
         rows = sailsim.serve(FEW, SMALL, who, **asked, **more)["machines"]
-        return [repr(row | {"served": row["served"].last_s.tolist(), "band": None}) for row in rows]
+        return [repr(row | {"served": row["served"].last_s.tolist(), "interval": None}) for row in rows]
 
     whole, summary, found = ask(), serving.summary, []
     assert not folder.exists()
@@ -214,12 +214,12 @@ def row(title: str, kind: str, rate: float, usd: float | None) -> dict[str, obje
     ("machines", "said"),
     [
         (
-            [row("A", "card", 1.0, 2.0), row("B", "card", 4.0, 1.0), row("S", "accelerator", 0.1, 30.0)],
+            [row("A", "gpu", 1.0, 2.0), row("B", "gpu", 4.0, 1.0), row("S", "accelerator", 0.1, 30.0)],
             "B serves a million tokens for 1 USD (0.5..2) at 4 requests/s, the most for a dollar. S serves a "
             "million tokens for 30 USD (15..60) at 0.1 requests/s.",
         ),
         (
-            [row("A", "card", 1.0, 2.0), {"title": "S", "kind": "accelerator", "reason": "no rate meets it"}],
+            [row("A", "gpu", 1.0, 2.0), {"title": "S", "kind": "accelerator", "reason": "no rate meets it"}],
             "A serves a million tokens for 2 USD (1..4) at 1 requests/s, the most for a dollar. S meets "
             "it at no rate.",
         ),
@@ -227,7 +227,7 @@ def row(title: str, kind: str, rate: float, usd: float | None) -> dict[str, obje
             [row("S", "accelerator", 1.0, 2.0)],
             "S serves a million tokens for 2 USD (1..4) at 1 requests/s, the",
         ),
-        ([row("A", "card", 1.0, None)], "no priced machine meets this level."),
+        ([row("A", "gpu", 1.0, None)], "no priced machine meets this level."),
     ],
 )
 def test_the_verdict_names_who_serves_for_least_and_what_sail_costs(

@@ -66,7 +66,7 @@ def test_a_changed_constant_is_seen(result):
     changed = copy.deepcopy(result)
     changed["cpu"]["llama.cpp"]["constants"]["barrier"]["value"] *= 1.01
     assert fit_errors.differences(result, changed) == ["cpu.llama.cpp.constants.barrier.value"]
-    del changed["cpu"]["llama.cpp"]["bands"]
+    del changed["cpu"]["llama.cpp"]["intervals"]
     assert len(fit_errors.differences(result, changed)) == 2
 
 
@@ -118,7 +118,7 @@ READERS = (
 
 
 def test_no_fit_reads_what_is_held_out(result, monkeypatch):
-    """With absurd rows that are held out: constants and bands stay, and no other file is read."""
+    """With absurd rows that are held out: constants and intervals stay, and no other file is read."""
     assert not set(fit.DATA) & set(fit.HELD_OUT)
     read, runs, seen = measurements.read_table, simulated_problem.fitted_rows, set()
 
@@ -145,7 +145,7 @@ def test_no_fit_reads_what_is_held_out(result, monkeypatch):
         assert fit_errors.differences(result[part], again[part]) == []
     for old, new in zip(sets_of(result), sets_of(again), strict=True):
         assert fit_errors.differences(old["constants"], new["constants"]) == []
-        assert old["bands"] == new["bands"]
+        assert old["intervals"] == new["intervals"]
     assert again["errors"] != result["errors"]
 
 
@@ -181,5 +181,5 @@ def test_band_holds_most_of_the_measurements():
     rows = problem.rows
     decode = (rows.labels["test"] == "tg") & (rows.labels["software"] == "llama.cpp")
     ratio = rows.measured[decode] / problem.predict(fit.solve(problem).values, rows)[decode]
-    band = fitted_constants().software("llama.cpp").band("decode")
-    assert np.mean((ratio >= band.low * 0.999) & (ratio <= band.high)) >= 0.8
+    interval = fitted_constants().software("llama.cpp").interval("decode")
+    assert np.mean((ratio >= interval.low * 0.999) & (ratio <= interval.high)) >= 0.8

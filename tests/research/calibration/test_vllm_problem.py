@@ -1,4 +1,4 @@
-"""The fit of 16-bit serving: a card that is left out, others' prompts, and what the step is made of."""
+"""The fit of 16-bit serving: a GPU that is left out, others' prompts, and what the step is made of."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from calibration.measurements import fitting_model, read_table
 from calibration.solver import solve
 from calibration.vllm_problem import CHUNK, MACHINES, TABLE, between, vllm_problem, vllm_rows
 from sailsim.sim.backends.roofline import GpuFit, GpuSheet, mixed_parts, step_parts
-from sailsim.sim.machine.system_files import load_card
+from sailsim.sim.machine.system_files import load_gpu
 from sailsim.sim.software.fitted import StepDemand, prompt_work
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
@@ -31,7 +31,7 @@ def constants(**beside: float) -> GpuFit:
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_narrow_cache_is_read_as_often_as_a_wide_one(bits: int) -> None:
-    sheet = GpuSheet.of(load_card("l4"))
+    sheet = GpuSheet.of(load_gpu("l4"))
 
     def seconds(kv_bits: int) -> float:
         model = replace(EIGHT, kv_bits=kv_bits)
@@ -70,7 +70,7 @@ def test_models_weigh_what_the_measured_ones_did(model: str, gib: float) -> None
 def test_prompts_of_others_are_in_some_of_the_steps(
     prompt: int, generated: int, share: float, tokens: float
 ) -> None:
-    sheet, c = GpuSheet.of(load_card("l4")), constants(lone_heads=1.0)
+    sheet, c = GpuSheet.of(load_gpu("l4")), constants(lone_heads=1.0)
     work, ahead = StepDemand.of(EIGHT, decode_step(EIGHT, HALF, 8, 600), 8), prompt_work(EIGHT, HALF, prompt)
     part = {
         name: getattr(ahead, name) * tokens / prompt

@@ -1,11 +1,11 @@
-"""A machine's prediction by its name: of cores or of a card; an accelerator's section with other values."""
+"""A machine's prediction by its name: of cores or of a GPU; an accelerator's section with other values."""
 
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sailsim.sim.backend import StepResult
 from sailsim.sim.backends.cores import predict_cores
-from sailsim.sim.backends.roofline import predict_card
+from sailsim.sim.backends.roofline import predict_gpu
 from sailsim.sim.machine.system import AcceleratorSpec, Gpu
 from sailsim.sim.machine.system_files import load_machine
 from sailsim.workloads.models.formats import WeightFormat
@@ -23,10 +23,10 @@ def varied(section: S, **values: float | str) -> S:
 def predict(
     machine: str | Path, model: ModelSpec, fmt: WeightFormat, threads: int | None = None, **asked: Any
 ) -> StepResult:
-    """`threads`: None uses all cores of a server; a card takes none."""
+    """`threads`: None uses all cores of a server; a GPU takes none."""
     found = load_machine(machine)
     if not isinstance(found, Gpu):
         return predict_cores(
             found, model, fmt, found.cores.count.whole if threads is None else threads, **asked
         )
-    return predict_card(found, model, fmt, **asked)
+    return predict_gpu(found, model, fmt, **asked)

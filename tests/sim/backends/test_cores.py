@@ -1,4 +1,4 @@
-"""Software on a server's cores: closed forms, limits, bands, rates of kernels, packings, bad input."""
+"""Software on a server's cores: closed forms, limits, intervals, rates of kernels, packings, bad input."""
 
 from dataclasses import replace
 
@@ -188,11 +188,11 @@ NOTES = {
     "gem5": SIMULATION,
     "one model": ONE_MODEL,
     "prompts": "Single prompts were measured",
-    "large": "The band has that of weights of more than 12 GB",
-    "batched": "The band has that of several sequences in one process",
-    "many": "The band has that of 64 threads or more",
-    "small": "The band has that of fewer than 1e9 parameters",
-    "rows": "The band has that of prompts of fewer than 64 tokens",
+    "large": "The interval has that of weights of more than 12 GB",
+    "batched": "The interval has that of several sequences in one process",
+    "many": "The interval has that of 64 threads or more",
+    "small": "The interval has that of fewer than 1e9 parameters",
+    "rows": "The interval has that of prompts of fewer than 64 tokens",
     "unified": "Every sequence scans the cache of all",
     "separate": "Batches were measured with one cache for all sequences",
     "between": "Of llama.cpp on neoverse-n2 only the kernels were measured",

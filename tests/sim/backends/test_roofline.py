@@ -1,4 +1,5 @@
-"""Cards: a step, its band and its prompts in numbers that were worked by hand; whose constants a card has."""
+"""GPUs: a step, its interval and its prompts in numbers that were worked by hand; whose constants a GPU
+has."""
 
 from dataclasses import replace
 from math import exp, hypot, log
@@ -20,13 +21,13 @@ from sailsim.sim.backends.roofline import (
     gpu_roofline,
     is_four_bit,
     mixed_parts,
-    predict_card,
+    predict_gpu,
     serving_constants,
     step_parts,
     taken_over,
     unmeasured,
 )
-from sailsim.sim.machine.system_files import card_names, load_card, load_machine, vary
+from sailsim.sim.machine.system_files import gpu_names, load_gpu, load_machine, vary
 from sailsim.sim.software.fitted import StepDemand, fitted_constants, prompt_work
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.experts import distinct_experts
@@ -72,10 +73,10 @@ def test_a_step_of_a_serving_stack_by_hand():
     assert float(found["kernels"]) == pytest.approx(40.256e-3)
     # 4e8 B, 0.8 ms; in the half of the layers with a window 0.5 * 6.4e9 / (2 * 128) links of 0.1 ns, 1.25 ms.
     assert float(found["kv_cache"]) == pytest.approx(0.8e-3 + 1.25e-3)
-    # 10 layers of 0.1 ms, 4 rows of 0.2 ms: 1.8 ms; the card works for 52.106 ms. The processor works for
+    # 10 layers of 0.1 ms, 4 rows of 0.2 ms: 1.8 ms; the GPU works for 52.106 ms. The processor works for
     # 1000 * 0.003 + 4 * sqrt(4) = 11 ms, of which a quarter shows: 2.75 ms.
     assert float(found["launches"]) == pytest.approx(1.8e-3 + 2.75e-3)
-    # A processor that is the longer, 100 + 8 ms, hides three quarters of the card.
+    # A processor that is the longer, 100 + 8 ms, hides three quarters of the GPU.
     slow = step_parts(WORK, SHEET, replace(SERVING, entry_s=at(1e-4)))
     assert sum(map(float, slow.values())) == pytest.approx(108e-3 + 52.106e-3 / 4)
 
@@ -121,7 +122,7 @@ def test_constants_of_serving_are_in_seconds():
 
 
 @pytest.mark.parametrize(
-    ("card", "fmt", "asked", "test", "slower", "faster"),
+    ("gpu", "fmt", "asked", "test", "slower", "faster"),
     [
         ("l4", Q4, {}, "decode", 1, 1),
         ("h100", Q4, {}, "decode", 1, 1),
@@ -141,35 +142,35 @@ def test_constants_of_serving_are_in_seconds():
         ("l4", F16, {"prompt": 128}, "prompt f16", 1, 1),
     ],
 )  # fmt: skip
-def test_a_band_is_wider_by_what_nobody_measured(card, fmt, asked, test, slower, faster):
+def test_a_band_is_wider_by_what_nobody_measured(gpu, fmt, asked, test, slower, faster):
     """Both are independent: their logarithms add up as the sides of a right angle do."""
-    found, band = predict_card(load_card(card), MODEL, fmt, **asked), BANDS.band(test)
-    low, high = exp(-hypot(log(band.low), log(slower))), exp(hypot(log(band.high), log(faster)))
+    found, interval = predict_gpu(load_gpu(gpu), MODEL, fmt, **asked), BANDS.interval(test)
+    low, high = exp(-hypot(log(interval.low), log(slower))), exp(hypot(log(interval.high), log(faster)))
     ends = (found.low / found.tokens_per_s, found.high / found.tokens_per_s)
     assert ends == pytest.approx((low, high), rel=1e-12)
 
 
 def test_a_serving_stack_says_that_it_takes_a_named_mix_as_one_type():
-    found = predict_card(load_card("a100"), LLAMA, Q4, 4, software="serving")
+    found = predict_gpu(load_gpu("a100"), LLAMA, Q4, 4, software="serving")
     assert [note for note in found.notes if "no kernels for mixed types: q6_k" in note]
 
 
 def test_a_serving_stack_elsewhere_may_be_half_as_fast_or_reach_the_roofline():
-    card = load_card("v100")
-    found, band = predict_card(card, MODEL, Q4, 4, software="serving"), BANDS.band("w4")
-    assert found.low == pytest.approx(found.tokens_per_s * exp(-hypot(log(band.low), log(2))), rel=1e-12)
-    assert found.high == pytest.approx(gpu_roofline(card, MODEL, Q4, 4), rel=1e-12)
-    # Where the roofline lies within the band, the band's end stays.
-    slow = card.model_copy(
-        update={"fp16_flops": load_card("l4").fp16_flops.model_copy(update={"value": 0.5})}
+    gpu = load_gpu("v100")
+    found, interval = predict_gpu(gpu, MODEL, Q4, 4, software="serving"), BANDS.interval("w4")
+    assert found.low == pytest.approx(found.tokens_per_s * exp(-hypot(log(interval.low), log(2))), rel=1e-12)
+    assert found.high == pytest.approx(gpu_roofline(gpu, MODEL, Q4, 4), rel=1e-12)
+    # Where the roofline lies within the interval, the interval's end stays.
+    slow = gpu.model_copy(update={"fp16_flops": load_gpu("l4").fp16_flops.model_copy(update={"value": 0.5})})
+    found = predict_gpu(slow, MODEL, Q4, 64, software="serving")
+    assert found.high == pytest.approx(
+        max(found.tokens_per_s * interval.high, gpu_roofline(slow, MODEL, Q4, 64))
     )
-    found = predict_card(slow, MODEL, Q4, 64, software="serving")
-    assert found.high == pytest.approx(max(found.tokens_per_s * band.high, gpu_roofline(slow, MODEL, Q4, 64)))
 
 
 def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
-    card, value = load_card("l4"), BANDS.value
-    found = predict_card(card, MODEL, F16, 2, prompt=1024)
+    gpu, value = load_gpu("l4"), BANDS.value
+    found = predict_gpu(gpu, MODEL, F16, 2, prompt=1024)
     work = prompt_work(MODEL, F16, 1024, 2)
     # Two prompts are 2048 rows at once.
     assert (float(work.rows), float(work.attention_width)) == (2048, MODEL.n_heads * 2048)
@@ -189,9 +190,9 @@ def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
 
 
 def test_what_a_card_does_with_formats_by_their_kind():
-    """Of four bits: read at the card's share, few rows no slower than 16; others at less and row by row."""
-    card = load_card("l4")
-    kernels = {fmt.name: predict_card(card, MODEL, fmt, 8).breakdown["kernels"] for fmt in (Q4, Q2)}
+    """Of four bits: read at the GPU's share, few rows no slower than 16; others at less and row by row."""
+    gpu = load_gpu("l4")
+    kernels = {fmt.name: predict_gpu(gpu, MODEL, fmt, 8).breakdown["kernels"] for fmt in (Q4, Q2)}
     step = StepDemand.of(MODEL, decode_step(MODEL, Q4, 8, 64), 8)
     macs = float(step.gemv_macs + step.attention_macs)
     # L4: 30.3 / 2 * 4 TMAC/s of dot products; 103.5 MACs a cycle of 58 SMs at 2.04 GHz.
@@ -200,50 +201,50 @@ def test_what_a_card_does_with_formats_by_their_kind():
     assert kernels["q4_k_m"] == pytest.approx(min(by_row, tile))
     assert kernels["q2_k"] == pytest.approx(by_row)
     for fmt, share in ((Q4, 0.846812), (Q2, 0.846812 * BANDS.value("other_formats"))):
-        found = predict_card(card, MODEL, fmt)
+        found = predict_gpu(gpu, MODEL, fmt)
         read = float(StepDemand.of(MODEL, decode_step(MODEL, fmt, 1, 64), 1).weight_bytes)
         assert found.breakdown["weights"] == pytest.approx(read / (share * 300e9))
         assert found.tokens_per_s == pytest.approx(1 / found.step_s)
     assert is_four_bit(Q4)
     assert not is_four_bit(weight_format("iq4_nl"))  # four bits that stand for places of a book
-    uniform = predict_card(card, MODEL, uniform_format(4, 128), 8)
+    uniform = predict_gpu(gpu, MODEL, uniform_format(4, 128), 8)
     assert uniform.breakdown["kernels"] == pytest.approx(kernels["q4_k_m"], rel=0.01)
 
 
 def test_roofline_is_every_byte_once_or_the_peak():
-    card = load_card("a100")
+    gpu = load_gpu("a100")
     work = StepDemand.of(LLAMA, decode_step(LLAMA, Q4, 1, 64), 1)
-    reading = float(work.weight_bytes + work.kv_bytes) / card.memory_bandwidth.si
-    assert gpu_roofline(card, LLAMA, Q4) == pytest.approx(1 / reading)
+    reading = float(work.weight_bytes + work.kv_bytes) / gpu.memory_bandwidth.si
+    assert gpu_roofline(gpu, LLAMA, Q4) == pytest.approx(1 / reading)
     big = StepDemand.of(LLAMA, decode_step(LLAMA, Q4, 2048, 1), 2048)
     macs = float(big.gemv_macs + big.attention_macs)
-    assert gpu_roofline(card, LLAMA, Q4, 2048, 1) == pytest.approx(2048 / (macs / (card.fp16_flops.si / 2)))
+    assert gpu_roofline(gpu, LLAMA, Q4, 2048, 1) == pytest.approx(2048 / (macs / (gpu.fp16_flops.si / 2)))
 
 
 def test_launches_are_of_every_layer_in_nanoseconds():
-    layers, gpu = LLAMA.n_layers, fitted_constants().gpu
-    for card, fmt, software, name in (
+    layers, fitted = LLAMA.n_layers, fitted_constants().gpu
+    for gpu, fmt, software, name in (
         ("a100", Q4, "llama.cpp", "layer_overhead"),
         ("h100", Q4, "llama.cpp", "layer_overhead_h100"),
         ("a100", uniform_format(4, 128), "serving", "layer_overhead_w4"),
     ):
-        found = predict_card(load_card(card), LLAMA, fmt, software=software)
-        row = 0.0 if software == "llama.cpp" else gpu.value(name.replace("layer", "row"))
-        assert found.breakdown["launches"] == pytest.approx((layers * gpu.value(name) + row) * 1e-9)
+        found = predict_gpu(load_gpu(gpu), LLAMA, fmt, software=software)
+        row = 0.0 if software == "llama.cpp" else fitted.value(name.replace("layer", "row"))
+        assert found.breakdown["launches"] == pytest.approx((layers * fitted.value(name) + row) * 1e-9)
         assert 1e-4 < found.step_s < 1
 
 
 def test_a_prompt_that_nobody_measured_has_no_number():
-    for name, card in ((name, load_card(name)) for name in card_names()):
-        assert unmeasured(card, Q4, "llama.cpp") is None
-        assert (unmeasured(card, F16, "llama.cpp") is None) == (name in ("a10g", "l4", "a100"))
-        assert "four-bit kernels was measured" in str(unmeasured(card, Q4, "serving"))
-    with pytest.raises(SailsimError, match="No prompt in f16 was measured on card v100"):
-        predict_card(load_card("v100"), load_model("gemma-2b"), F16, prompt=512)
+    for name, gpu in ((name, load_gpu(name)) for name in gpu_names()):
+        assert unmeasured(gpu, Q4, "llama.cpp") is None
+        assert (unmeasured(gpu, F16, "llama.cpp") is None) == (name in ("a10g", "l4", "a100"))
+        assert "four-bit kernels was measured" in str(unmeasured(gpu, Q4, "serving"))
+    with pytest.raises(SailsimError, match="No prompt in f16 was measured on GPU v100"):
+        predict_gpu(load_gpu("v100"), load_model("gemma-2b"), F16, prompt=512)
     with pytest.raises(SailsimError, match="software is 'x'"):
-        predict_card(load_card("v100"), LLAMA, Q4, prompt=512, software="x")  # type: ignore[arg-type]
-    with pytest.raises(SailsimError, match=r"card v100: .*needs .* GB, allowed is"):
-        predict_card(load_card("v100"), load_model("llama-2-70b"), Q4, prompt=512)
+        predict_gpu(load_gpu("v100"), LLAMA, Q4, prompt=512, software="x")  # type: ignore[arg-type]
+    with pytest.raises(SailsimError, match=r"GPU v100: .*needs .* GB, allowed is"):
+        predict_gpu(load_gpu("v100"), load_model("llama-2-70b"), Q4, prompt=512)
 
 
 def answers(machine, workloads, formats):
@@ -259,48 +260,48 @@ def answers(machine, workloads, formats):
     return found
 
 
-@pytest.mark.parametrize("name", card_names())
+@pytest.mark.parametrize("name", gpu_names())
 def test_a_card_under_another_name_has_the_same_numbers(tmp_path, name):
     shipped = answers(name, WORKLOADS, FORMATS)
     assert sum(not isinstance(each, str) for each in shipped) >= 12
     assert answers(extending(tmp_path, name, name="other"), WORKLOADS, FORMATS) == shipped
     (runner,) = (r for r in runners([extending(tmp_path, name, name="other")]) if r.name == "other")
-    assert runner.machine.kernels == load_card(name).kernels
+    assert runner.machine.kernels == load_gpu(name).kernels
     # Nor does it matter how a value of no consequence is set.
-    watts = load_card(name).tdp.value
+    watts = load_gpu(name).tdp.value
     assert answers(f"{name}:tdp={watts}", WORKLOADS, FORMATS) == shipped
 
 
 def test_a_card_without_constants_has_those_of_the_measured_ones():
-    bare = load_card("l4").model_copy(update={"name": "bare", "kernels": type(load_card("l4").kernels)()})
+    bare = load_gpu("l4").model_copy(update={"name": "bare", "kernels": type(load_gpu("l4").kernels)()})
     found = roofline.constants(bare, FORMATS[0])
     # The seventh root of 0.861881 * 0.596853 * 0.868279 * 0.846812 * 0.706283 * 0.758713 * 0.83738.
     assert float(found.read_share) == pytest.approx(0.776181, rel=1e-5)
     # The seventh root of 0.337446 * 0.271678 * 0.759266 * 0.293937 * 0.222423 * 0.140091 * 0.402049.
     assert float(found.compute_share) == pytest.approx(0.306880, rel=1e-5)
     assert float(found.batch_rate) == 103.5
-    notes = predict_card(bare, MODEL, FORMATS[0]).notes
-    assert any("its read share is the measured cards' mean" in note for note in notes)
-    with pytest.raises(SailsimError, match=r"on card bare; allowed .* a100, a10g, h100, l4, l40s, t4, v100"):
-        predict_card(bare, MODEL, FORMATS[0], prompt=512)
+    notes = predict_gpu(bare, MODEL, FORMATS[0]).notes
+    assert any("its read share is the measured GPUs' mean" in note for note in notes)
+    with pytest.raises(SailsimError, match=r"on GPU bare; allowed .* a100, a10g, h100, l4, l40s, t4, v100"):
+        predict_gpu(bare, MODEL, FORMATS[0], prompt=512)
 
 
 def test_a_users_own_constant_is_no_fits_to_move():
-    """Other fits (a paper's sample) move what is theirs, by the name of the card or of what it extends."""
+    """Other fits (a paper's sample) move what is theirs, by the name of the GPU or of what it extends."""
     moved = fitted_constants().varied({"gpu.read_share_l4": 0.7, "gpu.batch_rate_elsewhere": 60.0})
-    l4 = load_card("l4")
+    l4 = load_gpu("l4")
     mine = vary(l4, {"kernels.read_share": 0.5}, name="mine")
     assert mine.extends == ("l4",)
-    for card, read in (
+    for gpu, read in (
         (l4, 0.7),
         (l4.model_copy(update={"name": "x", "extends": ("l4",)}), 0.7),
         (mine, 0.5),
     ):
-        found = roofline.constants(card, FORMATS[0], moved)
+        found = roofline.constants(gpu, FORMATS[0], moved)
         assert float(found.read_share) == pytest.approx(read)
         assert float(found.batch_rate) == 60
-    # A value that somebody sets is no measurement: its band is wider.
-    shipped, changed = (predict_card(card, MODEL, FORMATS[0]) for card in (l4, mine))
+    # A value that somebody sets is no measurement: its interval is wider.
+    shipped, changed = (predict_gpu(gpu, MODEL, FORMATS[0]) for gpu in (l4, mine))
     assert changed.low / changed.tokens_per_s < shipped.low / shipped.tokens_per_s
     assert any("its read share is a variation" in note for note in changed.notes)
 
@@ -334,22 +335,22 @@ def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
         other, shipped = (predict(machine, MODEL, fmt, **asked).notes for machine in (path, "l4"))
         assert [note for note in other if note not in shipped] == [said]
     own = '[kernels]\nread_share = { value = 0.5, unit = "ratio", source = "a test", kind = "measured" }\n'
-    (said,) = taken_over(load_card(extending(tmp_path, "l4", own, "other")))
+    (said,) = taken_over(load_gpu(extending(tmp_path, "l4", own, "other")))
     assert said == f"The kernels of other are taken over from l4: {same}"
 
 
 def test_the_files_have_what_the_fit_found():
     fit = fitted_constants().gpu.constants
-    of_card = {"read_share": CARDS, "prompt_share": CARDS, "prompt_share_f16": SIXTEEN_BIT_CARDS}
-    of_card["layer_overhead"] = OWN_LAUNCHES
-    expected = {(card, name): fit[f"{name}_{card}"] for name, cards in of_card.items() for card in cards}
+    of_gpu = {"read_share": CARDS, "prompt_share": CARDS, "prompt_share_f16": SIXTEEN_BIT_CARDS}
+    of_gpu["layer_overhead"] = OWN_LAUNCHES
+    expected = {(gpu, name): fit[f"{name}_{gpu}"] for name, gpus in of_gpu.items() for gpu in gpus}
     expected["v100", "batch_rate"] = fit["batch_rate_v100"]
     expected |= {("a100", name): fit[name] for name in fit if name.endswith("_w4")}
     measured = {}
-    for card in card_names():
-        for name, own in load_card(card).kernels:
+    for gpu in gpu_names():
+        for name, own in load_gpu(gpu).kernels:
             if own is not None and own.kind == "fitted":
-                measured[card, name] = own
+                measured[gpu, name] = own
                 assert own.source == OF_THE_FIT
     assert measured.keys() == expected.keys()
     for key, own in measured.items():

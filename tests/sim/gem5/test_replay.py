@@ -19,7 +19,7 @@ from sailsim.sim.gem5.replay import (
     read_groups,
 )
 from sailsim.sim.gem5.stored import TileTimeline
-from sailsim.sim.gem5.validation import TestTile, random_tile
+from sailsim.sim.gem5.validation import DrawnTile, random_tile
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 
@@ -31,7 +31,7 @@ def system() -> System:
 
 @pytest.fixture(scope="module")
 def tile() -> Tile:
-    return random_tile(np.random.default_rng(3), TestTile(70, 1200, 2, 4, 8, 4, 32))
+    return random_tile(np.random.default_rng(3), DrawnTile(70, 1200, 2, 4, 8, 4, 32))
 
 
 def printed(timeline: TileTimeline) -> str:

@@ -1,4 +1,4 @@
-"""The loop on step times of a public simulator, beside a vLLM that was measured on the same card.
+"""The loop on step times of a public simulator, beside a vLLM that was measured on the same GPU.
 
 `rtx4090`: NVIDIA RTX 4090, Llama-3.1-8B in bf16, vLLM 0.19.0 (256 sequences, 2,048 tokens a step, 2,588
 blocks of 16), 300 ShareGPT requests. Nothing here was fitted to the times of the requests.
