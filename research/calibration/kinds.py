@@ -362,7 +362,7 @@ def table_cases() -> Iterator[Case]:
 
 
 # ---- GPUs ------------------------------------------------------------------------------------------------
-def card_cases() -> Iterator[Case]:
+def gpu_cases() -> Iterator[Case]:
     """llama.cpp on GPUs in four and 16 bits, and 16-bit serving."""
     every = gpu_problem()
     rows = every.rows.where(gpu_fit_rows(every.rows))
