@@ -104,7 +104,7 @@ reproduce: setup
 	$(SAILSIM) claims reproduce --out $(OUT)/reproduction --jobs $(JOBS)
 
 rtl: $(VENV)/.installed
-	@$(BIN)/python research/rtl_flow.py --out $(OUT)/rtl $(if $(WAVES),--waves '$(WAVES)' --scope '$(SCOPE)') $(LIB)
+	@$(BIN)/python research/fits/rtl_flow.py --out $(OUT)/rtl $(if $(WAVES),--waves '$(WAVES)' --scope '$(SCOPE)') $(LIB)
 
 test: setup build/cpp/built
 	$(BIN)/ctest --test-dir build/cpp --parallel $(JOBS) --output-on-failure --no-tests=error

@@ -42,6 +42,7 @@ PLAIN = {
     "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL",
 }
 os.environ.update(PLAIN)  # before NumPy is loaded
+sys.path.append(str(Path(__file__).parent / "experiments"))
 
 import golden_doors as doors  # noqa: E402
 from golden_doors import GONE, HELD, NOW_CALLED, Answer, Draw, attempt  # noqa: E402

@@ -51,7 +51,7 @@ from sailsim.workloads.models.model import ModelSpec
 DRAWS = 64
 """Machines of an interval."""
 SEED = 2
-"""Of their sequence, chosen of 40 (`research/band_draws.py`).
+"""Of their sequence, chosen of 40 (`research/fits/interval_draws.py`).
 
 On the ten workloads of the shipped prior these machines have the percentiles of 4,096 within 4 %, 6 % and 3 %
 (5th, 50th and 95th, root mean square). Over seeds 64 machines deviate by 25 %, 7 % and 7 %. Chosen on half of

@@ -32,12 +32,12 @@ def test_the_loops_that_research_measures_are_of_these_sources(programs: Path) -
         "-fsyntax-only",
         *(f"-I{folder}" for folder in folders),
     ]
-    subprocess.run([COMPILER, *flags, ROOT / "research" / "loops" / "loops.cc"], check=True)
+    subprocess.run([COMPILER, *flags, ROOT / "research" / "fits" / "loops" / "loops.cc"], check=True)
 
 
 def test_no_call_reaches_llvm_mca(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would take 100 cycles for each."""
-    monkeypatch.syspath_prepend(ROOT / "research")
+    monkeypatch.syspath_prepend(ROOT / "research" / "fits")
     line = importlib.import_module("core_loops")._line
     assert [line("bl\t400 <f>"), line("blr\tx1"), line("b.ne\t400 <f+0x4>"), line("ret")] == [
         "b #4",

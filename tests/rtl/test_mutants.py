@@ -1,7 +1,7 @@
 """Small faults of the RTL, one at a time: each must be found by the tests beside this one.
 
-research/rtl_mutants.csv has them: file, a line of it, what stands there instead, and the test that caught it.
-``python -m tests.rtl.test_mutants`` tries them all and writes that test anew.
+research/experiments/rtl_mutants.csv has them: file, a line of it, what stands there instead, and the test
+that caught it. ``python -m tests.rtl.test_mutants`` tries them all and writes that test anew.
 """
 
 import csv
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TABLE = ROOT / "research" / "rtl_mutants.csv"
+TABLE = ROOT / "research" / "experiments" / "rtl_mutants.csv"
 
 
 def mutants() -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ for one of them, and of what all of them read together at the share of the bandw
 
 Everything about the machine (clock, cores, bandwidth, latency, MSHRs) comes from its system file and
 everything about the model from its shapes; only the constants of the *software* are fitted (`fits.json`,
-written by `research/calibration`). That is why a fit on one machine carries over to another.
+written by `research/fits/calibration`). That is why a fit on one machine carries over to another.
 """
 
 from __future__ import annotations

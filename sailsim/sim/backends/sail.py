@@ -146,7 +146,7 @@ def prompt_tasks(asked: StepQuery, host: HostCores, prompts: tuple[Chunk, ...]) 
 
     Products go at the fitted rate of the software's prompts, as `backends.cores` has it; all else as around
     units. Raises SailsimError for software whose prompts were not measured, except this project's kernels:
-    gem5 ran theirs (`research/beside.csv`).
+    gem5 ran theirs (`research/experiments/mixed_steps.csv`).
     """
     assert isinstance(asked.machine, System)
     if asked.around != "neon" and (problem := without_prompts(asked.around)):

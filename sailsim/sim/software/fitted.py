@@ -1,6 +1,6 @@
 """What the fitted backends share: constants as data, what a step asks of a machine, and intervals.
 
-`fits/fits.json` is written by `research/fit.py`. The formulas are in `backends.cores` and
+`fits/fits.json` is written by `research/fits/fit.py`. The formulas are in `backends.cores` and
 `backends.roofline`.
 """
 
@@ -370,7 +370,7 @@ def fitted_constants() -> Fits:
 def held_out_results() -> dict[str, Any]:
     """How far the shipped constants are off on measurements outside the repository, when last looked at.
 
-    Written by ``python research/fit.py --held-out FILE`` (its `held_out_check`).
+    Written by ``python research/fits/fit.py --held-out FILE`` (its `held_out_check`).
     """
     return dict(json.loads(fits_file("held_out_errors.json").read_text("utf-8")))
 

@@ -213,5 +213,5 @@ def test_the_committed_nearest_of_all_gives_its_numbers_by_its_file() -> None:
                 spent = [answer["runs"]["sail"]["counts"][metric.saved] for answer in answers]
                 found = 100 * (1 - spent[0] / spent[1])
         assert found == pytest.approx(row["value"], rel=0.02), (
-            f"{row['words']}: analysis/data/joint.jsonl is older than the models: run research/claims.py"
+            f"{row['words']}: analysis/data/joint.jsonl is older than the models: run research/fits/claims.py"
         )

@@ -106,5 +106,5 @@ def test_the_committed_nearest_machines_give_their_numbers(committed: dict[str, 
         for key in near["find"].split("."):
             answer = answer[key]
         assert answer == pytest.approx(near["value"], rel=0.02), (
-            f"{name}: analysis/data/reproduction.jsonl is older than the models: run research/claims.py"
+            f"{name}: analysis/data/reproduction.jsonl is older than the models: run research/fits/claims.py"
         )

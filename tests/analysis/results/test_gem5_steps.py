@@ -6,7 +6,7 @@ from sailsim.analysis.studies.gem5_steps import ENGINES, every_row, fitted_rows,
 
 
 def test_the_engines_steps_beside_committed_runs_are_todays() -> None:
-    """`python research/gem5_data.py engine` writes them anew."""
+    """`python research/fits/gem5_data.py engine` writes them anew."""
     on_units = [row for row in every_row() if row["linears"] == "lutmm"]
     assert on_units
     for row in on_units:

@@ -1,6 +1,6 @@
 """Make gem5's committed measurements anew: analysis/data/gem5 and analysis/data/gem5_kernels.csv.
 
-python research/gem5_data.py validation | dram | kernels | decode | engine [--build TEXT] [--out FOLDER]
+python research/fits/gem5_data.py validation | dram | kernels | decode | engine [--build TEXT] [--out FOLDER]
 
 The variable SAILSIM_GEM5 names the binary, build/kernels has the AArch64 programs (make kernels).
 
@@ -63,7 +63,7 @@ from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.study.origin import commit
 from sailsim.sim.study.store import Store
 
-DATA = Path(__file__).resolve().parents[1] / "analysis" / "data"
+DATA = Path(__file__).resolve().parents[2] / "analysis" / "data"
 DOCS = DATA.parents[1] / "docs" / "data"
 MACHINE = "sail-n1"
 CORES = 16
@@ -364,7 +364,7 @@ def origin(gem5: Gem5, build: str, options: str) -> dict[str, str]:
 KERNELS_HEAD = f"""\
 # Cycles per multiply-accumulate, of a thread, of our NEON kernels (workloads/kernels/gemv) on O3 cores of
 # {MACHINE} in gem5, without PIM units. weights_in L2: the best product after the first. DRAM: on caches so
-# small (research/gem5_data.py) that 0.75 MB of weights come from memory. The core model is
+# small (research/fits/gem5_data.py) that 0.75 MB of weights come from memory. The core model is
 # calibrated on load latencies only: these are rates of the model, not measurements of a Neoverse N1."""
 
 
@@ -408,7 +408,7 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
             pd.DataFrame(rows_of).to_csv(path, index=False, lineterminator="\n")
         return
     gem5, system = Gem5(), load_system(MACHINE)
-    run = origin(gem5, build, f"python research/gem5_data.py {what}")
+    run = origin(gem5, build, f"python research/fits/gem5_data.py {what}")
     if what == "validation":
         run["options"] += f" --seed {seed} --tiles {tiles}"
         compared = Validation(MACHINE, system, seed, tiles).run(gem5, out, tell=click.echo)

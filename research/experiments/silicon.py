@@ -1,6 +1,6 @@
 """The tables of docs/cost.md on silicon, synthesis, who pays for the LLC, and what moves the answer most.
 
-    python research/silicon.py     # 30 s: asks `sailsim run` and writes docs/data/cost-*.csv
+    python research/experiments/silicon.py     # 30 s: asks `sailsim run` and writes docs/data/cost-*.csv
 
 Published values are those of `analysis/data/sram_cim_silicon.csv`. Nothing is scaled from one process to
 another. A MAC is a product and an addition, so an efficiency of x TOPS/W is 2000 / x fJ.
@@ -29,7 +29,7 @@ from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import uniform_format
 from sailsim.workloads.models.graph import decode_step
 
-OUT = Path(__file__).parents[1] / "docs" / "data"
+OUT = Path(__file__).parents[2] / "docs" / "data"
 UNITS = ("arrays", "dfm", "prt")
 """Causes of a step's energy that are the units' own, but for conversion."""
 SAIL_PROCESS = "7 nm, predictive"

@@ -2,7 +2,7 @@
 
     git clone https://github.com/SpareCores/sc-inspector-data
     python -m calibration.held_out sc-inspector-data --out held_out.csv
-    SAILSIM_HELD_OUT=held_out.csv python research/fit.py
+    SAILSIM_HELD_OUT=held_out.csv python research/fits/fit.py
 
 The figures are others' and stay outside this repository; what is committed is this script and, in
 `data/held_out_errors.json`, how far the fitted constants are off. SpareCores' data (CC-BY-SA 4.0) hold

@@ -1,6 +1,6 @@
 """Fit the constants of the baselines on the measurements in `data/` and write `sim/fits/fits.json`.
 
-Run it again at any time: ``research/fit.py``. It needs only the CSV
+Run it again at any time: ``research/fits/fit.py``. It needs only the CSV
 files of this package, the system files and the models' shapes, and gives the same numbers every time. With
 ``--held-out FILE`` the constants are also checked on measurements that lie outside the repository
 (`calibration.held_out`); what comes out is stored in `sim/fits/held_out_errors.json`.

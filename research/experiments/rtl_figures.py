@@ -1,6 +1,6 @@
 """The figures of docs/rtl.md: a block diagram of `rtl/`, and a tile on it as iverilog's waves have it.
 
-``python research/rtl_figures.py`` draws both into docs/figures.
+``python research/experiments/rtl_figures.py`` draws both into docs/figures.
 """
 
 import re
@@ -20,7 +20,7 @@ from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.rtl import package
 from sailsim.sim.step.tiles import TileShape
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "figures"
 NBW, ABITS, BATCH, K = 3, 4, 2, 9
 PHASES = ("idle", "filling", "load", "build", "look-up", "convert", "write-back")

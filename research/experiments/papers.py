@@ -1,6 +1,6 @@
 """Claims of papers about other machines beside what this project gives: docs/data/reproduction-papers.csv.
 
-python research/papers.py   write the table (some seconds)
+python research/experiments/papers.py   write the table (some seconds)
 
 It runs the sweeps of docs/reproduction.md. CENT's own figures are of its artifact, Yufeng98/CENT at 8c79786
 on GitHub: 960 tokens/s of an A100 (data/GPU_throughput.csv), and 0.2076 ms a block, which its simulated times
@@ -27,7 +27,7 @@ from sailsim.sim.step.parts import step_parts
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.load import load_model
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 TABLE = DOCS / "data" / "reproduction-papers.csv"
 COLUMNS = ("claim", "definition", "published", "here", "error")
 

@@ -1,4 +1,5 @@
-"""Write what docs/next.md shows from a folder of `sailsim explore`: python research/next_data.py FOLDER.
+"""Write what docs/next.md shows from a folder of `sailsim explore`: python research/experiments/next_data.py
+FOLDER.
 
 sailsim explore --samples 10000 --seed 0 --out FOLDER
 
@@ -31,7 +32,7 @@ from sailsim.sim.machine.dram import Dram
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 MACHINE = {
     "score": "x",
     "area_percent": "area, %",

@@ -1,6 +1,6 @@
 """What a server's `bench` measured: rates, and a machine's file with the constants that they give.
 
-python research/bench.py bench.csv --like graviton2 --out mine.toml
+python research/fits/bench.py bench.csv --like graviton2 --out mine.toml
 
 `make kernels` builds `bench` (workloads/kernels/bench/bench.sh), which writes the CSV on an AArch64 server in
 ten minutes. Every rate is told with its share of what the machine `--like` could do at most: SDOT on all

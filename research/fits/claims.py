@@ -1,6 +1,6 @@
 """Make the committed results of the claims anew: analysis/data, docs/systems, docs/figures.
 
-python research/claims.py [REPRODUCTION JOINT]   folders of `sailsim claims reproduce` and `claims joint`
+python research/fits/claims.py [REPRODUCTION JOINT]   folders of `sailsim claims reproduce` and `claims joint`
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from records import to_lines
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHOWN = {"joint.png", "reproduction_claims.png"}
 """Figures of docs/reproduction.md; the others are in the studies' own pages."""
 

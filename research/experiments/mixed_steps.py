@@ -1,10 +1,10 @@
 """A prompt beside decoding: gem5's steps (`sailsim gem5 decode --linears lutmm --against N`) and the
 engine's.
 
-    python research/beside.py RECORDS
+    python research/experiments/mixed_steps.py RECORDS
 
-adds the runs of a folder's records to research/beside.csv, with the date, if one is given, and writes
-docs/data/beside.csv.
+adds the runs of a folder's records to research/experiments/mixed_steps.csv, with the date, if one is given,
+and writes docs/data/mixed-steps.csv.
 
 The engine has the machine around which the program's cores were fitted (`SIMULATED_HOST`). That fit has seen
 no prompt: what the rows of a pass have in common is that of rows that decode (`fits.json`).
@@ -28,7 +28,7 @@ from sailsim.sim.study.store import Store
 from sailsim.workloads.model_files.load import load_model
 
 HERE = Path(__file__).resolve().parent
-KEPT = HERE / "beside.csv"
+KEPT = HERE / "mixed_steps.csv"
 FIELDS = ("threads", "batch", "beside", "blocks", "context", "weights", "step_cycles", "beside_cycles")
 PARTS = ("units_cycles", "barrier_cycles", "attention_cycles", "dram_gb_s", "gem5_version", "content", "date")
 
@@ -72,7 +72,7 @@ def main() -> None:
             table = csv.DictWriter(file, (*FIELDS, *PARTS), lineterminator="\n")
             table.writeheader()
             table.writerows(rows)
-    with (HERE.parent / "docs/data/beside.csv").open("w", newline="", encoding="utf-8") as file:
+    with (HERE.parents[1] / "docs/data/mixed-steps.csv").open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file, lineterminator="\n")
         gem5 = "gem5: both", "the prompt in it"
         own = "engine: decoding", "the prompt", "both", "off by"

@@ -1,6 +1,7 @@
 """Waves of a real tile on the RTL of one array, for the energies of `make rtl`.
 
-    python research/rtl_waves.py OUT       prints cycles, counts and the file; the unit's scope is bench.u0
+    python research/experiments/rtl_waves.py OUT       prints cycles, counts and the file; the unit's scope is
+    bench.u0
 
 The tile is the first block and the first 42 outputs of Llama-2-7B's query matrix of block 0, with seeded
 weights of 4 bits and a batch of 8 rows of the activations that ship. Its results are checked as in tests/rtl.
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "rtl")]
 os.environ["SIM_CMD_SUFFIX"] = "-vcd"  # behind cocotb's, which keeps no waves
 os.environ["PYTHONPATH"] = str(ROOT / "tests" / "rtl")

@@ -56,7 +56,7 @@ PART_OF = {
     **dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), "hand-over"),
 }
 """Of the engine's operations."""
-FILE = Path(__file__).parents[2] / "sailsim" / "sim" / "data" / "systems" / f"{HOST}.toml"
+FILE = Path(__file__).parents[3] / "sailsim" / "sim" / "data" / "systems" / f"{HOST}.toml"
 SMALL = "smollm2-135m"
 """The model whose steps say what hand-over and barriers take."""
 FREE = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 // The inner loops of the programs that ship, one at a time, on operands that stay in the L1 cache: what
-// research/core_loops.py measures. The loops are those of the programs' own sources, but for `convert`.
+// research/fits/core_loops.py measures. The loops are those of the programs' own sources, but for `convert`.
 #include "common/program.hh"
 
 #include "decode/attention.cc"

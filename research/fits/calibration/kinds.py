@@ -388,7 +388,7 @@ def gpu_cases() -> Iterator[Case]:
 
 def cases() -> list[Case]:
     """All of them."""
-    return [*core_cases(), *packed_cases(), *table_cases(), *card_cases()]
+    return [*core_cases(), *packed_cases(), *table_cases(), *gpu_cases()]
 
 
 def write(path: Path, found: Sequence[Case]) -> None:

@@ -36,7 +36,7 @@ GONE_S = 10.0
 STOPS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 KILLED = {status for number in STOPS for status in (-number, 128 + number)}
 """Exit statuses of a command that was stopped: negative ones by SIGKILL, or while it starts."""
-FAKE_GEM5 = Path(__file__).parent.parent / "tests" / "fake_gem5.py"
+FAKE_GEM5 = Path(__file__).parents[2] / "tests" / "fake_gem5.py"
 
 
 class Study(NamedTuple):

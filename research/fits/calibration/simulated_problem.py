@@ -180,7 +180,7 @@ def of_loops() -> dict[str, dict[str, Any]]:
         name: {
             "value": digits(sum(found[4]) / len(found[4])),
             "unit": unit,
-            "source": f"{LOOPS} (research/core_loops.py), decode W4",
+            "source": f"{LOOPS} (research/fits/core_loops.py), decode W4",
             "kind": "measured",
             "low": digits(min(min(each) for each in found.values())),
             "high": digits(max(max(each) for each in found.values())),

@@ -1,6 +1,6 @@
 """What share of SDOT's peak and of DRAM's pins software on Neoverse N1 and its sibling reaches, run by run.
 
-python research/kernel_shares.py > analysis/data/kernel_shares.csv
+python research/fits/kernel_shares.py > analysis/data/kernel_shares.csv
 
 Products alone are counted, over the time of everything: a prompt's share of SDOT, a decode step's of DRAM.
 """
@@ -115,8 +115,8 @@ def main() -> None:
     """Write the rows."""
     out = csv.writer(sys.stdout, lineterminator="\n")
     print(
-        "# Made by research/kernel_shares.py. No fit of this project's kernels has seen the published runs. "
-        "KleidiAI: no run on these cores was found."
+        "# Made by research/fits/kernel_shares.py. No fit of this project's kernels has seen the published "
+        "runs. KleidiAI: no run on these cores was found."
     )
     out.writerow(
         [

@@ -157,7 +157,7 @@ def table(date: str) -> str:
     """`data/cacti.csv` as it comes out now, with the package's version and a date."""
     lines = [
         f"# CACTI 7.0 of {version()}, run {date}; its own settings (itrs-hp cells, 360 K), one port for",
-        "# reading and writing. python research/cacti.py DATE writes this.",
+        "# reading and writing. python research/fits/cacti.py DATE writes this.",
         ",".join(("name", "bytes", "bits", "node_nm", *_COLUMNS)),
     ]
     for memory in MEMORIES:
@@ -174,4 +174,4 @@ if __name__ == "__main__":
 
     from sailsim.base.atomic import write_whole
 
-    write_whole(Path(__file__).parents[1] / "analysis" / "data" / "cacti.csv", table(sys.argv[1]).encode())
+    write_whole(Path(__file__).parents[2] / "analysis" / "data" / "cacti.csv", table(sys.argv[1]).encode())

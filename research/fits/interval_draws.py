@@ -1,4 +1,5 @@
-"""How many machines an interval needs, and which: `python research/band_draws.py [MACHINES [SEEDS]]`.
+"""How many machines an interval needs, and which: `python research/fits/interval_draws.py [MACHINES
+[SEEDS]]`.
 
 The ends and the median of an interval of few machines are compared with those of 4,096, on the workloads of
 the shipped prior. Printed are, for 32 and 64 machines, the standard deviation over seeds of each percentile's

@@ -1,8 +1,8 @@
 """Fit the baselines' constants on the measurements again: sailsim/sim/data/fits/fits.json and its errors.
 
-python research/fit.py --check           fail if the result differs from the shipped constants
-python research/fit.py                   write the constants, in a run before those of sail-n1-neon-host
-python research/fit.py --held-out FILE   and how far they are off on rows that no fit saw
+python research/fits/fit.py --check           fail if the result differs from the shipped constants
+python research/fits/fit.py                   write the constants, in a run before those of sail-n1-neon-host
+python research/fits/fit.py --held-out FILE   and how far they are off on rows that no fit saw
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who serves most for a dollar: the data and the figures of docs/serving.md.
 
-    python research/serving.py [map] [curves] [chat] [long documents]
-    python research/serving.py reuse
+    python research/experiments/serving.py [map] [curves] [chat] [long documents]
+    python research/experiments/serving.py reuse
 
 writes docs/data/serving-*.csv and docs/figures/serving*.png, all of them or some.
 
@@ -34,7 +34,7 @@ from sailsim.sim.point import Point
 from sailsim.sim.serve.server import SchedulerPolicy
 from sailsim.workloads.requests import Request, at_rate, read_requests
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 POINT = Point(model="llama-3.1-8b", threads=64)
 MACHINES = {
     "SAIL, fork on its cores": ("sail-n1", "sail-ampere"),

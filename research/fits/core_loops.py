@@ -1,6 +1,6 @@
 """Holds gem5's cores to llvm-mca: every inner loop of the programs, with its data in the L1 cache.
 
-    python research/core_loops.py --gem5 GEM5 --out analysis/data/gem5_loops.csv
+    python research/fits/core_loops.py --gem5 GEM5 --out analysis/data/gem5_loops.csv
 
 One pass of a loop is traced under qemu, instruction by instruction, and llvm-mca gets the trace as straight
 code, so nested loops and their ends count. It takes any call for 100 cycles, so calls go to it as branches.
@@ -27,7 +27,7 @@ from sailsim.sim.gem5.binary import Gem5
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.study.origin import commit
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "workloads" / "kernels"
 FLAGS = ("-std=c++17", "-O3", "-march=armv8.2-a+dotprod", "-ffp-contract=off", "-static")
 """As workloads/kernels/Makefile has them."""
@@ -54,7 +54,7 @@ def build(folder: Path) -> Path:
     """The program with all loops."""
     program = folder / "loops"
     sources = [
-        ROOT / "research" / "loops" / "loops.cc",
+        ROOT / "research" / "fits" / "loops" / "loops.cc",
         *(KERNELS / "common" / f"{n}.cc" for n in ("program", "team")),
         KERNELS / "decode" / "tiles.cc",
         ROOT / "build" / "kernels" / "liblutmm.a",
@@ -163,7 +163,7 @@ def main(binary: str, name: str, mca: str, cpu: str, other: Path | None, out: Pa
     head = (
         f"# {datetime.now(UTC).date()}, commit {'?' if code_version is None else code_version['id'][:7]}: "
         f"gem5 {gem5.version}, llvm-mca {version and version[1]}, "
-        f"python research/core_loops.py --system {name} --cpu {cpu}\n"
+        f"python research/fits/core_loops.py --system {name} --cpu {cpu}\n"
     )
     with out.open("w") as to:
         to.write(head)

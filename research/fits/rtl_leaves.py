@@ -21,8 +21,8 @@ import pandas as pd
 import rtl_flow
 from rtl_flow import Flow
 
-ROOT = Path(__file__).parents[1]
-RTL, SEARCH = ROOT / "rtl", ROOT / "research/rtl/prt_search.sv"
+ROOT = Path(__file__).parents[2]
+RTL, SEARCH = ROOT / "rtl", ROOT / "research/fits/rtl/prt_search.sv"
 OUT = ROOT / "analysis/data/rtl_leaves.csv"
 HITS = ROOT / "docs/data/reuse-entries-and-replacement.csv"
 POLICIES = ("LRU", "FIFO", "direct")
@@ -122,8 +122,8 @@ def main(lib: tuple[str, ...]) -> None:
         click.echo(json.dumps(row))
     yosys, sta = (rtl_flow.version(*of) or "" for of in (("yosys", "-V"), ("sta", "-version")))
     source = (
-        f"# {datetime.date.today()}: research/rtl_leaves.py with {yosys.split(' (')[0]} and OpenSTA {sta}; "
-        f"gates of ASAP7, RVT, TT, for a period of {PERIOD:g} ps, no layout; hits: docs/reuse.md\n"
+        f"# {datetime.date.today()}: research/fits/rtl_leaves.py with {yosys.split(' (')[0]} and OpenSTA "
+        f"{sta}; gates of ASAP7, RVT, TT, for a period of {PERIOD:g} ps, no layout; hits: docs/reuse.md\n"
     )
     OUT.write_text(source + pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"), "utf-8")
 
