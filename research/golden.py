@@ -45,7 +45,7 @@ os.environ.update(PLAIN)  # before NumPy is loaded
 sys.path.append(str(Path(__file__).parent / "experiments"))
 
 import golden_doors as doors  # noqa: E402
-from golden_doors import GONE, HELD, NOW_CALLED, Answer, Draw, attempt  # noqa: E402
+from golden_doors import GONE, HELD, NOW_CALLED, NOW_SAID, Answer, Draw, attempt  # noqa: E402
 
 # ---- The questions ----------------------------------------------------------------------------------------
 ASKED: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
@@ -239,7 +239,8 @@ def flat(found: Any, without: frozenset[str] | set[str], name: str = "") -> Iter
                 called = NOW_CALLED.get(str(key), str(key))
                 yield from flat(value, without, f"{name}.{called}" if name else called)
     elif found is not None and found != "":
-        yield name, found.item() if hasattr(found, "item") else found
+        plain = found.item() if hasattr(found, "item") else found
+        yield name, NOW_SAID.get(plain, plain) if isinstance(plain, str) else plain
 
 
 def answers(sections: Sequence[str]) -> Iterator[dict[str, Any]]:

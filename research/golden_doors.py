@@ -66,10 +66,11 @@ NOW_CALLED: dict[str, str] = {"interval": "band"}
 RENAMED = {"sail-n1-fast-host": "sail-n1:host.attention_rate=2.06347:host.product_overhead=0"}
 """Machines of the questions that do not ship: their names, and what they were."""
 NOW_SAID = {
+    "1 GPU": "1 card",
     "of a sweep --set beyond_limit": "of a sweep --axis beyond_limit",
     **{is_now: name for name, is_now in RENAMED.items()},
 }
-"""Words of refusals that the product has changed: words now -> recorded ones."""
+"""Words that the product has changed, whole or within a refusal: words now -> recorded ones."""
 GONE: dict[str, str] = {
     **dict.fromkeys(("running/file tokens.*", "running/4g32 tokens.*"), "no model runs token by token"),
     "conversion/ints-* *": "no unit converts from fp32",
