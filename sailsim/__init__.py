@@ -7,9 +7,8 @@ The floors, from the ground: ``sailsim._core`` (C++, shared with gem5), ``sailsi
 ``sailsim.workloads`` (models and real inputs), ``sailsim.sim`` (systems, engines, sweeps, results),
 ``sailsim.analysis`` (runs, cost, claims, figures, report) and ``sailsim.cli`` (the commands).
 
-What is offered here is imported when it is first used, so that ``import sailsim`` costs nothing;
-docs/start.md has examples. The reference and the quick products of integers are functions of the package
-``sailsim.lut_gemv``; `gemv` is its `lut_gemv`.
+Public names are imported at their first use, so that ``import sailsim`` costs nothing. docs/start.md has
+examples. `gemv` is ``sailsim.lut_gemv.fast.lut_gemv``; ``sailsim.lut_gemv.reference`` has the reference.
 """
 
 import importlib
@@ -58,7 +57,7 @@ _HOMES = {
     "sweep": "sailsim.analysis.studies.sweep_study",
     "time_tile": "sailsim.sim.step.tile_time",
 }
-"""Where each name is defined, with the name there if it is another."""
+"""Module that defines each public name, with the name used there if it differs."""
 _PACKAGES = ("analysis", "lut_gemv", "sim", "workloads")
 
 __all__ = [
@@ -69,7 +68,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name that is offered, or a package, at its first use."""
+    """Import a public name or a package at its first use."""
     if name == "__version__":
         from importlib.metadata import version  # a third of a small command's start
 
@@ -85,5 +84,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What is offered, loaded or not."""
+    """List the public names, imported or not."""
     return sorted(["__version__", *__all__, *_PACKAGES])

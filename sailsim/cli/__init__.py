@@ -1,4 +1,4 @@
-"""The commands. Each body parses, calls the library and prints; the work is done below this floor."""
+"""Commands of `sailsim`. Each one parses its arguments, calls the library and prints the answer."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ _GROUPS = {
         "gem5": ("units.gem5:gem5", "Run programs, traces and whole tokens on gem5."),
     },
 }
-"""The commands by group, in the order a newcomer meets them: where each is, and what it does in a line. Their
-modules are imported when one is called, so that small commands start at once and the help imports none."""
+"""Commands by group, in the order in which a newcomer needs them: function and one-line help. A command's
+module is imported when it is called, so that small commands start fast; the help imports none."""
 _COMMANDS = {name: row for group in _GROUPS.values() for name, row in group.items()}
 
 
 class BadInput(click.ClickException):
-    """One sentence on standard error, exit status 2."""
+    """Bad input: one sentence on standard error, and exit status 2."""
 
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the sentence, if anybody reads it."""
+        """Print the sentence, unless standard error is closed."""
         try:
             super().show(file)
         except BrokenPipeError:
@@ -64,10 +64,10 @@ class BadInput(click.ClickException):
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is used."""
+    """Group that imports a command's module when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Commands in the order a newcomer meets them."""
+        """Names of all commands, in the order of the help."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with what a name that is none may mean."""
+        """Resolve as click does. Raises SailsimError with a suggestion for an unknown name."""
         if args[0] not in _COMMANDS and not args[0].startswith("-"):
             near = did_you_mean(args[0], _COMMANDS)
             raise SailsimError(
@@ -91,7 +91,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands in groups, without importing any."""
+        """Write the commands in groups, without importing any."""
         for title, group in _GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, line) for name, (_, line) in group.items()])
@@ -102,17 +102,17 @@ class LazyGroup(click.Group):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for."""
+        """Run the command; errors become one sentence."""
         with stoppable(ends=True), _one_sentence():
             return super().invoke(ctx)
 
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Turn bad input, full disks and the like into one sentence and exit status 2.
+    """Turn bad input, full disks and similar errors into one sentence and exit status 2.
 
-    Ctrl-C, SIGTERM and SIGHUP become one too, and exit status 130, 143 or 129. A closed pipe, as of `| head`,
-    is silent: 141, as of a program that SIGPIPE ends.
+    Ctrl-C, SIGTERM and SIGHUP also become one sentence, with exit status 130, 143 or 129. A closed pipe, as
+    after `| head`, is silent, with exit status 141 as if SIGPIPE had ended the program.
     """
     try:
         yield
@@ -127,7 +127,7 @@ def _one_sentence() -> Iterator[None]:
     except click.UsageError as error:
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             raise
-        # Click would print how the command is used above its sentence; `--help` says that.
+        # Click would print a usage line above the sentence; that belongs to `--help`.
         raise BadInput(one_line(error.format_message())) from error
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _leave_closed():
@@ -140,7 +140,8 @@ def _one_sentence() -> Iterator[None]:
 
 
 def _leave_closed() -> bool:
-    """Whether nobody reads standard output or error any more. What is written there later is lost."""
+    """Redirect standard output and error to nowhere where the reader has closed them; say if there was
+    one."""
     streams = select.poll()
     for stream in (1, 2):
         streams.register(stream, 0)

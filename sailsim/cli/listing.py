@@ -1,4 +1,4 @@
-"""`sailsim list` and `sailsim show`: what ships, what a file holds, and where each number comes from."""
+"""`sailsim list` and `sailsim show`: shipped systems, models and prices, and the sources of their numbers."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from sailsim.workloads.models.formats import format_names, weight_format
 from sailsim.workloads.models.model import ModelSpec, model_names
 
 LISTED_FOR = "llama-2-7b"
-"""The model whose size in each format is listed."""
+"""Model whose size in each format is listed."""
 
 QUIET = (
     "fused_ffn", "value_dim", "sliding_window", "full_layers", "experts", "published_active", "notes",
 )  # fmt: skip
-"""Fields of a shape that a line is spent on where they say something."""
+"""Fields of a shape that are printed only if they are not empty."""
 
 TOUCHED = (1, 2, 8, 32)
-"""Batches of which it is said how many experts they touch."""
+"""Batches for which the number of distinct experts is shown."""
 
 Row = dict[str, Any]
 
@@ -87,7 +87,7 @@ _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
         ("instance", "machines", "units", "memory_gib", "usd_per_hour"),
     ),
 }
-"""Of each kind, its rows and the columns of them that a terminal shows."""
+"""Rows of each kind, and the columns that a terminal shows."""
 
 
 @click.command("list", cls=Command)
@@ -111,7 +111,7 @@ def list_(kind: str | None) -> None:
 
 
 def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
-    """A table; or where the last column is a sentence, a line a row."""
+    """Print a table; if the last column is a title, print each row as a filled line."""
     if names[-1] != "title":
         print_table(rows, names, whole=names[:1])
         return
@@ -155,7 +155,7 @@ def show(kind: str, name: str, sources: bool, form: str | None) -> None:
 
 
 def _toml(name: str) -> str:
-    """A file that extends a machine by the values that stand behind its name."""
+    """System file that extends a machine with the changes after its name."""
     machine = load_machine(name)
     file = name.split(":")[0]
     base = load_machine(file)
@@ -165,7 +165,7 @@ def _toml(name: str) -> str:
 
 
 def _other_cache(base: System | Gpu, varied: System | Gpu) -> str:
-    """What to know where other slices alone have made another cache."""
+    """Warning that a change of the number of slices has changed the size of the cache; empty if not."""
     if isinstance(base, Gpu) or isinstance(varied, Gpu) or varied.llc.size == base.llc.size:
         return ""
     kept = base.llc.slice_size_in(varied.llc.slices.whole)
@@ -180,11 +180,11 @@ _FORMS: dict[str, Callable[[str], str]] = {
     "unit": lambda name: gem5_unit(load_system(name)),
     "schema": lambda _: json.dumps(json_schema(), indent=2) + "\n",
 }
-"""Of a system by its name, what `--as` prints."""
+"""Functions from a system's name to the text of each form of `--as`."""
 
 
 def _show_file(held: System | Gpu | Substrate, sources: bool) -> None:
-    """The values of a machine or a substrate, and what follows from them."""
+    """Print the values of a machine or a substrate, with the area of its units or its phases."""
     if answered(held.model_dump(mode="json", exclude_none=True)):
         return
     say(f"{held.name}: {held.title}")
@@ -213,7 +213,7 @@ def _show_file(held: System | Gpu | Substrate, sources: bool) -> None:
 
 
 def _value_row(path: str, value: object, unsourced: str = "") -> dict[str, str]:
-    """A value of a file, its range and source; `unsourced`: the kind of one that says neither."""
+    """Row with a value, its range and its source; `unsourced` is the kind of a value without a source."""
     row = {"field": path, "value": str(value), "range": "", "kind": unsourced, "source": "", "note": ""}
     if isinstance(value, Sourced):
         row |= {"kind": value.kind, "source": value.source, "note": value.note}
@@ -227,7 +227,7 @@ def _value_row(path: str, value: object, unsourced: str = "") -> dict[str, str]:
 
 
 def _print_sources(rows: Sequence[Mapping[str, str]], citations: Mapping[str, str]) -> None:
-    """What is behind the name of each source, once each, and what is noted of fields."""
+    """Print the citation of each source once, and the notes on fields."""
     echo("\nsources")
     for name in dict.fromkeys(row["source"] for row in rows if row["source"]):
         say(f" {name}: {citations.get(name, name)}", "   ")
@@ -238,7 +238,7 @@ def _print_sources(rows: Sequence[Mapping[str, str]], citations: Mapping[str, st
 
 
 def _area(machine: System) -> str:
-    """What the units of a machine take, in a sentence."""
+    """Sentence on the area of a machine's units."""
     from sailsim.analysis.costs.area import AreaConstants, area
     from sailsim.analysis.costs.constants import NotModelledError
 
@@ -257,7 +257,7 @@ def _area(machine: System) -> str:
 
 
 def _model(name: str) -> Row:
-    """The shapes of a model, and its size in every format or, of a file, that of its tensors."""
+    """Shape of a model, with its size in every format or, for a file, its tensors."""
     file = opened(name)
     if file is None:
         spec = load_model(name)

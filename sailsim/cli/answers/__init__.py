@@ -1,1 +1,1 @@
-"""Commands with one answer: `run`, `serve`, `quality`."""
+"""Commands that answer one question: `run`, `serve`, `quality`."""

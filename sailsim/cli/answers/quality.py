@@ -1,4 +1,4 @@
-"""`sailsim quality`: what a model loses by the widths of weights, activations and cache."""
+"""`sailsim quality`: loss of a model's quality with the widths of weights, activations and cache."""
 
 from __future__ import annotations
 

@@ -100,11 +100,12 @@ def run(
 
 
 REACHED = ("runner", "wbits", "weights", "batch", "threads", "tokens_per_s", "usd_per_million_tokens")
-"""What a table says of what reaches a target."""
+"""Columns of the table of combinations that reach a target."""
 
 
 def _print_reached(rows: list[dict[str, Any]], target: float) -> None:
-    """What reaches a target: the cheapest of each runner, and the fewest threads of SAIL and the cheapest."""
+    """Print each runner's cheapest combination that reaches a target, and the fewest threads with which SAIL
+    and the cheapest runner reach it."""
     names = ("title", "fewest_threads", *REACHED)
     if answered({"target": target, "reached": [{name: row[name] for name in names} for row in rows]}):
         return
@@ -150,14 +151,14 @@ def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:
 
 
 def _tokens(point: dict[str, Any]) -> str:
-    """How much a step has to do with."""
+    """Number of tokens of a step, in words."""
     if point["phase"] == "prefill":
         return f"prefill of {point['prompt']} tokens"
     return f"context {point['context']}"
 
 
 def _cache(point: dict[str, Any]) -> str:
-    """Keys and values, where they are not fp16."""
+    """Settings of the key-value cache and of attention that are not the defaults, in words."""
     words = "" if point["kv_bits"] in (0, 16) else f"{point['kv_bits']}-bit cache, "
     words += "attention on the units, " if point["attention"] == "units" else ""
     return words + ("two half-batches, " if point["overlap"] else "")

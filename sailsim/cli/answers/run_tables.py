@@ -1,4 +1,4 @@
-"""What `sailsim run` prints of a point's runs: tables that fit 80 columns, or all there is."""
+"""Tables of `sailsim run`: a short form that fits 80 columns, and with `--wide` everything."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sailsim.sim.backends.cores import FASTEST
 
 Runs = Mapping[str, dict[str, Any]]
 COLUMNS = ("tokens/s", "interval", "SAIL vs it", "its interval", "ktok/USD")
-"""Of numbers in the table of runners, in decoding; in prefill the time to the first token comes first."""
+"""Columns of numbers in the table of runners; in prefill the time to the first token stands before them."""
 MORE = ("USD vs it", "mJ/tok")
-"""Of those of all there is."""
+"""Further columns of the wide table."""
 NOT_MODELLED = "not modelled"
-"""How a note begins that says so: those are always told."""
+"""Beginning of the notes that are always printed."""
 _TITLE = 22
-"""Of a runner's title, so that a table has room for its numbers."""
+"""Most characters of a runner's title, so that a table has room for its numbers."""
 
 
 def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
-    """The runners beside each other, where an accelerator's step goes (without one, the cores'), and what is
-    chosen by tensor; with ``wide`` every runner, all phases, and the energy by cause."""
+    """Print the table of runners, the phases of the accelerator's step (without one, of the cores'), and
+    choices by tensor; with ``wide`` every runner, all phases, and the energy by cause."""
     shown = runs if wide else _strongest(runs)
     names = (*(("TTFT, s",) if prefill else ()), *COLUMNS, *MORE)
     if not wide:  # in prefill the time to the first token has the room of the dollars
@@ -70,7 +70,7 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
 
 
 def print_dollars(answer: dict[str, Any]) -> None:
-    """What each runner costs: nominal dollars with their range, what is paid for, and the prices."""
+    """Print the cost of each runner: nominal dollars and their range, the paid resource, and the prices."""
     rows = []
     for entry in answer["runs"].values():
         if entry["tokens_per_s"] is None:
@@ -89,7 +89,8 @@ def print_dollars(answer: dict[str, Any]) -> None:
 
 
 def print_notes(answer: dict[str, Any], everything: bool) -> None:
-    """What is not modelled and who cannot run it; what was assumed too, or how to see that."""
+    """Print effects that are not modelled and runners that cannot run the point; with ``everything`` also
+    assumptions and prices."""
     notes = answer["notes"]
     told = {note: names for note, names in notes.items() if everything or note.startswith(NOT_MODELLED)}
     if everything:
@@ -103,7 +104,7 @@ def print_notes(answer: dict[str, Any], everything: bool) -> None:
 
 
 def _print_reasons(runs: Runs) -> None:
-    """Why runners have no number, a line each."""
+    """Print why runners have no number, a line each."""
     for name, entry in runs.items():
         if entry["reason"]:
             say(f"- {name}: {entry['reason']}")
@@ -116,13 +117,13 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 
 def _strongest(runs: Runs) -> Runs:
-    """Those, and whoever was asked for by `--against`."""
+    """Runs of the strongest runners (`strongest`) and of those that `--against` added."""
     told = {*strongest(runs), *(runs.keys() - {*runner_names()})}
     return {name: run for name, run in runs.items() if name in told}
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:
-    """A table of numbers as `print_numbers` prints it, and a line below."""
+    """Print a table of numbers (`print_numbers`), and an empty line if it has rows."""
     if print_numbers(names, rows, words):
         echo()
 
@@ -158,7 +159,7 @@ def _times(ratio: float | None) -> str:
 
 
 def _ratios(entry: dict[str, Any]) -> str:
-    """Nine of ten ratios of SAIL's rate over a runner's; nothing where one is sure."""
+    """90 % interval of the ratio of SAIL's rate to a runner's; empty if it has no width."""
     ends = [entry[f"speedup_{end}"] for end in ("low", "high")]
     if None in ends or ends[0] == ends[1]:
         return ""
@@ -178,7 +179,7 @@ def _short(rate: float) -> str:
 
 
 def _joules(entry: dict[str, Any]) -> str:
-    """Millijoules of a token; of a GPU what its board takes at most."""
+    """Millijoules per token; for a GPU the bound from its board power."""
     if entry["j_per_token"] is not None:
         return _millijoules(entry["j_per_token"])
     most = entry["j_per_token_high"]
@@ -186,7 +187,7 @@ def _joules(entry: dict[str, Any]) -> str:
 
 
 def _nbws(chosen: dict[str, int]) -> list[tuple[str, str]]:
-    """Which NBW each kind of tensor has where it was chosen for each: "4", or "3 (10 tensors), 4 (22)"."""
+    """Rows of a kind of tensors and its chosen NBW: "4", or "3 (10 tensors), 4 (22)"."""
     kinds: dict[str, list[tuple[str, int]]] = {}
     for key, tensors in chosen.items():
         kind, _, nbw = key.rpartition(" ")
@@ -200,9 +201,9 @@ def _nbws(chosen: dict[str, int]) -> list[tuple[str, str]]:
 
 
 def _print_energy(tokens: float, runs: Runs) -> None:
-    """Joules of a token by cause, of all that can run it but GPUs, and the GPUs' bounds.
+    """Print joules per token by cause for all runners but GPUs, and the GPUs' bounds.
 
-    The fastest software is one of the others, which have columns of their own.
+    The runner "fastest software" has no column, because it equals one of the others.
     """
     shown = {n: e for n, e in runs.items() if e["kind"] != "gpu" and e["software"] != FASTEST}
     used = {n: e for n, e in shown.items() if e["tokens_per_s"] is not None}
@@ -211,7 +212,7 @@ def _print_energy(tokens: float, runs: Runs) -> None:
     rows = []
     for cause in CAUSES:
         each = [entry["energy"].get(cause) for entry in used.values()]
-        # The cores alone have no arrays and no PRT: nothing, not a model's 0.
+        # A dash for cores alone, which have no arrays and no PRT; a number would look modelled.
         rows.append([cause, *(_modelled(j and 1e3 * j / tokens, ".3g") if j != 0 else "-" for j in each)])
     rows.append(["all", *(_millijoules(entry["j_per_token"]) for entry in used.values())])
     ends = ([_millijoules(entry[f"j_per_token_{end}"]) for end in ("low", "high")] for entry in used.values())

@@ -36,7 +36,7 @@ from sailsim.workloads.requests import SHIPPED, at_rate, read_requests
 
 _MODEL, _THREADS = "llama-3.1-8b", 64
 HELD = Path("out/served")
-"""Where a stopped call leaves what it has found."""
+"""Folder in which a stopped call leaves its results."""
 
 
 @click.command("serve", cls=Command)
@@ -153,7 +153,8 @@ def serve_(
 
 
 def _chosen(option: str, text: str, first: str, others: Sequence[str]) -> dict[str, Any]:
-    """What an option says by name: its first value, and other values behind it."""
+    """Values of an option by name: the first value, and those after colons. Raises SailsimError for
+    others."""
     try:
         value, changes = SystemReference.parse(text)
     except ValueError as error:
@@ -177,7 +178,7 @@ def _level(text: str) -> ServiceLevel:
 
 
 def _times(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Every request on every machine that served it."""
+    """CSV of every request on every machine that served it."""
     names = "arrival_s", "prompt", "output", "first_s", "last_s", "restarts"
     lines = [",".join(("runner", *names))]
     for row in rows:
@@ -212,7 +213,7 @@ def _print(answer: Mapping[str, Any], trace: str) -> None:
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A machine as the table has it."""
+    """Row of the table for a machine."""
     times = row["times_s"]
     found = {"machine": row["title"]} | ({"requests/s": _ranged(row, "rate")} if "rate" in row else {})
     joules = row["j_per_million_tokens"]
@@ -229,13 +230,13 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ranged(values: Mapping[str, float], key: str) -> str:
-    """A number with its range."""
+    """Number with its range."""
     ends = "..".join(_short(values.get(f"{key}_{end}")) for end in ("low", "high"))
     return f"{_short(values.get(key))} ({ends})" if key in values else "-"
 
 
 def _short(value: float | None) -> str:
-    """To three digits, from a hundred on to whole ones."""
+    """Number with three digits, or without decimals from a hundred on."""
     return "-" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

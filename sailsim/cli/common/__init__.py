@@ -1,1 +1,1 @@
-"""What the commands share: options, paths, tables and JSON."""
+"""Options, paths, tables and JSON that commands share."""

@@ -1,4 +1,4 @@
-"""What every command does before its own work."""
+"""Command class with sections in its help and a check of the files that it writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def applied(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator, in their order."""
+    """Combine several options into one decorator, in their order."""
     return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
@@ -26,14 +26,14 @@ SECTIONS = {
     "Step": "phase prompt batch threads context beyond_limit overlap",
     "Machine": "system settings substrate nbw convert attention prt",
 }
-"""Of the help: the names of a point's options; others stand behind them."""
+"""Sections of the help, with the options of a point in each; other options follow."""
 
 
 class Command(click.Command):
-    """A command that does not write over a file that it was given to read."""
+    """Command that does not overwrite a file that it reads."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options by `SECTIONS`."""
+        """Write the options by `SECTIONS`."""
         rows: dict[str, list[tuple[str, str]]] = {title: [] for title in (*SECTIONS, "Options")}
         for param in self.get_params(ctx):
             title = next((t for t, names in SECTIONS.items() if str(param.name) in names.split()), "Options")
@@ -45,7 +45,7 @@ class Command(click.Command):
                     formatter.write_dl(own)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Compare the files to write with all other arguments, then do as click does."""
+        """Run the command. Raises SailsimError if a file to write is another argument too."""
         for param in self.params:
             if isinstance(param.type, PathOption) and param.type.written:
                 _check_written(ctx, param)
@@ -59,7 +59,7 @@ class Group(click.Group):
 
 
 def _check_written(ctx: click.Context, param: click.Parameter) -> None:
-    """Raise SailsimError where the file of an option is another argument's too."""
+    """Raise SailsimError if an option names the same file as another argument."""
     path = ctx.params[str(param.name)]
     if path is None or not path.exists():
         return
@@ -74,7 +74,7 @@ def _check_written(ctx: click.Context, param: click.Parameter) -> None:
 
 
 def _named(value: Any) -> Iterator[str]:
-    """All that may be the path of a file in a value: it may be one of a list, or have settings behind it."""
+    """Candidate paths in a value, which may be a list, or a path followed by settings."""
     if isinstance(value, tuple | list):
         for each in value:
             yield from _named(each)
@@ -91,5 +91,5 @@ def _is_same(path: Path, name: str) -> bool:
 
 
 def _word(param: click.Parameter) -> str:
-    """A parameter as a user writes it."""
+    """Parameter as the user writes it."""
     return param.opts[0] if isinstance(param, click.Option) else str(param.name).upper()

@@ -1,4 +1,4 @@
-"""What `--json` prints: one object, with the number of its layout."""
+"""Output of `--json`: one object, with the version of its schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 _ASKED = "sailsim.json"
-"""Where a command's context says whether it was given `--json`."""
+"""Key of the click context under which `--json` is noted."""
 
 
 def _note(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
@@ -19,18 +19,19 @@ def _note(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
 
 as_json_option = click.option("--json", is_flag=True, expose_value=False, callback=_note, help="Print JSON.")
 SCHEMA = 1
-"""Of every `--json`: it grows when a name goes or means something else, not when one is added."""
+"""Version of the output's names: it grows when a name is removed or changes its meaning, not for a new
+one."""
 
 
 def as_json() -> bool:
-    """Whether the command was given `--json`."""
+    """Whether the user gave `--json`."""
     return bool(click.get_current_context().meta.get(_ASKED))
 
 
 def answered(answer: Mapping[str, Any]) -> bool:
-    """Print an answer where it is asked for as JSON; returns whether it is, and nothing more is to be told.
+    """Print an answer as JSON if the user asked for it; return whether it was printed.
 
-    What is named as a column of a study's is that (analysis/data/columns.toml).
+    A key that is the name of a study's column means the same (analysis/data/columns.toml).
     """
     if as_json():
         click.echo(json.dumps({"schema": SCHEMA, **plain(answer)}, indent=2, allow_nan=False))
@@ -38,7 +39,7 @@ def answered(answer: Mapping[str, Any]) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: what is no number or without end is nothing, a day or a decimal its text."""
+    """JSON-able form of a value: NaN and infinities become null, other types become text."""
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The types of options and arguments that are paths, and of texts that mean something."""
+"""Types of options: paths, and texts of a given form."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sailsim.base.errors import SailsimError
 
 
 class PathOption(click.Path):
-    """A path that is not empty: pathlib would take the empty text for the current folder."""
+    """Path that is not empty; pathlib would take an empty text for the current folder."""
 
     def __init__(self, *, written: bool = False, **limits: bool) -> None:
-        """`written`: whether the command writes a file there, which must be none that it reads."""
+        """Make a type; `written` says that the command writes the file, which it must not read too."""
         super().__init__(path_type=Path, **limits)
         self.written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse the empty text, then do as click does."""
+        """Convert as click does, but refuse an empty text."""
         if value == "":
             self.fail("'' is empty; allowed is a path.", param, ctx)
         return super().convert(value, param, ctx)

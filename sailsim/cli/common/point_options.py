@@ -1,4 +1,4 @@
-"""Options and output that commands about points share."""
+"""Options and output of commands that take a point."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sailsim.workloads.models.formats import format_names
 from sailsim.workloads.models.model import model_names
 
 _HELP = {name: field.description for name, field in DECLARED.items() if field.description}
-"""Field of a point -> what its option says; single values in `run`, lists in `sweep`."""
+"""Help of each field's option; `run` takes single values, `sweep` lists."""
 NUMBERS = {
     name: words for name, words in _HELP.items() if name == "nbw" or get_type_hints(Point)[name] is int
 }
@@ -33,7 +33,7 @@ SHIPPED: dict[str, Callable[[], Sequence[str]]] = {
     "weights": format_names,
     "substrate": substrate_names,
 }
-"""Names that a shell completes; a path is completed where none begins so."""
+"""Names for shell completion; if none matches, paths are completed."""
 
 
 def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
@@ -61,7 +61,7 @@ class NbwType(FormattedText):
 
 
 def numbers_of(name: str, text: str) -> list[int]:
-    """The numbers of an option of a sweep."""
+    """Numbers in an option of a sweep. Raises SailsimError for a bad list."""
     return parse_numbers(name, text, {AUTO: PER_TENSOR} if name == "nbw" else None)
 
 
@@ -77,13 +77,13 @@ DEFAULTS = {
     **dict.fromkeys(("nbw", "substrate", "convert"), "the system's"),
     "activations": "the one that ships",
 }
-"""What a point has where an option is not given, in words."""
+"""Defaults of a point's options, in words."""
 
 
 def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: Any) -> Callable[[F], F]:
-    """One option per field of a point, or for some, with what the help says of its default.
+    """Options for all fields of a point or for some, with their defaults in the help.
 
-    `shared` goes to each (``type=str`` in a sweep, say).
+    `shared` arguments go to each option, such as ``type=str`` in a sweep.
     """
 
     fields = NAMES | NUMBERS
@@ -98,14 +98,14 @@ def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: 
 
 
 def _type(name: str) -> Any:
-    """Of a single value."""
+    """Click's type for a single value of a field."""
     if name in WORDS:
         return click.Choice(WORDS[name])
     return NbwType() if name == "nbw" else int if name in NUMBERS else TEXT
 
 
 def types_of(point: Point) -> str:
-    """Which types the matrices of a point's model have, as a line: the first of a command's output."""
+    """Line with the types of the matrices of a point's model, the first of a command's output."""
     model = load_model(point.model)
     return f"{point.model}, {point.weights_in_words()}: {point.formats(model).census_in_words(model)}"
 

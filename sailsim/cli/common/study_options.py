@@ -1,4 +1,4 @@
-"""Options that every study has: who evaluates, and how its progress is told."""
+"""Options of every study: the folder of results, the workers, and the log of progress."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from sailsim.cli.common.path_option import OUT_FILE, TEXT, PathOption
 from sailsim.sim.study.workers import Dask
 
 MOST = 1024
-"""Processes of this machine."""
+"""Most processes of this computer."""
 
 
 def results_folder(default: str, held: str) -> Callable[[F], F]:
-    """`--out`: the folder that keeps what is found; a stopped command goes on from it."""
+    """Option `--out`: the folder of results, from which a stopped command continues."""
     words = f"Folder of results; {held} that it holds are not simulated again."
     return click.option("--out", type=PathOption(file_okay=False), default=Path(default), help=words)
 
 
 def study_options(default: int | None = None) -> Callable[[F], F]:
-    """`--jobs` and `--log-json`; the command is given `jobs`, processes or workers.
+    """Options `--jobs` and `--log-json`; the command gets `jobs`, a number of processes or workers.
 
-    ``default`` is how many processes there are where nobody says; None: as many as cores.
+    ``default`` is the number of processes; None means as many as cores.
     """
     by_default = "as many as cores" if default is None else str(default)
     options = (
@@ -66,7 +66,7 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
 
 @contextmanager
 def _told(path: Path | None) -> Iterator[None]:
-    """ProgressReport as JSON lines, added to a file; a command that is refused makes none."""
+    """Append progress as JSON lines to a file; a command without progress leaves no new file."""
     if path is None:
         yield
     elif str(path) == "-":
@@ -85,14 +85,14 @@ def _told(path: Path | None) -> Iterator[None]:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe that nobody reads is an error, where it would wait for a reader."""
+    """Open a file; a pipe without a reader is an error instead of a wait."""
     opened = os.open(path, flags | os.O_NONBLOCK, 0o666)
     os.set_blocking(opened, True)
     return opened
 
 
 def machine_study_options(folder: str, samples: int, of: str) -> Callable[[F], F]:
-    """The options of a study: its folder, how many machines it tries, from which seed, and who evaluates."""
+    """Options of a study of many machines: folder, number of machines, seed, and workers."""
     return applied(
         results_folder(f"out/{folder}", "machines"),
         click.option("--samples", type=int, default=samples, help=of),

@@ -1,4 +1,4 @@
-"""Tables and sentences on a terminal: what fits, whole, and how much is left out."""
+"""Tables and sentences on a terminal, split and wrapped to its width."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import click
 from sailsim.base.errors import escaped
 
 LONGEST = 32
-"""Of a text's cell; a number is never cut."""
+"""Most characters of a text's cell; numbers are never cut."""
 _BETWEEN = "  "
 
 
 def _terminal_width() -> int:
-    """Of the terminal, or as COLUMNS says."""
+    """Width of the terminal, or of the variable COLUMNS."""
     return shutil.get_terminal_size().columns
 
 
 def cell_len(text: str) -> int:
-    """Cells that a text takes on a terminal."""
+    """Number of terminal cells that a text takes."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len as measured  # knows wide letters
@@ -34,7 +34,7 @@ def cell_len(text: str) -> int:
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it: numbers to four digits, from a thousand on to whole ones."""
+    """Text of a value in a table: numbers to four digits, or without decimals from a thousand on."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, bool):
@@ -49,7 +49,7 @@ def cell(value: Any) -> str:
 
 
 def fitting(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """As many of the names, in their order, as have room beside each other on the terminal; one at least."""
+    """Columns that fit on the terminal next to each other, in their order; at least one."""
     widths = {name: _width(name, [_cut(row[name]) for row in rows]) for name in names}
     return _blocks(names, widths, key=0)[0]
 
@@ -61,10 +61,11 @@ def print_table(
     numbers: Sequence[str] = (),
     key: int = 1,
 ) -> None:
-    """Print rows under the names of their columns; texts are cut at `LONGEST`, but not those of ``whole``.
+    """Print rows under the names of their columns. Texts are cut at `LONGEST`, except in columns of
+    ``whole``.
 
-    Columns of numbers stand to the right, those of ``numbers`` too, which are numbers in words. Columns that
-    have no room beside the others stand below them, beside the first ``key`` ones once more.
+    Columns of numbers are right-aligned, and so are those of ``numbers``, whose numbers are texts. Columns
+    without room follow in another table, after a copy of the first ``key`` ones.
     """
     texts = {name: [(cell if name in whole else _cut)(row[name]) for row in rows] for name in names}
     widths = {name: _width(name, texts[name]) for name in names}
@@ -86,8 +87,8 @@ def print_table(
 
 
 def print_numbers(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> bool:
-    """Print rows of numbers, written out, behind a first column; that of ``words`` holds none. Nothing is
-    cut. Returns whether there are any."""
+    """Print rows of formatted numbers after a first column of text. The column ``words`` has text too.
+    Nothing is cut. Returns whether there are rows."""
     table = [dict(zip(names, row, strict=True)) for row in rows]
     if table:
         print_table(table, names, whole=names, numbers=[name for name in names[1:] if name != words])
@@ -98,7 +99,7 @@ wide_option = click.option("--wide", is_flag=True, help="All columns, in several
 
 
 def print_varying(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], names: Sequence[str]) -> None:
-    """Print a table of the first column and what differs; ``settings`` that are equal are said above."""
+    """Print a table of the first column and of those that vary; equal ``settings`` are printed above it."""
     same = [name for name in settings[1:] if all(row[name] == rows[0][name] for row in rows)]
     if same:
         say(f" In all: {', '.join(f'{name} {cell(rows[0][name])}' for name in same)}", " ")
@@ -106,20 +107,20 @@ def print_varying(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], na
 
 
 def echo(text: str = "", err: bool = False) -> None:
-    """Print lines. Names come from anybody's files: what would move the cursor is shown as an escape."""
+    """Print lines, with control characters escaped, as names may come from untrusted files."""
     click.echo(escaped(text), err=err)
 
 
 def say(text: str, indent: str = "  ") -> None:
-    """Print a sentence, in lines that fit where it goes to a terminal; the later ones begin with ``indent``.
+    """Print a sentence, wrapped on a terminal; lines after the first begin with ``indent``.
 
-    Elsewhere it is one line: what searches the output for a word finds the whole sentence. No word is broken.
+    Elsewhere it is one line, so that a search of the output finds the whole sentence. Words are not broken.
     """
     echo(filled(text, indent))
 
 
 def filled(text: str, indent: str = "  ") -> str:
-    """A sentence as `say` prints it."""
+    """Sentence as `say` prints it."""
     if not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
         return text
     begin = text[: len(text) - len(text.lstrip())]
@@ -134,7 +135,7 @@ def filled(text: str, indent: str = "  ") -> str:
 
 
 def _blocks(names: Sequence[str], widths: Mapping[str, int], key: int) -> list[list[str]]:
-    """The columns in as many tables as the terminal's width asks for, each with the first ``key`` ones."""
+    """Columns split into tables that fit the terminal, each with the first ``key`` ones."""
     blocks: list[list[str]] = [[]]
     left = _terminal_width() - 1 + len(_BETWEEN)
     keys = list(names[:key])

@@ -1,1 +1,1 @@
-"""Commands with many answers: `sweep`, `explore`, `results`, `report`, `claims`."""
+"""Commands of studies: `sweep`, `explore`, `results`, `report`, `claims`."""

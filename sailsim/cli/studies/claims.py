@@ -1,4 +1,4 @@
-"""`sailsim claims`: a paper's claims by themselves and together, and what this project claims."""
+"""`sailsim claims`: reproduction of a paper's claims, and checks of this project's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sailsim explore`: a search for good machines within limits of area and power."""
+"""`sailsim explore`: search for the fastest machine within limits of area and power."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _OF_A_MACHINE = {
     "tokens/USD": "tokens_per_usd",
     "W": "power_w",
 }
-"""What tables say of a machine, by their words."""
+"""Columns of the tables of machines: heading and name of the result."""
 REASONS = 3
-"""How many of the reasons why machines cannot run the point are printed, the most frequent first."""
+"""Number of most frequent reasons for failed machines that are printed."""
 
 
 @click.command()

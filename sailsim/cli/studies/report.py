@@ -1,4 +1,4 @@
-"""`sailsim report`: a sweep's results as one page, and its figures as files."""
+"""`sailsim report`: results of a sweep as one page, and its figures as files."""
 
 from __future__ import annotations
 

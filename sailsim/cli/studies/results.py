@@ -1,4 +1,4 @@
-"""`sailsim results`: what folders of studies hold, and how to take it along."""
+"""`sailsim results`: contents of the folders of studies, as tables and CSV."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sailsim.cli.common.table import cell, echo, fitting, print_table, say, wide
 from sailsim.sim.study.store import Record
 
 ROWS = 40
-"""How many are shown where nobody says."""
+"""Default number of rows shown."""
 
 
 @click.group(cls=Group)
@@ -103,7 +103,7 @@ def show(folder: Path, where: str, columns: str, rows: int, out: Path | None, wi
 
 
 def _differing(kind: str, records: list[Record], shown: list[Record], wide: bool) -> list[str]:
-    """The columns that differ between the rows shown, as many as fit or all. Prints what is equal."""
+    """Columns that differ between the shown rows, all or as many as fit. Prints the equal ones."""
     first = {column.name for column in columns_of(kind) if column.first}
     names = [name for name, value in shown[0].items() if not isinstance(value, dict | list)]
     same, always = (

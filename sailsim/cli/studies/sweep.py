@@ -84,7 +84,7 @@ def sweep(
         return
     if out is None:
         raise SailsimError("out is not given; allowed is a folder, or --dry-run.")
-    # Of each choice of weights, which refuses formats that there are not before anything is written.
+    # One point for each choice of weights; this refuses unknown formats before anything is written.
     weighed = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
     types = dict.fromkeys(map(types_of, weighed.values()))
     who = runners([*plan.against, *against])
@@ -105,7 +105,7 @@ def sweep(
 
 
 def _verdict(store: Store) -> dict[str, Any]:
-    """The verdict of what a folder holds; nothing where no point of it could be run."""
+    """Verdict on the runs in a folder; empty if none could be run."""
     from sailsim.analysis.studies.result_folder import ResultFolder  # frames, which sweeping does without
 
     with suppress(SailsimError):
@@ -114,7 +114,8 @@ def _verdict(store: Store) -> dict[str, Any]:
 
 
 def _planned(file: Path, given: Mapping[str, str], settings: Sequence[str]) -> tuple[Plan, str]:
-    """The plan of a file, and its text; beside it the options may name other activations."""
+    """Plan of a file with the activations of the options, and its text. Raises SailsimError for other
+    options."""
     others = [f"--{name.replace('_', '-')}" for name in given if name != "activations"]
     others += ["--set"] * bool(settings)
     if others:
@@ -124,7 +125,7 @@ def _planned(file: Path, given: Mapping[str, str], settings: Sequence[str]) -> t
 
 
 def _grid(given: Mapping[str, str], settings: Sequence[str]) -> dict[str, Any]:
-    """Every field with its values: options, then `--set`."""
+    """Values by field, from the options and `--set`. Raises SailsimError for a field that is given twice."""
     grid = {name: _values(name, text) for name, text in given.items()}
     for setting in settings:
         name, equals, text = (part.strip() for part in setting.partition("="))
@@ -137,7 +138,7 @@ def _grid(given: Mapping[str, str], settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _values(name: str, text: str) -> list[Value]:
-    """The values of a field, as the field takes them."""
+    """Values of a field, of the type that the field takes."""
     if name in NUMBERS:
         return list(numbers_of(name, text))
     if name in NAMES:
@@ -146,7 +147,7 @@ def _values(name: str, text: str) -> list[Value]:
 
 
 def _show(combinations: Sequence[Mapping[str, Value]]) -> None:
-    """Print what the points are made of."""
+    """Print the points' field values."""
     if answered({"points": combinations}):
         return
     names = list(dict.fromkeys(name for each in combinations for name in each))

@@ -1,4 +1,4 @@
-"""`sailsim activations`: capture the real inputs of a model's linear layers, and look at a capture."""
+"""`sailsim activations`: capture the inputs of a model's linear layers, and show a capture."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def _print(held: Activations, path: Path | None) -> None:
             "layers": held.codes[role].shape[0],
             "tokens": held.codes[role].shape[1],
             "width": held.codes[role].shape[2],
-            # How far the largest value of a row stands out: what symmetric rounding has to span.
+            # Ratio of a row's largest value to its root mean square, the range of symmetric rounding.
             "peak_over_rms": float(
                 np.mean(32767 / np.sqrt(np.mean(np.square(held.codes[role], dtype=np.float64), axis=-1)))
             ),

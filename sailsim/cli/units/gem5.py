@@ -1,4 +1,4 @@
-"""`sailsim gem5`: programs, traces, tokens and tiles on a gem5 that has the module (docs/gem5.md)."""
+"""`sailsim gem5`: programs, traces, tokens and tiles on a gem5 with sailsim's module (docs/gem5.md)."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ from sailsim.sim.machine.system_files import load_system
 from sailsim.workloads.inference.perplexity import ATTENTION
 
 CHECKPOINT_FILES = ("m5.cpt", "sailsim.json")
-"""Of gem5-configs/checkpoints.py: gem5's state of all objects, and the note of what they are of."""
+"""Files of a checkpoint, from gem5-configs/checkpoints.py: gem5's state, and the note of the run."""
 COUNT = r"(?:[2-9]|[1-9]\d{1,17})"
-"""Of instructions or ps: gem5 counts to 2^63, and an atomic core cannot be stopped after one instruction."""
+"""Pattern of a number of instructions or ps, below 2^63; an atomic core cannot stop after one instruction."""
 
 
 def number(option: str, least: int, most: int, default: int | None, words: str) -> Callable[[F], F]:
-    """An option that is a whole number in a range."""
+    """Option for a whole number in a range."""
     kind = click.IntRange(least, most)
     return click.option(option, type=kind, default=default, help=words)
 
@@ -70,7 +70,7 @@ with_gem5 = click.option(
 
 @dataclass(frozen=True)
 class Gem5Options:
-    """How gem5 is to run: which one, on which machine, into which folder of results, for how many seconds."""
+    """Options of a run of gem5: binary, machine, folder of results, and time limit in seconds."""
 
     binary: str | None
     machine: str
@@ -79,18 +79,18 @@ class Gem5Options:
 
     @property
     def simulator(self) -> Gem5:
-        """The binary, which is there and has the module. Raises SailsimError for another."""
+        """Binary with the module. Raises SailsimError for a missing binary or one without the module."""
         return Gem5(self.binary)
 
     @property
     def system(self) -> System:
-        """The machine."""
+        """System of the machine. Raises SailsimError for a bad name or file."""
         return load_system(self.machine)
 
 
 def with_run(out: str = "out/gem5") -> Callable[[F], F]:
-    """What every run of gem5 has: `--gem5`, `--system`, `--out`, `--timeout` and `--json`, as one
-    `Gem5Options`."""
+    """Options of every run of gem5: `--gem5`, `--system`, `--out`, `--timeout` as one `Gem5Options`, and
+    `--json`."""
 
     def together(command: Callable[..., Any]) -> Any:
         names = [each.name for each in fields(Gem5Options)]
@@ -117,7 +117,7 @@ def with_run(out: str = "out/gem5") -> Callable[[F], F]:
 
 
 def with_parts(what: str, until: str, until_form: str) -> Callable[[F], F]:
-    """How much of the machine there is, and what part is run: from where, to where, with what on the way."""
+    """Options for the size of the machine, and for the part that is run: its start, end and checkpoints."""
     return applied(
         number("--units", 0, 64, None, "PIM units, 0: none; default: one a slice."),
         click.option(
@@ -151,7 +151,7 @@ def _ascending(_: click.Context, param: click.Parameter, text: str | None) -> st
 
 
 def tell(text: str) -> None:
-    """Say on standard error what is under way."""
+    """Print a line of progress on standard error."""
     click.echo(escaped(f"gem5: {text}"), err=True)
 
 
@@ -253,7 +253,7 @@ def run(
 
 
 def _require_possible(options: Mapping[str, Any], cpu: str, cores: int, units: int | None) -> None:
-    """Raise SailsimError where options of a run contradict each other."""
+    """Raise SailsimError if options of a run contradict each other."""
     if units == 0 and options["capacity_mode"]:
         raise SailsimError(
             "capacity-mode is given beside units 0; allowed is one of them: that machine has no PIM units."
@@ -285,8 +285,8 @@ def _stored(
     simulator: Gem5,
     simulate: Callable[[Path, list[str]], dict[str, Any]],
 ) -> Record:
-    """The record of a run in a folder of its own: from the results, or of `simulate` with the folder and the
-    options in the words of gem5's scripts. It is run again where files that it wrote for other runs are gone.
+    """Record of a run, from the folder of results, or from `simulate` with a folder and the options of gem5's
+    script. A run whose checkpoints or vectors are gone is repeated.
     """
     words = []
     for name, value in sorted(options.items()):
@@ -304,7 +304,7 @@ def _stored(
 
 
 def _columns(done: Gem5Run) -> dict[str, Any]:
-    """What is stored of a run: how it ended, its checkpoints, and its totals."""
+    """Columns of a run's record: its status and time, its checkpoints, and its totals."""
     ended = {"status": done.status, "ticks": done.ticks, "host_s": done.host_s, "folder": str(done.folder)}
     return {**ended, "checkpoints": [str(path) for path in done.checkpoints], **done.totals()}
 
@@ -315,9 +315,9 @@ def _say_checkpoints(record: Record) -> None:
 
 
 def _restored(checkpoint: Path | None) -> dict[str, list[str]]:
-    """What a result says of the checkpoint that it went on from: what is in it, not where it lies.
+    """Digests of the checkpoint that a run continues, for its record; the place does not count.
 
-    Raises SailsimError where the folder holds none of `sailsim gem5`.
+    Raises SailsimError if the folder holds no checkpoint of `sailsim gem5`.
     """
     if checkpoint is None:
         return {}
@@ -433,7 +433,7 @@ def _draw_timeline(asked: Gem5Options, trace: Trace, tile: int) -> None:
     echo(str(path))
 
 
-# --- Tiles beside the fast engine ---
+# --- Tiles against the fast engine ---
 
 
 @gem5.command()
@@ -477,7 +477,7 @@ def validate(asked: Gem5Options, trace: Path | None, seed: int, tiles: int, stre
 
 
 def _print(compared: Sequence[Row]) -> None:
-    """A table for each substrate and load."""
+    """Print a table for each substrate and load."""
     for (substrate, load), of_load in groupby(compared, lambda row: (row["substrate"], load_of(row))):
         echo(f"{substrate}, {load}, cycles")
         rows = []
@@ -573,7 +573,7 @@ def decode(
 
 
 def _agreeing(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A sentence on runs that are compared with the running model, if there are any."""
+    """Sentence on runs that were compared with the model in NumPy, if there are any."""
     asked = [row for row in rows if row.get("model_tokens")]
     if asked:
         same = sum(row["model_tokens"] == row["tokens"] for row in asked)
@@ -587,11 +587,11 @@ def _agreeing(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    """A run in a line."""
+    """Line on a run."""
     what = f"{row['linears']:<5} threads {row['threads']}, batch {row['batch']}, context {row['context']}: "
     if row.get("step_cycles") is None:
         return what + str(row["reason"])
-    # Tokens a second of a model that was cut off are nobody's.
+    # Tokens per second mean nothing for a part of a model.
     whole = f", {row['tokens_per_s']:.1f} tokens/s"
     part = f" of {row['blocks']} blocks and the head".replace("1 blocks", "1 block")
     return what + (

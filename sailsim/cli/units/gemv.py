@@ -1,4 +1,4 @@
-"""`sailsim gemv`: one product of integers by table look-up, with its counts and its cycles."""
+"""`sailsim gemv`: integer product by table look-up, with its counts and cycles."""
 
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def _timing(
     threads: int,
     widths: dict[str, Any],
 ) -> dict[str, Any]:
-    """Counts and cycles of the product on a machine, all its slices working on it."""
+    """Counts and cycles of the product on all slices of a machine."""
     config = load_system(system).slice_config()
     profile = pattern_profile(x, prt=PrtConfig.of(config), threads=threads, **widths)
     of_inputs = (widths[key] for key in ("abits", "nbw", "group_size"))
@@ -145,10 +145,10 @@ def _timing(
 
 
 def load_npy(option: str, path: Path) -> NDArray[Any]:
-    """Map an .npy file; its declared size is compared with the file's before anything is read.
+    """Map an .npy file, after its declared size is checked against the file's.
 
     Raises:
-        SailsimError: one sentence that names the option.
+        SailsimError: the file is missing or damaged; the sentence names the option.
     """
     check_regular(path, f"{option} file", "an .npy file")
     try:

@@ -1,4 +1,4 @@
-"""`sailsim image`: a model as the decode program reads it."""
+"""`sailsim image`: a model as an image for the decode program."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sailsim.workloads.images.image_file import plan_image
     default="rows,lut,tiles",
     help="What to write: rows for dot products, lut for table look-ups, tiles for PIM units.",
 )
-@click.option("--seed", default=0, help="Of random weights.")
+@click.option("--seed", default=0, help="Seed of random weights.")
 @click.option("--out", type=PathOption(written=True), required=True, help="The image file to write.")
 @as_json_option
 def image(

@@ -1,4 +1,4 @@
-"""`sailsim trace` and `sailsim replay`: a model's tiles in a file, and a unit that works through one."""
+"""`sailsim trace` and `sailsim replay`: writing a model's tiles as a trace, and replaying one on a unit."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,5 @@
-"""gem5 with sailsim's module: running it, storing what comes of it, and what is measured on it.
+"""gem5 with sailsim's module: running it, storing its results, and the experiments on it.
 
-Reading order: `binary` (running it, what came of a run), `records` (results in a store); then `replay` (a
-trace in order, one tile group by group), `decode` (whole tokens) and `validation` (does the core's time
-agree?).
+Reading order: `binary` (a run and its statistics), `records` and `stored` (results in a store); then `replay`
+(a trace in order, a tile's timeline), `decode` (whole tokens) and `validation` (gem5 against the engine).
 """

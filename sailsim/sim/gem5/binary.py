@@ -1,6 +1,6 @@
-"""A gem5 binary with sailsim's module: finding it, running programs and traces on it, their results.
+"""A gem5 binary with sailsim's module: finding it, running programs and traces on it, and their results.
 
-gem5 itself is no part of sailsim. The user builds stock gem5 with EXTRAS set to `extras_path()` and names the
+gem5 is not part of sailsim. The user builds stock gem5 with EXTRAS set to `extras_path()`, and names the
 binary by ``--gem5`` or the variable SAILSIM_GEM5.
 """
 
@@ -32,15 +32,17 @@ from sailsim.sim.machine.system import System
 VARIABLE = "SAILSIM_GEM5"
 CPU_MODELS = ("atomic", "timing", "minor", "o3")
 CPU = rf"(?:{'|'.join(CPU_MODELS)})(?:,(?:{'|'.join(CPU_MODELS)})(?:,\d{{1,18}})?)?"
-"""Of cores: a model; two, the second from the program's first work item on; or so many ps later."""
+"""Pattern of core models: one; two, the second from the program's first work item on; or a number of ps
+later."""
 BASIC_BLOCK_VECTORS = "simpoint.bb"
-"""Of a run with `--simpoint-interval`: a line an interval, of ``:block:instructions`` for every block."""
+"""File of a run with `--simpoint-interval`: a line for each interval, with ``:block:instructions`` for each
+block."""
 
-_EM_AARCH64 = 183  # of an ELF file's header: the number of the architecture
+_EM_AARCH64 = 183  # number of the architecture in an ELF file's header
 _SEGMENTS = Path("/dev/shm")  # where Linux shows POSIX shared memory
-_FULL_DISK = 1 << 20  # bytes of free disk below which a failed run is put down to the disk
+_FULL_DISK = 1 << 20  # bytes of free disk below which a failed run is blamed on the disk
 
-# What the scripts in gem5-configs print.
+# Output of the scripts in gem5-configs.
 _ENDS = "exiting with last active thread context|instructions of --until|replay done(?: with errors)?"
 _GOOD_END = re.compile(rf"^sailsim-gem5: (?:{_ENDS}) at (\d+) ps", re.MULTILINE)
 _SPENT = re.compile(r"^measured part (begins|ends) after ([\d.]+) s of processor time$", re.MULTILINE)
@@ -53,11 +55,11 @@ _TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], 
     (re.compile(r"system\.units\d*\.(?!heldStores)(\w+)"), "unit_{}", sum),
     (re.compile(r"system\.units\d*\.stageTicks::(\w+)"), "unit_{}Ticks", sum),
 )
-"""Statistics that `Gem5Run.totals` keeps: names in gem5, the name of the total, how they are put together."""
+"""Statistics in `Gem5Run.totals`: names in gem5, name of the total, and the function that combines them."""
 
 
 def _part(installed: str, checkout: str, proof: str) -> Path:
-    """A folder that a wheel carries inside the package and a checkout has at its top."""
+    """Path of a folder that is inside the package in a wheel, and at the top of a checkout."""
     package = Path(sailsim.__file__).resolve().parent
     for folder in (package / "_gem5" / installed, package.parent / checkout):
         if (folder / proof).exists():
@@ -66,32 +68,32 @@ def _part(installed: str, checkout: str, proof: str) -> Path:
 
 
 def extras_path() -> Path:
-    """The folder that gem5's build takes as EXTRAS."""
+    """Folder for EXTRAS of gem5's build. Raises SailsimError if it is not installed."""
     return _part("sim_ext", "sim_ext", "gem5/SConscript")
 
 
 def configs_path() -> Path:
-    """The folder of the scripts that gem5 runs."""
+    """Folder of the scripts that gem5 runs. Raises SailsimError if it is not installed."""
     return _part("configs", "gem5-configs", "machine.py")
 
 
 def how_to_build() -> str:
-    """In a few words."""
+    """One-line instruction for building gem5, for messages."""
     return f"build gem5 v24.0 for ARM with EXTRAS={extras_path()}, see docs/gem5.md"
 
 
 def gem5_unit(system: System, **overrides: Any) -> str:
-    """A PIM unit of gem5 in the text form; raises as `System.unit_text`.
+    """Text form of a PIM unit in gem5; raises as `System.unit_text`.
 
-    A descriptor is one slice's tile, and a unit scales by itself whenever a descriptor asks for it.
+    A descriptor describes one slice's tile, and the unit scales results itself if the descriptor asks for it.
     """
     return system.unit_text(slices=1, convert=system.unit_convert, **overrides)
 
 
 def machine_json(system: System) -> str:
-    """A machine as gem5's scripts read it: its file's sections, and its PIM unit in the text form.
+    """JSON of a machine for gem5's scripts: its file's sections, and its PIM unit in the text form.
 
-    Raises SailsimError for a machine with another accelerator, which gem5 does not have.
+    Raises SailsimError for a machine with another accelerator, which gem5 does not model.
     """
     if system.accelerator is not None:
         raise SailsimError(
@@ -105,19 +107,19 @@ def machine_json(system: System) -> str:
 
 
 class Gem5TimeoutError(SailsimError):
-    """A run of gem5 took longer than it was given, and was stopped."""
+    """A run of gem5 was stopped at its time limit."""
 
 
 @dataclass(frozen=True)
 class Gem5Run:
-    """What came of one run of gem5.
+    """Results of one run of gem5.
 
     Attributes:
         status: gem5's exit status; 0 is good.
-        output: standard output and error of gem5 and of the program in it.
+        output: standard output and error of gem5 and of the simulated program.
         ticks: simulated picoseconds at the end.
         host_s: wall seconds of the run.
-        dumps: of the statistics, by their full name, for example ``system.units00.buildCycles``.
+        dumps: statistics by full name, for example ``system.units00.buildCycles``, one mapping per dump.
         folder: gem5's output directory.
     """
 
@@ -130,12 +132,13 @@ class Gem5Run:
 
     @property
     def stats(self) -> dict[str, float]:
-        """The statistics at the end."""
+        """Statistics at the end of the run."""
         return self.dumps[-1]
 
     @property
     def json_lines(self) -> list[dict[str, Any]]:
-        """What the program printed as JSON, one object a line; other lines may begin with a brace too."""
+        """JSON objects that the program printed, one a line; other lines that begin with a brace are
+        skipped."""
         objects = []
         for line in self.output.splitlines():
             if line.startswith("{"):
@@ -145,37 +148,41 @@ class Gem5Run:
 
     @property
     def spent_s(self) -> dict[str, float]:
-        """Processor seconds of gem5 when the program's measured part begins and ends, by these words."""
+        """Processor seconds of gem5 when the program's measured part "begins" and "ends"."""
         return {word: float(seconds) for word, seconds in _SPENT.findall(self.output)}
 
     @property
     def checkpoints(self) -> list[Path]:
-        """Folders of the checkpoints that the run wrote, by their time."""
+        """Folders of the checkpoints that the run wrote, in order of time."""
         return [Path(folder) for folder in _CHECKPOINT.findall(self.output)]
 
     @property
     def basic_block_vectors(self) -> int:
-        """How many intervals a run with `--simpoint-interval` has profiled; 0 without one."""
+        """Number of intervals that a run with `--simpoint-interval` profiled; 0 without the option."""
         path = self.folder / BASIC_BLOCK_VECTORS
         return path.read_text().count("\n") if path.is_file() else 0
 
     def unit_stat(self, unit: int, name: str) -> float:
-        """A PIM unit's statistic. gem5 pads a unit's number with zeros, and a single unit has none."""
+        """Statistic of a PIM unit. gem5 pads a unit's number with zeros; a single unit has no number.
+
+        Raises SailsimError if the run has no such statistic.
+        """
         for number in (f"{unit}", f"{unit:02d}", *([""] if unit == 0 else [])):
             if f"system.units{number}.{name}" in self.stats:
                 return self.stats[f"system.units{number}.{name}"]
         raise SailsimError(f"statistic {name!r} of unit {unit} is not in {self.folder / 'stats.txt'}.")
 
     def tiles(self) -> list[dict[str, int]]:
-        """One row a descriptor of a replayed trace, in the trace's order; times in ps and unit cycles."""
+        """Rows of a replayed trace, one for each descriptor in the trace's order; times in ps and unit
+        cycles."""
         with (self.folder / "tiles.csv").open(newline="") as file:
             return [{key: int(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
     def totals(self, dump: int = -1) -> dict[str, float]:
-        """What a stored result keeps of a dump of the statistics.
+        """Totals of a dump of the statistics, for a stored result.
 
-        Instructions; cycles of the core that took most; bytes over DRAM; and of the PIM units every count,
-        time and byte, summed over the units: ``unit_buildCycles`` and so on.
+        Instructions, cycles of the core with the most, bytes over DRAM, and all statistics of the PIM units
+        summed over the units: ``unit_buildCycles`` and so on.
         """
         totals: dict[str, float] = {}
         for full, value in self.dumps[dump].items():
@@ -191,10 +198,10 @@ class Gem5:
     """A gem5 binary that has the module."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Look the binary up and ask it for the module.
+        """Find the binary and check that it has the module.
 
         Args:
-            path: of the binary; default: the variable SAILSIM_GEM5.
+            path: path of the binary; default: the variable SAILSIM_GEM5.
 
         Raises:
             SailsimError: no binary, one that does not run, or one without the module.
@@ -211,12 +218,12 @@ class Gem5:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the binary: another build may simulate otherwise."""
+        """SHA-256 of the binary; another build may give other results."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def _ask(self) -> dict[str, Any]:
-        """What check_module.py prints."""
+        """JSON that check_module.py prints: version, date of compilation, and whether the module is there."""
         script = configs_path() / "check_module.py"
         try:
             with tempfile.TemporaryDirectory() as folder:
@@ -241,11 +248,11 @@ class Gem5:
         """Replay a trace on the system's PIM units, without cores.
 
         Args:
-            system: with PIM units.
+            system: machine with PIM units.
             trace: file of descriptors.
             folder: gem5's output directory; created.
             extra: further arguments of replay_trace.py.
-            how: `units`, `timeout_s` and `debug` as `_run` takes them.
+            options: `units`, `timeout_s` and `debug` of `_run`.
 
         Raises:
             SailsimError: no PIM units; gem5 stopped before the end, or took longer than `timeout_s`.
@@ -268,10 +275,10 @@ class Gem5:
 
         Args:
             program: the program and its arguments.
-            cpu: one of `CPU_MODELS`, or as `CPU` has it.
-            cores: 1..64; a thread of the program takes one.
+            cpu: one of `CPU_MODELS`, or a text of the form `CPU`.
+            cores: number of cores, 1..64; a thread of the program takes one.
             extra: further arguments of run_program.py.
-            how: `units` and `timeout_s` as `_run` takes them.
+            options: `units` and `timeout_s` of `_run`.
 
         Raises:
             SailsimError: a bad argument, gem5 stopped before the program's end, or took too long.
@@ -293,9 +300,9 @@ class Gem5:
         """Run a script on a machine.
 
         Args:
-            units: PIM units; default one a slice.
+            units: number of PIM units; default: one per slice.
             timeout_s: wall seconds after which gem5 is stopped.
-            debug: debug flags of gem5 whose output goes to ``debug.txt`` in the folder.
+            debug: debug flags of gem5; their output goes to ``debug.txt`` in the folder.
         """
         if not timeout_s > 0:
             raise SailsimError(f"timeout is {timeout_s:g}; allowed are more than 0 seconds.")
@@ -329,7 +336,7 @@ class Gem5:
 
 
 def require_program(path: Path) -> None:
-    """Raise SailsimError where a file is no program for AArch64."""
+    """Raise SailsimError if a file is not a program for AArch64."""
     if not path.is_file():
         raise SailsimError(
             f"program is {path}, which is no file; make kernels, in a checkout, builds those that ship."
@@ -338,14 +345,14 @@ def require_program(path: Path) -> None:
         head = file.read(20)
     machine, why = int.from_bytes(head[18:20], "little"), "which is no ELF file"
     if len(head) == 20 and head[:4] == b"\x7fELF":
-        if (head[4:6], machine) == (b"\2\1", _EM_AARCH64):  # 64 bits, the lowest byte first
+        if (head[4:6], machine) == (b"\2\1", _EM_AARCH64):  # 64 bits, little-endian
             return
         why = f"whose ELF machine is {machine} and not {_EM_AARCH64}"
     raise SailsimError(f"program is {path}, {why}; allowed is one for AArch64.")
 
 
 def _take(lock: Any, folder: Path) -> None:
-    """Hold the folder of a run. gem5 inherits the lock, so that one which outlived its sailsim keeps it."""
+    """Lock the folder of a run. gem5 inherits the lock and keeps it if it outlives sailsim."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -355,7 +362,8 @@ def _take(lock: Any, folder: Path) -> None:
 
 
 def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log: Path) -> int:
-    """Run gem5 to its end and return its exit status; whatever ends the wait ends gem5 and its children."""
+    """Run gem5 to its end and return its exit status. If the wait ends early, gem5 and its children are
+    killed."""
     gem5 = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -372,13 +380,13 @@ def _execute(command: Sequence[str], sink: Any, lock: Any, timeout_s: float, log
         with suppress(ProcessLookupError):
             os.killpg(gem5.pid, signal.SIGKILL)
         gem5.wait()
-        # Memory that our script shares with gem5 (preload.py) loses its name only when it is filled.
+        # preload.py unlinks the memory that it shares with gem5 only after it has filled it.
         with suppress(OSError):
             (_SEGMENTS / f"sailsim-gem5-{gem5.pid}").unlink()
 
 
 def _reason_of(output: str, status: int) -> str:
-    """Why gem5 stopped, in a few words, from what it printed and its exit status."""
+    """Short reason for a stop of gem5, from its output and exit status."""
     marks = ("fatal: ", "panic: ", "error: ", "Error: ", "sailsim-gem5: ")
     for line in output.splitlines():
         for mark in marks:
@@ -391,9 +399,9 @@ def _reason_of(output: str, status: int) -> str:
 
 
 def read_dumps(path: Path) -> list[dict[str, float]]:
-    """All dumps of a statistics file, plain numbers by name; distributions and text are left out.
+    """Dumps of a statistics file: numbers by name, without distributions and text.
 
-    Empty where there is no such file or its last dump was cut off.
+    Empty if there is no such file or its last dump was cut off.
     """
     try:
         text = path.read_text(errors="replace")

@@ -1,9 +1,9 @@
 """Whole tokens on gem5: the program `decode` (docs/decode.md) on the cores and PIM units of a machine.
 
 A point is one run of gem5. Its image lies in simulated memory before the program starts
-(gem5-configs/preload.py); atomic cores fill the cache and decode the first tokens, so that caches hold what a
-token leaves behind; O3 cores decode those that are measured. Of a part of a model they begin with no data in
-their caches, as the other blocks would have left none of it.
+(gem5-configs/preload.py). Atomic cores fill the key-value cache and decode the first tokens, which warms the
+caches. O3 cores decode the measured tokens. If only some blocks of a model run, O3 cores start with empty
+caches, because the missing blocks would have evicted the data.
 """
 
 from __future__ import annotations
@@ -42,45 +42,51 @@ LINEARS = ("neon", "lut", "lutmm")
 REGIONS = (
     "embed", "norm", "quantise", "qkv", "rope", "attention", "o", "ffn", "head", "sample",
 )  # fmt: skip
-"""Of a step, in its order; their cycles add up to the step's."""
+"""Regions of a step, in order; their cycles add up to the step's."""
 WAITS = ("barrier", "units")
-"""What the first thread waited for, inside the regions."""
+"""Waits of the first thread, which are part of the regions."""
 KV_BITS = {word.lstrip("fpint"): word for word in CACHES}
-"""The program's words for bits of keys and values."""
+"""Names of cache formats in the program, by bits of keys and values."""
 ADDRESS = 0x6000000000
-"""Where gem5-configs/preload.py puts the image."""
+"""Address at which gem5-configs/preload.py puts the image."""
 BATCH_MAX = 64
 PROMPT_MAX = 1024
-"""Most tokens of a prompt: atomic cores decode all but one of them."""
+"""Most tokens of a prompt; atomic cores decode all of them but the last."""
 LOGITS = Path("/proc/self/logits")
-"""Where the program writes its logits. `run_program.py` redirects this folder into the run's own. A path of
-another length would move the program's stack, and with it the cycles."""
+"""Path to which the program writes its logits; `run_program.py` redirects this folder into the run's own. A
+path of another length would move the program's stack and change the cycles."""
 _MULTIPLY = ("linears", "threads", "nbw", "units")
-"""Fields of a point that say who multiplies: whatever they are, points decode the same tokens."""
+"""Fields of a point that choose the hardware of products; they must not change the decoded tokens."""
 
 Tell = Callable[[str], None]
 Logits = dict[tuple[Any, ...], npt.NDArray[np.float32]]
-"""Of the running model, (steps, batch, vocab), by image, cache, prompt and the tokens chosen."""
+"""Logits of the model in NumPy, (steps, batch, vocab), by image, cache, prompt and the program's tokens."""
 
 
 HEAD_OUTPUTS = 16_000
-"""Of the head that runs with some blocks of a model without a file: a whole one takes most of such a run, and
-its outputs are alike. Those of a slice, 500 of 32, fill passes as those of a whole head do."""
+"""Outputs of the head if only some blocks of a model run: a whole head would take most of the run, and its
+outputs are alike. The 500 outputs of each of 32 slices fill passes as those of a whole head do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodePoint:
-    """One run of the program.
+    """One run of the program `decode`.
 
-    `context` positions of the cache are filled before the first measured step: all but the last `warm` by
-    the program's table, those by tokens decoded on atomic cores. `steps` tokens are measured. `blocks` is how
-    many of the model's blocks the image has, with `HEAD_OUTPUTS`; 0: all. `units` PIM units multiply; 0:
-    one a slice.
-
-    `prompt_tokens`, token numbers with commas between them, are what every row of the batch decodes. Their
-    last is the input of the first measured step; the others are the `warm` tokens, and the whole `context`.
-    Empty: the table fills the cache, and every token is token 1. With `linears` `lutmm` every step reads
-    `beside` tokens of another prompt on the cores while units multiply.
+    Attributes:
+        model: GGUF file, or name or file of a shape.
+        weights: format of the weights; default: the file's own, else 4g128.
+        blocks: number of the model's blocks in the image, with `HEAD_OUTPUTS`; 0: all.
+        linears: kernel of products, one of `LINEARS`.
+        context: positions of the cache that are filled before the first measured step.
+        attention: "cores" or "units", which multiply in attention.
+        cache: format of keys and values, of `CACHES`.
+        warm: last positions of the context, filled by tokens decoded on atomic cores; the program's table
+            fills those before.
+        steps: measured tokens.
+        units: PIM units that multiply; 0: one per slice.
+        prompt_tokens: token numbers with commas, which every row of the batch decodes. The last is the input
+            of the first measured step; the others are the context. Empty: every token is token 1.
+        prefill_tokens: tokens of another prompt that cores read in each step while units of `lutmm` multiply.
     """
 
     model: str
@@ -106,7 +112,7 @@ class DecodePoint:
 
     @property
     def words(self) -> str:
-        """For progress and complaints."""
+        """Description for progress and messages."""
         blocks = f", {self.blocks} blocks" if self.blocks else ""
         attention = f", attention on units, {self.cache}" if self.attention == "units" else ""
         return (
@@ -115,7 +121,7 @@ class DecodePoint:
         )
 
     def options(self, system: System) -> list[str]:
-        """The program's, which names the image the same wherever it lies: arguments move the stack."""
+        """Options of the program. The image always has the same name, as arguments move the stack."""
         prompt = self.prompt_tokens or ",".join(["1"] * (self.warm + 1))
         named: dict[str, Any] = {
             "image": "model.image", "image-at": ADDRESS, "linears": self.linears, "threads": self.threads,
@@ -136,9 +142,9 @@ class DecodePoint:
 
 
 def prompt_tokens(model: str, prompt: str) -> list[int]:
-    """The tokens of a prompt: whole numbers with commas between them, else a text for the model's tokenizer.
+    """Tokens of a prompt: whole numbers with commas between them, else a text for the model's tokenizer.
 
-    A text begins with the special token that the model has seen before every text, if it has seen one.
+    A text gets the model's begin-of-text token, if the model has one.
 
     Raises:
         SailsimError: a text for a model without a tokenizer, tokens outside its vocabulary, or too many.
@@ -167,10 +173,10 @@ def _spec(model: str) -> ModelSpec:
 
 
 def decode_points(base: DecodePoint, system: System, **axes: Sequence[Any]) -> list[DecodePoint]:
-    """A point with every combination of ``batch``, ``context``, ``threads`` and ``linears``; the last varies
+    """Points for every combination of ``batch``, ``context``, ``threads`` and ``linears``. The last varies
     fastest, so that an interruption leaves whole comparisons.
 
-    Points of other kinds than `lutmm` have no `units`, unless units attend: they are the same for any number.
+    `units` is 0 where no unit works, as such points are the same for any number of units.
 
     Raises:
         SailsimError: a value that the program, the machine or the model does not have.
@@ -217,7 +223,7 @@ def decode_points(base: DecodePoint, system: System, **axes: Sequence[Any]) -> l
 
 
 def _require_room(system: System, spec: ModelSpec, context: int, bits: int, nbw: int) -> None:
-    """Raise SailsimError for a machine whose arrays do not hold the tables of a head's products."""
+    """Raise SailsimError if the machine's arrays do not hold the tables of a head's products."""
     config = system.slice_config(slices=1, convert=system.unit_convert)
     for tile in _head_tiles(spec, context, bits, nbw):
         try:
@@ -230,7 +236,7 @@ def _require_room(system: System, spec: ModelSpec, context: int, bits: int, nbw:
 
 
 def _head_tiles(spec: ModelSpec, context: int, bits: int, nbw: int) -> list[TileShape]:
-    """A head's keys and values."""
+    """Tile shapes of a head's products with keys and with values."""
     sizes = ((spec.head_dim, context), (context, spec.head_dim))
     return [TileShape(*size, spec.gqa, bits, bits, 8, nbw, 0) for size in sizes]
 
@@ -246,33 +252,33 @@ def run_decodes(
     timeout_s: float = 3600,
     tell: Tell = lambda text: None,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Run the points that the folder does not hold yet; each is stored as it ends.
+    """Run the points that the folder does not hold yet; each result is stored at once.
 
-    A run that takes longer than `timeout_s` is stopped and stored without numbers and with a `reason`; with
+    A run that takes longer than `timeout_s` is stopped, and stored with a `reason` in place of numbers. With
     another `timeout_s` it is run again.
 
     Args:
-        points: of one image, as `decode_points` has them.
+        points: points of one image, from `decode_points`.
         program: the decode program.
         out: folder of the results; images and gem5's own output go into folders below it.
-        tell: called with what is under way.
+        tell: called with the description of each run.
 
     Returns:
-        A record a point, and how many of them the folder held before.
+        A record for each point, and the number of them that the folder held before.
 
     Raises:
-        SailsimError: bad input; or runs that failed otherwise, after all others are stored.
+        SailsimError: bad input; or runs failed otherwise, raised after all others are stored.
     """
     machine_json(system)  # refuses a machine that gem5 does not have, before an image is made
     require_program(program)
-    plan = _plan(points[0], system)  # what no image can hold is refused once, before a run is begun
+    plan = _plan(points[0], system)  # refuses a model that no image can hold before the first run
     file = stored_model(points[0].model)
     content, stored = sha256_of(program, "program"), Store(out).keys()
     known: Logits = {}
     rows, failures, before = [], [], 0
 
     def simulated(point: DecodePoint, name: str) -> dict[str, Any]:
-        """The columns of a point's run."""
+        """Columns of a point's run."""
         image = image_for(point, system, out)
         folder = (out / f"{DECODE}-{Path(point.model).stem}-{name}").resolve()
         logits = folder / "proc-self" / LOGITS.name  # where run_program.py redirects LOGITS to
@@ -302,7 +308,7 @@ def run_decodes(
             "model_sha256": file.file.sha256 if file else "",
             "content": content,
         }
-        limited = {**question, "timeout_s": timeout_s}  # of a run that was stopped: it holds for this limit
+        limited = {**question, "timeout_s": timeout_s}  # a stopped run's record, valid for this limit
         (key, group), (stopped, _) = (keys_of(each, system, gem5) for each in (question, limited))
         before += not stored.isdisjoint((key, stopped))
 
@@ -328,7 +334,7 @@ def run_decodes(
 
 
 def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Sentences on runs that should have decoded the same and have not; empty if all is well."""
+    """Sentences on runs whose tokens or logits differ but should not; empty if all agree."""
     firsts: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     sentences = []
     for row in rows:
@@ -356,22 +362,22 @@ def differing(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def against_model(
     point: DecodePoint, tokens: str, logits: Path, image: Path, known: Logits | None = None
 ) -> dict[str, str | float]:
-    """What the running model says of the measured steps: `ImageDecoder`, NumPy's pass over the same image.
+    """Compare the measured steps with the model in NumPy (`ImageDecoder`) on the same image.
 
-    It rounds its own activations, so that logits differ where a number lies between two integers. Before
-    each step it takes the token that the program chose.
+    The model rounds its own activations, so logits may differ. Each step continues from the token that the
+    program chose.
 
     Args:
-        tokens: those that the program chose, as it reports them.
-        logits: the file that it wrote, fp32 (steps, batch, vocab).
-        known: the model's logits of runs before, which kinds of products and numbers of threads share.
+        tokens: tokens that the program chose, as it reports them.
+        logits: file that the program wrote, fp32 (steps, batch, vocab).
+        known: the model's logits from earlier runs, shared by kernels and numbers of threads.
 
     Returns:
-        `model_tokens`, those that the model chooses, as the program reports its own; `logit_difference`, the
-        largest magnitude of a difference; `logit_largest`, the largest magnitude of the model's logits.
+        `model_tokens`, the model's choice in the program's notation; `logit_difference`, the largest
+        magnitude of a difference; `logit_largest`, the largest magnitude of the model's logits.
 
     Raises:
-        SailsimError: a file of another size.
+        SailsimError: the file has another size.
     """
     rows = tuple(tuple(map(int, row.split(","))) for row in tokens.split(";"))
     prompt = tuple(map(int, point.prompt_tokens.split(",")))
@@ -396,10 +402,10 @@ def against_model(
 
 
 def image_for(point: DecodePoint, system: System, out: Path) -> Path:
-    """The image of a point, which the folder keeps: made when it is not there, or was made by other code.
+    """Path of a point's image in the folder; it is written if missing or made by other code.
 
     Raises:
-        SailsimError: the model or its weights are none that an image can hold, or the disk is full.
+        SailsimError: no image can hold the model or its weights, or the disk is full.
     """
     plan = _plan(point, system)
     what = [plan.about, list(plan.dimensions), plan.row, point.weights, code_version()]
@@ -433,7 +439,7 @@ def _plan(point: DecodePoint, system: System) -> ImagePlan:
 
 
 def _tile_most(plan: ImagePlan, point: DecodePoint, system: System) -> int:
-    """`_most_outputs` of a slice's share of the matrices."""
+    """Outputs of a pass (`_most_outputs`) for a slice's share of the matrices."""
     if point.linears != "lutmm":
         return 0
     tiles = []
@@ -447,10 +453,10 @@ def _tile_most(plan: ImagePlan, point: DecodePoint, system: System) -> int:
 
 
 def _most_outputs(tiles: Iterable[TileShape], system: System) -> int:
-    """Outputs of a pass, where tiles take several; else 0.
+    """Most outputs of a pass over the tiles that need several passes; 0 if none does.
 
-    A tile's codes lie row by row, so several passes would each read pieces of all rows from memory. Tiles of
-    one pass are read from their first byte to their last.
+    A tile's codes lie row by row, so several passes would each read pieces of all rows from memory. A tile
+    of one pass is read from its first byte to its last.
     """
     config = system.slice_config(slices=1, convert=system.unit_convert)
     plans = [_core.plan_tile(config, tile, True) for tile in tiles]
@@ -458,7 +464,7 @@ def _most_outputs(tiles: Iterable[TileShape], system: System) -> int:
 
 
 def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, Any]:
-    """The columns of a run that came to its end."""
+    """Columns of a run that came to its end. Raises SailsimError if its results are incomplete."""
     log = done.folder / "gem5.log"
     lines = done.json_lines
     if done.status != 0 or not lines:
@@ -478,7 +484,7 @@ def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, An
     if len(done.dumps) < 3 or len(spent) < 2:
         raise SailsimError(f"gem5's statistics have no measured part; its output is in {log}.")
     *_, before, measured, _ = done.dumps
-    # gem5 counts instructions from its start, whatever a program resets.
+    # gem5 counts instructions from its start, even if the program resets statistics.
     totals = done.totals(-2)
     instructions = measured["simInsts"] - before["simInsts"]
     seconds = measured["simTicks"] / 1e12

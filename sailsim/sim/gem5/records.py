@@ -1,4 +1,4 @@
-"""Results on gem5 in a store: what their keys are made of, and how they are kept."""
+"""Results on gem5 in a store, and their keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 
 def scripts_digest() -> str:
-    """SHA-256 of the scripts that gem5 runs: they are part of what a result rests on."""
+    """SHA-256 of the scripts that gem5 runs, which are an input of every result."""
     digest = hashlib.sha256()
     for path in sorted(configs_path().glob("*.py")):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
@@ -27,9 +27,9 @@ def scripts_digest() -> str:
 
 
 def keys_of(point: Mapping[str, Any], system: System, gem5: Gem5) -> tuple[str, str]:
-    """Key of a result and of its question.
+    """Key of a result, and key of its point alone.
 
-    The result's has the point, the machine, the gem5 binary, the scripts that it runs and our code.
+    The result's key covers the point, the system, the gem5 binary, its scripts and our code.
     """
     question = hashlib.sha256(json.dumps(dict(point), sort_keys=True).encode()).hexdigest()
     parts = [question, system.digest, gem5.digest, scripts_digest(), code_version()]
@@ -45,20 +45,20 @@ def run_or_load(
     group: str = "",
     whole: Callable[[Record], bool] = lambda _: True,
 ) -> Record:
-    """A result from the store, or a new one that is stored at once.
+    """Load a result from the store, or simulate it and store it at once.
 
     Args:
-        out: the store's folder; it holds results on gem5 of any kind.
-        point: what is run, JSON-able.
-        system: the machine that is simulated.
+        out: the store's folder, for results on gem5 of any kind.
+        point: JSON-able description of the run.
+        system: the simulated machine.
         gem5: the simulator.
-        simulate: gives the record's columns.
-        group: of results of which the folder's answer has the last; default: the point's own.
-        whole: whether files that a stored result names are still there; where not, it is simulated again,
-            which gives the same result and the files.
+        simulate: returns the record's columns.
+        group: name under which the folder's answer keeps its latest result; default: the point's own key.
+        whole: whether the files that a stored result names still exist; if not, it is simulated again, with
+            the same result and the files.
 
     Raises:
-        SailsimError: the folder cannot be used; and whatever `simulate` raises.
+        SailsimError: the folder cannot be used; also any error of `simulate`.
     """
     key, question = keys_of(point, system, gem5)
     failures: list[SailsimError] = []

@@ -1,8 +1,8 @@
-"""What a replay of a trace has beside its results: an order between tensors, and one tile's timeline.
+"""Replays of traces on gem5: tiles in the order of their tensors, and the timeline of one tile.
 
-A timeline has load, build, look-up, conversion and write-back of every group of a tile. Two sources differ
-in nothing but when weights arrive: the core's `TileSequencer` with the fast engine's rate, and gem5's unit,
-which prints a line for each group (debug flag SailPimGroups).
+A timeline has load, build, look-up, conversion and write-back of every group of a tile. It comes from the
+core's `TileSequencer` at the fast engine's rate, or from gem5's unit, which prints a line for each group
+(debug flag SailPimGroups). The two differ only in the arrival of weights.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from sailsim.sim.step.patterns import PROFILES
 from sailsim.sim.step.tiles import PimUnits
 
 ORDERS = ("tensor", "step")
-"""`tensor`: each tensor waits for the one before. `step`: those of a block that multiply the same vector go
-together, as in a decode step."""
+"""Orders of tensors. `tensor`: each waits for the one before. `step`: as in a decode step, tensors of a block
+that multiply the same vector run together."""
 _SAME_INPUT = {r"attn_[qkv]": "attn_q, attn_k, attn_v", r"ffn_(gate|up)(_\w+)?": "ffn_gate, ffn_up"}
-"""Tensors of a block that multiply one vector, and what they are called together."""
+"""Patterns of a block's tensors that multiply the same vector, with a name for the group."""
 
 
 def replay_tiles(
     gem5: Gem5, system: System, tiles: Sequence[Tile], folder: Path, *, row: int = 0, **how: Any
 ) -> Gem5Run:
-    """Replay tiles, a unit each, by a trace that is gone afterwards: it is as large as their weights.
+    """Replay tiles, one on each unit. The trace, as large as their weights, is deleted afterwards.
 
     Args:
         gem5: with the module.
         system: with PIM units.
         tiles: the operands.
         folder: gem5's output directory; created.
-        row: where the tiles' weights lie, as `write_trace` takes it.
-        how: as `Gem5.replay` takes it.
+        row: placement of the tiles' weights, as `write_trace` takes it.
+        options: further arguments of `Gem5.replay`.
 
     Raises:
         SailsimError: as `Gem5.replay`; or a tile was refused.
@@ -98,7 +98,7 @@ def phases_of(names: Sequence[str], order: str) -> list[ReplayPhase]:
 
 
 def _tensors(tile: str, order: str) -> str:
-    """The tensors that a tile's go with."""
+    """Name of the tensors that run together with a tile's."""
     tensor = re.sub(r"(?<=.)\[\d+\]$", "", tile)
     block = re.match(r"(blk\.\d+)\.(\w+?)(\.weight)?$", tensor)
     if order == "tensor" or not block:
@@ -127,7 +127,7 @@ def phase_times(phases: Sequence[ReplayPhase], tiles: Sequence[Mapping[str, int]
 
 _DEBUG_FLAG = "SailPimGroups"
 _UNTRACED = "Tracing is not enabled"
-"""What gem5 says to a debug flag where it was compiled without them."""
+"""Message of a gem5 that was compiled without debug flags."""
 _LINE = re.compile(
     r"pass (\d+) group (\d+): load (\d+)\.\.(\d+) start (\d+) build (\d+) lookup (\d+) convert (\d+) "
     r"write-back (\d+)"
@@ -135,9 +135,9 @@ _LINE = re.compile(
 
 
 def core_timeline(system: System, tile: Tile) -> TileTimeline:
-    """A tile of one slice, alone on the machine, as the core's sequencer works it.
+    """Timeline of a tile alone on the machine, from the core's sequencer.
 
-    Weights are asked for ahead of need, as many lines under way as the unit has MSHRs, each for the latency
+    Weights are fetched ahead of need: as many lines are under way as the unit has MSHRs, each for the latency
     of DRAM.
 
     Raises:
@@ -154,7 +154,7 @@ def core_timeline(system: System, tile: Tile) -> TileTimeline:
             PROFILES.scanned(tile.x, scan).counts,
             tile.scales is not None,
             minimum=tile.has_minimum,
-            # As the engine has it: scales ride along, and weights are asked for behind the activations.
+            # As in the engine, scales come with the weights, whose fetch follows that of the activations.
             bytes_per_cycle=units.dram.rate * codes / units.clock,
             latency=units.dram.latency * units.clock,
             lead=units.operands.latency * units.clock,
@@ -169,10 +169,10 @@ def core_timeline(system: System, tile: Tile) -> TileTimeline:
 def gem5_timeline(
     gem5: Gem5, system: System, tile: Tile, folder: Path, timeout_s: float = 600
 ) -> TileTimeline:
-    """A tile on one PIM unit of gem5, alone on the machine.
+    """Timeline of a tile alone on the machine, from a PIM unit of gem5.
 
     Raises:
-        SailsimError: this gem5 can print no groups, did not get to the end or refused the tile.
+        SailsimError: this gem5 cannot print groups, did not get to the end or refused the tile.
     """
     pim = system.require_pim()
     try:
@@ -202,11 +202,11 @@ def gem5_timeline(
 def both_timelines(
     gem5: Gem5, machine: str, system: System, tile: Tile, out: Path, timeout_s: float = 600
 ) -> list[TileTimeline]:
-    """A tile's timelines in gem5 and in the fast engine, stored in a folder.
+    """Timelines of a tile in gem5 and in the fast engine, from the folder if it has them.
 
     Args:
         machine: the system as the user named it.
-        out: the folder; gem5's own output goes below it.
+        out: folder of results; gem5's own output goes below it.
 
     Raises:
         SailsimError: as `gem5_timeline` and `core_timeline`; or the folder cannot be used.
@@ -223,7 +223,7 @@ def both_timelines(
 
 
 def read_groups(path: Path) -> tuple[tuple[int, ...], ...]:
-    """The groups that a unit printed, in order. Raises SailsimError where they are not those of one tile."""
+    """Groups that a unit printed, in order. Raises SailsimError if they are not those of one tile."""
     groups = tuple(tuple(map(int, match)) for match in _LINE.findall(path.read_text(errors="replace")))
     last = max((group for _, group, *_ in groups), default=0)
     if not groups or [row[:2] for row in groups] != [divmod(i, last + 1) for i in range(len(groups))]:

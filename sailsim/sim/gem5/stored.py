@@ -1,4 +1,4 @@
-"""Results on gem5 as a folder keeps them: which command each record is of, and what it holds."""
+"""Records of results on gem5: their commands, and objects made from them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from typing import Any
 from sailsim.lut_gemv.counts import TILE_PHASES
 
 DECODE = "decode"
-"""What the column `command` of whole tokens says."""
+"""Value of the column `command` for whole tokens."""
 VALIDATE = "validate"
-"""Of compared tiles."""
+"""Value of the column `command` for compared tiles."""
 TIMELINE = "timeline"
-"""Of a tile's timelines."""
+"""Value of the column `command` for timelines of a tile."""
 
 
 # --- Compared tiles ---
 
 Row = Mapping[str, Any]
-"""One tile on one substrate, as `compare` has it; times in C-SRAM cycles."""
+"""Record of a tile on a substrate, from `compare`; times are in C-SRAM cycles."""
 STREAM_GB_S = 4.0
-"""What each reader beside the units asks for."""
+"""Bandwidth that each stream of reads next to the units asks for."""
 
 
 @dataclass(frozen=True)
 class NeighbourLoad:
-    """What a tile has beside it.
+    """Load on memory while a tile runs.
 
-    `units` begin together, each with a tile of its own; the next begin when all have ended. `streams` readers
-    beside them ask for `STREAM_GB_S` each, from `stream_offset` bytes beyond where replays have them on: with
-    other rows they come to other banks.
+    Attributes:
+        units: tiles that start together, each on its own unit; the next ones start when all have ended.
+        streams: readers of memory next to them, which ask for `STREAM_GB_S` each.
+        stream_offset: bytes between the readers' start and that in a replay; another row means another bank.
     """
 
     units: int = 1
@@ -49,33 +50,34 @@ ALONE = NeighbourLoad()
 
 
 def load_of(row: Row) -> NeighbourLoad:
-    """What a compared tile had beside it."""
+    """Load on memory during a compared tile."""
     return NeighbourLoad(row["units"], row["streams"], row["stream_offset"])
 
 
 def rows_of(record: Row) -> list[Row]:
-    """The comparisons of a stored record."""
+    """Comparisons in a stored record."""
     return [json.loads(text) for text in record["comparisons"]]
 
 
 # --- Timelines ---
 
 COLUMNS = ("pass", "group", "load_start", "load_end", "start", "build", "lookup", "convert", "write_back")
-"""Of a group; the first five are numbers or cycles from the tile's start, the others lengths in cycles."""
+"""Columns of a group in a timeline: two numbers, three times and four lengths. Times are cycles from the
+tile's start, lengths are cycles."""
 
 
 @dataclass(frozen=True)
 class TileTimeline:
-    """One tile on one unit.
+    """Timeline of a tile on one unit.
 
     Attributes:
-        source: who says so, for people.
-        tile: its name.
-        clock_ghz: of the cycles.
+        source: name of the simulator.
+        tile: the tile's name.
+        clock_ghz: clock of the cycles.
         groups: rows of `COLUMNS`, one for each group of each pass, in order.
         double_buffer: whether a write-back may wait for the next group.
-        before: cycles from the descriptor's arrival to the tile's start; None: not known.
-        after: cycles from its end to the acknowledgement of the results; None: not known.
+        before: cycles from the descriptor's arrival to the tile's start, if known.
+        after: cycles from the tile's end to the acknowledgement of the results, if known.
     """
 
     source: str
@@ -87,7 +89,8 @@ class TileTimeline:
     after: int | None = None
 
     def bars(self) -> dict[str, list[tuple[int, int]]]:
-        """Start and length, cycles from the tile's start, of every bar by phase; none of length 0."""
+        """Start and length of every bar by phase, in cycles from the tile's start; bars of length 0 are left
+        out."""
         bars: dict[str, list[tuple[int, int]]] = {name: [] for name in TILE_PHASES}
         for i, row in enumerate(self.groups):
             _, _, load_start, load_end, start, build, lookup, convert, write_back = row
@@ -96,7 +99,7 @@ class TileTimeline:
             for name, cycles in (("build", build), ("lookup", lookup), ("convert", convert)):
                 bars[name].append((at, cycles))
                 at += cycles
-            # With double buffering it has the port to itself just before the next group computes.
+            # With double buffering a write-back has the port to itself just before the next group computes.
             if self.double_buffer and i + 1 < len(self.groups):
                 at = self.groups[i + 1][4] - write_back
             bars["write_back"].append((at, write_back))
@@ -104,11 +107,11 @@ class TileTimeline:
 
     @property
     def end(self) -> int:
-        """Cycles of the tile."""
+        """Cycles from the tile's start to its end."""
         return max(start + cycles for bars in self.bars().values() for start, cycles in bars)
 
 
 def timelines_of(record: Mapping[str, Any]) -> list[TileTimeline]:
-    """What a stored record of `both_timelines` holds."""
+    """Timelines in a record that `both_timelines` stored."""
     rows = [json.loads(text) for text in record["timelines"]]
     return [TileTimeline(**row | {"groups": tuple(map(tuple, row["groups"]))}) for row in rows]

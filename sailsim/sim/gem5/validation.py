@@ -1,14 +1,14 @@
-"""Does gem5's PIM unit take the time that the core says? Tiles through both, phase by phase and end to end.
+"""Validation of gem5's PIM unit against the core and the fast engine, tile by tile.
 
-What is compared, per tile of one slice and per substrate:
+Two things are compared for each tile of a slice on each substrate:
 
-- *phases*: cycles of build, look-up, conversion and write-back, which must be equal: the unit drives the
-  core's `TileSequencer`, and only when weights arrive is gem5's own;
-- *end to end*: cycles from the descriptor's arrival to the last result (the completion record's `cycles`)
-  against the fast engine's time of the tile without fetching descriptor and writing record.
+- *phases*: cycles of build, look-up, conversion and write-back. They must be equal, because the unit drives
+  the core's `TileSequencer`; only the arrival of weights is gem5's own.
+- *end to end*: cycles from the descriptor's arrival to the last result (the completion record's `cycles`),
+  against the fast engine's time of the tile without fetching the descriptor and writing the record.
 
-Tiles are drawn at random, by a seed, or are those of a trace. The engine gives a mean over refreshes; a short
-tile meets one or none, which `refreshes` counts.
+Tiles are drawn at random from a seed, or come from a trace. The engine's time is a mean over refreshes. A
+short tile meets one or none, which `refreshes` counts.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ PHASES = {
     "convert": "convertCycles",
     "write_back": "writeBackCycles",
 }
-"""Phases of the core's timing and the unit's statistic of each."""
+"""Phases of the core's timing, with the unit's statistic for each."""
 UNITS = 48
-"""Of a run at most; a tile each, of which so many are under way at a time as are compared together."""
+"""Most units of a run. Each has one tile; only the tiles of a group run at the same time."""
 OFFSETS = (0, 1 << 20)
-"""Where readers begin, in bytes: their rows lie in one half of gem5's banks and in the other."""
+"""Offsets of the readers' first address, in bytes: one for each half of gem5's banks."""
 
 CODES: Mapping[str, tuple[Callable[[int], WeightCode], Sequence[int]]] = {
     "twos": (WeightCode.twos, range(2, 9)),
@@ -60,11 +60,11 @@ CODES: Mapping[str, tuple[Callable[[int], WeightCode], Sequence[int]]] = {
     "mxfp4": (lambda wbits: WeightCode.mxfp4(), (4,)),
     "nf4": (lambda wbits: WeightCode.nf4(), (4,)),
 }
-"""Codes by name, and their bits that a descriptor can tell."""
+"""Weight codes by name, with the widths that a descriptor can express."""
 
 
 class DrawnTile(NamedTuple):
-    """What a tile is, but for its operands; without scales it is one block, of size 0."""
+    """Shape and number formats of a random tile; a group size of 0 means one block without scales."""
 
     k: int
     n: int
@@ -77,8 +77,7 @@ class DrawnTile(NamedTuple):
 
 
 def drawn(seed: int, count: int) -> list[DrawnTile]:
-    """Small tiles of all kinds, drawn at random: K 8..700, N 4..360, batch 1..11, each as likely in every
-    octave; half of them with scales."""
+    """Draw small tiles of all kinds: K 8..700, N 4..360 and batch 1..11, log-uniformly; half have scales."""
     random = np.random.default_rng(seed)
     octaves = ((3.0, 9.45), (2.0, 8.5), (0.0, 3.5))
     shapes = []
@@ -92,7 +91,7 @@ def drawn(seed: int, count: int) -> list[DrawnTile]:
 
 
 def drawn_tiles(shapes: Sequence[DrawnTile], seed: int) -> list[Tile]:
-    """Tiles of some shapes with operands of a seed."""
+    """Tiles of some shapes with random operands."""
     random = np.random.default_rng(seed)
     return [random_tile(random, shape) for shape in shapes]
 
@@ -126,7 +125,7 @@ def random_tile(random: np.random.Generator, shape: DrawnTile) -> Tile:
 
 
 Times = Literal["in-step", "random"]
-"""When readers ask: a line each period, all at once; or after a time of 0 to 2 periods, each for itself."""
+"""Arrival of the readers' requests: all at once, a line each period; or each after 0 to 2 periods."""
 
 
 def shared_bandwidth(
@@ -137,18 +136,18 @@ def shared_bandwidth(
     reach: float | None = None,
     times: Times = "in-step",
 ) -> tuple[float, float]:
-    """What PIM units that stream weights get together beside readers, and what those get, bytes/s.
+    """Bandwidth of units that stream weights and of readers next to them, each in total, in bytes/s.
 
-    gem5's readers that are in step start at the same time with the same period, at addresses that differ by
-    whole rows of all channels: their lines come to a channel together, so a burst has `streams` lines, and
-    bursts come evenly. Those that ask at random times come in the bursts of a step, `memory.burst`.
+    gem5's readers in step start together with the same period, at addresses that differ by whole rows of all
+    channels. Their lines reach a channel together, so a burst has `streams` lines, and bursts come evenly.
+    Readers at random times come in the bursts of a step, `memory.burst`.
 
     Args:
         system: the machine.
-        units: how many stream.
-        streams: readers, each asking for `stream_gb_s`.
-        reach: share of the peak that long reads get; default: all but refreshes, as gem5's DRAM has it.
-        times: when the readers ask.
+        units: number of units that stream.
+        streams: number of readers, each asking for `stream_gb_s`.
+        reach: share of the peak that long reads get; default: all but refreshes, as in gem5's DRAM.
+        times: arrival of the readers' requests.
     """
     limits, dram = memory(system, max(1, streams)), Dram(system.memory, system.llc.line.whole)
     window = limits.stream.window * units / system.llc.slices.value
@@ -161,7 +160,7 @@ def shared_bandwidth(
 
 
 def summaries(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Of each load: whether all results and phases agree, and how far end-to-end times differ."""
+    """Summaries (`summary`) of the rows of each load."""
     return [
         {"load": str(load), **summary([row for row in rows if load_of(row) == load])}
         for load in dict.fromkeys(map(load_of, rows))
@@ -169,7 +168,7 @@ def summaries(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """Whether all results and phases agree; median and worst of the absolute end-to-end errors."""
+    """Agreement of all results and phases, and the median and worst absolute end-to-end errors."""
     worst = max(rows, key=lambda row: abs(row["error"]))
     return {
         "tiles": len(rows),
@@ -258,14 +257,14 @@ class Validation:
 
 
 def drawn_groups(system: System, units: int, seed: int, count: int) -> list[list[Tile]]:
-    """Every shape of a draw that fits the machine's arrays, with other numbers for each of some units."""
+    """Drawn tiles that fit the machine's arrays, in groups of one shape with different operands per unit."""
     shapes = drawn(seed, count)
     of_all = [drawn_tiles(shapes, seed + 1000 * (unit + 1)) for unit in range(units)]
     return [list(alike) for alike in zip(*of_all, strict=True) if _fits(system, alike[0])]
 
 
 def traced_groups(system: System, units: int, trace: Trace) -> tuple[list[list[Tile]], int]:
-    """The tiles of a trace in its order, some at a time; and `row` of `write_trace`, as the trace lies."""
+    """Groups of a trace's tiles in its order, and the trace's placement as `row` of `write_trace`."""
     named = zip(trace.header["tiles"], (decode_tile(trace, at) for at in range(len(trace))), strict=True)
     tiles = [replace(tile, name=name) for name, tile in named]
     rows, rest = np.divmod(np.diff(trace.descriptors["weights"]), system.memory.row_of_channels)
@@ -275,7 +274,7 @@ def traced_groups(system: System, units: int, trace: Trace) -> tuple[list[list[T
 
 
 def _fits(system: System, tile: Tile) -> bool:
-    """Whether table and staging rows fit the arrays; the unit refuses the others."""
+    """Whether table and staging rows fit the arrays; the unit refuses other tiles."""
     try:
         _core.plan_tile(system.slice_config(slices=1), tile.shape, tile.scales is not None)
     except ValueError:
@@ -292,7 +291,8 @@ def compare(
     timeout_s: float = 1800,
     row: int = 0,
 ) -> list[Row]:
-    """Groups of tiles that begin together, each tile on a unit of its own; the next when all have ended.
+    """Compare groups of tiles. The tiles of a group start together, each on its own unit; then the next
+    group.
 
     Args:
         gem5: with the module.
@@ -300,18 +300,18 @@ def compare(
         folder: for gem5's output.
         groups: of at most `load.units` tiles.
         load: units, 1..`UNITS`, and readers.
-        timeout_s: of one run of gem5.
-        row: where the tiles' weights lie, as `write_trace` takes it.
+        timeout_s: limit for one run of gem5.
+        row: placement of the tiles' weights, as `write_trace` takes it.
 
     Returns:
-        A row a group, of its slowest tile: `substrate`, `units`, `streams`, `stream_offset`, `tile`, the
-        cycles of each of `PHASES` as ``core_build`` and ``gem5_build``, `phases_equal`, `correct`,
+        A row for each group, of its slowest tile: `substrate`, `units`, `streams`, `stream_offset`, `tile`,
+        the cycles of each of `PHASES` as ``core_build`` and ``gem5_build``, `phases_equal`, `correct`,
         `engine_cycles`, `gem5_cycles`, `error` of the engine's relative to gem5's, and `refreshes`.
 
     Raises:
         SailsimError: no PIM units, gem5 did not get to the end, or a tile was refused by it.
     """
-    # A word; what is named may be a path.
+    # Used in file names; the system may name its substrate by a path.
     substrate = load_substrate(str(system.require_pim().substrate.value)).name
     compared: list[Row] = []
     at_once = UNITS // load.units
@@ -331,12 +331,12 @@ def compare(
 def _compared(
     system: System, tile: Tile, run: Gem5Run, unit: int, told: Mapping[str, int], load: NeighbourLoad
 ) -> Row:
-    """One tile of a run, by its unit and what gem5 told of it."""
+    """Row of one tile of a run, from its unit and gem5's record of it."""
     pim = system.require_pim()
     engine_s, timing = engine_seconds(system, tile, load)
     core = {f"core_{phase}": int(getattr(timing, phase)) for phase in PHASES}
     simulated = {f"gem5_{phase}": int(run.unit_stat(unit, name)) for phase, name in PHASES.items()}
-    # gem5's ranks all start a refresh every tREFI.
+    # All ranks of gem5 start a refresh every tREFI.
     first, last = (
         told[name] // (system.memory.timing.trefi.si * 1e12) for name in ("rung_ps", "answered_ps")
     )
@@ -355,7 +355,8 @@ def _compared(
 
 
 def engine_seconds(system: System, tile: Tile, load: NeighbourLoad) -> tuple[float, _core.TileTiming]:
-    """The engine's time of a tile on each of the units, its data in memory, from descriptor to results."""
+    """Seconds of a tile in the engine under a load, from descriptor to results, and its timing. Its data are
+    in memory."""
     units = PimUnits.alone(system, tile.prt)
     timed = timed_tile(units, tile)
     rate = shared_bandwidth(system, load.units, load.streams)[0] / load.units
@@ -364,7 +365,8 @@ def engine_seconds(system: System, tile: Tile, load: NeighbourLoad) -> tuple[flo
 
 
 def _slowest(compared: Sequence[Row]) -> Row:
-    """Tiles that ran at the same time as one: the slowest in gem5 and in the engine, unless phases differ."""
+    """One row for tiles that ran together: the slowest in gem5, or the first whose phases differ, against the
+    slowest in the engine."""
     differing = [row for row in compared if not row["phases_equal"]]
     shown = (differing or sorted(compared, key=lambda row: -row["gem5_cycles"]))[0]
     engine = max(row["engine_cycles"] for row in compared)

@@ -1,5 +1,5 @@
-"""Many tasks, kept in a folder: one way to run, stop and go on, from a laptop to a cluster (docs/studies.md).
+"""Studies: many tasks whose results are kept in a folder, on a laptop or a cluster (docs/studies.md).
 
-Reading order: `folder` (what is on disk), `workers` (who evaluates), `run` (what, and all of it together),
-`origin` (by which code).
+Reading order: `store` (the folder), `workers` (processes that evaluate tasks), `open_study` (running the
+tasks), `keys` and `origin` (inputs and code of a result), `plan` (the points of a sweep).
 """

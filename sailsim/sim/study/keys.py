@@ -1,4 +1,4 @@
-"""What a result rests on, as a key: the point, the content of every file that it names, the code."""
+"""Keys of results: hashes of the point, of the content of every file that it names, and of the code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sailsim.workloads.models.model import model_names
 
 
 def point_key(point: Point) -> str:
-    """Hash of the point alone: equal for the same question, whatever its inputs contain."""
+    """Hash of the point alone, whatever the files that it names contain."""
     return _hash(point.as_dict())
 
 
@@ -54,8 +54,8 @@ class ResultKeys(FileStamps):
         self._read: dict[tuple[str, str], str] = {}
 
     def result(self, point: Point) -> str:
-        """Hash of all inputs of a result: the point, what its system, substrate, model and weights contain,
-        its activations, the code.
+        """Hash of all inputs of a result: the point, the contents of its system, substrate, model, weights
+        and activations, and the code.
 
         Raises SailsimError for a file that cannot be read.
         """
@@ -65,8 +65,8 @@ class ResultKeys(FileStamps):
         return _hash({"point": point.as_dict()} | contents | self._own)
 
     def guard(self, evaluate: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The same function for a worker on another machine: it is refused where an input has other content
-        there than what was read here."""
+        """Wrap a function for a worker on another computer, where it raises SailsimError if an input has
+        other content than here."""
         return partial(_guarded, evaluate, dict(self._read))
 
     def _once(self, kind: str, name: str) -> str:
@@ -79,12 +79,12 @@ class ResultKeys(FileStamps):
         return found
 
     def holds(self, read: Mapping[tuple[str, str], str]) -> str | None:
-        """The first of some inputs that has other content here; None where all are the same."""
+        """First of some inputs that has other content here; None if all are the same."""
         return next((name for (kind, name), digest in read.items() if self._once(kind, name) != digest), None)
 
 
 _here: dict[str, ResultKeys] = {}
-"""What a worker has read, under one name; it may live through many studies."""
+"""Inputs that this worker has read, under the name "keys"; a worker may outlive many studies."""
 
 
 def _guarded(evaluate: Callable[[Any], Any], read: Mapping[tuple[str, str], str], what: Any) -> Any:
@@ -101,12 +101,12 @@ def _guarded(evaluate: Callable[[Any], Any], read: Mapping[tuple[str, str], str]
 
 
 def _named(*names: str) -> list[Path]:
-    """The files among some names."""
+    """Names that are files, as paths."""
     return [Path(name) for name in names if name and Path(name).is_file()]
 
 
 def _of_system(name: str) -> list[Path]:
-    """A system file, those that it extends and its substrate's."""
+    """Paths of a system file, of the files that it extends and of its substrate."""
     choice = chosen_system(name)
     found = _named(choice.file)
     if found or choice.changes:
@@ -119,7 +119,7 @@ def _of_system(name: str) -> list[Path]:
 
 
 def _of_model(name: str) -> list[Path]:
-    """A model's file, or those that a folder's shapes and formats come from."""
+    """Path of a model's file, or the paths of a folder's files with shapes and formats."""
     return header_files(name) if Path(name).is_dir() and name not in model_names() else _named(name)
 
 
@@ -136,11 +136,11 @@ _INPUTS: dict[str, tuple[Callable[[str], list[Path]], Callable[[str], str]]] = {
     ),
     "activations": (_named, lambda name: Activations.load(name or None).id),
 }
-"""Of each kind of input, by its name in a point: the files behind it, and what it contains."""
+"""Functions by kind of input, from its name in a point: its files, and a digest of its content."""
 
 
 def _weights_digest(model_name: str, weights: str, wbits: int, group_size: int) -> str:
-    """What the weights are: the format of every tensor, whichever file says so."""
+    """Digest of the weights' formats, tensor by tensor, whichever file they come from."""
     if not weights:
         return ""
     point = Point(model=model_name, weights=weights, wbits=wbits, group_size=group_size)
@@ -151,7 +151,7 @@ def _weights_digest(model_name: str, weights: str, wbits: int, group_size: int) 
 
 
 def _content(fmt: TensorFormat) -> list[Any]:
-    """All of a format that a result rests on. Its name is not all: GPTQ's says nothing of g_idx."""
+    """All of a format that a result depends on; its name is not enough, as GPTQ's does not tell g_idx."""
     own = {field.name: getattr(fmt, field.name) for field in fields(fmt)}
     code = own.pop("code")
     del own["source"]

@@ -1,4 +1,4 @@
-"""Running a study: what the folder does not hold yet is evaluated and stored as it is found."""
+"""Running a study: tasks without a stored result are evaluated, and each result is stored at once."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ from sailsim.sim.study.workers import Processes, WorkerLostError, Workers, first
 
 Record = Mapping[str, Any]
 Evaluate = Callable[[Any], Record | Sequence[Record]]
-"""A picklable function of a task's `what`."""
+"""Function from a task's input to its records; picklable."""
 TRIES = 3
-"""How often a task is tried whose worker goes or whose evaluation fails."""
+"""Attempts for a task whose worker is lost or whose evaluation fails."""
 CHUNK_S = 1.0
-"""What tasks that go to a worker together should take: what it loses when everything is killed."""
+"""Target seconds for the tasks sent to a worker together; this much work is lost when a study is killed."""
 LARGEST_CHUNK = 1000
 GROWTH = 4
-"""How many times as many tasks as before may go together: what one takes is known from those alone."""
+"""Largest ratio of a chunk's size to that of the chunk before, from which the time of a task is estimated."""
 KEPT = (
     *("state", "started_at", "finished_at", "wall_s", "commit", "code_version", "config"),
     *("held_before", "points"),
 )
-"""What a manifest tells of earlier runs of the folder."""
+"""Fields of an earlier run that the manifest keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Something to evaluate.
+    """A unit of work of a study.
 
-    `key` stands for all that its records rest on: inputs, the content of files, the code. `question` is the
-    same without contents and code. Tasks whose `near` are neighbours are worked on together, as they share
-    what a worker remembers.
+    Attributes:
+        key: hash of all that the records depend on: inputs, the content of files, the code.
+        point_key: hash of the inputs alone.
+        argument: input of the function that evaluates.
+        locality: sort key; neighbours go to a worker together and share its caches.
     """
 
     key: str
@@ -54,7 +56,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """A task's records, or why there are none: `refused` is a sentence, `broken` a traceback."""
+    """Records of a task, or the reason for having none: a sentence if refused, a traceback if it failed."""
 
     records: tuple[dict[str, Any], ...] = ()
     refused: str = ""
@@ -64,7 +66,7 @@ class TaskOutcome:
 
 
 def evaluated(chunk: tuple[Evaluate, Sequence[Any]]) -> list[TaskOutcome]:
-    """What came of some tasks, given a function and each one's `what`; runs in the worker."""
+    """Evaluate a function on some arguments, in the worker. Errors are part of the outcomes."""
     evaluate, given = chunk
     return [_evaluated(evaluate, what) for what in given]
 
@@ -90,21 +92,20 @@ def run_study(
     what: str = "points",
     **how: Any,
 ) -> Store:
-    """Evaluate every task whose key the folder does not hold; what the folder answers is these tasks.
+    """Evaluate every task whose key the folder does not hold, and make these tasks the folder's answer.
 
-    So the same call goes on where a stopped one ended, and gives what an undisturbed one would have given.
-    Tasks that `evaluate` refuses with a `SailsimError` are listed in the manifest; one that fails otherwise,
-    or whose worker goes, is tried again, `tries` times in all, then listed with its error. All others are
-    still run.
+    The same call therefore continues a stopped one, with the result of an undisturbed one. Tasks that
+    `evaluate` refuses with a `SailsimError` are listed in the manifest. A task that fails otherwise, or whose
+    worker is lost, is tried `tries` times in all, then listed with its error. All others are still run.
 
     Args:
         tasks: each key once; a second task of a key is left out.
-        evaluate: from a task's `what` to its records; picklable.
+        evaluate: from a task's `argument` to its records; picklable.
         out_dir: the folder.
-        refused: questions that were asked too but are no tasks, and why: they are listed with those that
-            `evaluate` refuses.
-        what: what tasks are called.
-        how: as `opened` takes it.
+        refused: reasons by `point_key` of points that are part of the study but cannot be tasks; they are
+            listed with those that `evaluate` refuses.
+        noun: plural for tasks, in messages.
+        options: further arguments of `opened`.
 
     Raises:
         SailsimError: no task, another study in the folder, a full disk; tasks that were refused or failed
@@ -136,23 +137,22 @@ def opened(
     tries: int = TRIES,
     changed: Callable[[], Path | None] = lambda: None,
 ) -> Iterator[OpenStudy]:
-    """A study whose tasks are not all known when it starts: `total`, given to `OpenStudy.run` in parts.
+    """Open a study whose tasks are not all known at its start; `OpenStudy.run` takes them in parts.
 
     Args:
         out_dir: the folder.
-        total: how many tasks there will be.
-        kind: the command that this is, for the manifest; a folder has results of one.
-        jobs: who evaluates: so many processes of this machine, or workers (`workers.Dask`), which whoever
-            made them ends.
-        progress: whether to show it on standard error.
-        config: goes into the manifest as it is.
-        what: what tasks are called.
-        group: of questions, where a folder answers several; what other groups asked for stays.
-        tries: how often a task is tried.
-        changed: an input that is not what it was when the keys were made, if any: nothing that was found
-            since is stored then.
+        total: number of tasks.
+        kind: command of the study, for the manifest; a folder has results of one command.
+        jobs: number of processes of this computer, or workers (`workers.Dask`) that the caller ends.
+        progress: whether to show progress on standard error.
+        config: copied into the manifest.
+        noun: plural for tasks, in messages.
+        group: name of this answer where a folder has several; the answers of other groups stay.
+        tries: attempts for a task.
+        changed: returns an input file that changed since the keys were made, if any; results found since
+            are then not stored.
 
-    Raises as `run_study`, but leaves it to the caller to `complain`.
+    Raises as `run_study`; the caller has to call `complain`.
     """
     if isinstance(jobs, int) and jobs < 1:
         raise SailsimError(f"jobs is {jobs!r}; allowed is a whole number from 1 on.")
@@ -175,7 +175,7 @@ def opened(
         }
 
         def hire(tasks: int) -> Workers:
-            """Workers start with the first task that nobody has evaluated yet."""
+            """Start the workers, at the first task without a stored result."""
             if not isinstance(jobs, int):
                 return jobs
             size = min(jobs, tasks)
@@ -199,14 +199,14 @@ def opened(
                 finished_at=now(),
                 wall_s=time.monotonic() - began,
             )
-            # On a full disk the manifest cannot be written either: the first error is the one to report.
+            # On a full disk the manifest cannot be written either; the first error is reported.
             with suppress(SailsimError) if state == "stopped" else nullcontext():
                 store.write_manifest(manifest)
 
 
 @dataclass
 class OpenStudy:
-    """A folder that is held for writing, and who evaluates what it lacks; `opened` says what each is."""
+    """A folder locked for writing, with the workers for missing results. `opened` explains the fields."""
 
     store: Store
     report: ProgressReport
@@ -216,9 +216,9 @@ class OpenStudy:
     tries: int
     changed: Callable[[], Path | None]
     refused: dict[str, str] = field(default_factory=dict)
-    """Questions of tasks that were refused, and why."""
+    """Reasons of refused tasks by `point_key`."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Questions of tasks that failed, and why."""
+    """Errors of failed tasks by `point_key`."""
     _asked: list[str] = field(default_factory=list)
     _tried: Counter[str] = field(default_factory=Counter)
     _workers: Workers | None = None
@@ -227,7 +227,7 @@ class OpenStudy:
         self._stored = self.store.keys()
 
     def run(self, tasks: Sequence[Task], evaluate: Evaluate) -> None:
-        """Evaluate tasks that the folder lacks. Raises as `run_study`."""
+        """Evaluate the tasks without a stored result. Raises as `run_study`."""
         self._asked += [task.key for task in tasks]
         missing = [task for task in tasks if task.key not in self._stored]
         missing.sort(key=lambda task: (task.near, task.key))
@@ -240,10 +240,10 @@ class OpenStudy:
             self._evaluate(deque(missing), evaluate, self._workers)
 
     def _evaluate(self, left: deque[Task], evaluate: Evaluate, workers: Workers) -> None:
-        """Evaluate tasks and store what comes of them; towards the end the workers share what is left.
+        """Evaluate tasks and store their records; chunks shrink towards the end so that all workers are busy.
 
-        Tasks that were under way when a worker went are tried alone, one at a time, until each is done: if a
-        worker goes again, it is known whose fault it is.
+        Tasks that ran when a worker was lost are tried alone, one at a time: if a worker is lost again, its
+        task is the cause.
         """
         alone: deque[Task] = deque()
         under_way: dict[Future[list[TaskOutcome]], list[Task]] = {}
@@ -280,10 +280,8 @@ class OpenStudy:
             workers.forget(under_way)
 
     def _take(self, chunk: Sequence[Task], outcomes: Sequence[TaskOutcome]) -> list[Task]:
-        """Store what came of some tasks; returns those that failed and are to be tried again.
-
-        Keys and code of records are those that this process asked for.
-        """
+        """Store the records of some tasks, with this process' keys and code version; return tasks to
+        retry."""
         records = []
         for task, outcome in zip(chunk, outcomes, strict=True):
             own = (task.key, task.question, code_version(), outcome.finished_at, outcome.seconds)
@@ -306,13 +304,13 @@ class OpenStudy:
         return again
 
     def _lost(self, tasks: list[Task], reason: str) -> list[Task]:
-        """A worker went: returns which of its tasks are to be tried again; of one task alone it is a try."""
+        """Tasks of a lost worker to retry; for a task that ran alone, the loss counts as an attempt."""
         self.report.note("a worker was lost", reason=reason, tried_again=len(tasks))
         why = f"its worker was lost {self.tries} times ({reason})"
         return tasks if len(tasks) > 1 or self._may_try_again(tasks[0], why) else []
 
     def _may_try_again(self, task: Task, why: str) -> bool:
-        """Whether a task that was tried once more may be tried again; if not it has failed."""
+        """Count an attempt and say whether another is allowed; otherwise list the task as failed."""
         self._tried[task.key] += 1
         if self._tried[task.key] < self.tries:
             return True
@@ -321,7 +319,7 @@ class OpenStudy:
         return False
 
     def complain(self) -> None:
-        """Raise SailsimError where tasks have no result."""
+        """Raise SailsimError if tasks have no result."""
         total, what, parts = self.report.total, self.report.what, []
         for tasks, how in ((self.refused, "were refused"), (self.failed, "failed")):
             if tasks:

@@ -1,4 +1,4 @@
-"""Which code made a result."""
+"""Versions of the code and the libraries that made a result."""
 
 import hashlib
 import platform
@@ -15,14 +15,14 @@ from sailsim import _core
 # The packages whose code and data can change a number; the commands only print, and rendering only shows.
 _PACKAGES = ("sailsim.base", "sailsim.lut_gemv", "sailsim.workloads", "sailsim.sim", "sailsim.analysis")
 _SHOWS = {"sailsim.analysis": ("render/", "data/columns.toml")}
-# Not .jsonl: those files are results, which pages are made from and nothing is computed from.
+# Not .jsonl: those files are results for pages; nothing is computed from them.
 _SUFFIXES = (".py", ".toml", ".csv", ".json")
 _LIBRARIES = ("numpy", "scipy", "pandas", "pydantic", "joblib", "gguf")
 
 
 @cache  # every stored record has it, and reading the sources takes 10 ms
 def code_version() -> str:
-    """Hash of the package's sources and data and of the compiled core, without what only shows results."""
+    """Hash of the package's sources, its data and the compiled core, without code that only renders."""
     roots = {}
     for name in _PACKAGES:
         spec = find_spec(name)  # looked up, not imported: this floor does not use those above
@@ -32,7 +32,7 @@ def code_version() -> str:
 
 
 def hash_of(roots: Mapping[str, Iterable[Path]], core: Path) -> str:
-    """Hash of the files that count below the folders of each package, and of a core."""
+    """Hash of the relevant files below the folders of each package, and of a compiled core."""
     digest = hashlib.sha256()
     for name, folders in roots.items():
         for root in folders:
@@ -47,7 +47,7 @@ def hash_of(roots: Mapping[str, Iterable[Path]], core: Path) -> str:
 
 
 def commit() -> dict[str, Any] | None:
-    """The commit of the checkout this runs from, and whether tracked files differ; None outside of one."""
+    """Commit of this checkout, and whether tracked files differ from it; None outside a checkout."""
     here = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
@@ -65,7 +65,7 @@ def commit() -> dict[str, Any] | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that results rest on."""
+    """Versions of Python, sailsim and the libraries that results depend on."""
     return {
         "python": platform.python_version(),
         "sailsim": version("sailsim"),

@@ -1,8 +1,8 @@
-"""Plans: which points a study has, from axes and samples of them; docs/studies.md says how one is written.
+"""Plans: the points of a study, as a grid of axes or a sample of them (docs/studies.md).
 
-An axis is a field, or some that move together, with values or a span of numbers. A field is named as in a
+An axis is a field, or several that vary together, with values or a span of numbers. A field is named as in a
 point (`wbits`), as in a system file (`llc.slices`), or as a substrate and one of its operations
-(`row_dfm:add`). Paths in a file are relative to it. The sweeps that ship are such files.
+(`row_dfm:add`). Paths in a plan file are relative to it. The shipped sweeps are such files.
 """
 
 from __future__ import annotations
@@ -44,23 +44,24 @@ from sailsim.sim.point import OPERATION, SUBSTRATE, Point
 from sailsim.workloads.models.model import model_names
 
 LARGEST_PLAN = 100_000
-"""Points of a study, at most."""
+"""Most points of a study."""
 LONGEST_TEXT = 4096
-"""Letters of a value or of a field's name."""
+"""Most characters of a value or of a field's name."""
 POINT_FIELDS = tuple(f.name for f in fields(Point))
 Method = Literal["lhs", "sobol"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Combination = dict[str, Value]
 Move = Callable[[str, str], str]
-"""A field's value that may be a path, as it is seen from here."""
+"""Function from a field and its value in a plan file to the value with paths relative to the current
+folder."""
 
 
-# --- What a file says ---
+# --- The file ---
 
 
 class RangeTable(Frozen):
-    """A table that is a range of numbers: with `step` or `points` these, else a span, which has all between
-    both ends."""
+    """Range of numbers in a plan file: a list with `step` or `points`, else a span of all numbers between the
+    ends."""
 
     low: int | float = Field(alias="from", allow_inf_nan=False)
     high: int | float = Field(alias="to", allow_inf_nan=False)
@@ -70,15 +71,14 @@ class RangeTable(Frozen):
 
 
 class SampleTable(Frozen):
-    """So many rows, drawn by a method with a seed: SciPy's Latin hypercube, or its sequence of Sobol's,
-    scrambled."""
+    """Random sample of the axes: SciPy's Latin hypercube or scrambled Sobol sequence."""
 
     method: Method
     points: int = Field(ge=1, le=LARGEST_PLAN)
     seed: int = Field(default=0, ge=0, lt=1 << 63)
 
     def rows(self, axes: int) -> NDArray[np.float64]:
-        """Rows (points, axes) of shares of every axis, 0 to below 1."""
+        """Sample in the unit cube, (points, axes). Raises SailsimError if SciPy is not installed."""
         with needing("study", f"a sample by {self.method}"):
             from scipy.stats import qmc  # a third of a small command's start
         random = np.random.default_rng(self.seed)
@@ -111,10 +111,10 @@ PLANS = Catalog("plan", "data/plans")
 
 
 def read_plan(name_or_path: str | Path) -> tuple[Plan, str]:
-    """A plan that ships, or that of a file, and its text, read once: the file may change meanwhile.
+    """Plan by shipped name or file, with its text. The file is read once, as it may change.
 
     Raises:
-        SailsimError: one sentence that names the file, the key and what is allowed.
+        SailsimError: one sentence that names the file, the key and the allowed values.
     """
     if str(name_or_path) in PLANS.names:
         text = (files("sailsim.sim") / "data" / "plans" / f"{name_or_path}.toml").read_text(encoding="utf-8")
@@ -126,7 +126,7 @@ def read_plan(name_or_path: str | Path) -> tuple[Plan, str]:
 
 
 def parse_plan(text: str, file: str, folder: Path | None = None) -> Plan:
-    """The plan of a text; `folder` is what its paths are relative to. Raises SailsimError as `read_plan`."""
+    """Plan of a text, whose paths are relative to `folder`. Raises SailsimError as `read_plan`."""
     return _plan_of(parse_toml(text.encode(errors="surrogatepass"), f"plan {file}"), file, folder)
 
 
@@ -174,7 +174,7 @@ def _part_of(table: PartTable, fixed: Mapping[str, Any], move: Move) -> PlanPart
 
 
 def _flat(table: Mapping[str, Any], move: Move, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The fields of a table by their dotted names: TOML reads `llc.slices = 1` as a table in a table."""
+    """Fields of a table by dotted name; TOML parses `llc.slices = 1` as nested tables."""
     for key, value in table.items():
         name = f"{prefix}{key}"
         if not name.isprintable() or len(name) > LONGEST_TEXT:
@@ -207,7 +207,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _moved(folder: Path | None, name: str, text: str) -> str:
-    """The text of a field in a file of a folder; one that is a path as it is seen from here."""
+    """Text of a field in a plan file, with a path made relative to the current folder."""
 
     def from_here(text: str, is_path: bool) -> str:
         assert folder is not None
@@ -237,8 +237,8 @@ def _moved(folder: Path | None, name: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class PlanAxis:
-    """Fields, and the values that they take together: rows of one each, or of one field a span; `whole`: of
-    whole numbers alone."""
+    """Fields that vary together, with rows of one value each; or one field with a span, of whole numbers only
+    if `whole`."""
 
     names: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...] = ()
@@ -246,7 +246,7 @@ class PlanAxis:
     whole: bool = False
 
     def at(self, share: float) -> tuple[Value, ...]:
-        """The row at a share, 0 to below 1, of the axis: each has an equal part of it."""
+        """Row at a position in [0, 1) of the axis, of which each row has an equal share."""
         if self.span is None:
             return self.rows[min(len(self.rows) - 1, math.floor(share * len(self.rows)))]
         low, high, log = self.span.low, self.span.high, self.span.scale == "log"
@@ -256,10 +256,10 @@ class PlanAxis:
 
     @cached_property
     def listed(self) -> tuple[tuple[Value, ...], ...]:
-        """The rows; those of a span of whole numbers are all of them.
+        """Rows of the axis; for a span of whole numbers, all of them.
 
         Raises:
-            SailsimError: a span of all numbers, or one that is too long, which only a sample can have.
+            SailsimError: a span of real numbers or one that is too long; only a sample can have these.
         """
         if self.span is None:
             return self.rows
@@ -276,14 +276,15 @@ class PlanAxis:
 
 
 def axis_of(name: str, values: Sequence[Value]) -> PlanAxis:
-    """An axis of one field. Raises SailsimError where there is no value."""
+    """Axis of one field. Raises SailsimError for an empty list."""
     if not values:
         raise SailsimError(f"{name} is an empty list; allowed is at least one value.")
     return PlanAxis((name,), tuple((value,) for value in values))
 
 
 def ranged(name: str, table: Mapping[str, Any], whole: bool) -> PlanAxis:
-    """The axis of a range; a span is of whole numbers where its field is. Raises SailsimError for another."""
+    """Axis of a range in a plan file. Raises SailsimError for a bad range, or a span that is not of whole
+    numbers for a field that is."""
     try:
         given = RangeTable.model_validate(table)
         low, high, log = given.low, given.high, given.scale == "log"
@@ -305,7 +306,7 @@ def ranged(name: str, table: Mapping[str, Any], whole: bool) -> PlanAxis:
 
 
 def is_whole(name: str, system: str) -> bool:
-    """Whether a field takes whole numbers alone."""
+    """Whether a field takes whole numbers only. Raises SailsimError for a bad system."""
     if name in POINT_FIELDS:
         return name == "nbw" or get_type_hints(Point)[name] is int
     section: Any = load_system(system)
@@ -323,11 +324,11 @@ def is_whole(name: str, system: str) -> bool:
 
 
 def point_of(values: Mapping[str, Value]) -> Point:
-    """The point of a combination, field -> value.
+    """Point of a combination of fields and values.
 
     Raises:
-        SailsimError: a value that a field does not take; whether a machine takes its own is seen when it is
-            read.
+        SailsimError: a value that a field of a point does not take. A system's fields are checked when the
+            system is read.
     """
     own: dict[str, Any] = {name: value for name, value in values.items() if name in POINT_FIELDS}
     costs = {name: value for name, value in values.items() if ":" in name}
@@ -344,7 +345,8 @@ def point_of(values: Mapping[str, Value]) -> Point:
 
 
 def check_fields(names: Iterable[str], systems: Iterable[str]) -> None:
-    """Raise SailsimError for a field that a point on one of the systems does not have, or has in two ways."""
+    """Raise SailsimError for a field that points on one of the systems lack, and for one that is set
+    twice."""
     names = list(names)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -372,7 +374,7 @@ def check_fields(names: Iterable[str], systems: Iterable[str]) -> None:
 
 
 def check_value(name: str, value: Value) -> None:
-    """Raise SailsimError for an empty text, for a cost of an operation that is none, and for no operation."""
+    """Raise SailsimError for an empty text, a bad cost of an operation, or an unknown operation."""
     if value == "":
         raise SailsimError(f"{name} is ''; allowed is a text that is not empty.")
     try:
@@ -393,15 +395,14 @@ def _is_cost(name: str) -> bool:
 
 @dataclass(frozen=True)
 class PlanPart:
-    """A grid of axes, or a sample of it, beside what is fixed."""
+    """Grid of axes, or a sample of it, with fixed values of other fields."""
 
     fixed: Mapping[str, Value]
     axes: tuple[PlanAxis, ...]
     sample: SampleTable | None = None
 
     def check(self) -> None:
-        """Raise SailsimError for a field that there is not or that is given twice, and a cost that is
-        none."""
+        """Raise SailsimError for an unknown field, one that is given twice, and a bad cost."""
         check_fields([*self.fixed, *(name for axis in self.axes for name in axis.names)], self.systems)
         pairs = (zip(axis.names, row, strict=True) for axis in self.axes for row in axis.rows)
         for name, value in itertools.chain(self.fixed.items(), *pairs):
@@ -409,7 +410,7 @@ class PlanPart:
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """The machines that its points are on, without what other axes set."""
+        """Systems of the points, without the changes of other axes."""
         for axis in self.axes:
             if "system" in axis.names:
                 at = axis.names.index("system")
@@ -417,7 +418,7 @@ class PlanPart:
         return (str(self.fixed.get("system", Point.system)),)
 
     def combinations(self) -> Iterator[Combination]:
-        """Every combination of a grid, the last axis varying fastest, or the rows of a sample."""
+        """Combinations of the grid, the last axis varying fastest, or of the sample."""
         rows: Iterable[tuple[tuple[Value, ...], ...]]
         if self.sample is None:
             rows = itertools.product(*(axis.listed for axis in self.axes))
@@ -432,27 +433,26 @@ class PlanPart:
 
     @cached_property
     def size(self) -> int:
-        """How many combinations. Raises SailsimError as `PlanAxis.listed`."""
+        """Number of combinations. Raises SailsimError as `PlanAxis.listed`."""
         return self.sample.points if self.sample else math.prod(len(axis.listed) for axis in self.axes)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Parts whose points are one study; what several have is one point."""
+    """Points of a study, in parts; a point of several parts counts once."""
 
     parts: tuple[PlanPart, ...]
     against: tuple[str, ...] = ()
-    """What else runs the points: files and machines, as `--against` takes them."""
+    """Further runners of the points: files and machines, as `--against` takes them."""
     file: str = ""
-    """Where it was read, for errors; empty: the command line."""
+    """File or name of the plan, for errors; empty for the command line."""
 
     @cached_property
     def combinations(self) -> dict[Point, Combination]:
-        """Its points, each once and in order, with the values that were asked for.
+        """Points of the plan, each once and in order, with the field values that made them.
 
         Raises:
-            SailsimError: a field that there is not, a value that a point refuses, or more than 100,000
-                combinations.
+            SailsimError: an unknown field, a bad value, or more than 100,000 combinations.
         """
         points: dict[Point, Combination] = {}
         try:
@@ -472,20 +472,20 @@ class Plan:
 
     @property
     def points(self) -> list[Point]:
-        """As `combinations`."""
+        """Points of the plan. Raises SailsimError as `combinations`."""
         return list(self.combinations)
 
     def fixing(self, values: Mapping[str, Value]) -> Plan:
-        """The plan with other fixed values of some fields."""
+        """Plan with some fields fixed to other values."""
         parts = tuple(replace(part, fixed={**part.fixed, **values}) for part in self.parts)
         return replace(self, parts=parts)
 
 
 def plan_of(*grids: Mapping[str, Any]) -> Plan:
-    """The plan of some grids, each a part.
+    """Plan with a part for each grid.
 
-    A grid maps fields to a value or to several, as the axes of a plan have them; it stands for every
-    combination of them, the last field varying fastest. Raises SailsimError for a field without a value.
+    A grid maps fields to one or more values, and means every combination of them, the last field varying
+    fastest. Raises SailsimError for a field without a value.
     """
     parts = []
     for grid in grids:
@@ -499,10 +499,9 @@ def plan_of(*grids: Mapping[str, Any]) -> Plan:
 
 
 def expand(grids: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """The points of some grids (`plan_of`), each once, in order.
+    """Points of some grids (`plan_of`), each once, in order.
 
     Raises:
-        SailsimError: a field that a point does not have, an empty list, a value that a point refuses, or
-            more than 100,000 combinations.
+        SailsimError: an unknown field, an empty list, a bad value, or more than 100,000 combinations.
     """
     return plan_of(*grids).points

@@ -1,11 +1,10 @@
-"""The folder of a study: what was asked for, what was found, and one process at a time that writes.
+"""The folder of a study: its manifest, its points and their records, written by one process at a time.
 
-A folder holds `study.sqlite`, a SQLite database, and `.lock`, which the one study that may write holds. Of
-the database's two tables `records` has the records of each key, and `study` three rows: the manifest (what
-was run, by which code, when), the keys that were asked for last, in order, and how many keys are stored.
-Contents are JSON, compressed by zlib, whose checksum tells of a changed bit. Whatever ends a study - an
-error, a full disk, `kill -9` - each transaction is there whole or not at all. Other files in the folder are
-nobody's business here.
+A folder holds `study.sqlite`, a SQLite database, and `.lock`, which the writing study holds. The table
+`records` has the records of each key. The table `study` has three rows: the manifest (command, code and
+time), the keys of the latest request, in order, and the number of stored keys. Contents are JSON compressed
+by zlib, whose checksum detects changed bits. Each transaction is there whole or not at all, whatever ends a
+study: an error, a full disk, `kill -9`. Other files in the folder are left alone.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ if TYPE_CHECKING:  # a run needs no frames, and their library takes as long to l
     import pandas as pd
 
 RESERVED = ("key", "point_key", "code_version", "finished_at", "evaluation_s")
-"""Columns that a study adds to every record."""
+"""Columns that a study adds to each record."""
 FILE = "study.sqlite"
 TABLES = tuple(
     f"CREATE TABLE {name} (name TEXT PRIMARY KEY, content BLOB) WITHOUT ROWID"
     for name in ("records", "study")
 )
 PATIENCE_S = 0.5
-"""How long a study waits for a folder: whoever reads a manifest holds its lock for an instant, and so does a
-child of a study that was killed, until it has become the program that it was made for."""
+"""Seconds that a study waits for a folder. A reader of its manifest holds the lock for an instant, and so
+does the child of a killed study between its fork and its exec."""
 BUSY_S = 60.0
-"""How long to wait for another process that has the database to itself: at a study's end, for an instant."""
+"""Seconds to wait for a process that has the database to itself, as for an instant at a study's end."""
 
 Record = dict[str, Any]
 
 
 class Store:
-    """The results of a folder. Reading takes no lock; writing needs `locked`."""
+    """Results in a folder. Reading takes no lock; writing needs `locked`."""
 
     def __init__(self, out_dir: str | Path) -> None:
         self.path = Path(out_dir)
@@ -60,11 +59,11 @@ class Store:
 
     @contextmanager
     def locked(self, kind: str) -> Iterator[None]:
-        """Hold the folder for writing; it is created if needed. `kind` is the command that writes.
+        """Lock the folder for writing by the command `kind`; it is created if needed.
 
         Raises:
-            SailsimError: another process holds it, it cannot be written, it is damaged, or it is of another
-                command.
+            SailsimError: the folder is locked by another process, cannot be written, is damaged, or holds
+                results of another command.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -96,8 +95,8 @@ class Store:
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
-        """The database, made if needed. While a study runs others can read it, as it keeps what is new in a
-        log beside it; behind a study it is one file again, which also a folder that is read-only may hold."""
+        """Open the database, made if needed. During a study others can read it, as SQLite keeps a write-ahead
+        log. Afterwards it is one file again, which can be read in a read-only folder too."""
         self._asked = False
         try:
             with closing(self._connected("rwc")) as self._database:
@@ -111,7 +110,7 @@ class Store:
                 try:
                     yield
                 finally:
-                    with suppress(sqlite3.Error):  # somebody reads it, or the disk is full: another time
+                    with suppress(sqlite3.Error):  # another process reads it, or the disk is full
                         self._database.execute("PRAGMA busy_timeout = 0")
                         self._database.execute("PRAGMA journal_mode = DELETE")
         finally:
@@ -119,7 +118,7 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """The database of a folder that is `locked`, in a transaction once a statement writes."""
+        """Database of a `locked` folder, in a transaction from the first statement that writes."""
         assert self._database is not None, "the folder is not locked"
         try:
             with self._database:
@@ -128,13 +127,13 @@ class Store:
             raise self._unwritable(error) from None
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Add records: after the call all of them are on disk, or none. The caller holds the lock.
+        """Add records, all of them or none. The caller holds the lock.
 
-        Records carry the columns `RESERVED`; other values are what JSON has. A key may have several records,
-        all given at once: one that is stored keeps those that it has.
+        Records have the columns `RESERVED`; other values are JSON-able. The records of a key come in one
+        call. A key that is stored already keeps its records.
 
         Raises:
-            SailsimError: the disk is full or the folder cannot be written; nothing that was stored is lost.
+            SailsimError: the disk is full or the folder cannot be written; earlier records are kept.
         """
         by_key: dict[str, list[Mapping[str, Any]]] = {}
         for record in records:
@@ -148,8 +147,8 @@ class Store:
         self._stored += found.rowcount
 
     def ask(self, keys: Sequence[str], manifest: Mapping[str, Any], group: str = "") -> None:
-        """Say what the folder's answer is: the records of these keys, in this order, behind those that were
-        asked for in other groups. The caller holds the lock."""
+        """Make the records of these keys, in this order, the folder's answer, after those of other groups.
+        The caller holds the lock."""
         groups = self._load()[0].get("asked", {})
         groups.pop(group, None)
         groups[group] = list(dict.fromkeys(keys))
@@ -158,7 +157,7 @@ class Store:
         self._asked = True
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replace the manifest; one that belongs to an earlier answer stays until `ask` has given another.
+        """Replace the manifest, unless `ask` has not been called yet: an earlier answer keeps its manifest.
         The caller holds the lock."""
         if self._asked:
             with self._writing() as database:
@@ -172,10 +171,10 @@ class Store:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What was run; empty if nothing was. Of a study that was killed the state is "stopped".
+        """Command, code and state of the latest run; empty if there was none. A killed study is "stopped".
 
         Raises:
-            SailsimError: the file is damaged, or no study's.
+            SailsimError: the file is damaged or not a study's.
         """
         manifest: dict[str, Any] = self._load()[0].get("manifest", {})
         if manifest.get("state") == "running" and not self._in_use():
@@ -193,27 +192,26 @@ class Store:
         return False
 
     def keys(self) -> set[str]:
-        """All keys that have records, asked for or not."""
+        """Keys of all stored records, part of the answer or not."""
         return {key for (key,) in self._load("SELECT name FROM records")[1]}
 
     def asked(self, group: str | None = None) -> list[str] | None:
-        """Keys of what was asked for last, in order; None if nothing was."""
+        """Keys of the latest request, in order; None without one."""
         groups: dict[str, list[str]] | None = self._load()[0].get("asked")
         if groups is None:
             return None
         return list(dict.fromkeys(key for name in groups if group in (None, name) for key in groups[name]))
 
     def of_keys(self, keys: Sequence[str]) -> list[list[Record]]:
-        """The records of each key, asked for or not, in their order; none where it is not stored."""
+        """Records of each key, part of the answer or not; an empty list for a key that is not stored."""
         select = "SELECT name, content FROM records WHERE name IN (SELECT value FROM json_each(?))"
         found = dict(self._load(select, json.dumps(list(keys)))[1])
         return [aligned(self._unpacked(key, found[key])) if key in found else [] for key in keys]
 
     def records(self, group: str | None = None) -> list[Record]:
-        """The records of what was asked for last, in the order in which it was asked for; of one group, or of
-        all. Those of a key keep their order.
+        """Records of the latest request of one group or of all, in the order of its keys.
 
-        Each has all columns (`aligned`). Raises SailsimError if there is nothing to read.
+        Each has all columns (`aligned`). Raises SailsimError if there are none.
         """
         asked = self.asked(group)
         if asked is None:
@@ -223,7 +221,7 @@ class Store:
         if len(rows) != study.get("stored", 0):
             raise self._damaged(f"it has {len(rows)} keys of {study.get('stored', 0)}")
         if not rows.keys() >= set(asked):
-            for key, content in rows.items():  # a key may be damaged; its records tell
+            for key, content in rows.items():  # a damaged key does not equal that of its records
                 self._unpacked(key, content)
         found = [each for key in asked if key in rows for each in self._unpacked(key, rows[key])]
         if not found:
@@ -234,17 +232,17 @@ class Store:
         return aligned(found)
 
     def frame(self, group: str | None = None) -> pd.DataFrame:
-        """As `records`, as a frame."""
+        """Data frame of `records`."""
         import pandas as pd
 
         return pd.DataFrame(self.records(group))
 
     def _load(self, select: str = "", *values: str) -> tuple[dict[str, Any], list[Any]]:
-        """What the table `study` has, and the rows of a SELECT, of one moment; nothing where no study is."""
+        """Contents of the table `study` and the rows of a SELECT, from one moment; empty without a study."""
         if not self.file.exists():
             return {}, []
         check_regular(self.file, "results file")
-        # Where a folder cannot be written SQLite can make no log to read by; without one none is needed.
+        # In a read-only folder SQLite cannot make the log that it reads by; without one it needs none.
         still = not os.access(self.path, os.W_OK) and not Path(f"{self.file}-wal").exists()
         try:
             with closing(self._connected("ro&immutable=1" if still else "rw")) as database:
@@ -265,7 +263,7 @@ class Store:
             raise self._damaged(error) from None
 
     def _unpacked(self, key: str, content: bytes) -> list[Record]:
-        """The records of a key. Raises SailsimError where they are not what was written, or not a study's."""
+        """Records of a key. Raises SailsimError if they are damaged or not a study's."""
         try:
             found: list[Record] = _unpacked(content)
             if all(record.get("key") == key and record.keys() >= set(RESERVED) for record in found):
@@ -275,7 +273,7 @@ class Store:
         raise self._damaged("a record is another key's, or no study's")
 
     def _connected(self, mode: str) -> sqlite3.Connection:
-        """A connection whose transactions begin with a statement that writes, unless one begins them."""
+        """Connection whose transactions begin at the first statement that writes, or at an explicit BEGIN."""
         where = f"file:{quote(os.fsencode(self.file.absolute()))}?mode={mode}"
         try:
             return sqlite3.connect(where, uri=True, timeout=BUSY_S)
@@ -285,7 +283,7 @@ class Store:
     # --- What is wrong ---
 
     def _damaged(self, reason: object) -> SailsimError:
-        if isinstance(reason, SailsimError):  # that says so already
+        if isinstance(reason, SailsimError):  # already says so
             return reason
         return SailsimError(
             f"results file {self.file} is damaged or another program's ({str(reason).rstrip('.')}); remove "
@@ -305,7 +303,7 @@ def _packed(content: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON does not know: a number of NumPy's, a mapping of another kind."""
+    """JSON-able form of a NumPy value or a mapping. Raises SailsimError for other types."""
     if isinstance(value, Mapping):
         return dict(value)
     if hasattr(value, "tolist"):
@@ -320,14 +318,14 @@ def _unpacked(content: bytes) -> Any:
 
 
 def aligned(records: Sequence[Mapping[str, Any]]) -> list[Record]:
-    """The records with the columns of all of them, in the order of the first that has each; what a record has
-    not is None."""
+    """Records extended to the columns of all of them, in order of first appearance; missing values are
+    None."""
     empty = dict.fromkeys(name for record in records for name in record)
     return [empty | dict(record) for record in records]
 
 
 def command_of(manifest: Mapping[str, Any]) -> str:
-    """The command that made a folder, without the folder, as its manifest has it: a plan by its file."""
+    """Command line that made a folder, from its manifest, without `--out`; a plan is given by its file."""
     words = ["sailsim", str(manifest.get("kind", "sweep"))]
     for name, value in manifest.get("config", {}).items():
         for each in value if isinstance(value, list) else [value]:
@@ -339,12 +337,12 @@ def command_of(manifest: Mapping[str, Any]) -> str:
 
 
 def now() -> str:
-    """The time in UTC, sortable, to the microsecond."""
+    """Time in UTC as sortable text, to the microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _held_alone(lock: IO[str]) -> bool:
-    """Whether the lock could be taken for this process alone, which holds it until the file is closed."""
+    """Whether this process got the exclusive lock, which it holds until the file is closed."""
     end = time.monotonic() + PATIENCE_S
     while True:
         try:

@@ -1,7 +1,7 @@
-"""Who evaluates the tasks of a study: this process, processes of this machine, or those of a Dask scheduler.
+"""Workers that evaluate a study's tasks: this process, processes of this computer, or a Dask cluster.
 
-All are `Workers`: they take a function and its argument and give a future. What is evaluated does not know
-where it runs.
+Each kind is a `Workers`: it takes a function and its argument and returns a future. The function does not
+know where it runs.
 """
 
 from __future__ import annotations
@@ -41,36 +41,37 @@ ENVIRONMENT = {
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")},
     "PYTHONSAFEPATH": "1",
 }
-"""Of a worker. The workers are the parallelism, so linear algebra has one thread. `python -m` and `python -c`
-import no module from the current folder, where anybody's files may lie."""
+"""Environment variables of a worker process. Linear algebra gets one thread, because the workers are the
+parallelism. `python -m` and `python -c` import no module from the current folder, whose files are
+untrusted."""
 
 LOOKS_S = 0.5
-"""Between two looks: of a worker whether its parent is still there, of a study at its workers."""
+"""Seconds between two checks: of a worker for its parent process, and of a study for its workers."""
 CONNECT_S = 10.0
-"""How long to wait for a scheduler's answer."""
+"""Seconds to wait for a scheduler's answer."""
 COUNTED_S = 1.0
-"""Between two counts of a scheduler's workers."""
+"""Seconds between two counts of a scheduler's workers."""
 
 _ADDRESS = r"(?:[a-z]+://)?[\w.:%\[\]-]+:\d{1,5}/?"
 _SHARED_MEMORY = Path("/dev/shm")
 _SEMAPHORE = "sailsim-"
-"""What names of semaphores begin with; then comes the process that made it."""
+"""Prefix of our semaphores' names; the number of the process that made one follows."""
 
 
 class WorkerLostError(Exception):
-    """A worker went before it was through; who else was under way may be lost too."""
+    """A worker process ended before its task did; other running tasks may be lost too."""
 
 
 class Workers:
-    """Who evaluates: this process, which does at once what is submitted."""
+    """Runs tasks in this process, immediately; the base of the other kinds."""
 
     @property
     def size(self) -> int:
-        """How many tasks are worked on at a time; it may change, and is asked for all the while."""
+        """Number of tasks that run at a time; it may change during a study."""
         return 1
 
     def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
-        """Begin."""
+        """Start a task and return its future."""
         future: Future[R] = Future()
         try:
             future.set_result(function(argument))
@@ -79,31 +80,31 @@ class Workers:
         return future
 
     def problem(self, error: BaseException) -> BaseException:
-        """What to raise for the exception of a future: a `WorkerLostError` where the worker went."""
+        """Exception to raise for that of a future: a `WorkerLostError` if the worker ended."""
         return error
 
     def forget(self, futures: Iterable[Future[Any]]) -> None:
-        """Nobody waits for these any more."""
+        """Give up waiting for some futures."""
 
     def revive(self) -> None:
-        """Replace workers that went; what was under way is forgotten."""
+        """Replace workers that ended; running tasks are dropped."""
 
     def close(self, now: bool) -> None:
-        """End all workers; `now`: without waiting for what is under way."""
+        """End all workers; with `now`, without waiting for running tasks."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
-        """End them behind a block, at once if it ends in an exception."""
+        """End the workers after a block, at once if it raised an exception."""
         self.close(now=exception is not None)
 
 
 class Processes(Workers):
-    """Processes of this machine. They end with this one, however it ends.
+    """Processes of this computer. They end with this process, however it ends.
 
-    A future is never cancelled: loky's thread ends with an error at one that it has not handed out when it
-    kills its workers, and they would stay.
+    Futures are never cancelled. loky's thread fails on a cancelled future that it has not handed out when it
+    kills its workers, and the workers would survive.
     """
 
     def __init__(self, size: int) -> None:
@@ -116,7 +117,7 @@ class Processes(Workers):
         return self._size
 
     def _started(self) -> ProcessPoolExecutor:
-        SemLock._make_name = staticmethod(_semaphore)  # not loky's, which others' semaphores have too
+        SemLock._make_name = staticmethod(_semaphore)  # loky's own prefix is shared with other programs
         with _deaf_children():
             return ProcessPoolExecutor(
                 max_workers=self._size, initializer=_in_worker, initargs=(os.getpid(),), env=ENVIRONMENT
@@ -144,8 +145,7 @@ class Processes(Workers):
         self._pool = self._started()
 
     def _kill(self) -> None:
-        # loky's thread forgets all tasks, and ends with an error where the number of one is still to be
-        # handed out.
+        # loky's thread drops all tasks, and fails if the number of one is still to be handed out.
         with suppress(Empty):
             while True:
                 self._pool._work_ids.get(block=False)
@@ -154,8 +154,8 @@ class Processes(Workers):
     def close(self, now: bool) -> None:
         """As `Workers.close`.
 
-        A worker that a signal ended within a result leaves half of it in the pipe, and loky's thread would
-        wait for the rest: it ends when nobody can write any more, this process neither.
+        A worker killed while it sends a result leaves half of it in the pipe, and loky's thread would wait
+        for the rest. The thread ends when no process, this one included, can write to the pipe.
         """
         results, workers = self._pool._result_queue, list(self._pool._processes.values())
         if not now:
@@ -170,14 +170,14 @@ class Processes(Workers):
 
 
 class Dask(Workers):
-    """The workers of a scheduler of `dask.distributed`, which the user started; they stay when this ends.
+    """Workers of a `dask.distributed` scheduler that the user started; they outlive the study.
 
-    A worker needs this version of sailsim, and sees the folder in which the study was started, with the files
-    that its points name, under the same path. Its tasks end in one sentence where that is not so.
+    A worker needs this version of sailsim. It must see the study's folder, and the files that its points
+    name, under the same path. Otherwise its tasks fail with one sentence.
     """
 
     def __init__(self, address: str) -> None:
-        """Raises SailsimError where nothing answers, and at once for what is no address."""
+        """Connect. Raises SailsimError for a text that is no address, and if no scheduler answers."""
         if re.fullmatch(_ADDRESS, address) is None:
             raise SailsimError(
                 f"jobs is {address!r}; allowed is a number of processes, or the address of a Dask scheduler "
@@ -199,11 +199,11 @@ class Dask(Workers):
 
     @property
     def size(self) -> int:
-        """How many tasks are worked on at a time: the workers' threads; 1 while there is none."""
+        """Number of threads of all workers; 1 while there is none."""
         present = time.monotonic()
         if present - self._counted >= COUNTED_S:
             self._counted = present
-            with suppress(OSError):  # of a scheduler that is gone: what is under way says so
+            with suppress(OSError):  # the scheduler is gone, which running tasks will report
                 self._size = max(1, sum(self._client.nthreads().values()))
         return self._size
 
@@ -227,12 +227,12 @@ class Dask(Workers):
         return WorkerLostError(_first_line(error)) if isinstance(error, self._lost) else error
 
     def forget(self, futures: Iterable[Future[Any]]) -> None:
-        """As `Workers.forget`; the scheduler is told so."""
+        """As `Workers.forget`; also cancels the tasks at the scheduler."""
         for future in futures:
             future.cancel()
 
     def close(self, now: bool) -> None:
-        """Let go of the scheduler; its workers stay."""
+        """Disconnect from the scheduler; its workers stay."""
         with suppress(OSError, TimeoutError):
             self._client.close(timeout=CONNECT_S)
 
@@ -268,14 +268,14 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes that start within this never hear Ctrl-C, which a terminal sends to all, nor that it is gone:
-    the parent does."""
+    """Block Ctrl-C and hang-ups for processes started within: a terminal sends both to all of its processes,
+    and the parent handles them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         variables = os.environ.copy()
         try:
             os.environ.update(ENVIRONMENT)
-            resource_tracker.ensure_running()  # loky starts both too, and that would unblock Ctrl-C again
+            resource_tracker.ensure_running()  # if loky started these two, it would unblock Ctrl-C again
             own_tracker.ensure_running()
         finally:
             os.environ.clear()
@@ -287,12 +287,12 @@ def _deaf_children() -> Iterator[None]:
 
 
 def _semaphore() -> str:
-    """A name that says whose a semaphore is, for `remove_semaphores`."""
+    """Name of a semaphore with its owner's process number, for `remove_semaphores`."""
     return f"/{_SEMAPHORE}{os.getpid()}-{token_hex(4)}"
 
 
 def remove_semaphores() -> None:
-    """Remove the semaphores of studies that were killed with all of their processes: nobody else does."""
+    """Remove the semaphores of studies that were killed together with all of their processes."""
     for path in _SHARED_MEMORY.glob(f"sem.{_SEMAPHORE}*-*"):
         process = path.name.removeprefix(f"sem.{_SEMAPHORE}").partition("-")[0]
         if process.isdecimal() and not is_alive(int(process)):
@@ -301,7 +301,7 @@ def remove_semaphores() -> None:
 
 
 def _in_worker(parent: int) -> None:
-    """What a worker does first: see to it that it goes when its parent is gone."""
+    """Start a thread that ends this worker when its parent process is gone."""
 
     def look() -> None:
         while os.getppid() == parent:
@@ -312,8 +312,8 @@ def _in_worker(parent: int) -> None:
 
 
 def first_done(futures: Iterable[Future[R]]) -> Sequence[Future[R]]:
-    """Those that are done, in the order in which they were given; none if nothing was done for a while, so
-    that the caller can see to its workers."""
-    given = list(futures)
-    done = wait_for(given, timeout=LOOKS_S, return_when=FIRST_COMPLETED).done
-    return [future for future in given if future in done]
+    """Futures that are done, in the given order. Empty after `LOOKS_S` without one, so that the caller can
+    check its workers."""
+    waiting = list(futures)
+    done = wait_for(waiting, timeout=LOOKS_S, return_when=FIRST_COMPLETED).done
+    return [future for future in waiting if future in done]
