@@ -92,7 +92,7 @@ class AnswerFolder:
         ]
         store = run_study(
             tasks, evaluate, self.path, kind=self.kind, jobs=self.jobs, progress=self.progress,
-            config=self.config, what=what, group=group,
+            config=self.config, noun=what, group=group,
         )  # fmt: skip
         return store.records(group)
 

@@ -442,7 +442,7 @@ def explore(
         keys.result(load.point(0, system=search.content.system))
     assert search.ceilings
     how: dict[str, Any] = {"kind": "explore", "jobs": jobs, "progress": progress, "changed": keys.changed}
-    with opened(folder, samples, what="trials", **how) as study:
+    with opened(folder, samples, noun="trials", **how) as study:
         asking = _SearchTrials(
             search, Store(folder), study, (lambda f: f) if isinstance(jobs, int) else keys.guard
         )
@@ -471,7 +471,7 @@ class _SearchTrials:
         report.total = max(report.total, report.held + report.done + len(tasks))
         self.study.run(tasks, self.guard(partial(evaluate, self.search)))
         failed = FOUND | {"reason": "its evaluation failed"}
-        found = self.store.of_keys([task.key for task in tasks])
+        found = self.store.records_of([task.key for task in tasks])
         return [dict(*each or [failed]) for each in found]
 
     def trials(self, samples: int) -> tuple[list[Record], list[FrontPoint]]:

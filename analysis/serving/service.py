@@ -625,7 +625,7 @@ def _kept(folder: str | Path | None, report: ProgressReport) -> Iterator[Callabl
         if store is None or isinstance(runner, ProfileBundle):
             return dict(one(runner))
         key = ResultKeys("serve", asked + runner.digest).result(point)
-        for held in store.of_keys([key])[0]:
+        for held in store.records_of([key])[0]:
             report.note(f"{runner.name} as a stopped call left it in {store.path}")
             times: dict[str, Any] = {name: np.array(each) for name, each in held["times"].items()}
             return dict(held["row"]) | ({"served": ServingResult(**times, servers=())} if times else {})

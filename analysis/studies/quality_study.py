@@ -23,7 +23,7 @@ import pandas as pd
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text
-from sailsim.sim.study.keys import FileStamps
+from sailsim.sim.study.keys import ResultKeys
 from sailsim.sim.study.open_study import Task, run_study
 from sailsim.sim.study.origin import code_version
 from sailsim.sim.study.workers import Workers
@@ -134,10 +134,10 @@ def measure_quality(
         SailsimError: as `run_study`; values out of range, and two files of one name, before anything is
             measured.
     """
-    stamps, names = FileStamps(), dict[str, Path]()
+    keys, names = ResultKeys("quality"), dict[str, Path]()
     for point in wanted:
         for path in point.files:
-            stamps.take(path)
+            keys.watch(path)
             if names.setdefault(path.name, path) != path:
                 raise SailsimError(
                     f"{path} and {names[path.name]} have one name; allowed is one file a name, since records "
@@ -154,7 +154,7 @@ def measure_quality(
             kind="quality",
             jobs=jobs,
             progress=progress,
-            changed=stamps.changed,
+            changed=keys.changed,
         )
         return compared(store.frame())
 

@@ -29,7 +29,7 @@ from faults import Counts, compare, halves, leftovers, record, rows, semaphores
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.study import open_study as running
-from sailsim.sim.study.open_study import Evaluate, TaskOutcome, evaluated
+from sailsim.sim.study.open_study import Evaluate, TaskOutcome, evaluate_all
 from sailsim.sim.study.store import Store
 
 HERE = Path(__file__).parent
@@ -123,7 +123,7 @@ def commands(kind: str, work: Path) -> Iterator[Commands]:
 
 def serve(study: Study, work: Path, answers: TextIO) -> None:
     """Run a study undisturbed, then what is asked for, and tell number and exit status."""
-    running.evaluated = Kept()
+    running.evaluate_all = Kept()
     for name, command in (("right", study.command), ("earlier", study.earlier)):
         if command:
             main([*command.split(), "--jobs", "1", "--out", str(work / name)], standalone_mode=False)
@@ -137,25 +137,25 @@ def serve(study: Study, work: Path, answers: TextIO) -> None:
 
 
 class Kept:
-    """`evaluated`, but each task is evaluated once; for another process it is no more than that."""
+    """`evaluate_all`, but each task is evaluated once; for another process it is no more than that."""
 
     def __init__(self) -> None:
         self.found: dict[bytes, bytes] = {}
 
     def __call__(self, chunk: tuple[Evaluate, Sequence[Any]]) -> list[TaskOutcome]:
-        """As `evaluated`."""
+        """As `evaluate_all`."""
         evaluate, given = chunk
         return [self._outcome(evaluate, what) for what in given]
 
     def _outcome(self, evaluate: Evaluate, what: Any) -> TaskOutcome:
         key = pickle.dumps((evaluate, what))
         if key not in self.found:
-            self.found[key] = pickle.dumps(evaluated((evaluate, [what]))[0])
+            self.found[key] = pickle.dumps(evaluate_all((evaluate, [what]))[0])
         outcome: TaskOutcome = pickle.loads(self.found[key])
         return outcome
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return resolve_name, (f"{evaluated.__module__}:{evaluated.__name__}",)
+        return resolve_name, (f"{evaluate_all.__module__}:{evaluate_all.__name__}",)
 
 
 def _command(work: Path, words: list[str], environment: dict[str, str]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""A prompt beside decoding: gem5's steps (`sailsim gem5 decode --linears lutmm --against N`) and the
+"""A prompt beside decoding: gem5's steps (`sailsim gem5 decode --linears lutmm --prefill-tokens N`) and the
 engine's.
 
     python research/experiments/mixed_steps.py RECORDS
@@ -29,7 +29,10 @@ from sailsim.workloads.model_files.load import load_model
 
 HERE = Path(__file__).resolve().parent
 KEPT = HERE / "mixed_steps.csv"
-FIELDS = ("threads", "batch", "beside", "blocks", "context", "weights", "step_cycles", "beside_cycles")
+FIELDS = (
+    *("threads", "batch", "prefill_tokens", "blocks", "context", "weights"),
+    *("step_cycles", "prefill_cycles"),
+)
 PARTS = ("units_cycles", "barrier_cycles", "attention_cycles", "dram_gb_s", "gem5_version", "content", "date")
 
 
@@ -65,7 +68,7 @@ def main() -> None:
     rows = kept()
     if sys.argv[1:]:
         for record in Store(Path(sys.argv[1])).records():
-            if record.get("beside") and record.get("step_cycles"):
+            if record.get("prefill_tokens") and record.get("step_cycles"):
                 record = {**record, "date": date.today().isoformat()}
                 rows.append({name: str(record[name]) for name in (*FIELDS, *PARTS)})
         with KEPT.open("w", newline="", encoding="utf-8") as file:

@@ -53,10 +53,10 @@ from sailsim.sim.gem5.stored import DECODE
 from sailsim.sim.gem5.validation import (
     DrawnTile,
     Times,
-    Validation,
     random_tile,
     shared_bandwidth,
     summaries,
+    validate,
 )
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
@@ -411,7 +411,7 @@ def main(what: str, build: str, seed: int, tiles: int, kernels: Path, out: Path,
     run = origin(gem5, build, f"python research/fits/gem5_data.py {what}")
     if what == "validation":
         run["options"] += f" --seed {seed} --tiles {tiles}"
-        compared = Validation(MACHINE, system, seed, tiles).run(gem5, out, tell=click.echo)
+        compared = validate(gem5, MACHINE, system, out, seed=seed, tiles=tiles, tell=click.echo)
         content = {
             "run": run,
             "gem5_version": gem5.version,

@@ -63,7 +63,7 @@ def test_a_sweep_in_the_folder_of_another_command(tmp_path: Path, kind: str) -> 
     with store.locked(kind):
         record = dict.fromkeys(("key", "point_key", "code_version", "finished_at"), "k")
         store.append([record | {"evaluation_s": 1.0, "cycles": 3}])
-        store.ask(["k"], {"kind": kind, "state": "finished", "config": {}})
+        store.set_answer(["k"], {"kind": kind, "state": "finished", "config": {}})
     before = {path: path.read_bytes() for path in sorted(store.path.rglob("*")) if path.is_file()}
     folder = str(store.path)
     said = f"holds results of `sailsim {kind}`"

@@ -8,7 +8,7 @@ from sailsim.lut_gemv.tile import Tile
 from sailsim.lut_gemv.trace_file import read_trace, write_trace
 from sailsim.sim.gem5.replay import replay_tiles
 from sailsim.sim.gem5.stored import ALONE
-from sailsim.sim.gem5.validation import DrawnTile, Validation, engine_seconds, random_tile
+from sailsim.sim.gem5.validation import DrawnTile, engine_seconds, random_tile, validate
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.step.tile_time import time_tile
 from sailsim.workloads.inference.activation_file import Activations
@@ -27,7 +27,7 @@ def test_tiles_of_a_files_own_format_are_exact_and_take_the_engines_phases(gem5,
     slices = machine.llc.slices.whole
     plan = plan_trace(str(model), Activations.load(), layers=(0, 1), tensors="blk.0.attn_q", slices=slices)
     write_trace(trace, list(plan.tiles()))
-    compared = Validation("sail-n1", machine, units=slices, trace=trace).run(gem5, tmp_path / "out")
+    compared = validate(gem5, "sail-n1", machine, tmp_path / "out", units=slices, trace=trace)
     assert [row["units"] for row in compared] == [1] * slices + [slices]
     assert all(row["correct"] and row["phases_equal"] and row["core_convert"] > 0 for row in compared)
     assert all(abs(row["error"]) < 0.2 for row in compared if not row["refreshes"])

@@ -30,7 +30,7 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def replayed(
     gem5: Gem5, machine: System, trace: Path, folder: Path, order: str | None, *words: str
 ) -> Gem5Run:
-    ends = ",".join(str(phase.end) for phase in phases_of(NAMES, order)) if order else ""
+    ends = ",".join(str(end) for _, end in phases_of(NAMES, order)) if order else ""
     return gem5.replay(machine, trace, folder, extra=[*words, *(["--phase-ends", ends] if order else [])])
 
 

@@ -93,8 +93,8 @@ def tables(
     """The tables of some parts, from the folder or measured and kept there."""
     tasks = [Task(part.key, str(part), part, i) for i, part in enumerate(parts)]
     evaluate = partial(_measured, captures)
-    store = run_study(tasks, evaluate, out, kind="reuse", jobs=jobs, progress=progress, what="parts")
-    found = store.of_keys([part.key for part in parts])
+    store = run_study(tasks, evaluate, out, kind="reuse", jobs=jobs, progress=progress, noun="parts")
+    found = store.records_of([part.key for part in parts])
     return {part: _table(records) for part, records in zip(parts, found, strict=True)}
 
 

@@ -52,12 +52,6 @@ class Command(click.Command):
         return super().invoke(ctx)
 
 
-class Group(click.Group):
-    """A group of such commands."""
-
-    command_class = Command
-
-
 def _check_written(ctx: click.Context, param: click.Parameter) -> None:
     """Raise SailsimError if an option names the same file as another argument."""
     path = ctx.params[str(param.name)]

@@ -37,27 +37,14 @@ SHIPPED: dict[str, Callable[[], Sequence[str]]] = {
 
 
 def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
-        found = [CompletionItem(each) for each in SHIPPED[name]() if each.startswith(begun)]
-        return found or [CompletionItem(begun, type="file")]
+    def complete(_: click.Context, __: click.Parameter, prefix: str) -> list[CompletionItem]:
+        names = [CompletionItem(each) for each in SHIPPED[name]() if each.startswith(prefix)]
+        return names or [CompletionItem(prefix, type="file")]
 
     return complete
 
 
-class NbwType(FormattedText):
-    """A whole number, whose range a point checks, or auto."""
-
-    def __init__(self) -> None:
-        super().__init__(rf"{AUTO}|-?[1-9]\d{{0,17}}", f"a whole number 1..{NBW_MAX}, or {AUTO}")
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """What the help shows."""
-        return "INTEGER|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The word or the number."""
-        text = super().convert(value, param, ctx)
-        return text if text == AUTO else int(text)
+NBW = FormattedText(rf"{AUTO}|-?[1-9]\d{{0,17}}", f"a whole number 1..{NBW_MAX}, or {AUTO}")
 
 
 def numbers_of(name: str, text: str) -> list[int]:
@@ -83,25 +70,29 @@ DEFAULTS = {
 def point_options(*only: str, defaults: Mapping[str, str] = DEFAULTS, **shared: Any) -> Callable[[F], F]:
     """Options for all fields of a point or for some, with their defaults in the help.
 
-    `shared` arguments go to each option, such as ``type=str`` in a sweep.
+    `shared` are the settings of all options in place of those for single values, as in a sweep.
     """
 
     fields = NAMES | NUMBERS
 
     def option(name: str) -> Any:
-        said = f"{fields[name][0].upper()}{fields[name][1:]} [default: {defaults[name]}]."
+        words = f"{fields[name][0].upper()}{fields[name][1:]} [default: {defaults[name]}]."
         complete = _completed(name) if name in SHIPPED else None
-        how = {"type": _type(name), **shared, "help": said, "shell_complete": complete}
-        return click.option(f"--{name.replace('_', '-')}", name, **how)
+        settings = {**(shared or _single_value(name)), "help": words, "shell_complete": complete}
+        return click.option(f"--{name.replace('_', '-')}", name, **settings)
 
     return applied(*map(option, only or fields))
 
 
-def _type(name: str) -> Any:
-    """Click's type for a single value of a field."""
-    if name in WORDS:
-        return click.Choice(WORDS[name])
-    return NbwType() if name == "nbw" else int if name in NUMBERS else TEXT
+def _single_value(name: str) -> dict[str, Any]:
+    """Settings of an option for a single value of a field."""
+    if name == "nbw":
+        return {"type": NBW, "metavar": "INTEGER|auto", "callback": _nbw_number}
+    return {"type": click.Choice(WORDS[name]) if name in WORDS else int if name in NUMBERS else TEXT}
+
+
+def _nbw_number(_: click.Context, __: click.Parameter, text: str | None) -> str | int | None:
+    return text if text is None or text == AUTO else int(text)
 
 
 def types_of(point: Point) -> str:
@@ -114,15 +105,15 @@ against_option = click.option(
     "--against",
     type=PathOption(),
     multiple=True,
-    help="Compare with this too: a machine's name, or a file of a system, a GPU or runners; :FIELD=VALUE "
-    "behind it changes a field, as in l4:memory_bandwidth=600. Repeatable.",
+    help="Compare with this too: a machine's name, or a file of a system, a GPU or runners; append "
+    ":FIELD=VALUE to change a field, as in l4:memory_bandwidth=600. Repeatable.",
 )
 
 
 prices_option = click.option(
     "--prices",
     type=PathOption(dir_okay=False),
-    help="A price file that replaces the shipped one; machines that it does not name have no price.",
+    help="A price file in place of the shipped one; machines that it does not name have no price.",
 )
 
 

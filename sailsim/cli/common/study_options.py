@@ -23,9 +23,9 @@ MOST = 1024
 """Most processes of this computer."""
 
 
-def results_folder(default: str, held: str) -> Callable[[F], F]:
+def results_folder(default: str, noun: str) -> Callable[[F], F]:
     """Option `--out`: the folder of results, from which a stopped command continues."""
-    words = f"Folder of results; {held} that it holds are not simulated again."
+    words = f"Folder of results; {noun} that it holds are not simulated again."
     return click.option("--out", type=PathOption(file_okay=False), default=Path(default), help=words)
 
 
@@ -34,38 +34,32 @@ def study_options(default: int | None = None) -> Callable[[F], F]:
 
     ``default`` is the number of processes; None means as many as cores.
     """
-    by_default = "as many as cores" if default is None else str(default)
-    options = (
-        click.option(
-            "--jobs",
-            type=TEXT,
-            metavar="NUMBER|ADDRESS",
-            help="Processes of this machine, or the Dask scheduler whose workers evaluate, as in "
-            f"tcp://HOST:8786 [default: {by_default}].",
-        ),
-        click.option(
-            "--log-json",
-            type=OUT_FILE,
-            help="Tell progress as a JSON object a line, into this file; - is standard error.",
-        ),
+    words = (
+        "Processes of this computer, or the Dask scheduler of a cluster, as in tcp://HOST:8786 "
+        f"[default: {default or 'as many as cores'}]."
     )
+    log_words = "Write progress to this file, a JSON object a line; - is standard error."
 
-    def decorate(function: F) -> F:
+    def decorate(function: F) -> Any:
         @wraps(function)
         def command(*args: Any, jobs: str | None, log_json: Path | None, **kwargs: Any) -> Any:
-            own = jobs or str(default or os.cpu_count() or 1)
-            local = own.isdecimal() and len(own) <= len(str(MOST)) and 1 <= int(own) <= MOST
-            with _told(log_json), ExitStack() as stack:
-                who = int(own) if local else stack.enter_context(Dask(own))
-                return function(*args, jobs=who, **kwargs)
+            text = jobs or str(default or os.cpu_count() or 1)
+            is_number = text.isdecimal() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST
+            with _logged(log_json), ExitStack() as stack:
+                workers = int(text) if is_number else stack.enter_context(Dask(text))
+                return function(*args, jobs=workers, **kwargs)
 
-        return applied(*options)(command)  # type: ignore[return-value]
+        return command
 
-    return decorate
+    return applied(
+        click.option("--jobs", type=TEXT, metavar="NUMBER|ADDRESS", help=words),
+        click.option("--log-json", type=OUT_FILE, help=log_words),
+        decorate,
+    )
 
 
 @contextmanager
-def _told(path: Path | None) -> Iterator[None]:
+def _logged(path: Path | None) -> Iterator[None]:
     """Append progress as JSON lines to a file; a command without progress leaves no new file."""
     if path is None:
         yield
@@ -91,11 +85,11 @@ def _without_waiting(path: str, flags: int) -> int:
     return opened
 
 
-def machine_study_options(folder: str, samples: int, of: str) -> Callable[[F], F]:
+def machine_study_options(folder: str, samples: int, words: str) -> Callable[[F], F]:
     """Options of a study of many machines: folder, number of machines, seed, and workers."""
     return applied(
         results_folder(f"out/{folder}", "machines"),
-        click.option("--samples", type=int, default=samples, help=of),
+        click.option("--samples", type=int, default=samples, help=words),
         click.option("--seed", default=0, help="Seed of all draws."),
         study_options(),
         as_json_option,

@@ -8,44 +8,44 @@ from typing import Any
 import click
 
 from sailsim.base.hints import needing
-from sailsim.cli.common.command import Group
+from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
 from sailsim.cli.common.point_options import paper_option
 from sailsim.cli.common.study_options import machine_study_options, results_folder
 from sailsim.cli.common.table import cell, echo, say
 
 
-@click.group(cls=Group)
+@click.group()
 def claims() -> None:
-    """Compare claims of papers with machines inside the declared ranges, and run what this project claims."""
+    """Compare a paper's claims with machines in the declared ranges, and check this project's own claims."""
 
 
-@claims.command()
+@claims.command(cls=Command)
 @machine_study_options("reproduction", 128, "Base samples, a power of two; two machines each.")
 @click.option(
-    "--prior", help="A file of unknowns by name or path, instead of the paper's own: sail-wide, say."
+    "--prior", help="A prior of the unknowns by name or path, instead of the paper's own, as sail-wide."
 )
 @paper_option
-def reproduce(out: Path, **how: Any) -> None:
+def reproduce(out: Path, **options: Any) -> None:
     """Compare every claim with machines drawn from the declared ranges.
 
-    The ranges cover everything that is not published. The page tells for each claim its distribution, the
-    unknowns that decide it, and the nearest plausible configuration. A stopped run
-    goes on where it was. Equal samples, seed and code give an equal page.
+    The ranges cover everything that is not published. The page shows the distribution of each claim, the
+    unknowns that decide it, and the nearest plausible configuration. A stopped run continues where it was.
+    Equal samples, seed and code give an equal page.
     """
     with needing("study", "claims reproduce"):
         from sailsim.analysis.paper.reproduce import reproduce as study
         from sailsim.analysis.render.claims_page import write_reproduction
         from sailsim.analysis.render.claims_words import claims_of, number, primary, share, verdict
 
-    results = study(out, **how)
+    results = study(out, **options)
     page = write_reproduction(results, out)
     if answered(results):
         return
-    for claim, of_claim in claims_of(results):
-        main = primary(of_claim)
+    for claim, rows in claims_of(results):
+        main = primary(rows)
         median = number(main["quantiles"] and main["quantiles"][1], claim.unit)
-        say(f"{claim.title}: paper {number(claim.value, claim.unit)}, {verdict(claim, of_claim)}")
+        say(f"{claim.title}: paper {number(claim.value, claim.unit)}, {verdict(claim, rows)}")
         say(
             f"    nominal {number(main['nominal'], claim.unit)}, median {median}, "
             f"{share(main['reach'], main['machines'])} reach the paper's",
@@ -54,30 +54,30 @@ def reproduce(out: Path, **how: Any) -> None:
     echo(str(page))
 
 
-@claims.command()
+@claims.command(cls=Command)
 @machine_study_options("joint", 20480, "Machines of each prior, a multiple of 32.")
 @click.option(
     "--prior",
     "priors",
     multiple=True,
     default=("sail", "sail-wide"),
-    help="A file of unknowns by name or path. Repeatable.",
+    help="A prior of the unknowns by name or path. Repeatable.",
 )
-@click.option("--combinations", default="sail", help="Which definitions go together: a file by name or path.")
+@click.option("--combinations", default="sail", help="Combinations of definitions: a file by name or path.")
 @paper_option
-def joint(out: Path, **how: Any) -> None:
+def joint(out: Path, **options: Any) -> None:
     """Ask whether one machine can have all of a paper's numbers at once.
 
-    Machines are drawn from each prior and judged by all declared combinations of definitions. The page tells
+    Machines are drawn from each prior and judged by all declared combinations of definitions. The page shows
     how many come near all claims at once, which unknowns are pinned there, and how often invented numbers
-    would have been met as well. A stopped run goes on where it was. Equal samples, seed and
-    code give an equal page.
+    would have been met as well. A stopped run continues where it was. Equal samples, seed and code give an
+    equal page.
     """
     with needing("study", "claims joint"):
         from sailsim.analysis.paper.joint import joint as study
         from sailsim.analysis.render.claims_page import summary, write_joint
 
-    results = study(out, **how)
+    results = study(out, **options)
     page = write_joint(results, out)
     if answered(results):
         return
@@ -86,10 +86,10 @@ def joint(out: Path, **how: Any) -> None:
     echo(str(page))
 
 
-@claims.command()
+@claims.command(cls=Command)
 @click.argument("names", nargs=-1, metavar="[STEP]...")
 @results_folder("out/checks", "machines")
-@click.option("--list", "only_list", is_flag=True, help="Print what each step runs, and run nothing.")
+@click.option("--list", "only_list", is_flag=True, help="Print the commands of each step, and run nothing.")
 @as_json_option
 def check(names: tuple[str, ...], out: Path, only_list: bool) -> None:
     """Run the commands behind sailsim's own claims, and compare their numbers with the expected ones.
@@ -108,16 +108,16 @@ def check(names: tuple[str, ...], out: Path, only_list: bool) -> None:
                 echo(f"    sailsim {command}")
         return
     outcomes = []
-    for step, seconds, of_step in run_steps(steps, out):
+    for step, seconds, results in run_steps(steps, out):
         echo(f"{step.name}: {seconds:.0f} s", err=True)
-        outcomes += of_step
-    missed = [one for one in outcomes if not one["met"]]
+        outcomes += results
+    missed = [outcome for outcome in outcomes if not outcome["met"]]
     if not answered({"outcomes": outcomes}):
-        for one in outcomes:
-            numbers = f"{cell(one['expected']):>10}  {cell(one['value']):>10}"
-            begin = f"{'met' if one['met'] else 'MISSED':<6}  {one['step']:<10}  {numbers}  "
-            say(f"{begin}{one['what']}", " " * len(begin))
-        for reason in dict.fromkeys(f"{one['step']}: {one['why']}" for one in missed if one["why"]):
+        for outcome in outcomes:
+            numbers = f"{cell(outcome['expected']):>10}  {cell(outcome['value']):>10}"
+            begin = f"{'met' if outcome['met'] else 'MISSED':<6}  {outcome['step']:<10}  {numbers}  "
+            say(f"{begin}{outcome['what']}", " " * len(begin))
+        for reason in dict.fromkeys(f"{each['step']}: {each['why']}" for each in missed if each["why"]):
             say(reason)
         echo(f"{len(outcomes) - len(missed)} of {len(outcomes)} met.")
     if missed:

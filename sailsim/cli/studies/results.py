@@ -12,7 +12,7 @@ from sailsim.analysis.runs.columns import columns_of
 from sailsim.analysis.studies.result_folder import ResultFolder, flat, inventory
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
-from sailsim.cli.common.command import Group
+from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
 from sailsim.cli.common.path_option import OUT_FILE, PathOption
 from sailsim.cli.common.table import cell, echo, fitting, print_table, say, wide_option
@@ -22,7 +22,7 @@ ROWS = 40
 """Default number of rows shown."""
 
 
-@click.group(cls=Group)
+@click.group()
 def results() -> None:
     """List, show and compare the folders of studies.
 
@@ -30,7 +30,7 @@ def results() -> None:
     """
 
 
-@results.command()
+@results.command(cls=Command)
 @click.argument("folders", nargs=-1, required=True, type=PathOption(), metavar="DIR...")
 @wide_option
 @as_json_option
@@ -52,7 +52,7 @@ def ls(folders: tuple[Path, ...], wide: bool) -> None:
             say(f"- {row['folder']}: {row['reason']}")
 
 
-@results.command()
+@results.command(cls=Command)
 @click.argument("folder", type=PathOption())
 @click.option(
     "--where",
@@ -71,8 +71,8 @@ def show(folder: Path, where: str, columns: str, rows: int, out: Path | None, wi
     Without --columns it shows the columns that differ, as many as fit, or all with --wide. Columns that are
     equal stand above. A CSV file has all columns; columns that hold numbers by name are JSON.
     """
-    opened, asked = ResultFolder(folder), _names(columns)
-    names, records = opened.records(where, asked)
+    results, selected = ResultFolder(folder), _names(columns)
+    names, records = results.records(where, selected)
     if out is not None:
         text = StringIO()
         table = csv.writer(text, lineterminator="\n")
@@ -90,16 +90,16 @@ def show(folder: Path, where: str, columns: str, rows: int, out: Path | None, wi
         echo(f"0 records of {folder} are so.")
         return
     shown = records[:rows]
-    if asked:
-        chosen = asked if wide else fitting(shown, asked)
+    if selected:
+        chosen = selected if wide else fitting(shown, selected)
     else:
-        chosen = _differing(opened.kind, records, shown, wide)
+        chosen = _differing(results.kind, records, shown, wide)
     print_table(shown, chosen, key=1 + (chosen.index("runner") if "runner" in chosen else 0))
     more = f"; {rows} are shown (--rows)" if len(records) > rows else ""
     hidden = len(names) - len(chosen)
-    how = "--wide shows them" if asked else "--columns names others" if wide else "--wide, or --columns"
-    left = f"; {hidden} of {len(names)} columns are not shown ({how})" if hidden else ""
-    say(f"{len(records)} records{more}{left}.", "")
+    hint = "--wide shows them" if selected else "--columns names others" if wide else "--wide, or --columns"
+    rest = f"; {hidden} of {len(names)} columns are not shown ({hint})" if hidden else ""
+    say(f"{len(records)} records{more}{rest}.", "")
 
 
 def _differing(kind: str, records: list[Record], shown: list[Record], wide: bool) -> list[str]:
@@ -119,7 +119,7 @@ def _differing(kind: str, records: list[Record], shown: list[Record], wide: bool
     return [name for name in names if name in chosen] or names[:1]
 
 
-@results.command()
+@results.command(cls=Command)
 @click.argument("a")
 @click.argument("b")
 @as_json_option
@@ -136,8 +136,10 @@ def compare(a: str, b: str) -> None:
     if answered({"a": a, "b": b, "rows": rows}):
         return
     say(f"A is {a}, B is {b}. Rates in tokens/s.")
-    said = {"a": "A", "b": "B", "b_vs_a": "B vs A", "a_tuned": "A vs tuned", "b_tuned": "B vs tuned"}
-    table = [{said.get(name, name): value for name, value in row.items() if name != "equal"} for row in rows]
+    titles = {"a": "A", "b": "B", "b_vs_a": "B vs A", "a_tuned": "A vs tuned", "b_tuned": "B vs tuned"}
+    table = [
+        {titles.get(name, name): value for name, value in row.items() if name != "equal"} for row in rows
+    ]
     print_table(table, list(table[0]))
     same = sum(row["equal"] for row in rows)
     say(f"Every runner has the same rate on both sides at {same} of {len(rows)} points.")

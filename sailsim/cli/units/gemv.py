@@ -48,15 +48,11 @@ FILE = PathOption()
 def gemv(
     weights: Path,
     activations: Path,
-    wbits: int,
-    abits: int,
-    nbw: int,
     unsigned: bool,
     code_name: str,
-    group_size: int,
     system: str,
-    threads: int,
     out: Path | None,
+    **given: int,
 ) -> None:
     """Multiply X.npy by W.npy with look-up tables on a machine's PIM units.
 
@@ -64,16 +60,13 @@ def gemv(
     Counts are for one slice's DFM and for all slices in use. Cycles are those of the busiest slice with its
     weights as fast as its port takes them (`time_tile`, memory "port").
     """
+    wbits, threads = given["wbits"], given["threads"]
+    given["signed"] = not unsigned
+    widths: dict[str, Any] = {name: given[name] for name in ("abits", "signed", "nbw", "group_size")}
     code = _weight_code(wbits, code_name)
     w = load_npy("--weights", weights)
     codes = code.checked(w) if code.kind == "book" else code.encode(w)
     x = load_npy("--activations", activations)
-    widths: dict[str, Any] = {
-        "abits": abits,
-        "signed": not unsigned,
-        "nbw": nbw,
-        "group_size": group_size,
-    }
     y = lut_gemv(x, codes, code=code, threads=threads, **widths)
     answer: dict[str, Any] = {
         "shape": {"batch": len(x), "k": x.shape[1], "n": codes.shape[1]},
@@ -113,18 +106,13 @@ def _weight_code(wbits: int, name: str) -> WeightCode:
 
 
 def _timing(
-    x: NDArray[Any],
-    codes: NDArray[np.uint8],
-    code: WeightCode,
-    system: str,
-    threads: int,
-    widths: dict[str, Any],
+    x: NDArray[Any], codes: NDArray[np.uint8], code: WeightCode, system: str, threads: int, widths: Any
 ) -> dict[str, Any]:
     """Counts and cycles of the product on all slices of a machine."""
     config = load_system(system).slice_config()
     profile = pattern_profile(x, prt=PrtConfig.of(config), threads=threads, **widths)
-    of_inputs = (widths[key] for key in ("abits", "nbw", "group_size"))
-    shape = (*codes.shape, len(x), code.wbits, code.value_bits, *of_inputs)
+    numbers = (widths[key] for key in ("abits", "nbw", "group_size"))
+    shape = (*codes.shape, len(x), code.wbits, code.value_bits, *numbers)
     try:
         tile = _core.TileTimer(config, shape, scaled=False)
         plan, timing = tile.plan, tile.time([profile])[0]

@@ -31,8 +31,8 @@ from sailsim.workloads.traces import plan_trace, replay_timed
     "--layout",
     type=click.Choice(list(LAYOUTS)),
     default="packed",
-    help="How the tiles' weights lie: packed, or an odd number of DRAM rows apart, so that units that work "
-    "at once use different banks.",
+    help="Placement of the tiles' weights: packed, or an odd number of DRAM rows apart, so that units that "
+    "work at the same time use different banks.",
 )
 @click.option(
     "--layers",
@@ -50,9 +50,6 @@ def trace(
     system: str,
     layout: str,
     layers: str | None,
-    tensors: str,
-    slices: int,
-    seed: int,
     activations: Path | None,
     out: Path,
     **fields: Any,
@@ -76,9 +73,6 @@ def trace(
         model,
         Activations.load(activations),
         layers=(int(first), int(end)) if layers else None,
-        tensors=tensors,
-        slices=slices,
-        seed=seed,
         **given,
     )
     row = machine.memory.row_of_channels if layout == "rows" else 0
@@ -115,19 +109,16 @@ def replay(path: Path, system: str, threads: int) -> None:
     Exit status 1 if a descriptor is refused or a result differs from the expected one in the trace.
     """
     config = load_system(system).slice_config(slices=1)
-    opened = read_trace(path)
+    tiles = read_trace(path)
+    names = ("index", "name", "problem", "matches", "lookups", "prt_hits")
     rows = [
-        {
-            name: getattr(result, name)
-            for name in ("index", "name", "problem", "matches", "lookups", "prt_hits")
-        }
-        | {"status": result.status.name, "cycles": cycles}
-        for result, cycles in followed(replay_timed(opened, config, threads), "tiles", total=len(opened))
+        {name: getattr(result, name) for name in names} | {"status": result.status.name, "cycles": cycles}
+        for result, cycles in followed(replay_timed(tiles, config, threads), "tiles", total=len(tiles))
     ]
     good = [row for row in rows if row["status"] == "OK" and row["matches"] is not False]
     answer = {
         "path": str(path),
-        "model": opened.header.get("model"),
+        "model": tiles.header.get("model"),
         "system": system,
         "ok": len(good) == len(rows),
         "cycles": sum(row["cycles"]["total"] for row in rows if row["cycles"]),
@@ -141,12 +132,12 @@ def replay(path: Path, system: str, threads: int) -> None:
 
 def _print(answer: dict[str, Any]) -> None:
     verdicts = {True: "as expected", False: "DIFFERS", None: "unchecked"}
-    done = []
+    lines = []
     for row in answer["tiles"]:
         if row["status"] == "OK":
             counts = (row["lookups"], row["prt_hits"], row["cycles"]["total"])
-            done.append((row["name"], verdicts[row["matches"]], *(f"{count:,}" for count in counts)))
-    print_numbers(("tile", "result", "look-ups", "PRT hits", "cycles"), done, words="result")
+            lines.append((row["name"], verdicts[row["matches"]], *(f"{count:,}" for count in counts)))
+    print_numbers(("tile", "result", "look-ups", "PRT hits", "cycles"), lines, words="result")
     for row in answer["tiles"]:
         if row["status"] != "OK":
             say(f"{row['name']}: {row['problem']}")

@@ -58,7 +58,7 @@ _TOTALS: tuple[tuple[re.Pattern[str], str, Callable[[Iterable[float]], float]], 
 """Statistics in `Gem5Run.totals`: names in gem5, name of the total, and the function that combines them."""
 
 
-def _part(installed: str, checkout: str, proof: str) -> Path:
+def _shipped(installed: str, checkout: str, proof: str) -> Path:
     """Path of a folder that is inside the package in a wheel, and at the top of a checkout."""
     package = Path(sailsim.__file__).resolve().parent
     for folder in (package / "_gem5" / installed, package.parent / checkout):
@@ -69,12 +69,12 @@ def _part(installed: str, checkout: str, proof: str) -> Path:
 
 def extras_path() -> Path:
     """Folder for EXTRAS of gem5's build. Raises SailsimError if it is not installed."""
-    return _part("sim_ext", "sim_ext", "gem5/SConscript")
+    return _shipped("sim_ext", "sim_ext", "gem5/SConscript")
 
 
 def configs_path() -> Path:
     """Folder of the scripts that gem5 runs. Raises SailsimError if it is not installed."""
-    return _part("configs", "gem5-configs", "machine.py")
+    return _shipped("configs", "gem5-configs", "machine.py")
 
 
 def how_to_build() -> str:
@@ -167,9 +167,9 @@ class Gem5Run:
 
         Raises SailsimError if the run has no such statistic.
         """
-        for number in (f"{unit}", f"{unit:02d}", *([""] if unit == 0 else [])):
-            if f"system.units{number}.{name}" in self.stats:
-                return self.stats[f"system.units{number}.{name}"]
+        for number in (f"{unit}", f"{unit:02d}", *[""] * (unit == 0)):
+            if (value := self.stats.get(f"system.units{number}.{name}")) is not None:
+                return value
         raise SailsimError(f"statistic {name!r} of unit {unit} is not in {self.folder / 'stats.txt'}.")
 
     def tiles(self) -> list[dict[str, int]]:
@@ -206,15 +206,14 @@ class Gem5:
         Raises:
             SailsimError: no binary, one that does not run, or one without the module.
         """
-        named = path or os.environ.get(VARIABLE)
-        if not named:
+        path = path or os.environ.get(VARIABLE)
+        if not path:
             raise SailsimError(f"no gem5 is named: set {VARIABLE} or --gem5; {how_to_build()}.")
-        self.path = Path(named).resolve()
-        answer = self._ask()
+        self.path = Path(path).resolve()
+        answer = self._check_module()
         if not answer.get("sailsim_module"):
-            raise SailsimError(f"gem5 at {named} has no sailsim module; {how_to_build()}.")
-        self.version = str(answer["version"])
-        self.compiled = str(answer["compiled"])
+            raise SailsimError(f"gem5 at {path} has no sailsim module; {how_to_build()}.")
+        self.version, self.compiled = str(answer["version"]), str(answer["compiled"])
 
     @cached_property
     def digest(self) -> str:
@@ -222,7 +221,7 @@ class Gem5:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def _ask(self) -> dict[str, Any]:
+    def _check_module(self) -> dict[str, Any]:
         """JSON that check_module.py prints: version, date of compilation, and whether the module is there."""
         script = configs_path() / "check_module.py"
         try:
@@ -243,7 +242,7 @@ class Gem5:
         raise SailsimError(f"gem5 is {self.path}, which {why}; {how_to_build()}.")
 
     def replay(
-        self, system: System, trace: Path, folder: Path, *, extra: Sequence[str] = (), **how: Any
+        self, system: System, trace: Path, folder: Path, *, extra: Sequence[str] = (), **options: Any
     ) -> Gem5Run:
         """Replay a trace on the system's PIM units, without cores.
 
@@ -258,7 +257,7 @@ class Gem5:
             SailsimError: no PIM units; gem5 stopped before the end, or took longer than `timeout_s`.
         """
         system.require_pim()
-        return self._run("replay_trace.py", system, ["--trace", str(trace), *extra], folder, **how)
+        return self._run("replay_trace.py", system, ["--trace", str(trace), *extra], folder, **options)
 
     def run(
         self,
@@ -269,7 +268,7 @@ class Gem5:
         cpu: str = "o3",
         cores: int = 1,
         extra: Sequence[str] = (),
-        **how: Any,
+        **options: Any,
     ) -> Gem5Run:
         """Run an AArch64 program on the system's cores.
 
@@ -285,7 +284,7 @@ class Gem5:
         """
         require_program(Path(program[0]))
         words = ["--cpu", cpu, "--cores", str(cores), *extra, "--", *program]
-        return self._run("run_program.py", system, words, folder, **how)
+        return self._run("run_program.py", system, words, folder, **options)
 
     def _run(
         self,
@@ -317,7 +316,7 @@ class Gem5:
             stats.unlink(missing_ok=True)  # an earlier run's
             machine.write_text(machine_json(system))
             with (folder / ".lock").open("w") as lock, log.open("w") as sink:
-                _take(lock, folder)
+                _lock(lock, folder)
                 status = _execute(command, sink, lock, timeout_s, log)
         except OSError as error:
             raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
@@ -351,7 +350,7 @@ def require_program(path: Path) -> None:
     raise SailsimError(f"program is {path}, {why}; allowed is one for AArch64.")
 
 
-def _take(lock: Any, folder: Path) -> None:
+def _lock(lock: Any, folder: Path) -> None:
     """Lock the folder of a run. gem5 inherits the lock and keeps it if it outlives sailsim."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

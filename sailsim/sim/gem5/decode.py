@@ -58,7 +58,6 @@ path of another length would move the program's stack and change the cycles."""
 _MULTIPLY = ("linears", "threads", "nbw", "units")
 """Fields of a point that choose the hardware of products; they must not change the decoded tokens."""
 
-Tell = Callable[[str], None]
 Logits = dict[tuple[Any, ...], npt.NDArray[np.float32]]
 """Logits of the model in NumPy, (steps, batch, vocab), by image, cache, prompt and the program's tokens."""
 
@@ -103,7 +102,7 @@ class DecodePoint:
     nbw: int = 4
     units: int = 0
     prompt_tokens: str = ""
-    beside: int = 0
+    prefill_tokens: int = 0
 
     @property
     def pim(self) -> bool:
@@ -130,8 +129,8 @@ class DecodePoint:
         }  # fmt: skip
         if self.units:
             named["units"] = self.units
-        if self.beside:
-            named["beside"] = ",".join(["1"] * self.beside)
+        if self.prefill_tokens:
+            named["beside"] = ",".join(["1"] * self.prefill_tokens)
         if self.attention != "cores":
             tiles = _head_tiles(_spec(self.model), self.context + self.steps, int(self.cache[-1]), self.nbw)
             named |= {"attention": self.attention, "tile-most": _most_outputs(tiles, system)}
@@ -209,8 +208,10 @@ def decode_points(base: DecodePoint, system: System, **axes: Sequence[Any]) -> l
         slices = system.llc.slices.whole
         if not 0 <= units <= slices:
             raise SailsimError(f"units is {units}; allowed are 1..{slices}: a matrix has a tile a slice.")
-    if base.beside and set(linears) != {"lutmm"}:
-        raise SailsimError(f"beside is given with linears {','.join(linears)}; allowed is lutmm alone.")
+    if base.prefill_tokens and set(linears) != {"lutmm"}:
+        raise SailsimError(
+            f"prefill-tokens is given with linears {','.join(linears)}; allowed is lutmm alone."
+        )
     if units and not (on_units or "lutmm" in linears):
         raise SailsimError(
             f"units is {units} and linears is {','.join(linears)}; allowed beside units is lutmm, or "
@@ -250,7 +251,7 @@ def run_decodes(
     out: Path,
     *,
     timeout_s: float = 3600,
-    tell: Tell = lambda text: None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[dict[str, Any]], int]:
     """Run the points that the folder does not hold yet; each result is stored at once.
 
@@ -300,14 +301,8 @@ def run_decodes(
 
     for at, point in enumerate(points):
         tell(f"{at + 1} of {len(points)}: {point.words}")
-        question = {
-            "command": DECODE,
-            "system": machine,
-            **asdict(point),
-            "pim": point.pim,
-            "model_sha256": file.file.sha256 if file else "",
-            "content": content,
-        }
+        digests = {"model_sha256": file.file.sha256 if file else "", "content": content}
+        question = {"command": DECODE, "system": machine, **asdict(point), "pim": point.pim, **digests}
         limited = {**question, "timeout_s": timeout_s}  # a stopped run's record, valid for this limit
         (key, group), (stopped, _) = (keys_of(each, system, gem5) for each in (question, limited))
         before += not stored.isdisjoint((key, stopped))
@@ -381,14 +376,14 @@ def against_model(
     """
     rows = tuple(tuple(map(int, row.split(","))) for row in tokens.split(";"))
     prompt = tuple(map(int, point.prompt_tokens.split(",")))
-    asked, known = (image, point.cache, prompt, rows), {} if known is None else known
-    if asked not in known:
+    key, known = (image, point.cache, prompt, rows), {} if known is None else known
+    if key not in known:
         decoder = ImageDecoder(Image(image), len(rows), point.cache)
         for token in prompt[:-1]:
             decoder.step([token] * len(rows))
         inputs = [(prompt[-1],) * len(rows), *list(zip(*rows, strict=True))[:-1]]
-        known[asked] = np.stack([decoder.logits(step) for step in inputs])
-    expected = known[asked]
+        known[key] = np.stack([decoder.logits(step) for step in inputs])
+    expected = known[key]
     try:
         written = np.fromfile(logits, np.float32).reshape(expected.shape)
     except (OSError, ValueError):
@@ -408,18 +403,17 @@ def image_for(point: DecodePoint, system: System, out: Path) -> Path:
         SailsimError: no image can hold the model or its weights, or the disk is full.
     """
     plan = _plan(point, system)
-    what = [plan.about, list(plan.dimensions), plan.row, point.weights, code_version()]
+    identity = json.dumps([plan.about, list(plan.dimensions), plan.row, point.weights, code_version()])
     name = f"{Path(point.model).stem}-{point.weights or 'own'}-{plan.spec.n_layers}"
     path = out / "images" / f"{name}.image"
-    told = path.with_suffix(".json")
-    identity = json.dumps(what)
+    note = path.with_suffix(".json")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file() and told.is_file() and told.read_text() == identity:
+        if path.is_file() and note.is_file() and note.read_text() == identity:
             return path
-        told.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
         plan.write(path, progress=True)
-        write_whole(told, identity.encode())
+        write_whole(note, identity.encode())
     except OSError as error:
         raise SailsimError(f"folder {path.parent} cannot be written: {error.strerror}.") from None
     return path
@@ -489,10 +483,9 @@ def _measured(done: Gem5Run, point: DecodePoint, system: System) -> dict[str, An
     instructions = measured["simInsts"] - before["simInsts"]
     seconds = measured["simTicks"] / 1e12
     moved = totals.get("dram_bytesRead", 0) + totals.get("dram_bytesWritten", 0)
-    names = [*REGIONS, *WAITS, "step"]
     return {
-        **{f"{name}_cycles": report[f"{name}_cycles"] for name in names},
-        **({"beside_cycles": report["beside_cycles"]} if point.beside else {}),
+        **{f"{name}_cycles": report[f"{name}_cycles"] for name in (*REGIONS, *WAITS, "step")},
+        **({"prefill_cycles": report["beside_cycles"]} if point.prefill_tokens else {}),
         "tokens": report["tokens"],
         "logits": report["logits"],
         "tokens_per_s": point.batch / (report["step_cycles"] / system.cores.clock.si),

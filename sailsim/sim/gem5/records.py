@@ -31,9 +31,9 @@ def keys_of(point: Mapping[str, Any], system: System, gem5: Gem5) -> tuple[str, 
 
     The result's key covers the point, the system, the gem5 binary, its scripts and our code.
     """
-    question = hashlib.sha256(json.dumps(dict(point), sort_keys=True).encode()).hexdigest()
-    parts = [question, system.digest, gem5.digest, scripts_digest(), code_version()]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest(), question
+    point_key = hashlib.sha256(json.dumps(dict(point), sort_keys=True).encode()).hexdigest()
+    parts = [point_key, system.digest, gem5.digest, scripts_digest(), code_version()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest(), point_key
 
 
 def run_or_load(
@@ -60,7 +60,7 @@ def run_or_load(
     Raises:
         SailsimError: the folder cannot be used; also any error of `simulate`.
     """
-    key, question = keys_of(point, system, gem5)
+    key, point_key = keys_of(point, system, gem5)
     failures: list[SailsimError] = []
 
     def evaluate(_: None) -> Record:
@@ -71,10 +71,10 @@ def run_or_load(
             failures.append(error)
             raise
 
-    with opened(out, 1, kind="gem5", progress=False, group=group or question, tries=1) as study:
-        study.run([Task(key, question, None)], evaluate)
+    with opened(out, 1, kind="gem5", progress=False, group=group or point_key, tries=1) as study:
+        study.run([Task(key, point_key, None)], evaluate)
     if failures:
         raise failures[0]
     study.complain()
-    ((record,),) = Store(out).of_keys([key])
+    ((record,),) = Store(out).records_of([key])
     return record if whole(record) else evaluate(None)

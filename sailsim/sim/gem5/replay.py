@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
-from itertools import accumulate, groupby
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sailsim import _core
 from sailsim.base.errors import SailsimError
@@ -35,14 +35,14 @@ _SAME_INPUT = {r"attn_[qkv]": "attn_q, attn_k, attn_v", r"ffn_(gate|up)(_\w+)?":
 
 
 def replay_tiles(
-    gem5: Gem5, system: System, tiles: Sequence[Tile], folder: Path, *, row: int = 0, **how: Any
+    gem5: Gem5, system: System, tiles: Sequence[Tile], folder: Path, *, row: int = 0, **options: Any
 ) -> Gem5Run:
     """Replay tiles, one on each unit. The trace, as large as their weights, is deleted afterwards.
 
     Args:
         gem5: with the module.
         system: with PIM units.
-        tiles: the operands.
+        tiles: shapes and operands.
         folder: gem5's output directory; created.
         row: placement of the tiles' weights, as `write_trace` takes it.
         options: further arguments of `Gem5.replay`.
@@ -57,29 +57,22 @@ def replay_tiles(
     except OSError as error:
         raise SailsimError(f"folder {folder} cannot be written: {error.strerror}.") from None
     try:
-        run = gem5.replay(system, trace, folder, units=len(tiles), **how)
+        run = gem5.replay(system, trace, folder, units=len(tiles), **options)
     finally:
         trace.unlink(missing_ok=True)
-    for tile, told in zip(tiles, run.tiles(), strict=True):
-        if told["status"] != 1:
+    for tile, row_of_tile in zip(tiles, run.tiles(), strict=True):
+        if (status := row_of_tile["status"]) != 1:
             substrate = system.require_pim().substrate.value
-            raise SailsimError(f"tile {tile.name} on {substrate} was refused with status {told['status']}.")
+            raise SailsimError(f"tile {tile.name} on {substrate} was refused with status {status}.")
     return run
 
 
-class ReplayPhase(NamedTuple):
-    """Tiles that go together, one after another in the trace, by the name of their tensors; `end` is the
-    number of tiles up to the last of them."""
-
-    name: str
-    end: int
-
-
-def phases_of(names: Sequence[str], order: str) -> list[ReplayPhase]:
-    """The phases of a trace's tiles, in the trace's order.
+def phases_of(names: Sequence[str], order: str) -> list[tuple[str, int]]:
+    """Phases of a replay: successive tiles that run together, as their tensors' name and the number of tiles
+    up to their last.
 
     Args:
-        names: of the tiles: a tensor, with ``[i]`` where it is cut into tiles.
+        names: names of the tiles in the trace's order: a tensor, with ``[i]`` for a part of it.
         order: one of `ORDERS`.
 
     Raises:
@@ -90,11 +83,11 @@ def phases_of(names: Sequence[str], order: str) -> list[ReplayPhase]:
             f"order is {order}, and the trace has tiles without a name; allowed are traces whose tiles name "
             "their tensors, as `sailsim trace` writes them."
         )
-    together = [
-        (name, len(list(tiles))) for name, tiles in groupby(names, lambda name: _tensors(name, order))
-    ]
-    ends = accumulate(count for _, count in together)
-    return [ReplayPhase(name, end) for (name, _), end in zip(together, ends, strict=True)]
+    phases, end = [], 0
+    for name, tiles in groupby(names, lambda name: _tensors(name, order)):
+        end += len(list(tiles))
+        phases.append((name, end))
+    return phases
 
 
 def _tensors(tile: str, order: str) -> str:
@@ -103,25 +96,27 @@ def _tensors(tile: str, order: str) -> str:
     block = re.match(r"(blk\.\d+)\.(\w+?)(\.weight)?$", tensor)
     if order == "tensor" or not block:
         return tensor
-    together = (name for kinds, name in _SAME_INPUT.items() if re.fullmatch(kinds, block[2]))
-    return f"{block[1]}.{next(together, block[2])}"
+    groups = (name for kinds, name in _SAME_INPUT.items() if re.fullmatch(kinds, block[2]))
+    return f"{block[1]}.{next(groups, block[2])}"
 
 
-def phase_times(phases: Sequence[ReplayPhase], tiles: Sequence[Mapping[str, int]]) -> list[dict[str, Any]]:
-    """When each phase began and ended: ``name``, ``tiles``, ``start_ps``, ``end_ps``.
+def phase_times(
+    phases: Sequence[tuple[str, int]], tiles: Sequence[Mapping[str, int]]
+) -> list[dict[str, Any]]:
+    """Time of each phase, from the first doorbell's acknowledgement to the last answer.
 
     Args:
-        phases: of the trace.
+        phases: from `phases_of`.
         tiles: rows of `Gem5Run.tiles`.
 
     Returns:
-        A row a phase: from the first doorbell's acknowledgement to the last answer.
+        A row for each phase: ``name``, ``tiles``, ``start_ps``, ``end_ps``.
     """
-    rows = []
-    for before, phase in zip([0, *(phase.end for phase in phases)], phases, strict=False):
-        part = tiles[before : phase.end]
+    rows, first = [], 0
+    for name, last in phases:
+        part, first = tiles[first:last], last
         start, end = min(tile["rung_ps"] for tile in part), max(tile["answered_ps"] for tile in part)
-        rows.append({"name": phase.name, "tiles": len(part), "start_ps": start, "end_ps": end})
+        rows.append({"name": name, "tiles": len(part), "start_ps": start, "end_ps": end})
     return rows
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -180,93 +180,67 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Validation:
-    """What is to be compared on a machine: tiles drawn by a seed, or those of a trace.
+def validate(
+    gem5: Gem5, machine: str, system: System, out: Path, *,
+    seed: int = 1, tiles: int = 204, streams: int = 16, units: int = 5, trace: Path | None = None,
+    timeout_s: float = 1800, tell: Callable[[str], None] = lambda text: None,
+) -> list[Row]:  # fmt: skip
+    """Compare tiles on a machine under several loads; comparisons in the folder are not repeated.
 
-    A drawn tile runs alone on the machine's substrate, the first third of them alone on every other one, and
-    on `units` at a time (of one shape, with other numbers) and beside `streams` readers. Tiles of a trace run
-    alone and, in the trace's order, `units` at a time.
+    Drawn tiles run alone on the machine's substrate. The first third of them also run alone on every other
+    substrate, with `units` at a time (one shape, different operands) and next to `streams` readers. Tiles of
+    a trace run alone and, in the trace's order, `units` at a time.
 
-    Attributes:
+    Args:
+        gem5: with the module.
         machine: the system as the user named it.
         system: the same, with PIM units.
-        tiles: how many are drawn.
-        units: that begin together, 1..`UNITS`.
+        out: folder of the results; gem5's own output goes below it.
+        seed: seed of the drawn tiles.
+        tiles: number of drawn tiles.
+        units: tiles that start together, 1..`UNITS`.
+        trace: trace of the tiles, in place of drawn ones.
+        timeout_s: limit for one run of gem5.
+        tell: called with the description of each comparison.
+
+    Raises:
+        SailsimError: no PIM units, gem5 did not get to the end, or it refused a tile.
     """
+    own = str(system.require_pim().substrate.value)
+    loads = [(own, ALONE)]
+    if trace is None:
+        loads += [(substrate, ALONE) for substrate in substrate_names()]
+        loads += [(own, NeighbourLoad(each, streams, at)) for each in (1, units) for at in OFFSETS]
+    rows: list[Row] = []
+    for at, (substrate, load) in enumerate(dict.fromkeys([*loads, (own, NeighbourLoad(units))])):
+        tell(f"tiles on {substrate}, {load}")
+        varied = on_substrate(system, substrate, "sailsim gem5 validate")
+        count = -(-tiles // 3) if at else tiles
+        source: Row = {"trace": sha256_of(trace, "trace")} if trace else {"seed": seed, "tiles": count}
+        point = {"command": VALIDATE, "system": machine, "substrate": substrate, **source, **asdict(load)}
 
-    machine: str
-    system: System
-    seed: int = 1
-    tiles: int = 204
-    streams: int = 16
-    units: int = 5
-    trace: Path | None = None
+        def simulate(system: System = varied, load: NeighbourLoad = load, count: int = count) -> Row:
+            if trace:
+                groups, row = traced_groups(system, load.units, read_trace(trace))
+            else:
+                groups, row = drawn_groups(system, load.units, seed, count), 0
+            compared = compare(gem5, system, out / VALIDATE, groups, load, timeout_s, row)
+            return {"comparisons": [json.dumps(each) for each in compared]}
 
-    def loads(self) -> list[tuple[str, NeighbourLoad]]:
-        """Substrates and loads, in the order in which they are compared."""
-        own = str(self.system.require_pim().substrate.value)
-        loads = [(own, ALONE)]
-        if self.trace is None:
-            loads += [(substrate, ALONE) for substrate in substrate_names()]
-            loads += [
-                (own, NeighbourLoad(each, self.streams, at)) for each in (1, self.units) for at in OFFSETS
-            ]
-        return list(dict.fromkeys([*loads, (own, NeighbourLoad(self.units))]))
-
-    def run(
-        self, gem5: Gem5, out: Path, timeout_s: float = 1800, tell: Callable[[str], None] = lambda text: None
-    ) -> list[Row]:
-        """All comparisons, from the folder where it holds them.
-
-        Args:
-            gem5: with the module.
-            out: folder of the results; gem5's own output goes below it.
-            timeout_s: of one run of gem5.
-            tell: called with what is under way.
-
-        Raises:
-            SailsimError: no PIM units, gem5 did not get to the end, or a tile was refused by it.
-        """
-        rows: list[Row] = []
-        for at, (substrate, load) in enumerate(self.loads()):
-            tell(f"tiles on {substrate}, {load}")
-            system = on_substrate(self.system, substrate, "sailsim gem5 validate")
-            count = -(-self.tiles // 3) if at else self.tiles
-            tiles: Row = {"seed": self.seed, "tiles": count}
-            if self.trace:
-                tiles = {"trace": sha256_of(self.trace, "trace")}
-            point = {
-                "command": VALIDATE,
-                "system": self.machine,
-                "substrate": substrate,
-                **tiles,
-                **asdict(load),
-            }
-
-            def simulate(system: System = system, load: NeighbourLoad = load, count: int = count) -> Row:
-                if self.trace:
-                    groups, row = traced_groups(system, load.units, read_trace(self.trace))
-                else:
-                    groups, row = drawn_groups(system, load.units, self.seed, count), 0
-                compared = compare(gem5, system, out / VALIDATE, groups, load, timeout_s, row)
-                return {"comparisons": [json.dumps(each) for each in compared]}
-
-            rows += rows_of(run_or_load(out, point, self.system, gem5, simulate))
-        return rows
+        rows += rows_of(run_or_load(out, point, system, gem5, simulate))
+    return rows
 
 
 def drawn_groups(system: System, units: int, seed: int, count: int) -> list[list[Tile]]:
     """Drawn tiles that fit the machine's arrays, in groups of one shape with different operands per unit."""
     shapes = drawn(seed, count)
-    of_all = [drawn_tiles(shapes, seed + 1000 * (unit + 1)) for unit in range(units)]
-    return [list(alike) for alike in zip(*of_all, strict=True) if _fits(system, alike[0])]
+    by_unit = [drawn_tiles(shapes, seed + 1000 * (unit + 1)) for unit in range(units)]
+    return [list(group) for group in zip(*by_unit, strict=True) if _fits(system, group[0])]
 
 
 def traced_groups(system: System, units: int, trace: Trace) -> tuple[list[list[Tile]], int]:
     """Groups of a trace's tiles in its order, and the trace's placement as `row` of `write_trace`."""
-    named = zip(trace.header["tiles"], (decode_tile(trace, at) for at in range(len(trace))), strict=True)
-    tiles = [replace(tile, name=name) for name, tile in named]
+    tiles = [replace(decode_tile(trace, at), name=name) for at, name in enumerate(trace.header["tiles"])]
     rows, rest = np.divmod(np.diff(trace.descriptors["weights"]), system.memory.row_of_channels)
     apart = len(rows) > 0 and not rest.any() and bool((rows % 2 == 1).all())
     groups = [tiles[at : at + units] for at in range(0, len(tiles), units)]
@@ -322,14 +296,14 @@ def compare(
         words += ["--streams", f"{load.streams}:{STREAM_GB_S}:in-step:{load.stream_offset}"]
         tiles = [tile for group in part for tile in group]
         run = replay_tiles(gem5, system, tiles, folder / name, row=row, timeout_s=timeout_s, extra=words)
-        told = enumerate(run.tiles())
+        records = enumerate(run.tiles())
         for group in part:
-            compared.append(_slowest([_compared(system, tile, run, *next(told), load) for tile in group]))
+            compared.append(_slowest([_compared(system, tile, run, *next(records), load) for tile in group]))
     return compared
 
 
 def _compared(
-    system: System, tile: Tile, run: Gem5Run, unit: int, told: Mapping[str, int], load: NeighbourLoad
+    system: System, tile: Tile, run: Gem5Run, unit: int, record: Mapping[str, int], load: NeighbourLoad
 ) -> Row:
     """Row of one tile of a run, from its unit and gem5's record of it."""
     pim = system.require_pim()
@@ -337,9 +311,8 @@ def _compared(
     core = {f"core_{phase}": int(getattr(timing, phase)) for phase in PHASES}
     simulated = {f"gem5_{phase}": int(run.unit_stat(unit, name)) for phase, name in PHASES.items()}
     # All ranks of gem5 start a refresh every tREFI.
-    first, last = (
-        told[name] // (system.memory.timing.trefi.si * 1e12) for name in ("rung_ps", "answered_ps")
-    )
+    interval_ps = system.memory.timing.trefi.si * 1e12
+    first, last = (record[name] // interval_ps for name in ("rung_ps", "answered_ps"))
     return {
         "substrate": str(pim.substrate.value),
         **asdict(load),
@@ -347,9 +320,9 @@ def _compared(
         **core,
         **simulated,
         "phases_equal": [*core.values()] == [*simulated.values()],
-        "correct": bool(told["good"]),
+        "correct": bool(record["good"]),
         "engine_cycles": engine_s * pim.clock.si,
-        "gem5_cycles": told["cycles"],
+        "gem5_cycles": record["cycles"],
         "refreshes": int(last - first),
     }
 

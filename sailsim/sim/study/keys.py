@@ -29,29 +29,22 @@ def point_key(point: Point) -> str:
     return _hash(point.as_dict())
 
 
-class FileStamps:
-    """Files as they were when they were first named here: whether one has changed since."""
-
-    def __init__(self) -> None:
-        self._taken: dict[Path, Stamp] = {}
-
-    def take(self, path: Path) -> None:
-        """Remember a file, before it is read: a change from then on counts."""
-        self._taken.setdefault(path, stamp(path))
-
-    def changed(self) -> Path | None:
-        """A file that is not any more what it was; None while all are."""
-        return next((path for path, taken in self._taken.items() if stamp(path) != taken), None)
-
-
-class ResultKeys(FileStamps):
-    """Keys of many points: every file that they name is read once, now."""
+class ResultKeys:
+    """Keys of the results of many points. Every file that they name is read once, and watched for changes."""
 
     def __init__(self, evaluate: str, inputs: str = "") -> None:
-        """`evaluate` names the function that makes the records; `inputs` is what else they rest on."""
-        super().__init__()
+        """`evaluate` names the function that makes the records; `inputs` names other inputs of theirs."""
+        self._stamps: dict[Path, Stamp] = {}
         self._own = {"evaluate": evaluate, "code": code_version()} | ({"inputs": inputs} if inputs else {})
-        self._read: dict[tuple[str, str], str] = {}
+        self._digests: dict[tuple[str, str], str] = {}
+
+    def watch(self, path: Path) -> None:
+        """Note the state of a file before it is read."""
+        self._stamps.setdefault(path, stamp(path))
+
+    def changed(self) -> Path | None:
+        """First watched file that has changed; None if none has."""
+        return next((path for path, before in self._stamps.items() if stamp(path) != before), None)
 
     def result(self, point: Point) -> str:
         """Hash of all inputs of a result: the point, the contents of its system, substrate, model, weights
@@ -61,80 +54,73 @@ class ResultKeys(FileStamps):
         """
         weights = json.dumps([point.model, point.weights, point.wbits, point.group_size])
         names = {kind: getattr(point, kind) for kind in _INPUTS} | {"weights": weights}
-        contents = {kind: None if name is None else self._once(kind, name) for kind, name in names.items()}
+        contents = {kind: None if name is None else self._digest(kind, name) for kind, name in names.items()}
         return _hash({"point": point.as_dict()} | contents | self._own)
 
     def guard(self, evaluate: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Wrap a function for a worker on another computer, where it raises SailsimError if an input has
         other content than here."""
-        return partial(_guarded, evaluate, dict(self._read))
+        return partial(_guarded, evaluate, dict(self._digests))
 
-    def _once(self, kind: str, name: str) -> str:
-        found = self._read.get((kind, name))
-        if found is None:
+    def _digest(self, kind: str, name: str) -> str:
+        if (kind, name) not in self._digests:
             files, digest = _INPUTS[kind]
             for path in files(name):
-                self.take(path)
-            found = self._read[kind, name] = digest(name)
-        return found
+                self.watch(path)
+            self._digests[kind, name] = digest(name)
+        return self._digests[kind, name]
 
-    def holds(self, read: Mapping[tuple[str, str], str]) -> str | None:
-        """First of some inputs that has other content here; None if all are the same."""
-        return next((name for (kind, name), digest in read.items() if self._once(kind, name) != digest), None)
+    def differing(self, digests: Mapping[tuple[str, str], str]) -> str | None:
+        """First of some inputs whose content here has another digest; None if all are the same."""
+        return next((name for (kind, name), own in digests.items() if self._digest(kind, name) != own), None)
 
 
 _here: dict[str, ResultKeys] = {}
 """Inputs that this worker has read, under the name "keys"; a worker may outlive many studies."""
 
 
-def _guarded(evaluate: Callable[[Any], Any], read: Mapping[tuple[str, str], str], what: Any) -> Any:
+def _guarded(evaluate: Callable[[Any], Any], digests: Mapping[tuple[str, str], str], argument: Any) -> Any:
     keys = _here.get("keys")
     if keys is None or keys.changed() is not None:
         keys = _here["keys"] = ResultKeys("guard")
-    other = keys.holds(read)
+    other = keys.differing(digests)
     if other is not None:
         raise SailsimError(
             f"{other} has other content on {socket.gethostname()} than where the study was started; "
             "allowed is the same file on all machines."
         )
-    return evaluate(what)
+    return evaluate(argument)
 
 
-def _named(*names: str) -> list[Path]:
-    """Names that are files, as paths."""
-    return [Path(name) for name in names if name and Path(name).is_file()]
+def _files(name: str | Path | None) -> list[Path]:
+    """The name as a path if it is a file, else nothing."""
+    return [Path(name)] if name and Path(name).is_file() else []
 
 
-def _of_system(name: str) -> list[Path]:
+def _system_files(name: str) -> list[Path]:
     """Paths of a system file, of the files that it extends and of its substrate."""
     choice = chosen_system(name)
-    found = _named(choice.file)
-    if found or choice.changes:
+    paths = _files(choice.file)
+    if paths or choice.changes:
         system = load_system(name)
-        for parent in system.extends if found else ():
-            found += _named(str(found[-1].parent / parent))
-        own = None if system.pim is None else substrate_path(str(system.pim.substrate.value))
-        found += _named(str(own or ""))
-    return found
+        for parent in system.extends if paths else ():
+            paths += _files(paths[-1].parent / parent)
+        if system.pim is not None:
+            paths += _files(substrate_path(str(system.pim.substrate.value)))
+    return paths
 
 
-def _of_model(name: str) -> list[Path]:
+def _model_files(name: str) -> list[Path]:
     """Path of a model's file, or the paths of a folder's files with shapes and formats."""
-    return header_files(name) if Path(name).is_dir() and name not in model_names() else _named(name)
+    return header_files(name) if Path(name).is_dir() and name not in model_names() else _files(name)
 
 
 _INPUTS: dict[str, tuple[Callable[[str], list[Path]], Callable[[str], str]]] = {
-    "system": (_of_system, lambda name: load_system(name).digest),
-    "substrate": (
-        lambda name: _named(str(substrate_path(name) or "")),
-        lambda name: load_substrate(name).digest,
-    ),
-    "model": (_of_model, lambda name: _hash(asdict(load_model(name)))),
-    "weights": (
-        lambda name: _named(json.loads(name)[1]),
-        lambda name: _weights_digest(*json.loads(name)),
-    ),
-    "activations": (_named, lambda name: Activations.load(name or None).id),
+    "system": (_system_files, lambda name: load_system(name).digest),
+    "substrate": (lambda name: _files(substrate_path(name)), lambda name: load_substrate(name).digest),
+    "model": (_model_files, lambda name: _hash(asdict(load_model(name)))),
+    "weights": (lambda name: _files(json.loads(name)[1]), lambda name: _weights_digest(*json.loads(name))),
+    "activations": (_files, lambda name: Activations.load(name or None).id),
 }
 """Functions by kind of input, from its name in a point: its files, and a digest of its content."""
 
@@ -146,8 +132,8 @@ def _weights_digest(model_name: str, weights: str, wbits: int, group_size: int) 
     point = Point(model=model_name, weights=weights, wbits=wbits, group_size=group_size)
     model = load_model(model_name)
     fmt = point.formats(model)
-    found = {linear.name: _content(fmt.tensor(linear, model)) for linear in model.linears()}
-    return _hash(found | {"token_embd": _content(fmt.embedding(model))})
+    contents = {linear.name: _content(fmt.tensor(linear, model)) for linear in model.linears()}
+    return _hash(contents | {"token_embd": _content(fmt.embedding(model))})
 
 
 def _content(fmt: TensorFormat) -> list[Any]:

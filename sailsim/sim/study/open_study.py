@@ -49,9 +49,9 @@ class Task:
     """
 
     key: str
-    question: str
-    what: Any
-    near: Any = ()
+    point_key: str
+    argument: Any
+    locality: Any = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +65,16 @@ class TaskOutcome:
     seconds: float = 0.0
 
 
-def evaluated(chunk: tuple[Evaluate, Sequence[Any]]) -> list[TaskOutcome]:
+def evaluate_all(chunk: tuple[Evaluate, Sequence[Any]]) -> list[TaskOutcome]:
     """Evaluate a function on some arguments, in the worker. Errors are part of the outcomes."""
-    evaluate, given = chunk
-    return [_evaluated(evaluate, what) for what in given]
+    evaluate, arguments = chunk
+    return [_outcome(evaluate, argument) for argument in arguments]
 
 
-def _evaluated(evaluate: Evaluate, what: Any) -> TaskOutcome:
+def _outcome(evaluate: Evaluate, argument: Any) -> TaskOutcome:
     began = time.perf_counter()
     try:
-        answer = evaluate(what)
+        answer = evaluate(argument)
         records = tuple(dict(record) for record in ([answer] if isinstance(answer, Mapping) else answer))
     except SailsimError as error:
         return TaskOutcome(refused=str(error))
@@ -89,8 +89,8 @@ def run_study(
     out_dir: str | Path,
     *,
     refused: Mapping[str, str] = MappingProxyType({}),
-    what: str = "points",
-    **how: Any,
+    noun: str = "points",
+    **options: Any,
 ) -> Store:
     """Evaluate every task whose key the folder does not hold, and make these tasks the folder's answer.
 
@@ -110,15 +110,15 @@ def run_study(
     Raises:
         SailsimError: no task, another study in the folder, a full disk; tasks that were refused or failed
             (after all others are stored).
-        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; what was finished is stored, and a note says where.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP; finished tasks are stored, and a note says where.
     """
-    wanted = list({task.key: task for task in tasks}.values())
-    if not wanted:
-        raise SailsimError(f"{what} is empty; allowed is at least one.")
-    with opened(out_dir, len(wanted) + len(refused), what=what, **how) as study:
+    unique = list({task.key: task for task in tasks}.values())
+    if not unique:
+        raise SailsimError(f"{noun} is empty; allowed is at least one.")
+    with opened(out_dir, len(unique) + len(refused), noun=noun, **options) as study:
         study.refused.update(refused)
         study.report.advance(len(refused), len(refused))
-        study.run(wanted, evaluate)
+        study.run(unique, evaluate)
     study.complain()
     return study.store
 
@@ -132,7 +132,7 @@ def opened(
     jobs: int | Workers = 1,
     progress: bool = True,
     config: Mapping[str, Any] | None = None,
-    what: str = "points",
+    noun: str = "points",
     group: str = "",
     tries: int = TRIES,
     changed: Callable[[], Path | None] = lambda: None,
@@ -174,7 +174,7 @@ def opened(
             "runs": [*earlier.get("runs", []), before] if earlier else [],
         }
 
-        def hire(tasks: int) -> Workers:
+        def start_workers(tasks: int) -> Workers:
             """Start the workers, at the first task without a stored result."""
             if not isinstance(jobs, int):
                 return jobs
@@ -182,14 +182,14 @@ def opened(
             return stack.enter_context(Workers() if size == 1 else Processes(size))
 
         began = time.monotonic()
-        report = stack.enter_context(reporter(total, progress, what))
-        study = OpenStudy(store, report, hire, manifest, group, tries, changed)
+        report = stack.enter_context(reporter(total, progress, noun))
+        study = OpenStudy(store, report, start_workers, manifest, group, tries, changed)
         state = "stopped"
         try:
             yield study
-            state = f"{what} without a result" if study.refused or study.failed else "complete"
+            state = f"{noun} without a result" if study.refused or study.failed else "complete"
         except KeyboardInterrupt as error:
-            error.add_note(f"{report.held + report.done} of {total} {what} are stored in {store.path}")
+            error.add_note(f"{report.held + report.done} of {total} {noun} are stored in {store.path}")
             raise
         finally:
             manifest.update(
@@ -210,7 +210,7 @@ class OpenStudy:
 
     store: Store
     report: ProgressReport
-    hire: Callable[[int], Workers]
+    start_workers: Callable[[int], Workers]
     manifest: dict[str, Any]
     group: str
     tries: int
@@ -219,8 +219,8 @@ class OpenStudy:
     """Reasons of refused tasks by `point_key`."""
     failed: dict[str, str] = field(default_factory=dict)
     """Errors of failed tasks by `point_key`."""
-    _asked: list[str] = field(default_factory=list)
-    _tried: Counter[str] = field(default_factory=Counter)
+    _answer: list[str] = field(default_factory=list)
+    _attempts: Counter[str] = field(default_factory=Counter)
     _workers: Workers | None = None
 
     def __post_init__(self) -> None:
@@ -228,15 +228,15 @@ class OpenStudy:
 
     def run(self, tasks: Sequence[Task], evaluate: Evaluate) -> None:
         """Evaluate the tasks without a stored result. Raises as `run_study`."""
-        self._asked += [task.key for task in tasks]
+        self._answer += [task.key for task in tasks]
         missing = [task for task in tasks if task.key not in self._stored]
-        missing.sort(key=lambda task: (task.near, task.key))
-        held = len(tasks) - len(missing)
-        self.manifest["held_before"] += held
-        self.store.ask(self._asked, self.manifest, self.group)
-        self.report.hold(held)
+        missing.sort(key=lambda task: (task.locality, task.key))
+        present = len(tasks) - len(missing)
+        self.manifest["held_before"] += present
+        self.store.set_answer(self._answer, self.manifest, self.group)
+        self.report.hold(present)
         if missing:
-            self._workers = self._workers or self.hire(len(missing))
+            self._workers = self._workers or self.start_workers(len(missing))
             self._evaluate(deque(missing), evaluate, self._workers)
 
     def _evaluate(self, left: deque[Task], evaluate: Evaluate, workers: Workers) -> None:
@@ -246,19 +246,19 @@ class OpenStudy:
         task is the cause.
         """
         alone: deque[Task] = deque()
-        under_way: dict[Future[list[TaskOutcome]], list[Task]] = {}
+        running: dict[Future[list[TaskOutcome]], list[Task]] = {}
         size = 1
         try:
-            while left or alone or under_way:
+            while left or alone or running:
                 heed()
                 count = self.report.workers = workers.size
-                while not under_way if alone else left and len(under_way) < 2 * count:
+                while not running if alone else left and len(running) < 2 * count:
                     together = 1 if alone else min(len(left), max(1, min(size, len(left) // (2 * count))))
                     chunk = [(alone or left).popleft() for _ in range(together)]
-                    given = (evaluate, [task.what for task in chunk])
-                    under_way[workers.submit(evaluated, given)] = chunk
+                    work = (evaluate, [task.argument for task in chunk])
+                    running[workers.submit(evaluate_all, work)] = chunk
                 lost: BaseException | None = None
-                for future in first_done(under_way):
+                for future in first_done(running):
                     try:
                         outcomes = future.result()
                     except Exception as error:
@@ -266,25 +266,25 @@ class OpenStudy:
                         if not isinstance(lost, WorkerLostError):
                             raise lost from None
                     else:
-                        chunk = under_way.pop(future)
-                        left += self._take(chunk, outcomes)
+                        chunk = running.pop(future)
+                        left += self._store_records(chunk, outcomes)
                         each = sum(outcome.seconds for outcome in outcomes) / len(chunk)
                         fitting = int(CHUNK_S / each) if each > 0 else LARGEST_CHUNK
                         size = max(1, min(LARGEST_CHUNK, GROWTH * len(chunk), fitting))
                 if lost is not None:
-                    alone += self._lost([task for chunk in under_way.values() for task in chunk], str(lost))
-                    workers.forget(under_way)
-                    under_way.clear()
+                    alone += self._lost([task for chunk in running.values() for task in chunk], str(lost))
+                    workers.forget(running)
+                    running.clear()
                     workers.revive()
         finally:
-            workers.forget(under_way)
+            workers.forget(running)
 
-    def _take(self, chunk: Sequence[Task], outcomes: Sequence[TaskOutcome]) -> list[Task]:
+    def _store_records(self, chunk: Sequence[Task], outcomes: Sequence[TaskOutcome]) -> list[Task]:
         """Store the records of some tasks, with this process' keys and code version; return tasks to
         retry."""
         records = []
         for task, outcome in zip(chunk, outcomes, strict=True):
-            own = (task.key, task.question, code_version(), outcome.finished_at, outcome.seconds)
+            own = (task.key, task.point_key, code_version(), outcome.finished_at, outcome.seconds)
             records += [record | dict(zip(RESERVED, own, strict=True)) for record in outcome.records]
         if (path := self.changed()) is not None:
             raise SailsimError(
@@ -296,10 +296,10 @@ class OpenStudy:
         again = []
         for task, outcome in zip(chunk, outcomes, strict=True):
             if outcome.refused:
-                self.refused[task.question] = outcome.refused
+                self.refused[task.point_key] = outcome.refused
             if not outcome.broken:
                 self.report.advance(1, int(bool(outcome.refused)))
-            elif self._may_try_again(task, outcome.broken):
+            elif self._may_retry(task, outcome.broken):
                 again.append(task)
         return again
 
@@ -307,24 +307,24 @@ class OpenStudy:
         """Tasks of a lost worker to retry; for a task that ran alone, the loss counts as an attempt."""
         self.report.note("a worker was lost", reason=reason, tried_again=len(tasks))
         why = f"its worker was lost {self.tries} times ({reason})"
-        return tasks if len(tasks) > 1 or self._may_try_again(tasks[0], why) else []
+        return tasks if len(tasks) > 1 or self._may_retry(tasks[0], why) else []
 
-    def _may_try_again(self, task: Task, why: str) -> bool:
+    def _may_retry(self, task: Task, why: str) -> bool:
         """Count an attempt and say whether another is allowed; otherwise list the task as failed."""
-        self._tried[task.key] += 1
-        if self._tried[task.key] < self.tries:
+        self._attempts[task.key] += 1
+        if self._attempts[task.key] < self.tries:
             return True
-        self.failed[task.question] = why
+        self.failed[task.point_key] = why
         self.report.advance(1, 1)
         return False
 
     def complain(self) -> None:
         """Raise SailsimError if tasks have no result."""
-        total, what, parts = self.report.total, self.report.what, []
-        for tasks, how in ((self.refused, "were refused"), (self.failed, "failed")):
+        total, noun, parts = self.report.total, self.report.what, []
+        for tasks, verb in ((self.refused, "were refused"), (self.failed, "failed")):
             if tasks:
                 first = next(iter(tasks.values())).strip().splitlines()[-1]
-                parts.append(f"{len(tasks)} of {total} {what} {how} (the first: {first.rstrip('.')})")
+                parts.append(f"{len(tasks)} of {total} {noun} {verb} (the first: {first.rstrip('.')})")
         if parts:
             others = len(self.refused) + len(self.failed) < total
             stored = "the others are stored, and " if others else ""

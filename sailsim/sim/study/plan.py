@@ -90,21 +90,16 @@ class SampleTable(Frozen):
         return np.asarray(rows, np.float64)
 
 
-class PartTable(Frozen):
-    """A plan with one part, or a `[[part]]`."""
+class PlanTable(Frozen):
+    """Plan file, or one `[[part]]` of it; the parts share the file's fixed values."""
 
     fixed: dict[str, Any] = Field(default={})
     axes: dict[str, Any] = Field(default={})
     zip: list[dict[str, Any]] = Field(default=[])
     sample: SampleTable | None = None
-
-
-class PlanTable(PartTable):
-    """A whole file; with parts, the rest is what all of them have."""
-
     title: str = ""
     against: list[str] = Field(default=[])
-    part: list[PartTable] | None = Field(default=None, min_length=1)
+    part: list[PlanTable] | None = Field(default=None, min_length=1)
 
 
 PLANS = Catalog("plan", "data/plans")
@@ -136,8 +131,11 @@ def _plan_of(content: Mapping[str, Any], file: str, folder: Path | None) -> Plan
         table = PlanTable.model_validate(content)
         if table.part is not None and (table.axes or table.zip or table.sample):
             raise SailsimError("axes, zip or sample stand beside [[part]]; allowed there is fixed.")
+        for at, part in enumerate(table.part or ()):
+            for key in sorted(part.model_fields_set & {"title", "against", "part"}):
+                raise SailsimError(f"part.{at}.{key} stands in [[part]]; allowed is outside of it.")
         parts = []
-        for number, part in enumerate([table] if table.part is None else table.part, 1):
+        for number, part in enumerate(table.part or [table], 1):
             try:
                 parts.append(_part_of(part, table.fixed, move))
             except SailsimError as error:
@@ -154,9 +152,9 @@ def _plan_of(content: Mapping[str, Any], file: str, folder: Path | None) -> Plan
         raise SailsimError(f"{file}: {error}") from None
 
 
-def _part_of(table: PartTable, fixed: Mapping[str, Any], move: Move) -> PlanPart:
+def _part_of(table: PlanTable, fixed: Mapping[str, Any], move: Move) -> PlanPart:
     every = dict(_flat(fixed, move)) | dict(_flat(table.fixed, move))
-    held = {name: _value(name, value, move) for name, value in every.items()}
+    constants = {name: _value(name, value, move) for name, value in every.items()}
     axes = []
     for group in table.zip:
         columns = {name: _values(name, each, move) for name, each in _flat(group, move)}
@@ -164,13 +162,13 @@ def _part_of(table: PartTable, fixed: Mapping[str, Any], move: Move) -> PlanPart
             lengths = ", ".join(f"{name} {len(values)}" for name, values in columns.items()) or "no field"
             raise SailsimError(f"zip has {lengths}; allowed are lists of one length.")
         axes.append(PlanAxis(tuple(columns), tuple(dict.fromkeys(zip(*columns.values(), strict=True)))))
-    system = PlanPart(held, tuple(axes)).systems[0]
+    system = PlanPart(constants, tuple(axes)).systems[0]
     for name, each in _flat(table.axes, move):
         if isinstance(each, dict):
             axes.append(ranged(name, each, is_whole(name, system)))
         else:
             axes.append(axis_of(name, _values(name, each if isinstance(each, list) else [each], move)))
-    return PlanPart(held, tuple(axes), table.sample)
+    return PlanPart(constants, tuple(axes), table.sample)
 
 
 def _flat(table: Mapping[str, Any], move: Move, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -213,8 +211,8 @@ def _moved(folder: Path | None, name: str, text: str) -> str:
         assert folder is not None
         if not is_path and not text.endswith(".toml") and "/" not in text:
             return text
-        found = os.path.normpath(folder / text)
-        return found if "/" in found or found.endswith(".toml") or is_path else f"./{found}"
+        path = os.path.normpath(folder / text)
+        return path if "/" in path or path.endswith(".toml") or is_path else f"./{path}"
 
     if folder is None or not text:
         return text
@@ -223,10 +221,10 @@ def _moved(folder: Path | None, name: str, text: str) -> str:
         return str(choice._replace(file=from_here(choice.file, False)))
     if name in ("substrate", "pim.substrate"):
         try:
-            named = SubstrateReference.parse(text)
+            reference = SubstrateReference.parse(text)
         except ValueError:
-            return text  # the point says what is wrong
-        return str(named._replace(file=from_here(named.file, False)))
+            return text  # the point refuses it with a reason
+        return str(reference._replace(file=from_here(reference.file, False)))
     if name in ("model", "weights", "activations"):
         return from_here(text, name == "activations" or (name == "model" and text not in model_names()))
     return text
@@ -286,14 +284,14 @@ def ranged(name: str, table: Mapping[str, Any], whole: bool) -> PlanAxis:
     """Axis of a range in a plan file. Raises SailsimError for a bad range, or a span that is not of whole
     numbers for a field that is."""
     try:
-        given = RangeTable.model_validate(table)
-        low, high, log = given.low, given.high, given.scale == "log"
-        if given.step is not None:
-            if given.points is not None or log:
+        span = RangeTable.model_validate(table)
+        low, high, log = span.low, span.high, span.scale == "log"
+        if span.step is not None:
+            if span.points is not None or log:
                 raise ValueError("is a range with a step and points or scale 'log'; allowed is one of them")
-            return axis_of(name, stepped(low, high, given.step))
-        if given.points is not None:
-            return axis_of(name, spread(low, high, given.points, log))
+            return axis_of(name, stepped(low, high, span.step))
+        if span.points is not None:
+            return axis_of(name, spread(low, high, span.points, log))
         check_span(low, high, log)
         if whole and (low != int(low) or high != int(high)):
             raise ValueError(f"goes from {low} to {high}; allowed are whole numbers")
@@ -302,7 +300,7 @@ def ranged(name: str, table: Mapping[str, Any], whole: bool) -> PlanAxis:
         raise SailsimError(f"{name}.{first_problem(error, unknown)}.") from None
     except ValueError as error:
         raise SailsimError(f"{name} {error}.") from None
-    return PlanAxis((name,), span=given, whole=whole)
+    return PlanAxis((name,), span=span, whole=whole)
 
 
 def is_whole(name: str, system: str) -> bool:
@@ -423,8 +421,8 @@ class PlanPart:
         if self.sample is None:
             rows = itertools.product(*(axis.listed for axis in self.axes))
         else:
-            drawn = self.sample.rows(len(self.axes)).tolist()
-            rows = (tuple(map(PlanAxis.at, self.axes, shares)) for shares in drawn)
+            sample = self.sample.rows(len(self.axes)).tolist()
+            rows = (tuple(map(PlanAxis.at, self.axes, shares)) for shares in sample)
         for row in rows:
             values: Combination = dict(self.fixed)
             for axis, each in zip(self.axes, row, strict=True):
@@ -491,8 +489,8 @@ def plan_of(*grids: Mapping[str, Any]) -> Plan:
     for grid in grids:
         axes = []
         for name, each in grid.items():
-            one = isinstance(each, str | System) or not isinstance(each, Iterable)
-            values = [each] if one else list(each)
+            single = isinstance(each, str | System) or not isinstance(each, Iterable)
+            values = [each] if single else list(each)
             axes.append(axis_of(name, [system_in_words(v) if isinstance(v, System) else v for v in values]))
         parts.append(PlanPart({}, tuple(axes)))
     return Plan(tuple(parts))

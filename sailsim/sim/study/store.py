@@ -2,9 +2,9 @@
 
 A folder holds `study.sqlite`, a SQLite database, and `.lock`, which the writing study holds. The table
 `records` has the records of each key. The table `study` has three rows: the manifest (command, code and
-time), the keys of the latest request, in order, and the number of stored keys. Contents are JSON compressed
-by zlib, whose checksum detects changed bits. Each transaction is there whole or not at all, whatever ends a
-study: an error, a full disk, `kill -9`. Other files in the folder are left alone.
+time), the keys of the folder's answer, in order ("asked"), and the number of stored keys. Contents are JSON
+compressed by zlib, whose checksum detects changed bits. Each transaction is there whole or not at all,
+whatever ends a study: an error, a full disk, `kill -9`. Other files in the folder are left alone.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Store:
         self.file = self.path / FILE
         self._database: sqlite3.Connection | None = None
         self._stored = 0
-        self._asked = False
+        self._has_answer = False
 
     # --- Writing ---
 
@@ -71,7 +71,7 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from None
         with lock:
-            if not _held_alone(lock):
+            if not _is_locked(lock):
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
                 raise SailsimError(
@@ -97,7 +97,7 @@ class Store:
     def _opened(self) -> Iterator[None]:
         """Open the database, made if needed. During a study others can read it, as SQLite keeps a write-ahead
         log. Afterwards it is one file again, which can be read in a read-only folder too."""
-        self._asked = False
+        self._has_answer = False
         try:
             with closing(self._connected("rwc")) as self._database:
                 with self._writing() as database:
@@ -146,7 +146,7 @@ class Store:
             self._write(database, stored=self._stored + found.rowcount)
         self._stored += found.rowcount
 
-    def ask(self, keys: Sequence[str], manifest: Mapping[str, Any], group: str = "") -> None:
+    def set_answer(self, keys: Sequence[str], manifest: Mapping[str, Any], group: str = "") -> None:
         """Make the records of these keys, in this order, the folder's answer, after those of other groups.
         The caller holds the lock."""
         groups = self._load()[0].get("asked", {})
@@ -154,12 +154,12 @@ class Store:
         groups[group] = list(dict.fromkeys(keys))
         with self._writing() as database:
             self._write(database, asked=groups, manifest=manifest)
-        self._asked = True
+        self._has_answer = True
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replace the manifest, unless `ask` has not been called yet: an earlier answer keeps its manifest.
-        The caller holds the lock."""
-        if self._asked:
+        """Replace the manifest, unless `set_answer` has not been called yet: an earlier answer keeps its
+        manifest. The caller holds the lock."""
+        if self._has_answer:
             with self._writing() as database:
                 self._write(database, manifest=manifest)
 
@@ -195,41 +195,41 @@ class Store:
         """Keys of all stored records, part of the answer or not."""
         return {key for (key,) in self._load("SELECT name FROM records")[1]}
 
-    def asked(self, group: str | None = None) -> list[str] | None:
-        """Keys of the latest request, in order; None without one."""
+    def answer(self, group: str | None = None) -> list[str] | None:
+        """Keys of the folder's answer, of one group or of all, in order; None without a study."""
         groups: dict[str, list[str]] | None = self._load()[0].get("asked")
         if groups is None:
             return None
         return list(dict.fromkeys(key for name in groups if group in (None, name) for key in groups[name]))
 
-    def of_keys(self, keys: Sequence[str]) -> list[list[Record]]:
+    def records_of(self, keys: Sequence[str]) -> list[list[Record]]:
         """Records of each key, part of the answer or not; an empty list for a key that is not stored."""
         select = "SELECT name, content FROM records WHERE name IN (SELECT value FROM json_each(?))"
         found = dict(self._load(select, json.dumps(list(keys)))[1])
         return [aligned(self._unpacked(key, found[key])) if key in found else [] for key in keys]
 
     def records(self, group: str | None = None) -> list[Record]:
-        """Records of the latest request of one group or of all, in the order of its keys.
+        """Records of the folder's answer, of one group or of all, in the order of its keys.
 
         Each has all columns (`aligned`). Raises SailsimError if there are none.
         """
-        asked = self.asked(group)
-        if asked is None:
+        keys = self.answer(group)
+        if keys is None:
             raise SailsimError(f"folder {self.path} holds no results; allowed is the folder of a study.")
         study, stored = self._load("SELECT name, content FROM records")
         rows = dict(stored)
         if len(rows) != study.get("stored", 0):
             raise self._damaged(f"it has {len(rows)} keys of {study.get('stored', 0)}")
-        if not rows.keys() >= set(asked):
+        if not rows.keys() >= set(keys):
             for key, content in rows.items():  # a damaged key does not equal that of its records
                 self._unpacked(key, content)
-        found = [each for key in asked if key in rows for each in self._unpacked(key, rows[key])]
-        if not found:
+        records = [each for key in keys if key in rows for each in self._unpacked(key, rows[key])]
+        if not records:
             raise SailsimError(
                 f"folder {self.path} holds no results of what was asked for; the same command as before goes "
                 "on from there."
             )
-        return aligned(found)
+        return aligned(records)
 
     def frame(self, group: str | None = None) -> pd.DataFrame:
         """Data frame of `records`."""
@@ -341,7 +341,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _held_alone(lock: IO[str]) -> bool:
+def _is_locked(lock: IO[str]) -> bool:
     """Whether this process got the exclusive lock, which it holds until the file is closed."""
     end = time.monotonic() + PATIENCE_S
     while True:

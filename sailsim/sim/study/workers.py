@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from multiprocessing import resource_tracker as own_tracker
 from pathlib import Path
 from queue import Empty
@@ -209,7 +208,7 @@ class Dask(Workers):
 
     def submit(self, function: Callable[[T], R], argument: T) -> Future[R]:
         """As `Workers.submit`."""
-        future: Future[R] = self._pool.submit(_Call(function, code_version(), str(Path.cwd())), argument)
+        future: Future[R] = self._pool.submit(_run_here, function, code_version(), str(Path.cwd()), argument)
         return future
 
     def problem(self, error: BaseException) -> BaseException:
@@ -237,29 +236,23 @@ class Dask(Workers):
             self._client.close(timeout=CONNECT_S)
 
 
-@dataclass(frozen=True)
-class _Call:
-    """A function that runs only where the code and the folder are those of the study."""
-
-    function: Callable[[Any], Any]
-    code: str
-    folder: str
-
-    def __call__(self, argument: Any) -> Any:
-        if code_version() != self.code:
-            raise SailsimError(
-                f"a worker on {socket.gethostname()} has another version of sailsim than this; allowed is "
-                "the same everywhere."
-            )
-        try:
-            if str(Path.cwd()) != self.folder:
-                os.chdir(self.folder)  # names of files are relative to it
-        except OSError as error:
-            raise SailsimError(
-                f"a worker on {socket.gethostname()} has no folder {self.folder} ({error.strerror}); allowed "
-                "is a folder that all machines share."
-            ) from None
-        return self.function(argument)
+def _run_here(function: Callable[[T], R], code: str, folder: str, argument: T) -> R:
+    """Call a function in the study's folder. Raises SailsimError for a worker with other code or no such
+    folder."""
+    if code_version() != code:
+        raise SailsimError(
+            f"a worker on {socket.gethostname()} has another version of sailsim than this; allowed is the "
+            "same everywhere."
+        )
+    try:
+        if str(Path.cwd()) != folder:
+            os.chdir(folder)  # names of files are relative to it
+    except OSError as error:
+        raise SailsimError(
+            f"a worker on {socket.gethostname()} has no folder {folder} ({error.strerror}); allowed is a "
+            "folder that all machines share."
+        ) from None
+    return function(argument)
 
 
 def _first_line(error: BaseException) -> str:
@@ -303,12 +296,12 @@ def remove_semaphores() -> None:
 def _in_worker(parent: int) -> None:
     """Start a thread that ends this worker when its parent process is gone."""
 
-    def look() -> None:
+    def watch_parent() -> None:
         while os.getppid() == parent:
             time.sleep(LOOKS_S)
         os._exit(1)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=watch_parent, daemon=True).start()
 
 
 def first_done(futures: Iterable[Future[R]]) -> Sequence[Future[R]]:

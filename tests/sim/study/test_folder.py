@@ -165,18 +165,18 @@ def test_who_reads_while_a_study_writes_sees_what_is_stored(tmp_path):
 def test_a_stop_while_the_question_is_written_loses_no_answer(tmp_path, monkeypatch, holds, at):
     if holds:
         run_sweep(POINTS[:holds], double, tmp_path, progress=False)
-    ask = Store.ask
+    set_answer = Store.set_answer
 
     def stopped(*arguments: Any) -> None:
         if at == "after":
-            ask(*arguments)
+            set_answer(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "ask", stopped)
+        patch.setattr(Store, "set_answer", stopped)
         with pytest.raises(KeyboardInterrupt):
             run_sweep(POINTS, double, tmp_path, progress=False)
-    assert (Store(tmp_path).asked() is None) == (not holds and at == "before")
+    assert (Store(tmp_path).answer() is None) == (not holds and at == "before")
     assert len(Store(tmp_path).keys()) == holds
     if holds:
         assert len(Store(tmp_path).frame()) == holds
@@ -246,7 +246,7 @@ def test_damaged_results_and_those_of_other_programs_are_named(tmp_path):
     damaged("its manifest is not a study's")
     put(store, "study", "asked", b"not compressed")
     damaged("Error -3 while decompressing")
-    key = (store.asked() or [""])[0]
+    key = (store.answer() or [""])[0]
     for content, words in [
         ([{"key": key}], "a record is another key's, or no study's"),
         ([dict.fromkeys(RESERVED, "x")], "a record is another key's, or no study's"),

@@ -23,7 +23,7 @@ from sailsim.sim.study.store import Store
 STUDY = """
     import os, sys, time
     from pathlib import Path
-    from sailsim.sim.study import run
+    from sailsim.sim.study import open_study
     from sailsim.sim.study.open_study import run_study
     from sailsim.sim.study.open_study import Task
 
@@ -38,7 +38,7 @@ STUDY = """
 
     if __name__ == "__main__":
         # The sources may change between two runs of a test; the code's version must not.
-        run.code_version = lambda: "fixed"
+        open_study.code_version = lambda: "fixed"
         tasks = [Task(f"{seed:032x}", str(seed), seed, seed) for seed in range(TASKS)]
         run_study(tasks, slow, FOLDER, jobs=JOBS, progress=False)
 """
