@@ -20,12 +20,12 @@ from m5.objects import ArmFsWorkload, Root
 
 
 def main(arguments):
-    """Build, run and say how it ended."""
+    """Build the machine, run the program and print the end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("machine", help="plain JSON of a system file, from `sailsim gem5 machine`")
     parser.add_argument("program", help="an ELF file for AArch64, linked to memory's addresses")
-    parser.add_argument("--model", choices=sorted(CPU_MODELS), default="o3", help="of the core")
-    parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
+    parser.add_argument("--model", choices=sorted(CPU_MODELS), default="o3", help="model of the core")
+    parser.add_argument("--units", type=int, help="PIM units; default: one per slice")
     parser.add_argument("--memory", default="256MiB", help="simulated memory")
     parser.add_argument("--max-ticks", type=int, default=10**12, help="give up after this time (ps)")
     options = parser.parse_args(arguments)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Says which gem5 this is and whether it has sailsim's module: one line of JSON."""
+"""Prints gem5's version and whether it has sailsim's module, as a line of JSON."""
 
 import json
 

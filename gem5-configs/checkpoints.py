@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checkpoints that say what they are of, and are gone on from by nothing else.
+"""Checkpoints with a note of their run, which only the same run can continue.
 
-gem5 takes any folder: a program of another name gets the memory of the one that was stopped, and a machine
-with other cores, or a file that was cut off, waits for ever. So beside gem5's own files lies a note of what
-was running, of how long these files are and of what is in the first of them.
+gem5 continues from any folder. Another program would get the memory of the stopped one, and a machine with
+other cores, or a truncated file, would wait for ever. The note next to gem5's files therefore has the run,
+the sizes of the files, and a digest of gem5's state.
 """
 
 import hashlib
@@ -27,30 +27,30 @@ def _files(folder):
     return {path.name: path.stat().st_size for path in files}
 
 
-def write(name, of):
-    """A checkpoint of the simulation as it stands, in gem5's output directory; `of` is what runs, by names,
-    JSON-able."""
+def write(name, run):
+    """Write a checkpoint into gem5's output directory; `run` is a JSON-able mapping that identifies the
+    run."""
     folder = Path(m5.options.outdir) / "checkpoints" / str(name)
     m5.checkpoint(str(folder))
-    note = {"of": of, "files": _files(folder), STATE: digest(folder / STATE)}
+    note = {"of": run, "files": _files(folder), STATE: digest(folder / STATE)}
     (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
     say(f"checkpoint at {m5.curTick()} ps in {folder}")
 
 
-def instantiate(folder, of, until):
-    """`m5.instantiate`, from the checkpoint in a folder where one is named.
+def instantiate(folder, run, until):
+    """Call `m5.instantiate`, with the checkpoint in `folder` if one is given.
 
-    Ends gem5 with a sentence where the folder holds no whole checkpoint of what is to go on, or one behind
-    the time `until`.
+    Ends gem5 with a sentence if the folder has no whole checkpoint of the same run, or one after the time
+    `until`.
     """
     if folder:
-        _require(Path(folder), of)
+        _require(Path(folder), run)
     m5.instantiate(folder)
     if until <= m5.curTick():
         give_up(f"--until is {until}ps, and the checkpoint is of {m5.curTick()} ps")
 
 
-def _require(folder, of):
+def _require(folder, run):
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         whole = _files(folder) == note["files"] and digest(folder / STATE) == note[STATE]
@@ -61,7 +61,7 @@ def _require(folder, of):
         give_up(f"the checkpoint in {folder} is damaged: {NOTE} cannot be read")
     if not whole:
         give_up(f"the checkpoint in {folder} is damaged: its files are not what {NOTE} says")
-    for name in sorted(of | noted):
-        if of.get(name) != noted.get(name):
-            asked = f"what is to go on has {of.get(name)!r}"
-            give_up(f"the checkpoint in {folder} is of {name} {noted.get(name)!r}; {asked}")
+    for name in sorted(run | noted):
+        if run.get(name) != noted.get(name):
+            own = f"what is to go on has {run.get(name)!r}"
+            give_up(f"the checkpoint in {folder} is of {name} {noted.get(name)!r}; {own}")

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A Neoverse-N1 core as far as gem5's out-of-order model can be one.
+"""A Neoverse-N1 core, within the limits of gem5's out-of-order model.
 
-Widths, queues and the latencies that a system file has come from there; what it does not have is here, each
-with where it comes from.
+Widths, queues and latencies come from the system file. Other parameters are here, each with its source.
 """
 
 from math import ceil
@@ -18,15 +17,15 @@ from m5.objects import (
     SailTimingSimpleCPU,
 )
 
-# Cycles that gem5's O3 pipeline adds to a load that hits the first-level cache, beside the cache's own
-# latency. Fitted with workloads/kernels/memory/pointer_chase.
+# Cycles that gem5's O3 pipeline adds to the first-level cache's latency of a load. Fitted with
+# workloads/kernels/memory/pointer_chase.
 LOAD_OVERHEAD = 1
-# Of `mispredict`, the stages that the model has by itself (decode, rename, dispatch, issue, commit and the
-# way back); assumed from its default delays.
+# Part of `mispredict` in stages of the model itself (decode, rename, dispatch, issue, commit and the way
+# back); assumed from its default delays.
 FRONT_END_OVERHEAD = 8
-# An instruction's of gem5 at most: 1.01 to 1.36 in 16 inner loops (simOps over simInsts), as a load of two
-# vectors has three; without the halves of sim_ext/gem5/decoder.cc. `fetch_width` counts instructions, gem5's
-# front end micro-operations.
+# Most micro-operations per instruction in gem5: 1.01 to 1.36 in 16 inner loops (simOps over simInsts), as a
+# load of two vectors has three; without the halves of sim_ext/gem5/decoder.cc. `fetch_width` counts
+# instructions, gem5's front end micro-operations.
 MICRO_OPERATIONS = 1.36
 
 CPU_MODELS = {
@@ -64,10 +63,10 @@ VECTOR = {
 pipelined. Latencies and pipes are LLVM's (AArch64SchedNeoverseN1.td, AArch64SchedNeoverseV2.td), which has
 them from Arm's optimisation guides.
 
-The decoder of SailO3CPU (sim_ext/gem5/decoder.cc) parts what gem5 has in one class: conversions and roundings
-of 128 bits, MUL and MLA of them and sums of bytes across lanes are two micro-operations, as they hold a pipe
-for two cycles; saturating narrowing and SADALP are shifts with accumulation, the largest across lanes a
-reduction. What is left:
+The decoder of SailO3CPU (sim_ext/gem5/decoder.cc) splits classes of gem5. Conversions, roundings, MUL and MLA
+of 128 bits and sums of bytes across lanes are two micro-operations, as they hold a pipe for two cycles.
+Saturating narrowing and SADALP are shifts with accumulation; a maximum across lanes is a reduction. Remaining
+differences:
 - SimdAlu: SDOT. 2 cycles; an N1 forwards a chain of accumulators after 1.
 - SimdMult, SimdMultAcc: MUL and MLA of 128 bits give their result after 4 cycles instead of 5.
 - SimdMisc: DUP from an integer register, which an N1 has on an integer pipe.
@@ -83,16 +82,15 @@ PIPES = {
         "first": "0", "shift": "13",
     },
 }  # fmt: skip
-"""Pipes V0, V1, ... that take a kind of `VECTOR`, by `cores.simd_pipes`: the Neoverse N1's and the V2's. gem5
-goes round among those that are free, also to V0 where a conversion waits for it; a pipe named twice has two
-turns."""
+"""Pipes V0, V1, ... for each kind of `VECTOR`, by `cores.simd_pipes`: the Neoverse N1's and the V2's. gem5
+rotates among free pipes, also to V0 while a conversion waits for it; a pipe named twice gets two turns."""
 OTHERS = {2: (3, 1, 2), 4: (6, 2, 3)}
-"""Of the same cores: simple integer units with those for branches, which gem5 sends there too; integer units
-that also multiply; ports for loads."""
+"""Execution units by `cores.simd_pipes`: simple integer units including those for branches, integer units
+that also multiply, and ports for loads."""
 
 
 def _unit(count, latencies):
-    """`count` execution units for operation classes by their latencies."""
+    """Description of `count` execution units for operation classes by latency."""
     operations = [
         OpDesc(opClass=name, opLat=abs(latency), pipelined=latency > 0)
         for latency, names in latencies
@@ -102,18 +100,18 @@ def _unit(count, latencies):
 
 
 def _vector_pipes(cores):
-    """A unit for each vector pipe, with what it takes.
+    """Description of each vector pipe's unit.
 
-    Raises ValueError for a number of pipes without a table, and for a port that no pipe has.
+    Raises ValueError for a number of pipes without a table, and for a pipe that does not exist.
     """
     count = int(cores["simd_pipes"])
     if count not in PIPES:
         raise ValueError(
             f"cores.simd_pipes is {count}; allowed with O3 cores are {' and '.join(map(str, PIPES))}"
         )
-    taken = PIPES[count]
+    pipes = PIPES[count]
     for kind in VECTOR:
-        missing = set(taken.get(kind, "-")) - set(map(str, range(count)))
+        missing = set(pipes.get(kind, "-")) - set(map(str, range(count)))
         if missing:
             raise ValueError(f"{kind} is on port V{min(missing)}; allowed are V0..V{count - 1}")
     return [
@@ -122,7 +120,7 @@ def _vector_pipes(cores):
             [
                 (cores.get(latency, latency), names)
                 for kind, classes in VECTOR.items()
-                for _ in range(taken[kind].count(str(pipe)))
+                for _ in range(pipes[kind].count(str(pipe)))
                 for latency, names in classes.items()
             ],
         )
@@ -131,7 +129,7 @@ def _vector_pipes(cores):
 
 
 def _execution_units(cores):
-    """The ports of a core: integer units, load/store units, and the vector pipes."""
+    """Functional-unit pool of a core: integer units, load/store units, and the vector pipes."""
     pipes = _vector_pipes(cores)
     simple, multiplying, memory = OTHERS[len(pipes)]
     pool = FUPool()
@@ -146,7 +144,7 @@ def _execution_units(cores):
 
 
 def make_core(model, spec, **parameters):
-    """A core of `model` (a key of CPU_MODELS); `spec` is the machine's `cores` section, plain numbers."""
+    """Core of `model` (a key of CPU_MODELS); `spec` is the machine's `cores` section, in plain numbers."""
     core = CPU_MODELS[model](**parameters)
     if model != "o3":
         return core

@@ -3,7 +3,7 @@
 
 gem5.opt example_board.py machine.json --model o3 -- build/kernels/lutmm_driver --trace layer.trace
 
-Exit events tell how long a program's work items take: so --memory says what a faster memory does for them.
+It prints the time of each work item of the program, for example to compare memories (--memory).
 """
 
 import argparse
@@ -24,22 +24,22 @@ MEMORIES = {"ddr4": DualChannelDDR4_2400, "ddr5": DIMM_DDR5_6400, "hbm2": HBM2St
 
 
 def work_items():
-    """Told of each beginning and end of a part; the program itself resets and dumps statistics there."""
+    """Handle the begin and end of each work item; the program itself resets and dumps statistics there."""
     while True:
         began = m5.curTick()
-        yield False  # the simulation goes on
+        yield False  # continue the simulation
         print(f"a part of {(m5.curTick() - began) / 1e6:.2f} us", flush=True)
         yield False
 
 
 def main(arguments):
-    """Build the board, run the program to its end and say when that was."""
+    """Build the board, run the program to its end and print the time."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("machine", help="plain JSON of a system file, from `sailsim gem5 machine`")
     parser.add_argument("--memory", choices=sorted(MEMORIES), default="ddr4")
-    parser.add_argument("--model", default="o3", help="of the cores: atomic, timing, minor, o3")
-    parser.add_argument("--cores", type=int, default=1, help="a program's threads take one each")
-    parser.add_argument("--units", type=int, help="PIM units; default: one a slice")
+    parser.add_argument("--model", default="o3", help="model of the cores: atomic, timing, minor, o3")
+    parser.add_argument("--cores", type=int, default=1, help="cores; each thread of a program takes one")
+    parser.add_argument("--units", type=int, help="PIM units; default: one per slice")
     parser.add_argument("program", nargs="+", help="the program and its arguments")
     options = parser.parse_args(arguments)
     spec = hierarchy.load(options.machine)
@@ -50,8 +50,8 @@ def main(arguments):
         cache_hierarchy=SailCacheHierarchy(spec, options.units),
     )
     board.set_se_binary_workload(BinaryResource(options.program[0]), arguments=options.program[1:])
-    told = work_items()
-    simulator = Simulator(board=board, on_exit_event={ExitEvent.WORKBEGIN: told, ExitEvent.WORKEND: told})
+    items = work_items()
+    simulator = Simulator(board=board, on_exit_event={ExitEvent.WORKBEGIN: items, ExitEvent.WORKEND: items})
     simulator.run()
     print(f"{simulator.get_last_exit_event_cause()} at {simulator.get_current_tick()} ps", flush=True)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What lies between cores and memory: private caches, LLC slices behind a crossbar, a PIM unit beside each.
+"""Memory hierarchy of a machine: private caches, LLC slices behind a crossbar, and a PIM unit at each slice.
 
 Every function makes its SimObjects below an `owner`: the whole system (machine.py), or a component of gem5's
 standard library (sail_board.py). `spec` is a machine in plain numbers, from `load`.
@@ -30,17 +30,17 @@ from m5.objects import (
 DOORBELL_PHYSICAL = 1 << 44
 DOORBELL_VIRTUAL = 0x7000000000
 DOORBELL_STRIDE = 4096
-UNITS_MAX = 64  # that the instruction can name
+UNITS_MAX = 64  # most units that the instruction can address
 
-# How a load's way splits over the caches and crossbars below; fitted with the pointer chase, so that the
-# latencies of the system file come out (docs/gem5.md has the table).
+# Parts of a load's latency in the caches and crossbars below; fitted with the pointer chase to the latencies
+# of the system file (docs/gem5.md has the table).
 L2_OVERHEAD_CYCLES = 8
 LLC_CROSSING_NS = 5.5  # each way through the mesh
-LLC_PATH_NS = 8.5  # of the LLC's latency, what is neither the private levels' nor the slice's own
+LLC_PATH_NS = 8.5  # part of the LLC's latency that is neither in the private levels nor in the slice
 
 
 def load(path):
-    """The plain numbers of a system file: sections of fields, and `unit`, the text form of a PIM unit."""
+    """Plain numbers of a system file by section and field, with `unit`, the text form of a PIM unit."""
 
     def plain(value):
         if isinstance(value, dict):
@@ -51,7 +51,8 @@ def load(path):
 
 
 def interleaved(whole, parts, part, line):
-    """Lines `part`, `part + parts`, ... of an address range."""
+    """Address range of the lines `part`, `part + parts`, ... of a range. Raises ValueError unless `parts` is
+    a power of two."""
     bits = (parts - 1).bit_length()
     if parts != 1 << bits:
         raise ValueError(f"memory in turn over {parts} slices or channels; gem5 allows a power of two")
@@ -63,8 +64,8 @@ def interleaved(whole, parts, part, line):
 
 def _crossbar(kind, clock, **parameters):
     bar = kind(clk_domain=clock, width=64, **parameters)
-    # gem5 stops at these limits, which are there to find leaks: 64 cores with 46 lines each under way, and
-    # all private caches together, are well below.
+    # gem5 stops at these limits to find leaks; 64 cores with 46 outstanding lines each, and all private
+    # caches together, stay well below.
     bar.max_routing_table_size = 16384
     bar.max_outstanding_snoops = 16384
     bar.snoop_filter = SnoopFilter(lookup_latency=1, max_capacity="512MiB")
@@ -82,7 +83,7 @@ def _llc_cycles(llc, nanoseconds):
 
 
 def add_crossbars(owner, spec, voltage):
-    """The LLC's crossbar `mesh` with its clock, and `memory_bus` between slices and memory."""
+    """Add the LLC's crossbar `mesh` with its clock, and `memory_bus` between slices and memory."""
     llc = spec["llc"]
     owner.mesh_clock = SrcClockDomain(clock=f"{llc['clock']}GHz", voltage_domain=voltage)
     crossing = _llc_cycles(llc, LLC_CROSSING_NS)
@@ -99,23 +100,23 @@ def add_crossbars(owner, spec, voltage):
 
 
 def array_bytes(pim):
-    """What the arrays of a slice hold."""
+    """Capacity of a slice's arrays in bytes."""
     return pim["arrays"] * pim["rows"] * pim["cols"] // 8
 
 
 def add_slices(owner, spec, memory, capacity_mode=False):
-    """LLC slices that take the lines of an address range in turn."""
+    """Add LLC slices, which interleave the lines of an address range."""
     llc = spec["llc"]
     slices, line = llc["slices"], int(llc["line"])
-    # What remains of the LLC's load-to-use latency for the slice itself.
+    # The slice's own part of the LLC's load-to-use latency.
     private = (spec["l2"]["latency"] + L2_OVERHEAD_CYCLES) / spec["cores"]["clock"]
     lookup = _llc_cycles(llc, max(0.0, llc["latency"] - private - LLC_PATH_NS))
     kibibytes, ways = llc["slice_size"] * 1024, llc["ways"]
     if capacity_mode:
-        # The arrays add whole ways, as many as fit their bytes.
+        # The arrays add as many whole ways as they can hold.
         more = int(array_bytes(spec["pim"]) / 1024 // (kibibytes / ways))
         kibibytes, ways = kibibytes * (ways + more) / ways, ways + more
-    of_slice = {
+    parameters = {
         "clk_domain": owner.mesh_clock,
         "data_latency": max(1, lookup - lookup // 2),
         "sequential_access": True,
@@ -123,7 +124,7 @@ def add_slices(owner, spec, memory, capacity_mode=False):
         "clusivity": "mostly_incl",
     }
     tag_latency = max(1, lookup // 2)
-    owner.llc = [_cache(kibibytes, ways, tag_latency, llc["mshrs"], **of_slice) for _ in range(slices)]
+    owner.llc = [_cache(kibibytes, ways, tag_latency, llc["mshrs"], **parameters) for _ in range(slices)]
     for i, cache in enumerate(owner.llc):
         cache.addr_ranges = [interleaved(memory, slices, i, line)]
         cache.tags = BaseSetAssoc(indexing_policy=SailSliceIndexing(slices=slices))
@@ -132,11 +133,11 @@ def add_slices(owner, spec, memory, capacity_mode=False):
 
 
 def add_private_caches(owner, spec, cpus):
-    """First- and second-level caches of cores, below the LLC's crossbar."""
+    """Add first- and second-level caches of cores, connected to the LLC's crossbar."""
 
     def caches(level, overhead=0, **parameters):
-        of, latency = spec[level], max(1, spec[level]["latency"] - overhead)
-        return [_cache(of["size"], of["ways"], latency, of["mshrs"], **parameters) for _ in cpus]
+        own, latency = spec[level], max(1, spec[level]["latency"] - overhead)
+        return [_cache(own["size"], own["ways"], latency, own["mshrs"], **parameters) for _ in cpus]
 
     owner.l2_buses = [L2XBar(max_routing_table_size=16384) for _ in cpus]
     owner.l1i = caches("l1i", is_read_only=True)
@@ -156,8 +157,8 @@ def add_private_caches(owner, spec, cpus):
 
 
 def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBELL_PHYSICAL):
-    """So many PIM units (None: one a slice), each with a small cache at the LLC's crossbar; `doorbell` is a
-    physical address."""
+    """Add `units` PIM units (None: one per slice), each with a small cache at the LLC's crossbar; `doorbell`
+    is a physical address. Raises ValueError for a bad number, and for a machine without a unit."""
     count = spec["llc"]["slices"] if units is None else units
     if not 0 <= count <= UNITS_MAX:
         raise ValueError(f"units is {count}; allowed: 0..{UNITS_MAX}")
@@ -176,15 +177,17 @@ def add_units(owner, spec, units, voltage, capacity_mode=False, doorbell=DOORBEL
         "unit_file": str(text),
     }
     if capacity_mode:
-        # Half of the lines are taken for dirty; a line leaves the arrays over the port.
+        # Half of the lines are assumed dirty; a line leaves the arrays over the port.
         lines = array_bytes(pim) // 64
         parameters.update(stores_when_idle=True, flush_time=lines // 2 * max(1, 64 // int(pim["port"])))
     clock = owner.pim_clock = SrcClockDomain(clock=f"{pim['clock']}GHz", voltage_domain=voltage)
     owner.units = [SailPimUnit(unit=i, clk_domain=clock, **parameters) for i in range(count)]
     owner.units[0].absent_from = count
-    # Keeps a unit's accesses coherent with the cores' caches; its MSHRs bound what the unit has under way.
-    of_unit = {"clk_domain": clock, "tgts_per_mshr": 4, "write_buffers": pim["mshrs"]}
-    owner.unit_caches = [_cache(pim["unit_cache"], 4, 1, pim["mshrs"], **of_unit) for _ in range(count)]
+    # Keeps a unit coherent with the cores' caches; its MSHRs bound the unit's outstanding accesses.
+    cache_parameters = {"clk_domain": clock, "tgts_per_mshr": 4, "write_buffers": pim["mshrs"]}
+    owner.unit_caches = [
+        _cache(pim["unit_cache"], 4, 1, pim["mshrs"], **cache_parameters) for _ in range(count)
+    ]
     for unit, cache in zip(owner.units, owner.unit_caches, strict=True):
         unit.doorbell = owner.mesh.mem_side_ports
         unit.mem_side = cache.cpu_side
@@ -199,7 +202,6 @@ def emulate_linux(system):
 
 
 def map_doorbells(process):
-    """Let a process reach the doorbells, of all units that can be named: the first unit answers for those
-    that are not there. After `m5.instantiate`, and not when a checkpoint is gone on from: its page table has
-    them."""
+    """Map the doorbells of all addressable units into a process; the first unit answers for missing ones.
+    Call it after `m5.instantiate`, but not with a checkpoint, whose page table has them."""
     process.map(DOORBELL_VIRTUAL, DOORBELL_PHYSICAL, DOORBELL_STRIDE * UNITS_MAX, False)

@@ -2,8 +2,8 @@
 """gem5 systems from sailsim's system files.
 
 `sailsim gem5` writes a system file (TOML with sources) as plain JSON, with the text form of its PIM unit;
-`hierarchy.load` reads it and `build` makes the machine: cores with private L1 and L2, LLC slices that take
-cache lines in turn behind a crossbar, DRAM channels behind another, and one PIM unit beside each slice.
+`hierarchy.load` reads it and `build` makes the machine: cores with private L1 and L2, LLC slices that
+interleave cache lines behind a crossbar, DRAM channels behind another, and one PIM unit at each slice.
 Without units nothing else changes.
 """
 
@@ -24,25 +24,25 @@ from m5.objects import (
     VoltageDomain,
 )
 
-BARE_START = 0x80000000  # of the memory of a program without an operating system
+BARE_START = 0x80000000  # first address of memory for a program without an operating system
 MEMORY_CONTROLLER_NS = 11.5  # each way
 TIMES = {
     "tcl": "tCL", "tcwl": "tCWL", "trcd": "tRCD", "trp": "tRP", "tras": "tRAS", "tccd_l": "tCCD_L",
     "trrd": "tRRD", "tfaw": "tXAW", "trtp": "tRTP", "twtr": "tWTR", "trfc": "tRFC", "trefi": "tREFI",
 }  # fmt: skip
-"""Of a system file's table of times, in gem5's words."""
+"""gem5's names of the times in a system file."""
 IN_TURN = ("tccd_l", "trrd", "tfaw")
-"""Of these, what sub-channels take turns in."""
-BANKS_MAX = 32  # of a rank: gem5's controllers keep them as bits of a word
+"""Times of operations in which sub-channels take turns."""
+BANKS_MAX = 32  # most banks of a rank, which gem5's controllers keep as bits of a word
 
 
 class Machine(NamedTuple):
-    """A built system with what scripts need of it.
+    """A built system and its parts.
 
     Attributes:
-        system: `system.mesh` is the LLC's crossbar; its `cpu_side_ports` take whoever reads and writes.
+        system: `system.mesh` is the LLC's crossbar; requestors connect to its `cpu_side_ports`.
         cpus: the cores, maybe none.
-        later_cpus: cores of another model, one for each of `cpus`, that can take over from them; maybe none.
+        later_cpus: cores of another model that can take over, one for each of `cpus` or none.
         units: the PIM units, maybe none.
     """
 
@@ -53,24 +53,20 @@ class Machine(NamedTuple):
 
 
 def parser(description):
-    """The options of every script that runs on a built machine."""
+    """Parser with the options of every script that runs a built machine."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--system", required=True, help="plain JSON of a system file: sailsim gem5 machine")
-    options.add_argument("--units", type=int, help="PIM units, 0..64; default: one a slice")
+    options.add_argument("--units", type=int, help="PIM units, 0..64; default: one per slice")
     options.add_argument("--memory", default="2GiB", help="simulated memory")
     options.add_argument("--capacity-mode", action="store_true", help="idle arrays extend their slice")
-    options.add_argument(
-        "--checkpoint", type=numbers, default=[], help="checkpoints on the way: when, ascending"
-    )
-    options.add_argument("--restore", help="go on from a checkpoint of the same on this machine")
-    options.add_argument(
-        "--until", default=f"{m5.MaxTick}ps", help="give up after this simulated time: 5000ps"
-    )
+    options.add_argument("--checkpoint", type=numbers, default=[], help="times of checkpoints, ascending")
+    options.add_argument("--restore", help="continue from a checkpoint of the same run on this machine")
+    options.add_argument("--until", default=f"{m5.MaxTick}ps", help="end at this simulated time: 5000ps")
     return options
 
 
-def asked(options):
-    """What `build` takes of the options of `parser`."""
+def build_options(options):
+    """Options of `parser` that `build` takes."""
     return {name: getattr(options, name) for name in ("units", "memory", "capacity_mode")}
 
 
@@ -91,18 +87,18 @@ def build(
     shared_memory="",
     bare=False,
 ):
-    """The `Machine` of `spec` (from `hierarchy.load`).
+    """Build the `Machine` of `spec` (from `hierarchy.load`).
 
     Args:
         cpu: a key of core.CPU_MODELS, or None for a machine without cores.
-        cores: how many.
-        later_cpu: model of cores that are to take over from those of `cpu`.
-        units: PIM units, 0..64; default one a slice.
-        memory: simulated memory; the real machine's is of no matter to its timing.
+        cores: number of cores.
+        later_cpu: model of cores that can take over from those of `cpu`.
+        units: number of PIM units, 0..64; default: one per slice.
+        memory: size of the simulated memory, which does not affect its timing.
         capacity_mode: idle arrays extend their slice, and computing starts with a flush.
         shared_memory: name of the segment that holds simulated memory, for `preload`; none if empty.
-        bare: for a program without an operating system: a system that boots, memory at `BARE_START` that
-            answers in its latency, and doorbells at the addresses that the instruction stores to.
+        bare: build for a program without an operating system: a system that boots, memory at `BARE_START`
+            with a fixed latency, and doorbells at the addresses that the instruction stores to.
     """
     system = (ArmSystem if bare else System)(cache_line_size=int(spec["llc"]["line"]))
     system.shared_backstore = shared_memory
@@ -125,12 +121,12 @@ def build(
         later_cpus = [make_core(later_cpu, spec["cores"], cpu_id=i, switched_out=True) for i in range(cores)]
         system.later_cpus = later_cpus
     doorbell = hierarchy.DOORBELL_VIRTUAL if bare else hierarchy.DOORBELL_PHYSICAL
-    made = hierarchy.add_units(system, spec, units, system.voltage, capacity_mode, doorbell)
-    return Machine(system, cpus, later_cpus, made)
+    pim_units = hierarchy.add_units(system, spec, units, system.voltage, capacity_mode, doorbell)
+    return Machine(system, cpus, later_cpus, pim_units)
 
 
 def add_memory(system, spec):
-    """The channels of memory, which take lines in turn, behind `memory_bus`."""
+    """Add the memory's channels, which interleave lines, behind `memory_bus`."""
     memory, line = spec["memory"], int(spec["llc"]["line"])
     parts = max(1, memory["banks"] // BANKS_MAX)
     channels, parameters = memory["channels"] * parts, dram_parameters(memory, line, parts)
@@ -147,15 +143,15 @@ def add_memory(system, spec):
 
 
 def dram_parameters(memory, line, parts=1):
-    """gem5's parameters of a channel, or of each of its `parts`, from a machine's `memory` section.
+    """Parameters in gem5 of a channel, or of each of its `parts`, from a machine's `memory` section.
 
-    A channel of more banks than gem5 can keep is as many channels of part of its width, as the sub-channels
-    of DDR5 are: what their accesses and openings take turns in, the file's table has for all of them.
+    A channel with more banks than gem5 supports becomes several channels of part of its width, like the
+    sub-channels of DDR5. The file's table has the times `IN_TURN` for all of them together.
 
-    gem5's DDR4_2400_8x8 gives what no system file has: write recovery, currents, queues, policies. Assumed
-    are two clocks between reads and writes and between ranks, as in gem5's DDR4; and openings in one group of
-    banks as far apart as accesses there, but DDR4's 4.9 ns (gem5's; Ramulator 2 has 8 clocks, 5.0). Banks are
-    in groups where accesses in one of them have to wait for longer than a line's transfer.
+    gem5's DDR4_2400_8x8 supplies what system files lack: write recovery, currents, queues, policies. Two
+    clocks between reads and writes and between ranks are assumed, as in gem5's DDR4. Activations in a bank
+    group are assumed as far apart as accesses there, except 4.9 ns for DDR4 (gem5's; Ramulator 2 has 8
+    clocks, 5.0). Banks form groups if accesses in one group wait longer than a line's transfer.
     """
     clock, width = memory["clock"], int(memory["width"]) // parts
     burst = line / (2 * clock * width)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A file's bytes in simulated memory before a program starts, without a simulated access.
+"""Copies a file into simulated memory before a program starts, without simulated accesses.
 
-gem5 fills the pages of a mapped file by functional accesses, each of which asks every cache: 70 MB take
-minutes. Here simulated memory lies in a segment that this script can write as well
-(`System.shared_backstore`), so a file is copied as fast as the host copies, and the process's page table
-gets its pages.
+gem5 fills the pages of a mapped file by functional accesses, each of which queries every cache: 70 MB take
+minutes. Here simulated memory lies in a shared segment (`System.shared_backstore`). The file is copied into
+it at the host's speed, and the process's page table gets its pages.
 """
 
 import os
@@ -15,22 +14,22 @@ from typing import NamedTuple
 from m5.util.convert import toMemorySize
 
 SEGMENTS = Path("/dev/shm")  # where Linux shows POSIX shared memory
-SEGMENT = f"sailsim-gem5-{os.getpid()}"  # `Gem5` takes it away where a run is stopped before `place`
-# Where the process sees the file: above what gem5 maps for a program (from 0x4000000000 downwards), below
-# the doorbells.
+SEGMENT = f"sailsim-gem5-{os.getpid()}"  # `Gem5` unlinks it if a run is stopped before `place`
+# Virtual address of the file: above gem5's mappings for a program (from 0x4000000000 downwards), below the
+# doorbells.
 ADDRESS = 0x6000000000
 STEP = 1 << 30  # most bytes of one copy, and of one mapping
-GRAIN = 16 << 20  # by which memory grows: whole rows of all channels
-OWN = 256 << 20  # what the program may need beside the file
+GRAIN = 16 << 20  # granularity of memory's growth: whole rows of all channels
+OWN = 256 << 20  # bytes that the program may need in addition to the file
 
 
 class Preload(NamedTuple):
-    """A file that is to lie in memory, above what the program may use.
+    """Placement of a file in memory, above the program's memory.
 
     Attributes:
-        path: of the file.
-        start: its physical address.
-        size: what memory grows by.
+        path: path of the file.
+        start: physical address.
+        size: bytes by which memory grows.
     """
 
     path: Path
@@ -39,18 +38,18 @@ class Preload(NamedTuple):
 
 
 def say(words):
-    """Print a line of its own: the program may have printed half of one."""
+    """Print a line, after a line break, as the program may have printed half a line."""
     print(f"\n{words}", flush=True)
 
 
 def give_up(why):
-    """End gem5 with a sentence. It takes nothing but a number as a script's exit status."""
+    """End gem5 with a sentence; gem5 accepts only a number as a script's exit status."""
     say(f"sailsim-gem5: {why}")
     sys.exit(3)
 
 
 def plan(path, memory):
-    """Where a file will lie on a machine of so much `memory`; ends gem5 where there is no room for it."""
+    """Plan the placement of a file on a machine with this `memory`; ends gem5 if there is no room for it."""
     path = Path(path)
     try:
         length = path.stat().st_size
@@ -66,7 +65,7 @@ def plan(path, memory):
 
 
 def place(file, process):
-    """Copy the file and give the process its pages; after `m5.instantiate`. The segment loses its name."""
+    """Copy the file and map its pages into the process, after `m5.instantiate`; unlinks the segment."""
     segment = SEGMENTS / SEGMENT
     try:
         with file.path.open("rb") as source, segment.open("r+b") as memory:

@@ -3,11 +3,11 @@
 
 gem5.opt run_program.py --system machine.json --cores 4 -- build/kernels/lutmm_driver --trace t.trace
 
-Parts of a long program, as for SimPoint, are three kinds of runs: with --simpoint-interval for its
-basic-block vectors, which the SimPoint tool groups; with --checkpoint where the chosen intervals begin; and
-from each of these with --restore and --until on the cores that are of interest. The first two need one atomic
+Sampling a long program, as with SimPoint, takes three kinds of runs: with --simpoint-interval for its
+basic-block vectors, which the SimPoint tool groups; with --checkpoint at the start of the chosen intervals;
+and from each checkpoint with --restore and --until on the cores of interest. The first two need one atomic
 core, which counts exactly. --checkpoint and --until are numbers of instructions of the first core; --until
-5000ps gives up at a simulated time.
+5000ps ends at a simulated time.
 """
 
 import sys
@@ -26,25 +26,25 @@ from m5.util.convert import toMemorySize
 REACHED = "instructions for a checkpoint"
 STOPPED = "instructions of --until"
 ENDS = ("exiting with last active thread context", STOPPED)
-"""Causes of an end that was asked for."""
+"""Causes of a regular end."""
 LATER = "core of the later model ran any of it"
 
 
 def parse(arguments):
-    """The options."""
+    """Parse the options."""
     parser = machine.parser(__doc__.splitlines()[0])
     parser.add_argument(
         "--cpu",
         default="o3",
         help=f"model of the cores: {', '.join(CPU_MODELS)}. atomic,o3: the second one in the program's "
-        "work items (its --m5); atomic,o3,5000: from so many ps behind the first one's begin",
+        "work items (its --m5); atomic,o3,5000: from 5000 ps after the start of the first work item",
     )
-    parser.add_argument("--cores", type=int, default=1, help="1..64; a program's threads take one each")
+    parser.add_argument("--cores", type=int, default=1, help="1..64; each thread of a program takes one")
     parser.add_argument(
         "--empty-caches",
         action="store_true",
-        help="where the second model takes over, caches hold no data: for a program without the part of the "
-        "work that would have passed through them by then",
+        help="empty the data caches when the second model takes over: for a program without the work that "
+        "would have evicted the data",
     )
     parser.add_argument(
         "--preload",
@@ -54,14 +54,14 @@ def parse(arguments):
     parser.add_argument(
         "--simpoint-interval",
         type=int,
-        help="write a basic-block vector of every so many instructions into simpoint.bb",
+        help="write a basic-block vector for every interval of this many instructions into simpoint.bb",
     )
     parser.add_argument("program", nargs="+", help="the program and its arguments")
     return parser.parse_args(arguments)
 
 
-def running(built, options, memory):
-    """What a checkpoint of this run is of."""
+def identity(built, options, memory):
+    """Identity of this run for checkpoints."""
     path, *words = options.program
     return {
         "command": "run",
@@ -73,8 +73,8 @@ def running(built, options, memory):
     }
 
 
-def simulate(built, options, of, until, later_by):
-    """Run to the end, changing the cores' model on the way if asked to; the last exit event."""
+def simulate(built, options, identity_of_run, until, later_by):
+    """Run to the end, with a change of the cores' model as the options say; return the last exit event."""
     places, first, later = list(options.checkpoint), built.cpus, built.later_cpus
 
     def run(until):
@@ -86,7 +86,8 @@ def simulate(built, options, of, until, later_by):
                     change_cores(built, later, first)
             else:
                 reached = event.getCause() == REACHED
-                checkpoints.write(f"instruction-{places.pop(0)}" if reached else m5.curTick(), of)
+                place = f"instruction-{places.pop(0)}" if reached else m5.curTick()
+                checkpoints.write(place, identity_of_run)
             event = m5.simulate(until - m5.curTick())
         return event
 
@@ -116,13 +117,12 @@ def simulate(built, options, of, until, later_by):
 
 
 def tell(what):
-    """Say what the host has spent until a border of the measured part (`Gem5Run` reads it)."""
+    """Print the processor time up to a border of the measured part, for `Gem5Run`."""
     preload.say(f"measured part {what} after {time.process_time():.2f} s of processor time")
 
 
 def change_cores(built, cores, others, empty=False):
-    """Cores of another model take over from those that run, each with its predecessor's thread; perhaps with
-    `empty` caches."""
+    """Switch the threads to cores of another model, optionally with `empty` caches."""
     if cores[0].switchedOut():
         return
     pairs = list(zip(cores, others, strict=True))
@@ -134,7 +134,7 @@ def change_cores(built, cores, others, empty=False):
 
 
 def empty_caches(system):
-    """Write back what the caches of data hold, and drop it; code stays in the first level."""
+    """Write back and invalidate the data caches; code stays in the first level."""
     kinds = (system.l1d, system.l2, system.llc, getattr(system, "unit_caches", []))
     caches = [each for kind in kinds for each in kind]
     for each in caches:
@@ -144,10 +144,10 @@ def empty_caches(system):
 
 
 def make_process(system, program):
-    """The process of a program and its arguments, which sees its file's name and never where it lies.
+    """Process of a program and its arguments that sees the file's name without its folder.
 
-    The first argument lies in the stack and what /proc/self/exe tells is copied to the heap: the length of a
-    path would move what comes after, and times by some percent.
+    The first argument lies in the stack, and the target of /proc/self/exe is copied to the heap. The length
+    of the path would move what follows, and change times by some percent.
     """
     path, *words = program
     name = Path(path).name
@@ -160,19 +160,21 @@ def make_process(system, program):
 
 
 def main(arguments):
-    """Build, run and say how it ended."""
+    """Build the machine, run the program and print the end."""
     options = parse(arguments)
     spec = hierarchy.load(options.system)
     cpu, later, later_by = (*options.cpu.split(","), "", "")[:3]
     if options.empty_caches and not later:
-        preload.give_up(f"--empty-caches is given with --cpu {cpu}; allowed beside it is one like atomic,o3")
+        preload.give_up(
+            f"--empty-caches is given with --cpu {cpu}; allowed is it with two models, like atomic,o3"
+        )
     count = not options.until.endswith("ps") and int(options.until)
     until = m5.MaxTick if count else int(options.until.removesuffix("ps"))
     file = preload.plan(options.preload, options.memory) if options.preload else None
-    how = machine.asked(options)
+    settings = machine.build_options(options)
     if file:
-        how |= {"memory": f"{file.start + file.size}B", "shared_memory": f"/{preload.SEGMENT}"}
-    built = machine.build(spec, cpu=cpu, later_cpu=later, cores=options.cores, **how)
+        settings |= {"memory": f"{file.start + file.size}B", "shared_memory": f"/{preload.SEGMENT}"}
+    built = machine.build(spec, cpu=cpu, later_cpu=later, cores=options.cores, **settings)
     built.system.workload = SEWorkload.init_compatible(options.program[0])
     if built.units or built.later_cpus:
         hierarchy.emulate_linux(built.system)
@@ -185,9 +187,9 @@ def main(arguments):
     if options.simpoint_interval:
         built.cpus[0].addSimPointProbe(options.simpoint_interval)
         built.cpus[0].probeListener.profile_file = "simpoint.bb"
-    of = running(built, options, how["memory"])
-    checkpoints.instantiate(options.restore, of, until)
-    # An atomic core looks before an instruction and stops behind it; the others look where they commit.
+    run = identity(built, options, settings["memory"])
+    checkpoints.instantiate(options.restore, run, until)
+    # An atomic core checks before an instruction and stops after it; the others check at commit.
     early = 1 if cpu == "atomic" else 0
     for place in options.checkpoint:
         built.cpus[0].scheduleInstStop(0, place - early, REACHED)
@@ -197,7 +199,7 @@ def main(arguments):
         hierarchy.map_doorbells(process)
     if file:
         preload.place(file, process)
-    event = simulate(built, options, of, until, int(later_by or 0))
+    event = simulate(built, options, run, until, int(later_by or 0))
     preload.say(f"sailsim-gem5: {event.getCause()} at {m5.curTick()} ps, exit status {event.getCode()}")
     m5.stats.dump()
     sys.exit(event.getCode() if event.getCause() in ENDS else 3)

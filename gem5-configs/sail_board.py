@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """LLC slices with PIM units for a board of gem5's standard library.
 
-Put this folder on Python's path in your script, and give a board a `SailCacheHierarchy` and the cores of
-`sail_processor`; memory and the board are yours:
+Put this folder on Python's path in your script, and give your board a `SailCacheHierarchy` and the cores of
+`sail_processor`:
 
     spec = hierarchy.load("machine.json")    # written by `sailsim gem5 machine sail-n1 --out machine.json`
     board = SimpleBoard(
@@ -27,18 +27,17 @@ from gem5.isas import ISA
 from gem5.utils.override import overrides
 from m5.defines import buildEnv
 
-# Without Ruby gem5 names no protocol, and the standard library, which asks whether it is the one that is
-# required, refuses not to know it.
+# Without Ruby gem5 has no protocol, but the standard library requires its name for a comparison.
 buildEnv["PROTOCOL"] = buildEnv.get("PROTOCOL") or "MI_example"
 
 
 def sail_processor(spec, cores, model="o3"):
-    """A processor whose cores know LUTMM.
+    """Processor whose cores execute LUTMM.
 
     Args:
         spec: a machine, from `hierarchy.load`.
-        cores: how many.
-        model: of the cores, a key of core.CPU_MODELS: atomic, timing, minor, o3.
+        cores: number of cores.
+        model: model of the cores, a key of core.CPU_MODELS: atomic, timing, minor, o3.
     """
     if model not in CPU_MODELS:
         raise ValueError(f"model is {model!r}; allowed: {', '.join(sorted(CPU_MODELS))}")
@@ -48,11 +47,11 @@ def sail_processor(spec, cores, model="o3"):
 
 
 class SailCacheHierarchy(AbstractClassicCacheHierarchy):
-    """Private caches, the LLC in slices behind a crossbar, and a PIM unit beside each slice.
+    """Private caches, the LLC in slices behind a crossbar, and a PIM unit at each slice.
 
     Args:
         spec: a machine, from `hierarchy.load`.
-        units: PIM units, 0..64; default: one a slice.
+        units: number of PIM units, 0..64; default: one per slice.
         capacity_mode: idle arrays extend their slice, and computing starts with a flush.
     """
 
@@ -62,12 +61,12 @@ class SailCacheHierarchy(AbstractClassicCacheHierarchy):
 
     @overrides(AbstractClassicCacheHierarchy)
     def get_mem_side_port(self):
-        """Where memory and devices are connected."""
+        """Port for memory and devices."""
         return self.memory_bus.mem_side_ports
 
     @overrides(AbstractClassicCacheHierarchy)
     def get_cpu_side_port(self):
-        """Where requestors are connected."""
+        """Port for requestors."""
         return self.mesh.cpu_side_ports
 
     @overrides(AbstractCacheHierarchy)
@@ -99,6 +98,6 @@ class SailCacheHierarchy(AbstractClassicCacheHierarchy):
             return
         processes = []
         for core in self._board.get_processor().get_cores():
-            processes += [one for one in core.get_simobject().workload if one not in processes]
+            processes += [each for each in core.get_simobject().workload if each not in processes]
         for process in processes:
             hierarchy.map_doorbells(process)

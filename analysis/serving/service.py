@@ -150,7 +150,7 @@ class ProfileBundle:
         try:
             choice = SystemReference.parse(text)
         except ValueError as error:
-            raise SailsimError(f"on is {error}.") from None
+            raise SailsimError(f"runners is {error}.") from None
         blocks = choice.changes.get("blocks", said_by(choice.file).get(BLOCKS, 0))
         if (
             set(choice.changes) - {"blocks"}
@@ -158,8 +158,8 @@ class ProfileBundle:
             or not 0 < int(blocks) <= MOST_BLOCKS
         ):
             raise SailsimError(
-                f"on is {text!r}, a bundle; allowed behind its folder is :blocks=1..{MOST_BLOCKS}, each of "
-                f"{BLOCK_TOKENS} tokens of keys and values."
+                f"runners is {text!r}, a bundle; allowed behind its folder is :blocks=1..{MOST_BLOCKS}, each "
+                f"of {BLOCK_TOKENS} tokens of keys and values."
             )
         return cls(choice.file, int(blocks))
 

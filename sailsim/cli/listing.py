@@ -17,18 +17,10 @@ from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json, as_json_option
 from sailsim.cli.common.table import echo, print_table, say
 from sailsim.sim.gem5.binary import gem5_unit
+from sailsim.sim.machine import system_files
 from sailsim.sim.machine.substrate import CycleCost, Substrate, load_substrate, substrate_names
 from sailsim.sim.machine.system import Gpu, System
-from sailsim.sim.machine.system_files import (
-    gpu_names,
-    json_schema,
-    load_machine,
-    load_system,
-    system_names,
-    system_toml,
-    values,
-    vary,
-)
+from sailsim.sim.machine.system_files import load_machine, load_system
 from sailsim.workloads.model_files.load import load_model, opened
 from sailsim.workloads.models.experts import distinct_experts
 from sailsim.workloads.models.formats import format_names, weight_format
@@ -67,7 +59,7 @@ def _instances() -> dict[str, Row]:
 
 _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
     "system": (
-        lambda: [_machine(name) for name in (*system_names(), *gpu_names())],
+        lambda: [_machine(name) for name in (*system_files.system_names(), *system_files.gpu_names())],
         ("name", "kind", "accelerator", "title"),
     ),
     "substrate": (
@@ -94,15 +86,16 @@ _LISTS: dict[str, tuple[Callable[[], list[Row]], Sequence[str]]] = {
 @click.argument("kind", type=click.Choice(list(_LISTS)), required=False)
 @as_json_option
 def list_(kind: str | None) -> None:
-    """List what ships of a KIND, or of all: machines and GPUs, substrates, models, weight formats with the
-    size that Llama-2-7B has in each, prices.
+    """List the shipped items of a KIND, or all: machines and GPUs, substrates, models, weight formats with
+    the size of Llama-2-7B in each, prices.
 
-    Where a name of a system, a substrate or a model is asked for, the path of a file works too.
+    Where commands take the name of a system, a substrate or a model, the path of a file works too.
     """
-    rows = {f"{each}s": _LISTS[each][0]() for each in ([kind] if kind else _LISTS)}
+    kinds = [kind] if kind else [*_LISTS]
+    rows = {f"{each}s": _LISTS[each][0]() for each in kinds}
     if answered(rows):
         return
-    for each in [kind] if kind else _LISTS:
+    for each in kinds:
         if kind is None:
             echo(f"{each}s")
         _print_list(rows[f"{each}s"], _LISTS[each][1])
@@ -124,26 +117,26 @@ def _print_list(rows: Sequence[Row], names: Sequence[str]) -> None:
 @click.command(cls=Command)
 @click.argument("kind", type=click.Choice(list(_LISTS)))
 @click.argument("name")
-@click.option("--sources", is_flag=True, help="Add the citation and note of every value (system, substrate).")
+@click.option("--sources", is_flag=True, help="Add the citation and note of each value (system, substrate).")
 @click.option(
     "--as",
     "form",
     type=click.Choice(["toml", "unit", "schema"]),
-    help="Print of a system a file that extends NAME with the values behind it, a PIM unit as gem5 reads it, "
-    "or the JSON schema of its file. Editors read it by a file's first line, `#:schema SCHEMA.json`.",
+    help="Print a system as a file that extends NAME with the changes after it, its PIM unit for gem5, or "
+    "the JSON schema of system files, for editors that read a first line such as `#:schema SCHEMA.json`.",
 )
 @as_json_option
 def show(kind: str, name: str, sources: bool, form: str | None) -> None:
-    """Show the NAME of a KIND: one that ships, or the path of a file of one.
+    """Show the item NAME of a KIND: a shipped one, or the path of a file.
 
     A system or substrate is a TOML file, a model a TOML or GGUF file or a folder with config.json and
-    safetensors files. Behind the name of a system other values may stand, as in `sail-n1:pim.t_prt=0`, so
+    safetensors files. Changes may follow the name of a system, as in `sail-n1:pim.t_prt=0`, so
     `sailsim show system sail-n1:pim.t_prt=0 --as toml > mine.toml` makes a file for `--system`.
     """
     if form and kind != "system":
         raise SailsimError(f"--as is {form} with a {kind}; allowed is it with a system.")
     if form and as_json():
-        raise SailsimError(f"--as is {form} beside --json; allowed is one of the two.")
+        raise SailsimError(f"--as is {form} with --json; allowed is one of the two.")
     if sources and kind not in ("system", "substrate"):
         raise SailsimError(f"--sources is given with a {kind}; allowed is it with a system or a substrate.")
     if form:
@@ -160,56 +153,56 @@ def _toml(name: str) -> str:
     file = name.split(":")[0]
     base = load_machine(file)
     if machine.name == base.name:
-        machine = vary(base, {}, name=f"my-{base.name}")
-    return system_toml(machine, file, _other_cache(base, machine), Path())
+        machine = system_files.vary(base, {}, name=f"my-{base.name}")
+    return system_files.system_toml(machine, file, _other_cache(base, machine), Path())
 
 
 def _other_cache(base: System | Gpu, varied: System | Gpu) -> str:
     """Warning that a change of the number of slices has changed the size of the cache; empty if not."""
     if isinstance(base, Gpu) or isinstance(varied, Gpu) or varied.llc.size == base.llc.size:
         return ""
-    kept = base.llc.slice_size_in(varied.llc.slices.whole)
+    slice_size = base.llc.slice_size_in(varied.llc.slices.whole)
     return (
         f"The LLC has {varied.llc.size / 2**20:g} MiB instead of {base.llc.size / 2**20:g}; "
-        f"{varied.llc.slices} of llc.slice_size={kept:g} would keep its size."
+        f"{varied.llc.slices} of llc.slice_size={slice_size:g} would keep its size."
     )
 
 
 _FORMS: dict[str, Callable[[str], str]] = {
     "toml": _toml,
     "unit": lambda name: gem5_unit(load_system(name)),
-    "schema": lambda _: json.dumps(json_schema(), indent=2) + "\n",
+    "schema": lambda _: json.dumps(system_files.json_schema(), indent=2) + "\n",
 }
 """Functions from a system's name to the text of each form of `--as`."""
 
 
-def _show_file(held: System | Gpu | Substrate, sources: bool) -> None:
+def _show_file(described: System | Gpu | Substrate, sources: bool) -> None:
     """Print the values of a machine or a substrate, with the area of its units or its phases."""
-    if answered(held.model_dump(mode="json", exclude_none=True)):
+    if answered(described.model_dump(mode="json", exclude_none=True)):
         return
-    say(f"{held.name}: {held.title}")
-    if isinstance(held, Substrate):
-        helps = "can help" if held.prt_helps else "cannot help"
-        echo(f"layout {held.layout}, accumulates {held.accumulate}, a PRT {helps}\n")
-        missing = {part: "not modelled" for part in ("energy", "area") if getattr(held, part) is None}
-        priced = {**held.costs, **held.charges(), **missing}
-        rows = [_value_row(path, value) for path, value in priced.items()]
+    say(f"{described.name}: {described.title}")
+    if isinstance(described, Substrate):
+        helps = "can help" if described.prt_helps else "cannot help"
+        echo(f"layout {described.layout}, accumulates {described.accumulate}, a PRT {helps}\n")
+        missing = {part: "not modelled" for part in ("energy", "area") if getattr(described, part) is None}
+        costs = {**described.costs, **described.charges(), **missing}
+        rows = [_value_row(path, value) for path, value in costs.items()]
     else:
         rows = []
-        for path, value in values(held):
+        for path, value in system_files.values(described):
             if isinstance(value, Sourced | bool) or ("." in path and isinstance(value, str)):
                 rows.append(_value_row(path, value, "switch"))
             if isinstance(value, Quantity) and value.synthesised is not None:
                 rows.append(_value_row(path, value.synthesised))
     print_table(rows, ("field", "value", "range", "kind", *["source"] * sources), whole=("field", "value"))
-    if isinstance(held, Substrate):
+    if isinstance(described, Substrate):
         echo("cycles of an operation on n bits, energy and area of a column, of a bit\n")
-        for phase in type(held.phases).model_fields:
-            say(f" {phase:<11}  {', '.join(getattr(held.phases, phase)) or 'nothing'}", " " * 14)
-    elif isinstance(held, System) and held.has_pim:
-        say(_area(held))
+        for phase in type(described.phases).model_fields:
+            say(f" {phase:<11}  {', '.join(getattr(described.phases, phase)) or 'nothing'}", " " * 14)
+    elif isinstance(described, System) and described.has_pim:
+        say(_area(described))
     if sources:
-        _print_sources(rows, held.sources)
+        _print_sources(rows, described.sources)
 
 
 def _value_row(path: str, value: object, unsourced: str = "") -> dict[str, str]:

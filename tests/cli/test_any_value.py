@@ -16,7 +16,7 @@ SMALL = ["--model", "smollm2-135m"]
 ARGUMENTS: dict[str, list[str]] = {
     "gemv": ["--weights", "w.npy", "--activations", "x.npy", "--wbits", "2", "--abits", "2"],
     "run": SMALL,
-    "serve": [*SMALL, "--trace", "few.csv", "--on", "cores"],
+    "serve": [*SMALL, "--trace", "few.csv", "--runners", "cores"],
     "sweep": [*SMALL, "--out", "out"],
     "results ls": ["."],
     "results show": ["study"],

@@ -94,7 +94,7 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("show system rows.toml", "rows.toml"),
     ("show system sail-n1:pim.speed=2 --as toml", "pim.speed is not a value of system sail-n1"),
     ("show system graviton2 --as unit", "graviton2 has no enabled [pim] section"),
-    ("show system sail-n1 --as unit --json", "--as is unit beside --json; allowed is one of the two"),
+    ("show system sail-n1 --as unit --json", "--as is unit with --json; allowed is one of the two"),
     ("show model llama-2-7b --as unit", "--as is unit with a model; allowed is it with a system"),
     ("show substrate magic", "allowed are bit_parallel, bit_serial, row_dfm"),
     ("show price aws/none", "instance is 'aws/none'"),

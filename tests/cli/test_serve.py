@@ -23,7 +23,7 @@ def serve(*words: str) -> Result:
 
 
 def test_json_and_the_times_of_each_request_are_of_one_run_and_the_same_again() -> None:
-    words = ["--on", "cores,l4", "--rate", "20:seed=3", "--json", "--out", "times.csv"]
+    words = ["--runners", "cores,l4", "--rate", "20:seed=3", "--json", "--out", "times.csv"]
     result, answer = serve(*words), json.loads(serve(*words).stdout)
     assert result.exit_code == 0
     assert json.loads(result.stdout) == answer
@@ -34,12 +34,12 @@ def test_json_and_the_times_of_each_request_are_of_one_run_and_the_same_again() 
 
 
 def test_the_table_says_who_is_too_slow_and_what_the_cheapest_servers_are() -> None:
-    said = serve("--on", "l4", "--fleet", "100", "--level", "1,0.1,0.9").output
+    said = serve("--runners", "l4", "--fleet", "100", "--level", "1,0.1,0.9").output
     assert "Cheapest for 100 requests/s: " in said
-    assert "no rate meets 1e-06 s" in serve("--on", "l4", "--find-rate", "--level", "1e-6,1").output
+    assert "no rate meets 1e-06 s" in serve("--runners", "l4", "--find-rate", "--level", "1e-6,1").output
     assert (
         "the queue has no end"
-        in serve("--on", "cores", "--rate", "5000", "--scheduler", "vllm:budget=64").output
+        in serve("--runners", "cores", "--rate", "5000", "--scheduler", "vllm:budget=64").output
     )
 
 
@@ -48,15 +48,14 @@ def test_the_table_says_who_is_too_slow_and_what_the_cheapest_servers_are() -> N
 )
 def test_a_machine_written_for_another_simulator_serves_as_itself(name: str, model: str, near: float) -> None:
     of = "--model", model, "--rate", "20"
-    assert f"has the step times of {name}" in serve(*of, "--on", name, "--bundle", "mine").output
-    rows = json.loads(serve(*of, "--on", f"{name},mine", "--json").stdout)["machines"]
+    assert f"has the step times of {name}" in serve(*of, "--runners", name, "--bundle", "mine").output
+    rows = json.loads(serve(*of, "--runners", f"{name},mine", "--json").stdout)["machines"]
     ours, theirs = (row["times_s"] for row in rows)
     for of_what in ours:
         assert theirs[of_what]["mean"] == pytest.approx(ours[of_what]["mean"], rel=near), of_what
     assert rows[1]["usd_per_million_tokens"] is None is rows[1]["j_per_million_tokens"]
-    assert (
-        json.loads(serve(*of[:2], "--on", "mine", "--find-rate", "--json").stdout)["machines"][0]["rate"] > 0
-    )
+    found = json.loads(serve(*of[:2], "--runners", "mine", "--find-rate", "--json").stdout)
+    assert found["machines"][0]["rate"] > 0
 
 
 @pytest.mark.parametrize(
@@ -72,14 +71,17 @@ def test_a_machine_written_for_another_simulator_serves_as_itself(name: str, mod
         (["--servers", "1:readers=1"], "link_gb_s is 0.0 beside 1 readers"),
         (["--servers", "x"], "servers is 'x'; allowed is a whole number 1..4096."),
         (["--servers", "2:routing=near"], "routing is 'near'; allowed are turns, least, prefix."),
-        (["--on", "nobody"], "nobody"),
+        (["--runners", "nobody"], "nobody"),
         (["--rate", "1:seed=-1"], "seed is -1; allowed is a whole number 0..4294967295."),
-        (["--on", "other"], "a bundle; allowed behind its folder is :blocks=1..1048576, each of 16 tokens"),
+        (["--runners", "other"], "a bundle; allowed behind its folder is :blocks=1..1048576, each of 16 to"),
         (
-            ["--on", "other:blocks=9:blocks=8"],
-            "on is 'other:blocks=9:blocks=8', which sets blocks twice; all",
+            ["--runners", "other:blocks=9:blocks=8"],
+            "runners is 'other:blocks=9:blocks=8', which sets blocks twice; all",
         ),
-        (["--on", "other:blocks=9"], "bundle other is of the model 'a/gpt'; allowed is one of smollm2-135m."),
+        (
+            ["--runners", "other:blocks=9"],
+            "bundle other is of the model 'a/gpt'; allowed is one of smollm2-135m.",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_exit_status_2(words: list[str], said: str) -> None:

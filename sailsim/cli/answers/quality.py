@@ -34,11 +34,11 @@ ALL = (*SETTINGS, *MEASURED, "model", "file", "text", "tokens", "perplexity_erro
 @click.option(
     "--method",
     default="nearest",
-    help="How codes that the file lacks are made: nearest, compensated, or nearest,compensated.",
+    help="Method of quantizing to codes that the file lacks: nearest, compensated, or nearest,compensated.",
 )
 @click.option("--text", type=PathOption(dir_okay=False), help="A text file [default: the one that ships].")
-@click.option("--chunks", default=16, help="Chunks of the text.")
-@click.option("--length", default=256, help="Tokens of a chunk.")
+@click.option("--chunks", default=16, help="Number of chunks of the text.")
+@click.option("--length", default=256, help="Tokens in a chunk.")
 @click.option(
     "--out",
     type=PathOption(file_okay=False),
@@ -51,18 +51,18 @@ def quality(
 ) -> None:
     """Run a llama from its GGUF file in the units' arithmetic, and compare its perplexity with floats.
 
-    Every combination of the given values has the perplexity of a text and the loss in nats a token against
-    the file's values in fp32. It also says how often the most probable token is the same. MODEL is the
-    installed SmolLM2 by default. docs/quality.md says what is rounded.
+    For every combination of the given values it prints the perplexity of a text, the loss in nats per token
+    against the file's values in fp32, and how often the most probable token is the same. MODEL is the
+    installed SmolLM2 by default. docs/quality.md lists what is rounded.
     """
     from sailsim.analysis.studies.quality_study import caution, measure_quality, points
 
     given |= {name: str(given[name]).split(",") for name in ("weights", "attention", "method")}
     given |= {name: parse_numbers(name, given[name]) for name in ("abits", "kv_bits")}
-    wanted = points(model or default_gguf(), text=str(text or ""), **given)
-    frame = measure_quality(wanted, out, jobs=jobs, progress=True)
+    quality_points = points(model or default_gguf(), text=str(text or ""), **given)
+    frame = measure_quality(quality_points, out, jobs=jobs, progress=True)
     rows = [{str(name): value for name, value in row.items()} for row in frame[list(ALL)].to_dict("records")]
-    note = caution(wanted[0].model)
+    note = caution(quality_points[0].model)
     if answered({"note": note, "records": rows}):
         return
     print_varying(rows, SETTINGS, MEASURED)

@@ -50,31 +50,23 @@ from sailsim.sim.point import Point
     "--constants",
     type=PathOption(dir_okay=False),
     multiple=True,
-    help="A file of constants of energy or cost, with ranges, that replaces the shipped ones. Repeatable.",
+    help="A file of energy or cost constants, with ranges, in place of the shipped ones. Repeatable.",
 )
 @click.option(
     "--target",
     type=float,
-    help="Tokens/s to reach: find the widths, batches and threads that do, unless given, and the cheapest.",
+    help="Tokens/s to reach: find the widths, batches and threads that reach it, and the cheapest of them.",
 )
 @click.option(
-    "--cost", is_flag=True, help="Print what each runner costs, with its range and what it pays for."
+    "--cost", is_flag=True, help="Print the cost of each runner, its range, and the resource paid for."
 )
 @click.option("--wide", is_flag=True, help="Print every runner, energy by cause, and assumptions.")
 @as_json_option
 def run(
-    target: float | None,
-    cost: bool,
-    wide: bool,
-    prt: bool,
-    beyond_limit: bool,
-    overlap: bool,
-    settings: tuple[str, ...],
-    prices: Path | None,
-    against: tuple[Path, ...],
-    constants: tuple[Path, ...],
+    target: float | None, cost: bool, wide: bool, settings: tuple[str, ...], prices: Path | None,
+    against: tuple[Path, ...], constants: tuple[Path, ...],
     **fields: Any,
-) -> None:
+) -> None:  # fmt: skip
     """Simulate one step of a model with PIM units in the last-level cache: a token for each sequence, or with
     --phase prefill their prompts, up to the first token.
 
@@ -85,14 +77,14 @@ def run(
     memory's bandwidth. The range (--cost) covers other ways to pay, SAIL's overhead, the share of paid time
     that is used, other instances and the intervals of the rates.
     """
+    switches = {name: fields.pop(name) for name in ("prt", "beyond_limit", "overlap")}
     given = {name: value for name, value in fields.items() if value is not None}
     price_list = read_prices(prices)
-    point = Point(prt=prt, beyond_limit=beyond_limit, overlap=overlap, **given)
+    point = Point(**switches, **given)
     if settings:
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
     if target is not None:
-        reached = reaching(point, target, given.keys(), runners(against), price_list)
-        _print_reached(reached, target)
+        _print_reached(reaching(point, target, given.keys(), runners(against), price_list), target)
         return
     answer = compare(point, price_list=price_list, runners=runners(against), constants=constants)
     if not answered(answer):
@@ -113,16 +105,16 @@ def _print_reached(rows: list[dict[str, Any]], target: float) -> None:
         say(f"No width, batch or number of threads that was asked for reaches {target:g} tokens/s.")
         return
     say(f"{len(rows)} combinations reach {target:g} tokens/s. The cheapest of each runner:")
-    firsts = {row["runner"]: row for row in reversed(rows)}
-    print_table([row for row in rows if row is firsts[row["runner"]]], REACHED)
+    cheapest = {row["runner"]: row for row in reversed(rows)}
+    print_table([row for row in rows if row is cheapest[row["runner"]]], REACHED)
     batches = sorted({row["batch"] for row in rows})
-    for runner in (name for name in firsts if name in (SAIL, rows[0]["runner"])):
+    for runner in (name for name in cheapest if name in (SAIL, rows[0]["runner"])):
         own = {(row["wbits"], row["batch"]): row["fewest_threads"] for row in rows if row["runner"] == runner}
         table = [
             (str(bits or rows[0]["weights"]), *(str(own.get((bits, batch), "-")) for batch in batches))
             for bits in dict.fromkeys(bits for bits, _ in sorted(own))
         ]
-        say(f"\nFewest threads of {firsts[runner]['title']}, by bits of a weight and batch:")
+        say(f"\nFewest threads of {cheapest[runner]['title']}, by bits of a weight and batch:")
         print_numbers(("bits", *(f"batch {batch}" for batch in batches)), table)
     say("Rates are of the nominal machine; narrow weights lose quality (docs/quality.md).")
 
@@ -130,14 +122,14 @@ def _print_reached(rows: list[dict[str, Any]], target: float) -> None:
 def _print(answer: dict[str, Any], cost: bool, wide: bool) -> None:
     point, runs = answer["point"], answer["runs"]
     types = next(iter(runs.values()))["types"]
-    asked = point["substrate"]
-    where = [run["converted"] for run in runs.values() if run["converted"]]
-    converts = f", conversion: {where[0]}" if point["convert"] == AUTO and where else ""
+    substrate = f", substrate {point['substrate']}" if point["substrate"] else ""
+    places = [run["converted"] for run in runs.values() if run["converted"]]
+    conversion = f", conversion: {places[0]}" if point["convert"] == AUTO and places else ""
     weights = (point["weights"] and f"weights {point['weights']}") or f"{point['wbits']}-bit weights"
     say(
         f"{point['model']}, {weights} ({types}), {point['abits']}-bit activations, batch {point['batch']}, "
         f"{_tokens(point)}, {_cache(point)}{point['threads']} threads, on {point['system']}"
-        f"{f', substrate {asked}' if asked else ''}{converts}",
+        f"{substrate}{conversion}",
         "",
     )
     for sentence in answer["verdict"]["sentences"]:

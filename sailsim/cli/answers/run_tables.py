@@ -92,15 +92,15 @@ def print_notes(answer: dict[str, Any], everything: bool) -> None:
     """Print effects that are not modelled and runners that cannot run the point; with ``everything`` also
     assumptions and prices."""
     notes = answer["notes"]
-    told = {note: names for note, names in notes.items() if everything or note.startswith(NOT_MODELLED)}
+    shown = {note: names for note, names in notes.items() if everything or note.startswith(NOT_MODELLED)}
     if everything:
         _print_prices(answer)
         say(f"- {answer['patterns']}")
-    for note, names in told.items():
+    for note, names in shown.items():
         say(f"- {', '.join(names)}: {note}")
     _print_reasons(answer["runs"] if everything else _strongest(answer["runs"]))
     if not everything:
-        echo(f"--wide shows {len(notes) - len(told)} notes on assumptions, and the prices.")
+        echo(f"--wide shows {len(notes) - len(shown)} notes on assumptions, and the prices.")
 
 
 def _print_reasons(runs: Runs) -> None:
@@ -118,8 +118,8 @@ def _print_prices(answer: dict[str, Any]) -> None:
 
 def _strongest(runs: Runs) -> Runs:
     """Runs of the strongest runners (`strongest`) and of those that `--against` added."""
-    told = {*strongest(runs), *(runs.keys() - {*runner_names()})}
-    return {name: run for name, run in runs.items() if name in told}
+    shown = {*strongest(runs), *(runs.keys() - {*runner_names()})}
+    return {name: run for name, run in runs.items() if name in shown}
 
 
 def _print(names: Sequence[str], rows: Iterable[Sequence[str]], words: str = "") -> None:
@@ -141,15 +141,8 @@ def _numbers(entry: dict[str, Any], prefill: bool) -> list[str]:
         interval = "" if entry["low"] is None else f"{_short(entry['low'])}..{_short(entry['high'])}"
         dollars = "no price" if entry["tokens_per_usd"] is None else thousands(entry["tokens_per_usd"])
         faster, cheaper = (_times(entry[f"{name}_median"]) for name in ("speedup", "usd_ratio_bandwidth"))
-        cells = [
-            f"{entry['tokens_per_s']:.1f}",
-            interval,
-            faster,
-            _ratios(entry),
-            dollars,
-            cheaper,
-            _joules(entry),
-        ]
+        rate = f"{entry['tokens_per_s']:.1f}"
+        cells = [rate, interval, faster, _ratios(entry), dollars, cheaper, _joules(entry)]
     first = "" if entry["ttft_s"] is None else f"{entry['ttft_s']:.3g}"
     return [first, *cells] if prefill else cells
 
@@ -194,9 +187,9 @@ def _nbws(chosen: dict[str, int]) -> list[tuple[str, str]]:
         kinds.setdefault(kind, []).append((nbw, int(tensors)))
     rows = []
     for kind, counted in kinds.items():
-        (first, tensors), *others = sorted(counted, key=lambda each: -each[1])
-        cells = [f"{first} ({tensors} tensors)", *(f"{nbw} ({count})" for nbw, count in others)]
-        rows.append((kind, ", ".join(cells) if others else first))
+        (first, tensors), *rest = sorted(counted, key=lambda each: -each[1])
+        cells = [f"{first} ({tensors} tensors)", *(f"{nbw} ({count})" for nbw, count in rest)]
+        rows.append((kind, ", ".join(cells) if rest else first))
     return rows
 
 
@@ -220,13 +213,10 @@ def _print_energy(tokens: float, runs: Runs) -> None:
     rows.append(["mean power, W", *(_modelled(entry["power_w"], ".0f") for entry in used.values())])
     names = ("mJ a token", *used)
     print_numbers(names, rows)
-    bounds = [
-        f"{name} {1e3 * entry['j_per_token_high']:.0f}"
-        for name, entry in runs.items()
-        if entry["kind"] == "gpu" and entry["energy_high_j"] is not None
-    ]
+    gpus = {n: e for n, e in runs.items() if e["kind"] == "gpu" and e["energy_high_j"] is not None}
+    bounds = ", ".join(f"{name} {1e3 * entry['j_per_token_high']:.0f}" for name, entry in gpus.items())
     if bounds:
-        say(f"GPUs take at most, at board power, mJ a token: {', '.join(bounds)}.")
+        say(f"GPUs take at most, at board power, mJ a token: {bounds}.")
 
 
 def _millijoules(joules: float | None) -> str:

@@ -35,7 +35,7 @@ from sailsim.sim.serve.server import POLICY_FIELDS, SCHEDULERS, SchedulerPolicy
 from sailsim.workloads.requests import SHIPPED, at_rate, read_requests
 
 _MODEL, _THREADS = "llama-3.1-8b", 64
-HELD = Path("out/served")
+FOLDER = Path("out/served")
 """Folder in which a stopped call leaves its results."""
 
 
@@ -57,102 +57,89 @@ HELD = Path("out/served")
     "default: the trace's times.",
 )
 @click.option(
-    "--on",
-    "names",
+    "--runners",
     type=TEXT,
     default=",".join(WHO),
-    help="The servers: runners of `sailsim run --json`, machines as in --against of run, or a folder of step "
-    "times of LLMServingSim 2 with its blocks: rtx4090:blocks=2588.",
+    help="Hardware and software of the servers: runners of `sailsim run --json`, machines as in its "
+    "--against, or a folder of step times of LLMServingSim 2 with its blocks: rtx4090:blocks=2588.",
 )
 @click.option(
     "--prefill",
     type=click.Choice(get_args(Prefill)),
     default="units",
-    help="Where an accelerator reads prompts: units, cores while the units decode, or auto, the faster.",
+    help="Where an accelerator prefills: on units, on cores while the units decode, or auto, the faster.",
 )
 @click.option(
     "--scheduler",
     type=TEXT,
     default="vllm",
-    help=f"{', '.join(SCHEDULERS)}; :sequences, :budget, :block_tokens and :reuse change it, as in "
-    "vllm:budget=512.",
+    help=f"Scheduler: {', '.join(SCHEDULERS)}; :sequences, :budget, :block_tokens and :reuse change it, as "
+    "in vllm:budget=512.",
 )
 @click.option(
     "--servers",
     type=TEXT,
     default="1",
     help=f"Servers of each machine; 2:routing=least chooses the routing ({', '.join(ROUTINGS)}), "
-    "2:readers=1:link_gb_s=25 adds a server that reads prompts for them.",
+    "2:readers=1:link_gb_s=25 adds a server that prefills for them.",
 )
 @click.option(
     "--level",
     type=TEXT,
     default="2,0.2,0.99",
-    help="Service level: seconds to the first token, seconds a token, share of requests that have both.",
+    help="Service level: seconds to the first token, seconds per token, share of requests that meet both.",
 )
 @click.option("--find-rate", is_flag=True, help="Find the highest rate that meets the level.")
-@click.option("--fleet", type=float, help="Find the cheapest servers for so many requests/s.")
+@click.option("--fleet", type=float, help="Find the cheapest servers for this many requests/s.")
 @prices_option
 @click.option("--out", type=OUT_FILE, help="Write the times of each request on each machine as CSV.")
 @click.option(
     "--bundle",
     type=PathOption(written=True, file_okay=False),
-    help="Write the step times of the first of --on for LLMServingSim 2, and serve nobody.",
+    help="Write the step times of the first runner for LLMServingSim 2, and serve nothing.",
 )
 @as_json_option
 def serve_(
-    trace: str,
-    rate: str | None,
-    names: str,
-    prefill: Prefill,
-    scheduler: str,
-    servers: str,
-    level: str,
-    find_rate: bool,
-    fleet: float | None,
-    prices: Path | None,
-    out: Path | None,
-    bundle: Path | None,
-    **given: Any,
-) -> None:
+    runners: str, level: str, find_rate: bool, fleet: float | None, prices: Path | None, out: Path | None,
+    bundle: Path | None, **given: Any,
+) -> None:  # fmt: skip
     """Serve requests on each machine: latencies, the share within a service level, dollars and joules.
 
     Ranges come from draws of the requests. The range of a highest rate comes from draws of arrivals and from
-    the interval of the machine's steps. A stopped call goes on behind the machines that it was through with.
+    the interval of the machine's steps. A stopped call continues after the machines that it has finished.
     """
+    names = ("trace", "rate", "scheduler", "prefill", "servers")
+    trace, rate, scheduler, prefill, servers = load = [given.pop(name) for name in names]
     defaults: dict[str, Any] = {"model": _MODEL, "threads": _THREADS}
     point = Point(**defaults | {name: value for name, value in given.items() if value is not None})
-    who = serving_runners([name.strip() for name in names.split(",")])
+    hardware = serving_runners([name.strip() for name in runners.split(",")])
     if bundle is not None:
-        write_bundle(bundle, Replica(point, who[0], prefill))
-        say(f"{bundle} has the step times of {who[0].name} with {point.model}.")
+        write_bundle(bundle, Replica(point, hardware[0], prefill))
+        say(f"{bundle} has the step times of {hardware[0].name} with {point.model}.")
         return
-    requests = read_requests(trace)
-    chosen: dict[str, Any] = {}
+    requests, arrivals = read_requests(trace), dict[str, Any]()
     if rate is not None:
-        chosen = _chosen("rate", rate, "rate", ("burst", "seed"))
-        requests = at_rate(requests, **chosen)
-    burst, seed = chosen.get("burst", 1.0), chosen.get("seed", 0)
-    policy = SchedulerPolicy(**_chosen("scheduler", scheduler, "scheduler", POLICY_FIELDS))
-    service = Deployment(
-        policy, **_chosen("servers", servers, "servers", ("readers", "link_gb_s", "routing"))
-    )
-    listed = None if prices is None else read_prices(prices)
-    more = {"find_rate": find_rate, "load": fleet, "burst": burst, "prefill": prefill, "folder": HELD}
-    answer = serve(requests, point, who, service, _level(level), listed, seed, **more)
+        arrivals = _values("rate", rate, ("burst", "seed"))
+        requests = at_rate(requests, **arrivals)
+    policy = SchedulerPolicy(**_values("scheduler", scheduler, POLICY_FIELDS))
+    deployment = Deployment(policy, **_values("servers", servers, ("readers", "link_gb_s", "routing")))
+    price_list = None if prices is None else read_prices(prices)
+    burst, seed = arrivals.get("burst", 1.0), arrivals.get("seed", 0)
+    options = {"find_rate": find_rate, "load": fleet, "burst": burst, "prefill": prefill, "folder": FOLDER}
+    answer = serve(requests, point, hardware, deployment, _level(level), price_list, seed, **options)
     if out is not None:
         write_whole(out, _times(answer["machines"]).encode())
     for row in answer["machines"]:
         row.pop("served", None)
-    asked = {"trace": trace, "rate": rate, "scheduler": scheduler, "prefill": prefill, "servers": servers}
-    if answered(answer | asked):
+    answer |= dict(zip(names, load, strict=True))
+    if answered(answer):
         return
     _print(answer, trace if rate is None else f"{trace} at {rate} requests/s")
     if find_rate:
-        say(verdict(answer | asked))
+        say(verdict(answer))
 
 
-def _chosen(option: str, text: str, first: str, others: Sequence[str]) -> dict[str, Any]:
+def _values(option: str, text: str, others: Sequence[str]) -> dict[str, Any]:
     """Values of an option by name: the first value, and those after colons. Raises SailsimError for
     others."""
     try:
@@ -162,7 +149,7 @@ def _chosen(option: str, text: str, first: str, others: Sequence[str]) -> dict[s
     other = next((name for name in changes if name not in others), None)
     if other is not None:
         raise SailsimError(f"{option} is {text!r}, which sets {other}; allowed are {', '.join(others)}.")
-    return {first: parse_value(value), **changes}
+    return {option: parse_value(value), **changes}
 
 
 def _level(text: str) -> ServiceLevel:
@@ -182,8 +169,8 @@ def _times(rows: Sequence[Mapping[str, Any]]) -> str:
     names = "arrival_s", "prompt", "output", "first_s", "last_s", "restarts"
     lines = [",".join(("runner", *names))]
     for row in rows:
-        if (of := row.get("served")) is not None:
-            columns = [getattr(of, name).tolist() for name in names]
+        if (served := row.get("served")) is not None:
+            columns = [getattr(served, name).tolist() for name in names]
             lines += [",".join(map(str, (row["runner"], *each))) for each in zip(*columns, strict=True)]
     return "\n".join(lines) + "\n"
 
@@ -204,10 +191,10 @@ def _print(answer: Mapping[str, Any], trace: str) -> None:
         if row["reason"]:
             say(f" {row['title']}: {row['reason']}")
         elif row["endless"]:
-            grows = f"It grows by {row['queue_grows']:.0%} of the arrivals"
-            say(f" {row['title']}: the queue has no end. {grows}; times say how long the trace is.")
+            growth = f"It grows by {row['queue_grows']:.0%} of the arrivals"
+            say(f" {row['title']}: the queue has no end. {growth}; times say how long the trace is.")
     if any(row["joules_are_a_bound"] for row in served):
-        say(" J of a GPU: its board's power, which it takes at most.")
+        say(" J of a GPU: from the power of its board, an upper bound.")
     if "fleet" in answer:
         _print_fleet(answer["fleet"], {row["runner"]: row["title"] for row in served})
 
@@ -215,9 +202,9 @@ def _print(answer: Mapping[str, Any], trace: str) -> None:
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Row of the table for a machine."""
     times = row["times_s"]
-    found = {"machine": row["title"]} | ({"requests/s": _ranged(row, "rate")} if "rate" in row else {})
+    first = {"machine": row["title"]} | ({"requests/s": _ranged(row, "rate")} if "rate" in row else {})
     joules = row["j_per_million_tokens"]
-    return found | {
+    return first | {
         "TTFT p50": _short(times["ttft"]["p50"]),
         "p99, s": _ranged(times["ttft"], "p99"),
         "TPOT p99, s": _ranged(times["tpot"], "p99"),

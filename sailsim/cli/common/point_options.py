@@ -12,8 +12,7 @@ from click.shell_completion import CompletionItem
 from sailsim.cli.common.command import F, applied
 from sailsim.cli.common.path_option import TEXT, FormattedText, PathOption
 from sailsim.lut_gemv.descriptor import NBW_MAX
-from sailsim.sim.machine.pim import AUTO, PER_TENSOR
-from sailsim.sim.machine.ranges import parse_numbers
+from sailsim.sim.machine.pim import AUTO
 from sailsim.sim.machine.substrate import substrate_names
 from sailsim.sim.machine.system_files import system_names
 from sailsim.sim.point import DECLARED, DEFAULT_CONTEXT, WORDS, Point
@@ -45,11 +44,6 @@ def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], lis
 
 
 NBW = FormattedText(rf"{AUTO}|-?[1-9]\d{{0,17}}", f"a whole number 1..{NBW_MAX}, or {AUTO}")
-
-
-def numbers_of(name: str, text: str) -> list[int]:
-    """Numbers in an option of a sweep. Raises SailsimError for a bad list."""
-    return parse_numbers(name, text, {AUTO: PER_TENSOR} if name == "nbw" else None)
 
 
 DEFAULTS = {

@@ -15,14 +15,10 @@ from sailsim.cli.common.study_options import machine_study_options
 from sailsim.cli.common.table import echo, print_table, say
 from sailsim.sim.study.workers import Workers
 
-_OF_A_MACHINE = {
-    "machine": "machine",
-    "x": "score",
-    "area %": "area_percent",
-    "J/token": "joules_per_token",
-    "tokens/USD": "tokens_per_usd",
-    "W": "power_w",
-}
+COLUMNS = {
+    "machine": "machine", "x": "score", "area %": "area_percent", "J/token": "joules_per_token",
+    "tokens/USD": "tokens_per_usd", "W": "power_w",
+}  # fmt: skip
 """Columns of the tables of machines: heading and name of the result."""
 REASONS = 3
 """Number of most frequent reasons for failed machines that are printed."""
@@ -70,17 +66,17 @@ def explore(out: Path, samples: int, seed: int, jobs: int | Workers, file: str, 
         able = found.front[found.front["area_percent"] <= limit]
         if len(able):
             best = able.sort_values("score").iloc[-1]
-            bests.append({"within %": limit} | {words: best[name] for words, name in _OF_A_MACHINE.items()})
+            bests.append({"within %": limit} | {words: best[name] for words, name in COLUMNS.items()})
     print_table(bests, list(bests[0]))
     echo("")
-    steps = found.waterfall.rename(columns={name: words for words, name in _OF_A_MACHINE.items()})
-    told: list[Mapping[str, Any]] = steps.to_dict("records")  # type: ignore[assignment]
-    print_table(told, ["change", "gain", *list(_OF_A_MACHINE)[1:]])
+    steps = found.waterfall.rename(columns={name: words for words, name in COLUMNS.items()})
+    changes: list[Mapping[str, Any]] = steps.to_dict("records")  # type: ignore[assignment]
+    print_table(changes, ["change", "gain", *list(COLUMNS)[1:]])
     mix = found.workloads.iloc[-1]
     first, best_of = (
-        f"{mix[f'{who}_speedup']:.3g}x (median {mix[f'{who}_median']:.3g}, {mix[f'{who}_low']:.3g} .. "
-        f"{mix[f'{who}_high']:.3g})"
-        for who in ("first", "best")
+        f"{mix[f'{name}_speedup']:.3g}x (median {mix[f'{name}_median']:.3g}, {mix[f'{name}_low']:.3g} .. "
+        f"{mix[f'{name}_high']:.3g})"
+        for name in ("first", "best")
     )
     say(
         f"{search.base.name} is {first} of {search.content.opponent} over the mix, the last of these "

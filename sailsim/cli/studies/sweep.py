@@ -16,17 +16,11 @@ from sailsim.base.hints import program
 from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
 from sailsim.cli.common.path_option import TEXT, PathOption
-from sailsim.cli.common.point_options import (
-    NAMES,
-    NUMBERS,
-    against_option,
-    numbers_of,
-    point_options,
-    types_of,
-)
+from sailsim.cli.common.point_options import NAMES, NUMBERS, against_option, point_options, types_of
 from sailsim.cli.common.study_options import study_options
 from sailsim.cli.common.table import echo, print_table, say
-from sailsim.sim.machine.ranges import parse_values, parts_of_list
+from sailsim.sim.machine.pim import AUTO, PER_TENSOR
+from sailsim.sim.machine.ranges import parse_numbers, parse_values, parts_of_list
 from sailsim.sim.machine.system_files import Value
 from sailsim.sim.study.plan import PLANS, Plan, plan_of, read_plan
 from sailsim.sim.study.store import Store
@@ -40,7 +34,7 @@ SWITCH = {"on": True, "off": False}
     "--plan",
     "file",
     type=PathOption(dir_okay=False),
-    help=f"A plan in place of these options, a TOML file or one that ships: {', '.join(PLANS.names)}.",
+    help=f"A plan in place of these options, a TOML file or a shipped one: {', '.join(PLANS.names)}.",
 )
 @point_options(type=TEXT, multiple=True)
 @click.option(
@@ -57,19 +51,14 @@ SWITCH = {"on": True, "off": False}
 @study_options(1)
 @as_json_option
 def sweep(
-    file: Path | None,
-    settings: tuple[str, ...],
-    against: tuple[Path, ...],
-    out: Path | None,
-    dry_run: bool,
-    jobs: int | Workers,
-    **fields: tuple[str, ...],
-) -> None:
+    file: Path | None, settings: tuple[str, ...], against: tuple[Path, ...], out: Path | None,
+    dry_run: bool, jobs: int | Workers, **fields: tuple[str, ...],
+) -> None:  # fmt: skip
     """Simulate every combination of the given values, or the points of a plan.
 
-    Every option is a list, as in 1,8,32 or 2:8 or 2:8:2, and can be given again. SAIL, the same server's
-    cores, every GPU and every --against run every point. Results are stored as they are found: the same
-    command again goes on where a stopped one ended.
+    Every option is a list, as in 1,8,32 or 2:8 or 2:8:2, and can be repeated. SAIL, the same server's cores,
+    every GPU and every --against run every point. Each result is stored at once: the same command continues
+    where a stopped one ended.
     """
     given = {name: ",".join(texts) for name, texts in fields.items() if texts}
     config: dict[str, Any] = {**given, "set": list(settings), "against": [str(path) for path in against]}
@@ -85,20 +74,17 @@ def sweep(
     if out is None:
         raise SailsimError("out is not given; allowed is a folder, or --dry-run.")
     # One point for each choice of weights; this refuses unknown formats before anything is written.
-    weighed = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
-    types = dict.fromkeys(map(types_of, weighed.values()))
-    who = runners([*plan.against, *against])
-    store = sweep_into(points, out, who, jobs, config)
+    by_weights = {(p.model, p.weights, p.wbits, p.group_size): p for p in points}
+    types = dict.fromkeys(map(types_of, by_weights.values()))
+    store = sweep_into(points, out, runners([*plan.against, *against]), jobs, config)
     manifest, verdict = store.manifest, _verdict(store)
-    told = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
-    if answered({"out": out, "points": len(points), **told, "verdict": verdict}):
+    state = {name: manifest[name] for name in ("held_before", "state", "wall_s")}
+    if answered({"out": out, "points": len(points), **state, "verdict": verdict}):
         return
     for line in types:
         say(line)
-    say(
-        f"{len(points)} points in {out}, {manifest['held_before']} of them from before, "
-        f"{manifest['wall_s']:.1f} s."
-    )
+    before, wall_s = state["held_before"], state["wall_s"]
+    say(f"{len(points)} points in {out}, {before} of them from before, {wall_s:.1f} s.")
     for sentence in verdict.get("sentences", []):
         say(sentence)
     echo(f"Next: {program()} report {out}")
@@ -116,10 +102,10 @@ def _verdict(store: Store) -> dict[str, Any]:
 def _planned(file: Path, given: Mapping[str, str], settings: Sequence[str]) -> tuple[Plan, str]:
     """Plan of a file with the activations of the options, and its text. Raises SailsimError for other
     options."""
-    others = [f"--{name.replace('_', '-')}" for name in given if name != "activations"]
-    others += ["--set"] * bool(settings)
-    if others:
-        raise SailsimError(f"{others[0]} is given beside --plan {file}; allowed beside it is --activations.")
+    refused = [f"--{name.replace('_', '-')}" for name in given if name != "activations"]
+    refused += ["--set"] * bool(settings)
+    if refused:
+        raise SailsimError(f"{refused[0]} is given with --plan {file}; allowed with it is --activations.")
     plan, text = read_plan(file)
     return plan.fixing(given), text
 
@@ -140,7 +126,7 @@ def _grid(given: Mapping[str, str], settings: Sequence[str]) -> dict[str, Any]:
 def _values(name: str, text: str) -> list[Value]:
     """Values of a field, of the type that the field takes."""
     if name in NUMBERS:
-        return list(numbers_of(name, text))
+        return list(parse_numbers(name, text, {AUTO: PER_TENSOR} if name == "nbw" else None))
     if name in NAMES:
         return list(parts_of_list(text))
     return parse_values(name, text, SWITCH if name in ("prt", "beyond_limit", "overlap") else None)
