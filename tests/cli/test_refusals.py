@@ -99,7 +99,7 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("show substrate magic", "allowed are bit_parallel, bit_serial, row_dfm"),
     ("show price aws/none", "instance is 'aws/none'"),
     ("activations --prompt a", "--prompt is given without --out"),
-    ("activations here.safetensors --out c", "PATH is here.safetensors beside --out"),
+    ("activations here.safetensors --out c", "PATH is here.safetensors with --out"),
     # Claims.
     ("claims check nothing", "step is 'nothing'; allowed are answer,"),
     ("claims reproduce --samples 100", "power of two"),

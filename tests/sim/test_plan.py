@@ -143,7 +143,7 @@ def test_the_plan_that_ships_has_the_points_that_it_always_had():
         ("sample.methods = 'lhs'", ("sample.methods is", "not a key")),
         ("part = 1", ("part is 1", "a list")),
         ("part = []", ("part is []", "at least 1")),
-        ("axes.wbits = [1]\n[[part]]", ("axes", "beside [[part]]")),
+        ("axes.wbits = [1]\n[[part]]", ("axes", "next to [[part]]")),
         ("[[part]]\ntitle = 'x'", ("part.0.title",)),
         ("[[part]]\n[[part]]\naxes.wbits = [9]\nfixed.x = []", ("part 2, x is []",)),
         ("axes = ", ("is not TOML",)),

@@ -27,10 +27,10 @@ REASONS = 3
 @click.command()
 @machine_study_options("explored", 2000, "Machines to try, earlier ones included.")
 @click.option(
-    "--search", "file", default="next", help="The choices and the mix of workloads: a file by name or path."
+    "--search", "file", default="next", help="Search space and mix of workloads: a file by name or path."
 )
-@click.option("--area", type=float, help="% of LLC and cores that units may add  [default: the file's]")
-@click.option("--power", type=float, help="W that the server may draw  [default: the file's]")
+@click.option("--area", type=float, help="Area limit of the units, % of LLC and cores  [default: the file's]")
+@click.option("--power", type=float, help="Power limit of the server, W  [default: the file's]")
 def explore(out: Path, samples: int, seed: int, jobs: int | Workers, file: str, **limits: Any) -> None:
     """Search for the fastest machine over a mix of workloads, within limits of area and power.
 

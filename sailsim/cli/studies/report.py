@@ -21,7 +21,7 @@ from sailsim.sim.study.store import Store
 @click.option(
     "--out",
     type=OUT_FILE,
-    help="Write here, figures into the folder figures beside it [default: FOLDER/report.html].",
+    help="File of the report; figures go into the folder figures next to it [default: FOLDER/report.html].",
 )
 @prices_option
 @click.option(

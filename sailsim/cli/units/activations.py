@@ -38,7 +38,7 @@ def activations(path: Path | None, out: Path | None, **given: Any) -> None:
         _print(Activations.load(path), path)
         return
     if path is not None:
-        raise SailsimError(f"PATH is {path} beside --out; allowed is one of the two.")
+        raise SailsimError(f"PATH is {path} with --out; allowed is one of the two.")
     text = given["prompt"]
     tokens = token_numbers(text or "")
     made = capture(given["model"], None if tokens else text, tokens, progress=True)
@@ -46,27 +46,29 @@ def activations(path: Path | None, out: Path | None, **given: Any) -> None:
     _print(made, out)
 
 
-def _print(held: Activations, path: Path | None) -> None:
+def _print(captured: Activations, path: Path | None) -> None:
     roles = {
         role: {
-            "layers": held.codes[role].shape[0],
-            "tokens": held.codes[role].shape[1],
-            "width": held.codes[role].shape[2],
+            "layers": captured.codes[role].shape[0],
+            "tokens": captured.codes[role].shape[1],
+            "width": captured.codes[role].shape[2],
             # Ratio of a row's largest value to its root mean square, the range of symmetric rounding.
             "peak_over_rms": float(
-                np.mean(32767 / np.sqrt(np.mean(np.square(held.codes[role], dtype=np.float64), axis=-1)))
+                np.mean(32767 / np.sqrt(np.mean(np.square(captured.codes[role], dtype=np.float64), axis=-1)))
             ),
         }
         for role in ROLES
     }
-    if answered({"id": held.id, "path": path, "layers": held.layers, "roles": roles, "meta": held.meta}):
+    if answered(
+        {"id": captured.id, "path": path, "layers": captured.layers, "roles": roles, "meta": captured.meta}
+    ):
         return
-    meta = held.meta
+    meta = captured.meta
     indent = " " * 9
-    say(f"{held.id}, captured {meta['date']} by sailsim {meta['version']}", indent)
+    say(f"{captured.id}, captured {meta['date']} by sailsim {meta['version']}", indent)
     say(f"model    {meta['file']}, sha256 {meta['sha256']}", indent)
     say(f"text     {meta['text'] if meta['text'] is not None else '(token numbers)'}", indent)
-    blocks = ", ".join(map(str, held.layers))
+    blocks = ", ".join(map(str, captured.layers))
     say(f"tokens   {len(meta['tokens'])}, kept {len(meta['positions'])}; blocks {blocks}", indent)
     for role, shape in roles.items():
         echo(

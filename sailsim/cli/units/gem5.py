@@ -465,10 +465,10 @@ def validate(setup: Gem5Options, trace: Path | None, seed: int, **counts: int) -
 
 def _print(compared: Sequence[Row]) -> None:
     """Print a table for each substrate and load."""
-    for (substrate, load), of_load in groupby(compared, lambda row: (row["substrate"], load_of(row))):
+    for (substrate, load), group in groupby(compared, lambda row: (row["substrate"], load_of(row))):
         echo(f"{substrate}, {load}, cycles")
         rows = []
-        for row in of_load:
+        for row in group:
             phases = "equal" if row["phases_equal"] else "DIFFER"
             cycles = (f"{row['gem5_cycles']:,}", f"{row['engine_cycles']:,.0f}")
             rows.append((row["tile"], phases, *cycles, f"{row['error']:.1%}"))
@@ -483,7 +483,7 @@ def _print(compared: Sequence[Row]) -> None:
 @click.option("--model", required=True, help="A GGUF file of the llama architecture, or a shape.")
 @click.option("--weights", type=TEXT, help="As in `sailsim image`; default: a file's own, else 4g128.")
 @click.option("--blocks", default=0, help="The model's first blocks; 0: all.")
-@click.option("--linears", default=",".join(decoding.LINEARS), help="Kernels of products.")
+@click.option("--linears", default=",".join(decoding.LINEARS), help="Kernels of matrix products.")
 @click.option("--threads", default="1,4,16", help="Threads, on as many cores.")
 @click.option("--batch", default="1", help="Sequences that decode together.")
 @click.option("--prompt", help="Prompt of every sequence: a text, or token numbers such as 1,2,3.")

@@ -184,7 +184,7 @@ def decode_points(base: DecodePoint, system: System, **axes: Sequence[Any]) -> l
     linears, context = axes["linears"], axes["context"]
     if cache not in (CACHES[1:] if on_units else CACHES[:2]):
         raise SailsimError(
-            f"kv_bits is {cache.lstrip('fpint')} beside attention on the {base.attention}; allowed there is "
+            f"kv_bits is {cache.lstrip('fpint')} with attention on the {base.attention}; allowed there is "
             f"{'2..8' if on_units else '8 or 16'}."
         )
     if not linears or not set(linears) <= set(LINEARS):
@@ -214,7 +214,7 @@ def decode_points(base: DecodePoint, system: System, **axes: Sequence[Any]) -> l
         )
     if units and not (on_units or "lutmm" in linears):
         raise SailsimError(
-            f"units is {units} and linears is {','.join(linears)}; allowed beside units is lutmm, or "
+            f"units is {units} and linears is {','.join(linears)}; allowed with units is lutmm, or "
             "attention on the units."
         )
     names = ("batch", "context", "threads", "linears")

@@ -130,7 +130,7 @@ def _plan_of(content: Mapping[str, Any], file: str, folder: Path | None) -> Plan
     try:
         table = PlanTable.model_validate(content)
         if table.part is not None and (table.axes or table.zip or table.sample):
-            raise SailsimError("axes, zip or sample stand beside [[part]]; allowed there is fixed.")
+            raise SailsimError("axes, zip or sample stand next to [[part]]; allowed there is fixed.")
         for at, part in enumerate(table.part or ()):
             for key in sorted(part.model_fields_set & {"title", "against", "part"}):
                 raise SailsimError(f"part.{at}.{key} stands in [[part]]; allowed is outside of it.")

@@ -226,8 +226,8 @@ class Store:
         records = [each for key in keys if key in rows for each in self._unpacked(key, rows[key])]
         if not records:
             raise SailsimError(
-                f"folder {self.path} holds no results of what was asked for; the same command as before goes "
-                "on from there."
+                f"folder {self.path} holds no results of its latest command; the same command goes on from "
+                "there."
             )
         return aligned(records)
 
