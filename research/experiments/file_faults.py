@@ -181,7 +181,7 @@ def stored(folder: Path) -> int:
     """How many records a folder holds, asked for or not."""
     store = Store(folder)
     try:
-        return sum(map(len, map(store.of_key, store.keys())))
+        return sum(map(len, store.records_of([*store.keys()])))
     except SailsimError:
         return 0
 
