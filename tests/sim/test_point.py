@@ -66,7 +66,7 @@ SAID = [
     ({"phase": "both"}, r"phase is 'both'; allowed are decode, prefill\."),
     ({"prompt": 5}, "prompt is 5 beside phase decode; allowed there is none"),
     ({"phase": "prefill", "prompt": 8, "context": 9}, "context is 9 beside a prompt of 8; allowed"),
-    ({"attention": "gpu"}, r"attention is 'GPU'; allowed are cores, units\."),
+    ({"attention": "gpu"}, r"attention is 'gpu'; allowed are cores, units\."),
     ({"attention": "units"}, r"kv_bits is not said beside attention on the units; allowed there is 2\.\.8"),
     ({"attention": "units", "kv_bits": 16}, "kv_bits is 16 beside attention on the units; allowed"),
     ({"overlap": True}, "overlap is asked for beside a batch of 1 in phase decode"),
