@@ -26,7 +26,7 @@ from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import accelerator_of
-from sailsim.sim.step.jobs import GemvTime, Units
+from sailsim.sim.step.jobs import ClosedFormUnits, Gemm, GemvTime, Units
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.graph import decode_step
 
@@ -204,20 +204,17 @@ def _of_phases(units: Units, job: GemvTime, phases: Sequence[str]) -> float:
     return sum(by_phase[name] for name in phases or by_phase)
 
 
-def _jobs(units: Units, shapes: Sequence[Shape], wbits: int, abits: int) -> list[GemvTime]:
+def _jobs(units: ClosedFormUnits, shapes: Sequence[Shape], wbits: int, abits: int) -> list[GemvTime]:
     """Of products of whole numbers by themselves, weights packed."""
-    if isinstance(units, dram_pim.BankUnits):
-        return [units.job(dram_pim.Gemm(s.k, s.n, s.batch)) for s in shapes]
-    assert isinstance(units, bit_serial_cache.CacheUnits)
-    return [
-        units.job(bit_serial_cache.Gemm(s.k, s.n, s.batch, wbits, abits, 0, s.k * ceil(s.n * wbits / 8)))
-        for s in shapes
-    ]
+    if units.phases == dram_pim.PHASES:
+        return [units.job(Gemm(s.k, s.n, s.batch)) for s in shapes]
+    return [units.job(Gemm(s.k, s.n, s.batch, wbits, abits, 0, s.k * ceil(s.n * wbits / 8))) for s in shapes]
 
 
-def _units(machine: System) -> Units:
+def _units(machine: System) -> ClosedFormUnits:
     units = accelerator_of(machine).units_of(machine, Point())
-    if not isinstance(units, dram_pim.BankUnits | bit_serial_cache.CacheUnits):
+    timed = isinstance(machine.accelerator, dram_pim.DramPimSpec | bit_serial_cache.BitSerialCacheSpec)
+    if not (timed and isinstance(units, ClosedFormUnits)):
         raise SailsimError(
             f"system {machine.name} does not time products by themselves, allowed is one that does."
         )

@@ -1,5 +1,5 @@
-"""What runs a step, a module each: accelerators, a server's cores, GPUs (`sailsim.sim.backend`).
+"""Backends, a module each: accelerators, a server's cores, GPUs (`sailsim.sim.backend`).
 
-A module has `BACKEND`, and `SPEC`, the model of its `[accelerator]` table in a system file, where it has
-one. It is found by its name: nothing else lists it.
+A module has `BACKEND` and, for an accelerator, `SPEC`, the model of its `[accelerator]` table in a system
+file. It is found by its file name and listed nowhere else.
 """

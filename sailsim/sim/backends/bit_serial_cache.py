@@ -1,12 +1,11 @@
-"""A cache that multiplies and accumulates on its bit lines, a bit a cycle: Neural Cache, without tables.
+"""Bit-serial multiply-accumulate in a cache, a bit a cycle on its bit lines: Neural Cache.
 
 Weights lie transposed, one above the other, on a bit line, which multiplies them in turn by its inputs and
-adds up the products. Some neighbouring bit lines share a sum and add theirs up at its end, in a tree. All
-arrays work in lockstep. Cycles are the paper's formulas and figures (Eckert et al., ISCA 2018); how a
-matrix of a language model lies on the bit lines is derived from its rules for filters: docs/systems.md.
+adds up the products. Neighbouring bit lines of a sum add up theirs at its end, in a tree. All arrays work in
+lockstep. Cycles are the paper's formulas and figures (Eckert et al., ISCA 2018). The mapping of a language
+model's matrices to bit lines is derived from its rules for filters: docs/systems.md.
 """
 
-from collections.abc import Callable
 from functools import partial
 from math import ceil
 from typing import Annotated, Any, Literal, NamedTuple
@@ -14,8 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity, QuantityRule
 from sailsim.sim.machine.catalog import Bandwidth, BytesPerCycle, Clock, Cycles
-from sailsim.sim.machine.dram import MemorySystem
-from sailsim.sim.machine.system import AcceleratorSpec, System, server_memory
+from sailsim.sim.machine.system import AcceleratorSpec, System
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import Accelerator
 from sailsim.sim.step.jobs import ClosedFormUnits, Gemm, GemvTime
@@ -32,86 +30,94 @@ NOT_MODELLED = (
 
 
 class BitSerialCacheSpec(AcceleratorSpec):
-    """The arrays of one slice of the last-level cache, and what they need for an operation."""
+    """Arrays in each slice of the last-level cache, and their cycles of an operation."""
 
     backend: Literal["bit_serial_cache"]
     arrays: Annotated[Quantity, QuantityRule("arrays", least=1, whole=True)]
-    """Of a slice, that compute; the others hold what goes in and comes out."""
+    """Arrays of a slice that compute; the others buffer inputs and results."""
     rows: Annotated[Quantity, QuantityRule("rows", least=8, whole=True)]
     cols: Annotated[Quantity, QuantityRule("columns", least=1, whole=True)]
     """Bit lines of an array."""
     clock: Clock
-    """While computing; the bus of a slice has the same."""
+    """Clock of computing arrays and of a slice's bus."""
     fill: Bandwidth
-    """What weights come from DRAM by at most: that of who reads them, a core or all."""
+    """Most bandwidth of weights from DRAM: that of their readers, one core or all."""
     bus: BytesPerCycle
-    """What a slice's arrays are written and read by, all together; inputs reach all of them at once."""
+    """Width of the bus to all arrays of a slice; inputs reach all of them at once."""
     bank: Annotated[Quantity, QuantityRule("arrays", least=1, whole=True)]
-    """That share a port; all banks of a slice are written at once, by what the bus brings for them."""
+    """Arrays that share a port; all banks of a slice are written at once with their data from the bus."""
     port: BytesPerCycle
-    """Of a bank: a bit line is a bit of a row, and rows are written and read in words of this width."""
+    """Width of a bank's port; a row has a bit for each bit line and passes in words of this width."""
     weight_rows: Annotated[Quantity, QuantityRule("rows", least=8, whole=True)]
-    """Of an array, that weights may take."""
+    """Rows of an array that weights may take."""
     accumulator: Annotated[Quantity, QuantityRule("bits", least=8, most=128, whole=True)]
     span: Annotated[Quantity, QuantityRule("columns", least=1, whole=True)]
     """Bit lines that can share a sum."""
     multiply_bit: Cycles
-    """Of a bit of the narrower operand, beside one for each bit of the wider."""
+    """Cycles for each bit of the narrower operand, besides one for each bit of the wider."""
     multiply_saved: Cycles
-    """What the first and the last bit of a multiplication save together."""
+    """Cycles that the first and the last bit of a multiplication save together."""
     accumulate: Cycles
-    """Adding a product to the sum of its bit line."""
+    """Cycles to add a product to the sum of its bit line."""
     reduce: Cycles
-    """A level of the tree: half of the sums move beside the others and are added."""
+    """Cycles of a level of the tree: half of the sums move next to the others and are added."""
 
 
 class BitLineMapping(NamedTuple):
-    """How a product lies on the bit lines of all slices, which work in lockstep."""
+    """Mapping of a product to the bit lines of all slices, which work in lockstep."""
 
     lanes: int
     """Bit lines of a sum."""
     length: int
     """Weights of a sum."""
     steps: int
-    """Of them on a bit line, one after the other."""
+    """Weights of a sum on one bit line, multiplied one after the other."""
     blocks: int
     """Sums of an output: one a scale, more where the weights of a scale do not fit at once."""
     loads: int
     """Times that the arrays are filled with weights."""
     rounds: int
-    """Times that all bit lines work through their weights; rows of a batch lie side by side if they fit."""
+    """Passes of all bit lines over their weights; rows of a batch lie side by side if they fit."""
     inputs: int
     """Inputs that the slice's bus brings for a round."""
     sums: int
-    """Sums that a slice gives in a round."""
+    """Sums that a slice computes in a round."""
     slices: int
-    """With a part of the product."""
+    """Slices with a part of the product."""
 
 
-def multiply_cycles(section: BitSerialCacheSpec, wbits: int, abits: int) -> int:
-    """Of a product of two whole numbers: for n bits each n^2 + 5n - 2, as published.
+def multiply_cycles(spec: BitSerialCacheSpec, wbits: int, abits: int) -> int:
+    """Cycles of a product of two whole numbers: n^2 + 5n - 2 for n bits each, as published.
 
-    For two widths the same steps, one for each bit of the narrower number.
+    Two widths take the same steps, one for each bit of the narrower number.
     """
     narrow, wide = sorted((wbits, abits))
-    cycles = narrow * (wide + section.multiply_bit.whole) - section.multiply_saved.whole
+    cycles = narrow * (wide + spec.multiply_bit.whole) - spec.multiply_saved.whole
     return max(1, cycles)
 
 
-def cache_job(section: BitSerialCacheSpec, slices: int, request: Gemm) -> GemvTime:
-    """One product on the arrays: the fastest of the mappings with the fewest sums, which the cores add up.
+def cache_time(spec: BitSerialCacheSpec, slices: int, gemm: Gemm) -> GemvTime:
+    """Time of a product on the arrays: the fastest mapping with the fewest sums, which the cores add up.
 
-    Weights come before the arrays compute, so that the slower of DRAM and arrays adds to the rest.
+    Weights come before the arrays compute: the slower of DRAM and of filling the arrays adds to the rest.
+    Raises SailsimError where the operands' widths do not fit an array's rows.
     """
-    _check(section, request)
-    mapping, phases = best_mapping(section, slices, request)
-    clock = section.clock.si
+    wbits, abits = gemm.wbits, gemm.abits
+    # A bit line holds the weights, an input, their product and the sum.
+    needed = spec.weight_rows.whole + abits + (wbits + abits) + spec.accumulator.whole
+    if needed > spec.rows.whole or wbits > spec.weight_rows.whole:
+        raise SailsimError(
+            f"accelerator.rows is {spec.rows}, but weights of {wbits} bits with inputs of {abits} take "
+            f"{needed} with their products and sums; allowed are narrower ones, or more rows."
+        )
+    mapping, phases = best_mapping(spec, slices, gemm)
+    clock = spec.clock.si
     load, *computing = seconds = tuple(cycles / clock for cycles in phases)
     levels = mapping.lanes.bit_length() - 1
     return GemvTime(
-        bytes=request.stored,
+        bytes=gemm.stored,
         seconds=sum(phases) / clock,
-        throttled=lambda rate: max(load, request.stored / rate) + sum(computing),
+        throttled=lambda rate: max(load, gemm.stored / rate) + sum(computing),
         slices=mapping.slices,
         blocks=mapping.blocks,
         cycles=sum(phases),
@@ -120,62 +126,42 @@ def cache_job(section: BitSerialCacheSpec, slices: int, request: Gemm) -> GemvTi
     )
 
 
-def best_mapping(
-    section: BitSerialCacheSpec, slices: int, request: Gemm
-) -> tuple[BitLineMapping, tuple[int, ...]]:
-    """The mapping of a product and its cycles by `PHASES`. Raises SailsimError where no sum has room."""
-    mappings = _mappings(section, slices, request)
+def best_mapping(spec: BitSerialCacheSpec, slices: int, gemm: Gemm) -> tuple[BitLineMapping, tuple[int, ...]]:
+    """Mapping of a product and its cycles by `PHASES`. Raises SailsimError where no sum fits its rows.
+
+    Each number of bit lines a sum is tried, in powers of two for the tree.
+    """
+    lanes, mappings = 1, []
+    bits = spec.accumulator.whole - gemm.wbits - gemm.abits
+    while lanes <= min(spec.span.whole, spec.arrays.whole * spec.cols.whole):
+        mapping = _mapping(spec, slices, gemm, lanes)
+        if bits >= 0 and mapping.length <= 1 << bits:
+            mappings.append(mapping)
+        lanes *= 2
     if not mappings:
         raise SailsimError(
-            f"accelerator.accumulator is {section.accumulator}; allowed for {request.wbits} times "
-            f"{request.abits} bits is more."
+            f"accelerator.accumulator is {spec.accumulator}; allowed for {gemm.wbits} times "
+            f"{gemm.abits} bits is more."
         )
     return min(
-        ((m, _cycles(section, slices, request, m)) for m in mappings),
+        ((m, _cycles(spec, slices, gemm, m)) for m in mappings),
         key=lambda each: (each[0].blocks, sum(each[1])),
     )
 
 
-def _check(section: BitSerialCacheSpec, request: Gemm) -> None:
-    """Raise SailsimError where widths do not fit an array's rows."""
-    wbits, abits, sums = request.wbits, request.abits, section.accumulator.whole
-    # Beside the weights a bit line holds an input, their product and the sum.
-    needed = section.weight_rows.whole + abits + (wbits + abits) + sums
-    if needed > section.rows.whole or wbits > section.weight_rows.whole:
-        raise SailsimError(
-            f"accelerator.rows is {section.rows}, but weights of {wbits} bits beside inputs of {abits} take "
-            f"{needed} with their products and sums; allowed are narrower ones, or more rows."
-        )
-
-
-def _mappings(section: BitSerialCacheSpec, slices: int, request: Gemm) -> list[BitLineMapping]:
-    """Every number of bit lines that a sum may take, a power of two each, as the tree needs it.
-
-    A sum may not have more bits than its rows.
-    """
-    mappings, lanes = [], 1
-    bits = section.accumulator.whole - request.wbits - request.abits
-    while lanes <= min(section.span.whole, section.arrays.whole * section.cols.whole):
-        mapping = _mapping(section, slices, request, lanes)
-        if bits >= 0 and mapping.length <= 1 << bits:
-            mappings.append(mapping)
-        lanes *= 2
-    return mappings
-
-
-def _mapping(section: BitSerialCacheSpec, slices: int, request: Gemm, lanes: int) -> BitLineMapping:
-    """The product with `lanes` bit lines a sum."""
-    held = section.weight_rows.whole // request.wbits * lanes
-    group = min(request.group or request.k, request.k)
-    parts = ceil(group / held)
+def _mapping(spec: BitSerialCacheSpec, slices: int, gemm: Gemm, lanes: int) -> BitLineMapping:
+    """Mapping of the product with `lanes` bit lines a sum."""
+    fitting = spec.weight_rows.whole // gemm.wbits * lanes
+    group = min(gemm.group or gemm.k, gemm.k)
+    parts = ceil(group / fitting)
     length = ceil(group / parts)
-    blocks = ceil(request.k / group) * parts
-    cols, arrays = section.cols.whole, section.arrays.whole
+    blocks = ceil(gemm.k / group) * parts
+    cols, arrays = spec.cols.whole, spec.arrays.whole
     slice_sums = cols // lanes * arrays if lanes <= cols else arrays // ceil(lanes / cols)
-    all_sums = request.n * blocks
+    all_sums = gemm.n * blocks
     loads = ceil(all_sums / (slices * slice_sums))
     # Where all weights lie in the arrays at once they may lie there several times, for rows of the batch.
-    copies = min(request.batch, slices * slice_sums // all_sums) if loads == 1 else 1
+    copies = min(gemm.batch, slices * slice_sums // all_sums) if loads == 1 else 1
     busy = min(slice_sums, ceil(all_sums * copies / slices))
     return BitLineMapping(
         lanes=lanes,
@@ -183,84 +169,73 @@ def _mapping(section: BitSerialCacheSpec, slices: int, request: Gemm, lanes: int
         steps=ceil(length / lanes),
         blocks=blocks,
         loads=loads,
-        rounds=loads * ceil(request.batch / copies),
-        inputs=ceil(busy / request.n) * length,
+        rounds=loads * ceil(gemm.batch / copies),
+        inputs=ceil(busy / gemm.n) * length,
         sums=busy,
         slices=min(slices, ceil(all_sums * copies / busy)),
     )
 
 
-def _cycles(
-    section: BitSerialCacheSpec, slices: int, request: Gemm, mapping: BitLineMapping
-) -> tuple[int, ...]:
-    """By `PHASES`.
+def _cycles(spec: BitSerialCacheSpec, slices: int, gemm: Gemm, mapping: BitLineMapping) -> tuple[int, ...]:
+    """Cycles by `PHASES`.
 
-    What moves takes the longer of two ways: over the slice's bus, each bit once, and through the ports of the
-    banks, each row of each array that takes part.
+    A transfer takes the longer of two times: over the slice's bus, each bit once, and through the ports of
+    the banks, each row of each array that takes part.
     """
-    bus, bits = 8 * section.bus.value, section.accumulator.whole
-    row = _row_cycles(section, mapping)
+    bus, bits = 8 * spec.bus.value, spec.accumulator.whole
+    row = _row_cycles(spec, mapping)
     # Copies of the weights in one slice are written together.
-    share = min(1.0, mapping.sums / (request.n * mapping.blocks)) if mapping.loads == 1 else 1 / slices
-    weights = request.k * request.n * request.wbits * share
-    load = max(ceil(weights / bus), mapping.loads * mapping.steps * request.wbits * row)
-    inputs = max(ceil(mapping.inputs * request.abits / bus), mapping.steps * request.abits * row)
-    multiply = multiply_cycles(section, request.wbits, request.abits) + section.accumulate.whole
+    share = min(1.0, mapping.sums / (gemm.n * mapping.blocks)) if mapping.loads == 1 else 1 / slices
+    weights = gemm.k * gemm.n * gemm.wbits * share
+    load = max(ceil(weights / bus), mapping.loads * mapping.steps * gemm.wbits * row)
+    inputs = max(ceil(mapping.inputs * gemm.abits / bus), mapping.steps * gemm.abits * row)
+    multiply = multiply_cycles(spec, gemm.wbits, gemm.abits) + spec.accumulate.whole
     levels = mapping.lanes.bit_length() - 1
     written = max(ceil(mapping.sums * bits / bus), bits * row)
-    each = (inputs, mapping.steps * multiply, levels * section.reduce.whole, written)
+    each = (inputs, mapping.steps * multiply, levels * spec.reduce.whole, written)
     return (load, *(mapping.rounds * cycles for cycles in each))
 
 
-def _row_cycles(section: BitSerialCacheSpec, mapping: BitLineMapping) -> int:
-    """To write or read a row of all arrays that a slice works with, spread over its banks."""
-    cols, arrays, bank = section.cols.whole, section.arrays.whole, section.bank.whole
+def _row_cycles(spec: BitSerialCacheSpec, mapping: BitLineMapping) -> int:
+    """Cycles to write or read a row of all arrays in use in a slice, which are spread over its banks."""
+    cols, arrays, bank = spec.cols.whole, spec.arrays.whole, spec.bank.whole
     lines = mapping.sums * mapping.lanes
     busy = ceil(lines / cols) if mapping.lanes <= cols else mapping.sums * ceil(mapping.lanes / cols)
     width = min(cols, lines)
-    return ceil(busy / ceil(arrays / bank)) * ceil(width / 8 / section.port.value)
+    return ceil(busy / ceil(arrays / bank)) * ceil(width / 8 / spec.port.value)
 
 
-class CacheUnits(ClosedFormUnits):
-    """The arrays of all slices of a machine."""
-
-    phases = PHASES
-    counts = COUNTS
-    not_modelled = NOT_MODELLED
-
-    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Gemm]:
-        """Codes as whole numbers: a codebook's values, which lie on the bit lines."""
-
-        def request(op: Op) -> Gemm:
-            bits, group = scalar_codes(op)
-            return Gemm(op.k, op.n, op.batch, bits, point.abits, group, op.weight_bytes)
-
-        return request
-
-    def memory(self, threads: int) -> MemorySystem:
-        """Weights come from the server's DRAM, as fast as they are read and the slices' buses take them."""
-        section = _section(self.system)
-        limit = min(section.fill.si, self.system.llc.slices.value * section.bus.value * section.clock.si)
-        return server_memory(self.system, threads, stream_limit=limit)
+def _gemm(point: Point, parts: StepParts, op: Op) -> Gemm:
+    """Product with weights as whole numbers: codes, or a codebook's values."""
+    bits, group = scalar_codes(op)
+    return Gemm(op.k, op.n, op.batch, bits, point.abits, group, op.weight_bytes)
 
 
 class BitSerialCache(Accelerator):
-    """`[accelerator] backend = "bit_serial_cache"`."""
+    """Backend of `[accelerator] backend = "bit_serial_cache"`."""
 
     software = ("bit-serial-macs",)
 
-    def make_units(self, system: System, *choices: Any) -> CacheUnits:
-        """The arrays of the machine's slices."""
-        return CacheUnits(system, partial(cache_job, _section(system), system.llc.slices.whole))
+    def make_units(self, system: System, *choices: Any) -> ClosedFormUnits:
+        """The arrays of all slices; weights come from DRAM as fast as readers and buses allow."""
+        spec, slices = _spec(system), system.llc.slices
+        return ClosedFormUnits(
+            system,
+            (PHASES, COUNTS),
+            partial(cache_time, spec, slices.whole),
+            _gemm,
+            [NOT_MODELLED],
+            stream_limit=min(spec.fill.si, slices.value * spec.bus.value * spec.clock.si),
+        )
 
     def llc_share(self, machine: System) -> float:
-        """The arrays that compute."""
-        section = _section(machine)
-        cells = section.arrays.whole * section.rows.whole * section.cols.whole
+        """Share of the computing arrays in the cache."""
+        spec = _spec(machine)
+        cells = spec.arrays.whole * spec.rows.whole * spec.cols.whole
         return min(1.0, cells / 8 / machine.llc.slice_size.si)
 
 
-def _section(system: System) -> BitSerialCacheSpec:
+def _spec(system: System) -> BitSerialCacheSpec:
     assert isinstance(system.accelerator, BitSerialCacheSpec)
     return system.accelerator
 

@@ -1,12 +1,12 @@
-"""DRAM with a small processor in every bank: products by multiplying, or by looking up packed products.
+"""DRAM with a processor (DPU) in every bank: products by multiplying, or by look-up of packed products.
 
-Each processor (DPU) holds a tile of the weights in its bank and works in its scratchpad. With tables,
-p weights and p activations select one sum of p products. A whole table may stay in the scratchpad. Else it
-lies in the bank, and the slice of p activations is brought for all outputs of a tile. Sorted activations need
-fewer slices (`tables` "sorted"); a second table then puts the weights into their order: docs/systems.md.
+Each processor has a tile of the weights in its bank and works in its scratchpad. With tables, p weights and p
+activations select one sum of p products. A table may stay in the scratchpad as a whole. Otherwise it lies in
+the bank, and the slice of p activations is fetched for all outputs of a tile. Sorted activations need fewer
+slices (`tables` "sorted"); a second table then puts the weights into their order: docs/systems.md.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import ceil, comb, factorial
 from typing import Annotated, Any, Literal, NamedTuple
@@ -30,14 +30,14 @@ PHASES = ("link", "slices", "multiply")
 COUNTS = ("sums",)
 
 SUM_BYTES = 4
-"""Of a sum on the way to the server: the registers have 32 bits."""
+"""Bytes of a sum on the way to the server: the registers have 32 bits."""
 NOT_MODELLED = (
     "not modelled: writing weights and tables into the accelerator's memory, and sorting activations"
 )
 
 
 class DpuSpec(AcceleratorSpec):
-    """The processors, their two memories, and the way to the server."""
+    """Processors, their two memories, and the link to the server."""
 
     backend: Literal["dpu"]
     units: Annotated[Quantity, QuantityRule("units", least=1, whole=True)]
@@ -46,165 +46,156 @@ class DpuSpec(AcceleratorSpec):
     scratchpad: Annotated[Quantity, QuantityRule("B", least=1, whole=True)]
     bank: Annotated[Quantity, QuantityRule("MiB", above=0)]
     table_room: Share
-    """Of the scratchpad, and of the bank, what tables may take."""
+    """Share of the scratchpad, and of the bank, that tables may take."""
     dma: Annotated[Quantity, QuantityRule("B/cycle", above=0)]
-    """From the bank to the scratchpad."""
+    """Transfer rate from the bank to the scratchpad."""
     dma_start: Cycles
-    """Of a transfer, before its first byte."""
+    """Cycles of a transfer before its first byte."""
     dma_most: Annotated[Quantity, QuantityRule("B", least=1, whole=True)]
-    """Of a transfer."""
+    """Most bytes of a transfer."""
     multiply: Cycles
-    """Of a product and its sum, with enough threads; one instruction each."""
+    """Cycles of a multiplication and its addition, with enough threads for one instruction a cycle."""
     lookup: Cycles
-    """Of a look-up and its sum."""
+    """Cycles of a look-up and its addition."""
     reorder: Cycles
-    """Of the look-up that puts weights into the order of sorted activations."""
+    """Cycles of the look-up that puts weights into the order of sorted activations."""
     tables: Annotated[Choice, ChoiceRule("none", "plain", "sorted")]
     inputs: Bandwidth
-    """From the server to all processors, bytes that each of them gets."""
+    """Bandwidth from the server to all processors together."""
     results: Bandwidth
-    """Back."""
+    """Bandwidth from all processors to the server."""
     launch: Annotated[Quantity, QuantityRule("us", least=0)]
-    """Starting a product on all processors and waiting for it."""
+    """Time to start a product on all processors and to wait for its end."""
 
 
 class Packing(NamedTuple):
-    """Products that one access gives."""
+    """Products of weights and activations that one access computes."""
 
     products: int
     cycles: float
     loaded: int
-    """Bytes that are brought once a product."""
+    """Bytes of tables fetched once for a matrix product."""
     slice: int
-    """Bytes that are brought for every p activations; 0: the whole table stays."""
+    """Bytes of tables fetched for every p activations; 0: the whole table stays."""
 
 
-def packings(section: DpuSpec, wbits: int, abits: int) -> Iterator[Packing]:
-    """Multiplying, or every table that has room. Raises SailsimError where none has."""
-    if section.tables.value == "none":
-        yield Packing(1, section.multiply.value, 0, 0)
+def packings(spec: DpuSpec, wbits: int, abits: int) -> Iterator[Packing]:
+    """Multiplication, or every table that fits. Raises SailsimError where none fits."""
+    if spec.tables.value == "none":
+        yield Packing(1, spec.multiply.value, 0, 0)
         return
-    near = section.table_room.value * section.scratchpad.value
-    far = section.table_room.value * section.bank.si
-    p = 0
-    while found := [*_tables(section, p + 1, wbits, abits, near, far)]:
-        yield from found
+    near = spec.table_room.value * spec.scratchpad.value
+    far = spec.table_room.value * spec.bank.si
+    p = 1
+    while fitting := [*_tables(spec, p, wbits, abits, near, far)]:
+        yield from fitting
         p += 1
-    if p == 0:
+    if p == 1:
         raise SailsimError(
-            f"accelerator.scratchpad is {section.scratchpad}; allowed for tables of {wbits} times {abits} "
+            f"accelerator.scratchpad is {spec.scratchpad}; allowed for tables of {wbits} times {abits} "
             "bits is more."
         )
 
 
-def _tables(section: DpuSpec, p: int, wbits: int, abits: int, near: float, far: float) -> Iterator[Packing]:
-    """Those of p products that have room, by the bytes for tables in the scratchpad and in the bank."""
-    weights, cycles = 1 << wbits * p, section.lookup.value
+def _tables(spec: DpuSpec, p: int, wbits: int, abits: int, near: float, far: float) -> Iterator[Packing]:
+    """Tables of p products that fit ``near`` bytes in the scratchpad or ``far`` bytes in the bank."""
+    weights, cycles = 1 << wbits * p, spec.lookup.value
     entry, place = ceil((wbits + abits + (p - 1).bit_length()) / 8), ceil(wbits * p / 8)
     if (plain := (weights << abits * p) * entry) <= near:
         yield Packing(p, cycles, plain, 0)
-    if section.tables.value == "sorted" and p > 1:
+    if spec.tables.value == "sorted" and p > 1:
         slices = comb((1 << abits) + p - 1, p)  # of sorted activations
-        whole, cycles = weights * (slices * entry + factorial(p) * place), cycles + section.reorder.value
+        whole, cycles = weights * (slices * entry + factorial(p) * place), cycles + spec.reorder.value
         if whole <= near:
             yield Packing(p, cycles, whole, 0)
         elif whole <= far and (piece := weights * (entry + place)) <= near:
             yield Packing(p, cycles, 0, piece)
 
 
-def dma_cycles(section: DpuSpec, size: float) -> float:
-    """To bring some bytes from the bank, in as few transfers as there can be."""
-    return ceil(size / section.dma_most.value) * section.dma_start.value + size / section.dma.value
+def dma_cycles(spec: DpuSpec, size: float) -> float:
+    """Cycles to fetch ``size`` bytes from the bank, in as few transfers as possible."""
+    return ceil(size / spec.dma_most.value) * spec.dma_start.value + size / spec.dma.value
 
 
-def product_job(section: DpuSpec, request: Gemm) -> GemvTime:
-    """One product: the fastest of all packings and ways to deal k and the batch to the units.
+def dpu_time(spec: DpuSpec, gemm: Gemm) -> GemvTime:
+    """Time of a product: the fastest of all packings and splits of k and of the batch over the units.
 
-    Raises SailsimError where no table has room.
+    Raises SailsimError where no table fits.
     """
-    units, most = section.units.whole, min(request.copies, request.batch)
-    jobs = [
-        _job(section, request, packing, 1 << cut, 1 << copies)
-        for packing in packings(section, request.wbits, request.abits)
+    units, most = spec.units.whole, min(gemm.copies, gemm.batch)
+    times = [
+        _split_time(spec, gemm, packing, 1 << cut, 1 << copies)
+        for packing in packings(spec, gemm.wbits, gemm.abits)
         for copies in range(min(most, units).bit_length())
-        for cut in range(min(request.k, units >> copies).bit_length())
+        for cut in range(min(gemm.k, units >> copies).bit_length())
     ]
-    return min(jobs, key=lambda job: job.seconds)
+    return min(times, key=lambda time: time.seconds)
 
 
-def _job(section: DpuSpec, request: Gemm, packing: Packing, cut: int, copies: int) -> GemvTime:
-    """The product with k in so many parts on so many copies; outputs are dealt to the units of each."""
-    k, n, wbits, abits, group = request.k, request.n, request.wbits, request.abits, request.group
-    outputs, part = ceil(n / (section.units.whole // (cut * copies))), ceil(k / cut)
-    rows = ceil(request.batch / copies)
-    used, looks = copies * cut * ceil(n / outputs), rows * ceil(part / packing.products)
-    weights = rows * dma_cycles(section, outputs * part * wbits / 8)
-    computing = max(looks * outputs * packing.cycles, weights)  # other threads wait for the bank meanwhile
+def _split_time(spec: DpuSpec, gemm: Gemm, packing: Packing, cut: int, copies: int) -> GemvTime:
+    """Time with k cut into parts on copies of the weights; outputs are divided among the units of each."""
+    k, n, wbits, abits, group = gemm.k, gemm.n, gemm.wbits, gemm.abits, gemm.group
+    outputs, part = ceil(n / (spec.units.whole // (cut * copies))), ceil(k / cut)
+    rows = ceil(gemm.batch / copies)
+    used, accesses = copies * cut * ceil(n / outputs), rows * ceil(part / packing.products)
+    weights = rows * dma_cycles(spec, outputs * part * wbits / 8)
+    computing = max(accesses * outputs * packing.cycles, weights)  # other threads wait for the bank meanwhile
     # All threads need the slice, so that they wait for it together.
-    brought = dma_cycles(section, packing.loaded) + looks * dma_cycles(section, packing.slice)
+    fetching = dma_cycles(spec, packing.loaded) + accesses * dma_cycles(spec, packing.slice)
     blocks = max(cut, ceil(k / group) if group else 1)
-    carried = used * rows * part * abits / 8 / section.inputs.si
-    carried += n * request.batch * blocks * SUM_BYTES / section.results.si
-    seconds = (section.launch.si + carried, brought / section.clock.si, computing / section.clock.si)
+    link = used * rows * part * abits / 8 / spec.inputs.si
+    link += n * gemm.batch * blocks * SUM_BYTES / spec.results.si
+    seconds = (spec.launch.si + link, fetching / spec.clock.si, computing / spec.clock.si)
     return GemvTime(
         bytes=0.0,
         seconds=sum(seconds),
         throttled=lambda rate: sum(seconds),
-        slices=1,  # the device is handed a product as a whole
+        slices=1,  # the device takes a product as a whole
         blocks=blocks,
-        cycles=ceil(brought + computing),
-        counts=(looks * outputs,),
+        cycles=ceil(fetching + computing),
+        counts=(accesses * outputs,),
         numbers=seconds,
     )
 
 
 def weight_bytes(ops: Sequence[Op]) -> float:
-    """Of all matrices that the units take."""
+    """Bytes of all matrices that the units multiply."""
     return float(sum(op.matrices * op.weight_bytes for op in ops if op.kind == "gemv" and has_codes(op)))
 
 
-def room(section: DpuSpec) -> float:
+def weight_capacity(spec: DpuSpec) -> float:
     """Bytes of the banks that tables leave to weights."""
-    left = 1.0 if section.tables.value == "none" else 1 - section.table_room.value
-    return float(left * section.units.value * section.bank.si)
+    left = 1.0 if spec.tables.value == "none" else 1 - spec.table_room.value
+    return float(left * spec.units.value * spec.bank.si)
 
 
-class DpuUnits(ClosedFormUnits):
-    """The processors of a machine."""
-
-    phases = PHASES
-    counts = COUNTS
-    not_modelled = NOT_MODELLED
-
-    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Gemm]:
-        """Codes as whole numbers, on as many copies of the weights as the banks hold."""
-        needed = weight_bytes([op for part in parts.parts for op in part.ops])
-        copies = max(1, int(room(_section(self.system)) // max(needed, 1)))
-
-        def request(op: Op) -> Gemm:
-            bits, group = scalar_codes(op)
-            return Gemm(op.k, op.n, op.batch, bits, point.abits, group, copies=copies)
-
-        return request
+def _gemm(spec: DpuSpec, point: Point, parts: StepParts, op: Op) -> Gemm:
+    """Product with codes as whole numbers, on as many copies of the weights as fit the banks."""
+    needed = weight_bytes([op for part in parts.parts for op in part.ops])
+    copies = max(1, int(weight_capacity(spec) // max(needed, 1)))
+    bits, group = scalar_codes(op)
+    return Gemm(op.k, op.n, op.batch, bits, point.abits, group, copies=copies)
 
 
 class Dpu(Accelerator):
-    """`[accelerator] backend = "dpu"`."""
+    """Backend of `[accelerator] backend = "dpu"`."""
 
     software = ("dpu-kernels",)
     priced = False
 
-    def make_units(self, system: System, *choices: Any) -> DpuUnits:
+    def make_units(self, system: System, *choices: Any) -> ClosedFormUnits:
         """The processors of the machine's device."""
-        return DpuUnits(system, partial(product_job, _section(system)))
+        spec = _spec(system)
+        times, gemms = partial(dpu_time, spec), partial(_gemm, spec)
+        return ClosedFormUnits(system, (PHASES, COUNTS), times, gemms, [NOT_MODELLED])
 
     def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> StoredBytes:
-        """The weights of all matrices that it takes, in what tables leave of the banks."""
+        """Bytes of the weights that it multiplies, in the part of the banks without tables."""
         needed = weight_bytes(decode_step(model, fmt, 1, 1))
-        return StoredBytes(needed, room(_section(system)), needed)
+        return StoredBytes(needed, weight_capacity(_spec(system)), needed)
 
 
-def _section(system: System) -> DpuSpec:
+def _spec(system: System) -> DpuSpec:
     assert isinstance(system.accelerator, DpuSpec)
     return system.accelerator
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, cached_property
-from math import ceil
+from math import ceil, inf
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -157,9 +157,9 @@ class StepGemvs(NamedTuple):
 class Units(ABC):
     """The units of a machine under the choices of a point."""
 
-    phases: ClassVar[tuple[str, ...]]
+    phases: tuple[str, ...]
     """Where a job's seconds go."""
-    counts: ClassVar[tuple[str, ...]]
+    counts: tuple[str, ...]
     """What a unit counts."""
     events: ClassVar[tuple[str, ...]] = ()
     """What all units do together, which energy is reckoned from."""
@@ -183,33 +183,49 @@ class Units(ABC):
 
 
 class ClosedFormUnits(Units):
-    """The units of a machine whose jobs are one formula, whatever the inputs are."""
+    """Units with a formula for the time of a product, whatever its inputs are."""
 
-    cores_convert = True
-    not_modelled: ClassVar[str]
-    """What is left out, in a sentence."""
+    def __init__(
+        self,
+        system: System,
+        columns: tuple[tuple[str, ...], tuple[str, ...]],
+        time: Callable[[Gemm], GemvTime],
+        gemm_of: Callable[[Point, StepParts, Op], Gemm],
+        notes: Sequence[str],
+        cores_convert: bool = True,
+        stream_limit: float = inf,
+    ) -> None:
+        """Build units from a backend's formula.
 
-    def __init__(self, system: System, job: Callable[[Any], GemvTime]) -> None:
-        self.system, self.job = system, cache(job)
-        """`job`: of a product as the formula takes it (`requests`); timed once for equal ones."""
-
-    @abstractmethod
-    def requests(self, point: Point, parts: StepParts) -> Callable[[Op], Hashable]:
-        """From a matrix product of a step to what `job` takes."""
+        Args:
+            system: the machine.
+            columns: names of phases and of counts.
+            time: the formula, evaluated once for equal products.
+            gemm_of: the product of a step's operation, as the formula takes it.
+            notes: what the numbers rest on, in sentences.
+            cores_convert: as `Units.cores_convert`.
+            stream_limit: most bytes/s of weights from the server's DRAM.
+        """
+        self.phases, self.counts = columns
+        self.job, self.cores_convert = cache(time), cores_convert
+        self._system, self._gemm_of, self._notes, self._stream_limit = system, gemm_of, notes, stream_limit
 
     def step(self, point: Point, parts: StepParts, activations: Activations) -> StepGemvs:
-        """The products of a step."""
-        request = self.requests(point, parts)
-        inputs = [""] * len(parts.inputs(point.seed))
-        return StepGemvs(inputs, lambda op, some: EqualGemvTimes(self.job(request(op)), len(some)))
+        """Times of the products of a step."""
+
+        def times(op: Op, some: Sequence[int]) -> EqualGemvTimes:
+            return EqualGemvTimes(self.job(self._gemm_of(point, parts, op)), len(some))
+
+        return StepGemvs([""] * len(parts.inputs(point.seed)), times)
 
     def memory(self, threads: int) -> MemorySystem:
-        """The server's DRAM is the cores' alone."""
-        return server_memory(self.system, threads)
+        """The server's DRAM with the cores and the stream of weights, which is empty where they lie on the
+        device."""
+        return server_memory(self._system, threads, self._stream_limit)
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
-        """What is left out."""
-        return [self.not_modelled]
+        """What the numbers of a step rest on, in sentences."""
+        return [*self._notes]
 
 
 class SliceSharing(NamedTuple):

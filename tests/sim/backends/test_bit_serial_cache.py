@@ -14,7 +14,7 @@ from sailsim.sim.backends.bit_serial_cache import (
     BitSerialCacheSpec,
     Gemm,
     best_mapping,
-    cache_job,
+    cache_time,
     multiply_cycles,
 )
 from sailsim.sim.machine.system_files import load_system
@@ -35,7 +35,9 @@ def job(slices: int = 14, k: int = 64, n: int = 8, batch: int = 1, wbits: int = 
     """The job, and its mapping."""
     request = Gemm(k, n, batch, wbits, abits, group, k * ceil(n * wbits / 8))
     mapping, _ = best_mapping(varied(SECTION, **values), slices, request)
-    return SimpleNamespace(**cache_job(varied(SECTION, **values), slices, request)._asdict(), mapping=mapping)
+    return SimpleNamespace(
+        **cache_time(varied(SECTION, **values), slices, request)._asdict(), mapping=mapping
+    )
 
 
 def test_a_multiplication_takes_the_papers_cycles():

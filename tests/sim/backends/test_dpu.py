@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backends.dpu import PHASES, DpuSpec, packings, product_job
+from sailsim.sim.backends.dpu import PHASES, DpuSpec, dpu_time, packings
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import accelerator_of, simulate_step
@@ -28,7 +28,7 @@ PLAIN = varied(SORTED, tables="plain")
 def test_multiplying_by_hand():
     # 4 units: k in one part, 3 outputs each, 5 rows. Cutting k would double the sums on the way back.
     own = varied(SECTION, units=4, clock=1, multiply=10, dma=1, dma_start=2, inputs=1, results=1e-3, launch=1)
-    found = product_job(own, Gemm(k=16, n=12, batch=5, wbits=8, abits=8, group=0))
+    found = dpu_time(own, Gemm(k=16, n=12, batch=5, wbits=8, abits=8, group=0))
     us = dict(zip(PHASES, (seconds * 1e6 for seconds in found.numbers), strict=True))
     assert us == pytest.approx({
         "link": 1 + 4 * 5 * 16 * 1e-3 + 5 * 12 * 4,
@@ -38,7 +38,7 @@ def test_multiplying_by_hand():
     assert found.counts == (5 * 3 * 16,)
     assert (found.bytes, found.blocks, found.throttled(1.0)) == (0, 1, found.seconds)
     # Weights that come slower than they are multiplied: a transfer starts every 32 of 48 bytes.
-    slow = product_job(varied(own, multiply=0.1, dma_most=32), Gemm(16, 12, 5, 8, 8, 0))
+    slow = dpu_time(varied(own, multiply=0.1, dma_most=32), Gemm(16, 12, 5, 8, 8, 0))
     assert slow.numbers[2] == pytest.approx(5 * (2 * 2 + 48) * 1e-9)
 
 
@@ -60,7 +60,7 @@ def test_tables_have_as_many_products_as_have_room():
 def test_a_slice_is_brought_for_every_group_of_activations_of_every_row():
     # One unit, so that nothing is dealt out: 4 bits times 4, three products an access of 8 cycles.
     own = varied(SORTED, units=1, clock=1, dma=2, dma_start=0, launch=0, inputs=1e6, results=1e6)
-    found = product_job(own, Gemm(k=9, n=100_000, batch=2, wbits=4, abits=4, group=0))
+    found = dpu_time(own, Gemm(k=9, n=100_000, batch=2, wbits=4, abits=4, group=0))
     assert found.numbers[1] == pytest.approx(2 * 3 * 4096 * (2 + 2) / 2 * 1e-9)
     assert found.numbers[2] == pytest.approx(2 * 3 * 100_000 * 8e-9)
 
@@ -68,9 +68,9 @@ def test_a_slice_is_brought_for_every_group_of_activations_of_every_row():
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 64), st.sampled_from([1, 7, 64]))
 def test_more_ways_are_never_slower(wbits: int, abits: int, batch: int, copies: int):
     asked = Gemm(k=96, n=300, batch=batch, wbits=wbits, abits=abits, group=0)
-    plain, best = product_job(PLAIN, asked), product_job(SORTED, asked)
+    plain, best = dpu_time(PLAIN, asked), dpu_time(SORTED, asked)
     assert best.seconds <= plain.seconds
-    assert product_job(SORTED, asked._replace(copies=copies)).seconds <= best.seconds
+    assert dpu_time(SORTED, asked._replace(copies=copies)).seconds <= best.seconds
 
 
 def test_a_step_takes_as_many_copies_as_the_banks_hold():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.sim.backends.dram_pim import PHASES, DramPimSpec, bank_job
+from sailsim.sim.backends.dram_pim import PHASES, DramPimSpec, bank_time
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import accelerator_of, simulate_step
@@ -25,7 +25,7 @@ SMALL = load_model("smollm2-135m")
 
 
 def job(k: int, n: int, batch: int = 1, **values: float | str) -> GemvTime:
-    return bank_job(varied(SECTION, **values), Gemm(k, n, batch))
+    return bank_time(varied(SECTION, **values), Gemm(k, n, batch))
 
 
 def test_one_product_by_hand():
