@@ -32,7 +32,7 @@ from sailsim.sim.backends import roofline
 from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import leaves
-from sailsim.sim.software.fitted import StepDemand, decode_work
+from sailsim.sim.software.fitted import StepDemand, decode_demand
 from sailsim.sim.step.engine import time_step
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.model_files.load import load_model
@@ -151,10 +151,10 @@ class SampledOutcomes:
         it reads; with as many instances as are the fastest, of equals the fewest, where it is packed."""
         threads = host.system.cores.count.whole if opponent.threads == "all" else w.threads
         sheet, tried = CpuSheet.of(host.system), []
-        for count in cpu.packings(threads, w.batch) if opponent.instances == "best" else (1,):
+        for count in cpu.instance_counts(threads, w.batch) if opponent.instances == "best" else (1,):
             work, one = asked(w, weights, count)[1], np.asarray(1.0)
             each = np.asarray(float(threads // count))
-            parts = cpu.packed_parts(
+            parts = cpu.packed_breakdown(
                 work, sheet, each, host.constants(w.wbits), one, np.asarray(float(count))
             )
             tried.append((float(sum(parts.values())), count * float(work.weight_bytes)))
@@ -165,10 +165,10 @@ class SampledOutcomes:
         gpu, (fmt, work, memory) = opponent.machine, asked(w, weights)
         assert isinstance(gpu, Gpu)
         software = cast(roofline.GpuSoftware, opponent.software)
-        if memory > memory_of(gpu) or roofline.without_kernels(fmt, software) is not None:
+        if memory > memory_of(gpu) or roofline.decode_problem(fmt, software) is not None:
             return math.nan, math.nan
-        constants = roofline.constants(gpu, fmt, self.machine.fitted, software)
-        parts = roofline.step_parts(work, roofline.GpuSheet.of(gpu), constants)
+        constants = roofline.gpu_fit(gpu, fmt, self.machine.fitted, software)
+        parts = roofline.step_breakdown(work, roofline.GpuSheet.of(gpu), constants)
         return float(sum(parts.values())), float(work.weight_bytes)
 
 
@@ -183,7 +183,7 @@ def asked(w: Workload, weights: str | int, instances: int = 1) -> tuple[WeightFo
     to a scale: the format, the step of one of some instances, and bytes of weights and KV caches."""
     model = load_model(w.model)
     fmt = weight_format(weights) if isinstance(weights, str) else uniform_format(w.wbits, weights)
-    work = decode_work(model, fmt, -(-w.batch // instances), w.context)
+    work = decode_demand(model, fmt, -(-w.batch // instances), w.context)
     return fmt, work, memory_needed(model, fmt, w.batch, w.context)
 
 
@@ -223,7 +223,7 @@ class _SampledHost:
         if wbits not in self._constants:
             machine = self.machine
             fmt = uniform_format(wbits, machine.group_size)
-            constants, rate = cpu.constants(self.software, fmt, machine.fitted)
+            constants, rate = cpu.cpu_fit(self.software, fmt, machine.fitted)
             moved = 1.0
             if self.software == "t-mac":
                 moved = machine.factor(TABLE_RATE)

@@ -23,7 +23,7 @@ from sailsim.analysis.uncertainty.prior import (
     that_fits,
 )
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backends.cores import AROUND, MEASURED, Software
+from sailsim.sim.backends.cores import HOST_SOFTWARE, MEASURED, Software
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
@@ -77,7 +77,7 @@ class SampledMachine:
         base = load_system(self.hosts[software])
         changes = machine_changes(load_system(self.hosts[nominal]), self.values)
         drawn = any(name.startswith("cpu.") for name in self.values)
-        if drawn or AROUND.get(software, software) != MEASURED[0]:  # whose constants the file has
+        if drawn or HOST_SOFTWARE.get(software, software) != MEASURED[0]:  # whose constants the file has
             if core_of(base) != N1:
                 raise SailsimError(
                     f"system is {base.name}, allowed where constants of the cores' software are unknowns is "

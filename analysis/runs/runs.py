@@ -43,7 +43,7 @@ from sailsim.sim.backend import (
     check_context,
     software_of,
 )
-from sailsim.sim.backends.cores import AROUND, CLAIMED, SERVING, SIMULATED, SOFTWARE, without_prompts
+from sailsim.sim.backends.cores import CLAIMED, HOST_SOFTWARE, SERVING, SIMULATED, SOFTWARE, prompt_problem
 from sailsim.sim.machine.catalog import validated
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import (
@@ -56,7 +56,7 @@ from sailsim.sim.machine.system_files import (
 )
 from sailsim.sim.point import FieldColumn, Point, set_values
 from sailsim.sim.serve.surface import StepSurface
-from sailsim.sim.software.fitted import around_units
+from sailsim.sim.software.fitted import with_host_software
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.model import ModelSpec
@@ -74,7 +74,7 @@ EVERY_GPU = "gpus"
 SIGN = "\N{DAGGER}"
 """Behind the title of a record whose rate is of a simulator alone."""
 LEGEND = f"{SIGN} only a simulator has run it; fastest: of measured software"
-_AROUND = tuple(name for name in SOFTWARE if name not in (*AROUND, SERVING))
+_AROUND = tuple(name for name in SOFTWARE if name not in (*HOST_SOFTWARE, SERVING))
 """Software with attention of its own."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
@@ -614,16 +614,16 @@ def _around(runner: Runner, software: str) -> str:
     """`Run.around` of a runner whose software is known."""
     if runner.kind == "accelerator":
         return runner.around or AS_FILED
-    return AROUND.get(software, software) if runner.kind == "cores" else ""
+    return HOST_SOFTWARE.get(software, software) if runner.kind == "cores" else ""
 
 
 def _with_cores(system: System | Gpu, software: str, phase: str) -> System:
     """The point's machine with a software around its units. Raises SailsimError where it was not seen."""
     assert isinstance(system, System)
-    problem = without_prompts(software) if phase == "prefill" else None
+    problem = prompt_problem(software) if phase == "prefill" else None
     if problem is not None:
         raise SailsimError(problem)
-    return around_units(system, software)
+    return with_host_software(system, software)
 
 
 def _with_energy(run: Run, machine: System | Gpu, constants: Mapping[End, EnergyConstants]) -> Run:

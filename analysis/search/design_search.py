@@ -44,7 +44,7 @@ from sailsim.sim.machine.system import System, server_memory
 from sailsim.sim.machine.system_files import in_words as word
 from sailsim.sim.machine.system_files import leaves, load_system, save_system, value_of, vary
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import around_units, decode_work
+from sailsim.sim.software.fitted import decode_demand, with_host_software
 from sailsim.sim.step.engine import time_step
 from sailsim.sim.study.keys import ResultKeys
 from sailsim.sim.study.open_study import OpenStudy, Task, opened
@@ -290,7 +290,7 @@ class DesignSearch:
     def roofline(self, load: WeightedWorkload, kv_bits: int) -> float:
         """Tokens/s of whoever reads the weights and the cache once, as fast as memory streams."""
         model = self.models[load.model].cached(kv_bits)
-        work = decode_work(model, load.point(kv_bits).formats(model), load.batch, load.context)
+        work = decode_demand(model, load.point(kv_bits).formats(model), load.batch, load.context)
         memory = server_memory(self.base, load.threads)
         return load.batch * memory.peak * memory.read_share / float(work.weight_bytes + work.kv_bytes)
 
@@ -319,7 +319,7 @@ class DesignSearch:
 
     def around(self, machine: System) -> System:
         """The machine as its runner runs it: with its software on the cores."""
-        return around_units(machine, self.runner.around) if self.runner.around else machine
+        return with_host_software(machine, self.runner.around) if self.runner.around else machine
 
     def fastest(self, load: WeightedWorkload, machine: System, values: Values) -> tuple[float, Point]:
         """Tokens/s of `around` a machine, and the run. Raises SailsimError where it cannot."""

@@ -13,7 +13,7 @@ from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.machine.system_files import load_machine, load_system
 from sailsim.sim.point import Point
 from sailsim.sim.serve.surface import StepSurface
-from sailsim.sim.software.fitted import around_units
+from sailsim.sim.software.fitted import with_host_software
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.graph import Chunk, decode_step, mixed_step, prefill_step
@@ -215,7 +215,7 @@ def test_prompts_on_the_cores_alone_are_the_softwares(around, prompt):
     """As `predict_cores` has them, but for elementwise work, which it has in its constants."""
     model = load_model("llama-2-7b")
     point = Point(model="llama-2-7b", threads=32)
-    machine = around_units(load_system("sail-n1"), around)
+    machine = with_host_software(load_system("sail-n1"), around)
     request = StepQuery(point, machine, model, point.formats(model), "lut-gemv", cores=32, around=around)
     found = backend_of(machine).step(replace(request, pieces=(Chunk(prompt),), prefill="cores")).step_s
     cores = predict_cores(machine, model, request.fmt, 32, prompt=prompt, software=around).step_s  # type: ignore[arg-type]

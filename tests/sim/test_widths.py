@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.trace_file import read_trace
-from sailsim.sim.backends.sail import request_of
+from sailsim.sim.backends.sail import tile_request
 from sailsim.sim.machine.pim import NBWS, PER_TENSOR, nbw_in_words, nbw_of
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
@@ -64,7 +64,7 @@ def test_a_uniform_format_is_timed_as_its_own_tiles_are(wbits, files):
     """What the engine asks for a tensor has the widths, and the codebook, of the tile that a trace holds."""
     fmt = uniform_format(wbits, 32)
     op = next(op for op in decode_step(load_model(files["F16"]), fmt, 2, 64) if op.kind == "gemv")
-    asked = request_of(op, Point(wbits=wbits, nbw=4))
+    asked = tile_request(op, Point(wbits=wbits, nbw=4))
     plan = plan_trace(files["F16"], Activations.load(), wbits=wbits, group_size=32, batch=2, tensors=op.name)
     (tile,) = plan.tiles()
     assert asked.shape == tile.shape

@@ -20,7 +20,7 @@ from calibration.solver import Parameter, Problem, held_out, solve
 from calibration.vllm_problem import WAITING_MS, WAITING_TIMES, several
 from sailsim.sim.backends import cores
 from sailsim.sim.machine.system_files import load_system
-from sailsim.sim.software.fitted import Floats, StepDemand, prompt_work
+from sailsim.sim.software.fitted import Floats, StepDemand, prompt_demand
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.graph import decode_step
@@ -35,7 +35,7 @@ FORMAT = weight_format("bf16")
 
 def _prompt(model: str, tokens: str) -> StepDemand:
     """Of one request, as the product counts it."""
-    return prompt_work(fitting_model(model), FORMAT, int(tokens), reads=cores.ubatches(int(tokens)))
+    return prompt_demand(fitting_model(model), FORMAT, int(tokens), reads=cores.ubatches(int(tokens)))
 
 
 def arm_rows() -> MeasuredRows:
@@ -121,7 +121,7 @@ def arm_problem() -> Problem:
                 core_share=v["core_share"],
                 most_threads=v["most_threads"],
             )
-            parts = cores.step_parts(work, rows.machine, rows.threads, c, np.asarray(1.0))
+            parts = cores.step_breakdown(work, rows.machine, rows.threads, c, np.asarray(1.0))
             return np.asarray(sum(parts.values()))
 
         keys = zip(rows.labels["model"], rows.labels["prompt"], strict=True)

@@ -68,7 +68,7 @@ def core_problem(core: str) -> Problem:
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         shared_by = np.where(rows.labels["instances"] == BATCHED, rows.tokens, 1.0)
-        parts = cores.step_parts(rows.work, rows.machine, rows.threads, _constants_by(x, rows), shared_by)
+        parts = cores.step_breakdown(rows.work, rows.machine, rows.threads, _constants_by(x, rows), shared_by)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(_parameters(), size_rows(MEASURED[core][0]), predict)
@@ -118,7 +118,7 @@ def tile_problem(label: str = "", value: str = "") -> Problem:
             tiled = {"tiled_rate": rate, "score_cycles": x[-2], "head_s": x[-1] * 1e-9}
             c, processes = replace(by(values, own), **tiled), own.labels["processes"].astype(float)
             shared_by = own.labels["batch"].astype(float)
-            parts = cores.packed_parts(own.work, own.machine, own.threads, c, shared_by, processes)
+            parts = cores.packed_breakdown(own.work, own.machine, own.threads, c, shared_by, processes)
             found[at] = own.tokens / sum(parts.values())
         return found
 

@@ -116,7 +116,7 @@ def cpu_problem() -> Problem:
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         # Only the fork's rows have a batch, and its sequences share one cache.
         shared_by = np.where(rows.labels["software"] == "ampere", rows.tokens, 1.0)
-        parts = cores.step_parts(rows.work, rows.machine, rows.threads, constants_by(x, rows), shared_by)
+        parts = cores.step_breakdown(rows.work, rows.machine, rows.threads, constants_by(x, rows), shared_by)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, join(llama_bench_rows(), altra_rows()), predict)

@@ -109,7 +109,7 @@ def gpu_problem() -> Problem:
             row_s=np.asarray(0.0),
             overlap=np.asarray(0.0),
         )
-        parts = roofline.step_parts(rows.work, sheets_of(rows), c)
+        parts = roofline.step_breakdown(rows.work, sheets_of(rows), c)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     rows = gpu_rows()
@@ -134,11 +134,11 @@ def sixteen_bit_problem(ours: Mapping[str, Any]) -> Problem:
         layer = [ours.get(f"layer_overhead_{chip}", ours["layer_overhead"])["value"] for chip in chips]
         c = roofline.GpuFit(
             read_share=np.minimum(x[0], x[1] * sheet.sm_clock / sheet.bandwidth),
-            compute_share=roofline.NEVER,
+            compute_share=roofline.INFINITE,
             layer_s=1e-9 * np.array(layer),
             overlap=np.asarray(0.0),
         )
-        parts = roofline.step_parts(rows.work, sheet, c)
+        parts = roofline.step_breakdown(rows.work, sheet, c)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     table = read_table(LLAMA_TABLE)
@@ -146,8 +146,8 @@ def sixteen_bit_problem(ours: Mapping[str, Any]) -> Problem:
     sheets = [
         roofline.GpuSheet(
             bandwidth=np.asarray(float(row["dram_gb_s"]) * 1e9),
-            peak_macs=roofline.NEVER,
-            vector_macs=roofline.NEVER,
+            peak_macs=roofline.INFINITE,
+            vector_macs=roofline.INFINITE,
             sm_clock=np.asarray(float(row["sms"]) * float(row["clock_ghz"]) * 1e9),
         )
         for row in table
@@ -200,7 +200,7 @@ def serving_problem() -> Problem:
             row_s=1e-9 * of_width("row_overhead"),
             overlap=np.asarray(1.0),
         )
-        parts = roofline.step_parts(rows.work, sheets_of(rows), c)
+        parts = roofline.step_breakdown(rows.work, sheets_of(rows), c)
         return np.asarray(rows.tokens / sum(parts.values()))
 
     rows = gpu_rows()

@@ -33,7 +33,7 @@ from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import MAX_TEXT, read_text, sha256_of
 from sailsim.sim.backends import roofline
-from sailsim.sim.software.fitted import StepDemand, fits_file, kinds_of, read_csv
+from sailsim.sim.software.fitted import StepDemand, fits_file, prediction_kinds, read_csv
 
 OTHER_ROWS = (
     "gem5", "tmac.csv", "prompts.csv", "vllm.csv", "vllm_arm.csv", "LMDeploy", "in 16 bits", "graviton2.toml",
@@ -196,7 +196,7 @@ def _within(
     for at, factor in enumerate(1 / found.ratio):
         own = StepDemand(**{name: getattr(work, name)[at] for name in names})
         threads = int(found.rows.threads[at])
-        kinds = kinds_of(own, bool(prompt[at]), SMALLEST, threads, 1)
+        kinds = prediction_kinds(own, bool(prompt[at]), SMALLEST, threads, 1)
         ends = [intervals[kind] for kind in kinds]
         inside.append(min(end["low"] for end in ends) <= factor <= max(end["high"] for end in ends))
     return np.array(inside)
@@ -259,7 +259,7 @@ def _card_coverage(found: Compared, intervals: Mapping[str, Mapping[str, float]]
     known = np.isin(labels["card"], sorted({*CARDS} - {*OWN_LAUNCHES}))
     v100 = labels["card"] == BATCHED_CARD
     batched = labels["test"] == "batched q4_k_m"
-    interval, wide = intervals["batched"], roofline.BATCHED_DOUBT
+    interval, wide = intervals["batched"], roofline.BATCH_UNCERTAINTY
     wider = {"low": digits(interval["low"] / wide), "high": digits(interval["high"] * wide)}
     lines = []
     for title, limits, keep in (

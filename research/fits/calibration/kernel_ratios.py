@@ -9,7 +9,7 @@ from typing import Any
 from calibration.errors import digits
 from calibration.lut_problem import two_bit_ratio
 from calibration.measurements import read_table
-from sailsim.sim.software.kernel_rates import DOUBT
+from sailsim.sim.software.kernel_rates import CORE_MODEL_ERROR
 
 GEM5_ANCHOR = "q4_1"
 """Of the kernels that ran in gem5 the one most like the measured q4_k_m: four bits, a scale and a minimum."""
@@ -40,8 +40,8 @@ def gem5_rates(anchor: float) -> dict[str, dict[str, Any]]:
         if not row["gem5"]:
             continue
         seen = ratios[row["gem5"]]
-        low = min(*seen, float(row["low"]) * exp(DOUBT)) * exp(-DOUBT)
-        high = max(*seen, float(row["high"]) * exp(-DOUBT)) * exp(DOUBT)
+        low = min(*seen, float(row["low"]) * exp(CORE_MODEL_ERROR)) * exp(-CORE_MODEL_ERROR)
+        high = max(*seen, float(row["high"]) * exp(-CORE_MODEL_ERROR)) * exp(CORE_MODEL_ERROR)
         how = f"kernel_rate_q4_k_m (measured) x {row['gem5']} / {GEM5_ANCHOR} of gem5_kernels.csv"
         rates[f"kernel_rate_{row['format']}"] = _rate(anchor, seen[0], low, high, how, row["note"])
     return rates

@@ -44,7 +44,7 @@ from sailsim.sim.software.fitted import (
     Fits,
     Floats,
     fitted_constants,
-    interval_of_kinds,
+    joined_interval,
 )
 
 COLUMNS = ("kind", "what", "of", "held_out", "count", "median_error", "bias", "low", "high", "inside")
@@ -169,7 +169,7 @@ def _metal_problem(found: Sequence[CoreRows]) -> Problem:
         return replace(rows, threads=seconds, labels={**rows.labels, "core": core}).where(each.lost)
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        return np.asarray(rows.tokens / (rows.threads + 1e-9 * x[0] * cores.products_of(rows.work)))
+        return np.asarray(rows.tokens / (rows.threads + 1e-9 * x[0] * cores.product_count(rows.work)))
 
     return Problem((BARE_METAL,), reduce(join, map(part, found)), predict)
 
@@ -317,11 +317,11 @@ def core_cases() -> Iterator[Case]:
     fitted = fitted_constants()
     for kind, what, core, held, ratio in core_groups(core_rows()):
         software = fitted.software("llama.cpp", core)
-        yield _with_band((kind, what, core, held), ratio, interval_of_kinds(software, (kind,)))
+        yield _with_band((kind, what, core, held), ratio, joined_interval(software, (kind,)))
     for kind, what, of, held, ratio in process_groups():
         fork = of == TITLES["altra"]
         software = fitted.software("ampere") if fork else fitted.software("llama.cpp", V2)
-        yield _with_band((kind, what, of, held), ratio, interval_of_kinds(software, (kind,)))
+        yield _with_band((kind, what, of, held), ratio, joined_interval(software, (kind,)))
 
 
 def packed_cases() -> Iterator[Case]:

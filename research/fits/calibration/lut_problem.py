@@ -82,7 +82,7 @@ def lut_problem(ours: Mapping[str, Any], overlap: float | None = None) -> Proble
             overlap=np.asarray(x[2] if overlap is None else overlap),
             product_s=ours["product_overhead"]["value"] * 1e-9,
         )
-        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
+        parts = cores.step_breakdown(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, lut_rows(), predict, loss="soft_l1")

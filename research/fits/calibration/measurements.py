@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sailsim.analysis.costs.constants import data_file
 from sailsim.sim.backends import cores, roofline
 from sailsim.sim.machine.system_files import load_gpu, load_system
-from sailsim.sim.software.fitted import Floats, StepDemand, fits_file, prompt_work, read_csv
+from sailsim.sim.software.fitted import Floats, StepDemand, fits_file, prompt_demand, read_csv
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import WeightFormat, uniform_format, weight_format
@@ -155,7 +155,7 @@ def measured_work(
     spec, weights = fitting_model(model), file_format(fmt)
     if test == "pp":
         reads = cores.ubatches(prompt)
-        work, tokens = prompt_work(spec, weights, prompt, reads=reads), float(prompt)
+        work, tokens = prompt_demand(spec, weights, prompt, reads=reads), float(prompt)
     else:
         step = decode_step(spec, weights, batch, _mean_context(generated, prompt))
         work, tokens, reads = StepDemand.of(spec, step, batch), float(batch), 1

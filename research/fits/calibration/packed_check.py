@@ -21,7 +21,7 @@ from calibration.measurements import file_format, fitting_model, read_table
 from sailsim.sim.backends import cores
 from sailsim.sim.backends.cores import Software
 from sailsim.sim.machine.system_files import load_system
-from sailsim.sim.software.fitted import Fits, Floats, core_of, decode_work
+from sailsim.sim.software.fitted import Fits, Floats, core_of, decode_demand
 from sailsim.sim.step.schedule import CpuSheet
 
 FITTED_TABLE, FITTED_SYSTEM = "a1_batched.csv", "graviton4"
@@ -78,10 +78,10 @@ def _reckoned(row: dict[str, str], fitted: Fits) -> float:
     system, fmt = load_system(row["system"]), file_format(row["bytes_as"])
     processes, batch = int(row["processes"]), int(row["batch"])
     context = int(row["prompt"]) + round(int(row["generated"]) / 2)
-    work = decode_work(fitting_model(row["model"]), fmt, batch, context)
-    c, _ = cores.constants(cast(Software, row["software"]), fmt, fitted, core=core_of(system))
+    work = decode_demand(fitting_model(row["model"]), fmt, batch, context)
+    c, _ = cores.cpu_fit(cast(Software, row["software"]), fmt, fitted, core=core_of(system))
     threads, together = np.asarray(float(row["threads"])), np.asarray(float(processes))
-    parts = cores.packed_parts(work, CpuSheet.of(system), threads, c, work.rows, together)
+    parts = cores.packed_breakdown(work, CpuSheet.of(system), threads, c, work.rows, together)
     return processes * batch / float(sum(parts.values()))
 
 

@@ -17,7 +17,7 @@ from calibration.measurements import FORK_BYTES, MeasuredRows, file_format, fitt
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import cores, roofline
 from sailsim.sim.machine.system_files import load_gpu, load_system
-from sailsim.sim.software.fitted import Floats, StepDemand, prompt_work
+from sailsim.sim.software.fitted import Floats, StepDemand, prompt_demand
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.models.graph import prefill_step
 
@@ -40,7 +40,7 @@ def fork_rows() -> MeasuredRows:
     """Prompts of Ampere's fork on an Altra, one at a time."""
     table = _table("ampere")
     works = [
-        prompt_work(
+        prompt_demand(
             fitting_model(row["model"]),
             file_format(FORK_BYTES[row["format"]]),
             int(row["prompt"]),
@@ -92,7 +92,7 @@ def fork_problem(ours: Mapping[str, Any]) -> Problem:
             overlap=np.asarray(ours["overlap"]["value"]),
             row_s=np.asarray(x[2] * 1e-9),
         )
-        parts = cores.step_parts(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
+        parts = cores.step_breakdown(rows.work, rows.machine, rows.threads, c, np.asarray(1.0))
         return np.asarray(rows.tokens / sum(parts.values()))
 
     return Problem(parameters, fork_rows(), predict, loss="soft_l1")
@@ -127,7 +127,7 @@ def card_rows() -> tuple[MeasuredRows, roofline.GpuSheet]:
     table = _table("vllm")
     tokens = np.array([float(row["prompt"]) for row in table])
     works = [
-        prompt_work(fitting_model(row["model"]), file_format(row["format"]), int(row["prompt"]))
+        prompt_demand(fitting_model(row["model"]), file_format(row["format"]), int(row["prompt"]))
         for row in table
     ]
     sheets = _sheets(table)
@@ -171,7 +171,7 @@ def card_problem(ours: Mapping[str, Any]) -> Problem:
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
         share = dict(zip(gpus, x, strict=False))
-        c = roofline.sixteen_bit_constants(
+        c = roofline.sixteen_bit_prompt_fit(
             np.array([share[gpu] for gpu in rows.labels["system"].tolist()]),
             ours["read_share_f16"]["value"],
             ours["layer_overhead_f16"]["value"],
@@ -180,7 +180,7 @@ def card_problem(ours: Mapping[str, Any]) -> Problem:
         sheet = roofline.GpuSheet(
             rows.machine.read_bandwidth, rows.machine.clock, rows.machine.core_bandwidth, rows.threads
         )
-        seconds = sum(roofline.step_parts(rows.work, sheet, c).values())
+        seconds = sum(roofline.step_breakdown(rows.work, sheet, c).values())
         beside = (x[len(gpus)] + x[len(gpus) + 1] * rows.tokens) * 1e-6
         return np.asarray(rows.tokens / (seconds + beside))
 
@@ -214,7 +214,7 @@ def _layer_ratios(values: Floats, ours: Mapping[str, Any]) -> Floats:
     """Predicted over measured rates of a layer's matrices alone, which no fit saw."""
     share = values[SIXTEEN_BIT_CARDS.index("a100")]
     sheet = roofline.GpuSheet.of(load_gpu("a100"))
-    c = roofline.sixteen_bit_constants(
+    c = roofline.sixteen_bit_prompt_fit(
         np.asarray(share), ours["read_share_f16"]["value"], ours["layer_overhead_f16"]["value"], values[-1]
     )
     found = []
@@ -222,7 +222,7 @@ def _layer_ratios(values: Floats, ours: Mapping[str, Any]) -> Floats:
         model = replace(fitting_model(row["model"]), n_layers=1)
         ops = prefill_step(model, file_format(row["format"]), int(row["prompt"]))
         kept = [op for op in ops if op.name.rpartition(".")[2] in LAYER_WEIGHTS]
-        parts = roofline.step_parts(StepDemand.of(model, kept, int(row["prompt"])), sheet, c)
+        parts = roofline.step_breakdown(StepDemand.of(model, kept, int(row["prompt"])), sheet, c)
         seconds = float(parts["weights"] + parts["kernels"])
         found.append(float(row["value"]) * 1e-3 / seconds)
     return np.array(found)

@@ -211,10 +211,10 @@ def _predicted(
     host, part, found = load_system(HOST).host, rows.labels["part"], []
     for cache in CACHES:
         by = replace(constants, program=AttentionModel.of(host, cache))
-        parts = cores.step_parts(rows.work, rows.machine, rows.threads, by, np.asarray(1.0))
+        parts = cores.step_breakdown(rows.work, rows.machine, rows.threads, by, np.asarray(1.0))
         # A region lasts until all threads have met behind it.
         of_rows = rows.work.rows * rows.work.layers * by.row_s
-        meeting = (parts["synchronisation"] - of_rows) / cores.meetings(rows.work, by)
+        meeting = (parts["synchronisation"] - of_rows) / cores.barriers(rows.work, by)
         products = parts["weights"] + parts["kernels"] + meeting * rows.work.products + of_rows
         found.append(np.where(part == "products", products, np.asarray(sum(parts.values()))))
     return np.asarray(rows.tokens / np.where(rows.labels["cache"] == "fp16", *found))

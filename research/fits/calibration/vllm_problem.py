@@ -23,9 +23,9 @@ from calibration.errors import (
 from calibration.measurements import MeasuredRows, card_rows, fitting_model, read_table, sheets_of
 from calibration.solver import Parameter, Problem, held_out, solve
 from sailsim.sim.backends import roofline
-from sailsim.sim.backends.roofline import OF_SERVING, GpuFit, GpuSheet
+from sailsim.sim.backends.roofline import SERVING_CONSTANTS, GpuFit, GpuSheet
 from sailsim.sim.machine.system_files import load_gpu
-from sailsim.sim.software.fitted import FEW_PARAMETERS, Floats, StepDemand, prompt_work
+from sailsim.sim.software.fitted import FEW_PARAMETERS, Floats, StepDemand, prompt_demand
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.graph import decode_step
 
@@ -98,9 +98,9 @@ def between(
     mixed = np.minimum(1.0, rate * np.maximum(1.0, prompts.rows / CHUNK))
     beside = several(prompts, rate / mixed)
     every = replace(decoding, **{name: getattr(decoding, name) + getattr(beside, name) for name in GROWN})
-    plain = sum(roofline.step_parts(decoding, sheet, c).values())
-    others = replace(c, window_s=roofline.NONE)
-    both = sum(roofline.mixed_parts(every, decoding, beside, sheet, c, others).values())
+    plain = sum(roofline.step_breakdown(decoding, sheet, c).values())
+    others = replace(c, window_s=roofline.ZERO)
+    both = sum(roofline.mixed_breakdown(every, decoding, beside, sheet, c, others).values())
     return np.asarray((1 - mixed) * plain + mixed * both)
 
 
@@ -127,15 +127,15 @@ def vllm_problem() -> Problem:
         ),
     )  # fmt: skip
     every = {
-        (name, n): prompt_work(fitting_model(name), FORMAT, int(n))
+        (name, n): prompt_demand(fitting_model(name), FORMAT, int(n))
         for name, n in {(row["model"], row["prompt"]) for row in read_table(TABLE)}
     }
 
     def predict(x: Floats, rows: MeasuredRows) -> Floats:
-        value = dict(zip(OF_SERVING, x.tolist(), strict=True))
+        value = dict(zip(SERVING_CONSTANTS, x.tolist(), strict=True))
         of = {name: rows.labels[name].astype(float) for name in ("generated", "clock_ghz", "host_points")}
         lone = rows.labels["lone_heads"].astype(float)
-        c = roofline.serving_constants(value, of["clock_ghz"] * 1e9, of["host_points"], lone)
+        c = roofline.serving_fit(value, of["clock_ghz"] * 1e9, of["host_points"], lone)
         keys = zip(rows.labels["model"].tolist(), rows.labels["prompt"].tolist(), strict=True)
         prompts = StepDemand.stack([every[key] for key in keys])
         seconds = between(rows.work, prompts, of["generated"], sheets_of(rows), c)
@@ -168,14 +168,14 @@ def run_vllm(
     for model, title in (("smollm2-135m", "135M"), ("gemma-2-2b", "2B"), ("llama-3-8b", "8B")):
         keep = rows.labels["model"] == model
         errors.append(held_row(f"{name}, {title}", "card", ways["card"].where(keep)))
-    value = dict(zip(OF_SERVING, solution.values.tolist(), strict=True))
+    value = dict(zip(SERVING_CONSTANTS, solution.values.tolist(), strict=True))
     a100 = load_gpu("a100")
     points = a100.kernels.host_points
     assert points is not None
-    c = roofline.serving_constants(
+    c = roofline.serving_fit(
         value, np.asarray(a100.clock.si), np.asarray(float(points.value)), np.asarray(1.0)
     )
-    parts = roofline.step_parts(other.work, sheets_of(other), c)
+    parts = roofline.step_breakdown(other.work, sheets_of(other), c)
     ratio = other.tokens / sum(parts.values()) / other.measured
     errors.append(error_row("A100 batched, f16, LMDeploy, by vLLM's constants", "the software", ratio))
     constants = constants_of(problem, solution, "fit of vllm.csv, ten machines (SpareCores)")

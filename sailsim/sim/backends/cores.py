@@ -1,27 +1,27 @@
-"""A server's cores alone: fitted software stacks, the baseline that SAIL is compared with.
+"""CPU backend: a server's cores with fitted software stacks, the baseline that SAIL is compared with.
 
 A step takes
 
-    t = weights / bandwidth(threads) and MACs / (threads * clock * kernel rate), of which the shorter hides
-    behind
-        the longer as far as the software overlaps them,
-      + attention MACs / (attention rate * clock * min(threads, heads * batch)) + KV bytes /
-      bandwidth(threads) + operations * threads * barrier + (7 layers + 1) * product overhead (and what every
-      product loses where no hypervisor runs),
+    t = weights / bandwidth(threads) with MACs / (threads * clock * kernel rate), overlapped as far as the
+        software does
+      + attention MACs / (attention rate * clock * min(threads, heads * batch))
+      + KV bytes / bandwidth(threads)
+      + operations * threads * barrier
+      + (7 layers + 1) * (product overhead, and a loss of every product without a hypervisor),
 
     bandwidth(threads) = min(threads * core share * line * MSHRs / latency, share * measured read bandwidth).
 
-Of the product overhead a decoding step keeps a hand-over however small the matrices; the rest shrinks with
-their mean size below that of the smallest fitted model. T-MAC's weights also pass through look-ups, which do
-not scale as threads do: threads ** read power * look-up rate * clock. From `TILED_ROWS` rows of one cache on
-attention goes by tiles: MACs at their rate, cycles a score, and all threads meet at each head.
+A decoding step has a constant part of the product overhead, the hand-over; the rest shrinks with the mean
+size of matrices below that of the smallest fitted model. T-MAC's weights also pass through look-ups, at
+threads ** read power * look-up rate * clock. From `TILED_ROWS` rows of one cache on, attention is tiled: MACs
+at a rate of their own, cycles a score, and a barrier of all threads at each head.
 
-Several instances side by side, each on some of the cores with some of the sequences, take the longer of that,
-for one of them, and of what all of them read together at the share of the bandwidth (`packed_parts`).
+Several instances side by side share cores and sequences. They take the time of one instance or of reading
+everything of all instances at the share of the bandwidth, whichever is longer (`packed_breakdown`).
 
-Everything about the machine (clock, cores, bandwidth, latency, MSHRs) comes from its system file and
-everything about the model from its shapes; only the constants of the *software* are fitted (`fits.json`,
-written by `research/fits/calibration`). That is why a fit on one machine carries over to another.
+The machine (clock, cores, bandwidth, latency, MSHRs) comes from its system file and the model from its
+shapes; only the constants of the *software* are fitted (`fits.json`, written by `research/fits/calibration`).
+Therefore a fit on one machine carries over to another.
 """
 
 from __future__ import annotations
@@ -37,29 +37,18 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import Backend, StepQuery, StepResult, Timer
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
+from sailsim.sim.software import fitted
 from sailsim.sim.software.fitted import (
-    KINDS,
     N1,
-    SIMULATED_HOST,
     UNMEASURED,
     Fits,
     Floats,
     KernelRate,
     StepDemand,
-    WorkOf,
-    by_phases,
     core_of,
-    counted_work,
     fitted_constants,
-    interval_of_kinds,
-    kinds_of,
-    model_notes,
-    overlapped,
-    predicted,
-    read_again,
-    works_of,
 )
-from sailsim.sim.software.kernel_rates import rate_of, without_kernels, without_tables
+from sailsim.sim.software.kernel_rates import format_rate, kernel_problem, table_problem
 from sailsim.sim.step.schedule import CODE_BITS, AttentionModel, CpuSheet, Many
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.graph import Chunk, check_sizes, split
@@ -76,121 +65,121 @@ SOFTWARE: Mapping[Software, str] = {
     "neon-lut": "look-up tables in NEON of this project, as gem5 runs them",
 }
 SIMULATED: tuple[Software, ...] = ("neon", "neon-lut")
-"""Software whose rates are of gem5's model of a core, not measured on a machine."""
+"""Software whose rates come from gem5's model of a core, not from a machine."""
 CLAIMED: Mapping[Software, Software] = {"t-sar": "t-mac"}
-"""Software whose speed is its authors' claim of a simulation, over another one, whose constants it has."""
+"""Software with a claimed gain, simulated by its authors, over other software, whose constants it takes."""
 MEASURED = tuple(name for name in SOFTWARE if name not in (*SIMULATED, *CLAIMED))
-AROUND: Mapping[str, str] = {"t-mac": "llama.cpp", "t-sar": "llama.cpp", "neon-lut": "neon"}
-"""Software that only multiplies matrices in its own way, and whose attention and norms it runs."""
+HOST_SOFTWARE: Mapping[str, str] = {"t-mac": "llama.cpp", "t-sar": "llama.cpp", "neon-lut": "neon"}
+"""Software with matrix products of its own, and the software of its attention and norms."""
 SERVING: Software = "vllm"
-"""Serves requests alone: its steps are known, but not its attention around units."""
-OWN_CACHES = (*SIMULATED, SERVING)
+"""Software of servers alone: its steps are known, but not its attention as host software of units."""
+SEPARATE_CACHES = (*SIMULATED, SERVING)
 """Software whose sequences each scan their own cache."""
 FASTEST = "best"
-"""Of the measured stacks: whichever is the fastest at a point."""
+"""Choice of the measured software that is the fastest at a point."""
 Cache = Literal["separate", "unified"]
 CACHES: tuple[Cache, ...] = ("separate", "unified")
-"""Whether a sequence of a batch scans its own cache only or, as llama.cpp does, one shared by all."""
+"""Cache that a sequence of a batch scans: its own only or, as in llama.cpp, one shared by all."""
 
 FEWEST_THREADS = 8
-"""Threads of an instance: as few as were measured, side by side and alone."""
+"""Fewest threads of an instance, as measured, side by side and alone."""
 UBATCH = 512
 """Rows that llama.cpp works on at once in prompt processing (its default -ub)."""
 LAYER_PRODUCTS = 7
-"""Products that a layer waits for, beside the one of the logits. Phi-4, which joins them to four, loses as
-much a layer as models with seven: what is lost goes by the layer's operations, not by its matrices."""
+"""Products that a layer waits for, besides the one of the logits. Phi-4, which joins them to four, loses as
+much a layer as models with seven: the loss goes by the layer's operations, not by its matrices."""
 TILED_ROWS = 8
-"""Rows that scan one cache from which on llama.cpp multiplies keys and values by tiles (its sgemm for fp16 on
+"""Fewest rows on one cache for which llama.cpp multiplies keys and values by tiles (its sgemm for fp16 on
 NEON, read at 0510290e: all threads at each head)."""
-ROWS_OF_A_PASS = 4
-"""Rows of a batch that this project's kernels multiply with a weight once it is unpacked."""
-SIMULATION = (
+PASS_ROWS = 4
+"""Rows of a pass: this project's kernels multiply a weight with so many rows once it is unpacked."""
+SIMULATION_NOTE = (
     "Simulated, not measured: steps of 1 to 16 threads and 1 to 8 rows on gem5's model of a Neoverse N1, "
     "which is calibrated on load latencies alone; the interval moves its kernels and attention by a fifth."
 )
-CLAIM = (
+CLAIM_NOTE = (
     "Simulated by its authors on other cores, not measured: T-MAC's tables, times the ends of the gains that "
     "they claim, and in the middle their geometric mean. Its weights are -1, 0 and 1. Its joules lack "
     "what its instructions add."
 )
-EXTRAPOLATED = (
+VLLM_NOTE = (
     "vLLM was measured on Neoverse N2 with models of 0.1 and 2.6e9 parameters and at most 1,280 tokens: all "
     "else is extrapolated."
 )
-ONE_MODEL = "What several rows of a table kernel have in common is known from SmolLM2's steps alone."
-_SAID: Mapping[str, Sequence[str]] = {
-    **{"neon": [SIMULATION], "neon-lut": [SIMULATION, ONE_MODEL]},
-    **{"t-sar": [CLAIM], "vllm": [EXTRAPOLATED]},
+TABLE_NOTE = "The work that rows of a table kernel share is known from SmolLM2's steps alone."
+_SOFTWARE_NOTES: Mapping[str, Sequence[str]] = {
+    **{"neon": [SIMULATION_NOTE], "neon-lut": [SIMULATION_NOTE, TABLE_NOTE]},
+    **{"t-sar": [CLAIM_NOTE], "vllm": [VLLM_NOTE]},
 }
-"""What is said of a software whatever the core."""
-MIXED = "Nobody measured prompts and decoding in one step: all rows are multiplied as those of a prompt."
-SEVERAL_PROMPTS = "Single prompts were measured: several at once are taken as so many rows more."
+"""Notes on software, whatever the core."""
+MIXED_NOTE = "Nobody measured prompts and decoding in one step: all rows are multiplied as those of a prompt."
+SEVERAL_PROMPTS_NOTE = "Single prompts were measured: several at once are taken as so many rows more."
 
 
 class CpuBackend(Backend):
-    """A server's cores alone do everything."""
+    """A server's cores, without an accelerator."""
 
     kind = "cores"
     software = (*SOFTWARE, FASTEST)
 
-    def refusal(self, asked: StepQuery) -> str | None:
-        """Weights or a core that the software has no kernels of its own for, or prompts not measured."""
-        software = asked.software
+    def refusal(self, query: StepQuery) -> str | None:
+        """Reason: a format or a core without kernels of the software, or prompts that were not measured."""
+        software = query.software
         if software == FASTEST:
             return None
-        assert isinstance(asked.machine, System)
-        core = core_of(asked.machine)
+        assert isinstance(query.machine, System)
+        core = core_of(query.machine)
         known = fitted_constants().known_on(core)
         if CLAIMED.get(cast(Software, software), software) not in known:
             allowed = ", ".join(known)
             return f"software is {software}, which was not measured on {core}; allowed is one of {allowed}."
-        problem = without_tables(asked.fmt, software) if software in ("t-mac", "t-sar") else None
+        problem = table_problem(query.fmt, software) if software in ("t-mac", "t-sar") else None
         if software in SIMULATED:
-            problem = without_kernels(asked.fmt.of_model(asked.model))
-        if software == SERVING and asked.fmt.name != "bf16":
+            problem = kernel_problem(query.fmt.of_model(query.model))
+        if software == SERVING and query.fmt.name != "bf16":
             problem = (
-                f"weights are {asked.fmt.name}; allowed for vLLM is bf16: no rows of its int4 are at hand."
+                f"weights are {query.fmt.name}; allowed for vLLM is bf16: no rows of its int4 are at hand."
             )
-        if problem is None and asked.prompts:
-            return without_prompts(software)
+        if problem is None and query.prompts:
+            return prompt_problem(software)
         return problem
 
-    def _measured(self, asked: StepQuery) -> dict[Software, StepQuery]:
-        """The same of each measured software that is not refused."""
-        every = {name: replace(asked, software=name) for name in MEASURED}
-        return {name: each for name, each in every.items() if self.refusal(each) is None}
+    def _measured(self, query: StepQuery) -> dict[Software, StepQuery]:
+        """The query for each measured software that is not refused."""
+        queries = {name: replace(query, software=name) for name in MEASURED}
+        return {name: each for name, each in queries.items() if self.refusal(each) is None}
 
-    def timer(self, asked: StepQuery) -> Timer:
-        """By the same formula; of `FASTEST`, by the one that is the fastest at each step."""
-        if asked.software == FASTEST:
-            timers = {name: self.timer(each) for name, each in self._measured(asked).items()}
-            with_prompts = [timer for name, timer in timers.items() if without_prompts(name) is None]
+    def timer(self, query: StepQuery) -> Timer:
+        """Seconds by the formula of `step`; with `FASTEST`, of the fastest software at each step."""
+        if query.software == FASTEST:
+            timers = {name: self.timer(each) for name, each in self._measured(query).items()}
+            with_prompts = [timer for name, timer in timers.items() if prompt_problem(name) is None]
             return lambda pieces: min(
                 timer(pieces) for timer in (with_prompts if split(pieces)[1] else timers.values())
             )
-        assert isinstance(asked.machine, System)
-        return _timer(asked.machine, asked.model, asked.fmt, asked.cores, cast(Software, asked.software))
+        assert isinstance(query.machine, System)
+        return _timer(query.machine, query.model, query.fmt, query.cores, cast(Software, query.software))
 
-    def step(self, asked: StepQuery) -> StepResult:
-        """By the software's fitted constants; of `FASTEST`, by all that run it."""
-        if asked.software == FASTEST:
-            results = {name: self.step(each) for name, each in self._measured(asked).items()}
-            first = max(results, key=lambda name: results[name].tokens_per_s)
-            note, best = f"The fastest measured here is {SOFTWARE[first]}.", results[first]
-            return replace(best, software=first, notes=(note, *best.notes))
-        assert isinstance(asked.machine, System)
-        point = asked.point
+    def step(self, query: StepQuery) -> StepResult:
+        """Predict by the software's fitted constants; with `FASTEST`, by those of the fastest software."""
+        if query.software == FASTEST:
+            results = {name: self.step(each) for name, each in self._measured(query).items()}
+            name = max(results, key=lambda name: results[name].tokens_per_s)
+            note, best = f"The fastest measured here is {SOFTWARE[name]}.", results[name]
+            return replace(best, software=name, notes=(note, *best.notes))
+        assert isinstance(query.machine, System)
+        point = query.point
         return predict_cores(
-            asked.machine,
-            asked.model,
-            asked.fmt,
-            asked.cores,
+            query.machine,
+            query.model,
+            query.fmt,
+            query.cores,
             point.batch,
             point.context,
             prompt=point.context if point.phase == "prefill" else None,
-            software=cast(Software, asked.software),
-            instances=None if asked.packed and point.phase == "decode" and not asked.pieces else 1,
-            pieces=asked.pieces,
+            software=cast(Software, query.software),
+            instances=None if query.packed and point.phase == "decode" and not query.pieces else 1,
+            pieces=query.pieces,
         )
 
 
@@ -199,104 +188,107 @@ BACKEND = CpuBackend()
 
 @dataclass(frozen=True)
 class CpuFit:
-    """The fitted constants of one software; see `fits.json` for their sources and errors.
+    """Fitted constants of one software, scalars or arrays; see `fits.json` for their sources and errors.
 
-    ``read_share`` of the measured read bandwidth; ``kernel_rate`` and ``attention_rate`` in MAC/cycle of one
-    thread; ``barrier_s`` seconds an operation and a thread; ``overlap`` 0 (weights and arithmetic take turns)
-    to 1 (the longer hides the shorter); ``product_s`` seconds that a matrix product loses besides (uneven
-    last pieces, first misses); ``row_s`` seconds that a row loses a layer, whatever the threads, which
-    prompts of the fork and decoding by this project's program were seen to do. Scalars or arrays.
+    ``kernel_rate`` and ``attention_rate`` are MAC/cycle of one thread.
     """
 
     read_share: Floats
+    """Share of the measured read bandwidth."""
     kernel_rate: Floats
     attention_rate: Floats
-    """Of measured software; of this project's `program` has it."""
+    """Rate of measured software; this project's has `program` instead."""
     barrier_s: float
+    """Seconds an operation and a thread."""
     overlap: Floats
+    """0: weights and arithmetic take turns; 1: the longer hides the shorter."""
     product_s: float | Floats = 0.0
+    """Seconds that a matrix product loses besides (uneven last pieces, first misses)."""
     row_s: float | Floats = 0.0
+    """Seconds of a row in each layer, whatever the threads: prompts of the fork, and decoding by this
+    project's program."""
     hand_over: float | Floats = 1.0
-    """Of ``product_s``, what a product loses however small it is."""
+    """Share of ``product_s`` that a product loses however small it is."""
     whole_product: float = 1.0
     """Weights of a mean product from which on it loses all of ``product_s``."""
     read_rate: float = 0.0
     """Bytes of weights a cycle that one thread passes through its look-ups; 0 without tables."""
     read_power: float = 1.0
-    """Power of the threads that look-ups read with together."""
+    """Exponent of the threads in the rate of look-ups."""
     core_share: float = 1.0
-    """Of what a core can have under way, what its software does have."""
+    """Share of a core's outstanding misses that the software uses."""
     shared: float | Floats = 0.0
-    """Share of a kernel's time that the rows of a pass (`ROWS_OF_A_PASS`) have in common."""
+    """Share of a kernel's time that the rows of a pass (`PASS_ROWS`) have in common."""
     output_cycles: float = 0.0
-    """Of a pass, for each output of a product, however long its column."""
+    """Cycles of a pass for each output of a product, however long its column."""
     most_threads: float = np.inf
     """Threads beyond which more of them work no faster."""
     tiled_rate: float = 0.0
-    """MAC/cycle of a thread in attention by tiles; 0: not by tiles, whatever the rows."""
+    """MAC/cycle of a thread in tiled attention; 0: never tiled."""
     score_cycles: float = 0.0
-    """Cycles of a thread for a score besides, by tiles."""
+    """Further cycles of a thread for a score in tiled attention."""
     head_s: float = 0.0
-    """Seconds that a thread loses at each head, by tiles."""
+    """Seconds that a thread loses at each head in tiled attention."""
     program: AttentionModel | None = None
-    """Attention as this project's program does it, which reads its cache ahead."""
+    """Attention of this project's program, which prefetches its cache."""
     attention_speed: float = 1.0
-    """How many times as fast it computes."""
+    """Factor on the program's speed of attention."""
 
-    def moved(self, factor: float, attention: bool) -> CpuFit:
-        """With kernels of another speed, and ``attention`` too, where both are rates of one model."""
+    def scaled(self, factor: float, attention: bool) -> CpuFit:
+        """The constants with ``factor`` on the speed of kernels, and of the program's ``attention`` too."""
         speed = self.attention_speed * factor if attention else self.attention_speed
         rate, output = self.kernel_rate * factor, self.output_cycles / factor
         return replace(self, kernel_rate=rate, output_cycles=output, attention_speed=speed)
 
     def kernels(self, machine: CpuSheet, macs: Many, outputs: Many, rows: Many, threads: Many) -> Floats:
         """Seconds of products with so many MACs and outputs, over rows that go together in passes."""
-        passes = np.ceil(rows / ROWS_OF_A_PASS) / rows
+        passes = np.ceil(rows / PASS_ROWS) / rows
         cycles = macs / self.kernel_rate * (1 - self.shared * (1 - passes))
         cycles = cycles + outputs * passes * self.output_cycles
         return np.asarray(cycles / (threads * machine.clock))
 
 
-def step_parts(
+def step_breakdown(
     work: StepDemand, machine: CpuSheet, threads: Floats, c: CpuFit, shared_by: Floats
 ) -> dict[str, Floats]:
-    """Seconds of each part of a step; they sum to the step. Arrays broadcast.
+    """Seconds of each part of a step, which add up to the step; arrays broadcast.
 
-    ``shared_by``: sequences whose cache cells every sequence scans: 1, or the batch where all share one
-    cache.
+    ``shared_by``: sequences whose cache cells every sequence scans: 1, or the batch with one shared cache.
     """
     threads = np.minimum(threads, c.most_threads)
     bandwidth = machine.bandwidth(threads, c.core_share, c.read_share * machine.read_bandwidth)
     tables = threads**c.read_power * c.read_rate * machine.clock if c.read_rate else np.inf
     weights = work.weight_bytes / np.minimum(bandwidth, tables)
     kernels = c.kernels(machine, work.gemv_macs, work.gemv_outputs, work.rows, threads)
-    products = products_of(work)
+    products = product_count(work)
     size = work.gemv_macs / (work.rows * products)
     lost = c.hand_over + (1 - c.hand_over) * np.minimum(size / c.whole_product, 1.0)
-    weights, kernels = overlapped(weights, kernels, c.overlap)
+    weights, kernels = fitted.overlapped(weights, kernels, c.overlap)
     cache = work.kv_bytes / bandwidth
     if c.program is None:
         attention = _attention(work, machine, threads, c, shared_by)
     else:
-        cache, attention = by_phases(c.program, cache, work, threads, machine.clock * c.attention_speed)
+        clock = machine.clock * c.attention_speed
+        cache, attention = fitted.attention_times(c.program, cache, work, threads, clock)
     return {
         "weights": weights,
         "kernels": kernels,
         "attention": attention,
         "kv_cache": cache,
-        "synchronisation": meetings(work, c) * threads * c.barrier_s
+        "synchronisation": barriers(work, c) * threads * c.barrier_s
         + products * (c.product_s * lost + machine.bare_metal)
         + work.rows * work.layers * c.row_s,
     }
 
 
-def meetings(work: StepDemand, c: CpuFit) -> Floats:
-    """Barriers of a step."""
+def barriers(work: StepDemand, c: CpuFit) -> Floats:
+    """Number of barriers in a step."""
     return np.asarray(work.operations + work.layers * (c.program.barriers if c.program else 0))
 
 
 def _attention(work: StepDemand, machine: CpuSheet, threads: Floats, c: CpuFit, shared_by: Floats) -> Floats:
-    """Seconds of attention: a score takes as many MACs with its key and its value as a head has numbers."""
+    """Seconds of attention. The key and the value of a score take as many MACs each as a head has
+    numbers."""
     macs, width = work.attention_macs * shared_by, np.minimum(threads, work.attention_width)
     plain = machine.multiplying(macs, width, c.attention_rate)
     if not c.tiled_rate:
@@ -307,67 +299,67 @@ def _attention(work: StepDemand, machine: CpuSheet, threads: Floats, c: CpuFit, 
     return np.asarray(np.where(shared_by >= TILED_ROWS, tiled, plain))
 
 
-def products_of(work: StepDemand) -> Floats:
-    """Products that a step waits for."""
+def product_count(work: StepDemand) -> Floats:
+    """Number of products that a step waits for."""
     return np.asarray(LAYER_PRODUCTS * work.layers + 1)
 
 
-def packed_parts(
+def packed_breakdown(
     work: StepDemand, machine: CpuSheet, threads: Floats, c: CpuFit, shared_by: Floats, instances: Floats
 ) -> dict[str, Floats]:
-    """Seconds of each part of a step of ``instances`` side by side; they sum to the step. Arrays broadcast.
+    """Seconds of each part of a step of ``instances`` side by side, which add up to it; arrays broadcast.
 
-    ``work`` and ``threads`` are those of one instance. One process on all cores leaves them and the memory
-    idle in turn; of several, one reads while another computes, but each reads the weights for itself. What an
-    instance waits for the others' reading counts as reading of weights. Nothing in it is fitted.
+    ``work`` and ``threads`` are those of one instance. One process on all cores leaves cores and memory idle
+    in turn; with several, one reads while another computes, but each reads the weights for itself. Waiting
+    for the others' reads counts as reading of weights. Nothing here is fitted.
     """
-    parts = step_parts(work, machine, threads, c, shared_by)
+    parts = step_breakdown(work, machine, threads, c, shared_by)
     alone = np.asarray(sum(parts.values()))
     together = instances * (work.weight_bytes + work.kv_bytes) / (c.read_share * machine.read_bandwidth)
     waits = np.where(instances > 1, np.maximum(together - alone, 0.0), 0.0)
     return parts | {"weights": np.asarray(parts["weights"] + waits)}
 
 
-def constants(
+def cpu_fit(
     software: Software,
     fmt: WeightFormat,
     fitted_by: Fits | None = None,
     prompts: bool = False,
     core: str = N1,
 ) -> tuple[CpuFit, KernelRate]:
-    """The constants for a format on a core, and what is known of its kernel rate (range, kind).
+    """Constants for a format on a core, and the kernel rate with its interval and kind.
 
-    ``fitted_by`` takes the place of the shipped fits; ``prompts``: of whole prompts, not of decoding. Raises
-    SailsimError for a software that nothing is known of on that core.
+    ``fitted_by`` replaces the shipped fits; ``prompts`` selects whole prompts instead of decoding. Raises
+    SailsimError for software without constants on that core.
     """
-    fitted = (fitted_by or fitted_constants()).software(CLAIMED.get(software, software), core)
-    anchor, rate = rate_of(software, fmt, fitted_by, prompts, core)
+    fit = (fitted_by or fitted_constants()).software(CLAIMED.get(software, software), core)
+    anchor, rate = format_rate(software, fmt, fitted_by, prompts, core)
 
-    def known(name: str, otherwise: float = 0.0) -> float:
-        return fitted.value(name) if name in fitted.constants else otherwise
+    def value(name: str, otherwise: float = 0.0) -> float:
+        return fit.value(name) if name in fit.constants else otherwise
 
     return (
         CpuFit(
-            read_share=np.asarray(fitted.value("read_share")),
+            read_share=np.asarray(fit.value("read_share")),
             kernel_rate=np.asarray(anchor * rate.relative),
-            attention_rate=np.asarray(known("attention_rate")),
-            barrier_s=fitted.value("barrier") * 1e-9,
-            overlap=np.asarray(fitted.value("overlap")),
+            attention_rate=np.asarray(value("attention_rate")),
+            barrier_s=fit.value("barrier") * 1e-9,
+            overlap=np.asarray(fit.value("overlap")),
             # The fork's rows have one thread count: what its products lose is in its share of the barrier.
-            # Of this project's program a product loses nothing but its barrier.
-            product_s=known("product_overhead") * 1e-9,
-            row_s=known("prompt_row_overhead" if prompts else "row_overhead") * 1e-9,
-            hand_over=1.0 if prompts else known("hand_over", 1.0),
-            whole_product=known("whole_product", 1.0),
+            # A product of this project's program loses nothing but its barrier.
+            product_s=value("product_overhead") * 1e-9,
+            row_s=value("prompt_row_overhead" if prompts else "row_overhead") * 1e-9,
+            hand_over=1.0 if prompts else value("hand_over", 1.0),
+            whole_product=value("whole_product", 1.0),
             read_rate=anchor / 8 if software == "t-mac" else 0.0,
-            read_power=known("read_power", 1.0),
-            core_share=known("core_share", 1.0),
-            shared=known("shared") * rate.in_common,
-            output_cycles=known("output_cycles"),
-            most_threads=known("most_threads", np.inf),
-            tiled_rate=0.0 if prompts else known("tiled_rate"),
-            score_cycles=known("score_cycles"),
-            head_s=known("head_barrier") * 1e-9,
+            read_power=value("read_power", 1.0),
+            core_share=value("core_share", 1.0),
+            shared=value("shared") * rate.in_common,
+            output_cycles=value("output_cycles"),
+            most_threads=value("most_threads", np.inf),
+            tiled_rate=0.0 if prompts else value("tiled_rate"),
+            score_cycles=value("score_cycles"),
+            head_s=value("head_barrier") * 1e-9,
         ),
         rate,
     )
@@ -376,78 +368,76 @@ def constants(
 # ---- Predictions ------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class ProcessBatch:
-    """What one process works on in a step: sequences that decode and pieces of prompts."""
+    """Decoding sequences and chunks of prompts in one process's step."""
 
-    works: WorkOf
+    demand_of: fitted.DemandOf
     decoding: tuple[Chunk, ...]
     prompts: tuple[Chunk, ...]
 
     @classmethod
     def of(
         cls,
-        works: WorkOf,
+        demand_of: fitted.DemandOf,
         batch: int,
         context: int,
         prompt: int | None = None,
         pieces: tuple[Chunk, ...] = (),
     ) -> Self:
-        """As `predict_cores` is asked."""
+        """Batch from the arguments of `predict_cores`."""
         if pieces:
-            return cls(works, *split(pieces))
+            return cls(demand_of, *split(pieces))
         if prompt is not None:
             check_sizes(prompt=prompt, batch=batch)
-            return cls(works, (), (Chunk(prompt, 0, batch),))
+            return cls(demand_of, (), (Chunk(prompt, 0, batch),))
         check_sizes(batch=batch, context=context)
-        return cls(works, (Chunk(1, context - 1, batch),), ())
+        return cls(demand_of, (Chunk(1, context - 1, batch),), ())
 
     @cached_property
     def work(self) -> StepDemand:
-        """Of all; the weights are read for every `UBATCH` rows where there are prompts."""
-        work = self.works(self.decoding + self.prompts)
-        return read_again(work, ubatches(int(work.rows))) if self.prompts else work
+        """Demand of the step; with prompts the weights are read for every `UBATCH` rows."""
+        work = self.demand_of(self.decoding + self.prompts)
+        return fitted.with_weight_reads(work, ubatches(int(work.rows))) if self.prompts else work
 
     @cached_property
     def scans(self) -> Floats:
-        """How many times as many products attention has where all sequences share a cache: those that decode
-        scan the cells of all, prompts their own."""
+        """Factor on attention's products with a shared cache: decoding sequences scan the cells of all,
+        prompts their own."""
         if not self.prompts:
             return self.work.rows
         if not self.decoding:
             return np.asarray(1.0)
-        cells = tuple(
-            piece._replace(new=1, before=piece.tokens - 1) for piece in self.decoding + self.prompts
-        )
-        scanned = sum(piece.times for piece in self.decoding) * self.works(cells).attention_macs
-        return np.asarray((self.works(self.prompts).attention_macs + scanned) / self.work.attention_macs)
+        cells = tuple(each._replace(new=1, before=each.tokens - 1) for each in self.decoding + self.prompts)
+        scanned = sum(each.times for each in self.decoding) * self.demand_of(cells).attention_macs
+        own = self.demand_of(self.prompts).attention_macs
+        return np.asarray((own + scanned) / self.work.attention_macs)
 
-    def constants(self, known: Callable[[bool], CpuFit]) -> CpuFit:
-        """The constants of all rows, from those of decoding and of prompts (True).
+    def fit(self, fit_of: Callable[[bool], CpuFit]) -> CpuFit:
+        """Constants of all rows, from those of decoding and of prompts (True).
 
-        A product takes what all rows take at the rate of prompts, and no less than those that decode by
-        themselves.
+        A product takes the time of all rows at the rate of prompts, or of the decoding rows alone if longer.
         """
-        c = known(bool(self.prompts))
+        c = fit_of(bool(self.prompts))
         if not self.prompts or not self.decoding:
             return c
-        decoding, work = self.works(self.decoding), self.work
-        slowest = np.maximum(work.gemv_macs / c.kernel_rate, decoding.gemv_macs / known(False).kernel_rate)
+        decoding, work = self.demand_of(self.decoding), self.work
+        slowest = np.maximum(work.gemv_macs / c.kernel_rate, decoding.gemv_macs / fit_of(False).kernel_rate)
         by_prompts = 1 - decoding.rows / work.rows
         return replace(c, kernel_rate=work.gemv_macs / slowest, row_s=c.row_s * by_prompts)
 
     def kinds(self, parameters: int, threads: int, instances: int, metal: bool | None) -> list[str]:
-        """The kinds of predictions that it is, by `kinds_of`."""
-        there = [is_prompt for is_prompt in (False, True) if (self.prompts if is_prompt else self.decoding)]
-        asked = parameters, threads, instances, metal
-        return [kind for each in there for kind in kinds_of(self.work, each, *asked)]
+        """Kinds of the prediction (`fitted.prediction_kinds`), of decoding and of prompts."""
+        phases = [is_prompt for is_prompt, own in ((False, self.decoding), (True, self.prompts)) if own]
+        of_process = parameters, threads, instances, metal
+        return [kind for each in phases for kind in fitted.prediction_kinds(self.work, each, *of_process)]
 
 
-def packings(threads: int, batch: int) -> tuple[int, ...]:
-    """Numbers of instances that are tried: each has a sequence and `FEWEST_THREADS`, or there is one."""
+def instance_counts(threads: int, batch: int) -> tuple[int, ...]:
+    """Numbers of instances to try: one, or more with at least a sequence and `FEWEST_THREADS` each."""
     return tuple(range(1, max(1, min(batch, threads // FEWEST_THREADS)) + 1))
 
 
 def ubatches(rows: int) -> int:
-    """How often llama.cpp reads its weights for some rows."""
+    """Number of times that llama.cpp reads its weights for some rows."""
     return -(-rows // UBATCH)
 
 
@@ -465,139 +455,137 @@ def predict_cores(
     instances: int | None = 1,
     pieces: tuple[Chunk, ...] = (),
 ) -> StepResult:
-    """A step of token generation with ``batch`` sequences of ``context`` tokens, or of processing ``batch``
-    prompts of ``prompt`` tokens, whose seconds are those to the first token; or a mixed step of ``pieces``
-    in the place of all three, by one process.
-
-    ``instances`` processes share out threads and sequences evenly, so that the one with most sequences sets
-    the pace; None: as many as are the fastest, of equals the fewest. ``cache`` "unified": each sequence scans
-    the cells of all, as measured software does; "separate": its own alone, as this project's kernels do, and
-    then the lower end of the interval has the other. None: as the software does, on a machine with units as
-    their program does, which has one each.
+    """Predict a step: decoding of ``batch`` sequences of ``context`` tokens, or ``batch`` prompts of
+    ``prompt`` tokens up to the first token, or a mixed step of ``pieces`` in one process.
 
     Raises SailsimError for more threads than cores, more instances than sequences or threads, weights that
-    the software does not multiply on that core, and prompts where none were measured.
+    the software does not multiply on that core, and prompts that were not measured.
+
+    Args:
+        instances: processes that share threads and sequences evenly, so that the one with most sequences
+            sets the pace; None: the fastest number, of equals the smallest.
+        cache: "unified": each sequence scans the cells of all, as in measured software; "separate": its own,
+            as in this project's kernels, and the lower end of the interval holds the other. None: as in the
+            software, but "separate" on a machine with units.
     """
     simulated = software in SIMULATED
     fmt = fmt.of_model(model) if simulated else fmt  # measured software's rate is of a whole mix
-    cache = cache or _cache_of(system, software)
-    works = partial(counted_work, model, fmt)
-    every = ProcessBatch.of(works, batch, context, prompt, pieces)
-    unified = bool(every.decoding) and cache == "unified"
-    if problem := _problem(system, threads, batch, bool(every.prompts), software, cache, instances):
+    cache = cache or _default_cache(system, software)
+    demand_of = partial(fitted.step_demand, model, fmt)
+    whole = ProcessBatch.of(demand_of, batch, context, prompt, pieces)
+    unified = bool(whole.decoding) and cache == "unified"
+    if problem := _problem(system, threads, batch, bool(whole.prompts), software, cache, instances):
         raise SailsimError(problem)
     core, machine = core_of(system), CpuSheet.of(system)
+    _, rate = cpu_fit(software, fmt, prompts=bool(whole.prompts), core=core)
+    c = whole.fit(_fits(software, fmt, model, core))
 
-    def rows_of(count: int) -> ProcessBatch:
-        return every if count == 1 else ProcessBatch.of(works, -(-batch // count), context)
+    def batch_of(count: int) -> ProcessBatch:
+        return whole if count == 1 else ProcessBatch.of(demand_of, -(-batch // count), context)
 
-    _, rate = constants(software, fmt, prompts=bool(every.prompts), core=core)
-    c = every.constants(_known(software, fmt, model, core))
-
-    def step(count: int, by: CpuFit, shared: bool) -> dict[str, float]:
-        own, each = rows_of(count), float(threads // count)
+    def breakdown(count: int, c: CpuFit, shared: bool) -> dict[str, float]:
+        own, each = batch_of(count), np.asarray(float(threads // count))
         shared_by = own.scans if shared else np.asarray(1.0)
-        arrays = packed_parts(own.work, machine, np.asarray(each), by, shared_by, np.asarray(float(count)))
-        return {name: float(seconds) for name, seconds in arrays.items()}
+        parts = packed_breakdown(own.work, machine, each, c, shared_by, np.asarray(float(count)))
+        return {name: float(seconds) for name, seconds in parts.items()}
 
     if instances is None:
-        tried = packings(threads, batch)
-        instances = min(tried, key=lambda count: sum(step(count, c, unified).values()))
-    rows, count = rows_of(instances), instances
-    work = rows.work
+        counts = instance_counts(threads, batch)
+        instances = min(counts, key=lambda count: sum(breakdown(count, c, unified).values()))
+    count, rows = instances, batch_of(instances)
+    own_threads, work = threads // count, rows.work
+    unpacking = _unpacking_seconds(system, model, software, work, float(own_threads))
 
-    def whole(by: CpuFit, shared: bool) -> dict[str, float]:
-        parts = step(count, by, shared)
-        unpacking = _unpacking(system, model, software, work, float(threads // count))
+    def unpacked(c: CpuFit, shared: bool) -> dict[str, float]:
+        parts = breakdown(count, c, shared)
         return parts | {"attention": parts["attention"] + unpacking * float(rows.scans if shared else 1.0)}
 
-    parts = whole(c, unified)
+    parts = unpacked(c, unified)
     seconds = sum(parts.values())
-    # What the interval must hold beside the scatter of measurements: the ranges of rates, the other cache.
-    known = fitted_constants().software(CLAIMED.get(software, software), core)
-    low, high = c.moved(rate.low / rate.relative, simulated), c.moved(rate.high / rate.relative, simulated)
+    # The interval holds the scatter of measurements, the intervals of rates, and the other cache.
+    fit = fitted_constants().software(CLAIMED.get(software, software), core)
+    low, high = c.scaled(rate.low / rate.relative, simulated), c.scaled(rate.high / rate.relative, simulated)
     if simulated:
-        high = replace(high, shared=float(known.constants["shared"].high or 0.0) * rate.in_common)
+        high = replace(high, shared=float(fit.constants["shared"].high or 0.0) * rate.in_common)
     if c.read_rate:
-        power = known.constants["read_power"]
+        power = fit.constants["read_power"]
         low = replace(low, read_power=float(power.low or c.read_power))
         high = replace(high, read_power=float(power.high or c.read_power))
-    slow, fast = (
-        sum(whole(by, shared).values())
-        for by, shared in ((low, bool(rows.decoding) and software not in OWN_CACHES), (high, unified))
-    )
+    slow = sum(unpacked(low, bool(rows.decoding) and software not in SEPARATE_CACHES).values())
+    fast = sum(unpacked(high, unified).values())
     metal = None if system.host.bare_metal is None else bool(machine.bare_metal)
-    kinds = ["decode"] if simulated else rows.kinds(model.n_params, threads // count, count, metal)
+    kinds = ["decode"] if simulated else rows.kinds(model.n_params, own_threads, count, metal)
     if simulated and count > 1:
         kinds.append("packed")
-    factors = interval_of_kinds(known, kinds).widened(slow / seconds, seconds / fast)
+    factors = fitted.joined_interval(fit, kinds).widened(slow / seconds, seconds / fast)
     tokens = int(work.rows) if pieces else batch * (prompt or 1)
-    notes = list(_software_notes(core, software, fmt, rate, bool(rows.prompts), threads // count))
-    said = {} if software == SERVING else KINDS  # whose intervals are of its own rows
-    notes += [f"The interval has that of {said[kind]}." for kind in kinds if kind in said]
+    notes = list(_software_notes(core, software, fmt, rate, bool(rows.prompts), own_threads))
+    titles = {} if software == SERVING else fitted.KINDS  # vLLM's intervals are of its own rows
+    notes += [f"The interval has that of {titles[kind]}." for kind in kinds if kind in titles]
     if count > 1:
         notes.append(
-            f"{count} instances side by side, each with {threads // count} threads and at most "
+            f"{count} instances side by side, each with {own_threads} threads and at most "
             f"{work.rows:.0f} of the sequences."
         )
-    if rows.decoding and work.rows > 1 and software not in OWN_CACHES:
+    if rows.decoding and work.rows > 1 and software not in SEPARATE_CACHES:
         notes.append(
             "Every sequence scans the cache of all, as this software does."
             if unified
             else "Batches were measured with one cache for all sequences: the interval's lower end has it."
         )
     as_codes = simulated and model.kv_bits == CODE_BITS
-    of_model = model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if as_codes else model, tokens)
-    notes += [*of_model, *([SEVERAL_PROMPTS] if sum(piece.times for piece in rows.prompts) > 1 else [])]
-    notes += [MIXED] if rows.prompts and rows.decoding and software != SERVING else []
-    read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else every.work.kv_bytes)
-    return predicted(tokens, parts, factors, read, notes, count)
+    notes += fitted.model_notes(replace(model, kv_bits=16, kv_scale_bits=0) if as_codes else model, tokens)
+    notes += [SEVERAL_PROMPTS_NOTE] if sum(piece.times for piece in rows.prompts) > 1 else []
+    notes += [MIXED_NOTE] if rows.prompts and rows.decoding and software != SERVING else []
+    read = count * float(work.weight_bytes), float(work.kv_bytes if count == 1 else whole.work.kv_bytes)
+    return fitted.predicted_step(tokens, parts, factors, read, notes, count)
 
 
-def _known(software: Software, fmt: WeightFormat, model: ModelSpec, core: str) -> Callable[[bool], CpuFit]:
-    """The constants of decoding and of prompts (True). Raises SailsimError for prompts not measured."""
+def _fits(software: Software, fmt: WeightFormat, model: ModelSpec, core: str) -> Callable[[bool], CpuFit]:
+    """Constants of decoding and of prompts (True), which raise SailsimError where none were measured."""
 
     @cache
-    def known(prompts: bool) -> CpuFit:
-        if prompts and (problem := without_prompts(software)):
+    def fit(prompts: bool) -> CpuFit:
+        if prompts and (problem := prompt_problem(software)):
             raise SailsimError(problem)
-        c, _ = constants(software, fmt, prompts=prompts, core=core)
+        c, _ = cpu_fit(software, fmt, prompts=prompts, core=core)
         if software in SIMULATED:
-            return replace(c, program=AttentionModel.of(load_system(SIMULATED_HOST).host, model.kv_bits))
+            host = load_system(fitted.SIMULATED_HOST).host
+            return replace(c, program=AttentionModel.of(host, model.kv_bits))
         return c
 
-    return known
+    return fit
 
 
-def _cache_of(system: System, software: Software) -> Cache:
-    """Beside units software has the caches of their program, so that the products alone differ."""
-    beside = system.has_pim or system.accelerator is not None
-    return "separate" if software in OWN_CACHES or beside else "unified"
+def _default_cache(system: System, software: Software) -> Cache:
+    """The software's cache; on a machine with units their program's, so that only the products differ."""
+    units = system.has_pim or system.accelerator is not None
+    return "separate" if software in SEPARATE_CACHES or units else "unified"
 
 
-def _unpacking(
+def _unpacking_seconds(
     system: System, model: ModelSpec, software: Software, work: StepDemand, threads: float
 ) -> float:
     """Seconds in which the cores round and unpack keys and values of few bits."""
     if software in SIMULATED:
-        return 0.0  # it is in what the program takes
+        return 0.0  # part of the program's attention
     vectors = system.cores.clock.si * system.cores.fp32_flops.value * system.host.simd_share.value
     return float(work.cache_flops) / (threads * vectors)
 
 
 def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, software: Software) -> Timer:
-    """`predict_cores` of one process, its seconds alone."""
+    """Seconds of `predict_cores` for one process."""
     fmt = fmt.of_model(model) if software in SIMULATED else fmt
-    works, sheet, many = works_of(model, fmt), CpuSheet.of(system), np.asarray(float(threads))
-    kept, known = _cache_of(system, software), _known(software, fmt, model, core_of(system))
-    if problem := _problem(system, threads, 1, False, software, kept, 1):
+    demand_of, sheet = fitted.mixed_demand(model, fmt), CpuSheet.of(system)
+    cache, fits = _default_cache(system, software), _fits(software, fmt, model, core_of(system))
+    if problem := _problem(system, threads, 1, False, software, cache, 1):
         raise SailsimError(problem)
 
     def seconds(pieces: tuple[Chunk, ...]) -> float:
-        rows = ProcessBatch(works, *split(pieces))
-        scans = rows.scans if kept == "unified" and rows.decoding else np.asarray(1.0)
-        parts = step_parts(rows.work, sheet, many, rows.constants(known), scans)
-        unpacking = _unpacking(system, model, software, rows.work, threads)
+        rows = ProcessBatch(demand_of, *split(pieces))
+        scans = rows.scans if cache == "unified" and rows.decoding else np.asarray(1.0)
+        parts = step_breakdown(rows.work, sheet, np.asarray(float(threads)), rows.fit(fits), scans)
+        unpacking = _unpacking_seconds(system, model, software, rows.work, threads)
         return float(sum(parts.values())) + unpacking * float(scans)
 
     return seconds
@@ -606,10 +594,9 @@ def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, so
 def _problem(
     system: System, threads: int, batch: int, prompts: bool, software: str, cache: str, instances: int | None
 ) -> str | None:
-    """Why there is no such step: prompts where none were measured, more instances than have work, and what
-    no step has."""
+    """Reason why the arguments of `predict_cores` are refused, None if they are not."""
     cores, most = system.cores.count.whole, max(1, min(batch, threads))
-    if prompts and (unmeasured := without_prompts(software)):
+    if prompts and (unmeasured := prompt_problem(software)):
         return unmeasured
     if prompts and instances != 1:
         return f"instances is {instances or 'best'}, allowed with a prompt is 1"
@@ -621,13 +608,13 @@ def _problem(
         return f"software is {software!r}, allowed is one of {', '.join(SOFTWARE)}"
     if cache not in CACHES:
         return f"cache is {cache!r}, allowed is one of {', '.join(CACHES)}"
-    if cache != "separate" and software in OWN_CACHES:
+    if cache != "separate" and software in SEPARATE_CACHES:
         return f"cache is {cache!r}, allowed for {SOFTWARE[software]} is 'separate'"
     return None
 
 
-def without_prompts(software: str) -> str | None:
-    """Why a software's prompts are not predicted, None if they are."""
+def prompt_problem(software: str) -> str | None:
+    """Reason why a software's prompts are not predicted, None if they are."""
     reasons: dict[str, str] = {
         "t-mac": "T-MAC's prompts were measured on a Snapdragon X Elite alone, another core than these",
         "t-sar": "T-SAR's prompts are not modelled",
@@ -640,9 +627,9 @@ def without_prompts(software: str) -> str | None:
 def _software_notes(
     core: str, software: Software, fmt: WeightFormat, rate: KernelRate, prompts: bool, threads: int
 ) -> Iterator[str]:
-    """What the notes say of a software, its kernels and the threads of a process."""
+    """Notes on a software, its kernels and the threads of a process."""
     simulated = software in SIMULATED
-    yield from _SAID[software] if software in _SAID else _core_notes(core, software)
+    yield from _SOFTWARE_NOTES[software] if software in _SOFTWARE_NOTES else _core_notes(core, software)
     if rate.kind == "assumed":
         yield (
             f"{UNMEASURED} {fmt.name} on this software: its kernel is assumed at {rate.relative:.3g} "
@@ -671,11 +658,11 @@ def _software_notes(
 
 
 def _core_notes(core: str, software: Software) -> Iterator[str]:
-    """What is said of a core where a software was not measured on it."""
-    assumed = fitted_constants().software(software, core).constants["attention_rate"].kind == "assumed"
-    tables = software == "t-mac" and core != N1
-    between = "lie between those of the cores that it was measured on."
-    if tables:
+    """Notes on constants of a software that were not measured on a core."""
+    if software == "t-mac" and core != N1:
         yield f"T-MAC was not measured on {core}: its look-ups are those of {N1}, by vector pipes."
-    if assumed:
-        yield f"Of llama.cpp on {core} only the kernels were measured: its other constants {between}"
+    if fitted_constants().software(software, core).constants["attention_rate"].kind == "assumed":
+        yield (
+            f"Of llama.cpp on {core} only the kernels were measured: its other constants lie between those "
+            "of the cores that it was measured on."
+        )

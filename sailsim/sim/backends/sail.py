@@ -1,6 +1,6 @@
-"""SAIL: PIM units with look-up tables beside every LLC slice (`[pim]` of a system file).
+"""SAIL backend: PIM units with look-up tables at every LLC slice (`[pim]` of a system file).
 
-The C++ core times tiles (`sailsim.sim.step.tiles`); the patterns of a step's activations decide how long.
+The C++ core times tiles (`sailsim.sim.step.tiles`) by the patterns of a step's activations.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import stamp
 from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.sim.backend import ACTIVITY, EnergyShape, StepQuery, StepResult
-from sailsim.sim.backends.cores import Software, constants, ubatches, without_prompts
+from sailsim.sim.backends.cores import Software, cpu_fit, prompt_problem, ubatches
 from sailsim.sim.machine.dram import MemorySystem
 from sailsim.sim.machine.pim import AUTO, NBWS, PER_TENSOR
 from sailsim.sim.machine.substrate import load_substrate, substrate_path
@@ -45,8 +45,8 @@ FAIR = [
 ]
 
 
-def request_of(op: Op, point: Point) -> TileRequest:
-    """A GEMV in the units' format: codes, their scales and minima, and a codebook."""
+def tile_request(op: Op, point: Point) -> TileRequest:
+    """Request of a GEMV in the units' format: codes, their scales and minima, and a codebook."""
     fmt = op.format
     assert fmt is not None
     assert fmt.code is not None
@@ -54,14 +54,14 @@ def request_of(op: Op, point: Point) -> TileRequest:
     code = fmt.code
     widths = (code.wbits, code.value_bits, point.abits, point.nbw)
     shape = TileShape(op.k, op.n, op.batch, *widths, fmt.group_size)
-    # What a file packs denser than codes of whole bits (TQ1_0) comes to the units unpacked.
+    # Codes packed below whole bits in a file (TQ1_0) come to the units unpacked.
     stored = max(op.weight_bytes, op.k * ceil(op.n * code.wbits / 8))
     codebook = 2 << code.wbits if code.kind == "book" else 0
     return TileRequest(shape, stored, minimum=fmt.minimum, codebook=codebook)
 
 
 class SailUnits(Units):
-    """The PIM units of a machine under a point's choices."""
+    """PIM units of a machine under a point's choices."""
 
     phases = TILE_PHASES
     counts = COUNTS
@@ -78,15 +78,14 @@ class SailUnits(Units):
         self._key = (self._pim.key, memory(system))
 
     def __eq__(self, other: object) -> bool:
-        """Whether steps cannot tell them apart: of machines that differ in their cores, say."""
+        """Whether both take equal times in every step, as on machines that differ only in their cores."""
         return isinstance(other, SailUnits) and self._key == other._key
 
     def __hash__(self) -> int:
         return hash(self._key)
 
     def step(self, point: Point, parts: StepParts, activations: Activations) -> StepGemvs:
-        """The tiles of a step, by the patterns that its inputs have in each size of blocks, timed once for
-        equal patterns; the fastest of all NBWs where that is asked."""
+        """Tiles of a step, timed once for equal patterns of inputs; the fastest NBWs with `PER_TENSOR`."""
         assert isinstance(point.nbw, int)
         inputs = parts.inputs(point.seed)
         profiles = {
@@ -100,38 +99,40 @@ class SailUnits(Units):
         else:
             keys = list(zip(*([profile.key for profile in each] for each in profiles.values()), strict=True))
 
-        def on(units: PimUnits, op: Op, some: Sequence[int]) -> GemvTimes:
+        def times(units: PimUnits, op: Op, some: Sequence[int]) -> GemvTimes:
             def profiles_of(shape: TileShape) -> list[PatternProfile]:
-                every = profiles[shape.group_size, shape.nbw]
-                return [every[at] for at in some]
+                of_step = profiles[shape.group_size, shape.nbw]
+                return [of_step[at] for at in some]
 
-            request = request_of(op, point)
+            request = tile_request(op, point)
             if request.shape.nbw == PER_TENSOR:
                 return FastestTiles(units.every_nbw(request, profiles_of), units.weights_rate)
             return units.product(request, profiles_of(request.shape))
 
-        def dealt(op: Op, some: Sequence[int]) -> HeadGemvTimes:
-            """Matrices of their own inputs, dealt to the slices."""
+        def head_times(op: Op, some: Sequence[int]) -> HeadGemvTimes:
+            """Times of matrices with inputs of their own, divided among the slices."""
             ((one, matrices),) = op.products
             sharing = SliceSharing.of(int(matrices), self._pim.config.slices)
-            return HeadGemvTimes(on(self._of_slices(sharing.cut), one, some), sharing, len(TILE_PHASES))
+            return HeadGemvTimes(
+                times(self._sharing_units(sharing.cut), one, some), sharing, len(TILE_PHASES)
+            )
 
-        return StepGemvs(keys, partial(on, self._pim), dealt)
+        return StepGemvs(keys, partial(times, self._pim), head_times)
 
-    def _of_slices(self, slices: int) -> PimUnits:
-        """Units of which so many share a matrix, while all of them work."""
+    def _sharing_units(self, slices: int) -> PimUnits:
+        """Units in groups of ``slices`` that share a matrix, while all of them work."""
         if slices not in self._sharing:
             self._sharing[slices] = self._make(slices=slices, sharing=self._pim.config.slices)
         return self._sharing[slices]
 
     def memory(self, threads: int) -> MemorySystem:
-        """DRAM beside the units' own misses and the room in the LLC."""
+        """DRAM with the units' outstanding misses and the prefetch buffer in the LLC."""
         if threads not in self._memory:
             self._memory[threads] = memory(self._system, threads)
         return self._memory[threads]
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
-        """Whose patterns they are, what can make a larger machine slower, and what is left out."""
+        """Notes on borrowed patterns, on effects that make larger machines slower, and on omissions."""
         borrowed, config, machine = activations.note(model), self._pim.config, self.memory(1)
         return [
             *([borrowed] if borrowed else []),
@@ -141,21 +142,21 @@ class SailUnits(Units):
         ]
 
 
-def prompt_tasks(asked: StepQuery, host: HostCores, prompts: tuple[Chunk, ...]) -> Iterator[CoreTask]:
-    """What the cores do for pieces of prompts.
+def prompt_tasks(query: StepQuery, host: HostCores, prompts: tuple[Chunk, ...]) -> Iterator[CoreTask]:
+    """Tasks of the cores for chunks of prompts.
 
-    Products go at the fitted rate of the software's prompts, as `backends.cores` has it; all else as around
-    units. Raises SailsimError for software whose prompts were not measured, except this project's kernels:
-    gem5 ran theirs (`research/experiments/mixed_steps.csv`).
+    Products run at the fitted rate of the software's prompts (`backends.cores`), all else as with units.
+    Raises SailsimError for software whose prompts were not measured, except this project's kernels, whose
+    prompts ran in gem5 (`research/experiments/mixed_steps.csv`).
     """
-    assert isinstance(asked.machine, System)
-    if asked.around != "neon" and (problem := without_prompts(asked.around)):
+    assert isinstance(query.machine, System)
+    if query.around != "neon" and (problem := prompt_problem(query.around)):
         raise SailsimError(problem)
-    software, core = cast(Software, asked.around), core_of(asked.machine)
-    c, _ = constants(software, asked.fmt, prompts=True, core=core)
-    ops, rows = mixed_step(asked.model, asked.fmt, prompts), sum(p.new * p.times for p in prompts)
+    software, core = cast(Software, query.around), core_of(query.machine)
+    c, _ = cpu_fit(software, query.fmt, prompts=True, core=core)
+    ops, rows = mixed_step(query.model, query.fmt, prompts), sum(p.new * p.times for p in prompts)
     products = sum(op.kind == "gemv" for op in ops)
-    row = float(c.product_s) + rows * asked.model.n_layers * float(c.row_s) / products
+    row = float(c.product_s) + rows * query.model.n_layers * float(c.row_s) / products
     for op in ops:
         if op.kind == "gemv":
             read = op.weight_bytes * ubatches(rows)
@@ -167,70 +168,70 @@ def prompt_tasks(asked: StepQuery, host: HostCores, prompts: tuple[Chunk, ...]) 
                 CoreTask(f"{op.name} barrier", 0, host.barrier, sync=True),
             ]
         else:
-            tasks = host.work(op, asked.model, 0)
+            tasks = host.work(op, query.model, 0)
         yield from tasks
 
 
 class SailBackend(Accelerator):
-    """`[pim]`: a data feeding module and arrays beside each slice."""
+    """Backend of `[pim]`: a data feeding module and arrays at each slice."""
 
     software = ("lut-gemv",)
     choices = ("nbw", "substrate", "convert", "prt", "attention", "overlap")
     prefills = ("units", "cores", "auto")
     smooth = True
 
-    def step(self, asked: StepQuery) -> StepResult:
-        """By the engine; with prompts on the cores while units decode, or the faster of both ways."""
-        self.check_prefill(asked)
-        units = replace(asked, prefill="units")
-        if asked.prefill == "units" or not asked.prompts:
+    def step(self, query: StepQuery) -> StepResult:
+        """Simulate by the engine, with prompts on the units, on the cores while units decode, or the faster
+        of both."""
+        self.check_prefill(query)
+        units = replace(query, prefill="units")
+        if query.prefill == "units" or not query.prompts:
             return super().step(units)
-        ways = [self._beside(asked)]
-        if asked.prefill == "auto":
-            ways.append(super().step(units))
-        return min(ways, key=lambda result: result.step_s)
+        results = [self._prompts_on_cores(query)]
+        if query.prefill == "auto":
+            results.append(super().step(units))
+        return min(results, key=lambda result: result.step_s)
 
-    def _beside(self, asked: StepQuery) -> StepResult:
-        """The prompts on the cores."""
-        system, point = asked.machine, self.point_of(asked)
+    def _prompts_on_cores(self, query: StepQuery) -> StepResult:
+        """Simulate with prompts on the cores while units decode."""
+        system, point = query.machine, self.point_of(query)
         assert isinstance(system, System)
-        decoding, prompts = split(asked.pieces or pieces_of(point))
-        tasks = list(prompt_tasks(asked, HostCores(system, point.threads), prompts))
+        decoding, prompts = split(query.pieces or pieces_of(point))
+        tasks = list(prompt_tasks(query, HostCores(system, point.threads), prompts))
         tokens = sum(piece.new * piece.times for piece in decoding + prompts)
-        note = f"The cores multiply the prompts, as {asked.around} does"
+        note = f"The cores multiply the prompts, as {query.around} does"
         if decoding:
-            result = simulate_step(system, asked.model, point, pieces=decoding, beside=tasks)
+            result = simulate_step(system, query.model, point, pieces=decoding, beside=tasks)
             note += ", while the units decode; what decodes goes first, and memory is shared by demand"
             return replace(result, tokens=tokens, notes=(*result.notes, f"{note}."))
         line = play(memory(system, point.threads), [Segments.one(tasks)])
-        moved = {"weights": 0.0, "read": line.read, "written": line.written}
         return StepResult(
             tokens=tokens,
             step_s=line.end,
             breakdown={"cores": line.cores, "sync": line.sync},
             dram_bytes=line.read + line.written,
-            bytes_by_kind=moved,
+            bytes_by_kind={"weights": 0.0, "read": line.read, "written": line.written},
             events=line.events,
             point=point,
-            notes=(f"{note}.", *step_notes(asked.model, tokens)),
+            notes=(f"{note}.", *step_notes(query.model, tokens)),
         )
 
     def make_units(self, system: System, *choices: Any) -> SailUnits:
-        """The units under a point's choices."""
+        """PIM units under a point's choices."""
         substrate, convert, prt, _ = choices
         return SailUnits(system, substrate, convert, prt)
 
     def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
-        """Those, and of the substrate's file that it is the same: it may be another one by now."""
+        """Choices of the point, and a stamp of the substrate's file, which may have changed."""
         own = None if system.pim is None else str(system.pim.substrate.value)
         return point.substrate, point.convert, point.prt, stamp(substrate_path(point.substrate or own or ""))
 
     def alternatives(self, system: System, point: Point) -> tuple[Point, ...]:
-        """Where the NBW is each tensor's own: that, and every NBW for all of them.
+        """Points to try where NBW or the place of conversion is open.
 
-        Tiles that are the fastest by themselves need not make the fastest step. Where the place of conversion
-        is open: each with the file's own place, then the others that the machine has. Floating-point units
-        are there where its file converts in them.
+        An NBW of each tensor's own is tried with every NBW for all of them, as the fastest tiles need not
+        make the fastest step. Conversion is tried first in the file's own place. Only a file that converts in
+        floating-point units has them.
         """
         own = system.require_pim().convert.value
         places = dict.fromkeys((own, "memory", "cores")) if point.convert == AUTO else (point.convert,)
@@ -238,16 +239,16 @@ class SailBackend(Accelerator):
         return tuple(point.having(convert=place, nbw=nbw) for place in places for nbw in nbws)
 
     def takes(self, op: Op) -> bool:
-        """Whatever has scalar codes: tables are built of whole numbers."""
+        """Accept operations with scalar codes: tables are built of whole numbers."""
         return has_codes(op)
 
     def llc_share(self, machine: System) -> float:
-        """The room for weights that wait, also where they do not fill it; C-SRAM lies beside the LLC."""
+        """Share of the buffer for prefetched weights, full or not; C-SRAM is no part of the LLC."""
         pim = machine.require_pim()
         return float(pim.prefetch_share.value) if pim.prefetch_depth.whole else 0.0
 
     def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
-        """From the substrate, which may not declare its energy."""
+        """Energy by the substrate; None where its file declares none."""
         pim = system.require_pim()
         substrate = load_substrate(str(choices.get("substrate") or pim.substrate.value))
         if substrate.energy is None:

@@ -18,7 +18,7 @@ from math import floor, inf, log2
 from typing import NamedTuple
 
 from sailsim.sim.backend import Backend, StepQuery, load_backend
-from sailsim.sim.software.fitted import works_of
+from sailsim.sim.software.fitted import mixed_demand
 from sailsim.workloads.models.graph import Chunk
 
 EVERY_ROW = 16
@@ -54,7 +54,7 @@ class StepSurface:
         self._auto = asked.prefill == "auto"
         self._formula = backend.kind != "accelerator"
         self._every = EVERY_ROW if backend.smooth else inf
-        self._sums = works_of(asked.model, asked.fmt).sums
+        self._sums = mixed_demand(asked.model, asked.fmt).sums
         self._windowed = bool(asked.model.sliding_window)
         self._first = 2 if self._formula else 1  # context of a sequence that decodes by a fitted constant
         self._line, self._node = cache(self._make_line), cache(self._make_node)

@@ -1,1 +1,1 @@
-"""Software on cores and GPUs: its fitted constants, and the rates of its kernels by format."""
+"""Software on cores and GPUs: fitted constants, and rates of kernels by format."""

@@ -1,4 +1,4 @@
-"""What the fitted backends share: constants as data, what a step asks of a machine, and intervals.
+"""Fitted constants, the demand of a step on a machine, and intervals, shared by the fitted backends.
 
 `fits/fits.json` is written by `research/fits/fit.py`. The formulas are in `backends.cores` and
 `backends.roofline`.
@@ -36,17 +36,17 @@ from sailsim.workloads.models.model import MAX_DIMENSION, ModelSpec
 Floats = NDArray[np.float64]
 
 N1 = "neoverse-n1"
-"""The core of Graviton2 and Altra, which three software stacks were measured on."""
+"""Core of Graviton2 and Altra, on which three software stacks were measured."""
 CORES = (N1, "neoverse-v1", "neoverse-v2", "neoverse-n2")
 """Cores with constants of their own in `fits.json`."""
 _WIDE_PIPES = 4
-"""Vector pipes of a core with SVE2 from which on it is taken for Neoverse V2; N2 has two."""
+"""Fewest vector pipes of a core with SVE2 that is taken for Neoverse V2; N2 has two."""
 UNMEASURED = "No measurement of"
-"""How a note begins that says what nobody has measured of a machine's kernels or of a model."""
+"""Beginning of notes on kernels or models without measurements."""
 
 
 def core_of(system: System) -> str:
-    """The core whose kernels a machine runs: what its instructions are, and of SVE2 how many vector pipes."""
+    """Core whose kernels a machine runs, by its instruction set and, with SVE2, its vector pipes."""
     match str(system.cores.isa.value):
         case "armv8.4-a+sve+i8mm":
             return "neoverse-v1"
@@ -55,7 +55,7 @@ def core_of(system: System) -> str:
     return N1
 
 
-def predicted(
+def predicted_step(
     tokens: int,
     parts: Mapping[str, Floats | float],
     factors: tuple[float, float],
@@ -63,15 +63,14 @@ def predicted(
     notes: Iterable[str],
     instances: int | None = None,
 ) -> StepResult:
-    """A predicted step with the interval of its rate.
+    """Predicted step with the interval of its rate.
 
     Args:
         tokens: of the whole batch.
-        parts: seconds; the step takes their sum.
-        factors: on the rate, to those that hold nine of ten measurements of the kind that the model was
-            fitted on, and what is assumed where nothing was fitted.
+        parts: seconds, which add up to the step.
+        factors: from the rate to the ends of its 90 % interval of measurements, widened by assumptions.
         read: bytes from memory: weights by every instance, the cache once.
-        notes: say in sentences what is not fitted.
+        notes: sentences on everything that is not fitted.
         instances: processes side by side on cores.
     """
     seconds = {name: float(each) for name, each in parts.items()}
@@ -91,7 +90,7 @@ def predicted(
 
 
 def fits_file(name: str) -> Traversable:
-    """A file of the ``fits`` folder."""
+    """File of the ``fits`` folder."""
     return files("sailsim.sim") / "data" / "fits" / name
 
 
@@ -102,15 +101,15 @@ def read_csv(text: str) -> list[dict[str, str]]:
 
 
 RATE_ROWS = read_csv(fits_file("kernel_rates.csv").read_text("utf-8"))
-"""What is known of llama.cpp's kernels by format."""
+"""Rates of llama.cpp's kernels, a row a format."""
 
 
 @dataclass(frozen=True)
 class KernelRate:
-    """Speed of a format's kernel relative to its software's anchor, and how that is known.
+    """Speed of a format's kernel relative to its software's anchor, with its origin.
 
-    The anchor is the fitted four-bit kernel, of T-MAC a look-up a weight. ``kind`` "fitted": measured, or a
-    measured rate times a ratio of kernels (``how`` names the ratio); "assumed" otherwise.
+    The anchor is the fitted four-bit kernel; that of T-MAC is a look-up a weight. ``kind`` is "fitted" for a
+    measured rate, or one times a ratio of kernels (``how`` names the ratio), and "assumed" otherwise.
     """
 
     relative: float
@@ -121,22 +120,22 @@ class KernelRate:
     source: str
     how: str = ""
     in_common: float = 1.0
-    """Of its time what rows of a pass may have in common: that of the weights, not of their own sums."""
+    """Share of its time that rows of a pass may have in common: that of weights, not of a row's own sums."""
 
     def times(self, factor: float) -> KernelRate:
-        """The same rate relative to another anchor."""
+        """Rate relative to an anchor that is slower by a factor."""
         return replace(self, relative=self.relative * factor, low=self.low * factor, high=self.high * factor)
 
 
 @dataclass(frozen=True)
 class FitInterval:
-    """Factors on a prediction between which nine of ten cross-validated measurements fell."""
+    """Factors on a prediction that hold 90 % of cross-validated measurements."""
 
     low: float
     high: float
 
     def joined(self, other: FitInterval) -> FitInterval:
-        """The interval that holds both."""
+        """Smallest interval that holds both."""
         return FitInterval(low=min(self.low, other.low), high=max(self.high, other.high))
 
     def widened(self, slower: float, faster: float) -> tuple[float, float]:
@@ -148,7 +147,7 @@ class FitInterval:
 
 @dataclass(frozen=True)
 class FitSet:
-    """Constants that were fitted together, and the intervals of what they predict."""
+    """Constants that were fitted together, and the intervals of their predictions."""
 
     constants: Mapping[str, Quantity]
     intervals: Mapping[str, FitInterval]
@@ -164,28 +163,25 @@ class FitSet:
 
 @dataclass(frozen=True)
 class Fits:
-    """Everything in `fits.json`."""
+    """Contents of `fits.json`."""
 
     table: Mapping[str, Any]
     sets: Mapping[str, FitSet]
-    """What was fitted together: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
-    _roots: dict[tuple[str, tuple[str, ...]], NDArray[np.float64]] = field(
+    """Fits by name: "cpu.<software>" on Neoverse N1, "cpu.<software>.<core>" and "gpu"."""
+    _roots: dict[tuple[str, tuple[str, ...]], Floats] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Fits:
-        """The fits of a file's table."""
+        """Fits in a file's table."""
         tables = {f"cpu.{name}": each for name, each in table["cpu"].items()} | {"gpu": table["gpu"]}
         for core, sets in table["cores"].items():
             tables |= {f"cpu.{name}.{core}": each for name, each in sets.items()}
-        return cls(table, {name: _set(each) for name, each in tables.items()})
+        return cls(table, {name: _fit_set(each) for name, each in tables.items()})
 
     def software(self, name: str, core: str = N1) -> FitSet:
-        """The constants of a CPU software on a core (`CORES`).
-
-        Raises SailsimError where nothing is known of the software on that core.
-        """
+        """Constants of a CPU software on a core (`CORES`). Raises SailsimError where there are none."""
         if name not in self.known_on(core):
             raise SailsimError(
                 f"software is {name}, allowed on {core} is one of {', '.join(self.known_on(core))}"
@@ -193,19 +189,18 @@ class Fits:
         return self.sets[f"cpu.{name}" if core == N1 else f"cpu.{name}.{core}"]
 
     def known_on(self, core: str) -> tuple[str, ...]:
-        """The software stacks with constants on a core."""
+        """Software stacks with constants on a core."""
         return tuple(self.table["cpu"] if core == N1 else self.table["cores"][core])
 
     @cached_property
     def claimed(self) -> Mapping[str, Quantity]:
-        """How many times as fast as another one's a software's kernels are, as its authors claim
-        (`claimed.toml`)."""
+        """Speed of a software's kernels over another one's, as claimed by its authors (`claimed.toml`)."""
         table = tomllib.loads(fits_file("claimed.toml").read_text("utf-8"))
         return {name: Quantity.model_validate(each) for name, each in table["gain"].items()}
 
     @property
     def gpu(self) -> FitSet:
-        """The constants of the GPU baseline, all GPUs."""
+        """Constants of the GPU baseline, all GPUs."""
         return self.sets["gpu"]
 
     @property
@@ -215,16 +210,16 @@ class Fits:
 
     @property
     def errors(self) -> list[dict[str, Any]]:
-        """The error table: one row a set of measurements and a way of holding them out."""
+        """Rows of the error table, one a set of measurements and a way of holding them out."""
         return list(self.table["errors"])
 
     def quantities(self) -> dict[str, Quantity]:
-        """Every fitted constant by a dotted name, for the report."""
+        """Every fitted constant by its dotted name."""
         return {f"{prefix}.{name}": q for prefix, s in self.sets.items() for name, q in s.constants.items()}
 
     @cached_property
     def kernel_rates(self) -> Mapping[str, KernelRate]:
-        """The table `kernel_rates.csv` for llama.cpp, by format, fitted rates as these fits have them."""
+        """Rates of llama.cpp's kernels by format (`kernel_rates.csv`), fitted ones from these fits."""
         llama = self.software("llama.cpp").constants
         anchor = float(llama["kernel_rate_q4_k_m"].value)
         rates = {}
@@ -245,9 +240,9 @@ class Fits:
         return rates
 
     def varied(self, changes: Mapping[str, float]) -> Fits:
-        """The fits with other values, by the names of `quantities`.
+        """Fits with other values, by the names of `quantities`.
 
-        Raises SailsimError for a name that is none of them or a value that is no finite number.
+        Raises SailsimError for an unknown name or a value that is not finite.
         """
         known = self.quantities()
         sets = {name: dict(each.constants) for name, each in self.sets.items()}
@@ -268,27 +263,29 @@ class Fits:
         )
 
     @cached_property
-    def covariances(self) -> Mapping[str, tuple[list[str], NDArray[np.float64]]]:
-        """Of "cpu" and "gpu" the names of what was fitted, as in `quantities`, and its covariance (n, n).
+    def covariances(self) -> Mapping[str, tuple[list[str], Floats]]:
+        """Names of the fitted constants, as in `quantities`, and their covariance (n, n), by "cpu" and "gpu".
 
-        A constant that both stacks share has the first one's name. Constants of different fits do not
-        vary together; constants held at a bound have zeros.
+        A constant that both stacks share has the first one's name. Constants of different fits are
+        uncorrelated; constants held at a bound have zeros.
         """
         return {group: self._covariance(group) for group in ("cpu", "gpu")}
 
-    def root(self, group: str, drawn: tuple[str, ...]) -> NDArray[np.float64]:
-        """Cholesky factor of the covariance of some constants, of its correlations, whose scales are alike;
-        kept, as every machine that is drawn asks for the same few."""
-        if (group, drawn) not in self._roots:
-            names, whole = self.covariances[group]
-            at = [names.index(name) for name in drawn]
+    def root(self, group: str, names: tuple[str, ...]) -> Floats:
+        """Cholesky factor (n, n) of the covariance of some constants, cached for the next sample.
+
+        Correlations are factored, whose scales are alike.
+        """
+        if (group, names) not in self._roots:
+            order, whole = self.covariances[group]
+            at = [order.index(name) for name in names]
             matrix = whole[np.ix_(at, at)]
             sigma = np.sqrt(np.diag(matrix))
             root = np.linalg.cholesky(matrix / np.outer(sigma, sigma) + 1e-9 * np.eye(len(at)))
-            self._roots[group, drawn] = np.asarray(sigma[:, None] * root)
-        return self._roots[group, drawn]
+            self._roots[group, names] = np.asarray(sigma[:, None] * root)
+        return self._roots[group, names]
 
-    def _covariance(self, group: str) -> tuple[list[str], NDArray[np.float64]]:
+    def _covariance(self, group: str) -> tuple[list[str], Floats]:
         table = self.table[f"{group}_covariance"]
         known = [name for name in self.quantities() if name.startswith(f"{group}.")]
         names: list[str] = []
@@ -305,7 +302,7 @@ class Fits:
         return names, whole
 
 
-def _set(table: Mapping[str, Any]) -> FitSet:
+def _fit_set(table: Mapping[str, Any]) -> FitSet:
     return FitSet(
         constants={
             name: Quantity.model_validate({k: v for k, v in entry.items() if k != "standard_error"})
@@ -316,59 +313,60 @@ def _set(table: Mapping[str, Any]) -> FitSet:
 
 
 SIMULATED_HOST = "sail-n1-neon-host"
-"""The system whose file has what was fitted of cores around units that run this project's program in gem5."""
+"""System whose file has the fitted constants of cores with units that run this project's program in gem5."""
 
 
 def host_constants(fitted: Fits, software: str, reads: float) -> dict[str, float]:
-    """What SAIL's cores must have where the baseline has the fitted constants of a software, by their fields.
+    """Values of a system's fields for cores that run a fitted software.
 
-    ``reads`` is the share of the DRAM peak that reading threads reach, of which the software gets a share.
+    ``reads`` is the share of the DRAM peak that reading threads reach; the software reaches a share of it.
     """
-    constants = fitted.software(software)
+    fit = fitted.software(software)
     # The fork's rows have one thread count: what its products lose is in its share of the barrier.
-    lost = constants.constants.get("product_overhead")
+    has_overhead = "product_overhead" in fit.constants
     return {
-        "host.attention_rate": constants.value("attention_rate"),
-        "host.barrier": constants.value("barrier"),
-        "host.product_overhead": 0.0 if lost is None else float(lost.value),
-        "memory.core_share": min(constants.value("read_share") * reads, 1.0),
+        "host.attention_rate": fit.value("attention_rate"),
+        "host.barrier": fit.value("barrier"),
+        "host.product_overhead": fit.value("product_overhead") if has_overhead else 0.0,
+        "memory.core_share": min(fit.value("read_share") * reads, 1.0),
     }
 
 
-def around_units(system: System, software: str) -> System:
-    """The machine with cores that run a software around its units: attention, norms, barriers.
+def with_host_software(system: System, software: str) -> System:
+    """The machine with another host software on its cores: attention, norms, barriers.
 
-    Measured software has its fitted constants; this project's the fields of cores that `SIMULATED_HOST` has
-    of its own. Raises SailsimError for a software that nothing is known of on these cores.
+    Measured software has its fitted constants; this project's has the fields of cores that the file of
+    `SIMULATED_HOST` sets itself. Raises SailsimError for software without constants on these cores.
     """
-    return _around(IdentityKey(system), software)
+    return _with_host_software(IdentityKey(system), software)
 
 
-@lru_cache(maxsize=64)  # a machine that is the same one has the same units, with all that they have timed
-def _around(of: IdentityKey, software: str) -> System:
-    system = of.system
-    known = fitted_constants().software(software, core_of(system))
-    if "core_share" not in known.constants:
+@lru_cache(
+    maxsize=64
+)  # the same object for the same machine keeps its units, with all times they have cached
+def _with_host_software(key: IdentityKey, software: str) -> System:
+    system = key.system
+    if "core_share" not in fitted_constants().software(software, core_of(system)).constants:
         changes = host_constants(fitted_constants(), software, float(system.memory.read_share.value))
         return vary(system, changes, source="fits.json", note=f"as fitted for {software}")
     own = load_system(SIMULATED_HOST)
-    below = load_system(own.extends[0])
-    host = {name: value for name, value in own.host if value != getattr(below.host, name)}
-    if system.host.submit != below.host.submit:  # as the caller wants it
+    base = load_system(own.extends[0])
+    host = {name: value for name, value in own.host if value != getattr(base.host, name)}
+    if system.host.submit != base.host.submit:  # set by the caller
         host.pop("submit", None)
     share = {"core_share": own.memory.core_share}
     parts = {"host": system.host.model_copy(update=host), "memory": system.memory.model_copy(update=share)}
     return system.model_copy(update=parts)
 
 
-@cache  # 1,300 lines of JSON, asked for by every prediction
+@cache  # 1,300 lines of JSON, needed by every prediction
 def fitted_constants() -> Fits:
     """The shipped fits."""
     return Fits.of(json.loads(fits_file("fits.json").read_text("utf-8")))
 
 
 def held_out_results() -> dict[str, Any]:
-    """How far the shipped constants are off on measurements outside the repository, when last looked at.
+    """Errors of the shipped constants on measurements outside the repository, at their last check.
 
     Written by ``python research/fits/fit.py --held-out FILE`` (its `held_out_check`).
     """
@@ -377,16 +375,7 @@ def held_out_results() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class StepDemand:
-    """What steps ask of a machine; each field a scalar or an array of the same shape (one entry a step).
-
-    Bytes of weights and of the KV cache, MACs of the matrix products and of attention, rows of the batch,
-    attention heads over the batch (the most threads that attention can use), operations, layers and matrix
-    products. Those of a block's experts count as one for each of their matrices; of the MACs of the products
-    ``expert_macs`` are theirs, and an expert that any row chose sees ``expert_rows`` rows on average (1
-    without experts). ``cache_flops`` round and unpack keys and values of few bits. Then key heads of a
-    layer, entries of the vocabulary, the share of layers with a window, and numbers of a head. Last:
-    outputs of the products, over the rows.
-    """
+    """Demand of steps on a machine; each field a scalar or an array of the same shape (one entry a step)."""
 
     rows: Floats
     weight_bytes: Floats
@@ -394,27 +383,34 @@ class StepDemand:
     gemv_macs: Floats
     attention_macs: Floats
     attention_width: Floats
+    """Attention heads over the batch: the most threads that attention can use."""
     operations: Floats
     layers: Floats
     products: Floats
+    """Matrix products; the experts of a block count as one for each of their matrices."""
     cache_flops: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """Operations that round and unpack keys and values of few bits."""
     expert_macs: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """Part of ``gemv_macs``."""
     expert_rows: Floats = field(default_factory=lambda: np.asarray(1.0))
+    """Mean rows of an expert that any row chose; 1 without experts."""
     key_heads: Floats = field(default_factory=lambda: np.asarray(1.0))
     vocabulary: Floats = field(default_factory=lambda: np.asarray(0.0))
     windowed: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """Share of layers with a window."""
     head: Floats = field(default_factory=lambda: np.asarray(1.0))
+    """Numbers of a value in a head."""
     gemv_outputs: Floats = field(default_factory=lambda: np.asarray(0.0))
+    """Outputs of the matrix products, over the rows."""
 
     @classmethod
     def of(cls, model: ModelSpec, ops: list[Op], rows: int) -> StepDemand:
-        """The sums over the operations of one step on ``rows`` rows."""
-
+        """Demand of one step's operations on ``rows`` rows."""
         attention = [op for op in ops if op.kind == "attention"]
         products = [op for op in ops if op.kind == "gemv"]
-        chosen = [op for op in ops if op.spread]
-        read = sum(touched(op.spread) * op.k * op.n for op in chosen)
-        expert_macs = sum(op.macs for op in chosen)
+        experts = [op for op in ops if op.spread]
+        read = sum(touched(op.spread) * op.k * op.n for op in experts)
+        expert_macs = sum(op.macs for op in experts)
         sums = {
             "rows": rows,
             "weight_bytes": sum(op.weight_bytes for op in ops),
@@ -443,45 +439,46 @@ class StepDemand:
         return cls(**{name: np.array([float(getattr(step, name)) for step in steps]) for name in names})
 
 
-def decode_work(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> StepDemand:
-    """The work of a step of one process with ``batch`` sequences."""
+def decode_demand(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> StepDemand:
+    """Demand of a decoding step of one process with ``batch`` sequences."""
     check_sizes(batch=batch, context=context)
-    return counted_work(model, fmt, (Chunk(1, context - 1, batch),))
+    return step_demand(model, fmt, (Chunk(1, context - 1, batch),))
 
 
-def prompt_work(
+def prompt_demand(
     model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 1, reads: int = 1
 ) -> StepDemand:
-    """The work of some prompts at once, which reads the weights ``reads`` times."""
+    """Demand of some prompts at once, which read the weights ``reads`` times."""
     check_sizes(prompt=prompt, batch=batch)
-    return read_again(counted_work(model, fmt, (Chunk(prompt, 0, batch),)), reads)
+    return with_weight_reads(step_demand(model, fmt, (Chunk(prompt, 0, batch),)), reads)
 
 
-def read_again(work: StepDemand, reads: int) -> StepDemand:
-    """The work of a step that reads the weights so many times."""
+def with_weight_reads(work: StepDemand, reads: int) -> StepDemand:
+    """Demand of a step that reads the weights so many times."""
     return replace(work, weight_bytes=work.weight_bytes * reads)
 
 
-@lru_cache(maxsize=4096)  # a sweep asks for the same works again for every software, GPU and thread count
-def counted_work(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Chunk, ...]) -> StepDemand:
-    """The work of a step, operation by operation. Raises SailsimError as `mixed_step`."""
+@lru_cache(maxsize=4096)  # a sweep needs the same demand for every software, GPU and thread count
+def step_demand(model: ModelSpec, fmt: WeightFormat, pieces: tuple[Chunk, ...]) -> StepDemand:
+    """Demand of a step, counted by operations. Raises SailsimError as `mixed_step`."""
     rows = sum(piece.new * piece.times for piece in pieces)
     return StepDemand.of(model, mixed_step(model, fmt, pieces), rows)
 
 
-WorkOf = Callable[[tuple[Chunk, ...]], StepDemand]
+DemandOf = Callable[[tuple[Chunk, ...]], StepDemand]
 
 
 @lru_cache(maxsize=64)
-def works_of(model: ModelSpec, fmt: WeightFormat) -> MixedStepDemand:
-    """The works of mixed steps of a model in a format."""
+def mixed_demand(model: ModelSpec, fmt: WeightFormat) -> MixedStepDemand:
+    """Demand of mixed steps of a model in a format."""
     return MixedStepDemand(model, fmt)
 
 
 class MixedStepDemand:
-    """The work of any mixed step of a model, as `counted_work` counts it, but from that of few tokens.
+    """Demand of any mixed step of a model, equal to `step_demand` but derived from steps of few tokens.
 
-    It is linear in rows, in sequences, and in keys and pairs of attention, but for experts in rows.
+    Demand is linear in rows, in sequences, and in keys and pairs of attention; that of experts is not linear
+    in rows.
     """
 
     def __init__(self, model: ModelSpec, fmt: WeightFormat) -> None:
@@ -499,7 +496,7 @@ class MixedStepDemand:
         self._slopes = sequence, key_and_pair - pair, pair
 
     def __call__(self, pieces: tuple[Chunk, ...]) -> StepDemand:
-        """Of a step. Raises SailsimError as `mixed_step`."""
+        """Demand of a step. Raises SailsimError as `mixed_step`."""
         rows, sequences, keys, pairs = self.sums(pieces)
         own = (
             slope * (many - rows) for slope, many in zip(self._slopes, (sequences, keys, pairs), strict=True)
@@ -507,10 +504,13 @@ class MixedStepDemand:
         return StepDemand(*sum(own, self._rows(rows)))
 
     def sums(self, pieces: tuple[Chunk, ...]) -> tuple[int, int, float, float]:
-        """New tokens, sequences, and what a block's attention has in the mean: keys and pairs."""
+        """New tokens, sequences, and a block's mean keys and pairs of attention.
+
+        Raises SailsimError as `mixed_step`.
+        """
         most = MAX_DIMENSION
         if not pieces or any(not (0 < p.new <= most - p.before <= most >= p.times > 0) for p in pieces):
-            mixed_step(self._model, self._fmt, pieces)  # says why there is none
+            mixed_step(self._model, self._fmt, pieces)  # raises with the reason
         keys = pairs = 0.0
         for window, share in self._windows:
             keys += share * sum([piece.keys(window) for piece in pieces])
@@ -518,7 +518,7 @@ class MixedStepDemand:
         return sum([p.new * p.times for p in pieces]), sum([p.times for p in pieces]), keys, pairs
 
     def _rows(self, rows: int) -> Floats:
-        """Of so many first tokens of sequences: each sees itself alone."""
+        """Demand of the first tokens of ``rows`` sequences, which see only themselves."""
         if self._model.experts is None:
             return self._first + (rows - 1) * self._row
         if rows not in self._tokens:
@@ -526,19 +526,19 @@ class MixedStepDemand:
         return self._tokens[rows]
 
     def _of(self, piece: Chunk, model: ModelSpec | None = None) -> Floats:
-        """By the fields of a work."""
-        work = counted_work(model or self._model, self._fmt, (piece,))
+        """Demand of a chunk as an array of its fields."""
+        work = step_demand(model or self._model, self._fmt, (piece,))
         return np.array([float(getattr(work, name)) for name in StepDemand.__dataclass_fields__])
 
 
 def model_notes(model: ModelSpec, rows: int) -> list[str]:
-    """What a fitted step of a model rests on, in sentences: of experts, windows and what is left out."""
+    """Notes on a fitted step of a model: experts, windows and omissions."""
     notes = step_notes(model, rows)
     if model.kv_scale_bits:
         notes.append(
             f"No measurement has keys and values of {model.kv_bits} bits: cores round and unpack them on "
-            "their vector units, beside attention at the rate of fp16; GPUs read fewer bytes and unpack for "
-            "nothing."
+            "their vector units, in addition to attention at the rate of fp16; GPUs read fewer bytes and "
+            "unpack at no cost."
         )
     if model.experts is not None:
         notes.append(
@@ -549,8 +549,7 @@ def model_notes(model: ModelSpec, rows: int) -> list[str]:
 
 
 def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Floats, Floats]:
-    """What is left of two times when ``overlap`` of the shorter hides behind the longer, which stays
-    whole."""
+    """Exposed times of reading and arithmetic: ``overlap`` of the shorter hides behind the longer."""
     hidden = overlap * np.minimum(reading, arithmetic)
     reading_longer = reading >= arithmetic
     return (
@@ -559,31 +558,33 @@ def overlapped(reading: Floats, arithmetic: Floats, overlap: Floats) -> tuple[Fl
     )
 
 
-def by_phases(
+def attention_times(
     program: AttentionModel, cache: Floats, work: StepDemand, threads: Floats, clock: Floats
 ) -> tuple[Floats, Floats]:
-    """Seconds of reading the cache, which takes ``cache``, and of computing; the shorter hides behind the
-    longer from barrier to barrier."""
+    """Exposed seconds of reading the cache, from ``cache`` in all, and of computing.
+
+    The shorter hides behind the longer from barrier to barrier.
+    """
     heads = work.key_heads * work.rows, work.attention_width
-    found = [
+    phases = [
         overlapped(cache * share, work.layers * cycles / clock, np.asarray(1.0))
         for cycles, share in program.phases(work.attention_macs / work.layers, *heads, work.head, threads)
     ]
-    reading, computing = (np.asarray(sum(part)) for part in zip(*found, strict=True))
+    reading, computing = (np.asarray(sum(part)) for part in zip(*phases, strict=True))
     return reading, computing
 
 
 # ---- Kinds of predictions ---------------------------------------------------------------------------------
 MANY_THREADS = 64
-"""Threads from which on a process is taken for one on a whole server."""
+"""Fewest threads of a process that counts as one on a whole server."""
 LARGE_BYTES = 12e9
-"""Weights, three times the largest of N1's fit, from which a model is a large one."""
+"""Weights above which a model counts as large: three times the largest of N1's fit."""
 FEW_PARAMETERS = 1e9
-"""Parameters below which a model is a small one: of none is there a row of llama.cpp here."""
+"""Parameters below which a model counts as small: none was measured with llama.cpp here."""
 SMALL_INTERVAL = FitInterval(1 / 3, 1.6)
-"""Of small models (assumed, slower 2..3, faster 1.3..2): published runs of them overlapped with downloads."""
+"""Interval of small models (assumed, slower 2..3, faster 1.3..2): published runs overlap with downloads."""
 FEW_ROWS = 64
-"""Tokens of a prompt below which it is one of few rows: those of 16 were measured."""
+"""Tokens below which a prompt counts as one of few rows: prompts of 16 were measured."""
 KINDS: Mapping[str, str] = {
     "many": "64 threads or more, where bare metal was measured 16 to 53 % slower than predicted",
     "virtual": "64 threads or more of a virtual machine",
@@ -593,17 +594,19 @@ KINDS: Mapping[str, str] = {
     "batched": "several sequences in one process, whose rates fall from eight sequences on",
     "rows": "prompts of fewer than 64 tokens",
 }
-"""Kinds of predictions with an interval of their own, in words."""
+"""Kinds of predictions with an interval of their own, and their descriptions."""
 
 
-def kinds_of(
+def prediction_kinds(
     work: StepDemand, prompt: bool, parameters: int, threads: int, instances: int, metal: bool | None = None
 ) -> list[str]:
-    """What a prediction of measured software is, by the names of its intervals; ``threads`` and ``work`` of
-    one process, ``metal`` or virtual if that is known."""
+    """Kinds of a prediction for measured software, by the names of its intervals.
+
+    ``threads`` and ``work`` are those of one process; ``metal`` is None where it is not known.
+    """
     if prompt:
         return ["rows" if float(work.rows) < FEW_ROWS else "prompt"]
-    found = {
+    kinds = {
         "small": parameters < FEW_PARAMETERS,
         "large": float(work.weight_bytes) > LARGE_BYTES,
         "many": threads >= MANY_THREADS and metal is None,
@@ -612,11 +615,10 @@ def kinds_of(
         "batched": float(work.rows) > 1,
         "packed": instances > 1,
     }
-    return [name for name, own in found.items() if own] or ["decode"]
+    return [name for name, applies in kinds.items() if applies] or ["decode"]
 
 
-def interval_of_kinds(known: FitSet, kinds: Iterable[str]) -> FitInterval:
-    """The interval that holds those of all kinds of a prediction, or of decoding where a software has
-    none."""
-    intervals = {"small": SMALL_INTERVAL, **known.intervals}
+def joined_interval(fit: FitSet, kinds: Iterable[str]) -> FitInterval:
+    """Smallest interval that holds those of all kinds of a prediction; a missing one is that of decoding."""
+    intervals = {"small": SMALL_INTERVAL, **fit.intervals}
     return reduce(FitInterval.joined, [intervals.get(kind, intervals["decode"]) for kind in kinds])

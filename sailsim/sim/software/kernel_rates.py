@@ -1,8 +1,8 @@
-"""How fast the kernels of software on cores multiply a format: measured, from ratios of kernels, or assumed.
+"""Rates of kernels on cores by software and format: measured, from ratios of kernels, or assumed.
 
 A rate is that of a software's anchor, its fitted four-bit kernel, times the format's ratio to it
-(`fits/kernel_rates.csv`). This project's own kernels were not measured but run in gem5: a product and the sum
-of a group take
+(`fits/kernel_rates.csv`). This project's own kernels were not measured but run in gem5: a product and its
+share of the group's sum take
 
     cycles a MAC = 1 / rate(bits) + group cycles * (1 / group - 1 / 128).
 """
@@ -23,28 +23,27 @@ from sailsim.workloads.models.formats import TensorFormat, WeightFormat
 GROUP = 128
 """Weights of a scale at which rates of this project's kernels are given."""
 WIDTHS = (2, 4, 8)
-"""Bits that whole steps were run with."""
+"""Bits of the weights in the steps that were run."""
 TABLE_BITS = 4
 """Most bits of a weight that tables multiply; wider codes run by dot products."""
-DOUBT = 0.2
-"""How far a kernel's rate on the core model, or the ratio of two, may be off a real core's (log; assumed,
+CORE_MODEL_ERROR = 0.2
+"""Error of a kernel's rate on the core model, or of the ratio of two, against a real core (log; assumed,
 0.1..0.3): the model is calibrated on load latencies, not on kernels."""
 TERNARY = ("tq1_0", "tq2_0", "w2")
-"""Formats that T-SAR multiplies: weights of -1, 0 and 1, and two bits, which are what one takes."""
-WHOLE_COLUMN = 4096
+"""Formats that T-SAR multiplies: weights of -1, 0 and 1, which take two bits, and codes of two bits."""
+COLUMN_WEIGHTS = 4096
 """Weights of a scale where a column has one (assumed, 1024..16384: a column's weights)."""
 DECODE_TABLE = "gem5/decode.jsonl"
-"""The steps that this project's kernels were fitted on (`analysis/data`)."""
+"""Steps to which the rates of this project's kernels were fitted (`analysis/data`)."""
 
 
 def lut_bits() -> Mapping[str, int]:
-    """Look-ups that a weight of a format takes where tables multiply it; formats without tables are not in
-    it."""
+    """Look-ups that a weight takes, by formats that tables multiply."""
     return {row["format"]: int(row["lut_bits"]) for row in RATE_ROWS if row["lut_bits"]}
 
 
-def without_tables(fmt: WeightFormat, software: str = "t-mac") -> str | None:
-    """Why T-MAC or T-SAR has nothing to do with a format, None if its tables take a type of it."""
+def table_problem(fmt: WeightFormat, software: str = "t-mac") -> str | None:
+    """Reason why T-MAC or T-SAR does not run a format, None if its tables take a type of it."""
     types = (fmt.base, *(each for each, _ in fmt.shares))
     if software == "t-sar" and not all(format_key(each) in TERNARY for each in types):
         return f"weights are {fmt.name}; allowed for T-SAR are ternary ones alone: {', '.join(TERNARY)}."
@@ -53,8 +52,8 @@ def without_tables(fmt: WeightFormat, software: str = "t-mac") -> str | None:
     return f"weights are {fmt.name}; allowed for T-MAC's tables are some of {', '.join(lut_bits())}."
 
 
-def without_kernels(fmt: WeightFormat) -> str | None:
-    """Why this project's kernels do not multiply a format, None if they do."""
+def kernel_problem(fmt: WeightFormat) -> str | None:
+    """Reason why this project's kernels do not multiply a format, None if they do."""
     without = [each.name for each in (fmt.base, *(each for each, _ in fmt.shares)) if each.wbits is None]
     if not without:
         return None
@@ -62,7 +61,10 @@ def without_kernels(fmt: WeightFormat) -> str | None:
 
 
 def format_key(fmt: TensorFormat) -> str:
-    """The row of `kernel_rates.csv` that a tensor's format uses: its type, or its width for uniform codes."""
+    """Row of `kernel_rates.csv` for a tensor's format: its type, or its width for uniform codes.
+
+    Raises SailsimError where there is none.
+    """
     rates = fitted_constants().kernel_rates
     if fmt.name in rates:
         return fmt.name
@@ -71,63 +73,62 @@ def format_key(fmt: TensorFormat) -> str:
     return f"w{fmt.wbits}"
 
 
-def rate_of(
+def format_rate(
     software: str,
     fmt: WeightFormat,
     fitted_by: Fits | None = None,
     prompts: bool = False,
     core: str = N1,
 ) -> tuple[float, KernelRate]:
-    """The anchor of a software's kernels on a core in MAC/cycle, and the rate of a format's relative to it.
+    """Anchor of a software's kernels on a core in MAC/cycle, and the rate of a format relative to it.
 
-    ``fitted_by`` takes the place of the shipped fits; ``prompts`` asks for whole prompts, with which the fork
-    has other rates (llama.cpp's one rate serves both). Raises SailsimError for a software that nothing is
-    known of on that core.
+    ``fitted_by`` replaces the shipped fits; ``prompts`` selects whole prompts, for which the fork has other
+    rates (llama.cpp has one for both). Raises SailsimError for software without constants on that core.
     """
     fitted = fitted_by or fitted_constants()
     rates = fitted.kernel_rates
     own = fitted.software("llama.cpp", core).constants["kernel_rate_q4_k_m"]
     match software:
         case "ampere":
-            return _of_fork(fitted, fmt, "prompt_rate" if prompts else "kernel_rate", core)
+            return _ampere_rate(fitted, fmt, "prompt_rate" if prompts else "kernel_rate", core)
         case "vllm":
             own = fitted.software(software, core).constants["prompt_rate" if prompts else "kernel_rate"]
             return float(own.value), KernelRate(1.0, 1.0, 1.0, "fitted", own.note, own.source)
         case "t-mac":
-            return _of_tables(fitted, fmt, core)
+            return _t_mac_rate(fitted, fmt, core)
         case "t-sar":
-            anchor, rate = _of_tables(fitted, fmt, core)
+            anchor, rate = _t_mac_rate(fitted, fmt, core)
             gain = fitted.claimed[software]
             low, high = (rate.relative * float(end or gain.value) for end in (gain.low, gain.high))
             return anchor, replace(rate.times(gain.value), low=low, high=high, source=gain.source)
         case "neon" | "neon-lut":
-            return _simulated(fitted.software(software, core), fmt, software == "neon-lut")
-    rate = _mixed(fmt, lambda each: rates[format_key(each)])
-    return float(own.value), rate if core == N1 else _elsewhere(rate, own, core)
+            return _gem5_rate(fitted.software(software, core), fmt, software == "neon-lut")
+    rate = _mean_rate(fmt, lambda each: rates[format_key(each)])
+    return float(own.value), rate if core == N1 else _rate_on_core(rate, own, core)
 
 
-def _elsewhere(rate: KernelRate, anchor: Quantity, core: str) -> KernelRate:
-    """A format's rate on a core where no ratio of formats was measured: Neoverse N1's ratio.
+def _rate_on_core(rate: KernelRate, anchor: Quantity, core: str) -> KernelRate:
+    """Rate of a format on a core without measured ratios of formats, by those of Neoverse N1.
 
-    Where the anchor itself is assumed, its range is part of the rate's.
+    The interval of an assumed anchor widens that of the rate.
     """
     four_bits = rate.relative == rate.low == rate.high == 1.0
     note = rate.note if four_bits else f"{rate.note}; the ratio to four bits is that on {N1}"
     if anchor.kind != "assumed":
         return replace(rate, note=note, kind=rate.kind if four_bits else "assumed", how="")
-    low, high = _range(anchor)
+    low, high = _relative_ends(anchor)
     note = f"no kernel was measured on {core}" if four_bits else f"{note}; no kernel was measured on {core}"
     return replace(rate, low=low * rate.low, high=high * rate.high, kind="assumed", note=note, how="")
 
 
-def _range(anchor: Quantity) -> tuple[float, float]:
-    """The ends of a quantity over its value."""
+def _relative_ends(anchor: Quantity) -> tuple[float, float]:
+    """Ends of a quantity's interval, relative to its value."""
     low, high = (anchor.value if end is None else end for end in (anchor.low, anchor.high))
     return float(low) / float(anchor.value), float(high) / float(anchor.value)
 
 
-def _of_fork(fitted: Fits, fmt: WeightFormat, rates: str, core: str) -> tuple[float, KernelRate]:
-    """Its two formats are fitted each on their own; other widths take the nearer one's rate."""
+def _ampere_rate(fitted: Fits, fmt: WeightFormat, rates: str, core: str) -> tuple[float, KernelRate]:
+    """Anchor and rate of Ampere's fork: two formats are fitted, other widths take the nearer one's rate."""
     own = fitted.software("ampere", core)
     eight = fmt.wbits is not None and fmt.wbits > 6
     measured = format_key(fmt.base) in ("q4_k", "q8_0")
@@ -137,16 +138,16 @@ def _of_fork(fitted: Fits, fmt: WeightFormat, rates: str, core: str) -> tuple[fl
     return own.value(f"{rates}_q8r16" if eight else f"{rates}_q4_k_4"), rate
 
 
-def _of_tables(fitted: Fits, fmt: WeightFormat, core: str) -> tuple[float, KernelRate]:
-    """T-MAC: a look-up a bit where its tables take a type, else llama.cpp's kernel.
+def _t_mac_rate(fitted: Fits, fmt: WeightFormat, core: str) -> tuple[float, KernelRate]:
+    """Anchor and rate of T-MAC: a look-up a bit for types in tables, llama.cpp's kernel for others.
 
-    Raises SailsimError where they take none of a format's.
+    Raises SailsimError for a format without a type in tables.
     """
-    if problem := without_tables(fmt):
+    if problem := table_problem(fmt):
         raise SailsimError(problem)
     lut = fitted.software("t-mac", core).constants["lut_rate"]
     llama = fitted.software("llama.cpp", core).value("kernel_rate_q4_k_m")
-    anchor, (low, high) = float(lut.value), _range(lut)
+    anchor, (low, high) = float(lut.value), _relative_ends(lut)
 
     def of(each: TensorFormat) -> KernelRate:
         key = format_key(each)
@@ -157,15 +158,15 @@ def _of_tables(fitted: Fits, fmt: WeightFormat, core: str) -> tuple[float, Kerne
         note = "two and four bits were measured; tables take as many steps as a weight has bits"
         return KernelRate(1 / bits, low / bits, high / bits, kind, note, lut.source)
 
-    return anchor, _mixed(fmt, of)
+    return anchor, _mean_rate(fmt, of)
 
 
-def _simulated(own: FitSet, fmt: WeightFormat, tables: bool) -> tuple[float, KernelRate]:
-    """This project's kernels in gem5, relative to dot products of four bits.
+def _gem5_rate(own: FitSet, fmt: WeightFormat, tables: bool) -> tuple[float, KernelRate]:
+    """Anchor and rate of this project's kernels in gem5, relative to dot products of four bits.
 
-    Raises SailsimError where they do not multiply one of a format's types.
+    Raises SailsimError for a format with a type that they do not multiply.
     """
-    if problem := without_kernels(fmt):
+    if problem := kernel_problem(fmt):
         raise SailsimError(problem)
     anchor = own.value("kernel_rate_w4")
     note = "gem5 ran 2, 4 and 8 bits; a real core's rate is not known better than the core model is"
@@ -173,20 +174,19 @@ def _simulated(own: FitSet, fmt: WeightFormat, tables: bool) -> tuple[float, Ker
     def of(each: TensorFormat) -> KernelRate:
         rate, common, run = simulated_rate(own, each, tables)
         kind, own_rate = "fitted" if run else "assumed", rate / anchor
-        low, high = own_rate * exp(-DOUBT), own_rate * exp(DOUBT)
+        low, high = own_rate * exp(-CORE_MODEL_ERROR), own_rate * exp(CORE_MODEL_ERROR)
         return KernelRate(own_rate, low, high, kind, note, DECODE_TABLE, in_common=common)
 
-    return anchor, _mixed(fmt, of)
+    return anchor, _mean_rate(fmt, of)
 
 
 def simulated_rate(own: FitSet, fmt: TensorFormat, tables: bool) -> tuple[float, float, bool]:
     """MAC/cycle of a thread with one row, `KernelRate.in_common`, and whether its width was run.
 
-    Each row scales and adds the sums of its groups itself. Rows of look-ups have less in common than those
-    of dot products.
-    The format has codes of at most 8 bits (`without_kernels`). Rates were fitted at three widths; codes of
-    others are widened to bytes by the same instructions: their cycles lie between those of the widths beside
-    them, which is assumed. Tables take as many steps as a weight has bits.
+    The format has codes of at most 8 bits (`kernel_problem`). Each row scales and adds the sums of its groups
+    itself. Rows of look-ups have less in common than those of dot products. Rates were fitted at `WIDTHS`;
+    codes of other widths are unpacked to bytes by the same instructions, and their cycles are interpolated,
+    which is assumed. Tables take as many steps as a weight has bits.
     """
     bits = fmt.wbits
     assert bits is not None
@@ -195,30 +195,27 @@ def simulated_rate(own: FitSet, fmt: TensorFormat, tables: bool) -> tuple[float,
         cycles, scaling = bits / own.value("lut_rate"), own.value("lut_group_cycles")
         common = own.value("lut_shared") / own.value("shared")
     else:
-        of = [1 / own.value(f"kernel_rate_w{width}") for width in WIDTHS]
-        cycles, scaling = float(np.interp(bits, WIDTHS, of)), own.value("group_cycles")
-    of_weights, of_groups = cycles - scaling / GROUP, scaling / (fmt.group_size or WHOLE_COLUMN)
-    whole = of_weights + of_groups
-    return 1 / whole, common * of_weights / whole, bits in WIDTHS
+        fitted = [1 / own.value(f"kernel_rate_w{width}") for width in WIDTHS]
+        cycles, scaling = float(np.interp(bits, WIDTHS, fitted)), own.value("group_cycles")
+    weights, groups = cycles - scaling / GROUP, scaling / (fmt.group_size or COLUMN_WEIGHTS)
+    total = weights + groups
+    return 1 / total, common * weights / total, bits in WIDTHS
 
 
-def _mixed(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelRate]) -> KernelRate:
-    """The rate of a format: its base type's, or that of all products together of a file's or policy's types.
+def _mean_rate(fmt: WeightFormat, rate_of_type: Callable[[TensorFormat], KernelRate]) -> KernelRate:
+    """Rate of a format: that of its base type, or the harmonic mean over the types of a file or policy.
 
-    Each type takes the time of its share of the products, so the rates are joined as times.
+    Each type takes the time of its share of the products.
     """
     parts = [(rate_of_type(each), share, each.name) for each, share in fmt.shares]
     if len(parts) < 2:
         return rate_of_type(fmt.base)
 
-    def joined(end: str) -> float:
+    def mean(end: str) -> float:
         return 1 / sum(share / float(getattr(rate, end)) for rate, share, _ in parts)
 
-    named = ", ".join(f"{name} {share:.0%}" for _, share, name in parts)
-    common = sum(share * rate.in_common / rate.relative for rate, share, _ in parts) * joined("relative")
-    kind, how = "fitted", "the kernels of its types"
-    if any(rate.kind == "assumed" for rate, _, _ in parts):
-        kind, how = "assumed", ""
-    low, high = joined("low"), joined("high")
-    note = f"products by type: {named}"
-    return KernelRate(joined("relative"), low, high, kind, note, "here", how, common)
+    common = sum(share * rate.in_common / rate.relative for rate, share, _ in parts) * mean("relative")
+    assumed = any(rate.kind == "assumed" for rate, _, _ in parts)
+    kind, how = ("assumed", "") if assumed else ("fitted", "the kernels of its types")
+    note = f"products by type: {', '.join(f'{name} {share:.0%}' for _, share, name in parts)}"
+    return KernelRate(mean("relative"), mean("low"), mean("high"), kind, note, "here", how, common)

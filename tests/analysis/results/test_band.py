@@ -19,7 +19,7 @@ from sailsim.cli import main
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import leaves, load_system, save_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import around_units
+from sailsim.sim.software.fitted import with_host_software
 from sailsim.sim.step.parts import EVERY
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.load import load_model
@@ -106,7 +106,7 @@ def test_a_range_of_the_users_file_is_drawn(tmp_path: Path) -> None:
 
 def test_attention_is_drawn_along_the_fit_of_the_software_that_it_is() -> None:
     of_llama, of_fork = (
-        drawn(around_units(SAIL_N1, name))["host.attention_rate"] for name in ("llama.cpp", "ampere")
+        drawn(with_host_software(SAIL_N1, name))["host.attention_rate"] for name in ("llama.cpp", "ampere")
     )
     assert max(of_llama) < 1 < 1.5 < min(of_fork)
 

@@ -5,7 +5,7 @@ import pytest
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import SIMULATED_HOST, around_units, fitted_constants
+from sailsim.sim.software.fitted import SIMULATED_HOST, fitted_constants, with_host_software
 from sailsim.sim.step.engine import simulate_step
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
@@ -16,7 +16,7 @@ from ...refusals import refusal
 @pytest.mark.parametrize("software", [None, "llama.cpp", "ampere"])
 def test_host_constants_are_those_of_the_baseline(software: str | None) -> None:
     system, fitted = load_system("sail-n1"), fitted_constants().software(software or "llama.cpp")
-    machine = system if software is None else around_units(system, software)
+    machine = system if software is None else with_host_software(system, software)
     reads = fitted.value("read_share") * machine.memory.read_bandwidth.si / machine.memory.peak_bandwidth.si
     assert machine.host.attention_rate.value == pytest.approx(fitted.value("attention_rate"), rel=2e-3)
     assert machine.host.barrier.value == pytest.approx(fitted.value("barrier"), rel=2e-3)
@@ -28,10 +28,10 @@ def test_host_constants_are_those_of_the_baseline(software: str | None) -> None:
 
 def test_our_program_around_units_is_as_it_was_fitted_with_them() -> None:
     fitted, other = load_system(SIMULATED_HOST), load_system("sail-v2:cores.clock=2")
-    ours = around_units(load_system("sail-n1:host.submit=99"), "neon")
+    ours = with_host_software(load_system("sail-n1:host.submit=99"), "neon")
     assert ours.host == fitted.host.model_copy(update={"submit": ours.host.submit})
     assert (ours.host.submit.value, ours.memory.core_share) == (99, fitted.memory.core_share)
-    assert refusal(around_units, other, "neon").startswith("software is neon, allowed on neoverse-v2")
+    assert refusal(with_host_software, other, "neon").startswith("software is neon, allowed on neoverse-v2")
 
 
 @pytest.mark.parametrize("threads", [1, 16, 64])

@@ -8,9 +8,9 @@ import pytest
 from calibration.measurements import fitting_model, read_table
 from calibration.solver import solve
 from calibration.vllm_problem import CHUNK, MACHINES, TABLE, between, vllm_problem, vllm_rows
-from sailsim.sim.backends.roofline import GpuFit, GpuSheet, mixed_parts, step_parts
+from sailsim.sim.backends.roofline import GpuFit, GpuSheet, mixed_breakdown, step_breakdown
 from sailsim.sim.machine.system_files import load_gpu
-from sailsim.sim.software.fitted import StepDemand, prompt_work
+from sailsim.sim.software.fitted import StepDemand, prompt_demand
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.graph import decode_step
@@ -36,9 +36,9 @@ def test_a_narrow_cache_is_read_as_often_as_a_wide_one(bits: int) -> None:
     def seconds(kv_bits: int) -> float:
         model = replace(EIGHT, kv_bits=kv_bits)
         work = StepDemand.of(model, decode_step(model, HALF, 8, 2048), 8)
-        prompt = prompt_work(model, HALF, 64)
+        prompt = prompt_demand(model, HALF, 64)
         c = constants(lone_heads=1.0)
-        return float(mixed_parts(work, work, prompt, sheet, c, constants())["kv_cache"] / work.kv_bytes)
+        return float(mixed_breakdown(work, work, prompt, sheet, c, constants())["kv_cache"] / work.kv_bytes)
 
     assert seconds(bits) == pytest.approx(seconds(16), rel=0.01)
 
@@ -71,14 +71,17 @@ def test_prompts_of_others_are_in_some_of_the_steps(
     prompt: int, generated: int, share: float, tokens: float
 ) -> None:
     sheet, c = GpuSheet.of(load_gpu("l4")), constants(lone_heads=1.0)
-    work, ahead = StepDemand.of(EIGHT, decode_step(EIGHT, HALF, 8, 600), 8), prompt_work(EIGHT, HALF, prompt)
+    work, ahead = (
+        StepDemand.of(EIGHT, decode_step(EIGHT, HALF, 8, 600), 8),
+        prompt_demand(EIGHT, HALF, prompt),
+    )
     part = {
         name: getattr(ahead, name) * tokens / prompt
         for name in ("rows", "kv_bytes", "gemv_macs", "attention_macs", "attention_width")
     }
     every = replace(work, **{name: getattr(work, name) + value for name, value in part.items()})
-    both = sum(mixed_parts(every, work, replace(ahead, **part), sheet, c, c).values())
-    plain = sum(step_parts(work, sheet, c).values())
+    both = sum(mixed_breakdown(every, work, replace(ahead, **part), sheet, c, c).values())
+    plain = sum(step_breakdown(work, sheet, c).values())
     found = between(work, ahead, scalar(generated), sheet, c)
     assert float(found) == pytest.approx(float((1 - share) * plain + share * both))
 

@@ -13,20 +13,20 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.backend import StepQuery
 from sailsim.sim.backends.cores import (
     BACKEND,
-    ONE_MODEL,
-    SIMULATION,
+    SIMULATION_NOTE,
+    TABLE_NOTE,
     UBATCH,
     CpuFit,
-    constants,
-    packed_parts,
-    packings,
+    cpu_fit,
+    instance_counts,
+    packed_breakdown,
     predict_cores,
-    step_parts,
+    step_breakdown,
     ubatches,
 )
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
-from sailsim.sim.software.fitted import N1, StepDemand, fitted_constants, overlapped, prompt_work
+from sailsim.sim.software.fitted import N1, StepDemand, fitted_constants, overlapped, prompt_demand
 from sailsim.sim.software.kernel_rates import format_key, simulated_rate
 from sailsim.sim.step.schedule import CpuSheet
 from sailsim.workloads.model_files.load import load_model
@@ -58,7 +58,7 @@ CONSTANTS = CpuFit(scalar(0.5), scalar(2), scalar(1), 0.0, scalar(0))
 
 
 def test_step_is_the_sum_of_its_closed_forms():
-    parts = step_parts(
+    parts = step_breakdown(
         work(kv_bytes=5e8, attention_macs=4e9, attention_width=2, operations=10),
         MACHINE,
         scalar(4),
@@ -78,7 +78,7 @@ def test_attention_goes_by_tiles_from_eight_rows_of_one_cache(head, rows, thread
     def attention(shared_by, **rates):
         asked = work(attention_macs=4e9, attention_width=32 * rows, rows=rows, head=head, layers=3)
         by = replace(CONSTANTS, **rates)
-        return step_parts(asked, MACHINE, scalar(threads), by, scalar(shared_by))["attention"]
+        return step_breakdown(asked, MACHINE, scalar(threads), by, scalar(shared_by))["attention"]
 
     tiled = {"tiled_rate": 2.0, "score_cycles": 30.0, "head_s": 2e-7}
     cycles = rows * 4e9 / 2 + rows * 4e9 / (2 * head) * 30
@@ -162,7 +162,7 @@ SLOW = CpuFit(scalar(0.5), scalar(2.0), scalar(1.0), 0.0, scalar(0.0))
 
 
 def test_many_instances_take_what_they_read_together():
-    few, many = (packed_parts(PACKED, SERVER, scalar(4), SLOW, scalar(1), scalar(n)) for n in (2, 40))
+    few, many = (packed_breakdown(PACKED, SERVER, scalar(4), SLOW, scalar(1), scalar(n)) for n in (2, 40))
     alone = 1e9 / 4e10 + 1e8 / 4e10 + 4e9 / 1.6e10
     assert float(sum(few.values())) == pytest.approx(alone)  # 44 ms of reading hide within 277.5
     assert float(sum(many.values())) == pytest.approx(40 * 1.1e9 / 5e10)
@@ -172,8 +172,8 @@ def test_many_instances_take_what_they_read_together():
 def test_the_choice_is_the_fastest_of_those_that_are_tried():
     system = load_system("graviton2")
     best = predict_cores(system, MODEL, FOUR, 64, 8, 512, instances=None)
-    assert [packings(*asked) for asked in ((64, 3), (16, 9), (4, 2))] == [(1, 2, 3), (1, 2), (1,)]
-    each = {n: predict_cores(system, MODEL, FOUR, 64, 8, 512, instances=n) for n in packings(64, 8)}
+    assert [instance_counts(*asked) for asked in ((64, 3), (16, 9), (4, 2))] == [(1, 2, 3), (1, 2), (1,)]
+    each = {n: predict_cores(system, MODEL, FOUR, 64, 8, 512, instances=n) for n in instance_counts(64, 8)}
     assert best.tokens_per_s == max(found.tokens_per_s for found in each.values())
     assert each[best.instances] == best
     assert best.instances > 1
@@ -185,8 +185,8 @@ NOTES = {
     "fork": "The fork's prompts were measured on an Altra",
     "tables": "T-MAC was measured on one and two threads",
     "few": "Fewer threads than the 8 of the smallest",
-    "gem5": SIMULATION,
-    "one model": ONE_MODEL,
+    "gem5": SIMULATION_NOTE,
+    "one model": TABLE_NOTE,
     "prompts": "Single prompts were measured",
     "large": "The interval has that of weights of more than 12 GB",
     "batched": "The interval has that of several sequences in one process",
@@ -248,13 +248,13 @@ def test_a_cache_of_all_sequences_is_attended_to_by_each_of_them():
 
 def test_the_fork_has_rates_of_its_own_for_prompts():
     fitted = fitted_constants().software("ampere")
-    decoding, prompts = (constants("ampere", Q4, prompts=of)[0] for of in (False, True))
+    decoding, prompts = (cpu_fit("ampere", Q4, prompts=of)[0] for of in (False, True))
     assert prompts.kernel_rate == fitted.value("prompt_rate_q4_k_4") > decoding.kernel_rate
     assert (decoding.row_s, prompts.row_s) == (0.0, fitted.value("prompt_row_overhead") * 1e-9)
-    whole, rate = constants("llama.cpp", Q4, prompts=True)
-    assert (replace(whole, hand_over=0.27), rate) == constants("llama.cpp", Q4)
+    whole, rate = cpu_fit("llama.cpp", Q4, prompts=True)
+    assert (replace(whole, hand_over=0.27), rate) == cpu_fit("llama.cpp", Q4)
     one = predict_cores(ALTRA, LLAMA, Q4, 64, prompt=512, software="ampere")
-    work = prompt_work(LLAMA, Q4, 512)
+    work = prompt_demand(LLAMA, Q4, 512)
     lost = 512 * LLAMA.n_layers * fitted.value("prompt_row_overhead") * 1e-9
     assert one.breakdown["synchronisation"] == pytest.approx(
         float(work.operations) * 64 * fitted.value("barrier") * 1e-9 + lost
@@ -274,7 +274,7 @@ def test_a_band_holds_the_whole_range_of_an_assumed_kernel():
     """Where the kernel decides, the ends are those of its range beside the scatter of measurements."""
     fmt = uniform_format(5, 128)
     prediction = predict_cores(GRAVITON2, LLAMA, fmt, 1, prompt=512)
-    _, rate = constants("llama.cpp", fmt)
+    _, rate = cpu_fit("llama.cpp", fmt)
     assert rate.kind == "assumed"
     assert rate.low < rate.relative < rate.high
     share = prediction.breakdown["kernels"] / prediction.step_s
@@ -287,12 +287,12 @@ def test_rates_of_tables_have_the_range_of_what_was_measured():
     """A step a bit: the ends are those of the look-up rate; types without tables keep llama.cpp's kernel."""
     lut = fitted_constants().software("t-mac").constants["lut_rate"]
     for bits, kind in ((2, "fitted"), (3, "assumed"), (4, "fitted")):
-        _, rate = constants("t-mac", uniform_format(bits, 128))
+        _, rate = cpu_fit("t-mac", uniform_format(bits, 128))
         assert rate.kind == kind
         assert rate.low == pytest.approx(lut.low / lut.value / bits)
         assert rate.high == pytest.approx(lut.high / lut.value / bits)
     types = ((TENSOR_FORMATS["q4_0"], 0.6), (TENSOR_FORMATS["q8_0"], 0.4))
-    _, joined = constants("t-mac", replace(uniform_format(4, 128), shares=types))
+    _, joined = cpu_fit("t-mac", replace(uniform_format(4, 128), shares=types))
     llama = fitted_constants().software("llama.cpp").value("kernel_rate_q4_k_m")
     eight = fitted_constants().kernel_rates["q8_0"].relative * llama / lut.value
     assert joined.relative == pytest.approx(1 / (0.6 * 4 + 0.4 / eight))
@@ -319,10 +319,10 @@ def test_a_rate_is_that_of_the_fit_or_between_and_every_group_costs_a_scale(bits
 
 def test_codes_that_no_table_looks_up_run_as_dot_products_in_a_batch_too():
     for weights in (uniform_format(5, 128), uniform_format(8, 32)):
-        assert constants("neon-lut", weights) == constants("neon", weights)
-    tables, _ = constants("neon-lut", uniform_format(4, 128))
+        assert cpu_fit("neon-lut", weights) == cpu_fit("neon", weights)
+    tables, _ = cpu_fit("neon-lut", uniform_format(4, 128))
     own = fitted_constants().software("neon-lut")
-    assert tables.shared <= own.value("lut_shared") < constants("neon", uniform_format(4, 128))[0].shared
+    assert tables.shared <= own.value("lut_shared") < cpu_fit("neon", uniform_format(4, 128))[0].shared
 
 
 @pytest.mark.parametrize("model", ["llama-2-7b", "mixtral-8x7b"])
@@ -331,9 +331,9 @@ def test_gem5s_kernels_multiply_each_type_of_a_named_mix_at_its_own_rate(model):
     spec = load_model(model)
     mix = Q4.of_model(spec)
     assert sum(share for _, share in mix.shares) == pytest.approx(1)
-    times = [s / constants("neon", replace(Q4, base=t, is_mix=False))[1].relative for t, s in mix.shares]
+    times = [s / cpu_fit("neon", replace(Q4, base=t, is_mix=False))[1].relative for t, s in mix.shares]
     assert len(times) > 1
-    assert constants("neon", mix)[1].relative == pytest.approx(1 / sum(times))
+    assert cpu_fit("neon", mix)[1].relative == pytest.approx(1 / sum(times))
 
     def rate(fmt):
         return predict_cores(SAIL, spec, fmt, 16, 8, 512, software="neon").tokens_per_s
@@ -348,13 +348,15 @@ def test_rows_that_fit_no_block_refuse_gem5s_row_and_no_other():
 
 
 def test_four_rows_share_what_a_pass_has_in_common():
-    one, rate = constants("neon", uniform_format(4, 128))
+    one, rate = cpu_fit("neon", uniform_format(4, 128))
     assert one.shared == fitted_constants().software("neon").value("shared") * rate.in_common
     fast = replace(one, overlap=np.asarray(0.0), attention_rate=np.asarray(1.0))
 
     def kernels(batch: int) -> float:
         work = StepDemand.of(MODEL, decode_step(MODEL, uniform_format(4, 128), batch, 64), batch)
-        return float(step_parts(work, CpuSheet.of(SAIL), np.asarray(4.0), fast, np.asarray(1.0))["kernels"])
+        return float(
+            step_breakdown(work, CpuSheet.of(SAIL), np.asarray(4.0), fast, np.asarray(1.0))["kernels"]
+        )
 
     assert 0 < one.shared < 1
     outputs = sum(op.n for op in decode_step(MODEL, uniform_format(4, 128), 1, 64) if op.kind == "gemv")
@@ -381,11 +383,11 @@ def test_what_it_does_not_know_is_refused_in_a_sentence():
 
 def test_a_format_keeps_its_ratio_and_says_where_it_was_measured():
     q8 = weight_format("q8_0")
-    ratio = [float(constants("llama.cpp", q8, core=core)[1].relative) for core in (N1, "neoverse-v1")]
+    ratio = [float(cpu_fit("llama.cpp", q8, core=core)[1].relative) for core in (N1, "neoverse-v1")]
     assert ratio[0] == ratio[1]
     notes = predict_cores(load_system("graviton3"), LLAMA, q8, 16).notes
     assert any("that on neoverse-n1" in note for note in notes)
-    near, far = (constants("llama.cpp", weight_format("q5_1"), core=core)[1] for core in (N1, "neoverse-n2"))
+    near, far = (cpu_fit("llama.cpp", weight_format("q5_1"), core=core)[1] for core in (N1, "neoverse-n2"))
     assert (near.low, near.high) == (far.low, far.high)
 
 
@@ -394,13 +396,15 @@ def test_small_matrices_lose_a_hand_over_and_the_rest_by_their_size():
     for weights, share in ((1e12, 1.0), (1e7, 1.0), (5e6, 0.625), (1e-9, 0.25)):
         for rows, joined in ((1, 8), (4, 5)):  # of one layer: joined or not, it loses as much
             asked = work(gemv_macs=rows * 8 * weights, rows=rows, products=joined)
-            parts = step_parts(asked, MACHINE, scalar(4), lost, scalar(1))
+            parts = step_breakdown(asked, MACHINE, scalar(4), lost, scalar(1))
             assert parts["synchronisation"] == pytest.approx(8 * 1e-2 * share)
 
 
 def test_tables_read_as_a_power_of_the_threads():
     c = replace(CONSTANTS, read_rate=2.0, read_power=0.5, overlap=scalar(1))
-    one, nine = (step_parts(work(gemv_macs=1), MACHINE, scalar(n), c, scalar(1))["weights"] for n in (1, 9))
+    one, nine = (
+        step_breakdown(work(gemv_macs=1), MACHINE, scalar(n), c, scalar(1))["weights"] for n in (1, 9)
+    )
     assert (one, nine) == pytest.approx((1e9 / 2e9, 1e9 / 6e9))
     few = predict_cores(ALTRA, MODEL, FOUR, 1, software="t-mac")
     many = predict_cores(ALTRA, MODEL, FOUR, 12, software="t-mac")
@@ -410,9 +414,9 @@ def test_tables_read_as_a_power_of_the_threads():
 
 
 def test_several_prompts_are_so_many_rows_and_read_the_weights_once_for_512():
-    one, four = (prompt_work(LLAMA, Q4, 512, batch, ubatches(512 * batch)) for batch in (1, 4))
+    one, four = (prompt_demand(LLAMA, Q4, 512, batch, ubatches(512 * batch)) for batch in (1, 4))
     assert four.weight_bytes == pytest.approx(4 * one.weight_bytes, rel=1e-3)
-    assert prompt_work(LLAMA, Q4, UBATCH // 4, 4).weight_bytes == pytest.approx(one.weight_bytes, rel=1e-3)
+    assert prompt_demand(LLAMA, Q4, UBATCH // 4, 4).weight_bytes == pytest.approx(one.weight_bytes, rel=1e-3)
     assert four.attention_macs == 4 * one.attention_macs
     assert four.rows == 2048
     # The head has a row of each prompt.
@@ -429,8 +433,8 @@ def test_what_authors_claim_is_between_its_ends_and_no_faster_than_reading(threa
     asked = {"threads": threads, "batch": batch, "context": 512}
     tables = predict("graviton2", MODEL, two, software="t-mac", **asked)
     claimed = predict("graviton2", MODEL, two, software="t-sar", **asked)
-    _, rate = constants("t-sar", two)
-    _, measured = constants("t-mac", two)
+    _, rate = cpu_fit("t-sar", two)
+    _, measured = cpu_fit("t-mac", two)
     ends = [each / measured.relative for each in (rate.low, rate.relative, rate.high)]
     assert ends == pytest.approx([1.1, 9.74, 86.2])
     products = tables.breakdown["weights"] + tables.breakdown["kernels"]
@@ -459,7 +463,7 @@ def test_a_server_in_bf16_is_by_its_own_closed_forms_and_no_faster_on_more_threa
     """vLLM on N2: a rate of prompts, a cache for each sequence, and rows that were measured."""
     found = fitted_constants().software("vllm", "neoverse-n2")
     bf16, gemma, cobalt = weight_format("bf16"), fitting_model("gemma-2-2b"), load_system("cobalt100")
-    known, _ = constants("vllm", bf16, prompts=True, core="neoverse-n2")
+    known, _ = cpu_fit("vllm", bf16, prompts=True, core="neoverse-n2")
     assert float(known.kernel_rate) == found.value("prompt_rate") > found.value("kernel_rate")
     step = predict_cores(cobalt, gemma, bf16, 32, 4, 512, software="vllm")
     work = StepDemand.of(gemma, decode_step(gemma, bf16, 4, 512), 4)

@@ -12,23 +12,23 @@ from calibration.prompt_problem import SIXTEEN_BIT_CARDS
 from sailsim.analysis.runs.runs import runners
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends import roofline
-from sailsim.sim.backends.cores import SEVERAL_PROMPTS
+from sailsim.sim.backends.cores import SEVERAL_PROMPTS_NOTE
 from sailsim.sim.backends.roofline import (
-    OF_SERVING,
-    OF_THE_FIT,
+    FIT_SOURCE,
+    SERVING_CONSTANTS,
     GpuFit,
     GpuSheet,
     gpu_roofline,
+    inherited_note,
     is_four_bit,
-    mixed_parts,
+    mixed_breakdown,
     predict_gpu,
-    serving_constants,
-    step_parts,
-    taken_over,
-    unmeasured,
+    prompt_problem,
+    serving_fit,
+    step_breakdown,
 )
 from sailsim.sim.machine.system_files import gpu_names, load_gpu, load_machine, vary
-from sailsim.sim.software.fitted import StepDemand, fitted_constants, prompt_work
+from sailsim.sim.software.fitted import StepDemand, fitted_constants, prompt_demand
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.experts import distinct_experts
 from sailsim.workloads.models.formats import uniform_format, weight_format
@@ -66,7 +66,7 @@ SERVING = GpuFit(
 
 
 def test_a_step_of_a_serving_stack_by_hand():
-    found = step_parts(WORK, SHEET, SERVING)
+    found = step_breakdown(WORK, SHEET, SERVING)
     # Weights: 8e9 B at 0.5e12 B/s, 16 ms. MACs: 1e12 + 6.4e9 at 0.25e14, 40.256 ms. Half of the shorter
     # hides.
     assert float(found["weights"]) == pytest.approx(8e-3)
@@ -77,42 +77,44 @@ def test_a_step_of_a_serving_stack_by_hand():
     # 1000 * 0.003 + 4 * sqrt(4) = 11 ms, of which a quarter shows: 2.75 ms.
     assert float(found["launches"]) == pytest.approx(1.8e-3 + 2.75e-3)
     # A processor that is the longer, 100 + 8 ms, hides three quarters of the GPU.
-    slow = step_parts(WORK, SHEET, replace(SERVING, entry_s=at(1e-4)))
+    slow = step_breakdown(WORK, SHEET, replace(SERVING, entry_s=at(1e-4)))
     assert sum(map(float, slow.values())) == pytest.approx(108e-3 + 52.106e-3 / 4)
 
 
 def test_query_heads_read_alone_beside_prompts():
     """128 heads of 4 rows share 8 key heads by 4: three of them read 0.3 of 4e8 B again."""
     prompt = replace(WORK, kv_bytes=at(0), windowed=at(0))
-    both = mixed_parts(WORK, WORK, prompt, SHEET, SERVING, SERVING)
+    both = mixed_breakdown(WORK, WORK, prompt, SHEET, SERVING, SERVING)
     assert float(both["kv_cache"]) == pytest.approx(2.05e-3 + 0.72e-3)
     plain = replace(WORK, attention_width=at(32))  # share nothing: four times as long a chain
-    both = mixed_parts(plain, plain, prompt, SHEET, SERVING, SERVING)
+    both = mixed_breakdown(plain, plain, prompt, SHEET, SERVING, SERVING)
     assert float(both["kv_cache"]) == pytest.approx(0.8e-3 + 5e-3)
     # Of two shares of the peak all products have the smaller one.
     faster = replace(SERVING, compute_share=at(0.9))
-    assert mixed_parts(plain, plain, prompt, SHEET, SERVING, faster) == both
-    assert mixed_parts(plain, plain, prompt, SHEET, faster, SERVING) == both
+    assert mixed_breakdown(plain, plain, prompt, SHEET, SERVING, faster) == both
+    assert mixed_breakdown(plain, plain, prompt, SHEET, faster, SERVING) == both
 
 
 def test_few_rows_of_experts_and_of_all_else_by_hand():
     c = replace(SERVING, vector_share=at(0.1), batch_rate=at(20), overlap=at(0), compute_share=at(0.5))
     # Rows behind the first: 3 of 4 of 806.4e9 MACs at 0.1 * 4e13, 151.2 ms; an expert's one row is free.
-    assert float(step_parts(WORK, SHEET, c)["kernels"]) == pytest.approx(151.2e-3)
+    assert float(step_breakdown(WORK, SHEET, c)["kernels"]) == pytest.approx(151.2e-3)
     # Eight rows are few, nine are many: 20 * 1e11 MACs/s is less than half of the peak.
     for rows, seconds in ((8, 7 / 8 * 806.4e9 / 4e12), (9, 806.4e9 / 2e12)):
         work = replace(WORK, rows=at(rows))
-        assert float(step_parts(work, SHEET, c)["kernels"]) == pytest.approx(seconds)
+        assert float(step_breakdown(work, SHEET, c)["kernels"]) == pytest.approx(seconds)
     # Four rows may take what 16 do in the matrix kernel, 4 * 806.4e9 MACs: at 20 a cycle (2e12/s) that is
     # longer than 151.2 ms, at 400 (4e13/s) shorter, 80.64 ms.
     tiled = replace(c, tile_rows=at(16))
-    assert float(step_parts(WORK, SHEET, tiled)["kernels"]) == pytest.approx(151.2e-3)
+    assert float(step_breakdown(WORK, SHEET, tiled)["kernels"]) == pytest.approx(151.2e-3)
     fast = replace(tiled, batch_rate=at(400))
-    assert float(step_parts(WORK, SHEET, fast)["kernels"]) == pytest.approx(80.64e-3)
+    assert float(step_breakdown(WORK, SHEET, fast)["kernels"]) == pytest.approx(80.64e-3)
 
 
 def test_constants_of_serving_are_in_seconds():
-    c = serving_constants({name: float(i) for i, name in enumerate(OF_SERVING, 1)}, at(2e9), at(4e3), at(0.5))
+    c = serving_fit(
+        {name: float(i) for i, name in enumerate(SERVING_CONSTANTS, 1)}, at(2e9), at(4e3), at(0.5)
+    )
     shares = (c.read_share, c.compute_share, c.lone_heads, c.host_overlap)
     assert [float(v) for v in shares] == [1, 2, 0.5, 7]
     # Cycles of a clock of 2 GHz, the chain half as long; nanoseconds of a processor four times as fast.
@@ -171,10 +173,10 @@ def test_a_serving_stack_elsewhere_may_be_half_as_fast_or_reach_the_roofline():
 def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
     gpu, value = load_gpu("l4"), BANDS.value
     found = predict_gpu(gpu, MODEL, F16, 2, prompt=1024)
-    work = prompt_work(MODEL, F16, 1024, 2)
+    work = prompt_demand(MODEL, F16, 1024, 2)
     # Two prompts are 2048 rows at once.
     assert (float(work.rows), float(work.attention_width)) == (2048, MODEL.n_heads * 2048)
-    again = prompt_work(MODEL, F16, 1024, 2, 3)
+    again = prompt_demand(MODEL, F16, 1024, 2, 3)
     assert float(again.weight_bytes) == 3 * float(work.weight_bytes)
     # Of L4: 300 GB/s, 121 TFLOP/s.
     reading = float(work.weight_bytes) / (value("read_share_f16") * 300e9)
@@ -184,7 +186,7 @@ def test_a_prompt_of_sixteen_bits_reads_once_and_hides_in_part():
     launches = MODEL.n_layers * value("layer_overhead_f16") * 1e-9
     assert found.step_s == pytest.approx(reading + macs - hidden + kept + launches, rel=1e-9)
     assert found.tokens_per_s == pytest.approx(2048 / found.step_s)
-    assert SEVERAL_PROMPTS in found.notes
+    assert SEVERAL_PROMPTS_NOTE in found.notes
     (said,) = (note for note in found.notes if "times to the first token" in note)
     assert "(11 ms and 11 us a token)" in said
 
@@ -236,9 +238,9 @@ def test_launches_are_of_every_layer_in_nanoseconds():
 
 def test_a_prompt_that_nobody_measured_has_no_number():
     for name, gpu in ((name, load_gpu(name)) for name in gpu_names()):
-        assert unmeasured(gpu, Q4, "llama.cpp") is None
-        assert (unmeasured(gpu, F16, "llama.cpp") is None) == (name in ("a10g", "l4", "a100"))
-        assert "four-bit kernels was measured" in str(unmeasured(gpu, Q4, "serving"))
+        assert prompt_problem(gpu, Q4, "llama.cpp") is None
+        assert (prompt_problem(gpu, F16, "llama.cpp") is None) == (name in ("a10g", "l4", "a100"))
+        assert "four-bit kernels was measured" in str(prompt_problem(gpu, Q4, "serving"))
     with pytest.raises(SailsimError, match="No prompt in f16 was measured on GPU v100"):
         predict_gpu(load_gpu("v100"), load_model("gemma-2b"), F16, prompt=512)
     with pytest.raises(SailsimError, match="software is 'x'"):
@@ -274,7 +276,7 @@ def test_a_card_under_another_name_has_the_same_numbers(tmp_path, name):
 
 def test_a_card_without_constants_has_those_of_the_measured_ones():
     bare = load_gpu("l4").model_copy(update={"name": "bare", "kernels": type(load_gpu("l4").kernels)()})
-    found = roofline.constants(bare, FORMATS[0])
+    found = roofline.gpu_fit(bare, FORMATS[0])
     # The seventh root of 0.861881 * 0.596853 * 0.868279 * 0.846812 * 0.706283 * 0.758713 * 0.83738.
     assert float(found.read_share) == pytest.approx(0.776181, rel=1e-5)
     # The seventh root of 0.337446 * 0.271678 * 0.759266 * 0.293937 * 0.222423 * 0.140091 * 0.402049.
@@ -297,7 +299,7 @@ def test_a_users_own_constant_is_no_fits_to_move():
         (l4.model_copy(update={"name": "x", "extends": ("l4",)}), 0.7),
         (mine, 0.5),
     ):
-        found = roofline.constants(gpu, FORMATS[0], moved)
+        found = roofline.gpu_fit(gpu, FORMATS[0], moved)
         assert float(found.read_share) == pytest.approx(read)
         assert float(found.batch_rate) == 60
     # A value that somebody sets is no measurement: its interval is wider.
@@ -335,7 +337,7 @@ def test_an_answer_says_whose_constants_a_card_took_over(tmp_path):
         other, shipped = (predict(machine, MODEL, fmt, **asked).notes for machine in (path, "l4"))
         assert [note for note in other if note not in shipped] == [said]
     own = '[kernels]\nread_share = { value = 0.5, unit = "ratio", source = "a test", kind = "measured" }\n'
-    (said,) = taken_over(load_gpu(extending(tmp_path, "l4", own, "other")))
+    (said,) = inherited_note(load_gpu(extending(tmp_path, "l4", own, "other")))
     assert said == f"The kernels of other are taken over from l4: {same}"
 
 
@@ -351,7 +353,7 @@ def test_the_files_have_what_the_fit_found():
         for name, own in load_gpu(gpu).kernels:
             if own is not None and own.kind == "fitted":
                 measured[gpu, name] = own
-                assert own.source == OF_THE_FIT
+                assert own.source == FIT_SOURCE
     assert measured.keys() == expected.keys()
     for key, own in measured.items():
         assert (own.value, own.unit, own.low, own.high) == (
