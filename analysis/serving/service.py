@@ -42,7 +42,7 @@ from sailsim.sim.backend import Prefill
 from sailsim.sim.machine.system_files import SystemReference
 from sailsim.sim.point import SEEDS, Point
 from sailsim.sim.serve.loop import ROUTINGS, KvLink, Routing, ServingLoop, ServingResult
-from sailsim.sim.serve.profiles import BLOCK_TOKENS, BLOCKS, META, StepProfiles, said_by, write_tables
+from sailsim.sim.serve.profiles import BLOCK_TOKENS, BLOCKS, META, StepProfiles, read_meta, write_profiles
 from sailsim.sim.serve.server import SchedulerPolicy, Server, StepTime
 from sailsim.sim.step.schedule import CODE_BITS
 from sailsim.sim.study.keys import ResultKeys
@@ -87,7 +87,7 @@ class ServiceLevel:
 
     def holds(self, out: ServingResult) -> bool:
         """Whether enough have, and the queue has an end."""
-        return bool(self.met(out).mean() >= self.share) and not out.endless
+        return bool(self.met(out).mean() >= self.share) and not out.overloaded
 
     def __str__(self) -> str:
         times = f"{self.ttft_s:g} s to the first token, {self.tpot_s:g} s a token"
@@ -151,7 +151,7 @@ class ProfileBundle:
             choice = SystemReference.parse(text)
         except ValueError as error:
             raise SailsimError(f"runners is {error}.") from None
-        blocks = choice.changes.get("blocks", said_by(choice.file).get(BLOCKS, 0))
+        blocks = choice.changes.get("blocks", read_meta(choice.file).get(BLOCKS, 0))
         if (
             set(choice.changes) - {"blocks"}
             or not str(blocks).isdecimal()
@@ -281,8 +281,8 @@ def summary(
         "times_s": percentiles(out, seed),
         "in_level": float(met.mean()),
         "goodput_requests_per_s": float(met.sum()) / seconds,
-        "endless": out.endless,
-        "queue_grows": out.grows,
+        "endless": out.overloaded,
+        "queue_grows": out.queue_growth,
         "busy": sum(each.busy_s for each in out.servers) / (seconds * len(out.servers)),
         "restarts": int(out.restarts.sum()),
         "reused_tokens": sum(each.reused for each in out.servers),
@@ -318,7 +318,7 @@ def _dollars(machine: Replica, out: ServingResult, listed: PriceList) -> dict[st
     if isinstance(machine.runner, ProfileBundle):
         return found
     weights, token, _ = machine.memory
-    held = max(each.most_held for each in out.servers) * out.servers[0].policy.block_tokens
+    held = max(each.peak_blocks for each in out.servers) * out.servers[0].policy.block_tokens
     # Idle time is in the requests' own times, so that nothing is left to assume of it.
     ends: dict[End, CostConstants] = {
         end: replace(each, utilisation=1.0) for end, each in CostConstants.ends().items()
@@ -371,8 +371,8 @@ class _EarlyEnd:
         self.level, self.left, self.next = level, int(count * (1 - level.share) + 1e-9), 0
 
     def __call__(self, loop: ServingLoop) -> None:
-        while self.next < len(loop.jobs):
-            job = loop.jobs[self.next]
+        while self.next < len(loop.states):
+            job = loop.states[self.next]
             due = job.request.arrival_s + self.level.ttft_s
             if due >= loop.now:
                 return
@@ -509,7 +509,7 @@ def serving_runners(names: Sequence[str] = WHO) -> tuple[Runner | ProfileBundle,
 
 
 def write_bundle(folder: str | Path, machine: Replica) -> None:
-    """Write a machine's step times as a bundle (`write_tables`), with how many blocks its memory holds.
+    """Write a machine's step times as a bundle (`write_profiles`), with how many blocks its memory holds.
 
     Of an accelerator over keys and values of few bits, whose units can multiply them too, it has the line of
     attention there: ns a layer of one sequence are ``slope`` times its tokens and ``intercept``.
@@ -524,7 +524,7 @@ def write_bundle(folder: str | Path, machine: Replica) -> None:
     }
     if machine.runner.kind == "accelerator" and 0 < machine.point.kv_bits <= CODE_BITS:
         about["attention_on_units"] = "{{slope: {:.6g}, intercept: {:.6g}}}".format(*attention_line(machine))
-    write_tables(folder, machine.step, model, about)
+    write_profiles(folder, machine.step, model, about)
 
 
 LINE = (512, 1024, 2048, 4096)

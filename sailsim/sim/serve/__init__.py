@@ -1,2 +1,1 @@
-"""Servers of requests, from arrival to last token: `loop` has the clock, `server` the schedulers, `blocks`
-the memory of keys and values, `tables` step times that others measured."""
+"""Serving of requests from arrival to last token: event loop, schedulers, KV-cache blocks and step times."""

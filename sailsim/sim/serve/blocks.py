@@ -1,7 +1,7 @@
-"""Memory of keys and values in blocks, which requests with equal beginnings share.
+"""Paged memory of keys and values, with blocks shared by requests that have a prefix in common.
 
-A block that nobody holds keeps its content until it is taken, the longest unused first. Full blocks are found
-again by a key: of what their tokens are, with all before them.
+A block without a user keeps its content until it is allocated again, least recently used first. A full block
+is found again by a key, which stands for its tokens and all tokens before them.
 """
 
 from __future__ import annotations
@@ -16,57 +16,58 @@ class KvBlocks:
     def __init__(self, count: int, tokens: int, reuse: bool = True) -> None:
         self.count, self.tokens, self.reuse = count, tokens, reuse
         self.free: OrderedDict[int, None] = OrderedDict.fromkeys(range(count))
-        """Blocks that nobody holds, the next one to be taken first."""
+        """Blocks without a user, the next to be allocated first."""
         self.users = [0] * count
-        """Requests that hold each."""
-        self._of_key: dict[Hashable, int] = {}
+        """Number of requests that use each block."""
+        self._block_of: dict[Hashable, int] = {}
         self._key_of: dict[int, Hashable] = {}
 
     def needed(self, tokens: int) -> int:
         """Blocks that so many tokens take."""
         return -(-tokens // self.tokens)
 
-    def take(self, count: int) -> list[int] | None:
-        """So many blocks, whose contents are lost; None, and nothing taken, where there are not as many."""
+    def allocate(self, count: int) -> list[int] | None:
+        """Take free blocks, whose contents are lost; None, and nothing taken, where too few are free."""
         if count > len(self.free):
             return None
-        taken = [self.free.popitem(last=False)[0] for _ in range(count)]
-        for block in taken:
+        blocks = [self.free.popitem(last=False)[0] for _ in range(count)]
+        for block in blocks:
             self.users[block] = 1
             if self._key_of and (key := self._key_of.pop(block, None)) is not None:
-                del self._of_key[key]
-        return taken
+                del self._block_of[key]
+        return blocks
 
-    def found(self, keys: Iterable[Hashable]) -> list[int]:
-        """The blocks of the first keys, up to one that is not there. They are not held by it."""
+    def cached(self, keys: Iterable[Hashable]) -> list[int]:
+        """Blocks of the first keys, up to one that is missing. Their users stay as they are."""
         blocks: list[int] = []
-        if self._of_key:
+        if self._block_of:
             for key in keys:
-                block = self._of_key.get(key)
+                block = self._block_of.get(key)
                 if block is None:
                     break
                 blocks.append(block)
         return blocks
 
     def idle(self, blocks: Sequence[int]) -> int:
-        """How many of the blocks nobody holds."""
+        """Number of the blocks without a user."""
         return sum(not self.users[block] for block in blocks)
 
-    def hold(self, blocks: Sequence[int]) -> None:
-        """One more request holds each."""
+    def share(self, blocks: Sequence[int]) -> None:
+        """Add a user to each block."""
         for block in blocks:
             if not self.users[block]:
                 del self.free[block]
             self.users[block] += 1
 
-    def name(self, block: int, key: Hashable) -> None:
-        """Let a full block be found by a key, unless another one is already or it has a key."""
-        if self.reuse and key not in self._of_key and block not in self._key_of:
-            self._of_key[key] = block
+    def register(self, block: int, key: Hashable) -> None:
+        """Let a full block be found by a key, unless the key has a block or the block a key."""
+        if self.reuse and key not in self._block_of and block not in self._key_of:
+            self._block_of[key] = block
             self._key_of[block] = key
 
-    def give_back(self, blocks: Sequence[int]) -> None:
-        """One request less holds each. The last ones are taken again first: fewer requests begin so."""
+    def release(self, blocks: Sequence[int]) -> None:
+        """Remove a user from each block. The last ones are allocated again first: fewer requests share
+        them."""
         for block in reversed(blocks):
             self.users[block] -= 1
             if not self.users[block]:

@@ -1,7 +1,7 @@
-"""The clock: requests come, steps end, keys and values arrive over a link. One heap has all of that.
+"""Discrete-event loop of serving: requests arrive, steps end, keys and values arrive over a link.
 
-What happens at one time happens before any server begins its next step. Nothing is drawn by chance here:
-equal requests and servers give equal times, to the bit.
+All events of one time are handled before any server begins its next step. The loop is deterministic: equal
+requests and servers give equal times, to the bit.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from sailsim.workloads.requests import Request
 
 Routing = Literal["turns", "least", "prefix"]
 ROUTINGS: tuple[Routing, ...] = get_args(Routing)
-GROWS = 0.1
-"""A queue has no end where, of the requests that come in the second half of the time of arrivals, more than
-this share is added to those that wait."""
-FEWEST = 20
-"""Requests of that half, below which nothing is said of the queue."""
+MOST_GROWTH = 0.1
+"""Largest `ServingResult.queue_growth` of a stable queue."""
+FEWEST_ARRIVALS = 20
+"""Arrivals in the second half of the time, below which a queue is taken to be stable."""
 
 
 @dataclass(frozen=True)
 class KvLink:
-    """Between servers of prompts and of answers; each of the first has one of its own."""
+    """Link from each server of prompts to the servers of answers."""
 
     bytes_per_s: float
     bytes_per_token: float
-    """Of keys and values."""
+    """Bytes of keys and values of a token."""
 
 
 @dataclass(repr=False)
 class ServingResult(ShortRepr):
-    """What came of requests: arrays of shape ``(requests,)``, times in seconds after the first arrival."""
+    """Times and tokens of served requests: arrays of shape ``(requests,)``, times in s from the first arrival
+    on."""
 
     arrival_s: NDArray[np.float64]
     first_s: NDArray[np.float64]
@@ -48,37 +48,38 @@ class ServingResult(ShortRepr):
     prompt: NDArray[np.int64]
     output: NDArray[np.int64]
     restarts: NDArray[np.int64]
-    """How often each lost its blocks."""
+    """Number of preemptions of each request."""
     servers: Sequence[Server]
     moved_bytes: float = 0.0
     waiting: list[int] = field(default_factory=list)
-    """Requests that no step has begun on, after each arrival."""
+    """Length of the queue after each arrival."""
 
     @property
     def seconds(self) -> float:
-        """From the first arrival to the last token."""
+        """Seconds from the first arrival to the last token."""
         return float(self.last_s.max())
 
     @property
-    def grows(self) -> float:
-        """Share of the second half's arrivals that the queue grew by, 0..1; 0 for fewer than `FEWEST`."""
+    def queue_growth(self) -> float:
+        """Growth of the queue over the arrivals in the second half of the time, 0..1; 0 for fewer than
+        `FEWEST_ARRIVALS`."""
         half = np.searchsorted(self.arrival_s, self.arrival_s[-1] / 2)
         count = len(self.waiting) - int(half)
-        if count < FEWEST:
+        if count < FEWEST_ARRIVALS:
             return 0.0
         return max(0.0, (self.waiting[-1] - self.waiting[int(half)]) / count)
 
     @property
-    def endless(self) -> bool:
-        """Whether the queue would have no end if requests came on like this."""
-        return self.grows > GROWS
+    def overloaded(self) -> bool:
+        """Whether the queue would grow without end at this rate of arrivals."""
+        return self.queue_growth > MOST_GROWTH
 
 
 _ARRIVAL, _MOVED, _STEP = range(3)
 
 
 class ServingLoop:
-    """Requests on servers, some of which may read prompts for others that answer."""
+    """Simulation of requests on servers, some of which may read prompts for others that answer."""
 
     def __init__(
         self,
@@ -88,69 +89,67 @@ class ServingLoop:
         link: KvLink | None = None,
         watch: Callable[[ServingLoop], None] | None = None,
     ) -> None:
-        """`watch` is called after every event. Raises SailsimError for a request that a server cannot hold,
-        and for servers that do not go together."""
-        self.jobs = [RequestState(index, request) for index, request in enumerate(requests)]
+        """Prepare a simulation; `watch` is called after every event.
+
+        Raises SailsimError for a request that a server cannot hold, and for inconsistent roles of servers.
+        """
+        self.states = [RequestState(index, request) for index, request in enumerate(requests)]
         self.servers, self.routing, self.link, self.watch = servers, routing, link, watch
         self.now, self.moved_tokens = 0.0, 0
         self._heap: list[tuple[float, int, int, int, int]] = []
         self._count = 0
         self._turns = {"prompts": 0, "answers": 0}
         self._link_free = [0.0] * len(servers)
-        self._first = [at for at, server in enumerate(servers) if server.role != "answers"]
-        self._then = [at for at, server in enumerate(servers) if server.role == "answers"]
-        self._check()
-
-    def _check(self) -> None:
-        split = {server.role != "both" for server in self.servers}
-        if len(split) != 1 or not self._first or (True in split) != bool(self._then and self.link):
+        self._readers = [at for at, server in enumerate(servers) if server.role != "answers"]
+        self._answerers = [at for at, server in enumerate(servers) if server.role == "answers"]
+        split = {server.role != "both" for server in servers}
+        if len(split) != 1 or not self._readers or (True in split) != bool(self._answerers and link):
             raise SailsimError(
                 "servers have roles that do not go together; allowed are servers of both, or some of "
                 "prompts, some of answers and a link."
             )
-        most = min(server.policy.most_tokens(server.blocks.count) for server in self.servers)
-        for job in self.jobs:
-            if job.prompt + job.output > most:
+        most = min(server.policy.most_tokens(server.blocks.count) for server in servers)
+        for state in self.states:
+            if state.prompt + state.output > most:
                 raise SailsimError(
-                    f"request {job.index + 1} has {job.prompt} + {job.output} tokens; allowed are {most}, "
-                    "which the memory beside the weights holds for one."
+                    f"request {state.index + 1} has {state.prompt} + {state.output} tokens; allowed are "
+                    f"{most}, which the memory holds for one next to the weights."
                 )
 
     def run(self) -> ServingResult:
-        """Until all is done."""
-        coming = iter(self.jobs)
+        """Simulate until all requests are done."""
+        arrivals = iter(self.states)
         waiting: list[int] = []
-        self._push_arrival(coming)
+        self._push_arrival(arrivals)
         while self._heap:
             self.now, kind, _, place, index = heappop(self._heap)
             if kind == _ARRIVAL:
-                self._route(self._first, "prompts", self.jobs[index])
-                self._push_arrival(coming)
+                self._route(self._readers, "prompts", self.states[index])
+                self._push_arrival(arrivals)
                 waiting.append(sum(len(server.waiting) for server in self.servers))
             elif kind == _MOVED:
-                job = self.jobs[index]
-                self.servers[place].leave(job)
-                job.computed, job.carried = 0, job.prompt
-                self._route(self._then, "answers", job)
+                state = self.states[index]
+                self.servers[place].release(state)
+                state.computed, state.received = 0, state.prompt
+                self._route(self._answerers, "answers", state)
             else:
                 self._end_step(place)
             if not self._heap or self._heap[0][0] > self.now:
                 self._begin_steps()
             if self.watch:
                 self.watch(self)
-        return self._served(waiting)
+        return self._result(waiting)
 
     def _push(self, time: float, kind: int, place: int, index: int) -> None:
         self._count += 1
         heappush(self._heap, (time, kind, self._count, place, index))
 
-    def _push_arrival(self, coming: Iterator[RequestState]) -> None:
-        job = next(coming, None)
-        if job is not None:
-            self._push(job.request.arrival_s, _ARRIVAL, 0, job.index)
+    def _push_arrival(self, arrivals: Iterator[RequestState]) -> None:
+        if (state := next(arrivals, None)) is not None:
+            self._push(state.request.arrival_s, _ARRIVAL, 0, state.index)
 
-    def _route(self, group: list[int], role: str, job: RequestState) -> None:
-        """Send a request to one of some servers."""
+    def _route(self, group: list[int], role: str, state: RequestState) -> None:
+        """Send a request to a server of the group."""
         place = group[0]
         if len(group) > 1:
             servers = self.servers
@@ -160,28 +159,28 @@ class ServingLoop:
             elif self.routing == "least":
                 place = min(group, key=lambda at: servers[at].load)
             else:
-                place = max(group, key=lambda at: (len(servers[at].found(job)), -servers[at].load, -at))
-        self.servers[place].enter(job)
+                place = max(group, key=lambda at: (len(servers[at].cached(state)), -servers[at].load, -at))
+        self.servers[place].enqueue(state)
 
     def _begin_steps(self) -> None:
         for place, server in enumerate(self.servers):
-            if server.work is None and (server.waiting or server.running):
+            if server.batch is None and (server.waiting or server.running):
                 seconds = server.begin()
                 if seconds is not None:
                     self._push(self.now + seconds, _STEP, place, 0)
 
     def _end_step(self, place: int) -> None:
-        for job in self.servers[place].end(self.now).moving:
+        for state in self.servers[place].end(self.now):
             link = self.link
             assert link is not None
-            self.moved_tokens += job.computed
+            self.moved_tokens += state.computed
             begin = max(self.now, self._link_free[place])
-            self._link_free[place] = begin + job.computed * link.bytes_per_token / link.bytes_per_s
-            self._push(self._link_free[place], _MOVED, place, job.index)
+            self._link_free[place] = begin + state.computed * link.bytes_per_token / link.bytes_per_s
+            self._push(self._link_free[place], _MOVED, place, state.index)
 
-    def _served(self, waiting: list[int]) -> ServingResult:
-        arrivals = np.array([job.request.arrival_s for job in self.jobs])
-        of_job = ("first_s", "last_s", "prompt", "output", "restarts")
-        columns = {name: np.array([getattr(job, name) for job in self.jobs]) for name in of_job}
+    def _result(self, waiting: list[int]) -> ServingResult:
+        arrivals = np.array([state.request.arrival_s for state in self.states])
+        names = ("first_s", "last_s", "prompt", "output", "restarts")
+        columns = {name: np.array([getattr(state, name) for state in self.states]) for name in names}
         moved = self.moved_tokens * self.link.bytes_per_token if self.link else 0.0
         return ServingResult(arrivals, **columns, servers=self.servers, moved_bytes=moved, waiting=waiting)

@@ -1,9 +1,9 @@
-"""Seconds of mixed steps, prompt pieces beside decoding sequences, fast enough for a server's every step.
+"""Seconds of mixed steps (chunks of prompts with decoding sequences), fast enough for every step of a server.
 
-Fitted software has a formula, which `Backend.timer` evaluates; steps that decode alone are kept as lines over
+Fitted software has a formula, which `Backend.timer` evaluates; steps that only decode are interpolated over
 the tokens of all sequences. An accelerator's step depends on rows, on sequences (the head), and on the keys
-and pairs of attention alone: a node, of so many rows, has a line over the keys, a slope by pairs, and what
-the head takes. Nodes are made when they are first asked for; between two of them seconds are linear in rows.
+and pairs of attention alone: a node of some rows has a line over the keys, seconds a pair, and seconds of the
+head. Nodes are made when they are first needed; between two nodes seconds are linear in rows.
 """
 
 from __future__ import annotations
@@ -15,169 +15,170 @@ from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from math import floor, inf, log2
-from typing import NamedTuple
 
 from sailsim.sim.backend import Backend, StepQuery, load_backend
 from sailsim.sim.software.fitted import mixed_demand
 from sailsim.workloads.models.graph import Chunk
 
 EVERY_ROW = 16
-"""Rows up to which each number has a node: with few, products wait for weights in a way of their own. What
-works rows in whole rounds has one for every number."""
+"""Rows up to which each number is a node: few rows wait for weights in a pattern of their own. Hardware that
+takes rows in whole rounds has a node for every number."""
 NODES = 4
 """Nodes above, from a number of rows to its double."""
 CONTEXTS = (1, 64, 512, 4096, 32768)
-"""Tokens of a sequence at which a line is begun; beyond the last it goes on as before it."""
-BENT = 0.003
-"""Of its seconds, what a line may be off in the middle before it has another corner there."""
-BEFORE = 2048
-"""Tokens before the piece that shows what pairs of attention take."""
+"""Tokens of a sequence at the first points of a line; the last segment is extended."""
+LARGEST_ERROR = 0.003
+"""Largest relative error at a segment's midpoint before it is split."""
+PREFIX = 2048
+"""Tokens before a chunk from which the seconds of a pair of attention are derived."""
 
-BESIDE_PROMPTS, BESIDE_CONTEXTS = (1, 8, 32, 128, 512), (64, 512, 1024, 2048, 4096)
-"""Tokens of a prompt on the cores at which a line of steps of both is begun, and of each sequence beside."""
-BESIDE_NODES, BESIDE_BENT = 2, 0.008
-"""Of such steps, as `NODES` and `BENT`."""
+CORES_PROMPTS, CORES_CONTEXTS = (1, 8, 32, 128, 512), (64, 512, 1024, 2048, 4096)
+"""First points with prompts on the cores: tokens of the prompt, and of each decoding sequence."""
+CORES_NODES, CORES_LARGEST_ERROR = 2, 0.008
+"""`NODES` and `LARGEST_ERROR` of steps with prompts on the cores."""
 
 
 class StepSurface:
     """Seconds of any mixed step of one machine, software, model and format.
 
-    Made from what runs steps and from what a step is asked for: of its point, phase, batch, prompt and
-    context are of no account, nor is what the memory holds. Where a runner has several processes, this is
-    one of them, on all of its cores.
+    Made from a backend and a query, whose phase, batch, prompt and context do not matter, nor does the size
+    of the memory. With several processes of a software, this is one of them on all cores.
+
+    With prompts on the cores while units decode, a step takes the seconds of the prompts alone and what
+    decoding adds: all of it next to no prompt, its work on the cores next to long ones. That is interpolated
+    from steps with some lengths of a prompt, some contexts and some numbers of sequences.
     """
 
-    def __init__(self, backend: Backend, asked: StepQuery) -> None:
-        backend.check_prefill(asked)
-        self._time = backend.timer(asked)
-        self._beside = None if asked.prefill == "units" else _PrefillOnCores(backend, asked, self)
-        self._auto = asked.prefill == "auto"
+    def __init__(self, backend: Backend, query: StepQuery) -> None:
+        backend.check_prefill(query)
+        self._backend, self._query = backend, query
+        self._time = backend.timer(query)
         self._formula = backend.kind != "accelerator"
         self._every = EVERY_ROW if backend.smooth else inf
-        self._sums = mixed_demand(asked.model, asked.fmt).sums
-        self._windowed = bool(asked.model.sliding_window)
-        self._first = 2 if self._formula else 1  # context of a sequence that decodes by a fitted constant
+        self._sums = mixed_demand(query.model, query.fmt).sums
+        self._windowed = bool(query.model.sliding_window)
         self._line, self._node = cache(self._make_line), cache(self._make_node)
+        if query.prefill != "units":
+            alone = replace(query, prefill="units", software=query.around)
+            self._prompt_time = load_backend("cores").timer(alone)
+            self._cores_line = cache(self._make_cores_line)
 
     def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
         """Seconds of a step.
 
-        Every piece and every sequence has a row of the head. Raises SailsimError where the software's prompts
-        are not known, for a step without a row, and for a piece without a token.
+        Every chunk and every sequence has a row of the head. Raises SailsimError where the software's prompts
+        are not known, for a step without a row, and for a chunk without a token.
 
         Args:
-            prefill: pieces of prompts, each its new tokens and those before it in the cache.
-            decode_contexts: of each sequence that decodes, its tokens with the new one.
+            prefill: chunks of prompts, each its new tokens and those before it in the cache.
+            decode_contexts: tokens of each decoding sequence, with the new one.
         """
-        rows, pieces = len(decode_contexts), tuple(Chunk(*each) for each in prefill)
-        if not pieces and rows:
+        rows, chunks = len(decode_contexts), tuple(Chunk(*each) for each in prefill)
+        if not chunks and rows:
             windowed = self._windowed
-            keys = self._sums(_counted(decode_contexts))[2] if windowed else sum(decode_contexts)
+            keys = self._sums(_grouped(decode_contexts))[2] if windowed else sum(decode_contexts)
             return self.decoding(rows, keys)
         on_cores = inf
-        if self._beside is not None and pieces:
-            on_cores = self._beside.seconds(pieces, decode_contexts)
-            if not self._auto:
+        if self._query.prefill != "units" and chunks:
+            on_cores = self._seconds_on_cores(chunks, decode_contexts)
+            if self._query.prefill != "auto":
                 return on_cores
-        pieces += _counted(decode_contexts) if self._windowed else _evened(decode_contexts)
+        chunks += _grouped(decode_contexts) if self._windowed else _averaged(decode_contexts)
         if self._formula:
-            return self._time(pieces)
-        rows, sequences, keys, pairs = self._sums(pieces)
+            return self._time(chunks)
+        rows, sequences, keys, pairs = self._sums(chunks)
         head = self._head(rows) - self._head(sequences)
-        units = _between(rows, self._every, lambda node: self._node(node)(keys, pairs))
-        return min(on_cores, units - head)
+
+        def units(node: int) -> float:
+            line, pair, _ = self._node(node)
+            return line(keys) + pair * (pairs - keys)
+
+        return min(on_cores, _between(rows, self._every, units) - head)
 
     def _head(self, sequences: int) -> float:
-        """Seconds of so many rows of the head beyond the first's."""
-        return _between(sequences, self._every, lambda node: self._node(node).head)
+        """Seconds of the head's rows beyond the first."""
+        return _between(sequences, self._every, lambda node: self._node(node)[2])
 
     def decoding(self, rows: int, keys: float) -> float:
-        """Seconds of so many sequences that decode, which read so many keys together."""
+        """Seconds of a step with only decoding sequences, whose attention reads so many keys together."""
         return _between(rows, self._every, lambda node: self._line(node)(keys))
 
     def _make_line(self, rows: int) -> PiecewiseLine:
-        """Seconds of so many sequences that decode, over the keys that their attention reads."""
+        """Seconds of so many decoding sequences over the keys that their attention reads."""
 
-        def at(context: int) -> _LinePoint:
-            piece = (Chunk(1, context - 1, rows),)
-            return _LinePoint(self._sums(piece)[2], self._time(piece), context)
+        def point(context: int) -> tuple[float, float, int]:
+            chunks = (Chunk(1, context - 1, rows),)
+            return self._sums(chunks)[2], self._time(chunks), context
 
-        return PiecewiseLine(_bent(at, [max(context, self._first) for context in CONTEXTS]))
+        first = 2 if self._formula else 1  # a context of 1 is fitted by a constant of its own
+        return PiecewiseLine(_refined(point, [max(context, first) for context in CONTEXTS]))
 
-    def _make_node(self, rows: int) -> _RowSteps:
+    def _make_node(self, rows: int) -> tuple[PiecewiseLine, float, float]:
+        """Line of decoding, seconds of a pair that is no key, and seconds of the head's rows beyond the
+        first."""
         line, prompts = self._line(rows), []
-        for before in (0, BEFORE):
-            piece = (Chunk(rows, before),)
-            _, _, keys, pairs = self._sums(piece)
-            prompts.append((self._time(piece) - line(keys), pairs - keys))
+        for before in (0, PREFIX):
+            chunks = (Chunk(rows, before),)
+            _, _, keys, pairs = self._sums(chunks)
+            prompts.append((self._time(chunks) - line(keys), pairs - keys))
         (first, few), (second, many) = prompts
         pair = (second - first) / (many - few) if many > few else 0.0
-        return _RowSteps(line, pair, pair * few - first)
+        return line, pair, pair * few - first
 
-
-class _PrefillOnCores:
-    """Steps with prompts on the cores while units decode: what the prompts take by themselves, and what
-    decoding adds, which is all of it beside none and its work on the cores beside long ones.
-
-    That was timed at some lengths of a prompt and some contexts, for some numbers of sequences.
-    """
-
-    def __init__(self, backend: Backend, asked: StepQuery, surface: StepSurface) -> None:
-        self._backend, self._asked, self._surface = backend, replace(asked, prefill="cores"), surface
-        self._prompts = load_backend("cores").timer(replace(asked, prefill="units", software=asked.around))
-        self._both = cache(self._make_both)
-
-    def seconds(self, prompts: tuple[Chunk, ...], contexts: Sequence[int]) -> float:
-        """Of a step. A piece of one token behind others is no prompt's: units work on it too."""
-        contexts = [*contexts, *(piece.tokens for piece in prompts if piece.decodes)]
-        prompts, rows = tuple(piece for piece in prompts if not piece.decodes), len(contexts)
+    def _seconds_on_cores(self, prompts: tuple[Chunk, ...], contexts: Sequence[int]) -> float:
+        """Seconds with prompts on the cores. Chunks of one token after others go to the units."""
+        contexts = [*contexts, *(chunk.tokens for chunk in prompts if chunk.decodes)]
+        prompts, rows = tuple(chunk for chunk in prompts if not chunk.decodes), len(contexts)
         if not prompts:
-            return self._surface.seconds((), contexts)
-        alone = self._prompts(prompts)
+            return self.seconds((), contexts)
+        alone = self._prompt_time(prompts)
         if not rows:
             return alone
         mean = sum(contexts) / rows
-        share = alone / self._surface.seconds((), contexts)
-
-        at = min(max(bisect_right(BESIDE_CONTEXTS, mean), 1), len(BESIDE_CONTEXTS) - 1)
+        ratio = alone / self.seconds((), contexts)
+        at = min(max(bisect_right(CORES_CONTEXTS, mean), 1), len(CORES_CONTEXTS) - 1)
 
         def added(node: int) -> float:
-            near = BESIDE_CONTEXTS[at - 1 : at + 1]
-            lines = ((context, *self._both(node, context)) for context in near)
-            return PiecewiseLine((at, scale * (line(share) - share)) for at, scale, line in lines)(mean)
+            near = CORES_CONTEXTS[at - 1 : at + 1]
+            lines = ((context, *self._cores_line(node, context)) for context in near)
+            return PiecewiseLine((at, scale * (line(ratio) - ratio)) for at, scale, line in lines)(mean)
 
-        return alone + _between(rows, 4, added, BESIDE_NODES)
+        return alone + _between(rows, 4, added, CORES_NODES)
 
-    def _make_both(self, rows: int, context: int) -> tuple[float, PiecewiseLine]:
-        """Seconds of decoding, and those of a step as a share of it over those of its prompts as a share."""
-        decoding = self._surface.seconds((), [context] * rows)
+    def _make_cores_line(self, rows: int, context: int) -> tuple[float, PiecewiseLine]:
+        """Seconds of decoding, and a line in their unit: seconds of the step over those of its prompts."""
+        decoding = self.seconds((), [context] * rows)
 
-        def at(prompt: int) -> _LinePoint:
-            pieces = Chunk(prompt), Chunk(1, context - 1, rows)
-            step = self._backend.step(replace(self._asked, pieces=pieces)).step_s
-            return _LinePoint(self._prompts(pieces[:1]) / decoding, step / decoding, prompt)
+        def point(prompt: int) -> tuple[float, float, int]:
+            chunks = Chunk(prompt), Chunk(1, context - 1, rows)
+            step = self._backend.step(replace(self._query, prefill="cores", pieces=chunks)).step_s
+            return self._prompt_time(chunks[:1]) / decoding, step / decoding, prompt
 
-        corners = _bent(at, BESIDE_PROMPTS, BESIDE_BENT)
-        share, step, _ = max(corners)
-        return decoding, PiecewiseLine([(0.0, 1.0), *corners, (share + 1e3, step + 1e3)])
+        points = _refined(point, CORES_PROMPTS, CORES_LARGEST_ERROR)
+        ratio, step, _ = max(points)
+        return decoding, PiecewiseLine([(0.0, 1.0), *points, (ratio + 1e3, step + 1e3)])
 
 
-def _bent(at: Callable[[int], _LinePoint], sizes: Sequence[int], bent: float = BENT) -> list[_LinePoint]:
-    """Through corners of some sizes, and of others between them as far as it is bent there."""
-    corners = [at(size) for size in sizes]
-    ends = list(pairwise(corners))
-    while ends:
-        low, high = ends.pop()
-        middle = at((low.size + high.size) // 2)
-        corners.append(middle)
-        off = abs(PiecewiseLine([low, high])(middle.keys) - middle.seconds)
-        if off > bent * middle.seconds and high.size - low.size > 4:
-            ends += [(low, middle), (middle, high)]
-    return corners
+def _refined(
+    point: Callable[[int], tuple[float, float, int]],
+    sizes: Sequence[int],
+    largest_error: float = LARGEST_ERROR,
+) -> list[tuple[float, float, int]]:
+    """Points (x, seconds, size) of a line at some sizes, and at sizes between as far as it bends there."""
+    points = [point(size) for size in sizes]
+    segments = list(pairwise(points))
+    while segments:
+        low, high = segments.pop()
+        x, seconds, _ = middle = point((low[2] + high[2]) // 2)
+        points.append(middle)
+        error = abs(PiecewiseLine([low, high])(x) - seconds)
+        if error > largest_error * seconds and high[2] - low[2] > 4:
+            segments += [(low, middle), (middle, high)]
+    return points
 
 
 def _between(rows: int, every: float, seconds: Callable[[int], float], nodes: int = NODES) -> float:
-    """Of so many rows, from the nodes around them: up to ``every`` row each number is one."""
+    """Seconds of so many rows, interpolated between nodes; up to ``every`` rows each number is a node."""
     if rows <= every:
         return seconds(rows)
     step = floor(nodes * log2(rows))
@@ -188,55 +189,31 @@ def _between(rows: int, every: float, seconds: Callable[[int], float], nodes: in
     return first + (seconds(high) - first) * (rows - low) / (high - low)
 
 
-class _LinePoint(NamedTuple):
-    """Of a line; ordered by keys."""
-
-    keys: float
-    seconds: float
-    size: int
-    """Of a sequence or a prompt, tokens."""
-
-
 class PiecewiseLine:
-    """Linear between its corners, and beyond them; one corner is everywhere."""
+    """Piecewise linear function, extended beyond its points; constant with one point."""
 
-    def __init__(self, corners: Iterable[tuple[float, ...]]) -> None:
-        """``corners``: where each is and what it is worth, before whatever else it has."""
-        worth = {corner[0]: corner[1] for corner in corners}
-        self.keys = sorted(worth)
-        self._seconds = [worth[keys] for keys in self.keys]
+    def __init__(self, points: Iterable[tuple[float, ...]]) -> None:
+        """Each point begins with its x and y."""
+        values = {point[0]: point[1] for point in points}
+        self.xs = sorted(values)
+        self._ys = [values[x] for x in self.xs]
 
-    def __call__(self, keys: float) -> float:
-        """What is at a place."""
-        if len(self.keys) == 1:
-            return self._seconds[0]
-        at = min(max(bisect_right(self.keys, keys), 1), len(self.keys) - 1)
-        low, first = self.keys[at - 1], self._seconds[at - 1]
-        return first + (self._seconds[at] - first) * (keys - low) / (self.keys[at] - low)
-
-
-class _RowSteps(NamedTuple):
-    """Steps of so many rows."""
-
-    line: PiecewiseLine
-    """Where all of them decode."""
-    pair: float
-    """Seconds of a pair that is no key."""
-    head: float
-    """Seconds of the head's rows beyond the first."""
-
-    def __call__(self, keys: float, pairs: float) -> float:
-        return self.line(keys) + self.pair * (pairs - keys)
+    def __call__(self, x: float) -> float:
+        """Value at ``x``."""
+        if len(self.xs) == 1:
+            return self._ys[0]
+        at = min(max(bisect_right(self.xs, x), 1), len(self.xs) - 1)
+        low, first = self.xs[at - 1], self._ys[at - 1]
+        return first + (self._ys[at] - first) * (x - low) / (self.xs[at] - low)
 
 
-def _counted(contexts: Sequence[int]) -> tuple[Chunk, ...]:
-    """Sequences that decode."""
+def _grouped(contexts: Sequence[int]) -> tuple[Chunk, ...]:
+    """Decoding sequences as one chunk for each context."""
     return tuple(Chunk(1, tokens - 1, times) for tokens, times in Counter(contexts).items())
 
 
-def _evened(contexts: Sequence[int]) -> tuple[Chunk, ...]:
-    """As many sequences of as many tokens together, of two contexts at most: without windows they are as
-    good."""
+def _averaged(contexts: Sequence[int]) -> tuple[Chunk, ...]:
+    """Decoding sequences as chunks of at most two contexts with as many tokens: equal without windows."""
     if not contexts:
         return ()
     tokens, longer = divmod(sum(contexts), len(contexts))

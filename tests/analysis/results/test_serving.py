@@ -72,7 +72,7 @@ def test_a_level_needs_both_times_and_a_queue_with_an_end() -> None:
     assert not ServiceLevel(0.04, 0.06).holds(out)
     assert not ServiceLevel(0.06, 0.04).holds(out)
     crowd = on_one([Request(0.01 * at, 10, 1) for at in range(200)], SchedulerPolicy(sequences=1))
-    assert crowd.endless
+    assert crowd.overloaded
     assert not ServiceLevel(1e9, 1e9).holds(crowd)
     with pytest.raises(
         SailsimError, match=r"level's share is 2\.0; allowed is a number above 0 and at most 1"

@@ -40,15 +40,16 @@ def conserved(loop: ServingLoop) -> None:
         held = [block for job in holders for block in job.blocks]
         assert {at: n for at, n in enumerate(memory.users) if n} == Counter(held)
         assert set(memory.free) == set(range(memory.count)) - set(held)
-        assert server.load == sum(job.prompt + job.made for job in [*holders, *server.waiting])
+        assert server.load == sum(job.prompt + job.generated for job in [*holders, *server.waiting])
         for job in holders:
-            assert job.computed <= job.room == len(set(job.blocks)) * BLOCK
+            assert len(set(job.blocks)) == len(job.blocks)
+            assert job.computed <= len(job.blocks) * BLOCK
         assert all(not job.blocks for job in server.waiting)
         assert len(server.running) <= server.policy.sequences
     arrived = loop.moved_tokens - sum(job.prompt for server in loop.servers for job in server.moving.values())
-    total = sum(each.worked + each.reused + each.carried - each.lost for each in loop.servers)
+    total = sum(each.computed + each.reused + each.received - each.lost for each in loop.servers)
     # A job that has been taken by the next server has its own tokens and those that it came with.
-    assert total == sum(job.computed for job in loop.jobs) + arrived
+    assert total == sum(job.computed for job in loop.states) + arrived
 
 
 @st.composite
@@ -96,7 +97,7 @@ def test_blocks_tokens_and_bytes_are_conserved_at_every_event(
         return loop, loop.run()
 
     loop, out = served()
-    assert all(job.made == job.output and not job.blocks for job in loop.jobs)
+    assert all(job.generated == job.output and not job.blocks for job in loop.states)
     assert all(len(server.blocks.free) == blocks and server.load == 0 for server in loop.servers)
     moved = sum(each.prompt for each in requests if each.output > 1) if split else 0
     assert out.moved_bytes == 100.0 * moved
@@ -181,8 +182,8 @@ def test_a_queue_without_end_is_said_and_one_with_an_end_is_not() -> None:
     slow = [Request(0.1 * at, 10, 1) for at in range(400)]
     fast = [Request(0.2 * at, 10, 1) for at in range(400)]
     server = Straight(own=0.15)
-    assert ServingLoop(slow, [Server(server, 100, SchedulerPolicy(sequences=1))]).run().endless
-    assert not ServingLoop(fast, [Server(server, 100, SchedulerPolicy(sequences=1))]).run().endless
+    assert ServingLoop(slow, [Server(server, 100, SchedulerPolicy(sequences=1))]).run().overloaded
+    assert not ServingLoop(fast, [Server(server, 100, SchedulerPolicy(sequences=1))]).run().overloaded
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.serve.loop import ServingLoop
-from sailsim.sim.serve.profiles import CHUNKS, COUNTS, KEPT, StepProfiles, write_tables
+from sailsim.sim.serve.profiles import CHUNKS, CONTEXTS, COUNTS, StepProfiles, write_profiles
 from sailsim.sim.serve.server import SchedulerPolicy, Server
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.requests import Request
@@ -125,7 +125,7 @@ def test_a_written_bundle_is_the_machine_as_its_reader_adds_it_up(tmp_path: Path
     # pair of chunk and answers without rows is answered by another one; a layer without rows counts as 0.
     # Its default gate takes tokens times experts of a token, at most all; between rows it is linear.
     model, ours = load_model(name), Linear()
-    write_tables(tmp_path, ours, model, {"hardware": "here", "model": f"huggingface/{model.name}"})
+    write_profiles(tmp_path, ours, model, {"hardware": "here", "model": f"huggingface/{model.name}"})
     read = StepProfiles(tmp_path, model)
     called = CALLED | dict.fromkeys(BESIDE.get(name, ()), (0, 1))
     files = ("dense", "per_sequence", "attention", *(("moe",) if model.experts else ()))
@@ -139,7 +139,7 @@ def test_a_written_bundle_is_the_machine_as_its_reader_adds_it_up(tmp_path: Path
     assert set(found) >= {(name, str(n)) for name in ("lm_head", "sampler") for n in COUNTS if n}
     for new in CHUNKS:
         for count in COUNTS:
-            for before, kept in product(KEPT if new else (0,), KEPT[1:] if count else (0,)):
+            for before, kept in product(CONTEXTS if new else (0,), CONTEXTS[1:] if count else (0,)):
                 if new or count:
                     step = ([(new, before)] if new else [], [kept + 1] * count)
                     seconds = ours.seconds(*step)
@@ -161,7 +161,7 @@ def test_experts_take_the_share_of_the_weights_that_are_read(tmp_path: Path) -> 
     """A token of Mixtral reads two of eight experts of 3 x 4096 x 14336 weights, a router of 8 x 4096, and
     2.5 x 4096 x 4096 of attention."""
     model = load_model("mixtral-8x7b")
-    write_tables(tmp_path, Linear(), model, {})
+    write_profiles(tmp_path, Linear(), model, {})
     found = {
         file: [row.split(",") for row in (tmp_path / f"tp1/{file}.csv").read_text().splitlines()]
         for file in ("dense", "moe")
@@ -181,7 +181,7 @@ def test_experts_are_read_as_the_gate_of_llmservingsim_asks_for_them(tmp_path: P
     """Tokens times experts of a token, at most all: between numbers of experts linear, of each between its
     tokens, as of its first below them."""
     model = load_model("mixtral-8x7b")
-    write_tables(tmp_path, Linear(), model, {"model": model.name})
+    write_profiles(tmp_path, Linear(), model, {"model": model.name})
 
     def at(tokens: int, text: str) -> float:
         (tmp_path / "tp1/moe.csv").write_text(text)
@@ -204,7 +204,7 @@ def test_experts_are_read_as_the_gate_of_llmservingsim_asks_for_them(tmp_path: P
 )
 def test_a_bundle_without_experts_is_refused(tmp_path: Path, change: str | None, said: str) -> None:
     model = load_model("mixtral-8x7b")
-    write_tables(tmp_path, Linear(), model, {"model": model.name})
+    write_profiles(tmp_path, Linear(), model, {"model": model.name})
     (tmp_path / "tp1/moe.csv").unlink()
     if change is not None:
         (tmp_path / "tp1/moe.csv").write_text(change)
