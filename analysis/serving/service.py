@@ -180,9 +180,9 @@ class Replica:
     def step(self) -> StepTime:
         """Its steps' times."""
         if isinstance(self.runner, ProfileBundle):
-            return StepProfiles(self.runner.folder, load_model(self.point.model))
+            return StepProfiles(self.runner.folder, load_model(self.point.model)).seconds
         accelerates = self.runner.kind == "accelerator"
-        return step_surface(self.point, self.runner, self.prefill if accelerates else "units")
+        return step_surface(self.point, self.runner, self.prefill if accelerates else "units").seconds
 
     @cached_property
     def memory(self) -> tuple[float, float, float]:

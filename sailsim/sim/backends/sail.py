@@ -5,7 +5,7 @@ The C++ core times tiles (`sailsim.sim.step.tiles`) by the patterns of a step's 
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from math import ceil
 from typing import Any, cast
 
@@ -69,11 +69,11 @@ class SailUnits(Units):
     shares_slices = True  # a slice has descriptors and operands of its own
 
     def __init__(self, system: System, substrate: str | None, convert: str | None, prt: bool) -> None:
-        self._system = system
         self._make = partial(PimUnits, system, substrate=substrate, convert=convert, prt=prt)
         self._pim = self._make()
-        self._sharing: dict[int, PimUnits] = {}
-        self._memory: dict[int, MemorySystem] = {}
+        self._sharing_units = cache(partial(self._make, sharing=self._pim.config.slices))
+        """Units in groups of some slices that share a matrix, while all of them work."""
+        self._memory = cache(partial(memory, system))
         self.cores_convert = self._pim.config.convert == "cores"
         self._key = (self._pim.key, memory(system))
 
@@ -114,22 +114,14 @@ class SailUnits(Units):
             ((one, matrices),) = op.products
             sharing = SliceSharing.of(int(matrices), self._pim.config.slices)
             return HeadGemvTimes(
-                times(self._sharing_units(sharing.cut), one, some), sharing, len(TILE_PHASES)
+                times(self._sharing_units(slices=sharing.cut), one, some), sharing, len(TILE_PHASES)
             )
 
         return StepGemvs(keys, partial(times, self._pim), head_times)
 
-    def _sharing_units(self, slices: int) -> PimUnits:
-        """Units in groups of ``slices`` that share a matrix, while all of them work."""
-        if slices not in self._sharing:
-            self._sharing[slices] = self._make(slices=slices, sharing=self._pim.config.slices)
-        return self._sharing[slices]
-
     def memory(self, threads: int) -> MemorySystem:
         """DRAM with the units' outstanding misses and the prefetch buffer in the LLC."""
-        if threads not in self._memory:
-            self._memory[threads] = memory(self._system, threads)
-        return self._memory[threads]
+        return self._memory(threads)
 
     def notes(self, model: ModelSpec, activations: Activations) -> list[str]:
         """Notes on borrowed patterns, on effects that make larger machines slower, and on omissions."""

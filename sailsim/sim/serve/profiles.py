@@ -42,7 +42,7 @@ CHUNKS, COUNTS, CONTEXTS = ((0, *(1 << n for n in range(*ends))) for ends in ((4
 
 
 class StepProfiles:
-    """Step times of a bundle (`StepTime`)."""
+    """Step times of a bundle."""
 
     def __init__(self, folder: str | Path, model: ModelSpec) -> None:
         """Read the bundle of one GPU. Raises SailsimError for a missing file, layer, axis or number: none
@@ -146,7 +146,9 @@ def _skew(folder: str | Path) -> float:
     return float(own[1]) if own else 0.0
 
 
-def write_profiles(folder: str | Path, step: StepTime, model: ModelSpec, about: Mapping[str, object]) -> None:
+def write_profiles(
+    folder: str | Path, seconds: StepTime, model: ModelSpec, about: Mapping[str, object]
+) -> None:
     """Write a machine's step times as a bundle, which `StepProfiles` reads with equal times at every point.
 
     A bundle splits a step into layers by rows, a head by sequences, and attention; a machine has one time.
@@ -155,11 +157,11 @@ def write_profiles(folder: str | Path, step: StepTime, model: ModelSpec, about: 
 
     Args:
         folder: made where it is missing.
-        step: step times of the machine.
+        seconds: step times of the machine.
         model: with experts, their feed-forward networks get a part of the layers by the weights read.
         about: lines of `META`, after those of every bundle.
     """
-    folder, seconds = Path(folder), step.seconds
+    folder = Path(folder)
     # Two steps of equal rows and products, of which one has a sequence more.
     row = 1e6 * max(0.0, seconds([(32, 0), (32, 32)], []) - seconds([(64, 0)], []))
     least = {

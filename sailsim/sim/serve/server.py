@@ -10,10 +10,10 @@ no other until all are done; a finished request leaves its steps.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, get_args
 
 from sailsim.base.errors import SailsimError
 from sailsim.sim.serve.blocks import KvBlocks
@@ -24,13 +24,9 @@ SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
 Role = Literal["both", "prompts", "answers"]
 
 
-class StepTime(Protocol):
-    """Model of a step's duration."""
-
-    def seconds(self, prefill: Sequence[tuple[int, int]], decode_contexts: Sequence[int]) -> float:
-        """Seconds of a step with chunks of prompts, ``(new tokens, tokens before them)`` each, and a token
-        of each answer, whose sequence has so many tokens with it."""
-        ...
+StepTime = Callable[[Sequence[tuple[int, int]], Sequence[int]], float]
+"""Seconds of a step by its chunks of prompts, ``(new tokens, tokens before them)`` each, and by the tokens of
+each sequence that decodes one, which is included."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ class ScheduledBatch(NamedTuple):
 
 class Server:
     """A machine with software, a queue, and ``count`` blocks of keys and values; its steps take ``factor``
-    times the seconds of ``step``."""
+    times as long as ``step`` gives."""
 
     def __init__(
         self, step: StepTime, count: int, policy: SchedulerPolicy, role: Role = "both", factor: float = 1.0
@@ -158,7 +154,7 @@ class Server:
             return None
         prefill = [(new, state.computed) for state, new in batch.chunks]
         contexts = [state.computed + 1 for state in batch.answers]
-        seconds = self.factor * self.step_time.seconds(prefill, contexts)
+        seconds = self.factor * self.step_time(prefill, contexts)
         if not 0 < seconds < inf:
             raise SailsimError(f"a step takes {seconds!r} s; allowed is a time above 0.")
         self.batch = batch

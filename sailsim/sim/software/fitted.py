@@ -258,8 +258,7 @@ class Fits:
             moved = {"value": value, "low": min(*ends, value), "high": max(*ends, value)}
             sets[group][constant] = old.model_copy(update=moved)
         return replace(
-            self,
-            sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()},
+            self, sets={name: replace(each, constants=sets[name]) for name, each in self.sets.items()}
         )
 
     @cached_property

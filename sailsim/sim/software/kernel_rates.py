@@ -74,11 +74,7 @@ def format_key(fmt: TensorFormat) -> str:
 
 
 def format_rate(
-    software: str,
-    fmt: WeightFormat,
-    fitted_by: Fits | None = None,
-    prompts: bool = False,
-    core: str = N1,
+    software: str, fmt: WeightFormat, fitted_by: Fits | None = None, prompts: bool = False, core: str = N1
 ) -> tuple[float, KernelRate]:
     """Anchor of a software's kernels on a core in MAC/cycle, and the rate of a format relative to it.
 

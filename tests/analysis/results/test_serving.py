@@ -41,7 +41,7 @@ class Steady:
     def __init__(self, own: float = 0.05) -> None:
         self.own = own
 
-    def seconds(self, prefill: list[tuple[int, int]], decode_contexts: list[int]) -> float:
+    def __call__(self, prefill: list[tuple[int, int]], decode_contexts: list[int]) -> float:
         return self.own
 
 

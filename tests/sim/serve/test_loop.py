@@ -27,7 +27,7 @@ class Straight:
     prompt: float = 1e-4
     answer: float = 1e-3
 
-    def seconds(self, prefill: list[tuple[int, int]], decode_contexts: list[int]) -> float:
+    def __call__(self, prefill: list[tuple[int, int]], decode_contexts: list[int]) -> float:
         assert all(new > 0 and old >= 0 for new, old in prefill)
         return self.own + self.prompt * sum(new for new, _ in prefill) + self.answer * len(decode_contexts)
 

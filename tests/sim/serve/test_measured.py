@@ -36,7 +36,7 @@ def test_a_measured_server_is_met_within_5_percent_in_the_means_and_8_at_p99() -
     rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
     requests = [Request(row["arrival_s"], int(row["input_toks"]), int(row["output_toks"])) for row in rows]
     step = StepProfiles(BUNDLE, load_model("llama-3.1-8b"))
-    out = ServingLoop(requests, [Server(step, BLOCKS, SchedulerPolicy())]).run()
+    out = ServingLoop(requests, [Server(step.seconds, BLOCKS, SchedulerPolicy())]).run()
     ours = times(out.first_s - out.arrival_s, out.last_s - out.arrival_s, out.output)
     theirs = times(
         *(np.array([row[name] for row in rows]) for name in ("ttft_s", "last_token_s")), out.output
@@ -99,7 +99,7 @@ def test_a_row_that_only_other_parts_of_a_grid_have_lies_between_its_own(tmp_pat
 class Linear:
     """1 ms, 10 us a row, 200 us a sequence, 1 us a pair of tokens."""
 
-    def seconds(self, prefill: list[tuple[int, int]], decode_contexts: list[int]) -> float:
+    def __call__(self, prefill: list[tuple[int, int]], decode_contexts: list[int]) -> float:
         pairs = sum(decode_contexts) + sum(new * old + new * (new + 1) // 2 for new, old in prefill)
         rows, sequences = (
             len(decode_contexts) + each for each in (sum(new for new, _ in prefill), len(prefill))
@@ -142,7 +142,7 @@ def test_a_written_bundle_is_the_machine_as_its_reader_adds_it_up(tmp_path: Path
             for before, kept in product(CONTEXTS if new else (0,), CONTEXTS[1:] if count else (0,)):
                 if new or count:
                     step = ([(new, before)] if new else [], [kept + 1] * count)
-                    seconds = ours.seconds(*step)
+                    seconds = ours(*step)
                     ns = model.n_layers * found[(str(new), str(before), str(count), str(kept))]
                     for layer, (once, block) in called.items():
                         rows = count + (bool(new) if layer in ("lm_head", "sampler") else new)
@@ -152,9 +152,7 @@ def test_a_written_bundle_is_the_machine_as_its_reader_adds_it_up(tmp_path: Path
                         ns += model.n_layers * found[("moe", str(new + count), str(taken))]
                     assert 1e-9 * ns == pytest.approx(seconds, rel=1e-3)
                     assert read.seconds(*step) == pytest.approx(seconds, rel=1e-6)
-    assert read.seconds([(300, 1000)], [700] * 20) == pytest.approx(
-        ours.seconds([(300, 1000)], [700] * 20), rel=0.05
-    )
+    assert read.seconds([(300, 1000)], [700] * 20) == pytest.approx(ours([(300, 1000)], [700] * 20), rel=0.05)
 
 
 def test_experts_take_the_share_of_the_weights_that_are_read(tmp_path: Path) -> None:

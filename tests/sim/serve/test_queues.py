@@ -11,7 +11,7 @@ from sailsim.workloads.requests import Request, arrivals
 class ByTokens:
     """A step takes a second for 100 tokens."""
 
-    def seconds(self, prefill: list[tuple[int, int]], decode_contexts: list[int]) -> float:
+    def __call__(self, prefill: list[tuple[int, int]], decode_contexts: list[int]) -> float:
         return sum(new for new, _ in prefill) / 100
 
 
