@@ -61,7 +61,7 @@ RATIOS = {
 DOLLARS = {"tokens_per_usd", "tokens_per_usd_low", "tokens_per_usd_high", "usd_per_hour", "instance"}
 WORDS = {
     *("title", "kind", "hardware", "software", "format", "pays", "overhead", "curves", "priced_as", "notes"),
-    *("price_date", "price_source", "fits", "around", "converted", "speedup_of"),
+    *("price_date", "price_source", "fits", "host_software", "converted", "speedup_of"),
 }
 """What a run says of its runner, or in prose: not kept."""
 

@@ -32,10 +32,11 @@ from sailsim.analysis.costs.area import area
 from sailsim.analysis.costs.dollars import CostConstants, prices
 from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.parameter_space import space
-from sailsim.analysis.runs.compare import compared
-from sailsim.analysis.runs.runs import named, runners, runs
+from sailsim.analysis.runs.compare import comparisons
+from sailsim.analysis.runs.runs import runners, runners_by_name, runs
 from sailsim.analysis.search.design_search import DesignSearch, explore
-from sailsim.analysis.serving.service import Deployment, serve, serving_runners
+from sailsim.analysis.serving.serve_requests import serve, serving_runners
+from sailsim.analysis.serving.service import Deployment
 from sailsim.analysis.uncertainty.prior import machine_changes
 from sailsim.lut_gemv import convert, fast, reference
 from sailsim.lut_gemv.codes import pack_codes, unpack_codes
@@ -113,9 +114,9 @@ def machine_named(text: str) -> str:
 
 def run_all(fields: Answer, beside: str | None) -> Answer:
     """Every runner at a point, and one machine more, with ratios, joules and dollars."""
-    named = files()
+    runners_by_name = files()
     fields = {**fields, "system": machine_named(fields["system"])}
-    point = Point(**{name: named.get(str(value), value) for name, value in fields.items()})
+    point = Point(**{name: runners_by_name.get(str(value), value) for name, value in fields.items()})
     return compare(point, runners=runners([beside] if beside else []))["runs"]
 
 
@@ -257,13 +258,13 @@ def claims_of(within: Any, machine: Any) -> Answer:
 def searched(batch: int, **values: Any) -> Answer:
     """What a search of machines finds of one: rate, tokens per dollar, area."""
     threads, base = values.pop("threads"), load_system("sail-n1")
-    point, who = Point(batch=batch, threads=threads), named("sail", "cores")
+    point, who = Point(batch=batch, threads=threads), runners_by_name("sail", "cores")
     try:
         machine = vary(base, machine_changes(base, values), name="trial")
         rows = [run.as_record() for run in runs(point, machine, who, prior=None)]
     except SailsimError as error:
         return {"reason": str(error)}
-    costs = compared(rows, prices(), CostConstants.ends())
+    costs = comparisons(rows, prices(), CostConstants.ends())
     return {
         "tokens_per_s": rows[0]["tokens_per_s"],
         "tokens_per_usd": costs[0]["tokens_per_usd_used"],

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sailsim.analysis.costs.dollars import prices
     from sailsim.analysis.runs.compare import compare
     from sailsim.analysis.runs.runs import runners
-    from sailsim.analysis.serving.service import Deployment, ServiceLevel, serve
+    from sailsim.analysis.serving.serve_requests import serve
+    from sailsim.analysis.serving.service import Deployment, ServiceLevel
     from sailsim.analysis.studies.result_folder import ResultFolder
     from sailsim.analysis.studies.sweep_study import sweep
     from sailsim.base.errors import SailsimError
@@ -52,7 +53,7 @@ _HOMES = {
     "prices": "sailsim.analysis.costs.dollars",
     "read_requests": "sailsim.workloads.requests",
     "runners": "sailsim.analysis.runs.runs",
-    "serve": "sailsim.analysis.serving.service",
+    "serve": "sailsim.analysis.serving.serve_requests",
     "simulate": "sailsim.sim.step.engine",
     "sweep": "sailsim.analysis.studies.sweep_study",
     "time_tile": "sailsim.sim.step.tile_time",

@@ -130,7 +130,7 @@ def test_a_sweep_is_named_by_its_fields_alone() -> None:
     [
         ({"wbit": 4}, "wbit is neither a field of a point nor .*; the nearest are wbits"),
         ({"wbits": []}, "wbits is an empty list; allowed is at least one value"),
-        ({"points": [POINT], "wbits": 4}, "points stand beside wbits; allowed is one of the two"),
+        ({"points": [POINT], "wbits": 4}, "points is given with wbits; allowed is one of the two"),
     ],
 )
 def test_axes_that_are_none_are_refused(axes: dict[str, Any], said: str) -> None:

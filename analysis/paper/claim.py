@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from sailsim.analysis.costs.area import BASES, COUNTED
-from sailsim.analysis.runs.runs import SAIL, Runner, named, runner_names, shipped_software
+from sailsim.analysis.runs.runs import SAIL, Runner, runner_names, runners_by_name, shipped_software
 from sailsim.analysis.uncertainty.prior import Listed
 from sailsim.base.quantity import Frozen
 from sailsim.sim.backends.cores import CLAIMED
@@ -246,7 +246,7 @@ class Paper(Frozen):
     def opponents(self) -> dict[str, Runner]:
         """The runners that sampled machines are compared with, by name."""
         names = dict.fromkeys(m.runner for m in self.sampled.values() if m.runner is not None)
-        return {runner.name: runner for runner in named(*names)}
+        return {runner.name: runner for runner in runners_by_name(*names)}
 
 
 def load_paper(name_or_path: str = SHIPPED) -> Paper:

@@ -117,7 +117,7 @@ class StoredOutcomes:
         if runner == SAIL:
             return self.points
         if runner not in self._rows:
-            self._rows[runner] = _with_products(self.results.beside(self.points, runner))
+            self._rows[runner] = _with_products(self.results.at_points_of(self.points, runner))
         return self._rows[runner]
 
     def of(
@@ -209,7 +209,7 @@ def _slower_at_equal_quality(metric: ClaimMetric, stored: StoredOutcomes, at: in
     same = [name for name in POINT if name not in WEIGHTS]
     points = stored.points[same].astype(str)
     ours = stored.points[(points == points.iloc[at]).all(axis=1)]
-    theirs = stored.results.beside(ours, metric.runner)
+    theirs = stored.results.at_points_of(ours, metric.runner)
     # Of the runner's rates alone, whatever SAIL's cores run.
     both = pd.concat([ours, theirs], ignore_index=True).assign(speedup_of=SAIL)
     own = len(ours) + list(ours.index).index(at)

@@ -25,7 +25,7 @@ from sailsim.analysis.render.figure import Figure, draw, save_captioned
 from sailsim.base.atomic import write_whole
 
 
-def written(template: str, **values: Any) -> str:
+def render_page(template: str, **values: Any) -> str:
     """A page of Markdown from a template of the folder `page` with values; a name that it lacks is an error.
 
     Nothing is escaped; ``| code`` sets a word as code, ``| cell`` keeps a text in its cell of a table. Lines
@@ -61,7 +61,7 @@ def _write(path: Path, figures: Mapping[str, Figure], **values: Any) -> Path:
         save_captioned(figure, draw(figure), path.parent / "figures" / name)
     titles = {name: figure.title for name, figure in figures.items()}
     values |= {"titles": titles, "number": number, "quantiles": _quantiles, "shown": shown}
-    write_whole(path, written(f"{path.name}.jinja", **values).encode())
+    write_whole(path, render_page(f"{path.name}.jinja", **values).encode())
     return path
 
 

@@ -112,7 +112,7 @@ class LineStyle(NamedTuple):
     size: float = 6
 
 
-def look(i: int, **changed: Any) -> LineStyle:
+def line_style(i: int, **changed: Any) -> LineStyle:
     """The ``i``-th of a figure's lines: colour, mark and dashes all say which it is."""
     return LineStyle(SERIES[i % 7], MARKERS[i % 7], DASHES[i % 7])._replace(**changed)
 
@@ -236,7 +236,7 @@ class Figure:
         looks = dict(self.looks)
         drawn = {words: None for panel in self.panels for words in panel.named()["line"].unique()}
         for words in drawn:
-            looks.setdefault(words, look(len(looks)))
+            looks.setdefault(words, line_style(len(looks)))
         return {words: own for words, own in looks.items() if words in drawn}
 
 

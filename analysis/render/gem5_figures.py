@@ -24,7 +24,7 @@ from sailsim.analysis.render.figure import (
     LineStyle,
     Panel,
     ReferenceLine,
-    look,
+    line_style,
 )
 from sailsim.analysis.studies.gem5_steps import (
     CORE_PARTS,
@@ -109,7 +109,7 @@ def tiles_figure(folder: Path | None) -> Figure:
     rows, _ = tiles(folder)
     loads = rows[["units", "streams", "stream_offset"]].itertuples(index=False, name=None)
     names = [f"{on}, {NeighbourLoad(*load)}" for on, load in zip(rows["substrate"], loads, strict=True)]
-    looks = {name: look(i, dash="", filled=i < 7) for i, name in enumerate(dict.fromkeys(names))}
+    looks = {name: line_style(i, dash="", filled=i < 7) for i, name in enumerate(dict.fromkeys(names))}
     panel = Panel(
         rows.assign(line=names, percent=100 * rows["error"]),
         FigureAxis("gem5_cycles", "cycles of the tile in gem5", log=True),
@@ -253,7 +253,10 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
     for i, (side, own) in enumerate(widths.items()):
         batch, count = side
         name = f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
-        looks |= {f"gem5, {name}": look(i, dash="-"), f"engine, {name}": look(i, dash="--", filled=False)}
+        looks |= {
+            f"gem5, {name}": line_style(i, dash="-"),
+            f"engine, {name}": line_style(i, dash="--", filled=False),
+        }
         for bits in own:
             units = steps[side, bits, "lutmm"]
             neon, simulated = (

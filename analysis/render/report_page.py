@@ -31,12 +31,12 @@ from sailsim.analysis.render.claims_words import number
 from sailsim.analysis.render.figure import draw, inline_svg, save_captioned, values
 from sailsim.analysis.render.gem5_figures import FOLDER, tiles, tokens
 from sailsim.analysis.render.sweep_figures import FIGURES, OWN, WORDS, SweepStudy
-from sailsim.analysis.runs.compare import POINT, entries, said_of
+from sailsim.analysis.runs.compare import POINT, entries, runners_by_sentence
 from sailsim.analysis.runs.equal_quality import MODEL, at_equal_quality
 from sailsim.analysis.runs.runs import LEGEND, SIGN
-from sailsim.analysis.runs.verdict import COLUMNS, cells, who_wins
-from sailsim.analysis.serving.service import FOLDER as SERVING
-from sailsim.analysis.serving.service import verdicts
+from sailsim.analysis.runs.verdict import COLUMNS, cells, winner_map
+from sailsim.analysis.serving.serve_requests import FOLDER as SERVING
+from sailsim.analysis.serving.serve_requests import verdicts
 from sailsim.analysis.studies.stored_runs import (
     MissingPointsError,
     RunTable,
@@ -163,7 +163,7 @@ def report(
     study = SweepStudy.of(stored_runs(opened), prices(price_file), paper, opened.path / FOLDER)
     path = Path(out) if out is not None else opened.path / "report.html"
     folder, written = path.parent / "figures", []
-    figures = show(study, folder, progress)
+    figures = drawn_figures(study, folder, progress)
     for name, figure in figures.items():
         paths = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
         if "lacking" not in figure:
@@ -177,7 +177,9 @@ def report(
     return [path, *written]
 
 
-def show(study: SweepStudy, folder: Path | None = None, progress: bool = False) -> dict[str, dict[str, Any]]:
+def drawn_figures(
+    study: SweepStudy, folder: Path | None = None, progress: bool = False
+) -> dict[str, dict[str, Any]]:
     """Every figure by name as the page has it: its drawing and a table of its values; or, as ``lacking``, the
     sentence that says what the study lacks for it. Written into a folder, too, if there is one."""
     shown: dict[str, dict[str, Any]] = {}
@@ -209,7 +211,7 @@ def page(
     figures: Mapping[str, dict[str, Any]],
     served: Sequence[str] = (),
 ) -> str:
-    """The whole document for a study and its store's manifest; ``figures`` are what `show` gives, ``served``
+    """The whole document for a study and its store's manifest; ``figures`` are what `drawn_figures` gives, ``served``
     the verdicts of serving."""
     results, first = study.results, study.results.start
     drawn: dict[str, list[dict[str, Any]]] = {}
@@ -232,7 +234,7 @@ def page(
     return environment.get_template("report.html.jinja").render(
         css=page_file("report.css"),
         script=page_file("report.js"),
-        records=packed(json.dumps({str(name): _plain(runs[name]) for name in runs}, allow_nan=False)),
+        records=gzip_base64(json.dumps({str(name): _plain(runs[name]) for name in runs}, allow_nan=False)),
         page=about,
         answer=_answer(study),
         served=served,
@@ -276,7 +278,7 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
     return [None if is_missing(value) else value for value in column.tolist()]
 
 
-def packed(text: str) -> str:
+def gzip_base64(text: str) -> str:
     """A text in few letters: gzip in base64, the same every time."""
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
@@ -304,8 +306,8 @@ def _answer(study: SweepStudy) -> dict[str, Any]:
     decodes = first["phase"] == "decode"
     length = f"{first['context']} tokens of {'context' if decodes else 'prompt'}"
     rows = [(runs[name]["title"], *cells(name, runs[name])) for name in study.shown]
-    around = next((at for at in (first, results.reference) if who_wins(results.points, at)[0]), first)
-    axes, header, lines = who_wins(results.points, around)
+    around = next((at for at in (first, results.reference) if winner_map(results.points, at)[0]), first)
+    axes, header, lines = winner_map(results.points, around)
     wins = PageTable(
         header, [[TableCell(text, None, outcome) for text, outcome in line] for line in lines], None, False
     )
@@ -402,8 +404,8 @@ def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Every note of every run, once: what SAIL rests on, the others, and what cannot run; how far off the
     baselines are; and what the store holds."""
     ours = frame["kind"] == "accelerator"
-    sail = said_of(zip(frame["runner"][ours], frame["notes"][ours], strict=True))
-    sentences = said_of(zip(frame["runner"][~ours], frame["notes"][~ours], strict=True))
+    sail = runners_by_sentence(zip(frame["runner"][ours], frame["notes"][ours], strict=True))
+    sentences = runners_by_sentence(zip(frame["runner"][~ours], frame["notes"][~ours], strict=True))
     baselines = [(sentence, ", ".join(names)) for sentence, names in sorted(sentences.items())]
     unable = frame[frame["reason"] != ""]
     refused = [(*key, len(own)) for key, own in unable.groupby(["runner", "reason"])]

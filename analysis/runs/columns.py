@@ -1,4 +1,4 @@
-"""What the columns of every study mean: one dictionary, `data/columns.toml`."""
+"""Meaning of the columns of every study: one dictionary, `data/columns.toml`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:  # what asks for no frame does not load it
 
 @dataclass(frozen=True)
 class ColumnMeaning:
-    """What one column means."""
+    """Meaning of one column, or of all whose names match a pattern."""
 
     name: str
-    """As in records; between slashes a pattern of such names."""
+    """Name in records; between slashes a pattern of such names."""
     words: str
-    """As the label of an axis says it."""
+    """Label of an axis."""
     meaning: str
     unit: str = ""
-    """Empty for what is none or a count."""
+    """Unit; empty for counts and for values without one."""
     first: bool = False
     """Whether a table shows it before others."""
 
@@ -39,7 +39,7 @@ class ColumnMeaning:
 
 
 def columns_of(kind: str) -> list[ColumnMeaning]:
-    """The columns that a study of a kind may have, in order; of all kinds where none is called so."""
+    """The columns that a study of a kind may have, in order; those of all kinds for an unknown kind."""
     groups = tomllib.loads(data_file("columns.toml").read_text("utf-8")).values()
     known = any(kind in group["studies"] for group in groups)
     chosen = [each for each in groups if not known or not each["studies"] or kind in each["studies"]]
@@ -47,7 +47,7 @@ def columns_of(kind: str) -> list[ColumnMeaning]:
 
 
 def first_columns(frame: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Those of a study's frame that a table shows before others and that are not the same in all rows."""
+    """A study's frame with only those columns that a table shows first and that vary over its rows."""
     first = {column.name for column in columns_of(kind) if column.first}
     return frame[[name for name in frame if name in first and frame[name].astype(str).nunique() > 1]]
 
@@ -58,8 +58,8 @@ def short_html(frame: pd.DataFrame) -> str:
 
 
 def in_order(names: Iterable[str], kind: str = "") -> list[str]:
-    """Names of columns as every frame, table and export has them: as in the dictionary, then those that it
-    lacks as they come, and the study's own (`RESERVED`) last."""
+    """Names of columns in the order of every frame, table and export: that of the dictionary, then unknown
+    names in the given order, and the study's own (`RESERVED`) last."""
     known = columns_of(kind)
 
     def place(name: str) -> int:
@@ -71,6 +71,6 @@ def in_order(names: Iterable[str], kind: str = "") -> list[str]:
 
 
 def no_column(name: str, allowed: Iterable[str]) -> SailsimError:
-    """That there is no such column, with the nearest that there are."""
+    """The error of an unknown column, with the nearest names."""
     near = ", ".join(nearest(name, allowed))
     return SailsimError(f"column {name!r} is not in the results; near are {near}.")

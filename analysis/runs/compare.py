@@ -1,6 +1,6 @@
-"""What compares the runs of a point: ratios of rates, dollars and joules, and the answer of `sailsim run`.
+"""Comparisons of the runs of a point: ratios of rates, dollars and joules, and the answer of `sailsim run`.
 
-`sailsim run`, figures, claims and the report all ask here, so that they agree.
+`sailsim run`, figures, claims and the report all use these functions, so that they agree.
 """
 
 from __future__ import annotations
@@ -28,15 +28,8 @@ from sailsim.analysis.costs.dollars import (
 )
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
 from sailsim.analysis.runs.columns import in_order, short_html
-from sailsim.analysis.runs.ratios import INTERVAL_COLUMNS, over, ratio_spread
-from sailsim.analysis.runs.runs import (
-    AS_FILED,
-    RUNNERS,
-    SAIL,
-    Runner,
-    runs,
-    shipped_runners,
-)
+from sailsim.analysis.runs.ratios import INTERVAL_COLUMNS, quotient, ratio_interval
+from sailsim.analysis.runs.runs import AS_FILED, RUNNERS, SAIL, Runner, runs, shipped_runners
 from sailsim.analysis.runs.verdict import verdict
 from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.arguments import check_type, items_of
@@ -48,9 +41,9 @@ if TYPE_CHECKING:  # what asks for no frame, as `run`, does not load it
     import pandas as pd
 
 POINT = [f.name for f in fields(Point)]
-"""Columns that say which point a record is of."""
+"""Columns that identify a record's point."""
 NOMINAL = "bandwidth"
-"""The payment of the nominal dollars (`dollars.PAYMENTS`), whose ratio has ends."""
+"""Payment of the nominal dollars (`dollars.PAYMENTS`), whose ratio has an interval."""
 _USD = f"usd_ratio_{NOMINAL}"
 _DOLLARS = {payment: f"tokens_per_usd_{payment}" for payment in PAYMENTS}
 _RATES = ("speedup", *(f"speedup_{end}" for end in INTERVAL_COLUMNS), "tokens_per_j")
@@ -59,24 +52,24 @@ RATIOS = (
     *(f"usd_ratio_{payment}" for payment in PAYMENTS),
     *(f"{_USD}_{end}" for end in INTERVAL_COLUMNS),
 )
-JOINED = (*_RATES[:-1], "speedup_of", *_RATES[-1:], *DOLLARS, *RATIOS[len(_RATES) :])
-"""Columns of `joined`."""
+COMPARISON_COLUMNS = (*_RATES[:-1], "speedup_of", *_RATES[-1:], *DOLLARS, *RATIOS[len(_RATES) :])
+"""Columns that `with_comparisons` adds."""
 _NEEDED = (
     *("runner", "priced_as", "tokens_per_s", "low", "high", "median", "kind", "cores", "memory_bytes"),
-    *("pays", "bandwidth_share", "llc_share", "overhead", "energy_j", "hardware", "around"),
+    *("pays", "bandwidth_share", "llc_share", "overhead", "energy_j", "hardware", "host_software"),
 )
-"""Columns that `compared` reads beside those of a point."""
+"""Columns that `comparisons` reads in addition to those of a point."""
 _SAME = ("model_title", "system_title", "patterns")
-"""Columns of a record that are the point's."""
+"""Columns of a record that are equal for all runners of a point."""
 _SHORT = ("runner", "title", "tokens_per_s", "speedup")
-"""What a session shows of an answer."""
+"""Columns that an interactive session shows of an answer."""
 
 
 class Comparison(dict[str, Any]):
-    """The answer of `sailsim run --json`, by its names, and as a table."""
+    """Answer of `sailsim run --json`, as a dictionary and as a table."""
 
     def frame(self) -> pd.DataFrame:
-        """A row a runner, with the columns of `Results.frame` and those of `JOINED`."""
+        """A row per runner, with the columns of `ResultFolder.frame` and those of `COMPARISON_COLUMNS`."""
         import pandas as pd
 
         same = self["point"] | {name: self[name] for name in _SAME}
@@ -98,25 +91,24 @@ def compare(
     constants: Iterable[str | Path] = (),
     prior: str | Path = PRIOR,
 ) -> Comparison:
-    """A point's runs by their runners' names, each with SAIL's speedup over it, cost and joules a token, and
-    the verdict on them (`verdict.verdict`).
+    """A point's runs by runner, each with SAIL's speedup over it, cost and joules a token, and the verdict on
+    them (`verdict.verdict`).
 
     ``system``, a machine or its name or path, takes the place of the point's; ``price_list`` that of the
     shipped prices; ``runners`` that of those that ship; ``constants`` are files of the energy or the cost
     instead of the shipped ones; ``prior`` is the file of unknowns that intervals of accelerators are drawn
-    from. None stands for what is not known; a runner that cannot run the point has a `reason`, and on a
-    machine without units nobody is SAIL. Raises SailsimError for a point that its own system cannot run and
-    for a prior without the machine that it is about, and ArgumentTypeError for what is no point, no runners
-    or no prices.
+    from. None stands for unknown values. A runner that cannot run the point has a `reason`, and a machine
+    without PIM units has no SAIL. Raises SailsimError for a point that its own system cannot run and for a
+    prior without the machine that it is about, and ArgumentTypeError for an argument of another type.
     """
     check_type("point", point, Point, "is a Point")
     check_type("price_list", price_list, (PriceList, NoneType), PRICES)
-    who = shipped_runners() if runners is None else items_of("runners", runners, Runner, RUNNERS)
+    chosen = shipped_runners() if runners is None else items_of("runners", runners, Runner, RUNNERS)
     listed = prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, usd = EnergyConstants.ends(files.get("energy")), CostConstants.ends(files.get("cost"))
-    rows = [run.as_record() for run in runs(point, system, who, joules, str(prior))]
-    rows = [row | more for row, more in zip(rows, compared(rows, listed, usd), strict=True)]
+    rows = [run.as_record() for run in runs(point, system, chosen, joules, str(prior))]
+    rows = [row | more for row, more in zip(rows, comparisons(rows, listed, usd), strict=True)]
     used = {row["instance"] for row in rows}
     by_name = {row["runner"]: _entry(row) for row in rows}
     return Comparison(
@@ -125,80 +117,77 @@ def compare(
         verdict=verdict(by_name),
         runs=by_name,
         prices=quoted(price for price in listed.rows if price.instance in used),
-        price_notes=said_of((name, [said]) for name, said in price_notes(rows, listed)),
-        notes=said_of((row["runner"], row["notes"]) for row in rows),
+        price_notes=runners_by_sentence((name, [note]) for name, note in price_notes(rows, listed)),
+        notes=runners_by_sentence((row["runner"], row["notes"]) for row in rows),
     )
 
 
 def entries(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The runs of one point (`joined`) by their runners' names: what `compare` says of each."""
+    """The runs of one point (`with_comparisons`) by runner, as `compare` has them."""
     return {row["runner"]: _entry(row) for row in map(_plain, table.to_dict("records"))}
 
 
-def said_of(notes: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
-    """Every sentence once, with the names of the runners that say it."""
-    by_sentence: dict[str, list[str]] = {}
+def runners_by_sentence(notes: Iterable[tuple[str, Iterable[str]]]) -> dict[str, list[str]]:
+    """Every sentence once, with the names of the runners whose notes have it."""
+    by_sentence: dict[str, dict[str, None]] = {}
     for name, sentences in notes:
         for sentence in sentences:
-            names = by_sentence.setdefault(str(sentence), [])
-            if name not in names:
-                names.append(name)
-    return by_sentence
+            by_sentence.setdefault(str(sentence), {})[name] = None
+    return {sentence: [*names] for sentence, names in by_sentence.items()}
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One runner: its record without the point, what `compared` says, and joules of a token."""
+    """One runner's record without the point, its comparison, and joules of a token."""
     entry = {name: value for name, value in row.items() if name not in {*POINT, *_SAME, "runner"}}
     tokens, joules = tokens_of(row), row["energy_j"]
     entry |= {
         "cores": row["cores"] and int(row["cores"]),
-        "j_per_token": over(joules, tokens),
-        **{f"j_per_token_{end}": over(row[f"energy_{end}_j"], tokens) for end in ("low", "high")},
-        "power_w": over(joules, row["step_s"]),
+        "j_per_token": quotient(joules, tokens),
+        **{f"j_per_token_{end}": quotient(row[f"energy_{end}_j"], tokens) for end in ("low", "high")},
+        "power_w": quotient(joules, row["step_s"]),
     }
     return entry
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """The row with nothing as None and numbers as Python's own."""
+    """The row with None for missing values and Python's own numbers."""
     values = {str(name): None if is_missing(value) else value for name, value in row.items()}
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
 
 
-def compared(
+def comparisons(
     rows: Sequence[Mapping[str, Any]], price_list: PriceList, constants: Mapping[End, CostConstants]
 ) -> list[dict[str, Any]]:
-    """What compares the records of one point's runners with SAIL's, a row each, by the names of `JOINED`.
+    """Comparison of the records of one point's runners with SAIL, a row each, by `COMPARISON_COLUMNS`.
 
-    SAIL leaves attention to the cores, so its row is the one whose cores run the same software around their
-    matrix products as the row's: ``speedup_of`` names it. Where there is none, and beside a GPU, it is
-    `SAIL`. ``speedup`` is that one's rate over the row's, ``usd_ratio_<payment>`` likewise of tokens per
-    dollar where both pay in one way. Their median and ends are those of `ratio_spread`, of dollars at the
-    nominal price; ``paid`` says in words what ``usd_per_hour`` is for. None where a row has no rate or no
-    price.
+    SAIL leaves attention to the cores, so a row is compared with the SAIL whose cores run the same host
+    software: ``speedup_of`` names it. A GPU, and a row without such a SAIL, is compared with `SAIL`.
+    ``speedup`` is that one's rate over the row's, ``usd_ratio_<payment>`` likewise of tokens per dollar where
+    both pay in one way. Their median and ends are those of `ratio_interval`, for dollars at the nominal
+    price. ``paid`` says in words what ``usd_per_hour`` pays for. None where a row has no rate or no price.
     """
     costs = [dollars(row, price_list, constants) for row in rows]
     pairs = list(zip(rows, costs, strict=True))
     ours = [{**row, **cost} for row, cost in pairs if _is_sail(row)]
-    partners = {row["around"]: row for row in reversed(ours)}
+    partners = {row["host_software"]: row for row in reversed(ours)}
     nominal: Mapping[str, Any] = next((row for row in ours if row["runner"] == SAIL), {})
     found = []
     for row, cost in pairs:
-        sail = partners.get(row["around"], nominal)
-        ratios = {f"usd_ratio_{way}": over(sail.get(usd), cost[usd]) for way, usd in _DOLLARS.items()}
-        speedup = over(sail.get("tokens_per_s"), row["tokens_per_s"])
-        dearer = over(speedup, ratios[_USD])  # SAIL's hour over the row's
-        ratios |= {"speedup": speedup, "tokens_per_j": over(tokens_of(row), row["energy_j"])}
-        spreads = dict.fromkeys(INTERVAL_COLUMNS) if speedup is None else ratio_spread(sail, row)
-        for end, ratio in spreads.items():
-            ratios |= {f"speedup_{end}": ratio, f"{_USD}_{end}": over(ratio, dearer)}
+        sail = partners.get(row["host_software"], nominal)
+        ratios = {f"usd_ratio_{way}": quotient(sail.get(usd), cost[usd]) for way, usd in _DOLLARS.items()}
+        speedup = quotient(sail.get("tokens_per_s"), row["tokens_per_s"])
+        dearer = quotient(speedup, ratios[_USD])  # SAIL's hour over the row's
+        ratios |= {"speedup": speedup, "tokens_per_j": quotient(tokens_of(row), row["energy_j"])}
+        interval = dict.fromkeys(INTERVAL_COLUMNS) if speedup is None else ratio_interval(sail, row)
+        for end, ratio in interval.items():
+            ratios |= {f"speedup_{end}": ratio, f"{_USD}_{end}": quotient(ratio, dearer)}
         of = None if speedup is None else sail["runner"]
         found.append(cost | ratios | {"speedup_of": of})
     return found
 
 
-def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
-    """The records, of any points, with what `compared` says of each in the place of what they have of it."""
+def with_comparisons(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
+    """The records, of any points, with their `comparisons` in place of those that they have."""
     import pandas as pd
 
     constants = CostConstants.ends()
@@ -210,16 +199,17 @@ def joined(records: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     found: list[dict[str, Any]] = [{}] * len(rows)
     for places in points.values():
         own = [{str(name): value for name, value in rows[at].items()} for at in places]
-        for at, each in zip(places, compared(own, price_list, constants), strict=True):
+        for at, each in zip(places, comparisons(own, price_list, constants), strict=True):
             found[at] = each
-    added = pd.DataFrame(found, records.index, columns=list(JOINED)).astype(dict.fromkeys(RATIOS, float))
-    kept = records.drop(columns=[name for name in JOINED if name in records])
-    return pd.concat([kept, added], axis=1).copy()  # one block again: columns were cut out of many
+    added = pd.DataFrame(found, records.index, columns=list(COMPARISON_COLUMNS))
+    stored = records.drop(columns=[name for name in COMPARISON_COLUMNS if name in records])
+    # The copy joins the blocks of memory that the columns were cut from.
+    return pd.concat([stored, added.astype(dict.fromkeys(RATIOS, float))], axis=1).copy()
 
 
-def mixes(run: Mapping[str, Any]) -> bool:
-    """Whether a run's ratios are over cores with another software around the products than its own."""
-    return run["speedup_of"] == SAIL and run["around"] not in ("", AS_FILED, MEASURED[0])
+def mixes_host_software(run: Mapping[str, Any]) -> bool:
+    """Whether a run is compared with a SAIL whose cores run another host software than its own."""
+    return run["speedup_of"] == SAIL and run["host_software"] not in ("", AS_FILED, MEASURED[0])
 
 
 def _is_sail(row: Mapping[str, Any]) -> bool:

@@ -1,8 +1,7 @@
-"""Speedups at equal quality: SAIL at a width beside others at whichever width is fastest and loses no more.
+"""Speedups at equal quality: SAIL at a width over another runner at its fastest width that loses no more.
 
-What a choice of weights loses was measured on one model (docs/quality.md), in the units' arithmetic and with
-activations of 8 bits, and is taken for whoever multiplies. It depends on the model; that of another was not
-measured.
+The loss of a choice of weights was measured on one model (docs/quality.md), in the units' arithmetic and with
+activations of 8 bits, and stands for all runners. It depends on the model; no other model was measured.
 """
 
 from __future__ import annotations
@@ -22,23 +21,23 @@ from sailsim.analysis.runs.runs import SAIL
 from sailsim.workloads.model_files.load import FILE, uniform_choice
 
 MODEL = "smollm2-135m"
-"""The shape that ships of the model whose losses were measured."""
+"""Name of the shipped shape of the model whose losses were measured."""
 ABITS, KV_BITS, METHOD = 8, 16, "nearest"
-"""Of the points that are compared: they differ in their weights alone."""
+"""Fixed values of the points that are compared, which differ in their weights alone."""
 WEIGHTS = ("weights", "wbits", "group_size")
-"""Columns of a point that say its weights."""
+"""Columns of a point that define its weights."""
 COLUMNS = ("choice", "loss", "equal_choice", "equal_loss", "speedup_equal_quality")
-"""What `at_equal_quality` adds."""
+"""Columns that `at_equal_quality` adds."""
 
 
-def measured() -> pd.DataFrame:
+def measured_points() -> pd.DataFrame:
     """The points of analysis/data/quality/points.jsonl, in their order."""
     text = data_file("quality").joinpath("points.jsonl").read_text("utf-8")
     return pd.DataFrame([json.loads(line) for line in text.splitlines()])
 
 
 def choice_key(weights: str, wbits: int = 0, group_size: int = 0) -> str:
-    """One name for a choice of weights, however it is said: ``4``, ``4g128`` and 4 bits of 128 are one."""
+    """Canonical name of a choice of weights: that of ``4`` and of 4 bits in groups of 128 is ``4g128``."""
     uniform = uniform_choice(weights) if weights else (wbits, group_size)
     return f"{uniform[0]}g{uniform[1]}" if uniform else weights.lower()
 
@@ -46,9 +45,9 @@ def choice_key(weights: str, wbits: int = 0, group_size: int = 0) -> str:
 def losses() -> Mapping[str, float]:
     """Loss in nats a token by `choice_key`, of the choices that were rounded to nearest.
 
-    The file's own codes are left out: losses are counted from their values, so that they have none.
+    The file's own codes are left out: they are the reference from which losses are counted.
     """
-    points = measured()
+    points = measured_points()
     alike = points[(points.abits == ABITS) & (points.kv_bits == KV_BITS) & (points.method == METHOD)]
     return {
         choice_key(str(weights)): float(loss)
@@ -61,15 +60,16 @@ def losses() -> Mapping[str, float]:
 def cache_widths(attention: str, most: float) -> tuple[int, ...]:
     """Widths of keys and values, widest first, that lose at most so many nats a token against fp16.
 
-    Measured with the weights of a file as they are stored; by who attends, cores or units.
+    Measured with the weights of a file as they are stored; ``attention``: where it is computed, cores or
+    units.
     """
     lines = data_file("quality").joinpath("attention.jsonl").read_text("utf-8").splitlines()
-    points = pd.concat([measured().assign(attention="cores"), pd.DataFrame(map(json.loads, lines))])
+    points = pd.concat([measured_points().assign(attention="cores"), pd.DataFrame(map(json.loads, lines))])
     alike = points[(points.weights == FILE) & (points.abits == ABITS) & (points.method == METHOD)]
     lost = dict(zip(zip(alike.attention, alike.kv_bits, strict=True), alike.loss, strict=True))
     floats = lost["cores", KV_BITS]
-    found = {int(kv) for (who, kv), loss in lost.items() if who == attention and loss - floats <= most}
-    return tuple(sorted(found, reverse=True))
+    able = {int(kv) for (place, kv), loss in lost.items() if place == attention and loss - floats <= most}
+    return tuple(sorted(able, reverse=True))
 
 
 def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) -> pd.DataFrame:
@@ -80,11 +80,11 @@ def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) 
         of: losses by choice; `losses` where it is left out.
 
     Returns:
-        ``equal_choice`` is the one at which the row's runner is fastest among those of the same point
-        otherwise that lose at most ``loss``. ``speedup_equal_quality`` is SAIL's rate at the row's choice
-        over the runner's at that one; SAIL's cores run the same software there. Both are missing where the
-        row's choice was not measured, its activations have other than 8 bits, or a runner has no rate with
-        any choice that is as good.
+        ``equal_choice`` is the fastest choice of the row's runner, among rows that differ in their weights
+        alone and lose at most ``loss``. ``speedup_equal_quality`` is SAIL's rate at the row's choice over the
+        runner's at that one; SAIL's cores run the same software there. Both are missing where the row's
+        choice was not measured, its activations do not have 8 bits, or the runner has no rate with any choice
+        that is as good.
     """
     known = losses() if of is None else of
     choices = [choice_key(*each) for each in rows[list(WEIGHTS)].itertuples(index=False, name=None)]
@@ -102,15 +102,14 @@ def at_equal_quality(rows: pd.DataFrame, of: Mapping[str, float] | None = None) 
             able.setdefault((point, runner), []).append((rate, loss, choice, sail))
     found = []
     for point, runner, choice, loss, *_ in cells:
-        # The fastest of those that lose no more; of equally fast ones its own.
+        # Among equally fast choices the row's own comes first.
         good = [
             (each[0], each[2] == choice, *each[1:])
             for each in able.get((point, runner), ())
             if each[1] <= loss
         ]
-        rate, _, equal_loss, equal_choice, sail = max(
-            good, key=itemgetter(0, 1), default=(nan, False, nan, None, SAIL)
-        )
+        best = max(good, key=itemgetter(0, 1), default=(nan, False, nan, None, SAIL))
+        rate, _, equal_loss, equal_choice, sail = best
         ours = every.get((point, sail, choice), nan)
         found.append((choice, loss, equal_choice, equal_loss, ours / rate))
     return pd.DataFrame(found, rows.index, columns=list(COLUMNS))

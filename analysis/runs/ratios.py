@@ -9,11 +9,11 @@ from typing import Any
 from sailsim.analysis.costs.dollars import is_missing
 
 INTERVAL_COLUMNS = ("median", "low", "high")
-"""What `ratio_spread` gives."""
+"""Keys of the result of `ratio_interval`."""
 
 
-def ratio_spread(sail: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, float | None]:
-    """``median``, ``low`` and ``high`` of SAIL's rate over a row's: nine of ten such ratios lie between.
+def ratio_interval(sail: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, float | None]:
+    """``median``, ``low`` and ``high`` of SAIL's rate over a row's, a 90 % interval.
 
     In logarithms, the distances of each interval's ends from its middle, SAIL's median or the row's rate, are
     combined in quadrature, as `fitted.Interval.widened` does. That assumes that the two are independent. They
@@ -29,13 +29,13 @@ def ratio_spread(sail: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, f
 
 
 def _in_logarithms(row: Mapping[str, Any]) -> tuple[float, float, float]:
-    """The low end, the middle and the high end of a rate."""
+    """Low end, middle and high end of the logarithm of a rate."""
     middle = row["tokens_per_s"] if is_missing(row["median"]) else row["median"]
     ends = (middle if is_missing(row[end]) else row[end] for end in ("low", "high"))
     low, high = map(log, ends)
     return low, log(middle), high
 
 
-def over(upper: float | None, lower: float | None) -> float | None:
-    """A ratio; None where a side is not known."""
+def quotient(upper: float | None, lower: float | None) -> float | None:
+    """Ratio of two values; None where one of them is missing."""
     return None if upper is None or lower is None or is_missing(upper) or is_missing(lower) else upper / lower

@@ -1,9 +1,9 @@
-"""Runs: who runs a point, and one record per point and runner, with the same columns whatever it is.
+"""Runners and runs: one record per point and runner, with the same columns for every kind of runner.
 
-A `Runner` is hardware with software on it, a rule for the weights' format and one for what it pays. Those
-that ship are `data/runners.toml`; `runners` puts a user's beside them. No other module names a machine that a
-point is compared with, except where the paper itself does. `runs` asks every runner for its step. What
-compares runs - ratios, dollars, joules a token - is no part of a record: `compare` reckons it from several.
+A `Runner` is hardware with software on it, a rule for the weights' format and one for the price of an hour.
+Those that ship are in `data/runners.toml`; `runners` adds a user's own. No other module names a machine that
+a point is compared with, except where the paper itself does. `runs` times a step on every runner. Quantities
+of several runs, such as ratios, dollars and joules a token, are no part of a record: `compare` computes them.
 `evaluate` gives the records of a sweep.
 """
 
@@ -22,13 +22,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import model_validator
 
 from sailsim.analysis.costs.constants import End, NotModelledError, data_file
-from sailsim.analysis.costs.energy import (
-    NOT_MODELLED,
-    EnergyConstants,
-    borrowed,
-    energy,
-    use_of,
-)
+from sailsim.analysis.costs.energy import NOT_MODELLED, EnergyConstants, borrowed, energy, use_of
 from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
@@ -62,55 +56,55 @@ from sailsim.workloads.models.formats import weight_format
 from sailsim.workloads.models.model import ModelSpec
 
 SAIL = "sail"
-"""The runner that the others are compared with."""
+"""Name of the runner that the others are compared with."""
 CORES = "cores"
-"""The runner that SAIL's joules are shown beside: the same threads of the same server, llama.cpp."""
+"""Name of the runner that SAIL's joules are compared with: llama.cpp on the same threads of the server."""
 AS_FILED = "file"
-"""`around` of an accelerator whose cores are as its machine's file says."""
+"""Value of `host_software` for an accelerator whose cores are as its machine's file says."""
 OF_THE_POINT = "point"
-"""`hardware`: the point's own system. `format`: the point's own weights."""
+"""Value of `hardware` for the point's own system, and of `format` for the point's own weights."""
 EVERY_GPU = "gpus"
-"""`hardware` of an entry that stands for one runner a shipped GPU."""
+"""Value of `hardware` in an entry that defines one runner for each shipped GPU."""
 SIGN = "\N{DAGGER}"
-"""Behind the title of a record whose rate is of a simulator alone."""
+"""Mark after the title of a runner that only a simulator has run."""
 LEGEND = f"{SIGN} only a simulator has run it; fastest: of measured software"
-_AROUND = tuple(name for name in SOFTWARE if name not in (*HOST_SOFTWARE, SERVING))
-"""Software with attention of its own."""
+_HOST_SOFTWARE = tuple(name for name in SOFTWARE if name not in (*HOST_SOFTWARE, SERVING))
+"""Names of the software that an accelerator's cores can run: those with attention of their own."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 class Runner(Frozen):
-    """One runner, as a `[[runner]]` table of a file says it."""
+    """Hardware with software on it, as a `[[runner]]` table of a file defines it."""
 
     name: str
-    """Small letters, digits, `.`, `_` and `-`; the key of its results."""
+    """Key of its results: small letters, digits, `.`, `_` and `-`."""
     title: str
-    """In tables and figures."""
+    """Title in tables and figures."""
     kind: Kind
-    """accelerator: PIM units do the matrix products; cores: the cores do; GPU: a GPU."""
+    """Kind of hardware that does the matrix products: PIM units (accelerator), cores, or a GPU."""
     hardware: str
-    """`point`: the point's own system; else a system or GPU by name, or its file from this one's folder."""
+    """System or GPU by name, or its file from this one's folder; `point` for the point's own system."""
     software: str
-    """What runs on it, of its kind's."""
-    around: str = ""
-    """Of an accelerator on the point's own system: whose software, of the cores', does attention and all else
-    that is no matrix product; empty: as its file says."""
+    """Software that does the matrix products, one of those that its kind allows."""
+    host_software: str = ""
+    """Software that the cores of an accelerator on the point's own system run for attention and all else that
+    is no matrix product; empty for that of the system's file."""
     threads: Literal["same", "all"] = "same"
-    """Cores that work: as many as the point says, or all."""
+    """Number of cores that work: as many as the point has threads, or all."""
     instances: Literal["one", "best"] = "one"
-    """Processes of the software side by side on the cores: one, or as many as are fastest at the point."""
+    """Number of processes that share the cores: one, or as many as are fastest at the point."""
     format: str = OF_THE_POINT
-    """`point`: the point's weights; else a llama.cpp format such as f16."""
+    """Format of the weights: `point` for the point's own, else a llama.cpp format such as f16."""
     pays: Literal["used", "whole"] = "used"
-    """What an hour costs: the part of a server that the run uses, or all of it. A GPU is paid whole."""
+    """Part of a server that it pays for: the part that the run uses, or all. A GPU is paid whole."""
     overhead: bool = False
     """Whether the server costs more than its price says, by the cost's `overhead` (docs/cost.md)."""
     curves: bool = True
-    """Whether figures by bits and by threads have a line of it; tables and dollars have every runner."""
+    """Whether figures by bits and by threads draw it as a line; tables and dollars have every runner."""
     source: str
-    """Why it stands there, or where the choice comes from."""
+    """Reason for the runner, or the source of the choice."""
     machine: System | Gpu | None = None
-    """The hardware, read once; None: the point's own. A file gives `hardware` instead."""
+    """Hardware, read once; None for the point's own. A file gives `hardware` instead."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -149,11 +143,13 @@ class Runner(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _is_around(self) -> Self:
-        if self.around and (self.around not in _AROUND or (self.kind, self.machine) != ("accelerator", None)):
+    def _has_host_software(self) -> Self:
+        if self.host_software and (
+            self.host_software not in _HOST_SOFTWARE or (self.kind, self.machine) != ("accelerator", None)
+        ):
             raise ValueError(
-                f"around is {self.around!r}; allowed is one of {', '.join(_AROUND)}, on an accelerator whose "
-                f"hardware is {OF_THE_POINT!r}"
+                f"host_software is {self.host_software!r}; allowed is one of {', '.join(_HOST_SOFTWARE)}, on "
+                f"an accelerator whose hardware is {OF_THE_POINT!r}"
             )
         return self
 
@@ -162,18 +158,18 @@ class Runner(Frozen):
 
     @property
     def marked(self) -> str:
-        """The title, with `SIGN` where nobody has run it but a simulator."""
+        """Title, with `SIGN` where only a simulator has run it."""
         simulated = self.kind == "accelerator" or self.software in (*SIMULATED, *CLAIMED)
         return f"{self.title} {SIGN}" if simulated else self.title
 
     @property
     def paid(self) -> Literal["used", "whole"]:
-        """What an hour of it costs."""
+        """Part of the hardware that an hour's price covers."""
         return "whole" if self.kind == "gpu" else self.pays
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that the runner is, its hardware included, for keys of results."""
+        """SHA-256 of all fields and of the hardware, for keys of results."""
         content = self.model_dump(exclude={"machine", "hardware", "source"})
         # A machine's name and what it extends decide its price.
         content["machine"] = self.machine and [self.machine.digest, self.machine.name, *self.machine.extends]
@@ -181,10 +177,10 @@ class Runner(Frozen):
 
 
 def runners(against: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
-    """The runners that ship, and those of some files or machines behind them.
+    """The runners that ship, followed by those of some files or machines.
 
     Each of ``against`` is a file of `[[runner]]` tables, or a machine: the file of a system or a GPU, or the
-    name of one that ships, with other values of its fields behind it, as in "l4:sms=60". A machine runs its
+    name of one that ships, with other values of its fields after it, as in "l4:sms=60". A machine runs its
     kind's first software, a server on all of its cores or, with PIM units, as an accelerator. Raises
     SailsimError for a file that is none of these, and for two runners of one name.
     """
@@ -192,56 +188,56 @@ def runners(against: Iterable[str | Path] = ()) -> tuple[Runner, ...]:
     names = [runner.name for runner in every]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise SailsimError(f"beside: two runners have the name {twice!r}; allowed is one name each.")
+        raise SailsimError(f"against: two runners have the name {twice!r}; allowed is one name each.")
     return every
 
 
-@cache  # 13 runners, each with its machine's file, that every point is asked by
+@cache  # every point of a sweep runs them, and each of them has its machine's file
 def shipped_runners() -> tuple[Runner, ...]:
     """The runners of `data/runners.toml`, in its order, GPUs by their names."""
-    return tuple(runner for entry in _shipped() for runner in _expanded(entry, "runners.toml", None))
+    return tuple(runner for entry in _shipped_tables() for runner in _expanded(entry, "runners.toml", None))
 
 
 def runner_names() -> tuple[str, ...]:
-    """The names of the runners that ship, without their machines."""
+    """Names of the runners that ship, found without reading their machines."""
     return tuple(shipped_software())
 
 
 def shipped_software() -> dict[str, str]:
-    """The software of the runners that ship, by their names, without their machines."""
-    return {each["name"]: each["software"] for entry in _shipped() for each in _each(entry)}
+    """Software of the runners that ship, by runner, found without reading their machines."""
+    return {each["name"]: each["software"] for entry in _shipped_tables() for each in _for_each_gpu(entry)}
 
 
-def _shipped() -> list[dict[str, Any]]:
+def _shipped_tables() -> list[dict[str, Any]]:
     table: dict[str, list[dict[str, Any]]] = tomllib.loads(data_file("runners.toml").read_text("utf-8"))
     return table["runner"]
 
 
-def named(*names: str) -> tuple[Runner, ...]:
-    """Some of the runners that ship, in the order of their names here."""
+def runners_by_name(*names: str) -> tuple[Runner, ...]:
+    """The shipped runners of some names, in the order of the names."""
     by_name = {runner.name: runner for runner in shipped_runners()}
     return tuple(by_name[name] for name in names)
 
 
 def read_runners(path: str | Path) -> tuple[Runner, ...]:
-    """The runners of a file, or the one that a system or GPU file or name stands for."""
+    """The runners of a file, or the one runner of a system or GPU. Raises SailsimError for anything else."""
     text = str(path)
     try:
         choice = SystemReference.parse(text)
     except ValueError as error:
-        raise SailsimError(f"beside is {error}.") from None
+        raise SailsimError(f"against is {error}.") from None
     if choice.file in (*system_names(), *gpu_names()):
-        return (_of_machine(text),)
+        return (_machine_runner(text),)
     table = read_toml(Path(choice.file), "runner", "a TOML file or a machine of `sailsim list system`")
     if "runner" not in table:
         if "kind" in table or "extends" in table:
-            return (_of_machine(text),)
+            return (_machine_runner(text),)
         raise SailsimError(
             f"{path} has no [[runner]] and no kind; allowed is a file of runners, of a system or of a GPU."
         )
     if choice.changes:
         raise SailsimError(
-            f"beside is {text!r}, which sets {next(iter(choice.changes))} of a file of runners; allowed is "
+            f"against is {text!r}, which sets {next(iter(choice.changes))} of a file of runners; allowed is "
             "another value of a machine's field."
         )
     other = next((key for key in table if key != "runner"), None)
@@ -252,13 +248,13 @@ def read_runners(path: str | Path) -> tuple[Runner, ...]:
 
 
 def identity(against: Sequence[Runner]) -> str:
-    """What results of some runners beyond the shipped ones rest on, as text; empty for none."""
+    """Names and digests of the runners that are not shipped ones, as text; empty for none."""
     shipped = {runner.name for runner in shipped_runners()}
     return ",".join(f"{r.name}={r.digest}" for r in against if r.name not in shipped)
 
 
-def _of_machine(text: str) -> Runner:
-    """The runner that a machine alone stands for."""
+def _machine_runner(text: str) -> Runner:
+    """The runner of a machine that is given without one: its kind's first software on the whole machine."""
     machine = load_machine(text)
     backend = backend_of(machine)
     kind = backend.kind
@@ -277,29 +273,33 @@ def _of_machine(text: str) -> Runner:
 
 
 def _expanded(entry: Any, origin: str, folder: Path | None) -> list[Runner]:
-    """The runners of one table: one, or one a shipped GPU."""
+    """The runners of one table: one, or one for each shipped GPU."""
     if not isinstance(entry, dict):
         raise SailsimError(f"{origin}: runner is {entry!r}; allowed are [[runner]] tables.")
     if "machine" in entry:
         raise SailsimError(
             f"{origin}: machine is not a field of a runner; allowed is hardware, a name or a file."
         )
-    return [_validated(each | _machine(each.get("hardware"), folder), origin) for each in _each(entry)]
+    return [
+        _validated(each | _machine(each.get("hardware"), folder), origin) for each in _for_each_gpu(entry)
+    ]
 
 
-def _each(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """A table itself; of one for every GPU one a GPU, with its name in the texts."""
+def _for_each_gpu(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """A table for each shipped GPU, with its name filled in; the table itself if it is not for every GPU."""
     if entry.get("hardware") != EVERY_GPU or entry.get("kind") != "gpu":
         return [entry]
 
-    def of(gpu: str, said: Any) -> Any:
-        return said.replace("{name}", gpu).replace("{NAME}", gpu.upper()) if isinstance(said, str) else said
+    def filled(gpu: str, value: Any) -> Any:
+        return (
+            value.replace("{name}", gpu).replace("{NAME}", gpu.upper()) if isinstance(value, str) else value
+        )
 
-    return [{k: of(gpu, said) for k, said in entry.items()} | {"hardware": gpu} for gpu in gpu_names()]
+    return [{k: filled(gpu, value) for k, value in entry.items()} | {"hardware": gpu} for gpu in gpu_names()]
 
 
 def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
-    """The hardware of a runner and its machine, from a file's folder; nothing of the point's own."""
+    """Fields ``hardware`` and ``machine`` of a runner, files sought in a folder; none for the point's own."""
     if not isinstance(hardware, str) or hardware == OF_THE_POINT:
         return {}
     if SystemReference.parse(hardware).file.endswith(".toml") and folder is not None:
@@ -308,7 +308,7 @@ def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
 
 
 def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
-    """The runner of a table, or SailsimError with the first thing that is wrong."""
+    """The runner of a table. Raises SailsimError with the first thing that is wrong."""
     name = entry.get("name")
     allowed = ", ".join(field for field in Runner.model_fields if field != "machine")
     where = f"{origin}, runner {name}" if isinstance(name, str) else origin
@@ -316,9 +316,9 @@ def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
 
 
 RUNNERS = "are Runners, as sailsim.runners makes them of names and files"
-"""What runners are, in a sentence."""
+"""Sentence that says what runners are, for errors."""
 MAPS = ("phases", "counts", "events", "traffic", "chosen", "energy")
-"""Columns that hold numbers by name: which names, the runner's kind decides."""
+"""Columns that hold numbers by name; the runner's kind decides the names."""
 
 
 @dataclass(frozen=True)
@@ -330,75 +330,75 @@ class Run:
     """
 
     point: Point
-    """With everything filled that its system decides."""
+    """Point with every field filled that its system decides."""
     model_title: str
     system_title: str
     patterns: str
-    """Where the pattern counts come from, in a sentence."""
+    """Sentence on the source of the pattern counts."""
     runner: str
     title: str
-    """In tables and figures, with `SIGN` where nobody has run it but a simulator."""
+    """Title in tables and figures, with `SIGN` where only a simulator has run it."""
     kind: str
     hardware: str
-    """A name or a file."""
+    """Name or file of the hardware."""
     software: str
-    around: str
-    """Whose software does attention, norms and all else that is no matrix product: a software's name, `file`
-    where an accelerator's cores are as their machine's file says; empty of a GPU."""
+    host_software: str
+    """Software of the cores for attention, norms and all else that is no matrix product: a name, or `file`
+    where an accelerator's cores are as their machine's file says; empty for a GPU."""
     format: str
-    """Of the weights, by its name."""
+    """Name of the weights' format."""
     types: str
-    """Which types the matrices have, and how many: "q4_1 210 tensors, q8_0 1"."""
+    """Types of the matrices and their numbers: "q4_1 210 tensors, q8_0 1"."""
     cores: int | None
     """Cores that work; None for a GPU."""
     pays: str
-    """used or whole: the part of its hardware that it pays for."""
+    """Part of its hardware that it pays for: used or whole."""
     overhead: bool
     """Whether that costs more than its price says."""
     curves: bool
     """Whether figures by bits and by threads draw it."""
     priced_as: tuple[str, ...]
-    """The machines whose price it has: the hardware, then what its file extends."""
+    """Machines whose price applies: the hardware, then those that its file extends."""
     memory_bytes: float
-    """Weights and KV cache."""
+    """Bytes of weights and KV cache."""
     memory_limit_bytes: float | None
-    """What the hardware holds of them."""
+    """Bytes of weights and KV cache that the hardware can hold."""
     tokens_per_s: float | None = None
     low: float | None = None
     high: float | None = None
-    """Nine of ten measurements fall between low and high, of an accelerator nine of ten machines that could
-    be meant (`interval`); None where a rate has no interval."""
+    """High end of the 90 % interval of the rate; `low` is its low end. It is a prediction interval of
+    measurements, for an accelerator an interval over the machines of a prior (`interval`)."""
     median: float | None = None
-    """Of those machines."""
+    """Median rate over the machines of the prior."""
     percentile: float | None = None
-    """Of the nominal machine among them, 0..100."""
+    """Percentile of the nominal machine among those of the prior, 0..100."""
     step_s: float | None = None
     ttft_s: float | None = None
-    """Seconds from the prompt to the first token; None of a step of decoding."""
+    """Seconds from the prompt to the first token; None for a step of decoding."""
     dram_bytes: float | None = None
     bandwidth_share: float | None = None
-    """Of what the hardware's memory gives, the part that the run takes: 0..1."""
+    """Share of the memory's bandwidth that the run takes, 0..1."""
     llc_share: float | None = None
-    """Of the server's last-level cache, the part that an accelerator keeps from all cores; None of a GPU."""
+    """Share of the server's last-level cache that an accelerator keeps from the cores; None for a GPU."""
     instances: int | None = None
-    """Processes of the software side by side on a server's cores; None for another kind."""
+    """Number of the software's processes on a server's cores; None for another kind."""
     energy_j: float | None = None
-    """The sum of `energy`; None for a GPU, which has a bound alone, `energy_high_j`."""
+    """Sum of `energy`; None for a GPU, which has only a bound, `energy_high_j`."""
     energy_low_j: float | None = None
     energy_high_j: float | None = None
-    """Every constant at one end of its range; of a GPU the board's power over the step."""
+    """Energy with every constant at the high end of its range; a GPU's is its power limit over the step."""
     phases: Mapping[str, float] = field(default_factory=dict)
-    """Seconds; they exclude each other and sum to the step."""
+    """Seconds by phase; phases exclude each other and sum to the step."""
     counts: Mapping[str, float] = field(default_factory=dict)
-    """Of one slice's unit (docs/contract.md, section 2), and its cycles as `pim_cycles`."""
+    """Events of one slice's unit (docs/contract.md, section 2), and its cycles as `pim_cycles`."""
     events: Mapping[str, float] = field(default_factory=dict)
-    """Of all units: what energy is reckoned from (`sailsim.sim.step.tiles`)."""
+    """Events of all units, from which energy is computed (`sailsim.sim.step.tiles`)."""
     traffic: Mapping[str, float] = field(default_factory=dict)
     """Bytes from and to DRAM by kind: weights, read, written."""
     chosen: Mapping[str, float] = field(default_factory=dict)
-    """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
+    """Number of tensors by kind and NBW ("attn_q 4"), where the point leaves the NBW to each tensor."""
     converted: str = ""
-    """Where an accelerator's sums became floating point: memory, unit or cores."""
+    """Place where an accelerator's sums became floating point: memory, unit or cores."""
     energy: Mapping[str, float] = field(default_factory=dict)
     """Joules by cause."""
     reason: str = ""
@@ -406,7 +406,7 @@ class Run:
 
     @property
     def fits(self) -> bool:
-        """Whether weights and KV cache fit the hardware's memory; so too where its size is not known."""
+        """Whether weights and KV cache fit the hardware's memory; true where its size is not known."""
         return self.memory_limit_bytes is None or self.memory_bytes <= self.memory_limit_bytes
 
     def as_record(self) -> dict[str, Any]:
@@ -420,15 +420,15 @@ class Run:
 COLUMNS = tuple(
     [f.name for f in fields(Point)] + [f.name for f in fields(Run) if f.name != "point"] + ["fits"]
 )
-"""Of a record, in their order."""
+"""Columns of a record, in their order."""
 
 
 def evaluate(
     point: Point, runners: Sequence[Runner] | None = None, fields: Sequence[FieldColumn] = ()
 ) -> list[dict[str, Any]]:
-    """The records of a point, a row a runner: what a sweep stores. See `runs`.
+    """The records of a point as a sweep stores them, one per runner (`runs`).
 
-    ``fields``: values of the point's own machine that are columns too, behind the others.
+    ``fields``: values of the point's own machine that are columns too, after the others.
     """
     records = [run.as_record() for run in runs(point, runners=runners)]
     columns = set_values(fields, point, load_system(point.system))
@@ -442,50 +442,48 @@ def runs(
     constants: Mapping[End, EnergyConstants] | None = None,
     prior: str | None = PRIOR,
 ) -> list[Run]:
-    """Every runner at a point, in the runners' order.
+    """A run of every runner at a point, in the runners' order.
 
     ``system``, a machine or its name or path, takes the place of the point's; ``runners`` and the energy's
-    ``constants`` those of what ships; an accelerator's interval is drawn from a ``prior``, by name or path,
-    and without one it has none. On a machine without units nobody is SAIL.
+    ``constants`` those of what ships. An accelerator's interval is drawn from a ``prior``, by name or path;
+    without one it has none. A machine without PIM units is run without SAIL.
 
-    Raises SailsimError for a point that its own system cannot run at all;
-    a runner on hardware of its own that cannot has a reason instead of numbers.
+    Raises SailsimError for a point that its own system cannot run at all. A runner on hardware of its own
+    that cannot run the point has a reason instead of numbers.
     """
     machine = as_system(point.system if system is None else system)
     if system is not None:
         point = point.having(system=machine.name if isinstance(system, System) else str(system))
-    request = _request(point, machine)
-    patterns = _patterns(point.activations, request.model)
+    query = _point_query(point, machine)
+    patterns = _patterns(point.activations, query.model)
     joules = EnergyConstants.ends() if constants is None else constants
-    who = shipped_runners() if runners is None else runners
-    if machine.backend is None:  # nobody is SAIL
-        if point.attention == "units" or any(
-            getattr(point, name) is not None for name in ("nbw", "substrate", "convert")
-        ):
+    chosen = shipped_runners() if runners is None else runners
+    if machine.backend is None:
+        set_of_units = (getattr(point, name) for name in ("nbw", "substrate", "convert"))
+        if point.attention == "units" or any(value is not None for value in set_of_units):
             machine.require_pim()
-        who = [each for each in who if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT)]
-    return [_run(runner, request, patterns, joules, prior) for runner in who]
+        chosen = [each for each in chosen if (each.kind, each.hardware) != ("accelerator", OF_THE_POINT)]
+    return [_run(runner, query, patterns, joules, prior) for runner in chosen]
 
 
-def _asked(runner: Runner, at: StepQuery) -> tuple[Backend, StepQuery]:
-    """What runs a runner's step, and what it is asked for where the point's own system is asked for `at`."""
-    machine = at.machine if runner.machine is None else runner.machine
-    point = at.point
+def _runner_query(runner: Runner, query: StepQuery) -> tuple[Backend, StepQuery]:
+    """A runner's backend and its step, given the step of the point's own system."""
+    machine = query.machine if runner.machine is None else runner.machine
     return backend_of(machine, runner.kind), replace(
-        at,
+        query,
         machine=machine,
-        fmt=at.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
+        fmt=query.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
         software=runner.software,
-        cores=point.threads
-        if runner.threads == "same" or isinstance(machine, Gpu)
-        else machine.cores.count.whole,
+        cores=machine.cores.count.whole
+        if runner.threads == "all" and isinstance(machine, System)
+        else query.point.threads,
         packed=runner.instances == "best",
         hardware="" if runner.machine is None else runner.hardware,
     )
 
 
-def _request(point: Point, machine: System | Gpu) -> StepQuery:
-    """A step of the point's own system, without a software."""
+def _point_query(point: Point, machine: System | Gpu) -> StepQuery:
+    """The step of the point on its own system, with no software chosen."""
     model = load_model(point.model).cached(point.kv_bits)
     check_context(model, point)
     assert isinstance(machine, System)
@@ -500,22 +498,22 @@ def _request(point: Point, machine: System | Gpu) -> StepQuery:
 
 
 def step_surface(point: Point, runner: Runner, prefill: Prefill = "units") -> StepSurface:
-    """Seconds of any mixed step of a runner: machine, model, weights and threads are the point's.
+    """Seconds of any mixed step of a runner with the point's machine, model, weights and threads.
 
-    ``prefill``: who multiplies prompts where there are units. Raises SailsimError for a runner that cannot
-    run such steps. Known ones are kept: what a surface costs is its first steps.
+    ``prefill``: the units or cores that multiply prompts where there are units. Raises SailsimError for a
+    runner that cannot run such steps. Surfaces are cached, since their first steps are what takes time.
     """
     point = point.having(phase="decode", prompt=0, batch=1, context=1)
     key = point, runner.digest, prefill  # a runner with a machine of its own has no hash
     if key not in _SURFACES:
         machine = as_system(point.system)
-        backend, asked = _asked(runner, _request(point, machine))
-        if problem := backend.refusal(asked):
+        backend, query = _runner_query(runner, _point_query(point, machine))
+        if problem := backend.refusal(query):
             raise SailsimError(problem)
-        asked = replace(asked, prefill=prefill, around=runner.around or asked.around)
-        if runner.around:
-            asked = replace(asked, machine=_with_cores(machine, runner.around, "prefill"))
-        _SURFACES[key] = StepSurface(backend, asked)
+        query = replace(query, prefill=prefill, around=runner.host_software or query.around)
+        if runner.host_software:
+            query = replace(query, machine=_with_host_software(machine, runner.host_software, "prefill"))
+        _SURFACES[key] = StepSurface(backend, query)
     return _SURFACES[key]
 
 
@@ -523,35 +521,39 @@ _SURFACES: dict[tuple[Point, str, Prefill], StepSurface] = {}
 
 
 def _run(
-    runner: Runner, at: StepQuery, patterns: str, constants: Mapping[End, EnergyConstants], prior: str | None
+    runner: Runner,
+    point_query: StepQuery,
+    patterns: str,
+    constants: Mapping[End, EnergyConstants],
+    prior: str | None,
 ) -> Run:
-    """One runner at the point of a request to the point's own system.
+    """One runner at a point, given the step of the point's own system.
 
-    Raises SailsimError where that system cannot do what the point asks of it.
+    Raises SailsimError where that system cannot run the point.
     """
-    point, system, own = at.point, at.machine, runner.machine is None
-    backend, asked = _asked(runner, at)
-    machine = asked.machine
-    problem = backend.refusal(asked)
+    point, system, own = point_query.point, point_query.machine, runner.machine is None
+    backend, query = _runner_query(runner, point_query)
+    machine = query.machine
+    problem = backend.refusal(query)
     if problem is not None and own and runner.kind == "accelerator":
         raise SailsimError(problem)
-    room = backend.room(asked)
+    room = backend.room(query)
     if problem is None and not room.fits:
-        problem = room.problem(at.model, asked.fmt, point.batch, point.context)
+        problem = room.problem(query.model, query.fmt, point.batch, point.context)
     empty = Run(
-        point=at.resolved or point,
-        model_title=at.model.title,
+        point=query.resolved or point,
+        model_title=query.model.title,
         system_title=system.title,
         patterns=patterns,
         runner=runner.name,
         title=runner.marked,
         kind=runner.kind,
-        hardware=asked.hardware or point.system,
+        hardware=query.hardware or point.system,
         software=runner.software,
-        around=_around(runner, runner.software),
-        format=asked.fmt.name,
-        types=asked.fmt.census_in_words(at.model),
-        cores=None if isinstance(machine, Gpu) else asked.cores,
+        host_software=_host_software(runner, runner.software),
+        format=query.fmt.name,
+        types=query.fmt.census_in_words(query.model),
+        cores=None if isinstance(machine, Gpu) else query.cores,
         pays=runner.paid,
         overhead=runner.overhead,
         curves=runner.curves,
@@ -562,22 +564,22 @@ def _run(
     if problem is not None:
         return replace(empty, reason=problem)
     try:
-        if runner.around:
-            machine = _with_cores(system, runner.around, point.phase)
-            asked = replace(asked, machine=machine)
-        step = backend.step(asked)
+        if runner.host_software:
+            machine = _with_host_software(system, runner.host_software, point.phase)
+            query = replace(query, machine=machine)
+        step = backend.step(query)
     except SailsimError as error:
-        if own and not runner.around:
+        if own and not runner.host_software:
             raise
         return replace(empty, reason=str(error))
-    # Of the memory's bandwidth, by the rate that is said beside it.
     memory = machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth
+    # The share follows from the rate that the record has, which may not be that of the step's seconds.
     share = step.dram_bytes / point.tokens * step.tokens_per_s / memory.si
     cycles = {"pim_cycles": step.pim_cycles} if runner.kind == "accelerator" else {}
-    interval, words = _interval(backend, asked, step, prior)
+    interval, words = _interval(backend, query, step, prior)
     run = replace(
         empty,
-        around=_around(runner, step.software or runner.software),
+        host_software=_host_software(runner, step.software or runner.software),
         tokens_per_s=step.tokens_per_s,
         **interval,
         step_s=step.step_s,
@@ -598,27 +600,27 @@ def _run(
 
 
 def _interval(
-    backend: Backend, asked: StepQuery, step: StepResult, prior: str | None
+    backend: Backend, query: StepQuery, step: StepResult, prior: str | None
 ) -> tuple[dict[str, Any], str]:
-    """Of a step's rate, by the fields of a run, and what is said of it."""
+    """Interval of a step's rate, by the fields of a run, and a note on it."""
     from sailsim.analysis.uncertainty.interval import spread  # stored runs are read without the engine
     from sailsim.sim.step.engine import Accelerator
 
-    if prior is None or not isinstance(backend, Accelerator) or not isinstance(asked.machine, System):
+    if prior is None or not isinstance(backend, Accelerator) or not isinstance(query.machine, System):
         return {"low": step.low, "high": step.high}, ""
-    interval, words = spread(backend.point_of(asked), asked.machine, asked.model, step.tokens_per_s, prior)
+    interval, words = spread(backend.point_of(query), query.machine, query.model, step.tokens_per_s, prior)
     return interval._asdict(), words
 
 
-def _around(runner: Runner, software: str) -> str:
-    """`Run.around` of a runner whose software is known."""
+def _host_software(runner: Runner, software: str) -> str:
+    """`Run.host_software` of a runner whose software is known."""
     if runner.kind == "accelerator":
-        return runner.around or AS_FILED
+        return runner.host_software or AS_FILED
     return HOST_SOFTWARE.get(software, software) if runner.kind == "cores" else ""
 
 
-def _with_cores(system: System | Gpu, software: str, phase: str) -> System:
-    """The point's machine with a software around its units. Raises SailsimError where it was not seen."""
+def _with_host_software(system: System | Gpu, software: str, phase: str) -> System:
+    """The point's machine with a host software. Raises SailsimError where it was not measured."""
     assert isinstance(system, System)
     problem = prompt_problem(software) if phase == "prefill" else None
     if problem is not None:
@@ -627,10 +629,10 @@ def _with_cores(system: System | Gpu, software: str, phase: str) -> System:
 
 
 def _with_energy(run: Run, machine: System | Gpu, constants: Mapping[End, EnergyConstants]) -> Run:
-    """The run with its joules: by cause, or a GPU's bound, or the note that they are not modelled."""
+    """A run with its joules by cause, with a GPU's bound, or with the note that they are not modelled."""
     assert run.step_s is not None
     if isinstance(machine, Gpu):
-        return replace(run, energy_high_j=float(machine.tdp.value) * run.step_s)  # its host is not in it
+        return replace(run, energy_high_j=float(machine.tdp.value) * run.step_s)  # without the GPU's host
     try:
         use = use_of(machine, run.as_record())
     except NotModelledError as error:
@@ -646,11 +648,11 @@ def _with_energy(run: Run, machine: System | Gpu, constants: Mapping[End, Energy
 
 
 def _patterns(activations: str, model: ModelSpec) -> str:
-    """What the pattern counts come from, in one sentence."""
+    """Sentence on the source of the pattern counts."""
     from sailsim.workloads.inference.activation_file import Activations  # stored runs are read without
 
     captured = Activations.load(activations or None)
     sentence = f"Pattern statistics from {captured.meta['model']} activations"
     note = captured.note(model)
-    # For another model's activations the note is this sentence; for the model's own it adds to it.
+    # The note repeats this sentence for another model's activations, and adds to it for the model's own.
     return f"{sentence}." if note is None or note.lower() == sentence.lower() else f"{sentence}; {note}."

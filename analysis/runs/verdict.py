@@ -1,6 +1,6 @@
-"""The verdict on a workload, in words: who is fastest, by how much, and which part of a step decides.
+"""The verdict on a workload, in words: the fastest runner, its lead, and the part of a step that decides.
 
-`sailsim run`, the end of a sweep, the report and `compare` all ask here.
+`sailsim run`, the end of a sweep, the report and `compare` all use it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sailsim.analysis.runs.ratios import ratio_spread
+from sailsim.analysis.runs.ratios import ratio_interval
 from sailsim.analysis.runs.runs import SAIL, SIGN
 from sailsim.sim.backends.cores import CLAIMED, FASTEST, SERVING, SIMULATED
 
@@ -21,10 +21,10 @@ RunsByName = Mapping[str, Run]
 """The runs of a point by their runners' names."""
 Points = Sequence[tuple[Mapping[str, Any], RunsByName]]
 """Points of a study, each with its runs."""
-PEOPLE_RUN = "llama.cpp"
-"""The software that SAIL is compared with after equally tuned one."""
+MOST_COMMON = "llama.cpp"
+"""Most common software, which SAIL is compared with after equally tuned software."""
 FLAT = 1.05
-"""Rates along an axis that differ by less hardly move."""
+"""Factor between rates along an axis below which the axis hardly matters."""
 PHASES = {
     "dram": "waiting for weights from memory",
     "load": "loading the arrays",
@@ -41,7 +41,7 @@ PHASES = {
     "synchronisation": "waiting at barriers",
     "launches": "launching kernels",
 }
-"""What a step does in a phase, of any backend; another one's phase has its own name."""
+"""Words for the phases of a step on any backend; other phases have their own names."""
 AXES = {
     "wbits": "bits of a weight",
     "abits": "bits of an activation",
@@ -52,17 +52,17 @@ AXES = {
     "group_size": "weights that share a scale",
     "kv_bits": "bits of the cache",
 }
-"""Numbers of a point that a rate may move along, in words."""
+"""Numbers of a point along which a rate may change, in words."""
 OUTCOMES = {"ahead": "SAIL is faster", "open": "either may win", "behind": "SAIL is slower"}
-"""Of SAIL and equally tuned software: the whole range of their ratio above 1, on both sides, or below."""
-_BEGUN = {"tune": "Tune", "the ": "The "}
-"""Words that a sentence may begin with; a name stays as it is."""
-_SURE = 20.0
-"""Ratios from it on are whole numbers."""
+"""Outcomes by the interval of SAIL's rate over tuned software's: above 1, on both sides of 1, below 1."""
+_CAPITALS = {"tune": "Tune", "the ": "The "}
+"""Beginnings of sentences that get a capital; names stay as they are."""
+_WHOLE_FROM = 20.0
+"""Smallest ratio that is written as a whole number."""
 
 
 class Peer(NamedTuple):
-    """The strongest software on the same cores as SAIL, and SAIL's rate over its."""
+    """The strongest software on the same cores as SAIL, and the ratio of SAIL's rate to its rate."""
 
     name: str
     run: Run
@@ -70,7 +70,7 @@ class Peer(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """Which of `OUTCOMES`."""
+        """Key of `OUTCOMES`."""
         return "ahead" if self.ratio["low"] > 1 else "behind" if self.ratio["high"] < 1 else "open"
 
 
@@ -78,8 +78,8 @@ def verdict(runs: RunsByName) -> dict[str, Any]:
     """The verdict on the runs of one point, by their runners' names.
 
     Returns:
-        ``sentences``, who is fastest and why; ``runner``, whom they are about; ``fastest``, the runner with
-        the highest rate; ``peer``, the strongest software on the same cores, and ``outcome``, which of
+        ``sentences``, the verdict in words; ``runner``, the one that they are about; ``fastest``, the runner
+        with the highest rate; ``peer``, the strongest software on the same cores, and ``outcome``, a key of
         `OUTCOMES`; ``decides``, the longest ``phase`` of a runner's step and its ``share``; ``rests_on``, the
         runners whose runs it is computed from. All is empty where no runner has a rate.
     """
@@ -90,24 +90,24 @@ def verdict(runs: RunsByName) -> dict[str, Any]:
     first = _first(ran)
     lead, peer = ran[first], _peer(ran, first)
     fastest = max(ran, key=lambda name: float(ran[name]["tokens_per_s"]))
-    said = [_same_cores(lead, peer)] if peer else _alone(lead, len(ran) == 1)
+    sentences = [_same_cores(lead, peer)] if peer else _alone(lead, len(ran) == 1)
     known = {first, *([peer.name] if peer else [])}
-    people = next((name for name in _on_same_cores(ran, first) if ran[name]["software"] == PEOPLE_RUN), None)
+    common = next((name for name in _on_same_cores(ran, first) if ran[name]["software"] == MOST_COMMON), None)
     own = _is_own(ran[fastest], lead)
     gpus = [name for name in ran if ran[name]["kind"] == "gpu"]
     gpu = max(gpus, key=lambda name: float(ran[name]["tokens_per_s"]), default=None)
-    for name in dict.fromkeys((people, gpu, None if own or fastest in known else fastest)):
+    for name in dict.fromkeys((common, gpu, None if own or fastest in known else fastest)):
         if name is not None and name not in known:
-            said.append(_of_two(lead, ran[name], _over(ran, first, name), name == fastest))
+            sentences.append(_of_two(lead, ran[name], _ratio(ran, first, name), name == fastest))
             known.add(name)
-    if len(ran) > 1 and (own or not any(" is the fastest, " in each for each in said)):
+    if len(ran) > 1 and (own or not any(" is the fastest, " in each for each in sentences)):
         nominally = " nominally" if ran[fastest]["kind"] == "accelerator" else ""
-        said.append(f"{_who(ran[fastest])} is the fastest{nominally}.")
+        sentences.append(f"{_name(ran[fastest])} is the fastest{nominally}.")
     about = first if peer is None else _partner(ran, first, peer.run)
     known |= {about, fastest}
     phase, share, why = _why(ran[about], peer)
     return {
-        "sentences": [f"{_BEGUN.get(each[:4], each[:4])}{each[4:]}" for each in (*said, *why)],
+        "sentences": [f"{_CAPITALS.get(each[:4], each[:4])}{each[4:]}" for each in (*sentences, *why)],
         "runner": first,
         "fastest": fastest,
         "peer": peer.name if peer else "",
@@ -118,22 +118,22 @@ def verdict(runs: RunsByName) -> dict[str, Any]:
 
 
 def study_verdict(points: Points, start: Mapping[str, Any]) -> dict[str, Any]:
-    """The verdict of a study: of its point ``start``, and of all of them.
+    """The verdict of a study: on its point ``start``, and on all of its points.
 
-    Beside `verdict` there are ``point`` and the stored ``key`` of its runs, and ``outcomes``, how many points
-    have which of `OUTCOMES`. The sentences go on with what moves the rate, and with these.
+    In addition to `verdict` it has ``point`` and the stored ``key`` of its runs, and ``outcomes``, the number
+    of points by key of `OUTCOMES`. More sentences say along which axis the rate changes, and these numbers.
     """
     at = next(runs for point, runs in points if all(point[name] == start[name] for name in start))
-    found = verdict(at)
+    first = verdict(at)
     outcomes = Counter(verdict(runs)["outcome"] for _, runs in points)
     outcomes.pop("", None)
-    more = _moved(points, start, found["runner"], found["decides"])
+    more = _sensitivity(points, start, first["runner"], first["decides"])
     if sum(outcomes.values()) > 1:
         counts = ", ".join(f"{OUTCOMES[name]} at {outcomes[name]}" for name in OUTCOMES if outcomes[name])
         more.append(f"Compared with equally tuned software, {counts} of {sum(outcomes.values())} points.")
-    sentences = [*found["sentences"], *more]
+    sentences = [*first["sentences"], *more]
     key = next((run.get("key", "") for run in at.values()), "")
-    return found | {"sentences": sentences, "point": dict(start), "key": key, "outcomes": dict(outcomes)}
+    return first | {"sentences": sentences, "point": dict(start), "key": key, "outcomes": dict(outcomes)}
 
 
 def peer_of(runs: RunsByName) -> Peer | None:
@@ -144,7 +144,7 @@ def peer_of(runs: RunsByName) -> Peer | None:
 
 
 def _first(ran: RunsByName) -> str:
-    """Whom the verdict is about: SAIL, another accelerator, or the fastest of what there is, cores first."""
+    """Name of the runner that a verdict is about: SAIL, else the fastest accelerator, cores or GPU."""
     if SAIL in ran:
         return SAIL
     for kind in ("accelerator", "cores"):
@@ -155,14 +155,14 @@ def _first(ran: RunsByName) -> str:
 
 
 def _is_own(run: Run, lead: Run) -> bool:
-    """Whether a run is the leader's, whatever its cores run beside the units."""
+    """Whether a run is of the leader's units, with any host software."""
     return run is lead or (
         lead["kind"] == run["kind"] == "accelerator" and run["hardware"] == lead["hardware"]
     )
 
 
 def _on_same_cores(ran: RunsByName, first: str) -> list[str]:
-    """Software on the same cores of the same server that somebody could run."""
+    """Names of the runs of real software on the same number of cores of the same server."""
     lead = ran[first]
     return [
         name
@@ -175,66 +175,65 @@ def _on_same_cores(ran: RunsByName, first: str) -> list[str]:
 
 
 def _peer(ran: RunsByName, first: str) -> Peer | None:
-    """Of the software on the same cores the fastest that this project tuned, else the fastest measured."""
+    """The fastest software on the same cores that this project tuned, else the fastest measured one."""
     names = _on_same_cores(ran, first)
     tuned = [name for name in names if ran[name]["software"] in SIMULATED] or names
     best = max(tuned, key=lambda name: float(ran[name]["tokens_per_s"]), default=None)
-    return None if best is None else Peer(best, ran[best], _over(ran, first, best))
+    return None if best is None else Peer(best, ran[best], _ratio(ran, first, best))
 
 
-def _over(ran: RunsByName, first: str, other: str) -> Ratio:
+def _ratio(ran: RunsByName, first: str, other: str) -> Ratio:
     """The leader's rate over another's, with the other's attention on both sides where SAIL can have it."""
     lead = _partner(ran, first, ran[other])
     sides = ({**ran[name], "runner": name} for name in (lead, other))
-    return {end: float(value or 0) for end, value in ratio_spread(*sides).items()}
+    return {end: float(value or 0) for end, value in ratio_interval(*sides).items()}
 
 
 def _partner(ran: RunsByName, first: str, other: Run) -> str:
-    """The leader with the attention of another run."""
-    of = other["speedup_of"]
-    return of if of in ran and _is_own(ran[of], ran[first]) else first
+    """Name of the leader's run with the attention of another run, if there is one."""
+    partner = other["speedup_of"]
+    return partner if partner in ran and _is_own(ran[partner], ran[first]) else first
 
 
 def _same_cores(lead: Run, peer: Peer) -> str:
-    """How the leader stands to the strongest software on its cores."""
+    """Sentence on the leader and the strongest software on its cores."""
     simulated = peer.run["software"] in SIMULATED
-    who = _who(lead)
+    name = _name(lead)
     if lead["kind"] == "accelerator":
         kind = "tuned software" if simulated else "the fastest measured software"
-        other = f"{kind} on the same {lead['cores']} cores ({_who(peer.run)}{', only simulated' * simulated})"
+        other = (
+            f"{kind} on the same {lead['cores']} cores ({_name(peer.run)}{', only simulated' * simulated})"
+        )
     else:
-        other = f"{_who(peer.run)} on the same {lead['cores']} cores"
+        other = f"{_name(peer.run)} on the same {lead['cores']} cores"
     if peer.outcome == "open":
-        return f"{who} is {_times(peer.ratio)} as fast as {other}: either may win."
+        return f"{name} is {_times(peer.ratio)} as fast as {other}: either may win."
     if peer.outcome == "ahead":
-        return f"{who} beats {other} by {_times(peer.ratio)}."
-    return f"{other} beats {who} by {_times(_inverse(peer.ratio))}."
+        return f"{name} beats {other} by {_times(peer.ratio)}."
+    return f"{other} beats {name} by {_times(_inverse(peer.ratio))}."
 
 
 def _alone(lead: Run, only: bool) -> list[str]:
-    """What is said of a leader beside whom no software ran on its cores."""
+    """Sentences on a leader on whose cores no other software ran."""
     cores = f" on {lead['cores']} cores" if lead["cores"] else ""
-    beside = "Nothing else ran." if only else "No other software ran on them." if cores else ""
-    return [f"{_who(lead)} gives {rate(lead)} tokens/s{cores}.", *([beside] if beside else [])]
+    others = "Nothing else ran." if only else "No other software ran on them." if cores else ""
+    return [f"{_name(lead)} gives {rate(lead)} tokens/s{cores}.", *([others] if others else [])]
 
 
 def _of_two(lead: Run, other: Run, ratio: Ratio, fastest: bool) -> str:
-    """The faster of two over the slower one."""
+    """Sentence on the faster of two runs over the slower one."""
     faster, slower = (lead, other) if ratio["median"] >= 1 else (other, lead)
     more = _times(ratio if faster is lead else _inverse(ratio))
     first = " the fastest," if fastest and faster is other else ""
-    one, two = (f"{_who(run)}{_only(run, lead)}" for run in (faster, slower))
-    return f"{one} is{first} {more} as fast as {two}."
+    subject, object_ = (
+        f"{_name(run)}{' (only simulated)' * (run is other and run['software'] in (*SIMULATED, *CLAIMED))}"
+        for run in (faster, slower)
+    )
+    return f"{subject} is{first} {more} as fast as {object_}."
 
 
-def _only(run: Run, lead: Run) -> str:
-    """That nobody ran another's software but a simulator."""
-    simulated = run is not lead and run["software"] in (*SIMULATED, *CLAIMED)
-    return " (only simulated)" if simulated else ""
-
-
-def _who(run: Run) -> str:
-    """A runner as a sentence names it."""
+def _name(run: Run) -> str:
+    """A runner's name in a sentence."""
     if run["software"] == FASTEST:
         return f"the fastest measured software on {'all ' * (run['pays'] == 'whole')}{run['cores']} cores"
     title = str(run["title"]).removesuffix(f" {SIGN}").removeprefix("cores, ")
@@ -243,21 +242,21 @@ def _who(run: Run) -> str:
 
 
 def _why(run: Run, peer: Peer | None) -> tuple[str, float, list[str]]:
-    """The phase that takes most of a step, its share of it, and sentences on that."""
+    """The phase that takes most of a step, its share of it, and sentences on the longest phases."""
     shares = _shares(run)
     if not shares:
         return "", 0.0, []
-    said = [_spends(run, shares[:2])]
+    sentences = [_spends(run, shares[:2])]
     if peer is not None and (theirs := _shares(peer.run)):
-        said.append(_spends(peer.run, theirs[:1]))
-    return *shares[0], said
+        sentences.append(_spends(peer.run, theirs[:1]))
+    return *shares[0], sentences
 
 
 def _spends(run: Run, shares: Iterable[tuple[str, float]]) -> str:
-    """What takes most of a runner's step."""
+    """Sentence on the phases that take most of a runner's step."""
     step = f"its {'nominal ' * (run['kind'] == 'accelerator')}step"
     parts = " and ".join(f"{share:.0%} on {_phase(phase, run)}" for phase, share in shares)
-    return f"{_who(run)} spends {parts.replace(' on', f' of {step} on', 1)}."
+    return f"{_name(run)} spends {parts.replace(' on', f' of {step} on', 1)}."
 
 
 def _shares(run: Run) -> list[tuple[str, float]]:
@@ -273,53 +272,55 @@ def _phase(name: str, run: Run) -> str:
     return words + place.get(run["converted"], "") if name == "convert" else words
 
 
-def _moved(points: Points, start: Mapping[str, Any], runner: str, decides: Mapping[str, Any]) -> list[str]:
-    """What moves a runner's rate around a point, along the axes that a study has; empty where none is."""
-    found: dict[str, list[tuple[float, float]]] = {}
+def _sensitivity(
+    points: Points, start: Mapping[str, Any], runner: str, decides: Mapping[str, Any]
+) -> list[str]:
+    """Sentences on the axis along which a runner's rate changes most from a point; none in a study of one."""
+    along: dict[str, list[tuple[float, float]]] = {}
     for name in AXES:
         rates = {
             point[name]: float(runs[runner]["tokens_per_s"])
-            for point, runs in _around(points, start, name)
+            for point, runs in _neighbours(points, start, name)
             if runner in runs and runs[runner]["tokens_per_s"] is not None
         }
         if len(rates) > 1:
-            found[name] = sorted(rates.items())
-    if not found:
+            along[name] = sorted(rates.items())
+    if not along:
         return []
-    most = max(found, key=lambda name: _factor(found[name]))
-    moved = _factor(found[most]) >= FLAT
-    why = [f"The rate moves most with {AXES[most]}: {_ends(found[most])}."] if moved else []
-    bits = found.get("wbits")
+    most = max(along, key=lambda name: _factor(along[name]))
+    matters = _factor(along[most]) >= FLAT
+    why = [f"The rate moves most with {AXES[most]}: {_ends(along[most])}."] if matters else []
+    bits = along.get("wbits")
     if bits is None or _factor(bits) >= FLAT:
         return why
     why = why or [f"The longest part of the step decides: {PHASES.get(decides.get('phase', ''), '-')}."]
     return [f"Bits of a weight hardly matter: {_ends(bits)}.", *why]
 
 
-def _around(
-    points: Points, start: Mapping[str, Any], *free: str
-) -> list[tuple[Mapping[str, Any], RunsByName]]:
-    """The points that are like one but in some fields; of a prompt its tokens are the context too."""
+def _neighbours(points: Points, start: Mapping[str, Any], *free: str) -> Points:
+    """The points that differ from one at most in some fields; a prompt's tokens are its context too."""
     if "prompt" in free or "context" in free:
         free = (*free, "prompt", "context")
-    held = [name for name in start if name not in free]
-    return [pair for pair in points if all(pair[0][name] == start[name] for name in held)]
+    fixed = [name for name in start if name not in free]
+    return [pair for pair in points if all(pair[0][name] == start[name] for name in fixed)]
 
 
-def who_wins(
+def winner_map(
     points: Points, start: Mapping[str, Any]
 ) -> tuple[list[str], list[str], list[list[tuple[str, str]]]]:
-    """A map of SAIL and the strongest software on its cores, around a point: its axes, a header, and rows.
+    """Map of SAIL against the strongest software on its cores from a point on: its axes, a header, and rows.
 
-    A cell is its text, and which of `OUTCOMES` (empty at a row's head). Columns are along the first of `AXES`
-    that varies, rows along the next one; all is empty where none does.
+    A cell is its text and a key of `OUTCOMES`, which is empty at a row's head. Columns are along the first of
+    `AXES` that varies, rows along the next one. All is empty where none varies.
     """
-    varied = [name for name in AXES if len({point[name] for point, _ in _around(points, start, name)}) > 1]
+    varied = [
+        name for name in AXES if len({point[name] for point, _ in _neighbours(points, start, name)}) > 1
+    ]
     if not varied:
         return [], [], []
     x, y = (*varied, "")[:2]
-    some = _around(points, start, *varied[:2])
-    places = {(point[x], point[y] if y else 0): peer_of(runs) for point, runs in some}
+    near = _neighbours(points, start, *varied[:2])
+    places = {(point[x], point[y] if y else 0): peer_of(runs) for point, runs in near}
     across, down = (sorted({place[i] for place in places}) for i in (0, 1))
     rows = [
         [(f"{AXES[y]} {at}" if y else "SAIL is", ""), *(standing(places.get((each, at))) for each in across)]
@@ -330,7 +331,7 @@ def who_wins(
 
 
 def standing(peer: Peer | None) -> tuple[str, str]:
-    """How SAIL stands to the strongest software on its cores, in words, and which of `OUTCOMES`."""
+    """SAIL against the strongest software on its cores, in words, and a key of `OUTCOMES`."""
     words = {"ahead": "faster", "open": "either", "behind": "slower"}
     return (
         ("-", "") if peer is None else (f"{words[peer.outcome]}, {peer.ratio['median']:.2f}x", peer.outcome)
@@ -347,12 +348,12 @@ def _ends(rates: Sequence[tuple[float, float]]) -> str:
     return f"{first:.4g} tokens/s at {low:g}, {last:.4g} at {high:g}"
 
 
-# --- The table beside it ---
+# --- The table of runners ---
 
 
 def strongest(runs: RunsByName) -> list[str]:
-    """All runners but, of each GPU, those that are not its fastest, what is another one's once more, and a
-    claimed one or a server without a number."""
+    """Names of the runners that a table shows: of each GPU the fastest alone, none that repeats another one,
+    and claimed or serving software only where it can run the point."""
     of_gpu: dict[str, list[str]] = {}
     for name, run in runs.items():
         if run["kind"] == "gpu":
@@ -368,11 +369,11 @@ def strongest(runs: RunsByName) -> list[str]:
 
 
 COLUMNS = ("tokens/s", "SAIL vs it", "SAIL's tokens/USD vs its")
-"""The rate and its range, SAIL's rate and its tokens per dollar over the row's."""
+"""Columns of that table: the rate and its interval, SAIL's rate and its tokens per dollar over the row's."""
 
 
 def cells(name: str, run: Run | None) -> tuple[str, ...]:
-    """`COLUMNS` of a runner by its name; None, or without a rate: it cannot run the point."""
+    """`COLUMNS` of a runner; dashes for None and for a run without a rate."""
     if run is None or run["tokens_per_s"] is None:
         return ("-", *[""] * (len(COLUMNS) - 1))
     if run["speedup_median"] is None or run["speedup_of"] == name:
@@ -382,26 +383,26 @@ def cells(name: str, run: Run | None) -> tuple[str, ...]:
 
 
 def rate(run: Run) -> str:
-    """Tokens a second of the nominal machine, with the median where one is known, and the range."""
+    """Tokens a second of the nominal machine, with the median where one is known, and the interval."""
     known = "" if run["median"] is None else f"median {run['median']:.0f}, "
     ends = "" if run["low"] is None else f" ({known}{run['low']:.0f} .. {run['high']:.0f})"
     return f"{run['tokens_per_s']:.1f}{ends}"
 
 
 def times(run: Run) -> str:
-    """SAIL's median rate over a run's, with the range of both sides."""
+    """SAIL's median rate over a run's, with the interval of the ratio."""
     return _times({end: run[f"speedup_{end}"] for end in ("median", "low", "high")})
 
 
 def dollars(run: Run) -> float | None:
-    """The same of tokens per dollar, paid by threads: an hour then costs the same at any rate."""
+    """SAIL's median tokens per dollar over a run's, paid by threads: an hour costs the same at any rate."""
     nominal = run["usd_ratio_used"]
     return None if nominal is None else float(nominal * run["speedup_median"] / run["speedup"])
 
 
 def _times(ratio: Ratio) -> str:
     median, low, high = (
-        f"{ratio[end]:.0f}" if ratio[end] >= _SURE else f"{ratio[end]:.2f}"
+        f"{ratio[end]:.0f}" if ratio[end] >= _WHOLE_FROM else f"{ratio[end]:.2f}"
         for end in ("median", "low", "high")
     )
     return f"{median}x{f' ({low} .. {high}x)' if ratio['low'] < ratio['high'] else ''}"

@@ -29,10 +29,10 @@ from pydantic import Field, model_validator
 from sailsim.analysis.costs.area import Area, area
 from sailsim.analysis.costs.dollars import CostConstants, prices
 from sailsim.analysis.paper.claim_study import check_seed
-from sailsim.analysis.runs.compare import compared
+from sailsim.analysis.runs.compare import comparisons
 from sailsim.analysis.runs.equal_quality import cache_widths
 from sailsim.analysis.runs.ratios import INTERVAL_COLUMNS
-from sailsim.analysis.runs.runs import Runner, named, runner_names, runs
+from sailsim.analysis.runs.runs import Runner, runner_names, runners_by_name, runs
 from sailsim.analysis.uncertainty.interval import Interval, drawn_machines, kept, placed
 from sailsim.analysis.uncertainty.prior import PRIOR, Listed, Value, machine_changes
 from sailsim.base.atomic import write_whole
@@ -207,7 +207,7 @@ class DesignSearch:
     @property
     def runner(self) -> Runner:
         """Whose record is a machine's."""
-        return named(self.content.runner)[0]
+        return runners_by_name(self.content.runner)[0]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -278,7 +278,7 @@ class DesignSearch:
 
         Raises SailsimError where it cannot run one.
         """
-        who, found = named(self.content.opponent), []
+        who, found = runners_by_name(self.content.opponent), []
         for load in self.content.workload:
             every = [(runs(load.point(kv), self.base, who, prior=None)[0], kv) for kv in self.caches("cores")]
             for run, _ in every:
@@ -319,7 +319,9 @@ class DesignSearch:
 
     def around(self, machine: System) -> System:
         """The machine as its runner runs it: with its software on the cores."""
-        return with_host_software(machine, self.runner.around) if self.runner.around else machine
+        return (
+            with_host_software(machine, self.runner.host_software) if self.runner.host_software else machine
+        )
 
     def fastest(self, load: WeightedWorkload, machine: System, values: Values) -> tuple[float, Point]:
         """Tokens/s of `around` a machine, and the run. Raises SailsimError where it cannot."""
@@ -624,7 +626,7 @@ def _costed(search: DesignSearch, values: Values) -> tuple[dict[str, float], lis
     machine, ends = search.machine(values), CostConstants.ends()
     around = search.around(machine)
     points = [search.fastest(load, around, values)[1] for load in search.content.workload]
-    rows = [row | compared([row], prices(), ends)[0] for row in _records(search, machine, points)]
+    rows = [row | comparisons([row], prices(), ends)[0] for row in _records(search, machine, points)]
     share, whole = search.area_of(machine)
     pairs = zip(rows, search.opponents, strict=True)
     means = {

@@ -1,4 +1,4 @@
-"""Whole steps that gem5 ran, as they are committed (`data/gem5/decode.jsonl`), and the engine's of them."""
+"""Whole steps that ran in gem5 (`data/gem5/decode.jsonl`), and the engine's times of the same steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sailsim.workloads.model_files.load import load_model, uniform_choice
 from sailsim.workloads.models.model import ModelSpec
 
 HOST = SIMULATED_HOST
-"""The machine of these runs whose cores work around the units as the program does that gem5 ran."""
+"""System of these runs, whose host software is fitted to the program that gem5 ran."""
 CORE_PARTS = {
     "embed": ("embed",),
     "norms and rounding": ("norm", "quantise"),
@@ -28,46 +28,44 @@ CORE_PARTS = {
     "head": ("head",),
     "sampling": ("sample",),
 }
-"""Parts of a step that gem5 and the engine both have, and the program's regions in each."""
+"""Regions of the program by the part of a step that gem5 and the engine both have."""
 CACHE_BITS = {"fp16": 0, **{f"int{bits}": bits for bits in range(2, 9)}}
-"""Bits of keys and values by the program's word for its cache; 0: what the model has."""
+"""Bits of keys and values by the program's name of its cache; 0: as many as the model has."""
 Row = Mapping[str, Any]
 TABLE = "gem5/decode.jsonl"
 ENGINE = "gem5/decode_engine.jsonl"
-"""The engine's steps beside those of `TABLE` with units, in its order."""
+"""Engine's cycles of the steps of `TABLE` with units, in its order."""
 ENGINES = ("engine_cycles", "same_dram_cycles")
-"""Steps on the machine's own DRAM, and on one that like gem5's loses only refreshes to long reads."""
+"""Cycles with the machine's own DRAM, and with one that like gem5's loses only refreshes to long reads."""
 SHAPES = {"SmolLM2-135M-Instruct.Q4_1.gguf": "smollm2-135m"}
-"""The shape that ships of a file whose tokens were measured: pages are made without the file."""
-
-
+"""Shipped shapes of model files that ran: pages are made without the files."""
 HELD_OUT = "llama-3-8b"
-"""The model whose runs are in no fit: they say how well the fits hold for a model that they never saw."""
+"""Model whose runs are in no fit: they test the fits on an unseen model."""
 
 
 def fitted_rows() -> list[Row]:
-    """The runs of `TABLE`, but those of `HELD_OUT`."""
+    """The runs of `TABLE` without those of `HELD_OUT`."""
     return [row for row in every_row() if shape(row) != HELD_OUT]
 
 
 def every_row() -> list[Row]:
-    """The runs of `TABLE` that came to their end, with the engine's step (`with_engine`)."""
+    """The finished runs of `TABLE`, with the engine's step (`with_engine`)."""
     rows = [row for row in read_records(data_file(TABLE))["rows"] if row.get("step_cycles") is not None]
-    said = read_records(data_file(ENGINE))
-    of_units = [row for row in rows if row["linears"] == "lutmm"]
+    engine = read_records(data_file(ENGINE))
+    on_units = [row for row in rows if row["linears"] == "lutmm"]
     for name in ENGINES:
-        for row, cycles in zip(of_units, said[name], strict=True):
+        for row, cycles in zip(on_units, engine[name], strict=True):
             row[name] = cycles
     return rows
 
 
 def shape(row: Row) -> str:
-    """The name of the shape that a run's model has."""
+    """Name of the shape of a run's model."""
     return SHAPES.get(row["model"], str(row["model"]))
 
 
 def bits_and_group(row: Row) -> tuple[int, int]:
-    """Bits of a run's weights and weights of a scale.
+    """Bits of a run's weights, and number of weights that share a scale.
 
     Raises:
         SailsimError: the run's weights are no uniform codes.
@@ -78,13 +76,13 @@ def bits_and_group(row: Row) -> tuple[int, int]:
     return uniform[0], uniform[1]
 
 
-def question(row: Row, host: System, same_dram: bool = False) -> tuple[System, ModelSpec, Point]:
-    """What the engine is asked of a run with units: its step on all blocks of the model.
+def engine_query(row: Row, host: System, same_dram: bool = False) -> tuple[System, ModelSpec, Point]:
+    """Machine, model and point with which the engine repeats a run with units, on all blocks of the model.
 
     Args:
         row: the run.
-        host: `HOST`; it gets the units of the run's machine, which work as gem5's.
-        same_dram: its DRAM loses to long reads what gem5's does.
+        host: `HOST`, which gets the units of the run's machine with the settings of gem5's.
+        same_dram: whether its DRAM loses as little to long reads as gem5's.
     """
     point = Point(
         system=HOST,
@@ -109,14 +107,14 @@ def question(row: Row, host: System, same_dram: bool = False) -> tuple[System, M
 
 
 def with_engine(row: Row) -> Row:
-    """A run, with units also the engine's steps of it on `HOST` (`ENGINES`), in cycles of the cores."""
+    """A run; if it has units, with the engine's steps of it on `HOST` (`ENGINES`), in cycles of the cores."""
     from sailsim.sim.step.engine import simulate_step  # committed runs are shown without
 
     if row["linears"] != "lutmm":
         return row
     host = load_system(HOST)
     cycles = {
-        name: float(simulate_step(*question(row, host, same)).step_s * host.cores.clock.si)
+        name: float(simulate_step(*engine_query(row, host, same)).step_s * host.cores.clock.si)
         for name, same in zip(ENGINES, (False, True), strict=True)
     }
     return {**row, **cycles}

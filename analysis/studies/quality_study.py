@@ -1,8 +1,8 @@
-"""The quality of a model as a study: a record for each choice of widths, and what it loses against floats.
+"""The quality of a model as a study: a record for each choice of widths, with its loss against floats.
 
-A record has what a model says of a text, chunk by chunk and token by token, so that two of them can be
+A record has a model's results on a text, chunk by chunk and token by token, so that two of them can be
 compared: the loss against floats is a mean of differences of the same chunks, whose standard error is a
-fraction of that of either. docs/quality.md explains.
+fraction of that of either (docs/quality.md).
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ from sailsim.workloads.model_files.gguf_model import open_gguf
 from sailsim.workloads.model_files.load import chosen_format
 
 IN_FLOATS = "float"
-"""In place of a choice of weights: the file's values in fp32 and nothing rounded."""
+"""Value of `weights` for the file's values in fp32, with nothing rounded."""
 
 
 @dataclass(frozen=True)
 class QualityPoint:
-    """What one measurement depends on.
+    """Inputs of one measurement of quality.
 
     Attributes:
         model: a GGUF file.
         weights: a choice of formats (`sailsim.workloads.model_files.load`), or ``float``.
         abits: bits of an activation, 2..16; 0 with ``float``.
-        kv_bits: of the cache's keys and values, 2..8 or 16; 0 with ``float``.
-        attention: who multiplies them, cores or units.
-        method: how codes are made that are not the file's own.
-        text: a file, or nothing for the text that ships.
-        chunks: of the text.
-        length: of a chunk, in tokens.
+        kv_bits: bits of keys and values in the cache, 2..8 or 16; 0 with ``float``.
+        attention: place of attention, cores or units.
+        method: quantization method of codes that are not the file's own.
+        text: a file; empty for the text that ships.
+        chunks: number of chunks of the text.
+        length: tokens of a chunk.
     """
 
     model: str
@@ -77,16 +77,16 @@ class QualityPoint:
 
     @property
     def files(self) -> list[Path]:
-        """Those that it names."""
+        """Files that its fields name."""
         return [Path(name) for name in (self.model, self.text, self.weights) if name and Path(name).is_file()]
 
     def in_floats(self) -> QualityPoint:
-        """What this is compared with."""
+        """The reference that it is compared with."""
         return replace(self, weights=IN_FLOATS, abits=0, kv_bits=0, attention=ATTENTION[0], method=METHODS[0])
 
     @property
     def key(self) -> str:
-        """All that its record rests on, the content of files and the code included."""
+        """Hash of all that its record depends on, the content of files and the code included."""
         parts = [code_version(), asdict(self), open_gguf(self.model).file.sha256, self.read_text()]
         parts.append(shipped_text(CALIBRATION))
         if self.weights.endswith(".toml"):
@@ -109,10 +109,10 @@ def points(
     chunks: int = CHUNKS,
     length: int = LENGTH,
 ) -> list[QualityPoint]:
-    """All combinations, and first what they are compared with."""
+    """All combinations, after the reference that they are compared with."""
     grid = itertools.product(weights, abits, kv_bits, attention, method)
-    found = [QualityPoint(str(model), *each, text, chunks, length) for each in grid]
-    return list(dict.fromkeys([found[0].in_floats(), *found]))
+    combined = [QualityPoint(str(model), *each, text, chunks, length) for each in grid]
+    return list(dict.fromkeys([combined[0].in_floats(), *combined]))
 
 
 def measure_quality(
@@ -122,11 +122,11 @@ def measure_quality(
     jobs: int | Workers = 1,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Measures points, those that the folder ``out`` does not hold, and compares them (`compared`).
+    """Measure the points that the folder ``out`` lacks, and compare all of them (`with_losses`).
 
     Args:
-        wanted: what to measure; what each is compared with must be among them.
-        out: a study's folder, which may hold some of them; None: nothing is kept.
+        wanted: the points, with the references that they are compared with.
+        out: a study's folder, which may hold some of them; None: nothing is stored.
         jobs: processes, which share this machine's cores, or workers.
         progress: whether to show it on standard error.
 
@@ -149,17 +149,17 @@ def measure_quality(
     with TemporaryDirectory() as nowhere:
         store = run_study(
             tasks,
-            partial(measured, threads),
+            partial(quality_record, threads),
             out or nowhere,
             kind="quality",
             jobs=jobs,
             progress=progress,
             changed=keys.changed,
         )
-        return compared(store.frame())
+        return with_losses(store.frame())
 
 
-def measured(threads: int, point: QualityPoint) -> dict[str, Any]:
+def quality_record(threads: int, point: QualityPoint) -> dict[str, Any]:
     """The record of a point."""
     model = open_gguf(point.model)
     tokens = text_chunks(model, point.read_text(), point.chunks, point.length)
@@ -187,11 +187,12 @@ def measured(threads: int, point: QualityPoint) -> dict[str, Any]:
     }
 
 
-def compared(frame: pd.DataFrame) -> pd.DataFrame:
-    """Records with what each loses against floats: columns are those of analysis/data/columns.toml.
+def with_losses(frame: pd.DataFrame) -> pd.DataFrame:
+    """Records with their losses against floats, in the columns of analysis/data/columns.toml.
 
     ``loss`` is the mean of the differences of ``nll``, in nats a token, and ``loss_error`` its standard error
-    by chunks; ``agreement`` the share of places in which the most probable token is the same.
+    by chunks; ``agreement`` is the share of places in which the most probable token is the same. Raises
+    SailsimError for a record without its reference.
     """
     same = ["file", "text", "chunks", "length"]
     floats = {tuple(row[same]): row for _, row in frame[frame.weights == IN_FLOATS].iterrows()}
@@ -199,7 +200,7 @@ def compared(frame: pd.DataFrame) -> pd.DataFrame:
     for _, row in frame.iterrows():
         reference = floats.get(tuple(row[same]))
         if reference is None:
-            raise SailsimError(f"the record of {row.weights} has none in floats beside it; allowed is both.")
+            raise SailsimError(f"the record of {row.weights} has none in floats with it; allowed is both.")
         lost = np.asarray(row.chunk_nll) - np.asarray(reference.chunk_nll)
         equal = np.asarray(row.top_tokens) == np.asarray(reference.top_tokens)
         shares = equal.reshape(len(lost), -1).mean(axis=1)
@@ -216,27 +217,27 @@ def compared(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caution(model: str) -> str:
-    """What must be said beside a file's numbers, where its own weights are codes already and where its text
-    is not split as it says; else nothing."""
-    of = open_gguf(model)
-    said = []
-    if any(found.code is not None for found, _, _ in of.format.census(of.spec)):
-        said.append(
-            f"The file itself has {of.format.census_in_words(of.spec)}: other widths show what rounding "
-            "those values again loses, not what the model's first weights would."
+    """Cautions on a file's numbers: that its own weights are codes already, and that its text is split in
+    another way than it says; empty where neither is so."""
+    opened = open_gguf(model)
+    sentences = []
+    if any(fmt.code is not None for fmt, _, _ in opened.format.census(opened.spec)):
+        sentences.append(
+            f"The file itself has {opened.format.census_in_words(opened.spec)}: other widths show what "
+            "rounding those values again loses, not what the model's first weights would."
         )
-    unlike = Tokenizer(of.file).unlike
+    unlike = Tokenizer(opened.file).unlike
     if unlike:
-        said.append(
+        sentences.append(
             f"Text is split into words as smollm's is, where the file says {unlike!r}: some tokens may be "
             "others than the model's own, so that perplexities are not those of other programs. All widths "
             "have the same tokens."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def standard_error(of_chunks: Any) -> float:
-    """Of the mean of some chunks' numbers, as if each were drawn by itself."""
+    """Standard error of the mean of some chunks' numbers, taken as independent."""
     values = np.asarray(of_chunks, np.float64)
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
@@ -254,6 +255,6 @@ def _check(point: QualityPoint) -> None:
     if point.attention not in ATTENTION:
         raise SailsimError(f"attention is {point.attention!r}; allowed is {' or '.join(ATTENTION)}.")
     if point.attention == "units" and point.kv_bits > 8:
-        raise SailsimError(f"kv_bits is {point.kv_bits} beside attention on the units; allowed is 2..8.")
+        raise SailsimError(f"kv_bits is {point.kv_bits} with attention on the units; allowed is 2..8.")
     if point.method not in METHODS:
         raise SailsimError(f"method is {point.method!r}; allowed is {' or '.join(METHODS)}.")

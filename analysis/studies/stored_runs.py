@@ -1,4 +1,4 @@
-"""A store's runs as figures, claims and the report read them: what is held fixed, and what varies."""
+"""Runs of a sweep for figures, claims and the report, with the values that figures hold fixed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError, create_model
 
 from sailsim.analysis.costs.dollars import PriceList, is_missing
 from sailsim.analysis.runs.columns import no_column
-from sailsim.analysis.runs.compare import POINT, entries, joined
+from sailsim.analysis.runs.compare import POINT, entries, with_comparisons
 from sailsim.analysis.runs.runs import COLUMNS, SAIL, Run
 from sailsim.analysis.runs.verdict import Points, study_verdict
 from sailsim.analysis.uncertainty.prior import load_unknowns
@@ -28,25 +28,25 @@ from sailsim.sim.study.store import Store, command_of
 from sailsim.workloads.model_files.load import FILE
 
 FREE = tuple(name for name in POINT if name not in ("beyond_limit", "prt", "seed", "activations"))
-"""Columns that a figure fixes unless it varies them; `prt` too."""
+"""Columns that a figure fixes unless it varies them, as it does with `prt`."""
 
 
 _PLACES = {"memory": "in memory", "unit": "in units", "cores": "on cores", AUTO: "where it is fastest"}
 _WORKLOAD = next(each for each in load_unknowns().workload if each.fixed)
 ORDINARY = _WORKLOAD.point(Point().system, 128, True).having(convert=AUTO)
-"""The workload that the reproduction holds fixed: the middle of everything, with a scale for 128 weights, and
-sums that become floating point where SAIL is the fastest."""
+"""The fixed workload of the reproduction, in the middle of all ranges, with a scale for 128 weights and the
+conversion of sums at the place where SAIL is fastest."""
 
 
 class MissingPointsError(SailsimError):
-    """The store lacks points that a figure needs; the message is the sentence that it shows instead."""
+    """Lack of points that a figure needs; the message is the sentence that the report shows instead."""
 
 
 def stored_runs(store: Store) -> pd.DataFrame:
-    """The records of a store, a row a point and runner.
+    """The records of a store, a row for each point and runner.
 
     Raises SailsimError for a store without results, and for one whose records lack a column, as those of an
-    older layout do, or have something else in it: it says which command makes it anew.
+    older layout do, or have a value of another type in it. The message has the command that makes it anew.
     """
     records = store.records()
     hints = get_type_hints(Point) | get_type_hints(Run) | {"fits": bool, "priced_as": list, "notes": list}
@@ -72,7 +72,7 @@ def stored_runs(store: Store) -> pd.DataFrame:
 
 @dataclass(frozen=True, repr=False)
 class RunTable(ShortRepr):
-    """The runs of a store, with all that `joined` adds, and the columns that every figure fixes."""
+    """Runs of a study with their comparisons, and the reference values at which figures fix columns."""
 
     frame: pd.DataFrame
     price_list: PriceList
@@ -80,23 +80,26 @@ class RunTable(ShortRepr):
 
     @classmethod
     def of(cls, frame: pd.DataFrame, price_list: PriceList) -> RunTable:
-        """Runs at the prices of a list; the reference is a point with the defaults, else the most frequent
-        values of those that are like it so far: in a sample hardly a point has all that is most frequent."""
+        """Runs at the prices of a list. Raises SailsimError for a frame without rows.
+
+        The reference has the default value of each column, else the most frequent one, among the points that
+        have the values of the columns before: a sample may have no point with all most frequent values.
+        """
         if frame.empty:
             raise SailsimError("results has no rows, allowed is a store of at least one point")
         points, defaults = frame.drop_duplicates(POINT), Point().as_dict()
         chosen = typical(points, (*FREE, "prt"), defaults)
-        for column in (*FREE, "prt"):  # that has no value in those alike
+        for column in (*FREE, "prt"):  # columns without a value in any point that matches the others
             chosen |= {} if column in chosen else typical(points, [column], defaults)
-        # A choice spelt out and the same one left to the system file are one point to a figure.
+        # To a figure a choice spelt out and the same one left to the system file are one point.
         rows = frame.drop_duplicates([*FREE, "prt", "seed", "activations", "runner"])
-        return cls(joined(rows, price_list), price_list, chosen)
+        return cls(with_comparisons(rows, price_list), price_list, chosen)
 
     @cached_property
     def start(self) -> dict[str, Any]:
-        """The point of a study's answer: the ordinary workload as far as the store has it, else its own.
+        """The point of a study's answer, as near to the `ORDINARY` workload as its points are.
 
-        Raises SailsimError for a store without a point that SAIL, or without it anybody, can run.
+        Raises SailsimError for a study without a point that its `lead` can run.
         """
         rows = self.frame[self.frame["runner"] == self.lead]
         rated = rows[rows["tokens_per_s"].notna()]
@@ -107,7 +110,7 @@ class RunTable(ShortRepr):
 
     @cached_property
     def lead(self) -> str:
-        """SAIL; of a study without it the first runner that has a rate."""
+        """Name of the runner that a study is about: SAIL, or without it the first runner that has a rate."""
         rated = self.frame["runner"][self.frame["tokens_per_s"].notna()]
         every = self.frame["runner"]
         return SAIL if (every == SAIL).any() else str((every if rated.empty else rated).iloc[0])
@@ -128,11 +131,10 @@ class RunTable(ShortRepr):
     def at(
         self, vary: Sequence[str], runner: str = "", *, unable: bool = False, **fixed: Any
     ) -> pd.DataFrame:
-        """A runner's rows, or the `lead`'s, where every column but ``vary`` has its reference value or the
-        given one: those with a rate, with ``unable`` also those that have a reason instead; none of a runner
-        that did not run.
+        """Rows of a runner, by default the `lead`, in which every column but ``vary`` has its reference value
+        or the given one: rows with a rate, with ``unable`` also those that have a reason instead.
 
-        Raises SailsimError for a name that is no column.
+        Raises SailsimError for an unknown column.
         """
         for name in (*vary, *fixed):
             if name not in self.frame:
@@ -146,26 +148,26 @@ class RunTable(ShortRepr):
                 keep &= (self.frame[column] == value).to_numpy()
         return self.frame[keep]
 
-    def beside(self, rows: pd.DataFrame, runner: str) -> pd.DataFrame:
-        """Another runner's rows at the points of some rows, in their order and with their index; empty where
-        the runner is not at a point."""
+    def at_points_of(self, rows: pd.DataFrame, runner: str) -> pd.DataFrame:
+        """A runner's rows at the points of some rows, in their order and with their index; empty rows at
+        points that the runner did not run."""
         return _matched(rows, self.frame[self.frame["runner"] == runner], POINT)
 
     @property
     def runners(self) -> pd.DataFrame:
-        """What each runner is, a row each in the order of the store: name, title, kind and the rest."""
+        """Fields of each runner, a row each in the order of the study: name, title, kind and others."""
         columns = ["runner", "title", "kind", "hardware", "software", "format", "pays", "overhead", "curves"]
         return self.frame.drop_duplicates("runner")[columns].reset_index(drop=True)
 
     @property
     def curves(self) -> dict[str, str]:
-        """Title of every runner that figures by bits and by threads draw beside SAIL, by its name."""
-        found = self.runners
-        found = found[found["curves"] & (found["runner"] != SAIL)]
-        return dict(zip(found["runner"], found["title"], strict=True))
+        """Title by name of the runners that figures by bits and by threads draw in addition to SAIL."""
+        runners = self.runners
+        runners = runners[runners["curves"] & (runners["runner"] != SAIL)]
+        return dict(zip(runners["runner"], runners["title"], strict=True))
 
     def setting(self, vary: Sequence[str], rows: pd.DataFrame, at: Mapping[str, Any] | None = None) -> str:
-        """What is held fixed, in words: a point of the store, its reference unless ``at`` is another."""
+        """Sentence on the values that are fixed: those of the reference, or of the point ``at``."""
         ref = self.reference if at is None else at
         scale = f"for {ref['group_size']} weights" if ref["group_size"] else "a column"
         words = {
@@ -184,85 +186,80 @@ class RunTable(ShortRepr):
                 "convert": f"conversion {_PLACES[ref['convert']]}",
                 "prt": "PRT on" if ref["prt"] else "PRT off",
             }
-        held = [text for column, text in words.items() if column not in vary]
+        fixed = [text for column, text in words.items() if column not in vary]
         systems = rows[["system", "system_title"]].drop_duplicates().itertuples(index=False)
         named = "; ".join(f"{title} ({short_name(name)})" for name, title in systems)
-        return f"System: {named}. Held fixed: {', '.join(held)}."
+        return f"System: {named}. Held fixed: {', '.join(fixed)}."
 
 
 def typical(points: pd.DataFrame, columns: Iterable[str], *wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """A value of each column, among the points that have those of the columns before: the first of ``wanted``
-    that is there, else the most frequent one. A column without a value there is left out."""
+    """A value of each column, among the points that have the values of the columns before: the first of
+    ``wanted`` that occurs, else the most frequent one. A column without a value there is left out."""
     chosen: dict[str, Any] = {}
     for column in columns:
         known = points[column].dropna()
         if known.empty:
             continue
-        there = [each[column] for each in wanted if (known == each.get(column)).any()]
-        # The lowest of equally frequent values, so that the choice does not depend on the order of rows.
-        value = there[0] if there else known.mode().iloc[0]
+        present = [each[column] for each in wanted if (known == each.get(column)).any()]
+        # The mode is the lowest of equally frequent values: the order of rows does not matter.
+        value = present[0] if present else known.mode().iloc[0]
         chosen[column] = value.item() if isinstance(value, np.generic) else value
         points = points[points[column] == value]
     return chosen
 
 
 def weights_in_words(point: Mapping[str, Any]) -> str:
-    """The weights of a point as a title says them."""
+    """The weights of a point in the words of a title."""
     named = "the file's weights" if point["weights"] == FILE else f"weights {point['weights']}"
     return named if point["weights"] else f"{point['wbits']}-bit weights"
 
 
 def short_name(system: str) -> str:
-    """A system by its name; one that was given as a file by the file's name."""
+    """Name of a system; of one that is given as a file, the file's name without its ending."""
     return Path(system).stem if system.endswith(".toml") else system
 
 
 def substrate_in_words(substrate: str) -> str:
-    """A substrate that ships by its title and name; one that was given as a file by the file's name."""
+    """Title and name of a shipped substrate; of one that is given as a file, the file's name."""
     if substrate in substrate_names():
         return f"{load_substrate(substrate).title} ({substrate})"
     return short_name(substrate)
 
 
-def need(condition: bool, figure: str, points: str) -> None:
-    """Raise MissingPointsError unless a store has what a figure needs."""
+def require_points(condition: bool, figure: str, points: str) -> None:
+    """Raise MissingPointsError unless a study has the points that a figure needs."""
     if not condition:
         raise MissingPointsError(f"{figure} needs {points}, which this store does not hold.")
 
 
 def numbers(rows: pd.DataFrame, column: str, name: str) -> pd.Series[float]:
-    """One name's numbers of a column of maps (`runs.MAPS`); NaN where a row has none."""
-    return rows[column].map(lambda found: np.nan if is_missing(found) else found.get(name, np.nan))
+    """Numbers by one name in a column of maps (`runs.MAPS`); NaN where a row has none."""
+    return rows[column].map(lambda cell: np.nan if is_missing(cell) else cell.get(name, np.nan))
 
 
 def prt_twins(results: RunTable, rows: pd.DataFrame) -> pd.DataFrame:
     """SAIL's rows without the PRT at the points of some rows, in their order and with their index.
 
-    A row is empty where the store has none.
-
-    Raises MissingPointsError where it has none at all.
+    A row is empty where the study has none. Raises MissingPointsError where it has none at all.
     """
     columns = [*FREE, "seed", "activations"]
     every = results.frame
     off = every[(every["runner"] == SAIL) & every["tokens_per_s"].notna() & ~every["prt"].astype(bool)]
-    found = _matched(rows, off.drop_duplicates(columns), columns)
-    need(
-        bool(found["tokens_per_s"].notna().any()),
-        "The PRT's saving",
-        "pairs of points with the PRT on and off (Point prt=True and prt=False)",
-    )
-    return found
+    twins = _matched(rows, off.drop_duplicates(columns), columns)
+    pairs = "pairs of points with the PRT on and off (Point prt=True and prt=False)"
+    require_points(bool(twins["tokens_per_s"].notna().any()), "The PRT's saving", pairs)
+    return twins
 
 
 def _matched(rows: pd.DataFrame, others: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The rows among others that are equal in some columns, in the order and with the index of the first."""
+    """The rows of ``others`` that equal each of ``rows`` in some columns, in its order and with its index."""
     return rows[columns].merge(others, how="left", on=columns).set_index(rows.index)
 
 
 def prt_pairs(results: RunTable) -> pd.DataFrame:
-    """SAIL's rows that have a twin without the PRT, with shares of it: `saved` cycles and `reads`.
+    """SAIL's rows that have a twin without the PRT, with the shares of cycles ``saved`` and ``reads`` spared.
 
-    Raises MissingPointsError where the store has no pair.
+    Raises MissingPointsError where the study has no pair.
     """
     rows = results.frame[results.frame["runner"] == SAIL]
     rows = rows[rows["tokens_per_s"].notna() & rows["prt"].astype(bool)]
@@ -271,7 +268,4 @@ def prt_pairs(results: RunTable) -> pd.DataFrame:
     rows, twins = rows[paired], twins[paired]
     hits, misses = (numbers(rows, "counts", name) for name in ("prt_hits", "prt_misses"))
     cycles, cycles_off = (numbers(own, "counts", "pim_cycles") for own in (rows, twins))
-    return rows.assign(
-        saved=1 - cycles / cycles_off,
-        reads=hits / (hits + misses),
-    )
+    return rows.assign(saved=1 - cycles / cycles_off, reads=hits / (hits + misses))

@@ -1,4 +1,4 @@
-"""Many points as one study, by every runner or by any function of a point."""
+"""Sweeps: many points as one study, evaluated by every runner or by any function of a point."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def sweep(
     jobs: int | Workers = 1,
     **axes: Any,
 ) -> ResultFolder:
-    """Run every point that the folder does not hold yet, by every runner, and give the folder's results.
+    """Run every point that the folder does not hold yet, by every runner, and return the folder's results.
 
     Args:
-        points: what to run, as `sailsim.expand` makes them; None: every combination of ``axes``.
-        out: the folder; the same call again goes on where a stopped one ended. None: a temporary one, which
-            goes with the results.
-        runners: those that ship where it is None; `sailsim.runners` reads files of others.
+        points: Points, as `sailsim.expand` makes them; None: every combination of ``axes``.
+        out: the folder; the same call again goes on where a stopped one ended. None: a temporary folder,
+            which is deleted with the results.
+        runners: None for those that ship; `sailsim.runners` reads files of others.
         jobs: processes of this machine, or workers (`sailsim.sim.study.workers.Dask`).
         axes: a value or several of each field that is named, as in ``wbits=range(2, 9)``.
 
@@ -52,7 +52,7 @@ def sweep(
     if points is None:
         points = plan_of(axes).points
     elif axes:
-        raise SailsimError(f"points stand beside {', '.join(axes)}; allowed is one of the two.")
+        raise SailsimError(f"points is given with {', '.join(axes)}; allowed is one of the two.")
     points = items_of("points", points, Point, POINTS)
     check_type("out", out, (*A_PATH, NoneType), "is the path of a folder")
     runners = None if runners is None else items_of("runners", runners, Runner, RUNNERS)
@@ -72,22 +72,17 @@ def sweep_into(
     jobs: int | Workers = 1,
     config: Mapping[str, Any] | None = None,
 ) -> Store:
-    """As `sweep`, with ``config`` for the folder's manifest; returns the store.
+    """Run points as `sweep` does, with ``config`` for the folder's manifest, and return the store.
 
     Fields that the points set in their machines become columns.
     """
     points = tuple(points)
-    who = shipped() if runners is None else runners
+    runners = shipped() if runners is None else runners
     fields = set_fields(points)
     columns = ",".join(f"{field.name}{' in words' if field.words else ''}" for field in fields)
-    return run_sweep(
-        points,
-        partial(evaluate, runners=who, fields=fields),
-        out,
-        jobs=jobs,
-        config=config,
-        inputs=";".join(filter(None, (identity(who), columns and f"columns={columns}"))),
-    )
+    inputs = ";".join(filter(None, (identity(runners), columns and f"columns={columns}")))
+    function = partial(evaluate, runners=runners, fields=fields)
+    return run_sweep(points, function, out, jobs=jobs, config=config, inputs=inputs)
 
 
 def run_sweep(
@@ -99,23 +94,23 @@ def run_sweep(
     config: Mapping[str, Any] | None = None,
     inputs: str = "",
 ) -> Store:
-    """Evaluate every point that the folder does not hold yet; results are stored as they are found.
+    """Evaluate every point that the folder does not hold yet, and store each result as soon as it is there.
 
-    `evaluate` is a picklable function from a point to a record or several (`Store.append`), or a
-    `functools.partial` of one. `inputs` says what else the records rest on, such as what the partial holds. A
-    point whose key (its inputs' content and the code) is stored already is not run again, so the same call
-    goes on where a stopped sweep ended. What the folder answers is these points and no others.
+    `evaluate` is a picklable function from a point to one record or several (`Store.append`), or a
+    `functools.partial` of one. `inputs` names the other inputs of the records, such as the partial's
+    arguments. A point whose key (its inputs' content and the code) is stored already is not run again, so the
+    same call goes on where a stopped sweep ended. The folder then gives these points and no others.
 
     Raises:
-        SailsimError: as `run_study`, and where a point's system, model or capture cannot be read (the folder
-            is not touched then), or changes meanwhile. A point whose machine there cannot be is listed as
-            refused, unless there is no other.
+        SailsimError: as `run_study`, and where a point's system, model or capture cannot be read (before the
+            folder is touched), or changes meanwhile. A point with an impossible machine is listed as refused,
+            unless all have one.
     """
     function = getattr(evaluate, "func", evaluate)
     keys = ResultKeys(f"{function.__module__}.{function.__qualname__}", inputs)
     tasks, impossible = [], {}
     for p in points:
-        # Neighbours share activations: points with the same pattern profiles stay together in one worker.
+        # Points with equal pattern profiles stay together in one worker, which shares their activations.
         near = (p.model, p.batch, p.abits, p.seed, p.activations, p.nbw or 0, p.group_size, p.prt)
         try:
             tasks.append(Task(keys.result(p), point_key(p), p, near))

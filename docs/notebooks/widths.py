@@ -5,9 +5,9 @@
 # arithmetic, and are committed; `sailsim quality MODEL.gguf` measures those of your file.
 
 # %%
-from sailsim.analysis.runs.equal_quality import at_equal_quality, measured
+from sailsim.analysis.runs.equal_quality import at_equal_quality, measured_points
 
-points = measured()
+points = measured_points()
 alike = points[(points.abits == 8) & (points.kv_bits == 16) & (points.method == "nearest")]
 print(
     alike[["weights", "bits_per_weight", "perplexity", "loss"]]

@@ -26,7 +26,7 @@ from sailsim.analysis.render.figure import (
     draw,
     save_captioned,
 )
-from sailsim.analysis.runs.runs import named, runs
+from sailsim.analysis.runs.runs import runners_by_name, runs
 from sailsim.analysis.search.design_search import DesignSearch, SearchResult, WeightedWorkload
 from sailsim.sim.machine.dram import Dram
 from sailsim.sim.machine.system_files import load_system
@@ -67,7 +67,7 @@ def part_by_part() -> pd.DataFrame:
     """Of both machines, mm2 of a slice sized for the mix's narrowest codes, and mJ of an ordinary token."""
     rows, found = [], {}
     for name, who in ATTEND.items():
-        run = runs(Point(attention=who, **ORDINARY), name, named("sail-neon"), prior=None)[0]
+        run = runs(Point(attention=who, **ORDINARY), name, runners_by_name("sail-neon"), prior=None)[0]
         found[name] = area(load_system(name), wbits=2).parts, run.energy
     for of, unit, names in ((0, "mm2 of a slice", list(found["sail-n1"][0])), (1, "mJ of a token", CAUSES)):
         scale = 1e3 / ORDINARY["batch"] if of else 1.0
@@ -108,8 +108,10 @@ def on_gem5(search: DesignSearch) -> pd.DataFrame:
         of = {"name": name, "model": row["model"], "weights": row["weights"], "share": 1, "reason": "in gem5"}
         load = WeightedWorkload(batch=batch, context=context, threads=THREADS, **of)
         point = load.point(ORDINARY["kv_bits"])
-        neon = runs(point, search.base, named(search.content.opponent), prior=None)[0].tokens_per_s
-        own = runs(replace(point, attention="units"), "sail-next", named(search.content.runner), prior=None)
+        neon = runs(point, search.base, runners_by_name(search.content.opponent), prior=None)[0].tokens_per_s
+        own = runs(
+            replace(point, attention="units"), "sail-next", runners_by_name(search.content.runner), prior=None
+        )
         gem5 = {kind: batch * clock / (row[kind] * 1e6) for kind in ("neon", "sail-n1", "sail-next")}
         rows.append(
             {"workload": name, "NEON, tokens/s": gem5["neon"]}

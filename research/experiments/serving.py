@@ -20,15 +20,10 @@ from typing import Any
 
 import pandas as pd
 
-from sailsim.analysis.render.figure import Figure, FigureAxis, Panel, draw, look, save
-from sailsim.analysis.serving.service import (
-    Deployment,
-    Replica,
-    ServiceLevel,
-    rates,
-    serving_runners,
-    summary,
-)
+from sailsim.analysis.render.figure import Figure, FigureAxis, Panel, draw, line_style, save
+from sailsim.analysis.serving.fleet import rates
+from sailsim.analysis.serving.serve_requests import serving_runners
+from sailsim.analysis.serving.service import Deployment, Replica, ServiceLevel, summary
 from sailsim.sim.machine.pim import AUTO
 from sailsim.sim.point import Point
 from sailsim.sim.serve.server import SchedulerPolicy
@@ -199,7 +194,7 @@ def ratio_map(rows: Sequence[dict[str, Any]], gpus: Sequence[str]) -> Figure:
             )
         )
     names = list(dict.fromkeys(row["machine"] for row in rows))
-    looks = {name: look(at, dash="", size=11) for at, name in enumerate(names)}
+    looks = {name: line_style(at, dash="", size=11) for at, name in enumerate(names)}
     return Figure("Cheapest by sizes; USD a million tokens of answers", panels, looks=looks)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.runs.runs import named, runs
+from sailsim.analysis.runs.runs import runners_by_name, runs
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.ranges import parse_numbers, parse_values, parts_of_list, stepped
@@ -245,7 +245,7 @@ def test_who_asks_for_more_gets_it():
     point = Point(model=SMALL.name, context=10_000, beyond_limit=True)
     found = simulate(point)
     assert found == simulate_step(load_system("sail-n1"), SMALL, point)
-    assert runs(point, runners=named("sail"))[0].step_s == found.step_s
+    assert runs(point, runners=runners_by_name("sail"))[0].step_s == found.step_s
     assert point_key(Point(beyond_limit=False)) == point_key(Point()) != point_key(Point(beyond_limit=True))
 
 

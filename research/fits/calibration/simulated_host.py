@@ -28,8 +28,8 @@ from sailsim.analysis.studies.gem5_steps import (
     HOST,
     Row,
     bits_and_group,
+    engine_query,
     fitted_rows,
-    question,
     shape,
 )
 from sailsim.sim.machine.system import System
@@ -159,7 +159,7 @@ def predicted(machine: System, row: Row, spec: ModelSpec, point: Point) -> dict[
     """The engine's seconds of what may be `measured`; spec, point: of the part of the model that ran."""
     seconds = core_seconds(machine, spec, point)
     if _of_small(row):
-        seconds["step"] = time_step(*question(row, machine, same_dram=True)).step_s
+        seconds["step"] = time_step(*engine_query(row, machine, same_dram=True)).step_s
     return seconds
 
 

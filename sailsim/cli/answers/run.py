@@ -12,7 +12,7 @@ from sailsim.analysis.costs.dollars import prices as read_prices
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.runs.compare import compare
 from sailsim.analysis.runs.runs import SAIL, runners
-from sailsim.analysis.runs.target import reaching
+from sailsim.analysis.runs.target import configurations_reaching
 from sailsim.cli.answers.run_tables import print_dollars, print_notes, print_runs
 from sailsim.cli.common.command import Command
 from sailsim.cli.common.json_output import answered, as_json_option
@@ -84,7 +84,8 @@ def run(
     if settings:
         point = replace(point, system=system_with(point.system, parse_changes(settings)))
     if target is not None:
-        _print_reached(reaching(point, target, given.keys(), runners(against), price_list), target)
+        reached = configurations_reaching(point, target, given.keys(), runners(against), price_list)
+        _print_reached(reached, target)
         return
     answer = compare(point, price_list=price_list, runners=runners(against), constants=constants)
     if not answered(answer):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sailsim.analysis.costs.energy import CAUSES
-from sailsim.analysis.runs.compare import mixes
+from sailsim.analysis.runs.compare import mixes_host_software
 from sailsim.analysis.runs.runs import AS_FILED, LEGEND, runner_names
 from sailsim.analysis.runs.verdict import strongest
 from sailsim.cli.common.table import echo, print_numbers, say
@@ -37,11 +37,13 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
         "attention on both sides. ktok/USD: paid for the vCPUs of threads, memory or bandwidth, the most of "
         f"the three.{' USD vs it: the same of tokens/USD.' if wide else ''} {LEGEND}."
     )
-    mixed = ", ".join(name for name, entry in shown.items() if entry["speedup"] and mixes(entry))
+    mixed = ", ".join(
+        name for name, entry in shown.items() if entry["speedup"] and mixes_host_software(entry)
+    )
     if mixed:
         say(f"SAIL runs other attention than these rows: {mixed}.")
     for entry in shown.values():
-        if entry["median"] is not None and (wide or entry["around"] == AS_FILED):
+        if entry["median"] is not None and (wide or entry["host_software"] == AS_FILED):
             say(
                 f"The interval of {entry['title']} covers 90 % of machines drawn from the ranges of all "
                 f"that is not published. Their median is {entry['median']:.1f} tokens/s; the nominal machine "
@@ -50,7 +52,7 @@ def print_runs(runs: Runs, *, prefill: bool, tokens: float, wide: bool) -> None:
     if len(shown) < len(runs):
         echo(f"Each GPU has its fastest software here; --wide shows {len(runs) - len(shown)} more rows.")
     ran = {name: entry for name, entry in runs.items() if entry["step_s"] is not None}
-    own = {name: entry for name, entry in ran.items() if wide or entry["around"] == AS_FILED}
+    own = {name: entry for name, entry in ran.items() if wide or entry["host_software"] == AS_FILED}
     accelerators = [name for name, entry in own.items() if entry["kind"] == "accelerator"]
     for name in accelerators or list(ran)[:1]:
         steps = "where SAIL's step goes" if name == "sail" else f"where the step of {name} goes"

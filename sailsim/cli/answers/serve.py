@@ -10,16 +10,8 @@ from typing import Any, get_args
 import click
 
 from sailsim.analysis.costs.dollars import prices as read_prices
-from sailsim.analysis.serving.service import (
-    WHO,
-    Deployment,
-    Replica,
-    ServiceLevel,
-    serve,
-    serving_runners,
-    verdict,
-    write_bundle,
-)
+from sailsim.analysis.serving.serve_requests import DEFAULT_RUNNERS, serve, serving_runners, verdict
+from sailsim.analysis.serving.service import Deployment, Replica, ServiceLevel, write_bundle
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import SailsimError
 from sailsim.cli.common.command import Command
@@ -59,7 +51,7 @@ FOLDER = Path("out/served")
 @click.option(
     "--runners",
     type=TEXT,
-    default=",".join(WHO),
+    default=",".join(DEFAULT_RUNNERS),
     help="Hardware and software of the servers: runners of `sailsim run --json`, machines as in its "
     "--against, or a folder of step times of LLMServingSim 2 with its blocks: rtx4090:blocks=2588.",
 )

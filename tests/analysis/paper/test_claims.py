@@ -19,7 +19,7 @@ from sailsim.analysis.paper.claim_check import ClaimCheck, judge
 from sailsim.analysis.paper.evaluator import judged
 from sailsim.analysis.paper.parameter_space import space
 from sailsim.analysis.paper.stored_claims import claims
-from sailsim.analysis.runs.compare import POINT, compare, joined
+from sailsim.analysis.runs.compare import POINT, compare, with_comparisons
 from sailsim.analysis.studies.stored_runs import RunTable
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
@@ -33,7 +33,7 @@ def test_another_papers_claims_of_a_store(frame) -> None:
     table = claims(RunTable.of(frame, prices()), TINY)
     by_claim = {row["claim"]: row for row in table.to_dict("records")}
     assert len(table) == 4
-    rows = joined(frame, prices())
+    rows = with_comparisons(frame, prices())
     own = rows[(rows["runner"] == "l4") & (rows["system"] == "sail-n1")]
     assert by_claim["tokens per dollar over NVIDIA L4"]["here"] == pytest.approx(own["usd_ratio_whole"].max())
     arrays = by_claim["area of the arrays"]

@@ -16,7 +16,7 @@ HOSTILE = 'a[/bold]b</script><script>alert("x")</script><img src=x onerror=alert
 def page_of(frame, manifest, paper=None):
     """The report's page for some records."""
     study = SweepStudy.of(frame, prices(), paper)
-    return report.page(study, manifest, report.show(study))
+    return report.page(study, manifest, report.drawn_figures(study))
 
 
 SIZES = {"wide": (1280, 900), "narrow": (400, 800)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sailsim.analysis.runs.compare import compare
 from sailsim.analysis.runs.runs import shipped_runners
-from sailsim.analysis.runs.verdict import cells, who_wins
+from sailsim.analysis.runs.verdict import cells, winner_map
 from sailsim.analysis.studies.stored_runs import ORDINARY
 from sailsim.sim.machine.system_files import load_system
 from sailsim.workloads.model_files.load import load_model
@@ -77,7 +77,7 @@ def wins() -> str:
             answer = compare(ORDINARY.having(wbits=wbits, batch=batch), runners=on_cores)
             points.append((answer["point"], answer["runs"]))
     start = next(at for at, _ in points if (at["wbits"], at["batch"]) == (ORDINARY.wbits, ORDINARY.batch))
-    _, header, rows = who_wins(points, start)
+    _, header, rows = winner_map(points, start)
     return markdown(header, [[text for text, _ in row] for row in rows])
 
 

@@ -13,7 +13,7 @@ from sailsim.analysis.paper.claim import load_paper
 from sailsim.analysis.paper.stored_claims import COLUMNS, claims
 from sailsim.analysis.render.report_page import report
 from sailsim.analysis.render.sweep_figures import FIGURES
-from sailsim.analysis.runs.compare import joined
+from sailsim.analysis.runs.compare import with_comparisons
 from sailsim.analysis.runs.equal_quality import losses
 from sailsim.analysis.runs.runs import evaluate, runners
 from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
@@ -34,7 +34,7 @@ def table(frame):
 @pytest.fixture(scope="module")
 def rows_of(frame):
     """The rows of a runner, with their ratios and dollars."""
-    return dict(list(joined(frame, prices()).groupby("runner"))).__getitem__
+    return dict(list(with_comparisons(frame, prices()).groupby("runner"))).__getitem__
 
 
 def test_every_claim_has_a_row(table):
@@ -156,7 +156,7 @@ def test_a_bad_file_of_claims_is_one_sentence_before_any_work(swept, tmp_path, m
         raise AssertionError("the report was begun")
 
     # Work of seconds tells how far it is, in lines of its own.
-    monkeypatch.setattr("sailsim.analysis.render.report_page.show", begun)
+    monkeypatch.setattr("sailsim.analysis.render.report_page.drawn_figures", begun)
     monkeypatch.setattr("sailsim.analysis.render.report_page.stored_runs", begun)
     bad = tmp_path / "bad.toml"
     bad.write_text("colour = 3\n")

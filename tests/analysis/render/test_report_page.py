@@ -13,8 +13,8 @@ import pytest
 
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.render.report_page import page_file, report
-from sailsim.analysis.runs.compare import JOINED, POINT, joined
-from sailsim.analysis.runs.runs import LEGEND, SIGN, evaluate, named
+from sailsim.analysis.runs.compare import COMPARISON_COLUMNS, POINT, with_comparisons
+from sailsim.analysis.runs.runs import LEGEND, SIGN, evaluate, runners_by_name
 from sailsim.analysis.studies.stored_runs import RunTable
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.base.errors import SailsimError
@@ -96,7 +96,7 @@ def test_the_report_begins_with_the_studys_own_verdict_and_has_nothing_of_anothe
         assert sentence in letters
     rows = results.at((), unable=True, **start)
     for name in ("cores", "cores-all-best", "v100"):
-        row = results.beside(rows, name).iloc[0]
+        row = results.at_points_of(rows, name).iloc[0]
         assert f"{row['speedup_median']:.2f}x" in letters, name
     assert "My GPU" in letters  # what stood beside it
     assert "Who wins where" in letters
@@ -122,7 +122,7 @@ def test_runners_may_differ_by_point(tmp_path, only):
     points = [Point(model="smollm2-135m", batch=batch, context=64) for batch in beside]
     points.append(points[1].replace(system="graviton4"))  # without units
     store = run_sweep(
-        points, lambda point: evaluate(point, named(*beside[point.batch])), tmp_path, progress=False
+        points, lambda point: evaluate(point, runners_by_name(*beside[point.batch])), tmp_path, progress=False
     )
     letters = Reader(report(store)[0].read_text("utf-8")).letters
     assert (
@@ -147,7 +147,7 @@ def test_what_nobody_ran_is_marked(only):
 
 def test_the_records_in_the_page_are_those_of_the_store(text, swept):
     """Number by number: what a reader saves as CSV is what the store has."""
-    want = joined(swept.frame().drop_duplicates([*POINT, "runner"]), prices())
+    want = with_comparisons(swept.frame().drop_duplicates([*POINT, "runner"]), prices())
     want = want[want["tokens_per_s"].notna()]
     found = held(text)
     key = [*POINT, "runner"]
@@ -157,7 +157,7 @@ def test_the_records_in_the_page_are_those_of_the_store(text, swept):
     assert len(both) == len(found) == len(want)
     assert "My GPU" in set(found["title"])  # a user's, whose constants are listed too
     assert "mine.memory_bandwidth" in text or "gpu.memory_bandwidth" in text
-    for name in ("step_s", "energy_j", "low", "high", *JOINED):
+    for name in ("step_s", "energy_j", "low", "high", *COMPARISON_COLUMNS):
         if name in ("instance", "price_date", "price_source", "paid", "speedup_of"):
             assert (both[name].fillna("") == both[f"{name}_stored"].fillna("")).all()
         else:

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.analysis.runs.compare import compare, compared, ratio_spread
-from sailsim.analysis.runs.runs import named, runners, runs
+from sailsim.analysis.runs.compare import compare, comparisons, ratio_interval
+from sailsim.analysis.runs.runs import runners, runners_by_name, runs
 from sailsim.analysis.uncertainty import interval as interval
 from sailsim.analysis.uncertainty.interval import DRAWS, drawn_machines, kept, placed, spread
 from sailsim.cli import main
@@ -41,7 +41,7 @@ def drawn(system: System, **point: Any) -> dict[str, set[Any]]:
 
 
 def rate_of(point: Point) -> Any:
-    (run,) = runs(point, runners=named("sail"))
+    (run,) = runs(point, runners=runners_by_name("sail"))
     return run
 
 
@@ -113,7 +113,7 @@ def test_attention_is_drawn_along_the_fit_of_the_software_that_it_is() -> None:
 
 def test_a_machine_of_which_all_is_decided_has_no_band() -> None:
     decided = vary(SAIL_N1, {path: leaf.value for path, leaf in leaves(SAIL_N1).items()}, name="decided")
-    (run,) = runs(POINT, decided, named("sail"))
+    (run,) = runs(POINT, decided, runners_by_name("sail"))
     assert (run.low, run.high, run.median, run.percentile) == (None,) * 4
     assert [note for note in run.notes if note.startswith("no interval: of decided nothing is drawn")]
 
@@ -130,7 +130,7 @@ def test_few_machines_that_can_run_the_point_give_no_band(tmp_path: Path) -> Non
     """Most of them have fewer cores than the point has threads."""
     own = quantity(64, "cores", kind="assumed", low=16, high=64, note="a guess")
     system = load_system(extending(tmp_path, "sail-n1", f"[cores]\ncount = {own}"))
-    (run,) = runs(replace(POINT, threads=64), system, named("sail"))
+    (run,) = runs(replace(POINT, threads=64), system, runners_by_name("sail"))
     assert (run.low, run.high, run.median, run.percentile) == (None,) * 4
     (note,) = (note for note in run.notes if note.startswith("no interval: "))
     assert int(note.split()[2]) < DRAWS // 2
@@ -161,13 +161,13 @@ def record(runner: str, side: tuple[float, float, float], median: bool = False) 
 
 @given(sail=SIDES, other=SIDES)
 def test_ends_of_a_ratio_are_both_bands_in_quadrature(sail: Any, other: Any) -> None:
-    found = ratio_spread(record("sail", sail, median=True), record("cores", other))
+    found = ratio_interval(record("sail", sail, median=True), record("cores", other))
     low, median, high = (math.log(found[end] or math.nan) for end in ("low", "median", "high"))
     assert median == pytest.approx(math.log(sail[0] / other[0]), abs=1e-9)
     slower = math.hypot(math.log(sail[1]), math.log(other[2]))
     faster = math.hypot(math.log(sail[2]), math.log(other[1]))
     assert (median - low, high - median) == pytest.approx((slower, faster), abs=1e-9)
-    exact = ratio_spread(record("sail", sail, median=True), record("gpu", (other[0], 1, 1)))
+    exact = ratio_interval(record("sail", sail, median=True), record("gpu", (other[0], 1, 1)))
     assert exact["low"] == pytest.approx(sail[0] / sail[1] / other[0])
     assert exact["high"] == pytest.approx(sail[0] * sail[2] / other[0])
 
@@ -190,7 +190,7 @@ def test_a_comparison_has_the_spread_of_rates_and_of_dollars_at_the_nominal_pric
 def test_without_sail_nothing_has_a_ratio() -> None:
     found = compare(replace(POINT, system="graviton2"))["runs"]
     assert {run["speedup_median"] for run in found.values()} == {None}
-    assert compared([], None, {}) == []  # type: ignore[arg-type]
+    assert comparisons([], None, {}) == []  # type: ignore[arg-type]
 
 
 def test_run_tells_the_band_its_median_and_the_percentile() -> None:

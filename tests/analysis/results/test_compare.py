@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.costs.dollars import PAYMENTS, prices
 from sailsim.analysis.costs.energy import EnergyConstants, energy, use_of
-from sailsim.analysis.runs.compare import compare, joined
+from sailsim.analysis.runs.compare import compare, with_comparisons
 from sailsim.analysis.runs.equal_quality import at_equal_quality
-from sailsim.analysis.runs.runs import evaluate, named
+from sailsim.analysis.runs.runs import evaluate, runners_by_name
 from sailsim.base.errors import SailsimError
 from sailsim.sim.backends.cores import FASTEST, SOFTWARE
 from sailsim.sim.machine.system_files import load_system
@@ -34,7 +34,7 @@ def records() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def rows(records: pd.DataFrame) -> pd.DataFrame:
-    return joined(records, prices())
+    return with_comparisons(records, prices())
 
 
 def one(rows: pd.DataFrame, runner: str, wbits: int = 4) -> pd.Series:
@@ -72,11 +72,16 @@ def test_a_ratio_is_over_cores_that_run_the_same_software(weights, batch, system
         known = SOFTWARE.get(run["software"]) or next(
             (words for words in SOFTWARE.values() if any(words in note for note in run["notes"])), ""
         )
-        assert (run["around"] in ("", "file")) == (run["kind"] != "cores" and name[:5] != "sail-"), name
+        assert (run["host_software"] in ("", "file")) == (run["kind"] != "cores" and name[:5] != "sail-"), (
+            name
+        )
         if run["software"] == FASTEST:  # whichever was chosen, whose attention may be another's
-            assert run["around"] in known.lower() or (run["around"], known[:5]) == ("llama.cpp", "T-MAC")
+            assert run["host_software"] in known.lower() or (run["host_software"], known[:5]) == (
+                "llama.cpp",
+                "T-MAC",
+            )
         sail = found[run["speedup_of"]]
-        assert run["speedup_of"] == (name if name[:4] == "sail" else PARTNERS[run["around"]])
+        assert run["speedup_of"] == (name if name[:4] == "sail" else PARTNERS[run["host_software"]])
         assert run["speedup"] == pytest.approx(sail["tokens_per_s"] / run["tokens_per_s"])
         for payment in PAYMENTS:
             both = (sail[f"tokens_per_usd_{payment}"], run[f"tokens_per_usd_{payment}"])
@@ -86,7 +91,7 @@ def test_a_ratio_is_over_cores_that_run_the_same_software(weights, batch, system
 
 def test_without_a_partner_the_row_names_the_sail_that_it_has() -> None:
     """A software that its cores do not run: Neoverse V2 has no fit of the fork."""
-    some = compare(POINT, runners=named("sail", "cores-ampere", "cores-best"))["runs"]
+    some = compare(POINT, runners=runners_by_name("sail", "cores-ampere", "cores-best"))["runs"]
     assert some["cores-ampere"]["speedup_of"] == "sail"
     assert (
         some["cores-ampere"]["speedup"] == some["sail"]["tokens_per_s"] / some["cores-ampere"]["tokens_per_s"]
@@ -116,7 +121,7 @@ def test_dollars_follow_from_rates_and_prices(rows: pd.DataFrame) -> None:
 def test_other_prices_price_again(rows: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_text(HEADER + "a,sail-n1,c,cpu,64,128,4.352,me,2030\nb,v100,c,gpu,1,,6.12,me,2030\n")
-    again = joined(rows, prices(path))
+    again = with_comparisons(rows, prices(path))
     assert list(again.columns) == list(rows.columns)
     priced = again[again["price_date"] == "2030"]
     assert {"sail", "cores", "v100", "v100-serving"} <= set(priced["runner"])

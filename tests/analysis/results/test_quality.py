@@ -9,7 +9,13 @@ from click.testing import CliRunner
 
 from sailsim.analysis.runs.columns import columns_of
 from sailsim.analysis.studies import quality_study as quality
-from sailsim.analysis.studies.quality_study import QualityPoint, compared, measure_quality, measured, points
+from sailsim.analysis.studies.quality_study import (
+    QualityPoint,
+    measure_quality,
+    points,
+    quality_record,
+    with_losses,
+)
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.study.store import RESERVED, Store
@@ -48,7 +54,7 @@ def test_records_have_the_columns_of_the_dictionary_and_a_loss(folder: Path, tmp
 
 
 def test_perplexity_and_its_error_are_those_of_the_chunks(folder: Path) -> None:
-    row = measured(1, few(folder)[0])
+    row = quality_record(1, few(folder)[0])
     nll = np.asarray(row["chunk_nll"])
     assert row["perplexity"] == pytest.approx(np.exp(nll.mean()))
     error = np.sqrt(((nll - nll.mean()) ** 2).sum() / 3 / 4)
@@ -71,8 +77,8 @@ def test_the_loss_of_a_token_is_that_of_its_own_logits(folder: Path) -> None:
 
 def test_records_without_floats_beside_them_are_refused(folder: Path, tmp_path: Path) -> None:
     frame = measure_quality(few(folder), tmp_path)
-    with pytest.raises(SailsimError, match="has none in floats beside it"):
-        compared(frame[frame.weights == "file"])
+    with pytest.raises(SailsimError, match="has none in floats with it"):
+        with_losses(frame[frame.weights == "file"])
 
 
 @pytest.mark.parametrize(
@@ -118,9 +124,9 @@ def test_a_text_that_changes_meanwhile_ends_the_study_and_stores_nothing_of_it(
 
     def edited(threads: int, point: QualityPoint) -> dict[str, object]:
         text.write_text(WORDS.replace("cat", "cow"))
-        return measured(threads, point)
+        return quality_record(threads, point)
 
-    monkeypatch.setattr(quality, "measured", edited)
+    monkeypatch.setattr(quality, "quality_record", edited)
     with pytest.raises(SailsimError, match=r"text\.txt changed while the study ran"):
         measure_quality(asked, tmp_path / "out")
     assert not Store(tmp_path / "out").keys()

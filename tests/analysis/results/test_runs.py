@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.runs.columns import columns_of, in_order
-from sailsim.analysis.runs.compare import JOINED, compare, joined
-from sailsim.analysis.runs.runs import COLUMNS, Run, evaluate, named, runners, runs
+from sailsim.analysis.runs.compare import COMPARISON_COLUMNS, compare, with_comparisons
+from sailsim.analysis.runs.runs import COLUMNS, Run, evaluate, runners, runners_by_name, runs
 from sailsim.analysis.studies.result_folder import ResultFolder
 from sailsim.analysis.studies.stored_runs import FREE, RunTable
 from sailsim.analysis.studies.sweep_study import run_sweep
@@ -147,8 +147,8 @@ def test_runners_are_what_they_say_alone() -> None:
 
 
 def test_joules_and_dollars_are_those_of_the_prompts_tokens() -> None:
-    frame = joined(pd.DataFrame(evaluate(PROMPTS, named("sail", "cores"))), prices())
-    answer = compare(PROMPTS, runners=named("sail", "cores"))["runs"]
+    frame = with_comparisons(pd.DataFrame(evaluate(PROMPTS, runners_by_name("sail", "cores"))), prices())
+    answer = compare(PROMPTS, runners=runners_by_name("sail", "cores"))["runs"]
     for row in frame.to_dict("records"):
         assert row["tokens_per_j"] == pytest.approx(2 * 96 / row["energy_j"])
         assert answer[row["runner"]]["j_per_token"] == pytest.approx(row["energy_j"] / (2 * 96))
@@ -192,7 +192,7 @@ def test_of_a_sweep(tmp_path: Path) -> None:
     assert list(frame) == [*COLUMNS, *RESERVED]
     assert set(store.frame()) == set(frame)
     # A swept field of the machine is a column under its name.
-    same("sweep", [*frame, *JOINED, "pim.slices"])
+    same("sweep", [*frame, *COMPARISON_COLUMNS, "pim.slices"])
     pattern = next(column for column in columns_of("sweep") if column.words == "a field of the machine")
     assert all(map(pattern.names, leaves(load_system("sail-n1"))))
 

@@ -13,19 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sailsim
-from sailsim.analysis.serving import service as serving
+from sailsim.analysis.serving import serve_requests
+from sailsim.analysis.serving.fleet import cheapest, highest_rate
+from sailsim.analysis.serving.serve_requests import serving_runners, verdict, verdicts
 from sailsim.analysis.serving.service import (
     LINE,
     Deployment,
     Replica,
     ServiceLevel,
     attention_line,
-    cheapest,
-    highest_rate,
     percentiles,
-    serving_runners,
-    verdict,
-    verdicts,
 )
 from sailsim.base.errors import SailsimError
 from sailsim.sim.point import Point
@@ -142,7 +139,7 @@ def test_a_stopped_call_goes_on_behind_what_it_was_through_with(tmp_path, monkey
         rows = sailsim.serve(FEW, SMALL, who, **asked, **more)["machines"]
         return [repr(row | {"served": row["served"].last_s.tolist(), "interval": None}) for row in rows]
 
-    whole, summary, found = ask(), serving.summary, []
+    whole, summary, found = ask(), serve_requests.summary, []
     assert not folder.exists()
 
     def watched(machine: Replica, *rest: Any) -> dict[str, Any]:
@@ -151,7 +148,7 @@ def test_a_stopped_call_goes_on_behind_what_it_was_through_with(tmp_path, monkey
             raise KeyboardInterrupt
         return summary(machine, *rest)
 
-    monkeypatch.setattr(serving, "summary", watched)
+    monkeypatch.setattr(serve_requests, "summary", watched)
     with pytest.raises(KeyboardInterrupt) as stopped:
         ask()
     assert stopped.value.__notes__ == [f"1 of 2 machines are stored in {folder}"]
@@ -177,7 +174,7 @@ def test_readers_and_a_link_stand_before_the_others() -> None:
         (lambda: sailsim.serve(FEW, SMALL, load=0.0), "fleet is 0.0; allowed is a load above 0"),
         (lambda: sailsim.serve(FEW, SMALL, seed=-1), "seed is -1; allowed is a whole number"),
         (lambda: Deployment(servers=0), "servers is 0; allowed is a whole number 1"),
-        (lambda: Deployment(readers=1), "link_gb_s is 0.0 beside 1 readers"),
+        (lambda: Deployment(readers=1), "link_gb_s is 0.0 with 1 readers"),
         (lambda: Deployment(link_gb_s=float("nan")), "link_gb_s is nan"),
         (lambda: serving_runners(["nobody"]), "nobody"),
     ],

@@ -7,8 +7,8 @@ import pytest
 
 from sailsim.analysis.costs.dollars import prices
 from sailsim.analysis.runs.compare import compare
-from sailsim.analysis.runs.runs import evaluate, named
-from sailsim.analysis.runs.verdict import OUTCOMES, times, verdict, who_wins
+from sailsim.analysis.runs.runs import evaluate, runners_by_name
+from sailsim.analysis.runs.verdict import OUTCOMES, times, verdict, winner_map
 from sailsim.analysis.studies.stored_runs import RunTable, stored_runs
 from sailsim.analysis.studies.sweep_study import run_sweep
 from sailsim.sim.backends.cores import SIMULATED
@@ -86,7 +86,7 @@ def test_a_study_says_that_bits_do_not_matter_and_what_does(tmp_path: Any) -> No
     assert bits == f"Bits of a weight hardly matter: {rates[0]:.4g} tokens/s at 2, {rates[1]:.4g} at 8."
     assert batch.startswith("The rate moves most with batch: ")
     assert sum(found["outcomes"].values()) == len(points)
-    axes, header, rows = who_wins(results.points, results.start)
+    axes, header, rows = winner_map(results.points, results.start)
     assert axes == ["wbits", "batch"]
     assert header == ["", "bits of a weight 2", "8"]
     assert [row[0][0] for row in rows] == ["batch 1", "batch 8"]
@@ -97,7 +97,7 @@ def test_a_study_says_that_bits_do_not_matter_and_what_does(tmp_path: Any) -> No
 
 @pytest.mark.parametrize("runner", ["sail", "cores", "l4"])
 def test_a_study_of_one_runner_has_a_verdict(runner: str, tmp_path: Any) -> None:
-    results = study_of([Point(model="smollm2-135m", context=64)], tmp_path, runners=named(runner))
+    results = study_of([Point(model="smollm2-135m", context=64)], tmp_path, runners=runners_by_name(runner))
     found = results.verdict()
     assert "Nothing else ran." in found["sentences"]
     assert found["rests_on"] == [runner]
