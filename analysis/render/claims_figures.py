@@ -1,4 +1,4 @@
-"""Figures of the studies of claims: distributions, what decides; all at once; a search's front."""
+"""Figures of the studies of claims: distributions, decisive factors, all claims at once, a search's front."""
 
 from __future__ import annotations
 
@@ -10,25 +10,16 @@ import pandas as pd
 
 from sailsim.analysis.paper.claim import Claim
 from sailsim.analysis.render.claims_words import Study, claims_of, number, primary
-from sailsim.analysis.render.figure import (
-    DASHES,
-    OKABE_ITO,
-    SERIES,
-    Figure,
-    FigureAxis,
-    LineStyle,
-    Panel,
-    ReferenceLine,
-)
+from sailsim.analysis.render.figure import Figure, FigureAxis, Panel, ReferenceLine, line_style
 
 if TYPE_CHECKING:
     from sailsim.analysis.search.design_search import DesignSearch, SearchResult
 
-_NOMINAL = LineStyle(OKABE_ITO["blue"], dash="", size=8)
+_NOMINAL = line_style("blue", dash="", size=8)
 _DISTRIBUTIONS = {
-    "highest over the workloads": LineStyle(OKABE_ITO["sky"], ""),
-    "on the fixed workload": LineStyle(OKABE_ITO["black"], ""),
-    "paper": LineStyle(OKABE_ITO["vermillion"], "", "--"),
+    "highest over the workloads": line_style("sky", ""),
+    "on the fixed workload": line_style("black", ""),
+    "paper": line_style("vermillion", "", "--"),
     "nominal machine": _NOMINAL,
     "nominal, fixed workload": _NOMINAL._replace(filled=False),
 }
@@ -92,29 +83,26 @@ def claims_figure(study: Study) -> Figure:
 
 
 def decides_figure(study: Study) -> Figure:
-    """A tornado a claim: medians at the ends of the factors that decide most."""
+    """Tornado diagram of each claim: medians at the ends of the most decisive factors."""
     panels = []
     for claim, results in claims_of(study):
         title = f"{claim.short}: paper {number(claim.value, claim.unit)}"
         bars = results["decides"][:8]
         names = [
-            # Of an instance the provider is enough.
+            # The provider is enough of an instance's name.
             f"{bar['factor']} ({max(bar['total'], 0):.2f})\n"
             + " .. ".join(bar[end].partition("/")[0] for end in ("low_at", "high_at"))
             for bar in bars
         ]
-        rows = pd.DataFrame(
-            [(at, bar["low"], bar["high"]) for at, bar in enumerate(bars)],
-            columns=["at", "low", "high"],
-        )
+        ends = [(at, bar["low"], bar["high"], "medians") for at, bar in enumerate(bars)]
+        rows = pd.DataFrame(ends, columns=["at", "low", "high", "line"])
         rules, median = [ReferenceLine(claim.value)], primary(results)["quantiles"]
         if median is not None:
             rules.append(ReferenceLine(median[1], dotted=True))
         panels.append(
             Panel(
-                rows.assign(line="medians"), _axis(claim, "low"),
-                FigureAxis.of_names(names),
-                "line", "spans", title, "low", "high", rules=rules,
+                rows, _axis(claim, "low"), FigureAxis.of_names(names), "line", "spans", title, "low", "high",
+                rules=rules,
             )
         )  # fmt: skip
     return Figure(
@@ -129,25 +117,22 @@ def decides_figure(study: Study) -> Figure:
             f"{study['machines']} machines, {study['samples'] // 2} base samples for the indices, seed "
             f"{study['seed']}.",
         ],
-        {"medians": LineStyle(OKABE_ITO["sky"])},
+        {"medians": line_style("sky")},
         columns=2,
     )
 
 
-FIGURES: Mapping[str, Callable[[Study], Figure]] = {
-    "claims": claims_figure,
-    "decides": decides_figure,
-}
+FIGURES: Mapping[str, Callable[[Study], Figure]] = {"claims": claims_figure, "decides": decides_figure}
 """The figures of `reproduce`, by the names of their files."""
 
 PINNED_SHOWN = 14
 """Unknowns of the figure of all claims at once, the most uneven first."""
 TICKS = (1, 1.5, 2, 3, 5, 10)
-"""Factors named along its axis; none beyond the last is drawn."""
+"""Factors with a tick on its axis; larger ones than the last are not drawn."""
 
 
 def joint_figure(results: Study) -> Figure:
-    """Left: the share of machines within a factor of all claims, beside invented papers; right: unknowns."""
+    """Share of machines within a factor of all claims, with invented papers (left), and unknowns (right)."""
     near, looks = [], {}
     unknowns = []
     for i, (prior, of_prior) in enumerate(results["priors"].items()):
@@ -158,18 +143,16 @@ def joint_figure(results: Study) -> Figure:
         shares += zip(quantiles[1:], np.linspace(0, 1, len(quantiles))[1:], strict=True)
         others = sorted(each for each in of_prior["pseudo"] if each is not None)
         papers = zip(others, np.arange(1, len(others) + 1) / len(of_prior["pseudo"]), strict=True)
-        for name, marker, dash, own in (
-            (f"machines of {prior}", "", DASHES[i], shares),
-            (f"invented papers, by {prior}", "", ":", papers),
-        ):
-            looks[name] = LineStyle(SERIES[i], marker, dash)
+        curves = {f"machines of {prior}": shares, f"invented papers, by {prior}": [*papers]}
+        for name, own in curves.items():
+            looks[name] = line_style(i, marker="", **({} if own is shares else {"dash": ":"}))
             near += [
                 {"factor": factor, "share": share, "line": name}
                 for factor, share in own
                 if factor is not None and factor <= TICKS[-1]
             ]
         name = f"the nearest of {prior}"
-        looks[name] = LineStyle(SERIES[i], "os^D"[i % 4])
+        looks[name] = line_style(i, marker="os^D"[i % 4], dash="-")
         unknowns += [row | {"line": name} for row in of_prior["posterior"]]
     pinned = pd.DataFrame(unknowns)
     gaps = pinned[pinned["pinned"]].groupby("factor")["gap"].max().sort_values(ascending=False, kind="stable")
@@ -212,7 +195,7 @@ def joint_figure(results: Study) -> Figure:
 
 
 def explore_figure(search: DesignSearch, found: SearchResult) -> Figure:
-    """Which change brings most, the front of score and area, and each workload beside the bound."""
+    """Speedup change by change, the front of score and area, and each workload with its bound."""
     first, best, bound = search.base.name, "the best machine", "the memory's roofline"
     falls, mix = found.waterfall, found.workloads.iloc[-1]
     steps = falls.assign(
@@ -230,10 +213,7 @@ def explore_figure(search: DesignSearch, found: SearchResult) -> Figure:
     score = FigureAxis("score", "speedup over the opponent, over the mix", limits=(0, None))
     rules = [ReferenceLine(1.0), ReferenceLine(mix["bound"], dotted=True)]
     added = FigureAxis("area_percent", "added area, % of LLC and cores", limits=(0, None))
-    names, workloads = (
-        FigureAxis.of_names(list(falls["change"])),
-        FigureAxis.of_names(list(loads["workload"])),
-    )
+    names, workloads = map(FigureAxis.of_names, (list(falls["change"]), list(loads["workload"])))
     ratio = FigureAxis("x", "speedup over the opponent", log=True)
     return Figure(
         "From a machine to the best one within the limits",
@@ -241,14 +221,7 @@ def explore_figure(search: DesignSearch, found: SearchResult) -> Figure:
             Panel(steps, score, names, "line", "ranks", "Change by change", rules=rules),
             Panel(front, added, score, "line", title="Score and area", rules=rules),
             Panel(
-                pd.concat(rows),
-                ratio,
-                workloads,
-                "line",
-                "ranks",
-                "Workload by workload",
-                "low",
-                "high",
+                pd.concat(rows), ratio, workloads, "line", "ranks", "Workload by workload", "low", "high",
                 rules=rules[:1],
             ),
         ],
@@ -259,12 +232,12 @@ def explore_figure(search: DesignSearch, found: SearchResult) -> Figure:
             "publication allows, over the nominal opponent.",
         ],
         {
-            "tried to its end": LineStyle("#bbbbbb", dash="", size=3),
-            "front": LineStyle(OKABE_ITO["sky"], "o", "-", size=4),
-            "a change": LineStyle(OKABE_ITO["sky"], "s", ""),
-            first: LineStyle(OKABE_ITO["black"], "*", "", size=11),
-            best: LineStyle(OKABE_ITO["vermillion"], "D", "", size=8),
-            bound: LineStyle(OKABE_ITO["green"], "|", "", size=12),
+            "tried to its end": line_style("#bbbbbb", dash="", size=3),
+            "front": line_style("sky", "o", "-", size=4),
+            "a change": line_style("sky", "s", ""),
+            first: line_style("black", "*", "", size=11),
+            best: line_style("vermillion", "D", "", size=8),
+            bound: line_style("green", "|", "", size=12),
         },
         columns=2,
         height=3.6,

@@ -1,8 +1,8 @@
 """The pages of `claims reproduce` and `claims joint` as Markdown, with their figures, from their results
 alone.
 
-The words are those of the templates `reproduction.md.jinja` and `joint.md.jinja`; reasons for what disagrees
-are the claims' (`data/claims`).
+The text is in the templates `reproduction.md.jinja` and `joint.md.jinja`, the reasons for disagreement in the
+files of claims (`data/claims`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from sailsim.base.atomic import write_whole
 
 
 def render_page(template: str, **values: Any) -> str:
-    """A page of Markdown from a template of the folder `page` with values; a name that it lacks is an error.
+    """A page of Markdown from a template of the folder `page`.
 
-    Nothing is escaped; ``| code`` sets a word as code, ``| cell`` keeps a text in its cell of a table. Lines
-    of nothing but a template's own are one blank line.
+    Nothing is escaped; ``| code`` sets a word as code, ``| cell`` keeps a text in its cell of a table. Runs
+    of blank lines become one. Raises jinja2.UndefinedError for a name without a value.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters |= {"code": "`{}`".format, "cell": _cell}
@@ -38,7 +38,7 @@ def render_page(template: str, **values: Any) -> str:
 
 
 def _cell(text: str | None) -> str:
-    """Text that stays in its cell, a dash for none."""
+    """Text without characters that would end its cell; a dash for None."""
     return "-" if text is None else text.replace("|", "\\|").replace("\n", " ")
 
 
@@ -76,7 +76,7 @@ def _quantiles(values: Sequence[float] | None, unit: str) -> str:
 
 
 def summary(results: Study) -> list[str]:
-    """What came out of `joint`, a line each."""
+    """Results of `joint`, a line each."""
     near = results["nearest"]
     lines = [
         f"{prior}: {of_prior['within']['1.25']} of {results['machines']} machines are within 1.25 times all "
@@ -115,7 +115,7 @@ def write_joint(results: Study, folder: Path) -> Path:
 
 
 def _options(results: Study) -> str:
-    """The command's options that are not as they are by default: empty where all is as it ships."""
+    """Options of the command that differ from their defaults; empty if none does."""
     options = "" if results["paper"] == SHIPPED else f" --paper {results['paper']}"
     if list(results["priors"]) != list(PRIORS):
         options += "".join(f" --prior {prior}" for prior in results["priors"])
@@ -123,14 +123,14 @@ def _options(results: Study) -> str:
 
 
 def _invented(of_prior: Study) -> tuple[int, float]:
-    """How many invented papers had a machine as near as the paper has, and how near half of them had one."""
+    """Number of invented papers with a machine as near as the paper's nearest, and their median distance."""
     nearest = of_prior["best"]["factor"]
     pseudo = sorted(each if each is not None else float("inf") for each in of_prior["pseudo"])
     return sum(nearest is not None and each <= nearest for each in pseudo), pseudo[len(pseudo) // 2]
 
 
 def _stands(results: Study) -> list[tuple[str, ...]]:
-    """Of every number of the nearest machine, where its commands' answers have it: a row each."""
+    """Every number of the nearest machine, with its field in the commands' answers: a row each."""
     paper, reading = load_paper(results["paper"]), results["nearest"]["reading"]
     rows: dict[tuple[str, ...], None] = {}
     for row in (*reading["primary"]["rows"], *reading["best"]["rows"]):
@@ -142,7 +142,7 @@ def _stands(results: Study) -> list[tuple[str, ...]]:
 
 
 def stands_at(metric: ClaimMetric) -> str:
-    """Where `sailsim` says a number of a machine: a field of an answer, two of them, or another command."""
+    """Place of a metric's number in `sailsim`: a field of an answer, two of them, or another command."""
     if metric.field:
         return f"`{metric.field}`"
     if metric.metric == "saving":

@@ -1,4 +1,4 @@
-"""Words of the studies of claims, for their pages and the report: numbers and verdicts."""
+"""Numbers and verdicts of the studies of claims in words, for their pages and the report."""
 
 from __future__ import annotations
 
@@ -8,24 +8,21 @@ from typing import Any
 from sailsim.analysis.paper.claim import Claim, load_paper
 
 Study = Mapping[str, Any]
-"""What `reproduce` or `joint` gives, or a part of it."""
-
+"""Result of `reproduce` or `joint`, or a part of it."""
 NEAR = 0.1
-"""How far above the paper's value one may be and still agree."""
+"""Largest relative difference from the paper's value that counts as agreement."""
+ROUNDING = 5e-5
+"""Largest absolute value, in times or percent, that is rounding: sums in another order differ by so much."""
 
 
 def claims_of(study: Study) -> list[tuple[Claim, Study]]:
-    """Every claim of the paper with what came out."""
+    """Every claim of the paper with its results."""
     paper = load_paper(study["paper"])
     return [(paper.by_name(name), results) for name, results in study["claims"].items()]
 
 
-ROUNDING = 5e-5
-"""Two machines that are equal differ by less, times or percent, as sums are made in different orders."""
-
-
 def number(value: float | None, unit: str = "", digits: int = 3) -> str:
-    """A number as the page has it, a dash for none."""
+    """A number in the format of the page, with its unit; a dash for None and NaN."""
     if value is None or value != value:
         return "-"
     if abs(value) < ROUNDING:
@@ -35,7 +32,7 @@ def number(value: float | None, unit: str = "", digits: int = 3) -> str:
 
 
 def shown(value: Any) -> str:
-    """A changed value as the page has it."""
+    """A changed value in the format of the page."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -45,7 +42,7 @@ def share(part: int, every: int) -> str:
 
 
 def verdict(claim: Claim, results: Study) -> str:
-    """What came out, in words that follow from the numbers."""
+    """Outcome of a claim in words, derived from its numbers."""
     main = primary(results)
     paper, nominal, near = claim.value, main["nominal"], results["nearest"]["value"]
     reach, machines = main["reach"], main["machines"]

@@ -1,8 +1,9 @@
-"""What a figure is, declared once, and its drawing, for a file and for the page.
+"""Declaration of a figure, and its drawing for a file and for the page.
 
-A `Figure` is panels of marks over a data frame each. `draw` makes matplotlib's figure of it, `values` the
-table of what it shows; a figure says nothing of either. Colours are those of Okabe and Ito, with grey for
-yellow, which neither paper nor a dark page shows well; markers, dashes and hatches repeat what they say."""
+A `Figure` has panels of marks, each over a data frame. `draw` makes matplotlib's figure of it, `values` a
+table of its numbers; the declaration is independent of both. Colours are those of Okabe and Ito, with grey
+for yellow, which neither paper nor a dark page shows well. Markers, dashes and hatches repeat the information
+of the colours."""
 
 from __future__ import annotations
 
@@ -23,17 +24,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import (
-    FixedFormatter,
-    FixedLocator,
-    FuncFormatter,
-    LogLocator,
-    NullLocator,
-)
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from sailsim.base.atomic import write_whole
 
-# A name in another script has boxes in a PNG; the page takes its letters from the browser's fonts.
+# A PNG shows boxes for a name in another script; the page uses the browser's fonts.
 warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
 
 OKABE_ITO = {
@@ -68,22 +63,20 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "sailsim",
     "svg.fonttype": "path",
-    "text.parse_math": False,  # a dollar in a name is one
+    "text.parse_math": False,  # a dollar in a name begins no formula
     "savefig.dpi": 150,
 }
-
-
 _UNDATED: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}}
-"""Leaves out what would make two files of one figure differ, by their kind."""
+"""Metadata by kind of file that leave out dates and versions, so that equal figures give equal files."""
 
 
 def style() -> AbstractContextManager[None]:
-    """The look of every figure, while drawing and while saving."""
+    """Context with the style of every figure, for drawing and for saving."""
     return mpl.rc_context(_STYLE)
 
 
 def save(drawing: Drawing, *paths: Path) -> list[Path]:
-    """Write a figure as SVG or PNG, as each path ends, whole or not at all; returns the paths.
+    """Write a figure as SVG or PNG by each path's ending, whole or not at all; returns the paths.
 
     Raises:
         OSError: one cannot be written.
@@ -102,7 +95,7 @@ Kind = Literal["lines", "bars", "ranks", "spans"]
 
 
 class LineStyle(NamedTuple):
-    """How a line, or a part of a stack, is drawn; without ``dash`` it is marks alone."""
+    """Style of a line or of a part of a stack; a line without ``dash`` is marks alone."""
 
     colour: str
     marker: str = "o"
@@ -112,26 +105,29 @@ class LineStyle(NamedTuple):
     size: float = 6
 
 
-def line_style(i: int, **changed: Any) -> LineStyle:
-    """The ``i``-th of a figure's lines: colour, mark and dashes all say which it is."""
-    return LineStyle(SERIES[i % 7], MARKERS[i % 7], DASHES[i % 7])._replace(**changed)
+def line_style(which: int | str, *style: Any, **changed: Any) -> LineStyle:
+    """Style of a figure's line by its number, with a colour, a mark and dashes of its own, or of a colour by
+    name with the other fields of a `LineStyle`."""
+    if isinstance(which, str):
+        return LineStyle(OKABE_ITO.get(which, which), *style, **changed)
+    return LineStyle(SERIES[which % 7], MARKERS[which % 7], DASHES[which % 7])._replace(**changed)
 
 
 PHASES: Mapping[str, tuple[str, LineStyle]] = {
-    "dram": ("DRAM: units wait for weights", LineStyle(OKABE_ITO["blue"])),
-    "load": ("load: activations, weights on chip", LineStyle(OKABE_ITO["sky"], hatch="//")),
-    "build": ("table build", LineStyle(OKABE_ITO["orange"])),
-    "lookup": ("look-up", LineStyle(OKABE_ITO["vermillion"], hatch="\\\\")),
-    "convert": ("convert and scale", LineStyle(OKABE_ITO["grey"], hatch="..")),
-    "write_back": ("write back", LineStyle(OKABE_ITO["purple"], hatch="xx")),
-    "cores": ("cores: attention and the rest", LineStyle(OKABE_ITO["green"])),
-    "sync": ("hand-over", LineStyle(OKABE_ITO["black"])),
+    "dram": ("DRAM: units wait for weights", line_style("blue")),
+    "load": ("load: activations, weights on chip", line_style("sky", hatch="//")),
+    "build": ("table build", line_style("orange")),
+    "lookup": ("look-up", line_style("vermillion", hatch="\\\\")),
+    "convert": ("convert and scale", line_style("grey", hatch="..")),
+    "write_back": ("write back", line_style("purple", hatch="xx")),
+    "cores": ("cores: attention and the rest", line_style("green")),
+    "sync": ("hand-over", line_style("black")),
 }
-"""What each phase of a step is called, and its look."""
+"""Words and style of each phase of a step."""
 
 
 class ReferenceLine(NamedTuple):
-    """A line across a panel at a value, with what it says if anything; a paper's is dotted."""
+    """A line across a panel at a value, with a label if any; that of a paper's value is dotted."""
 
     value: float
     words: str = ""
@@ -140,26 +136,26 @@ class ReferenceLine(NamedTuple):
 
 @dataclass(frozen=True)
 class FigureAxis:
-    """An axis: the column along it, its label with the unit, its ticks with their words, its ends."""
+    """An axis: the column along it, its label with the unit, its ticks with their words, its limits."""
 
     column: str
     label: str = ""
     log: bool = False
     ticks: Mapping[Any, str] | None = None
     groups: Mapping[Any, str] | None = None
-    """Words below those of the ticks."""
+    """Places and words of a second row of labels, below the ticks."""
     limits: tuple[float | None, float | None] = (None, None)
 
     @classmethod
     def of_names(cls, names: Sequence[str], upward: bool = False) -> FigureAxis:
-        """Places 0, 1, ... of some names in the column ``at``, from the top down unless ``upward``."""
+        """Axis of the column ``at`` with names at places 0, 1, ..., from the top down unless ``upward``."""
         ends = (-0.6, len(names) - 0.4)
         return cls("at", ticks=dict(enumerate(names)), limits=ends if upward else ends[::-1])
 
     def words(self, value: Any) -> str:
-        """A place along the axis."""
-        near = [words for tick, words in (self.ticks or {}).items() if abs(tick - value) < 0.3]
-        return near[0] if near else f"{value:,.4g}"
+        """Words for a place along the axis: those of a tick there, or the number."""
+        near = (words for tick, words in (self.ticks or {}).items() if abs(tick - value) < 0.3)
+        return next(near, f"{value:,.4g}")
 
 
 @dataclass(frozen=True)
@@ -167,16 +163,17 @@ class Panel:
     """Marks over rows.
 
     Attributes:
-        rows: a row a mark; one without a value is not drawn.
-        line: the column whose words tell lines, parts of a stack, or marks of one place apart.
+        rows: a row for each mark; a row without a value is not drawn.
+        line: the column whose words separate lines, parts of a stack, or marks of one place.
         kind: ``lines`` along x; ``bars`` that stack up; ``ranks``, values along x at places of y; ``spans``
             along x, from ``low`` to ``high``.
-        low, high: columns with the ends of a value's range, of stacked bars that of the whole.
-        least, most: columns with the ends of a wider one.
+        low, high: columns with the ends of a value's interval, for stacked bars that of the whole.
+        least, most: columns with the ends of a wider interval.
         totals: whether the sums of bars are written above them.
-        rules: lines across at values; of ranks, ``split`` are places between which a line parts them.
+        rules: lines across the panel at values.
+        split: places of lines that separate ranks.
         notes: small words at points.
-        width: its share of the width, 1 as a rule.
+        width: width relative to other panels.
     """
 
     rows: pd.DataFrame
@@ -197,30 +194,29 @@ class Panel:
 
     @property
     def place(self) -> FigureAxis:
-        """The axis that says where a mark is, not how much."""
+        """The axis of the marks' places."""
         return self.y if self.kind in ("ranks", "spans") else self.x
 
     @property
     def value(self) -> FigureAxis:
-        """The other one."""
+        """The axis of the marks' values."""
         return self.x if self.kind in ("ranks", "spans") else self.y
 
-    def named(self) -> pd.DataFrame:
-        """The rows that have a value, as `line`, `place`, `value` and the ends that there are."""
+    def marks(self) -> pd.DataFrame:
+        """The rows that have a value, with columns `line`, `place`, `value` and the panel's ends."""
         columns = {"place": self.place.column, "value": self.value.column, "low": self.low, "high": self.high}
         columns |= {"least": self.least, "most": self.most}
-        taken = {name: self.rows[column].astype(float) for name, column in columns.items() if column}
-        words = self.rows[self.line] if self.line else ""
-        marks = pd.DataFrame(taken).assign(line=words)
+        numbers = {name: self.rows[column].astype(float) for name, column in columns.items() if column}
+        marks = pd.DataFrame(numbers).assign(line=self.rows[self.line] if self.line else "")
         return marks[marks["value"].notna()]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its title, its panels, ``columns`` of them beside each other, and what one has to know.
+    """A figure: its title, its panels in rows of ``columns``, and sentences below it.
 
-    ``looks`` are those of lines and parts by their words, in the legend's order: where it is empty they take
-    turns. With ``equal`` all panels have one scale. ``height`` is a panel's, in inches.
+    ``looks`` are the styles of lines and parts by their words, in the legend's order; others get the next
+    `line_style`. With ``equal`` all panels have one scale. ``height`` is a panel's, in inches.
     """
 
     title: str
@@ -232,37 +228,33 @@ class Figure:
     height: float = 3.0
 
     def styled(self) -> dict[str, LineStyle]:
-        """The look of every line."""
+        """Style of every line that is drawn."""
         looks = dict(self.looks)
-        drawn = {words: None for panel in self.panels for words in panel.named()["line"].unique()}
+        drawn = {words: None for panel in self.panels for words in panel.marks()["line"].unique()}
         for words in drawn:
             looks.setdefault(words, line_style(len(looks)))
         return {words: own for words, own in looks.items() if words in drawn}
 
 
 def values(figure: Figure) -> tuple[list[str], list[list[object]]]:
-    """The header and the rows of the table of what a figure shows."""
+    """Header and rows of the table of a figure's marks."""
     places = {panel.place.label for panel in figure.panels}
     titles = {panel.value.label for panel in figure.panels}
-    place, title = (of.pop() if len(of) == 1 else "" for of in (places, titles))
-    columns: dict[Any, str] = {
-        "title": "panel",
-        "line": "what",
-        "place": place or "at",
-        "value": title or "value",
-    }
-    columns |= {end: end for end in ("low", "high", "least", "most")}
+    place, title = (labels.pop() if len(labels) == 1 else "" for labels in (places, titles))
+    heads: dict[Any, str] = {"title": "panel", "line": "what"}
+    heads |= {"place": place or "at", "value": title or "value"}
+    heads |= {end: end for end in ("low", "high", "least", "most")}
     rows = pd.concat(
         marks.assign(title=panel.title, place=marks["place"].map(panel.place.words))
         for panel in figure.panels
-        if len(marks := panel.named())
-    ).reindex(columns=list(columns))
-    told = rows.mask(rows == "").dropna(axis="columns", how="all")
-    return [columns[name] for name in told], told.to_numpy().tolist()
+        if len(marks := panel.marks())
+    ).reindex(columns=list(heads))
+    known = rows.mask(rows == "").dropna(axis="columns", how="all")
+    return [heads[name] for name in known], known.to_numpy().tolist()
 
 
 def draw(figure: Figure) -> Drawing:
-    """A figure as matplotlib draws it, without its title and its caption, which a page has beside it."""
+    """Matplotlib's drawing of a figure, without title and caption, which the page shows as text."""
     count = len(figure.panels)
     columns = figure.columns or count
     grid = -(-count // columns)
@@ -272,21 +264,16 @@ def draw(figure: Figure) -> Drawing:
     with style():
         shares = [panel.width for panel in figure.panels[:columns]]
         inches = min(9.2, max(6.0, 4.0 * columns))
-        beside = 2.2 if len(labels) > 1 else 1.4
-        drawing = Drawing(figsize=(inches + beside, 0.5 + figure.height * grid), layout="constrained")
+        legend = 2.2 if len(labels) > 1 else 1.4
+        drawing = Drawing(figsize=(inches + legend, 0.5 + figure.height * grid), layout="constrained")
         FigureCanvasAgg(drawing)
         axes = drawing.subplots(
-            grid,
-            columns,
-            squeeze=False,
-            sharex="all" if one_scale else False,
-            sharey="all" if figure.equal else False,
-            width_ratios=shares,
+            grid, columns, squeeze=False, sharex=one_scale, sharey=figure.equal, width_ratios=shares
         )
         pairs = list(zip(axes.flat, figure.panels, strict=False))
         for place, panel in pairs:
             _MARKS[panel.kind](place, panel, looks)
-        for i, (place, panel) in enumerate(pairs):  # scales that are equal are so once all is drawn
+        for i, (place, panel) in enumerate(pairs):  # shared scales are known once all marks are drawn
             letters = int(12.5 * inches * shares[i % columns] / sum(shares))
             _furnish(place, panel, letters)
             if one_scale and i + columns < count:
@@ -300,13 +287,13 @@ def draw(figure: Figure) -> Drawing:
         engine = drawing.get_layout_engine()
         assert engine is not None
         engine.execute(drawing)
-        drawing.set_layout_engine("none")  # laid out once, however often it is saved
+        drawing.set_layout_engine("none")  # one layout for all files
         _thin(drawing)
     return drawing
 
 
 def _thin(drawing: Drawing) -> None:
-    """Leave out the words of ticks that would stand on those of the tick before."""
+    """Hide the labels of ticks that overlap the label before."""
     for axis in (axis for axes in drawing.axes if axes.get_visible() for axis in (axes.xaxis, axes.yaxis)):
         last = None
         for tick in axis.get_major_ticks():
@@ -318,8 +305,8 @@ def _thin(drawing: Drawing) -> None:
 
 
 def save_captioned(figure: Figure, drawing: Drawing, stem: Path) -> None:
-    """Write the drawing of a figure as SVG and PNG, with its title and caption, which it has from then on.
-    Raises OSError as `save`."""
+    """Write the drawing of a figure as SVG and PNG, and add its title and caption to it. Raises OSError as
+    `save`."""
     width, height = drawing.get_size_inches()
     letters = int(width * 15.2)
     lines = [line for text in figure.caption if text for line in textwrap.wrap(text, letters)]
@@ -343,7 +330,7 @@ def _lines(axes: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
 
 
 def _bars(axes: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
-    every = panel.named()
+    every = panel.marks()
     tops = pd.Series(0.0, every["place"].unique())
     for name, own in _by_look(panel, looks):
         axes.bar(
@@ -356,21 +343,21 @@ def _bars(axes: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
         axes.vlines(ends["place"], ends["low"], ends["high"], color=GREY, lw=0.9)
     for place, top in tops.items() if panel.totals else ():
         axes.annotate(f"{top:.3g}", (place, top), ha="center", va="bottom", fontsize=8)
-    if len(tops) == 1:  # one bar is no wider than one of three
+    if len(tops) == 1:  # a single bar is as wide as one of three
         axes.set_xlim(tops.index[0] - 1.5, tops.index[0] + 1.5)
     axes.grid(axis="x", visible=False)
 
 
 def _ranks(axes: Axes, panel: Panel, looks: Mapping[str, LineStyle]) -> None:
     lines = _by_look(panel, looks)
-    apart = 0.16 if panel.named()["place"].duplicated().any() else 0.0
+    apart = 0.16 if panel.marks()["place"].duplicated().any() else 0.0
     for i, (name, own) in enumerate(lines):
         y, colour = own["place"] + apart * (i - (len(lines) - 1) / 2), looks[name].colour
         if panel.least:
             axes.hlines(y, own["least"], own["most"], color=colour, lw=5, alpha=0.22)
         if panel.low:
             known = own[own["low"].notna()]
-            # About the middle: a nominal machine may lie outside the interval of those that may be meant.
+            # The bar is drawn about its middle, since a nominal value may lie outside its interval.
             middle, half = (known["low"] + known["high"]) / 2, (known["high"] - known["low"]) / 2
             axes.errorbar(middle, y[known.index], xerr=half, color=colour, lw=1, capsize=2, fmt="none")
         axes.plot(own["value"], y, looks[name].marker, color=colour, ls="", ms=7)
@@ -395,13 +382,13 @@ _MARKS: Mapping[Kind, Callable[[Axes, Panel, Mapping[str, LineStyle]], None]] = 
 
 
 def _by_look(panel: Panel, looks: Mapping[str, LineStyle]) -> list[tuple[str, pd.DataFrame]]:
-    """A panel's rows by their line, in the order of the legend, each line's by their place."""
-    rows = panel.named().sort_values("place", kind="stable")
+    """A panel's marks by line, in the order of the legend, sorted by place."""
+    rows = panel.marks().sort_values("place", kind="stable")
     return [(name, own) for name in looks if len(own := rows[rows["line"] == name])]
 
 
 def _furnish(axes: Axes, panel: Panel, letters: int) -> None:
-    """Rules, title and labels of so many letters a line, scales, ticks."""
+    """Draw reference lines, title and labels of at most so many letters a line, scales and ticks."""
     _rules(axes, panel)
     for axis, scale, ends, own in (
         (axes.xaxis, axes.set_xscale, axes.set_xlim, panel.x),
@@ -437,21 +424,20 @@ def _furnish(axes: Axes, panel: Panel, letters: int) -> None:
 
 
 def _rules(axes: Axes, panel: Panel) -> None:
-    """The lines across at values."""
-    upright = panel.value is panel.x
-    line = axes.axvline if upright else axes.axhline
+    """Draw the reference lines of a panel."""
     for value, words, dotted in panel.rules:
-        line(value, color=GREY, lw=1, ls=(0, (2, 2)) if dotted else "-")
-        if upright:
-            axes.annotate(words, (value, 1), (3, 2), ("data", "axes fraction"), "offset points", fontsize=8.5)
+        dash: Any = (0, (2, 2)) if dotted else "-"
+        if panel.value is panel.x:
+            axes.axvline(value, color=GREY, lw=1, ls=dash)
+            axes.annotate(words, (value, 1), (3, 2), ("data", "axes fraction"), "offset points", size=8.5)
         else:
-            axes.annotate(
-                words, (0.99, value), xycoords=("axes fraction", "data"), va="bottom", ha="right", size=8.5
-            )
+            axes.axhline(value, color=GREY, lw=1, ls=dash)
+            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "bottom", "ha": "right"}
+            axes.annotate(words, (0.99, value), size=8.5, **place)
 
 
 def _short(value: float) -> str:
-    """A tick in few letters."""
+    """A tick's number with k or M for thousands or millions."""
     for limit, end in ((1e6, "M"), (1e3, "k")):
         if value >= limit:
             return f"{value / limit:g}{end}"
@@ -459,8 +445,8 @@ def _short(value: float) -> str:
 
 
 def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, LineStyle]) -> None:
-    """What is which, at the right."""
-    kinds = {name: panel.kind for panel in figure.panels for name in panel.named()["line"].unique()}
+    """Draw the legend, at the right."""
+    kinds = {name: panel.kind for panel in figure.panels for name in panel.marks()["line"].unique()}
     handles: list[Any] = []
     for name, own in looks.items():
         if kinds[name] in ("bars", "spans"):
@@ -471,15 +457,14 @@ def _legend(drawing: Drawing, figure: Figure, looks: Mapping[str, LineStyle]) ->
             Line2D([], [], color=own.colour, marker=own.marker, ls=dash, mfc=face, ms=own.size, label=name)
         )
     if all(isinstance(each, Patch) for each in handles):
-        handles.reverse()  # as they stand on each other
+        handles.reverse()  # the order of stacked bars from the top
     drawing.legend(handles=handles, loc="outside right center", fontsize=8.5 if len(handles) > 6 else 9.5)
 
 
 def inline_svg(drawing: Drawing, name: str) -> str:
-    """A drawing as an SVG element to stand inside HTML; ``name`` makes the ids in it others than those of
-    another's."""
+    """A drawing as an SVG element inside HTML; ``name`` makes its ids differ from those of other drawings."""
     buffer = StringIO()
     with style(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         drawing.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Format", "Type", "Creator")))
     _, begin, element = buffer.getvalue().partition("<svg")
-    return begin + re.sub('<g id="[^"]*">', "<g>", element)  # nothing refers to a group
+    return begin + re.sub('<g id="[^"]*">', "<g>", element)  # no element refers to a group's id

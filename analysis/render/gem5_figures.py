@@ -1,8 +1,7 @@
-"""Figures of what gem5 simulated: tiles beside the fast engine, the timeline of one tile, and whole tokens.
+"""Figures of gem5's simulations: tiles against the fast engine, the timeline of one tile, and whole tokens.
 
-They are of the folder of gem5's results (`sailsim gem5 validate`, `replay
---timeline` and `decode`), `gem5` in a sweep's folder, or
-of the runs that ship."""
+They show the results in a sweep's folder `gem5` (`sailsim gem5 validate`, `replay --timeline` and `decode`),
+or the runs that ship."""
 
 from __future__ import annotations
 
@@ -16,81 +15,59 @@ import pandas as pd
 
 from sailsim.analysis.costs.constants import data_file
 from sailsim.analysis.paper.claim import load_paper
-from sailsim.analysis.render.figure import (
-    OKABE_ITO,
-    PHASES,
-    Figure,
-    FigureAxis,
-    LineStyle,
-    Panel,
-    ReferenceLine,
-    line_style,
-)
-from sailsim.analysis.studies.gem5_steps import (
-    CORE_PARTS,
-    HOST,
-    Row,
-    bits_and_group,
-    every_row,
-    shape,
-    with_engine,
-)
+from sailsim.analysis.render.figure import PHASES, Figure, FigureAxis, Panel, ReferenceLine, line_style
+from sailsim.analysis.studies import gem5_steps
+from sailsim.analysis.studies.gem5_steps import Row
 from sailsim.base.atomic import read_records
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.gem5.stored import (
-    DECODE,
-    TIMELINE,
-    VALIDATE,
-    NeighbourLoad,
-    TileTimeline,
-    rows_of,
-    timelines_of,
-)
+from sailsim.sim.gem5 import stored
+from sailsim.sim.gem5.stored import NeighbourLoad, TileTimeline
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.study.store import FILE, Store
 from sailsim.workloads.model_files.load import load_model, uniform_choice
 
 FOLDER = "gem5"
-"""Of gem5's results in a sweep's folder."""
+"""Name of the folder of gem5's results in a sweep's folder."""
 
 
 def _records(folder: Path | None, command: str) -> list[Row]:
-    """What a command stored in a folder of gem5's results, if there is one. Raises SailsimError for damaged
+    """Records of a command in a folder of gem5's results, if there is one. Raises SailsimError for damaged
     results."""
     rows = Store(folder).records() if folder is not None and (folder / FILE).is_file() else []
     return [row for row in rows if row["command"] == command]
 
 
 def tiles(folder: Path | None) -> tuple[pd.DataFrame, bool]:
-    """The tiles that a folder's validations compared, a row each, and True; where it has none those of
-    docs/gem5-results.md."""
-    stored = [
+    """The tiles of a folder's validations, a row each, and True; without any the tiles of
+    docs/gem5-results.md, and False."""
+    compared = [
         dict(row) | {name: record[name] for name in ("system", "gem5_version")}
-        for record in _records(folder, VALIDATE)
-        for row in rows_of(record)
+        for record in _records(folder, stored.VALIDATE)
+        for row in stored.rows_of(record)
     ]
-    if stored:
-        return pd.DataFrame(stored), True
+    if compared:
+        return pd.DataFrame(compared), True
     data = read_records(data_file("gem5/validation.jsonl"))
     shipped = pd.DataFrame(data["tiles"])
     return shipped.assign(system=data["system"], gem5_version=data["gem5_version"]), False
 
 
 def timelines(folder: Path | None) -> tuple[list[TileTimeline], bool]:
-    """The timelines of the tile that a folder drew last, and True; else those of docs/gem5-results.md."""
-    records = _records(folder, TIMELINE)
+    """The timelines of a folder's last tile, and True; without any those of docs/gem5-results.md, and
+    False."""
+    records = _records(folder, stored.TIMELINE)
     if records:
-        return timelines_of(records[-1]), True
+        return stored.timelines_of(records[-1]), True
     rows = read_records(data_file("gem5/tiles.jsonl"))["timelines"]
-    return timelines_of({"timelines": [json.dumps(row) for row in rows]}), False
+    return stored.timelines_of({"timelines": [json.dumps(row) for row in rows]}), False
 
 
 def tokens(folder: Path | None) -> tuple[list[Row], bool]:
-    """Those runs of whole tokens in a folder that agree in all but kind, batch, threads and bits, and have
-    most widths on both sides, and True; if no run on cores has one on units beside it, the committed runs of
-    Llama 2 7B's first block and head."""
+    """The runs of whole tokens in a folder that agree in all but kind, batch, threads and bits, and have most
+    widths both on cores and on units, and True; if no width ran on both, the shipped runs of Llama 2 7B's
+    first block and head, and False."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in _records(folder, DECODE):
+    for row in _records(folder, stored.DECODE):
         if row.get("step_cycles") is not None and uniform_choice(str(row["weights"])) is not None:
             groups.setdefault(tuple(row[name] for name in _SAME), []).append(row)
 
@@ -99,13 +76,14 @@ def tokens(folder: Path | None) -> tuple[list[Row], bool]:
 
     best = max(groups.values(), key=widths, default=[])
     if widths(best):
-        return [with_engine(row) for row in best], True
+        return [gem5_steps.with_engine(row) for row in best], True
     wanted = {"model": "llama-2-7b", "blocks": 1, "context": 512, "cache": "fp16"}
-    return [row for row in every_row() if all(row[name] == value for name, value in wanted.items())], False
+    shipped = gem5_steps.every_row()
+    return [row for row in shipped if all(row[name] == value for name, value in wanted.items())], False
 
 
 def tiles_figure(folder: Path | None) -> Figure:
-    """How far the fast engine is off gem5, tile by tile, against the tile's cycles."""
+    """Error of the fast engine against gem5 by the tile's cycles, a mark for each tile."""
     rows, _ = tiles(folder)
     loads = rows[["units", "streams", "stream_offset"]].itertuples(index=False, name=None)
     names = [f"{on}, {NeighbourLoad(*load)}" for on, load in zip(rows["substrate"], loads, strict=True)]
@@ -130,45 +108,43 @@ def tiles_figure(folder: Path | None) -> Figure:
 
 
 SHOWN_GROUPS = (34, 6)
-"""Groups of a timeline that a figure shows, at its beginning and at its end: more would be too fine."""
+"""Numbers of groups that a figure of a timeline shows, at its beginning and at its end."""
 
 
 def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
-    """Load, build, look-up, conversion and write-back of a tile's first and last groups against cycles.
+    """Load, build, look-up, conversion and write-back of a tile's first and last groups over cycles.
 
-    ``timelines`` are of one tile; each has a line of panels.
+    ``timelines`` are of one tile; each has a row of panels.
     """
     count = min(len(timeline.groups) for timeline in timelines)
     first_few, last_few = SHOWN_GROUPS
     ranges = [(0, first_few), (count - last_few, count)] if count > first_few + last_few else [(0, count)]
     labels = {name: PHASES[name][0].partition(" and ")[0].partition(":")[0] for name in TILE_PHASES}
     clock = f"cycles of the C-SRAM clock ({timelines[0].clock_ghz:g} GHz) from the tile's start"
+    y = FigureAxis("at", ticks=dict(enumerate(labels.values())), limits=(len(TILE_PHASES) - 0.5, -1.2))
     panels = []
     for timeline in timelines:
         for first, last in ranges:
             begin = timeline.groups[first][2]
             end = timeline.groups[last][4] if last < len(timeline.groups) else timeline.end
-            rows = pd.DataFrame(
-                [
-                    {"at": y, "line": labels[name], "start": at, "end": at + length}
-                    for y, name in enumerate(TILE_PHASES)
-                    for at, length in timeline.bars()[name]
-                    if at + length > begin and at < end
-                ]
+            bars = (
+                {"at": place, "line": labels[name], "start": at, "end": at + length}
+                for place, name in enumerate(TILE_PHASES)
+                for at, length in timeline.bars()[name]
+                if at + length > begin and at < end
             )
             step = max(1, (last - first) // 12) if last - first > 12 else last - first
-            notes = [
-                (timeline.groups[i][4], -0.55, str(timeline.groups[i][1])) for i in range(first, last, step)
-            ]
+            groups = (timeline.groups[i] for i in range(first, last, step))
+            notes = [(group[4], -0.55, str(group[1])) for group in groups]
             title = f"{timeline.source}: {timeline.end:,} cycles; small numbers: groups"
+            words, title = (clock, title) if first == 0 else ("cycles", "the last groups")
+            x = FigureAxis("start", words, limits=(begin, end))
+            width = last - first + 4
             panels.append(
                 Panel(
-                    rows, FigureAxis("start", clock if first == 0 else "cycles", limits=(begin, end)),
-                    FigureAxis("at", ticks=dict(enumerate(labels.values())), limits=(len(TILE_PHASES) - 0.5,
-                    -1.2)), "line", "spans", title if first == 0 else "the last groups", low="start",
-                    high="end", notes=notes, width=last - first + 4,
+                    pd.DataFrame(bars), x, y, "line", "spans", title, "start", "end", notes=notes, width=width
                 )
-            )  # fmt: skip
+            )
     return Figure(
         "One tile through a slice",
         panels,
@@ -186,55 +162,53 @@ def timeline_figure(timelines: Sequence[TileTimeline]) -> Figure:
 
 
 def _sums(timeline: TileTimeline) -> str:
-    """The whole tile in words: what each phase takes and how long the arrays wait."""
+    """Sentence on the whole tile: the cycles of each phase, and the arrays' waits."""
     sums = np.array(timeline.groups)[:, 5:9].sum(axis=0).tolist()
     names = ("build", "look-up", "conversion", "write-back")
     parts = ", ".join(f"{name} {cycles:,}" for name, cycles in zip(names, sums, strict=True))
+    waits = f"waiting for weights {timeline.end - sum(sums):,} of {timeline.end:,} cycles"
     edges = ""
     if timeline.before is not None and timeline.after is not None:
-        edges = (
-            f"; before it {timeline.before:,} cycles for the activations, after it {timeline.after:,} until "
-            "the results are acknowledged"
-        )
-    return (
-        f"{timeline.source}, all {len(timeline.groups):,} groups: {parts}, waiting for weights "
-        f"{timeline.end - sum(sums):,} of {timeline.end:,} cycles{edges}."
-    )
+        before = f"before it {timeline.before:,} cycles for the activations"
+        edges = f"; {before}, after it {timeline.after:,} until the results are acknowledged"
+    return f"{timeline.source}, all {len(timeline.groups):,} groups: {parts}, {waits}{edges}."
 
 
 Side = tuple[int, int]
-"""Batch and threads: what a panel of whole tokens agrees in."""
+"""Batch and threads, the same in all runs of a panel of whole tokens."""
 Steps = Mapping[tuple[Side, int, str], Row]
-"""Runs by side, bits of a weight, and who did the products."""
+"""Runs by side, bits of a weight, and the kind of products."""
 _SAME = ("system", "model", "blocks", "context", "cache", "warm")
-"""What the runs of a figure agree in."""
+"""Columns that are equal in all runs of a figure."""
 _OF_A_BLOCK = ("qkv", "rope", "attention", "o", "ffn")
 _PARTS = {
-    "embed": LineStyle(OKABE_ITO["black"]),
-    "norms and rounding": LineStyle(OKABE_ITO["sky"]),
-    "rotation": LineStyle(OKABE_ITO["grey"]),
-    "attention": LineStyle(OKABE_ITO["green"]),
-    "products of the blocks, activation": LineStyle(OKABE_ITO["blue"]),
-    "head": LineStyle(OKABE_ITO["orange"], hatch="//"),
-    "sampling": LineStyle(OKABE_ITO["purple"]),
+    "embed": line_style("black"),
+    "norms and rounding": line_style("sky"),
+    "rotation": line_style("grey"),
+    "attention": line_style("green"),
+    "products of the blocks, activation": line_style("blue"),
+    "head": line_style("orange", hatch="//"),
+    "sampling": line_style("purple"),
 }
 
 
-def regions_together(one: Row) -> dict[str, float]:
-    """Cycles of a whole model's step by region, from a run of its first blocks and the head: the others take
-    what those do in the mean, without the last norm and the rounding before the head, and the head's other
-    outputs what those that ran do. A run of all blocks is what it is."""
-    spec, blocks = load_model(shape(one)), one["blocks"]
+def whole_step(run: Row) -> dict[str, float]:
+    """Cycles of a whole model's step by region, extrapolated from a run of its first blocks and the head.
+
+    Each other block takes the mean of the blocks that ran, without the last norm and the rounding before the
+    head; each other output of the head takes the mean of those that ran. A run of all blocks is unchanged.
+    """
+    spec, blocks = load_model(gem5_steps.shape(run)), run["blocks"]
     rounded = blocks * (2 * spec.d_model + spec.d_attn + spec.d_ffn)
     of_blocks = dict.fromkeys(_OF_A_BLOCK, 1.0) | {
         "norm": 2 * blocks / (2 * blocks + 1),
         "quantise": rounded / (rounded + spec.d_model),
     }
     more = spec.n_layers / blocks - 1 if blocks else 0
-    regions = [name for names in CORE_PARTS.values() for name in names]
+    regions = [name for names in gem5_steps.CORE_PARTS.values() for name in names]
     times = {name: 1 + more * of_blocks.get(name, 0.0) for name in regions}
-    times |= dict.fromkeys(("head", "sample"), spec.vocab / one.get("outputs", spec.vocab))
-    return {name: one[f"{name}_cycles"] * factor for name, factor in times.items()}
+    times |= dict.fromkeys(("head", "sample"), spec.vocab / run.get("outputs", spec.vocab))
+    return {name: run[f"{name}_cycles"] * factor for name, factor in times.items()}
 
 
 def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
@@ -242,36 +216,29 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
 
     Args:
         rows: runs of one model and context (`gem5_steps.with_engine`), in formats that differ by their bits
-            alone; of a model's first block and head, or whole. Some widths were run on cores and units.
-        claimed: whether SAIL's own claim has a line.
+            alone: of a model's first block and head, or of all of it. Some widths ran on cores and on units.
+        claimed: whether SAIL's claim has a line.
     """
     steps = _steps(rows)
     widths = _on_both(steps)
-    first, spec = rows[0], load_model(shape(rows[0]))
+    first, spec = rows[0], load_model(gem5_steps.shape(rows[0]))
     lines: list[dict[str, Any]] = []
-    looks: dict[str, LineStyle] = {}
+    looks = {}
     for i, (side, own) in enumerate(widths.items()):
-        batch, count = side
-        name = f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
-        looks |= {
-            f"gem5, {name}": line_style(i, dash="-"),
-            f"engine, {name}": line_style(i, dash="--", filled=False),
-        }
+        name = _side_in_words(side)
+        looks[f"gem5, {name}"] = line_style(i, dash="-")
+        looks[f"engine, {name}"] = line_style(i, dash="--", filled=False)
         for bits in own:
             units = steps[side, bits, "lutmm"]
-            neon, simulated = (
-                sum(regions_together(run).values()) for run in (steps[side, bits, "neon"], units)
-            )
+            neon, simulated = (sum(whole_step(run).values()) for run in (steps[side, bits, "neon"], units))
             for source, cycles in (("gem5", simulated), ("engine", units["engine_cycles"])):
                 lines.append({"bits": bits, "speedup": neon / cycles, "line": f"{source}, {name}"})
     paper = load_paper().by_name("speedup").value
-    bits_axis = FigureAxis(
-        "bits", "bits of a weight", ticks={bits: str(bits) for own in widths.values() for bits in own}
-    )
-    rules = [
-        ReferenceLine(1),
-        *([ReferenceLine(paper, f"paper: {paper:g}x", dotted=True)] if claimed else []),
-    ]
+    ticks = {bits: str(bits) for own in widths.values() for bits in own}
+    bits_axis = FigureAxis("bits", "bits of a weight", ticks=ticks)
+    rules = [ReferenceLine(1)]
+    if claimed:
+        rules.append(ReferenceLine(paper, f"paper: {paper:g}x", dotted=True))
     times = FigureAxis("speedup", "speedup of the units over NEON", limits=(0, 1.15 * paper))
     panels = [Panel(pd.DataFrame(lines), bits_axis, times, "line", title="speedup", rules=rules)]
     panels += [_step_parts(steps, side, own) for side, own in widths.items()]
@@ -279,7 +246,7 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
         f"Of {spec.n_layers} blocks the first {first['blocks']} were run, and the head; a step counts "
         f"{spec.n_layers} such blocks and the head."
     )
-    told = " The paper's value is its maximum over llama.cpp, at a point that it does not name."
+    of_paper = " The paper's value is its maximum over llama.cpp, at a point that it does not name."
     return Figure(
         "Whole tokens in gem5: one program, its products on cores or on PIM units",
         panels,
@@ -289,8 +256,8 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
             "norms and rounding. NEON: this project's SDOT kernels. LUT: this project's table look-ups on "
             "the cores.",
             together if first["blocks"] else "",
-            f"Lines of the engine: gem5's step with NEON over the engine's step of {HOST}."
-            f"{told if claimed else ''}",
+            f"Lines of the engine: gem5's step with NEON over the engine's step of {gem5_steps.HOST}."
+            f"{of_paper if claimed else ''}",
         ],
         looks | _PARTS,
         columns=2,
@@ -299,39 +266,41 @@ def decode_figure(rows: Sequence[Row], claimed: bool = True) -> Figure:
 
 
 def _steps(rows: Sequence[Row]) -> Steps:
-    return {((row["batch"], row["threads"]), bits_and_group(row)[0], row["linears"]): row for row in rows}
+    bits = [gem5_steps.bits_and_group(row)[0] for row in rows]
+    return {
+        ((row["batch"], row["threads"]), b, row["linears"]): row for row, b in zip(rows, bits, strict=True)
+    }
 
 
 def _on_both(steps: Steps) -> dict[Side, list[int]]:
     """The widths that ran on cores and on units, by side."""
-    sides = sorted({side for side, _, _ in steps})
-    both = {
-        side: sorted(b for of, b, kind in steps if (of, kind) == (side, "lutmm") and (of, b, "neon") in steps)
-        for side in sides
-    }
-    return {side: widths for side, widths in both.items() if widths}
+    widths: dict[Side, list[int]] = {}
+    for side, bits, kind in sorted(steps):
+        if kind == "lutmm" and (side, bits, "neon") in steps:
+            widths.setdefault(side, []).append(bits)
+    return widths
+
+
+def _side_in_words(side: Side) -> str:
+    batch, count = side
+    return f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
 
 
 def _step_parts(steps: Steps, side: Side, widths: Sequence[int]) -> Panel:
-    """The steps of a side by where their time goes, bars of one width together."""
+    """Panel of the steps of a side by the parts of their time, with bars of one width together."""
     words = {"neon": "NEON", "lut": "LUT", "lutmm": "units"}
     rows, ticks, groups, at = [], {}, {}, 0.0
     for bits in widths:
         kinds = [kind for kind in words if (side, bits, kind) in steps]
-        groups[at + (len(kinds) - 1) / 2 + 1e-3] = f"{bits} bits"  # beside a tick, which would hide it
+        groups[at + (len(kinds) - 1) / 2 + 1e-3] = f"{bits} bits"  # at a tick's place it would be hidden
         for kind in kinds:
             step = steps[side, bits, kind]
-            regions, clock = regions_together(step), load_system(step["system"]).cores.clock.si
+            regions, clock = whole_step(step), load_system(step["system"]).cores.clock.si
             ticks[at] = words[kind]
-            for part, names in CORE_PARTS.items():
-                rows.append(
-                    {"at": at, "line": part, "ms": sum(regions[name] for name in names) / clock * 1e3}
-                )
+            for part, names in gem5_steps.CORE_PARTS.items():
+                milliseconds = sum(regions[name] for name in names) / clock * 1e3
+                rows.append({"at": at, "line": part, "ms": milliseconds})
             at += 1
         at += 0.6
-    batch, count = side
-    title = f"{count} thread{'s' if count > 1 else ''}, batch {batch}"
-    x = FigureAxis("at", " ", ticks=ticks, groups=groups)
-    return Panel(
-        pd.DataFrame(rows), x, FigureAxis("ms", "ms a step, by part"), "line", "bars", title
-    )  # fmt: skip
+    x, y = FigureAxis("at", " ", ticks=ticks, groups=groups), FigureAxis("ms", "ms a step, by part")
+    return Panel(pd.DataFrame(rows), x, y, "line", "bars", _side_in_words(side))

@@ -1,7 +1,7 @@
 """`sailsim report`: the figures of a sweep as files, and one HTML page with the answer, the same figures, a
 paper's claims, every run, and every number's source.
 
-The page loads nothing from anywhere: styles, script, figures and records are inside.
+The page loads nothing over the network: styles, script, figures and records are inside.
 """
 
 from __future__ import annotations
@@ -37,14 +37,8 @@ from sailsim.analysis.runs.runs import LEGEND, SIGN
 from sailsim.analysis.runs.verdict import COLUMNS, cells, winner_map
 from sailsim.analysis.serving.serve_requests import FOLDER as SERVING
 from sailsim.analysis.serving.serve_requests import verdicts
-from sailsim.analysis.studies.stored_runs import (
-    MissingPointsError,
-    RunTable,
-    short_name,
-    stored_runs,
-    substrate_in_words,
-    weights_in_words,
-)
+from sailsim.analysis.studies import stored_runs
+from sailsim.analysis.studies.stored_runs import MissingPointsError, RunTable, weights_in_words
 from sailsim.base.atomic import write_whole
 from sailsim.base.errors import escaped
 from sailsim.base.progress import followed
@@ -56,12 +50,12 @@ from sailsim.sim.study.store import Store
 
 
 def page_file(name: str) -> str:
-    """A file of the folder `page`: the style, the script and templates."""
+    """Text of a file of the folder `page`: the style, the script or a template."""
     return (files("sailsim.analysis.render") / "page" / name).read_text("utf-8")
 
 
 def shown(value: object) -> str:
-    """A cell's text: four digits, nothing for None and NaN."""
+    """Text of a cell: numbers in four digits; empty for None and NaN."""
     if value is None or value != value:
         return ""
     if isinstance(value, float):
@@ -70,8 +64,8 @@ def shown(value: object) -> str:
 
 
 class TableCell(NamedTuple):
-    """A cell of a table: its text, and what it is sorted by where that is a number. A row of a `PageTable`
-    may hold one where the text says more than the number: a unit, a range."""
+    """A cell of a table: its text, and the number that it is sorted by, if any. A row of a `table` may have
+    one whose text says more than its number, such as a unit or an interval."""
 
     text: str
     number: float | None = None
@@ -79,38 +73,31 @@ class TableCell(NamedTuple):
 
     @classmethod
     def of(cls, value: object) -> TableCell:
-        """The cell of a value."""
+        """Cell of a value."""
         if isinstance(value, TableCell):
             return value
         number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
         return cls(shown(value), float(value) if number else None)  # type: ignore[arg-type]
 
 
-class PageTable:
-    """A table as the template takes it: cells in ``head`` and ``lines``.
+def table(
+    header: Sequence[str], rows: Iterable[Iterable[object]], verdict: int | None = None, sortable: bool = True
+) -> dict[str, Any]:
+    """A table for the template: cells in ``head`` and ``lines``, and whether the page sorts and filters it.
 
-    Numbers stand right, and the text of column ``verdict`` is its cell's class too. The page lets one sort
-    and filter it unless it is not ``sortable``.
+    Numbers are aligned right. The text of the column ``verdict`` is its cell's class too.
     """
-
-    def __init__(
-        self,
-        header: Sequence[str],
-        rows: Iterable[Iterable[object]],
-        verdict: int | None = None,
-        sortable: bool = True,
-    ) -> None:
-        cells = [[TableCell.of(value) for value in row] for row in rows]
-        numeric = [{row[i].number is not None for row in cells if row[i].text} for i in range(len(header))]
-        columns = ["number" if kinds == {True} else "" for kinds in numeric]
-        self.sortable = sortable
-        self.head = [TableCell(name, None, classes) for name, classes in zip(header, columns, strict=True)]
-        self.lines = [
-            [cell._replace(classes=cell.classes or columns[i]) for i, cell in enumerate(row)] for row in cells
-        ]
-        if verdict is not None:
-            for row in self.lines:
-                row[verdict] = row[verdict]._replace(classes=re.sub(r"\W+", "-", row[verdict].text))
+    cells = [[TableCell.of(value) for value in row] for row in rows]
+    numeric = [{row[i].number is not None for row in cells if row[i].text} for i in range(len(header))]
+    columns = ["number" if kinds == {True} else "" for kinds in numeric]
+    lines = [
+        [cell._replace(classes=cell.classes or columns[i]) for i, cell in enumerate(row)] for row in cells
+    ]
+    if verdict is not None:
+        for row in lines:
+            row[verdict] = row[verdict]._replace(classes=re.sub(r"\W+", "-", row[verdict].text))
+    head = [TableCell(name, None, classes) for name, classes in zip(header, columns, strict=True)]
+    return {"sortable": sortable, "head": head, "lines": lines}
 
 
 RUN_COLUMNS = {
@@ -132,11 +119,9 @@ RUN_COLUMNS = {
     "energy_j": "J a step",
     "step_s": "s a step",
 }
-"""What the page's table of every run shows of one, beside the point that it is of."""
-
-
-HELD = ("system_title", "model_title", "price_date")
-"""Of which columns the page tells every value at its beginning."""
+"""Columns of the page's table of every run, with their heads, in addition to those of the point."""
+SUMMARISED = ("system_title", "model_title", "price_date")
+"""Columns all of whose values the first section of the page lists."""
 
 
 def report(
@@ -146,21 +131,21 @@ def report(
     paper: str | None = None,
     progress: bool = False,
 ) -> list[Path]:
-    """Write the report of a store to ``out`` (default: `report.html` in its folder) and every figure of it as
-    SVG and PNG into the folder `figures` beside that; a file that an earlier call left of a figure which the
-    store's points do not suit goes. Returns the paths, the page first.
+    """Write the report of a store to ``out`` (default: `report.html` in its folder) and each of its figures
+    as SVG and PNG into the folder `figures` next to it. Files of figures that the store lacks points for are
+    deleted. Returns the paths, the page first.
 
-    ``paper``, one by name or a file of claims, is what results are compared with; None: none, but for the
-    points of the shipped paper's plan. The verdicts of serving are those of the answers in the store's folder
-    `serving`, if it has one (`serving.verdicts`). ``progress`` is told on standard error, and so is what a
-    figure that is left out lacks. Raises SailsimError for a store without results or without a point that
-    SAIL can run, a bad price file, a bad answer or a bad file of claims."""
+    ``paper``, one by name or a file of claims, is compared with the results; None: no paper, or the shipped
+    one for the points of its plan. The verdicts of serving are those of the answers in the store's folder
+    `serving`, if it has one (`serving.verdicts`). ``progress`` is shown on standard error with the reasons
+    for missing figures. Raises SailsimError for a store without results or without a point that SAIL can run,
+    a bad price file, a bad answer or a bad file of claims."""
     opened = store if isinstance(store, Store) else Store(store)
     paper = compared_with(opened.manifest, paper)
     if paper is not None:
-        load_paper(paper)  # a bad one is refused before the work
+        load_paper(paper)  # raises for a bad file before the work begins
     served = verdicts(opened.path / SERVING)
-    study = SweepStudy.of(stored_runs(opened), prices(price_file), paper, opened.path / FOLDER)
+    study = SweepStudy.of(stored_runs.stored_runs(opened), prices(price_file), paper, opened.path / FOLDER)
     path = Path(out) if out is not None else opened.path / "report.html"
     folder, written = path.parent / "figures", []
     figures = drawn_figures(study, folder, progress)
@@ -180,19 +165,19 @@ def report(
 def drawn_figures(
     study: SweepStudy, folder: Path | None = None, progress: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Every figure by name as the page has it: its drawing and a table of its values; or, as ``lacking``, the
-    sentence that says what the study lacks for it. Written into a folder, too, if there is one."""
-    shown: dict[str, dict[str, Any]] = {}
-    asked = {
+    """Every figure of the page by name: its drawing and a table of its values, or as ``lacking`` a sentence
+    on the points that the study lacks for it. Figures are written into ``folder``, if there is one."""
+    figures: dict[str, dict[str, Any]] = {}
+    declared = {
         name: declare
         for name, (_, declare) in FIGURES.items()
         if study.paper is not None or name not in OWN or OWN[name](study)
     }
-    for name, declare in followed(asked.items(), "figures", progress):
+    for name, declare in followed(declared.items(), "figures", progress):
         try:
             figure = declare(study)
         except MissingPointsError as missing:
-            shown[name] = {"name": name, "lacking": str(missing)}
+            figures[name] = {"name": name, "lacking": str(missing)}
             continue
         header, rows = values(figure)
         if any(SIGN in str(cell) for cell in (*header, *chain.from_iterable(rows))):
@@ -201,8 +186,8 @@ def drawn_figures(
         svg = inline_svg(drawing, name)
         if folder is not None:
             save_captioned(figure, drawing, folder / name)
-        shown[name] = {"name": name, "figure": figure, "svg": svg, "table": PageTable(header, rows)}
-    return shown
+        figures[name] = {"name": name, "figure": figure, "svg": svg, "table": table(header, rows)}
+    return figures
 
 
 def page(
@@ -211,16 +196,15 @@ def page(
     figures: Mapping[str, dict[str, Any]],
     served: Sequence[str] = (),
 ) -> str:
-    """The whole document for a study and its store's manifest; ``figures`` are what `drawn_figures` gives, ``served``
-    the verdicts of serving."""
+    """The whole document for a study and its store's manifest, with the `drawn_figures` and as ``served`` the
+    verdicts of serving."""
     results, first = study.results, study.results.start
-    drawn: dict[str, list[dict[str, Any]]] = {}
+    by_section: dict[str, list[dict[str, Any]]] = {}
     for name, figure in figures.items():
         if "figure" in figure:
-            drawn.setdefault(FIGURES[name][0], []).append(figure)
-    titles = SECTIONS | {
-        name: (name.capitalize(), name.capitalize()) for name in {*drawn} - {"answer", *SECTIONS}
-    }
+            by_section.setdefault(FIGURES[name][0], []).append(figure)
+    others = {*by_section} - {"answer", *SECTIONS}
+    titles = SECTIONS | {name: (name.capitalize(), name.capitalize()) for name in others}
     runs = runs_table(results, study.paper is not None or MODEL in set(results.frame["model"]))
     varied = [name for name in POINT if runs[name].nunique() > 1]
     about = {
@@ -239,11 +223,11 @@ def page(
         answer=_answer(study),
         served=served,
         points=study.points,
-        held={name: sorted(set(results.frame[name].dropna())) for name in HELD},
+        summarised={name: sorted(set(results.frame[name].dropna())) for name in SUMMARISED},
         manifest=manifest,
         claims=None if study.paper is None else _claims(results, study.paper),
-        sections={name: words for name, words in titles.items() if name in drawn or name in TABLES},
-        figures=drawn,
+        sections={name: words for name, words in titles.items() if name in by_section or name in TABLES},
+        figures=by_section,
         lacking=[figure["lacking"] for figure in figures.values() if "lacking" in figure],
         rests=_rests(results.frame, manifest),
         constants=_constants(results.frame, results.price_list),
@@ -254,12 +238,12 @@ def page(
 
 
 def runs_table(results: RunTable, equal_quality: bool) -> pd.DataFrame:
-    """Every run that has a rate, with its ratios, dollars and joules: all columns that hold one value a row,
-    and the numbers of its phases and its energy's causes; if asked for also its speedup at equal quality."""
+    """Every run that has a rate, with its ratios, dollars and joules: all columns that have one value a row,
+    and the numbers of its phases and its energy's causes; with ``equal_quality`` also that speedup."""
     rows = results.frame[results.frame["tokens_per_s"].notna()].reset_index(drop=True)
     if equal_quality:
         rows = rows.assign(speedup_equal_quality=at_equal_quality(rows)["speedup_equal_quality"])
-    one = [
+    scalars = [
         name
         for name in rows.columns
         if name not in ("key", "point_key", "code_version", "finished_at", "evaluation_s", "reason", "fits")
@@ -270,104 +254,94 @@ def runs_table(results: RunTable, equal_quality: bool) -> pd.DataFrame:
         for name in ("phases", "energy")
         if name in rows
     ]
-    return pd.concat([rows[one], *maps], axis=1)
+    return pd.concat([rows[scalars], *maps], axis=1)
 
 
 def _plain(column: pd.Series[Any]) -> list[Any]:
-    """A column as JSON has it, None for what is missing."""
+    """Values of a column for JSON, with None for missing ones."""
     return [None if is_missing(value) else value for value in column.tolist()]
 
 
 def gzip_base64(text: str) -> str:
-    """A text in few letters: gzip in base64, the same every time."""
+    """A text compressed by gzip, in base64; equal texts give equal results."""
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
 def _titles(runs: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """What values of columns are called, by column and value as text; of a title that several have, each has
-    its own name too."""
+    """Titles of the values of columns, by column and value; a title that several values share has each one's
+    name too."""
     titles: dict[str, dict[str, str]] = {}
     for column, title in (("system", "system_title"), ("model", "model_title")):
         named = dict(zip(runs[column], runs[title], strict=True))
         often = Counter(named.values())
         titles[column] = {
-            name: words if often[words] == 1 else f"{words} ({short_name(str(name))})"
+            name: words if often[words] == 1 else f"{words} ({stored_runs.short_name(str(name))})"
             for name, words in named.items()
         }
-    titles["substrate"] = {each: substrate_in_words(each) for each in runs["substrate"].dropna().unique()}
+    substrates = runs["substrate"].dropna().unique()
+    titles["substrate"] = {each: stored_runs.substrate_in_words(each) for each in substrates}
     return titles
 
 
 def _answer(study: SweepStudy) -> dict[str, Any]:
-    """The question, the verdict, who wins where, and the runs at the study's first point."""
+    """The question, the verdict, the map of winners, and the runs at the point of the answer."""
     results, at_point = study.results, study.at_start
     first, runs = results.start, entries(at_point)
     model, system = at_point["model_title"].iloc[0], at_point["system_title"].iloc[0]
     decodes = first["phase"] == "decode"
     length = f"{first['context']} tokens of {'context' if decodes else 'prompt'}"
     rows = [(runs[name]["title"], *cells(name, runs[name])) for name in study.shown]
-    around = next((at for at in (first, results.reference) if winner_map(results.points, at)[0]), first)
-    axes, header, lines = winner_map(results.points, around)
-    wins = PageTable(
-        header, [[TableCell(text, None, outcome) for text, outcome in line] for line in lines], None, False
-    )
+    start = next((at for at in (first, results.reference) if winner_map(results.points, at)[0]), first)
+    axes, header, lines = winner_map(results.points, start)
+    map_cells = [[TableCell(text, None, outcome) for text, outcome in line] for line in lines]
+    decided = any(outcome for line in lines for _, outcome in line)
     return {
         "question": f"Who {'decodes' if decodes else 'reads prompts of'} {model} fastest?",
         "machine": system,
         "at": f"{weights_in_words(first)}, batch {first['batch']}, {length}, {first['threads']} threads"
         + ", sums converted where it is fastest" * (first.get("convert") == AUTO),
         "sentences": results.verdict()["sentences"],
-        "wins": wins if any(outcome for line in lines for _, outcome in line) else None,
-        "held": results.setting(axes, at_point, around),
+        "wins": table(header, map_cells, sortable=False) if decided else None,
+        "setting": results.setting(axes, at_point, start),
         "legend": LEGEND,
-        "table": PageTable(("runner", *COLUMNS), rows, sortable=False),
+        "table": table(("runner", *COLUMNS), rows, sortable=False),
     }
 
 
 def _claims(results: RunTable, paper: str) -> dict[str, Any]:
-    """The claims in a row each, and every reading behind them."""
-    claimed, asked = claims(results, paper).to_dict("records"), load_paper(paper)
+    """The claims in a row each, and every definition of each of them."""
+    claimed, published = claims(results, paper).to_dict("records"), load_paper(paper)
     lines = []
-    for claim in asked.claim:
+    for claim in published.claim:
         own = [row for row in claimed if row["claim"] == claim.title]
         main = own.pop(claim.metrics("store").index(claim.primary))
         known = [row["here"] for row in own if pd.notna(row["ratio"])]
-        lines.append(
-            [
-                claim.title,
-                *(number(main[name], claim.unit) for name in ("paper", "here")),
-                main["verdict"],
-                number(main["equal_quality"], claim.unit),
-                f"{number(min(known))} .. {number(max(known), claim.unit)}" if known else "",
-                main["configuration"] or main["remark"],
-            ]
+        paper_value, here, equal = (
+            number(main[name], claim.unit) for name in ("paper", "here", "equal_quality")
         )
-    facts = claimed[len(claimed) - len(asked.fact) :]
+        others = f"{number(min(known))} .. {number(max(known), claim.unit)}" if known else ""
+        place = main["configuration"] or main["remark"]
+        lines.append([claim.title, paper_value, here, main["verdict"], equal, others, place])
+    facts = claimed[len(claimed) - len(published.fact) :]
     lines += [[each["claim"], each["paper"], each["here"], "", "", "", each["remark"]] for each in facts]
-    readings = [
-        [
-            _sorted_by(row[name], row["unit"]) if name in ("paper", "here", "equal_quality") else row[name]
-            for name in (
-                *("claim", "reading", "paper", "here", "ratio", "verdict", "equal_quality"),
-                *("configuration", "remark"),
-            )
-        ]
-        for row in claimed
-    ]
     short = ("claim", "paper", "here", "", "at equal quality", "other definitions", "at")
-    long = (
-        *("claim", "definition", "paper", "here", "here / paper", "", "at equal quality"),
-        *("configuration that gives it", "remark"),
+    heads = {"claim": "claim", "reading": "definition", "paper": "paper", "here": "here"}
+    heads |= {"ratio": "here / paper", "verdict": "", "equal_quality": "at equal quality"}
+    heads |= {"configuration": "configuration that gives it", "remark": "remark"}
+    units = ("paper", "here", "equal_quality")
+    readings = (
+        [_with_unit(row[name], row["unit"]) if name in units else row[name] for name in heads]
+        for row in claimed
     )
     return {
-        "table": PageTable(short, lines, verdict=3, sortable=False),
-        "readings": PageTable(long, readings, verdict=5),
+        "table": table(short, lines, verdict=3, sortable=False),
+        "readings": table([*heads.values()], readings, verdict=5),
         "cores": _other_cores(results),
     }
 
 
 def _other_cores(results: RunTable) -> str:
-    """Whose cores a speedup is over where they are not the paper's; empty where all are."""
+    """Sentence on the cores that speedups are over, where they are not the paper's; else empty."""
     machines = map(load_system, sorted(set(results.frame["system"])))
     others = {system.title: core_of(system) for system in machines if core_of(system) != N1}
     if not others:
@@ -376,8 +350,8 @@ def _other_cores(results: RunTable) -> str:
     return f"The paper's CPU has Neoverse N1 cores. Here each machine's own cores stand for them: {which}."
 
 
-def _sorted_by(value: object, unit: str) -> TableCell | str:
-    """A number with its unit, which a table sorts by the number; words as they are."""
+def _with_unit(value: object, unit: str) -> TableCell | str:
+    """Cell of a number with its unit, sorted by the number; other values as text."""
     if not isinstance(value, float) or pd.isna(value):
         return shown(value)
     return TableCell(number(value, unit), value)
@@ -395,27 +369,26 @@ SECTIONS = {
     "rests": ("What it rests on", "What the numbers rest on"),
     "constants": ("Constants", "Every constant and its source"),
 }
-"""All but the first page: the name in the page, the word in the menu and the headline."""
+"""Sections after the answer by their names in the page: the word of the menu, and the headline."""
 TABLES = ("runs", "rests", "constants")
-"""Sections that have no figures."""
+"""Names of the sections without figures."""
 
 
 def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Every note of every run, once: what SAIL rests on, the others, and what cannot run; how far off the
-    baselines are; and what the store holds."""
+    """Every note of every run, once: on SAIL, on baselines, and on points that cannot be run; the errors of
+    the baselines; and the values of the study."""
     ours = frame["kind"] == "accelerator"
-    sail = runners_by_sentence(zip(frame["runner"][ours], frame["notes"][ours], strict=True))
-    sentences = runners_by_sentence(zip(frame["runner"][~ours], frame["notes"][~ours], strict=True))
-    baselines = [(sentence, ", ".join(names)) for sentence, names in sorted(sentences.items())]
+    sail, others = (
+        runners_by_sentence(zip(frame["runner"][rows], frame["notes"][rows], strict=True))
+        for rows in (ours, ~ours)
+    )
+    baselines = [(sentence, ", ".join(names)) for sentence, names in sorted(others.items())]
     unable = frame[frame["reason"] != ""]
     refused = [(*key, len(own)) for key, own in unable.groupby(["runner", "reason"])]
     errors = [
         (
-            e["measurements"],
-            e["held_out"],
-            e["count"],
-            100 * e["median_error"],
-            100 * e["worst_error"],
+            *(e[name] for name in ("measurements", "held_out", "count")),
+            *(100 * e[name] for name in ("median_error", "worst_error")),
             TableCell(f"{100 * e['bias']:+.1f}", 100 * e["bias"]),
         )
         for e in [*fitted_constants().errors, *held_out_results()["errors"]]
@@ -423,16 +396,16 @@ def _rests(frame: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
     header = ("measurements", "held out of the fit", "count", "median error, %", "worst, %", "bias, %")
     return {
         "sail": sorted(sail),
-        "baselines": PageTable(("about the baselines", "which"), baselines),
-        "refused": PageTable(("runner", "why", "points"), refused),
-        "errors": PageTable(header, errors),
-        "varied": PageTable(("parameter", "values"), _varied(frame.drop_duplicates(POINT)), sortable=False),
+        "baselines": table(("about the baselines", "which"), baselines),
+        "refused": table(("runner", "why", "points"), refused),
+        "errors": table(header, errors),
+        "varied": table(("parameter", "values"), _varied(frame.drop_duplicates(POINT)), sortable=False),
         "manifest": json.dumps(dict(manifest), indent=1, sort_keys=True, default=str),
     }
 
 
 def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
-    """The values of every column of a point."""
+    """Words and values of every column of a point."""
     varied = []
     for column in POINT:
         values = sorted(set(points[column].dropna()))
@@ -443,13 +416,13 @@ def _varied(points: pd.DataFrame) -> list[tuple[str, str]]:
     return varied
 
 
-def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, PageTable]]:
-    """Tables of the machines of a store's records, the fits and the constants of dollars, joules and area."""
+def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, dict[str, Any]]]:
+    """Tables of the machines of a study, the fits and the constants of dollars, joules and area."""
     header = ("constant", "value", "unit", "range", "kind", "source", "why")
     fits = fitted_constants()
     listed: dict[str, list[list[str]]] = {}
     parts: dict[str, list[list[str]]] = {}
-    # A machine's own file after those that it extends, and then only what it changes.
+    # A machine comes after those that its file extends, with only its changes.
     servers = set(frame["system"]) | set(frame["hardware"][frame["kind"] != "gpu"])
     for system in sorted(map(load_system, servers), key=lambda s: (len(s.extends), s.name)):
         lines = listed[system.name] = _lines(leaves(system), system.citation)
@@ -457,15 +430,12 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Pa
         title = f"System {system.name}: {system.title}" + (f"; all else as {below}" if below else "")
         parts[title] = [line for line in lines if below is None or line not in listed[below]]
     parts["Baselines, fitted (fits.json)"] = _lines(fits.quantities())
-    gpus = {name: load_gpu(name) for name in sorted(set(frame["hardware"][frame["kind"] == "gpu"]))}
-    parts["GPUs"] = [
-        line
-        for name, gpu in gpus.items()
-        for line in _lines(leaves(gpu, f"{short_name(name)}."), gpu.citation)
-    ]
-    parts["Cost"] = _lines(CostConstants.quantities())
-    parts["Energy"] = _lines(EnergyConstants.quantities())
-    parts["Area"] = _lines(AreaConstants.quantities())
+    parts["GPUs"] = []
+    for name in sorted(set(frame["hardware"][frame["kind"] == "gpu"])):
+        gpu = load_gpu(name)
+        parts["GPUs"] += _lines(leaves(gpu, f"{stored_runs.short_name(name)}."), gpu.citation)
+    for title, kind in (("Cost", CostConstants), ("Energy", EnergyConstants), ("Area", AreaConstants)):
+        parts[title] = _lines(kind.quantities())
     parts["CPU kernel rates by format"] = [
         [name, f"{r.relative:g}", "of q4_k", f"{r.low:g} .. {r.high:g}", r.kind, r.source, r.note]
         for name, r in fits.kernel_rates.items()
@@ -476,12 +446,12 @@ def _constants(frame: pd.DataFrame, price_list: PriceList) -> list[tuple[str, Pa
         for p in price_list.rows
         if p.instance in used
     ]
-    of_prices = PageTable(("instance", "value", "unit", "chip", "date", "source", ""), priced)
-    return [*((title, PageTable(header, lines)) for title, lines in parts.items()), ("Prices", of_prices)]
+    of_prices = table(("instance", "value", "unit", "chip", "date", "source", ""), priced)
+    return [*((title, table(header, lines)) for title, lines in parts.items()), ("Prices", of_prices)]
 
 
 def _lines(constants: Mapping[str, Any], citation: Callable[[str], str] = str) -> list[list[str]]:
-    """Constants as the cells of a row each, with what is behind the names of their sources."""
+    """Constants in a row of cells each, with the citations of their sources."""
     lines = []
     for path, value in constants.items():
         cells = [path, str(value.value), "", ""]

@@ -27,38 +27,20 @@ from sailsim.analysis.costs.dollars import CostConstants, PriceList, quoted
 from sailsim.analysis.costs.energy import tokens_of
 from sailsim.analysis.paper.claim import SHIPPED, load_paper
 from sailsim.analysis.render import gem5_figures as gem5
-from sailsim.analysis.render.figure import (
-    MARKERS,
-    OKABE_ITO,
-    PHASES,
-    Figure,
-    FigureAxis,
-    LineStyle,
-    Panel,
-    ReferenceLine,
-    line_style,
-)
+from sailsim.analysis.render.figure import PHASES, Figure, FigureAxis, Panel, ReferenceLine, line_style
 from sailsim.analysis.runs.compare import entries
 from sailsim.analysis.runs.equal_quality import MODEL, measured_points
 from sailsim.analysis.runs.runs import CORES, SAIL, SIGN
 from sailsim.analysis.runs.verdict import AXES, strongest
-from sailsim.analysis.studies.stored_runs import (
-    FREE,
-    MissingPointsError,
-    RunTable,
-    numbers,
-    prt_pairs,
-    require_points,
-    short_name,
-    substrate_in_words,
-)
+from sailsim.analysis.studies import stored_runs
+from sailsim.analysis.studies.stored_runs import MissingPointsError, RunTable, require_points
 from sailsim.sim.backends.cores import FASTEST, SIMULATED, SOFTWARE
 from sailsim.sim.machine.pim import nbw_in_words
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 
-MOST_BATCHES = len(MARKERS)
-"""Largest number of batches in a figure with a mark for each."""
+MOST_BATCHES = 7
+"""Largest number of batches in a figure with a mark for each: as many as there are markers."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +108,8 @@ def _axes(results: RunTable, preferred: str, *more: str) -> tuple[str, str, tupl
     Along x is ``preferred`` if it varies at the reference, else the first other number that does. Lines are
     separated by the batch, unless that is along x or does not vary. ``more`` columns vary too.
     """
-    numbers = (preferred, *(name for name in _NUMBERS if name != preferred))
-    x = _first_that_varies(results, [(name, _varied_with(name)) for name in numbers])
+    columns = (preferred, *(name for name in _NUMBERS if name != preferred))
+    x = _first_that_varies(results, [(name, _varied_with(name)) for name in columns])
     others = [name for name in ("batch", "wbits", "threads", "context") if name not in _varied_with(x)]
     by = _first_that_varies(results, [(name, (*_varied_with(x), name)) for name in others])
     return x, by, (*_varied_with(x), by, *more)
@@ -168,11 +150,7 @@ def _some(results: RunTable, column: str, values: Iterable[Any], most: int = 3) 
 
 def _in_words(column: str, value: Any) -> str:
     """A value of one of the columns `FREE` in the words of a legend."""
-    words = {
-        "wbits": f"{value} bits" if value else "its own bits",
-        "threads": f"{value} threads",
-        "context": f"context {value}",
-    }
+    words = {"wbits": f"{value} bits" if value else "its own bits", "threads": f"{value} threads"}
     return words.get(column, f"{column} {value}")
 
 
@@ -203,7 +181,7 @@ def answer(study: SweepStudy) -> Figure:
             "publication allows. SAIL and cores pay for the vCPUs that they use, GPUs and all cores for "
             "the whole. Lines of the dollars add what is unknown of the costs.",
         ],
-        {"SAIL": LineStyle(OKABE_ITO["vermillion"], "D"), "others": LineStyle(OKABE_ITO["blue"])},
+        {"SAIL": line_style("vermillion", "D"), "others": line_style("blue")},
         equal=True,
         height=0.6 + 0.3 * len(rows),
     )  # fmt: skip
@@ -220,7 +198,7 @@ def speedup(study: SweepStudy) -> Figure:
     models = sorted(often, key=lambda name: (name != Point().model, -often[name], name))[:2]
     runners = results.runners.set_index("runner")
     whole = (runners["kind"] == "cores") & (runners["pays"] == "whole") & (runners["software"] == FASTEST)
-    titles = results.curves | runners["title"][whole].to_dict()
+    titles = results.curves | {str(name): title for name, title in runners["title"][whole].items()}
     others = {name: results.at(vary, name) for name in titles}
     others = {name: own for name, own in others.items() if own["speedup"].notna().any()}
     require_points(len(others) > 0, "The speedup", "runs of something other than SAIL")
@@ -299,9 +277,8 @@ def dollars(study: SweepStudy) -> Figure:
     require_points(len(ours) > 0, "Tokens per dollar", "points at the store's reference setting")
     batches = _some(results, "batch", ours["batch"], MOST_BATCHES)
     if results.price_list.named(ours["priced_as"].iloc[0]) is None:
-        raise MissingPointsError(
-            f"Tokens per dollar needs a price of {ours['system'].iloc[0]} in the price file."
-        )
+        system = ours["system"].iloc[0]
+        raise MissingPointsError(f"Tokens per dollar needs a price of {system} in the price file.")
     runners = results.runners
     rows = pd.concat([results.at(("batch",), name) for name in runners["runner"]])
     rows = rows[rows["batch"].isin(batches)]
@@ -323,10 +300,9 @@ def dollars(study: SweepStudy) -> Figure:
         most="tokens_per_usd_high",
         split=[y - 0.5 for y in range(1, len(shown)) if (shown[y] in gpus) != (shown[y - 1] in gpus)],
     )  # fmt: skip
-    instances = set(rows["instance"].dropna())
-    used = [price for price in results.price_list.rows if price.instance in instances]
+    used = [price for price in results.price_list.rows if price.instance in set(rows["instance"].dropna())]
     rated = rows[rows["tokens_per_s"].notna() & rows["tokens_per_usd"].isna()]
-    unpriced = sorted({short_name(str(name)) for name in rated["hardware"]})
+    unpriced = sorted({stored_runs.short_name(str(name)) for name in rated["hardware"]})
     lacking = f" No price in the file: {', '.join(unpriced)}." if unpriced else ""
     return Figure(
         "Tokens per dollar",
@@ -357,23 +333,19 @@ def _runners_of_dollars(rows: pd.DataFrame, runners: pd.DataFrame) -> list[str]:
     priced = rows[rows["tokens_per_usd"].notna()]
     best = priced.groupby("runner")["tokens_per_usd"].max().to_dict()
     known = [runner for runner in runners.to_dict("records") if runner["runner"] in best]
-    servers = [
-        runner["runner"]
-        for runner in known
-        # `FASTEST` on as many threads repeats one of the others; on all cores it beats llama.cpp.
-        if runner["kind"] != "gpu"
-        and runner["software"] not in SIMULATED
-        and (runner["software"] == FASTEST) == (runner["pays"] == "whole")
-    ]
-    gpus: dict[str, str] = {}
+    servers, gpus = [], dict[str, str]()
     for runner in known:
-        name, hardware = runner["runner"], runner["hardware"]
-        if runner["kind"] == "gpu" and best[name] > best.get(gpus.get(hardware, ""), 0.0):
-            gpus[hardware] = name
+        name, hardware, software = runner["runner"], runner["hardware"], runner["software"]
+        if runner["kind"] == "gpu":
+            if best[name] > best.get(gpus.get(hardware, ""), 0.0):
+                gpus[hardware] = name
+        # `FASTEST` on as many threads repeats one of the others; on all cores it beats llama.cpp.
+        elif software not in SIMULATED and (software == FASTEST) == (runner["pays"] == "whole"):
+            servers.append(name)
     return servers + sorted(gpus.values(), key=lambda name: best[name])
 
 
-Parts = Mapping[str, tuple[Sequence[str], LineStyle]]
+Parts = Mapping[str, tuple[Sequence[str], Any]]
 """Parts of a stack by their words: their names in a column of maps, and their style."""
 _STEP: Parts = {words: ([name], own) for name, (words, own) in PHASES.items()}
 _ENERGY: Parts = {
@@ -381,7 +353,7 @@ _ENERGY: Parts = {
     "LLC and mesh": (("llc", "mesh"), PHASES["load"][1]),
     "DRAM": (("dram",), PHASES["dram"][1]),
     "cores at work and waiting": (("cores",), PHASES["cores"][1]),
-    "running all the time": (("static",), LineStyle("#bbbbbb", hatch="..")),
+    "running all the time": (("static",), line_style("#bbbbbb", hatch="..")),
 }
 
 
@@ -418,7 +390,7 @@ def _stacked(
             same |= {"at": own[x].map(ordered.index)}
             bars = []
             for words, (names, _) in parts.items():
-                heights = sum(numbers(own, column, name) * scale for name in names) / tokens
+                heights = sum(stored_runs.numbers(own, column, name) * scale for name in names) / tokens
                 bars.append(pd.DataFrame({"value": heights, **same}).assign(line=words))
             places = FigureAxis("at", WORDS[x], ticks={i: _tick(x, each) for i, each in enumerate(ordered)})
             words = runners[runner] + _in_words(by, value)
@@ -457,9 +429,11 @@ def prt(study: SweepStudy) -> Figure:
     """Cycles and array reads that the PRT saves, by batch; a line per NBW. The nominal machine has a panel
     next to a machine on which the PRT saves cycles, on equal scales."""
     results = study.results
-    pairs = prt_pairs(results)
+    pairs = stored_runs.prt_pairs(results)
     vary = ("nbw", "batch", "substrate", "system", "prt")
-    lacking = [column for column in FREE if not (pairs[column] == results.reference[column]).any()]
+    lacking = [
+        column for column in stored_runs.FREE if not (pairs[column] == results.reference[column]).any()
+    ]
     comparable = results.at(vary, **{column: pairs[column].mode().iloc[0] for column in lacking})
     rows = pairs[pairs.index.isin(comparable.index)].sort_values("nbw")
     rows = rows.assign(
@@ -488,7 +462,8 @@ def prt(study: SweepStudy) -> Figure:
     ]  # fmt: skip
     reads = FigureAxis("avoided", "array reads spared, %", limits=(0, 100))
     panels.append(Panel(machines[counted], x, reads, "line", title=f"array reads: {titles[counted]}"))
-    none = "; ".join(f"{short_name(system)} with {substrate_in_words(on)}" for system, on in useless)
+    words = ((stored_runs.short_name(on), stored_runs.substrate_in_words(arrays)) for on, arrays in useless)
+    none = "; ".join(map(" with ".join, words))
     return Figure(
         "What the pattern reuse table (PRT) saves",
         panels,

@@ -13,19 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sailsim.analysis.costs import dollars
 from sailsim.analysis.costs.constants import End, files_by_kind
-from sailsim.analysis.costs.dollars import (
-    DOLLARS,
-    PAYMENTS,
-    PRICES,
-    CostConstants,
-    PriceList,
-    dollars,
-    is_missing,
-    price_notes,
-    prices,
-    quoted,
-)
+from sailsim.analysis.costs.dollars import CostConstants, PriceList
 from sailsim.analysis.costs.energy import EnergyConstants, tokens_of
 from sailsim.analysis.runs.columns import in_order, short_html
 from sailsim.analysis.runs.ratios import INTERVAL_COLUMNS, quotient, ratio_interval
@@ -45,14 +35,14 @@ POINT = [f.name for f in fields(Point)]
 NOMINAL = "bandwidth"
 """Payment of the nominal dollars (`dollars.PAYMENTS`), whose ratio has an interval."""
 _USD = f"usd_ratio_{NOMINAL}"
-_DOLLARS = {payment: f"tokens_per_usd_{payment}" for payment in PAYMENTS}
+_DOLLARS = {payment: f"tokens_per_usd_{payment}" for payment in dollars.PAYMENTS}
 _RATES = ("speedup", *(f"speedup_{end}" for end in INTERVAL_COLUMNS), "tokens_per_j")
 RATIOS = (
     *_RATES,
-    *(f"usd_ratio_{payment}" for payment in PAYMENTS),
+    *(f"usd_ratio_{payment}" for payment in dollars.PAYMENTS),
     *(f"{_USD}_{end}" for end in INTERVAL_COLUMNS),
 )
-COMPARISON_COLUMNS = (*_RATES[:-1], "speedup_of", *_RATES[-1:], *DOLLARS, *RATIOS[len(_RATES) :])
+COMPARISON_COLUMNS = (*_RATES[:-1], "speedup_of", *_RATES[-1:], *dollars.DOLLARS, *RATIOS[len(_RATES) :])
 """Columns that `with_comparisons` adds."""
 _NEEDED = (
     *("runner", "priced_as", "tokens_per_s", "low", "high", "median", "kind", "cores", "memory_bytes"),
@@ -102,9 +92,9 @@ def compare(
     prior without the machine that it is about, and ArgumentTypeError for an argument of another type.
     """
     check_type("point", point, Point, "is a Point")
-    check_type("price_list", price_list, (PriceList, NoneType), PRICES)
+    check_type("price_list", price_list, (PriceList, NoneType), dollars.PRICES)
     chosen = shipped_runners() if runners is None else items_of("runners", runners, Runner, RUNNERS)
-    listed = prices() if price_list is None else price_list
+    listed = dollars.prices() if price_list is None else price_list
     files = files_by_kind(constants, (CostConstants, EnergyConstants))
     joules, usd = EnergyConstants.ends(files.get("energy")), CostConstants.ends(files.get("cost"))
     rows = [run.as_record() for run in runs(point, system, chosen, joules, str(prior))]
@@ -116,8 +106,8 @@ def compare(
         **{name: rows[0][name] for name in _SAME},
         verdict=verdict(by_name),
         runs=by_name,
-        prices=quoted(price for price in listed.rows if price.instance in used),
-        price_notes=runners_by_sentence((name, [note]) for name, note in price_notes(rows, listed)),
+        prices=dollars.quoted(price for price in listed.rows if price.instance in used),
+        price_notes=runners_by_sentence((name, [note]) for name, note in dollars.price_notes(rows, listed)),
         notes=runners_by_sentence((row["runner"], row["notes"]) for row in rows),
     )
 
@@ -151,7 +141,7 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     """The row with None for missing values and Python's own numbers."""
-    values = {str(name): None if is_missing(value) else value for name, value in row.items()}
+    values = {str(name): None if dollars.is_missing(value) else value for name, value in row.items()}
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
 
 
@@ -166,7 +156,7 @@ def comparisons(
     both pay in one way. Their median and ends are those of `ratio_interval`, for dollars at the nominal
     price. ``paid`` says in words what ``usd_per_hour`` pays for. None where a row has no rate or no price.
     """
-    costs = [dollars(row, price_list, constants) for row in rows]
+    costs = [dollars.dollars(row, price_list, constants) for row in rows]
     pairs = list(zip(rows, costs, strict=True))
     ours = [{**row, **cost} for row, cost in pairs if _is_sail(row)]
     partners = {row["host_software"]: row for row in reversed(ours)}
@@ -194,7 +184,7 @@ def with_comparisons(records: pd.DataFrame, price_list: PriceList) -> pd.DataFra
     rows = records[[*POINT, *_NEEDED]].to_dict("records")
     points: dict[tuple[Any, ...], list[int]] = {}
     for at, row in enumerate(rows):
-        point = tuple(None if is_missing(row[name]) else row[name] for name in POINT)
+        point = tuple(None if dollars.is_missing(row[name]) else row[name] for name in POINT)
         points.setdefault(point, []).append(at)
     found: list[dict[str, Any]] = [{}] * len(rows)
     for places in points.values():
@@ -215,4 +205,4 @@ def mixes_host_software(run: Mapping[str, Any]) -> bool:
 def _is_sail(row: Mapping[str, Any]) -> bool:
     """Whether a row with a rate is the point's own accelerator, whatever its cores run."""
     own = row["kind"] == "accelerator" and row["hardware"] == row["system"]
-    return own and not is_missing(row["tokens_per_s"])
+    return own and not dollars.is_missing(row["tokens_per_s"])

@@ -27,27 +27,12 @@ from sailsim.analysis.uncertainty.prior import PRIOR
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Frozen
 from sailsim.base.toml_file import read_toml
-from sailsim.sim.backend import (
-    Backend,
-    Kind,
-    Prefill,
-    StepQuery,
-    StepResult,
-    backend_of,
-    check_context,
-    software_of,
-)
+from sailsim.sim.backend import Kind, Prefill, StepQuery, StepResult, backend_of, check_context, software_of
 from sailsim.sim.backends.cores import CLAIMED, HOST_SOFTWARE, SERVING, SIMULATED, SOFTWARE, prompt_problem
+from sailsim.sim.machine import system_files
 from sailsim.sim.machine.catalog import validated
 from sailsim.sim.machine.system import Gpu, System
-from sailsim.sim.machine.system_files import (
-    SystemReference,
-    as_system,
-    gpu_names,
-    load_machine,
-    load_system,
-    system_names,
-)
+from sailsim.sim.machine.system_files import SystemReference, gpu_names
 from sailsim.sim.point import FieldColumn, Point, set_values
 from sailsim.sim.serve.surface import StepSurface
 from sailsim.sim.software.fitted import with_host_software
@@ -226,7 +211,7 @@ def read_runners(path: str | Path) -> tuple[Runner, ...]:
         choice = SystemReference.parse(text)
     except ValueError as error:
         raise SailsimError(f"against is {error}.") from None
-    if choice.file in (*system_names(), *gpu_names()):
+    if choice.file in (*system_files.system_names(), *gpu_names()):
         return (_machine_runner(text),)
     table = read_toml(Path(choice.file), "runner", "a TOML file or a machine of `sailsim list system`")
     if "runner" not in table:
@@ -255,7 +240,7 @@ def identity(against: Sequence[Runner]) -> str:
 
 def _machine_runner(text: str) -> Runner:
     """The runner of a machine that is given without one: its kind's first software on the whole machine."""
-    machine = load_machine(text)
+    machine = system_files.load_machine(text)
     backend = backend_of(machine)
     kind = backend.kind
     entry = {
@@ -304,7 +289,7 @@ def _machine(hardware: Any, folder: Path | None) -> dict[str, Any]:
         return {}
     if SystemReference.parse(hardware).file.endswith(".toml") and folder is not None:
         hardware = str(folder / hardware)
-    return {"hardware": hardware, "machine": load_machine(hardware)}
+    return {"hardware": hardware, "machine": system_files.load_machine(hardware)}
 
 
 def _validated(entry: Mapping[str, Any], origin: str) -> Runner:
@@ -431,7 +416,7 @@ def evaluate(
     ``fields``: values of the point's own machine that are columns too, after the others.
     """
     records = [run.as_record() for run in runs(point, runners=runners)]
-    columns = set_values(fields, point, load_system(point.system))
+    columns = set_values(fields, point, system_files.load_system(point.system))
     return [record | columns for record in records]
 
 
@@ -451,7 +436,7 @@ def runs(
     Raises SailsimError for a point that its own system cannot run at all. A runner on hardware of its own
     that cannot run the point has a reason instead of numbers.
     """
-    machine = as_system(point.system if system is None else system)
+    machine = system_files.as_system(point.system if system is None else system)
     if system is not None:
         point = point.having(system=machine.name if isinstance(system, System) else str(system))
     query = _point_query(point, machine)
@@ -466,10 +451,10 @@ def runs(
     return [_run(runner, query, patterns, joules, prior) for runner in chosen]
 
 
-def _runner_query(runner: Runner, query: StepQuery) -> tuple[Backend, StepQuery]:
-    """A runner's backend and its step, given the step of the point's own system."""
+def _runner_query(runner: Runner, query: StepQuery) -> StepQuery:
+    """A runner's step, given the step of the point's own system."""
     machine = query.machine if runner.machine is None else runner.machine
-    return backend_of(machine, runner.kind), replace(
+    return replace(
         query,
         machine=machine,
         fmt=query.fmt if runner.format == OF_THE_POINT else weight_format(runner.format),
@@ -506,8 +491,9 @@ def step_surface(point: Point, runner: Runner, prefill: Prefill = "units") -> St
     point = point.having(phase="decode", prompt=0, batch=1, context=1)
     key = point, runner.digest, prefill  # a runner with a machine of its own has no hash
     if key not in _SURFACES:
-        machine = as_system(point.system)
-        backend, query = _runner_query(runner, _point_query(point, machine))
+        machine = system_files.as_system(point.system)
+        query = _runner_query(runner, _point_query(point, machine))
+        backend = backend_of(query.machine, runner.kind)
         if problem := backend.refusal(query):
             raise SailsimError(problem)
         query = replace(query, prefill=prefill, around=runner.host_software or query.around)
@@ -532,8 +518,9 @@ def _run(
     Raises SailsimError where that system cannot run the point.
     """
     point, system, own = point_query.point, point_query.machine, runner.machine is None
-    backend, query = _runner_query(runner, point_query)
+    query = _runner_query(runner, point_query)
     machine = query.machine
+    backend = backend_of(machine, runner.kind)
     problem = backend.refusal(query)
     if problem is not None and own and runner.kind == "accelerator":
         raise SailsimError(problem)
@@ -573,10 +560,10 @@ def _run(
             raise
         return replace(empty, reason=str(error))
     memory = machine.memory_bandwidth if isinstance(machine, Gpu) else machine.memory.read_bandwidth
-    # The share follows from the rate that the record has, which may not be that of the step's seconds.
+    # The share is that of the record's own rate.
     share = step.dram_bytes / point.tokens * step.tokens_per_s / memory.si
     cycles = {"pim_cycles": step.pim_cycles} if runner.kind == "accelerator" else {}
-    interval, words = _interval(backend, query, step, prior)
+    interval, words = _interval(runner, query, step, prior)
     run = replace(
         empty,
         host_software=_host_software(runner, step.software or runner.software),
@@ -600,12 +587,13 @@ def _run(
 
 
 def _interval(
-    backend: Backend, query: StepQuery, step: StepResult, prior: str | None
+    runner: Runner, query: StepQuery, step: StepResult, prior: str | None
 ) -> tuple[dict[str, Any], str]:
     """Interval of a step's rate, by the fields of a run, and a note on it."""
     from sailsim.analysis.uncertainty.interval import spread  # stored runs are read without the engine
     from sailsim.sim.step.engine import Accelerator
 
+    backend = backend_of(query.machine, runner.kind)
     if prior is None or not isinstance(backend, Accelerator) or not isinstance(query.machine, System):
         return {"low": step.low, "high": step.high}, ""
     interval, words = spread(backend.point_of(query), query.machine, query.model, step.tokens_per_s, prior)

@@ -20,11 +20,7 @@ ON_CORES = (SAIL, "cores", "cores-ampere", "cores-lut", "cores-neon")
 
 
 def configurations_reaching(
-    point: Point,
-    target: float,
-    fixed: Set[str],
-    runners: Sequence[Runner],
-    price_list: PriceList,
+    point: Point, target: float, fixed: Set[str], runners: Sequence[Runner], price_list: PriceList
 ) -> list[dict[str, Any]]:
     """Configurations that reach ``target`` tokens/s of the whole batch, cheapest first.
 

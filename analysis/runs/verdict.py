@@ -333,9 +333,9 @@ def winner_map(
 def standing(peer: Peer | None) -> tuple[str, str]:
     """SAIL against the strongest software on its cores, in words, and a key of `OUTCOMES`."""
     words = {"ahead": "faster", "open": "either", "behind": "slower"}
-    return (
-        ("-", "") if peer is None else (f"{words[peer.outcome]}, {peer.ratio['median']:.2f}x", peer.outcome)
-    )
+    if peer is None:
+        return "-", ""
+    return f"{words[peer.outcome]}, {peer.ratio['median']:.2f}x", peer.outcome
 
 
 def _factor(rates: Iterable[tuple[float, float]]) -> float:

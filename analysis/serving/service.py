@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sailsim.analysis.costs.constants import End
 from sailsim.analysis.costs.dollars import HOUR_S, CostConstants, PriceList, dollars, prices
 from sailsim.analysis.runs.runs import Run, Runner, runs, step_surface
 from sailsim.base.errors import SailsimError
@@ -302,9 +301,7 @@ def _dollars(replica: Replica, out: ServingResult, listed: PriceList) -> dict[st
     weights, token, _ = replica.memory
     tokens = max(each.peak_blocks for each in out.servers) * out.servers[0].policy.block_tokens
     # The requests' own times have the idle time in them, so no other utilisation is assumed.
-    ends: dict[End, CostConstants] = {
-        end: replace(each, utilisation=1.0) for end, each in CostConstants.ends().items()
-    }
+    ends = {end: replace(each, utilisation=1.0) for end, each in CostConstants.ends().items()}
     row = replica.run(batch, context).as_record()
     row |= {"memory_bytes": weights + tokens * token, "tokens_per_s": 1.0, "low": None, "high": None}
     count = len(out.servers)
@@ -328,10 +325,8 @@ def _joules(replica: Replica, out: ServingResult) -> dict[str, Any]:
         return {"joules": None, "joules_are_a_bound": bound}
     reading = sum(each.prompt_s for each in out.servers)
     answering = sum(each.busy_s for each in out.servers) - reading
-    for seconds, run in (
-        (reading, replica.run(1, prompt, "prefill")),
-        (answering, replica.run(batch, context)),
-    ):
+    steps = (reading, replica.run(1, prompt, "prefill")), (answering, replica.run(batch, context))
+    for seconds, run in steps:
         joules = run.energy_high_j if bound else run.energy_j
         if seconds and (joules is None or not run.step_s):
             return {"joules": None, "joules_are_a_bound": bound}

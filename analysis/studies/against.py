@@ -79,7 +79,7 @@ def against(a: RunTable, b: RunTable) -> list[dict[str, Any]]:
     for key in both:
         varied = {n: v for n, v in zip(shared, key, strict=True) if len(values[n][0] & values[n][1]) > 1}
         (rate_a, tuned_a), (rate_b, tuned_b) = (_rate(runs[key]) for runs in by_key)
-        sides = {"a": rate_a, "b": rate_b, "b_vs_a": quotient(rate_b, rate_a)}
+        sides: dict[str, Any] = {"a": rate_a, "b": rate_b, "b_vs_a": quotient(rate_b, rate_a)}
         sides |= {"a_tuned": tuned_a, "b_tuned": tuned_b}
         first, second = ({name: run["tokens_per_s"] for name, run in runs[key].items()} for runs in by_key)
         rows.append(varied | sides | {"equal": first == second})

@@ -84,17 +84,9 @@ def engine_query(row: Row, host: System, same_dram: bool = False) -> tuple[Syste
         host: `HOST`, which gets the units of the run's machine with the settings of gem5's.
         same_dram: whether its DRAM loses as little to long reads as gem5's.
     """
-    point = Point(
-        system=HOST,
-        model=shape(row),
-        weights=row["weights"],
-        nbw=row["nbw"],
-        batch=row["batch"],
-        threads=row["threads"],
-        context=row["context"],
-        kv_bits=CACHE_BITS[row["cache"]],
-        attention=row.get("attention", "cores"),
-    )
+    same = {name: row[name] for name in ("weights", "nbw", "batch", "threads", "context")}
+    kv_bits, attention = CACHE_BITS[row["cache"]], row.get("attention", "cores")
+    point = Point(system=HOST, model=shape(row), kv_bits=kv_bits, attention=attention, **same)
     own = {name: getattr(host.require_pim(), name) for name in ("prefetch_depth", "one_pass")}
     memory = host.memory
     if same_dram:

@@ -147,16 +147,9 @@ def measure_quality(
     threads = max(1, (os.cpu_count() or 1) // (jobs if isinstance(jobs, int) else 1))
     tasks = [Task(point.key, str(point), point, i) for i, point in enumerate(wanted)]
     with TemporaryDirectory() as nowhere:
-        store = run_study(
-            tasks,
-            partial(quality_record, threads),
-            out or nowhere,
-            kind="quality",
-            jobs=jobs,
-            progress=progress,
-            changed=keys.changed,
-        )
-        return with_losses(store.frame())
+        options: dict[str, Any] = {"jobs": jobs, "progress": progress, "changed": keys.changed}
+        function = partial(quality_record, threads)
+        return with_losses(run_study(tasks, function, out or nowhere, kind="quality", **options).frame())
 
 
 def quality_record(threads: int, point: QualityPoint) -> dict[str, Any]:
@@ -204,15 +197,9 @@ def with_losses(frame: pd.DataFrame) -> pd.DataFrame:
         lost = np.asarray(row.chunk_nll) - np.asarray(reference.chunk_nll)
         equal = np.asarray(row.top_tokens) == np.asarray(reference.top_tokens)
         shares = equal.reshape(len(lost), -1).mean(axis=1)
-        rows.append(
-            {
-                **row,
-                "loss": lost.mean(),
-                "loss_error": standard_error(lost),
-                "agreement": shares.mean(),
-                "agreement_error": standard_error(shares),
-            }
-        )
+        loss = {"loss": lost.mean(), "loss_error": standard_error(lost)}
+        agreement = {"agreement": shares.mean(), "agreement_error": standard_error(shares)}
+        rows.append({**row, **loss, **agreement})
     return pd.DataFrame(rows)
 
 

@@ -31,7 +31,7 @@ import pandas as pd
 from records import to_lines
 
 from calibration.simulated_host import FITTED, asked, host_rows, measured, predicted
-from sailsim.analysis.render.gem5_figures import regions_together
+from sailsim.analysis.render.gem5_figures import whole_step
 from sailsim.analysis.studies.gem5_steps import (
     ENGINE,
     ENGINES,
@@ -293,7 +293,7 @@ def steps(runs: Sequence[Row]) -> Iterator[dict[str, str]]:
 
     for step in sorted(ran, key=place):
         kinds = ran[step]
-        mega = {kind: sum(regions_together(run).values()) / 1e6 for kind, run in kinds.items()}
+        mega = {kind: sum(whole_step(run).values()) / 1e6 for kind, run in kinds.items()}
         first = next(iter(kinds.values()))
         row: dict[str, str] = {
             "model": shape(first),

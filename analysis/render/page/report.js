@@ -71,14 +71,14 @@ function sortable(table) {
 function filtered(table) {
   const rows = [...table.tBodies[0].rows];
   if (rows.length < 8) return;
-  const told = make("span", { role: "status" }, `${rows.length} rows`);
+  const status = make("span", { role: "status" }, `${rows.length} rows`);
   const field = make("input", { type: "search", "aria-label": "Filter the table", placeholder: "Filter" });
   field.addEventListener("input", () => {
     const wanted = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of rows) row.hidden = !wanted.every((word) => row.textContent.toLowerCase().includes(word));
-    told.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
+    status.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
   });
-  table.parentElement.before(make("div", { class: "tools" }, field, told));
+  table.parentElement.before(make("div", { class: "tools" }, field, status));
 }
 
 document.querySelectorAll("table.sortable").forEach((table) => {
@@ -98,7 +98,7 @@ const every = [...records.runner.keys()];
 const words = (name, value) => about.titles[name]?.[String(value)] ?? (value === "" ? "none" : String(value));
 
 const choice = { ...about.start };
-const told = make("p", { class: "quiet", role: "status" });
+const status = make("p", { class: "quiet", role: "status" });
 const shown = make("div", { class: "scroll" });
 const heads = { ...about.words, ...Object.fromEntries(about.show) };
 const columns = [...about.show.map(([name]) => name), ...about.choose];
@@ -106,7 +106,7 @@ const columns = [...about.show.map(([name]) => name), ...about.choose];
 /** Shows the runs that are as chosen. */
 function draw() {
   const found = every.filter((row) => Object.entries(choice).every(([name, value]) => records[name][row] === value));
-  told.textContent = `${found.length} of ${every.length} runs` + (found.length > MOST_ROWS ? `; the first ${MOST_ROWS} are shown` : "");
+  status.textContent = `${found.length} of ${every.length} runs` + (found.length > MOST_ROWS ? `; the first ${MOST_ROWS} are shown` : "");
   const varied = columns.filter((name) => !(name in choice));
   const head = varied.map((name) => make("th", { scope: "col" }, heads[name] ?? name));
   const lines = found.slice(0, MOST_ROWS).map((row) => make("tr", {}, ...varied.map((name) => {
@@ -139,7 +139,7 @@ button.addEventListener("click", () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 });
 const place = document.getElementById("every-run");
-place.append(make("div", { class: "controls" }, ...selects), told, shown, make("p", { class: "tools" }, button));
+place.append(make("div", { class: "controls" }, ...selects), status, shown, make("p", { class: "tools" }, button));
 draw();
 
 // The table above has grown since the browser went to the section of the address.

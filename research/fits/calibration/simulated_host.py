@@ -22,7 +22,7 @@ from scipy.optimize import least_squares
 from calibration.errors import digits
 from calibration.simulated_problem import part_of_model
 from calibration.solver import LOSS_SCALE
-from sailsim.analysis.render.gem5_figures import regions_together
+from sailsim.analysis.render.gem5_figures import whole_step
 from sailsim.analysis.studies.gem5_steps import (
     CACHE_BITS,
     HOST,
@@ -152,7 +152,7 @@ def measured(row: Row) -> dict[str, float]:
         del found["hand-over"]
     if row["linears"] != "lutmm" or row["threads"] > 1 or (_of_small(row) and row["blocks"]):
         del found["norms"]
-    return found | ({"step": sum(regions_together(row).values())} if _of_small(row) else {})
+    return found | ({"step": sum(whole_step(row).values())} if _of_small(row) else {})
 
 
 def predicted(machine: System, row: Row, spec: ModelSpec, point: Point) -> dict[str, float]:

@@ -20,8 +20,8 @@ from sailsim.analysis.render.figure import (
 )
 from sailsim.analysis.render.gem5_figures import (
     decode_figure,
-    regions_together,
     tokens,
+    whole_step,
 )
 from sailsim.analysis.render.report_page import report
 from sailsim.analysis.render.sweep_figures import FIGURES, MOST_BATCHES, SweepStudy
@@ -156,7 +156,7 @@ def test_stacked_parts_reach_the_time_of_the_step(study):
     panel = declared("step_time", study).panels[0]
     rows = study.results.at(("wbits", "batch"))
     own = rows[rows["batch"] == rows["batch"].min()].sort_values("wbits")
-    tops = panel.named().groupby("place")["value"].sum()
+    tops = panel.marks().groupby("place")["value"].sum()
     assert list(tops) == pytest.approx(list(own["step_s"] * 1e3))
     bars = draw(declared("step_time", study)).axes[0].patches
     assert max(bar.get_y() + bar.get_height() for bar in bars) == pytest.approx(max(tops))
@@ -200,28 +200,28 @@ def test_a_step_of_some_blocks_is_that_of_the_whole_model(blocks: int) -> None:
         cycles = own | dict.fromkeys(("qkv", "rope", "attention", "o", "ffn"), 11 * count)
         return {"model": model.name, **{f"{name}_cycles": of for name, of in cycles.items()}}
 
-    of_all = regions_together(run(30) | {"blocks": 0})
+    of_all = whole_step(run(30) | {"blocks": 0})
     assert of_all["norm"] == 3 * 61
-    assert regions_together(run(blocks) | {"blocks": blocks}) == pytest.approx(of_all)
+    assert whole_step(run(blocks) | {"blocks": blocks}) == pytest.approx(of_all)
     some = run(blocks) | {
         "blocks": blocks,
         "outputs": model.vocab // 2,
         "head_cycles": 450,
         "sample_cycles": 35,
     }
-    assert regions_together(some) == pytest.approx(of_all)
+    assert whole_step(some) == pytest.approx(of_all)
 
 
 def test_the_line_of_tokens_is_the_ratio_of_whole_steps() -> None:
     speedup, parts = decode_figure(runs()).panels
-    steps = {(row["weights"], row["linears"]): sum(regions_together(row).values()) for row in runs()}
-    marks = speedup.named()
+    steps = {(row["weights"], row["linears"]): sum(whole_step(row).values()) for row in runs()}
+    marks = speedup.marks()
     marks = marks[marks["line"] == "gem5, 1 thread, batch 1"]
     expected = [steps[f"{bits}g128", "neon"] / steps[f"{bits}g128", "lutmm"] for bits in (2, 4, 8)]
     assert list(marks["place"]) == [2, 4, 8]
     assert list(marks["value"]) == pytest.approx(expected)
     # The highest bar is NEON's step at 8 bits, in milliseconds of a core of 2.5 GHz.
-    assert max(parts.named().groupby("place")["value"].sum()) == pytest.approx(steps["8g128", "neon"] / 2.5e6)
+    assert max(parts.marks().groupby("place")["value"].sum()) == pytest.approx(steps["8g128", "neon"] / 2.5e6)
 
 
 @pytest.mark.parametrize("name", FIGURES)
