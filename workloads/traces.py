@@ -64,7 +64,7 @@ class TracePlan:
             notes.append(f"left out, as their types have no scalar codes and run on the cores: {named}")
         return {
             "model_source": self.spec.source,
-            "model_sha256": self.file.file.sha256 if isinstance(self.file, GgufModel) else None,
+            "model_sha256": self.file.sha256 if isinstance(self.file, GgufModel) else None,
             "weights": {linear.name: source.origin for linear, source in self.matrices},
             "activations": self.activations.id,
             "types": self.format.census_in_words(self.spec),

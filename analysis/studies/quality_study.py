@@ -87,7 +87,7 @@ class QualityPoint:
     @property
     def key(self) -> str:
         """Hash of all that its record depends on, the content of files and the code included."""
-        parts = [code_version(), asdict(self), open_gguf(self.model).file.sha256, self.read_text()]
+        parts = [code_version(), asdict(self), open_gguf(self.model).sha256, self.read_text()]
         parts.append(shipped_text(CALIBRATION))
         if self.weights.endswith(".toml"):
             parts.append(read_text(Path(self.weights), "policy", MAX_TEXT))
@@ -213,7 +213,7 @@ def caution(model: str) -> str:
             f"The file itself has {opened.format.census_in_words(opened.spec)}: other widths show what "
             "rounding those values again loses, not what the model's first weights would."
         )
-    unlike = Tokenizer(opened.file).unlike
+    unlike = Tokenizer(opened).unlike
     if unlike:
         sentences.append(
             f"Text is split into words as smollm's is, where the file says {unlike!r}: some tokens may be "

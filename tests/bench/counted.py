@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sailsim.lut_gemv.fast import pattern_profile
 from sailsim.lut_gemv.quantize import quantize_rows
-from sailsim.workloads.inference.decoder import Floats, UnitProducts
+from sailsim.workloads.inference.decoder import Floats, LinearLayers
 from sailsim.workloads.models.model import Linear
 
 NBW, BLOCK = 4, 32
@@ -34,8 +34,8 @@ print(took, len(tokens), products.zero + products.hits + products.misses, 1024 *
 
 
 @dataclass
-class CountedProducts(UnitProducts):
-    """As `UnitProducts`, and of every input the patterns that are zero, hit the PRT and miss it."""
+class CountedProducts(LinearLayers):
+    """As `LinearLayers`, and of every input the patterns that are zero, hit the PRT and miss it."""
 
     zero: int = 0
     hits: int = 0

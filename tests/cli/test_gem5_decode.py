@@ -171,7 +171,7 @@ def test_a_prompt_as_text_is_its_tokens(smollm2_path: Path) -> None:
     model = str(smollm2_path)
     assert prompt_tokens(model, "The capital of France is") == [504, 3575, 282, 4649, 314]
     assert prompt_tokens(model, "504, 3575") == [504, 3575]
-    assert prompt_tokens(model, "504, 3575,") == Tokenizer(open_gguf(model).file).encode("504, 3575,")
+    assert prompt_tokens(model, "504, 3575,") == Tokenizer(open_gguf(model)).encode("504, 3575,")
 
 
 REFUSED = [

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from sailsim.sim.gem5.decode import REGIONS, DecodePoint, against_model
 from sailsim.sim.machine.system_files import load_system
-from sailsim.workloads.images.image_decode import CACHES, ImageDecoder, Operand
+from sailsim.workloads.images.image_decode import CACHES, ImageDecoder
 from sailsim.workloads.images.image_file import Image, plan_image
+from sailsim.workloads.inference.decoder import Operand
 
 from ..workloads.conftest import model_text
 from .conftest import Refused, Report, Run

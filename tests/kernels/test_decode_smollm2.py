@@ -8,7 +8,7 @@ import pytest
 
 from sailsim.sim.gem5.decode import DecodePoint, against_model
 from sailsim.workloads.images.image_file import plan_image
-from sailsim.workloads.inference.decoder import Decoder, FloatProducts
+from sailsim.workloads.inference.decoder import Decoder, LinearLayers
 from sailsim.workloads.inference.tokenizer import Tokenizer
 from sailsim.workloads.model_files.gguf_model import open_gguf
 
@@ -32,7 +32,7 @@ def image(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def prompt(smollm2_path: Path) -> list[int]:
-    return Tokenizer(open_gguf(smollm2_path).file).encode("The capital of France is")
+    return Tokenizer(open_gguf(smollm2_path)).encode("The capital of France is")
 
 
 def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
@@ -51,11 +51,11 @@ def test_paris_and_sixteen_more_tokens_are_those_of_numpy(
     # In fp32, with the same words before it, NumPy chooses the same token but where int8 decides.
     seen: dict[str, Any] = {}
     model = open_gguf(smollm2_path)
-    decoder = Decoder(model, FloatProducts(model))
+    decoder = Decoder(model, LinearLayers(model))
     decoder.after([*prompt, *chosen[:-1]], lambda role, _, x: seen.update({role: x}))
-    choices = (seen["head"][len(prompt) - 1 :] @ model.file.dequantize("token_embd.weight").T).argmax(axis=1)
+    choices = (seen["head"][len(prompt) - 1 :] @ model.dequantize("token_embd.weight").T).argmax(axis=1)
     assert (choices == chosen).sum() >= 16
-    assert chosen[:2] == Tokenizer(model.file).encode(" Paris.")
+    assert chosen[:2] == Tokenizer(model).encode(" Paris.")
 
 
 def test_units_give_the_same_bits(report: Report, image: Path, prompt: list[int]) -> None:

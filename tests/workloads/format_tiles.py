@@ -92,10 +92,10 @@ def _blocks(model: GgufModel, name: str) -> tuple[NDArray[np.uint8], str]:
     fmt = TENSOR_FORMATS[name]
     size = K // fmt.block * fmt.block_bytes
     for tensor in ("blk.0.ffn_down.weight", "token_embd.weight"):
-        if model.file.tensors[tensor].type == name:
-            return np.ascontiguousarray(model.file.raw(tensor)[:N, :size]), f"stored {tensor}"
+        if model.tensors[tensor].type == name:
+            return np.ascontiguousarray(model.raw(tensor)[:N, :size]), f"stored {tensor}"
     if name in WRITABLE:
-        values = model.file.dequantize("blk.0.ffn_down.weight")[:N, :K]
+        values = model.dequantize("blk.0.ffn_down.weight")[:N, :K]
         made: NDArray[np.uint8] = gguf.quants.quantize(values, gguf.GGMLQuantizationType[name.upper()])
         return made, "of blk.0.ffn_down.weight"
     return np.ascontiguousarray(random_blocks(fmt, 3)[:N, :size]), "random blocks"

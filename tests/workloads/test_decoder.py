@@ -12,9 +12,8 @@ from sailsim.lut_gemv.quantize import quantize_rows
 from sailsim.lut_gemv.reference import scale_blocks
 from sailsim.workloads.inference.decoder import (
     Decoder,
-    FloatProducts,
+    LinearLayers,
     UnitAttention,
-    UnitProducts,
     cache_codes,
     open_llama,
     rounded_cache,
@@ -40,18 +39,18 @@ def model(tiny_gguf):
 
 
 def test_wide_activations_and_the_files_own_weights_come_near_to_floats(model):
-    floats = logits(model, FloatProducts(model))
+    floats = logits(model, LinearLayers(model))
     distance = [
-        np.abs(logits(model, UnitProducts(model, model.format, abits)) - floats).max() for abits in (4, 8, 14)
+        np.abs(logits(model, LinearLayers(model, model.format, abits)) - floats).max() for abits in (4, 8, 14)
     ]
     assert distance[0] > 4 * distance[1] > 4 * distance[2]
     assert distance[2] < 0.01 * np.abs(floats).max()
 
 
 def test_a_grid_format_that_nothing_writes_is_refused(model):
-    fmt = chosen_format("iq3_s", str(model.file.path), model.spec)
+    fmt = chosen_format("iq3_s", str(model.path), model.spec)
     with pytest.raises(SailsimError, match=r"the format of token_embd is iq3_s, which nothing here writes"):
-        logits(model, UnitProducts(model, fmt, 8))
+        logits(model, LinearLayers(model, fmt, 8))
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
@@ -109,7 +108,7 @@ def test_positions_that_a_file_scales_are_refused(tmp_path, values, words):
 def test_a_chunk_begins_with_the_special_token_that_a_file_asks_for(tmp_path, values, first):
     model, text = open_gguf(said(tmp_path, **values)), "the cat sat on a mat. " * 4
     chunks = text_chunks(model, text, 3, 8)
-    plain = np.asarray(Tokenizer(model.file).encode(text)[:24]).reshape(3, 8)
+    plain = np.asarray(Tokenizer(model).encode(text)[:24]).reshape(3, 8)
     np.testing.assert_array_equal(chunks[:, 1:], plain[:, 1:])
     assert chunks[:, 0].tolist() == (plain[:, 0].tolist() if first is None else [first] * 3)
 
@@ -129,7 +128,7 @@ def test_what_has_no_weights_to_read_is_called_what_it_is(tmp_path):
 
 
 def test_text_survives_the_tokenizer(smollm2_path):
-    tokenizer = Tokenizer(open_gguf(smollm2_path).file)
+    tokenizer = Tokenizer(open_gguf(smollm2_path))
     text = "On 24 May 2026, it's 100% naïve —\n  don't you think?"
     tokens = tokenizer.encode(text)
     spelled = "".join(tokenizer.vocabulary[token] for token in tokens)
@@ -140,7 +139,7 @@ def test_text_survives_the_tokenizer(smollm2_path):
 def test_every_input_is_observed_once_with_its_shape(tiny_gguf):
     model = open_gguf(tiny_gguf)
     seen = {}
-    decoder = Decoder(model, FloatProducts(model))
+    decoder = Decoder(model, LinearLayers(model))
     decoder.after([1, 2, 3], lambda role, layer, x: seen.__setitem__((role, layer), x.shape))
     assert seen == {
         (role, layer): (3, width)
@@ -152,7 +151,7 @@ def test_every_input_is_observed_once_with_its_shape(tiny_gguf):
 @pytest.mark.parametrize("tokens", [[], [48], [-1], [0] * 2049])
 def test_bad_tokens_are_refused(tiny_gguf, tokens):
     model = open_gguf(tiny_gguf)
-    assert "tokens has" in refusal(Decoder(model, FloatProducts(model)).after, tokens)
+    assert "tokens has" in refusal(Decoder(model, LinearLayers(model)).after, tokens)
 
 
 # --- Attention as units compute it: the contract's arithmetic to the bit, near to floats where  ---
@@ -197,7 +196,7 @@ def test_both_products_are_those_of_the_contract_to_the_bit(bits, abits, tokens,
     expected = looked_up(ints, keys.T, bits, key_scale.T.astype(np.float16), scale, abits)
     np.testing.assert_array_equal(scores, expected)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    inputs, step = unit.inputs(weights, value_scale[:, 0])
+    inputs, step = unit.rounded(weights * value_scale[:, 0], signed=False)
     assert inputs.min() >= 0
     assert inputs.max() <= (1 << abits) - 1
     whole = inputs.astype(np.uint8)
@@ -231,7 +230,7 @@ def test_chunks_of_a_prompt_are_the_same_attention(bits, tokens, chunk, seed):
         hidden = np.arange(end)[None] > np.repeat(np.arange(begin, end), 2)[:, None]
         scores[hidden] = -np.inf
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        inputs, step = unit.inputs(weights, value_scale[:end, 0])
+        inputs, step = unit.rounded(weights * value_scale[:end, 0], signed=False)
         assert not inputs[hidden].any()
         ones, whole_inputs = np.ones((1, 16), np.float16), inputs.astype(np.uint8)
         mixed = looked_up(whole_inputs, values[:end], bits, ones, step.astype(np.float32), signed=False)
@@ -241,13 +240,13 @@ def test_chunks_of_a_prompt_are_the_same_attention(bits, tokens, chunk, seed):
 
 
 def test_a_cache_of_floats_is_refused():
-    assert "kv_bits is 16 beside attention on the units" in refusal(UnitAttention, 16, 8)
+    assert "kv_bits is 16 with attention on the units" in refusal(UnitAttention, 16, 8)
 
 
 @pytest.mark.slow
 def test_the_real_model_on_units_knows_the_capital_of_france(smollm2_path):
     model = open_gguf(smollm2_path)
-    tokenizer = Tokenizer(model.file)
+    tokenizer = Tokenizer(model)
     tokens = tokenizer.encode("The capital of France is")
-    found = int(logits(model, UnitProducts(model, model.format, 8), tokens, bits=8).argmax())
+    found = int(logits(model, LinearLayers(model, model.format, 8), tokens, bits=8).argmax())
     assert [found] == tokenizer.encode(" Paris")

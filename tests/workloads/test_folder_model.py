@@ -140,7 +140,7 @@ def without(tensors: Stored, part: str) -> Stored:
             r"mlp\.up_proj\.weight is \(64, 95\); allowed is \(64, 96\)",
         ),
         (broken(mlp__up_proj__weight_packed=("I32", (96, 8))), {}, r"up_proj\.weight_packed"),
-        (broken(self_attn__q_proj__scales=("F16", (2, 64))), {}, r"q_proj\.scales has no codes beside it"),
+        (broken(self_attn__q_proj__scales=("F16", (2, 64))), {}, r"q_proj\.scales has no codes with it"),
         (PLAIN, {"num_attention_heads": None}, "does not say how many heads"),
         (PLAIN, {"num_attention_heads": "4"}, "heads of config.json is '4'; allowed is a whole number"),
         (PLAIN, {"is_encoder_decoder": True}, "is_encoder_decoder is true"),
@@ -156,7 +156,7 @@ def without(tensors: Stored, part: str) -> Stored:
         (GROUPS | {f"{Q}.qzeros": ("I32", (2, 7))}, quantized(), r"qzeros is \(2, 7\)"),
         (GROUPS | {f"{Q}.g_idx": ("I32", (63,))}, quantized(), r"g_idx is \(63,\)"),
         (GROUPS | {f"{Q}.qweight": ("I16", (8, 64))}, quantized(), r"qweight is .* of I16"),
-        (without(GROUPS, f"{Q}.scales"), quantized(), r"q_proj\.qweight has no scales beside it"),
+        (without(GROUPS, f"{Q}.scales"), quantized(), r"q_proj\.qweight has no scales with it"),
         (
             without(MIXTRAL, "1.block_sparse_moe.experts.1.w2"), {"num_experts_per_tok": 2},
             r"it has experts 0\.\.2, 2 of them, for blk\.1\.ffn_down_exps",

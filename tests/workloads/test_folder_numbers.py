@@ -12,12 +12,12 @@ from sailsim.workloads.model_files.folder_model import (
     FolderConfig,
     GroupQuantization,
     LayerTensor,
-    matrices,
-    named,
+    layer_parts,
+    layer_tensors,
     open_folder,
 )
-from sailsim.workloads.model_files.safetensors_file import SafeTensor
-from sailsim.workloads.model_files.shapes import ModelFacts
+from sailsim.workloads.model_files.safetensors_file import StoredTensor
+from sailsim.workloads.model_files.shapes import ModelHeader
 from sailsim.workloads.models.formats import TENSOR_FORMATS
 
 from ..refusals import refusal
@@ -27,9 +27,9 @@ from .folder_files import write_folder
 MOST = (1 << 31) - 1
 
 
-def facts(**said: Any) -> ModelFacts:
-    """Of a configuration's table."""
-    return FolderConfig.of("m", said).facts(("a note",))
+def facts(**said: Any) -> ModelHeader:
+    """Header of a model with this configuration and no tensors."""
+    return FolderConfig.read("m", said).header("n", {}, ("a note",))
 
 
 def test_numbers_are_read_by_either_name_and_refused_outside_their_range():
@@ -86,7 +86,7 @@ def test_which_blocks_have_a_window():
 def grouped(method: str = "gptq", **said: Any) -> GroupQuantization | None:
     """What a folder says of its groups."""
     table = {"quant_method": method, "bits": 4, "group_size": 32} | said
-    return FolderConfig.of("m", {"quantization_config": table}).grouped(None)
+    return FolderConfig.read("m", {"quantization_config": table}).grouped(None)
 
 
 def test_how_weights_are_grouped():
@@ -99,7 +99,7 @@ def test_how_weights_are_grouped():
     )
     assert grouped("awq", zero_point=False) == GroupQuantization("awq", 4, 32, True, False, False)
     older = {"quant_method": "awq", "w_bit": 4, "q_group_size": 64}
-    assert FolderConfig.of("m", {"quantization_config": older}).grouped(None) == GroupQuantization(
+    assert FolderConfig.read("m", {"quantization_config": older}).grouped(None) == GroupQuantization(
         "awq", 4, 64, False, False
     )
     # -1 and 0 are one group a column; 65535 is the most.
@@ -113,7 +113,7 @@ def test_how_weights_are_grouped():
         grouped(bits=1)
     # A text model may say it, too; its own table comes behind the whole one's.
     eight = {"quantization_config": {"quant_method": "gptq", "bits": 8, "group_size": 16}}
-    assert FolderConfig.of("m", {"text_config": eight}).grouped(None).bits == 8  # type: ignore[union-attr]
+    assert FolderConfig.read("m", {"text_config": eight}).grouped(None).bits == 8  # type: ignore[union-attr]
     # The file of older folders is GPTQ's, and the configuration comes before it.
     beside = {"bits": 8, "group_size": 16}
     for changes, said in (
@@ -121,23 +121,25 @@ def test_how_weights_are_grouped():
         ({"group_size": "32"}, "group_size of {} is '32'; allowed is a whole number -1..65535."),
         ({"desc_act": "yes"}, "desc_act of {} is 'yes'; allowed is true or false."),
     ):
-        sentence = refusal(FolderConfig.of("m", {"quantization_config": None}).grouped, beside | changes)
+        sentence = refusal(FolderConfig.read("m", {"quantization_config": None}).grouped, beside | changes)
         assert sentence == f"m: {said.format('quantize_config.json')}"
-    assert not FolderConfig.of("m", {}).grouped(beside | {"desc_act": None}).reordered  # type: ignore[union-attr]
-    assert FolderConfig.of("m", {}).grouped(beside) == GroupQuantization("gptq", 8, 16, True, False, True)
-    both = FolderConfig.of("m", {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}})
+    assert not FolderConfig.read("m", {}).grouped(beside | {"desc_act": None}).reordered  # type: ignore[union-attr]
+    assert FolderConfig.read("m", {}).grouped(beside) == GroupQuantization("gptq", 8, 16, True, False, True)
+    both = FolderConfig.read(
+        "m", {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}}
+    )
     assert both.grouped(beside).method == "awq"  # type: ignore[union-attr]
-    assert FolderConfig.of("m", {}).grouped(None) is None
+    assert FolderConfig.read("m", {}).grouped(None) is None
 
 
-def tensor(name: str, dtype: str = "BF16", shape: tuple[int, ...] = (4,)) -> SafeTensor:
+def tensor(name: str, dtype: str = "BF16", shape: tuple[int, ...] = (4,)) -> StoredTensor:
     """A tensor whose data nobody reads."""
-    return SafeTensor(name=name, dtype=dtype, shape=shape, n_bytes=0, path=Path(), offset=0)
+    return StoredTensor(name=name, dtype=dtype, shape=shape, n_bytes=0, path=Path(), offset=0)
 
 
 def test_names_by_what_else_a_block_has():
     def layers(*names: str) -> list[str]:
-        return [one.layer for one in named([tensor(name) for name in names])]
+        return [layer for layer, _ in layer_parts("m", [tensor(name) for name in names])]
 
     # What is no part of the decoder, with the model's own beginning and without.
     assert layers("vision_tower.a.weight", "model.vision_tower.b.weight", "model.visual.c.weight") == []
@@ -150,8 +152,8 @@ def test_names_by_what_else_a_block_has():
     assert layers(behind, "model.layers.3.input_layernorm.weight", other) == [
         "blk.3.post_attention_norm", "blk.3.attn_norm", "blk.3.ffn_norm",
     ]  # fmt: skip
-    (expert,) = named([tensor("model.layers.2.mlp.experts.7.up_proj.weight")])
-    assert (expert.layer, expert.expert, expert.part) == ("blk.2.ffn_up_exps", 7, "weight")
+    expert = tensor("model.layers.2.mlp.experts.7.up_proj.weight")
+    assert layer_parts("m", [expert]) == {("blk.2.ffn_up_exps", 7): {"weight": expert}}
 
 
 def test_codes_of_mxfp4_are_of_four_axes_and_sixteen_bytes():
@@ -160,7 +162,7 @@ def test_codes_of_mxfp4_are_of_four_axes_and_sixteen_bytes():
     scales = tensor(f"{at}_scales", "U8", (5, 6, 3))
 
     def found(shape: tuple[int, ...], dtype: str = "U8") -> dict[str, LayerTensor]:
-        return matrices("m", named([tensor(f"{at}_blocks", dtype, shape), scales]), None)
+        return layer_tensors("m", layer_parts("m", [tensor(f"{at}_blocks", dtype, shape), scales]), None)
 
     whole = LayerTensor(f"{at}_blocks", (96, 6, 5), TENSOR_FORMATS["mxfp4"])
     assert found((5, 6, 3, 16)) == {"blk.0.ffn_down_exps.weight": whole}

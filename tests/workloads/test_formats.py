@@ -170,7 +170,7 @@ def test_values_become_the_codes_blocks_and_minima_of_any_format(float_model, na
     assert (weights.code, weights.group_size) == (fmt.code, fmt.group_size)
     assert weights.scales.shape == (-(-linear.k // fmt.group_size), linear.n)
     assert (weights.minima is not None) == fmt.minimum
-    truth = float_model.file.dequantize(f"{linear.name}.weight").T
+    truth = float_model.dequantize(f"{linear.name}.weight").T
     levels = np.unique(fmt.code.values).astype(int)
     step = np.repeat(np.abs(weights.scales.astype(np.float32)), fmt.group_size, axis=0)[: linear.k]
     # Half of the widest gap between levels, or what lies beyond the last one, and the rounding of the scale.

@@ -70,9 +70,9 @@ def opened(path: Path) -> str:
     try:
         model = open_gguf(path)
         assert model.format.census(model.spec)
-        assert model.spec.n_params == sum(info.n_elements for info in model.file.tensors.values())
-        for name in model.file.tensors:
-            model.file.raw(name)
+        assert model.spec.n_params == sum(info.n_elements for info in model.tensors.values())
+        for name in model.tensors:
+            model.raw(name)
     except SailsimError as error:
         return str(error)
     return "read"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sailsim.base.errors import SailsimError
 from sailsim.cli import main
-from sailsim.workloads.model_files.gguf_model import MAX_TEXTS, GgufFile, first_bad_block, open_gguf
+from sailsim.workloads.model_files.gguf_model import MAX_TEXTS, GgufModel, first_bad_block, open_gguf
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import TENSOR_FORMATS
 
@@ -37,7 +37,7 @@ def test_shapes_formats_and_bytes_of_a_written_file(tiny_gguf):
 
 
 def test_the_header_agrees_with_the_reference_reader(tiny_gguf):
-    file, reader = GgufFile(tiny_gguf), gguf.GGUFReader(tiny_gguf)
+    file, reader = GgufModel(tiny_gguf), gguf.GGUFReader(tiny_gguf)
     assert list(file.tensors) == [tensor.name for tensor in reader.tensors]
     for tensor in reader.tensors:
         info = file.tensors[tensor.name]
@@ -116,13 +116,13 @@ def test_bad_files_end_in_one_sentence_without_large_memory(tmp_path, name):
 
 def test_a_folder_and_an_absent_file(tmp_path):
     for path in (tmp_path, tmp_path / "none.gguf"):
-        assert refusal(GgufFile, path)
+        assert refusal(GgufModel, path)
 
 
 def test_every_truncation_is_refused(tiny_gguf, tmp_path):
     whole = tiny_gguf.read_bytes()
     path = tmp_path / "cut.gguf"
-    last = max(info.offset + info.n_bytes for info in GgufFile(tiny_gguf).tensors.values())
+    last = max(info.offset + info.n_bytes for info in GgufModel(tiny_gguf).tensors.values())
     for length in {*range(0, 4000, 53), *range(4000, last, 2311), last - 1}:
         path.write_bytes(whole[:length])
         with pytest.raises(SailsimError):
@@ -151,7 +151,7 @@ def test_every_reader_refuses_a_scale_that_is_no_number(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_tiny_gguf(Path("m.gguf"))
     with Path("m.gguf").open("r+b") as file:
-        file.seek(GgufFile("m.gguf").tensors["blk.1.ffn_down.weight"].offset + 18 * 5)
+        file.seek(GgufModel("m.gguf").tensors["blk.1.ffn_down.weight"].offset + 18 * 5)
         file.write(b"\xff\x7f")
     Path("text.txt").write_text("the cat sat on the mat and did not move. " * 20)
     for command in (
@@ -176,7 +176,7 @@ def test_tensors_that_share_bytes_are_refused(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("overlap")
     path = folder / "m.gguf"
     write_tiny_gguf(path)
-    file = GgufFile(path)
+    file = GgufModel(path)
     names = sorted(file.tensors)
     moved, onto = data.draw(st.permutations(names))[:2]
     start = min(info.offset for info in file.tensors.values())
@@ -203,7 +203,7 @@ def test_more_keys_or_tensors_than_any_model_has(tmp_path):
 def test_a_file_that_was_cut_short_is_refused(tmp_path):
     path = tmp_path / "m.gguf"
     write_tiny_gguf(path)
-    file = GgufFile(path)
+    file = GgufModel(path)
     os.truncate(path, path.stat().st_size - 40)
     with pytest.raises(SailsimError, match=r"the data of .* is 'cut short'"):
         file.raw(list(file.tensors)[-1])
@@ -235,7 +235,7 @@ def test_scales_of_a_large_file_are_looked_at_in_little_memory(tmp_path: Path) -
     )
     finish_with_holes(writer, path, rows * row_bytes)
     end = path.stat().st_size
-    file = GgufFile(path)
+    file = GgufModel(path)
     before = _resident()
     file.raw("m.weight")
     assert _resident() - before < end / 10
@@ -244,7 +244,7 @@ def test_scales_of_a_large_file_are_looked_at_in_little_memory(tmp_path: Path) -
         changed.write(b"\x00\x7e")
     last = rows * 8192 // 32 - 1
     with pytest.raises(SailsimError, match=f"no number in block {last} of q8_0"):
-        GgufFile(path).raw("m.weight")
+        GgufModel(path).raw("m.weight")
 
 
 def _resident() -> int:

@@ -9,9 +9,7 @@ import pytest
 
 from sailsim.workloads.inference.decoder import (
     Decoder,
-    FloatProducts,
-    LinearProducts,
-    UnitProducts,
+    LinearLayers,
     rounded_cache,
 )
 from sailsim.workloads.inference.perplexity import QUALITY, shipped_text, text_chunks
@@ -32,7 +30,7 @@ def theirs(smollm2_path: Path) -> tuple[list[int], list[Any]]:
     return tokens, answer["choices"][0]["logprobs"]["content"]
 
 
-def beside(theirs: tuple[list[int], list[Any]], path: Path, products: LinearProducts) -> tuple[int, float]:
+def beside(theirs: tuple[list[int], list[Any]], path: Path, products: LinearLayers) -> tuple[int, float]:
     """How many tokens are the same, each behind llama.cpp's, and the root mean square difference of log
     probabilities over the likely ones, in nats."""
     prompt, found = theirs
@@ -51,15 +49,15 @@ def beside(theirs: tuple[list[int], list[Any]], path: Path, products: LinearProd
     return same, float(np.sqrt(np.mean(np.square(off))))
 
 
-def units(path: Path, abits: int) -> UnitProducts:
+def units(path: Path, abits: int) -> LinearLayers:
     model = open_gguf(path)
-    return UnitProducts(model, model.format, abits)
+    return LinearLayers(model, model.format, abits)
 
 
 @pytest.mark.slow
 def test_floats_say_what_llama_cpp_says(theirs, smollm2_path):
     """Measured: 16 of 16 tokens, 0.12 nats; llama.cpp rounds activations to 8 bits in blocks of 32."""
-    same, off = beside(theirs, smollm2_path, FloatProducts(open_gguf(smollm2_path)))
+    same, off = beside(theirs, smollm2_path, LinearLayers(open_gguf(smollm2_path)))
     assert same >= NEW - 1
     assert off < 0.25
 

@@ -170,10 +170,10 @@ def test_shapes_of_an_architecture_come_from_its_tensors(tmp_path, name):
     model = open_gguf(write_gguf(tmp_path / "m.gguf", arch, tensors, said))
     expected = ModelSpec(**{"name": "m", "title": "m", "source": "GGUF file m.gguf", **SIZES, **fields})
     assert model.spec == expected
-    assert model.spec.n_params == sum(info.n_elements for info in model.file.tensors.values())
+    assert model.spec.n_params == sum(info.n_elements for info in model.tensors.values())
     own = {linear.name: linear for linear in model.spec.linears()}
     for linear in own.values():
-        info = model.file.tensors[f"{linear.name}.weight"]
+        info = model.tensors[f"{linear.name}.weight"]
         assert model.format.tensors[linear.name].bytes(linear.k, linear.n) * linear.count == info.n_bytes
     assert len(decode_step(model.spec, model.format, 3, 20)) > 3 * len(own) / 4
 

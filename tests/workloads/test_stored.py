@@ -78,9 +78,9 @@ def test_the_fourth_code_of_tq2_0_is_refused():
 def test_every_tensor_of_the_shipped_model_means_to_the_bit_what_the_package_says(smollm2_path):
     model = open_gguf(smollm2_path)
     seen = set()
-    for name, info in model.file.tensors.items():
+    for name, info in model.tensors.items():
         if info.type not in ("f32", "f16", "bf16"):
-            assert differing(TENSOR_FORMATS[info.type], np.asarray(model.file.raw(name))) == 0, name
+            assert differing(TENSOR_FORMATS[info.type], np.asarray(model.raw(name))) == 0, name
             seen.add(info.type)
     assert seen == {"q4_1", "q8_0"}
 

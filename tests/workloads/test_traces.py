@@ -33,7 +33,7 @@ def test_a_trace_of_a_file_multiplies_its_own_weights(tiny_gguf, tmp_path, unit)
     trace, model = read_trace(out), open_gguf(tiny_gguf)
     linears = model.spec.linears()
     assert trace.header["tiles"] == [linear.name for linear in linears]
-    assert trace.header["provenance"]["model_sha256"] == model.file.sha256
+    assert trace.header["provenance"]["model_sha256"] == model.sha256
     assert set(trace.header["provenance"]["weights"].values()) == {"stored q4_0 codes"}
     assert trace.header["provenance"]["notes"] == [
         "pattern statistics from SmolLM2-135M-Instruct activations"
@@ -45,7 +45,7 @@ def test_a_trace_of_a_file_multiplies_its_own_weights(tiny_gguf, tmp_path, unit)
         assert result.matches
         tile = decode_tile(trace, result.index)
         x = tile.x.astype(np.float64) * tile.scales.act_scale[:, None]
-        truth = x @ model.file.dequantize(f"{linear.name}.weight").T.astype(np.float64)
+        truth = x @ model.dequantize(f"{linear.name}.weight").T.astype(np.float64)
         np.testing.assert_allclose(result.output, truth, rtol=1e-3, atol=1e-4 * np.abs(truth).max())
         assert cycles["total"] == sum(
             cycles[phase] for phase in ("load", "build", "lookup", "convert", "write_back")

@@ -1,30 +1,25 @@
-"""The decode program's arithmetic in NumPy: what a run is held against, step by step, from one image.
+"""Reference of the decode program in NumPy, step by step from an image.
 
-Integer products and their scales are the contract's, bit for bit; sums of norms, scores and exponentials are
-NumPy's, in another order than the program's. Where an activation lies between two integers, that may decide
-which it becomes, and all that comes later with it.
+Integer products and their scales are the contract's, bit for bit. Norms, scores and exponentials are summed
+by NumPy, in another order than the program's: an activation near the middle of two integers may be rounded to
+the other one, which changes all later steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.images.image_file import Image
-from sailsim.workloads.inference.decoder import Floats, UnitAttention, cache_codes, rotate, rotation
+from sailsim.workloads.inference.decoder import Floats, Operand, UnitAttention, cache_codes, rotate, rotation
 from sailsim.workloads.inference.weights import Weights
-
-Operand = tuple[npt.NDArray[Any], Floats]
-"""Rows (B, K) rounded to int8, or uint8 where codes are mixed, and what a step of each is worth (B,)."""
 
 
 def round_rows(x: Floats, kind: type[np.integer[Any]] = np.int8) -> Operand:
-    """Rows of floats as int8 or uint8, and what a step of each is worth: largest magnitude / 127 or 255."""
+    """Round rows of floats to int8 or uint8, with the scale of each: its largest magnitude / 127 or 255."""
     most, largest = np.float32(np.iinfo(kind).max), np.abs(x).max(axis=1).astype(np.float32)
     tiny = largest < np.float32(2**-100)
     with np.errstate(divide="ignore"):
@@ -34,38 +29,41 @@ def round_rows(x: Floats, kind: type[np.integer[Any]] = np.int8) -> Operand:
 
 
 CACHES = ("fp16", *(f"int{bits}" for bits in range(8, 1, -1)))
-"""What keys and values are kept as."""
+"""Formats of keys and values in the cache."""
 
 
 class ImageDecoder:
-    """One decode of ``batch`` sequences with the model of an image and a cache of `CACHES`; over codes its
-    attention is `UnitAttention`, whoever multiplies."""
+    """Decode of ``batch`` sequences with the model of an image and a cache of one of `CACHES`.
+
+    Attention over integers is `UnitAttention`, on the cores and on the units.
+    """
 
     def __init__(self, image: Image, batch: int = 1, cache: str = "fp16") -> None:
         if cache not in CACHES:
             raise SailsimError(f"cache is {cache!r}; allowed are {', '.join(CACHES)}.")
         self.image, self.sizes, self.batch, self.cache = image, image.dimensions, batch, cache
-        self._codes = None if cache == "fp16" else _ImageAttention(int(cache[-1]), 8, self)
+        is_fp16 = cache == "fp16"
+        self._code_attention = None if is_fp16 else UnitAttention(int(cache[-1]), 8, self._rounded_heads)
         self.position = 0
         self._weights: dict[str, Weights] = {}
-        # Of a position (batch, heads, head_dim), of codes with a head's scale behind them.
+        # One array (batch, heads, head_dim) for each position, of integers with their scale as last element.
         self._keys: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
         self._values: list[list[Floats]] = [[] for _ in range(self.sizes.n_layers)]
 
     def weights(self, name: str) -> Weights:
-        """A matrix of the image, kept once it has been read."""
+        """Matrix of the image, kept once it has been read."""
         if name not in self._weights:
             self._weights[name] = self.image.weights(name)
         return self._weights[name]
 
     def logits(self, tokens: Sequence[int]) -> Floats:
-        """Takes one token of each sequence; logits of the next ones, (batch, vocab)."""
+        """Decode one token of each sequence; logits of the next ones, (batch, vocab)."""
         x = self.step(tokens)
         head = self._rounded(self._norm(x, self.image.norms[-1]))
         return self._multiplied(head, "head")
 
     def step(self, tokens: Sequence[int]) -> Floats:
-        """Takes one token of each sequence into the cache; what the last block gives, (batch, d_model)."""
+        """Decode one token of each sequence; the output of the last block, (batch, d_model)."""
         sizes, norms = self.sizes, self.image.norms
         x = np.stack([self._embedding(token) for token in tokens])
         for layer in range(sizes.n_layers):
@@ -82,11 +80,15 @@ class ImageDecoder:
         return x
 
     def _multiplied(self, operand: Operand, name: str) -> Floats:
-        """Rounded rows (B, K) multiplied with a matrix, (B, N), as the contract says."""
+        """Product of rounded rows (B, K) and a matrix, (B, N), as the contract defines it."""
         return self.weights(name).product(*operand, abits=8)
 
     def _rounded(self, x: Floats, kind: type[np.integer[Any]] = np.int8) -> Operand:
         return round_rows(x, kind)
+
+    def _rounded_heads(self, x: Floats, signed: bool) -> Operand:
+        ints, scale = self._rounded(x.reshape(-1, x.shape[-1]), np.int8 if signed else np.uint8)
+        return ints.reshape(x.shape), scale.reshape(x.shape[:-1])
 
     def _embedding(self, token: int) -> Floats:
         weights = self.weights("head" if self.sizes.tied else "embedding")
@@ -102,9 +104,8 @@ class ImageDecoder:
         return rotate(x[:, None], turns)[:, 0]
 
     def _cached(self, x: Floats) -> Floats:
-        """What the cache holds of rows (batch, heads, head_dim)."""
-        if self._codes is not None:
-            return np.concatenate(cache_codes(x, self._codes.kv_bits), axis=-1)
+        if self._code_attention is not None:
+            return np.concatenate(cache_codes(x, self._code_attention.kv_bits), axis=-1)
         return x.astype(np.float16).astype(np.float32)
 
     def _attention(self, layer: int, q: Floats, k: Floats, v: Floats) -> Floats:
@@ -113,11 +114,12 @@ class ImageDecoder:
         self._values[layer].append(self._cached(v.reshape(self.batch, -1, dim)))
         keys, values = np.stack(self._keys[layer], axis=2), np.stack(self._values[layer], axis=2)
         rotated = self._rotated(q.reshape(self.batch, -1, dim))
-        if self._codes is not None:
+        if self._code_attention is not None:
             queries = rotated.reshape(self.batch, -1, share, dim)
-            all_seen = np.zeros((share, keys.shape[2]), bool)
-            kept, kept_values = ((of[..., :dim], of[..., dim:]) for of in (keys, values))
-            return self._codes.mixed(queries, kept, kept_values, all_seen).reshape(self.batch, -1)
+            hidden = np.zeros((share, keys.shape[2]), bool)
+            key_codes, value_codes = ((rows[..., :dim], rows[..., dim:]) for rows in (keys, values))
+            mixed = self._code_attention.head_attention(queries, key_codes, value_codes, hidden)
+            return mixed.reshape(self.batch, -1)
         rotated = rotated / np.float32(np.sqrt(dim))
         grouped = rotated.reshape(self.batch, -1, share, dim)
         scores = np.einsum("bhgd,bhsd->bhgs", grouped, keys)
@@ -125,22 +127,3 @@ class ImageDecoder:
         scores /= scores.sum(axis=-1, keepdims=True)
         mixed = np.einsum("bhgs,bhsd->bhgd", scores, values).reshape(self.batch, -1)
         return np.asarray(mixed, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class _ImageAttention(UnitAttention):
-    """Attention over codes, whose operands a decode rounds as its others, all heads together."""
-
-    decode: ImageDecoder
-
-    def rounded(self, q: Floats) -> Operand:
-        """Queries (batch, heads of keys, heads of each, head_dim)."""
-        return self._of_rows(q, np.int8)
-
-    def inputs(self, weights: Floats, scales: Floats) -> Operand:
-        """Weights of the same heads."""
-        return self._of_rows(weights * scales, np.uint8)
-
-    def _of_rows(self, x: Floats, kind: type[np.integer[Any]]) -> Operand:
-        ints, step = self.decode._rounded(x.reshape(-1, x.shape[-1]), kind)
-        return ints.reshape(x.shape), step.reshape(x.shape[:-1])

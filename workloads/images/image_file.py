@@ -230,7 +230,7 @@ class ImagePlan:
             "written_by": f"sailsim {__version__}",
             "model": self.spec.name,
             "model_source": self.spec.source,
-            "model_sha256": self.file.file.sha256 if self.file else None,
+            "model_sha256": self.file.sha256 if self.file else None,
             "weights": dict(origins.most_common()),
             "seed": self.seed,
             "notes": list(self.notes),
@@ -401,10 +401,10 @@ def _norms(plan: ImagePlan) -> bytes:
         if plan.file is None:
             row[: spec.d_model] = 1 + 0.1 * random.standard_normal(spec.d_model, dtype=np.float32)
             continue
-        stored = plan.file.file.dequantize(f"{name}.weight")
+        stored = plan.file.dequantize(f"{name}.weight")
         if stored.size != spec.d_model:
             raise SailsimError(
-                f"GGUF file {plan.file.file.path}: {name}.weight has {prod(stored.shape)} elements; allowed "
+                f"GGUF file {plan.file.path}: {name}.weight has {prod(stored.shape)} elements; allowed "
                 f"is {spec.d_model}."
             )
         row[: spec.d_model] = stored.reshape(-1)

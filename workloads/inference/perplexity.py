@@ -1,4 +1,4 @@
-"""How well a model predicts a text: in floats, and as the units compute it."""
+"""Perplexity of a model on a text: in floats, and as the units compute it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
-from sailsim.lut_gemv.codes import WeightCode
 from sailsim.lut_gemv.operands import block_slices
 from sailsim.lut_gemv.quantize import levels_of, quantize_weights
-from sailsim.workloads.inference.decoder import (
-    Decoder,
-    FloatProducts,
-    Floats,
-    UnitAttention,
-    UnitProducts,
-    rounded_cache,
-)
-from sailsim.workloads.inference.decoder import attention as by_cores
+from sailsim.workloads.inference.decoder import Decoder, Floats, LinearLayers, UnitAttention, rounded_cache
+from sailsim.workloads.inference.decoder import attention as core_attention
 from sailsim.workloads.inference.tokenizer import Tokenizer
 from sailsim.workloads.inference.weights import Weights
 from sailsim.workloads.model_files.gguf_model import GgufModel
@@ -30,36 +22,41 @@ from sailsim.workloads.models.formats import TensorFormat, WeightFormat
 from sailsim.workloads.models.model import Linear
 
 DAMPING = 0.01
-"""Of the mean second moment, what is added to each: directions that the inputs hardly have count as well."""
+"""Share of the mean second moment that is added to each, so that rare input directions count as well."""
 
-AT_ONCE = 16
-"""Rows whose errors the later ones take up together."""
+ROWS_AT_ONCE = 16
+"""Rows of weights whose errors are spread over the later rows together."""
 
 Doubles = npt.NDArray[np.float64]
 
 
 def compensated(values: Floats, x: Floats, fmt: TensorFormat, origin: str) -> Weights:
-    """Codes of ``values`` (K, N) in a format with codes, made for inputs such as ``x`` (rows, K)."""
+    """Quantize ``values`` (K, N) with each weight's error compensated by later ones, as GPTQ does.
+
+    ``x`` (rows, K) are inputs to expect.
+    """
     assert fmt.code is not None
     upper = _upper_inverse(x)
-    left = np.array(values, dtype=np.float32)
-    levels = _CodeLevels.of(fmt.code)
-    codes = np.empty(left.shape, np.uint8)
+    rest = np.array(values, dtype=np.float32)
+    levels = levels_of(fmt.code).astype(np.float32)
+    level_codes = fmt.code.encode(levels_of(fmt.code))
+    codes = np.empty(rest.shape, np.uint8)
     factors: list[tuple[Any, Any]] = []
-    for block in block_slices(len(left), fmt.group_size):
-        _, scale, minimum = quantize_weights(left[block], fmt.code, fmt.group_size, minimum=fmt.minimum)
+    for block in block_slices(len(rest), fmt.group_size):
+        _, scale, minimum = quantize_weights(rest[block], fmt.code, fmt.group_size, minimum=fmt.minimum)
         factors.append((scale, minimum))
         step = scale[0].astype(np.float32)
         least = None if minimum is None else minimum[0].astype(np.float32)
-        for start in range(block.start, block.stop, AT_ONCE):
-            run = slice(start, min(start + AT_ONCE, block.stop))
-            rows, factor = left[run], upper[run, run]
+        for start in range(block.start, block.stop, ROWS_AT_ONCE):
+            run = slice(start, min(start + ROWS_AT_ONCE, block.stop))
+            rows, factor = rest[run], upper[run, run]
             errors = np.empty_like(rows)
             for i, row in enumerate(rows):
-                codes[start + i], meant = levels.nearest(row, step, least)
+                places, meant = _nearest(row, levels, step, least)
+                codes[start + i] = level_codes[places]
                 errors[i] = (row - meant) / factor[i, i]
                 rows[i + 1 :] -= factor[i, i + 1 :, None] * errors[i]
-            left[run.stop :] -= upper[run, run.stop :].T @ errors
+            rest[run.stop :] -= upper[run, run.stop :].T @ errors
     scales, minima = zip(*factors, strict=True)
     return Weights(
         codes,
@@ -71,32 +68,19 @@ def compensated(values: Floats, x: Floats, fmt: TensorFormat, origin: str) -> We
     )
 
 
-@dataclass(frozen=True)
-class _CodeLevels:
-    """What codes may mean, in ascending order, and the code of each."""
-
-    values: Floats
-    codes: npt.NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, code: WeightCode) -> _CodeLevels:
-        """Those that a code's weights are quantized to."""
-        levels = levels_of(code)
-        return cls(levels.astype(np.float32), code.encode(levels))
-
-    def nearest(
-        self, values: Floats, scale: Floats, minimum: Floats | None
-    ) -> tuple[npt.NDArray[np.uint8], Floats]:
-        """Of values (N,), the codes that come nearest with a scale and a minimum each, and what they mean."""
-        above = values if minimum is None else values - minimum
-        steps = np.divide(above, scale, out=np.zeros_like(values), where=scale != 0)
-        place = np.searchsorted((self.values[:-1] + self.values[1:]) / 2, steps)
-        meant = self.values[place] * scale
-        return self.codes[place], meant if minimum is None else meant + minimum
+def _nearest(
+    values: Floats, levels: Floats, scale: Floats, minimum: Floats | None
+) -> tuple[npt.NDArray[np.intp], Floats]:
+    """Indices of the levels nearest to ``values`` (N,), each with a scale and a minimum, and their values."""
+    above = values if minimum is None else values - minimum
+    steps = np.divide(above, scale, out=np.zeros_like(values), where=scale != 0)
+    places = np.searchsorted((levels[:-1] + levels[1:]) / 2, steps)
+    meant = levels[places] * scale
+    return places, meant if minimum is None else meant + minimum
 
 
 def _upper_inverse(x: Floats) -> npt.NDArray[np.float32]:
-    """The upper factor U of the inverse of the inputs' second moments, U' U."""
+    """Upper factor U of the inverse U' U of the inputs' second moments."""
     moments: Doubles = (x.T @ x).astype(np.float64)
     each: Any = np.einsum("ii->i", moments)
     each += DAMPING * each.mean() or 1.0
@@ -115,7 +99,7 @@ CALIBRATION = "alice-9.txt"
 
 
 def shipped_text(name: str) -> str:
-    """A text by its name."""
+    """Read a shipped text by name."""
     return files("sailsim.workloads").joinpath("data", name).read_text("utf-8")
 
 
@@ -129,11 +113,11 @@ MAX_LENGTH = 2048
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of the tokens of a text, chunk by chunk, each without the chunk before it.
+    """Predictions of a model for the chunks of a text, each independent of the others.
 
     Attributes:
-        nll: (chunks, length - 1), minus the logarithm of the probability of every token but a chunk's first.
-        top: (chunks, length - 1), the most probable token in each place.
+        nll: negative log-likelihood of every token but a chunk's first, (chunks, length - 1).
+        top: most probable token at each position, (chunks, length - 1).
     """
 
     nll: npt.NDArray[np.float64]
@@ -141,17 +125,20 @@ class Predictions:
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the mean of `nll`."""
+        """Exponential of the mean of `nll`."""
         return float(np.exp(self.nll.mean()))
 
 
 def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.NDArray[np.int64]:
-    """The first tokens of a text (chunks, length), each chunk's first one replaced by the special token that
-    the model has seen before every text, if it has. Raises SailsimError if the text is too short."""
+    """First tokens of a text (chunks, length).
+
+    Each chunk's first token becomes the special one that begins every text of the model, if there is one.
+    Raises SailsimError if the text is too short.
+    """
     for name, value, least, most in (("chunks", chunks, 2, 4096), ("length", length, 2, MAX_LENGTH)):
         if not least <= value <= most:
             raise SailsimError(f"{name} is {value!r}; allowed is {least}..{most}.")
-    tokenizer = Tokenizer(model.file)
+    tokenizer = Tokenizer(model)
     tokens = tokenizer.encode(text)
     if len(tokens) < chunks * length:
         raise SailsimError(
@@ -165,8 +152,8 @@ def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.ND
 
 
 def in_floats(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predictions:
-    """What the file's values say of tokens (chunks, length) in fp32, with nothing rounded."""
-    return _predicted(Decoder(model, FloatProducts(model)), tokens)
+    """Predictions for tokens (chunks, length) with the file's values in fp32, with nothing rounded."""
+    return _predictions(Decoder(model, LinearLayers(model)), tokens)
 
 
 def on_units(
@@ -181,45 +168,53 @@ def on_units(
     calibration: npt.NDArray[np.int64] | None = None,
     threads: int = 1,
 ) -> Predictions:
-    """What units say of tokens (chunks, length): weights of a format, activations of ``abits`` bits.
+    """Predictions of units for tokens (chunks, length), with weights of a format.
 
-    ``kv_bits`` are those of the cache's keys and values (`rounded_cache`); ``attention`` says who multiplies
-    them, the cores in fp32 or the units (`head_products`). ``method`` is how codes that are not the file's
-    own are made of its values: each weight to the nearest, or with its error compensated by the following
-    ones, for the inputs that the tokens ``calibration`` (chunks, length) bring.
+    Args:
+        model: the file.
+        tokens: the text.
+        fmt: of the weights.
+        abits: bits of an activation.
+        kv_bits: bits of the cache's keys and values (`rounded_cache`).
+        attention: ``cores`` multiply keys and values in fp32, or ``units`` (`UnitAttention`).
+        method: quantizes where codes are not the file's own: each weight to the ``nearest``, or with its
+            error ``compensated`` by later ones, for the inputs that ``calibration`` gives.
+        calibration: tokens (chunks, length).
+        threads: of a product.
 
-    Raises SailsimError for values out of range.
+    Raises:
+        SailsimError: for values out of range.
     """
     if method not in METHODS:
         raise SailsimError(f"method is {method!r}; allowed is {' or '.join(METHODS)}.")
     if attention not in ATTENTION:
         raise SailsimError(f"attention is {attention!r}; allowed is {' or '.join(ATTENTION)}.")
-    products = UnitProducts(model, fmt, abits, threads)
-    learned = 0
+    layers = LinearLayers(model, fmt, abits, threads)
+    skipped = 0
     if method == "compensated":
         if calibration is None or calibration.shape[1] != tokens.shape[1]:
             raise SailsimError(
                 "calibration is no chunks as long as those of the text; compensation needs them."
             )
-        products.make = _compensating(model, calibration.size)
-        learned = len(calibration)
+        layers.quantizer = _compensating(model, calibration.size)
+        skipped = len(calibration)
         tokens = np.concatenate([calibration, tokens])
-    attend = by_cores if attention == "cores" else UnitAttention(kv_bits, abits)
-    return _predicted(Decoder(model, products, rounded_cache(kv_bits), attend), tokens, learned)
+    attend = core_attention if attention == "cores" else UnitAttention(kv_bits, abits)
+    return _predictions(Decoder(model, layers, rounded_cache(kv_bits), attend), tokens, skipped)
 
 
 def _compensating(model: GgufModel, rows: int) -> Callable[[Linear, TensorFormat, Floats], Weights]:
-    """Makes codes for the first rows of an input."""
+    """Quantizer with compensated errors for the first rows of an input."""
 
-    def make(linear: Linear, fmt: TensorFormat, x: Floats) -> Weights:
-        values = model.file.dequantize(f"{linear.name}.weight").T
+    def quantizer(linear: Linear, fmt: TensorFormat, x: Floats) -> Weights:
+        values = model.dequantize(f"{linear.name}.weight").T
         return compensated(values, x[:rows], fmt, f"{fmt.name} codes, errors compensated")
 
-    return make
+    return quantizer
 
 
-def _predicted(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int = 0) -> Predictions:
-    """What is said of tokens (chunks, length). The first ``skipped`` chunks are left out of the answer.
+def _predictions(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int = 0) -> Predictions:
+    """Predictions for all but the first ``skipped`` chunks of tokens (chunks, length).
 
     All chunks go through a block together, so that a matrix is read and prepared once.
     """
@@ -234,6 +229,6 @@ def _predicted(decoder: Decoder, tokens: npt.NDArray[np.int64], skipped: int = 0
         most = logits.max(axis=1)
         logits -= most[:, None]
         top.append(logits.argmax(axis=1))
-        wanted = logits[np.arange(length - 1), tokens[chunk, 1:]].astype(np.float64)
-        nll.append(np.log(np.exp(logits, out=logits).sum(axis=1, dtype=np.float64)) - wanted)
+        actual = logits[np.arange(length - 1), tokens[chunk, 1:]].astype(np.float64)
+        nll.append(np.log(np.exp(logits, out=logits).sum(axis=1, dtype=np.float64)) - actual)
     return Predictions(np.array(nll), np.array(top))

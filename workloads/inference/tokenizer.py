@@ -1,7 +1,7 @@
-"""Byte-pair encoding with the vocabulary and merges of a GGUF file: as much as the captures need.
+"""Byte-pair encoding with the vocabulary and merges of a GGUF file.
 
 GPT-2's scheme (bytes as printable characters, ranked merges) with llama.cpp's ``smollm`` pre-tokenizer
-(every digit by itself). No special tokens but the one that a text may begin with, no chat template.
+(every digit by itself). There is no chat template, and the only special token is one that begins a text.
 """
 
 import re
@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.model_files.gguf_model import GgufFile
+from sailsim.workloads.model_files.gguf_model import GgufModel
 from sailsim.workloads.model_files.safetensors_file import shown
 
 # Contractions, then a word, a digit or a run of signs with at most one space before it, then spaces.
@@ -27,15 +27,15 @@ _TO_CHARACTER = _byte_characters()
 
 
 SPLIT = "smollm"
-"""The pre-tokenizer that `_PIECES` is."""
+"""Name of the pre-tokenizer that `_PIECES` implements."""
 
 _BEGINS = ("llama3", "llama-v3", "llama-bpe")
-"""Pre-tokenizers of models whose texts begin with a special token where a file does not say whether they do
+"""Pre-tokenizers whose texts begin with a special token unless a file says otherwise
 (llama.cpp, src/llama-vocab.cpp)."""
 
 
 def token_numbers(prompt: str) -> list[int] | None:
-    """The tokens of whole numbers with commas between them; None for any other text."""
+    """Parse token numbers with commas between them; None for any other text."""
     if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", prompt, re.ASCII):
         return None
     # More digits than any token has: Python refuses to read thousands.
@@ -43,12 +43,13 @@ def token_numbers(prompt: str) -> list[int] | None:
 
 
 class Tokenizer:
-    """Text to token numbers, for files whose ``tokenizer.ggml.model`` is ``gpt2``.
+    """Tokenizer for files whose ``tokenizer.ggml.model`` is ``gpt2``.
 
-    ``unlike`` is the pre-tokenizer that a file names where it is another than `SPLIT`, else empty.
+    ``unlike`` is the pre-tokenizer that a file names if it is not `SPLIT`, else empty. Raises SailsimError
+    for another tokenizer.
     """
 
-    def __init__(self, file: GgufFile) -> None:
+    def __init__(self, file: GgufModel) -> None:
         kind = file.get("tokenizer.ggml.model")
         if kind != "gpt2":
             raise SailsimError(
@@ -62,7 +63,7 @@ class Tokenizer:
 
     @property
     def first(self) -> int | None:
-        """The special token that the model has seen before every text; None: it has seen none.
+        """Special token that begins every text of the model; None where there is none.
 
         Raises SailsimError for a number outside the vocabulary.
         """
@@ -89,7 +90,7 @@ class Tokenizer:
         return {(first, second): rank for rank, (first, _, second) in enumerate(pairs)}
 
     def encode(self, text: str) -> list[int]:
-        """Token numbers of ``text``. Raises SailsimError if the vocabulary lacks a byte of it."""
+        """Encode a text as token numbers. Raises SailsimError if the vocabulary lacks a byte of it."""
         tokens: list[int] = []
         for piece in _PIECES.findall(text):
             for part in self._merge([_TO_CHARACTER[byte] for byte in piece.encode("utf-8")]):
@@ -101,7 +102,7 @@ class Tokenizer:
         return tokens
 
     def _merge(self, parts: list[str]) -> list[str]:
-        """Joins neighbours, the best-ranked pair first, until no pair has a rank."""
+        """Join neighbours, the best-ranked pair first, until no pair has a rank."""
         while len(parts) > 1:
             ranked = [(self._ranks[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in self._ranks]
             if not ranked:

@@ -30,7 +30,7 @@ from sailsim.lut_gemv.fast import scaled_product
 from sailsim.lut_gemv.quantize import quantize_weights
 from sailsim.workloads.model_files.folder_model import FLOATS, FolderModel
 from sailsim.workloads.model_files.gguf_model import GgufModel
-from sailsim.workloads.model_files.safetensors_file import SafeTensor, shown
+from sailsim.workloads.model_files.safetensors_file import StoredTensor, shown
 from sailsim.workloads.models.formats import BLOCKS, WORD_BITS, GroupFormat, TensorFormat
 from sailsim.workloads.models.model import Linear
 
@@ -177,9 +177,9 @@ class Weights:
 
     def columns(self, start: int, stop: int) -> Weights:
         """The weights of the outputs ``start`` to ``stop - 1``."""
-        return self.taken(slice(start, stop))
+        return self.take(slice(start, stop))
 
-    def taken(self, outputs: npt.NDArray[Any] | slice) -> Weights:
+    def take(self, outputs: npt.NDArray[Any] | slice) -> Weights:
         """The weights of some outputs, by their numbers or as a run of them."""
         minima = None if self.minima is None else self.minima[:, outputs]
         return replace(self, codes=self.codes[:, outputs], scales=self.scales[:, outputs], minima=minima)
@@ -259,13 +259,13 @@ def _as_stored(
     if isinstance(model, FolderModel):
         assert isinstance(own, GroupFormat)
         return _grouped(model, linear, own, origin)
-    return _stored(model.file.raw(f"{linear.name}.weight"), own, origin)
+    return _stored(model.raw(f"{linear.name}.weight"), own, origin)
 
 
 def _values(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> npt.NDArray[np.float32]:
     """What a matrix holds, fp32 (K, N), inputs in their own order."""
     if isinstance(model, GgufModel):
-        return model.file.dequantize(f"{linear.name}.weight").T
+        return model.dequantize(f"{linear.name}.weight").T
     if not isinstance(own, GroupFormat):
         return _floats(model.parts(linear.name)["weight"]).T
     stored = _as_stored(model, linear, own)
@@ -348,7 +348,7 @@ AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 Codes = npt.NDArray[np.uint8]
 
 
-def _floats(tensor: SafeTensor) -> npt.NDArray[np.float32]:
+def _floats(tensor: StoredTensor) -> npt.NDArray[np.float32]:
     """A tensor of a type of `FLOATS`. Raises SailsimError for what is no number."""
     raw = tensor.read()
     if tensor.dtype not in FLOATS:
@@ -411,7 +411,7 @@ def _awq(words: npt.NDArray[np.uint32], bits: int) -> Codes:
     return codes.reshape(len(words), -1)
 
 
-def _order(parts: dict[str, SafeTensor], fmt: GroupFormat, k: int) -> npt.NDArray[Any] | None:
+def _order(parts: dict[str, StoredTensor], fmt: GroupFormat, k: int) -> npt.NDArray[Any] | None:
     """The inputs in the order of their groups; None where that is their own.
 
     Raises SailsimError where a group has another number of inputs than all.

@@ -1,16 +1,16 @@
-"""A GGUF file of a decoder as a model: its shapes, and the format, bytes and values of every tensor.
+"""Decoder models in GGUF files: shapes, and the format, bytes and values of every tensor.
 
-The header is parsed here, each count and length checked against the file's size before it is used, so that a
-damaged file ends in one sentence and never in a large allocation; the package ``gguf`` reads without such
-checks and takes 160 times as long. Tensor data stay mapped until asked for, when their scales are looked at
-too; ``gguf`` dequantizes them. The layout is ggml's ``docs/gguf.md``, version 2 and 3, little endian.
+The header is parsed here, with each count and length checked against the file's size before use: a damaged
+file ends in one sentence and never in a large allocation. The package ``gguf`` reads without such checks and
+takes 160 times as long. Tensor data stay mapped until they are read, when their scales are checked too;
+``gguf`` dequantizes them. The layout is ggml's ``docs/gguf.md``, version 2 and 3, little endian.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from math import prod
@@ -24,8 +24,8 @@ from gguf.quants import dequantize
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, sha256_of, unreadable
-from sailsim.workloads.model_files.safetensors_file import shown
-from sailsim.workloads.model_files.shapes import PERIODS, ModelFacts, TensorHeader, decoder
+from sailsim.workloads.model_files.safetensors_file import StoredTensor, shown
+from sailsim.workloads.model_files.shapes import PERIODS, ModelHeader, decoder
 from sailsim.workloads.models.formats import BLOCKS, GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
 from sailsim.workloads.models.model import ModelSpec, has_own_formats, model_names
 
@@ -33,34 +33,37 @@ _IQ1_M_SCALES = 48
 """Byte of an IQ1_M block where four words begin whose highest four bits are its scale, the lowest first."""
 
 _EXPONENT = {"fp16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000}
-"""All ones: a NaN or an infinity."""
+"""Exponent bits by format; all ones mean a NaN or an infinity."""
 
 
 def first_bad_block(kind: str, blocks: npt.NDArray[np.uint8]) -> int | None:
-    """Which block of a tensor, bytes (blocks, bytes of one), is the first with a scale that is a NaN or an
-    infinity, or of floats a value; None if none is, and for a type whose scales are not known here."""
+    """Index of the first block with a scale, or of floats a value, that is a NaN or an infinity.
+
+    ``blocks`` are a tensor's bytes (blocks, bytes per block). None where every block is sound, and for types
+    whose scales are unknown here.
+    """
     if kind == "mxfp4":  # a power of two; all ones mean NaN
         bad = blocks[:, 0] == 255
     elif kind == "iq1_m":
         words = [_words(blocks, _IQ1_M_SCALES + 2 * i) >> 12 << (4 * i) for i in range(4)]
-        bad = _no_number(np.bitwise_or.reduce(words), "fp16")
+        bad = _is_not_finite(np.bitwise_or.reduce(words), "fp16")
     elif kind in ("f32", "bf16"):
-        bad = _no_number(_words(blocks, 0, 4 if kind == "f32" else 2), kind)
+        bad = _is_not_finite(_words(blocks, 0, 4 if kind == "f32" else 2), kind)
     else:
         places = BLOCKS[kind].fp16 if kind in BLOCKS else ()
-        bad = np.logical_or.reduce([_no_number(_words(blocks, at), "fp16") for at in places])
+        bad = np.logical_or.reduce([_is_not_finite(_words(blocks, at), "fp16") for at in places])
     return int(bad.argmax()) if bad.any() else None
 
 
 def _words(blocks: npt.NDArray[np.uint8], at: int, size: int = 2) -> npt.NDArray[Any]:
-    """A little-endian word of so many bytes of every block; ``at`` and a block are whole words.
+    """Little-endian word of ``size`` bytes at byte ``at`` of every block, both multiples of it.
 
-    A view: copying two bytes out of each block takes NumPy longer than all else that is done with them.
+    The result is a view: copying two bytes out of each block takes NumPy longer than all later steps.
     """
     return np.ascontiguousarray(blocks).view(f"<u{size}")[:, at // size]
 
 
-def _no_number(words: npt.NDArray[Any], kind: str) -> npt.NDArray[np.bool_]:
+def _is_not_finite(words: npt.NDArray[Any], kind: str) -> npt.NDArray[np.bool_]:
     return np.asarray((words & _EXPONENT[kind]) == _EXPONENT[kind])
 
 
@@ -81,43 +84,27 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 
 MAX_KEYS = MAX_TENSORS = 1 << 16
 MAX_TEXTS = 1 << 21
-"""Texts in all arrays of a header: several times the largest vocabulary with its merges. A text may be empty,
-so a small file could hold any number."""
+"""Most texts in all arrays of a header: several times the largest vocabulary with its merges.
+
+A text may be empty, so a small file could hold any number.
+"""
 
 _PIECE = 1 << 20
-"""Bytes of a file that are looked at together: as many as a second-level cache holds."""
+"""Bytes of a file that are checked together: as many as a second-level cache holds."""
 
-# The least bytes that a key-value pair (length, type, one byte) and a tensor entry can take.
+# Fewest bytes that a key-value pair (length, type, one byte) and a tensor entry can take.
 _MIN_PAIR_BYTES, _MIN_TENSOR_BYTES = 13, 32
 
 
-@dataclass(frozen=True)
-class TensorInfo:
-    """One tensor of a file: ``shape`` as ggml writes it, K first; ``offset`` and ``n_bytes`` in the file."""
+_LazyArray = tuple[int, int, int]
+"""Array of the header that is decoded on demand: type of its items, their number, offset of the first.
 
-    name: str
-    shape: tuple[int, ...]
-    type: str
-    offset: int
-    n_bytes: int
-
-    @property
-    def n_elements(self) -> int:
-        """Number of weights."""
-        return prod(self.shape)
-
-
-@dataclass(frozen=True)
-class _LazyArray:
-    """An array of the header, decoded when asked for: vocabularies are large and rarely needed."""
-
-    item_type: int
-    count: int
-    offset: int
+Vocabularies are large and rarely needed.
+"""
 
 
 class _Cursor:
-    """Reads little-endian values and refuses to step over the end of the file."""
+    """Reader of little-endian values that refuses to step over the end of the file."""
 
     def __init__(self, path: Path, data: memoryview) -> None:
         self.path, self.data, self.at = path, data, 0
@@ -134,7 +121,7 @@ class _Cursor:
         return len(self.data) - self.at
 
     def skip(self, count: int, field: str) -> int:
-        """Moves over ``count`` bytes and returns where they start."""
+        """Move over ``count`` bytes and return the offset of the first."""
         if count > self.left:
             raise self.fail(
                 f"{field} at byte {self.at}", f"{count} bytes", f"at most the {self.left} bytes left"
@@ -156,7 +143,7 @@ class _Cursor:
             raise self.fail(field, bytes(self.data[start : start + min(length, 16)]), "UTF-8 text") from None
 
     def count(self, field: str, least_bytes: int) -> int:
-        """A count of entries that take at least ``least_bytes`` each."""
+        """Read a number of entries that take at least ``least_bytes`` each."""
         value: int = self.scalar("Q", field)
         if value * least_bytes > self.left:
             raise self.fail(field, value, f"at most {self.left // least_bytes} in the {self.left} bytes left")
@@ -172,7 +159,7 @@ class _Cursor:
         return self.scalar(_SCALARS[kind], field)
 
     def _skip_texts(self, count: int, field: str) -> None:
-        # A vocabulary is most of a header's time: a sound text is stepped over without a call of `skip`.
+        # A vocabulary takes most of a header's time, so a sound text is skipped without a call of `skip`.
         data, at, last = self.data, self.at, len(self.data) - _LENGTH.size
         for _ in range(count):
             if at > last:
@@ -192,7 +179,7 @@ class _Cursor:
             raise self.fail(f"the item type of {field}", kind, "a scalar or string type")
         size = 8 if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])
         count = self.count(f"the length of {field}", size)
-        array = _LazyArray(kind, count, self.at)
+        array = kind, count, self.at
         if kind == _STRING:
             self.texts += count
             if self.texts > MAX_TEXTS:
@@ -203,10 +190,11 @@ class _Cursor:
         return array
 
 
-class GgufFile:
-    """The header of one GGUF file and access to its tensors.
+class GgufModel:
+    """GGUF file of a model: its header, its tensors, and the shapes and formats of a decoder.
 
-    ``path`` as given; ``tensors`` by name in file order. Raises SailsimError if the file is not a sound GGUF.
+    ``tensors`` are by name in file order. Raises SailsimError for a file that is not a sound GGUF; `spec` and
+    `format` raise it for one that is not of a decoder.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -222,7 +210,7 @@ class GgufFile:
         except OSError as error:
             raise unreadable(self.path, _KIND, error) from error
         self._values: dict[str, Any] = {}
-        self.tensors: dict[str, TensorInfo] = {}
+        self.tensors: dict[str, StoredTensor] = {}
         self._sound: set[str] = set()
         self._parse(_Cursor(self.path, self._view))
 
@@ -252,19 +240,19 @@ class GgufFile:
         self._place_tensors(cursor, alignment)
 
     def _place_tensors(self, cursor: _Cursor, alignment: int) -> None:
-        """Count the tensors' offsets from the file's begin; they must lie in it and not in each other."""
+        """Make the tensors' offsets those of the file. Refuses data outside it, and data that overlap."""
         start = -(-cursor.at // alignment) * alignment
-        for info in self.tensors.values():
-            offset = info.offset
-            if offset % alignment or start + offset + info.n_bytes > len(cursor.data):
+        for tensor in self.tensors.values():
+            offset = tensor.offset
+            if offset % alignment or start + offset + tensor.n_bytes > len(cursor.data):
                 raise cursor.fail(
-                    f"the data of {info.name}",
-                    f"{info.n_bytes} bytes at offset {offset}",
+                    f"the data of {tensor.name}",
+                    f"{tensor.n_bytes} bytes at offset {offset}",
                     f"a multiple of {alignment} and inside the file's {len(cursor.data)} bytes",
                 )
-            self.tensors[info.name] = replace(info, offset=start + offset)
-        placed = sorted(self.tensors.values(), key=lambda tensor: tensor.offset)
-        for tensor, following in pairwise(placed):
+            self.tensors[tensor.name] = replace(tensor, offset=start + offset)
+        by_offset = sorted(self.tensors.values(), key=lambda tensor: tensor.offset)
+        for tensor, following in pairwise(by_offset):
             if tensor.offset + tensor.n_bytes > following.offset:
                 raise cursor.fail(
                     f"the data of {following.name}",
@@ -273,7 +261,7 @@ class GgufFile:
                 )
 
     def _parse_tensor(self, cursor: _Cursor, index: int) -> None:
-        """Take a tensor's entry, whose offset counts from where the data begin."""
+        """Read a tensor's entry, whose offset counts from the begin of the data."""
         name = cursor.text(f"the name of tensor {index}")
         n_dims = cursor.scalar("I", f"the dimension count of {name}")
         if not 1 <= n_dims <= MAX_DIMS:
@@ -293,97 +281,96 @@ class GgufFile:
                 f"the shape of {name}", shape, f"positive sizes, the first a multiple of {block}"
             )
         n_bytes = prod(shape) // block * block_bytes
-        self.tensors[name] = TensorInfo(name, shape, ggml_type.name.lower(), offset, n_bytes)
+        self.tensors[name] = StoredTensor(name, ggml_type.name.lower(), shape, n_bytes, self.path, offset)
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Value of a header key; arrays are decoded to lists."""
+        """Value of a header key, or ``default``; arrays become lists."""
         value = self._values.get(key, default)
-        return self._decode(value) if isinstance(value, _LazyArray) else value
+        return self._decode(value) if isinstance(value, tuple) else value
 
     def _decode(self, array: _LazyArray) -> list[Any]:
-        cursor = _Cursor(self.path, self._view)
-        cursor.at = array.offset
-        if array.item_type == _STRING:
-            return [cursor.text("a string") for _ in range(array.count)]
-        code = _SCALARS[array.item_type]
-        return list(struct.unpack_from(f"<{array.count}{code}", self._view, array.offset))
+        kind, count, offset = array
+        if kind == _STRING:
+            cursor = _Cursor(self.path, self._view)
+            cursor.at = offset
+            return [cursor.text("a string") for _ in range(count)]
+        return list(struct.unpack_from(f"<{count}{_SCALARS[kind]}", self._view, offset))
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """A whole number of the header. Raises SailsimError if it is absent or of another type."""
+        """Whole number of the header. Raises SailsimError if it is absent or of another type."""
         value = self._values.get(key, default)
         if type(value) is not int:
             raise self.refusal(key, value, "a whole number")
         return value
 
     def number(self, key: str, default: float) -> float:
-        """A floating-point number of the header. Raises SailsimError if it is of another type."""
+        """Floating-point number of the header. Raises SailsimError if it is of another type."""
         value = self._values.get(key, default)
         if type(value) is not float:
             raise self.refusal(key, value, "a floating-point number")
         return value
 
     def strings(self, key: str) -> list[str]:
-        """An array of texts of the header. Raises SailsimError if it is absent or of another type."""
+        """Array of texts in the header. Raises SailsimError if it is absent or of another type."""
         value = self._values.get(key)
-        if not isinstance(value, _LazyArray) or value.item_type != _STRING:
+        if not isinstance(value, tuple) or value[0] != _STRING:
             raise self.refusal(key, value, "an array of texts")
         return self._decode(value)
 
-    def _require_numbers(self, info: TensorInfo) -> None:
-        """Raises SailsimError if a scale of a tensor (of floats: a value) is a NaN or an infinity.
+    def _require_numbers(self, tensor: StoredTensor) -> None:
+        """Refuse a tensor with a scale, or of floats a value, that is a NaN or an infinity.
 
-        All of it is read, a piece at a time, once. Nothing of it stays in memory, as it would if the mapped
-        file were gone through.
+        The tensor is read once, a piece at a time. Reading the mapped file instead would keep it in memory.
         """
-        block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[info.type.upper()]][1]
+        block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[tensor.type.upper()]][1]
         step = _PIECE // block_bytes * block_bytes
-        for start in range(0, info.n_bytes, step):
-            size = min(step, info.n_bytes - start)
+        for start in range(0, tensor.n_bytes, step):
+            size = min(step, tensor.n_bytes - start)
             try:
-                part = np.fromfile(self.path, np.uint8, size, offset=info.offset + start)
+                part = np.fromfile(self.path, np.uint8, size, offset=tensor.offset + start)
             except OSError as error:
                 raise unreadable(self.path, _KIND, error) from error
             if part.size != size:
-                raise self.refusal(f"the data of {info.name}", "cut short", "as long as before")
-            bad = first_bad_block(info.type, part.reshape(-1, block_bytes))
+                raise self.refusal(f"the data of {tensor.name}", "cut short", "as long as before")
+            bad = first_bad_block(tensor.type, part.reshape(-1, block_bytes))
             if bad is not None:
-                value = f"no number in block {bad + start // block_bytes} of {info.type}"
-                raise self.refusal(f"a scale of {info.name}", value, "finite ones")
-        self._sound.add(info.name)
+                value = f"no number in block {bad + start // block_bytes} of {tensor.type}"
+                raise self.refusal(f"a scale of {tensor.name}", value, "finite ones")
+        self._sound.add(tensor.name)
 
     def refusal(self, field: str, value: object, allowed: str) -> SailsimError:
-        """The error of a file whose field is not as a decoder's; a value None is not there."""
-        if value is None or isinstance(value, _LazyArray):
+        """Error for a field that is not as a decoder's; the value None stands for an absent one."""
+        if value is None or isinstance(value, tuple):
             value = "absent" if value is None else "an array"
         return _Cursor(self.path, self._view).fail(field, value, allowed)
 
     def raw(self, name: str) -> npt.NDArray[np.uint8]:
         """Stored bytes of a matrix as rows: (n, bytes of K weights), a view of the file.
 
-        Raises SailsimError if the tensor is absent, and if one of its scales, or of floats a value, is a NaN
-        or an infinity.
+        Raises SailsimError if the tensor is absent, or has a scale, or of floats a value, that is a NaN or an
+        infinity.
         """
-        info = self._info(name)
+        tensor = self._tensor(name)
         if name not in self._sound:
-            self._require_numbers(info)
-        rows = info.n_elements // info.shape[0]
-        return self._data[info.offset : info.offset + info.n_bytes].reshape(rows, -1)
+            self._require_numbers(tensor)
+        rows = tensor.n_elements // tensor.shape[0]
+        return self._data[tensor.offset : tensor.offset + tensor.n_bytes].reshape(rows, -1)
 
     def dequantize(self, name: str) -> npt.NDArray[np.float32]:
-        """A tensor as float32, ggml's dimensions reversed: a weight matrix is (n, k)."""
-        info = self._info(name)
-        kind = GGMLQuantizationType[info.type.upper()]
+        """Values of a tensor as float32, ggml's dimensions reversed: a weight matrix is (n, k)."""
+        tensor = self._tensor(name)
+        kind = GGMLQuantizationType[tensor.type.upper()]
         try:
             values = dequantize(np.ascontiguousarray(self.raw(name)), kind)
         except NotImplementedError:
             allowed = "one that the package gguf dequantizes"
-            raise self.refusal(f"the type of {name}", info.type, allowed) from None
-        return np.asarray(values, dtype=np.float32).reshape(info.shape[::-1])
+            raise self.refusal(f"the type of {name}", tensor.type, allowed) from None
+        return np.asarray(values, dtype=np.float32).reshape(tensor.shape[::-1])
 
-    def _info(self, name: str) -> TensorInfo:
+    def _tensor(self, name: str) -> StoredTensor:
         if name not in self.tensors:
             raise self.refusal(f"tensor {name}", None, "a file with it")
         return self.tensors[name]
@@ -393,27 +380,102 @@ class GgufFile:
         """SHA-256 of the whole file, hexadecimal."""
         return sha256_of(self.path, _KIND)
 
-
-@dataclass(frozen=True)
-class GgufModel:
-    """A model file: its shapes, its tensors' formats and the file itself."""
-
-    file: GgufFile
-    spec: ModelSpec
-    format: WeightFormat
-
     @property
-    def stored(self) -> tuple[TensorInfo, ...]:
-        """The tensors of the file."""
-        return tuple(self.file.tensors.values())
+    def stored(self) -> tuple[StoredTensor, ...]:
+        """Tensors of the file."""
+        return tuple(self.tensors.values())
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """Shapes of the model. Raises SailsimError for tensors and keys that are not a decoder's."""
+        self._require_whole()
+        arch = self.get("general.architecture")
+        if not isinstance(arch, str) or not re.fullmatch(r"[\w.-]{1,64}", arch):
+            raise self.refusal("general.architecture", arch, "a name, with which other keys begin")
+        if (causal := self.get(f"{arch}.attention.causal", True)) is not True:
+            raise self.refusal(f"{arch}.attention.causal", causal, "true, a decoder")
+        spec = decoder(self._header(arch))
+        experts = spec.experts.count if spec.experts else 0
+        for key, value in (("embedding_length", spec.d_model), ("expert_count", experts)):
+            stated = self._uniform(f"{arch}.{key}", value)
+            if stated != value:
+                raise self.refusal(f"{arch}.{key}", stated, f"{value}, as its tensors have")
+        return spec
+
+    def _require_whole(self) -> None:
+        """Refuse one part of a model that was split into several files."""
+        count, part = (self.get(f"split.{key}") for key in ("count", "no"))
+        if type(count) is int and count > 1:
+            number = part + 1 if type(part) is int else "one"
+            raise SailsimError(
+                f"GGUF file {self.path}: it is part {number} of {count} of a split model (split.count); "
+                "allowed is a whole one, which llama.cpp's llama-gguf-split --merge makes of the parts."
+            )
+
+    def _header(self, arch: str) -> ModelHeader:
+        def number(key: str) -> int | None:
+            key = f"{arch}.{key}"
+            return self._uniform(key) if key in self else None
+
+        title = self.get("general.name")
+        window = number("attention.sliding_window") or 0
+        return ModelHeader(
+            where=f"GGUF file {self.path}",
+            name=self.path.stem,
+            title=title if isinstance(title, str) and title else self.path.stem,
+            source=f"GGUF file {self.path.name}",
+            tensors={name: tensor.shape for name, tensor in self.tensors.items()},
+            n_heads=self._uniform(f"{arch}.attention.head_count"),
+            n_kv_heads=number("attention.head_count_kv"),
+            head_dim=number("attention.key_length"),
+            value_dim=number("attention.value_length"),
+            n_layers=number("block_count"),
+            experts_used=number("expert_used_count"),
+            window=window,
+            max_context=number("context_length") or 0,
+            windowed=self._windowed(arch) if window else None,
+            architecture=arch,
+        )
+
+    def _windowed(self, arch: str) -> int | list[bool] | None:
+        """Blocks with the window, as in `ModelHeader.windowed`."""
+        key = f"{arch}.attention.sliding_window_pattern"
+        pattern = self.get(key, PERIODS.get(arch))
+        if isinstance(pattern, list) and all(type(has) in (bool, int) for has in pattern):
+            return [bool(has) for has in pattern]
+        if pattern is None or (type(pattern) is int and pattern >= 0):
+            return pattern
+        raise self.refusal(key, pattern, "a number of blocks, or a truth value for each")
+
+    def _uniform(self, key: str, default: int | None = None) -> int:
+        """Whole number that the file states once, or for every block with the same value."""
+        value = self.get(key)
+        if isinstance(value, list):
+            if value and type(value[0]) is int and value.count(value[0]) == len(value):
+                return value[0]
+            raise self.refusal(key, value, "one number for all blocks")
+        return self.integer(key, default)
+
+    @cached_property
+    def format(self) -> WeightFormat:
+        """Formats of the model's tensors. Raises SailsimError for a type that is not modelled."""
+        linears = self.spec.linears()
+        formats: dict[str, TensorFormat] = {}
+        for name in (*(linear.name for linear in linears), "token_embd"):
+            tensor = self.tensors[f"{name}.weight"]
+            if tensor.type not in TENSOR_FORMATS:
+                allowed = f"one of {', '.join(TENSOR_FORMATS)}"
+                raise self.refusal(f"the type of {tensor.name}", tensor.type, allowed)
+            formats[name] = TENSOR_FORMATS[tensor.type]
+        source = f"GGUF file {self.path.name}; {GGML_SOURCE}"
+        return WeightFormat.of_tensors(self.path.stem, source, formats, linears)
 
 
 def open_gguf(path: str | Path) -> GgufModel:
-    """Reads the header of a GGUF file of a decoder, whatever its architecture is called (`shapes`).
+    """Read the header of a decoder's GGUF file, of any architecture that `shapes` can read.
 
-    No weight is read, and no scale: those of a tensor are looked at by what reads it (`GgufFile.raw`).
-    Raises SailsimError for a damaged header, for tensors that are not those of such a decoder, and for a
-    folder or a shape that ships, neither of whose weights anybody reads.
+    No weight and no scale is read before `GgufModel.raw` needs it. Raises SailsimError for a damaged header,
+    for tensors that are not a decoder's, and for a folder or a shipped shape, whose weights cannot be read.
     """
     if Path(path).is_dir():
         raise SailsimError(
@@ -424,108 +486,15 @@ def open_gguf(path: str | Path) -> GgufModel:
         raise SailsimError(
             f"model {path}: it ships as shapes, without weights; allowed here is the path of a GGUF file."
         )
-    file = GgufFile(path)
-    spec = _spec(file)
-    return GgufModel(file, spec, _format(file, spec))
+    model = GgufModel(path)
+    _ = model.format  # reads the shapes and formats now, so that a bad file is refused here
+    return model
 
 
 def stored_model(name_or_path: str | Path) -> GgufModel | None:
-    """The GGUF file behind a model argument; None for a shipped name, a TOML file and what does not exist.
+    """Open the GGUF file of a model argument; None for a shipped name, a TOML file and a missing path.
 
-    Raises SailsimError for a folder, too, whose weights nobody reads.
+    Raises SailsimError for what is not a decoder's GGUF file, a folder included.
     """
     there = has_own_formats(name_or_path) and Path(name_or_path).exists()
     return open_gguf(name_or_path) if there else None
-
-
-def _require_whole(file: GgufFile) -> None:
-    """Raise for one part of a model that was split into several files."""
-    count, part = (file.get(f"split.{key}") for key in ("count", "no"))
-    if type(count) is int and count > 1:
-        number = part + 1 if type(part) is int else "one"
-        raise SailsimError(
-            f"GGUF file {file.path}: it is part {number} of {count} of a split model (split.count); allowed "
-            "is a whole one, which llama.cpp's llama-gguf-split --merge makes of the parts."
-        )
-
-
-def _spec(file: GgufFile) -> ModelSpec:
-    _require_whole(file)
-    arch = file.get("general.architecture")
-    if not isinstance(arch, str) or not re.fullmatch(r"[\w.-]{1,64}", arch):
-        raise file.refusal("general.architecture", arch, "a name, with which other keys begin")
-    if (causal := file.get(f"{arch}.attention.causal", True)) is not True:
-        raise file.refusal(f"{arch}.attention.causal", causal, "true, a decoder")
-    title = file.get("general.name")
-    header = TensorHeader(
-        where=f"GGUF file {file.path}",
-        name=file.path.stem,
-        title=title if isinstance(title, str) and title else file.path.stem,
-        source=f"GGUF file {file.path.name}",
-        tensors={name: info.shape for name, info in file.tensors.items()},
-        facts=_facts(file, arch),
-    )
-    spec = decoder(header)
-    experts = spec.experts.count if spec.experts else 0
-    for key, value in (("embedding_length", spec.d_model), ("expert_count", experts)):
-        stated = _uniform(file, f"{arch}.{key}", value)
-        if stated != value:
-            raise file.refusal(f"{arch}.{key}", stated, f"{value}, as its tensors have")
-    return spec
-
-
-def _facts(file: GgufFile, arch: str) -> ModelFacts:
-    """What the header says that no shape does."""
-
-    def number(key: str) -> int | None:
-        key = f"{arch}.{key}"
-        return _uniform(file, key) if key in file else None
-
-    window = number("attention.sliding_window") or 0
-    return ModelFacts(
-        n_heads=_uniform(file, f"{arch}.attention.head_count"),
-        n_kv_heads=number("attention.head_count_kv"),
-        head_dim=number("attention.key_length"),
-        value_dim=number("attention.value_length"),
-        n_layers=number("block_count"),
-        experts_used=number("expert_used_count"),
-        window=window,
-        max_context=number("context_length") or 0,
-        windowed=_windowed(file, arch) if window else None,
-        architecture=arch,
-    )
-
-
-def _windowed(file: GgufFile, arch: str) -> int | list[bool] | None:
-    """Which blocks have the window, as `ModelFacts.windowed`."""
-    key = f"{arch}.attention.sliding_window_pattern"
-    pattern = file.get(key, PERIODS.get(arch))
-    if isinstance(pattern, list) and all(type(has) in (bool, int) for has in pattern):
-        return [bool(has) for has in pattern]
-    if pattern is None or (type(pattern) is int and pattern >= 0):
-        return pattern
-    raise file.refusal(key, pattern, "a number of blocks, or a truth value for each")
-
-
-def _uniform(file: GgufFile, key: str, default: int | None = None) -> int:
-    """A whole number, which a file may give for every block as long as it is the same for all."""
-    value = file.get(key)
-    if isinstance(value, list):
-        if value and type(value[0]) is int and value.count(value[0]) == len(value):
-            return value[0]
-        raise file.refusal(key, value, "one number for all blocks")
-    return file.integer(key, default)
-
-
-def _format(file: GgufFile, spec: ModelSpec) -> WeightFormat:
-    linears = spec.linears()
-    tensors = {linear.name: _tensor_format(file, file.tensors[f"{linear.name}.weight"]) for linear in linears}
-    tensors["token_embd"] = _tensor_format(file, file.tensors["token_embd.weight"])
-    source = f"GGUF file {file.path.name}; {GGML_SOURCE}"
-    return WeightFormat.of_tensors(file.path.stem, source, tensors, linears)
-
-
-def _tensor_format(file: GgufFile, info: TensorInfo) -> TensorFormat:
-    if info.type not in TENSOR_FORMATS:
-        raise file.refusal(f"the type of {info.name}", info.type, f"one of {', '.join(TENSOR_FORMATS)}")
-    return TENSOR_FORMATS[info.type]

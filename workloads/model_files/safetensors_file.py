@@ -1,8 +1,8 @@
-"""Headers of safetensors files: names, types, shapes and places of tensors, read without trusting any number.
+"""Headers of safetensors files: names, types, shapes and offsets of tensors, with every number checked.
 
 A file is 8 bytes with the header's length, the header as JSON, and the tensors' bytes. Each size is checked
-against the file's before it is used; a tensor's bytes are read when somebody asks for them. The package
-safetensors says no tensor's place, and has no BF16 beside NumPy.
+against the file's before it is used. A tensor's bytes are read on demand. The package safetensors does not
+give tensors' offsets, and has no BF16 for NumPy.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, read_bytes, unreadable
 
 MAX_HEADER = 16 << 20
-"""Bytes of a header: several times the largest that is published; unfolded it takes some times that."""
+"""Largest header in bytes: several times the largest published one; parsed, it takes several times that."""
 
 MAX_TENSORS = 1 << 18
-"""Of a file or an index; a model of 60 blocks with 256 experts in three matrices has 46,080 of those."""
+"""Most tensors of a file or an index; 60 blocks with 256 experts of three matrices each have 46,080."""
 
 DTYPES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
 }  # fmt: skip
-"""Bytes of an element by the name of its type."""
+"""Bytes of an element by data type."""
 
 MAX_METADATA = 4 << 20
 
@@ -40,8 +40,11 @@ _KIND = "safetensors file"
 
 
 @dataclass(frozen=True)
-class SafeTensor:
-    """A tensor of a file: shape as stored, output first for a matrix; its bytes begin at ``offset``."""
+class StoredTensor:
+    """Tensor of a model file: its shape as the file writes it; its bytes begin at ``offset``.
+
+    A matrix has its outputs first in a safetensors file, and K first in a GGUF file.
+    """
 
     name: str
     dtype: str
@@ -52,11 +55,16 @@ class SafeTensor:
 
     @property
     def type(self) -> str:
-        """Its type in small letters, as those of a GGUF file are."""
+        """Data type in lower case, as ggml names types."""
         return self.dtype.lower()
 
+    @property
+    def n_elements(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
     def read(self) -> npt.NDArray[np.uint8]:
-        """Its bytes, as stored. Raises SailsimError where the file cannot be read or has lost some."""
+        """Read the stored bytes. Raises SailsimError where the file is unreadable or has become shorter."""
         try:
             data = np.fromfile(self.path, np.uint8, self.n_bytes, offset=self.offset)
         except OSError as error:
@@ -70,11 +78,11 @@ class SafeTensor:
 
 
 def read_json(path: Path, most: int = MAX_HEADER) -> dict[str, Any]:
-    """The table of a JSON file. Raises SailsimError for what is none, is too large or says a key twice."""
+    """Read a JSON object. Raises SailsimError for another value, a file too large, or a repeated key."""
     return _table(f"file {path}", read_bytes(path, "file", most))
 
 
-def safe_tensors(path: Path) -> dict[str, SafeTensor]:
+def safe_tensors(path: Path) -> dict[str, StoredTensor]:
     """The tensors of a safetensors file by name. Raises SailsimError for a damaged header."""
     where = f"{_KIND} {path}"
     entries, begin, size = _header(path)
@@ -94,7 +102,7 @@ def safe_tensors(path: Path) -> dict[str, SafeTensor]:
 
 
 def safe_metadata(path: Path, name: str) -> dict[str, Any]:
-    """A text of a file's metadata, which is JSON, as a table. Raises SailsimError where there is none."""
+    """Parse one entry of a file's metadata as a JSON object. Raises SailsimError where it is absent."""
     metadata = _header(path)[0].get("__metadata__")
     text = metadata.get(name) if isinstance(metadata, dict) else None
     if not isinstance(text, str) or len(text) > MAX_METADATA:
@@ -106,9 +114,9 @@ def safe_metadata(path: Path, name: str) -> dict[str, Any]:
 
 
 def safe_header(tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
-    """What stands before the data of a file: types and shapes of tensors, one behind the other, by name.
+    """Build a file's header for consecutive tensors, given as data type and shape by name.
 
-    Padded with spaces to whole lines of 64 bytes.
+    It is padded with spaces to a multiple of 64 bytes.
     """
     table: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
@@ -121,7 +129,7 @@ def safe_header(tensors: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapp
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int, int]:
-    """The entries of a file, where its data begin, and its size."""
+    """Entries of a file's header, the offset of its data, and its size in bytes."""
     where = f"{_KIND} {path}"
     size = check_regular(path, _KIND)
     if size < _LENGTH:
@@ -145,7 +153,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int, int]:
 
 
 def shown(name: str) -> str:
-    """A name of a file, which may hold anything, as a part of a sentence."""
+    """Make a name from a file printable and short, for error messages."""
     return "".join(c if c.isprintable() else "?" for c in name[:80])
 
 
@@ -166,8 +174,8 @@ def _table(where: str, content: bytes) -> dict[str, Any]:
     return table
 
 
-def _tensor(path: Path, name: str, entry: Any, begin: int, room: int) -> SafeTensor:
-    """A header's entry as a tensor of the ``room`` bytes from ``begin`` on. Raises where it is not sound."""
+def _tensor(path: Path, name: str, entry: Any, begin: int, room: int) -> StoredTensor:
+    """Check a header's entry against the ``room`` bytes of data from ``begin`` on."""
 
     def refuse(field: str, value: object, allowed: str) -> SailsimError:
         value = shown(repr(value))
@@ -187,7 +195,7 @@ def _tensor(path: Path, name: str, entry: Any, begin: int, room: int) -> SafeTen
     if end > room or end - start != n_bytes:
         allowed = f"{n_bytes} bytes by dtype and shape, inside the {room} of the data"
         raise refuse("data_offsets", offsets, allowed)
-    return SafeTensor(name, dtype, tuple(shape), n_bytes, path, begin + start)
+    return StoredTensor(name, dtype, tuple(shape), n_bytes, path, begin + start)
 
 
 def _is_size(value: Any) -> bool:

@@ -156,7 +156,7 @@ def prompt_tokens(model: str, prompt: str) -> list[int]:
                 f"prompt is {prompt!r}, and model {model} has no tokenizer; allowed are token numbers such "
                 "as 1,2,3."
             )
-        tokenizer = Tokenizer(file.file)
+        tokenizer = Tokenizer(file)
         first = tokenizer.first
         tokens = [*([] if first is None else [first]), *tokenizer.encode(prompt)]
     if not 1 <= len(tokens) <= PROMPT_MAX:
@@ -301,7 +301,7 @@ def run_decodes(
 
     for at, point in enumerate(points):
         tell(f"{at + 1} of {len(points)}: {point.words}")
-        digests = {"model_sha256": file.file.sha256 if file else "", "content": content}
+        digests = {"model_sha256": file.sha256 if file else "", "content": content}
         question = {"command": DECODE, "system": machine, **asdict(point), "pim": point.pim, **digests}
         limited = {**question, "timeout_s": timeout_s}  # a stopped run's record, valid for this limit
         (key, group), (stopped, _) = (keys_of(each, system, gem5) for each in (question, limited))

@@ -65,12 +65,12 @@ def test_perplexity_and_its_error_are_those_of_the_chunks(folder: Path) -> None:
 
 
 def test_the_loss_of_a_token_is_that_of_its_own_logits(folder: Path) -> None:
-    from sailsim.workloads.inference.decoder import Decoder, FloatProducts
+    from sailsim.workloads.inference.decoder import Decoder, LinearLayers
 
     model = open_gguf(folder / "m.gguf")
     tokens = text_chunks(model, WORDS, 2, 6)
     found = in_floats(model, tokens)
-    logits = Decoder(model, FloatProducts(model)).after(tokens[1, :3].tolist()).astype(np.float64)
+    logits = Decoder(model, LinearLayers(model)).after(tokens[1, :3].tolist()).astype(np.float64)
     assert found.nll[1, 2] == pytest.approx(np.log(np.exp(logits).sum()) - logits[tokens[1, 3]], rel=1e-4)
     assert found.top[1, 2] == logits.argmax()
 
