@@ -127,7 +127,7 @@ def test_together_takes_no_less_than_each_and_no_more_than_both(name, decoding, 
 def test_what_no_mixed_step_is_says_so():
     for pieces, words in (
         ((Chunk(1, 5), Chunk(0)), "new tokens is 0; allowed is 1"),
-        ((Chunk(4, -1),), "tokens before a piece are -1"),
+        ((Chunk(4, -1),), "tokens before a chunk are -1"),
         ((Chunk(70000),), "new tokens is 70000; allowed is at most 65535 rows"),
     ):
         with pytest.raises(SailsimError, match=words):

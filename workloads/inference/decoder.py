@@ -393,7 +393,7 @@ class UnitAttention:
         return np.asarray(mixed / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
 
     def rounded(self, x: Floats, signed: bool) -> Operand:
-        """Round rows (rows, K) to integers of ``abits`` bits with a scale each; unsigned rows are positive."""
+        """Round rows (rows, K) to integers of ``abits`` bits, with a scale for each row."""
         if signed:
             return quantize_rows(x, self.abits)
         most = np.float32((1 << self.abits) - 1)

@@ -1,9 +1,9 @@
-"""Mixtures of experts: how many of them a batch touches, and how many tokens each of those sees.
+"""Mixtures of experts: the number that a batch touches, and the tokens of each of those.
 
-A router gives every token ``used`` of ``count`` experts. Which ones is taken to be uniform: every set of so
-many equally likely, tokens independent of each other, so that an expert sees a binomial number of a batch's
-tokens. A weight matrix is read, and tables are built of it, only if a token chose its expert; it then serves
-all tokens that did. docs/models.md says what that assumption does to the results.
+A router gives every token ``used`` of ``count`` experts. The model assumes uniform choice: every set of
+``used`` experts is equally likely and tokens are independent, so that an expert sees a binomial number of a
+batch's tokens. A weight matrix is read, and tables are built of it, only if a token chose its expert; it then
+serves all tokens that did. docs/models.md gives the effect of that assumption on the results.
 """
 
 from dataclasses import dataclass
@@ -13,23 +13,25 @@ MAX_EXPERTS = 1 << 16
 """Upper limit of the experts of a block: a larger number is taken for a damaged file."""
 
 MAX_CLASSES = 16
-"""Numbers of tokens that are told apart among the experts of a block; neighbouring ones are joined beyond."""
+"""Most numbers of tokens that are distinguished among the experts of a block; more are joined."""
 
 NEGLIGIBLE = 1e-12
 """Share of the touched experts below which a number of tokens is joined with the next one."""
 
 Spread = tuple[tuple[int, float], ...]
-"""How the tokens of a batch lie on the experts that any chose: (tokens of an expert, such experts), the
-second an expected number that need not be whole."""
+"""Load of the experts that a batch touches: pairs of the tokens of an expert and the number of such experts.
+
+The second is an expected number, which need not be whole.
+"""
 
 
 @dataclass(frozen=True)
 class Experts:
-    """The feed-forward networks of a block of which every token takes some.
+    """Mixture of experts in place of a block's feed-forward network.
 
-    ``count`` experts with an inner width of ``d_ffn`` each, of which a token takes ``used``. ``shared_d_ffn``
-    is the inner width of what every token takes beside them (0: nothing), and ``dense_layers`` are blocks
-    with one ordinary network instead. ``fused`` says that gate and up of an expert are one matrix.
+    A token uses ``used`` of ``count`` experts with an inner width of ``d_ffn`` each. ``shared_d_ffn`` is the
+    inner width of the shared expert that every token uses too (0: none). ``dense_layers`` are blocks with one
+    ordinary network instead. ``fused``: gate and up of an expert are one matrix.
     """
 
     count: int
@@ -40,7 +42,10 @@ class Experts:
     dense_layers: tuple[int, ...] = ()
 
     def problem(self, n_layers: int, most: int) -> str | None:
-        """What is wrong with it in a model of so many blocks: a field, its value and what is allowed."""
+        """Problem of the experts in a model of ``n_layers`` blocks and inner widths up to ``most``, or None.
+
+        It is a field, its value and the allowed ones.
+        """
         for field, value, least, limit in (
             ("count", self.count, 1, MAX_EXPERTS),
             ("used", self.used, 1, self.count),
@@ -58,7 +63,7 @@ class Experts:
 
 
 def distinct_experts(count: int, used: int, tokens: int) -> float:
-    """Experts that a batch of tokens touches, on average: ``count * (1 - (1 - used / count) ** tokens)``."""
+    """Expected number of experts that tokens touch: ``count * (1 - (1 - used / count) ** tokens)``."""
     if used >= count:
         return float(count)
     return -count * expm1(tokens * log1p(-used / count))
@@ -75,46 +80,47 @@ def touched_deviation(count: int, used: int, tokens: int) -> float:
 
 
 def expected_rounds(mean: float, deviation: float, together: int, least: int, most: int) -> float:
-    """How often groups of ``together`` experts are begun for a number of experts, ``least``..``most``, with a
-    mean and a deviation: the last group of a step need not be full. The number is taken to be normal between
-    its bounds."""
+    """Expected number of groups of ``together`` experts, the last of which need not be full.
+
+    The number of experts is taken as normal with this mean and deviation, within ``least..most``.
+    """
     if deviation < 1e-6:
         return float(ceil(mean / together - 1e-9))
     reach = range(max(least, int(mean - 6 * deviation)), min(most, int(mean + 6 * deviation) + 1) + 1)
     weights = {number: exp(-0.5 * ((number - mean) / deviation) ** 2) for number in reach}
-    begun = sum(weight * ceil(number / together) for number, weight in weights.items())
-    return max(begun / sum(weights.values()), mean / together)
+    groups = sum(weight * ceil(number / together) for number, weight in weights.items())
+    return max(groups / sum(weights.values()), mean / together)
 
 
 def expected_spread(count: int, used: int, tokens: int) -> Spread:
-    """The expected spread of so many tokens: binomial, each number of tokens with its experts.
+    """Expected load of the experts by so many tokens, from a binomial distribution.
 
-    Its experts add up to `distinct_experts`, and its tokens to ``tokens * used``. More than `MAX_CLASSES`
-    numbers of tokens are joined, neighbours together, into the two whole numbers around their mean, with as
-    many experts and tokens as before.
+    Its experts add up to `distinct_experts`, and its tokens to ``tokens * used``. Beyond `MAX_CLASSES`
+    numbers of tokens, runs of neighbours are replaced by the two integers around their mean, which keeps the sums of
+    experts and tokens.
     """
     if used >= count or tokens == 1:
         return ((tokens, float(used)),)
     p = used / count
     whole = lgamma(tokens + 1)
     mean = tokens * p
-    reach = 60 + 10 * sqrt(mean)  # beyond it a share is far below NEGLIGIBLE
+    reach = 60 + 10 * sqrt(mean)  # shares beyond it are far below NEGLIGIBLE
     classes = []
     for on in range(max(1, int(mean - reach)), min(tokens, int(mean + reach)) + 1):
         ways = whole - lgamma(on + 1) - lgamma(tokens - on + 1)
         classes.append((on, count * exp(ways + on * log(p) + (tokens - on) * log1p(-p))))
     least = NEGLIGIBLE * distinct_experts(count, used, tokens)
-    kept = [(on, experts) for on, experts in classes if experts > least]
-    return _balanced(_joined(kept), distinct_experts(count, used, tokens), tokens * used)
+    classes = [(on, experts) for on, experts in classes if experts > least]
+    return _balanced(_joined(classes), distinct_experts(count, used, tokens), tokens * used)
 
 
 def touched(spread: Spread) -> float:
-    """Experts of a spread."""
+    """Number of experts in a spread."""
     return sum(experts for _, experts in spread)
 
 
 def _joined(classes: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most `MAX_CLASSES` numbers of tokens: runs of neighbours with about as many experts each."""
+    """Join numbers of tokens to at most `MAX_CLASSES`: runs of neighbours with about equal experts."""
     if len(classes) <= MAX_CLASSES:
         return classes
     share = sum(experts for _, experts in classes) / (MAX_CLASSES // 2 - 1)
@@ -134,7 +140,7 @@ def _joined(classes: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def _around_mean(run: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """The two whole numbers around the mean of a run, with its experts and its tokens."""
+    """Two integers around the mean of a run, with its sums of experts and tokens."""
     experts = sum(many for _, many in run)
     mean = sum(on * many for on, many in run) / experts
     below = int(mean)
@@ -143,8 +149,10 @@ def _around_mean(run: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def _balanced(classes: list[tuple[int, float]], experts: float, tokens: int) -> Spread:
-    """The spread with exactly so many experts and tokens: its largest class and the one beside it take what
-    rounding and the left-out ends lack."""
+    """Spread with exactly these sums of experts and tokens.
+
+    Its largest class and the one before it make up for rounding and the negligible classes.
+    """
     if len(classes) == 1:
         return ((classes[0][0], experts),)
     at = max(range(len(classes)), key=lambda i: classes[i][1])

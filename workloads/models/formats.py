@@ -1,4 +1,4 @@
-"""Weight formats: how many bytes a tensor has, and how its codes read as integers.
+"""Weight formats: the bytes of a tensor, and the integers that its codes mean.
 
 Block layouts are those of ggml (``ggml-common.h``, as tabulated in the package ``gguf``); the mixes of
 types over a model follow the rules of llama.cpp's quantizer (``src/llama-quant.cpp``, without an
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import ceil
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -32,9 +32,9 @@ MIX_SOURCE = "llama.cpp src/llama-quant.cpp, rules for models without importance
 class TensorFormat:
     """Format of one tensor.
 
-    ``block`` weights along K take ``block_bytes`` bytes. On the PIM a weight reads as ``code`` says, with
-    one scale (and, if ``minimum``, one minimum) for ``group_size`` weights. ``code`` is None where no scalar
-    code of at most 8 bits exists: floats, and the grid formats whose one code stands for several weights.
+    ``block`` weights along K take ``block_bytes`` bytes. On the PIM a weight is decoded by ``code``, with one
+    scale (and, if ``minimum``, one minimum) for ``group_size`` weights. ``code`` is None where no scalar code
+    of at most 8 bits exists: floats, and the grid formats whose codes stand for several weights each.
     ``group_size`` 0 is one scale for a whole column.
     """
 
@@ -65,40 +65,32 @@ class UniformFormat(TensorFormat):
     """Codes of ``wbits`` bits and one fp16 scale per ``group_size`` weights of a column."""
 
     def bytes(self, k: int, n: int) -> int:
-        """Packed rows of codes, each padded to a byte, and the scales, as a PIM tile stores them."""
+        """Stored bytes of a (k, n) PIM tile: packed rows of codes, each padded to a byte, and scales."""
         assert self.wbits is not None
         return k * ceil(n * self.wbits / 8) + self._scale_bytes(k) * n
 
     def column_bytes(self, k: int) -> int:
-        """The codes of the column packed along it, and its scales."""
+        """Stored bytes of one column of k weights: its codes packed along it, and its scales."""
         assert self.wbits is not None
         return ceil(k * self.wbits / 8) + self._scale_bytes(k)
 
     def _scale_bytes(self, k: int) -> int:
-        """Bytes of the scales of one column of k weights."""
         return 2 * (ceil(k / self.group_size) if self.group_size else 1)
 
 
-class BitField(NamedTuple):
-    """Bits of a block's codes: they begin at byte ``at``, ``bits`` of each weight. Of every run of ``run``
-    bytes the lowest bits of all come first."""
-
-    at: int
-    bits: int
-    run: int
-
-
 class BlockLayout(NamedTuple):
-    """What a block of a ggml type holds.
+    """Layout of a block of a ggml type.
 
-    ``code``, one for ``group_size`` weights: as `TensorFormat` has them. ``fp16``: bytes at which its scale
-    lies and, where it has one, its minimum. ``codes``: their lowest bits, then those above.
+    ``code`` and ``group_size`` are as in `TensorFormat`. ``fp16`` are the bytes at which the scale lies and,
+    if there is one, the minimum. ``codes`` are bit fields, lowest bits first: the byte at which a field
+    begins, its bits per weight, and the length of its runs of bytes. Within a run the lowest bits of all
+    bytes come first.
     """
 
     code: WeightCode | None = None
     group_size: int = 0
     fp16: tuple[int, ...] = ()
-    codes: tuple[BitField, ...] = ()
+    codes: tuple[tuple[int, int, int], ...] = ()
 
 
 _OFFSET, _IQ4_NL, _TERNARY = WeightCode.offset, WeightCode.iq4_nl(), WeightCode.ternary()
@@ -106,27 +98,29 @@ BLOCKS: Mapping[str, BlockLayout] = {
     "f32": BlockLayout(),
     "f16": BlockLayout(fp16=(0,)),
     "bf16": BlockLayout(),
-    "q4_0": BlockLayout(_OFFSET(4, 8), 32, (0,), (BitField(2, 4, 16),)),
-    "q4_1": BlockLayout(_OFFSET(4, 0), 32, (0, 2), (BitField(4, 4, 16),)),
-    "q5_0": BlockLayout(_OFFSET(5, 16), 32, (0,), (BitField(6, 4, 16), BitField(2, 1, 1))),
-    "q5_1": BlockLayout(_OFFSET(5, 0), 32, (0, 2), (BitField(8, 4, 16), BitField(4, 1, 1))),
-    "q8_0": BlockLayout(WeightCode.twos(8), 32, (0,), (BitField(2, 8, 32),)),
-    "q2_k": BlockLayout(_OFFSET(2, 0), 16, (80, 82), (BitField(16, 2, 32),)),
-    "q3_k": BlockLayout(_OFFSET(3, 4), 16, (108,), (BitField(32, 2, 32), BitField(0, 1, 32))),
-    "q4_k": BlockLayout(_OFFSET(4, 0), 32, (0, 2), (BitField(16, 4, 32),)),
-    "q5_k": BlockLayout(_OFFSET(5, 0), 32, (0, 2), (BitField(48, 4, 32), BitField(16, 1, 32))),
-    "q6_k": BlockLayout(_OFFSET(6, 32), 16, (208,), (BitField(0, 4, 64), BitField(128, 2, 32))),
-    "iq4_nl": BlockLayout(_IQ4_NL, 32, (0,), (BitField(2, 4, 16),)),
-    "iq4_xs": BlockLayout(_IQ4_NL, 32, (0,), (BitField(8, 4, 16),)),
-    "mxfp4": BlockLayout(WeightCode.mxfp4(), 32, (), (BitField(1, 4, 16),)),
+    "q4_0": BlockLayout(_OFFSET(4, 8), 32, (0,), ((2, 4, 16),)),
+    "q4_1": BlockLayout(_OFFSET(4, 0), 32, (0, 2), ((4, 4, 16),)),
+    "q5_0": BlockLayout(_OFFSET(5, 16), 32, (0,), ((6, 4, 16), (2, 1, 1))),
+    "q5_1": BlockLayout(_OFFSET(5, 0), 32, (0, 2), ((8, 4, 16), (4, 1, 1))),
+    "q8_0": BlockLayout(WeightCode.twos(8), 32, (0,), ((2, 8, 32),)),
+    "q2_k": BlockLayout(_OFFSET(2, 0), 16, (80, 82), ((16, 2, 32),)),
+    "q3_k": BlockLayout(_OFFSET(3, 4), 16, (108,), ((32, 2, 32), (0, 1, 32))),
+    "q4_k": BlockLayout(_OFFSET(4, 0), 32, (0, 2), ((16, 4, 32),)),
+    "q5_k": BlockLayout(_OFFSET(5, 0), 32, (0, 2), ((48, 4, 32), (16, 1, 32))),
+    "q6_k": BlockLayout(_OFFSET(6, 32), 16, (208,), ((0, 4, 64), (128, 2, 32))),
+    "iq4_nl": BlockLayout(_IQ4_NL, 32, (0,), ((2, 4, 16),)),
+    "iq4_xs": BlockLayout(_IQ4_NL, 32, (0,), ((8, 4, 16),)),
+    "mxfp4": BlockLayout(WeightCode.mxfp4(), 32, (), ((1, 4, 16),)),
     "tq1_0": BlockLayout(_TERNARY, 256, (52,)),
-    "tq2_0": BlockLayout(_TERNARY, 256, (64,), (BitField(0, 2, 32),)),
+    "tq2_0": BlockLayout(_TERNARY, 256, (64,), ((0, 2, 32),)),
     "iq1_s": BlockLayout(fp16=(0,)),
     "iq1_m": BlockLayout(),
     **dict.fromkeys(("iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s"), BlockLayout(fp16=(0,))),
 }
-"""Layouts by ggml's type name in lower case. MXFP4's scale is a power of two in byte 0, IQ1_M's is spread
-over words, and TQ1_0 has digits in place of bits."""
+"""Layouts by ggml's type name in lower case.
+
+MXFP4's scale is a power of two in byte 0, IQ1_M's is spread over words, and TQ1_0 has digits, not bits.
+"""
 
 
 def _ggml(name: str, layout: BlockLayout) -> TensorFormat:
@@ -137,7 +131,7 @@ def _ggml(name: str, layout: BlockLayout) -> TensorFormat:
 TENSOR_FORMATS: Mapping[str, TensorFormat] = {name: _ggml(name, layout) for name, layout in BLOCKS.items()}
 """Formats of single tensors by ggml's type name in lower case."""
 
-# What the quantizer falls back to where a tensor's K is no whole number of blocks.
+# Types that the quantizer falls back to where a tensor's K is no whole number of blocks.
 _FALLBACK = {
     "iq4_xs": "iq4_nl",
     "q2_k": "q4_0",
@@ -152,7 +146,7 @@ _FALLBACK = {
 Layers = Literal["all", "first2", "first4", "sixteenth", "eighth", "spread"]
 
 
-_SELECTED: Mapping[Layers, Callable[[int, int], bool]] = {
+_IS_SELECTED: Mapping[Layers, Callable[[int, int], bool]] = {
     "all": lambda i, n: True,
     "first2": lambda i, n: i < 2,
     "first4": lambda i, n: i < 4,
@@ -161,25 +155,19 @@ _SELECTED: Mapping[Layers, Callable[[int, int], bool]] = {
     # The first and last eighth, and every third block between them.
     "spread": lambda i, n: i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2,
 }
-"""Whether block i of n belongs to the set that a rule names."""
+"""Whether block i of n belongs to a rule's set of blocks."""
 
 
-@dataclass(frozen=True)
-class TypeRule:
-    """In the blocks that ``layers`` selects, tensors of ``kind`` take ``type`` (first match wins)."""
-
-    kind: Literal["attn_v", "attn_output", "ffn_down"]
-    type: str
-    layers: Layers = "all"
-    min_gqa: int = 1
+TypeRule = tuple[str, str, Layers, int]
+"""Rule of a mix: kind of tensor, its type, the blocks that it holds for, and the least `ModelSpec.gqa`."""
 
 
 @dataclass(frozen=True, repr=False)
 class WeightFormat(ShortRepr):
     """Format of a whole model: one base type, rules for single tensors, or the types of a given file.
 
-    ``tensors`` (of a GGUF or a policy) decides alone where it is not empty. How many bits a weight of a mix
-    takes depends on the model: `model_bits_per_weight`.
+    ``tensors`` (of a GGUF or a policy) decides alone where it is not empty. The first of ``rules`` that holds
+    for a tensor decides. The bits per weight of a mix depend on the model: `model_bits_per_weight`.
     """
 
     name: str
@@ -189,20 +177,21 @@ class WeightFormat(ShortRepr):
     is_mix: bool = False
     tensors: Mapping[str, TensorFormat] = field(default_factory=dict, hash=False)
     shares: tuple[tuple[TensorFormat, float], ...] = ()
-    """Of `tensors`, or of a model (`of_model`): each format and its share of the weights that a step
-    multiplies, most first."""
+    """Share of each format in the weights that a step multiplies, largest first.
+
+    They are known where `tensors` are, and for a model (`of_model`).
+    """
 
     @classmethod
     def of_tensors(
         cls, name: str, source: str, tensors: Mapping[str, TensorFormat], linears: Sequence[Linear]
     ) -> WeightFormat:
-        """The format of a model whose tensors each have their own; its base is that of most weights that a
-        token multiplies."""
+        """Format of a model whose tensors each have their own; its base has most of a token's weights."""
         shares = _shares((tensors[linear.name], linear.active) for linear in linears)
         return cls(name, shares[0][0], source, tensors=tensors, shares=shares)
 
     def of_model(self, model: ModelSpec) -> WeightFormat:
-        """The same; a mix also has its `shares` of this model, but for routers, which stay floats."""
+        """Add to a mix its `shares` of this model's weights, without routers, which stay floats."""
         return _of_model(self, model) if self.is_mix and not self.shares else self
 
     @property
@@ -219,7 +208,7 @@ class WeightFormat(ShortRepr):
         """Format of one weight matrix of ``model``."""
         if self.tensors:
             return self._stored(linear.name)
-        if linear.is_router:  # which llama.cpp's quantizer leaves as it is
+        if linear.is_router:  # llama.cpp's quantizer leaves it as it is
             return TENSOR_FORMATS["f32"]
         if not self.is_mix:
             return self.base
@@ -239,11 +228,11 @@ class WeightFormat(ShortRepr):
         )
 
     def census(self, model: ModelSpec) -> tuple[tuple[TensorFormat, int, int], ...]:
-        """The formats of the matrices that a step multiplies: format, tensors, weights; most first."""
+        """Format, tensors and weights of the matrices that a step multiplies, most weights first."""
         return _totals(self, model)[0]
 
     def census_in_words(self, model: ModelSpec) -> str:
-        """Which types a model's matrices have, most weights first: "q4_1 210 tensors, q8_0 1"."""
+        """Describe the types of a model's matrices, most weights first: "q4_1 210 tensors, q8_0 1"."""
         first, *others = [(fmt.name, tensors) for fmt, tensors, _ in self.census(model)]
         return ", ".join([f"{first[0]} {first[1]} tensors", *(f"{name} {count}" for name, count in others)])
 
@@ -271,13 +260,9 @@ class WeightFormat(ShortRepr):
         # The fused matrix of Q, K and V follows the rules of V, that of experts those of an ordinary one.
         kind = "attn_v" if kind == "attn_qkv" else kind.removesuffix("_exps").removesuffix("_shexp")
         chosen = self.base.name
-        for rule in self.rules:
-            if (
-                rule.kind == kind
-                and model.gqa >= rule.min_gqa
-                and _SELECTED[rule.layers](layer, model.n_layers)
-            ):
-                chosen = rule.type
+        for of_kind, tensor_type, layers, min_gqa in self.rules:
+            if of_kind == kind and model.gqa >= min_gqa and _IS_SELECTED[layers](layer, model.n_layers):
+                chosen = tensor_type
                 break
         # llama.cpp treats 80 blocks as "the 70B model", whose small V gets at least five bits.
         if kind == "attn_v" and model.n_layers == 80 and chosen in ("q3_k", "q4_k"):
@@ -291,16 +276,16 @@ class WeightFormat(ShortRepr):
 
     @staticmethod
     def _fitting(name: str, k: int) -> TensorFormat:
-        """The type, or its fallback where K is no whole number of blocks, or fp16 where none fits."""
+        """Format of a type, of its fallback where K is no whole number of blocks, or fp16 if neither fits."""
         for candidate in (name, _FALLBACK.get(name, "f16"), "f16"):
             if k % TENSOR_FORMATS[candidate].block == 0:
                 return TENSOR_FORMATS[candidate]
         raise AssertionError("fp16 has blocks of one weight")
 
 
-@lru_cache(maxsize=256)  # a sum over all tensors, of which every runner of a point asks: 20 s of a sweep's 24
+@lru_cache(maxsize=256)  # a sum over all tensors, which every runner of a point needs: 20 s of a sweep's 24
 def _totals(fmt: WeightFormat, model: ModelSpec) -> tuple[tuple[tuple[TensorFormat, int, int], ...], int]:
-    """As `WeightFormat.census` and `WeightFormat.model_bytes`."""
+    """Results of `WeightFormat.census` and `WeightFormat.model_bytes`."""
     tensors: Counter[TensorFormat] = Counter()
     weights: Counter[TensorFormat] = Counter()
     size = 4 * (model.norm_params + model.extra_params)
@@ -316,13 +301,12 @@ def _totals(fmt: WeightFormat, model: ModelSpec) -> tuple[tuple[tuple[TensorForm
 
 @lru_cache(maxsize=256)
 def _of_model(fmt: WeightFormat, model: ModelSpec) -> WeightFormat:
-    """As `WeightFormat.of_model`, of a mix."""
-    rounded = (linear for linear in model.linears() if not linear.is_router)
-    return replace(fmt, shares=_shares((fmt.tensor(each, model), each.active) for each in rounded))
+    linears = (linear for linear in model.linears() if not linear.is_router)
+    return replace(fmt, shares=_shares((fmt.tensor(linear, model), linear.active) for linear in linears))
 
 
 def _shares(weights: Iterable[tuple[TensorFormat, int]]) -> tuple[tuple[TensorFormat, float], ...]:
-    """As `WeightFormat.shares`, of each tensor's format and weights."""
+    """Share of each format, given each tensor's format and weights."""
     counted: Counter[TensorFormat] = Counter()
     for fmt, count in weights:
         counted[fmt] += count
@@ -330,13 +314,13 @@ def _shares(weights: Iterable[tuple[TensorFormat, int]]) -> tuple[tuple[TensorFo
 
 
 def _rules(text: str) -> tuple[TypeRule, ...]:
-    """Rules in words: kind=type, and behind it the blocks and the least number of query heads for a key."""
-    rules = []
+    """Parse rules: kind=type, then @ and the blocks, / and the least number of query heads for a key."""
+    rules: list[TypeRule] = []
     for word in text.split():
-        kind, _, rest = word.partition("=")
-        kind_type, _, gqa = rest.partition("/")
-        tensor_type, _, layers = kind_type.partition("@")
-        rules.append(TypeRule(kind, tensor_type, layers or "all", int(gqa or 1)))  # type: ignore[arg-type]
+        word, _, gqa = word.partition("/")
+        word, _, selection = word.partition("@")
+        kind, _, tensor_type = word.partition("=")
+        rules.append((kind, tensor_type, cast(Layers, selection or "all"), int(gqa or 1)))
     return tuple(rules)
 
 
@@ -366,13 +350,13 @@ _MIX_RULES: dict[str, tuple[str, tuple[TypeRule, ...]]] = {
         ("iq4_xs", "iq4_xs", "attn_v=q5_k/4 ffn_down=q5_k@eighth"),
     )
 }
-"""Mixes by name: the base type, and the rules of other types."""
+"""Mixes by name: the base type, and the rules for other types."""
 
 _EIGHT_OUTPUT = ("q2_k", "q3_k_s", "q3_k_m", "iq4_nl", "q4_k_s", "q4_k_m", "iq4_xs")
 """Mixes that give the output projection five bits where a block has eight experts."""
 
 FLOATS = ("f32", "f16", "bf16")
-"""Types without codes: numbers by themselves."""
+"""Floating-point types."""
 
 
 def format_names() -> list[str]:
@@ -381,7 +365,7 @@ def format_names() -> list[str]:
 
 
 def weight_format(name: str) -> WeightFormat:
-    """A llama.cpp format by its name in any case, e.g. ``q4_k_m``, ``q8_0``, ``f16``.
+    """Find a llama.cpp format by its name in any case, e.g. ``q4_k_m``, ``q8_0``, ``f16``.
 
     Raises SailsimError for an unknown name.
     """
@@ -395,7 +379,7 @@ def weight_format(name: str) -> WeightFormat:
 
 
 def uniform_format(wbits: int, group_size: int) -> WeightFormat:
-    """Every matrix in ``wbits``-bit codes with one fp16 scale per ``group_size`` weights along K.
+    """Format with ``wbits``-bit codes and one fp16 scale per ``group_size`` weights along K, in every matrix.
 
     ``wbits + 16 / group_size`` bits a weight; ``group_size`` 0 is one scale a column (0 bits a weight,
     counted exactly in the bytes). Raises SailsimError outside wbits 1..8, group_size 0..65535.
@@ -415,10 +399,10 @@ def uniform_format(wbits: int, group_size: int) -> WeightFormat:
 
 
 BITS = {"gptq": (2, 3, 4, 8), "awq": (4,)}
-"""Code widths that each method's layout has."""
+"""Code widths of each method's layout."""
 
 WORD_BITS = 32
-"""Of the words that codes are packed into."""
+"""Bits of the words that codes are packed into."""
 
 _SOURCES = {
     "gptq": "GPTQ's layout: qweight (K bits / 32, N) int32, scales fp16 and qzeros for each group, g_idx (K)",
@@ -428,33 +412,33 @@ _SOURCES = {
 
 @dataclass(frozen=True)
 class GroupFormat(TensorFormat):
-    """Codes with an fp16 scale and a zero point of a code's width for each group of a column.
+    """Format with an fp16 scale and a zero point of a code's width for each group of a column.
 
-    On the PIM a zero point is a minimum, ``-zero * scale``, or where it is the same everywhere the offset of
-    the code. ``indexed``: the group of each row of K is stored beside them, in 4 bytes.
+    On the PIM a zero point is a minimum, ``-zero * scale``, or the offset of the code where it is the same
+    everywhere. ``indexed``: the group of each row of K is stored too, in 4 bytes.
     """
 
     indexed: bool = False
 
     @property
     def method(self) -> str:
-        """Which of `BITS` packs the codes."""
+        """Method of `BITS` that packs the codes."""
         return next(method for method in BITS if self.name.startswith(method))
 
     def bytes(self, k: int, n: int) -> int:
-        """Codes, and what each group has; zero points in whole words."""
+        """Stored bytes of a (k, n) matrix: codes, scales, and zero points in whole words."""
         assert self.code is not None
         bits, word = self.code.wbits, WORD_BITS // 8
         groups = ceil(k / self.group_size) if self.group_size else 1
-        of_groups = groups * (2 * n + word * ceil(n * bits / WORD_BITS))
-        return ceil(k * n * bits / 8) + of_groups + (word * k if self.indexed else 0)
+        group_bytes = 2 * n + word * ceil(n * bits / WORD_BITS)
+        return ceil(k * n * bits / 8) + groups * group_bytes + (word * k if self.indexed else 0)
 
 
 def group_format(method: str, bits: int, group_size: int, symmetric: bool, indexed: bool) -> GroupFormat:
-    """The format of matrices of a method of `BITS`, ``group_size`` 0 for one group a column."""
+    """Format of matrices of a method of `BITS`; ``group_size`` 0 is one group per column."""
     code = WeightCode.offset(bits, 1 << (bits - 1)) if symmetric else WeightCode.offset(bits, 0)
     block = 8 * max(group_size, 1)
-    scales = 8 * 2 + bits if group_size else 0  # of eight groups, whose zero points are whole bytes
+    scales = 8 * 2 + bits if group_size else 0  # bytes of eight groups, with zero points of whole bytes
     name = f"{method}{bits}g{group_size}" if group_size else f"{method}{bits}"
     return GroupFormat(
         name + ("" if symmetric else "m"),

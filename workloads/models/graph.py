@@ -1,11 +1,11 @@
-"""A decode step, a prefill and a step of both as lists of operations with their bytes, MACs and flops.
+"""Operations of a decode step, a prefill or a mixed step, with their bytes, MACs and flops.
 
 Counting rules, for a batch of B sequences:
 
 - ``weight_bytes``: stored bytes of the weights an operation reads, once for the whole batch.
 - ``kv_bytes``: KV cache bytes read and written. The new token counts as one of the ``context`` tokens; its
-  key and value are written once, and all ``context`` keys and values are read; where attention has a window,
-  those in it.
+  key and value are written once, and all ``context`` keys and values are read, or those in attention's
+  window.
 - ``act_bytes``: fp32 activations in and out, 4 bytes an element.
 - ``macs``: multiply-accumulates of matrix products. Attention has as many as the queries of all heads and its
   own result have elements (``d_query + d_attn``), for each pair of a query's token and a token that it sees:
@@ -24,18 +24,19 @@ Counting rules, for a batch of B sequences:
   a part of ``flops``.
 
 Kinds: ``gemv`` (goes to the PIM in SAIL), ``attention``, ``elementwise``, ``embedding``, ``sampling``, and
-where units do attention's products ``cache``, which writes ``kv_bytes`` and reads ``weight_bytes`` before.
+where units multiply keys and values ``softmax`` and ``cache``, which reads ``weight_bytes`` and then writes
+``kv_bytes``.
 
-`attention_on_units` makes two GEMVs with an input of their own, which the queries of a group share, of each
-head of a sequence. The cache is `ModelSpec.cached`: whole numbers with one fp16 scale a head and token.
+`attention_on_units` replaces the attention of each head of a sequence by two GEMVs with their own input,
+which the queries of a group share. The cache is `ModelSpec.cached`: integers with an fp16 scale per head and token.
 
 - **scores**: the queries (group, head_dim), rounded to ``abits``, times the keys (head_dim, tokens). The
   key's scale is that of the one block of its output.
 - **values**: the probabilities (group, tokens) times the values (tokens, value_dim). A token's scale goes
   with the inputs: the cores multiply the probabilities by it before they round them to ``abits``.
 
-Around them the cores round what is new and write it into the tiles, take the softmax, and round the result.
-A tile has a row of codes for each input, so that a new key has a code in each of ``head_dim`` rows and
+The cores round new keys and values and write them into the tiles, take the softmax, and round the result. A
+tile has a row of codes for each input, so that a new key has a code in each of ``head_dim`` rows and
 touches a line of each, while a new value is a row of its own. A line that is not filled is read before it is
 written. docs/decode.md explains.
 """
@@ -63,46 +64,51 @@ CHOOSE_FLOPS, JOIN_FLOPS = SOFTMAX_FLOPS + 1, 2
 
 
 class Chunk(NamedTuple):
-    """New tokens of a sequence in a step: one that it decodes, all of a prompt, or some of one."""
+    """New tokens of a sequence in a step: one in decoding, all of a prompt, or a part of it."""
 
     new: int
     before: int = 0
     """Tokens of the sequence that are in the cache."""
     times: int = 1
-    """Sequences that are so."""
+    """Number of sequences with these tokens."""
 
     @property
     def tokens(self) -> int:
-        """Of the sequence, with the new ones."""
+        """Tokens of the sequence, with the new ones."""
         return self.before + self.new
 
     @property
     def decodes(self) -> bool:
-        """Whether it is a sequence's next token, and no prompt's."""
+        """Whether this is a sequence's next token, and not one of a prompt."""
         return self.new == 1 and self.before > 0
 
     def keys(self, window: int) -> int:
-        """Fetched from the cache by all, where a token sees itself and at most ``window`` - 1 before it."""
+        """Keys fetched from the cache by all sequences; a token sees itself and ``window - 1`` before it."""
         return self.times * (self.new + min(self.before, window - 1))
 
     def pairs(self, window: int) -> int:
-        """Of a query's token and one that it sees, by all."""
-        growing = min(max(window - self.before, 0), self.new)  # tokens that see all before them
+        """Pairs of a query's token and a token that it sees, over all sequences."""
+        growing = min(max(window - self.before, 0), self.new)  # tokens whose window is not full
         seen = growing * self.before + growing * (growing + 1) // 2 + (self.new - growing) * window
         return self.times * seen
 
 
 @dataclass(frozen=True)
 class Op:
-    """One operation of a step; see the module for what is counted.
+    """One operation of a step, counted as the module's text defines.
 
-    ``k``, ``n`` are the sizes of a gemv's matrix, of a softmax the heads of queries and all their scores (0
-    elsewhere), ``batch`` the rows it works on. ``layer`` is
-    the block, -1 for the embedding, ``n_layers`` from the final norm on. ``role`` names the activation that
-    feeds a gemv, ``weights_key`` the tensor it reads and ``format`` that tensor's format (None elsewhere).
-    A gemv of experts has a ``spread``: how many tokens meet how many of its tensor's ``matrices``, of which a
-    token has ``used``, with the standard ``deviation`` of how many matrices any token meets. Those of
-    attention's heads are ``side_by_side``: each has an input of its own.
+    Attributes:
+        layer: the block, -1 for the embedding, ``n_layers`` from the final norm on.
+        batch: rows of the input.
+        k, n: sizes of a gemv's matrix; of a softmax, its rows and all their scores; else 0.
+        role: activation that feeds a gemv; None elsewhere.
+        weights_key: tensor that is read.
+        format: of that tensor; None elsewhere.
+        matrices: number of matrices in the tensor, one per expert or head.
+        used: number of those that a token uses.
+        spread: tokens per matrix of experts (`experts.Spread`).
+        deviation: standard deviation of the number of experts that any token uses.
+        side_by_side: whether each matrix has its own input, as attention's heads have.
     """
 
     name: str
@@ -128,26 +134,20 @@ class Op:
 
     @property
     def products(self) -> tuple[tuple[Op, float], ...]:
-        """The products that a gemv consists of, each of one matrix, and how often each occurs: itself once,
-        or for experts one of every number of tokens that an expert may see."""
+        """Products of one matrix that a gemv consists of, and how often each occurs.
+
+        Experts have one for every number of tokens that an expert may see.
+        """
         if not self.spread:
             return ((self, 1.0),)
         assert self.format is not None
-        return tuple((self._one(self.format, tokens), times) for tokens, times in self.spread)
+        size = self.format.bytes(self.k, self.n)
+        alone = replace(self, weight_bytes=size, matrices=1, used=1, spread=(), deviation=0.0)
+        return tuple((alone._with_rows(tokens), times) for tokens, times in self.spread)
 
-    def _one(self, fmt: TensorFormat, tokens: int) -> Op:
-        """The product of so many tokens and one expert's matrix."""
-        return replace(
-            self,
-            batch=tokens,
-            weight_bytes=fmt.bytes(self.k, self.n),
-            act_bytes=ACT_BYTES * tokens * (self.k + self.n),
-            macs=tokens * self.k * self.n,
-            matrices=1,
-            used=1,
-            spread=(),
-            deviation=0.0,
-        )
+    def _with_rows(self, rows: int) -> Op:
+        macs, act_bytes = rows * self.k * self.n, ACT_BYTES * rows * (self.k + self.n)
+        return replace(self, batch=rows, act_bytes=act_bytes, macs=macs)
 
 
 def decode_step(model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> list[Op]:
@@ -169,24 +169,32 @@ def prefill_step(model: ModelSpec, fmt: WeightFormat, prompt: int, batch: int = 
     return mixed_step(model, fmt, (Chunk(prompt, 0, batch),))
 
 
-def mixed_step(model: ModelSpec, fmt: WeightFormat, pieces: Sequence[Chunk]) -> list[Op]:
-    """Operations of a step with any pieces of prompts beside any sequences that decode.
+def mixed_step(model: ModelSpec, fmt: WeightFormat, chunks: Sequence[Chunk]) -> list[Op]:
+    """Operations of a step with chunks of prompts and of sequences that decode.
 
-    Matrix products work on the new tokens of all as rows, the head on the last of each piece. Raises
-    SailsimError where a number is not 1..``MAX_DIMENSION``, or before it less than 0, or without a piece.
+    Matrix products work on all new tokens as rows, the head on the last of each chunk. Raises SailsimError
+    for a number that is not 1..``MAX_DIMENSION``, for ``before`` below 0, and without a chunk.
     """
     rows, sequences = 0, 0
-    for piece in pieces:
-        check_sizes(**{"new tokens": piece.new, "times": piece.times, "tokens of a sequence": piece.tokens})
-        if piece.before < 0:
-            raise SailsimError(f"tokens before a piece are {piece.before}; allowed are 0 or more.")
-        rows, sequences = rows + piece.new * piece.times, sequences + piece.times
+    for chunk in chunks:
+        check_sizes(**{"new tokens": chunk.new, "times": chunk.times, "tokens of a sequence": chunk.tokens})
+        if chunk.before < 0:
+            raise SailsimError(f"tokens before a chunk are {chunk.before}; allowed are 0 or more.")
+        rows, sequences = rows + chunk.new * chunk.times, sequences + chunk.times
     check_sizes(**{"new tokens of a step": rows})
-    return _step(_StepRows(model, fmt, rows, sequences, tuple(pieces)))
+    step = _StepRows(model, fmt, rows, tuple(chunks))
+    ops = [_embedding(model, fmt, rows)]
+    for layer in range(model.n_layers):
+        ops += _block(step, layer)
+    ops.append(_norm("output_norm", model, model.n_layers, sequences))
+    ops.append(_gemv(model.head, step, sequences))
+    logits = sequences * model.vocab
+    cost = {"act_bytes": ACT_BYTES * logits, "flops": SAMPLE_FLOPS * logits}
+    return [*ops, Op("sample", "sampling", model.n_layers, sequences, **cost)]
 
 
 def step_notes(model: ModelSpec, rows: int) -> list[str]:
-    """What the operations of a step of so many rows rest on, in sentences."""
+    """Assumptions of a step of ``rows`` rows, in sentences."""
     notes = list(model.notes)
     if model.experts is not None and rows > 1:
         notes.append(
@@ -196,13 +204,13 @@ def step_notes(model: ModelSpec, rows: int) -> list[str]:
     return notes
 
 
-def split(pieces: Sequence[Chunk]) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
-    """Those that decode, and those of prompts."""
-    return tuple(p for p in pieces if p.decodes), tuple(p for p in pieces if not p.decodes)
+def split(chunks: Sequence[Chunk]) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
+    """Split chunks into those that decode and those of prompts."""
+    return tuple(c for c in chunks if c.decodes), tuple(c for c in chunks if not c.decodes)
 
 
 def check_sizes(**sizes: int) -> None:
-    """Raise SailsimError for one that is not 1..``MAX_DIMENSION``, by its name."""
+    """Raise SailsimError, by its name, for a size that is not 1..``MAX_DIMENSION``."""
     for name, value in sizes.items():
         if not 1 <= value <= MAX_DIMENSION:
             raise SailsimError(f"{name} is {value!r}; allowed is 1..{MAX_DIMENSION}.")
@@ -210,36 +218,30 @@ def check_sizes(**sizes: int) -> None:
 
 @dataclass(frozen=True)
 class _StepRows:
-    """A step: ``rows`` new tokens of ``sequences`` sequences."""
+    """Rows of a step: the new tokens of all chunks."""
 
     model: ModelSpec
     fmt: WeightFormat
     rows: int
-    sequences: int
-    pieces: tuple[Chunk, ...]
+    chunks: tuple[Chunk, ...]
 
     @cached_property
     def spread(self) -> Spread:
-        """How the tokens lie on the experts of a block, in all blocks alike."""
+        """Tokens per expert, equal in all blocks."""
         assert self.model.experts is not None
         return expected_spread(self.model.experts.count, self.model.experts.used, self.rows)
 
     def op(self, name: str, layer: int, operands: int, flops: int, weights: int = 0, key: str = "") -> Op:
-        """Work of the cores on so many elements in and out, with so many fp32 weights."""
+        """Elementwise operation with ``operands`` elements in and out, and ``weights`` in fp32."""
         return _elementwise(name, layer, self.rows, operands, flops, 4 * weights, key)
 
     def activation(self, name: str, layer: int, elements: int) -> Op:
-        """Between the matrices of a feed-forward network, on so many elements of its inside."""
-        gated = self.model.gated_ffn
-        return self.op(
-            name,
-            layer,
-            (3 if gated else 2) * elements,
-            ((GATED_FLOPS if gated else PLAIN_FLOPS) + ROUND_FLOPS) * elements,
-        )
+        """Activation function of a feed-forward network with ``elements`` inner elements."""
+        operands, flops = (3, GATED_FLOPS) if self.model.gated_ffn else (2, PLAIN_FLOPS)
+        return self.op(name, layer, operands * elements, (flops + ROUND_FLOPS) * elements)
 
     def norm(self, name: str, layer: int) -> list[Op]:
-        """A norm that only some models have."""
+        """Norm that only some models have, as no or one operation."""
         if name not in self.model.norms:
             return []
         weights, elements = NORMS[name](self.model)
@@ -248,7 +250,7 @@ class _StepRows:
         return [self.op(name, layer, 2 * elements, NORM_FLOPS * elements, weights, name + ".weight")]
 
     def gemvs(self, layer: int) -> dict[Role, list[Op]]:
-        """The products of a block but those of experts, by the activation that they read."""
+        """Products of a block, without those of experts, by the activation that they read."""
         by_role: dict[Role, list[Op]] = {}
         for linear in self.model.layer_linears(layer):
             if not linear.of_experts:
@@ -256,31 +258,10 @@ class _StepRows:
         return by_role
 
 
-def _step(step: _StepRows) -> list[Op]:
-    """The operations of a step."""
-    model, sequences = step.model, step.sequences
-    ops = [_embedding(model, step.fmt, step.rows)]
-    for layer in range(model.n_layers):
-        ops += _block(step, layer)
-    ops.append(_norm("output_norm", model, model.n_layers, sequences))
-    ops.append(_gemv(model.head, step, sequences))
-    ops.append(
-        Op(
-            "sample",
-            "sampling",
-            model.n_layers,
-            sequences,
-            act_bytes=ACT_BYTES * sequences * model.vocab,
-            flops=SAMPLE_FLOPS * sequences * model.vocab,
-        )
-    )
-    return ops
-
-
 def _block(step: _StepRows, layer: int) -> list[Op]:
     model, rows = step.model, step.rows
     by_role = step.gemvs(layer)
-    feed = _chosen if model.has_experts(layer) else _ordinary
+    feed = _expert_ffn if model.has_experts(layer) else _dense_ffn
     return [
         _norm(f"blk.{layer}.attn_norm", model, layer, rows),
         *step.norm("attn_norm_2", layer),
@@ -298,11 +279,10 @@ def _block(step: _StepRows, layer: int) -> list[Op]:
 
 
 def _attention(step: _StepRows, layer: int) -> list[Op]:
-    """The rotation and attention itself."""
     model, rows, blk = step.model, step.rows, f"blk.{layer}."
     window = model.attended(layer, MAX_DIMENSION)
-    keys_read = sum(piece.keys(window) for piece in step.pieces)
-    pairs = sum(piece.pairs(window) for piece in step.pieces)
+    keys_read = sum(chunk.keys(window) for chunk in step.chunks)
+    pairs = sum(chunk.pairs(window) for chunk in step.chunks)
     rotated = rows * (model.d_query + model.d_key)
     scaled = model.d_cached if model.kv_scale_bits else 0
     converted = scaled * (ROUND_FLOPS * rows + UNPACK_FLOPS * keys_read)
@@ -320,8 +300,8 @@ def _attention(step: _StepRows, layer: int) -> list[Op]:
     return [step.op(blk + "rope", layer, 2 * rotated, ROTATE_PAIR_FLOPS * rotated // 2), attention]
 
 
-def _ordinary(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
-    """A feed-forward network that all tokens take."""
+def _dense_ffn(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
+    """Feed-forward network of all tokens."""
     return [
         *by_role["ffn_in"],
         step.activation(f"blk.{layer}.ffn_act", layer, step.rows * step.model.d_ffn),
@@ -330,8 +310,8 @@ def _ordinary(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> lis
     ]
 
 
-def _chosen(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
-    """A router, what all tokens take beside experts, and the experts that each token chooses."""
+def _expert_ffn(step: _StepRows, layer: int, by_role: dict[Role, list[Op]]) -> list[Op]:
+    """Router, shared expert, and the experts that each token chooses."""
     model, blk, rows = step.model, f"blk.{layer}.", step.rows
     experts = model.experts
     assert experts is not None
@@ -373,9 +353,9 @@ def _embedding(model: ModelSpec, fmt: WeightFormat, rows: int) -> Op:
 
 
 def _norm(name: str, model: ModelSpec, layer: int, rows: int) -> Op:
-    """The residual add of the block before, the norm, and the rounding of the next products' operand.
+    """Residual add of the block before, norm, and rounding of the next products' operand.
 
-    Where a model has no such norm, the others are left.
+    A model without this norm still has the other two.
     """
     d = model.d_model
     has = name.rpartition(".")[2] in model.norms
@@ -387,7 +367,7 @@ def _norm(name: str, model: ModelSpec, layer: int, rows: int) -> Op:
 def _elementwise(
     name: str, layer: int, rows: int, operands: int, flops: int, read: float = 0, key: str = ""
 ) -> Op:
-    """Work of the cores on so many elements in and out, with so many bytes beside them."""
+    """Operation of the cores with ``operands`` elements in and out, which reads ``read`` bytes too."""
     return Op(
         name, "elementwise", layer, rows, weight_bytes=read, act_bytes=ACT_BYTES * operands, flops=flops,
         weights_key=key,
@@ -395,7 +375,7 @@ def _elementwise(
 
 
 def _gemv(linear: Linear, step: _StepRows, rows: int, spread: Spread = (), deviation: float = 0.0) -> Op:
-    """The products of one matrix, or of that of every expert that a token chose."""
+    """Products of one matrix, or of the matrix of every expert that a token chose."""
     tensor, pairs = step.fmt.tensor(linear, step.model), rows * linear.used
     size = tensor.bytes(linear.k, linear.n)
     return Op(
@@ -419,145 +399,125 @@ def _gemv(linear: Linear, step: _StepRows, rows: int, spread: Spread = (), devia
 
 
 SCALE_FLOPS = 1
-"""A probability times its value's scale."""
+"""Flops of a probability times its value's scale."""
 SCALE_BYTES = 2
-"""Of an fp16 scale."""
+"""Bytes of an fp16 scale."""
 
 
 def attention_on_units(
     ops: Sequence[Op], model: ModelSpec, context: int, line: int, queries: int = 1, chunk: int = 1
 ) -> list[Op]:
-    """The operations of a step, ``ops``, with the products of attention as GEMVs of the units.
+    """Operations of a step, ``ops``, with attention's products as GEMVs of the units.
 
     Args:
         ops: of a decode step, or of a prefill.
-        model: with a cache of whole numbers.
+        model: with a cache of integers.
         context: tokens of each sequence.
         line: bytes of a cache line, in which new keys and values are written.
-        queries: of each sequence the last so many tokens are new: one in decoding, in prefill all.
-        chunk: how many of them look at the keys together.
+        queries: new tokens at the end of each sequence: one in decoding, all in prefill.
+        chunk: new tokens that share a product with the keys.
     """
     all_ops: list[Op] = []
     for op in ops:
-        if op.kind == "attention":
-            all_ops += _on_units(_AttentionOps(op, model, context, line, queries), chunk)
-        else:
+        if op.kind != "attention":
             all_ops.append(op)
+            continue
+        all_ops.append(_cache_write(op, model, context, line, queries))
+        for begin in range(context - queries, context, chunk):
+            sequences, end = op.batch // queries, min(begin + chunk, context)
+            all_ops += _chunk_attention(op, model, context, sequences, begin, end)
     return all_ops
 
 
 def key_format(model: ModelSpec) -> TensorFormat:
-    """Of the keys as the scores' matrix: the scale of a token is that of its output."""
+    """Format of keys as the scores' matrix: a token's scale is that of its output."""
     return uniform_format(model.kv_bits, model.head_dim).base
 
 
 def value_format(model: ModelSpec) -> TensorFormat:
-    """Of the values as a matrix: one block, whose scale is 1."""
+    """Format of values as a matrix: one block, whose scale is 1."""
     return uniform_format(model.kv_bits, 0).base
 
 
-@dataclass(frozen=True)
-class _AttentionOps:
-    """Attention of a block of a step."""
+def _cache_write(op: Op, model: ModelSpec, context: int, line: int, queries: int) -> Op:
+    """Rounding of new keys and values, and their write into the cache."""
+    heads = op.batch // queries * model.n_kv_heads
+    new = op.batch * (model.d_query + model.d_cached)
+    if queries == 1:
+        written, unfilled = _new_token_lines(model, model.attended(op.layer, context), line)
+    else:
+        written, unfilled = _prompt_lines(model, context, line), 0
+    name = op.name.removesuffix("attention") + "attn_cache"
+    write = _elementwise(name, op.layer, op.batch, 2 * new, ROUND_FLOPS * new, heads * unfilled * line)
+    return replace(write, kind="cache", kv_bytes=heads * written * line)
 
-    op: Op
-    model: ModelSpec
-    context: int
-    line: int
-    queries: int
 
-    @property
-    def sequences(self) -> int:
-        """Each with keys of its own."""
-        return self.op.batch // self.queries
+def _chunk_attention(
+    op: Op, model: ModelSpec, context: int, sequences: int, begin: int, end: int
+) -> list[Op]:
+    """Attention of the tokens begin..end - 1 of each sequence, to all keys that any of them sees."""
+    tokens, heads = end - begin, sequences * model.n_kv_heads
+    window = model.attended(op.layer, context)
+    seen = end - max(0, begin + 1 - window)
+    rows = sequences * model.n_heads
+    pairs = rows * sum(min(at + 1, window) for at in range(begin, end))
+    mixed = sequences * tokens * model.d_attn
+    prefix = op.name.removesuffix("attention")
 
-    @property
-    def matrices(self) -> int:
-        """Heads of keys, of all sequences."""
-        return self.sequences * self.model.n_kv_heads
-
-    @property
-    def value_dim(self) -> int:
-        """Elements of a head's value."""
-        return self.model.d_value // self.model.n_kv_heads
-
-    def on_cores(self, what: str, elements: int, flops: int, read: float = 0.0) -> Op:
-        """Work on so many elements in and out."""
-        name = self.op.name.removesuffix("attention") + what
-        return _elementwise(name, self.op.layer, self.op.batch, elements, flops, read)
-
-    def product(self, what: str, tokens: int, k: int, n: int, fmt: TensorFormat) -> Op:
-        """Of the queries of so many tokens of each sequence with a matrix a head."""
-        op, rows = self.op, self.sequences * tokens * self.model.n_heads
+    def product(name: str, k: int, n: int, fmt: TensorFormat) -> Op:
         return Op(
-            op.name.removesuffix("attention") + what,
+            prefix + name,
             "gemv",
             op.layer,
-            rows,
+            0,
             k=k,
             n=n,
-            weight_bytes=self.matrices * fmt.bytes(k, n),
-            act_bytes=ACT_BYTES * rows * (k + n),
-            macs=rows * k * n,
+            weight_bytes=heads * fmt.bytes(k, n),
             role="attn_out",
             format=fmt,
-            matrices=self.matrices,
-            spread=((tokens * self.model.gqa, float(self.matrices)),),
+            matrices=heads,
+            spread=((tokens * model.gqa, float(heads)),),
             side_by_side=True,
-        )
+        )._with_rows(rows * tokens)
 
-
-def _on_units(of: _AttentionOps, chunk: int) -> list[Op]:
-    """What becomes of the attention of a block."""
-    model, op = of.model, of.op
-    new = op.batch * (model.d_query + model.d_cached)
-    touched, unfilled = _lines(model, of) if of.queries == 1 else (_filled_lines(model, of), 0)
-    write = of.on_cores("attn_cache", 2 * new, ROUND_FLOPS * new, read=of.matrices * unfilled * of.line)
-    parts = [replace(write, kind="cache", kv_bytes=of.matrices * touched * of.line)]
-    first = of.context - of.queries
-    for begin in range(first, of.context, chunk):
-        parts += _chunk(of, begin, min(begin + chunk, of.context))
-    return parts
-
-
-def _chunk(of: _AttentionOps, begin: int, end: int) -> list[Op]:
-    """Queries of the tokens begin..end - 1 of each sequence: all at the keys that any of them sees."""
-    model, tokens = of.model, end - begin
-    window = model.attended(of.op.layer, of.context)
-    seen = end - max(0, begin + 1 - window)
-    rows = of.sequences * model.n_heads
-    pairs = rows * sum(min(at + 1, window) for at in range(begin, end))
-    mixed = of.sequences * tokens * model.d_attn
-    softmax = of.on_cores(
-        "attn_softmax",
-        pairs + rows * tokens * seen,  # what a query does not see is written as 0
+    softmax = _elementwise(
+        prefix + "attn_softmax",
+        op.layer,
+        op.batch,
+        pairs + rows * tokens * seen,  # tokens that a query does not see are written as 0
         (SOFTMAX_FLOPS + SCALE_FLOPS + ROUND_FLOPS) * pairs,
-        read=SCALE_BYTES * of.matrices * seen,
+        SCALE_BYTES * heads * seen,
     )
     return [
-        of.product("attn_scores", tokens, model.head_dim, seen, key_format(model)),
+        product("attn_scores", model.head_dim, seen, key_format(model)),
         replace(softmax, kind="softmax", k=rows * tokens, n=pairs),
-        of.product("attn_values", tokens, seen, of.value_dim, value_format(model)),
-        of.on_cores("attn_mix", 2 * mixed, ROUND_FLOPS * mixed),
+        product("attn_values", seen, model.d_value // model.n_kv_heads, value_format(model)),
+        _elementwise(prefix + "attn_mix", op.layer, op.batch, 2 * mixed, ROUND_FLOPS * mixed, 0.0),
     ]
 
 
-def _lines(model: ModelSpec, of: _AttentionOps) -> tuple[int, int]:
+def _row_bytes(model: ModelSpec, tokens: int) -> tuple[int, int]:
+    """Bytes of a row of a head's key codes, which has all tokens, and of a token's value."""
+    value_dim = model.d_value // model.n_kv_heads
+    return ceil(tokens * model.kv_bits / 8), ceil(value_dim * model.kv_bits / 8)
+
+
+def _new_token_lines(model: ModelSpec, tokens: int, line: int) -> tuple[int, int]:
     """Cache lines that a new key and value of a head touch, and those among them that they do not fill.
 
     A key's codes lie in ``head_dim`` rows of all tokens, a value's in one row, and the scale of each in a
     line of scales.
     """
-    line, tokens = of.line, model.attended(of.op.layer, of.context)
-    row, value = (ceil(elements * model.kv_bits / 8) for elements in (tokens, of.value_dim))
+    row, value = _row_bytes(model, tokens)
     keys = model.head_dim if row >= line else ceil(model.head_dim * row / line)
     return keys + ceil(value / line) + 2, keys + (value % line > 0) + 2
 
 
-def _filled_lines(model: ModelSpec, of: _AttentionOps) -> int:
-    """Cache lines of all keys and values of a head, and of their scales: where all are new, none holds
-    anything that must be kept, and so none is read."""
-    line = of.line
-    row, value = (ceil(elements * model.kv_bits / 8) for elements in (of.context, of.value_dim))
+def _prompt_lines(model: ModelSpec, tokens: int, line: int) -> int:
+    """Cache lines of all keys and values of a head, and of their scales.
+
+    None is read before it is written, as all of them are new.
+    """
+    row, value = _row_bytes(model, tokens)
     keys = model.head_dim * ceil(row / line) if row >= line else ceil(model.head_dim * row / line)
-    return keys + ceil(of.context * value / line) + 2 * ceil(SCALE_BYTES * of.context / line)
+    return keys + ceil(tokens * value / line) + 2 * ceil(SCALE_BYTES * tokens / line)

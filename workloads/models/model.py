@@ -1,8 +1,8 @@
-"""Decoder-only transformers as shapes: what a decode step multiplies, without the weights.
+"""Shapes of decoder-only transformers: the matrices that a decode step multiplies, without the weights.
 
-Each model that ships is a TOML file beside this module (``models/``), named after the model, whose every
-shape comes from the ``config.json`` that its ``source`` names (`read_shape`). A GGUF file and a folder of
-safetensors give the same ``ModelSpec`` (`shapes`).
+Each shipped model is a TOML file (``data/models/``), named after the model. Its shapes come from the
+``config.json`` that its ``source`` names (`read_shape`). A GGUF file and a folder of safetensors give the
+same ``ModelSpec`` (`shapes`).
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from sailsim.base.toml_file import read_toml
 from sailsim.workloads.models.experts import Experts
 
 Role = Literal["attn_in", "attn_out", "ffn_in", "ffn_out", "head"]
-"""The activation that feeds a linear layer: layers of one role in one block share their input."""
+"""Activation that feeds a linear layer: layers of one role in one block share their input."""
 
 ROLES: tuple[Role, ...] = ("attn_in", "attn_out", "ffn_in", "ffn_out", "head")
 
 PLAIN_NORMS = ("attn_norm", "ffn_norm", "output_norm")
-"""The norms of a Llama: before attention, before the feed-forward network, and the last one."""
+"""Norms of a Llama: before attention, before the feed-forward network, and the last one."""
 
 KV_BITS = (*range(2, 9), 16, 32)
 KV_WORDS = "2..8, 16 or 32"
 """Widths of keys and values in the cache."""
 
 WHOLE_KV, KV_SCALE_BITS = 8, 16
-"""Up to so many bits they are whole numbers of one scale a head and token, of so many bits; floats beyond."""
+"""Widest integers of a cache, and the bits of their scale per head and token; wider ones are floats."""
 
 FINAL_NORM = "output_norm"
 
 ROUTER = "ffn_gate_inp"
-"""The matrix that scores a block's experts, by its tensor's name."""
+"""Matrix that scores a block's experts, by its tensor's name."""
 
 NORMS: Mapping[str, Callable[[ModelSpec], tuple[int, int]]] = {
     "attn_norm": lambda model: (model.d_model, model.d_model),
@@ -51,7 +51,7 @@ NORMS: Mapping[str, Callable[[ModelSpec], tuple[int, int]]] = {
     "post_ffw_norm": lambda model: (model.d_model, model.d_model),
     FINAL_NORM: lambda model: (model.d_model, model.d_model),
 }
-"""Every norm by its tensor's name: elements of its weights, and of what it works on in a row."""
+"""Norms by tensor name: number of weights, and of elements normalized per row."""
 
 MAX_DIMENSION = 1 << 24
 """Upper limit of every shape of a model: a larger one is taken for a damaged file."""
@@ -65,7 +65,7 @@ class Linear:
     """One weight matrix of a model: ``y (B, n) = x (B, k) @ W (k, n)``.
 
     ``name`` is llama.cpp's tensor name without ``.weight``; ``layer`` is the block, or the number of
-    blocks for the head. The tensor holds ``count`` such matrices, one an expert, of which a token
+    blocks for the head. The tensor holds ``count`` such matrices, one per expert, of which a token
     multiplies ``used``.
     """
 
@@ -89,12 +89,12 @@ class Linear:
 
     @property
     def is_router(self) -> bool:
-        """Whether it scores the experts."""
+        """Whether the matrix scores the experts."""
         return self.name.endswith(ROUTER)
 
     @property
     def of_experts(self) -> bool:
-        """Whether each token chooses among its matrices."""
+        """Whether each token chooses among the tensor's matrices."""
         return self.name.endswith("_exps")
 
 
@@ -102,17 +102,22 @@ class Linear:
 class ModelSpec(ShortRepr):
     """Shapes of a decoder-only transformer with rotary positions and RMS norms.
 
-    ``d_*``, ``head_dim`` and ``vocab`` are elements, ``kv_bits`` is the width of one KV cache element, and
-    each head's key and value of a token have a scale of ``kv_scale_bits``, which the width decides
-    (`KV_SCALE_BITS`). ``max_context`` is how many tokens the model was made for (0: nobody says).
-    ``fused_projections`` says that Q, K, V are one matrix, ``fused_ffn`` that gate and up are one (None: as
-    the projections). ``d_ffn`` is the inner width of an ordinary feed-forward network, and where every block
-    has ``experts``, of one of them. ``value_dim`` is the width of a head of values (0: as of keys,
-    ``head_dim``). Attention sees ``sliding_window`` tokens (0: all), but in ``full_layers``, where it sees
-    all. ``norms`` are those with weights, of `NORMS`. ``extra_params`` counts elements outside the formula
-    (biases and frequency tables of a GGUF). ``published_params`` is what the model's page states, for the
-    check of the shapes, and ``published_active`` those that a token meets; 0 where nobody states it.
-    ``notes`` say what of the model is left out.
+    Attributes:
+        d_model, head_dim, vocab: elements.
+        d_ffn: inner width of an ordinary feed-forward network, or of one expert if all blocks have experts.
+        fused_projections: whether Q, K and V are one matrix.
+        fused_ffn: whether gate and up are one matrix; None: as the projections.
+        kv_bits: width of one KV cache element.
+        kv_scale_bits: width of the scale of each head's key and of its value; `kv_bits` determines it.
+        max_context: number of tokens that the model was made for; 0: not stated.
+        value_dim: width of a head of values; 0: that of keys, ``head_dim``.
+        sliding_window: number of tokens that attention sees, but in ``full_layers``; 0: all.
+        full_layers: blocks in which attention sees all tokens.
+        norms: those of `NORMS` with weights.
+        extra_params: elements outside the formula (biases and frequency tables of a GGUF).
+        published_params: number on the model's page, which checks the shapes; 0: not stated.
+        published_active: number of those that a token uses; 0: not stated.
+        notes: parts of the model that are left out.
     """
 
     name: str
@@ -165,8 +170,8 @@ class ModelSpec(ShortRepr):
             self._refuse("full_layers", full, f"rising blocks of 0..{self.n_layers - 1}")
         if full and not self.sliding_window:
             self._refuse("full_layers", full, "none where sliding_window is 0")
-        strange = [name for name in self.norms if name not in NORMS]
-        if strange or len(set(self.norms)) < len(self.norms):
+        unknown = [name for name in self.norms if name not in NORMS]
+        if unknown or len(set(self.norms)) < len(self.norms):
             self._refuse("norms", ", ".join(self.norms), f"some of {', '.join(NORMS)}, each once")
         if self.experts is not None:
             self._check_experts(self.experts)
@@ -242,9 +247,11 @@ class ModelSpec(ShortRepr):
         return self.d_cached * self.kv_bits / 8 + 2 * self.n_kv_heads * self.kv_scale_bits / 8
 
     def cached(self, kv_bits: int) -> ModelSpec:
-        """The model with keys and values of another width: 2..8 bits are whole numbers of one fp16 scale a
-        head and token, as `rounded_cache` makes them, 16 and 32 floats, whoever says so. 0, and the model's
-        own, is itself."""
+        """Model with a KV cache of another width.
+
+        2..8 bits are integers with one fp16 scale for each head and token (`rounded_cache`), 16 and 32 are
+        floats. 0 keeps the model's own width.
+        """
         return self if kv_bits in (0, self.kv_bits) else replace(self, kv_bits=kv_bits, kv_scale_bits=0)
 
     def has_experts(self, layer: int) -> bool:
@@ -252,7 +259,7 @@ class ModelSpec(ShortRepr):
         return self.experts is not None and layer not in self.experts.dense_layers
 
     def attended(self, layer: int, context: int) -> int:
-        """Tokens that attention sees in a block, of so many."""
+        """Number of tokens that attention sees in a block, of ``context``."""
         if not self.sliding_window or layer in self.full_layers:
             return context
         return min(context, self.sliding_window)
@@ -284,11 +291,10 @@ class ModelSpec(ShortRepr):
     def _named(
         layer: int, shapes: list[tuple[str, Role, int, int]], count: int = 1, used: int = 1
     ) -> list[Linear]:
-        """Matrices of a block by their names in it."""
         return [Linear(f"blk.{layer}.{name}", role, k, n, layer, count, used) for name, role, k, n in shapes]
 
     def _ffn(self, suffix: str, width: int, fused: bool) -> list[tuple[str, Role, int, int]]:
-        """The matrices of a feed-forward network of an inner width."""
+        """Matrices of a feed-forward network of an inner width."""
         d = self.d_model
         shapes: list[tuple[str, Role, int, int]] = []
         if fused:
@@ -301,7 +307,7 @@ class ModelSpec(ShortRepr):
 
     @property
     def head(self) -> Linear:
-        """The vocabulary projection; with tied embeddings it reads the embedding table."""
+        """Vocabulary projection; with tied embeddings it reads the embedding table."""
         name = "token_embd" if self.tied_embeddings else "output"
         return Linear(name, "head", self.d_model, self.vocab, self.n_layers)
 
@@ -327,7 +333,7 @@ class ModelSpec(ShortRepr):
 
     @property
     def active_params(self) -> int:
-        """Parameters that a token meets: all, but of the experts those that it chooses."""
+        """Number of parameters that a token uses: of the experts, those that it chooses."""
         return self.n_params - sum(linear.params - linear.active for linear in self.linears())
 
     def kv_bytes_per_token(self) -> float:
@@ -335,13 +341,13 @@ class ModelSpec(ShortRepr):
         return self.n_layers * self.cached_bytes
 
     def kv_bytes(self, context: int) -> float:
-        """Bytes of the KV cache of a sequence; blocks with a window keep no more than it."""
+        """Bytes of the KV cache of a sequence; blocks with a window hold no more tokens than that."""
         tokens = sum(self.attended(layer, context) for layer in range(self.n_layers))
         return tokens * self.cached_bytes
 
 
 _NOT_IN_FILES = ("published_params", "published_active", "published_source", "notes")
-"""Fields that a file gives as the table ``published``, or that are a reader's own."""
+"""Fields that a file gives as the table ``published``, or that a reader of other files sets."""
 _PUBLISHED = {"params": int, "active": int, "source": str}
 
 _SHIPPED = files("sailsim.workloads").joinpath("data", "models")
@@ -349,23 +355,25 @@ _NAMES = tuple(sorted(entry.name.removesuffix(".toml") for entry in _SHIPPED.ite
 
 
 def model_names() -> tuple[str, ...]:
-    """Names of the models that ship as data, sorted."""
+    """Names of the shipped models, sorted."""
     return _NAMES
 
 
 def has_own_formats(model: str | Path) -> bool:
-    """Whether a model argument names a file or folder with formats of its own, by its name alone: neither a
-    model that ships nor a TOML file."""
+    """Whether a model argument names a file or folder with formats of its own, judged by its name.
+
+    Shipped models and TOML files have none.
+    """
     return str(model) not in model_names() and Path(model).suffix != ".toml"
 
 
 def shipped_model(name: str) -> ModelSpec:
-    """One of the shapes that ship, `model_names`."""
+    """Read a shipped shape, one of `model_names`."""
     return read_shape(_SHIPPED.joinpath(f"{name}.toml"))
 
 
 def read_shape(path: Traversable) -> ModelSpec:
-    """ModelSpec of a TOML file. Raises SailsimError for a file that is none, or not of a model's shape."""
+    """Read a shape from a TOML file. Raises SailsimError for a bad file or bad fields."""
     where = f"model file {path}"
     kinds = get_type_hints(ModelSpec)
     known = {field: kind for field, kind in kinds.items() if field not in _NOT_IN_FILES}
@@ -392,9 +400,10 @@ def read_shape(path: Traversable) -> ModelSpec:
 def checked_table(
     what: str, table: Any, kinds: Mapping[str, Any], needed: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """A table with its values as their types have them: lists become tuples, a table of experts `Experts`.
+    """Check a table's fields and convert its values: lists become tuples, a table of experts `Experts`.
 
-    Raises SailsimError for what is no table, for an unknown or missing field and a value of another type.
+    Raises SailsimError for a value that is no table, for an unknown or missing field, and for a value of
+    another type.
     """
     if not isinstance(table, dict):
         raise SailsimError(f"{what} is {table!r}; allowed is a table.")
@@ -409,11 +418,11 @@ def checked_table(
 def _value(what: str, value: Any, kind: Any) -> Any:
     if Experts in get_args(kind):
         return Experts(**checked_table(what, value, get_type_hints(Experts), ("count", "used", "d_ffn")))
-    one = next((of for of in get_args(kind) if of is not type(None)), kind)
+    item = next((item for item in get_args(kind) if item is not type(None)), kind)
     is_list = get_origin(kind) is tuple
-    if is_list and isinstance(value, list) and all(type(item) is one for item in value):
+    if is_list and isinstance(value, list) and all(type(each) is item for each in value):
         return tuple(value)
-    if is_list or type(value) is not one:
+    if is_list or type(value) is not item:
         allowed = "a list of values" if is_list else "a value"
-        raise SailsimError(f"{what} is {value!r}; allowed is {allowed} of type {one.__name__}.")
+        raise SailsimError(f"{what} is {value!r}; allowed is {allowed} of type {item.__name__}.")
     return value
