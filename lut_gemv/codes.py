@@ -1,4 +1,4 @@
-"""Weight codes: how the bits of a stored weight read as an integer (docs/contract.md, section 1)."""
+"""Weight codes: the integers that the bits of stored weights mean (docs/contract.md, section 1)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _E2M1_TIMES_2 = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 
 @dataclass(frozen=True, eq=False)
 class WeightCode:
-    """A map from codes of ``wbits`` bits to integers. Make one with the class methods.
+    """Map from codes of ``wbits`` bits to integers. Make one with the class methods.
 
     Attributes:
-        kind: which of the four codes of the contract.
+        kind: one of the four codes of the contract.
         wbits: bits of a stored code, 1..8.
         values: int16 ``(2**wbits,)``, read-only: the integer that each code means.
         zero_point: of an ``offset`` code; 0 for the others.
@@ -54,7 +54,7 @@ class WeightCode:
     def of(
         cls, kind: CodeKind, wbits: int, zero_point: int = 0, book: Sequence[int] | NDArray[Any] = ()
     ) -> WeightCode:
-        """A code by its kind; an ``offset`` code has the zero point, a ``book`` the values."""
+        """Make a code of any kind; an ``offset`` code takes the zero point, a ``book`` the values."""
         if kind == "book":
             return cls.book(book)
         if kind == "offset":
@@ -79,12 +79,12 @@ class WeightCode:
 
     @classmethod
     def ternary(cls) -> WeightCode:
-        """Two bits: codes 0, 1, 2 mean -1, 0, +1. Code 3 means nothing and is refused wherever it occurs."""
+        """Two bits: codes 0, 1, 2 mean -1, 0, +1. Code 3 has no meaning and is refused wherever it occurs."""
         return cls("ternary", 2, np.array([-1, 0, 1, 0], np.int16))
 
     @classmethod
     def book(cls, values: Sequence[int] | NDArray[Any]) -> WeightCode:
-        """An arbitrary codebook of 2, 4, ... or 256 integers, each within int16."""
+        """Arbitrary codebook of 2, 4, ... or 256 integers, each within int16."""
         book = np.asarray(values)
         sizes = [1 << wbits for wbits in range(1, WBITS_MAX + 1)]
         if book.ndim != 1 or len(book) not in sizes:
@@ -106,7 +106,7 @@ class WeightCode:
 
     @classmethod
     def iq4_nl(cls) -> WeightCode:
-        """The levels of llama.cpp's IQ4_NL type, which are integers: exact."""
+        """Levels of llama.cpp's IQ4_NL type, which are integers: exact."""
         return cls.book(_IQ4_NL)
 
     @classmethod
@@ -116,7 +116,7 @@ class WeightCode:
 
     @property
     def legal_codes(self) -> int:
-        """Codes ``0..legal_codes - 1`` have a meaning: all of them, but for ternary only three."""
+        """Number of codes with a meaning, from 0 on: all, but only three of ternary."""
         return 3 if self.kind == "ternary" else 1 << self.wbits
 
     @cached_property
@@ -127,15 +127,15 @@ class WeightCode:
 
     @property
     def magnitude(self) -> int:
-        """The largest absolute value, which bounds the accumulator."""
+        """Largest absolute value, which bounds the accumulator."""
         return int(np.abs(self.values.astype(np.int32)).max())
 
     def decode(self, codes: NDArray[Any]) -> NDArray[np.int16]:
-        """The integers that ``codes`` (any shape) mean; int16 of the same shape."""
+        """Decode ``codes`` (any shape) to integers, int16 of the same shape."""
         return self.values[self.checked(codes)]
 
     def encode(self, ints: NDArray[Any]) -> NDArray[np.uint8]:
-        """The codes of ``ints`` (any shape); uint8 of the same shape.
+        """Encode ``ints`` (any shape) as codes, uint8 of the same shape.
 
         A value that occurs more than once in a codebook takes the lowest of its codes. A value that
         the code cannot express is an error, never rounded.
@@ -153,7 +153,7 @@ class WeightCode:
         return first_codes.astype(np.uint8)[place]
 
     def checked(self, codes: NDArray[Any]) -> NDArray[np.uint8]:
-        """``codes`` as uint8, after making sure that each of them has a meaning."""
+        """Convert ``codes`` to uint8. Raises SailsimError for one without a meaning."""
         codes = np.asarray(codes)
         check_integers("weight codes", codes)
         check_range("weight codes", codes, 0, self.legal_codes - 1, str(self))
@@ -183,7 +183,7 @@ def _listed(values: Sequence[int] | NDArray[Any]) -> str:
 
 
 def row_bytes(n: int, wbits: int) -> int:
-    """Bytes of a row of ``n`` codes: a whole number of bytes."""
+    """Bytes of a row of ``n`` codes, rounded up."""
     return (n * wbits + 7) // 8
 
 
@@ -199,7 +199,7 @@ def pack_codes(codes: NDArray[Any], wbits: int) -> NDArray[np.uint8]:
 
 
 def unpack_codes(rows: NDArray[np.uint8], n: int, wbits: int) -> NDArray[np.uint8]:
-    """The codes ``(K, n)`` in packed ``rows`` ``(K, row_bytes(n, wbits))``."""
+    """Unpack codes ``(K, n)`` of ``rows`` ``(K, row_bytes(n, wbits))``."""
     if rows.ndim != 2 or rows.shape[1] != row_bytes(n, wbits):
         raise SailsimError(
             f"packed weights have shape {rows.shape}; allowed is (K, {row_bytes(n, wbits)}) "
@@ -210,7 +210,7 @@ def unpack_codes(rows: NDArray[np.uint8], n: int, wbits: int) -> NDArray[np.uint
 
 
 def accumulator_bound(code: WeightCode, abits: int, signed: bool, length: int) -> int:
-    """The largest magnitude that a sum of ``length`` products of these widths can reach."""
+    """Largest magnitude of a sum of ``length`` products of these widths."""
     low, high = activation_range(abits, signed)
     return code.magnitude * max(-low, high) * length
 
@@ -226,7 +226,7 @@ def check_accumulator(code: WeightCode, abits: int, signed: bool, length: int, b
 
 
 def checked_weights(w: NDArray[Any], code: WeightCode) -> NDArray[np.uint8]:
-    """``w`` as a C-contiguous uint8 array of legal codes ``(K, N)``."""
+    """Convert ``w`` to a C-contiguous uint8 array of legal codes ``(K, N)``."""
     w = np.asarray(w)
     check_matrix("weights", w, "K, N")
     return np.ascontiguousarray(code.checked(w))

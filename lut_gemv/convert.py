@@ -1,6 +1,6 @@
 """Type conversion inside the SRAM as explicit row operations (docs/contract.md, section 5).
 
-Every lane of the array performs a step at once. A step is one operation of the substrate's cost table: a
+All lanes of the array perform a step at once. A step is one operation of the substrate's cost table, and a
 conversion's cycles are the sum of its steps' costs. The C++ core has the same tally.
 """
 
@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from sailsim.lut_gemv.operands import check_between, check_integers, check_range
 
 Op = Literal["copy", "logic", "shift", "add"]
-"""The rows of a substrate's cost table that conversion uses."""
+"""Rows of a substrate's cost table that conversion uses."""
 Lanes = NDArray[Any]
-"""The bits of a register in every lane, uint64."""
+"""Bits of a register in every lane, uint64."""
 
 
 def int_to_fp32(ints: NDArray[Any], bits: int) -> tuple[NDArray[np.float32], dict[tuple[Op, int], int]]:
-    """The nearest fp32 of integers of any shape that fit two's complement of ``bits`` bits, 2..63, equal to
-    ``ints.astype(float32)`` bit for bit, and how often each ``(op, n)`` is done for it."""
+    """Convert integers of any shape to the nearest fp32, and count the operations ``(op, n)``.
+
+    Integers fit two's complement of ``bits`` bits, 2..63. The result equals ``ints.astype(float32)`` bit for
+    bit.
+    """
     check_between("bits of the integer", bits, 2, 63)
     ints = np.asarray(ints)
     check_integers("integers to convert", ints)
@@ -31,12 +34,12 @@ def int_to_fp32(ints: NDArray[Any], bits: int) -> tuple[NDArray[np.float32], dic
     tally: Counter[tuple[Op, int]] = Counter()
 
     def step(op: Op, n: int, result: Lanes, keep: int | None = None) -> Lanes:
-        """One step, charged as an operation of n, and the n or ``keep`` bits that are kept of its result."""
+        """Count one step as an operation of n, and cut its result to n or ``keep`` bits."""
         tally[op, n] += 1
         return result & ((1 << (n if keep is None else keep)) - 1)
 
     def select(mask: Lanes, if_set: Lanes, other: Lanes) -> Lanes:
-        """Of two registers one by a mask, in three steps."""
+        """Select one of two registers by a mask, in three steps."""
         changed = step("logic", bits, if_set ^ other)
         changed = step("logic", bits, changed & mask)
         return step("logic", bits, other ^ changed)
@@ -45,7 +48,7 @@ def int_to_fp32(ints: NDArray[Any], bits: int) -> tuple[NDArray[np.float32], dic
     sign = step("copy", bits, -(x >> (bits - 1)))
     w = step("logic", bits, x ^ sign)
     w = step("add", bits, w + (sign & 1))
-    # The exponent of a leading one at the top bit, less one: packing adds the leading one itself.
+    # Exponent of a leading one at the top bit, minus one: packing adds the leading one itself.
     e = step("copy", 8, np.full_like(x, 125 + bits))
     # Leading-one search by halving: while the top `distance` bits are zero, shift them out.
     for distance in (1 << power for power in reversed(range((bits - 1).bit_length()))):

@@ -1,6 +1,6 @@
 """The descriptor, the completion record and the status codes of the ABI as NumPy types.
 
-``sim_ext/abi/lutmm.h`` defines them and the C++ core hands them on. All fields are little endian.
+``sim_ext/abi/lutmm.h`` defines them, and the C++ core exports them. All fields are little endian.
 """
 
 from typing import Any, cast

@@ -1,7 +1,7 @@
-"""LUT-GEMV and pattern counts by the C++ core: equal to :mod:`sailsim.lut_gemv.reference`, and quick.
+"""LUT-GEMV and pattern counts in the C++ core: fast, and equal to :mod:`sailsim.lut_gemv.reference`.
 
-`scaled_product` gives the same results for scaled tiles by plain multiplication, to the bit: a look-up gives
-the exact integer product of a block, and so does a multiplication whose sums stay below 2**31.
+`scaled_product` gives the same results for scaled tiles by plain multiplication, to the bit: both give the
+exact integer product of a block, as its sums stay below 2**31.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def lut_gemv(
     group_size: int = 0,
     threads: int = 1,
 ) -> NDArray[np.int64]:
-    """``y[b, n] = sum_k x[b, k] * W[k, n]``, what tables of subset sums give.
+    """Compute ``y[b, n] = sum_k x[b, k] * W[k, n]``, equal to the result of tables of subset sums.
 
     Args:
         x: integers ``(B, K)`` within ``abits`` bits, two's complement if ``signed``.
@@ -46,8 +46,8 @@ def lut_gemv(
         signed: whether activations are two's complement.
         code: how codes read as integers.
         nbw: weights of a group, 1..6; the result does not depend on it.
-        group_size: weights of a quantization block along K; 0 is one block. Nor does it on this.
-        threads: over the outputs; the interpreter is free meanwhile.
+        group_size: weights of a quantization block along K, 0 for one block; nor on this.
+        threads: over the outputs; they run without the interpreter's lock.
 
     Returns:
         y int64 ``(B, N)``.
@@ -73,7 +73,7 @@ def lut_gemv_blocks(
     group_size: int = 0,
     threads: int = 1,
 ) -> NDArray[np.int64]:
-    """The accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them."""
+    """Accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them."""
     check_between("threads", threads, 1, THREADS_MAX)
     x = checked_activations(x, abits, signed, nbw, group_size)
     w = checked_weights(w, code)
@@ -94,7 +94,7 @@ def pattern_profile(
     prt: PrtConfig = DEFAULT_PRT,
     threads: int = 1,
 ) -> _core.PatternProfile:
-    """What becomes of the patterns of ``x`` ``(B, K)``, group by group, in one pass: exact counts.
+    """Count the patterns of ``x`` ``(B, K)`` that are zero, PRT hits and PRT misses, for each group.
 
     The result has the int32 arrays ``zero``, ``hits`` and ``misses``, each ``(G,)``, G over all blocks.
     """
@@ -116,7 +116,7 @@ def scaled_product(
     minimum: NDArray[np.float16] | None = None,
     threads: int = 1,
 ) -> NDArray[np.float32]:
-    """What a unit gives for a tile with scales (docs/contract.md, section 1), fp32 ``(B, N)``.
+    """Output of a unit for a tile with scales (docs/contract.md, section 1), fp32 ``(B, N)``.
 
     Args:
         x: signed integers ``(B, K)`` within ``abits`` bits.
@@ -126,7 +126,7 @@ def scaled_product(
         code: how codes read as integers.
         group_size: weights of a quantization block along K; 0 is one block.
         scale, minimum: fp16 ``(blocks, N)``.
-        threads: over the outputs; the interpreter is free meanwhile.
+        threads: over the outputs; they run without the interpreter's lock.
 
     Raises:
         SailsimError: on a wrong dtype or shape, a value outside its width, or a block whose sum could wrap
@@ -143,9 +143,8 @@ def scaled_product(
         check_array("minimum", minimum, np.float16, shape)
     check_array("act_scale", act_scale, np.float32, (len(x),))
     check_accumulator(code, abits, True, min(group_size or k, k), UNIT_ACCUMULATOR_BITS)
-    bits = np.ascontiguousarray(scale).view(np.uint16)
-    of_minimum = None if minimum is None else np.ascontiguousarray(minimum).view(np.uint16)
-    y: NDArray[np.float32] = _core.scaled_product(
-        x.astype(np.int16), act_scale, codes, code.wbits, code.values, group_size, bits, of_minimum, threads
-    )
+    scale_bits = np.ascontiguousarray(scale).view(np.uint16)
+    minimum_bits = None if minimum is None else np.ascontiguousarray(minimum).view(np.uint16)
+    weights = codes, code.wbits, code.values, group_size, scale_bits, minimum_bits
+    y: NDArray[np.float32] = _core.scaled_product(x.astype(np.int16), act_scale, *weights, threads)
     return y

@@ -1,4 +1,4 @@
-"""Checks of arrays and of a tile's operands, each with one sentence, and the tile's cut along K."""
+"""Checks of arrays and of a tile's operands, and a tile's blocks and groups along K."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX, NBW_MAX
 
 GROUP_SIZE_MAX = 1 << 32
-"""The library's limit; the descriptor's field has 16 bits."""
+"""Limit of the library; the descriptor's field has 16 bits."""
 THREADS_MAX = 1024
 ACCUMULATOR_BITS = 64
-"""The library's accumulator."""
+"""Bits of the library's accumulator."""
 UNIT_ACCUMULATOR_BITS = 32
-"""The unit's and the ABI's."""
+"""Bits of the accumulator of the unit and the ABI."""
 
 
 def check_between(what: str, value: int, low: int, high: int) -> None:
@@ -32,7 +32,7 @@ def check_integers(what: str, array: NDArray[Any]) -> None:
 
 
 def check_range(what: str, array: NDArray[Any], low: int, high: int, why: str = "") -> None:
-    """Refuse an integer array with a value outside ``low..high``; ``why`` may say where those come from."""
+    """Refuse an integer array with a value outside ``low..high``; ``why`` may explain the range."""
     if not array.size:
         return
     least, greatest = int(array.min()), int(array.max())
@@ -54,19 +54,19 @@ def check_array(what: str, array: NDArray[Any], dtype: type, shape: tuple[int, .
 
 
 def activation_range(abits: int, signed: bool) -> tuple[int, int]:
-    """The least and the greatest activation of ``abits`` bits."""
+    """Smallest and largest activation of ``abits`` bits."""
     return (-(1 << (abits - 1)), (1 << (abits - 1)) - 1) if signed else (0, (1 << abits) - 1)
 
 
 def activation_dtype(abits: int, signed: bool) -> type[np.integer[Any]]:
-    """The type that activations of this width have in memory."""
+    """Type of activations of this width in memory."""
     if signed:
         return np.int8 if abits <= 8 else np.int16
     return np.uint8 if abits <= 8 else np.uint16
 
 
 def checked_activations(x: NDArray[Any], abits: int, signed: bool, nbw: int, group_size: int) -> NDArray[Any]:
-    """``x`` as a C-contiguous array ``(B, K)`` of one of the integer types that the core reads.
+    """Convert ``x`` to a C-contiguous array ``(B, K)`` of one of the core's integer types.
 
     Refuses widths outside the contract first, then an activation outside its width.
     """
@@ -91,12 +91,12 @@ def check_equal_k(of_activations: int, of_weights: int) -> None:
 
 
 def block_slices(k: int, group_size: int) -> list[slice]:
-    """The quantization blocks of K weights: runs of ``group_size``, the last may be short; 0 is one block."""
+    """Cut K weights into quantization blocks of ``group_size``; the last may be short, and 0 is one block."""
     check_between("group_size", group_size, 0, GROUP_SIZE_MAX)
     step = group_size or k
     return [slice(start, min(start + step, k)) for start in range(0, k, step)]
 
 
 def group_slices(block: slice, nbw: int) -> list[slice]:
-    """The groups of ``nbw`` weights in a block; the last may be short, none leaves the block."""
+    """Cut a block into groups of ``nbw`` weights, the last of which may be short."""
     return [slice(start, min(start + nbw, block.stop)) for start in range(block.start, block.stop, nbw)]

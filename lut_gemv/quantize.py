@@ -1,4 +1,4 @@
-"""From floats to the integers that the machine works on: activations by row, weights by block."""
+"""Quantization of floats to the simulated machine's integers: activations by row, weights by block."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def quantize_rows(x: NDArray[Any], abits: int) -> tuple[NDArray[Any], NDArray[np
 
 
 SIGNS = WeightCode.book([-1, 1])
-"""The code of one bit a weight."""
+"""Weight code of one bit: -1 or 1."""
 
 
 def levels_of(code: WeightCode) -> NDArray[np.int64]:
-    """What weights are quantized to, ascending: all of a code's values but the lowest of two's complement."""
+    """Levels that weights are quantized to, ascending: a code's values without two's complement's lowest."""
     levels = np.unique(code.values[: code.legal_codes]).astype(np.int64)
     return levels[1:] if code.kind == "twos" and code.wbits > 1 else levels
 
@@ -54,12 +54,11 @@ def quantize_weights(
 
     Args:
         w: floats ``(K, N)``, finite.
-        code: what the codes may mean. The largest weight of a block is that level which has the largest
-            magnitude, exactly. Where only a negative one has it (an ``offset`` code has one more below 0),
-            the scale takes the sign that this needs, as llama.cpp's reference quantizers do. Of ``SIGNS`` it
-            is the mean magnitude.
+        code: weight code. The largest weight of a block becomes exactly the level of largest magnitude. If
+            only a negative level has it (an ``offset`` code has one more below 0), the scale takes its sign,
+            as in llama.cpp's reference quantizers. The scale of ``SIGNS`` is the mean magnitude.
         group_size: weights of a block along K; 0 is one block.
-        minimum: whether every block has one: the code is unsigned then, and 0 means the least weight.
+        minimum: whether blocks have minima: the code is unsigned then, and 0 means the smallest weight.
 
     Returns:
         codes uint8 ``(K, N)``, scales fp16 ``(blocks, N)``, and minima like the scales, or None.
@@ -95,12 +94,14 @@ def quantize_weights(
             ints[block] = np.clip(np.rint(exact), levels[0], levels[-1])
         else:
             ints[block] = levels[np.searchsorted(between, exact)]
-    codes = ints.astype(np.uint8) if minimum else code.encode(ints)  # encoding takes longer than all else
+    codes = (
+        ints.astype(np.uint8) if minimum else code.encode(ints)
+    )  # encoding would take longer than all else
     return codes, scales, minima
 
 
 def _checked_floats(what: str, array: NDArray[Any], axes: str, dtype: type = np.float64) -> NDArray[Any]:
-    """A matrix of floats as C-contiguous ``dtype``, all of them finite there."""
+    """Convert a matrix of floats to C-contiguous ``dtype``; refuse values that are not finite in it."""
     array = np.asarray(array)
     if not np.issubdtype(array.dtype, np.floating):
         raise SailsimError(f"{what} have dtype {array.dtype}; allowed is a floating dtype.")

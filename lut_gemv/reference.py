@@ -39,7 +39,7 @@ def lut_gemv(
     group_size: int = 0,
     prt: PrtConfig = DEFAULT_PRT,
 ) -> tuple[Ints, TileCounts, _core.PatternProfile]:
-    """``y[b, n] = sum_k x[b, k] * W[k, n]`` by tables of subset sums.
+    """Compute ``y[b, n] = sum_k x[b, k] * W[k, n]`` by tables of subset sums.
 
     Args:
         x: integers ``(B, K)`` within ``abits`` bits, two's complement if ``signed``.
@@ -73,9 +73,9 @@ def lut_gemv_blocks(
     group_size: int = 0,
     dfms: int = 1,
 ) -> Ints:
-    """The accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them.
+    """Accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them.
 
-    ``dfms`` share out the groups of a block, dealt in turn; each has sums of its own, added up at the end.
+    ``dfms`` take the groups of a block in turn; each has its own sums, which are added at the end.
     """
     x = checked_activations(x, abits, signed, nbw, group_size)
     w = checked_weights(w, code)
@@ -85,21 +85,21 @@ def lut_gemv_blocks(
     weights = code.decode(w).astype(np.int64)
     blocks = block_slices(len(w), group_size)
     acc = np.zeros((len(blocks), dfms, len(x), w.shape[1]), np.int64)
-    for of_dfms, block in zip(acc, blocks, strict=True):
-        for place, group in enumerate(group_slices(block, nbw)):
-            acc_block = of_dfms[place % dfms]
+    for block_acc, block in zip(acc, blocks, strict=True):
+        for index, group in enumerate(group_slices(block, nbw)):
+            dfm_acc = block_acc[index % dfms]
             table = build_table(weights[group], nbw)
             patterns = form_patterns(x[:, group], abits)
             for i in range(abits):
                 plane = table[patterns[:, i]] << i
                 is_sign_plane = signed and i == abits - 1
-                acc_block += -plane if is_sign_plane else plane
+                dfm_acc += -plane if is_sign_plane else plane
     summed: Ints = acc.sum(axis=1)
     return summed
 
 
 def build_table(group_weights: Ints, nbw: int) -> Ints:
-    """``T[p] = sum_j bit_j(p) * W[j]`` of a group ``(<= nbw, N)``; int64 ``(2**nbw, N)``.
+    """Build the table ``T[p] = sum_j bit_j(p) * W[j]`` of a group ``(<= nbw, N)``; int64 ``(2**nbw, N)``.
 
     An entry is an earlier entry plus one weight, so all but the zero entry and the nbw weights
     themselves cost one addition. Weights missing in a short group are zero.
@@ -114,9 +114,10 @@ def build_table(group_weights: Ints, nbw: int) -> Ints:
 
 
 def form_patterns(group_x: NDArray[Any], abits: int) -> Ints:
-    """The patterns of a group's activations ``(B, <= nbw)``: int64 ``(B, abits)``, bit 0 first.
+    """Form the patterns of a group's activations ``(B, <= nbw)``: int64 ``(B, abits)``, bit 0 first.
 
-    Bit j of a pattern is the bit of activation j at that position; those missing in a short group are 0.
+    Bit j of a pattern is the bit of activation j at that position. Activations missing in a short group are
+    0.
     """
     patterns = np.zeros((len(group_x), abits), np.int64)
     for i in range(abits):
@@ -134,7 +135,7 @@ def pattern_profile(
     group_size: int = 0,
     prt: PrtConfig = DEFAULT_PRT,
 ) -> _core.PatternProfile:
-    """What becomes of the patterns of ``x`` ``(B, K)``: zero, PRT hit or PRT miss, for each group.
+    """Count the patterns of ``x`` ``(B, K)`` that are zero, PRT hits and PRT misses, for each group.
 
     The PRT is flushed when the table changes, so groups are independent of each other. Within a group
     patterns come batch row by batch row, bit 0 first.
@@ -150,24 +151,24 @@ def pattern_profile(
 
 
 def _prt_hits(patterns: list[int], prt: PrtConfig) -> int:
-    """How many of a group's patterns, none of them 0, an empty PRT serves."""
+    """Count the hits of a group's patterns, none of them 0, in a PRT that is empty at first."""
     entries, hits = prt.effective_entries, 0
-    held: OrderedDict[int, int] = OrderedDict()  # place -> pattern, the next to be evicted first
+    cached: OrderedDict[int, int] = OrderedDict()  # key -> pattern, the next to be evicted first
     for pattern in patterns if entries else ():
-        place = pattern % entries if prt.policy == "direct" else pattern
-        if held.get(place) == pattern:
+        key = pattern % entries if prt.policy == "direct" else pattern
+        if cached.get(key) == pattern:
             hits += 1
             if prt.policy == "lru":
-                held.move_to_end(place)
+                cached.move_to_end(key)
             continue
-        if place not in held and len(held) == entries:
-            held.popitem(last=False)
-        held[place] = pattern
+        if key not in cached and len(cached) == entries:
+            cached.popitem(last=False)
+        cached[key] = pattern
     return hits
 
 
 def all_groups(k: int, nbw: int, group_size: int) -> list[slice]:
-    """The groups of all blocks of K weights."""
+    """Cut the blocks of K weights into groups."""
     return [group for block in block_slices(k, group_size) for group in group_slices(block, nbw)]
 
 
@@ -180,14 +181,14 @@ def tile_counts(
     conversions_per_pass: int = 0,
     merges_per_pass: int = 0,
 ) -> TileCounts:
-    """The counts over a tile of one DFM, or of all that share out the groups.
+    """Counts over a tile of one DFM, or of all DFMs that share the groups.
 
     Args:
-        profile: of one pass over all batch rows.
+        profile: patterns of one pass over all batch rows.
         nbw: weights of a group.
         passes: passes over the outputs that the slice owns.
-        chunks: parts that the batch is worked in, each with tables of its own; each feeds only its rows.
-        conversions_per_pass: blocks times batch rows when the unit applies scales, else 0.
+        chunks: parts of the batch, each with its own tables, which only its rows use.
+        conversions_per_pass: blocks times batch rows if the unit applies scales, else 0.
         merges_per_pass: rows of sums that one DFM adds to another's.
     """
     zero, hits, misses = (passes * int(part.sum()) for part in (profile.zero, profile.hits, profile.misses))
@@ -208,7 +209,7 @@ def tile_counts(
 
 
 def block_sums(x: NDArray[Any], group_size: int) -> Ints:
-    """The sum of every block's activations, int64 ``(blocks, B)``: what a block's minimum multiplies."""
+    """Sum every block's activations, int64 ``(blocks, B)``: a block's minimum is multiplied by it."""
     blocks = block_slices(x.shape[1], group_size)
     return np.stack([x[:, block].sum(axis=1, dtype=np.int64) for block in blocks])
 

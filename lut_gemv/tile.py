@@ -1,4 +1,4 @@
-"""A tile of work: the operands and widths that one descriptor names."""
+"""Tiles: the operands and widths of one descriptor."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Scales:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tile(ShortRepr):
-    """One descriptor's work, checked against the limits of the ABI.
+    """Operands and widths of one descriptor, checked against the limits of the ABI.
 
     Attributes:
-        x: activations ``(B, K)``; kept in the type that they have in memory.
+        x: activations ``(B, K)``, in the type that they have in memory.
         codes: weight codes ``(K, N)``, uint8.
-        code: how the codes read.
+        code: meaning of the codes.
         abits, signed: width and signedness of the activations.
         nbw: weights of a group.
         group_size: weights of a block along K, 0..65535; 0 is one block.
@@ -89,44 +89,40 @@ class Tile(ShortRepr):
 
     @property
     def batch(self) -> int:
-        """Rows of activations."""
+        """Number of rows of activations."""
         return len(self.x)
 
     @property
     def k(self) -> int:
-        """Weights of an output."""
+        """Number of weights of an output."""
         return int(self.x.shape[1])
 
     @property
     def n(self) -> int:
-        """Outputs."""
+        """Number of outputs."""
         return int(self.codes.shape[1])
 
     @property
     def blocks(self) -> int:
-        """Quantization blocks along K."""
+        """Number of quantization blocks along K."""
         return len(block_slices(self.k, self.group_size))
 
     @property
     def shape(self) -> tuple[int, int, int, int, int, int, int, int]:
-        """``k, n, batch, wbits, value_bits, abits, nbw, group_size``, as the core's timing takes them."""
+        """Arguments of the core's timing: ``k, n, batch, wbits, value_bits, abits, nbw, group_size``."""
         code = self.code
         sizes = (self.k, self.n, self.batch)
         return (*sizes, code.wbits, code.value_bits, self.abits, self.nbw, self.group_size)
 
     @property
     def widths(self) -> dict[str, Any]:
-        """``abits, signed, nbw, group_size``, as products and profiles take them."""
-        return {
-            "abits": self.abits,
-            "signed": self.signed,
-            "nbw": self.nbw,
-            "group_size": self.group_size,
-        }
+        """Arguments of products and profiles: ``abits, signed, nbw, group_size``."""
+        activations = {"abits": self.abits, "signed": self.signed}
+        return activations | {"nbw": self.nbw, "group_size": self.group_size}
 
     @property
     def has_minimum(self) -> bool:
-        """Whether every block's weights have an offset beside their scale."""
+        """Whether every block's weights have a minimum with their scale."""
         return self.scales is not None and self.scales.minimum is not None
 
     def code_bytes(self) -> int:
@@ -134,12 +130,12 @@ class Tile(ShortRepr):
         return self.k * ceil(self.n * self.code.wbits / 8)
 
     def stored_bytes(self) -> int:
-        """The same with the blocks' scales and minima."""
-        each = 0 if self.scales is None else 4 if self.has_minimum else 2
-        return self.code_bytes() + each * self.blocks * self.n
+        """Bytes of the weights in memory: codes, scales and minima."""
+        per_block = 0 if self.scales is None else 4 if self.has_minimum else 2
+        return self.code_bytes() + per_block * self.blocks * self.n
 
     def outputs(self, start: int, stop: int) -> Tile:
-        """The tile of the outputs ``start`` to ``stop - 1`` alone; ``stop`` may lie behind the last."""
+        """Tile of the outputs ``start`` to ``stop - 1``; ``stop`` may be beyond the last."""
         scales = self.scales
         if scales is not None:
             minimum = None if scales.minimum is None else scales.minimum[:, start:stop]
@@ -147,7 +143,7 @@ class Tile(ShortRepr):
         return replace(self, codes=self.codes[:, start:stop], scales=scales)
 
     def expected(self) -> NDArray[Any]:
-        """What the unit must write, by plain products: int32 ``(B, N)``, or fp32 with scales."""
+        """Expected output of the unit, by plain products: int32 ``(B, N)``, or fp32 with scales."""
         weights = self.code.decode(self.codes)
         if self.scales is None:
             return int_product(self.x, weights).astype(np.int32)
@@ -155,7 +151,7 @@ class Tile(ShortRepr):
         return self.finish(acc)
 
     def finish(self, acc: NDArray[Any]) -> NDArray[Any]:
-        """The unit's output from the accumulators of all blocks, ``(blocks, B, N)``."""
+        """Convert the accumulators of all blocks, ``(blocks, B, N)``, to the unit's output."""
         if self.scales is None:
             total: NDArray[np.int32] = acc.sum(axis=0).astype(np.int32)
             return total
@@ -166,7 +162,7 @@ class Tile(ShortRepr):
 
 
 def same_results(output: NDArray[Any], expected: NDArray[Any]) -> bool:
-    """Whether two outputs of one type are equal to the bit, any NaN being as good as any other."""
+    """Whether two outputs of one type are equal to the bit; all NaNs are equal."""
     equal = output.view(np.uint32) == expected.view(np.uint32)
     if output.dtype == np.float32:
         equal |= np.isnan(output) & np.isnan(expected)
@@ -174,7 +170,7 @@ def same_results(output: NDArray[Any], expected: NDArray[Any]) -> bool:
 
 
 def int_product(x: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.int64]:
-    """``x @ weights`` of integers ``(B, K)`` and ``(K, N)``, exact in int64, ``(B, N)``.
+    """Multiply integers ``(B, K)`` and ``(K, N)`` exactly in int64, ``(B, N)``.
 
     The bound must fit int64. Where every partial sum is exact in float64 the product goes through BLAS.
     """

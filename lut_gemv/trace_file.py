@@ -1,7 +1,7 @@
-"""Traces: descriptors and their operands in one file, laid out as the memory that a unit would see.
+"""Traces: descriptors and their operands in one file, laid out as a unit's memory.
 
-docs/contract.md gives the bytes. The same file drives the AArch64 program and `replay`: what a unit does with
-the descriptors, its checks, results and statuses, without timing.
+docs/contract.md gives the bytes. The same file drives the AArch64 program and `replay`, which does the
+checks, results and statuses of a unit without timing.
 """
 
 from __future__ import annotations
@@ -31,15 +31,7 @@ from sailsim.lut_gemv.codes import (
     unpack_codes,
 )
 from sailsim.lut_gemv.counts import PrtConfig
-from sailsim.lut_gemv.descriptor import (
-    ABI_VERSION,
-    BUFFER_ALIGN,
-    CODE_TWOS,
-    COMPLETION,
-    DESCRIPTOR,
-    Flag,
-    Status,
-)
+from sailsim.lut_gemv.descriptor import COMPLETION, DESCRIPTOR, Flag, Status
 from sailsim.lut_gemv.fast import lut_gemv_blocks, pattern_profile
 from sailsim.lut_gemv.operands import UNIT_ACCUMULATOR_BITS, activation_dtype, activation_range
 from sailsim.lut_gemv.tile import Scales, Tile, same_results
@@ -49,9 +41,9 @@ FORMAT_VERSION = 1
 SCHEMA = 1
 """Version of the JSON part."""
 BASE = 1 << 36
-"""Address of the image's first byte. Any would do: loaders move it, and no valid address is 0."""
+"""Address of the image's first byte. Any but 0 would do, as loaders move the image."""
 IMAGE_OFFSET = 4096
-"""Of the image in the file: a page, so that the image can be mapped."""
+"""Offset of the image in the file: a page, so that the image can be mapped."""
 JSON_BYTES_MAX = 1 << 24
 
 FILE_HEADER = np.dtype(
@@ -71,14 +63,16 @@ FILE_HEADER = np.dtype(
         ("reserved", "V40"),
     ]
 )
-"""The first 128 bytes of a trace file."""
+"""Header of a trace file, 128 bytes."""
 
 LAYOUTS = {"packed": "packed", "rows": "rows apart"}
-"""Where the weights of a trace's tiles lie, and the words of tables for it: one behind the other, or an odd
-number of DRAM rows apart."""
+"""Placements of the weights of a trace's tiles, and their names in tables.
+
+Tiles lie one after the other, or an odd number of DRAM rows apart.
+"""
 
 _CODE_FLAG: dict[CodeKind, int] = {
-    "twos": CODE_TWOS,
+    "twos": abi.CODE_TWOS,
     "offset": Flag.CODE_OFFSET,
     "ternary": Flag.CODE_TERNARY,
     "book": Flag.CODE_BOOK,
@@ -87,13 +81,13 @@ _CODE_FLAG: dict[CodeKind, int] = {
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """An open trace. The arrays are views of the mapped file; nothing is copied.
+    """Open trace. The arrays are views of the mapped file; nothing is copied.
 
     Attributes:
         path: of the file.
         header: the JSON part: ``schema``, ``written_by``, ``model``, ``provenance``, ``tiles`` (names).
         base: address of the image's first byte.
-        image_bytes: length of the image; beyond the stored bytes it is zero and takes the results.
+        image_bytes: length of the image, which is zero after the stored bytes, where results are written.
         image: the stored bytes, uint8 ``(stored_bytes,)``.
         descriptors: :data:`~sailsim.lut_gemv.descriptor.DESCRIPTOR` ``(count,)``.
         expected: addresses of expected outputs, uint64 ``(count,)``; 0 where there is none.
@@ -111,7 +105,7 @@ class Trace:
         return len(self.descriptors)
 
     def stored(self, address: int, size: int) -> NDArray[np.uint8] | None:
-        """The stored bytes at ``address``, or None if they do not all lie in the stored image."""
+        """Stored bytes at ``address``, or None if they do not all lie in the stored image."""
         start = address - self.base
         if start < 0 or start + size > len(self.image):
             return None
@@ -136,14 +130,14 @@ def write_trace(
 
     Args:
         path: of the file; an existing one is replaced at the end.
-        tiles: taken one by one, so a generator needs the memory of one tile only. Operands that occur more
+        tiles: written one by one, so a generator needs the memory of one tile only. Operands that occur more
             than once are stored once.
         model: name of the model that the tiles come from.
-        provenance: anything that JSON can hold: command, seed, commit.
-        expect: whether to store every tile's output, by plain products, for whoever replays the trace.
-        row: bytes of a DRAM row over all channels. With it every tile's weights begin on a row, an odd
-            number of rows behind those of the tile before: of equally large tiles, as many as there are
-            banks (a power of two) begin in banks of their own. 0: operands follow one another.
+        provenance: any JSON value: command, seed, commit.
+        expect: whether to store every tile's output, by plain products, for replays of the trace.
+        row: bytes of a DRAM row over all channels. With it every tile's weights begin on a row, an odd number
+            of rows after those of the tile before: as many tiles of equal size as there are banks (a power of
+            two) begin in different banks. 0: operands follow one another.
     """
     with atomic_file(path) as file:
         file.write(bytes(IMAGE_OFFSET))
@@ -154,7 +148,7 @@ def write_trace(
         work_bytes = 0
         for tile in tiles:
             record = _describe(tile, image)
-            # Results come behind all that is stored; where that ends is known only after the last tile.
+            # Results follow the stored bytes, whose end is known only after the last tile.
             record["output"] = work_bytes
             work_bytes += _aligned(4 * tile.batch * tile.n)
             record["completion"] = work_bytes
@@ -181,7 +175,7 @@ def write_trace(
         ends = IMAGE_OFFSET + np.cumsum([image.size, descriptors.nbytes, 8 * len(descriptors)])
         sizes = (BASE, image.size + work_bytes, IMAGE_OFFSET, image.size, ends[0], len(descriptors))
         header = np.array(
-            (MAGIC, FORMAT_VERSION, ABI_VERSION, *sizes, ends[1], ends[2], len(text), b""), FILE_HEADER
+            (MAGIC, FORMAT_VERSION, abi.ABI_VERSION, *sizes, ends[1], ends[2], len(text), b""), FILE_HEADER
         )
         file.write(descriptors.tobytes())
         file.write(np.array(expected, "<u8").tobytes())
@@ -191,7 +185,7 @@ def write_trace(
 
 
 class _ImageWriter:
-    """Appends operands to the image, each on a cache line, and each only once."""
+    """Writer that appends operands to the image, each on a cache line, and each only once."""
 
     def __init__(self, file: BinaryIO, row: int = 0) -> None:
         self._file = file
@@ -201,7 +195,7 @@ class _ImageWriter:
         self.size = 0
 
     def store_weights(self, codes: NDArray[np.uint8]) -> int:
-        """Append a tile's packed codes, on a row that is an odd number of rows behind the last ones."""
+        """Append a tile's packed codes, an odd number of rows after the last ones."""
         data = codes.tobytes()
         if self.row and blake2b(data).digest() not in self._addresses:
             self._weights += (-(-(self.size - self._weights) // self.row) | 1) * self.row
@@ -209,7 +203,7 @@ class _ImageWriter:
         return self.store_bytes(data)
 
     def store(self, array: NDArray[Any]) -> int:
-        """Append an array's little-endian bytes; the address."""
+        """Append an array's little-endian bytes and return their address."""
         return self.store_bytes(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
 
     def store_bytes(self, data: bytes) -> int:
@@ -230,13 +224,13 @@ class _ImageWriter:
 
 
 def _aligned(size: int) -> int:
-    return -(-size // BUFFER_ALIGN) * BUFFER_ALIGN
+    return -(-size // abi.BUFFER_ALIGN) * abi.BUFFER_ALIGN
 
 
 def _describe(tile: Tile, image: _ImageWriter) -> NDArray[np.void]:
-    """The descriptor of a tile whose operands go to ``image``; output and completion are left open."""
+    """Descriptor of a tile whose operands go to ``image``; output and completion stay open."""
     record = np.zeros((), DESCRIPTOR)
-    if image.row:  # what tiles share comes before the first of them, so that all are equally far apart
+    if image.row:  # shared operands come before the first tile, so that all are equally far apart
         image.store(tile.x)
         if tile.code.kind == "book":
             image.store(tile.code.values)
@@ -270,10 +264,10 @@ def _scale_bytes(scales: Scales) -> bytes:
 
 
 def read_trace(path: str | os.PathLike[str]) -> Trace:
-    """Open a trace file. Its parts are checked to lie in the file before any of them is touched.
+    """Open a trace file. All parts are checked to lie in the file before any of them is read.
 
     Raises:
-        SailsimError: for a file that is no trace, is cut short, or says so of itself in any other way.
+        SailsimError: for a file that is no trace, is cut short, or has a wrong header.
     """
     path = Path(path)
     size = check_regular(path, "trace")
@@ -314,23 +308,23 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
 def _check_file_header(path: Path, header: NDArray[np.void]) -> None:
     if header["magic"] != MAGIC:
         raise SailsimError(f"{path} is no trace: it begins with {bytes(header['magic'])!r}, not {MAGIC!r}.")
-    for field, allowed in (("version", FORMAT_VERSION), ("abi_version", ABI_VERSION)):
+    for field, allowed in (("version", FORMAT_VERSION), ("abi_version", abi.ABI_VERSION)):
         if header[field] != allowed:
             raise SailsimError(f"trace {path} has {field} {header[field]}; allowed is {allowed}.")
     base, size, stored = (int(header[field]) for field in ("base", "image_bytes", "stored_bytes"))
-    if base == 0 or base % BUFFER_ALIGN or base + size > 1 << 64:
+    if base == 0 or base % abi.BUFFER_ALIGN or base + size > 1 << 64:
         raise SailsimError(
-            f"trace {path} has base {base:#x} for {size} bytes; allowed are multiples of {BUFFER_ALIGN} "
+            f"trace {path} has base {base:#x} for {size} bytes; allowed are multiples of {abi.BUFFER_ALIGN} "
             "above 0 that keep the image within 64 bits."
         )
     if stored > size:
         raise SailsimError(
             f"trace {path} stores {stored} bytes of an image; allowed are its image_bytes, {size}."
         )
-    if header["image_offset"] % BUFFER_ALIGN:
+    if header["image_offset"] % abi.BUFFER_ALIGN:
         raise SailsimError(
             f"trace {path} has image_offset {header['image_offset']}; "
-            f"allowed are multiples of {BUFFER_ALIGN}."
+            f"allowed are multiples of {abi.BUFFER_ALIGN}."
         )
 
 
@@ -348,14 +342,17 @@ def _parse_json(path: Path, text: NDArray[np.uint8]) -> dict[str, Any]:
 
 
 OUTPUT_BYTES_MAX = 1 << 30
-"""What the results of one tile may take. A file does not hold them, so a small one could ask for any memory;
-all else that a replay takes is in proportion to the file."""
+"""Most bytes of one tile's results.
+
+The file does not hold them, so a small one could need any amount of memory. All other memory of a replay is
+in proportion to the file.
+"""
 ACCUMULATOR_BYTES = 1 << 26
-"""Accumulators at a time: of as many outputs as they have room for, one at least."""
+"""Bytes of the accumulators that are computed together, of one output at least."""
 
 
 class DescriptorError(SailsimError):
-    """A descriptor that a unit refuses, with the status and the field of its completion record."""
+    """Refusal of a descriptor by a unit, with the status and the field of the completion record."""
 
     def __init__(self, status: Status, field: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -372,19 +369,18 @@ class DescriptorError(SailsimError):
 
 @dataclass(frozen=True, eq=False)
 class ReplayResult:
-    """The outcome of one descriptor.
+    """Result of replaying one descriptor.
 
     Attributes:
         index: of the descriptor in the trace.
-        name: of the tile, as the trace's header has it.
-        status, detail: as a unit's completion record would have them.
+        name: of the tile in the trace's header.
+        status, detail: those of a unit's completion record.
         problem: one sentence if ``status`` is not ``OK``.
         tile: its operands, or None after an error.
         output: int32 or fp32 ``(B, N)``, or None after an error.
-        matches: whether the output equals the trace's expected one, as :func:`same_results` has it; None
-            without one.
-        profile: what became of its patterns, or None after an error.
-        lookups, prt_hits: of one pass over the outputs; a unit that needs more passes multiplies them.
+        matches: whether the output equals the trace's expected one by :func:`same_results`; None without one.
+        profile: counts of its patterns, or None after an error.
+        lookups, prt_hits: counts of one pass over the outputs; a unit with more passes multiplies them.
     """
 
     index: int
@@ -401,11 +397,11 @@ class ReplayResult:
 
 
 def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> Iterator[ReplayResult]:
-    """Do what a unit does with a trace's descriptors, without timing; nothing is written to the trace.
+    """Compute a unit's results for a trace's descriptors, without timing; the trace is not changed.
 
     Args:
         trace: an open trace.
-        prt: the unit's PRT, where the descriptor uses it; the default one if None.
+        prt: the unit's PRT, for descriptors that use it; the default one if None.
         threads: of the products.
     """
     names = trace.header.get("tiles")
@@ -417,8 +413,8 @@ def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> I
             yield ReplayResult(index, name, error.status, error.detail, str(error))
             continue
         output = _output(tile, threads)
-        used = (prt or PrtConfig()) if tile.prt else PrtConfig(enabled=False)
-        profile = pattern_profile(tile.x, prt=used, **tile.widths)
+        tile_prt = (prt or PrtConfig()) if tile.prt else PrtConfig(enabled=False)
+        profile = pattern_profile(tile.x, prt=tile_prt, **tile.widths)
         yield ReplayResult(
             index,
             name,
@@ -433,7 +429,7 @@ def replay(trace: Trace, *, prt: PrtConfig | None = None, threads: int = 1) -> I
 
 
 def _output(tile: Tile, threads: int) -> NDArray[Any]:
-    """What the unit writes, by some outputs at a time: their sums do not depend on each other."""
+    """Output of the unit, computed for some outputs at a time."""
     columns = max(1, ACCUMULATOR_BYTES // (8 * tile.blocks * tile.batch))
     parts = []
     for start in range(0, tile.n, columns):
@@ -452,17 +448,17 @@ def _matches(trace: Trace, index: int, output: NDArray[Any]) -> bool | None:
 
 
 def decode_tile(trace: Trace, index: int) -> Tile:
-    """The tile that a descriptor names.
+    """Read the tile of a descriptor.
 
     Raises:
         DescriptorError: for a descriptor that a unit refuses; the checks and their order are those of
-            docs/contract.md, section 6. That a table fits the arrays is up to the simulated unit.
+            docs/contract.md, section 6. The simulated unit checks that a table fits the arrays.
     """
     return _DescriptorReader(trace, index).tile()
 
 
 class _DescriptorReader:
-    """Checks a descriptor field by field, then reads its operands."""
+    """Reader that checks a descriptor field by field, then reads its operands."""
 
     def __init__(self, trace: Trace, index: int) -> None:
         self._trace = trace
@@ -485,9 +481,9 @@ class _DescriptorReader:
         )
 
     def _checks(self) -> Iterator[tuple[object, Status, str, str, str]]:
-        """In the contract's order: whether something is wrong, and what is said then (`_refuse`).
+        """Checks in the contract's order: whether one fails, and the arguments of `_refuse` then.
 
-        Each is asked for only where those before it found nothing.
+        A check is evaluated only after all earlier ones have passed.
         """
         d, ternary = self._d, self._code_flag == Flag.CODE_TERNARY
         for field, status, low, high in (
@@ -508,7 +504,7 @@ class _DescriptorReader:
             yield wrong, Status.ERR_FLAGS, "flags", f"is {self._flags:#x}", allowed
         sizes = self._sizes()
         for field in sizes:
-            align = abi.COMPLETION_ALIGN if field == "completion" else BUFFER_ALIGN
+            align = abi.COMPLETION_ALIGN if field == "completion" else abi.BUFFER_ALIGN
             yield d[field] % align, Status.ERR_ALIGN, field, f"is {d[field]:#x}", f"a multiple of {align}"
         book, values = d["codebook"], 1 << d["wbits"] if self._code_flag == Flag.CODE_OFFSET else 1
         has_book = self._code_flag == Flag.CODE_BOOK
@@ -532,7 +528,7 @@ class _DescriptorReader:
         yield bound > most, Status.ERR_OVERFLOW, "k", what, f"a sum of at most {most}"
 
     def _sizes(self) -> dict[str, int]:
-        """The buffers in the order of their fields, and their sizes in bytes."""
+        """Sizes in bytes of the buffers, in the order of their fields."""
         d = self._d
         sizes = {
             "weights": d["k"] * row_bytes(d["n"], d["wbits"]),
@@ -551,7 +547,7 @@ class _DescriptorReader:
         return -(-self._d["k"] // (self._d["group_size"] or self._d["k"]))
 
     def _scale_halves(self) -> int:
-        """How many fp16 values stand before the activation scales."""
+        """Number of fp16 values before the activation scales."""
         return self._blocks() * self._d["n"] * (2 if self._flags & Flag.MINIMUM else 1)
 
     def _read(self, sizes: dict[str, int]) -> Tile:

@@ -1,8 +1,8 @@
-"""Requests to a server: when each comes, how long its prompt and its answer are; files of them, and chance.
+"""Requests to a server: arrivals, prompt lengths and answer lengths, from files or at random.
 
 Four layouts of files are read and written: Azure's CSV (a clock, tokens), Mooncake's lines of JSON (ms,
 tokens, hashes of blocks of 512 tokens of the prompt), Vidur's CSV (s, tokens) and LLMServingSim's lines of
-JSON (ns, tokens). None has texts, but where prompts begin alike Mooncake's hashes say so.
+JSON (ns, tokens). None has texts, but Mooncake's hashes show which prompts share a prefix.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import read_text
 
 HASHED_TOKENS = 512
-"""Tokens of a prompt that one of Mooncake's hashes stands for, with all before them."""
+"""Tokens in a prompt's block that has one of Mooncake's hashes, which covers all tokens up to its end."""
 MOST_TOKENS = 1 << 24
-"""Of a prompt or an answer: as of a point."""
+"""Most tokens of a prompt or an answer, as of a point."""
 MOST_SECONDS = 1e9
-"""Between the first arrival and the last: 32 years."""
+"""Longest time between the first arrival and the last: 32 years."""
 MOST_BYTES = 1 << 30
-"""Of a file of requests."""
+"""Largest file of requests."""
 MOST_REQUESTS = 10_000_000
 Layout = Literal["azure", "mooncake", "vidur", "llmservingsim"]
 
@@ -39,21 +39,24 @@ class Request(NamedTuple):
     """One request."""
 
     arrival_s: float
-    """After the first one."""
+    """Time of arrival after the first request's, s."""
     prompt: int
-    """Tokens."""
+    """Tokens of the prompt."""
     output: int
     """Tokens of the answer, the first one included."""
     hashes: tuple[int, ...] = ()
-    """Of the prompt's blocks of `HASHED_TOKENS`, each of all up to its end; none: shared with nobody."""
+    """Hashes of a prompt's blocks of `HASHED_TOKENS`, each of all tokens up to its end; empty: not shared."""
 
 
 def checked(requests: Iterable[Request], where: str = "requests") -> tuple[Request, ...]:
-    """The requests, if they are in order and of sizes that can be; SailsimError for the first that is not.
+    """Check that requests are in order and of possible sizes.
 
     Args:
         requests: any number, 1 to `MOST_REQUESTS`.
-        where: they are from, for errors.
+        where: their origin, for errors.
+
+    Raises:
+        SailsimError: for the first request that is not.
     """
     found: list[Request] = []
     last = -math.inf
@@ -93,7 +96,7 @@ def checked(requests: Iterable[Request], where: str = "requests") -> tuple[Reque
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:
-    """A field of a row as a number; ValueError with what is wrong."""
+    """Read a field of a row as a number. Raises ValueError with the problem."""
     value = row.get(name)
     if value is None or value == "" or isinstance(value, bool):
         raise ValueError(f"{name} is missing; allowed is a number.")
@@ -113,12 +116,15 @@ def _tokens(row: Mapping[str, Any], name: str) -> int:
     return int(number)
 
 
+_EPOCH = datetime(2000, 1, 1)
+
+
 def _clock(row: Mapping[str, Any], name: str) -> float:
-    """Seconds of a time of day with a date, of any number of digits behind the second."""
+    """Read a date and time as seconds, with any number of digits after the second."""
     text = str(row.get(name) or "")
     whole, _, part = text.partition(".")
     try:
-        seconds = (datetime.fromisoformat(whole) - datetime(2000, 1, 1)) / timedelta(seconds=1)
+        seconds = (datetime.fromisoformat(whole) - _EPOCH) / timedelta(seconds=1)
         return seconds + (float(f"0.{part}") if part else 0.0)
     except (TypeError, ValueError):
         raise ValueError(f"{name} is {text[:40]!r}; allowed is a time like 2023-11-16 18:15:46.68.") from None
@@ -131,20 +137,17 @@ def _hashes(row: Mapping[str, Any], name: str) -> tuple[int, ...]:
     return tuple(value)
 
 
-class _TraceLayout(NamedTuple):
-    """A layout: the names of its fields, how a time is read and written, and whether it is CSV."""
+class _FileLayout(NamedTuple):
+    """Layout of a file: names of its fields, functions for its times, and whether it is CSV."""
 
     time: str
     prompt: str
     output: str
     read: Callable[[Mapping[str, Any], str], float]
-    """To seconds."""
+    """Reads a time in seconds."""
     write: Callable[[float], Any]
     is_csv: bool
     hashes: str = ""
-
-
-_EPOCH = datetime(2000, 1, 1)
 
 
 def _as_clock(seconds: float) -> str:
@@ -153,9 +156,9 @@ def _as_clock(seconds: float) -> str:
     return f"{_EPOCH + timedelta(seconds=whole + digits // 10**7)}.{digits % 10**7:07d}"
 
 
-_FORMS: Mapping[Layout, _TraceLayout] = {
-    "azure": _TraceLayout("TIMESTAMP", "ContextTokens", "GeneratedTokens", _clock, _as_clock, True),
-    "mooncake": _TraceLayout(
+_LAYOUTS: Mapping[Layout, _FileLayout] = {
+    "azure": _FileLayout("TIMESTAMP", "ContextTokens", "GeneratedTokens", _clock, _as_clock, True),
+    "mooncake": _FileLayout(
         "timestamp",
         "input_length",
         "output_length",
@@ -164,8 +167,8 @@ _FORMS: Mapping[Layout, _TraceLayout] = {
         False,
         "hash_ids",
     ),
-    "vidur": _TraceLayout("arrived_at", "num_prefill_tokens", "num_decode_tokens", _number, float, True),
-    "llmservingsim": _TraceLayout(
+    "vidur": _FileLayout("arrived_at", "num_prefill_tokens", "num_decode_tokens", _number, float, True),
+    "llmservingsim": _FileLayout(
         "arrival_time_ns",
         "input_toks",
         "output_toks",
@@ -174,17 +177,17 @@ _FORMS: Mapping[Layout, _TraceLayout] = {
         False,
     ),
 }
-LAYOUTS: tuple[Layout, ...] = tuple(_FORMS)
+LAYOUTS: tuple[Layout, ...] = tuple(_LAYOUTS)
 
 
 SHIPPED = {"azure-conv": "azure-conv.csv", "mooncake-conv": "mooncake-conv.jsonl"}
-"""Files of requests that ship, by their names."""
+"""Shipped files of requests by name."""
 
 
 def read_requests(path: str | Path) -> tuple[Request, ...]:
-    """The requests of a file of one of `LAYOUTS`, which its first line tells; the first arrives at 0 s.
+    """Read a file of one of `LAYOUTS`, recognized by its first line; the first request arrives at 0 s.
 
-    ``path`` may be the name of one that ships (`SHIPPED`).
+    ``path`` may be the name of a shipped file (`SHIPPED`).
 
     Raises:
         SailsimError: one sentence with the line, the field, the value and what is allowed.
@@ -193,31 +196,33 @@ def read_requests(path: str | Path) -> tuple[Request, ...]:
     shipped = SHIPPED.get(str(path))
     file = Path(path) if shipped is None else files(__package__) / "data" / shipped
     text = read_text(file, "requests", MOST_BYTES)
-    form, rows = _layout(text, where)
+    fields, rows = _rows(text, where)
     found: list[Request] = []
     begin: float | None = None
     for line, row in rows:
         try:
-            time = form.read(row, form.time)
+            time = fields.read(row, fields.time)
             begin = time if begin is None else begin
-            hashes = _hashes(row, form.hashes) if form.hashes else ()
-            found.append(Request(time - begin, _tokens(row, form.prompt), _tokens(row, form.output), hashes))
+            hashes = _hashes(row, fields.hashes) if fields.hashes else ()
+            found.append(
+                Request(time - begin, _tokens(row, fields.prompt), _tokens(row, fields.output), hashes)
+            )
         except ValueError as problem:
             raise SailsimError(f"{where}, line {line}: {problem}") from None
     return checked(found, where)
 
 
-def _layout(text: str, where: str) -> tuple[_TraceLayout, Iterator[tuple[int, Mapping[str, Any]]]]:
-    """Which layout a text is of, and its rows with their lines."""
+def _rows(text: str, where: str) -> tuple[_FileLayout, Iterator[tuple[int, Mapping[str, Any]]]]:
+    """Layout of a text by its first line, and its rows with their line numbers."""
     lines = [(at, line) for at, line in enumerate(text.splitlines(), 1) if line and line[0] != "#"]
     first = lines[0][1] if lines else ""
-    for form in _FORMS.values():
-        names = (form.time, form.prompt, form.output)
-        if form.is_csv and set(names) <= {name.strip() for name in first.split(",")}:
-            return form, _csv_rows(lines)
-        if not form.is_csv and first.startswith("{") and any(f'"{name}"' in first for name in names):
-            return form, _json_rows(lines, where)
-    known = "; ".join(",".join(form[:3]) for form in _FORMS.values())
+    for fields in _LAYOUTS.values():
+        names = (fields.time, fields.prompt, fields.output)
+        if fields.is_csv and set(names) <= {name.strip() for name in first.split(",")}:
+            return fields, _csv_rows(lines)
+        if not fields.is_csv and first.startswith("{") and any(f'"{name}"' in first for name in names):
+            return fields, _json_rows(lines, where)
+    known = "; ".join(",".join(fields[:3]) for fields in _LAYOUTS.values())
     raise SailsimError(f"{where} begins with {first[:40]!r}; allowed are fields {known}.")
 
 
@@ -242,33 +247,33 @@ def _json_rows(lines: Sequence[tuple[int, str]], where: str) -> Iterator[tuple[i
 def write_requests(path: str | Path, requests: Iterable[Request], layout: Layout) -> None:
     """Write requests as a file of a layout, whole or not at all.
 
-    Hashes are written to Mooncake's alone: the others have no field for them. A file of Azure's, which has a
-    clock, begins with the year 2000. Raises SailsimError for an unknown layout and for bad requests.
+    Only Mooncake's layout has a field for hashes. Azure's has a clock, which begins with the year 2000.
+    Raises SailsimError for an unknown layout and for bad requests.
     """
-    if layout not in _FORMS:
+    if layout not in _LAYOUTS:
         raise SailsimError(f"layout is {layout!r}; allowed are {', '.join(LAYOUTS)}.")
-    form, out = _FORMS[layout], StringIO()
-    names = [form.time, form.prompt, form.output, *filter(None, [form.hashes])]
+    fields, out = _LAYOUTS[layout], StringIO()
+    names = [fields.time, fields.prompt, fields.output, *filter(None, [fields.hashes])]
     table = csv.writer(out, lineterminator="\n")
-    if form.is_csv:
+    if fields.is_csv:
         table.writerow(names)
     for time, prompt, output, hashes in checked(requests):
-        row = [form.write(time), prompt, output, *([list(hashes)] if form.hashes else [])]
-        if form.is_csv:
+        row = [fields.write(time), prompt, output, *([list(hashes)] if fields.hashes else [])]
+        if fields.is_csv:
             table.writerow(row)
         else:
             out.write(json.dumps(dict(zip(names, row, strict=True))) + "\n")
     write_whole(Path(path), out.getvalue().encode())
 
 
-# ---- Chance ------------------------------------------------------------------------------------
+# ---- Random arrivals ------------------------------------------------------------------------------------
 
 
 def arrivals(count: int, rate: float, seed: int = 0, burst: float = 1.0) -> np.ndarray[Any, Any]:
-    """Times of arrival, s, shape `(count,)`, the first at 0, of `rate` requests/s on the average.
+    """Draw times of arrival, s, shape `(count,)`, the first at 0, of `rate` requests/s on average.
 
-    The gaps are of a gamma distribution whose squared coefficient of variation is ``burst``: 1 is Poisson's
-    process, more comes in bursts, 0 evenly. Raises SailsimError for a rate, a burst or a seed that cannot be.
+    The gaps have a gamma distribution with a squared coefficient of variation of ``burst``: 1 is a Poisson
+    process, more is bursty, 0 is even. Raises SailsimError for a value out of range.
     """
     for name, value, least in (("rate", rate, 0), ("burst", burst, -1e-300)):
         if not (isinstance(value, int | float) and least < value <= 1e6):
@@ -287,10 +292,10 @@ def arrivals(count: int, rate: float, seed: int = 0, burst: float = 1.0) -> np.n
 def at_rate(
     requests: Sequence[Request], rate: float, seed: int = 0, burst: float = 1.0, count: int | None = None
 ) -> tuple[Request, ...]:
-    """The same prompts and answers, in their order and over again as need be, arriving by `arrivals`.
+    """Give requests new times from `arrivals`, repeating them in order if ``count`` is larger.
 
-    Hashes are kept: what a second round shares with the first is what the trace's own prompts share with
-    themselves, so it begins anew with hashes of its own.
+    Each repetition gets hashes of its own, so that its prompts share as much with each other as the trace's
+    own, and nothing with an earlier repetition.
     """
     times = arrivals(len(requests) if count is None else count, rate, seed, burst)
     step = 1 + max((max(each.hashes, default=0) for each in requests), default=0)

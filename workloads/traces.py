@@ -1,7 +1,7 @@
 """Traces of a model: its weight matrices as the tiles that PIM units work on, with real activations.
 
-``plan_trace`` chooses the tiles and knows their sizes; ``TracePlan.write`` makes them one by one, so a trace
-needs the memory of one matrix. ``replay_timed`` works through a trace on one unit: results and cycles.
+``plan_trace`` chooses the tiles and their sizes; ``TracePlan.write`` makes them one by one, so a trace needs
+the memory of one matrix. ``replay_timed`` runs a trace on one unit: results and cycles.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ from sailsim.workloads.models.model import Linear, ModelSpec
 
 @dataclass(frozen=True)
 class TracePlan:
-    """What a trace will hold: the matrices, their weights' sources, and how each is cut over ``slices``."""
+    """Plan of a trace: its matrices with the sources of their weights, each cut over ``slices``."""
 
     spec: ModelSpec
     file: GgufModel | FolderModel | None
@@ -41,23 +41,22 @@ class TracePlan:
     activations: Activations
     matrices: tuple[tuple[Linear, WeightSource], ...]
     left_out: tuple[Linear, ...]
-    """Chosen matrices whose types have no scalar codes: no tile holds them."""
+    """Chosen matrices that no tile holds: those of experts, and those without scalar codes."""
     abits: int
     nbw: int
     batch: int
     slices: int
     seed: int
     choose_nbw: Callable[[Tile], int] | None = None
-    """What gives each matrix its NBW, from its first tile; None: all have `nbw`."""
+    """Chooses the NBW of a matrix from its first tile; None: all have `nbw`."""
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What the trace's header says about its origin."""
+        """Origin of the trace, for its header."""
         notes = [note] if (note := self.activations.note(self.spec)) else []
-        of_experts = [linear for linear in self.left_out if linear.of_experts]
-        if of_experts:
-            notes.append(f"left out, as tokens choose among their matrices: {len(of_experts)} of experts")
         uncoded = [linear for linear in self.left_out if not linear.of_experts]
+        if experts := len(self.left_out) - len(uncoded):
+            notes.append(f"left out, as tokens choose among their matrices: {experts} of experts")
         if uncoded:
             types = Counter(self.format.tensor(linear, self.spec).name for linear in uncoded)
             named = ", ".join(f"{name} {count} matrices" for name, count in types.most_common())
@@ -75,7 +74,7 @@ class TracePlan:
 
     @property
     def bytes(self) -> int:
-        """About how large the trace will be: codes, scales, expected results."""
+        """Approximate size of the trace in bytes: codes, scales, expected results."""
         total = 0
         for linear, source in self.matrices:
             fmt, wbits = source.format, source.code.wbits
@@ -85,13 +84,13 @@ class TracePlan:
         return total
 
     def tiles(self, progress: bool = False) -> Iterator[Tile]:
-        """The tiles in the order of a step, the slices of a matrix one after the other."""
+        """Make the tiles in the order of a step, the slices of a matrix one after the other."""
         for linear, source in followed(self.matrices, "matrices", progress):
             shape = (linear.role, linear.layer, self.spec.n_layers, linear.k, self.batch, self.seed)
             x = self.activations.quantized(*shape, abits=self.abits)
             act_scale = self.activations.act_scales(*shape, abits=self.abits)
             weights = source.load()
-            if weights.order is not None:  # as whoever runs it puts them before the product
+            if weights.order is not None:  # a program that runs it reorders them before the product
                 x = x[:, weights.order]
             runs = self._runs(linear)
             nbw = self.nbw if self.choose_nbw is None else None
@@ -114,9 +113,9 @@ class TracePlan:
                 yield tile
 
     def write(self, path: str | Path, progress: bool = False, row: int = 0) -> None:
-        """Writes the trace; `row` as in `write_trace`.
+        """Write the trace; ``row`` is that of `write_trace`.
 
-        Raises SailsimError where the disk has no room for it.
+        Raises SailsimError if the disk has no room for it.
         """
         padding = 2 * row * sum(len(self._runs(linear)) for linear, _ in self.matrices)
         require_room(path, self.bytes + padding, "the trace", "layers or tensors")
@@ -124,7 +123,7 @@ class TracePlan:
         write_trace(path, tiles, model=self.spec.name, provenance=self.provenance, row=row)
 
     def _runs(self, linear: Linear) -> list[tuple[int, int]]:
-        """Outputs (first, one past the last) of each slice that has any."""
+        """First output, and one past the last, of each slice that has any."""
         share = ceil(linear.n / self.slices)
         return [(start, min(start + share, linear.n)) for start in range(0, linear.n, share)]
 
@@ -145,16 +144,25 @@ def plan_trace(
     slices: int = 1,
     seed: int = 0,
 ) -> TracePlan:
-    """Chooses the tiles of a model for a trace.
+    """Choose the tiles of a model for a trace.
 
-    ``model`` is a shipped name, or the path of a GGUF file or of a folder of safetensors. ``weights``, or
-    ``wbits`` and ``group_size``, say what its weights are, as for a point (`weight_choice`): each matrix
-    gets its own format's codes, blocks and minima. ``choose_nbw`` takes the place of ``nbw``: it is shown the
-    first tile of each matrix and says the NBW of all of them (`sailsim.sim.step.tile_time.fastest_nbw`).
-    ``layers`` (first, one past the last) restricts the blocks, and leaves the head out; ``tensors`` is a
-    shell pattern of names. ``slices`` cuts every matrix into that many runs of outputs.
+    Args:
+        model: a shipped name, or the path of a GGUF file or of a folder of safetensors.
+        activations: inputs of the tiles.
+        weights, wbits, group_size: choice of the weights' format, as for a point (`weight_choice`): each
+            matrix gets its own format's codes, blocks and minima.
+        abits: bits of an activation.
+        nbw: weights of a group.
+        choose_nbw: replaces ``nbw``: chooses it for all tiles of a matrix from the first one
+            (`sailsim.sim.step.tile_time.fastest_nbw`).
+        batch: rows of activations.
+        layers: first block, and one past the last, without the head; None: all, and the head.
+        tensors: shell pattern of names.
+        slices: runs of outputs that every matrix is cut into.
+        seed: of the activations' order, and of random weights.
 
-    Raises SailsimError for values out of range, and where no chosen matrix has scalar codes.
+    Raises:
+        SailsimError: for values out of range, and where no chosen matrix has scalar codes.
     """
     for name, value, least, most in (
         ("abits", abits, 1, ABITS_MAX),
@@ -203,10 +211,9 @@ def plan_trace(
 def replay_timed(
     trace: Trace, config: _core.SliceConfig, threads: int = 1
 ) -> Iterator[tuple[ReplayResult, dict[str, int] | None]]:
-    """Works through a trace on one unit, tile by tile: results and counts, and cycles by phase (None after an
-    error).
+    """Replay a trace on one unit, tile by tile: results, and cycles by phase (None after an error).
 
-    ``config`` describes the unit; it holds whole tiles, so ``config.slices`` must be 1. A tile that does not
+    ``config`` describes the unit, which has whole tiles, so ``config.slices`` must be 1. A tile that does not
     fit the unit's arrays gets ``ERR_CAPACITY``.
     """
     for result in replay(trace, prt=PrtConfig.of(config), threads=threads):

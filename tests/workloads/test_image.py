@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sailsim.lut_gemv.codes import WeightCode, row_bytes, unpack_codes
 from sailsim.workloads.images.image_file import Image, plan_image
-from sailsim.workloads.images.image_layout import LUT_PANEL, SEGMENT, MatrixLayout, lut_layout, reading
+from sailsim.workloads.images.image_layout import LUT_PANEL, SEGMENT, MatrixLayout, code_reading, lut_layout
 from sailsim.workloads.inference.weights import Weights
 from sailsim.workloads.models.model import ModelSpec
 
@@ -61,14 +61,14 @@ CODES = [
 
 def meaning(code: WeightCode, stored: int) -> int:
     """The integer that a stored code of rows or lut means (`Reading`)."""
-    _, step, zero = reading(code)
+    _, step, zero = code_reading(code)
     if code.wbits == 8:
         return stored - 256 if stored > 127 else stored
     return step * stored - zero if step else int(code.values[stored])
 
 
 @given(
-    code=st.sampled_from([code for code in CODES if code.wbits <= 4 and reading(code).step]),
+    code=st.sampled_from([code for code in CODES if code.wbits <= 4 and code_reading(code)[1]]),
     k=st.sampled_from([1, 7, 16, 50, 255, 256, 257, 600]),
     n=st.integers(1, 70),
     group=st.sampled_from([0, 16, 272]),
@@ -171,7 +171,10 @@ def test_large_tiles_lie_an_odd_number_of_rows_apart(shape_file):
         ({"blocks": 4}, "blocks is 4; allowed is 1..3"),
         ({"slices": 65}, "slices is 65; allowed is 1..64."),
         ({"row": 100}, "row is 100; allowed is 0 or a multiple of 64."),
-        ({"layouts": ["lut"]}, "layouts is 'lut'; allowed is rows, and lut and tiles beside it, each once."),
+        (
+            {"layouts": ["lut"]},
+            "layouts is 'lut'; allowed is rows, with lut and tiles or without, each once.",
+        ),
         ({"layouts": ["rows", "wide"]}, "layouts is 'rows,wide'"),
         ({"layouts": ["rows", "rows"]}, "layouts is 'rows,rows'"),
         ({"weights": "4g10"}, "group_size is 10; allowed in an image is 0 or a multiple of 16."),

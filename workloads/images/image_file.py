@@ -1,9 +1,9 @@
-"""Images of models: all that the decode program reads, laid out so that it can be mapped and used in place.
+"""Images of models for the decode program, laid out to be mapped and used in place.
 
 An image is a safetensors file (docs/decode.md) whose tensors come in one order, each a whole number of lines
-of 64 bytes. The first two, ``image`` and ``matrices``, hold the numbers from which the program knows where
-all others lie. `plan_image` chooses what goes in; `ImagePlan.write` makes the matrices one by one, so an
-image needs the memory of one matrix. `Image` gives the weights back.
+of 64 bytes. The first two, ``image`` and ``matrices``, hold the numbers that determine the offsets of all
+others. `plan_image` chooses the content; `ImagePlan.write` makes the matrices one by one, so an image needs
+the memory of one matrix. `Image` gives the weights back.
 """
 
 from __future__ import annotations
@@ -26,18 +26,8 @@ from sailsim.base.atomic import atomic_file, require_room
 from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.lut_gemv.codes import CodeKind, WeightCode
-from sailsim.workloads.images.image_layout import (
-    ALIGN,
-    CHUNK,
-    LAYOUTS,
-    LUT_WBITS_MAX,
-    MAX_BATCH,
-    Bytes,
-    MatrixLayout,
-    aligned,
-    read_rows,
-    reading,
-)
+from sailsim.workloads.images import image_layout
+from sailsim.workloads.images.image_layout import ALIGN, LAYOUTS, Bytes, MatrixLayout, aligned, code_reading
 from sailsim.workloads.inference.decoder import NORM_EPS, ROPE_BASE, llama_constants
 from sailsim.workloads.inference.weights import Weights, WeightSource, weight_source
 from sailsim.workloads.model_files.gguf_model import GgufModel, stored_model
@@ -50,14 +40,14 @@ VERSION = "2"
 HEAD_DIM_MAX = 512
 SLICES_MAX = 64
 FLOAT_FORMAT = "q8_0"
-"""What tensors of types without codes become."""
-OF_BLOCK = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+"""Format in place of types without codes."""
+BLOCK_MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 CODES: tuple[CodeKind, ...] = ("twos", "offset", "ternary", "book")
-"""Weight codes; the number in the file is twice the place here, as in a descriptor's flags."""
+"""Weight codes; the number in the file is twice the index here, as in a descriptor's flags."""
 
 
 class ImageDimensions(NamedTuple):
-    """The numbers of an image: its model's shape, of whose ``model_layers`` blocks it has ``n_layers``."""
+    """Numbers of an image: its model's shape, with the first ``n_layers`` of its ``model_layers`` blocks."""
 
     n_layers: int
     model_layers: int
@@ -75,14 +65,14 @@ class ImageDimensions(NamedTuple):
     tile_most: int = 0
 
     def matrices(self) -> dict[str, tuple[int, int]]:
-        """K and N of its matrices by name, in their order. A tied head gives the embeddings too."""
+        """K and N of the matrices by name, in their order. A tied head gives the embeddings too."""
         d, attn, kv = self.d_model, self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
         sizes = ((d, attn), (d, kv), (d, kv), (attn, d), (d, self.d_ffn), (d, self.d_ffn), (self.d_ffn, d))
-        of_block = dict(zip(OF_BLOCK, sizes, strict=True))
-        others = ("head",) if self.tied else ("head", "embedding")
+        in_block = dict(zip(BLOCK_MATRICES, sizes, strict=True))
+        last = ("head",) if self.tied else ("head", "embedding")
         return {
-            **{f"blk.{i}.{kind}": size for i in range(self.n_layers) for kind, size in of_block.items()},
-            **dict.fromkeys(others, (d, self.vocab)),
+            **{f"blk.{i}.{kind}": size for i in range(self.n_layers) for kind, size in in_block.items()},
+            **dict.fromkeys(last, (d, self.vocab)),
         }
 
 
@@ -93,7 +83,7 @@ HEAD = np.dtype(
         *[(name, "<u4" if kind is int else "<f4") for name, kind in get_type_hints(ImageDimensions).items()],
     ]
 )
-"""The tensor ``image``, 64 bytes. ``crc`` is CRC-32 of the file up to the norms, with 0 in its place."""
+"""Layout of the tensor ``image``, 64 bytes; ``crc`` is CRC-32 of the file up to the norms, itself as 0."""
 MATRIX = np.dtype(
     [
         *[(name, "<u4") for name in ("wbits", "code", "minimum", "group_size", "zero_point", "lut", "tiles")],
@@ -101,9 +91,11 @@ MATRIX = np.dtype(
         *[("book", "<i2", (16,)), ("reserved_2", "V32")],
     ]
 )
-"""A row of the tensor ``matrices``, 128 bytes; its codebook on a line of its own. ``lut`` and ``tiles`` are 1
-where the matrix has that layout; ``crc`` is CRC-32 of all its layouts; ``row``:
-`MatrixLayout.tile_stride`."""
+"""Layout of a row of the tensor ``matrices``, 128 bytes, with the codebook on a line of its own.
+
+``lut`` and ``tiles`` are 1 if the matrix has that layout. ``crc`` is CRC-32 of all its layouts. ``row`` is
+that of `MatrixLayout.tile_stride`.
+"""
 
 Records = npt.NDArray[np.void]
 
@@ -113,27 +105,17 @@ def _layouts(record: np.void) -> list[str]:
 
 
 def _matrices(dimensions: ImageDimensions, records: Records) -> dict[str, tuple[MatrixLayout, np.void]]:
-    """The matrices of an image by name: their sizes and their rows of numbers."""
-    return {
-        name: (
-            MatrixLayout(
-                k,
-                n,
-                int(one["wbits"]),
-                int(one["group_size"]),
-                bool(one["minimum"]),
-                dimensions.slices,
-                dimensions.tile_most,
-                int(one["row"]),
-            ),
-            one,
-        )
-        for (name, (k, n)), one in zip(dimensions.matrices().items(), records, strict=True)
-    }
+    """Sizes and record of each matrix of an image by name."""
+    matrices = {}
+    for (name, (k, n)), record in zip(dimensions.matrices().items(), records, strict=True):
+        wbits, group_size, row = (int(record[field]) for field in ("wbits", "group_size", "row"))
+        cut = dimensions.slices, dimensions.tile_most, row
+        matrices[name] = MatrixLayout(k, n, wbits, group_size, bool(record["minimum"]), *cut), record
+    return matrices
 
 
 def _tensors(dimensions: ImageDimensions, records: Records) -> dict[str, tuple[str, list[int]]]:
-    """Types and shapes of the file's tensors by name, in their order."""
+    """Types and shapes of the file's tensors by name, in file order."""
     tensors: dict[str, tuple[str, list[int]]] = {
         "image": ("U32", [HEAD.itemsize // 4]),
         "matrices": ("U32", [len(records), MATRIX.itemsize // 4]),
@@ -146,11 +128,11 @@ def _tensors(dimensions: ImageDimensions, records: Records) -> dict[str, tuple[s
 
 
 class Image:
-    """An image that this library wrote, opened; arrays are views of the mapped file.
+    """Open image that this library wrote; arrays are views of the mapped file.
 
-    ``tensors`` are those of the file by name, ``matrices`` the sizes and numbers of each matrix; ``about``
-    says where the weights come from: model, origin, notes. The decode program, which takes anybody's file,
-    checks every number and checksum.
+    ``tensors`` are those of the file by name, ``matrices`` the sizes and record of each matrix. ``about`` has
+    the origin of the weights: model, origin, notes. Numbers and checksums are not checked here: the decode
+    program, which reads files of any origin, checks them.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -162,30 +144,30 @@ class Image:
         self.matrices = _matrices(self.dimensions, self.bytes_of("matrices").view(MATRIX))
 
     def bytes_of(self, tensor: str) -> Bytes:
-        """The bytes of a tensor."""
+        """Bytes of a tensor."""
         offset = self.tensors[tensor].offset
         return self.data[offset : offset + self.tensors[tensor].n_bytes]
 
     @property
     def norms(self) -> npt.NDArray[np.float32]:
-        """Weights of the norms (2 n_layers + 1, d_model): of attention, feed-forward by block, the last."""
+        """Weights of the norms (2 n_layers + 1, d_model): two for each block, and the last."""
         table = self.bytes_of("norms").view(np.float32).reshape(2 * self.dimensions.n_layers + 1, -1)
         return table[:, : self.dimensions.d_model]
 
     def weights(self, name: str) -> Weights:
-        """A matrix by name."""
+        """Read a matrix by name."""
         shape, record = self.matrices[name]
         kind, book = CODES[int(record["code"]) // 2], record["book"][: 1 << shape.wbits]
         code = WeightCode.of(kind, shape.wbits, int(record["zero_point"]), book)
         data = self.bytes_of(f"{name}.rows")[: shape.bytes("rows")]
-        codes, factors = read_rows(data, shape, reading(code).flip)
+        codes, factors = image_layout.read_rows(data, shape, code_reading(code)[0])
         minima = factors[1] if shape.minimum else None
         return Weights(codes, code, shape.group_size, factors[0], minima, "image")
 
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """What an image will hold: ``matrices`` by name with where their weights come from.
+    """Plan of an image: its matrices by name, with the sources of their weights.
 
     ``spec.n_layers`` are the blocks of the image, ``dimensions.model_layers`` those of the model.
     """
@@ -201,30 +183,33 @@ class ImagePlan:
 
     @property
     def records(self) -> Records:
-        """Rows without checksums. An embedding is only read by row, wide codes have no lut."""
+        """Records of the matrices without checksums.
+
+        An embedding is only read by row, and wide codes have no lut.
+        """
         records = np.zeros(len(self.matrices), MATRIX)
         for record, (name, (_, source)) in zip(records, self.matrices.items(), strict=True):
-            code, step = source.code, reading(source.code).step
+            code, (_, step, zero) = source.code, code_reading(source.code)
             record["wbits"], record["code"] = code.wbits, 2 * CODES.index(code.kind)
             record["minimum"], record["group_size"] = source.format.minimum, source.format.group_size
-            record["zero_point"], record["step"], record["zero"] = code.zero_point, step, reading(code).zero
+            record["zero_point"], record["step"], record["zero"] = code.zero_point, step, zero
             if code.kind == "book":
                 record["book"][: len(code.values)] = code.values
             layouts = self.layouts if name != "embedding" else ()
-            record["lut"] = "lut" in layouts and code.wbits <= LUT_WBITS_MAX and step != 0
+            record["lut"] = "lut" in layouts and code.wbits <= image_layout.LUT_WBITS_MAX and step != 0
             record["tiles"] = "tiles" in layouts
             record["row"] = self.row if record["tiles"] else 0
         return records
 
     @property
     def bytes(self) -> int:
-        """How large the image will be, its header aside."""
+        """Size of the image without its header, bytes."""
         tensors = _tensors(self.dimensions, self.records).values()
         return sum(prod(sizes) * DTYPES[dtype] for dtype, sizes in tensors)
 
     @property
     def about(self) -> dict[str, object]:
-        """What the image says of its origin."""
+        """Origin of the image, which it stores."""
         origins = Counter(source.origin for _, source in self.matrices.values())
         return {
             "written_by": f"sailsim {__version__}",
@@ -237,9 +222,9 @@ class ImagePlan:
         }
 
     def write(self, path: str | os.PathLike[str], progress: bool = False) -> None:
-        """Writes the image, which appears whole or not at all.
+        """Write the image, which appears whole or not at all.
 
-        Raises SailsimError where the disk has no room for it, and for weights that are no numbers.
+        Raises SailsimError if the disk has no room for it, and for weights that are not finite.
         """
         require_room(path, self.bytes, "the image", "blocks or layouts")
         try:
@@ -253,10 +238,10 @@ class ImagePlan:
         metadata = {"sailsim_image": VERSION, "about": json.dumps(self.about)}
         text = safe_header(_tensors(self.dimensions, records), metadata)
         file.write(text + bytes(HEAD.itemsize + records.nbytes) + norms)
-        of_matrices = list(_matrices(self.dimensions, records).items())
-        for name, (shape, record) in followed(of_matrices, "matrices", progress):
+        matrices = list(_matrices(self.dimensions, records).items())
+        for name, (shape, record) in followed(matrices, "matrices", progress):
             weights, crc = self.matrices[name][1].load(), 0
-            if not all(np.isfinite(each).all() for each in weights.factors):
+            if not all(np.isfinite(factor).all() for factor in weights.factors):
                 linear = self.matrices[name][0]
                 raise SailsimError(f"a scale of {linear.name} is no number; allowed are finite ones.")
             for layout in _layouts(record):
@@ -284,18 +269,18 @@ def plan_image(
     layouts: Sequence[str] = tuple(LAYOUTS),
     seed: int = 0,
 ) -> ImagePlan:
-    """Chooses what an image of a model holds.
+    """Choose the content of an image of a model.
 
     Args:
         model: a shipped name or a TOML file, whose weights are random then, or the path of a GGUF file of the
             llama architecture.
-        weights: what the weights are, as for a point; empty: a file's own, else ``4g128``.
+        weights: choice of the weights' format, as for a point; empty: a file's own, else ``4g128``.
         blocks: only the first of the model's blocks (and the head); None: all.
         outputs: only the first of the head's, where the model has no file; None: all.
         slices: parts that a matrix is cut into, of one tile each.
         tile_most: outputs that a tile may have; a larger part is cut into several even tiles. 0: any number.
-        row: bytes of a DRAM row over all channels, by an odd number of which larger tiles lie apart. 0: they
-            follow one another.
+        row: bytes of a DRAM row over all channels. Tiles larger than it begin an odd number of rows apart. 0:
+            they follow one another.
         layouts: some of ``LAYOUTS``.
         seed: of random weights.
 
@@ -322,12 +307,12 @@ def plan_image(
         model_layers=spec.n_layers,
         slices=slices,
         tile_most=tile_most,
-        max_batch=MAX_BATCH,
+        max_batch=image_layout.MAX_BATCH,
         tied=int(spec.tied_embeddings),
         norm_eps=eps,
         rope_base=base,
     )
-    # The mixes choose by the block of a tensor of how many: those of the whole model.
+    # Mixes choose by a tensor's block among those of the whole model.
     sources = {
         linear.name: (linear, fmt.tensor(_stored_as(linear, spec), full)) for linear in image.linears()
     }
@@ -352,7 +337,7 @@ def plan_image(
 
 
 def _stored_as(linear: Linear, spec: ModelSpec) -> Linear:
-    """The matrix of the model that a matrix of the image is a part of, where projections are fused."""
+    """Matrix of the model that has a matrix of the image as a part, if projections are fused."""
     if not spec.fused_projections:
         return linear
     whole = {"attn_q": "attn_qkv", "attn_k": "attn_qkv", "attn_v": "attn_qkv", "ffn_gate": "ffn_up"}
@@ -362,10 +347,10 @@ def _stored_as(linear: Linear, spec: ModelSpec) -> Linear:
 
 def _source(file: GgufModel | None, linear: Linear, fmt: TensorFormat, seed: int) -> WeightSource:
     source = weight_source(file, linear, fmt, seed)
-    reading(source.code)
-    if fmt.group_size % CHUNK:
+    code_reading(source.code)  # raises for codes that no layout has
+    if fmt.group_size % image_layout.CHUNK:
         raise SailsimError(
-            f"group_size is {fmt.group_size}; allowed in an image is 0 or a multiple of {CHUNK}."
+            f"group_size is {fmt.group_size}; allowed in an image is 0 or a multiple of {image_layout.CHUNK}."
         )
     return source
 
@@ -378,7 +363,7 @@ def _check(spec: ModelSpec, slices: int, layouts: Sequence[str], blocks: int | N
     unknown = [layout for layout in layouts if layout not in LAYOUTS]
     if unknown or "rows" not in layouts or len(set(layouts)) < len(layouts):
         raise SailsimError(
-            f"layouts is {','.join(layouts)!r}; allowed is rows, and lut and tiles beside it, each once."
+            f"layouts is {','.join(layouts)!r}; allowed is rows, with lut and tiles or without, each once."
         )
     if spec.head_dim % 2 or spec.head_dim > HEAD_DIM_MAX:
         raise SailsimError(
@@ -391,7 +376,7 @@ def _check(spec: ModelSpec, slices: int, layouts: Sequence[str], blocks: int | N
 
 
 def _norms(plan: ImagePlan) -> bytes:
-    """Weights of the norms, each row padded to whole lines."""
+    """Weights of the norms as bytes, each row padded to whole lines."""
     spec = plan.spec
     names = [f"blk.{i}.{name}" for i in range(spec.n_layers) for name in ("attn_norm", "ffn_norm")]
     names.append("output_norm")

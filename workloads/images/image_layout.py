@@ -1,4 +1,4 @@
-"""How a matrix lies in an image, three times (docs/decode.md).
+"""The three layouts of a matrix in an image (docs/decode.md).
 
 ``rows`` are for dot products and embeddings, ``lut`` for look-ups of bits in tables, ``tiles`` for PIM units.
 `kernels/decode/image.hh` has the same sizes.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,28 +18,32 @@ from sailsim.lut_gemv.codes import WeightCode, pack_codes, row_bytes
 from sailsim.workloads.inference.weights import Weights
 
 ALIGN = 64
-"""Of everything in an image that a program points to."""
+"""Alignment of everything in an image that a program points to, bytes."""
 CHUNK = 16
-"""Weights along K that a panel of rows is padded to; a block is a whole number of them."""
+"""Weights along K to a multiple of which a panel of rows is padded; a block is a whole number of them."""
 ROWS_PANEL, LUT_PANEL = 8, 32
 SEGMENT = 256
 LUT_WBITS_MAX = 4
-"""Widest codes with a lut layout: one look-up stands for 4 weights of one bit."""
+"""Widest codes with a lut layout: one look-up replaces 4 weights of one bit."""
 BOOK_WBITS_MAX = 4
-"""Widest codebook that a table of 16 bytes holds."""
+"""Code width of the largest codebook that fits a table of 16 bytes."""
 MAX_BATCH = 64
 
 Bytes = npt.NDArray[np.uint8]
 
 
 def aligned(size: int, to: int = ALIGN) -> int:
-    """The next multiple of ``to``."""
+    """Round up to a multiple of ``to``."""
     return -(-size // to) * to
 
 
 @dataclass(frozen=True)
 class MatrixLayout:
-    """What decides the sizes of a matrix's layouts."""
+    """Sizes of a matrix, its codes and its tiles, which determine its layouts.
+
+    ``n`` outputs are cut into ``slices``, with at most ``tile_most`` to a tile (0: any number); ``row`` is
+    that of `tile_stride`.
+    """
 
     k: int
     n: int
@@ -57,35 +61,38 @@ class MatrixLayout:
 
     @property
     def blocks(self) -> int:
-        """Scales of an output."""
+        """Number of scales per output."""
         return ceil(self.k / self.block)
 
     @property
     def factors(self) -> int:
-        """fp16 numbers that a block has for an output."""
+        """Number of fp16 values of a block per output: the scale, and a minimum."""
         return 2 if self.minimum else 1
 
     @property
     def share(self) -> int:
         """Outputs of a tile: a slice's, or an even part of them with at most ``tile_most``."""
-        of_slice = ceil(self.n / self.slices)
-        return ceil(of_slice / ceil(of_slice / (self.tile_most or of_slice)))
+        outputs = ceil(self.n / self.slices)
+        return ceil(outputs / ceil(outputs / (self.tile_most or outputs)))
 
     @property
     def tile_codes(self) -> int:
-        """Bytes of a tile's codes, up to where its scales begin."""
+        """Bytes of a tile's codes, which is the offset of its scales."""
         return aligned(self.k * row_bytes(self.share, self.wbits))
 
     @property
     def tile_stride(self) -> int:
-        """Bytes from a tile to the next. One that fills a ``row`` of DRAM has an odd number of rows, so that
-        as many as there are banks begin in different ones."""
+        """Bytes from a tile to the next.
+
+        A tile that fills a DRAM row of ``row`` bytes takes an odd number of rows, so that as many tiles as
+        there are banks begin in different banks.
+        """
         scales = aligned(2 * self.blocks * self.share * self.factors, 4)
         size = self.tile_codes + aligned(scales + 4 * MAX_BATCH)
         return (ceil(size / self.row) | 1) * self.row if 0 < self.row <= size else size
 
     def bytes(self, layout: str) -> int:
-        """Bytes of a layout."""
+        """Bytes of the matrix in a layout."""
         factors, chunks, pairs = self.blocks * self.factors, ceil(self.k / CHUNK), ceil(self.k / 8)
         return {
             "rows": ceil(self.n / ROWS_PANEL) * 16 * (factors + chunks * self.wbits),
@@ -94,30 +101,26 @@ class MatrixLayout:
         }[layout]
 
 
-class CodeReading(NamedTuple):
-    """How stored codes read in rows and lut: ``step * (code ^ flip) - zero``; with step 0 by the codebook."""
+def code_reading(code: WeightCode) -> tuple[int, int, int]:
+    """Numbers (flip, step, zero) by which rows and lut decode a stored code.
 
-    flip: int
-    step: int
-    zero: int
-
-
-def reading(code: WeightCode) -> CodeReading:
-    """How codes of a kind are stored. Raises SailsimError for those that int8 products cannot take."""
+    A value is ``step * (code ^ flip) - zero``; step 0 is the codebook. Raises SailsimError for codes that
+    int8 products cannot take.
+    """
     top = 1 << (code.wbits - 1)
     if code.wbits == 8:  # as int8
         if code.kind == "twos":
-            return CodeReading(0, 1, 0)
+            return 0, 1, 0
         if code.kind == "offset" and code.zero_point == top:
-            return CodeReading(top, 1, 0)
+            return top, 1, 0
     elif code.kind == "twos":
-        return CodeReading(top, 1, top)
+        return top, 1, top
     elif code.kind in ("offset", "ternary"):
-        return CodeReading(0, 1, code.zero_point if code.kind == "offset" else 1)
+        return 0, 1, code.zero_point if code.kind == "offset" else 1
     elif code.wbits == 1 and code.magnitude <= 127 and code.values[0] < code.values[1]:
-        return CodeReading(0, int(code.values[1]) - int(code.values[0]), -int(code.values[0]))
+        return 0, int(code.values[1]) - int(code.values[0]), -int(code.values[0])
     elif code.wbits <= BOOK_WBITS_MAX and code.magnitude <= 127:
-        return CodeReading(0, 0, 0)
+        return 0, 0, 0
     raise SailsimError(
         f"weights have {code.kind} codes of {code.wbits} bits up to {code.magnitude}; allowed in an image "
         f"are those that read as int8, and codebooks of at most {BOOK_WBITS_MAX} bits."
@@ -125,12 +128,12 @@ def reading(code: WeightCode) -> CodeReading:
 
 
 def _padded(array: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[Any]:
-    """Zeros below and to the right, up to multiples."""
+    """Pad with zeros below and to the right, to multiples of ``rows`` and ``columns``."""
     return np.pad(array, ((0, -len(array) % rows), (0, -array.shape[1] % columns)))
 
 
 def _factors(weights: Weights, panel: int) -> Bytes:
-    """Scales and minima as bytes (panels, blocks, bytes of one panel and block)."""
+    """Scales and minima as bytes (panels, blocks, bytes per panel and block)."""
     kinds, blocks = weights.factors, len(weights.scales)
     stacked = np.stack([_padded(kind, 1, panel).reshape(blocks, -1, panel) for kind in kinds])
     by_panel = np.ascontiguousarray(stacked.transpose(2, 1, 0, 3))  # from kind, block, panel, output
@@ -138,13 +141,13 @@ def _factors(weights: Weights, panel: int) -> Bytes:
 
 
 def _interleaved(factors: Bytes, codes: list[Bytes]) -> Bytes:
-    """Factors (panels, blocks, bytes) before the codes of each block, (panels, bytes) each."""
+    """Put the factors (panels, blocks, bytes) of each block before its codes (panels, bytes)."""
     parts = [part for block, packed in enumerate(codes) for part in (factors[:, block], packed)]
     return np.concatenate(parts, axis=1)
 
 
 def _planes(wbits: int) -> list[tuple[int, int]]:
-    """Widths of the planes of a code and the bit at which each begins."""
+    """Width and first bit of each plane of a code."""
     planes, at = [], 0
     for width in (8, 4, 2, 1):
         if wbits - at >= width:
@@ -154,8 +157,8 @@ def _planes(wbits: int) -> list[tuple[int, int]]:
 
 
 def rows_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
-    """The rows layout of a matrix, uint8 (shape.bytes,)."""
-    stored = _padded((weights.codes ^ np.uint8(reading(weights.code).flip)).T, ROWS_PANEL, CHUNK)
+    """Lay out a matrix as rows, uint8 (shape.bytes,)."""
+    stored = _padded((weights.codes ^ np.uint8(code_reading(weights.code)[0])).T, ROWS_PANEL, CHUNK)
     panels, chunks = len(stored) // ROWS_PANEL, stored.shape[1] // CHUNK
     # panel, half, output, chunk, quad, weight -> panel, chunk, quad, half, output, weight
     registers = stored.reshape(panels, 2, 4, chunks, 4, 4).transpose(0, 3, 4, 1, 2, 5)
@@ -177,7 +180,7 @@ def rows_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
 def read_rows(
     data: Bytes, shape: MatrixLayout, flip: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
-    """Codes (K, N) and factors (scale, minimum; blocks, N) out of the rows layout of a matrix."""
+    """Read codes (K, N) and factors (scale, minimum; blocks, N) from the rows layout of a matrix."""
     panels = data.reshape(-1, 16 * (shape.blocks * shape.factors + ceil(shape.k / CHUNK) * shape.wbits))
     at, factors, chunks = 0, [], []
     for start in range(0, shape.k, shape.block):
@@ -203,13 +206,13 @@ def read_rows(
 
 
 def lut_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
-    """The lut layout of a matrix, uint8 (shape.bytes,)."""
-    stored = _padded((weights.codes ^ np.uint8(reading(weights.code).flip)).T, LUT_PANEL, 8)
+    """Lay out a matrix as lut, uint8 (shape.bytes,)."""
+    stored = _padded((weights.codes ^ np.uint8(code_reading(weights.code)[0])).T, LUT_PANEL, 8)
     panels, pairs = len(stored) // LUT_PANEL, stored.shape[1] // 8
-    weighed = stored.reshape(panels, LUT_PANEL, pairs, 8).transpose(0, 2, 1, 3)  # panel, pair, output, weight
+    by_pair = stored.reshape(panels, LUT_PANEL, pairs, 8).transpose(0, 2, 1, 3)  # panel, pair, output, weight
     planes = np.stack(
         [
-            np.packbits((weighed >> np.uint8(bit)) & np.uint8(1), axis=3, bitorder="little")[..., 0]
+            np.packbits((by_pair >> np.uint8(bit)) & np.uint8(1), axis=3, bitorder="little")[..., 0]
             for bit in range(shape.wbits)
         ],
         axis=1,
@@ -226,7 +229,7 @@ def lut_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
 
 
 def tiles_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
-    """The tiles of a matrix, uint8 (shape.bytes,)."""
+    """Lay out a matrix as tiles, uint8 (shape.bytes,)."""
     tiles = np.zeros((ceil(shape.n / shape.share), shape.tile_stride), np.uint8)
     for tile, start in zip(tiles, range(0, shape.n, shape.share), strict=True):
         part = weights.columns(start, min(start + shape.share, shape.n))

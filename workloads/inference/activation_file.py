@@ -1,9 +1,9 @@
-"""Real inputs of linear layers, captured from a small model, for models of any size.
+"""Activations captured from a small model, as inputs of linear layers of models of any size.
 
 The bits that a table look-up sees decide how often a pattern is zero or repeats, so they must come from a
-real model. A capture holds, for each role, layer and token, one row as int16 codes of a symmetric scale:
-fine enough to be rounded again to any width up to 16 bits. Models whose weights nobody ships with this
-project borrow these rows; ``Activations.note`` is the sentence that every such result must carry.
+real model. A capture holds one row for each role, layer and token, as int16 codes of a symmetric scale: fine
+enough to be rounded again to any width up to 16 bits. Models whose weights we do not ship borrow these rows;
+``Activations.note`` is the sentence that every such result must carry.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX
+from sailsim.lut_gemv.operands import activation_dtype
 from sailsim.workloads.model_files.safetensors_file import safe_header, safe_metadata, safe_tensors, shown
 from sailsim.workloads.models.model import ROLES, ModelSpec, Role
 
@@ -49,9 +50,9 @@ def _unsound(path: str | Path, field: str, value: object, allowed: str) -> Sails
     return SailsimError(f"activations file {path}: {field} is {shown(repr(value))}; allowed is {allowed}.")
 
 
-def _check(path: str | Path, found: Activations) -> None:
-    """Raises SailsimError for what is no sound capture."""
-    meta, layers, codes, scales = found.meta, found.layers, found.codes, found.scales
+def _check(path: str | Path, capture: Activations) -> None:
+    """Refuse a capture with fields, shapes or numbers that are not sound."""
+    meta, layers, codes, scales = capture.meta, capture.layers, capture.codes, capture.scales
     for name, kind in _META_TYPES.items():
         if not isinstance(meta.get(name), kind):
             raise _unsound(path, f"meta.{name}", meta.get(name), "what a saved capture has")
@@ -79,16 +80,16 @@ def _check(path: str | Path, found: Activations) -> None:
 CODE_MAX = 32767
 
 ROTATION = 61
-"""Columns by which a source row is turned each time the whole pool of rows has been used (a prime)."""
+"""Columns by which rows are rotated each time the whole pool of rows has been used (a prime)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """A capture: ``codes[role]`` int16 (layers, tokens, K), ``scales[role]`` fp32 (layers, tokens).
+    """Captured rows: ``codes[role]`` int16 (layers, tokens, K), ``scales[role]`` fp32 (layers, tokens).
 
     A value is ``code * scale``; the largest magnitude of a row has the code ``CODE_MAX``. ``layers`` are the
-    captured blocks of ``meta["n_layers"]``, for the role ``head`` there is one. ``meta`` names the model file
-    with its SHA-256, the text, its tokens, the kept positions, the date and the program's version.
+    captured blocks of ``meta["n_layers"]``; the role ``head`` has one layer. ``meta`` has the model file with
+    its SHA-256, the text, its tokens, the captured positions, the date and the program's version.
     """
 
     meta: Mapping[str, Any]
@@ -107,16 +108,16 @@ class Activations:
 
     @staticmethod
     def load(path: str | Path | None = None) -> Activations:
-        """A capture file, or with None the compact one that ships.
+        """Read a capture file, or with None the compact shipped one.
 
-        Raises SailsimError for a file that is no sound capture.
+        Raises SailsimError for a file that is not a sound capture.
         """
         return _shipped() if path is None else _read(Path(path))
 
     def save(self, path: str | Path) -> None:
-        """Writes the capture as a safetensors file, which appears whole or not at all.
+        """Write the capture as a safetensors file, which appears whole or not at all.
 
-        Raises SailsimError for one that `load` would refuse.
+        Raises SailsimError for a capture that `load` would refuse.
         """
         _check(path, self)
         about = {"capture": json.dumps({"layers": list(self.layers), **self.meta})}
@@ -124,13 +125,14 @@ class Activations:
         arrays = {f"{role}.codes": ("I16", self.codes[role]) for role in ROLES}
         arrays |= {f"{role}.scales": ("F32", self.scales[role]) for role in ROLES}
         with atomic_file(path) as file:
-            file.write(safe_header({name: (dtype, of.shape) for name, (dtype, of) in arrays.items()}, about))
+            shapes = {name: (dtype, array.shape) for name, (dtype, array) in arrays.items()}
+            file.write(safe_header(shapes, about))
             for _, array in arrays.values():
                 file.write(array.tobytes())
 
     @cached_property
     def id(self) -> str:
-        """Name of the model and a hash of the rows: equal exactly for equal captures."""
+        """Name of the model and a hash of the rows, which identify a capture."""
         digest = hashlib.sha256()
         for role in ROLES:
             digest.update(self.codes[role].tobytes())
@@ -143,7 +145,7 @@ class Activations:
         return int(self.codes["head"].shape[1])
 
     def note(self, model: ModelSpec | str) -> str | None:
-        """The sentence a result for ``model`` must carry, None if the rows are all that model's own."""
+        """Sentence that a result for ``model`` must carry; None if all rows are that model's own."""
         name = model if isinstance(model, str) else model.name
         own, blocks = str(self.meta["model"]), int(self.meta["n_layers"])
         if name != self.meta["model_key"] and not name.startswith(own):
@@ -164,17 +166,16 @@ class Activations:
         abits: int = 8,
         signed: bool = True,
     ) -> npt.NDArray[Any]:
-        """Inputs (batch, k) of a linear layer of ``role`` in block ``layer`` of ``n_layers``, as integers of
-        ``abits`` bits, 1..16.
+        """Inputs (batch, k) of a linear layer as integers of ``abits`` bits, 1..16.
 
-        The captured rows of the role form a pool: first the tokens of the captured layer at the nearest
-        relative depth, in an order drawn from ``seed``, then those of the next nearest layer, and so on.
-        With rows of K captured columns, a row of k columns takes ``ceil(k / K)`` of the pool side by side
-        and is cut to k; row after row takes the next ones. So no captured row occurs twice before all have
-        been used; after that the pool starts again with its columns turned by ``ROTATION``. Columns keep
-        their place within a captured row, so that the rows of a batch agree in which columns are large.
-        Every part keeps its own codes under the scale of the row's first part: side by side, parts are
-        equally fine, as they are in the captured model.
+        The layer has ``role`` in block ``layer`` of ``n_layers``. The captured rows of the role form a pool:
+        first the tokens of the captured layer at the nearest relative depth, in an order drawn from ``seed``,
+        then those of the next nearest layer, and so on. With rows of K captured columns, a row of k columns
+        takes ``ceil(k / K)`` of the pool side by side and is cut to k; row after row takes the next ones. No
+        captured row occurs twice before all have been used; then the pool starts again with its columns
+        rotated by ``ROTATION``. Columns keep their place within a captured row, so that the rows of a batch
+        agree in which columns are large. All parts of a row share the scale of its first part: side by side,
+        parts are equally fine, as they are in the captured model.
 
         Signed: symmetric for each captured row, ``rint(code * m / CODE_MAX)``, ``m = 2**(abits - 1) - 1``;
         one bit is -1 for a negative value, else 0. Unsigned: the signed integer plus ``2**(abits - 1)``, the
@@ -185,34 +186,34 @@ class Activations:
     def source(
         self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0
     ) -> npt.NDArray[np.int64]:
-        """Which rows of `pool` stand in `quantized`, part after part, (batch * parts,).
+        """Indices into `pool` of the rows of `quantized`, part after part, (batch * parts,).
 
-        Fewer where the pool was used up and started again with its columns turned. Equal for equal rows of
-        one role, k and batch: layers near the same captured ones have the same input. Errors are those of
-        `quantized`.
+        There are fewer where the pool was used up and started again with its columns rotated. Equal indices
+        mean equal rows for one role, k and batch: layers near the same captured ones have the same input.
+        Errors are those of `quantized`.
         """
         _check_sizes(role, layer, n_layers, k, batch)
         needed = batch * ceil(k / self._of(self.codes, role).shape[-1])
         return self._pool(role, layer, n_layers, seed, needed)
 
     def pool(self, role: Role, *, abits: int = 8, signed: bool = True) -> npt.NDArray[Any]:
-        """All captured rows of a role (layers * tokens, columns), as integers like those of `quantized`."""
+        """Captured rows of a role (layers * tokens, columns), as integers like those of `quantized`."""
         codes = self._codes(role, abits, signed)
         return codes.reshape(-1, codes.shape[-1])
 
     def act_scales(
         self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0, *, abits: int = 8
     ) -> npt.NDArray[np.float32]:
-        """fp32 (batch,): what one step of the signed integers of ``quantized`` is worth in each row.
+        """Scale of the signed integers of ``quantized`` in each row, fp32 (batch,).
 
-        A one-bit step is worth the row's largest magnitude.
+        The scale of one-bit integers is the row's largest magnitude.
         """
         source, _ = self._gather(self.codes[role], role, layer, n_layers, k, batch, seed)
         steps = max((1 << (abits - 1)) - 1, 1)
         return (self.scales[role].reshape(-1)[source[:, 0]] * (CODE_MAX / steps)).astype(np.float32)
 
     def _codes(self, role: Role, abits: int, signed: bool) -> npt.NDArray[Any]:
-        """All captured codes of a role rounded to ``abits`` bits, kept for the next call."""
+        """Captured codes of a role rounded to ``abits`` bits, cached."""
         if not 1 <= abits <= ABITS_MAX:
             raise SailsimError(f"abits is {abits!r}; allowed is 1..{ABITS_MAX}.")
         key = (role, abits, signed)
@@ -225,9 +226,7 @@ class Activations:
                 ints = np.rint(codes * np.float64(most / CODE_MAX)).astype(np.int32)
             if not signed:
                 ints += 1 << (abits - 1)
-            width = np.int8 if abits <= 8 else np.int16
-            dtype = np.dtype(width) if signed else np.dtype(width).str.replace("i", "u")
-            self._rounded[key] = ints.astype(dtype)
+            self._rounded[key] = ints.astype(activation_dtype(abits, signed))
         return self._rounded[key]
 
     @staticmethod
@@ -239,7 +238,7 @@ class Activations:
     def _gather(
         self, codes: npt.NDArray[Any], role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-        """Pool rows of each result row (batch, parts), as indices over layers * tokens, and the result."""
+        """Indices of each row's parts (batch, parts) over layers * tokens, and the rows (batch, k)."""
         _check_sizes(role, layer, n_layers, k, batch)
         width = codes.shape[-1]
         parts = ceil(k / width)
@@ -251,7 +250,7 @@ class Activations:
         else:
             source = np.resize(pool, batch * parts)
             out = np.empty((batch * parts, width), flat.dtype)
-            for first in range(0, batch * parts, len(pool)):  # each use of the pool has a turn of its own
+            for first in range(0, batch * parts, len(pool)):  # each use of the pool has its own rotation
                 turn = first // len(pool) * ROTATION % width
                 used = flat.take(source[first : first + len(pool)], axis=0)
                 out[first : first + len(pool), : width - turn] = used[:, turn:]
@@ -260,7 +259,7 @@ class Activations:
 
     def _pool(self, role: Role, layer: int, n_layers: int, seed: int, needed: int) -> npt.NDArray[np.int64]:
         """Indices over layers * tokens in the order of use, the first `needed` of them at most."""
-        if seed not in self._orders:  # a step asks for one seed's in every layer
+        if seed not in self._orders:  # a step uses one seed in every layer
             if seed < 0:
                 raise SailsimError(f"seed is {seed!r}; allowed is 0 or more.")
             self._orders[seed] = np.random.default_rng(seed).permutation(self.tokens)
@@ -273,7 +272,7 @@ class Activations:
         return np.add.outer(np.array(first, np.int64), order).reshape(-1)[:needed]
 
     def _nearest(self, layer: int, n_layers: int) -> list[int]:
-        """Places of the captured layers, those nearest in relative depth to a layer of so many first."""
+        """Indices of the captured layers, nearest in relative depth to a layer of ``n_layers`` first."""
         depth, blocks = layer / max(n_layers - 1, 1), max(int(self.meta["n_layers"]) - 1, 1)
         return sorted(range(len(self.layers)), key=lambda place: abs(self.layers[place] / blocks - depth))
 
@@ -286,14 +285,13 @@ def _check_sizes(role: Role, layer: int, n_layers: int, k: int, batch: int) -> N
         raise SailsimError(f"layer is {layer!r}; allowed is 0..{n_layers - 1}.")
 
 
-@cache  # read and unpacked it takes 0.1 s, and every point without a capture of its own asks for it
+@cache  # reading takes 0.1 s, and every point without its own capture needs it
 def _shipped() -> Activations:
     with as_file(files("sailsim.workloads").joinpath("data", "smollm2-135m-activations.safetensors")) as path:
         return _read(path)
 
 
 def _read(path: Path) -> Activations:
-    """The capture of a file. Raises SailsimError for one that is no sound capture."""
     tensors, meta = safe_tensors(path), safe_metadata(path, "capture")
     layers = meta.pop("layers", None)
     parts: list[dict[Role, npt.NDArray[Any]]] = []
@@ -304,6 +302,6 @@ def _read(path: Path) -> Activations:
             if tensor is None or tensor.dtype != dtype:
                 raise _unsound(path, f"{role}.{part}", tensor and tensor.dtype, f"a tensor of {dtype}")
             parts[-1][role] = tensor.read().view(kind).reshape(tensor.shape)
-    found = Activations(meta, layers, *parts)
-    _check(path, found)
-    return replace(found, layers=tuple(found.layers))
+    capture = Activations(meta, layers, *parts)
+    _check(path, capture)
+    return replace(capture, layers=tuple(capture.layers))

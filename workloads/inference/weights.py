@@ -1,16 +1,16 @@
 """Weights of one layer as a PIM tile holds them: a file's own codes, or codes made from its values.
 
-Where a GGUF tensor has the format that is asked for, its codes are taken as they are stored, bit for bit, and
-its scales and minima as fp16, which for the formats with scales of their own inside a block rounds them to
-nearest (docs/models.md). Else the tensor's values are quantized to the codes, blocks and minima of the
-format; models without weights get seeded Gaussian ones. ``origin`` says which, and goes into the header of a
+Where a GGUF tensor already has the requested format, its codes are used as stored, bit for bit. Its scales
+and minima become fp16, which rounds those of formats with inner scales in a block to nearest
+(docs/models.md). Other tensors' values are quantized to the codes, blocks and minima of the format. Models
+without weights get seeded Gaussian ones. ``origin`` names the case, and is written into the header of a
 trace.
 
-Of a folder, GPTQ packs codes along K and zero points along N, lowest bits first, as one stream of bits over
-the words; AWQ packs both along N, eight codes a word in an order of its own. What is stored of a GPTQ zero
-point is one less than it, unless the folder says ``gptq_v2``. A zero point becomes the block's minimum,
-``-zero * scale``, or where the folder says that all are the middle, the offset of the code. Where groups are
-of inputs in another order than the matrix's (``g_idx``), its rows are put into theirs.
+In folders, GPTQ packs codes along K and zero points along N, lowest bits first, as one stream of bits over
+the words; AWQ packs both along N, eight codes a word in an order of its own. A stored GPTQ zero point is one
+less than its value, unless the folder has ``gptq_v2``. A zero point becomes the block's minimum, ``-zero *
+scale``, or the offset of the code where all are the middle. Where groups are of inputs in another order than
+the matrix's (``g_idx``), rows are reordered by group.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 WEIGHTS_AT_ONCE = 1 << 15
-"""What is made of so many weights stays in a cache while it is turned round."""
+"""Weights unpacked at a time: their codes stay in a CPU's cache while they are transposed."""
 
 
 def read_blocks(raw: Bytes, fmt: TensorFormat) -> Weights:
-    """What the blocks of ``raw`` (N, bytes of K weights) hold, in the order of a tile's rows; scales and
-    minima are fp32.
+    """Unpack blocks ``raw`` (N, bytes of K weights), in the order of a tile's rows; scales are fp32.
 
     Raises SailsimError for a format without codes.
     """
@@ -64,9 +63,9 @@ def read_blocks(raw: Bytes, fmt: TensorFormat) -> Weights:
 
 
 def _planes(packed: Bytes, run: int, bits: int, count: int) -> Bytes:
-    """Of every run of bytes `count` codes of `bits` bits a byte: all lowest ones first.
+    """Unpack ``count`` codes of ``bits`` bits from each byte; the lowest ones of a run of bytes come first.
 
-    Eight bytes are shifted at once where a run has as many: what a neighbour shifts in is masked away.
+    Eight bytes are shifted at once if a run has as many: bits that a neighbour shifts in are masked out.
     """
     word = np.dtype("<u8" if run % 8 == 0 else np.uint8)
     runs = np.ascontiguousarray(packed).view(word).reshape(*packed.shape[:-1], -1, 1, run // word.itemsize)
@@ -77,7 +76,7 @@ def _planes(packed: Bytes, run: int, bits: int, count: int) -> Bytes:
 
 
 def _parts(blocks: Bytes, fmt: TensorFormat) -> list[npt.NDArray[Any]]:
-    """Codes, scales and, where the format has them, minima; all axes but the last are those of the blocks."""
+    """Codes, scales and, if the format has them, minima; all axes but the last are those of the blocks."""
     layout, low = BLOCKS[fmt.name], 0
     planes: list[Bytes] = []
     for at, bits, run in layout.codes:
@@ -87,24 +86,25 @@ def _parts(blocks: Bytes, fmt: TensorFormat) -> list[npt.NDArray[Any]]:
     codes = reduce(np.bitwise_or, planes) if planes else _digits(blocks)
     if fmt.name == "mxfp4":  # the codes mean twice their value, so a byte e is 2**(e - 128)
         return [codes, np.ldexp(np.float32(1), blocks[..., :1].astype(np.int32) - 128)]
-    numbers = [np.ascontiguousarray(blocks[..., at : at + 2]).view("<f2") for at in layout.fp16]
-    factors = [each.astype(np.float32) for each in numbers]
+    factors = [
+        np.ascontiguousarray(blocks[..., at : at + 2]).view("<f2").astype(np.float32) for at in layout.fp16
+    ]
     if fmt.name in _INNER:
         scales, minima = _INNER[fmt.name](blocks)
-        factors = [factors[0] * scales, *(-each * minima for each in factors[1:])]
+        factors = [factors[0] * scales, *(-factor * minima for factor in factors[1:])]
     return [codes, *factors]
 
 
 def _less_32(low: Bytes, high: Bytes) -> tuple[Floats, Any]:
-    """Scales of 6 bits, whose middle is 0, of their low four and high two; no minima."""
+    """Scales of 6 bits around 32, from their low four and high two bits; without minima."""
     return (low | (high << np.uint8(4))).astype(np.float32) - 32, 0
 
 
 def _six_bits(packed: Bytes) -> tuple[Bytes, Bytes]:
-    """Eight scales and eight minima of 6 bits out of 12 bytes.
+    """Unpack eight scales and eight minima of 6 bits from 12 bytes.
 
-    Of each the first four fill the low bits of a byte. Of the others, the low halves lie together in a byte,
-    and the two highest bits in what the first four leave.
+    The first four of each fill the low bits of a byte. The low halves of the others share a byte, and their
+    two highest bits fill the rest of the first four's bytes.
     """
     first, second, third = packed[..., :4], packed[..., 4:8], packed[..., 8:]
     scales = np.concatenate([first & 63, (third & 15) | (first >> 6 << 4)], axis=-1)
@@ -116,14 +116,13 @@ _THIRDS = np.array([1, 3, 9, 27, 81], np.uint8)
 
 
 def _digits(blocks: Bytes) -> Bytes:
-    """TQ1_0's digits of base 3, five a byte, four in a block's last four bytes: of each run of bytes all
-    first ones first.
+    """Unpack TQ1_0's digits of base 3, five a byte, four in a block's last four bytes.
 
-    A byte is a fraction of 256: three times what is left of it has the next digit before the point, which is
-    how many of a third and two thirds are no more than what is left.
+    The first digits of a run of bytes come first. A byte is a fraction of 256: three times the remainder has
+    the next digit before the point, which is the number of thirds in the remainder.
     """
-    left = np.ascontiguousarray(blocks[..., :52]) * _THIRDS.reshape(-1, *blocks.ndim * (1,))
-    digits = np.moveaxis((left > 85).view(np.uint8) + (left > 170).view(np.uint8), 0, -2)
+    rest = np.ascontiguousarray(blocks[..., :52]) * _THIRDS.reshape(-1, *blocks.ndim * (1,))
+    digits = np.moveaxis((rest > 85).view(np.uint8) + (rest > 170).view(np.uint8), 0, -2)
     codes = np.empty((*blocks.shape[:-1], 256), np.uint8)
     for first, run, at, count in ((0, 32, 0, 5), (32, 16, 160, 5), (48, 4, 240, 4)):
         part = codes[..., at : at + run * count].reshape(*blocks.shape[:-1], count, run)
@@ -141,24 +140,26 @@ _INNER: dict[str, Callable[[Bytes], tuple[Any, Any]]] = {
     "q6_k": lambda blocks: (blocks[..., 192:208].view(np.int8), 0),
     "iq4_xs": lambda blocks: _less_32(_planes(blocks[..., 4:8], 1, 4, 2), _planes(blocks[..., 2:4], 1, 2, 4)),
 }
-"""Whole numbers that a block's fp16 scale and minimum are multiplied by, of types that have some. Such a
-product is no fp16 number, which holds it rounded."""
+"""Integers by which a block's fp16 scale and minimum are multiplied, of types with inner scales.
+
+Such a product has more digits than fp16, which rounds it.
+"""
 
 STORED = tuple(name for name, block in BLOCKS.items() if block.code is not None)
-"""Tensor types whose codes can be taken as they are stored: all that have scalar codes."""
+"""Tensor types whose codes can be used as stored: all with scalar codes."""
 
 COLUMNS = 512
 """Columns quantized at a time."""
 
 GAUSSIAN_SIGMA = 0.02
-"""Standard deviation of synthetic weights (GPT-2's initializer_range); scales absorb it: no count moves."""
+"""Standard deviation of synthetic weights (GPT-2's initializer_range); scales absorb it."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Codes uint8 (K, N), scales fp16 (blocks, N) and, where the format has them, minima like the scales.
+    """Codes uint8 (K, N), scales fp16 (blocks, N) and, if the format has them, minima like the scales.
 
-    A weight is ``value * scale + minimum`` of its block, ``value`` what ``code`` says of its code.
+    A weight is ``value * scale + minimum`` of its block, where ``code`` decodes the value.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -168,47 +169,44 @@ class Weights:
     minima: npt.NDArray[Any] | None
     origin: str = ""
     order: npt.NDArray[Any] | None = None
-    """The input that each row of codes is of, where that is not the row's own."""
+    """Input of each row of codes; None: rows are in the order of inputs."""
 
     @property
     def factors(self) -> list[npt.NDArray[Any]]:
-        """The scales, and the minima where there are some."""
+        """Scales and, if there are any, minima."""
         return [self.scales] if self.minima is None else [self.scales, self.minima]
 
     def columns(self, start: int, stop: int) -> Weights:
-        """The weights of the outputs ``start`` to ``stop - 1``."""
+        """Weights of the outputs ``start`` to ``stop - 1``."""
         return self.take(slice(start, stop))
 
     def take(self, outputs: npt.NDArray[Any] | slice) -> Weights:
-        """The weights of some outputs, by their numbers or as a run of them."""
+        """Weights of some outputs, by index or slice."""
         minima = None if self.minima is None else self.minima[:, outputs]
         return replace(self, codes=self.codes[:, outputs], scales=self.scales[:, outputs], minima=minima)
 
     def product(
         self, x: npt.NDArray[Any], act_scale: Floats, *, abits: int, threads: int = 1
     ) -> npt.NDArray[np.float32]:
-        """What a unit gives for inputs (B, K) of whole numbers, each row with its scale, fp32 (B, N)."""
+        """Product of integers (B, K), each row with its scale, as a unit computes it, fp32 (B, N)."""
         return scaled_product(
             x, act_scale, self.codes, abits=abits, code=self.code, group_size=self.group_size,
             scale=self.scales, minimum=self.minima, threads=threads,
         )  # fmt: skip
 
     def values(self) -> npt.NDArray[np.float32]:
-        """What the codes stand for, fp32 (K, N)."""
-        block = (
-            np.arange(len(self.codes)) // self.group_size
-            if self.group_size
-            else np.zeros(len(self.codes), int)
-        )
+        """Dequantized weights, fp32 (K, N)."""
+        block = np.arange(len(self.codes)) // (self.group_size or len(self.codes))
         values = self.code.decode(self.codes) * self.scales[block].astype(np.float32)
         return np.asarray(values if self.minima is None else values + self.minima[block], dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class WeightSource:
-    """Where the weights of one matrix come from, known before they are made.
+    """Source of the weights of one matrix, known before they are loaded.
 
-    ``load`` makes them, in the codes, blocks and minima of ``format``, which has scalar codes.
+    ``load`` reads or makes them in the codes, blocks and minima of ``format``. Raises SailsimError for a
+    format without scalar codes.
     """
 
     format: TensorFormat
@@ -221,7 +219,7 @@ class WeightSource:
 
     @property
     def code(self) -> WeightCode:
-        """How the codes read."""
+        """Weight code of the format."""
         assert self.format.code is not None
         return self.format.code
 
@@ -229,8 +227,11 @@ class WeightSource:
 def weight_source(
     model: GgufModel | FolderModel | None, linear: Linear, fmt: TensorFormat, seed: int = 0
 ) -> WeightSource:
-    """Weights of a layer in a format: a file's own codes where it has them in it, else codes of its values;
-    seeded ones without a file. Raises SailsimError for a format without codes."""
+    """Choose the source of a layer's weights in a format.
+
+    It is the file's own codes if they have the format, else codes of its values; without a file, weights are
+    Gaussian. Raises SailsimError for a format without codes.
+    """
     if model is None:
         return synthetic_source(linear, fmt, seed)
     own = model.format.tensors[linear.name]
@@ -244,7 +245,7 @@ def weight_source(
 
 
 def _rounded(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> str:
-    """Which of a matrix's numbers no fp16 holds as they are stored."""
+    """Kind of a matrix's numbers that fp16 rounds: scales, minima, or neither (empty)."""
     if isinstance(model, GgufModel):
         return "scales" if own.name in _INNER else ""
     if own.minimum:
@@ -255,7 +256,6 @@ def _rounded(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) 
 def _as_stored(
     model: GgufModel | FolderModel, linear: Linear, own: TensorFormat, origin: str = ""
 ) -> Weights:
-    """A matrix's own codes."""
     if isinstance(model, FolderModel):
         assert isinstance(own, GroupFormat)
         return _grouped(model, linear, own, origin)
@@ -263,7 +263,7 @@ def _as_stored(
 
 
 def _values(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> npt.NDArray[np.float32]:
-    """What a matrix holds, fp32 (K, N), inputs in their own order."""
+    """Values of a matrix, fp32 (K, N), inputs in their own order."""
     if isinstance(model, GgufModel):
         return model.dequantize(f"{linear.name}.weight").T
     if not isinstance(own, GroupFormat):
@@ -274,7 +274,7 @@ def _values(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -
 
 
 def synthetic_source(linear: Linear, fmt: TensorFormat, seed: int) -> WeightSource:
-    """Gaussian weights of a layer whose weights nobody ships, the same for the same name and seed."""
+    """Gaussian weights for a layer of a model without weights; name and seed determine them."""
     origin = f"synthetic Gaussian, seed {seed}, as {fmt.name}"
 
     def load() -> Weights:
@@ -286,8 +286,7 @@ def synthetic_source(linear: Linear, fmt: TensorFormat, seed: int) -> WeightSour
 
 
 def quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -> Weights:
-    """Codes of values (K, N), made some columns at a time: they do not depend on each other, and that needs
-    less memory."""
+    """Quantize values (K, N) to a format with codes, some columns at a time to save memory."""
     assert fmt.code is not None
     runs = [values[:, start : start + COLUMNS] for start in range(0, values.shape[1], COLUMNS)]
     parts = [quantize_weights(run, fmt.code, fmt.group_size, minimum=fmt.minimum) for run in runs]
@@ -303,7 +302,7 @@ def quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -
 
 
 def _stored(raw: npt.NDArray[np.uint8], fmt: TensorFormat, origin: str) -> Weights:
-    """What the blocks of ``raw`` (N, bytes) hold, as a tile has it."""
+    """Unpack blocks ``raw`` (N, bytes) for a tile, with scales and minima in fp16."""
     exact = read_blocks(raw, fmt)
     scales, minima = exact.scales, exact.minima
     return replace(
@@ -315,7 +314,7 @@ def _stored(raw: npt.NDArray[np.uint8], fmt: TensorFormat, origin: str) -> Weigh
 
 
 def tile_fp16(field: str, exact: npt.NDArray[np.float32], fmt: TensorFormat) -> npt.NDArray[np.float16]:
-    """Scales or minima as a tile has them. Raises SailsimError for one that is beyond fp16."""
+    """Round scales or minima to fp16. Raises SailsimError for one beyond its range."""
     with np.errstate(over="ignore"):
         rounded = exact.astype(np.float16)
     lost = np.isinf(rounded) & np.isfinite(exact)
@@ -327,9 +326,9 @@ def tile_fp16(field: str, exact: npt.NDArray[np.float32], fmt: TensorFormat) -> 
 
 
 def _powers(exact: npt.NDArray[np.float32], codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float16]:
-    """MXFP4's scales (blocks, N) of codes (K, N).
+    """Convert MXFP4's scales (blocks, N) of codes (K, N) to fp16.
 
-    Raises SailsimError where fp16 does not hold one whose block is not all zeros.
+    Refuses one that fp16 does not hold exactly, unless its block is all zeros.
     """
     with np.errstate(over="ignore"):
         scales = exact.astype(np.float16)
@@ -343,13 +342,11 @@ def _powers(exact: npt.NDArray[np.float32], codes: npt.NDArray[np.uint8]) -> npt
 
 
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
-"""Which of eight neighbouring columns each code of a word is of, lowest bits first."""
-
-Codes = npt.NDArray[np.uint8]
+"""Column, of eight neighbours, of each code of a word, lowest bits first."""
 
 
 def _floats(tensor: StoredTensor) -> npt.NDArray[np.float32]:
-    """A tensor of a type of `FLOATS`. Raises SailsimError for what is no number."""
+    """Read a tensor of a type of `FLOATS` as fp32. Refuses a NaN and an infinity."""
     raw = tensor.read()
     if tensor.dtype not in FLOATS:
         raise SailsimError(f"the dtype of {shown(tensor.name)} is {tensor.dtype}; allowed is a float.")
@@ -366,7 +363,7 @@ def _floats(tensor: StoredTensor) -> npt.NDArray[np.float32]:
 
 
 def _grouped(model: FolderModel, linear: Linear, fmt: GroupFormat, origin: str) -> Weights:
-    """Codes, scales and zero points of GPTQ or AWQ, as a tile has them."""
+    """Unpack codes, scales and zero points of GPTQ or AWQ for a tile."""
     assert fmt.code is not None
     parts = model.parts(linear.name)
     bits, k, n = fmt.code.wbits, linear.k, linear.n
@@ -396,35 +393,36 @@ def _grouped(model: FolderModel, linear: Linear, fmt: GroupFormat, origin: str) 
     return Weights(codes, fmt.code, fmt.group_size, scales, minima, origin, order)
 
 
-def _unpacked(words: npt.NDArray[np.uint32], bits: int) -> Codes:
-    """Codes (rows, words * 32 / bits) of words (rows, words), lowest bits first over all words of a row."""
+def _unpacked(words: npt.NDArray[np.uint32], bits: int) -> Bytes:
+    """Unpack codes (rows, words * 32 / bits) of words (rows, words), lowest bits of a row first."""
     rows = np.ascontiguousarray(words, dtype="<u4").view(np.uint8)
-    each = np.unpackbits(rows, axis=1, bitorder="little").reshape(len(rows), -1, bits)
-    return np.packbits(each, axis=2, bitorder="little")[..., 0]
+    code_bits = np.unpackbits(rows, axis=1, bitorder="little").reshape(len(rows), -1, bits)
+    return np.packbits(code_bits, axis=2, bitorder="little")[..., 0]
 
 
-def _awq(words: npt.NDArray[np.uint32], bits: int) -> Codes:
-    """The same in AWQ's order."""
-    inside = _unpacked(words, bits).reshape(len(words), -1, WORD_BITS // bits)
-    codes = np.empty_like(inside)
-    codes[..., AWQ_ORDER] = inside
+def _awq(words: npt.NDArray[np.uint32], bits: int) -> Bytes:
+    """Unpack codes of words (rows, words) in AWQ's order."""
+    by_word = _unpacked(words, bits).reshape(len(words), -1, WORD_BITS // bits)
+    codes = np.empty_like(by_word)
+    codes[..., AWQ_ORDER] = by_word
     return codes.reshape(len(words), -1)
 
 
 def _order(parts: dict[str, StoredTensor], fmt: GroupFormat, k: int) -> npt.NDArray[Any] | None:
-    """The inputs in the order of their groups; None where that is their own.
+    """Inputs in the order of their groups; None if that is their own order.
 
-    Raises SailsimError where a group has another number of inputs than all.
+    Refuses groups of different sizes.
     """
     if not fmt.indexed or not fmt.group_size:
         return None
     index = parts["g_idx"].read().view("<i4")
-    wanted = np.arange(k) // fmt.group_size
+    ascending = np.arange(k) // fmt.group_size
     order = np.argsort(index, kind="stable")
-    wrong = index[order] != wanted
+    wrong = index[order] != ascending
     if wrong.any():
         raise SailsimError(
             f"group {int(index[order][wrong][0])} of {shown(parts['g_idx'].name)} has another number of "
-            f"inputs than {fmt.group_size}, or is none; allowed are groups 0..{int(wanted[-1])} of so many."
+            f"inputs than {fmt.group_size}, or is none; allowed are groups 0..{int(ascending[-1])} of so "
+            "many."
         )
-    return None if (index == wanted).all() else order
+    return None if (index == ascending).all() else order

@@ -1,11 +1,11 @@
-"""A model by its name or its file, and the format that its weights are said to have.
+"""Models by name or file, and the formats chosen for their weights.
 
-A model is a shape that ships, a TOML file of a shape, a GGUF file, or a folder of safetensors. A choice of
-weights is a word, as after ``--weights``:
+A model is a shipped shape, a TOML file of a shape, a GGUF file, or a folder of safetensors. A choice of
+weights is a word, as for ``--weights``:
 
 - ``file``: the formats of the model's own GGUF file or folder, tensor by tensor;
-- ``4`` or ``4g32``: codes of so many bits with one fp16 scale for 128, or for 32 weights (``4g0``: a column);
-- ``q4_k_m``, ``q8_0``, ``mxfp4``, ...: a mix of llama.cpp's, or one type for every tensor;
+- ``4`` or ``4g32``: 4-bit codes with one fp16 scale for 128, or for 32 weights (``4g0``: for a column);
+- ``q4_k_m``, ``q8_0``, ``mxfp4``, ...: a mix of llama.cpp, or one type for every tensor;
 - a path that ends in ``.toml``: a policy, patterns of tensor names and the format that each gets.
 """
 
@@ -20,15 +20,8 @@ from sailsim.base.arguments import A_PATH, check_type
 from sailsim.base.errors import SailsimError
 from sailsim.base.hints import did_you_mean
 from sailsim.base.toml_file import read_toml
-from sailsim.workloads.models.formats import (
-    GGML_SOURCE,
-    TENSOR_FORMATS,
-    TensorFormat,
-    WeightFormat,
-    format_names,
-    uniform_format,
-    weight_format,
-)
+from sailsim.workloads.models import formats
+from sailsim.workloads.models.formats import TensorFormat, WeightFormat
 from sailsim.workloads.models.model import (
     Linear,
     ModelSpec,
@@ -39,13 +32,13 @@ from sailsim.workloads.models.model import (
     shipped_model,
 )
 
-if TYPE_CHECKING:  # most models are shapes: what reads weights is loaded for a file of them
+if TYPE_CHECKING:  # most models are shapes: readers of weights are imported when a file needs them
     from sailsim.workloads.model_files.folder_model import FolderModel
     from sailsim.workloads.model_files.gguf_model import GgufModel
 
 
 def opened(name_or_path: str | Path) -> GgufModel | FolderModel | None:
-    """What has formats of its own behind a model argument: a GGUF file or a folder; None for every other."""
+    """Open the GGUF file or folder of a model argument; None for models without formats of their own."""
     path = Path(name_or_path)
     if not has_own_formats(name_or_path):
         return None
@@ -61,7 +54,7 @@ def opened(name_or_path: str | Path) -> GgufModel | FolderModel | None:
 
 
 def load_model(name_or_path: str | Path) -> ModelSpec:
-    """A shipped model by name, or the model of a GGUF or TOML file, or of a folder of safetensors, by path.
+    """Load a shipped model by name, or one of a GGUF or TOML file or a folder of safetensors by path.
 
     Raises SailsimError for an unknown name and for a file that is damaged or of an unsupported kind.
     """
@@ -79,7 +72,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
 
 
 def require_model(name: str) -> None:
-    """Raise SailsimError where a model argument is neither a model that ships nor a path that there is."""
+    """Raise SailsimError if a model argument is neither a shipped model nor an existing path."""
     names = model_names()
     if name not in names and not (name and Path(name).exists()):
         raise SailsimError(
@@ -89,15 +82,15 @@ def require_model(name: str) -> None:
 
 
 FILE = "file"
-"""The choice of the formats that the model's own file has."""
+"""Choice of the formats in the model's own file."""
 WBITS = 4
-"""Bits of a code where nothing is said and the model has no formats of its own."""
+"""Default bits of a code, for a model without formats of its own."""
 GROUP_SIZE = 128
-"""Weights that share a scale where a uniform choice does not say."""
+"""Default number of weights that share a scale, for a uniform choice."""
 
 
 def uniform_choice(choice: str) -> tuple[int, int] | None:
-    """Bits and weights a scale of a choice such as ``4`` or ``4g32``; None for every other choice."""
+    """Bits, and weights per scale, of a choice such as ``4`` or ``4g32``; None for any other choice."""
     match = re.fullmatch(r"(\d+)(?:g(\d+))?", choice)
     if match is None:
         return None
@@ -105,9 +98,9 @@ def uniform_choice(choice: str) -> tuple[int, int] | None:
 
 
 class WeightChoice(NamedTuple):
-    """What is said of a model's weights: by a word, `weights`, or by the two numbers of a uniform format.
+    """Choice of a model's weight formats: a word, `weights`, or the two numbers of a uniform format.
 
-    With a word the numbers are 0; without one it is empty.
+    With a word the numbers are 0; with numbers the word is empty.
     """
 
     weights: str
@@ -115,32 +108,30 @@ class WeightChoice(NamedTuple):
     group_size: int
 
     def format(self, model: str, spec: ModelSpec) -> WeightFormat:
-        """The format that this gives the model of an argument, with that model's shapes."""
+        """Format that the choice gives a model argument with these shapes."""
         if self.weights:
             return chosen_format(self.weights, model, spec)
-        return uniform_format(self.wbits, self.group_size)
+        return formats.uniform_format(self.wbits, self.group_size)
 
 
 def weight_choice(
     model: str, weights: str = "", wbits: int | None = None, group_size: int | None = None
 ) -> WeightChoice:
-    """What the weights are, given once, of what may be given in two ways or left out (None, or empty).
+    """Settle the choice of weights, which is given as a word or as two numbers, or left out (empty, or None).
 
-    Where nothing is given, a model's file has its own formats, and any other model 4 bits and 128 weights a
-    scale.
+    The default is the formats of a model's own file, and 4 bits with 128 weights per scale for other models.
 
     Raises:
         SailsimError: both are given.
     """
-    given = {"wbits": wbits, "group_size": group_size}
-    given = {name: value for name, value in given.items() if value is not None}
-    if not weights and not given and has_own_formats(model):
+    numbers = {"wbits": wbits, "group_size": group_size}
+    if not weights and set(numbers.values()) == {None} and has_own_formats(model):
         weights = FILE
-    # 0 and 0 are those of a choice that was settled before.
-    other = next((name for name, value in given.items() if value), None)
-    if weights and other:
+    # 0 and 0 are the numbers of an earlier choice of a word.
+    number = next((name for name, value in numbers.items() if value), None)
+    if weights and number:
         raise SailsimError(
-            f"weights is {weights!r} and {other} is {given[other]!r}; allowed is one of the two."
+            f"weights is {weights!r} and {number} is {numbers[number]!r}; allowed is one of the two."
         )
     uniform = uniform_choice(weights)
     if weights and uniform is None:
@@ -151,10 +142,10 @@ def weight_choice(
 
 
 def chosen_format(choice: str, model: str, spec: ModelSpec) -> WeightFormat:
-    """The format that a choice gives a model.
+    """Format that a choice gives a model.
 
     Args:
-        choice: as the module says.
+        choice: a word (see the module).
         model: the model argument, whose file the choice ``file`` reads.
         spec: that model's shapes.
 
@@ -164,42 +155,38 @@ def chosen_format(choice: str, model: str, spec: ModelSpec) -> WeightFormat:
     """
     uniform = uniform_choice(choice)
     if uniform is not None:
-        return uniform_format(*uniform)
+        return formats.uniform_format(*uniform)
     if choice == FILE:
-        return _of_file(model)
+        file = opened(model)
+        if file is None:
+            raise SailsimError(
+                f"weights is {FILE!r}, but model {model} is no GGUF file or folder with formats of its own; "
+                "allowed for it are bits such as 4g128, a format of llama.cpp such as q4_k_m, or a policy."
+            )
+        return file.format
     if Path(choice).suffix == ".toml":
         return _policy(Path(choice), model, spec)
-    if choice.lower() in format_names():
-        return weight_format(choice)
-    if choice.lower() in TENSOR_FORMATS:
-        return WeightFormat(choice.lower(), TENSOR_FORMATS[choice.lower()], GGML_SOURCE)
+    if choice.lower() in formats.format_names():
+        return formats.weight_format(choice)
+    if choice.lower() in formats.TENSOR_FORMATS:
+        return WeightFormat(choice.lower(), formats.TENSOR_FORMATS[choice.lower()], formats.GGML_SOURCE)
     raise SailsimError(
         f"weights is {choice!r}; allowed are {FILE}, bits such as 4 or 4g32, a policy's .toml file, or one "
-        f"of {', '.join(sorted({*format_names(), *TENSOR_FORMATS}))}."
+        f"of {', '.join(sorted({*formats.format_names(), *formats.TENSOR_FORMATS}))}."
     )
 
 
-def _of_file(model: str) -> WeightFormat:
-    stored = opened(model)
-    if stored is None:
-        raise SailsimError(
-            f"weights is {FILE!r}, but model {model} is no GGUF file or folder with formats of its own; "
-            "allowed for it are bits such as 4g128, a format of llama.cpp such as q4_k_m, or a policy."
-        )
-    return stored.format
-
-
 def _policy(path: Path, model: str, spec: ModelSpec) -> WeightFormat:
-    """The formats that a policy file gives every tensor of a model; the first pattern that matches counts."""
+    """Formats that a policy file gives every tensor of a model; the first matching pattern counts."""
     table = _read_policy(path)
 
-    def named(field: str, choice: str) -> WeightFormat:
+    def chosen(field: str, choice: str) -> WeightFormat:
         try:
             return chosen_format(choice, model, spec)
         except SailsimError as error:
             raise SailsimError(f"policy {path}: {field} is {choice!r}: {error}") from None
 
-    default = named("default", str(table["default"]))
+    default = chosen("default", str(table["default"]))
     patterns: dict[str, str] = table["tensors"]
     matched: set[str] = set()
     linears = [*spec.linears()]
@@ -207,15 +194,14 @@ def _policy(path: Path, model: str, spec: ModelSpec) -> WeightFormat:
     if not spec.tied_embeddings:
         linears.append(embedding)
 
-    def of(linear: Linear) -> TensorFormat:
-        for pattern, choice in patterns.items():
-            if fnmatchcase(linear.name, pattern):
-                matched.add(pattern)
-                chosen = named(f"tensors {pattern!r}", choice)
-                return chosen.embedding(spec) if linear is embedding else chosen.tensor(linear, spec)
-        return default.embedding(spec) if linear is embedding else default.tensor(linear, spec)
-
-    tensors = {linear.name: of(linear) for linear in linears}
+    tensors: dict[str, TensorFormat] = {}
+    for linear in linears:
+        pattern = next((pattern for pattern in patterns if fnmatchcase(linear.name, pattern)), None)
+        fmt = default
+        if pattern is not None:
+            matched.add(pattern)
+            fmt = chosen(f"tensors {pattern!r}", patterns[pattern])
+        tensors[linear.name] = fmt.embedding(spec) if linear is embedding else fmt.tensor(linear, spec)
     unused = [pattern for pattern in patterns if pattern not in matched]
     if unused:
         raise SailsimError(

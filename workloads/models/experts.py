@@ -96,8 +96,8 @@ def expected_spread(count: int, used: int, tokens: int) -> Spread:
     """Expected load of the experts by so many tokens, from a binomial distribution.
 
     Its experts add up to `distinct_experts`, and its tokens to ``tokens * used``. Beyond `MAX_CLASSES`
-    numbers of tokens, runs of neighbours are replaced by the two integers around their mean, which keeps the sums of
-    experts and tokens.
+    numbers of tokens, runs of neighbours are replaced by the two integers around their mean, which
+    keeps the sums of experts and tokens.
     """
     if used >= count or tokens == 1:
         return ((tokens, float(used)),)

@@ -28,7 +28,8 @@ where units multiply keys and values ``softmax`` and ``cache``, which reads ``we
 ``kv_bytes``.
 
 `attention_on_units` replaces the attention of each head of a sequence by two GEMVs with their own input,
-which the queries of a group share. The cache is `ModelSpec.cached`: integers with an fp16 scale per head and token.
+which the queries of a group share. The cache is `ModelSpec.cached`: integers with an fp16 scale per head
+and token.
 
 - **scores**: the queries (group, head_dim), rounded to ``abits``, times the keys (head_dim, tokens). The
   key's scale is that of the one block of its output.
@@ -189,8 +190,8 @@ def mixed_step(model: ModelSpec, fmt: WeightFormat, chunks: Sequence[Chunk]) -> 
     ops.append(_norm("output_norm", model, model.n_layers, sequences))
     ops.append(_gemv(model.head, step, sequences))
     logits = sequences * model.vocab
-    cost = {"act_bytes": ACT_BYTES * logits, "flops": SAMPLE_FLOPS * logits}
-    return [*ops, Op("sample", "sampling", model.n_layers, sequences, **cost)]
+    sample = Op("sample", "sampling", model.n_layers, sequences, act_bytes=ACT_BYTES * logits)
+    return [*ops, replace(sample, flops=SAMPLE_FLOPS * logits)]
 
 
 def step_notes(model: ModelSpec, rows: int) -> list[str]:

@@ -1,7 +1,7 @@
-"""Writes a machine's PIM units as a C++ header, for the emulator: ``unit_header.py SYSTEM OUT.hh``.
+"""Writes a system's PIM unit as a C++ header, for the emulator: ``unit_header.py SYSTEM OUT.hh``.
 
-SYSTEM is a machine that ships or the path of a system file. The header holds the text form of a unit, which
-the core reads as it does everywhere else.
+SYSTEM is a shipped system or the path of a system file. The header holds the text form of a unit, which the
+C++ core parses.
 """
 
 import sys
@@ -18,7 +18,7 @@ except ImportError:
 
 
 def header(system: System) -> str:
-    """The text of the header. A system has one unit beside each LLC slice."""
+    """Text of the header. A system has one unit per LLC slice."""
     return f"""// Made by unit_header.py from the system file {system.name}, to be changed there: a slice.
 #include "pim/config.hh"
 
