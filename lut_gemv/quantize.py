@@ -41,7 +41,7 @@ SIGNS = WeightCode.book([-1, 1])
 """Weight code of one bit: -1 or 1."""
 
 
-def levels_of(code: WeightCode) -> NDArray[np.int64]:
+def quantization_levels(code: WeightCode) -> NDArray[np.int64]:
     """Levels that weights are quantized to, ascending: a code's values without two's complement's lowest."""
     levels = np.unique(code.values[: code.legal_codes]).astype(np.int64)
     return levels[1:] if code.kind == "twos" and code.wbits > 1 else levels
@@ -64,7 +64,7 @@ def quantize_weights(
         codes uint8 ``(K, N)``, scales fp16 ``(blocks, N)``, and minima like the scales, or None.
     """
     w = _checked_floats("weights", w, "K, N")
-    levels = levels_of(code)
+    levels = quantization_levels(code)
     between = (levels[:-1] + levels[1:]) / 2
     top = levels[-1] if levels[-1] >= -levels[0] else levels[0]
     one_sided = -top not in levels

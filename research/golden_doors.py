@@ -56,7 +56,7 @@ from sailsim.sim.serve.server import SchedulerPolicy
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.inference.capture import default_gguf
 from sailsim.workloads.inference.decoder import open_llama
-from sailsim.workloads.inference.perplexity import QUALITY, on_units, shipped_text, text_chunks
+from sailsim.workloads.inference.perplexity import QUALITY, shipped_text, text_chunks, unit_predictions
 from sailsim.workloads.model_files.load import chosen_format
 from sailsim.workloads.requests import at_rate, read_requests
 from sailsim.workloads.traces import plan_trace
@@ -318,7 +318,7 @@ def quality(weights: str, **choices: Any) -> Answer:
     """The most probable tokens in two short chunks of the shipped text, and the perplexity."""
     model = open_llama(GGUF)
     chunks = text_chunks(model, shipped_text(QUALITY), 2, 32)
-    found = on_units(model, chunks, chosen_format(weights, GGUF, model.spec), **choices)
+    found = unit_predictions(model, chunks, chosen_format(weights, GGUF, model.spec), **choices)
     return {"tokens": found.top.ravel().tolist(), "perplexity": found.perplexity}
 
 

@@ -48,7 +48,7 @@ class Request(NamedTuple):
     """Hashes of a prompt's blocks of `HASHED_TOKENS`, each of all tokens up to its end; empty: not shared."""
 
 
-def checked(requests: Iterable[Request], where: str = "requests") -> tuple[Request, ...]:
+def checked_requests(requests: Iterable[Request], where: str = "requests") -> tuple[Request, ...]:
     """Check that requests are in order and of possible sizes.
 
     Args:
@@ -58,7 +58,7 @@ def checked(requests: Iterable[Request], where: str = "requests") -> tuple[Reque
     Raises:
         SailsimError: for the first request that is not.
     """
-    found: list[Request] = []
+    sound: list[Request] = []
     last = -math.inf
     for at, request in enumerate(requests, 1):
         for name in ("prompt", "output"):
@@ -84,12 +84,12 @@ def checked(requests: Iterable[Request], where: str = "requests") -> tuple[Reque
                 f"tokens; allowed is one for every {HASHED_TOKENS} tokens, or none."
             )
         last = time
-        found.append(request)
+        sound.append(request)
         if at > MOST_REQUESTS:
             raise SailsimError(f"{where} has more than {MOST_REQUESTS} requests; allowed are as many.")
-    if not found:
+    if not sound:
         raise SailsimError(f"{where} has no request; allowed is one or more.")
-    return tuple(found)
+    return tuple(sound)
 
 
 # ---- Files ------------------------------------------------------------------------------------
@@ -197,19 +197,18 @@ def read_requests(path: str | Path) -> tuple[Request, ...]:
     file = Path(path) if shipped is None else files(__package__) / "data" / shipped
     text = read_text(file, "requests", MOST_BYTES)
     fields, rows = _rows(text, where)
-    found: list[Request] = []
+    requests: list[Request] = []
     begin: float | None = None
     for line, row in rows:
         try:
             time = fields.read(row, fields.time)
             begin = time if begin is None else begin
+            prompt, output = _tokens(row, fields.prompt), _tokens(row, fields.output)
             hashes = _hashes(row, fields.hashes) if fields.hashes else ()
-            found.append(
-                Request(time - begin, _tokens(row, fields.prompt), _tokens(row, fields.output), hashes)
-            )
+            requests.append(Request(time - begin, prompt, output, hashes))
         except ValueError as problem:
             raise SailsimError(f"{where}, line {line}: {problem}") from None
-    return checked(found, where)
+    return checked_requests(requests, where)
 
 
 def _rows(text: str, where: str) -> tuple[_FileLayout, Iterator[tuple[int, Mapping[str, Any]]]]:
@@ -257,7 +256,7 @@ def write_requests(path: str | Path, requests: Iterable[Request], layout: Layout
     table = csv.writer(out, lineterminator="\n")
     if fields.is_csv:
         table.writerow(names)
-    for time, prompt, output, hashes in checked(requests):
+    for time, prompt, output, hashes in checked_requests(requests):
         row = [fields.write(time), prompt, output, *([list(hashes)] if fields.hashes else [])]
         if fields.is_csv:
             table.writerow(row)
@@ -299,9 +298,9 @@ def at_rate(
     """
     times = arrivals(len(requests) if count is None else count, rate, seed, burst)
     step = 1 + max((max(each.hashes, default=0) for each in requests), default=0)
-    found = []
+    repeated = []
     for at, time in enumerate(times.tolist()):
         turn, place = divmod(at, len(requests))
         _, prompt, output, hashes = requests[place]
-        found.append(Request(time, prompt, output, tuple(each + turn * step for each in hashes)))
-    return checked(found)
+        repeated.append(Request(time, prompt, output, tuple(each + turn * step for each in hashes)))
+    return checked_requests(repeated)

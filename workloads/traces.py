@@ -26,7 +26,7 @@ from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.inference.weights import WeightSource, weight_source
 from sailsim.workloads.model_files.folder_model import FolderModel
 from sailsim.workloads.model_files.gguf_model import GgufModel
-from sailsim.workloads.model_files.load import load_model, opened, weight_choice
+from sailsim.workloads.model_files.load import load_model, open_model_file, weight_choice
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.model import Linear, ModelSpec
 
@@ -173,7 +173,7 @@ def plan_trace(
         if not least <= value <= most:
             raise SailsimError(f"{name} is {value}; allowed is {least}..{most}.")
     choice = weight_choice(str(model), weights, wbits, group_size)
-    file = opened(model)
+    file = open_model_file(model)
     spec = load_model(model) if file is None else file.spec
     if layers is not None and not 0 <= layers[0] < layers[1] <= spec.n_layers:
         raise SailsimError(

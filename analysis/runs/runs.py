@@ -469,7 +469,7 @@ def _runner_query(runner: Runner, query: StepQuery) -> StepQuery:
 
 def _point_query(point: Point, machine: System | Gpu) -> StepQuery:
     """The step of the point on its own system, with no software chosen."""
-    model = load_model(point.model).cached(point.kv_bits)
+    model = load_model(point.model).with_kv_bits(point.kv_bits)
     check_context(model, point)
     assert isinstance(machine, System)
     return StepQuery(

@@ -289,7 +289,7 @@ class DesignSearch:
 
     def roofline(self, load: WeightedWorkload, kv_bits: int) -> float:
         """Tokens/s of whoever reads the weights and the cache once, as fast as memory streams."""
-        model = self.models[load.model].cached(kv_bits)
+        model = self.models[load.model].with_kv_bits(kv_bits)
         work = decode_demand(model, load.point(kv_bits).formats(model), load.batch, load.context)
         memory = server_memory(self.base, load.threads)
         return load.batch * memory.peak * memory.read_share / float(work.weight_bytes + work.kv_bytes)

@@ -168,7 +168,7 @@ class Replica:
 
         A window of attention frees no memory. Raises SailsimError for a runner that cannot run the model.
         """
-        token = load_model(self.point.model).cached(self.point.kv_bits).kv_bytes_per_token()
+        token = load_model(self.point.model).with_kv_bits(self.point.kv_bits).kv_bytes_per_token()
         if isinstance(self.runner, ProfileBundle):
             return 0.0, token, token * BLOCK_TOKENS * self.runner.blocks
         run = self._run(batch=1, context=2)

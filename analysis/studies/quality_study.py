@@ -36,10 +36,10 @@ from sailsim.workloads.inference.perplexity import (
     LENGTH,
     METHODS,
     QUALITY,
-    in_floats,
-    on_units,
+    float_predictions,
     shipped_text,
     text_chunks,
+    unit_predictions,
 )
 from sailsim.workloads.inference.tokenizer import Tokenizer
 from sailsim.workloads.model_files.gguf_model import open_gguf
@@ -157,7 +157,7 @@ def quality_record(threads: int, point: QualityPoint) -> dict[str, Any]:
     model = open_gguf(point.model)
     tokens = text_chunks(model, point.read_text(), point.chunks, point.length)
     if point.weights == IN_FLOATS:
-        fmt, found = model.format, in_floats(model, tokens)
+        fmt, found = model.format, float_predictions(model, tokens)
     else:
         fmt = chosen_format(point.weights, point.model, model.spec)
         learned = None
@@ -165,7 +165,7 @@ def quality_record(threads: int, point: QualityPoint) -> dict[str, Any]:
             chunks = CALIBRATION_CHUNKS * LENGTH // point.length
             learned = text_chunks(model, shipped_text(CALIBRATION), max(chunks, 2), point.length)
         how = {name: getattr(point, name) for name in ("abits", "kv_bits", "attention", "method")}
-        found = on_units(model, tokens, fmt, calibration=learned, threads=threads, **how)
+        found = unit_predictions(model, tokens, fmt, calibration=learned, threads=threads, **how)
     nll = found.nll.mean(axis=1)
     return asdict(point) | {
         "model": model.spec.name,

@@ -21,7 +21,7 @@ from sailsim.sim.machine import system_files
 from sailsim.sim.machine.substrate import CycleCost, Substrate, load_substrate, substrate_names
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import load_machine, load_system
-from sailsim.workloads.model_files.load import load_model, opened
+from sailsim.workloads.model_files.load import load_model, open_model_file
 from sailsim.workloads.models.experts import distinct_experts
 from sailsim.workloads.models.formats import format_names, weight_format
 from sailsim.workloads.models.model import ModelSpec, model_names
@@ -251,7 +251,7 @@ def _area(machine: System) -> str:
 
 def _model(name: str) -> Row:
     """Shape of a model, with its size in every format or, for a file, its tensors."""
-    file = opened(name)
+    file = open_model_file(name)
     if file is None:
         spec = load_model(name)
         sizes = {each: weight_format(each).model_bytes(spec) for each in format_names()}

@@ -111,10 +111,10 @@ class Point:
     A step of `phase` "decode" makes a token for each of `batch` sequences of `context` tokens, and its
     `prompt` is 0; one of "prefill" works on as many prompts of `prompt` tokens at once, up to the first token
     of an answer, and its `context` is the prompt. More tokens than the model was made for need
-    `beyond_limit`. `kv_bits` is the width of keys and values in the cache (`ModelSpec.cached`); 0 is the
-    model's own. With `attention` "units" the PIM units multiply queries and keys, probabilities and values
-    (docs/decode.md). With `overlap` the batch is two halves: while the cores work for one, the units work
-    for the other (docs/engine.md).
+    `beyond_limit`. `kv_bits` is the width of keys and values in the cache (`ModelSpec.with_kv_bits`); 0 is
+    the model's own. With `attention` "units" the PIM units multiply queries and keys, probabilities and
+    values (docs/decode.md). With `overlap` the batch is two halves: while the cores work for one, the units
+    work for the other (docs/engine.md).
 
     A field's description is the help of its option. Until the point is made, `wbits`, `group_size`, `prompt`
     and `context` may be None, which leaves them to `weights`, to each other in prefill, or to the default.

@@ -96,7 +96,7 @@ def replace_program(**fields: float) -> System:
 
 def of_program(threads: int, kv_bits: int, context: int, batch: int = 1) -> tuple[float, float, float]:
     """Seconds, bytes read and seconds of barriers of attention as this project's program does it."""
-    cores, model = HostCores(PROGRAM, threads), MODEL.cached(kv_bits)
+    cores, model = HostCores(PROGRAM, threads), MODEL.with_kv_bits(kv_bits)
     op = next(
         op for op in decode_step(model, uniform_format(4, 32), batch, context) if op.kind == "attention"
     )
@@ -119,7 +119,7 @@ def test_one_thread_of_the_program_does_all_products_and_the_rest_of_every_head(
 
 
 def test_over_codes_a_cache_is_read_with_keys_and_values_and_not_between():
-    cores, model = HostCores(PROGRAM, 16), MODEL.cached(8)
+    cores, model = HostCores(PROGRAM, 16), MODEL.with_kv_bits(8)
     op = next(op for op in decode_step(model, uniform_format(4, 32), 8, 512) if op.kind == "attention")
     keys, between, values, _ = cores.work(op, model, 0)
     assert (keys.read, keys.written) == (values.read, values.written)
@@ -143,7 +143,7 @@ def test_a_key_that_serves_four_heads_saves_its_loads_alone():
 
 @pytest.mark.parametrize(("threads", "most"), [(1, 9), (4, 3), (16, 1)])
 def test_the_softmax_of_a_head_of_queries_is_on_one_thread_where_units_multiply(threads, most):
-    model = MODEL.cached(8)
+    model = MODEL.with_kv_bits(8)
     step = decode_step(model, uniform_format(4, 32), 1, 512)
     (op,) = (op for op in attention_on_units(step, model, 512, 64) if op.name == "blk.0.attn_softmax")
     softmax, _ = HostCores(PROGRAM, threads).work(op, model, 0)

@@ -78,7 +78,7 @@ def attention(ops: list) -> object:  # type: ignore[type-arg]
 
 @given(st.sampled_from(KV_BITS), st.integers(1, 9), st.integers(1, 5000))
 def test_the_cache_has_codes_and_a_scale_a_head_and_token(bits, batch, context):
-    model = SMALL.cached(bits)
+    model = SMALL.with_kv_bits(bits)
     scales = 2 * SMALL.n_kv_heads * 2 if bits <= 8 else 0
     a_token = SMALL.n_layers * (2 * SMALL.n_kv_heads * SMALL.head_dim * bits / 8 + scales)
     assert model.kv_bytes_per_token() == a_token
@@ -102,14 +102,14 @@ def test_the_cores_unpack_what_attention_reads(bits, batch, context):
     point = Point(batch=batch, context=context, kv_bits=bits)
     tasks = [
         HostCores(SAIL, 16).work(attention(decode_step(each, FMT, batch, context)), each, 0)
-        for each in (model, model.cached(bits))
+        for each in (model, model.with_kv_bits(bits))
     ]
     read = [own[0].read for own in tasks]
-    assert read[1] == model.cached(bits).cached_bytes * batch * context
+    assert read[1] == model.with_kv_bits(bits).cached_bytes * batch * context
     assert read[0] == model.cached_bytes * batch * context
-    assert tasks[1][0].written == model.cached(bits).cached_bytes * batch
-    flops = attention(decode_step(model.cached(bits), FMT, batch, context)).cache_flops
+    assert tasks[1][0].written == model.with_kv_bits(bits).cached_bytes * batch
+    flops = attention(decode_step(model.with_kv_bits(bits), FMT, batch, context)).cache_flops
     assert tasks[1][1].seconds - tasks[0][1].seconds == pytest.approx(flops / HostCores(SAIL, 16).flops)
     result = simulate_step(SAIL, model, point)
-    assert result == simulate_step(SAIL, model.cached(bits), point)
+    assert result == simulate_step(SAIL, model.with_kv_bits(bits), point)
     assert any(f"to {bits} bits" in note for note in result.notes)

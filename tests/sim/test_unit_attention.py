@@ -48,7 +48,7 @@ def parts(ops: list[Any]) -> list[Any]:
 
 @given(st.integers(2, 8), st.integers(1, 9), st.integers(1, 700))
 def test_operations_have_the_macs_bytes_and_flops_of_their_closed_forms(bits, batch, context):
-    model = TINY.cached(bits)
+    model = TINY.with_kv_bits(bits)
     before = decode_step(model, FMT, batch, context)
     ops = attention_on_units(before, model, context, line=64)
     write, scores, softmax, values, mix = parts(ops)
@@ -82,7 +82,7 @@ def test_operations_have_the_macs_bytes_and_flops_of_their_closed_forms(bits, ba
 @pytest.mark.parametrize(("bits", "lines", "unfilled"), [(4, 1, 0), (8, 2, 0), (6, 2, 1), (2, 1, 1)])
 def test_lines_that_a_value_fills_are_not_read_before(bits, lines, unfilled):
     """A value of 128 elements; its key has a code in a line of each of 128 rows, which it never fills."""
-    model = replace(TINY, head_dim=128).cached(bits)
+    model = replace(TINY, head_dim=128).with_kv_bits(bits)
     ops = attention_on_units(decode_step(model, FMT, 3, 700), model, 700, line=64)
     write = parts(ops)[0]
     assert write.kv_bytes == 3 * 2 * 64 * (128 + lines + 2)
@@ -126,7 +126,7 @@ def of_block(ops: list[Any], name: str) -> list[Any]:
 def test_a_prompt_of_five_counted_by_hand():
     """Chunks of 2, 2 and 1 tokens, which see 2, 4 and 5 keys: 2 x 2 + 2 x 4 + 5 = 17 products of a query and
     a key in each of 2 heads, where 1 + 2 + 3 + 4 + 5 = 15 are seen."""
-    model = HAND.cached(4)
+    model = HAND.with_kv_bits(4)
     ops = attention_on_units(prefill_step(model, FMT, 5), model, 5, line=64, queries=5, chunk=2)
     first = next(i for i, op in enumerate(ops) if op.name == "blk.0.attn_cache")
     chunk = ["attn_scores", "attn_softmax", "attn_values", "attn_mix"]
@@ -159,7 +159,7 @@ def test_a_prompt_of_five_counted_by_hand():
     st.sampled_from([0, 1, 7, 64]),
 )
 def test_every_query_sees_its_keys_whatever_the_chunks(bits, batch, prompt, chunk, window):
-    model = replace(TINY, sliding_window=window).cached(bits)
+    model = replace(TINY, sliding_window=window).with_kv_bits(bits)
     before = prefill_step(model, FMT, prompt, batch)
     ops = attention_on_units(before, model, prompt, 64, prompt, chunk)
     (old,) = of_block(before, "attention")
@@ -189,7 +189,7 @@ def test_every_query_sees_its_keys_whatever_the_chunks(bits, batch, prompt, chun
 
 
 def test_the_last_token_alone_is_a_token_of_decoding():
-    model = TINY.cached(4)
+    model = TINY.with_kv_bits(4)
     (decoded,) = of_block(
         attention_on_units(decode_step(model, FMT, 3, 77), model, 77, line=64), "attn_scores"
     )

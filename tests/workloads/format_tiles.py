@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.workloads.inference.activation_file import Activations
-from sailsim.workloads.inference.weights import STORED, _stored
+from sailsim.workloads.inference.weights import STORED, _unpack_blocks
 from sailsim.workloads.model_files.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.models.formats import BLOCKS, TENSOR_FORMATS, TensorFormat
 from sailsim.workloads.traces import plan_trace
@@ -64,7 +64,7 @@ def format_tiles(smollm2: Path, folder: Path) -> Iterator[FormatTile]:
     for name in STORED:
         fmt = TENSOR_FORMATS[name]
         raw, origin = _blocks(model, name)
-        weights = _stored(raw, fmt, origin)
+        weights = _unpack_blocks(raw, fmt, origin)
         scales = Scales(weights.scales, act_scale, weights.minima)
         tile = Tile(
             x, weights.codes, weights.code, ABITS, group_size=fmt.group_size, scales=scales,

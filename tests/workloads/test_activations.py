@@ -60,9 +60,9 @@ def test_equal_sources_are_equal_rows(shipped, batch):
             (role, layer, n, k, batch, seed) for n in (32, 40) for layer in range(0, n, 3) for seed in (0, 1)
         ]
         rows = [shipped.quantized(*ask).tobytes() for ask in asked]
-        sources = [shipped.source(*ask).tobytes() for ask in asked]
+        sources = [shipped.pool_indices(*ask).tobytes() for ask in asked]
         assert len(set(sources)) == len(set(rows)) == len(set(zip(sources, rows, strict=True)))
-    assert "layer is 32" in refusal(shipped.source, "attn_in", 32, 32, 600, 1)
+    assert "layer is 32" in refusal(shipped.pool_indices, "attn_in", 32, 32, 600, 1)
 
 
 @examples(60)

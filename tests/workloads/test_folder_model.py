@@ -17,7 +17,7 @@ from sailsim.sim.step.engine import simulate_step
 from sailsim.sim.study.keys import ResultKeys
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.folder_model import FolderModel, open_folder
-from sailsim.workloads.model_files.gguf_model import stored_model
+from sailsim.workloads.model_files.gguf_model import find_gguf
 from sailsim.workloads.model_files.load import chosen_format, load_model, weight_choice
 from sailsim.workloads.models.graph import step_notes
 from sailsim.workloads.models.model import ModelSpec
@@ -96,7 +96,7 @@ def test_a_folder_is_a_model_of_a_point_like_any_other(tmp_path):
     os.utime(tmp_path / "m" / "model.safetensors", ns=(1, 1))
     assert keys.changed() is not None
     assert ResultKeys("test").result(Point(model=path)) != first
-    assert "only its headers are read" in refusal(stored_model, path)
+    assert "only its headers are read" in refusal(find_gguf, path)
     assert "bf16, which has no scalar codes" in refusal(plan_trace, path, None)
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sailsim.workloads.inference.perplexity import compensated
-from sailsim.workloads.inference.weights import _stored, quantized, synthetic_source, weight_source
+from sailsim.workloads.inference.perplexity import quantize_compensated
+from sailsim.workloads.inference.weights import _unpack_blocks, quantize, synthetic_source, weight_source
 from sailsim.workloads.model_files.gguf_model import GgufModel, open_gguf
 from sailsim.workloads.model_files.load import chosen_format, load_model
 from sailsim.workloads.models.formats import TENSOR_FORMATS, uniform_format, weight_format
@@ -154,9 +154,9 @@ def test_a_power_of_two_that_no_tile_holds_is_refused(exponent, codes, good):
     raw[0, 0] = exponent
     if good:
         truth = gguf.quants.dequantize(raw, gguf.GGMLQuantizationType.MXFP4).T
-        np.testing.assert_array_equal(_stored(raw, TENSOR_FORMATS["mxfp4"], "").values(), truth)
+        np.testing.assert_array_equal(_unpack_blocks(raw, TENSOR_FORMATS["mxfp4"], "").values(), truth)
     else:
-        assert "a scale of MXFP4 is" in refusal(_stored, raw, TENSOR_FORMATS["mxfp4"], "")
+        assert "a scale of MXFP4 is" in refusal(_unpack_blocks, raw, TENSOR_FORMATS["mxfp4"], "")
 
 
 CODED = [name for name, fmt in TENSOR_FORMATS.items() if fmt.code is not None]
@@ -212,7 +212,7 @@ FORMATS += [TENSOR_FORMATS[name] for name in ("q2_k", "q4_1", "mxfp4", "tq2_0", 
 def test_outputs_are_nearer_than_with_each_weight_nearest(fmt):
     values = np.random.default_rng(1).normal(0, 0.1, (256, 24)).astype(np.float32)
     x = inputs(256)
-    made, plain = compensated(values, x, fmt, "here"), quantized(values, fmt, "there")
+    made, plain = quantize_compensated(values, x, fmt, "here"), quantize(values, fmt, "there")
     assert (made.code, made.group_size, made.codes.shape) == (fmt.code, fmt.group_size, values.shape)
     assert made.scales.shape == plain.scales.shape
     assert (made.minima is None) == (not fmt.minimum)

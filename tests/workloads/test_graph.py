@@ -13,8 +13,8 @@ from sailsim.workloads.models.experts import (
     distinct_experts,
     expected_rounds,
     expected_spread,
-    touched,
     touched_deviation,
+    touched_experts,
 )
 from sailsim.workloads.models.formats import uniform_format, weight_format
 from sailsim.workloads.models.graph import decode_step, prefill_step
@@ -111,8 +111,8 @@ def pairs(spread) -> float:
 def test_a_spread_has_the_closed_forms_experts_and_all_tokens(sizes, tokens):
     count, used = sizes
     spread = expected_spread(count, used, tokens)
-    assert touched(spread) == pytest.approx(count * (1 - (1 - used / count) ** tokens), rel=1e-9)
-    assert distinct_experts(count, used, tokens) == pytest.approx(touched(spread), rel=1e-12)
+    assert touched_experts(spread) == pytest.approx(count * (1 - (1 - used / count) ** tokens), rel=1e-9)
+    assert distinct_experts(count, used, tokens) == pytest.approx(touched_experts(spread), rel=1e-12)
     assert pairs(spread) == pytest.approx(tokens * used, rel=1e-12)
     assert all(1 <= on <= tokens and experts > 0 for on, experts in spread)
     assert len(spread) <= MAX_CLASSES
@@ -150,7 +150,7 @@ def test_rounds_are_those_of_numbers_that_can_be(count, used, together):
 
 
 def test_drawn_choices_touch_as_many_experts_in_the_mean():
-    draws = [touched(drawn_spread(32, 4, 9, seed)) for seed in range(200)]
+    draws = [touched_experts(drawn_spread(32, 4, 9, seed)) for seed in range(200)]
     assert sum(draws) / 200 == pytest.approx(distinct_experts(32, 4, 9), rel=0.02)
 
 
@@ -170,7 +170,7 @@ def test_a_step_reads_the_touched_experts_and_multiplies_the_used_ones(batch):
         for kind, k, n in (("ffn_gate", 64, 32), ("ffn_up", 64, 32), ("ffn_down", 32, 64)):
             op = ops[f"blk.{layer}.{kind}_exps"]
             assert (op.k, op.n, op.matrices, op.spread) == (k, n, 8, spread)
-            assert op.weight_bytes == pytest.approx(touched(spread) * k * n * 8.5 / 8)
+            assert op.weight_bytes == pytest.approx(touched_experts(spread) * k * n * 8.5 / 8)
             assert op.macs == 2 * batch * k * n
             assert op.batch == 2 * batch
             assert sum(times * one.macs for one, times in op.products) == pytest.approx(op.macs)

@@ -17,7 +17,7 @@ from sailsim.lut_gemv.descriptor import Status
 from sailsim.lut_gemv.fast import lut_gemv_blocks
 from sailsim.lut_gemv.trace_file import decode_tile, read_trace, replay
 from sailsim.sim.machine.system_files import load_system
-from sailsim.workloads.inference.weights import _INNER, STORED, _stored, read_blocks
+from sailsim.workloads.inference.weights import _INNER, STORED, _unpack_blocks, read_blocks
 from sailsim.workloads.model_files.gguf_model import open_gguf
 from sailsim.workloads.models.formats import TENSOR_FORMATS, TensorFormat
 
@@ -44,7 +44,7 @@ def test_random_blocks_mean_to_the_bit_what_the_package_says(fmt, seed):
 @EACH
 def test_a_tile_has_the_stored_codes_and_the_nearest_fp16_scales(fmt):
     raw = random_blocks(fmt, 7)[:5]
-    exact, tile = read_blocks(raw, fmt), _stored(raw, fmt, "here")
+    exact, tile = read_blocks(raw, fmt), _unpack_blocks(raw, fmt, "here")
     assert (tile.codes == exact.codes).all()
     assert (tile.minima is None) == (exact.minima is None) == (not fmt.minimum)
     if fmt.name != "mxfp4":  # whose blocks of zeros lose their scale
@@ -63,7 +63,7 @@ def test_a_scale_beyond_fp16_is_refused(kind, at):
     raw = random_blocks(fmt, 1)[:1].reshape(1, -1, fmt.block_bytes)
     raw[..., at : at + 2] = np.array([60000], np.float16).view(np.uint8)
     with pytest.raises(SailsimError, match=rf"a (scale|minimum) of {kind} is -?\d"):
-        _stored(raw.reshape(1, -1), fmt, "")
+        _unpack_blocks(raw.reshape(1, -1), fmt, "")
 
 
 def test_the_fourth_code_of_tq2_0_is_refused():
@@ -71,7 +71,7 @@ def test_the_fourth_code_of_tq2_0_is_refused():
     raw = random_blocks(fmt, 1)[:1]
     raw[0, 3] = 0b11
     with pytest.raises(SailsimError, match="weight codes hold 3; allowed is 0"):
-        _stored(raw, fmt, "").values()
+        _unpack_blocks(raw, fmt, "").values()
 
 
 @pytest.mark.slow

@@ -27,10 +27,10 @@ from sailsim.base.errors import SailsimError
 from sailsim.base.progress import followed
 from sailsim.lut_gemv.codes import CodeKind, WeightCode
 from sailsim.workloads.images import image_layout
-from sailsim.workloads.images.image_layout import ALIGN, LAYOUTS, Bytes, MatrixLayout, aligned, code_reading
+from sailsim.workloads.images.image_layout import ALIGN, LAYOUTS, Bytes, MatrixLayout, align_up, code_reading
 from sailsim.workloads.inference.decoder import NORM_EPS, ROPE_BASE, llama_constants
 from sailsim.workloads.inference.weights import Weights, WeightSource, weight_source
-from sailsim.workloads.model_files.gguf_model import GgufModel, stored_model
+from sailsim.workloads.model_files.gguf_model import GgufModel, find_gguf
 from sailsim.workloads.model_files.load import load_model, weight_choice
 from sailsim.workloads.model_files.safetensors_file import DTYPES, safe_header, safe_metadata, safe_tensors
 from sailsim.workloads.models.formats import TENSOR_FORMATS, TensorFormat
@@ -119,11 +119,11 @@ def _tensors(dimensions: ImageDimensions, records: Records) -> dict[str, tuple[s
     tensors: dict[str, tuple[str, list[int]]] = {
         "image": ("U32", [HEAD.itemsize // 4]),
         "matrices": ("U32", [len(records), MATRIX.itemsize // 4]),
-        "norms": ("F32", [2 * dimensions.n_layers + 1, aligned(dimensions.d_model, ALIGN // 4)]),
+        "norms": ("F32", [2 * dimensions.n_layers + 1, align_up(dimensions.d_model, ALIGN // 4)]),
     }
     for name, (shape, record) in _matrices(dimensions, records).items():
         for layout in _layouts(record):
-            tensors[f"{name}.{layout}"] = ("U8", [aligned(shape.bytes(layout))])
+            tensors[f"{name}.{layout}"] = ("U8", [align_up(shape.bytes(layout))])
     return tensors
 
 
@@ -290,7 +290,7 @@ def plan_image(
     if seed < 0:
         raise SailsimError(f"seed is {seed}; allowed is 0 or more.")
     choice = weight_choice(str(model), weights)
-    file = stored_model(model)
+    file = find_gguf(model)
     spec = load_model(model) if file is None else file.spec
     fmt = choice.format(str(model), spec)
     _check(spec, slices, layouts, blocks)
@@ -380,7 +380,7 @@ def _norms(plan: ImagePlan) -> bytes:
     spec = plan.spec
     names = [f"blk.{i}.{name}" for i in range(spec.n_layers) for name in ("attn_norm", "ffn_norm")]
     names.append("output_norm")
-    table = np.zeros((len(names), aligned(4 * spec.d_model) // 4), np.float32)
+    table = np.zeros((len(names), align_up(4 * spec.d_model) // 4), np.float32)
     random = np.random.default_rng(plan.seed)
     for row, name in zip(table, names, strict=True):
         if plan.file is None:

@@ -32,7 +32,7 @@ MAX_BATCH = 64
 Bytes = npt.NDArray[np.uint8]
 
 
-def aligned(size: int, to: int = ALIGN) -> int:
+def align_up(size: int, to: int = ALIGN) -> int:
     """Round up to a multiple of ``to``."""
     return -(-size // to) * to
 
@@ -78,7 +78,7 @@ class MatrixLayout:
     @property
     def tile_codes(self) -> int:
         """Bytes of a tile's codes, which is the offset of its scales."""
-        return aligned(self.k * row_bytes(self.share, self.wbits))
+        return align_up(self.k * row_bytes(self.share, self.wbits))
 
     @property
     def tile_stride(self) -> int:
@@ -87,8 +87,8 @@ class MatrixLayout:
         A tile that fills a DRAM row of ``row`` bytes takes an odd number of rows, so that as many tiles as
         there are banks begin in different banks.
         """
-        scales = aligned(2 * self.blocks * self.share * self.factors, 4)
-        size = self.tile_codes + aligned(scales + 4 * MAX_BATCH)
+        scales = align_up(2 * self.blocks * self.share * self.factors, 4)
+        size = self.tile_codes + align_up(scales + 4 * MAX_BATCH)
         return (ceil(size / self.row) | 1) * self.row if 0 < self.row <= size else size
 
     def bytes(self, layout: str) -> int:

@@ -26,7 +26,7 @@ from sailsim.base.atomic import atomic_file
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.descriptor import ABITS_MAX
 from sailsim.lut_gemv.operands import activation_dtype
-from sailsim.workloads.model_files.safetensors_file import safe_header, safe_metadata, safe_tensors, shown
+from sailsim.workloads.model_files.safetensors_file import printable, safe_header, safe_metadata, safe_tensors
 from sailsim.workloads.models.model import ROLES, ModelSpec, Role
 
 SCHEMA = 2
@@ -47,7 +47,9 @@ _META_TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def _unsound(path: str | Path, field: str, value: object, allowed: str) -> SailsimError:
-    return SailsimError(f"activations file {path}: {field} is {shown(repr(value))}; allowed is {allowed}.")
+    return SailsimError(
+        f"activations file {path}: {field} is {printable(repr(value))}; allowed is {allowed}."
+    )
 
 
 def _check(path: str | Path, capture: Activations) -> None:
@@ -183,7 +185,7 @@ class Activations:
         """
         return self._gather(self._codes(role, abits, signed), role, layer, n_layers, k, batch, seed)[1]
 
-    def source(
+    def pool_indices(
         self, role: Role, layer: int, n_layers: int, k: int, batch: int, seed: int = 0
     ) -> npt.NDArray[np.int64]:
         """Indices into `pool` of the rows of `quantized`, part after part, (batch * parts,).

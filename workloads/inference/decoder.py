@@ -106,7 +106,7 @@ class Decoder:
                 observe(role, layer, x)
             return x
 
-        a = observed("attn_in", self._normed(x, f"blk.{layer}.attn_norm"))
+        a = observed("attn_in", self._norm(x, f"blk.{layer}.attn_norm"))
         q, k, v = (
             y.reshape(-1, length, y.shape[1] // spec.head_dim, spec.head_dim)
             for y in self.layers.products(a, (q_, k_, v_))
@@ -117,14 +117,14 @@ class Decoder:
         mixed = observed("attn_out", self.attend(q, k, v).reshape(len(x), spec.d_attn))
         x = x + self.layers.products(mixed, (output,))[0]
 
-        f = observed("ffn_in", self._normed(x, f"blk.{layer}.ffn_norm"))
+        f = observed("ffn_in", self._norm(x, f"blk.{layer}.ffn_norm"))
         gate, up = self.layers.products(f, (gate_, up_))
         hidden = observed("ffn_out", _swiglu(gate, up))
         return x + self.layers.products(hidden, (down,))[0]
 
     def last(self, x: Floats) -> Floats:
         """Input of the head (rows, d_model): the final norm of the residual stream."""
-        return self._normed(x, "output_norm")
+        return self._norm(x, "output_norm")
 
     def logits(self, x: Floats) -> Floats:
         """Logits (rows, vocab) of the head's input (rows, d_model)."""
@@ -148,7 +148,7 @@ class Decoder:
         logits: Floats = self.logits(x[-1:])[0]
         return logits
 
-    def _normed(self, x: Floats, name: str) -> Floats:
+    def _norm(self, x: Floats, name: str) -> Floats:
         """Root-mean-square norm of each row."""
         if name not in self._norms:
             self._norms[name] = self.model.dequantize(f"{name}.weight")

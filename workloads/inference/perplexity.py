@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.operands import block_slices
-from sailsim.lut_gemv.quantize import levels_of, quantize_weights
+from sailsim.lut_gemv.quantize import quantization_levels, quantize_weights
 from sailsim.workloads.inference.decoder import Decoder, Floats, LinearLayers, UnitAttention, rounded_cache
 from sailsim.workloads.inference.decoder import attention as core_attention
 from sailsim.workloads.inference.tokenizer import Tokenizer
@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 16
 Doubles = npt.NDArray[np.float64]
 
 
-def compensated(values: Floats, x: Floats, fmt: TensorFormat, origin: str) -> Weights:
+def quantize_compensated(values: Floats, x: Floats, fmt: TensorFormat, origin: str) -> Weights:
     """Quantize ``values`` (K, N) with each weight's error compensated by later ones, as GPTQ does.
 
     ``x`` (rows, K) are inputs to expect.
@@ -38,8 +38,8 @@ def compensated(values: Floats, x: Floats, fmt: TensorFormat, origin: str) -> We
     assert fmt.code is not None
     upper = _upper_inverse(x)
     rest = np.array(values, dtype=np.float32)
-    levels = levels_of(fmt.code).astype(np.float32)
-    level_codes = fmt.code.encode(levels_of(fmt.code))
+    levels = quantization_levels(fmt.code).astype(np.float32)
+    level_codes = fmt.code.encode(quantization_levels(fmt.code))
     codes = np.empty(rest.shape, np.uint8)
     factors: list[tuple[Any, Any]] = []
     for block in block_slices(len(rest), fmt.group_size):
@@ -151,12 +151,12 @@ def text_chunks(model: GgufModel, text: str, chunks: int, length: int) -> npt.ND
     return rows
 
 
-def in_floats(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predictions:
+def float_predictions(model: GgufModel, tokens: npt.NDArray[np.int64]) -> Predictions:
     """Predictions for tokens (chunks, length) with the file's values in fp32, with nothing rounded."""
     return _predictions(Decoder(model, LinearLayers(model)), tokens)
 
 
-def on_units(
+def unit_predictions(
     model: GgufModel,
     tokens: npt.NDArray[np.int64],
     fmt: WeightFormat,
@@ -178,7 +178,7 @@ def on_units(
         kv_bits: bits of the cache's keys and values (`rounded_cache`).
         attention: ``cores`` multiply keys and values in fp32, or ``units`` (`UnitAttention`).
         method: quantizes where codes are not the file's own: each weight to the ``nearest``, or with its
-            error ``compensated`` by later ones, for the inputs that ``calibration`` gives.
+            error ``quantize_compensated`` by later ones, for the inputs that ``calibration`` gives.
         calibration: tokens (chunks, length).
         threads: of a product.
 
@@ -208,7 +208,7 @@ def _compensating(model: GgufModel, rows: int) -> Callable[[Linear, TensorFormat
 
     def quantizer(linear: Linear, fmt: TensorFormat, x: Floats) -> Weights:
         values = model.dequantize(f"{linear.name}.weight").T
-        return compensated(values, x[:rows], fmt, f"{fmt.name} codes, errors compensated")
+        return quantize_compensated(values, x[:rows], fmt, f"{fmt.name} codes, errors compensated")
 
     return quantizer
 

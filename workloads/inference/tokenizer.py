@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from sailsim.base.errors import SailsimError
 from sailsim.workloads.model_files.gguf_model import GgufModel
-from sailsim.workloads.model_files.safetensors_file import shown
+from sailsim.workloads.model_files.safetensors_file import printable
 
 # Contractions, then a word, a digit or a run of signs with at most one space before it, then spaces.
 _PIECES = re.compile(r"'(?:[stmd]|re|ve|ll)| ?[^\W\d_]+| ?\d| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
@@ -59,7 +59,7 @@ class Tokenizer:
         self._file = file
         self.vocabulary = file.strings("tokenizer.ggml.tokens")
         pre = file.get("tokenizer.ggml.pre", SPLIT)
-        self.unlike = "" if pre == SPLIT else shown(str(pre))
+        self.unlike = "" if pre == SPLIT else printable(str(pre))
 
     @property
     def first(self) -> int | None:

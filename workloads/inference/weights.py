@@ -30,7 +30,7 @@ from sailsim.lut_gemv.fast import scaled_product
 from sailsim.lut_gemv.quantize import quantize_weights
 from sailsim.workloads.model_files.folder_model import FLOATS, FolderModel
 from sailsim.workloads.model_files.gguf_model import GgufModel
-from sailsim.workloads.model_files.safetensors_file import StoredTensor, shown
+from sailsim.workloads.model_files.safetensors_file import StoredTensor, printable
 from sailsim.workloads.models.formats import BLOCKS, WORD_BITS, GroupFormat, TensorFormat
 from sailsim.workloads.models.model import Linear
 
@@ -56,7 +56,7 @@ def read_blocks(raw: Bytes, fmt: TensorFormat) -> Weights:
     step = max(1, WEIGHTS_AT_ONCE // k)
     for start in range(0, n, step):
         rows = raw[start : start + step]
-        parts = _parts(rows.reshape(len(rows), -1, fmt.block_bytes), fmt)
+        parts = _block_parts(rows.reshape(len(rows), -1, fmt.block_bytes), fmt)
         for whole, part in zip((codes, *factors), parts, strict=True):
             whole[:, start : start + step] = part.reshape(len(rows), -1).T
     return Weights(codes, fmt.code, fmt.group_size, factors[0], factors[1] if fmt.minimum else None)
@@ -75,7 +75,7 @@ def _planes(packed: Bytes, run: int, bits: int, count: int) -> Bytes:
     return codes.view(np.uint8).reshape(*packed.shape[:-1], -1)
 
 
-def _parts(blocks: Bytes, fmt: TensorFormat) -> list[npt.NDArray[Any]]:
+def _block_parts(blocks: Bytes, fmt: TensorFormat) -> list[npt.NDArray[Any]]:
     """Codes, scales and, if the format has them, minima; all axes but the last are those of the blocks."""
     layout, low = BLOCKS[fmt.name], 0
     planes: list[Bytes] = []
@@ -237,14 +237,14 @@ def weight_source(
     own = model.format.tensors[linear.name]
     is_folder = isinstance(model, FolderModel)
     if fmt == own and (isinstance(own, GroupFormat) if is_folder else own.name in STORED):
-        rounded = _rounded(model, linear, own)
+        rounded = _rounded_numbers(model, linear, own)
         origin = f"stored {own.name} codes" + (f", {rounded} rounded to fp16" if rounded else "")
-        return WeightSource(fmt, origin, lambda: _as_stored(model, linear, own, origin))
+        return WeightSource(fmt, origin, lambda: _stored_weights(model, linear, own, origin))
     origin = f"{fmt.name} codes of {own.name} values"
-    return WeightSource(fmt, origin, lambda: quantized(_values(model, linear, own), fmt, origin))
+    return WeightSource(fmt, origin, lambda: quantize(_matrix_values(model, linear, own), fmt, origin))
 
 
-def _rounded(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> str:
+def _rounded_numbers(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> str:
     """Kind of a matrix's numbers that fp16 rounds: scales, minima, or neither (empty)."""
     if isinstance(model, GgufModel):
         return "scales" if own.name in _INNER else ""
@@ -253,22 +253,24 @@ def _rounded(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) 
     return "" if model.parts(linear.name)["scales"].dtype == "F16" else "scales"
 
 
-def _as_stored(
+def _stored_weights(
     model: GgufModel | FolderModel, linear: Linear, own: TensorFormat, origin: str = ""
 ) -> Weights:
     if isinstance(model, FolderModel):
         assert isinstance(own, GroupFormat)
-        return _grouped(model, linear, own, origin)
-    return _stored(model.raw(f"{linear.name}.weight"), own, origin)
+        return _unpack_groups(model, linear, own, origin)
+    return _unpack_blocks(model.raw(f"{linear.name}.weight"), own, origin)
 
 
-def _values(model: GgufModel | FolderModel, linear: Linear, own: TensorFormat) -> npt.NDArray[np.float32]:
+def _matrix_values(
+    model: GgufModel | FolderModel, linear: Linear, own: TensorFormat
+) -> npt.NDArray[np.float32]:
     """Values of a matrix, fp32 (K, N), inputs in their own order."""
     if isinstance(model, GgufModel):
         return model.dequantize(f"{linear.name}.weight").T
     if not isinstance(own, GroupFormat):
-        return _floats(model.parts(linear.name)["weight"]).T
-    stored = _as_stored(model, linear, own)
+        return _read_floats(model.parts(linear.name)["weight"]).T
+    stored = _stored_weights(model, linear, own)
     values = stored.values()
     return values if stored.order is None else values[np.argsort(stored.order)]
 
@@ -280,12 +282,12 @@ def synthetic_source(linear: Linear, fmt: TensorFormat, seed: int) -> WeightSour
     def load() -> Weights:
         rng = np.random.default_rng([seed, crc32(linear.name.encode())])
         values = rng.standard_normal((linear.k, linear.n), dtype=np.float32) * np.float32(GAUSSIAN_SIGMA)
-        return quantized(values, fmt, origin)
+        return quantize(values, fmt, origin)
 
     return WeightSource(fmt, origin, load)
 
 
-def quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -> Weights:
+def quantize(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -> Weights:
     """Quantize values (K, N) to a format with codes, some columns at a time to save memory."""
     assert fmt.code is not None
     runs = [values[:, start : start + COLUMNS] for start in range(0, values.shape[1], COLUMNS)]
@@ -301,13 +303,13 @@ def quantized(values: npt.NDArray[np.float32], fmt: TensorFormat, origin: str) -
     )
 
 
-def _stored(raw: npt.NDArray[np.uint8], fmt: TensorFormat, origin: str) -> Weights:
+def _unpack_blocks(raw: npt.NDArray[np.uint8], fmt: TensorFormat, origin: str) -> Weights:
     """Unpack blocks ``raw`` (N, bytes) for a tile, with scales and minima in fp16."""
     exact = read_blocks(raw, fmt)
     scales, minima = exact.scales, exact.minima
     return replace(
         exact,
-        scales=_powers(scales, exact.codes) if fmt.name == "mxfp4" else tile_fp16("scale", scales, fmt),
+        scales=_fp16_powers(scales, exact.codes) if fmt.name == "mxfp4" else tile_fp16("scale", scales, fmt),
         minima=None if minima is None else tile_fp16("minimum", minima, fmt),
         origin=origin,
     )
@@ -325,7 +327,7 @@ def tile_fp16(field: str, exact: npt.NDArray[np.float32], fmt: TensorFormat) -> 
     return rounded
 
 
-def _powers(exact: npt.NDArray[np.float32], codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float16]:
+def _fp16_powers(exact: npt.NDArray[np.float32], codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float16]:
     """Convert MXFP4's scales (blocks, N) of codes (K, N) to fp16.
 
     Refuses one that fp16 does not hold exactly, unless its block is all zeros.
@@ -345,11 +347,11 @@ AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 """Column, of eight neighbours, of each code of a word, lowest bits first."""
 
 
-def _floats(tensor: StoredTensor) -> npt.NDArray[np.float32]:
+def _read_floats(tensor: StoredTensor) -> npt.NDArray[np.float32]:
     """Read a tensor of a type of `FLOATS` as fp32. Refuses a NaN and an infinity."""
     raw = tensor.read()
     if tensor.dtype not in FLOATS:
-        raise SailsimError(f"the dtype of {shown(tensor.name)} is {tensor.dtype}; allowed is a float.")
+        raise SailsimError(f"the dtype of {printable(tensor.name)} is {tensor.dtype}; allowed is a float.")
     if tensor.dtype == "BF16":
         values = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
     else:
@@ -357,12 +359,13 @@ def _floats(tensor: StoredTensor) -> npt.NDArray[np.float32]:
     bad = ~np.isfinite(values)
     if bad.any():
         raise SailsimError(
-            f"element {int(bad.argmax())} of {shown(tensor.name)} is {values[bad][0]}; allowed are numbers."
+            f"element {int(bad.argmax())} of {printable(tensor.name)} is {values[bad][0]}; allowed are "
+            "numbers."
         )
     return values.reshape(tensor.shape)
 
 
-def _grouped(model: FolderModel, linear: Linear, fmt: GroupFormat, origin: str) -> Weights:
+def _unpack_groups(model: FolderModel, linear: Linear, fmt: GroupFormat, origin: str) -> Weights:
     """Unpack codes, scales and zero points of GPTQ or AWQ for a tile."""
     assert fmt.code is not None
     parts = model.parts(linear.name)
@@ -370,45 +373,45 @@ def _grouped(model: FolderModel, linear: Linear, fmt: GroupFormat, origin: str) 
     words, zero_words = (parts[name].read().view("<u4") for name in ("qweight", "qzeros"))
     groups = parts["scales"].shape[0]
     if fmt.method == "awq":
-        codes = _awq(words.reshape(k, -1), bits)[:, :n]
-        zeros = _awq(zero_words.reshape(groups, -1), bits)[:, :n]
+        codes = _unpack_awq_words(words.reshape(k, -1), bits)[:, :n]
+        zeros = _unpack_awq_words(zero_words.reshape(groups, -1), bits)[:, :n]
     else:
-        codes = np.ascontiguousarray(_unpacked(words.reshape(-1, n).T, bits)[:, :k].T)
-        zeros = _unpacked(zero_words.reshape(groups, -1), bits)[:, :n]
+        codes = np.ascontiguousarray(_unpack_words(words.reshape(-1, n).T, bits)[:, :k].T)
+        zeros = _unpack_words(zero_words.reshape(groups, -1), bits)[:, :n]
         if model.zero_less_one:
             zeros = (zeros + np.uint8(1)) & np.uint8((1 << bits) - 1)
-    exact = _floats(parts["scales"])
+    exact = _read_floats(parts["scales"])
     scales = tile_fp16("scale", exact, fmt)
     minima = None
     if fmt.minimum:
         minima = tile_fp16("minimum", -zeros.astype(np.float32) * exact, fmt)
     elif (zeros != fmt.code.zero_point).any():
         raise SailsimError(
-            f"a zero point of {shown(parts['qzeros'].name)} is {zeros[zeros != fmt.code.zero_point][0]}; "
+            f"a zero point of {printable(parts['qzeros'].name)} is {zeros[zeros != fmt.code.zero_point][0]}; "
             f"allowed is {fmt.code.zero_point}, as the folder says that codes are symmetric."
         )
-    order = _order(parts, fmt, k)
+    order = _group_order(parts, fmt, k)
     if order is not None:
         codes = codes[order]
     return Weights(codes, fmt.code, fmt.group_size, scales, minima, origin, order)
 
 
-def _unpacked(words: npt.NDArray[np.uint32], bits: int) -> Bytes:
+def _unpack_words(words: npt.NDArray[np.uint32], bits: int) -> Bytes:
     """Unpack codes (rows, words * 32 / bits) of words (rows, words), lowest bits of a row first."""
     rows = np.ascontiguousarray(words, dtype="<u4").view(np.uint8)
     code_bits = np.unpackbits(rows, axis=1, bitorder="little").reshape(len(rows), -1, bits)
     return np.packbits(code_bits, axis=2, bitorder="little")[..., 0]
 
 
-def _awq(words: npt.NDArray[np.uint32], bits: int) -> Bytes:
+def _unpack_awq_words(words: npt.NDArray[np.uint32], bits: int) -> Bytes:
     """Unpack codes of words (rows, words) in AWQ's order."""
-    by_word = _unpacked(words, bits).reshape(len(words), -1, WORD_BITS // bits)
+    by_word = _unpack_words(words, bits).reshape(len(words), -1, WORD_BITS // bits)
     codes = np.empty_like(by_word)
     codes[..., AWQ_ORDER] = by_word
     return codes.reshape(len(words), -1)
 
 
-def _order(parts: dict[str, StoredTensor], fmt: GroupFormat, k: int) -> npt.NDArray[Any] | None:
+def _group_order(parts: dict[str, StoredTensor], fmt: GroupFormat, k: int) -> npt.NDArray[Any] | None:
     """Inputs in the order of their groups; None if that is their own order.
 
     Refuses groups of different sizes.
@@ -421,7 +424,7 @@ def _order(parts: dict[str, StoredTensor], fmt: GroupFormat, k: int) -> npt.NDAr
     wrong = index[order] != ascending
     if wrong.any():
         raise SailsimError(
-            f"group {int(index[order][wrong][0])} of {shown(parts['g_idx'].name)} has another number of "
+            f"group {int(index[order][wrong][0])} of {printable(parts['g_idx'].name)} has another number of "
             f"inputs than {fmt.group_size}, or is none; allowed are groups 0..{int(ascending[-1])} of so "
             "many."
         )

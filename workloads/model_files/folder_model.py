@@ -18,9 +18,9 @@ from sailsim.base.errors import SailsimError
 from sailsim.workloads.model_files.safetensors_file import (
     MAX_TENSORS,
     StoredTensor,
+    printable,
     read_json,
     safe_tensors,
-    shown,
 )
 from sailsim.workloads.model_files.shapes import PERIODS, ModelHeader, Shape, decoder
 from sailsim.workloads.models.experts import MAX_EXPERTS
@@ -124,7 +124,7 @@ def layer_parts(where: str, tensors: Iterable[StoredTensor]) -> LayerParts:
         parts = layers.setdefault((layer, expert), {})
         if part in parts:
             raise SailsimError(
-                f"{where}: tensors {shown(parts[part].name)} and {shown(tensor.name)} are the same "
+                f"{where}: tensors {printable(parts[part].name)} and {printable(tensor.name)} are the same "
                 "part of a layer; allowed is one."
             )
         parts[part] = tensor
@@ -221,14 +221,14 @@ def _stacked_experts(where: str, layer: str, experts: Mapping[int, LayerTensor])
     count = len(experts)
     if first is None or sorted(experts) != list(range(count)) or count > MAX_EXPERTS:
         raise SailsimError(
-            f"{where}: it has experts {min(experts)}..{max(experts)}, {count} of them, for {shown(layer)}; "
-            f"allowed are all from 0 on, and at most {MAX_EXPERTS}."
+            f"{where}: it has experts {min(experts)}..{max(experts)}, {count} of them, for "
+            f"{printable(layer)}; allowed are all from 0 on, and at most {MAX_EXPERTS}."
         )
     for expert in experts.values():
         if (expert.shape, expert.format) != (first.shape, first.format):
             raise SailsimError(
-                f"{where}: tensor {shown(expert.own_name)} is {_kind(expert)}; allowed is {_kind(first)}, as "
-                "expert 0's."
+                f"{where}: tensor {printable(expert.own_name)} is {_kind(expert)}; allowed is "
+                f"{_kind(first)}, as expert 0's."
             )
     return LayerTensor(first.own_name, (*first.shape, count), first.format)
 
@@ -238,7 +238,7 @@ def _kind(layer: LayerTensor) -> str:
 
 
 def _refusal(where: str, tensor: StoredTensor, field: str, value: object, allowed: str) -> SailsimError:
-    return SailsimError(f"{where}: the {field} of {shown(tensor.name)} is {value}; allowed is {allowed}.")
+    return SailsimError(f"{where}: the {field} of {printable(tensor.name)} is {value}; allowed is {allowed}.")
 
 
 def _layer_tensor(
@@ -252,7 +252,7 @@ def _layer_tensor(
     extra = next((tensor for part, tensor in parts.items() if part != "weight"), None)
     if extra is not None:
         raise SailsimError(
-            f"{where}: tensor {shown(extra.name)} has no codes with it; allowed are those of GPTQ or AWQ "
+            f"{where}: tensor {printable(extra.name)} has no codes with it; allowed are those of GPTQ or AWQ "
             "(qweight), or MXFP4's (blocks)."
         )
     tensor = parts["weight"]
@@ -293,7 +293,7 @@ def _require_part(
     """Refuse codes without a part of this shape and one of some types."""
     tensor = parts.get(part)
     if tensor is None:
-        raise SailsimError(f"{where}: {shown(codes.name)} has no {part} with it; allowed is one.")
+        raise SailsimError(f"{where}: {printable(codes.name)} has no {part} with it; allowed is one.")
     if tensor.shape != shape or tensor.dtype not in dtypes:
         value, allowed = f"{tensor.shape} of {tensor.dtype}", f"{shape} of {' or '.join(dtypes)}"
         raise _refusal(where, tensor, "shape", value, allowed)
@@ -306,8 +306,8 @@ def _grouped_layer(
     tensor = parts["qweight"]
     if grouped is None:
         raise SailsimError(
-            f"{where}: tensor {shown(tensor.name)} is quantized and config.json has no quantization_config "
-            "of quant_method gptq or awq; allowed is a folder that says how."
+            f"{where}: tensor {printable(tensor.name)} is quantized and config.json has no "
+            "quantization_config of quant_method gptq or awq; allowed is a folder that says how."
         )
     bits = grouped.bits
     if len(tensor.shape) != 2 or tensor.dtype != "I32":
@@ -351,7 +351,7 @@ class FolderConfig:
         text = next((table[key] for key in ("text_config", "llm_config") if key in table), table)
         if not isinstance(text, dict):
             raise SailsimError(
-                f"{where}: text_config of config.json is {shown(repr(text))}; allowed is a table."
+                f"{where}: text_config of config.json is {printable(repr(text))}; allowed is a table."
             )
         config = cls(where, "of config.json", text, table)
         if config.truth("is_encoder_decoder", False):
@@ -360,7 +360,7 @@ class FolderConfig:
 
     def refusal(self, key: str, value: object, allowed: str) -> SailsimError:
         """Error for a field with a value that is not allowed."""
-        value = shown(repr(value))
+        value = printable(repr(value))
         return SailsimError(f"{self.where}: {key} {self.place} is {value}; allowed is {allowed}.")
 
     def number(self, *keys: str, least: int = 1, most: int = (1 << 31) - 1) -> int | None:
@@ -409,7 +409,7 @@ class FolderConfig:
             window=window,
             max_context=number("max_position_embeddings", "n_positions") or 0,
             windowed=self._windowed() if window else None,
-            architecture=shown(self._architecture),
+            architecture=printable(self._architecture),
             notes=notes,
             own_names={name: tensor.own_name for name, tensor in tensors.items()},
         )
@@ -574,8 +574,8 @@ def _by_index(folder: Path, where: str, index: dict[str, Any]) -> list[StoredTen
     for name, file in places.items():
         if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
             raise SailsimError(
-                f"{where}: {INDEX} has {shown(name)} in {shown(repr(file))}; allowed is a safetensors file "
-                "of the folder."
+                f"{where}: {INDEX} has {printable(name)} in {printable(repr(file))}; allowed is a "
+                "safetensors file of the folder."
             )
         files[file] = None
     if len(files) > MAX_SHARDS:
@@ -584,7 +584,7 @@ def _by_index(folder: Path, where: str, index: dict[str, Any]) -> list[StoredTen
     for name, file in places.items():
         if name not in stored[file]:
             raise SailsimError(
-                f"{where}: {INDEX} has {shown(name)} in {file}, which does not have it; allowed is a file "
-                "with it."
+                f"{where}: {INDEX} has {printable(name)} in {file}, which does not have it; allowed is a "
+                "file with it."
             )
     return [stored[file][name] for name, file in places.items()]

@@ -24,7 +24,7 @@ from gguf.quants import dequantize
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.input_file import check_regular, sha256_of, unreadable
-from sailsim.workloads.model_files.safetensors_file import StoredTensor, shown
+from sailsim.workloads.model_files.safetensors_file import StoredTensor, printable
 from sailsim.workloads.model_files.shapes import PERIODS, ModelHeader, decoder
 from sailsim.workloads.models.formats import BLOCKS, GGML_SOURCE, TENSOR_FORMATS, TensorFormat, WeightFormat
 from sailsim.workloads.models.model import ModelSpec, has_own_formats, model_names
@@ -113,7 +113,7 @@ class _Cursor:
     def fail(self, field: str, value: object, allowed: str) -> SailsimError:
         # Names come from the file: they may be long or hold line breaks.
         return SailsimError(
-            f"{_KIND} {self.path}: {shown(field)} is {repr(value)[:80]}; allowed is {allowed}."
+            f"{_KIND} {self.path}: {printable(field)} is {repr(value)[:80]}; allowed is {allowed}."
         )
 
     @property
@@ -491,7 +491,7 @@ def open_gguf(path: str | Path) -> GgufModel:
     return model
 
 
-def stored_model(name_or_path: str | Path) -> GgufModel | None:
+def find_gguf(name_or_path: str | Path) -> GgufModel | None:
     """Open the GGUF file of a model argument; None for a shipped name, a TOML file and a missing path.
 
     Raises SailsimError for what is not a decoder's GGUF file, a folder included.

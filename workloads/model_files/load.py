@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # most models are shapes: readers of weights are imported whe
     from sailsim.workloads.model_files.gguf_model import GgufModel
 
 
-def opened(name_or_path: str | Path) -> GgufModel | FolderModel | None:
+def open_model_file(name_or_path: str | Path) -> GgufModel | FolderModel | None:
     """Open the GGUF file or folder of a model argument; None for models without formats of their own."""
     path = Path(name_or_path)
     if not has_own_formats(name_or_path):
@@ -66,7 +66,7 @@ def load_model(name_or_path: str | Path) -> ModelSpec:
     require_model(name)
     if path.suffix == ".toml":
         return read_shape(path)
-    file = opened(path)
+    file = open_model_file(path)
     assert file is not None
     return file.spec
 
@@ -157,7 +157,7 @@ def chosen_format(choice: str, model: str, spec: ModelSpec) -> WeightFormat:
     if uniform is not None:
         return formats.uniform_format(*uniform)
     if choice == FILE:
-        file = opened(model)
+        file = open_model_file(model)
         if file is None:
             raise SailsimError(
                 f"weights is {FILE!r}, but model {model} is no GGUF file or folder with formats of its own; "

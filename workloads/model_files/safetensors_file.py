@@ -71,7 +71,7 @@ class StoredTensor:
             raise unreadable(self.path, _KIND, error) from error
         if data.size != self.n_bytes:
             raise SailsimError(
-                f"{_KIND} {self.path}: {shown(self.name)} has {data.size} bytes; allowed are "
+                f"{_KIND} {self.path}: {printable(self.name)} has {data.size} bytes; allowed are "
                 f"{self.n_bytes}, as its header says."
             )
         return data
@@ -90,13 +90,13 @@ def safe_tensors(path: Path) -> dict[str, StoredTensor]:
     if len(entries) > MAX_TENSORS:
         raise SailsimError(f"{where}: it has {len(entries)} tensors; allowed are {MAX_TENSORS}.")
     tensors = {name: _tensor(path, name, entry, begin, size - begin) for name, entry in entries.items()}
-    placed = sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.offset + tensor.n_bytes))
-    for before, after in pairwise(placed):
+    by_offset = sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.offset + tensor.n_bytes))
+    for before, after in pairwise(by_offset):
         end = before.offset + before.n_bytes
         if end > after.offset:
             raise SailsimError(
-                f"{where}: the data of {shown(after.name)} start at {after.offset - begin}; allowed is "
-                f"behind those of {shown(before.name)}, which end at {end - begin}."
+                f"{where}: the data of {printable(after.name)} start at {after.offset - begin}; allowed is "
+                f"behind those of {printable(before.name)}, which end at {end - begin}."
             )
     return tensors
 
@@ -107,8 +107,8 @@ def safe_metadata(path: Path, name: str) -> dict[str, Any]:
     text = metadata.get(name) if isinstance(metadata, dict) else None
     if not isinstance(text, str) or len(text) > MAX_METADATA:
         raise SailsimError(
-            f"{_KIND} {path}: {name} of its metadata is {shown(repr(text))}; allowed is a text of at most "
-            f"{MAX_METADATA} characters."
+            f"{_KIND} {path}: {name} of its metadata is {printable(repr(text))}; allowed is a text of at "
+            f"most {MAX_METADATA} characters."
         )
     return _table(f"{_KIND} {path}", text.encode())
 
@@ -152,7 +152,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int, int]:
     return _table(where, content), _LENGTH + length, size
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """Make a name from a file printable and short, for error messages."""
     return "".join(c if c.isprintable() else "?" for c in name[:80])
 
@@ -167,7 +167,7 @@ def _table(where: str, content: bytes) -> dict[str, Any]:
     try:
         table = json.loads(content, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else shown(str(error))
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else printable(str(error))
         raise SailsimError(f"{where}: its JSON cannot be read ({why}); allowed is a table.") from None
     if not isinstance(table, dict):
         raise SailsimError(f"{where}: its JSON is {repr(table)[:80]}; allowed is a table.")
@@ -178,8 +178,8 @@ def _tensor(path: Path, name: str, entry: Any, begin: int, room: int) -> StoredT
     """Check a header's entry against the ``room`` bytes of data from ``begin`` on."""
 
     def refuse(field: str, value: object, allowed: str) -> SailsimError:
-        value = shown(repr(value))
-        return SailsimError(f"{_KIND} {path}: {field} of {shown(name)} is {value}; allowed is {allowed}.")
+        value = printable(repr(value))
+        return SailsimError(f"{_KIND} {path}: {field} of {printable(name)} is {value}; allowed is {allowed}.")
 
     if not isinstance(entry, dict):
         raise refuse("the entry", entry, "a table")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.model_files.safetensors_file import shown
+from sailsim.workloads.model_files.safetensors_file import printable
 from sailsim.workloads.models.experts import Experts
 from sailsim.workloads.models.model import FINAL_NORM, NORMS, PLAIN_NORMS, ROUTER, ModelSpec
 
@@ -73,7 +73,7 @@ class ModelHeader:
 
     def own_name(self, name: str) -> str:
         """The file's name of a tensor, made printable."""
-        return shown(self.own_names.get(name, name))
+        return printable(self.own_names.get(name, name))
 
 
 def decoder(header: ModelHeader) -> ModelSpec:

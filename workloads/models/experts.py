@@ -114,7 +114,7 @@ def expected_spread(count: int, used: int, tokens: int) -> Spread:
     return _balanced(_joined(classes), distinct_experts(count, used, tokens), tokens * used)
 
 
-def touched(spread: Spread) -> float:
+def touched_experts(spread: Spread) -> float:
     """Number of experts in a spread."""
     return sum(experts for _, experts in spread)
 

@@ -28,8 +28,8 @@ where units multiply keys and values ``softmax`` and ``cache``, which reads ``we
 ``kv_bytes``.
 
 `attention_on_units` replaces the attention of each head of a sequence by two GEMVs with their own input,
-which the queries of a group share. The cache is `ModelSpec.cached`: integers with an fp16 scale per head
-and token.
+which the queries of a group share. The cache is `ModelSpec.with_kv_bits`: integers with an fp16 scale per
+head and token.
 
 - **scores**: the queries (group, head_dim), rounded to ``abits``, times the keys (head_dim, tokens). The
   key's scale is that of the one block of its output.
@@ -51,7 +51,7 @@ from math import ceil
 from typing import Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
-from sailsim.workloads.models.experts import Spread, expected_spread, touched, touched_deviation
+from sailsim.workloads.models.experts import Spread, expected_spread, touched_deviation, touched_experts
 from sailsim.workloads.models.formats import TensorFormat, WeightFormat, uniform_format
 from sailsim.workloads.models.model import MAX_DIMENSION, NORMS, Linear, ModelSpec, Role
 
@@ -205,7 +205,7 @@ def step_notes(model: ModelSpec, rows: int) -> list[str]:
     return notes
 
 
-def split(chunks: Sequence[Chunk]) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
+def split_chunks(chunks: Sequence[Chunk]) -> tuple[tuple[Chunk, ...], tuple[Chunk, ...]]:
     """Split chunks into those that decode and those of prompts."""
     return tuple(c for c in chunks if c.decodes), tuple(c for c in chunks if not c.decodes)
 
@@ -386,7 +386,7 @@ def _gemv(linear: Linear, step: _StepRows, rows: int, spread: Spread = (), devia
         pairs,
         k=linear.k,
         n=linear.n,
-        weight_bytes=touched(spread) * size if spread else size,
+        weight_bytes=touched_experts(spread) * size if spread else size,
         act_bytes=ACT_BYTES * pairs * (linear.k + linear.n),
         macs=pairs * linear.k * linear.n,
         role=linear.role,

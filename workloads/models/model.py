@@ -246,7 +246,7 @@ class ModelSpec(ShortRepr):
         """Bytes of a token in a block's KV cache: its key and its value, with their scales."""
         return self.d_cached * self.kv_bits / 8 + 2 * self.n_kv_heads * self.kv_scale_bits / 8
 
-    def cached(self, kv_bits: int) -> ModelSpec:
+    def with_kv_bits(self, kv_bits: int) -> ModelSpec:
         """Model with a KV cache of another width.
 
         2..8 bits are integers with one fp16 scale for each head and token (`rounded_cache`), 16 and 32 are

@@ -198,7 +198,7 @@ def asked(rows: Sequence[Row]) -> list[tuple[ModelSpec, Point]]:
             model=shape(row), weights=f"{bits}g{group}", batch=row["batch"], threads=row["threads"],
             context=row["context"], kv_bits=CACHE_BITS[row["cache"]], nbw=row["nbw"],
         )  # fmt: skip
-        questions.append((spec.cached(point.kv_bits), point))
+        questions.append((spec.with_kv_bits(point.kv_bits), point))
     return questions
 
 

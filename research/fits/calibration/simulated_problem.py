@@ -67,7 +67,7 @@ def simulated_rows(linears: str) -> MeasuredRows:
     works, sheets, labels, measured = [], [], [], []
     chosen = [row for row in fitted_rows() if row["linears"] == linears and row["attention"] == "cores"]
     for run, row in enumerate(chosen):
-        spec = part_of_model(row).cached(CACHE_BITS[row["cache"]])
+        spec = part_of_model(row).with_kv_bits(CACHE_BITS[row["cache"]])
         bits, group = bits_and_group(row)
         system = load_system(row["system"])
         work = StepDemand.of(

@@ -51,7 +51,7 @@ from sailsim.sim.software.fitted import (
 from sailsim.sim.software.kernel_rates import format_rate, kernel_problem, table_problem
 from sailsim.sim.step.schedule import CODE_BITS, AttentionModel, CpuSheet, Many
 from sailsim.workloads.models.formats import WeightFormat
-from sailsim.workloads.models.graph import Chunk, check_sizes, split
+from sailsim.workloads.models.graph import Chunk, check_sizes, split_chunks
 from sailsim.workloads.models.model import ModelSpec
 
 Software = Literal["llama.cpp", "ampere", "t-mac", "vllm", "t-sar", "neon", "neon-lut"]
@@ -155,7 +155,7 @@ class CpuBackend(Backend):
             timers = {name: self.timer(each) for name, each in self._measured(query).items()}
             with_prompts = [timer for name, timer in timers.items() if prompt_problem(name) is None]
             return lambda pieces: min(
-                timer(pieces) for timer in (with_prompts if split(pieces)[1] else timers.values())
+                timer(pieces) for timer in (with_prompts if split_chunks(pieces)[1] else timers.values())
             )
         assert isinstance(query.machine, System)
         return _timer(query.machine, query.model, query.fmt, query.cores, cast(Software, query.software))
@@ -385,7 +385,7 @@ class ProcessBatch:
     ) -> Self:
         """Batch from the arguments of `predict_cores`."""
         if pieces:
-            return cls(demand_of, *split(pieces))
+            return cls(demand_of, *split_chunks(pieces))
         if prompt is not None:
             check_sizes(prompt=prompt, batch=batch)
             return cls(demand_of, (), (Chunk(prompt, 0, batch),))
@@ -582,7 +582,7 @@ def _timer(system: System, model: ModelSpec, fmt: WeightFormat, threads: int, so
         raise SailsimError(problem)
 
     def seconds(pieces: tuple[Chunk, ...]) -> float:
-        rows = ProcessBatch(demand_of, *split(pieces))
+        rows = ProcessBatch(demand_of, *split_chunks(pieces))
         scans = rows.scans if cache == "unified" and rows.decoding else np.asarray(1.0)
         parts = step_breakdown(rows.work, sheet, np.asarray(float(threads)), rows.fit(fits), scans)
         unpacking = _unpacking_seconds(system, model, software, rows.work, threads)

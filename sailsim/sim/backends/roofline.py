@@ -50,7 +50,7 @@ from sailsim.sim.machine.system_files import gpu_names, load_gpu
 from sailsim.sim.software import fitted
 from sailsim.sim.software.fitted import UNMEASURED, Fits, Floats, StepDemand, fitted_constants
 from sailsim.workloads.models.formats import WeightFormat
-from sailsim.workloads.models.graph import Chunk, split
+from sailsim.workloads.models.graph import Chunk, split_chunks
 from sailsim.workloads.models.model import ModelSpec
 
 GpuSoftware = Literal["llama.cpp", "serving"]
@@ -99,7 +99,7 @@ class GpuBackend(Backend):
         assert isinstance(query.machine, Gpu)
         demand_of, software = fitted.mixed_demand(query.model, query.fmt), cast(GpuSoftware, query.software)
         breakdown = _breakdown_of(query.machine, demand_of, query.fmt, software)
-        return lambda pieces: float(sum(breakdown(*split(pieces))[1].values()))
+        return lambda pieces: float(sum(breakdown(*split_chunks(pieces))[1].values()))
 
     def step(self, query: StepQuery) -> StepResult:
         """Predict by the GPU's constants."""

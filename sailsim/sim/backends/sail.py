@@ -27,7 +27,7 @@ from sailsim.sim.step.patterns import PROFILES, PatternProfile
 from sailsim.sim.step.schedule import CoreTask, HostCores, Segments, play
 from sailsim.sim.step.tiles import COUNTS, FastestTiles, PimUnits, TileRequest, TileShape
 from sailsim.workloads.inference.activation_file import Activations
-from sailsim.workloads.models.graph import Chunk, Op, mixed_step, split, step_notes
+from sailsim.workloads.models.graph import Chunk, Op, mixed_step, split_chunks, step_notes
 from sailsim.workloads.models.model import ModelSpec
 
 NOT_MODELLED = (
@@ -188,7 +188,7 @@ class SailBackend(Accelerator):
         """Simulate with prompts on the cores while units decode."""
         system, point = query.machine, self.point_of(query)
         assert isinstance(system, System)
-        decoding, prompts = split(query.pieces or pieces_of(point))
+        decoding, prompts = split_chunks(query.pieces or pieces_of(point))
         tasks = list(prompt_tasks(query, HostCores(system, point.threads), prompts))
         tokens = sum(piece.new * piece.times for piece in decoding + prompts)
         note = f"The cores multiply the prompts, as {query.around} does"

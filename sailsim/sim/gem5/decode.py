@@ -34,7 +34,7 @@ from sailsim.sim.study.store import Store
 from sailsim.workloads.images.image_decode import CACHES, ImageDecoder
 from sailsim.workloads.images.image_file import Image, ImagePlan, plan_image
 from sailsim.workloads.inference.tokenizer import Tokenizer, token_numbers
-from sailsim.workloads.model_files.gguf_model import stored_model
+from sailsim.workloads.model_files.gguf_model import find_gguf
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.model import ModelSpec
 
@@ -148,7 +148,7 @@ def prompt_tokens(model: str, prompt: str) -> list[int]:
     Raises:
         SailsimError: a text for a model without a tokenizer, tokens outside its vocabulary, or too many.
     """
-    file, spec = stored_model(model), _spec(model)
+    file, spec = find_gguf(model), _spec(model)
     tokens = token_numbers(prompt)
     if tokens is None:
         if file is None:
@@ -167,7 +167,7 @@ def prompt_tokens(model: str, prompt: str) -> list[int]:
 
 
 def _spec(model: str) -> ModelSpec:
-    file = stored_model(model)
+    file = find_gguf(model)
     return file.spec if file else load_model(model)
 
 
@@ -273,7 +273,7 @@ def run_decodes(
     machine_json(system)  # refuses a machine that gem5 does not have, before an image is made
     require_program(program)
     plan = _plan(points[0], system)  # refuses a model that no image can hold before the first run
-    file = stored_model(points[0].model)
+    file = find_gguf(points[0].model)
     content, stored = sha256_of(program, "program"), Store(out).keys()
     known: Logits = {}
     rows, failures, before = [], [], 0

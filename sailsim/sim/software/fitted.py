@@ -28,7 +28,7 @@ from sailsim.sim.backend import StepResult
 from sailsim.sim.machine.system import IdentityKey, System
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.step.schedule import AttentionModel
-from sailsim.workloads.models.experts import touched
+from sailsim.workloads.models.experts import touched_experts
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.graph import Chunk, Op, check_sizes, mixed_step, step_notes
 from sailsim.workloads.models.model import MAX_DIMENSION, ModelSpec
@@ -408,7 +408,7 @@ class StepDemand:
         attention = [op for op in ops if op.kind == "attention"]
         products = [op for op in ops if op.kind == "gemv"]
         experts = [op for op in ops if op.spread]
-        read = sum(touched(op.spread) * op.k * op.n for op in experts)
+        read = sum(touched_experts(op.spread) * op.k * op.n for op in experts)
         expert_macs = sum(op.macs for op in experts)
         sums = {
             "rows": rows,

@@ -251,7 +251,7 @@ def simulate(point: Point) -> StepResult:
         ArgumentTypeError: what is no point.
     """
     check_type("point", point, Point, "is a Point")
-    system, model = load_system(point.system), load_model(point.model).cached(point.kv_bits)
+    system, model = load_system(point.system), load_model(point.model).with_kv_bits(point.kv_bits)
     check_context(model, point)
     step = (model, point.formats(model), point.batch, point.context)
     room_of(system, *step).check(*step)
@@ -313,7 +313,7 @@ def _fastest(step: _SimulatedStep) -> _SimulatedStep:
             "attention units or overlap is asked for in a mixed step; allowed there is attention on the "
             "cores, and one batch."
         )
-    model = step.model.cached(point.kv_bits)
+    model = step.model.with_kv_bits(point.kv_bits)
     asked = point.resolved(system, model)
     best, *others = (
         replace(step, model=model, asked=asked, way=way) for way in accelerator.alternatives(system, asked)

@@ -24,7 +24,7 @@ from sailsim.sim.machine.system import System, server_memory
 from sailsim.sim.point import Point
 from sailsim.sim.step.parts import PartLayout, StepParts
 from sailsim.workloads.inference.activation_file import Activations
-from sailsim.workloads.models.experts import expected_rounds, touched
+from sailsim.workloads.models.experts import expected_rounds, touched_experts
 from sailsim.workloads.models.graph import Op
 from sailsim.workloads.models.model import ModelSpec
 
@@ -355,7 +355,7 @@ def _ways(units: Units, jobs: StepGemvs, op: Op, inputs: Sequence[int]) -> Itera
         rounds = expected_rounds(experts, op.deviation, together, op.used, min(op.matrices, op.batch))
         return SummedGemvTimes(parts, rounds, rounds * together / experts, len(units.phases))
 
-    experts = touched(op.spread)
+    experts = touched_experts(op.spread)
     alone, together = way(1), 2
     yield alone
     slices = alone.parts[0][0].slices

@@ -106,7 +106,7 @@ class PatternCache:
         scan = scan.alike
         # Neighbouring layers of a model may stand on the same rows of a capture.
         scanned = repr((activations.id, rows.role, rows.k, rows.batch, scan)).encode()
-        source = activations.source(*rows)
+        source = activations.pool_indices(*rows)
         key = blake2b(scanned + source.tobytes(), digest_size=16).hexdigest()
         return self._kept(key, lambda: self._scan_captured(activations, rows, source, scan))
 

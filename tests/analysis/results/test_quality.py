@@ -20,7 +20,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.cli import main
 from sailsim.sim.study.store import RESERVED, Store
 from sailsim.workloads.inference.capture import default_gguf
-from sailsim.workloads.inference.perplexity import in_floats, on_units, text_chunks
+from sailsim.workloads.inference.perplexity import float_predictions, text_chunks, unit_predictions
 from sailsim.workloads.model_files.gguf_model import open_gguf
 
 from ...workloads.conftest import write_tiny_gguf
@@ -60,7 +60,7 @@ def test_perplexity_and_its_error_are_those_of_the_chunks(folder: Path) -> None:
     error = np.sqrt(((nll - nll.mean()) ** 2).sum() / 3 / 4)
     assert row["perplexity_error"] == pytest.approx(row["perplexity"] * error)
     model = open_gguf(folder / "m.gguf")
-    again = in_floats(model, text_chunks(model, WORDS, 4, 20))
+    again = float_predictions(model, text_chunks(model, WORDS, 4, 20))
     assert again.nll.mean(axis=1).tolist() == row["chunk_nll"]
 
 
@@ -69,7 +69,7 @@ def test_the_loss_of_a_token_is_that_of_its_own_logits(folder: Path) -> None:
 
     model = open_gguf(folder / "m.gguf")
     tokens = text_chunks(model, WORDS, 2, 6)
-    found = in_floats(model, tokens)
+    found = float_predictions(model, tokens)
     logits = Decoder(model, LinearLayers(model)).after(tokens[1, :3].tolist()).astype(np.float64)
     assert found.nll[1, 2] == pytest.approx(np.log(np.exp(logits).sum()) - logits[tokens[1, 3]], rel=1e-4)
     assert found.top[1, 2] == logits.argmax()
@@ -138,13 +138,13 @@ def test_compensated_codes_are_made_for_the_inputs_of_another_text(folder: Path)
 
     tokens, other = text_chunks(model, WORDS, 2, 20), text_chunks(model, WORDS[::-1], 6, 20)
     ways = [
-        on_units(model, tokens, uniform_format(2, 32), abits=8, method=method, calibration=other)
+        unit_predictions(model, tokens, uniform_format(2, 32), abits=8, method=method, calibration=other)
         for method in ("nearest", "compensated")
     ]
     assert ways[0].nll.shape == ways[1].nll.shape == (2, 19)
     assert not np.array_equal(ways[0].nll, ways[1].nll)
     with pytest.raises(SailsimError, match="compensation needs them"):
-        on_units(model, tokens, uniform_format(2, 32), method="compensated")
+        unit_predictions(model, tokens, uniform_format(2, 32), method="compensated")
 
 
 @pytest.mark.slow
