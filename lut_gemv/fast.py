@@ -12,18 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailsim import _core
+from sailsim.lut_gemv import operands
 from sailsim.lut_gemv.codes import WeightCode, check_accumulator, checked_weights
 from sailsim.lut_gemv.counts import DEFAULT_PRT, PrtConfig
-from sailsim.lut_gemv.operands import (
-    ACCUMULATOR_BITS,
-    THREADS_MAX,
-    UNIT_ACCUMULATOR_BITS,
-    block_slices,
-    check_array,
-    check_between,
-    check_equal_k,
-    checked_activations,
-)
 
 
 def lut_gemv(
@@ -74,11 +65,11 @@ def lut_gemv_blocks(
     threads: int = 1,
 ) -> NDArray[np.int64]:
     """Accumulators of every block, int64 ``(blocks, B, N)``, as :func:`lut_gemv` sums them."""
-    check_between("threads", threads, 1, THREADS_MAX)
-    x = checked_activations(x, abits, signed, nbw, group_size)
+    operands.check_between("threads", threads, 1, operands.THREADS_MAX)
+    x = operands.checked_activations(x, abits, signed, nbw, group_size)
     w = checked_weights(w, code)
-    check_equal_k(x.shape[1], len(w))
-    check_accumulator(code, abits, signed, x.shape[1], ACCUMULATOR_BITS)
+    operands.check_equal_k(x.shape[1], len(w))
+    check_accumulator(code, abits, signed, x.shape[1], operands.ACCUMULATOR_BITS)
     packed = _core.PackedWeights(w, code.wbits, code.values)
     sums: NDArray[np.int64] = _core.lut_gemv(x, packed, abits, signed, nbw, group_size, threads)
     return sums
@@ -98,8 +89,8 @@ def pattern_profile(
 
     The result has the int32 arrays ``zero``, ``hits`` and ``misses``, each ``(G,)``, G over all blocks.
     """
-    check_between("threads", threads, 1, THREADS_MAX)
-    x = checked_activations(x, abits, signed, nbw, group_size)
+    operands.check_between("threads", threads, 1, operands.THREADS_MAX)
+    x = operands.checked_activations(x, abits, signed, nbw, group_size)
     entries = prt.effective_entries
     return _core.pattern_profile(x, abits, nbw, group_size, entries, prt.policy, threads)
 
@@ -132,17 +123,17 @@ def scaled_product(
         SailsimError: on a wrong dtype or shape, a value outside its width, or a block whose sum could wrap
             the unit's 32 bits.
     """
-    check_between("threads", threads, 1, THREADS_MAX)
-    x = checked_activations(x, abits, signed=True, nbw=1, group_size=group_size)
+    operands.check_between("threads", threads, 1, operands.THREADS_MAX)
+    x = operands.checked_activations(x, abits, signed=True, nbw=1, group_size=group_size)
     codes = checked_weights(codes, code)
     k, n = codes.shape
-    check_equal_k(x.shape[1], k)
-    shape = (len(block_slices(k, group_size)), n)
-    check_array("scale", scale, np.float16, shape)
+    operands.check_equal_k(x.shape[1], k)
+    shape = (len(operands.block_slices(k, group_size)), n)
+    operands.check_array("scale", scale, np.float16, shape)
     if minimum is not None:
-        check_array("minimum", minimum, np.float16, shape)
-    check_array("act_scale", act_scale, np.float32, (len(x),))
-    check_accumulator(code, abits, True, min(group_size or k, k), UNIT_ACCUMULATOR_BITS)
+        operands.check_array("minimum", minimum, np.float16, shape)
+    operands.check_array("act_scale", act_scale, np.float32, (len(x),))
+    check_accumulator(code, abits, True, min(group_size or k, k), operands.UNIT_ACCUMULATOR_BITS)
     scale_bits = np.ascontiguousarray(scale).view(np.uint16)
     minimum_bits = None if minimum is None else np.ascontiguousarray(minimum).view(np.uint16)
     weights = codes, code.wbits, code.values, group_size, scale_bits, minimum_bits

@@ -95,7 +95,7 @@ class TracePlan:
             runs = self._runs(linear)
             nbw = self.nbw if self.choose_nbw is None else None
             for index, (start, stop) in enumerate(runs):
-                part = weights.columns(start, stop)
+                part = weights.take(slice(start, stop))
                 tile = Tile(
                     x=x,
                     codes=part.codes,

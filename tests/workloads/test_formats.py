@@ -191,7 +191,7 @@ def test_synthetic_weights_depend_on_name_and_seed_only():
     assert not (weights.codes == synthetic_source(one, FOUR, seed=6).load().codes).all()
     assert not (weights.codes == synthetic_source(two, FOUR, seed=5).load().codes).all()
     assert weights.values().std() == pytest.approx(0.02, rel=0.1)
-    part = weights.columns(8, 12)
+    part = weights.take(slice(8, 12))
     np.testing.assert_array_equal(part.values(), weights.values()[:, 8:12])
 
 

@@ -92,7 +92,7 @@ class ImageDecoder:
 
     def _embedding(self, token: int) -> Floats:
         weights = self.weights("head" if self.sizes.tied else "embedding")
-        return weights.columns(token, token + 1).values()[:, 0]
+        return weights.take(slice(token, token + 1)).values()[:, 0]
 
     def _norm(self, x: Floats, weight: Floats) -> Floats:
         mean = np.mean(x * x, axis=-1, keepdims=True)

@@ -232,7 +232,7 @@ def tiles_layout(weights: Weights, shape: MatrixLayout) -> Bytes:
     """Lay out a matrix as tiles, uint8 (shape.bytes,)."""
     tiles = np.zeros((ceil(shape.n / shape.share), shape.tile_stride), np.uint8)
     for tile, start in zip(tiles, range(0, shape.n, shape.share), strict=True):
-        part = weights.columns(start, min(start + shape.share, shape.n))
+        part = weights.take(slice(start, start + shape.share))
         packed = pack_codes(part.codes, shape.wbits).reshape(-1)
         tile[: len(packed)] = packed
         numbers = np.concatenate([kind.reshape(-1) for kind in part.factors])

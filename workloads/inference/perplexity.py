@@ -185,10 +185,9 @@ def unit_predictions(
     Raises:
         SailsimError: for values out of range.
     """
-    if method not in METHODS:
-        raise SailsimError(f"method is {method!r}; allowed is {' or '.join(METHODS)}.")
-    if attention not in ATTENTION:
-        raise SailsimError(f"attention is {attention!r}; allowed is {' or '.join(ATTENTION)}.")
+    for name, value, allowed in (("method", method, METHODS), ("attention", attention, ATTENTION)):
+        if value not in allowed:
+            raise SailsimError(f"{name} is {value!r}; allowed is {' or '.join(allowed)}.")
     layers = LinearLayers(model, fmt, abits, threads)
     skipped = 0
     if method == "compensated":

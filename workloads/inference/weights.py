@@ -176,10 +176,6 @@ class Weights:
         """Scales and, if there are any, minima."""
         return [self.scales] if self.minima is None else [self.scales, self.minima]
 
-    def columns(self, start: int, stop: int) -> Weights:
-        """Weights of the outputs ``start`` to ``stop - 1``."""
-        return self.take(slice(start, stop))
-
     def take(self, outputs: npt.NDArray[Any] | slice) -> Weights:
         """Weights of some outputs, by index or slice."""
         minima = None if self.minima is None else self.minima[:, outputs]

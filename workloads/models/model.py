@@ -53,6 +53,8 @@ NORMS: Mapping[str, Callable[[ModelSpec], tuple[int, int]]] = {
 }
 """Norms by tensor name: number of weights, and of elements normalized per row."""
 
+_MatrixShape = tuple[str, Role, int, int]  # name in the block, input, K, N
+
 MAX_DIMENSION = 1 << 24
 """Upper limit of every shape of a model: a larger one is taken for a damaged file."""
 
@@ -268,9 +270,7 @@ class ModelSpec(ShortRepr):
         """Weight matrices of one block in the order a step uses them."""
         d = self.d_model
         if self.fused_projections:
-            shapes: list[tuple[str, Role, int, int]] = [
-                ("attn_qkv", "attn_in", d, self.d_query + self.d_cached)
-            ]
+            shapes: list[_MatrixShape] = [("attn_qkv", "attn_in", d, self.d_query + self.d_cached)]
         else:
             shapes = [
                 ("attn_q", "attn_in", d, self.d_query),
@@ -288,15 +288,13 @@ class ModelSpec(ShortRepr):
         return self._named(layer, shapes) + self._named(layer, chosen, experts.count, experts.used)
 
     @staticmethod
-    def _named(
-        layer: int, shapes: list[tuple[str, Role, int, int]], count: int = 1, used: int = 1
-    ) -> list[Linear]:
+    def _named(layer: int, shapes: list[_MatrixShape], count: int = 1, used: int = 1) -> list[Linear]:
         return [Linear(f"blk.{layer}.{name}", role, k, n, layer, count, used) for name, role, k, n in shapes]
 
-    def _ffn(self, suffix: str, width: int, fused: bool) -> list[tuple[str, Role, int, int]]:
+    def _ffn(self, suffix: str, width: int, fused: bool) -> list[_MatrixShape]:
         """Matrices of a feed-forward network of an inner width."""
         d = self.d_model
-        shapes: list[tuple[str, Role, int, int]] = []
+        shapes: list[_MatrixShape] = []
         if fused:
             shapes.append((f"ffn_up{suffix}", "ffn_in", d, 2 * width))
         else:
