@@ -22,6 +22,7 @@ import argparse
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -227,6 +228,7 @@ SECTIONS: dict[str, Callable[[], Iterator[Item]]] = {
 }
 
 # ---- Recording and comparing ------------------------------------------------------------------------------
+NUMBERS = re.compile(r"\d[\d.e+-]*")
 SHOWN = 60
 """Rows of a comparison's table; all are counted."""
 
@@ -283,7 +285,12 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def same(old: Any, new: Any) -> bool:
-    """Whether values are equal to the bit; 1 and 1.0 are one number, and so is every NaN."""
+    """Whether values are equal to the bit; 1 and 1.0 are one number, and so is every NaN.
+
+    A refusal is the same where its numbers are: its words may become better ones.
+    """
+    if isinstance(old, str) and isinstance(new, str) and " " in old:
+        return NUMBERS.findall(old) == NUMBERS.findall(new)
     numbers = isinstance(old, int | float) and isinstance(new, int | float)
     if numbers and (isinstance(old, float) or isinstance(new, float)):
         return float(old).hex() == float(new).hex()
