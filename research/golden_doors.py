@@ -46,7 +46,7 @@ from sailsim.lut_gemv.quantize import SIGNS, quantize_rows, quantize_weights
 from sailsim.lut_gemv.reference import tile_counts
 from sailsim.lut_gemv.tile import Scales
 from sailsim.lut_gemv.trace_file import read_trace, replay, write_trace
-from sailsim.sim.backend import room_of
+from sailsim.sim.backend import memory_need
 from sailsim.sim.backends.cores import predict_cores
 from sailsim.sim.backends.roofline import predict_gpu
 from sailsim.sim.gem5.binary import Gem5
@@ -135,7 +135,7 @@ def predict(
     else:
         step = predict_cores(found, spec, fmt, threads or found.cores.count.whole, **choices)
         tokens = choices["prompt"] or choices["context"]
-        room_of(found, spec, fmt, choices["batch"], tokens).check(spec, fmt, choices["batch"], tokens)
+        memory_need(found, spec, fmt, choices["batch"], tokens).check(spec, fmt, choices["batch"], tokens)
     rates = {"tokens_per_s": step.tokens_per_s, "low": step.low, "high": step.high, "step_s": step.step_s}
     return rates | {"phases": dict(step.breakdown), "instances": step.instances or 1}
 
@@ -188,7 +188,12 @@ def products(by: str, tile: Tile, policy: str, entries: int) -> Answer:
 def cycles(machine: str, tile: Tile, memory: str) -> Answer:
     """How long a tile takes on one unit."""
     found = time_tile(load_system(machine), tile, memory)
-    return {"phases": found.phases, "waiting": found.waiting, "around": found.around, "cycles": found.cycles}
+    return {
+        "phases": found.phases,
+        "waiting": found.waiting,
+        "around": found.overheads,
+        "cycles": found.cycles,
+    }
 
 
 def written(tiles: Sequence[Tile]) -> Path:

@@ -26,7 +26,7 @@ from sailsim.analysis.paper.sampled_machine import FEW_BITS, FEW_BITS_RATE, TABL
 from sailsim.analysis.runs.runs import OF_THE_POINT, SAIL, Runner
 from sailsim.analysis.uncertainty.prior import Workload
 from sailsim.base.errors import SailsimError
-from sailsim.sim.backend import StepResult, memory_needed, memory_of
+from sailsim.sim.backend import StepResult, memory_needed, usable_memory
 from sailsim.sim.backends import cores as cpu
 from sailsim.sim.backends import roofline
 from sailsim.sim.backends.cores import Software
@@ -165,7 +165,7 @@ class SampledOutcomes:
         gpu, (fmt, work, memory) = opponent.machine, asked(w, weights)
         assert isinstance(gpu, Gpu)
         software = cast(roofline.GpuSoftware, opponent.software)
-        if memory > memory_of(gpu) or roofline.decode_problem(fmt, software) is not None:
+        if memory > usable_memory(gpu) or roofline.decode_problem(fmt, software) is not None:
             return math.nan, math.nan
         constants = roofline.gpu_fit(gpu, fmt, self.machine.fitted, software)
         parts = roofline.step_breakdown(work, roofline.GpuSheet.of(gpu), constants)

@@ -33,7 +33,7 @@ from sailsim.sim.machine import system_files
 from sailsim.sim.machine.catalog import validated
 from sailsim.sim.machine.system import Gpu, System
 from sailsim.sim.machine.system_files import SystemReference, gpu_names
-from sailsim.sim.point import FieldColumn, Point, set_values
+from sailsim.sim.point import Point, set_values
 from sailsim.sim.serve.surface import StepSurface
 from sailsim.sim.software.fitted import with_host_software
 from sailsim.workloads.model_files.load import load_model
@@ -409,14 +409,14 @@ COLUMNS = tuple(
 
 
 def evaluate(
-    point: Point, runners: Sequence[Runner] | None = None, fields: Sequence[FieldColumn] = ()
+    point: Point, runners: Sequence[Runner] | None = None, fields: Mapping[str, bool] | None = None
 ) -> list[dict[str, Any]]:
     """The records of a point as a sweep stores them, one per runner (`runs`).
 
     ``fields``: values of the point's own machine that are columns too, after the others.
     """
     records = [run.as_record() for run in runs(point, runners=runners)]
-    columns = set_values(fields, point, system_files.load_system(point.system))
+    columns = set_values(fields or {}, point, system_files.load_system(point.system))
     return [record | columns for record in records]
 
 
@@ -496,7 +496,7 @@ def step_surface(point: Point, runner: Runner, prefill: Prefill = "units") -> St
         backend = backend_of(query.machine, runner.kind)
         if problem := backend.refusal(query):
             raise SailsimError(problem)
-        query = replace(query, prefill=prefill, around=runner.host_software or query.around)
+        query = replace(query, prefill=prefill, host_software=runner.host_software or query.host_software)
         if runner.host_software:
             query = replace(query, machine=_with_host_software(machine, runner.host_software, "prefill"))
         _SURFACES[key] = StepSurface(backend, query)
@@ -524,7 +524,7 @@ def _run(
     problem = backend.refusal(query)
     if problem is not None and own and runner.kind == "accelerator":
         raise SailsimError(problem)
-    room = backend.room(query)
+    room = backend.memory_need(query)
     if problem is None and not room.fits:
         problem = room.problem(query.model, query.fmt, point.batch, point.context)
     empty = Run(

@@ -79,7 +79,7 @@ def sweep_into(
     points = tuple(points)
     runners = shipped() if runners is None else runners
     fields = set_fields(points)
-    columns = ",".join(f"{field.name}{' in words' if field.words else ''}" for field in fields)
+    columns = ",".join(f"{name}{' in words' if words else ''}" for name, words in fields.items())
     inputs = ";".join(filter(None, (identity(runners), columns and f"columns={columns}")))
     function = partial(evaluate, runners=runners, fields=fields)
     return run_sweep(points, function, out, jobs=jobs, config=config, inputs=inputs)

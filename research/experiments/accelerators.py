@@ -26,7 +26,7 @@ from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import accelerator_of
-from sailsim.sim.step.jobs import ClosedFormUnits, Gemm, GemvTime, Units
+from sailsim.sim.step.gemv_times import ClosedFormUnits, Gemm, GemvTime, Units
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.graph import decode_step
 
@@ -207,8 +207,8 @@ def _of_phases(units: Units, job: GemvTime, phases: Sequence[str]) -> float:
 def _jobs(units: ClosedFormUnits, shapes: Sequence[Shape], wbits: int, abits: int) -> list[GemvTime]:
     """Of products of whole numbers by themselves, weights packed."""
     if units.phases == dram_pim.PHASES:
-        return [units.job(Gemm(s.k, s.n, s.batch)) for s in shapes]
-    return [units.job(Gemm(s.k, s.n, s.batch, wbits, abits, 0, s.k * ceil(s.n * wbits / 8))) for s in shapes]
+        return [units.time(Gemm(s.k, s.n, s.batch)) for s in shapes]
+    return [units.time(Gemm(s.k, s.n, s.batch, wbits, abits, 0, s.k * ceil(s.n * wbits / 8))) for s in shapes]
 
 
 def _units(machine: System) -> ClosedFormUnits:

@@ -55,7 +55,9 @@ def engine(row: dict[str, str]) -> list[float]:
         context=context,
     )
     fmt = point.formats(model)
-    asked = StepQuery(point, system, model, fmt, "lut-gemv", cores=threads, around="neon", prefill="cores")
+    asked = StepQuery(
+        point, system, model, fmt, "lut-gemv", cores=threads, host_software="neon", prefill="cores"
+    )
     decoding, prompt = Chunk(1, context - 1, batch), Chunk(tokens)
     steps = (
         BACKEND.step(replace(asked, pieces=each)) for each in ((decoding,), (prompt,), (decoding, prompt))

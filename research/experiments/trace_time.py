@@ -61,7 +61,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
         tasks.append(host.submission(name, len(tiles)))
         seconds = float(last.seconds[0])
         tensors.append(ScheduledGemv(name, len(tasks), total, seconds, partial(_throttled, tiles, total)))
-        tasks += [host.seen(name, len(tiles), len(tensors)), host.meet(name, len(tensors))]
+        tasks += [host.polling(name, len(tiles), len(tensors)), host.meet(name, len(tensors))]
         slowest.append(last)
         for tile in tiles:
             for count in COUNTS:
@@ -70,7 +70,7 @@ def simulate_trace(system: System, trace: Trace, threads: int = 1) -> TraceResul
     breakdown = dict.fromkeys(PHASES, 0.0)
     breakdown.update(dram=sum(line.stalled), cores=line.cores, sync=line.sync)
     for tile in slowest:
-        for phase, seconds in zip(TILE_PHASES, tile.phases[0].tolist(), strict=True):
+        for phase, seconds in zip(TILE_PHASES, tile.numbers[0].tolist(), strict=False):
             breakdown[phase] += seconds
     return TraceResult(
         tiles=len(trace),

@@ -1,4 +1,4 @@
-"""What runs a step on a machine: an accelerator, a server's cores or a GPU, each a `Backend`.
+"""Backends, which run a step on a machine: an accelerator, a server's cores or a GPU.
 
 Backends are modules of `sailsim.sim.backends`, found by their names; `docs/systems.md` has how to add one.
 """
@@ -20,9 +20,9 @@ from sailsim.workloads.models.graph import Chunk
 from sailsim.workloads.models.model import ModelSpec
 
 Prefill = Literal["units", "cores", "auto"]
-"""Who multiplies the prompts of a machine with units: they, the cores while units decode, or the faster."""
+"""Resource that multiplies prompts: the units, the cores while the units decode, or the faster of both."""
 Timer = Callable[[tuple[Chunk, ...]], float]
-"""From the pieces of a step to its seconds. Raises SailsimError where there is no such step."""
+"""Function from the pieces of a step to its seconds. Raises SailsimError if the machine cannot do it."""
 Kind = Literal["accelerator", "cores", "gpu"]
 Machine = System | Gpu
 RESERVED_SHARE = 0.05
@@ -31,41 +31,41 @@ RESERVED_SHARE = 0.05
 
 @dataclass(frozen=True)
 class StepQuery:
-    """A step that a machine is asked for."""
+    """Query for one step on a machine."""
 
     point: Point
-    """As it was asked."""
+    """Point as given, not resolved."""
     machine: Machine
     model: ModelSpec
     fmt: WeightFormat
-    """Of the weights."""
+    """Format of the weights."""
     software: str
     cores: int = 1
-    """Cores that work; a GPU has none."""
+    """Working cores; a GPU has none."""
     packed: bool = False
-    """Whether as many instances of the software share the cores as are the fastest."""
+    """Whether the fastest number of instances of the software share the cores."""
     hardware: str = ""
-    """The machine by name or file, where it is another one than the point's."""
+    """Name or file of the machine, if it is not the point's."""
     resolved: Point | None = None
-    """The point with everything filled that its own system decides."""
+    """Point with the choices of its own system filled in."""
     pieces: tuple[Chunk, ...] = ()
-    """Of a mixed step, in the place of the point's phase, batch, prompt and context."""
+    """Pieces of a mixed step, which replace the point's phase, batch, prompt and context."""
     prefill: Prefill = "units"
-    around: str = "llama.cpp"
-    """Software of the cores around units: that of their prompts; the machine has its other constants."""
+    host_software: str = "llama.cpp"
+    """Software whose fit times prompts on the cores; the machine's file has its other constants."""
 
     @property
     def prompts(self) -> bool:
-        """Whether any of its tokens is a prompt's."""
+        """Whether any token is from a prompt."""
         if self.pieces:
             return not all(piece.decodes for piece in self.pieces)
         return self.point.phase == "prefill"
 
 
 COMPUTE = {operation: f"compute_{operation}_cycles" for operation in OPERATIONS}
-"""Operation -> event: cycles in which one array does it in place, for sums and look-ups."""
+"""Operation -> event that counts an array's cycles of it, for sums and look-ups."""
 CONVERT = {operation: f"convert_{operation}_cycles" for operation in OPERATIONS}
-"""The same while converting."""
+"""Operation -> event that counts an array's cycles of it while converting."""
 ACTIVITY = (
     "array_reads",
     "array_writes",
@@ -95,26 +95,26 @@ activations brought to the units, each to every slice that has outputs.
 
 
 class EnergyShape(NamedTuple):
-    """What the energy of a step depends on beside its events."""
+    """Inputs of a step's energy, except its events."""
 
     columns: int
-    """Of an array: what a row access reads."""
+    """Columns of an array, all read by a row access."""
     accumulator_bits: int
-    """Of the adders beside the arrays."""
+    """Width of the adders next to the arrays."""
     operations: Mapping[str, Charge]
-    """Of a column of an array, by operation (`sailsim.sim.machine.substrate.Substrate.energy`)."""
+    """Energy of a column of an array, by operation (`sailsim.sim.machine.substrate.Substrate.energy`)."""
     csram_mib: float
-    """Of arrays beyond the server's own memory, which leak."""
+    """Size of the arrays that are not part of the server's own memory, which leak."""
 
 
 @dataclass(frozen=True, repr=False)
 class StepResult(ShortRepr):
-    """One step, on whatever runs it.
+    """Result of one step on any machine.
 
     `breakdown` has seconds by phase, which exclude each other and add up to `step_s`. `counts` are those of
-    one unit summed over the tensors (a slice's DFM: docs/contract.md, section 2). `dram_bytes` is everything
-    moved, `bytes_by_kind` splits it. `activity` has the events of all units,
-    what energy is reckoned from (`ACTIVITY`). `notes` say what the numbers rest on.
+    one unit summed over the tensors (a slice's DFM: docs/contract.md, section 2). `dram_bytes` are all bytes
+    over DRAM, and `bytes_by_kind` splits them. `activity` has the events of all units (`ACTIVITY`), from
+    which energy is computed. `notes` are assumptions, a sentence each.
     """
 
     tokens: int
@@ -124,23 +124,23 @@ class StepResult(ShortRepr):
     bytes_by_kind: Mapping[str, float]
     counts: Mapping[str, int] = field(default_factory=dict)
     pim_cycles: int = 0
-    """Of the accelerator."""
+    """Cycles of the accelerator."""
     events: int = 0
-    """Of the schedule."""
+    """Events of the schedule."""
     activity: Mapping[str, float] = field(default_factory=dict)
     point: Point | None = None
-    """As the accelerator ran it, with everything filled; None of cores and GPUs."""
+    """Point as the accelerator ran it, fully resolved; None for cores and GPUs."""
     chosen: Mapping[str, int] = field(default_factory=dict)
-    """Where the point leaves the NBW to each tensor: how many of a kind have which ("attn_q 4")."""
+    """Number of tensors by kind and NBW ("attn_q 4"), if each tensor has its own NBW."""
     software: str = ""
-    """What ran, where it was chosen."""
+    """Software that ran, if the backend chose it."""
     converted: str = ""
-    """Where an accelerator's sums became floating point (`Point.convert`); empty of what has no choice."""
+    """Place where sums became floating point (`Point.convert`); empty if there is no choice."""
     low: float | None = None
     high: float | None = None
-    """Tokens/s between which nine of ten measurements fall, of what is fitted; None where nothing is."""
+    """Ends of the 90 % prediction interval in tokens/s; None if nothing is fitted."""
     instances: int | None = None
-    """Processes of the software side by side on a server's cores; None for another kind."""
+    """Processes of the software that share a server's cores; None for another kind."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -150,20 +150,23 @@ class StepResult(ShortRepr):
 
 
 class MemoryNeed(NamedTuple):
-    """Bytes that a step needs of a memory, and what that has; None: not known."""
+    """Bytes that a step needs of a memory, and the memory's size."""
 
     needed: float
     limit: float | None
+    """Size of the memory; None: unknown."""
     where: str
-    """Whose memory, in words."""
+    """Owner of the memory, in words."""
+    spared: float = 0.0
+    """Bytes of the model that an accelerator's own memory spares the server's."""
 
     @property
     def fits(self) -> bool:
-        """Whether it does; so too where the memory's size is not known."""
+        """Whether the step fits, or the size is unknown."""
         return self.limit is None or self.needed <= self.limit
 
     def problem(self, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> str:
-        """Why a step of so many sequences and tokens does not fit."""
+        """Sentence that says why a step does not fit."""
         assert self.limit is not None
         return (
             f"{self.where}: {model.name} in {fmt.name} with batch {batch} and context {context} needs "
@@ -171,7 +174,7 @@ class MemoryNeed(NamedTuple):
         )
 
     def check(self, model: ModelSpec, fmt: WeightFormat, batch: int, context: int) -> None:
-        """Raise SailsimError where it does not fit."""
+        """Raise SailsimError if the step does not fit."""
         if not self.fits:
             raise SailsimError(self.problem(model, fmt, batch, context))
 
@@ -181,12 +184,12 @@ def memory_needed(model: ModelSpec, fmt: WeightFormat, batch: int, context: int)
     return fmt.model_bytes(model) + model.kv_bytes(context) * batch
 
 
-def memory_of(gpu: Gpu) -> float:
-    """Bytes of a GPU's memory that the software does not keep for itself."""
+def usable_memory(gpu: Gpu) -> float:
+    """Bytes of a GPU's memory that its software leaves to the model."""
     return float(gpu.memory_size.si * (1 - RESERVED_SHARE))
 
 
-def room_of(
+def memory_need(
     machine: Machine,
     model: ModelSpec,
     fmt: WeightFormat,
@@ -194,20 +197,19 @@ def room_of(
     context: int,
     pieces: Sequence[Chunk] = (),
 ) -> MemoryNeed:
-    """A server's memory as its file says; a GPU's, but what the software keeps of it; beside what a batch
-    needs there, or the sequences of some pieces."""
+    """Memory of a server, or usable memory of a GPU, and the need of a batch or of the pieces' sequences."""
     needed = memory_needed(model, fmt, batch, context)
     if pieces:
         cached = sum(model.kv_bytes(piece.tokens) * piece.times for piece in pieces)
         needed = fmt.model_bytes(model) + cached
     if isinstance(machine, Gpu):
-        return MemoryNeed(needed, memory_of(machine), f"GPU {machine.name}")
+        return MemoryNeed(needed, usable_memory(machine), f"GPU {machine.name}")
     size = machine.memory.size
     return MemoryNeed(needed, None if size is None else size.si, f"system {machine.name}")
 
 
 def check_context(model: ModelSpec, point: Point) -> None:
-    """Raise SailsimError for more tokens than a model was made for, unless the point asks for them."""
+    """Raise SailsimError for more tokens than the model's limit, unless the point allows them."""
     if point.beyond_limit or not 0 < model.max_context < point.context:
         return
     name = "context" if point.phase == "decode" else "prompt"
@@ -218,72 +220,72 @@ def check_context(model: ModelSpec, point: Point) -> None:
 
 
 class Backend(ABC):
-    """What runs steps on a kind of machine."""
+    """Simulator of steps on a kind of machine."""
 
     kind: ClassVar[Kind]
     software: ClassVar[tuple[str, ...]]
-    """What may run on it; the first where nothing else is said."""
+    """Software that runs on it, the default first."""
     prefills: ClassVar[tuple[Prefill, ...]] = ("units",)
-    """Who may multiply prompts; of what has no units, it itself."""
-    smooth: ClassVar[bool] = False
-    """Whether many rows take seconds that lie on lines between some numbers of rows."""
+    """Resources that may multiply prompts; the default alone without units."""
+    piecewise_linear: ClassVar[bool] = False
+    """Whether seconds are piecewise linear in the number of rows."""
 
     @abstractmethod
-    def step(self, asked: StepQuery) -> StepResult:
-        """The step. Raises SailsimError where the machine cannot do it."""
+    def step(self, query: StepQuery) -> StepResult:
+        """Simulate the step. Raises SailsimError if the machine cannot do it."""
 
-    def timer(self, asked: StepQuery) -> Timer:
-        """What a step takes by its pieces alone; quicker than `step`, where many are asked for."""
+    def timer(self, query: StepQuery) -> Timer:
+        """Timer of steps that differ only in their pieces, quicker than calling `step` for each."""
 
         def seconds(pieces: tuple[Chunk, ...]) -> float:
-            return self.step(replace(asked, pieces=pieces)).step_s
+            return self.step(replace(query, pieces=pieces)).step_s
 
         return seconds
 
-    def check_prefill(self, asked: StepQuery) -> None:
-        """Raise SailsimError where another than those in `prefills` is to multiply prompts."""
-        if asked.prefill not in self.prefills:
+    def check_prefill(self, query: StepQuery) -> None:
+        """Raise SailsimError if the query's prefill is not in `prefills`."""
+        if query.prefill not in self.prefills:
             raise SailsimError(
-                f"prefill is {asked.prefill!r}; allowed on {asked.machine.name} with {asked.software} is "
+                f"prefill is {query.prefill!r}; allowed on {query.machine.name} with {query.software} is "
                 f"{' or '.join(self.prefills)}."
             )
 
-    def refusal(self, asked: StepQuery) -> str | None:
-        """Why the machine does not run the software at all, None if it does."""
+    def refusal(self, query: StepQuery) -> str | None:
+        """Sentence that says why the machine does not run the software; None if it does."""
         return None
 
-    def room(self, asked: StepQuery) -> MemoryNeed:
-        """What the step needs of its memory: weights and KV cache in the machine's."""
-        point = asked.point
-        return room_of(asked.machine, asked.model, asked.fmt, point.batch, point.context, asked.pieces)
+    def memory_need(self, query: StepQuery) -> MemoryNeed:
+        """Need of weights and KV cache in the machine's memory."""
+        point = query.point
+        return memory_need(query.machine, query.model, query.fmt, point.batch, point.context, query.pieces)
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
-        """The machines whose price it has: itself, then what its file extends."""
+        """Machines whose price it may have: itself, then those that its file extends."""
         return (machine.name, *machine.extends)
 
     def llc_share(self, machine: System) -> float:
-        """Share of the last-level cache that it keeps from all cores: 0..1."""
+        """Share of the last-level cache that the cores cannot use, 0..1."""
         return 0.0
 
     def energy(self, system: System, choices: Mapping[str, Any]) -> EnergyShape | None:
-        """What joules are reckoned from; None: the energy is not modelled.
+        """Inputs of a step's energy; None if the energy is not modelled.
 
-        ``choices``: the point's, by the names of its fields.
+        ``choices``: values of the point by its fields' names.
         """
         return None
 
 
 def load_backend(name: str) -> Backend:
-    """The backend of a name of `backend_modules`."""
+    """Load a backend by its name in `backend_modules`."""
     backend = backend_module(name).BACKEND
     assert isinstance(backend, Backend)
     return backend
 
 
 def backend_of(machine: Machine, kind: Kind | None = None) -> Backend:
-    """What a machine's file alone stands for, a GPU, an accelerator or a server's cores; or of a kind.
+    """Backend of a kind on a machine; by default its GPU, its accelerator if it has one, or its cores.
 
-    Raises SailsimError for an accelerator that the machine does not have.
+    Raises SailsimError if the machine does not have the accelerator.
     """
     if isinstance(machine, Gpu):
         return load_backend("roofline")
@@ -293,6 +295,6 @@ def backend_of(machine: Machine, kind: Kind | None = None) -> Backend:
 
 
 def software_of(kind: Kind) -> tuple[str, ...]:
-    """What may run on a kind of machine."""
+    """Software that runs on a kind of machine."""
     every = map(load_backend, backend_modules())
     return tuple(software for backend in every if backend.kind == kind for software in backend.software)

@@ -1,14 +1,14 @@
-"""One run: which machine does what."""
+"""Points: all inputs of one simulated step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from annotated_types import Interval
@@ -28,25 +28,25 @@ from sailsim.workloads.models.formats import WeightFormat, uniform_format
 from sailsim.workloads.models.model import KV_BITS, KV_WORDS, ModelSpec
 
 Convert = Literal["memory", "unit", "cores", "auto"]
-"""Where sums become floating point; auto: where the step is the fastest, of what the machine has."""
+"""Place where sums become floating point; auto: the machine's fastest."""
 
 Phase = Literal["decode", "prefill"]
-"""What a step does: a token for each sequence, or all of their prompts up to the first token."""
+"""Phase of inference: a token for each sequence, or all of their prompts up to the first token."""
 
 Attention = Literal["cores", "units"]
-"""Who does the products of attention where there are units."""
+"""Resource that does the products of attention on a machine with units."""
 
 WORDS = {"phase": get_args(Phase), "attention": get_args(Attention), "convert": get_args(Convert)}
-"""What the fields allow that are one of some words."""
+"""Allowed words by field."""
 
 DEFAULT_CONTEXT = 512
 
 SEEDS = 1 << 63
-"""How many seeds there are."""
+"""Number of seeds."""
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's whole numbers as Python's, and paths as text."""
+    """Convert NumPy's whole numbers to Python's, and paths to text."""
     if isinstance(value, np.integer):
         return int(value)
     return str(value) if isinstance(value, PurePath) else value
@@ -57,67 +57,68 @@ def _loadable(model: str) -> str:
     return model
 
 
-def _nbw(said: Any) -> int | None:
-    return None if said is None else nbw_of(_plain(said))
+def _nbw(value: Any) -> int | None:
+    return None if value is None else nbw_of(_plain(value))
 
 
-def _kv_bits(said: Any) -> int:
-    if type(bits := _plain(said)) is not int or bits not in (0, *KV_BITS):
+def _kv_bits(value: Any) -> int:
+    if type(bits := _plain(value)) is not int or bits not in (0, *KV_BITS):
         raise ValueError(f"{bits!r}; allowed are {KV_WORDS}, and 0 for what the model has")
     return bits
 
 
-def _substrate(said: Any) -> str | None:
-    return None if said is None else settled_substrate(str(said))
+def _substrate(value: Any) -> str | None:
+    return None if value is None else settled_substrate(str(value))
 
 
-def _or_left_out(value: Any, check: Any) -> Any:
-    """None, or the 0 of a point that was made, or what the field allows."""
+def _or_omitted(value: Any, check: Any) -> Any:
+    """Accept None, and the 0 of an existing point, besides the field's values."""
     return value if value is None or (type(value) is int and value == 0) else check(value)
 
 
-_LEFT_OUT: Any = None
+_OMITTED: Any = None
 _PLAIN = BeforeValidator(_plain)
-_OR_LEFT_OUT = WrapValidator(_or_left_out)
+_OR_OMITTED = WrapValidator(_or_omitted)
 Text = Annotated[str, _PLAIN]
-# Ranges: what the descriptor can carry, and what stays computable.
-Wbits = Annotated[int, _PLAIN, Interval(ge=1, le=WBITS_MAX), _OR_LEFT_OUT]
+# Limits of the descriptor, or of what stays computable.
+Wbits = Annotated[int, _PLAIN, Interval(ge=1, le=WBITS_MAX), _OR_OMITTED]
 Abits = Annotated[int, _PLAIN, Interval(ge=1, le=ABITS_MAX)]
-GroupSize = Annotated[int, _PLAIN, Interval(ge=0, le=65535), _OR_LEFT_OUT]
-Tokens = Annotated[int, _PLAIN, Interval(ge=1, le=1 << 24), _OR_LEFT_OUT]
+GroupSize = Annotated[int, _PLAIN, Interval(ge=0, le=65535), _OR_OMITTED]
+Tokens = Annotated[int, _PLAIN, Interval(ge=1, le=1 << 24), _OR_OMITTED]
 Batch = Annotated[int, _PLAIN, Interval(ge=1, le=65535)]
 Threads = Annotated[int, _PLAIN, Interval(ge=1, le=4096)]
 Seed = Annotated[int, _PLAIN, Interval(ge=0, le=SEEDS - 1)]
 
 
-def _help(words: str) -> Any:
-    return Field(description=words)
+def _help(text: str) -> Any:
+    return Field(description=text)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
 class Point:
     """Inputs of one simulated step; hashable, and JSON-able by `as_dict`.
 
-    `nbw`, `substrate` and `convert` may be None: then the system file decides (`resolved`). `nbw` "auto"
-    is for each tensor the fastest that fits, and the number `PER_TENSOR` once the point is made. What the
-    weights are is said once: by `weights` (docs/models.md: ``file``, ``4g32``, ``q4_k_m``, a policy's
-    path), or as a uniform format by `wbits`, bits of a code, and `group_size`, weights along K that share
-    a scale (0: all of K). Where nothing is said, a model's file has its own formats and any other model 4
-    bits, 128 weights a scale. Once made, a uniform point has an empty `weights`, and every other one 0 as
-    `wbits` and `group_size`. `system` is the name of a machine that ships or the path of its file, either
-    with other values of its fields behind it ("sail-n1:llc.slices=16"), which a `System` becomes;
-    `substrate` likewise, with other costs of operations ("row_dfm:add=3").
-    `activations` is the path of the capture that pattern counts come from; empty is the one that ships.
-    A step of `phase` "decode" makes a token for each of `batch` sequences of `context` tokens, and its
-    `prompt` is 0; one of "prefill" works on as many prompts of `prompt` tokens at once, up to the first token
-    of an answer, and its `context` is the prompt. More tokens than the model was made for need
-    `beyond_limit`. `kv_bits` is the width of keys and values in the cache (`ModelSpec.with_kv_bits`); 0 is
-    the model's own. With `attention` "units" the PIM units multiply queries and keys, probabilities and
-    values (docs/decode.md). With `overlap` the batch is two halves: while the cores work for one, the units
-    work for the other (docs/engine.md).
+    `system` is the name of a shipped machine or the path of its file, either with other values of its fields
+    ("sail-n1:llc.slices=16"); a `System` becomes such a text. `substrate` likewise, with other costs of
+    operations ("row_dfm:add=3"). `nbw`, `substrate` and `convert` may be None: then the system file decides
+    (`resolved`). `nbw` "auto" is the fastest that fits for each tensor, stored as the number `PER_TENSOR`.
 
-    A field's description is the help of its option. Until the point is made, `wbits`, `group_size`, `prompt`
-    and `context` may be None, which leaves them to `weights`, to each other in prefill, or to the default.
+    Weights are given once: by `weights` (docs/models.md: ``file``, ``4g32``, ``q4_k_m``, a policy's path), or
+    as a uniform format by `wbits`, bits of a code, and `group_size`, weights along K that share a scale (0:
+    all of K). By default a model's file has its own formats, and any other model 4 bits, 128 weights a scale.
+    A uniform point then has an empty `weights`, and every other one 0 as `wbits` and `group_size`.
+
+    A step of `phase` "decode" makes a token for each of `batch` sequences of `context` tokens, and its
+    `prompt` is 0. One of "prefill" works on `batch` prompts of `prompt` tokens at once, up to the first token
+    of an answer, and its `context` is the prompt. More tokens than the model's limit need `beyond_limit`.
+
+    `activations` is the path of the capture for pattern counts; empty: the shipped one. `kv_bits` is the
+    width of keys and values in the cache (`ModelSpec.with_kv_bits`); 0: the model's own. With `attention`
+    "units" the PIM units multiply queries and keys, probabilities and values (docs/decode.md). With `overlap`
+    the batch is two halves: while the cores work for one, the units work for the other (docs/engine.md).
+
+    A field's description is the help of its option. As arguments, `wbits`, `group_size`, `prompt` and
+    `context` may be None, which leaves them to `weights`, to each other in prefill, or to the default.
 
     Raises:
         SailsimError: one sentence that names the field, the value and what is allowed.
@@ -125,8 +126,8 @@ class Point:
 
     system: Annotated[
         str,
-        BeforeValidator(lambda said: system_in_words(said) if isinstance(said, System) else _plain(said)),
-        AfterValidator(lambda said: str(known_system(said))),  # equal choices are equal texts
+        BeforeValidator(lambda value: system_in_words(value) if isinstance(value, System) else _plain(value)),
+        AfterValidator(lambda value: str(known_system(value))),  # equal choices are equal texts
         _help(
             "a machine of `sailsim list system`, or a TOML file; `:FIELD=VALUE` behind it changes a field, "
             "as in sail-n1:llc.slices=16"
@@ -141,21 +142,21 @@ class Point:
         Text,
         _help("formats: file, 4, 4g32, q4_k_m, or a policy .toml; instead of --wbits and --group-size"),
     ] = ""
-    wbits: Annotated[Wbits, _help("bits of a weight, 1..8")] = _LEFT_OUT
+    wbits: Annotated[Wbits, _help("bits of a weight, 1..8")] = _OMITTED
     abits: Annotated[Abits, _help("bits of an activation, 1..16")] = 8
     nbw: Annotated[
         int | None,
         BeforeValidator(_nbw),
         _help("weights of a look-up table, 1..6, or auto, the fastest for each tensor"),
     ] = None
-    group_size: Annotated[GroupSize, _help("weights along K that share a scale; 0: all")] = _LEFT_OUT
+    group_size: Annotated[GroupSize, _help("weights along K that share a scale; 0: all")] = _OMITTED
     phase: Annotated[
         Phase, _help("decode: a token for each sequence; prefill: their prompts up to the first token")
     ] = "decode"
-    prompt: Annotated[Tokens, _help("tokens of each prompt in phase prefill")] = _LEFT_OUT
+    prompt: Annotated[Tokens, _help("tokens of each prompt in phase prefill")] = _OMITTED
     batch: Annotated[Batch, _help("sequences decoded together, or prompts at once")] = 1
     threads: Annotated[Threads, _help("cores that work with the PIM units, and in the CPU baseline")] = 16
-    context: Annotated[Tokens, _help("tokens in the cache of each sequence")] = _LEFT_OUT
+    context: Annotated[Tokens, _help("tokens in the cache of each sequence")] = _OMITTED
     beyond_limit: bool = False
     kv_bits: Annotated[
         int, BeforeValidator(_kv_bits), _help("bits of a key or value in the cache, 2..8 or 16")
@@ -188,12 +189,12 @@ class Point:
         self._settle_tokens()
         if self.attention == "units" and not 2 <= self.kv_bits <= WBITS_MAX:
             raise SailsimError(
-                f"kv_bits is {self.kv_bits or 'not said'} beside attention on the units; allowed there is "
+                f"kv_bits is {self.kv_bits or 'not given'} with attention on the units; allowed there is "
                 f"2..{WBITS_MAX}: they multiply whole numbers."
             )
         if self.overlap and (self.batch < 2 or self.phase == "prefill"):
             raise SailsimError(
-                f"overlap is asked for beside a batch of {self.batch} in phase {self.phase}; allowed there "
+                f"overlap is on with a batch of {self.batch} in phase {self.phase}; allowed there "
                 "is a batch of 2 or more in phase decode, which has two halves."
             )
 
@@ -202,14 +203,14 @@ class Point:
             object.__setattr__(self, name, value)
 
     def _settle_tokens(self) -> None:
-        """Have prompt and context say the same in prefill, and no prompt in decoding."""
+        """Make prompt and context equal in prefill, and the prompt 0 in decoding."""
         prompt, context = self.prompt, self.context
         if context == 0 or (prompt == 0 and self.phase == "prefill"):
             raise _out_of_range("context" if context == 0 else "prompt", 0)
         if self.phase == "decode":
             if prompt:
                 raise SailsimError(
-                    f"prompt is {prompt!r} beside phase decode; allowed there is none: `context` says how "
+                    f"prompt is {prompt!r} with phase decode; allowed there is none: `context` says how "
                     "many tokens a sequence has, and phase prefill works on a prompt."
                 )
             self._settle(prompt=0, context=context or DEFAULT_CONTEXT)
@@ -217,75 +218,76 @@ class Point:
         prompt = prompt or context or DEFAULT_CONTEXT
         if context not in (None, prompt):
             raise SailsimError(
-                f"context is {context!r} beside a prompt of {prompt!r}; allowed in phase prefill is one "
+                f"context is {context!r} with a prompt of {prompt!r}; allowed in phase prefill is one "
                 "of them, or one number for both: the cache has the prompt and nothing before it."
             )
         self._settle(prompt=prompt, context=prompt)
 
     @property
     def tokens(self) -> int:
-        """That a step works on: one of each sequence, or all of the prompts."""
+        """Tokens of a step: one of each sequence, or all of the prompts."""
         return self.batch if self.phase == "decode" else self.batch * self.prompt
 
     def formats(self, model: ModelSpec) -> WeightFormat:
-        """The format of every tensor of the point's model.
+        """Weight format of every tensor of the point's model.
 
         Raises:
-            SailsimError: a policy or a file that is damaged, or formats that the model does not have.
+            SailsimError: a damaged policy or file, or formats that the model does not have.
         """
         if not self.weights:
             return uniform_format(self.wbits, self.group_size)
         return _formats(self.weights, self.model, model, *map(_changed_at, (self.weights, self.model)))
 
     def weights_in_words(self) -> str:
-        """The weights as a title says them: "4-bit weights", or "weights file"."""
+        """Weights in the words of a title: "4-bit weights", or "weights file"."""
         return f"weights {self.weights}" if self.weights else f"{self.wbits}-bit weights"
 
     def resolved(self, system: System, model: ModelSpec) -> Point:
-        """The point with everything filled that `system` and `model` decide."""
-        pim, found = system.pim, dict[str, Any](kv_bits=self.kv_bits or model.kv_bits)
+        """Copy with the defaults of `system` and `model` filled in."""
+        pim, values = system.pim, dict[str, Any](kv_bits=self.kv_bits or model.kv_bits)
         if pim is not None and system.accelerator is None:
             own = {"nbw": pim.default_nbw, "substrate": pim.substrate.value, "convert": pim.convert.value}
-            found |= {name: value for name, value in own.items() if getattr(self, name) is None}
-        return self.having(**found)
+            values |= {name: value for name, value in own.items() if getattr(self, name) is None}
+        return self.having(**values)
 
     def having(self, **values: Any) -> Point:
-        """A copy with other values, which are not checked again."""
+        """Copy with other values, which are not checked."""
         other = copy(self)
         other._settle(**values)
         return other
 
     def replace(self, **values: Any) -> Point:
-        """A copy with other values, checked as those of a new point.
+        """Copy with other values, checked as those of a new point.
 
-        Weights are said once, so `weights` takes the place of `wbits` and `group_size`, and they of it; so
-        does `prompt` of `context`. Raises SailsimError as a new point.
+        `weights` replaces `wbits` and `group_size`, and they replace it; likewise `prompt` and `context`.
+        Raises SailsimError as a new point.
         """
-        gone = {other for name in values for other in _IN_PLACE_OF.get(name, ())}
+        replaced = {other for name in values for other in _REPLACED_BY.get(name, ())}
         if self.weights and values.keys() & {"wbits", "group_size"}:
-            gone |= {"weights", "wbits", "group_size"}
-        return Point(**{name: value for name, value in self.as_dict().items() if name not in gone} | values)
+            replaced |= {"weights", "wbits", "group_size"}
+        kept = {name: value for name, value in self.as_dict().items() if name not in replaced}
+        return Point(**kept | values)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields in their order, ready for JSON."""
+        """Fields in their order, ready for JSON."""
         return {name: getattr(self, name) for name in _FIELDS}
 
 
-_IN_PLACE_OF = {
+_REPLACED_BY = {
     "weights": ("wbits", "group_size"),
     "phase": ("prompt",),
     "context": ("prompt",),
     "prompt": ("context",),
 }
-"""Field -> what it says too, whose old value goes with its own."""
+"""Field -> fields whose old value a new value of it replaces too."""
 _FIELDS = tuple(field.name for field in fields(Point))
 DECLARED: Mapping[str, FieldInfo] = Point.__pydantic_fields__  # type: ignore[attr-defined]
-"""What each field allows, and what is said of it."""
+"""Type, limits and help of each field."""
 _VALIDATED: Any = Point.__init__
 
 
 def _init(self: Point, **values: Any) -> None:
-    """As pydantic makes a point, with what is wrong as one sentence."""
+    """Validate with pydantic, and raise its error as one sentence."""
     try:
         _VALIDATED(self, **values)
     except ValidationError as error:
@@ -296,7 +298,7 @@ Point.__init__ = _init  # type: ignore[method-assign]
 
 
 def _refusal(error: ValidationError) -> SailsimError:
-    """The first of pydantic's errors as a sentence of ours."""
+    """The first of pydantic's errors as one of our sentences."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     match first["type"], first.get("ctx", {}).get("error"):
@@ -321,10 +323,12 @@ def _out_of_range(name: str, value: object) -> SailsimError:
 
 
 def _changed_at(path: str) -> int:
-    """When a file, or the last of a model's folder, was changed, ns; 0 for what is none."""
+    """Modification time of a file, or of the newest in a model's folder, ns; 0 if there is none."""
     try:
         if path and Path(path).is_dir():
-            from sailsim.workloads.model_files.folder_model import header_files  # of a folder's weights alone
+            from sailsim.workloads.model_files.folder_model import (
+                header_files,
+            )  # only a folder's weights need it
 
             return max((file.stat().st_mtime_ns for file in header_files(path)), default=0)
         return Path(path).stat().st_mtime_ns
@@ -332,56 +336,50 @@ def _changed_at(path: str) -> int:
         return 0
 
 
-@lru_cache(maxsize=64)  # a model's file of formats takes 0.1 s to read, and a point asks several times
+@lru_cache(maxsize=64)  # a model's file of formats takes 0.1 s to read, and a point reads it several times
 def _formats(weights: str, model: str, spec: ModelSpec, *changed_at: int) -> WeightFormat:
-    """The chosen formats; read again when one of the files has changed."""
+    """Chosen formats, read again if one of the files has changed."""
     return chosen_format(weights, model, spec)
 
 
 # ---- Fields of machines that points set, as columns of a study's records ----------------------------------
-# A point's own fields are columns anyway. What its `system` sets behind the name (`llc.slices`), and costs
-# of operations that its `substrate` or its system sets (`pim.substrate.add`), have a column each, under the
-# field's name, in every record of the study: where a point does not set the field, it holds what its machine
-# has.
+# A point's own fields are always columns. Fields of a system set after its name (`llc.slices`), and costs of
+# operations that a substrate or a system sets (`pim.substrate.add`), have a column each in every record of
+# the study. Where a point does not set the field, the column has the value of its machine.
 SUBSTRATE = "pim.substrate"
 OPERATION = f"{SUBSTRATE}."
-"""What the name of a cost of an operation begins with."""
+"""Prefix of the names of operations' costs."""
 
 
-class FieldColumn(NamedTuple):
-    """A column of the records of a study."""
+def set_fields(points: Iterable[Point]) -> dict[str, bool]:
+    """Columns of a study of the points, in alphabetical order.
 
-    name: str
-    """A value of a system file, or `pim.substrate.<operation>`."""
-    words: bool = False
-    """Whether it holds text because some of its costs are no numbers, but polynomials."""
-
-
-def set_fields(points: Iterable[Point]) -> tuple[FieldColumn, ...]:
-    """The columns of a study of some points, in alphabetical order."""
+    Names are fields of a system file, or `pim.substrate.<operation>`. The value says whether the column has
+    text, because some of its costs are polynomials.
+    """
     names: set[str] = set()
-    every = {(point.system, point.substrate) for point in points}
-    for system, substrate in every:
+    machines = {(point.system, point.substrate) for point in points}
+    for system, substrate in machines:
         names.update(SystemReference.parse(system).changes)
         if substrate is not None:
             names.update(OPERATION + each for each in SubstrateReference.parse(substrate).costs)
-    words: set[str] = set()
-    for each in every if _have_cost(names) else ():
-        with suppress(SailsimError):  # nor has it any record
-            words.update(name for name, cost in _costs(*each).items() if any(cost.coefficients[1:]))
-    return tuple(FieldColumn(name, name in words) for name in sorted(names))
+    texts: set[str] = set()
+    for each in machines if _have_cost(names) else ():
+        with suppress(SailsimError):  # such a machine has no record either
+            texts.update(name for name, cost in _costs(*each).items() if any(cost.coefficients[1:]))
+    return {name: name in texts for name in sorted(names)}
 
 
-def set_values(fields: Sequence[FieldColumn], point: Point, system: System) -> dict[str, Any]:
-    """What a point on its machine has in the columns; None where the machine has no such field."""
+def set_values(fields: Mapping[str, bool], point: Point, system: System) -> dict[str, Any]:
+    """Values of a point on its machine in the columns; None if the machine has no such field."""
     if not fields:
         return {}
     values: dict[str, Any] = {name: leaf.value for name, leaf in leaves(system).items()}
-    costs = _costs(system, point.substrate) if _have_cost(field.name for field in fields) else {}
-    for name, words in fields:
+    costs = _costs(system, point.substrate) if _have_cost(fields) else {}
+    for name, is_text in fields.items():
         if name in costs:
-            values[name] = str(costs[name]) if words else costs[name]()
-    return {field.name: values.get(field.name) for field in fields}
+            values[name] = str(costs[name]) if is_text else costs[name]()
+    return {name: values.get(name) for name in fields}
 
 
 def _have_cost(names: Iterable[str]) -> bool:
@@ -389,7 +387,7 @@ def _have_cost(names: Iterable[str]) -> bool:
 
 
 def _costs(system: System | str, substrate: str | None) -> Mapping[str, CycleCost]:
-    """Of the operations of a point's arrays, which it names or its machine has, by their columns."""
+    """Costs of operations by column, of the point's substrate or else its machine's."""
     if substrate is None:
         pim = as_system(system).pim
         if pim is None:

@@ -1,4 +1,4 @@
-"""What `rtl/` is built with: its package of parameters."""
+"""Package of parameters with which `rtl/` is built."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ CODES = ("twos", "offset", "ternary", "book")
 POLICIES = ("lru", "fifo", "direct")
 CONVERTS = ("cores", "unit")  # from 1 on
 WORD_BITS = 32
-"""Of a result."""
+"""Bits of a result."""
 
 
 def require(field: str, value: Any, holds: bool, allowed: str) -> None:
-    """Raise ValueError, one sentence, unless a value is one that the RTL can have."""
+    """Raise ValueError, one sentence, if `holds` is false: the RTL does not allow the value."""
     if not holds:
         raise ValueError(f"{field} is {value}; the RTL allows {allowed}.")
 
 
 def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, batch: int) -> dict[str, int]:
-    """The constants of `sail_pkg`.
+    """Constants of `sail_pkg`.
 
     Args:
-        unit: in text form (`sailsim.sim.machine.pim.Pim.unit_text`).
-        code: of the weights.
-        abits, signed: of the activations, 1..16 bits.
+        unit: text form of a unit (`sailsim.sim.machine.pim.Pim.unit_text`).
+        code: code of the weights.
+        abits, signed: bits (1..16) and signedness of the activations.
         nbw: weights of a group, 1..6.
         batch: most batch rows of a tile.
 
     Raises:
-        ValueError: one sentence, of a unit that cannot be read or that the RTL cannot have.
+        ValueError: one sentence; the unit cannot be read, or the RTL does not allow it.
     """
     require("nbw", nbw, 1 <= nbw <= NBW_MAX, f"1..{NBW_MAX}")
     require("abits", abits, 1 <= abits <= ABITS_MAX, f"1..{ABITS_MAX}")
@@ -100,8 +100,8 @@ def parameters(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, 
 
 
 def package(unit: str, code: WeightCode, abits: int, signed: bool, nbw: int, batch: int) -> str:
-    """`sail_pkg` as SystemVerilog; arguments and errors as `parameters`."""
-    found = parameters(unit, code, abits, signed, nbw, batch)
-    lines = [f"  localparam int {name} = {value};" for name, value in found.items()]
+    """SystemVerilog of `sail_pkg`; arguments and errors as `parameters`."""
+    values = parameters(unit, code, abits, signed, nbw, batch)
+    lines = [f"  localparam int {name} = {value};" for name, value in values.items()]
     head = "// Written by sailsim.sim.rtl from a unit's text form; rtl/sail_unit.sv says what each means."
     return "\n".join([head, "package sail_pkg;", *lines, "endpackage", ""])

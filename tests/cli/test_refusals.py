@@ -63,14 +63,14 @@ REFUSED = [  # others of the same kinds: tests/sim/test_point.py, test_prefill.p
     ("run --convert nowhere", "memory"),
     ("run --substrate bit_serial --convert unit", "convert is unit: allowed with sums in the array"),
     ("run --cost --substrate bit_parallel --convert unit", "convert is unit: allowed with sums in the array"),
-    ("run --prompt 8", "prompt is 8 beside phase decode"),
+    ("run --prompt 8", "prompt is 8 with phase decode"),
     ("run --against bare.toml", "title is missing"),
     ("run --against none.toml", "backend is 'none'; allowed are"),
     ("run --against half.toml", "is missing"),
     ("run --prices none.csv", "instance is missing"),
     (
         "run --system aim-n1",
-        "not lut-gemv; allowed is to put it beside another one, as in `--against aim-n1`",
+        "not lut-gemv; allowed is to compare it with another one, as in `--against aim-n1`",
     ),
     *(
         (f"{command} --system {system}", f"system {system} has no enabled [pim] section")

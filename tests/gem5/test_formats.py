@@ -65,6 +65,6 @@ def test_a_codebook_delays_the_weights_as_the_engine_says(gem5, full_machine, tm
     assert all(row["good"] for row in rows)
     cycles = [row["cycles"] for row in rows]
     engine = [time_tile(full_machine, each) for each in both]
-    ours = [each.cycles - each.around["descriptor"] - each.around["record"] for each in engine]
+    ours = [each.cycles - each.overheads["descriptor"] - each.overheads["record"] for each in engine]
     assert cycles[1] - cycles[0] == pytest.approx(ours[1] - ours[0], abs=25)
     assert cycles[1] - cycles[0] > 90

@@ -19,7 +19,7 @@ from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step import parts as step_parts
 from sailsim.sim.step.engine import PHASES, accelerator_of, simulate_step
-from sailsim.sim.step.jobs import jobs_of
+from sailsim.sim.step.gemv_times import gemv_times
 from sailsim.sim.step.parts import StepParts
 from sailsim.sim.step.patterns import InputRows, PatternCache
 from sailsim.sim.step.tiles import COUNTS, PimUnits, TileRequest, TileShape, TileTable, refetch_ratio
@@ -203,11 +203,11 @@ def test_a_tile_pays_for_its_operands_and_results(captured):
     tile = shaped(captured, units, TileShape(4096, 4096, 3, 4, 4, 8, 4, 128))
     # 3 x (4096 + 4) bytes of activations and their scales, 3 x 128 results of 4 bytes.
     # 16 lines under way: each 16 wait for those before, the last 7 of 24 for the port too.
-    edges = tile.kind.edges
-    assert edges.operands == pytest.approx(near * (1 + 192 / 16))
-    assert edges.results == pytest.approx(near * 2 + 7 * port)
-    assert edges.descriptor == edges.record == pytest.approx(near)
-    assert tile.seconds[0] == pytest.approx(tile.timings[0].total / 1.8e9 + sum(edges))
+    overheads = tile.kind.overheads
+    assert overheads["operands"] == pytest.approx(near * (1 + 192 / 16))
+    assert overheads["results"] == pytest.approx(near * 2 + 7 * port)
+    assert overheads["descriptor"] == overheads["record"] == pytest.approx(near)
+    assert tile.seconds[0] == pytest.approx(tile.timings[0].total / 1.8e9 + sum(overheads.values()))
     # In a trace the activations lie in memory.
     far = PimUnits(SAIL, substrate=None, convert=None, prt=True, operands="dram")
     # Results of whole lines are only written; what fills a part of a line waits until it has been read.
@@ -215,7 +215,7 @@ def test_a_tile_pays_for_its_operands_and_results(captured):
     assert far.results(24 * 64) == units.results(24 * 64) == pytest.approx(asked + near)
     assert far.results(24 * 64 - 4) == pytest.approx(asked + far.dram.latency)
     assert units.results(24 * 64 - 4) == pytest.approx(asked + near)
-    there = shaped(captured, far, TileShape(4096, 4096, 3, 4, 4, 8, 4, 128)).kind.edges.operands
+    there = shaped(captured, far, TileShape(4096, 4096, 3, 4, 4, 8, 4, 128)).kind.overheads["operands"]
     assert there == pytest.approx(far.dram.latency * (1 + 192 / 16))
 
 
@@ -246,7 +246,7 @@ FORMAT = uniform_format(4, 128)
 def test_counts_are_those_of_every_chosen_expert_by_itself(captured, batch, monkeypatch):
     """A table is built of an expert's weights if a token chose it, and serves all tokens that did."""
     monkeypatch.setattr(SailUnits, "shares_slices", False)
-    BACKEND.step_work.cache_clear()
+    BACKEND.time_gemvs.cache_clear()
     result = simulate_step(SAIL, MOE, Point(batch=batch, nbw=4), captured)
     config = SAIL.slice_config()
     expected = dict.fromkeys(COUNTS, 0.0)
@@ -264,7 +264,7 @@ def test_counts_are_those_of_every_chosen_expert_by_itself(captured, batch, monk
     for name in COUNTS:
         # Each operation's are rounded to whole ones: 4 blocks of 3.
         assert result.counts[name] == pytest.approx(expected[name], abs=6.0), name
-    BACKEND.step_work.cache_clear()
+    BACKEND.time_gemvs.cache_clear()
 
 
 @pytest.mark.parametrize(("used", "best"), [(1, 1), (3, 4), (8, 8)])
@@ -274,16 +274,16 @@ def test_experts_share_the_slices_in_the_fastest_way(captured, used, best):
     point = Point().resolved(SAIL, model)
     parts = StepParts(decode_step(model, FORMAT, 1, 64), model.n_layers)
     units = accelerator_of(SAIL).units_of(SAIL, point)
-    jobs = units.step(point, parts, captured)
-    ops = [part.ops[0] for part in parts.parts if part.ops[0].kind == "gemv"]
+    _, timer = units.step(point, parts, captured)
+    ops = [part[0] for _, part in parts.parts if part[0].kind == "gemv"]
     at = next(i for i, op in enumerate(ops) if op.name == "blk.1.ffn_down_exps")
     assert ops[at].spread == ((1, float(used)),)
-    found = jobs_of(units, jobs, ops[at], [at])
+    found = gemv_times(units, timer, ops[at], [at])
     ((one, _),) = ops[at].products
     ways = {}
     for side in (1, 2, 4, 8):
         wide = replace(one, n=side * one.n, weight_bytes=side * one.weight_bytes)
-        ways[side] = ceil(used / side) * jobs.jobs(wide, [at]).seconds[0]
+        ways[side] = ceil(used / side) * timer(wide, [at]).seconds[0]
     assert min(ways, key=ways.__getitem__) == best
     assert found.seconds[0] == pytest.approx(ways[best])
     assert found.bytes[0] == pytest.approx(used * FORMAT.base.bytes(96, 512))

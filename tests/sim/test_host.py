@@ -28,7 +28,7 @@ PROGRAM = load_system("sail-n1-neon-host")
 @pytest.mark.parametrize(("slices", "threads", "turns"), [(32, 5, 7), (32, 32, 1), (33, 32, 2), (1, 64, 1)])
 def test_a_thread_reads_one_record_and_writes_one_descriptor_after_the_other(slices, threads, turns):
     cores = HostCores(SAIL, threads)
-    assert cores.seen("x", slices, 0).seconds == pytest.approx(turns * SAIL.host.poll.si)
+    assert cores.polling("x", slices, 0).seconds == pytest.approx(turns * SAIL.host.poll.si)
     handed = cores.submission("x", slices).seconds - cores.hand_over
     assert handed == pytest.approx(turns * SAIL.host.submit.si)
 
@@ -237,4 +237,4 @@ def test_operands_are_a_byte_an_activation_or_two_and_its_rows_scale(abits, size
     shape = TileShape(2048, 1000, 3, 4, 4, abits, 4, 128)
     kind = TileKind(units, TileRequest(shape, 1e6, scaled, codebook=512))
     expected = 3 * (2048 * size + (4 if scaled else 0)) + 512
-    assert kind.edges[1] == pytest.approx(units.operands.seconds(expected))
+    assert kind.overheads["operands"] == pytest.approx(units.operands.seconds(expected))

@@ -188,7 +188,7 @@ def test_a_surface_refuses_as_a_step_does():
 
 
 def on(who: str, *pieces: Chunk, around: str = "llama.cpp"):  # type: ignore[no-untyped-def]
-    request = replace(asked("sail-n1"), pieces=pieces, prefill=who, around=around)
+    request = replace(asked("sail-n1"), pieces=pieces, prefill=who, host_software=around)
     return backend_of(request.machine).step(request)
 
 
@@ -216,7 +216,9 @@ def test_prompts_on_the_cores_alone_are_the_softwares(around, prompt):
     model = load_model("llama-2-7b")
     point = Point(model="llama-2-7b", threads=32)
     machine = with_host_software(load_system("sail-n1"), around)
-    request = StepQuery(point, machine, model, point.formats(model), "lut-gemv", cores=32, around=around)
+    request = StepQuery(
+        point, machine, model, point.formats(model), "lut-gemv", cores=32, host_software=around
+    )
     found = backend_of(machine).step(replace(request, pieces=(Chunk(prompt),), prefill="cores")).step_s
     cores = predict_cores(machine, model, request.fmt, 32, prompt=prompt, software=around).step_s  # type: ignore[arg-type]
     assert cores * 0.99 < found < cores * 1.02

@@ -12,24 +12,25 @@ from hypothesis import strategies as st
 from sailsim import _core
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.codes import WeightCode
+from sailsim.lut_gemv.counts import TILE_PHASES
 from sailsim.lut_gemv.tile import Scales, Tile
 from sailsim.lut_gemv.trace_file import read_trace, write_trace
 from sailsim.sim.gem5 import validation
 from sailsim.sim.machine.pim import NBWS
 from sailsim.sim.machine.system import System
 from sailsim.sim.machine.system_files import load_system, vary
-from sailsim.sim.step.jobs import GemvTimes
+from sailsim.sim.step.gemv_times import GemvTimes
 from sailsim.sim.step.patterns import InputRows, PatternCache, PatternProfile, PatternScan
 from sailsim.sim.step.tile_time import time_tile
 from sailsim.sim.step.tiles import (
     COUNTS,
-    FastestTiles,
     PimUnits,
     TileRequest,
     TileShape,
     TileTable,
     _tables_of,
     activity,
+    fastest_times,
 )
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.traces import replay_timed
@@ -44,14 +45,14 @@ def test_a_table_has_what_each_of_its_tiles_has_alone(captured):
     profiles = [PatternCache().captured(captured, each, scan) for each in rows]
     request = TileRequest(TileShape(2048, 3000, 2, 4, 4, 8, 4, 128), 4e6)
     table = units.table(request, profiles)
-    assert len(table) == 3
+    assert len(table.seconds) == 3
     for at, profile in enumerate(profiles):
         alone = units.table(request, [profile])
         timing = _core.TileTimer(units.config, request.shape, True).time([profile.counts])[0]
         assert table.counts[at].tolist() == [getattr(timing, name) for name in COUNTS]
-        assert sum(alone.phases[0]) == pytest.approx(alone.seconds[0])
+        assert sum(alone.numbers[0, : len(TILE_PHASES)]) == pytest.approx(alone.seconds[0])
         events = activity(units.config, table.kind.plan, alone.timings[0], request.shape)
-        assert table.numbers[at].tolist() == [*alone.phases[0], *events.values()]
+        assert table.numbers[at].tolist() == [*alone.numbers[0, : len(TILE_PHASES)], *events.values()]
 
 
 def test_a_product_of_several_passes_comes_in_tiles_of_one(captured):
@@ -100,11 +101,11 @@ def every_nbw(machine: System, captured: Activations, batch: int = 6) -> tuple[P
 def test_each_tile_has_the_nbw_that_is_the_fastest_for_it(captured):
     machine = vary(SAIL, {"pim.t_zero": 0, "pim.t_prt": 1})  # where patterns cost different times
     units, tables = every_nbw(machine, captured)
-    assert [table.nbw(0) for table in tables] == list(NBWS)
-    found = FastestTiles(tables, units.weights_rate)
+    assert [table.nbw[0] for table in tables] == list(NBWS)
+    found = fastest_times(tables, units.weights_rate)
     best = [min(tables, key=lambda table: table.seconds[at]) for at in range(len(found.seconds))]
     assert len(set(best)) > 1
-    assert [found.nbw(at) for at in range(len(found.seconds))] == [table.nbw(0) for table in best]
+    assert [found.nbw[at] for at in range(len(found.seconds))] == [table.nbw[0] for table in best]
     for name in ("seconds", "bytes", "cycles", "counts", "numbers"):
         own = [getattr(table, name)[at] for at, table in enumerate(best)]
         assert getattr(found, name).tolist() == np.array(own).tolist(), name
@@ -143,10 +144,10 @@ def tile(k: int = 512, n: int = 96, batch: int = 2, wbits: int = 4, scaled: bool
 def test_the_nearer_the_weights_the_quicker(**shape):
     port, chip, dram = (time_tile(SAIL, tile(**shape), memory) for memory in ("port", "chip", "dram"))
     assert port.working <= chip.working * (1 + 1e-12) <= dram.working * (1 + 1e-9)
-    assert chip.around == dram.around
-    assert (port.around, port.waiting, chip.waiting) == ({}, 0.0, 0.0)
+    assert chip.overheads == dram.overheads
+    assert (port.overheads, port.waiting, chip.waiting) == ({}, 0.0, 0.0)
     assert dram.waiting >= -1e-6
-    assert all(cycles > 0 for cycles in chip.around.values())
+    assert all(cycles > 0 for cycles in chip.overheads.values())
     assert dram.seconds == pytest.approx(dram.cycles / 1.8e9)
     for phase in ("build", "lookup", "convert", "write_back"):
         assert port.phases[phase] == chip.phases[phase] == dram.phases[phase]
@@ -218,7 +219,7 @@ def test_the_fastest_nbw_counts_the_time_to_read_weights_again(captured: Activat
     assert [table.bytes[0] / 4.5e6 for table in tables] == pytest.approx([1, 1, 1, 2, 2, 2])
     on_chip = [float(table.seconds[0]) for table in tables]
     assert on_chip.index(min(on_chip)) == 3
-    assert FastestTiles(tables, units.weights_rate).nbw(0) == 3
+    assert fastest_times(tables, units.weights_rate).nbw[0] == 3
 
 
 def test_what_units_leave_behind_is_in_no_circle(captured: Activations) -> None:
@@ -229,7 +230,7 @@ def test_what_units_leave_behind_is_in_no_circle(captured: Activations) -> None:
     try:
         units, tables = every_nbw(machine, captured)
         assert 0 < len(tables) < len(NBWS)  # some do not fit, which is an error on the way
-        found = FastestTiles(tables, units.weights_rate)
+        found = fastest_times(tables, units.weights_rate)
         left = [weakref.ref(each) for each in (units, found, *tables)]
         del units, tables, found
         _tables_of.cache_clear()

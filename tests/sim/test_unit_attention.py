@@ -15,7 +15,7 @@ from sailsim.base.errors import SailsimError
 from sailsim.sim.machine.system_files import load_system, vary
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import simulate_step
-from sailsim.sim.step.jobs import HeadGemvTimes, SliceSharing
+from sailsim.sim.step.gemv_times import parallel_times, share_slices
 from sailsim.sim.step.parts import PROMPT_CHUNK, prompt_chunk
 from sailsim.sim.step.patterns import PROFILES, InputRows
 from sailsim.sim.step.tiles import COUNTS, PimUnits, TileRequest, TileShape
@@ -91,10 +91,11 @@ def test_lines_that_a_value_fills_are_not_read_before(bits, lines, unfilled):
 
 @given(st.integers(1, 3000), st.integers(1, 64))
 def test_matrices_are_dealt_evenly(matrices, slices):
-    sharing = SliceSharing.of(matrices, slices)
-    assert 1 <= sharing.cut * sharing.at_once <= slices
-    assert sharing.rounds * sharing.at_once >= matrices > (sharing.rounds - 1) * sharing.at_once
-    assert sharing.rounds == (ceil(matrices / slices) if matrices >= slices else 1)
+    cut, at_once = share_slices(matrices, slices)
+    rounds = ceil(matrices / at_once)
+    assert 1 <= cut * at_once <= slices
+    assert rounds * at_once >= matrices > (rounds - 1) * at_once
+    assert rounds == (ceil(matrices / slices) if matrices >= slices else 1)
 
 
 def test_every_runner_has_an_answer_and_who_does_not_know_units_says_so():
@@ -209,8 +210,10 @@ def test_chunks_are_tiles_of_the_slices_that_have_a_head(batch, prompt, bits):
     with_units, on_cores = (
         simulate_step(SAIL, model, each) for each in (point, replace(point, attention="cores"))
     )
-    sharing = SliceSharing.of(batch * model.n_kv_heads, SLICES)
-    units = PimUnits(SAIL, substrate=None, convert=None, prt=True, slices=sharing.cut, sharing=SLICES)
+    matrices = batch * model.n_kv_heads
+    cut, at_once = share_slices(matrices, SLICES)
+    rounds = ceil(matrices / at_once)
+    units = PimUnits(SAIL, substrate=None, convert=None, prt=True, slices=cut, sharing=SLICES)
     total = dict.fromkeys(COUNTS, 0)
     read = seconds = 0.0
     captured = Activations.load()
@@ -223,9 +226,9 @@ def test_chunks_are_tiles_of_the_slices_that_have_a_head(batch, prompt, bits):
             size = k * ceil(n * bits / 8) + 2 * n
             tile = units.table(TileRequest(TileShape(k, n, rows, bits, bits, 8, 4, group), size), [profile])
             for name, count in zip(COUNTS, tile.counts[0].tolist(), strict=True):
-                total[name] += sharing.rounds * count
-            read += sharing.matrices * float(tile.bytes[0])
-            seconds += sharing.rounds * float(tile.seconds[0])
+                total[name] += rounds * count
+            read += matrices * float(tile.bytes[0])
+            seconds += rounds * float(tile.seconds[0])
     for name in COUNTS:
         assert with_units.counts[name] - on_cores.counts[name] == total[name]
     assert with_units.bytes_by_kind["cache"] == pytest.approx(read)
@@ -255,7 +258,7 @@ def test_chunks_have_room_for_their_scores():
 def test_heads_that_wait_for_memory_take_their_full_rounds_and_then_the_rest():
     one: Any = SimpleNamespace(
         slices=1, blocks=1, rounds=1, bytes=1.0, seconds=1.0, cycles=1, counts=1, numbers=np.ones((1, 2)),
-        throttled=lambda rate: np.array([1 / rate]),
+        throttled=lambda rate: np.array([1 / rate]), crowded=lambda: False,
     )  # fmt: skip
     # Five heads, two at a time: two rounds at half of the rate each, and one head that has all of it.
-    assert HeadGemvTimes(one, SliceSharing(5, 1, 2), 1).throttled(1.0).tolist() == [2 * 2 + 1]
+    assert parallel_times(one, 5, 2, 1).throttled(1.0).tolist() == [2 * 2 + 1]

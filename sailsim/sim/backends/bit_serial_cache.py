@@ -16,7 +16,7 @@ from sailsim.sim.machine.catalog import Bandwidth, BytesPerCycle, Clock, Cycles
 from sailsim.sim.machine.system import AcceleratorSpec, System
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import Accelerator
-from sailsim.sim.step.jobs import ClosedFormUnits, Gemm, GemvTime
+from sailsim.sim.step.gemv_times import ClosedFormUnits, Gemm, GemvTime
 from sailsim.sim.step.parts import StepParts, scalar_codes
 from sailsim.workloads.models.graph import Op
 

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Choice, ChoiceRule, Quantity, QuantityRule
+from sailsim.sim.backend import MemoryNeed
 from sailsim.sim.machine.catalog import Bandwidth
 from sailsim.sim.machine.system import AcceleratorSpec, System
 from sailsim.sim.point import Point
-from sailsim.sim.step.engine import Accelerator, StoredBytes
-from sailsim.sim.step.jobs import ClosedFormUnits, Gemm, GemvTime
+from sailsim.sim.step.engine import Accelerator
+from sailsim.sim.step.gemv_times import ClosedFormUnits, Gemm, GemvTime
 from sailsim.sim.step.parts import StepParts, has_codes, scalar_codes
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.graph import Op, decode_step
@@ -171,7 +172,7 @@ def weight_capacity(spec: DpuSpec) -> float:
 
 def _gemm(spec: DpuSpec, point: Point, parts: StepParts, op: Op) -> Gemm:
     """Product with codes as whole numbers, on as many copies of the weights as fit the banks."""
-    needed = weight_bytes([op for part in parts.parts for op in part.ops])
+    needed = weight_bytes([op for _, ops in parts.parts for op in ops])
     copies = max(1, int(weight_capacity(spec) // max(needed, 1)))
     bits, group = scalar_codes(op)
     return Gemm(op.k, op.n, op.batch, bits, point.abits, group, copies=copies)
@@ -189,10 +190,11 @@ class Dpu(Accelerator):
         times, gemms = partial(dpu_time, spec), partial(_gemm, spec)
         return ClosedFormUnits(system, (PHASES, COUNTS), times, gemms, [NOT_MODELLED])
 
-    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> StoredBytes:
+    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> MemoryNeed:
         """Bytes of the weights that it multiplies, in the part of the banks without tables."""
         needed = weight_bytes(decode_step(model, fmt, 1, 1))
-        return StoredBytes(needed, weight_capacity(_spec(system)), needed)
+        where = f"the accelerator of system {system.name}"
+        return MemoryNeed(needed, weight_capacity(_spec(system)), where, needed)
 
 
 def _spec(system: System) -> DpuSpec:

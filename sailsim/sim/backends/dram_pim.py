@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import model_validator
 
 from sailsim.base.quantity import Choice, ChoiceRule, Quantity, QuantityRule
+from sailsim.sim.backend import MemoryNeed
 from sailsim.sim.machine.catalog import Bandwidth
 from sailsim.sim.machine.system import AcceleratorSpec, System
-from sailsim.sim.step.engine import Accelerator, StoredBytes
-from sailsim.sim.step.jobs import ClosedFormUnits, Gemm, GemvTime
+from sailsim.sim.step.engine import Accelerator
+from sailsim.sim.step.gemv_times import ClosedFormUnits, Gemm, GemvTime
 from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.graph import Op, decode_step
 from sailsim.workloads.models.model import ModelSpec
@@ -214,7 +215,7 @@ class DramPim(Accelerator):
         """Accept every product: weights of any type are stored in the multipliers' format."""
         return True
 
-    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> StoredBytes:
+    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> MemoryNeed:
         """Bytes of all matrices in rows of the banks; tensors that the cores also read stay with the
         server."""
         spec = _spec(system)
@@ -224,7 +225,8 @@ class DramPim(Accelerator):
         spared = float(sum(_stored_bytes(op) for op in ops if op.weights_key not in shared))
         rows = sum(t.times * t.rows(spec) * op.matrices for op in ops for t in bank_tiles(spec, op.k, op.n))
         banks = float(spec.outputs)
-        return StoredBytes(banks * rows * spec.row.whole, banks * spec.bank_size.si, spared)
+        where = f"the accelerator of system {system.name}"
+        return MemoryNeed(banks * rows * spec.row.whole, banks * spec.bank_size.si, where, spared)
 
 
 def _stored_bytes(op: Op) -> int:

@@ -43,7 +43,7 @@ import numpy as np
 
 from sailsim.base.errors import SailsimError
 from sailsim.base.quantity import Quantity
-from sailsim.sim.backend import Backend, StepQuery, StepResult, Timer, room_of
+from sailsim.sim.backend import Backend, StepQuery, StepResult, Timer, memory_need
 from sailsim.sim.backends.cores import MIXED_NOTE, SEVERAL_PROMPTS_NOTE, UBATCH, ProcessBatch, ubatches
 from sailsim.sim.machine.system import Gpu
 from sailsim.sim.machine.system_files import gpu_names, load_gpu
@@ -420,7 +420,7 @@ def predict_gpu(
     context = max(piece.tokens for piece in decoding + prompts)
     if problem := prompt_problem(gpu, fmt, software) if prompts else decode_problem(fmt, software):
         raise SailsimError(problem)
-    room_of(gpu, model, fmt, batch, context, pieces).check(model, fmt, batch, context)
+    memory_need(gpu, model, fmt, batch, context, pieces).check(model, fmt, batch, context)
     work, parts = _breakdown_of(gpu, demand_of, fmt, software)(decoding, prompts)
     notes, rows, seconds = inherited_note(gpu), int(work.rows), sum(map(float, parts.values()))
     factors = []
@@ -513,7 +513,7 @@ def gpu_roofline(gpu: Gpu, model: ModelSpec, fmt: WeightFormat, batch: int = 1, 
 
     Raises SailsimError where weights and KV cache do not fit the GPU's memory.
     """
-    room_of(gpu, model, fmt, batch, context).check(model, fmt, batch, context)
+    memory_need(gpu, model, fmt, batch, context).check(model, fmt, batch, context)
     return _roof(gpu, fitted.decode_demand(model, fmt, batch, context))
 
 

@@ -21,11 +21,11 @@ from sailsim.sim.machine.system import System, memory
 from sailsim.sim.point import Point
 from sailsim.sim.software.fitted import core_of
 from sailsim.sim.step.engine import Accelerator, simulate_step
-from sailsim.sim.step.jobs import GemvTimes, HeadGemvTimes, SliceSharing, StepGemvs, Units
+from sailsim.sim.step.gemv_times import GemvTimer, GemvTimes, Units, parallel_times, share_slices
 from sailsim.sim.step.parts import StepParts, has_codes, pieces_of
 from sailsim.sim.step.patterns import PROFILES, PatternProfile
 from sailsim.sim.step.schedule import CoreTask, HostCores, Segments, play
-from sailsim.sim.step.tiles import COUNTS, FastestTiles, PimUnits, TileRequest, TileShape
+from sailsim.sim.step.tiles import COUNTS, PimUnits, TileRequest, TileShape, fastest_times
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.models.graph import Chunk, Op, mixed_step, split_chunks, step_notes
 from sailsim.workloads.models.model import ModelSpec
@@ -84,7 +84,9 @@ class SailUnits(Units):
     def __hash__(self) -> int:
         return hash(self._key)
 
-    def step(self, point: Point, parts: StepParts, activations: Activations) -> StepGemvs:
+    def step(
+        self, point: Point, parts: StepParts, activations: Activations
+    ) -> tuple[Sequence[Hashable], GemvTimer]:
         """Tiles of a step, timed once for equal patterns of inputs; the fastest NBWs with `PER_TENSOR`."""
         assert isinstance(point.nbw, int)
         inputs = parts.inputs(point.seed)
@@ -106,18 +108,18 @@ class SailUnits(Units):
 
             request = tile_request(op, point)
             if request.shape.nbw == PER_TENSOR:
-                return FastestTiles(units.every_nbw(request, profiles_of), units.weights_rate)
+                return fastest_times(units.every_nbw(request, profiles_of), units.weights_rate)
             return units.product(request, profiles_of(request.shape))
 
-        def head_times(op: Op, some: Sequence[int]) -> HeadGemvTimes:
-            """Times of matrices with inputs of their own, divided among the slices."""
+        def timer(op: Op, some: Sequence[int]) -> GemvTimes:
+            if not op.side_by_side:
+                return times(self._pim, op, some)
             ((one, matrices),) = op.products
-            sharing = SliceSharing.of(int(matrices), self._pim.config.slices)
-            return HeadGemvTimes(
-                times(self._sharing_units(slices=sharing.cut), one, some), sharing, len(TILE_PHASES)
-            )
+            cut, at_once = share_slices(int(matrices), self._pim.config.slices)
+            head = times(self._sharing_units(slices=cut), one, some)
+            return parallel_times(head, int(matrices), at_once, len(TILE_PHASES))
 
-        return StepGemvs(keys, partial(times, self._pim), head_times)
+        return keys, timer
 
     def memory(self, threads: int) -> MemorySystem:
         """DRAM with the units' outstanding misses and the prefetch buffer in the LLC."""
@@ -142,9 +144,9 @@ def prompt_tasks(query: StepQuery, host: HostCores, prompts: tuple[Chunk, ...]) 
     prompts ran in gem5 (`research/experiments/mixed_steps.csv`).
     """
     assert isinstance(query.machine, System)
-    if query.around != "neon" and (problem := prompt_problem(query.around)):
+    if query.host_software != "neon" and (problem := prompt_problem(query.host_software)):
         raise SailsimError(problem)
-    software, core = cast(Software, query.around), core_of(query.machine)
+    software, core = cast(Software, query.host_software), core_of(query.machine)
     c, _ = cpu_fit(software, query.fmt, prompts=True, core=core)
     ops, rows = mixed_step(query.model, query.fmt, prompts), sum(p.new * p.times for p in prompts)
     products = sum(op.kind == "gemv" for op in ops)
@@ -170,7 +172,7 @@ class SailBackend(Accelerator):
     software = ("lut-gemv",)
     choices = ("nbw", "substrate", "convert", "prt", "attention", "overlap")
     prefills = ("units", "cores", "auto")
-    smooth = True
+    piecewise_linear = True
 
     def step(self, query: StepQuery) -> StepResult:
         """Simulate by the engine, with prompts on the units, on the cores while units decode, or the faster
@@ -191,9 +193,9 @@ class SailBackend(Accelerator):
         decoding, prompts = split_chunks(query.pieces or pieces_of(point))
         tasks = list(prompt_tasks(query, HostCores(system, point.threads), prompts))
         tokens = sum(piece.new * piece.times for piece in decoding + prompts)
-        note = f"The cores multiply the prompts, as {query.around} does"
+        note = f"The cores multiply the prompts, as {query.host_software} does"
         if decoding:
-            result = simulate_step(system, query.model, point, pieces=decoding, beside=tasks)
+            result = simulate_step(system, query.model, point, pieces=decoding, background=tasks)
             note += ", while the units decode; what decodes goes first, and memory is shared by demand"
             return replace(result, tokens=tokens, notes=(*result.notes, f"{note}."))
         line = play(memory(system, point.threads), [Segments.one(tasks)])

@@ -334,7 +334,7 @@ def engine_seconds(system: System, tile: Tile, load: NeighbourLoad) -> tuple[flo
     timed = timed_tile(units, tile)
     rate = shared_bandwidth(system, load.units, load.streams)[0] / load.units
     seconds = float(timed.throttled(inf, max(units.dram.latency, units.window / rate))[0])
-    return seconds - timed.kind.edges.descriptor - timed.kind.edges.record, timed.timings[0]
+    return seconds - timed.kind.overheads["descriptor"] - timed.kind.overheads["record"], timed.timings[0]
 
 
 def _slowest(compared: Sequence[Row]) -> Row:

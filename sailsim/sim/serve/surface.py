@@ -54,12 +54,12 @@ class StepSurface:
         self._backend, self._query = backend, query
         self._time = backend.timer(query)
         self._formula = backend.kind != "accelerator"
-        self._every = EVERY_ROW if backend.smooth else inf
+        self._every = EVERY_ROW if backend.piecewise_linear else inf
         self._sums = mixed_demand(query.model, query.fmt).sums
         self._windowed = bool(query.model.sliding_window)
         self._line, self._node = cache(self._make_line), cache(self._make_node)
         if query.prefill != "units":
-            alone = replace(query, prefill="units", software=query.around)
+            alone = replace(query, prefill="units", software=query.host_software)
             self._prompt_time = load_backend("cores").timer(alone)
             self._cores_line = cache(self._make_cores_line)
 

@@ -1,7 +1,7 @@
-"""The fast engine: one step of a model, decoding or prefill, on a machine with an accelerator.
+"""Fast engine: one step of a model, decoding or prefill, on a machine with an accelerator.
 
-It turns a step's operations into the tasks and tensors of `schedule`. What becomes of a matrix product is the
-accelerator's to say (`jobs`): the engine knows jobs only. `docs/engine.md` has the model and its equations.
+It turns a step's operations into the tasks and tensors of `schedule`. Accelerators time the matrix products
+(`gemv_times`). `docs/engine.md` has the model and its equations.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import accumulate, chain
 from math import ceil, inf
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,32 +22,16 @@ from numpy.typing import NDArray
 from sailsim.base.arguments import check_type
 from sailsim.base.errors import SailsimError
 from sailsim.lut_gemv.counts import TILE_PHASES
-from sailsim.sim.backend import (
-    Backend,
-    Machine,
-    MemoryNeed,
-    StepQuery,
-    StepResult,
-    Timer,
-    backend_of,
-    check_context,
-    room_of,
-)
+from sailsim.sim import backend
+from sailsim.sim.backend import Backend, Machine, MemoryNeed, StepQuery, StepResult, Timer
 from sailsim.sim.machine.pim import AUTO, PER_TENSOR, nbw_in_words
 from sailsim.sim.machine.system import IdentityKey, System
 from sailsim.sim.machine.system_files import SystemReference, chosen_system, load_system
 from sailsim.sim.point import SEEDS, Point
-from sailsim.sim.step.jobs import KEPT_UNITS, AcceleratorStep, ProductTimes, Units, step_work
+from sailsim.sim.step import schedule
+from sailsim.sim.step.gemv_times import MAX_UNITS, AcceleratorStep, GemvTimes, Units, accelerator_step
 from sailsim.sim.step.parts import EVERY, has_codes, pieces_of, prompt_chunk, step_parts
-from sailsim.sim.step.schedule import (
-    CoreTask,
-    HostCores,
-    ScheduledGemv,
-    Segments,
-    StepTimeline,
-    play,
-    unrolled,
-)
+from sailsim.sim.step.schedule import CoreTask, HostCores, ScheduledGemv, Segments, StepTimeline
 from sailsim.workloads.inference.activation_file import Activations
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import WeightFormat
@@ -55,7 +39,7 @@ from sailsim.workloads.models.graph import Chunk, Op, step_notes
 from sailsim.workloads.models.model import ModelSpec
 
 PHASES = ("dram", *TILE_PHASES, "cores", "sync")
-"""Where the time of a step with SAIL's units goes; exclusive, in the order of the figures.
+"""Phases of a step with SAIL's units; exclusive, in the order of the figures.
 
 dram: PIM units wait for weights; load: they wait for descriptors, activations, or weights that are on chip;
 build, lookup, convert, write_back: phases of a tile, the last with the results' way to the LLC; cores: only
@@ -66,14 +50,14 @@ CHOICES: Mapping[str, Any] = {
     **{"nbw": None, "substrate": None, "convert": None, "prt": True},
     **{"attention": "cores", "overlap": False},
 }
-"""Fields of a point that choose something of an accelerator, and what they are where nothing is chosen."""
+"""Fields of a point that are choices of an accelerator, with their defaults."""
 GRAIN_S = 2e-4
-"""Longest task of a prompt on the cores that what decodes has to wait for (assumed, 0.5e-4..1e-3: some tens
-of a thread's chunks of a product)."""
+"""Longest uninterrupted task of a prompt on the cores, in seconds, for which decoding waits (assumed,
+0.5e-4..1e-3: some tens of a thread's chunks of a product)."""
 FEW_LAYERS = 4
-"""Layers with activations of their own where many steps are timed: new rows then cost a tenth of the time."""
+"""Layers with activations of their own for a timer of many steps; new rows then take a tenth of the time."""
 NOTED_SHARE = 0.01
-"""Of a step, from which on it says what handing products to slices takes."""
+"""Share of a step from which a note says how long descriptors and records take."""
 _CACHE = ("size", "ways", "line", "latency", "mshrs")
 NOT_READ = (
     *(f"cores.{name}" for name in ("fetch_width", "issue_width", "rob", "iq", "lq", "sq", "mispredict")),
@@ -83,178 +67,167 @@ NOT_READ = (
     *(f"{cache}.{name}" for cache in ("l1i", "l1d") for name in _CACHE),
     *("l2.ways", "llc.ways", "llc.clock", "llc.mshrs", "pim.queue"),
 )
-"""Fields of a system that neither a step nor a baseline depends on: gem5's cores, caches and units have them,
-and what is beside is there for the reader."""
-
-
-class StoredBytes(NamedTuple):
-    """What an accelerator's own memory must hold, and what it can, bytes."""
-
-    needed: float
-    limit: float
-    spared: float
-    """Of the model as it is stored, what the server's memory need not hold."""
+"""Fields of a system on which neither a step nor a baseline depends. Most are read by gem5's cores, caches
+and units; the others only inform the reader."""
 
 
 class Accelerator(Backend):
-    """A server's accelerator does the matrix products, its cores the rest."""
+    """Server whose accelerator does the matrix products and whose cores do the rest."""
 
     kind = "accelerator"
     choices: ClassVar[tuple[str, ...]] = ()
-    """The fields of a point, of `CHOICES`, that it knows."""
+    """Fields of `CHOICES` that it supports."""
     priced: ClassVar[bool] = True
-    """Whether the server's price and an overhead pay for it; what is bought beside it has no price."""
+    """Whether the server's price and an overhead cover it; a separate device has no price."""
 
     def __init__(self) -> None:
-        self._kept = lru_cache(maxsize=KEPT_UNITS)(self._make_units)
-        # Equal ones of another machine have timed the same: of one that differs in its cores, say.
-        self._first_of_equal = lru_cache(maxsize=KEPT_UNITS)(lambda units: units)
-        # Points that differ in their cores alone ask for the work of the same units again, intervals
-        # included.
-        self.step_work = lru_cache(maxsize=KEPT_UNITS)(partial(step_work, self.takes))
+        self._cached_units = lru_cache(maxsize=MAX_UNITS)(self._make_units)
+        # Units of machines that differ only in their cores, say, are equal and share what they have timed.
+        self._first_of_equal = lru_cache(maxsize=MAX_UNITS)(lambda units: units)
+        # Points that differ only in their cores need the same steps, intervals included.
+        self.time_gemvs = lru_cache(maxsize=MAX_UNITS)(partial(accelerator_step, self.takes))
 
     def units_of(self, system: System, point: Point) -> Units:
-        """The units of a machine; of those that were asked for last the same ones, with what they have timed.
+        """Units of a machine; recent ones come from a cache, with all that they have timed.
 
         Raises:
-            SailsimError: the machine has none, or cannot do what the point asks.
+            SailsimError: the machine has none, or does not support a choice of the point.
         """
-        return self._kept(IdentityKey(system), *self.unit_choices(system, point))
+        return self._cached_units(IdentityKey(system), *self.unit_choices(system, point))
 
-    def _make_units(self, of: IdentityKey, *choices: Any) -> Units:
-        first: Units = self._first_of_equal(self.make_units(of.system, *choices))
+    def _make_units(self, key: IdentityKey, *choices: Any) -> Units:
+        first: Units = self._first_of_equal(self.make_units(key.system, *choices))
         return first
 
     def unit_choices(self, system: System, point: Point) -> tuple[Hashable, ...]:
-        """What of a point its units depend on."""
+        """Choices of a point on which its units depend."""
         return ()
 
     @abstractmethod
     def make_units(self, system: System, *choices: Any) -> Units:
-        """The units of a machine under some `unit_choices`."""
+        """Make the units of a machine under some `unit_choices`."""
 
     def alternatives(self, system: System, point: Point) -> tuple[Point, ...]:
-        """The points of which a step on a machine takes the fastest, of equals the first: the point itself,
-        and what else is as good an answer.
+        """Points of which a step takes the fastest, of equals the first: the point itself, and its variants.
 
-        More than one where the point leaves a choice to the accelerator; all but the first may be refused.
+        There are variants where the point leaves a choice to the accelerator; all but the first may be
+        refused.
         """
         return (point,)
 
     def takes(self, op: Op) -> bool:
-        """Whether it multiplies the matrix of an operation; the cores do where it does not. Unless a backend
-        says otherwise, whole numbers alone: what has scalar codes."""
+        """Whether the accelerator multiplies the operation's matrix, and not the cores.
+
+        By default it multiplies whole numbers: weights that have scalar codes.
+        """
         return has_codes(op)
 
-    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> StoredBytes | None:
-        """What must fit its own memory; None where weights lie in the server's."""
+    def stored(self, system: System, model: ModelSpec, fmt: WeightFormat) -> MemoryNeed | None:
+        """Need of the accelerator's own memory; None if weights lie in the server's."""
         return None
 
     def check_choices(self, point: Point, name: str) -> None:
-        """Raise SailsimError for a point that asks for what this accelerator does not know."""
-        wrong = next(iter(self._unknown(point)), None)
-        if wrong is not None:
+        """Raise SailsimError if the accelerator of system `name` does not support a choice of the point."""
+        for wrong in self._unsupported(point):
             raise SailsimError(
                 f"{wrong} is {getattr(point, wrong)!r}, which the accelerator of system {name} does not "
                 "know; allowed is to leave it out."
             )
 
-    def _unknown(self, point: Point) -> list[str]:
-        """What a point chooses that it does not know."""
+    def _unsupported(self, point: Point) -> list[str]:
+        """Choices of a point that the accelerator does not support."""
         return [
-            name for name, nothing in CHOICES.items()
-            if name not in self.choices and getattr(point, name) != nothing
+            name for name, default in CHOICES.items()
+            if name not in self.choices and getattr(point, name) != default
         ]  # fmt: skip
 
-    def refusal(self, asked: StepQuery) -> str | None:
-        """A machine with another accelerator than the runner's."""
-        if asked.software in self.software:
+    def refusal(self, query: StepQuery) -> str | None:
+        """Sentence if the machine has another accelerator than the runner's, else None."""
+        if query.software in self.software:
             return None
         return (
-            f"system {asked.machine.name} runs {self.software[0]}, not {asked.software}; allowed is to put "
-            f"it beside another one, as in `--against {asked.hardware or asked.point.system}`."
+            f"system {query.machine.name} runs {self.software[0]}, not {query.software}; allowed is to "
+            f"compare it with another one, as in `--against {query.hardware or query.point.system}`."
         )
 
-    def point_of(self, asked: StepQuery) -> Point:
-        """The point as this accelerator runs it: on other hardware than the point's, without its choices
-        that are not known there."""
-        point = asked.point.having(system=asked.hardware or asked.point.system, threads=asked.cores)
-        ignored = self._unknown(point) if asked.hardware else []
+    def point_of(self, query: StepQuery) -> Point:
+        """Point as this accelerator runs it; on other hardware without unsupported choices."""
+        point = query.point.having(system=query.hardware or query.point.system, threads=query.cores)
+        ignored = self._unsupported(point) if query.hardware else []
         return replace(point, **{name: CHOICES[name] for name in ignored}) if ignored else point
 
-    def step(self, asked: StepQuery) -> StepResult:
-        """By the engine, at `point_of`."""
-        assert isinstance(asked.machine, System)
-        self.check_prefill(asked)
-        point = self.point_of(asked)
-        ignored = self._unknown(asked.point) if asked.hardware else []
-        result = simulate_step(asked.machine, asked.model, point, pieces=asked.pieces)
+    def step(self, query: StepQuery) -> StepResult:
+        """Simulate the step at `point_of` the query."""
+        assert isinstance(query.machine, System)
+        self.check_prefill(query)
+        point = self.point_of(query)
+        ignored = self._unsupported(query.point) if query.hardware else []
+        result = simulate_step(query.machine, query.model, point, pieces=query.pieces)
         run, notes = result.point, []
         if ignored:
             notes.append(f"Runs without the point's {', '.join(ignored)}, which it does not know.")
         other = [
             nbw_in_words(getattr(run, name)) if name == "nbw" else f"{name} {getattr(run, name)}"
             for name in ("nbw", "substrate", "convert")
-            if name in self.choices and getattr(run, name) != getattr(asked.resolved or run, name)
+            if name in self.choices and getattr(run, name) != getattr(query.resolved or run, name)
         ]
         if other:
             notes.append(f"Runs with {', '.join(other)}, as its own file says.")
         return replace(result, notes=(*result.notes, *notes))
 
-    def timer(self, asked: StepQuery) -> Timer:
-        """By the engine, with activations of few layers."""
-        system, point = asked.machine, self.point_of(asked)
+    def timer(self, query: StepQuery) -> Timer:
+        """Timer with activations of few layers."""
+        system, point = query.machine, self.point_of(query)
         assert isinstance(system, System)
         activations = Activations.load(point.activations or None)
 
         def seconds(pieces: tuple[Chunk, ...]) -> float:
-            return time_step(system, asked.model, point, (), FEW_LAYERS, activations, pieces).step_s
+            return time_step(system, query.model, point, (), FEW_LAYERS, activations, pieces).step_s
 
         return seconds
 
-    def room(self, asked: StepQuery) -> MemoryNeed:
-        """The accelerator's own memory where it has one, if the rest fits the server's; else the server's."""
-        system, server = asked.machine, super().room(asked)
-        assert isinstance(system, System)
-        stored = self.stored(system, asked.model, asked.fmt)
-        if stored is None:
+    def memory_need(self, query: StepQuery) -> MemoryNeed:
+        """Need of the accelerator's own memory if it has one and the rest fits the server's; else of that."""
+        server = super().memory_need(query)
+        assert isinstance(query.machine, System)
+        own = self.stored(query.machine, query.model, query.fmt)
+        if own is None:
             return server
         rest = server._replace(
-            needed=server.needed - stored.spared, where=f"{server.where}, beside its accelerator"
+            needed=server.needed - own.spared, where=f"{server.where}, next to its accelerator"
         )
-        own = MemoryNeed(stored.needed, stored.limit, f"the accelerator of system {system.name}")
         return rest if own.fits and not rest.fits else own
 
     def priced_as(self, machine: Machine) -> tuple[str, ...]:
-        """What is bought beside the server has no price but its own: the server's does not pay for it."""
+        """Machines whose price it may have; the server's price does not cover a separate device."""
         if self.priced:
             return super().priced_as(machine)
         return (machine.name, *(machine.extends[:1] if SystemReference.parse(machine.name).changes else ()))
 
 
 def accelerator_of(system: System) -> Accelerator:
-    """The accelerator that does a machine's matrix products.
+    """Accelerator that does a machine's matrix products.
 
     Raises:
         SailsimError: the machine has none.
     """
-    accelerator = backend_of(system, "accelerator")
+    accelerator = backend.backend_of(system, "accelerator")
     assert isinstance(accelerator, Accelerator)
     return accelerator
 
 
 def simulate(point: Point) -> StepResult:
-    """Simulate one step of SAIL at a point, decoding or prefill: the machine and the model that it names.
+    """Simulate one step of SAIL at a point, decoding or prefill, on the point's machine and model.
 
     Raises:
-        SailsimError: as `simulate_step`; also where weights and KV cache do not fit the server's memory.
-        ArgumentTypeError: what is no point.
+        SailsimError: as `simulate_step`; also if weights and KV cache do not fit the server's memory.
+        ArgumentTypeError: the argument is no point.
     """
     check_type("point", point, Point, "is a Point")
     system, model = load_system(point.system), load_model(point.model).with_kv_bits(point.kv_bits)
-    check_context(model, point)
+    backend.check_context(model, point)
     step = (model, point.formats(model), point.batch, point.context)
-    room_of(system, *step).check(*step)
+    backend.memory_need(system, *step).check(*step)
     return simulate_step(system, model, point)
 
 
@@ -264,21 +237,24 @@ def simulate_step(
     point: Point,
     activations: Activations | None = None,
     pieces: tuple[Chunk, ...] = (),
-    beside: Sequence[CoreTask] = (),
+    background: Sequence[CoreTask] = (),
 ) -> StepResult:
-    """Simulate one step: a token for each of `point.batch` sequences of `point.context` tokens, or in prefill
-    as many prompts of `point.prompt` tokens, all rows in one batch; with ``pieces``, theirs in the place of
-    both. ``beside``: what the cores have to do besides without units, in order, whenever nothing of the step
-    waits for them.
+    """Simulate one step: a token for each sequence in decoding, or all prompts in one batch in prefill.
 
-    `tokens` counts those that the step works on.
+    Args:
+        system: a machine with an accelerator.
+        model: the model, in place of the point's.
+        point: all other inputs; a step's `tokens` are those that it works on.
+        activations: a capture that was read before; default: the point's.
+        pieces: new tokens of a mixed step, in place of the point's phase, batch, prompt and context.
+        background: other tasks of the cores, in order, which run whenever nothing of the step needs them.
 
     Raises:
         SailsimError: the machine has no accelerator or too few cores, does not know a choice of the point, or
             a product does not fit it; prompts of more rows than a descriptor can carry; a mixed step with
             attention on the units or in two halves.
     """
-    return _fastest(_SimulatedStep(system, model, point, activations, EVERY, pieces, beside)).result()
+    return _fastest(_SimulatedStep(system, model, point, activations, EVERY, pieces, background)).result()
 
 
 def time_step(
@@ -286,18 +262,17 @@ def time_step(
     model: ModelSpec,
     point: Point,
     counted: Sequence[str] = (),
-    captured: int = EVERY,
+    captured_layers: int = EVERY,
     activations: Activations | None = None,
     pieces: tuple[Chunk, ...] = (),
 ) -> StepResult:
-    """`simulate_step` without all that is only looked at, for studies of many machines. Raises as it.
+    """Simulate a step as `simulate_step`, without phases and notes, for studies of many machines.
 
-    Seconds are not told by phase; `counted`: names of `Units.counts` that are wanted; `captured`: how many
-    layers have activations of their own, which is most of the time of a new machine; `activations`: the
-    point's, where they were read before.
+    `counted`: names of the `Units.counts` in the result; `captured_layers`: number of layers with activations
+    of their own, which take most of the time on a new machine. Raises SailsimError as `simulate_step`.
     """
-    step = _fastest(_SimulatedStep(system, model, point, activations, layers=captured, pieces=pieces))
-    seconds, moved = step.line.end, step.moved
+    step = _fastest(_SimulatedStep(system, model, point, activations, captured_layers, pieces))
+    seconds, moved = step.timeline.end, step.moved
     all_counts = dict(zip(step.units.counts, step.counts.tolist(), strict=True)) if counted else {}
     counts = {name: all_counts[name] for name in counted}
     total = sum(moved.values())
@@ -305,8 +280,8 @@ def time_step(
 
 
 def _fastest(step: _SimulatedStep) -> _SimulatedStep:
-    """The step, of all the ways that its point leaves to the accelerator."""
-    system, point, accelerator = step.system, step.asked, step.accelerator
+    """Fastest of the step's alternatives."""
+    system, point, accelerator = step.system, step.base, step.accelerator
     accelerator.check_choices(point, system.name)
     if step.pieces and (point.attention == "units" or point.overlap):
         raise SailsimError(
@@ -314,123 +289,120 @@ def _fastest(step: _SimulatedStep) -> _SimulatedStep:
             "cores, and one batch."
         )
     model = step.model.with_kv_bits(point.kv_bits)
-    asked = point.resolved(system, model)
+    base = point.resolved(system, model)
     best, *others = (
-        replace(step, model=model, asked=asked, way=way) for way in accelerator.alternatives(system, asked)
+        replace(step, model=model, base=base, variant=variant)
+        for variant in accelerator.alternatives(system, base)
     )
-    end = best.line.end
+    end = best.timeline.end
     for other in others:
-        with suppress(SailsimError):  # what not all tensors can have
+        with suppress(SailsimError):  # a choice that not all tensors can have
             if other.busy > end * (1 + 1e-9):  # beyond rounding: it cannot be the fastest
                 continue
-            if other.line.end < end:
-                best, end = other, other.line.end
+            if other.timeline.end < end:
+                best, end = other, other.timeline.end
     return best
 
 
 @dataclass(eq=False)
 class _SimulatedStep:
-    """A step: what the units do in it, and how all of it plays."""
+    """A step, its GEMVs on the units, and its schedule; each is computed when first read."""
 
     system: System
     model: ModelSpec
-    asked: Point
+    base: Point
+    """Point before the accelerator's choices."""
     activations: Activations | None = None
-    """Read before; None: the point's."""
-    layers: int = EVERY
-    """That have activations of their own."""
+    """Capture that was read before; None: the point's."""
+    captured_layers: int = EVERY
+    """Number of layers with activations of their own."""
     pieces: tuple[Chunk, ...] = ()
-    """In the place of the point's."""
-    beside: Sequence[CoreTask] = ()
-    """What the cores do besides."""
-    way: Point | None = None
-    """Of those that the point leaves to the accelerator."""
+    """Pieces of a mixed step."""
+    background: Sequence[CoreTask] = ()
+    """Other tasks of the cores."""
+    variant: Point | None = None
+    """One of the accelerator's alternatives to `base`."""
 
     @cached_property
     def point(self) -> Point:
-        """As it is played."""
-        return self.way or self.asked
+        return self.variant or self.base
 
     @cached_property
     def accelerator(self) -> Accelerator:
-        """The machine's."""
         return accelerator_of(self.system)
 
     @cached_property
     def captured(self) -> Activations:
-        """What patterns are counted of."""
         return self.activations or Activations.load(self.point.activations or None)
 
     @cached_property
     def units(self) -> Units:
-        """That multiply."""
         return self.accelerator.units_of(self.system, self.point)
 
     @cached_property
-    def works(self) -> list[AcceleratorStep]:
-        """What the units do: for all rows, or for each half of them."""
-        found, captured = [], self.captured
+    def gemvs(self) -> list[AcceleratorStep]:
+        """GEMVs on the units of all rows, or of each half of them."""
+        steps, captured = [], self.captured
         units = self.units
         for rows in halves_of(self.point):
-            parts = step_parts(self.system, self.model, rows, self.layers, self.pieces)
-            found.append(self.accelerator.step_work(units, rows.having(threads=1), parts, captured))
-        return found
+            parts = step_parts(self.system, self.model, rows, self.captured_layers, self.pieces)
+            steps.append(self.accelerator.time_gemvs(units, rows.having(threads=1), parts, captured))
+        return steps
 
     @property
     def tokens(self) -> int:
-        """Of all sequences and prompts."""
+        """New tokens of all sequences and prompts."""
         return sum(piece.new * piece.times for piece in self.pieces or pieces_of(self.point))
 
     @property
     def busy(self) -> float:
-        """Seconds of the units' own work, which take one product at a time: a step takes no less."""
-        return sum(work.seconds for work in self.works)
+        """Seconds of the units' own work, one product after the other: a lower bound of the step."""
+        return sum(gemvs.seconds for gemvs in self.gemvs)
 
     @cached_property
     def host(self) -> HostCores:
-        """The cores around the units. Raises SailsimError for more threads than there are cores."""
+        """Cores that work with the units. Raises SailsimError for more threads than there are cores."""
         return _cores_of(IdentityKey(self.system), self.point.threads)
 
     @cached_property
-    def line(self) -> StepTimeline:
-        """How it plays."""
-        schedules = [(list(self._segments(work)), work.layout.order) for work in self.works]
+    def timeline(self) -> StepTimeline:
+        schedules = [(list(self._segments(gemvs)), gemvs.order) for gemvs in self.gemvs]
         memory = self.units.memory(self.point.threads)
-        if not self.point.overlap and not self.beside:
-            return play(memory, *schedules[0])
-        first, second = (*(unrolled(*each) for each in schedules), (self.beside, ()))[:2]
-        order = taking_turns(first, second, memory.stream_limit, in_order=bool(self.beside))
-        return play(memory, [Segments.one(*order)])
+        if not self.point.overlap and not self.background:
+            return schedule.play(memory, *schedules[0])
+        first, second = (*(schedule.unrolled(*each) for each in schedules), (self.background, ()))[:2]
+        order = taking_turns(first, second, memory.stream_limit, in_order=bool(self.background))
+        return schedule.play(memory, [Segments.one(*order)])
 
     @property
     def cycles(self) -> int:
-        """Of the accelerator."""
-        return sum(work.cycles for work in self.works)
+        """Cycles of the accelerator."""
+        return sum(gemvs.cycles for gemvs in self.gemvs)
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """By `Units.counts`, of one unit."""
+        """Counts of one unit, by `Units.counts`."""
         none = np.zeros(len(self.units.counts), dtype=np.int64)
-        return sum((work.counts for work in self.works if work.jobs), none)
+        return sum((gemvs.counts for gemvs in self.gemvs if gemvs.times), none)
 
     @property
     def moved(self) -> dict[str, float]:
         """Bytes over DRAM by kind."""
-        line, cache = self.line, sum(work.cache_bytes for work in self.works)
+        line, cache = self.timeline, sum(gemvs.cache_bytes for gemvs in self.gemvs)
         moved = {"weights": line.streamed - cache, "read": line.read, "written": line.written}
         return moved | ({"cache": cache} if cache else {})
 
     def result(self) -> StepResult:
-        """All that is known of it."""
-        units, line, moved = self.units, self.line, self.moved
-        # Zeros first, as a step may have no job at all.
+        """Result with phases and notes."""
+        units, line, moved = self.units, self.timeline, self.moved
+        # Zeros first, as a step may have no GEMV on the units.
         sums = np.zeros(len(units.phases) + len(units.events))
-        for each in chain.from_iterable(work.numbers for work in self.works):
+        for each in chain.from_iterable(gemvs.numbers for gemvs in self.gemvs):
             sums += each
         numbers = sums.tolist()
         spent = dict(zip(units.phases, numbers, strict=False))
         return StepResult(
-            point=self.asked,
+            point=self.base,
             tokens=self.tokens,
             step_s=line.end,
             breakdown={"dram": sum(line.stalled), **spent, "cores": line.cores, "sync": line.sync},
@@ -445,37 +417,36 @@ class _SimulatedStep:
             notes=tuple(self._notes()),
         )
 
-    def _segments(self, work: AcceleratorStep) -> Iterator[Segments]:
-        """The schedule of each kind of part; attention sequence by sequence where it is to be interrupted."""
-        for kind, products in zip(work.layout.kinds, work.products, strict=True):
-            if products is None:
-                yield Segments.one(self.host.work(kind.ops[0], self.model, 0, self.point.overlap))
-            else:
-                tasks = _around(self.host, kind.ops, products, self.units.cores_convert)
-                ends = range(1, len(products.ops) + 1)
-                yield Segments(tasks, ends, products.bytes, products.seconds, products.throttled)
+    def _segments(self, gemvs: AcceleratorStep) -> Iterator[Segments]:
+        """Segments of each group of parts; attention by sequence if the two halves take turns."""
+        for (group, products), (sizes, seconds) in zip(gemvs.groups, gemvs.columns, strict=True):
+            if group.ops[0].kind != "gemv":
+                yield Segments.one(self.host.work(group.ops[0], self.model, 0, self.point.overlap))
+                continue
+            tasks = _host_tasks(self.host, group.ops, products, self.units.cores_convert)
+            throttled = partial(_throttled, list(products.values()))
+            yield Segments(tasks, range(1, len(products) + 1), sizes, seconds, throttled)
 
     @cached_property
-    def _gemvs(self) -> list[tuple[Op, int]]:
-        """The matrix products, with how many there are of each."""
-        kinds = chain.from_iterable(work.layout.kinds for work in self.works)
-        return [(op, int(kind.times.sum())) for kind in kinds for op in kind.ops if op.kind == "gemv"]
+    def _products(self) -> list[tuple[Op, int]]:
+        """Matrix products, with the number of each."""
+        groups = (group for gemvs in self.gemvs for group, _ in gemvs.groups)
+        return [(op, int(group.times.sum())) for group in groups for op in group.ops if op.kind == "gemv"]
 
     def _chosen(self) -> dict[str, int]:
-        """Where the NBW is each tensor's own, how many of a kind have which: "attn_q 4"."""
-        if self.asked.nbw != PER_TENSOR:
+        """Number of tensors by kind and NBW ("attn_q 4"), if each tensor has its own NBW."""
+        if self.base.nbw != PER_TENSOR:
             return {}
         counted: Counter[str] = Counter()
-        work = self.works[0]
-        for kind, products in zip(work.layout.kinds, work.products, strict=True):
-            for i, jobs in zip(products.ops, products.jobs, strict=True) if products else ():
-                name = kind.ops[i].name.rpartition(".")[2]
-                for at, times in enumerate(kind.times.tolist()):
-                    counted[f"{name} {jobs.nbw(at)}"] += times
+        for group, products in self.gemvs[0].groups:
+            for i, times in products.items():
+                name = group.ops[i].name.rpartition(".")[2]
+                for nbw, count in zip(times.nbw.tolist(), group.times.tolist(), strict=True):
+                    counted[f"{name} {nbw}"] += count
         return dict(sorted(counted.items()))
 
     def _notes(self) -> Iterator[str]:
-        """What must be said beside the step, in sentences."""
+        """Assumptions and limits of the result, a sentence each."""
         point, model, units = self.point, self.model, self.units
         yield from self._weights_notes()
         yield from self._slices_note()
@@ -484,7 +455,7 @@ class _SimulatedStep:
                 "The batch is two halves: each builds its own tables and reads all weights from memory, also "
                 "where those of the other half have just been on chip"
             )
-        if self.asked.convert == AUTO:
+        if self.base.convert == AUTO:
             yield f"Sums become floating point where the step is the fastest: convert {point.convert}"
         if point.attention == "units":
             yield from _attention_notes(prompt_chunk(self.system, model, point))
@@ -493,19 +464,21 @@ class _SimulatedStep:
                 f"The cores round new keys and values to {model.kv_bits} bits and unpack all that attention "
                 "reads on their vector units, beside attention at the rate of fp16"
             )
-        there = [(op, times) for op, times in self._gemvs if not self.accelerator.takes(op)]
-        if there:
+        on_cores = [(op, count) for op, count in self._products if not self.accelerator.takes(op)]
+        if on_cores:
             types: Counter[str] = Counter()
-            for op, times in there:
-                types[op.format.name if op.format is not None else ""] += times
-            seconds = sum(times * self.host.product_seconds(op) for op, times in there)
+            for op, count in on_cores:
+                types[op.format.name if op.format is not None else ""] += count
+            seconds = sum(count * self.host.product_seconds(op) for op, count in on_cores)
             named = ", ".join(f"{name} {count} tensors" for name, count in types.most_common())
             yield (
                 f"On the cores, as their types have no scalar codes: {named}; they take "
-                f"{min(1.0, seconds / self.line.end):.0%} of the step's time there, at an assumed rate "
+                f"{min(1.0, seconds / self.timeline.end):.0%} of the step's time there, at an assumed rate "
                 "(host.float_rate, host.grid_rate)"
             )
-        experts = (op for op, _ in self._gemvs if op.spread and not op.side_by_side)  # no heads of attention
+        experts = (
+            op for op, _ in self._products if op.spread and not op.side_by_side
+        )  # no heads of attention
         if units.shares_slices and any(map(self.accelerator.takes, experts)):
             yield (
                 "Experts share the slices, as many at a time as are the fastest: in a last round some slices "
@@ -519,9 +492,9 @@ class _SimulatedStep:
         yield from step_notes(model, self.tokens)
 
     def _weights_notes(self) -> Iterator[str]:
-        """How often the accelerator reads its weights, and how many products have no room for all sums."""
-        every = ((op, times) for op, times in self._gemvs if not op.side_by_side)
-        weights = sum(times * op.weight_bytes for op, times in every if self.accelerator.takes(op))
+        """Notes on weights that are read several times, and on products whose sums do not fit."""
+        every = ((op, count) for op, count in self._products if not op.side_by_side)
+        weights = sum(count * op.weight_bytes for op, count in every if self.accelerator.takes(op))
         streamed = self.moved["weights"]
         prompts = any(not each.decodes for each in self.pieces)
         if prompts or (self.point.phase == "prefill" and not self.pieces):
@@ -532,38 +505,44 @@ class _SimulatedStep:
                     f"{streamed / weights:.1f} times"
                 )
             return
-        jobs = [(jobs.crowded, int(times.sum())) for work in self.works for jobs, times in work.jobs]
-        crowded = sum(times for short, times in jobs if short)
+        products = [
+            (times.crowded(), int(count.sum())) for gemvs in self.gemvs for times, count in gemvs.times
+        ]
+        crowded = sum(count for is_crowded, count in products if is_crowded)
         if crowded and weights:
             yield (
                 f"The sums of all rows have no room in the units in {crowded} of "
-                f"{sum(times for _, times in jobs)} products, which take more passes, and weights are read "
-                f"{streamed / weights:.2f} times in the mean: one more row can cost more than it brings, and "
-                "more bandwidth too, as a layout is chosen before patterns are known"
+                f"{sum(count for _, count in products)} products, which take more passes, and weights are "
+                f"read {streamed / weights:.2f} times in the mean: one more row can cost more than it "
+                "brings, and more bandwidth too, as a layout is chosen before patterns are known"
             )
 
     def _slices_note(self) -> Iterator[str]:
-        """What handing products to every slice takes, where more slices could cost more than they save."""
+        """Note on the time of descriptors and records, if more slices could cost more than they save."""
         seconds = sum(
-            float(times.sum()) * jobs.rounds * self.host.per_slice(jobs.slices)
-            for work in self.works
-            for jobs, times in work.jobs
+            float(count.sum()) * times.rounds * self.host.per_slice(times.slices)
+            for gemvs in self.gemvs
+            for times, count in gemvs.times
         )
-        if seconds >= NOTED_SHARE * self.line.end:
+        if seconds >= NOTED_SHARE * self.timeline.end:
             yield (
-                f"Up to {min(1.0, seconds / self.line.end):.0%} of the step are descriptors and completion "
-                f"records, one for every slice, which {self.host.threads} threads write and poll: more "
-                "slices can take longer"
+                f"Up to {min(1.0, seconds / self.timeline.end):.0%} of the step are descriptors and "
+                f"completion records, one for every slice, which {self.host.threads} threads write and poll: "
+                "more slices can take longer"
             )
 
 
-@lru_cache(maxsize=KEPT_UNITS)
+@lru_cache(maxsize=MAX_UNITS)
 def _cores_of(machine: IdentityKey, threads: int) -> HostCores:
     return HostCores(machine.system, threads)
 
 
+def _throttled(products: Sequence[GemvTimes], column: int, rate: float) -> NDArray[np.float64]:
+    return products[column].throttled(rate)
+
+
 def _attention_notes(chunk: int) -> Iterator[str]:
-    """What attention on the units rests on; `chunk`: tokens of a sequence that look at keys together."""
+    """Assumptions of attention on the units; `chunk`: tokens multiplied with the keys together."""
     yield (
         "Units do attention's products on whole numbers: queries and weighted probabilities were not "
         "captured, and patterns of what attention gives (attn_out) stand for them, those of a head for all"
@@ -575,39 +554,41 @@ def _attention_notes(chunk: int) -> Iterator[str]:
         )
 
 
-def _around(host: HostCores, ops: Sequence[Op], products: ProductTimes, convert: bool) -> list[CoreTask]:
-    """What the cores do for GEMVs that share an input: hand them over, see them done, maybe convert.
+def _host_tasks(
+    host: HostCores, ops: Sequence[Op], products: dict[int, GemvTimes], convert: bool
+) -> list[CoreTask]:
+    """Tasks of the cores for GEMVs that share an input: submit them, poll them, and with `convert` convert.
 
-    Those that the accelerator does not take they multiply themselves, beside its units.
+    Meanwhile they multiply the products that the accelerator does not take.
     """
-    handed = [(ops[i], jobs) for i, jobs in zip(products.ops, products.jobs, strict=True)]
-    tasks = [host.submission(op.name, jobs.slices) for op, jobs in handed]
-    tasks += chain.from_iterable(host.meanwhile(op, jobs.slices, jobs.rounds) for op, jobs in handed)
+    submitted = [(ops[i], times) for i, times in products.items()]
+    tasks = [host.submission(op.name, times.slices) for op, times in submitted]
+    tasks += chain.from_iterable(host.meanwhile(op, times.slices, times.rounds) for op, times in submitted)
     for i, op in enumerate(ops):
-        if i not in products.ops:
+        if i not in products:
             tasks += host.product(op, 0)
-    for done, (op, jobs) in enumerate(handed, 1):
+    for done, (op, times) in enumerate(submitted, 1):
         if convert:
-            tasks += [host.seen(op.name, jobs.slices, done, jobs.rounds), host.meet(op.name, done)]
-            tasks += host.conversion(op, jobs.blocks, done)
+            tasks += [host.polling(op.name, times.slices, done, times.rounds), host.meet(op.name, done)]
+            tasks += host.conversion(op, times.blocks, done)
         else:
-            tasks += host.collecting(op, jobs.slices, done, jobs.rounds, done == len(handed))
-    if handed and not convert:
-        tasks.append(host.meet(handed[-1][0].name, len(handed)))
+            tasks += host.collecting(op, times.slices, done, times.rounds, done == len(submitted))
+    if submitted and not convert:
+        tasks.append(host.meet(submitted[-1][0].name, len(submitted)))
     return tasks
 
 
 # ---- Two half-batches -------------------------------------------------------------------------------------
 # While the cores work for one half, the units work for the other. Each half has its own tasks and tensors,
-# which keep their order. What is decided here is the order between those of both on the cores and on the
-# units, from how long each would take by itself; how long all of it takes together the schedule says.
+# which keep their order. `taking_turns` interleaves the two halves on the cores and on the units, from the
+# time that each task and tensor takes by itself. The schedule then computes the time of all of them together.
 
 Schedule = tuple[Sequence[CoreTask], Sequence[ScheduledGemv]]
-"""What the cores and what the units have to do, in order."""
+"""Tasks of the cores and tensors of the units, in order."""
 
 
 def halves_of(point: Point) -> tuple[Point, ...]:
-    """The point itself; with `overlap` its two halves, each with activations of its own."""
+    """The point itself, or with `overlap` its two halves, each with activations of its own."""
     if not point.overlap:
         return (point,)
     half, other = point.batch // 2, (point.seed + 1) % SEEDS
@@ -620,12 +601,12 @@ def halves_of(point: Point) -> tuple[Point, ...]:
 def taking_turns(
     first: Schedule, second: Schedule, bandwidth: float, in_order: bool = False
 ) -> tuple[list[CoreTask], list[ScheduledGemv]]:
-    """Tasks and tensors of two schedules as those of one.
+    """Interleave two schedules.
 
-    Whenever the cores are free, the half goes on that has the least to do until it hands the units something;
-    with `in_order` the first one if it can, and between its tasks the second in grains. The units take
-    tensors as they are handed over, with weights at `bandwidth` bytes/s. What a task or a tensor needs, it
-    needs of its own half alone.
+    Whenever the cores are free, they work for the half with the least to do until it submits a tensor. With
+    `in_order` they work for the first half if it is ready, and for the second in grains between its tasks.
+    The units take tensors in the order of submission, with weights at `bandwidth` bytes/s. Tasks and tensors
+    need only those of their own half.
 
     Raises:
         RuntimeError: the needs of a half's tasks and tensors can never be met.
@@ -666,38 +647,38 @@ def taking_turns(
 
 
 class _HalfSchedule:
-    """A half's schedule, and how far it has come."""
+    """Schedule of a half, and its progress."""
 
     def __init__(self, tasks: Sequence[CoreTask], tensors: Sequence[ScheduledGemv]) -> None:
         self.tasks, self.tensors = tasks, tensors
         self.until = [0.0, *accumulate(max(t.seconds, (t.read + t.written) / t.rate) for t in tasks)]
-        """Seconds of the first so many tasks."""
+        """Seconds until the end of each task by itself, from 0."""
         self.after_tasks, self.after_tensors = [0], [0]
-        """How many of both halves are through when the first so many of this one are."""
+        """Number of tasks, or tensors, of both halves that are done after each number of this half's."""
         self.gone = 0
-        """Grains of the next task that are through."""
+        """Grains of the next task that are done."""
         self.ends = [0.0]
-        """When the units will be through with the first so many tensors, of those handed over."""
+        """End of each submitted tensor on the units, from 0."""
 
     @property
     def done(self) -> int:
-        """Tasks."""
+        """Number of tasks that are done."""
         return len(self.after_tasks) - 1
 
     @property
     def next_tensor(self) -> ScheduledGemv | None:
-        """The first that is not handed over."""
-        handed = len(self.ends) - 1
-        return self.tensors[handed] if handed < len(self.tensors) else None
+        """First tensor that is not submitted; None after the last."""
+        submitted = len(self.ends) - 1
+        return self.tensors[submitted] if submitted < len(self.tensors) else None
 
     @property
     def ready(self) -> float:
-        """When the next task may begin; infinite where it waits for what nobody has handed over."""
+        """Time when the next task may begin; infinite if it waits for a tensor that is not submitted."""
         needs = self.tasks[self.done].needs
         return self.ends[needs] if needs < len(self.ends) else inf
 
     @property
     def left(self) -> float:
-        """Seconds of the cores until the units have something to do, or to the end."""
+        """Seconds of the cores until the half submits its next tensor, or to the end."""
         end = len(self.tasks) if self.next_tensor is None else self.next_tensor.needs
         return self.until[end] - self.until[self.done]

@@ -1,6 +1,6 @@
-"""A step's operations in parts: GEMVs that share an input together, every other operation by itself.
+"""Parts of a step: GEMVs that share an input together, every other operation by itself.
 
-The blocks of a model are alike, so that a step has hundreds of parts of a few kinds.
+The blocks of a model are alike, so a step has hundreds of parts of a few kinds.
 """
 
 from collections import Counter
@@ -23,49 +23,42 @@ from sailsim.workloads.models.formats import WeightFormat
 from sailsim.workloads.models.graph import ACT_BYTES, Chunk, Op, attention_on_units, mixed_step
 from sailsim.workloads.models.model import ModelSpec
 
-KEPT_LAYOUTS = 8
-"""Of a step: one for each NBW that a tensor can have, and for all of them."""
+MAX_LAYOUTS = 8
+"""Cached layouts of a step: one for each NBW that a tensor can have, and for all of them."""
 
 EVERY = 1 << 31
-"""Layers that have activations of their own: all."""
+"""Number of layers with activations of their own that means all layers."""
 
 MAX_ROWS = 65535
-"""What a descriptor can carry."""
+"""Most rows of a descriptor."""
 
 PROMPT_CHUNK = 128
-"""Tokens of each prompt whose queries look at the keys together where units attend, at most: of the powers of
-two the fastest, of Llama 2 7B as of SmolLM2 (docs/decode.md)."""
+"""Most tokens of each prompt whose queries are multiplied with the keys together, where units do attention:
+the fastest power of two for Llama 2 7B and for SmolLM2 (docs/decode.md)."""
 
 _WORK = attrgetter(*(f.name for f in fields(Op) if f.name not in ("name", "layer", "weights_key")))
-"""All of an operation but which one it is."""
+"""Fields of an operation that are equal for equal work."""
 
 
-class StepPart(NamedTuple):
-    """Operations that go to the PIM units together, or one that does not; `kind` is equal for equal work."""
-
-    kind: int
-    ops: tuple[Op, ...]
-
-
-def parts_of(ops: Sequence[Op]) -> tuple[StepPart, ...]:
-    """The parts in order: runs of GEMVs that read the same input, every other operation by itself."""
+def parts_of(ops: Sequence[Op]) -> tuple[tuple[int, tuple[Op, ...]], ...]:
+    """Kind and operations of each part in order; kinds are equal for equal work."""
     kinds: dict[Any, int] = {}
     parts = []
-    for _, run_of in groupby(
+    for _, run in groupby(
         ops, key=lambda op: (op.layer, op.role) if op.kind == "gemv" else (op.layer, op.name)
     ):
-        part = tuple(run_of)
-        parts.append(StepPart(kinds.setdefault(tuple(map(_WORK, part)), len(kinds)), part))
+        part = tuple(run)
+        parts.append((kinds.setdefault(tuple(map(_WORK, part)), len(kinds)), part))
     return tuple(parts)
 
 
 def has_codes(op: Op) -> bool:
-    """Whether a GEMV's weights have scalar codes, which PIM units take."""
+    """Whether a GEMV's weights have scalar codes, which PIM units multiply."""
     return op.format is not None and op.format.code is not None
 
 
 def scalar_codes(op: Op) -> tuple[int, int]:
-    """Of a GEMV that `has_codes`: bits of its codes' values, and weights of a scale."""
+    """Bits of the codes' values, and weights per scale, of a GEMV that `has_codes`."""
     assert op.format is not None
     assert op.format.code is not None
     return op.format.code.value_bits, op.format.group_size
@@ -75,58 +68,54 @@ class PartGroup(NamedTuple):
     """Different parts of one kind: the same work on inputs with other patterns."""
 
     ops: tuple[Op, ...]
-    """Of the first of them."""
+    """Operations of the first part."""
     places: tuple[int, ...]
-    """Of each: its place among parts."""
+    """Place of each part among all parts."""
     inputs: tuple[int, ...]
-    """Of each: the place of its input among inputs, of experts that of the first; none where the cores alone
+    """Place of each part's input among all inputs, for experts of the first one; empty where only the cores
     work."""
     times: NDArray[np.int64]
-    """How many parts each stands for."""
-
-
-class PartLayout(NamedTuple):
-    """Which parts of a step are the same work with the same patterns."""
-
-    kinds: tuple[PartGroup, ...]
-    order: list[int]
-    """For every part, which of the different parts of all `kinds`, counted through, it is like."""
+    """Number of parts that each stands for."""
 
 
 class StepParts:
-    """The parts of a step, equal to itself alone: a key that takes no comparing of operations."""
+    """Parts of a step. Two are equal only if identical, so that a cache compares no operations."""
 
-    def __init__(self, ops: Sequence[Op], n_layers: int, captured: int = EVERY) -> None:
-        """`n_layers`: of the model whose step it is; `captured`: how many of them have activations of their
-        own, which their neighbours borrow."""
+    def __init__(self, ops: Sequence[Op], n_layers: int, captured_layers: int = EVERY) -> None:
+        """`n_layers`: layers of the model; `captured_layers`: number of them with activations of their own,
+        which their neighbours share."""
         self.parts, self._n_layers = parts_of(ops), n_layers
-        self._together = ceil(n_layers / min(captured, n_layers))
+        self._sharing = ceil(n_layers / min(captured_layers, n_layers))
         self.inputs = lru_cache(maxsize=1)(self._inputs)  # a quarter of the time of a new machine
-        self.layout = lru_cache(maxsize=KEPT_LAYOUTS)(self._layout)  # half of it
+        self.layout = lru_cache(maxsize=MAX_LAYOUTS)(self._layout)  # half of it
 
     def _inputs(self, seed: int) -> tuple[InputRows, ...]:
-        """Which captured activations the GEMVs of each part read, in the order of the parts that have any.
+        """Captured activations that the GEMVs read, in the order of the parts.
 
-        Experts have one for every number of tokens that an expert may see.
+        Experts have an input for every number of tokens that an expert may see.
         """
         inputs = []
         for _, (op, *_) in self.parts:
             if op.kind == "gemv":
                 assert op.role is not None
-                together, last = self._together, max(op.layer, self._n_layers - 1)
-                layer = min(op.layer // together * together + together // 2, last)
+                sharing, last = self._sharing, max(op.layer, self._n_layers - 1)
+                layer = min(op.layer // sharing * sharing + sharing // 2, last)
                 for one, _ in op.products:
                     inputs.append(InputRows(op.role, layer, self._n_layers, op.k, one.batch, seed))
         return tuple(inputs)
 
     @cached_property
     def block_sizes(self) -> tuple[int, ...]:
-        """How many weights share a scale in the GEMVs that go to the PIM units: each size once."""
-        every = (op for part in self.parts for op in part.ops if op.kind == "gemv" and has_codes(op))
+        """Sizes of blocks that share a scale in the GEMVs of the PIM units, each once."""
+        every = (op for _, ops in self.parts for op in ops if op.kind == "gemv" and has_codes(op))
         return tuple(dict.fromkeys(op.format.group_size for op in every if op.format is not None))
 
-    def _layout(self, patterns: tuple[Hashable, ...]) -> PartLayout:
-        """Where the step repeats itself; `patterns` are keys of the profiles of its `inputs`."""
+    def _layout(self, patterns: tuple[Hashable, ...]) -> tuple[tuple[PartGroup, ...], list[int]]:
+        """Groups of parts that do the same work, and the number of each part's equal.
+
+        `patterns` are keys of the profiles of the step's `inputs`. Numbers count the different parts of all
+        groups.
+        """
         keys: list[tuple[int, tuple[Hashable, ...]]] = []
         different: dict[int, dict[tuple[int, tuple[Hashable, ...]], tuple[int, int]]] = {}
         inputs = 0
@@ -138,17 +127,17 @@ class StepParts:
             inputs += own
         counted = Counter(keys)
         number = {key: i for i, key in enumerate(chain.from_iterable(different.values()))}
-        kinds = []
+        groups = []
         for first in different.values():
-            places, of_input = zip(*first.values(), strict=True)
-            ops = self.parts[places[0]].ops
+            places, numbers = zip(*first.values(), strict=True)
+            ops = self.parts[places[0]][1]
             times = np.array([counted[key] for key in first], dtype=np.int64)
-            kinds.append(PartGroup(ops, places, of_input if ops[0].kind == "gemv" else (), times))
-        return PartLayout(tuple(kinds), [number[key] for key in keys])
+            groups.append(PartGroup(ops, places, numbers if ops[0].kind == "gemv" else (), times))
+        return tuple(groups), [number[key] for key in keys]
 
 
 def pieces_of(point: Point) -> tuple[Chunk, ...]:
-    """What a point's step works on, as the pieces of a mixed one."""
+    """New tokens of a point's step, as the pieces of a mixed step."""
     if point.phase == "prefill":
         return (Chunk(point.prompt, 0, point.batch),)
     return (Chunk(1, point.context - 1, point.batch),)
@@ -158,10 +147,10 @@ def step_parts(
     system: System,
     model: ModelSpec,
     point: Point,
-    captured: int = EVERY,
+    captured_layers: int = EVERY,
     pieces: tuple[Chunk, ...] = (),
 ) -> StepParts:
-    """The parts of the step, that of ``pieces`` where there are any; `captured` as in `StepParts`.
+    """Parts of the point's step, or of a mixed step of ``pieces``; `captured_layers` as in `StepParts`.
 
     Raises SailsimError for prompts of more rows than a descriptor can carry.
     """
@@ -173,12 +162,15 @@ def step_parts(
         )
     fmt, line = point.formats(model), system.llc.line.whole
     chunk = prompt_chunk(system, model, point)
-    return _parts(model, fmt, pieces or pieces_of(point), point.attention, line, chunk, captured)
+    return _parts(model, fmt, pieces or pieces_of(point), point.attention, line, chunk, captured_layers)
 
 
 def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
-    """Tokens of each prompt whose queries look at the keys together where units attend: `PROMPT_CHUNK`, or
-    fewer (a power of two) if the LLC has no room for the scores of all heads and prompts; else 1."""
+    """Tokens of each prompt whose queries are multiplied with the keys together; 1 where cores do attention.
+
+    On units it is `PROMPT_CHUNK`, or a smaller power of two if the scores of all heads and prompts do not
+    fit the LLC.
+    """
     if point.phase == "decode" or point.attention == "cores":
         return 1
     scores = ACT_BYTES * point.batch * model.n_heads * point.context
@@ -188,7 +180,7 @@ def prompt_chunk(system: System, model: ModelSpec, point: Point) -> int:
     return chunk
 
 
-@lru_cache(maxsize=64)  # what is known of a step is known by its parts, which take longer to make
+@lru_cache(maxsize=64)  # results of a step are cached by its parts, which take longer to make
 def _parts(
     model: ModelSpec,
     fmt: WeightFormat,
@@ -196,10 +188,10 @@ def _parts(
     attention: Attention,
     line: int,
     chunk: int,
-    captured: int,
+    captured_layers: int,
 ) -> StepParts:
     ops = mixed_step(model, fmt, pieces)
     if attention == "units":
         (piece,) = pieces
         ops = attention_on_units(ops, model, piece.tokens, line, piece.new, chunk)
-    return StepParts(ops, model.n_layers, captured)
+    return StepParts(ops, model.n_layers, captured_layers)

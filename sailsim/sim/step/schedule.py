@@ -1,10 +1,9 @@
-"""The event-driven core of the fast engine: cores, PIM units and one pool of DRAM bandwidth.
+"""Event-driven schedule of a step: cores, PIM units and one pool of DRAM bandwidth.
 
-Two servers work through their queues in order: the **cores** (one task at a time, on all threads) and the
-**PIM units** (one tensor at a time, on all slices). A third actor, the **weight stream**, brings weights from
-DRAM in the order of the tensors. Between two events all rates are constant; the C++ core steps from event to
-event (`sim_ext/pim/schedule.cc`). `docs/engine.md` has the equations. `HostCores` has the tasks of the cores
-that run a step beside PIM units.
+Two resources work through their queues in order: the **cores** (one task at a time, on all threads) and the
+**PIM units** (one tensor at a time, on all slices). A third, the **weight stream**, brings weights from DRAM
+in the order of the tensors. Between two events all rates are constant; the C++ core steps from event to event
+(`sim_ext/pim/schedule.cc`). `docs/engine.md` has the equations. `HostCores` makes the tasks of the cores.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from sailsim.workloads.models.model import ModelSpec
 
 
 class CoreTask(NamedTuple):
-    """Work of the host's cores.
+    """Task of the host's cores.
 
     `needs` counts the tensors that the PIM units must have finished before it starts. It takes at least
-    `seconds`, moves `read` and `written` bytes over DRAM, at most `rate` bytes/s together. `sync` marks
-    waiting and hand-over, as opposed to computing.
+    `seconds`, and moves `read` and `written` bytes over DRAM, at most `rate` bytes/s together. `sync` marks
+    waiting and hand-over instead of computing.
     """
 
     name: str
@@ -49,8 +48,8 @@ class ScheduledGemv(NamedTuple):
     """One GEMV on the PIM units.
 
     `needs` counts the core tasks that must be done before it starts (its submission is the last of them).
-    With its weights on chip it takes `seconds`; `throttled(r)` is its time when they come just in time at
-    r bytes/s. `bytes` of weights are streamed from DRAM, 0 where they lie elsewhere.
+    It takes `seconds` with its weights on chip, and `throttled(r)` when they come just in time at r bytes/s.
+    `bytes` of weights are streamed from DRAM, 0 where they lie elsewhere.
     """
 
     name: str
@@ -61,20 +60,20 @@ class ScheduledGemv(NamedTuple):
 
 
 StepTimeline = _core.ScheduleTimeline
-"""What happened: seconds by cause (exclusive, they add up to `end`) and bytes over DRAM."""
+"""Result of a schedule: seconds by cause (exclusive, they add up to `end`) and bytes over DRAM."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Parts of a schedule with the same tasks, such as a model's blocks, whose tensors differ in their times.
+    """Segments of a schedule with equal tasks, such as a model's blocks, whose tensors differ in their times.
 
-    What tasks and tensors need counts from their segment's start. A row of `bytes` and `seconds` is a
+    `needs` of tasks and tensors count from the start of their segment. A row of `bytes` and `seconds` is a
     segment, a column a tensor; `throttled(tensor, rate)` are the seconds of a column at `rate` bytes/s.
     """
 
     tasks: Sequence[CoreTask]
     needs: Sequence[int]
-    """Of each tensor."""
+    """Tasks that each tensor needs."""
     bytes: NDArray[np.float64]
     seconds: NDArray[np.float64]
     throttled: Callable[[int, float], NDArray[np.float64]]
@@ -84,7 +83,7 @@ class Segments:
 
     @classmethod
     def one(cls, tasks: Sequence[CoreTask], tensors: Sequence[ScheduledGemv] = ()) -> Self:
-        """A single segment."""
+        """Make a single segment."""
         return cls(
             tasks,
             [tensor.needs for tensor in tensors],
@@ -94,7 +93,7 @@ class Segments:
         )
 
     def tensors(self, at: int) -> list[ScheduledGemv]:
-        """Of one segment."""
+        """Tensors of one segment."""
         columns = zip(self.needs, self.bytes[at].tolist(), self.seconds[at].tolist(), strict=True)
         return [
             ScheduledGemv(f"{column}", *numbers, partial(self._throttled, at, column))
@@ -108,7 +107,7 @@ class Segments:
 def unrolled(
     kinds: Iterable[Segments], order: Iterable[int] = (0,)
 ) -> tuple[list[CoreTask], list[ScheduledGemv]]:
-    """All tasks and tensors of segments in the given order, as those of one."""
+    """Tasks and tensors of all segments in the given order, as those of one."""
     segments = [(kind.tasks, kind.tensors(at)) for kind in kinds for at in range(len(kind))]
     tasks: list[CoreTask] = []
     tensors: list[ScheduledGemv] = []
@@ -120,11 +119,11 @@ def unrolled(
 
 
 def play(machine: MemorySystem, kinds: Sequence[Segments], order: Sequence[int] = (0,)) -> StepTimeline:
-    """Play the segments that `order` names, one behind the other; it counts them over all `kinds`.
+    """Play segments one after the other; `order` has their numbers, which count over all `kinds`.
 
     Raises:
         RuntimeError: the needs of tasks and tensors can never be met.
-        ValueError: a time, a size or a bandwidth is negative, or 0 where nothing would ever end; or a place
+        ValueError: a time, a size or a bandwidth is negative, or 0 where nothing would ever end; or a number
             in `order` has no segment.
     """
     return _core.run_schedule(
@@ -150,46 +149,48 @@ Many = Floats | float | int
 
 @dataclass(frozen=True)
 class CpuSheet:
-    """A server's cores, whether all of a step is theirs (`backends.cores`) or what units leave them
-    (`HostCores`): SI units; scalars or arrays, which broadcast."""
+    """Rates of a server's cores in SI units; scalars or arrays, which broadcast.
+
+    The cores run all of a step (`backends.cores`), or the operations that units do not (`HostCores`).
+    """
 
     clock: Floats
     read_bandwidth: Floats
     core_bandwidth: Floats
-    """Bytes/s that one core can have under way: MSHRs * line / latency (Little's law)."""
+    """Most bytes/s of one core: MSHRs * line / latency (Little's law)."""
     bare_metal: Floats = field(default_factory=lambda: np.asarray(0.0))
-    """Seconds that every product loses on bare metal."""
+    """Seconds lost by every product on bare metal."""
 
     @classmethod
     def of(cls, system: System) -> Self:
-        """From a system file."""
-        under_way = system.l2.mshrs.value * system.l2.line.value
+        """Read the rates from a system file."""
+        in_flight = system.l2.mshrs.value * system.l2.line.value
         lost = system.host.bare_metal
         return cls(
             clock=np.asarray(system.cores.clock.si, dtype=float),
             read_bandwidth=np.asarray(system.memory.read_bandwidth.si, dtype=float),
-            core_bandwidth=np.asarray(under_way / system.memory.latency.si, dtype=float),
+            core_bandwidth=np.asarray(in_flight / system.memory.latency.si, dtype=float),
             bare_metal=np.asarray(0.0 if lost is None else lost.si),
         )
 
     def bandwidth(self, threads: Floats | int, share: Floats | float, most: Floats | float) -> Floats:
-        """Bytes/s that threads read: each a share of what a core can have under way, all of them ``most``."""
+        """Bytes/s read by the threads: each at this share of `core_bandwidth`, together at most ``most``."""
         return np.minimum(threads * share * self.core_bandwidth, most)
 
     def multiplying(self, macs: Floats | int, threads: Floats | int, rate: Floats | float) -> Floats:
-        """Seconds of MACs on threads with a rate of MAC/cycle each."""
+        """Seconds of MACs on threads that each do `rate` MAC/cycle."""
         return macs / (threads * self.clock * rate)
 
 
 CODE_BITS = 8
-"""Of a cache's numbers, where cores multiply them by dot products as they are."""
+"""Bits of keys and values that cores multiply by dot products without widening them."""
 
 
 @dataclass(frozen=True)
 class AttentionModel:
-    """Attention as the program `decode` does it, in cycles of its busiest thread.
+    """Attention of the program `decode`, in cycles of its busiest thread.
 
-    `rate` in MAC/cycle over floats; `codes`: the cache has `CODE_BITS` bits. Arrays broadcast.
+    `rate` in MAC/cycle over floats; `codes`: keys and values have `CODE_BITS` bits. Arrays broadcast.
     """
 
     program: ProgramAttention
@@ -198,21 +199,23 @@ class AttentionModel:
 
     @classmethod
     def of(cls, host: HostSoftware, kv_bits: int) -> Self | None:
-        """Of cores that run the program; None: they run another software."""
+        """Model of cores that run the program; None for other software."""
         if host.program is None:
             return None
         return cls(host.program, float(host.attention_rate.value), kv_bits == CODE_BITS)
 
     @property
     def barriers(self) -> int:
-        """That threads meet at beside the one at the end."""
+        """Number of barriers within attention, before the one at its end."""
         return (self.program.codes_barriers if self.codes else self.program.barriers).whole
 
     def phases(
         self, macs: Many, key_heads: Many, heads: Many, size: Many, threads: Many
     ) -> list[tuple[Floats, float]]:
-        """Of so many products of `heads` of queries, over all rows, with `key_heads` of `size` numbers: the
-        cycles from barrier to barrier, and the share of the cache that is read meanwhile."""
+        """Cycles from barrier to barrier, each with the share of the KV cache that is read meanwhile.
+
+        `macs` products of `heads` query heads over all rows, with `key_heads` key heads of `size` numbers.
+        """
         p, scores, shared = self.program, macs / (2 * np.asarray(size)), heads / np.asarray(key_heads)
         runs = key_heads * np.ceil(scores / heads / p.positions.value - NEARLY)
         keys, queries = _busiest(runs, threads), _busiest(heads, threads)
@@ -229,28 +232,31 @@ class AttentionModel:
         return [(macs / 2 * of_keys * keys, 0.5), (between, 0.0), (values, 0.5)]
 
     def between(self, scores: Many, heads: Many, threads: Many) -> Floats:
-        """Between both products on units: scores of `heads` of queries are copied, and softened."""
+        """Cycles between both products on units: scores of `heads` query heads are copied, then softmax."""
         p = self.program
         return np.asarray(scores * (p.score_copy.value + p.softmax.value) * _busiest(heads, threads))
 
 
 NEARLY = 1e-9
-"""What a quotient of two whole numbers may be off by."""
+"""Largest rounding error of a quotient of two whole numbers."""
 
 
 def _shared(alone: Quantity, by_four: Quantity, heads: Floats) -> Floats:
-    """Cycles of a product whose key or value serves so many heads of queries."""
+    """Cycles of a product whose key or value serves `heads` query heads."""
     most, least = 1 / alone.value, 1 / by_four.value
     return np.asarray(least + (most - least) * (1 / heads - 1 / 4) / (1 - 1 / 4))
 
 
 def _busiest(items: Many, threads: Many) -> Floats:
-    """Share of as many equal items that the thread with most of them has."""
+    """Share of equal items on the thread that has the most of them."""
     return np.asarray(np.ceil(items / threads - NEARLY) / items)
 
 
 class HostCores:
-    """Rates and costs of `threads` of a machine's cores, SI units."""
+    """Rates and costs of `threads` of a machine's cores, SI units.
+
+    Raises SailsimError for more threads than cores.
+    """
 
     def __init__(self, system: System, threads: int) -> None:
         if threads > system.cores.count.whole:
@@ -274,7 +280,7 @@ class HostCores:
         self.hand_over = host.hand_over_share.value * lost + metal
         self.poll = host.poll.si
         self.queue = system.pim.queue.value if system.pim is not None else inf
-        """Descriptors that a unit holds."""
+        """Descriptors in a unit's queue."""
         self.copy = 0.0 if host.result_copy is None else host.result_copy.value / cores.clock.si
         self.convert = host.convert_cycles.value / (threads * cores.clock.si)
         self.system = system.name
@@ -282,27 +288,29 @@ class HostCores:
         self.products = {name: q.value for name, q in rates.items() if q is not None}
 
     def seconds(self, flops: float, llc_bytes: float) -> float:
-        """Work on cached data: arithmetic and loads overlap."""
+        """Seconds of work on cached data; arithmetic and loads overlap."""
         return max(flops / self.flops, llc_bytes / self.llc)
 
     def work(self, op: Op, model: ModelSpec, needs: int, by_sequence: bool = False) -> list[CoreTask]:
-        """An operation that is no GEMV, and the barrier at its end; attention perhaps sequence by sequence,
-        with a barrier after each."""
+        """Tasks of an operation that is no GEMV, with the barrier at its end.
+
+        With `by_sequence`, attention has tasks and a barrier for each sequence.
+        """
         if op.kind == "attention":
             pieces = op.batch if by_sequence else 1
-            return pieces * self._attend(_of_one(op) if by_sequence else op, model, needs)
+            return pieces * self._attend(_one_sequence(op) if by_sequence else op, model, needs)
         seconds = self.seconds(op.flops, op.act_bytes)
         if op.kind == "softmax" and (program := AttentionModel.of(self.host, CODE_BITS)) is not None:
             seconds = float(program.between(op.n, op.k, self.threads)) / self.clock
-        if op.kind == "cache":  # each thread writes the heads that it has rotated, and meets the others once
+        if op.kind == "cache":  # each thread writes the heads that it has rotated: no barrier between
             return [CoreTask(op.name, needs, seconds, op.weight_bytes, op.kv_bytes, self.dram)]
         return [CoreTask(op.name, needs, seconds, op.weight_bytes, 0.0, self.dram), self.meet(op.name, needs)]
 
     def _attend(self, op: Op, model: ModelSpec, needs: int) -> list[CoreTask]:
-        """Attention as the CPU baseline's software does it on the same cores, at its fitted rate.
+        """Attention of the CPU baseline's software on the same cores, at its fitted rate.
 
-        It reads the cache, then computes, on one thread a head at most; a share of the computing goes on
-        while it reads. This project's program divides it otherwise (`AttentionModel`), and reads ahead.
+        It reads the cache, then computes, on at most one thread a head; a share of the computing overlaps
+        with reading. This project's program divides the work otherwise (`AttentionModel`), and reads ahead.
         """
         written = model.cached_bytes * op.batch
         read = op.kv_bytes - written
@@ -313,8 +321,8 @@ class HostCores:
                 CoreTask(op.name, needs, float(cycles) / self.clock, share * read, share * written, self.dram)
                 for cycles, share in program.phases(op.macs, *heads, size, self.threads)
             ]
-            meeting = self.barrier * (1 + program.barriers)
-            return [*tasks, CoreTask(f"{op.name} barrier", needs, meeting, sync=True)]
+            barriers = self.barrier * (1 + program.barriers)
+            return [*tasks, CoreTask(f"{op.name} barrier", needs, barriers, sync=True)]
         width = min(self.threads, model.n_heads * op.batch)
         work = float(self.sheet.multiplying(op.macs, width, self.attention_rate))
         work += self.seconds(op.flops, op.act_bytes)
@@ -326,7 +334,7 @@ class HostCores:
         ]
 
     def product(self, op: Op, needs: int) -> list[CoreTask]:
-        """A GEMV whose weights have no scalar codes, on the cores: they read it, then compute."""
+        """Tasks of a GEMV on the cores, for weights without scalar codes: read, then compute."""
         return [
             CoreTask(f"{op.name} weights", needs, 0.0, op.weight_bytes, 0.0, self.dram),
             CoreTask(op.name, needs, self._multiplying(op)),
@@ -334,11 +342,11 @@ class HostCores:
         ]
 
     def product_seconds(self, op: Op) -> float:
-        """What `product` takes on an idle machine."""
+        """Seconds of `product` on an idle machine."""
         return op.weight_bytes / self.dram + self._multiplying(op) + self.barrier
 
     def _multiplying(self, op: Op) -> float:
-        """Seconds of a GEMV's products and of what it loses beside them."""
+        """Seconds of a GEMV's products and its overhead."""
         rate = self._product_rate(op)
         return float(self.sheet.multiplying(op.macs, self.threads, rate)) + self.product_overhead
 
@@ -354,74 +362,79 @@ class HostCores:
         return self.products[name]
 
     def submission(self, name: str, slices: int) -> CoreTask:
-        """The software's work around an operation, and the first descriptor of every slice to the units."""
+        """Task of the host software's overhead, and of submitting every slice's first descriptor."""
         seconds = self.hand_over + ceil(slices / self.threads) * self.submit
         return CoreTask(f"{name} submit", 0, seconds, sync=True)
 
     def meanwhile(self, op: Op, slices: int, rounds: float) -> list[CoreTask]:
-        """What a thread does of a product of several tiles a slice while the units work: it hands over all,
-        then sees done and copies those that were not the last of its slice."""
-        handed, seen = max(0.0, rounds - 1), max(0.0, min(rounds, self.queue) - 1)
-        if not handed:
+        """Task of a thread during a product of several tiles a slice.
+
+        It submits all of them, then polls and copies those that are not the last of their slice.
+        """
+        submitted, polled = max(0.0, rounds - 1), max(0.0, min(rounds, self.queue) - 1)
+        if not submitted:
             return []
-        seconds = ceil(slices / self.threads) * (handed * self.submit + seen * self.poll)
-        return [
-            CoreTask(f"{op.name} tiles", 0, seconds + seen / rounds * self._copied(op, slices), sync=True)
-        ]
+        seconds = ceil(slices / self.threads) * (submitted * self.submit + polled * self.poll)
+        seconds += polled / rounds * self._copy_seconds(op, slices)
+        return [CoreTask(f"{op.name} tiles", 0, seconds, sync=True)]
 
     def left(self, rounds: float) -> float:
-        """Of so many tiles a slice, those that are seen done when the units are: a thread hands over all
-        first, and waits for room in their queues."""
+        """Tiles of a slice that are polled only after the units are done.
+
+        A thread submits all `rounds` tiles first, and waits for room in the units' queues.
+        """
         return 1 + max(0.0, rounds - self.queue)
 
     def per_slice(self, slices: int) -> float:
-        """Seconds of a product's descriptors and records, of which every slice has its own."""
+        """Seconds of a product's descriptors and records, one of each for every slice."""
         return ceil(slices / self.threads) * (self.submit + self.poll)
 
-    def seen(self, name: str, slices: int, needs: int, rounds: float = 1.0) -> CoreTask:
-        """Seeing the completion records of all slices, those of `rounds` of tiles that are `left`."""
+    def polling(self, name: str, slices: int, needs: int, rounds: float = 1.0) -> CoreTask:
+        """Task of polling the completion records of all slices, for the tiles that are `left`."""
         seconds = self.left(rounds) * ceil(slices / self.threads) * self.poll
         return CoreTask(f"{name} poll", needs, seconds, sync=True)
 
     def collecting(self, op: Op, slices: int, needs: int, rounds: float, last: bool) -> list[CoreTask]:
-        """Seeing done and copying the results of tiles that are `left`, where the next operation reads them.
+        """Tasks of polling and copying the results of tiles that are `left`.
 
-        Of what is handed over `last` the units finish a thread's tiles one after the other, as it handed them
-        over: it collects all but one while they work.
+        With `last`, the units finish a thread's tiles one after the other, in the order of submission, so it
+        collects all but one while they work.
         """
         tiles, left = ceil(slices / self.threads), self.left(rounds)
-        copy = self._copied(op, slices) / (tiles * max(1.0, rounds))
+        copy = self._copy_seconds(op, slices) / (tiles * max(1.0, rounds))
         before = tiles - 1 if last else 0
         after = left * tiles - before
-        behind = before * max(0.0, self.poll + copy - self.submit)
+        lag = before * max(0.0, self.poll + copy - self.submit)
         tasks = []
-        for count, wait, needed in ((before, 0.0, needs - 1), (after, behind, needs)):
+        for count, wait, after_tensors in ((before, 0.0, needs - 1), (after, lag, needs)):
             tasks += [
-                CoreTask(f"{op.name} poll", needed, count * self.poll + wait, sync=True),
-                CoreTask(f"{op.name} copy", needed, count * copy),
+                CoreTask(f"{op.name} poll", after_tensors, count * self.poll + wait, sync=True),
+                CoreTask(f"{op.name} copy", after_tensors, count * copy),
             ]
         return [task for task in tasks if task.seconds]
 
-    def _copied(self, op: Op, slices: int) -> float:
-        """Seconds in which the busiest thread copies a product's results; it copies whole tiles, but for
-        scores, which their softmax copies (`AttentionModel.between`)."""
+    def _copy_seconds(self, op: Op, slices: int) -> float:
+        """Seconds of the busiest thread to copy a product's results, in whole tiles.
+
+        Scores are copied by their softmax (`AttentionModel.between`).
+        """
         if self.host.program is not None and op.name.endswith("attn_scores"):
             return 0.0
         return ceil(slices / self.threads) / slices * (op.macs / op.k) * self.copy
 
     def conversion(self, op: Op, blocks: int, needs: int) -> list[CoreTask]:
-        """Integer sums of every block to scaled fp32 on the cores, and the barrier after it."""
+        """Tasks of converting the integer sums of every block to scaled fp32, with a barrier."""
         scales, sums = op.n * blocks, op.n * blocks * op.batch
         seconds = max(self.convert * (scales + sums), (4 * sums + 4 * op.n * op.batch) / self.llc)
         return [CoreTask(f"{op.name} convert", needs, seconds), self.meet(op.name, needs)]
 
     def meet(self, name: str, needs: int) -> CoreTask:
-        """The barrier after an operation."""
+        """Task of the barrier after an operation."""
         return CoreTask(f"{name} barrier", needs, self.barrier, sync=True)
 
 
-def _of_one(op: Op) -> Op:
-    """Attention of one of its sequences; work is even over them."""
+def _one_sequence(op: Op) -> Op:
+    """Attention of one sequence; work is divided evenly."""
     return replace(
         op,
         batch=1,

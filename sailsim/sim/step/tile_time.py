@@ -1,4 +1,4 @@
-"""A descriptor's tile alone on one unit."""
+"""Time of a descriptor's tile alone on one unit."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from sailsim.lut_gemv.counts import cycles_by_phase
 from sailsim.lut_gemv.tile import Tile
 from sailsim.sim.machine.system import System
 from sailsim.sim.step.patterns import PROFILES, PatternProfile
-from sailsim.sim.step.tiles import FastestTiles, PimUnits, TileRequest, TileShape, TileTable
+from sailsim.sim.step.tiles import PimUnits, TileRequest, TileShape, TileTable, fastest_times
 
 Memory = Literal["port", "chip", "dram"]
 
 
 @dataclass(frozen=True)
 class TileTime:
-    """The time of a tile on one unit, in cycles of the C-SRAM clock.
+    """Time of a tile on one unit, in cycles of the C-SRAM clock.
 
     Attributes:
-        memory: where the weights are (`time_tile`).
+        memory: place of the weights (`time_tile`).
         phases: cycles of `load`, `build`, `lookup`, `convert` and `write_back` with the weights at hand;
-            `load` is what computing does not hide.
+            `load` is the part that computing does not hide.
         waiting: cycles that the arrays wait for weights beyond that.
-        around: cycles of `descriptor`, `operands`, `results` and `record`, which come before and after; none
-            for `port`.
-        clock_hz: of the cycles.
+        overheads: cycles of `descriptor`, `operands`, `results` and `record`, before and after the groups;
+            empty for `port`.
+        clock_hz: clock rate of the C-SRAM.
     """
 
     memory: Memory
     phases: Mapping[str, int]
     waiting: float
-    around: Mapping[str, float]
+    overheads: Mapping[str, float]
     clock_hz: float
 
     @property
@@ -45,27 +45,27 @@ class TileTime:
 
     @property
     def cycles(self) -> float:
-        """All cycles, those around the groups too."""
-        return self.working + sum(self.around.values())
+        """All cycles, overheads included."""
+        return self.working + sum(self.overheads.values())
 
     @property
     def seconds(self) -> float:
-        """All of it in seconds."""
+        """Seconds of all cycles."""
         return self.cycles / self.clock_hz
 
 
 def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
-    """Time a tile alone on one unit of a machine; its outputs are all that unit's.
+    """Time a tile alone on one unit of a machine, which has all its outputs.
 
     Args:
-        system: with PIM units; their own substrate and conversion in memory.
+        system: a machine with PIM units, which use their own substrate and conversion in memory.
         tile: operands and widths; its counts are those of its own activations.
-        memory: where the unit finds the weights.
-            ``port``: as fast as the port takes them, and nothing around the tile. The cycles of
+        memory: place of the weights.
+            ``port``: as fast as the port takes them, without overheads. These are the cycles of
             docs/contract.md, section 4, that `sailsim gemv` and `sailsim replay` print.
             ``chip``: in the LLC, a line after its latency; with descriptor, operands, results and record.
-            ``dram``: in DRAM, asked for ahead of need, alone on the machine; with the same around it. Less
-            descriptor and record it is what gem5's cycles are compared with (`sailsim gem5 validate`).
+            ``dram``: in DRAM, fetched ahead, alone on the machine; with the same overheads. Without
+            descriptor and record these cycles are compared with gem5's (`sailsim gem5 validate`).
 
     Raises:
         SailsimError: the machine has no PIM units, or the tile does not fit its arrays.
@@ -82,35 +82,35 @@ def time_tile(system: System, tile: Tile, memory: Memory = "dram") -> TileTime:
         timing = timer.time([profile.counts])[0]
         return TileTime(memory, cycles_by_phase(timing), 0.0, {}, units.clock)
     seconds = timed.seconds if memory == "chip" else timed.throttled(units.dram.rate)
-    around = {name: each * units.clock for name, each in timed.kind.edges._asdict().items()}
+    overheads = {name: each * units.clock for name, each in timed.kind.overheads.items()}
     phases = cycles_by_phase(timed.timings[0])
     waiting = float(seconds[0] - timed.seconds[0]) * units.clock
-    return TileTime(memory, phases, waiting, around, units.clock)
+    return TileTime(memory, phases, waiting, overheads, units.clock)
 
 
 def timed_tile(unit: PimUnits, tile: Tile) -> TileTable:
-    """A descriptor's tile as `unit`'s machine times it: a table of one.
+    """Time a descriptor's tile on `unit`, as a table of one row.
 
     Raises:
         SailsimError: the tile does not fit the arrays.
     """
-    request, profiles = _asked(unit, tile)
+    request, profiles = _request(unit, tile)
     return unit.table(request, profiles(request.shape))
 
 
 def fastest_nbw(system: System) -> Callable[[Tile], int]:
-    """What chooses the NBW of a trace's tiles: the fastest on one unit of a machine as its file has it."""
+    """Function from a trace's tile to its fastest NBW on one unit of a machine."""
     units = PimUnits(system, substrate=None, convert=None, prt=True, slices=1, operands="dram")
-    return lambda tile: FastestTiles(units.every_nbw(*_asked(units, tile)), units.weights_rate).nbw(0)
+    return lambda tile: int(fastest_times(units.every_nbw(*_request(units, tile)), units.weights_rate).nbw[0])
 
 
-def _asked(unit: PimUnits, tile: Tile) -> tuple[TileRequest, Callable[[TileShape], list[PatternProfile]]]:
-    """A tile as a unit takes it, and its patterns for a shape that may have another NBW."""
+def _request(unit: PimUnits, tile: Tile) -> tuple[TileRequest, Callable[[TileShape], list[PatternProfile]]]:
+    """Request of a tile, and its patterns by shape, which may have another NBW."""
 
     def profiles(shape: TileShape) -> list[PatternProfile]:
         scan = unit.scan(tile.abits, tile.signed, shape.nbw, tile.group_size)
         return [PROFILES.scanned(tile.x, scan)]
 
     codebook = 2 << tile.code.wbits if tile.code.kind == "book" else 0
-    form = (tile.scales is not None, tile.has_minimum, codebook)
-    return TileRequest(TileShape(*tile.shape), tile.stored_bytes(), *form), profiles
+    options = (tile.scales is not None, tile.has_minimum, codebook)
+    return TileRequest(TileShape(*tile.shape), tile.stored_bytes(), *options), profiles

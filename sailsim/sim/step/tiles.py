@@ -1,5 +1,4 @@
-"""GEMVs as the PIM units see them: tiles timed by the C++ core, what surrounds them, and how often each part
-of the units works in them, what energy is reckoned from (`activity`).
+"""Tiles of GEMVs on PIM units: cycles by the C++ core, overheads, and events for the energy.
 
 `docs/engine.md` has the model and its equations.
 """
@@ -8,7 +7,9 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
 from math import ceil, gcd, inf
 from typing import Any, Literal, NamedTuple
 
@@ -22,7 +23,7 @@ from sailsim.sim.backend import ACTIVITY, COMPUTE, CONVERT
 from sailsim.sim.machine.pim import NBWS
 from sailsim.sim.machine.substrate import OPERATIONS
 from sailsim.sim.machine.system import System, memory_paths, weights_rate
-from sailsim.sim.step.jobs import KEPT_UNITS, GemvTimes, SummedGemvTimes
+from sailsim.sim.step.gemv_times import MAX_UNITS, GemvTimes, summed_times
 from sailsim.sim.step.patterns import PatternProfile, PatternScan
 
 COUNTS = (
@@ -38,12 +39,12 @@ COUNTS = (
     "merges",
 )
 
-KEPT_TILES = 1 << 11
-"""How many tiles units remember: those of 40 blocks with each of six NBWs, in batches of two sizes."""
+MAX_TILES = 1 << 11
+"""Cached tiles of equal units: those of 40 blocks with each of six NBWs, in batches of two sizes."""
 
 
 class TileShape(NamedTuple):
-    """A tile's shape and widths, in the order in which the C++ core takes them."""
+    """Shape and widths of a tile, in the order of the C++ core's arguments."""
 
     k: int
     n: int
@@ -55,231 +56,177 @@ class TileShape(NamedTuple):
     group_size: int
 
 
-class TileOverheads(NamedTuple):
-    """What surrounds a tile's groups, seconds: none of it overlaps with them."""
-
-    descriptor: float
-    """Fetching the descriptor."""
-    operands: float
-    """Activations, their scales and the codebook, which every slice reads for itself."""
-    results: float
-    """Results to the LLC."""
-    record: float
-    """The completion record, written when they have arrived."""
-
-
 class TileRequest(NamedTuple):
-    """Everything of a tile but its patterns: `weight_bytes` are stored, scales included, and `codebook` bytes
-    beside them."""
+    """Inputs of a tile's time, except its patterns."""
 
     shape: TileShape
     weight_bytes: float
+    """Stored bytes of the weights with their scales."""
     scaled: bool = True
     minimum: bool = False
     codebook: int = 0
+    """Bytes of the codebook; 0: none."""
 
 
 class TileKind:
-    """Tiles that differ in their patterns alone, on the units of a machine."""
+    """Tiles on the units of a machine that differ only in their patterns."""
 
     def __init__(self, units: PimUnits, request: TileRequest) -> None:
         shape = request.shape
         self.units, self.shape = units, shape
-        self._tiles = _core.TileTimer(units.config, shape, request.scaled, request.minimum)
-        self.plan = plan = self._tiles.plan
+        self._timer = _core.TileTimer(units.config, shape, request.scaled, request.minimum)
+        self.plan = plan = self._timer.plan
         # The core asks for a slice's codes; scales ride along in the stream.
         self._codes = shape.k * ceil(shape.n * shape.wbits / 8) / request.weight_bytes
-        self._again = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
+        self._refetched = refetch_ratio(shape.k, plan.owned, plan.lanes, shape.wbits, units.line)
         self._after_operands = request.codebook > 0
         self._scaled = request.scaled
         words = 1 if shape.abits <= 8 else 2
         operands = shape.batch * (shape.k * words + (4 if request.scaled else 0)) + request.codebook
-        self.edges = TileOverheads(
-            units.chip.latency,
-            units.operands.seconds(operands),
-            units.results(4 * shape.batch * plan.owned),
-            units.chip.latency,
-        )
-        self.around = sum(self.edges)
+        # Seconds before and after a tile's groups, which overlap with nothing: fetching the descriptor;
+        # activations, their scales and the codebook, which every slice reads for itself; results to the LLC;
+        # and the completion record, written when they have arrived.
+        self.overheads = {
+            "descriptor": units.chip.latency,
+            "operands": units.operands.seconds(operands),
+            "results": units.results(4 * shape.batch * plan.owned),
+            "record": units.chip.latency,
+        }
+        self.overhead = sum(self.overheads.values())
         # A batch that is worked in chunks reads its weights once for each.
         self.bytes = request.weight_bytes * plan.batch_chunks
         self.slices = ceil(shape.n / plan.owned)
 
-    @cached_property
     def crowded(self) -> bool:
-        """Whether the batch has no room: its rows come in chunks, or a pass has fewer outputs than of one."""
+        """Whether the sums of the batch do not fit: in chunks, or in more and smaller passes than one row."""
         config, plan, shape = self.units.config, self.plan, self.shape
         if plan.batch_chunks > 1:
             return True
         one = _core.plan_tile(config, shape._replace(batch=1), self._scaled)
-        held = config.accumulator_buffer_bits // (plan.groups_per_turn * config.accumulator_bits)
-        return plan.passes > one.passes and shape.batch * one.outputs_per_pass > held
+        capacity = config.accumulator_buffer_bits // (plan.groups_per_turn * config.accumulator_bits)
+        return plan.passes > one.passes and shape.batch * one.outputs_per_pass > capacity
 
     def timings(
         self, profiles: Sequence[PatternProfile], rate: float = inf, latency: float | None = None
     ) -> _core.TileTimings:
-        """The tiles of some patterns when each slice's weights come at `rate` bytes/s, a line `latency` s
-        after its request; default: with their weights on chip."""
-        counted = [profile.counts for profile in profiles]
-        supply = self._supply(rate, self.units.chip.latency if latency is None else latency)
-        return self._tiles.time(counted, *supply)
+        """Time tiles of these patterns.
 
-    def _supply(self, rate: float, latency: float) -> tuple[float, float, float, float]:
-        """What the core has to know of it: bytes a cycle, latency, lead and bytes ahead, in cycles.
-
-        Weights are asked for behind the operands, so that one latency has passed when the tile starts; where
-        there is a codebook, which the plan needs, only when all operands are here. A unit has only so many
-        lines under way; those that it asks for again are on chip.
+        Each slice's weights come at `rate` bytes/s, a line `latency` s after its request; default: weights
+        are on chip. Weights are requested after the operands, so one latency has passed when the tile starts.
+        With a codebook, which the plan needs, they wait until all operands are here. The lines in flight of a
+        unit are limited; those that it fetches again are on chip.
         """
         units = self.units
-        own = units.window / (latency + self._again * units.chip.latency)
-        rate = min(rate, own, units.port / (1 + self._again))
-        return (
+        latency = units.chip.latency if latency is None else latency
+        own = units.window / (latency + self._refetched * units.chip.latency)
+        rate = min(rate, own, units.port / (1 + self._refetched))
+        return self._timer.time(
+            [profile.counts for profile in profiles],
             rate * self._codes / units.clock,
             latency * units.clock,
             0.0 if self._after_operands else units.operands.latency * units.clock,
             units.ahead * self._codes,
         )
 
+    def column(self, timings: _core.TileTimings, name: str) -> NDArray[Any]:
+        """Column of a table of tiles.
 
+        Counts are those of one DFM, by `COUNTS`; numbers are seconds by `TILE_PHASES`, then the events of all
+        units by `ACTIVITY`.
+        """
+        if name == "cycles":
+            return np.asarray(timings.total)
+        if name == "nbw":
+            return np.full(len(timings.total), self.shape.nbw)
+        if name == "counts":
+            return np.column_stack([getattr(timings, count) for count in COUNTS])
+        config, phases = self.units.config, len(TILE_PHASES)
+        numbers = np.empty((len(timings.total), phases + len(ACTIVITY)))
+        for at, phase in enumerate(TILE_PHASES):
+            numbers[:, at] = getattr(timings, phase) / self.units.clock
+        numbers[:, 0] += self.overheads["descriptor"] + self.overheads["operands"]
+        numbers[:, phases - 1] += self.overheads["results"] + self.overheads["record"]
+        events = activity(config, self.plan, timings, self.shape)
+        for at, event in enumerate(ACTIVITY, phases):
+            numbers[:, at] = events[event]
+        return numbers
+
+
+@dataclass(eq=False, kw_only=True)
 class TileTable(GemvTimes):
-    """Tiles of a kind that differ in their patterns, timed side by side: a column for each quantity, a row a
-    tile.
+    """Times of tiles of a kind: a column for each quantity, a row a tile.
 
-    `timings` are those of the busiest slice with its weights on chip, `seconds` that and what is `around` it;
-    `bytes` come from DRAM; `slices` have outputs to compute.
+    `seconds` are those of the timings and the overheads. `throttled(rate, latency)` are seconds when all
+    slices together get `rate` bytes/s of weights, just in time, `latency` seconds after requesting a line;
+    default: the latency of an idle machine's DRAM.
     """
 
-    def __init__(self, kind: TileKind, profiles: Sequence[PatternProfile]) -> None:
-        self.kind = kind
-        self._profiles = profiles
-        self.timings = kind.timings(profiles)
-        self.slices, self.blocks = kind.slices, kind.plan.blocks
-        self.seconds = self.cycles / kind.units.clock + kind.around
-        self.bytes = np.full(len(profiles), kind.bytes)
-        self._slowed: dict[tuple[float, float], NDArray[np.float64]] = {}
+    kind: TileKind
+    timings: _core.TileTimings
+    """Timings of the busiest slice with its weights on chip."""
 
-    def __len__(self) -> int:
-        return len(self._profiles)
+    @classmethod
+    def of(cls, kind: TileKind, profiles: Sequence[PatternProfile]) -> TileTable:
+        """Time tiles of these patterns."""
+        units, timings = kind.units, kind.timings(profiles)
+        seconds = timings.total / units.clock + kind.overhead
 
-    def throttled(self, rate: float, latency: float | None = None) -> NDArray[np.float64]:
-        """Seconds of each tile when all slices together get `rate` bytes/s of weights, just in time.
+        @cache
+        def throttled(rate: float, latency: float = units.dram.latency) -> NDArray[np.float64]:
+            cycles = kind.timings(profiles, rate / units.config.slices, latency).total
+            return np.asarray(np.maximum(seconds, cycles / units.clock + kind.overhead))
 
-        Args:
-            rate: bytes/s.
-            latency: s from asking for a line to having it; default: that of an idle machine's DRAM.
-        """
-        units = self.kind.units
-        asked = (rate, units.dram.latency if latency is None else latency)
-        found = self._slowed.get(asked)
-        if found is None:
-            cycles = self.kind.timings(self._profiles, rate / units.config.slices, asked[1]).total
-            found = np.maximum(self.seconds, cycles / units.clock + self.kind.around)
-            self._slowed[asked] = found
-        return found
-
-    def nbw(self, at: int) -> int:
-        """Of all."""
-        return self.kind.shape.nbw
-
-    @property
-    def crowded(self) -> bool:
-        """As `TileKind`."""
-        return self.kind.crowded
-
-    @cached_property
-    def phases(self) -> NDArray[np.float64]:
-        """Seconds by `TILE_PHASES`, (tiles, phases), which add up to `seconds`."""
-        clock, edges = self.kind.units.clock, self.kind.edges
-        found = np.column_stack([getattr(self.timings, phase) / clock for phase in TILE_PHASES])
-        found[:, 0] += edges.descriptor + edges.operands
-        found[:, -1] += edges.results + edges.record
-        return found
-
-    def column(self, name: str) -> NDArray[Any]:
-        """Counts are of one DFM by `COUNTS`; numbers are `phases`, then the events of all units by
-        `ACTIVITY`."""
-        if name == "cycles":
-            return np.asarray(self.timings.total)
-        if name == "counts":
-            return np.column_stack([getattr(self.timings, count) for count in COUNTS])
-        kind = self.kind
-        events = activity(kind.units.config, kind.plan, self.timings, kind.shape)
-        found = np.empty((len(self), len(TILE_PHASES) + len(ACTIVITY)))
-        found[:, : len(TILE_PHASES)] = self.phases
-        for at, event in enumerate(ACTIVITY, len(TILE_PHASES)):
-            found[:, at] = events[event]
-        return found
+        return cls(
+            slices=kind.slices,
+            blocks=kind.plan.blocks,
+            bytes=np.full(len(profiles), kind.bytes),
+            seconds=seconds,
+            column=partial(kind.column, timings),
+            throttled=throttled,
+            crowded=kind.crowded,
+            kind=kind,
+            timings=timings,
+        )
 
 
-class PassTiles(SummedGemvTimes):
-    """Products whose share of every slice is cut into tiles of one pass: several passes would each read
-    pieces of all rows of weights."""
+def fastest_times(tables: Sequence[GemvTimes], weights_rate: float) -> GemvTimes:
+    """Times of the fastest of several tables for each GEMV, such as those of different NBWs.
 
-    def __init__(self, whole: TileKind, parts: Sequence[tuple[TileTable, int]]) -> None:
-        """`whole`: what is cut; `parts`: the tiles, and how many of a slice there are of each."""
-        super().__init__(parts, sum(times for _, times in parts), 1.0, len(TILE_PHASES))
-        self._whole = whole
+    The fastest takes the fewest seconds on the units or for memory to bring its weights at `weights_rate`
+    bytes/s. Of equals it is the one with fewer bytes, then with fewer seconds on the units, then the first.
+    """
+    working = np.array([table.seconds for table in tables])
+    reading = np.array([table.bytes / weights_rate for table in tables])
+    fastest = np.lexsort((working, reading, np.maximum(working, reading)), axis=0)[0]
+    used = [(at, tables[at]) for at in np.unique(fastest).tolist()]
 
-    @property
-    def crowded(self) -> bool:
-        """Of what is cut."""
-        return self._whole.crowded
+    def picked(column: Callable[[GemvTimes], NDArray[Any]]) -> NDArray[Any]:
+        values: NDArray[Any] = column(used[0][1]).copy()
+        for at, table in used[1:]:
+            mine = fastest == at
+            values[mine] = column(table)[mine]
+        return values
 
-
-class FastestTiles(GemvTimes):
-    """Of tables of the same tiles with different NBWs, for each tile the row that takes the fewest seconds,
-    on the units or for memory to bring its weights; of equals the one with fewer bytes, then with fewer
-    seconds on the units, then that of the first table."""
-
-    def __init__(self, tables: Sequence[GemvTimes], weights_rate: float) -> None:
-        """`weights_rate`: bytes/s that memory brings all units."""
-        self._tables = tables
-        working = np.array([table.seconds for table in tables])
-        reading = np.array([table.bytes / weights_rate for table in tables])
-        order = np.lexsort((working, reading, np.maximum(working, reading)), axis=0)
-        self._fastest: NDArray[np.intp] = order[0]
-        self._used = np.unique(self._fastest).tolist()
-        first = tables[self._fastest[0]]
-        self.slices, self.blocks = first.slices, first.blocks
-        self.rounds = first.rounds
-        self.bytes, self.seconds = self.column("bytes"), self.column("seconds")
-
-    def nbw(self, at: int) -> int:
-        """Of one of them."""
-        own: int | None = self._tables[self._fastest[at]].nbw(at)
-        assert own is not None  # of tiles all have one
-        return own
-
-    @property
-    def crowded(self) -> bool:
-        """Of any."""
-        return any(self._tables[which].crowded for which in self._used)
-
-    def throttled(self, rate: float) -> NDArray[np.float64]:
-        """Of each, as `TileTable.throttled`."""
-        return self._picked([self._tables[which].throttled(rate) for which in self._used])
-
-    def column(self, name: str) -> NDArray[Any]:
-        """For each tile what the column of its own table says; of a table that has none nobody asks."""
-        return self._picked([getattr(self._tables[which], name) for which in self._used])
-
-    def _picked(self, columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """`columns`: of the tables that any tile has."""
-        found = columns[0].copy()
-        for which, column in zip(self._used[1:], columns[1:], strict=True):
-            mine = self._fastest == which
-            found[mine] = column[mine]
-        return found
+    first = tables[fastest[0]]
+    return GemvTimes(
+        slices=first.slices,
+        blocks=first.blocks,
+        rounds=first.rounds,
+        bytes=picked(lambda table: table.bytes),
+        seconds=picked(lambda table: table.seconds),
+        column=lambda name: picked(lambda table: getattr(table, name)),
+        throttled=lambda rate: picked(lambda table: table.throttled(rate)),
+        crowded=lambda: any(table.crowded() for _, table in used),
+    )
 
 
 @lru_cache(maxsize=1 << 12)
 def refetch_ratio(k: int, outputs: int, lanes: int, wbits: int, line: int) -> float:
-    """Lines of weights that a slice asks for more than once, over all lines of its tile.
+    """Ratio of the lines of weights that a slice fetches again to all lines of its tile.
 
     Every pass takes `lanes` of the `outputs` of each of `k` rows, in whole lines.
     """
-    if lanes >= outputs:  # one line behind the other
+    if lanes >= outputs:  # lines in order
         return 0.0
     row = ceil(outputs * wbits / 8)
     period = min(line // gcd(row, line), k)  # rows after which they begin at the same place of a line
@@ -298,7 +245,7 @@ def refetch_ratio(k: int, outputs: int, lanes: int, wbits: int, line: int) -> fl
 
 
 class PimUnits:
-    """The PIM units of a machine under the choices of a point; equal tiles are timed once."""
+    """PIM units of a machine under the choices of a point; equal tiles are timed once."""
 
     def __init__(
         self,
@@ -314,9 +261,10 @@ class PimUnits:
         """Units of `system`; arguments that are None are the system's choice.
 
         Args:
-            slices: that the outputs are cut over.
-            sharing: slices that work at once and share memory, where that is more than `slices`.
-            operands: where activations are: a step's cores have just made them, a trace's lie in memory.
+            slices: slices that share the outputs.
+            sharing: slices that work at once and share memory, if more than `slices`.
+            operands: where activations are: in the LLC in a step, whose cores have just made them; in memory
+                in a trace.
 
         Raises:
             SailsimError: the machine has no PIM units.
@@ -330,60 +278,59 @@ class PimUnits:
             "slices": slices,
             "weights_kib_cycles": None if sharing is None else pim.kib_cycles(each),
         }
-        text = system.unit_text(**{name: own for name, own in choices.items() if own is not None})
+        text = system.unit_text(**{name: value for name, value in choices.items() if value is not None})
         self.config = system.config_of(text)
         self.clock = pim.clock.si
         self.chip, self.dram = memory_paths(system)
         self.operands = self.chip if operands == "llc" else self.dram
-        self.cuts = operands == "llc" and pim.one_pass is not None and bool(pim.one_pass.value)
-        """Whether a step's products come in tiles of one pass; a trace's tiles are as they are."""
+        self.one_pass = operands == "llc" and pim.one_pass is not None and bool(pim.one_pass.value)
+        """Whether a step's products are cut into tiles of one pass; a trace's tiles are not."""
         self.weights_rate = self.config.slices * each
-        """Bytes/s of weights that memory brings all of them."""
+        """Bytes/s of weights from memory for all units."""
         self.line = system.llc.line.whole
         self.port = pim.port.value * pim.clock.si
         self.window = pim.mshrs.value * self.line
         self.ahead = pim.fetch_ahead.value * self.window
-        ways = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead, self.cuts)
-        self.key: Hashable = (text, self.clock, self.weights_rate, *ways)
-        """Equal for units that time every tile alike."""
+        paths = (self.chip, self.dram, self.operands, self.line, self.port, self.window, self.ahead)
+        self.key: Hashable = (text, self.clock, self.weights_rate, *paths, self.one_pass)
+        """Key that is equal for units that time every tile alike."""
 
     @classmethod
     def alone(cls, system: System, prt: bool) -> PimUnits:
-        """A single one, as descriptors come to it: its operands lie in memory, and it converts by itself."""
+        """A single unit that runs descriptors: its operands lie in memory, and it converts its own sums."""
         convert = system.unit_convert
         return cls(system, substrate=None, convert=convert, prt=prt, slices=1, operands="dram")
 
     def results(self, size: int) -> float:
-        """Seconds in which results of so many bytes come to the LLC. The last line, where they fill a part of
-        it, has to be read first from where the operands are."""
+        """Seconds to write results of `size` bytes to the LLC.
+
+        A last line that they fill only in part is first read from where the operands are.
+        """
         last = self.operands if size % self.line else self.chip
         return self.chip.asking(size) + last.latency
 
     def scan(self, abits: int, signed: bool, nbw: int, group_size: int) -> PatternScan:
-        """How these units scan activations of the given widths."""
+        """Scan of activations of the given widths on these units."""
         return PatternScan(abits, signed, nbw, group_size, self.config.prt_entries, self.config.prt_policy)
 
     def table(self, request: TileRequest, profiles: Sequence[PatternProfile]) -> TileTable:
-        """Time tiles of some patterns side by side, once for equal ones.
+        """Time tiles of several patterns, equal ones once.
 
         Raises:
-            SailsimError: one that does not fit, or a width out of range.
+            SailsimError: a tile does not fit the arrays, or a width is out of range.
         """
-        # What equal units have timed knows the units and they do not know it, so that Python frees both as
-        # soon as nothing asks for them.
+        # The cache refers to the units, which do not refer to it, so that Python frees both at once.
         return _tables_of(self.key).table(self, request, profiles)
 
     def product(self, request: TileRequest, profiles: Sequence[PatternProfile]) -> GemvTimes:
-        """As `table`, of a product that a step's software hands over: where units `cuts`, in tiles of one
-        pass.
+        """Time a step's product: as `table`, or with `one_pass` in tiles of one pass.
 
-        Raises:
-            SailsimError: as `table`.
+        Several passes would each read pieces of all rows of weights. Raises SailsimError as `table`.
         """
         kind = _tables_of(self.key).kind(self, request)
         (n, slices), most = (request.shape.n, self.config.slices), kind.plan.outputs_per_pass
         whole, wide = (kind.plan.owned - 1) // most, most * slices
-        if not self.cuts or not whole:
+        if not self.one_pass or not whole:
             return self.table(request, profiles)
 
         def tile(outputs: int) -> TileTable:
@@ -391,35 +338,36 @@ class PimUnits:
             shape = request.shape._replace(n=outputs)
             return self.table(request._replace(shape=shape, weight_bytes=size), profiles)
 
-        return PassTiles(kind, [(tile(wide), whole), (tile(n - whole * wide), 1)])
+        parts = [(tile(wide), whole), (tile(n - whole * wide), 1)]
+        return replace(summed_times(parts, whole + 1, 1.0, len(TILE_PHASES)), crowded=kind.crowded)
 
     def every_nbw(
         self, request: TileRequest, profiles_of: Callable[[TileShape], Sequence[PatternProfile]]
     ) -> list[GemvTimes]:
-        """Products with each NBW that fits the arrays, the least first.
+        """Time a product with each NBW that fits the arrays, the least first.
 
         Args:
-            request: whose shape's `nbw` does not count.
-            profiles_of: the patterns of each tile's activations for a shape that has an NBW.
+            request: its shape's `nbw` does not count.
+            profiles_of: function from a shape with an NBW to the patterns of its activations.
 
         Raises:
-            SailsimError: the tiles fit the arrays with no NBW.
+            SailsimError: no NBW fits the arrays.
         """
-        found: list[GemvTimes] = []
-        refused: list[str] = []  # of an error itself, its traceback would know this list
+        tables: list[GemvTimes] = []
+        problems: list[str] = []  # not the errors, whose tracebacks would refer to this list
         for nbw in NBWS:
             shape = request.shape._replace(nbw=nbw)
             try:
-                found.append(self.product(request._replace(shape=shape), profiles_of(shape)))
+                tables.append(self.product(request._replace(shape=shape), profiles_of(shape)))
             except SailsimError as error:
-                refused.append(str(error))
-        if not found:
-            raise SailsimError(refused[0])
-        return found
+                problems.append(str(error))
+        if not tables:
+            raise SailsimError(problems[0])
+        return tables
 
 
 class TileTimeCache:
-    """The tiles that equal units have timed: machines that differ in their cores share them."""
+    """Tiles that equal units have timed; machines that differ only in their cores share them."""
 
     def __init__(self) -> None:
         self._kinds: dict[TileRequest, TileKind] = {}
@@ -427,45 +375,45 @@ class TileTimeCache:
         self._tiles = 0
 
     def kind(self, units: PimUnits, request: TileRequest) -> TileKind:
-        """Tiles of one request. Raises as `PimUnits.table`."""
-        try:
-            if request not in self._kinds:
+        """Kind of the tiles of a request. Raises SailsimError as `PimUnits.table`."""
+        if request not in self._kinds:
+            with _refusing(request.shape):
                 self._kinds[request] = TileKind(units, request)
-        except ValueError as error:
-            raise _refusal(request.shape, error) from None
         return self._kinds[request]
 
     def table(self, units: PimUnits, request: TileRequest, profiles: Sequence[PatternProfile]) -> TileTable:
-        """As `PimUnits.table`."""
+        """Times of tiles. Raises SailsimError as `PimUnits.table`."""
         key = (request, tuple([profile.key for profile in profiles]))
-        found = self._tables.get(key)
-        if found is not None:
+        if key in self._tables:
             self._tables.move_to_end(key)
-            return found
-        try:
-            found = self._tables[key] = TileTable(self.kind(units, request), profiles)
-        except ValueError as error:
-            raise _refusal(request.shape, error) from None
-        self._tiles += len(found)
-        while self._tiles > KEPT_TILES and len(self._tables) > 1:
-            self._tiles -= len(self._tables.popitem(last=False)[1])
-        return found
+            return self._tables[key]
+        kind = self.kind(units, request)
+        with _refusing(request.shape):
+            table = self._tables[key] = TileTable.of(kind, profiles)
+        self._tiles += len(table.seconds)
+        while self._tiles > MAX_TILES and len(self._tables) > 1:
+            self._tiles -= len(self._tables.popitem(last=False)[1].seconds)
+        return table
 
 
-def _refusal(shape: TileShape, error: ValueError) -> SailsimError:
-    """Of tiles that the C++ core refuses."""
-    return SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.")
+@contextmanager
+def _refusing(shape: TileShape) -> Iterator[None]:
+    """Raise SailsimError for a tile that the C++ core refuses."""
+    try:
+        yield
+    except ValueError as error:
+        raise SailsimError(f"a {shape.k} x {shape.n} tile cannot run: {error}.") from None
 
 
-@lru_cache(maxsize=KEPT_UNITS)  # machines that differ in their cores alone would time every tile again
+@lru_cache(maxsize=MAX_UNITS)  # machines that differ only in their cores would time every tile again
 def _tables_of(units: Hashable) -> TileTimeCache:
-    """Of units that are equal."""
+    """Cache of units that have this key."""
     return TileTimeCache()
 
 
-# ---- How often each part of the units works, what energy is reckoned from ---------------------------------
-# Counts of the contract are of one DFM and of rows in lockstep arrays. Energy needs them over all slices and
-# only for the arrays and outputs that are in use, so `activity` multiplies them out, exactly: every pass over
+# ---- Events of the units, from which energy is computed ---------------------------------------------------
+# The contract counts events of one DFM, and rows in lockstep arrays. Energy needs them over all slices, and
+# only for the arrays and outputs in use, so `activity` multiplies them out. This is exact: every pass over
 # the outputs sees the same patterns, and only the last slice and the last pass have fewer outputs.
 
 
@@ -475,10 +423,10 @@ def activity(
     timing: _core.TileTiming | _core.TileTimings,
     shape: TileShape,
 ) -> dict[str, Any]:
-    """Events by `ACTIVITY` of a tile, over all slices.
+    """Events of a tile over all slices, by the names in `ACTIVITY`.
 
-    ``plan`` and ``timing`` are the busiest slice's, as the core reports them; of many timings an array has
-    the events that differ.
+    ``plan`` and ``timing`` are the busiest slice's, as the C++ core reports them. With many timings, events
+    that differ are arrays.
     """
     substrate = config.substrate
     columns, in_array = substrate.layout == "columns", substrate.accumulate == "in_array"
@@ -494,25 +442,25 @@ def activity(
     events: dict[str, Any] = dict.fromkeys(ACTIVITY, 0.0)
 
     widths = {"weight": value_bits, "entry": plan.entry_bits, "accumulator": config.accumulator_bits}
-    done = {
+    counts = {
         "table_add": timing.table_adds,
         "lookup": timing.prt_misses,
         "hit": timing.prt_hits,
-        "merge": timing.merges if in_array else 0,  # else sums are beside the array
+        "merge": timing.merges if in_array else 0,  # else the sums are outside the array
     }
 
-    # Of a phase done once, by operation: how often, on rows of an array, and cycles.
-    tally = {phase: substrate.tally(phase, **widths) for phase in ("stage", *done)}
-    staged = (timing.row_writes - timing.table_adds) * tally["stage"]["write"][0]  # counted are weights
+    # Rows of an array and cycles by operation, of a phase done once.
+    tally = {phase: substrate.tally(phase, **widths) for phase in ("stage", *counts)}
+    staged = (timing.row_writes - timing.table_adds) * tally["stage"]["write"][0]  # weights
     if in_array:
         # Every cycle of the sums and look-ups is one operation on rows; a zero pattern touches none.
         for operation, event in COMPUTE.items():
-            worked = sum(many * tally[phase][operation][1] for phase, many in done.items())
+            worked = sum(count * tally[phase][operation][1] for phase, count in counts.items())
             events[event] = worked * each * used
         events["array_writes"] = staged * each * used
     else:
         reads, writes = (
-            sum(many * tally[phase][operation][0] for phase, many in done.items())
+            sum(count * tally[phase][operation][0] for phase, count in counts.items())
             for operation in ("read", "write")
         )
         events["array_reads"] = reads * each * used
@@ -527,9 +475,9 @@ def activity(
         used_converting = _arrays(n, plan.owned, plan.lanes, per_convert)
         for operation, share in _converting(config, plan.blocks, value_bits, plan.entry_bits).items():
             events[CONVERT[operation]] = share * timing.convert / rounds * used_converting
-    # DFMs that share out the outputs form the same patterns, each for itself; idle ones form none.
-    of_dfm = per_array * config.arrays // config.dfms
-    feeding = 1 if config.dfm_split == "k" else ceil(plan.outputs_per_pass / of_dfm)
+    # DFMs that share the outputs form the same patterns, each for itself; idle ones form none.
+    outputs_per_dfm = per_array * config.arrays // config.dfms
+    feeding = 1 if config.dfm_split == "k" else ceil(plan.outputs_per_pass / outputs_per_dfm)
     events["patterns"] = timing.lookups * slices * feeding
     if prt:
         events["prt_searches"] = (timing.prt_hits + timing.prt_misses) * slices * feeding
@@ -543,9 +491,9 @@ def activity(
 
 
 def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_bits: int) -> dict[str, float]:
-    """Shares of the cycles of in-memory conversion that each operation has, in a tile of so many blocks.
+    """Share of each operation in the cycles of in-memory conversion.
 
-    Of each block a sum is converted and scaled, and at the end scaled once more.
+    Each block's sum is converted and scaled, and the total is scaled once more.
     """
     substrate, bits = config.substrate, config.accumulator_bits
     widths = {"weight": value_bits, "entry": entry_bits, "accumulator": bits}
@@ -560,16 +508,16 @@ def _converting(config: _core.SliceConfig, blocks: int, value_bits: int, entry_b
 
 
 def _arrays(n: int, owned: int, lanes: int, lanes_of_array: int) -> int:
-    """Arrays in use, over the passes and slices, where one array has so many lanes."""
+    """Arrays in use over all passes and slices."""
     slices = ceil(n / owned)
     return sum(
-        many * sum(ceil(outputs / lanes_of_array) for outputs in _passes(outputs_owned, lanes))
-        for outputs_owned, many in ((owned, slices - 1), (n - owned * (slices - 1), 1))
+        count * sum(ceil(outputs / lanes_of_array) for outputs in _passes(outputs_owned, lanes))
+        for outputs_owned, count in ((owned, slices - 1), (n - owned * (slices - 1), 1))
     )
 
 
 def _passes(owned: int, lanes: int) -> Iterator[int]:
-    """Outputs of each pass of a slice that owns some."""
+    """Outputs of each pass of a slice."""
     while owned > 0:
         yield min(owned, lanes)
         owned -= lanes

@@ -11,7 +11,7 @@ from sailsim.sim.backends.dpu import PHASES, DpuSpec, dpu_time, packings
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import accelerator_of, simulate_step
-from sailsim.sim.step.jobs import Gemm
+from sailsim.sim.step.gemv_times import Gemm
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import uniform_format
 
@@ -79,7 +79,8 @@ def test_a_step_takes_as_many_copies_as_the_banks_hold():
     held = accelerator_of(SYSTEM).stored(SYSTEM, model, fmt)
     assert held is not None
     assert held.limit == 2556 * 64 * 2**20
-    assert accelerator_of(TABLES).stored(TABLES, model, fmt) == held._replace(limit=held.limit / 2)
+    tables = accelerator_of(TABLES).stored(TABLES, model, fmt)
+    assert tables == held._replace(limit=held.limit / 2, where=f"the accelerator of system {TABLES.name}")
     # With room for one copy alone every unit works for every row.
     assert isinstance(SECTION, DpuSpec)
     one = varied(SECTION, bank=1.2 * held.needed / 2556 / 2**20)

@@ -11,7 +11,7 @@ from sailsim.sim.backends.dram_pim import PHASES, DramPimSpec, bank_time
 from sailsim.sim.machine.system_files import load_system
 from sailsim.sim.point import Point
 from sailsim.sim.step.engine import accelerator_of, simulate_step
-from sailsim.sim.step.jobs import Gemm, GemvTime
+from sailsim.sim.step.gemv_times import Gemm, GemvTime
 from sailsim.workloads.model_files.load import load_model
 from sailsim.workloads.models.formats import uniform_format
 

@@ -106,7 +106,7 @@ def test_the_committed_data_are_of_this_engine():
     units = PimUnits(SAIL, substrate=None, convert="memory", prt=True, slices=1, operands="dram")
     for tile in drawn_tiles(drawn(seed, len(rows)), seed + 1000)[::5]:
         timed = timed_tile(units, tile)
-        around = timed.kind.edges.descriptor + timed.kind.edges.record
+        around = timed.kind.overheads["descriptor"] + timed.kind.overheads["record"]
         seconds = timed.throttled(units.dram.rate)[0] - around
         assert rows[tile.name]["engine_cycles"] == pytest.approx(seconds * units.clock, abs=1.1)
 

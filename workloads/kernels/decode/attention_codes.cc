@@ -159,7 +159,7 @@ class UnitAttention : public CodeAttention
     Tiles tiles_;
 };
 
-// A matrix is shared by as many slices as there are for each (`sailsim.sim.step.jobs.SliceSharing`).
+// A matrix is shared by as many slices as there are for each (`sailsim.sim.step.gemv_times.share_slices`).
 std::size_t cut_of(const Dimensions &dimensions, std::size_t matrices)
 {
     return std::max<std::size_t>(1, dimensions.slices / matrices);
